@@ -1,0 +1,40 @@
+"""Experiments that ask what a small neural network really computes.
+
+The names below are the public surface for notebooks and programs; each is loaded when it is first used, so that
+`import mi_runner` alone imports no torch.
+"""
+
+from importlib import import_module
+from typing import Any
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "compose": "mi_runner.composition",
+    "run": "mi_runner.runner",
+    "ModelGraph": "mi_runner.graph",
+    "Intervention": "mi_runner.interventions",
+    "run_with": "mi_runner.interventions",
+    "read_sites": "mi_runner.interventions",
+    "interchange": "mi_runner.interventions",
+    "zero": "mi_runner.interventions",
+    "mean": "mi_runner.interventions",
+    "resample": "mi_runner.interventions",
+    "Dataset": "mi_runner.datasets",
+    "Setting": "mi_runner.experiments",
+    "Result": "mi_runner.experiments",
+    "ConfigError": "mi_runner.errors",
+    "RunFailed": "mi_runner.errors",
+}
+
+__all__ = ["__version__", *_PUBLIC]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'mi_runner' has no attribute '{name}'")
+    return getattr(import_module(_PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_PUBLIC])

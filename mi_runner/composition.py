@@ -1,0 +1,231 @@
+"""From overrides such as `experiment=ablation model=cnn` to a typed `RunConfig`, or to one line that says what to type.
+
+Hydra composes; this module registers the schemas, turns Hydra's objections into `ConfigError`s and writes the help page.
+It imports no torch.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import Field, fields, is_dataclass
+from enum import Enum
+from typing import Any
+
+from hydra import compose as hydra_compose
+from hydra import initialize_config_module
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+
+from mi_runner.config import SCHEMAS, RunConfig, TrainingConfig, check_ranges
+from mi_runner.errors import ConfigError, unknown
+
+CONFIG_MODULE = "mi_runner.conf"
+COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
+
+EXAMPLES = (
+    ("mi-run experiment=ablation model=skip", "what does each part of a trained network contribute?"),
+    ("mi-run dataset=mod_add training.epochs=2", "train on modular addition"),
+    ("mi-run -m experiment=ablation dataset=mnist01 seed=0,1", "a sweep"),
+)
+
+
+def register_schemas() -> None:
+    """Give Hydra the schemas that the files of conf/ refer to."""
+    store = ConfigStore.instance()
+    store.store(group="schema", name="run", node=RunConfig, package="_global_")
+    store.store(group="schema", name="training", node=TrainingConfig)
+    for group, choices in SCHEMAS.items():
+        for schema in choices:
+            store.store(group=f"schema/{group}", name=schema.name, node=schema)
+
+
+def compose(overrides: Sequence[str] = ()) -> RunConfig:
+    """The config that `mi-run` would run with these overrides.
+
+    Raises:
+        ConfigError: a name, type or range is wrong; the text says what is allowed.
+    """
+    return typed(compose_untyped(overrides))
+
+
+def compose_untyped(overrides: Sequence[str]) -> DictConfig:
+    """As `compose`, before the conversion to dataclasses."""
+    register_schemas()
+    state = GlobalHydra.instance()
+    if state.is_initialized():
+        state.clear()
+    try:
+        with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+            return hydra_compose("config", overrides=list(overrides))
+    except COMPOSITION_ERRORS as error:
+        raise explain(error, overrides) from error
+
+
+def typed(config: DictConfig) -> RunConfig:
+    """The composed config as dataclasses, its ranges checked.
+
+    Raises:
+        ConfigError: a value is missing or out of range.
+    """
+    missing = sorted(OmegaConf.missing_keys(config))
+    if missing:
+        raise ConfigError(f"{missing[0]} has no value: type {missing[0]}=...")
+    try:
+        run_config = OmegaConf.to_object(config)
+    except OmegaConfBaseException as error:
+        raise explain(error, ()) from error
+    assert isinstance(run_config, RunConfig)
+    check_ranges(run_config)
+    if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+", run_config.device):
+        raise ConfigError(f"device={run_config.device}: must be auto, cpu, cuda or cuda:N.")
+    return run_config
+
+
+# --- errors ----------------------------------------------------------------------------------------------------
+
+
+def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
+    """Hydra's or OmegaConf's objection as one line: the cause, the nearest right name, what is allowed."""
+    if isinstance(error, OverrideParseException):
+        return ConfigError(
+            f"can't read '{error.override}': write key=value; put values with spaces, commas, < or > in quotes."
+        )
+    if isinstance(error, MissingConfigException) and error.options is not None:
+        group, _, choice = (error.missing_cfg_file or "").rpartition("/")
+        return ConfigError(f"{group}={choice}: {unknown(group, choice, error.options)}")
+    text = str(error)
+    cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
+    for key in re.findall(r"Could not override '([^']+)'", text) + re.findall(r"Error merging override (\S+)", text):
+        return _explain_key(key, cause, overrides)
+    if isinstance(cause, OmegaConfBaseException) and cause.full_key:
+        return _explain_key(cause.full_key, cause, overrides)
+    return ConfigError(" ".join(text.split()))
+
+
+def _explain_key(override: str, cause: BaseException | None, overrides: Sequence[str]) -> ConfigError:
+    key = override.lstrip("+~").partition("=")[0]
+    named = [part for part in overrides if part.lstrip("+~").partition("=")[0] == key]
+    given = named[-1] if named else override
+    groups = [part for part in overrides if part.partition("=")[0] in SCHEMAS]
+    keys = dict(_keys(compose_untyped(groups))) if groups != list(overrides) else dict(_keys(compose_untyped(())))
+    if key not in keys and not any(name.startswith(f"{key}.") for name in keys) and key.rpartition(".")[0] not in keys:
+        parent = key.rpartition(".")[0]
+        siblings = [name for name in keys if name.rpartition(".")[0] == parent]
+        by_last_name = [name for name in keys if name.rpartition(".")[2] == key.rpartition(".")[2]]
+        allowed = siblings or [*SCHEMAS, *(name for name in keys if "." not in name)]
+        near = by_last_name or difflib.get_close_matches(key, [*keys, *SCHEMAS], n=1, cutoff=0.6)
+        guess = f" Did you mean {near[0]}?" if near else ""
+        return ConfigError(f"{given}: no key is named '{key}'.{guess} Allowed here: {', '.join(allowed)}.")
+    reason = " ".join(str(cause).split("\n")[0].split()) if cause else "is not allowed"
+    doc = f" ({keys[key]})" if keys.get(key) else ""
+    return ConfigError(f"{given}: {reason}{doc}.")
+
+
+def _keys(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every key of a composed config with its one-line meaning."""
+    schema = OmegaConf.get_type(config)
+    if not is_dataclass(schema):
+        return
+    for item in fields(schema):
+        node = config._get_node(item.name)
+        if isinstance(node, DictConfig) and is_dataclass(OmegaConf.get_type(node)):
+            yield from _keys(node, f"{prefix}{item.name}.")
+        else:
+            yield f"{prefix}{item.name}", item.metadata.get("doc", "")
+
+
+# --- help ------------------------------------------------------------------------------------------------------
+
+
+def help_page(overrides: Sequence[str]) -> str:
+    """What `mi-run --help` prints: the groups, every option with one line, commands that work.
+
+    The defaults shown are those of the command that the help was asked for.
+    """
+    config = compose_untyped(overrides)
+    lines = [
+        "mi-run: what does a small neural network really compute?",
+        "",
+        "usage: mi-run [-m] [GROUP=NAME ...] [KEY=VALUE ...]",
+        "       a config picks a data set, a model and an experiment; the tables are written to a new folder",
+        "",
+        "Commands to begin with",
+    ]
+    lines += [f"  {command:<56} {meaning}" for command, meaning in EXAMPLES]
+    lines += ["", "Groups"]
+    for group, choices in SCHEMAS.items():
+        chosen = OmegaConf.get_type(config[group])
+        for number, schema in enumerate(choices):
+            mark = "*" if schema is chosen else " "
+            lines.append(f"  {group if number == 0 else '':<11}{mark} {schema.name:<10} {_first_line(schema)}")
+    lines += ["  (* is what this command takes; experiment=... also picks the others to suit its question)"]
+    lines += ["", "Options of every run"]
+    lines += [_option_line("", item, config[item.name]) for item in fields(RunConfig) if item.metadata]
+    lines += [_option_line("training.", item, config.training[item.name]) for item in fields(TrainingConfig)]
+    for group, choices in SCHEMAS.items():
+        for schema in choices:
+            if not fields(schema):
+                continue
+            lines += ["", f"With {group}={schema.name}"]
+            chosen = OmegaConf.get_type(config[group]) is schema
+            for item in fields(schema):
+                value = config[group]._get_node(item.name) if chosen else _default(item)
+                lines.append(_option_line(f"{group}.", item, value))
+    lines += [
+        "",
+        "Flags",
+        "  -m, --multirun        a sweep: every combination of the values that are separated by commas",
+        "  --cfg job             print the config and stop",
+        "  --help, --version     this page (with the defaults of the command it stands in); the version",
+        "  --hydra-help          Hydra's own flags, shell completion among them",
+        "",
+        "Exit status: 0 done, 1 the run failed, 2 a mistake in the command, 3 an expectation not met, 130/143 interrupted",
+    ]
+    return "\n".join(lines)
+
+
+def _first_line(schema: type) -> str:
+    return textwrap.dedent(schema.__doc__ or "").strip().splitlines()[0]
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default_factory() if item.default_factory is not NO_DEFAULT else item.default
+
+
+def _option_line(prefix: str, item: Field[Any], value: Any) -> str:
+    return f"  {prefix + item.name + '=' + _show(value):<40} {item.metadata['doc']}"
+
+
+def _show(value: Any) -> str:
+    """A value as one would type it."""
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value)
+    elif hasattr(value, "_value"):
+        value = value._value()
+    if value is None:
+        return "null"
+    if value == "???":
+        return "..."
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, list):
+        return "[" + ",".join(_show(element) for element in value) + "]"
+    return str(value)
+
+
+def import_from_working_directory() -> None:
+    """Let `model.factory=my_module:build` name a module that lies in the directory where the command is typed."""
+    directory = os.getcwd()
+    if directory not in sys.path:
+        sys.path.insert(0, directory)

@@ -1,0 +1,325 @@
+"""The typed schema of every option: name, type, default, meaning, range.
+
+One dataclass for each choice of each config group. `name` is the choice (`model=mlp`), `module` the module that
+implements it; both belong to the class, so no config value can name code to run. This module imports no torch,
+so that help, completion and a typo answer at once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+from omegaconf import MISSING
+
+from mi_runner.errors import ConfigError
+
+
+def option(
+    default: Any,
+    doc: str,
+    *,
+    at_least: float | None = None,
+    above: float | None = None,
+    at_most: float | None = None,
+    below: float | None = None,
+) -> Any:
+    """A dataclass field with its meaning (one line) and its range; a list's range holds for each element."""
+    metadata = {"doc": doc, "at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    if isinstance(default, list | dict):
+        return field(default_factory=lambda: type(default)(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+# --- data sets -------------------------------------------------------------------------------------------------
+
+
+class Normalization(Enum):
+    standard = "standard"
+    symmetric = "symmetric"
+
+
+# `class` is a keyword, so this enumeration can't be written as a class.
+Target = Enum("Target", {"class": "class", "value": "value"})
+
+
+@dataclass
+class DatasetConfig:
+    """What every data set has."""
+
+    name: ClassVar[str]
+    module: ClassVar[str]
+
+    limit: int | None = option(
+        None, "use at most this many training and test examples, for quick tries; null: all", at_least=2
+    )
+
+
+@dataclass
+class MnistConfig(DatasetConfig):
+    """Handwritten digits, 28×28: 60,000 training and 10,000 test images, in the package."""
+
+    name: ClassVar[str] = "mnist"
+    module: ClassVar[str] = "mi_runner.datasets.mnist"
+
+    digits: list[int] | None = option(
+        None, "keep only these digits, e.g. [3,8]; null: all ten", at_least=0, at_most=9
+    )
+    normalization: Normalization = option(
+        Normalization.standard, "pixels: standard (p/255 − 0.1307)/0.3081, symmetric to [−1, 1]"
+    )
+    target: Target = option(Target["class"], "class: one output a digit; value: one output, the digit as a float")
+    root: str | None = option(None, "folder for the unpacked files; null: the user's cache folder")
+    download: bool = option(False, "let torchvision fetch the files instead of using the packaged ones")
+
+
+@dataclass
+class Mnist01Config(MnistConfig):
+    """MNIST's digits 0 and 1 only: 12,665 training and 2,115 test images."""
+
+    name: ClassVar[str] = "mnist01"
+
+    digits: list[int] | None = option([0, 1], "keep only these digits", at_least=0, at_most=9)
+
+
+@dataclass
+class ModAddConfig(DatasetConfig):
+    """Modular addition: two one-hot numbers in, (a + b) mod m out."""
+
+    name: ClassVar[str] = "mod_add"
+    module: ClassVar[str] = "mi_runner.datasets.modular_addition"
+
+    modulus: int = option(2, "m: a and b are drawn from 0..m−1", at_least=2)
+    train_size: int = option(10_000, "training pairs", at_least=2)
+    test_size: int = option(10_000, "test pairs", at_least=2)
+
+
+@dataclass
+class ArraysConfig(DatasetConfig):
+    """Your own data: an .npz file with x_train, y_train, x_test, y_test."""
+
+    name: ClassVar[str] = "arrays"
+    module: ClassVar[str] = "mi_runner.datasets.arrays"
+
+    path: str = option(MISSING, "the .npz file; x: (N, features) or (N, [channels,] height, width)")
+    target: Target = option(Target["class"], "class: y holds integers 0..K−1; value: y holds numbers")
+
+
+# --- models ----------------------------------------------------------------------------------------------------
+
+
+class Activation(Enum):
+    relu = "relu"
+    leaky_relu = "leaky_relu"
+    tanh = "tanh"
+    sigmoid = "sigmoid"
+
+
+class OutputActivation(Enum):
+    auto = "auto"
+    none = "none"
+    relu = "relu"
+    leaky_relu = "leaky_relu"
+    tanh = "tanh"
+    sigmoid = "sigmoid"
+
+
+@dataclass
+class ModelConfig:
+    """What every model has."""
+
+    name: ClassVar[str]
+    module: ClassVar[str]
+
+
+@dataclass
+class MlpConfig(ModelConfig):
+    """A chain of Linear layers with one activation between them."""
+
+    name: ClassVar[str] = "mlp"
+    module: ClassVar[str] = "mi_runner.models.mlp"
+
+    hidden_sizes: list[int] = option([128], "units of each hidden layer; []: a single Linear", at_least=1)
+    activation: Activation = option(Activation.relu, "after every hidden layer (leaky_relu's slope is 0.01)")
+    bias: bool = option(True, "whether the Linear layers have biases")
+    output_activation: OutputActivation = option(
+        OutputActivation.none, "after the last layer; auto: sigmoid if the target is one value that is 0 or 1"
+    )
+
+
+@dataclass
+class SkipConfig(ModelConfig):
+    """TwoLayerSkip: last(x + relu(first(x))), the network of the ablation experiment."""
+
+    name: ClassVar[str] = "skip"
+    module: ClassVar[str] = "mi_runner.models.two_layer_skip"
+
+
+@dataclass
+class CnnConfig(ModelConfig):
+    """Three 3×3 convolutions of 16, 32, 64 channels, two max-pools, two Linear layers."""
+
+    name: ClassVar[str] = "cnn"
+    module: ClassVar[str] = "mi_runner.models.cnn"
+
+    output_activation: OutputActivation = option(
+        OutputActivation.auto, "after the last layer; auto: sigmoid if the target is one value that is 0 or 1"
+    )
+
+
+@dataclass
+class ExternalConfig(ModelConfig):
+    """Your own network: a callable that returns an nn.Module."""
+
+    name: ClassVar[str] = "external"
+    module: ClassVar[str] = "mi_runner.models.external"
+
+    factory: str = option(
+        MISSING, "package.module:callable; gets input_shape and n_outputs if it has such parameters. Runs code!"
+    )
+    arguments: dict[str, Any] = option({}, "further keyword arguments for the callable, e.g. {width: 64}")
+    flatten: bool = option(False, "give the network flat vectors instead of images")
+    leaves: list[str] = option([], "submodules to take as one site each, e.g. [block] where it can't be traced")
+
+
+# --- training --------------------------------------------------------------------------------------------------
+
+
+class Optimizer(Enum):
+    sgd = "sgd"
+    adam = "adam"
+    adamw = "adamw"
+
+
+class Loss(Enum):
+    auto = "auto"
+    cross_entropy = "cross_entropy"
+    mse = "mse"
+    bce = "bce"
+
+
+@dataclass
+class TrainingConfig:
+    """How a model is trained."""
+
+    epochs: int = option(3, "passes over the training set", at_least=0)
+    batch_size: int = option(64, "examples a step", at_least=1)
+    optimizer: Optimizer = option(Optimizer.adam, "the update rule")
+    learning_rate: float = option(1e-3, "the optimizer's step size", above=0)
+    weight_decay: float = option(0.0, "the optimizer's weight decay", at_least=0)
+    momentum: float = option(0.0, "sgd's momentum", at_least=0, below=1)
+    loss: Loss = option(Loss.auto, "auto: cross_entropy for target=class, mse for target=value; bce: outputs in 0..1")
+    label_smoothing: float = option(0.0, "of cross_entropy; also in every loss that is reported", at_least=0, below=1)
+
+
+# --- experiments -----------------------------------------------------------------------------------------------
+
+
+class Method(Enum):
+    zero = "zero"
+    mean = "mean"
+    resample = "resample"
+
+
+class Granularity(Enum):
+    site = "site"
+    unit = "unit"
+
+
+class Split(Enum):
+    train = "train"
+    test = "test"
+
+
+@dataclass
+class ExperimentConfig:
+    """What every experiment has."""
+
+    name: ClassVar[str]
+    module: ClassVar[str]
+
+
+@dataclass
+class TrainConfig(ExperimentConfig):
+    """Train a model; how good is it, on which classes?"""
+
+    name: ClassVar[str] = "train"
+    module: ClassVar[str] = "mi_runner.experiments.train"
+
+
+@dataclass
+class AblationConfig(ExperimentConfig):
+    """Which parts of the network does its answer depend on?"""
+
+    name: ClassVar[str] = "ablation"
+    module: ClassVar[str] = "mi_runner.experiments.ablation"
+
+    targets: list[str] | None = option(
+        None, "sites (relu), edges (x/add), paths (x/first/relu/add); null: every inner site and forked edge"
+    )
+    methods: list[Method] = option(
+        [Method.zero, Method.mean, Method.resample], "what replaces the value: zero, mean, resample"
+    )
+    repeats: int = option(3, "draws of the resample method", at_least=1)
+    granularity: Granularity = option(
+        Granularity.site, "site: a target as a whole; unit: also each of its units by itself (units.csv)"
+    )
+    source: Split = option(Split.test, "the examples that means and samples come from: test or train")
+
+
+# --- the whole -------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class RunConfig:
+    """One run. The values of the top-level keys stand in conf/config.yaml."""
+
+    dataset: Any = MISSING
+    model: Any = MISSING
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    experiment: Any = MISSING
+    seed: int = option(MISSING, "every random draw derives from it", at_least=0)
+    device: str = option(MISSING, "auto, cpu, cuda or cuda:N")
+    threads: int | None = option(MISSING, "CPU threads; null: all cores", at_least=1)
+    checkpoint: str | None = option(MISSING, "trained weights: a file, a run folder, or null (train, or model store)")
+    output_dir: str = option(MISSING, "where run folders are made")
+    expect: dict[str, str] = option(MISSING, "bounds on summary metrics, e.g. '{accuracy: \">=0.97\"}'; else exit 3")
+
+
+SCHEMAS: dict[str, tuple[type, ...]] = {
+    "experiment": (TrainConfig, AblationConfig),
+    "dataset": (MnistConfig, Mnist01Config, ModAddConfig, ArraysConfig),
+    "model": (MlpConfig, SkipConfig, CnnConfig, ExternalConfig),
+}
+"""Config group → its choices, in the order in which help lists them."""
+
+
+_RANGE_CHECKS = (
+    ("at_least", "at least", lambda value, bound: value >= bound),
+    ("above", "above", lambda value, bound: value > bound),
+    ("at_most", "at most", lambda value, bound: value <= bound),
+    ("below", "below", lambda value, bound: value < bound),
+)
+
+
+def check_ranges(config: Any, prefix: str = "") -> None:
+    """Each number of a config lies in the range that its field states.
+
+    Raises:
+        ConfigError: the first that does not, with its range.
+    """
+    for item in fields(config):
+        value = getattr(config, item.name)
+        key = f"{prefix}{item.name}"
+        if is_dataclass(value):
+            check_ranges(value, f"{key}.")
+            continue
+        numbers = value if isinstance(value, list) else [value]
+        for rule, words, holds in _RANGE_CHECKS:
+            bound = item.metadata.get(rule)
+            for number in numbers:
+                if bound is None or not isinstance(number, int | float):
+                    continue
+                if not holds(number, bound):  # NaN holds nowhere
+                    raise ConfigError(f"{key}={value}: must be {words} {bound:g} ({item.metadata['doc']}).")

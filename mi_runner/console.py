@@ -1,0 +1,125 @@
+"""What a person or a script sees: tables and the folder's path on standard output, all else on standard error.
+
+Nothing but this module prints.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from mi_runner import progress
+from mi_runner.progress import Advance
+
+PLAIN_WIDTH = 150
+"""Columns of a table that goes to a file or a pipe; a terminal says how many it has."""
+
+SECONDS_BETWEEN_LINES = 10.0
+"""Where there is no terminal a bar is a line now and then, not sixty a minute."""
+
+MOST_ROWS = 60
+"""Rows of a table that are printed; the file has them all."""
+
+
+def page(text: str) -> None:
+    """Text that was asked for, to standard output."""
+    print(text)
+
+
+def last_line(path: str) -> None:
+    """The folder's path, alone, for scripts: `folder=$(mi-run ... | tail -n 1)`."""
+    print(path, flush=True)
+
+
+def error(text: str) -> None:
+    """One line that says what went wrong, to standard error."""
+    print(f"mi-run: error: {text}", file=sys.stderr, flush=True)
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A table to standard output."""
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, soft_wrap=False)
+    drawn = Table(title=title, title_justify="left")
+    columns = list(rows[0]) if rows else []
+    for column in columns:
+        numeric = all(isinstance(row[column], int | float) or row[column] is None for row in rows)
+        drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
+    for row in rows[:MOST_ROWS]:
+        drawn.add_row(*(_cell(row[column]) for column in columns))
+    console.print(drawn)
+    if len(rows) > MOST_ROWS:
+        console.print(f"({len(rows) - MOST_ROWS:,} more rows in the file)")
+
+
+def _cell(value: Any) -> str:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.4g}"
+    return str(value)
+
+
+class Progress(progress.Progress):
+    """Bars on a terminal, plain lines elsewhere; on standard error."""
+
+    @contextmanager
+    def bar(self, description: str, total: int) -> Iterator[Advance]:
+        if not sys.stderr.isatty():
+            yield _PlainBar(description, total)
+            return
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+        )
+        with RichProgress(*columns, console=Console(stderr=True), transient=True) as bars:
+            task = bars.add_task(description, total=total, note="")
+
+            def advance(steps: int, note: str = "") -> None:
+                if note:
+                    bars.update(task, advance=steps, note=note)
+                else:
+                    bars.advance(task, steps)
+
+            yield advance
+
+
+class _PlainBar:
+    def __init__(self, description: str, total: int) -> None:
+        self.description, self.total, self.done, self.note = description, total, 0, ""
+        self.began = self.printed = time.monotonic()
+
+    def __call__(self, steps: int, note: str = "") -> None:
+        self.done += steps
+        self.note = note or self.note
+        now = time.monotonic()
+        if now - self.printed < SECONDS_BETWEEN_LINES:
+            return
+        self.printed = now
+        remaining = (now - self.began) / self.done * (self.total - self.done) if self.done else math.nan
+        print(
+            f"{self.description}: {self.done:,} of {self.total:,}, {remaining:.0f} s left {self.note}".rstrip(),
+            file=sys.stderr,
+            flush=True,
+        )
+
+
+def log_handler() -> logging.Handler:
+    """Where log lines go for the person at the terminal."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(message)s"))
+    return handler

@@ -1,0 +1,117 @@
+"""Data sets as tensors: normalised once, indexed in batches.
+
+Each file of this folder has `load(config, seed=...)` for one data set. Letters: N examples, C channels, H height, W width.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from importlib import import_module
+
+import torch
+from torch import Tensor
+
+from mi_runner.config import DatasetConfig
+from mi_runner.errors import ConfigError
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Inputs and targets for training and test.
+
+    Attributes:
+        name: the choice of the config group.
+        x_train, x_test: `(N, *input_shape)` float32.
+        y_train, y_test: for classes `(N,)` int64 in 0..n_classes−1; for values `(N,)` or `(N, outputs)` float32.
+        class_names: what the classes are called, in order; None where the target is a value.
+        fingerprint: the same for the same content; part of the key of the model store.
+        flattened_from: the shape `(C, H, W)` of the images that the input vectors are, else None.
+    """
+
+    name: str
+    x_train: Tensor
+    y_train: Tensor
+    x_test: Tensor
+    y_test: Tensor
+    class_names: tuple[str, ...] | None
+    fingerprint: str
+    flattened_from: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        for split in ("train", "test"):
+            x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
+            if len(x) != len(y):
+                raise ValueError(f"x_{split} has {len(x)} examples, y_{split} has {len(y)}.")
+            if x.dtype != torch.float32:
+                raise ValueError(f"x_{split} must be float32, not {x.dtype}.")
+            if y.dtype != (torch.float32 if self.class_names is None else torch.int64):
+                raise ValueError(f"y_{split} has the dtype {y.dtype}, which doesn't fit its targets.")
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """The shape of one example's input."""
+        return tuple(self.x_train.shape[1:])
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the inputs are images `(C, H, W)`."""
+        return len(self.input_shape) == 3
+
+    @property
+    def image_shape(self) -> tuple[int, ...] | None:
+        """`(C, H, W)` of an input that is an image, flattened or not; else None."""
+        return self.input_shape if self.has_images else self.flattened_from
+
+    @property
+    def has_classes(self) -> bool:
+        """Whether the target is a class; else it is a value, and a prediction is an output rounded to an integer."""
+        return self.class_names is not None
+
+    @property
+    def n_outputs(self) -> int:
+        """How many outputs a network needs."""
+        if self.class_names is not None:
+            return len(self.class_names)
+        return 1 if self.y_train.dim() == 1 else self.y_train.shape[1]
+
+    @property
+    def is_binary(self) -> bool:
+        """Whether the target is one value that is 0 or 1."""
+        return not self.has_classes and self.n_outputs == 1 and bool(((self.y_train == 0) | (self.y_train == 1)).all())
+
+    def limited(self, limit: int | None) -> Dataset:
+        """The first `limit` training and test examples."""
+        if limit is None:
+            return self
+        return replace(
+            self,
+            x_train=self.x_train[:limit],
+            y_train=self.y_train[:limit],
+            x_test=self.x_test[:limit],
+            y_test=self.y_test[:limit],
+            fingerprint=f"{self.fingerprint} limit={limit}",
+        )
+
+    def flattened(self) -> Dataset:
+        """The inputs as vectors `(N, C·H·W)`."""
+        if len(self.input_shape) == 1:
+            return self
+        flat = {"x_train": self.x_train.flatten(1), "x_test": self.x_test.flatten(1)}
+        return replace(self, **flat, flattened_from=self.input_shape)
+
+    def to(self, device: torch.device) -> Dataset:
+        """All tensors on `device`."""
+        moved = {name: getattr(self, name).to(device) for name in ("x_train", "y_train", "x_test", "y_test")}
+        return replace(self, **moved)
+
+
+def load(config: DatasetConfig, *, seed: int) -> Dataset:
+    """The data set that `config` describes.
+
+    Raises:
+        ConfigError: the data are not there, or not as they must be.
+    """
+    dataset = import_module(config.module).load(config, seed=seed).limited(config.limit)
+    if min(len(dataset.x_train), len(dataset.x_test)) < 2:
+        raise ConfigError(f"dataset={config.name}: training and test set need at least 2 examples each.")
+    return dataset

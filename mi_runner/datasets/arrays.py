@@ -1,0 +1,91 @@
+"""The user's own data: an .npz file with x_train, y_train, x_test, y_test."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from mi_runner.config import ArraysConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError
+from mi_runner.files import sha256
+
+NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+
+def load(config: ArraysConfig, *, seed: int) -> Dataset:
+    """The arrays of `config.path`.
+
+    x may be `(N, features)`, or images `(N, H, W)` or `(N, C, H, W)`; any real number type. y as a class: integers
+    0..K−1; y as a value: numbers, `(N,)` or `(N, outputs)`.
+
+    Raises:
+        ConfigError: the file or an array is missing or not as described; the text names the first fault.
+    """
+    path = Path(config.path).expanduser()
+    arrays = _read(path)
+    by_class = config.target.name == "class"
+    for split in ("train", "test"):
+        x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
+        if x.ndim not in (2, 3, 4):
+            raise _fault(path, f"x_{split} has the shape {x.shape}; it must be (N, features) or (N, [C,] H, W).")
+        if y.ndim != 1 and (by_class or y.ndim != 2):
+            raise _fault(path, f"y_{split} has the shape {y.shape}; it must be (N,).")
+        if len(x) != len(y):
+            raise _fault(path, f"x_{split} has {len(x)} examples and y_{split} {len(y)}; they must be as many.")
+        if by_class and y.dtype.kind not in "iub":
+            raise _fault(path, f"y_{split} has the dtype {y.dtype}; store integers, or type dataset.target=value.")
+    for name in ("x", "y"):
+        train, test = arrays[f"{name}_train"].shape[1:], arrays[f"{name}_test"].shape[1:]
+        if train != test:
+            raise _fault(path, f"an example of {name}_train has the shape {train}, of {name}_test {test}.")
+    n_classes = 0
+    if by_class:
+        labels = np.concatenate([arrays["y_train"], arrays["y_test"]])
+        if len(labels) and labels.min() < 0:
+            raise _fault(path, f"a label is {labels.min()}; classes are the integers 0..K−1.")
+        n_classes = int(labels.max()) + 1 if len(labels) else 0
+        if n_classes > len(labels):
+            raise _fault(path, f"a label is {n_classes - 1}; classes are the integers 0..K−1, without large gaps.")
+    tensors = {name: torch.from_numpy(arrays[name].astype(np.float32, order="C")) for name in NAMES}
+    for split in ("train", "test"):
+        if tensors[f"x_{split}"].dim() == 3:
+            tensors[f"x_{split}"] = tensors[f"x_{split}"].unsqueeze(1)
+        y = tensors[f"y_{split}"]
+        tensors[f"y_{split}"] = y.to(torch.int64) if by_class else (y[:, 0] if y.dim() == 2 and y.shape[1] == 1 else y)
+    return Dataset(
+        name=config.name,
+        **tensors,
+        class_names=tuple(str(label) for label in range(n_classes)) if by_class else None,
+        fingerprint=f"arrays {sha256(path)} {config.target.name}",
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray]:
+    if not path.is_file():
+        raise ConfigError(f"dataset.path={path}: no such file.")
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if not isinstance(file, np.lib.npyio.NpzFile):
+                raise _fault(path, "it holds one array; save with numpy.savez(path, x_train=..., ...).")
+            missing = [name for name in NAMES if name not in file.files]
+            if missing:
+                raise _fault(path, f"{', '.join(missing)} missing; it has {', '.join(file.files) or 'nothing'}.")
+            arrays = {name: file[name] for name in NAMES}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        if isinstance(error, ConfigError):
+            raise
+        raise _fault(path, f"can't be read as .npz without pickled objects ({error}).") from error
+    for name, array in arrays.items():
+        if array.dtype.kind not in "fiub":
+            raise _fault(path, f"{name} has the dtype {array.dtype}; it must be real numbers.")
+        if array.dtype.kind == "f" and not np.isfinite(array).all():
+            raise _fault(path, f"{name} has NaN or infinite values.")
+    return arrays
+
+
+def _fault(path: Path, text: str) -> ConfigError:
+    return ConfigError(f"dataset.path={path}: {text}")

@@ -1,0 +1,32 @@
+"""Modular addition: a and b uniform in 0..m−1, two one-hot vectors in, the class (a + b) mod m out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.functional import one_hot
+
+from mi_runner import chance
+from mi_runner.config import ModAddConfig
+from mi_runner.datasets import Dataset
+
+
+def load(config: ModAddConfig, *, seed: int) -> Dataset:
+    """Pairs drawn with replacement; inputs `(N, 2m)`, the one-hot a before the one-hot b."""
+
+    def pairs(count: int, split: str) -> tuple[Tensor, Tensor]:
+        draw = chance.generator(seed, "mod_add", split)
+        numbers = torch.randint(config.modulus, (count, 2), generator=draw)
+        return one_hot(numbers, config.modulus).flatten(1).to(torch.float32), numbers.sum(1) % config.modulus
+
+    x_train, y_train = pairs(config.train_size, "train")
+    x_test, y_test = pairs(config.test_size, "test")
+    return Dataset(
+        name=config.name,
+        x_train=x_train,
+        y_train=y_train,
+        x_test=x_test,
+        y_test=y_test,
+        class_names=tuple(str(number) for number in range(config.modulus)),
+        fingerprint=f"mod_add m={config.modulus} sizes={config.train_size},{config.test_size} seed={seed}",
+    )

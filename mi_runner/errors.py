@@ -1,0 +1,70 @@
+"""What can go wrong, as the exit status that tells a script which it was.
+
+| exception          | exit status | meaning                                                      |
+|--------------------|-------------|--------------------------------------------------------------|
+| `ConfigError`      | 2           | a mistake in the command, the config or a file that it names |
+| `RunFailed`        | 1           | the run began and could not end                              |
+| `Terminated`       | 143         | SIGTERM (Ctrl-C is `KeyboardInterrupt`, 130)                 |
+
+An expectation that is not met is no exception: the run is done, its exit status is 3.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from enum import IntEnum
+
+
+class ExitStatus(IntEnum):
+    """Exit statuses of `mi-run`."""
+
+    DONE = 0
+    FAILED = 1
+    MISTAKE = 2
+    EXPECTATION_NOT_MET = 3
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class ConfigError(ValueError):
+    """A mistake in what the user gave; its text names the cause and the remedy in one line."""
+
+
+class RunFailed(RuntimeError):
+    """The run could not be finished; its text names the cause and the remedy in one line."""
+
+
+class Terminated(BaseException):
+    """SIGTERM arrived. Like `KeyboardInterrupt` it is no `Exception`, so nothing swallows it."""
+
+
+def exit_status(error: BaseException) -> ExitStatus:
+    """The exit status that `error` stands for."""
+    if isinstance(error, KeyboardInterrupt):
+        return ExitStatus.INTERRUPTED
+    if isinstance(error, Terminated):
+        return ExitStatus.TERMINATED
+    if isinstance(error, ConfigError):
+        return ExitStatus.MISTAKE
+    return ExitStatus.FAILED
+
+
+def one_line(error: BaseException) -> str:
+    """What `error` says, on one line."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted (Ctrl-C)"
+    if isinstance(error, Terminated):
+        return "terminated (SIGTERM)"
+    text = " ".join(str(error).split())
+    if isinstance(error, ConfigError | RunFailed):
+        return text
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
+    """A sentence that says that `given` is no `what`, with the nearest right name and all allowed ones."""
+    allowed = list(allowed)
+    near = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
+    guess = f" Did you mean {near[0]}?" if near else ""
+    return f"no {what} is named '{given}'.{guess} Allowed: {', '.join(allowed) or '(none)'}."

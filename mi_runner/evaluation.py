@@ -1,0 +1,154 @@
+"""How well outputs answer: loss, accuracy with its interval, confusion. Letters: B batch, N examples, K outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mi_runner.config import Loss, TrainingConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError
+
+BATCH = 1000
+"""Examples of a forward pass in evaluation: large enough for the arithmetic, small enough for the caches."""
+
+Z_95 = 1.959963984540054
+"""The normal distribution's 97.5 % quantile."""
+
+LossFunction = Callable[..., Tensor]
+"""`loss(outputs, targets, reduction="mean")`: outputs `(B, K)`, targets as the data set has them."""
+
+
+def loss_function(config: TrainingConfig, dataset: Dataset) -> LossFunction:
+    """The loss that the config names, for training and for every table.
+
+    With reduction "mean" a scalar, with "none" one number per example `(B,)`.
+
+    Raises:
+        ConfigError: the loss doesn't fit the data set's targets.
+    """
+    kind = config.loss
+    if kind is Loss.auto:
+        kind = Loss.cross_entropy if dataset.has_classes else Loss.mse
+    if (kind is Loss.cross_entropy) != dataset.has_classes:
+        have = "classes" if dataset.has_classes else "values"
+        fitting = "cross_entropy" if dataset.has_classes else "mse"
+        other = "value" if dataset.has_classes else "class"
+        raise ConfigError(
+            f"training.loss={kind.name} doesn't fit: the targets of dataset={dataset.name} are {have}. "
+            f"Use training.loss={fitting}, or dataset.target={other} where the data set has it."
+        )
+    if kind is Loss.bce and not bool(((dataset.y_train >= 0) & (dataset.y_train <= 1)).all()):
+        raise ConfigError("training.loss=bce takes targets in 0..1. Use training.loss=mse.")
+    if config.label_smoothing and kind is not Loss.cross_entropy:
+        raise ConfigError(f"training.label_smoothing is for cross_entropy; training.loss={kind.name} has none.")
+
+    def cross_entropy(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+        return functional.cross_entropy(
+            outputs, targets, reduction=reduction, label_smoothing=config.label_smoothing
+        )
+
+    def of_values(pointwise: LossFunction) -> LossFunction:
+        def loss(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+            outputs = outputs.view_as(targets)
+            if reduction == "mean":
+                return pointwise(outputs, targets, reduction="mean")
+            return pointwise(outputs, targets, reduction="none").reshape(len(targets), -1).mean(1)
+
+        return loss
+
+    if kind is Loss.cross_entropy:
+        return cross_entropy
+    return of_values(functional.mse_loss if kind is Loss.mse else functional.binary_cross_entropy)
+
+
+def batches(x: Tensor, size: int = BATCH) -> Iterator[Tensor]:
+    """Consecutive slices of at most `size` examples."""
+    for start in range(0, len(x), size):
+        yield x[start : start + size]
+
+
+@torch.no_grad()
+def outputs_of(model: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Outputs `(N, K)` of inputs `(N, *input)`, computed in batches without gradients."""
+    return torch.cat([model(part) for part in batches(x)])
+
+
+def predictions(outputs: Tensor, *, classes: bool) -> Tensor:
+    """What the outputs `(..., K)` answer.
+
+    For classes `(...)` int64, the index of the largest output, the first of equals. For values the outputs rounded to
+    the nearest integer, half to even: `(...)` for one output, `(..., K)` for several.
+    """
+    if classes:
+        return outputs.argmax(-1)
+    rounded = outputs.round()
+    return rounded.squeeze(-1) if rounded.shape[-1] == 1 else rounded
+
+
+def correct(outputs: Tensor, targets: Tensor, *, classes: bool) -> Tensor:
+    """Whether each example is answered rightly, `(..., N)` bool; with several values, whether all are.
+
+    Args:
+        outputs: `(..., N, K)`.
+        targets: `(N,)`, or `(N, K)` values.
+    """
+    right = predictions(outputs, classes=classes) == targets
+    return right.all(-1) if targets.dim() == 2 else right
+
+
+def wilson_interval(successes: int, n: int) -> tuple[float, float]:
+    """The 95 % Wilson score interval of a proportion (Wilson 1927); (0, 1) where n is 0."""
+    if not 0 <= successes <= n:
+        raise ValueError(f"{successes} successes of {n}: must be 0 to {n}.")
+    if n == 0:
+        return 0.0, 1.0
+    share = successes / n
+    spread = Z_95**2 / n
+    centre = (share + spread / 2) / (1 + spread)
+    half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
+    # At the ends rounding could leave the share itself just outside.
+    return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
+
+
+@dataclass(frozen=True)
+class Score:
+    """How well a network answers `n` examples: how many rightly, at which mean loss."""
+
+    n: int
+    n_correct: int
+    loss: float
+
+    @property
+    def accuracy(self) -> float:
+        """Share of right answers; NaN where n is 0."""
+        return self.n_correct / self.n if self.n else math.nan
+
+    def columns(self) -> dict[str, float]:
+        """accuracy, accuracy_low, accuracy_high (95 % Wilson interval), loss: the columns of every table."""
+        low, high = wilson_interval(self.n_correct, self.n)
+        return {"accuracy": self.accuracy, "accuracy_low": low, "accuracy_high": high, "loss": self.loss}
+
+
+def score(outputs: Tensor, targets: Tensor, loss: LossFunction, *, classes: bool) -> Score:
+    """The score of outputs `(N, K)` on their targets; the loss is summed in float64."""
+    n_correct = int(correct(outputs, targets, classes=classes).sum())
+    losses = loss(outputs, targets, reduction="none")
+    return Score(len(targets), n_correct, float(losses.double().mean()) if len(targets) else math.nan)
+
+
+def confusion(outputs: Tensor, targets: Tensor, *, classes: bool) -> list[dict[str, int]]:
+    """Rows `label, predicted, count` of all pairs that occur; for values both are rounded to integers."""
+    predicted = predictions(outputs, classes=classes)
+    labels = targets if classes else targets.round()
+    pairs = torch.stack([labels, predicted.to(labels.dtype)], dim=1).nan_to_num().long().cpu()
+    unique, counts = torch.unique(pairs, dim=0, return_counts=True)
+    return [
+        {"label": label, "predicted": guess, "count": count}
+        for (label, guess), count in zip(unique.tolist(), counts.tolist(), strict=True)
+    ]

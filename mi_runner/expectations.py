@@ -1,0 +1,59 @@
+"""Bounds on a run's summary metrics: `expect='{accuracy: ">=0.97", loss: "<0.2"}'`."""
+
+from __future__ import annotations
+
+import operator
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from mi_runner.errors import ConfigError, unknown
+
+COMPARISONS: dict[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge,
+    ">": operator.gt,
+    "<=": operator.le,
+    "<": operator.lt,
+    "==": operator.eq,
+    "!=": operator.ne,
+}
+
+
+@dataclass(frozen=True)
+class Expectation:
+    """One bound on one metric."""
+
+    metric: str
+    comparison: str
+    bound: float
+
+    def unmet(self, metrics: Mapping[str, float]) -> str | None:
+        """A line that says which figure, its value and its bound, if it isn't met; a NaN meets nothing."""
+        if self.metric not in metrics:
+            return unknown("summary metric", self.metric, metrics)
+        value = metrics[self.metric]
+        if value == value and COMPARISONS[self.comparison](value, self.bound):
+            return None
+        return f"{self.metric} = {value:.6g}, expected {self.comparison} {self.bound:g}"
+
+
+def parse(expect: Mapping[str, str]) -> list[Expectation]:
+    """The bounds of `expect`; several for one metric are separated by commas.
+
+    Raises:
+        ConfigError: a bound can't be read.
+    """
+    found = []
+    for metric, text in expect.items():
+        for part in str(text).split(","):
+            match = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*(\S+)\s*", part)
+            try:
+                if match is None:
+                    raise ValueError
+                found.append(Expectation(metric, match[1], float(match[2])))
+            except ValueError:
+                raise ConfigError(
+                    f"expect: '{part.strip()}' for {metric} is no bound. Write one of {' '.join(COMPARISONS)} and a "
+                    f"number, in quotes: expect='{{{metric}: \">=0.97\"}}'."
+                ) from None
+    return found

@@ -1,0 +1,71 @@
+"""Experiments: each takes a `Setting` and returns a `Result`, and sees neither command line, run folder nor console.
+
+Each file of this folder has two functions:
+
+- `check(setting)` finds mistakes in the choice of options before anything is trained; raises `ConfigError`.
+- `run(setting)` returns the `Result`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from torch import nn
+
+from mi_runner.config import ExperimentConfig, TrainingConfig
+from mi_runner.datasets import Dataset
+from mi_runner.progress import Progress
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Setting:
+    """All that an experiment works on.
+
+    Attributes:
+        config: the experiment's own options.
+        training: how the model was trained; its loss is the one that tables report.
+        model: on the same device as the data; in `run` trained and in evaluation mode, in `check` not yet trained.
+        dataset: in the form that the model takes.
+        seed: every random draw derives from it.
+        history: a row per epoch of the model's training; empty for weights from a checkpoint.
+        leaves: submodules that the model's graph takes as one site each.
+        progress: long work reports to it.
+    """
+
+    config: ExperimentConfig
+    training: TrainingConfig
+    model: nn.Module
+    dataset: Dataset
+    seed: int = 0
+    history: Sequence[Row] = ()
+    leaves: tuple[str, ...] = ()
+    progress: Progress = field(default_factory=Progress)
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an experiment found.
+
+    Attributes:
+        tables: name → rows; "metrics" is the headline table, printed and written as metrics.csv.
+        metrics: the summary: name → number, for run.json and `expect`.
+        figures: name → a matplotlib figure.
+        shown: the tables that are printed.
+        model: the network that the experiment is about, where its weights belong in the run folder.
+    """
+
+    tables: Mapping[str, Sequence[Row]]
+    metrics: Mapping[str, float]
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+    shown: Sequence[str] = ("metrics",)
+    model: nn.Module | None = None
+
+    def __post_init__(self) -> None:
+        assert "metrics" in self.tables, "every experiment has a headline table"

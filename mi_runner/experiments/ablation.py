@@ -1,0 +1,319 @@
+"""Which parts of a network does its answer depend on? (REMIX, day 1)
+
+Each site, edge or path is ablated: its value is replaced by zero, by its mean, or by its value on another example.
+Two networks that answer equally well may differ in what they lose.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from mi_runner import chance, figures
+from mi_runner.config import AblationConfig, Granularity, Method, Split
+from mi_runner.errors import ConfigError
+from mi_runner.evaluation import (
+    BATCH,
+    LossFunction,
+    Score,
+    batches,
+    confusion,
+    loss_function,
+    outputs_of,
+    score,
+)
+from mi_runner.experiments import Result, Setting
+from mi_runner.graph import ModelGraph
+from mi_runner.interventions import Intervention, draw_others, mean, read_sites, run_variants, run_with
+
+VARIANT_NUMBERS = 4_000_000
+"""Numbers in the replacement values of the units that run at once: 16 MB, so that they stay near the processor."""
+
+MOST_UNIT_RUNS = 200_000
+"""Units times methods times repeats that are run without objection."""
+
+SPLIT_TOLERANCE = 1e-4
+"""The summands of the logits must add up to them within this, relative to the largest logit."""
+
+
+def check(setting: Setting) -> None:
+    """The model can be traced, and has the targets that are asked for.
+
+    Raises:
+        ConfigError: it can't, or hasn't; the text lists its sites and edges.
+    """
+    graph = _graph(setting)
+    config = _config(setting)
+    found = targets(graph, config.targets)
+    if not found:
+        raise ConfigError(
+            f"the network has no inner site to ablate, only {', '.join(graph.sites)}: name experiment.targets."
+        )
+    if config.granularity is Granularity.unit:
+        n_runs = sum(graph.target_site(target).n_units for target in found) * len(_draws(config))
+        if n_runs > MOST_UNIT_RUNS:
+            raise ConfigError(
+                f"experiment.granularity=unit asks for {n_runs:,} runs of the test set, more than {MOST_UNIT_RUNS:,}: "
+                "name fewer experiment.targets or experiment.methods, or lower experiment.repeats."
+            )
+
+
+def run(setting: Setting) -> Result:
+    """The table of accuracy and loss under each ablation, the intact network first."""
+    graph, config, dataset = _graph(setting), _config(setting), setting.dataset
+    loss = loss_function(setting.training, dataset)
+    x, y = dataset.x_test, dataset.y_test
+    found = targets(graph, config.targets)
+    draws = _draws(config)
+
+    rows: list[dict[str, Any]] = []
+    confusions: list[dict[str, Any]] = []
+    metrics: dict[str, float] = {}
+    intact_outputs = outputs_of(graph, x)
+    intact = score(intact_outputs, y, loss, classes=dataset.has_classes)
+
+    def measured(ablation: Ablation | None, outputs: Tensor) -> None:
+        result = score(outputs, y, loss, classes=dataset.has_classes)
+        row = {**_identity(graph, ablation), **result.columns(), **_change(intact, result)}
+        rows.append(row)
+        setting.progress.rows("metrics", [row])
+        counts = confusion(outputs, y, classes=dataset.has_classes)
+        confusions.extend({**_identity(graph, ablation), **count} for count in counts)
+
+    measured(None, intact_outputs)
+    with setting.progress.bar("ablations", len(found) * len(draws)) as advance:
+        for target in found:
+            for method, repeat in draws:
+                ablation = Ablation(target, method, repeat)
+                measured(ablation, _ablated_outputs(setting, graph, ablation))
+                advance(1, f"{target} {method.name}")
+
+    metrics |= {"accuracy": intact.accuracy, "loss": intact.loss}
+    for target in found:
+        for method in config.methods:
+            of_method = [row for row in rows if (row["target"], row["method"]) == (target, method.name)]
+            for figure in ("accuracy", "loss"):
+                metrics[f"{figure}/{target}/{method.name}"] = sum(row[figure] for row in of_method) / len(of_method)
+
+    tables: dict[str, Sequence[Any]] = {"metrics": rows, "confusion": confusions}
+    shown = ["metrics"]
+    contributions = _contributions(graph, x, y, dataset.has_classes)
+    if contributions:
+        tables["contributions"] = contributions
+        shown.append("contributions")
+    if config.granularity is Granularity.unit:
+        tables["units"] = list(_units(setting, graph, found, draws, loss, intact))
+    drawn = {
+        "accuracy": figures.ablation_accuracy(rows),
+        "confusion": figures.confusion([row for row in confusions if not row["target"]], dataset.class_names),
+    }
+    drawn |= figures.weight_images(graph, dataset)
+    if config.granularity is Granularity.unit:
+        drawn |= figures.unit_drops(tables["units"])
+    return Result(tables=tables, metrics=metrics, figures=drawn, shown=shown)
+
+
+# --- what is ablated ---------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One ablation of the table.
+
+    Attributes:
+        target: a site, edge or path.
+        method: what replaces the value.
+        repeat: from 1; zero and mean have no chance in them, and only one.
+    """
+
+    target: str
+    method: Method
+    repeat: int
+
+
+def targets(graph: ModelGraph, asked: Sequence[str] | None) -> list[str]:
+    """What is ablated: what was asked for, or every inner site and every edge whose source feeds more than one site.
+
+    Raises:
+        ConfigError: the graph has no such target, or one is named twice.
+    """
+    if asked is not None:
+        for target in asked:
+            graph.kind(target)
+        if len(set(asked)) < len(asked) or not asked:
+            raise ConfigError(f"experiment.targets={list(asked)}: name at least one target, each once.")
+        return list(asked)
+    outer = {*graph.inputs, graph.output}
+    inner = [name for name, site in graph.sites.items() if name not in outer and site.kind != "parameter"]
+    forked = [edge for name in graph.sites if len(graph.uses(name)) > 1 for edge in graph.uses(name)]
+    return [*inner, *forked]
+
+
+def _draws(config: AblationConfig) -> list[tuple[Method, int]]:
+    return [
+        (method, repeat)
+        for method in config.methods
+        for repeat in range(1, (config.repeats if method is Method.resample else 1) + 1)
+    ]
+
+
+# --- how it is ablated -------------------------------------------------------------------------------------------
+
+
+def replacements(setting: Setting, graph: ModelGraph, ablation: Ablation) -> Iterator[Tensor]:
+    """The replacement values `(B, *site)` for consecutive batches of the test set.
+
+    Means and resampled values are those of the examples of `experiment.source`. A resampled value comes from another
+    example than the one it replaces, drawn with replacement; the draw depends on target and repeat alone.
+    """
+    site = graph.target_site(ablation.target)
+    x, x_source = setting.dataset.x_test, _source(setting)
+    if ablation.method is Method.resample:
+        draw = chance.generator(setting.seed, "resample", ablation.target, ablation.repeat)
+        if x_source is x:
+            index = draw_others(len(x), generator=draw)
+        else:
+            index = torch.randint(len(x_source), (len(x),), generator=draw)
+        for part in batches(index.to(x.device)):
+            yield read_sites(graph, x_source[part], [site.name])[site.name]
+        return
+    value = x.new_zeros(site.shape)
+    if ablation.method is Method.mean:
+        value = mean(read_sites(graph, part, [site.name])[site.name] for part in batches(x_source))
+    for part in batches(x):
+        yield value.expand(len(part), *site.shape)
+
+
+@torch.no_grad()
+def _ablated_outputs(setting: Setting, graph: ModelGraph, ablation: Ablation) -> Tensor:
+    """Outputs `(N, K)` on the test set."""
+    parts = zip(batches(setting.dataset.x_test), replacements(setting, graph, ablation), strict=True)
+    return torch.cat([run_with(graph, x, [Intervention(ablation.target, value)]) for x, value in parts])
+
+
+@torch.no_grad()
+def _units(
+    setting: Setting,
+    graph: ModelGraph,
+    found: Sequence[str],
+    draws: Sequence[tuple[Method, int]],
+    loss: LossFunction,
+    intact: Score,
+) -> Iterator[dict[str, Any]]:
+    """A row for each unit of each target ablated by itself. Letters: U units, S of them at once."""
+    dataset = setting.dataset
+    x, y = dataset.x_test, dataset.y_test
+    total = sum(graph.target_site(target).n_units for target in found) * len(draws)
+    with setting.progress.bar("units", total) as advance:
+        for target in found:
+            site = graph.target_site(target)
+            for method, repeat in draws:
+                ablation = Ablation(target, method, repeat)
+                n_correct = torch.zeros(site.n_units, dtype=torch.int64, device=x.device)
+                total_loss = torch.zeros(site.n_units, dtype=torch.float64, device=x.device)
+                at_once = max(1, VARIANT_NUMBERS // (site.n_units * min(BATCH, len(x))))
+                ranges = torch.arange(site.n_units, device=x.device).split(at_once)
+                start = 0
+                for part, replacement in zip(batches(x), replacements(setting, graph, ablation), strict=True):
+                    base = read_sites(graph, part, [site.name])[site.name].flatten(1)
+                    replacement = replacement.flatten(1)
+                    labels = y[start : start + len(part)]
+                    start += len(part)
+                    for units in ranges:
+                        values = base.expand(len(units), *base.shape).clone()
+                        rank = torch.arange(len(units), device=x.device)
+                        values[rank, :, units] = replacement[:, units].T
+                        outputs = run_variants(graph, part, target, values.unflatten(2, site.shape))
+                        for rank_, unit in enumerate(units.tolist()):
+                            result = score(outputs[rank_], labels, loss, classes=dataset.has_classes)
+                            n_correct[unit] += result.n_correct
+                            total_loss[unit] += result.loss * result.n
+                rows = []
+                for unit in range(site.n_units):
+                    result = Score(len(x), int(n_correct[unit]), float(total_loss[unit]) / len(x))
+                    identity = _identity(graph, ablation)
+                    rows.append({**identity, "unit": unit, **result.columns(), **_change(intact, result)})
+                setting.progress.rows("units", rows)
+                yield from rows
+                advance(site.n_units, f"{target} {method.name}")
+
+
+# --- what each summand of the logits says --------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def _contributions(graph: ModelGraph, x: Tensor, y: Tensor, classes: bool) -> list[dict[str, Any]]:
+    """Where the output is a Linear of a sum: a row for each summand of the logits; else none.
+
+    `accuracy` is that of the summand alone, `label_logit` its mean contribution to the label's logit above its mean
+    contribution to all logits. The last row is the sum, whose `max_error` is the largest difference to the logits.
+    """
+    summands = graph.summands(graph.output)
+    if not summands or not classes:
+        return []
+    split = graph.distribute(graph.output)
+    names = [name for part in (*summands, "bias") if (name := f"{graph.output}[{part}]") in split.sites]
+    parts = [run_with(split, part, returns=[*names, graph.output]) for part in batches(x)]
+    whole = torch.cat([part[-1] for part in parts])
+    logits = outputs_of(graph, x)
+    error = float((whole - logits).abs().max())
+    if error > SPLIT_TOLERANCE * max(1.0, float(logits.abs().max())):
+        raise AssertionError(f"the logits' summands miss them by {error}")
+    rows = []
+    for number, name in enumerate([*names, "sum"]):
+        values = (
+            whole
+            if name == "sum"
+            else torch.cat([part[number].expand(len(part[-1]), -1) for part in parts])
+        )
+        alone = score(values, y, _no_loss, classes=True).columns()
+        above_mean = values.gather(1, y[:, None]).squeeze(1) - values.mean(1)
+        rows.append(
+            {
+                "summand": name if name == "sum" else name.removeprefix(f"{graph.output}[").removesuffix("]"),
+                **{column: alone[column] for column in ("accuracy", "accuracy_low", "accuracy_high")},
+                "label_logit": float(above_mean.double().mean()),
+                "max_error": error if name == "sum" else None,
+            }
+        )
+    return rows
+
+
+def _no_loss(outputs: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
+    return outputs.new_zeros(len(outputs))
+
+
+# --- shared ------------------------------------------------------------------------------------------------------
+
+
+def _identity(graph: ModelGraph, ablation: Ablation | None) -> dict[str, Any]:
+    if ablation is None:
+        return {"target": "", "kind": "none", "method": "none", "repeat": 1}
+    return {
+        "target": ablation.target,
+        "kind": graph.kind(ablation.target),
+        "method": ablation.method.name,
+        "repeat": ablation.repeat,
+    }
+
+
+def _change(intact: Score, result: Score) -> dict[str, float]:
+    return {"accuracy_drop": intact.accuracy - result.accuracy, "loss_increase": result.loss - intact.loss}
+
+
+def _graph(setting: Setting) -> ModelGraph:
+    return ModelGraph.trace(setting.model, setting.dataset.x_test[:2], leaves=setting.leaves)
+
+
+def _config(setting: Setting) -> AblationConfig:
+    assert isinstance(setting.config, AblationConfig)
+    return setting.config
+
+
+def _source(setting: Setting) -> Tensor:
+    in_training = _config(setting).source is Split.train
+    return setting.dataset.x_train if in_training else setting.dataset.x_test

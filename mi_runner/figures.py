@@ -1,0 +1,191 @@
+"""Pictures of results: rows in, matplotlib figures out; the runner writes them.
+
+Figures are made without pyplot, so that they need no screen and leave no state behind.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor, nn
+
+from mi_runner.datasets import Dataset
+from mi_runner.graph import ModelGraph
+
+Row = Mapping[str, Any]
+
+COLORS = {"zero": "#4c72b0", "mean": "#dd8452", "resample": "#55a868", "none": "#444444"}
+MOST_IMAGES = 100
+MOST_MISTAKES = 25
+MOST_CELL_TEXTS = 15
+
+
+def history(rows: Sequence[Row]) -> Figure:
+    """Loss and test accuracy over the epochs of training."""
+    figure = Figure(figsize=(8, 3.2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in rows]
+    left.plot(epochs, [row["loss"] for row in rows], marker=".", label="training")
+    left.plot(epochs, [row["test_loss"] for row in rows], marker=".", label="test")
+    left.set(xlabel="epoch", ylabel="loss")
+    left.legend(frameon=False)
+    right.plot(epochs, [row["test_accuracy"] for row in rows], marker=".", color="tab:orange")
+    right.set(xlabel="epoch", ylabel="test accuracy")
+    for axes in (left, right):
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        _tidy(axes)
+    return figure
+
+
+def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> Figure:
+    """Counts by label (down) and prediction (across), each row's colours by its shares."""
+    labels = sorted({row["label"] for row in rows})
+    predicted = sorted({row["predicted"] for row in rows} | set(labels))
+    counts = torch.zeros(len(labels), len(predicted))
+    for row in rows:
+        counts[labels.index(row["label"]), predicted.index(row["predicted"])] += row["count"]
+    names = dict(enumerate(class_names)) if class_names is not None else {}
+    figure = Figure(figsize=(1.8 + 0.45 * len(predicted), 1.4 + 0.42 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    axes.imshow(counts / counts.sum(1, keepdim=True).clamp(min=1), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    if max(len(labels), len(predicted)) <= MOST_CELL_TEXTS:
+        for i, label in enumerate(labels):
+            for j, _ in enumerate(predicted):
+                share = float(counts[i, j] / counts[i].sum().clamp(min=1))
+                if counts[i, j]:
+                    axes.text(
+                        j, i, f"{int(counts[i, j])}", ha="center", va="center", fontsize=7,
+                        color="white" if share > 0.5 else "black",
+                    )  # fmt: skip
+        axes.set_yticks(range(len(labels)), [names.get(label, str(label)) for label in labels])
+        axes.set_xticks(range(len(predicted)), [names.get(guess, str(guess)) for guess in predicted])
+    axes.set(xlabel="prediction", ylabel="label", title="intact network, test set")
+    return figure
+
+
+def mistakes(dataset: Dataset, wrong: Tensor, answers: Tensor) -> dict[str, Figure]:
+    """The first wrongly answered test images, with label and answer; nothing where there is no image or no mistake.
+
+    Args:
+        wrong: `(N,)` bool.
+        answers: `(N,)` predicted classes.
+    """
+    index = wrong.nonzero().squeeze(1)[:MOST_MISTAKES].tolist()
+    if dataset.image_shape is None or dataset.class_names is None or not index:
+        return {}
+    figure, grid = _grid(len(index))
+    for axes, example in zip(grid, index, strict=False):
+        _image(axes, dataset.x_test[example].reshape(dataset.image_shape))
+        label, answer = int(dataset.y_test[example]), int(answers[example])
+        axes.set_title(f"{dataset.class_names[label]}, read as {dataset.class_names[answer]}", fontsize=7)
+    figure.suptitle(f"{len(index)} of {int(wrong.sum())} mistakes", fontsize=9)
+    return {"mistakes": figure}
+
+
+def ablation_accuracy(rows: Sequence[Row]) -> Figure:
+    """Accuracy by target and method, with 95 % intervals; every repeat is a mark; the line is the intact network."""
+    intact, ablated = rows[0], rows[1:]
+    targets = list(dict.fromkeys(row["target"] for row in ablated))
+    methods = list(dict.fromkeys(row["method"] for row in ablated))
+    figure = Figure(figsize=(7.5, 1.3 + 0.24 * len(targets) * (len(methods) + 1)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / len(methods)
+    for number, method in enumerate(methods):
+        for position, target in enumerate(targets):
+            marks = [row for row in ablated if (row["target"], row["method"]) == (target, method)]
+            middle = position + (number - (len(methods) - 1) / 2) * height
+            mean = sum(row["accuracy"] for row in marks) / len(marks)
+            label = f"{method} (mean of {len(marks)})" if len(marks) > 1 else method
+            axes.barh(middle, mean, height * 0.92, color=COLORS[method], label=label if position == 0 else None)
+            spread = (torch.arange(len(marks)) - (len(marks) - 1) / 2) * height * 0.2
+            axes.errorbar(
+                [row["accuracy"] for row in marks],
+                [middle + float(offset) for offset in spread],
+                xerr=[
+                    [row["accuracy"] - row["accuracy_low"] for row in marks],
+                    [row["accuracy_high"] - row["accuracy"] for row in marks],
+                ],
+                fmt=".", color="black", markersize=3, elinewidth=0.8,
+            )  # fmt: skip
+    axes.axvline(intact["accuracy"], color=COLORS["none"], linestyle="--", linewidth=1, label="intact")
+    axes.set_yticks(range(len(targets)), targets)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.02), xlabel="test accuracy", ylabel="ablated")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    _tidy(axes)
+    return figure
+
+
+def unit_drops(rows: Sequence[Row]) -> dict[str, Figure]:
+    """Accuracy lost by each unit of each target, sorted; a figure with one panel a target."""
+    targets = list(dict.fromkeys(row["target"] for row in rows))
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    figure = Figure(figsize=(7.5, 2.2 * len(targets)), layout="constrained")
+    for axes, target in zip(figure.subplots(len(targets), 1, squeeze=False)[:, 0], targets, strict=True):
+        for method in methods:
+            drops = [row["accuracy_drop"] for row in rows if (row["target"], row["method"]) == (target, method)]
+            axes.plot(sorted(drops, reverse=True), color=COLORS[method], label=method)
+        axes.axhline(0, color="black", linewidth=0.5)
+        axes.set(ylabel="accuracy lost", title=target)
+        _tidy(axes)
+    axes.set_xlabel("units, by accuracy lost")
+    axes.legend(frameon=False, fontsize=8)
+    return {"units": figure}
+
+
+def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Figure]:
+    """For each Linear layer with a weight a pixel: the weights of its units (the largest, if many) as images."""
+    if dataset.image_shape is None:
+        return {}
+    drawn = {}
+    for name in graph.sites:
+        layer = graph.submodule(name)
+        if not isinstance(layer, nn.Linear) or layer.in_features != math.prod(dataset.image_shape):
+            continue
+        weight = layer.weight.detach().cpu()
+        units = weight.norm(dim=1).topk(min(MOST_IMAGES, len(weight))).indices.sort().values.tolist()
+        if len(units) == len(weight):
+            units = list(range(len(weight)))
+        limit = float(weight[units].abs().quantile(0.995)) or 1.0
+        figure, grid = _grid(len(units))
+        for axes, unit in zip(grid, units, strict=False):
+            image = weight[unit].reshape(dataset.image_shape).mean(0)
+            axes.imshow(image, cmap="RdBu_r", vmin=-limit, vmax=limit)
+            axes.set_title(str(unit), fontsize=5, pad=1.5)
+        of = f"the {len(units)} of {len(weight)} units with the largest weights" if len(units) < len(weight) else "all units"
+        figure.suptitle(f"{name}.weight, {of} (blue negative, red positive)", fontsize=9)
+        drawn[f"weights_{name}"] = figure
+    return drawn
+
+
+def _grid(count: int) -> tuple[Figure, list[Axes]]:
+    """A figure with room for `count` small pictures, without ticks."""
+    across = math.ceil(math.sqrt(count))
+    down = math.ceil(count / across)
+    size = 0.75 if count > MOST_MISTAKES else 1.1
+    figure = Figure(figsize=(size * across, size * down + 0.4))
+    grid = list(figure.subplots(down, across, squeeze=False).flat)
+    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.6 / (size * down + 0.4), wspace=0.06, hspace=0.25)
+    for axes in grid:
+        axes.set_axis_off()
+    return figure, grid
+
+
+def _image(axes: Axes, image: Tensor) -> None:
+    """An image `(C, H, W)`, in colours if it has three channels, else its mean in grey."""
+    image = image.detach().cpu()
+    if image.shape[0] == 3:
+        image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-9)
+        axes.imshow(image.permute(1, 2, 0))
+    else:
+        axes.imshow(image.mean(0), cmap="gray")
+
+
+def _tidy(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.tick_params(labelsize=8)

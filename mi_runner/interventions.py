@@ -1,0 +1,163 @@
+"""Replacement values, and running a network with them.
+
+A replacement value is computed by one function (`zero`, `mean`, `resample`, `read_sites`) and put in its place by another
+(`run_with`). Letters: B batch, S variants run at once; a site's value is `(B, *site)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mi_runner.graph import ModelGraph, Patch
+
+Rule = Callable[[Tensor], Tensor]
+"""Gives the replacement `(B, *site)` of the value `(B, *site)` that would have been there."""
+
+
+@dataclass(frozen=True)
+class Intervention:
+    """A rule that gives a replacement value at a site, an edge or a path, for all or some units.
+
+    Attributes:
+        target: `relu`, `x/add`, `x/first/relu/add`; the value that is replaced is that of the first site.
+        value: a tensor that broadcasts to `(B, *site)`, or a rule.
+        units: None for all units; else a boolean mask that broadcasts to `(B, *site)`, True where the value is replaced.
+    """
+
+    target: str
+    value: Tensor | Rule
+    units: Tensor | None = None
+
+    @property
+    def patch(self) -> Patch:
+        """What a derived graph does for this intervention."""
+        return Patch(self.target, rule=not isinstance(self.value, Tensor), units=self.units is not None)
+
+
+def run_with(
+    graph: ModelGraph,
+    inputs: Tensor | tuple[Tensor, ...],
+    interventions: Sequence[Intervention] = (),
+    returns: Sequence[str] | None = None,
+) -> Tensor | tuple[Tensor, ...]:
+    """The output, or the values of the sites in `returns`, with the interventions in place; gradients flow through.
+
+    Several interventions on one target are applied in their order. An intervention on an edge or path sees, and
+    overrides, those on the site from which it starts. A returned site's value is the one that its uses see by default:
+    interventions on edges and paths that start at it don't show in it.
+
+    Args:
+        inputs: `(B, *input)`, a tuple where the module takes several.
+
+    Raises:
+        ConfigError: a target is not in the graph; the text lists the valid ones.
+        ValueError: a value or mask doesn't broadcast to its site.
+    """
+    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    module = graph.derive([intervention.patch for intervention in interventions], returns)
+    given: list[Tensor | Rule] = []
+    for intervention in interventions:
+        site = graph.target_site(intervention.target)
+        shape = site.shape if site.kind == "parameter" else (len(inputs[0]), *site.shape)
+        value = intervention.value
+        given.append(_broadcast(value, shape, intervention.target) if isinstance(value, Tensor) else value)
+        if intervention.units is not None:
+            given.append(_broadcast(intervention.units.to(torch.bool), shape, f"units of {intervention.target}"))
+    return module(*inputs, *given)
+
+
+def run_variants(graph: ModelGraph, inputs: Tensor, target: str, values: Tensor) -> Tensor:
+    """Outputs `(S, B, *output)` of S runs that differ in the value at one target.
+
+    What doesn't depend on the target is computed once for all of them.
+
+    Args:
+        inputs: `(B, *input)`.
+        values: `(S, B, *site)`, a whole replacement value for each run.
+    """
+    module = graph.derive([Patch(target)])
+    return torch.vmap(module, in_dims=(None, 0))(inputs, values)
+
+
+def read_sites(
+    graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], sites: Sequence[str]
+) -> dict[str, Tensor]:
+    """Name → value `(B, *site)` of these sites, in a run without interventions.
+
+    Raises:
+        ConfigError: a site is not in the graph; the text lists the valid ones.
+    """
+    values = run_with(graph, inputs, returns=sites)
+    return dict(zip(sites, values, strict=True))
+
+
+def interchange(
+    graph: ModelGraph, target: str, source: Tensor | tuple[Tensor, ...], units: Tensor | None = None
+) -> Intervention:
+    """The intervention that gives each base example the target's value on its source example.
+
+    Args:
+        source: `(B, *input)`, the source example of each base example.
+        units: as in `Intervention`.
+    """
+    site = graph.target_site(target).name
+    return Intervention(target, read_sites(graph, source, [site])[site], units)
+
+
+def zero(values: Tensor) -> Tensor:
+    """Zeros of the shape of `values` `(B, *site)`."""
+    return torch.zeros_like(values)
+
+
+def mean(batches: Iterable[Tensor]) -> Tensor:
+    """The mean `(*site)` over all examples of batches `(B, *site)`, which may differ in size.
+
+    Sum and count, in float64: a mean of the batches' means would give the last, smaller one too much weight.
+
+    Raises:
+        ValueError: if there is no example.
+    """
+    total, count = None, 0
+    for values in batches:
+        partial = values.double().sum(0)
+        total = partial if total is None else total + partial
+        count += len(values)
+        dtype = values.dtype
+    if total is None or count == 0:
+        raise ValueError("the mean of no examples is not defined.")
+    return (total / count).to(dtype)
+
+
+def resample(values: Tensor, *, generator: torch.Generator) -> Tensor:
+    """Each row replaced by that of another example drawn at random, with replacement.
+
+    Args:
+        values: `(B, *site)` values of a site on the source examples.
+
+    Raises:
+        ValueError: if `B < 2`: there is no other example.
+    """
+    return values[draw_others(len(values), generator=generator).to(values.device)]
+
+
+def draw_others(n: int, *, generator: torch.Generator) -> Tensor:
+    """For each of n examples the index of another one, `(n,)` int64, uniform over the others.
+
+    Raises:
+        ValueError: if `n < 2`: there is no other example.
+    """
+    if n < 2:
+        raise ValueError(f"{n} examples: there is no other example to draw.")
+    index = torch.randint(n - 1, (n,), generator=generator)
+    return index + (index >= torch.arange(n))
+
+
+def _broadcast(value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
+    try:
+        return value.expand(shape)
+    except RuntimeError as error:
+        raise ValueError(f"{what}: the shape {tuple(value.shape)} doesn't broadcast to {shape}.") from error

@@ -1,0 +1,86 @@
+"""The user's own network: a callable, named in the config, that returns an nn.Module.
+
+`model.factory` is the one config value that runs code.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from mi_runner import models
+from mi_runner.config import ExternalConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError, unknown
+
+
+def build(config: ExternalConfig, dataset: Dataset) -> models.Built:
+    """What the factory returns for this data set.
+
+    The factory gets `config.arguments`, and `input_shape` (a tuple, without the batch) and `n_outputs` if it has
+    parameters of these names.
+
+    Raises:
+        ConfigError: it can't be imported or called, or returns no nn.Module.
+    """
+    dataset = dataset.flattened() if config.flatten else dataset
+    factory = _import(config.factory)
+    arguments = dict(config.arguments)
+    for name, value in (("input_shape", dataset.input_shape), ("n_outputs", dataset.n_outputs)):
+        if name in _parameters(factory):
+            arguments.setdefault(name, value)
+    try:
+        model = factory(**arguments)
+    except Exception as error:
+        raise _fault(config.factory, f"called with {arguments} it raises {type(error).__name__}: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise _fault(config.factory, f"it returns {type(model).__name__}, not an nn.Module")
+    names = [name for name, _ in model.named_modules() if name]
+    for leaf in config.leaves:
+        if leaf not in names:
+            raise ConfigError(f"model.leaves: {unknown('submodule', leaf, names)}")
+    return models.Built(model, dataset, source=_source(factory), leaves=tuple(config.leaves))
+
+
+def _import(factory: str) -> Callable[..., Any]:
+    module_name, colon, attribute = factory.partition(":")
+    if not (module_name and colon and attribute):
+        raise _fault(factory, "write package.module:callable")
+    try:
+        found: Any = importlib.import_module(module_name)
+    except Exception as error:
+        raise _fault(factory, f"importing {module_name} raises {type(error).__name__}: {error}") from error
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            public = [name for name, value in vars(found).items() if callable(value) and not name.startswith("_")]
+            raise _fault(factory, unknown(f"callable of {module_name}", part, public))
+        found = getattr(found, part)
+    if not callable(found):
+        raise _fault(factory, f"{attribute} can't be called")
+    return found
+
+
+def _parameters(factory: Callable[..., Any]) -> set[str]:
+    try:
+        return set(inspect.signature(factory).parameters)
+    except ValueError:  # some built-in callables have no signature
+        return set()
+
+
+def _source(factory: Callable[..., Any]) -> str:
+    """The sha256 of the file in which the factory is written, so that a changed network is trained anew."""
+    try:
+        file = inspect.getsourcefile(factory)
+    except TypeError:
+        file = None
+    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+
+
+def _fault(factory: str, text: str) -> ConfigError:
+    return ConfigError(f"model.factory={factory}: {text}.")

@@ -1,0 +1,349 @@
+"""The dispatcher: a config in, a run folder out.
+
+    config → claim a new run folder → data set → model (checkpoint | model store | train now)
+           → experiment.run(setting) returns a Result → write it
+
+`run` is the program; read it top to bottom.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from mi_runner import checkpoints, console, datasets, expectations, model_store, models, run_folder, training
+from mi_runner.config import RunConfig
+from mi_runner.errors import ConfigError, RunFailed, Terminated, one_line
+from mi_runner.experiments import Result, Row, Setting
+from mi_runner.models import Built
+from mi_runner.progress import Progress, log
+from mi_runner.run_folder import RunFolder
+
+VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
+
+NOT_IN_HASH = ("output_dir", "expect")
+"""Top-level keys that change no figure of a run."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for the console."""
+
+    title: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run that is done hands back.
+
+    Attributes:
+        folder: the run folder.
+        tables: those to print.
+        metrics: the summary.
+        not_met: a line for each expectation that the summary doesn't meet.
+    """
+
+    folder: Path
+    tables: Sequence[Table]
+    metrics: Mapping[str, float]
+    not_met: Sequence[str]
+
+
+def run(
+    config: RunConfig,
+    *,
+    folder: Path | None = None,
+    command: str | None = None,
+    progress: Progress | None = None,
+    timings: Mapping[str, float] | None = None,
+) -> Outcome:
+    """One run, from the config to the files.
+
+    Args:
+        folder: an existing empty folder to use, as a sweep gives each job; None claims a new version.
+        command: the command line, for the record.
+        progress: where long work reports to.
+        timings: seconds of stages that are already over.
+
+    Raises:
+        ConfigError: a mistake in the config or a file that it names.
+        RunFailed: the run began and could not end.
+    """
+    expected = expectations.parse(config.expect)
+    names = config.experiment.name, config.dataset.name, config.model.name
+    place = RunFolder(folder) if folder else _claimed(Path(config.output_dir).expanduser(), *names)
+    record = _new_record(config, command, timings or {})
+    progress = progress or Progress()
+
+    with _recorded(place, record, progress), _threads(config.threads):
+        place.write_config(OmegaConf.to_yaml(OmegaConf.structured(config)))
+        with _stage(record, "import"):
+            experiment = import_module(config.experiment.module)
+            import_module(config.dataset.module)
+            import_module(config.model.module)
+        device = _device(config.device)
+        record["device"] = str(device)
+
+        with _stage(record, "data"):
+            dataset = datasets.load(config.dataset, seed=config.seed)
+        with _stage(record, "model"):
+            built = models.build(config.model, dataset, seed=config.seed)
+            setting = Setting(
+                config=config.experiment,
+                training=config.training,
+                model=built.model,
+                dataset=built.dataset,
+                seed=config.seed,
+                leaves=built.leaves,
+                progress=progress,
+            )
+            training.check(built.model, built.dataset, config.training)
+            experiment.check(setting)
+            setting, trained_now = _with_weights(setting, built, config, device, record)
+
+        with _stage(record, "experiment"):
+            result = experiment.run(setting)
+        with _stage(record, "write"):
+            _write(place, result, setting if trained_now else None)
+        record["metrics"] = {name: float(value) for name, value in result.metrics.items()}
+        not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
+        if expected:
+            record["expect_not_met"] = not_met
+
+    tables = [Table(f"{name}: {' · '.join(names)}", result.tables[name]) for name in result.shown]
+    return Outcome(place.path, tables, record["metrics"], not_met)
+
+
+# --- the stages --------------------------------------------------------------------------------------------------
+
+
+def _claimed(output_dir: Path, experiment: str, dataset: str, model: str) -> RunFolder:
+    try:
+        return run_folder.claim(output_dir, experiment, dataset, model)
+    except OSError as error:
+        raise RunFailed(f"can't make a run folder in {output_dir} ({error}): output_dir=FOLDER names another.") from error
+
+
+def _device(asked: str) -> torch.device:
+    """The device that the config asks for.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if asked == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ConfigError(f"device={asked}: torch finds no CUDA device here. Use device=cpu or device=auto.")
+    device = torch.device(asked)
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device={asked}: there are {torch.cuda.device_count()} CUDA devices, counted from 0.")
+    return device
+
+
+def _with_weights(
+    setting: Setting, built: Built, config: RunConfig, device: torch.device, record: dict[str, Any]
+) -> tuple[Setting, bool]:
+    """The setting on its device with the model's weights in place, and whether they were trained now."""
+    from dataclasses import replace
+
+    dataset = built.dataset.to(device)
+    model = built.model.to(device)
+    if config.checkpoint is not None:
+        checkpoint = checkpoints.load(config.checkpoint, model)
+        log.info(f"weights of {checkpoint.path}; nothing is trained")
+        record["checkpoint"] = {"from": "checkpoint", "path": str(checkpoint.path), "sha256": checkpoint.sha256}
+        return replace(setting, model=model, dataset=dataset), False
+
+    def train() -> list[dict[str, Any]]:
+        log.info(f"training {config.model.name} on {config.dataset.name}: {len(dataset.x_train):,} examples")
+        return training.train(model, dataset, config.training, seed=config.seed, progress=setting.progress)
+
+    on_device = replace(built, model=model, dataset=dataset)
+    stored = model_store.obtain(on_device, config.training, train, seed=config.seed)
+    if not stored.trained_now:
+        log.info(f"trained model found: {stored.path}")
+    record["checkpoint"] = {
+        "from": "training" if stored.trained_now else "model store",
+        "path": str(stored.path) if stored.path else None,
+        "sha256": stored.sha256,
+    }
+    return replace(setting, model=model, dataset=dataset, history=stored.history), stored.trained_now
+
+
+def _write(place: RunFolder, result: Result, trained: Setting | None) -> None:
+    """All of a result; the weights and history too, if this run trained the model."""
+    for name, rows in result.tables.items():
+        place.write_table(name, rows)
+    for name, figure in result.figures.items():
+        place.write_figure(name, lambda path, figure=figure: figure.savefig(path, dpi=130))
+    model = result.model or (trained.model if trained else None)
+    if model is not None:
+        place.write_weights(model.state_dict())
+    if trained is not None and "history" not in result.tables:
+        place.write_table("history", trained.history)
+
+
+# --- the record --------------------------------------------------------------------------------------------------
+
+
+def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "schema_version": run_folder.SCHEMA_VERSION,
+        "status": "running",
+        "experiment": config.experiment.name,
+        "dataset": config.dataset.name,
+        "model": config.model.name,
+        "seed": config.seed,
+        "device": config.device,
+        "config_hash": config_hash(config),
+        "metrics": {},
+        "timings": dict(timings),
+        "checkpoint": None,
+        "versions": {"python": platform.python_version()} | {name: _version(name) for name in VERSIONS},
+        "git": _git(),
+        "command": command or shlex.join(sys.argv),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": _now(),
+        "finished": None,
+        "error": None,
+        "files": {},
+    }
+
+
+def config_hash(config: RunConfig) -> str:
+    """The sha256 of all that decides a run's figures; the same for two runs that must agree."""
+    content = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    assert isinstance(content, dict)
+    kept = {key: value for key, value in content.items() if key not in NOT_IN_HASH}
+    kept["choices"] = [config.experiment.name, config.dataset.name, config.model.name]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+@contextmanager
+def _recorded(place: RunFolder, record: dict[str, Any], progress: Progress) -> Iterator[None]:
+    """run.json says `running` within the block, and last of all how it ended; run.log has the log and any traceback."""
+    began = time.perf_counter() - sum(record["timings"].values())
+    try:
+        place.write_record(record)
+        to_file = logging.FileHandler(place.log, encoding="utf-8")
+    except OSError as error:
+        raise RunFailed(f"can't write into {place.path} ({error}): output_dir=FOLDER names another place.") from error
+    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    to_screen = console.log_handler()
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    log.addHandler(to_file)
+    log.addHandler(to_screen)
+    try:
+        log.info(f"{record['command']} → {place.path}")
+        yield
+        record["status"] = "done"
+    except (Exception, KeyboardInterrupt, Terminated) as error:
+        interrupted = not isinstance(error, Exception)
+        record["status"] = "interrupted" if interrupted else "failed"
+        record["error"] = one_line(error)
+        # The disk may be full: the record then stays at `running`, which nothing takes for done.
+        with suppress(OSError):
+            to_file.stream.write(traceback.format_exc())
+        with suppress(OSError):
+            for name, rows in progress.tables.items():
+                place.write_table(name, rows)
+        if isinstance(error, ConfigError | RunFailed) or interrupted:
+            raise
+        raise RunFailed(f"{_cause(error)} The whole traceback is in {place.log}.") from error
+    finally:
+        log.removeHandler(to_screen)
+        log.removeHandler(to_file)
+        with suppress(OSError):
+            to_file.close()
+        record["finished"] = _now()
+        record["timings"]["total"] = time.perf_counter() - began
+        record["timings"] = {name: round(seconds, 3) for name, seconds in record["timings"].items()}
+        _finish(place, record)
+
+
+def _finish(place: RunFolder, record: dict[str, Any]) -> None:
+    try:
+        record["files"] = place.digests()
+        place.write_record(record)
+        if record["status"] == "done":
+            place.point_latest_here()
+    except OSError as error:
+        if record["status"] != "done":
+            return  # the first error is already on its way
+        record["status"] = "failed"
+        raise RunFailed(f"can't write {run_folder.RECORD} into {place.path} ({error}): the run is not done.") from error
+
+
+def _cause(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"can't write or read a file ({error}): make room, or name another place by output_dir=FOLDER."
+    return f"{one_line(error)}."
+
+
+@contextmanager
+def _stage(record: dict[str, Any], name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        record["timings"][name] = record["timings"].get(name, 0.0) + time.perf_counter() - began
+
+
+@contextmanager
+def _threads(asked: int | None) -> Iterator[None]:
+    """torch uses this many CPU threads within the block."""
+    before = torch.get_num_threads()
+    if asked is not None:
+        torch.set_num_threads(asked)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit of the checkout that the command was typed in, and whether it has changes; None outside of one."""
+    try:
+        commit, changes = (
+            subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "dirty": bool(changes)}

@@ -1,0 +1,145 @@
+"""The one training loop: batches indexed from a tensor, one generator for their order, a place for a regulariser."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mi_runner import chance
+from mi_runner.config import Loss, Optimizer, TrainingConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.evaluation import loss_function, outputs_of, score
+from mi_runner.progress import Progress, log
+
+STEPS_BETWEEN_NOTES = 25
+"""Training steps between two readings of the loss for the progress bar, each of which waits for the device."""
+
+CHECKED = 1000
+"""Examples whose outputs are looked at before training."""
+
+Regularizer = Callable[[nn.Module], Tensor]
+"""A scalar of a model's weights that is added to the loss."""
+
+
+def train(
+    model: nn.Module,
+    dataset: Dataset,
+    config: TrainingConfig,
+    *,
+    seed: int,
+    regularizer: Regularizer | None = None,
+    progress: Progress | None = None,
+) -> list[dict[str, Any]]:
+    """Train `model` in place and leave it in evaluation mode; returns the history, a row per epoch.
+
+    Rows have `epoch`, `loss` (mean over the epoch's examples, without the regulariser), `penalty` (the regulariser's
+    mean over the steps, if there is one), `test_loss`, `test_accuracy`.
+
+    Args:
+        dataset: on the model's device.
+        seed: the order of the batches derives from it.
+        regularizer: added to the loss in every step.
+
+    Raises:
+        ConfigError: what `check` finds.
+        RunFailed: the loss, the regulariser or a weight is no longer finite; the text names the epoch.
+    """
+    progress = progress or Progress()
+    check(model, dataset, config)
+    loss_of = loss_function(config, dataset)
+    if not config.epochs:
+        return []
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    optimizer = make_optimizer(parameters, config)
+    order = chance.generator(seed, "batch order")
+    x, y = dataset.x_train, dataset.y_train
+    history: list[dict[str, Any]] = []
+
+    # Dropout and its like draw from torch's global generator.
+    with chance.global_seed(seed, "training"), progress.bar("training", config.epochs * len(x)) as advance:
+        for epoch in range(1, config.epochs + 1):
+            began = time.perf_counter()
+            model.train()
+            total_loss = torch.zeros((), device=x.device)
+            total_penalty = torch.zeros((), device=x.device)
+            shuffled = torch.randperm(len(x), generator=order).to(x.device).split(config.batch_size)
+            done = reported = 0
+            for step, index in enumerate(shuffled, start=1):
+                batch_loss = loss_of(model(x[index]), y[index])
+                objective = batch_loss
+                if regularizer is not None:
+                    penalty = regularizer(model)
+                    objective = batch_loss + penalty
+                    total_penalty += penalty.detach()
+                optimizer.zero_grad()
+                objective.backward()
+                optimizer.step()
+                total_loss += batch_loss.detach() * len(index)
+                done += len(index)
+                if step % STEPS_BETWEEN_NOTES == 0 or done == len(x):
+                    speed = done / (time.perf_counter() - began)
+                    note = f"epoch {epoch}/{config.epochs}  loss {float(batch_loss.detach()):.4f}  {speed:,.0f}/s"
+                    advance(done - reported, note)
+                    reported = done
+            model.eval()
+            row: dict[str, Any] = {"epoch": epoch, "loss": float(total_loss) / len(x)}
+            if regularizer is not None:
+                row["penalty"] = float(total_penalty) / len(shuffled)
+            _check_finite(row, parameters)
+            tested = score(
+                outputs_of(model, dataset.x_test), dataset.y_test, loss_of, classes=dataset.has_classes
+            )
+            row |= {"test_loss": tested.loss, "test_accuracy": tested.accuracy}
+            history.append(row)
+            progress.rows("history", [row])
+            speed = len(x) / (time.perf_counter() - began)
+            log.info(
+                f"epoch {epoch}/{config.epochs}  loss {row['loss']:.4f}  test loss {tested.loss:.4f}  "
+                f"test accuracy {tested.accuracy:.4f}  {speed:,.0f} examples/s"
+            )
+    return history
+
+
+def _check_finite(row: dict[str, Any], parameters: list[nn.Parameter]) -> None:
+    broken = [name for name in ("loss", "penalty") if not math.isfinite(row.get(name, 0.0))]
+    if not broken and all(bool(parameter.isfinite().all()) for parameter in parameters):
+        return
+    what = f"the {broken[0]} is {row[broken[0]]}" if broken else "a weight is not finite"
+    raise RunFailed(
+        f"training diverged in epoch {row['epoch']}: {what}. Try a smaller training.learning_rate."
+    )
+
+
+def check(model: nn.Module, dataset: Dataset, config: TrainingConfig) -> None:
+    """Training can begin: loss, data set, outputs and optimizer fit.
+
+    Raises:
+        ConfigError: they don't; the text says what to type.
+    """
+    loss_function(config, dataset)
+    if config.momentum and config.optimizer is not Optimizer.sgd:
+        raise ConfigError("training.momentum is for training.optimizer=sgd; the others have none.")
+    if config.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ConfigError("the model has no parameters to train: type training.epochs=0.")
+    if config.loss is Loss.bce:
+        outputs = outputs_of(model, dataset.x_train[:CHECKED])
+        if not bool(((outputs >= 0) & (outputs <= 1)).all()):
+            raise ConfigError(
+                "training.loss=bce takes outputs in 0..1: end the network with a sigmoid, "
+                "model.output_activation=sigmoid."
+            )
+
+
+def make_optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+    """The optimizer that the config names; fused, because small networks spend their time between kernels."""
+    common = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": True}
+    if config.optimizer is Optimizer.sgd:
+        return torch.optim.SGD(parameters, momentum=config.momentum, **common)
+    kind = torch.optim.Adam if config.optimizer is Optimizer.adam else torch.optim.AdamW
+    return kind(parameters, **common)
