@@ -40,6 +40,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away; there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.FAILED
+    except ValueError as error:  # a run's own errors end in _run; these are Hydra's, about overrides
+        console.error(one_line(error if isinstance(error, ConfigError) else ConfigError(str(error))))
+        return ExitStatus.MISTAKE
     except (Exception, KeyboardInterrupt, Terminated) as error:
         console.error(one_line(error))
         return exit_status(error)
@@ -79,11 +82,13 @@ def _sweep(arguments: list[str], overrides: list[str]) -> int:
     arguments = [*arguments, f"hydra.sweep.dir='{folder}'"]
     with _as_hydra_sees_it(arguments):
         _job()
-    failed = run_folder.jobs_not_done(folder)
-    for job, reason in failed:
-        console.error(f"job {job}: {reason}")
+    problems = run_folder.problems(folder)
+    for problem in problems:
+        console.error(f"job {problem.job}: {problem.reason}")
     console.last_line(str(folder))
-    return ExitStatus.FAILED if failed else ExitStatus.DONE
+    if not problems:
+        return ExitStatus.DONE
+    return ExitStatus.EXPECTATION_NOT_MET if all(problem.done for problem in problems) else ExitStatus.FAILED
 
 
 @hydra.main(config_path="pkg://mi_runner.conf", config_name="config", version_base="1.3")
@@ -91,7 +96,7 @@ def _job(config: DictConfig) -> int:
     """One run. A job of a sweep returns its exit status, so that the jobs after it go on; a single run exits with it."""
     hydra_config = HydraConfig.get()
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
-    folder = Path(hydra_config.runtime.output_dir) if in_sweep else None
+    folder = Path(hydra_config.sweep.dir) / str(hydra_config.job.num) if in_sweep else None
     command = "mi-run " + shlex.join(hydra_config.overrides.task)
     status = _run(config, folder, command)
     if in_sweep:

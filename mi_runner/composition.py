@@ -79,6 +79,7 @@ def typed(config: DictConfig) -> RunConfig:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ConfigError(f"{missing[0]} has no value: type {missing[0]}=...")
+    _refuse_unknown_keys(config)
     try:
         run_config = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
@@ -88,6 +89,20 @@ def typed(config: DictConfig) -> RunConfig:
     if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+", run_config.device):
         raise ConfigError(f"device={run_config.device}: must be auto, cpu, cuda or cuda:N.")
     return run_config
+
+
+def _refuse_unknown_keys(config: DictConfig, prefix: str = "") -> None:
+    """A key that was added with `+key=value` is as wrong as any other that no schema has."""
+    schema = OmegaConf.get_type(config)
+    if not is_dataclass(schema):
+        return
+    allowed = [item.name for item in fields(schema)]
+    for key in config:
+        if key not in allowed:
+            raise ConfigError(f"{prefix}{key}: {unknown('key', str(key), allowed)}")
+        child = config._get_node(key)
+        if isinstance(child, DictConfig) and not child._is_none():
+            _refuse_unknown_keys(child, f"{prefix}{key}.")
 
 
 # --- errors ----------------------------------------------------------------------------------------------------
@@ -124,10 +139,14 @@ def _explain_key(override: str, cause: BaseException | None, overrides: Sequence
         allowed = siblings or [*SCHEMAS, *(name for name in keys if "." not in name)]
         near = by_last_name or difflib.get_close_matches(key, [*keys, *SCHEMAS], n=1, cutoff=0.6)
         guess = f" Did you mean {near[0]}?" if near else ""
+        group, _, name = key.partition(".")
+        elsewhere = [schema.name for schema in SCHEMAS.get(group, ()) if name in {f.name for f in fields(schema)}]
+        if elsewhere:
+            guess = f" {group}={' and '.join(elsewhere)} has it: add that to the command."
         return ConfigError(f"{given}: no key is named '{key}'.{guess} Allowed here: {', '.join(allowed)}.")
     reason = " ".join(str(cause).split("\n")[0].split()) if cause else "is not allowed"
-    doc = f" ({keys[key]})" if keys.get(key) else ""
-    return ConfigError(f"{given}: {reason}{doc}.")
+    meaning = f"; {key} is: {keys[key]}" if keys.get(key) else ""
+    return ConfigError(f"{given}: {reason}{meaning}.")
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:

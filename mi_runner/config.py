@@ -178,7 +178,8 @@ class ExternalConfig(ModelConfig):
     factory: str = option(
         MISSING, "package.module:callable; gets input_shape and n_outputs if it has such parameters. Runs code!"
     )
-    arguments: dict[str, Any] = option({}, "further keyword arguments for the callable, e.g. {width: 64}")
+    # Any, because a dict[str, Any] in a structured config takes no new keys from the command line.
+    arguments: Any = option(None, "further keyword arguments for the callable, e.g. {width: 64}")
     flatten: bool = option(False, "give the network flat vectors instead of images")
     leaves: list[str] = option([], "submodules to take as one site each, e.g. [block] where it can't be traced")
 
@@ -284,7 +285,7 @@ class RunConfig:
     threads: int | None = option(MISSING, "CPU threads; null: all cores", at_least=1)
     checkpoint: str | None = option(MISSING, "trained weights: a file, a run folder, or null (train, or model store)")
     output_dir: str = option(MISSING, "where run folders are made")
-    expect: dict[str, str] = option(MISSING, "bounds on summary metrics, e.g. '{accuracy: \">=0.97\"}'; else exit 3")
+    expect: Any = option(MISSING, "bounds on summary metrics, e.g. '{accuracy: \">=0.97\"}'; else exit 3")
 
 
 SCHEMAS: dict[str, tuple[type, ...]] = {

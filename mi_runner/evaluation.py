@@ -143,12 +143,18 @@ def score(outputs: Tensor, targets: Tensor, loss: LossFunction, *, classes: bool
 
 
 def confusion(outputs: Tensor, targets: Tensor, *, classes: bool) -> list[dict[str, int]]:
-    """Rows `label, predicted, count` of all pairs that occur; for values both are rounded to integers."""
+    """Rows `label, predicted, count` of all pairs that occur; for values both are rounded to integers.
+
+    With several values in a target there are no pairs to count, and no rows.
+    """
+    if targets.dim() > 1:
+        return []
     predicted = predictions(outputs, classes=classes)
     labels = targets if classes else targets.round()
     pairs = torch.stack([labels, predicted.to(labels.dtype)], dim=1).nan_to_num().long().cpu()
-    unique, counts = torch.unique(pairs, dim=0, return_counts=True)
+    lowest, width = int(pairs.min()), int(pairs.max()) - int(pairs.min()) + 1
+    codes, counts = torch.unique((pairs[:, 0] - lowest) * width + pairs[:, 1] - lowest, return_counts=True)
     return [
-        {"label": label, "predicted": guess, "count": count}
-        for (label, guess), count in zip(unique.tolist(), counts.tolist(), strict=True)
+        {"label": code // width + lowest, "predicted": code % width + lowest, "count": count}
+        for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
     ]

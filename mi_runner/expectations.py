@@ -6,6 +6,7 @@ import operator
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from mi_runner.errors import ConfigError, unknown
 
@@ -37,12 +38,16 @@ class Expectation:
         return f"{self.metric} = {value:.6g}, expected {self.comparison} {self.bound:g}"
 
 
-def parse(expect: Mapping[str, str]) -> list[Expectation]:
-    """The bounds of `expect`; several for one metric are separated by commas.
+def parse(expect: Any) -> list[Expectation]:
+    """The bounds of `expect`, a mapping or None; several for one metric are separated by commas.
 
     Raises:
         ConfigError: a bound can't be read.
     """
+    if expect is None:
+        return []
+    if not isinstance(expect, Mapping):
+        raise ConfigError(f"expect={expect}: write metrics and bounds, expect='{{accuracy: \">=0.97\"}}'.")
     found = []
     for metric, text in expect.items():
         for part in str(text).split(","):

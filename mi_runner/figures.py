@@ -78,13 +78,11 @@ def mistakes(dataset: Dataset, wrong: Tensor, answers: Tensor) -> dict[str, Figu
     index = wrong.nonzero().squeeze(1)[:MOST_MISTAKES].tolist()
     if dataset.image_shape is None or dataset.class_names is None or not index:
         return {}
-    figure, grid = _grid(len(index))
-    for axes, example in zip(grid, index, strict=False):
-        _image(axes, dataset.x_test[example].reshape(dataset.image_shape))
-        label, answer = int(dataset.y_test[example]), int(answers[example])
-        axes.set_title(f"{dataset.class_names[label]}, read as {dataset.class_names[answer]}", fontsize=7)
-    figure.suptitle(f"{len(index)} of {int(wrong.sum())} mistakes", fontsize=9)
-    return {"mistakes": figure}
+    names = dataset.class_names
+    pictures = [_picture(dataset.x_test[example].reshape(dataset.image_shape)) for example in index]
+    captions = [f"{names[int(dataset.y_test[example])]}, read as {names[int(answers[example])]}" for example in index]
+    title = f"{len(index)} of {int(wrong.sum())} mistakes on the test set"
+    return {"mistakes": _mosaic(pictures, captions, title, cmap="gray")}
 
 
 def ablation_accuracy(rows: Sequence[Row]) -> Figure:
@@ -149,41 +147,45 @@ def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Figure]:
             continue
         weight = layer.weight.detach().cpu()
         units = weight.norm(dim=1).topk(min(MOST_IMAGES, len(weight))).indices.sort().values.tolist()
-        if len(units) == len(weight):
-            units = list(range(len(weight)))
         limit = float(weight[units].abs().quantile(0.995)) or 1.0
-        figure, grid = _grid(len(units))
-        for axes, unit in zip(grid, units, strict=False):
-            image = weight[unit].reshape(dataset.image_shape).mean(0)
-            axes.imshow(image, cmap="RdBu_r", vmin=-limit, vmax=limit)
-            axes.set_title(str(unit), fontsize=5, pad=1.5)
-        of = f"the {len(units)} of {len(weight)} units with the largest weights" if len(units) < len(weight) else "all units"
-        figure.suptitle(f"{name}.weight, {of} (blue negative, red positive)", fontsize=9)
+        pictures = [weight[unit].reshape(dataset.image_shape).mean(0) for unit in units]
+        of = "all units" if len(units) == len(weight) else f"the {len(units)} of {len(weight)} units of largest norm"
+        title = f"{name}.weight, {of}: blue negative, red positive"
+        figure = _mosaic(pictures, [str(unit) for unit in units], title, cmap="RdBu_r", vmin=-limit, vmax=limit)
         drawn[f"weights_{name}"] = figure
     return drawn
 
 
-def _grid(count: int) -> tuple[Figure, list[Axes]]:
-    """A figure with room for `count` small pictures, without ticks."""
-    across = math.ceil(math.sqrt(count))
-    down = math.ceil(count / across)
-    size = 0.75 if count > MOST_MISTAKES else 1.1
-    figure = Figure(figsize=(size * across, size * down + 0.4))
-    grid = list(figure.subplots(down, across, squeeze=False).flat)
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=1 - 0.6 / (size * down + 0.4), wspace=0.06, hspace=0.25)
-    for axes in grid:
-        axes.set_axis_off()
-    return figure, grid
+def _mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **colours: Any) -> Figure:
+    """Pictures `(H, W)` or `(H, W, 3)` in a grid, captions above them.
+
+    They are one image on one pair of axes: a hundred pairs of axes would take matplotlib seconds.
+    """
+    across = math.ceil(math.sqrt(len(pictures)))
+    down = math.ceil(len(pictures) / across)
+    height, width = pictures[0].shape[:2]
+    gap, room = max(1, width // 14), max(2, height // 5)
+    shape = (down * (height + room), across * (width + gap), *pictures[0].shape[2:])
+    canvas = torch.full(shape, math.nan)
+    size = 0.75 if len(pictures) > MOST_MISTAKES else 1.1
+    figure = Figure(figsize=(size * across, size * down * 1.12 + 0.4), layout="constrained")
+    axes = figure.subplots()
+    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        top, left = (number // across) * (height + room) + room, (number % across) * (width + gap)
+        canvas[top : top + height, left : left + width] = picture
+        axes.text(left + width / 2, top - room * 0.25, caption, ha="center", va="bottom", fontsize=5.5)
+    axes.imshow(canvas.nan_to_num(1.0) if canvas.dim() == 3 else canvas, interpolation="nearest", **colours)
+    axes.set_axis_off()
+    figure.suptitle(title, fontsize=9)
+    return figure
 
 
-def _image(axes: Axes, image: Tensor) -> None:
-    """An image `(C, H, W)`, in colours if it has three channels, else its mean in grey."""
+def _picture(image: Tensor) -> Tensor:
+    """An image `(C, H, W)` as something to draw: `(H, W, 3)` in 0..1 if it has three channels, else its mean `(H, W)`."""
     image = image.detach().cpu()
-    if image.shape[0] == 3:
-        image = (image - image.min()) / (image.max() - image.min()).clamp(min=1e-9)
-        axes.imshow(image.permute(1, 2, 0))
-    else:
-        axes.imshow(image.mean(0), cmap="gray")
+    if image.shape[0] != 3:
+        return image.mean(0)
+    return ((image - image.min()) / (image.max() - image.min()).clamp(min=1e-9)).permute(1, 2, 0)
 
 
 def _tidy(axes: Axes) -> None:

@@ -77,18 +77,33 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     return record if isinstance(record, dict) else None
 
 
-def jobs_not_done(sweep: Path) -> list[tuple[str, str]]:
-    """Jobs of a sweep that are not done, each with the reason, from their run.json alone."""
+@dataclass(frozen=True)
+class Problem:
+    """Why a job of a sweep isn't as it should be.
+
+    Attributes:
+        job: its number.
+        reason: one line.
+        done: whether it ran to its end all the same, and only an expectation is not met.
+    """
+
+    job: int
+    reason: str
+    done: bool
+
+
+def problems(sweep: Path) -> list[Problem]:
+    """The jobs of a sweep that are not done or don't meet an expectation, from their run.json alone."""
     found = []
-    jobs = [entry for entry in sweep.iterdir() if entry.name.isdigit()]
-    for job in sorted(jobs, key=lambda entry: int(entry.name)):
-        record = read_record(job)
+    for job in sorted(int(entry.name) for entry in sweep.iterdir() if entry.name.isdigit()):
+        record = read_record(sweep / str(job))
         if record is None:
-            found.append((job.name, f"{RECORD} is missing or torn"))
+            found.append(Problem(job, f"{RECORD} is missing or torn", done=False))
         elif record.get("status") != "done":
-            found.append((job.name, f"{record.get('status')}: {record.get('error') or 'ended without a word'}"))
+            reason = f"{record.get('status')}: {record.get('error') or 'ended without a word'}"
+            found.append(Problem(job, reason, done=False))
         elif record.get("expect_not_met"):
-            found.append((job.name, f"expect: {'; '.join(record['expect_not_met'])}"))
+            found.append(Problem(job, f"expect: {'; '.join(record['expect_not_met'])}", done=True))
     return found
 
 

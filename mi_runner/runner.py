@@ -97,7 +97,8 @@ def run(
     progress = progress or Progress()
 
     with _recorded(place, record, progress), _threads(config.threads):
-        place.write_config(OmegaConf.to_yaml(OmegaConf.structured(config)))
+        choices = "# experiment={} dataset={} model={}\n".format(*names)
+        place.write_config(choices + OmegaConf.to_yaml(OmegaConf.structured(config)))
         with _stage(record, "import"):
             experiment = import_module(config.experiment.module)
             import_module(config.dataset.module)

@@ -6,7 +6,7 @@ Two networks that answer equally well may differ in what they lose.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -27,11 +27,14 @@ from mi_runner.evaluation import (
     score,
 )
 from mi_runner.experiments import Result, Setting
-from mi_runner.graph import ModelGraph
+from mi_runner.graph import ModelGraph, Site
 from mi_runner.interventions import Intervention, draw_others, mean, read_sites, run_variants, run_with
 
 VARIANT_NUMBERS = 4_000_000
 """Numbers in the replacement values of the units that run at once: 16 MB, so that they stay near the processor."""
+
+MOST_KEPT_NUMBERS = 50_000_000
+"""Numbers of a site's values on all source examples that are kept (200 MB); more are computed when they are needed."""
 
 MOST_UNIT_RUNS = 200_000
 """Units times methods times repeats that are run without objection."""
@@ -87,9 +90,10 @@ def run(setting: Setting) -> Result:
     measured(None, intact_outputs)
     with setting.progress.bar("ablations", len(found) * len(draws)) as advance:
         for target in found:
+            source = SourceValues(graph, _source(setting), graph.target_site(target))
             for method, repeat in draws:
                 ablation = Ablation(target, method, repeat)
-                measured(ablation, _ablated_outputs(setting, graph, ablation))
+                measured(ablation, _ablated_outputs(setting, graph, ablation, source))
                 advance(1, f"{target} {method.name}")
 
     metrics |= {"accuracy": intact.accuracy, "loss": intact.loss}
@@ -164,34 +168,58 @@ def _draws(config: AblationConfig) -> list[tuple[Method, int]]:
 # --- how it is ablated -------------------------------------------------------------------------------------------
 
 
-def replacements(setting: Setting, graph: ModelGraph, ablation: Ablation) -> Iterator[Tensor]:
+class SourceValues:
+    """A site's values on the examples that means and samples come from, kept where there is room for them.
+
+    Args:
+        x: `(N, *input)`, the source examples.
+        site: whose values `(N, *site)`.
+    """
+
+    def __init__(self, graph: ModelGraph, x: Tensor, site: Site) -> None:
+        self.graph, self.x, self.site = graph, x, site
+        fits = len(x) * site.n_units <= MOST_KEPT_NUMBERS
+        self.kept = torch.cat(list(self._computed(batches(x)))) if fits else None
+
+    def batches(self) -> Iterator[Tensor]:
+        """The values of consecutive examples."""
+        return self._computed(batches(self.x)) if self.kept is None else batches(self.kept)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The values `(B, *site)` of the examples of `index` `(B,)`."""
+        return next(self._computed([self.x[index]])) if self.kept is None else self.kept[index]
+
+    @torch.no_grad()
+    def _computed(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+        for part in parts:
+            yield read_sites(self.graph, part, [self.site.name])[self.site.name]
+
+
+def replacements(setting: Setting, ablation: Ablation, source: SourceValues) -> Iterator[Tensor]:
     """The replacement values `(B, *site)` for consecutive batches of the test set.
 
     Means and resampled values are those of the examples of `experiment.source`. A resampled value comes from another
     example than the one it replaces, drawn with replacement; the draw depends on target and repeat alone.
     """
-    site = graph.target_site(ablation.target)
-    x, x_source = setting.dataset.x_test, _source(setting)
+    x, shape = setting.dataset.x_test, source.site.shape
     if ablation.method is Method.resample:
         draw = chance.generator(setting.seed, "resample", ablation.target, ablation.repeat)
-        if x_source is x:
+        if source.x is x:
             index = draw_others(len(x), generator=draw)
         else:
-            index = torch.randint(len(x_source), (len(x),), generator=draw)
+            index = torch.randint(len(source.x), (len(x),), generator=draw)
         for part in batches(index.to(x.device)):
-            yield read_sites(graph, x_source[part], [site.name])[site.name]
+            yield source.rows(part)
         return
-    value = x.new_zeros(site.shape)
-    if ablation.method is Method.mean:
-        value = mean(read_sites(graph, part, [site.name])[site.name] for part in batches(x_source))
+    value = mean(source.batches()) if ablation.method is Method.mean else x.new_zeros(shape)
     for part in batches(x):
-        yield value.expand(len(part), *site.shape)
+        yield value.expand(len(part), *shape)
 
 
 @torch.no_grad()
-def _ablated_outputs(setting: Setting, graph: ModelGraph, ablation: Ablation) -> Tensor:
+def _ablated_outputs(setting: Setting, graph: ModelGraph, ablation: Ablation, source: SourceValues) -> Tensor:
     """Outputs `(N, K)` on the test set."""
-    parts = zip(batches(setting.dataset.x_test), replacements(setting, graph, ablation), strict=True)
+    parts = zip(batches(setting.dataset.x_test), replacements(setting, ablation, source), strict=True)
     return torch.cat([run_with(graph, x, [Intervention(ablation.target, value)]) for x, value in parts])
 
 
@@ -211,6 +239,7 @@ def _units(
     with setting.progress.bar("units", total) as advance:
         for target in found:
             site = graph.target_site(target)
+            source = SourceValues(graph, _source(setting), site)
             for method, repeat in draws:
                 ablation = Ablation(target, method, repeat)
                 n_correct = torch.zeros(site.n_units, dtype=torch.int64, device=x.device)
@@ -218,7 +247,7 @@ def _units(
                 at_once = max(1, VARIANT_NUMBERS // (site.n_units * min(BATCH, len(x))))
                 ranges = torch.arange(site.n_units, device=x.device).split(at_once)
                 start = 0
-                for part, replacement in zip(batches(x), replacements(setting, graph, ablation), strict=True):
+                for part, replacement in zip(batches(x), replacements(setting, ablation, source), strict=True):
                     base = read_sites(graph, part, [site.name])[site.name].flatten(1)
                     replacement = replacement.flatten(1)
                     labels = y[start : start + len(part)]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,9 @@ def build(config: ExternalConfig, dataset: Dataset) -> models.Built:
     """
     dataset = dataset.flattened() if config.flatten else dataset
     factory = _import(config.factory)
-    arguments = dict(config.arguments)
+    if not isinstance(config.arguments, Mapping | None):
+        raise ConfigError(f"model.arguments={config.arguments}: write names and values, '{{width: 64}}'.")
+    arguments = dict(config.arguments or {})
     for name, value in (("input_shape", dataset.input_shape), ("n_outputs", dataset.n_outputs)):
         if name in _parameters(factory):
             arguments.setdefault(name, value)

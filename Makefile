@@ -1,0 +1,24 @@
+PYTHON ?= python3
+BIN := .venv/bin
+ARGS ?= experiment=ablation model=skip
+
+.PHONY: run test bench
+
+run: .venv/installed  ## the main job, or any other: make run ARGS="experiment=train dataset=mod_add"
+	$(BIN)/mi-run $(ARGS)
+
+test: .venv/installed-for-tests  ## make test ARGS="tests/test_graph.py -x"
+	$(BIN)/python -m pytest $(if $(filter file,$(origin ARGS)),,$(ARGS))
+
+bench: .venv/installed-for-tests  ## ratios, each measured in one run
+	$(BIN)/python -m benchmarks
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt torch torchvision
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	touch $@
+
+.venv/installed-for-tests: .venv/installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@

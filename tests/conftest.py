@@ -1,0 +1,102 @@
+"""What the tests share: a cache of their own, the program in-process and as a real command, small networks and data."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mi_runner import cli
+from mi_runner.datasets import Dataset
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A model store and data cache for the tests alone."""
+    folder = tmp_path_factory.mktemp("cache")
+    before = os.environ.get("MI_RUN_CACHE")
+    os.environ["MI_RUN_CACHE"] = str(folder)
+    yield folder
+    if before is None:
+        del os.environ["MI_RUN_CACHE"]
+    else:
+        os.environ["MI_RUN_CACHE"] = before
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a command ended."""
+
+    status: int
+    out: str
+    err: str
+
+    @property
+    def folder(self) -> Path:
+        """The run folder: the last line of standard output."""
+        return Path(self.out.splitlines()[-1])
+
+    @property
+    def record(self) -> dict[str, Any]:
+        """The folder's run.json."""
+        return json.loads((self.folder / "run.json").read_text())
+
+
+@pytest.fixture
+def mi_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Callable[..., Ended]:
+    """`mi-run` in this process, in a folder of the test's own."""
+    monkeypatch.chdir(tmp_path)
+
+    def run(*arguments: str) -> Ended:
+        capsys.readouterr()
+        status = cli.main(arguments)
+        captured = capsys.readouterr()
+        return Ended(int(status), captured.out, captured.err)
+
+    return run
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., Ended]:
+    """The real `mi-run` as a process, in a folder of the test's own."""
+
+    def run(*arguments: str, **environment: str) -> Ended:
+        done = subprocess.run(
+            [sys.executable, "-m", "mi_runner", *arguments],
+            cwd=tmp_path,
+            env={**os.environ, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+        )
+        return Ended(done.returncode, done.stdout, done.stderr)
+
+    return run
+
+
+def classes(n: int = 40, n_features: int = 6, n_classes: int = 3, seed: int = 0) -> Dataset:
+    """A small data set of classes that a linear network can learn."""
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.randn(2 * n, n_features, generator=draw)
+    y = x[:, :n_classes].argmax(1)
+    return Dataset("arrays", x[:n], y[:n], x[n:], y[n:], tuple(map(str, range(n_classes))), f"test {n} {seed}")
+
+
+def values(n: int = 40, n_features: int = 6, seed: int = 0) -> Dataset:
+    """A small data set of values 0 and 1 that a linear network can learn."""
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.randn(2 * n, n_features, generator=draw)
+    y = (x[:, 0] > 0).float()
+    return Dataset("arrays", x[:n], y[:n], x[n:], y[n:], None, f"test values {n} {seed}")
