@@ -156,12 +156,6 @@ class ModelGraph:
             returned = next(node for node in graph.nodes if node.op == "output").args[0]
             if not isinstance(returned, fx.Node) or returned not in recorder.shapes:
                 raise ConfigError(f"{type(module).__name__} returns {returned}: a graph needs one tensor. Wrap it.")
-            for node in graph.nodes:
-                if node.target in (operator.setitem,):
-                    raise ConfigError(
-                        f"{type(module).__name__} assigns into a tensor ({node.format_node()}), so a value would change "
-                        "after it was read. Use torch.where, or name the submodule in model.leaves."
-                    )
             aliases = {path: names[node] for path, node in tracer.returned.items() if path not in names.values()}
             found = cls(module, graph, names, recorder.shapes, frozenset(recorder.carriers), aliases)
             with torch.no_grad(), torch.random.fork_rng():
@@ -319,8 +313,10 @@ class ModelGraph:
             derived.output(value_of(self._nodes[self.output], plain))
         else:
             derived.output(tuple(value_of(self._nodes[self.site(name).name], plain) for name in returns))
+        # Optional parameters of forward, which are no inputs, go as well: patches can't stand behind their defaults.
+        optional = {raw_inputs[node] for node in raw_inputs if node not in self._shapes}
         for node in reversed(derived.nodes):
-            if not node.users and node.op not in ("placeholder", "output"):
+            if not node.users and (node.op not in ("placeholder", "output") or node in optional):
                 derived.erase_node(node)
         return fx.GraphModule(self._module, derived)
 
@@ -483,6 +479,6 @@ def _untraceable(module: nn.Module, error: Exception) -> ConfigError:
     where = f" at {frames[-1].filename}:{frames[-1].lineno} ({frames[-1].line})" if frames else ""
     return ConfigError(
         f"{type(module).__name__} can't be traced{where}: {error} "
-        "Take Python decisions about tensor values out of forward (torch.where decides in the graph), "
+        "Keep decisions about values and assignments into tensors out of forward (torch.where does both in the graph), "
         "or name the submodule that makes them: model.leaves=[name]."
     )

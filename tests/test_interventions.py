@@ -1,0 +1,130 @@
+"""Replacement values, and the running of many variants at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mi_runner.graph import ModelGraph
+from mi_runner.interventions import (
+    Intervention,
+    draw_others,
+    interchange,
+    mean,
+    read_sites,
+    resample,
+    run_variants,
+    run_with,
+    zero,
+)
+from mi_runner.models.cnn import CNN
+from mi_runner.models.two_layer_skip import TwoLayerSkip
+
+
+def skip(n: int = 5) -> tuple[ModelGraph, torch.Tensor]:
+    torch.manual_seed(3)
+    x = torch.randn(9, n)
+    return ModelGraph.trace(TwoLayerSkip(n, 3), x[:2]), x
+
+
+def test_mean_over_unequal_batches_is_the_mean_over_the_whole() -> None:
+    values = torch.tensor([[1.0], [2.0], [3.0], [4.0], [10.0]])
+    assert mean([values[:4], values[4:]]).tolist() == [4.0]  # the mean of the batches' means is 6.25
+    assert mean([values[:1], values[1:]]).tolist() == [4.0]
+
+
+@given(st.lists(st.integers(1, 7), min_size=1, max_size=5))
+def test_mean_does_not_depend_on_the_batches(sizes: list[int]) -> None:
+    values = torch.randn(sum(sizes), 2, 3)
+    assert torch.allclose(mean(values.split(sizes)), values.double().mean(0).float())
+
+
+def test_mean_of_nothing() -> None:
+    with pytest.raises(ValueError, match="mean of no examples"):
+        mean([])
+
+
+def test_zero_has_the_shape() -> None:
+    assert zero(torch.ones(2, 3)).tolist() == [[0] * 3] * 2
+
+
+def test_resample_takes_another_examples_row() -> None:
+    values = torch.arange(50.0)[:, None]
+    drawn = resample(values, generator=torch.Generator().manual_seed(0))
+    assert drawn.shape == values.shape
+    assert not (drawn == values).any()
+    assert len(drawn.unique()) < 50  # with replacement
+
+
+def test_resample_of_two_swaps_them_and_of_one_is_refused() -> None:
+    draw = torch.Generator().manual_seed(0)
+    assert resample(torch.tensor([[1.0], [2.0]]), generator=draw).tolist() == [[2.0], [1.0]]
+    with pytest.raises(ValueError, match="no other example"):
+        resample(torch.ones(1, 2), generator=draw)
+
+
+def test_the_others_are_drawn_uniformly() -> None:
+    draw = torch.Generator().manual_seed(0)
+    counts = torch.zeros(4, 4)
+    for _ in range(3000):
+        counts[torch.arange(4), draw_others(4, generator=draw)] += 1
+    assert counts.diag().tolist() == [0] * 4
+    # 1000 expected, standard deviation 26
+    assert ((counts + 1000 * torch.eye(4)) - 1000).abs().max() < 130
+
+
+def test_interchange_gives_the_value_on_the_source() -> None:
+    graph, x = skip()
+    source = x.flip(0)
+    outputs = run_with(graph, x, [interchange(graph, "x/first/relu", source)])
+    first = graph.submodule("first")
+    last = graph.submodule("last")
+    assert torch.allclose(outputs, last(x + torch.relu(first(source))), atol=1e-6)
+
+
+def test_variants_equal_one_run_each() -> None:
+    graph, x = skip()
+    for target in ("relu", "x/first", "x/add", "x/first/relu/add", "add"):
+        values = torch.randn(4, len(x), 5)
+        together = run_variants(graph, x, target, values)
+        for number, value in enumerate(values):
+            alone = run_with(graph, x, [Intervention(target, value)])
+            assert torch.allclose(together[number], alone, atol=1e-6), target
+
+
+def test_variants_of_a_convolutional_network() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(3, 1, 8, 8)
+    graph = ModelGraph.trace(CNN(1, (8, 8), 2), x)
+    values = torch.randn(5, *read_sites(graph, x, ["pool"])["pool"].shape)
+    together = run_variants(graph, x, "pool", values)
+    for number, value in enumerate(values):
+        assert torch.allclose(together[number], run_with(graph, x, [Intervention("pool", value)]), atol=1e-5)
+
+
+@pytest.mark.parametrize("value", [torch.zeros(4), torch.zeros(3, 5), torch.zeros(2, 9, 5)])
+def test_a_value_that_does_not_fit_its_site(value: torch.Tensor) -> None:
+    graph, x = skip()
+    with pytest.raises(ValueError, match=r"relu: the shape .* doesn't broadcast to \(9, 5\)"):
+        run_with(graph, x, [Intervention("relu", value)])
+
+
+def test_a_mask_that_does_not_fit_its_site() -> None:
+    graph, x = skip()
+    with pytest.raises(ValueError, match=r"units of relu: the shape \(4,\) doesn't broadcast"):
+        run_with(graph, x, [Intervention("relu", torch.zeros(5), torch.ones(4))])
+
+
+def test_a_batch_of_none_and_of_one() -> None:
+    graph, x = skip()
+    for n in (0, 1):
+        assert run_with(graph, x[:n], [Intervention("relu", torch.zeros(5))]).shape == (n, 3)
+
+
+def test_a_parameter_of_a_distributed_graph_can_be_replaced() -> None:
+    graph, x = skip()
+    split = graph.distribute("last")
+    without_bias = run_with(split, x, [Intervention("last[bias]", torch.zeros(3))])
+    assert torch.allclose(without_bias, graph(x) - graph.submodule("last").bias, atol=1e-6)
