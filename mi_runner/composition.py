@@ -79,7 +79,7 @@ def typed(config: DictConfig) -> RunConfig:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise ConfigError(f"{missing[0]} has no value: type {missing[0]}=...")
-    _refuse_unknown_keys(config)
+    _check_keys(config)
     try:
         run_config = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:
@@ -91,18 +91,21 @@ def typed(config: DictConfig) -> RunConfig:
     return run_config
 
 
-def _refuse_unknown_keys(config: DictConfig, prefix: str = "") -> None:
-    """A key that was added with `+key=value` is as wrong as any other that no schema has."""
+def _check_keys(config: DictConfig, prefix: str = "") -> None:
+    """No key was added (`+key=value`) that the schema doesn't have, and none removed (`~key`) that it has."""
     schema = OmegaConf.get_type(config)
     if not is_dataclass(schema):
         return
     allowed = [item.name for item in fields(schema)]
+    for key in allowed:
+        if key not in config:
+            raise ConfigError(f"~{prefix}{key}: the key can't be removed; give it a value.")
     for key in config:
         if key not in allowed:
             raise ConfigError(f"{prefix}{key}: {unknown('key', str(key), allowed)}")
         child = config._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none():
-            _refuse_unknown_keys(child, f"{prefix}{key}.")
+            _check_keys(child, f"{prefix}{key}.")
 
 
 # --- errors ----------------------------------------------------------------------------------------------------
@@ -137,7 +140,11 @@ def _explain_key(override: str, cause: BaseException | None, overrides: Sequence
         siblings = [name for name in keys if name.rpartition(".")[0] == parent]
         by_last_name = [name for name in keys if name.rpartition(".")[2] == key.rpartition(".")[2]]
         allowed = siblings or [*SCHEMAS, *(name for name in keys if "." not in name)]
-        near = by_last_name or difflib.get_close_matches(key, [*keys, *SCHEMAS], n=1, cutoff=0.6)
+        near = (
+            difflib.get_close_matches(key, siblings, n=1, cutoff=0.8)
+            or by_last_name
+            or difflib.get_close_matches(key, [*keys, *SCHEMAS], n=1, cutoff=0.6)
+        )
         guess = f" Did you mean {near[0]}?" if near else ""
         group, _, name = key.partition(".")
         elsewhere = [schema.name for schema in SCHEMAS.get(group, ()) if name in {f.name for f in fields(schema)}]

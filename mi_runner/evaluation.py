@@ -20,6 +20,9 @@ BATCH = 1000
 Z_95 = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
 
+FURTHEST = 2**62
+"""A value beyond this one is counted as this one, because int64 ends at 2⁶³."""
+
 LossFunction = Callable[..., Tensor]
 """`loss(outputs, targets, reduction="mean")`: outputs `(B, K)`, targets as the data set has them."""
 
@@ -43,7 +46,7 @@ def loss_function(config: TrainingConfig, dataset: Dataset) -> LossFunction:
             f"training.loss={kind.name} doesn't fit: the targets of dataset={dataset.name} are {have}. "
             f"Use training.loss={fitting}, or dataset.target={other} where the data set has it."
         )
-    if kind is Loss.bce and not bool(((dataset.y_train >= 0) & (dataset.y_train <= 1)).all()):
+    if kind is Loss.bce and not all(bool(((y >= 0) & (y <= 1)).all()) for y in (dataset.y_train, dataset.y_test)):
         raise ConfigError("training.loss=bce takes targets in 0..1. Use training.loss=mse.")
     if config.label_smoothing and kind is not Loss.cross_entropy:
         raise ConfigError(f"training.label_smoothing is for cross_entropy; training.loss={kind.name} has none.")
@@ -58,7 +61,8 @@ def loss_function(config: TrainingConfig, dataset: Dataset) -> LossFunction:
             outputs = outputs.view_as(targets)
             if reduction == "mean":
                 return pointwise(outputs, targets, reduction="mean")
-            return pointwise(outputs, targets, reduction="none").reshape(len(targets), -1).mean(1)
+            each = pointwise(outputs, targets, reduction="none")
+            return each.flatten(1).mean(1) if each.dim() > 1 else each
 
         return loss
 
@@ -98,8 +102,9 @@ def correct(outputs: Tensor, targets: Tensor, *, classes: bool) -> Tensor:
         outputs: `(..., N, K)`.
         targets: `(N,)`, or `(N, K)` values.
     """
-    right = predictions(outputs, classes=classes) == targets
-    return right.all(-1) if targets.dim() == 2 else right
+    if targets.dim() == 2:
+        return (outputs.round() == targets).all(-1)
+    return predictions(outputs, classes=classes) == targets
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:
@@ -147,14 +152,13 @@ def confusion(outputs: Tensor, targets: Tensor, *, classes: bool) -> list[dict[s
 
     With several values in a target there are no pairs to count, and no rows.
     """
-    if targets.dim() > 1:
+    if targets.dim() > 1 or not len(targets):
         return []
     predicted = predictions(outputs, classes=classes)
     labels = targets if classes else targets.round()
-    pairs = torch.stack([labels, predicted.to(labels.dtype)], dim=1).nan_to_num().long().cpu()
-    lowest, width = int(pairs.min()), int(pairs.max()) - int(pairs.min()) + 1
-    codes, counts = torch.unique((pairs[:, 0] - lowest) * width + pairs[:, 1] - lowest, return_counts=True)
+    pairs = torch.stack([labels, predicted.to(labels.dtype)], dim=1).nan_to_num().clamp(-FURTHEST, FURTHEST)
+    rows, counts = torch.unique(pairs.long().cpu(), dim=0, return_counts=True)
     return [
-        {"label": code // width + lowest, "predicted": code % width + lowest, "count": count}
-        for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
+        {"label": label, "predicted": value, "count": count}
+        for (label, value), count in zip(rows.tolist(), counts.tolist(), strict=True)
     ]

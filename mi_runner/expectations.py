@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import re
 from collections.abc import Callable, Mapping
@@ -53,9 +54,9 @@ def parse(expect: Any) -> list[Expectation]:
         for part in str(text).split(","):
             match = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*(\S+)\s*", part)
             try:
-                if match is None:
+                if match is None or math.isnan(float(match[2])):
                     raise ValueError
-                found.append(Expectation(metric, match[1], float(match[2])))
+                found.append(Expectation(str(metric), match[1], float(match[2])))
             except ValueError:
                 raise ConfigError(
                     f"expect: '{part.strip()}' for {metric} is no bound. Write one of {' '.join(COMPARISONS)} and a "

@@ -52,15 +52,15 @@ def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> Figure:
     names = dict(enumerate(class_names)) if class_names is not None else {}
     figure = Figure(figsize=(1.8 + 0.45 * len(predicted), 1.4 + 0.42 * len(labels)), layout="constrained")
     axes = figure.subplots()
-    axes.imshow(counts / counts.sum(1, keepdim=True).clamp(min=1), cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    shares = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     if max(len(labels), len(predicted)) <= MOST_CELL_TEXTS:
         for i, label in enumerate(labels):
             for j, _ in enumerate(predicted):
-                share = float(counts[i, j] / counts[i].sum().clamp(min=1))
                 if counts[i, j]:
                     axes.text(
                         j, i, f"{int(counts[i, j])}", ha="center", va="center", fontsize=7,
-                        color="white" if share > 0.5 else "black",
+                        color="white" if shares[i, j] > 0.5 else "black",
                     )  # fmt: skip
         axes.set_yticks(range(len(labels)), [names.get(label, str(label)) for label in labels])
         axes.set_xticks(range(len(predicted)), [names.get(guess, str(guess)) for guess in predicted])
@@ -174,7 +174,7 @@ def _mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **c
         top, left = (number // across) * (height + room) + room, (number % across) * (width + gap)
         canvas[top : top + height, left : left + width] = picture
         axes.text(left + width / 2, top - room * 0.25, caption, ha="center", va="bottom", fontsize=5.5)
-    axes.imshow(canvas.nan_to_num(1.0) if canvas.dim() == 3 else canvas, interpolation="nearest", **colours)
+    axes.imshow((canvas.nan_to_num(1.0) if canvas.dim() == 3 else canvas).numpy(), interpolation="nearest", **colours)
     axes.set_axis_off()
     figure.suptitle(title, fontsize=9)
     return figure

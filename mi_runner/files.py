@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -18,7 +19,8 @@ def sha256(path: Path) -> str:
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
     """A path beside `path` to write to; it takes `path`'s place when the block ends, and vanishes if it fails."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.tmp{path.suffix}")
+    # Random, because threads share a process id, and so do processes of two containers on one disk.
+    beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp{path.suffix}")
     try:
         yield beside
         os.replace(beside, path)

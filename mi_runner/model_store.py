@@ -129,13 +129,15 @@ def _load(folder: Path, model: nn.Module) -> Stored | None:
         digest = sha256(folder / WEIGHTS)
         if digest != record["sha256"]:
             raise ValueError(f"sha256 {record['sha256']} expected, {digest} found")
+        stored = Stored(folder / WEIGHTS, digest, record["history"], False)
+        # Last, because a model that is trained anew must still have its initial weights.
         model.load_state_dict(read_weights(folder / WEIGHTS))
-    except FileNotFoundError:
+        return stored
+    except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, KeyError, RuntimeError, ConfigError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, ConfigError) as error:
         log.warning(f"the stored model {folder} is damaged and will be trained anew: {error}")
         return None
-    return Stored(folder / WEIGHTS, digest, record["history"], False)
 
 
 def _save(folder: Path, model: nn.Module, history: list[dict[str, Any]]) -> Stored:

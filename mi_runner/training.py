@@ -54,6 +54,7 @@ def train(
     check(model, dataset, config)
     loss_of = loss_function(config, dataset)
     if not config.epochs:
+        model.eval()
         return []
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(parameters, config)

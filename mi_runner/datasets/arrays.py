@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +34,11 @@ def load(config: ArraysConfig, *, seed: int) -> Dataset:
         if x.ndim not in (2, 3, 4):
             raise _fault(path, f"x_{split} has the shape {x.shape}; it must be (N, features) or (N, [C,] H, W).")
         if y.ndim != 1 and (by_class or y.ndim != 2):
-            raise _fault(path, f"y_{split} has the shape {y.shape}; it must be (N,).")
+            allowed = "(N,)" if by_class else "(N,) or (N, outputs)"
+            raise _fault(path, f"y_{split} has the shape {y.shape}; it must be {allowed}.")
+        if 0 in (*x.shape[1:], *y.shape[1:]):
+            empty, shape = (f"x_{split}", x.shape) if 0 in x.shape[1:] else (f"y_{split}", y.shape)
+            raise _fault(path, f"{empty} has the shape {shape}; an example must have at least one number.")
         if len(x) != len(y):
             raise _fault(path, f"x_{split} has {len(x)} examples and y_{split} {len(y)}; they must be as many.")
         if by_class and y.dtype.kind not in "iub":
@@ -50,7 +55,11 @@ def load(config: ArraysConfig, *, seed: int) -> Dataset:
         n_classes = int(labels.max()) + 1 if len(labels) else 0
         if n_classes > len(labels):
             raise _fault(path, f"a label is {n_classes - 1}; classes are the integers 0..K−1, without large gaps.")
-    tensors = {name: torch.from_numpy(arrays[name].astype(np.float32, order="C")) for name in NAMES}
+    with np.errstate(over="ignore"):
+        tensors = {name: torch.from_numpy(arrays[name].astype(np.float32, order="C")) for name in NAMES}
+    for name, tensor in tensors.items():
+        if not tensor.isfinite().all():
+            raise _fault(path, f"{name} has numbers too large for float32, where they are not finite.")
     for split in ("train", "test"):
         if tensors[f"x_{split}"].dim() == 3:
             tensors[f"x_{split}"] = tensors[f"x_{split}"].unsqueeze(1)
@@ -68,18 +77,21 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ConfigError(f"dataset.path={path}: no such file.")
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened:  # numpy leaves a file that it opened itself open if it is damaged
+            file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
                 raise _fault(path, "it holds one array; save with numpy.savez(path, x_train=..., ...).")
             missing = [name for name in NAMES if name not in file.files]
             if missing:
                 raise _fault(path, f"{', '.join(missing)} missing; it has {', '.join(file.files) or 'nothing'}.")
             arrays = {name: file[name] for name in NAMES}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, ConfigError):
             raise
         raise _fault(path, f"can't be read as .npz without pickled objects ({error}).") from error
     for name, array in arrays.items():
+        if not isinstance(array, np.ndarray):  # numpy hands over a member that is no array as its bytes
+            raise _fault(path, f"{name} is no array.")
         if array.dtype.kind not in "fiub":
             raise _fault(path, f"{name} has the dtype {array.dtype}; it must be real numbers.")
         if array.dtype.kind == "f" and not np.isfinite(array).all():

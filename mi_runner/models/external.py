@@ -9,6 +9,7 @@ import hashlib
 import importlib
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,7 +48,7 @@ def build(config: ExternalConfig, dataset: Dataset) -> models.Built:
     for leaf in config.leaves:
         if leaf not in names:
             raise ConfigError(f"model.leaves: {unknown('submodule', leaf, names)}")
-    return models.Built(model, dataset, source=_source(factory), leaves=tuple(config.leaves))
+    return models.Built(model, dataset, source=_source(factory, model), leaves=tuple(config.leaves))
 
 
 def _import(factory: str) -> Callable[..., Any]:
@@ -60,8 +61,9 @@ def _import(factory: str) -> Callable[..., Any]:
         raise _fault(factory, f"importing {module_name} raises {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
-            public = [name for name, value in vars(found).items() if callable(value) and not name.startswith("_")]
-            raise _fault(factory, unknown(f"callable of {module_name}", part, public))
+            members = getattr(found, "__dict__", {})
+            public = [name for name, value in members.items() if callable(value) and not name.startswith("_")]
+            raise _fault(factory, unknown(f"callable of {module_name}", part, public).removesuffix("."))
         found = getattr(found, part)
     if not callable(found):
         raise _fault(factory, f"{attribute} can't be called")
@@ -75,13 +77,17 @@ def _parameters(factory: Callable[..., Any]) -> set[str]:
         return set()
 
 
-def _source(factory: Callable[..., Any]) -> str:
-    """The sha256 of the file in which the factory is written, so that a changed network is trained anew."""
-    try:
-        file = inspect.getsourcefile(factory)
-    except TypeError:
-        file = None
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest() if file else ""
+def _source(factory: Callable[..., Any], model: nn.Module) -> str:
+    """The sha256 of the files in which the factory and the network's modules are written.
+
+    So a changed network is trained anew, wherever the factory took it from.
+    """
+    digests = set()
+    for part in (factory, *map(type, model.modules())):
+        with suppress(TypeError, OSError):  # what is built in, or made by exec, has no file
+            if file := inspect.getsourcefile(part):
+                digests.add(hashlib.sha256(Path(file).read_bytes()).hexdigest())
+    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest() if digests else ""
 
 
 def _fault(factory: str, text: str) -> ConfigError:

@@ -1,0 +1,214 @@
+"""The ablation table of networks small enough to check, and against ablating by hand."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+from torch.nn import functional
+
+from mi_runner.config import AblationConfig, Granularity, Method, Split, TrainingConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError
+from mi_runner.experiments import Result, Setting, ablation
+from mi_runner.models.mlp import MLP
+from mi_runner.models.two_layer_skip import TwoLayerSkip
+
+from .conftest import classes, values
+from .test_graph import X, micro
+
+
+def setting(model: nn.Module, dataset: Dataset, **options: Any) -> Setting:
+    return Setting(AblationConfig(**options), TrainingConfig(), model.eval(), dataset)
+
+
+def row(result: Result, target: str, method: str, repeat: int = 1) -> dict[str, Any]:
+    (found,) = [
+        dict(row)
+        for row in result.tables["metrics"]
+        if (row["target"], row["method"], row["repeat"]) == (target, method, repeat)
+    ]
+    return found
+
+
+def skip(seed: int = 0) -> TwoLayerSkip:
+    torch.manual_seed(seed)
+    return TwoLayerSkip(6, 3)
+
+
+def test_the_table_of_the_micro_network() -> None:
+    # Outputs (18, −4) and (−1, −7): both examples are of class 0, and are given as 0 and 1.
+    dataset = Dataset("arrays", X, torch.tensor([0, 1]), X, torch.tensor([0, 1]), ("0", "1"), "micro")
+    result = ablation.run(setting(micro(), dataset, methods=[Method.zero, Method.mean]))
+    rows = result.tables["metrics"]
+    assert rows[0] | {"loss": None} == {
+        **{"target": "", "kind": "none", "method": "none", "repeat": 1, "accuracy": 0.5},
+        **{"accuracy_low": pytest.approx(0.0945, abs=1e-4), "accuracy_high": pytest.approx(0.9055, abs=1e-4)},
+        **{"loss": None, "accuracy_drop": 0.0, "loss_increase": 0.0},
+    }
+    assert [(row["target"], row["kind"]) for row in rows[1::2]] == [
+        *(("first", "site"), ("relu", "site"), ("add", "site"), ("x/first", "edge"), ("x/add", "edge")),
+    ]
+    # add := 0 gives (−1, 0) for both: class 1.
+    assert row(result, "add", "zero")["accuracy"] == 0.5
+    expected = functional.cross_entropy(torch.tensor([[-1.0, 0.0]] * 2), torch.tensor([0, 1]))
+    assert row(result, "add", "zero")["loss"] == pytest.approx(float(expected))
+    # The mean of relu over both is (0, 2): add = (1, 4) and (−3, 3) → (12, −2) and (5, −9)
+    expected = functional.cross_entropy(torch.tensor([[12.0, -2.0], [5.0, -9.0]]), torch.tensor([0, 1]))
+    assert row(result, "relu", "mean")["loss"] == pytest.approx(float(expected))
+    assert result.metrics["loss/relu/mean"] == pytest.approx(float(expected))
+
+
+def test_every_method_against_ablating_by_hand() -> None:
+    model, dataset = skip(), classes(2500)
+    result = ablation.run(setting(model, dataset))
+    x, y = dataset.x_test, dataset.y_test
+    with torch.no_grad():
+        relu = torch.relu(model.first(x))
+        by_hand = {
+            ("relu", "zero"): model.last(x),
+            ("relu", "mean"): model.last(x + relu.mean(0)),
+            ("x/add", "zero"): model.last(relu),
+            ("x/add", "mean"): model.last(x.mean(0) + relu),
+            ("x/first", "zero"): model.last(x + torch.relu(model.first.bias)),
+            ("first", "mean"): model.last(x + torch.relu(model.first(x).mean(0))),
+        }
+    for (target, method), outputs in by_hand.items():
+        found = row(result, target, method)
+        assert found["loss"] == pytest.approx(float(functional.cross_entropy(outputs, y)), abs=1e-5)
+        assert found["accuracy"] == pytest.approx(float((outputs.argmax(1) == y).float().mean()), abs=1 / 2500)
+        assert found["accuracy_drop"] == pytest.approx(result.metrics["accuracy"] - found["accuracy"])
+
+
+def test_resampling_keeps_the_distribution_of_a_site_and_repeats_differ() -> None:
+    model, dataset = skip(), classes(300)
+    result = ablation.run(setting(model, dataset, methods=[Method.resample], targets=["add"], repeats=4))
+    losses = [row(result, "add", "resample", repeat)["loss"] for repeat in (1, 2, 3, 4)]
+    assert len(set(losses)) == 4
+    # Resampling what the output is computed from is pairing the outputs with other examples' labels.
+    with torch.no_grad():
+        outputs = model(dataset.x_test)
+    pairs = torch.stack([functional.cross_entropy(outputs, dataset.y_test.roll(k)) for k in range(1, 300)])
+    assert abs(sum(losses) / 4 - float(pairs.mean())) < 4 * float(pairs.std())
+    assert result.metrics["loss/add/resample"] == pytest.approx(sum(losses) / 4)
+
+
+def test_the_same_seed_gives_the_same_table_and_another_target_changes_no_row() -> None:
+    model, dataset = skip(), classes(100)
+    alone = ablation.run(setting(model, dataset, targets=["x/add"]))
+    again = ablation.run(setting(model, dataset, targets=["relu", "x/add"]))
+    other = ablation.run(replace(setting(model, dataset, targets=["x/add"]), seed=1))
+    assert alone.tables["metrics"][1:] == again.tables["metrics"][6:]
+    assert row(alone, "x/add", "resample") != row(other, "x/add", "resample")
+    assert row(alone, "x/add", "mean") == row(other, "x/add", "mean")
+
+
+def test_means_and_samples_can_come_from_the_training_set() -> None:
+    model, dataset = skip(), classes(1200)
+    result = ablation.run(setting(model, dataset, targets=["relu"], source=Split.train))
+    with torch.no_grad():
+        mean = torch.relu(model.first(dataset.x_train)).mean(0)
+        expected = functional.cross_entropy(model.last(dataset.x_test + mean), dataset.y_test)
+    assert row(result, "relu", "mean")["loss"] == pytest.approx(float(expected), abs=1e-5)
+    assert row(result, "relu", "zero") == row(
+        ablation.run(setting(model, dataset, targets=["relu"])), "relu", "zero"
+    )
+
+
+def test_values_that_are_not_kept_give_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    kept = ablation.run(setting(skip(), classes(1200)))
+    monkeypatch.setattr(ablation, "MOST_KEPT_NUMBERS", 0)
+    computed = ablation.run(setting(skip(), classes(1200)))
+    for one, other in zip(kept.tables["metrics"], computed.tables["metrics"], strict=True):
+        assert one == pytest.approx(other, abs=1e-6)
+
+
+@pytest.mark.parametrize("target", ["relu", "x/first", "x/first/relu/add"])
+def test_each_unit_by_itself_equals_ablating_it_alone(target: str) -> None:
+    model, dataset = skip(), classes(1100)
+    result = ablation.run(
+        setting(model, dataset, targets=[target], granularity=Granularity.unit, methods=[Method.zero, Method.mean])
+    )
+    units = result.tables["units"]
+    assert [(row["method"], row["unit"]) for row in units] == [(m, u) for m in ("zero", "mean") for u in range(6)]
+    with torch.no_grad():
+        for found in units:
+            unit, x = found["unit"], dataset.x_test.clone()
+            if target == "relu":
+                relu = torch.relu(model.first(x))
+                relu[:, unit] = relu[:, unit].mean() if found["method"] == "mean" else 0
+            else:
+                changed = x.clone()
+                changed[:, unit] = changed[:, unit].mean() if found["method"] == "mean" else 0
+                relu = torch.relu(model.first(changed))
+            outputs = model.last(x + relu)
+            assert found["loss"] == pytest.approx(float(functional.cross_entropy(outputs, dataset.y_test)), abs=1e-5)
+            assert found["accuracy"] == pytest.approx(float((outputs.argmax(1) == dataset.y_test).double().mean()))
+
+
+def test_contributions_add_up_to_the_logits() -> None:
+    model, dataset = skip(), classes(200)
+    table = {row["summand"]: row for row in ablation.run(setting(model, dataset)).tables["contributions"]}
+    assert list(table) == ["x", "relu", "bias", "sum"]
+    with torch.no_grad():
+        logits = dataset.x_test @ model.last.weight.T
+    right = (logits.argmax(1) == dataset.y_test).double().mean()
+    assert table["x"]["accuracy"] == pytest.approx(float(right))
+    of_label = logits.gather(1, dataset.y_test[:, None]).squeeze(1) - logits.mean(1)
+    assert table["x"]["label_logit"] == pytest.approx(float(of_label.mean()), abs=1e-5)
+    parts = sum(table[name]["label_logit"] for name in ("x", "relu", "bias"))
+    assert table["sum"]["label_logit"] == pytest.approx(parts, abs=1e-5)
+    assert table["sum"]["max_error"] < 1e-5
+    assert "contributions" not in ablation.run(setting(MLP([6, 4, 3]), dataset)).tables
+
+
+def test_confusion_counts_every_example_once_for_every_row() -> None:
+    result = ablation.run(setting(skip(), classes(150)))
+    counted: dict[tuple[Any, ...], int] = {}
+    for line in result.tables["confusion"]:
+        key = (line["target"], line["method"], line["repeat"])
+        counted[key] = counted.get(key, 0) + line["count"]
+    keys = [(line["target"], line["method"], line["repeat"]) for line in result.tables["metrics"]]
+    assert counted == dict.fromkeys(keys, 150)
+
+
+def test_a_network_of_values() -> None:
+    torch.manual_seed(0)
+    model, dataset = MLP([6, 4, 1], nn.Tanh), values(80)
+    result = ablation.run(setting(model, dataset))
+    with torch.no_grad():
+        hidden = model.layers[1](model.layers[0](dataset.x_test))
+        outputs = model.layers[2](hidden.mean(0).expand(80, -1)).squeeze(1)
+    found = row(result, "layers.1", "mean")
+    assert found["loss"] == pytest.approx(float(((outputs - dataset.y_test) ** 2).mean()), abs=1e-6)
+    assert found["accuracy"] == pytest.approx(float((outputs.round() == dataset.y_test).double().mean()))
+
+
+def test_the_figures_are_drawn() -> None:
+    result = ablation.run(setting(skip(), classes(60), granularity=Granularity.unit))
+    assert set(result.figures) == {"accuracy", "confusion", "units"}
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "text"),
+    [
+        (TwoLayerSkip(6, 3), {"targets": ["rleu"]}, "Did you mean relu"),
+        (TwoLayerSkip(6, 3), {"targets": ["x/relu"]}, "Allowed: x/first, x/add"),
+        (TwoLayerSkip(6, 3), {"targets": []}, "name at least one target"),
+        (TwoLayerSkip(6, 3), {"targets": ["relu", "relu"]}, "each once"),
+        (MLP([6, 3]), {}, "no inner site to ablate, only x, layers.0"),
+    ],
+)
+def test_mistakes_are_found_before_training(model: nn.Module, options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        ablation.check(setting(model, classes(), **options))
+
+
+def test_too_many_units_are_refused_with_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ablation, "MOST_UNIT_RUNS", 100)
+    with pytest.raises(ConfigError, match="asks for 150 runs .* more than 100: name fewer"):
+        ablation.check(setting(skip(), classes(), granularity=Granularity.unit))  # 5 targets × 6 units × 5 draws
+    ablation.check(setting(skip(), classes(), granularity=Granularity.unit, repeats=1, methods=[Method.zero]))

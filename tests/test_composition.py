@@ -1,0 +1,136 @@
+"""Every option of every group composes; every mistake names the cause, the nearest right name and what is allowed."""
+
+from __future__ import annotations
+
+from dataclasses import fields
+from importlib import import_module
+from pathlib import Path
+
+import pytest
+from omegaconf import OmegaConf
+
+from mi_runner import composition
+from mi_runner.config import SCHEMAS, AblationConfig, MlpConfig, RunConfig, SkipConfig, check_ranges
+from mi_runner.errors import ConfigError
+
+from .conftest import REPOSITORY
+
+REQUIRED = {"arrays": ["dataset.path=data.npz"], "external": ["model.factory=module:build"]}
+CHOICES = [(group, schema) for group, schemas in SCHEMAS.items() for schema in schemas]
+
+
+def test_the_default_trains_the_default_model() -> None:
+    config = composition.compose()
+    assert (config.experiment.name, config.dataset.name, config.model.name) == ("train", "mnist", "mlp")
+    assert (config.seed, config.device, config.threads, config.checkpoint) == (0, "auto", None, None)
+    assert (config.output_dir, config.expect) == ("outputs", None)
+
+
+@pytest.mark.parametrize(("group", "schema"), CHOICES, ids=lambda part: getattr(part, "name", part))
+def test_every_choice_composes_to_its_schema_and_has_its_module(group: str, schema: type) -> None:
+    config = composition.compose([f"{group}={schema.name}", *REQUIRED.get(schema.name, [])])
+    assert type(getattr(config, group)) is schema
+    module = import_module(schema.module)
+    wanted = {"experiment": ["check", "run"], "dataset": ["load"], "model": ["build"]}[group]
+    assert all(callable(getattr(module, name)) for name in wanted)
+
+
+@pytest.mark.parametrize("group", SCHEMAS)
+def test_files_and_schemas_of_a_group_are_the_same(group: str) -> None:
+    files = {file.stem for file in (REPOSITORY / "conf" / group).glob("*.yaml")}
+    assert files == {schema.name for schema in SCHEMAS[group]}
+
+
+@pytest.mark.parametrize(("group", "schema"), CHOICES, ids=lambda part: getattr(part, "name", part))
+def test_every_option_has_a_meaning_and_stands_in_the_help(group: str, schema: type) -> None:
+    page = composition.help_page([])
+    assert f" {schema.name} " in page
+    for item in fields(schema):
+        assert f"{group}.{item.name}=" in page and item.metadata["doc"] in page
+
+
+def test_help_shows_the_top_level_keys_and_the_defaults_of_the_command() -> None:
+    page = composition.help_page([])
+    for item in fields(RunConfig):
+        assert item.name in page
+    assert "training.epochs=3 " in page
+    assert "training.epochs=5 " in composition.help_page(["experiment=ablation"])
+    assert all(command in page for command, _ in composition.EXAMPLES) and len(composition.EXAMPLES) >= 3
+
+
+def test_an_experiment_chooses_its_model_and_the_command_line_wins() -> None:
+    assert isinstance(composition.compose(["experiment=ablation"]).model, SkipConfig)
+    config = composition.compose(["experiment=ablation", "model=mlp", "training.epochs=1", "model.hidden_sizes=[7]"])
+    assert isinstance(config.experiment, AblationConfig) and isinstance(config.model, MlpConfig)
+    assert (config.training.epochs, config.model.hidden_sizes) == (1, [7])
+
+
+def test_mappings_take_new_keys() -> None:
+    assert composition.compose(["expect={accuracy: '>=0.9'}"]).expect == {"accuracy": ">=0.9"}
+    config = composition.compose(["model=external", "model.factory=a:b", "model.arguments={width: 3}"])
+    assert config.model.arguments == {"width": 3}
+
+
+@pytest.mark.parametrize(
+    ("overrides", "text"),
+    [
+        ("experiment=abltion", "no experiment is named 'abltion'. Did you mean ablation\\? Allowed: ablation, train"),
+        ("dataset=mnsit", "no dataset is named 'mnsit'. Did you mean mnist"),
+        ("model=resnet", "no model is named 'resnet'. Allowed: cnn, external, mlp, skip"),
+        ("training.epoch=3", "no key is named 'training.epoch'. Did you mean training.epochs\\? Allowed here: training"),
+        ("epochs=3", "no key is named 'epochs'. Did you mean training.epochs"),
+        ("sede=3", "no key is named 'sede'. Did you mean seed\\?.*device"),
+        ("+sede=3", "no key is named 'sede'. Did you mean seed"),
+        ("+training.foo=1", "no key is named 'foo'. Allowed: epochs"),
+        ("experiment.targets=[relu]", "experiment=ablation has it"),
+        ("dataset.path=x", "dataset=arrays has it"),
+        ("training.epochs=abc", "training.epochs=abc: Value 'abc' .* Integer.*passes over the training set"),
+        ("training.epochs=1.5", "training.epochs=1.5: Value '1.5'"),
+        ("model.activation=rleu", r"'rleu', expected one of \[relu, leaky_relu, tanh, sigmoid\]"),
+        ("model.hidden_sizes=[3,x]", "Value 'x' .* Integer"),
+        ("training.epochs=-1", "training.epochs=-1: must be at least 0"),
+        ("training.learning_rate=0", "must be above 0"),
+        ("training.learning_rate=nan", "must be above 0"),
+        ("training.label_smoothing=1", "must be below 1"),
+        ("model.hidden_sizes=[8,0]", r"model.hidden_sizes=\[8, 0\]: must be at least 1"),
+        ("dataset.digits=[3,10]", "must be at most 9"),
+        ("dataset.limit=1", "must be at least 2"),
+        ("seed=-1", "seed=-1: must be at least 0"),
+        ("seed=", "seed=: Value ''"),
+        ("device=gpu", "device=gpu: must be auto, cpu, cuda or cuda:N"),
+        ("threads=0", "threads=0: must be at least 1"),
+        ("dataset=arrays", "dataset.path has no value: type dataset.path=..."),
+        ("model.activation=[", "can't read 'model.activation=\\['"),
+        ("~seed", "seed"),
+    ],
+)
+def test_mistakes(overrides: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text) as caught:
+        composition.compose([overrides])
+    assert "\n" not in str(caught.value)
+
+
+def test_a_mistake_beside_a_right_override_is_the_one_that_is_named() -> None:
+    with pytest.raises(ConfigError, match="experiment.repeats=x"):
+        composition.compose(["experiment=ablation", "seed=3", "experiment.repeats=x"])
+    with pytest.raises(ConfigError, match="'experiment.target'. Did you mean experiment.targets"):
+        composition.compose(["experiment=ablation", "experiment.target=[relu]"])
+
+
+def test_ranges_hold_for_every_default() -> None:
+    for _, schema in CHOICES:
+        check_ranges(schema())
+
+
+def test_every_key_of_the_top_config_has_a_comment() -> None:
+    text = (REPOSITORY / "conf" / "config.yaml").read_text()
+    for key in ("seed", "device", "threads", "checkpoint", "output_dir", "expect"):
+        (line,) = [line for line in text.splitlines() if line.startswith(f"{key}:")]
+        assert "#" in line
+
+
+def test_the_config_is_plain_data() -> None:
+    """No value of a composed config names code to run, but for model.factory."""
+    for path in Path(REPOSITORY / "conf").rglob("*.yaml"):
+        assert "_target_" not in path.read_text()
+    assert "_target_" not in OmegaConf.to_yaml(composition.compose_untyped(["experiment=ablation"]))

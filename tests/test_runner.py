@@ -1,0 +1,289 @@
+"""A run's folder: what is in it when the run is done, failed or interrupted."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import json
+import os
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mi_runner import composition, files, run_folder, runner, training
+from mi_runner.errors import ConfigError, RunFailed, Terminated
+from mi_runner.experiments import ablation
+from mi_runner.models.mlp import MLP
+from mi_runner.progress import Progress
+
+from .conftest import Ended
+
+TINY = ("dataset=mod_add", "dataset.train_size=64", "dataset.test_size=32", "training.epochs=2", "training.batch_size=16")
+MiRun = Callable[..., Ended]
+
+
+def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
+    ended = mi_run("experiment=train", *TINY, "seed=3")
+    assert ended.status == 0
+    assert str(ended.folder) == "outputs/train/mod_add-mlp/v001"
+    assert os.readlink("outputs/train/mod_add-mlp/latest") == "v001"
+    names = {str(path.relative_to(ended.folder)) for path in ended.folder.rglob("*") if path.is_file()}
+    assert names == {
+        *("run.json", "run.log", "config.yaml", "model.safetensors"),
+        *("metrics.csv", "history.csv", "confusion.csv", "figures/history.png", "figures/confusion.png"),
+    }
+    record = ended.record
+    assert list(record) == [
+        *("schema_version", "status", "experiment", "dataset", "model", "seed", "device", "config_hash", "metrics"),
+        *("timings", "checkpoint", "versions", "git", "command", "host", "pid", "started", "finished", "error", "files"),
+    ]
+    assert (record["status"], record["seed"], record["error"]) == ("done", 3, None)
+    assert set(record["files"]) == names - {"run.json"}
+    for name, digest in record["files"].items():
+        assert files.sha256(ended.folder / name) == digest
+    assert {"import", "data", "model", "experiment", "write", "total"} == set(record["timings"])
+    assert record["checkpoint"]["from"] == "training"
+    with (ended.folder / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert rows[1]["split"] == "test" and float(rows[1]["accuracy"]) == record["metrics"]["accuracy"]
+    assert (ended.folder / "config.yaml").read_text().startswith("# experiment=train dataset=mod_add model=mlp\n")
+
+
+def test_the_saved_weights_give_the_saved_accuracy(mi_run: MiRun) -> None:
+    ended = mi_run("experiment=train", *TINY, "model.hidden_sizes=[5]", "training.epochs=20")
+    model = MLP([4, 5, 2])
+    model.load_state_dict(load_file(ended.folder / "model.safetensors"))
+    config = composition.compose(TINY)
+    from mi_runner import datasets
+
+    dataset = datasets.load(config.dataset, seed=0)
+    accuracy = float((model(dataset.x_test).argmax(1) == dataset.y_test).double().mean())
+    assert ended.record["metrics"]["accuracy"] == accuracy
+
+
+def test_the_second_run_finds_the_model_and_gives_the_same_table(mi_run: MiRun) -> None:
+    first, second = (mi_run("experiment=ablation", "model=mlp", *TINY, "seed=4") for _ in range(2))
+    assert (first.record["checkpoint"]["from"], second.record["checkpoint"]["from"]) == ("training", "model store")
+    assert second.folder.name == "v002"
+    for name in ("metrics.csv", "confusion.csv"):
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
+    assert (first.folder / "model.safetensors").exists() and not (second.folder / "model.safetensors").exists()
+    assert first.record["config_hash"] == second.record["config_hash"]
+    assert mi_run("experiment=ablation", "model=mlp", *TINY, "seed=5").record["config_hash"] != second.record["config_hash"]
+
+
+def test_a_sweep_over_ablations_trains_once(mi_run: MiRun) -> None:
+    ended = mi_run("-m", "experiment=ablation", "model=mlp", *TINY, "seed=6", "experiment.repeats=1,2,3")
+    assert ended.status == 0 and str(ended.folder) == "outputs/sweeps/ablation/v001"
+    records = [json.loads((ended.folder / str(job) / "run.json").read_text()) for job in range(3)]
+    assert [record["checkpoint"]["from"] for record in records] == ["training", "model store", "model store"]
+    assert [record["status"] for record in records] == ["done"] * 3
+
+
+def test_a_job_of_a_sweep_that_fails_does_not_end_the_others(mi_run: MiRun) -> None:
+    ended = mi_run("-m", "model=mlp,cnn", *TINY, "experiment=train,ablation")
+    assert ended.status == 1 and str(ended.folder) == "outputs/sweeps/train+ablation/v001"
+    states = [json.loads((ended.folder / str(job) / "run.json").read_text())["status"] for job in range(4)]
+    assert states == ["done", "done", "failed", "failed"]
+    assert "job 2: failed: model=cnn takes images" in ended.err
+
+
+def test_expectations(mi_run: MiRun) -> None:
+    met = mi_run(*TINY, "expect={accuracy: '>=0,<=1'}")
+    assert met.status == 0 and met.record["expect_not_met"] == []
+    ended = mi_run(*TINY, "expect={accuracy: '>1', loss: '<1000'}")
+    assert ended.status == 3
+    assert ended.record["status"] == "done"
+    assert f"accuracy = {ended.record['metrics']['accuracy']:.6g}, expected > 1" in ended.err
+    assert "no summary metric is named 'acuracy'. Did you mean accuracy" in mi_run(*TINY, "expect={acuracy: '>0'}").err
+    sweep = mi_run("-m", *TINY, "seed=0,1", "expect={accuracy: '>1'}")
+    assert sweep.status == 3
+    mistake = mi_run(*TINY, "expect={accuracy: high}")
+    assert mistake.status == 2 and "is no bound" in mistake.err
+
+
+def test_a_checkpoint_is_used_as_it_is(mi_run: MiRun) -> None:
+    trained = mi_run(*TINY)
+    before = (trained.folder / "metrics.csv").read_text()
+    by_folder = mi_run(*TINY, f"checkpoint={trained.folder}", "training.epochs=50")
+    assert (by_folder.folder / "metrics.csv").read_text() == before
+    assert by_folder.record["checkpoint"] == {
+        "from": "checkpoint",
+        "path": str(trained.folder / "model.safetensors"),
+        "sha256": trained.record["files"]["model.safetensors"],
+    }
+    torch.save(load_file(trained.folder / "model.safetensors"), "weights.pt")
+    assert (mi_run(*TINY, "checkpoint=weights.pt").folder / "metrics.csv").read_text() == before
+    # An ablation's folder has no weights of its own, but says where they are.
+    found = mi_run("experiment=ablation", "model=mlp", *TINY)
+    assert not (found.folder / "model.safetensors").exists()
+    assert (mi_run(*TINY, f"checkpoint={found.folder}").folder / "metrics.csv").read_text() == before
+
+
+def test_weights_saved_by_train_can_be_changed_and_are_then_refused(mi_run: MiRun) -> None:
+    trained = mi_run(*TINY)
+    weights = trained.folder / "model.safetensors"
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+    ended = mi_run(*TINY, f"checkpoint={trained.folder}")
+    expected, found = trained.record["files"]["model.safetensors"], files.sha256(weights)
+    assert ended.status == 2 and f"sha256 {expected} expected, {found} found" in ended.err
+
+
+def test_published_weights_by_their_names(mi_run: MiRun) -> None:
+    """A plain state_dict with first.weight, first.bias, last.weight, last.bias, made by hand."""
+    np.savez("data.npz", x_train=np.eye(3), y_train=[0, 1, 2], x_test=np.eye(3), y_test=[0, 1, 2])
+    state = {
+        **{"first.weight": torch.zeros(3, 3), "first.bias": torch.zeros(3)},
+        **{"last.weight": torch.eye(3), "last.bias": torch.zeros(3)},
+    }
+    torch.save(state, "skip.pt")
+    ended = mi_run("experiment=ablation", "dataset=arrays", "dataset.path=data.npz", "checkpoint=skip.pt")
+    metrics = ended.record["metrics"]
+    # The network answers by its skip connection alone.
+    assert metrics["accuracy"] == metrics["accuracy/relu/zero"] == metrics["accuracy/x/first/resample"] == 1
+    assert metrics["accuracy/x/add/zero"] == pytest.approx(1 / 3)
+
+
+def failed_record(parent: str) -> tuple[dict[str, Any], str]:
+    """run.json and run.log of the newest run below `outputs/parent`."""
+    folder = max(Path("outputs", parent).glob("v*"))
+    assert not Path("outputs", parent, "latest").exists()
+    return json.loads((folder / "run.json").read_text()), (folder / "run.log").read_text()
+
+
+def test_a_mistake_found_in_the_run_leaves_a_failed_folder_with_the_traceback(mi_run: MiRun) -> None:
+    ended = mi_run("model=cnn", *TINY)
+    assert ended.status == 2 and ended.out == ""
+    assert ended.err.splitlines()[-1] == (
+        "mi-run: error: model=cnn takes images; dataset=mod_add gives vectors of 4. Use model=mlp."
+    )
+    record, log = failed_record("train/mod_add-cnn")
+    assert record["status"] == "failed" and record["error"].startswith("model=cnn takes images")
+    assert "Traceback" in log and "Traceback" not in ended.err
+
+
+def test_an_unknown_site_is_found_before_training(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "train", lambda *_, **__: pytest.fail("trained"))
+    ended = mi_run("experiment=ablation", *TINY, "seed=99", "experiment.targets=[rleu]")
+    assert ended.status == 2
+    assert "no site is named 'rleu'. Did you mean relu? Allowed: x, first, relu, add, last." in ended.err
+
+
+def test_diverged_training_fails_the_run_with_the_epoch(mi_run: MiRun) -> None:
+    ended = mi_run(*TINY, "training.learning_rate=1e30", "training.optimizer=sgd", "model.hidden_sizes=[8,8]")
+    assert ended.status == 1
+    assert "training diverged in epoch 1" in ended.err and "smaller training.learning_rate" in ended.err
+    assert failed_record("train/mod_add-mlp")[0]["status"] == "failed"
+
+
+def test_an_error_of_our_own_is_one_line_that_names_the_log(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(setting: object) -> None:
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(ablation, "run", broken)
+    ended = mi_run("experiment=ablation", "model=mlp", *TINY)
+    assert ended.status == 1
+    assert "ZeroDivisionError: oh. The whole traceback is in outputs/ablation/mod_add-mlp/v001/run.log." in ended.err
+    assert "ZeroDivisionError: oh" in failed_record("ablation/mod_add-mlp")[1]
+
+
+def test_an_output_folder_that_can_not_be_written(mi_run: MiRun) -> None:
+    Path("file").write_text("")
+    ended = mi_run(*TINY, "output_dir=file/outputs")
+    assert ended.status == 1 and "can't make a run folder in file/outputs" in ended.err
+    assert "output_dir=FOLDER names another" in ended.err
+
+
+@pytest.mark.parametrize("full_from", ["metrics.csv", "model.safetensors", "history.png", "run.json"])
+def test_a_full_disk(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch, full_from: str) -> None:
+    """From one file on, nothing more can be renamed into place."""
+    replace, full = os.replace, []
+
+    def no_space(source: Path, target: Path) -> None:
+        seen = Path(target).name
+        if full or (seen == full_from and (seen != "run.json" or '"done"' in Path(source).read_text())):
+            full.append(target)
+            raise OSError(errno.ENOSPC, "No space left on device", str(target))
+        replace(source, target)
+
+    mi_run(*TINY)  # the model is in the store
+    monkeypatch.setattr(files.os, "replace", no_space)
+    ended = mi_run(*TINY)
+    assert full and ended.status == 1 and "No space left on device" in ended.err
+    folder = Path("outputs/train/mod_add-mlp/v002")
+    assert run_folder.read_record(folder)["status"] == "running"  # the disk has no room for another word
+    assert os.readlink("outputs/train/mod_add-mlp/latest") == "v001"
+    assert not [path for path in folder.rglob(".*")]
+
+
+class InterruptingProgress(Progress):
+    """Interrupts the run after so many reports of finished rows."""
+
+    def __init__(self, error: BaseException, after: int) -> None:
+        super().__init__()
+        self.error, self.after = error, after
+
+    def rows(self, table: str, rows: Any) -> None:
+        super().rows(table, rows)
+        self.after -= 1
+        if self.after == 0:
+            raise self.error
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Terminated()], ids=["ctrl-c", "sigterm"])
+def test_an_interruption_keeps_the_finished_rows(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = composition.compose(["experiment=ablation", "model=mlp", *TINY])
+    runner.run(config)
+    with pytest.raises(type(error)):
+        runner.run(config, progress=InterruptingProgress(error, after=4))
+    folder = Path("outputs/ablation/mod_add-mlp/v002")
+    record = run_folder.read_record(folder)
+    assert record["status"] == "interrupted" and record["finished"]
+    whole = Path("outputs/ablation/mod_add-mlp/v001/metrics.csv").read_text().splitlines()
+    assert (folder / "metrics.csv").read_text().splitlines() == whole[:5]
+    assert os.readlink("outputs/ablation/mod_add-mlp/latest") == "v001"
+
+
+def test_an_interruption_in_training_keeps_the_finished_epochs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = composition.compose([*TINY, "seed=77", "training.epochs=5"])
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(config, progress=InterruptingProgress(KeyboardInterrupt(), after=2))
+    history = Path("outputs/train/mod_add-mlp/v001/history.csv").read_text().splitlines()
+    assert len(history) == 3
+    assert runner.run(config).metrics["accuracy"] >= 0  # the store is not left locked, nor with half a model
+
+
+def test_a_run_from_a_notebook_needs_no_command_line(tmp_path: Path) -> None:
+    outcome = runner.run(composition.compose([*TINY, f"output_dir={tmp_path}"]))
+    assert outcome.folder == tmp_path / "train/mod_add-mlp/v001" and outcome.not_met == []
+    assert outcome.tables[0].rows[1]["accuracy"] == outcome.metrics["accuracy"]
+    with pytest.raises(ConfigError):
+        runner.run(composition.compose([*TINY, "device=cuda:99", f"output_dir={tmp_path}"]))
+    with pytest.raises(RunFailed):
+        runner.run(composition.compose([*TINY, "output_dir=/dev/null"]))
+
+
+def test_threads_are_set_for_the_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    before, seen = torch.get_num_threads(), []
+    train = training.train
+    monkeypatch.setattr(
+        training, "train", lambda *a, **k: (seen.append(torch.get_num_threads()), train(*a, **k))[1]
+    )
+    runner.run(composition.compose([*TINY, "seed=55", "threads=1", f"output_dir={tmp_path}"]))
+    assert seen == [1] and torch.get_num_threads() == before
+
+
+def test_sigterm_is_as_it_was_after_a_command(mi_run: MiRun) -> None:
+    before = signal.getsignal(signal.SIGTERM)
+    mi_run(*TINY)
+    assert signal.getsignal(signal.SIGTERM) is before
