@@ -4,7 +4,9 @@ from pathlib import Path
 
 from mi_runner.errors import unknown
 
-NAMES = sorted(path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "__main__", "timing"))
+NAMES = sorted(
+    path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "__main__", "timing")
+)
 
 for name in sys.argv[1:] or NAMES:
     if name not in NAMES:

@@ -14,7 +14,9 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - began
 
 
-def compare(name: str, ours: Callable[[], object], other: Callable[[], object], *, wanted: str, rounds: int = 5) -> None:
+def compare(
+    name: str, ours: Callable[[], object], other: Callable[[], object], *, wanted: str, rounds: int = 5
+) -> None:
     """Print how many times as long as `ours` the `other` takes: the median over rounds, after one that isn't counted.
 
     Args:

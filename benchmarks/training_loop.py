@@ -18,7 +18,12 @@ from mi_runner.cache import cache_folder
 from mi_runner.training import train
 
 OVERRIDES = (
-    *("dataset=mnist01", "dataset.target=value", "dataset.normalization=symmetric", "model.hidden_sizes=[128,128,3,3,3]"),
+    *(
+        "dataset=mnist01",
+        "dataset.target=value",
+        "dataset.normalization=symmetric",
+        "model.hidden_sizes=[128,128,3,3,3]",
+    ),
     *("model.activation=leaky_relu", "model.output_activation=leaky_relu", "training.epochs=1", "seed=42"),
 )
 

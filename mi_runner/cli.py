@@ -93,7 +93,7 @@ def _sweep(arguments: list[str], overrides: list[str]) -> int:
 
 @hydra.main(config_path="pkg://mi_runner.conf", config_name="config", version_base="1.3")
 def _job(config: DictConfig) -> int:
-    """One run. A job of a sweep returns its exit status, so that the jobs after it go on; a single run exits with it."""
+    """One run. A job of a sweep returns its exit status, so that later jobs go on; a single run exits with it."""
     hydra_config = HydraConfig.get()
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
     folder = Path(hydra_config.sweep.dir) / str(hydra_config.job.num) if in_sweep else None

@@ -1,7 +1,7 @@
 """From overrides such as `experiment=ablation model=cnn` to a typed `RunConfig`, or to one line that says what to type.
 
-Hydra composes; this module registers the schemas, turns Hydra's objections into `ConfigError`s and writes the help page.
-It imports no torch.
+Hydra composes; this module registers the schemas, turns Hydra's objections into `ConfigError`s and writes the help
+page. It imports no torch.
 """
 
 from __future__ import annotations
@@ -214,7 +214,8 @@ def help_page(overrides: Sequence[str]) -> str:
         "  --help, --version     this page (with the defaults of the command it stands in); the version",
         "  --hydra-help          Hydra's own flags, shell completion among them",
         "",
-        "Exit status: 0 done, 1 the run failed, 2 a mistake in the command, 3 an expectation not met, 130/143 interrupted",
+        "Exit status: 0 done, 1 the run failed, 2 a mistake in the command, 3 an expectation not met,",
+        "             130 Ctrl-C, 143 SIGTERM",
     ]
     return "\n".join(lines)
 

@@ -63,9 +63,7 @@ class MnistConfig(DatasetConfig):
     name: ClassVar[str] = "mnist"
     module: ClassVar[str] = "mi_runner.datasets.mnist"
 
-    digits: list[int] | None = option(
-        None, "keep only these digits, e.g. [3,8]; null: all ten", at_least=0, at_most=9
-    )
+    digits: list[int] | None = option(None, "keep only these digits, e.g. [3,8]; null: all ten", at_least=0, at_most=9)
     normalization: Normalization = option(
         Normalization.standard, "pixels: standard (p/255 − 0.1307)/0.3081, symmetric to [−1, 1]"
     )

@@ -52,9 +52,7 @@ def loss_function(config: TrainingConfig, dataset: Dataset) -> LossFunction:
         raise ConfigError(f"training.label_smoothing is for cross_entropy; training.loss={kind.name} has none.")
 
     def cross_entropy(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-        return functional.cross_entropy(
-            outputs, targets, reduction=reduction, label_smoothing=config.label_smoothing
-        )
+        return functional.cross_entropy(outputs, targets, reduction=reduction, label_smoothing=config.label_smoothing)
 
     def of_values(pointwise: LossFunction) -> LossFunction:
         def loss(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:

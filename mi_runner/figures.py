@@ -55,8 +55,8 @@ def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> Figure:
     shares = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     if max(len(labels), len(predicted)) <= MOST_CELL_TEXTS:
-        for i, label in enumerate(labels):
-            for j, _ in enumerate(predicted):
+        for i in range(len(labels)):
+            for j in range(len(predicted)):
                 if counts[i, j]:
                     axes.text(
                         j, i, f"{int(counts[i, j])}", ha="center", va="center", fontsize=7,
@@ -181,7 +181,7 @@ def _mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **c
 
 
 def _picture(image: Tensor) -> Tensor:
-    """An image `(C, H, W)` as something to draw: `(H, W, 3)` in 0..1 if it has three channels, else its mean `(H, W)`."""
+    """An image `(C, H, W)` as one can draw it: three channels as `(H, W, 3)` in 0..1, else their mean `(H, W)`."""
     image = image.detach().cpu()
     if image.shape[0] != 3:
         return image.mean(0)

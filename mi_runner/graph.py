@@ -7,17 +7,20 @@ Linear layer distributed over a sum. It never changes, and neither does the modu
 The design follows the path-patching day of the REMIX programme: each value can be read and replaced in one way, by its
 name. A target is a chain of names:
 
-| target              | what is replaced                                                    |
-|---------------------|---------------------------------------------------------------------|
-| `relu`              | a site: the value, for every use                                    |
-| `x/add`             | an edge: the value, for the uses by `add` alone                     |
-| `x/first/relu/add`  | a path: only what flows along the chain changes; other uses of `x`, `first` and `relu` keep their values |
+| target              | what is replaced                                                     |
+|---------------------|----------------------------------------------------------------------|
+| `relu`              | a site: the value, for every use                                     |
+| `x/add`             | an edge: the value, for the uses by `add` alone                      |
+| `x/first/relu/add`  | a path: the value of `x`, for what flows along the chain alone;      |
+|                     | other uses of `x`, `first` and `relu` see the values they always saw |
 
 Letters: B batch; a site's value is `(B, *shape)`.
 """
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import operator
 import traceback
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -208,7 +211,7 @@ class ModelGraph:
     def _resolve(self, target: str) -> tuple[fx.Node, ...]:
         parts = [self.aliases.get(part, part) for part in target.split("/")]
         self.site(parts[0])
-        for source, name in zip(parts[:-1], parts[1:], strict=True):
+        for source, name in itertools.pairwise(parts):
             if f"{source}/{name}" not in self.edges:
                 leaving = [edge for edge in self.edges if edge.startswith(f"{source}/")]
                 what = "edge" if len(parts) == 2 else f"edge (of the path {target})"
@@ -339,10 +342,10 @@ class ModelGraph:
         summands = self._flat_sum(node.args[0])
         graph, names, shapes = fx.Graph(), {}, {}
         copies: dict[fx.Node, fx.Node] = {}
-        example_axes = self._shapes[node]
+        shape = self._shapes[node]
 
-        def add(new: fx.Node, called: str, shape: tuple[int, ...]) -> fx.Node:
-            names[new], shapes[new] = called, shape
+        def add(new: fx.Node, called: str, of_shape: tuple[int, ...]) -> fx.Node:
+            names[new], shapes[new] = called, of_shape
             return new
 
         for old in self._graph.nodes:
@@ -355,7 +358,7 @@ class ModelGraph:
                 continue
             weight = add(graph.get_attr(f"{node.target}.weight"), f"{name}.weight", tuple(layer.weight.shape))
             parts = [
-                add(graph.call_function(functional.linear, (copies[s], weight)), f"{name}[{self._names[s]}]", example_axes)
+                add(graph.call_function(functional.linear, (copies[s], weight)), f"{name}[{self._names[s]}]", shape)
                 for s in summands
             ]
             if layer.bias is not None:
@@ -364,7 +367,7 @@ class ModelGraph:
             total = parts[0]
             for number, part in enumerate(parts[1:], start=2):
                 called = name if number == len(parts) else f"{name}[sum of {number}]"
-                total = add(graph.call_function(operator.add, (total, part)), called, example_axes)
+                total = add(graph.call_function(operator.add, (total, part)), called, shape)
             copies[node] = total
         carriers = frozenset(new for new in names if new in shapes) | {copies[n] for n in self._carriers if n in copies}
         return ModelGraph(self._module, graph, names, shapes, carriers, self.aliases)
@@ -456,8 +459,6 @@ def _name_nodes(graph: fx.Graph) -> dict[fx.Node, str]:
 
 def _defaults(module: nn.Module, n_inputs: int) -> dict[str, Any]:
     """The defaults of forward's optional parameters behind the first `n_inputs`: they are no inputs."""
-    import inspect
-
     parameters = list(inspect.signature(module.forward).parameters.values())
     return {p.name: p.default for p in parameters[n_inputs:] if p.default is not p.empty}
 
@@ -475,7 +476,8 @@ def _works_in_place(node: fx.Node, module: nn.Module) -> bool:
 def _untraceable(module: nn.Module, error: Exception) -> ConfigError:
     """Where in the user's code tracing stopped, and what to do."""
     inside = ("torch/", "torch\\", __file__)
-    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not any(p in frame.filename for p in inside)]
+    frames = traceback.extract_tb(error.__traceback__)
+    frames = [frame for frame in frames if not any(part in frame.filename for part in inside)]
     where = f" at {frames[-1].filename}:{frames[-1].lineno} ({frames[-1].line})" if frames else ""
     return ConfigError(
         f"{type(module).__name__} can't be traced{where}: {error} "

@@ -1,7 +1,7 @@
 """Replacement values, and running a network with them.
 
-A replacement value is computed by one function (`zero`, `mean`, `resample`, `read_sites`) and put in its place by another
-(`run_with`). Letters: B batch, S variants run at once; a site's value is `(B, *site)`.
+A replacement value is computed by one function (`zero`, `mean`, `resample`, `read_sites`) and put in its place by
+another (`run_with`). Letters: B batch, S variants run at once; a site's value is `(B, *site)`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class Intervention:
     Attributes:
         target: `relu`, `x/add`, `x/first/relu/add`; the value that is replaced is that of the first site.
         value: a tensor that broadcasts to `(B, *site)`, or a rule.
-        units: None for all units; else a boolean mask that broadcasts to `(B, *site)`, True where the value is replaced.
+        units: None for all units; else a boolean mask that broadcasts to `(B, *site)`, True where they are replaced.
     """
 
     target: str
@@ -83,9 +83,7 @@ def run_variants(graph: ModelGraph, inputs: Tensor, target: str, values: Tensor)
     return torch.vmap(module, in_dims=(None, 0))(inputs, values)
 
 
-def read_sites(
-    graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], sites: Sequence[str]
-) -> dict[str, Tensor]:
+def read_sites(graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], sites: Sequence[str]) -> dict[str, Tensor]:
     """Name → value `(B, *site)` of these sites, in a run without interventions.
 
     Raises:

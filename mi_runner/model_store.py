@@ -1,7 +1,8 @@
 """Trained weights, found again by the content of what produced them.
 
-The key is a hash of the data set's content, the network (its description and its initial weights), the training options,
-the seed, the versions, and the source files that have a part in training. Two processes that want the same model: one trains, the other waits and reads.
+The key is a hash of the data set's content, the network (its description and its initial weights), the training
+options, the seed, the versions, and the source files that have a part in training. Where two processes want the same
+model, one trains, the other waits and reads.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import mi_runner
 from mi_runner.cache import cache_folder
 from mi_runner.checkpoints import read_weights, save_weights
 from mi_runner.config import TrainingConfig
-from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.files import sha256, written_whole
 from mi_runner.models import Built
@@ -158,7 +158,9 @@ def _code_digest() -> str:
     """Of the sources that decide which weights come out, so that no edit of them finds an old model."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for file in sorted([*package.glob("datasets/*.py"), *package.glob("models/*.py"), *map(package.joinpath, TRAINING)]):
+    for file in sorted(
+        [*package.glob("datasets/*.py"), *package.glob("models/*.py"), *map(package.joinpath, TRAINING)]
+    ):
         digest.update(file.name.encode() + file.read_bytes())
     return digest.hexdigest()
 

@@ -21,7 +21,7 @@ import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
@@ -143,7 +143,8 @@ def _claimed(output_dir: Path, experiment: str, dataset: str, model: str) -> Run
     try:
         return run_folder.claim(output_dir, experiment, dataset, model)
     except OSError as error:
-        raise RunFailed(f"can't make a run folder in {output_dir} ({error}): output_dir=FOLDER names another.") from error
+        text = f"can't make a run folder in {output_dir} ({error}): output_dir=FOLDER names another."
+        raise RunFailed(text) from error
 
 
 def _device(asked: str) -> torch.device:
@@ -168,8 +169,6 @@ def _with_weights(
     setting: Setting, built: Built, config: RunConfig, device: torch.device, record: dict[str, Any]
 ) -> tuple[Setting, bool]:
     """The setting on its device with the model's weights in place, and whether they were trained now."""
-    from dataclasses import replace
-
     dataset = built.dataset.to(device)
     model = built.model.to(device)
     if config.checkpoint is not None:

@@ -93,9 +93,7 @@ def train(
             if regularizer is not None:
                 row["penalty"] = float(total_penalty) / len(shuffled)
             _check_finite(row, parameters)
-            tested = score(
-                outputs_of(model, dataset.x_test), dataset.y_test, loss_of, classes=dataset.has_classes
-            )
+            tested = score(outputs_of(model, dataset.x_test), dataset.y_test, loss_of, classes=dataset.has_classes)
             row |= {"test_loss": tested.loss, "test_accuracy": tested.accuracy}
             history.append(row)
             progress.rows("history", [row])
@@ -112,9 +110,7 @@ def _check_finite(row: dict[str, Any], parameters: list[nn.Parameter]) -> None:
     if not broken and all(bool(parameter.isfinite().all()) for parameter in parameters):
         return
     what = f"the {broken[0]} is {row[broken[0]]}" if broken else "a weight is not finite"
-    raise RunFailed(
-        f"training diverged in epoch {row['epoch']}: {what}. Try a smaller training.learning_rate."
-    )
+    raise RunFailed(f"training diverged in epoch {row['epoch']}: {what}. Try a smaller training.learning_rate.")
 
 
 def check(model: nn.Module, dataset: Dataset, config: TrainingConfig) -> None:

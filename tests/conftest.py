@@ -53,9 +53,7 @@ class Ended:
 
 
 @pytest.fixture
-def mi_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Ended]:
+def mi_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Ended]:
     """`mi-run` in this process, in a folder of the test's own."""
     monkeypatch.chdir(tmp_path)
 

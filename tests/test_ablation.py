@@ -113,9 +113,7 @@ def test_means_and_samples_can_come_from_the_training_set() -> None:
         mean = torch.relu(model.first(dataset.x_train)).mean(0)
         expected = functional.cross_entropy(model.last(dataset.x_test + mean), dataset.y_test)
     assert row(result, "relu", "mean")["loss"] == pytest.approx(float(expected), abs=1e-5)
-    assert row(result, "relu", "zero") == row(
-        ablation.run(setting(model, dataset, targets=["relu"])), "relu", "zero"
-    )
+    assert row(result, "relu", "zero") == row(ablation.run(setting(model, dataset, targets=["relu"])), "relu", "zero")
 
 
 def test_values_that_are_not_kept_give_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:

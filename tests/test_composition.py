@@ -77,7 +77,10 @@ def test_mappings_take_new_keys() -> None:
         ("experiment=abltion", "no experiment is named 'abltion'. Did you mean ablation\\? Allowed: ablation, train"),
         ("dataset=mnsit", "no dataset is named 'mnsit'. Did you mean mnist"),
         ("model=resnet", "no model is named 'resnet'. Allowed: cnn, external, mlp, skip"),
-        ("training.epoch=3", "no key is named 'training.epoch'. Did you mean training.epochs\\? Allowed here: training"),
+        (
+            "training.epoch=3",
+            "no key is named 'training.epoch'. Did you mean training.epochs\\? Allowed here: training",
+        ),
         ("epochs=3", "no key is named 'epochs'. Did you mean training.epochs"),
         ("sede=3", "no key is named 'sede'. Did you mean seed\\?.*device"),
         ("+sede=3", "no key is named 'sede'. Did you mean seed"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 
 import pytest
 import torch
@@ -264,7 +265,7 @@ def patched_by_definition(network: RandomNetwork, x: Tensor, path: list[int], va
 
     base = outputs({})
     flowing = value
-    for before, node in zip(path[:-2], path[1:-1], strict=True):
+    for before, node in itertools.pairwise(path[:-1]):
         inputs = [flowing if parent == before else base[parent] for parent in network.parents[node - 1]]
         flowing = torch.tanh(sum(inputs) @ network.weights[node - 1])
     return outputs({(path[-2], path[-1]): flowing})[-1]

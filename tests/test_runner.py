@@ -24,7 +24,13 @@ from mi_runner.progress import Progress
 
 from .conftest import Ended
 
-TINY = ("dataset=mod_add", "dataset.train_size=64", "dataset.test_size=32", "training.epochs=2", "training.batch_size=16")
+TINY = (
+    "dataset=mod_add",
+    "dataset.train_size=64",
+    "dataset.test_size=32",
+    "training.epochs=2",
+    "training.batch_size=16",
+)
 MiRun = Callable[..., Ended]
 
 
@@ -41,7 +47,19 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
     record = ended.record
     assert list(record) == [
         *("schema_version", "status", "experiment", "dataset", "model", "seed", "device", "config_hash", "metrics"),
-        *("timings", "checkpoint", "versions", "git", "command", "host", "pid", "started", "finished", "error", "files"),
+        *(
+            "timings",
+            "checkpoint",
+            "versions",
+            "git",
+            "command",
+            "host",
+            "pid",
+            "started",
+            "finished",
+            "error",
+            "files",
+        ),
     ]
     assert (record["status"], record["seed"], record["error"]) == ("done", 3, None)
     assert set(record["files"]) == names - {"run.json"}
@@ -75,7 +93,10 @@ def test_the_second_run_finds_the_model_and_gives_the_same_table(mi_run: MiRun) 
         assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
     assert (first.folder / "model.safetensors").exists() and not (second.folder / "model.safetensors").exists()
     assert first.record["config_hash"] == second.record["config_hash"]
-    assert mi_run("experiment=ablation", "model=mlp", *TINY, "seed=5").record["config_hash"] != second.record["config_hash"]
+    assert (
+        mi_run("experiment=ablation", "model=mlp", *TINY, "seed=5").record["config_hash"]
+        != second.record["config_hash"]
+    )
 
 
 def test_a_sweep_over_ablations_trains_once(mi_run: MiRun) -> None:
@@ -276,9 +297,7 @@ def test_a_run_from_a_notebook_needs_no_command_line(tmp_path: Path) -> None:
 def test_threads_are_set_for_the_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, seen = torch.get_num_threads(), []
     train = training.train
-    monkeypatch.setattr(
-        training, "train", lambda *a, **k: (seen.append(torch.get_num_threads()), train(*a, **k))[1]
-    )
+    monkeypatch.setattr(training, "train", lambda *a, **k: (seen.append(torch.get_num_threads()), train(*a, **k))[1])
     runner.run(composition.compose([*TINY, "seed=55", "threads=1", f"output_dir={tmp_path}"]))
     assert seen == [1] and torch.get_num_threads() == before
 

@@ -1,6 +1,7 @@
 """Data sets as tensors: normalised once, indexed in batches.
 
-Each file of this folder has `load(config, seed=...)` for one data set. Letters: N examples, C channels, H height, W width.
+Each file of this folder has `load(config, seed=...)` for one data set.
+Letters: N examples, C channels, H height, W width.
 """
 
 from __future__ import annotations

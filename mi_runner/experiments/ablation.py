@@ -294,11 +294,7 @@ def _contributions(graph: ModelGraph, x: Tensor, y: Tensor, classes: bool) -> li
         raise AssertionError(f"the logits' summands miss them by {error}")
     rows = []
     for number, name in enumerate([*names, "sum"]):
-        values = (
-            whole
-            if name == "sum"
-            else torch.cat([part[number].expand(len(part[-1]), -1) for part in parts])
-        )
+        values = whole if name == "sum" else torch.cat([part[number].expand(len(part[-1]), -1) for part in parts])
         alone = score(values, y, _no_loss, classes=True).columns()
         above_mean = values.gather(1, y[:, None]).squeeze(1) - values.mean(1)
         rows.append(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 
 from torch import Tensor, nn
@@ -32,7 +33,7 @@ class MLP(nn.Module):
         if len(sizes) < 2:
             raise ValueError(f"sizes={list(sizes)}: an MLP needs the sizes of its input and its output.")
         layers: list[nn.Module] = []
-        for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        for n_in, n_out in itertools.pairwise(sizes):
             layers += [nn.Linear(n_in, n_out, bias=bias), activation()]
         layers.pop()
         if output_activation is not None:

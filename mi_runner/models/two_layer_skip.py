@@ -1,4 +1,4 @@
-"""TwoLayerSkip (REMIX, day 1): a hidden layer and a skip connection around it, so that two routes lead to the answer."""
+"""TwoLayerSkip (REMIX, day 1): a hidden layer and a skip connection around it: two routes lead to the answer."""
 
 from __future__ import annotations
 
