@@ -1,0 +1,96 @@
+"""The wheel has all that the program needs, and the sources name nothing that they shouldn't."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from .conftest import REPOSITORY
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("wheel")
+    checkout = folder / "checkout"  # a copy, because building leaves files behind
+    for name in ("mi_runner", "conf"):
+        shutil.copytree(REPOSITORY / name, checkout / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(REPOSITORY / name, checkout)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation"),
+            *("--wheel-dir", str(folder), str(checkout)),
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        cwd=folder,
+        env={**os.environ, "PIP_DISABLE_PIP_VERSION_CHECK": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    (found,) = folder.glob("*.whl")
+    return found
+
+
+def test_the_wheel_has_every_source_config_and_data_file(wheel: Path) -> None:
+    inside = set(zipfile.ZipFile(wheel).namelist())
+    sources = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "mi_runner").rglob("*.py")}
+    configs = {
+        f"mi_runner/conf/{path.relative_to(REPOSITORY / 'conf')}" for path in (REPOSITORY / "conf").rglob("*.yaml")
+    }
+    data = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "mi_runner/datasets/mnist_files").iterdir()}
+    assert len(data) == 6 and len(configs) >= 12
+    assert sources | configs | data <= inside
+    assert not [name for name in inside if name.startswith(("tests", "benchmarks", "outputs", "conf"))]
+
+
+def test_the_installed_wheel_runs_in_any_directory(wheel: Path, tmp_path: Path) -> None:
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    program = (
+        "import sys, mi_runner, mi_runner.conf; from mi_runner import cli; "
+        "print(mi_runner.__file__, list(mi_runner.conf.__path__), file=sys.stderr); sys.exit(cli.main(sys.argv[1:]))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "dataset=mnist01", "dataset.limit=50", "training.epochs=1"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(site)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines()[0] == f"{site}/mi_runner/__init__.py ['{site}/mi_runner/conf']"
+    assert (tmp_path / done.stdout.splitlines()[-1] / "model.safetensors").exists()
+
+
+def test_constraints_are_names_and_versions_only() -> None:
+    lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
+    assert len(lines) > 20
+    assert all(re.fullmatch(r"[A-Za-z0-9_.-]+==[A-Za-z0-9_.+!-]+", line) for line in lines)
+    names = {line.partition("==")[0].lower().replace("_", "-") for line in lines}
+    text = (REPOSITORY / "pyproject.toml").read_text()
+    needed = set(re.findall(r'"([a-z-]+)[><=]', text)) - {"setuptools"}
+    assert len(needed) > 10 and needed <= names
+
+
+def test_imports_go_one_way() -> None:
+    """An experiment never sees the command line, the run folder or the console; only the console module prints."""
+    checked = 0
+    for path in (REPOSITORY / "mi_runner").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        imported = set(re.findall(r"from mi_runner(?:\.\w+)* import ([\w, ]+)|from (mi_runner\.[\w.]+) import", text))
+        names = {name.strip() for pair in imported for part in pair for name in part.split(",")}
+        if path.parent.name in ("experiments", "models", "datasets") or path.stem in ("graph", "interventions"):
+            checked += 1
+            assert not names & {"console", "runner", "run_folder", "cli", "composition", "mi_runner.run_folder"}, path
+        if path.name != "console.py":
+            assert not re.search(r"^\s*print\(", text, re.MULTILINE), path
+    assert checked >= 14

@@ -1,0 +1,99 @@
+"""What the README says can be typed, can be typed; what it says came out, has the form that comes out."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mi_runner import composition
+
+from .conftest import REPOSITORY, Ended
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(?:\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
+COMMANDS = [
+    line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line.strip().startswith("mi-run ")
+] + re.findall(r"`(mi-run [^`]*=[^`]*)`", README)
+SMALL = {
+    "mnist": ["dataset.limit=60", "training.epochs=1"],
+    "mnist01": ["dataset.limit=60", "training.epochs=1"],
+    "mod_add": ["dataset.train_size=60", "dataset.test_size=60", "training.epochs=1"],
+    "arrays": ["training.epochs=1"],
+}
+
+
+def arguments_of(command: str) -> list[str]:
+    return shlex.split(command, comments=True)[1:]
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(COMMANDS) >= 14
+
+
+@pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
+def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) -> None:
+    arguments = arguments_of(command)
+    if "--help" in arguments:
+        assert mi_run(*arguments).status == 0
+        return
+    Path("my_module.py").write_text(
+        "import torch\n"
+        "def Net(input_shape, n_outputs, width):\n"
+        "    return torch.nn.Sequential(torch.nn.Linear(input_shape[0], width), torch.nn.Linear(width, n_outputs))\n"
+    )
+    np.savez("data.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.eye(4), y_test=[0, 1, 0, 1])
+    config = composition.compose(
+        [part for part in arguments if part.partition("=")[0] in ("experiment", "dataset", "model")]
+        + [part for part in arguments if part.startswith(("dataset.path", "model.factory"))]
+    )
+    small = SMALL[config.dataset.name]
+    if any(part.startswith("checkpoint=") for part in arguments):
+        trained = mi_run("experiment=ablation", "dataset.limit=60", "training.epochs=1", "seed=123456")
+        assert trained.status == 0
+        torch.save(load_file(trained.record["checkpoint"]["path"]), "weights.pt")
+    ended = mi_run(*arguments, *small, "experiment.granularity=site" if "unit" in command else "seed=1")
+    assert ended.status == 0, ended.err
+    assert ended.folder.is_dir()
+
+
+def test_the_printed_table_has_the_columns_of_today(mi_run: Callable[..., Ended]) -> None:
+    printed = README.split("<!-- output of: mi-run experiment=ablation model=skip -->")[1].split("```")[1]
+    today = mi_run("experiment=ablation", "model=skip", *SMALL["mnist"]).out
+    shape = [[cell.strip() for cell in re.split("[┃│]", line)] for line in printed.splitlines()]
+    now = [[cell.strip() for cell in re.split("[┃│]", line)] for line in today.splitlines()]
+    headers = [row for row in shape if "accuracy" in row]
+    assert headers == [row for row in now if "accuracy" in row] and len(headers) == 2
+    assert [row[1:5] for row in shape if len(row) > 10] == [row[1:5] for row in now if len(row) > 10]
+
+
+def test_the_program_in_the_readme_runs() -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(program, "README.md", "exec"), {})
+
+
+def test_links_to_files_are_not_broken() -> None:
+    named = set(re.findall(r"`([\w./]+(?:\.py|\.md|\.txt|/))`", README)) - {"figures/*.png"}
+    found = [name for name in named if list(REPOSITORY.glob(name)) or list((REPOSITORY / "mi_runner").glob(name))]
+    assert len(named) >= 10 and sorted(found) == sorted(named)
+
+
+def test_the_makefile_has_the_targets_of_the_readme() -> None:
+    targets = set(re.findall(r"^make (\w+)|`make (\w+)`", README, re.MULTILINE))
+    names = {one or other for one, other in targets}
+    assert names == {"run", "test", "bench"}
+    for name in names:
+        done = subprocess.run(["make", "-n", name], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and ".venv/bin/" in done.stdout
+
+
+def test_ci_calls_the_readmes_test_command_and_nothing_else() -> None:
+    lines = [line for line in (REPOSITORY / ".ci/run").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "make test"]
