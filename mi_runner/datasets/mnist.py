@@ -67,7 +67,7 @@ def _tensors(images: Tensor, labels: Tensor, digits: list[int], config: MnistCon
     if len(digits) < 10:
         kept = torch.isin(labels, torch.tensor(digits))
         images, labels = images[kept], labels[kept]
-    images, labels = images[: config.limit], labels[: config.limit]  # before the arithmetic, for the sake of quick tries
+    images, labels = images[: config.limit], labels[: config.limit]  # before the arithmetic
     pixels = images.unsqueeze(1).to(torch.float32).div_(255)
     if config.normalization is Normalization.standard:
         pixels.sub_(STANDARD_MEAN).div_(STANDARD_DEVIATION)
