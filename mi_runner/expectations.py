@@ -36,7 +36,7 @@ class Expectation:
         value = metrics[self.metric]
         if value == value and COMPARISONS[self.comparison](value, self.bound):
             return None
-        return f"{self.metric} = {value:.6g}, expected {self.comparison} {self.bound:g}"
+        return f"{self.metric} = {value:.10g}, expected {self.comparison} {self.bound:g}"
 
 
 def parse(expect: Any) -> list[Expectation]:

@@ -208,6 +208,16 @@ class ModelGraph:
         node = self._nodes[self.site(name).name]
         return self._module.get_submodule(str(node.target)) if node.op == "call_module" else None
 
+    def sources(self, name: str) -> tuple[str, ...]:
+        """The sites that a site is computed from."""
+        node = self._nodes[self.site(name).name]
+        return tuple(self._names[source] for source in node.all_input_nodes if source in self._shapes)
+
+    def function(self, name: str) -> tuple[Any, Mapping[str, Any]]:
+        """The function or method name that made a site, and its keyword arguments; None where a module did."""
+        node = self._nodes[self.site(name).name]
+        return (None if node.op == "call_module" else node.target), node.kwargs
+
     def _resolve(self, target: str) -> tuple[fx.Node, ...]:
         parts = [self.aliases.get(part, part) for part in target.split("/")]
         self.site(parts[0])

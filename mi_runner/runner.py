@@ -196,7 +196,8 @@ def _with_weights(
 def _write(place: RunFolder, result: Result, trained: Setting | None) -> None:
     """All of a result; the weights and history too, if this run trained the model."""
     for name, rows in result.tables.items():
-        place.write_table(name, rows)
+        if len(rows):  # a file without a row or a header can't be read back
+            place.write_table(name, rows)
     for name, figure in result.figures.items():
         place.write_figure(name, lambda path, figure=figure: figure.savefig(path, dpi=130))
     model = result.model or (trained.model if trained else None)

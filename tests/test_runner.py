@@ -121,7 +121,7 @@ def test_expectations(mi_run: MiRun) -> None:
     ended = mi_run(*TINY, "expect={accuracy: '>1', loss: '<1000'}")
     assert ended.status == 3
     assert ended.record["status"] == "done"
-    assert f"accuracy = {ended.record['metrics']['accuracy']:.6g}, expected > 1" in ended.err
+    assert f"accuracy = {ended.record['metrics']['accuracy']:.10g}, expected > 1" in ended.err
     assert "no summary metric is named 'acuracy'. Did you mean accuracy" in mi_run(*TINY, "expect={acuracy: '>0'}").err
     sweep = mi_run("-m", *TINY, "seed=0,1", "expect={accuracy: '>1'}")
     assert sweep.status == 3

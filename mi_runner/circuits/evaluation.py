@@ -1,0 +1,302 @@
+"""From a part and its data to what every circuit answers: a table with a row a circuit, or a census of exact counts.
+
+Letters: B examples, K circuits, P prefixes (see `kernel`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mi_runner.circuits import kernel
+from mi_runner.circuits.part import ACTIVATIONS, Layer, Part
+from mi_runner.circuits.space import CircuitSpace
+from mi_runner.errors import ConfigError
+from mi_runner.progress import Progress
+
+ROWS_AT_ONCE = 1_000_000
+"""Circuits of a batch of prefixes, at the most (one prefix may have more)."""
+
+PREFIXES_AT_ONCE = 512
+"""Prefixes of a batch, at the most: their values take this many times n · B · 4 bytes."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """What circuits are evaluated on.
+
+    Attributes:
+        x: `(B, n_0)` float32, the recorded activations that enter the part.
+        target: `(B,)` float32; an answer is right if the output, rounded half to even, equals it.
+        full: `(B,)` float32, the full network's outputs.
+    """
+
+    x: Tensor
+    target: Tensor
+    full: Tensor
+
+    def __post_init__(self) -> None:
+        if not len(self.x) == len(self.target) == len(self.full):
+            raise ValueError(f"{len(self.x)} inputs, {len(self.target)} targets, {len(self.full)} outputs.")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What some circuits answer, `(K,)` each.
+
+    Attributes:
+        circuit: uint64, the kept edges as bits.
+        n_right: examples answered rightly.
+        n_equal: examples answered as the full network does.
+        squares: summed squared distance to the full network's outputs.
+    """
+
+    circuit: np.ndarray
+    n_right: np.ndarray
+    n_equal: np.ndarray
+    squares: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.circuit)
+
+    def kept(self, rows: np.ndarray) -> Measured:
+        """The circuits of these rows."""
+        return Measured(self.circuit[rows], self.n_right[rows], self.n_equal[rows], self.squares[rows])
+
+    @staticmethod
+    def joined(parts: list[Measured]) -> Measured:
+        """All circuits of these, in order."""
+        columns = ("circuit", "n_right", "n_equal", "squares")
+        return Measured(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+
+
+def measure(part: Part, examples: Examples, *, progress: Progress | None = None) -> Iterator[Measured]:
+    """Every well-formed circuit of a part with one output, in batches.
+
+    Raises:
+        ConfigError: leaky_relu with a negative slope, or an example whose activations are not finite.
+    """
+    progress = progress or Progress()
+    space = CircuitSpace(part.sizes)
+    grouped = _grouped(part.layers[-1], examples)
+    with progress.bar("circuits", space.count()) as advance:
+        if len(part.layers) == 1:
+            found = _alone(part, examples)
+            advance(1)
+            yield found
+            return
+        for prefixes in _prefixes(part, space, grouped.x):
+            found = _measured(part, space, prefixes, grouped)
+            yield found
+            advance(len(found))
+
+
+def measure_one(part: Part, examples: Examples, circuit: int) -> Measured:
+    """One circuit, by its definition: masked weights, one forward pass."""
+    masks = CircuitSpace(part.sizes).masks(circuit)
+    output = part.masked(masks, examples.x).squeeze(1)
+    answer = output.round()
+    return Measured(
+        np.array([circuit], dtype=np.uint64),
+        np.array([int((answer == examples.target).sum())], dtype=np.int32),
+        np.array([int((answer == examples.full.round()).sum())], dtype=np.int32),
+        np.array([float((output - examples.full).double().square().sum())], dtype=np.float32),
+    )
+
+
+def _alone(part: Part, examples: Examples) -> Measured:
+    """A single Linear layer has one well-formed circuit."""
+    return measure_one(part, examples, CircuitSpace(part.sizes).full)
+
+
+# --- examples, as the kernel wants them ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Grouped:
+    """Examples ordered by what answers them rightly; see `kernel.evaluate_prefixes`."""
+
+    x: np.ndarray
+    full: np.ndarray
+    groups: np.ndarray
+    bounds: np.ndarray
+
+
+def _grouped(output: Layer, examples: Examples) -> _Grouped:
+    answers = torch.stack([examples.target, examples.full.round()], dim=1).cpu()
+    kinds, group = torch.unique(answers, dim=0, return_inverse=True)
+    order = torch.argsort(group, stable=True)
+    groups = np.concatenate([[0], np.cumsum(torch.bincount(group, minlength=len(kinds)).numpy())])
+    bounds = [[*rounding_interval(output, right), *rounding_interval(output, equal)] for right, equal in kinds.tolist()]
+    return _Grouped(
+        x=examples.x.cpu()[order].contiguous().numpy(),
+        full=examples.full.cpu()[order].contiguous().numpy(),
+        groups=groups.astype(np.int64),
+        bounds=np.array(bounds, dtype=np.float32).reshape(-1, 4),
+    )
+
+
+def rounding_interval(layer: Layer, answer: float) -> tuple[float, float]:
+    """The float32 numbers z, from the first to the last, whose activation rounds (half to even) to `answer`.
+
+    Activations never fall, so these are an interval; it is found by bisection over all float32 numbers, with torch's own
+    activation and rounding, so ties are decided as torch decides them. Empty (infinity, −infinity) if there are none.
+
+    Raises:
+        ConfigError: leaky_relu with a negative slope falls.
+    """
+    if layer.activation == "leaky_relu" and layer.slope < 0:
+        raise ConfigError(f"leaky_relu with the negative slope {layer.slope} is not monotone.")
+
+    def rounded(key: int) -> float:
+        return float(layer.activate(torch.tensor(_float_of(key))).round())
+
+    lowest, highest = _key_of(-3.0e38), _key_of(3.0e38)
+    first = _first(lowest, highest, lambda key: rounded(key) >= answer)
+    beyond = _first(lowest, highest, lambda key: rounded(key) > answer)
+    if first >= beyond:
+        return np.inf, -np.inf
+    return (
+        -np.inf if first == lowest else _float_of(first),
+        np.inf if beyond > highest else _float_of(beyond - 1),
+    )
+
+
+def _first(low: int, high: int, holds) -> int:  # noqa: ANN001
+    """The smallest integer from low on for which a condition that stays true holds; high + 1 if none."""
+    high += 1
+    while low < high:
+        middle = (low + high) // 2
+        low, high = (low, middle) if holds(middle) else (middle + 1, high)
+    return low
+
+
+def _key_of(number: float) -> int:
+    """Integers in the order of the float32 numbers."""
+    bits = int(np.float32(number).view(np.int32))
+    return bits if bits >= 0 else -(bits & 0x7FFFFFFF)
+
+
+def _float_of(key: int) -> float:
+    bits = key if key >= 0 else -key | 0x80000000
+    return float(np.uint32(bits).view(np.float32))
+
+
+# --- prefixes --------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Prefixes:
+    """Edges into all hidden layers but the last, and what they make of the inputs.
+
+    Attributes:
+        bits: `(P,)` uint64.
+        active: `(P,)` int64, active neurons behind the last hidden layer, as bits.
+        values: `(P, n, B)` float32.
+    """
+
+    bits: np.ndarray
+    active: np.ndarray
+    values: np.ndarray
+
+
+def _prefixes(part: Part, space: CircuitSpace, x: np.ndarray) -> Iterator[_Prefixes]:
+    size, last_hidden = part.sizes[-3], part.sizes[-2]
+    most = max(1, ROWS_AT_ONCE // _rows_of_prefix(size, last_hidden))
+    batch: list[tuple[int, int, np.ndarray]] = []
+    everything = (0, (1 << part.sizes[0]) - 1, np.ascontiguousarray(x.T))
+    for prefix in _extended(part, space, [everything], 0):
+        batch.append(prefix)
+        if len(batch) == min(most, PREFIXES_AT_ONCE):
+            yield _stacked(batch)
+            batch = []
+    if batch:
+        yield _stacked(batch)
+
+
+def _extended(part, space, states, layer):  # noqa: ANN001, ANN202
+    """Prefixes that end before the last hidden layer, depth first."""
+    if layer == len(part.layers) - 2:
+        yield from states
+        return
+    for bits, active, values in states:
+        yield from _extended(part, space, _configurations(part, space, bits, active, values, layer), layer + 1)
+
+
+def _configurations(
+    part: Part, space: CircuitSpace, bits: int, active: int, values: np.ndarray, layer: int
+) -> Iterator[tuple[int, int, np.ndarray]]:
+    """All ways to wire one hidden layer to the active neurons behind it, with the neurons' values `(n, B)`."""
+    this, n_in, n_out = part.layers[layer], part.sizes[layer], part.sizes[layer + 1]
+    subsets = [mask for mask in range(1 << n_in) if not mask & ~active]
+    kept = torch.tensor([[bool(mask >> i & 1) for i in range(n_in)] for mask in subsets])
+    inputs = torch.from_numpy(values)
+    # (n_out, masks, B): every neuron with every choice of inputs, once
+    weights = this.weight.cpu()[:, None, :] * kept[None]
+    table = this.activate(weights @ inputs + this.bias.cpu()[:, None, None])
+    table[:, 0] = 0.0  # no kept edge: inactive
+    neurons = table.numpy()
+    start = space.offsets[layer]
+    for rows in itertools.product(range(len(subsets)), repeat=n_out):
+        union = found = alive = 0
+        for neuron, row in enumerate(rows):
+            mask = subsets[row]
+            union |= mask
+            found |= mask << (start + neuron * n_in)
+            alive |= bool(mask) << neuron
+        if union == active:
+            yield bits | found, alive, neurons[range(n_out), rows]
+
+
+def _stacked(batch: list[tuple[int, int, np.ndarray]]) -> _Prefixes:
+    bits, active, values = zip(*batch, strict=True)
+    return _Prefixes(np.array(bits, dtype=np.uint64), np.array(active, dtype=np.int64), np.stack(values))
+
+
+def _rows_of_prefix(n_active: int, n_neurons: int) -> int:
+    """Ways in which `n_neurons` neurons keep inputs (or none), so that every one of `n_active` inputs is kept once."""
+    from math import comb
+
+    return sum((-1) ** k * comb(n_active, k) * 2 ** ((n_active - k) * n_neurons) for k in range(n_active + 1))
+
+
+def _measured(part: Part, space: CircuitSpace, prefixes: _Prefixes, grouped: _Grouped) -> Measured:
+    hidden, output = part.layers[-2], part.layers[-1]
+    per_size = np.array([_rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)])
+    counts = per_size[np.bitwise_count(prefixes.active.astype(np.uint64))]
+    first = np.concatenate([[0], np.cumsum(counts)])
+    total = int(first[-1])
+    found = Measured(
+        np.empty(total, np.uint64), np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total, np.float32)
+    )
+    kernel.evaluate_prefixes(
+        prefixes.bits,
+        prefixes.active,
+        prefixes.values,
+        first[:-1].astype(np.int64),
+        (hidden.weight.cpu().numpy(), hidden.bias.cpu().numpy(), *_activation(hidden)),
+        (output.weight.cpu().numpy()[0], np.float32(output.bias[0].item()), *_activation(output)),
+        grouped.groups,
+        grouped.bounds,
+        grouped.full,
+        np.array(space.offsets[-2:], dtype=np.int64),
+        found.circuit,
+        found.n_right,
+        found.n_equal,
+        found.squares,
+    )
+    return found
+
+
+def _activation(layer: Layer) -> tuple[int, np.float32]:
+    """The kernel's number for the activation, and its slope for negative values."""
+    slope = {"identity": 1.0, "relu": 0.0, "leaky_relu": layer.slope}.get(layer.activation, 0.0)
+    return ACTIVATIONS.index(layer.activation), np.float32(slope)

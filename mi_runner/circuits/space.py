@@ -1,0 +1,138 @@
+"""The space of circuits of a chain of layers with one output: its size, and the numbering of its circuits.
+
+A circuit keeps a set of edges between neurons. It is well formed when every input neuron has an outgoing edge, every
+hidden neuron an incoming one exactly if it has an outgoing one, and the output an incoming one. A hidden neuron with
+kept edges is active.
+
+Letters: L Linear layers, sizes n_0 (inputs), n_1, …, n_L = 1 (the output).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from math import comb
+
+import numpy as np
+
+MOST_EDGES = 64
+"""A circuit is one unsigned 64-bit integer."""
+
+
+@cache
+def full_matrices(n_rows: int, n_columns: int) -> int:
+    """Number of 0/1 matrices of this shape without an empty row or column, by inclusion and exclusion."""
+    return sum((-1) ** k * comb(n_columns, k) * (2 ** (n_columns - k) - 1) ** n_rows for k in range(n_columns + 1))
+
+
+@dataclass(frozen=True)
+class CircuitSpace:
+    """The well-formed circuits of one output of a chain of layers.
+
+    Attributes:
+        sizes: neurons of each layer, inputs first; the last is 1.
+
+    Raises:
+        ValueError: a size is below 1, the last isn't 1, or there are more than 64 edges.
+    """
+
+    sizes: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.sizes) < 2 or min(self.sizes) < 1 or self.sizes[-1] != 1:
+            raise ValueError(f"sizes={self.sizes}: a space has an input layer, positive sizes, and one output.")
+        if self.n_edges > MOST_EDGES:
+            raise ValueError(
+                f"layers of {'-'.join(map(str, self.sizes))} neurons have {self.n_edges} edges, more than {MOST_EDGES}."
+            )
+
+    @property
+    def n_edges(self) -> int:
+        """Edges of the full circuit."""
+        return sum(n_in * n_out for n_in, n_out in itertools.pairwise(self.sizes))
+
+    @property
+    def n_hidden(self) -> int:
+        """Hidden neurons."""
+        return sum(self.sizes[1:-1])
+
+    @property
+    def offsets(self) -> tuple[int, ...]:
+        """The bit of the first edge of each Linear layer.
+
+        The edge from input i to output o of layer l is bit `offsets[l] + o · n_in + i`, the least significant bit being 0:
+        the masks `(out, in)` of the layers, read row by row, first layer first.
+        """
+        found = [0]
+        for n_in, n_out in itertools.pairwise(self.sizes):
+            found.append(found[-1] + n_in * n_out)
+        return tuple(found[:-1])
+
+    @property
+    def full(self) -> int:
+        """The circuit that keeps every edge."""
+        return 2**self.n_edges - 1
+
+    def count(self) -> int:
+        """Number of well-formed circuits.
+
+        The sum over the numbers of active neurons of each hidden layer of the products of the ways to choose them and
+        of M(a, b), the number of a×b matrices without an empty row or column.
+        """
+        ways = {self.sizes[0]: 1}  # active neurons of the layer before → circuits so far
+        for size in self.sizes[1:]:
+            ways = {
+                active: comb(size, active) * sum(n * full_matrices(active, before) for before, n in ways.items())
+                for active in range(1, size + 1)
+            }
+        return ways[1]
+
+    def count_all_active(self) -> int:
+        """Number of well-formed circuits in which every hidden neuron is active."""
+        product = 1
+        for n_in, n_out in itertools.pairwise(self.sizes):
+            product *= full_matrices(n_out, n_in)
+        return product
+
+    def masks(self, circuit: int) -> tuple[np.ndarray, ...]:
+        """The kept edges of a circuit, a boolean mask `(out, in)` for each Linear layer."""
+        bits = np.array([circuit >> bit & 1 for bit in range(self.n_edges)], dtype=bool)
+        shapes = [(n_out, n_in) for n_in, n_out in itertools.pairwise(self.sizes)]
+        return tuple(
+            bits[start : start + n_out * n_in].reshape(n_out, n_in)
+            for start, (n_out, n_in) in zip(self.offsets, shapes, strict=True)
+        )
+
+    def circuit(self, masks: Sequence[np.ndarray]) -> int:
+        """The number of the circuit with these masks.
+
+        Raises:
+            ValueError: a mask's shape isn't that of its layer.
+        """
+        found = 0
+        for layer, (mask, start) in enumerate(zip(masks, self.offsets, strict=True)):
+            shape = (self.sizes[layer + 1], self.sizes[layer])
+            if np.shape(mask) != shape:
+                raise ValueError(f"the mask of layer {layer} has the shape {np.shape(mask)}, the layer {shape}.")
+            for position in np.flatnonzero(np.asarray(mask)).tolist():
+                found |= 1 << (start + position)
+        return found
+
+    def is_well_formed(self, circuit: int) -> bool:
+        """Whether the circuit is one of this space."""
+        masks = self.masks(circuit)
+        reached = np.ones(self.sizes[0], dtype=bool)
+        for layer, mask in enumerate(masks):
+            used, needed = mask.any(0), mask.any(1)
+            if not np.array_equal(used, reached):
+                return False
+            reached = needed
+            if layer == len(masks) - 1 and not needed.all():
+                return False
+        return 0 <= circuit <= self.full
+
+    def active(self, circuit: int) -> tuple[int, ...]:
+        """Numbers of active neurons of each hidden layer."""
+        return tuple(int(mask.any(1).sum()) for mask in self.masks(circuit)[:-1])

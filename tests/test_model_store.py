@@ -1,0 +1,386 @@
+"""A trained model is found again by all that produced it, and by nothing less; the store never stands in the way."""
+
+from __future__ import annotations
+
+import errno
+import json
+import logging
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from threading import Barrier
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import mi_runner
+from mi_runner import model_store, models, training
+from mi_runner.checkpoints import save_weights
+from mi_runner.config import Activation, Loss, MlpConfig, Optimizer, TrainingConfig
+from mi_runner.errors import RunFailed
+from mi_runner.model_store import Stored, key, obtain
+from mi_runner.models import Built
+
+from .conftest import classes
+
+CONFIG = TrainingConfig(epochs=1, optimizer=Optimizer.sgd, learning_rate=0.1)
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A store of the test's own."""
+    monkeypatch.setenv("MI_RUN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "models"
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """One thread: for networks this small, waiting for a second one takes longer than the arithmetic."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def warnings_in_log() -> Iterator[list[str]]:
+    """The warnings that are logged meanwhile. A handler of our own, because a run turns propagation off."""
+    lines: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    handler = Kept(logging.WARNING)
+    model_store.log.addHandler(handler)
+    yield lines
+    model_store.log.removeHandler(handler)
+
+
+def new(seed: int = 0, **changed: Any) -> Built:
+    """A network as a run builds it."""
+    return models.build(MlpConfig(hidden_sizes=[5], **changed), classes(), seed=seed)
+
+
+def state_of(built: Built) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in built.model.state_dict().items()}
+
+
+def same(state: dict[str, Tensor], other: dict[str, Tensor]) -> bool:
+    return list(state) == list(other) and all(torch.equal(state[name], other[name]) for name in state)
+
+
+@dataclass
+class Trainer:
+    """Trains when asked, counts how often, and keeps the weights that training began with."""
+
+    built: Built
+    config: TrainingConfig = field(default_factory=lambda: CONFIG)
+    seed: int = 0
+    times: int = 0
+    began_with: dict[str, Tensor] | None = None
+
+    def __call__(self) -> list[dict[str, Any]]:
+        self.times += 1
+        self.began_with = state_of(self.built)
+        return training.train(self.built.model, self.built.dataset, self.config, seed=self.seed)
+
+    def obtain(self) -> Stored:
+        return obtain(self.built, self.config, self, seed=self.seed)
+
+
+# --- found again ---------------------------------------------------------------------------------------------------
+
+
+def test_a_model_is_trained_once_and_found_again(store: Path, warnings_in_log: list[str]) -> None:
+    first, second = Trainer(new()), Trainer(new())
+    trained = first.obtain()
+    found = second.obtain()
+    assert (first.times, trained.trained_now) == (1, True)
+    assert (second.times, found.trained_now) == (0, False)
+    assert same(state_of(first.built), state_of(second.built))
+    assert not same(state_of(first.built), state_of(new()))  # so training changed something
+    assert (found.path, found.sha256, found.history) == (trained.path, trained.sha256, trained.history)
+    assert [row["epoch"] for row in found.history] == [1]
+    assert trained.path == store / key(new(), CONFIG, seed=0) / "model.safetensors"
+    assert sorted(path.name for path in trained.path.parent.iterdir()) == ["model.safetensors", "record.json"]
+    assert warnings_in_log == []
+
+
+def test_a_model_that_is_not_trained_is_kept_too() -> None:
+    config = TrainingConfig(epochs=0)
+    assert Trainer(new(), config).obtain().history == []
+    found = Trainer(new(), config)
+    assert not found.obtain().trained_now
+    assert same(state_of(found.built), state_of(new()))
+
+
+def test_running_statistics_are_kept() -> None:
+    def with_statistics() -> Built:
+        torch.manual_seed(0)
+        return Built(nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3)).eval(), classes())
+
+    first, second = Trainer(with_statistics()), Trainer(with_statistics())
+    assert first.obtain().trained_now and not second.obtain().trained_now
+    assert same(state_of(first.built), state_of(second.built))
+    assert int(second.built.model[1].num_batches_tracked) == 1
+
+
+# --- the key -------------------------------------------------------------------------------------------------------
+
+OTHER_OPTIONS: dict[str, Any] = {
+    "epochs": 2,
+    "batch_size": 7,
+    "optimizer": Optimizer.adam,
+    "learning_rate": 0.2,
+    "weight_decay": 0.1,
+    "momentum": 0.5,
+    "loss": Loss.cross_entropy,
+    "label_smoothing": 0.1,
+}
+
+
+@pytest.mark.parametrize("option", [option.name for option in fields(TrainingConfig)])
+def test_any_other_option_trains_anew(option: str) -> None:
+    Trainer(new()).obtain()
+    other = Trainer(new(), replace(CONFIG, **{option: OTHER_OPTIONS[option]}))
+    assert other.obtain().trained_now
+    assert not Trainer(new()).obtain().trained_now
+
+
+def with_other_initial_weights() -> Built:
+    built = new()
+    with torch.no_grad():
+        built.model.layers[0].bias[0] += 1e-3
+    return built
+
+
+OTHERS: dict[str, Callable[[], Trainer]] = {
+    "seed": lambda: Trainer(new(), seed=1),
+    "data set": lambda: Trainer(replace(new(), dataset=classes(seed=1))),
+    "initial weights": lambda: Trainer(with_other_initial_weights()),
+    "activation": lambda: Trainer(new(activation=Activation.tanh)),
+    "source": lambda: Trainer(replace(new(), source="0123")),
+}
+
+
+@pytest.mark.parametrize("changed", OTHERS)
+def test_anything_else_that_changes_trains_anew(changed: str) -> None:
+    Trainer(new()).obtain()
+    assert OTHERS[changed]().obtain().trained_now
+    assert not Trainer(new()).obtain().trained_now
+
+
+@pytest.mark.parametrize(
+    ("holder", "name", "value"),
+    [(mi_runner, "__version__", "0"), (torch, "__version__", "0"), (model_store, "_code_digest", lambda: "0")],
+    ids=["mi_runner", "torch", "code"],
+)
+def test_another_version_has_another_key(holder: Any, name: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = key(new(), CONFIG, seed=0)
+    monkeypatch.setattr(holder, name, value)
+    assert key(new(), CONFIG, seed=0) != before
+
+
+def test_names_shapes_and_types_of_the_initial_weights_are_in_the_key() -> None:
+    """Six zeros are the same bytes under each of these."""
+    states = [{"a": torch.zeros(6)}, {"b": torch.zeros(6)}, {"a": torch.zeros(2, 3)}, {"a": torch.zeros(6).int()}]
+    states += [{"a": torch.zeros(6), "b": torch.zeros(0)}, {"a": torch.zeros(5), "b": torch.tensor(0.0)}]
+    assert len({model_store._digest(state) for state in states}) == len(states)
+
+
+def test_the_layout_in_memory_is_not_in_the_key() -> None:
+    matrix = torch.arange(6.0).reshape(2, 3)
+    assert model_store._digest({"a": matrix}) == model_store._digest({"a": matrix.T.contiguous().T})
+
+
+# --- damage --------------------------------------------------------------------------------------------------------
+
+
+def edit_record(folder: Path, change: Callable[[dict[str, Any]], Any]) -> None:
+    record = json.loads((folder / "record.json").read_text())
+    change(record)
+    (folder / "record.json").write_text(json.dumps(record))
+
+
+def other_weights(folder: Path) -> None:
+    """Weights that are right in themselves, under the digest of others."""
+    save_weights(new(seed=5).model.state_dict(), folder / "model.safetensors")
+
+
+def shorten(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-20])
+
+
+DAMAGES: dict[str, Callable[[Path], Any]] = {
+    "weights cut short": lambda folder: shorten(folder / "model.safetensors"),
+    "weights empty": lambda folder: (folder / "model.safetensors").write_bytes(b""),
+    "other weights": other_weights,
+    "record torn": lambda folder: shorten(folder / "record.json"),
+    "record empty": lambda folder: (folder / "record.json").write_text(""),
+    "record a list": lambda folder: (folder / "record.json").write_text("[]"),
+    "record without digest": lambda folder: edit_record(folder, lambda record: record.pop("sha256")),
+    "record without history": lambda folder: edit_record(folder, lambda record: record.pop("history")),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_what_is_damaged_is_trained_anew_with_a_warning(damage: str, store: Path, warnings_in_log: list[str]) -> None:
+    first = Trainer(new())
+    folder = first.obtain().path.parent
+    DAMAGES[damage](folder)
+
+    again = Trainer(new())
+    stored = again.obtain()
+    assert (again.times, stored.trained_now) == (1, True)
+    assert same(again.began_with, state_of(new()))  # not with what the damaged files held
+    assert same(state_of(again.built), state_of(first.built))
+    assert warnings_in_log
+    assert all(
+        line.startswith(f"the stored model {folder} is damaged and will be trained anew: ") for line in warnings_in_log
+    )
+
+    warnings_in_log.clear()
+    assert not Trainer(new()).obtain().trained_now
+    assert warnings_in_log == []
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "record.json"])
+def test_what_is_missing_is_trained_anew(name: str, warnings_in_log: list[str]) -> None:
+    """So is a model whose training process was killed while it wrote: its record comes last."""
+    (Trainer(new()).obtain().path.parent / name).unlink()
+    assert Trainer(new()).obtain().trained_now
+    assert not Trainer(new()).obtain().trained_now
+    assert warnings_in_log == []
+
+
+# --- a store that can't be written ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("blocked", ["cache", "cache/models"])
+def test_a_store_that_can_not_be_made_trains_and_warns(
+    blocked: str, tmp_path: Path, store: Path, warnings_in_log: list[str]
+) -> None:
+    (tmp_path / blocked).parent.mkdir(exist_ok=True)
+    (tmp_path / blocked).write_text("no folder")
+    trainer = Trainer(new())
+    stored = trainer.obtain()
+    assert (trainer.times, stored.trained_now, stored.path, stored.sha256) == (1, True, None, None)
+    assert [row["epoch"] for row in stored.history] == [1]
+    assert not same(state_of(trainer.built), state_of(new()))
+    [line] = warnings_in_log
+    assert line.startswith(f"the model store {store} can't be written (")
+    assert line.endswith("): the model is not kept")
+
+
+def test_a_disk_that_is_full_after_training_does_not_train_twice(
+    monkeypatch: pytest.MonkeyPatch, store: Path, warnings_in_log: list[str]
+) -> None:
+    def full(state: Any, path: Path) -> None:
+        path.write_bytes(b"half of it")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(model_store, "save_weights", full)
+    trainer = Trainer(new())
+    stored = trainer.obtain()
+    assert (trainer.times, stored.trained_now, stored.path) == (1, True, None)
+    assert [row["epoch"] for row in stored.history] == [1]
+    assert warnings_in_log == [
+        f"the model store {store} can't be written ([Errno 28] No space left on device): the model is not kept"
+    ]
+    assert [path for path in store.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+def test_training_that_fails_keeps_nothing_and_lets_go_of_the_lock(store: Path) -> None:
+    def diverged() -> list[dict[str, Any]]:
+        raise RunFailed("training diverged")
+
+    with pytest.raises(RunFailed, match=r"^training diverged$"):
+        obtain(new(), CONFIG, diverged, seed=0)
+    assert list(store.rglob("*.safetensors")) == []
+    assert Trainer(new()).obtain().trained_now
+
+
+def test_an_os_error_of_training_is_not_taken_for_one_of_the_store(warnings_in_log: list[str]) -> None:
+    def unreadable() -> list[dict[str, Any]]:
+        raise OSError("the data can't be read")
+
+    with pytest.raises(OSError, match=r"^the data can't be read$"):
+        obtain(new(), CONFIG, unreadable, seed=0)
+    assert warnings_in_log == []
+
+
+# --- several at once -----------------------------------------------------------------------------------------------
+
+
+def test_threads_that_want_the_same_model_train_it_once() -> None:
+    n_threads = 4
+    barrier = Barrier(n_threads)
+    trainers = [Trainer(new()) for _ in range(n_threads)]
+
+    def wanted(trainer: Trainer) -> Stored:
+        def slowly() -> list[dict[str, Any]]:
+            time.sleep(0.2)  # without a lock the others would come by meanwhile
+            return trainer()
+
+        barrier.wait()
+        return obtain(trainer.built, CONFIG, slowly, seed=0)
+
+    with ThreadPoolExecutor(n_threads) as pool:
+        stored = list(pool.map(wanted, trainers))
+    assert sum(trainer.times for trainer in trainers) == 1
+    assert sum(one.trained_now for one in stored) == 1
+    assert all(same(state_of(trainer.built), state_of(trainers[0].built)) for trainer in trainers)
+
+
+PROCESS = """
+import sys, time
+from pathlib import Path
+import torch
+from mi_runner import model_store, models, training
+from mi_runner.config import MlpConfig, Optimizer, TrainingConfig
+from mi_runner.datasets import Dataset
+
+folder = Path(sys.argv[1])
+torch.set_num_threads(1)
+dataset = Dataset(**torch.load(folder / "dataset.pt"))
+config = TrainingConfig(epochs=1, optimizer=Optimizer.sgd, learning_rate=0.1)
+built = models.build(MlpConfig(hidden_sizes=[5]), dataset, seed=0)
+
+def train():
+    (folder / "training").touch()
+    while not (folder / "wanted").exists():
+        time.sleep(0.01)
+    time.sleep(0.2)  # without a lock the other process would come by meanwhile
+    return training.train(built.model, built.dataset, config, seed=0)
+
+print(model_store.obtain(built, config, train, seed=0).trained_now)
+"""
+
+
+def test_a_process_waits_for_another_that_trains_the_same_model(tmp_path: Path) -> None:
+    dataset = classes()
+    torch.save({each.name: getattr(dataset, each.name) for each in fields(dataset)}, tmp_path / "dataset.pt")
+    with subprocess.Popen(
+        [sys.executable, "-c", PROCESS, str(tmp_path)],
+        cwd=Path(__file__).parent.parent,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as other:
+        while not (tmp_path / "training").exists():
+            assert other.poll() is None, "the other process ended before it trained"
+            time.sleep(0.01)
+        trainer = Trainer(new())
+        (tmp_path / "wanted").touch()
+        stored = trainer.obtain()
+        assert other.stdout is not None
+        assert other.stdout.read() == "True\n"
+    assert other.returncode == 0
+    assert (trainer.times, stored.trained_now) == (0, False)
+    assert not same(state_of(trainer.built), state_of(new()))
