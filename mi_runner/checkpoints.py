@@ -46,11 +46,15 @@ def load(named: str, model: nn.Module) -> Checkpoint:
     Raises:
         ConfigError: there are no such weights, or they don't fit; the text names the first mismatch.
     """
-    path = Path(named).expanduser()
     expected = None
-    if path.is_dir():
-        path, expected = _of_run(path)
-    if not path.is_file():
+    try:
+        path = Path(named).expanduser()
+        if path.is_dir():
+            path, expected = _of_run(path)
+        found = path.is_file()
+    except (OSError, RuntimeError) as error:  # a name that no file can have, a user that nobody is
+        raise ConfigError(f"checkpoint={named}: {error}.") from error
+    if not found:
         raise ConfigError(f"checkpoint={path}: no such file or run folder.")
     if path.stat().st_size == 0:
         raise ConfigError(f"checkpoint={path}: the file is empty.")

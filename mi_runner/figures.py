@@ -42,8 +42,10 @@ def history(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> Figure:
-    """Counts by label (down) and prediction (across), each row's colours by its shares."""
+def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[str, Figure]:
+    """Counts by label (down) and prediction (across), each row's colours by its shares; nothing without a row."""
+    if not rows:
+        return {}
     labels = sorted({row["label"] for row in rows})
     predicted = sorted({row["predicted"] for row in rows} | set(labels))
     counts = torch.zeros(len(labels), len(predicted))
@@ -65,7 +67,7 @@ def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> Figure:
         axes.set_yticks(range(len(labels)), [names.get(label, str(label)) for label in labels])
         axes.set_xticks(range(len(predicted)), [names.get(guess, str(guess)) for guess in predicted])
     axes.set(xlabel="prediction", ylabel="label", title="intact network, test set")
-    return figure
+    return {"confusion": figure}
 
 
 def mistakes(dataset: Dataset, wrong: Tensor, answers: Tensor) -> dict[str, Figure]:

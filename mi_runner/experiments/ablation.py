@@ -111,10 +111,8 @@ def run(setting: Setting) -> Result:
         shown.append("contributions")
     if config.granularity is Granularity.unit:
         tables["units"] = list(_units(setting, graph, found, draws, loss, intact))
-    drawn = {
-        "accuracy": figures.ablation_accuracy(rows),
-        "confusion": figures.confusion([row for row in confusions if not row["target"]], dataset.class_names),
-    }
+    drawn = {"accuracy": figures.ablation_accuracy(rows)}
+    drawn |= figures.confusion([row for row in confusions if not row["target"]], dataset.class_names)
     drawn |= figures.weight_images(graph, dataset)
     if config.granularity is Granularity.unit:
         drawn |= figures.unit_drops(tables["units"])

@@ -33,7 +33,8 @@ def run(setting: Setting) -> Result:
             if part.n:
                 rows.append({"split": "test", "class": name, "n": part.n, **part.columns()})
 
-    drawn = {"confusion": figures.confusion(confusion(outputs, y, classes=dataset.has_classes), dataset.class_names)}
+    counts = confusion(outputs, y, classes=dataset.has_classes)
+    drawn = figures.confusion(counts, dataset.class_names)
     if setting.history:
         drawn["history"] = figures.history(setting.history)
     if dataset.has_classes:
@@ -44,7 +45,7 @@ def run(setting: Setting) -> Result:
         tables={
             "metrics": rows,
             "history": setting.history,
-            "confusion": confusion(outputs, y, classes=dataset.has_classes),
+            "confusion": counts,
         },
         metrics=metrics,
         figures=drawn,
