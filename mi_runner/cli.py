@@ -21,7 +21,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from mi_runner import __version__, composition, console, run_folder
+from mi_runner import __version__, composition, console, run_folder, threads
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 
 
@@ -107,6 +107,7 @@ def _job(config: DictConfig) -> int:
 def _run(config: DictConfig, folder: Path | None, command: str) -> int:
     try:
         run_config = composition.typed(config)
+        threads.let_waiting_threads_sleep()
         began = time.perf_counter()
         from mi_runner import runner  # imports torch
 

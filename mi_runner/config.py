@@ -88,6 +88,7 @@ class ModAddConfig(DatasetConfig):
     name: ClassVar[str] = "mod_add"
     module: ClassVar[str] = "mi_runner.datasets.modular_addition"
 
+    target: Target = option(Target["class"], "class: one output a number; value: one output, the sum as a float")
     modulus: int = option(2, "m: a and b are drawn from 0..m−1", at_least=2)
     train_size: int = option(10_000, "training pairs", at_least=2)
     test_size: int = option(10_000, "test pairs", at_least=2)
@@ -231,6 +232,10 @@ class Split(Enum):
     test = "test"
 
 
+# What is written of a search: all rows, those of valid circuits, none, or as many of these as fit.
+CircuitTable = Enum("CircuitTable", {name: name for name in ("auto", "all", "valid", "none")})
+
+
 @dataclass
 class ExperimentConfig:
     """What every experiment has."""
@@ -267,6 +272,25 @@ class AblationConfig(ExperimentConfig):
     source: Split = option(Split.test, "the examples that means and samples come from: test or train")
 
 
+@dataclass
+class CircuitsConfig(ExperimentConfig):
+    """How many different sub-networks explain the same behaviour?"""
+
+    name: ClassVar[str] = "circuits"
+    module: ClassVar[str] = "mi_runner.experiments.circuits"
+
+    last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
+    accuracy_threshold: float = option(0.99, "a circuit is valid if its accuracy is above it", at_least=0, below=1)
+    min_node_sparsity: float = option(
+        0.0, "count only circuits that leave out at least this share of hidden neurons", at_least=0, below=1
+    )
+    table: CircuitTable = option(
+        CircuitTable.auto, "rows of circuits.parquet: all, valid, none; auto: all if they fit, else valid ones"
+    )
+    max_table_rows: int = option(5_000_000, "rows of circuits.parquet at the most", at_least=1)
+    pairs: bool = option(True, "compare valid circuits with each other (a random sample of them, if many)")
+
+
 # --- the whole -------------------------------------------------------------------------------------------------
 
 
@@ -280,14 +304,16 @@ class RunConfig:
     experiment: Any = MISSING
     seed: int = option(MISSING, "every random draw derives from it", at_least=0)
     device: str = option(MISSING, "auto, cpu, cuda or cuda:N")
-    threads: int | None = option(MISSING, "CPU threads; null: all cores", at_least=1)
+    threads: int | None = option(
+        MISSING, "CPU threads at the most; null: all cores. Small networks train on one", at_least=1
+    )
     checkpoint: str | None = option(MISSING, "trained weights: a file, a run folder, or null (train, or model store)")
     output_dir: str = option(MISSING, "where run folders are made")
     expect: Any = option(MISSING, "bounds on summary metrics, e.g. '{accuracy: \">=0.97\"}'; else exit 3")
 
 
 SCHEMAS: dict[str, tuple[type, ...]] = {
-    "experiment": (TrainConfig, AblationConfig),
+    "experiment": (TrainConfig, AblationConfig, CircuitsConfig),
     "dataset": (MnistConfig, Mnist01Config, ModAddConfig, ArraysConfig),
     "model": (MlpConfig, SkipConfig, CnnConfig, ExternalConfig),
 }

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -17,12 +18,19 @@ from torch import Tensor, nn
 from mi_runner.datasets import Dataset
 from mi_runner.graph import ModelGraph
 
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+    from mi_runner.circuits.part import Part
+    from mi_runner.circuits.space import CircuitSpace
+
 Row = Mapping[str, Any]
 
 COLORS = {"zero": "#4c72b0", "mean": "#dd8452", "resample": "#55a868", "none": "#444444"}
 MOST_IMAGES = 100
 MOST_MISTAKES = 25
 MOST_CELL_TEXTS = 15
+MOST_CIRCUITS = 6
 
 
 def history(rows: Sequence[Row]) -> Figure:
@@ -156,6 +164,82 @@ def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Figure]:
         figure = _mosaic(pictures, [str(unit) for unit in units], title, cmap="RdBu_r", vmin=-limit, vmax=limit)
         drawn[f"weights_{name}"] = figure
     return drawn
+
+
+def circuits(
+    part: Part, space: CircuitSpace, number: int, valid: np.ndarray, table: DataFrame, threshold: float
+) -> dict[str, Figure]:
+    """Of one output: how often each edge occurs in valid circuits; the sparsest of them; accuracy against sparsity."""
+    drawn = {}
+    if len(table):
+        figure = Figure(figsize=(6, 4), layout="constrained")
+        axes = figure.subplots()
+        shown = axes.hexbin(table["sparsity"], table["accuracy"], gridsize=40, bins="log", mincnt=1, cmap="viridis")
+        axes.axhline(threshold, color="black", linestyle="--", linewidth=1)
+        axes.set(xlabel="share of neurons and edges left out", ylabel="accuracy", title=f"{len(table):,} circuits")
+        figure.colorbar(shown, label="circuits")
+        _tidy(axes)
+        drawn[f"sparsity_{number}"] = figure
+    if len(valid):
+        drawn[f"edges_{number}"] = _edge_heat_map(part, space, valid)
+        edges = np.bitwise_count(valid)
+        sparsest = valid[np.argsort(edges, kind="stable")[:MOST_CIRCUITS]]
+        drawn[f"sparsest_{number}"] = _wirings(part, space, sparsest)
+    return drawn
+
+
+def _edge_heat_map(part: Part, space: CircuitSpace, valid: np.ndarray) -> Figure:
+    from mi_runner.circuits.circuit import edge_shares
+
+    shares = edge_shares(space, valid)
+    shapes = [layer.weight.shape for layer in part.layers]
+    figure = Figure(figsize=(2.4 * len(shapes) + 1.2, 2.8), layout="constrained")
+    for index, (axes, start, (n_out, n_in)) in enumerate(
+        zip(figure.subplots(1, len(shapes), squeeze=False)[0], space.offsets, shapes, strict=True)
+    ):
+        block = shares[start : start + n_out * n_in].reshape(n_out, n_in)
+        shown = axes.imshow(block, cmap="magma", vmin=0, vmax=1)
+        for to in range(n_out):
+            for source in range(n_in):
+                colour = "white" if block[to, source] < 0.6 else "black"
+                axes.text(source, to, f"{block[to, source]:.2f}", ha="center", va="center", fontsize=8, color=colour)
+        axes.set(xticks=range(n_in), yticks=range(n_out), xlabel="from", title=f"layer {index}")
+        if index == 0:
+            axes.set_ylabel("to")
+    figure.colorbar(shown, ax=axes, label="share of valid circuits")
+    figure.suptitle(f"edges of {len(valid):,} valid circuits", fontsize=9)
+    return figure
+
+
+def _wirings(part: Part, space: CircuitSpace, circuits: np.ndarray) -> Figure:
+    """Circuits as drawings: neurons in columns, kept edges by the sign (colour) and size (width) of their weights."""
+    across = min(3, len(circuits))
+    down = math.ceil(len(circuits) / across)
+    figure = Figure(figsize=(2.6 * across, 2.1 * down + 0.3), layout="constrained")
+    grid = list(figure.subplots(down, across, squeeze=False).flat)
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, circuit in zip(grid, circuits.tolist(), strict=False):
+        masks = space.masks(circuit)
+        alive = [np.ones(space.sizes[0], dtype=bool), *(mask.any(1) for mask in masks)]
+        height = [np.linspace(1, 0, size + 2)[1:-1] for size in space.sizes]
+        for column, (mask, layer) in enumerate(zip(masks, part.layers, strict=True)):
+            weight = layer.weight.cpu().numpy()
+            largest = float(np.abs(weight).max()) or 1.0
+            for to, source in zip(*np.nonzero(mask), strict=True):
+                axes.plot(
+                    [column, column + 1],
+                    [height[column][source], height[column + 1][to]],
+                    color="tab:red" if weight[to, source] > 0 else "tab:blue",
+                    linewidth=0.5 + 2.5 * abs(weight[to, source]) / largest,
+                    zorder=1,
+                )
+        for column, (positions, active) in enumerate(zip(height, alive, strict=True)):
+            face = ["black" if on else "white" for on in active]
+            axes.scatter([column] * len(positions), positions, s=40, c=face, edgecolors="black", zorder=2)
+        axes.set_title(f"{circuit}: {circuit.bit_count()} of {space.n_edges} edges", fontsize=8)
+    figure.suptitle("the sparsest valid circuits (red: positive weight, blue: negative)", fontsize=9)
+    return figure
 
 
 def _mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **colours: Any) -> Figure:

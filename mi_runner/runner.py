@@ -31,7 +31,7 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from mi_runner import checkpoints, console, datasets, expectations, model_store, models, run_folder, training
+from mi_runner import checkpoints, console, datasets, expectations, model_store, models, run_folder, threads, training
 from mi_runner.config import RunConfig
 from mi_runner.errors import ConfigError, RunFailed, Terminated, one_line
 from mi_runner.experiments import Result, Row, Setting
@@ -96,7 +96,7 @@ def run(
     record = _new_record(config, command, timings or {})
     progress = progress or Progress()
 
-    with _recorded(place, record, progress), _threads(config.threads):
+    with _recorded(place, record, progress), threads.at_most(config.threads):
         choices = "# experiment={} dataset={} model={}\n".format(*names)
         place.write_config(choices + OmegaConf.to_yaml(OmegaConf.structured(config)))
         with _stage(record, "import"):
@@ -125,6 +125,7 @@ def run(
 
         with _stage(record, "experiment"):
             result = experiment.run(setting)
+        record["timings"] |= result.timings
         with _stage(record, "write"):
             _write(place, result, setting if trained_now else None)
         record["metrics"] = {name: float(value) for name, value in result.metrics.items()}
@@ -197,7 +198,7 @@ def _write(place: RunFolder, result: Result, trained: Setting | None) -> None:
     """All of a result; the weights and history too, if this run trained the model."""
     for name, rows in result.tables.items():
         if len(rows):  # a file without a row or a header can't be read back
-            place.write_table(name, rows)
+            place.write_table(name, rows, parquet=name in result.parquet)
     for name, figure in result.figures.items():
         place.write_figure(name, lambda path, figure=figure: figure.savefig(path, dpi=130))
     model = result.model or (trained.model if trained else None)
@@ -313,18 +314,6 @@ def _stage(record: dict[str, Any], name: str) -> Iterator[None]:
         yield
     finally:
         record["timings"][name] = record["timings"].get(name, 0.0) + time.perf_counter() - began
-
-
-@contextmanager
-def _threads(asked: int | None) -> Iterator[None]:
-    """torch uses this many CPU threads within the block."""
-    before = torch.get_num_threads()
-    if asked is not None:
-        torch.set_num_threads(asked)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _now() -> str:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mi_runner import chance
+from mi_runner import chance, threads
 from mi_runner.config import Loss, Optimizer, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
@@ -19,6 +19,9 @@ from mi_runner.progress import Progress, log
 
 STEPS_BETWEEN_NOTES = 25
 """Training steps between two readings of the loss for the progress bar, each of which waits for the device."""
+
+SMALL_STEP = 2e7
+"""Parameters times examples of a training step below which one thread is as fast as several."""
 
 CHECKED = 1000
 """Examples whose outputs are looked at before training."""
@@ -63,7 +66,12 @@ def train(
     history: list[dict[str, Any]] = []
 
     # Dropout and its like draw from torch's global generator.
-    with chance.global_seed(seed, "training"), progress.bar("training", config.epochs * len(x)) as advance:
+    too_small_to_divide = sum(p.numel() for p in parameters) * config.batch_size < SMALL_STEP
+    with (
+        chance.global_seed(seed, "training"),
+        threads.at_most(1 if too_small_to_divide else None),
+        progress.bar("training", config.epochs * len(x)) as advance,
+    ):
         for epoch in range(1, config.epochs + 1):
             began = time.perf_counter()
             model.train()

@@ -12,10 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
-from mi_runner import cli
-from mi_runner.datasets import Dataset
+from mi_runner import threads
+
+threads.let_waiting_threads_sleep()  # before torch is imported
+
+import torch  # noqa: E402
+
+from mi_runner import cli  # noqa: E402
+from mi_runner.datasets import Dataset  # noqa: E402
 
 REPOSITORY = Path(__file__).parent.parent
 

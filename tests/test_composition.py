@@ -74,7 +74,10 @@ def test_mappings_take_new_keys() -> None:
 @pytest.mark.parametrize(
     ("overrides", "text"),
     [
-        ("experiment=abltion", "no experiment is named 'abltion'. Did you mean ablation\\? Allowed: ablation, train"),
+        (
+            "experiment=abltion",
+            "no experiment is named 'abltion'. Did you mean ablation\\? Allowed: ablation, circuits, train",
+        ),
         ("dataset=mnsit", "no dataset is named 'mnsit'. Did you mean mnist"),
         ("model=resnet", "no model is named 'resnet'. Allowed: cnn, external, mlp, skip"),
         (

@@ -6,8 +6,9 @@ Letters: B examples, K circuits, P prefixes (see `kernel`).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from math import comb
 
 import numpy as np
 import torch
@@ -147,8 +148,8 @@ def _grouped(output: Layer, examples: Examples) -> _Grouped:
 def rounding_interval(layer: Layer, answer: float) -> tuple[float, float]:
     """The float32 numbers z, from the first to the last, whose activation rounds (half to even) to `answer`.
 
-    Activations never fall, so these are an interval; it is found by bisection over all float32 numbers, with torch's own
-    activation and rounding, so ties are decided as torch decides them. Empty (infinity, −infinity) if there are none.
+    Activations never fall, so these are an interval; it is found by bisection over all float32 numbers, with torch's
+    own activation and rounding, so ties are decided as torch decides them. Empty (infinity, −infinity) if there are none.
 
     Raises:
         ConfigError: leaky_relu with a negative slope falls.
@@ -170,7 +171,7 @@ def rounding_interval(layer: Layer, answer: float) -> tuple[float, float]:
     )
 
 
-def _first(low: int, high: int, holds) -> int:  # noqa: ANN001
+def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
     """The smallest integer from low on for which a condition that stays true holds; high + 1 if none."""
     high += 1
     while low < high:
@@ -208,10 +209,14 @@ class _Prefixes:
     values: np.ndarray
 
 
+_State = tuple[int, int, np.ndarray]
+"""Kept edges so far as bits, active neurons of the last layer so far as bits, and their values `(n, B)`."""
+
+
 def _prefixes(part: Part, space: CircuitSpace, x: np.ndarray) -> Iterator[_Prefixes]:
     size, last_hidden = part.sizes[-3], part.sizes[-2]
     most = max(1, ROWS_AT_ONCE // _rows_of_prefix(size, last_hidden))
-    batch: list[tuple[int, int, np.ndarray]] = []
+    batch: list[_State] = []
     everything = (0, (1 << part.sizes[0]) - 1, np.ascontiguousarray(x.T))
     for prefix in _extended(part, space, [everything], 0):
         batch.append(prefix)
@@ -222,7 +227,7 @@ def _prefixes(part: Part, space: CircuitSpace, x: np.ndarray) -> Iterator[_Prefi
         yield _stacked(batch)
 
 
-def _extended(part, space, states, layer):  # noqa: ANN001, ANN202
+def _extended(part: Part, space: CircuitSpace, states: Iterable[_State], layer: int) -> Iterator[_State]:
     """Prefixes that end before the last hidden layer, depth first."""
     if layer == len(part.layers) - 2:
         yield from states
@@ -233,7 +238,7 @@ def _extended(part, space, states, layer):  # noqa: ANN001, ANN202
 
 def _configurations(
     part: Part, space: CircuitSpace, bits: int, active: int, values: np.ndarray, layer: int
-) -> Iterator[tuple[int, int, np.ndarray]]:
+) -> Iterator[_State]:
     """All ways to wire one hidden layer to the active neurons behind it, with the neurons' values `(n, B)`."""
     this, n_in, n_out = part.layers[layer], part.sizes[layer], part.sizes[layer + 1]
     subsets = [mask for mask in range(1 << n_in) if not mask & ~active]
@@ -256,15 +261,13 @@ def _configurations(
             yield bits | found, alive, neurons[range(n_out), rows]
 
 
-def _stacked(batch: list[tuple[int, int, np.ndarray]]) -> _Prefixes:
+def _stacked(batch: list[_State]) -> _Prefixes:
     bits, active, values = zip(*batch, strict=True)
     return _Prefixes(np.array(bits, dtype=np.uint64), np.array(active, dtype=np.int64), np.stack(values))
 
 
 def _rows_of_prefix(n_active: int, n_neurons: int) -> int:
     """Ways in which `n_neurons` neurons keep inputs (or none), so that every one of `n_active` inputs is kept once."""
-    from math import comb
-
     return sum((-1) ** k * comb(n_active, k) * 2 ** ((n_active - k) * n_neurons) for k in range(n_active + 1))
 
 

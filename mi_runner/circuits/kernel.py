@@ -41,7 +41,9 @@ def activate(z: float, kind: int, slope: float) -> float:
 
 
 @njit(cache=True, fastmath=_REORDER)
-def _contributions(values: Any, active: int, weight: Any, bias: Any, out: Any, kind: int, slope: float, terms: Any) -> None:
+def _contributions(
+    values: Any, active: int, weight: Any, bias: Any, out: Any, kind: int, slope: float, terms: Any
+) -> None:
     """Fill `terms[j, m]` `(N,)` with what neuron j adds to the output if it keeps the inputs of mask m.
 
     values `(n, N)`, weight `(J, n)`, bias `(J,)`, out `(J,)` the output's weights; masks that are no subset of `active`
@@ -126,8 +128,8 @@ def evaluate_prefixes(
         first: `(P,)` int64, the row at which each prefix' circuits begin.
         hidden: weight `(J, n)`, bias `(J,)`, activation, slope of the last hidden layer.
         output: weight `(J,)`, bias, activation, slope of the output.
-        groups: `(G + 1,)` int64: examples are ordered so that those of group g, groups[g] to groups[g + 1], have the same
-            right answer and the same answer of the full network.
+        groups: `(G + 1,)` int64: examples are ordered so that those of group g, groups[g] to groups[g + 1], have the
+            same right answer and the same answer of the full network.
         bounds: `(G, 4)` float32: z answers rightly from bounds[g, 0] to bounds[g, 1], as the full network from 2 to 3.
         full: `(N,)` float32, the full network's outputs.
         offsets: `(2,)`, the bits at which the last hidden layer's and the output's edges begin.

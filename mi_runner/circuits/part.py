@@ -25,7 +25,13 @@ _FUNCTIONS = {
     "sigmoid": (torch.sigmoid, functional.sigmoid, "sigmoid"),
     "leaky_relu": (functional.leaky_relu,),
 }
-_MODULES = {nn.ReLU: "relu", nn.LeakyReLU: "leaky_relu", nn.Tanh: "tanh", nn.Sigmoid: "sigmoid", nn.Identity: "identity"}
+_MODULES = {
+    nn.ReLU: "relu",
+    nn.LeakyReLU: "leaky_relu",
+    nn.Tanh: "tanh",
+    nn.Sigmoid: "sigmoid",
+    nn.Identity: "identity",
+}
 
 
 @dataclass(frozen=True)
@@ -37,12 +43,14 @@ class Layer:
         bias: `(out,)` float32, zeros where the layer has none.
         activation: one of `ACTIVATIONS`.
         slope: leaky_relu's for negative values.
+        module: the Linear module's path in the network.
     """
 
     weight: Tensor
     bias: Tensor
     activation: str = "identity"
     slope: float = 0.0
+    module: str = ""
 
     def activate(self, values: Tensor) -> Tensor:
         """The activation of values of any shape."""
@@ -112,7 +120,7 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
         module = graph.submodule(name)
         if isinstance(module, nn.Linear):
             bias = torch.zeros(module.out_features) if module.bias is None else module.bias.detach()
-            layers.append(Layer(module.weight.detach(), bias.to(module.weight.device), *activation))
+            layers.append(Layer(module.weight.detach(), bias.to(module.weight.device), *activation, module=name))
             activation = ("identity", 0.0)
         else:
             found = _activation(graph, name)

@@ -62,8 +62,8 @@ class CircuitSpace:
     def offsets(self) -> tuple[int, ...]:
         """The bit of the first edge of each Linear layer.
 
-        The edge from input i to output o of layer l is bit `offsets[l] + o · n_in + i`, the least significant bit being 0:
-        the masks `(out, in)` of the layers, read row by row, first layer first.
+        The edge from input i to output o of layer l is bit `offsets[l] + o · n_in + i`, the least significant bit
+        being 0: the masks `(out, in)` of the layers, read row by row, first layer first.
         """
         found = [0]
         for n_in, n_out in itertools.pairwise(self.sizes):

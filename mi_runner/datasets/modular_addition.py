@@ -14,19 +14,23 @@ from mi_runner.datasets import Dataset
 def load(config: ModAddConfig, *, seed: int) -> Dataset:
     """Pairs drawn with replacement; inputs `(N, 2m)`, the one-hot a before the one-hot b."""
 
+    by_class = config.target.name == "class"
+
     def pairs(count: int, split: str) -> tuple[Tensor, Tensor]:
         draw = chance.generator(seed, "mod_add", split)
         numbers = torch.randint(config.modulus, (count, 2), generator=draw)
-        return one_hot(numbers, config.modulus).flatten(1).to(torch.float32), numbers.sum(1) % config.modulus
+        sums = numbers.sum(1) % config.modulus
+        return one_hot(numbers, config.modulus).flatten(1).to(torch.float32), sums if by_class else sums.float()
 
     x_train, y_train = pairs(config.train_size, "train")
     x_test, y_test = pairs(config.test_size, "test")
+    sizes = f"sizes={config.train_size},{config.test_size}"
     return Dataset(
         name=config.name,
         x_train=x_train,
         y_train=y_train,
         x_test=x_test,
         y_test=y_test,
-        class_names=tuple(str(number) for number in range(config.modulus)),
-        fingerprint=f"mod_add m={config.modulus} sizes={config.train_size},{config.test_size} seed={seed}",
+        class_names=tuple(str(number) for number in range(config.modulus)) if by_class else None,
+        fingerprint=f"mod_add {config.target.name} m={config.modulus} {sizes} seed={seed}",
     )

@@ -20,6 +20,7 @@ from mi_runner.progress import Progress
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 Row = Mapping[str, Any]
 
@@ -58,13 +59,17 @@ class Result:
         metrics: the summary: name → number, for run.json and `expect`.
         figures: name → a matplotlib figure.
         shown: the tables that are printed.
+        parquet: tables, given as pandas DataFrames, that are written as Parquet whatever their size.
+        timings: stage → seconds, for run.json.
         model: the network that the experiment is about, where its weights belong in the run folder.
     """
 
-    tables: Mapping[str, Sequence[Row]]
+    tables: Mapping[str, Sequence[Row] | DataFrame]
     metrics: Mapping[str, float]
     figures: Mapping[str, Figure] = field(default_factory=dict)
     shown: Sequence[str] = ("metrics",)
+    parquet: frozenset[str] = frozenset()
+    timings: Mapping[str, float] = field(default_factory=dict)
     model: nn.Module | None = None
 
     def __post_init__(self) -> None:

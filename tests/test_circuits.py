@@ -1,0 +1,397 @@
+"""Circuits: counts against closed forms and brute force, every circuit against the masked network by its definition."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from mi_runner.circuits.circuit import Circuit, compare_pairs, edge_shares, n_active
+from mi_runner.circuits.evaluation import Examples, Measured, measure, measure_one, rounding_interval
+from mi_runner.circuits.part import ACTIVATIONS, Layer, Part, find_part
+from mi_runner.circuits.space import CircuitSpace, full_matrices
+from mi_runner.config import CircuitsConfig, CircuitTable, TrainingConfig
+from mi_runner.errors import ConfigError
+from mi_runner.experiments import Setting, circuits
+from mi_runner.graph import ModelGraph
+from mi_runner.models.cnn import CNN
+from mi_runner.models.mlp import MLP
+
+from .conftest import Ended, classes, values
+
+PUBLISHED = {
+    (2, 2, 2, 1): (69, 49),
+    (2, 3, 3, 1): (9_625, 6_625),
+    (3, 3, 3, 1): (94_591, 70_225),
+    (2, 4, 4, 1): (4_346_385, 3_278_737),
+    (3, 4, 4, 1): (113_011_935, 89_687_983),
+    (4, 4, 4, 1): (2_130_369_585, 1_722_499_009),
+    (2, 5, 5, 1): (7_271_931_361, 6_024_498_961),
+}
+SMALL = [(2, 2, 2, 1), (3, 2, 1), (2, 2, 1, 2, 1), (4, 1), (1, 1), (2, 1, 1), (1, 3, 1), (2, 3, 1, 1)]
+
+
+def random_part(sizes: tuple[int, ...], activations: list[str], seed: int = 0) -> Part:
+    draw = torch.Generator().manual_seed(seed)
+    layers = [
+        Layer(
+            torch.randn(n_out, n_in, generator=draw),
+            torch.randn(n_out, generator=draw),
+            activation,
+            0.01 if activation == "leaky_relu" else 0.0,
+            module=f"layers.{2 * number}",
+        )
+        for number, ((n_in, n_out), activation) in enumerate(zip(itertools.pairwise(sizes), activations, strict=True))
+    ]
+    return Part(tuple(layers))
+
+
+def examples_of(part: Part, n: int = 60, seed: int = 1) -> Examples:
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.randn(n, part.sizes[0], generator=draw)
+    return Examples(x, torch.randint(0, 2, (n,), generator=draw).float(), part(x).squeeze(1))
+
+
+def all_of(part: Part, examples: Examples) -> Measured:
+    return Measured.joined(list(measure(part, examples)))
+
+
+# --- the space -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", PUBLISHED)
+def test_counts_are_the_published_ones(sizes: tuple[int, ...]) -> None:
+    assert (CircuitSpace(sizes).count(), CircuitSpace(sizes).count_all_active()) == PUBLISHED[sizes]
+
+
+def test_matrices_without_an_empty_row_or_column_by_counting() -> None:
+    for a, b in itertools.product(range(1, 4), repeat=2):
+        every = (np.array(bits).reshape(a, b) for bits in itertools.product((0, 1), repeat=a * b))
+        assert full_matrices(a, b) == sum(matrix.any(0).all() and matrix.any(1).all() for matrix in every)
+
+
+@pytest.mark.parametrize("sizes", SMALL)
+def test_the_count_is_that_of_all_edge_sets_that_are_well_formed(sizes: tuple[int, ...]) -> None:
+    space = CircuitSpace(sizes)
+    found = [circuit for circuit in range(2**space.n_edges) if space.is_well_formed(circuit)]
+    assert len(found) == space.count()
+    assert sum(sum(space.active(circuit)) == space.n_hidden for circuit in found) == space.count_all_active()
+    assert space.full in found and 0 not in found
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 2, 1), (2, 3, 3, 1), (3, 3, 3, 1)])
+def test_every_circuit_is_visited_once(sizes: tuple[int, ...]) -> None:
+    part = random_part(sizes, ["relu"] * 3)
+    found = all_of(part, examples_of(part, n=3)).circuit
+    assert len(np.unique(found)) == len(found) == PUBLISHED[sizes][0]
+    space = CircuitSpace(sizes)
+    assert int((n_active(space, found) == space.n_hidden).sum()) == PUBLISHED[sizes][1]
+    draw = np.random.default_rng(0)
+    assert all(space.is_well_formed(int(circuit)) for circuit in draw.choice(found, 60))
+
+
+def test_a_large_space_is_visited_whole() -> None:
+    part = random_part((2, 4, 4, 1), ["relu"] * 3)
+    seen = active = 0
+    for found in measure(part, examples_of(part, n=1)):
+        seen += len(found)
+        active += int((n_active(CircuitSpace((2, 4, 4, 1)), found.circuit) == 8).sum())
+    assert (seen, active) == PUBLISHED[2, 4, 4, 1]
+
+
+def test_the_order_of_bits() -> None:
+    """Masks (out, in), row by row, first layer first, the least significant bit first."""
+    space = CircuitSpace((2, 3, 1))
+    assert space.offsets == (0, 6)
+    hidden, output = space.masks(0b101_011001)
+    assert hidden.tolist() == [[True, False], [False, True], [True, False]]
+    assert output.tolist() == [[True, False, True]]
+    assert space.circuit([hidden, output]) == 0b101_011001
+    with pytest.raises(ValueError, match=r"layer 0 has the shape \(2, 3\), the layer \(3, 2\)"):
+        space.circuit([hidden.T, output])
+
+
+@pytest.mark.parametrize(
+    ("sizes", "text"),
+    [
+        ((3,), "one output"),
+        ((3, 0, 1), "positive sizes"),
+        ((3, 2), "one output"),
+        ((8, 8, 1), "72 edges, more than 64"),
+    ],
+)
+def test_spaces_that_there_are_not(sizes: tuple[int, ...], text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        CircuitSpace(sizes)
+
+
+# --- the kernel against the definition --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sizes", SMALL)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_circuit_is_what_its_masked_network_is(sizes: tuple[int, ...], activation: str) -> None:
+    part = random_part(sizes, [activation] * (len(sizes) - 1), seed=len(sizes))
+    examples = examples_of(part)
+    found = all_of(part, examples)
+    for row, circuit in enumerate(found.circuit.tolist()):
+        alone = measure_one(part, examples, circuit)
+        assert (found.n_right[row], found.n_equal[row]) == (alone.n_right[0], alone.n_equal[0])
+        assert found.squares[row] == pytest.approx(alone.squares[0], rel=1e-4, abs=1e-5)
+
+
+def test_the_full_circuit_is_the_network() -> None:
+    part = random_part((3, 3, 3, 1), ["tanh", "relu", "sigmoid"])
+    examples = examples_of(part)
+    found = all_of(part, examples)
+    (row,) = np.flatnonzero(found.circuit == CircuitSpace((3, 3, 3, 1)).full)
+    assert found.n_equal[row] == len(examples) and found.squares[row] == pytest.approx(0, abs=1e-9)
+
+
+def test_a_random_thousand_circuits_on_many_examples() -> None:
+    part = random_part((3, 3, 3, 1), ["leaky_relu"] * 3, seed=5)
+    examples = examples_of(part, n=2115)
+    found = all_of(part, examples)
+    rows = np.random.default_rng(0).choice(len(found), 1000, replace=False)
+    for row in rows:
+        circuit = int(found.circuit[row])
+        output = part.masked(CircuitSpace(part.sizes).masks(circuit), examples.x).squeeze(1)
+        alone = measure_one(part, examples, circuit)
+        # In float32 the order of a sum matters: an example this near a boundary may be rounded either way.
+        unsure = int(((output - output.floor() - 0.5).abs() < 1e-5).sum())
+        assert abs(int(found.n_right[row]) - int(alone.n_right[0])) <= unsure
+        assert abs(int(found.n_equal[row]) - int(alone.n_equal[0])) <= unsure
+        assert found.squares[row] == pytest.approx(alone.squares[0], rel=1e-3)
+
+
+def test_a_tie_is_rounded_half_to_even() -> None:
+    part = Part((Layer(torch.eye(1), torch.zeros(1)), Layer(torch.eye(1), torch.zeros(1))))
+    x = torch.tensor([[0.5], [1.5], [-0.5], [2.5], [0.50001]])
+    target = torch.tensor([0.0, 2.0, 0.0, 2.0, 1.0])
+    assert all_of(part, Examples(x, target, x.squeeze(1))).n_right.tolist() == [5]
+    assert all_of(part, Examples(x, target + 1, x.squeeze(1))).n_right.tolist() == [0]
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("answer", [-2, -1, 0, 1, 2])
+def test_the_interval_of_an_answer_by_trying_its_ends(activation: str, answer: int) -> None:
+    layer = Layer(torch.eye(1), torch.zeros(1), activation, 0.01)
+    low, high = rounding_interval(layer, answer)
+
+    def rounds(z: float) -> bool:
+        return float(layer.activate(torch.tensor(z, dtype=torch.float32)).round()) == answer
+
+    if low > high:
+        assert not any(rounds(z) for z in np.linspace(-300, 300, 5000))
+        return
+    for end, outward in ((low, -np.inf), (high, np.inf)):
+        if np.isfinite(end):
+            assert rounds(end) and not rounds(float(np.nextafter(np.float32(end), np.float32(outward))))
+        else:
+            assert rounds(float(np.sign(end) * 1e30))
+
+
+# --- the part -------------------------------------------------------------------------------------------------------
+
+
+def test_the_tail_of_a_network_gives_its_outputs() -> None:
+    torch.manual_seed(0)
+    model = MLP([6, 5, 4, 3, 2], nn.Tanh, nn.LeakyReLU(0.2))
+    x = torch.randn(30, 6)
+    graph = ModelGraph.trace(model, x)
+    for last_layers, sizes in ((1, (3, 2)), (2, (4, 3, 2)), (None, (6, 5, 4, 3, 2))):
+        part = find_part(graph, last_layers)
+        assert part.sizes == sizes
+        with torch.no_grad():
+            entering = model.layers[: 2 * (5 - len(sizes))](x)
+            assert torch.allclose(part(entering), model(x), atol=1e-6)
+    assert [layer.activation for layer in part.layers] == ["tanh", "tanh", "tanh", "leaky_relu"]
+    assert part.layers[-1].slope == pytest.approx(0.2)
+
+
+def test_the_dense_head_of_a_cnn_and_functions_as_activations() -> None:
+    x = torch.randn(4, 1, 8, 8)
+    model = CNN(1, (8, 8), 1, nn.Sigmoid())
+    part = find_part(ModelGraph.trace(model, x), 2)
+    assert [layer.activation for layer in part.layers] == ["relu", "sigmoid"] and part.site == "flatten"
+    with pytest.raises(
+        ConfigError, match="last_layers=3: 'flatten' is no Linear layer .* experiment.last_layers=2 works"
+    ):
+        find_part(ModelGraph.trace(model, x), 3)
+
+
+def test_what_is_no_chain() -> None:
+    class Squared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(3, 3), nn.Linear(3, 1)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(self.first(x) ** 2)
+
+    graph = ModelGraph.trace(Squared(), torch.randn(2, 3))
+    assert find_part(graph, 1).sizes == (3, 1)
+    with pytest.raises(ConfigError, match="'pow' is no Linear layer .* experiment.last_layers=1 works"):
+        find_part(graph, 2)
+    with pytest.raises(ConfigError, match="'x' is no Linear"):
+        find_part(ModelGraph.trace(MLP([3, 2, 1]), torch.randn(2, 3)), 3)
+
+
+# --- one circuit ----------------------------------------------------------------------------------------------------
+
+
+def test_a_circuit_applied_to_the_model_saved_and_loaded(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = MLP([5, 2, 2, 2, 1], nn.Sigmoid)
+    x = torch.randn(20, 5)
+    part = find_part(ModelGraph.trace(model, x), 3)
+    space = CircuitSpace(part.sizes)
+    entering = model.layers[:2](x)
+    for bits in [c for c in range(2**space.n_edges) if space.is_well_formed(c)][::7]:
+        circuit = Circuit(space, bits)
+        assert torch.allclose(circuit.apply(model, part)(x), part.masked(circuit.masks, entering), atol=1e-6)
+    circuit.save(tmp_path / "circuit.json")
+    assert Circuit.load(tmp_path / "circuit.json") == circuit
+    assert torch.equal(Circuit(space, space.full).apply(model, part)(x), model(x))
+    (tmp_path / "bad.json").write_text("{}")
+    with pytest.raises(ConfigError, match="holds no circuit"):
+        Circuit.load(tmp_path / "bad.json")
+    with pytest.raises(ValueError, match="no well-formed circuit"):
+        Circuit(space, 1)
+
+
+def test_pairs_and_edge_shares_against_one_by_one() -> None:
+    space = CircuitSpace((2, 2, 2, 1))
+    found = [Circuit(space, c) for c in range(2**space.n_edges) if space.is_well_formed(c)]
+    n_contained, overlap = compare_pairs(np.array([circuit.bits for circuit in found], dtype=np.uint64))
+    pairs = list(itertools.combinations(found, 2))
+    assert n_contained == sum(a.contains(b) or b.contains(a) for a, b in pairs)
+    assert overlap == pytest.approx(sum(a.jaccard(b) for a, b in pairs))
+    shares = edge_shares(space, np.array([circuit.bits for circuit in found], dtype=np.uint64))
+    assert shares[0] == pytest.approx(np.mean([circuit.masks[0][0, 0] for circuit in found]))
+    assert edge_shares(space, np.array([], dtype=np.uint64)).tolist() == [0] * space.n_edges
+
+
+# --- the experiment -------------------------------------------------------------------------------------------------
+
+
+def setting(**options: Any) -> Setting:
+    torch.manual_seed(3)
+    model = MLP([6, 4, 2, 2, 1], nn.LeakyReLU, nn.LeakyReLU())
+    return Setting(CircuitsConfig(**options), TrainingConfig(), model.eval(), values(70))
+
+
+def test_the_tables_agree_with_each_other() -> None:
+    given = setting(accuracy_threshold=0.5)
+    result = circuits.run(given)
+    (row,) = result.tables["metrics"]
+    table: pd.DataFrame = result.tables["circuits"]
+    space = CircuitSpace((4, 2, 2, 1))
+    assert row["n_circuits"] == len(table) == space.count()
+    assert row["n_circuits"] - row["n_circuits_partial"] == space.count_all_active()
+    assert row["n_valid"] == table["valid"].sum() == (table["accuracy"] > 0.5).sum() > 0
+    assert row["n_valid_partial"] == (table["valid"] & (table["n_nodes"] < 4)).sum()
+    census = pd.DataFrame(result.tables["census"])
+    counted = table.assign(n_correct=(table["accuracy"] * 70).round().astype(int))
+    counted = counted.groupby(["n_nodes", "n_edges", "n_correct"]).size().reset_index(name="n_circuits")
+    assert counted.astype(int).values.tolist() == census[list(counted.columns)].values.tolist()
+    full = table[table["circuit"] == space.full].iloc[0]
+    assert full["agreement"] == 1 and full["accuracy"] == row["full_accuracy"]
+    assert (full["node_sparsity"], full["edge_sparsity"], full["sparsity"]) == (0, 0, 0)
+    sparsest = table.sort_values("n_edges").iloc[0]
+    assert sparsest["sparsity"] == pytest.approx(1 - (sparsest["n_nodes"] + sparsest["n_edges"]) / (4 + 14))
+    edges = pd.DataFrame(result.tables["edges"])
+    valid = table.loc[table["valid"], "circuit"].to_numpy()
+    assert edges["share"].tolist() == pytest.approx(edge_shares(space, valid).tolist())
+    assert result.metrics["n_valid"] == row["n_valid"] and result.timings["enumerate"] > 0
+
+
+def test_what_is_kept_of_the_table() -> None:
+    whole = circuits.run(setting(accuracy_threshold=0.5))
+    n_valid = whole.metrics["n_valid"]
+    valid = circuits.run(setting(accuracy_threshold=0.5, table=CircuitTable["valid"]))
+    assert len(valid.tables["circuits"]) == n_valid and valid.tables["circuits"]["valid"].all()
+    assert "circuits" not in circuits.run(setting(table=CircuitTable["none"])).tables
+    limited = circuits.run(setting(accuracy_threshold=0.5, max_table_rows=10))
+    assert len(limited.tables["circuits"]) == 10 and limited.tables["circuits"]["valid"].all()
+    assert limited.tables["census"] == whole.tables["census"]
+    drop = ("pairs_contained", "mean_jaccard", "seconds")
+    rows = [{k: v for k, v in result.tables["metrics"][0].items() if k not in drop} for result in (whole, limited)]
+    assert rows[0] == rows[1]
+
+
+def test_circuits_that_leave_out_too_few_neurons_are_not_counted() -> None:
+    result = circuits.run(setting(min_node_sparsity=0.25))
+    table = result.tables["circuits"]
+    assert table["node_sparsity"].min() == 0.25
+    assert (
+        result.metrics["n_circuits"]
+        == len(table)
+        == CircuitSpace((4, 2, 2, 1)).count() - len(circuits.run(setting()).tables["circuits"].query("n_nodes == 4"))
+    )
+
+
+def test_several_outputs_are_analysed_each_by_itself() -> None:
+    torch.manual_seed(0)
+    one, data = MLP([6, 2, 2, 2], nn.Tanh), values(40)
+    y = torch.stack([data.y_train, 1 - data.y_train], 1)
+    from dataclasses import replace
+
+    data = replace(data, y_train=y, y_test=torch.stack([data.y_test, 1 - data.y_test], 1))
+    result = circuits.run(Setting(CircuitsConfig(last_layers=2), TrainingConfig(), one.eval(), data))
+    assert [row["output"] for row in result.tables["metrics"]] == [0, 1]
+    table = result.tables["circuits"]
+    assert table.groupby("output").size().tolist() == [CircuitSpace((2, 2, 1)).count()] * 2
+    with torch.no_grad():
+        right = (one(data.x_test).round() == data.y_test).double().mean(0).tolist()
+    assert [row["full_accuracy"] for row in result.tables["metrics"]] == pytest.approx(right)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"last_layers": 5}, "'x' is no Linear layer .* experiment.last_layers=4 works"),
+        ({"table": CircuitTable["all"], "max_table_rows": 20}, "have 717 circuits, more than .*=20. Type .*auto"),
+    ],
+)
+def test_mistakes_are_found_before_training(options: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        circuits.check(setting(**options))
+
+
+def test_too_many_circuits_or_edges_are_refused_with_the_count() -> None:
+    data = values(20)
+    for sizes, text in (
+        ([6, 5, 5, 5, 1], r"have [\d,]{15,} circuits, more than"),
+        ([6, 8, 8, 1], "edges, more than 64"),
+    ):
+        model = MLP(sizes).eval()
+        with pytest.raises(ConfigError, match=text):
+            circuits.check(Setting(CircuitsConfig(last_layers=3), TrainingConfig(), model, data))
+    with pytest.raises(ConfigError, match=r"type dataset\.target=value"):
+        circuits.check(Setting(CircuitsConfig(), TrainingConfig(), MLP([6, 3]).eval(), classes()))
+
+
+def test_the_command(mi_run: Callable[..., Ended]) -> None:
+    ended = mi_run(
+        "experiment=circuits",
+        "dataset=mod_add",
+        "model.hidden_sizes=[2,2]",
+        "training.epochs=3",
+        "expect={n_circuits: '>1'}",
+    )
+    assert ended.status == 0, ended.err
+    table = pd.read_parquet(ended.folder / "circuits.parquet")
+    assert table["circuit"].dtype == np.uint64
+    assert len(table) == ended.record["metrics"]["n_circuits"] == CircuitSpace((4, 2, 2, 1)).count()
+    assert ended.record["timings"]["enumerate"] > 0
+    assert json.loads((ended.folder / "run.json").read_text())["metrics"]["accuracy"] >= 0
+    assert {"census.csv", "edges.csv", "figures/sparsity_0.png"} <= set(ended.record["files"])
