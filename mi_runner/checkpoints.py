@@ -62,6 +62,9 @@ def load(named: str, model: nn.Module) -> Checkpoint:
     if expected is not None and digest != expected:
         raise ConfigError(f"checkpoint={path}: its bytes changed: sha256 {expected} expected, {digest} found.")
     state = read_weights(path)
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ConfigError(f"checkpoint={path}: {name} has NaN or infinite values.")
     model.load_state_dict(_fitted(path, state, model.state_dict()))
     return Checkpoint(path, digest, state)
 
@@ -106,7 +109,9 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         # torch's own text advises weights_only=False here, so it is left out.
         raise ConfigError(f"checkpoint={path}: no weights file, or damaged.") from error
     except Exception as error:  # torch.load raises whatever its reader met first
-        raise ConfigError(f"checkpoint={path}: no weights file, or cut short ({_first_line(error)}).") from error
+        raise ConfigError(
+            f"checkpoint={path}: no weights file, or cut short; a safetensors file must be named .safetensors."
+        ) from error
     for name in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
             content = content[name]
@@ -168,7 +173,3 @@ def _mismatch(path: Path, given: str, name: str, tensor: Tensor, own: Tensor) ->
         f"checkpoint={path}: {given} has the shape {tuple(tensor.shape)}, "
         f"the model's {name} has {tuple(own.shape)}. Was it trained with another model, or other sizes?"
     )
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]

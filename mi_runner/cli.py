@@ -5,6 +5,7 @@ Nothing here imports torch; the runner does, once a run starts to work.
 
 from __future__ import annotations
 
+import math
 import os
 import shlex
 import signal
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.types import RunMode
@@ -23,6 +25,9 @@ from omegaconf import DictConfig
 
 from mi_runner import __version__, composition, console, run_folder, threads
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
+
+OUR_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir")
+"""Keys by which Hydra would make folders of its own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else ExitStatus.FAILED
     except composition.COMPOSITION_ERRORS as error:
-        mistake = composition.explain(error, [part for part in arguments if not part.startswith("-")])
+        mistake = composition.explain(error, [part for part in arguments if "=" in part and not part.startswith("-")])
         console.error(one_line(mistake))
         return ExitStatus.MISTAKE
     except BrokenPipeError:  # the reader of our output went away; there is nobody to tell
@@ -49,46 +54,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: list[str]) -> int:
-    overrides = [part for part in arguments if not part.startswith("-")]
-    if {"--help", "-h"} & set(arguments):
-        console.page(composition.help_page(overrides))
-        return ExitStatus.DONE
     if "--version" in arguments:
         console.page(f"mi-run {__version__}")
         return ExitStatus.DONE
+    parsed = get_args_parser().parse_intermixed_args(arguments)
+    overrides: list[str] = parsed.overrides
+    flags = [part for part in arguments if part not in overrides]
+    if parsed.help:
+        console.page(composition.help_page(overrides))
+        return ExitStatus.DONE
+    for override in overrides:
+        key = override.lstrip("+~").partition("=")[0]
+        if key in OUR_FOLDERS:
+            raise ConfigError(f"{override}: mi-run makes its folders itself; output_dir=FOLDER says where.")
     composition.register_schemas()
-    composition.import_from_working_directory()
-    if {"-m", "--multirun"} & set(arguments):
-        return _sweep(arguments, overrides)
-    with _as_hydra_sees_it(arguments):
+    if parsed.multirun:
+        return _sweep(flags, overrides)
+    with _as_hydra_sees_it([*overrides, *flags]):
         _job()  # a run ends with SystemExit
     return ExitStatus.DONE
 
 
-def _sweep(arguments: list[str], overrides: list[str]) -> int:
+def _sweep(flags: list[str], overrides: list[str]) -> int:
     """All jobs of a sweep in a folder of its own; what became of each is read from the jobs' run.json alone."""
-    parsed = OverridesParser.create().parse_overrides(overrides)
-    first = []
-    experiment = None
-    for override in parsed:
-        if override.is_sweep_override():
-            first.append(f"{override.get_key_element()}={next(override.sweep_string_iterator())}")
-        else:
-            first.append(override.input_line or "")
-        if override.key_or_group == "experiment" and override.is_sweep_override():
-            experiment = "+".join(override.sweep_string_iterator())
-    config = composition.compose([part for part in first if not part.startswith("hydra")])
-    folder = run_folder.claim_sweep(Path(config.output_dir), experiment or config.experiment.name)
-    arguments = [*arguments, f"hydra.sweep.dir='{folder}'"]
-    with _as_hydra_sees_it(arguments):
+    choices: dict[str, list[str]] = {}
+    for override in OverridesParser.create().parse_overrides(overrides):
+        swept = override.is_sweep_override()
+        values = list(override.sweep_string_iterator()) if swept else [override.get_value_element_as_str()]
+        choices[override.get_key_element()] = values
+    first = [f"{key}={values[0]}" for key, values in choices.items() if not key.startswith("hydra")]
+    config = composition.compose(first)
+    experiment = "+".join(choices.get("experiment", [config.experiment.name]))
+    folder = run_folder.claim_sweep(config.output_dir, experiment)
+    with _as_hydra_sees_it([*overrides, f"hydra.sweep.dir='{folder}'", *flags]):
         _job()
-    problems = run_folder.problems(folder)
+    problems = run_folder.problems(folder, n_jobs=math.prod(map(len, choices.values())))
     for problem in problems:
         console.error(f"job {problem.job}: {problem.reason}")
     console.last_line(str(folder))
-    if not problems:
-        return ExitStatus.DONE
-    return ExitStatus.EXPECTATION_NOT_MET if all(problem.done for problem in problems) else ExitStatus.FAILED
+    statuses = {problem.exit_status for problem in problems}
+    return statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED if statuses else ExitStatus.DONE
 
 
 @hydra.main(config_path="pkg://mi_runner.conf", config_name="config", version_base="1.3")
@@ -96,7 +101,10 @@ def _job(config: DictConfig) -> int:
     """One run. A job of a sweep returns its exit status, so that later jobs go on; a single run exits with it."""
     hydra_config = HydraConfig.get()
     in_sweep = hydra_config.mode == RunMode.MULTIRUN
-    folder = Path(hydra_config.sweep.dir) / str(hydra_config.job.num) if in_sweep else None
+    folder = None
+    if in_sweep:
+        folder = Path(hydra_config.sweep.dir) / str(hydra_config.job.num)
+        folder.mkdir(parents=True, exist_ok=True)
     command = "mi-run " + shlex.join(hydra_config.overrides.task)
     status = _run(config, folder, command)
     if in_sweep:
@@ -118,12 +126,13 @@ def _run(config: DictConfig, folder: Path | None, command: str) -> int:
             progress=console.Progress(),
             timings={"import": time.perf_counter() - began},
         )
-    except (ConfigError, RunFailed) as error:
+    except (ConfigError, RunFailed, OSError) as error:
         console.error(one_line(error))
-        return exit_status(error)
-    except OSError as error:
-        console.error(one_line(error))
-        return ExitStatus.FAILED
+        status = exit_status(error)
+        if folder is not None and run_folder.read_record(folder) is None:  # it failed before the run began
+            record = {"status": "failed", "error": one_line(error), "exit_status": int(status), "command": command}
+            run_folder.RunFolder(folder).write_record(record)
+        return status
     for table in outcome.tables:
         console.table(table.title, table.rows)
     for line in outcome.not_met:

@@ -7,9 +7,7 @@ page. It imports no torch.
 from __future__ import annotations
 
 import difflib
-import os
 import re
-import sys
 import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import MISSING as NO_DEFAULT
@@ -86,6 +84,8 @@ def typed(config: DictConfig) -> RunConfig:
         raise explain(error, ()) from error
     assert isinstance(run_config, RunConfig)
     check_ranges(run_config)
+    if not run_config.output_dir:
+        raise ConfigError("output_dir= is empty: name a folder, for example output_dir=outputs.")
     if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+", run_config.device):
         raise ConfigError(f"device={run_config.device}: must be auto, cpu, cuda or cuda:N.")
     return run_config
@@ -249,10 +249,3 @@ def _show(value: Any) -> str:
     if isinstance(value, list):
         return "[" + ",".join(_show(element) for element in value) + "]"
     return str(value)
-
-
-def import_from_working_directory() -> None:
-    """Let `model.factory=my_module:build` name a module that lies in the directory where the command is typed."""
-    directory = os.getcwd()
-    if directory not in sys.path:
-        sys.path.insert(0, directory)

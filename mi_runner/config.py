@@ -89,7 +89,7 @@ class ModAddConfig(DatasetConfig):
     module: ClassVar[str] = "mi_runner.datasets.modular_addition"
 
     target: Target = option(Target["class"], "class: one output a number; value: one output, the sum as a float")
-    modulus: int = option(2, "m: a and b are drawn from 0..m−1", at_least=2)
+    modulus: int = option(2, "m: a and b are drawn from 0..m−1", at_least=2, at_most=1000)
     train_size: int = option(10_000, "training pairs", at_least=2)
     test_size: int = option(10_000, "test pairs", at_least=2)
 

@@ -96,13 +96,15 @@ def predictions(outputs: Tensor, *, classes: bool) -> Tensor:
 def correct(outputs: Tensor, targets: Tensor, *, classes: bool) -> Tensor:
     """Whether each example is answered rightly, `(..., N)` bool; with several values, whether all are.
 
+    A value is right if output and target round to the same integer, half to even.
+
     Args:
         outputs: `(..., N, K)`.
         targets: `(N,)`, or `(N, K)` values.
     """
     if targets.dim() == 2:
-        return (outputs.round() == targets).all(-1)
-    return predictions(outputs, classes=classes) == targets
+        return (outputs.round() == targets.round()).all(-1)
+    return predictions(outputs, classes=classes) == (targets if classes else targets.round())
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,17 @@ class Expectation:
         if value == value and COMPARISONS[self.comparison](value, self.bound):
             return None
         return f"{self.metric} = {value:.10g}, expected {self.comparison} {self.bound:g}"
+
+
+def check(expected: Iterable[Expectation], names: Sequence[str]) -> None:
+    """Every bound is on a metric that the run will have.
+
+    Raises:
+        ConfigError: one isn't; the text lists the names.
+    """
+    for bound in expected:
+        if bound.metric not in names:
+            raise ConfigError(f"expect: {unknown('summary metric', bound.metric, names)}")
 
 
 def parse(expect: Any) -> list[Expectation]:

@@ -30,6 +30,7 @@ COLORS = {"zero": "#4c72b0", "mean": "#dd8452", "resample": "#55a868", "none": "
 MOST_IMAGES = 100
 MOST_MISTAKES = 25
 MOST_CELL_TEXTS = 15
+MOST_LABELS = 60
 MOST_CIRCUITS = 6
 
 
@@ -51,11 +52,16 @@ def history(rows: Sequence[Row]) -> Figure:
 
 
 def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[str, Figure]:
-    """Counts by label (down) and prediction (across), each row's colours by its shares; nothing without a row."""
+    """Counts by label (down) and prediction (across), each row's colours by its shares.
+
+    Nothing where there is no row, or more labels than a picture can show.
+    """
     if not rows:
         return {}
     labels = sorted({row["label"] for row in rows})
     predicted = sorted({row["predicted"] for row in rows} | set(labels))
+    if len(predicted) > MOST_LABELS:
+        return {}
     counts = torch.zeros(len(labels), len(predicted))
     for row in rows:
         counts[labels.index(row["label"]), predicted.index(row["predicted"])] += row["count"]
@@ -167,31 +173,33 @@ def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Figure]:
 
 
 def circuits(
-    part: Part, space: CircuitSpace, number: int, valid: np.ndarray, table: DataFrame, threshold: float
+    part: Part, space: CircuitSpace, number: int, shares: np.ndarray, n_valid: int, table: DataFrame
 ) -> dict[str, Figure]:
-    """Of one output: how often each edge occurs in valid circuits; the sparsest of them; accuracy against sparsity."""
+    """Of one output: how often each edge occurs in valid circuits; the sparsest of them; accuracy against sparsity.
+
+    Args:
+        shares: `(n_edges,)`, the share of the valid circuits that keep each edge.
+        table: the rows of circuits.parquet for this output.
+    """
     drawn = {}
     if len(table):
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
         shown = axes.hexbin(table["sparsity"], table["accuracy"], gridsize=40, bins="log", mincnt=1, cmap="viridis")
-        axes.axhline(threshold, color="black", linestyle="--", linewidth=1)
         axes.set(xlabel="share of neurons and edges left out", ylabel="accuracy", title=f"{len(table):,} circuits")
         figure.colorbar(shown, label="circuits")
         _tidy(axes)
         drawn[f"sparsity_{number}"] = figure
+    if n_valid:
+        drawn[f"edges_{number}"] = _edge_heat_map(part, space, shares, n_valid)
+    valid = table.loc[table["valid"]]
     if len(valid):
-        drawn[f"edges_{number}"] = _edge_heat_map(part, space, valid)
-        edges = np.bitwise_count(valid)
-        sparsest = valid[np.argsort(edges, kind="stable")[:MOST_CIRCUITS]]
+        sparsest = valid.sort_values(["n_edges", "circuit"])["circuit"].to_numpy()[:MOST_CIRCUITS]
         drawn[f"sparsest_{number}"] = _wirings(part, space, sparsest)
     return drawn
 
 
-def _edge_heat_map(part: Part, space: CircuitSpace, valid: np.ndarray) -> Figure:
-    from mi_runner.circuits.circuit import edge_shares
-
-    shares = edge_shares(space, valid)
+def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid: int) -> Figure:
     shapes = [layer.weight.shape for layer in part.layers]
     figure = Figure(figsize=(2.4 * len(shapes) + 1.2, 2.8), layout="constrained")
     for index, (axes, start, (n_out, n_in)) in enumerate(
@@ -207,7 +215,7 @@ def _edge_heat_map(part: Part, space: CircuitSpace, valid: np.ndarray) -> Figure
         if index == 0:
             axes.set_ylabel("to")
     figure.colorbar(shown, ax=axes, label="share of valid circuits")
-    figure.suptitle(f"edges of {len(valid):,} valid circuits", fontsize=9)
+    figure.suptitle(f"edges of {n_valid:,} valid circuits", fontsize=9)
     return figure
 
 

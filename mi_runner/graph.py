@@ -23,8 +23,10 @@ import inspect
 import itertools
 import operator
 import traceback
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -42,19 +44,23 @@ class Site:
 
     Attributes:
         name: `x`, `layers.0`, `relu`, `add`.
-        kind: input, module, function (functions, operators and methods) or parameter.
-        shape: of one example's value, without the batch; of the whole value where `kind` is parameter.
+        kind: input, module, function (functions, operators and methods), parameter, or constant: a value whose first
+            dimension is not the batch, e.g. a transposed weight, a mean over the batch, an LSTM's last state.
+        shape: of one example's value, without the batch; where `kind` is parameter or constant, of the whole value, a
+            constant's as it was on the example that was traced.
         module: the submodule's class name, or empty.
+        dtype: of the value.
     """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     module: str = ""
+    dtype: torch.dtype = torch.float32
 
     @property
     def n_units(self) -> int:
-        """How many numbers one example's value has."""
+        """How many numbers one example's value has; of a parameter or constant, the whole value."""
         return int(torch.Size(self.shape).numel())
 
 
@@ -79,6 +85,15 @@ class Patch:
         return self.rule or self.units
 
 
+@dataclass(frozen=True)
+class _Value:
+    """What is known of a node's value: the shape as in `Site`, and whether the value has a row for each example."""
+
+    shape: tuple[int, ...]
+    dtype: torch.dtype
+    of_examples: bool
+
+
 class ModelGraph:
     """A module's computation, recorded once.
 
@@ -97,20 +112,20 @@ class ModelGraph:
         module: nn.Module,
         graph: fx.Graph,
         names: Mapping[fx.Node, str],
-        shapes: Mapping[fx.Node, tuple[int, ...]],
+        values: Mapping[fx.Node, _Value],
         carriers: frozenset[fx.Node],
         aliases: Mapping[str, str],
     ) -> None:
         self._module = module
         self._graph = graph
         self._names = dict(names)
-        self._shapes = dict(shapes)
+        self._values = dict(values)
         self._carriers = carriers
         self._nodes = {name: node for node, name in self._names.items()}
         self._derived: dict[tuple[tuple[Patch, ...], tuple[str, ...]], fx.GraphModule] = {}
         self.aliases = dict(aliases)
-        self.sites = {name: self._site(node) for node, name in self._names.items() if node in self._shapes}
-        self.inputs = tuple(self._names[node] for node in graph.nodes if node.op == "placeholder" and node in shapes)
+        self.sites = {name: self._site(node) for node, name in self._names.items() if node in self._values}
+        self.inputs = tuple(self._names[node] for node in graph.nodes if node.op == "placeholder" and node in values)
         (returned,) = next(node for node in graph.nodes if node.op == "output").args
         self.output = self._names[returned]
         self.edges = tuple(
@@ -124,7 +139,10 @@ class ModelGraph:
     def _site(self, node: fx.Node) -> Site:
         kind = {"placeholder": "input", "call_module": "module", "get_attr": "parameter"}.get(node.op, "function")
         module = type(self._module.get_submodule(str(node.target))).__name__ if kind == "module" else ""
-        return Site(self._names[node], kind, self._shapes[node], module)
+        value = self._values[node]
+        if kind != "parameter" and not value.of_examples:
+            kind = "constant"
+        return Site(self._names[node], kind, value.shape, module, value.dtype)
 
     # --- recording -----------------------------------------------------------------------------------------------
 
@@ -133,7 +151,8 @@ class ModelGraph:
         """The graph of a module, recorded in evaluation mode.
 
         Modules of torch.nn are one site each; other submodules are traced through, unless `leaves` names them.
-        The recorded graph is run on the example and must give the module's output bit for bit.
+        The recorded graph is run on the example and must give the module's output bit for bit. It is also run on one
+        example more, because only what grows with the batch has a value for each example. The example is not changed.
 
         Args:
             example: a batch of inputs; `(B, *shape)`, a tuple where the module takes several.
@@ -144,34 +163,29 @@ class ModelGraph:
                 where, and what to do.
         """
         inputs = example if isinstance(example, tuple) else (example,)
-        modes = {submodule: submodule.training for submodule in module.modules()}
-        module.eval()
-        try:
+        _refuse_open_parameters(module)
+        with evaluating(module):
             tracer = _Tracer(frozenset(leaves))
             try:
                 graph = tracer.trace(module, concrete_args=_defaults(module, len(inputs)))
             except Exception as error:
-                raise _untraceable(module, error) from error
+                raise _untraceable(module, error, tracer.failed_in) from error
             names = _name_nodes(graph)
-            recorder = _Recorder(fx.GraphModule(module, graph))
-            with torch.no_grad(), torch.random.fork_rng():
-                recorder.run(*inputs)
-            returned = next(node for node in graph.nodes if node.op == "output").args[0]
-            if not isinstance(returned, fx.Node) or returned not in recorder.shapes:
-                raise ConfigError(f"{type(module).__name__} returns {returned}: a graph needs one tensor. Wrap it.")
-            aliases = {path: names[node] for path, node in tracer.returned.items() if path not in names.values()}
-            found = cls(module, graph, names, recorder.shapes, frozenset(recorder.carriers), aliases)
-            with torch.no_grad(), torch.random.fork_rng():
-                same = torch.equal(found(*inputs), module(*inputs))
-            if not same:
-                raise ConfigError(
-                    f"{type(module).__name__} as recorded gives other outputs than the module itself: it draws random "
-                    "numbers, changes values in place or keeps state. Name that submodule in model.leaves."
-                )
+            # Only outside inference mode do tensors count their changes.
+            with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng():
+                expected = _output_on_copies(module, inputs)
+                recorder = _Recorder(fx.GraphModule(module, graph))
+                recorded = recorder.run(*(x.clone() for x in inputs))
+                returned = next(node for node in graph.nodes if node.op == "output").args[0]
+                if not isinstance(returned, fx.Node) or returned not in recorder.shapes:
+                    raise ConfigError(f"{type(module).__name__} returns {returned}: a graph needs one tensor. Wrap it.")
+                _refuse_other_output(module, recorded, expected)
+                values = _with_batch_known(recorder, inputs)
+                aliases = {path: names[node] for path, node in tracer.returned.items() if path not in names.values()}
+                found = cls(module, graph, names, values, frozenset(recorder.carriers), aliases)
+                # A derived graph guards sites against operations in place, so it can differ where the recorded doesn't.
+                _refuse_other_output(module, found(*(x.clone() for x in inputs)), expected)
             return found
-        finally:
-            for submodule, mode in modes.items():
-                submodule.training = mode
 
     # --- names ---------------------------------------------------------------------------------------------------
 
@@ -182,9 +196,18 @@ class ModelGraph:
             ConfigError: there is none; the text lists the sites.
         """
         name = self.aliases.get(name, name)
+        if name not in self.sites and self._nodes.get(name) in self._carriers:
+            taken = ", ".join(self._taken_from(self._nodes[name])) or "(none)"
+            raise ConfigError(f"'{name}' returns several values, so it is no site. Name one taken from it: {taken}.")
         if name not in self.sites:
             raise ConfigError(unknown("site", name, self.sites))
         return self.sites[name]
+
+    def _taken_from(self, node: fx.Node) -> list[str]:
+        """The sites that read a node that has several values, or a part of it that has."""
+        users = [user for user in node.users if user in self._carriers]
+        parts = [[self._names[user]] if user in self._values else self._taken_from(user) for user in users]
+        return [name for part in parts for name in part]
 
     def target_site(self, target: str) -> Site:
         """The site whose value an intervention at `target` replaces: the first of the chain.
@@ -211,7 +234,7 @@ class ModelGraph:
     def sources(self, name: str) -> tuple[str, ...]:
         """The sites that a site is computed from."""
         node = self._nodes[self.site(name).name]
-        return tuple(self._names[source] for source in node.all_input_nodes if source in self._shapes)
+        return tuple(self._names[source] for source in node.all_input_nodes if source in self._values)
 
     def function(self, name: str) -> tuple[Any, Mapping[str, Any]]:
         """The function or method name that made a site, and its keyword arguments; None where a module did."""
@@ -288,7 +311,7 @@ class ModelGraph:
             if not _works_in_place(node, self._module):
                 return derived.node_copy(node, as_seen)
             # The operation would overwrite the site before it: let it overwrite a copy.
-            changed = node.args[0]
+            changed = _first_argument(node)
             return derived.node_copy(
                 node,
                 lambda source: (
@@ -327,7 +350,7 @@ class ModelGraph:
         else:
             derived.output(tuple(value_of(self._nodes[self.site(name).name], plain) for name in returns))
         # Optional parameters of forward, which are no inputs, go as well: patches can't stand behind their defaults.
-        optional = {raw_inputs[node] for node in raw_inputs if node not in self._shapes}
+        optional = {raw_inputs[node] for node in raw_inputs if node not in self._values}
         for node in reversed(derived.nodes):
             if not node.users and (node.op not in ("placeholder", "output") or node in optional):
                 derived.erase_node(node)
@@ -349,45 +372,57 @@ class ModelGraph:
             raise ConfigError(f"{name} is no Linear layer that reads a sum, so it can't be distributed.")
         assert isinstance(layer, nn.Linear)
         node = self._nodes[self.site(name).name]
-        summands = self._flat_sum(node.args[0])
-        graph, names, shapes = fx.Graph(), {}, {}
+        summands = self._flat_sum(_first_argument(node))
+        graph, names, values = fx.Graph(), {}, {}
         copies: dict[fx.Node, fx.Node] = {}
-        shape = self._shapes[node]
+        whole = self._values[node]
 
-        def add(new: fx.Node, called: str, of_shape: tuple[int, ...]) -> fx.Node:
-            names[new], shapes[new] = called, of_shape
+        def add(new: fx.Node, called: str, value: _Value) -> fx.Node:
+            names[new], values[new] = called, value
             return new
+
+        def add_parameter(called: str) -> fx.Node:
+            parameter = getattr(layer, called)
+            value = _Value(tuple(parameter.shape), parameter.dtype, of_examples=False)
+            return add(graph.get_attr(f"{node.target}.{called}"), parameter_names[called], value)
+
+        parameter_names = {"weight": f"{name}.weight", "bias": f"{name}[bias]"}
 
         for old in self._graph.nodes:
             if old is not node:
                 new = copies[old] = graph.node_copy(old, copies.__getitem__)
                 if old in self._names:
                     names[new] = self._names[old]
-                if old in self._shapes:
-                    shapes[new] = self._shapes[old]
+                if old in self._values:
+                    values[new] = self._values[old]
                 continue
-            weight = add(graph.get_attr(f"{node.target}.weight"), f"{name}.weight", tuple(layer.weight.shape))
+            weight = add_parameter("weight")
             parts = [
-                add(graph.call_function(functional.linear, (copies[s], weight)), f"{name}[{self._names[s]}]", shape)
+                add(
+                    graph.call_function(functional.linear, (copies[s], weight)),
+                    f"{name}[{self._names[s]}]",
+                    replace(whole, of_examples=self._values[s].of_examples),
+                )
                 for s in summands
             ]
             if layer.bias is not None:
-                bias = add(graph.get_attr(f"{node.target}.bias"), f"{name}[bias]", tuple(layer.bias.shape))
-                parts.append(bias)
+                parts.append(add_parameter("bias"))
             total = parts[0]
             for number, part in enumerate(parts[1:], start=2):
                 called = name if number == len(parts) else f"{name}[sum of {number}]"
-                total = add(graph.call_function(operator.add, (total, part)), called, shape)
+                of_examples = values[total].of_examples or values[part].of_examples
+                value = replace(whole, of_examples=of_examples)
+                total = add(graph.call_function(operator.add, (total, part)), called, value)
             copies[node] = total
-        carriers = frozenset(new for new in names if new in shapes) | {copies[n] for n in self._carriers if n in copies}
-        return ModelGraph(self._module, graph, names, shapes, carriers, self.aliases)
+        carriers = frozenset(new for new in names if new in values) | {copies[n] for n in self._carriers if n in copies}
+        return ModelGraph(self._module, graph, names, values, carriers, self.aliases)
 
     def summands(self, name: str) -> tuple[str, ...]:
         """The sites whose sum a Linear layer reads; empty where it reads no sum, or the site is no Linear layer."""
         node = self._nodes[self.site(name).name]
         if not isinstance(self.submodule(name), nn.Linear):
             return ()
-        parts = self._flat_sum(node.args[0])
+        parts = self._flat_sum(_first_argument(node))
         return tuple(self._names[part] for part in parts) if len(parts) > 1 else ()
 
     def _flat_sum(self, node: fx.Node) -> list[fx.Node]:
@@ -397,7 +432,7 @@ class ModelGraph:
         )
         if not is_sum or node.kwargs or len(node.args) != 2:
             return [node]
-        if any(self._shapes.get(part) != self._shapes[node] for part in node.args):
+        if any(part not in self._values or self._values[part].shape != self._values[node].shape for part in node.args):
             return [node]
         return [summand for part in node.args for summand in self._flat_sum(part)]
 
@@ -408,41 +443,110 @@ def _follow(rule: Callable[[Tensor], Tensor], base: Tensor) -> Tensor:
 
 
 class _Tracer(fx.Tracer):
-    """fx's tracer with further leaves, that notes what the submodules it traces through return."""
+    """fx's tracer with further leaves, that notes what the submodules it traces through return.
+
+    Attributes:
+        returned: path of a submodule → what it returns.
+        failed_in: path of the innermost submodule that raised an error, or empty.
+    """
 
     def __init__(self, leaves: frozenset[str]) -> None:
         super().__init__()
         self.leaves = leaves
         self.returned: dict[str, fx.Node] = {}
+        self.failed_in = ""
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         return module_qualified_name in self.leaves or super().is_leaf_module(m, module_qualified_name)
 
     def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        result = super().call_module(m, forward, args, kwargs)
         path = self.path_of_module(m)
+        try:
+            result = super().call_module(m, forward, args, kwargs)
+        except Exception:
+            self.failed_in = self.failed_in or path
+            raise
         if isinstance(result, fx.Proxy) and path and not self.is_leaf_module(m, path):
             self.returned[path] = result.node
         return result
 
 
 class _Recorder(fx.Interpreter):
-    """Runs a graph on an example and notes which nodes are tensors, and of which shape."""
+    """Runs a graph on an example and notes which nodes are tensors, of which shape and dtype."""
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)
         self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+        self.dtypes: dict[fx.Node, torch.dtype] = {}
         self.carriers: set[fx.Node] = set()
 
     def run_node(self, n: fx.Node) -> Any:
         value = super().run_node(n)
         if n.op != "output":
             if isinstance(value, Tensor):
-                self.shapes[n] = tuple(value.shape if n.op == "get_attr" else value.shape[1:])
+                self.shapes[n], self.dtypes[n] = tuple(value.shape), value.dtype
                 self.carriers.add(n)
             elif isinstance(value, tuple | list) and any(isinstance(part, Tensor) for part in value):
                 self.carriers.add(n)
         return value
+
+
+def _with_batch_known(recorder: _Recorder, inputs: tuple[Tensor, ...]) -> dict[fx.Node, _Value]:
+    """What a recorded run on the inputs and one on an example more, the first again, say of each value."""
+    n, shapes = len(inputs[0]), recorder.shapes
+    more = tuple(torch.cat([x, x[:1]]) if x.dim() and len(x) == n else x.clone() for x in inputs)
+    further = _Recorder(recorder.module)
+    try:
+        further.run(*more)
+    except Exception:
+        # A network for batches of one size alone: its example's shapes are all there is to know.
+        further, more = recorder, inputs
+
+    def value(node: fx.Node) -> _Value:
+        of_examples = node.op != "get_attr" and shapes[node][:1] == (n,) and further.shapes[node][:1] == (len(more[0]),)
+        return _Value(shapes[node][1:] if of_examples else shapes[node], recorder.dtypes[node], of_examples)
+
+    return {node: value(node) for node in shapes}
+
+
+def _output_on_copies(module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+    """What the module returns for copies of the inputs.
+
+    Raises:
+        ConfigError: it changed the copies, as it would change the data.
+    """
+    copies = [x.clone() for x in inputs]
+    versions = [x._version for x in copies]
+    output = module(*copies)
+    if [x._version for x in copies] != versions:
+        raise ConfigError(
+            f"{type(module).__name__}: forward changes its input in place: begin it with x = x.clone() and use what "
+            "operations in place return, as in x = x.mul_(2), or do without them."
+        )
+    return output
+
+
+def _refuse_other_output(module: nn.Module, output: Tensor, expected: Tensor) -> None:
+    """Raise a ConfigError unless the two are equal bit for bit; NaN equals NaN."""
+    same = output.shape == expected.shape and output.dtype == expected.dtype
+    if not same or not ((output == expected) | (output.isnan() & expected.isnan())).all():
+        raise ConfigError(
+            f"{type(module).__name__} as recorded gives other outputs than the module itself: it draws random "
+            "numbers, changes values in place or keeps state. Name the submodule that does so in model.leaves; what "
+            "the module's own forward does so, move into a submodule and name that."
+        )
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Within the block the module is in evaluation mode; afterwards each submodule is in the mode it was in."""
+    modes = {submodule: submodule.training for submodule in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for submodule, mode in modes.items():
+            submodule.training = mode
 
 
 def _name_nodes(graph: fx.Graph) -> dict[fx.Node, str]:
@@ -473,6 +577,24 @@ def _defaults(module: nn.Module, n_inputs: int) -> dict[str, Any]:
     return {p.name: p.default for p in parameters[n_inputs:] if p.default is not p.empty}
 
 
+def _refuse_open_parameters(module: nn.Module) -> None:
+    """Raise a ConfigError if forward takes `*args` or `**kwargs`: a graph's inputs have names, and their number."""
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    for p in inspect.signature(module.forward).parameters.values():
+        if p.kind in stars:
+            raise ConfigError(
+                f"{type(module).__name__}.forward takes {stars[p.kind]}{p.name}: write the parameters out, "
+                "e.g. forward(self, x)."
+            )
+
+
+def _first_argument(node: fx.Node) -> Any:
+    """What a call's first argument is, given by position or by keyword; torch calls it `input`."""
+    if node.args:
+        return node.args[0]
+    return node.kwargs["input"] if "input" in node.kwargs else next(iter(node.kwargs.values()), None)
+
+
 def _works_in_place(node: fx.Node, module: nn.Module) -> bool:
     """Whether an operation overwrites its first argument."""
     if node.op == "call_module":
@@ -483,14 +605,22 @@ def _works_in_place(node: fx.Node, module: nn.Module) -> bool:
     return False
 
 
-def _untraceable(module: nn.Module, error: Exception) -> ConfigError:
-    """Where in the user's code tracing stopped, and what to do."""
-    inside = ("torch/", "torch\\", __file__)
-    frames = traceback.extract_tb(error.__traceback__)
-    frames = [frame for frame in frames if not any(part in frame.filename for part in inside)]
+def _untraceable(module: nn.Module, error: Exception, failed_in: str) -> ConfigError:
+    """Where in the user's code tracing stopped, and what to do; `failed_in` is the submodule's path, or empty."""
+    torch_folder = Path(torch.__file__).parent
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and not Path(frame.filename).is_relative_to(torch_folder)
+    ]
     where = f" at {frames[-1].filename}:{frames[-1].lineno} ({frames[-1].line})" if frames else ""
+    reason = (str(error) or type(error).__name__).rstrip(". \n")
+    if failed_in:
+        leaf = f"make the submodule one site: model.leaves=[{failed_in}]"
+    else:
+        leaf = "where forward needs them, move it into a submodule and name that in model.leaves"
     return ConfigError(
-        f"{type(module).__name__} can't be traced{where}: {error} "
+        f"{type(module).__name__} can't be traced{where}: {reason}. "
         "Keep decisions about values and assignments into tensors out of forward (torch.where does both in the graph), "
-        "or name the submodule that makes them: model.leaves=[name]."
+        f"or {leaf}."
     )

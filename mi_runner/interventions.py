@@ -7,7 +7,7 @@ another (`run_with`). Letters: B batch, S variants run at once; a site's value i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -24,8 +24,9 @@ class Intervention:
 
     Attributes:
         target: `relu`, `x/add`, `x/first/relu/add`; the value that is replaced is that of the first site.
-        value: a tensor that broadcasts to `(B, *site)`, or a rule.
-        units: None for all units; else a boolean mask that broadcasts to `(B, *site)`, True where they are replaced.
+        value: a tensor that broadcasts to `(B, *site)`, or a rule. A parameter or constant has no B: the tensor
+            broadcasts to the whole value.
+        units: None for all units; else a boolean mask that broadcasts likewise, True where they are replaced.
     """
 
     target: str
@@ -58,6 +59,7 @@ def run_with(
         ValueError: a value or mask doesn't broadcast to its site.
     """
     inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+    interventions = [_of_whole(i) if graph.target_site(i.target).kind == "constant" else i for i in interventions]
     module = graph.derive([intervention.patch for intervention in interventions], returns)
     given: list[Tensor | Rule] = []
     for intervention in interventions:
@@ -73,14 +75,18 @@ def run_with(
 def run_variants(graph: ModelGraph, inputs: Tensor, target: str, values: Tensor) -> Tensor:
     """Outputs `(S, B, *output)` of S runs that differ in the value at one target.
 
-    What doesn't depend on the target is computed once for all of them.
+    What doesn't depend on the target is computed once for all of them, where vmap can run the network.
 
     Args:
         inputs: `(B, *input)`.
         values: `(S, B, *site)`, a whole replacement value for each run.
     """
     module = graph.derive([Patch(target)])
-    return torch.vmap(module, in_dims=(None, 0))(inputs, values)
+    try:
+        return torch.vmap(module, in_dims=(None, 0))(inputs, values)
+    except RuntimeError:
+        # Some operations have no batching rule (a GRU), and some can't write a variant into a value that all share.
+        return torch.stack([module(inputs, value) for value in values])
 
 
 def read_sites(graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], sites: Sequence[str]) -> dict[str, Tensor]:
@@ -152,6 +158,19 @@ def draw_others(n: int, *, generator: torch.Generator) -> Tensor:
         raise ValueError(f"{n} examples: there is no other example to draw.")
     index = torch.randint(n - 1, (n,), generator=generator)
     return index + (index >= torch.arange(n))
+
+
+def _of_whole(intervention: Intervention) -> Intervention:
+    """The same intervention as a rule, for a value whose shape is known only when it is computed."""
+    target, value, units = intervention.target, intervention.value, intervention.units
+
+    def rule(base: Tensor) -> Tensor:
+        new = _broadcast(value, tuple(base.shape), target) if isinstance(value, Tensor) else value(base)
+        if units is None:
+            return new
+        return torch.where(_broadcast(units.to(torch.bool), tuple(base.shape), f"units of {target}"), new, base)
+
+    return replace(intervention, value=rule, units=None)
 
 
 def _broadcast(value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:

@@ -61,6 +61,7 @@ def key(built: Built, training: TrainingConfig, *, seed: int) -> str:
         "model": repr(built.model),
         "source": built.source,
         "initial": _digest(built.model.state_dict()),
+        "buffers": _digest(dict(built.model.named_buffers())),  # those that are not saved, too
         "training": {name: _plain(value) for name, value in asdict(training).items()},
         "seed": seed,
         "device": device,

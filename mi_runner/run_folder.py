@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mi_runner.errors import ExitStatus, RunFailed
 from mi_runner.files import sha256, written_whole
 
 SCHEMA_VERSION = 1
@@ -32,22 +33,30 @@ RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
 )
 
 
-def claim(output_dir: Path, experiment: str, dataset: str, model: str) -> RunFolder:
+def claim(output_dir: str | Path, experiment: str, dataset: str, model: str) -> RunFolder:
     """A new, empty run folder that no other process has.
 
     Raises:
-        OSError: the folder can't be made.
+        RunFailed: the folder can't be made.
     """
-    return RunFolder(_claim_version(output_dir / experiment / f"{dataset}-{model}"))
+    return RunFolder(_claimed(output_dir, f"{experiment}/{dataset}-{model}"))
 
 
-def claim_sweep(output_dir: Path, experiment: str) -> Path:
+def claim_sweep(output_dir: str | Path, experiment: str) -> Path:
     """A new, empty folder for a sweep's jobs.
 
     Raises:
-        OSError: the folder can't be made.
+        RunFailed: the folder can't be made.
     """
-    return _claim_version(output_dir / "sweeps" / experiment)
+    return _claimed(output_dir, f"sweeps/{experiment}")
+
+
+def _claimed(output_dir: str | Path, below: str) -> Path:
+    try:
+        return _claim_version(Path(output_dir).expanduser() / below)
+    except (OSError, RuntimeError) as error:
+        text = f"can't make a run folder in {output_dir} ({error}): output_dir=FOLDER names another."
+        raise RunFailed(text) from error
 
 
 def _claim_version(parent: Path) -> Path:
@@ -84,26 +93,27 @@ class Problem:
     Attributes:
         job: its number.
         reason: one line.
-        done: whether it ran to its end all the same, and only an expectation is not met.
+        exit_status: that of the job, were it a run of its own.
     """
 
     job: int
     reason: str
-    done: bool
+    exit_status: int
 
 
-def problems(sweep: Path) -> list[Problem]:
-    """The jobs of a sweep that are not done or don't meet an expectation, from their run.json alone."""
+def problems(sweep: Path, n_jobs: int) -> list[Problem]:
+    """The jobs 0..n_jobs−1 of a sweep that are not done or don't meet an expectation, from their run.json alone."""
     found = []
-    for job in sorted(int(entry.name) for entry in sweep.iterdir() if entry.name.isdigit()):
+    for job in range(n_jobs):
         record = read_record(sweep / str(job))
         if record is None:
-            found.append(Problem(job, f"{RECORD} is missing or torn", done=False))
+            found.append(Problem(job, f"{RECORD} is missing or torn", ExitStatus.FAILED))
         elif record.get("status") != "done":
             reason = f"{record.get('status')}: {record.get('error') or 'ended without a word'}"
-            found.append(Problem(job, reason, done=False))
+            found.append(Problem(job, reason, record.get("exit_status") or ExitStatus.FAILED))
         elif record.get("expect_not_met"):
-            found.append(Problem(job, f"expect: {'; '.join(record['expect_not_met'])}", done=True))
+            reason = f"expect: {'; '.join(record['expect_not_met'])}"
+            found.append(Problem(job, reason, ExitStatus.EXPECTATION_NOT_MET))
     return found
 
 

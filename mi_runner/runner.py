@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import os
 import platform
 import shlex
@@ -33,7 +34,7 @@ from omegaconf import OmegaConf
 
 from mi_runner import checkpoints, console, datasets, expectations, model_store, models, run_folder, threads, training
 from mi_runner.config import RunConfig
-from mi_runner.errors import ConfigError, RunFailed, Terminated, one_line
+from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.experiments import Result, Row, Setting
 from mi_runner.models import Built
 from mi_runner.progress import Progress, log
@@ -92,7 +93,7 @@ def run(
     """
     expected = expectations.parse(config.expect)
     names = config.experiment.name, config.dataset.name, config.model.name
-    place = RunFolder(folder) if folder else _claimed(Path(config.output_dir).expanduser(), *names)
+    place = RunFolder(folder) if folder else run_folder.claim(config.output_dir, *names)
     record = _new_record(config, command, timings or {})
     progress = progress or Progress()
 
@@ -121,6 +122,7 @@ def run(
             )
             training.check(built.model, built.dataset, config.training)
             experiment.check(setting)
+            expectations.check(expected, experiment.metric_names(setting))
             setting, trained_now = _with_weights(setting, built, config, device, record)
 
         with _stage(record, "experiment"):
@@ -128,24 +130,19 @@ def run(
         record["timings"] |= result.timings
         with _stage(record, "write"):
             _write(place, result, setting if trained_now else None)
-        record["metrics"] = {name: float(value) for name, value in result.metrics.items()}
+        # JSON has no NaN and no infinity.
+        record["metrics"] = {
+            name: float(value) if math.isfinite(value) else None for name, value in result.metrics.items()
+        }
         not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
         if expected:
             record["expect_not_met"] = not_met
 
     tables = [Table(f"{name}: {' · '.join(names)}", result.tables[name]) for name in result.shown]
-    return Outcome(place.path, tables, record["metrics"], not_met)
+    return Outcome(place.path, tables, result.metrics, not_met)
 
 
 # --- the stages --------------------------------------------------------------------------------------------------
-
-
-def _claimed(output_dir: Path, experiment: str, dataset: str, model: str) -> RunFolder:
-    try:
-        return run_folder.claim(output_dir, experiment, dataset, model)
-    except OSError as error:
-        text = f"can't make a run folder in {output_dir} ({error}): output_dir=FOLDER names another."
-        raise RunFailed(text) from error
 
 
 def _device(asked: str) -> torch.device:
@@ -175,7 +172,8 @@ def _with_weights(
     if config.checkpoint is not None:
         checkpoint = checkpoints.load(config.checkpoint, model)
         log.info(f"weights of {checkpoint.path}; nothing is trained")
-        record["checkpoint"] = {"from": "checkpoint", "path": str(checkpoint.path), "sha256": checkpoint.sha256}
+        path = str(checkpoint.path.resolve())
+        record["checkpoint"] = {"from": "checkpoint", "path": path, "sha256": checkpoint.sha256}
         return replace(setting, model=model, dataset=dataset), False
 
     def train() -> list[dict[str, Any]]:
@@ -232,6 +230,7 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "started": _now(),
         "finished": None,
         "error": None,
+        "exit_status": None,
         "files": {},
     }
 
@@ -257,17 +256,19 @@ def _recorded(place: RunFolder, record: dict[str, Any], progress: Progress) -> I
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     to_screen = console.log_handler()
     log.setLevel(logging.INFO)
-    log.propagate = False
+    propagated, log.propagate = log.propagate, False
     log.addHandler(to_file)
     log.addHandler(to_screen)
     try:
         log.info(f"{record['command']} → {place.path}")
         yield
         record["status"] = "done"
-    except (Exception, KeyboardInterrupt, Terminated) as error:
-        interrupted = not isinstance(error, Exception)
+        record["exit_status"] = int(ExitStatus.EXPECTATION_NOT_MET if record.get("expect_not_met") else ExitStatus.DONE)
+    except BaseException as error:
+        interrupted = isinstance(error, KeyboardInterrupt | Terminated)
         record["status"] = "interrupted" if interrupted else "failed"
         record["error"] = one_line(error)
+        record["exit_status"] = int(exit_status(error))
         # The disk may be full: the record then stays at `running`, which nothing takes for done.
         with suppress(OSError):
             to_file.stream.write(traceback.format_exc())
@@ -278,27 +279,33 @@ def _recorded(place: RunFolder, record: dict[str, Any], progress: Progress) -> I
             raise
         raise RunFailed(f"{_cause(error)} The whole traceback is in {place.log}.") from error
     finally:
-        log.removeHandler(to_screen)
         log.removeHandler(to_file)
         with suppress(OSError):
             to_file.close()
         record["finished"] = _now()
         record["timings"]["total"] = time.perf_counter() - began
         record["timings"] = {name: round(seconds, 3) for name, seconds in record["timings"].items()}
-        _finish(place, record)
+        try:
+            _finish(place, record)
+        finally:
+            log.propagate = propagated
+            log.removeHandler(to_screen)
 
 
 def _finish(place: RunFolder, record: dict[str, Any]) -> None:
     try:
         record["files"] = place.digests()
         place.write_record(record)
-        if record["status"] == "done":
-            place.point_latest_here()
     except OSError as error:
         if record["status"] != "done":
             return  # the first error is already on its way
         record["status"] = "failed"
         raise RunFailed(f"can't write {run_folder.RECORD} into {place.path} ({error}): the run is not done.") from error
+    if record["status"] == "done":
+        try:
+            place.point_latest_here()
+        except OSError as error:
+            log.warning(f"can't point {run_folder.LATEST} to {place.path} ({error}); the run is done all the same")
 
 
 def _cause(error: Exception) -> str:

@@ -205,6 +205,107 @@ def test_mistakes_are_found_before_training(model: nn.Module, options: dict[str,
         ablation.check(setting(model, classes(), **options))
 
 
+class Mixed(nn.Module):
+    """Values of every kind: of each example, integers, a parameter, and one value for all examples."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(6, 6))
+        self.first, self.embedding, self.last = nn.Linear(6, 4), nn.Embedding(4, 6), nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        which = self.first(x @ self.w.t()).argmax(1)
+        mean = x.mean(0, keepdim=True)
+        return self.last(self.embedding(which) + self.embedding(which - which) + (x - mean) * mean)
+
+
+def test_only_what_has_numbers_for_each_example_is_ablated() -> None:
+    torch.manual_seed(0)
+    given = setting(Mixed(), classes(30))
+    ablation.check(given)
+    found = list(dict.fromkeys(row["target"] for row in ablation.run(given).tables["metrics"][1:]))
+    assert found == [
+        *("matmul", "first", "embedding", "embedding_1", "add", "sub_1", "mul", "add_1"),
+        *("x/matmul", "x/mean", "x/sub_1"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("target", "text"),
+    [
+        ("argmax", "argmax can't be ablated, because argmax holds integers. Sites that can: x, matmul, first, "),
+        ("argmax/embedding", "argmax/embedding can't be ablated, because argmax holds integers"),
+        ("w", "w can't be ablated, because w is a parameter"),
+        ("t", r"t can't be ablated, because t has no value for each example \(its first dimension is not the batch\)"),
+        ("mean/sub_1", "mean/sub_1 can't be ablated, because mean has no value for each example"),
+    ],
+)
+def test_a_target_that_can_not_be_ablated_is_refused(target: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
+        ablation.check(setting(Mixed(), classes(), targets=[target]))
+
+
+def test_zeros_have_the_dtype_of_their_site() -> None:
+    class Doubles(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(6, 3).double()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.last(x.double() * 2).float()
+
+    given = setting(Doubles(), classes(), targets=["mul"], methods=[Method.zero])
+    source = ablation.SourceValues(ablation._graph(given), given.dataset.x_test, ablation._graph(given).site("mul"))
+    (value,) = ablation.replacements(given, ablation.Ablation("mul", Method.zero, 1), source)
+    assert value.dtype == torch.float64 and not value.any()
+    assert ablation.run(given).tables["metrics"][1]["target"] == "mul"
+
+
+def test_units_of_a_site_that_is_one_number() -> None:
+    class Total(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:, :3] * x.sum(1).unsqueeze(1)
+
+    given = setting(Total(), classes(), targets=["sum"], granularity=Granularity.unit, methods=[Method.zero])
+    ablation.check(given)
+    (unit,) = ablation.run(given).tables["units"]
+    assert unit["loss"] == pytest.approx(float(torch.log(torch.tensor(3.0))))  # all logits are 0
+
+
+class OfTwoExamples(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(6, 3), nn.Dropout(0.5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.first(x.view(2, 6)))
+
+
+def test_an_ablation_that_fails_is_found_before_training() -> None:
+    with pytest.raises(ConfigError, match=r"view can't be ablated: RuntimeError: .*invalid for input of size 18. Name"):
+        ablation.check(setting(OfTwoExamples(), classes()))
+
+
+def test_an_ablation_of_units_that_fails_is_found_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*given: Any) -> None:
+        raise TypeError("no variants")
+
+    monkeypatch.setattr(ablation, "run_variants", broken)
+    ablation.check(setting(skip(), classes()))
+    with pytest.raises(ConfigError, match=r"first can't be ablated: TypeError: no variants\."):
+        ablation.check(setting(skip(), classes(), granularity=Granularity.unit))
+
+
+def test_checking_changes_neither_the_model_nor_the_global_draws() -> None:
+    model = nn.Sequential(nn.Linear(6, 4), nn.BatchNorm1d(4), nn.Dropout(0.5), nn.Linear(4, 3))
+    given = replace(setting(model, classes(), granularity=Granularity.unit), model=model.train())
+    before = torch.random.get_rng_state()
+    ablation.check(given)
+    assert torch.equal(torch.random.get_rng_state(), before)
+    assert all(submodule.training for submodule in model.modules())
+    assert model[1].running_mean.tolist() == [0] * 4 and model[1].num_batches_tracked == 0
+
+
 def test_too_many_units_are_refused_with_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ablation, "MOST_UNIT_RUNS", 100)
     with pytest.raises(ConfigError, match="asks for 150 runs .* more than 100: name fewer"):

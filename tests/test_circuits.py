@@ -14,8 +14,9 @@ import pytest
 import torch
 from torch import nn
 
-from mi_runner.circuits.circuit import Circuit, compare_pairs, edge_shares, n_active
-from mi_runner.circuits.evaluation import Examples, Measured, measure, measure_one, rounding_interval
+from mi_runner.circuits import evaluation
+from mi_runner.circuits.circuit import Circuit, compare_pairs, edge_counts, n_active
+from mi_runner.circuits.evaluation import Examples, Measured, measure, measure_one, rounding_interval, take_census
 from mi_runner.circuits.part import ACTIVATIONS, Layer, Part, find_part
 from mi_runner.circuits.space import CircuitSpace, full_matrices
 from mi_runner.config import CircuitsConfig, CircuitTable, TrainingConfig
@@ -199,6 +200,29 @@ def test_the_interval_of_an_answer_by_trying_its_ends(activation: str, answer: i
             assert rounds(float(np.sign(end) * 1e30))
 
 
+@pytest.mark.parametrize("sizes", [(2, 2, 2, 1), (3, 3, 3, 1), (2, 2, 1, 2, 1), (3, 2, 1), (2, 3, 3, 1)])
+@pytest.mark.parametrize("block", [1, 7, 1000])
+def test_a_census_counts_what_the_table_has(
+    sizes: tuple[int, ...], block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "BLOCK", block)
+    part = random_part(sizes, ["leaky_relu"] * (len(sizes) - 1), seed=block)
+    examples = examples_of(part, n=150)
+    table, space = all_of(part, examples), CircuitSpace(sizes)
+    least_right = int(np.median(table.n_right))
+    census, kept = take_census(part, examples, least_right, most_kept=10**9)
+    expected = np.zeros_like(census.counts)
+    np.add.at(expected, (n_active(space, table.circuit), np.bitwise_count(table.circuit), table.n_right), 1)
+    assert np.array_equal(census.counts, expected)
+    valid = table.kept(table.n_right >= least_right).sorted()
+    assert len(valid) > 0
+    kept = kept.sorted()
+    for column in ("circuit", "n_right", "n_equal"):
+        assert np.array_equal(getattr(kept, column), getattr(valid, column))
+    assert np.array_equal(census.edge_counts, edge_counts(space, valid.circuit))
+    assert len(take_census(part, examples, least_right, most_kept=5)[1]) == min(5, len(valid))
+
+
 # --- the part -------------------------------------------------------------------------------------------------------
 
 
@@ -275,9 +299,9 @@ def test_pairs_and_edge_shares_against_one_by_one() -> None:
     pairs = list(itertools.combinations(found, 2))
     assert n_contained == sum(a.contains(b) or b.contains(a) for a, b in pairs)
     assert overlap == pytest.approx(sum(a.jaccard(b) for a, b in pairs))
-    shares = edge_shares(space, np.array([circuit.bits for circuit in found], dtype=np.uint64))
-    assert shares[0] == pytest.approx(np.mean([circuit.masks[0][0, 0] for circuit in found]))
-    assert edge_shares(space, np.array([], dtype=np.uint64)).tolist() == [0] * space.n_edges
+    counts = edge_counts(space, np.array([circuit.bits for circuit in found], dtype=np.uint64))
+    assert counts[0] == sum(circuit.masks[0][0, 0] for circuit in found)
+    assert edge_counts(space, np.array([], dtype=np.uint64)).tolist() == [0] * space.n_edges
 
 
 # --- the experiment -------------------------------------------------------------------------------------------------
@@ -310,7 +334,8 @@ def test_the_tables_agree_with_each_other() -> None:
     assert sparsest["sparsity"] == pytest.approx(1 - (sparsest["n_nodes"] + sparsest["n_edges"]) / (4 + 14))
     edges = pd.DataFrame(result.tables["edges"])
     valid = table.loc[table["valid"], "circuit"].to_numpy()
-    assert edges["share"].tolist() == pytest.approx(edge_shares(space, valid).tolist())
+    assert edges["n_valid"].tolist() == edge_counts(space, valid).tolist()
+    assert edges["share"].tolist() == pytest.approx((edge_counts(space, valid) / len(valid)).tolist())
     assert result.metrics["n_valid"] == row["n_valid"] and result.timings["enumerate"] > 0
 
 
@@ -323,6 +348,7 @@ def test_what_is_kept_of_the_table() -> None:
     limited = circuits.run(setting(accuracy_threshold=0.5, max_table_rows=10))
     assert len(limited.tables["circuits"]) == 10 and limited.tables["circuits"]["valid"].all()
     assert limited.tables["census"] == whole.tables["census"]
+    assert limited.tables["edges"] == whole.tables["edges"]
     drop = ("pairs_contained", "mean_jaccard", "seconds")
     rows = [{k: v for k, v in result.tables["metrics"][0].items() if k not in drop} for result in (whole, limited)]
     assert rows[0] == rows[1]
@@ -359,6 +385,7 @@ def test_several_outputs_are_analysed_each_by_itself() -> None:
     ("options", "text"),
     [
         ({"last_layers": 5}, "'x' is no Linear layer .* experiment.last_layers=4 works"),
+        ({"min_node_sparsity": 0.5, "max_table_rows": 20}, "type experiment.max_table_rows=717"),
         ({"table": CircuitTable["all"], "max_table_rows": 20}, "have 717 circuits, more than .*=20. Type .*auto"),
     ],
 )

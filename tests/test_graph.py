@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import itertools
+from pathlib import Path
 
 import pytest
 import torch
@@ -448,6 +450,183 @@ def test_tracing_leaves_the_mode_and_the_running_statistics_as_they_were() -> No
     ModelGraph.trace(model, X)
     assert model.training and model[0].training and not model[1].training
     assert model[0].running_mean.tolist() == [0, 0]
+
+
+class ByKeyword(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.act, self.last = nn.Linear(2, 2), nn.ReLU(inplace=True), nn.Linear(2, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h = self.act(input=functional.relu(inplace=True, input=self.first(input=x)) - 1)
+        return self.last(input=x + h)
+
+
+def test_arguments_by_keyword() -> None:
+    torch.manual_seed(0)
+    model = ByKeyword()
+    graph = ModelGraph.trace(model, X)
+    assert graph.summands("last") == ("x", "act") and graph.summands("first") == ()
+    assert torch.allclose(graph.distribute("last")(X), model(X), atol=1e-6)
+    first, sub = run_with(graph, X, returns=["first", "sub"])
+    assert torch.equal(first, model.first(X)) and (first < 0).any()
+    assert torch.equal(sub, torch.relu(first) - 1) and (sub < 0).any()
+
+
+class WithoutBatch(nn.Module):
+    """Values whose first dimension is not the batch, beside those whose is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.w = nn.Parameter(torch.randn(2, 2))
+        self.l = nn.LSTM(2, 5, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        out, (h, _) = self.l((x @ self.w.t() - x.mean(0, keepdim=True)).unsqueeze(1))
+        halves = out.reshape(-1, 1)
+        return out.squeeze(1) + h.squeeze(0) + halves.reshape(-1, 5)
+
+
+@pytest.mark.parametrize("n", [1, 2, 5])
+def test_values_whose_first_dimension_is_not_the_batch_are_constants(n: int) -> None:
+    torch.manual_seed(0)
+    model, x = WithoutBatch(), torch.randn(9, 2)
+    graph = ModelGraph.trace(model, x[:n])
+    kinds = {name: site.kind for name, site in graph.sites.items()}
+    assert kinds["w"] == "parameter"
+    # getitem is out, getitem_2 is h, getitem_3 is c.
+    constants = {"t", "mean", "getitem_2", "getitem_3", "reshape"}
+    assert {name for name, kind in kinds.items() if kind == "constant"} == constants
+    assert graph.sites["t"].shape == (2, 2) and graph.sites["getitem_2"].shape == (1, n, 5)
+    assert graph.sites["getitem"].shape == (1, 5) and graph.sites["reshape_1"].shape == (5,)
+
+
+def test_a_constant_is_read_and_replaced_as_a_whole() -> None:
+    torch.manual_seed(0)
+    model, x = WithoutBatch(), torch.randn(9, 2)
+    graph = ModelGraph.trace(model, x[:2])
+    values = read_sites(graph, x, ["t", "getitem_2", "squeeze"])
+    assert torch.equal(values["t"], model.w.t()) and values["getitem_2"].shape == (1, 9, 5)
+    for target in ("t", "getitem_2", "getitem_2/squeeze_1"):
+        assert torch.equal(run_with(graph, x, [interchange(graph, target, x)]), model(x))
+    without = run_with(graph, x, [Intervention("getitem_2", torch.zeros(5))])
+    assert torch.allclose(without, 2 * values["squeeze"], atol=1e-6)
+    only_first = run_with(graph, x, [Intervention("getitem_2", torch.zeros(5), torch.arange(5) == 0)])
+    assert torch.equal(only_first[:, 0], without[:, 0]) and torch.equal(only_first[:, 1:], model(x)[:, 1:])
+    with pytest.raises(ValueError, match=r"getitem_2: the shape \(4,\) doesn't broadcast to \(1, 9, 5\)"):
+        run_with(graph, x, [Intervention("getitem_2", torch.zeros(4))])
+
+
+def test_a_constant_summand_stays_one_when_distributed() -> None:
+    class AddsTheMean(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(2, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(x + x.mean(0))
+
+    split = ModelGraph.trace(AddsTheMean(), X).distribute("last")
+    assert split.sites["last[mean]"].kind == "constant" and split.sites["last[x]"].kind == "function"
+    assert read_sites(split, X, ["last[mean]"])["last[mean]"].shape == (3,)
+
+
+def test_a_network_for_batches_of_one_size_has_a_graph() -> None:
+    class OfTwo(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x.view(2, 2) * 2
+
+    assert list(ModelGraph.trace(OfTwo(), X).sites) == ["x", "view", "mul"]
+
+
+def test_a_module_that_returns_several_values_names_those_taken_from_it() -> None:
+    graph = ModelGraph.trace(WithoutBatch(), X)
+    for target in ("l", "l/getitem"):
+        with pytest.raises(ConfigError, match="several values.*taken from it: getitem, getitem_2, getitem_3.$"):
+            graph.kind(target)
+
+
+def test_outputs_that_are_nan_equal_themselves() -> None:
+    class Logarithm(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.log(x)
+
+    assert torch.log(X).isnan().any()
+    assert list(ModelGraph.trace(Logarithm(), X).sites) == ["x", "log"]
+
+
+class TakesStar(nn.Module):
+    def forward(self, *xs: Tensor) -> Tensor:
+        return xs[0]
+
+
+class TakesOptions(nn.Module):
+    def forward(self, x: Tensor, **options: Tensor) -> Tensor:
+        return x
+
+
+class ChangesItsInput(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.view(-1).mul_(3).view(-1, 2)
+
+
+@pytest.mark.parametrize(
+    ("model", "text"),
+    [
+        (TakesStar(), r"forward takes \*xs: write the parameters out"),
+        (TakesOptions(), r"forward takes \*\*options: write the parameters out"),
+        (ChangesItsInput(), r"forward changes its input in place: begin it with x = x.clone\(\)"),
+    ],
+)
+@pytest.mark.parametrize("inference", [False, True])
+def test_a_forward_that_has_to_be_written_otherwise_is_refused(model: nn.Module, text: str, inference: bool) -> None:
+    with torch.inference_mode(inference):
+        x = X.clone()
+        with pytest.raises(ConfigError, match=text):
+            ModelGraph.trace(model, x)
+        assert torch.equal(x, X)
+
+
+def test_a_forward_that_changes_a_copy_of_its_input_has_a_graph() -> None:
+    class ChangesACopy(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.clone()
+            x.mul_(3)
+            return x + 1
+
+    # That x is another after mul_, the recorded graph doesn't know: it would give x.clone() + 1.
+    with pytest.raises(ConfigError, match="gives other outputs than the module itself"):
+        ModelGraph.trace(ChangesACopy(), X)
+
+    class UsesTheResult(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            x = x.clone().mul_(3)
+            return x + 1
+
+    assert torch.equal(ModelGraph.trace(UsesTheResult(), X)(X), 3 * X + 1)
+
+
+def test_where_tracing_stopped_is_shown_in_a_folder_that_is_called_like_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mytorch").mkdir()
+    (tmp_path / "mytorch" / "of_the_user.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def forward(self, x):\n"
+        "        raise ValueError('no full stop')\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path / "mytorch"))
+    text = r"can't be traced at .*mytorch.of_the_user.py:4 \(raise .*\): no full stop\. Keep decisions"
+    with pytest.raises(ConfigError, match=text):
+        ModelGraph.trace(importlib.import_module("of_the_user").Net(), X)
+
+
+def test_the_remedy_names_the_submodule_or_says_to_make_one() -> None:
+    with pytest.raises(ConfigError, match=r"model.leaves=\[block\]\.$"):
+        ModelGraph.trace(Outer(Decides()), X)
+    with pytest.raises(ConfigError, match=r"move it into a submodule and name that in model.leaves\.$"):
+        ModelGraph.trace(Decides(), X)
 
 
 # --- names that are not there --------------------------------------------------------------------------------------

@@ -6,8 +6,9 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch import nn
 
-from mi_runner.graph import ModelGraph
+from mi_runner.graph import ModelGraph, Patch
 from mi_runner.interventions import (
     Intervention,
     draw_others,
@@ -102,6 +103,38 @@ def test_variants_of_a_convolutional_network() -> None:
     together = run_variants(graph, x, "pool", values)
     for number, value in enumerate(values):
         assert torch.allclose(together[number], run_with(graph, x, [Intervention("pool", value)]), atol=1e-5)
+
+
+class Recurrent(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.gru, self.last = nn.Linear(5, 5), nn.GRU(5, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        out, _ = self.gru(self.first(x).unsqueeze(1))
+        return self.last(out.squeeze(1))
+
+
+class AddsInPlace(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(5, 5)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return (x * 2).add_(self.first(x))
+
+
+@pytest.mark.parametrize("model", [Recurrent(), AddsInPlace()])
+def test_variants_of_a_network_that_vmap_can_not_run(model: nn.Module) -> None:
+    torch.manual_seed(0)
+    x = torch.randn(6, 5)
+    graph = ModelGraph.trace(model, x[:2])
+    values = torch.randn(4, 6, 5)
+    with pytest.raises(RuntimeError):
+        torch.vmap(graph.derive([Patch("first")]), in_dims=(None, 0))(x, values)
+    together = run_variants(graph, x, "first", values)
+    for number, value in enumerate(values):
+        assert torch.equal(together[number], run_with(graph, x, [Intervention("first", value)]))
 
 
 @pytest.mark.parametrize("value", [torch.zeros(4), torch.zeros(3, 5), torch.zeros(2, 9, 5)])

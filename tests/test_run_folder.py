@@ -17,6 +17,7 @@ import torch
 from safetensors.torch import load_file
 
 from mi_runner import run_folder
+from mi_runner.errors import RunFailed
 from mi_runner.files import sha256, written_whole
 from mi_runner.run_folder import Problem, RunFolder, claim, claim_sweep, problems, read_record
 
@@ -156,13 +157,13 @@ def test_claims_at_once_are_all_different(claimed: Callable[[Path], Path], tmp_p
     assert sorted(path.name for path in paths) == [f"v{number:03d}" for number in range(1, n_threads + 1)]
 
 
-def test_a_place_that_can_not_be_made_is_an_os_error(tmp_path: Path) -> None:
+def test_a_place_that_can_not_be_made_says_what_to_type(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no folder")
     for wanted in (
         lambda: claim(tmp_path / "file", "train", "mnist", "mlp"),
         lambda: claim_sweep(tmp_path / "file", "t"),
     ):
-        with pytest.raises(OSError, match="file"):
+        with pytest.raises(RunFailed, match="can't make a run folder in .*file .*output_dir=FOLDER names another"):
             wanted()
 
 
@@ -351,13 +352,12 @@ def test_digests_of_an_empty_folder(folder: RunFolder) -> None:
 def test_problems_are_read_from_the_jobs_records_alone(tmp_path: Path) -> None:
     records: dict[int, str | None] = {
         0: json.dumps({"status": "done"}),
-        1: json.dumps({"status": "failed", "error": "training diverged"}),
+        1: json.dumps({"status": "failed", "error": "training diverged", "exit_status": 2}),
         2: json.dumps({"status": "running", "error": None}),
         3: None,
         4: '{"status": "do',
         5: json.dumps({"status": "done", "expect_not_met": ["accuracy = 0.5, expected > 0.9", "n = 1, expected > 2"]}),
         6: json.dumps({"status": "done", "expect_not_met": []}),
-        10: json.dumps({"status": "interrupted", "error": "terminated (SIGTERM)"}),
     }
     for job, text in records.items():
         (tmp_path / str(job)).mkdir()
@@ -365,15 +365,15 @@ def test_problems_are_read_from_the_jobs_records_alone(tmp_path: Path) -> None:
             (tmp_path / str(job) / "run.json").write_text(text)
     (tmp_path / "multirun.yaml").write_text("")
     (tmp_path / ".submitit").mkdir()
-    assert problems(tmp_path) == [
-        Problem(1, "failed: training diverged", done=False),
-        Problem(2, "running: ended without a word", done=False),
-        Problem(3, "run.json is missing or torn", done=False),
-        Problem(4, "run.json is missing or torn", done=False),
-        Problem(5, "expect: accuracy = 0.5, expected > 0.9; n = 1, expected > 2", done=True),
-        Problem(10, "interrupted: terminated (SIGTERM)", done=False),
+    assert problems(tmp_path, n_jobs=8) == [
+        Problem(1, "failed: training diverged", exit_status=2),
+        Problem(2, "running: ended without a word", exit_status=1),
+        Problem(3, "run.json is missing or torn", exit_status=1),
+        Problem(4, "run.json is missing or torn", exit_status=1),
+        Problem(5, "expect: accuracy = 0.5, expected > 0.9; n = 1, expected > 2", exit_status=3),
+        Problem(7, "run.json is missing or torn", exit_status=1),
     ]
 
 
 def test_a_sweep_without_jobs_has_no_problems(tmp_path: Path) -> None:
-    assert problems(tmp_path) == []
+    assert problems(tmp_path, n_jobs=0) == []

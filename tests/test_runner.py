@@ -58,6 +58,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
             "started",
             "finished",
             "error",
+            "exit_status",
             "files",
         ),
     ]
@@ -108,8 +109,9 @@ def test_a_sweep_over_ablations_trains_once(mi_run: MiRun) -> None:
 
 
 def test_a_job_of_a_sweep_that_fails_does_not_end_the_others(mi_run: MiRun) -> None:
-    ended = mi_run("-m", "model=mlp,cnn", *TINY, "experiment=train,ablation")
-    assert ended.status == 1 and str(ended.folder) == "outputs/sweeps/train+ablation/v001"
+    ended = mi_run("model=mlp,cnn", *TINY, "experiment=train,ablation", "-m")
+    assert ended.status == 2  # all that went wrong are mistakes
+    assert str(ended.folder) == "outputs/sweeps/train+ablation/v001"
     states = [json.loads((ended.folder / str(job) / "run.json").read_text())["status"] for job in range(4)]
     assert states == ["done", "done", "failed", "failed"]
     assert "job 2: failed: model=cnn takes images" in ended.err
@@ -122,7 +124,8 @@ def test_expectations(mi_run: MiRun) -> None:
     assert ended.status == 3
     assert ended.record["status"] == "done"
     assert f"accuracy = {ended.record['metrics']['accuracy']:.10g}, expected > 1" in ended.err
-    assert "no summary metric is named 'acuracy'. Did you mean accuracy" in mi_run(*TINY, "expect={acuracy: '>0'}").err
+    unknown = mi_run(*TINY, "expect={acuracy: '>0'}")
+    assert unknown.status == 2 and "no summary metric is named 'acuracy'. Did you mean accuracy" in unknown.err
     sweep = mi_run("-m", *TINY, "seed=0,1", "expect={accuracy: '>1'}")
     assert sweep.status == 3
     mistake = mi_run(*TINY, "expect={accuracy: high}")
@@ -136,7 +139,7 @@ def test_a_checkpoint_is_used_as_it_is(mi_run: MiRun) -> None:
     assert (by_folder.folder / "metrics.csv").read_text() == before
     assert by_folder.record["checkpoint"] == {
         "from": "checkpoint",
-        "path": str(trained.folder / "model.safetensors"),
+        "path": str((trained.folder / "model.safetensors").resolve()),
         "sha256": trained.record["files"]["model.safetensors"],
     }
     torch.save(load_file(trained.folder / "model.safetensors"), "weights.pt")
@@ -306,3 +309,76 @@ def test_sigterm_is_as_it_was_after_a_command(mi_run: MiRun) -> None:
     before = signal.getsignal(signal.SIGTERM)
     mi_run(*TINY)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_mistakes_and_failures_in_a_sweep_are_told_apart(mi_run: MiRun) -> None:
+    ended = mi_run("-m", *TINY, "training.epochs=0,-1,1")
+    assert ended.status == 2
+    assert "job 1: failed: training.epochs=-1: must be at least 0" in ended.err
+    diverging = ("training.optimizer=sgd", "training.learning_rate=1e30", "model.hidden_sizes=[8,8]")
+    ended = mi_run("-m", *TINY, *diverging, "training.epochs=1,-1")
+    assert ended.status == 1 and "job 0: failed: training diverged" in ended.err
+
+
+@pytest.mark.parametrize(
+    "key", ["hydra.sweep.dir=/x", "hydra.run.dir=x", "hydra.sweep.subdir=j", "hydra.job.chdir=true"]
+)
+def test_folders_are_ours(mi_run: MiRun, key: str) -> None:
+    ended = mi_run("-m", *TINY, key)
+    assert ended.status == 2 and "output_dir=FOLDER says where" in ended.err
+    assert not Path("outputs").exists()
+
+
+def test_a_sweep_that_can_not_make_its_folder(mi_run: MiRun) -> None:
+    ended = mi_run("-m", *TINY, "seed=0,1", "output_dir=/dev/null/x")
+    assert ended.status == 1 and "output_dir=FOLDER names another" in ended.err
+
+
+def test_flags_stand_anywhere(mi_run: MiRun) -> None:
+    assert "seed: 7" in mi_run("--cfg", "job", "seed=7").out
+    assert "seed: 7" in mi_run("seed=7", "--cfg", "job").out
+    assert mi_run(TINY[0], "seed=0,1", "-m", *TINY[1:]).status == 0
+
+
+def test_a_latest_that_is_no_link_does_not_undo_a_run(mi_run: MiRun) -> None:
+    Path("outputs/train/mod_add-mlp/latest").mkdir(parents=True)
+    ended = mi_run(*TINY)
+    assert ended.status == 0 and ended.record["status"] == "done"
+    assert "can't point latest to" in ended.err
+
+
+def test_a_network_that_ends_the_program_fails_the_run(mi_run: MiRun) -> None:
+    Path("quits.py").write_text("import sys\nsys.exit(0)\n")
+    ended = mi_run("model=external", "model.factory=quits:Net", *TINY)
+    assert ended.status == 2 and "importing quits raises SystemExit" in ended.err
+    assert failed_record("train/mod_add-external")[0]["status"] == "failed"
+
+
+def test_networks_that_differ_in_an_argument_alone_are_two(mi_run: MiRun) -> None:
+    Path("scaled.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self, scale):\n"
+        "        super().__init__()\n"
+        "        self.scale, self.last = scale, torch.nn.LazyLinear(2)\n"
+        "    def forward(self, x):\n"
+        "        return self.last(x * self.scale)\n"
+    )
+    run = ("model=external", "model.factory=scaled:Net", *TINY)
+    records = [mi_run(*run, f"model.arguments={{scale: {scale}}}").record for scale in (1, 0, 1)]
+    assert [record["checkpoint"]["from"] for record in records] == ["training", "training", "model store"]
+    assert records[0]["metrics"] == records[2]["metrics"] != records[1]["metrics"]
+
+
+def test_a_network_that_changes_its_input_is_refused(mi_run: MiRun) -> None:
+    Path("inplace.py").write_text(
+        "import torch\n"
+        "class Net(torch.nn.Module):\n"
+        "    def __init__(self):\n"
+        "        super().__init__()\n"
+        "        self.last = torch.nn.Linear(4, 2)\n"
+        "    def forward(self, x):\n"
+        "        return self.last(x.mul_(3))\n"
+    )
+    ended = mi_run("model=external", "model.factory=inplace:Net", *TINY)
+    assert ended.status == 2 and "begin its forward with x = x.clone()" in ended.err

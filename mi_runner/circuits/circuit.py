@@ -104,11 +104,10 @@ class Circuit:
             raise ConfigError(f"{path} holds no circuit ({error}).") from error
 
 
-def edge_shares(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
-    """Share of the circuits `(K,)` uint64 that keep each edge, `(n_edges,)`."""
+def edge_counts(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
+    """How many of the circuits `(K,)` uint64 keep each edge, `(n_edges,)` int64."""
     bits = np.arange(space.n_edges, dtype=np.uint64)
-    counts = [int(np.count_nonzero(circuits >> bit & np.uint64(1))) for bit in bits]
-    return np.array(counts) / max(1, len(circuits))
+    return np.array([np.count_nonzero(circuits >> bit & np.uint64(1)) for bit in bits], dtype=np.int64)
 
 
 def n_active(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:

@@ -12,9 +12,11 @@ from math import comb
 
 import numpy as np
 import torch
+from numba import get_num_threads
 from torch import Tensor
 
 from mi_runner.circuits import kernel
+from mi_runner.circuits.circuit import neuron_masks
 from mi_runner.circuits.part import ACTIVATIONS, Layer, Part
 from mi_runner.circuits.space import CircuitSpace
 from mi_runner.errors import ConfigError
@@ -22,6 +24,9 @@ from mi_runner.progress import Progress
 
 ROWS_AT_ONCE = 1_000_000
 """Circuits of a batch of prefixes, at the most (one prefix may have more)."""
+
+BLOCK = 256
+"""Examples of a block that a census decides together, at the most."""
 
 PREFIXES_AT_ONCE = 512
 """Prefixes of a batch, at the most: their values take this many times n · B · 4 bytes."""
@@ -72,6 +77,10 @@ class Measured:
         """The circuits of these rows."""
         return Measured(self.circuit[rows], self.n_right[rows], self.n_equal[rows], self.squares[rows])
 
+    def sorted(self) -> Measured:
+        """The circuits in the order of their bits."""
+        return self.kept(np.argsort(self.circuit))
+
     @staticmethod
     def joined(parts: list[Measured]) -> Measured:
         """All circuits of these, in order."""
@@ -94,7 +103,8 @@ def measure(part: Part, examples: Examples, *, progress: Progress | None = None)
             advance(1)
             yield found
             return
-        for prefixes in _prefixes(part, space, grouped.x):
+        most = max(1, min(PREFIXES_AT_ONCE, ROWS_AT_ONCE // _rows_of_prefix(part.sizes[-3], part.sizes[-2])))
+        for prefixes in _prefixes(part, space, grouped.x, most):
             found = _measured(part, space, prefixes, grouped)
             yield found
             advance(len(found))
@@ -149,7 +159,7 @@ def rounding_interval(layer: Layer, answer: float) -> tuple[float, float]:
     """The float32 numbers z, from the first to the last, whose activation rounds (half to even) to `answer`.
 
     Activations never fall, so these are an interval; it is found by bisection over all float32 numbers, with torch's
-    own activation and rounding, so ties are decided as torch decides them. Empty (infinity, −infinity) if there are none.
+    own activation and rounding, so ties are decided as torch decides them. Empty (infinity, −infinity) if there is none.
 
     Raises:
         ConfigError: leaky_relu with a negative slope falls.
@@ -213,14 +223,12 @@ _State = tuple[int, int, np.ndarray]
 """Kept edges so far as bits, active neurons of the last layer so far as bits, and their values `(n, B)`."""
 
 
-def _prefixes(part: Part, space: CircuitSpace, x: np.ndarray) -> Iterator[_Prefixes]:
-    size, last_hidden = part.sizes[-3], part.sizes[-2]
-    most = max(1, ROWS_AT_ONCE // _rows_of_prefix(size, last_hidden))
+def _prefixes(part: Part, space: CircuitSpace, x: np.ndarray, most: int) -> Iterator[_Prefixes]:
     batch: list[_State] = []
     everything = (0, (1 << part.sizes[0]) - 1, np.ascontiguousarray(x.T))
     for prefix in _extended(part, space, [everything], 0):
         batch.append(prefix)
-        if len(batch) == min(most, PREFIXES_AT_ONCE):
+        if len(batch) == most:
             yield _stacked(batch)
             batch = []
     if batch:
@@ -303,3 +311,165 @@ def _activation(layer: Layer) -> tuple[int, np.float32]:
     """The kernel's number for the activation, and its slope for negative values."""
     slope = {"identity": 1.0, "relu": 0.0, "leaky_relu": layer.slope}.get(layer.activation, 0.0)
     return ACTIVATIONS.index(layer.activation), np.float32(slope)
+
+
+# --- census ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Census:
+    """Exact counts of all circuits of a space.
+
+    Attributes:
+        counts: `(n_hidden + 1, n_edges + 1, B + 1)` int64: circuits by active neurons, kept edges, right answers.
+        edge_counts: `(n_edges,)` int64: valid circuits that keep each edge.
+    """
+
+    counts: np.ndarray
+    edge_counts: np.ndarray
+
+
+def take_census(
+    part: Part, examples: Examples, least_right: int, most_kept: int, *, progress: Progress | None = None
+) -> tuple[Census, Measured]:
+    """Counts of every circuit, and the first `most_kept` valid ones, in the order of the search, in full.
+
+    Args:
+        part: with one output and at least one hidden layer.
+        least_right: right answers of a valid circuit.
+    """
+    progress = progress or Progress()
+    space = CircuitSpace(part.sizes)
+    grouped = _grouped(part.layers[-1], examples)
+    blocked = _blocked(grouped)
+    hidden, output = part.layers[-2], part.layers[-1]
+    n_threads = get_num_threads()
+    counts = np.zeros((n_threads, space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
+    edge_counts = np.zeros(space.n_edges, dtype=np.int64)
+    kept: list[Measured] = []
+    n_kept = 0
+    last_hidden = space.offsets[-2]
+    per_size = [_rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)]
+    with progress.bar("circuits", space.count()) as advance:
+        for prefixes in _prefixes(part, space, blocked.x, most=PREFIXES_AT_ONCE):
+            n_valid = np.zeros(len(prefixes.bits), dtype=np.int64)
+            valid_rows = np.zeros((len(prefixes.bits), part.sizes[-2], 1 << part.sizes[-3]), dtype=np.int64)
+            before = [_active_in(space, prefixes.bits, last_hidden), np.bitwise_count(prefixes.bits).astype(np.int64)]
+            kernel.census_prefixes(
+                prefixes.bits,
+                prefixes.active,
+                prefixes.values,
+                (hidden.weight.cpu().numpy(), hidden.bias.cpu().numpy(), *_activation(hidden)),
+                (output.weight.cpu().numpy()[0], np.float32(output.bias[0].item()), *_activation(output)),
+                blocked.blocks,
+                blocked.bounds,
+                least_right,
+                np.stack(before, axis=1),
+                counts,
+                n_valid,
+                valid_rows,
+            )
+            _add_edges(space, part, prefixes, n_valid, valid_rows, edge_counts)
+            if n_kept < most_kept and n_valid.any():
+                regrouped = _Prefixes(prefixes.bits, prefixes.active, prefixes.values[:, :, blocked.place])
+                valid = _valid_of(part, space, regrouped, n_valid, least_right, most_kept - n_kept, grouped)
+                n_kept += len(valid)
+                kept.append(valid)
+            active = np.bitwise_count(prefixes.active.astype(np.uint64))
+            advance(sum(per_size[size] for size in active.tolist()))
+    nothing = Measured(*(np.empty(0, kind) for kind in (np.uint64, np.int32, np.int32, np.float32)))
+    return Census(counts.sum(0), edge_counts), Measured.joined([nothing, *kept])
+
+
+def _active_in(space: CircuitSpace, bits: np.ndarray, end: int) -> np.ndarray:
+    """Active neurons among those whose incoming edges lie below the bit `end`."""
+    masks = [mask for mask in neuron_masks(space) if mask < 1 << end]
+    return sum(((bits & np.uint64(mask)) != 0).astype(np.int64) for mask in masks) + np.zeros(len(bits), dtype=np.int64)
+
+
+def _add_edges(
+    space: CircuitSpace,
+    part: Part,
+    prefixes: _Prefixes,
+    n_valid: np.ndarray,
+    valid_rows: np.ndarray,
+    edge_counts: np.ndarray,
+) -> None:
+    hidden, output = space.offsets[-2:]
+    for bit in range(hidden):
+        edge_counts[bit] += n_valid[prefixes.bits >> np.uint64(bit) & np.uint64(1) == 1].sum()
+    rows = valid_rows.sum(0)
+    for neuron in range(part.sizes[-2]):
+        for mask in range(1, rows.shape[1]):
+            for i in range(part.sizes[-3]):
+                if mask >> i & 1:
+                    edge_counts[hidden + neuron * part.sizes[-3] + i] += rows[neuron, mask]
+            edge_counts[output + neuron] += rows[neuron, mask]
+
+
+def _valid_of(
+    part: Part,
+    space: CircuitSpace,
+    prefixes: _Prefixes,
+    n_valid: np.ndarray,
+    least_right: int,
+    most: int,
+    grouped: _Grouped,
+) -> Measured:
+    """The valid circuits of as many prefixes as are needed, measured in full; one prefix at a time, for the memory."""
+    found: list[Measured] = []
+    for row in np.flatnonzero(n_valid):
+        if most <= 0:
+            break
+        one = _Prefixes(prefixes.bits[[row]], prefixes.active[[row]], prefixes.values[[row]])
+        every = _measured(part, space, one, grouped)
+        valid = every.kept(np.flatnonzero(every.n_right >= least_right)[:most])
+        most -= len(valid)
+        found.append(valid)
+    return Measured.joined(found)
+
+
+@dataclass(frozen=True)
+class _Blocked:
+    """Examples ordered by blocks of near ones; see `kernel.census_prefixes`.
+
+    Attributes:
+        x: `(B, n_0)`, the inputs in this order.
+        place: `(B,)`, for each example in the order of groups its place here.
+    """
+
+    x: np.ndarray
+    place: np.ndarray
+    blocks: np.ndarray
+    bounds: np.ndarray
+
+
+def _blocked(grouped: _Grouped) -> _Blocked:
+    """Examples of each group split into blocks of near ones."""
+    order: list[np.ndarray] = []
+    bounds: list[np.ndarray] = []
+    for group in range(len(grouped.groups) - 1):
+        members = np.arange(grouped.groups[group], grouped.groups[group + 1])
+        for block in _near(grouped.x, members):
+            order.append(block)
+            bounds.append(grouped.bounds[group, :2])
+    blocks = np.concatenate([[0], np.cumsum([len(block) for block in order])]).astype(np.int64)
+    whole = np.concatenate(order)
+    return _Blocked(
+        x=np.ascontiguousarray(grouped.x[whole]),
+        place=np.argsort(whole),
+        blocks=blocks,
+        bounds=np.ascontiguousarray(np.array(bounds, dtype=np.float32).T),
+    )
+
+
+def _near(x: np.ndarray, members: np.ndarray) -> Iterator[np.ndarray]:
+    """Members in blocks of at most BLOCK, halved along the widest input again and again."""
+    if len(members) <= BLOCK:
+        if len(members):
+            yield members
+        return
+    widest = np.argmax(np.ptp(x[members], axis=0))
+    ordered = members[np.argsort(x[members, widest], kind="stable")]
+    yield from _near(x, ordered[: len(ordered) // 2])
+    yield from _near(x, ordered[len(ordered) // 2 :])

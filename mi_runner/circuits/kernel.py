@@ -188,3 +188,197 @@ def evaluate_prefixes(
                 circuits[row] = prefixes[p] | bits[j + 1]
                 n_right[row], n_equal[row], squares[row] = right, equal, distance
                 row += 1
+
+
+# --- census ----------------------------------------------------------------------------------------------------------
+#
+# Where a row a circuit is too much, the right answers of each are counted and the circuit forgotten. Examples that are
+# near each other are then decided together: for a block of them the smallest and largest contribution of each neuron
+# bound z from both sides, and only a block whose bounds lie on both sides of a boundary is looked at example by
+# example. The bounds are sums in the same order and precision as z itself, and rounding never turns an order round, so
+# no example is decided otherwise than it would be alone.
+
+
+@njit(cache=True)
+def _extremes(terms: Any, blocks: Any, smallest: Any, largest: Any, active: int) -> None:
+    """Fill `smallest[j, m]` and `largest[j, m]` `(C,)` with the bounds of each block's contributions."""
+    for j in range(terms.shape[0]):
+        for m in range(1, terms.shape[1]):
+            if m & ~active:
+                continue
+            for c in range(blocks.shape[0] - 1):
+                low = high = terms[j, m, blocks[c]]
+                for e in range(blocks[c] + 1, blocks[c + 1]):
+                    low = min(low, terms[j, m, e])
+                    high = max(high, terms[j, m, e])
+                smallest[j, m, c] = low
+                largest[j, m, c] = high
+
+
+@njit(cache=True, fastmath=_REORDER)
+def _decide(
+    behind_low: Any, behind_high: Any, low: Any, high: Any, bounds: Any, sizes: Any, right: Any, unsure: Any
+) -> None:
+    """For each mask m of the last neuron: right answers in blocks that are right as a whole, and the unsure blocks.
+
+    behind `(C,)` are the bounds without the last neuron, low and high `(C, 2ⁿ)` its own, right and unsure `(2ⁿ,)` are
+    filled. The masks are the inner loop, because they are as many as a vector register holds.
+    """
+    right[:] = 0
+    unsure[:] = 0
+    for c in range(sizes.shape[0]):
+        for m in range(right.shape[0]):
+            z_low = behind_low[c] + low[c, m]
+            z_high = behind_high[c] + high[c, m]
+            all_right = np.float32((z_low >= bounds[0, c]) & (z_high <= bounds[1, c]))
+            any_right = np.float32((z_high >= bounds[0, c]) & (z_low <= bounds[1, c]))
+            right[m] += all_right * sizes[c]
+            unsure[m] += any_right - all_right
+
+
+@njit(cache=True, fastmath=_REORDER)
+def _right_in(z: Any, term: Any, low: float, high: float) -> float:
+    """Adds the term to z, and counts what then lies in low..high."""
+    count = np.float32(0)
+    for e in range(z.shape[0]):
+        z[e] += term[e]
+        count += np.float32((z[e] >= low) & (z[e] <= high))
+    return count
+
+
+@njit(cache=True)
+def _look(
+    terms: Any,
+    chosen: Any,
+    out_bias: float,
+    behind_low: Any,
+    behind_high: Any,
+    low: Any,
+    high: Any,
+    blocks: Any,
+    bounds: Any,
+    z: Any,
+) -> int:
+    """Right answers in the unsure blocks of the circuit with the chosen masks, example by example; z is for its use."""
+    right = 0
+    m = chosen[-1]
+    for c in range(blocks.shape[0] - 1):
+        z_low = behind_low[c] + low[c, m]
+        z_high = behind_high[c] + high[c, m]
+        if z_low >= bounds[0, c] and z_high <= bounds[1, c]:
+            continue
+        if z_high < bounds[0, c] or z_low > bounds[1, c]:
+            continue
+        start, end = blocks[c], blocks[c + 1]
+        sums = z[: end - start]
+        for e in range(end - start):
+            sums[e] = out_bias
+        for j in range(terms.shape[0] - 1):
+            term = terms[j, chosen[j], start:end]
+            for e in range(end - start):
+                sums[e] += term[e]
+        right += int(_right_in(sums, terms[terms.shape[0] - 1, m, start:end], bounds[0, c], bounds[1, c]))
+    return right
+
+
+@njit(cache=True, parallel=True)
+def census_prefixes(
+    prefixes: Any,
+    active: Any,
+    values: Any,
+    hidden: Any,
+    output: Any,
+    blocks: Any,
+    bounds: Any,
+    least_right: int,
+    n_before: Any,
+    census: Any,
+    n_valid: Any,
+    valid_rows: Any,
+) -> None:
+    """Count the circuits with these prefixes by what they answer.
+
+    Args:
+        prefixes, active, values, hidden, output: as for `evaluate_prefixes`.
+        blocks: `(C + 1,)` int64: the examples of block c are blocks[c] to blocks[c + 1]; all have one right answer.
+        bounds: `(2, C)` float32: z answers rightly from bounds[0, c] to bounds[1, c].
+        least_right: a circuit with as many right answers is valid.
+        n_before: `(P, 2)` int64, active neurons and kept edges of each prefix.
+        census: `(T, nodes, edges, N + 1)` int64, one part for each of T threads; counts are added to it.
+        n_valid: `(P,)` int64, filled with the number of valid circuits of each prefix.
+        valid_rows: `(P, J, 2ⁿ)` int64, filled with how many valid circuits keep the inputs m of neuron j.
+    """
+    weight, bias, kind, slope = hidden
+    out_weight, out_bias, _, _ = output
+    n_neurons, n_inputs = weight.shape
+    n_masks = 1 << n_inputs
+    n_examples = values.shape[2]
+    n_blocks = blocks.shape[0] - 1
+    n_threads = census.shape[0]
+    for thread in prange(n_threads):
+        terms = np.empty((n_neurons, n_masks, n_examples), dtype=np.float32)
+        smallest = np.zeros((n_neurons, n_masks, n_blocks), dtype=np.float32)
+        largest = np.zeros((n_neurons, n_masks, n_blocks), dtype=np.float32)
+        low = np.empty((n_neurons, n_blocks), dtype=np.float32)  # bounds of the sums over neurons 0..j−1
+        high = np.empty((n_neurons, n_blocks), dtype=np.float32)
+        right = np.empty(n_masks, dtype=np.float32)
+        unsure = np.empty(n_masks, dtype=np.float32)
+        sizes = (blocks[1:] - blocks[:-1]).astype(np.float32)
+        z = np.empty(n_examples, dtype=np.float32)
+        chosen = np.zeros(n_neurons, dtype=np.int64)
+        union = np.zeros(n_neurons, dtype=np.int64)
+        nodes = np.zeros(n_neurons, dtype=np.int64)
+        edges = np.zeros(n_neurons, dtype=np.int64)
+        mask_edges = np.zeros(n_masks, dtype=np.int64)  # with the edge to the output
+        for m in range(1, n_masks):
+            mask_edges[m] = mask_edges[m & (m - 1)] + 1
+        mask_edges[1:] += 1
+        last = n_neurons - 1
+        for p in range(thread, prefixes.shape[0], n_threads):
+            _contributions(values[p], active[p], weight, bias, out_weight, kind, slope, terms)
+            terms[:, 0] = 0  # an inactive neuron adds nothing
+            _extremes(terms, blocks, smallest, largest, active[p])
+            last_low = np.ascontiguousarray(smallest[last].T)
+            last_high = np.ascontiguousarray(largest[last].T)
+            low[0, :] = out_bias
+            high[0, :] = out_bias
+            nodes[0], edges[0] = n_before[p, 0], n_before[p, 1]
+            j = 0
+            chosen[0] = -1
+            while j >= 0:
+                if j == last:
+                    _decide(low[j], high[j], last_low, last_high, bounds, sizes, right, unsure)
+                    n_found = 0
+                    for m in range(n_masks):
+                        if m & ~active[p] or union[j] | m != active[p]:
+                            continue
+                        n_right = int(right[m])
+                        if unsure[m] != ZERO:
+                            chosen[j] = m
+                            n_right += _look(
+                                terms, chosen, out_bias, low[j], high[j], last_low, last_high, blocks, bounds, z
+                            )
+                        census[thread, nodes[j] + (m != 0), edges[j] + mask_edges[m], n_right] += 1
+                        if n_right >= least_right:
+                            n_found += 1
+                            valid_rows[p, j, m] += 1
+                    n_valid[p] += n_found
+                    for neuron in range(last):
+                        valid_rows[p, neuron, chosen[neuron]] += n_found
+                    j -= 1
+                    continue
+                m = chosen[j] + 1
+                while m < n_masks and m & ~active[p]:
+                    m += 1
+                if m == n_masks:
+                    j -= 1
+                    continue
+                chosen[j] = m
+                union[j + 1] = union[j] | m
+                nodes[j + 1] = nodes[j] + (m != 0)
+                edges[j + 1] = edges[j] + mask_edges[m]
+                for c in range(n_blocks):
+                    low[j + 1, c] = low[j, c] + smallest[j, m, c]
+                    high[j + 1, c] = high[j, c] + largest[j, m, c]
+                j += 1
+                chosen[j] = -1

@@ -1,8 +1,9 @@
 """Experiments: each takes a `Setting` and returns a `Result`, and sees neither command line, run folder nor console.
 
-Each file of this folder has two functions:
+Each file of this folder has three functions:
 
 - `check(setting)` finds mistakes in the choice of options before anything is trained; raises `ConfigError`.
+- `metric_names(setting)` names the summary metrics that `run` will give, so that `expect` can be checked as early.
 - `run(setting)` returns the `Result`.
 """
 

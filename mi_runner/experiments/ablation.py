@@ -7,7 +7,7 @@ Two networks that answer equally well may differ in what they lose.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mi_runner import chance, figures
 from mi_runner.config import AblationConfig, Granularity, Method, Split
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ConfigError, one_line
 from mi_runner.evaluation import (
     BATCH,
     LossFunction,
@@ -27,7 +27,7 @@ from mi_runner.evaluation import (
     score,
 )
 from mi_runner.experiments import Result, Setting
-from mi_runner.graph import ModelGraph, Site
+from mi_runner.graph import ModelGraph, Site, evaluating
 from mi_runner.interventions import Intervention, draw_others, mean, read_sites, run_variants, run_with
 
 VARIANT_NUMBERS = 4_000_000
@@ -39,22 +39,28 @@ MOST_KEPT_NUMBERS = 50_000_000
 MOST_UNIT_RUNS = 200_000
 """Units times methods times repeats that are run without objection."""
 
+FIGURES = ("accuracy", "loss")
+"""What the summary has of the intact network, and of each target and method as a mean over repeats."""
+
+REHEARSED = 3
+"""Test examples on which every ablation is tried before anything is trained."""
+
 SPLIT_TOLERANCE = 1e-4
 """The summands of the logits must add up to them within this, relative to the largest logit."""
 
 
 def check(setting: Setting) -> None:
-    """The model can be traced, and has the targets that are asked for.
+    """The model can be traced, and has the targets that are asked for; each can be ablated.
 
     Raises:
-        ConfigError: it can't, or hasn't; the text lists its sites and edges.
+        ConfigError: it can't, or hasn't; the text lists its sites and edges. Or an ablation fails; it says which.
     """
     graph = _graph(setting)
     config = _config(setting)
     found = targets(graph, config.targets)
     if not found:
         raise ConfigError(
-            f"the network has no inner site to ablate, only {', '.join(graph.sites)}: name experiment.targets."
+            f"the network has no inner site to ablate, only {_can_be_ablated(graph)}: name experiment.targets."
         )
     if config.granularity is Granularity.unit:
         n_runs = sum(graph.target_site(target).n_units for target in found) * len(_draws(config))
@@ -63,6 +69,17 @@ def check(setting: Setting) -> None:
                 f"experiment.granularity=unit asks for {n_runs:,} runs of the test set, more than {MOST_UNIT_RUNS:,}: "
                 "name fewer experiment.targets or experiment.methods, or lower experiment.repeats."
             )
+    _rehearse(setting, graph, found)
+
+
+def metric_names(setting: Setting) -> list[str]:
+    """The summary's names: `accuracy`, `loss`, and both for each target and method, `accuracy/x/add/zero`."""
+    config = _config(setting)
+    found = targets(_graph(setting), config.targets)
+    ablated = [
+        f"{figure}/{target}/{method.name}" for target in found for method in config.methods for figure in FIGURES
+    ]
+    return [*FIGURES, *ablated]
 
 
 def run(setting: Setting) -> Result:
@@ -100,7 +117,7 @@ def run(setting: Setting) -> Result:
     for target in found:
         for method in config.methods:
             of_method = [row for row in rows if (row["target"], row["method"]) == (target, method.name)]
-            for figure in ("accuracy", "loss"):
+            for figure in FIGURES:
                 metrics[f"{figure}/{target}/{method.name}"] = sum(row[figure] for row in of_method) / len(of_method)
 
     tables: dict[str, Sequence[Any]] = {"metrics": rows, "confusion": confusions}
@@ -140,19 +157,44 @@ class Ablation:
 def targets(graph: ModelGraph, asked: Sequence[str] | None) -> list[str]:
     """What is ablated: what was asked for, or every inner site and every edge whose source feeds more than one site.
 
+    Only what has floating-point values for each example can be ablated: there is no mean of indices, and no value of a
+    parameter on another example.
+
     Raises:
-        ConfigError: the graph has no such target, or one is named twice.
+        ConfigError: the graph has no such target, it can't be ablated, or one is named twice.
     """
     if asked is not None:
         for target in asked:
-            graph.kind(target)
+            site = graph.target_site(target)
+            if obstacle := _obstacle(site):
+                raise ConfigError(
+                    f"experiment.targets: {target} can't be ablated, because {site.name} {obstacle}. "
+                    f"Sites that can: {_can_be_ablated(graph)}."
+                )
         if len(set(asked)) < len(asked) or not asked:
             raise ConfigError(f"experiment.targets={list(asked)}: name at least one target, each once.")
         return list(asked)
     outer = {*graph.inputs, graph.output}
-    inner = [name for name, site in graph.sites.items() if name not in outer and site.kind != "parameter"]
-    forked = [edge for name in graph.sites if len(graph.uses(name)) > 1 for edge in graph.uses(name)]
+    able = [name for name, site in graph.sites.items() if not _obstacle(site)]
+    inner = [name for name in able if name not in outer]
+    forked = [edge for name in able if len(graph.uses(name)) > 1 for edge in graph.uses(name)]
     return [*inner, *forked]
+
+
+def _obstacle(site: Site) -> str:
+    """Why a site can't be ablated; empty where it can."""
+    if site.kind == "parameter":
+        return "is a parameter"
+    if site.kind == "constant":
+        return "has no value for each example (its first dimension is not the batch)"
+    if not site.dtype.is_floating_point:
+        what = "complex numbers" if site.dtype.is_complex else "integers"
+        return f"holds {'booleans' if site.dtype is torch.bool else what}"
+    return ""
+
+
+def _can_be_ablated(graph: ModelGraph) -> str:
+    return ", ".join(name for name, site in graph.sites.items() if not _obstacle(site)) or "(none)"
 
 
 def _draws(config: AblationConfig) -> list[tuple[Method, int]]:
@@ -199,7 +241,7 @@ def replacements(setting: Setting, ablation: Ablation, source: SourceValues) -> 
     Means and resampled values are those of the examples of `experiment.source`. A resampled value comes from another
     example than the one it replaces, drawn with replacement; the draw depends on target and repeat alone.
     """
-    x, shape = setting.dataset.x_test, source.site.shape
+    x, site = setting.dataset.x_test, source.site
     if ablation.method is Method.resample:
         draw = chance.generator(setting.seed, "resample", ablation.target, ablation.repeat)
         if source.x is x:
@@ -209,9 +251,12 @@ def replacements(setting: Setting, ablation: Ablation, source: SourceValues) -> 
         for part in batches(index.to(x.device)):
             yield source.rows(part)
         return
-    value = mean(source.batches()) if ablation.method is Method.mean else x.new_zeros(shape)
+    if ablation.method is Method.mean:
+        value = mean(source.batches())
+    else:
+        value = torch.zeros(site.shape, dtype=site.dtype, device=x.device)
     for part in batches(x):
-        yield value.expand(len(part), *shape)
+        yield value.expand(len(part), *site.shape)
 
 
 @torch.no_grad()
@@ -219,6 +264,51 @@ def _ablated_outputs(setting: Setting, graph: ModelGraph, ablation: Ablation, so
     """Outputs `(N, K)` on the test set."""
     parts = zip(batches(setting.dataset.x_test), replacements(setting, ablation, source), strict=True)
     return torch.cat([run_with(graph, x, [Intervention(ablation.target, value)]) for x, value in parts])
+
+
+def _outputs_by_unit(
+    graph: ModelGraph, x: Tensor, target: str, base: Tensor, replacement: Tensor, units: Tensor
+) -> Tensor:
+    """Outputs `(S, B, *output)` with each of `units` `(S,)` ablated by itself; base and replacement are `(B, U)`."""
+    values = base.expand(len(units), *base.shape).clone()
+    rank = torch.arange(len(units), device=units.device)
+    values[rank, :, units] = replacement[:, units].T
+    return run_variants(graph, x, target, values.reshape(len(units), len(base), *graph.target_site(target).shape))
+
+
+@torch.no_grad()
+def _rehearse(setting: Setting, graph: ModelGraph, found: Sequence[str]) -> None:
+    """Every target ablated once by every method, on a few examples: what can't run is found before training.
+
+    Raises:
+        ConfigError: an ablation fails; the text names its target and the error.
+    """
+    whole, config = setting.dataset, _config(setting)
+    x = whole.x_test[:REHEARSED]
+    few = replace(
+        setting,
+        dataset=replace(
+            whole,
+            x_train=whole.x_train[:REHEARSED],
+            y_train=whole.y_train[:REHEARSED],
+            x_test=x,
+            y_test=whole.y_test[:REHEARSED],
+        ),
+    )
+    with evaluating(setting.model), torch.random.fork_rng():
+        for target in found:
+            try:
+                source = SourceValues(graph, _source(few), graph.target_site(target))
+                for method in config.methods:
+                    _ablated_outputs(few, graph, Ablation(target, method, 1), source)
+                if config.granularity is Granularity.unit:
+                    base = read_sites(graph, x, [source.site.name])[source.site.name].reshape(len(x), -1)
+                    _outputs_by_unit(graph, x, target, base, base, torch.zeros(1, dtype=torch.int64, device=x.device))
+            except ConfigError:
+                raise
+            except Exception as error:
+                text = f"{target} can't be ablated: {one_line(error)}. Name other experiment.targets."
+                raise ConfigError(text) from error
 
 
 @torch.no_grad()
@@ -246,15 +336,12 @@ def _units(
                 ranges = torch.arange(site.n_units, device=x.device).split(at_once)
                 start = 0
                 for part, replacement in zip(batches(x), replacements(setting, ablation, source), strict=True):
-                    base = read_sites(graph, part, [site.name])[site.name].flatten(1)
-                    replacement = replacement.flatten(1)
+                    base = read_sites(graph, part, [site.name])[site.name].reshape(len(part), site.n_units)
+                    replacement = replacement.reshape(len(part), site.n_units)
                     labels = y[start : start + len(part)]
                     start += len(part)
                     for units in ranges:
-                        values = base.expand(len(units), *base.shape).clone()
-                        rank = torch.arange(len(units), device=x.device)
-                        values[rank, :, units] = replacement[:, units].T
-                        outputs = run_variants(graph, part, target, values.unflatten(2, site.shape))
+                        outputs = _outputs_by_unit(graph, part, target, base, replacement, units)
                         for rank_, unit in enumerate(units.tolist()):
                             result = score(outputs[rank_], labels, loss, classes=dataset.has_classes)
                             n_correct[unit] += result.n_correct

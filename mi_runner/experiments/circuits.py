@@ -7,8 +7,10 @@ by itself.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,8 +18,8 @@ import torch
 from torch import Tensor
 
 from mi_runner import chance, figures
-from mi_runner.circuits.circuit import compare_pairs, edge_shares, n_active
-from mi_runner.circuits.evaluation import Examples, Measured, measure
+from mi_runner.circuits.circuit import compare_pairs, edge_counts, n_active
+from mi_runner.circuits.evaluation import Examples, Measured, measure, take_census
 from mi_runner.circuits.part import Part, find_part
 from mi_runner.circuits.space import CircuitSpace
 from mi_runner.config import CircuitsConfig, CircuitTable
@@ -41,7 +43,10 @@ MOST_COMPARED = 5_000
 """Valid circuits that are all compared with each other; of more, a random sample of as many."""
 
 NUMBERS_PER_SECOND = 1e9
-"""Circuits times examples a second, for the estimate: half of what two cores do."""
+"""Circuits times examples a second of a table, for the estimate: about half of what two cores do."""
+
+COUNTED_PER_SECOND = 1.5e7
+"""Circuits a second of a census, for the estimate; it hardly depends on the number of examples."""
 
 BYTES_PER_ROW = 120
 """Of a table with a row a circuit, while it is built."""
@@ -64,11 +69,25 @@ def check(setting: Setting) -> None:
     smaller = "lower experiment.last_layers, or take a network with narrower last layers (model.hidden_sizes)"
     if count > MOST_CIRCUITS:
         raise ConfigError(f"{_named(space)} have {count:,} circuits, more than {MOST_CIRCUITS:,}: {smaller}.")
+    if config.min_node_sparsity and count > config.max_table_rows:
+        raise ConfigError(
+            f"experiment.min_node_sparsity works where all {count:,} circuits fit into a table: "
+            f"type experiment.max_table_rows={count}, or {smaller}."
+        )
     if config.table is CircuitTable["all"] and count > config.max_table_rows:
         raise ConfigError(
             f"experiment.table=all: {_named(space)} have {count:,} circuits, more than "
             f"experiment.max_table_rows={config.max_table_rows:,}. Type experiment.table=auto, or {smaller}."
         )
+
+
+METRICS = ("accuracy", "n_circuits", "n_valid", "n_circuits_partial", "n_valid_partial", "threshold")
+METRICS_OF_PAIRS = ("pairs_contained", "mean_jaccard")
+
+
+def metric_names(setting: Setting) -> list[str]:
+    """The summary's names; those of pairs are not a number where there is no pair of valid circuits."""
+    return [*METRICS, *METRICS_OF_PAIRS]
 
 
 def run(setting: Setting) -> Result:
@@ -78,7 +97,7 @@ def run(setting: Setting) -> Result:
     part = find_part(graph, config.last_layers)
     entering, outputs = _recorded(graph, part, dataset.x_test)
     _check_cut(part, entering, outputs)
-    targets = dataset.y_test.reshape(len(outputs), -1)
+    targets = dataset.y_test.reshape(len(outputs), -1).round().cpu()
 
     rows, census, edges, tables = [], [], [], []
     drawn: dict[str, Any] = {}
@@ -87,31 +106,28 @@ def run(setting: Setting) -> Result:
         single = part.output(number)
         space = _space(single)
         examples = Examples(entering, targets[:, number], outputs[:, number])
-        log.info(_estimate(space, examples, number))
+        log.info(_estimate(space, examples, number, config.max_table_rows))
         began = time.perf_counter()
-        found, counted = _search(setting, single, space, examples)
+        found = _search(setting, _on_cpu(single), space, examples)
         enumerated = time.perf_counter() - began
         seconds += enumerated
-        row, valid = _summary(setting, space, examples, number, found, counted)
-        row["seconds"] = enumerated
-        rows.append(row)
-        setting.progress.rows("metrics", [row])
-        census += [{"output": number, **line} for line in _census_rows(counted)]
-        edges += _edge_rows(single, space, number, valid)
+        rows.append(_summary(setting, space, examples, number, found, enumerated))
+        setting.progress.rows("metrics", rows[-1:])
+        census += _census_rows(number, found.counts)
+        edges += _edge_rows(single, space, number, found)
         tables.append(_table(space, examples, number, found, config))
-        drawn |= figures.circuits(single, space, number, valid, tables[-1], config.accuracy_threshold)
+        n_valid = rows[-1]["n_valid"]
+        drawn |= figures.circuits(single, space, number, found.edge_counts / max(1, n_valid), n_valid, tables[-1])
 
     written: dict[str, Any] = {"metrics": rows, "census": census, "edges": edges}
     if config.table is not CircuitTable["none"]:
         import pandas as pd
 
         written["circuits"] = pd.concat(tables, ignore_index=True)
-    first = rows[0]
-    metrics = {name: float(first[name]) for name in first if name not in ("output", "seconds")}
-    metrics["accuracy"] = metrics.pop("full_accuracy")
+    first = {**rows[0], "accuracy": rows[0]["full_accuracy"]}  # the first output's, where there are several
     return Result(
         tables=written,
-        metrics={name: value for name, value in metrics.items() if value == value},
+        metrics={name: float(first[name]) for name in metric_names(setting)},
         figures=drawn,
         parquet=frozenset({"circuits"}),
         timings={"enumerate": seconds},
@@ -162,8 +178,6 @@ def _check_cut(part: Part, entering: Tensor, outputs: Tensor) -> None:
 
 
 def _on_cpu(part: Part) -> Part:
-    from dataclasses import replace
-
     layers = tuple(replace(layer, weight=layer.weight.cpu(), bias=layer.bias.cpu()) for layer in part.layers)
     return replace(part, layers=layers)
 
@@ -171,138 +185,128 @@ def _on_cpu(part: Part) -> Part:
 # --- the search ------------------------------------------------------------------------------------------------------
 
 
-def _estimate(space: CircuitSpace, examples: Examples, number: int) -> str:
+def _estimate(space: CircuitSpace, examples: Examples, number: int, max_rows: int) -> str:
     count = space.count()
-    took = count * len(examples) / NUMBERS_PER_SECOND
+    kind, seconds = "table", count * len(examples) / NUMBERS_PER_SECOND
+    if count > max_rows:
+        kind, seconds = "census", count / COUNTED_PER_SECOND
     return (
-        f"output {number}: {count:,} circuits of {_named(space)}, {len(examples):,} examples: "
-        f"about {took:,.1f} s, {min(count, 5_000_000) * BYTES_PER_ROW / 1e6:,.0f} MB"
+        f"output {number}: {kind} of {count:,} circuits of {_named(space)} on {len(examples):,} examples, "
+        f"about {seconds:,.1f} s and at most {min(count, max_rows) * BYTES_PER_ROW / 1e6:,.0f} MB"
     )
 
 
-def _search(
-    setting: Setting, part: Part, space: CircuitSpace, examples: Examples
-) -> tuple[Measured, dict[tuple[int, int, int], int]]:
-    """The circuits that the table may need, and the census of all: (nodes, edges, right answers) → circuits.
+@dataclass(frozen=True)
+class _Found:
+    """What a search found.
 
-    Where all fit into a table these are all circuits, else the valid ones, up to the table's limit.
+    Attributes:
+        kept: all circuits where they fit into a table, else the valid ones up to the table's limit; by their bits.
+        counts: `(n_hidden + 1, n_edges + 1, N + 1)`: circuits by active neurons, kept edges, right answers.
+        edge_counts: `(n_edges,)`: valid circuits that keep each edge.
+        least_right: right answers of a valid circuit.
     """
+
+    kept: Measured
+    counts: np.ndarray
+    edge_counts: np.ndarray
+    least_right: int
+
+    @property
+    def valid(self) -> np.ndarray:
+        """The kept circuits that are valid."""
+        return self.kept.circuit[self.kept.n_right >= self.least_right]
+
+
+def _search(setting: Setting, part: Part, space: CircuitSpace, examples: Examples) -> _Found:
     config = _config(setting)
-    keep_all = space.count() <= config.max_table_rows
-    least_nodes_out = config.min_node_sparsity * space.n_hidden
-    kept: list[Measured] = []
-    n_kept = 0
-    census: dict[tuple[int, int, int], int] = {}
-    for found in measure(_on_cpu(part), examples, progress=setting.progress):
-        if least_nodes_out:
-            found = found.kept(space.n_hidden - n_active(space, found.circuit) >= least_nodes_out - 1e-9)
-        for key, count in _counted(space, found):
-            census[key] = census.get(key, 0) + count
-        if not keep_all:
-            found = found.kept(found.n_right / len(examples) > config.accuracy_threshold)
-            found = found.kept(np.arange(len(found)) < config.max_table_rows - n_kept)
-        n_kept += len(found)
-        kept.append(found)
-    joined = Measured.joined(kept)
-    return joined.kept(np.argsort(joined.circuit)), census
-
-
-def _counted(space: CircuitSpace, found: Measured) -> Iterator[tuple[tuple[int, int, int], int]]:
-    nodes, edges = n_active(space, found.circuit), np.bitwise_count(found.circuit).astype(np.int64)
-    n_values = int(found.n_right.max(initial=0)) + 1
-    codes = (nodes * (space.n_edges + 1) + edges) * n_values + found.n_right
-    for code, count in zip(*np.unique(codes, return_counts=True), strict=True):
-        rest, right = divmod(int(code), n_values)
-        yield (*divmod(rest, space.n_edges + 1), right), int(count)
+    n = len(examples)
+    least_right = next((right for right in range(n + 1) if right / n > config.accuracy_threshold), n + 1)
+    least_left_out = math.ceil(config.min_node_sparsity * space.n_hidden - 1e-9)
+    if space.count() > config.max_table_rows and space.n_hidden:
+        census, kept = take_census(part, examples, least_right, config.max_table_rows, progress=setting.progress)
+        return _Found(kept.sorted(), census.counts, census.edge_counts, least_right)
+    kept = Measured.joined(list(measure(part, examples, progress=setting.progress))).sorted()
+    kept = kept.kept(space.n_hidden - n_active(space, kept.circuit) >= least_left_out)
+    counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, n + 1), dtype=np.int64)
+    np.add.at(counts, (n_active(space, kept.circuit), np.bitwise_count(kept.circuit), kept.n_right), 1)
+    valid = kept.circuit[kept.n_right >= least_right]
+    return _Found(kept, counts, edge_counts(space, valid), least_right)
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
 def _summary(
-    setting: Setting,
-    space: CircuitSpace,
-    examples: Examples,
-    number: int,
-    found: Measured,
-    census: dict[tuple[int, int, int], int],
-) -> tuple[dict[str, Any], np.ndarray]:
-    """The row of an output, and its valid circuits."""
-    config, n = _config(setting), len(examples)
-
-    def counted(*, valid: bool, partial: bool) -> int:
-        return sum(
-            count
-            for (nodes, _, right), count in census.items()
-            if (not valid or right / n > config.accuracy_threshold) and (not partial or nodes < space.n_hidden)
-        )
-
-    valid = found.circuit[found.n_right / n > config.accuracy_threshold]
+    setting: Setting, space: CircuitSpace, examples: Examples, number: int, found: _Found, seconds: float
+) -> dict[str, Any]:
+    """The row of an output in metrics.csv."""
+    config, valid = _config(setting), found.valid
+    n_valid = int(found.counts[:, :, found.least_right :].sum())
     contained = overlap = float("nan")
     if config.pairs and len(valid) > 1:
         compared = valid
         if len(valid) > MOST_COMPARED:
             draw = chance.generator(setting.seed, "pairs", number)
             compared = valid[torch.randperm(len(valid), generator=draw)[:MOST_COMPARED].sort().values.numpy()]
-            log.info(
-                f"output {number}: {MOST_COMPARED:,} of {len(valid):,} valid circuits, drawn at random, are compared"
-            )
+        if len(compared) < n_valid:
+            of = f"a random sample of {len(valid):,} " if len(compared) < len(valid) else ""
+            log.info(f"output {number}: pairs are compared of {len(compared):,} valid circuits, {of}of {n_valid:,}")
         n_contained, overlaps = compare_pairs(compared)
         n_pairs = len(compared) * (len(compared) - 1) / 2
         contained, overlap = n_contained / n_pairs, overlaps / n_pairs
-    row = {
+    partial = found.counts[: space.n_hidden]
+    return {
         "output": number,
-        "n_circuits": counted(valid=False, partial=False),
-        "n_valid": counted(valid=True, partial=False),
-        "n_circuits_partial": counted(valid=False, partial=True),
-        "n_valid_partial": counted(valid=True, partial=True),
+        "n_circuits": int(found.counts.sum()),
+        "n_valid": n_valid,
+        "n_circuits_partial": int(partial.sum()),
+        "n_valid_partial": int(partial[:, :, found.least_right :].sum()),
         "full_accuracy": float((examples.full.round() == examples.target).double().mean()),
         "threshold": config.accuracy_threshold,
         "pairs_contained": contained,
         "mean_jaccard": overlap,
+        "seconds": seconds,
     }
-    return row, valid
 
 
-def _census_rows(census: dict[tuple[int, int, int], int]) -> Iterator[dict[str, int]]:
-    for (nodes, edges, right), count in sorted(census.items()):
-        yield {"n_nodes": nodes, "n_edges": edges, "n_correct": right, "n_circuits": count}
+def _census_rows(number: int, counts: np.ndarray) -> Iterator[dict[str, int]]:
+    for nodes, edges, right in np.argwhere(counts).tolist():
+        count = int(counts[nodes, edges, right])
+        yield {"output": number, "n_nodes": nodes, "n_edges": edges, "n_correct": right, "n_circuits": count}
 
 
-def _edge_rows(part: Part, space: CircuitSpace, number: int, valid: np.ndarray) -> Iterator[dict[str, Any]]:
+def _edge_rows(part: Part, space: CircuitSpace, number: int, found: _Found) -> Iterator[dict[str, Any]]:
     """Each edge of the full circuit, its weight, and its share among the valid circuits."""
-    shares = edge_shares(space, valid)
+    n_valid = int(found.counts[:, :, found.least_right :].sum())
     for layer, (start, this) in enumerate(zip(space.offsets, part.layers, strict=True)):
-        for to, row in enumerate(this.weight.tolist()):
+        for target, row in enumerate(this.weight.tolist()):
             for source, weight in enumerate(row):
+                count = int(found.edge_counts[start + target * len(row) + source])
                 yield {
                     "output": number,
                     "layer": layer,
                     "source": source,
-                    "target": to,
+                    "target": target,
                     "weight": weight,
-                    "share": float(shares[start + to * len(row) + source]) if len(valid) else None,
+                    "n_valid": count,
+                    "share": count / n_valid if n_valid else None,
                 }
 
 
-def _table(space: CircuitSpace, examples: Examples, number: int, found: Measured, config: CircuitsConfig) -> DataFrame:
-    """A row a circuit; the columns that the README lists."""
+def _table(space: CircuitSpace, examples: Examples, number: int, search: _Found, config: CircuitsConfig) -> DataFrame:
+    """A row a circuit."""
     import pandas as pd
 
-    accuracy = found.n_right / len(examples)
-    valid = accuracy > config.accuracy_threshold
-    rows = np.ones(len(found), dtype=bool)
+    found = search.kept
     if config.table is CircuitTable["valid"]:
-        rows = valid
-    if config.table is CircuitTable["none"]:
-        rows = ~rows
-    found, accuracy, valid = found.kept(rows), accuracy[rows], valid[rows]
+        found = found.kept(found.n_right >= search.least_right)
     nodes, edges = n_active(space, found.circuit), np.bitwise_count(found.circuit).astype(np.int64)
     return pd.DataFrame(
         {
             "output": np.full(len(found), number),
             "circuit": found.circuit,
-            "accuracy": accuracy,
+            "accuracy": found.n_right / len(examples),
             "agreement": found.n_equal / len(examples),
             "mse": found.squares / np.float32(len(examples)),
             "n_nodes": nodes,
@@ -310,6 +314,6 @@ def _table(space: CircuitSpace, examples: Examples, number: int, found: Measured
             "node_sparsity": 1 - nodes / max(1, space.n_hidden),
             "edge_sparsity": 1 - edges / space.n_edges,
             "sparsity": 1 - (nodes + edges) / (space.n_hidden + space.n_edges),
-            "valid": valid,
+            "valid": found.n_right >= search.least_right,
         }
     )

@@ -13,6 +13,11 @@ def check(setting: Setting) -> None:
     """Nothing can be wrong with the options of this experiment: it has none."""
 
 
+def metric_names(setting: Setting) -> list[str]:
+    """The summary's names."""
+    return ["accuracy", "loss", "train_accuracy", "train_loss"]
+
+
 def run(setting: Setting) -> Result:
     """Accuracy with its interval and loss on both splits, and on the test set for each class."""
     dataset = setting.dataset

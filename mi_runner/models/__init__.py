@@ -49,8 +49,8 @@ def build(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
     """
     with chance.global_seed(seed, "initialisation"):
         built = import_module(config.module).build(config, dataset)
-    built.model.eval()
-    check_output(built, config.name)
+        built.model.eval()
+        check_output(built, config.name)  # within, because lazy modules are initialised by their first input
     return built
 
 
@@ -61,7 +61,8 @@ def check_output(built: Built, name: str) -> None:
         ConfigError: it fails, or its shape is another.
     """
     n_outputs = built.dataset.n_outputs
-    example = built.dataset.x_train[:2]
+    example = built.dataset.x_train[:2].clone()
+    version = example._version
     try:
         with torch.no_grad():
             output = built.model(example)
@@ -69,6 +70,8 @@ def check_output(built: Built, name: str) -> None:
         shape = tuple(example.shape[1:])
         reason = f"{type(error).__name__}: {error}"
         raise ConfigError(f"model={name} can't run on inputs of the shape {shape}: {reason}") from error
+    if example._version != version:
+        raise ConfigError(f"model={name} changes its input in place: begin its forward with x = x.clone().")
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if shape != (len(example), n_outputs):
         wanted = (len(example), n_outputs)

@@ -8,6 +8,8 @@ from __future__ import annotations
 import hashlib
 import importlib
 import inspect
+import os
+import sys
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -40,7 +42,7 @@ def build(config: ExternalConfig, dataset: Dataset) -> models.Built:
             arguments.setdefault(name, value)
     try:
         model = factory(**arguments)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _fault(config.factory, f"called with {arguments} it raises {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise _fault(config.factory, f"it returns {type(model).__name__}, not an nn.Module")
@@ -48,16 +50,18 @@ def build(config: ExternalConfig, dataset: Dataset) -> models.Built:
     for leaf in config.leaves:
         if leaf not in names:
             raise ConfigError(f"model.leaves: {unknown('submodule', leaf, names)}")
-    return models.Built(model, dataset, source=_source(factory, model), leaves=tuple(config.leaves))
+    return models.Built(model, dataset, source=_source(config, factory, model), leaves=tuple(config.leaves))
 
 
 def _import(factory: str) -> Callable[..., Any]:
     module_name, colon, attribute = factory.partition(":")
     if not (module_name and colon and attribute):
         raise _fault(factory, "write package.module:callable")
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())  # last, so that a file there hides no library
     try:
         found: Any = importlib.import_module(module_name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _fault(factory, f"importing {module_name} raises {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
@@ -77,8 +81,8 @@ def _parameters(factory: Callable[..., Any]) -> set[str]:
         return set()
 
 
-def _source(factory: Callable[..., Any], model: nn.Module) -> str:
-    """The sha256 of the files in which the factory and the network's modules are written.
+def _source(config: ExternalConfig, factory: Callable[..., Any], model: nn.Module) -> str:
+    """What tells one network from another: the factory, its arguments, and the files in which its modules are written.
 
     So a changed network is trained anew, wherever the factory took it from.
     """
@@ -87,7 +91,7 @@ def _source(factory: Callable[..., Any], model: nn.Module) -> str:
         with suppress(TypeError, OSError):  # what is built in, or made by exec, has no file
             if file := inspect.getsourcefile(part):
                 digests.add(hashlib.sha256(Path(file).read_bytes()).hexdigest())
-    return hashlib.sha256("".join(sorted(digests)).encode()).hexdigest() if digests else ""
+    return repr((config.factory, sorted((config.arguments or {}).items()), sorted(digests)))
 
 
 def _fault(factory: str, text: str) -> ConfigError:
