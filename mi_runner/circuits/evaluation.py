@@ -159,7 +159,7 @@ def rounding_interval(layer: Layer, answer: float) -> tuple[float, float]:
     """The float32 numbers z, from the first to the last, whose activation rounds (half to even) to `answer`.
 
     Activations never fall, so these are an interval; it is found by bisection over all float32 numbers, with torch's
-    own activation and rounding, so ties are decided as torch decides them. Empty (infinity, −infinity) if there is none.
+    own activation and rounding, so ties are decided as torch decides them. Empty (infinity, −infinity) without any.
 
     Raises:
         ConfigError: leaky_relu with a negative slope falls.
