@@ -181,6 +181,18 @@ def test_a_tie_is_rounded_half_to_even() -> None:
     assert all_of(part, Examples(x, target + 1, x.squeeze(1))).n_right.tolist() == [0]
 
 
+def test_a_census_of_examples_that_repeat() -> None:
+    part = random_part((2, 3, 3, 1), ["tanh", "relu", "leaky_relu"], seed=2)
+    few = examples_of(part, n=12)
+    rows = torch.randint(0, 9, (200,), generator=torch.Generator().manual_seed(0))
+    examples = Examples(few.x[rows], few.target[rows], few.full[rows])
+    table = all_of(part, examples)
+    least_right = int(np.median(table.n_right))
+    census, kept = take_census(part, examples, least_right, most_kept=10**9)
+    assert np.array_equal(census.counts.sum((0, 1)), np.bincount(table.n_right, minlength=201))
+    assert np.array_equal(kept.sorted().circuit, table.kept(table.n_right >= least_right).sorted().circuit)
+
+
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("answer", [-2, -1, 0, 1, 2])
 def test_the_interval_of_an_answer_by_trying_its_ends(activation: str, answer: int) -> None:

@@ -28,6 +28,12 @@ ROWS_AT_ONCE = 1_000_000
 BLOCK = 256
 """Examples of a block that a census decides together, at the most."""
 
+COUNTED_AT_ONCE = 100_000_000
+"""Circuits of a batch of prefixes of a census, about; so often progress is reported."""
+
+MOST_PER_PREFIX = 10_000_000
+"""Circuits of a prefix of which the valid ones are listed; of larger prefixes all are counted and none listed."""
+
 PREFIXES_AT_ONCE = 512
 """Prefixes of a batch, at the most: their values take this many times n · B · 4 bytes."""
 
@@ -334,6 +340,8 @@ def take_census(
 ) -> tuple[Census, Measured]:
     """Counts of every circuit, and the first `most_kept` valid ones, in the order of the search, in full.
 
+    Where one prefix has more than `MOST_PER_PREFIX` circuits, none is given in full.
+
     Args:
         part: with one output and at least one hidden layer.
         least_right: right answers of a valid circuit.
@@ -351,7 +359,8 @@ def take_census(
     last_hidden = space.offsets[-2]
     per_size = [_rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)]
     with progress.bar("circuits", space.count()) as advance:
-        for prefixes in _prefixes(part, space, blocked.x, most=PREFIXES_AT_ONCE):
+        at_once = max(n_threads, min(PREFIXES_AT_ONCE, COUNTED_AT_ONCE // per_size[-1]))
+        for prefixes in _prefixes(part, space, blocked.x, most=at_once):
             n_valid = np.zeros(len(prefixes.bits), dtype=np.int64)
             valid_rows = np.zeros((len(prefixes.bits), part.sizes[-2], 1 << part.sizes[-3]), dtype=np.int64)
             before = [_active_in(space, prefixes.bits, last_hidden), np.bitwise_count(prefixes.bits).astype(np.int64)]
@@ -362,6 +371,7 @@ def take_census(
                 (hidden.weight.cpu().numpy(), hidden.bias.cpu().numpy(), *_activation(hidden)),
                 (output.weight.cpu().numpy()[0], np.float32(output.bias[0].item()), *_activation(output)),
                 blocked.blocks,
+                blocked.sizes,
                 blocked.bounds,
                 least_right,
                 np.stack(before, axis=1),
@@ -370,7 +380,7 @@ def take_census(
                 valid_rows,
             )
             _add_edges(space, part, prefixes, n_valid, valid_rows, edge_counts)
-            if n_kept < most_kept and n_valid.any():
+            if n_kept < most_kept and n_valid.any() and per_size[-1] <= MOST_PER_PREFIX:
                 regrouped = _Prefixes(prefixes.bits, prefixes.active, prefixes.values[:, :, blocked.place])
                 valid = _valid_of(part, space, regrouped, n_valid, least_right, most_kept - n_kept, grouped)
                 n_kept += len(valid)
@@ -431,34 +441,46 @@ def _valid_of(
 
 @dataclass(frozen=True)
 class _Blocked:
-    """Examples ordered by blocks of near ones; see `kernel.census_prefixes`.
+    """Distinct examples ordered by blocks of near ones; see `kernel.census_prefixes`.
 
     Attributes:
-        x: `(B, n_0)`, the inputs in this order.
+        x: `(D, n_0)`, the inputs in this order.
         place: `(B,)`, for each example in the order of groups its place here.
+        blocks, sizes, bounds: the blocks. An example that occurs several times is a block of its own.
     """
 
     x: np.ndarray
     place: np.ndarray
     blocks: np.ndarray
+    sizes: np.ndarray
     bounds: np.ndarray
 
 
 def _blocked(grouped: _Grouped) -> _Blocked:
-    """Examples of each group split into blocks of near ones."""
+    """Equal examples of each group merged, the others split into blocks of near ones."""
     order: list[np.ndarray] = []
+    sizes: list[int] = []
     bounds: list[np.ndarray] = []
+    distinct: list[np.ndarray] = []
+    number = np.empty(len(grouped.x), dtype=np.int64)  # of the distinct example that each is
+    n_distinct = 0
     for group in range(len(grouped.groups) - 1):
-        members = np.arange(grouped.groups[group], grouped.groups[group + 1])
-        for block in _near(grouped.x, members):
-            order.append(block)
+        members = slice(grouped.groups[group], grouped.groups[group + 1])
+        rows, inverse, counts = np.unique(grouped.x[members], axis=0, return_inverse=True, return_counts=True)
+        number[members] = n_distinct + inverse.reshape(-1)
+        alone, several = np.flatnonzero(counts == 1), np.flatnonzero(counts > 1)
+        for block in (*(_near(rows, alone) if len(alone) else ()), *(np.array([row]) for row in several)):
+            order.append(n_distinct + block)
+            sizes.append(int(counts[block].sum()))
             bounds.append(grouped.bounds[group, :2])
-    blocks = np.concatenate([[0], np.cumsum([len(block) for block in order])]).astype(np.int64)
+        distinct.append(rows)
+        n_distinct += len(rows)
     whole = np.concatenate(order)
     return _Blocked(
-        x=np.ascontiguousarray(grouped.x[whole]),
-        place=np.argsort(whole),
-        blocks=blocks,
+        x=np.ascontiguousarray(np.concatenate(distinct)[whole]),
+        place=np.argsort(whole)[number],
+        blocks=np.concatenate([[0], np.cumsum([len(block) for block in order])]).astype(np.int64),
+        sizes=np.array(sizes, dtype=np.float32),
         bounds=np.ascontiguousarray(np.array(bounds, dtype=np.float32).T),
     )
 
@@ -466,8 +488,7 @@ def _blocked(grouped: _Grouped) -> _Blocked:
 def _near(x: np.ndarray, members: np.ndarray) -> Iterator[np.ndarray]:
     """Members in blocks of at most BLOCK, halved along the widest input again and again."""
     if len(members) <= BLOCK:
-        if len(members):
-            yield members
+        yield members
         return
     widest = np.argmax(np.ptp(x[members], axis=0))
     ordered = members[np.argsort(x[members, widest], kind="stable")]

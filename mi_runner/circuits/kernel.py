@@ -289,6 +289,7 @@ def census_prefixes(
     hidden: Any,
     output: Any,
     blocks: Any,
+    sizes: Any,
     bounds: Any,
     least_right: int,
     n_before: Any,
@@ -301,6 +302,7 @@ def census_prefixes(
     Args:
         prefixes, active, values, hidden, output: as for `evaluate_prefixes`.
         blocks: `(C + 1,)` int64: the examples of block c are blocks[c] to blocks[c + 1]; all have one right answer.
+        sizes: `(C,)` float32: how many examples a block stands for; one of N equal examples can stand for all.
         bounds: `(2, C)` float32: z answers rightly from bounds[0, c] to bounds[1, c].
         least_right: a circuit with as many right answers is valid.
         n_before: `(P, 2)` int64, active neurons and kept edges of each prefix.
@@ -323,7 +325,6 @@ def census_prefixes(
         high = np.empty((n_neurons, n_blocks), dtype=np.float32)
         right = np.empty(n_masks, dtype=np.float32)
         unsure = np.empty(n_masks, dtype=np.float32)
-        sizes = (blocks[1:] - blocks[:-1]).astype(np.float32)
         z = np.empty(n_examples, dtype=np.float32)
         chosen = np.zeros(n_neurons, dtype=np.int64)
         union = np.zeros(n_neurons, dtype=np.int64)

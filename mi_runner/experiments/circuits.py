@@ -45,7 +45,7 @@ MOST_COMPARED = 5_000
 NUMBERS_PER_SECOND = 1e9
 """Circuits times examples a second of a table, for the estimate: about half of what two cores do."""
 
-COUNTED_PER_SECOND = 1.5e7
+COUNTED_PER_SECOND = 4e7
 """Circuits a second of a census, for the estimate; it hardly depends on the number of examples."""
 
 BYTES_PER_ROW = 120
@@ -225,6 +225,9 @@ def _search(setting: Setting, part: Part, space: CircuitSpace, examples: Example
     least_left_out = math.ceil(config.min_node_sparsity * space.n_hidden - 1e-9)
     if space.count() > config.max_table_rows and space.n_hidden:
         census, kept = take_census(part, examples, least_right, config.max_table_rows, progress=setting.progress)
+        n_valid = int(census.counts[:, :, least_right:].sum())
+        if len(kept) < n_valid:
+            log.info(f"all circuits are counted; {len(kept):,} of the {n_valid:,} valid ones are listed and compared")
         return _Found(kept.sorted(), census.counts, census.edge_counts, least_right)
     kept = Measured.joined(list(measure(part, examples, progress=setting.progress))).sorted()
     kept = kept.kept(space.n_hidden - n_active(space, kept.circuit) >= least_left_out)
@@ -249,9 +252,7 @@ def _summary(
         if len(valid) > MOST_COMPARED:
             draw = chance.generator(setting.seed, "pairs", number)
             compared = valid[torch.randperm(len(valid), generator=draw)[:MOST_COMPARED].sort().values.numpy()]
-        if len(compared) < n_valid:
-            of = f"a random sample of {len(valid):,} " if len(compared) < len(valid) else ""
-            log.info(f"output {number}: pairs are compared of {len(compared):,} valid circuits, {of}of {n_valid:,}")
+            log.info(f"output {number}: pairs are compared of {MOST_COMPARED:,} of them, drawn at random")
         n_contained, overlaps = compare_pairs(compared)
         n_pairs = len(compared) * (len(compared) - 1) / 2
         contained, overlap = n_contained / n_pairs, overlaps / n_pairs
