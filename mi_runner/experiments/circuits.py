@@ -252,7 +252,7 @@ def _summary(
         if len(valid) > MOST_COMPARED:
             draw = chance.generator(setting.seed, "pairs", number)
             compared = valid[torch.randperm(len(valid), generator=draw)[:MOST_COMPARED].sort().values.numpy()]
-            log.info(f"output {number}: pairs are compared of {MOST_COMPARED:,} of them, drawn at random")
+            log.info(f"output {number}: pairs are compared of {MOST_COMPARED:,} valid circuits, drawn at random")
         n_contained, overlaps = compare_pairs(compared)
         n_pairs = len(compared) * (len(compared) - 1) / 2
         contained, overlap = n_contained / n_pairs, overlaps / n_pairs
