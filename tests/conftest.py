@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ import torch  # noqa: E402
 
 from mi_runner import cli  # noqa: E402
 from mi_runner.datasets import Dataset  # noqa: E402
+from mi_runner.progress import log  # noqa: E402
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -87,6 +89,21 @@ def command(tmp_path: Path) -> Callable[..., Ended]:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture
+def warnings_in_log() -> Iterator[list[str]]:
+    """The warnings that are logged meanwhile. A handler of our own, because a run turns propagation off."""
+    lines: list[str] = []
+
+    class Kept(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines.append(record.getMessage())
+
+    handler = Kept(logging.WARNING)
+    log.addHandler(handler)
+    yield lines
+    log.removeHandler(handler)
 
 
 def classes(n: int = 40, n_features: int = 6, n_classes: int = 3, seed: int = 0) -> Dataset:

@@ -255,7 +255,7 @@ def test_zeros_have_the_dtype_of_their_site() -> None:
             return self.last(x.double() * 2).float()
 
     given = setting(Doubles(), classes(), targets=["mul"], methods=[Method.zero])
-    source = ablation.SourceValues(ablation._graph(given), given.dataset.x_test, ablation._graph(given).site("mul"))
+    source = ablation.SourceValues(given.graph(), given.dataset.x_test, given.graph().site("mul"))
     (value,) = ablation.replacements(given, ablation.Ablation("mul", Method.zero, 1), source)
     assert value.dtype == torch.float64 and not value.any()
     assert ablation.run(given).tables["metrics"][1]["target"] == "mul"

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 import pickle
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,27 +13,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from mi_runner import chance, checkpoints
+from mi_runner import chance
 from mi_runner.checkpoints import load, read_weights, save_weights
 from mi_runner.errors import ConfigError
 from mi_runner.files import sha256
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
-
-
-@pytest.fixture
-def warnings_in_log() -> Iterator[list[str]]:
-    """The warnings that are logged meanwhile. A handler of our own, because a run turns propagation off."""
-    lines: list[str] = []
-
-    class Kept(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(record.getMessage())
-
-    handler = Kept(logging.WARNING)
-    checkpoints.log.addHandler(handler)
-    yield lines
-    checkpoints.log.removeHandler(handler)
 
 
 def network(seed: int = 0) -> MLP:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import json
-import logging
 import subprocess
 import sys
 import time
@@ -46,21 +45,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def warnings_in_log() -> Iterator[list[str]]:
-    """The warnings that are logged meanwhile. A handler of our own, because a run turns propagation off."""
-    lines: list[str] = []
-
-    class Kept(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            lines.append(record.getMessage())
-
-    handler = Kept(logging.WARNING)
-    model_store.log.addHandler(handler)
-    yield lines
-    model_store.log.removeHandler(handler)
 
 
 def new(seed: int = 0, **changed: Any) -> Built:

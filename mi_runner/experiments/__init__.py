@@ -17,6 +17,7 @@ from torch import nn
 
 from mi_runner.config import ExperimentConfig, TrainingConfig
 from mi_runner.datasets import Dataset
+from mi_runner.graph import ModelGraph
 from mi_runner.progress import Progress
 
 if TYPE_CHECKING:
@@ -49,6 +50,14 @@ class Setting:
     history: Sequence[Row] = ()
     leaves: tuple[str, ...] = ()
     progress: Progress = field(default_factory=Progress)
+
+    def graph(self) -> ModelGraph:
+        """The model's graph.
+
+        Raises:
+            ConfigError: the model can't be traced; the text says where, and what to do.
+        """
+        return ModelGraph.trace(self.model, self.dataset.x_test[:2], leaves=self.leaves)
 
 
 @dataclass(frozen=True)

@@ -55,7 +55,7 @@ def check(setting: Setting) -> None:
     Raises:
         ConfigError: it can't, or hasn't; the text lists its sites and edges. Or an ablation fails; it says which.
     """
-    graph = _graph(setting)
+    graph = setting.graph()
     config = _config(setting)
     found = targets(graph, config.targets)
     if not found:
@@ -75,7 +75,7 @@ def check(setting: Setting) -> None:
 def metric_names(setting: Setting) -> list[str]:
     """The summary's names: `accuracy`, `loss`, and both for each target and method, `accuracy/x/add/zero`."""
     config = _config(setting)
-    found = targets(_graph(setting), config.targets)
+    found = targets(setting.graph(), config.targets)
     ablated = [
         f"{figure}/{target}/{method.name}" for target in found for method in config.methods for figure in FIGURES
     ]
@@ -84,7 +84,7 @@ def metric_names(setting: Setting) -> list[str]:
 
 def run(setting: Setting) -> Result:
     """The table of accuracy and loss under each ablation, the intact network first."""
-    graph, config, dataset = _graph(setting), _config(setting), setting.dataset
+    graph, config, dataset = setting.graph(), _config(setting), setting.dataset
     loss = loss_function(setting.training, dataset)
     x, y = dataset.x_test, dataset.y_test
     found = targets(graph, config.targets)
@@ -413,10 +413,6 @@ def _identity(graph: ModelGraph, ablation: Ablation | None) -> dict[str, Any]:
 
 def _change(intact: Score, result: Score) -> dict[str, float]:
     return {"accuracy_drop": intact.accuracy - result.accuracy, "loss_increase": result.loss - intact.loss}
-
-
-def _graph(setting: Setting) -> ModelGraph:
-    return ModelGraph.trace(setting.model, setting.dataset.x_test[:2], leaves=setting.leaves)
 
 
 def _config(setting: Setting) -> AblationConfig:

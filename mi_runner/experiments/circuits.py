@@ -63,7 +63,7 @@ def check(setting: Setting) -> None:
         raise ConfigError(
             "experiment=circuits rounds outputs to integers, so the targets must be values: type dataset.target=value."
         )
-    part = find_part(_graph(setting), config.last_layers)
+    part = find_part(setting.graph(), config.last_layers)
     space = _space(part.output(0))
     count = space.count()
     smaller = "lower experiment.last_layers, or take a network with narrower last layers (model.hidden_sizes)"
@@ -93,7 +93,7 @@ def metric_names(setting: Setting) -> list[str]:
 def run(setting: Setting) -> Result:
     """Counts, a census, a table of circuits, and how the valid ones compare."""
     config, dataset = _config(setting), setting.dataset
-    graph = _graph(setting)
+    graph = setting.graph()
     part = find_part(graph, config.last_layers)
     entering, outputs = _recorded(graph, part, dataset.x_test)
     _check_cut(part, entering, outputs)
@@ -135,10 +135,6 @@ def run(setting: Setting) -> Result:
 
 
 # --- the cut ---------------------------------------------------------------------------------------------------------
-
-
-def _graph(setting: Setting) -> ModelGraph:
-    return ModelGraph.trace(setting.model, setting.dataset.x_test[:2], leaves=setting.leaves)
 
 
 def _config(setting: Setting) -> CircuitsConfig:
