@@ -118,8 +118,11 @@ class _PlainBar:
         )
 
 
-def log_handler() -> logging.Handler:
-    """Where log lines go for the person at the terminal."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    return handler
+class LogHandler(logging.Handler):
+    """Log lines for the person at the terminal.
+
+    Each goes to what `sys.stderr` is at the moment: while a bar is drawn that is a stream that writes above the bar.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        print(self.format(record), file=sys.stderr, flush=True)

@@ -254,7 +254,7 @@ def _recorded(place: RunFolder, record: dict[str, Any], progress: Progress) -> I
     except OSError as error:
         raise RunFailed(f"can't write into {place.path} ({error}): output_dir=FOLDER names another place.") from error
     to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    to_screen = console.log_handler()
+    to_screen = console.LogHandler()
     log.setLevel(logging.INFO)
     propagated, log.propagate = log.propagate, False
     log.addHandler(to_file)

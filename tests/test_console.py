@@ -1,0 +1,78 @@
+"""What a terminal shows, and what a pipe gets."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mi_runner import console
+
+
+def test_cells(capsys: pytest.CaptureFixture[str]) -> None:
+    console.table("title", [{"a": 1, "b": 0.123456, "c": None, "d": math.nan, "e": "text", "f": 123456.0}])
+    out = capsys.readouterr().out
+    (row,) = [line for line in out.splitlines() if line.startswith("│")]
+    assert [cell.strip() for cell in row.strip("│").split("│")] == ["1", "0.1235", "", "", "text", "1.235e+05"]
+    assert out.startswith("title") and not capsys.readouterr().err
+
+
+def test_a_long_table_is_cut_and_says_so(capsys: pytest.CaptureFixture[str]) -> None:
+    console.table("title", [{"row": number} for number in range(console.MOST_ROWS + 5)])
+    assert "(5 more rows in the file)" in capsys.readouterr().out
+
+
+def test_a_bar_on_a_pipe_is_a_line_now_and_then(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 0.0)
+    with console.Progress().bar("work", 10) as advance:
+        advance(4, "note")
+    assert re.fullmatch(r"work: 4 of 10, \d+ s left note\n", capsys.readouterr().err)
+    monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 1e9)
+    with console.Progress().bar("work", 10) as advance:
+        advance(4, "note")
+    assert capsys.readouterr().err == ""
+
+
+def test_log_lines_go_to_standard_error_as_it_is_then(capsys: pytest.CaptureFixture[str]) -> None:
+    handler = console.LogHandler()
+    handler.emit(logging.LogRecord("x", logging.INFO, "", 0, "a line", None, None))
+    assert capsys.readouterr().err == "a line\n"
+
+
+def test_a_terminal_sees_a_bar_and_log_lines_above_it(tmp_path: Path) -> None:
+    master, slave = pty.openpty()
+    program = (
+        "import time\n"
+        "from mi_runner import console\n"
+        "import logging\n"
+        "log = logging.getLogger('x'); log.addHandler(console.LogHandler()); log.setLevel(logging.INFO)\n"
+        "with console.Progress().bar('work', 10) as advance:\n"
+        "    advance(4, 'loss 0.5'); time.sleep(0.3); log.info('a line'); time.sleep(0.3); advance(6)\n"
+    )
+    environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}
+    with subprocess.Popen([sys.executable, "-c", program], stderr=slave, cwd=tmp_path, env=environment) as process:
+        os.close(slave)
+        seen = b""
+        while True:
+            try:
+                part = os.read(master, 4096)
+            except OSError:  # the other end is closed
+                break
+            if not part:
+                break
+            seen += part
+        assert process.wait(timeout=30) == 0
+    os.close(master)
+    text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", seen.decode())
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text)]
+    assert any(re.match(r"work .*4/10 loss 0\.5", line) for line in lines)
+    assert "a line" in lines
