@@ -94,7 +94,7 @@ def run(setting: Setting) -> Result:
     """Counts, a census, a table of circuits, and how the valid ones compare."""
     config, dataset = _config(setting), setting.dataset
     graph = setting.graph()
-    part = find_part(graph, config.last_layers)
+    part = _on_cpu(find_part(graph, config.last_layers))
     entering, outputs = _recorded(graph, part, dataset.x_test)
     _check_cut(part, entering, outputs)
     targets = dataset.y_test.reshape(len(outputs), -1).round().cpu()
@@ -108,7 +108,7 @@ def run(setting: Setting) -> Result:
         examples = Examples(entering, targets[:, number], outputs[:, number])
         log.info(_estimate(space, examples, number, config.max_table_rows))
         began = time.perf_counter()
-        found = _search(setting, _on_cpu(single), space, examples)
+        found = _search(setting, single, space, examples)
         enumerated = time.perf_counter() - began
         seconds += enumerated
         rows.append(_summary(setting, space, examples, number, found, enumerated))
@@ -116,8 +116,8 @@ def run(setting: Setting) -> Result:
         census += _census_rows(number, found.counts)
         edges += _edge_rows(single, space, number, found)
         tables.append(_table(space, examples, number, found, config))
-        n_valid = rows[-1]["n_valid"]
-        drawn |= figures.circuits(single, space, number, found.edge_counts / max(1, n_valid), n_valid, tables[-1])
+        shares = found.edge_counts / max(1, found.n_valid)
+        drawn |= figures.circuits(single, space, number, shares, found.n_valid, tables[-1])
 
     written: dict[str, Any] = {"metrics": rows, "census": census, "edges": edges}
     if config.table is not CircuitTable["none"]:
@@ -167,7 +167,7 @@ def _check_cut(part: Part, entering: Tensor, outputs: Tensor) -> None:
         RunFailed: it doesn't.
     """
     with torch.no_grad():
-        alone = _on_cpu(part)(entering)
+        alone = part(entering)
     difference = float((alone - outputs).abs().max())
     if not difference <= CUT_TOLERANCE * max(1.0, float(outputs.abs().max())):
         raise RunFailed(f"the last layers alone miss the whole network's outputs by {difference:.3g}.")
@@ -209,6 +209,11 @@ class _Found:
     least_right: int
 
     @property
+    def n_valid(self) -> int:
+        """Valid circuits, kept or not."""
+        return int(self.counts[:, :, self.least_right :].sum())
+
+    @property
     def valid(self) -> np.ndarray:
         """The kept circuits that are valid."""
         return self.kept.circuit[self.kept.n_right >= self.least_right]
@@ -221,10 +226,11 @@ def _search(setting: Setting, part: Part, space: CircuitSpace, examples: Example
     least_left_out = math.ceil(config.min_node_sparsity * space.n_hidden - 1e-9)
     if space.count() > config.max_table_rows and space.n_hidden:
         census, kept = take_census(part, examples, least_right, config.max_table_rows, progress=setting.progress)
-        n_valid = int(census.counts[:, :, least_right:].sum())
-        if len(kept) < n_valid:
-            log.info(f"all circuits are counted; {len(kept):,} of the {n_valid:,} valid ones are listed and compared")
-        return _Found(kept.sorted(), census.counts, census.edge_counts, least_right)
+        found = _Found(kept.sorted(), census.counts, census.edge_counts, least_right)
+        if len(kept) < found.n_valid:
+            listed = f"{len(kept):,} of the {found.n_valid:,} valid ones are listed and compared"
+            log.info(f"all circuits are counted; {listed}")
+        return found
     kept = Measured.joined(list(measure(part, examples, progress=setting.progress))).sorted()
     kept = kept.kept(space.n_hidden - n_active(space, kept.circuit) >= least_left_out)
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, n + 1), dtype=np.int64)
@@ -241,7 +247,6 @@ def _summary(
 ) -> dict[str, Any]:
     """The row of an output in metrics.csv."""
     config, valid = _config(setting), found.valid
-    n_valid = int(found.counts[:, :, found.least_right :].sum())
     contained = overlap = float("nan")
     if config.pairs and len(valid) > 1:
         compared = valid
@@ -256,7 +261,7 @@ def _summary(
     return {
         "output": number,
         "n_circuits": int(found.counts.sum()),
-        "n_valid": n_valid,
+        "n_valid": found.n_valid,
         "n_circuits_partial": int(partial.sum()),
         "n_valid_partial": int(partial[:, :, found.least_right :].sum()),
         "full_accuracy": float((examples.full.round() == examples.target).double().mean()),
@@ -275,7 +280,7 @@ def _census_rows(number: int, counts: np.ndarray) -> Iterator[dict[str, int]]:
 
 def _edge_rows(part: Part, space: CircuitSpace, number: int, found: _Found) -> Iterator[dict[str, Any]]:
     """Each edge of the full circuit, its weight, and its share among the valid circuits."""
-    n_valid = int(found.counts[:, :, found.least_right :].sum())
+    n_valid = found.n_valid
     for layer, (start, this) in enumerate(zip(space.offsets, part.layers, strict=True)):
         for target, row in enumerate(this.weight.tolist()):
             for source, weight in enumerate(row):
