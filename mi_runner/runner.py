@@ -118,6 +118,7 @@ def run(
                 dataset=built.dataset,
                 seed=config.seed,
                 leaves=built.leaves,
+                untrained=lambda: models.build(config.model, dataset, seed=config.seed).to(device),
                 progress=progress,
             )
             training.check(built.model, built.dataset, config.training)
@@ -167,8 +168,8 @@ def _with_weights(
     setting: Setting, built: Built, config: RunConfig, device: torch.device, record: dict[str, Any]
 ) -> tuple[Setting, bool]:
     """The setting on its device with the model's weights in place, and whether they were trained now."""
-    dataset = built.dataset.to(device)
-    model = built.model.to(device)
+    built = built.to(device)
+    model, dataset = built.model, built.dataset
     if config.checkpoint is not None:
         checkpoint = checkpoints.load(config.checkpoint, model)
         log.info(f"weights of {checkpoint.path}; nothing is trained")
@@ -180,8 +181,7 @@ def _with_weights(
         log.info(f"training {config.model.name} on {config.dataset.name}: {len(dataset.x_train):,} examples")
         return training.train(model, dataset, config.training, seed=config.seed, progress=setting.progress)
 
-    on_device = replace(built, model=model, dataset=dataset)
-    stored = model_store.obtain(on_device, config.training, train, seed=config.seed)
+    stored = model_store.obtain(built, config.training, train, seed=config.seed)
     if not stored.trained_now:
         log.info(f"trained model found: {stored.path}")
     record["checkpoint"] = {

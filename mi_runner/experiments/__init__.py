@@ -9,16 +9,18 @@ Each file of this folder has three functions:
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from mi_runner import model_store, training
 from mi_runner.config import ExperimentConfig, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.graph import ModelGraph
-from mi_runner.progress import Progress
+from mi_runner.models import Built
+from mi_runner.progress import Progress, log
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,6 +41,7 @@ class Setting:
         seed: every random draw derives from it.
         history: a row per epoch of the model's training; empty for weights from a checkpoint.
         leaves: submodules that the model's graph takes as one site each.
+        untrained: builds the model anew with the initial weights that it had, on the data's device.
         progress: long work reports to it.
     """
 
@@ -49,6 +52,7 @@ class Setting:
     seed: int = 0
     history: Sequence[Row] = ()
     leaves: tuple[str, ...] = ()
+    untrained: Callable[[], Built] | None = None
     progress: Progress = field(default_factory=Progress)
 
     def graph(self) -> ModelGraph:
@@ -58,6 +62,19 @@ class Setting:
             ConfigError: the model can't be traced; the text says where, and what to do.
         """
         return ModelGraph.trace(self.model, self.dataset.x_test[:2], leaves=self.leaves)
+
+    def trained(self, config: TrainingConfig) -> tuple[nn.Module, Sequence[Row]]:
+        """A second network with the same initial weights, trained otherwise or found in the store, and its history."""
+        assert self.untrained is not None, "this setting was made without a way to build the network anew"
+        built = self.untrained()
+
+        def train() -> list[dict[str, Any]]:
+            return training.train(built.model, built.dataset, config, seed=self.seed, progress=self.progress)
+
+        stored = model_store.obtain(built, config, train, seed=self.seed)
+        if not stored.trained_now:
+            log.info(f"trained model found: {stored.path}")
+        return built.model, stored.history
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ Each file has `build(config, dataset)`; sizes come from the data set.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 
 import torch
@@ -39,6 +39,10 @@ class Built:
     dataset: Dataset
     source: str = ""
     leaves: tuple[str, ...] = ()
+
+    def to(self, device: torch.device) -> Built:
+        """The network and the data on a device."""
+        return replace(self, model=self.model.to(device), dataset=self.dataset.to(device))
 
 
 def build(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
