@@ -199,6 +199,11 @@ class Loss(Enum):
     bce = "bce"
 
 
+class Regularizer(Enum):
+    none = "none"
+    clusterability = "clusterability"
+
+
 @dataclass
 class TrainingConfig:
     """How a model is trained."""
@@ -211,6 +216,12 @@ class TrainingConfig:
     momentum: float = option(0.0, "sgd's momentum", at_least=0, below=1)
     loss: Loss = option(Loss.auto, "auto: cross_entropy for target=class, mse for target=value; bce: outputs in 0..1")
     label_smoothing: float = option(0.0, "of cross_entropy; also in every loss that is reported", at_least=0, below=1)
+    regularizer: Regularizer = option(
+        Regularizer.none, "clusterability: rewards squared weights of one layer that lie inside clusters of its units"
+    )
+    regularizer_strength: float = option(15.0, "the loss loses this much times the clusterability", at_least=0)
+    regularizer_layer: str | None = option(None, "the Linear layer that it is about; null: the middle one")
+    regularizer_clusters: int = option(4, "clusters of that layer's units", at_least=2)
 
 
 # --- experiments -----------------------------------------------------------------------------------------------
@@ -291,6 +302,36 @@ class CircuitsConfig(ExperimentConfig):
     pairs: bool = option(True, "compare valid circuits with each other (a random sample of them, if many)")
 
 
+class PruningCriterion(Enum):
+    divergence = "divergence"
+    all_classes = "all_classes"
+    own_class = "own_class"
+
+
+@dataclass
+class ClustersConfig(ExperimentConfig):
+    """Does training for clusters make parts of a network that can be switched off?"""
+
+    name: ClassVar[str] = "clusters"
+    module: ClassVar[str] = "mi_runner.experiments.clusters"
+
+    layer: str | None = option(None, "the Linear layer whose weights are clustered; null: the middle one")
+    n_clusters: int = option(4, "clusters of its output and input units, of sizes as equal as possible", at_least=2)
+    strength: float = option(15.0, "the loss loses this much times the clusterability; 0 for the twin", at_least=0)
+    controls: int = option(10, "random partitions with clusters of the same sizes, as control", at_least=0)
+    top_k: int = option(50, "test images with a unit's largest activations", at_least=1)
+    pruning_layers: list[str] | None = option(
+        None, "Linear layers whose edges are pruned for each class; null: the clustered one and those behind; []: none"
+    )
+    pruning_criterion: PruningCriterion = option(
+        PruningCriterion.divergence,
+        "cut if this grows less: divergence from the full network's answers 'this class or not', all_classes: the loss "
+        "of these answers, own_class: the class's loss on its own images (published; degenerates)",
+    )
+    pruning_threshold: float = option(1e-4, "nats an image by which the criterion may grow at each cut", at_least=0)
+    pruning_examples: int = option(1000, "training images on which the criterion is computed", at_least=1)
+
+
 # --- the whole -------------------------------------------------------------------------------------------------
 
 
@@ -313,7 +354,7 @@ class RunConfig:
 
 
 SCHEMAS: dict[str, tuple[type, ...]] = {
-    "experiment": (TrainConfig, AblationConfig, CircuitsConfig),
+    "experiment": (TrainConfig, AblationConfig, CircuitsConfig, ClustersConfig),
     "dataset": (MnistConfig, Mnist01Config, ModAddConfig, ArraysConfig),
     "model": (MlpConfig, SkipConfig, CnnConfig, ExternalConfig),
 }

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import mi_runner
 from mi_runner.cache import cache_folder
 from mi_runner.checkpoints import read_weights, save_weights
-from mi_runner.config import TrainingConfig
+from mi_runner.config import Regularizer, TrainingConfig
 from mi_runner.errors import ConfigError
 from mi_runner.files import sha256, written_whole
 from mi_runner.models import Built
@@ -32,7 +32,7 @@ from mi_runner.progress import log
 
 WEIGHTS, RECORD = "model.safetensors", "record.json"
 
-TRAINING = ("training.py", "evaluation.py", "chance.py")
+TRAINING = ("training.py", "regularizers.py", "clusterability.py", "evaluation.py", "chance.py")
 """The sources, besides data sets and models, that decide which weights come out."""
 
 
@@ -62,7 +62,7 @@ def key(built: Built, training: TrainingConfig, *, seed: int) -> str:
         "source": built.source,
         "initial": _digest(built.model.state_dict()),
         "buffers": _digest(dict(built.model.named_buffers())),  # those that are not saved, too
-        "training": {name: _plain(value) for name, value in asdict(training).items()},
+        "training": _training(training),
         "seed": seed,
         "device": device,
         "mi_runner": mi_runner.__version__,
@@ -172,6 +172,14 @@ def _digest(state: Mapping[str, Tensor]) -> str:
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _training(config: TrainingConfig) -> dict[str, Any]:
+    """The options that have a part in training: a regulariser's only if there is one."""
+    plain = {name: _plain(value) for name, value in asdict(config).items()}
+    if config.regularizer is Regularizer.none:
+        return {name: value for name, value in plain.items() if not name.startswith("regularizer_")}
+    return plain
 
 
 def _plain(value: Any) -> Any:

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from mi_runner import chance, threads
+from mi_runner import chance, regularizers, threads
 from mi_runner.config import Loss, Optimizer, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.evaluation import loss_function, outputs_of, score
 from mi_runner.progress import Progress, log
+from mi_runner.regularizers import Regularizer
 
 STEPS_BETWEEN_NOTES = 25
 """Training steps between two readings of the loss for the progress bar, each of which waits for the device."""
@@ -25,9 +25,6 @@ SMALL_STEP = 2e7
 
 CHECKED = 1000
 """Examples whose outputs are looked at before training."""
-
-Regularizer = Callable[[nn.Module], Tensor]
-"""A scalar of a model's weights that is added to the loss."""
 
 
 def train(
@@ -41,13 +38,14 @@ def train(
 ) -> list[dict[str, Any]]:
     """Train `model` in place and leave it in evaluation mode; returns the history, a row per epoch.
 
-    Rows have `epoch`, `loss` (mean over the epoch's examples, without the regulariser), `penalty` (the regulariser's
-    mean over the steps, if there is one), `test_loss`, `test_accuracy`.
+    Rows have `epoch`, `loss` (mean over the epoch's examples, without the regulariser), if there is a regulariser
+    `penalty` (what it added to the loss, mean over the steps) and its value after the epoch under its own name,
+    `test_loss`, `test_accuracy`.
 
     Args:
         dataset: on the model's device.
         seed: the order of the batches derives from it.
-        regularizer: added to the loss in every step.
+        regularizer: a share in the loss of every step; None: the one that the config names, if any.
 
     Raises:
         ConfigError: what `check` finds.
@@ -56,6 +54,7 @@ def train(
     progress = progress or Progress()
     check(model, dataset, config)
     loss_of = loss_function(config, dataset)
+    regularizer = regularizer or regularizers.regularizer(model, config)
     if not config.epochs:
         model.eval()
         return []
@@ -82,8 +81,8 @@ def train(
             for step, index in enumerate(shuffled, start=1):
                 batch_loss = loss_of(model(x[index]), y[index])
                 objective = batch_loss
-                if regularizer is not None:
-                    penalty = regularizer(model)
+                if regularizer is not None and regularizer.factor:
+                    penalty = regularizer.factor * regularizer.measure(model)
                     objective = batch_loss + penalty
                     total_penalty += penalty.detach()
                 optimizer.zero_grad()
@@ -100,6 +99,8 @@ def train(
             row: dict[str, Any] = {"epoch": epoch, "loss": float(total_loss) / len(x)}
             if regularizer is not None:
                 row["penalty"] = float(total_penalty) / len(shuffled)
+                with torch.no_grad():
+                    row[regularizer.name] = float(regularizer.measure(model))
             _check_finite(row, parameters)
             tested = score(outputs_of(model, dataset.x_test), dataset.y_test, loss_of, classes=dataset.has_classes)
             row |= {"test_loss": tested.loss, "test_accuracy": tested.accuracy}
@@ -128,6 +129,7 @@ def check(model: nn.Module, dataset: Dataset, config: TrainingConfig) -> None:
         ConfigError: they don't; the text says what to type.
     """
     loss_function(config, dataset)
+    regularizers.regularizer(model, config)
     if config.momentum and config.optimizer is not Optimizer.sgd:
         raise ConfigError("training.momentum is for training.optimizer=sgd; the others have none.")
     if config.epochs and not any(parameter.requires_grad for parameter in model.parameters()):

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 import mi_runner
 from mi_runner import model_store, models, training
 from mi_runner.checkpoints import save_weights
-from mi_runner.config import Activation, Loss, MlpConfig, Optimizer, TrainingConfig
+from mi_runner.config import Activation, Loss, MlpConfig, Optimizer, Regularizer, TrainingConfig
 from mi_runner.errors import RunFailed
 from mi_runner.model_store import Stored, key, obtain
 from mi_runner.models import Built
@@ -127,15 +127,26 @@ OTHER_OPTIONS: dict[str, Any] = {
     "momentum": 0.5,
     "loss": Loss.cross_entropy,
     "label_smoothing": 0.1,
+    "regularizer": Regularizer.clusterability,
+    "regularizer_strength": 3.0,
+    "regularizer_layer": "layers.0",
+    "regularizer_clusters": 3,
 }
 
 
 @pytest.mark.parametrize("option", [option.name for option in fields(TrainingConfig)])
 def test_any_other_option_trains_anew(option: str) -> None:
-    Trainer(new()).obtain()
-    other = Trainer(new(), replace(CONFIG, **{option: OTHER_OPTIONS[option]}))
+    # A regulariser's options count where there is one.
+    config = replace(CONFIG, regularizer=Regularizer.clusterability) if "regularizer_" in option else CONFIG
+    Trainer(new(), config).obtain()
+    other = Trainer(new(), replace(config, **{option: OTHER_OPTIONS[option]}))
     assert other.obtain().trained_now
-    assert not Trainer(new()).obtain().trained_now
+    assert not Trainer(new(), config).obtain().trained_now
+
+
+def test_options_of_a_regularizer_that_is_not_used_train_nothing_anew() -> None:
+    Trainer(new()).obtain()
+    assert not Trainer(new(), replace(CONFIG, regularizer_strength=3.0)).obtain().trained_now
 
 
 def with_other_initial_weights() -> Built:

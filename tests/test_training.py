@@ -20,6 +20,7 @@ from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import Advance, Progress
+from mi_runner.regularizers import Regularizer
 from mi_runner.training import check, make_optimizer, train
 
 from .conftest import classes, values
@@ -203,13 +204,25 @@ def test_the_regularizer_is_in_the_gradient_and_reported_apart() -> None:
         points((1.0, 1.0), (2.0, 3.0)),
         config,
         seed=0,
-        regularizer=lambda model: 3 * model.weight.sum(),
+        regularizer=Regularizer("sum", lambda model: model.weight.sum(), 3.0),
     )
     assert model.weight.item() == pytest.approx(0.6)
     assert [row["penalty"] for row in history] == pytest.approx([0.0, 1.2])
     # The loss is without it: 5 at w = 0, (0.6² + 2.2²)/2 at w = 0.4.
     assert [row["loss"] for row in history] == pytest.approx([5.0, 2.6])
-    assert list(history[0]) == ["epoch", "loss", "penalty", "test_loss", "test_accuracy"]
+    assert [row["sum"] for row in history] == pytest.approx([0.4, 0.6])  # after the epoch
+    assert list(history[0]) == ["epoch", "loss", "penalty", "sum", "test_loss", "test_accuracy"]
+
+
+def test_a_regularizer_of_factor_0_only_measures() -> None:
+    config = TrainingConfig(epochs=2, batch_size=2, optimizer=Optimizer.sgd, learning_rate=0.1)
+    without, measured = line(), line()
+    train(without, points((1.0, 1.0), (2.0, 3.0)), config, seed=0)
+    regularizer = Regularizer("sum", lambda model: model.weight.sum(), 0.0)
+    history = train(measured, points((1.0, 1.0), (2.0, 3.0)), config, seed=0, regularizer=regularizer)
+    assert measured.weight.item() == without.weight.item()
+    assert [row["penalty"] for row in history] == [0.0, 0.0]
+    assert history[1]["sum"] == measured.weight.item() != 0
 
 
 def test_the_penalty_is_a_mean_over_the_steps() -> None:
@@ -220,7 +233,7 @@ def test_the_penalty_is_a_mean_over_the_steps() -> None:
         points((1.0, 1.0), (1.0, 1.0), (1.0, 1.0)),
         config,
         seed=0,
-        regularizer=lambda model: model.weight.detach().sum(),
+        regularizer=Regularizer("sum", lambda model: model.weight.detach().sum(), 1.0),
     )
     assert history[0]["penalty"] == pytest.approx(0.1)
 
@@ -379,8 +392,9 @@ def test_a_weight_that_is_not_finite_ends_the_run() -> None:
 @pytest.mark.parametrize("penalty", [math.inf, -math.inf, math.nan])
 def test_a_penalty_that_is_not_finite_ends_the_run(penalty: float) -> None:
     config = TrainingConfig(epochs=1, optimizer=Optimizer.sgd)
+    regularizer = Regularizer("broken", lambda model: torch.tensor(penalty), 1.0)
     with pytest.raises(RunFailed, match=rf"^training diverged in epoch 1: the penalty is {penalty}\."):
-        train(line(), points((1.0, 1.0)), config, seed=0, regularizer=lambda model: torch.tensor(penalty))
+        train(line(), points((1.0, 1.0)), config, seed=0, regularizer=regularizer)
 
 
 # --- what does not fit ---------------------------------------------------------------------------------------------

@@ -1,0 +1,111 @@
+"""How modular is a weight matrix? The share of its squared weights that lies inside its clusters (Golechha et al.).
+
+A cluster is a block of output units and the block of input units assigned to it. Letters: O outputs, I inputs of a
+Linear layer; a weight matrix is `(O, I)`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from mi_runner.errors import ConfigError, unknown
+
+
+@dataclass(frozen=True)
+class Partition:
+    """A weight matrix's units in clusters.
+
+    Attributes:
+        outputs: `(O,)` int64, the cluster of each output unit.
+        inputs: `(I,)` int64, the cluster of each input unit.
+        n_clusters: how many there are; each has at least one output and one input unit.
+    """
+
+    outputs: Tensor
+    inputs: Tensor
+    n_clusters: int
+
+    @property
+    def inside(self) -> Tensor:
+        """`(O, I)` bool: whether a weight joins two units of one cluster."""
+        return self.outputs[:, None] == self.inputs[None, :]
+
+    def to(self, device: torch.device) -> Partition:
+        """The same on a device."""
+        return Partition(self.outputs.to(device), self.inputs.to(device), self.n_clusters)
+
+
+def contiguous(n_outputs: int, n_inputs: int, n_clusters: int) -> Partition:
+    """Blocks of neighbouring units; where they don't divide evenly, the first blocks have one unit more.
+
+    Raises:
+        ConfigError: more clusters than units.
+    """
+    fewest = min(n_outputs, n_inputs)
+    if not 1 <= n_clusters <= fewest:
+        raise ConfigError(
+            f"{n_clusters} clusters of a {n_outputs}×{n_inputs} weight matrix: type a number from 2 to {fewest}."
+        )
+    return Partition(_blocks(n_outputs, n_clusters), _blocks(n_inputs, n_clusters), n_clusters)
+
+
+def shuffled(partition: Partition, *, generator: torch.Generator) -> Partition:
+    """A random partition with the same cluster sizes: outputs and inputs are each dealt out anew."""
+    outputs = partition.outputs[torch.randperm(len(partition.outputs), generator=generator)]
+    inputs = partition.inputs[torch.randperm(len(partition.inputs), generator=generator)]
+    return Partition(outputs, inputs, partition.n_clusters)
+
+
+def clusterability(weight: Tensor, inside: Tensor) -> Tensor:
+    """The share of the squared weights that lies inside the clusters, a scalar in 0..1; differentiable.
+
+    Args:
+        weight: `(O, I)`, not all zeros.
+        inside: `(O, I)`, a partition's mask; of the weight's dtype it is not converted again in each training step.
+    """
+    return _Clusterability.apply(weight, inside.to(weight.dtype))
+
+
+class _Clusterability(torch.autograd.Function):
+    """By hand, because autograd's many small kernels would cost a training step of a small network a third more.
+
+    c = Σ m·w² / Σ w², so dc/dw = 2w·(m − c) / Σ w².
+    """
+
+    @staticmethod
+    def forward(ctx: torch.autograd.function.FunctionCtx, weight: Tensor, inside: Tensor) -> Tensor:
+        squares = weight * weight
+        total = squares.sum()
+        share = torch.dot(squares.view(-1), inside.view(-1)) / total
+        ctx.save_for_backward(weight, inside, share, total)
+        return share
+
+    @staticmethod
+    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+        weight, inside, share, total = ctx.saved_tensors
+        return (inside - share).mul_(weight).mul_(2 * gradient / total), None
+
+
+def linear_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Linear]:
+    """A Linear layer of a network and its path; None names the middle one (the earlier of two).
+
+    Raises:
+        ConfigError: there is none of that name; the text lists those that there are.
+    """
+    linears = {path: module for path, module in model.named_modules() if isinstance(module, nn.Linear)}
+    if not linears:
+        raise ConfigError("the network has no Linear layer, so it has no weight matrix to cluster.")
+    if name is None:
+        name = list(linears)[(len(linears) - 1) // 2]
+    if name not in linears:
+        raise ConfigError(f"layer={name}: {unknown('Linear layer', name, linears)}")
+    return name, linears[name]
+
+
+def _blocks(n_units: int, n_clusters: int) -> Tensor:
+    size, rest = divmod(n_units, n_clusters)
+    sizes = torch.tensor([size + (cluster < rest) for cluster in range(n_clusters)])
+    return torch.repeat_interleave(torch.arange(n_clusters), sizes)

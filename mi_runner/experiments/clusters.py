@@ -1,0 +1,596 @@
+"""Does training for clusters make a network modular, so that parts of it can be switched off? (Golechha et al.)
+
+Two networks begin with the same weights: the clustered one is trained with the clusterability of one layer in its loss,
+its twin without. Both are measured alike: each cluster switched off and on, beside random partitions of the same sizes;
+the classes that excite each unit; the edges that each class needs. Letters: N examples, B of them at once, K classes,
+O outputs and I inputs of the clustered layer, U units of a hidden layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mi_runner import chance, figures, pruning
+from mi_runner.circuits.part import Part, find_part
+from mi_runner.clusterability import Partition, clusterability, contiguous, linear_layer, shuffled
+from mi_runner.config import ClustersConfig, Regularizer
+from mi_runner.errors import ConfigError, unknown
+from mi_runner.evaluation import Score, batches, outputs_of, predictions
+from mi_runner.experiments import Result, Row, Setting
+from mi_runner.graph import ModelGraph
+from mi_runner.interventions import read_sites, run_variants
+from mi_runner.progress import log
+
+CLUSTERED, TWIN = "clustered", "twin"
+TRAINED, RANDOM = "trained", "random"
+STATES = ("off", "on")
+
+SUMMARY = ("accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges")
+"""Figures of the summary: of the clustered network by this name, of the twin with `/twin` behind it."""
+
+VARIANT_NUMBERS = 4_000_000
+"""Numbers in the replacement values of the variants that run at once: 16 MB, so that they stay near the processor."""
+
+SHOWN_UNITS = 2
+"""Units of each cluster whose top images are drawn."""
+
+
+def check(setting: Setting) -> None:
+    """The data set has classes, the network ends in Linear layers, and the layers that are named are among them.
+
+    Raises:
+        ConfigError: they aren't, or the training doesn't fit the experiment; the text says what to type.
+    """
+    config, training, dataset = _config(setting), setting.training, setting.dataset
+    if not dataset.has_classes:
+        raise ConfigError("experiment=clusters compares classes: use dataset.target=class.")
+    name, layer = linear_layer(setting.model, config.layer)
+    contiguous(layer.out_features, layer.in_features, config.n_clusters)
+    wanted = (config.strength, config.layer, config.n_clusters)
+    given = (training.regularizer_strength, training.regularizer_layer, training.regularizer_clusters)
+    if training.regularizer is not Regularizer.clusterability or given != wanted:
+        raise ConfigError(
+            "experiment=clusters sets training.regularizer and its options itself: "
+            "type experiment.strength, experiment.layer, experiment.n_clusters instead."
+        )
+    part = _tail(setting.graph())
+    names = [layer.module for layer in part.layers]
+    for path in [name, *(config.pruning_layers or [])]:
+        if path not in names:
+            raise ConfigError(
+                f"'{path}' is not in the chain of Linear layers at the network's end: "
+                f"{unknown('layer of it', path, names)}"
+            )
+
+
+def metric_names(setting: Setting) -> list[str]:
+    """The summary's names."""
+    return [*SUMMARY, *(f"{name}/{TWIN}" for name in SUMMARY), "complexity_reduction"]
+
+
+def run(setting: Setting) -> Result:
+    """Both networks measured alike, side by side."""
+    config, dataset = _config(setting), setting.dataset
+    assert setting.untrained is not None and dataset.class_names is not None
+    log.info("the twin: the same network, trained with strength 0")
+    twin, twin_history = setting.trained(replace(setting.training, regularizer_strength=0.0))
+    networks = [
+        _network(setting, CLUSTERED, setting.model, setting.history),
+        _network(setting, TWIN, twin, twin_history),
+    ]
+    sizes = torch.bincount(networks[0].partition.outputs).tolist()
+    if len(set(sizes)) > 1:
+        log.info(f"{networks[0].layer}'s {sum(sizes)} units don't divide evenly: clusters of {sizes} units")
+
+    controls = [
+        shuffled(networks[0].partition, generator=chance.generator(setting.seed, "random partition", repeat)).to(
+            dataset.x_test.device
+        )
+        for repeat in range(1, config.controls + 1)
+    ]
+    metrics_rows: list[Row] = []
+    cluster_rows: list[Row] = []
+    unit_rows: list[Row] = []
+    layer_rows: list[Row] = []
+    top: dict[str, dict[str, Tensor]] = {}
+    for network in networks:
+        rows = list(_switched(setting, network, controls))
+        setting.progress.rows("metrics", rows)
+        metrics_rows += rows
+        cluster_rows += _cluster_rows(network, rows)
+        top[network.name] = top_examples(network.graph, dataset.x_test, network.hidden, config.top_k)
+        unit_rows += _unit_rows(setting, network, top[network.name])
+        layer_rows += _layer_rows(network, unit_rows, len(dataset.class_names))
+    pruning_rows = _pruned(setting, networks) if config.pruning_layers != [] else []
+
+    overview: list[Row] = []
+    metrics: dict[str, float] = {}
+    for network in networks:
+        row = _overview(network, metrics_rows, cluster_rows, layer_rows, pruning_rows)
+        overview.append(row)
+        suffix = "" if network.name == CLUSTERED else f"/{TWIN}"
+        metrics |= {f"{name}{suffix}": row[name] for name in SUMMARY}
+    kept = metrics["kept_edges"]
+    metrics["complexity_reduction"] = metrics[f"kept_edges/{TWIN}"] / kept if kept else float("nan")
+    history = [row for network in networks for row in network.history]
+    untrained = setting.untrained().model
+    drawn = figures.clusters(
+        weights={
+            "before": linear_layer(untrained, config.layer)[1].weight,
+            **{network.name: network.weight for network in networks},
+        },
+        partition=networks[0].partition,
+        rows=metrics_rows,
+        units=unit_rows,
+        history=history,
+        class_names=dataset.class_names,
+    )
+    drawn |= _top_images(setting, networks[0], top[CLUSTERED])
+    return Result(
+        tables={
+            "metrics": metrics_rows,
+            "networks": overview,
+            "clusters": cluster_rows,
+            "layers": layer_rows,
+            "units": unit_rows,
+            "pruning": pruning_rows,
+            "history": history,
+        },
+        metrics=metrics,
+        figures=drawn,
+        shown=("networks", "clusters", "layers"),
+        model=setting.model,
+    )
+
+
+# --- the two networks --------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Network:
+    """One of the two networks.
+
+    Attributes:
+        name: clustered or twin.
+        graph: of its model.
+        part: the chain of Linear layers at its end.
+        number: the clustered layer's place in the part.
+        partition: of the clustered layer's units.
+        hidden: the sites that enter the part's layers, without the network's input.
+        n_parameters: of the whole network.
+        history: rows `network, epoch, loss, cross_entropy, clusterability, test_loss, test_accuracy`.
+    """
+
+    name: str
+    graph: ModelGraph
+    part: Part
+    number: int
+    partition: Partition
+    hidden: tuple[str, ...]
+    n_parameters: int
+    history: Sequence[Row]
+
+    @property
+    def layer(self) -> str:
+        """The clustered layer's path."""
+        return self.part.layers[self.number].module
+
+    @property
+    def weight(self) -> Tensor:
+        """The clustered layer's weights `(O, I)`."""
+        return self.part.layers[self.number].weight
+
+    @property
+    def inputs(self) -> str:
+        """The site that enters the clustered layer."""
+        (site,) = self.graph.sources(self.layer)
+        return site
+
+    @property
+    def outputs(self) -> str | None:
+        """The site that the clustered layer's units are read at by the next layer; None for the last layer."""
+        if self.number == len(self.part.layers) - 1:
+            return None
+        (site,) = self.graph.sources(self.part.layers[self.number + 1].module)
+        return site
+
+
+def _network(setting: Setting, name: str, model: nn.Module, history: Sequence[Row]) -> Network:
+    config = _config(setting)
+    graph = ModelGraph.trace(model, setting.dataset.x_test[:2], leaves=setting.leaves)
+    part = _tail(graph)
+    path, layer = linear_layer(model, config.layer)
+    partition = contiguous(layer.out_features, layer.in_features, config.n_clusters).to(layer.weight.device)
+    sites = [site for layer in part.layers for site in graph.sources(layer.module) if site not in graph.inputs]
+    rows = [
+        {
+            "network": name,
+            "epoch": row["epoch"],
+            "loss": row["loss"] + row["penalty"],
+            "cross_entropy": row["loss"],
+            **{column: row[column] for column in ("clusterability", "test_loss", "test_accuracy")},
+        }
+        for row in history
+    ]
+    return Network(
+        name=name,
+        graph=graph,
+        part=part,
+        number=[layer.module for layer in part.layers].index(path),
+        partition=partition,
+        hidden=tuple(sites),
+        n_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        history=rows,
+    )
+
+
+def _tail(graph: ModelGraph) -> Part:
+    """The longest chain of Linear layers and elementwise activations at the network's end."""
+    found: Part | None = None
+    while True:
+        try:
+            found = find_part(graph, len(found.layers) + 1 if found else 1)
+        except ConfigError:
+            if found is None:
+                raise ConfigError("experiment=clusters is about networks that end in Linear layers.") from None
+            return found
+
+
+def _overview(
+    network: Network,
+    metrics: Sequence[Row],
+    clusters: Sequence[Row],
+    layers: Sequence[Row],
+    pruned: Sequence[Row],
+) -> dict[str, Any]:
+    """A network's row of the table that is printed; `interpretability` is the mean over its hidden layers."""
+    mine = [row for row in metrics if row["network"] == network.name]
+    full = next(row for row in mine if row["state"] == "full" and not row["class"])
+    kept = [row["kept"] for row in pruned if row["network"] == network.name and not row["layer"]]
+    return {
+        "network": network.name,
+        **{column: full[column] for column in ("accuracy", "accuracy_low", "accuracy_high")},
+        "clusterability": float(clusterability(network.weight, network.partition.inside)),
+        "interpretability": _mean([row["interpretability"] for row in layers if row["network"] == network.name]),
+        "pruned_share": _mean([row["pruned_share"] for row in clusters if row["network"] == network.name]),
+        "kept_edges": _mean(kept),
+    }
+
+
+# --- clusters off and on -----------------------------------------------------------------------------------------
+
+
+def switched_weight(weight: Tensor, partition: Partition, cluster: int, state: str) -> Tensor:
+    """The weights `(O, I)` with the cluster's rows and columns zero (off), or those of all others (on)."""
+    in_rows, in_columns = partition.outputs == cluster, partition.inputs == cluster
+    if state == "off":
+        in_rows, in_columns = ~in_rows, ~in_columns
+    return weight * (in_rows[:, None] & in_columns[None, :])
+
+
+@torch.no_grad()
+def _switched(setting: Setting, network: Network, controls: Sequence[Partition]) -> Iterator[dict[str, Any]]:
+    """Rows of accuracy, as a whole and by class: the full network, each cluster off and on, the controls."""
+    dataset = setting.dataset
+    assert dataset.class_names is not None
+    variants = [
+        (partition, repeat, state, cluster)
+        for repeat, partition in enumerate([network.partition, *controls])
+        for state in STATES
+        for cluster in range(partition.n_clusters)
+    ]
+    layer = network.part.layers[network.number]
+    right = []
+    answers = predictions(outputs_of(network.graph, dataset.x_test), classes=True) == dataset.y_test
+    at_once = max(1, VARIANT_NUMBERS // (len(layer.bias) * min(1000, len(dataset.x_test))))
+    with setting.progress.bar(f"clusters of the {network.name} network", len(variants)) as advance:
+        for start in range(0, len(variants), at_once):
+            some = variants[start : start + at_once]
+            weights = torch.stack(
+                [switched_weight(layer.weight, p.to(layer.weight.device), c, s) for p, _, s, c in some]
+            )
+            parts = []
+            labels = batches(dataset.y_test)
+            for x, y in zip(batches(dataset.x_test), labels, strict=True):
+                entering = read_sites(network.graph, x, [network.inputs])[network.inputs]
+                values = torch.stack([functional.linear(entering, weight, layer.bias) for weight in weights])
+                parts.append(predictions(run_variants(network.graph, x, network.layer, values), classes=True) == y)
+            right += list(torch.cat(parts, dim=1))
+            advance(len(some), "")
+
+    yield from _accuracies(setting, network, answers, TRAINED, 0, "full", None)
+    for (_, repeat, state, cluster), answered in zip(variants, right, strict=True):
+        partition = RANDOM if repeat else TRAINED
+        yield from _accuracies(setting, network, answered, partition, repeat, state, cluster)
+
+
+def _accuracies(
+    setting: Setting, network: Network, right: Tensor, partition: str, repeat: int, state: str, cluster: int | None
+) -> Iterator[dict[str, Any]]:
+    dataset = setting.dataset
+    for number, name in [(None, ""), *enumerate(dataset.class_names or ())]:
+        of_class = right if number is None else right[dataset.y_test == number]
+        if len(of_class):
+            yield {
+                "network": network.name,
+                "partition": partition,
+                "repeat": repeat,
+                "state": state,
+                "cluster": cluster,
+                "class": name,
+                "n": len(of_class),
+                **_share(of_class),
+            }
+
+
+def _cluster_rows(network: Network, rows: Sequence[Row]) -> Iterator[dict[str, Any]]:
+    """For each cluster: its size, the share of parameters outside it, and accuracy with it off and on.
+
+    `off_random` and `on_random` are means over the clusters of the random partitions.
+    """
+    whole = [row for row in rows if not row["class"]]
+    control = {
+        state: _mean([row["accuracy"] for row in whole if row["partition"] == RANDOM and row["state"] == state])
+        for state in STATES
+    }
+    for cluster in range(network.partition.n_clusters):
+        columns: dict[str, Any] = {
+            "network": network.name,
+            "cluster": cluster,
+            "n_outputs": int((network.partition.outputs == cluster).sum()),
+            "n_inputs": int((network.partition.inputs == cluster).sum()),
+            "pruned_share": pruned_share(network, cluster),
+        }
+        for state in STATES:
+            (found,) = [
+                row for row in whole
+                if (row["partition"], row["state"], row["cluster"]) == (TRAINED, state, cluster)
+            ]  # fmt: skip
+            columns |= {
+                state: found["accuracy"],
+                f"{state}_low": found["accuracy_low"],
+                f"{state}_high": found["accuracy_high"],
+                f"{state}_random": control[state],
+            }
+        yield columns
+
+
+def pruned_share(network: Network, cluster: int) -> float:
+    """The share of the network's parameters that a search within one cluster leaves out.
+
+    In the cluster are its weights in the clustered layer and the biases of its output units, what computes its input
+    units in the layer before, and what reads its output units in the layer behind. The rest of the network belongs to
+    every cluster.
+    """
+    inside, outside = network.partition, 0
+    layers = network.part.layers
+    n_out, n_in = (int((units == cluster).sum()) for units in (inside.outputs, inside.inputs))
+    has_bias = [_has_bias(network, layer.module) for layer in layers]
+    here = network.number
+    rows, columns = layers[here].weight.shape
+    outside += rows * columns - n_out * n_in + has_bias[here] * (rows - n_out)
+    if here > 0:
+        outside += (columns - n_in) * (layers[here - 1].weight.shape[1] + has_bias[here - 1])
+    if here < len(layers) - 1:
+        outside += (rows - n_out) * layers[here + 1].weight.shape[0]
+    return outside / network.n_parameters
+
+
+def _has_bias(network: Network, path: str) -> bool:
+    module = network.graph.submodule(path)
+    assert isinstance(module, nn.Linear)
+    return module.bias is not None
+
+
+# --- what excites each unit --------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+def top_examples(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) -> dict[str, Tensor]:
+    """Site → the examples with each unit's largest values, `(k, U)` int64, the largest first; in one pass.
+
+    Equal values: the earlier example. Where there are fewer than k examples, all of them.
+    """
+    kept: dict[str, tuple[Tensor, Tensor]] = {}
+    start = 0
+    for part in batches(x):
+        found = read_sites(graph, part, sites) if sites else {}
+        numbers = torch.arange(start, start + len(part), device=x.device)
+        start += len(part)
+        for site, read in found.items():
+            values = read.reshape(len(part), -1).T.contiguous()  # (U, B)
+            index = numbers.expand(len(values), -1)
+            if site in kept:
+                values = torch.cat([kept[site][0], values], 1)
+                index = torch.cat([kept[site][1], index], 1)
+            chosen = _largest(values, min(k, values.shape[1]))
+            kept[site] = values.gather(1, chosen), index.gather(1, chosen)
+    ordered = {}
+    for site, (values, index) in kept.items():
+        order = values.sort(dim=1, descending=True, stable=True).indices
+        ordered[site] = index.gather(1, order).T
+    return ordered
+
+
+def _largest(values: Tensor, k: int) -> Tensor:
+    """Columns of each row's k largest values, `(U, k)` in ascending order; of equal ones the first.
+
+    By the k-th largest value and not by a sort, which would take longer than the network's pass.
+    """
+    smallest = values.topk(k, dim=1, sorted=False).values.min(1, keepdim=True).values
+    above = values > smallest
+    level = values == smallest
+    room = k - above.sum(1, keepdim=True)
+    chosen = above | (level & (level.cumsum(1) <= room))
+    return chosen.nonzero()[:, 1].reshape(len(values), k)
+
+
+def _unit_rows(setting: Setting, network: Network, top: Mapping[str, Tensor]) -> Iterator[dict[str, Any]]:
+    names = setting.dataset.class_names or ()
+    for site, index in top.items():
+        labels = setting.dataset.y_test[index]  # (k, U)
+        counts = functional.one_hot(labels, len(names)).sum(0).tolist()  # [U][K]
+        clusters = _clusters_at(network, site)
+        for unit, of_classes in enumerate(counts):
+            present = sorted((c for c, n in enumerate(of_classes) if n), key=lambda c: -of_classes[c])
+            yield {
+                "network": network.name,
+                "layer": site,
+                "unit": unit,
+                "cluster": None if clusters is None else clusters[unit],
+                "distinct": len(present),
+                "top_class": names[present[0]],
+                "top_share": of_classes[present[0]] / len(labels),
+                "classes": " ".join(f"{names[c]}:{of_classes[c]}" for c in present),
+            }
+
+
+def _clusters_at(network: Network, site: str) -> list[int] | None:
+    """The cluster of each unit of a hidden layer that the clustered matrix reads or fills; None for others."""
+    if site == network.inputs:
+        return network.partition.inputs.tolist()
+    return network.partition.outputs.tolist() if site == network.outputs else None
+
+
+def _layer_rows(network: Network, units: Sequence[Row], n_classes: int) -> Iterator[dict[str, Any]]:
+    """For each hidden layer: interpretability = 1 − mean over units of (distinct classes among the top k)/K."""
+    for site in network.hidden:
+        distinct = [row["distinct"] for row in units if (row["network"], row["layer"]) == (network.name, site)]
+        yield {
+            "network": network.name,
+            "layer": site,
+            "n_units": len(distinct),
+            "mean_distinct": _mean(distinct),
+            "interpretability": 1 - _mean(distinct) / n_classes,
+        }
+
+
+def _top_images(setting: Setting, network: Network, top: Mapping[str, Tensor]) -> dict[str, Any]:
+    """The top images of the units of each cluster whose top images are of the fewest classes."""
+    shape, site = setting.dataset.image_shape, network.outputs or network.inputs
+    if shape is None or site not in top:
+        return {}
+    index = top[site]
+    labels = setting.dataset.y_test[index]
+    distinct = torch.tensor([len(labels[:, unit].unique()) for unit in range(labels.shape[1])])
+    clusters = torch.tensor(_clusters_at(network, site))
+    chosen: list[int] = []
+    for cluster in range(network.partition.n_clusters):
+        units = (clusters == cluster).nonzero().squeeze(1)
+        chosen += units[distinct[units].argsort(stable=True)].tolist()[:SHOWN_UNITS]
+    images = [
+        (f"{clusters[unit]}·{unit}", [setting.dataset.x_test[i].reshape(shape) for i in index[:, unit].tolist()])
+        for unit in chosen
+    ]
+    return figures.top_images(images, f"largest activations of units of {site} (cluster·unit), clustered network")
+
+
+# --- the edges that each class needs -----------------------------------------------------------------------------
+
+
+def _pruned(setting: Setting, networks: Sequence[Network]) -> list[dict[str, Any]]:
+    """Kept edges by network, class and layer; in the row of all layers also how well the rest answers the test set."""
+    config, dataset = _config(setting), setting.dataset
+    draw = chance.generator(setting.seed, "pruning examples")
+    index = torch.randperm(len(dataset.x_train), generator=draw)[: config.pruning_examples].to(dataset.x_train.device)
+    rows: list[dict[str, Any]] = []
+    for network in networks:
+        asked = config.pruning_layers
+        chosen = [
+            number
+            for number, layer in enumerate(network.part.layers)
+            if (number >= network.number if asked is None else layer.module in asked)
+        ]
+        masks = _masks(setting, network, dataset.x_train[index], dataset.y_train[index], chosen)
+        found = list(_pruning_rows(setting, network, masks, chosen))
+        setting.progress.rows("pruning", found)
+        rows += found
+    return rows
+
+
+def _masks(
+    setting: Setting, network: Network, x: Tensor, labels: Tensor, chosen: Sequence[int]
+) -> list[list[Tensor] | None]:
+    """For each class the kept edges of each layer; None where no example of the class is among the given ones."""
+    config, part, names = _config(setting), network.part, setting.dataset.class_names or ()
+    with torch.no_grad():
+        entering = read_sites(network.graph, x, [part.site])[part.site]
+        logits = part(entering)
+    n_edges = sum(part.layers[number].weight.numel() for number in chosen)
+
+    with setting.progress.bar(f"pruning the {network.name} network", n_edges * len(names)) as advance:
+
+        def of_class(number: int) -> list[Tensor] | None:
+            mine, probability = pruning.wanted(config.pruning_criterion, logits, labels, number)
+            if not bool((labels == number).any()):
+                log.info(f"class {names[number]} is not pruned: none of the {len(labels)} examples is of it")
+                return None
+            return pruning.prune(
+                part,
+                entering[mine],
+                probability,
+                number,
+                threshold=config.pruning_threshold,
+                layers=chosen,
+                progress=lambda edges: advance(edges, f"class {names[number]}"),
+            )
+
+        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+            return list(pool.map(of_class, range(len(names))))
+
+
+@torch.no_grad()
+def _pruning_rows(
+    setting: Setting, network: Network, masks: Sequence[list[Tensor] | None], chosen: Sequence[int]
+) -> Iterator[dict[str, Any]]:
+    part, dataset = network.part, setting.dataset
+    y = dataset.y_test
+    x = torch.cat([read_sites(network.graph, some, [part.site])[part.site] for some in batches(dataset.x_test)])
+    for number, kept in enumerate(masks):
+        of_class = y == number
+        if kept is None or not bool(of_class.any()):
+            continue
+        left = [layer.weight * mask.to(layer.weight.device) for layer, mask in zip(part.layers, kept, strict=True)]
+        answers = predictions(pruning.replace_weights(part, left)(x), classes=True)
+        identity = {"network": network.name, "class": (dataset.class_names or ())[number]}
+        yield {
+            **identity,
+            "layer": "",
+            "n_edges": sum(kept[layer].numel() for layer in chosen),
+            "kept": sum(int(kept[layer].sum()) for layer in chosen),
+            **_share((answers == y)[of_class], "class_accuracy"),
+            **_share(answers == y),
+            "rejected_others": float((answers != number)[~of_class].double().mean()),
+        }
+        for layer in chosen:
+            yield {
+                **identity,
+                "layer": part.layers[layer].module,
+                "n_edges": kept[layer].numel(),
+                "kept": int(kept[layer].sum()),
+            }
+
+
+# --- shared ------------------------------------------------------------------------------------------------------
+
+
+def _share(right: Tensor, name: str = "accuracy") -> dict[str, float]:
+    """The share of True in `(N,)` with its interval."""
+    columns = Score(len(right), int(right.sum()), 0.0).columns()
+    return {f"{name}{column.removeprefix('accuracy')}": columns[column] for column in columns if column != "loss"}
+
+
+def _mean(numbers: Sequence[float]) -> float:
+    return sum(numbers) / len(numbers) if numbers else float("nan")
+
+
+def _config(setting: Setting) -> ClustersConfig:
+    assert isinstance(setting.config, ClustersConfig)
+    return setting.config

@@ -1,0 +1,125 @@
+"""Clusterability: block matrices by hand, the gradient by finite differences, partitions, the term in training."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from mi_runner.chance import generator
+from mi_runner.clusterability import clusterability, contiguous, linear_layer, shuffled
+from mi_runner.config import Loss, Optimizer, Regularizer, TrainingConfig
+from mi_runner.errors import ConfigError
+from mi_runner.models.mlp import MLP
+from mi_runner.models.two_layer_skip import TwoLayerSkip
+from mi_runner.regularizers import regularizer
+from mi_runner.training import train
+
+from .conftest import classes
+
+
+@pytest.mark.parametrize("n_clusters", [2, 3, 4])
+def test_a_block_matrix_has_1_and_a_constant_one_1_over_the_clusters(n_clusters: int) -> None:
+    inside = contiguous(12, 24, n_clusters).inside
+    assert float(clusterability(inside.float() * 3, inside)) == 1.0
+    assert float(clusterability(torch.full((12, 24), -0.7), inside)) == pytest.approx(1 / n_clusters)
+    assert float(clusterability((~inside).float(), inside)) == 0.0
+
+
+def test_by_hand() -> None:
+    """Clusters {0, 1 | 0} and {2 | 1} of a 3×2 matrix: 1 + 9 + 36 of 1 + 4 + 9 + 16 + 25 + 36."""
+    partition = contiguous(3, 2, 2)
+    assert partition.outputs.tolist() == [0, 0, 1] and partition.inputs.tolist() == [0, 1]
+    weight = torch.tensor([[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    assert float(clusterability(weight, partition.inside)) == pytest.approx(46 / 91)
+
+
+def test_the_gradient_is_that_of_finite_differences_and_of_autograd() -> None:
+    weight = torch.randn(6, 8, generator=generator(0, "weight"), dtype=torch.float64, requires_grad=True)
+    inside = contiguous(6, 8, 3).inside.double()
+    assert torch.autograd.gradcheck(lambda w: -15 * clusterability(w, inside), (weight,))
+    (ours,) = torch.autograd.grad(clusterability(weight, inside), weight)
+    (theirs,) = torch.autograd.grad((weight**2 * inside).sum() / (weight**2).sum(), weight)
+    torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.parametrize(
+    ("n_units", "n_clusters", "sizes"), [(64, 4, [16] * 4), (10, 4, [3, 3, 2, 2]), (5, 5, [1] * 5), (7, 1, [7])]
+)
+def test_blocks_are_as_equal_as_possible(n_units: int, n_clusters: int, sizes: list[int]) -> None:
+    partition = contiguous(n_units, 12, n_clusters)
+    assert torch.bincount(partition.outputs).tolist() == sizes
+    assert partition.outputs.tolist() == sorted(partition.outputs.tolist())
+
+
+def test_a_random_partition_keeps_the_sizes_and_depends_on_its_generator() -> None:
+    partition = contiguous(10, 14, 4)
+    one, same, other = (shuffled(partition, generator=generator(seed, "random partition")) for seed in (0, 0, 1))
+    assert torch.equal(one.inside, same.inside) and not torch.equal(one.inside, other.inside)
+    for units in ("outputs", "inputs"):
+        assert torch.equal(torch.bincount(getattr(one, units)), torch.bincount(getattr(partition, units)))
+        assert not torch.equal(getattr(one, units), getattr(partition, units))
+
+
+def test_more_clusters_than_units_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match=r"^7 clusters of a 6×20 weight matrix: type a number from 2 to 6\.$"):
+        contiguous(6, 20, 7)
+
+
+@pytest.mark.parametrize(
+    ("n_layers", "middle"), [(1, "layers.0"), (2, "layers.0"), (3, "layers.2"), (4, "layers.2"), (5, "layers.4")]
+)
+def test_the_middle_layer(n_layers: int, middle: str) -> None:
+    model = MLP([3] * (n_layers + 1))
+    name, layer = linear_layer(model, None)
+    assert name == middle and layer is model.get_submodule(middle)
+    assert linear_layer(model, "layers.0") == ("layers.0", model.layers[0])
+
+
+def test_a_wrong_layer_names_the_right_ones() -> None:
+    with pytest.raises(
+        ConfigError, match=r"no Linear layer is named 'frist'\. Did you mean first\? .*last"
+    ):
+        linear_layer(TwoLayerSkip(4, 2), "frist")
+    with pytest.raises(ConfigError, match="no Linear layer"):
+        linear_layer(torch.nn.Sequential(torch.nn.ReLU()), None)
+
+
+def test_training_with_the_term_makes_the_layer_modular_and_without_it_not() -> None:
+    common = {"epochs": 30, "batch_size": 20, "optimizer": Optimizer.sgd, "learning_rate": 0.01}
+    ends = {}
+    for strength in (0.0, 15.0):
+        torch.manual_seed(0)
+        model = MLP([6, 8, 8, 3])
+        config = TrainingConfig(
+            **common,
+            loss=Loss.cross_entropy,
+            regularizer=Regularizer.clusterability,
+            regularizer_strength=strength,
+            regularizer_clusters=2,
+        )
+        history = train(model, classes(), config, seed=0)
+        measured = float(clusterability(model.layers[2].weight.detach(), contiguous(8, 8, 2).inside))
+        assert history[-1]["clusterability"] == pytest.approx(measured, abs=1e-6)
+        assert (history[-1]["penalty"] < 0) == (strength > 0)
+        ends[strength] = measured
+    assert ends[0.0] < 0.7 and ends[15.0] > 0.95
+
+
+def test_strength_0_trains_as_no_regularizer_does() -> None:
+    models = []
+    for kind in (Regularizer.none, Regularizer.clusterability):
+        torch.manual_seed(0)
+        models.append(MLP([6, 8, 8, 3]))
+        train(models[-1], classes(), TrainingConfig(epochs=2, regularizer=kind, regularizer_strength=0.0), seed=0)
+    for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_the_term_is_the_strength_times_the_clusterability_and_follows_the_weights() -> None:
+    model = MLP([6, 8, 8, 3])
+    term = regularizer(model, TrainingConfig(regularizer=Regularizer.clusterability, regularizer_strength=7.0))
+    assert term is not None and (term.name, term.factor) == ("clusterability", -7.0)
+    with torch.no_grad():
+        model.layers[2].weight.copy_(contiguous(8, 8, 4).inside)
+    assert float(term.measure(model).detach()) == 1.0
+    assert regularizer(model, TrainingConfig()) is None

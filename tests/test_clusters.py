@@ -1,0 +1,331 @@
+"""Clusters: hand-made networks whose parts are known, weights edited by hand against interventions, the command."""
+
+from __future__ import annotations
+
+import copy
+import json
+from collections.abc import Callable
+
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from mi_runner import config as schemas
+from mi_runner.chance import generator
+from mi_runner.clusterability import contiguous, shuffled
+from mi_runner.config import ClustersConfig, PruningCriterion, Regularizer, TrainingConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError
+from mi_runner.evaluation import outputs_of
+from mi_runner.experiments import Setting, clusters
+from mi_runner.experiments.clusters import Network, pruned_share, switched_weight, top_examples
+from mi_runner.graph import ModelGraph
+from mi_runner.interventions import Intervention, run_with
+from mi_runner.models import Built
+from mi_runner.models.mlp import MLP
+from mi_runner.models.two_layer_skip import TwoLayerSkip
+
+from .conftest import Ended, classes, values
+
+
+def setting(model: nn.Module, dataset: Dataset | None = None, **options: object) -> Setting:
+    config = ClustersConfig(**{"controls": 2, "top_k": 5, **options})
+    training = TrainingConfig(
+        epochs=0,
+        regularizer=Regularizer.clusterability,
+        regularizer_strength=config.strength,
+        regularizer_layer=config.layer,
+        regularizer_clusters=config.n_clusters,
+    )
+    dataset = dataset or classes()
+    initial = copy.deepcopy(model.eval())
+    return Setting(
+        config, training, model, dataset, untrained=lambda: Built(copy.deepcopy(initial), dataset, source="test")
+    )
+
+
+def network(model: nn.Module, n_clusters: int, dataset: Dataset | None = None) -> Network:
+    return clusters._network(setting(model, dataset, n_clusters=n_clusters), "clustered", model, ())
+
+
+def hand_made() -> tuple[MLP, Dataset]:
+    """Inputs e0 and e1 are of the classes 1 and 2, each by a cluster of its own; without its cluster an input is 0."""
+    model = MLP([2, 2, 2, 3], bias=False)
+    with torch.no_grad():
+        model.layers[0].weight.copy_(torch.eye(2))
+        model.layers[2].weight.copy_(torch.eye(2))
+        model.layers[4].weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
+    x = torch.eye(2).repeat(3, 1)
+    y = torch.tensor([1, 2]).repeat(3)
+    return model, Dataset("arrays", x, y, x, y, ("none", "first", "second"), "hand-made")
+
+
+def test_a_hand_made_network_loses_and_keeps_what_its_clusters_do() -> None:
+    model, data = hand_made()
+    result = clusters.run(setting(model, data, n_clusters=2, controls=0))
+    rows = {
+        (row["state"], row["cluster"], row["class"]): row["accuracy"]
+        for row in result.tables["metrics"]
+        if row["network"] == "clustered"
+    }
+    assert rows == {
+        ("full", None, ""): 1.0, ("full", None, "first"): 1.0, ("full", None, "second"): 1.0,
+        ("off", 0, ""): 0.5, ("off", 0, "first"): 0.0, ("off", 0, "second"): 1.0,
+        ("off", 1, ""): 0.5, ("off", 1, "first"): 1.0, ("off", 1, "second"): 0.0,
+        ("on", 0, ""): 0.5, ("on", 0, "first"): 1.0, ("on", 0, "second"): 0.0,
+        ("on", 1, ""): 0.5, ("on", 1, "first"): 0.0, ("on", 1, "second"): 1.0,
+    }  # fmt: skip
+    assert result.metrics["accuracy"] == result.metrics["clusterability"] == 1.0
+    # Two of three classes among the top 5 of each unit: each has the value 1 on its own three images, 0 on the others.
+    assert [row["distinct"] for row in result.tables["units"]] == [2] * 8
+    assert result.metrics["interpretability"] == pytest.approx(1 - 2 / 3)
+    # Of 4 + 4 + 6 parameters those outside cluster 0: a row of the first, all but one of the second, a column.
+    assert result.metrics["pruned_share"] == pytest.approx((2 + 3 + 3) / 14)
+
+
+def test_a_random_partition_is_the_control() -> None:
+    torch.manual_seed(0)
+    model, data = MLP([6, 8, 8, 3]), classes()
+    given = setting(model, data, n_clusters=2, controls=2)
+    rows = [row for row in clusters.run(given).tables["metrics"] if not row["class"] and row["network"] == "clustered"]
+    assert len(rows) == 1 + 3 * 2 * 2
+    for repeat in (1, 2):
+        draw = generator(given.seed, "random partition", repeat)
+        partition = shuffled(contiguous(8, 8, 2), generator=draw)
+        edited = copy.deepcopy(model)
+        edited.layers[2].weight.data = switched_weight(model.layers[2].weight.data, partition, 1, "off")
+        (row,) = [
+            row
+            for row in rows
+            if (row["repeat"], row["state"], row["cluster"], row["partition"]) == (repeat, "off", 1, "random")
+        ]
+        right = (outputs_of(edited, data.x_test).argmax(1) == data.y_test).double().mean()
+        assert row["accuracy"] == pytest.approx(float(right))
+
+
+@pytest.mark.parametrize("layer", ["layers.0", "layers.2", "layers.4"])
+@pytest.mark.parametrize("state", ["off", "on"])
+def test_switching_by_edited_weights_is_switching_by_interventions(layer: str, state: str) -> None:
+    """Rows and columns at zero: the inputs of the cluster read as 0, its outputs are what their biases are."""
+    torch.manual_seed(1)
+    model = MLP([6, 9, 7, 3]).eval()
+    graph = ModelGraph.trace(model, torch.zeros(2, 6))
+    linear = model.get_submodule(layer)
+    partition = contiguous(linear.out_features, linear.in_features, 3)
+    (source,) = graph.sources(layer)
+    x = torch.randn(30, 6, generator=generator(0, "x"))
+    for cluster in range(3):
+        outputs, inputs = partition.outputs == cluster, partition.inputs == cluster
+        if state == "on":
+            outputs, inputs = ~outputs, ~inputs
+        intervened = run_with(
+            graph,
+            x,
+            [
+                Intervention(f"{source}/{layer}", torch.zeros(linear.in_features), inputs),
+                Intervention(layer, linear.bias.detach(), outputs),
+            ],
+        )
+        edited = copy.deepcopy(model)
+        edited.get_submodule(layer).weight.data = switched_weight(linear.weight.data, partition, cluster, state)
+        torch.testing.assert_close(intervened, edited(x))
+
+
+@pytest.mark.parametrize("sizes", [[784, 64, 64, 10], [5, 6, 7], [5, 4, 6, 6, 3]])
+@pytest.mark.parametrize("bias", [False, True])
+@pytest.mark.parametrize("place", range(4))
+def test_the_pruned_share_counts_every_parameter_once(sizes: list[int], bias: bool, place: int) -> None:
+    """Against a mark on each parameter that is in the cluster."""
+    if place >= len(sizes) - 1:
+        return
+    model = MLP(sizes, bias=bias)
+    config = {"layer": f"layers.{2 * place}", "n_clusters": 3}
+    data = classes(n_features=sizes[0], n_classes=sizes[-1])
+    found = clusters._network(setting(model, data, **config), "clustered", model, ())
+    for cluster in range(3):
+        marks = {name: torch.ones_like(parameter) for name, parameter in model.named_parameters()}
+        outputs, inputs = found.partition.outputs == cluster, found.partition.inputs == cluster
+
+        def mark(kind: str, layer: int, mask: Tensor, marks: dict[str, Tensor] = marks) -> None:
+            name = f"layers.{2 * layer}.{kind}"
+            if name in marks:
+                marks[name] *= mask
+
+        mark("weight", place, outputs[:, None] & inputs)
+        mark("bias", place, outputs)
+        mark("weight", place - 1, inputs[:, None])
+        mark("bias", place - 1, inputs)
+        mark("weight", place + 1, outputs[None, :])
+        total = sum(parameter.numel() for parameter in model.parameters())
+        expected = 1 - float(sum(each.sum() for each in marks.values())) / total
+        assert pruned_share(found, cluster) == pytest.approx(expected)
+
+
+def test_the_published_share() -> None:
+    model = MLP([784, 64, 64, 10], bias=False)
+    found = network(model, 4, classes(n_features=784, n_classes=10))
+    assert [round(100 * pruned_share(found, cluster), 2) for cluster in range(4)] == [76.40] * 4
+
+
+# --- top examples ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("k", [1, 3, 40, 10_000])
+def test_top_examples_are_those_of_a_sort_of_each_unit(k: int) -> None:
+    torch.manual_seed(0)
+    model = MLP([6, 8, 5, 3]).eval()
+    x = torch.randn(2_345, 6, generator=generator(0, "x")).round()  # rounded, so that many values are equal
+    found = top_examples(ModelGraph.trace(model, x[:2]), x, ["layers.1", "layers.3"], k)
+    for site, layers in (("layers.1", 2), ("layers.3", 4)):
+        with torch.no_grad():
+            read = model.layers[:layers](x)
+        assert found[site].shape == (min(k, len(x)), read.shape[1])
+        for unit in range(read.shape[1]):
+            order = read[:, unit].sort(descending=True, stable=True).indices[:k]
+            # Values, because the two routes may differ by rounding in the order of equal ones.
+            torch.testing.assert_close(read[found[site][:, unit], unit], read[order, unit])
+            assert len(found[site][:, unit].unique()) == min(k, len(x))
+
+
+def test_of_equal_values_the_first_examples_are_taken() -> None:
+    class Doubled(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return 2 * x
+
+    x = torch.tensor([[0.0], [1.0], [0.0], [1.0], [1.0], [0.0]]).repeat(500, 1)
+    graph = ModelGraph.trace(Doubled(), x[:2])
+    (found,) = top_examples(graph, x, [graph.output], 4).values()
+    assert found.squeeze(1).tolist() == [1, 3, 4, 7]
+
+
+# --- what doesn't fit --------------------------------------------------------------------------------------------
+
+
+def test_values_have_no_classes_to_compare() -> None:
+    with pytest.raises(ConfigError, match=r"use dataset\.target=class"):
+        clusters.check(setting(MLP([6, 4, 4, 1]), values()))
+
+
+def test_the_layer_must_be_in_the_chain_at_the_end() -> None:
+    with pytest.raises(ConfigError, match=r"'first' is not in the chain .* Allowed: last\."):
+        clusters.check(setting(TwoLayerSkip(6, 3), n_clusters=2))
+    clusters.check(setting(TwoLayerSkip(6, 3), layer="last", n_clusters=2))
+    with pytest.raises(ConfigError, match=r"'layers\.1' is not in the chain"):
+        clusters.check(setting(MLP([6, 4, 4, 3]), pruning_layers=["layers.1"]))
+
+
+def test_the_regularizer_is_the_experiments_own(mi_run: Callable[..., Ended]) -> None:
+    ended = mi_run("experiment=clusters", "training.regularizer=none", "dataset.limit=50")
+    assert ended.status == 2 and "type experiment.strength" in ended.err
+
+
+def test_a_network_that_ends_otherwise_is_refused() -> None:
+    model = nn.Sequential(nn.Linear(6, 3), nn.Softmax(1))
+    with pytest.raises(ConfigError, match="end in Linear layers"):
+        clusters.check(setting(model, n_clusters=2))
+
+
+# --- the command -------------------------------------------------------------------------------------------------
+
+TRY = ("dataset.limit=300", "training.epochs=1", "experiment.controls=2", "experiment.pruning_examples=100")
+
+
+def test_the_command_writes_its_tables(mi_run: Callable[..., Ended]) -> None:
+    ended = mi_run("experiment=clusters", "model.hidden_sizes=[10,9]", *TRY, "expect={clusterability/twin: '<0.5'}")
+    assert ended.status == 0, ended.err
+    tables = {path.stem: pd.read_csv(path) for path in ended.folder.glob("*.csv")}
+    assert set(tables) == {"metrics", "networks", "clusters", "layers", "units", "pruning", "history"}
+    metrics = tables["metrics"]
+    assert list(metrics) == [
+        *("network", "partition", "repeat", "state", "cluster", "class", "n"),
+        *("accuracy", "accuracy_low", "accuracy_high"),
+    ]
+    assert len(metrics) == 2 * (1 + 3 * 2 * 4) * 11
+    whole = metrics[metrics["class"].isna()]
+    assert (whole["n"] == 300).all() and (whole["accuracy_low"] <= whole["accuracy"]).all()
+    # 9 units in 4 clusters don't divide evenly, and that is said.
+    assert tables["clusters"]["n_outputs"].tolist() == [3, 2, 2, 2] * 2
+    assert tables["clusters"]["n_inputs"].tolist() == [3, 3, 2, 2] * 2
+    assert "don't divide evenly" in (ended.folder / "run.log").read_text()
+    assert len(tables["units"]) == 2 * (10 + 9) and tables["units"]["distinct"].between(1, 10).all()
+    assert tables["history"]["network"].tolist() == ["clustered", "twin"]
+    history = tables["history"].set_index("network")
+    penalty = history["loss"] - history["cross_entropy"]
+    assert penalty["clustered"] < -1 and penalty["twin"] == 0
+    pruning = tables["pruning"]
+    whole = pruning[pruning["layer"].isna()]
+    assert len(whole) == 20 and (whole["n_edges"] == 10 * 9 + 9 * 10).all()
+    by_layer = pruning[pruning["layer"].notna()].groupby(["network", "class"])["kept"].sum()
+    assert (by_layer == whole.set_index(["network", "class"])["kept"]).all()
+    figures = {path.stem: path for path in ended.folder.glob("figures/*.png")}
+    assert set(figures) == {"weights", "off_on", "distinct_classes", "training", "top_images"}
+    for path in figures.values():
+        with Image.open(path) as image:
+            assert image.size[0] > 300
+    summary = ended.record["metrics"]
+    assert summary["complexity_reduction"] == pytest.approx(summary["kept_edges/twin"] / summary["kept_edges"])
+    assert set(summary) == {
+        *("accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges", "complexity_reduction"),
+        *(f"{name}/twin" for name in ("accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges")),
+    }
+
+
+def test_the_twin_is_the_network_that_strength_0_trains(mi_run: Callable[..., Ended]) -> None:
+    small = ("model.hidden_sizes=[8,8]", *TRY)
+    both = mi_run("experiment=clusters", *small)
+    alone = mi_run("experiment=clusters", "experiment.strength=0", *small)
+    assert both.record["metrics"]["accuracy/twin"] == alone.record["metrics"]["accuracy"]
+    assert alone.record["checkpoint"]["from"] == "model store"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["model=cnn", "experiment.n_clusters=3", "experiment.layer=fc1"],
+        ["dataset=mod_add", "model.hidden_sizes=[6,6]", "dataset.train_size=60", "dataset.test_size=60"],
+        ["model.hidden_sizes=[8,8,8]", "experiment.layer=layers.4", "model.bias=true"],
+        ["model.hidden_sizes=[8,8]", "experiment.layer=layers.4", "experiment.pruning_layers=[]"],
+        ["model.hidden_sizes=[8,8]", "experiment.layer=layers.0", "experiment.controls=0"],
+        ["model.hidden_sizes=[8,8]", "dataset.digits=[3,8]", "experiment.pruning_criterion=own_class"],
+    ],
+    ids=lambda arguments: arguments[0] if arguments[0] != "model.hidden_sizes=[8,8]" else arguments[-1],
+)
+def test_other_networks_and_data(arguments: list[str], mi_run: Callable[..., Ended]) -> None:
+    ended = mi_run("experiment=clusters", *TRY, *arguments)
+    assert ended.status == 0, ended.err
+    assert ended.record["metrics"]["accuracy"] is not None
+    assert (ended.record["metrics"]["kept_edges"] is None) == ("experiment.pruning_layers=[]" in arguments)
+
+
+def test_the_networks_may_be_switched_from_a_checkpoint(mi_run: Callable[..., Ended]) -> None:
+    small = ("experiment=clusters", "model.hidden_sizes=[8,8]", *TRY)
+    trained = mi_run(*small, "seed=3")
+    again = mi_run(*small, "seed=3", f"checkpoint={trained.folder}")
+    assert again.record["metrics"] == trained.record["metrics"]
+    assert pd.read_csv(again.folder / "history.csv")["network"].unique().tolist() == ["twin"]
+
+
+def test_any_training_can_be_regularized(mi_run: Callable[..., Ended]) -> None:
+    ended = mi_run(
+        *("experiment=train", "dataset.limit=300", "training.epochs=2", "model.hidden_sizes=[8,8]"),
+        *("training.regularizer=clusterability", "training.regularizer_clusters=2"),
+    )
+    history = pd.read_csv(ended.folder / "history.csv")
+    assert list(history) == ["epoch", "loss", "penalty", "clusterability", "test_loss", "test_accuracy"]
+    assert (history["penalty"] < 0).all()
+
+
+def test_every_criterion_has_a_meaning_in_the_help() -> None:
+    doc = next(f for f in schemas.fields(ClustersConfig) if f.name == "pruning_criterion").metadata["doc"]
+    assert all(kind.name in doc for kind in PruningCriterion)
+
+
+def test_tables_say_the_same_as_run_json(mi_run: Callable[..., Ended]) -> None:
+    ended = mi_run("experiment=clusters", "model.hidden_sizes=[8,8]", *TRY)
+    networks = pd.read_csv(ended.folder / "networks.csv").set_index("network")
+    summary = json.loads((ended.folder / "run.json").read_text())["metrics"]
+    for name in ("accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges"):
+        assert networks.loc["clustered", name] == pytest.approx(summary[name])
+        assert networks.loc["twin", name] == pytest.approx(summary[f"{name}/twin"])
