@@ -1,4 +1,4 @@
-"""Training for clusters, the top images of all units, greedy pruning: each against what it replaces, on 10,000 images."""
+"""Training for clusters, top images, greedy pruning: each against what it replaces, on 10,000 images of MNIST."""
 
 from __future__ import annotations
 
