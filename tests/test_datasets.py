@@ -227,12 +227,52 @@ def test_a_truncated_file_of_the_root_is_repaired_before_it_is_read(
     assert torch.equal(loaded.x_test, whole.x_test[whole.y_test == 0])
 
 
+def test_what_was_read_is_kept_and_verified(
+    cache: Path, tmp_path: Path, whole: Dataset, monkeypatch: pytest.MonkeyPatch, warnings_in_log: list[str]
+) -> None:
+    """Without torchvision the tensors are the same; a file with one wrong byte is not believed."""
+    kept = tmp_path / "MNIST" / mnist.READ
+    kept.parent.mkdir()
+    content = (cache / "MNIST" / mnist.READ).read_bytes()
+    kept.write_bytes(content)
+    reads: list[Path] = []
+
+    def counted(root: Path, *, download: bool) -> list[Tensor]:
+        reads.append(root)
+        return read(cache, download=download)
+
+    read = mnist._read
+    monkeypatch.setattr(mnist, "_read", counted)
+    config = MnistConfig(root=str(tmp_path))
+    for name in ("x_train", "y_train", "x_test", "y_test"):
+        assert torch.equal(getattr(datasets.load(config, seed=0), name), getattr(whole, name))
+    assert reads == [] and warnings_in_log == []
+    monkeypatch.setattr(mnist, "unpack", lambda root: None)
+    for number, damaged in enumerate((content[:-1] + bytes([content[-1] ^ 1]), content[:-1], b"", None), start=1):
+        kept.unlink()
+        if damaged is not None:
+            kept.write_bytes(damaged)
+        loaded = datasets.load(config, seed=0)
+        assert torch.equal(loaded.x_test, whole.x_test) and torch.equal(loaded.y_test, whole.y_test)
+        assert len(reads) == number and kept.read_bytes() == content
+        assert len(warnings_in_log) == min(number, 3)
+    assert all(line.startswith(f"{kept} is damaged and will be written anew") for line in warnings_in_log)
+
+
+def test_other_packaged_files_are_read_anew(tmp_path: Path, small_package: dict[str, bytes]) -> None:
+    tensors = [torch.zeros(3, 28, 28, dtype=torch.uint8), torch.zeros(3, dtype=torch.uint8)] * 2
+    before = mnist._digest(tensors)
+    sums = tmp_path / "package" / "SHA256SUMS"
+    sums.write_text(sums.read_text().replace("labels", "other"))
+    assert mnist._digest(tensors) != before
+
+
 def test_a_download_that_fails_names_the_packaged_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     def offline(root: Path, *, train: bool, download: bool) -> None:
         assert download and root == tmp_path
         raise RuntimeError("Error downloading train-images-idx3-ubyte.gz")
 
-    monkeypatch.setattr(mnist, "MNIST", offline)
+    monkeypatch.setattr("torchvision.datasets.MNIST", offline)
     with pytest.raises(RunFailed) as caught:
         datasets.load(MnistConfig(download=True, root=str(tmp_path)), seed=0)
     assert str(caught.value) == (
