@@ -57,10 +57,10 @@ def run() -> None:
         f"ratio {sorted(ratios)[2]:,.0f} ({min(ratios):,.0f} to {max(ratios):,.0f}); wanted at least 300",
         flush=True,
     )
-    take_census(*made((2, 2, 2, 1)), least_right=2094, most_kept=0)  # compiles
+    take_census(*made((2, 2, 2, 1)), least_right=2094, most_listed=0)  # compiles
     part, examples = made((3, 4, 4, 1))
     count = CircuitSpace(part.sizes).count()
-    took = seconds(lambda: take_census(part, examples, least_right=2094, most_kept=0))
+    took = seconds(lambda: take_census(part, examples, least_right=2094, most_listed=0))
     print(
         f"circuits, census of 3-4-4-1: {count:,} circuits in {took:.1f} s, {count / took:,.0f} circuits/s; "
         f"ratio to the loop {loop * count / took:,.0f}",

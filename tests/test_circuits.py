@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,17 @@ import pytest
 import torch
 from torch import nn
 
-from mi_runner.circuits import evaluation
+from mi_runner.circuits import evaluation, kernel
 from mi_runner.circuits.circuit import Circuit, compare_pairs, edge_counts, n_active
-from mi_runner.circuits.evaluation import Examples, Measured, measure, measure_one, rounding_interval, take_census
+from mi_runner.circuits.evaluation import (
+    Examples,
+    Measured,
+    measure,
+    measure_one,
+    measure_some,
+    rounding_interval,
+    take_census,
+)
 from mi_runner.circuits.part import ACTIVATIONS, Layer, Part, find_part
 from mi_runner.circuits.space import CircuitSpace, full_matrices
 from mi_runner.config import CircuitsConfig, CircuitTable, TrainingConfig
@@ -188,9 +197,9 @@ def test_a_census_of_examples_that_repeat() -> None:
     examples = Examples(few.x[rows], few.target[rows], few.full[rows])
     table = all_of(part, examples)
     least_right = int(np.median(table.n_right))
-    census, kept = take_census(part, examples, least_right, most_kept=10**9)
+    census, listed = take_census(part, examples, least_right, most_listed=10**9)
     assert np.array_equal(census.counts.sum((0, 1)), np.bincount(table.n_right, minlength=201))
-    assert np.array_equal(kept.sorted().circuit, table.kept(table.n_right >= least_right).sorted().circuit)
+    assert np.array_equal(listed, table.kept(table.n_right >= least_right).sorted().circuit)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -222,17 +231,68 @@ def test_a_census_counts_what_the_table_has(
     examples = examples_of(part, n=150)
     table, space = all_of(part, examples), CircuitSpace(sizes)
     least_right = int(np.median(table.n_right))
-    census, kept = take_census(part, examples, least_right, most_kept=10**9)
+    census, listed = take_census(part, examples, least_right, most_listed=10**9)
     expected = np.zeros_like(census.counts)
     np.add.at(expected, (n_active(space, table.circuit), np.bitwise_count(table.circuit), table.n_right), 1)
     assert np.array_equal(census.counts, expected)
     valid = table.kept(table.n_right >= least_right).sorted()
     assert len(valid) > 0
-    kept = kept.sorted()
-    for column in ("circuit", "n_right", "n_equal"):
-        assert np.array_equal(getattr(kept, column), getattr(valid, column))
+    assert np.array_equal(listed, valid.circuit)
     assert np.array_equal(census.edge_counts, edge_counts(space, valid.circuit))
-    assert len(take_census(part, examples, least_right, most_kept=5)[1]) == min(5, len(valid))
+
+
+def place(circuit: int, salt: int) -> int:
+    """SplitMix64's last step, in Python's integers."""
+    z = circuit ^ salt
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    z = (z ^ z >> 27) * 0x94D049BB133111EB % 2**64
+    return z ^ z >> 31
+
+
+@pytest.mark.parametrize("most", [0, 1, 5, 500, 3000])
+@pytest.mark.parametrize("salt", [0, 2**64 - 1])
+def test_the_listed_circuits_are_the_first_valid_ones_of_a_random_order(most: int, salt: int) -> None:
+    part = random_part((2, 3, 3, 1), ["relu"] * 3, seed=4)
+    examples = examples_of(part)
+    table = all_of(part, examples)
+    least_right = int(np.quantile(table.n_right, 0.6))
+    valid = sorted(table.kept(table.n_right >= least_right).circuit.tolist(), key=lambda c: place(c, salt))
+    assert len(valid) > 3000
+    _, listed = take_census(part, examples, least_right, most, salt=salt)
+    assert listed.tolist() == sorted(valid[:most])
+
+
+def test_a_place_in_the_random_order_gives_its_circuit_back() -> None:
+    circuits = np.random.default_rng(0).integers(0, 2**64, 1000, dtype=np.uint64)
+    for salt in (0, 12345, 2**64 - 1):
+        places = np.array([place(circuit, salt) for circuit in circuits.tolist()], dtype=np.uint64)
+        assert np.array_equal(kernel.circuits_of(places, np.uint64(salt)), circuits)
+
+
+def test_every_valid_circuit_is_as_likely_as_any_other_to_be_listed() -> None:
+    part = random_part((2, 2, 2, 1), ["relu"] * 3, seed=1)
+    examples = examples_of(part, n=5)
+    n_draws, most = 3000, 10
+    lists = [take_census(part, examples, 0, most, salt=salt)[1] for salt in range(n_draws)]
+    circuits, counts = np.unique(np.concatenate(lists), return_counts=True)
+    assert len(circuits) == 69
+    expected = n_draws * most / 69
+    # The sum of squared deviations has 68 degrees of freedom, but the sample is without replacement.
+    squares = ((counts - expected) ** 2 / (expected * (1 - most / 69))).sum()
+    assert 68 - 5 * np.sqrt(136) < squares < 68 + 5 * np.sqrt(136)
+
+
+@pytest.mark.parametrize("sizes", [(3, 3, 3, 1), (2, 2, 1, 2, 1), (3, 2, 1), (2, 1, 1)])
+def test_some_circuits_are_measured_as_among_all(sizes: tuple[int, ...]) -> None:
+    part = random_part(sizes, ["leaky_relu"] * (len(sizes) - 1), seed=3)
+    examples = examples_of(part, n=150)
+    table = all_of(part, examples)
+    rows = np.random.default_rng(0).permutation(len(table))[: len(table) // 2 + 1]
+    found, expected = measure_some(part, examples, table.circuit[rows]).sorted(), table.kept(rows).sorted()
+    for column in ("circuit", "n_right", "n_equal"):
+        assert np.array_equal(getattr(found, column), getattr(expected, column))
+    assert found.squares == pytest.approx(expected.squares, rel=1e-5, abs=1e-6)
+    assert len(measure_some(part, examples, table.circuit[:0])) == 0
 
 
 # --- the part -------------------------------------------------------------------------------------------------------
@@ -359,6 +419,13 @@ def test_what_is_kept_of_the_table() -> None:
     assert "circuits" not in circuits.run(setting(table=CircuitTable["none"])).tables
     limited = circuits.run(setting(accuracy_threshold=0.5, max_table_rows=10))
     assert len(limited.tables["circuits"]) == 10 and limited.tables["circuits"]["valid"].all()
+    every = whole.tables["circuits"].set_index("circuit")
+    for row in limited.tables["circuits"].itertuples():
+        alone = every.loc[row.circuit]
+        assert (row.accuracy, row.agreement, row.n_edges) == (alone.accuracy, alone.agreement, alone.n_edges)
+        assert row.mse == pytest.approx(alone.mse, rel=1e-5)
+    another = circuits.run(replace(setting(accuracy_threshold=0.5, max_table_rows=10), seed=1))
+    assert set(another.tables["circuits"]["circuit"]) != set(limited.tables["circuits"]["circuit"])
     assert limited.tables["census"] == whole.tables["census"]
     assert limited.tables["edges"] == whole.tables["edges"]
     drop = ("pairs_contained", "mean_jaccard", "seconds")
@@ -381,8 +448,6 @@ def test_several_outputs_are_analysed_each_by_itself() -> None:
     torch.manual_seed(0)
     one, data = MLP([6, 2, 2, 2], nn.Tanh), values(40)
     y = torch.stack([data.y_train, 1 - data.y_train], 1)
-    from dataclasses import replace
-
     data = replace(data, y_train=y, y_test=torch.stack([data.y_test, 1 - data.y_test], 1))
     result = circuits.run(Setting(CircuitsConfig(last_layers=2), TrainingConfig(), one.eval(), data))
     assert [row["output"] for row in result.tables["metrics"]] == [0, 1]

@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from math import comb
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,9 +31,6 @@ BLOCK = 256
 
 COUNTED_AT_ONCE = 100_000_000
 """Circuits of a batch of prefixes of a census, about; so often progress is reported."""
-
-MOST_PER_PREFIX = 10_000_000
-"""Circuits of a prefix of which the valid ones are listed; of larger prefixes all are counted and none listed."""
 
 PREFIXES_AT_ONCE = 512
 """Prefixes of a batch, at the most: their values take this many times n · B · 4 bytes."""
@@ -114,6 +112,38 @@ def measure(part: Part, examples: Examples, *, progress: Progress | None = None)
             found = _measured(part, space, prefixes, grouped)
             yield found
             advance(len(found))
+
+
+def measure_some(part: Part, examples: Examples, circuits: np.ndarray, *, progress: Progress | None = None) -> Measured:
+    """These well-formed circuits `(K,)` uint64 of a part with one output and a hidden layer, in any order of rows."""
+    progress = progress or Progress()
+    space = CircuitSpace(part.sizes)
+    grouped = _grouped(part.layers[-1], examples)
+    prefix = circuits & np.uint64((1 << space.offsets[-2]) - 1)
+    order = np.argsort(prefix, kind="stable")
+    circuits, prefix = circuits[order], prefix[order]
+    found = Measured(circuits, *(np.empty(len(circuits), kind) for kind in (np.int32, np.int32, np.float32)))
+    with progress.bar("listed circuits", len(circuits)) as advance:
+        for prefixes in _prefixes(part, space, grouped.x, PREFIXES_AT_ONCE):
+            first, end = np.searchsorted(prefix, prefixes.bits), np.searchsorted(prefix, prefixes.bits, side="right")
+            (some,) = np.nonzero(end > first)
+            kernel.evaluate_listed(
+                prefixes.active[some],
+                prefixes.values[some],
+                first[some],
+                end[some],
+                circuits,
+                *_last_layers(part),
+                grouped.groups,
+                grouped.bounds,
+                grouped.full,
+                np.array(space.offsets[-2:], dtype=np.int64),
+                found.n_right,
+                found.n_equal,
+                found.squares,
+            )
+            advance(int((end - first).sum()))
+    return found
 
 
 def measure_one(part: Part, examples: Examples, circuit: int) -> Measured:
@@ -286,7 +316,6 @@ def _rows_of_prefix(n_active: int, n_neurons: int) -> int:
 
 
 def _measured(part: Part, space: CircuitSpace, prefixes: _Prefixes, grouped: _Grouped) -> Measured:
-    hidden, output = part.layers[-2], part.layers[-1]
     per_size = np.array([_rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)])
     counts = per_size[np.bitwise_count(prefixes.active.astype(np.uint64))]
     first = np.concatenate([[0], np.cumsum(counts)])
@@ -299,8 +328,7 @@ def _measured(part: Part, space: CircuitSpace, prefixes: _Prefixes, grouped: _Gr
         prefixes.active,
         prefixes.values,
         first[:-1].astype(np.int64),
-        (hidden.weight.cpu().numpy(), hidden.bias.cpu().numpy(), *_activation(hidden)),
-        (output.weight.cpu().numpy()[0], np.float32(output.bias[0].item()), *_activation(output)),
+        *_last_layers(part),
         grouped.groups,
         grouped.bounds,
         grouped.full,
@@ -311,6 +339,15 @@ def _measured(part: Part, space: CircuitSpace, prefixes: _Prefixes, grouped: _Gr
         found.squares,
     )
     return found
+
+
+def _last_layers(part: Part) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """The last hidden layer and the output, as the kernel wants them."""
+    hidden, output = part.layers[-2], part.layers[-1]
+    return (
+        (hidden.weight.cpu().numpy(), hidden.bias.cpu().numpy(), *_activation(hidden)),
+        (output.weight.cpu().numpy()[0], np.float32(output.bias[0].item()), *_activation(output)),
+    )
 
 
 def _activation(layer: Layer) -> tuple[int, np.float32]:
@@ -336,26 +373,32 @@ class Census:
 
 
 def take_census(
-    part: Part, examples: Examples, least_right: int, most_kept: int, *, progress: Progress | None = None
-) -> tuple[Census, Measured]:
-    """Counts of every circuit, and the first `most_kept` valid ones, in the order of the search, in full.
+    part: Part,
+    examples: Examples,
+    least_right: int,
+    most_listed: int,
+    *,
+    salt: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Census, np.ndarray]:
+    """Counts of every circuit, and valid ones `(K,)` uint64 in the order of their bits: all, or a random sample.
 
-    Where one prefix has more than `MOST_PER_PREFIX` circuits, none is given in full.
+    The sample is uniform: of a random order of all circuits it has the valid ones that come first. So it depends on
+    neither the order of the search nor the number of threads.
 
     Args:
         part: with one output and at least one hidden layer.
         least_right: right answers of a valid circuit.
+        most_listed: the size of the sample; all valid circuits, if they are no more.
+        salt: 0 to 2⁶⁴ − 1, gives the random order.
     """
     progress = progress or Progress()
     space = CircuitSpace(part.sizes)
-    grouped = _grouped(part.layers[-1], examples)
-    blocked = _blocked(grouped)
-    hidden, output = part.layers[-2], part.layers[-1]
+    blocked = _blocked(_grouped(part.layers[-1], examples))
     n_threads = get_num_threads()
     counts = np.zeros((n_threads, space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
     edge_counts = np.zeros(space.n_edges, dtype=np.int64)
-    kept: list[Measured] = []
-    n_kept = 0
+    sample = _Sample(min(most_listed, space.count()), np.uint64(salt), n_threads)
     last_hidden = space.offsets[-2]
     per_size = [_rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)]
     with progress.bar("circuits", space.count()) as advance:
@@ -368,8 +411,7 @@ def take_census(
                 prefixes.bits,
                 prefixes.active,
                 prefixes.values,
-                (hidden.weight.cpu().numpy(), hidden.bias.cpu().numpy(), *_activation(hidden)),
-                (output.weight.cpu().numpy()[0], np.float32(output.bias[0].item()), *_activation(output)),
+                *_last_layers(part),
                 blocked.blocks,
                 blocked.sizes,
                 blocked.bounds,
@@ -378,17 +420,52 @@ def take_census(
                 counts,
                 n_valid,
                 valid_rows,
+                np.array(space.offsets[-2:], dtype=np.int64),
+                sample.salt,
+                sample.most,
+                sample.beyond,
+                sample.n_listed,
+                sample.listed,
             )
             _add_edges(space, part, prefixes, n_valid, valid_rows, edge_counts)
-            if n_kept < most_kept and n_valid.any() and per_size[-1] <= MOST_PER_PREFIX:
-                regrouped = _Prefixes(prefixes.bits, prefixes.active, prefixes.values[:, :, blocked.place])
-                valid = _valid_of(part, space, regrouped, n_valid, least_right, most_kept - n_kept, grouped)
-                n_kept += len(valid)
-                kept.append(valid)
+            sample.gather()
             active = np.bitwise_count(prefixes.active.astype(np.uint64))
             advance(sum(per_size[size] for size in active.tolist()))
-    nothing = Measured(*(np.empty(0, kind) for kind in (np.uint64, np.int32, np.int32, np.float32)))
-    return Census(counts.sum(0), edge_counts), Measured.joined([nothing, *kept])
+    return Census(counts.sum(0), edge_counts), sample.circuits()
+
+
+class _Sample:
+    """The valid circuits that come first in a random order, while they are found; see `kernel.census_prefixes`.
+
+    Attributes:
+        most: how many.
+        first: the places in the random order of those that were found so far, `(at most most,)` uint64.
+        beyond, n_listed, listed: what the threads add to these, and the last place that still belongs to them.
+    """
+
+    def __init__(self, most: int, salt: np.uint64, n_threads: int) -> None:
+        self.most, self.salt = most, salt
+        self.first = np.empty(0, dtype=np.uint64)
+        self.beyond = np.full(n_threads, np.iinfo(np.uint64).max, dtype=np.uint64)
+        self.n_listed = np.zeros(n_threads, dtype=np.int64)
+        # A quarter more than are wanted, so that a thread that has filled it seldom has to tell the first from others.
+        self.listed = np.empty((n_threads, most + most // 4 + 1), dtype=np.uint64)
+
+    def gather(self, *, all_of_them: bool = False) -> None:
+        """Bring the threads' lists together, if they have grown by much or all are wanted."""
+        if not all_of_them and self.n_listed.sum() <= self.most // 4:
+            return
+        lists = [places[:n] for places, n in zip(self.listed, self.n_listed, strict=True)]
+        self.first = np.concatenate([self.first, *lists])
+        self.n_listed[:] = 0
+        if len(self.first) > self.most > 0:
+            self.first = np.partition(self.first, self.most - 1)[: self.most]
+            self.beyond[:] = self.first.max()
+
+    def circuits(self) -> np.ndarray:
+        """The circuits, in the order of their bits."""
+        self.gather(all_of_them=True)
+        return np.sort(kernel.circuits_of(self.first, self.salt))
 
 
 def _active_in(space: CircuitSpace, bits: np.ndarray, end: int) -> np.ndarray:
@@ -417,40 +494,16 @@ def _add_edges(
             edge_counts[output + neuron] += rows[neuron, mask]
 
 
-def _valid_of(
-    part: Part,
-    space: CircuitSpace,
-    prefixes: _Prefixes,
-    n_valid: np.ndarray,
-    least_right: int,
-    most: int,
-    grouped: _Grouped,
-) -> Measured:
-    """The valid circuits of as many prefixes as are needed, measured in full; one prefix at a time, for the memory."""
-    found: list[Measured] = []
-    for row in np.flatnonzero(n_valid):
-        if most <= 0:
-            break
-        one = _Prefixes(prefixes.bits[[row]], prefixes.active[[row]], prefixes.values[[row]])
-        every = _measured(part, space, one, grouped)
-        valid = every.kept(np.flatnonzero(every.n_right >= least_right)[:most])
-        most -= len(valid)
-        found.append(valid)
-    return Measured.joined(found)
-
-
 @dataclass(frozen=True)
 class _Blocked:
     """Distinct examples ordered by blocks of near ones; see `kernel.census_prefixes`.
 
     Attributes:
         x: `(D, n_0)`, the inputs in this order.
-        place: `(B,)`, for each example in the order of groups its place here.
         blocks, sizes, bounds: the blocks. An example that occurs several times is a block of its own.
     """
 
     x: np.ndarray
-    place: np.ndarray
     blocks: np.ndarray
     sizes: np.ndarray
     bounds: np.ndarray
@@ -458,28 +511,20 @@ class _Blocked:
 
 def _blocked(grouped: _Grouped) -> _Blocked:
     """Equal examples of each group merged, the others split into blocks of near ones."""
-    order: list[np.ndarray] = []
+    x: list[np.ndarray] = []
     sizes: list[int] = []
     bounds: list[np.ndarray] = []
-    distinct: list[np.ndarray] = []
-    number = np.empty(len(grouped.x), dtype=np.int64)  # of the distinct example that each is
-    n_distinct = 0
     for group in range(len(grouped.groups) - 1):
         members = slice(grouped.groups[group], grouped.groups[group + 1])
-        rows, inverse, counts = np.unique(grouped.x[members], axis=0, return_inverse=True, return_counts=True)
-        number[members] = n_distinct + inverse.reshape(-1)
+        rows, counts = np.unique(grouped.x[members], axis=0, return_counts=True)
         alone, several = np.flatnonzero(counts == 1), np.flatnonzero(counts > 1)
         for block in (*(_near(rows, alone) if len(alone) else ()), *(np.array([row]) for row in several)):
-            order.append(n_distinct + block)
+            x.append(rows[block])
             sizes.append(int(counts[block].sum()))
             bounds.append(grouped.bounds[group, :2])
-        distinct.append(rows)
-        n_distinct += len(rows)
-    whole = np.concatenate(order)
     return _Blocked(
-        x=np.ascontiguousarray(np.concatenate(distinct)[whole]),
-        place=np.argsort(whole)[number],
-        blocks=np.concatenate([[0], np.cumsum([len(block) for block in order])]).astype(np.int64),
+        x=np.ascontiguousarray(np.concatenate(x)),
+        blocks=np.concatenate([[0], np.cumsum([len(block) for block in x])]).astype(np.int64),
         sizes=np.array(sizes, dtype=np.float32),
         bounds=np.ascontiguousarray(np.array(bounds, dtype=np.float32).T),
     )

@@ -70,6 +70,13 @@ def _contributions(
                 terms[j, m, e] = out[j] * activate(terms[j, m, e], kind, slope)
 
 
+@njit(cache=True)
+def _edges_of(j: int, m: int, n_inputs: int, offsets: Any) -> int:
+    """The bits of neuron j's kept inputs m and of its edge to the output, which it has if it keeps any."""
+    into = np.uint64(m) << np.uint64(offsets[0] + j * n_inputs)
+    return into | (np.uint64(m != 0) << np.uint64(offsets[1] + j))
+
+
 @njit(cache=True, fastmath=_REORDER)
 def _between(behind: Any, term: Any, low: float, high: float) -> float:
     """How many of z = behind + term lie in low..high."""
@@ -100,6 +107,26 @@ def _between_and_squares(
             distance = activate(z, kind, slope) - full[e]
             squares += distance * distance
     return count, squares
+
+
+@njit(cache=True)
+def _answers(
+    behind: Any, term: Any, groups: Any, bounds: Any, full: Any, kind: int, slope: float
+) -> tuple[float, float, float]:
+    """Right answers, answers as the full network's, and squares, of the circuit with z = behind + term."""
+    right = equal = squares = 0.0
+    for g in range(groups.shape[0] - 1):
+        part = slice(groups[g], groups[g + 1])
+        count, squared = _between_and_squares(
+            behind[part], term[part], bounds[g, 0], bounds[g, 1], full[part], kind, slope
+        )
+        right += count
+        squares += squared
+        if bounds[g, 0] == bounds[g, 2] and bounds[g, 1] == bounds[g, 3]:
+            equal += count
+        else:
+            equal += _between(behind[part], term[part], bounds[g, 2], bounds[g, 3])
+    return right, equal, squares
 
 
 @njit(cache=True, parallel=True)
@@ -160,9 +187,7 @@ def evaluate_prefixes(
                 continue
             chosen[j] = m
             union[j + 1] = union[j] | m
-            edge = np.uint64(m) << np.uint64(offsets[0] + j * n_inputs)
-            kept = np.uint64(1) << np.uint64(offsets[1] + j) if m else np.uint64(0)
-            bits[j + 1] = bits[j] | edge | kept
+            bits[j + 1] = bits[j] | _edges_of(j, m, n_inputs, offsets)
             if j < n_neurons - 1:
                 if m:
                     for e in range(n_examples):
@@ -173,21 +198,57 @@ def evaluate_prefixes(
                 chosen[j] = -1
             elif union[j + 1] == active[p]:
                 term = terms[j, m] if m else nothing
-                right = equal = distance = 0.0
-                for g in range(groups.shape[0] - 1):
-                    part = slice(groups[g], groups[g + 1])
-                    count, squared = _between_and_squares(
-                        sums[j][part], term[part], bounds[g, 0], bounds[g, 1], full[part], out_kind, out_slope
-                    )
-                    right += count
-                    distance += squared
-                    if bounds[g, 0] == bounds[g, 2] and bounds[g, 1] == bounds[g, 3]:
-                        equal += count
-                    else:
-                        equal += _between(sums[j][part], term[part], bounds[g, 2], bounds[g, 3])
                 circuits[row] = prefixes[p] | bits[j + 1]
-                n_right[row], n_equal[row], squares[row] = right, equal, distance
+                n_right[row], n_equal[row], squares[row] = _answers(
+                    sums[j], term, groups, bounds, full, out_kind, out_slope
+                )
                 row += 1
+
+
+@njit(cache=True, parallel=True)
+def evaluate_listed(
+    active: Any,
+    values: Any,
+    first: Any,
+    end: Any,
+    circuits: Any,
+    hidden: Any,
+    output: Any,
+    groups: Any,
+    bounds: Any,
+    full: Any,
+    offsets: Any,
+    n_right: Any,
+    n_equal: Any,
+    squares: Any,
+) -> None:
+    """Fill the rows of circuits that are given; their sums are those of `evaluate_prefixes`, term by term.
+
+    Args:
+        first, end: `(P,)` int64: circuits[first[p]] to circuits[end[p]] have the prefix p.
+        circuits: uint64, the kept edges as bits.
+        active, values, hidden, output, groups, bounds, full, offsets, n_right, n_equal, squares: as for
+            `evaluate_prefixes`.
+    """
+    weight, bias, kind, slope = hidden
+    out_weight, out_bias, out_kind, out_slope = output
+    n_neurons, n_inputs = weight.shape
+    n_examples = full.shape[0]
+    for p in prange(active.shape[0]):
+        terms = np.empty((n_neurons, 1 << n_inputs, n_examples), dtype=np.float32)
+        _contributions(values[p], active[p], weight, bias, out_weight, kind, slope, terms)
+        terms[:, 0] = 0  # an inactive neuron adds nothing
+        behind = np.empty(n_examples, dtype=np.float32)
+        for row in range(first[p], end[p]):
+            behind[:] = out_bias
+            term = terms[0, 0]
+            for j in range(n_neurons):
+                m = (circuits[row] >> np.uint64(offsets[0] + j * n_inputs)) & np.uint64((1 << n_inputs) - 1)
+                term = terms[j, m]
+                if j < n_neurons - 1:
+                    for e in range(n_examples):
+                        behind[e] += term[e]
+            n_right[row], n_equal[row], squares[row] = _answers(behind, term, groups, bounds, full, out_kind, out_slope)
 
 
 # --- census ----------------------------------------------------------------------------------------------------------
@@ -236,32 +297,28 @@ def _decide(
             unsure[m] += any_right - all_right
 
 
-@njit(cache=True, fastmath=_REORDER)
-def _right_in(z: Any, term: Any, low: float, high: float) -> float:
-    """Adds the term to z, and counts what then lies in low..high."""
-    count = np.float32(0)
-    for e in range(z.shape[0]):
-        z[e] += term[e]
-        count += np.float32((z[e] >= low) & (z[e] <= high))
-    return count
-
-
 @njit(cache=True)
 def _look(
     terms: Any,
     chosen: Any,
     out_bias: float,
+    behind: Any,
+    summed: Any,
     behind_low: Any,
     behind_high: Any,
     low: Any,
     high: Any,
     blocks: Any,
     bounds: Any,
-    z: Any,
 ) -> int:
-    """Right answers in the unsure blocks of the circuit with the chosen masks, example by example; z is for its use."""
+    """Right answers in the unsure blocks of the circuit with the chosen masks, example by example.
+
+    Circuits that differ in the last neuron alone share the sums of the others: `behind` `(N,)` holds them for the
+    blocks that `summed` `(C,)` names, and is filled for those that are looked at first.
+    """
     right = 0
-    m = chosen[-1]
+    last = terms.shape[0] - 1
+    m = chosen[last]
     for c in range(blocks.shape[0] - 1):
         z_low = behind_low[c] + low[c, m]
         z_high = behind_high[c] + high[c, m]
@@ -269,16 +326,36 @@ def _look(
             continue
         if z_high < bounds[0, c] or z_low > bounds[1, c]:
             continue
-        start, end = blocks[c], blocks[c + 1]
-        sums = z[: end - start]
-        for e in range(end - start):
-            sums[e] = out_bias
-        for j in range(terms.shape[0] - 1):
-            term = terms[j, chosen[j], start:end]
-            for e in range(end - start):
-                sums[e] += term[e]
-        right += int(_right_in(sums, terms[terms.shape[0] - 1, m, start:end], bounds[0, c], bounds[1, c]))
+        block = slice(blocks[c], blocks[c + 1])
+        sums = behind[block]
+        if not summed[c]:
+            summed[c] = True
+            sums[:] = out_bias
+            for j in range(last):
+                term = terms[j, chosen[j]][block]
+                for e in range(sums.shape[0]):
+                    sums[e] += term[e]
+        right += int(_between(sums, terms[last, m][block], bounds[0, c], bounds[1, c]))
     return right
+
+
+@njit(cache=True)
+def _rank(circuit: int, salt: int) -> int:
+    """A place in a random order of all circuits: the bits shuffled by SplitMix64's last step, which can be undone."""
+    z = circuit ^ salt
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+def circuits_of(ranks: np.ndarray, salt: np.uint64) -> np.ndarray:
+    """The circuits whose places in the random order these are, `(K,)` uint64 both."""
+    z = ranks ^ (ranks >> np.uint64(31)) ^ (ranks >> np.uint64(62))
+    z = z * np.uint64(0x319642B2D24D8EC3)  # 0x94D0…·0x3196… = 1 modulo 2⁶⁴
+    z = z ^ (z >> np.uint64(27)) ^ (z >> np.uint64(54))
+    z = z * np.uint64(0x96DE1B173F119089)
+    z = z ^ (z >> np.uint64(30)) ^ (z >> np.uint64(60))
+    return z ^ salt
 
 
 @njit(cache=True, parallel=True)
@@ -296,6 +373,12 @@ def census_prefixes(
     census: Any,
     n_valid: Any,
     valid_rows: Any,
+    offsets: Any,
+    salt: int,
+    most: int,
+    beyond: Any,
+    n_listed: Any,
+    listed: Any,
 ) -> None:
     """Count the circuits with these prefixes by what they answer.
 
@@ -309,6 +392,12 @@ def census_prefixes(
         census: `(T, nodes, edges, N + 1)` int64, one part for each of T threads; counts are added to it.
         n_valid: `(P,)` int64, filled with the number of valid circuits of each prefix.
         valid_rows: `(P, J, 2ⁿ)` int64, filled with how many valid circuits keep the inputs m of neuron j.
+        offsets: `(2,)`, the bits at which the last hidden layer's and the output's edges begin.
+        salt: uint64; the random order of the circuits, see `_rank`.
+        most: how many valid circuits are listed: those that come first in the random order.
+        beyond: `(T,)` uint64, for each thread the last place that is still listed; lowered when more are found.
+        n_listed: `(T,)` int64; how many places each thread has listed.
+        listed: `(T, more than most)` uint64, the places, in no order.
     """
     weight, bias, kind, slope = hidden
     out_weight, out_bias, _, _ = output
@@ -325,11 +414,13 @@ def census_prefixes(
         high = np.empty((n_neurons, n_blocks), dtype=np.float32)
         right = np.empty(n_masks, dtype=np.float32)
         unsure = np.empty(n_masks, dtype=np.float32)
-        z = np.empty(n_examples, dtype=np.float32)
+        behind = np.empty(n_examples, dtype=np.float32)
+        summed = np.empty(n_blocks, dtype=np.bool_)
         chosen = np.zeros(n_neurons, dtype=np.int64)
         union = np.zeros(n_neurons, dtype=np.int64)
         nodes = np.zeros(n_neurons, dtype=np.int64)
         edges = np.zeros(n_neurons, dtype=np.int64)
+        bits = np.zeros(n_neurons, dtype=np.uint64)  # the edges of neurons 0..j−1 and of the prefix
         mask_edges = np.zeros(n_masks, dtype=np.int64)  # with the edge to the output
         for m in range(1, n_masks):
             mask_edges[m] = mask_edges[m & (m - 1)] + 1
@@ -343,12 +434,13 @@ def census_prefixes(
             last_high = np.ascontiguousarray(largest[last].T)
             low[0, :] = out_bias
             high[0, :] = out_bias
-            nodes[0], edges[0] = n_before[p, 0], n_before[p, 1]
+            nodes[0], edges[0], bits[0] = n_before[p, 0], n_before[p, 1], prefixes[p]
             j = 0
             chosen[0] = -1
             while j >= 0:
                 if j == last:
                     _decide(low[j], high[j], last_low, last_high, bounds, sizes, right, unsure)
+                    summed[:] = False
                     n_found = 0
                     for m in range(n_masks):
                         if m & ~active[p] or union[j] | m != active[p]:
@@ -357,12 +449,22 @@ def census_prefixes(
                         if unsure[m] != ZERO:
                             chosen[j] = m
                             n_right += _look(
-                                terms, chosen, out_bias, low[j], high[j], last_low, last_high, blocks, bounds, z
-                            )
+                                terms, chosen, out_bias, behind, summed,
+                                low[j], high[j], last_low, last_high, blocks, bounds,
+                            )  # fmt: skip
                         census[thread, nodes[j] + (m != 0), edges[j] + mask_edges[m], n_right] += 1
                         if n_right >= least_right:
                             n_found += 1
                             valid_rows[p, j, m] += 1
+                            if most > 0:
+                                rank = _rank(bits[j] | _edges_of(j, m, n_inputs, offsets), salt)
+                                if rank <= beyond[thread]:
+                                    listed[thread, n_listed[thread]] = rank
+                                    n_listed[thread] += 1
+                                    if n_listed[thread] == listed.shape[1]:
+                                        first = np.partition(listed[thread], most - 1)[:most]
+                                        listed[thread, :most] = first
+                                        n_listed[thread], beyond[thread] = most, first.max()
                     n_valid[p] += n_found
                     for neuron in range(last):
                         valid_rows[p, neuron, chosen[neuron]] += n_found
@@ -378,6 +480,7 @@ def census_prefixes(
                 union[j + 1] = union[j] | m
                 nodes[j + 1] = nodes[j] + (m != 0)
                 edges[j + 1] = edges[j] + mask_edges[m]
+                bits[j + 1] = bits[j] | _edges_of(j, m, n_inputs, offsets)
                 for c in range(n_blocks):
                     low[j + 1, c] = low[j, c] + smallest[j, m, c]
                     high[j + 1, c] = high[j, c] + largest[j, m, c]

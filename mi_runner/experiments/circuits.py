@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mi_runner import chance, figures
 from mi_runner.circuits.circuit import compare_pairs, edge_counts, n_active
-from mi_runner.circuits.evaluation import Examples, Measured, measure, take_census
+from mi_runner.circuits.evaluation import Examples, Measured, measure, measure_some, take_census
 from mi_runner.circuits.part import Part, find_part
 from mi_runner.circuits.space import CircuitSpace
 from mi_runner.config import CircuitsConfig, CircuitTable
@@ -108,7 +108,7 @@ def run(setting: Setting) -> Result:
         examples = Examples(entering, targets[:, number], outputs[:, number])
         log.info(_estimate(space, examples, number, config.max_table_rows))
         began = time.perf_counter()
-        found = _search(setting, single, space, examples)
+        found = _search(setting, single, space, examples, number)
         enumerated = time.perf_counter() - began
         seconds += enumerated
         rows.append(_summary(setting, space, examples, number, found, enumerated))
@@ -197,7 +197,7 @@ class _Found:
     """What a search found.
 
     Attributes:
-        kept: all circuits where they fit into a table, else the valid ones up to the table's limit; by their bits.
+        kept: all circuits where they fit into a table, else the valid ones, of too many a random sample; by their bits.
         counts: `(n_hidden + 1, n_edges + 1, N + 1)`: circuits by active neurons, kept edges, right answers.
         edge_counts: `(n_edges,)`: valid circuits that keep each edge.
         least_right: right answers of a valid circuit.
@@ -219,17 +219,23 @@ class _Found:
         return self.kept.circuit[self.kept.n_right >= self.least_right]
 
 
-def _search(setting: Setting, part: Part, space: CircuitSpace, examples: Examples) -> _Found:
+def _search(setting: Setting, part: Part, space: CircuitSpace, examples: Examples, number: int) -> _Found:
     config = _config(setting)
     n = len(examples)
     least_right = next((right for right in range(n + 1) if right / n > config.accuracy_threshold), n + 1)
     least_left_out = math.ceil(config.min_node_sparsity * space.n_hidden - 1e-9)
     if space.count() > config.max_table_rows and space.n_hidden:
-        census, kept = take_census(part, examples, least_right, config.max_table_rows, progress=setting.progress)
+        most = MOST_COMPARED if config.table is CircuitTable["none"] else config.max_table_rows
+        draw = chance.generator(setting.seed, "listed circuits", number)
+        salt = int(torch.randint(2**63 - 1, (), generator=draw))
+        census, listed = take_census(part, examples, least_right, most, salt=salt, progress=setting.progress)
+        kept = measure_some(part, examples, listed, progress=setting.progress)
         found = _Found(kept.sorted(), census.counts, census.edge_counts, least_right)
         if len(kept) < found.n_valid:
-            listed = f"{len(kept):,} of the {found.n_valid:,} valid ones are listed and compared"
-            log.info(f"all circuits are counted; {listed}")
+            log.info(
+                f"output {number}: all circuits are counted; {len(kept):,} of the {found.n_valid:,} valid ones, "
+                "drawn at random, are measured"
+            )
         return found
     kept = Measured.joined(list(measure(part, examples, progress=setting.progress))).sorted()
     kept = kept.kept(space.n_hidden - n_active(space, kept.circuit) >= least_left_out)
