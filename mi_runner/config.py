@@ -243,7 +243,7 @@ class Split(Enum):
     test = "test"
 
 
-# What is written of a search: all rows, those of valid circuits, none, or as many of these as fit.
+# What is written of a search: all rows, those of valid circuits, none, or what fits.
 CircuitTable = Enum("CircuitTable", {name: name for name in ("auto", "all", "valid", "none")})
 
 
@@ -296,9 +296,13 @@ class CircuitsConfig(ExperimentConfig):
         0.0, "count only circuits that leave out at least this share of hidden neurons", at_least=0, below=1
     )
     table: CircuitTable = option(
-        CircuitTable.auto, "rows of circuits.parquet: all, valid, none; auto: all if they fit, else valid ones"
+        CircuitTable.auto,
+        "rows of circuits.parquet: all; valid; none (pairs and pictures are made all the same); "
+        "auto: all if they fit, else valid ones",
     )
-    max_table_rows: int = option(5_000_000, "rows of circuits.parquet at the most", at_least=1)
+    max_table_rows: int = option(
+        5_000_000, "rows of circuits.parquet at the most; of more valid circuits a random sample", at_least=1
+    )
     pairs: bool = option(True, "compare valid circuits with each other (a random sample of them, if many)")
 
 

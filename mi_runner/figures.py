@@ -185,23 +185,26 @@ def circuits(
 
     Args:
         shares: `(n_edges,)`, the share of the valid circuits that keep each edge.
-        table: the rows of circuits.parquet for this output.
+        table: the rows of circuits.parquet for this output; of too many valid circuits they are a random sample.
     """
     drawn = {}
+    valid = table.loc[table["valid"]]
+    drawn_from = "" if len(valid) == n_valid else f" of {n_valid:,} valid ones, drawn at random"
     if len(table):
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
         shown = axes.hexbin(table["sparsity"], table["accuracy"], gridsize=40, bins="log", mincnt=1, cmap="viridis")
-        axes.set(xlabel="share of neurons and edges left out", ylabel="accuracy", title=f"{len(table):,} circuits")
+        axes.set(xlabel="share of neurons and edges left out", ylabel="accuracy")
+        axes.set_title(f"{len(table):,} circuits{drawn_from}", fontsize=9)
         figure.colorbar(shown, label="circuits")
         _tidy(axes)
         drawn[f"sparsity_{number}"] = figure
     if n_valid:
         drawn[f"edges_{number}"] = _edge_heat_map(part, space, shares, n_valid)
-    valid = table.loc[table["valid"]]
     if len(valid):
         sparsest = valid.sort_values(["n_edges", "circuit"])["circuit"].to_numpy()[:MOST_CIRCUITS]
-        drawn[f"sparsest_{number}"] = _wirings(part, space, sparsest)
+        among = f"the sparsest of {len(valid):,} circuits{drawn_from}" if drawn_from else "the sparsest valid circuits"
+        drawn[f"sparsest_{number}"] = _wirings(part, space, sparsest, among)
     return drawn
 
 
@@ -225,7 +228,7 @@ def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid:
     return figure
 
 
-def _wirings(part: Part, space: CircuitSpace, circuits: np.ndarray) -> Figure:
+def _wirings(part: Part, space: CircuitSpace, circuits: np.ndarray, among: str) -> Figure:
     """Circuits as drawings: neurons in columns, kept edges by the sign (colour) and size (width) of their weights."""
     across = min(3, len(circuits))
     down = math.ceil(len(circuits) / across)
@@ -252,7 +255,7 @@ def _wirings(part: Part, space: CircuitSpace, circuits: np.ndarray) -> Figure:
             face = ["black" if on else "white" for on in active]
             axes.scatter([column] * len(positions), positions, s=40, c=face, edgecolors="black", zorder=2)
         axes.set_title(f"{circuit}: {circuit.bit_count()} of {space.n_edges} edges", fontsize=8)
-    figure.suptitle("the sparsest valid circuits (red: positive weight, blue: negative)", fontsize=9)
+    figure.suptitle(f"{among}\n(red: positive weight, blue: negative)", fontsize=9)
     return figure
 
 

@@ -21,6 +21,7 @@ from mi_runner.circuits.evaluation import (
     Examples,
     Measured,
     measure,
+    measure_on,
     measure_one,
     measure_some,
     rounding_interval,
@@ -180,6 +181,50 @@ def test_a_random_thousand_circuits_on_many_examples() -> None:
         assert abs(int(found.n_right[row]) - int(alone.n_right[0])) <= unsure
         assert abs(int(found.n_equal[row]) - int(alone.n_equal[0])) <= unsure
         assert found.squares[row] == pytest.approx(alone.squares[0], rel=1e-3)
+
+
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_the_kernel_has_torchs_activations(activation: str) -> None:
+    z = torch.cat([torch.linspace(-12, 12, 20_001), torch.tensor([-1e30, -100.0, -1e-20, 0.0, 1e-20, 100.0, 1e30])])
+    layer = Layer(torch.eye(1), torch.zeros(1), activation, 0.01)
+    kind, slope = evaluation._activation(layer)
+    ours = np.array([kernel.activate(number, kind, slope) for number in z.numpy()])
+    assert ours == pytest.approx(layer.activate(z).numpy(), rel=1e-6, abs=5e-7)
+    assert np.isnan(kernel.activate(np.float32(np.nan), kind, slope))
+
+
+DEVICES = [
+    "cpu",
+    pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")),
+]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+@pytest.mark.parametrize("at_once", [1, 3000, 10**9])
+def test_tensor_operations_find_what_the_kernel_finds(
+    device: str, activation: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(evaluation, "NUMBERS_AT_ONCE", at_once)
+    for sizes in ((2, 2, 2, 1), (3, 2, 1), (2, 2, 1, 2, 1), (2, 3, 3, 1))[: 3 if at_once == 1 else 4]:
+        part = random_part(sizes, [activation] * (len(sizes) - 1), seed=7)
+        examples = examples_of(part)
+        ours = Measured.joined(list(measure_on(torch.device(device), part, examples))).sorted()
+        kernels = all_of(part, examples).sorted()
+        assert np.array_equal(ours.circuit, kernels.circuit)
+        assert np.array_equal(ours.n_right, kernels.n_right) and np.array_equal(ours.n_equal, kernels.n_equal)
+        assert ours.squares == pytest.approx(kernels.squares, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("max_table_rows", [5_000_000, 50])
+def test_the_experiment_on_a_cuda_device_finds_the_same(max_table_rows: int) -> None:
+    here = setting(accuracy_threshold=0.5, max_table_rows=max_table_rows)
+    device = torch.device("cuda")
+    there = replace(here, model=setting().model.to(device), dataset=here.dataset.to(device))
+    ours, others = circuits.run(here), circuits.run(there)
+    assert ours.tables["census"] == others.tables["census"] and ours.tables["edges"] == others.tables["edges"]
+    pd.testing.assert_frame_equal(ours.tables["circuits"], others.tables["circuits"], atol=1e-5)
 
 
 def test_a_tie_is_rounded_half_to_even() -> None:

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mi_runner import chance, figures
 from mi_runner.circuits.circuit import compare_pairs, edge_counts, n_active
-from mi_runner.circuits.evaluation import Examples, Measured, measure, measure_some, take_census
+from mi_runner.circuits.evaluation import Examples, Measured, measure, measure_on, measure_some, take_census
 from mi_runner.circuits.part import Part, find_part
 from mi_runner.circuits.space import CircuitSpace
 from mi_runner.config import CircuitsConfig, CircuitTable
@@ -123,7 +123,8 @@ def run(setting: Setting) -> Result:
     if config.table is not CircuitTable["none"]:
         import pandas as pd
 
-        written["circuits"] = pd.concat(tables, ignore_index=True)
+        # A single table isn't copied: it may be most of the memory.
+        written["circuits"] = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
     first = {**rows[0], "accuracy": rows[0]["full_accuracy"]}  # the first output's, where there are several
     return Result(
         tables=written,
@@ -237,7 +238,12 @@ def _search(setting: Setting, part: Part, space: CircuitSpace, examples: Example
                 "drawn at random, are measured"
             )
         return found
-    kept = Measured.joined(list(measure(part, examples, progress=setting.progress))).sorted()
+    device = setting.dataset.x_test.device
+    if device.type == "cuda" and space.n_hidden:
+        found = measure_on(device, part, examples, progress=setting.progress)
+    else:
+        found = measure(part, examples, progress=setting.progress)
+    kept = Measured.joined(list(found)).sorted()
     kept = kept.kept(space.n_hidden - n_active(space, kept.circuit) >= least_left_out)
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, n + 1), dtype=np.int64)
     np.add.at(counts, (n_active(space, kept.circuit), np.bitwise_count(kept.circuit), kept.n_right), 1)
@@ -309,10 +315,10 @@ def _table(space: CircuitSpace, examples: Examples, number: int, search: _Found,
     found = search.kept
     if config.table is CircuitTable["valid"]:
         found = found.kept(found.n_right >= search.least_right)
-    nodes, edges = n_active(space, found.circuit), np.bitwise_count(found.circuit).astype(np.int64)
+    nodes, edges = n_active(space, found.circuit).astype(np.int32), np.bitwise_count(found.circuit).astype(np.int32)
     return pd.DataFrame(
         {
-            "output": np.full(len(found), number),
+            "output": np.full(len(found), number, dtype=np.int32),
             "circuit": found.circuit,
             "accuracy": found.n_right / len(examples),
             "agreement": found.n_equal / len(examples),
