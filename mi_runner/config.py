@@ -336,6 +336,31 @@ class ClustersConfig(ExperimentConfig):
     pruning_examples: int = option(1000, "training images on which the criterion is computed", at_least=1)
 
 
+@dataclass
+class DecoderConfig(ExperimentConfig):
+    """Can a network's inputs and answer be read from its hidden activations alone?"""
+
+    name: ClassVar[str] = "decoder"
+    module: ClassVar[str] = "mi_runner.experiments.decoder"
+
+    sites: list[str] | None = option(
+        None, "sites that are the image's rows, top to bottom; null: every activation function's output"
+    )
+    decimals: int | None = option(2, "activations are rounded to so many decimals; null: not", at_least=0)
+    kernels: int = option(3, "kernels, of which the largest response counts at each position", at_least=1)
+    kernel_size: int = option(2, "height and width of a kernel", at_least=1)
+    hidden_sizes: list[int] = option([30, 30], "units of each hidden layer of the decoder", at_least=1)
+    dropout: float = option(0.5, "share of hidden units left out in each step of its training", at_least=0, below=1)
+    test_share: float = option(0.1, "share of the activation images that the decoder is tested on", above=0, below=1)
+    epochs: int = option(20, "passes over the decoder's training examples", at_least=0)
+    batch_size: int = option(64, "examples a step of the decoder's training", at_least=1)
+    optimizer: Optimizer = option(Optimizer.adam, "the decoder's update rule")
+    learning_rate: float = option(1e-2, "its step size", above=0)
+    min_target_accuracy: float = option(
+        0.99, "a network with a lower test accuracy is not decoded: the run fails", at_least=0, at_most=1
+    )
+
+
 # --- the whole -------------------------------------------------------------------------------------------------
 
 
@@ -358,7 +383,7 @@ class RunConfig:
 
 
 SCHEMAS: dict[str, tuple[type, ...]] = {
-    "experiment": (TrainConfig, AblationConfig, CircuitsConfig, ClustersConfig),
+    "experiment": (TrainConfig, AblationConfig, CircuitsConfig, ClustersConfig, DecoderConfig),
     "dataset": (MnistConfig, Mnist01Config, ModAddConfig, ArraysConfig),
     "model": (MlpConfig, SkipConfig, CnnConfig, ExternalConfig),
 }

@@ -63,6 +63,18 @@ class Site:
         """How many numbers one example's value has; of a parameter or constant, the whole value."""
         return int(torch.Size(self.shape).numel())
 
+    @property
+    def obstacle(self) -> str:
+        """Why the site has no numbers for each example, to read or to replace; empty where it has."""
+        if self.kind == "parameter":
+            return "is a parameter"
+        if self.kind == "constant":
+            return "has no value for each example (its first dimension is not the batch)"
+        if not self.dtype.is_floating_point:
+            what = "complex numbers" if self.dtype.is_complex else "integers"
+            return f"holds {'booleans' if self.dtype is torch.bool else what}"
+        return ""
+
 
 @dataclass(frozen=True)
 class Patch:

@@ -65,10 +65,9 @@ def train(
     history: list[dict[str, Any]] = []
 
     # Dropout and its like draw from torch's global generator.
-    too_small_to_divide = sum(p.numel() for p in parameters) * config.batch_size < SMALL_STEP
     with (
         chance.global_seed(seed, "training"),
-        threads.at_most(1 if too_small_to_divide else None),
+        threads.at_most(threads_for(parameters, config.batch_size)),
         progress.bar("training", config.epochs * len(x)) as advance,
     ):
         for epoch in range(1, config.epochs + 1):
@@ -141,6 +140,11 @@ def check(model: nn.Module, dataset: Dataset, config: TrainingConfig) -> None:
                 "training.loss=bce takes outputs in 0..1: end the network with a sigmoid, "
                 "model.output_activation=sigmoid."
             )
+
+
+def threads_for(parameters: list[nn.Parameter], batch_size: int) -> int | None:
+    """How many CPU threads a training step pays for: one where it is too small to divide, else None, all."""
+    return 1 if sum(p.numel() for p in parameters) * batch_size < SMALL_STEP else None
 
 
 def make_optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:

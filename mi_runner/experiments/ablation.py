@@ -166,35 +166,23 @@ def targets(graph: ModelGraph, asked: Sequence[str] | None) -> list[str]:
     if asked is not None:
         for target in asked:
             site = graph.target_site(target)
-            if obstacle := _obstacle(site):
+            if site.obstacle:
                 raise ConfigError(
-                    f"experiment.targets: {target} can't be ablated, because {site.name} {obstacle}. "
+                    f"experiment.targets: {target} can't be ablated, because {site.name} {site.obstacle}. "
                     f"Sites that can: {_can_be_ablated(graph)}."
                 )
         if len(set(asked)) < len(asked) or not asked:
             raise ConfigError(f"experiment.targets={list(asked)}: name at least one target, each once.")
         return list(asked)
     outer = {*graph.inputs, graph.output}
-    able = [name for name, site in graph.sites.items() if not _obstacle(site)]
+    able = [name for name, site in graph.sites.items() if not site.obstacle]
     inner = [name for name in able if name not in outer]
     forked = [edge for name in able if len(graph.uses(name)) > 1 for edge in graph.uses(name)]
     return [*inner, *forked]
 
 
-def _obstacle(site: Site) -> str:
-    """Why a site can't be ablated; empty where it can."""
-    if site.kind == "parameter":
-        return "is a parameter"
-    if site.kind == "constant":
-        return "has no value for each example (its first dimension is not the batch)"
-    if not site.dtype.is_floating_point:
-        what = "complex numbers" if site.dtype.is_complex else "integers"
-        return f"holds {'booleans' if site.dtype is torch.bool else what}"
-    return ""
-
-
 def _can_be_ablated(graph: ModelGraph) -> str:
-    return ", ".join(name for name, site in graph.sites.items() if not _obstacle(site)) or "(none)"
+    return ", ".join(name for name, site in graph.sites.items() if not site.obstacle) or "(none)"
 
 
 def _draws(config: AblationConfig) -> list[tuple[Method, int]]:

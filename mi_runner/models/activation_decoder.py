@@ -1,0 +1,81 @@
+"""ActivationDecoder: reads images of another network's hidden activations and answers several questions about each.
+
+It is no choice of `model=`: the decoder experiment makes it.
+Letters: B batch, H layers and W units of an image, K kernels of k×k, V decoded variables.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+from torch import Tensor, nn
+
+
+class Heads(nn.Module):
+    """A Linear layer for each variable, all of which read the same features.
+
+    Args:
+        n_features: features of an example.
+        n_values: of each variable, how many values it can have.
+    """
+
+    def __init__(self, n_features: int, n_values: Sequence[int]) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(n_features, count) for count in n_values)
+
+    def forward(self, features: Tensor) -> list[Tensor]:
+        """For each variable the logits `(B, values)` of features `(B, n_features)`."""
+        return [head(features) for head in self.heads]
+
+
+class ActivationDecoder(nn.Module):
+    """`heads(hidden(tanh(max over kernels of kernel ∗ image)))`.
+
+    The kernels have no biases and move by one; at each position the largest of their responses goes on. Each hidden
+    layer is a Linear, tanh, dropout.
+
+    Args:
+        image_shape: `(H, W)`, neither smaller than `kernel_size`.
+        n_values: of each variable, how many values it can have.
+        kernels: how many kernels compete at each position.
+        kernel_size: their height and width.
+        hidden_sizes: units of each hidden layer.
+        dropout: share of a hidden layer's units that are left out in each step of training.
+
+    Raises:
+        ValueError: the kernels are larger than the image.
+    """
+
+    def __init__(
+        self,
+        image_shape: tuple[int, int],
+        n_values: Sequence[int],
+        kernels: int = 3,
+        kernel_size: int = 2,
+        hidden_sizes: Sequence[int] = (30, 30),
+        dropout: float = 0.5,
+    ) -> None:
+        super().__init__()
+        height, width = (side - kernel_size + 1 for side in image_shape)
+        if min(height, width) < 1:
+            raise ValueError(f"kernels of {kernel_size}×{kernel_size} don't fit into images of {image_shape}.")
+        self.kernels = nn.Conv2d(1, kernels, kernel_size, bias=False)
+        layers: list[nn.Module] = []
+        sizes = [height * width, *hidden_sizes]
+        for n_in, n_out in itertools.pairwise(sizes):
+            layers += [nn.Linear(n_in, n_out), nn.Tanh(), nn.Dropout(dropout)]
+        self.hidden = nn.Sequential(*layers)
+        self.heads = Heads(sizes[-1], n_values)
+
+    def responses(self, images: Tensor) -> Tensor:
+        """What each kernel sees: `(B, K, H−k+1, W−k+1)` of images `(B, H, W)`."""
+        return self.kernels(images.unsqueeze(1))
+
+    def filtered(self, images: Tensor) -> Tensor:
+        """At each position the tanh of the largest response, `(B, H−k+1, W−k+1)` of images `(B, H, W)`."""
+        return self.responses(images).amax(1).tanh()
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """For each variable the logits `(B, values)` of images `(B, H, W)`."""
+        return self.heads(self.hidden(self.filtered(images).flatten(1)))
