@@ -389,7 +389,7 @@ def kernels(weight: Tensor) -> Figure:
             for row, values in enumerate(kernel):
                 for column, value in enumerate(values):
                     colour = "white" if abs(value) > 0.6 * limit else "black"
-                    axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=8, color=colour)
+                    axes.text(column, row, f"{value:.3g}", ha="center", va="center", fontsize=8, color=colour)
         axes.set(xticks=[], yticks=[])
         axes.set_title(f"kernel {number}", fontsize=9)
     figure.colorbar(shown, ax=list(every), label="weight")
@@ -415,7 +415,7 @@ def filtered_images(
     limits = [float(images.abs().max()) or 1.0, *[float(responses.abs().max()) or 1.0] * responses.shape[1], 1.0]
     for line, image, seen, largest, caption in zip(grid, images, responses, filtered, captions, strict=True):
         for axes, picture, limit in zip(line, [image, *seen, largest], limits, strict=True):
-            shown = axes.imshow(picture.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
+            axes.imshow(picture.numpy(), cmap="RdBu_r", vmin=-limit, vmax=limit, aspect="auto")
             axes.set(xticks=[], yticks=[])
         line[0].set_ylabel(caption.replace(", ", "\n"), rotation=0, ha="right", va="center", fontsize=9)
     for axes, title in zip(grid[0], titles, strict=True):
@@ -423,14 +423,13 @@ def filtered_images(
     if len(sites) <= MOST_CELL_TEXTS:
         grid[-1][0].yaxis.tick_right()
         grid[-1][0].set_yticks(range(len(sites)), sites, fontsize=5)
-    for column, label in ((0, "activation"), (1, "response"), (len(titles) - 1, "tanh")):
-        last = len(titles) - 1 if column == len(titles) - 1 else column
-        figure.colorbar(grid[-1][last].images[0], ax=list(grid[:, last]), label=label, location="bottom", fraction=0.05)
+    for columns, label in ((grid[:, :1], "activation"), (grid[:, 1:-1], "response"), (grid[:, -1:], "tanh")):
+        figure.colorbar(columns[0][0].images[0], ax=list(columns.flat), label=label, location="bottom", fraction=0.05)
     return figure
 
 
 def decoding_by_layer(rows: Sequence[Row]) -> Figure:
-    """Accuracy of the linear probes by layer, with 95 % intervals; at the right that of the whole image, and the decoder's."""
+    """Accuracy of the linear probes by layer, with 95 % intervals; at the right of one on all, and of the decoder."""
     probes = [row for row in rows if row["control"] == "linear"]
     sites = list(dict.fromkeys(row["site"] for row in probes))
     names = list(dict.fromkeys(row["decoded"] for row in probes))

@@ -78,7 +78,7 @@ def check(setting: Setting) -> None:
 
 
 def metric_names(setting: Setting) -> list[str]:
-    """The summary's names: `target_accuracy`, `n_images`, `shared_images`, and `accuracy/…` for each row of metrics.csv.
+    """The summary's names: `target_accuracy`, `n_images`, `shared_images`, and one for each row of metrics.csv.
 
     These are `accuracy/a`, `accuracy/a/untrained`, `accuracy/a/shuffled`, `accuracy/a/linear/layers.1`, and so on.
     """
@@ -99,13 +99,14 @@ def run(setting: Setting) -> Result:
     if target_accuracy < config.min_target_accuracy:
         raise RunFailed(
             f"the network has not learned its task: its test accuracy is {target_accuracy:.4f}, below "
-            f"experiment.min_target_accuracy={config.min_target_accuracy:g}. Train it longer (training.epochs), make it "
-            "wider (model.hidden_sizes) or try another seed; a lower experiment.min_target_accuracy decodes it as it is."
+            f"experiment.min_target_accuracy={config.min_target_accuracy:g}. Train it longer (training.epochs), make "
+            "it wider (model.hidden_sizes) or try another seed; with a lower experiment.min_target_accuracy it is "
+            "decoded as it is."
         )
     sites = hidden_sites(graph, config.sites)
     examples = distinct_examples(dataset)
     images = activation_images(graph, examples.x, sites, config)
-    site_rows = _site_rows(graph, sites, images.shape[2])
+    site_rows = _site_rows(graph, sites, images.shape[1], images.shape[2])
     before = _untrained(setting)
     images_before = activation_images(before, examples.x, sites, config)
     accuracy_before = _accuracy(before, dataset)
@@ -129,7 +130,7 @@ def run(setting: Setting) -> Result:
         its_part = split(seen, given.index, config.test_share, seed=setting.seed)
         decoder, epochs = train_decoder(setting, seen, given, its_part, control)
         history += [{"control": control, **epoch} for epoch in epochs]
-        answers = decoded(decoder, seen[its_part.held_out])
+        answers = decoded(decoder, seen)
         measured(control, ALL, its_part, given, answers, accuracy)
         if control == "none":
             found, found_answers = decoder, answers
@@ -349,8 +350,7 @@ def split(images: Tensor, index: Tensor, share: float, *, seed: int) -> Part:
     """
     group = _groups(images)
     n_groups = int(group.max()) + 1
-    # 0.3 · 10 is 2.9999999999999996 in floating point.
-    n_held_out = math.floor(share * n_groups + 1e-9)
+    n_held_out = _part_of(n_groups, share)
     draw = chance.generator(seed, "decoder split")
     if n_held_out:
         is_held_out = torch.zeros(n_groups, dtype=torch.bool)
@@ -358,15 +358,20 @@ def split(images: Tensor, index: Tensor, share: float, *, seed: int) -> Part:
         is_held_out = is_held_out.to(index.device)[group]
         return Part(index[~is_held_out[index]], is_held_out.nonzero().squeeze(1), 0)
     shuffled = torch.randperm(len(index), generator=draw).to(index.device)
-    n_held_out = max(1, math.floor(share * len(index) + 1e-9))
+    n_held_out = max(1, _part_of(len(index), share))
     train, held_out = index[shuffled[n_held_out:]], index[shuffled[:n_held_out]].unique()
     return Part(train, held_out, int(torch.isin(group[held_out].unique(), group[train]).sum()))
+
+
+def _part_of(n: int, share: float) -> int:
+    """`share` of n, rounded down, and never all."""
+    return min(n - 1, math.floor(share * n + 1e-9))  # because 0.29 · 100 is 28.999999999999996 in floating point
 
 
 # --- decoding ----------------------------------------------------------------------------------------------------
 
 Answers = list[Tensor]
-"""For each variable the position of the value that was decoded, `(h,)`."""
+"""For each variable the position of the value that was decoded, `(D,)`."""
 
 
 def train_decoder(
@@ -385,7 +390,7 @@ def train_decoder(
     labels = torch.stack(list(examples.labels.values()), 1)
     with chance.global_seed(seed, "decoder initialisation"):
         decoder = ActivationDecoder(
-            tuple(images.shape[1:]),
+            (images.shape[1], images.shape[2]),
             n_values,
             kernels=config.kernels,
             kernel_size=config.kernel_size,
@@ -420,8 +425,7 @@ def train_decoder(
                     f"the decoder's training diverged in epoch {epoch}: the loss is {mean}. "
                     "Try a smaller experiment.learning_rate."
                 )
-            answers = decoded(decoder, images[part.held_out])
-            right = float(_right(answers, examples, part)[ALL].double().mean())
+            right = float(_right(decoded(decoder, images[part.held_out]), examples, part.held_out)[ALL].double().mean())
             history.append({"epoch": epoch, "loss": mean, "accuracy": right})
             advance(1, f"loss {mean:.4f}  accuracy {right:.4f}")
     decoder.eval()
@@ -436,16 +440,16 @@ def _loss(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
 
 @torch.no_grad()
 def decoded(decoder: nn.Module, images: Tensor) -> Answers:
-    """The likeliest value of each variable, of images `(h, H, W)`."""
+    """The likeliest value of each variable, of images `(D, H, W)`."""
     parts = [[logits.argmax(1) for logits in decoder(part)] for part in batches(images)]
     return [torch.cat(answers) for answers in zip(*parts, strict=True)]
 
 
 def linear_probe(features: Tensor, examples: Examples, part: Part) -> Answers:
-    """What multinomial logistic regression on features `(D, F)` answers on a part's held-out examples.
+    """What multinomial logistic regression on features `(D, F)` answers.
 
-    Features are standardised on the training examples. The loss has a small penalty on the weights (`PROBE_PENALTY`)
-    and one minimum, which L-BFGS looks for. Equal training examples are one with a weight.
+    It is fitted to a part's training examples, on which the features are standardised; equal ones are one with a
+    weight. The loss has a small penalty on the weights (`PROBE_PENALTY`) and one minimum, which L-BFGS looks for.
     """
     rows, counts = part.train.unique(return_counts=True)
     weight = counts / counts.sum()
@@ -460,19 +464,19 @@ def linear_probe(features: Tensor, examples: Examples, part: Part) -> Answers:
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        penalty = torch.stack([head.weight.square().sum() for head in probe.heads]).sum()
-        loss = weight @ _loss(probe(standard[rows]), labels) + PROBE_PENALTY / 2 * penalty
+        penalty = PROBE_PENALTY / 2 * probe.linear.weight.square().sum()
+        loss = weight @ _loss(probe(standard[rows]), labels) + penalty
         loss.backward()
         return loss
 
     optimizer.step(closure)
-    return decoded(probe, standard[part.held_out])
+    return decoded(probe, standard)
 
 
-def _right(answers: Answers, examples: Examples, part: Part) -> dict[str, Tensor]:
-    """Variable → whether it was decoded rightly `(h,)`; and `all`, whether all were."""
-    truth = {name: label[part.held_out] for name, label in examples.labels.items()}
-    right = {name: answer == truth[name] for name, answer in zip(truth, answers, strict=True)}
+def _right(answers: Answers, examples: Examples, of: Tensor) -> dict[str, Tensor]:
+    """Variable → whether it was decoded rightly, and `all`, whether all were; for the examples `of` `(n,)`."""
+    labels = examples.labels.items()
+    right = {name: answer == label[of] for (name, label), answer in zip(labels, answers, strict=True)}
     return {**right, ALL: torch.stack(list(right.values())).all(0)}
 
 
@@ -483,11 +487,13 @@ def _rows(
     control: str, site: str, part: Part, examples: Examples, answers: Answers, target_accuracy: float
 ) -> list[dict[str, Any]]:
     """A row for each variable and one for all; `chance` is the share of the training examples' commonest value."""
-    seen = torch.stack([label[part.train] for label in examples.labels.values()], 1)
+    labels = torch.stack([label[part.train] for label in examples.labels.values()], 1)
+    trained_on = part.train.unique()
+    everything = torch.arange(len(examples), device=labels.device)
     found = []
-    for number, (name, right) in enumerate(_right(answers, examples, part).items()):
-        of_variable = seen if name == ALL else seen[:, [number]]
-        n, n_right = len(right), int(right.sum())
+    for number, (name, right) in enumerate(_right(answers, examples, everything).items()):
+        of_variable = labels if name == ALL else labels[:, [number]]
+        n, n_right = len(part.held_out), int(right[part.held_out].sum())
         low, high = wilson_interval(n_right, n)
         found.append(
             {
@@ -497,9 +503,10 @@ def _rows(
                 "accuracy": n_right / n,
                 "accuracy_low": low,
                 "accuracy_high": high,
-                "chance": int(of_variable.unique(dim=0, return_counts=True)[1].max()) / len(seen),
+                "chance": int(of_variable.unique(dim=0, return_counts=True)[1].max()) / len(labels),
                 "n": n,
                 "shared_images": part.n_shared,
+                "train_accuracy": float(right[trained_on].double().mean()),
                 "target_accuracy": target_accuracy,
             }
         )
@@ -513,15 +520,15 @@ def _metric(control: str, site: str, name: str) -> str:
     return "/".join(parts + ([site] if control == LINEAR else []))
 
 
-def _site_rows(graph: ModelGraph, sites: Sequence[str], width: int) -> list[dict[str, Any]]:
-    """The rows of an activation image from top to bottom; a log line says what was padded."""
-    rows = [
-        {"row": row, "site": name, "units": graph.site(name).n_units, "padding": width - graph.site(name).n_units}
-        for row, name in enumerate(sites)
-    ]
-    if padded := [f"{row['site']} by {row['padding']}" for row in rows if row["padding"]]:
-        log.info(f"the sites differ in width: rows of {width} units, padded with zeros: {', '.join(padded)}")
-    return rows
+def _site_rows(graph: ModelGraph, sites: Sequence[str], height: int, width: int) -> list[dict[str, Any]]:
+    """The rows of an activation image from top to bottom; a log line says what was padded with zeros."""
+    units = [graph.site(name).n_units for name in sites]
+    padded = [f"{name} by {width - count}" for name, count in zip(sites, units, strict=True) if count < width]
+    padded += [f"{height - len(sites)} empty rows at the bottom"] if height > len(sites) else []
+    if padded:
+        log.info(f"activation images of {height}×{width} are padded with zeros: {', '.join(padded)}")
+    rows = enumerate(zip(sites, units, strict=True))
+    return [{"row": row, "site": name, "units": count, "padding": width - count} for row, (name, count) in rows]
 
 
 def _kernel_rows(decoder: ActivationDecoder) -> list[dict[str, Any]]:
@@ -537,11 +544,11 @@ def _kernel_rows(decoder: ActivationDecoder) -> list[dict[str, Any]]:
 def _answer_rows(examples: Examples, part: Part, answers: Answers) -> list[dict[str, Any]]:
     """Each example that the decoder was tested on: what is true, what it answered."""
     rows = []
-    for position, example in enumerate(part.held_out.tolist()):
+    for example in part.held_out.tolist():
         row: dict[str, Any] = {"example": examples.caption(example)}
         for (name, values), answer in zip(examples.values.items(), answers, strict=True):
             row[name] = values[int(examples.labels[name][example])]
-            row[f"{name}_decoded"] = values[int(answer[position])]
+            row[f"{name}_decoded"] = values[int(answer[example])]
         rows.append(row)
     return rows
 
@@ -578,9 +585,9 @@ def _figures(
     sites: Sequence[str],
     rows: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
-    held_out = sorted(part.held_out.tolist(), key=lambda example: [int(label[example]) for label in examples.labels.values()])
-    step = max(1, math.ceil(len(held_out) / MOST_SHOWN))
-    chosen = held_out[::step]
+    labels = list(examples.labels.values())
+    by_values = sorted(part.held_out.tolist(), key=lambda example: [int(label[example]) for label in labels])
+    chosen = by_values[:: math.ceil(len(by_values) / MOST_SHOWN)]
     with torch.no_grad():
         responses, filtered = decoder.responses(images[chosen]), decoder.filtered(images[chosen])
     return {

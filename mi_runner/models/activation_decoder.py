@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 
 class Heads(nn.Module):
-    """A Linear layer for each variable, all of which read the same features.
+    """A linear map to the logits of each variable, all of which read the same features.
 
     Args:
         n_features: features of an example.
@@ -22,11 +22,12 @@ class Heads(nn.Module):
 
     def __init__(self, n_features: int, n_values: Sequence[int]) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(nn.Linear(n_features, count) for count in n_values)
+        self.n_values = list(n_values)
+        self.linear = nn.Linear(n_features, sum(n_values))
 
-    def forward(self, features: Tensor) -> list[Tensor]:
+    def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         """For each variable the logits `(B, values)` of features `(B, n_features)`."""
-        return [head(features) for head in self.heads]
+        return self.linear(features).split(self.n_values, dim=1)
 
 
 class ActivationDecoder(nn.Module):
@@ -76,6 +77,6 @@ class ActivationDecoder(nn.Module):
         """At each position the tanh of the largest response, `(B, H−k+1, W−k+1)` of images `(B, H, W)`."""
         return self.responses(images).amax(1).tanh()
 
-    def forward(self, images: Tensor) -> list[Tensor]:
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """For each variable the logits `(B, values)` of images `(B, H, W)`."""
         return self.heads(self.hidden(self.filtered(images).flatten(1)))

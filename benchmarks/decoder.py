@@ -1,0 +1,122 @@
+"""Training the decoder on 9,000 activation images of 5×5: batches in torch against a loop over examples in numpy.
+
+The loop computes the same network, its gradient by hand, and a step of plain gradient descent for every example. Its
+gradient is checked against autograd's before anything is timed.
+"""
+
+from __future__ import annotations
+
+import itertools
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+from torch import nn
+
+from benchmarks.timing import seconds
+from mi_runner import datasets, models
+from mi_runner.composition import compose
+from mi_runner.experiments import Setting
+from mi_runner.experiments.decoder import (
+    activation_images,
+    distinct_examples,
+    hidden_sites,
+    split,
+    train_decoder,
+)
+from mi_runner.models.activation_decoder import ActivationDecoder
+
+LOOPED = 1000
+"""Examples that the loop does; it would do the others at the same speed."""
+
+
+class Loop:
+    """The decoder's weights in numpy, and one step of training on one example.
+
+    Letters: K kernels of k×k, P positions, F features, J logits of all heads.
+    """
+
+    def __init__(self, decoder: ActivationDecoder, dropout: float, learning_rate: float) -> None:
+        def array(tensor: torch.Tensor) -> np.ndarray:
+            return tensor.detach().numpy().copy()
+
+        self.kernels = array(decoder.kernels.weight[:, 0])
+        self.layers = [[array(m.weight), array(m.bias)] for m in decoder.hidden if isinstance(m, nn.Linear)]
+        self.heads = [array(decoder.heads.linear.weight), array(decoder.heads.linear.bias)]
+        self.ends = [0, *itertools.accumulate(decoder.heads.n_values)]
+        self.dropout, self.learning_rate = dropout, learning_rate
+        self.draw = np.random.default_rng(0)
+
+    def gradients(self, image: np.ndarray, labels: np.ndarray) -> list[np.ndarray]:
+        """Of the loss on one image `(H, W)`: of the kernels, then of each layer's weight and bias, the heads last."""
+        size = self.kernels.shape[1]
+        frames = np.lib.stride_tricks.sliding_window_view(image, (size, size)).reshape(-1, size * size)  # (P, k·k)
+        responses = frames @ self.kernels.reshape(len(self.kernels), -1).T  # (P, K)
+        winner = responses.argmax(1)
+        features = [np.tanh(responses.max(1))]
+        activated, kept = [], []
+        for weight, bias in self.layers:
+            activated.append(np.tanh(weight @ features[-1] + bias))
+            kept.append((self.draw.random(len(bias)) >= self.dropout) / (1 - self.dropout))
+            features.append(activated[-1] * kept[-1])
+        logits = self.heads[0] @ features[-1] + self.heads[1]
+        slope = np.empty_like(logits)
+        for (start, end), label in zip(itertools.pairwise(self.ends), labels, strict=True):
+            share = np.exp(logits[start:end] - logits[start:end].max())
+            slope[start:end] = share / share.sum()
+            slope[start + label] -= 1
+        found = [np.outer(slope, features[-1]), slope]
+        slope = self.heads[0].T @ slope
+        for number in reversed(range(len(self.layers))):
+            slope = slope * kept[number] * (1 - activated[number] ** 2)
+            found = [np.outer(slope, features[number]), slope, *found]
+            slope = self.layers[number][0].T @ slope
+        slope = slope * (1 - features[0] ** 2)
+        of_kernels = np.zeros((len(self.kernels), size * size), dtype=image.dtype)
+        np.add.at(of_kernels, winner, slope[:, None] * frames)
+        return [of_kernels.reshape(self.kernels.shape), *found]
+
+    def step(self, image: np.ndarray, labels: np.ndarray) -> None:
+        """A step of gradient descent."""
+        weights = [self.kernels, *itertools.chain(*self.layers), *self.heads]
+        for weight, gradient in zip(weights, self.gradients(image, labels), strict=True):
+            weight -= self.learning_rate * gradient
+
+
+def check(decoder: ActivationDecoder, images: torch.Tensor, labels: torch.Tensor) -> None:
+    """The loop's gradient is autograd's."""
+    decoder.eval()
+    decoder.zero_grad()
+    logits = decoder(images[:1])
+    sum(nn.functional.cross_entropy(one, labels[:1, v]) for v, one in enumerate(logits)).backward()
+    by_hand = Loop(decoder, 0.0, 0.0).gradients(images[0].numpy(), labels[0].numpy())
+    for parameter, gradient in zip(decoder.parameters(), by_hand, strict=True):
+        np.testing.assert_allclose(parameter.grad.numpy().reshape(gradient.shape), gradient, atol=1e-5)
+
+
+def run() -> None:
+    """Print examples a second."""
+    config = compose(["experiment=decoder", "experiment.epochs=1"])
+    dataset = datasets.load(config.dataset, seed=0)
+    built = models.build(config.model, dataset, seed=0)
+    setting = Setting(config.experiment, config.training, built.model, built.dataset)
+    graph, examples = setting.graph(), distinct_examples(dataset)
+    images = activation_images(graph, examples.x, hidden_sites(graph, None), config.experiment)
+    part = split(images, examples.index, config.experiment.test_share, seed=0)
+    decoder, _ = train_decoder(setting, images, examples, part, "none")
+    labels = torch.stack(list(examples.labels.values()), 1)
+    check(decoder, images, labels)
+    loop = Loop(decoder, config.experiment.dropout, config.experiment.learning_rate)
+    given = [(images[i].numpy(), labels[i].numpy()) for i in part.train[:LOOPED].tolist()]
+    rates = []
+    for _ in range(5):
+        ours = seconds(lambda: train_decoder(setting, images, examples, part, "none")) / len(part.train)
+        other = seconds(lambda: [loop.step(*example) for example in given]) / LOOPED
+        rates.append(SimpleNamespace(ours=1 / ours, other=1 / other, ratio=other / ours))
+    rates.sort(key=lambda rate: rate.ratio)
+    print(
+        f"decoder, one epoch of {len(part.train):,} images: {rates[2].ours:,.0f} examples/s, the loop over examples "
+        f"{rates[2].other:,.0f}, ratio {rates[2].ratio:.3g} ({rates[0].ratio:.3g} to {rates[-1].ratio:.3g}); "
+        "wanted at least 10",
+        flush=True,
+    )

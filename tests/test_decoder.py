@@ -1,0 +1,576 @@
+"""The decoder by hand and against unfold, what it can and can't read, and the experiment as a command."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mi_runner import composition, datasets, models, training
+from mi_runner.config import DecoderConfig, TrainingConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError
+from mi_runner.evaluation import wilson_interval
+from mi_runner.experiments import Setting, decoder
+from mi_runner.graph import ModelGraph
+from mi_runner.models import Built
+from mi_runner.models.activation_decoder import ActivationDecoder
+from mi_runner.models.cnn import CNN
+from mi_runner.models.mlp import MLP
+from mi_runner.models.two_layer_skip import TwoLayerSkip
+
+from .conftest import Ended, classes, values
+
+IMAGE = torch.tensor([[[1.0, 2.0, 0.0], [0.0, 1.0, 3.0], [2.0, 0.0, 1.0]]])
+FIRST = [[1.0, 0.0], [0.0, -1.0]]  # what stands at the top left, less what stands at the bottom right
+SECOND = [[0.0, 1.0], [1.0, 0.0]]  # the sum of the other two
+SMALL = ("dataset.train_size=200", "dataset.test_size=100", "training.epochs=1", "experiment.epochs=1")
+
+
+# --- the network -------------------------------------------------------------------------------------------------
+
+
+def with_kernels(*kernels: list[list[float]], **options: Any) -> ActivationDecoder:
+    made = ActivationDecoder((3, 3), [2, 3], kernels=len(kernels), **options).eval()
+    with torch.no_grad():
+        made.kernels.weight.copy_(torch.tensor(kernels).unsqueeze(1))
+    return made
+
+
+@torch.no_grad()
+def test_one_kernel_on_a_3_by_3_image_by_hand() -> None:
+    found = with_kernels(FIRST)
+    # 1−1  2−3
+    # 0−0  1−1
+    expected = torch.tensor([[0.0, -1.0], [0.0, 0.0]])
+    assert torch.equal(found.responses(IMAGE)[0, 0], expected)
+    assert torch.equal(found.filtered(IMAGE)[0], expected.tanh())
+
+
+@torch.no_grad()
+def test_of_two_kernels_the_larger_response_counts_and_goes_through_the_layers_by_hand() -> None:
+    found = with_kernels(FIRST, SECOND, hidden_sizes=[1])
+    # second kernel: 2+0  0+1
+    #                1+2  3+0
+    assert torch.equal(found.responses(IMAGE)[0, 1], torch.tensor([[2.0, 1.0], [3.0, 3.0]]))
+    assert torch.equal(found.filtered(IMAGE)[0], torch.tensor([[2.0, 1.0], [3.0, 3.0]]).tanh())
+    assert torch.equal(found.filtered(-IMAGE)[0], torch.tensor([[0.0, 1.0], [0.0, 0.0]]).tanh())
+    linear = found.hidden[0]
+    linear.weight.copy_(torch.tensor([[1.0, 0.0, -1.0, 2.0]]))
+    linear.bias.fill_(0.5)
+    found.heads.linear.weight.copy_(torch.tensor([[1.0], [-1.0], [2.0], [0.0], [3.0]]))
+    found.heads.linear.bias.copy_(torch.tensor([0.0, 1.0, 0.0, 0.0, -1.0]))
+    hidden = math.tanh(math.tanh(2) - math.tanh(3) + 2 * math.tanh(3) + 0.5)
+    first, second = found(IMAGE)
+    assert first.tolist() == [pytest.approx([hidden, 1 - hidden])]
+    assert second.tolist() == [pytest.approx([2 * hidden, 0, 3 * hidden - 1])]
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("shape", "size", "kernels"), [((5, 5), 2, 3), ((4, 7), 3, 1), ((3, 3), 3, 2), ((1, 6), 1, 4)])
+def test_the_frames_are_those_of_unfold(shape: tuple[int, int], size: int, kernels: int) -> None:
+    torch.manual_seed(0)
+    made = ActivationDecoder(shape, [2], kernels=kernels, kernel_size=size)
+    images = torch.randn(6, *shape)
+    frames = functional.unfold(images.unsqueeze(1), size)  # (B, k·k, positions)
+    by_hand = torch.einsum("kf,bfp->bkp", made.kernels.weight.flatten(1), frames)
+    height, width = shape[0] - size + 1, shape[1] - size + 1
+    torch.testing.assert_close(made.responses(images), by_hand.reshape(6, kernels, height, width))
+    torch.testing.assert_close(made.filtered(images).flatten(1), by_hand.amax(1).tanh())
+
+
+def test_the_published_decoder_has_its_layers_and_drops_units_in_training_alone() -> None:
+    made = ActivationDecoder((5, 5), [2, 2, 2])
+    # 3 kernels of 2×2; 16 positions → 30 → 30 → three heads of 2
+    assert sum(p.numel() for p in made.parameters()) == 3 * 4 + (16 * 30 + 30) + (30 * 30 + 30) + 3 * (30 * 2 + 2)
+    images = torch.randn(4, 5, 5)
+    made.train()
+    assert not torch.equal(made(images)[0], made(images)[0])
+    made.eval()
+    assert torch.equal(made(images)[0], made(images)[0])
+    assert [tuple(logits.shape) for logits in made(images)] == [(4, 2)] * 3
+    assert len(ActivationDecoder((5, 5), [2], hidden_sizes=[]).hidden) == 0
+
+
+def test_kernels_larger_than_the_image_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"kernels of 3×3 don't fit into images of \(2, 5\)"):
+        ActivationDecoder((2, 5), [2], kernel_size=3)
+
+
+# --- what is read ------------------------------------------------------------------------------------------------
+
+
+def pairs(modulus: int = 3, copies: int = 1) -> Dataset:
+    """Modular addition, every pair `copies` times, in training and test."""
+    numbers = torch.tensor(list(itertools.product(range(modulus), repeat=2))).repeat(copies, 1)
+    x = functional.one_hot(numbers, modulus).flatten(1).float()
+    y = numbers.sum(1) % modulus
+    return Dataset("mod_add", x, y, x, y, tuple(map(str, range(modulus))), f"pairs {modulus} {copies}")
+
+
+def setting(model: nn.Module, dataset: Dataset, seed: int = 0, **options: Any) -> Setting:
+    """A setting whose network has no better initial weights than those it has."""
+    config = DecoderConfig(**{"epochs": 2, "min_target_accuracy": 0.0, **options})
+    built = Built(model.eval(), dataset)
+    return Setting(config, TrainingConfig(), model.eval(), dataset, seed, untrained=lambda: built)
+
+
+def graph_of(model: nn.Module, x: Tensor) -> ModelGraph:
+    return ModelGraph.trace(model.eval(), x[:2])
+
+
+class Functions(nn.Module):
+    """Activations as functions, methods and modules; a softmax; an output that is an activation."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.prelu, self.last = nn.Linear(6, 4), nn.PReLU(), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = functional.leaky_relu(self.first(x))
+        x = self.prelu(x).tanh() * functional.softmax(x, dim=1)
+        return torch.sigmoid(self.last(functional.gelu(x)))
+
+
+@pytest.mark.parametrize(
+    ("model", "x", "expected"),
+    [
+        (MLP([6, 5, 4, 3], nn.Tanh), torch.randn(2, 6), ["layers.1", "layers.3"]),
+        (MLP([6, 5, 3], nn.ReLU, nn.Sigmoid()), torch.randn(2, 6), ["layers.1"]),
+        (TwoLayerSkip(6, 3), torch.randn(2, 6), ["relu"]),
+        (CNN(1, (8, 8), 3), torch.randn(2, 1, 8, 8), ["relu", "relu_1", "relu_2", "relu_3"]),
+        (Functions(), torch.randn(2, 6), ["leaky_relu", "prelu", "tanh", "gelu"]),
+    ],
+)
+def test_all_hidden_activations_are_read_by_default(model: nn.Module, x: Tensor, expected: list[str]) -> None:
+    assert decoder.hidden_sites(graph_of(model, x), None) == expected
+
+
+@torch.no_grad()
+def test_an_activation_image_has_a_row_a_layer_rounded() -> None:
+    torch.manual_seed(0)
+    model, x = MLP([6, 4, 4, 3], nn.Tanh).eval(), torch.randn(2100, 6)
+    graph = graph_of(model, x)
+    first = torch.tanh(model.layers[0](x))
+    second = torch.tanh(model.layers[2](first))
+    images = decoder.activation_images(graph, x, ["layers.1", "layers.3"], DecoderConfig(decimals=None))
+    torch.testing.assert_close(images, torch.stack([first, second], dim=1))
+    rounded = decoder.activation_images(graph, x, ["layers.3", "layers.1"], DecoderConfig(decimals=1))
+    np.testing.assert_allclose(rounded.numpy(), np.round(torch.stack([second, first], 1).numpy(), 1), atol=1e-6)
+
+
+@torch.no_grad()
+def test_narrower_sites_and_too_few_of_them_are_padded_with_zeros() -> None:
+    torch.manual_seed(0)
+    model, x = MLP([6, 4, 2, 3], nn.ReLU).eval(), torch.randn(3, 6)
+    graph = graph_of(model, x)
+    config = DecoderConfig(decimals=None, kernel_size=3)
+    images = decoder.activation_images(graph, x, ["layers.1", "layers.3"], config)
+    assert images.shape == (3, 3, 4) == (3, *decoder.image_shape(graph, ["layers.1", "layers.3"], 3))
+    first = torch.relu(model.layers[0](x))
+    assert torch.equal(images[:, 0], first)
+    assert torch.equal(images[:, 1, :2], torch.relu(model.layers[2](first)))
+    assert not images[:, 1, 2:].any() and not images[:, 2].any()
+
+
+@torch.no_grad()
+def test_a_site_of_several_dimensions_is_flattened() -> None:
+    torch.manual_seed(0)
+    model, x = CNN(1, (8, 8), 3).eval(), torch.randn(3, 1, 8, 8)
+    (row,) = decoder.activation_images(graph_of(model, x), x, ["relu"], DecoderConfig(decimals=None, kernel_size=1))[0]
+    assert torch.equal(row, torch.relu(model.conv1(x))[0].flatten())
+
+
+# --- what is decoded ---------------------------------------------------------------------------------------------
+
+
+def test_the_variables_of_modular_addition() -> None:
+    examples = decoder.distinct_examples(pairs(3, copies=4))
+    assert len(examples) == 9 and examples.index.tolist() == list(range(9)) * 4
+    assert {name: label.tolist() for name, label in examples.labels.items()} == {
+        "a": [0, 0, 0, 1, 1, 1, 2, 2, 2],
+        "b": [0, 1, 2] * 3,
+        "sum": [0, 1, 2, 1, 2, 0, 2, 0, 1],
+    }
+    assert examples.caption(5) == "1 + 2 = 0"
+    as_values = replace(pairs(3), y_train=pairs(3).y_train.float(), y_test=pairs(3).y_test.float(), class_names=None)
+    assert torch.equal(decoder.distinct_examples(as_values).labels["sum"], examples.labels["sum"])
+
+
+def test_the_variables_of_mnist_are_those_of_its_causal_model() -> None:
+    config = composition.compose(["dataset=mnist", "dataset.limit=50", "dataset.digits=[3,4,5,9]"])
+    dataset = datasets.load(config.dataset, seed=0).flattened()
+    digits = torch.tensor([3, 4, 5, 9])[dataset.y_test]
+    found = decoder.variables(dataset)
+    assert torch.equal(found["digit"], digits)
+    assert torch.equal(2 * found["half"] + found["parity"], digits)
+    examples = decoder.distinct_examples(dataset)
+    assert examples.values == {"digit": (3, 4, 5, 9), "parity": (0, 1), "half": (1, 2, 4)}
+    assert examples.caption(0) == f"digit {digits[0]}, parity {digits[0] % 2}, half {digits[0] // 2}"
+
+
+def test_of_any_other_data_set_the_label_is_decoded() -> None:
+    dataset = classes(30)
+    assert torch.equal(decoder.variables(dataset)["label"], dataset.y_test)
+    assert torch.equal(decoder.variables(values(30))["label"], values(30).y_test.long())
+
+
+def test_a_variable_with_one_value_is_left_out() -> None:
+    config = composition.compose(["dataset=mnist01", "dataset.limit=50"])
+    assert list(decoder.distinct_examples(datasets.load(config.dataset, seed=0)).labels) == ["digit", "parity"]
+
+
+def test_equal_inputs_with_different_labels_are_different_examples() -> None:
+    x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, -0.0], [0.0, 1.0]])
+    y = torch.tensor([0, 1, 0, 1])
+    examples = decoder.distinct_examples(Dataset("arrays", x, y, x, y, ("0", "1"), "noisy"))
+    assert examples.index.tolist() == [0, 1, 0, 2] and examples.labels["label"].tolist() == [0, 1, 1]
+
+
+# --- the split ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("n", "share", "held_out"), [(121, 0.1, 12), (100, 0.29, 29), (10, 0.99, 9), (2, 0.9999999999, 1)]
+)
+def test_no_image_is_in_both_parts(n: int, share: float, held_out: int) -> None:
+    images = torch.arange(n).float().reshape(n, 1, 1).expand(n, 2, 2)
+    index = torch.randint(n, (20 * n,), generator=torch.Generator().manual_seed(0))
+    part = decoder.split(images, index, share, seed=0)
+    assert len(part.held_out) == held_out and part.n_shared == 0
+    assert not set(part.held_out.tolist()) & set(part.train.tolist())
+    assert sorted(part.train.tolist()) == sorted(i for i in index.tolist() if i not in set(part.held_out.tolist()))
+    other = decoder.split(images, index, share, seed=1)
+    assert n == 2 or not torch.equal(part.held_out, other.held_out)
+
+
+def test_inputs_with_one_image_are_held_out_together() -> None:
+    images = (torch.arange(60) // 3).float().reshape(60, 1, 1).expand(60, 2, 2)
+    part = decoder.split(images, torch.arange(60), 0.2, seed=0)
+    assert len(part.held_out) == 12
+    assert {i // 3 for i in part.held_out.tolist()}.isdisjoint(i // 3 for i in part.train.tolist())
+
+
+def test_too_few_images_are_shared_and_counted() -> None:
+    images = torch.arange(4).float().reshape(4, 1, 1).expand(4, 2, 2)
+    part = decoder.split(images, torch.arange(4).repeat(100), 0.1, seed=0)
+    assert len(part.train) == 360 and part.held_out.tolist() == [0, 1, 2, 3] and part.n_shared == 4
+    # A quarter of four images is one: none is shared.
+    part = decoder.split(images, torch.arange(4).repeat(100), 0.25, seed=0)
+    assert len(part.train) == 300 and len(part.held_out) == 1 and part.n_shared == 0
+    alone = decoder.split(torch.zeros(2, 2, 2), torch.arange(2), 0.1, seed=0)
+    assert len(alone.train) == len(alone.held_out) == alone.n_shared == 1
+
+
+# --- decoding ----------------------------------------------------------------------------------------------------
+
+
+def many_examples(n: int) -> decoder.Examples:
+    """Examples of modular addition with modulus 2 that are all different."""
+    a, b = torch.randint(2, (2, n), generator=torch.Generator().manual_seed(1))
+    labels = {"a": a, "b": b, "sum": (a + b) % 2}
+    return decoder.Examples(torch.arange(n).float()[:, None], torch.arange(n), dict.fromkeys(labels, (0, 1)), labels)
+
+
+def accuracy_on(images: Tensor, examples: decoder.Examples, **options: Any) -> tuple[dict[str, float], int]:
+    """Of a decoder trained on a part of these images, on the others; and how many these are."""
+    given = setting(nn.Identity(), pairs(), **options)
+    part = decoder.split(images, examples.index, options["test_share"], seed=0)
+    made, _ = decoder.train_decoder(given, images, examples, part, "none")
+    table = decoder._rows("none", "all", part, examples, decoder.decoded(made, images), 1.0)
+    assert part.n_shared == 0
+    return {row["decoded"]: row["accuracy"] for row in table}, len(part.held_out)
+
+
+def test_activations_that_encode_the_inputs_exactly_are_decoded_without_a_mistake() -> None:
+    """By the published decoder, on images it has never seen; without the rows that encode them it guesses."""
+    examples = many_examples(300)
+    images = torch.randn(300, 5, 5, generator=torch.Generator().manual_seed(0)) / 4
+    for row, label in zip((0, 2, 4), examples.labels.values(), strict=True):
+        images[:, row] = 2 * label[:, None].float() - 1
+    found, n = accuracy_on(images, examples, test_share=0.5, epochs=80)
+    assert n == 150 and found == {"a": 1.0, "b": 1.0, "sum": 1.0, "all": 1.0}
+    images[:, ::2] = 0
+    found, n = accuracy_on(images, examples, test_share=0.5, epochs=20)
+    assert all(0.35 < found[name] < 0.65 for name in ("a", "b", "sum")) and found["all"] < 0.4
+
+
+def test_noise_is_decoded_at_chance_level() -> None:
+    examples = decoder.distinct_examples(pairs(20, copies=4))
+    images = torch.randn(400, 5, 5, generator=torch.Generator().manual_seed(0))
+    found, n = accuracy_on(images, examples, test_share=0.5, epochs=20)
+    assert n == 200
+    for name in ("a", "b", "sum"):
+        low, high = wilson_interval(round(found[name] * n), n)
+        assert low < 1 / 20 < high
+    assert found["all"] <= 0.02
+
+
+def test_training_is_repeatable_and_seeds_differ() -> None:
+    dataset = pairs(3, copies=10)
+    examples = decoder.distinct_examples(dataset)
+    images = torch.randn(9, 3, 3, generator=torch.Generator().manual_seed(0))
+    part = decoder.split(images, examples.index, 0.2, seed=0)
+    weights = []
+    for seed in (0, 0, 1):
+        given = setting(nn.Identity(), dataset, seed=seed)
+        made, history = decoder.train_decoder(given, images, examples, part, "none")
+        weights.append(made.kernels.weight.detach().clone())
+        assert [row["epoch"] for row in history] == [1, 2] and history[1]["loss"] < history[0]["loss"]
+        assert not made.training
+    assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+    assert decoder.train_decoder(setting(nn.Identity(), dataset, epochs=0), images, examples, part, "none")[1] == []
+
+
+def test_a_linear_probe_is_the_minimum_that_plain_gradient_descent_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "PROBE_PENALTY", 0.03)  # so that gradient descent gets there soon
+    draw = torch.Generator().manual_seed(0)
+    examples = decoder.distinct_examples(pairs(3, copies=3))
+    features = torch.randn(9, 4, generator=draw) * torch.tensor([1.0, 10.0, 0.1, 0.0]) + 5
+    part = decoder.Part(torch.tensor([0, 0, 0, 1, 2, 3, 3, 4, 5, 6]), torch.tensor([7, 8]), 0)
+    answers = decoder.linear_probe(features, examples, part)
+    # The textbook's: every training example by itself, in float64.
+    x = features.double()
+    seen = x[part.train]
+    x = (x - seen.mean(0)) / seen.std(0, correction=0).where(seen.std(0, correction=0) > 1e-6, torch.ones(4).double())
+    labels = torch.stack(list(examples.labels.values()))  # (V, D)
+    weight, bias = torch.zeros(3, 3, 4, dtype=torch.double), torch.zeros(3, 1, 3, dtype=torch.double)
+    for tensor in (weight, bias):
+        tensor.requires_grad_()
+    for _ in range(600):
+        logits = x[part.train] @ weight.mT + bias  # (V, n, values)
+        loss = 3 * functional.cross_entropy(logits.flatten(0, 1), labels[:, part.train].flatten())
+        loss = loss + decoder.PROBE_PENALTY / 2 * weight.square().sum()
+        for tensor, slope in zip((weight, bias), torch.autograd.grad(loss, (weight, bias)), strict=True):
+            tensor.data -= 0.5 * slope
+    assert torch.equal(torch.stack(answers), (x @ weight.mT + bias).argmax(2))
+
+
+def test_a_linear_probe_can_read_what_is_linear_and_nothing_else() -> None:
+    examples = decoder.distinct_examples(pairs(2, copies=5))
+    everything = decoder.Part(examples.index, torch.arange(4), 4)
+    corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    a, b, total = decoder.linear_probe(corners, examples, everything)
+    assert a.tolist() == [0, 0, 1, 1] and b.tolist() == [0, 1, 0, 1]
+    assert total.tolist() != [0, 1, 1, 0]
+
+
+# --- the experiment ----------------------------------------------------------------------------------------------
+
+
+def small(**options: Any) -> Setting:
+    torch.manual_seed(0)
+    return setting(MLP([10, 6, 6, 5], nn.Tanh), pairs(5, copies=8), **options)
+
+
+def test_every_control_has_a_row_for_each_variable() -> None:
+    given = small(test_share=0.2)
+    result = decoder.run(given)
+    rows = result.tables["metrics"]
+    expected = [("none", "all"), ("untrained", "all"), ("shuffled", "all")]
+    expected += [("linear", "layers.1"), ("linear", "layers.3"), ("linear", "all")]
+    assert [(row["control"], row["site"], row["decoded"]) for row in rows] == [
+        (*control, name) for control in expected for name in ("a", "b", "sum", "all")
+    ]
+    accuracy = float((given.model(given.dataset.x_test).argmax(1) == given.dataset.y_test).double().mean())
+    for row in rows:
+        assert (row["n"], row["shared_images"]) == (5, 0)
+        assert (row["accuracy_low"], row["accuracy_high"]) == wilson_interval(round(5 * row["accuracy"]), 5)
+        assert row["target_accuracy"] == pytest.approx(accuracy)
+        # 20 of the 25 pairs are trained on, so a value is in 4 to 5 of them, a pair in one.
+        assert row["chance"] == pytest.approx(0.05) if row["decoded"] == "all" else 0.2 <= row["chance"] <= 0.25
+    assert set(result.metrics) == set(decoder.metric_names(given))
+    assert result.metrics["accuracy/sum/linear/layers.3"] == rows[-6]["accuracy"]
+    assert result.metrics["n_images"] == 25 and result.metrics["shared_images"] == 0
+    # This setting's untrained network is its network, so that control must agree with the decoder itself.
+    for own, control in zip(rows[:4], rows[4:8], strict=True):
+        assert {**own, "control": ""} == {**control, "control": ""}
+
+
+def test_all_is_the_share_of_inputs_with_every_variable_right() -> None:
+    result = decoder.run(small(test_share=0.4, epochs=30))
+    answers = pd.DataFrame(result.tables["answers"])
+    right = {name: answers[name] == answers[f"{name}_decoded"] for name in ("a", "b", "sum")}
+    for name, column in {**right, "all": right["a"] & right["b"] & right["sum"]}.items():
+        assert result.metrics[f"accuracy/{name}"] == pytest.approx(column.mean())
+    assert len(answers) == 10
+    assert list(answers["example"]) == [f"{row.a} + {row.b} = {row['sum']}" for _, row in answers.iterrows()]
+    assert ((answers["a"] + answers["b"]) % 5 == answers["sum"]).all()
+
+
+def test_the_untrained_control_reads_the_initial_weights() -> None:
+    torch.manual_seed(1)
+    other = MLP([10, 6, 6, 5], nn.Tanh).eval()
+    given = small(test_share=0.4, epochs=5)
+    found = decoder.run(replace(given, untrained=lambda: Built(other, given.dataset)))
+    alone = decoder.run(replace(given, model=other))
+    table, expected = found.tables["metrics"], alone.tables["metrics"]
+    assert [{**row, "control": ""} for row in table[4:8]] == [{**row, "control": ""} for row in expected[:4]]
+    assert [row["train_accuracy"] for row in table[4:8]] != [row["train_accuracy"] for row in table[:4]]
+
+
+def test_shuffled_labels_are_learned_by_heart_but_not_decoded() -> None:
+    torch.manual_seed(0)
+    given = setting(MLP([40, 30, 20], nn.Tanh), pairs(20, copies=4), test_share=0.3, epochs=30, hidden_sizes=[100, 100])
+    rows = {(row["control"], row["decoded"]): row for row in decoder.run(given).tables["metrics"][:12]}
+    assert rows["none", "a"]["accuracy"] > 0.9  # the first layer of any network has it
+    assert rows["shuffled", "a"]["accuracy_low"] < 1 / 20 < rows["shuffled", "a"]["accuracy_high"]
+    assert rows["shuffled", "a"]["train_accuracy"] > 0.25
+
+
+def test_the_other_tables_and_the_figures() -> None:
+    result = decoder.run(small(sites=["layers.3", "layers.0"], kernels=2, kernel_size=2, epochs=3))
+    assert list(result.figures) == ["kernels", "filtered", "layers"]
+    assert [(row["kernel"], row["row"], row["column"]) for row in result.tables["kernels"]] == list(
+        itertools.product(range(2), repeat=3)
+    )
+    assert result.tables["sites"] == [
+        {"row": 0, "site": "layers.3", "units": 6, "padding": 0},
+        {"row": 1, "site": "layers.0", "units": 6, "padding": 0},
+    ]
+    history = result.tables["decoder_history"]
+    assert [(row["control"], row["epoch"]) for row in history] == [
+        *itertools.product(("none", "untrained", "shuffled"), (1, 2, 3))
+    ]
+    assert history[2]["accuracy"] == result.metrics["accuracy/all"]
+    labels = [axes.get_ylabel() for axes in result.figures["filtered"].axes if axes.get_ylabel()]
+    assert set(labels) == {row["example"] for row in result.tables["answers"]} and len(labels) == 2
+    titles = [axes.get_title() for axes in result.figures["filtered"].axes[:4]]
+    assert titles == ["activations", "kernel 0", "kernel 1", "tanh of the largest"]
+
+
+def test_a_row_more_is_drawn_for_no_more_than_eight_inputs() -> None:
+    figure = decoder.run(small(test_share=0.9)).figures["filtered"]
+    assert len([axes for axes in figure.axes if axes.get_ylabel()]) == 8  # every third of 22
+
+
+def test_padding_is_stated(caplog: pytest.LogCaptureFixture) -> None:
+    torch.manual_seed(0)
+    with caplog.at_level("INFO", "mi_runner"):
+        result = decoder.run(setting(MLP([6, 4, 2, 3]), pairs(3), kernel_size=3))
+    assert [row["padding"] for row in result.tables["sites"]] == [0, 2]
+    assert "images of 3×4 are padded with zeros: layers.3 by 2, 1 empty rows at the bottom" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("model", "dataset", "options", "text"),
+    [
+        (MLP([6, 4, 3]), classes(), {"sites": ["layers.7"]}, "no site is named 'layers.7'.*Allowed: x, layers.0"),
+        (MLP([6, 4, 3]), classes(), {"sites": ["layers.1", "layers.1"]}, "name at least one site, each once"),
+        (MLP([6, 4, 3]), classes(), {"sites": []}, "name at least one site"),
+        (MLP([6, 3]), classes(), {}, "no activation function between its layers: name experiment.sites.*x, layers.0"),
+        (MLP([6, 4, 1]), values(), {"sites": ["x"], "kernel_size": 2}, ""),
+    ],
+)
+def test_mistakes_are_found_before_training(
+    model: nn.Module, dataset: Dataset, options: dict[str, Any], text: str
+) -> None:
+    given = setting(model, dataset, **options)
+    if not text:
+        decoder.check(given)
+        return
+    with pytest.raises(ConfigError, match=text):
+        decoder.check(given)
+
+
+def test_values_that_are_no_few_integers_are_refused() -> None:
+    dataset = replace(values(), y_test=values().y_test + 0.5)
+    with pytest.raises(ConfigError, match="must be classes, or at most 1000 different integers.*dataset.target=class"):
+        decoder.check(setting(MLP([6, 4, 1]), dataset))
+    dataset = replace(values(), y_test=torch.zeros(40))
+    with pytest.raises(ConfigError, match="all test examples have the same label"):
+        decoder.check(setting(MLP([6, 4, 1]), dataset))
+
+
+def test_a_site_without_numbers_for_each_example_is_refused() -> None:
+    class Indexed(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.embedding = nn.Linear(6, 4), nn.Embedding(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.embedding(torch.relu(self.first(x)).argmax(1))
+
+    with pytest.raises(ConfigError, match="argmax can't be read, because it holds integers. Sites that can: x, first"):
+        decoder.check(setting(Indexed(), classes(), sites=["argmax"]))
+
+
+def test_too_many_numbers_are_refused_with_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(decoder, "MOST_NUMBERS", 299)
+    with pytest.raises(ConfigError, match="25 activation images of 2×6 are 300 numbers, more than 299: name fewer"):
+        decoder.check(small())
+
+
+# --- the command -------------------------------------------------------------------------------------------------
+
+
+def test_the_published_experiment(mi_run: Callable[..., Ended]) -> None:
+    ended = mi_run("experiment=decoder", "expect={accuracy/all: '==1', target_accuracy: '>=0.99'}")
+    assert ended.status == 0, ended.err
+    table = pd.read_csv(ended.folder / "metrics.csv", keep_default_na=False)
+    own = table[table["control"] == "none"]
+    assert list(own["decoded"]) == ["a", "b", "sum", "all"] and (own["accuracy"] == 1).all()
+    assert (own["n"] == 4).all() and (own["shared_images"] == 4).all() and (own["target_accuracy"] == 1).all()
+    assert {path.name for path in ended.folder.glob("figures/*")} == {"kernels.png", "filtered.png", "layers.png"}
+    kernels = pd.read_csv(ended.folder / "kernels.csv")
+    assert len(kernels) == 3 * 2 * 2 and list(kernels.columns) == ["kernel", "row", "column", "weight"]
+    sites = pd.read_csv(ended.folder / "sites.csv")
+    assert list(sites["site"]) == ["layers.1", "layers.3", "layers.5", "layers.7", "layers.9"]
+    assert (sites["units"] == 5).all() and (sites["padding"] == 0).all()
+
+
+@pytest.mark.parametrize("seed", [1, 2, 3])
+def test_the_published_network_learns_its_task(seed: int) -> None:
+    config = composition.compose(["experiment=decoder", f"seed={seed}"])
+    assert config.model.hidden_sizes == [5] * 5 and config.model.activation.name == "tanh" and not config.model.bias
+    dataset = datasets.load(config.dataset, seed=seed)
+    built = models.build(config.model, dataset, seed=seed)
+    history = training.train(built.model, built.dataset, replace(config.training, epochs=3), seed=seed)
+    assert history[-1]["test_accuracy"] >= 0.99
+
+
+def test_a_network_that_has_not_learned_its_task_ends_the_run(mi_run: Callable[..., Ended]) -> None:
+    ended = mi_run("experiment=decoder", *SMALL, "training.epochs=0")
+    assert ended.status == 1
+    assert "has not learned its task: its test accuracy is 0." in ended.err
+    assert "below experiment.min_target_accuracy=0.99. Train it longer (training.epochs)" in ended.err
+    ended = mi_run("experiment=decoder", *SMALL, "training.epochs=0", "experiment.min_target_accuracy=0")
+    assert ended.status == 0
+
+
+def test_any_modulus_and_any_network(mi_run: Callable[..., Ended]) -> None:
+    anything = "experiment.min_target_accuracy=0"
+    ended = mi_run("experiment=decoder", *SMALL, anything, "dataset.modulus=7", "model.hidden_sizes=[9,4]")
+    assert ended.status == 0, ended.err
+    assert "layers.3 by 5" in ended.err
+    limited = ("dataset.limit=60", "training.epochs=1", "experiment.epochs=1", anything)
+    ended = mi_run("experiment=decoder", "dataset=mnist", "model=skip", *limited)
+    assert ended.status == 0, ended.err
+    assert "images of 2×784 are padded with zeros: 1 empty rows" in ended.err
+    assert {"accuracy/digit", "accuracy/parity", "accuracy/half/linear/relu"} <= set(ended.record["metrics"])
+    ended = mi_run("experiment=decoder", "dataset=mnist", "model=cnn", *limited, "experiment.sites=[relu_2,relu_3]")
+    assert ended.status == 0, ended.err
+    assert list(pd.read_csv(ended.folder / "sites.csv")["units"]) == [3136, 3]
+
+
+def test_the_same_command_gives_the_same_table(mi_run: Callable[..., Ended]) -> None:
+    command = ("experiment=decoder", *SMALL, "experiment.min_target_accuracy=0", "dataset.modulus=5")
+    first, second = mi_run(*command), mi_run(*command)
+    for name in ("metrics.csv", "kernels.csv", "answers.csv", "decoder_history.csv"):
+        assert (first.folder / name).read_bytes() == (second.folder / name).read_bytes()
+
+
+def test_a_training_that_diverges_says_what_to_try(mi_run: Callable[..., Ended]) -> None:
+    options = ("experiment.min_target_accuracy=0", "experiment.optimizer=sgd", "experiment.learning_rate=1e38")
+    ended = mi_run("experiment=decoder", *SMALL, *options, "experiment.epochs=3")
+    assert ended.status == 1 and "the decoder's training diverged in epoch" in ended.err
+    assert "Try a smaller experiment.learning_rate" in ended.err
