@@ -352,7 +352,7 @@ class DecoderConfig(ExperimentConfig):
     hidden_sizes: list[int] = option([30, 30], "units of each hidden layer of the decoder", at_least=1)
     dropout: float = option(0.5, "share of hidden units left out in each step of its training", at_least=0, below=1)
     test_share: float = option(0.1, "share of the activation images that the decoder is tested on", above=0, below=1)
-    epochs: int = option(20, "passes over the decoder's training examples", at_least=0)
+    epochs: int = option(10, "passes over the decoder's training examples", at_least=0)
     batch_size: int = option(256, "examples a step of the decoder's training", at_least=1)
     optimizer: Optimizer = option(Optimizer.adam, "the decoder's update rule")
     learning_rate: float = option(1e-2, "its step size", above=0)

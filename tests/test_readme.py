@@ -55,6 +55,8 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         + [part for part in arguments if part.startswith(("dataset.path", "model.factory"))]
     )
     small = SMALL[config.dataset.name]
+    if config.experiment.name == "decoder":
+        small = [*small, "experiment.epochs=1", "experiment.min_target_accuracy=0"]
     if any(part.startswith("checkpoint=") for part in arguments):
         trained = mi_run("experiment=ablation", "dataset.limit=60", "training.epochs=1", "seed=123456")
         assert trained.status == 0
