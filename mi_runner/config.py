@@ -95,6 +95,20 @@ class ModAddConfig(DatasetConfig):
 
 
 @dataclass
+class EllipsesConfig(DatasetConfig):
+    """A grey ellipse on white, 28×28: is a weighted sum of its circularity, color and area large?"""
+
+    name: ClassVar[str] = "ellipses"
+    module: ClassVar[str] = "mi_runner.datasets.ellipses"
+
+    target: Target = option(Target["value"], "value: one output, 0 or 1; class: two outputs")
+    train_size: int = option(10_000, "training images", at_least=2)
+    test_size: int = option(1_000, "test images", at_least=2)
+    coefficients: list[float] = option([0.4, 0.4, 0.4], "weights of circularity, color and area, each from 0 to 1")
+    threshold: float = option(0.6, "the label is 1 where the weighted sum is above it")
+
+
+@dataclass
 class ArraysConfig(DatasetConfig):
     """Your own data: an .npz file with x_train, y_train, x_test, y_test."""
 
@@ -243,6 +257,30 @@ class Split(Enum):
     test = "test"
 
 
+class Sources(Enum):
+    single = "single"
+    multi = "multi"
+
+
+class Alignment(Enum):
+    units = "units"
+    rotation = "rotation"
+
+
+class Trained(Enum):
+    network = "network"
+    rotation = "rotation"
+    both = "both"
+
+
+class Control(Enum):
+    other_site = "other_site"
+    other_units = "other_units"
+    random_rotation = "random_rotation"
+    untrained = "untrained"
+    shuffled_labels = "shuffled_labels"
+
+
 # What is written of a search: all rows, those of valid circuits, none, or what fits.
 CircuitTable = Enum("CircuitTable", {name: name for name in ("auto", "all", "valid", "none")})
 
@@ -361,6 +399,47 @@ class DecoderConfig(ExperimentConfig):
     )
 
 
+@dataclass
+class IitConfig(ExperimentConfig):
+    """Can a network, or a rotation of a site, be trained to carry chosen variables at a chosen site? (IIT, DAS)"""
+
+    name: ClassVar[str] = "iit"
+    module: ClassVar[str] = "mi_runner.experiments.iit"
+
+    # Any, because a list of names and a list of lists are both allowed.
+    variables: Any = option(
+        None, "swapped together, [circularity,color]; several sets in turn, [[color],[area]]; null: all but the last"
+    )
+    site: Any = option(None, "where they are to live: conv1; several in turn, [conv1,fc1]; null: the first inner site")
+    sources: Sources = option(
+        Sources.single, "single: one source example for all variables; multi: one for each, at its own place"
+    )
+    alignment: Alignment = option(
+        Alignment.rotation, "a place is a number of the site's units, or of directions of its rotated space"
+    )
+    size: int = option(
+        1, "units or directions of a place; a place is for each variable, one for all if single", at_least=1
+    )
+    offsets: list[int] | None = option(
+        None, "units: the first unit of each place; null: one place behind the other", at_least=0
+    )
+    train: Trained = option(Trained.both, "network (IIT), rotation (DAS) or both")
+    task_weight: float = option(0.0, "weight of the ordinary loss on the base examples in the loss", at_least=0)
+    epochs: int = option(1, "passes over the training pairs", at_least=0)
+    batch_size: int = option(256, "pairs a step", at_least=1)
+    learning_rate: float = option(
+        5e-4, "step size for the network's weights (training.optimizer names the rule)", above=0
+    )
+    rotation_learning_rate: float = option(5e-3, "step size for the rotation", above=0)
+    warmup_steps: int = option(20, "steps in which learning_rate rises from 0 to its value", at_least=0)
+    gradient_clip: float | None = option(0.1, "largest norm of a step's gradient; null: any", above=0)
+    train_pairs: int = option(10_000, "pairs of training examples", at_least=1)
+    test_pairs: int = option(1_000, "pairs of test examples that are no training examples", at_least=1)
+    controls: list[Control] = option(
+        list(Control), "what the result is compared with; [] for none. The last two train once more"
+    )
+
+
 # --- the whole -------------------------------------------------------------------------------------------------
 
 
@@ -383,8 +462,8 @@ class RunConfig:
 
 
 SCHEMAS: dict[str, tuple[type, ...]] = {
-    "experiment": (TrainConfig, AblationConfig, CircuitsConfig, ClustersConfig, DecoderConfig),
-    "dataset": (MnistConfig, Mnist01Config, ModAddConfig, ArraysConfig),
+    "experiment": (TrainConfig, AblationConfig, CircuitsConfig, ClustersConfig, IitConfig, DecoderConfig),
+    "dataset": (MnistConfig, Mnist01Config, ModAddConfig, EllipsesConfig, ArraysConfig),
     "model": (MlpConfig, SkipConfig, CnnConfig, ExternalConfig),
 }
 """Config group → its choices, in the order in which help lists them."""

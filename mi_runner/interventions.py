@@ -6,13 +6,17 @@ another (`run_with`). Letters: B batch, S variants run at once; a site's value i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from mi_runner.graph import ModelGraph, Patch
+from mi_runner.evaluation import batches
+from mi_runner.graph import ModelGraph, Patch, Site
+
+MOST_KEPT_NUMBERS = 50_000_000
+"""Numbers of a site's values on all examples that are kept (200 MB); more are computed when they are needed."""
 
 Rule = Callable[[Tensor], Tensor]
 """Gives the replacement `(B, *site)` of the value `(B, *site)` that would have been there."""
@@ -97,6 +101,33 @@ def read_sites(graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], sites: Se
     """
     values = run_with(graph, inputs, returns=sites)
     return dict(zip(sites, values, strict=True))
+
+
+class SiteValues:
+    """A site's values on examples, in a network that doesn't change, kept where there is room for them.
+
+    Args:
+        x: `(N, *input)`, the examples.
+        site: whose values `(N, *site)`.
+    """
+
+    def __init__(self, graph: ModelGraph, x: Tensor, site: Site) -> None:
+        self.graph, self.x, self.site = graph, x, site
+        fits = len(x) * site.n_units <= MOST_KEPT_NUMBERS
+        self.kept = torch.cat(list(self._computed(batches(x)))) if fits else None
+
+    def batches(self) -> Iterator[Tensor]:
+        """The values of consecutive examples."""
+        return self._computed(batches(self.x)) if self.kept is None else batches(self.kept)
+
+    def rows(self, index: Tensor) -> Tensor:
+        """The values `(B, *site)` of the examples of `index` `(B,)`."""
+        return next(self._computed([self.x[index]])) if self.kept is None else self.kept[index]
+
+    @torch.no_grad()
+    def _computed(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
+        for part in parts:
+            yield read_sites(self.graph, part, [self.site.name])[self.site.name]
 
 
 def interchange(

@@ -10,10 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from mi_runner import interventions
 from mi_runner.config import AblationConfig, Granularity, Method, Split, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, Setting, ablation
+from mi_runner.interventions import SiteValues
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 
@@ -118,7 +120,7 @@ def test_means_and_samples_can_come_from_the_training_set() -> None:
 
 def test_values_that_are_not_kept_give_the_same_table(monkeypatch: pytest.MonkeyPatch) -> None:
     kept = ablation.run(setting(skip(), classes(1200)))
-    monkeypatch.setattr(ablation, "MOST_KEPT_NUMBERS", 0)
+    monkeypatch.setattr(interventions, "MOST_KEPT_NUMBERS", 0)
     computed = ablation.run(setting(skip(), classes(1200)))
     for one, other in zip(kept.tables["metrics"], computed.tables["metrics"], strict=True):
         assert one == pytest.approx(other, abs=1e-6)
@@ -255,7 +257,7 @@ def test_zeros_have_the_dtype_of_their_site() -> None:
             return self.last(x.double() * 2).float()
 
     given = setting(Doubles(), classes(), targets=["mul"], methods=[Method.zero])
-    source = ablation.SourceValues(given.graph(), given.dataset.x_test, given.graph().site("mul"))
+    source = SiteValues(given.graph(), given.dataset.x_test, given.graph().site("mul"))
     (value,) = ablation.replacements(given, ablation.Ablation("mul", Method.zero, 1), source)
     assert value.dtype == torch.float64 and not value.any()
     assert ablation.run(given).tables["metrics"][1]["target"] == "mul"

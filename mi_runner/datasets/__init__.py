@@ -12,6 +12,7 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
+from mi_runner.causal_models import CausalModel
 from mi_runner.config import DatasetConfig
 from mi_runner.errors import ConfigError
 
@@ -27,6 +28,7 @@ class Dataset:
         class_names: what the classes are called, in order; None where the target is a value.
         fingerprint: the same for the same content; part of the key of the model store.
         flattened_from: the shape `(C, H, W)` of the images that the input vectors are, else None.
+        causal_model: the variables that the targets follow from, where they are known, else None.
     """
 
     name: str
@@ -37,6 +39,7 @@ class Dataset:
     class_names: tuple[str, ...] | None
     fingerprint: str
     flattened_from: tuple[int, ...] | None = None
+    causal_model: CausalModel | None = None
 
     def __post_init__(self) -> None:
         for split in ("train", "test"):
@@ -91,6 +94,7 @@ class Dataset:
             x_test=self.x_test[:limit],
             y_test=self.y_test[:limit],
             fingerprint=f"{self.fingerprint} limit={limit}",
+            causal_model=self.causal_model and self.causal_model.limited(limit),
         )
 
     def flattened(self) -> Dataset:
@@ -103,7 +107,7 @@ class Dataset:
     def to(self, device: torch.device) -> Dataset:
         """All tensors on `device`."""
         moved = {name: getattr(self, name).to(device) for name in ("x_train", "y_train", "x_test", "y_test")}
-        return replace(self, **moved)
+        return replace(self, **moved, causal_model=self.causal_model and self.causal_model.to(device))
 
 
 def load(config: DatasetConfig, *, seed: int) -> Dataset:

@@ -1,4 +1,13 @@
-"""The user's own data: an .npz file with x_train, y_train, x_test, y_test."""
+"""The user's own data: an .npz file with x_train, y_train, x_test, y_test, and perhaps a causal model.
+
+The causal model of the data (for experiment=iit) is four arrays more:
+
+| array                              | shape            | what it holds                                             |
+|------------------------------------|------------------|-----------------------------------------------------------|
+| `variables`                        | `(V,)`           | names, as text                                            |
+| `variables_train`, `variables_test`| `(N, V)`         | each example's values of the variables: integers 0..k−1   |
+| `mechanism`                        | `(k_1, ..., k_V)`| the label that follows from each combination of values    |
+"""
 
 from __future__ import annotations
 
@@ -8,13 +17,16 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from mi_runner.causal_models import CausalModel, LabelTable
 from mi_runner.config import ArraysConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.files import sha256
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
+CAUSAL_NAMES = ("variables", "variables_train", "variables_test", "mechanism")
 
 
 def load(config: ArraysConfig, *, seed: int) -> Dataset:
@@ -70,7 +82,40 @@ def load(config: ArraysConfig, *, seed: int) -> Dataset:
         **tensors,
         class_names=tuple(str(label) for label in range(n_classes)) if by_class else None,
         fingerprint=f"arrays {sha256(path)} {config.target.name}",
+        causal_model=_causal_model(path, arrays, tensors),
     )
+
+
+def _causal_model(path: Path, arrays: dict[str, np.ndarray], tensors: dict[str, Tensor]) -> CausalModel | None:
+    """The file's causal model; None where it has none.
+
+    Raises:
+        ConfigError: its arrays don't fit each other or the labels; the text names the first fault.
+    """
+    if "variables" not in arrays:
+        return None
+    names, mechanism = [str(name) for name in arrays["variables"].ravel()], arrays["mechanism"]
+    if not names or len(set(names)) < len(names):
+        raise _fault(path, f"variables={names}; name at least one variable, each once.")
+    if mechanism.ndim != len(names):
+        wanted = "(" + ", ".join(f"values of {name}" for name in names) + ")"
+        raise _fault(path, f"mechanism has the shape {mechanism.shape}; it must be {wanted}.")
+    values = []
+    for split in ("train", "test"):
+        given, y = arrays[f"variables_{split}"], tensors[f"y_{split}"]
+        if y.dim() != 1:
+            raise _fault(path, f"y_{split} has {y.shape[1]} outputs; a causal model gives one label.")
+        if given.shape != (len(y), len(names)) or given.dtype.kind not in "iub":
+            wanted = f"integers of the shape {(len(y), len(names))}"
+            raise _fault(path, f"variables_{split} is {given.dtype} {given.shape}; it must be {wanted}.")
+        for name, column, count in zip(names, given.T, mechanism.shape, strict=True):
+            if len(column) and not 0 <= column.min() <= column.max() < count:
+                raise _fault(path, f"{name} is {column.min()} to {column.max()} in variables_{split}; mechanism has "
+                             f"labels of 0 to {count - 1}.")  # fmt: skip
+        values.append(torch.from_numpy(given.astype(np.float64)))
+    dtype = tensors["y_train"].dtype
+    labels = torch.from_numpy(mechanism.astype(np.int64 if dtype is torch.int64 else np.float32, order="C"))
+    return CausalModel(tuple(names), *values, LabelTable(labels))
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
@@ -84,7 +129,11 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             missing = [name for name in NAMES if name not in file.files]
             if missing:
                 raise _fault(path, f"{', '.join(missing)} missing; it has {', '.join(file.files) or 'nothing'}.")
-            arrays = {name: file[name] for name in NAMES}
+            causal = [name for name in CAUSAL_NAMES if name in file.files]
+            if causal and len(causal) < len(CAUSAL_NAMES):
+                missing = [name for name in CAUSAL_NAMES if name not in causal]
+                raise _fault(path, f"{', '.join(missing)} missing; a causal model is {', '.join(CAUSAL_NAMES)}.")
+            arrays = {name: file[name] for name in (*NAMES, *causal)}
     except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, ConfigError):
             raise
@@ -92,6 +141,10 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         if not isinstance(array, np.ndarray):  # numpy hands over a member that is no array as its bytes
             raise _fault(path, f"{name} is no array.")
+        if name == "variables":
+            if array.dtype.kind != "U":
+                raise _fault(path, f"variables has the dtype {array.dtype}; it must be text, the variables' names.")
+            continue
         if array.dtype.kind not in "fiub":
             raise _fault(path, f"{name} has the dtype {array.dtype}; it must be real numbers.")
         if array.dtype.kind == "f" and not np.isfinite(array).all():

@@ -20,6 +20,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from mi_runner.cache import cache_folder
+from mi_runner.causal_models import parity_and_half
 from mi_runner.config import MnistConfig, Normalization
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
@@ -63,6 +64,7 @@ def load(config: MnistConfig, *, seed: int) -> Dataset:
     x_train, y_train = _tensors(whole[0], whole[1], digits, config)
     x_test, y_test = _tensors(whole[2], whole[3], digits, config)
     by_class = config.target.name == "class"
+    labels = [torch.tensor(digits)[y] if by_class else y.long() for y in (y_train, y_test)]
     return Dataset(
         name=config.name,
         x_train=x_train,
@@ -71,6 +73,7 @@ def load(config: MnistConfig, *, seed: int) -> Dataset:
         y_test=y_test,
         class_names=tuple(str(digit) for digit in digits) if by_class else None,
         fingerprint=f"mnist digits={digits} {config.normalization.name} {config.target.name}",
+        causal_model=parity_and_half(tuple(digits), *labels, classes=by_class),
     )
 
 

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from mi_runner import chance
+from mi_runner.causal_models import CausalModel, ModularSum
 from mi_runner.config import ModAddConfig
 from mi_runner.datasets import Dataset
 
@@ -16,14 +17,15 @@ def load(config: ModAddConfig, *, seed: int) -> Dataset:
 
     by_class = config.target.name == "class"
 
-    def pairs(count: int, split: str) -> tuple[Tensor, Tensor]:
+    def pairs(count: int, split: str) -> tuple[Tensor, Tensor, Tensor]:
         draw = chance.generator(seed, "mod_add", split)
         numbers = torch.randint(config.modulus, (count, 2), generator=draw)
         sums = numbers.sum(1) % config.modulus
-        return one_hot(numbers, config.modulus).flatten(1).to(torch.float32), sums if by_class else sums.float()
+        x = one_hot(numbers, config.modulus).flatten(1).to(torch.float32)
+        return x, sums if by_class else sums.float(), numbers.double()
 
-    x_train, y_train = pairs(config.train_size, "train")
-    x_test, y_test = pairs(config.test_size, "test")
+    x_train, y_train, numbers_train = pairs(config.train_size, "train")
+    x_test, y_test, numbers_test = pairs(config.test_size, "test")
     sizes = f"sizes={config.train_size},{config.test_size}"
     return Dataset(
         name=config.name,
@@ -33,4 +35,5 @@ def load(config: ModAddConfig, *, seed: int) -> Dataset:
         y_test=y_test,
         class_names=tuple(str(number) for number in range(config.modulus)) if by_class else None,
         fingerprint=f"mod_add {config.target.name} m={config.modulus} {sizes} seed={seed}",
+        causal_model=CausalModel(("a", "b"), numbers_train, numbers_test, ModularSum(config.modulus, by_class)),
     )

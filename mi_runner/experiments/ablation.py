@@ -6,7 +6,7 @@ Two networks that answer equally well may differ in what they lose.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,14 +27,11 @@ from mi_runner.evaluation import (
     score,
 )
 from mi_runner.experiments import Result, Setting
-from mi_runner.graph import ModelGraph, Site, evaluating
-from mi_runner.interventions import Intervention, draw_others, mean, read_sites, run_variants, run_with
+from mi_runner.graph import ModelGraph, evaluating
+from mi_runner.interventions import Intervention, SiteValues, draw_others, mean, read_sites, run_variants, run_with
 
 VARIANT_NUMBERS = 4_000_000
 """Numbers in the replacement values of the units that run at once: 16 MB, so that they stay near the processor."""
-
-MOST_KEPT_NUMBERS = 50_000_000
-"""Numbers of a site's values on all source examples that are kept (200 MB); more are computed when they are needed."""
 
 MOST_UNIT_RUNS = 200_000
 """Units times methods times repeats that are run without objection."""
@@ -107,7 +104,7 @@ def run(setting: Setting) -> Result:
     measured(None, intact_outputs)
     with setting.progress.bar("ablations", len(found) * len(draws)) as advance:
         for target in found:
-            source = SourceValues(graph, _source(setting), graph.target_site(target))
+            source = SiteValues(graph, _source(setting), graph.target_site(target))
             for method, repeat in draws:
                 ablation = Ablation(target, method, repeat)
                 measured(ablation, _ablated_outputs(setting, graph, ablation, source))
@@ -196,34 +193,7 @@ def _draws(config: AblationConfig) -> list[tuple[Method, int]]:
 # --- how it is ablated -------------------------------------------------------------------------------------------
 
 
-class SourceValues:
-    """A site's values on the examples that means and samples come from, kept where there is room for them.
-
-    Args:
-        x: `(N, *input)`, the source examples.
-        site: whose values `(N, *site)`.
-    """
-
-    def __init__(self, graph: ModelGraph, x: Tensor, site: Site) -> None:
-        self.graph, self.x, self.site = graph, x, site
-        fits = len(x) * site.n_units <= MOST_KEPT_NUMBERS
-        self.kept = torch.cat(list(self._computed(batches(x)))) if fits else None
-
-    def batches(self) -> Iterator[Tensor]:
-        """The values of consecutive examples."""
-        return self._computed(batches(self.x)) if self.kept is None else batches(self.kept)
-
-    def rows(self, index: Tensor) -> Tensor:
-        """The values `(B, *site)` of the examples of `index` `(B,)`."""
-        return next(self._computed([self.x[index]])) if self.kept is None else self.kept[index]
-
-    @torch.no_grad()
-    def _computed(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
-        for part in parts:
-            yield read_sites(self.graph, part, [self.site.name])[self.site.name]
-
-
-def replacements(setting: Setting, ablation: Ablation, source: SourceValues) -> Iterator[Tensor]:
+def replacements(setting: Setting, ablation: Ablation, source: SiteValues) -> Iterator[Tensor]:
     """The replacement values `(B, *site)` for consecutive batches of the test set.
 
     Means and resampled values are those of the examples of `experiment.source`. A resampled value comes from another
@@ -248,7 +218,7 @@ def replacements(setting: Setting, ablation: Ablation, source: SourceValues) -> 
 
 
 @torch.no_grad()
-def _ablated_outputs(setting: Setting, graph: ModelGraph, ablation: Ablation, source: SourceValues) -> Tensor:
+def _ablated_outputs(setting: Setting, graph: ModelGraph, ablation: Ablation, source: SiteValues) -> Tensor:
     """Outputs `(N, K)` on the test set."""
     parts = zip(batches(setting.dataset.x_test), replacements(setting, ablation, source), strict=True)
     return torch.cat([run_with(graph, x, [Intervention(ablation.target, value)]) for x, value in parts])
@@ -286,7 +256,7 @@ def _rehearse(setting: Setting, graph: ModelGraph, found: Sequence[str]) -> None
     with evaluating(setting.model), torch.random.fork_rng():
         for target in found:
             try:
-                source = SourceValues(graph, _source(few), graph.target_site(target))
+                source = SiteValues(graph, _source(few), graph.target_site(target))
                 for method in config.methods:
                     _ablated_outputs(few, graph, Ablation(target, method, 1), source)
                 if config.granularity is Granularity.unit:
@@ -315,7 +285,7 @@ def _units(
     with setting.progress.bar("units", total) as advance:
         for target in found:
             site = graph.target_site(target)
-            source = SourceValues(graph, _source(setting), site)
+            source = SiteValues(graph, _source(setting), site)
             for method, repeat in draws:
                 ablation = Ablation(target, method, repeat)
                 n_correct = torch.zeros(site.n_units, dtype=torch.int64, device=x.device)

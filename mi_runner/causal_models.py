@@ -1,0 +1,168 @@
+"""Which variables does a label follow from, and what would it be with other values? High-level causal models.
+
+A causal model has the values of its variables on every example, and a mechanism: the label that follows from any
+combination of values. Swapping some variables of a base example for those of a source example gives the counterfactual
+label, the answer that a network gives which computes as the model does (Geiger et al., "Inducing causal structure for
+interpretable neural networks", ICML 2022).
+
+Letters: N examples, B pairs, V variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mi_runner.errors import ConfigError, unknown
+
+Mechanism = Callable[[Tensor], Tensor]
+"""Values `(B, V)` float64 → labels `(B,)`, in the form of the data set's targets: int64 classes or float32 values."""
+
+
+@dataclass(frozen=True)
+class CausalModel:
+    """The variables of a data set and the label that follows from them.
+
+    A data set of your own gets one by `Dataset(..., causal_model=CausalModel(...))`; a file of `dataset=arrays` by the
+    arrays that `mi_runner.datasets.arrays` describes.
+
+    Attributes:
+        variables: their names, in the order of the columns of the values.
+        values_train, values_test: `(N, V)` float64, a row for each example of the data set.
+        mechanism: gives the labels of values.
+    """
+
+    variables: tuple[str, ...]
+    values_train: Tensor
+    values_test: Tensor
+    mechanism: Mechanism
+
+    def __post_init__(self) -> None:
+        if not self.variables or len(set(self.variables)) < len(self.variables):
+            raise ValueError(f"variables={self.variables}: name at least one variable, each once.")
+        for split in ("train", "test"):
+            values = getattr(self, f"values_{split}")
+            if values.dim() != 2 or values.shape[1] != len(self.variables) or values.dtype != torch.float64:
+                raise ValueError(
+                    f"values_{split} must be (N, {len(self.variables)}) float64, not {tuple(values.shape)} "
+                    f"{values.dtype}."
+                )
+
+    def column(self, variable: str) -> int:
+        """The column of a variable.
+
+        Raises:
+            ConfigError: there is no such variable; the text lists them.
+        """
+        if variable not in self.variables:
+            raise ConfigError(unknown("variable", variable, self.variables))
+        return self.variables.index(variable)
+
+    def counterfactual(self, base: Tensor, sources: Mapping[str, Tensor]) -> Tensor:
+        """The labels `(B,)` of base values with some variables taken from source examples.
+
+        Args:
+            base: `(B, V)` values of the base examples.
+            sources: variable → `(B, V)` values of the examples that it is taken from; the others stay as they are.
+
+        Raises:
+            ConfigError: there is no such variable.
+        """
+        values = base.clone()
+        for variable, source in sources.items():
+            column = self.column(variable)
+            values[:, column] = source[:, column]
+        return self.mechanism(values)
+
+    def limited(self, limit: int) -> CausalModel:
+        """The first `limit` training and test examples."""
+        return replace(self, values_train=self.values_train[:limit], values_test=self.values_test[:limit])
+
+    def to(self, device: torch.device) -> CausalModel:
+        """The values on `device`."""
+        return replace(self, values_train=self.values_train.to(device), values_test=self.values_test.to(device))
+
+
+# --- mechanisms --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WeightedSum:
+    """Whether the weighted sum of the variables is above a threshold.
+
+    Attributes:
+        weights: of each variable.
+        threshold: in the unit of the sum.
+        classes: whether the label is a class, 0 or 1; else the value 0.0 or 1.0.
+    """
+
+    weights: tuple[float, ...]
+    threshold: float
+    classes: bool
+
+    def __call__(self, values: Tensor) -> Tensor:
+        above = values @ values.new_tensor(self.weights) > self.threshold
+        return above.to(torch.int64 if self.classes else torch.float32)
+
+
+@dataclass(frozen=True)
+class ModularSum:
+    """The sum of the variables modulo m."""
+
+    modulus: int
+    classes: bool
+
+    def __call__(self, values: Tensor) -> Tensor:
+        total = values.sum(1).remainder(self.modulus)
+        return total.to(torch.int64 if self.classes else torch.float32)
+
+
+@dataclass(frozen=True)
+class DigitOfParityAndHalf:
+    """The digit 2·half + parity.
+
+    Attributes:
+        digits: the kept ones, ascending; as a class the label is the digit's place among them.
+    """
+
+    digits: tuple[int, ...]
+    classes: bool
+
+    def __call__(self, values: Tensor) -> Tensor:
+        parity, half = values.unbind(1)
+        digit = 2 * half + parity
+        if not self.classes:
+            return digit.to(torch.float32)
+        return torch.searchsorted(digit.new_tensor(self.digits), digit)
+
+
+@dataclass(frozen=True)
+class LabelTable:
+    """A label for each combination of the variables' values, which are the integers 0..k−1.
+
+    Attributes:
+        labels: `(k_1, ..., k_V)`, in the form of the data set's targets.
+    """
+
+    labels: Tensor
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return self.labels.to(values.device)[tuple(values.to(torch.int64).unbind(1))]
+
+
+def parity_and_half(digits: tuple[int, ...], train: Tensor, test: Tensor, *, classes: bool) -> CausalModel | None:
+    """The causal model of digits d: parity d mod 2 and half d div 2; the label is 2·half + parity.
+
+    None where a digit that follows from the parity of one kept digit and the half of another is not kept.
+
+    Args:
+        digits: the kept ones, ascending.
+        train, test: `(N,)` digits of the examples.
+    """
+    if any(2 * (half // 2) + parity % 2 not in digits for half in digits for parity in digits):
+        return None
+    values = [torch.stack([split % 2, split.div(2, rounding_mode="floor")], 1).double() for split in (train, test)]
+    return CausalModel(("parity", "half"), *values, DigitOfParityAndHalf(digits, classes))

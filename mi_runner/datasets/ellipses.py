@@ -1,0 +1,110 @@
+"""Ellipses: one grey ellipse on white, 28×28; the label is whether a weighted sum of its three variables is large.
+
+The data of interchange intervention training: the label follows from circularity, color and area, and a network can be
+asked to carry any of them at a place of one's choice. Letters: N examples, H height, W width.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mi_runner import chance
+from mi_runner.causal_models import CausalModel, WeightedSum
+from mi_runner.config import EllipsesConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError
+
+SIZE = 28
+VARIABLES = ("circularity", "color", "area")
+LARGEST_COLOR = 0.9
+CIRCULARITY = (0.3, 1.0)
+AREA = (16 * math.pi, 64 * math.pi)
+
+
+@dataclass(frozen=True)
+class Ellipses:
+    """What N ellipses look like, each `(N,)` float64, rounded to 2 digits.
+
+    Attributes:
+        circularity: the short semi-axis divided by the long one.
+        color: the grey value, 0 black.
+        area: in pixels.
+        turned: `(N,)` bool, whether the long axis is vertical.
+    """
+
+    circularity: Tensor
+    color: Tensor
+    area: Tensor
+    turned: Tensor
+
+    def values(self) -> Tensor:
+        """The variables circularity, color and area `(N, 3)`, each from 0 to 1."""
+        ranges = (CIRCULARITY, (0.0, LARGEST_COLOR), AREA)
+        columns = (self.circularity, self.color, self.area)
+        return torch.stack([(x - low) / (high - low) for x, (low, high) in zip(columns, ranges, strict=True)], 1)
+
+
+def sample(n: int, generator: torch.Generator) -> Ellipses:
+    """N ellipses: color 0.9·U(0, 1), circularity U(0.3, 1), area U(16π, 64π), the long axis either way."""
+    circularity, color, area, direction = torch.rand(n, 4, generator=generator, dtype=torch.float64).unbind(1)
+    return Ellipses(
+        circularity=_between(circularity, CIRCULARITY),
+        color=_between(color, (0.0, LARGEST_COLOR)),
+        area=_between(area, AREA),
+        turned=direction < 0.5,
+    )
+
+
+def _between(uniform: Tensor, bounds: tuple[float, float]) -> Tensor:
+    low, high = bounds
+    return (low + (high - low) * uniform).round(decimals=2)
+
+
+def draw(ellipses: Ellipses) -> Tensor:
+    """The images `(N, 1, 28, 28)` float32: a pixel has the ellipse's color where its centre lies inside, else 1."""
+    long = (ellipses.area / (math.pi * ellipses.circularity)).sqrt()
+    short = long * ellipses.circularity
+    horizontal = torch.where(ellipses.turned, short, long)
+    vertical = torch.where(ellipses.turned, long, short)
+    # One quadrant is enough, because a centred ellipse is its own mirror image.
+    centres = torch.arange(SIZE // 2, dtype=torch.float64) + 0.5
+    across, down = (centres / axis[:, None] for axis in (horizontal, vertical))
+    quadrant = (across**2)[:, None, :] + (down**2)[:, :, None] <= 1
+    right = torch.cat([quadrant.flip(1), quadrant], 1)
+    inside = torch.cat([right.flip(2), right], 2).unsqueeze(1)
+    return torch.where(inside, ellipses.color.float()[:, None, None, None], 1.0)
+
+
+def load(config: EllipsesConfig, *, seed: int) -> Dataset:
+    """Training and test images with the label `weights · (circularity, color, area) > threshold`.
+
+    Raises:
+        ConfigError: there are not three coefficients.
+    """
+    if len(config.coefficients) != len(VARIABLES):
+        given = ",".join(map(str, config.coefficients))
+        raise ConfigError(
+            f"dataset.coefficients=[{given}]: give three, of circularity, color and area, as [0.4,0.4,0.4]."
+        )
+    by_class = config.target.name == "class"
+    mechanism = WeightedSum(tuple(config.coefficients), config.threshold, by_class)
+    train, test = (
+        sample(size, chance.generator(seed, "ellipses", split))
+        for split, size in (("train", config.train_size), ("test", config.test_size))
+    )
+    causal_model = CausalModel(VARIABLES, train.values(), test.values(), mechanism)
+    recipe = f"sizes={config.train_size},{config.test_size} {config.coefficients}>{config.threshold}"
+    return Dataset(
+        name=config.name,
+        x_train=draw(train),
+        y_train=mechanism(causal_model.values_train),
+        x_test=draw(test),
+        y_test=mechanism(causal_model.values_test),
+        class_names=("0", "1") if by_class else None,
+        fingerprint=f"ellipses {config.target.name} {recipe} seed={seed}",
+        causal_model=causal_model,
+    )
