@@ -76,7 +76,8 @@ def test_mappings_take_new_keys() -> None:
     [
         (
             "experiment=abltion",
-            "no experiment is named 'abltion'. Did you mean ablation\\? Allowed: ablation, circuits, clusters, decoder, train",
+            "no experiment is named 'abltion'. Did you mean ablation\\? Allowed: "
+            "ablation, circuits, clusters, decoder, iit, train",
         ),
         ("dataset=mnsit", "no dataset is named 'mnsit'. Did you mean mnist"),
         ("model=resnet", "no model is named 'resnet'. Allowed: cnn, external, mlp, skip"),

@@ -233,28 +233,33 @@ def activation_images(graph: ModelGraph, x: Tensor, sites: Sequence[str], config
 def variables(dataset: Dataset) -> dict[str, Tensor]:
     """What can be asked about the test inputs: name → integers `(N,)`.
 
-    Modular addition: both inputs and their sum. MNIST: the digit, and the variables of a causal model of it, parity
-    (d mod 2) and half (d div 2). Anything else: the label.
+    The label, and the variables of the data set's causal model that are integers: of modular addition a, b and the sum,
+    of MNIST the digit, its parity (d mod 2) and its half (d div 2).
 
     Raises:
         ConfigError: the target is neither a class nor a few integers.
     """
-    x, y = dataset.x_test, dataset.y_test
-    if dataset.name == "mod_add":
-        first, second = x.flatten(1).chunk(2, dim=1)
-        a, b = first.argmax(1), second.argmax(1)
-        return {"a": a, "b": b, "sum": (a + b) % first.shape[1]}
-    if y.dim() > 1 or not torch.equal(y, y.round()) or len(y.unique()) > MOST_VALUES:
+    y = dataset.y_test
+    if y.dim() > 1 or not _few_integers(y):
         raise ConfigError(
             f"dataset={dataset.name}: what is decoded must be classes, or at most {MOST_VALUES} different integers: "
             "type dataset.target=class."
         )
     label = y.long()
+    model = dataset.causal_model
+    columns = zip(model.variables, model.values_test.unbind(1), strict=True) if model is not None else ()
+    found = {name: column.long() for name, column in columns if _few_integers(column)}
+    if dataset.name == "mod_add":
+        return {**found, "sum": label}
     if dataset.name in ("mnist", "mnist01"):
         if dataset.class_names is not None:
             label = torch.tensor([int(name) for name in dataset.class_names], device=y.device)[label]
-        return {"digit": label, "parity": label % 2, "half": label // 2}
-    return {"label": label}
+        return {"digit": label, **found}
+    return {"label": label, **found}
+
+
+def _few_integers(values: Tensor) -> bool:
+    return torch.equal(values, values.round()) and len(values.unique()) <= MOST_VALUES
 
 
 @dataclass(frozen=True)
