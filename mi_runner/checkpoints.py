@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mi_runner.errors import ConfigError
 from mi_runner.files import sha256
 from mi_runner.progress import log
-from mi_runner.run_folder import RECORD, WEIGHTS, read_record
+from mi_runner.run_folder import MEMBERS, RECORD, WEIGHTS, read_record
 
 
 @dataclass(frozen=True)
@@ -84,6 +84,10 @@ def _of_run(folder: Path) -> tuple[Path, str]:
     used = record.get("checkpoint") or {}
     if used.get("path") and used.get("sha256"):
         return Path(used["path"]), used["sha256"]
+    if members := sorted(name for name in record.get("files", {}) if name.startswith(f"{MEMBERS}/")):
+        raise ConfigError(
+            f"checkpoint={folder}: the run has {len(members)} networks; name one, checkpoint={folder / members[0]}."
+        )
     raise ConfigError(f"checkpoint={folder}: the run kept no weights.")
 
 

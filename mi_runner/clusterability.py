@@ -7,6 +7,7 @@ Linear layer; a weight matrix is `(O, I)`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -66,25 +67,31 @@ def clusterability(weight: Tensor, inside: Tensor) -> Tensor:
         weight: `(O, I)`, not all zeros.
         inside: `(O, I)`, a partition's mask; of the weight's dtype it is not converted again in each training step.
     """
-    return _Clusterability.apply(weight, inside.to(weight.dtype))
+    share, _ = _Clusterability.apply(weight, inside.to(weight.dtype))
+    return share
 
 
 class _Clusterability(torch.autograd.Function):
     """By hand, because autograd's many small kernels would cost a training step of a small network a third more.
 
-    c = Σ m·w² / Σ w², so dc/dw = 2w·(m − c) / Σ w².
+    c = Σ m·w² / Σ w², so dc/dw = 2w·(m − c) / Σ w². The forward returns c and Σ w².
     """
 
-    @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, weight: Tensor, inside: Tensor) -> Tensor:
-        squares = weight * weight
-        total = squares.sum()
-        share = torch.dot(squares.view(-1), inside.view(-1)) / total
-        ctx.save_for_backward(weight, inside, share, total)
-        return share
+    generate_vmap_rule = True  # for many networks at once
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+    def forward(weight: Tensor, inside: Tensor) -> tuple[Tensor, Tensor]:
+        squares = weight * weight
+        total = squares.sum()
+        return torch.dot(squares.view(-1), inside.view(-1)) / total, total
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: tuple[Tensor, Tensor]) -> None:
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(*inputs, *output)
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None]:
         weight, inside, share, total = ctx.saved_tensors
         return (inside - share).mul_(weight).mul_(2 * gradient / total), None
 

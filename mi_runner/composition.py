@@ -23,7 +23,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mi_runner.config import SCHEMAS, RunConfig, TrainingConfig, check_ranges
+from mi_runner.config import SCHEMAS, RunConfig, TrainingConfig, check_ranges, check_seeds
 from mi_runner.errors import ConfigError, unknown
 
 CONFIG_MODULE = "mi_runner.conf"
@@ -84,6 +84,7 @@ def typed(config: DictConfig) -> RunConfig:
         raise explain(error, ()) from error
     assert isinstance(run_config, RunConfig)
     check_ranges(run_config)
+    check_seeds(run_config)
     if not run_config.output_dir:
         raise ConfigError("output_dir= is empty: name a folder, for example output_dir=outputs.")
     if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+", run_config.device):

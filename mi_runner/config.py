@@ -50,6 +50,8 @@ class DatasetConfig:
 
     name: ClassVar[str]
     module: ClassVar[str]
+    drawn: ClassVar[bool] = True
+    """Whether the examples derive from the run's seed."""
 
     limit: int | None = option(
         None, "use at most this many training and test examples, for quick tries; null: all", at_least=2
@@ -62,6 +64,7 @@ class MnistConfig(DatasetConfig):
 
     name: ClassVar[str] = "mnist"
     module: ClassVar[str] = "mi_runner.datasets.mnist"
+    drawn: ClassVar[bool] = False
 
     digits: list[int] | None = option(None, "keep only these digits, e.g. [3,8]; null: all ten", at_least=0, at_most=9)
     normalization: Normalization = option(
@@ -114,6 +117,7 @@ class ArraysConfig(DatasetConfig):
 
     name: ClassVar[str] = "arrays"
     module: ClassVar[str] = "mi_runner.datasets.arrays"
+    drawn: ClassVar[bool] = False
 
     path: str = option(MISSING, "the .npz file; x: (N, features) or (N, [channels,] height, width)")
     target: Target = option(Target["class"], "class: y holds integers 0..K−1; value: y holds numbers")
@@ -291,6 +295,8 @@ class ExperimentConfig:
 
     name: ClassVar[str]
     module: ClassVar[str]
+    takes_seeds: ClassVar[bool] = False
+    """Whether it can be about many networks at once, `seeds=32`."""
 
 
 @dataclass
@@ -299,6 +305,7 @@ class TrainConfig(ExperimentConfig):
 
     name: ClassVar[str] = "train"
     module: ClassVar[str] = "mi_runner.experiments.train"
+    takes_seeds: ClassVar[bool] = True
 
 
 @dataclass
@@ -452,6 +459,9 @@ class RunConfig:
     training: TrainingConfig = field(default_factory=TrainingConfig)
     experiment: Any = MISSING
     seed: int = option(MISSING, "every random draw derives from it", at_least=0)
+    seeds: int | None = option(
+        MISSING, "with experiment=train: so many networks at once, of seed, seed+1, ...; null: one", at_least=1
+    )
     device: str = option(MISSING, "auto, cpu, cuda or cuda:N")
     threads: int | None = option(
         MISSING, "CPU threads at the most; null: all cores. Small networks train on one", at_least=1
@@ -467,6 +477,27 @@ SCHEMAS: dict[str, tuple[type, ...]] = {
     "model": (MlpConfig, SkipConfig, CnnConfig, ExternalConfig),
 }
 """Config group → its choices, in the order in which help lists them."""
+
+
+def check_seeds(config: RunConfig) -> None:
+    """`seeds` stands with an experiment that can be about many networks, and with nothing that names one.
+
+    Raises:
+        ConfigError: it doesn't; the text says what to type.
+    """
+    if config.seeds is None:
+        return
+    sweep = f"Type -m seed=range({config.seed},{config.seed + config.seeds}) instead of seeds={config.seeds}."
+    if not config.experiment.takes_seeds:
+        able = ", ".join(schema.name for schema in SCHEMAS["experiment"] if schema.takes_seeds)
+        raise ConfigError(
+            f"seeds={config.seeds} goes with experiment={able}; experiment={config.experiment.name} takes one network. "
+            f"{sweep} Networks that experiment=train seeds={config.seeds} trained are found."
+        )
+    if config.checkpoint is not None:
+        raise ConfigError(
+            f"seeds={config.seeds} trains networks; checkpoint={config.checkpoint} is one. Leave one of the two out."
+        )
 
 
 _RANGE_CHECKS = (

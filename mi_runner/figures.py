@@ -576,6 +576,38 @@ def _label(dataset: Dataset, label: Tensor) -> str:
     return dataset.class_names[int(label)] if dataset.class_names is not None else f"{float(label):g}"
 
 
+def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Row]) -> dict[str, Figure]:
+    """Test accuracy of each seed's network with its interval, and their training; the band is the mean's interval.
+
+    Args:
+        rows, summary, history: as in metrics.csv, seeds_summary.csv, history.csv of a run with many seeds.
+    """
+    figure = Figure(figsize=(10, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(2, 1))
+    tested = [row for row in rows if row["split"] == "test" and row["class"] is None]
+    seeds, accuracies = [row["seed"] for row in tested], [row["accuracy"] for row in tested]
+    bounds = [
+        [row["accuracy"] - row["accuracy_low"] for row in tested],
+        [row["accuracy_high"] - row["accuracy"] for row in tested],
+    ]
+    left.errorbar(seeds, accuracies, bounds, fmt="o", markersize=3, color="tab:blue", elinewidth=0.8)
+    (whole,) = [row for row in summary if (row["split"], row["class"], row["figure"]) == ("test", None, "accuracy")]
+    left.axhline(whole["mean"], color=COLORS["none"], linestyle="--", linewidth=1, label=f"mean of {whole['n']}")
+    if whole["low"] is not None:
+        left.axhspan(whole["low"], whole["high"], color=COLORS["none"], alpha=0.15, linewidth=0)
+    left.set(xlabel="seed", ylabel="test accuracy")
+    left.xaxis.get_major_locator().set_params(integer=True)
+    left.legend(frameon=False, fontsize=8)
+    for seed in seeds:
+        mine = [row for row in history if row["seed"] == seed]
+        right.plot([row["epoch"] for row in mine], [row["test_accuracy"] for row in mine], linewidth=0.8, alpha=0.6)
+    right.set(xlabel="epoch", ylabel="test accuracy")
+    right.xaxis.get_major_locator().set_params(integer=True)
+    for axes in (left, right):
+        _tidy(axes)
+    return {"seeds": figure}
+
+
 def _mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **colours: Any) -> Figure:
     """Pictures `(H, W)` or `(H, W, 3)` in a grid, captions above them.
 

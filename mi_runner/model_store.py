@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from enum import Enum
 from functools import cache
@@ -25,14 +25,16 @@ import mi_runner
 from mi_runner.cache import cache_folder
 from mi_runner.checkpoints import read_weights, save_weights
 from mi_runner.config import Regularizer, TrainingConfig
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.files import sha256, written_whole
 from mi_runner.models import Built
 from mi_runner.progress import log
 
 WEIGHTS, RECORD = "model.safetensors", "record.json"
 
-TRAINING = ("training.py", "regularizers.py", "clusterability.py", "evaluation.py", "chance.py")
+TRAINING = (
+    *("training.py", "stacked_training.py", "regularizers.py", "clusterability.py", "evaluation.py", "chance.py"),
+)
 """The sources, besides data sets and models, that decide which weights come out."""
 
 
@@ -99,22 +101,106 @@ def obtain(
         return Stored(None, None, error.history if error.history is not None else train(), True)
 
 
+def obtain_many(
+    builts: Sequence[Built],
+    training: TrainingConfig,
+    train: Callable[[Sequence[int]], Sequence[list[dict[str, Any]] | RunFailed]],
+    *,
+    seeds: Sequence[int],
+    at_once: int,
+) -> list[Stored]:
+    """As `obtain` for many networks, those that the store doesn't have trained together.
+
+    Args:
+        train: trains the networks at these places; gives a history or an error for each.
+        seeds: each network's.
+        at_once: how many places `train` takes at the most.
+
+    Raises:
+        RunFailed: some could not be trained; by then all others are, and are kept.
+    """
+    folders = [
+        cache_folder() / "models" / key(built, training, seed=seed) for built, seed in zip(builts, seeds, strict=True)
+    ]
+    found: dict[int, Stored] = {}
+    failed: list[RunFailed] = []
+    unwritable: OSError | None = None
+
+    def look(places: Sequence[int]) -> list[int]:
+        """Those of these places for which the store still has nothing."""
+        loaded = {place: _load(folders[place], builts[place].model) for place in places}
+        found.update({place: stored for place, stored in loaded.items() if stored is not None})
+        return [place for place in places if place not in found]
+
+    missing = look(range(len(builts)))
+    while missing:
+        with ExitStack() as locks:
+            try:
+                held = [] if unwritable else _lock_some(missing, folders, at_once, locks)
+            except _Unwritable as error:
+                unwritable, held = error.cause, []
+            # The others' locks are held by processes that train them: they come next, and are then in the store.
+            chosen = held or missing[:at_once]
+            new = look(held) if held else chosen
+            for place, history in zip(new, train(new) if new else (), strict=True):
+                if isinstance(history, RunFailed):
+                    failed.append(history)
+                    continue
+                found[place] = Stored(None, None, history, True)
+                if not unwritable:
+                    try:
+                        found[place] = _save(folders[place], builts[place].model, history)
+                    except _Unwritable as error:
+                        unwritable = error.cause
+        missing = [place for place in missing if place not in chosen]
+    if unwritable:
+        log.warning(f"the model store {folders[0].parent} can't be written ({unwritable}): not all models are kept")
+    if failed:
+        others = f" The other {len(found)} are in the model store." if found and not unwritable else ""
+        raise RunFailed(f"{len(failed)} of {len(builts)} networks failed. {' '.join(map(str, failed))}{others}")
+    return [found[place] for place in range(len(builts))]
+
+
+def _lock_some(missing: Sequence[int], folders: Sequence[Path], at_once: int, locks: ExitStack) -> list[int]:
+    """Locks those of the missing models that nobody else has locked; where there are none, waits for one.
+
+    Only who holds no lock waits, so no two processes wait for each other.
+    """
+    held: list[int] = []
+    for place in missing:
+        if len(held) == at_once:
+            break
+        with suppress(Timeout):
+            locks.enter_context(_locked(folders[place], wait=False))
+            held.append(place)
+    if not held:
+        locks.enter_context(_locked(folders[missing[0]]))
+        held.append(missing[0])
+    return held
+
+
 class _Unwritable(Exception):
     def __init__(self, cause: OSError, history: list[dict[str, Any]] | None = None) -> None:
         super().__init__(str(cause))
+        self.cause = cause
         self.history = history
 
 
 @contextmanager
-def _locked(folder: Path) -> Iterator[None]:
+def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
+    """Within the block nobody else trains this model; without `wait`, Timeout is raised where somebody does."""
     lock = FileLock(folder.with_name(f"{folder.name}.lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
+            if not wait:
+                raise
             log.info("another process trains the same model: waiting for it")
             lock.acquire()
+    except Timeout:
+        raise
     except OSError as error:
         raise _Unwritable(error) from error
     try:

@@ -23,6 +23,7 @@ SCHEMA_VERSION = 1
 MOST_CSV_ROWS = 100_000
 """A table with more rows is written as Parquet."""
 
+MEMBERS = "members"
 RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
     "run.json",
     "config.yaml",
@@ -163,11 +164,13 @@ class RunFolder:
         with written_whole(self.path / FIGURES / f"{name}.png") as beside:
             save(beside)
 
-    def write_weights(self, state: Mapping[str, Any]) -> None:
-        """model.safetensors."""
+    def write_weights(self, state: Mapping[str, Any], member: str | None = None) -> None:
+        """model.safetensors; of a member of many, members/MEMBER.safetensors."""
         from mi_runner.checkpoints import save_weights
 
-        with written_whole(self.weights) as beside:
+        path = self.path / MEMBERS / f"{member}.safetensors" if member else self.weights
+        path.parent.mkdir(exist_ok=True)
+        with written_whole(path) as beside:
             save_weights(state, beside)
 
     def digests(self) -> dict[str, str]:

@@ -32,8 +32,20 @@ from typing import Any
 import torch
 from omegaconf import OmegaConf
 
-from mi_runner import checkpoints, console, datasets, expectations, model_store, models, run_folder, threads, training
+from mi_runner import (
+    checkpoints,
+    console,
+    datasets,
+    expectations,
+    model_store,
+    models,
+    run_folder,
+    stacked_training,
+    threads,
+    training,
+)
 from mi_runner.config import RunConfig
+from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.experiments import Result, Row, Setting
 from mi_runner.models import Built
@@ -121,6 +133,8 @@ def run(
                 untrained=lambda: models.build(config.model, dataset, seed=config.seed).to(device),
                 progress=progress,
             )
+            if config.seeds is not None:
+                setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
             training.check(built.model, built.dataset, config.training)
             experiment.check(setting)
             expectations.check(expected, experiment.metric_names(setting))
@@ -177,6 +191,9 @@ def _with_weights(
         record["checkpoint"] = {"from": "checkpoint", "path": path, "sha256": checkpoint.sha256}
         return replace(setting, model=model, dataset=dataset), False
 
+    if setting.members:
+        return _members_with_weights(setting, built, config, record), False
+
     def train() -> list[dict[str, Any]]:
         log.info(f"training {config.model.name} on {config.dataset.name}: {len(dataset.x_train):,} examples")
         return training.train(model, dataset, config.training, seed=config.seed, progress=setting.progress)
@@ -192,6 +209,77 @@ def _with_weights(
     return replace(setting, model=model, dataset=dataset, history=stored.history), stored.trained_now
 
 
+def _members(setting: Setting, config: RunConfig, dataset: Dataset, n_seeds: int) -> tuple[Setting, ...]:
+    """A setting for each of the seeds `config.seed`, `config.seed` + 1, …, with the network that it would have alone.
+
+    Raises:
+        ConfigError: the networks can't be trained together.
+    """
+    members = [setting]
+    for seed in range(config.seed + 1, config.seed + n_seeds):
+        own = datasets.load(config.dataset, seed=seed) if config.dataset.drawn else dataset
+        built = models.build(config.model, own, seed=seed)
+        training.check(built.model, built.dataset, config.training)
+        members.append(replace(setting, model=built.model, dataset=built.dataset, seed=seed, untrained=None))
+    stacked_training.check(
+        [member.model for member in members],
+        [member.dataset for member in members],
+        config.training,
+        seeds=[member.seed for member in members],
+    )
+    return tuple(members)
+
+
+def _members_with_weights(setting: Setting, built: Built, config: RunConfig, record: dict[str, Any]) -> Setting:
+    """The setting with trained members, on the device of `built`."""
+    device = built.dataset.x_train.device
+    at_hand = {built.dataset.fingerprint: built.dataset}  # data that all share are moved once
+    builts = [
+        Built(
+            member.model.to(device),
+            at_hand.get(member.dataset.fingerprint) or member.dataset.to(device),
+            source=built.source,
+        )
+        for member in setting.members
+    ]
+    seeds = [member.seed for member in setting.members]
+
+    def train(places: Sequence[int]) -> list[list[dict[str, Any]] | RunFailed]:
+        log.info(f"training {len(places)} {config.model.name} networks on {config.dataset.name}")
+        return stacked_training.train(
+            [builts[place].model for place in places],
+            [builts[place].dataset for place in places],
+            config.training,
+            seeds=[seeds[place] for place in places],
+            progress=setting.progress,
+        )
+
+    at_once = stacked_training.at_once(built.model, built.dataset, config.training, own_data=config.dataset.drawn)
+    stored = model_store.obtain_many(builts, config.training, train, seeds=seeds, at_once=at_once)
+    n_found = sum(not one.trained_now for one in stored)
+    if n_found:
+        log.info(f"{n_found} of {len(stored)} trained models found in the model store")
+    record["checkpoint"] = {
+        "from": "model store" if n_found == len(stored) else "training",
+        "path": None,
+        "sha256": None,
+        "members": [
+            {
+                "seed": seed,
+                "from": "training" if one.trained_now else "model store",
+                "path": str(one.path) if one.path else None,
+                "sha256": one.sha256,
+            }
+            for seed, one in zip(seeds, stored, strict=True)
+        ],
+    }
+    members = tuple(
+        replace(member, model=each.model, dataset=each.dataset, history=one.history)
+        for member, each, one in zip(setting.members, builts, stored, strict=True)
+    )
+    return replace(members[0], members=members)
+
+
 def _write(place: RunFolder, result: Result, trained: Setting | None) -> None:
     """All of a result; the weights and history too, if this run trained the model."""
     for name, rows in result.tables.items():
@@ -202,6 +290,8 @@ def _write(place: RunFolder, result: Result, trained: Setting | None) -> None:
     model = result.model or (trained.model if trained else None)
     if model is not None:
         place.write_weights(model.state_dict())
+    for name, member in result.members.items():
+        place.write_weights(member.state_dict(), name)
     if trained is not None and "history" not in result.tables:
         place.write_table("history", trained.history)
 

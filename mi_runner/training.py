@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mi_runner import chance, regularizers, threads
 from mi_runner.config import Loss, Optimizer, TrainingConfig
@@ -100,7 +101,7 @@ def train(
                 row["penalty"] = float(total_penalty) / len(shuffled)
                 with torch.no_grad():
                     row[regularizer.name] = float(regularizer.measure(model))
-            _check_finite(row, parameters)
+            check_finite(row, all(bool(parameter.isfinite().all()) for parameter in parameters))
             tested = score(outputs_of(model, dataset.x_test), dataset.y_test, loss_of, classes=dataset.has_classes)
             row |= {"test_loss": tested.loss, "test_accuracy": tested.accuracy}
             history.append(row)
@@ -113,9 +114,14 @@ def train(
     return history
 
 
-def _check_finite(row: dict[str, Any], parameters: list[nn.Parameter]) -> None:
+def check_finite(row: dict[str, Any], weights_are_finite: bool) -> None:
+    """Training goes on: the loss and penalty of a history's row, and the weights after it, are finite.
+
+    Raises:
+        RunFailed: one isn't; the text names it and the epoch.
+    """
     broken = [name for name in ("loss", "penalty") if not math.isfinite(row.get(name, 0.0))]
-    if not broken and all(bool(parameter.isfinite().all()) for parameter in parameters):
+    if not broken and weights_are_finite:
         return
     what = f"the {broken[0]} is {row[broken[0]]}" if broken else "a weight is not finite"
     raise RunFailed(f"training diverged in epoch {row['epoch']}: {what}. Try a smaller training.learning_rate.")
@@ -147,7 +153,7 @@ def threads_for(parameters: list[nn.Parameter], batch_size: int) -> int | None:
     return 1 if sum(p.numel() for p in parameters) * batch_size < SMALL_STEP else None
 
 
-def make_optimizer(parameters: list[nn.Parameter], config: TrainingConfig) -> torch.optim.Optimizer:
+def make_optimizer(parameters: Sequence[Tensor], config: TrainingConfig) -> torch.optim.Optimizer:
     """The optimizer that the config names; fused, because small networks spend their time between kernels."""
     common = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": True}
     if config.optimizer is Optimizer.sgd:

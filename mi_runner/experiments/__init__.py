@@ -42,6 +42,7 @@ class Setting:
         history: a row per epoch of the model's training; empty for weights from a checkpoint.
         leaves: submodules that the model's graph takes as one site each.
         untrained: builds the model anew with the initial weights that it had, on the data's device.
+        members: with `seeds=32` a setting for each seed, this one's first; else empty.
         progress: long work reports to it.
     """
 
@@ -53,6 +54,7 @@ class Setting:
     history: Sequence[Row] = ()
     leaves: tuple[str, ...] = ()
     untrained: Callable[[], Built] | None = None
+    members: tuple[Setting, ...] = ()
     progress: Progress = field(default_factory=Progress)
 
     def graph(self) -> ModelGraph:
@@ -89,6 +91,7 @@ class Result:
         parquet: tables, given as pandas DataFrames, that are written as Parquet whatever their size.
         timings: stage → seconds, for run.json.
         model: the network that the experiment is about, where its weights belong in the run folder.
+        members: the networks, by name, where it is about many.
     """
 
     tables: Mapping[str, Sequence[Row] | DataFrame]
@@ -98,6 +101,7 @@ class Result:
     parquet: frozenset[str] = frozenset()
     timings: Mapping[str, float] = field(default_factory=dict)
     model: nn.Module | None = None
+    members: Mapping[str, nn.Module] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert "metrics" in self.tables, "every experiment has a headline table"

@@ -1,12 +1,25 @@
-"""How good is a model, on which classes? Trains it (or takes it from the model store) and evaluates it."""
+"""How good is a model, on which classes? Trains it (or takes it from the model store) and evaluates it.
+
+With `seeds=32`: how good are the networks of 32 seeds, and how much do they differ?
+"""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
+
+from torch import Tensor
 
 from mi_runner import figures
 from mi_runner.evaluation import confusion, correct, loss_function, outputs_of, predictions, score
 from mi_runner.experiments import Result, Setting
+from mi_runner.spread import Spread
+
+METRICS = ("accuracy", "loss", "train_accuracy", "train_loss")
+
+OVER_SEEDS = ("sd", "low", "high", "min", "max")
+"""What the summary of many seeds says of each metric, besides its mean: `accuracy_sd`."""
 
 
 def check(setting: Setting) -> None:
@@ -14,30 +27,18 @@ def check(setting: Setting) -> None:
 
 
 def metric_names(setting: Setting) -> list[str]:
-    """The summary's names."""
-    return ["accuracy", "loss", "train_accuracy", "train_loss"]
+    """The summary's names; with many seeds also how each metric differs from seed to seed."""
+    over_seeds = [f"{name}_{figure}" for name in METRICS for figure in OVER_SEEDS] if setting.members else []
+    return [*METRICS, *over_seeds]
 
 
 def run(setting: Setting) -> Result:
     """Accuracy with its interval and loss on both splits, and on the test set for each class."""
+    if setting.members:
+        return _run_members(setting.members, setting)
     dataset = setting.dataset
-    loss = loss_function(setting.training, dataset)
-    rows: list[dict[str, Any]] = []
-    metrics: dict[str, float] = {}
-
-    for split, x, y in (("train", dataset.x_train, dataset.y_train), ("test", dataset.x_test, dataset.y_test)):
-        outputs = outputs_of(setting.model, x)
-        whole = score(outputs, y, loss, classes=dataset.has_classes)
-        rows.append({"split": split, "class": None, "n": whole.n, **whole.columns()})
-        prefix = "" if split == "test" else "train_"
-        metrics |= {f"{prefix}accuracy": whole.accuracy, f"{prefix}loss": whole.loss}
-    if dataset.class_names is not None:
-        for number, name in enumerate(dataset.class_names):
-            of_class = y == number
-            part = score(outputs[of_class], y[of_class], loss, classes=True)
-            if part.n:
-                rows.append({"split": "test", "class": name, "n": part.n, **part.columns()})
-
+    rows, metrics, outputs = _measured(setting)
+    y = dataset.y_test
     counts = confusion(outputs, y, classes=dataset.has_classes)
     drawn = figures.confusion(counts, dataset.class_names)
     if setting.history:
@@ -56,3 +57,82 @@ def run(setting: Setting) -> Result:
         figures=drawn,
         model=setting.model,
     )
+
+
+def _measured(setting: Setting) -> tuple[list[dict[str, Any]], dict[str, float], Tensor]:
+    """The rows of one network, its summary, and its outputs `(N, K)` on the test set."""
+    dataset = setting.dataset
+    loss = loss_function(setting.training, dataset)
+    rows: list[dict[str, Any]] = []
+    metrics: dict[str, float] = {}
+
+    for split, x, y in (("train", dataset.x_train, dataset.y_train), ("test", dataset.x_test, dataset.y_test)):
+        outputs = outputs_of(setting.model, x)
+        whole = score(outputs, y, loss, classes=dataset.has_classes)
+        rows.append({"split": split, "class": None, "n": whole.n, **whole.columns()})
+        prefix = "" if split == "test" else "train_"
+        metrics |= {f"{prefix}accuracy": whole.accuracy, f"{prefix}loss": whole.loss}
+    if dataset.class_names is not None:
+        for number, name in enumerate(dataset.class_names):
+            of_class = y == number
+            part = score(outputs[of_class], y[of_class], loss, classes=True)
+            if part.n:
+                rows.append({"split": "test", "class": name, "n": part.n, **part.columns()})
+    return rows, metrics, outputs
+
+
+# --- many seeds ----------------------------------------------------------------------------------------------------
+
+
+def _run_members(members: Sequence[Setting], setting: Setting) -> Result:
+    """The rows of each network as it would have them alone, and their spread over the seeds."""
+    rows: list[dict[str, Any]] = []
+    counts: list[dict[str, int]] = []
+    metrics: list[dict[str, float]] = []
+    with setting.progress.bar("evaluating", len(members)) as advance:
+        for member in members:
+            own_rows, own_metrics, outputs = _measured(member)
+            rows += [{"seed": member.seed, **row} for row in own_rows]
+            setting.progress.rows("metrics", rows[-len(own_rows) :])
+            metrics.append(own_metrics)
+            own_counts = confusion(outputs, member.dataset.y_test, classes=member.dataset.has_classes)
+            counts += [{"seed": member.seed, **row} for row in own_counts]
+            advance(1, f"seed {member.seed}")
+    history = [{"seed": member.seed, **row} for member in members for row in member.history]
+    summary = seeds_summary(rows)
+    return Result(
+        tables={"metrics": rows, "seeds_summary": summary, "history": history, "confusion": counts},
+        metrics=_over_seeds(metrics),
+        figures=figures.many_seeds(rows, summary, history),
+        shown=("seeds_summary",),
+        members={f"seed_{member.seed}": member.model for member in members},
+    )
+
+
+def seeds_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each split, class and figure of the rows of several seeds: n seeds, mean, sd, 95 % interval, min, max.
+
+    The interval is Student's, of the mean over seeds: what another set of seeds would give, not another test set.
+    The whole comes before the classes, the test set before the training set.
+    """
+    found = []
+    parts = dict.fromkeys((row["split"], row["class"]) for row in rows)
+    for split, name in sorted(parts, key=lambda part: (part[1] is not None, part[0])):
+        for figure in ("accuracy", "loss") if name is None else ("accuracy",):
+            values = [row[figure] for row in rows if (row["split"], row["class"]) == (split, name)]
+            found.append({"split": split, "class": name, "figure": figure, **_spread(values)})
+    return found
+
+
+def _over_seeds(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
+    """The summary: each metric's mean over the seeds under its own name, the rest as `accuracy_sd`."""
+    found = {}
+    for name in METRICS:
+        of_all = _spread([one[name] for one in metrics])
+        found[name] = of_all["mean"]
+        found |= {f"{name}_{figure}": math.nan if of_all[figure] is None else of_all[figure] for figure in OVER_SEEDS}
+    return {name: found[name] for name in sorted(found, key=lambda name: name not in METRICS)}
+
+
+def _spread(values: Sequence[float]) -> dict[str, Any]:
+    return {**Spread.of(values).columns(), "min": min(values), "max": max(values)}

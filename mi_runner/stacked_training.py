@@ -1,0 +1,497 @@
+"""Many networks of one architecture trained at once, each as it would have been alone.
+
+Their weights are stacked, and one computation takes a training step of them all (`torch.func`: the gradient of one
+network's loss, vectorised over networks). Small networks spend their time between kernels, so a step of 32 of them
+takes little longer than a step of one; larger ones gain by larger matrix products. Initial weights and batch order are
+those of each network alone; sums of floating-point numbers may be taken in another order.
+
+Letters: M members of the stack, N examples, B batch, K outputs.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import operator
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.func import functional_call, grad_and_value, vmap
+from torch.nn import functional
+from torch.overrides import TorchFunctionMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_map_only
+
+from mi_runner import chance, regularizers, threads
+from mi_runner.config import TrainingConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError, RunFailed, one_line
+from mi_runner.evaluation import BATCH, LossFunction, Score, loss_function, score
+from mi_runner.progress import Progress, log
+from mi_runner.regularizers import Regularizer
+from mi_runner.training import SMALL_STEP, STEPS_BETWEEN_NOTES, check_finite, make_optimizer
+
+MOST_NUMBERS = 250_000_000
+"""Numbers (1 GB) that a stack holds at the most: weights, the optimizer's state, data of its own, a step's values."""
+
+EVALUATION_NUMBERS = 20_000_000
+"""Numbers that one forward pass of the whole stack computes at the most in evaluation."""
+
+MOST_MEMBERS = 256
+"""Networks in a stack at the most: each holds a lock of the model store."""
+
+REHEARSED = 4
+"""Training examples on which stacked gradients are compared with those of each network alone."""
+
+History = list[dict[str, Any]]
+
+
+def train(
+    networks: Sequence[nn.Module],
+    datasets: Sequence[Dataset],
+    config: TrainingConfig,
+    *,
+    seeds: Sequence[int],
+    progress: Progress | None = None,
+) -> list[History | RunFailed]:
+    """Train each network in place as `training.train` would, and leave it in evaluation mode.
+
+    Returns for each its history, or the error by which it failed: its numbers were no longer finite. The others are
+    not touched by that.
+
+    Args:
+        networks: M of one architecture, for which `check` found no obstacle.
+        datasets: each network's, on its device; data sets of one fingerprint are taken as one.
+        seeds: each network's; the order of its batches derives from it.
+    """
+    progress = progress or Progress()
+    if not config.epochs:
+        for network in networks:
+            network.eval()
+        return [[] for _ in networks]
+    stack = _Stack(networks, datasets, config)
+    orders = [chance.generator(seed, "batch order") for seed in seeds]
+    n_members, n_examples = len(networks), len(datasets[0].x_train)
+    histories: list[History] = [[] for _ in networks]
+    failed: dict[int, RunFailed] = {}
+
+    too_small_to_divide = stack.n_trained * config.batch_size < SMALL_STEP
+    with (
+        torch.no_grad(),
+        threads.at_most(1 if too_small_to_divide else None),
+        progress.bar(f"training {n_members} networks", config.epochs * n_examples * n_members) as advance,
+    ):
+        for epoch in range(1, config.epochs + 1):
+            began = time.perf_counter()
+            device = stack.device
+            total_loss = torch.zeros(n_members, device=device)
+            total_penalty = torch.zeros(n_members, device=device)
+            shuffled = torch.stack([torch.randperm(n_examples, generator=order) for order in orders])
+            batches = shuffled.to(device).split(config.batch_size, dim=1)
+            done = reported = 0
+            for number, index in enumerate(batches, start=1):
+                losses, penalties = stack.step(index)
+                total_loss += losses * index.shape[1]
+                if penalties is not None:
+                    total_penalty += penalties
+                done += index.shape[1]
+                if number % STEPS_BETWEEN_NOTES == 0 or done == n_examples:
+                    speed = done * n_members / (time.perf_counter() - began)
+                    note = f"epoch {epoch}/{config.epochs}  loss {float(losses.mean()):.4f}  {speed:,.0f}/s"
+                    advance((done - reported) * n_members, note)
+                    reported = done
+            finite = stack.finite().tolist()
+            measured = stack.measured()
+            tested = stack.tested()
+            rows = []
+            for member, history in enumerate(histories):
+                if member in failed:
+                    continue
+                row: dict[str, Any] = {"epoch": epoch, "loss": float(total_loss[member]) / n_examples}
+                if measured is not None:
+                    row["penalty"] = float(total_penalty[member]) / len(batches)
+                    row[measured[0]] = measured[1][member]
+                try:
+                    check_finite(row, finite[member])
+                except RunFailed as error:
+                    failed[member] = RunFailed(f"seed={seeds[member]}: {error}")
+                    log.warning(str(failed[member]))
+                    continue
+                row |= {"test_loss": tested[member].loss, "test_accuracy": tested[member].accuracy}
+                history.append(row)
+                rows.append({"seed": seeds[member], **row})
+            progress.rows("history", rows)
+            _log_epoch(rows, config.epochs, n_examples * n_members / (time.perf_counter() - began))
+            if not rows:
+                break
+    stack.unstack()
+    return [failed.get(member, history) for member, history in enumerate(histories)]
+
+
+def _log_epoch(rows: Sequence[dict[str, Any]], epochs: int, speed: float) -> None:
+    if not rows:
+        return
+    loss = math.fsum(row["loss"] for row in rows) / len(rows)
+    accuracies = [row["test_accuracy"] for row in rows]
+    log.info(
+        f"epoch {rows[0]['epoch']}/{epochs}  {len(rows)} networks  loss {loss:.4f}  "
+        f"test accuracy {math.fsum(accuracies) / len(rows):.4f} ({min(accuracies):.4f} to {max(accuracies):.4f})  "
+        f"{speed:,.0f} examples/s"
+    )
+
+
+# --- what can be stacked -------------------------------------------------------------------------------------------
+
+
+def check(
+    networks: Sequence[nn.Module], datasets: Sequence[Dataset], config: TrainingConfig, *, seeds: Sequence[int]
+) -> None:
+    """The networks can be trained in a stack, and a step of it is a step of each.
+
+    A rehearsal of the first two decides: a stack has one forward for all, so it can't give each network its own draws
+    from torch's global generator, nor running statistics; and `vmap` doesn't know every operation.
+
+    Raises:
+        ConfigError: they can't; the text says why, and how to train them one after the other.
+    """
+    remedy = f"Train them one after the other: -m seed=range({seeds[0]},{seeds[-1] + 1}) instead of seeds={len(seeds)}."
+
+    def refused(why: str) -> ConfigError:
+        return ConfigError(f"seeds={len(seeds)}: {why} {remedy}")
+
+    for seed, network, dataset in zip(seeds, networks, datasets, strict=True):
+        if _form(network, dataset) != _form(networks[0], datasets[0]):
+            raise refused(f"seed={seed} has another network, or other sizes of the data, than seed={seeds[0]}.")
+    if not config.epochs:
+        return
+    if why := _obstacle(networks[0], datasets[0].x_train[:REHEARSED]):
+        raise refused(f"{why} while it trains, which networks in a stack can't each do as if alone.")
+    pair = [0, len(networks) - 1]
+    try:
+        equal = _rehearse([networks[i] for i in pair], [datasets[i] for i in pair], config)
+    except Exception as error:  # whatever an operation raises that vmap doesn't know
+        raise refused(f"a step of stacked networks fails ({one_line(error)}).") from error
+    if not equal:
+        raise refused("a step of stacked networks isn't the step of each alone.")
+
+
+def at_once(network: nn.Module, dataset: Dataset, config: TrainingConfig, *, own_data: bool) -> int:
+    """How many such networks are trained in one stack, so that it fits in memory.
+
+    Args:
+        own_data: whether each has a data set of its own.
+    """
+    weights = sum(tensor.numel() for tensor in network.state_dict().values())
+    data = dataset.x_train.numel() + dataset.x_test.numel() if own_data else dataset.x_train[0].numel()
+    batch = min(config.batch_size, len(dataset.x_train))
+    # The gradient and the optimizer's two moments; forward values are kept for the way back, and about doubled by it.
+    needed = 4 * weights + data + 3 * batch * _numbers(network, dataset.x_train[:1])
+    return max(1, min(MOST_MEMBERS, MOST_NUMBERS // needed))
+
+
+def _form(network: nn.Module, dataset: Dataset) -> tuple[object, ...]:
+    """What must be the same for all networks of a stack."""
+    tensors = [*network.named_parameters(), *network.named_buffers()]
+    sizes = (dataset.x_train.shape, dataset.y_train.shape, dataset.x_test.shape, dataset.y_test.shape)
+    return repr(network), [(name, tensor.shape, tensor.dtype) for name, tensor in tensors], sizes
+
+
+def _obstacle(network: nn.Module, x: Tensor) -> str:
+    """The innermost module that draws at random or changes its buffers while it trains, and which; empty if none."""
+    network = copy.deepcopy(network).train()
+    names = {module: name for name, module in network.named_modules()}
+    entered: list[tuple[Tensor, list[Tensor]]] = []
+    found: list[str] = []
+
+    def enter(module: nn.Module, *_: object) -> None:
+        entered.append((torch.get_rng_state(), [buffer.clone() for buffer in module.buffers()]))
+
+    def leave(module: nn.Module, *_: object) -> None:
+        draws, buffers = entered.pop()
+        which = f"{names[module]} ({type(module).__name__})" if names[module] else f"{type(module).__name__}.forward"
+        if not torch.equal(draws, torch.get_rng_state()):
+            found.append(f"{which} draws at random")
+        elif not all(map(torch.equal, buffers, module.buffers())):
+            found.append(f"{which} changes its buffers")
+
+    for module in network.modules():
+        module.register_forward_pre_hook(enter)
+        module.register_forward_hook(leave)
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        network(x)
+    return found[0] if found else ""
+
+
+def _rehearse(networks: Sequence[nn.Module], datasets: Sequence[Dataset], config: TrainingConfig) -> bool:
+    """Whether losses and gradients of a stack on a few training examples are those of each network alone."""
+    stack = _Stack(networks, datasets, config)
+    index = torch.arange(min(REHEARSED, len(datasets[0].x_train))).expand(len(networks), -1)
+    *gradients, objectives = stack.gradients(*stack.batch(index))[: len(stack.trained) + 1]
+    equal = True
+    for member, (network, dataset) in enumerate(zip(networks, datasets, strict=True)):
+        objective = _Objective(copy.deepcopy(network).train(), dataset, config)
+        value, _ = objective(dataset.x_train[index[member]], dataset.y_train[index[member]])
+        alone = torch.autograd.grad(value, [dict(objective.named_parameters())[name] for name in stack.trained])
+        for expected, found in zip([*alone, value], [*gradients, objectives], strict=True):
+            slack = 1e-4 * float(expected.detach().abs().max())
+            equal &= torch.allclose(found[member], expected, rtol=1e-3, atol=slack, equal_nan=True)
+    return equal
+
+
+def _numbers(network: nn.Module, x: Tensor) -> float:
+    """How many numbers a forward pass computes for one example."""
+    with torch.no_grad():
+        recorder, _ = _record(lambda x: [network(x)], [x])
+    return recorder.numbers / len(x)
+
+
+# --- the stack -----------------------------------------------------------------------------------------------------
+
+
+class _Objective(nn.Module):
+    """What one network's training makes small, of a batch `(B, *input)`, `(B, *target)`: loss plus penalty.
+
+    Returns the sum, and both apart; of these the second is left out where there is no penalty.
+    """
+
+    def __init__(self, network: nn.Module, dataset: Dataset, config: TrainingConfig) -> None:
+        super().__init__()
+        self.network = network
+        self.loss_of: LossFunction = loss_function(config, dataset)
+        self.regularizer: Regularizer | None = regularizers.regularizer(network, config)
+
+    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
+        loss = self.loss_of(self.network(x), y)
+        if self.regularizer is None or not self.regularizer.factor:
+            return loss, (loss,)
+        penalty = self.regularizer.factor * self.regularizer.measure(self.network)
+        return loss + penalty, (loss, penalty)
+
+
+class _Stack:
+    """The weights of M networks, one tensor `(M, *shape)` for each parameter, with their data and optimizer."""
+
+    def __init__(self, networks: Sequence[nn.Module], datasets: Sequence[Dataset], config: TrainingConfig) -> None:
+        self.networks, self.datasets = networks, datasets
+        self.objective = _Objective(copy.deepcopy(networks[0]), datasets[0], config)
+        self.trained = self._trained_names()
+        self.fixed = [name for name, _ in self._tensors(self.objective) if name not in self.trained]
+        stacked: dict[str, list[Tensor]] = {}
+        for network in networks:
+            for name, tensor in network.named_parameters():
+                stacked.setdefault(f"network.{name}", []).append(tensor.detach())
+            for name, tensor in network.named_buffers():
+                stacked.setdefault(f"network.{name}", []).append(tensor)
+        self.tensors = {name: torch.stack(parts) for name, parts in stacked.items()}
+        self.weights = [self.tensors[name] for name in self.trained]
+        self.n_trained = sum(weight.numel() for weight in self.weights)
+        self.device = self.weights[0].device
+        self.optimizer = make_optimizer(self.weights, config)
+        self.shared = len({dataset.fingerprint for dataset in datasets}) == 1
+        # Examples of all members in one tensor (M·N, ...), or those that all share (N, ...).
+        self.x = datasets[0].x_train if self.shared else torch.cat([dataset.x_train for dataset in datasets])
+        self.y = datasets[0].y_train if self.shared else torch.cat([dataset.y_train for dataset in datasets])
+        self.x_test = datasets[0].x_test if self.shared else torch.stack([dataset.x_test for dataset in datasets])
+        begin = torch.arange(len(networks), device=self.device)[:, None] * len(datasets[0].x_train)
+        self.begin = torch.zeros_like(begin) if self.shared else begin
+        numbers = len(networks) * _numbers(self.objective.network, datasets[0].x_test[:1])
+        self.at_once = max(1, min(BATCH, int(EVALUATION_NUMBERS / numbers)))
+        self.gradients = _Recorded(self._gradients)
+        self.outputs = _Recorded(self._outputs)
+
+    def _tensors(self, module: nn.Module) -> list[tuple[str, Tensor]]:
+        return [*module.named_parameters(), *module.named_buffers()]
+
+    def _trained_names(self) -> list[str]:
+        """The parameters that get a gradient: an optimizer leaves the others as they are."""
+        free = {name: tensor for name, tensor in self.objective.named_parameters() if tensor.requires_grad}
+        dataset = self.datasets[0]
+        with torch.enable_grad():
+            value, _ = self.objective.train()(dataset.x_train[:REHEARSED], dataset.y_train[:REHEARSED])
+            found = torch.autograd.grad(value, list(free.values()), allow_unused=True)
+        return [name for name, gradient in zip(free, found, strict=True) if gradient is not None]
+
+    def batch(self, index: Tensor) -> list[Tensor]:
+        """The tensors that a step works on, for examples `(M, B)` of each member."""
+        flat = (index + self.begin).flatten()
+        x, y = (whole.index_select(0, flat).unflatten(0, index.shape) for whole in (self.x, self.y))
+        return [*self.weights, *(self.tensors[name] for name in self.fixed), x, y]
+
+    def step(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
+        """One step of all members on their examples `(M, B)`; returns losses and penalties `(M,)`."""
+        found = self.gradients(*self.batch(index))
+        for weight, gradient in zip(self.weights, found, strict=False):
+            weight.grad = gradient
+        self.optimizer.step()
+        _, losses, *penalties = found[len(self.weights) :]
+        return losses, penalties[0] if penalties else None
+
+    def _gradients(self, *inputs: Tensor) -> list[Tensor]:
+        """The gradients of all trained weights; the objective, the loss, perhaps the penalty `(M,)`."""
+        self.objective.train()
+        n_trained = len(self.trained)
+
+        def objective(trained: tuple[Tensor, ...], fixed: tuple[Tensor, ...], x: Tensor, y: Tensor) -> Any:
+            named = dict(zip([*self.trained, *self.fixed], [*trained, *fixed], strict=True))
+            with _WeightFirst():
+                return functional_call(self.objective, named, (x, y))
+
+        gradients, (objectives, parts) = vmap(grad_and_value(objective, has_aux=True))(
+            inputs[:n_trained], inputs[n_trained:-2], *inputs[-2:]
+        )
+        # The fused optimizers go through weight and gradient number by number, as they lie in memory.
+        return [*(gradient.contiguous() for gradient in gradients), objectives, *parts]
+
+    def _outputs(self, *inputs: Tensor) -> list[Tensor]:
+        """Outputs `(M, B, K)` of examples `(B, *input)` that all share, or `(M, B, *input)`."""
+        self.objective.eval()
+
+        def output(tensors: tuple[Tensor, ...], x: Tensor) -> Tensor:
+            named = {name.removeprefix("network."): tensor for name, tensor in zip(self.tensors, tensors, strict=True)}
+            with _WeightFirst():
+                return functional_call(self.objective.network, named, (x,))
+
+        return [vmap(output, in_dims=(0, None if self.shared else 0))(inputs[:-1], inputs[-1])]
+
+    def tested(self) -> list[Score]:
+        """Each member's score on its test set."""
+        parts = self.x_test.split(self.at_once, dim=0 if self.shared else 1)
+        outputs = torch.cat([self.outputs(*self.tensors.values(), part)[0] for part in parts], dim=1)
+        return [
+            score(outputs[member], dataset.y_test, self.objective.loss_of, classes=dataset.has_classes)
+            for member, dataset in enumerate(self.datasets)
+        ]
+
+    def finite(self) -> Tensor:
+        """Whether all trained weights of each member are finite, `(M,)` bool."""
+        return torch.stack([weight.isfinite().flatten(1).all(1) for weight in self.weights]).all(0)
+
+    def measured(self) -> tuple[str, list[float]] | None:
+        """The regulariser's name and each member's value of it; None where there is none."""
+        regularizer = self.objective.regularizer
+        if regularizer is None:
+            return None
+        of_each = []
+        for member in range(len(self.networks)):
+            self._load(self.objective.network, member)
+            of_each.append(float(regularizer.measure(self.objective.network)))
+        return regularizer.name, of_each
+
+    def unstack(self) -> None:
+        """Give each network its weights."""
+        for member, network in enumerate(self.networks):
+            self._load(network, member)
+            network.eval()
+
+    def _load(self, network: nn.Module, member: int) -> None:
+        with torch.no_grad():
+            for name, parameter in network.named_parameters():
+                parameter.copy_(self.tensors[f"network.{name}"][member])
+
+
+class _WeightFirst(TorchFunctionMode):
+    """Linear layers compute (weight @ xᵀ)ᵀ, which is x @ weightᵀ.
+
+    So what a stack multiplies lies in memory as it is needed, on the way there and back: `(M, out, in) @ (M, in, B)`.
+    """
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func is functional.linear and not kwargs and args[0].dim() > 1:
+            x, weight, bias = (*args, None)[:3]
+            product = weight @ x.mT
+            return (product if bias is None else product + bias[:, None]).mT
+        return func(*args, **(kwargs or {}))
+
+
+# --- recording -----------------------------------------------------------------------------------------------------
+
+
+class _Recorded:
+    """A function of tensors that is recorded once for each shape of its inputs, and then replayed.
+
+    `vmap` decides anew in each call what each operation becomes; for small networks that takes longer than the
+    operations themselves. Only tensors may differ between calls.
+    """
+
+    def __init__(self, function: Callable[..., list[Tensor]]) -> None:
+        self.function = function
+        self.graphs: dict[tuple[torch.Size, ...], fx.GraphModule] = {}
+
+    def __call__(self, *inputs: Tensor) -> list[Tensor]:
+        shapes = tuple(tensor.shape for tensor in inputs)
+        if shapes not in self.graphs:
+            _, self.graphs[shapes] = _record(self.function, inputs)
+        return self.graphs[shapes](*inputs)
+
+
+SAME_VALUES = (torch.ops.aten.expand.default, torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
+"""Operations that may leave a tensor as it is, and are then left out."""
+
+
+class _Recorder(TorchDispatchMode):
+    """Writes every operation that torch carries out within the block into a graph.
+
+    Attributes:
+        graph: of the operations; its placeholders are the inputs.
+        constants: tensors that were neither inputs nor computed.
+        numbers: how many numbers were computed.
+    """
+
+    def __init__(self, inputs: Sequence[Tensor]) -> None:
+        super().__init__()
+        self.graph = fx.Graph()
+        self.constants: dict[str, Tensor] = {}
+        self.numbers = 0
+        self._nodes: dict[int, fx.Node] = {}
+        self._alive: list[Tensor] = []  # so that no two tensors have one id
+        for number, tensor in enumerate(inputs):
+            self._note(tensor, self.graph.placeholder(f"input_{number}"))
+
+    def node(self, tensor: Tensor) -> fx.Node:
+        """The node that computes the tensor."""
+        if id(tensor) not in self._nodes:
+            name = f"constant_{len(self.constants)}"
+            self.constants[name] = tensor
+            self._note(tensor, self.graph.get_attr(name))
+        return self._nodes[id(tensor)]
+
+    def _note(self, tensor: Tensor, node: fx.Node) -> None:
+        self._nodes[id(tensor)] = node
+        self._alive.append(tensor)
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        result = func(*args, **kwargs)
+        if func in SAME_VALUES and (result.shape, result.stride()) == (args[0].shape, args[0].stride()):
+            self._note(result, self.node(args[0]))
+            return result
+        node = self.graph.call_function(func, *tree_map_only(Tensor, self.node, (args, kwargs)))
+        if isinstance(result, Tensor):
+            self._note(result, node)
+            self.numbers += result.numel()
+        elif isinstance(result, tuple | list):
+            for number, part in enumerate(result):
+                if isinstance(part, Tensor):
+                    self._note(part, self.graph.call_function(operator.getitem, (node, number)))
+                    self.numbers += part.numel()
+        return result
+
+
+def _record(function: Callable[..., list[Tensor]], inputs: Sequence[Tensor]) -> tuple[_Recorder, fx.GraphModule]:
+    """The operations that a function of tensors carries out on these inputs, as a module that carries them out again.
+
+    Raises:
+        Exception: the function's own; what can't be vectorised raises.
+    """
+    with _Recorder(inputs) as recorder:
+        outputs = function(*inputs)
+    recorder.graph.output([recorder.node(tensor) for tensor in outputs])
+    recorder.graph.eliminate_dead_code()
+    return recorder, fx.GraphModule(recorder.constants, recorder.graph)
