@@ -6,12 +6,12 @@ Nothing here imports torch; the runner does, once a run starts to work.
 from __future__ import annotations
 
 import gc
-import math
 import os
 import shlex
 import signal
 import sys
 import time
+from argparse import Namespace
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -21,11 +21,9 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from mi_runner import __version__, composition, console, run_folder, threads
+from mi_runner import __version__, composition, console, threads
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 
 OUR_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir")
@@ -70,51 +68,34 @@ def _command(arguments: list[str]) -> int:
         if key in OUR_FOLDERS:
             raise ConfigError(f"{override}: mi-run makes its folders itself; output_dir=FOLDER says where.")
     composition.register_schemas()
-    if parsed.multirun:
-        return _sweep(flags, overrides)
+    prints_only = parsed.cfg or parsed.info or parsed.hydra_help or parsed.shell_completion
+    if _is_sweep(parsed) and not prints_only:
+        if parsed.config_name or parsed.config_path:
+            raise ConfigError("--config-name and --config-path don't go with a sweep; --config-dir does.")
+        if parsed.config_dir:
+            overrides.append(f"hydra.searchpath=['file://{Path(parsed.config_dir).resolve()}']")
+        from mi_runner import sweeps
+
+        return sweeps.run(overrides, "mi-run " + shlex.join(arguments))
     with _as_hydra_sees_it([*overrides, *flags]):
         _job()  # a run ends with SystemExit
     return ExitStatus.DONE
 
 
-def _sweep(flags: list[str], overrides: list[str]) -> int:
-    """All jobs of a sweep in a folder of its own; what became of each is read from the jobs' run.json alone."""
-    choices: dict[str, list[str]] = {}
-    for override in OverridesParser.create().parse_overrides(overrides):
-        swept = override.is_sweep_override()
-        values = list(override.sweep_string_iterator()) if swept else [override.get_value_element_as_str()]
-        choices[override.get_key_element()] = values
-    first = [f"{key}={values[0]}" for key, values in choices.items() if not key.startswith("hydra")]
-    config = composition.compose(first)
-    experiment = "+".join(choices.get("experiment", [config.experiment.name]))
-    folder = run_folder.claim_sweep(config.output_dir, experiment)
-    with _as_hydra_sees_it([*overrides, f"hydra.sweep.dir='{folder}'", *flags]):
-        _job()
-    problems = run_folder.problems(folder, n_jobs=math.prod(map(len, choices.values())))
-    for problem in problems:
-        console.error(f"job {problem.job}: {problem.reason}")
-    console.last_line(str(folder))
-    statuses = {problem.exit_status for problem in problems}
-    return statuses.pop() if len(statuses) == 1 else ExitStatus.FAILED if statuses else ExitStatus.DONE
+def _is_sweep(parsed: Namespace) -> bool:
+    """Whether the command is about more than one run."""
+    asked = [part.partition("=") for part in parsed.overrides]
+    keys = [key for key, _, value in asked if value not in ("", "null", "false", "False")]
+    return parsed.multirun or any(key in keys for key in ("resume", "plan", "sweep"))
 
 
 @hydra.main(config_path="pkg://mi_runner.conf", config_name="config", version_base="1.3")
-def _job(config: DictConfig) -> int:
-    """One run. A job of a sweep returns its exit status, so that later jobs go on; a single run exits with it."""
-    hydra_config = HydraConfig.get()
-    in_sweep = hydra_config.mode == RunMode.MULTIRUN
-    folder = None
-    if in_sweep:
-        folder = Path(hydra_config.sweep.dir) / str(hydra_config.job.num)
-        folder.mkdir(parents=True, exist_ok=True)
-    command = "mi-run " + shlex.join(hydra_config.overrides.task)
-    status = _run(config, folder, command)
-    if in_sweep:
-        return status
-    raise SystemExit(status)
+def _job(config: DictConfig) -> None:
+    """One run; it ends with SystemExit."""
+    raise SystemExit(_run(config, "mi-run " + shlex.join(HydraConfig.get().overrides.task)))
 
 
-def _run(config: DictConfig, folder: Path | None, command: str) -> int:
+def _run(config: DictConfig, command: str) -> int:
     try:
         run_config = composition.typed(config)
         threads.let_waiting_threads_sleep()
@@ -125,18 +106,13 @@ def _run(config: DictConfig, folder: Path | None, command: str) -> int:
             import_module(run_config.experiment.module)
         outcome = runner.run(
             run_config,
-            folder=folder,
             command=command,
             progress=console.Progress(),
             timings={"import": time.perf_counter() - began},
         )
     except (ConfigError, RunFailed, OSError) as error:
         console.error(one_line(error))
-        status = exit_status(error)
-        if folder is not None and run_folder.read_record(folder) is None:  # it failed before the run began
-            record = {"status": "failed", "error": one_line(error), "exit_status": int(status), "command": command}
-            run_folder.RunFolder(folder).write_record(record)
-        return status
+        return exit_status(error)
     for table in outcome.tables:
         console.table(table.title, table.rows)
     for line in outcome.not_met:

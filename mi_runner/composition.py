@@ -6,7 +6,10 @@ page. It imports no torch.
 
 from __future__ import annotations
 
+import copy
 import difflib
+import hashlib
+import json
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -19,14 +22,27 @@ from hydra import compose as hydra_compose
 from hydra import initialize_config_module
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mi_runner.config import SCHEMAS, RunConfig, TrainingConfig, check_ranges, check_seeds
+from mi_runner.config import (
+    LAUNCHERS,
+    SCHEMAS,
+    SWEEP_KEYS,
+    SWEEPERS,
+    RunConfig,
+    TrainingConfig,
+    check_ranges,
+    check_seeds,
+)
 from mi_runner.errors import ConfigError, unknown
 
 CONFIG_MODULE = "mi_runner.conf"
+NOT_IN_HASH = ("output_dir", "expect", *SWEEP_KEYS)
+"""Top-level keys that change no figure of a run."""
+
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 EXAMPLES = (
@@ -44,6 +60,9 @@ def register_schemas() -> None:
     for group, choices in SCHEMAS.items():
         for schema in choices:
             store.store(group=f"schema/{group}", name=schema.name, node=schema)
+    for group, engines in (("launcher", LAUNCHERS), ("sweeper", SWEEPERS)):
+        for engine in engines:
+            store.store(group=f"schema/{group}", name=engine.name, node=engine)
 
 
 def compose(overrides: Sequence[str] = ()) -> RunConfig:
@@ -55,15 +74,15 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
     return typed(compose_untyped(overrides))
 
 
-def compose_untyped(overrides: Sequence[str]) -> DictConfig:
-    """As `compose`, before the conversion to dataclasses."""
+def compose_untyped(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
+    """As `compose`, before the conversion to dataclasses; `with_hydra` adds Hydra's own options as the key `hydra`."""
     register_schemas()
     state = GlobalHydra.instance()
     if state.is_initialized():
         state.clear()
     try:
         with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-            return hydra_compose("config", overrides=list(overrides))
+            return hydra_compose("config", overrides=list(overrides), return_hydra_config=with_hydra)
     except COMPOSITION_ERRORS as error:
         raise explain(error, overrides) from error
 
@@ -90,6 +109,60 @@ def typed(config: DictConfig) -> RunConfig:
     if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+", run_config.device):
         raise ConfigError(f"device={run_config.device}: must be auto, cpu, cuda or cuda:N.")
     return run_config
+
+
+def config_hash(config: RunConfig) -> str:
+    """The sha256 of all that decides a run's figures; the same for two runs that must agree."""
+    content = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
+    assert isinstance(content, dict)
+    kept = {key: value for key, value in content.items() if key not in NOT_IN_HASH}
+    kept["choices"] = [config.experiment.name, config.dataset.name, config.model.name]
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+class Composer:
+    """Composes the configs of many jobs that differ in a few values.
+
+    Hydra composes once for each combination of the other overrides; the values are then merged by OmegaConf, as Hydra
+    itself does it last of all.
+    """
+
+    def __init__(self) -> None:
+        self._bases: dict[tuple[str, ...], DictConfig] = {}
+
+    def compose(self, overrides: Sequence[str], swept: Sequence[str]) -> RunConfig:
+        """As `compose(overrides)`.
+
+        Args:
+            overrides: `KEY=VALUE`, all of a job.
+            swept: keys whose values differ from job to job.
+
+        Raises:
+            ConfigError: as `compose`.
+        """
+        keys = [override.partition("=")[0] for override in overrides]
+        merged = [override for override, key in zip(overrides, keys, strict=True) if key in swept and _plain(key, keys)]
+        if not merged:
+            return compose(overrides)
+        base = tuple(override for override in overrides if override not in merged)
+        if base not in self._bases:
+            self._bases[base] = compose_untyped(base)
+        config = copy.deepcopy(self._bases[base])
+        try:
+            for override in OverridesParser.create().parse_overrides(list(merged)):
+                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        except OmegaConfBaseException:
+            return compose(overrides)  # finds the same mistake, and knows how to say it
+        return typed(config)
+
+
+def _plain(key: str, keys: Sequence[str]) -> bool:
+    """Whether the key names a value, not a choice, and no other override touches the same value."""
+    if key in (*SCHEMAS, "training") or not re.fullmatch(r"\w+(\.\w+)*", key):
+        return False
+    return not any(other.startswith(f"{key}.") or key.startswith(f"{other}.") for other in keys) and (
+        keys.count(key) == 1
+    )
 
 
 def _check_keys(config: DictConfig, prefix: str = "") -> None:
@@ -136,6 +209,8 @@ def _explain_key(override: str, cause: BaseException | None, overrides: Sequence
     given = named[-1] if named else override
     groups = [part for part in overrides if part.partition("=")[0] in SCHEMAS]
     keys = dict(_keys(compose_untyped(groups))) if groups != list(overrides) else dict(_keys(compose_untyped(())))
+    if key.startswith("hydra"):
+        keys = dict(_engine_keys(overrides))
     if key not in keys and not any(name.startswith(f"{key}.") for name in keys) and key.rpartition(".")[0] not in keys:
         parent = key.rpartition(".")[0]
         siblings = [name for name in keys if name.rpartition(".")[0] == parent]
@@ -170,6 +245,14 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
             yield f"{prefix}{item.name}", item.metadata.get("doc", "")
 
 
+def _engine_keys(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """The keys of the launcher and sweeper that the overrides name."""
+    for group, engines in (("launcher", LAUNCHERS), ("sweeper", SWEEPERS)):
+        for engine in engines:
+            if f"hydra/{group}={engine.name}" in overrides:
+                yield from ((f"hydra.{group}.{item.name}", item.metadata["doc"]) for item in fields(engine))
+
+
 # --- help ------------------------------------------------------------------------------------------------------
 
 
@@ -195,8 +278,9 @@ def help_page(overrides: Sequence[str]) -> str:
             mark = "*" if schema is chosen else " "
             lines.append(f"  {group if number == 0 else '':<11}{mark} {schema.name:<10} {_first_line(schema)}")
     lines += ["  (* is what this command takes; experiment=... also picks the others to suit its question)"]
+    top = [item for item in fields(RunConfig) if item.metadata]
     lines += ["", "Options of every run"]
-    lines += [_option_line("", item, config[item.name]) for item in fields(RunConfig) if item.metadata]
+    lines += [_option_line("", item, config[item.name]) for item in top if item.name not in SWEEP_KEYS]
     lines += [_option_line("training.", item, config.training[item.name]) for item in fields(TrainingConfig)]
     for group, choices in SCHEMAS.items():
         for schema in choices:
@@ -207,6 +291,12 @@ def help_page(overrides: Sequence[str]) -> str:
             for item in fields(schema):
                 value = config[group]._get_node(item.name) if chosen else _default(item)
                 lines.append(_option_line(f"{group}.", item, value))
+    lines += ["", "Options of sweeps (-m)"]
+    lines += [_option_line("", item, config[item.name]) for item in top if item.name in SWEEP_KEYS]
+    for group, engines in (("launcher", LAUNCHERS), ("sweeper", SWEEPERS)):
+        for engine in engines:
+            lines += ["", f"With hydra/{group}={engine.name}: {_first_line(engine)}"]
+            lines += [_option_line(f"hydra.{group}.", item, _default(item)) for item in fields(engine)]
     lines += [
         "",
         "Flags",

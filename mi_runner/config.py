@@ -449,6 +449,9 @@ class IitConfig(ExperimentConfig):
 
 # --- the whole -------------------------------------------------------------------------------------------------
 
+# `continue` is a keyword, so this enumeration can't be written as a class.
+OnError = Enum("OnError", {"continue": "continue", "stop": "stop"})
+
 
 @dataclass
 class RunConfig:
@@ -469,7 +472,16 @@ class RunConfig:
     checkpoint: str | None = option(MISSING, "trained weights: a file, a run folder, or null (train, or model store)")
     output_dir: str = option(MISSING, "where run folders are made")
     expect: Any = option(MISSING, "bounds on summary metrics, e.g. '{accuracy: \">=0.97\"}'; else exit 3")
+    on_error: OnError = option(MISSING, "after a failed job of a sweep: continue with the others, or stop")
+    resume: str | None = option(MISSING, "a sweep's folder: run its jobs that are not done")
+    plan: bool = option(MISSING, "compose and check every job, list them, and run nothing")
+    skip_invalid: bool = option(MISSING, "leave out a sweep's jobs that can't run, instead of refusing the sweep")
+    sweep: str | None = option(MISSING, "a sweep's folder: make its tables again from the folders of its jobs")
+    objective: str | None = option(MISSING, "the summary metric that hydra/sweeper=optuna makes largest or smallest")
 
+
+SWEEP_KEYS = ("on_error", "resume", "plan", "skip_invalid", "sweep", "objective")
+"""Top-level keys that say how many runs are made one result; they change no run."""
 
 SCHEMAS: dict[str, tuple[type, ...]] = {
     "experiment": (TrainConfig, AblationConfig, CircuitsConfig, ClustersConfig, IitConfig, DecoderConfig),
@@ -498,6 +510,89 @@ def check_seeds(config: RunConfig) -> None:
         raise ConfigError(
             f"seeds={config.seeds} trains networks; checkpoint={config.checkpoint} is one. Leave one of the two out."
         )
+
+
+# --- where the jobs of a sweep run, and how they are chosen --------------------------------------------------------
+
+
+@dataclass
+class LauncherConfig:
+    """What every launcher has."""
+
+    name: ClassVar[str]
+    extra: ClassVar[str]
+    """The extra of mi-run that brings its engine: `pip install 'mi-run[EXTRA]'`."""
+
+    n_jobs: int | None = option(None, "jobs at once; null: as many as cores, but no more than jobs", at_least=1)
+    threads: int | None = option(None, "CPU threads of a job; null: cores / jobs at once", at_least=1)
+
+
+@dataclass
+class JoblibLauncher(LauncherConfig):
+    """The cores and devices of this machine, each job in a worker process (joblib's loky)."""
+
+    name: ClassVar[str] = "joblib"
+    extra: ClassVar[str] = "parallel"
+
+
+@dataclass
+class SubmititLocalLauncher(LauncherConfig):
+    """This machine, each job a process of its own: Slurm's way without Slurm (submitit)."""
+
+    name: ClassVar[str] = "submitit_local"
+    extra: ClassVar[str] = "slurm"
+
+    timeout_min: int = option(24 * 60, "minutes after which a job is ended", at_least=1)
+
+
+@dataclass
+class SubmititSlurmLauncher(LauncherConfig):
+    """A Slurm cluster, each job a job of the queue (submitit)."""
+
+    name: ClassVar[str] = "submitit_slurm"
+    extra: ClassVar[str] = "slurm"
+
+    n_jobs: int | None = option(100, "jobs in the queue at once; null: all", at_least=1)
+    threads: int | None = option(4, "CPU threads, and cores asked for, of a job", at_least=1)
+    timeout_min: int = option(4 * 60, "minutes after which Slurm ends a job", at_least=1)
+    mem_gb: float = option(8, "GB of memory asked for", above=0)
+    gpus: int = option(0, "GPUs asked for", at_least=0)
+    partition: str | None = option(None, "Slurm's partition; null: the cluster's default")
+    account: str | None = option(None, "Slurm's account; null: the user's default")
+    more: Any = option(None, "more options of sbatch: '{qos: high, constraint: a100}'")
+
+
+@dataclass
+class RayLauncher(LauncherConfig):
+    """A Ray cluster, or one that is started on this machine for the sweep."""
+
+    name: ClassVar[str] = "ray"
+    extra: ClassVar[str] = "ray"
+
+    address: str | None = option(None, "HOST:PORT of a cluster; null: start Ray here, and stop it at the end")
+    gpus: float | None = option(None, "GPUs of a job, e.g. 0.5; null: the cluster's GPUs / jobs at once", at_least=0)
+
+
+class Direction(Enum):
+    maximize = "maximize"
+    minimize = "minimize"
+
+
+@dataclass
+class OptunaSweeper:
+    """Searches for the values with the best `objective` (Optuna)."""
+
+    name: ClassVar[str] = "optuna"
+    extra: ClassVar[str] = "optuna"
+
+    n_trials: int = option(20, "jobs", at_least=1)
+    direction: Direction = option(Direction.maximize, "whether the objective should be large or small")
+    seed: int = option(0, "of the search, which draws the first ten jobs at random", at_least=0)
+
+
+LAUNCHERS = (JoblibLauncher, SubmititLocalLauncher, SubmititSlurmLauncher, RayLauncher)
+SWEEPERS = (OptunaSweeper,)
+"""Choices of Hydra's groups hydra/launcher and hydra/sweeper besides its own `basic`."""
 
 
 _RANGE_CHECKS = (

@@ -41,22 +41,28 @@ def error(text: str) -> None:
     print(f"mi-run: error: {text}", file=sys.stderr, flush=True)
 
 
-def table(title: str, rows: Sequence[Mapping[str, Any]]) -> None:
-    """A table to standard output."""
+def note(text: str) -> None:
+    """One line that says how far things are, to standard error."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def table(title: str, rows: Sequence[Mapping[str, Any]], *, most: int = MOST_ROWS, to_stderr: bool = False) -> None:
+    """A table to standard output, or to standard error; of many rows the first `most`."""
     from rich.console import Console
     from rich.table import Table
 
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH, highlight=False, soft_wrap=False)
+    terminal = (sys.stderr if to_stderr else sys.stdout).isatty()
+    console = Console(width=None if terminal else PLAIN_WIDTH, stderr=to_stderr, highlight=False, markup=False)
     drawn = Table(title=title, title_justify="left")
     columns = list(rows[0]) if rows else []
     for column in columns:
         numeric = all(isinstance(row[column], int | float) or row[column] is None for row in rows)
         drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows[:MOST_ROWS]:
+    for row in rows[:most]:
         drawn.add_row(*(_cell(row[column]) for column in columns))
     console.print(drawn)
-    if len(rows) > MOST_ROWS:
-        console.print(f"({len(rows) - MOST_ROWS:,} more rows in the file)")
+    if len(rows) > most:
+        console.print(f"({len(rows) - most:,} more rows in the file)")
 
 
 def _cell(value: Any) -> str:
@@ -118,6 +124,20 @@ class _PlainBar:
         )
 
 
+_job: int | None = None
+
+
+@contextmanager
+def as_job(number: int) -> Iterator[None]:
+    """Within the block log lines are those of a sweep's job: only warnings are shown, with its number."""
+    global _job
+    before, _job = _job, number
+    try:
+        yield
+    finally:
+        _job = before
+
+
 class LogHandler(logging.Handler):
     """Log lines for the person at the terminal.
 
@@ -125,4 +145,7 @@ class LogHandler(logging.Handler):
     """
 
     def emit(self, record: logging.LogRecord) -> None:
-        print(self.format(record), file=sys.stderr, flush=True)
+        if _job is None:
+            print(self.format(record), file=sys.stderr, flush=True)
+        elif record.levelno >= logging.WARNING:
+            print(f"job {_job}: {self.format(record)}", file=sys.stderr, flush=True)

@@ -39,6 +39,8 @@ MOST_LABELS = 60
 MOST_CIRCUITS = 6
 MOST_IN_ROW = 14
 MOST_EXAMPLES = 8
+MOST_METRICS = 3
+MOST_SERIES = 8
 
 
 def history(rows: Sequence[Row]) -> Figure:
@@ -606,6 +608,85 @@ def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Ro
     for axes in (left, right):
         _tidy(axes)
     return {"seeds": figure}
+
+
+def sweep(found: Sequence[tuple[Row, Mapping[str, Any]]]) -> Figure:
+    """Mean and interval of each summary metric by swept value; a panel a metric.
+
+    Args:
+        found: for each combination, the swept values without the seed, and metric → its n, mean, low and high.
+    """
+    keys = list(found[0][0])
+    along = max(keys, key=lambda key: len({swept[key] for swept, _ in found}), default=None)
+    names = list(dict.fromkeys(name for _, metrics in found for name in metrics))[:MOST_METRICS]
+    figure = Figure(figsize=(1.2 + 3.6 * len(names), 3.4), layout="constrained")
+    values = list(dict.fromkeys(swept[along] for swept, _ in found)) if along else [""]
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    position = {value: value if numeric else index for index, value in enumerate(values)}
+    series: dict[str, list[tuple[Any, Mapping[str, Any]]]] = {}
+    for swept, metrics in found:
+        label = " ".join(f"{key}={value}" for key, value in swept.items() if key != along)
+        series.setdefault(label, []).append((position[swept[along] if along else ""], metrics))
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for index, (label, points) in enumerate(list(series.items())[:MOST_SERIES]):
+            here = sorted((x, metrics[name]) for x, metrics in points if name in metrics)
+            mean = np.array([spread.mean for _, spread in here])
+            ends = [(spread.low, spread.high) if spread.n > 1 else (spread.mean, spread.mean) for _, spread in here]
+            low, high = np.array(ends, dtype=float).T if here else (mean, mean)
+            axes.errorbar(
+                [x for x, _ in here],
+                mean,
+                yerr=[mean - low, high - mean],
+                marker=".",
+                linestyle="-" if numeric else "none",
+                capsize=3,
+                color=f"C{index % 10}",
+                label=label,
+            )
+        if numeric and min(values) > 0 and max(values) >= 100 * min(values):
+            axes.set_xscale("log")
+        if not numeric:
+            axes.set_xticks(range(len(values)), [str(value) for value in values], rotation=30, ha="right")
+            axes.set_xlim(-0.5, len(values) - 0.5)
+        axes.set(xlabel=along or "", ylabel=name)
+        _tidy(axes)
+    if len(series) > 1:
+        left_out = f"{len(series) - MOST_SERIES} more are not shown" if len(series) > MOST_SERIES else None
+        axes.legend(frameon=False, fontsize=7, title=left_out, title_fontsize=7)
+    most = max(spread.n for _, metrics in found for spread in metrics.values())
+    if most > 1:
+        figure.suptitle(f"mean over {most} seeds, 95 % interval", fontsize=9)
+    return figure
+
+
+def sweep_rows(rows: Sequence[Row], combination: Sequence[str], names: Sequence[str], measure: str) -> Figure | None:
+    """One measure's mean and interval for every row of the jobs' tables, a colour a combination of swept values.
+
+    None where that would be one row, or too many.
+    """
+    labels = list(dict.fromkeys(" ".join(str(row[name]) for name in names if row[name] != "") for row in rows))
+    series: dict[str, list[Row]] = {}
+    for row in rows:
+        series.setdefault(" ".join(f"{key}={row[key]}" for key in combination), []).append(row)
+    if not 1 < len(labels) <= MOST_LABELS or len(series) > MOST_SERIES:
+        return None
+    figure = Figure(figsize=(8, 1.2 + 0.24 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    for index, (label, members) in enumerate(series.items()):
+        for row in members:
+            height = labels.index(" ".join(str(row[name]) for name in names if row[name] != ""))
+            height += (index - (len(series) - 1) / 2) * 0.6 / len(series)
+            color = f"C{index % 10}"
+            axes.plot(row["mean"], height, marker="o", markersize=4, color=color, linestyle="none")
+            if row["n"] > 1:
+                axes.plot([row["low"], row["high"]], [height, height], color=color, linewidth=1.2)
+        axes.plot([], [], marker="o", markersize=4, color=f"C{index % 10}", label=label or "all jobs")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set(xlabel=f"{measure}: mean over seeds, 95 % interval")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    _tidy(axes)
+    return figure
 
 
 def _mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **colours: Any) -> Figure:

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all, and the digest of their bytes."""
+"""Files that are there whole or not at all, the digest of their bytes, and that of the program's own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 
@@ -14,6 +15,20 @@ def sha256(path: Path) -> str:
     """The sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def code_version() -> str:
+    """Twelve hexadecimal digits that are the same for the same sources and configs of this package."""
+    from mi_runner import conf
+
+    digest = hashlib.sha256()
+    for root, pattern in ((Path(__file__).parent, "**/*.py"), (Path(conf.__path__[0]), "**/*.yaml")):
+        for file in sorted(root.glob(pattern)):
+            name = file.relative_to(root)
+            if name.parts[0] != "conf":  # whose __init__.py is within the package only once it is installed
+                digest.update(f"{name}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
 
 
 @contextmanager

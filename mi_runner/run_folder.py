@@ -8,10 +8,13 @@ place and renamed into it.
 from __future__ import annotations
 
 import json
+import os
 import re
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +25,9 @@ SCHEMA_VERSION = 1
 
 MOST_CSV_ROWS = 100_000
 """A table with more rows is written as Parquet."""
+
+CLOCK_ERROR = 5.0
+"""Seconds by which the boot time and the wall clock may disagree."""
 
 MEMBERS = "members"
 RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
@@ -88,34 +94,67 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Why a job of a sweep isn't as it should be.
+class State:
+    """What became of a run, from its folder alone.
 
     Attributes:
-        job: its number.
-        reason: one line.
-        exit_status: that of the job, were it a run of its own.
+        status: done, failed, interrupted or running, as its run.json says; killed, where it says running and the
+            process is gone; torn, where it can't be read; missing, where there is none.
+        cause: one line where all isn't well, else empty.
+        exit_status: the run's.
+        record: its run.json, empty where there is none that can be read.
     """
 
-    job: int
-    reason: str
+    status: str
+    cause: str
     exit_status: int
+    record: Mapping[str, Any]
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has its tables, be they as expected or not."""
+        return self.status == "done"
 
 
-def problems(sweep: Path, n_jobs: int) -> list[Problem]:
-    """The jobs 0..n_jobs−1 of a sweep that are not done or don't meet an expectation, from their run.json alone."""
-    found = []
-    for job in range(n_jobs):
-        record = read_record(sweep / str(job))
-        if record is None:
-            found.append(Problem(job, f"{RECORD} is missing or torn", ExitStatus.FAILED))
-        elif record.get("status") != "done":
-            reason = f"{record.get('status')}: {record.get('error') or 'ended without a word'}"
-            found.append(Problem(job, reason, record.get("exit_status") or ExitStatus.FAILED))
-        elif record.get("expect_not_met"):
-            reason = f"expect: {'; '.join(record['expect_not_met'])}"
-            found.append(Problem(job, reason, ExitStatus.EXPECTATION_NOT_MET))
-    return found
+def state(folder: Path) -> State:
+    """What became of the run in `folder`."""
+    record = read_record(folder)
+    if record is None:
+        if (folder / RECORD).exists():
+            return State("torn", f"{folder / RECORD} is torn", ExitStatus.FAILED, {})
+        what = "has no run.json" if folder.is_dir() else "is not there"
+        return State("missing", f"never began, or was deleted: {folder} {what}", ExitStatus.FAILED, {})
+    status, who = str(record.get("status")), f"process {record.get('pid')} on {record.get('host')}"
+    if status == "done":
+        not_met = record.get("expect_not_met")
+        cause = f"expect: {'; '.join(not_met)}" if not_met else ""
+        return State("done", cause, ExitStatus.EXPECTATION_NOT_MET if not_met else ExitStatus.DONE, record)
+    if status == "running" and not _lives(record):
+        return State("killed", f"{who} ended without a word", ExitStatus.FAILED, record)
+    cause = f"is run by {who}" if status == "running" else record.get("error") or "ended without a word"
+    return State(status, cause, record.get("exit_status") or ExitStatus.FAILED, record)
+
+
+def _lives(record: Mapping[str, Any]) -> bool:
+    """Whether the process that writes this record may still be there; of another machine's nobody knows."""
+    if record.get("host") != socket.gethostname():
+        return True
+    pid = record.get("pid")
+    if not isinstance(pid, int) or pid == os.getpid():  # this process runs nothing while it reads
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    try:  # it may be another one by now: process ids are used again, in containers soon
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        (booted,) = re.findall(r"^btime (\d+)", Path("/proc/stat").read_text(), re.MULTILINE)
+        began = int(booted) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        return fields[0] != "Z" and began <= datetime.fromisoformat(record["started"]).timestamp() + CLOCK_ERROR
+    except (OSError, ValueError, KeyError):  # no Linux
+        return True
 
 
 @dataclass(frozen=True)

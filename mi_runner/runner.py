@@ -8,8 +8,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import math
 import os
@@ -44,18 +42,18 @@ from mi_runner import (
     threads,
     training,
 )
+from mi_runner.composition import config_hash
 from mi_runner.config import RunConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
+from mi_runner.expectations import Expectation
 from mi_runner.experiments import Result, Row, Setting
+from mi_runner.files import code_version
 from mi_runner.models import Built
 from mi_runner.progress import Progress, log
 from mi_runner.run_folder import RunFolder
 
 VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
-
-NOT_IN_HASH = ("output_dir", "expect")
-"""Top-level keys that change no figure of a run."""
 
 
 @dataclass(frozen=True)
@@ -122,22 +120,7 @@ def run(
         with _stage(record, "data"):
             dataset = datasets.load(config.dataset, seed=config.seed)
         with _stage(record, "model"):
-            built = models.build(config.model, dataset, seed=config.seed)
-            setting = Setting(
-                config=config.experiment,
-                training=config.training,
-                model=built.model,
-                dataset=built.dataset,
-                seed=config.seed,
-                leaves=built.leaves,
-                untrained=lambda: models.build(config.model, dataset, seed=config.seed).to(device),
-                progress=progress,
-            )
-            if config.seeds is not None:
-                setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
-            training.check(built.model, built.dataset, config.training)
-            experiment.check(setting)
-            expectations.check(expected, experiment.metric_names(setting))
+            built, setting = prepared(config, dataset, expected, device=device, progress=progress)
             setting, trained_now = _with_weights(setting, built, config, device, record)
 
         with _stage(record, "experiment"):
@@ -176,6 +159,39 @@ def _device(asked: str) -> torch.device:
     if (device.index or 0) >= torch.cuda.device_count():
         raise ConfigError(f"device={asked}: there are {torch.cuda.device_count()} CUDA devices, counted from 0.")
     return device
+
+
+def prepared(
+    config: RunConfig,
+    dataset: Dataset,
+    expected: Sequence[Expectation],
+    *,
+    device: torch.device,
+    progress: Progress,
+) -> tuple[Built, Setting]:
+    """A run's network, not yet trained, and its setting; all that can be checked before training is checked.
+
+    Raises:
+        ConfigError: data set, model, training, experiment and expectations don't fit; the text says what to type.
+    """
+    experiment = import_module(config.experiment.module)
+    built = models.build(config.model, dataset, seed=config.seed)
+    setting = Setting(
+        config=config.experiment,
+        training=config.training,
+        model=built.model,
+        dataset=built.dataset,
+        seed=config.seed,
+        leaves=built.leaves,
+        untrained=lambda: models.build(config.model, dataset, seed=config.seed).to(device),
+        progress=progress,
+    )
+    if config.seeds is not None:
+        setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
+    training.check(built.model, built.dataset, config.training)
+    experiment.check(setting)
+    expectations.check(expected, experiment.metric_names(setting))
+    return built, setting
 
 
 def _with_weights(
@@ -312,7 +328,11 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "metrics": {},
         "timings": dict(timings),
         "checkpoint": None,
-        "versions": {"python": platform.python_version()} | {name: _version(name) for name in VERSIONS},
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _version(name) for name in VERSIONS},
+            "code": code_version(),
+        },
         "git": _git(),
         "command": command or shlex.join(sys.argv),
         "host": socket.gethostname(),
@@ -323,15 +343,6 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "exit_status": None,
         "files": {},
     }
-
-
-def config_hash(config: RunConfig) -> str:
-    """The sha256 of all that decides a run's figures; the same for two runs that must agree."""
-    content = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
-    assert isinstance(content, dict)
-    kept = {key: value for key, value in content.items() if key not in NOT_IN_HASH}
-    kept["choices"] = [config.experiment.name, config.dataset.name, config.model.name]
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
 
 
 @contextmanager

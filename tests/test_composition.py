@@ -10,7 +10,18 @@ import pytest
 from omegaconf import OmegaConf
 
 from mi_runner import composition
-from mi_runner.config import SCHEMAS, AblationConfig, MlpConfig, RunConfig, SkipConfig, check_ranges
+from mi_runner.config import (
+    LAUNCHERS,
+    SCHEMAS,
+    SWEEP_KEYS,
+    SWEEPERS,
+    AblationConfig,
+    MlpConfig,
+    OnError,
+    RunConfig,
+    SkipConfig,
+    check_ranges,
+)
 from mi_runner.errors import ConfigError
 
 from .conftest import REPOSITORY
@@ -24,6 +35,7 @@ def test_the_default_trains_the_default_model() -> None:
     assert (config.experiment.name, config.dataset.name, config.model.name) == ("train", "mnist", "mlp")
     assert (config.seed, config.device, config.threads, config.checkpoint) == (0, "auto", None, None)
     assert (config.output_dir, config.expect) == ("outputs", None)
+    assert [getattr(config, key) for key in SWEEP_KEYS] == [OnError["continue"], None, False, False, None, None]
 
 
 @pytest.mark.parametrize(("group", "schema"), CHOICES, ids=lambda part: getattr(part, "name", part))
@@ -33,6 +45,21 @@ def test_every_choice_composes_to_its_schema_and_has_its_module(group: str, sche
     module = import_module(schema.module)
     wanted = {"experiment": ["check", "run"], "dataset": ["load"], "model": ["build"]}[group]
     assert all(callable(getattr(module, name)) for name in wanted)
+
+
+@pytest.mark.parametrize(("group", "engines"), [("launcher", LAUNCHERS), ("sweeper", SWEEPERS)])
+def test_launchers_and_sweepers_compose_to_their_schemas(group: str, engines: tuple[type, ...]) -> None:
+    files = {file.stem for file in (REPOSITORY / "conf/hydra" / group).glob("*.yaml")}
+    assert files == {engine.name for engine in engines}
+    page = composition.help_page([])
+    for engine in engines:
+        config = composition.compose_untyped([f"hydra/{group}={engine.name}"], with_hydra=True)
+        assert OmegaConf.to_object(config.hydra[group]) == engine()
+        check_ranges(engine())
+        for item in fields(engine):
+            assert f"hydra.{group}.{item.name}=" in page and item.metadata["doc"] in page
+        with pytest.raises(ConfigError, match=f"hydra.{group}.n_job=3: no key is named .* Allowed here: hydra.{group}"):
+            composition.compose_untyped([f"hydra/{group}={engine.name}", f"hydra.{group}.n_job=3"])
 
 
 @pytest.mark.parametrize("group", SCHEMAS)
@@ -109,6 +136,8 @@ def test_mappings_take_new_keys() -> None:
         ("dataset=arrays", "dataset.path has no value: type dataset.path=..."),
         ("model.activation=[", "can't read 'model.activation=\\['"),
         ("~seed", "seed"),
+        ("on_error=go", r"expected one of \[continue, stop\]; on_error is: after a failed job"),
+        ("hydra/launcher=jobib", "no hydra/launcher is named 'jobib'. Did you mean joblib"),
     ],
 )
 def test_mistakes(overrides: str, text: str) -> None:
@@ -131,7 +160,7 @@ def test_ranges_hold_for_every_default() -> None:
 
 def test_every_key_of_the_top_config_has_a_comment() -> None:
     text = (REPOSITORY / "conf" / "config.yaml").read_text()
-    for key in ("seed", "device", "threads", "checkpoint", "output_dir", "expect"):
+    for key in ("seed", "device", "threads", "checkpoint", "output_dir", "expect", *SWEEP_KEYS):
         (line,) = [line for line in text.splitlines() if line.startswith(f"{key}:")]
         assert "#" in line
 
@@ -141,3 +170,41 @@ def test_the_config_is_plain_data() -> None:
     for path in Path(REPOSITORY / "conf").rglob("*.yaml"):
         assert "_target_" not in path.read_text()
     assert "_target_" not in OmegaConf.to_yaml(composition.compose_untyped(["experiment=ablation"]))
+
+
+def test_a_composer_gives_what_hydra_gives() -> None:
+    """Two routes to one config: Hydra composes each job; or a base, into which the swept values are merged."""
+    composer = composition.Composer()
+    command = ["experiment=ablation", "dataset=mod_add", "model.activation=tanh", "expect={accuracy: '>=0'}"]
+    values = {
+        "seed": ["0", "7"],
+        "training.learning_rate": ["1e-3", "2"],
+        "model.hidden_sizes": ["[8,8]", "[]"],
+        "experiment.targets": ["null", "[relu,x/add]"],
+        "model": ["mlp", "cnn"],
+        "dataset.limit": ["null", "7"],
+        "training.loss": ["mse", "auto"],
+    }
+    checked = 0
+    for key, texts in values.items():
+        for text in texts:
+            if key == "model" and text == "cnn":
+                overrides = [*command[:2], "model=cnn"]
+            else:
+                overrides = [*command, "model=mlp", f"{key}={text}"]
+            for swept in ([key], [key, "seed"], ["model"]):
+                assert composer.compose(overrides, swept) == composition.compose(overrides), overrides
+                checked += 1
+    assert checked == 42
+
+
+@pytest.mark.parametrize(
+    ("override", "text"),
+    [("training.epochs=x", "training.epochs=x: Value 'x'"), ("training.epochs=-1", "must be at least 0"),
+     ("training.epoch=1", "Did you mean training.epochs"), ("expect.foo=1", "expect")],
+)  # fmt: skip
+def test_a_composer_finds_the_same_mistakes(override: str, text: str) -> None:
+    composer = composition.Composer()
+    for swept in ([override.partition("=")[0]], []):
+        with pytest.raises(ConfigError, match=text):
+            composer.compose(["dataset=mod_add", override], swept)

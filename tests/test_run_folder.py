@@ -5,8 +5,12 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import socket
+import subprocess
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from threading import Barrier
 from typing import Any
@@ -19,7 +23,7 @@ from safetensors.torch import load_file
 from mi_runner import run_folder
 from mi_runner.errors import RunFailed
 from mi_runner.files import sha256, written_whole
-from mi_runner.run_folder import Problem, RunFolder, claim, claim_sweep, problems, read_record
+from mi_runner.run_folder import RunFolder, State, claim, claim_sweep, read_record, state
 
 
 def names(folder: Path) -> list[str]:
@@ -346,34 +350,62 @@ def test_digests_of_an_empty_folder(folder: RunFolder) -> None:
     assert folder.digests() == {}
 
 
-# --- sweeps --------------------------------------------------------------------------------------------------------
+# --- what became of a run ------------------------------------------------------------------------------------------
 
 
-def test_problems_are_read_from_the_jobs_records_alone(tmp_path: Path) -> None:
-    records: dict[int, str | None] = {
-        0: json.dumps({"status": "done"}),
-        1: json.dumps({"status": "failed", "error": "training diverged", "exit_status": 2}),
-        2: json.dumps({"status": "running", "error": None}),
-        3: None,
-        4: '{"status": "do',
-        5: json.dumps({"status": "done", "expect_not_met": ["accuracy = 0.5, expected > 0.9", "n = 1, expected > 2"]}),
-        6: json.dumps({"status": "done", "expect_not_met": []}),
-    }
-    for job, text in records.items():
-        (tmp_path / str(job)).mkdir()
-        if text is not None:
-            (tmp_path / str(job) / "run.json").write_text(text)
-    (tmp_path / "multirun.yaml").write_text("")
-    (tmp_path / ".submitit").mkdir()
-    assert problems(tmp_path, n_jobs=8) == [
-        Problem(1, "failed: training diverged", exit_status=2),
-        Problem(2, "running: ended without a word", exit_status=1),
-        Problem(3, "run.json is missing or torn", exit_status=1),
-        Problem(4, "run.json is missing or torn", exit_status=1),
-        Problem(5, "expect: accuracy = 0.5, expected > 0.9; n = 1, expected > 2", exit_status=3),
-        Problem(7, "run.json is missing or torn", exit_status=1),
-    ]
+HERE = socket.gethostname()
 
 
-def test_a_sweep_without_jobs_has_no_problems(tmp_path: Path) -> None:
-    assert problems(tmp_path, n_jobs=0) == []
+def dead_pid() -> int:
+    with subprocess.Popen(["true"]) as process:
+        process.wait()
+    return process.pid
+
+
+@pytest.mark.parametrize(
+    ("text", "status", "cause", "exit_status"),
+    [
+        (json.dumps({"status": "done"}), "done", "", 0),
+        (json.dumps({"status": "done", "expect_not_met": []}), "done", "", 0),
+        (json.dumps({"status": "done", "expect_not_met": ["a = 1", "b = 2"]}), "done", "expect: a = 1; b = 2", 3),
+        (json.dumps({"status": "failed", "error": "diverged", "exit_status": 1}), "failed", "diverged", 1),
+        (json.dumps({"status": "failed", "error": None}), "failed", "ended without a word", 1),
+        (json.dumps({"status": "interrupted", "error": "Ctrl-C", "exit_status": 130}), "interrupted", "Ctrl-C", 130),
+        ('{"status": "do', "torn", "run.json is torn", 1),
+        (None, "missing", "has no run.json", 1),
+    ],
+    ids=["done", "met", "not met", "failed", "silent", "interrupted", "torn", "missing"],
+)
+def test_what_became_of_a_run_is_read_from_its_record(
+    text: str | None, status: str, cause: str, exit_status: int, tmp_path: Path
+) -> None:
+    if text is not None:
+        (tmp_path / "run.json").write_text(text)
+    found = state(tmp_path)
+    assert (found.status, found.exit_status, found.done) == (status, exit_status, status == "done")
+    assert found.cause.endswith(cause) and bool(cause) == bool(found.cause)
+
+
+def test_a_folder_that_was_deleted(tmp_path: Path) -> None:
+    found = state(tmp_path / "3")
+    assert found == State("missing", f"never began, or was deleted: {tmp_path / '3'} is not there", 1, {})
+
+
+def test_a_run_is_running_as_long_as_its_process_is_there(tmp_path: Path) -> None:
+    def status(**record: Any) -> str:
+        RunFolder(tmp_path).write_record({"status": "running", "host": HERE, **record})
+        return state(tmp_path).status
+
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    with subprocess.Popen(["sleep", "60"]) as process:
+        assert status(pid=process.pid, started=now) == "running"
+        # A process that began long after the run did has only got its id.
+        assert status(pid=process.pid, started="2020-01-01T00:00:00+00:00") == "killed"
+        process.kill()
+        deadline = time.monotonic() + 10
+        while status(pid=process.pid, started=now) == "running":  # until it is a zombie: nobody has waited for it
+            assert time.monotonic() < deadline
+    assert status(pid=dead_pid(), started=now) == "killed"
+    assert status(pid=os.getpid(), started=now) == "killed"  # this process runs nothing
+    assert status(pid=dead_pid(), started=now, host="another machine") == "running"  # nobody knows
+    assert "process" in state(tmp_path).cause and "another machine" in state(tmp_path).cause

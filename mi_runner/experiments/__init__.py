@@ -5,6 +5,8 @@ Each file of this folder has three functions:
 - `check(setting)` finds mistakes in the choice of options before anything is trained; raises `ConfigError`.
 - `metric_names(setting)` names the summary metrics that `run` will give, so that `expect` can be checked as early.
 - `run(setting)` returns the `Result`.
+
+A file may have `cost(setting)`, for the plan of a sweep: what `run` will do how often, such as `{"circuits": 94591}`.
 """
 
 from __future__ import annotations

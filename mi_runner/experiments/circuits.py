@@ -81,6 +81,12 @@ def check(setting: Setting) -> None:
         )
 
 
+def cost(setting: Setting) -> dict[str, int]:
+    """The number of circuits, of all outputs together."""
+    part = find_part(setting.graph(), _config(setting).last_layers)
+    return {"circuits": sum(_space(part.output(number)).count() for number in range(setting.dataset.n_outputs))}
+
+
 METRICS = ("accuracy", "n_circuits", "n_valid", "n_circuits_partial", "n_valid_partial", "threshold")
 METRICS_OF_PAIRS = ("pairs_contained", "mean_jaccard")
 

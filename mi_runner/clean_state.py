@@ -1,0 +1,82 @@
+"""Every job of a sweep begins in the state in which the process's first one began.
+
+What a network's own code, or a job that was interrupted, leaves behind (a default dtype, a seed, fewer threads, another
+working directory) changes no later job.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+import warnings
+from collections.abc import Callable
+
+_restore: list[Callable[[], object]] = []
+"""What brings the state back; empty until it was recorded."""
+
+
+def begin() -> None:
+    """Record the state of this process, the first time; bring it back, each later time."""
+    if _restore:
+        for restore in _restore:
+            restore()
+    else:
+        _restore.extend(_recorded())
+
+
+def forget() -> None:
+    """The next `begin` records anew: another sweep begins in this process."""
+    _restore.clear()
+
+
+def _recorded() -> list[Callable[[], object]]:
+    import numpy as np
+    import torch
+
+    environment, folder, path, filters = dict(os.environ), os.getcwd(), list(sys.path), list(warnings.filters)
+    own, of_numpy, of_torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    dtype, threads, gradients = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
+    device, precision = torch.get_default_device(), torch.get_float32_matmul_precision()
+    deterministic = torch.are_deterministic_algorithms_enabled()
+    only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
+    benchmark = torch.backends.cudnn.benchmark
+
+    def variables() -> None:
+        for name in set(os.environ) - set(environment):
+            del os.environ[name]
+        os.environ.update(environment)
+
+    def devices() -> None:
+        if torch.get_default_device() != device:
+            torch.set_default_device(device)
+        torch.backends.cudnn.benchmark = benchmark
+
+    def cuda_seed() -> None:
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(torch.initial_seed())
+
+    def kernels() -> None:
+        if (numba := sys.modules.get("numba")) is not None:
+            numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
+
+    def warned() -> None:
+        warnings.filters[:] = filters
+
+    return [
+        variables,
+        lambda: os.chdir(folder),
+        lambda: sys.path.__setitem__(slice(None), path),
+        warned,
+        lambda: random.setstate(own),
+        lambda: np.random.set_state(of_numpy),
+        lambda: torch.set_rng_state(of_torch),
+        cuda_seed,
+        lambda: torch.set_default_dtype(dtype),
+        lambda: torch.set_num_threads(threads),
+        lambda: torch.set_grad_enabled(gradients),
+        lambda: torch.set_float32_matmul_precision(precision),
+        lambda: torch.use_deterministic_algorithms(deterministic, warn_only=only_warned),
+        devices,
+        kernels,
+    ]
