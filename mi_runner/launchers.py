@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import secrets
 import signal
 import threading
 import time
@@ -143,6 +144,8 @@ def _run(task: Task, reporting: progress.Progress) -> Ending:
             if run_folder.read_record(task.folder) is None:  # it failed before the run began
                 write_failure(task, one_line(error), exit_status(error))
             return Ending(one_line(error))
+        finally:
+            clean_state.begin()  # who looks at the job's folder is where the sweep began
     return Ending()
 
 
@@ -185,6 +188,8 @@ def _end_with(parent: int) -> None:
     while os.getppid() == parent:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SECONDS_TO_END)  # for the job to say that it was interrupted
+    os._exit(ExitStatus.TERMINATED)
 
 
 @contextmanager
@@ -422,6 +427,8 @@ class Ray:
         self.started_here = config.address is None
         where: Mapping[str, Any] = {"address": config.address}
         if self.started_here:
+            if "RAY_AUTH_MODE" not in os.environ:  # nobody else may use it; Ray's own token would be left in ~/.ray
+                os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
             where = {"address": "local", "num_cpus": n_cores(), "include_dashboard": False}
         try:
             self.ray.init(**where, log_to_driver=False, logging_level="ERROR")

@@ -148,7 +148,8 @@ class Refused:
 
 def named(swept: Mapping[str, Value]) -> str:
     """Swept values in one line."""
-    return " ".join(f"{key}={value}" for key, value in swept.items()) or "the one job"
+    shown = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in swept.items()}
+    return " ".join(f"{key}={value}" for key, value in shown.items()) or "the one job"
 
 
 def combinations(command: Command) -> Iterator[dict[str, str]]:

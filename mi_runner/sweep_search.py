@@ -7,7 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hydra.core.override_parser.types import IntervalSweep, Override
+from omegaconf import DictConfig, IntegerNode, OmegaConf
 
+from mi_runner import composition
 from mi_runner.config import OptunaSweeper
 from mi_runner.errors import ConfigError
 from mi_runner.sweep_plan import Command, texts
@@ -35,6 +37,12 @@ class Search:
             ) from error
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         self._optuna, self.command, self.objective = optuna, command, objective
+        first = [
+            str(override.input_line) if not override.is_sweep_override() else f"{key}={texts(override)[0]}"
+            for key, override in command.parsed.items()
+            if not override.is_sweep_override() or override.is_discrete_sweep()
+        ]
+        self._config = composition.compose_untyped(first)
         self.space = {key: self._distribution(command.parsed[key]) for key in command.swept}
         if not self.space:
             raise ConfigError(
@@ -95,9 +103,10 @@ class Search:
             return distributions.CategoricalDistribution(texts(override))
         if value.start is None or value.end is None or not value.start < value.end:
             raise ConfigError(f"{override.input_line}: an interval goes from a smaller to a larger number.")
-        whole = isinstance(value.start, int) and isinstance(value.end, int)
-        kind = distributions.IntDistribution if whole else distributions.FloatDistribution
-        return kind(value.start, value.end, log="log" in value.tags)
+        log = "log" in value.tags
+        if isinstance(_node(self._config, override.get_key_element()), IntegerNode):
+            return distributions.IntDistribution(math.ceil(value.start), math.floor(value.end), log=log)
+        return distributions.FloatDistribution(value.start, value.end, log=log)
 
     def _param(self, key: str, value: Any) -> Any:
         """A job's value as a trial has it: a choice as it was typed."""
@@ -108,6 +117,13 @@ class Search:
         if not fitting:
             raise ConfigError(f"resume: {key}={value} of an earlier job is not among {', '.join(kind.choices)}.")
         return fitting[0]
+
+
+def _node(config: DictConfig, key: str) -> Any:
+    """The node of a config that has the value of a key, with its type; None where there is none."""
+    above, _, name = key.rpartition(".")
+    parent = OmegaConf.select(config, above) if above else config
+    return parent._get_node(name) if isinstance(parent, DictConfig) else None
 
 
 def _number(text: str) -> float | None:

@@ -477,7 +477,8 @@ class _Dispatch:
             place = self.folder / str(job.number)
             _set_aside(place)
             assert job.config is not None
-            task = Task(job.number, place, job.config, _command(job))
+            # Absolute, because a network's own code may change the working directory.
+            task = Task(job.number, place.absolute(), job.config, _command(job))
             began = time.monotonic()
             self._running[slot] = job, task, self.engine.submit(slot, task), began
         return True

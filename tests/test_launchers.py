@@ -1,0 +1,226 @@
+"""The launchers for real: workers, processes, a Ray of the test's own; failing jobs, killed workers, killed sweeps."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from mi_runner import run_folder
+from mi_runner.sweep_plan import read_plan
+
+from .conftest import Ended
+
+TINY = ("dataset=mod_add", "dataset.train_size=64", "dataset.test_size=32", "training.batch_size=16")
+LIBRARY = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
+DIVERGING = ("training.optimizer=sgd", "model.hidden_sizes=[8,8]", "training.learning_rate=0.1,1e30,0.2,0.3")
+
+
+@pytest.fixture(params=LIBRARY)
+def launcher(request: pytest.FixtureRequest) -> str:
+    """The override that names an engine that is installed."""
+    if find_spec(LIBRARY[request.param]) is None:
+        pytest.skip(f"{LIBRARY[request.param]} is not installed")
+    return f"hydra/launcher={request.param}"
+
+
+def statuses(folder: Path) -> dict[int, str]:
+    return {job.number: run_folder.state(folder / str(job.number)).status for job in read_plan(folder).jobs}
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Started:
+    """A sweep as a process of its own."""
+
+    def __init__(self, at: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+        self.at, self.folder = at, at / "outputs/sweeps/train/v001"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mi_runner", "-m", *TINY, *arguments],
+            cwd=at,
+            env={**os.environ, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def status(self, job: int) -> str:
+        return run_folder.state(self.folder / str(job)).status
+
+    def wait_for(self, job: int, *statuses: str) -> dict[str, object]:
+        """Until a job has one of these statuses; its run.json."""
+        deadline = time.monotonic() + 300
+        while self.status(job) not in statuses:
+            assert time.monotonic() < deadline, (self.status(job), self.process.poll())
+            time.sleep(0.05)
+        return json.loads((self.folder / str(job) / "run.json").read_text())
+
+    def ended(self) -> Ended:
+        out, err = self.process.communicate(timeout=600)
+        return Ended(self.process.returncode, out, err)
+
+
+def test_jobs_of_which_one_fails(launcher: str, tmp_path: Path, mi_run: Callable[..., Ended]) -> None:
+    """Two at once; the tables are those of one job after the other."""
+    arguments = (*DIVERGING, "training.epochs=2")
+    done = Started(tmp_path, *arguments, launcher, "hydra.launcher.n_jobs=2").ended()
+    folder = tmp_path / done.folder
+    assert done.status == 1, done.err
+    assert statuses(folder) == {0: "done", 1: "failed", 2: "done", 3: "done"}
+    assert "4 jobs, 2 at once" in done.err and "training diverged in epoch 1" in done.err
+    assert "Traceback" in (folder / "1/run.log").read_text()
+    records = [json.loads((folder / str(job) / "run.json").read_text()) for job in range(4)]
+    assert os.getpid() not in {record["pid"] for record in records}
+    plain = mi_run("-m", *TINY, *arguments)
+    rows, wanted = (
+        [{key: value for key, value in row.items() if key not in ("folder", "error")} for row in table(of)]
+        for of in (folder, plain.folder)
+    )
+    assert rows == wanted and len(rows) == 13
+
+
+def test_a_worker_that_is_killed_ends_no_other_job(launcher: str, tmp_path: Path) -> None:
+    sweep = Started(tmp_path, "training.epochs=1,100000,2,3", launcher, "hydra.launcher.n_jobs=2")
+    record = sweep.wait_for(1, "running")
+    os.kill(int(str(record["pid"])), signal.SIGKILL)
+    done = sweep.ended()
+    assert done.status == 1, done.err
+    assert statuses(sweep.folder) == {0: "done", 1: "killed", 2: "done", 3: "done"}, done.err
+    rows = {row["job"]: row for row in table(sweep.folder)}
+    assert rows["1"]["status"] == "killed" and "ended without a word" in rows["1"]["error"]
+    assert {rows[job]["status"] for job in "023"} == {"done"}
+    assert tmp_path / done.folder == sweep.folder
+
+
+def test_an_interrupted_sweep_ends_its_jobs(launcher: str, tmp_path: Path) -> None:
+    number, status = (signal.SIGINT, 130) if "submitit" in launcher else (signal.SIGTERM, 143)
+    sweep = Started(tmp_path, "training.epochs=1,100000,90000,2", launcher, "hydra.launcher.n_jobs=2")
+    pids = [int(str(sweep.wait_for(job, "running")["pid"])) for job in (1, 2)]
+    sweep.process.send_signal(number)
+    done = sweep.ended()
+    assert done.status == status and "Traceback" not in done.err, done.err
+    assert statuses(sweep.folder) == {0: "done", 1: "interrupted", 2: "interrupted", 3: "missing"}
+    deadline = time.monotonic() + 60
+    while any(Path(f"/proc/{pid}").exists() for pid in pids):
+        assert time.monotonic() < deadline, "a worker is left"
+        time.sleep(0.1)
+
+
+def test_a_sweep_that_is_killed_is_resumed(launcher: str, tmp_path: Path) -> None:
+    """Jobs that outlive it are waited for here; what is done then is not run again."""
+    arguments = ("training.epochs=1,2000,2", launcher, "hydra.launcher.n_jobs=1")
+    sweep = Started(tmp_path, *arguments)
+    sweep.wait_for(1, "running")
+    sweep.process.kill()
+    sweep.process.communicate(timeout=60)
+    sweep.wait_for(1, "done", "killed", "interrupted")
+    assert sweep.status(0) == "done" and sweep.status(2) == "missing"
+    first = (sweep.folder / "0/run.json").read_text()
+    resumed = Started(tmp_path, *arguments, f"resume={sweep.folder}").ended()
+    assert resumed.status == 0, resumed.err
+    assert statuses(sweep.folder) == dict.fromkeys(range(3), "done")
+    assert (sweep.folder / "0/run.json").read_text() == first
+    assert [row["job"] for row in table(sweep.folder)] == list("000011112222")
+
+
+def test_jobs_that_need_one_model_train_it_once(tmp_path: Path) -> None:
+    pytest.importorskip("joblib")
+    methods = "experiment.methods=[zero],[mean],[resample],[zero,mean]"
+    workers = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    training = ("model=mlp", "training.epochs=300", "seed=81")
+    done = Started(tmp_path, "experiment=ablation", *training, methods, *workers).ended()
+    assert done.status == 0, done.err
+    records = [json.loads((tmp_path / done.folder / str(job) / "run.json").read_text()) for job in range(4)]
+    assert sorted(record["checkpoint"]["from"] for record in records) == [*["model store"] * 3, "training"]
+
+
+def test_threads_of_a_worker(tmp_path: Path) -> None:
+    """The network says in its own run what its worker gave it."""
+    pytest.importorskip("joblib")
+    (tmp_path / "net.py").write_text(
+        "import os, json, torch\n"
+        "def Net(input_shape, n_outputs):\n"
+        "    seen = [torch.get_num_threads(), os.environ.get('NUMBA_NUM_THREADS'), os.environ.get('OMP_NUM_THREADS')]\n"
+        "    open(f'seen-{os.getpid()}', 'w').write(json.dumps(seen))\n"
+        "    return torch.nn.Linear(input_shape[0], n_outputs)\n"
+    )
+    network = ("model=external", "model.factory=net:Net", "training.epochs=1", "seed=0,1")
+    workers = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.launcher.threads=1")
+    done = Started(tmp_path, *network, *workers).ended()
+    assert done.status == 0, done.err
+    pids = [json.loads((tmp_path / done.folder / str(job) / "run.json").read_text())["pid"] for job in range(2)]
+    assert [json.loads((tmp_path / f"seen-{pid}").read_text()) for pid in pids] == [[1, "1", "1"]] * 2
+
+
+RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[str]:
+    """The address of a Ray that the test starts, and stops."""
+    if find_spec("ray") is None:
+        pytest.skip("ray is not installed")
+    program = (
+        "import sys, ray; "
+        "found = ray.init(address='local', num_cpus=2, include_dashboard=False, logging_level='ERROR'); "
+        "print(found.address_info['gcs_address'], flush=True); sys.stdin.read()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={**os.environ, **RAY},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and process.stdin is not None
+        yield process.stdout.readline().strip()
+        process.stdin.close()
+        assert process.wait(timeout=60) == 0
+
+
+def test_a_ray_cluster_that_is_already_there(cluster: str, tmp_path: Path) -> None:
+    where = ("hydra/launcher=ray", f"hydra.launcher.address={cluster}")
+    done = Started(tmp_path, "training.epochs=1", "seed=0,1,2", *where, environment=RAY).ended()
+    assert done.status == 0 and "3 jobs, 2 at once" in done.err, done.err
+    assert statuses(tmp_path / done.folder) == dict.fromkeys(range(3), "done")
+
+
+def test_a_ray_cluster_that_is_not_there(mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+    ray = pytest.importorskip("ray")
+
+    def nowhere(**options: object) -> None:
+        raise ConnectionError(f"Could not reach {options['address']}")
+
+    monkeypatch.setattr(ray, "init", nowhere)
+    done = mi_run("-m", *TINY, "seed=0,1", "hydra/launcher=ray", "hydra.launcher.address=nowhere:1")
+    assert done.status == 1 and "hydra.launcher.address=nowhere:1: ConnectionError: Could not reach" in done.err
+
+
+def test_slurm_that_is_not_there(mi_run: Callable[..., Ended]) -> None:
+    pytest.importorskip("submitit")
+    done = mi_run("-m", *TINY, "seed=0,1", "hydra/launcher=submitit_slurm")
+    assert done.status == 2 and "hydra/launcher=submitit_local runs here" in done.err
+
+
+def test_a_library_that_is_not_installed(mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("joblib.externals.loky", "submitit", "ray", "optuna"):
+        monkeypatch.setitem(sys.modules, name, None)
+    for launcher, extra in (("joblib", "parallel"), ("submitit_local", "slurm"), ("ray", "ray")):
+        done = mi_run("-m", *TINY, "seed=0,1", f"hydra/launcher={launcher}")
+        assert done.status == 2 and f"type pip install 'mi-run[{extra}]'" in done.err
+    done = mi_run("-m", *TINY, "seed=0,1", "hydra/sweeper=optuna", "objective=accuracy")
+    assert done.status == 2 and "type pip install 'mi-run[optuna]'" in done.err
