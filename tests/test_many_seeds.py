@@ -1,0 +1,766 @@
+"""Networks trained in a stack against each trained alone: two routes to the same weights, tables and stored models."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import itertools
+import json
+import shutil
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from filelock import FileLock
+from torch import Tensor, nn
+
+from mi_runner import chance, composition, datasets, model_store, models, runner, stacked_training, training
+from mi_runner.config import SCHEMAS, CnnConfig, Loss, MlpConfig, Optimizer, Regularizer, SkipConfig, TrainingConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.experiments.train import seeds_summary
+from mi_runner.models import Built
+from mi_runner.progress import Advance, Progress
+from mi_runner.spread import Spread, t_quantile
+from mi_runner.stacked_training import check, train
+
+from .conftest import Ended, classes, values
+from .test_composition import REQUIRED
+from .test_training import OPTIMIZERS, WithDropout
+
+MiRun = Callable[..., Ended]
+
+TINY = (
+    "dataset=mod_add",
+    "dataset.train_size=64",
+    "dataset.test_size=32",
+    "training.epochs=2",
+    "training.batch_size=16",
+    "model.hidden_sizes=[5]",
+)
+
+
+@pytest.fixture(autouse=True)
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cache: Path) -> Path:
+    """A model store of the test's own."""
+    monkeypatch.setenv("MI_RUN_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache" / "models"
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """One thread: for networks this small, waiting for a second one takes longer than the arithmetic."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def weights_of(network: nn.Module) -> Tensor:
+    """All weights in one vector `(P,)`."""
+    return nn.utils.parameters_to_vector(network.parameters()).detach()
+
+
+def initialised(make: Callable[[], nn.Module], seed: int) -> nn.Module:
+    with chance.global_seed(seed, "test"):
+        return make().eval()
+
+
+def assert_as_alone(
+    make: Callable[[], nn.Module],
+    data: Sequence[Dataset],
+    config: TrainingConfig,
+    seeds: Sequence[int] = (3, 4, 5),
+    changed: float = 0.01,
+) -> list[nn.Module]:
+    """The networks of a stack end with the weights and histories of those trained one by one; returns them."""
+    stacked, alone = ([initialised(make, seed) for seed in seeds] for _ in range(2))
+    before = [weights_of(network) for network in alone]
+    check(stacked, data, config, seeds=seeds)
+    histories = train(stacked, data, config, seeds=seeds)
+    for network, dataset, seed, other, history, start in zip(
+        alone, data, seeds, stacked, histories, before, strict=True
+    ):
+        expected = training.train(network, dataset, config, seed=seed)
+        assert torch.allclose(weights_of(other), weights_of(network), rtol=1e-4, atol=1e-5)
+        # The tolerance is far below what training changes, so that another batch order or rule of update shows.
+        assert (weights_of(network) - start).abs().max() > changed
+        assert [list(row) for row in history] == [list(row) for row in expected]
+        for row, wanted in zip(history, expected, strict=True):
+            assert row == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+        assert not other.training
+    return stacked
+
+
+def mlp(n_outputs: int, output_activation: nn.Module | None = None) -> nn.Module:
+    return models.mlp.MLP([6, 5, n_outputs], nn.Tanh, output_activation)
+
+
+# --- each as it would have been alone ------------------------------------------------------------------------------
+
+LOSSES: dict[str, tuple[dict[str, Any], Callable[..., Dataset], Callable[[], nn.Module]]] = {
+    "cross_entropy": ({}, classes, lambda: mlp(3)),
+    "label smoothing": ({"label_smoothing": 0.2}, classes, lambda: mlp(3)),
+    "mse": ({"loss": Loss.mse}, values, lambda: mlp(1)),
+    "bce": ({"loss": Loss.bce}, values, lambda: mlp(1, nn.Sigmoid())),
+}
+
+
+@pytest.mark.parametrize("own_data", [True, False], ids=["own data", "shared data"])
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("loss", LOSSES)
+def test_weights_and_history_are_those_of_each_alone(optimizer: str, loss: str, own_data: bool) -> None:
+    options, dataset, make = LOSSES[loss]
+    # 40 examples in batches of 16: two whole ones and a last one of 8.
+    config = TrainingConfig(epochs=3, batch_size=16, **OPTIMIZERS[optimizer], **options)
+    networks = assert_as_alone(make, [dataset(seed=seed if own_data else 0) for seed in range(3)], config)
+    assert not torch.allclose(weights_of(networks[0]), weights_of(networks[1]), atol=0.01)
+
+
+def images(seed: int = 0) -> Dataset:
+    """Small images of two classes: bright above or below."""
+    draw = torch.Generator().manual_seed(seed)
+    x = torch.randn(48, 1, 8, 8, generator=draw)
+    y = (x[:, 0, :4].mean((1, 2)) > x[:, 0, 4:].mean((1, 2))).long()
+    return Dataset("arrays", x[:32], y[:32], x[32:], y[32:], ("below", "above"), f"test images {seed}")
+
+
+@pytest.mark.parametrize("config", [SkipConfig(), CnnConfig(), MlpConfig(hidden_sizes=[7, 6])], ids=lambda c: c.name)
+def test_every_model_of_ours(config: Any) -> None:
+    data = [models.build(config, images(seed), seed=0).dataset for seed in range(3)]
+    options = TrainingConfig(epochs=2, batch_size=12, optimizer=Optimizer.sgd, learning_rate=0.1, momentum=0.5)
+    assert_as_alone(lambda: models.build(config, images(), seed=int(torch.randint(99, ()))).model, data, options)
+
+
+class Peculiar(nn.Module):
+    """All that a network may have besides weights that are trained."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(6, 6), nn.Linear(6, 6), nn.Linear(6, 3)
+        self.second.weight = self.first.weight  # tied
+        self.second.bias.requires_grad_(False)  # frozen
+        self.unused = nn.Parameter(torch.ones(2))  # never gets a gradient
+        self.register_buffer("scale", torch.rand(6))
+        self.norm = nn.BatchNorm1d(6, track_running_stats=False)
+        self.constant = torch.tensor(0.5)  # neither parameter nor buffer
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = torch.tanh(self.norm(self.first(x) * self.scale)) + self.constant
+        x = x + self.second(x).relu_() * torch.arange(6) / 6
+        return self.last(torch.cat([part + 0 for part in x.split(3, dim=1)], dim=1))
+
+
+def test_a_network_with_frozen_tied_unused_weights_buffers_and_statistics_of_the_batch() -> None:
+    # With weight decay, an unused weight that were taken for one with a gradient of zero would shrink. No Adam, because
+    # the norm cancels the first bias, whose gradient is rounding alone: Adam would make whole steps of it.
+    config = TrainingConfig(epochs=2, batch_size=16, optimizer=Optimizer.sgd, learning_rate=0.1, weight_decay=0.1)
+    for network in assert_as_alone(Peculiar, [classes(seed=seed) for seed in range(3)], config):
+        assert torch.equal(network.unused, torch.ones(2))
+        assert network.second.weight is network.first.weight
+
+
+@pytest.mark.parametrize("strength", [0.5, 0.0])
+def test_the_regularizer_is_each_networks_own(strength: float) -> None:
+    config = TrainingConfig(
+        epochs=2,
+        batch_size=16,
+        learning_rate=0.01,
+        regularizer=Regularizer.clusterability,
+        regularizer_strength=strength,
+        regularizer_clusters=2,
+    )
+    make = lambda: models.mlp.MLP([6, 4, 4, 3])  # noqa: E731
+    networks = assert_as_alone(make, [classes(seed=seed) for seed in range(3)], config)
+    histories = train(networks, [classes(seed=seed) for seed in range(3)], config, seeds=[0, 1, 2])
+    assert len({row["clusterability"] for history in histories for row in history}) == 6
+    assert all((row["penalty"] < 0) == bool(strength) for history in histories for row in history)
+
+
+def test_a_batch_larger_than_the_training_set_is_the_whole_of_it() -> None:
+    config = TrainingConfig(epochs=2, batch_size=1000, optimizer=Optimizer.sgd, learning_rate=0.5)
+    assert_as_alone(lambda: mlp(3), [classes()] * 3, config)
+
+
+def test_a_stack_of_one() -> None:
+    config = TrainingConfig(epochs=1, batch_size=16, learning_rate=0.01)
+    assert_as_alone(lambda: mlp(3), [classes()], config, seeds=[7])
+
+
+def test_no_epochs_train_nothing() -> None:
+    networks = [mlp(3).train() for _ in range(2)]
+    before = [weights_of(network) for network in networks]
+    config = TrainingConfig(epochs=0)
+    check(networks, [classes()] * 2, config, seeds=[0, 1])
+    assert train(networks, [classes()] * 2, config, seeds=[0, 1]) == [[], []]
+    assert all(torch.equal(weights_of(network), start) for network, start in zip(networks, before, strict=True))
+    assert not networks[0].training
+
+
+def test_training_leaves_the_global_generator_alone() -> None:
+    before = torch.get_rng_state()
+    networks = [mlp(3) for _ in range(2)]
+    torch.set_rng_state(before)
+    check(networks, [classes()] * 2, TrainingConfig(epochs=1), seeds=[0, 1])
+    train(networks, [classes()] * 2, TrainingConfig(epochs=1), seeds=[0, 1])
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_evaluation_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stacked_training, "EVALUATION_NUMBERS", 1)  # an example at a time
+    assert_as_alone(lambda: mlp(3), [classes()] * 2, TrainingConfig(epochs=1, batch_size=16), seeds=[0, 1], changed=0.0)
+
+
+# --- progress ------------------------------------------------------------------------------------------------------
+
+
+def test_the_bar_ends_where_the_work_does_and_rows_have_their_seed() -> None:
+    class Counting(Progress):
+        def __init__(self) -> None:
+            super().__init__()
+            self.total = self.done = 0
+
+        @contextmanager
+        def bar(self, description: str, total: int) -> Iterator[Advance]:
+            def advance(steps: int, note: str = "") -> None:
+                self.done += steps
+
+            assert description == "training 2 networks"
+            self.total = total
+            yield advance
+
+    progress = Counting()
+    config = TrainingConfig(epochs=2, batch_size=1)
+    histories = train([mlp(3), mlp(3)], [classes()] * 2, config, seeds=[5, 6], progress=progress)
+    assert progress.done == progress.total == 2 * 2 * 40
+    rows = progress.tables["history"]
+    assert [(row["seed"], row["epoch"]) for row in rows] == [(5, 1), (6, 1), (5, 2), (6, 2)]
+    assert [{name: value for name, value in row.items() if name != "seed"} for row in rows if row["seed"] == 6] == (
+        histories[1]
+    )
+
+
+# --- divergence ----------------------------------------------------------------------------------------------------
+
+
+SCALES = {"the loss is inf": (1e20, 0.1), "a weight is not finite": (1e18, 1e3)}
+"""Of one network's inputs, and the learning rate: squared errors of 10⁴⁰ overflow; slopes of 10³⁶ do times the rate."""
+
+
+@pytest.mark.parametrize("what", SCALES)
+def test_a_network_that_diverges_is_named_and_touches_no_other(what: str) -> None:
+    scale, learning_rate = SCALES[what]
+    data = [values(seed=seed) for seed in range(3)]
+    data[1] = replace(data[1], x_train=data[1].x_train * scale)
+    config = TrainingConfig(epochs=1, batch_size=40, optimizer=Optimizer.sgd, learning_rate=learning_rate)
+    stacked, alone = ([initialised(lambda: nn.Linear(6, 1), seed) for seed in range(3)] for _ in range(2))
+    first, second, third = train(stacked, data, config, seeds=[4, 5, 6])
+
+    assert isinstance(second, RunFailed)
+    assert str(second) == (f"seed=5: training diverged in epoch 1: {what}. Try a smaller training.learning_rate.")
+    with pytest.raises(RunFailed) as caught:
+        training.train(alone[1], data[1], config, seed=5)
+    assert str(second) == f"seed=5: {caught.value}"
+    for place, history in ((0, first), (2, third)):
+        (expected,) = training.train(alone[place], data[place], config, seed=4 + place)
+        assert history == [pytest.approx(expected, rel=1e-5)]
+        assert torch.allclose(stacked[place].weight, alone[place].weight, rtol=1e-5)
+
+
+def test_where_all_diverge_training_ends() -> None:
+    config = TrainingConfig(epochs=5, batch_size=40, optimizer=Optimizer.sgd, learning_rate=1e30)
+    progress = Progress()
+    ended = train([nn.Linear(6, 1), nn.Linear(6, 1)], [values()] * 2, config, seeds=[0, 1], progress=progress)
+    assert all(isinstance(one, RunFailed) for one in ended)
+    assert max((row["epoch"] for row in progress.tables["history"]), default=0) < 5
+
+
+# --- what can't be stacked -----------------------------------------------------------------------------------------
+
+
+class InForward(nn.Module):
+    """A network that does something in its forward that a stack can't."""
+
+    def __init__(self, act: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.last, self.act = nn.Linear(6, 3), act
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.act(self.last(x))
+
+
+class Counter(nn.Module):
+    """It counts its calls in a buffer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.count += 1
+        return self.last(x)
+
+
+OBSTACLES: dict[str, tuple[Callable[[], nn.Module], str]] = {
+    "dropout": (WithDropout, r"dropout \(Dropout\) draws at random while it trains"),
+    "dropout within": (
+        lambda: nn.Sequential(nn.Linear(6, 4), nn.Sequential(nn.ReLU(), nn.Dropout1d(0.3)), nn.Linear(4, 3)),
+        r"1\.1 \(Dropout1d\) draws at random while",
+    ),
+    "functional dropout": (
+        lambda: InForward(lambda x: nn.functional.dropout(x, 0.5)),
+        r"InForward\.forward draws at random while",
+    ),
+    "batch norm": (
+        lambda: nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3)),
+        r"1 \(BatchNorm1d\) changes its buffers while",
+    ),
+    "a counter": (Counter, r"Counter\.forward changes its buffers while"),
+    "a number read": (lambda: InForward(lambda x: x * x.sum().item()), r"a step of stacked networks fails \(.*item"),
+    "a branch": (lambda: InForward(lambda x: x if x.sum() > 0 else 2 * x), r"a step of stacked networks fails \("),
+    "detached": (lambda: InForward(lambda x: torch.tensor(x.tolist())), r"a step of stacked networks fails \("),
+}
+
+
+@pytest.mark.parametrize("obstacle", OBSTACLES)
+def test_what_can_not_be_stacked_is_refused_with_the_remedy(obstacle: str) -> None:
+    make, text = OBSTACLES[obstacle]
+    networks = [initialised(make, seed) for seed in range(3)]
+    before = [{name: tensor.clone() for name, tensor in one.state_dict().items()} for one in networks]
+    config = TrainingConfig(epochs=1, batch_size=16)
+    with pytest.raises(ConfigError, match=rf"^seeds=3: {text}") as caught:
+        check(networks, [classes()] * 3, config, seeds=[7, 8, 9])
+    assert str(caught.value).endswith(" Train them one after the other: -m seed=range(7,10) instead of seeds=3.")
+    assert "\n" not in str(caught.value)
+    for network, state in zip(networks, before, strict=True):
+        assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
+    check(networks, [classes()] * 3, replace(config, epochs=0), seeds=[7, 8, 9])
+
+
+def test_a_dropout_that_drops_nothing_is_none() -> None:
+    check([nn.Sequential(nn.Dropout(0.0), nn.Linear(6, 3))] * 2, [classes()] * 2, TrainingConfig(), seeds=[0, 1])
+
+
+def test_a_stack_that_is_not_each_alone_is_refused() -> None:
+    """Here each call of the forward multiplies by the number of calls."""
+    calls = itertools.count(1)
+    network = InForward(lambda x: x * next(calls))
+    with pytest.raises(ConfigError, match=r"^seeds=2: a step of stacked networks isn't the step of each alone\."):
+        check([network] * 2, [classes()] * 2, TrainingConfig(), seeds=[0, 1])
+
+
+@pytest.mark.parametrize(
+    ("other", "data"),
+    [
+        (nn.Linear(6, 3, bias=False), classes()),
+        (nn.Sequential(nn.Linear(6, 3)), classes()),
+        (nn.Linear(6, 3), classes(n=41)),
+    ],
+)
+def test_networks_must_be_alike(other: nn.Module, data: Dataset) -> None:
+    with pytest.raises(ConfigError, match=r"^seeds=2: seed=6 has another network, or other sizes of the data, than"):
+        check([nn.Linear(6, 3), other], [classes(), data], TrainingConfig(), seeds=[5, 6])
+
+
+def test_as_many_as_fit_in_memory_are_stacked(monkeypatch: pytest.MonkeyPatch) -> None:
+    network, data, config = mlp(3), classes(), TrainingConfig(batch_size=16)
+    assert stacked_training.at_once(network, data, config, own_data=True) == stacked_training.MOST_MEMBERS
+    # 53 weights; 40 + 40 examples of 6; 5 + 5 + 3 values of each of 16 examples.
+    needed = 4 * 53 + 80 * 6 + 3 * 16 * 13
+    monkeypatch.setattr(stacked_training, "MOST_NUMBERS", 5 * needed)
+    assert stacked_training.at_once(network, data, config, own_data=True) == 5
+    monkeypatch.setattr(stacked_training, "MOST_NUMBERS", 5 * needed - 1)
+    assert stacked_training.at_once(network, data, config, own_data=True) == 4
+    assert stacked_training.at_once(network, data, config, own_data=False) > 5
+    monkeypatch.setattr(stacked_training, "MOST_NUMBERS", 1)
+    assert stacked_training.at_once(network, data, config, own_data=True) == 1
+
+
+# --- recording -----------------------------------------------------------------------------------------------------
+
+
+def test_a_recorded_function_gives_on_other_values_what_the_function_gives() -> None:
+    fixed = torch.tensor([1.0, 2.0, 3.0])
+
+    def function(x: Tensor, y: Tensor) -> list[Tensor]:
+        z = x.clone()
+        z.view(-1).add_(1)  # changes z by a view of it
+        largest, where = z.expand_as(y).max(0)
+        return [z.mT @ y + fixed, largest * 2.5, where, x, z.view(z.shape)]
+
+    recorded = stacked_training._Recorded(function)
+    draw = torch.Generator().manual_seed(0)
+    for shape in ((2, 3), (2, 3), (4, 3), (2, 3)):
+        inputs = [torch.randn(shape, generator=draw) for _ in range(2)]
+        for expected, found in zip(function(*inputs), recorded(*inputs), strict=True):
+            assert torch.equal(expected, found)
+    assert len(recorded.graphs) == 2
+
+
+# --- the store -----------------------------------------------------------------------------------------------------
+
+CONFIG = TrainingConfig(epochs=1, optimizer=Optimizer.sgd, learning_rate=0.1)
+
+
+class Trainer:
+    """Trains stacks of networks, and keeps which places were trained together."""
+
+    def __init__(self, seeds: Sequence[int], before: Callable[[], object] = lambda: None) -> None:
+        self.seeds, self.before = list(seeds), before
+        self.builts = [models.build(MlpConfig(hidden_sizes=[5]), classes(), seed=seed) for seed in seeds]
+        self.stacks: list[list[int]] = []
+
+    def __call__(self, places: Sequence[int]) -> Any:
+        self.stacks.append([self.seeds[place] for place in places])
+        self.before()
+        return train(
+            [self.builts[place].model for place in places],
+            [self.builts[place].dataset for place in places],
+            CONFIG,
+            seeds=[self.seeds[place] for place in places],
+        )
+
+    def obtain(self, at_once: int = 99) -> list[model_store.Stored]:
+        return model_store.obtain_many(self.builts, CONFIG, self, seeds=self.seeds, at_once=at_once)
+
+
+def folder_of(seed: int, store: Path) -> Path:
+    built = models.build(MlpConfig(hidden_sizes=[5]), classes(), seed=seed)
+    return store / model_store.key(built, CONFIG, seed=seed)
+
+
+def alone(seed: int) -> tuple[Built, model_store.Stored]:
+    built = models.build(MlpConfig(hidden_sizes=[5]), classes(), seed=seed)
+    stored = model_store.obtain(
+        built, CONFIG, lambda: training.train(built.model, built.dataset, CONFIG, seed=seed), seed=seed
+    )
+    return built, stored
+
+
+def test_only_the_missing_are_trained_and_all_are_found_under_their_own_key(store: Path) -> None:
+    kept, _ = alone(1)
+    trainer = Trainer(range(4))
+    stored = trainer.obtain()
+    assert trainer.stacks == [[0, 2, 3]]
+    assert [one.trained_now for one in stored] == [True, False, True, True]
+    assert torch.equal(weights_of(trainer.builts[1].model), weights_of(kept.model))
+    for seed, one in enumerate(stored):
+        assert one.path == folder_of(seed, store) / "model.safetensors"
+        found, again = alone(seed)
+        assert not again.trained_now and again.sha256 == one.sha256 and again.history == one.history
+        assert torch.equal(weights_of(found.model), weights_of(trainer.builts[seed].model))
+    second = Trainer(range(4))
+    assert not any(one.trained_now for one in second.obtain()) and second.stacks == []
+
+
+def test_groups_are_no_larger_than_told() -> None:
+    trainer = Trainer(range(5))
+    assert [one.trained_now for one in trainer.obtain(at_once=2)] == [True] * 5
+    assert trainer.stacks == [[0, 1], [2, 3], [4]]
+
+
+def test_a_model_that_another_process_trains_is_waited_for_after_the_others_are_trained(store: Path) -> None:
+    store.mkdir(parents=True)
+    lock = FileLock(store / f"{folder_of(1, store).name}.lock", thread_local=False)
+    lock.acquire()
+
+    def other() -> None:
+        lock.release()
+        alone(1)
+
+    thread = threading.Thread(target=other)
+    trainer = Trainer(range(3), before=lambda: thread.start() if not thread.ident else None)
+    stored = trainer.obtain()
+    thread.join()
+    assert trainer.stacks[0] == [0, 2]
+    # Whoever was first trained it, nobody twice.
+    assert (len(trainer.stacks) == 2) == stored[1].trained_now
+    assert sum(map(len, trainer.stacks)) + (not stored[1].trained_now) == 3
+
+
+def test_two_that_want_the_same_models_in_another_order_end_and_train_each_once() -> None:
+    barrier = threading.Barrier(2)
+    trainers = [Trainer(range(4)), Trainer([3, 2, 1, 0, 4])]
+
+    def obtain(trainer: Trainer) -> list[model_store.Stored]:
+        barrier.wait()
+        return trainer.obtain(at_once=2)
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(obtain, trainers)
+    trained = [seed for trainer in trainers for stack in trainer.stacks for seed in stack]
+    assert sorted(trained) == [0, 1, 2, 3, 4]
+    assert [one.sha256 for one in first] == [one.sha256 for one in reversed(second[:4])]
+
+
+def test_a_store_that_can_not_be_made_trains_and_warns_once(
+    tmp_path: Path, store: Path, warnings_in_log: list[str]
+) -> None:
+    (tmp_path / "cache").write_text("no folder")
+    trainer = Trainer(range(3))
+    stored = trainer.obtain(at_once=2)
+    assert trainer.stacks == [[0, 1], [2]]
+    assert [(one.path, one.trained_now) for one in stored] == [(None, True)] * 3
+    (line,) = warnings_in_log
+    assert line.startswith(f"the model store {store} can't be written (")
+
+
+def test_a_disk_that_is_full_does_not_train_twice(monkeypatch: pytest.MonkeyPatch, warnings_in_log: list[str]) -> None:
+    save, saved = model_store.save_weights, []
+
+    def full(state: Any, path: Path) -> None:
+        saved.append(path)
+        if len(saved) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(state, path)
+
+    monkeypatch.setattr(model_store, "save_weights", full)
+    trainer = Trainer(range(3))
+    assert [one.path is None for one in trainer.obtain()] == [False, True, True]
+    assert trainer.stacks == [[0, 1, 2]] and len(warnings_in_log) == 1
+
+
+def test_one_that_fails_is_named_after_all_others_are_kept(store: Path) -> None:
+    trainer = Trainer(range(3))
+    with torch.no_grad():
+        trainer.builts[1].model.layers[0].weight.fill_(torch.inf)
+    with pytest.raises(RunFailed) as caught:
+        trainer.obtain()
+    assert str(caught.value) == (
+        "1 of 3 networks failed. seed=1: training diverged in epoch 1: the loss is nan. Try a smaller "
+        "training.learning_rate. The other 2 are in the model store."
+    )
+    assert [alone(seed)[1].trained_now for seed in range(3)] == [False, True, False]
+
+
+def test_training_that_is_interrupted_lets_go_of_the_locks() -> None:
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Trainer(range(3), before=interrupt).obtain()
+    assert all(one.trained_now for one in Trainer(range(3)).obtain())
+
+
+# --- the command ---------------------------------------------------------------------------------------------------
+
+
+def table(path: Path) -> list[dict[str, str]]:
+    with path.open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_the_rows_of_many_seeds_are_those_of_their_own_runs(mi_run: MiRun, store: Path) -> None:
+    many = mi_run("experiment=train", *TINY, "seed=5", "seeds=3")
+    assert many.status == 0, many.err
+    assert (many.record["seed"], many.record["checkpoint"]["from"]) == (5, "training")
+    shutil.rmtree(store)
+    for name in ("metrics", "history", "confusion"):
+        rows = table(many.folder / f"{name}.csv")
+        assert list(dict.fromkeys(row["seed"] for row in rows)) == ["5", "6", "7"]
+        for seed in (5, 6, 7):
+            one = mi_run("experiment=train", *TINY, f"seed={seed}")
+            mine = [row for row in rows if row["seed"] == str(seed)]
+            for row, expected in zip(mine, table(one.folder / f"{name}.csv"), strict=True):
+                assert list(row) == ["seed", *expected]
+                for column, text in expected.items():
+                    numeric = column not in ("split", "class")
+                    assert row[column] == text or (
+                        numeric and float(row[column]) == pytest.approx(float(text), rel=1e-4)
+                    )
+
+
+def test_a_run_of_many_seeds_leaves_their_weights_and_summary(mi_run: MiRun) -> None:
+    ended = mi_run(*TINY, "seeds=3")
+    names = {str(path.relative_to(ended.folder)) for path in ended.folder.rglob("*") if path.is_file()}
+    assert names == {
+        *("run.json", "run.log", "config.yaml", "metrics.csv", "history.csv", "confusion.csv", "seeds_summary.csv"),
+        *(f"members/seed_{seed}.safetensors" for seed in range(3)),
+        "figures/seeds.png",
+    }
+    record = ended.record
+    assert set(record["files"]) == names - {"run.json"}
+    for seed, member in enumerate(record["checkpoint"]["members"]):
+        assert (member["seed"], member["from"]) == (seed, "training")
+        assert member["sha256"] == record["files"][f"members/seed_{seed}.safetensors"]
+        assert Path(member["path"]).is_file()
+    tested = [
+        float(row["accuracy"])
+        for row in table(ended.folder / "metrics.csv")
+        if (row["split"], row["class"]) == ("test", "")
+    ]
+    metrics = record["metrics"]
+    assert metrics["accuracy"] == pytest.approx(sum(tested) / 3)
+    assert (metrics["accuracy_min"], metrics["accuracy_max"]) == (min(tested), max(tested))
+    (row,) = [row for row in table(ended.folder / "seeds_summary.csv") if row["split"] == "test" and not row["class"]][
+        :1
+    ]
+    assert row["figure"] == "accuracy" and row["n"] == "3"
+    for column in ("mean", "sd", "low", "high", "min", "max"):
+        name = "accuracy" if column == "mean" else f"accuracy_{column}"
+        assert float(row[column]) == pytest.approx(metrics[name])
+    assert ended.out.startswith("seeds_summary: train · mod_add · mlp") and "metrics:" not in ended.out
+
+    by_hand = mi_run(*TINY, "seed=1", f"checkpoint={ended.folder}/members/seed_1.safetensors")
+    assert by_hand.record["metrics"]["accuracy"] == tested[1]
+    refused = mi_run(*TINY, f"checkpoint={ended.folder}")
+    assert refused.status == 2
+    assert f"the run has 3 networks; name one, checkpoint={ended.folder}/members/seed_0.safetensors." in refused.err
+
+
+def test_later_runs_and_sweeps_over_the_seeds_find_the_models(mi_run: MiRun) -> None:
+    alone = mi_run("experiment=train", *TINY, "seed=2")
+    many = mi_run("experiment=train", *TINY, "seeds=4")
+    where = [member["from"] for member in many.record["checkpoint"]["members"]]
+    assert where == ["training", "training", "model store", "training"]
+    assert many.record["checkpoint"]["members"][2]["sha256"] == alone.record["checkpoint"]["sha256"]
+    sweep = mi_run("-m", "experiment=ablation", "model=mlp", *TINY, "seed=range(0,4)")
+    assert sweep.status == 0, sweep.err
+    accuracies = [
+        float(row["accuracy"])
+        for row in table(many.folder / "metrics.csv")
+        if (row["split"], row["class"]) == ("test", "")
+    ]
+    for seed in range(4):
+        record = json.loads((sweep.folder / str(seed) / "run.json").read_text())
+        assert record["checkpoint"]["from"] == "model store"
+        assert record["checkpoint"]["sha256"] == many.record["checkpoint"]["members"][seed]["sha256"]
+        assert record["metrics"]["accuracy"] == accuracies[seed]
+    again = mi_run("experiment=train", *TINY, "seeds=4")
+    assert again.record["checkpoint"]["from"] == "model store"
+    assert (again.folder / "metrics.csv").read_bytes() == (many.folder / "metrics.csv").read_bytes()
+    assert (again.folder / "members/seed_3.safetensors").is_file()
+
+
+def test_data_that_all_share_are_loaded_once(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, load = [], datasets.load
+    monkeypatch.setattr(datasets, "load", lambda config, seed: (loaded.append(seed), load(config, seed=seed))[1])
+    small = ("dataset=mnist01", "dataset.limit=60", "training.epochs=1")
+    many = mi_run("experiment=train", *small, "seeds=3")
+    assert many.status == 0 and loaded == [0]
+    one = mi_run("experiment=ablation", "model=mlp", *small, "seed=2")
+    assert one.record["checkpoint"]["sha256"] == many.record["checkpoint"]["members"][2]["sha256"]
+    assert mi_run(*TINY, "seeds=3").status == 0 and loaded == [0, 2, 0, 1, 2]
+
+
+@pytest.mark.parametrize("schema", SCHEMAS["dataset"], ids=lambda schema: schema.name)
+def test_a_data_set_is_drawn_from_the_seed_where_it_says_so(
+    schema: Any, tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MI_RUN_CACHE", str(cache))
+    monkeypatch.chdir(tmp_path)
+    import numpy as np
+
+    np.savez("data.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.eye(4), y_test=[0, 1, 0, 1])
+    required = REQUIRED.get(schema.name, [])
+    config = composition.compose([f"dataset={schema.name}", "dataset.limit=30", *required]).dataset
+    first, second = (datasets.load(config, seed=seed) for seed in (0, 1))
+    assert (first.fingerprint != second.fingerprint) == schema.drawn
+    assert torch.equal(first.x_train, second.x_train) != schema.drawn
+
+
+def test_expectations_on_the_spread(mi_run: MiRun) -> None:
+    ended = mi_run(*TINY, "seeds=2", "expect={accuracy_min: '>=0', accuracy_sd: '<0'}")
+    assert ended.status == 3 and "expect: accuracy_sd = " in ended.err
+    unknown = mi_run(*TINY, "expect={accuracy_min: '>=0'}")
+    assert unknown.status == 2 and "no summary metric is named 'accuracy_min'" in unknown.err
+    alone = mi_run(*TINY, "seeds=1", "expect={accuracy: '>=0'}")
+    assert alone.status == 0 and alone.record["metrics"]["accuracy_sd"] is None
+
+
+@pytest.mark.parametrize("experiment", [schema.name for schema in SCHEMAS["experiment"] if schema.name != "train"])
+def test_other_experiments_take_one_network(experiment: str, mi_run: MiRun) -> None:
+    ended = mi_run(f"experiment={experiment}", "seed=3", "seeds=4")
+    assert (ended.status, ended.out) == (2, "")
+    assert ended.err == (
+        f"mi-run: error: seeds=4 goes with experiment=train; experiment={experiment} takes one network. "
+        "Type -m seed=range(3,7) instead of seeds=4. Networks that experiment=train seeds=4 trained are found.\n"
+    )
+    assert not Path("outputs").exists()
+
+
+def test_a_checkpoint_is_one_network(mi_run: MiRun) -> None:
+    ended = mi_run("seeds=4", "checkpoint=weights.pt")
+    assert ended.status == 2
+    assert "seeds=4 trains networks; checkpoint=weights.pt is one. Leave one of the two out." in ended.err
+    assert mi_run("seeds=0").status == 2
+
+
+def test_a_network_of_the_users_that_can_not_be_stacked(mi_run: MiRun) -> None:
+    Path("dropping.py").write_text(
+        "import torch\n"
+        "def Net(input_shape, n_outputs):\n"
+        "    return torch.nn.Sequential(torch.nn.Dropout(0.5), torch.nn.Linear(input_shape[0], n_outputs))\n"
+    )
+    ended = mi_run("model=external", "model.factory=dropping:Net", *TINY[:-1], "seeds=2")
+    assert ended.status == 2
+    assert "seeds=2: 0 (Dropout) draws at random while it trains" in ended.err
+    assert "-m seed=range(0,2) instead of seeds=2." in ended.err
+
+
+def test_an_interruption_keeps_the_finished_epochs_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Interrupting(Progress):
+        def rows(self, table: str, rows: Any) -> None:
+            super().rows(table, rows)
+            if len(self.tables["history"]) == 4:
+                raise KeyboardInterrupt
+
+    monkeypatch.chdir(tmp_path)
+    config = composition.compose([*TINY, "seeds=2", "training.epochs=5"])
+    with pytest.raises(KeyboardInterrupt):
+        runner.run(config, progress=Interrupting())
+    rows = table(Path("outputs/train/mod_add-mlp/v001/history.csv"))
+    assert [(row["seed"], row["epoch"]) for row in rows] == [("0", "1"), ("1", "1"), ("0", "2"), ("1", "2")]
+    assert runner.run(config).metrics["accuracy"] >= 0
+
+
+def test_targets_that_are_values_have_a_summary_too(mi_run: MiRun) -> None:
+    ended = mi_run(*TINY, "dataset.target=value", "seeds=2")
+    assert ended.status == 0, ended.err
+    rows = table(ended.folder / "seeds_summary.csv")
+    assert [(row["split"], row["figure"]) for row in rows] == [
+        *(("test", "accuracy"), ("test", "loss"), ("train", "accuracy"), ("train", "loss"))
+    ]
+
+
+# --- the spread ----------------------------------------------------------------------------------------------------
+
+
+def test_a_summary_by_hand() -> None:
+    """Accuracies 0.5, 0.7, 0.9: mean 0.7, sd 0.2; t of two degrees of freedom is 4.3027: 0.7 ± 4.3027·0.2/√3."""
+    rows = [
+        {"seed": seed, "split": split, "class": name, "accuracy": accuracy, "loss": 2.0}
+        for seed, accuracy in enumerate((0.5, 0.7, 0.9))
+        for split, name in (("train", None), ("test", None), ("test", "b"), ("test", "a"))
+        if (seed, name) != (1, "a")
+    ]
+    found = seeds_summary(rows)
+    assert [(row["split"], row["class"], row["figure"], row["n"]) for row in found] == [
+        *(("test", None, "accuracy", 3), ("test", None, "loss", 3)),
+        *(("train", None, "accuracy", 3), ("train", None, "loss", 3)),
+        *(("test", "b", "accuracy", 3), ("test", "a", "accuracy", 2)),
+    ]
+    assert found[0] == {
+        **{"split": "test", "class": None, "figure": "accuracy", "n": 3},
+        **{"mean": pytest.approx(0.7), "sd": pytest.approx(0.2)},
+        **{"low": pytest.approx(0.7 - 0.49683, abs=1e-4), "high": pytest.approx(0.7 + 0.49683, abs=1e-4)},
+        **{"min": 0.5, "max": 0.9},
+    }
+    assert found[1]["sd"] == 0 and found[1]["low"] == found[1]["high"] == 2
+
+
+@pytest.mark.parametrize(("freedom", "quantile"), [(1, 12.7062), (2, 4.30265), (10, 2.22814), (10**9, 1.959964)])
+def test_students_quantiles_are_those_of_the_tables(freedom: int, quantile: float) -> None:
+    assert t_quantile(freedom) == pytest.approx(quantile, rel=1e-5)
+
+
+def test_one_value_has_no_spread_and_a_nan_spreads() -> None:
+    assert Spread.of([2.0]).columns() == {"n": 1, "mean": 2.0, "sd": None, "low": None, "high": None}
+    assert all(value != value for name, value in Spread.of([1.0, torch.nan]).columns().items() if name != "n")
