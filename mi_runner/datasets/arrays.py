@@ -97,7 +97,7 @@ def _causal_model(path: Path, arrays: dict[str, np.ndarray], tensors: dict[str, 
     names, mechanism = [str(name) for name in arrays["variables"].ravel()], arrays["mechanism"]
     if not names or len(set(names)) < len(names):
         raise _fault(path, f"variables={names}; name at least one variable, each once.")
-    if mechanism.ndim != len(names):
+    if mechanism.ndim != len(names) or not mechanism.size:
         wanted = "(" + ", ".join(f"values of {name}" for name in names) + ")"
         raise _fault(path, f"mechanism has the shape {mechanism.shape}; it must be {wanted}.")
     values = []
@@ -114,6 +114,13 @@ def _causal_model(path: Path, arrays: dict[str, np.ndarray], tensors: dict[str, 
                              f"labels of 0 to {count - 1}.")  # fmt: skip
         values.append(torch.from_numpy(given.astype(np.float64)))
     dtype = tensors["y_train"].dtype
+    if dtype is torch.int64:
+        if mechanism.dtype.kind not in "iub":
+            raise _fault(path, f"mechanism has the dtype {mechanism.dtype}; store integers, as in y.")
+        largest = max(int(tensors[f"y_{split}"].max()) for split in ("train", "test"))
+        for label in (mechanism.min(), mechanism.max()):
+            if not 0 <= label <= largest:
+                raise _fault(path, f"mechanism has the label {label}; the classes of y are 0 to {largest}.")
     labels = torch.from_numpy(mechanism.astype(np.int64 if dtype is torch.int64 else np.float32, order="C"))
     return CausalModel(tuple(names), *values, LabelTable(labels))
 

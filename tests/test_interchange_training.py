@@ -1,0 +1,308 @@
+"""Pairs, and training by interchange interventions, on networks whose right answer is known."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mi_runner import interventions
+from mi_runner.alignment import Rotation, Units
+from mi_runner.causal_models import CausalModel, ModularSum, WeightedSum
+from mi_runner.config import IitConfig, Optimizer, Trained, TrainingConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import RunFailed
+from mi_runner.evaluation import loss_function
+from mi_runner.graph import ModelGraph
+from mi_runner.interchange_training import Aligned, Pairs, answered_rightly, draw_pairs, not_in, train
+from mi_runner.progress import Progress
+
+ANGLE = torch.tensor(0.6)
+TURN = torch.stack([torch.stack([ANGLE.cos(), -ANGLE.sin()]), torch.stack([ANGLE.sin(), ANGLE.cos()])])
+
+
+class Xor(nn.Module):
+    """Computes a xor b as the causal model of modular addition does: `first` has a and b, turned or not.
+
+    `second` has a − b and b − a, relu of these adds up to the exclusive or, `last` gives the logits.
+    """
+
+    def __init__(self, turn: Tensor | None = None) -> None:
+        super().__init__()
+        turn = torch.eye(2) if turn is None else turn
+        self.first, self.second, self.last = nn.Linear(4, 2), nn.Linear(2, 2), nn.Linear(2, 2)
+        weights = {
+            "first.weight": turn @ torch.tensor([[0.0, 1, 0, 0], [0, 0, 0, 1]]),
+            "first.bias": torch.zeros(2),
+            "second.weight": torch.tensor([[1.0, -1], [-1, 1]]) @ turn.T,
+            "second.bias": torch.zeros(2),
+            "last.weight": torch.tensor([[-4.0, -4], [4, 4]]),
+            "last.bias": torch.tensor([2.0, -2]),
+        }
+        self.load_state_dict(weights)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(torch.relu(self.second(self.first(x))))
+
+
+def bits(n: int = 400) -> Dataset:
+    """Modular addition with m = 2."""
+    numbers = torch.randint(2, (2 * n, 2), generator=torch.Generator().manual_seed(0))
+    x, y = functional.one_hot(numbers, 2).flatten(1).float(), numbers.sum(1) % 2
+    model = CausalModel(("a", "b"), numbers[:n].double(), numbers[n:].double(), ModularSum(2, classes=True))
+    return Dataset("bits", x[:n], y[:n], x[n:], y[n:], ("0", "1"), "bits", causal_model=model)
+
+
+def pairs(dataset: Dataset, split: str, *places: tuple[str, ...], n: int = 300) -> Pairs:
+    model = dataset.causal_model
+    assert model is not None
+    values = getattr(model, f"values_{split}")
+    draw = torch.Generator().manual_seed(1)
+    return draw_pairs(model, values, places, n, among=torch.arange(len(values)), generator=draw)
+
+
+def aligned(model: nn.Module, site: str, alignment: Units | Rotation) -> Aligned:
+    return Aligned(model.eval(), ModelGraph.trace(model, torch.eye(4)), site, alignment)
+
+
+def iia(found: Aligned, dataset: Dataset, given: Pairs) -> float:
+    right, _ = answered_rightly(found, dataset, given)
+    return float(right.double().mean())
+
+
+def direction(seed: int = 0, size: int = 1) -> Rotation:
+    return Rotation((2,), 1, size, generator=torch.Generator().manual_seed(seed))
+
+
+# --- pairs -----------------------------------------------------------------------------------------------------------
+
+
+def test_every_example_is_a_base_before_one_is_a_second_time_and_no_example_is_its_own_source() -> None:
+    dataset = bits(40)
+    found = pairs(dataset, "train", ("a",), ("b",), n=100)
+    assert found.base.bincount(minlength=40)[:40].unique().tolist() == [2, 3]
+    assert sorted(found.base[:40].tolist()) == list(range(40))
+    assert found.sources.shape == (100, 2) and not (found.sources == found.base[:, None]).any()
+    assert set(found.sources.flatten().tolist()) == set(range(40))
+
+
+def test_labels_of_pairs_by_hand() -> None:
+    dataset = bits(50)
+    found = pairs(dataset, "train", ("b",), ("a",), n=80)
+    a, b = dataset.x_train[:, 1].long(), dataset.x_train[:, 3].long()
+    assert found.labels.tolist() == ((a[found.sources[:, 1]] + b[found.sources[:, 0]]) % 2).tolist()
+    assert found.changed.tolist() == (found.labels != dataset.y_train[found.base]).tolist()
+
+
+def test_pairs_are_drawn_among_the_examples_that_are_named() -> None:
+    dataset = bits(20)
+    among = torch.tensor([3, 8, 15])
+    assert dataset.causal_model is not None
+    found = draw_pairs(
+        dataset.causal_model, dataset.causal_model.values_train, [("a",)], 50, among=among, generator=torch.Generator()
+    )
+    assert set(found.base.tolist()) == set(found.sources.flatten().tolist()) == {3, 8, 15}
+
+
+def test_examples_that_are_in_another_set() -> None:
+    x = torch.arange(12.0).view(6, 1, 2)
+    assert not_in(x, x[[4, 0]]).tolist() == [1, 2, 3, 5]
+    assert not_in(x, x).tolist() == []
+    assert not_in(x, x + 0.5).tolist() == list(range(6))
+
+
+# --- a network that implements the causal model ----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("variable", "unit"), [("a", 0), ("b", 1)])
+def test_a_network_that_implements_the_causal_model_scores_1_at_the_right_place(variable: str, unit: int) -> None:
+    dataset, model = bits(), Xor()
+    given = pairs(dataset, "test", (variable,))
+    assert 0.3 < float(given.changed.double().mean()) < 0.7
+    right = Units((2,), [torch.tensor([unit])])
+    assert iia(aligned(model, "first", right), dataset, given) == 1
+    # At the other unit the other variable is swapped.
+    wrong = Units((2,), [torch.tensor([1 - unit])])
+    assert iia(aligned(model, "first", wrong), dataset, given) < 0.7
+    # Behind the difference of a and b no unit is one of them.
+    assert iia(aligned(model, "second", right), dataset, given) < 0.9
+
+
+def test_each_variable_has_its_own_source() -> None:
+    dataset = bits()
+    given = pairs(dataset, "test", ("b",), ("a",))
+    crossed = Units((2,), [torch.tensor([1]), torch.tensor([0])])
+    assert iia(aligned(Xor(), "first", crossed), dataset, given) == 1
+    straight = Units((2,), [torch.tensor([0]), torch.tensor([1])])
+    # a's place gets b's source: with both swapped the sum of the wrong variables.
+    assert iia(aligned(Xor(), "first", straight), dataset, given) < 0.7
+
+
+def test_an_edge_is_a_place_too() -> None:
+    dataset = bits()
+    right = Units((2,), [torch.tensor([0])])
+    assert iia(aligned(Xor(), "first/second", right), dataset, pairs(dataset, "test", ("a",))) == 1
+
+
+def test_the_two_ways_to_run_a_pair_agree_with_running_by_hand() -> None:
+    dataset, model = bits(), Xor(TURN)
+    found = aligned(model, "first", direction())
+    given = pairs(dataset, "test", ("a",))
+    x, base, source = dataset.x_test, given.base, given.sources[:, 0]
+    outputs = found.outputs_on(x, base, given.sources)
+    _, also = answered_rightly(found, dataset, given)
+    with torch.no_grad():
+        row = found.alignment.directions()
+        hidden = model.first(x)
+        moved = hidden[base] + ((hidden[source] - hidden[base]) @ row.T) @ row
+        by_hand = model.last(torch.relu(model.second(moved)))
+    assert torch.allclose(outputs, by_hand, atol=1e-6) and torch.allclose(also, by_hand, atol=1e-6)
+    # The base as its own source: the plain output.
+    assert torch.equal(found.outputs_on(x, base, base[:, None]), model(x[base]))
+
+
+# --- training --------------------------------------------------------------------------------------------------------
+
+QUICK = IitConfig(
+    train=Trained.rotation, epochs=6, batch_size=50, rotation_learning_rate=0.05, warmup_steps=0, learning_rate=0.01
+)
+
+
+def trained(found: Aligned, config: IitConfig, given: Pairs, dataset: Dataset, **ordinary: Any) -> list[dict[str, Any]]:
+    training = TrainingConfig(**ordinary)
+    places = (("a",), ("b",))[: given.sources.shape[1]]
+    return train(
+        found,
+        dataset,
+        given,
+        config,
+        training,
+        loss_function(training, dataset),
+        seed=0,
+        evaluate=lambda: {"iia": iia(found, dataset, pairs(dataset, "test", *places))},
+        progress=Progress(),
+        described="test",
+    )
+
+
+def test_a_rotation_is_found_where_the_variables_are_turned() -> None:
+    dataset = bits()
+    model = Xor(TURN)
+    weights = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    assert iia(aligned(model, "first", Units((2,), [torch.tensor([0])])), dataset, pairs(dataset, "test", ("a",))) < 0.9
+    found = aligned(model, "first", direction(seed=3))
+    history = trained(found, QUICK, pairs(dataset, "train", ("a",)), dataset)
+    assert history[0]["iia"] < 0.9 and history[-1]["iia"] == 1
+    (row,) = found.alignment.weight.detach()
+    assert abs(float(row @ TURN[:, 0])) == pytest.approx(1, abs=0.02)  # the direction of a
+    assert float(row @ row) == pytest.approx(1, abs=1e-5)
+    assert all(torch.equal(tensor, weights[name]) for name, tensor in model.state_dict().items())
+
+
+@pytest.mark.parametrize("what", list(Trained), ids=lambda what: what.name)
+def test_only_what_is_named_is_trained(what: Trained) -> None:
+    dataset, model = bits(), Xor(TURN)
+    found = aligned(model, "first", direction())
+    weights, directions = model.first.weight.clone(), found.alignment.weight.clone()
+    trained(found, replace(QUICK, train=what, epochs=1), pairs(dataset, "train", ("a",)), dataset)
+    assert torch.equal(model.first.weight, weights) == (what is Trained.rotation)
+    assert torch.equal(found.alignment.weight, directions) == (what is Trained.network)
+    assert not model.training
+
+
+def test_directions_stay_orthonormal() -> None:
+    dataset, model = bits(), nn.Sequential(nn.Linear(4, 40), nn.Tanh(), nn.Linear(40, 2))
+    found = aligned(model, "0", Rotation((40,), 2, 4, generator=torch.Generator().manual_seed(0)))
+    config = replace(QUICK, train=Trained.both, rotation_learning_rate=0.1, gradient_clip=None)
+    trained(found, config, pairs(dataset, "train", ("a",), ("b",)), dataset)
+    rows = found.alignment.weight.detach()
+    assert float((rows @ rows.T - torch.eye(8)).abs().max()) < 1e-5
+
+
+def test_values_that_are_kept_and_values_that_are_computed_give_the_same_training(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    dataset, histories = bits(), []
+    for most in (10**6, 0):
+        monkeypatch.setattr(interventions, "MOST_KEPT_NUMBERS", most)
+        found = aligned(Xor(TURN), "first", direction())
+        histories.append(trained(found, QUICK, pairs(dataset, "train", ("a",)), dataset))
+    assert histories[0] == histories[1]
+
+
+def test_a_step_by_hand() -> None:
+    """One step of SGD on a counterfactual and an ordinary loss, against the network written out."""
+    dataset, model, twin = bits(), Xor(TURN), Xor(TURN)
+    found = aligned(model, "first", Units((2,), [torch.tensor([1])]))
+    given = pairs(dataset, "train", ("b",), n=40)
+    config = IitConfig(
+        train=Trained.network, epochs=1, batch_size=40, warmup_steps=4, learning_rate=0.8, gradient_clip=None,
+        task_weight=0.3,
+    )  # fmt: skip
+    history = trained(found, config, given, dataset, optimizer=Optimizer.sgd)
+    base, source = dataset.x_train[given.base], dataset.x_train[given.sources[:, 0]]
+    hidden, other = twin.first(base), twin.first(source)
+    swapped = torch.stack([hidden[:, 0], other[:, 1]], 1)
+    loss = functional.cross_entropy(twin.last(torch.relu(twin.second(swapped))), given.labels)
+    task = functional.cross_entropy(twin(base), dataset.y_train[given.base])
+    (loss + 0.3 * task).backward()
+    assert history[1]["loss"] == pytest.approx(loss.item())
+    for parameter, own in zip(model.parameters(), twin.parameters(), strict=True):
+        assert own.grad is not None
+        assert torch.allclose(parameter, own - 0.8 / 4 * own.grad, atol=1e-6)  # the first of four warm-up steps
+
+
+def test_a_step_is_clipped() -> None:
+    dataset = bits()
+    moves = []
+    for clip in (None, 1e-3):
+        model = Xor(TURN)
+        before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+        config = replace(QUICK, train=Trained.network, epochs=1, batch_size=300, learning_rate=1.0, gradient_clip=clip)
+        trained(aligned(model, "second", Units((2,), [torch.tensor([0])])), config, pairs(dataset, "train", ("a",)),
+                dataset, optimizer=Optimizer.sgd)  # fmt: skip
+        moves.append(float((torch.cat([p.detach().flatten() for p in model.parameters()]) - before).norm()))
+    assert moves[0] > 0.01 and moves[1] == pytest.approx(1e-3, rel=0.01)
+
+
+def test_the_history() -> None:
+    dataset = bits()
+    history = trained(aligned(Xor(TURN), "first", direction()), QUICK, pairs(dataset, "train", ("a",)), dataset)
+    # 300 pairs in steps of 50: six rows an epoch, and one before the first.
+    assert len(history) == 1 + 6 * 6
+    assert [row["epoch"] for row in history[:7]] == pytest.approx([0, 1 / 6, 2 / 6, 3 / 6, 4 / 6, 5 / 6, 1])
+    assert [row["step"] for row in history[:3]] == [0, 1, 2]
+    assert [row["epoch"] for row in history if "iia" in row] == [0, 1, 2, 3, 4, 5, 6]
+    assert all(0 <= row["train_iia"] <= 1 and row["loss"] > 0 for row in history[1:])
+    none = trained(
+        aligned(Xor(), "first", direction()), replace(QUICK, epochs=0), pairs(dataset, "train", ("a",)), dataset
+    )
+    assert [row["step"] for row in none] == [0]
+
+
+def test_a_loss_that_is_not_finite_ends_the_run() -> None:
+    dataset = bits()
+    config = replace(QUICK, train=Trained.network, learning_rate=1e30, gradient_clip=None)
+    found = aligned(Xor(TURN), "first", direction())
+    with pytest.raises(RunFailed, match="training diverged in epoch 1: the loss is nan. Try a smaller experiment.lear"):
+        trained(found, config, pairs(dataset, "train", ("a",)), dataset, optimizer=Optimizer.sgd)
+
+
+def test_values_as_targets() -> None:
+    """A network of one output whose hidden units are the variables of a weighted sum."""
+    draw = torch.Generator().manual_seed(0)
+    values = torch.rand(200, 3, generator=draw, dtype=torch.float64)
+    mechanism = WeightedSum((1.0, 1.0, 1.0), 1.5, classes=False)
+    y = mechanism(values)
+    model = CausalModel(("p", "q", "r"), values, values, mechanism)
+    x = values.float()
+    dataset = Dataset("sums", x, y, x, y, None, "sums", causal_model=model)
+    network = nn.Sequential(nn.Identity(), nn.Linear(3, 1), nn.Sigmoid())
+    network.load_state_dict({"1.weight": torch.full((1, 3), 50.0), "1.bias": torch.tensor([-75.0])})
+    found = Aligned(network.eval(), ModelGraph.trace(network, x[:2]), "0", Units((3,), [torch.tensor([0, 2])]))
+    assert iia(found, dataset, pairs(dataset, "test", ("p", "r"))) == 1
+    assert iia(found, dataset, pairs(dataset, "test", ("p", "q"))) < 0.95
