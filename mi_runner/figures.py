@@ -191,7 +191,7 @@ def circuits(
         table: the rows of circuits.parquet for this output; of too many valid circuits they are a random sample.
     """
     drawn = {}
-    valid = table.loc[table["valid"]]
+    valid = table.loc[table["valid"], ["circuit", "n_edges"]]
     drawn_from = "" if len(valid) == n_valid else f" of {n_valid:,} valid ones, drawn at random"
     if len(table):
         figure = Figure(figsize=(6, 4), layout="constrained")
@@ -205,7 +205,7 @@ def circuits(
     if n_valid:
         drawn[f"edges_{number}"] = _edge_heat_map(part, space, shares, n_valid)
     if len(valid):
-        sparsest = valid.sort_values(["n_edges", "circuit"])["circuit"].to_numpy()[:MOST_CIRCUITS]
+        sparsest = valid.nsmallest(MOST_CIRCUITS, ["n_edges", "circuit"])["circuit"].to_numpy()
         among = f"the sparsest of {len(valid):,} circuits{drawn_from}" if drawn_from else "the sparsest valid circuits"
         drawn[f"sparsest_{number}"] = _wirings(part, space, sparsest, among)
     return drawn

@@ -235,12 +235,17 @@ def test_a_tie_is_rounded_half_to_even() -> None:
     assert all_of(part, Examples(x, target + 1, x.squeeze(1))).n_right.tolist() == [0]
 
 
-def test_a_census_of_examples_that_repeat() -> None:
+def test_examples_that_repeat() -> None:
     part = random_part((2, 3, 3, 1), ["tanh", "relu", "leaky_relu"], seed=2)
     few = examples_of(part, n=12)
     rows = torch.randint(0, 9, (200,), generator=torch.Generator().manual_seed(0))
     examples = Examples(few.x[rows], few.target[rows], few.full[rows])
     table = all_of(part, examples)
+    for found in (table, Measured.joined(list(measure_on(torch.device("cpu"), part, examples)))):
+        for row in range(0, len(found), 50):
+            alone = measure_one(part, examples, int(found.circuit[row]))
+            assert (found.n_right[row], found.n_equal[row]) == (alone.n_right[0], alone.n_equal[0])
+            assert found.squares[row] == pytest.approx(alone.squares[0], rel=1e-4, abs=1e-5)
     least_right = int(np.median(table.n_right))
     census, listed = take_census(part, examples, least_right, most_listed=10**9)
     assert np.array_equal(census.counts.sum((0, 1)), np.bincount(table.n_right, minlength=201))
@@ -317,7 +322,7 @@ def test_a_place_in_the_random_order_gives_its_circuit_back() -> None:
 def test_every_valid_circuit_is_as_likely_as_any_other_to_be_listed() -> None:
     part = random_part((2, 2, 2, 1), ["relu"] * 3, seed=1)
     examples = examples_of(part, n=5)
-    n_draws, most = 3000, 10
+    n_draws, most = 600, 10
     lists = [take_census(part, examples, 0, most, salt=salt)[1] for salt in range(n_draws)]
     circuits, counts = np.unique(np.concatenate(lists), return_counts=True)
     assert len(circuits) == 69

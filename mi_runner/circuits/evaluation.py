@@ -139,6 +139,7 @@ def measure_some(part: Part, examples: Examples, circuits: np.ndarray, *, progre
                 *_last_layers(part),
                 grouped.groups,
                 grouped.bounds,
+                grouped.sizes,
                 grouped.full,
                 np.array(space.offsets[-2:], dtype=np.int64),
                 found.n_right,
@@ -172,25 +173,34 @@ def _alone(part: Part, examples: Examples) -> Measured:
 
 @dataclass(frozen=True)
 class _Grouped:
-    """Examples ordered by what answers them rightly; see `kernel.evaluate_prefixes`."""
+    """Distinct examples, ordered by what answers them rightly and how often they occur.
+
+    See `kernel.evaluate_prefixes`. Examples are equal if they have the same inputs and the same right answers; the
+    full network's output is then that of the first, for it may differ in the last digit.
+    """
 
     x: np.ndarray
     full: np.ndarray
     groups: np.ndarray
     bounds: np.ndarray
+    sizes: np.ndarray
 
 
 def _grouped(output: Layer, examples: Examples) -> _Grouped:
-    answers = torch.stack([examples.target, examples.full.round()], dim=1).cpu()
-    kinds, group = torch.unique(answers, dim=0, return_inverse=True)
-    order = torch.argsort(group, stable=True)
-    groups = np.concatenate([[0], np.cumsum(torch.bincount(group, minlength=len(kinds)).numpy())])
-    bounds = [[*rounding_interval(output, right), *rounding_interval(output, equal)] for right, equal in kinds.tolist()]
+    x, full = examples.x.cpu().numpy(), examples.full.cpu().numpy()
+    answers = torch.stack([examples.target, examples.full.round()], dim=1).cpu().numpy()
+    _, first, counts = np.unique(np.concatenate([x, answers], axis=1), axis=0, return_index=True, return_counts=True)
+    kinds, group = np.unique(np.column_stack([answers[first], counts]), axis=0, return_inverse=True)
+    order = first[np.argsort(group.reshape(-1), kind="stable")]
+    found = [
+        [*rounding_interval(output, right), *rounding_interval(output, equal)] for right, equal, _ in kinds.tolist()
+    ]
     return _Grouped(
-        x=examples.x.cpu()[order].contiguous().numpy(),
-        full=examples.full.cpu()[order].contiguous().numpy(),
-        groups=groups.astype(np.int64),
-        bounds=np.array(bounds, dtype=np.float32).reshape(-1, 4),
+        x=x[order],
+        full=full[order],
+        groups=np.concatenate([[0], np.cumsum(np.bincount(group.reshape(-1), minlength=len(kinds)))]).astype(np.int64),
+        bounds=np.array(found, dtype=np.float32).reshape(-1, 4),
+        sizes=kinds[:, 2].astype(np.float32),
     )
 
 
@@ -334,6 +344,7 @@ def _measured(part: Part, space: CircuitSpace, prefixes: _Prefixes, grouped: _Gr
         *_last_layers(part),
         grouped.groups,
         grouped.bounds,
+        grouped.sizes,
         grouped.full,
         np.array(space.offsets[-2:], dtype=np.int64),
         found.circuit,
@@ -376,7 +387,8 @@ def measure_on(
     progress = progress or Progress()
     space = CircuitSpace(part.sizes)
     grouped = _grouped(part.layers[-1], examples)
-    bounds = torch.from_numpy(np.repeat(grouped.bounds, np.diff(grouped.groups), axis=0).T.copy()).to(device)
+    per_group = np.column_stack([grouped.bounds, grouped.sizes])
+    *bounds, sizes = torch.from_numpy(np.repeat(per_group, np.diff(grouped.groups), axis=0).T.copy()).to(device)
     full = torch.from_numpy(grouped.full).to(device)
     hidden, output = (
         replace(layer, weight=layer.weight.to(device), bias=layer.bias.to(device)) for layer in part.layers[-2:]
@@ -398,9 +410,9 @@ def measure_on(
                         z = output.bias[0].expand(len(these), len(rows), len(full))
                         for j in range(n_neurons):
                             z = z + terms[:, j].index_select(1, rows[:, j].to(device))
-                        right = ((z >= bounds[0]) & (z <= bounds[1])).sum(2, dtype=torch.int32)
-                        equal = ((z >= bounds[2]) & (z <= bounds[3])).sum(2, dtype=torch.int32)
-                        squares = (output.activate(z) - full).square().sum(2)
+                        right = (((z >= bounds[0]) & (z <= bounds[1])) * sizes).sum(2).int()
+                        equal = (((z >= bounds[2]) & (z <= bounds[3])) * sizes).sum(2).int()
+                        squares = ((output.activate(z) - full).square() * sizes).sum(2)
                         circuits = prefixes.bits[these][:, None] | _bits_of(rows, space, n_in)
                         columns = (column.cpu().numpy().reshape(-1) for column in (right, equal, squares))
                         yield Measured(circuits.reshape(-1), *columns)
@@ -580,17 +592,17 @@ class _Blocked:
 
 
 def _blocked(grouped: _Grouped) -> _Blocked:
-    """Equal examples of each group merged, the others split into blocks of near ones."""
+    """Examples that occur once in blocks of near ones."""
     x: list[np.ndarray] = []
-    sizes: list[int] = []
+    sizes: list[float] = []
     bounds: list[np.ndarray] = []
     for group in range(len(grouped.groups) - 1):
         members = slice(grouped.groups[group], grouped.groups[group + 1])
-        rows, counts = np.unique(grouped.x[members], axis=0, return_counts=True)
-        alone, several = np.flatnonzero(counts == 1), np.flatnonzero(counts > 1)
-        for block in (*(_near(rows, alone) if len(alone) else ()), *(np.array([row]) for row in several)):
+        rows, size = grouped.x[members], grouped.sizes[group]
+        alone = np.arange(len(rows))
+        for block in _near(rows, alone) if size == 1 else alone[:, None]:
             x.append(rows[block])
-            sizes.append(int(counts[block].sum()))
+            sizes.append(size * len(block))
             bounds.append(grouped.bounds[group, :2])
     return _Blocked(
         x=np.ascontiguousarray(np.concatenate(x)),

@@ -140,7 +140,7 @@ def _between_and_squares(
 
 @njit(cache=True)
 def _answers(
-    behind: Any, term: Any, groups: Any, bounds: Any, full: Any, kind: int, slope: float
+    behind: Any, term: Any, groups: Any, bounds: Any, sizes: Any, full: Any, kind: int, slope: float
 ) -> tuple[float, float, float]:
     """Right answers, answers as the full network's, and squares, of the circuit with z = behind + term."""
     right = equal = squares = 0.0
@@ -149,12 +149,11 @@ def _answers(
         count, squared = _between_and_squares(
             behind[part], term[part], bounds[g, 0], bounds[g, 1], full[part], kind, slope
         )
-        right += count
-        squares += squared
-        if bounds[g, 0] == bounds[g, 2] and bounds[g, 1] == bounds[g, 3]:
-            equal += count
-        else:
-            equal += _between(behind[part], term[part], bounds[g, 2], bounds[g, 3])
+        right += sizes[g] * count
+        squares += sizes[g] * squared
+        if bounds[g, 0] != bounds[g, 2] or bounds[g, 1] != bounds[g, 3]:
+            count = _between(behind[part], term[part], bounds[g, 2], bounds[g, 3])
+        equal += sizes[g] * count
     return right, equal, squares
 
 
@@ -168,6 +167,7 @@ def evaluate_prefixes(
     output: Any,
     groups: Any,
     bounds: Any,
+    sizes: Any,
     full: Any,
     offsets: Any,
     circuits: Any,
@@ -187,6 +187,7 @@ def evaluate_prefixes(
         groups: `(G + 1,)` int64: examples are ordered so that those of group g, groups[g] to groups[g + 1], have the
             same right answer and the same answer of the full network.
         bounds: `(G, 4)` float32: z answers rightly from bounds[g, 0] to bounds[g, 1], as the full network from 2 to 3.
+        sizes: `(G,)` float32: for how many equal examples each example of a group stands.
         full: `(N,)` float32, the full network's outputs.
         offsets: `(2,)`, the bits at which the last hidden layer's and the output's edges begin.
         circuits, n_right, n_equal, squares: the rows, uint64, int32, int32, float32.
@@ -229,7 +230,7 @@ def evaluate_prefixes(
                 term = terms[j, m] if m else nothing
                 circuits[row] = prefixes[p] | bits[j + 1]
                 n_right[row], n_equal[row], squares[row] = _answers(
-                    sums[j], term, groups, bounds, full, out_kind, out_slope
+                    sums[j], term, groups, bounds, sizes, full, out_kind, out_slope
                 )
                 row += 1
 
@@ -245,6 +246,7 @@ def evaluate_listed(
     output: Any,
     groups: Any,
     bounds: Any,
+    sizes: Any,
     full: Any,
     offsets: Any,
     n_right: Any,
@@ -256,7 +258,7 @@ def evaluate_listed(
     Args:
         first, end: `(P,)` int64: circuits[first[p]] to circuits[end[p]] have the prefix p.
         circuits: uint64, the kept edges as bits.
-        active, values, hidden, output, groups, bounds, full, offsets, n_right, n_equal, squares: as for
+        active, values, hidden, output, groups, bounds, sizes, full, offsets, n_right, n_equal, squares: as for
             `evaluate_prefixes`.
     """
     weight, bias, kind, slope = hidden
@@ -277,7 +279,9 @@ def evaluate_listed(
                 if j < n_neurons - 1:
                     for e in range(n_examples):
                         behind[e] += term[e]
-            n_right[row], n_equal[row], squares[row] = _answers(behind, term, groups, bounds, full, out_kind, out_slope)
+            n_right[row], n_equal[row], squares[row] = _answers(
+                behind, term, groups, bounds, sizes, full, out_kind, out_slope
+            )
 
 
 # --- census ----------------------------------------------------------------------------------------------------------
@@ -375,6 +379,32 @@ def _rank(circuit: int, salt: int) -> int:
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
     return z ^ (z >> np.uint64(31))
+
+
+@njit(cache=True)
+def _shorten(places: Any, most: int) -> tuple[int, int]:
+    """Move the first `most` and a few more of these distinct places to the front; their number, and the last of them.
+
+    The boundary is found by bisection, and need not be exact.
+    """
+    few = most + (len(places) - most) // 2
+    low, high = np.uint64(0), places.max()
+    n = len(places)
+    while n > few:
+        middle = low + ((high - low) >> np.uint64(1))
+        found = 0
+        for place in places:
+            found += place <= middle
+        if found >= most:
+            high, n = middle, found
+        else:
+            low = middle + np.uint64(1)
+    to = 0
+    for place in places:
+        if place <= high:
+            places[to] = place
+            to += 1
+    return n, high
 
 
 def circuits_of(ranks: np.ndarray, salt: np.uint64) -> np.ndarray:
@@ -491,9 +521,7 @@ def census_prefixes(
                                     listed[thread, n_listed[thread]] = rank
                                     n_listed[thread] += 1
                                     if n_listed[thread] == listed.shape[1]:
-                                        first = np.partition(listed[thread], most - 1)[:most]
-                                        listed[thread, :most] = first
-                                        n_listed[thread], beyond[thread] = most, first.max()
+                                        n_listed[thread], beyond[thread] = _shorten(listed[thread], most)
                     n_valid[p] += n_found
                     for neuron in range(last):
                         valid_rows[p, neuron, chosen[neuron]] += n_found
