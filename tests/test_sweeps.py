@@ -18,12 +18,12 @@ from typing import Any
 
 import pytest
 
-from mi_runner import clean_state, launchers, run_folder, sweep_tables, sweeps
+from mi_runner import clean_state, launchers, run_folder, sweeps
 from mi_runner.config import JoblibLauncher
 from mi_runner.errors import ConfigError
 from mi_runner.run_folder import RunFolder
 from mi_runner.sweep_plan import Job, Plan, combinations, read_command, read_plan
-from mi_runner.sweep_tables import Spread, all_rows, ended, summary
+from mi_runner.sweep_tables import all_rows, ended, summary
 
 from .conftest import REPOSITORY, Ended
 
@@ -87,23 +87,6 @@ def test_the_summary_is_over_seeds(mi_run: MiRun) -> None:
     assert [float(row[key]) for key in ("n", "mean", "sd", "low", "high")] == pytest.approx(
         [3, mean, sd, mean - half, mean + half], rel=1e-9
     )
-
-
-@pytest.mark.parametrize(
-    ("freedom", "quantile"), [(1, 12.7062), (2, 4.30265), (4, 2.77645), (9, 2.26216), (29, 2.04523), (10**6, 1.95997)]
-)
-def test_the_quantile_of_students_t_is_that_of_printed_tables(freedom: int, quantile: float) -> None:
-    assert sweep_tables.t_quantile(freedom) == pytest.approx(quantile, rel=2e-6)
-
-
-def test_spreads_by_hand() -> None:
-    assert Spread.of([2.5]) == Spread(1, 2.5, None, None, None)
-    found = Spread.of([1.0, 3.0])  # sd √2, half 12.706 · √2 / √2
-    assert (found.n, found.mean, found.sd) == (2, 2.0, pytest.approx(math.sqrt(2)))
-    assert (found.low, found.high) == (pytest.approx(2 - 12.7062, rel=1e-5), pytest.approx(2 + 12.7062, rel=1e-5))
-    assert Spread.of([1.0, 1.0, 1.0]) == Spread(3, 1.0, 0.0, 1.0, 1.0)
-    broken = Spread.of([1.0, math.nan])
-    assert broken.n == 2 and math.isnan(broken.mean) and math.isnan(broken.sd or 0)
 
 
 def hand_made(sweep: Path, jobs: list[tuple[dict[str, Any], dict[str, Any], str | None]]) -> Plan:
