@@ -46,7 +46,8 @@ def run() -> None:
             flush=True,
         )
         print(f"its tables and figures: {tables:.2f} s; wanted at most 3", flush=True)
-        print(f"memory: {begun:.0f} MB before, {after_100:.0f} MB after 100 jobs more, {after_500:.0f} MB after 500 more")
+        memory = f"{begun:.0f} MB before, {after_100:.0f} MB after 100 jobs more, {after_500:.0f} MB after 500 more"
+        print(f"memory: {memory}; wanted: it doesn't grow", flush=True)
 
         def one_by_one() -> None:
             for seed in range(30_000, 30_020):

@@ -197,6 +197,7 @@ def _sigterm_raises() -> Iterator[None]:
     """SIGTERM unwinds the job, which then says that it was interrupted."""
 
     def terminate(number: int, frame: object) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt what the first one began
         raise Terminated
 
     if threading.current_thread() is not threading.main_thread():  # as under Ray: signals are not ours there
@@ -392,19 +393,34 @@ class Submitit:
             device = spread(slot, self.devices)
             seen = {"gpus_per_node": 0} if device is None else {"gpus_per_node": 1, "visible_gpus": [int(device)]}
             self.executor.update_parameters(**seen)
-        job = self.executor.submit(run_task, replace(task, worker=Worker(os.getcwd(), self.threads)))
+        with _children_deaf_to_ctrl_c():
+            job = self.executor.submit(run_task, replace(task, worker=Worker(os.getcwd(), self.threads)))
         self._jobs = [*(earlier for earlier in self._jobs if not earlier.done()), job]
         return _SubmititJob(job)
 
     def stop(self) -> None:
-        for job in self._jobs:
-            job.cancel(check=False)
         ends = time.monotonic() + SECONDS_TO_END
-        while not all(job.done() for job in self._jobs) and time.monotonic() < ends:
-            time.sleep(0.05)
+        while (left := [job for job in self._jobs if not job.done()]) and time.monotonic() < ends:
+            for job in left:
+                if self.local:  # its controller hands the signal on, once it has begun to
+                    with suppress(ProcessLookupError):
+                        os.kill(int(job.job_id), signal.SIGTERM)
+                else:
+                    job.cancel(check=False)
+            time.sleep(0.5)
 
     def close(self) -> None:
         """Submitit keeps nothing."""
+
+
+@contextmanager
+def _children_deaf_to_ctrl_c() -> Iterator[None]:
+    """Processes that are started within the block ignore SIGINT, which a terminal sends to all: we end them."""
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class _RayTask:
@@ -422,18 +438,23 @@ class Ray:
     """Tasks of a Ray cluster, or of one that is started here for as long as the sweep lasts."""
 
     def __init__(self, config: RayLauncher, n_jobs: int) -> None:
+        started_here = config.address is None
+        # Ray reads these when it is imported.
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+        if started_here and "RAY_AUTH_MODE" not in os.environ:
+            # Nobody else may use it; a token that Ray makes itself stays in ~/.ray.
+            os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
         self.ray = import_module("ray")
-        self.started_here = config.address is None
         where: Mapping[str, Any] = {"address": config.address}
-        if self.started_here:
-            if "RAY_AUTH_MODE" not in os.environ:  # nobody else may use it; Ray's own token would be left in ~/.ray
-                os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+        if started_here:
             where = {"address": "local", "num_cpus": n_cores(), "include_dashboard": False}
+        on_sigterm = signal.getsignal(signal.SIGTERM)
         try:
             self.ray.init(**where, log_to_driver=False, logging_level="ERROR")
         except Exception as error:
-            raise RunFailed(f"hydra.launcher.address={config.address}: {one_line(error)}") from error
+            what = "can't start Ray here" if started_here else f"hydra.launcher.address={config.address}"
+            raise RunFailed(f"{what}: {one_line(error)}") from error
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in its place, which ends us without a word
         has = self.ray.cluster_resources()
         self.slots, self.threads = shares(config, n_jobs, max(1, int(has.get("CPU", 1))))
         gpus = has.get("GPU", 0.0) / self.slots if config.gpus is None else config.gpus

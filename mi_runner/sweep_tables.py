@@ -196,9 +196,11 @@ def headline(jobs: Sequence[Ended], summed: Sequence[Row], objective: str | None
     rows = [row for row in summed if row["measure"] == HEADLINE]
     if objective is None and len(by_values) < len(rows) <= MOST_HEADLINE_ROWS:
         dropped = {"measure", *(["code"] if len(codes) < 2 else [])}
-        return f"{HEADLINE}: mean over seeds, 95 % interval", [
-            {key: value for key, value in row.items() if key not in dropped} for row in rows
-        ]
+        title = f"{HEADLINE}: mean over seeds, 95 % interval"
+        if all(row["n"] == 1 for row in rows):
+            title, dropped = HEADLINE, dropped | {"n", "sd", "low", "high"}
+            rows = [{HEADLINE if key == "mean" else key: value for key, value in row.items()} for row in rows]
+        return title, [{key: value for key, value in row.items() if key not in dropped} for row in rows]
     table = []
     for swept, spreads in by_values:
         row: Row = {**swept, "n": max((spread.n for spread in spreads.values()), default=0)}

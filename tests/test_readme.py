@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -49,9 +51,19 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         "def Net(input_shape, n_outputs, width):\n"
         "    return torch.nn.Sequential(torch.nn.Linear(input_shape[0], width), torch.nn.Linear(width, n_outputs))\n"
     )
+    if "hydra/launcher" in command:  # tests/test_launchers.py runs them
+        planned = mi_run(*arguments, "plan=true")
+        assert planned.status == 0 and "2 jobs to run" in planned.out, planned.err
+        return
+    for part in arguments:
+        if part.startswith(("sweep=", "resume=")):
+            made = mi_run("-m", "experiment=ablation", *SMALL["mnist"], "experiment.methods=[zero]", "seed=0,1")
+            assert str(made.folder) == part.partition("=")[2]
+            assert mi_run(*arguments).status == 0
+            return
     np.savez("data.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.eye(4), y_test=[0, 1, 0, 1])
     config = composition.compose(
-        [part for part in arguments if part.partition("=")[0] in ("experiment", "dataset", "model")]
+        [part.partition(",")[0] for part in arguments if part.partition("=")[0] in ("experiment", "dataset", "model")]
         + [part for part in arguments if part.startswith(("dataset.path", "model.factory"))]
     )
     small = SMALL[config.dataset.name]
@@ -61,9 +73,10 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         trained = mi_run("experiment=ablation", "dataset.limit=60", "training.epochs=1", "seed=123456")
         assert trained.status == 0
         torch.save(load_file(trained.record["checkpoint"]["path"]), "weights.pt")
-    ended = mi_run(*arguments, *small, "experiment.granularity=site" if "unit" in command else "seed=1")
+    more = ["experiment.granularity=site"] if "unit" in command else [] if "-m" in arguments else ["seed=1"]
+    ended = mi_run(*arguments, *small, *more)
     assert ended.status == 0, ended.err
-    assert ended.folder.is_dir()
+    assert ended.folder.is_dir() or "plan=true" in arguments
 
 
 def test_the_printed_table_has_the_columns_of_today(mi_run: Callable[..., Ended]) -> None:
@@ -74,6 +87,25 @@ def test_the_printed_table_has_the_columns_of_today(mi_run: Callable[..., Ended]
     headers = [row for row in shape if "accuracy" in row]
     assert headers == [row for row in now if "accuracy" in row] and len(headers) == 2
     assert [row[1:5] for row in shape if len(row) > 10] == [row[1:5] for row in now if len(row) > 10]
+
+
+@pytest.mark.parametrize(("bound", "status"), [(">=0.0", 0), (">=1.1", 3)])
+def test_the_pipeline_step_of_the_readme(bound: str, status: int, tmp_path: Path) -> None:
+    (script,) = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    small = script.replace("dataset.limit=5000", "dataset.limit=60")
+    small = re.sub('">=[^"]*"', f'"{bound}"', small)
+    assert small.count(bound) == 2 and "dataset.limit=60" in small
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", small],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == status, done.stderr
+    assert {"metrics.csv", "run.json", "figures"} <= {path.name for path in (tmp_path / "artifacts").iterdir()}
 
 
 def test_the_program_in_the_readme_runs() -> None:
