@@ -557,10 +557,11 @@ def interchange_examples(
     if dataset.image_shape is None:
         return {}
     columns = [base, *sources.unbind(1), nearest]
-    height = 1.15 * len(base) + 0.5
-    figure = Figure(figsize=(1.6 * len(columns) + 1.2, height), layout="constrained")
+    height = 1.15 * len(base) + 0.4
+    figure = Figure(figsize=(1.4 * len(columns), height), layout="constrained")
     grid = figure.subplots(len(base), len(columns), squeeze=False)
-    titles = ["base", *(f"source of\n{', '.join(place)}" for place in places), "like the\ncounterfactual"]
+    of_places = [f"source of\n{', '.join(place)}" for place in places]
+    titles = ["base", *of_places, "test image nearest to\nthe counterfactual"]
     low, high = (float(f(dataset.x_test)) for f in (torch.min, torch.max))
     for number, (axes_of_row, *indices) in enumerate(zip(grid, *columns, strict=True)):
         for axes, index, title in zip(axes_of_row, indices, titles, strict=True):

@@ -70,12 +70,10 @@ def draw(ellipses: Ellipses) -> Tensor:
     short = long * ellipses.circularity
     horizontal = torch.where(ellipses.turned, short, long)
     vertical = torch.where(ellipses.turned, long, short)
-    # One quadrant is enough, because a centred ellipse is its own mirror image.
-    centres = torch.arange(SIZE // 2, dtype=torch.float64) + 0.5
-    across, down = (centres / axis[:, None] for axis in (horizontal, vertical))
-    quadrant = (across**2)[:, None, :] + (down**2)[:, :, None] <= 1
-    right = torch.cat([quadrant.flip(1), quadrant], 1)
-    inside = torch.cat([right.flip(2), right], 2).unsqueeze(1)
+    from_centre = (torch.arange(SIZE, dtype=torch.float64) - (SIZE - 1) / 2).abs()
+    # Half the ellipse's width in each row of pixels, (N, H); 0 above and below it.
+    half_width = horizontal[:, None] * (1 - (from_centre / vertical[:, None]) ** 2).clamp(min=0).sqrt()
+    inside = from_centre <= half_width[:, None, :, None]
     return torch.where(inside, ellipses.color.float()[:, None, None, None], 1.0)
 
 

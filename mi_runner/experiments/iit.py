@@ -302,10 +302,11 @@ def run(setting: Setting) -> Result:
         began = time.perf_counter()
         after = trial.train("", trial.start())
         seconds += time.perf_counter() - began
-        outcomes = {("before", ""): trial.measured(trial.start()), ("after", ""): trial.measured(after)}
+        networks = {("before", ""): trial.start(), ("after", ""): after}
         for control in _controls(setting, graph, cell):
-            outcomes["control", control.name] = trial.measured(trial.control(control, after))
-        rows = [row for (phase, control), outcome in outcomes.items() for row in trial.rows(phase, control, outcome)]
+            networks["control", control.name] = trial.control(control, after)
+        outcomes = {name: trial.measured(network) for name, network in networks.items()}
+        rows = [row for name, network in networks.items() for row in trial.rows(*name, network, outcomes[name])]
         tables["metrics"] += rows
         setting.progress.rows("metrics", rows)
         tables["history"] += trial.history
@@ -483,8 +484,9 @@ class _Trial:
         answers = predictions(outputs, classes=self.dataset.has_classes)
         return _Outcome(right, answers, self.pairs.changed, task_rightly(aligned, self.dataset))
 
-    def rows(self, phase: str, control: str, outcome: _Outcome) -> list[dict[str, Any]]:
-        """The rows of a network in metrics.csv."""
+    def rows(self, phase: str, control: str, network: Aligned, outcome: _Outcome) -> list[dict[str, Any]]:
+        """The rows of a network in metrics.csv; site and alignment are what was swapped, in a control another one."""
+        alignment = Alignment.rotation if isinstance(network.alignment, Rotation) else Alignment.units
         task = int(outcome.task.sum())
         task_low, task_high = wilson_interval(task, len(outcome.task))
         rows = []
@@ -496,7 +498,8 @@ class _Trial:
                     "phase": phase,
                     "control": control,
                     **self.cell.columns,
-                    "alignment": self.config.alignment.name,
+                    "site": network.target,
+                    "alignment": alignment.name,
                     "size": self.config.size,
                     "subset": subset,
                     "iia": outcome.iia(subset),
@@ -554,11 +557,15 @@ def _places(config: IitConfig, cell: Cell) -> list[Tensor]:
     return [torch.arange(offset, offset + config.size) for offset in _offsets(config, cell)]
 
 
-def _aligned(setting: Setting, model: nn.Module, graph: ModelGraph, cell: Cell) -> Aligned:
-    """A network with the places that the training begins with."""
+def alignment_of(setting: Setting, graph: ModelGraph, cell: Cell) -> Units | Rotation:
+    """The places that the training begins with: the units that the options name, or directions drawn at random."""
     draw = chance.generator(setting.seed, "rotation", cell.target)
     alignment = _alignment(_config(setting), graph.target_site(cell.target), cell, draw)
-    return Aligned(model, graph, cell.target, alignment.to(setting.dataset.x_train.device))
+    return alignment.to(setting.dataset.x_train.device)
+
+
+def _aligned(setting: Setting, model: nn.Module, graph: ModelGraph, cell: Cell) -> Aligned:
+    return Aligned(model, graph, cell.target, alignment_of(setting, graph, cell))
 
 
 def _orthonormality_error(alignment: Units | Rotation) -> float | None:
