@@ -14,7 +14,8 @@ import secrets
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
@@ -256,6 +257,15 @@ def spread(slot: int, devices: int) -> str | None:
     return names[slot % len(names)]
 
 
+def _wait_for(jobs: Collection[Any], meanwhile: Callable[[Any], None] = lambda job: None) -> None:
+    """Until all these are `done()`, or had their time to end; what is to be done to each that isn't."""
+    ends = time.monotonic() + SECONDS_TO_END
+    while (left := [job for job in jobs if not job.done()]) and time.monotonic() < ends:
+        for job in left:
+            meanwhile(job)
+        time.sleep(0.2)
+
+
 def n_cores() -> int:
     """The cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -320,23 +330,27 @@ class Loky:
         self._running: dict[int, Any] = {}
 
     def submit(self, slot: int, task: Task) -> Running:
-        if slot in self._running and self._running[slot].exception() is not None:
-            self._executors.pop(slot).shutdown(wait=False, kill_workers=True)  # the last job's worker died
+        place = Worker(os.getcwd(), self.threads, spread(slot, self.devices), parent=os.getpid())
+        handed = replace(task, worker=place)
+        try:
+            self._running[slot] = self._pool(slot).submit(run_task, handed)
+        except BrokenExecutor:  # its worker died, at the last job or since then
+            self._executors.pop(slot).shutdown(wait=False, kill_workers=True)
+            self._running[slot] = self._pool(slot).submit(run_task, handed)
+        return _Future(self._running[slot])
+
+    def _pool(self, slot: int) -> Any:
         if slot not in self._executors:
             self._executors[slot] = self._pools.ProcessPoolExecutor(max_workers=1)
             self._pids[slot] = self._executors[slot].submit(os.getpid)
-        place = Worker(os.getcwd(), self.threads, spread(slot, self.devices), parent=os.getpid())
-        self._running[slot] = self._executors[slot].submit(run_task, replace(task, worker=place))
-        return _Future(self._running[slot])
+        return self._executors[slot]
 
     def stop(self) -> None:
         for slot, future in self._running.items():
             if not future.done() and self._pids[slot].done():
                 with suppress(Exception):  # it may just have died
                     os.kill(self._pids[slot].result(), signal.SIGTERM)
-        ends = time.monotonic() + SECONDS_TO_END
-        while not all(future.done() for future in self._running.values()) and time.monotonic() < ends:
-            time.sleep(0.05)
+        _wait_for(self._running.values())
         for executor in self._executors.values():
             executor.shutdown(wait=False, kill_workers=True)
 
@@ -399,15 +413,14 @@ class Submitit:
         return _SubmititJob(job)
 
     def stop(self) -> None:
-        ends = time.monotonic() + SECONDS_TO_END
-        while (left := [job for job in self._jobs if not job.done()]) and time.monotonic() < ends:
-            for job in left:
-                if self.local:  # its controller hands the signal on, once it has begun to
-                    with suppress(ProcessLookupError):
-                        os.kill(int(job.job_id), signal.SIGTERM)
-                else:
-                    job.cancel(check=False)
-            time.sleep(0.5)
+        def end(job: Any) -> None:
+            if not self.local:
+                job.cancel(check=False)
+            else:  # its controller hands the signal on, once it listens
+                with suppress(ProcessLookupError):
+                    os.kill(int(job.job_id), signal.SIGTERM)
+
+        _wait_for(self._jobs, meanwhile=end)
 
     def close(self) -> None:
         """Submitit keeps nothing."""
@@ -473,9 +486,7 @@ class Ray:
         for task in self._tasks:
             with suppress(Exception):
                 self.ray.cancel(task.reference)  # raises KeyboardInterrupt in it
-        ends = time.monotonic() + SECONDS_TO_END
-        while not all(task.done() for task in self._tasks) and time.monotonic() < ends:
-            time.sleep(0.05)
+        _wait_for(self._tasks)
         self.close()
 
     def close(self) -> None:

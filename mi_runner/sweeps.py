@@ -13,7 +13,7 @@ import json
 import shlex
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -73,16 +73,21 @@ def run(overrides: Sequence[str], command: str) -> int:
             raise ConfigError(f"sweep={asked.own.sweep} runs nothing, so it takes no {asked.overrides[0]}.")
         folder = Path(asked.own.sweep).expanduser()
         return finish(read_plan(folder), folder)
-    old, folder = None, None
-    if asked.own.resume is not None:
-        folder = Path(asked.own.resume).expanduser()
+    if asked.own.resume is None:
+        return _run(asked, None, None, command)
+    folder = Path(asked.own.resume).expanduser()
+    read_plan(folder)  # or say that there is none
+    with nullcontext() if asked.own.plan else _only_one(folder):
         old = read_plan(folder)
         if not asked.overrides:
             asked = read_command([*overrides, *old.overrides])
         if old.search is not None and asked.search is None:
-            asked = replace(
-                asked, search=OptunaSweeper(**{**old.search, "direction": Direction[old.search["direction"]]})
-            )
+            direction = Direction[old.search["direction"]]
+            asked = replace(asked, search=OptunaSweeper(**{**old.search, "direction": direction}))
+        return _run(asked, old, folder, command)
+
+
+def _run(asked: Command, old: Plan | None, folder: Path | None, command: str) -> int:
     objective = asked.own.objective or (old.objective if old else None)
     jobs: _Jobs
     if asked.search is not None:
@@ -102,25 +107,30 @@ def _work(jobs: _Jobs, asked: Command, old: Plan | None, folder: Path | None, co
     if folder is None:
         names = "+".join(dict.fromkeys(config.experiment.name for config in jobs.configs))
         folder = run_folder.claim_sweep(jobs.configs[0].output_dir, names)
-    with _only_one(folder):
-        plan = jobs.plan(command, old)
-        try:
-            plan.write(folder)
-        except OSError as error:
-            raise RunFailed(f"can't write into {folder} ({error}): output_dir=FOLDER names another place.") from error
-        configs = [flattened(config) for config in jobs.configs]
-        engine = launchers.start(asked.launcher, jobs.n_left, _devices(asked, configs), folder)
-        console.note(f"{plan.command} → {folder}: {jobs.n_left} jobs, {engine.slots} at once")
-        dispatch = _Dispatch(jobs, engine, folder, asked.own.on_error)
-        interrupted = None
-        try:
-            dispatch.run()
-        except (KeyboardInterrupt, Terminated) as error:
-            console.error(f"{one_line(error)}: no later job starts")
-            interrupted = exit_status(error)
-        except (OSError, RunFailed) as error:
-            console.error(f"{one_line(error)}: no later job starts")
-        status = finish(jobs.plan(command, old), folder, dispatch.known)
+        with _only_one(folder):
+            return _dispatched(jobs, asked, old, folder, command)
+    return _dispatched(jobs, asked, old, folder, command)
+
+
+def _dispatched(jobs: _Jobs, asked: Command, old: Plan | None, folder: Path, command: str) -> int:
+    plan = jobs.plan(command, old)
+    try:
+        plan.write(folder)
+    except OSError as error:
+        raise RunFailed(f"can't write into {folder} ({error}): output_dir=FOLDER names another place.") from error
+    configs = [flattened(config) for config in jobs.configs]
+    engine = launchers.start(asked.launcher, jobs.n_left, _devices(asked, configs), folder)
+    console.note(f"{plan.command} → {folder}: {jobs.n_left} jobs, {engine.slots} at once")
+    dispatch = _Dispatch(jobs, engine, folder, asked.own.on_error)
+    interrupted = None
+    try:
+        dispatch.run()
+    except (KeyboardInterrupt, Terminated) as error:
+        console.error(f"{one_line(error)}: no later job starts")
+        interrupted = exit_status(error)
+    except Exception as error:  # of an engine, or of a disk that is full: what is done is kept
+        console.error(f"{one_line(error)}: no later job starts")
+    status = finish(jobs.plan(command, old), folder, dispatch.known)
     return interrupted or status
 
 
@@ -195,7 +205,8 @@ class _Listed:
             self.costs = {number: self.costs.get(job.number, {}) for number, job in enumerate(self.jobs)}
             self.jobs = [replace(job, number=number) for number, job in enumerate(self.jobs)]
         self.configs = [job.config for job in self.jobs]
-        self._left = [job for job in self.jobs if old is None or not _is_done(old, folder, job)]
+        self._settled = {job.number: _settled(old, folder, job) for job in self.jobs} if old else {}
+        self._left = [job for job in self.jobs if not self._settled.get(job.number)]
         self.n_left = len(self._left)
         self._waiting = iter(self._left)
 
@@ -205,7 +216,7 @@ class _Listed:
             {
                 "job": job.number,
                 **job.swept,
-                "to do": "run" if job.number in left else "is done",
+                "to do": self._settled.get(job.number) or "run",
                 **self.costs.get(job.number, {}),
             }
             for job in self.jobs
@@ -272,19 +283,19 @@ def _numbered(jobs: Sequence[Job], old: Sequence[Job]) -> list[Job]:
     return found
 
 
-def _is_done(old: Plan, folder: Path | None, job: Job) -> bool:
-    """Whether a job of a resumed sweep need not run: it is done by this code, or somebody runs it."""
+def _settled(old: Plan, folder: Path | None, job: Job) -> str:
+    """Why a job of a resumed sweep need not run: this code has done it, or somebody runs it; else empty."""
     assert folder is not None
     if job.number not in {earlier.number for earlier in old.jobs}:
-        return False
+        return ""
     place = folder / str(job.number)
     one = Ended(job, run_folder.state(place), place)
     if one.state.done and one.state.record.get("config_hash") == job.config_hash:
         if one.code == code_version():
-            return True
+            return "is done"
         console.note(f"job {job.number} was done by other code ({one.code or 'unknown'}), it runs again")
-        return False
-    return one.state.status == "running"
+        return ""
+    return "is running" if one.state.status == "running" else ""
 
 
 class _Searched:

@@ -23,7 +23,14 @@ Command = Callable[..., Ended]
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--help"], ["experiment=abltion"], ["--cfg", "job"], ["training.epochs=x"], ["--version"]],
+    [
+        ["--help"],
+        ["experiment=abltion"],
+        ["--cfg", "job"],
+        ["training.epochs=x"],
+        ["--version"],
+        ["seed=0,1", "-m", "sede=1"],
+    ],
     ids=lambda arguments: arguments[0],
 )
 def test_what_needs_no_torch_imports_none(arguments: list[str], tmp_path: Path) -> None:

@@ -244,6 +244,7 @@ def test_jobs_are_every_combination_in_hydras_order() -> None:
         (("hydra/launcher=jobib",), "Did you mean joblib"),
         (("hydra/launcher=joblib", "hydra.launcher.n_jobs=0"), "hydra.launcher.n_jobs=0: must be at least 1"),
         (("hydra/launcher=joblib", "hydra.launcher.n_job=2"), "Allowed here: hydra.launcher.n_jobs"),
+        (("hydra.launcher.n_jobs=2",), "add hydra/launcher=joblib or hydra/launcher=submitit_local or"),
         (("hydra/sweeper=optuna", "seed=0,1"), "type objective=accuracy"),
         (("hydra/sweeper=optuna", "objective=accuracy"), "has nothing to search"),
         (("hydra/sweeper=optuna", "objective=acuracy", "seed=0,1"), "Did you mean accuracy"),
