@@ -27,6 +27,7 @@ COMMANDS = [
 SMALL = {
     "mnist": ["dataset.limit=60", "training.epochs=1"],
     "mnist01": ["dataset.limit=60", "training.epochs=1"],
+    "ellipses": ["dataset.train_size=60", "dataset.test_size=60", "training.epochs=1"],
     "mod_add": ["dataset.train_size=60", "dataset.test_size=60", "training.epochs=1"],
     "arrays": ["training.epochs=1"],
 }
@@ -66,9 +67,11 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         [part.partition(",")[0] for part in arguments if part.partition("=")[0] in ("experiment", "dataset", "model")]
         + [part for part in arguments if part.startswith(("dataset.path", "model.factory"))]
     )
-    small = SMALL[config.dataset.name]
+    small = [*SMALL[config.dataset.name]]
     if config.experiment.name == "decoder":
-        small = [*small, "experiment.epochs=1", "experiment.min_target_accuracy=0"]
+        small += ["experiment.epochs=1", "experiment.min_target_accuracy=0"]
+    if config.experiment.name == "iit":
+        small += ["experiment.train_pairs=60", "experiment.test_pairs=60", "experiment.epochs=1"]
     if any(part.startswith("checkpoint=") for part in arguments):
         trained = mi_run("experiment=ablation", "dataset.limit=60", "training.epochs=1", "seed=123456")
         assert trained.status == 0

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mi_runner import chance
+from mi_runner import chance, threads
 from mi_runner.causal_models import CausalModel, WeightedSum
 from mi_runner.config import EllipsesConfig
 from mi_runner.datasets import Dataset
@@ -71,10 +71,13 @@ def draw(ellipses: Ellipses) -> Tensor:
     horizontal = torch.where(ellipses.turned, short, long)
     vertical = torch.where(ellipses.turned, long, short)
     from_centre = (torch.arange(SIZE, dtype=torch.float64) - (SIZE - 1) / 2).abs()
-    # Half the ellipse's width in each row of pixels, (N, H); 0 above and below it.
-    half_width = horizontal[:, None] * (1 - (from_centre / vertical[:, None]) ** 2).clamp(min=0).sqrt()
-    inside = from_centre <= half_width[:, None, :, None]
-    return torch.where(inside, ellipses.color.float()[:, None, None, None], 1.0)
+    with threads.at_most(1):  # it takes a moment, most of it in writing to memory
+        # Half the ellipse's width in each row of pixels, (N, H): so many centres lie inside, to the left and right.
+        half_width = horizontal[:, None] * (1 - (from_centre / vertical[:, None]) ** 2).clamp(min=0).sqrt()
+        n_inside = (half_width + 0.5).long().flatten()
+        rows = from_centre < torch.arange(SIZE)[:, None]  # a row of pixels for each number
+        inside = rows.index_select(0, n_inside).view(-1, 1, SIZE, SIZE)
+        return torch.where(inside, ellipses.color.float()[:, None, None, None], 1.0)
 
 
 def load(config: EllipsesConfig, *, seed: int) -> Dataset:
