@@ -499,7 +499,7 @@ def check_seeds(config: RunConfig) -> None:
     """
     if config.seeds is None:
         return
-    sweep = f"Type -m seed=range({config.seed},{config.seed + config.seeds}) instead of seeds={config.seeds}."
+    sweep = f"Type -m 'seed=range({config.seed},{config.seed + config.seeds})' instead of seeds={config.seeds}."
     if not config.experiment.takes_seeds:
         able = ", ".join(schema.name for schema in SCHEMAS["experiment"] if schema.takes_seeds)
         raise ConfigError(

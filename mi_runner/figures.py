@@ -595,12 +595,12 @@ def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Ro
     ]
     left.errorbar(seeds, accuracies, bounds, fmt="o", markersize=3, color="tab:blue", elinewidth=0.8)
     (whole,) = [row for row in summary if (row["split"], row["class"], row["figure"]) == ("test", None, "accuracy")]
-    left.axhline(whole["mean"], color=COLORS["none"], linestyle="--", linewidth=1, label=f"mean of {whole['n']}")
+    left.axhline(whole["mean"], color=COLORS["none"], linestyle="--", linewidth=1)
     if whole["low"] is not None:
         left.axhspan(whole["low"], whole["high"], color=COLORS["none"], alpha=0.15, linewidth=0)
+    left.set_title(f"each network with its 95 % interval; dashed: the mean of {whole['n']}, with its own", fontsize=9)
     left.set(xlabel="seed", ylabel="test accuracy")
     left.xaxis.get_major_locator().set_params(integer=True)
-    left.legend(frameon=False, fontsize=8)
     for seed in seeds:
         mine = [row for row in history if row["seed"] == seed]
         right.plot([row["epoch"] for row in mine], [row["test_accuracy"] for row in mine], linewidth=0.8, alpha=0.6)

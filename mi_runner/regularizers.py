@@ -28,8 +28,11 @@ class Regularizer:
     factor: float
 
 
-def regularizer(model: nn.Module, config: TrainingConfig) -> Regularizer | None:
+def regularizer(model: nn.Module, config: TrainingConfig, *, vectorised: bool = False) -> Regularizer | None:
     """The regulariser that the config names; None if none.
+
+    Args:
+        vectorised: its measure can go through `torch.func`'s transformations.
 
     Raises:
         ConfigError: the model has no such layer, or the layer not so many units.
@@ -40,7 +43,9 @@ def regularizer(model: nn.Module, config: TrainingConfig) -> Regularizer | None:
     partition = clusterability.contiguous(layer.out_features, layer.in_features, config.regularizer_clusters)
     inside = partition.inside.to(layer.weight)
 
+    share = clusterability.composed_clusterability if vectorised else clusterability.clusterability
+
     def measure(_: nn.Module) -> Tensor:
-        return clusterability.clusterability(layer.weight, inside)
+        return share(layer.weight, inside)
 
     return Regularizer("clusterability", measure, -config.regularizer_strength)

@@ -30,7 +30,7 @@ from mi_runner.config import TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed, one_line
 from mi_runner.evaluation import BATCH, LossFunction, Score, loss_function, score
-from mi_runner.progress import Progress, log
+from mi_runner.progress import Advance, Progress, log
 from mi_runner.regularizers import Regularizer
 from mi_runner.training import SMALL_STEP, STEPS_BETWEEN_NOTES, check_finite, make_optimizer
 
@@ -78,42 +78,23 @@ def train(
     histories: list[History] = [[] for _ in networks]
     failed: dict[int, RunFailed] = {}
 
-    too_small_to_divide = stack.n_trained * config.batch_size < SMALL_STEP
     with (
         torch.no_grad(),
-        threads.at_most(1 if too_small_to_divide else None),
         progress.bar(f"training {n_members} networks", config.epochs * n_examples * n_members) as advance,
     ):
         for epoch in range(1, config.epochs + 1):
             began = time.perf_counter()
-            device = stack.device
-            total_loss = torch.zeros(n_members, device=device)
-            total_penalty = torch.zeros(n_members, device=device)
             shuffled = torch.stack([torch.randperm(n_examples, generator=order) for order in orders])
-            batches = shuffled.to(device).split(config.batch_size, dim=1)
-            done = reported = 0
-            for number, index in enumerate(batches, start=1):
-                losses, penalties = stack.step(index)
-                total_loss += losses * index.shape[1]
-                if penalties is not None:
-                    total_penalty += penalties
-                done += index.shape[1]
-                if number % STEPS_BETWEEN_NOTES == 0 or done == n_examples:
-                    speed = done * n_members / (time.perf_counter() - began)
-                    note = f"epoch {epoch}/{config.epochs}  loss {float(losses.mean()):.4f}  {speed:,.0f}/s"
-                    advance((done - reported) * n_members, note)
-                    reported = done
-            finite = stack.finite().tolist()
-            measured = stack.measured()
-            tested = stack.tested()
+            batches = shuffled.to(stack.device).split(config.batch_size, dim=1)
+            losses, penalties = _epoch(stack, batches, config, advance, f"epoch {epoch}/{config.epochs}")
+            finite, measured, tested = stack.finite().tolist(), stack.measured(), stack.tested()
             rows = []
             for member, history in enumerate(histories):
                 if member in failed:
                     continue
-                row: dict[str, Any] = {"epoch": epoch, "loss": float(total_loss[member]) / n_examples}
+                row: dict[str, Any] = {"epoch": epoch, "loss": float(losses[member]) / n_examples}
                 if measured is not None:
-                    row["penalty"] = float(total_penalty[member]) / len(batches)
-                    row[measured[0]] = measured[1][member]
+                    row |= {"penalty": float(penalties[member]) / len(batches), measured[0]: measured[1][member]}
                 try:
                     check_finite(row, finite[member])
                 except RunFailed as error:
@@ -124,16 +105,41 @@ def train(
                 history.append(row)
                 rows.append({"seed": seeds[member], **row})
             progress.rows("history", rows)
-            _log_epoch(rows, config.epochs, n_examples * n_members / (time.perf_counter() - began))
             if not rows:
                 break
+            _log_epoch(rows, config.epochs, n_examples * n_members / (time.perf_counter() - began))
     stack.unstack()
     return [failed.get(member, history) for member, history in enumerate(histories)]
 
 
+def _epoch(
+    stack: _Stack, batches: Sequence[Tensor], config: TrainingConfig, advance: Advance, name: str
+) -> tuple[Tensor, Tensor]:
+    """A step for each of the batches `(M, B)` of example numbers.
+
+    Returns `(M,)` losses, summed over examples, and `(M,)` penalties, summed over steps.
+    """
+    began = time.perf_counter()
+    n_members = len(stack.networks)
+    total_loss = torch.zeros(n_members, device=stack.device)
+    total_penalty = torch.zeros(n_members, device=stack.device)
+    done = reported = 0
+    too_small_to_divide = stack.n_trained * config.batch_size < SMALL_STEP
+    with threads.at_most(1 if too_small_to_divide else None):
+        for number, index in enumerate(batches, start=1):
+            losses, penalties = stack.step(index)
+            total_loss += losses * index.shape[1]
+            if penalties is not None:
+                total_penalty += penalties
+            done += index.numel()
+            if number % STEPS_BETWEEN_NOTES == 0 or number == len(batches):
+                speed = done / (time.perf_counter() - began)
+                advance(done - reported, f"{name}  loss {float(losses.mean()):.4f}  {speed:,.0f}/s")
+                reported = done
+    return total_loss, total_penalty
+
+
 def _log_epoch(rows: Sequence[dict[str, Any]], epochs: int, speed: float) -> None:
-    if not rows:
-        return
     loss = math.fsum(row["loss"] for row in rows) / len(rows)
     accuracies = [row["test_accuracy"] for row in rows]
     log.info(
@@ -157,7 +163,9 @@ def check(
     Raises:
         ConfigError: they can't; the text says why, and how to train them one after the other.
     """
-    remedy = f"Train them one after the other: -m seed=range({seeds[0]},{seeds[-1] + 1}) instead of seeds={len(seeds)}."
+    remedy = (
+        f"Train them one after the other: -m 'seed=range({seeds[0]},{seeds[-1] + 1})' instead of seeds={len(seeds)}."
+    )
 
     def refused(why: str) -> ConfigError:
         return ConfigError(f"seeds={len(seeds)}: {why} {remedy}")
@@ -194,9 +202,13 @@ def at_once(network: nn.Module, dataset: Dataset, config: TrainingConfig, *, own
 
 def _form(network: nn.Module, dataset: Dataset) -> tuple[object, ...]:
     """What must be the same for all networks of a stack."""
-    tensors = [*network.named_parameters(), *network.named_buffers()]
     sizes = (dataset.x_train.shape, dataset.y_train.shape, dataset.x_test.shape, dataset.y_test.shape)
-    return repr(network), [(name, tensor.shape, tensor.dtype) for name, tensor in tensors], sizes
+    return repr(network), [(name, tensor.shape, tensor.dtype) for name, tensor in _tensors(network)], sizes
+
+
+def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
+    """Its parameters and buffers, each once, by name."""
+    return [*module.named_parameters(), *module.named_buffers()]
 
 
 def _obstacle(network: nn.Module, x: Tensor) -> str:
@@ -263,7 +275,7 @@ class _Objective(nn.Module):
         super().__init__()
         self.network = network
         self.loss_of: LossFunction = loss_function(config, dataset)
-        self.regularizer: Regularizer | None = regularizers.regularizer(network, config)
+        self.regularizer: Regularizer | None = regularizers.regularizer(network, config, vectorised=True)
 
     def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
         loss = self.loss_of(self.network(x), y)
@@ -280,13 +292,11 @@ class _Stack:
         self.networks, self.datasets = networks, datasets
         self.objective = _Objective(copy.deepcopy(networks[0]), datasets[0], config)
         self.trained = self._trained_names()
-        self.fixed = [name for name, _ in self._tensors(self.objective) if name not in self.trained]
+        self.fixed = [name for name, _ in _tensors(self.objective) if name not in self.trained]
         stacked: dict[str, list[Tensor]] = {}
         for network in networks:
-            for name, tensor in network.named_parameters():
+            for name, tensor in _tensors(network):
                 stacked.setdefault(f"network.{name}", []).append(tensor.detach())
-            for name, tensor in network.named_buffers():
-                stacked.setdefault(f"network.{name}", []).append(tensor)
         self.tensors = {name: torch.stack(parts) for name, parts in stacked.items()}
         self.weights = [self.tensors[name] for name in self.trained]
         self.n_trained = sum(weight.numel() for weight in self.weights)
@@ -303,9 +313,6 @@ class _Stack:
         self.at_once = max(1, min(BATCH, int(EVALUATION_NUMBERS / numbers)))
         self.gradients = _Recorded(self._gradients)
         self.outputs = _Recorded(self._outputs)
-
-    def _tensors(self, module: nn.Module) -> list[tuple[str, Tensor]]:
-        return [*module.named_parameters(), *module.named_buffers()]
 
     def _trained_names(self) -> list[str]:
         """The parameters that get a gradient: an optimizer leaves the others as they are."""
@@ -414,7 +421,7 @@ class _WeightFirst(TorchFunctionMode):
 
 
 class _Recorded:
-    """A function of tensors that is recorded once for each shape of its inputs, and then replayed.
+    """A function of tensors that is recorded once for each layout of its inputs, and then replayed.
 
     `vmap` decides anew in each call what each operation becomes; for small networks that takes longer than the
     operations themselves. Only tensors may differ between calls.
@@ -422,21 +429,19 @@ class _Recorded:
 
     def __init__(self, function: Callable[..., list[Tensor]]) -> None:
         self.function = function
-        self.graphs: dict[tuple[torch.Size, ...], fx.GraphModule] = {}
+        self.graphs: dict[tuple[object, ...], fx.GraphModule] = {}
 
     def __call__(self, *inputs: Tensor) -> list[Tensor]:
-        shapes = tuple(tensor.shape for tensor in inputs)
-        if shapes not in self.graphs:
-            _, self.graphs[shapes] = _record(self.function, inputs)
-        return self.graphs[shapes](*inputs)
-
-
-SAME_VALUES = (torch.ops.aten.expand.default, torch.ops.aten.view.default, torch.ops.aten._unsafe_view.default)
-"""Operations that may leave a tensor as it is, and are then left out."""
+        layout = tuple((tensor.shape, tensor.stride()) for tensor in inputs)
+        if layout not in self.graphs:
+            _, self.graphs[layout] = _record(self.function, inputs)
+        return self.graphs[layout](*inputs)
 
 
 class _Recorder(TorchDispatchMode):
-    """Writes every operation that torch carries out within the block into a graph.
+    """Writes the operations that torch carries out within the block into a graph.
+
+    What an operation only looks at anew in the same way, as `expand` to the same shape, isn't written twice.
 
     Attributes:
         graph: of the operations; its placeholders are the inputs.
@@ -451,6 +456,7 @@ class _Recorder(TorchDispatchMode):
         self.numbers = 0
         self._nodes: dict[int, fx.Node] = {}
         self._alive: list[Tensor] = []  # so that no two tensors have one id, or one place in memory
+        self._looks: dict[tuple[object, ...], fx.Node] = {}
         self._places: set[int] = set()
         for number, tensor in enumerate(inputs):
             self._note(tensor, self.graph.placeholder(f"input_{number}"))
@@ -470,14 +476,16 @@ class _Recorder(TorchDispatchMode):
         if node.op == "call_function" and place not in self._places:
             self.numbers += tensor.numel()
         self._places.add(place)
+        self._looks.setdefault(_look(tensor), node)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if func in SAME_VALUES and (result.shape, result.stride()) == (args[0].shape, args[0].stride()):
-            self._note(result, self.node(args[0]))
+        if isinstance(result, Tensor) and not func._schema.is_mutable and _look(result) in self._looks:
+            self._nodes[id(result)] = self._looks[_look(result)]
+            self._alive.append(result)
             return result
         node = self.graph.call_function(func, *tree_map_only(Tensor, self.node, (args, kwargs)))
         if isinstance(result, Tensor):
@@ -487,6 +495,12 @@ class _Recorder(TorchDispatchMode):
                 if isinstance(part, Tensor):
                     self._note(part, self.graph.call_function(operator.getitem, (node, number)))
         return result
+
+
+def _look(tensor: Tensor) -> tuple[object, ...]:
+    """What two tensors have in common that are the same numbers in the same memory."""
+    place = tensor.untyped_storage().data_ptr()
+    return place, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
 
 
 def _record(function: Callable[..., list[Tensor]], inputs: Sequence[Tensor]) -> tuple[_Recorder, fx.GraphModule]:

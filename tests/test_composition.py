@@ -34,7 +34,7 @@ def test_the_default_trains_the_default_model() -> None:
     config = composition.compose()
     assert (config.experiment.name, config.dataset.name, config.model.name) == ("train", "mnist", "mlp")
     assert (config.seed, config.device, config.threads, config.checkpoint) == (0, "auto", None, None)
-    assert (config.output_dir, config.expect) == ("outputs", None)
+    assert (config.output_dir, config.expect, config.seeds) == ("outputs", None, None)
     assert [getattr(config, key) for key in SWEEP_KEYS] == [OnError["continue"], None, False, False, None, None]
 
 
@@ -160,7 +160,7 @@ def test_ranges_hold_for_every_default() -> None:
 
 def test_every_key_of_the_top_config_has_a_comment() -> None:
     text = (REPOSITORY / "conf" / "config.yaml").read_text()
-    for key in ("seed", "device", "threads", "checkpoint", "output_dir", "expect", *SWEEP_KEYS):
+    for key in ("seed", "seeds", "device", "threads", "checkpoint", "output_dir", "expect", *SWEEP_KEYS):
         (line,) = [line for line in text.splitlines() if line.startswith(f"{key}:")]
         assert "#" in line
 

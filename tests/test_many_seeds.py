@@ -10,7 +10,6 @@ import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,24 +25,18 @@ from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments.train import seeds_summary
 from mi_runner.models import Built
-from mi_runner.progress import Advance, Progress
+from mi_runner.progress import Progress
 from mi_runner.spread import Spread, t_quantile
 from mi_runner.stacked_training import check, train
 
 from .conftest import Ended, classes, values
 from .test_composition import REQUIRED
-from .test_training import OPTIMIZERS, WithDropout
+from .test_runner import TINY as RUNNER_TINY
+from .test_training import OPTIMIZERS, Counting, WithDropout
 
 MiRun = Callable[..., Ended]
 
-TINY = (
-    "dataset=mod_add",
-    "dataset.train_size=64",
-    "dataset.test_size=32",
-    "training.epochs=2",
-    "training.batch_size=16",
-    "model.hidden_sizes=[5]",
-)
+TINY = (*RUNNER_TINY, "model.hidden_sizes=[5]")
 
 
 @pytest.fixture(autouse=True)
@@ -138,6 +131,21 @@ def test_every_model_of_ours(config: Any) -> None:
     assert_as_alone(lambda: models.build(config, images(), seed=int(torch.randint(99, ()))).model, data, options)
 
 
+class OtherInTraining(nn.Module):
+    """A network that answers otherwise while it trains."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x) * (3.0 if self.training else 1.0)
+
+
+def test_networks_train_in_training_mode_and_are_tested_in_evaluation_mode() -> None:
+    assert_as_alone(OtherInTraining, [classes()] * 3, TrainingConfig(epochs=2, batch_size=16, learning_rate=0.01))
+
+
 class Peculiar(nn.Module):
     """All that a network may have besides weights that are trained."""
 
@@ -221,20 +229,6 @@ def test_evaluation_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_the_bar_ends_where_the_work_does_and_rows_have_their_seed() -> None:
-    class Counting(Progress):
-        def __init__(self) -> None:
-            super().__init__()
-            self.total = self.done = 0
-
-        @contextmanager
-        def bar(self, description: str, total: int) -> Iterator[Advance]:
-            def advance(steps: int, note: str = "") -> None:
-                self.done += steps
-
-            assert description == "training 2 networks"
-            self.total = total
-            yield advance
-
     progress = Counting()
     config = TrainingConfig(epochs=2, batch_size=1)
     histories = train([mlp(3), mlp(3)], [classes()] * 2, config, seeds=[5, 6], progress=progress)
@@ -337,7 +331,7 @@ def test_what_can_not_be_stacked_is_refused_with_the_remedy(obstacle: str) -> No
     config = TrainingConfig(epochs=1, batch_size=16)
     with pytest.raises(ConfigError, match=rf"^seeds=3: {text}") as caught:
         check(networks, [classes()] * 3, config, seeds=[7, 8, 9])
-    assert str(caught.value).endswith(" Train them one after the other: -m seed=range(7,10) instead of seeds=3.")
+    assert str(caught.value).endswith(" Train them one after the other: -m 'seed=range(7,10)' instead of seeds=3.")
     assert "\n" not in str(caught.value)
     for network, state in zip(networks, before, strict=True):
         assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
@@ -391,7 +385,7 @@ def test_a_recorded_function_gives_on_other_values_what_the_function_gives() -> 
 
     def function(x: Tensor, y: Tensor) -> list[Tensor]:
         z = x.clone()
-        z.view(-1).add_(1)  # changes z by a view of it
+        z.unsqueeze(0)[0].add_(1)  # changes z by a view of it
         largest, where = z.expand_as(y).max(0)
         return [z.mT @ y + fixed, largest * 2.5, where, x, z.view(z.shape)]
 
@@ -402,6 +396,9 @@ def test_a_recorded_function_gives_on_other_values_what_the_function_gives() -> 
         for expected, found in zip(function(*inputs), recorded(*inputs), strict=True):
             assert torch.equal(expected, found)
     assert len(recorded.graphs) == 2
+    # What lies otherwise in memory is recorded anew.
+    transposed = [torch.randn(3, 2, generator=draw).mT for _ in range(2)]
+    assert all(map(torch.equal, function(*transposed), recorded(*transposed)))
 
 
 # --- the store -----------------------------------------------------------------------------------------------------
@@ -681,7 +678,7 @@ def test_other_experiments_take_one_network(experiment: str, mi_run: MiRun) -> N
     assert (ended.status, ended.out) == (2, "")
     assert ended.err == (
         f"mi-run: error: seeds=4 goes with experiment=train; experiment={experiment} takes one network. "
-        "Type -m seed=range(3,7) instead of seeds=4. Networks that experiment=train seeds=4 trained are found.\n"
+        "Type -m 'seed=range(3,7)' instead of seeds=4. Networks that experiment=train seeds=4 trained are found.\n"
     )
     assert not Path("outputs").exists()
 
@@ -702,7 +699,7 @@ def test_a_network_of_the_users_that_can_not_be_stacked(mi_run: MiRun) -> None:
     ended = mi_run("model=external", "model.factory=dropping:Net", *TINY[:-1], "seeds=2")
     assert ended.status == 2
     assert "seeds=2: 0 (Dropout) draws at random while it trains" in ended.err
-    assert "-m seed=range(0,2) instead of seeds=2." in ended.err
+    assert "-m 'seed=range(0,2)' instead of seeds=2." in ended.err
 
 
 def test_an_interruption_keeps_the_finished_epochs_of_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

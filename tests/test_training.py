@@ -332,27 +332,30 @@ def test_the_network_trains_in_training_mode_and_is_left_in_evaluation_mode() ->
     assert not model.training
 
 
+class Counting(Progress):
+    """Counts the steps of its bar, and keeps the notes behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.total = self.done = 0
+        self.notes: list[str] = []
+
+    @contextmanager
+    def bar(self, description: str, total: int) -> Iterator[Advance]:
+        def advance(steps: int, note: str = "") -> None:
+            self.done += steps
+            self.notes.append(note)
+
+        self.total = total
+        yield advance
+
+
 def test_the_bar_ends_where_the_work_does() -> None:
-    class Counting(Progress):
-        def __init__(self) -> None:
-            super().__init__()
-            self.total = self.done = 0
-
-        @contextmanager
-        def bar(self, description: str, total: int) -> Iterator[Advance]:
-            def advance(steps: int, note: str = "") -> None:
-                self.done += steps
-                notes.append(note)
-
-            self.total = total
-            yield advance
-
-    notes: list[str] = []
     progress = Counting()
     # 40 batches an epoch: a note after 25 of them, and one at the end.
     train(network(3), classes(), TrainingConfig(epochs=2, batch_size=1), seed=0, progress=progress)
     assert progress.done == progress.total == 80
-    assert [note.split("  ")[0] for note in notes] == ["epoch 1/2", "epoch 1/2", "epoch 2/2", "epoch 2/2"]
+    assert [note.split("  ")[0] for note in progress.notes] == ["epoch 1/2", "epoch 1/2", "epoch 2/2", "epoch 2/2"]
 
 
 def test_an_epoch_is_a_line_of_the_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
