@@ -391,6 +391,8 @@ def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[
 
     Data set and network are built once for each combination of values that could make a difference.
     """
+    if not jobs:  # a typo is answered before torch is imported
+        return {}, {}
     threads.let_waiting_threads_sleep()
     import torch
 

@@ -76,7 +76,7 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         trained = mi_run("experiment=ablation", "dataset.limit=60", "training.epochs=1", "seed=123456")
         assert trained.status == 0
         torch.save(load_file(trained.record["checkpoint"]["path"]), "weights.pt")
-    more = ["experiment.granularity=site"] if "unit" in command else [] if "-m" in arguments else ["seed=1"]
+    more = ["experiment.granularity=site"] if "granularity=unit" in command else [] if "-m" in arguments else ["seed=1"]
     ended = mi_run(*arguments, *small, *more)
     assert ended.status == 0, ended.err
     assert ended.folder.is_dir() or "plan=true" in arguments

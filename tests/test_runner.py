@@ -35,7 +35,7 @@ MiRun = Callable[..., Ended]
 
 
 def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
-    ended = mi_run("experiment=train", *TINY, "seed=3")
+    ended = mi_run("experiment=train", *TINY, "seed=3003")
     assert ended.status == 0
     assert str(ended.folder) == "outputs/train/mod_add-mlp/v001"
     assert os.readlink("outputs/train/mod_add-mlp/latest") == "v001"
@@ -62,7 +62,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
             "files",
         ),
     ]
-    assert (record["status"], record["seed"], record["error"]) == ("done", 3, None)
+    assert (record["status"], record["seed"], record["error"]) == ("done", 3003, None)
     assert set(record["files"]) == names - {"run.json"}
     for name, digest in record["files"].items():
         assert files.sha256(ended.folder / name) == digest
@@ -87,7 +87,7 @@ def test_the_saved_weights_give_the_saved_accuracy(mi_run: MiRun) -> None:
 
 
 def test_the_second_run_finds_the_model_and_gives_the_same_table(mi_run: MiRun) -> None:
-    first, second = (mi_run("experiment=ablation", "model=mlp", *TINY, "seed=4") for _ in range(2))
+    first, second = (mi_run("experiment=ablation", "model=mlp", *TINY, "seed=3004") for _ in range(2))
     assert (first.record["checkpoint"]["from"], second.record["checkpoint"]["from"]) == ("training", "model store")
     assert second.folder.name == "v002"
     for name in ("metrics.csv", "confusion.csv"):
