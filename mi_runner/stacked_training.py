@@ -241,15 +241,18 @@ def _rehearse(networks: Sequence[nn.Module], datasets: Sequence[Dataset], config
     """Whether losses and gradients of a stack on a few training examples are those of each network alone."""
     stack = _Stack(networks, datasets, config)
     index = torch.arange(min(REHEARSED, len(datasets[0].x_train))).expand(len(networks), -1)
-    *gradients, objectives = stack.gradients(*stack.batch(index))[: len(stack.trained) + 1]
+    *gradients, losses = stack.gradients(*stack.batch(index))[: len(stack.trained) + 1]
     equal = True
     for member, (network, dataset) in enumerate(zip(networks, datasets, strict=True)):
-        objective = _Objective(copy.deepcopy(network).train(), dataset, config)
-        value, _ = objective(dataset.x_train[index[member]], dataset.y_train[index[member]])
-        alone = torch.autograd.grad(value, [dict(objective.named_parameters())[name] for name in stack.trained])
+        one = _Penalised(copy.deepcopy(network).train(), config)
+        outputs, *penalties = one(dataset.x_train[index[member]])
+        value = stack.loss_of(outputs, dataset.y_train[index[member]])
+        alone = torch.autograd.grad(
+            sum(penalties, value), [dict(one.named_parameters())[name] for name in stack.trained]
+        )
         # Where the true gradient is zero, what there is of it is rounding.
         slack = 1e-4 * max(float(gradient.abs().max()) for gradient in alone)
-        equal &= torch.allclose(objectives[member], value.detach(), rtol=1e-4, equal_nan=True)
+        equal &= torch.allclose(losses[member], value.detach(), rtol=1e-4, equal_nan=True)
         for expected, found in zip(alone, gradients, strict=True):
             equal &= torch.allclose(found[member], expected, rtol=1e-3, atol=slack, equal_nan=True)
     return equal
@@ -265,24 +268,18 @@ def _numbers(network: nn.Module, x: Tensor) -> float:
 # --- the stack -----------------------------------------------------------------------------------------------------
 
 
-class _Objective(nn.Module):
-    """What one network's training makes small, of a batch `(B, *input)`, `(B, *target)`: loss plus penalty.
+class _Penalised(nn.Module):
+    """A network with its regulariser: of inputs `(B, *input)` the outputs `(B, K)`, and if there is one the penalty."""
 
-    Returns the sum, and both apart; of these the second is left out where there is no penalty.
-    """
-
-    def __init__(self, network: nn.Module, dataset: Dataset, config: TrainingConfig) -> None:
+    def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
         super().__init__()
         self.network = network
-        self.loss_of: LossFunction = loss_function(config, dataset)
         self.regularizer: Regularizer | None = regularizers.regularizer(network, config, vectorised=True)
 
-    def forward(self, x: Tensor, y: Tensor) -> tuple[Tensor, tuple[Tensor, ...]]:
-        loss = self.loss_of(self.network(x), y)
+    def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         if self.regularizer is None or not self.regularizer.factor:
-            return loss, (loss,)
-        penalty = self.regularizer.factor * self.regularizer.measure(self.network)
-        return loss + penalty, (loss, penalty)
+            return (self.network(x),)
+        return self.network(x), self.regularizer.factor * self.regularizer.measure(self.network)
 
 
 class _Stack:
@@ -290,9 +287,10 @@ class _Stack:
 
     def __init__(self, networks: Sequence[nn.Module], datasets: Sequence[Dataset], config: TrainingConfig) -> None:
         self.networks, self.datasets = networks, datasets
-        self.objective = _Objective(copy.deepcopy(networks[0]), datasets[0], config)
+        self.one = _Penalised(copy.deepcopy(networks[0]), config)
+        self.loss_of: LossFunction = loss_function(config, datasets[0])
         self.trained = self._trained_names()
-        self.fixed = [name for name, _ in _tensors(self.objective) if name not in self.trained]
+        self.fixed = [name for name, _ in _tensors(self.one) if name not in self.trained]
         stacked: dict[str, list[Tensor]] = {}
         for network in networks:
             for name, tensor in _tensors(network):
@@ -309,17 +307,18 @@ class _Stack:
         self.x_test = datasets[0].x_test if self.shared else torch.stack([dataset.x_test for dataset in datasets])
         begin = torch.arange(len(networks), device=self.device)[:, None] * len(datasets[0].x_train)
         self.begin = torch.zeros_like(begin) if self.shared else begin
-        numbers = len(networks) * _numbers(self.objective.network.eval(), datasets[0].x_test[:REHEARSED])
+        numbers = len(networks) * _numbers(self.one.network.eval(), datasets[0].x_test[:REHEARSED])
         self.at_once = max(1, min(BATCH, int(EVALUATION_NUMBERS / numbers)))
         self.gradients = _Recorded(self._gradients)
         self.outputs = _Recorded(self._outputs)
 
     def _trained_names(self) -> list[str]:
         """The parameters that get a gradient: an optimizer leaves the others as they are."""
-        free = {name: tensor for name, tensor in self.objective.named_parameters() if tensor.requires_grad}
+        free = {name: tensor for name, tensor in self.one.named_parameters() if tensor.requires_grad}
         dataset = self.datasets[0]
         with torch.enable_grad():
-            value, _ = self.objective.train()(dataset.x_train[:REHEARSED], dataset.y_train[:REHEARSED])
+            outputs, *penalties = self.one.train()(dataset.x_train[:REHEARSED])
+            value = sum(penalties, self.loss_of(outputs, dataset.y_train[:REHEARSED]))
             found = torch.autograd.grad(value, list(free.values()), allow_unused=True)
         return [name for name, gradient in zip(free, found, strict=True) if gradient is not None]
 
@@ -335,42 +334,48 @@ class _Stack:
         for weight, gradient in zip(self.weights, found, strict=False):
             weight.grad = gradient
         self.optimizer.step()
-        _, losses, *penalties = found[len(self.weights) :]
+        losses, *penalties = found[len(self.weights) :]
         return losses, penalties[0] if penalties else None
 
     def _gradients(self, *inputs: Tensor) -> list[Tensor]:
-        """The gradients of all trained weights; the objective, the loss, perhaps the penalty `(M,)`."""
-        self.objective.train()
+        """The gradients of all trained weights; the losses, perhaps the penalties `(M,)`."""
+        self.one.train()
         n_trained = len(self.trained)
+        *fixed, x, y = inputs[n_trained:]
 
-        def objective(trained: tuple[Tensor, ...], fixed: tuple[Tensor, ...], x: Tensor, y: Tensor) -> Any:
-            named = dict(zip([*self.trained, *self.fixed], [*trained, *fixed], strict=True))
-            with _WeightFirst():
-                return functional_call(self.objective, named, (x, y))
+        def total(trained: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
+            """What all members make small, which is a sum, so that each weight's gradient is its own member's."""
+            outputs, *penalties = self._forward(
+                dict(zip([*self.trained, *self.fixed], [*trained, *fixed], strict=True)), x
+            )
+            losses = self.loss_of(outputs.flatten(0, 1), y.flatten(0, 1), reduction="none").view(y.shape[:2]).mean(1)
+            return sum(penalties, losses).sum(), (losses, *penalties)
 
-        gradients, (objectives, parts) = vmap(grad_and_value(objective, has_aux=True))(
-            inputs[:n_trained], inputs[n_trained:-2], *inputs[-2:]
-        )
+        gradients, (_, parts) = grad_and_value(total, has_aux=True)(inputs[:n_trained])
         # The fused optimizers go through weight and gradient number by number, as they lie in memory.
-        return [*(gradient.contiguous() for gradient in gradients), objectives, *parts]
+        return [*(gradient.contiguous() for gradient in gradients), *parts]
 
     def _outputs(self, *inputs: Tensor) -> list[Tensor]:
         """Outputs `(M, B, K)` of examples `(B, *input)` that all share, or `(M, B, *input)`."""
-        self.objective.eval()
+        self.one.eval()
+        outputs, *_ = self._forward(dict(zip(self.tensors, inputs[:-1], strict=True)), inputs[-1], self.shared)
+        return [outputs.contiguous()]
 
-        def output(tensors: tuple[Tensor, ...], x: Tensor) -> Tensor:
-            named = {name.removeprefix("network."): tensor for name, tensor in zip(self.tensors, tensors, strict=True)}
+    def _forward(self, tensors: dict[str, Tensor], x: Tensor, shared: bool = False) -> tuple[Tensor, ...]:
+        """Outputs `(M, B, K)`, and penalties `(M,)` if there are any."""
+
+        def forward(tensors: dict[str, Tensor], x: Tensor) -> tuple[Tensor, ...]:
             with _WeightFirst():
-                return functional_call(self.objective.network, named, (x,))
+                return functional_call(self.one, tensors, (x,))
 
-        return [vmap(output, in_dims=(0, None if self.shared else 0))(inputs[:-1], inputs[-1])]
+        return vmap(forward, in_dims=(0, None if shared else 0))(tensors, x)
 
     def tested(self) -> list[Score]:
         """Each member's score on its test set."""
         parts = self.x_test.split(self.at_once, dim=0 if self.shared else 1)
         outputs = torch.cat([self.outputs(*self.tensors.values(), part)[0] for part in parts], dim=1)
         return [
-            score(outputs[member], dataset.y_test, self.objective.loss_of, classes=dataset.has_classes)
+            score(outputs[member], dataset.y_test, self.loss_of, classes=dataset.has_classes)
             for member, dataset in enumerate(self.datasets)
         ]
 
@@ -380,13 +385,13 @@ class _Stack:
 
     def measured(self) -> tuple[str, list[float]] | None:
         """The regulariser's name and each member's value of it; None where there is none."""
-        regularizer = self.objective.regularizer
+        regularizer = self.one.regularizer
         if regularizer is None:
             return None
         of_each = []
         for member in range(len(self.networks)):
-            self._load(self.objective.network, member)
-            of_each.append(float(regularizer.measure(self.objective.network)))
+            self._load(self.one.network, member)
+            of_each.append(float(regularizer.measure(self.one.network)))
         return regularizer.name, of_each
 
     def unstack(self) -> None:
