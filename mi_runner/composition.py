@@ -156,12 +156,17 @@ class Composer:
         return typed(config)
 
 
+def names_a_value(key: str) -> bool:
+    """Whether a key names a value, and not a choice of a group, nor one that is added or removed."""
+    return key not in (*SCHEMAS, "training") and re.fullmatch(r"\w+(\.\w+)*", key) is not None
+
+
 def _plain(key: str, keys: Sequence[str]) -> bool:
     """Whether the key names a value, not a choice, and no other override touches the same value."""
-    if key in (*SCHEMAS, "training") or not re.fullmatch(r"\w+(\.\w+)*", key):
-        return False
-    return not any(other.startswith(f"{key}.") or key.startswith(f"{other}.") for other in keys) and (
-        keys.count(key) == 1
+    return (
+        names_a_value(key)
+        and not any(other.startswith(f"{key}.") or key.startswith(f"{other}.") for other in keys)
+        and (keys.count(key) == 1)
     )
 
 

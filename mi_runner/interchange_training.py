@@ -30,6 +30,7 @@ from mi_runner.errors import RunFailed
 from mi_runner.evaluation import BATCH, LossFunction, correct, outputs_of
 from mi_runner.graph import ModelGraph
 from mi_runner.interventions import Intervention, SiteValues, read_sites, run_with
+from mi_runner.optimizers import make_optimizer
 from mi_runner.progress import Progress
 
 ROWS_PER_EPOCH = 10
@@ -213,7 +214,7 @@ def train(
     for parameter in {*aligned.model.parameters(), *aligned.alignment.parameters()}.difference(trained):
         parameter.requires_grad_(False)
     optimizers = [
-        training.make_optimizer(parameters, replace(ordinary, learning_rate=rate))
+        make_optimizer(parameters, replace(ordinary, learning_rate=rate))
         for parameters, rate in ((network, config.learning_rate), (rotation, config.rotation_learning_rate))
         if parameters
     ]

@@ -30,9 +30,10 @@ from mi_runner.config import TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed, one_line
 from mi_runner.evaluation import BATCH, LossFunction, Score, loss_function, score
+from mi_runner.optimizers import make_optimizer
 from mi_runner.progress import Advance, Progress, log
 from mi_runner.regularizers import Regularizer
-from mi_runner.training import SMALL_STEP, STEPS_BETWEEN_NOTES, check_finite, make_optimizer
+from mi_runner.training import SMALL_STEP, STEPS_BETWEEN_NOTES, check_finite
 
 MOST_NUMBERS = 250_000_000
 """Numbers (1 GB) that a stack holds at the most: weights, the optimizer's state, data of its own, a step's values."""
@@ -78,15 +79,17 @@ def train(
     histories: list[History] = [[] for _ in networks]
     failed: dict[int, RunFailed] = {}
 
+    too_small_to_divide = stack.n_trained * config.batch_size < SMALL_STEP
     with (
         torch.no_grad(),
+        threads.at_most(1 if too_small_to_divide else None),
         progress.bar(f"training {n_members} networks", config.epochs * n_examples * n_members) as advance,
     ):
         for epoch in range(1, config.epochs + 1):
             began = time.perf_counter()
             shuffled = torch.stack([torch.randperm(n_examples, generator=order) for order in orders])
             batches = shuffled.to(stack.device).split(config.batch_size, dim=1)
-            losses, penalties = _epoch(stack, batches, config, advance, f"epoch {epoch}/{config.epochs}")
+            losses, penalties = _epoch(stack, batches, advance, f"epoch {epoch}/{config.epochs}")
             finite, measured, tested = stack.finite().tolist(), stack.measured(), stack.tested()
             rows = []
             for member, history in enumerate(histories):
@@ -112,9 +115,7 @@ def train(
     return [failed.get(member, history) for member, history in enumerate(histories)]
 
 
-def _epoch(
-    stack: _Stack, batches: Sequence[Tensor], config: TrainingConfig, advance: Advance, name: str
-) -> tuple[Tensor, Tensor]:
+def _epoch(stack: _Stack, batches: Sequence[Tensor], advance: Advance, name: str) -> tuple[Tensor, Tensor]:
     """A step for each of the batches `(M, B)` of example numbers.
 
     Returns `(M,)` losses, summed over examples, and `(M,)` penalties, summed over steps.
@@ -124,18 +125,16 @@ def _epoch(
     total_loss = torch.zeros(n_members, device=stack.device)
     total_penalty = torch.zeros(n_members, device=stack.device)
     done = reported = 0
-    too_small_to_divide = stack.n_trained * config.batch_size < SMALL_STEP
-    with threads.at_most(1 if too_small_to_divide else None):
-        for number, index in enumerate(batches, start=1):
-            losses, penalties = stack.step(index)
-            total_loss += losses * index.shape[1]
-            if penalties is not None:
-                total_penalty += penalties
-            done += index.numel()
-            if number % STEPS_BETWEEN_NOTES == 0 or number == len(batches):
-                speed = done / (time.perf_counter() - began)
-                advance(done - reported, f"{name}  loss {float(losses.mean()):.4f}  {speed:,.0f}/s")
-                reported = done
+    for number, index in enumerate(batches, start=1):
+        losses, penalties = stack.step(index)
+        total_loss += losses * index.shape[1]
+        if penalties is not None:
+            total_penalty += penalties
+        done += index.numel()
+        if number % STEPS_BETWEEN_NOTES == 0 or number == len(batches):
+            speed = done / (time.perf_counter() - began)
+            advance(done - reported, f"{name}  loss {float(losses.mean()):.4f}  {speed:,.0f}/s")
+            reported = done
     return total_loss, total_penalty
 
 

@@ -191,6 +191,11 @@ def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Ref
         hash_of: gives a config's hash.
     """
     composer = composition.Composer()
+    if all(composition.names_a_value(key) for key in command.swept):
+        # A mistake in what all jobs share is found once, and not in every job.
+        composition.compose_untyped(
+            [str(override.input_line) for override in command.parsed.values() if not override.is_sweep_override()]
+        )
     jobs: dict[str, Job] = {}
     refused = []
     for by_key in combinations(command):

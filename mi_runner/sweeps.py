@@ -198,7 +198,7 @@ class _Listed:
         if old is not None and jobs:
             check_same_sweep(old, asked, base_of([job.config for job in jobs if job.config], asked.swept), jobs)
             jobs = _numbered(jobs, old.jobs)
-        problems, self.costs = check_jobs(jobs)
+        problems, self.costs = check_jobs(jobs) if jobs else ({}, {})
         self.refused += [Refused(job.name, problems[job.number]) for job in jobs if job.number in problems]
         self.jobs = [job for job in jobs if job.number not in problems]
         if old is None:  # jobs that are left out leave no gap
@@ -240,7 +240,7 @@ class _Listed:
     def refuse_invalid(self) -> None:
         if not self.refused:
             return
-        if len(self.refused) + len(self.jobs) == 1:
+        if not self.jobs and len({refused.reason for refused in self.refused}) == 1:
             raise ConfigError(self.refused[0].reason)
         self._say_refused()
         counts = f"{len(self.refused)} of {len(self.refused) + len(self.jobs)} jobs can't run"

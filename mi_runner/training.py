@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from mi_runner import chance, regularizers, threads
 from mi_runner.config import Loss, Optimizer, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.evaluation import loss_function, outputs_of, score
+from mi_runner.optimizers import make_optimizer
 from mi_runner.progress import Progress, log
 from mi_runner.regularizers import Regularizer
 
@@ -151,12 +151,3 @@ def check(model: nn.Module, dataset: Dataset, config: TrainingConfig) -> None:
 def threads_for(parameters: list[nn.Parameter], batch_size: int) -> int | None:
     """How many CPU threads a training step pays for: one where it is too small to divide, else None, all."""
     return 1 if sum(p.numel() for p in parameters) * batch_size < SMALL_STEP else None
-
-
-def make_optimizer(parameters: Sequence[Tensor], config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer that the config names; fused, because small networks spend their time between kernels."""
-    common = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": True}
-    if config.optimizer is Optimizer.sgd:
-        return torch.optim.SGD(parameters, momentum=config.momentum, **common)
-    kind = torch.optim.Adam if config.optimizer is Optimizer.adam else torch.optim.AdamW
-    return kind(parameters, **common)

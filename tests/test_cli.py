@@ -47,6 +47,19 @@ def test_what_needs_no_torch_imports_none(arguments: list[str], tmp_path: Path) 
     assert not (tmp_path / "outputs").exists()
 
 
+def test_training_imports_no_compiler(tmp_path: Path) -> None:
+    program = (
+        "import sys; from mi_runner import cli; status = cli.main(sys.argv[1:]); "
+        "print('torch.optim' in sys.modules, 'torch._dynamo' in sys.modules, file=sys.stderr); sys.exit(status)"
+    )
+    tiny = ("dataset=mod_add", "dataset.train_size=32", "dataset.test_size=16", "training.epochs=1", "seed=514")
+    done = subprocess.run(
+        [sys.executable, "-c", program, *tiny], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0 and "epoch 1/1" in done.stderr
+    assert done.stderr.splitlines()[-1] == "True False"
+
+
 def test_help_and_version(mi_run: Callable[..., Ended]) -> None:
     page = mi_run("--help")
     assert page.status == 0 and page.err == ""

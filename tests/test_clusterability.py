@@ -76,9 +76,7 @@ def test_the_middle_layer(n_layers: int, middle: str) -> None:
 
 
 def test_a_wrong_layer_names_the_right_ones() -> None:
-    with pytest.raises(
-        ConfigError, match=r"no Linear layer is named 'frist'\. Did you mean first\? .*last"
-    ):
+    with pytest.raises(ConfigError, match=r"no Linear layer is named 'frist'\. Did you mean first\? .*last"):
         linear_layer(TwoLayerSkip(4, 2), "frist")
     with pytest.raises(ConfigError, match="no Linear layer"):
         linear_layer(torch.nn.Sequential(torch.nn.ReLU()), None)

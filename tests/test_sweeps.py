@@ -317,7 +317,7 @@ def test_invalid_combinations_are_found_before_the_first_job(mi_run: MiRun) -> N
     assert statuses(done.folder) == {0: "done", 1: "done"}
     assert {row["experiment"] for row in table(done.folder)} == {"train", "ablation"}
     assert len(read_plan(done.folder).left_out) == 6
-    nothing = mi_run("-m", *TINY, "model=cnn,skip", "dataset.limit=1", "skip_invalid=true")
+    nothing = mi_run("-m", *TINY, "dataset.limit=0,1", "skip_invalid=true")
     assert nothing.status == 2 and "nothing is left to do" in nothing.err
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import logging
 import math
@@ -19,9 +20,10 @@ from mi_runner.config import Loss, Optimizer, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.models.mlp import MLP
+from mi_runner.optimizers import make_optimizer
 from mi_runner.progress import Advance, Progress
 from mi_runner.regularizers import Regularizer
-from mi_runner.training import check, make_optimizer, train
+from mi_runner.training import check, train
 
 from .conftest import classes, values
 
@@ -443,3 +445,20 @@ def test_a_loss_that_does_not_fit_is_found_before_training() -> None:
 def test_the_optimizer_is_the_one_named(kind: Optimizer, made: type) -> None:
     optimizer = make_optimizer(list(network(3).parameters()), TrainingConfig(optimizer=kind))
     assert type(optimizer) is made
+
+
+@pytest.mark.parametrize("kind", list(Optimizer))
+def test_an_optimizer_takes_the_steps_of_torch(kind: Optimizer) -> None:
+    config = TrainingConfig(optimizer=kind, learning_rate=0.05, weight_decay=0.1)
+    plain = {Optimizer.sgd: torch.optim.SGD, Optimizer.adam: torch.optim.Adam, Optimizer.adamw: torch.optim.AdamW}
+    model, data = network(3), classes()
+    twin = copy.deepcopy(model)
+    ours = make_optimizer(list(model.parameters()), config)
+    theirs = plain[kind](twin.parameters(), lr=0.05, weight_decay=0.1, fused=True)
+    for of, optimizer in ((model, ours), (twin, theirs)):
+        for _ in range(3):
+            optimizer.zero_grad()
+            nn.functional.cross_entropy(of(data.x_train), data.y_train).backward()
+            optimizer.step()
+    assert torch.equal(weights_of(model), weights_of(twin))
+    assert all(parameter.is_leaf and parameter.requires_grad for parameter in model.parameters())

@@ -27,8 +27,9 @@ from mi_runner.experiments import Result, Setting
 from mi_runner.graph import ModelGraph
 from mi_runner.interventions import read_sites
 from mi_runner.models.activation_decoder import ActivationDecoder, Heads
+from mi_runner.optimizers import make_optimizer, uncompiled
 from mi_runner.progress import log
-from mi_runner.training import make_optimizer, threads_for
+from mi_runner.training import threads_for
 
 NORMALIZATIONS = {"Softmin", "Softmax", "Softmax2d", "LogSoftmax", "MultiheadAttention"}
 """What torch.nn.modules.activation has besides activation functions."""
@@ -465,7 +466,9 @@ def linear_probe(features: Tensor, examples: Examples, part: Part) -> Answers:
     probe = Heads(features.shape[1], [len(values) for values in examples.values.values()]).to(features.device)
     for parameter in probe.parameters():
         nn.init.zeros_(parameter)
-    optimizer = torch.optim.LBFGS(probe.parameters(), max_iter=PROBE_STEPS, line_search_fn="strong_wolfe")
+    optimizer = uncompiled(
+        torch.optim.LBFGS, list(probe.parameters()), max_iter=PROBE_STEPS, line_search_fn="strong_wolfe"
+    )
 
     def closure() -> Tensor:
         optimizer.zero_grad()

@@ -434,7 +434,7 @@ class _Trial:
         rows = train(
             trained,
             dataset,
-            pairs or self.training_pairs,
+            self.training_pairs if pairs is None else pairs,
             self.config,
             setting.training,
             loss_function(setting.training, dataset),
@@ -465,7 +465,7 @@ class _Trial:
             return self.train(control.name, untrained) if config.train is Trained.rotation else untrained
         graph, n = after.graph, len(cell.places)
         if control is Control.other_site:
-            target = _other_site(graph, cell, n * config.size)
+            target = _other_site(config, graph, cell)
             assert target is not None, "such a control is not measured"
             alignment = _alignment(replace(config, offsets=None), graph.target_site(target), cell, draw)
             return Aligned(after.model, graph, target, alignment.to(self.dataset.x_test.device))
@@ -582,8 +582,9 @@ def _controls(setting: Setting, graph: ModelGraph, cell: Cell) -> list[Control]:
     needed = len(cell.places) * config.size
     site = graph.target_site(cell.target)
     room = {
-        Control.other_site: _other_site(graph, cell, needed) is not None,
+        Control.other_site: _other_site(config, graph, cell) is not None,
         Control.other_units: len(_free_units(config, site, cell)) >= needed,
+        Control.random_rotation: needed * site.n_units <= MOST_ROTATION_NUMBERS,
     }
     return [control for control in config.controls if room.get(control, True)]
 
@@ -596,20 +597,22 @@ def _free_units(config: IitConfig, site: Site, cell: Cell) -> Tensor:
     return free.nonzero().flatten()
 
 
-def _other_site(graph: ModelGraph, cell: Cell, needed: int) -> str | None:
+def _other_site(config: IitConfig, graph: ModelGraph, cell: Cell) -> str | None:
     """The site of the control: the next layer with weights that has room, else the last before; None without any.
 
     A layer with weights, because what only rectifies or pools the cell's site has the same units in the same places.
     """
     own = graph.target_site(cell.target).name
     names = list(graph.sites)
+    needed = len(cell.places) * config.size
+    most = MOST_ROTATION_NUMBERS // needed if config.alignment is Alignment.rotation else math.inf
     layers = [
         name
         for name in names
         if name not in (own, graph.output)
         and _has_weights(graph.submodule(name))
         and not graph.sites[name].obstacle
-        and graph.sites[name].n_units >= needed
+        and needed <= graph.sites[name].n_units <= most
     ]
     later = [name for name in layers if names.index(name) > names.index(own)]
     return later[0] if later else layers[-1] if layers else None
@@ -625,8 +628,8 @@ def _directions(cell: Cell, rotation: Rotation) -> DataFrame:
 
     weight = rotation.weight.detach().cpu().numpy()
     place, direction, unit = np.indices((len(cell.places), rotation.size, weight.shape[1]), dtype=np.int32)
-    names = np.array(["+".join(variables) for variables in cell.places])
-    columns = {"place": names[place.ravel()], "direction": direction.ravel(), "unit": unit.ravel()}
+    names = pd.Categorical.from_codes(place.ravel(), ["+".join(variables) for variables in cell.places])
+    columns = {"place": names, "direction": direction.ravel(), "unit": unit.ravel()}
     return pd.DataFrame({**cell.columns, **columns, "weight": weight.ravel()})
 
 
