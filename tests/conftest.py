@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,13 @@ from mi_runner.datasets import Dataset  # noqa: E402
 from mi_runner.progress import log  # noqa: E402
 
 REPOSITORY = Path(__file__).parent.parent
+ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests take longest come first, so that two processes end at about the same time."""
+    longest = ["test_launchers.py", "test_launchers_interrupted.py", "test_sweeps.py"]
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -89,6 +97,14 @@ def command(tmp_path: Path) -> Callable[..., Ended]:
         return Ended(done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+@pytest.fixture(params=ENGINES)
+def launcher(request: pytest.FixtureRequest) -> str:
+    """The override that names an engine that is installed."""
+    if find_spec(ENGINES[request.param]) is None:
+        pytest.skip(f"{ENGINES[request.param]} is not installed")
+    return f"hydra/launcher={request.param}"
 
 
 @pytest.fixture

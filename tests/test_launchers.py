@@ -2,74 +2,21 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
-from mi_runner import run_folder
-from mi_runner.sweep_plan import read_plan
-
 from .conftest import Ended
+from .launched import TINY, Started, statuses, table
 
-TINY = ("dataset=mod_add", "dataset.train_size=64", "dataset.test_size=32", "training.batch_size=16")
-LIBRARY = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 DIVERGING = ("training.optimizer=sgd", "model.hidden_sizes=[8,8]", "training.learning_rate=0.1,1e30,0.2,0.3")
-
-
-@pytest.fixture(params=LIBRARY)
-def launcher(request: pytest.FixtureRequest) -> str:
-    """The override that names an engine that is installed."""
-    if find_spec(LIBRARY[request.param]) is None:
-        pytest.skip(f"{LIBRARY[request.param]} is not installed")
-    return f"hydra/launcher={request.param}"
-
-
-def statuses(folder: Path) -> dict[int, str]:
-    return {job.number: run_folder.state(folder / str(job.number)).status for job in read_plan(folder).jobs}
-
-
-def table(folder: Path) -> list[dict[str, str]]:
-    with (folder / "sweep.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
-class Started:
-    """A sweep as a process of its own."""
-
-    def __init__(self, at: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
-        self.at, self.folder = at, at / "outputs/sweeps/train/v001"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mi_runner", "-m", *TINY, *arguments],
-            cwd=at,
-            env={**os.environ, **(environment or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-
-    def status(self, job: int) -> str:
-        return run_folder.state(self.folder / str(job)).status
-
-    def wait_for(self, job: int, *statuses: str) -> dict[str, object]:
-        """Until a job has one of these statuses; its run.json."""
-        deadline = time.monotonic() + 300
-        while self.status(job) not in statuses:
-            assert time.monotonic() < deadline, (self.status(job), self.process.poll())
-            time.sleep(0.05)
-        return json.loads((self.folder / str(job) / "run.json").read_text())
-
-    def ended(self) -> Ended:
-        out, err = self.process.communicate(timeout=600)
-        return Ended(self.process.returncode, out, err)
 
 
 def test_jobs_of_which_one_fails(launcher: str, tmp_path: Path, mi_run: Callable[..., Ended]) -> None:
@@ -102,37 +49,6 @@ def test_a_worker_that_is_killed_ends_no_other_job(launcher: str, tmp_path: Path
     assert rows["1"]["status"] == "killed" and "ended without a word" in rows["1"]["error"]
     assert {rows[job]["status"] for job in "023"} == {"done"}
     assert tmp_path / done.folder == sweep.folder
-
-
-def test_an_interrupted_sweep_ends_its_jobs(launcher: str, tmp_path: Path) -> None:
-    number, status = (signal.SIGINT, 130) if "submitit" in launcher else (signal.SIGTERM, 143)
-    sweep = Started(tmp_path, "training.epochs=1,100000,90000,2", launcher, "hydra.launcher.n_jobs=2")
-    pids = [int(str(sweep.wait_for(job, "running")["pid"])) for job in (1, 2)]
-    sweep.process.send_signal(number)
-    done = sweep.ended()
-    assert done.status == status and "Traceback" not in done.err, done.err
-    assert statuses(sweep.folder) == {0: "done", 1: "interrupted", 2: "interrupted", 3: "missing"}
-    deadline = time.monotonic() + 60
-    while any(Path(f"/proc/{pid}").exists() for pid in pids):
-        assert time.monotonic() < deadline, "a worker is left"
-        time.sleep(0.1)
-
-
-def test_a_sweep_that_is_killed_is_resumed(launcher: str, tmp_path: Path) -> None:
-    """Jobs that outlive it are waited for here; what is done then is not run again."""
-    arguments = ("training.epochs=1,2000,2", launcher, "hydra.launcher.n_jobs=1")
-    sweep = Started(tmp_path, *arguments)
-    sweep.wait_for(1, "running")
-    sweep.process.kill()
-    sweep.process.communicate(timeout=60)
-    sweep.wait_for(1, "done", "killed", "interrupted")
-    assert sweep.status(0) == "done" and sweep.status(2) == "missing"
-    first = (sweep.folder / "0/run.json").read_text()
-    resumed = Started(tmp_path, *arguments, f"resume={sweep.folder}").ended()
-    assert resumed.status == 0, resumed.err
-    assert statuses(sweep.folder) == dict.fromkeys(range(3), "done")
-    assert (sweep.folder / "0/run.json").read_text() == first
-    assert [row["job"] for row in table(sweep.folder)] == list("000011112222")
 
 
 def test_jobs_that_need_one_model_train_it_once(tmp_path: Path) -> None:
