@@ -1,0 +1,58 @@
+"""Sweeps as processes of their own, on engines that are installed."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from mi_runner import run_folder
+from mi_runner.sweep_plan import read_plan
+
+from .conftest import Ended
+
+TINY = ("dataset=mod_add", "dataset.train_size=64", "dataset.test_size=32", "training.batch_size=16")
+
+
+def statuses(folder: Path) -> dict[int, str]:
+    return {job.number: run_folder.state(folder / str(job.number)).status for job in read_plan(folder).jobs}
+
+
+def table(folder: Path) -> list[dict[str, str]]:
+    with (folder / "sweep.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+class Started:
+    """A sweep as a process of its own."""
+
+    def __init__(self, at: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+        self.at, self.folder = at, at / "outputs/sweeps/train/v001"
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "mi_runner", "-m", *TINY, *arguments],
+            cwd=at,
+            env={**os.environ, **(environment or {})},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def status(self, job: int) -> str:
+        return run_folder.state(self.folder / str(job)).status
+
+    def wait_for(self, job: int, *statuses: str) -> dict[str, object]:
+        """Until a job has one of these statuses; its run.json."""
+        deadline = time.monotonic() + 300
+        while self.status(job) not in statuses:
+            assert time.monotonic() < deadline, (self.status(job), self.process.poll())
+            time.sleep(0.05)
+        return json.loads((self.folder / str(job) / "run.json").read_text())
+
+    def ended(self) -> Ended:
+        out, err = self.process.communicate(timeout=600)
+        return Ended(self.process.returncode, out, err)
