@@ -29,7 +29,7 @@ ROWS_AT_ONCE = 1_000_000
 BLOCK = 256
 """Examples of a block that a census decides together, at the most."""
 
-COUNTED_AT_ONCE = 100_000_000
+COUNTED_AT_ONCE = 400_000_000
 """Circuits of a batch of prefixes of a census, about; so often progress is reported."""
 
 NUMBERS_AT_ONCE = 50_000_000
@@ -267,6 +267,11 @@ class _Prefixes:
     active: np.ndarray
     values: np.ndarray
 
+    def by_size(self) -> _Prefixes:
+        """Ordered by the number of their active neurons, so by the number of their circuits, the largest first."""
+        order = np.argsort(-np.bitwise_count(self.active.astype(np.uint64)).astype(np.int64), kind="stable")
+        return _Prefixes(self.bits[order], self.active[order], self.values[order])
+
 
 _State = tuple[int, int, np.ndarray]
 """Kept edges so far as bits, active neurons of the last layer so far as bits, and their values `(n, B)`."""
@@ -484,8 +489,9 @@ def take_census(
     last_hidden = space.offsets[-2]
     per_size = [_rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)]
     with progress.bar("circuits", space.count()) as advance:
-        at_once = max(n_threads, min(PREFIXES_AT_ONCE, COUNTED_AT_ONCE // per_size[-1]))
-        for prefixes in _prefixes(part, space, blocked.x, most=at_once):
+        at_once = max(1, min(PREFIXES_AT_ONCE, COUNTED_AT_ONCE // per_size[-1]) // n_threads) * n_threads
+        for unordered in _prefixes(part, space, blocked.x, most=at_once):
+            prefixes = unordered.by_size()  # they are dealt to the threads in turn
             n_valid = np.zeros(len(prefixes.bits), dtype=np.int64)
             valid_rows = np.zeros((len(prefixes.bits), part.sizes[-2], 1 << part.sizes[-3]), dtype=np.int64)
             before = [_active_in(space, prefixes.bits, last_hidden), np.bitwise_count(prefixes.bits).astype(np.int64)]

@@ -293,7 +293,7 @@ def evaluate_listed(
 # no example is decided otherwise than it would be alone.
 
 
-@njit(cache=True)
+@njit(cache=True, fastmath={"nnan", "nsz"})  # or the search for the smallest could not be vectorised
 def _extremes(terms: Any, blocks: Any, smallest: Any, largest: Any, active: int) -> None:
     """Fill `smallest[j, m]` and `largest[j, m]` `(C,)` with the bounds of each block's contributions."""
     for j in range(terms.shape[0]):
@@ -303,8 +303,9 @@ def _extremes(terms: Any, blocks: Any, smallest: Any, largest: Any, active: int)
             for c in range(blocks.shape[0] - 1):
                 low = high = terms[j, m, blocks[c]]
                 for e in range(blocks[c] + 1, blocks[c + 1]):
-                    low = min(low, terms[j, m, e])
-                    high = max(high, terms[j, m, e])
+                    term = terms[j, m, e]
+                    low = term if term < low else low
+                    high = term if term > high else high
                 smallest[j, m, c] = low
                 largest[j, m, c] = high
 
@@ -312,8 +313,8 @@ def _extremes(terms: Any, blocks: Any, smallest: Any, largest: Any, active: int)
 @njit(cache=True, fastmath=_REORDER)
 def _decide(
     behind_low: Any, behind_high: Any, low: Any, high: Any, bounds: Any, sizes: Any, right: Any, unsure: Any
-) -> None:
-    """For each mask m of the last neuron: right answers in blocks that are right as a whole, and the unsure blocks.
+) -> bool:
+    """For each mask m of the last neuron: right answers in blocks that are right as a whole; whether any is unsure.
 
     behind `(C,)` are the bounds without the last neuron, low and high `(C, 2ⁿ)` its own, right and unsure `(2ⁿ,)` are
     filled. The masks are the inner loop, because they are as many as a vector register holds.
@@ -328,6 +329,7 @@ def _decide(
             any_right = np.float32((z_high >= bounds[0, c]) & (z_low <= bounds[1, c]))
             right[m] += all_right * sizes[c]
             unsure[m] += any_right - all_right
+    return unsure.sum() > ZERO
 
 
 @njit(cache=True)
@@ -370,6 +372,35 @@ def _look(
                     sums[e] += term[e]
         right += int(_between(sums, terms[last, m][block], bounds[0, c], bounds[1, c]))
     return right
+
+
+@njit(cache=True)
+def _fitting(active: int, fitting: Any) -> None:
+    """Fill `fitting[need]` with the masks of active neurons that the neurons `need` are in: their number, then they."""
+    fitting[:, 0] = 0
+    for m in range(fitting.shape[0]):
+        for need in range(fitting.shape[0]):
+            if not m & ~active and not need & ~m:
+                fitting[need, 0] += 1
+                fitting[need, fitting[need, 0]] = m
+
+
+@njit(cache=True)
+def _tally(right: Any, masks: Any, least_right: int, counts: Any, first: int, of_mask: Any, valid: Any) -> int:
+    """Count circuits that differ in the last neuron's mask alone by their right answers; how many are valid.
+
+    masks is a row of `_fitting`. counts and valid `(2ⁿ,)` are added to; circuits with mask m and r right answers are
+    counted at first + of_mask[m] + r.
+    """
+    n_found = 0
+    for i in range(1, masks[0] + 1):
+        m = np.uint64(masks[i])  # unsigned, for of any other index numba asks whether it counts from the end
+        n_right = int(right[m])
+        counts[np.uint64(first + of_mask[m] + n_right)] += 1
+        is_valid = int(n_right >= least_right)
+        valid[m] += is_valid
+        n_found += is_valid
+    return n_found
 
 
 @njit(cache=True)
@@ -484,11 +515,18 @@ def census_prefixes(
         for m in range(1, n_masks):
             mask_edges[m] = mask_edges[m & (m - 1)] + 1
         mask_edges[1:] += 1
+        n_edges, n_bins = census.shape[2], census.shape[3]
+        counts = census[thread].reshape(-1)
+        of_mask = np.empty(n_masks, dtype=np.int64)  # so much further lie the counts with this mask
+        for m in range(n_masks):
+            of_mask[m] = ((m != 0) * n_edges + mask_edges[m]) * n_bins
+        fitting = np.empty((n_masks, n_masks + 1), dtype=np.int64)
         last = n_neurons - 1
         for p in range(thread, prefixes.shape[0], n_threads):
             _contributions(values[p], active[p], weight, bias, out_weight, kind, slope, terms)
             terms[:, 0] = 0  # an inactive neuron adds nothing
             _extremes(terms, blocks, smallest, largest, active[p])
+            _fitting(active[p], fitting)
             last_low = np.ascontiguousarray(smallest[last].T)
             last_high = np.ascontiguousarray(largest[last].T)
             low[0, :] = out_bias
@@ -498,30 +536,30 @@ def census_prefixes(
             chosen[0] = -1
             while j >= 0:
                 if j == last:
-                    _decide(low[j], high[j], last_low, last_high, bounds, sizes, right, unsure)
-                    summed[:] = False
-                    n_found = 0
-                    for m in range(n_masks):
-                        if m & ~active[p] or union[j] | m != active[p]:
-                            continue
-                        n_right = int(right[m])
-                        if unsure[m] != ZERO:
-                            chosen[j] = m
-                            n_right += _look(
-                                terms, chosen, out_bias, behind, summed,
-                                low[j], high[j], last_low, last_high, blocks, bounds,
-                            )  # fmt: skip
-                        census[thread, nodes[j] + (m != 0), edges[j] + mask_edges[m], n_right] += 1
-                        if n_right >= least_right:
-                            n_found += 1
-                            valid_rows[p, j, m] += 1
-                            if most > 0:
-                                rank = _rank(bits[j] | _edges_of(j, m, n_inputs, offsets), salt)
-                                if rank <= beyond[thread]:
-                                    listed[thread, n_listed[thread]] = rank
-                                    n_listed[thread] += 1
-                                    if n_listed[thread] == listed.shape[1]:
-                                        n_listed[thread], beyond[thread] = _shorten(listed[thread], most)
+                    masks = fitting[active[p] & ~union[j]]
+                    if _decide(low[j], high[j], last_low, last_high, bounds, sizes, right, unsure):
+                        summed[:] = False
+                        for i in range(1, masks[0] + 1):
+                            m = masks[i]
+                            if unsure[m] != ZERO:
+                                chosen[j] = m
+                                right[m] += _look(
+                                    terms, chosen, out_bias, behind, summed,
+                                    low[j], high[j], last_low, last_high, blocks, bounds,
+                                )  # fmt: skip
+                    first = (nodes[j] * n_edges + edges[j]) * n_bins
+                    n_found = _tally(right, masks, least_right, counts, first, of_mask, valid_rows[p, j])
+                    if n_found and most > 0:
+                        for i in range(1, masks[0] + 1):
+                            m = masks[i]
+                            if right[m] < least_right:
+                                continue
+                            rank = _rank(bits[j] | _edges_of(j, m, n_inputs, offsets), salt)
+                            if rank <= beyond[thread]:
+                                listed[thread, n_listed[thread]] = rank
+                                n_listed[thread] += 1
+                                if n_listed[thread] == listed.shape[1]:
+                                    n_listed[thread], beyond[thread] = _shorten(listed[thread], most)
                     n_valid[p] += n_found
                     for neuron in range(last):
                         valid_rows[p, neuron, chosen[neuron]] += n_found

@@ -45,8 +45,8 @@ MOST_COMPARED = 5_000
 NUMBERS_PER_SECOND = 1e9
 """Circuits times examples a second of a table, for the estimate: about half of what two cores do."""
 
-COUNTED_PER_SECOND = 4e7
-"""Circuits a second of a census, for the estimate; it hardly depends on the number of examples."""
+SECONDS_PER_COUNTED, SECONDS_PER_LOOK = 5e-9, 1e-11
+"""What a circuit of a census takes on two cores, for the estimate, and the same for each distinct example."""
 
 BYTES_PER_ROW = 120
 """Of a table with a row a circuit, while it is built."""
@@ -190,9 +190,10 @@ def _on_cpu(part: Part) -> Part:
 
 def _estimate(space: CircuitSpace, examples: Examples, number: int, max_rows: int) -> str:
     count = space.count()
-    kind, seconds = "table", count * len(examples) / NUMBERS_PER_SECOND
+    n_distinct = len(torch.unique(torch.column_stack([examples.x, examples.target]), dim=0))
+    kind, seconds = "table", count * n_distinct / NUMBERS_PER_SECOND
     if count > max_rows:
-        kind, seconds = "census", count / COUNTED_PER_SECOND
+        kind, seconds = "census", count * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
     return (
         f"output {number}: {kind} of {count:,} circuits of {_named(space)} on {len(examples):,} examples, "
         f"about {seconds:,.1f} s and at most {min(count, max_rows) * BYTES_PER_ROW / 1e6:,.0f} MB"
