@@ -26,7 +26,6 @@ from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments.train import seeds_summary
 from mi_runner.models import Built
 from mi_runner.progress import Progress
-from mi_runner.spread import Spread, t_quantile
 from mi_runner.stacked_training import check, train
 
 from .conftest import Ended, classes, values
@@ -751,13 +750,3 @@ def test_a_summary_by_hand() -> None:
         **{"min": 0.5, "max": 0.9},
     }
     assert found[1]["sd"] == 0 and found[1]["low"] == found[1]["high"] == 2
-
-
-@pytest.mark.parametrize(("freedom", "quantile"), [(1, 12.7062), (2, 4.30265), (10, 2.22814), (10**9, 1.959964)])
-def test_students_quantiles_are_those_of_the_tables(freedom: int, quantile: float) -> None:
-    assert t_quantile(freedom) == pytest.approx(quantile, rel=1e-5)
-
-
-def test_one_value_has_no_spread_and_a_nan_spreads() -> None:
-    assert Spread.of([2.0]).columns() == {"n": 1, "mean": 2.0, "sd": None, "low": None, "high": None}
-    assert all(value != value for name, value in Spread.of([1.0, torch.nan]).columns().items() if name != "n")
