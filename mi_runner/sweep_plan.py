@@ -55,6 +55,7 @@ class Command:
         own: the sweep's own settings: a config of which only the top-level keys of sweeps matter.
         launcher: where the jobs run; None for this process, one after the other.
         search: how their values are searched for; None for every combination.
+        again: jobs of earlier commands that are meant, too.
     """
 
     overrides: tuple[str, ...]
@@ -62,11 +63,17 @@ class Command:
     own: RunConfig
     launcher: LauncherConfig | None
     search: OptunaSweeper | None
+    again: tuple[Job, ...] = ()
 
     @property
     def swept(self) -> list[str]:
         """The keys that have several values."""
         return [key for key, override in self.parsed.items() if override.is_sweep_override()]
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Overrides as Hydra reads them."""
+    return OverridesParser.create().parse_overrides(list(overrides))
 
 
 def read_command(overrides: Sequence[str]) -> Command:
@@ -76,7 +83,7 @@ def read_command(overrides: Sequence[str]) -> Command:
         ConfigError: a setting of the sweep can't be.
     """
     own, ours, parsed = [], [], {}
-    for override in OverridesParser.create().parse_overrides(list(overrides)):
+    for override in parse_overrides(overrides):
         assert override.input_line is not None
         key = override.get_key_element()
         name = key.lstrip("+~")
@@ -90,6 +97,11 @@ def read_command(overrides: Sequence[str]) -> Command:
             parsed[key] = override
         if name == "hydra.searchpath":
             own.append(override.input_line)
+    if {"seed", "seeds"} <= parsed.keys() and parsed["seed"].is_sweep_override():
+        raise ConfigError(
+            f"{parsed['seeds'].input_line} trains networks of several seeds in one job, and "
+            f"{parsed['seed'].input_line} repeats jobs over seeds: leave one of the two out."
+        )
     config = composition.compose_untyped(own, with_hydra=True)
     launcher = _engine(config, "launcher", LAUNCHERS)
     search = _engine(config, "sweeper", SWEEPERS)
@@ -198,7 +210,11 @@ def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Ref
         )
     jobs: dict[str, Job] = {}
     refused = []
-    for by_key in combinations(command):
+    earlier = (
+        {override.get_key_element(): str(override.input_line) for override in parse_overrides(job.overrides)}
+        for job in command.again
+    )
+    for by_key in itertools.chain(combinations(command), earlier):
         try:
             job = compose_job(command, by_key, len(jobs), composer, hash_of)
         except ConfigError as error:

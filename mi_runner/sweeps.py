@@ -80,7 +80,7 @@ def run(overrides: Sequence[str], command: str) -> int:
     with nullcontext() if asked.own.plan else _only_one(folder):
         old = read_plan(folder)
         if not asked.overrides:
-            asked = read_command([*overrides, *old.overrides])
+            asked = replace(read_command([*overrides, *old.overrides]), again=old.jobs)
         if old.search is not None and asked.search is None:
             direction = Direction[old.search["direction"]]
             asked = replace(asked, search=OptunaSweeper(**{**old.search, "direction": direction}))

@@ -251,6 +251,7 @@ def test_jobs_are_every_combination_in_hydras_order() -> None:
         (("seed=0,1", "training.epoch=2"), "Did you mean training.epochs"),
         (("seed=0,1", "expect={acuracy: '>0'}"), "Did you mean accuracy"),
         (("seed=0,1", "resume=outputs"), "is no folder of a sweep"),
+        (("seed=0,1", "seeds=3"), "seed=0,1 repeats jobs over seeds: leave one of the two out"),
         (("--config-name", "x"), "don't go with a sweep"),
     ],
     ids=lambda part: part[0] if isinstance(part, tuple) else "",
@@ -438,8 +439,12 @@ def test_a_resumed_sweep_runs_what_is_not_done(mi_run: MiRun) -> None:
     ]
     assert (done.folder / "3/metrics.csv").read_bytes() == metrics
     assert sorted(path.name for path in (done.folder / "earlier").iterdir()) == ["1-1", "3-1"]
-    again = mi_run("-m", f"resume={done.folder}")  # without a word more: the sweep as it was first typed
+    again = mi_run("-m", f"resume={done.folder}")
     assert again.status == 0 and "0 jobs" in again.err and started(done.folder) == after
+    shutil.rmtree(done.folder / "5")  # without a word more it is the sweep with all values that were ever added
+    again = mi_run("-m", f"resume={done.folder}")
+    assert again.status == 0 and statuses(done.folder) == dict.fromkeys(range(6), "done"), again.err
+    assert {job for job, when in started(done.folder).items() if when != after[job]} == {"5"}
 
 
 def test_a_plan_of_a_resumed_sweep_says_what_is_done(mi_run: MiRun) -> None:
