@@ -33,7 +33,7 @@ from mi_runner.config import (
 )
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 
-SECONDS_TO_END = 10.0
+SECONDS_TO_END = 30.0
 """How long jobs that are interrupted have to say so in their run.json."""
 
 SECONDS_BETWEEN_LOOKS = 1.0
