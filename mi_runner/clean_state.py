@@ -60,6 +60,14 @@ def _recorded() -> list[Callable[[], object]]:
         if (numba := sys.modules.get("numba")) is not None:
             numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
 
+    def determinism() -> None:
+        found = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        if found != (deterministic, only_warned):  # for the call imports torch's compiler
+            torch.use_deterministic_algorithms(deterministic, warn_only=only_warned)
+
     def warned() -> None:
         warnings.filters[:] = filters
 
@@ -76,7 +84,7 @@ def _recorded() -> list[Callable[[], object]]:
         lambda: torch.set_num_threads(threads),
         lambda: torch.set_grad_enabled(gradients),
         lambda: torch.set_float32_matmul_precision(precision),
-        lambda: torch.use_deterministic_algorithms(deterministic, warn_only=only_warned),
+        determinism,
         devices,
         kernels,
     ]
