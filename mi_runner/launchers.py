@@ -328,8 +328,10 @@ class Loky:
         self._executors: dict[int, Any] = {}
         self._pids: dict[int, Any] = {}
         self._running: dict[int, Any] = {}
+        self._folders: dict[int, Path] = {}
 
     def submit(self, slot: int, task: Task) -> Running:
+        self._folders[slot] = task.folder
         place = Worker(os.getcwd(), self.threads, spread(slot, self.devices), parent=os.getpid())
         handed = replace(task, worker=place)
         try:
@@ -348,8 +350,10 @@ class Loky:
     def stop(self) -> None:
         for slot, future in self._running.items():
             if not future.done() and self._pids[slot].done():
+                # The run knows best: loky replaces a worker whose memory has grown.
+                record = run_folder.read_record(self._folders[slot]) or {}
                 with suppress(Exception):  # it may just have died
-                    os.kill(self._pids[slot].result(), signal.SIGTERM)
+                    os.kill(record.get("pid") or self._pids[slot].result(), signal.SIGTERM)
         _wait_for(self._running.values())
         for executor in self._executors.values():
             executor.shutdown(wait=False, kill_workers=True)
