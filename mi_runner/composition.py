@@ -27,6 +27,7 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
+from mi_runner import threads
 from mi_runner.config import (
     LAUNCHERS,
     SCHEMAS,
@@ -102,6 +103,10 @@ def typed(config: DictConfig) -> RunConfig:
     except OmegaConfBaseException as error:
         raise explain(error, ()) from error
     assert isinstance(run_config, RunConfig)
+    if run_config.threads is None or run_config.threads == "auto":
+        run_config.threads = threads.automatic()
+    if not isinstance(run_config.threads, int):
+        raise ConfigError(f"threads={run_config.threads}: must be a number of CPU threads, or auto.")
     check_ranges(run_config)
     check_seeds(run_config)
     if not run_config.output_dir:

@@ -13,6 +13,7 @@ from typing import Any, ClassVar
 
 from omegaconf import MISSING
 
+from mi_runner import threads
 from mi_runner.errors import ConfigError
 
 
@@ -466,8 +467,11 @@ class RunConfig:
         MISSING, "with experiment=train: so many networks at once, of seed, seed+1, ...; null: one", at_least=1
     )
     device: str = option(MISSING, "auto, cpu, cuda or cuda:N")
-    threads: int | None = option(
-        MISSING, "CPU threads at the most; null: all cores. Small networks train on one", at_least=1
+    threads: int | str | None = option(
+        MISSING,
+        f"CPU threads that torch computes with; figures depend on it. auto: the cores, {threads.MOST} at the most. "
+        "Training steps too small to divide take one",
+        at_least=1,
     )
     checkpoint: str | None = option(MISSING, "trained weights: a file, a run folder, or null (train, or model store)")
     output_dir: str = option(MISSING, "where run folders are made")
@@ -504,7 +508,7 @@ def check_seeds(config: RunConfig) -> None:
         able = ", ".join(schema.name for schema in SCHEMAS["experiment"] if schema.takes_seeds)
         raise ConfigError(
             f"seeds={config.seeds} goes with experiment={able}; experiment={config.experiment.name} takes one network. "
-            f"{sweep} Networks that experiment=train seeds={config.seeds} trained are found."
+            f"{sweep} checkpoint=FOLDER/members/seed_N.safetensors takes one that experiment=train seeds=... trained."
         )
     if config.checkpoint is not None:
         raise ConfigError(
@@ -524,7 +528,9 @@ class LauncherConfig:
     """The extra of mi-run that brings its engine: `pip install 'mi-run[EXTRA]'`."""
 
     n_jobs: int | None = option(None, "jobs at once; null: as many as cores, but no more than jobs", at_least=1)
-    threads: int | None = option(None, "CPU threads of a job; null: cores / jobs at once", at_least=1)
+    threads: int | None = option(
+        None, "cores for a job's compiled kernels; null: cores / jobs at once. No figure depends on it", at_least=1
+    )
 
 
 @dataclass
@@ -553,7 +559,7 @@ class SubmititSlurmLauncher(LauncherConfig):
     extra: ClassVar[str] = "slurm"
 
     n_jobs: int | None = option(100, "jobs in the queue at once; null: all", at_least=1)
-    threads: int | None = option(4, "CPU threads, and cores asked for, of a job", at_least=1)
+    threads: int | None = option(4, "cores asked for, and those of a job's compiled kernels", at_least=1)
     timeout_min: int = option(4 * 60, "minutes after which Slurm ends a job", at_least=1)
     mem_gb: float = option(8, "GB of memory asked for", above=0)
     gpus: int = option(0, "GPUs asked for", at_least=0)

@@ -231,10 +231,9 @@ def train(
         return aligned.outputs(x[base], kept.rows(base), [kept.rows(source) for source in sources.unbind(1)])
 
     step = 0
-    too_small_to_divide = _multiplications(aligned.graph) * config.batch_size < training.SMALL_STEP
     with (
         chance.global_seed(seed, "interchange training"),
-        threads.at_most(1 if too_small_to_divide else None),
+        threads.exactly(training.threads_for(aligned.model, x, config.batch_size)),
         progress.bar(described, config.epochs * len(pairs)) as advance,
     ):
         for epoch in range(1, config.epochs + 1):
@@ -278,13 +277,3 @@ def train(
             aligned.model.eval()
             history[-1] |= evaluate()
     return history
-
-
-def _multiplications(graph: ModelGraph) -> int:
-    """About how many multiplications one example takes: each weight of a layer counts once for each use of it."""
-    total = 0
-    for site in graph.sites.values():
-        weight = getattr(graph.submodule(site.name), "weight", None)
-        if isinstance(weight, Tensor) and site.kind == "module":
-            total += weight.numel() // len(weight) * site.n_units
-    return total

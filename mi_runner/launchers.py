@@ -22,7 +22,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
-from mi_runner import clean_state, console, progress, run_folder, threads
+from mi_runner import clean_state, console, machine, progress, run_folder, threads
 from mi_runner.config import (
     JoblibLauncher,
     LauncherConfig,
@@ -46,7 +46,8 @@ class Worker:
 
     Attributes:
         folder: the working directory of the sweep; the names of files are relative to it.
-        threads: CPU threads; None leaves them.
+        threads: CPU threads of work whose figures don't depend on their number: the compiled kernels. None leaves them.
+            Torch computes with as many as the job's config says, wherever it runs.
         cuda: the CUDA devices that it sees; None leaves them.
         parent: the process whose end ends it; None for a cluster's, whose jobs go on.
     """
@@ -178,10 +179,6 @@ def _settle_in(worker: Worker) -> None:
     if worker.parent is not None:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear: it ends us by SIGTERM
         threading.Thread(target=_end_with, args=(worker.parent,), daemon=True).start()
-    if worker.threads is not None:
-        import torch
-
-        torch.set_num_threads(worker.threads)
 
 
 def _end_with(parent: int) -> None:
@@ -266,11 +263,6 @@ def _wait_for(jobs: Collection[Any], meanwhile: Callable[[Any], None] = lambda j
         time.sleep(0.2)
 
 
-def n_cores() -> int:
-    """The cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 @dataclass(frozen=True)
 class _Ended:
     how: Ending
@@ -323,7 +315,7 @@ class Loky:
 
     def __init__(self, config: LauncherConfig, n_jobs: int, devices: int) -> None:
         self._pools = import_module("joblib.externals.loky")
-        self.slots, self.threads = shares(config, n_jobs, n_cores())
+        self.slots, self.threads = shares(config, n_jobs, machine.n_cores())
         self.devices = devices
         self._executors: dict[int, Any] = {}
         self._pids: dict[int, Any] = {}
@@ -380,7 +372,7 @@ class Submitit:
     def __init__(self, config: LauncherConfig, n_jobs: int, devices: int, sweep: Path) -> None:
         submitit = import_module("submitit")
         folder = (sweep / ".submitit").resolve()
-        self.slots, self.threads = shares(config, n_jobs, n_cores())
+        self.slots, self.threads = shares(config, n_jobs, machine.n_cores())
         self.local = isinstance(config, SubmititLocalLauncher)
         self.devices = devices
         self._jobs: list[Any] = []
@@ -464,7 +456,7 @@ class Ray:
         self.ray = import_module("ray")
         where: Mapping[str, Any] = {"address": config.address}
         if started_here:
-            where = {"address": "local", "num_cpus": n_cores(), "include_dashboard": False}
+            where = {"address": "local", "num_cpus": machine.n_cores(), "include_dashboard": False}
         on_sigterm = signal.getsignal(signal.SIGTERM)
         try:
             self.ray.init(**where, log_to_driver=False, logging_level="ERROR")

@@ -1,8 +1,9 @@
 """Trained weights, found again by the content of what produced them.
 
-The key is a hash of the data set's content, the network (its description and its initial weights), the training
-options, the seed, the versions, and the source files that have a part in training. Where two processes want the same
-model, one trains, the other waits and reads.
+The key is a hash of all that decides which weights come out: the data set's content, the network (its description and
+its initial weights), the training options, the seed, the networks that it is trained together with, the machine and its
+number of threads, the versions, and the source files that have a part in training. So what a command prints never
+depends on what ran before it. Where two processes want the same model, one trains, the other waits and reads.
 """
 
 from __future__ import annotations
@@ -10,10 +11,10 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -22,20 +23,23 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 import mi_runner
+from mi_runner import machine
 from mi_runner.cache import cache_folder
 from mi_runner.checkpoints import read_weights, save_weights
 from mi_runner.config import Regularizer, TrainingConfig
-from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.files import sha256, written_whole
+from mi_runner.errors import RunFailed
+from mi_runner.files import sha256, tensors_sha256, written_whole
 from mi_runner.models import Built
 from mi_runner.progress import log
+from mi_runner.training import threads_for
 
 WEIGHTS, RECORD = "model.safetensors", "record.json"
 
 TRAINING = (
-    *("training.py", "stacked_training.py", "regularizers.py", "clusterability.py", "evaluation.py", "chance.py"),
+    *("training.py", "stacked_training.py", "optimizers.py", "regularizers.py", "clusterability.py"),
+    *("evaluation.py", "chance.py", "threads.py"),
 )
-"""The sources, besides data sets and models, that decide which weights come out."""
+"""The sources, besides those of the models, that decide which weights come out of given data."""
 
 
 @dataclass(frozen=True)
@@ -55,23 +59,37 @@ class Stored:
     trained_now: bool
 
 
-def key(built: Built, training: TrainingConfig, *, seed: int) -> str:
-    """The hash under which a model is kept, in hexadecimal."""
-    device = next((tensor.device.type for tensor in built.model.state_dict().values()), "cpu")
+def key(built: Built, training: TrainingConfig, *, seed: int, stack: Sequence[str] = ()) -> str:
+    """The hash under which a model is kept, in hexadecimal.
+
+    Args:
+        stack: the keys that all networks of a stack have by themselves, where it is trained in one; so it has another
+            key than the network that is trained alone, whose weights differ by rounding.
+    """
+    device = next((tensor.device for tensor in built.model.state_dict().values()), torch.device("cpu"))
     recipe = {
         "dataset": built.dataset.fingerprint,
         "model": repr(built.model),
         "source": built.source,
-        "initial": _digest(built.model.state_dict()),
-        "buffers": _digest(dict(built.model.named_buffers())),  # those that are not saved, too
+        "initial": tensors_sha256(built.model.state_dict()),
+        "buffers": tensors_sha256(dict(built.model.named_buffers())),  # those that are not saved, too
         "training": _training(training),
         "seed": seed,
-        "device": device,
+        "stack": list(stack),
+        "computed by": _computed_by(device, built, training, n_networks=max(1, len(stack))),
         "mi_runner": mi_runner.__version__,
         "code": _code_digest(),
         "torch": torch.__version__,
     }
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
+
+
+def _computed_by(device: torch.device, built: Built, training: TrainingConfig, *, n_networks: int) -> list[str | int]:
+    """The processor that trains, and how: on another, or by other threads, sums are added in another order."""
+    if device.type == "cuda":
+        return [torch.cuda.get_device_name(device)]
+    n_threads = threads_for(built.model, built.dataset.x_train, training.batch_size * n_networks)
+    return [device.type, machine.processor(), machine.instruction_set(), n_threads]
 
 
 def obtain(
@@ -81,24 +99,13 @@ def obtain(
     *,
     seed: int,
 ) -> Stored:
-    """Give `built.model` its trained weights: from the store, else by calling `train`, whose result is kept.
+    """Give `built.model` its trained weights: from the store, or otherwise by calling `train`, whose result is kept.
 
     Where the store can't be written the model is trained all the same, and a warning says so.
     """
-    folder = cache_folder() / "models" / key(built, training, seed=seed)
-    found = _load(folder, built.model)
-    if found is not None:
-        return found
-    try:
-        with _locked(folder):
-            found = _load(folder, built.model)  # another process may have trained it while we waited
-            if found is not None:
-                return found
-            history = train()
-            return _save(folder, built.model, history)
-    except _Unwritable as error:
-        log.warning(f"the model store {folder.parent} can't be written ({error}): the model is not kept")
-        return Stored(None, None, error.history if error.history is not None else train(), True)
+    (stored,) = _obtain_together([built], [key(built, training, seed=seed)], lambda: [train()])
+    assert isinstance(stored, Stored)  # a training that fails raises
+    return stored
 
 
 def obtain_many(
@@ -109,135 +116,145 @@ def obtain_many(
     seeds: Sequence[int],
     at_once: int,
 ) -> list[Stored]:
-    """As `obtain` for many networks, those that the store doesn't have trained together.
+    """As `obtain` for many networks that are trained in stacks.
+
+    A stack is found whole or trained whole, since rounding in one network depends on the stack that it is in.
 
     Args:
-        train: trains the networks at these places; gives a history or an error for each.
+        train: trains the networks at these places in one stack; gives a history or an error for each.
         seeds: each network's.
-        at_once: how many places `train` takes at the most.
+        at_once: how many networks a stack has at the most.
 
     Raises:
         RunFailed: some could not be trained; by then all others are, and are kept.
     """
-    folders = [
-        cache_folder() / "models" / key(built, training, seed=seed) for built, seed in zip(builts, seeds, strict=True)
-    ]
-    found: dict[int, Stored] = {}
-    failed: list[RunFailed] = []
-    unwritable: OSError | None = None
-
-    def look(places: Sequence[int]) -> list[int]:
-        """Those of these places for which the store still has nothing."""
-        loaded = {place: _load(folders[place], builts[place].model) for place in places}
-        found.update({place: stored for place, stored in loaded.items() if stored is not None})
-        return [place for place in places if place not in found]
-
-    missing = look(range(len(builts)))
-    while missing:
-        with ExitStack() as locks:
-            try:
-                held = [] if unwritable else _lock_some(missing, folders, at_once, locks)
-            except _Unwritable as error:
-                unwritable, held = error.cause, []
-            # The others' locks are held by processes that train them: they come next, and are then in the store.
-            chosen = held or missing[:at_once]
-            new = look(held) if held else chosen
-            for place, history in zip(new, train(new) if new else (), strict=True):
-                if isinstance(history, RunFailed):
-                    failed.append(history)
-                    continue
-                found[place] = Stored(None, None, history, True)
-                if not unwritable:
-                    try:
-                        found[place] = _save(folders[place], builts[place].model, history)
-                    except _Unwritable as error:
-                        unwritable = error.cause
-        missing = [place for place in missing if place not in chosen]
-    if unwritable:
-        log.warning(f"the model store {folders[0].parent} can't be written ({unwritable}): not all models are kept")
+    alone = [key(built, training, seed=seed) for built, seed in zip(builts, seeds, strict=True)]
+    obtained: list[Stored | RunFailed] = []
+    for start in range(0, len(builts), at_once):
+        places = range(start, min(start + at_once, len(builts)))
+        stack = [alone[place] for place in places]
+        keys = [key(builts[place], training, seed=seeds[place], stack=stack) for place in places]
+        obtained += _obtain_together([builts[place] for place in places], keys, partial(train, places))
+    failed = [one for one in obtained if isinstance(one, RunFailed)]
+    trained = [one for one in obtained if isinstance(one, Stored)]
     if failed:
-        others = f" The other {len(found)} are in the model store." if found and not unwritable else ""
+        kept = trained and all(one.path for one in trained)
+        others = f" The other {len(trained)} are in the model store." if kept else ""
         raise RunFailed(f"{len(failed)} of {len(builts)} networks failed. {' '.join(map(str, failed))}{others}")
-    return [found[place] for place in range(len(builts))]
+    return trained
 
 
-def _lock_some(missing: Sequence[int], folders: Sequence[Path], at_once: int, locks: ExitStack) -> list[int]:
-    """Locks those of the missing models that nobody else has locked; where there are none, waits for one.
+def _obtain_together(
+    builts: Sequence[Built],
+    keys: Sequence[str],
+    train: Callable[[], Sequence[list[dict[str, Any]] | RunFailed]],
+) -> list[Stored | RunFailed]:
+    """The trained models of these keys: all from the store, or otherwise all by one call of `train`."""
+    folders = [cache_folder() / "models" / each for each in keys]
+    networks = [built.model for built in builts]
+    if found := _load(folders, networks):
+        return list(found)
+    try:
+        with _locked(folders[0]):
+            # Another process may have trained them while we waited.
+            return list(_load(folders, networks)) or _save(folders, networks, train())
+    except _Unwritable as error:
+        _warn_of_unwritable(folders, error)
+        return [_kept_nowhere(history) for history in train()]
 
-    Only who holds no lock waits, so no two processes wait for each other.
-    """
-    held: list[int] = []
-    for place in missing:
-        if len(held) == at_once:
-            break
-        with suppress(Timeout):
-            locks.enter_context(_locked(folders[place], wait=False))
-            held.append(place)
-    if not held:
-        locks.enter_context(_locked(folders[missing[0]]))
-        held.append(missing[0])
-    return held
+
+def _kept_nowhere(history: list[dict[str, Any]] | RunFailed) -> Stored | RunFailed:
+    return history if isinstance(history, RunFailed) else Stored(None, None, history, True)
+
+
+def _warn_of_unwritable(folders: Sequence[Path], error: Exception) -> None:
+    what = "the model is not" if len(folders) == 1 else "not all models are"
+    log.warning(f"the model store {folders[0].parent} can't be written ({error}): {what} kept")
 
 
 class _Unwritable(Exception):
-    def __init__(self, cause: OSError, history: list[dict[str, Any]] | None = None) -> None:
-        super().__init__(str(cause))
-        self.cause = cause
-        self.history = history
+    """The store's folder or its lock can't be made."""
 
 
 @contextmanager
-def _locked(folder: Path, *, wait: bool = True) -> Iterator[None]:
-    """Within the block nobody else trains this model; without `wait`, Timeout is raised where somebody does."""
+def _locked(folder: Path) -> Iterator[None]:
+    """Within the block nobody else trains what this lock is of.
+
+    Raises:
+        _Unwritable: there is no place for the lock.
+    """
     lock = FileLock(folder.with_name(f"{folder.name}.lock"))
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            if not wait:
-                raise
             log.info("another process trains the same model: waiting for it")
             lock.acquire()
-    except Timeout:
-        raise
     except OSError as error:
-        raise _Unwritable(error) from error
+        raise _Unwritable(str(error)) from error
     try:
         yield
     finally:
         lock.release()
 
 
-def _load(folder: Path, model: nn.Module) -> Stored | None:
-    """The stored model, its bytes verified; None where there is none, or a damaged one."""
+def _load(folders: Sequence[Path], networks: Sequence[nn.Module]) -> list[Stored]:
+    """Loads the stored models into the networks; empty, and no network is touched, if one is missing or damaged."""
+    read = [_read(folder, network) for folder, network in zip(folders, networks, strict=True)]
+    complete = [each for each in read if each is not None]
+    if len(complete) < len(networks):
+        return []
+    for network, (_, state) in zip(networks, complete, strict=True):
+        network.load_state_dict(state)
+    return [stored for stored, _ in complete]
+
+
+def _read(folder: Path, network: nn.Module) -> tuple[Stored, dict[str, Tensor]] | None:
+    """A stored model and its weights, its bytes verified; None where there is none, or a damaged one."""
     try:
         record = json.loads((folder / RECORD).read_text())
         digest = sha256(folder / WEIGHTS)
         if digest != record["sha256"]:
             raise ValueError(f"sha256 {record['sha256']} expected, {digest} found")
         stored = Stored(folder / WEIGHTS, digest, record["history"], False)
-        # Last, because a model that is trained anew must still have its initial weights.
-        model.load_state_dict(read_weights(folder / WEIGHTS))
-        return stored
+        state = read_weights(folder / WEIGHTS)
+        shapes, wanted = (
+            {name: tensor.shape for name, tensor in each.items()} for each in (state, network.state_dict())
+        )
+        if shapes != wanted:
+            raise ValueError("its weights have other names or shapes")
+        return stored, state
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, ConfigError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:  # a ConfigError is a ValueError
         log.warning(f"the stored model {folder} is damaged and will be trained anew: {error}")
         return None
 
 
-def _save(folder: Path, model: nn.Module, history: list[dict[str, Any]]) -> Stored:
-    try:
-        folder.mkdir(exist_ok=True)
-        with written_whole(folder / WEIGHTS) as beside:
-            save_weights(model.state_dict(), beside)
-        digest = sha256(folder / WEIGHTS)
-        with written_whole(folder / RECORD) as beside:  # last: a model without a record doesn't count
-            beside.write_text(json.dumps({"sha256": digest, "history": history}))
-    except OSError as error:
-        raise _Unwritable(error, history) from error
-    return Stored(folder / WEIGHTS, digest, history, True)
+def _save(
+    folders: Sequence[Path], networks: Sequence[nn.Module], histories: Sequence[list[dict[str, Any]] | RunFailed]
+) -> list[Stored | RunFailed]:
+    """Keeps the trained models, those that failed left out; where the disk is full a warning says so, once."""
+    kept: list[Stored | RunFailed] = []
+    unwritable: OSError | None = None
+    for folder, network, history in zip(folders, networks, histories, strict=True):
+        if isinstance(history, RunFailed) or unwritable:
+            kept.append(_kept_nowhere(history))
+            continue
+        try:
+            folder.mkdir(exist_ok=True)
+            with written_whole(folder / WEIGHTS) as beside:
+                save_weights(network.state_dict(), beside)
+            digest = sha256(folder / WEIGHTS)
+            with written_whole(folder / RECORD) as beside:  # last: a model without a record doesn't count
+                beside.write_text(json.dumps({"sha256": digest, "history": history}))
+            kept.append(Stored(folder / WEIGHTS, digest, history, True))
+        except OSError as error:
+            unwritable = error
+            _warn_of_unwritable(folders, error)
+            kept.append(_kept_nowhere(history))
+    return kept
 
 
 @cache
@@ -245,18 +262,8 @@ def _code_digest() -> str:
     """Of the sources that decide which weights come out, so that no edit of them finds an old model."""
     package = Path(__file__).parent
     digest = hashlib.sha256()
-    for file in sorted(
-        [*package.glob("datasets/*.py"), *package.glob("models/*.py"), *map(package.joinpath, TRAINING)]
-    ):
+    for file in sorted([*package.glob("models/*.py"), *map(package.joinpath, TRAINING)]):
         digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()
-
-
-def _digest(state: Mapping[str, Tensor]) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in state.items():
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -35,6 +35,7 @@ from mi_runner import (
     console,
     datasets,
     expectations,
+    machine,
     model_store,
     models,
     run_folder,
@@ -101,13 +102,14 @@ def run(
         ConfigError: a mistake in the config or a file that it names.
         RunFailed: the run began and could not end.
     """
+    assert isinstance(config.threads, int), "auto is a number once the config is typed"
     expected = expectations.parse(config.expect)
     names = config.experiment.name, config.dataset.name, config.model.name
     place = RunFolder(folder) if folder else run_folder.claim(config.output_dir, *names)
     record = _new_record(config, command, timings or {})
     progress = progress or Progress()
 
-    with _recorded(place, record, progress), threads.at_most(config.threads):
+    with _recorded(place, record, progress), threads.exactly(config.threads):
         choices = "# experiment={} dataset={} model={}\n".format(*names)
         place.write_config(choices + OmegaConf.to_yaml(OmegaConf.structured(config)))
         with _stage(record, "import"):
@@ -324,6 +326,9 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "model": config.model.name,
         "seed": config.seed,
         "device": config.device,
+        "threads": config.threads,
+        "processor": machine.processor(),
+        "instruction_set": machine.instruction_set(),
         "config_hash": config_hash(config),
         "metrics": {},
         "timings": dict(timings),

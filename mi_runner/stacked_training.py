@@ -33,7 +33,7 @@ from mi_runner.evaluation import BATCH, LossFunction, Score, loss_function, scor
 from mi_runner.optimizers import make_optimizer
 from mi_runner.progress import Advance, Progress, log
 from mi_runner.regularizers import Regularizer
-from mi_runner.training import SMALL_STEP, STEPS_BETWEEN_NOTES, check_finite
+from mi_runner.training import STEPS_BETWEEN_NOTES, check_finite, threads_for
 
 MOST_NUMBERS = 250_000_000
 """Numbers (1 GB) that a stack holds at the most: weights, the optimizer's state, data of its own, a step's values."""
@@ -65,7 +65,7 @@ def train(
 
     Args:
         networks: M of one architecture, for which `check` found no obstacle.
-        datasets: each network's, on its device; data sets of one fingerprint are taken as one.
+        datasets: each network's, on its device; data sets of one content are taken as one.
         seeds: each network's; the order of its batches derives from it.
     """
     progress = progress or Progress()
@@ -79,10 +79,9 @@ def train(
     histories: list[History] = [[] for _ in networks]
     failed: dict[int, RunFailed] = {}
 
-    too_small_to_divide = stack.n_trained * config.batch_size < SMALL_STEP
     with (
         torch.no_grad(),
-        threads.at_most(1 if too_small_to_divide else None),
+        threads.exactly(threads_for(networks[0], datasets[0].x_train, config.batch_size * n_members)),
         progress.bar(f"training {n_members} networks", config.epochs * n_examples * n_members) as advance,
     ):
         for epoch in range(1, config.epochs + 1):
@@ -296,7 +295,6 @@ class _Stack:
                 stacked.setdefault(f"network.{name}", []).append(tensor.detach())
         self.tensors = {name: torch.stack(parts) for name, parts in stacked.items()}
         self.weights = [self.tensors[name] for name in self.trained]
-        self.n_trained = sum(weight.numel() for weight in self.weights)
         self.device = self.weights[0].device
         self.optimizer = make_optimizer(self.weights, config)
         self.shared = len({dataset.fingerprint for dataset in datasets}) == 1

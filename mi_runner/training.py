@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mi_runner import chance, regularizers, threads
 from mi_runner.config import Loss, Optimizer, TrainingConfig
@@ -22,7 +23,10 @@ STEPS_BETWEEN_NOTES = 25
 """Training steps between two readings of the loss for the progress bar, each of which waits for the device."""
 
 SMALL_STEP = 2e7
-"""Parameters times examples of a training step below which one thread is as fast as several."""
+"""Multiplications of a training step's forward pass below which one thread is as fast as several."""
+
+REHEARSED = 2
+"""Examples on which a network is run to count its multiplications."""
 
 CHECKED = 1000
 """Examples whose outputs are looked at before training."""
@@ -68,7 +72,7 @@ def train(
     # Dropout and its like draw from torch's global generator.
     with (
         chance.global_seed(seed, "training"),
-        threads.at_most(threads_for(parameters, config.batch_size)),
+        threads.exactly(threads_for(model, x, config.batch_size)),
         progress.bar("training", config.epochs * len(x)) as advance,
     ):
         for epoch in range(1, config.epochs + 1):
@@ -148,6 +152,38 @@ def check(model: nn.Module, dataset: Dataset, config: TrainingConfig) -> None:
             )
 
 
-def threads_for(parameters: list[nn.Parameter], batch_size: int) -> int | None:
-    """How many CPU threads a training step pays for: one where it is too small to divide, else None, all."""
-    return 1 if sum(p.numel() for p in parameters) * batch_size < SMALL_STEP else None
+def threads_for(model: nn.Module, x: Tensor, batch_size: int) -> int:
+    """The CPU threads of a training step: one where it is too small to divide, otherwise torch's present number.
+
+    Args:
+        x: `(N, *input)` examples; the network is run once on the first ones.
+        batch_size: the examples of a step.
+    """
+    threads = torch.get_num_threads()
+    return threads if threads == 1 or multiplications(model, x) * batch_size >= SMALL_STEP else 1
+
+
+@torch.no_grad()
+def multiplications(model: nn.Module, x: Tensor) -> int:
+    """About how many multiplications a forward pass takes for one example of `x` `(N, *input)`.
+
+    Each weight of a layer counts once for each use: that of a Linear layer for each vector that the layer is applied
+    to, that of a convolution for each place. A parameter that is no layer's `weight` counts once.
+    """
+    model = copy.deepcopy(model).eval()  # a forward pass may change a network's buffers
+    layers = [layer for layer in model.modules() if isinstance(getattr(layer, "weight", None), Tensor)]
+    of_layers = {id(layer.weight) for layer in layers}
+    total = 0
+
+    def count(layer: nn.Module, _: object, output: object) -> None:
+        nonlocal total
+        weight = layer.weight
+        if isinstance(output, Tensor) and isinstance(weight, Tensor) and weight.dim() > 1:
+            total += weight.numel() // len(weight) * output.numel()
+
+    for layer in layers:
+        layer.register_forward_hook(count)
+    with torch.random.fork_rng(devices=[]):
+        model(x[:REHEARSED])
+    others = sum(parameter.numel() for parameter in model.parameters() if id(parameter) not in of_layers)
+    return total // len(x[:REHEARSED]) + others

@@ -127,7 +127,7 @@ def classes(n: int = 40, n_features: int = 6, n_classes: int = 3, seed: int = 0)
     draw = torch.Generator().manual_seed(seed)
     x = torch.randn(2 * n, n_features, generator=draw)
     y = x[:, :n_classes].argmax(1)
-    return Dataset("arrays", x[:n], y[:n], x[n:], y[n:], tuple(map(str, range(n_classes))), f"test {n} {seed}")
+    return Dataset("arrays", x[:n], y[:n], x[n:], y[n:], tuple(map(str, range(n_classes))))
 
 
 def values(n: int = 40, n_features: int = 6, seed: int = 0) -> Dataset:
@@ -135,4 +135,4 @@ def values(n: int = 40, n_features: int = 6, seed: int = 0) -> Dataset:
     draw = torch.Generator().manual_seed(seed)
     x = torch.randn(2 * n, n_features, generator=draw)
     y = (x[:, 0] > 0).float()
-    return Dataset("arrays", x[:n], y[:n], x[n:], y[n:], None, f"test values {n} {seed}")
+    return Dataset("arrays", x[:n], y[:n], x[n:], y[n:], None)

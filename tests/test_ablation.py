@@ -43,7 +43,7 @@ def skip(seed: int = 0) -> TwoLayerSkip:
 
 def test_the_table_of_the_micro_network() -> None:
     # Outputs (18, −4) and (−1, −7): both examples are of class 0, and are given as 0 and 1.
-    dataset = Dataset("arrays", X, torch.tensor([0, 1]), X, torch.tensor([0, 1]), ("0", "1"), "micro")
+    dataset = Dataset("arrays", X, torch.tensor([0, 1]), X, torch.tensor([0, 1]), ("0", "1"))
     result = ablation.run(setting(micro(), dataset, methods=[Method.zero, Method.mean]))
     rows = result.tables["metrics"]
     assert rows[0] | {"loss": None} == {

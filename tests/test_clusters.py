@@ -59,7 +59,7 @@ def hand_made() -> tuple[MLP, Dataset]:
         model.layers[4].weight.copy_(torch.tensor([[0.0, 0.0], [1.0, 0.0], [0.0, 1.0]]))
     x = torch.eye(2).repeat(3, 1)
     y = torch.tensor([1, 2]).repeat(3)
-    return model, Dataset("arrays", x, y, x, y, ("none", "first", "second"), "hand-made")
+    return model, Dataset("arrays", x, y, x, y, ("none", "first", "second"))
 
 
 def test_a_hand_made_network_loses_and_keeps_what_its_clusters_do() -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from mi_runner import composition
+from mi_runner import composition, threads
 from mi_runner.config import (
     LAUNCHERS,
     SCHEMAS,
@@ -33,7 +33,7 @@ CHOICES = [(group, schema) for group, schemas in SCHEMAS.items() for schema in s
 def test_the_default_trains_the_default_model() -> None:
     config = composition.compose()
     assert (config.experiment.name, config.dataset.name, config.model.name) == ("train", "mnist", "mlp")
-    assert (config.seed, config.device, config.threads, config.checkpoint) == (0, "auto", None, None)
+    assert (config.seed, config.device, config.threads, config.checkpoint) == (0, "auto", threads.automatic(), None)
     assert (config.output_dir, config.expect, config.seeds) == ("outputs", None, None)
     assert [getattr(config, key) for key in SWEEP_KEYS] == [OnError["continue"], None, False, False, None, None]
 
@@ -133,6 +133,7 @@ def test_mappings_take_new_keys() -> None:
         ("seed=", "seed=: Value ''"),
         ("device=gpu", "device=gpu: must be auto, cpu, cuda or cuda:N"),
         ("threads=0", "threads=0: must be at least 1"),
+        ("threads=all", "threads=all: must be a number of CPU threads, or auto."),
         ("dataset=arrays", "dataset.path has no value: type dataset.path=..."),
         ("model.activation=[", "can't read 'model.activation=\\['"),
         ("~seed", "seed"),

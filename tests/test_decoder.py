@@ -117,7 +117,7 @@ def pairs(modulus: int = 3, copies: int = 1) -> Dataset:
     y = numbers.sum(1) % modulus
     model = CausalModel(("a", "b"), numbers.double(), numbers.double(), ModularSum(modulus, classes=True))
     names = tuple(map(str, range(modulus)))
-    return Dataset("mod_add", x, y, x, y, names, f"pairs {modulus} {copies}", causal_model=model)
+    return Dataset("mod_add", x, y, x, y, names, causal_model=model)
 
 
 def setting(model: nn.Module, dataset: Dataset, seed: int = 0, **options: Any) -> Setting:
@@ -235,7 +235,7 @@ def test_a_variable_with_one_value_is_left_out() -> None:
 def test_equal_inputs_with_different_labels_are_different_examples() -> None:
     x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, -0.0], [0.0, 1.0]])
     y = torch.tensor([0, 1, 0, 1])
-    examples = decoder.distinct_examples(Dataset("arrays", x, y, x, y, ("0", "1"), "noisy"))
+    examples = decoder.distinct_examples(Dataset("arrays", x, y, x, y, ("0", "1")))
     assert examples.index.tolist() == [0, 1, 0, 2] and examples.labels["label"].tolist() == [0, 1, 1]
 
 

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mi_runner import datasets
+from mi_runner.causal_models import WeightedSum
 from mi_runner.config import EllipsesConfig, Target
 from mi_runner.datasets import ellipses
 from mi_runner.datasets.ellipses import Ellipses
@@ -130,3 +131,12 @@ def test_content_and_fingerprint_change_together() -> None:
     prints = [datasets.load(replace(SMALL, **options), seed=0).fingerprint for options in changed]
     prints.append(datasets.load(SMALL, seed=1).fingerprint)
     assert len(set(prints)) == len(prints)
+
+
+def test_another_mechanism_has_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that no weights are found that were trained on other labels of the same images."""
+    before = datasets.load(SMALL, seed=0)
+    called = WeightedSum.__call__
+    monkeypatch.setattr(WeightedSum, "__call__", lambda self, values: 1 - called(self, values))
+    after = datasets.load(SMALL, seed=0)
+    assert torch.equal(before.x_train, after.x_train) and before.fingerprint != after.fingerprint

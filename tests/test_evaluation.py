@@ -35,7 +35,7 @@ def several_values(n: int = 8, n_outputs: int = 3) -> Dataset:
     """A data set whose target is several values."""
     draw = torch.Generator().manual_seed(1)
     x, y = torch.randn(n, 4, generator=draw), torch.randn(n, n_outputs, generator=draw)
-    return Dataset("arrays", x, y, x, y, None, "several values")
+    return Dataset("arrays", x, y, x, y, None)
 
 
 # --- losses ------------------------------------------------------------------------------------------------------

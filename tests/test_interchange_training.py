@@ -54,7 +54,7 @@ def bits(n: int = 400) -> Dataset:
     numbers = torch.randint(2, (2 * n, 2), generator=torch.Generator().manual_seed(0))
     x, y = functional.one_hot(numbers, 2).flatten(1).float(), numbers.sum(1) % 2
     model = CausalModel(("a", "b"), numbers[:n].double(), numbers[n:].double(), ModularSum(2, classes=True))
-    return Dataset("bits", x[:n], y[:n], x[n:], y[n:], ("0", "1"), "bits", causal_model=model)
+    return Dataset("bits", x[:n], y[:n], x[n:], y[n:], ("0", "1"), causal_model=model)
 
 
 def pairs(dataset: Dataset, split: str, *places: tuple[str, ...], n: int = 300) -> Pairs:
@@ -300,7 +300,7 @@ def test_values_as_targets() -> None:
     y = mechanism(values)
     model = CausalModel(("p", "q", "r"), values, values, mechanism)
     x = values.float()
-    dataset = Dataset("sums", x, y, x, y, None, "sums", causal_model=model)
+    dataset = Dataset("sums", x, y, x, y, None, causal_model=model)
     network = nn.Sequential(nn.Identity(), nn.Linear(3, 1), nn.Sigmoid())
     network.load_state_dict({"1.weight": torch.full((1, 3), 50.0), "1.bias": torch.tensor([-75.0])})
     found = Aligned(network.eval(), ModelGraph.trace(network, x[:2]), "0", Units((3,), [torch.tensor([0, 2])]))

@@ -63,7 +63,7 @@ def test_jobs_that_need_one_model_train_it_once(tmp_path: Path) -> None:
 
 
 def test_threads_of_a_worker(tmp_path: Path) -> None:
-    """The network says in its own run what its worker gave it."""
+    """The network says in its own run what its worker gave it; torch's threads are those of the config."""
     pytest.importorskip("joblib")
     (tmp_path / "net.py").write_text(
         "import os, json, torch\n"
@@ -74,10 +74,10 @@ def test_threads_of_a_worker(tmp_path: Path) -> None:
     )
     network = ("model=external", "model.factory=net:Net", "training.epochs=1", "seed=0,1")
     workers = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.launcher.threads=1")
-    done = Started(tmp_path, *network, *workers).ended()
+    done = Started(tmp_path, *network, *workers, "threads=3").ended()
     assert done.status == 0, done.err
     pids = [json.loads((tmp_path / done.folder / str(job) / "run.json").read_text())["pid"] for job in range(2)]
-    assert [json.loads((tmp_path / f"seen-{pid}").read_text()) for pid in pids] == [[1, "1", "1"]] * 2
+    assert [json.loads((tmp_path / f"seen-{pid}").read_text()) for pid in pids] == [[3, "1", "1"]] * 2
 
 
 RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": "0123456789abcdef" * 4}

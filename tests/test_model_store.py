@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import errno
 import json
 import subprocess
@@ -19,10 +20,11 @@ import torch
 from torch import Tensor, nn
 
 import mi_runner
-from mi_runner import model_store, models, training
+from mi_runner import machine, model_store, models, training
 from mi_runner.checkpoints import save_weights
 from mi_runner.config import Activation, Loss, MlpConfig, Optimizer, Regularizer, TrainingConfig
 from mi_runner.errors import RunFailed
+from mi_runner.files import tensors_sha256
 from mi_runner.model_store import Stored, key, obtain
 from mi_runner.models import Built
 
@@ -174,8 +176,14 @@ def test_anything_else_that_changes_trains_anew(changed: str) -> None:
 
 @pytest.mark.parametrize(
     ("holder", "name", "value"),
-    [(mi_runner, "__version__", "0"), (torch, "__version__", "0"), (model_store, "_code_digest", lambda: "0")],
-    ids=["mi_runner", "torch", "code"],
+    [
+        (mi_runner, "__version__", "0"),
+        (torch, "__version__", "0"),
+        (model_store, "_code_digest", lambda: "0"),
+        (machine, "processor", lambda: "another"),
+        (machine, "instruction_set", lambda: "another"),
+    ],
+    ids=["mi_runner", "torch", "code", "processor", "instruction set"],
 )
 def test_another_version_has_another_key(holder: Any, name: str, value: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     before = key(new(), CONFIG, seed=0)
@@ -183,16 +191,58 @@ def test_another_version_has_another_key(holder: Any, name: str, value: Any, mon
     assert key(new(), CONFIG, seed=0) != before
 
 
+def test_the_threads_that_train_are_in_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that is too small to divide takes one thread, however many there are: then the weights are the same."""
+    torch.set_num_threads(1)
+    alone = key(new(), CONFIG, seed=0)
+    torch.set_num_threads(2)
+    assert key(new(), CONFIG, seed=0) == alone
+    monkeypatch.setattr(training, "SMALL_STEP", 1)
+    assert key(new(), CONFIG, seed=0) != alone
+
+
+def sources_of(module: str) -> set[str]:
+    """The modules of mi_runner that a module imports, itself included, and that these import."""
+    package = Path(mi_runner.__file__).parent
+    found: set[str] = set()
+    waiting = [module]
+    while waiting:
+        name = waiting.pop()
+        path = package.parent.joinpath(*name.split("."))
+        files = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
+        if name in found or not name.startswith("mi_runner") or not files:
+            continue
+        found.add(name)
+        for node in ast.walk(ast.parse(files[0].read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Import):
+                waiting += [alias.name for alias in node.names]
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
+    return {name.removeprefix("mi_runner").lstrip(".") for name in found}
+
+
+DECIDE_NO_WEIGHTS = {
+    *("", "config", "errors", "files", "machine", "progress"),
+    *("datasets", "causal_models"),  # whose products are in the key by content
+}
+
+
+def test_the_key_has_every_source_that_training_runs() -> None:
+    run = sources_of("mi_runner.stacked_training")
+    kept = {name.removesuffix(".py") for name in model_store.TRAINING}
+    assert run - kept == DECIDE_NO_WEIGHTS and kept <= run
+
+
 def test_names_shapes_and_types_of_the_initial_weights_are_in_the_key() -> None:
     """Six zeros are the same bytes under each of these."""
     states = [{"a": torch.zeros(6)}, {"b": torch.zeros(6)}, {"a": torch.zeros(2, 3)}, {"a": torch.zeros(6).int()}]
     states += [{"a": torch.zeros(6), "b": torch.zeros(0)}, {"a": torch.zeros(5), "b": torch.tensor(0.0)}]
-    assert len({model_store._digest(state) for state in states}) == len(states)
+    assert len({tensors_sha256(state) for state in states}) == len(states)
 
 
 def test_the_layout_in_memory_is_not_in_the_key() -> None:
     matrix = torch.arange(6.0).reshape(2, 3)
-    assert model_store._digest({"a": matrix}) == model_store._digest({"a": matrix.T.contiguous().T})
+    assert tensors_sha256({"a": matrix}) == tensors_sha256({"a": matrix.T.contiguous().T})
 
 
 # --- damage --------------------------------------------------------------------------------------------------------
@@ -338,7 +388,7 @@ PROCESS = """
 import sys, time
 from pathlib import Path
 import torch
-from mi_runner import model_store, models, training
+from mi_runner import machine, model_store, models, training
 from mi_runner.config import MlpConfig, Optimizer, TrainingConfig
 from mi_runner.datasets import Dataset
 

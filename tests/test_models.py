@@ -36,7 +36,7 @@ def images(channels: int = 1, height: int = 8, width: int = 8, n_classes: int = 
     draw = torch.Generator().manual_seed(0)
     x = torch.randn(6, channels, height, width, generator=draw)
     y = torch.arange(6) % n_classes
-    return Dataset("arrays", x, y, x, y, tuple(map(str, range(n_classes))), "images")
+    return Dataset("arrays", x, y, x, y, tuple(map(str, range(n_classes))))
 
 
 def built(config: ModelConfig, dataset: Dataset, seed: int = 0) -> nn.Module:
@@ -140,7 +140,7 @@ def test_the_output_activation_comes_last(name: str, config: type) -> None:
     [
         (values(), True),
         (classes(n_classes=2), False),
-        (Dataset("arrays", torch.zeros(2, 6), torch.ones(2) / 2, torch.zeros(2, 6), torch.ones(2), None, ""), False),
+        (Dataset("arrays", torch.zeros(2, 6), torch.ones(2) / 2, torch.zeros(2, 6), torch.ones(2), None), False),
     ],
     ids=["values 0 and 1", "classes", "other values"],
 )

@@ -6,6 +6,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mi_runner import composition, files, run_folder, runner, training
+from mi_runner import composition, files, machine, run_folder, runner, threads, training
 from mi_runner.errors import ConfigError, RunFailed, Terminated
 from mi_runner.experiments import ablation
 from mi_runner.models.mlp import MLP
@@ -46,7 +47,8 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
     }
     record = ended.record
     assert list(record) == [
-        *("schema_version", "status", "experiment", "dataset", "model", "seed", "device", "config_hash", "metrics"),
+        *("schema_version", "status", "experiment", "dataset", "model", "seed", "device"),
+        *("threads", "processor", "instruction_set", "config_hash", "metrics"),
         *(
             "timings",
             "checkpoint",
@@ -288,12 +290,40 @@ def test_a_run_from_a_notebook_needs_no_command_line(tmp_path: Path) -> None:
         runner.run(composition.compose([*TINY, "output_dir=/dev/null"]))
 
 
-def test_threads_are_set_for_the_run_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_are_set_for_the_run_alone(tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     before, seen = torch.get_num_threads(), []
     train = training.train
     monkeypatch.setattr(training, "train", lambda *a, **k: (seen.append(torch.get_num_threads()), train(*a, **k))[1])
-    runner.run(composition.compose([*TINY, "seed=55", "threads=1", f"output_dir={tmp_path}"]))
-    assert seen == [1] and torch.get_num_threads() == before
+    for asked in (1, before + 1):  # more than there are cores, too: a figure depends on it
+        runner.run(composition.compose([*TINY, "seed=55", f"threads={asked}", f"output_dir={tmp_path}"]))
+        shutil.rmtree(cache / "models")
+    assert seen == [1, before + 1] and torch.get_num_threads() == before
+
+
+def test_threads_are_a_part_of_the_config_and_of_its_hash(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "n_cores", lambda: 3)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    found = mi_run(*TINY)
+    named = mi_run(*TINY, "threads=3")
+    other = mi_run(*TINY, "threads=2")
+    assert "threads: 3\n" in (found.folder / "config.yaml").read_text()
+    hashes = [ended.record["config_hash"] for ended in (found, named, other)]
+    assert hashes[0] == hashes[1] != hashes[2]
+    record = found.record
+    assert (record["threads"], record["instruction_set"]) == (3, torch.backends.cpu.get_cpu_capability())
+    assert record["processor"] == machine.processor() != ""
+
+
+@pytest.mark.parametrize(
+    ("cores", "named", "found"),
+    [(1, None, 1), (3, None, 3), (64, None, threads.MOST), (64, "2", 2), (2, "16", threads.MOST), (2, "", 2)],
+)
+def test_automatic_threads(cores: int, named: str | None, found: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "n_cores", lambda: cores)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if named is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", named)
+    assert composition.compose(["threads=auto"]).threads == composition.compose(["threads=null"]).threads == found
 
 
 def test_sigterm_is_as_it_was_after_a_command(mi_run: MiRun) -> None:

@@ -23,7 +23,7 @@ from mi_runner.models.mlp import MLP
 from mi_runner.optimizers import make_optimizer
 from mi_runner.progress import Advance, Progress
 from mi_runner.regularizers import Regularizer
-from mi_runner.training import check, train
+from mi_runner.training import check, multiplications, threads_for, train
 
 from .conftest import classes, values
 
@@ -57,7 +57,45 @@ def line(weight: float = 0.0) -> nn.Linear:
 def points(*pairs: tuple[float, float]) -> Dataset:
     """Inputs and values, the same for training and test."""
     x, y = torch.tensor([[x] for x, _ in pairs]), torch.tensor([y for _, y in pairs])
-    return Dataset("arrays", x, y, x, y, None, "points")
+    return Dataset("arrays", x, y, x, y, None)
+
+
+# --- threads -------------------------------------------------------------------------------------------------------
+
+
+class Twice(nn.Module):
+    """A layer that is used for two vectors, another layer's parameter that is used by itself, and a counter."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(3, 5)
+        self.free = nn.Parameter(torch.ones(2, 2))
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.calls += 1
+        return self.layer(x.view(-1, 2, 3)).flatten(1)[:, :2] @ self.free
+
+
+def test_multiplications_by_hand() -> None:
+    cnn = nn.Sequential(nn.Conv2d(2, 3, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(3 * 4 * 5, 7))
+    # 2·3·3 weights for each of 3 channels at 4·5 places, and two biases.
+    assert multiplications(cnn, torch.ones(9, 2, 4, 5)) == 2 * 3 * 3 * 3 * 4 * 5 + 3 * 4 * 5 * 7 + 3 + 7
+    twice = Twice()
+    assert multiplications(twice, torch.ones(4, 6)) == 2 * 3 * 5 + 5 + 4
+    assert twice.calls == 0 and twice.training
+
+
+def test_a_step_takes_all_threads_where_it_has_enough_to_do() -> None:
+    torch.set_num_threads(3)
+    try:
+        layer = nn.Linear(1000, 200, bias=False)  # 2·10⁵ multiplications
+        assert threads_for(layer, torch.ones(2, 1000), batch_size=100) == 3
+        assert threads_for(layer, torch.ones(2, 1000), batch_size=99) == 1
+        # Weights count for each place at which they are used.
+        assert threads_for(nn.Conv2d(1, 16, 3, padding=1), torch.ones(2, 1, 28, 28), batch_size=200) == 3
+    finally:
+        torch.set_num_threads(1)
 
 
 # --- the same training written out from the formulas ---------------------------------------------------------------

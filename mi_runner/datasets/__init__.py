@@ -6,7 +6,9 @@ Letters: N examples, C channels, H height, W width.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, replace
+from functools import cached_property
 from importlib import import_module
 
 import torch
@@ -15,6 +17,7 @@ from torch import Tensor
 from mi_runner.causal_models import CausalModel
 from mi_runner.config import DatasetConfig
 from mi_runner.errors import ConfigError
+from mi_runner.files import tensors_sha256
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,6 @@ class Dataset:
         x_train, x_test: `(N, *input_shape)` float32.
         y_train, y_test: for classes `(N,)` int64 in 0..n_classes−1; for values `(N,)` or `(N, outputs)` float32.
         class_names: what the classes are called, in order; None where the target is a value.
-        fingerprint: the same for the same content; part of the key of the model store.
         flattened_from: the shape `(C, H, W)` of the images that the input vectors are, else None.
         causal_model: the variables that the targets follow from, where they are known, else None.
     """
@@ -37,7 +39,6 @@ class Dataset:
     x_test: Tensor
     y_test: Tensor
     class_names: tuple[str, ...] | None
-    fingerprint: str
     flattened_from: tuple[int, ...] | None = None
     causal_model: CausalModel | None = None
 
@@ -50,6 +51,12 @@ class Dataset:
                 raise ValueError(f"x_{split} must be float32, not {x.dtype}.")
             if y.dtype != (torch.float32 if self.class_names is None else torch.int64):
                 raise ValueError(f"y_{split} has the dtype {y.dtype}, which doesn't fit its targets.")
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The same for the same content, whatever produced it: inputs, targets and class names."""
+        tensors = {name: getattr(self, name) for name in ("x_train", "y_train", "x_test", "y_test")}
+        return hashlib.sha256(f"{tensors_sha256(tensors)} {self.class_names}".encode()).hexdigest()
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -93,19 +100,22 @@ class Dataset:
             y_train=self.y_train[:limit],
             x_test=self.x_test[:limit],
             y_test=self.y_test[:limit],
-            fingerprint=f"{self.fingerprint} limit={limit}",
             causal_model=self.causal_model and self.causal_model.limited(limit),
         )
 
     def flattened(self) -> Dataset:
-        """The inputs as vectors `(N, C·H·W)`."""
-        if len(self.input_shape) == 1:
-            return self
+        """The inputs as vectors `(N, C·H·W)`; the same object each time, so that its content is hashed once."""
+        return self if len(self.input_shape) == 1 else self._flattened
+
+    @cached_property
+    def _flattened(self) -> Dataset:
         flat = {"x_train": self.x_train.flatten(1), "x_test": self.x_test.flatten(1)}
         return replace(self, **flat, flattened_from=self.input_shape)
 
     def to(self, device: torch.device) -> Dataset:
-        """All tensors on `device`."""
+        """All tensors on `device`; itself where they are there."""
+        if self.x_train.device == device:
+            return self
         moved = {name: getattr(self, name).to(device) for name in ("x_train", "y_train", "x_test", "y_test")}
         return replace(self, **moved, causal_model=self.causal_model and self.causal_model.to(device))
 

@@ -23,7 +23,6 @@ from mi_runner.causal_models import CausalModel, LabelTable
 from mi_runner.config import ArraysConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
-from mi_runner.files import sha256
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 CAUSAL_NAMES = ("variables", "variables_train", "variables_test", "mechanism")
@@ -81,7 +80,6 @@ def load(config: ArraysConfig, *, seed: int) -> Dataset:
         name=config.name,
         **tensors,
         class_names=tuple(str(label) for label in range(n_classes)) if by_class else None,
-        fingerprint=f"arrays {sha256(path)} {config.target.name}",
         causal_model=_causal_model(path, arrays, tensors),
     )
 

@@ -71,7 +71,7 @@ def draw(ellipses: Ellipses) -> Tensor:
     horizontal = torch.where(ellipses.turned, short, long)
     vertical = torch.where(ellipses.turned, long, short)
     from_centre = (torch.arange(SIZE, dtype=torch.float64) - (SIZE - 1) / 2).abs()
-    with threads.at_most(1):  # it takes a moment, most of it in writing to memory
+    with threads.exactly(1):  # it takes a moment, most of it in writing to memory
         # Half the ellipse's width in each row of pixels, (N, H): so many centres lie inside, to the left and right.
         half_width = horizontal[:, None] * (1 - (from_centre / vertical[:, None]) ** 2).clamp(min=0).sqrt()
         n_inside = (half_width + 0.5).long().flatten()
@@ -98,7 +98,6 @@ def load(config: EllipsesConfig, *, seed: int) -> Dataset:
         for split, size in (("train", config.train_size), ("test", config.test_size))
     )
     causal_model = CausalModel(VARIABLES, train.values(), test.values(), mechanism)
-    recipe = f"sizes={config.train_size},{config.test_size} {config.coefficients}>{config.threshold}"
     return Dataset(
         name=config.name,
         x_train=draw(train),
@@ -106,6 +105,5 @@ def load(config: EllipsesConfig, *, seed: int) -> Dataset:
         x_test=draw(test),
         y_test=mechanism(causal_model.values_test),
         class_names=("0", "1") if by_class else None,
-        fingerprint=f"ellipses {config.target.name} {recipe} seed={seed}",
         causal_model=causal_model,
     )

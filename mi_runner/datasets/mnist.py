@@ -72,7 +72,6 @@ def load(config: MnistConfig, *, seed: int) -> Dataset:
         x_test=x_test,
         y_test=y_test,
         class_names=tuple(str(digit) for digit in digits) if by_class else None,
-        fingerprint=f"mnist digits={digits} {config.normalization.name} {config.target.name}",
         causal_model=parity_and_half(tuple(digits), *labels, classes=by_class),
     )
 

@@ -26,7 +26,6 @@ def load(config: ModAddConfig, *, seed: int) -> Dataset:
 
     x_train, y_train, numbers_train = pairs(config.train_size, "train")
     x_test, y_test, numbers_test = pairs(config.test_size, "test")
-    sizes = f"sizes={config.train_size},{config.test_size}"
     return Dataset(
         name=config.name,
         x_train=x_train,
@@ -34,6 +33,5 @@ def load(config: ModAddConfig, *, seed: int) -> Dataset:
         x_test=x_test,
         y_test=y_test,
         class_names=tuple(str(number) for number in range(config.modulus)) if by_class else None,
-        fingerprint=f"mod_add {config.target.name} m={config.modulus} {sizes} seed={seed}",
         causal_model=CausalModel(("a", "b"), numbers_train, numbers_test, ModularSum(config.modulus, by_class)),
     )

@@ -411,7 +411,7 @@ def train_decoder(
     title = "decoder" if control == "none" else f"decoder, {control}"
     with (
         chance.global_seed(seed, "decoder training"),
-        threads.at_most(threads_for(parameters, config.batch_size)),
+        threads.exactly(threads_for(decoder, images, config.batch_size)),
         setting.progress.bar(title, config.epochs) as advance,
     ):
         for epoch in range(1, config.epochs + 1):
