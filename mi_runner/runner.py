@@ -129,7 +129,7 @@ def run(
             result = experiment.run(setting)
         record["timings"] |= result.timings
         with _stage(record, "write"):
-            _write(place, result, setting if trained_now else None)
+            _write(place, result, setting, trained_now)
         # JSON has no NaN and no infinity.
         record["metrics"] = {
             name: float(value) if math.isfinite(value) else None for name, value in result.metrics.items()
@@ -207,7 +207,7 @@ def _with_weights(
         log.info(f"weights of {checkpoint.path}; nothing is trained")
         path = str(checkpoint.path.resolve())
         record["checkpoint"] = {"from": "checkpoint", "path": path, "sha256": checkpoint.sha256}
-        return replace(setting, model=model, dataset=dataset), False
+        return replace(setting, model=model, dataset=dataset, from_checkpoint=True), False
 
     if setting.members:
         return _members_with_weights(setting, built, config, record), False
@@ -298,20 +298,20 @@ def _members_with_weights(setting: Setting, built: Built, config: RunConfig, rec
     return replace(members[0], members=members)
 
 
-def _write(place: RunFolder, result: Result, trained: Setting | None) -> None:
-    """All of a result; the weights and history too, if this run trained the model."""
+def _write(place: RunFolder, result: Result, setting: Setting, trained_now: bool) -> None:
+    """All of a result; the weights and history too, if this run trained the model. A checkpoint isn't written again."""
     for name, rows in result.tables.items():
         if len(rows):  # a file without a row or a header can't be read back
             place.write_table(name, rows, parquet=name in result.parquet)
     for name, figure in result.figures.items():
         place.write_figure(name, lambda path, figure=figure: figure.savefig(path, dpi=130))
-    model = result.model or (trained.model if trained else None)
-    if model is not None:
+    model = result.model or (setting.model if trained_now else None)
+    if model is not None and not (setting.from_checkpoint and model is setting.model):
         place.write_weights(model.state_dict())
     for name, member in result.members.items():
         place.write_weights(member.state_dict(), name)
-    if trained is not None and "history" not in result.tables:
-        place.write_table("history", trained.history)
+    if trained_now and "history" not in result.tables:
+        place.write_table("history", setting.history)
 
 
 # --- the record --------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mi_runner import run_folder
@@ -31,10 +31,12 @@ def table(folder: Path) -> list[dict[str, str]]:
 class Started:
     """A sweep as a process of its own."""
 
-    def __init__(self, at: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, at: Path, *arguments: str, environment: Mapping[str, str] | None = None, tiny: Sequence[str] = TINY
+    ) -> None:
         self.at, self.folder = at, at / "outputs/sweeps/train/v001"
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "mi_runner", "-m", *TINY, *arguments],
+            [sys.executable, "-m", "mi_runner", "-m", *tiny, *arguments],
             cwd=at,
             env={**os.environ, **(environment or {})},
             stdout=subprocess.PIPE,

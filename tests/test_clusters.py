@@ -304,6 +304,7 @@ def test_the_networks_may_be_switched_from_a_checkpoint(mi_run: Callable[..., En
     trained = mi_run(*small, "seed=3")
     again = mi_run(*small, "seed=3", f"checkpoint={trained.folder}")
     assert again.record["metrics"] == trained.record["metrics"]
+    assert (trained.folder / "model.safetensors").exists() and not (again.folder / "model.safetensors").exists()
     assert pd.read_csv(again.folder / "history.csv")["network"].unique().tolist() == ["twin"]
 
 

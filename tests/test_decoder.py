@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -225,6 +226,26 @@ def test_of_any_other_data_set_the_label_is_decoded() -> None:
     dataset = classes(30)
     assert torch.equal(decoder.variables(dataset)["label"], dataset.y_test)
     assert torch.equal(decoder.variables(values(30))["label"], values(30).y_test.long())
+
+
+@pytest.mark.parametrize("name", ["label", "all", "example", "label_decoded", "b_decoded"])
+def test_a_variable_with_a_name_of_the_tables_is_refused(name: str) -> None:
+    dataset = pairs(3)
+    model = dataset.causal_model
+    assert model is not None
+    own = replace(dataset, name="arrays", causal_model=replace(model, variables=(name, "b")))
+    with pytest.raises(ConfigError, match=f"a variable named '{name}'.*label, all, example are taken.*rename"):
+        decoder.check(setting(MLP([6, 4, 3]), own))
+    decoder.check(setting(MLP([6, 4, 3]), replace(own, causal_model=replace(model, variables=("labels", "b")))))
+
+
+def test_a_site_named_as_all_of_them_is_not_read() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(OrderedDict(first=nn.Linear(6, 4), all=nn.ReLU(), second=nn.Linear(4, 4), relu=nn.ReLU()))
+    network.append(nn.Linear(4, 3))
+    assert decoder.hidden_sites(setting(network, pairs(3)).graph(), None) == ["relu"]
+    with pytest.raises(ConfigError, match="'all' is what the tables call all sites together: rename the site"):
+        decoder.check(setting(network, pairs(3), sites=["all"]))
 
 
 def test_a_variable_with_one_value_is_left_out() -> None:
@@ -454,6 +475,16 @@ def test_the_other_tables_and_the_figures() -> None:
 def test_a_row_more_is_drawn_for_no_more_than_eight_inputs() -> None:
     figure = decoder.run(small(test_share=0.9)).figures["filtered"]
     assert len([axes for axes in figure.axes if axes.get_ylabel()]) == 8  # every third of 22
+
+
+def test_too_few_held_out_inputs_are_stated(warnings_in_log: list[str]) -> None:
+    torch.manual_seed(0)
+    result = decoder.run(setting(MLP([6, 4, 3]), pairs(3)))
+    assert {row["n"] for row in result.tables["metrics"] if row["control"] != "untrained"} == {1}
+    assert [line for line in warnings_in_log if line.startswith("each accuracy is of n=1 held-out inputs, too few")]
+    warnings_in_log.clear()
+    decoder.run(setting(MLP([12, 4, 6]), pairs(6), test_share=0.9))  # 32 of 36
+    assert warnings_in_log == []
 
 
 def test_padding_is_stated(caplog: pytest.LogCaptureFixture) -> None:

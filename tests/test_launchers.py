@@ -38,6 +38,29 @@ def test_jobs_of_which_one_fails(launcher: str, tmp_path: Path, mi_run: Callable
     assert rows == wanted and len(rows) == 13
 
 
+def test_a_command_gives_the_same_table_alone_in_a_sweep_and_under_each_launcher(
+    launcher: str, tmp_path: Path, mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network is so wide, and its inputs so many, that the number of threads decides the last digits.
+
+    The workers have one thread for what no figure depends on. Each of the three trains for itself.
+    """
+    run = ("dataset=mnist", "dataset.limit=200", "model.hidden_sizes=[784]", "training.epochs=2", "threads=2")
+    workers = (launcher, "hydra.launcher.n_jobs=2", "hydra.launcher.threads=1")
+    stores = {"MI_RUN_CACHE": str(tmp_path / "store")}
+    done = Started(tmp_path, "seed=0,1", *workers, tiny=run, environment=stores).ended()
+    assert done.status == 0, done.err
+    monkeypatch.setenv("MI_RUN_CACHE", str(tmp_path / "store of the sweep"))
+    plain = mi_run("-m", *run, "seed=0,1")
+    monkeypatch.setenv("MI_RUN_CACHE", str(tmp_path / "store of the run"))
+    alone = mi_run(*run, "seed=1")
+    folders = [tmp_path / done.folder / "1", plain.folder / "1", alone.folder]
+    records = [json.loads((folder / "run.json").read_text()) for folder in folders]
+    assert [(record["checkpoint"]["from"], record["threads"]) for record in records] == [("training", 2)] * 3
+    assert len({(folder / "metrics.csv").read_bytes() for folder in folders}) == 1
+    assert len({record["config_hash"] for record in records}) == 1
+
+
 def test_a_worker_that_is_killed_ends_no_other_job(launcher: str, tmp_path: Path) -> None:
     sweep = Started(tmp_path, "training.epochs=1,100000,2,3", launcher, "hydra.launcher.n_jobs=2")
     record = sweep.wait_for(1, "running")

@@ -130,6 +130,7 @@ def test_a_checkpoint_is_used_as_it_is(mi_run: MiRun) -> None:
     before = (trained.folder / "metrics.csv").read_text()
     by_folder = mi_run(*TINY, f"checkpoint={trained.folder}", "training.epochs=50")
     assert (by_folder.folder / "metrics.csv").read_text() == before
+    assert not (by_folder.folder / "model.safetensors").exists()
     assert by_folder.record["checkpoint"] == {
         "from": "checkpoint",
         "path": str((trained.folder / "model.safetensors").resolve()),

@@ -10,7 +10,7 @@ Letters: N examples, D distinct ones, H sites and W units of an activation image
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -44,6 +44,9 @@ MOST_NUMBERS = 250_000_000
 
 MOST_VALUES = 1000
 """Distinct values of a target that is decoded."""
+
+FEW_HELD_OUT = 30
+"""Of fewer inputs an accuracy's interval is wider than a third, and a log line says so."""
 
 MOST_SHOWN = 8
 """Inputs whose activation images are drawn."""
@@ -123,6 +126,11 @@ def run(setting: Setting) -> Result:
         setting.progress.rows("metrics", new)
 
     part = split(images, examples.index, config.test_share, seed=setting.seed)
+    if len(part.held_out) < FEW_HELD_OUT:
+        log.warning(
+            f"each accuracy is of n={len(part.held_out)} held-out inputs, too few to compare networks by; "
+            "type a larger experiment.test_share, or several seeds"
+        )
     for control, seen, given, accuracy in (
         ("none", images, examples, target_accuracy),
         ("untrained", images_before, examples, accuracy_before),
@@ -165,7 +173,10 @@ def run(setting: Setting) -> Result:
 
 
 ALL = "all"
-"""In the column `decoded`: every variable rightly, of one input. In the column `site`: the whole activation image."""
+"""In the column `decoded`: every variable of one input is correct. In the column `site`: the whole activation image."""
+
+LABEL, EXAMPLE, DECODED = "label", "example", "{}_decoded"
+"""What a data set's target is called among the variables; columns of answers.csv besides the variables."""
 
 SUMMARY = ("target_accuracy", "n_images", "shared_images")
 
@@ -179,7 +190,7 @@ def hidden_sites(graph: ModelGraph, asked: Sequence[str] | None) -> list[str]:
     Raises:
         ConfigError: the graph has no such site, it has no numbers for each example, or one is named twice.
     """
-    able = [name for name, site in graph.sites.items() if not site.obstacle]
+    able = [name for name, site in graph.sites.items() if not site.obstacle and name != ALL]
     if asked is None:
         found = [name for name in able if name != graph.output and _is_activation(graph, name)]
         if not found:
@@ -190,6 +201,8 @@ def hidden_sites(graph: ModelGraph, asked: Sequence[str] | None) -> list[str]:
         return found
     for name in asked:
         site = graph.site(name)
+        if site.name == ALL:
+            raise ConfigError(f"experiment.sites: '{ALL}' is what the tables call all sites together: rename the site.")
         if site.obstacle:
             raise ConfigError(
                 f"experiment.sites: {name} can't be read, because it {site.obstacle}. "
@@ -256,7 +269,23 @@ def variables(dataset: Dataset) -> dict[str, Tensor]:
         if dataset.class_names is not None:
             label = torch.tensor([int(name) for name in dataset.class_names], device=y.device)[label]
         return {"digit": label, **found}
-    return {"label": label, **found}
+    _check_names(dataset, found)
+    return {LABEL: label, **found}
+
+
+def _check_names(dataset: Dataset, variables: Iterable[str]) -> None:
+    """No variable has a name that the tables use for something else.
+
+    Raises:
+        ConfigError: one has; the text says which names are taken.
+    """
+    columns = [DECODED.format(name) for name in (LABEL, *variables)]
+    for name in variables:
+        if name in (taken := (LABEL, ALL, EXAMPLE, *columns)):
+            raise ConfigError(
+                f"dataset={dataset.name}: the causal model has a variable named '{name}', and the decoder's tables "
+                f"have that name for something else ({', '.join(taken[:3])} are taken): rename the variable."
+            )
 
 
 def _few_integers(values: Tensor) -> bool:
@@ -553,10 +582,10 @@ def _answer_rows(examples: Examples, part: Part, answers: Answers) -> list[dict[
     """Each example that the decoder was tested on: what is true, what it answered."""
     rows = []
     for example in part.held_out.tolist():
-        row: dict[str, Any] = {"example": examples.caption(example)}
+        row: dict[str, Any] = {EXAMPLE: examples.caption(example)}
         for (name, values), answer in zip(examples.values.items(), answers, strict=True):
             row[name] = values[int(examples.labels[name][example])]
-            row[f"{name}_decoded"] = values[int(answer[example])]
+            row[DECODED.format(name)] = values[int(answer[example])]
         rows.append(row)
     return rows
 
