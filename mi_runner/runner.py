@@ -29,6 +29,7 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from torch import nn
 
 from mi_runner import (
     checkpoints,
@@ -126,8 +127,13 @@ def run(
         with _stage(record, "experiment"):
             result = experiment.run(setting)
         record["timings"] |= result.timings
+        if trained_now and "history" not in result.tables:
+            result = result.with_table("history", setting.history, ["epoch"])
         with _stage(record, "write"):
-            _write(place, result, setting if trained_now else None)
+            _write(place, result, setting.model if trained_now else None)
+        record["keys"] = {name: list(result.keys[name]) for name, rows in result.tables.items() if len(rows)}
+        record["repeats"] = list(result.repeats)
+        record["measures"] = {name: [within.low, within.high] for name, within in result.measures.items()}
         # JSON has no NaN and no infinity.
         record["metrics"] = {
             name: float(value) if math.isfinite(value) else None for name, value in result.metrics.items()
@@ -296,20 +302,18 @@ def _members_with_weights(setting: Setting, built: Built, config: RunConfig, rec
     return replace(members[0], members=members)
 
 
-def _write(place: RunFolder, result: Result, trained: Setting | None) -> None:
-    """All of a result; the weights and history too, if this run trained the model."""
+def _write(place: RunFolder, result: Result, trained: nn.Module | None) -> None:
+    """All of a result; the weights too, of the network that it names or that this run trained."""
     for name, rows in result.tables.items():
         if len(rows):  # a file without a row or a header can't be read back
             place.write_table(name, rows, parquet=name in result.parquet)
     for name, figure in result.figures.items():
         place.write_figure(name, lambda path, figure=figure: figure.savefig(path, dpi=130))
-    model = result.model or (trained.model if trained else None)
+    model = result.model or trained
     if model is not None:
         place.write_weights(model.state_dict())
     for name, member in result.members.items():
         place.write_weights(member.state_dict(), name)
-    if trained is not None and "history" not in result.tables:
-        place.write_table("history", trained.history)
 
 
 # --- the record --------------------------------------------------------------------------------------------------
@@ -326,6 +330,9 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "device": config.device,
         "config_hash": config_hash(config),
         "metrics": {},
+        "keys": {},
+        "repeats": [],
+        "measures": {},
         "timings": dict(timings),
         "checkpoint": None,
         "versions": {

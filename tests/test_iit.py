@@ -45,7 +45,8 @@ SMALL = (
 )
 
 METRICS_COLUMNS = [
-    *("phase", "control", "variables", "site", "alignment", "size", "subset", "iia", "iia_low", "iia_high"),
+    *("phase", "control", "variables", "trained_site", "site", "alignment", "size", "subset"),
+    *("iia", "iia_low", "iia_high"),
     *("task_accuracy", "task_low", "task_high", "n_pairs"),
 ]
 
@@ -203,7 +204,7 @@ def test_mistakes_at_the_command_line_exit_2_before_any_work(mi_run: Callable[..
 # --- what is measured ------------------------------------------------------------------------------------------------
 
 
-def of(result: Result, phase: str, subset: str = "all", control: str = "") -> dict[str, Any]:
+def of(result: Result, phase: str, subset: str = "all", control: str = "none") -> dict[str, Any]:
     (found,) = [
         dict(row)
         for row in result.tables["metrics"]
@@ -250,7 +251,7 @@ def test_the_columns_and_subsets_of_the_table(turned: Result) -> None:
         for row in (whole, changed, unchanged):
             n = row["n_pairs"]
             assert (row["iia_low"], row["iia_high"]) == wilson_interval(round(row["iia"] * n), n)
-            assert (row["variables"], row["size"]) == ("a", 1)
+            assert (row["variables"], row["trained_site"], row["size"]) == ("a", "first", 1)
             assert row["site"] == ("second" if row["control"] == "other_site" else "first")
             assert row["alignment"] == ("units" if row["control"] == "other_units" else "rotation")
 
@@ -267,9 +268,9 @@ def test_the_tables_agree_with_each_other(turned: Result) -> None:
     assert turned.metrics["iia_changed"] == of(turned, "after", "changed")["iia"]
     assert turned.metrics["iia/other_site"] == of(turned, "control", control="other_site")["iia"]
     assert [row["iia"] for row in turned.tables["overview"]] == [row["iia"] for row in turned.tables["metrics"][::3]]
-    history = [row for row in turned.tables["history"] if not row["control"]]
+    history = [row for row in turned.tables["history"] if row["control"] == "none"]
     assert history[0]["iia"] == turned.metrics["iia_before"] and history[-1]["iia"] == turned.metrics["iia"]
-    assert {row["control"] for row in turned.tables["history"]} == {"", "untrained", "shuffled_labels"}
+    assert {row["control"] for row in turned.tables["history"]} == {"none", "untrained", "shuffled_labels"}
     assert max(row["orthonormality_error"] or 0 for row in turned.tables["history"]) < 1e-5
     directions = turned.tables["directions"]
     assert list(directions["unit"]) == [0, 1] and (directions["weight"] ** 2).sum() == pytest.approx(1)

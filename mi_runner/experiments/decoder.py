@@ -29,6 +29,7 @@ from mi_runner.interventions import read_sites
 from mi_runner.models.activation_decoder import ActivationDecoder, Heads
 from mi_runner.optimizers import make_optimizer, uncompiled
 from mi_runner.progress import log
+from mi_runner.spread import ALL, NONE, NOT_NEGATIVE, SHARE
 from mi_runner.training import threads_for
 
 NORMALIZATIONS = {"Softmin", "Softmax", "Softmax2d", "LogSoftmax", "MultiheadAttention"}
@@ -55,10 +56,24 @@ where the classes can be separated."""
 PROBE_STEPS = 200
 """Iterations of L-BFGS for a linear probe, at most."""
 
-CONTROLS = ("none", "untrained", "shuffled")
+CONTROLS = (NONE, "untrained", "shuffled")
 """What the decoder itself is trained on: activations and labels as they are, or with one of them made worthless."""
 
 LINEAR = "linear"
+
+# `all` in the column `decoded`: every variable rightly, of one input; in `site`: the whole activation image.
+KEYS = {
+    "metrics": ("control", "site", "decoded"),
+    "kernels": ("kernel", "row", "column"),
+    "answers": ("example_number",),
+    "sites": ("row",),
+    "decoder_history": ("control", "epoch"),
+}
+
+MEASURES = {
+    **dict.fromkeys(("accuracy", "train_accuracy", "target_accuracy", "chance"), SHARE),
+    **dict.fromkeys(("n_images", "shared_images"), NOT_NEGATIVE),
+}
 
 
 def check(setting: Setting) -> None:
@@ -70,6 +85,9 @@ def check(setting: Setting) -> None:
     graph, config = setting.graph(), _config(setting)
     sites = hidden_sites(graph, config.sites)
     examples = distinct_examples(setting.dataset)
+    for what, names in (("site", sites), ("variable", examples.labels)):
+        if ALL in names:
+            raise ConfigError(f"there is a {what} named '{ALL}', which tables call all of them together: rename it.")
     height, width = image_shape(graph, sites, config.kernel_size)
     if (numbers := len(examples) * height * width) > MOST_NUMBERS:
         raise ConfigError(
@@ -124,7 +142,7 @@ def run(setting: Setting) -> Result:
 
     part = split(images, examples.index, config.test_share, seed=setting.seed)
     for control, seen, given, accuracy in (
-        ("none", images, examples, target_accuracy),
+        (NONE, images, examples, target_accuracy),
         ("untrained", images_before, examples, accuracy_before),
         ("shuffled", images, shuffled, target_accuracy),
     ):
@@ -133,7 +151,7 @@ def run(setting: Setting) -> Result:
         history += [{"control": control, **epoch} for epoch in epochs]
         answers = decoded(decoder, seen)
         measured(control, ALL, its_part, given, answers, accuracy)
-        if control == "none":
+        if control == NONE:
             found, found_answers = decoder, answers
     with setting.progress.bar("linear probes", len(_probed(sites))) as advance:
         for site in _probed(sites):
@@ -156,16 +174,15 @@ def run(setting: Setting) -> Result:
             "sites": site_rows,
             "decoder_history": history,
         },
+        keys=KEYS,
         metrics=metrics,
+        measures=MEASURES,
         figures=_figures(found, images, examples, part, sites, rows),
     )
 
 
 # --- what is read ------------------------------------------------------------------------------------------------
 
-
-ALL = "all"
-"""In the column `decoded`: every variable rightly, of one input. In the column `site`: the whole activation image."""
 
 SUMMARY = ("target_accuracy", "n_images", "shared_images")
 
@@ -408,7 +425,7 @@ def train_decoder(
     optimizer = make_optimizer(parameters, training)
     order = chance.generator(seed, "decoder batch order")
     history: list[dict[str, Any]] = []
-    title = "decoder" if control == "none" else f"decoder, {control}"
+    title = "decoder" if control == NONE else f"decoder, {control}"
     with (
         chance.global_seed(seed, "decoder training"),
         threads.at_most(threads_for(parameters, config.batch_size)),
@@ -524,7 +541,7 @@ def _rows(
 def _metric(control: str, site: str, name: str) -> str:
     """A row's name in the summary."""
     parts = ["accuracy", name]
-    parts += [] if control == "none" else [control]
+    parts += [] if control == NONE else [control]
     return "/".join(parts + ([site] if control == LINEAR else []))
 
 
@@ -553,7 +570,7 @@ def _answer_rows(examples: Examples, part: Part, answers: Answers) -> list[dict[
     """Each example that the decoder was tested on: what is true, what it answered."""
     rows = []
     for example in part.held_out.tolist():
-        row: dict[str, Any] = {"example": examples.caption(example)}
+        row: dict[str, Any] = {"example_number": example, "example": examples.caption(example)}
         for (name, values), answer in zip(examples.values.items(), answers, strict=True):
             row[name] = values[int(examples.labels[name][example])]
             row[f"{name}_decoded"] = values[int(answer[example])]
