@@ -645,6 +645,7 @@ def sweep(found: Sequence[tuple[Row, Mapping[str, Spread]]]) -> Figure:
                 marker=".",
                 linestyle="-" if numeric else "none",
                 capsize=3,
+                elinewidth=1,
                 color=f"C{index % 10}",
                 label=label,
             )
@@ -714,7 +715,8 @@ def _seeds(spread: Spread) -> tuple[float, ...]:
 def _over_seeds(spreads: Sequence[Spread]) -> str:
     """What is drawn, in words."""
     circles = "; a circle: one seed" if any(map(_seeds, spreads)) else ""
-    return f"mean over at most {max(spread.n for spread in spreads)} seeds, 95 % interval{circles}"
+    counts = sorted({spread.n for spread in spreads})
+    return f"mean over {'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds, 95 % interval{circles}"
 
 
 def _mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **colours: Any) -> Figure:

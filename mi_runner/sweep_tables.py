@@ -192,34 +192,36 @@ def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | N
     """The title and rows of the table that is printed: a screenful.
 
     Where the summary of the jobs' tables is short enough, it is that of their accuracy; else a row for each combination
-    of swept values, with metrics of run.json. Two or three seeds have their values beside the interval.
+    of swept values, with metrics of run.json. In the first, two or three seeds have their values beside the interval.
     """
     by_values = metrics_by_values(jobs, objective)
     found = [one for one in summed if one.measure == HEADLINE]
     if objective is None and len(by_values) < len(found) <= MOST_HEADLINE_ROWS:
         title, most = HEADLINE, max(one.spread.n for one in found)
-        rows = [{**one.name, "n": one.spread.n, **_shown(HEADLINE, one.spread, seeds=True)} for one in found]
+        rows = [{**one.name, "n": one.spread.n, **_shown(HEADLINE, one.spread), **_seeds(one.spread)} for one in found]
     else:
         title, most = "summary metrics", max((s.n for _, spreads in by_values for s in spreads.values()), default=0)
         rows = []
         for swept, spreads in by_values:
             row: Row = {**swept, "n": max((spread.n for spread in spreads.values()), default=0)}
-            for place, name in enumerate(list(spreads)[:MOST_HEADLINE_METRICS]):
-                row |= _shown(name, spreads[name], seeds=place == 0)
+            for name in list(spreads)[:MOST_HEADLINE_METRICS]:
+                row |= _shown(name, spreads[name])
             rows.append(row)
     columns = dict.fromkeys(column for row in rows for column in row if most > 1 or column != "n")
     title = f"{title}: mean over seeds, 95 % interval" if most > 1 else title
     return title, [{column: row.get(column) for column in columns} for row in rows]
 
 
-def _shown(name: str, spread: Spread, *, seeds: bool) -> Row:
-    """A measure's columns in the table that is printed, with the values of few seeds, if they are to be shown."""
+def _shown(name: str, spread: Spread) -> Row:
+    """A measure's columns in the table that is printed."""
     if spread.n == 1:
         return {name: spread.mean}
-    row: Row = {name: spread.mean, f"{name}_low": spread.low, f"{name}_high": spread.high}
-    if seeds and spread.n <= FEW:
-        row[f"{name}_seeds"] = " ".join(f"{value:.4f}" for value in spread.values)
-    return row
+    return {name: spread.mean, f"{name}_low": spread.low, f"{name}_high": spread.high}
+
+
+def _seeds(spread: Spread) -> Row:
+    """The values of few seeds, whose interval says little."""
+    return {"of each seed": " ".join(f"{value:.4f}" for value in spread.values)} if 1 < spread.n <= FEW else {}
 
 
 def failures(jobs: Sequence[Ended]) -> list[Row]:

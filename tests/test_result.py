@@ -36,7 +36,7 @@ def test_rows_that_their_keys_name_are_taken(table: Any) -> None:
     ("row", "keys", "text"),
     [
         ({"split": "test", "class": "all", "repeat": 2}, ("split", "class"), "row 3 is the second with split=test, "),
-        ({"split": "test", "class": "", "repeat": 1}, ("split", "class"), "the key 'class' is empty in row 3. Write none"),
+        ({"split": "test", "class": "", "repeat": 1}, ("split", "class"), "'class' is empty in row 3. Write none or all"),
         ({"split": "test", "class": None, "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
         ({"split": "test", "class": float("nan"), "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
         ({"split": "test", "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),

@@ -140,8 +140,9 @@ def test_the_interval_holds_the_true_mean_as_often_as_the_docstring_says(name: s
 
 
 def test_rows_of_one_network_are_averaged_before_networks_are_compared() -> None:
+    ranges = {"accuracy": SHARE, "loss": NOT_NEGATIVE}
     rows = [
-        Measured.of(network, {"target": target}, {"accuracy": text, "n": "10"}, {"accuracy": SHARE, "loss": NOT_NEGATIVE})
+        Measured.of(network, {"target": target}, {"accuracy": text, "n": "10"}, ranges)
         for network, target, text in [
             *((0, "a", "0.2"), (0, "b", "0.9"), (0, "a", "0.4")),
             *((1, "a", 0.5), (1, "c", "wrong"), (1, "b", ""), (1, "c", True)),

@@ -28,7 +28,7 @@ from mi_runner.config import JoblibLauncher
 from mi_runner.errors import ConfigError
 from mi_runner.run_folder import RunFolder
 from mi_runner.sweep_plan import Job, Plan, combinations, read_command, read_plan
-from mi_runner.sweep_tables import all_rows, ended, summary, summary_rows
+from mi_runner.sweep_tables import all_rows, ended, headline, metrics_by_values, summary, summary_rows
 
 from .conftest import REPOSITORY, Ended
 
@@ -100,7 +100,8 @@ def test_the_summary_is_over_seeds(mi_run: MiRun) -> None:
 
 def test_where_a_job_lacks_a_class_no_other_takes_its_place(mi_run: MiRun) -> None:
     """Of modulus 11 twenty test examples have not every class, and which they lack differs from seed to seed."""
-    done = mi_run("-m", "dataset=mod_add", "dataset.modulus=11", "dataset.test_size=20", "training.epochs=1", "seed=0,1")
+    few = ("dataset=mod_add", "dataset.modulus=11", "dataset.test_size=20", "training.epochs=1")
+    done = mi_run("-m", *few, "seed=0,1")
     assert done.status == 0, done.err
     jobs = [
         {
@@ -384,6 +385,34 @@ def test_keys_of_sweeps_change_no_hash_and_no_job(mi_run: MiRun) -> None:
     assert hashes == {json.loads((swept.folder / "0/run.json").read_text())["config_hash"]}
 
 
+def test_few_seeds_are_shown_themselves_and_no_interval_leaves_0_to_1(tmp_path: Path) -> None:
+    """Three accuracies whose Student's interval is −0.115 to 1.4, and five others."""
+    from mi_runner import figures
+
+    metrics = "split,target,accuracy\nx,all,{0}\nx,b,{0}\n"
+    accuracies = {"a": (0.95, 0.92, 0.3), "b": (1.0, 1.0, 0.9, 0.8, 1.0)}
+    jobs = [
+        ({"model": model, "seed": seed}, {**DONE, "metrics": {"accuracy": value}}, metrics.format(value))
+        for model, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+    plan = hand_made(tmp_path, jobs)
+    done = ended(plan, tmp_path)
+    of_rows = summary(done, all_rows(done), plan.swept)
+    _, shown = headline(done, of_rows, None)
+    assert [row["of each seed"] for row in shown] == ["0.9500 0.9200 0.3000"] * 2 + [None] * 2
+    by_rows = figures.sweep_rows(of_rows, ["model", "code"])
+    assert by_rows is not None
+    by_values = figures.sweep(metrics_by_values(done, None))
+    drawn = [
+        *((line.get_xdata(), line.get_markerfacecolor()) for line in by_rows.axes[0].lines),
+        *((line.get_ydata(), line.get_markerfacecolor()) for line in by_values.axes[0].lines),
+    ]
+    assert [list(values) for values, face in drawn if face == "none" and len(values)] == [[0.95, 0.92, 0.3]] * 3
+    ends = [float(end) for values, _ in drawn for end in values]
+    assert 0 < min(ends) < 0.1 and 0.99 < max(ends) < 1
+
+
 # --- latest --------------------------------------------------------------------------------------------------------
 
 
@@ -393,7 +422,7 @@ def latest() -> str | None:
 
 
 def test_latest_is_the_newest_sweep_whose_jobs_are_all_done(mi_run: MiRun) -> None:
-    """A job that fails keeps the link where it was; an expectation that is not met doesn't; resume and sweep= move it."""
+    """A job that fails keeps the link where it was, an unmet expectation doesn't; resume and sweep= move it."""
     arguments = ("-m", *TINY, "training.epochs=1")
     assert mi_run(*arguments, "seed=0,1").folder.name == latest() == "v001"
     failed = mi_run("-m", *TINY, *DIVERGING)
