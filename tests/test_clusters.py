@@ -330,3 +330,11 @@ def test_tables_say_the_same_as_run_json(mi_run: Callable[..., Ended]) -> None:
     for name in ("accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges"):
         assert networks.loc["clustered", name] == pytest.approx(summary[name])
         assert networks.loc["twin", name] == pytest.approx(summary[f"{name}/twin"])
+
+
+def test_a_layer_of_the_name_that_tables_use_for_all_is_refused() -> None:
+    model = nn.Sequential()
+    for name, module in (("first", nn.Linear(6, 4)), ("relu", nn.ReLU()), ("all", nn.Linear(4, 3))):
+        model.add_module(name, module)
+    with pytest.raises(ConfigError, match="the network has a layer named 'all', which tables call all layers together"):
+        clusters.check(setting(model, classes(), layer="first", n_clusters=2))

@@ -494,6 +494,14 @@ def test_values_that_are_no_few_integers_are_refused() -> None:
         decoder.check(setting(MLP([6, 4, 1]), dataset))
 
 
+def test_a_site_of_the_name_that_tables_use_for_all_is_refused() -> None:
+    model = nn.Sequential()
+    for name, module in (("first", nn.Linear(6, 4)), ("all", nn.ReLU()), ("last", nn.Linear(4, 3))):
+        model.add_module(name, module)
+    with pytest.raises(ConfigError, match="there is a site named 'all', which tables call all of them together"):
+        decoder.check(setting(model, classes()))
+
+
 def test_a_site_without_numbers_for_each_example_is_refused() -> None:
     class Indexed(nn.Module):
         def __init__(self) -> None:

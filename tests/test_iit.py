@@ -338,6 +338,14 @@ def test_several_sets_and_sites_are_trained_each_by_itself_and_drawn_as_a_heat_m
     assert of(alone, "after") == result.tables["metrics"][-3] and alone.model is not None
 
 
+def test_controls_of_two_sites_that_are_swapped_at_the_same_other_site_are_told_apart() -> None:
+    dataset = bits()
+    model, sites = MLP([*dataset.input_shape, 8, 8, dataset.n_outputs]), ["layers.0", "layers.1"]
+    given = setting(model, dataset, variables="a", site=sites, epochs=0, controls=[Control.other_site])
+    rows = [row for row in iit.run(given).tables["metrics"] if row["control"] == "other_site"][::3]
+    assert [(row["trained_site"], row["site"]) for row in rows] == [("layers.0", "layers.2"), ("layers.1", "layers.2")]
+
+
 def test_all_variables_but_the_last_are_swapped_at_the_first_inner_site_by_default() -> None:
     dataset = small_ellipses()
     given = setting(CNN(1, (28, 28), 1, nn.Sigmoid()), dataset)
