@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from mi_runner.datasets import Dataset
 from mi_runner.graph import ModelGraph
+from mi_runner.spread import ALL, FEW, NONE, NOT_NEGATIVE, Spread, Summed
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -32,6 +33,9 @@ COLORS = {
     **{"zero": "#4c72b0", "mean": "#dd8452", "resample": "#55a868", "none": "#444444"},
     **{"clustered": "#c44e52", "twin": "#4c72b0"},
 }
+CIRCLE: dict[str, Any] = {"markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.7, "alpha": 0.8}
+"""How one seed's value is drawn beside the mean."""
+
 MOST_IMAGES = 100
 MOST_MISTAKES = 25
 MOST_CELL_TEXTS = 15
@@ -338,7 +342,7 @@ def _off_on(rows: Sequence[Row], class_names: Sequence[str]) -> Figure:
     networks = list(dict.fromkeys(row["network"] for row in rows))
     shown = [row for row in rows if row["partition"] == "trained"]
     states = list(dict.fromkeys((row["state"], row["cluster"]) for row in shown))
-    columns = ["", *class_names]
+    columns = [ALL, *class_names]
     size = (0.42 * len(columns) * len(networks) + 1.8, 0.34 * len(states) + 1.3)
     figure = Figure(figsize=(max(6.0, size[0]), size[1]), layout="constrained")
     grid = figure.subplots(1, len(networks), squeeze=False, sharey=True)[0]
@@ -353,8 +357,8 @@ def _off_on(rows: Sequence[Row], class_names: Sequence[str]) -> Figure:
             for i, j in torch.cartesian_prod(torch.arange(len(states)), torch.arange(len(columns))).tolist():
                 dark = "white" if values[i, j] < 0.6 else "black"
                 axes.text(j, i, f"{100 * values[i, j]:.0f}", ha="center", va="center", fontsize=6.5, color=dark)
-        axes.set_xticks(range(len(columns)), ["all", *class_names])
-        names = ["full network" if cluster is None else f"cluster {cluster} {state}" for state, cluster in states]
+        axes.set_xticks(range(len(columns)), columns)
+        names = ["full network" if cluster == NONE else f"cluster {cluster} {state}" for state, cluster in states]
         axes.set_yticks(range(len(states)), names)
         axes.tick_params(labelsize=8)
         axes.set(title=network, xlabel="class")
@@ -441,7 +445,7 @@ def decoding_by_layer(rows: Sequence[Row]) -> Figure:
     places = [*sites[:-1], "all sites", "decoder"]
     for number, name in enumerate(names):
         of_name = [row for row in probes if row["decoded"] == name]
-        of_name += [row for row in rows if row["control"] == "none" and row["decoded"] == name]
+        of_name += [row for row in rows if row["control"] == NONE and row["decoded"] == name]
         x = [place + 0.08 * (number - (len(names) - 1) / 2) for place in range(len(of_name))]
         accuracy = [row["accuracy"] for row in of_name]
         below = [row["accuracy"] - row["accuracy_low"] for row in of_name]
@@ -501,7 +505,8 @@ def iia_controls(rows: Sequence[Row]) -> Figure:
         row = next(row for row in rows if (row["phase"], row["control"], row["subset"]) == (*name, "all"))
         label = "IIA, all pairs" if position == 0 else None
         axes.plot([row["iia"]] * 2, [position - 0.4, position + 0.4], color="black", label=label)
-    axes.set_yticks(range(len(names)), [control.replace("_", " ") or phase for phase, control in names])
+    titles = [phase if control == NONE else control.replace("_", " ") for phase, control in names]
+    axes.set_yticks(range(len(names)), titles)
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.02), xlabel="IIA", title=f"{rows[0]['variables']} at {rows[0]['site']}")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
@@ -587,14 +592,14 @@ def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Ro
     """
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
-    tested = [row for row in rows if row["split"] == "test" and row["class"] is None]
+    tested = [row for row in rows if (row["split"], row["class"]) == ("test", ALL)]
     seeds, accuracies = [row["seed"] for row in tested], [row["accuracy"] for row in tested]
     bounds = [
         [row["accuracy"] - row["accuracy_low"] for row in tested],
         [row["accuracy_high"] - row["accuracy"] for row in tested],
     ]
     left.errorbar(seeds, accuracies, bounds, fmt="o", markersize=3, color="tab:blue", elinewidth=0.8)
-    (whole,) = [row for row in summary if (row["split"], row["class"], row["figure"]) == ("test", None, "accuracy")]
+    (whole,) = [row for row in summary if (row["split"], row["class"], row["measure"]) == ("test", ALL, "accuracy")]
     left.axhline(whole["mean"], color=COLORS["none"], linestyle="--", linewidth=1)
     if whole["low"] is not None:
         left.axhspan(whole["low"], whole["high"], color=COLORS["none"], alpha=0.15, linewidth=0)
@@ -611,11 +616,11 @@ def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Ro
     return {"seeds": figure}
 
 
-def sweep(found: Sequence[tuple[Row, Mapping[str, Any]]]) -> Figure:
-    """Mean and interval of each summary metric by swept value; a panel a metric.
+def sweep(found: Sequence[tuple[Row, Mapping[str, Spread]]]) -> Figure:
+    """Mean and interval of each summary metric by swept value; a panel a metric; few seeds have a circle each.
 
     Args:
-        found: for each combination, the swept values without the seed, and metric → its n, mean, low and high.
+        found: for each combination, the swept values without the seed, and the spread of each metric.
     """
     keys = list(found[0][0])
     along = max(keys, key=lambda key: len({swept[key] for swept, _ in found}), default=None)
@@ -624,16 +629,15 @@ def sweep(found: Sequence[tuple[Row, Mapping[str, Any]]]) -> Figure:
     values = list(dict.fromkeys(swept[along] for swept, _ in found)) if along else [""]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     position = {value: value if numeric else index for index, value in enumerate(values)}
-    series: dict[str, list[tuple[Any, Mapping[str, Any]]]] = {}
+    series: dict[str, list[tuple[Any, Mapping[str, Spread]]]] = {}
     for swept, metrics in found:
         label = " ".join(f"{key}={value}" for key, value in swept.items() if key != along)
         series.setdefault(label, []).append((position[swept[along] if along else ""], metrics))
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         for index, (label, points) in enumerate(list(series.items())[:MOST_SERIES]):
-            here = sorted((x, metrics[name]) for x, metrics in points if name in metrics)
+            here = sorted(((x, metrics[name]) for x, metrics in points if name in metrics), key=lambda point: point[0])
             mean = np.array([spread.mean for _, spread in here])
-            ends = [(spread.low, spread.high) if spread.n > 1 else (spread.mean, spread.mean) for _, spread in here]
-            low, high = np.array(ends, dtype=float).T if here else (mean, mean)
+            low, high = np.array([_ends(spread) for _, spread in here], dtype=float).T if here else (mean, mean)
             axes.errorbar(
                 [x for x, _ in here],
                 mean,
@@ -641,53 +645,78 @@ def sweep(found: Sequence[tuple[Row, Mapping[str, Any]]]) -> Figure:
                 marker=".",
                 linestyle="-" if numeric else "none",
                 capsize=3,
+                elinewidth=1,
                 color=f"C{index % 10}",
                 label=label,
             )
+            for x, spread in here:
+                axes.plot([x] * len(_seeds(spread)), _seeds(spread), "o", color=f"C{index % 10}", **CIRCLE)
         if numeric and min(values) > 0 and max(values) >= 100 * min(values):
             axes.set_xscale("log")
         if not numeric:
             axes.set_xticks(range(len(values)), [str(value) for value in values], rotation=30, ha="right")
             axes.set_xlim(-0.5, len(values) - 0.5)
+        ends = [end for _, metrics in found if name in metrics for end in _ends(metrics[name])]
+        # Of a loss the interval of two seeds is so long that nothing else could be seen beside it.
+        if any(metrics[name].within == NOT_NEGATIVE for _, metrics in found if name in metrics) and min(ends) > 0:
+            axes.set_yscale("log" if max(ends) >= 100 * min(ends) else "linear")
         axes.set(xlabel=along or "", ylabel=name)
         _tidy(axes)
     if len(series) > 1:
         left_out = f"{len(series) - MOST_SERIES} more are not shown" if len(series) > MOST_SERIES else None
         axes.legend(frameon=False, fontsize=7, title=left_out, title_fontsize=7)
-    most = max(spread.n for _, metrics in found for spread in metrics.values())
-    if most > 1:
-        figure.suptitle(f"mean over {most} seeds, 95 % interval", fontsize=9)
+    spreads = [spread for _, metrics in found for spread in metrics.values()]
+    if max(spread.n for spread in spreads) > 1:
+        figure.suptitle(_over_seeds(spreads), fontsize=9)
     return figure
 
 
-def sweep_rows(rows: Sequence[Row], combination: Sequence[str], names: Sequence[str], measure: str) -> Figure | None:
+def sweep_rows(summed: Sequence[Summed], combination: Sequence[str]) -> Figure | None:
     """One measure's mean and interval for every row of the jobs' tables, a colour a combination of swept values.
 
-    None where that would be one row, or too many.
+    Few seeds have a circle each. None where that would be one row, or too many.
     """
-    labels = list(dict.fromkeys(" ".join(str(row[name]) for name in names if row[name] != "") for row in rows))
-    series: dict[str, list[Row]] = {}
-    for row in rows:
-        series.setdefault(" ".join(f"{key}={row[key]}" for key in combination), []).append(row)
+    series: dict[str, list[tuple[str, Spread]]] = {}
+    for one in summed:
+        of_job = " ".join(f"{key}={one.name[key]}" for key in combination if key in one.name)
+        label = " ".join(str(value) for key, value in one.name.items() if key not in combination)
+        series.setdefault(of_job, []).append((label, one.spread))
+    labels = list(dict.fromkeys(label for rows in series.values() for label, _ in rows))
     if not 1 < len(labels) <= MOST_LABELS or len(series) > MOST_SERIES:
         return None
     figure = Figure(figsize=(8, 1.2 + 0.24 * len(labels)), layout="constrained")
     axes = figure.subplots()
-    for index, (label, members) in enumerate(series.items()):
-        for row in members:
-            height = labels.index(" ".join(str(row[name]) for name in names if row[name] != ""))
-            height += (index - (len(series) - 1) / 2) * 0.6 / len(series)
-            color = f"C{index % 10}"
-            axes.plot(row["mean"], height, marker="o", markersize=4, color=color, linestyle="none")
-            if row["n"] > 1:
-                axes.plot([row["low"], row["high"]], [height, height], color=color, linewidth=1.2)
-        axes.plot([], [], marker="o", markersize=4, color=f"C{index % 10}", label=label or "all jobs")
+    for index, (of_job, rows) in enumerate(series.items()):
+        color = f"C{index % 10}"
+        for label, spread in rows:
+            height = labels.index(label) + (index - (len(series) - 1) / 2) * 0.6 / len(series)
+            axes.plot(spread.mean, height, marker="o", markersize=4, color=color, linestyle="none")
+            axes.plot(_ends(spread), [height, height], color=color, linewidth=1.2)
+            axes.plot(_seeds(spread), [height] * len(_seeds(spread)), "o", color=color, **CIRCLE)
+        axes.plot([], [], marker="o", markersize=4, color=color, label=of_job or "all jobs")
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.set(xlabel=f"{measure}: mean over seeds, 95 % interval")
+    axes.set(xlabel=f"{summed[0].measure}: {_over_seeds([one.spread for one in summed])}")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     _tidy(axes)
     return figure
+
+
+def _ends(spread: Spread) -> tuple[float, float]:
+    """The ends of the interval that is drawn; where there is none, the mean twice."""
+    return (spread.mean, spread.mean) if spread.low is None or spread.high is None else (spread.low, spread.high)
+
+
+def _seeds(spread: Spread) -> tuple[float, ...]:
+    """The values that are drawn themselves."""
+    return spread.values if 1 < spread.n <= FEW else ()
+
+
+def _over_seeds(spreads: Sequence[Spread]) -> str:
+    """What is drawn, in words."""
+    circles = "; a circle: one seed" if any(map(_seeds, spreads)) else ""
+    counts = sorted({spread.n for spread in spreads})
+    return f"mean over {'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds, 95 % interval{circles}"
 
 
 def _mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **colours: Any) -> Figure:

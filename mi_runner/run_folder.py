@@ -1,6 +1,7 @@
 """The folder of a run: the name of every file in it, its version, its status, and how files get there whole.
 
-`outputs/<experiment>/<dataset>-<model>/v001`, `v002`, …; `latest` links to the newest run that is done.
+`outputs/<experiment>/<dataset>-<model>/v001`, `v002`, …; `latest` links to the newest run that is done. Sweeps have
+`outputs/sweeps/<experiment>/v001`, … and a `latest` alike.
 A run is done only if run.json says so, and it says so last. Every file but the growing run.log is written beside its
 place and renamed into it.
 """
@@ -219,18 +220,34 @@ class RunFolder:
 
     def point_latest_here(self) -> None:
         """`latest` links to the newest version that is done; call it when this one is."""
-        parent = self.path.parent
-        while (newest := _newest_done(parent)) is not None:
-            with written_whole(parent / LATEST) as beside:
-                beside.symlink_to(newest.name)
-            # A run that ended meanwhile may have been overtaken by our rename: look again.
-            if _newest_done(parent) == newest:
-                return
+        point_latest(self.path.parent, _is_done)
 
 
-def _newest_done(parent: Path) -> Path | None:
-    for _, folder in reversed(_versions(parent)):
-        record = read_record(folder)
-        if record is not None and record.get("status") == "done":
-            return folder
-    return None
+def _is_done(folder: Path) -> bool:
+    record = read_record(folder)
+    return record is not None and record.get("status") == "done"
+
+
+def point_latest(parent: Path, is_done: Callable[[Path], bool]) -> None:
+    """`latest` in `parent` links to the newest version that is done; a link to one that is no more is taken away.
+
+    Where no version is, nothing is touched: a folder that was moved may have neighbours of another kind.
+    """
+    while (newest := _newest_done(parent, is_done)) is not None:
+        with written_whole(parent / LATEST) as beside:
+            beside.symlink_to(newest.name)
+        # One that ended meanwhile may have been overtaken by our rename: look again.
+        if _newest_done(parent, is_done) == newest:
+            return
+    link = parent / LATEST
+    if link.is_symlink() and link.readlink() in [Path(folder.name) for _, folder in _versions(parent)]:
+        link.unlink()
+
+
+def _newest_done(parent: Path, is_done: Callable[[Path], bool]) -> Path | None:
+    return next((folder for _, folder in reversed(_versions(parent)) if is_done(folder)), None)
+
+
+def linked(folder: Path) -> Path:
+    """The version that `latest` means now, for what works on a folder while `latest` may move on; else the folder."""
+    return folder.parent / folder.readlink() if folder.name == LATEST and folder.is_symlink() else folder

@@ -128,8 +128,13 @@ def run(
         with _stage(record, "experiment"):
             result = experiment.run(setting)
         record["timings"] |= result.timings
+        if trained_now and "history" not in result.tables:
+            result = result.with_table("history", setting.history, ["epoch"])
         with _stage(record, "write"):
             _write(place, result, setting, trained_now)
+        record["keys"] = {name: list(result.keys[name]) for name, rows in result.tables.items() if len(rows)}
+        record["repeats"] = list(result.repeats)
+        record["measures"] = {name: [within.low, within.high] for name, within in result.measures.items()}
         # JSON has no NaN and no infinity.
         record["metrics"] = {
             name: float(value) if math.isfinite(value) else None for name, value in result.metrics.items()
@@ -299,7 +304,7 @@ def _members_with_weights(setting: Setting, built: Built, config: RunConfig, rec
 
 
 def _write(place: RunFolder, result: Result, setting: Setting, trained_now: bool) -> None:
-    """All of a result; the weights and history too, if this run trained the model. A checkpoint isn't written again."""
+    """All of a result; the weights too, of a network that it names or that this run trained, no checkpoint's."""
     for name, rows in result.tables.items():
         if len(rows):  # a file without a row or a header can't be read back
             place.write_table(name, rows, parquet=name in result.parquet)
@@ -310,8 +315,6 @@ def _write(place: RunFolder, result: Result, setting: Setting, trained_now: bool
         place.write_weights(model.state_dict())
     for name, member in result.members.items():
         place.write_weights(member.state_dict(), name)
-    if trained_now and "history" not in result.tables:
-        place.write_table("history", setting.history)
 
 
 # --- the record --------------------------------------------------------------------------------------------------
@@ -331,6 +334,9 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "instruction_set": machine.instruction_set(),
         "config_hash": config_hash(config),
         "metrics": {},
+        "keys": {},
+        "repeats": [],
+        "measures": {},
         "timings": dict(timings),
         "checkpoint": None,
         "versions": {

@@ -289,6 +289,7 @@ class Plan:
         left_out: combinations that can't run.
         objective: the metric that is searched for, or shown first.
         search: the options of the search, if there is one.
+        searching: whether the search may still add jobs.
     """
 
     command: str
@@ -300,6 +301,7 @@ class Plan:
     left_out: tuple[Refused, ...] = ()
     objective: str | None = None
     search: Mapping[str, Any] | None = None
+    searching: bool = False
 
     def write(self, sweep: Path) -> None:
         """sweep.json, whole."""

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import csv
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mi_runner.run_folder import State, state
-from mi_runner.spread import Spread
+from mi_runner.spread import FEW, Measured, Range, Spread, Summed, over_seeds
 from mi_runner.sweep_plan import Job, Plan
 
 Row = dict[str, Any]
@@ -50,6 +49,21 @@ class Ended:
         found = self.state.record.get("metrics") or {} if self.state.done else {}
         return {name: value for name, value in found.items() if isinstance(value, int | float)}
 
+    @property
+    def keys(self) -> list[str] | None:
+        """The columns that name the rows of its metrics table; None where its run.json doesn't say."""
+        return (self.state.record.get("keys") or {}).get("metrics")
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """The values that each of its measures can have."""
+        return {name: Range(*ends) for name, ends in (self.state.record.get("measures") or {}).items()}
+
+    @property
+    def taken(self) -> list[str]:
+        """Columns of sweep.csv that its metrics table can't have."""
+        return [*OF_JOB, *self.job.swept]
+
 
 def ended(plan: Plan, sweep: Path) -> list[Ended]:
     """What became of every job of a sweep."""
@@ -77,13 +91,16 @@ def all_rows(jobs: Iterable[Ended]) -> list[Row]:
         # A run that goes on, or failed, may have written a table that isn't the whole one: its status says so.
         for measured in _table(one.folder) or [{}]:
             of_job = {"job": one.job.number, "status": one.state.status, **one.job.swept}
-            taken = {*of_job, *OF_JOB}
-            own = {f"metrics.{name}" if name in taken else name: text for name, text in measured.items()}
+            own = {_own_name(name, one.taken): text for name, text in measured.items()}
             columns |= dict.fromkeys([*of_job, *own])
             rows.append(of_job | own | {"error": one.state.cause, "code": one.code, "folder": str(one.folder)})
     for last in ("error", "code", "folder"):
         columns[last] = None
     return [{column: row.get(column, "") for column in columns} for row in rows]
+
+
+def _own_name(column: str, taken: Iterable[str]) -> str:
+    return f"metrics.{column}" if column in taken else column
 
 
 def _table(folder: Path) -> list[dict[str, str]]:
@@ -106,57 +123,37 @@ def _table(folder: Path) -> list[dict[str, str]]:
 # --- sweep_summary.csv ---------------------------------------------------------------------------------------------
 
 
-def summary(rows: Sequence[Row], swept: Sequence[str]) -> list[Row]:
-    """For every combination of the other columns, and each measure: n, mean, sd, low, high over the seeds.
+def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) -> list[Summed]:
+    """For every combination of swept values, every name of a row and each measure: the spread over the seeds.
 
-    Only jobs that are done count. A column is a measure if it holds numbers that have a fraction or differ from seed
-    to seed, or if it is a count (`n`, `n_…`); all others name the row. Rows of one job are never averaged with each
-    other: of rows with equal names the first are taken together, the second, and so on.
+    Only jobs that are done count. What names a row, what counts repeats and what is a measure says the job's run.json;
+    a job that doesn't say so is left out. Rows are matched by their names alone: a row that some jobs lack is averaged
+    over the others. Seeds are those of the jobs and, where a job has networks of several, those of its rows.
+
+    Args:
+        rows: of all jobs, as `all_rows` gives them.
     """
-    done = [row for row in rows if row["status"] == "done"]
-    if not done:
-        return []
-    of_job = {*OF_JOB, *swept}
-    own = [column for column in done[0] if column not in of_job]
-    several_codes = len({row["code"] for row in done}) > 1
+    told = {
+        one.job.number: ([_own_name(key, one.taken) for key in one.keys], one.ranges)
+        for one in jobs
+        if one.state.done and one.keys is not None
+    }
+    several_codes = len({row["code"] for row in rows if row["job"] in told}) > 1
     combination = [key for key in swept if key != REPEATED] + ["code"] * several_codes
-    measures = [column for column in own if _is_measure(column, done, combination)]
-    names = [column for column in own if column not in measures]
-    groups: dict[tuple[Any, ...], list[Row]] = {}
-    seen: dict[tuple[Any, ...], int] = {}
-    for row in done:
-        name = tuple(row[column] for column in [*combination, *names])
-        occurrence = seen[name, row["job"]] = seen.get((name, row["job"]), -1) + 1
-        groups.setdefault((*name, occurrence), []).append(row)
-    found = []
-    for name, members in groups.items():
-        for measure in measures:
-            values = [float(row[measure]) for row in members if row[measure] != ""]
-            if values:
-                named = dict(zip([*combination, *names], name, strict=False))
-                found.append({**named, "measure": measure, **Spread.of(values).columns()})
-    return found
-
-
-def _is_measure(column: str, rows: Sequence[Row], combination: Sequence[str]) -> bool:
-    texts = {row[column] for row in rows} - {""}
-    if not texts or not all(_is_number(text) for text in texts):
-        return False
-    if column == "n" or column.startswith("n_") or not all(re.fullmatch(r"-?\d+", text) for text in texts):
-        return True
-    by_job: dict[tuple[Any, ...], dict[int, list[str]]] = {}
+    measured = []
     for row in rows:
-        jobs = by_job.setdefault(tuple(row[key] for key in combination), {})
-        jobs.setdefault(row["job"], []).append(row[column])
-    return any(len({tuple(values) for values in jobs.values()}) > 1 for jobs in by_job.values())
+        if row["job"] in told:
+            keys, ranges = told[row["job"]]
+            name = {key: row.get(key, "") for key in [*combination, *keys] if key != REPEATED}
+            network = row["job"], row[REPEATED] if REPEATED in keys else None
+            measured.append(Measured.of(network, name, row, ranges))
+    return over_seeds(measured)
 
 
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+def summary_rows(summed: Sequence[Summed]) -> list[Row]:
+    """The rows of sweep_summary.csv; a name that another experiment's rows have is empty."""
+    names = dict.fromkeys(name for one in summed for name in one.name)
+    return [dict.fromkeys(names, "") | one.row for one in summed]
 
 
 # --- the headline --------------------------------------------------------------------------------------------------
@@ -176,8 +173,9 @@ def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
         names = {name: None for one in members for name in one.metrics if "/" not in name or name == objective}
         first = [name for name in (objective, HEADLINE) if name in names]
         names = dict.fromkeys(first) | names
+        ranges = members[0].ranges
         spreads = {
-            name: Spread.of([one.metrics[name] for one in members if name in one.metrics])
+            name: Spread.of([one.metrics[name] for one in members if name in one.metrics], ranges.get(_measure(name)))
             for name in list(names)[: MOST_HEADLINE_METRICS + 1]
         }
         swept = {key: value for key, value in members[0].job.swept.items() if key != REPEATED}
@@ -185,33 +183,45 @@ def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
     return found
 
 
-def headline(jobs: Sequence[Ended], summed: Sequence[Row], objective: str | None) -> tuple[str, list[Row]]:
+def _measure(metric: str) -> str:
+    """The measure that a summary metric is of: `accuracy/relu/zero` is of `accuracy`."""
+    return metric.partition("/")[0]
+
+
+def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | None) -> tuple[str, list[Row]]:
     """The title and rows of the table that is printed: a screenful.
 
     Where the summary of the jobs' tables is short enough, it is that of their accuracy; else a row for each combination
-    of swept values, with metrics of run.json.
+    of swept values, with metrics of run.json. In the first, two or three seeds have their values beside the interval.
     """
-    codes = {one.code for one in jobs if one.state.done}
     by_values = metrics_by_values(jobs, objective)
-    rows = [row for row in summed if row["measure"] == HEADLINE]
-    if objective is None and len(by_values) < len(rows) <= MOST_HEADLINE_ROWS:
-        dropped = {"measure", *(["code"] if len(codes) < 2 else [])}
-        title = f"{HEADLINE}: mean over seeds, 95 % interval"
-        if all(row["n"] == 1 for row in rows):
-            title, dropped = HEADLINE, dropped | {"n", "sd", "low", "high"}
-            rows = [{HEADLINE if key == "mean" else key: value for key, value in row.items()} for row in rows]
-        return title, [{key: value for key, value in row.items() if key not in dropped} for row in rows]
-    table = []
-    for swept, spreads in by_values:
-        row: Row = {**swept, "n": max((spread.n for spread in spreads.values()), default=0)}
-        for name in list(spreads)[:MOST_HEADLINE_METRICS]:
-            row[name] = spreads[name].mean
-            if any(other[name].n > 1 for _, other in by_values if name in other):
-                row |= {f"{name}_low": spreads[name].low, f"{name}_high": spreads[name].high}
-        table.append(row)
-    columns = dict.fromkeys(column for row in table for column in row)
-    title = "mean over seeds, 95 % interval" if any("_low" in column for column in columns) else "summary metrics"
-    return title, [{column: row.get(column) for column in columns} for row in table]
+    found = [one for one in summed if one.measure == HEADLINE]
+    if objective is None and len(by_values) < len(found) <= MOST_HEADLINE_ROWS:
+        title, most = HEADLINE, max(one.spread.n for one in found)
+        rows = [{**one.name, "n": one.spread.n, **_shown(HEADLINE, one.spread), **_seeds(one.spread)} for one in found]
+    else:
+        title, most = "summary metrics", max((s.n for _, spreads in by_values for s in spreads.values()), default=0)
+        rows = []
+        for swept, spreads in by_values:
+            row: Row = {**swept, "n": max((spread.n for spread in spreads.values()), default=0)}
+            for name in list(spreads)[:MOST_HEADLINE_METRICS]:
+                row |= _shown(name, spreads[name])
+            rows.append(row)
+    columns = dict.fromkeys(column for row in rows for column in row if most > 1 or column != "n")
+    title = f"{title}: mean over seeds, 95 % interval" if most > 1 else title
+    return title, [{column: row.get(column) for column in columns} for row in rows]
+
+
+def _shown(name: str, spread: Spread) -> Row:
+    """A measure's columns in the table that is printed."""
+    if spread.n == 1:
+        return {name: spread.mean}
+    return {name: spread.mean, f"{name}_low": spread.low, f"{name}_high": spread.high}
+
+
+def _seeds(spread: Spread) -> Row:
+    """The values of few seeds, whose interval says little."""
+    return {"of each seed": " ".join(f"{value:.4f}" for value in spread.values)} if 1 < spread.n <= FEW else {}
 
 
 def failures(jobs: Sequence[Ended]) -> list[Row]:

@@ -29,6 +29,7 @@ from mi_runner.files import code_version
 from mi_runner.launchers import Engine, Running, Task
 from mi_runner.progress import Progress
 from mi_runner.run_folder import RunFolder, State
+from mi_runner.spread import Summed
 from mi_runner.sweep_plan import (
     Command,
     Job,
@@ -71,11 +72,11 @@ def run(overrides: Sequence[str], command: str) -> int:
     if asked.own.sweep is not None:
         if asked.overrides:
             raise ConfigError(f"sweep={asked.own.sweep} runs nothing, so it takes no {asked.overrides[0]}.")
-        folder = Path(asked.own.sweep).expanduser()
+        folder = run_folder.linked(Path(asked.own.sweep).expanduser())
         return finish(read_plan(folder), folder)
     if asked.own.resume is None:
         return _run(asked, None, None, command)
-    folder = Path(asked.own.resume).expanduser()
+    folder = run_folder.linked(Path(asked.own.resume).expanduser())
     read_plan(folder)  # or say that there is none
     with nullcontext() if asked.own.plan else _only_one(folder):
         old = read_plan(folder)
@@ -125,6 +126,9 @@ def _dispatched(jobs: _Jobs, asked: Command, old: Plan | None, folder: Path, com
     interrupted = None
     try:
         dispatch.run()
+        ended = replace(jobs.plan(command, old), searching=False)
+        if ended.search is not None:
+            ended.write(folder)
     except (KeyboardInterrupt, Terminated) as error:
         console.error(f"{one_line(error)}: no later job starts")
         interrupted = exit_status(error)
@@ -349,6 +353,7 @@ class _Searched:
             jobs=tuple(self.jobs),
             objective=self.objective,
             search=options,
+            searching=True,
         )
 
     def next(self, folder: Path) -> Job | None:
@@ -555,13 +560,17 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
         for one in sweep_tables.ended(plan, folder)
     ]
     rows = sweep_tables.all_rows(jobs)
-    summed = sweep_tables.summary(rows, plan.swept)
+    summed = sweep_tables.summary(jobs, rows, plan.swept)
     try:
         _write(plan, folder, jobs, rows, summed)
     except OSError as error:
         console.error(f"can't write the tables into {folder} ({error}): make room, and type mi-run sweep={folder}")
         console.last_line(str(folder))
         return ExitStatus.FAILED
+    try:
+        run_folder.point_latest(folder.parent, _is_done)
+    except OSError as error:
+        console.error(f"can't point {folder.parent / run_folder.LATEST} to the newest sweep that is done ({error})")
     title, shown = sweep_tables.headline(jobs, summed, plan.objective)
     if shown:
         console.table(title, shown)
@@ -574,6 +583,13 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     if len(codes) > 1:
         for code, numbers in codes.items():
             console.error(f"code {code} ran jobs {_ranges(numbers)}: not all rows are by the same code")
+    unnamed = [one.job.number for one in jobs if one.state.done and one.keys is None]
+    if unnamed:
+        console.error(
+            f"jobs {_ranges(unnamed)}: run.json doesn't say which columns name the rows, because an earlier version of "
+            f"mi-run wrote it. sweep.csv has them, sweep_summary.csv doesn't; type mi-run -m resume={folder} to run "
+            "them again."
+        )
     failures = sweep_tables.failures(jobs)
     if failures:
         console.table(f"{len(failures)} of {len(jobs)} jobs are not as they should be", failures, to_stderr=True)
@@ -583,12 +599,23 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     return ExitStatus.EXPECTATION_NOT_MET if failures else ExitStatus.DONE
 
 
+def _is_done(folder: Path) -> bool:
+    """Whether a folder has a sweep all of whose jobs are done, as expected or not, and whose search has ended."""
+    try:
+        plan = read_plan(folder)
+    except ConfigError:
+        return False
+    if plan.searching or not plan.jobs:
+        return False
+    return all(run_folder.state(folder / str(job.number)).done for job in plan.jobs)
+
+
 def _write(
     plan: Plan,
     folder: Path,
     jobs: Sequence[Ended],
     rows: Sequence[Row],
-    summed: Sequence[Row],
+    summed: Sequence[Summed],
 ) -> None:
     place = RunFolder(folder)
     place.write_table("sweep", rows)
@@ -596,17 +623,15 @@ def _write(
         with suppress(FileNotFoundError):
             (folder / "sweep_summary.csv").unlink()
         return
-    place.write_table("sweep_summary", summed)
+    place.write_table("sweep_summary", sweep_tables.summary_rows(summed))
     threads.let_waiting_threads_sleep()
     from mi_runner import figures  # imports torch
 
     found = [item for item in sweep_tables.metrics_by_values(jobs, plan.objective) if item[1]]
     drawn = {"sweep": figures.sweep(found)} if found else {}
     combination = [key for key in plan.swept if key != sweep_tables.REPEATED]
-    measured = [row for row in summed if row["measure"] == sweep_tables.HEADLINE]
-    statistics = ("measure", "n", "mean", "sd", "low", "high")
-    names = [name for name in (measured[0] if measured else ()) if name not in (*combination, "code", *statistics)]
-    by_row = figures.sweep_rows(measured, combination, names, sweep_tables.HEADLINE) if measured else None
+    measured = [one for one in summed if one.measure == sweep_tables.HEADLINE]
+    by_row = figures.sweep_rows(measured, [*combination, "code"]) if measured else None
     if by_row is not None:
         drawn["sweep_rows"] = by_row
     for name, figure in drawn.items():

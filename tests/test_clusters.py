@@ -71,11 +71,11 @@ def test_a_hand_made_network_loses_and_keeps_what_its_clusters_do() -> None:
         if row["network"] == "clustered"
     }
     assert rows == {
-        ("full", None, ""): 1.0, ("full", None, "first"): 1.0, ("full", None, "second"): 1.0,
-        ("off", 0, ""): 0.5, ("off", 0, "first"): 0.0, ("off", 0, "second"): 1.0,
-        ("off", 1, ""): 0.5, ("off", 1, "first"): 1.0, ("off", 1, "second"): 0.0,
-        ("on", 0, ""): 0.5, ("on", 0, "first"): 1.0, ("on", 0, "second"): 0.0,
-        ("on", 1, ""): 0.5, ("on", 1, "first"): 0.0, ("on", 1, "second"): 1.0,
+        ("full", "none", "all"): 1.0, ("full", "none", "first"): 1.0, ("full", "none", "second"): 1.0,
+        ("off", 0, "all"): 0.5, ("off", 0, "first"): 0.0, ("off", 0, "second"): 1.0,
+        ("off", 1, "all"): 0.5, ("off", 1, "first"): 1.0, ("off", 1, "second"): 0.0,
+        ("on", 0, "all"): 0.5, ("on", 0, "first"): 1.0, ("on", 0, "second"): 0.0,
+        ("on", 1, "all"): 0.5, ("on", 1, "first"): 0.0, ("on", 1, "second"): 1.0,
     }  # fmt: skip
     assert result.metrics["accuracy"] == result.metrics["clusterability"] == 1.0
     # Two of three classes among the top 5 of each unit: each has the value 1 on its own three images, 0 on the others.
@@ -89,7 +89,8 @@ def test_a_random_partition_is_the_control() -> None:
     torch.manual_seed(0)
     model, data = MLP([6, 8, 8, 3]), classes()
     given = setting(model, data, n_clusters=2, controls=2)
-    rows = [row for row in clusters.run(given).tables["metrics"] if not row["class"] and row["network"] == "clustered"]
+    rows = clusters.run(given).tables["metrics"]
+    rows = [row for row in rows if (row["class"], row["network"]) == ("all", "clustered")]
     assert len(rows) == 1 + 3 * 2 * 2
     for repeat in (1, 2):
         draw = generator(given.seed, "random partition", repeat)
@@ -243,7 +244,7 @@ def test_the_command_writes_its_tables(mi_run: Callable[..., Ended]) -> None:
         *("accuracy", "accuracy_low", "accuracy_high"),
     ]
     assert len(metrics) == 2 * (1 + 3 * 2 * 4) * 11
-    whole = metrics[metrics["class"].isna()]
+    whole = metrics[metrics["class"] == "all"]
     assert (whole["n"] == 300).all() and (whole["accuracy_low"] <= whole["accuracy"]).all()
     # 9 units in 4 clusters don't divide evenly, and that is said.
     assert tables["clusters"]["n_outputs"].tolist() == [3, 2, 2, 2] * 2
@@ -255,9 +256,9 @@ def test_the_command_writes_its_tables(mi_run: Callable[..., Ended]) -> None:
     penalty = history["loss"] - history["cross_entropy"]
     assert penalty["clustered"] < -1 and penalty["twin"] == 0
     pruning = tables["pruning"]
-    whole = pruning[pruning["layer"].isna()]
+    whole = pruning[pruning["layer"] == "all"]
     assert len(whole) == 20 and (whole["n_edges"] == 10 * 9 + 9 * 10).all()
-    by_layer = pruning[pruning["layer"].notna()].groupby(["network", "class"])["kept"].sum()
+    by_layer = pruning[pruning["layer"] != "all"].groupby(["network", "class"])["kept"].sum()
     assert (by_layer == whole.set_index(["network", "class"])["kept"]).all()
     figures = {path.stem: path for path in ended.folder.glob("figures/*.png")}
     assert set(figures) == {"weights", "off_on", "distinct_classes", "training", "top_images"}
@@ -330,3 +331,11 @@ def test_tables_say_the_same_as_run_json(mi_run: Callable[..., Ended]) -> None:
     for name in ("accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges"):
         assert networks.loc["clustered", name] == pytest.approx(summary[name])
         assert networks.loc["twin", name] == pytest.approx(summary[f"{name}/twin"])
+
+
+def test_a_layer_of_the_name_that_tables_use_for_all_is_refused() -> None:
+    model = nn.Sequential()
+    for name, module in (("first", nn.Linear(6, 4)), ("relu", nn.ReLU()), ("all", nn.Linear(4, 3))):
+        model.add_module(name, module)
+    with pytest.raises(ConfigError, match="the network has a layer named 'all', which tables call all layers together"):
+        clusters.check(setting(model, classes(), layer="first", n_clusters=2))

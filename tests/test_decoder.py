@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -228,24 +227,17 @@ def test_of_any_other_data_set_the_label_is_decoded() -> None:
     assert torch.equal(decoder.variables(values(30))["label"], values(30).y_test.long())
 
 
-@pytest.mark.parametrize("name", ["label", "all", "example", "label_decoded", "b_decoded"])
+@pytest.mark.parametrize("name", ["label", "all", "example", "example_number", "label_decoded", "b_decoded"])
 def test_a_variable_with_a_name_of_the_tables_is_refused(name: str) -> None:
     dataset = pairs(3)
     model = dataset.causal_model
     assert model is not None
     own = replace(dataset, name="arrays", causal_model=replace(model, variables=(name, "b")))
-    with pytest.raises(ConfigError, match=f"a variable named '{name}'.*label, all, example are taken.*rename"):
+    with pytest.raises(
+        ConfigError, match=f"a variable named .{name}.*label, all, example_number, example are"
+    ):
         decoder.check(setting(MLP([6, 4, 3]), own))
     decoder.check(setting(MLP([6, 4, 3]), replace(own, causal_model=replace(model, variables=("labels", "b")))))
-
-
-def test_a_site_named_as_all_of_them_is_not_read() -> None:
-    torch.manual_seed(0)
-    network = nn.Sequential(OrderedDict(first=nn.Linear(6, 4), all=nn.ReLU(), second=nn.Linear(4, 4), relu=nn.ReLU()))
-    network.append(nn.Linear(4, 3))
-    assert decoder.hidden_sites(setting(network, pairs(3)).graph(), None) == ["relu"]
-    with pytest.raises(ConfigError, match="'all' is what the tables call all sites together: rename the site"):
-        decoder.check(setting(network, pairs(3), sites=["all"]))
 
 
 def test_a_variable_with_one_value_is_left_out() -> None:
@@ -523,6 +515,14 @@ def test_values_that_are_no_few_integers_are_refused() -> None:
     dataset = replace(values(), y_test=torch.zeros(40))
     with pytest.raises(ConfigError, match="all test examples have the same label"):
         decoder.check(setting(MLP([6, 4, 1]), dataset))
+
+
+def test_a_site_of_the_name_that_tables_use_for_all_is_refused() -> None:
+    model = nn.Sequential()
+    for name, module in (("first", nn.Linear(6, 4)), ("all", nn.ReLU()), ("last", nn.Linear(4, 3))):
+        model.add_module(name, module)
+    with pytest.raises(ConfigError, match="there is a site named 'all', which tables call all of them together"):
+        decoder.check(setting(model, classes()))
 
 
 def test_a_site_without_numbers_for_each_example_is_refused() -> None:

@@ -45,7 +45,8 @@ SMALL = (
 )
 
 METRICS_COLUMNS = [
-    *("phase", "control", "variables", "site", "alignment", "size", "subset", "iia", "iia_low", "iia_high"),
+    *("phase", "control", "variables", "trained_site", "site", "alignment", "size", "subset"),
+    *("iia", "iia_low", "iia_high"),
     *("task_accuracy", "task_low", "task_high", "n_pairs"),
 ]
 
@@ -203,7 +204,7 @@ def test_mistakes_at_the_command_line_exit_2_before_any_work(mi_run: Callable[..
 # --- what is measured ------------------------------------------------------------------------------------------------
 
 
-def of(result: Result, phase: str, subset: str = "all", control: str = "") -> dict[str, Any]:
+def of(result: Result, phase: str, subset: str = "all", control: str = "none") -> dict[str, Any]:
     (found,) = [
         dict(row)
         for row in result.tables["metrics"]
@@ -250,7 +251,7 @@ def test_the_columns_and_subsets_of_the_table(turned: Result) -> None:
         for row in (whole, changed, unchanged):
             n = row["n_pairs"]
             assert (row["iia_low"], row["iia_high"]) == wilson_interval(round(row["iia"] * n), n)
-            assert (row["variables"], row["size"]) == ("a", 1)
+            assert (row["variables"], row["trained_site"], row["size"]) == ("a", "first", 1)
             assert row["site"] == ("second" if row["control"] == "other_site" else "first")
             assert row["alignment"] == ("units" if row["control"] == "other_units" else "rotation")
 
@@ -267,9 +268,9 @@ def test_the_tables_agree_with_each_other(turned: Result) -> None:
     assert turned.metrics["iia_changed"] == of(turned, "after", "changed")["iia"]
     assert turned.metrics["iia/other_site"] == of(turned, "control", control="other_site")["iia"]
     assert [row["iia"] for row in turned.tables["overview"]] == [row["iia"] for row in turned.tables["metrics"][::3]]
-    history = [row for row in turned.tables["history"] if not row["control"]]
+    history = [row for row in turned.tables["history"] if row["control"] == "none"]
     assert history[0]["iia"] == turned.metrics["iia_before"] and history[-1]["iia"] == turned.metrics["iia"]
-    assert {row["control"] for row in turned.tables["history"]} == {"", "untrained", "shuffled_labels"}
+    assert {row["control"] for row in turned.tables["history"]} == {"none", "untrained", "shuffled_labels"}
     assert max(row["orthonormality_error"] or 0 for row in turned.tables["history"]) < 1e-5
     directions = turned.tables["directions"]
     assert list(directions["unit"]) == [0, 1] and (directions["weight"] ** 2).sum() == pytest.approx(1)
@@ -335,6 +336,14 @@ def test_several_sets_and_sites_are_trained_each_by_itself_and_drawn_as_a_heat_m
     assert result.metrics["iia"] == result.metrics["iia/a/layers.0"] and result.model is None
     alone = iit.run(replace(given, config=replace(given.config, variables=["b"], site="layers.1")))
     assert of(alone, "after") == result.tables["metrics"][-3] and alone.model is not None
+
+
+def test_controls_of_two_sites_that_are_swapped_at_the_same_other_site_are_told_apart() -> None:
+    dataset = bits()
+    model, sites = MLP([*dataset.input_shape, 8, 8, dataset.n_outputs]), ["layers.0", "layers.1"]
+    given = setting(model, dataset, variables="a", site=sites, epochs=0, controls=[Control.other_site])
+    rows = [row for row in iit.run(given).tables["metrics"] if row["control"] == "other_site"][::3]
+    assert [(row["trained_site"], row["site"]) for row in rows] == [("layers.0", "layers.2"), ("layers.1", "layers.2")]
 
 
 def test_all_variables_but_the_last_are_swapped_at_the_first_inner_site_by_default() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import itertools
+import math
 import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
@@ -577,15 +578,14 @@ def test_a_run_of_many_seeds_leaves_their_weights_and_summary(mi_run: MiRun) -> 
     tested = [
         float(row["accuracy"])
         for row in table(ended.folder / "metrics.csv")
-        if (row["split"], row["class"]) == ("test", "")
+        if (row["split"], row["class"]) == ("test", "all")
     ]
     metrics = record["metrics"]
     assert metrics["accuracy"] == pytest.approx(sum(tested) / 3)
     assert (metrics["accuracy_min"], metrics["accuracy_max"]) == (min(tested), max(tested))
-    (row,) = [row for row in table(ended.folder / "seeds_summary.csv") if row["split"] == "test" and not row["class"]][
-        :1
-    ]
-    assert row["figure"] == "accuracy" and row["n"] == "3"
+    summary = table(ended.folder / "seeds_summary.csv")
+    (row,) = [row for row in summary if (row["split"], row["class"]) == ("test", "all")][:1]
+    assert row["measure"] == "accuracy" and row["n"] == "3"
     for column in ("mean", "sd", "low", "high", "min", "max"):
         name = "accuracy" if column == "mean" else f"accuracy_{column}"
         assert float(row[column]) == pytest.approx(metrics[name])
@@ -696,8 +696,8 @@ def test_targets_that_are_values_have_a_summary_too(mi_run: MiRun) -> None:
     ended = mi_run(*TINY, "dataset.target=value", "seeds=2")
     assert ended.status == 0, ended.err
     rows = table(ended.folder / "seeds_summary.csv")
-    assert [(row["split"], row["figure"]) for row in rows] == [
-        *(("test", "accuracy"), ("test", "loss"), ("train", "accuracy"), ("train", "loss"))
+    assert [(row["split"], row["measure"]) for row in rows] == [
+        *(("train", "accuracy"), ("train", "loss"), ("test", "accuracy"), ("test", "loss"))
     ]
 
 
@@ -705,23 +705,46 @@ def test_targets_that_are_values_have_a_summary_too(mi_run: MiRun) -> None:
 
 
 def test_a_summary_by_hand() -> None:
-    """Accuracies 0.5, 0.7, 0.9: mean 0.7, sd 0.2; t of two degrees of freedom is 4.3027: 0.7 ± 4.3027·0.2/√3."""
+    """Accuracies 0.5, 0.7, 0.9: mean 0.7, sd 0.2; t of two degrees of freedom is 4.3027; see test_spread.py."""
     rows = [
-        {"seed": seed, "split": split, "class": name, "accuracy": accuracy, "loss": 2.0}
+        {"seed": seed, "split": split, "class": name, "accuracy": accuracy, "loss": 2.0 + seed}
         for seed, accuracy in enumerate((0.5, 0.7, 0.9))
-        for split, name in (("train", None), ("test", None), ("test", "b"), ("test", "a"))
+        for split, name in (("train", "all"), ("test", "all"), ("test", "b"), ("test", "a"))
         if (seed, name) != (1, "a")
     ]
     found = seeds_summary(rows)
-    assert [(row["split"], row["class"], row["figure"], row["n"]) for row in found] == [
-        *(("test", None, "accuracy", 3), ("test", None, "loss", 3)),
-        *(("train", None, "accuracy", 3), ("train", None, "loss", 3)),
-        *(("test", "b", "accuracy", 3), ("test", "a", "accuracy", 2)),
+    assert [(row["split"], row["class"], row["measure"], row["n"]) for row in found] == [
+        *(("train", "all", "accuracy", 3), ("train", "all", "loss", 3)),
+        *(("test", "all", "accuracy", 3), ("test", "all", "loss", 3)),
+        *(("test", "b", "accuracy", 3), ("test", "b", "loss", 3)),
+        *(("test", "a", "accuracy", 2), ("test", "a", "loss", 2)),
     ]
-    assert found[0] == {
-        **{"split": "test", "class": None, "figure": "accuracy", "n": 3},
+    half = 4.302652729911275 * 0.2 / math.sqrt(3) / (0.7 * 0.3)
+    low, high = (1 / (1 + math.exp(-(math.log(0.7 / 0.3) + end))) for end in (-half, half))
+    assert found[2] == {
+        **{"split": "test", "class": "all", "measure": "accuracy", "n": 3},
         **{"mean": pytest.approx(0.7), "sd": pytest.approx(0.2)},
-        **{"low": pytest.approx(0.7 - 0.49683, abs=1e-4), "high": pytest.approx(0.7 + 0.49683, abs=1e-4)},
+        **{"low": pytest.approx(low), "high": pytest.approx(high)},
         **{"min": 0.5, "max": 0.9},
     }
-    assert found[1]["sd"] == 0 and found[1]["low"] == found[1]["high"] == 2
+    half = 4.302652729911275 / math.sqrt(3) / 3
+    assert (found[3]["low"], found[3]["high"]) == pytest.approx((3 * math.exp(-half), 3 * math.exp(half)))
+
+
+def test_a_sweep_over_the_seeds_has_the_same_summary(mi_run: MiRun) -> None:
+    many = mi_run("experiment=train", *TINY, "seeds=4")
+    sweep = mi_run("-m", "experiment=train", *TINY, "seed=range(0,4)")
+    assert sweep.status == 0, sweep.err
+    summary = table(sweep.folder / "sweep_summary.csv")
+    assert summary == table(many.folder / "seeds_summary.csv")
+    (row,) = [row for row in summary if list(row.values())[:3] == ["test", "all", "accuracy"]]
+    for column in ("sd", "low", "high", "min", "max"):
+        assert float(row[column]) == many.record["metrics"][f"accuracy_{column}"]
+
+
+def test_a_sweep_of_runs_of_many_seeds_is_summed_over_all_their_networks(mi_run: MiRun) -> None:
+    sweep = mi_run("-m", "experiment=train", *TINY, "seeds=3", "training.epochs=1,2")
+    assert sweep.status == 0, sweep.err
+    for job, epochs in (("0", "1"), ("1", "2")):
+        mine = [row for row in table(sweep.folder / "sweep_summary.csv") if row.pop("training.epochs") == epochs]
+        assert mine == table(sweep.folder / job / "seeds_summary.csv")

@@ -229,8 +229,8 @@ def test_a_run_that_is_done_while_another_links_is_not_lost(tmp_path: Path, monk
     folders = runs(tmp_path, v001="done", v002="running")
     looked = run_folder._newest_done
 
-    def overtaken(parent: Path) -> Path | None:
-        found = looked(parent)
+    def overtaken(parent: Path, is_done: Callable[[Path], bool]) -> Path | None:
+        found = looked(parent, is_done)
         monkeypatch.setattr(run_folder, "_newest_done", looked)
         folders["v002"].write_record({"status": "done"})
         folders["v002"].point_latest_here()
@@ -254,6 +254,30 @@ def test_runs_that_end_at_once_leave_latest_at_the_newest(tmp_path: Path) -> Non
     with ThreadPoolExecutor(n_threads) as pool:
         list(pool.map(end, folders.values()))
     assert latest(tmp_path) == f"v{n_threads:03d}"
+
+
+def test_a_link_to_a_version_that_is_done_no_more_is_taken_away(tmp_path: Path) -> None:
+    folders = runs(tmp_path, v001="done")
+    folders["v001"].point_latest_here()
+    folders["v001"].write_record({"status": "failed"})
+    folders["v001"].point_latest_here()
+    assert names(tmp_path) == ["v001"]
+
+
+def test_a_link_that_is_not_ours_is_left_alone(tmp_path: Path) -> None:
+    (tmp_path / "latest").symlink_to("elsewhere")
+    runs(tmp_path, v001="failed")["v001"].point_latest_here()
+    runs(tmp_path, moved="done")["moved"].point_latest_here()
+    assert latest(tmp_path) == "elsewhere"
+
+
+def test_what_latest_means_stays_while_it_moves_on(tmp_path: Path) -> None:
+    runs(tmp_path, v001="done")["v001"].point_latest_here()
+    meant = run_folder.linked(tmp_path / "latest")
+    runs(tmp_path, v002="done")["v002"].point_latest_here()
+    assert meant == tmp_path / "v001" and run_folder.linked(tmp_path / "latest") == tmp_path / "v002"
+    assert run_folder.linked(tmp_path / "v001") == tmp_path / "v001"
+    assert run_folder.linked(tmp_path / "nowhere/latest") == tmp_path / "nowhere/latest"
 
 
 # --- what is written -----------------------------------------------------------------------------------------------

@@ -50,6 +50,9 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
         *("schema_version", "status", "experiment", "dataset", "model", "seed", "device"),
         *("threads", "processor", "instruction_set", "config_hash", "metrics"),
         *(
+            "keys",
+            "repeats",
+            "measures",
             "timings",
             "checkpoint",
             "versions",
@@ -65,6 +68,13 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
         ),
     ]
     assert (record["status"], record["seed"], record["error"]) == ("done", 3003, None)
+    assert record["keys"] == {
+        "metrics": ["split", "class"],
+        "history": ["epoch"],
+        "confusion": ["label", "predicted"],
+    }
+    assert record["repeats"] == [] and record["measures"]["accuracy"] == [0, 1]
+    assert record["measures"]["loss"] == [0, None]
     assert set(record["files"]) == names - {"run.json"}
     for name, digest in record["files"].items():
         assert files.sha256(ended.folder / name) == digest

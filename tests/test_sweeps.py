@@ -13,17 +13,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from mi_runner import clean_state, launchers, run_folder, sweeps
 from mi_runner.config import JoblibLauncher
 from mi_runner.errors import ConfigError
 from mi_runner.run_folder import RunFolder
 from mi_runner.sweep_plan import Job, Plan, combinations, read_command, read_plan
-from mi_runner.sweep_tables import all_rows, ended, summary
+from mi_runner.sweep_tables import all_rows, ended, headline, metrics_by_values, summary, summary_rows
 
 from .conftest import REPOSITORY, Ended
 
@@ -74,8 +79,11 @@ def test_a_sweep_is_one_table_of_every_row_of_every_job(mi_run: MiRun) -> None:
 def test_the_summary_is_over_seeds(mi_run: MiRun) -> None:
     done = mi_run("-m", *TINY, "training.epochs=1,2", "seed=range(0,3)")
     summed = table(done.folder, "sweep_summary")
-    assert list(summed[0]) == ["training.epochs", "split", "class", "measure", "n", "mean", "sd", "low", "high"]
-    assert len(summed) == 2 * 4 * 5  # epochs × rows of a job × measures
+    assert list(summed[0]) == [
+        *("training.epochs", "split", "class", "measure"),
+        *("n", "mean", "sd", "low", "high", "min", "max"),
+    ]
+    assert len(summed) == 2 * 4 * 2  # epochs × rows of a job × measures: accuracy and loss
     rows = [row for row in table(done.folder) if (row["training.epochs"], row["split"]) == ("2", "train")]
     values = [float(row["loss"]) for row in rows]
     mean = sum(values) / 3
@@ -83,10 +91,32 @@ def test_the_summary_is_over_seeds(mi_run: MiRun) -> None:
     (row,) = [
         row for row in summed if [row[key] for key in ("training.epochs", "split", "measure")] == ["2", "train", "loss"]
     ]
-    half = 4.302652729911275 * sd / math.sqrt(3)  # Student's t for two degrees of freedom, from a printed table
-    assert [float(row[key]) for key in ("n", "mean", "sd", "low", "high")] == pytest.approx(
-        [3, mean, sd, mean - half, mean + half], rel=1e-9
+    # Student's t for two degrees of freedom, from a printed table; a loss has its interval on the logarithm's scale.
+    factor = math.exp(4.302652729911275 * sd / math.sqrt(3) / mean)
+    assert [float(row[key]) for key in ("n", "mean", "sd", "low", "high", "min", "max")] == pytest.approx(
+        [3, mean, sd, mean / factor, mean * factor, min(values), max(values)], rel=1e-9
     )
+
+
+def test_where_a_job_lacks_a_class_no_other_takes_its_place(mi_run: MiRun) -> None:
+    """Of modulus 11 twenty test examples have not every class, and which they lack differs from seed to seed."""
+    few = ("dataset=mod_add", "dataset.modulus=11", "dataset.test_size=20", "training.epochs=1")
+    done = mi_run("-m", *few, "seed=0,1")
+    assert done.status == 0, done.err
+    jobs = [
+        {(row["split"], row["class"]): float(row["accuracy"]) for row in table(done.folder / str(job), "metrics")}
+        for job in (0, 1)
+    ]
+    assert jobs[0].keys() != jobs[1].keys()
+    found = {
+        (row["split"], row["class"]): (int(row["n"]), float(row["mean"]))
+        for row in table(done.folder, "sweep_summary")
+        if row["measure"] == "accuracy"
+    }
+    assert found.keys() == jobs[0].keys() | jobs[1].keys()
+    for name, (n, mean) in found.items():
+        values = [job[name] for job in jobs if name in job]
+        assert n == len(values) and mean == pytest.approx(sum(values) / n), name
 
 
 def hand_made(sweep: Path, jobs: list[tuple[dict[str, Any], dict[str, Any], str | None]]) -> Plan:
@@ -103,36 +133,101 @@ def hand_made(sweep: Path, jobs: list[tuple[dict[str, Any], dict[str, Any], str 
     return Plan("mi-run -m", (), tuple(jobs[0][0]), {}, "c0de", tuple(planned))
 
 
-DONE = {"status": "done"}
+DONE = {
+    "status": "done",
+    "keys": {"metrics": ["split", "target"]},
+    "repeats": ["repeat"],
+    "measures": {"accuracy": [0, 1], "kept": [0, None], "change": [None, None]},
+}
 
 
-def test_rows_that_only_a_job_tells_apart_are_not_averaged(tmp_path: Path) -> None:
-    """`repeat` names a row, a count is a measure even where all seeds agree, and so is an integer that differs."""
-    metrics = "target,repeat,n,kept,accuracy\nrelu,1,10,{0},0.{0}\nrelu,2,10,7,0.{0}5\nrelu,2,10,7,0.9\n"
+def summed(plan: Plan, sweep: Path) -> list[dict[str, Any]]:
+    jobs = ended(plan, sweep)
+    return summary_rows(summary(jobs, all_rows(jobs), plan.swept))
+
+
+def test_rows_are_matched_by_their_keys_and_repeats_are_averaged_first(tmp_path: Path) -> None:
+    """Seed 1 has its rows in another order, three repeats for two, and none of `add`."""
+    first = "split,target,repeat,n,kept,accuracy\nx,add,1,10,3,0.9\nx,relu,1,10,1,0.1\nx,relu,2,10,3,0.3\n"
+    second = "split,target,repeat,n,kept,accuracy\nx,relu,3,8,6,0.7\nx,relu,1,8,6,0.6\nx,relu,2,8,6,0.5\n"
     plan = hand_made(
         tmp_path,
-        [({"model": m, "seed": s}, DONE, metrics.format(v)) for m, s, v in [("a", 0, 1), ("a", 1, 3), ("b", 0, 5)]],
+        [
+            ({"model": "a", "seed": 0}, DONE, first),
+            ({"model": "a", "seed": 1}, DONE, second),
+            ({"model": "b", "seed": 0}, DONE, first),
+        ],
     )
-    summed = summary(all_rows(ended(plan, tmp_path)), plan.swept)
-    found = {
-        (*(row[key] for key in ("model", "target", "repeat", "measure")), index): (row["n"], row["mean"])
-        for index, row in enumerate(summed)
-    }
-    assert {key[3] for key in found} == {"n", "kept", "accuracy"}
-    of_accuracy = [(key[:3], value) for key, value in found.items() if key[3] == "accuracy"]
-    assert of_accuracy == [
-        (("a", "relu", "1"), (2, pytest.approx(0.2))),
-        (("a", "relu", "2"), (2, pytest.approx(0.25))),
-        (("a", "relu", "2"), (2, pytest.approx(0.9))),
-        (("b", "relu", "1"), (1, 0.5)),
-        (("b", "relu", "2"), (1, 0.55)),
-        (("b", "relu", "2"), (1, 0.9)),
+    rows = summed(plan, tmp_path)
+    assert [list(row)[:4] for row in rows] == [["model", "split", "target", "measure"]] * 8
+    found = [(row["model"], row["target"], row["measure"], row["n"], pytest.approx(row["mean"])) for row in rows]
+    assert found == [
+        *(("a", "add", "accuracy", 1, 0.9), ("a", "add", "kept", 1, 3.0)),
+        *(("a", "relu", "accuracy", 2, 0.4), ("a", "relu", "kept", 2, 4.0)),
+        *(("b", "add", "accuracy", 1, 0.9), ("b", "add", "kept", 1, 3.0)),
+        *(("b", "relu", "accuracy", 1, 0.2), ("b", "relu", "kept", 1, 2.0)),
     ]
+    assert all(row["low"] is None for row in rows if row["n"] == 1)
+
+
+TABLES = st.lists(
+    st.dictionaries(
+        st.tuples(st.sampled_from("ab"), st.integers(0, 2), st.integers(1, 2)),
+        st.tuples(st.sampled_from(["", "0.5", "1.0", "0.25", "nan"]), st.sampled_from(["", "-3", "2", "wrong"])),
+        max_size=8,
+    ),
+    min_size=1,
+    max_size=4,
+)
+"""For each job: split, target and repeat of a row → the texts of its accuracy and its change."""
+
+
+@settings(max_examples=60, deadline=None)
+@given(TABLES, st.randoms(use_true_random=False))
+def test_every_row_of_the_summary_is_a_group_by_of_pandas(
+    jobs: list[dict[tuple[str, int, int], tuple[str, str]]], order: Any
+) -> None:
+    """Rows in any order, some keys missing in some jobs, measures that are empty, no number, or words."""
+    with TemporaryDirectory() as folder:
+        texts = []
+        for rows in jobs:
+            lines = [",".join(map(str, [*key, *numbers])) for key, numbers in rows.items()]
+            order.shuffle(lines)
+            texts.append("\n".join(["split,target,repeat,accuracy,change", *lines, ""]))
+        plan = hand_made(Path(folder), [({"seed": seed}, DONE, text) for seed, text in enumerate(texts)])
+        found = {
+            (row["split"], row["target"], row["measure"]): (row["n"], row["mean"]) for row in summed(plan, Path(folder))
+        }
+    frame = pd.DataFrame(
+        [(job, *key, *numbers) for job, rows in enumerate(jobs) for key, numbers in rows.items()],
+        columns=["job", "split", "target", "repeat", "accuracy", "change"],
+    ).astype({"target": str})
+    long = frame.melt(["job", "split", "target", "repeat"], var_name="measure", value_name="text")
+    long = long[~long["text"].isin(["", "wrong"])].assign(value=lambda rows: rows["text"].astype(float))
+    mean = lambda values: values.mean(skipna=False)  # noqa: E731
+    names = ["split", "target", "measure"]
+    of_jobs = long.groupby([*names, "job"])["value"].agg(mean)
+    expected = {name: (len(group), mean(group)) for name, group in of_jobs.groupby(level=names)}
+    assert found.keys() == expected.keys()
+    for name, (n, value) in expected.items():
+        assert found[name] == (n, pytest.approx(value, nan_ok=True)), name
+
+
+def test_jobs_that_do_not_say_what_names_their_rows_are_left_out_and_named(tmp_path: Path, mi_run: MiRun) -> None:
+    metrics = "split,target,accuracy\nx,relu,0.5\n"
+    of_old = {"status": "done", "metrics": {"accuracy": 0.5}}
+    sweep = tmp_path / "old"
+    plan = hand_made(sweep, [({"seed": s}, record, metrics) for s, record in enumerate([of_old, DONE, of_old, of_old])])
+    plan.write(sweep)
+    made = mi_run(f"sweep={sweep}")
+    assert made.status == 0 and f"type mi-run -m resume={sweep}" in made.err
+    assert "jobs 0, 2-3: run.json doesn't say which columns name the rows" in made.err
+    assert [row["n"] for row in table(sweep, "sweep_summary")] == ["1"] and len(table(sweep)) == 4
 
 
 def test_the_tables_of_a_sweep_in_which_everything_happened(tmp_path: Path, mi_run: MiRun) -> None:
     """Of jobs that are not done the rows that they finished are in the table, and not in the summary."""
-    metrics = "split,accuracy\ntest,0.5\n"
+    metrics = "split,target,accuracy\ntest,all,0.5\n"
     sweep = tmp_path / "moved"
     failed = {"status": "failed", "error": "training diverged", "exit_status": 1}
     plan = hand_made(
@@ -144,7 +239,7 @@ def test_the_tables_of_a_sweep_in_which_everything_happened(tmp_path: Path, mi_r
             ({"seed": 3}, {"status": "running", "pid": 2**30, "host": os.uname().nodename}, None),
             ({"seed": 4}, {}, None),
             ({"seed": 5}, {}, metrics),
-            ({"seed": 6}, {"status": "done", "expect_not_met": ["accuracy = 0.5, expected > 0.9"]}, metrics),
+            ({"seed": 6}, {**DONE, "expect_not_met": ["accuracy = 0.5, expected > 0.9"]}, metrics),
         ],
     )
     (sweep / "4" / "run.json").write_text('{"status": "do')
@@ -283,6 +378,84 @@ def test_keys_of_sweeps_change_no_hash_and_no_job(mi_run: MiRun) -> None:
     swept = mi_run("-m", *TINY, "training.epochs=1", "on_error=stop", "objective=loss")
     hashes = {ended.record["config_hash"] for ended in (alone, plain)}
     assert hashes == {json.loads((swept.folder / "0/run.json").read_text())["config_hash"]}
+
+
+def test_few_seeds_are_shown_themselves_and_no_interval_leaves_0_to_1(tmp_path: Path) -> None:
+    """Three accuracies whose Student's interval is −0.115 to 1.4, and five others."""
+    from mi_runner import figures
+
+    metrics = "split,target,accuracy\nx,all,{0}\nx,b,{0}\n"
+    accuracies = {"a": (0.95, 0.92, 0.3), "b": (1.0, 1.0, 0.9, 0.8, 1.0)}
+    jobs = [
+        ({"model": model, "seed": seed}, {**DONE, "metrics": {"accuracy": value}}, metrics.format(value))
+        for model, values in accuracies.items()
+        for seed, value in enumerate(values)
+    ]
+    plan = hand_made(tmp_path, jobs)
+    done = ended(plan, tmp_path)
+    of_rows = summary(done, all_rows(done), plan.swept)
+    _, shown = headline(done, of_rows, None)
+    assert [row["of each seed"] for row in shown] == ["0.9500 0.9200 0.3000"] * 2 + [None] * 2
+    by_rows = figures.sweep_rows(of_rows, ["model", "code"])
+    assert by_rows is not None
+    by_values = figures.sweep(metrics_by_values(done, None))
+    drawn = [
+        *((line.get_xdata(), line.get_markerfacecolor()) for line in by_rows.axes[0].lines),
+        *((line.get_ydata(), line.get_markerfacecolor()) for line in by_values.axes[0].lines),
+    ]
+    assert [list(values) for values, face in drawn if face == "none" and len(values)] == [[0.95, 0.92, 0.3]] * 3
+    ends = [float(end) for values, _ in drawn for end in values]
+    assert 0 < min(ends) < 0.1 and 0.99 < max(ends) < 1
+
+
+# --- latest --------------------------------------------------------------------------------------------------------
+
+
+def latest() -> str | None:
+    link = Path("outputs/sweeps/train/latest")
+    return os.readlink(link) if link.is_symlink() else None
+
+
+def test_latest_is_the_newest_sweep_whose_jobs_are_all_done(mi_run: MiRun) -> None:
+    """A job that fails keeps the link where it was, an unmet expectation doesn't; resume and sweep= move it."""
+    arguments = ("-m", *TINY, "training.epochs=1")
+    assert mi_run(*arguments, "seed=0,1").folder.name == latest() == "v001"
+    failed = mi_run("-m", *TINY, *DIVERGING)
+    assert failed.status == 1 and (failed.folder.name, latest()) == ("v002", "v001")
+    assert mi_run(*arguments, "seed=0", "expect={accuracy: '>1'}").status == 3 and latest() == "v003"
+
+    record = json.loads(Path("outputs/sweeps/train/v003/0/run.json").read_text())
+    RunFolder(Path("outputs/sweeps/train/v003/0")).write_record({**record, "status": "failed", "error": "by hand"})
+    remade = mi_run("sweep=outputs/sweeps/train/latest")  # it means v003 still
+    assert remade.status == 1 and remade.folder.name == "v003" and latest() == "v001"
+    assert mi_run("-m", "resume=outputs/sweeps/train/v003").status == 3 and latest() == "v003"
+
+    resumed = mi_run(*arguments, "seed=0,1,2", "resume=outputs/sweeps/train/v001")
+    assert resumed.status == 0 and latest() == "v003"
+    shutil.rmtree("outputs/sweeps/train/v003")
+    remade = mi_run("sweep=outputs/sweeps/train/v001")
+    assert remade.status == 0 and latest() == "v001"
+    again = mi_run("-m", "resume=outputs/sweeps/train/latest")
+    assert again.status == 0 and str(again.folder) == "outputs/sweeps/train/v001"
+    assert {row["folder"] for row in table(again.folder)} == {f"{again.folder}/{job}" for job in range(3)}
+
+
+def test_a_search_that_may_still_add_jobs_is_not_done(tmp_path: Path) -> None:
+    plan = hand_made(tmp_path / "v001", [({"seed": 0}, DONE, None)])
+    for searching, done in ((True, False), (False, True)):
+        replace(plan, search={}, searching=searching).write(tmp_path / "v001")
+        assert sweeps._is_done(tmp_path / "v001") == done
+    replace(plan, jobs=()).write(tmp_path / "v001")
+    assert not sweeps._is_done(tmp_path / "v001") and not sweeps._is_done(tmp_path / "v002")
+
+
+def test_a_disk_without_links_ends_no_sweep(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(*given: Any) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(Path, "symlink_to", refused)
+    done = mi_run("-m", *TINY, "training.epochs=1", "seed=0")
+    assert done.status == 0 and "can't point outputs/sweeps/train/latest to the newest sweep" in done.err
 
 
 # --- plan and invalid combinations ---------------------------------------------------------------------------------
@@ -747,6 +920,7 @@ def test_a_search_finds_the_best_and_goes_on(mi_run: MiRun) -> None:
         assert isinstance(job.swept["training.epochs"], int) and 1e-6 <= job.swept["training.learning_rate"] <= 1e-1
     losses = [json.loads((done.folder / str(n) / "run.json").read_text())["metrics"]["train_loss"] for n in range(4)]
     assert f"best: job {losses.index(min(losses))}," in done.out
+    assert not plan.searching and latest() == "v001"
     again = mi_run(*arguments, "hydra.sweeper.n_trials=4")
     assert [job.swept for job in read_plan(again.folder).jobs] == [job.swept for job in plan.jobs]
 

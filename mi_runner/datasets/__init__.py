@@ -18,6 +18,7 @@ from mi_runner.causal_models import CausalModel
 from mi_runner.config import DatasetConfig
 from mi_runner.errors import ConfigError
 from mi_runner.files import tensors_sha256
+from mi_runner.spread import ALL
 
 
 @dataclass(frozen=True)
@@ -28,7 +29,8 @@ class Dataset:
         name: the choice of the config group.
         x_train, x_test: `(N, *input_shape)` float32.
         y_train, y_test: for classes `(N,)` int64 in 0..n_classes−1; for values `(N,)` or `(N, outputs)` float32.
-        class_names: what the classes are called, in order; None where the target is a value.
+        class_names: what the classes are called, in order; None where the target is a value. They name rows of tables,
+            so they differ, and none is empty or `all`, which is what tables call all classes together.
         flattened_from: the shape `(C, H, W)` of the images that the input vectors are, else None.
         causal_model: the variables that the targets follow from, where they are known, else None.
     """
@@ -43,6 +45,8 @@ class Dataset:
     causal_model: CausalModel | None = None
 
     def __post_init__(self) -> None:
+        if self.class_names is not None and len({*self.class_names, "", ALL}) < len(self.class_names) + 2:
+            raise ValueError(f"class_names={self.class_names}: they must differ, and none may be empty or '{ALL}'.")
         for split in ("train", "test"):
             x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
             if len(x) != len(y):

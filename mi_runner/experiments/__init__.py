@@ -6,13 +6,16 @@ Each file of this folder has three functions:
 - `metric_names(setting)` names the summary metrics that `run` will give, so that `expect` can be checked as early.
 - `run(setting)` returns the `Result`.
 
+A `Result` says which columns name the rows of its tables and which numbers are measures, so that the tables of many
+runs can be put together without a guess.
+
 A file may have `cost(setting)`, for the plan of a sweep: what `run` will do how often, such as `{"circuits": 94591}`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -23,6 +26,7 @@ from mi_runner.datasets import Dataset
 from mi_runner.graph import ModelGraph
 from mi_runner.models import Built
 from mi_runner.progress import Progress, log
+from mi_runner.spread import ALL, NONE, Range
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -89,17 +93,29 @@ class Result:
 
     Attributes:
         tables: name → rows; "metrics" is the headline table, printed and written as metrics.csv.
+        keys: table → the columns that name its rows, of every table with rows. No two rows agree in all of them (and in
+            the repeats), and none is ever empty: `all` or `none` says what an empty one would leave open. In "metrics"
+            the column `seed` stands for the network, over which summaries are made, as for the swept key `seed`.
         metrics: the summary: name → number, for run.json and `expect`.
+        measures: what may differ from seed to seed: a column of tables, or a name in the summary up to its first `/` →
+            the values that it can have. Counts of examples and ends of intervals are none, so no summary averages them.
+        repeats: columns that count repetitions of one measurement; a summary over seeds averages these first.
         figures: name → a matplotlib figure.
         shown: the tables that are printed.
         parquet: tables, given as pandas DataFrames, that are written as Parquet whatever their size.
         timings: stage → seconds, for run.json.
         model: the network that the experiment is about, where its weights belong in the run folder.
         members: the networks, by name, where it is about many.
+
+    Raises:
+        ValueError: a table's rows are not named by its keys; the text says which.
     """
 
     tables: Mapping[str, Sequence[Row] | DataFrame]
+    keys: Mapping[str, Sequence[str]]
     metrics: Mapping[str, float]
+    measures: Mapping[str, Range]
+    repeats: Sequence[str] = ()
     figures: Mapping[str, Figure] = field(default_factory=dict)
     shown: Sequence[str] = ("metrics",)
     parquet: frozenset[str] = frozenset()
@@ -109,3 +125,35 @@ class Result:
 
     def __post_init__(self) -> None:
         assert "metrics" in self.tables, "every experiment has a headline table"
+        for name, rows in self.tables.items():
+            if len(rows):
+                _check_keys(name, rows, self.keys.get(name, ()), self.repeats)
+
+    def with_table(self, name: str, rows: Sequence[Row], keys: Sequence[str]) -> Result:
+        """The result with one table more."""
+        return replace(self, tables={**self.tables, name: rows}, keys={**self.keys, name: keys})
+
+
+def _check_keys(table: str, rows: Sequence[Row] | DataFrame, keys: Sequence[str], repeats: Sequence[str]) -> None:
+    import pandas as pd
+
+    if not keys:
+        raise ValueError(f"table {table}: no keys are given, the columns that name its rows.")
+    if isinstance(rows, pd.DataFrame):
+        frame = rows
+    else:
+        wanted = (*keys, *repeats)
+        frame = pd.DataFrame([{column: row[column] for column in wanted if column in row} for row in rows])
+    for key in keys:
+        if key not in frame:
+            raise ValueError(f"table {table} has no column '{key}', which is one of its keys.")
+        empty = frame[key].isna() | frame[key].isin([""])
+        if empty.any():
+            row = int(empty.argmax())
+            raise ValueError(f"table {table}: the key '{key}' is empty in row {row}. Write {NONE} or {ALL}.")
+    names = [*keys, *(column for column in repeats if column in frame)]
+    twice = frame.duplicated(names)
+    if twice.any():
+        row = int(twice.argmax())
+        values = ", ".join(f"{name}={frame[name].iloc[row]}" for name in names)
+        raise ValueError(f"table {table}: row {row} is the second with {values}. Its keys must tell all rows apart.")

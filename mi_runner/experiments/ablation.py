@@ -29,6 +29,7 @@ from mi_runner.evaluation import (
 from mi_runner.experiments import Result, Setting
 from mi_runner.graph import ModelGraph, evaluating
 from mi_runner.interventions import Intervention, SiteValues, draw_others, mean, read_sites, run_variants, run_with
+from mi_runner.spread import ANY, DIFFERENCE_OF_SHARES, NONE, NOT_NEGATIVE, SHARE
 
 VARIANT_NUMBERS = 4_000_000
 """Numbers in the replacement values of the units that run at once: 16 MB, so that they stay near the processor."""
@@ -38,6 +39,21 @@ MOST_UNIT_RUNS = 200_000
 
 FIGURES = ("accuracy", "loss")
 """What the summary has of the intact network, and of each target and method as a mean over repeats."""
+
+ABLATION = ("target", "kind", "method")
+"""The columns that name an ablation; the intact network has none in each of them. `repeat` counts draws of one."""
+
+KEYS = {
+    "metrics": ABLATION,
+    "confusion": (*ABLATION, "label", "predicted"),
+    "contributions": ("summand",),
+    "units": (*ABLATION, "unit"),
+}
+
+MEASURES = {
+    **{"accuracy": SHARE, "loss": NOT_NEGATIVE, "accuracy_drop": DIFFERENCE_OF_SHARES, "loss_increase": ANY},
+    **{"label_logit": ANY, "max_error": NOT_NEGATIVE},
+}
 
 REHEARSED = 3
 """Test examples on which every ablation is tried before anything is trained."""
@@ -126,11 +142,19 @@ def run(setting: Setting) -> Result:
     if config.granularity is Granularity.unit:
         tables["units"] = list(_units(setting, graph, found, draws, loss, intact))
     drawn = {"accuracy": figures.ablation_accuracy(rows)}
-    drawn |= figures.confusion([row for row in confusions if not row["target"]], dataset.class_names)
+    drawn |= figures.confusion([row for row in confusions if row["method"] == NONE], dataset.class_names)
     drawn |= figures.weight_images(graph, dataset)
     if config.granularity is Granularity.unit:
         drawn |= figures.unit_drops(tables["units"])
-    return Result(tables=tables, metrics=metrics, figures=drawn, shown=shown)
+    return Result(
+        tables=tables,
+        keys=KEYS,
+        metrics=metrics,
+        measures=MEASURES,
+        repeats=("repeat",),
+        figures=drawn,
+        shown=shown,
+    )
 
 
 # --- what is ablated ---------------------------------------------------------------------------------------------
@@ -360,7 +384,7 @@ def _no_loss(outputs: Tensor, targets: Tensor, reduction: str = "none") -> Tenso
 
 def _identity(graph: ModelGraph, ablation: Ablation | None) -> dict[str, Any]:
     if ablation is None:
-        return {"target": "", "kind": "none", "method": "none", "repeat": 1}
+        return {**dict.fromkeys(ABLATION, NONE), "repeat": 1}
     return {
         "target": ablation.target,
         "kind": graph.kind(ablation.target),

@@ -29,6 +29,7 @@ from mi_runner.experiments import Result, Setting
 from mi_runner.graph import ModelGraph
 from mi_runner.interventions import read_sites
 from mi_runner.progress import log
+from mi_runner.spread import NOT_NEGATIVE, SHARE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -90,6 +91,19 @@ def cost(setting: Setting) -> dict[str, int]:
 METRICS = ("accuracy", "n_circuits", "n_valid", "n_circuits_partial", "n_valid_partial", "threshold")
 METRICS_OF_PAIRS = ("pairs_contained", "mean_jaccard")
 
+KEYS = {
+    "metrics": ("output",),
+    "census": ("output", "n_nodes", "n_edges", "n_correct"),
+    "edges": ("output", "layer", "source", "target"),
+    "circuits": ("output", "circuit"),
+}
+
+# How many circuits there are follows from the layers, and differs from seed to seed no more than the threshold.
+MEASURES = {
+    **dict.fromkeys(("accuracy", "full_accuracy", *METRICS_OF_PAIRS), SHARE),
+    **dict.fromkeys(("n_valid", "n_valid_partial", "seconds"), NOT_NEGATIVE),
+}
+
 
 def metric_names(setting: Setting) -> list[str]:
     """The summary's names; those of pairs are not a number where there is no pair of valid circuits."""
@@ -134,7 +148,9 @@ def run(setting: Setting) -> Result:
     first = {**rows[0], "accuracy": rows[0]["full_accuracy"]}  # the first output's, where there are several
     return Result(
         tables=written,
+        keys=KEYS,
         metrics={name: float(first[name]) for name in metric_names(setting)},
+        measures=MEASURES,
         figures=drawn,
         parquet=frozenset({"circuits"}),
         timings={"enumerate": seconds},

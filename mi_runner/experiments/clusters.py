@@ -27,13 +27,29 @@ from mi_runner.experiments import Result, Row, Setting
 from mi_runner.graph import ModelGraph
 from mi_runner.interventions import read_sites, run_variants
 from mi_runner.progress import log
+from mi_runner.spread import ALL, NONE, NOT_NEGATIVE, SHARE
 
 CLUSTERED, TWIN = "clustered", "twin"
 TRAINED, RANDOM = "trained", "random"
-STATES = ("off", "on")
+FULL, STATES = "full", ("off", "on")
 
 SUMMARY = ("accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges")
 """Figures of the summary: of the clustered network by this name, of the twin with `/twin` behind it."""
+
+KEYS = {
+    "metrics": ("network", "partition", "state", "cluster", "class"),
+    "networks": ("network",),
+    "clusters": ("network", "cluster"),
+    "layers": ("network", "layer"),
+    "units": ("network", "layer", "unit"),
+    "pruning": ("network", "class", "layer"),
+    "history": ("network", "epoch"),
+}
+
+MEASURES = {
+    **dict.fromkeys(("accuracy", "clusterability", "interpretability", "pruned_share"), SHARE),
+    **dict.fromkeys(("kept_edges", "complexity_reduction"), NOT_NEGATIVE),
+}
 
 VARIANT_NUMBERS = 4_000_000
 """Numbers in the replacement values of the variants that run at once: 16 MB, so that they stay near the processor."""
@@ -68,6 +84,8 @@ def check(setting: Setting) -> None:
                 f"'{path}' is not in the chain of Linear layers at the network's end: "
                 f"{unknown('layer of it', path, names)}"
             )
+    if ALL in names:
+        raise ConfigError(f"the network has a layer named '{ALL}', which tables call all layers together: rename it.")
 
 
 def metric_names(setting: Setting) -> list[str]:
@@ -143,7 +161,10 @@ def run(setting: Setting) -> Result:
             "pruning": pruning_rows,
             "history": history,
         },
+        keys=KEYS,
         metrics=metrics,
+        measures=MEASURES,
+        repeats=("repeat",),
         figures=drawn,
         shown=("networks", "clusters", "layers"),
         model=setting.model,
@@ -252,8 +273,8 @@ def _overview(
 ) -> dict[str, Any]:
     """A network's row of the table that is printed; `interpretability` is the mean over its hidden layers."""
     mine = [row for row in metrics if row["network"] == network.name]
-    full = next(row for row in mine if row["state"] == "full" and not row["class"])
-    kept = [row["kept"] for row in pruned if row["network"] == network.name and not row["layer"]]
+    full = next(row for row in mine if row["state"] == FULL and row["class"] == ALL)
+    kept = [row["kept"] for row in pruned if row["network"] == network.name and row["layer"] == ALL]
     return {
         "network": network.name,
         **{column: full[column] for column in ("accuracy", "accuracy_low", "accuracy_high")},
@@ -305,17 +326,17 @@ def _switched(setting: Setting, network: Network, controls: Sequence[Partition])
             right += list(torch.cat(parts, dim=1))
             advance(len(some), "")
 
-    yield from _accuracies(setting, network, answers, TRAINED, 0, "full", None)
+    yield from _accuracies(setting, network, answers, TRAINED, 0, FULL, NONE)
     for (_, repeat, state, cluster), answered in zip(variants, right, strict=True):
         partition = RANDOM if repeat else TRAINED
         yield from _accuracies(setting, network, answered, partition, repeat, state, cluster)
 
 
 def _accuracies(
-    setting: Setting, network: Network, right: Tensor, partition: str, repeat: int, state: str, cluster: int | None
+    setting: Setting, network: Network, right: Tensor, partition: str, repeat: int, state: str, cluster: int | str
 ) -> Iterator[dict[str, Any]]:
     dataset = setting.dataset
-    for number, name in [(None, ""), *enumerate(dataset.class_names or ())]:
+    for number, name in [(None, ALL), *enumerate(dataset.class_names or ())]:
         of_class = right if number is None else right[dataset.y_test == number]
         if len(of_class):
             yield {
@@ -335,7 +356,7 @@ def _cluster_rows(network: Network, rows: Sequence[Row]) -> Iterator[dict[str, A
 
     `off_random` and `on_random` are means over the clusters of the random partitions.
     """
-    whole = [row for row in rows if not row["class"]]
+    whole = [row for row in rows if row["class"] == ALL]
     control = {
         state: _mean([row["accuracy"] for row in whole if row["partition"] == RANDOM and row["state"] == state])
         for state in STATES
@@ -562,7 +583,7 @@ def _pruning_rows(
         identity = {"network": network.name, "class": (dataset.class_names or ())[number]}
         yield {
             **identity,
-            "layer": "",
+            "layer": ALL,
             "n_edges": sum(kept[layer].numel() for layer in chosen),
             "kept": sum(int(kept[layer].sum()) for layer in chosen),
             **_share((answers == y)[of_class], "class_accuracy"),

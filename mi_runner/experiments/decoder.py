@@ -29,6 +29,7 @@ from mi_runner.interventions import read_sites
 from mi_runner.models.activation_decoder import ActivationDecoder, Heads
 from mi_runner.optimizers import make_optimizer, uncompiled
 from mi_runner.progress import log
+from mi_runner.spread import ALL, NONE, NOT_NEGATIVE, SHARE
 from mi_runner.training import threads_for
 
 NORMALIZATIONS = {"Softmin", "Softmax", "Softmax2d", "LogSoftmax", "MultiheadAttention"}
@@ -58,10 +59,27 @@ where the classes can be separated."""
 PROBE_STEPS = 200
 """Iterations of L-BFGS for a linear probe, at most."""
 
-CONTROLS = ("none", "untrained", "shuffled")
+CONTROLS = (NONE, "untrained", "shuffled")
 """What the decoder itself is trained on: activations and labels as they are, or with one of them made worthless."""
 
 LINEAR = "linear"
+
+LABEL, NUMBER, EXAMPLE, DECODED = "label", "example_number", "example", "{}_decoded"
+"""What a data set's target is called among the variables; columns of answers.csv besides the variables."""
+
+# `all` in the column `decoded`: every variable rightly, of one input; in `site`: the whole activation image.
+KEYS = {
+    "metrics": ("control", "site", "decoded"),
+    "kernels": ("kernel", "row", "column"),
+    "answers": (NUMBER,),
+    "sites": ("row",),
+    "decoder_history": ("control", "epoch"),
+}
+
+MEASURES = {
+    **dict.fromkeys(("accuracy", "train_accuracy", "target_accuracy", "chance"), SHARE),
+    **dict.fromkeys(("n_images", "shared_images"), NOT_NEGATIVE),
+}
 
 
 def check(setting: Setting) -> None:
@@ -73,6 +91,8 @@ def check(setting: Setting) -> None:
     graph, config = setting.graph(), _config(setting)
     sites = hidden_sites(graph, config.sites)
     examples = distinct_examples(setting.dataset)
+    if ALL in sites:
+        raise ConfigError(f"there is a site named '{ALL}', which tables call all of them together: rename it.")
     height, width = image_shape(graph, sites, config.kernel_size)
     if (numbers := len(examples) * height * width) > MOST_NUMBERS:
         raise ConfigError(
@@ -132,7 +152,7 @@ def run(setting: Setting) -> Result:
             "type a larger experiment.test_share, or several seeds"
         )
     for control, seen, given, accuracy in (
-        ("none", images, examples, target_accuracy),
+        (NONE, images, examples, target_accuracy),
         ("untrained", images_before, examples, accuracy_before),
         ("shuffled", images, shuffled, target_accuracy),
     ):
@@ -141,7 +161,7 @@ def run(setting: Setting) -> Result:
         history += [{"control": control, **epoch} for epoch in epochs]
         answers = decoded(decoder, seen)
         measured(control, ALL, its_part, given, answers, accuracy)
-        if control == "none":
+        if control == NONE:
             found, found_answers = decoder, answers
     with setting.progress.bar("linear probes", len(_probed(sites))) as advance:
         for site in _probed(sites):
@@ -164,19 +184,15 @@ def run(setting: Setting) -> Result:
             "sites": site_rows,
             "decoder_history": history,
         },
+        keys=KEYS,
         metrics=metrics,
+        measures=MEASURES,
         figures=_figures(found, images, examples, part, sites, rows),
     )
 
 
 # --- what is read ------------------------------------------------------------------------------------------------
 
-
-ALL = "all"
-"""In the column `decoded`: every variable of one input is correct. In the column `site`: the whole activation image."""
-
-LABEL, EXAMPLE, DECODED = "label", "example", "{}_decoded"
-"""What a data set's target is called among the variables; columns of answers.csv besides the variables."""
 
 SUMMARY = ("target_accuracy", "n_images", "shared_images")
 
@@ -190,7 +206,7 @@ def hidden_sites(graph: ModelGraph, asked: Sequence[str] | None) -> list[str]:
     Raises:
         ConfigError: the graph has no such site, it has no numbers for each example, or one is named twice.
     """
-    able = [name for name, site in graph.sites.items() if not site.obstacle and name != ALL]
+    able = [name for name, site in graph.sites.items() if not site.obstacle]
     if asked is None:
         found = [name for name in able if name != graph.output and _is_activation(graph, name)]
         if not found:
@@ -201,8 +217,6 @@ def hidden_sites(graph: ModelGraph, asked: Sequence[str] | None) -> list[str]:
         return found
     for name in asked:
         site = graph.site(name)
-        if site.name == ALL:
-            raise ConfigError(f"experiment.sites: '{ALL}' is what the tables call all sites together: rename the site.")
         if site.obstacle:
             raise ConfigError(
                 f"experiment.sites: {name} can't be read, because it {site.obstacle}. "
@@ -281,10 +295,10 @@ def _check_names(dataset: Dataset, variables: Iterable[str]) -> None:
     """
     columns = [DECODED.format(name) for name in (LABEL, *variables)]
     for name in variables:
-        if name in (taken := (LABEL, ALL, EXAMPLE, *columns)):
+        if name in (taken := (LABEL, ALL, NUMBER, EXAMPLE, *columns)):
             raise ConfigError(
                 f"dataset={dataset.name}: the causal model has a variable named '{name}', and the decoder's tables "
-                f"have that name for something else ({', '.join(taken[:3])} are taken): rename the variable."
+                f"have that name for something else ({', '.join(taken[:4])} are taken): rename the variable."
             )
 
 
@@ -437,7 +451,7 @@ def train_decoder(
     optimizer = make_optimizer(parameters, training)
     order = chance.generator(seed, "decoder batch order")
     history: list[dict[str, Any]] = []
-    title = "decoder" if control == "none" else f"decoder, {control}"
+    title = "decoder" if control == NONE else f"decoder, {control}"
     with (
         chance.global_seed(seed, "decoder training"),
         threads.exactly(threads_for(decoder, images, config.batch_size)),
@@ -553,7 +567,7 @@ def _rows(
 def _metric(control: str, site: str, name: str) -> str:
     """A row's name in the summary."""
     parts = ["accuracy", name]
-    parts += [] if control == "none" else [control]
+    parts += [] if control == NONE else [control]
     return "/".join(parts + ([site] if control == LINEAR else []))
 
 
@@ -582,7 +596,7 @@ def _answer_rows(examples: Examples, part: Part, answers: Answers) -> list[dict[
     """Each example that the decoder was tested on: what is true, what it answered."""
     rows = []
     for example in part.held_out.tolist():
-        row: dict[str, Any] = {EXAMPLE: examples.caption(example)}
+        row: dict[str, Any] = {NUMBER: example, EXAMPLE: examples.caption(example)}
         for (name, values), answer in zip(examples.values.items(), answers, strict=True):
             row[name] = values[int(examples.labels[name][example])]
             row[DECODED.format(name)] = values[int(answer[example])]

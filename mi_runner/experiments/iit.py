@@ -38,6 +38,7 @@ from mi_runner.interchange_training import (
     trained_parameters,
 )
 from mi_runner.progress import log
+from mi_runner.spread import NONE, SHARE
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -50,6 +51,20 @@ REHEARSED = 3
 
 SUBSETS = ("all", "changed", "unchanged")
 SUMMARY = ("iia", "iia_changed", "iia_unchanged", "task_accuracy")
+
+CELL = ("variables", "trained_site")
+"""The columns that name a cell in tables where `site` is what was swapped, in a control another one."""
+
+KEYS = {
+    "metrics": ("phase", "control", *CELL, "site", "alignment", "subset"),
+    "overview": ("phase", "control", *CELL, "site"),
+    "history": ("variables", "site", "control", "step"),
+    "pairs": ("variables", "site", "pair"),
+    "directions": ("variables", "site", "place", "direction", "unit"),
+    "ordinary_training": ("epoch",),
+}
+
+MEASURES = dict.fromkeys((*SUMMARY, *(f"{figure}_before" for figure in SUMMARY)), SHARE)
 
 
 @dataclass(frozen=True)
@@ -300,9 +315,9 @@ def run(setting: Setting) -> Result:
     for number, cell in enumerate(found):
         trial = _Trial(setting, graph, cell, causal_model, unseen)
         began = time.perf_counter()
-        after = trial.train("", trial.start())
+        after = trial.train(NONE, trial.start())
         seconds += time.perf_counter() - began
-        networks = {("before", ""): trial.start(), ("after", ""): after}
+        networks = {("before", NONE): trial.start(), ("after", NONE): after}
         for control in _controls(setting, graph, cell):
             networks["control", control.name] = trial.control(control, after)
         outcomes = {name: trial.measured(network) for name, network in networks.items()}
@@ -310,20 +325,20 @@ def run(setting: Setting) -> Result:
         tables["metrics"] += rows
         setting.progress.rows("metrics", rows)
         tables["history"] += trial.history
-        tables["pairs"] += trial.pair_rows(outcomes["before", ""], outcomes["after", ""])
+        tables["pairs"] += trial.pair_rows(outcomes["before", NONE], outcomes["after", NONE])
         if isinstance(after.alignment, Rotation):
             directions.append(_directions(cell, after.alignment))
-        before_after = {"_before": outcomes["before", ""], "": outcomes["after", ""]}
+        before_after = {"_before": outcomes["before", NONE], "": outcomes["after", NONE]}
         if number == 0:
             metrics |= {
                 f"{figure}{suffix}": value
                 for suffix, outcome in before_after.items()
                 for figure, value in outcome.summary().items()
             }
-            metrics |= {f"iia/{name}": outcome.iia() for (_, name), outcome in outcomes.items() if name}
-            drawn["training"] = figures.iia_history([row for row in trial.history if not row["control"]])
+            metrics |= {f"iia/{name}": outcome.iia() for (_, name), outcome in outcomes.items() if name != NONE}
+            drawn["training"] = figures.iia_history([row for row in trial.history if row["control"] == NONE])
             drawn["controls"] = figures.iia_controls(rows)
-            drawn |= trial.examples(outcomes["after", ""])
+            drawn |= trial.examples(outcomes["after", NONE])
         metrics |= {f"{figure}/{cell.name}": value for figure, value in before_after[""].summary().items()}
     if len(found) > 1:
         drawn["iia"] = figures.iia_heat_map([row for row in tables["metrics"] if row["phase"] == "after"])
@@ -336,7 +351,9 @@ def run(setting: Setting) -> Result:
         tables["ordinary_training"] = list(setting.history)
     return Result(
         tables=tables,
+        keys=KEYS,
         metrics={name: metrics[name] for name in metric_names(setting)},
+        measures=MEASURES,
         figures=drawn,
         shown=("overview",),
         parquet=frozenset({"directions"}),
@@ -359,7 +376,7 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The table of metrics with the subsets side by side: a third of the rows, for reading."""
     found = []
     for of_all, changed, unchanged in zip(*(iter(rows),) * len(SUBSETS), strict=True):
-        columns = ("phase", "control", "variables", "site", "iia", "iia_low", "iia_high")
+        columns = (*KEYS["overview"], "iia", "iia_low", "iia_high")
         apart = {"iia_changed": changed["iia"], "iia_unchanged": unchanged["iia"]}
         found.append({**{name: of_all[name] for name in columns}, **apart, "task_accuracy": of_all["task_accuracy"]})
     return found
@@ -441,7 +458,7 @@ class _Trial:
             seed=setting.seed,
             evaluate=evaluate,
             progress=setting.progress,
-            described=f"{self.cell.name}{' ' if control else ''}{control}",
+            described=f"{self.cell.name}{f' {control}' if control != NONE else ''}",
         )
         columns = dict.fromkeys(key for row in rows for key in row)
         self.history += [
@@ -497,7 +514,7 @@ class _Trial:
                 {
                     "phase": phase,
                     "control": control,
-                    **self.cell.columns,
+                    **dict(zip(CELL, self.cell.columns.values(), strict=True)),
                     "site": network.target,
                     "alignment": alignment.name,
                     "size": self.config.size,
@@ -525,7 +542,10 @@ class _Trial:
             "answer_after": after.answers,
         }
         lists = [column.tolist() for column in columns.values()]
-        return [{**self.cell.columns, **dict(zip(columns, row, strict=True))} for row in zip(*lists, strict=True)]
+        return [
+            {**self.cell.columns, "pair": number, **dict(zip(columns, row, strict=True))}
+            for number, row in enumerate(zip(*lists, strict=True))
+        ]
 
     def examples(self, outcome: _Outcome) -> dict[str, Any]:
         """The picture of some test pairs: base, sources, and the test example nearest to the counterfactual."""

@@ -14,9 +14,13 @@ from torch import Tensor
 from mi_runner import figures
 from mi_runner.evaluation import confusion, correct, loss_function, outputs_of, predictions, score
 from mi_runner.experiments import Result, Setting
-from mi_runner.spread import Spread
+from mi_runner.spread import ALL, NOT_NEGATIVE, SHARE, Measured, Spread, over_seeds
 
 METRICS = ("accuracy", "loss", "train_accuracy", "train_loss")
+
+KEYS = {"metrics": ("split", "class"), "history": ("epoch",), "confusion": ("label", "predicted")}
+
+MEASURES = {"accuracy": SHARE, "loss": NOT_NEGATIVE, "train_accuracy": SHARE, "train_loss": NOT_NEGATIVE}
 
 OVER_SEEDS = ("sd", "low", "high", "min", "max")
 """What the summary of many seeds says of each metric, besides its mean: `accuracy_sd`."""
@@ -53,7 +57,9 @@ def run(setting: Setting) -> Result:
             "history": setting.history,
             "confusion": counts,
         },
+        keys=KEYS,
         metrics=metrics,
+        measures=MEASURES,
         figures=drawn,
         model=setting.model,
     )
@@ -69,7 +75,7 @@ def _measured(setting: Setting) -> tuple[list[dict[str, Any]], dict[str, float],
     for split, x, y in (("train", dataset.x_train, dataset.y_train), ("test", dataset.x_test, dataset.y_test)):
         outputs = outputs_of(setting.model, x)
         whole = score(outputs, y, loss, classes=dataset.has_classes)
-        rows.append({"split": split, "class": None, "n": whole.n, **whole.columns()})
+        rows.append({"split": split, "class": ALL, "n": whole.n, **whole.columns()})
         prefix = "" if split == "test" else "train_"
         metrics |= {f"{prefix}accuracy": whole.accuracy, f"{prefix}loss": whole.loss}
     if dataset.class_names is not None:
@@ -102,7 +108,9 @@ def _run_members(members: Sequence[Setting], setting: Setting) -> Result:
     summary = seeds_summary(rows)
     return Result(
         tables={"metrics": rows, "seeds_summary": summary, "history": history, "confusion": counts},
+        keys={**{name: ("seed", *keys) for name, keys in KEYS.items()}, "seeds_summary": (*KEYS["metrics"], "measure")},
         metrics=_over_seeds(metrics),
+        measures=MEASURES,
         figures=figures.many_seeds(rows, summary, history),
         shown=("seeds_summary",),
         members={f"seed_{member.seed}": member.model for member in members},
@@ -110,29 +118,21 @@ def _run_members(members: Sequence[Setting], setting: Setting) -> Result:
 
 
 def seeds_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each split, class and figure of the rows of several seeds: n seeds, mean, sd, 95 % interval, min, max.
+    """For each split, class and measure of the rows of several seeds: n seeds, mean, sd, 95 % interval, min, max.
 
-    The interval is Student's, of the mean over seeds: what another set of seeds would give, not another test set.
-    The whole comes before the classes, the test set before the training set.
+    As in the summary of a sweep over these seeds. The interval is of the mean over seeds: what another set of seeds
+    would give, not another test set.
     """
-    found = []
-    parts = dict.fromkeys((row["split"], row["class"]) for row in rows)
-    for split, name in sorted(parts, key=lambda part: (part[1] is not None, part[0])):
-        for figure in ("accuracy", "loss") if name is None else ("accuracy",):
-            values = [row[figure] for row in rows if (row["split"], row["class"]) == (split, name)]
-            found.append({"split": split, "class": name, "figure": figure, **_spread(values)})
-    return found
+    measured = (Measured.of(row["seed"], {key: row[key] for key in KEYS["metrics"]}, row, MEASURES) for row in rows)
+    return [one.row for one in over_seeds(measured)]
 
 
 def _over_seeds(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
     """The summary: each metric's mean over the seeds under its own name, the rest as `accuracy_sd`."""
-    found = {}
-    for name in METRICS:
-        of_all = _spread([one[name] for one in metrics])
-        found[name] = of_all["mean"]
-        found |= {f"{name}_{figure}": math.nan if of_all[figure] is None else of_all[figure] for figure in OVER_SEEDS}
-    return {name: found[name] for name in sorted(found, key=lambda name: name not in METRICS)}
-
-
-def _spread(values: Sequence[float]) -> dict[str, Any]:
-    return {**Spread.of(values).columns(), "min": min(values), "max": max(values)}
+    found = {name: Spread.of([one[name] for one in metrics], MEASURES[name]).columns() for name in METRICS}
+    of_each = {
+        f"{name}_{figure}": math.nan if (value := found[name][figure]) is None else value
+        for name in METRICS
+        for figure in OVER_SEEDS
+    }
+    return {name: found[name]["mean"] for name in METRICS} | of_each

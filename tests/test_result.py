@@ -1,0 +1,67 @@
+"""What names the rows of a result's tables: checked where a result is made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mi_runner.datasets import Dataset
+from mi_runner.experiments import Result
+from mi_runner.spread import SHARE
+
+from .conftest import classes
+
+
+def result(rows: Any, keys: Any = ("split", "class"), repeats: tuple[str, ...] = ("repeat",)) -> Result:
+    return Result({"metrics": rows}, {"metrics": keys}, {}, {"accuracy": SHARE}, repeats)
+
+
+ROWS = [
+    {"split": "train", "class": "all", "repeat": 1},
+    {"split": "test", "class": "all", "repeat": 1},
+    {"split": "test", "class": "all", "repeat": 2},
+]
+
+
+@pytest.mark.parametrize("table", [list, pd.DataFrame], ids=["rows", "frame"])
+def test_rows_that_their_keys_name_are_taken(table: Any) -> None:
+    assert len(result(table(ROWS)).tables["metrics"]) == 3
+    assert not len(result(table([])).tables["metrics"])
+
+
+@pytest.mark.parametrize("table", [list, pd.DataFrame], ids=["rows", "frame"])
+@pytest.mark.parametrize(
+    ("row", "keys", "text"),
+    [
+        ({"split": "test", "class": "all", "repeat": 2}, ("split", "class"), "row 3 is the second with split=test, "),
+        (
+            {"split": "test", "class": "", "repeat": 1},
+            ("split", "class"),
+            "'class' is empty in row 3. Write none or all",
+        ),
+        ({"split": "test", "class": None, "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
+        ({"split": "test", "class": float("nan"), "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
+        ({"split": "test", "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
+        (ROWS[0] | {"repeat": 2}, ("split", "layer"), "has no column 'layer', which is one of its keys"),
+        (ROWS[0] | {"repeat": 2}, (), "no keys are given, the columns that name its rows"),
+    ],
+)
+def test_rows_that_their_keys_do_not_name_are_refused(row: Any, keys: Any, text: str, table: Any) -> None:
+    with pytest.raises(ValueError, match=f"table metrics.*{text}"):
+        result(table([*ROWS, row]), keys)
+
+
+def test_a_table_more_is_checked_too() -> None:
+    made = result(ROWS).with_table("history", [{"epoch": 1}, {"epoch": 2}], ["epoch"])
+    assert set(made.tables) == set(made.keys) == {"metrics", "history"}
+    with pytest.raises(ValueError, match="table history: row 1 is the second with epoch=1"):
+        made.with_table("history", [{"epoch": 1}, {"epoch": 1}], ["epoch"])
+
+
+@pytest.mark.parametrize("names", [("a", "all", "c"), ("a", "", "c"), ("a", "b", "a")], ids=str)
+def test_class_names_are_none_that_tables_use(names: tuple[str, ...]) -> None:
+    given = classes()
+    with pytest.raises(ValueError, match="they must differ, and none may be empty or 'all'"):
+        Dataset("arrays", given.x_train, given.y_train, given.x_test, given.y_test, names, "test")
