@@ -534,6 +534,12 @@ def test_too_many_circuits_or_edges_are_refused_with_the_count() -> None:
         circuits.check(Setting(CircuitsConfig(), TrainingConfig(), MLP([6, 3]).eval(), classes()))
 
 
+def test_an_answer_that_falls_is_refused_before_training() -> None:
+    model = MLP([6, 2, 1], nn.Tanh, nn.LeakyReLU(-0.5)).eval()
+    with pytest.raises(ConfigError, match="leaky_relu with the negative slope -0.5 is not monotone"):
+        circuits.check(Setting(CircuitsConfig(last_layers=2), TrainingConfig(), model, values(20)))
+
+
 def test_the_command(mi_run: Callable[..., Ended]) -> None:
     ended = mi_run(
         "experiment=circuits",

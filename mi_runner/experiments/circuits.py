@@ -19,7 +19,15 @@ from torch import Tensor
 
 from mi_runner import chance, figures
 from mi_runner.circuits.circuit import compare_pairs, edge_counts, n_active
-from mi_runner.circuits.evaluation import Examples, Measured, measure, measure_on, measure_some, take_census
+from mi_runner.circuits.evaluation import (
+    Examples,
+    Measured,
+    measure,
+    measure_on,
+    measure_some,
+    rounding_interval,
+    take_census,
+)
 from mi_runner.circuits.part import Part, find_part
 from mi_runner.circuits.space import CircuitSpace
 from mi_runner.config import CircuitsConfig, CircuitTable
@@ -53,7 +61,7 @@ BYTES_PER_ROW = 120
 
 
 def check(setting: Setting) -> None:
-    """The last layers are a chain that can be analysed, and the search is not too large.
+    """The last layers are a chain that can be analysed, their answer never falls, and the search is not too large.
 
     Raises:
         ConfigError: they aren't, or it is; the text has the count and what would make it smaller.
@@ -65,6 +73,8 @@ def check(setting: Setting) -> None:
         )
     part = find_part(setting.graph(), config.last_layers)
     space = _space(part.output(0))
+    if space.n_hidden:
+        rounding_interval(part.layers[-1], 0.0)
     count = space.count()
     smaller = "lower experiment.last_layers, or take a network with narrower last layers (model.hidden_sizes)"
     if count > MOST_CIRCUITS:
