@@ -471,7 +471,9 @@ class RunConfig:
     )
     checkpoint: str | None = option(MISSING, "trained weights: a file, a run folder, or null (train, or model store)")
     output_dir: str = option(MISSING, "where run folders are made")
-    expect: Any = option(MISSING, "bounds on summary metrics, e.g. '{accuracy: \">=0.97\"}'; else exit 3")
+    expect: Any = option(
+        MISSING, "bounds on summary metrics, '{accuracy: [\">=0.9\", \"<1\"], accuracy/7: \">0.8\"}'; else exit 3"
+    )
     on_error: OnError = option(MISSING, "after a failed job of a sweep: continue with the others, or stop")
     resume: str | None = option(MISSING, "a sweep's folder: run its jobs that are not done")
     plan: bool = option(MISSING, "compose and check every job, list them, and run nothing")

@@ -18,7 +18,7 @@ from safetensors.torch import load_file, save_file
 
 from mi_runner import composition, datasets, files, run_folder, runner, training
 from mi_runner.errors import ConfigError, RunFailed, Terminated
-from mi_runner.experiments import ablation
+from mi_runner.experiments import ablation, train
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import Progress, log
 
@@ -119,6 +119,35 @@ def test_expectations(mi_run: MiRun) -> None:
     assert sweep.status == 3
     mistake = mi_run(*TINY, "expect={accuracy: high}")
     assert mistake.status == 2 and "is no bound" in mistake.err
+
+
+def test_expectations_of_a_class_and_with_several_bounds(mi_run: MiRun) -> None:
+    ended = mi_run(*TINY, 'expect={accuracy: [">=0", "<=1"], accuracy/1: [">=0", ">1"]}')
+    metrics = ended.record["metrics"]
+    assert ended.status == 3
+    assert ended.record["expect_not_met"] == [f"accuracy/1 = {metrics['accuracy/1']:.10g}, expected > 1"]
+    with (ended.folder / "metrics.csv").open() as file:
+        by_class = {row["class"]: float(row["accuracy"]) for row in csv.DictReader(file) if row["class"] in ("0", "1")}
+    assert {name: metrics[f"accuracy/{name}"] for name in by_class} == by_class and len(by_class) == 2
+    unknown = mi_run(*TINY, "expect={accuracy/7: '>0'}")
+    assert unknown.status == 2 and "no summary metric is named 'accuracy/7'. Did you mean accuracy/" in unknown.err
+    assert mi_run(*TINY, "expect={accuracy: []}").status == 2
+
+
+def test_the_summary_has_the_names_that_were_promised(mi_run: MiRun) -> None:
+    """A class without test examples has a name, and no number."""
+    x, y = np.eye(4), [0, 1, 2, 1]
+    np.savez("data.npz", x_train=x, y_train=y, x_test=x, y_test=[0, 1, 0, 1])
+    record = mi_run("dataset=arrays", "dataset.path=data.npz", "training.epochs=1").record
+    setting = runner.prepare(
+        config := composition.compose(["dataset=arrays", "dataset.path=data.npz"]),
+        datasets.load(config.dataset, seed=0),
+        [],
+        device=torch.device("cpu"),
+        progress=Progress(),
+    ).setting
+    assert sorted(record["metrics"]) == sorted(train.metric_names(setting))
+    assert record["metrics"]["accuracy/2"] is None and record["metrics"]["accuracy/1"] is not None
 
 
 def test_a_checkpoint_is_used_as_it_is(mi_run: MiRun) -> None:

@@ -35,6 +35,9 @@ STATES = ("off", "on")
 SUMMARY = ("accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges")
 """Figures of the summary: of the clustered network by this name, of the twin with `/twin` behind it."""
 
+BY_CLASS = ("accuracy", "kept_edges")
+"""Figures of the summary that each class has, too: `accuracy/7`, `accuracy/7/twin`."""
+
 VARIANT_NUMBERS = 4_000_000
 """Numbers in the replacement values of the variants that run at once: 16 MB, so that they stay near the processor."""
 
@@ -71,8 +74,9 @@ def check(setting: Setting) -> None:
 
 
 def metric_names(setting: Setting) -> list[str]:
-    """The summary's names."""
-    return [*SUMMARY, *(f"{name}/{TWIN}" for name in SUMMARY), "complexity_reduction"]
+    """The summary's names; those of a class are not a number where it has no test examples, or wasn't pruned."""
+    names = [*SUMMARY, *(f"{figure}/{name}" for figure in BY_CLASS for name in setting.dataset.class_names or ())]
+    return [*names, *(f"{name}/{TWIN}" for name in names), "complexity_reduction"]
 
 
 def run(setting: Setting) -> Result:
@@ -116,7 +120,9 @@ def run(setting: Setting) -> Result:
         row = _overview(network, metrics_rows, cluster_rows, layer_rows, pruning_rows)
         overview.append(row)
         suffix = "" if network.name == CLUSTERED else f"/{TWIN}"
-        metrics |= {f"{name}{suffix}": row[name] for name in SUMMARY}
+        of_network = {name: row[name] for name in SUMMARY}
+        of_network |= _by_class(network, dataset.class_names, metrics_rows, pruning_rows)
+        metrics |= {f"{name}{suffix}": value for name, value in of_network.items()}
     kept = metrics["kept_edges"]
     metrics["complexity_reduction"] = metrics[f"kept_edges/{TWIN}"] / kept if kept else float("nan")
     history = [row for network in networks for row in network.history]
@@ -261,6 +267,20 @@ def _overview(
         "interpretability": _mean([row["interpretability"] for row in layers if row["network"] == network.name]),
         "pruned_share": _mean([row["pruned_share"] for row in clusters if row["network"] == network.name]),
         "kept_edges": _mean(kept),
+    }
+
+
+def _by_class(
+    network: Network, classes: Sequence[str], metrics: Sequence[Row], pruned: Sequence[Row]
+) -> dict[str, float]:
+    """The figures of the summary for each class: the full network's accuracy on it, the edges that it needs."""
+    full = [row for row in metrics if (row["network"], row["state"]) == (network.name, "full")]
+    accuracy = {row["class"]: row["accuracy"] for row in full}
+    kept = {row["class"]: row["kept"] for row in pruned if row["network"] == network.name and not row["layer"]}
+    return {
+        f"{figure}/{name}": found.get(name, float("nan"))
+        for figure, found in zip(BY_CLASS, (accuracy, kept), strict=True)
+        for name in classes
     }
 
 

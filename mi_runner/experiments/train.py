@@ -27,9 +27,14 @@ def check(setting: Setting) -> None:
 
 
 def metric_names(setting: Setting) -> list[str]:
-    """The summary's names; with many seeds also how each metric differs from seed to seed."""
+    """The summary's names: of the whole, of each class (`accuracy/7`), and with many seeds how the whole differs."""
+    of_classes = [_of_class(name) for name in setting.dataset.class_names or ()]
     over_seeds = [f"{name}_{figure}" for name in METRICS for figure in OVER_SEEDS] if setting.members else []
-    return [*METRICS, *over_seeds]
+    return [*METRICS, *of_classes, *over_seeds]
+
+
+def _of_class(name: str) -> str:
+    return f"accuracy/{name}"
 
 
 def run(setting: Setting) -> Result:
@@ -60,7 +65,10 @@ def run(setting: Setting) -> Result:
 
 
 def _measured(setting: Setting) -> tuple[list[dict[str, Any]], dict[str, float], Tensor]:
-    """The rows of one network, its summary, and its outputs `(N, K)` on the test set."""
+    """The rows of one network, its summary, and its outputs `(N, K)` on the test set.
+
+    The accuracy of a class without test examples is not a number.
+    """
     dataset = setting.dataset
     loss = loss_function(setting.training, dataset)
     rows: list[dict[str, Any]] = []
@@ -76,6 +84,7 @@ def _measured(setting: Setting) -> tuple[list[dict[str, Any]], dict[str, float],
         for number, name in enumerate(dataset.class_names):
             of_class = y == number
             part = score(outputs[of_class], y[of_class], loss, classes=True)
+            metrics[_of_class(name)] = part.accuracy
             if part.n:
                 rows.append({"split": "test", "class": name, "n": part.n, **part.columns()})
     return rows, metrics, outputs
@@ -125,13 +134,14 @@ def seeds_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _over_seeds(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The summary: each metric's mean over the seeds under its own name, the rest as `accuracy_sd`."""
-    found = {}
-    for name in METRICS:
-        of_all = _spread([one[name] for one in metrics])
-        found[name] = of_all["mean"]
-        found |= {f"{name}_{figure}": math.nan if of_all[figure] is None else of_all[figure] for figure in OVER_SEEDS}
-    return {name: found[name] for name in sorted(found, key=lambda name: name not in METRICS)}
+    """The summary: each metric's mean over the seeds that have it under its own name, the rest as `accuracy_sd`."""
+    means, rest = {}, {}
+    for name in metrics[0]:
+        of_all = _spread([one[name] for one in metrics if not math.isnan(one[name])] or [math.nan])
+        means[name] = of_all["mean"]
+        for figure in OVER_SEEDS if name in METRICS else ():
+            rest[f"{name}_{figure}"] = math.nan if of_all[figure] is None else of_all[figure]
+    return means | rest
 
 
 def _spread(values: Sequence[float]) -> dict[str, Any]:
