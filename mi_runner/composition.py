@@ -270,7 +270,8 @@ def help_page(overrides: Sequence[str]) -> str:
 
     The defaults shown are those of the command that the help was asked for.
     """
-    config = compose_untyped(overrides)
+    alone = compose_untyped(())
+    config = compose_untyped(overrides) if overrides else alone
     lines = [
         "mi-run: what does a small neural network really compute?",
         "",
@@ -286,7 +287,10 @@ def help_page(overrides: Sequence[str]) -> str:
         for number, schema in enumerate(choices):
             mark = "*" if schema is chosen else " "
             lines.append(f"  {group if number == 0 else '':<11}{mark} {schema.name:<10} {_first_line(schema)}")
-    lines += ["  (* is what this command takes; experiment=... also picks the others to suit its question)"]
+            if group == "experiment" and (words := settings_of(schema.name, alone)):
+                indent = " " * 26
+                lines += textwrap.wrap(f"sets {' '.join(words)}", 120, initial_indent=indent, subsequent_indent=indent)
+    lines += ["  (* is what this command takes; what an experiment sets, the command line can set otherwise)"]
     top = [item for item in fields(RunConfig) if item.metadata]
     lines += ["", "Options of every run"]
     lines += [_option_line("", item, config[item.name]) for item in top if item.name not in SWEEP_KEYS]
@@ -318,6 +322,25 @@ def help_page(overrides: Sequence[str]) -> str:
         "             130 Ctrl-C, 143 SIGTERM",
     ]
     return "\n".join(lines)
+
+
+def settings_of(experiment: str, alone: DictConfig) -> list[str]:
+    """What choosing an experiment, and no more, sets otherwise than `mi-run` alone, as one would type it.
+
+    Args:
+        alone: the config of `mi-run` alone.
+    """
+    if experiment == OmegaConf.get_type(alone.experiment).name:
+        return []
+    config = compose_untyped([f"experiment={experiment}"])
+    found = [(item.name, config[item.name], alone[item.name]) for item in fields(RunConfig) if item.metadata]
+    for group in ("dataset", "model"):
+        schema = OmegaConf.get_type(config[group])
+        found.append((group, schema.name, OmegaConf.get_type(alone[group]).name))
+        found += [(f"{group}.{item.name}", config[group][item.name], _default(item)) for item in fields(schema)]
+    for item in fields(TrainingConfig):
+        found.append((f"training.{item.name}", config.training[item.name], alone.training[item.name]))
+    return [f"{key}={_show(value)}" for key, value, default in found if value != default]
 
 
 def _first_line(schema: type) -> str:
