@@ -212,33 +212,48 @@ def _explain_key(override: str, cause: BaseException | None, overrides: Sequence
     key = override.lstrip("+~").partition("=")[0]
     named = [part for part in overrides if part.lstrip("+~").partition("=")[0] == key]
     given = named[-1] if named else override
+    parent, _, last = key.rpartition(".")
     groups = [part for part in overrides if part.partition("=")[0] in SCHEMAS]
-    keys = dict(_keys(compose_untyped(groups))) if groups != list(overrides) else dict(_keys(compose_untyped(())))
+    config = compose_untyped(groups if groups != list(overrides) else ())
+    keys = dict(_keys(config))
     if key.startswith("hydra"):
         keys = dict(_engine_keys(overrides))
         for group, engines in (("launcher", LAUNCHERS), ("sweeper", SWEEPERS)):
-            if key.startswith(f"hydra.{group}.") and not any(name.startswith(f"hydra.{group}.") for name in keys):
-                names = " or ".join(f"hydra/{group}={engine.name}" for engine in engines)
-                return ConfigError(f"{given}: add {names} to the command.")
-    if key not in keys and not any(name.startswith(f"{key}.") for name in keys) and key.rpartition(".")[0] not in keys:
-        parent = key.rpartition(".")[0]
-        siblings = [name for name in keys if name.rpartition(".")[0] == parent]
-        by_last_name = [name for name in keys if name.rpartition(".")[2] == key.rpartition(".")[2]]
-        allowed = siblings or [*SCHEMAS, *(name for name in keys if "." not in name)]
+            if parent == f"hydra.{group}" and not any(name.startswith(f"{parent}.") for name in keys):
+                return ConfigError(f"{given}: {_where(f'hydra/{group}', engines, last)}")
+    if key not in keys and not any(name.startswith(f"{key}.") for name in keys) and parent not in keys:
+        known = [*SCHEMAS, *keys]
+        siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
+        allowed = list(siblings.values())
         near = (
-            difflib.get_close_matches(key, siblings, n=1, cutoff=0.8)
-            or by_last_name
-            or difflib.get_close_matches(key, [*keys, *SCHEMAS], n=1, cutoff=0.6)
+            [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1, cutoff=0.8)]
+            or [name for name in keys if name.rpartition(".")[2] == last]
+            or [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1, cutoff=0.6)]
         )
+        if not siblings and parent not in SCHEMAS:  # what stands before the dot is wrong
+            near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+            allowed = [*dict.fromkeys(f"{name.rpartition('.')[0]}.*" for name in keys if "." in name)]
         guess = f" Did you mean {near[0]}?" if near else ""
-        group, _, name = key.partition(".")
-        elsewhere = [schema.name for schema in SCHEMAS.get(group, ()) if name in {f.name for f in fields(schema)}]
-        if elsewhere:
-            guess = f" {group}={' and '.join(elsewhere)} has it: add that to the command."
+        if parent in SCHEMAS and any(last in _names(schema) for schema in SCHEMAS[parent]):
+            guess = f" {_where(parent, SCHEMAS[parent], last)}"
+        if parent in SCHEMAS and not siblings:
+            allowed = [f"(none: {parent}={OmegaConf.get_type(config[parent]).name} has no options)"]
         return ConfigError(f"{given}: no key is named '{key}'.{guess} Allowed here: {', '.join(allowed)}.")
     reason = " ".join(str(cause).split("\n")[0].split()) if cause else "is not allowed"
     meaning = f"; {key} is: {keys[key]}" if keys.get(key) else ""
     return ConfigError(f"{given}: {reason}{meaning}.")
+
+
+def _names(schema: type) -> list[str]:
+    return [item.name for item in fields(schema)]
+
+
+def _where(group: str, choices: Sequence[type], option: str) -> str:
+    """Which choices of a group have an option; where none has, all that any has."""
+    able = [f"{group}={schema.name}" for schema in choices if option in _names(schema)]
+    if not able:
+        return unknown(f"option of {group}", option, dict.fromkeys(name for s in choices for name in _names(s)))
+    return f"{' or '.join(able)} has it: add {'that' if len(able) == 1 else 'one of them'} to the command."
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:

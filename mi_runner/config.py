@@ -297,6 +297,8 @@ class ExperimentConfig:
     module: ClassVar[str]
     takes_seeds: ClassVar[bool] = False
     """Whether it can be about many networks at once, `seeds=32`."""
+    headline: ClassVar[str] = "accuracy"
+    """The summary metric that a search would make largest."""
 
 
 @dataclass
@@ -387,6 +389,7 @@ class DecoderConfig(ExperimentConfig):
 
     name: ClassVar[str] = "decoder"
     module: ClassVar[str] = "mi_runner.experiments.decoder"
+    headline: ClassVar[str] = "accuracy/all"
 
     sites: list[str] | None = option(
         None, "sites that are the image's rows, top to bottom; null: every activation function's output"
@@ -412,6 +415,7 @@ class IitConfig(ExperimentConfig):
 
     name: ClassVar[str] = "iit"
     module: ClassVar[str] = "mi_runner.experiments.iit"
+    headline: ClassVar[str] = "iia"
 
     # Any, because a list of names and a list of lists are both allowed.
     variables: Any = option(

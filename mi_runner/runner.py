@@ -211,8 +211,8 @@ def prepare(
     )
     if config.seeds is not None:
         setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
+    experiment.check(setting)  # first, for it may set options of the training by options of its own
     training.check(built.model, built.dataset, config.training)
-    experiment.check(setting)
     expectations.check(expected, experiment.metric_names(setting))
     checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
     return Prepared(built, setting, checkpoint)

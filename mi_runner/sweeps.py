@@ -307,7 +307,7 @@ class _Searched:
     ) -> None:
         if objective is None:
             raise ConfigError(
-                "hydra/sweeper=optuna searches for the best of a summary metric: type objective=accuracy."
+                f"hydra/sweeper=optuna searches for the best of a summary metric: type objective={asked.headline}."
             )
         self.asked, self.config, self.objective = asked, config, objective
         self.jobs = list(old.jobs) if old else []

@@ -203,7 +203,7 @@ MISTAKES = {
     "model=cnn": "model=cnn takes images; dataset=mod_add gives vectors of 4. Use model=mlp.",
     "device=cuda:99": "device=cuda:99",
     "expect={acuracy: '>0'}": "no summary metric is named 'acuracy'. Did you mean accuracy",
-    "training.loss=bce": "training.loss=bce doesn't fit",
+    "training.loss=bce": "training.loss=bce takes values",
     "checkpoint=nowhere.pt": "checkpoint=nowhere.pt: no such file",
     "checkpoint=other.pt": "checkpoint=other.pt: 1 tensors, the model has 4",
     "checkpoint=text.pt": "checkpoint=text.pt: no weights file",

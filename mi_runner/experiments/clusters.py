@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner import chance, figures, pruning
-from mi_runner.circuits.part import Part, find_part
+from mi_runner.circuits.part import Part, longest_part
 from mi_runner.clusterability import Partition, clusterability, contiguous, linear_layer, shuffled
 from mi_runner.config import ClustersConfig, Regularizer
 from mi_runner.errors import ConfigError, unknown
@@ -54,8 +54,8 @@ def check(setting: Setting) -> None:
     config, training, dataset = _config(setting), setting.training, setting.dataset
     if not dataset.has_classes:
         raise ConfigError("experiment=clusters compares classes: use dataset.target=class.")
-    name, layer = linear_layer(setting.model, config.layer)
-    contiguous(layer.out_features, layer.in_features, config.n_clusters)
+    name, layer = linear_layer(setting.model, config.layer, option="experiment.layer")
+    contiguous(layer.out_features, layer.in_features, config.n_clusters, option="experiment.n_clusters")
     wanted = (config.strength, config.layer, config.n_clusters)
     given = (training.regularizer_strength, training.regularizer_layer, training.regularizer_clusters)
     if training.regularizer is not Regularizer.clusterability or given != wanted:
@@ -239,14 +239,10 @@ def _network(setting: Setting, name: str, model: nn.Module, history: Sequence[Ro
 
 def _tail(graph: ModelGraph) -> Part:
     """The longest chain of Linear layers and elementwise activations at the network's end."""
-    found: Part | None = None
-    while True:
-        try:
-            found = find_part(graph, len(found.layers) + 1 if found else 1)
-        except ConfigError:
-            if found is None:
-                raise ConfigError("experiment=clusters is about networks that end in Linear layers.") from None
-            return found
+    found = longest_part(graph)
+    if found is None:
+        raise ConfigError("experiment=clusters is about networks that end in Linear layers.")
+    return found
 
 
 def _overview(
