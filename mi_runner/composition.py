@@ -222,26 +222,33 @@ def _explain_key(override: str, cause: BaseException | None, overrides: Sequence
             if parent == f"hydra.{group}" and not any(name.startswith(f"{parent}.") for name in keys):
                 return ConfigError(f"{given}: {_where(f'hydra/{group}', engines, last)}")
     if key not in keys and not any(name.startswith(f"{key}.") for name in keys) and parent not in keys:
-        known = [*SCHEMAS, *keys]
-        siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
-        allowed = list(siblings.values())
-        near = (
-            [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1, cutoff=0.8)]
-            or [name for name in keys if name.rpartition(".")[2] == last]
-            or [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1, cutoff=0.6)]
-        )
-        if not siblings and parent not in SCHEMAS:  # what stands before the dot is wrong
-            near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
-            allowed = [*dict.fromkeys(f"{name.rpartition('.')[0]}.*" for name in keys if "." in name)]
-        guess = f" Did you mean {near[0]}?" if near else ""
-        if parent in SCHEMAS and any(last in _names(schema) for schema in SCHEMAS[parent]):
-            guess = f" {_where(parent, SCHEMAS[parent], last)}"
-        if parent in SCHEMAS and not siblings:
-            allowed = [f"(none: {parent}={OmegaConf.get_type(config[parent]).name} has no options)"]
-        return ConfigError(f"{given}: no key is named '{key}'.{guess} Allowed here: {', '.join(allowed)}.")
+        return ConfigError(f"{given}: no key is named '{key}'.{_nearest(key, list(keys), config)}")
     reason = " ".join(str(cause).split("\n")[0].split()) if cause else "is not allowed"
     meaning = f"; {key} is: {keys[key]}" if keys.get(key) else ""
     return ConfigError(f"{given}: {reason}{meaning}.")
+
+
+def _nearest(key: str, keys: Sequence[str], config: DictConfig) -> str:
+    """What may be meant by a key that there is not, and what its place allows; a few sentences."""
+    parent, _, last = key.rpartition(".")
+    known = [*SCHEMAS, *keys]
+    siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
+    allowed = list(siblings.values())
+    near = (
+        [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1, cutoff=0.8)]
+        or [name for name in keys if name.rpartition(".")[2] == last]
+        or [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1, cutoff=0.6)]
+    )
+    if not siblings and parent not in SCHEMAS:  # what stands before the dot is wrong
+        near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+        allowed = [*dict.fromkeys(f"{name.rpartition('.')[0]}.*" for name in keys if "." in name)]
+    guess = f" Did you mean {near[0]}?" if near else ""
+    if parent in SCHEMAS and any(last in _names(schema) for schema in SCHEMAS[parent]):
+        guess = f" {_where(parent, SCHEMAS[parent], last)}"
+    nothing = "(none)"
+    if parent in SCHEMAS:
+        nothing = f"(none: {parent}={OmegaConf.get_type(config[parent]).name} has no options)"
+    return f"{guess} Allowed here: {', '.join(allowed) or nothing}."
 
 
 def _names(schema: type) -> list[str]:

@@ -1,7 +1,7 @@
 """The dispatcher: a config in, a run folder out.
 
-    config → data set → model → all is checked → claim a new run folder
-           → weights (checkpoint | model store | train now) → experiment.run(setting) returns a Result → write it
+    config → data set → model, with a checkpoint's weights → all is checked → claim a new run folder
+           → weights (model store | train now) → experiment.run(setting) returns a Result → write it
 
 `run` is the program; read it top to bottom. A mistake is found before there is a folder, so it takes no version.
 """
