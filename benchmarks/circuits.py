@@ -60,7 +60,7 @@ def run() -> None:
 @torch.no_grad()
 def loop_seconds(part: Part, examples: Examples, circuits: list[int]) -> float:
     """Of the loop for a circuit, on one thread: for so few numbers it is no slower than two, and nobody disturbs it."""
-    with threads.at_most(1):
+    with threads.exactly(1):
         return seconds(lambda: [measure_one(part, examples, circuit) for circuit in circuits]) / len(circuits)
 
 

@@ -38,17 +38,21 @@ class Partition:
         return Partition(self.outputs.to(device), self.inputs.to(device), self.n_clusters)
 
 
-def contiguous(n_outputs: int, n_inputs: int, n_clusters: int) -> Partition:
+def contiguous(n_outputs: int, n_inputs: int, n_clusters: int, *, option: str = "n_clusters") -> Partition:
     """Blocks of neighbouring units; where they don't divide evenly, the first blocks have one unit more.
+
+    Args:
+        option: what the number of clusters is called where it was given.
 
     Raises:
         ConfigError: more clusters than units.
     """
     fewest = min(n_outputs, n_inputs)
     if not 1 <= n_clusters <= fewest:
-        raise ConfigError(
-            f"{n_clusters} clusters of a {n_outputs}×{n_inputs} weight matrix: type a number from 2 to {fewest}."
-        )
+        matrix, remedy = f"a {n_outputs}×{n_inputs} weight matrix", "Take a layer with at least two units on each side."
+        if fewest >= 2:
+            remedy = f"Type {option}={fewest}{' or less' if fewest > 2 else ''}."
+        raise ConfigError(f"{option}={n_clusters}: {matrix} has room for {max(fewest, 1)} at the most. {remedy}")
     return Partition(_blocks(n_outputs, n_clusters), _blocks(n_inputs, n_clusters), n_clusters)
 
 
@@ -95,8 +99,11 @@ class _Clusterability(torch.autograd.Function):
         return (inside - share).mul_(weight).mul_(2 * gradient / total), None
 
 
-def linear_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Linear]:
+def linear_layer(model: nn.Module, name: str | None, *, option: str = "layer") -> tuple[str, nn.Linear]:
     """A Linear layer of a network and its path; None names the middle one (the earlier of two).
+
+    Args:
+        option: what the name is called where it was given.
 
     Raises:
         ConfigError: there is none of that name; the text lists those that there are.
@@ -107,7 +114,7 @@ def linear_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Linear]:
     if name is None:
         name = list(linears)[(len(linears) - 1) // 2]
     if name not in linears:
-        raise ConfigError(f"layer={name}: {unknown('Linear layer', name, linears)}")
+        raise ConfigError(f"{option}={name}: {unknown('Linear layer', name, linears)}")
     return name, linears[name]
 
 

@@ -217,33 +217,55 @@ def _explain_key(override: str, cause: BaseException | None, overrides: Sequence
     key = override.lstrip("+~").partition("=")[0]
     named = [part for part in overrides if part.lstrip("+~").partition("=")[0] == key]
     given = named[-1] if named else override
+    parent, _, last = key.rpartition(".")
     groups = [part for part in overrides if part.partition("=")[0] in SCHEMAS]
-    keys = dict(_keys(compose_untyped(groups))) if groups != list(overrides) else dict(_keys(compose_untyped(())))
+    config = compose_untyped(groups if groups != list(overrides) else ())
+    keys = dict(_keys(config))
     if key.startswith("hydra"):
         keys = dict(_engine_keys(overrides))
         for group, engines in (("launcher", LAUNCHERS), ("sweeper", SWEEPERS)):
-            if key.startswith(f"hydra.{group}.") and not any(name.startswith(f"hydra.{group}.") for name in keys):
-                names = " or ".join(f"hydra/{group}={engine.name}" for engine in engines)
-                return ConfigError(f"{given}: add {names} to the command.")
-    if key not in keys and not any(name.startswith(f"{key}.") for name in keys) and key.rpartition(".")[0] not in keys:
-        parent = key.rpartition(".")[0]
-        siblings = [name for name in keys if name.rpartition(".")[0] == parent]
-        by_last_name = [name for name in keys if name.rpartition(".")[2] == key.rpartition(".")[2]]
-        allowed = siblings or [*SCHEMAS, *(name for name in keys if "." not in name)]
-        near = (
-            difflib.get_close_matches(key, siblings, n=1, cutoff=0.8)
-            or by_last_name
-            or difflib.get_close_matches(key, [*keys, *SCHEMAS], n=1, cutoff=0.6)
-        )
-        guess = f" Did you mean {near[0]}?" if near else ""
-        group, _, name = key.partition(".")
-        elsewhere = [schema.name for schema in SCHEMAS.get(group, ()) if name in {f.name for f in fields(schema)}]
-        if elsewhere:
-            guess = f" {group}={' and '.join(elsewhere)} has it: add that to the command."
-        return ConfigError(f"{given}: no key is named '{key}'.{guess} Allowed here: {', '.join(allowed)}.")
+            if parent == f"hydra.{group}" and not any(name.startswith(f"{parent}.") for name in keys):
+                return ConfigError(f"{given}: {_where(f'hydra/{group}', engines, last)}")
+    if key not in keys and not any(name.startswith(f"{key}.") for name in keys) and parent not in keys:
+        return ConfigError(f"{given}: no key is named '{key}'.{_nearest(key, list(keys), config)}")
     reason = " ".join(str(cause).split("\n")[0].split()) if cause else "is not allowed"
     meaning = f"; {key} is: {keys[key]}" if keys.get(key) else ""
     return ConfigError(f"{given}: {reason}{meaning}.")
+
+
+def _nearest(key: str, keys: Sequence[str], config: DictConfig) -> str:
+    """What may be meant by a key that there is not, and what its place allows; a few sentences."""
+    parent, _, last = key.rpartition(".")
+    known = [*SCHEMAS, *keys]
+    siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
+    allowed = list(siblings.values())
+    near = (
+        [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1, cutoff=0.8)]
+        or [name for name in keys if name.rpartition(".")[2] == last]
+        or [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1, cutoff=0.6)]
+    )
+    if not siblings and parent not in SCHEMAS:  # what stands before the dot is wrong
+        near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
+        allowed = [*dict.fromkeys(f"{name.rpartition('.')[0]}.*" for name in keys if "." in name)]
+    guess = f" Did you mean {near[0]}?" if near else ""
+    if parent in SCHEMAS and any(last in _names(schema) for schema in SCHEMAS[parent]):
+        guess = f" {_where(parent, SCHEMAS[parent], last)}"
+    nothing = "(none)"
+    if parent in SCHEMAS:
+        nothing = f"(none: {parent}={OmegaConf.get_type(config[parent]).name} has no options)"
+    return f"{guess} Allowed here: {', '.join(allowed) or nothing}."
+
+
+def _names(schema: type) -> list[str]:
+    return [item.name for item in fields(schema)]
+
+
+def _where(group: str, choices: Sequence[type], option: str) -> str:
+    """Which choices of a group have an option; where none has, all that any has."""
+    able = [f"{group}={schema.name}" for schema in choices if option in _names(schema)]
+    if not able:
+        return unknown(f"option of {group}", option, dict.fromkeys(name for s in choices for name in _names(s)))
+    return f"{' or '.join(able)} has it: add {'that' if len(able) == 1 else 'one of them'} to the command."
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
@@ -275,7 +297,8 @@ def help_page(overrides: Sequence[str]) -> str:
 
     The defaults shown are those of the command that the help was asked for.
     """
-    config = compose_untyped(overrides)
+    alone = compose_untyped(())
+    config = compose_untyped(overrides) if overrides else alone
     lines = [
         "mi-run: what does a small neural network really compute?",
         "",
@@ -291,7 +314,10 @@ def help_page(overrides: Sequence[str]) -> str:
         for number, schema in enumerate(choices):
             mark = "*" if schema is chosen else " "
             lines.append(f"  {group if number == 0 else '':<11}{mark} {schema.name:<10} {_first_line(schema)}")
-    lines += ["  (* is what this command takes; experiment=... also picks the others to suit its question)"]
+            if group == "experiment" and (words := settings_of(schema.name, alone)):
+                indent = " " * 26
+                lines += textwrap.wrap(f"sets {' '.join(words)}", 120, initial_indent=indent, subsequent_indent=indent)
+    lines += ["  (* is what this command takes; what an experiment sets, the command line can set otherwise)"]
     top = [item for item in fields(RunConfig) if item.metadata]
     lines += ["", "Options of every run"]
     lines += [_option_line("", item, config[item.name]) for item in top if item.name not in SWEEP_KEYS]
@@ -323,6 +349,25 @@ def help_page(overrides: Sequence[str]) -> str:
         "             130 Ctrl-C, 143 SIGTERM",
     ]
     return "\n".join(lines)
+
+
+def settings_of(experiment: str, alone: DictConfig) -> list[str]:
+    """What choosing an experiment, and no more, sets otherwise than `mi-run` alone, as one would type it.
+
+    Args:
+        alone: the config of `mi-run` alone.
+    """
+    if experiment == OmegaConf.get_type(alone.experiment).name:
+        return []
+    config = compose_untyped([f"experiment={experiment}"])
+    found = [(item.name, config[item.name], alone[item.name]) for item in fields(RunConfig) if item.metadata]
+    for group in ("dataset", "model"):
+        schema = OmegaConf.get_type(config[group])
+        found.append((group, schema.name, OmegaConf.get_type(alone[group]).name))
+        found += [(f"{group}.{item.name}", config[group][item.name], _default(item)) for item in fields(schema)]
+    for item in fields(TrainingConfig):
+        found.append((f"training.{item.name}", config.training[item.name], alone.training[item.name]))
+    return [f"{key}={_show(value)}" for key, value, default in found if value != default]
 
 
 def _first_line(schema: type) -> str:

@@ -298,6 +298,8 @@ class ExperimentConfig:
     module: ClassVar[str]
     takes_seeds: ClassVar[bool] = False
     """Whether it can be about many networks at once, `seeds=32`."""
+    headline: ClassVar[str] = "accuracy"
+    """The summary metric that a search would make largest."""
 
 
 @dataclass
@@ -388,6 +390,7 @@ class DecoderConfig(ExperimentConfig):
 
     name: ClassVar[str] = "decoder"
     module: ClassVar[str] = "mi_runner.experiments.decoder"
+    headline: ClassVar[str] = "accuracy/all"
 
     sites: list[str] | None = option(
         None, "sites that are the image's rows, top to bottom; null: every activation function's output"
@@ -413,6 +416,7 @@ class IitConfig(ExperimentConfig):
 
     name: ClassVar[str] = "iit"
     module: ClassVar[str] = "mi_runner.experiments.iit"
+    headline: ClassVar[str] = "iia"
 
     # Any, because a list of names and a list of lists are both allowed.
     variables: Any = option(
@@ -475,7 +479,9 @@ class RunConfig:
     )
     checkpoint: str | None = option(MISSING, "trained weights: a file, a run folder, or null (train, or model store)")
     output_dir: str = option(MISSING, "where run folders are made")
-    expect: Any = option(MISSING, "bounds on summary metrics, e.g. '{accuracy: \">=0.97\"}'; else exit 3")
+    expect: Any = option(
+        MISSING, 'bounds on summary metrics, \'{accuracy: [">=0.9", "<1"], accuracy/7: ">0.8"}\'; else exit 3'
+    )
     on_error: OnError = option(MISSING, "after a failed job of a sweep: continue with the others, or stop")
     resume: str | None = option(MISSING, "a sweep's folder: run its jobs that are not done")
     plan: bool = option(MISSING, "compose and check every job, list them, and run nothing")

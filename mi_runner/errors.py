@@ -62,9 +62,14 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+MOST_LISTED = 100
+"""Names that an error lists; of more it says how many."""
+
+
 def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
-    """A sentence that says that `given` is no `what`, with the nearest right name and all allowed ones."""
+    """A sentence that says that `given` is no `what`, with the nearest right name and those that are allowed."""
     allowed = list(allowed)
+    more = f" and {len(allowed) - MOST_LISTED} more" if len(allowed) > MOST_LISTED else ""
     near = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]}?" if near else ""
-    return f"no {what} is named '{given}'.{guess} Allowed: {', '.join(allowed) or '(none)'}."
+    return f"no {what} is named '{given}'.{guess} Allowed: {', '.join(allowed[:MOST_LISTED]) or '(none)'}{more}."

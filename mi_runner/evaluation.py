@@ -39,12 +39,11 @@ def loss_function(config: TrainingConfig, dataset: Dataset) -> LossFunction:
     if kind is Loss.auto:
         kind = Loss.cross_entropy if dataset.has_classes else Loss.mse
     if (kind is Loss.cross_entropy) != dataset.has_classes:
-        have = "classes" if dataset.has_classes else "values"
+        have, takes = ("classes", "values") if dataset.has_classes else ("values", "classes")
         fitting = "cross_entropy" if dataset.has_classes else "mse"
-        other = "value" if dataset.has_classes else "class"
         raise ConfigError(
-            f"training.loss={kind.name} doesn't fit: the targets of dataset={dataset.name} are {have}. "
-            f"Use training.loss={fitting}, or dataset.target={other} where the data set has it."
+            f"training.loss={kind.name} takes {takes}, and the targets of dataset={dataset.name} are {have}. "
+            f"Use training.loss={fitting}."
         )
     if kind is Loss.bce and not all(bool(((y >= 0) & (y <= 1)).all()) for y in (dataset.y_train, dataset.y_test)):
         raise ConfigError("training.loss=bce takes targets in 0..1. Use training.loss=mse.")

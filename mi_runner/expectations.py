@@ -1,4 +1,4 @@
-"""Bounds on a run's summary metrics: `expect='{accuracy: ">=0.97", loss: "<0.2"}'`."""
+"""Bounds on a run's summary metrics: `expect='{accuracy: [">=0.97", "<1"], loss: "<0.2"}'`."""
 
 from __future__ import annotations
 
@@ -51,18 +51,19 @@ def check(expected: Iterable[Expectation], names: Sequence[str]) -> None:
 
 
 def parse(expect: Any) -> list[Expectation]:
-    """The bounds of `expect`, a mapping or None; several for one metric are separated by commas.
+    """The bounds of `expect`, a mapping or None; a metric has one, or several in a list or separated by commas.
 
     Raises:
-        ConfigError: a bound can't be read.
+        ConfigError: a bound can't be read, or a metric has none.
     """
     if expect is None:
         return []
     if not isinstance(expect, Mapping):
         raise ConfigError(f"expect={expect}: write metrics and bounds, expect='{{accuracy: \">=0.97\"}}'.")
     found = []
-    for metric, text in expect.items():
-        for part in str(text).split(","):
+    for metric, given in expect.items():
+        bounds = given if isinstance(given, list) else [given]
+        for part in [part for bound in bounds for part in str(bound).split(",")] or [""]:
             match = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*(\S+)\s*", part)
             try:
                 if match is None or math.isnan(float(match[2])):

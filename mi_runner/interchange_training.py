@@ -268,9 +268,10 @@ def train(
                     row = {"epoch": epoch - 1 + number / n_steps, "step": step, "loss": total_loss / n}
                     history.append({**row, "train_iia": n_right / n})
                     if not math.isfinite(total_loss):
+                        used = {"experiment.learning_rate": network, "experiment.rotation_learning_rate": rotation}
+                        rates = " and ".join(name for name, weights in used.items() if weights)
                         raise RunFailed(
-                            f"training diverged in epoch {epoch}: the loss is {total_loss / n}. "
-                            "Try a smaller experiment.learning_rate."
+                            f"training diverged in epoch {epoch}: the loss is {total_loss / n}. Try a smaller {rates}."
                         )
                     speed = sum(map(len, shuffled[:number])) / (time.perf_counter() - began)
                     advance(int(n), f"epoch {epoch}/{config.epochs}  loss {total_loss / n:.4f}  {speed:,.0f} pairs/s")

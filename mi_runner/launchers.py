@@ -19,6 +19,7 @@ from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -211,6 +212,51 @@ def _sigterm_raises() -> Iterator[None]:
 # --- engines -------------------------------------------------------------------------------------------------------
 
 
+LIBRARIES = {
+    "joblib": "joblib.externals.loky",
+    "submitit_local": "submitit",
+    "submitit_slurm": "submitit",
+    "ray": "ray",
+}
+"""Launcher → the module that its engine is made of."""
+
+
+def check(config: LauncherConfig | None) -> None:
+    """What an engine is made of is there; this makes no file.
+
+    Raises:
+        ConfigError: its library is not installed, or Slurm is not on this machine.
+    """
+    if config is None:
+        return
+    try:
+        missing = find_spec(LIBRARIES[config.name]) is None
+    except ImportError:  # of a package that would hold it
+        missing = True
+    if missing:
+        raise _not_installed(config, f"no module named {LIBRARIES[config.name]}")
+    if isinstance(config, SubmititSlurmLauncher):
+        _submitit_executor(config, Path())
+
+
+def _not_installed(config: LauncherConfig, why: object) -> ConfigError:
+    return ConfigError(
+        f"hydra/launcher={config.name} needs a library that is not installed ({why}): "
+        f"type pip install 'mi-run[{config.extra}]'."
+    )
+
+
+def _submitit_executor(config: LauncherConfig, folder: Path) -> Any:
+    """Submitit's executor, whose files will be in `folder`."""
+    cluster = "slurm" if isinstance(config, SubmititSlurmLauncher) else "local"
+    try:
+        return import_module("submitit").AutoExecutor(folder=folder, cluster=cluster)
+    except RuntimeError as error:  # there is no sbatch
+        raise ConfigError(
+            f"hydra/launcher={config.name}: {one_line(error)} hydra/launcher=submitit_local runs here."
+        ) from error
+
+
 def start(config: LauncherConfig | None, n_jobs: int, devices: int, sweep: Path) -> Engine:
     """The engine that a config asks for.
 
@@ -233,10 +279,7 @@ def start(config: LauncherConfig | None, n_jobs: int, devices: int, sweep: Path)
         assert isinstance(config, SubmititLocalLauncher | SubmititSlurmLauncher)
         return Submitit(config, n_jobs, devices, sweep)
     except ImportError as error:
-        raise ConfigError(
-            f"hydra/launcher={config.name} needs a library that is not installed ({error}): "
-            f"type pip install 'mi-run[{config.extra}]'."
-        ) from error
+        raise _not_installed(config, error) from error
 
 
 def shares(config: LauncherConfig, n_jobs: int, cores: int) -> tuple[int, int]:
@@ -370,8 +413,7 @@ class Submitit:
     """Each job a process of its own, here or in Slurm's queue, by submitit; its files are in `.submitit`."""
 
     def __init__(self, config: LauncherConfig, n_jobs: int, devices: int, sweep: Path) -> None:
-        submitit = import_module("submitit")
-        folder = (sweep / ".submitit").resolve()
+        self.executor = _submitit_executor(config, (sweep / ".submitit").resolve())
         self.slots, self.threads = shares(config, n_jobs, machine.n_cores())
         self.local = isinstance(config, SubmititLocalLauncher)
         self.devices = devices
@@ -390,12 +432,6 @@ class Submitit:
         else:
             assert isinstance(config, SubmititLocalLauncher)
             asked = {"timeout_min": config.timeout_min}
-        try:
-            self.executor = submitit.AutoExecutor(folder=folder, cluster="local" if self.local else "slurm")
-        except RuntimeError as error:  # there is no sbatch
-            raise ConfigError(
-                f"hydra/launcher={config.name}: {one_line(error)} hydra/launcher=submitit_local runs here."
-            ) from error
         self.executor.update_parameters(**{name: value for name, value in asked.items() if value is not None})
 
     def submit(self, slot: int, task: Task) -> Running:

@@ -39,8 +39,10 @@ def regularizer(model: nn.Module, config: TrainingConfig, *, vectorised: bool = 
     """
     if config.regularizer is Kind.none:
         return None
-    _, layer = clusterability.linear_layer(model, config.regularizer_layer)
-    partition = clusterability.contiguous(layer.out_features, layer.in_features, config.regularizer_clusters)
+    _, layer = clusterability.linear_layer(model, config.regularizer_layer, option="training.regularizer_layer")
+    partition = clusterability.contiguous(
+        layer.out_features, layer.in_features, config.regularizer_clusters, option="training.regularizer_clusters"
+    )
     inside = partition.inside.to(layer.weight)
 
     share = clusterability.composed_clusterability if vectorised else clusterability.clusterability

@@ -1,9 +1,9 @@
 """The dispatcher: a config in, a run folder out.
 
-    config → claim a new run folder → data set → model (checkpoint | model store | train now)
-           → experiment.run(setting) returns a Result → write it
+    config → data set → model, with a checkpoint's weights → all is checked → claim a new run folder
+           → weights (model store | train now) → experiment.run(setting) returns a Result → write it
 
-`run` is the program; read it top to bottom.
+`run` is the program; read it top to bottom. A mistake is found before there is a folder, so it takes no version.
 """
 
 from __future__ import annotations
@@ -18,12 +18,14 @@ import subprocess
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +45,7 @@ from mi_runner import (
     threads,
     training,
 )
+from mi_runner.checkpoints import Checkpoint
 from mi_runner.composition import config_hash
 from mi_runner.config import RunConfig
 from mi_runner.datasets import Dataset
@@ -93,7 +96,8 @@ def run(
     """One run, from the config to the files.
 
     Args:
-        folder: an existing empty folder to use, as a sweep gives each job; None claims a new version.
+        folder: an existing empty folder to use, as a sweep gives each job; None claims a new version once all that
+            can be checked is checked.
         command: the command line, for the record.
         progress: where long work reports to.
         timings: seconds of stages that are already over.
@@ -105,13 +109,14 @@ def run(
     assert isinstance(config.threads, int), "auto is a number once the config is typed"
     expected = expectations.parse(config.expect)
     names = config.experiment.name, config.dataset.name, config.model.name
-    place = RunFolder(folder) if folder else run_folder.claim(config.output_dir, *names)
     record = _new_record(config, command, timings or {})
     progress = progress or Progress()
+    claim = partial(run_folder.claim, config.output_dir, *names) if folder is None else partial(RunFolder, folder)
+    journal = _Journal(config, record, claim)
 
-    with _recorded(place, record, progress), threads.exactly(config.threads):
-        choices = "# experiment={} dataset={} model={}\n".format(*names)
-        place.write_config(choices + OmegaConf.to_yaml(OmegaConf.structured(config)))
+    with _recorded(journal, progress), threads.exactly(config.threads):
+        if folder is not None:
+            journal.begin()  # who gave it looks into it while the run loads
         with _stage(record, "import"):
             experiment = import_module(config.experiment.module)
             import_module(config.dataset.module)
@@ -122,8 +127,10 @@ def run(
         with _stage(record, "data"):
             dataset = datasets.load(config.dataset, seed=config.seed)
         with _stage(record, "model"):
-            built, setting = prepared(config, dataset, expected, device=device, progress=progress)
-            setting, trained_now = _with_weights(setting, built, config, device, record)
+            prepared = prepare(config, dataset, expected, device=device, progress=progress)
+        place = journal.begin()
+        with _stage(record, "model"):
+            setting, trained_now = _with_weights(prepared, config, device, record)
 
         with _stage(record, "experiment"):
             result = experiment.run(setting)
@@ -168,18 +175,34 @@ def _device(asked: str) -> torch.device:
     return device
 
 
-def prepared(
+@dataclass(frozen=True)
+class Prepared:
+    """A run of which all that can be checked before training is checked.
+
+    Attributes:
+        built: the network, on the CPU, with the checkpoint's weights if one is named.
+        setting: the experiment's, for that network.
+        checkpoint: the weights that the config names.
+    """
+
+    built: Built
+    setting: Setting
+    checkpoint: Checkpoint | None
+
+
+def prepare(
     config: RunConfig,
     dataset: Dataset,
     expected: Sequence[Expectation],
     *,
     device: torch.device,
     progress: Progress,
-) -> tuple[Built, Setting]:
-    """A run's network, not yet trained, and its setting; all that can be checked before training is checked.
+) -> Prepared:
+    """Builds and checks what a run works on.
 
     Raises:
-        ConfigError: data set, model, training, experiment and expectations don't fit; the text says what to type.
+        ConfigError: data set, model, training, experiment, expectations and checkpoint don't fit; the text says what
+            to type.
     """
     experiment = import_module(config.experiment.module)
     built = models.build(config.model, dataset, seed=config.seed)
@@ -195,20 +218,20 @@ def prepared(
     )
     if config.seeds is not None:
         setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
+    experiment.check(setting)  # first, for it may set options of the training by options of its own
     training.check(built.model, built.dataset, config.training)
-    experiment.check(setting)
     expectations.check(expected, experiment.metric_names(setting))
-    return built, setting
+    checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
+    return Prepared(built, setting, checkpoint)
 
 
 def _with_weights(
-    setting: Setting, built: Built, config: RunConfig, device: torch.device, record: dict[str, Any]
+    prepared: Prepared, config: RunConfig, device: torch.device, record: dict[str, Any]
 ) -> tuple[Setting, bool]:
     """The setting on its device with the model's weights in place, and whether they were trained now."""
-    built = built.to(device)
+    built, setting, checkpoint = prepared.built.to(device), prepared.setting, prepared.checkpoint
     model, dataset = built.model, built.dataset
-    if config.checkpoint is not None:
-        checkpoint = checkpoints.load(config.checkpoint, model)
+    if checkpoint is not None:
         log.info(f"weights of {checkpoint.path}; nothing is trained")
         path = str(checkpoint.path.resolve())
         record["checkpoint"] = {"from": "checkpoint", "path": path, "sha256": checkpoint.sha256}
@@ -356,34 +379,87 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
     }
 
 
+class _Journal:
+    """run.json and run.log, kept in memory until there is a folder for them.
+
+    Attributes:
+        record: the content of run.json.
+        place: the run folder; None as long as none was asked for.
+        log: the handler of what run.log has.
+    """
+
+    def __init__(self, config: RunConfig, record: dict[str, Any], claim: Callable[[], RunFolder]) -> None:
+        self.record = record
+        self.place: RunFolder | None = None
+        self.log = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize)
+        self._config, self._claim = config, claim
+        self._file: logging.FileHandler | None = None
+
+    def begin(self) -> RunFolder:
+        """The run folder, claimed at the first call; its run.json says `running` from now on.
+
+        Raises:
+            RunFailed: it can't be made or written.
+        """
+        if self.place is not None:
+            return self.place
+        place = self.place = self._claim()
+        choices = "# experiment={experiment} dataset={dataset} model={model}\n".format(**self.record)
+        try:
+            place.write_record(self.record)
+            place.write_config(choices + OmegaConf.to_yaml(OmegaConf.structured(self._config)))
+            self._file = logging.FileHandler(place.log, encoding="utf-8")
+        except OSError as error:
+            text = f"can't write into {place.path} ({error}): output_dir=FOLDER names another place."
+            raise RunFailed(text) from error
+        self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self.log.setTarget(self._file)
+        self.log.flush()
+        self.log.flushLevel = logging.NOTSET  # each further line goes to the file at once
+        log.info(f"{self.record['command']} → {place.path}")
+        return place
+
+    def write_traceback(self) -> None:
+        """The error that is being handled; nothing, if the disk refuses."""
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.stream.write(traceback.format_exc())
+
+    def close(self) -> None:
+        """No more lines."""
+        self.log.close()
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+
+
 @contextmanager
-def _recorded(place: RunFolder, record: dict[str, Any], progress: Progress) -> Iterator[None]:
-    """run.json says `running` within the block, and last of all how it ended; run.log has the log and any traceback."""
+def _recorded(journal: _Journal, progress: Progress) -> Iterator[None]:
+    """run.json says, last of all, how the block ended; run.log has the log and any traceback.
+
+    A mistake or an interruption before the journal began leaves no folder; a crash does, with its traceback.
+    """
+    record = journal.record
     began = time.perf_counter() - sum(record["timings"].values())
-    try:
-        place.write_record(record)
-        to_file = logging.FileHandler(place.log, encoding="utf-8")
-    except OSError as error:
-        raise RunFailed(f"can't write into {place.path} ({error}): output_dir=FOLDER names another place.") from error
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
     to_screen = console.LogHandler()
     log.setLevel(logging.INFO)
     propagated, log.propagate = log.propagate, False
-    log.addHandler(to_file)
+    log.addHandler(journal.log)
     log.addHandler(to_screen)
     try:
-        log.info(f"{record['command']} → {place.path}")
         yield
         record["status"] = "done"
         record["exit_status"] = int(ExitStatus.EXPECTATION_NOT_MET if record.get("expect_not_met") else ExitStatus.DONE)
     except BaseException as error:
         interrupted = isinstance(error, KeyboardInterrupt | Terminated)
+        if journal.place is None and (interrupted or isinstance(error, ConfigError)):
+            raise
+        place = journal.begin()
         record["status"] = "interrupted" if interrupted else "failed"
         record["error"] = one_line(error)
         record["exit_status"] = int(exit_status(error))
         # The disk may be full: the record then stays at `running`, which nothing takes for done.
-        with suppress(OSError):
-            to_file.stream.write(traceback.format_exc())
+        journal.write_traceback()
         with suppress(OSError):
             for name, rows in progress.tables.items():
                 place.write_table(name, rows)
@@ -391,14 +467,14 @@ def _recorded(place: RunFolder, record: dict[str, Any], progress: Progress) -> I
             raise
         raise RunFailed(f"{_cause(error)} The whole traceback is in {place.log}.") from error
     finally:
-        log.removeHandler(to_file)
-        with suppress(OSError):
-            to_file.close()
+        log.removeHandler(journal.log)
+        journal.close()
         record["finished"] = _now()
         record["timings"]["total"] = time.perf_counter() - began
         record["timings"] = {name: round(seconds, 3) for name, seconds in record["timings"].items()}
         try:
-            _finish(place, record)
+            if journal.place is not None:
+                _finish(journal.place, record)
         finally:
             log.propagate = propagated
             log.removeHandler(to_screen)

@@ -25,6 +25,7 @@ from mi_runner.config import (
     SCHEMAS,
     SWEEP_KEYS,
     SWEEPERS,
+    ExperimentConfig,
     LauncherConfig,
     OptunaSweeper,
     RunConfig,
@@ -69,6 +70,14 @@ class Command:
     def swept(self) -> list[str]:
         """The keys that have several values."""
         return [key for key, override in self.parsed.items() if override.is_sweep_override()]
+
+    @property
+    def headline(self) -> str:
+        """A summary metric that the jobs have: the headline of the experiment, or of the first of several."""
+        chosen = self.parsed.get("experiment")
+        names = [] if chosen is None else texts(chosen) if chosen.is_sweep_override() else [chosen.value()]
+        named = [schema.headline for schema in SCHEMAS["experiment"] if schema.name in names]
+        return named[0] if named else ExperimentConfig.headline
 
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
@@ -179,8 +188,8 @@ def combinations(command: Command) -> Iterator[dict[str, str]]:
             choices.append([f"{key}={text}" for text in texts(override)])
         else:
             raise ConfigError(
-                f"{override.input_line}: an interval has no end of values. Add hydra/sweeper=optuna objective=accuracy "
-                "to search it, or list values, separated by commas."
+                f"{override.input_line}: an interval has no end of values. Add hydra/sweeper=optuna "
+                f"objective={command.headline} to search it, or list values, separated by commas."
             )
     for combination in itertools.product(*choices):
         yield dict(zip(command.parsed, combination, strict=True))

@@ -98,6 +98,7 @@ def _run(asked: Command, old: Plan | None, folder: Path | None, command: str) ->
     if asked.own.plan:
         return jobs.show_plan()
     jobs.refuse_invalid()
+    launchers.check(asked.launcher)
     try:
         return _work(jobs, asked, old, folder, command)
     finally:
@@ -310,7 +311,7 @@ class _Searched:
     ) -> None:
         if objective is None:
             raise ConfigError(
-                "hydra/sweeper=optuna searches for the best of a summary metric: type objective=accuracy."
+                f"hydra/sweeper=optuna searches for the best of a summary metric: type objective={asked.headline}."
             )
         self.asked, self.config, self.objective = asked, config, objective
         self.jobs = list(old.jobs) if old else []
@@ -424,13 +425,13 @@ def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[
                 of_data = json.dumps([value for name, value in flat.items() if name.startswith("dataset")])
                 if loaded is None or loaded[0] != of_data:
                     loaded = of_data, datasets.load(config.dataset, seed=config.seed)
-                _, setting = runner.prepared(
+                setting = runner.prepare(
                     config,
                     loaded[1],
                     expectations.parse(config.expect),
                     device=torch.device("cpu"),
                     progress=Progress(),
-                )
+                ).setting
                 experiment = import_module(config.experiment.module)
                 if objective is not None and objective not in (names := experiment.metric_names(setting)):
                     raise ConfigError(f"objective={objective}: {unknown('summary metric', objective, names)}")

@@ -147,8 +147,8 @@ def check(model: nn.Module, dataset: Dataset, config: TrainingConfig) -> None:
         outputs = outputs_of(model, dataset.x_train[:CHECKED])
         if not bool(((outputs >= 0) & (outputs <= 1)).all()):
             raise ConfigError(
-                "training.loss=bce takes outputs in 0..1: end the network with a sigmoid, "
-                "model.output_activation=sigmoid."
+                "training.loss=bce takes outputs in 0..1: end the network with a sigmoid (of model=mlp and model=cnn: "
+                "model.output_activation=sigmoid), or use training.loss=mse."
             )
 
 

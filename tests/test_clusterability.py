@@ -61,8 +61,15 @@ def test_a_random_partition_keeps_the_sizes_and_depends_on_its_generator() -> No
 
 
 def test_more_clusters_than_units_is_a_mistake() -> None:
-    with pytest.raises(ConfigError, match=r"^7 clusters of a 6×20 weight matrix: type a number from 2 to 6\.$"):
-        contiguous(6, 20, 7)
+    for sizes, text in (
+        ((6, 20, 7), "n_clusters=7: a 6×20 weight matrix has room for 6 at the most. Type n_clusters=6 or less."),
+        ((9, 2, 4), "n_clusters=4: a 9×2 weight matrix has room for 2 at the most. Type n_clusters=2."),
+        ((1, 9, 2), "n_clusters=2: a 1×9 weight matrix has room for 1 at the most. Take a layer with at least two "
+                    "units on each side."),
+    ):  # fmt: skip
+        with pytest.raises(ConfigError) as caught:
+            contiguous(*sizes)
+        assert str(caught.value) == text
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import csv
 import json
 from collections.abc import Callable
 
@@ -234,7 +235,8 @@ TRY = ("dataset.limit=300", "training.epochs=1", "experiment.controls=2", "exper
 
 
 def test_the_command_writes_its_tables(mi_run: Callable[..., Ended]) -> None:
-    ended = mi_run("experiment=clusters", "model.hidden_sizes=[10,9]", *TRY, "expect={clusterability/twin: '<0.5'}")
+    expected = "expect={clusterability/twin: '<0.5', accuracy/7/twin: '>=0'}"
+    ended = mi_run("experiment=clusters", "model.hidden_sizes=[10,9]", *TRY, expected)
     assert ended.status == 0, ended.err
     tables = {path.stem: pd.read_csv(path) for path in ended.folder.glob("*.csv")}
     assert set(tables) == {"metrics", "networks", "clusters", "layers", "units", "pruning", "history"}
@@ -267,10 +269,20 @@ def test_the_command_writes_its_tables(mi_run: Callable[..., Ended]) -> None:
             assert image.size[0] > 300
     summary = ended.record["metrics"]
     assert summary["complexity_reduction"] == pytest.approx(summary["kept_edges/twin"] / summary["kept_edges"])
-    assert set(summary) == {
-        *("accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges", "complexity_reduction"),
-        *(f"{name}/twin" for name in ("accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges")),
-    }
+    names = ["accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges"]
+    names += [f"{figure}/{digit}" for figure in ("accuracy", "kept_edges") for digit in range(10)]
+    assert set(summary) == {*names, *(f"{name}/twin" for name in names), "complexity_reduction"}
+    with (ended.folder / "metrics.csv").open() as file:
+        full = {
+            (row["network"], row["class"]): float(row["accuracy"])
+            for row in csv.DictReader(file)
+            if row["state"] == "full"
+        }
+    needed = whole.set_index(["network", "class"])["kept"]
+    for network, suffix in (("clustered", ""), ("twin", "/twin")):
+        for digit in range(10):
+            assert summary[f"accuracy/{digit}{suffix}"] == full[network, str(digit)]
+            assert summary[f"kept_edges/{digit}{suffix}"] == needed[network, digit]
 
 
 def test_the_twin_is_the_network_that_strength_0_trains(mi_run: Callable[..., Ended]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import fields
 from importlib import import_module
 from pathlib import Path
@@ -23,6 +24,7 @@ from mi_runner.config import (
     check_ranges,
 )
 from mi_runner.errors import ConfigError
+from mi_runner.sweep_plan import flattened
 
 from .conftest import REPOSITORY
 
@@ -83,6 +85,21 @@ def test_help_shows_the_top_level_keys_and_the_defaults_of_the_command() -> None
     assert "training.epochs=3 " in page
     assert "training.epochs=5 " in composition.help_page(["experiment=ablation"])
     assert all(command in page for command, _ in composition.EXAMPLES) and len(composition.EXAMPLES) >= 3
+
+
+@pytest.mark.parametrize("experiment", [schema.name for schema in SCHEMAS["experiment"]])
+def test_help_shows_all_that_an_experiment_sets(experiment: str) -> None:
+    """Typing all of it without the experiment gives the same config."""
+    (section,) = re.findall(r"^Groups$(.*?)^Options", composition.help_page([]), re.MULTILINE | re.DOTALL)
+    sets = dict(re.findall(r"\b(\w+) +[A-Z][^\n]*\n +sets ((?:[\w.]+=\S+\s+)+)", section))
+    words = sets.get(experiment, "").split()
+    chosen, typed = (flattened(composition.compose(overrides)) for overrides in ([f"experiment={experiment}"], words))
+    of_experiment = [key for key in {**chosen, **typed} if key.startswith("experiment")]
+    for key in of_experiment:
+        chosen.pop(key, None), typed.pop(key, None)
+    assert chosen == typed
+    assert ("seed=42" in words) == (experiment in ("circuits", "clusters", "iit"))
+    assert words or experiment == "train"
 
 
 def test_an_experiment_chooses_its_model_and_the_command_line_wins() -> None:

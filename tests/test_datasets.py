@@ -445,6 +445,11 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
         "class",
         "a label is -1; classes are the integers 0..K−1.",
     ),
+    "labels from 1": (
+        {"y_train": np.array([1, 2, 3, 1, 2, 3]), "y_test": np.array([1, 2, 3, 2])},
+        "class",
+        "the labels begin at 1; classes are the integers 0..K−1. Store y − 1.",
+    ),
     "label far off": (
         {"y_test": np.array([0, 1, 1_000_000, 0])},
         "class",
@@ -493,6 +498,12 @@ def test_every_fault_of_an_array_is_named(fault: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_arrays(path, target)
     assert str(caught.value) == f"dataset.path={path}: {text}"
+
+
+def test_labels_that_began_at_1_are_classes_once_1_is_subtracted(tmp_path: Path) -> None:
+    faulty, _, _ = FAULTS["labels from 1"]
+    loaded = load_arrays(saved(tmp_path, arrays(**{name: y - 1 for name, y in faulty.items()})))
+    assert loaded.class_names == ("0", "1", "2") and loaded.y_test.tolist() == [0, 1, 2, 1]
 
 
 def test_a_missing_file(tmp_path: Path) -> None:

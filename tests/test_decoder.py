@@ -233,9 +233,7 @@ def test_a_variable_with_a_name_of_the_tables_is_refused(name: str) -> None:
     model = dataset.causal_model
     assert model is not None
     own = replace(dataset, name="arrays", causal_model=replace(model, variables=(name, "b")))
-    with pytest.raises(
-        ConfigError, match=f"a variable named .{name}.*label, all, example_number, example are"
-    ):
+    with pytest.raises(ConfigError, match=f"a variable named .{name}.*label, all, example_number, example are"):
         decoder.check(setting(MLP([6, 4, 3]), own))
     decoder.check(setting(MLP([6, 4, 3]), replace(own, causal_model=replace(model, variables=("labels", "b")))))
 
@@ -510,7 +508,7 @@ def test_mistakes_are_found_before_training(
 
 def test_values_that_are_no_few_integers_are_refused() -> None:
     dataset = replace(values(), y_test=values().y_test + 0.5)
-    with pytest.raises(ConfigError, match="must be classes, or at most 1000 different integers.*dataset.target=class"):
+    with pytest.raises(ConfigError, match="one of at most 1000 different integers. Store such integers in y"):
         decoder.check(setting(MLP([6, 4, 1]), dataset))
     dataset = replace(values(), y_test=torch.zeros(40))
     with pytest.raises(ConfigError, match="all test examples have the same label"):

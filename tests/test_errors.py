@@ -53,3 +53,10 @@ def test_an_interruption_is_no_exception_that_code_could_swallow() -> None:
 )
 def test_an_unknown_name_gets_the_nearest_and_all_allowed(given: str, allowed: list[str], text: str) -> None:
     assert unknown("activation", given, allowed) == text
+
+
+def test_of_many_names_the_first_are_listed_and_the_nearest_is_found_among_all() -> None:
+    names = [f"accuracy/{number}" for number in range(1000)]
+    text = unknown("summary metric", "acuracy/999", names)
+    assert text.startswith("no summary metric is named 'acuracy/999'. Did you mean accuracy/999? Allowed: accuracy/0, ")
+    assert text.endswith("accuracy/98, accuracy/99 and 900 more.")

@@ -110,20 +110,20 @@ def test_auto_is_cross_entropy_for_classes_and_mse_for_values() -> None:
         (
             TrainingConfig(loss=Loss.mse),
             classes(),
-            "training.loss=mse doesn't fit: the targets of dataset=arrays are classes. "
-            "Use training.loss=cross_entropy, or dataset.target=value where the data set has it.",
+            "training.loss=mse takes values, and the targets of dataset=arrays are classes. "
+            "Use training.loss=cross_entropy.",
         ),
         (
             TrainingConfig(loss=Loss.bce),
             classes(),
-            "training.loss=bce doesn't fit: the targets of dataset=arrays are classes. "
-            "Use training.loss=cross_entropy, or dataset.target=value where the data set has it.",
+            "training.loss=bce takes values, and the targets of dataset=arrays are classes. "
+            "Use training.loss=cross_entropy.",
         ),
         (
             TrainingConfig(loss=Loss.cross_entropy),
             values(),
-            "training.loss=cross_entropy doesn't fit: the targets of dataset=arrays are values. "
-            "Use training.loss=mse, or dataset.target=class where the data set has it.",
+            "training.loss=cross_entropy takes classes, and the targets of dataset=arrays are values. "
+            "Use training.loss=mse.",
         ),
         (
             TrainingConfig(loss=Loss.bce),

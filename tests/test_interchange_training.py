@@ -284,11 +284,16 @@ def test_the_history() -> None:
     assert [row["step"] for row in none] == [0]
 
 
-def test_a_loss_that_is_not_finite_ends_the_run() -> None:
+@pytest.mark.parametrize(
+    ("train", "rates"),
+    [(Trained.network, "experiment.learning_rate"),
+     (Trained.both, "experiment.learning_rate and experiment.rotation_learning_rate")],
+)  # fmt: skip
+def test_a_loss_that_is_not_finite_ends_the_run(train: Trained, rates: str) -> None:
     dataset = bits()
-    config = replace(QUICK, train=Trained.network, learning_rate=1e30, gradient_clip=None)
+    config = replace(QUICK, train=train, learning_rate=1e30, gradient_clip=None)
     found = aligned(Xor(TURN), "first", direction())
-    with pytest.raises(RunFailed, match="training diverged in epoch 1: the loss is nan. Try a smaller experiment.lear"):
+    with pytest.raises(RunFailed, match=f"training diverged in epoch 1: the loss is nan. Try a smaller {rates}.$"):
         trained(found, config, pairs(dataset, "train", ("a",)), dataset, optimizer=Optimizer.sgd)
 
 

@@ -153,6 +153,7 @@ def test_slurm_that_is_not_there(mi_run: Callable[..., Ended]) -> None:
     pytest.importorskip("submitit")
     done = mi_run("-m", *TINY, "seed=0,1", "hydra/launcher=submitit_slurm")
     assert done.status == 2 and "hydra/launcher=submitit_local runs here" in done.err
+    assert not Path("outputs").exists()
 
 
 def test_a_library_that_is_not_installed(mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -163,3 +164,4 @@ def test_a_library_that_is_not_installed(mi_run: Callable[..., Ended], monkeypat
         assert done.status == 2 and f"type pip install 'mi-run[{extra}]'" in done.err
     done = mi_run("-m", *TINY, "seed=0,1", "hydra/sweeper=optuna", "objective=accuracy")
     assert done.status == 2 and "type pip install 'mi-run[optuna]'" in done.err
+    assert not Path("outputs").exists()

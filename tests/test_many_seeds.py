@@ -636,6 +636,14 @@ def test_a_data_set_is_drawn_from_the_seed_where_it_says_so(
     assert torch.equal(first.x_train, second.x_train) != schema.drawn
 
 
+def test_the_accuracy_of_a_class_is_the_mean_over_the_seeds(mi_run: MiRun) -> None:
+    ended = mi_run(*TINY, "seeds=3", "expect={accuracy/1: ['>=0', '<=1']}")
+    assert ended.status == 0
+    rows = [row for row in table(ended.folder / "metrics.csv") if row["class"] == "1"]
+    assert len(rows) == 3
+    assert ended.record["metrics"]["accuracy/1"] == pytest.approx(sum(float(row["accuracy"]) for row in rows) / 3)
+
+
 def test_expectations_on_the_spread(mi_run: MiRun) -> None:
     ended = mi_run(*TINY, "seeds=2", "expect={accuracy_min: '>=0', accuracy_sd: '<0'}")
     assert ended.status == 3 and "expect: accuracy_sd = " in ended.err

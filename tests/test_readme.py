@@ -92,12 +92,22 @@ def test_the_printed_table_has_the_columns_of_today(mi_run: Callable[..., Ended]
     assert [row[1:5] for row in shape if len(row) > 10] == [row[1:5] for row in now if len(row) > 10]
 
 
-@pytest.mark.parametrize(("bound", "status"), [(">=0.0", 0), (">=1.1", 3)])
-def test_the_pipeline_step_of_the_readme(bound: str, status: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("status", "found", "small"),
+    [
+        (0, '">=[^"]*"', '">=0"'),
+        (1, "training.epochs=1", "training.epochs=2 training.optimizer=sgd training.learning_rate=1e30"),
+        (2, "training.epochs", "training.epoch"),
+        (3, '">=[^"]*"', '">=1.1"'),
+    ],
+)
+def test_the_pipeline_step_of_the_readme_with_each_exit_status(
+    status: int, found: str, small: str, tmp_path: Path
+) -> None:
     (script,) = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
-    small = script.replace("dataset.limit=5000", "dataset.limit=60")
-    small = re.sub('">=[^"]*"', f'"{bound}"', small)
-    assert small.count(bound) == 2 and "dataset.limit=60" in small
+    script = script.replace("dataset.limit=5000", "dataset.limit=60")
+    small = re.sub(found, small, script)
+    assert small != script and "dataset.limit=60" in script
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-c", small],
@@ -107,8 +117,12 @@ def test_the_pipeline_step_of_the_readme(bound: str, status: int, tmp_path: Path
         text=True,
         timeout=300,
     )
-    assert done.returncode == status, done.stderr
-    assert {"metrics.csv", "run.json", "figures"} <= {path.name for path in (tmp_path / "artifacts").iterdir()}
+    assert done.returncode == status and "cp:" not in done.stderr, done.stderr
+    artifacts = {path.name for path in tmp_path.glob("artifacts/*")}
+    if status in (0, 3):
+        assert {"metrics.csv", "run.json", "figures"} <= artifacts
+    else:
+        assert not artifacts and done.stderr.splitlines()[-1].startswith("mi-run: error: ")
 
 
 def test_the_program_in_the_readme_runs() -> None:

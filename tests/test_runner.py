@@ -17,11 +17,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mi_runner import composition, files, machine, run_folder, runner, threads, training
+from mi_runner import composition, datasets, files, machine, run_folder, runner, threads, training
 from mi_runner.errors import ConfigError, RunFailed, Terminated
-from mi_runner.experiments import ablation
+from mi_runner.experiments import ablation, train
 from mi_runner.models.mlp import MLP
-from mi_runner.progress import Progress
+from mi_runner.progress import Progress, log
 
 from .conftest import Ended
 
@@ -91,8 +91,6 @@ def test_the_saved_weights_give_the_saved_accuracy(mi_run: MiRun) -> None:
     model = MLP([4, 5, 2])
     model.load_state_dict(load_file(ended.folder / "model.safetensors"))
     config = composition.compose(TINY)
-    from mi_runner import datasets
-
     dataset = datasets.load(config.dataset, seed=0)
     accuracy = float((model(dataset.x_test).argmax(1) == dataset.y_test).double().mean())
     assert ended.record["metrics"]["accuracy"] == accuracy
@@ -133,6 +131,35 @@ def test_expectations(mi_run: MiRun) -> None:
     assert sweep.status == 3
     mistake = mi_run(*TINY, "expect={accuracy: high}")
     assert mistake.status == 2 and "is no bound" in mistake.err
+
+
+def test_expectations_of_a_class_and_with_several_bounds(mi_run: MiRun) -> None:
+    ended = mi_run(*TINY, 'expect={accuracy: [">=0", "<=1"], accuracy/1: [">=0", ">1"]}')
+    metrics = ended.record["metrics"]
+    assert ended.status == 3
+    assert ended.record["expect_not_met"] == [f"accuracy/1 = {metrics['accuracy/1']:.10g}, expected > 1"]
+    with (ended.folder / "metrics.csv").open() as file:
+        by_class = {row["class"]: float(row["accuracy"]) for row in csv.DictReader(file) if row["class"] in ("0", "1")}
+    assert {name: metrics[f"accuracy/{name}"] for name in by_class} == by_class and len(by_class) == 2
+    unknown = mi_run(*TINY, "expect={accuracy/7: '>0'}")
+    assert unknown.status == 2 and "no summary metric is named 'accuracy/7'. Did you mean accuracy/" in unknown.err
+    assert mi_run(*TINY, "expect={accuracy: []}").status == 2
+
+
+def test_the_summary_has_the_names_that_were_promised(mi_run: MiRun) -> None:
+    """A class without test examples has a name, and no number."""
+    x, y = np.eye(4), [0, 1, 2, 1]
+    np.savez("data.npz", x_train=x, y_train=y, x_test=x, y_test=[0, 1, 0, 1])
+    record = mi_run("dataset=arrays", "dataset.path=data.npz", "training.epochs=1").record
+    setting = runner.prepare(
+        config := composition.compose(["dataset=arrays", "dataset.path=data.npz"]),
+        datasets.load(config.dataset, seed=0),
+        [],
+        device=torch.device("cpu"),
+        progress=Progress(),
+    ).setting
+    assert sorted(record["metrics"]) == sorted(train.metric_names(setting))
+    assert record["metrics"]["accuracy/2"] is None and record["metrics"]["accuracy/1"] is not None
 
 
 def test_a_checkpoint_is_used_as_it_is(mi_run: MiRun) -> None:
@@ -185,15 +212,78 @@ def failed_record(parent: str) -> tuple[dict[str, Any], str]:
     return json.loads((folder / "run.json").read_text()), (folder / "run.log").read_text()
 
 
-def test_a_mistake_found_in_the_run_leaves_a_failed_folder_with_the_traceback(mi_run: MiRun) -> None:
-    ended = mi_run("model=cnn", *TINY)
-    assert ended.status == 2 and ended.out == ""
-    assert ended.err.splitlines()[-1] == (
-        "mi-run: error: model=cnn takes images; dataset=mod_add gives vectors of 4. Use model=mlp."
-    )
-    record, log = failed_record("train/mod_add-cnn")
-    assert record["status"] == "failed" and record["error"].startswith("model=cnn takes images")
-    assert "Traceback" in log and "Traceback" not in ended.err
+MISTAKES = {
+    "model=cnn": "model=cnn takes images; dataset=mod_add gives vectors of 4. Use model=mlp.",
+    "device=cuda:99": "device=cuda:99",
+    "expect={acuracy: '>0'}": "no summary metric is named 'acuracy'. Did you mean accuracy",
+    "training.loss=bce": "training.loss=bce takes values",
+    "checkpoint=nowhere.pt": "checkpoint=nowhere.pt: no such file",
+    "checkpoint=other.pt": "checkpoint=other.pt: 1 tensors, the model has 4",
+    "checkpoint=text.pt": "checkpoint=text.pt: no weights file",
+}
+
+
+def test_a_mistake_takes_no_version(mi_run: MiRun) -> None:
+    Path("text.pt").write_text("hello")
+    torch.save({"a": torch.ones(3)}, "other.pt")
+    for mistake, text in MISTAKES.items():
+        ended = mi_run(*TINY, mistake)
+        assert ended.status == 2 and ended.out == "" and text in ended.err.splitlines()[-1], ended.err
+        assert "Traceback" not in ended.err
+        assert not Path("outputs").exists()
+    assert mi_run(*TINY).folder.name == "v001"
+    assert mi_run(*TINY, next(reversed(MISTAKES))).status == 2
+    assert sorted(path.name for path in Path("outputs/train/mod_add-mlp").iterdir()) == ["latest", "v001"]
+    assert mi_run(*TINY).folder.name == "v002"
+
+
+def test_a_mistake_in_a_folder_that_was_given_is_in_its_record(tmp_path: Path) -> None:
+    (tmp_path / "3").mkdir()
+    with pytest.raises(ConfigError, match="Use model=mlp"):
+        runner.run(composition.compose([*TINY, "model=cnn"]), folder=tmp_path / "3")
+    record = run_folder.read_record(tmp_path / "3")
+    assert record is not None and (record["status"], record["exit_status"]) == ("failed", 2)
+    assert record["error"].startswith("model=cnn takes images") and record["finished"]
+    assert "Traceback" in (tmp_path / "3/run.log").read_text()
+
+
+def test_a_crash_while_the_data_are_loaded_leaves_the_log_and_the_traceback(
+    mi_run: MiRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(config: object, seed: int) -> None:
+        log.warning("the file is odd")
+        raise ZeroDivisionError("oh")
+
+    monkeypatch.setattr(datasets, "load", broken)
+    ended = mi_run(*TINY)
+    assert ended.status == 1 and ended.out == ""
+    assert "ZeroDivisionError: oh. The whole traceback is in outputs/train/mod_add-mlp/v001/run.log." in ended.err
+    record, text = failed_record("train/mod_add-mlp")
+    assert (record["status"], record["exit_status"]) == ("failed", 1)
+    assert text.index("the file is odd") < text.index("Traceback") < text.index("ZeroDivisionError: oh")
+    assert Path("outputs/train/mod_add-mlp/v001/config.yaml").exists()
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), Terminated()], ids=["ctrl-c", "sigterm"])
+def test_an_interruption_while_the_data_are_loaded_leaves_nothing(
+    error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(config: object, seed: int) -> None:
+        raise error
+
+    monkeypatch.setattr(datasets, "load", interrupted)
+    handlers = list(log.handlers)
+    with pytest.raises(type(error)):
+        runner.run(composition.compose([*TINY, f"output_dir={tmp_path / 'outputs'}"]))
+    assert not (tmp_path / "outputs").exists() and log.handlers == handlers
+
+
+def test_lines_from_before_the_folder_was_claimed_are_in_its_log(mi_run: MiRun) -> None:
+    torch.save({f"another.{name}": tensor for name, tensor in MLP([4, 128, 2]).state_dict().items()}, "weights.pt")
+    ended = mi_run(*TINY, "checkpoint=weights.pt")
+    text = (ended.folder / "run.log").read_text()
+    assert ended.status == 0 and text.count("the names differ but the shapes match") == 1
+    assert text.index("the names differ") < text.index(f"→ {ended.folder}") < text.index("nothing is trained")
 
 
 def test_an_unknown_site_is_found_before_training(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,11 +460,10 @@ def test_a_latest_that_is_no_link_does_not_undo_a_run(mi_run: MiRun) -> None:
     assert "can't point latest to" in ended.err
 
 
-def test_a_network_that_ends_the_program_fails_the_run(mi_run: MiRun) -> None:
+def test_a_network_that_ends_the_program_is_a_mistake(mi_run: MiRun) -> None:
     Path("quits.py").write_text("import sys\nsys.exit(0)\n")
     ended = mi_run("model=external", "model.factory=quits:Net", *TINY)
     assert ended.status == 2 and "importing quits raises SystemExit" in ended.err
-    assert failed_record("train/mod_add-external")[0]["status"] == "failed"
 
 
 def test_networks_that_differ_in_an_argument_alone_are_two(mi_run: MiRun) -> None:

@@ -460,14 +460,15 @@ def test_bce_needs_outputs_between_0_and_1(weight: float) -> None:
     with pytest.raises(ConfigError) as caught:
         check(line(weight), dataset, config)
     assert str(caught.value) == (
-        "training.loss=bce takes outputs in 0..1: end the network with a sigmoid, model.output_activation=sigmoid."
+        "training.loss=bce takes outputs in 0..1: end the network with a sigmoid (of model=mlp and model=cnn: "
+        "model.output_activation=sigmoid), or use training.loss=mse."
     )
 
 
 def test_a_loss_that_does_not_fit_is_found_before_training() -> None:
     model = network(3)
     before = weights_of(model)
-    with pytest.raises(ConfigError, match=r"^training\.loss=mse doesn't fit"):
+    with pytest.raises(ConfigError, match=r"^training\.loss=mse takes values"):
         train(model, classes(), TrainingConfig(loss=Loss.mse), seed=0)
     assert torch.equal(weights_of(model), before)
 

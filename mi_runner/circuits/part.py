@@ -111,7 +111,7 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
         last_layers: how many Linear layers; None for the whole network.
 
     Raises:
-        ConfigError: something else stands between them; the text names it and the largest `last_layers` that works.
+        ConfigError: something else stands between them; the text names it.
     """
     layers: list[Layer] = []
     activation: tuple[str, float] = ("identity", 0.0)
@@ -125,17 +125,27 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
         else:
             found = _activation(graph, name)
             if found is None or (activation[0] != "identity" and found[0] != "identity"):
-                raise _not_a_chain(name, len(layers), last_layers)
+                raise _not_a_chain(name)
             activation = found if found[0] != "identity" else activation
         sources = graph.sources(name)
         if len(sources) != 1:
-            raise _not_a_chain(name, len(layers), last_layers)
+            raise _not_a_chain(name)
         (name,) = sources
     if not layers or activation[0] != "identity" or (last_layers is not None and len(layers) < last_layers):
-        raise _not_a_chain(name, len(layers), last_layers)
+        raise _not_a_chain(name)
     if len(graph.sites[name].shape) != 1:
-        raise _not_a_chain(name, len(layers) - 1, last_layers)
+        raise _not_a_chain(name)
     return Part(tuple(reversed(layers)), name)
+
+
+def longest_part(graph: ModelGraph) -> Part | None:
+    """The longest chain of Linear layers at a network's end; None where it doesn't end in a Linear layer."""
+    found: Part | None = None
+    while True:
+        try:
+            found = find_part(graph, len(found.layers) + 1 if found else 1)
+        except ConfigError:
+            return found
 
 
 def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:
@@ -152,9 +162,7 @@ def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:
     return None
 
 
-def _not_a_chain(name: str, works: int, asked: int | None) -> ConfigError:
-    remedy = f"experiment.last_layers={works} works" if works else "no number of last layers works"
+def _not_a_chain(name: str) -> ConfigError:
     return ConfigError(
-        f"experiment.last_layers={'null' if asked is None else asked}: '{name}' is no Linear layer and no elementwise "
-        f"activation ({', '.join(ACTIVATIONS)}) in a chain of them; {remedy}."
+        f"'{name}' is no Linear layer and no elementwise activation ({', '.join(ACTIVATIONS)}) in a chain of them."
     )

@@ -63,6 +63,9 @@ def load(config: ArraysConfig, *, seed: int) -> Dataset:
         labels = np.concatenate([arrays["y_train"], arrays["y_test"]])
         if len(labels) and labels.min() < 0:
             raise _fault(path, f"a label is {labels.min()}; classes are the integers 0..K−1.")
+        if len(labels) and labels.min() > 0:
+            least = int(labels.min())
+            raise _fault(path, f"the labels begin at {least}; classes are the integers 0..K−1. Store y − {least}.")
         n_classes = int(labels.max()) + 1 if len(labels) else 0
         if n_classes > len(labels):
             raise _fault(path, f"a label is {n_classes - 1}; classes are the integers 0..K−1, without large gaps.")

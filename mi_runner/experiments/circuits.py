@@ -19,8 +19,16 @@ from torch import Tensor
 
 from mi_runner import chance, figures
 from mi_runner.circuits.circuit import compare_pairs, edge_counts, n_active
-from mi_runner.circuits.evaluation import Examples, Measured, measure, measure_on, measure_some, take_census
-from mi_runner.circuits.part import Part, find_part
+from mi_runner.circuits.evaluation import (
+    Examples,
+    Measured,
+    measure,
+    measure_on,
+    measure_some,
+    rounding_interval,
+    take_census,
+)
+from mi_runner.circuits.part import Part, find_part, longest_part
 from mi_runner.circuits.space import CircuitSpace
 from mi_runner.config import CircuitsConfig, CircuitTable
 from mi_runner.errors import ConfigError, RunFailed
@@ -40,6 +48,9 @@ CUT_TOLERANCE = 1e-6
 MOST_CIRCUITS = 2 * 10**10
 """A larger space is refused."""
 
+NARROW = "model=mlp model.hidden_sizes=[128,128,3,3,3] experiment.last_layers=3"
+"""A network whose last layers can be analysed, whatever the data: the published one."""
+
 MOST_COMPARED = 5_000
 """Valid circuits that are all compared with each other; of more, a random sample of as many."""
 
@@ -54,38 +65,57 @@ BYTES_PER_ROW = 120
 
 
 def check(setting: Setting) -> None:
-    """The last layers are a chain that can be analysed, and the search is not too large.
+    """The last layers are a chain that can be analysed, their answer never falls, and the search is not too large.
 
     Raises:
-        ConfigError: they aren't, or it is; the text has the count and what would make it smaller.
+        ConfigError: they aren't, it does, or it is; the text has the count, and what to type for a search that can be.
     """
     config = _config(setting)
     if setting.dataset.has_classes:
         raise ConfigError(
             "experiment=circuits rounds outputs to integers, so the targets must be values: type dataset.target=value."
         )
-    part = find_part(setting.graph(), config.last_layers)
-    space = _space(part.output(0))
+    graph = setting.graph()
+    found = _objection(graph, config)
+    if found is None:
+        return
+    why, remedies = found
+    chain = longest_part(graph)
+    for n in range(len(chain.layers) if chain else 0, 0, -1):
+        if _objection(graph, replace(config, last_layers=n)) is None:
+            remedies.append(f"experiment.last_layers={n}")
+            break
+    asked = "null" if config.last_layers is None else config.last_layers
+    raise ConfigError(f"experiment.last_layers={asked}: {why} Type {' or '.join(remedies or [NARROW])}.")
+
+
+def _objection(graph: ModelGraph, config: CircuitsConfig) -> tuple[str, list[str]] | None:
+    """Why this search can't be, and what would help besides another number of layers; None if it can."""
+    try:
+        part = find_part(graph, config.last_layers)
+        space = CircuitSpace(part.output(0).sizes)
+        if space.n_hidden:
+            rounding_interval(part.layers[-1], 0.0)
+    except ValueError as error:
+        return str(error), []
     count = space.count()
-    smaller = "lower experiment.last_layers, or take a network with narrower last layers (model.hidden_sizes)"
+    have = f"{_named(space)} have {count:,} circuits"
     if count > MOST_CIRCUITS:
-        raise ConfigError(f"{_named(space)} have {count:,} circuits, more than {MOST_CIRCUITS:,}: {smaller}.")
+        return f"{have}, more than {MOST_CIRCUITS:,}.", []
+    larger = f"experiment.max_table_rows={count}"
     if config.min_node_sparsity and count > config.max_table_rows:
-        raise ConfigError(
-            f"experiment.min_node_sparsity works where all {count:,} circuits fit into a table: "
-            f"type experiment.max_table_rows={count}, or {smaller}."
-        )
+        return f"experiment.min_node_sparsity works where all circuits fit into a table, but {have}.", [larger]
     if config.table is CircuitTable["all"] and count > config.max_table_rows:
-        raise ConfigError(
-            f"experiment.table=all: {_named(space)} have {count:,} circuits, more than "
-            f"experiment.max_table_rows={config.max_table_rows:,}. Type experiment.table=auto, or {smaller}."
-        )
+        limit = f"experiment.max_table_rows={config.max_table_rows}"
+        return f"experiment.table=all: {have}, more than {limit}.", ["experiment.table=auto", larger]
+    return None
 
 
 def cost(setting: Setting) -> dict[str, int]:
     """The number of circuits, of all outputs together."""
     part = find_part(setting.graph(), _config(setting).last_layers)
-    return {"circuits": sum(_space(part.output(number)).count() for number in range(setting.dataset.n_outputs))}
+    n_outputs = setting.dataset.n_outputs
+    return {"circuits": sum(CircuitSpace(part.output(number).sizes).count() for number in range(n_outputs))}
 
 
 METRICS = ("accuracy", "n_circuits", "n_valid", "n_circuits_partial", "n_valid_partial", "threshold")
@@ -124,7 +154,7 @@ def run(setting: Setting) -> Result:
     seconds = 0.0
     for number in range(outputs.shape[1]):
         single = part.output(number)
-        space = _space(single)
+        space = CircuitSpace(single.sizes)
         examples = Examples(entering, targets[:, number], outputs[:, number])
         log.info(_estimate(space, examples, number, config.max_table_rows))
         began = time.perf_counter()
@@ -163,13 +193,6 @@ def run(setting: Setting) -> Result:
 def _config(setting: Setting) -> CircuitsConfig:
     assert isinstance(setting.config, CircuitsConfig)
     return setting.config
-
-
-def _space(part: Part) -> CircuitSpace:
-    try:
-        return CircuitSpace(part.sizes)
-    except ValueError as error:
-        raise ConfigError(f"{error} Lower experiment.last_layers, or take narrower last layers.") from error
 
 
 def _named(space: CircuitSpace) -> str:

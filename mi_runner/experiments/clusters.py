@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner import chance, figures, pruning
-from mi_runner.circuits.part import Part, find_part
+from mi_runner.circuits.part import Part, longest_part
 from mi_runner.clusterability import Partition, clusterability, contiguous, linear_layer, shuffled
 from mi_runner.config import ClustersConfig, Regularizer
 from mi_runner.errors import ConfigError, unknown
@@ -35,6 +35,9 @@ FULL, STATES = "full", ("off", "on")
 
 SUMMARY = ("accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges")
 """Figures of the summary: of the clustered network by this name, of the twin with `/twin` behind it."""
+
+BY_CLASS = ("accuracy", "kept_edges")
+"""Figures of the summary that each class has, too: `accuracy/7`, `accuracy/7/twin`."""
 
 KEYS = {
     "metrics": ("network", "partition", "state", "cluster", "class"),
@@ -67,8 +70,8 @@ def check(setting: Setting) -> None:
     config, training, dataset = _config(setting), setting.training, setting.dataset
     if not dataset.has_classes:
         raise ConfigError("experiment=clusters compares classes: use dataset.target=class.")
-    name, layer = linear_layer(setting.model, config.layer)
-    contiguous(layer.out_features, layer.in_features, config.n_clusters)
+    name, layer = linear_layer(setting.model, config.layer, option="experiment.layer")
+    contiguous(layer.out_features, layer.in_features, config.n_clusters, option="experiment.n_clusters")
     wanted = (config.strength, config.layer, config.n_clusters)
     given = (training.regularizer_strength, training.regularizer_layer, training.regularizer_clusters)
     if training.regularizer is not Regularizer.clusterability or given != wanted:
@@ -89,8 +92,9 @@ def check(setting: Setting) -> None:
 
 
 def metric_names(setting: Setting) -> list[str]:
-    """The summary's names."""
-    return [*SUMMARY, *(f"{name}/{TWIN}" for name in SUMMARY), "complexity_reduction"]
+    """The summary's names; those of a class are not a number where it has no test examples, or wasn't pruned."""
+    names = [*SUMMARY, *(f"{figure}/{name}" for figure in BY_CLASS for name in setting.dataset.class_names or ())]
+    return [*names, *(f"{name}/{TWIN}" for name in names), "complexity_reduction"]
 
 
 def run(setting: Setting) -> Result:
@@ -134,7 +138,9 @@ def run(setting: Setting) -> Result:
         row = _overview(network, metrics_rows, cluster_rows, layer_rows, pruning_rows)
         overview.append(row)
         suffix = "" if network.name == CLUSTERED else f"/{TWIN}"
-        metrics |= {f"{name}{suffix}": row[name] for name in SUMMARY}
+        of_network = {name: row[name] for name in SUMMARY}
+        of_network |= _by_class(network, dataset.class_names, metrics_rows, pruning_rows)
+        metrics |= {f"{name}{suffix}": value for name, value in of_network.items()}
     kept = metrics["kept_edges"]
     metrics["complexity_reduction"] = metrics[f"kept_edges/{TWIN}"] / kept if kept else float("nan")
     history = [row for network in networks for row in network.history]
@@ -254,14 +260,10 @@ def _network(setting: Setting, name: str, model: nn.Module, history: Sequence[Ro
 
 def _tail(graph: ModelGraph) -> Part:
     """The longest chain of Linear layers and elementwise activations at the network's end."""
-    found: Part | None = None
-    while True:
-        try:
-            found = find_part(graph, len(found.layers) + 1 if found else 1)
-        except ConfigError:
-            if found is None:
-                raise ConfigError("experiment=clusters is about networks that end in Linear layers.") from None
-            return found
+    found = longest_part(graph)
+    if found is None:
+        raise ConfigError("experiment=clusters is about networks that end in Linear layers.")
+    return found
 
 
 def _overview(
@@ -282,6 +284,20 @@ def _overview(
         "interpretability": _mean([row["interpretability"] for row in layers if row["network"] == network.name]),
         "pruned_share": _mean([row["pruned_share"] for row in clusters if row["network"] == network.name]),
         "kept_edges": _mean(kept),
+    }
+
+
+def _by_class(
+    network: Network, classes: Sequence[str], metrics: Sequence[Row], pruned: Sequence[Row]
+) -> dict[str, float]:
+    """The figures of the summary for each class: the full network's accuracy on it, the edges that it needs."""
+    full = [row for row in metrics if (row["network"], row["state"]) == (network.name, "full")]
+    accuracy = {row["class"]: row["accuracy"] for row in full}
+    kept = {row["class"]: row["kept"] for row in pruned if row["network"] == network.name and row["layer"] == ALL}
+    return {
+        f"{figure}/{name}": found.get(name, float("nan"))
+        for figure, found in zip(BY_CLASS, (accuracy, kept), strict=True)
+        for name in classes
     }
 
 

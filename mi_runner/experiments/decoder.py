@@ -95,9 +95,11 @@ def check(setting: Setting) -> None:
         raise ConfigError(f"there is a site named '{ALL}', which tables call all of them together: rename it.")
     height, width = image_shape(graph, sites, config.kernel_size)
     if (numbers := len(examples) * height * width) > MOST_NUMBERS:
+        fitting = MOST_NUMBERS // (height * width)
+        fewer = f", or type dataset.limit={fitting}" if fitting >= 2 else ""
         raise ConfigError(
             f"{len(examples):,} activation images of {height}×{width} are {numbers:,} numbers, more than "
-            f"{MOST_NUMBERS:,}: name fewer or smaller sites (experiment.sites), or lower dataset.limit."
+            f"{MOST_NUMBERS:,}: name fewer or smaller sites (experiment.sites){fewer}."
         )
 
 
@@ -124,7 +126,7 @@ def run(setting: Setting) -> Result:
         raise RunFailed(
             f"the network has not learned its task: its test accuracy is {target_accuracy:.4f}, below "
             f"experiment.min_target_accuracy={config.min_target_accuracy:g}. Train it longer (training.epochs), make "
-            "it wider (model.hidden_sizes) or try another seed; with a lower experiment.min_target_accuracy it is "
+            "it wider or try another seed; with a lower experiment.min_target_accuracy it is "
             "decoded as it is."
         )
     sites = hidden_sites(graph, config.sites)
@@ -270,8 +272,8 @@ def variables(dataset: Dataset) -> dict[str, Tensor]:
     y = dataset.y_test
     if y.dim() > 1 or not _few_integers(y):
         raise ConfigError(
-            f"dataset={dataset.name}: what is decoded must be classes, or at most {MOST_VALUES} different integers: "
-            "type dataset.target=class."
+            f"dataset={dataset.name}: what is decoded must be one class an example, or one of at most {MOST_VALUES} "
+            "different integers. Store such integers in y."
         )
     label = y.long()
     model = dataset.causal_model

@@ -217,17 +217,21 @@ def _check_room(config: IitConfig, cell: Cell, site: Site) -> None:
     """The site has room for all places, and no unit is in two of them."""
     n, size = len(cell.places), config.size
     what = "units" if config.alignment is Alignment.units else "dimensions"
+    fitting = site.n_units // n
+    if config.alignment is Alignment.rotation:
+        fitting = min(fitting, MOST_ROTATION_NUMBERS // site.n_units // n)
+    smaller = f"experiment.size={fitting} or less, or " if fitting else ""
     if n * size > site.n_units:
         of_places = f"{n} variables of {size}" if n > 1 else f"{size}"
         raise ConfigError(
             f"experiment.size={size}: {of_places} {what} are more than {cell.target} has, {site.n_units}. "
-            f"Type experiment.size={max(1, site.n_units // n)} or less, or another experiment.site."
+            f"Type {smaller}another experiment.site."
         )
     if config.alignment is Alignment.rotation:
         if n * size * site.n_units > MOST_ROTATION_NUMBERS:
             raise ConfigError(
                 f"experiment.size={size}: {n * size} directions of {site.n_units} numbers are more than "
-                f"{MOST_ROTATION_NUMBERS:,}. Type experiment.size={MOST_ROTATION_NUMBERS // site.n_units // n} or less."
+                f"{MOST_ROTATION_NUMBERS:,}. Type {smaller}another experiment.site."
             )
         return
     offsets = _offsets(config, cell)

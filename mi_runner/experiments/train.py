@@ -31,9 +31,14 @@ def check(setting: Setting) -> None:
 
 
 def metric_names(setting: Setting) -> list[str]:
-    """The summary's names; with many seeds also how each metric differs from seed to seed."""
+    """The summary's names: of the whole, of each class (`accuracy/7`), and with many seeds how the whole differs."""
+    of_classes = [_of_class(name) for name in setting.dataset.class_names or ()]
     over_seeds = [f"{name}_{figure}" for name in METRICS for figure in OVER_SEEDS] if setting.members else []
-    return [*METRICS, *over_seeds]
+    return [*METRICS, *of_classes, *over_seeds]
+
+
+def _of_class(name: str) -> str:
+    return f"accuracy/{name}"
 
 
 def run(setting: Setting) -> Result:
@@ -66,7 +71,10 @@ def run(setting: Setting) -> Result:
 
 
 def _measured(setting: Setting) -> tuple[list[dict[str, Any]], dict[str, float], Tensor]:
-    """The rows of one network, its summary, and its outputs `(N, K)` on the test set."""
+    """The rows of one network, its summary, and its outputs `(N, K)` on the test set.
+
+    The accuracy of a class without test examples is not a number.
+    """
     dataset = setting.dataset
     loss = loss_function(setting.training, dataset)
     rows: list[dict[str, Any]] = []
@@ -82,6 +90,7 @@ def _measured(setting: Setting) -> tuple[list[dict[str, Any]], dict[str, float],
         for number, name in enumerate(dataset.class_names):
             of_class = y == number
             part = score(outputs[of_class], y[of_class], loss, classes=True)
+            metrics[_of_class(name)] = part.accuracy
             if part.n:
                 rows.append({"split": "test", "class": name, "n": part.n, **part.columns()})
     return rows, metrics, outputs
@@ -128,11 +137,12 @@ def seeds_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _over_seeds(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The summary: each metric's mean over the seeds under its own name, the rest as `accuracy_sd`."""
-    found = {name: Spread.of([one[name] for one in metrics], MEASURES[name]).columns() for name in METRICS}
-    of_each = {
-        f"{name}_{figure}": math.nan if (value := found[name][figure]) is None else value
-        for name in METRICS
-        for figure in OVER_SEEDS
-    }
-    return {name: found[name]["mean"] for name in METRICS} | of_each
+    """The summary: each metric's mean over the seeds that have it under its own name, the rest as `accuracy_sd`."""
+    means, rest = {}, {}
+    for name in metrics[0]:
+        values = [one[name] for one in metrics if not math.isnan(one[name])] or [math.nan]
+        columns = Spread.of(values, MEASURES[name.partition("/")[0]]).columns()
+        means[name] = columns["mean"]
+        for figure in OVER_SEEDS if name in METRICS else ():
+            rest[f"{name}_{figure}"] = math.nan if columns[figure] is None else columns[figure]
+    return means | rest

@@ -62,6 +62,10 @@ def _import(factory: str) -> Callable[..., Any]:
     try:
         found: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
+        file = Path(module_name)
+        if file.suffix == ".py" and not file.is_absolute() and file.is_file():
+            name = ".".join(file.with_suffix("").parts)
+            raise _fault(factory, f"name the module, not its file: model.factory={name}:{attribute}") from error
         raise _fault(factory, f"importing {module_name} raises {type(error).__name__}: {error}") from error
     for part in attribute.split("."):
         if not hasattr(found, part):
