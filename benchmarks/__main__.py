@@ -2,7 +2,10 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
+from mi_runner import threads
 from mi_runner.errors import unknown
+
+threads.let_waiting_threads_sleep()  # as in every run, and before torch is imported
 
 NAMES = sorted(
     path.stem for path in Path(__file__).parent.glob("*.py") if path.stem not in ("__init__", "__main__", "timing")

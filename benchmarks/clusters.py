@@ -1,4 +1,9 @@
-"""Training for clusters, top images, greedy pruning: each against what it replaces, on 10,000 images of MNIST."""
+"""Training for clusters, top images, greedy pruning: each against what it replaces, on 10,000 images of MNIST.
+
+The top images take one pass of the network and the work to find the largest values. Were that nothing, one pass would
+be 64 times as fast as one for each of 64 units; for a network as small as this one it takes about half as long as the
+pass. Both are compared on one thread.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +17,7 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 from benchmarks.timing import compare, seconds
-from mi_runner import composition, datasets, models, pruning
+from mi_runner import composition, datasets, models, pruning, threads
 from mi_runner.cache import cache_folder
 from mi_runner.circuits.part import Part, find_part
 from mi_runner.config import PruningCriterion
@@ -96,12 +101,13 @@ def run() -> None:
     model, x = built[1].model, built[1].dataset.x_test
     graph = ModelGraph.trace(model, x[:2])
     passes = x.split(1000)
-    compare(
-        "clusters: top 50 images of 64 units, one pass against one a unit",
-        lambda: top_examples(graph, x, ["layers.3"], 50),
-        lambda: a_pass_per_unit(model, passes, 50),
-        wanted="at least 50",
-    )
+    with threads.exactly(1):
+        compare(
+            "clusters: top 50 images of 64 units, one pass against one a unit",
+            lambda: top_examples(graph, x, ["layers.3"], 50),
+            lambda: a_pass_per_unit(model, passes, 50),
+            wanted="at least 35 of CPU seconds",
+        )
 
     few, labels = built[1].dataset.x_train[:1000], built[1].dataset.y_train[:1000]
     part: Part = find_part(graph, None)

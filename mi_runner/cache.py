@@ -1,4 +1,4 @@
-"""Where things are kept between runs: trained models, unpacked data sets."""
+"""Where things are kept between runs: trained models, unpacked data sets, compiled kernels."""
 
 from __future__ import annotations
 

@@ -21,12 +21,13 @@ from typing import Any
 import numpy as np
 import torch
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
 
 from mi_runner.circuits.kernel import activate
 from mi_runner.circuits.part import ACTIVATIONS, Part
+from mi_runner.compiled import compiled
 from mi_runner.config import PruningCriterion
 
 Progress = Callable[[int], None]
@@ -145,7 +146,7 @@ def _slope(activation: str, slope: float) -> float:
 # --- the kernel --------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@compiled(nogil=True)
 def _prune_unit(
     layer: int, unit: int, weights: Any, kept: Any, sizes: Any, starts: Any, offsets: Any, kinds: Any, slopes: Any,
     before: Any, after: Any, scratch: Any, goal: Any, number: int, threshold: float,
@@ -200,7 +201,7 @@ def _prune_unit(
                 after[to] += change[to]
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _activate_change(z: Any, old: Any, change: Any, kind: int, slope: float) -> None:
     """How far each activation moves: `(N,)` values before it, and what came out of it until now."""
     if kind <= 2:
@@ -211,7 +212,7 @@ def _activate_change(z: Any, old: Any, change: Any, kind: int, slope: float) -> 
             change[e] = activate(z[e], kind, slope) - old[e]
 
 
-@njit(cache=True, nogil=True, fastmath=_REORDER)
+@compiled(nogil=True, fastmath=_REORDER)
 def _criterion(outputs: Any, goal: Any, number: int) -> float:
     """The criterion of outputs `(K, N)`: the mean of softplus(m) − q·m, m = the class's logit above the others'."""
     n_outputs, n_examples = outputs.shape
@@ -252,7 +253,7 @@ def _bits_of_float(context: Any, number: Any) -> Any:
     return types.int32(types.float32), lambda c, builder, s, arguments: builder.bitcast(arguments[0], ir.IntType(32))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _exp(x: float) -> float:
     """e^x for x ≤ 0, relative error below 2·10⁻⁷; below −87 e^−87."""
     x = x if x > np.float32(-87) else np.float32(-87)
@@ -269,7 +270,7 @@ def _exp(x: float) -> float:
     return p * _float_of_bits(np.int32((power + np.int32(127)) << np.int32(23)))
 
 
-@njit(cache=True, nogil=True, inline="always")
+@compiled(nogil=True, inline="always")
 def _log(x: float) -> float:
     """log x for normal x > 0, absolute error below 2·10⁻⁷ times the result or 10⁻⁷."""
     bits = _bits_of_float(np.float32(x))

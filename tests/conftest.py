@@ -36,9 +36,10 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A model store and data cache for the tests alone."""
+def cache(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator[Path]:
+    """A model store and data cache for the tests alone; compiled kernels stay, because compiling takes a minute."""
     folder = tmp_path_factory.mktemp("cache")
+    (folder / "kernels").symlink_to(pytestconfig.cache.mkdir("kernels"))
     before = os.environ.get("MI_RUN_CACHE")
     os.environ["MI_RUN_CACHE"] = str(folder)
     yield folder

@@ -202,6 +202,20 @@ def test_of_equal_values_the_first_examples_are_taken() -> None:
     assert found.squeeze(1).tolist() == [1, 3, 4, 7]
 
 
+def test_top_examples_order_every_float() -> None:
+    class Itself(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x * 1
+
+    inf = float("inf")
+    column = [-1.0, 0.0, -inf, 1e-45, -0.0, 3e38, -1e-45, -3e38, 0.0, inf, 2.0, -2.0, 1.0, 1.0]
+    x = torch.tensor(column)[:, None].repeat(1, 2)
+    x[:, 1] = -x[:, 1]
+    graph = ModelGraph.trace(Itself(), x[:2])
+    (found,) = top_examples(graph, x, [graph.output], len(x)).values()
+    assert torch.equal(found, x.sort(dim=0, descending=True, stable=True).indices)
+
+
 # --- what doesn't fit --------------------------------------------------------------------------------------------
 
 

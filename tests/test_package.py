@@ -71,6 +71,32 @@ def test_the_installed_wheel_runs_in_any_directory(wheel: Path, tmp_path: Path) 
     assert (tmp_path / done.stdout.splitlines()[-1] / "model.safetensors").exists()
 
 
+def test_a_kernel_that_is_compiled_leaves_nothing_in_the_installed_package(wheel: Path, tmp_path: Path) -> None:
+    """What an uninstall leaves there would hide a later editable install."""
+    site = tmp_path / "site"
+    zipfile.ZipFile(wheel).extractall(site)
+    before = set(site.rglob("*"))
+    program = (
+        "import numpy as np; from mi_runner.circuits.kernel import activate; print(activate(np.float32(-2), 1, 0.5))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(site),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "MI_RUN_CACHE": str(tmp_path / "cache"),
+        },
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert (done.returncode, done.stdout) == (0, "-1.0\n"), done.stderr
+    assert set(site.rglob("*")) == before
+    assert {file.suffix for file in (tmp_path / "cache/kernels").glob("*/kernel.activate*")} == {".nbi", ".nbc"}
+
+
 def test_constraints_are_names_and_versions_only() -> None:
     lines = (REPOSITORY / "constraints.txt").read_text().splitlines()
     assert len(lines) > 20

@@ -10,11 +10,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numba import njit, prange
+from numba import prange
 from torch import nn
 
 from mi_runner.circuits.part import Part
 from mi_runner.circuits.space import CircuitSpace
+from mi_runner.compiled import compiled
 from mi_runner.errors import ConfigError
 
 
@@ -126,7 +127,7 @@ def neuron_masks(space: CircuitSpace) -> Iterable[int]:
             yield ((1 << n_in) - 1) << (start + neuron * n_in)
 
 
-@njit(cache=True)
+@compiled()
 def _n_bits(word: int) -> int:
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
@@ -134,7 +135,7 @@ def _n_bits(word: int) -> int:
     return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def compare_pairs(circuits: np.ndarray) -> tuple[int, float]:
     """Over all pairs of circuits `(K,)`: in how many one contains the other, and the sum of Jaccard overlaps."""
     n_contained = np.zeros(len(circuits), dtype=np.int64)

@@ -18,7 +18,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
+
+from mi_runner.compiled import compiled
 
 IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID = range(5)
 """Activations; the first three are z where z > 0 and slope · z elsewhere."""
@@ -45,7 +47,7 @@ _TANH_IS_ONE = np.float32(7.90531110763549805)  # from here on, in this function
 _HALF = np.float32(0.5)
 
 
-@njit(cache=True, error_model="numpy")  # no look for a division by zero
+@compiled(error_model="numpy")  # no look for a division by zero
 def _tanh(z: float) -> float:
     """tanh to a few of float32's last digits; unlike math.tanh it becomes vector instructions."""
     z = _TANH_IS_ONE if z > _TANH_IS_ONE else z  # NaN stays
@@ -59,7 +61,7 @@ def _tanh(z: float) -> float:
     return z * above / below
 
 
-@njit(cache=True)
+@compiled()
 def activate(z: float, kind: int, slope: float) -> float:
     """The activation of one number."""
     if kind <= LEAKY_RELU:
@@ -69,7 +71,7 @@ def activate(z: float, kind: int, slope: float) -> float:
     return _HALF * _tanh(_HALF * z) + _HALF
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _contributions(
     values: Any, active: int, weight: Any, bias: Any, out: Any, kind: int, slope: float, terms: Any
 ) -> None:
@@ -99,14 +101,14 @@ def _contributions(
                 terms[j, m, e] = out[j] * activate(terms[j, m, e], kind, slope)
 
 
-@njit(cache=True)
+@compiled()
 def _edges_of(j: int, m: int, n_inputs: int, offsets: Any) -> int:
     """The bits of neuron j's kept inputs m and of its edge to the output, which it has if it keeps any."""
     into = np.uint64(m) << np.uint64(offsets[0] + j * n_inputs)
     return into | (np.uint64(m != 0) << np.uint64(offsets[1] + j))
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _between(behind: Any, term: Any, low: float, high: float) -> float:
     """How many of z = behind + term lie in low..high."""
     count = np.float32(0)  # exact up to 2²⁴, and as wide as what is counted, so that both share vector registers
@@ -116,7 +118,7 @@ def _between(behind: Any, term: Any, low: float, high: float) -> float:
     return count
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _between_and_squares(
     behind: Any, term: Any, low: float, high: float, full: Any, kind: int, slope: float
 ) -> tuple[float, float]:
@@ -138,7 +140,7 @@ def _between_and_squares(
     return count, squares
 
 
-@njit(cache=True)
+@compiled()
 def _answers(
     behind: Any, term: Any, groups: Any, bounds: Any, sizes: Any, full: Any, kind: int, slope: float
 ) -> tuple[float, float, float]:
@@ -157,7 +159,7 @@ def _answers(
     return right, equal, squares
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def evaluate_prefixes(
     prefixes: Any,
     active: Any,
@@ -235,7 +237,7 @@ def evaluate_prefixes(
                 row += 1
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def evaluate_listed(
     active: Any,
     values: Any,
@@ -293,7 +295,7 @@ def evaluate_listed(
 # no example is decided otherwise than it would be alone.
 
 
-@njit(cache=True, fastmath={"nnan", "nsz"})  # or the search for the smallest could not be vectorised
+@compiled(fastmath={"nnan", "nsz"})  # or the search for the smallest could not be vectorised
 def _extremes(terms: Any, blocks: Any, smallest: Any, largest: Any, active: int) -> None:
     """Fill `smallest[j, m]` and `largest[j, m]` `(C,)` with the bounds of each block's contributions."""
     for j in range(terms.shape[0]):
@@ -310,7 +312,7 @@ def _extremes(terms: Any, blocks: Any, smallest: Any, largest: Any, active: int)
                 largest[j, m, c] = high
 
 
-@njit(cache=True, fastmath=_REORDER)
+@compiled(fastmath=_REORDER)
 def _decide(
     behind_low: Any, behind_high: Any, low: Any, high: Any, bounds: Any, sizes: Any, right: Any, unsure: Any
 ) -> bool:
@@ -332,7 +334,7 @@ def _decide(
     return unsure.sum() > ZERO
 
 
-@njit(cache=True)
+@compiled()
 def _look(
     terms: Any,
     chosen: Any,
@@ -374,7 +376,7 @@ def _look(
     return right
 
 
-@njit(cache=True)
+@compiled()
 def _fitting(active: int, fitting: Any) -> None:
     """Fill `fitting[need]` with the masks of active neurons that the neurons `need` are in: their number, then they."""
     fitting[:, 0] = 0
@@ -385,7 +387,7 @@ def _fitting(active: int, fitting: Any) -> None:
                 fitting[need, fitting[need, 0]] = m
 
 
-@njit(cache=True)
+@compiled()
 def _tally(right: Any, masks: Any, least_right: int, counts: Any, first: int, of_mask: Any, valid: Any) -> int:
     """Count circuits that differ in the last neuron's mask alone by their right answers; how many are valid.
 
@@ -403,7 +405,7 @@ def _tally(right: Any, masks: Any, least_right: int, counts: Any, first: int, of
     return n_found
 
 
-@njit(cache=True)
+@compiled()
 def _rank(circuit: int, salt: int) -> int:
     """A place in a random order of all circuits: the bits shuffled by SplitMix64's last step, which can be undone."""
     z = circuit ^ salt
@@ -412,7 +414,7 @@ def _rank(circuit: int, salt: int) -> int:
     return z ^ (z >> np.uint64(31))
 
 
-@njit(cache=True)
+@compiled()
 def _shorten(places: Any, most: int) -> tuple[int, int]:
     """Move the first `most` and a few more of these distinct places to the front; their number, and the last of them.
 
@@ -448,7 +450,7 @@ def circuits_of(ranks: np.ndarray, salt: np.uint64) -> np.ndarray:
     return z ^ salt
 
 
-@njit(cache=True, parallel=True)
+@compiled(parallel=True)
 def census_prefixes(
     prefixes: Any,
     active: Any,

@@ -433,40 +433,34 @@ def _has_bias(network: Network, path: str) -> bool:
 def top_examples(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) -> dict[str, Tensor]:
     """Site → the examples with each unit's largest values, `(k, U)` int64, the largest first; in one pass.
 
-    Equal values: the earlier example. Where there are fewer than k examples, all of them.
+    Values are compared as float32. Equal values: the earlier example. Fewer than k examples: all of them.
     """
-    kept: dict[str, tuple[Tensor, Tensor]] = {}
+    kept: dict[str, Tensor] = {}
     start = 0
     for part in batches(x):
-        found = read_sites(graph, part, sites) if sites else {}
-        numbers = torch.arange(start, start + len(part), device=x.device)
-        start += len(part)
-        for site, read in found.items():
-            values = read.reshape(len(part), -1).T.contiguous()  # (U, B)
-            index = numbers.expand(len(values), -1)
+        for site, read in (read_sites(graph, part, sites) if sites else {}).items():
+            keys = _sortable(read.reshape(len(part), -1), start)
             if site in kept:
-                values = torch.cat([kept[site][0], values], 1)
-                index = torch.cat([kept[site][1], index], 1)
-            chosen = _largest(values, min(k, values.shape[1]))
-            kept[site] = values.gather(1, chosen), index.gather(1, chosen)
-    ordered = {}
-    for site, (values, index) in kept.items():
-        order = values.sort(dim=1, descending=True, stable=True).indices
-        ordered[site] = index.gather(1, order).T
-    return ordered
+                keys = torch.cat([kept[site], keys])
+            kept[site] = keys.topk(min(k, len(keys)), dim=0).values
+        start += len(part)
+    return {site: _LAST - (keys & _LAST) for site, keys in kept.items()}
 
 
-def _largest(values: Tensor, k: int) -> Tensor:
-    """Columns of each row's k largest values, `(U, k)` in ascending order; of equal ones the first.
+_LAST = 2**32 - 1
+"""The largest number that an example can have."""
 
-    By the k-th largest value and not by a sort, which would take longer than the network's pass.
+
+def _sortable(values: Tensor, start: int) -> Tensor:
+    """int64 numbers that order these values `(B, U)` of the examples from `start` on, as float32.
+
+    A larger value has a larger number, and of equal values the earlier example has. So the largest numbers are found
+    without a stable sort, which would take longer than the network's pass. The low 32 bits say which example it is.
     """
-    smallest = values.topk(k, dim=1, sorted=False).values.min(1, keepdim=True).values
-    above = values > smallest
-    level = values == smallest
-    room = k - above.sum(1, keepdim=True)
-    chosen = above | (level & (level.cumsum(1) <= room))
-    return chosen.nonzero()[:, 1].reshape(len(values), k)
+    bits = (values.float() + 0.0).view(torch.int32)  # −0 becomes 0
+    bits ^= bits >> 31 & 0x7FFFFFFF  # as integers, negative floats are in the opposite order
+    examples = torch.arange(start, start + len(values), device=values.device)
+    return torch.add((_LAST - examples)[:, None], bits, alpha=2**32)
 
 
 def _unit_rows(setting: Setting, network: Network, top: Mapping[str, Tensor]) -> Iterator[dict[str, Any]]:

@@ -1,0 +1,152 @@
+"""Functions that numba compiles, and the folder in which the compiled code is kept between runs.
+
+numba itself keeps it beside the sources, within the installed package, and an uninstall leaves it there. Here it lies
+in mi-run's cache folder, in `kernels/<version>`: one folder for each version of all that decides the code. numba tells
+processors apart within it. The folder may be removed at any time; the next run compiles anew.
+
+Only these functions are concerned: numba's settings stay as they are, for a program's own functions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import re
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import llvmlite
+import numba
+import numpy as np
+from filelock import FileLock
+from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, _CacheLocator
+
+from mi_runner.cache import cache_folder
+from mi_runner.progress import log
+
+SOURCES = ("circuits/*.py", "compiled.py", "pruning.py")
+"""The sources that decide the compiled code. numba itself looks only at a function's own file, not at what it calls."""
+
+UNUSED_DAYS = 30
+"""A version's folder that no process has used for so long is removed by a process of another version."""
+
+
+def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
+    """A decorator: numba's `njit` with these options; the code is kept in `kernels_folder()`."""
+
+    def decorate(function: Callable[..., Any]) -> Any:
+        dispatcher = numba.njit(**options)(function)
+        dispatcher._cache = _OpenedAtFirstUse(dispatcher)
+        return dispatcher
+
+    return decorate
+
+
+def kernels_folder() -> Path:
+    """The folder of this version's compiled code."""
+    return cache_folder() / "kernels" / _version()
+
+
+@cache
+def _version() -> str:
+    digest = hashlib.sha256()
+    for part in (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version()):
+        digest.update(f"{part}\n".encode())
+    package = Path(__file__).parent
+    for file in sorted(found for pattern in SOURCES for found in package.glob(pattern)):
+        digest.update(f"{file.relative_to(package)}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def _use(folder: Path) -> None:
+    """Mark the folder as used now, once in this process; remove those of other versions that nobody uses any more.
+
+    A process that begins to use a folder while it is removed compiles anew and stores that.
+    """
+    with suppress(OSError):  # a cache that can only be read is used, too
+        folder.mkdir(parents=True, exist_ok=True)
+        os.utime(folder)
+    with suppress(OSError):
+        for other in folder.parent.iterdir():
+            is_version = re.fullmatch("[0-9a-f]{12}", other.name) and other != folder
+            if is_version and time.time() - other.stat().st_mtime > UNUSED_DAYS * 24 * 3600:
+                log.debug(f"compiled kernels of another version, unused for {UNUSED_DAYS} days, are removed: {other}")
+                shutil.rmtree(other, ignore_errors=True)
+
+
+@cache
+def _warn_once(folder: Path, error: str) -> None:
+    log.warning(f"compiled kernels can't be kept in {folder} ({error}): the next run compiles them again")
+
+
+# --- numba's cache, in another place ---------------------------------------------------------------------------------
+
+
+class _Locator(_CacheLocator):
+    """Tells numba where the code of one function is kept."""
+
+    def __init__(self, function: Callable[..., Any], file: str) -> None:
+        self._module, self._lineno, self._py_file = function.__module__, function.__code__.co_firstlineno, file
+        self._folder = kernels_folder()
+
+    @classmethod
+    def from_function(cls, py_func: Callable[..., Any], py_file: str) -> _Locator:
+        return cls(py_func, py_file)
+
+    def get_cache_path(self) -> str:
+        return str(self._folder)
+
+    def get_source_stamp(self) -> str:
+        return self._folder.name  # the version
+
+    def get_disambiguator(self) -> str:
+        return f"{self._module}-{self._lineno}"
+
+
+class _InOurFolder(CompileResultCacheImpl):
+    _locator_classes: list[type[object]] = [_Locator]  # noqa: RUF012, it is numba's
+
+
+class _KernelCache(FunctionCache):
+    """The compiled code of one function. Files that can't be read or written cost a compilation, and no more."""
+
+    _impl_class = _InOurFolder
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        try:
+            return super().load_overload(sig, target_context)
+        except Exception as error:  # what a damaged file raises may be anything
+            log.debug(f"{self.cache_path}: {error!r}; compiled anew")
+            with suppress(OSError):
+                self.flush()  # or the damaged index would keep the new code out
+            return None
+
+    def save_overload(self, sig: Any, data: Any) -> None:
+        folder = Path(self.cache_path)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            # numba reads the index, adds a file and writes the index; of two processes at once one would lose, and its
+            # entry could name the other's file.
+            with FileLock(folder / "lock", timeout=60):
+                super().save_overload(sig, data)
+        except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+            _warn_once(folder, getattr(error, "strerror", None) or str(error))
+
+
+class _OpenedAtFirstUse(NullCache):
+    """Stands in for a function's cache until it first runs: by then MI_RUN_CACHE is what it is to be."""
+
+    def __init__(self, dispatcher: Any) -> None:
+        self._dispatcher = dispatcher
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        _use(kernels_folder())
+        self._dispatcher._cache = _KernelCache(self._dispatcher.py_func)
+        return self._dispatcher._cache.load_overload(sig, target_context)
