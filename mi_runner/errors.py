@@ -11,7 +11,6 @@ An expectation that is not met is no exception: the run is done, its exit status
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -64,6 +63,8 @@ def one_line(error: BaseException) -> str:
 
 def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
     """A sentence that says that `given` is no `what`, with the nearest right name and all allowed ones."""
+    import difflib  # here, because a program that has just started hears Ctrl-C only once this module is imported
+
     allowed = list(allowed)
     near = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]}?" if near else ""

@@ -19,7 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib import import_module
@@ -38,6 +38,7 @@ from mi_runner import (
     model_store,
     models,
     run_folder,
+    signals,
     stacked_training,
     threads,
     training,
@@ -348,49 +349,56 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
 @contextmanager
 def _recorded(place: RunFolder, record: dict[str, Any], progress: Progress) -> Iterator[None]:
     """run.json says `running` within the block, and last of all how it ended; run.log has the log and any traceback."""
-    began = time.perf_counter() - sum(record["timings"].values())
-    try:
-        place.write_record(record)
-        to_file = logging.FileHandler(place.log, encoding="utf-8")
-    except OSError as error:
-        raise RunFailed(f"can't write into {place.path} ({error}): output_dir=FOLDER names another place.") from error
-    to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    to_screen = console.LogHandler()
-    log.setLevel(logging.INFO)
-    propagated, log.propagate = log.propagate, False
-    log.addHandler(to_file)
-    log.addHandler(to_screen)
-    try:
-        log.info(f"{record['command']} → {place.path}")
-        yield
-        record["status"] = "done"
-        record["exit_status"] = int(ExitStatus.EXPECTATION_NOT_MET if record.get("expect_not_met") else ExitStatus.DONE)
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | Terminated)
-        record["status"] = "interrupted" if interrupted else "failed"
-        record["error"] = one_line(error)
-        record["exit_status"] = int(exit_status(error))
-        # The disk may be full: the record then stays at `running`, which nothing takes for done.
-        with suppress(OSError):
-            to_file.stream.write(traceback.format_exc())
-        with suppress(OSError):
-            for name, rows in progress.tables.items():
-                place.write_table(name, rows)
-        if isinstance(error, ConfigError | RunFailed) or interrupted:
-            raise
-        raise RunFailed(f"{_cause(error)} The whole traceback is in {place.log}.") from error
-    finally:
-        log.removeHandler(to_file)
-        with suppress(OSError):
-            to_file.close()
-        record["finished"] = _now()
-        record["timings"]["total"] = time.perf_counter() - began
-        record["timings"] = {name: round(seconds, 3) for name, seconds in record["timings"].items()}
+    with ExitStack() as hold:
+        hold.enter_context(signals.held())  # once run.json says `running` it must get to say how the run ended
+        began = time.perf_counter() - sum(record["timings"].values())
         try:
-            _finish(place, record)
+            place.write_record(record)
+            to_file = logging.FileHandler(place.log, encoding="utf-8")
+        except OSError as error:
+            cause = f"can't write into {place.path} ({error}): output_dir=FOLDER names another place."
+            raise RunFailed(cause) from error
+        to_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        to_screen = console.LogHandler()
+        log.setLevel(logging.INFO)
+        propagated, log.propagate = log.propagate, False
+        log.addHandler(to_file)
+        log.addHandler(to_screen)
+        try:
+            hold.close()
+            log.info(f"{record['command']} → {place.path}")
+            yield
+            hold.enter_context(signals.held())
+            record["status"] = "done"
+            not_met = record.get("expect_not_met")
+            record["exit_status"] = int(ExitStatus.EXPECTATION_NOT_MET if not_met else ExitStatus.DONE)
+        except BaseException as error:
+            hold.enter_context(signals.held())
+            interrupted = isinstance(error, KeyboardInterrupt | Terminated)
+            record["status"] = "interrupted" if interrupted else "failed"
+            record["error"] = one_line(error)
+            record["exit_status"] = int(exit_status(error))
+            # The disk may be full: the record then stays at `running`, which nothing takes for done.
+            with suppress(OSError):
+                to_file.stream.write(traceback.format_exc())
+            with suppress(OSError):
+                for name, rows in progress.tables.items():
+                    place.write_table(name, rows)
+            if isinstance(error, ConfigError | RunFailed) or interrupted:
+                raise
+            raise RunFailed(f"{_cause(error)} The whole traceback is in {place.log}.") from error
         finally:
-            log.propagate = propagated
-            log.removeHandler(to_screen)
+            log.removeHandler(to_file)
+            with suppress(OSError):
+                to_file.close()
+            record["finished"] = _now()
+            record["timings"]["total"] = time.perf_counter() - began
+            record["timings"] = {name: round(seconds, 3) for name, seconds in record["timings"].items()}
+            try:
+                _finish(place, record)
+            finally:
+                log.propagate = propagated
+                log.removeHandler(to_screen)
 
 
 def _finish(place: RunFolder, record: dict[str, Any]) -> None:
@@ -409,9 +417,11 @@ def _finish(place: RunFolder, record: dict[str, Any]) -> None:
             log.warning(f"can't point {run_folder.LATEST} to {place.path} ({error}); the run is done all the same")
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"can't write or read a file ({error}): make room, or name another place by output_dir=FOLDER."
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"the device's memory is full ({one_line(error)}): end what else uses it, or type device=cpu."
     return f"{one_line(error)}."
 
 
