@@ -22,12 +22,8 @@ from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
-from mi_runner import __version__, composition, console, signals, threads
+from mi_runner import __version__, composition, console, hydra_keys, signals, threads
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
-
-
-OUR_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir")
-"""Keys by which Hydra would make folders of its own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,11 +59,8 @@ def _command(arguments: list[str]) -> int:
     if parsed.help:
         console.page(composition.help_page(overrides))
         return ExitStatus.DONE
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if key in OUR_FOLDERS:
-            raise ConfigError(f"{override}: mi-run makes its folders itself; output_dir=FOLDER says where.")
     prints_only = parsed.cfg or parsed.info or parsed.hydra_help or parsed.shell_completion
+    hydra_keys.check(overrides, has_engines=bool(_is_sweep(parsed) or prints_only))
     composition.register_schemas()
     if _is_sweep(parsed) and not prints_only:
         if parsed.config_name or parsed.config_path:

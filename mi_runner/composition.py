@@ -236,10 +236,6 @@ def _explain_key(override: str, cause: BaseException | None, overrides: Sequence
     keys = dict(_keys(compose_untyped(groups))) if groups != list(overrides) else dict(_keys(compose_untyped(())))
     if key.startswith("hydra"):
         keys = dict(_engine_keys(overrides))
-        for group, engines in (("launcher", LAUNCHERS), ("sweeper", SWEEPERS)):
-            if key.startswith(f"hydra.{group}.") and not any(name.startswith(f"hydra.{group}.") for name in keys):
-                names = " or ".join(f"hydra/{group}={engine.name}" for engine in engines)
-                return ConfigError(f"{given}: add {names} to the command.")
     if key not in keys and not any(name.startswith(f"{key}.") for name in keys) and key.rpartition(".")[0] not in keys:
         parent = key.rpartition(".")[0]
         siblings = [name for name in keys if name.rpartition(".")[0] == parent]

@@ -71,8 +71,9 @@ def run(overrides: Sequence[str], command: str) -> int:
     """
     asked = read_command(overrides)
     if asked.own.sweep is not None:
-        if asked.overrides:
-            raise ConfigError(f"sweep={asked.own.sweep} runs nothing, so it takes no {asked.overrides[0]}.")
+        others = [override for override in overrides if not override.startswith("sweep=")]
+        if others:
+            raise ConfigError(f"sweep={asked.own.sweep} runs nothing, so it takes no {others[0]}.")
         folder = Path(asked.own.sweep).expanduser()
         plan = read_plan(folder)
         with signals.raised(), _logged(folder):
