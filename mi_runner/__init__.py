@@ -4,8 +4,9 @@ The names below are the public surface for notebooks and programs; each is loade
 `import mi_runner` alone imports no torch.
 """
 
-from importlib import import_module
-from typing import Any
+TYPE_CHECKING = False  # to type checkers it is true; importing typing would delay the moment when Ctrl-C is heard
+if TYPE_CHECKING:
+    from typing import Any
 
 __version__ = "0.1.0"
 
@@ -30,7 +31,9 @@ _PUBLIC = {
 __all__ = ["__version__", *_PUBLIC]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
+    from importlib import import_module
+
     if name not in _PUBLIC:
         raise AttributeError(f"module 'mi_runner' has no attribute '{name}'")
     return getattr(import_module(_PUBLIC[name]), name)

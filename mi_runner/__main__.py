@@ -1,19 +1,18 @@
-"""The program: Ctrl-C is heard from the first moment on, also while the command line's own modules are imported."""
+"""The program. Until it works at a run, Ctrl-C and SIGTERM end it at once, also while its own modules are imported."""
 
 import sys
 
 
 def main() -> int:
     """Run the command line; return its exit status."""
-    try:
-        from mi_runner import cli
+    from mi_runner import signals
 
-        return cli.main()
-    except KeyboardInterrupt:  # before the command line listens, or after
-        from mi_runner import console
+    signals.end_at_once()
+    from mi_runner import cli
 
-        console.error("interrupted (Ctrl-C)")
-        return 130
+    status = cli.main()
+    signals.ignore()
+    return status
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ from __future__ import annotations
 import gc
 import os
 import shlex
-import signal
 import sys
 import time
 from argparse import Namespace
@@ -21,21 +20,17 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig
+from omegaconf import DictConfig, OmegaConf
 
-from mi_runner import __version__, composition, console, threads
+from mi_runner import __version__, composition, console, hydra_keys, signals, threads
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
-
-OUR_FOLDERS = ("hydra.run.dir", "hydra.sweep.dir", "hydra.sweep.subdir", "hydra.output_subdir", "hydra.job.chdir")
-"""Keys by which Hydra would make folders of its own."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command line (without the program's name); return its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
-        with _sigterm_raises():
-            return _command(arguments)
+        return _command(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else ExitStatus.FAILED
     except composition.COMPOSITION_ERRORS as error:
@@ -45,12 +40,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our output went away; there is nobody to tell
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.FAILED
-    except ValueError as error:  # a run's own errors end in _run; these are Hydra's, about overrides
-        console.error(one_line(error if isinstance(error, ConfigError) else ConfigError(str(error))))
-        return ExitStatus.MISTAKE
-    except (Exception, KeyboardInterrupt, Terminated) as error:
+    except (ConfigError, RunFailed, OSError, KeyboardInterrupt, Terminated) as error:
         console.error(one_line(error))
         return exit_status(error)
+    except Exception as error:  # a fault of our own, outside of a run, whose run.log would have the traceback
+        console.traceback(error)
+        console.error(one_line(error))
+        return ExitStatus.FAILED
 
 
 def _command(arguments: list[str]) -> int:
@@ -63,12 +59,9 @@ def _command(arguments: list[str]) -> int:
     if parsed.help:
         console.page(composition.help_page(overrides))
         return ExitStatus.DONE
-    for override in overrides:
-        key = override.lstrip("+~").partition("=")[0]
-        if key in OUR_FOLDERS:
-            raise ConfigError(f"{override}: mi-run makes its folders itself; output_dir=FOLDER says where.")
-    composition.register_schemas()
     prints_only = parsed.cfg or parsed.info or parsed.hydra_help or parsed.shell_completion
+    hydra_keys.check(overrides, has_engines=bool(_is_sweep(parsed) or prints_only))
+    composition.register_schemas()
     if _is_sweep(parsed) and not prints_only:
         if parsed.config_name or parsed.config_path:
             raise ConfigError("--config-name and --config-path don't go with a sweep; --config-dir does.")
@@ -77,9 +70,8 @@ def _command(arguments: list[str]) -> int:
         from mi_runner import sweeps
 
         return sweeps.run(overrides, "mi-run " + shlex.join(arguments))
-    with _as_hydra_sees_it([*overrides, *flags]):
-        _job()  # a run ends with SystemExit
-    return ExitStatus.DONE
+    asked = _composed([*overrides, *flags])
+    return ExitStatus.DONE if asked is None else _run(*asked)
 
 
 def _is_sweep(parsed: Namespace) -> bool:
@@ -89,30 +81,31 @@ def _is_sweep(parsed: Namespace) -> bool:
     return parsed.multirun or any(key in keys for key in ("resume", "plan", "sweep"))
 
 
-@hydra.main(config_path="pkg://mi_runner.conf", config_name="config", version_base="1.3")
-def _job(config: DictConfig) -> None:
-    """One run; it ends with SystemExit."""
-    raise SystemExit(_run(config, "mi-run " + shlex.join(HydraConfig.get().overrides.task)))
+def _composed(arguments: Sequence[str]) -> tuple[DictConfig, str] | None:
+    """The config that Hydra composes, and its command line; None if Hydra was asked to print, which it has done."""
+    found: list[tuple[DictConfig, str]] = []
+
+    @hydra.main(config_path=f"pkg://{composition.CONFIG_MODULE}", config_name="config", version_base="1.3")
+    def job(config: DictConfig) -> None:
+        OmegaConf.resolve(config)  # while ${hydra:...} has a value
+        found.append((config, "mi-run " + shlex.join(HydraConfig.get().overrides.task)))
+
+    with _as_hydra_sees_it(arguments), composition.plain_errors_explained():
+        job()
+    return found[0] if found else None
 
 
 def _run(config: DictConfig, command: str) -> int:
-    try:
-        run_config = composition.typed(config)
-        threads.let_waiting_threads_sleep()
-        began = time.perf_counter()
-        with _lasting_imports():
-            from mi_runner import runner  # imports torch
+    run_config = composition.typed(config)
+    threads.let_waiting_threads_sleep()
+    began = time.perf_counter()
+    with _lasting_imports():
+        from mi_runner import runner  # imports torch
 
-            import_module(run_config.experiment.module)
-        outcome = runner.run(
-            run_config,
-            command=command,
-            progress=console.Progress(),
-            timings={"import": time.perf_counter() - began},
-        )
-    except (ConfigError, RunFailed, OSError) as error:
-        console.error(one_line(error))
-        return exit_status(error)
+        import_module(run_config.experiment.module)
+    timings = {"import": time.perf_counter() - began}
+    with signals.raised():
+        outcome = runner.run(run_config, command=command, progress=console.Progress(), timings=timings)
     for table in outcome.tables:
         console.table(table.title, table.rows)
     for line in outcome.not_met:
@@ -152,21 +145,3 @@ def _as_hydra_sees_it(arguments: Sequence[str]) -> Iterator[None]:
             del os.environ["HYDRA_FULL_ERROR"]
         else:
             os.environ["HYDRA_FULL_ERROR"] = before["full"]
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM unwinds the stack as Ctrl-C does, so that the run can say in run.json that it was interrupted."""
-
-    def terminate(signal_number: int, frame: object) -> None:
-        raise Terminated
-
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -13,6 +13,7 @@ import json
 import re
 import textwrap
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, fields, is_dataclass
 from enum import Enum
@@ -26,6 +27,7 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
+from yaml import YAMLError
 
 from mi_runner import threads
 from mi_runner.config import (
@@ -82,10 +84,28 @@ def compose_untyped(overrides: Sequence[str], *, with_hydra: bool = False) -> Di
     if state.is_initialized():
         state.clear()
     try:
-        with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
+        with plain_errors_explained(), initialize_config_module(CONFIG_MODULE, version_base="1.3"):
             return hydra_compose("config", overrides=list(overrides), return_hydra_config=with_hydra)
     except COMPOSITION_ERRORS as error:
         raise explain(error, overrides) from error
+
+
+@contextmanager
+def plain_errors_explained() -> Iterator[None]:
+    """Within the block nothing but Hydra works: what it raises that is of no class of its own is a mistake, too.
+
+    It raises ValueError for a search path of no known kind, for a defaults list that is none and for flags that don't
+    go together; a config file that can't be read raises what its reader raises.
+
+    Raises:
+        ConfigError: in place of these.
+    """
+    try:
+        yield
+    except COMPOSITION_ERRORS:
+        raise
+    except (ValueError, YAMLError) as error:
+        raise ConfigError(" ".join(str(error).split())) from error
 
 
 def typed(config: DictConfig) -> RunConfig:
@@ -217,15 +237,12 @@ def _explain_key(override: str, cause: BaseException | None, overrides: Sequence
     key = override.lstrip("+~").partition("=")[0]
     named = [part for part in overrides if part.lstrip("+~").partition("=")[0] == key]
     given = named[-1] if named else override
-    parent, _, last = key.rpartition(".")
+    parent = key.rpartition(".")[0]
     groups = [part for part in overrides if part.partition("=")[0] in SCHEMAS]
     config = compose_untyped(groups if groups != list(overrides) else ())
     keys = dict(_keys(config))
     if key.startswith("hydra"):
         keys = dict(_engine_keys(overrides))
-        for group, engines in (("launcher", LAUNCHERS), ("sweeper", SWEEPERS)):
-            if parent == f"hydra.{group}" and not any(name.startswith(f"{parent}.") for name in keys):
-                return ConfigError(f"{given}: {_where(f'hydra/{group}', engines, last)}")
     if key not in keys and not any(name.startswith(f"{key}.") for name in keys) and parent not in keys:
         return ConfigError(f"{given}: no key is named '{key}'.{_nearest(key, list(keys), config)}")
     reason = " ".join(str(cause).split("\n")[0].split()) if cause else "is not allowed"

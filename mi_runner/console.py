@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from traceback import format_exception
 from typing import Any
 
 from mi_runner import progress
@@ -39,6 +40,11 @@ def last_line(path: str) -> None:
 def error(text: str) -> None:
     """One line that says what went wrong, to standard error."""
     print(f"mi-run: error: {text}", file=sys.stderr, flush=True)
+
+
+def traceback(error: BaseException) -> None:
+    """Where an error that nobody foresaw came from, to standard error."""
+    print("".join(format_exception(error)), end="", file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:

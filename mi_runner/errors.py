@@ -11,7 +11,6 @@ An expectation that is not met is no exception: the run is done, its exit status
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
 from enum import IntEnum
 
@@ -68,6 +67,8 @@ MOST_LISTED = 100
 
 def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
     """A sentence that says that `given` is no `what`, with the nearest right name and those that are allowed."""
+    import difflib  # here, because a program that has just started hears Ctrl-C only once this module is imported
+
     allowed = list(allowed)
     more = f" and {len(allowed) - MOST_LISTED} more" if len(allowed) > MOST_LISTED else ""
     near = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)

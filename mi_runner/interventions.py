@@ -84,13 +84,30 @@ def run_variants(graph: ModelGraph, inputs: Tensor, target: str, values: Tensor)
     Args:
         inputs: `(B, *input)`.
         values: `(S, B, *site)`, a whole replacement value for each run.
+
+    Raises:
+        torch.OutOfMemoryError: the runs don't fit in memory at once.
     """
     module = graph.derive([Patch(target)])
+    together = torch.vmap(module, in_dims=(None, 0))
     try:
-        return torch.vmap(module, in_dims=(None, 0))(inputs, values)
+        return together(inputs, values)
+    except torch.OutOfMemoryError:
+        raise
     except RuntimeError:
+        if _runs(together, inputs[:2], values[:2, :2]):
+            raise
         # Some operations have no batching rule (a GRU), and some can't write a variant into a value that all share.
         return torch.stack([module(inputs, value) for value in values])
+
+
+def _runs(together: Callable[..., Tensor], inputs: Tensor, values: Tensor) -> bool:
+    """Whether vmap knows every operation: on so few examples nothing else can fail, memory least of all."""
+    try:
+        together(inputs, values)
+    except RuntimeError:
+        return False
+    return True
 
 
 def read_sites(graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], sites: Sequence[str]) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ import secrets
 import signal
 import threading
 import time
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager, suppress
@@ -23,7 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Protocol
 
-from mi_runner import clean_state, console, machine, progress, run_folder, threads
+from mi_runner import clean_state, console, machine, progress, run_folder, signals, threads
 from mi_runner.config import (
     JoblibLauncher,
     LauncherConfig,
@@ -84,7 +85,7 @@ class Ending:
 
     Attributes:
         error: what went wrong in one line; empty where nothing did.
-        worker_died: whether it is the engine that says so, because the worker can't.
+        worker_died: whether it is the engine that says so, because the worker is gone.
     """
 
     error: str = ""
@@ -129,10 +130,21 @@ def run_task(task: Task) -> Ending:
         return _run(task, console.Progress())
     _settle_in(task.worker)
     try:
-        with _sigterm_raises():
+        with signals.raised():
             return _run(task, progress.Progress())
-    except (KeyboardInterrupt, Terminated) as error:
+    except (Exception, KeyboardInterrupt, Terminated) as error:  # what the engine raises is then always its own word
         return Ending(one_line(error))
+
+
+def run_task_seeing(task: Task, cuda: str | None) -> Ending:
+    """As `run_task`, with these CUDA devices; None for all.
+
+    Submitit's local jobs would see the devices that its own option numbers; but devices have names, too.
+    """
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    if cuda is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = cuda
+    return run_task(task)
 
 
 def _run(task: Task, reporting: progress.Progress) -> Ending:
@@ -143,21 +155,23 @@ def _run(task: Task, reporting: progress.Progress) -> Ending:
         try:
             task.folder.mkdir(parents=True, exist_ok=True)
             runner.run(task.config, folder=task.folder, command=task.command, progress=reporting)
-        except (ConfigError, RunFailed, OSError) as error:
+        except Exception as error:
             if run_folder.read_record(task.folder) is None:  # it failed before the run began
-                write_failure(task, one_line(error), exit_status(error))
+                if not isinstance(error, ConfigError | RunFailed | OSError):
+                    run_folder.RunFolder(task.folder).log.write_text(traceback.format_exc(), encoding="utf-8")
+                write_ending(task, "failed", one_line(error), exit_status(error))
             return Ending(one_line(error))
         finally:
             clean_state.begin()  # who looks at the job's folder is where the sweep began
     return Ending()
 
 
-def write_failure(task: Task, error: str, status: int = ExitStatus.FAILED) -> None:
-    """A run.json that says that the job failed, where it could not say so itself; nothing, if the disk refuses."""
+def write_ending(task: Task, status: str, error: str, exit_status: int = ExitStatus.FAILED) -> None:
+    """A run.json that says how the job ended, where it could not say so itself; nothing, if the disk refuses."""
     with suppress(OSError):
         task.folder.mkdir(parents=True, exist_ok=True)
         earlier = run_folder.read_record(task.folder) or {"command": task.command}
-        record = {**earlier, "status": "failed", "error": error, "exit_status": int(status)}
+        record = {**earlier, "status": status, "error": error, "exit_status": int(exit_status)}
         run_folder.RunFolder(task.folder).write_record(record)
 
 
@@ -189,24 +203,6 @@ def _end_with(parent: int) -> None:
     os.kill(os.getpid(), signal.SIGTERM)
     time.sleep(SECONDS_TO_END)  # for the job to say that it was interrupted
     os._exit(ExitStatus.TERMINATED)
-
-
-@contextmanager
-def _sigterm_raises() -> Iterator[None]:
-    """SIGTERM unwinds the job, which then says that it was interrupted."""
-
-    def terminate(number: int, frame: object) -> None:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt what the first one began
-        raise Terminated
-
-    if threading.current_thread() is not threading.main_thread():  # as under Ray: signals are not ours there
-        yield
-        return
-    before = signal.signal(signal.SIGTERM, terminate)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 # --- engines -------------------------------------------------------------------------------------------------------
@@ -294,7 +290,7 @@ def spread(slot: int, devices: int) -> str | None:
         return None
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(number) for number in range(devices)]
-    return names[slot % len(names)]
+    return names[slot % len(names)].strip()
 
 
 def _wait_for(jobs: Collection[Any], meanwhile: Callable[[Any], None] = lambda job: None) -> None:
@@ -435,12 +431,13 @@ class Submitit:
         self.executor.update_parameters(**{name: value for name, value in asked.items() if value is not None})
 
     def submit(self, slot: int, task: Task) -> Running:
-        if self.local:
-            device = spread(slot, self.devices)
-            seen = {"gpus_per_node": 0} if device is None else {"gpus_per_node": 1, "visible_gpus": [int(device)]}
-            self.executor.update_parameters(**seen)
+        handed = replace(task, worker=Worker(os.getcwd(), self.threads))
         with _children_deaf_to_ctrl_c():
-            job = self.executor.submit(run_task, replace(task, worker=Worker(os.getcwd(), self.threads)))
+            if self.local:
+                cuda = spread(slot, self.devices) or os.environ.get("CUDA_VISIBLE_DEVICES")
+                job = self.executor.submit(run_task_seeing, handed, cuda)
+            else:
+                job = self.executor.submit(run_task, handed)
         self._jobs = [*(earlier for earlier in self._jobs if not earlier.done()), job]
         return _SubmititJob(job)
 

@@ -99,8 +99,8 @@ class State:
     """What became of a run, from its folder alone.
 
     Attributes:
-        status: done, failed, interrupted or running, as its run.json says; killed, where it says running and the
-            process is gone; torn, where it can't be read; missing, where there is none.
+        status: done, failed, interrupted, killed or running, as its run.json says; killed, too, where it says running
+            and the process is gone; torn, where it can't be read; missing, where there is none.
         cause: one line where all isn't well, else empty.
         exit_status: the run's.
         record: its run.json, empty where there is none that can be read.
@@ -125,15 +125,24 @@ def state(folder: Path) -> State:
             return State("torn", f"{folder / RECORD} is torn", ExitStatus.FAILED, {})
         what = "has no run.json" if folder.is_dir() else "is not there"
         return State("missing", f"never began, or was deleted: {folder} {what}", ExitStatus.FAILED, {})
-    status, who = str(record.get("status")), f"process {record.get('pid')} on {record.get('host')}"
+    status = str(record.get("status"))
     if status == "done":
         not_met = record.get("expect_not_met")
         cause = f"expect: {'; '.join(not_met)}" if not_met else ""
         return State("done", cause, ExitStatus.EXPECTATION_NOT_MET if not_met else ExitStatus.DONE, record)
     if status == "running" and not _lives(record):
-        return State("killed", f"{who} ended without a word", ExitStatus.FAILED, record)
-    cause = f"is run by {who}" if status == "running" else record.get("error") or "ended without a word"
+        return killed(record)
+    cause = f"is run by {_process(record)}" if status == "running" else record.get("error") or "ended without a word"
     return State(status, cause, record.get("exit_status") or ExitStatus.FAILED, record)
+
+
+def killed(record: Mapping[str, Any]) -> State:
+    """The state of a run whose process is gone, and its run.json doesn't say how it ended."""
+    return State("killed", f"{_process(record)} ended without a word", ExitStatus.FAILED, record)
+
+
+def _process(record: Mapping[str, Any]) -> str:
+    return f"process {record.get('pid')} on {record.get('host')}"
 
 
 def _lives(record: Mapping[str, Any]) -> bool:
@@ -153,8 +162,11 @@ def _lives(record: Mapping[str, Any]) -> bool:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         (booted,) = re.findall(r"^btime (\d+)", Path("/proc/stat").read_text(), re.MULTILINE)
         began = int(booted) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-        return fields[0] != "Z" and began <= datetime.fromisoformat(record["started"]).timestamp() + CLOCK_ERROR
-    except (OSError, ValueError, KeyError):  # no Linux
+        ended = fields[0] in "ZX"  # nobody has asked yet how
+        return not ended and began <= datetime.fromisoformat(record["started"]).timestamp() + CLOCK_ERROR
+    except (FileNotFoundError, ProcessLookupError):  # it went this moment, unless this is no Linux
+        return not Path("/proc/self/stat").exists()
+    except (OSError, ValueError, KeyError):
         return True
 
 

@@ -19,7 +19,7 @@ import sys
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -41,6 +41,7 @@ from mi_runner import (
     model_store,
     models,
     run_folder,
+    signals,
     stacked_training,
     threads,
     training,
@@ -401,8 +402,10 @@ class _Journal:
         Raises:
             RunFailed: it can't be made or written.
         """
-        if self.place is not None:
-            return self.place
+        with signals.held():  # once run.json says `running` it must get to say how the run ended
+            return self.place or self._begun()
+
+    def _begun(self) -> RunFolder:
         place = self.place = self._claim()
         choices = "# experiment={experiment} dataset={dataset} model={model}\n".format(**self.record)
         try:
@@ -446,38 +449,42 @@ def _recorded(journal: _Journal, progress: Progress) -> Iterator[None]:
     propagated, log.propagate = log.propagate, False
     log.addHandler(journal.log)
     log.addHandler(to_screen)
-    try:
-        yield
-        record["status"] = "done"
-        record["exit_status"] = int(ExitStatus.EXPECTATION_NOT_MET if record.get("expect_not_met") else ExitStatus.DONE)
-    except BaseException as error:
-        interrupted = isinstance(error, KeyboardInterrupt | Terminated)
-        if journal.place is None and (interrupted or isinstance(error, ConfigError)):
-            raise
-        place = journal.begin()
-        record["status"] = "interrupted" if interrupted else "failed"
-        record["error"] = one_line(error)
-        record["exit_status"] = int(exit_status(error))
-        # The disk may be full: the record then stays at `running`, which nothing takes for done.
-        journal.write_traceback()
-        with suppress(OSError):
-            for name, rows in progress.tables.items():
-                place.write_table(name, rows)
-        if isinstance(error, ConfigError | RunFailed) or interrupted:
-            raise
-        raise RunFailed(f"{_cause(error)} The whole traceback is in {place.log}.") from error
-    finally:
-        log.removeHandler(journal.log)
-        journal.close()
-        record["finished"] = _now()
-        record["timings"]["total"] = time.perf_counter() - began
-        record["timings"] = {name: round(seconds, 3) for name, seconds in record["timings"].items()}
+    with ExitStack() as hold:
         try:
-            if journal.place is not None:
-                _finish(journal.place, record)
+            yield
+            hold.enter_context(signals.held())
+            record["status"] = "done"
+            not_met = record.get("expect_not_met")
+            record["exit_status"] = int(ExitStatus.EXPECTATION_NOT_MET if not_met else ExitStatus.DONE)
+        except BaseException as error:
+            hold.enter_context(signals.held())
+            interrupted = isinstance(error, KeyboardInterrupt | Terminated)
+            if journal.place is None and (interrupted or isinstance(error, ConfigError)):
+                raise
+            place = journal.begin()
+            record["status"] = "interrupted" if interrupted else "failed"
+            record["error"] = one_line(error)
+            record["exit_status"] = int(exit_status(error))
+            # The disk may be full: the record then stays at `running`, which nothing takes for done.
+            journal.write_traceback()
+            with suppress(OSError):
+                for name, rows in progress.tables.items():
+                    place.write_table(name, rows)
+            if isinstance(error, ConfigError | RunFailed) or interrupted:
+                raise
+            raise RunFailed(f"{_cause(error)} The whole traceback is in {place.log}.") from error
         finally:
-            log.propagate = propagated
-            log.removeHandler(to_screen)
+            log.removeHandler(journal.log)
+            journal.close()
+            record["finished"] = _now()
+            record["timings"]["total"] = time.perf_counter() - began
+            record["timings"] = {name: round(seconds, 3) for name, seconds in record["timings"].items()}
+            try:
+                if journal.place is not None:
+                    _finish(journal.place, record)
+            finally:
+                log.propagate = propagated
+                log.removeHandler(to_screen)
 
 
 def _finish(place: RunFolder, record: dict[str, Any]) -> None:
@@ -496,9 +503,11 @@ def _finish(place: RunFolder, record: dict[str, Any]) -> None:
             log.warning(f"can't point {run_folder.LATEST} to {place.path} ({error}); the run is done all the same")
 
 
-def _cause(error: Exception) -> str:
+def _cause(error: BaseException) -> str:
     if isinstance(error, OSError):
         return f"can't write or read a file ({error}): make room, or name another place by output_dir=FOLDER."
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"the device's memory is full ({one_line(error)}): end what else uses it, or type device=cpu."
     return f"{one_line(error)}."
 
 

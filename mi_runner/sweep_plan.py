@@ -19,7 +19,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from mi_runner import composition, expectations
+from mi_runner import composition, expectations, hydra_keys
 from mi_runner.config import (
     LAUNCHERS,
     SCHEMAS,
@@ -96,15 +96,15 @@ def read_command(overrides: Sequence[str]) -> Command:
         assert override.input_line is not None
         key = override.get_key_element()
         name = key.lstrip("+~")
-        of_the_sweep = name in SWEEP_KEYS or name.startswith("hydra")
+        of_the_sweep = name in SWEEP_KEYS or hydra_keys.of_hydra(name)
         if override.is_sweep_override() and (of_the_sweep or name == "output_dir"):
             raise ConfigError(f"{override.input_line}: {name} is one for the whole sweep; give it one value.")
-        if of_the_sweep and name != "hydra.searchpath":
+        if of_the_sweep and name != hydra_keys.SEARCHPATH:
             own.append(override.input_line)
         else:
             ours.append(override.input_line)
             parsed[key] = override
-        if name == "hydra.searchpath":
+        if name == hydra_keys.SEARCHPATH:
             own.append(override.input_line)
     if {"seed", "seeds"} <= parsed.keys() and parsed["seed"].is_sweep_override():
         raise ConfigError(

@@ -12,8 +12,9 @@ from __future__ import annotations
 import json
 import shlex
 import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -21,12 +22,12 @@ from typing import Any, Protocol
 
 from filelock import FileLock, Timeout
 
-from mi_runner import clean_state, composition, console, launchers, run_folder, sweep_tables, threads
+from mi_runner import clean_state, composition, console, launchers, run_folder, signals, sweep_tables, threads
 from mi_runner.composition import config_hash
 from mi_runner.config import Direction, OnError, OptunaSweeper
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line, unknown
 from mi_runner.files import code_version
-from mi_runner.launchers import Engine, Running, Task
+from mi_runner.launchers import Ending, Engine, Running, Task
 from mi_runner.progress import Progress
 from mi_runner.run_folder import RunFolder, State
 from mi_runner.spread import Summed
@@ -50,8 +51,9 @@ from mi_runner.sweep_tables import Ended, Row
 SECONDS_BETWEEN_LOOKS = 0.02
 """How often the launcher's jobs are looked at."""
 
-EARLIER, LOCK = "earlier", ".lock"
-"""In a sweep's folder: the folders of attempts that were made again; the lock of the process that works at it."""
+EARLIER, LOCK, LOG = "earlier", ".lock", "sweep.log"
+"""In a sweep's folder: the folders of attempts that were made again; the lock of the process that works at it; the
+traceback of what the sweep itself failed of."""
 
 UNCHECKED = ("seed", "device", "threads", "output_dir", "training.learning_rate")
 """Keys whose every value in range can run if one can."""
@@ -70,10 +72,13 @@ def run(overrides: Sequence[str], command: str) -> int:
     """
     asked = read_command(overrides)
     if asked.own.sweep is not None:
-        if asked.overrides:
-            raise ConfigError(f"sweep={asked.own.sweep} runs nothing, so it takes no {asked.overrides[0]}.")
+        others = [override for override in overrides if not override.startswith("sweep=")]
+        if others:
+            raise ConfigError(f"sweep={asked.own.sweep} runs nothing, so it takes no {others[0]}.")
         folder = run_folder.linked(Path(asked.own.sweep).expanduser())
-        return finish(read_plan(folder), folder)
+        plan = read_plan(folder)
+        with signals.raised(), _logged(folder):
+            return finish(plan, folder)
     if asked.own.resume is None:
         return _run(asked, None, None, command)
     folder = run_folder.linked(Path(asked.own.resume).expanduser())
@@ -100,7 +105,8 @@ def _run(asked: Command, old: Plan | None, folder: Path | None, command: str) ->
     jobs.refuse_invalid()
     launchers.check(asked.launcher)
     try:
-        return _work(jobs, asked, old, folder, command)
+        with signals.raised():
+            return _work(jobs, asked, old, folder, command)
     finally:
         clean_state.forget()
 
@@ -109,9 +115,38 @@ def _work(jobs: _Jobs, asked: Command, old: Plan | None, folder: Path | None, co
     if folder is None:
         names = "+".join(dict.fromkeys(config.experiment.name for config in jobs.configs))
         folder = run_folder.claim_sweep(jobs.configs[0].output_dir, names)
-        with _only_one(folder):
+        with _only_one(folder), _logged(folder):
             return _dispatched(jobs, asked, old, folder, command)
-    return _dispatched(jobs, asked, old, folder, command)
+    with _logged(folder):
+        return _dispatched(jobs, asked, old, folder, command)
+
+
+@contextmanager
+def _logged(folder: Path) -> Iterator[None]:
+    """What nobody foresaw fails the sweep, and its traceback is in the sweep's folder.
+
+    Raises:
+        RunFailed: the text says where.
+    """
+    try:
+        yield
+    except (ConfigError, RunFailed, OSError):
+        raise
+    except Exception as error:
+        raise RunFailed(f"{one_line(error)}.{_with_traceback(error, folder)}") from error
+
+
+def _with_traceback(error: Exception, folder: Path) -> str:
+    """Write the traceback of an error into a sweep's folder; a sentence that says where it is."""
+    place = folder / LOG
+    try:
+        with place.open("a", encoding="utf-8") as file:
+            file.write("".join(traceback.format_exception(error)))
+    except OSError:
+        if not isinstance(error, OSError):  # else the disk is full, which needs no traceback
+            console.traceback(error)
+        return ""
+    return f" The whole traceback is in {place}."
 
 
 def _dispatched(jobs: _Jobs, asked: Command, old: Plan | None, folder: Path, command: str) -> int:
@@ -124,19 +159,22 @@ def _dispatched(jobs: _Jobs, asked: Command, old: Plan | None, folder: Path, com
     engine = launchers.start(asked.launcher, jobs.n_left, _devices(asked, configs), folder)
     console.note(f"{plan.command} → {folder}: {jobs.n_left} jobs, {engine.slots} at once")
     dispatch = _Dispatch(jobs, engine, folder, asked.own.on_error)
-    interrupted = None
-    try:
-        dispatch.run()
-        ended = replace(jobs.plan(command, old), searching=False)
-        if ended.search is not None:
-            ended.write(folder)
-    except (KeyboardInterrupt, Terminated) as error:
-        console.error(f"{one_line(error)}: no later job starts")
-        interrupted = exit_status(error)
-    except Exception as error:  # of an engine, or of a disk that is full: what is done is kept
-        console.error(f"{one_line(error)}: no later job starts")
-    status = finish(jobs.plan(command, old), folder, dispatch.known)
-    return interrupted or status
+    ended_by: ExitStatus | None = None
+    with ExitStack() as hold:
+        try:
+            dispatch.run()
+            ended = replace(jobs.plan(command, old), searching=False)
+            if ended.search is not None:
+                ended.write(folder)
+        except (KeyboardInterrupt, Terminated) as error:
+            hold.enter_context(signals.held())  # for the tables; another signal changes nothing any more
+            console.error(f"{one_line(error)}: no later job starts")
+            ended_by = exit_status(error)
+        except Exception as error:  # of an engine, or of a disk that is full: what is done is kept
+            console.error(f"{one_line(error)}: no later job starts.{_with_traceback(error, folder)}")
+            ended_by = ExitStatus.FAILED
+        status = finish(jobs.plan(command, old), folder, dispatch.known)
+    return ended_by or status
 
 
 @contextmanager
@@ -482,7 +520,8 @@ class _Dispatch:
                 if not ended:
                     time.sleep(SECONDS_BETWEEN_LOOKS)
         except BaseException:
-            self.engine.stop()
+            with signals.held():
+                self.engine.stop()
             raise
         self.engine.close()
 
@@ -504,15 +543,9 @@ class _Dispatch:
 
     def _ended(self, job: Job, task: Task, running: Running, began: float) -> None:
         self._n_ended += 1
-        state, how = run_folder.state(task.folder), running.ending()
-        killed = how.worker_died and state.status == "killed"  # its run.json says enough
-        if state.status in ("running", "killed", "torn", "missing") and not killed:
-            # The job has ended, and could not say so: the disk is full, or its worker died too early or elsewhere.
-            cause = how.error or "ended without a word"
-            launchers.write_failure(task, cause)
-            state = run_folder.state(task.folder)
-            if state.status != "failed":
-                state = self.known[job.number] = State("failed", cause, ExitStatus.FAILED, state.record)
+        how, state = running.ending(), run_folder.state(task.folder)
+        if state.status in ("running", "killed", "torn", "missing"):
+            state = self._say_for(task, how, state)
         console.note(
             f"job {job.number} ({self._n_ended} of {self.jobs.n_left}) {job.name}: {state.status}, "
             f"{time.monotonic() - began:.1f} s{_headline_metric(state)}{f': {state.cause}' if state.cause else ''}"
@@ -521,6 +554,25 @@ class _Dispatch:
         if not state.done and self.on_error is OnError["stop"] and not self._stopped:
             self._stopped = True
             console.note(f"on_error=stop: job {job.number} failed, no later job starts")
+
+    def _say_for(self, task: Task, how: Ending, state: State) -> State:
+        """What became of a job that has ended and could not say so; from now on its run.json says it.
+
+        The engine's word decides whether the worker is gone: its process may be seen for a moment longer, or be on
+        another machine.
+        """
+        if how.worker_died and state.record:
+            ended = run_folder.killed(state.record)
+        elif how.worker_died:
+            ended = State("failed", f"its worker ended before the run began ({how.error})", ExitStatus.FAILED, {})
+        else:  # the disk is full
+            ended = State("failed", how.error or "ended without a word", ExitStatus.FAILED, state.record)
+        launchers.write_ending(task, ended.status, ended.cause)
+        written = run_folder.state(task.folder)
+        if written.status == ended.status:
+            return written
+        self.known[task.number] = ended
+        return ended
 
 
 def _headline_metric(state: State) -> str:

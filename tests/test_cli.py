@@ -7,13 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mi_runner import __version__
+from mi_runner import __version__, composition, sweeps
 
 from .conftest import Ended
 
@@ -66,6 +67,50 @@ def test_help_and_version(mi_run: Callable[..., Ended]) -> None:
     assert page.out.startswith("mi-run: what does a small neural network really compute?")
     assert mi_run("--version").out == f"mi-run {__version__}\n"
     assert "experiment.targets=null" in mi_run("experiment=ablation", "--help").out
+
+
+def test_a_fault_of_our_own_is_no_mistake_of_the_users(
+    mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def faulty(*arguments: object) -> None:
+        raise ValueError("axes don't match")
+
+    monkeypatch.setattr(composition, "typed", faulty)
+    monkeypatch.setattr(sweeps, "read_command", faulty)
+    for arguments in (TINY, ("-m", *TINY, "seed=0,1")):
+        ended = mi_run(*arguments)
+        assert ended.status == 1 and ended.out == ""
+        assert ended.err.startswith("Traceback") and "in faulty" in ended.err
+        assert ended.err.splitlines()[-1] == "mi-run: error: ValueError: axes don't match"
+
+
+NO_LIST, NO_YAML = "defaults: 3\n", "a: [\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("hydra.searchpath=[foo://x]",), "No config source registered for schema foo"),
+        (("-m", "seed=0,1", "hydra.searchpath=[foo://x]"), "No config source registered for schema foo"),
+        (("--config-dir", "mine", "training=no_list"), "Invalid defaults list in 'training/no_list'"),
+        (("-m", "--config-dir", "mine", "training=no_list"), "Invalid defaults list in 'training/no_list'"),
+        (("--config-dir", "mine", "training=no_yaml"), "mine/training/no_yaml.yaml"),
+        (("-m", "--config-dir", "mine", "training=no_yaml"), "mine/training/no_yaml.yaml"),
+        (("--resolve",), "--resolve flag can only be used in conjunction with --cfg"),
+        (("--cfg", "job", "--info", "all"), "Only one of --run"),
+        (("-m", "seed=range(0,9,0)"), "can't list its values"),
+        (("-m", "seed=choice()"), "can't read 'seed=choice()'"),
+    ],
+    ids=lambda part: " ".join(part) if isinstance(part, tuple) else "",
+)
+def test_what_hydra_objects_to_is_the_users_mistake(
+    arguments: tuple[str, ...], text: str, mi_run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    (tmp_path / "mine/training").mkdir(parents=True)
+    (tmp_path / "mine/training/no_list.yaml").write_text(NO_LIST)
+    (tmp_path / "mine/training/no_yaml.yaml").write_text(NO_YAML)
+    ended = mi_run(*TINY, *arguments)
+    assert ended.status == 2 and text in ended.err and ended.err.count("\n") == 1, ended.err
 
 
 def test_cfg_prints_the_config(mi_run: Callable[..., Ended]) -> None:
@@ -121,6 +166,18 @@ def test_interrupted(tmp_path: Path, number: signal.Signals, status: int) -> Non
     assert (folder / "history.csv").read_text().startswith("epoch,loss,test_loss,test_accuracy\n1,")
     assert "Traceback" in (folder / "run.log").read_text()
     assert not (folder.parent / "latest").exists()
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_signals_that_follow_each_other_interrupt_once(tmp_path: Path, number: signal.Signals, status: int) -> None:
+    process, folder = begun(tmp_path, "seed=301")
+    for _ in range(6):
+        process.send_signal(number)
+        time.sleep(0.004)
+    out, err = process.communicate(timeout=60)
+    assert process.returncode == status and out == "" and "Traceback" not in err
+    assert record_of(folder)["status"] == "interrupted" and record_of(folder)["finished"]
+    assert (folder / "history.csv").read_text().startswith("epoch,")
 
 
 def test_killed_it_shows_as_running_with_a_dead_pid(tmp_path: Path, mi_run: Callable[..., Ended]) -> None:

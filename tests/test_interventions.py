@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given
@@ -135,6 +137,28 @@ def test_variants_of_a_network_that_vmap_can_not_run(model: nn.Module) -> None:
     together = run_variants(graph, x, "first", values)
     for number, value in enumerate(values):
         assert torch.equal(together[number], run_with(graph, x, [Intervention("first", value)]))
+
+
+def test_variants_that_do_not_fit_in_memory_are_not_run_one_by_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the device torch says so in a class of its own, of the processor in a RuntimeError like any other."""
+    graph, x = skip()
+    values = torch.randn(4, len(x), 5)
+    vmap = torch.vmap
+    for error in (torch.OutOfMemoryError("out of memory"), RuntimeError("can't allocate memory: 200 GB")):
+
+        def small(
+            module: nn.Module, error: Exception = error, **options: tuple[int | None, int]
+        ) -> Callable[..., torch.Tensor]:
+            def run(inputs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+                if values.shape[0] > 2:
+                    raise error
+                return vmap(module, **options)(inputs, values)
+
+            return run
+
+        monkeypatch.setattr(torch, "vmap", small)
+        with pytest.raises(type(error), match="memory"):
+            run_variants(graph, x, "relu", values)
 
 
 @pytest.mark.parametrize("value", [torch.zeros(4), torch.zeros(3, 5), torch.zeros(2, 9, 5)])

@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from mi_runner import run_folder
+
 from .conftest import Ended
 from .launched import TINY, Started, statuses, table
 
@@ -69,7 +71,11 @@ def test_a_worker_that_is_killed_ends_no_other_job(launcher: str, tmp_path: Path
     assert done.status == 1, done.err
     assert statuses(sweep.folder) == {0: "done", 1: "killed", 2: "done", 3: "done"}, done.err
     rows = {row["job"]: row for row in table(sweep.folder)}
-    assert rows["1"]["status"] == "killed" and "ended without a word" in rows["1"]["error"]
+    word = f"process {record['pid']} on {record['host']} ended without a word"
+    assert (rows["1"]["status"], rows["1"]["error"]) == ("killed", word)
+    assert word in done.err
+    found = run_folder.state(sweep.folder / "1")
+    assert (found.record["status"], found.exit_status) == ("killed", 1)
     assert {rows[job]["status"] for job in "023"} == {"done"}
     assert tmp_path / done.folder == sweep.folder
 

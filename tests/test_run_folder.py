@@ -395,10 +395,11 @@ def dead_pid() -> int:
         (json.dumps({"status": "failed", "error": "diverged", "exit_status": 1}), "failed", "diverged", 1),
         (json.dumps({"status": "failed", "error": None}), "failed", "ended without a word", 1),
         (json.dumps({"status": "interrupted", "error": "Ctrl-C", "exit_status": 130}), "interrupted", "Ctrl-C", 130),
+        (json.dumps({"status": "killed", "error": "process 3 on a ended", "exit_status": 1}), "killed", "a ended", 1),
         ('{"status": "do', "torn", "run.json is torn", 1),
         (None, "missing", "has no run.json", 1),
     ],
-    ids=["done", "met", "not met", "failed", "silent", "interrupted", "torn", "missing"],
+    ids=["done", "met", "not met", "failed", "silent", "interrupted", "killed", "torn", "missing"],
 )
 def test_what_became_of_a_run_is_read_from_its_record(
     text: str | None, status: str, cause: str, exit_status: int, tmp_path: Path
@@ -433,3 +434,11 @@ def test_a_run_is_running_as_long_as_its_process_is_there(tmp_path: Path) -> Non
     assert status(pid=os.getpid(), started=now) == "killed"  # this process runs nothing
     assert status(pid=dead_pid(), started=now, host="another machine") == "running"  # nobody knows
     assert "process" in state(tmp_path).cause and "another machine" in state(tmp_path).cause
+
+
+def test_a_process_that_goes_while_it_is_looked_at_is_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its id was there a moment ago; what /proc had of it is not any more."""
+    monkeypatch.setattr(os, "kill", lambda pid, number: None)
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    RunFolder(tmp_path).write_record({"status": "running", "host": HERE, "pid": dead_pid(), "started": now})
+    assert state(tmp_path).status == "killed"

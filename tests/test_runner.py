@@ -17,11 +17,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mi_runner import composition, datasets, files, machine, run_folder, runner, threads, training
+from mi_runner import composition, datasets, files, machine, run_folder, runner, signals, threads, training
 from mi_runner.errors import ConfigError, RunFailed, Terminated
 from mi_runner.experiments import ablation, train
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import Progress, log
+from mi_runner.run_folder import RunFolder
 
 from .conftest import Ended
 
@@ -381,6 +382,65 @@ def test_an_interruption_in_training_keeps_the_finished_epochs(tmp_path: Path, m
     assert runner.run(config).metrics["accuracy"] >= 0  # the store is not left locked, nor with half a model
 
 
+def test_a_signal_while_the_run_says_how_it_began_or_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """run.json never stays at `running`: a run that had begun is interrupted, one that had its tables is done."""
+    write_record, digests, seen = RunFolder.write_record, RunFolder.digests, []
+
+    def when_it_began(place: RunFolder, record: Any) -> None:
+        write_record(place, record)
+        if record["status"] == "running":
+            signal.raise_signal(signal.SIGTERM)
+
+    def when_it_ended(place: RunFolder) -> dict[str, str]:
+        seen.append(run_folder.read_record(place.path)["status"])
+        signal.raise_signal(signal.SIGTERM)
+        return digests(place)
+
+    for name, patched, status in (
+        ("write_record", when_it_began, "interrupted"),
+        ("digests", when_it_ended, "done"),
+    ):
+        place = tmp_path / name
+        place.mkdir()
+        with monkeypatch.context() as patching:
+            patching.setattr(RunFolder, name, patched)
+            with pytest.raises(Terminated), signals.raised():
+                runner.run(composition.compose(list(TINY)), folder=place)
+        record = run_folder.read_record(place)
+        assert record["status"] == status and record["finished"], name
+        assert name == "write_record" or "metrics.csv" in record["files"]
+    assert seen == ["running"]
+
+
+def test_a_second_signal_while_an_interrupted_run_writes_its_tables(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_table, now = RunFolder.write_table, [0.0]
+
+    def write(place: RunFolder, *arguments: Any, **options: Any) -> None:
+        now[0] += 60  # so late that a signal would raise again
+        signal.raise_signal(signal.SIGTERM)
+        write_table(place, *arguments, **options)
+
+    monkeypatch.setattr(signals.time, "monotonic", lambda: now[0])
+    monkeypatch.setattr(RunFolder, "write_table", write)
+    with pytest.raises(Terminated), signals.raised():
+        runner.run(
+            composition.compose([*TINY, "seed=78"]), folder=tmp_path, progress=InterruptingProgress(Terminated(), 2)
+        )
+    assert run_folder.read_record(tmp_path)["status"] == "interrupted"
+    assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
+
+
+def test_too_little_memory_says_what_to_type(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def train(*arguments: Any, **options: Any) -> Any:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2 GiB.")
+
+    monkeypatch.setattr(training, "train", train)
+    ended = mi_run(*TINY, "seed=79")
+    assert ended.status == 1 and "Tried to allocate 2 GiB" in ended.err and "type device=cpu" in ended.err
+
+
 def test_a_run_from_a_notebook_needs_no_command_line(tmp_path: Path) -> None:
     outcome = runner.run(composition.compose([*TINY, f"output_dir={tmp_path}"]))
     assert outcome.folder == tmp_path / "train/mod_add-mlp/v001" and outcome.not_met == []
@@ -431,15 +491,6 @@ def test_sigterm_is_as_it_was_after_a_command(mi_run: MiRun) -> None:
     before = signal.getsignal(signal.SIGTERM)
     mi_run(*TINY)
     assert signal.getsignal(signal.SIGTERM) is before
-
-
-@pytest.mark.parametrize(
-    "key", ["hydra.sweep.dir=/x", "hydra.run.dir=x", "hydra.sweep.subdir=j", "hydra.job.chdir=true"]
-)
-def test_folders_are_ours(mi_run: MiRun, key: str) -> None:
-    ended = mi_run("-m", *TINY, key)
-    assert ended.status == 2 and "output_dir=FOLDER says where" in ended.err
-    assert not Path("outputs").exists()
 
 
 def test_a_sweep_that_can_not_make_its_folder(mi_run: MiRun) -> None:

@@ -23,8 +23,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mi_runner import clean_state, launchers, run_folder, sweeps
-from mi_runner.config import JoblibLauncher
+from mi_runner import clean_state, launchers, run_folder, runner, sweeps
+from mi_runner.config import JoblibLauncher, RunConfig, SubmititLocalLauncher
 from mi_runner.errors import ConfigError
 from mi_runner.run_folder import RunFolder
 from mi_runner.sweep_plan import Job, Plan, combinations, read_command, read_plan
@@ -586,6 +586,83 @@ def test_tables_that_can_not_be_written(mi_run: MiRun) -> None:
     assert again.status == 1 and "can't write the tables" in again.err and again.folder == done.folder
 
 
+@pytest.mark.parametrize("host", [os.uname().nodename, "another machine"])
+def test_a_job_is_killed_if_its_engine_says_so(
+    host: str, tmp_path: Path, mi_run: MiRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process that its run.json names may be there for a moment longer, or be out of sight."""
+
+    class Engine(launchers.InThisProcess):
+        def submit(self, slot: int, task: launchers.Task) -> launchers.Running:
+            if task.number == 0:
+                return super().submit(slot, task)
+            task.folder.mkdir()
+            if task.number == 1:
+                record = {"status": "running", "pid": worker.pid, "host": host, "started": "2999-01-01T00:00:00+00:00"}
+                RunFolder(task.folder).write_record(record)
+            return launchers._Ended(launchers.Ending("BrokenPool: SIGKILL", worker_died=True))
+
+    with subprocess.Popen(["sleep", "60"]) as worker, monkeypatch.context() as patched:
+        patched.setattr(launchers, "start", lambda *arguments: Engine())
+        done = mi_run("-m", *TINY, "training.epochs=1", "seed=0,1,2")
+        word = f"process {worker.pid} on {host} ended without a word"
+        assert statuses(done.folder) == {0: "done", 1: "killed", 2: "failed"}
+        worker.kill()
+    assert done.status == 1 and f"seed=1: killed, 0.0 s: {word}" in done.err
+    causes = {row["job"]: row["error"] for row in table(done.folder)}
+    assert causes["1"] == word and causes["2"] == "its worker ended before the run began (BrokenPool: SIGKILL)"
+    assert run_folder.state(done.folder / "1").exit_status == 1
+    assert json.loads((done.folder / "1/run.json").read_text())["status"] == "killed"
+    resumed = mi_run("-m", f"resume={done.folder}")
+    assert resumed.status == 0 and set(statuses(done.folder).values()) == {"done"}
+
+
+def test_a_job_that_fails_of_what_nobody_foresaw(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = runner.run
+
+    def faulty(config: Any, **options: Any) -> Any:
+        if config.seed == 1:
+            raise ValueError("of our own")
+        return run(config, **options)
+
+    monkeypatch.setattr(runner, "run", faulty)
+    done = mi_run("-m", *TINY, "training.epochs=1", "seed=0,1,2")
+    assert done.status == 1 and statuses(done.folder) == {0: "done", 1: "failed", 2: "done"}
+    assert "in faulty" in (done.folder / "1/run.log").read_text()
+    assert [row["error"] for row in table(done.folder) if row["job"] == "1"] == ["ValueError: of our own"]
+
+
+def test_a_sweep_that_fails_keeps_what_is_done_and_the_traceback(
+    mi_run: MiRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Engine(launchers.InThisProcess):
+        def submit(self, slot: int, task: launchers.Task) -> launchers.Running:
+            if task.number == 2:
+                raise ValueError("of our own")
+            return super().submit(slot, task)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(launchers, "start", lambda *arguments: Engine())
+        done = mi_run("-m", *TINY, "training.epochs=1", "seed=0,1,2")
+    assert done.status == 1 and statuses(done.folder) == {0: "done", 1: "done", 2: "missing"}
+    line = f"no later job starts. The whole traceback is in {done.folder}/sweep.log."
+    assert f"mi-run: error: ValueError: of our own: {line}" in done.err and "Traceback" not in done.err
+    assert "in submit" in (done.folder / "sweep.log").read_text()
+
+
+def test_tables_that_fail_of_what_nobody_foresaw(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    done = mi_run("-m", *TINY, "training.epochs=1", "seed=0,1")
+
+    def faulty(*arguments: Any) -> Any:
+        raise ValueError("of our own")
+
+    monkeypatch.setattr(sweeps.sweep_tables, "headline", faulty)
+    again = mi_run(f"sweep={done.folder}")
+    assert again.status == 1 and "Traceback" not in again.err
+    assert f"ValueError: of our own. The whole traceback is in {done.folder}/sweep.log" in again.err
+    assert "in faulty" in (done.folder / "sweep.log").read_text()
+
+
 # --- resume --------------------------------------------------------------------------------------------------------
 
 
@@ -834,6 +911,17 @@ def test_an_interrupted_sweep_keeps_what_is_done(tmp_path: Path, number: signal.
     assert tmp_path / out.splitlines()[-1] == folder
 
 
+def test_signals_that_follow_each_other_interrupt_a_sweep_once(tmp_path: Path) -> None:
+    process, folder = begun(tmp_path, "training.epochs=1,100000,2", running=1)
+    for _ in range(6):
+        process.send_signal(signal.SIGTERM)
+        time.sleep(0.004)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 143 and "Traceback" not in err
+    assert statuses(folder) == {0: "done", 1: "interrupted", 2: "missing"}
+    assert [row["status"] for row in table(folder)] == [*["done"] * 4, "interrupted", "missing"]
+
+
 def test_a_killed_sweep_is_resumed(tmp_path: Path, mi_run: MiRun) -> None:
     process, folder = begun(tmp_path, "training.epochs=1,600,2", running=1)
     process.kill()
@@ -862,20 +950,6 @@ def test_sweeps_started_in_the_same_second_have_folders_of_their_own(tmp_path: P
     assert (folders[0] / "sweep_summary.csv").read_bytes() == (folders[1] / "sweep_summary.csv").read_bytes()
 
 
-def test_ctrl_c_while_the_program_is_imported(tmp_path: Path) -> None:
-    """A Hydra that hears Ctrl-C while it is imported stands before the real one."""
-    (tmp_path / "hydra.py").write_text("import os, signal, time\nos.kill(os.getpid(), signal.SIGINT)\ntime.sleep(20)\n")
-    done = subprocess.run(
-        [sys.executable, "-m", "mi_runner", "--help"],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
-    assert done.returncode == 130 and done.stderr == "mi-run: error: interrupted (Ctrl-C)\n"
-
-
 # --- shares of the machine -------------------------------------------------------------------------------------------
 
 
@@ -900,6 +974,33 @@ def test_devices_are_spread_over_workers(monkeypatch: pytest.MonkeyPatch) -> Non
     assert [launchers.spread(slot, 0) for slot in range(2)] == [None, None]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
     assert [launchers.spread(slot, 3) for slot in range(4)] == ["3", "5", "7", "3"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8932f937-d72c, MIG-GPU-1a/1/0")
+    assert [launchers.spread(slot, 2) for slot in range(3)] == [
+        *("GPU-8932f937-d72c", "MIG-GPU-1a/1/0", "GPU-8932f937-d72c")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("devices", "visible", "seen"),
+    [(2, "GPU-8932f937-d72c,MIG-GPU-1a/1/0", "MIG-GPU-1a/1/0"), (2, None, "1"), (0, "3,5", "3,5"), (0, None, None)],
+)
+def test_devices_of_submitit_here(
+    devices: int, visible: str | None, seen: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a job sees, whatever submitit's own option, which takes numbers alone, made of it."""
+    pytest.importorskip("submitit")
+    engine = launchers.Submitit(SubmititLocalLauncher(), 2, devices, tmp_path)
+    submitted = []
+    monkeypatch.setattr(engine.executor, "submit", lambda *call: submitted.append(call))
+    monkeypatch.setattr(launchers, "run_task", lambda task: os.environ.get("CUDA_VISIBLE_DEVICES"))
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    engine.submit(1, launchers.Task(0, tmp_path, RunConfig(), ""))
+    (function, *arguments) = submitted[0]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as submitit leaves it
+    assert function(*arguments) == seen
 
 
 # --- search ----------------------------------------------------------------------------------------------------------
