@@ -266,7 +266,7 @@ def _nearest(key: str, keys: Sequence[str], config: DictConfig) -> str:
         allowed = [*dict.fromkeys(f"{name.rpartition('.')[0]}.*" for name in keys if "." in name)]
     guess = f" Did you mean {near[0]}?" if near else ""
     if parent in SCHEMAS and any(last in _names(schema) for schema in SCHEMAS[parent]):
-        guess = f" {_where(parent, SCHEMAS[parent], last)}"
+        guess = f" {where_option(parent, SCHEMAS[parent], last)}"
     nothing = "(none)"
     if parent in SCHEMAS:
         nothing = f"(none: {parent}={OmegaConf.get_type(config[parent]).name} has no options)"
@@ -277,7 +277,7 @@ def _names(schema: type) -> list[str]:
     return [item.name for item in fields(schema)]
 
 
-def _where(group: str, choices: Sequence[type], option: str) -> str:
+def where_option(group: str, choices: Sequence[type], option: str) -> str:
     """Which choices of a group have an option; where none has, all that any has."""
     able = [f"{group}={schema.name}" for schema in choices if option in _names(schema)]
     if not able:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
+from mi_runner.composition import where_option
 from mi_runner.config import LAUNCHERS, SWEEPERS
 from mi_runner.errors import ConfigError
 
@@ -66,8 +67,8 @@ def check(overrides: Sequence[str], *, has_engines: bool) -> None:
         if not has_engines:
             raise ConfigError(f"{override}: only a sweep has a {group}. Add -m, or leave it out.")
         if found[2] and chosen.get(f"hydra/{group}", "basic") == "basic":
-            names = " or ".join(f"hydra/{group}={engine.name}" for engine in ENGINES[group])
-            raise ConfigError(f"{override}: add {names} to the command.")
+            option = key.rpartition(".")[2]
+            raise ConfigError(f"{override}: {where_option(f'hydra/{group}', ENGINES[group], option)}")
 
 
 def _key(override: str) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from mi_runner import composition, datasets, expectations, runner
+from mi_runner import composition, datasets, expectations, hydra_keys, runner
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import decoder, iit
 from mi_runner.progress import Progress
@@ -180,13 +180,14 @@ def test_the_launcher_that_has_an_option_is_the_one_to_add() -> None:
     for option, launchers in (("partition=cpu", ["submitit_slurm"]), ("gpus=1", ["submitit_slurm", "ray"])):
         override = f"hydra.launcher.{option}"
         with pytest.raises(ConfigError) as caught:
-            composition.compose_untyped([override])
+            hydra_keys.check([override], has_engines=True)
         for launcher in ("joblib", "submitit_local", "submitit_slurm", "ray"):
             assert (f"hydra/launcher={launcher}" in str(caught.value)) == (launcher in launchers)
         for launcher in launchers:
+            hydra_keys.check([f"hydra/launcher={launcher}", override], has_engines=True)
             composition.compose_untyped([f"hydra/launcher={launcher}", override], with_hydra=True)
     with pytest.raises(ConfigError, match="no option of hydra/launcher is named 'partitoin'. Did you mean partition"):
-        composition.compose_untyped(["hydra.launcher.partitoin=cpu"])
+        hydra_keys.check(["hydra.launcher.partitoin=cpu"], has_engines=True)
 
 
 def test_a_hint_on_a_key_is_a_key() -> None:

@@ -70,10 +70,14 @@ def test_engines_are_for_sweeps_and_options_for_engines(group: str, mi_run: MiRu
     for override in (f"hydra/{group}={name}", f"hydra.{group}.seed=3", f"hydra.{group}._target_=os.system"):
         ended = mi_run(*TINY, override)
         assert ended.status == 2 and f"{override}: only a sweep has a {group}. Add -m" in ended.err
-    for override in (f"hydra.{group}.seed=3", f"hydra.{group}._target_=os.system"):
+    option = {"launcher": "n_jobs", "sweeper": "n_trials"}[group]
+    for override, hint in (
+        (f"hydra.{group}.{option}=3", f"hydra/{group}={name}"),
+        (f"hydra.{group}._target_=os.system", f"no option of hydra/{group} is named '_target_'"),
+    ):
         for choice in ((), (f"hydra/{group}=basic",)):
             ended = mi_run("-m", *TINY, "seed=0,1", *choice, override)
-            assert ended.status == 2 and f"{override}: add hydra/{group}={name}" in ended.err
+            assert ended.status == 2 and f"{override}: {hint}" in ended.err
         ended = mi_run("-m", *TINY, "seed=0,1", f"hydra/{group}={name}", f"hydra.{group}._target_=os.system")
         assert ended.status == 2 and f"no key is named 'hydra.{group}._target_'" in ended.err
     assert not list(Path().iterdir())

@@ -222,7 +222,7 @@ def sources_of(module: str) -> set[str]:
 
 
 DECIDE_NO_WEIGHTS = {
-    *("", "config", "errors", "files", "machine", "progress"),
+    *("", "config", "errors", "files", "machine", "progress", "spread"),
     *("datasets", "causal_models"),  # whose products are in the key by content
 }
 
