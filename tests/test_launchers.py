@@ -47,7 +47,7 @@ def test_a_command_gives_the_same_table_alone_in_a_sweep_and_under_each_launcher
 
     The workers have one thread for what no figure depends on. Each of the three trains for itself.
     """
-    run = ("dataset=mnist", "dataset.limit=200", "model.hidden_sizes=[784]", "training.epochs=2", "threads=2")
+    run = ("dataset=mnist", "dataset.limit=200", "model.hidden_sizes=[1000,1000]", "training.epochs=2", "threads=2")
     workers = (launcher, "hydra.launcher.n_jobs=2", "hydra.launcher.threads=1")
     stores = {"MI_RUN_CACHE": str(tmp_path / "store")}
     done = Started(tmp_path, "seed=0,1", *workers, tiny=run, environment=stores).ended()

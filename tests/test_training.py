@@ -89,11 +89,11 @@ def test_multiplications_by_hand() -> None:
 def test_a_step_takes_all_threads_where_it_has_enough_to_do() -> None:
     torch.set_num_threads(3)
     try:
-        layer = nn.Linear(1000, 200, bias=False)  # 2·10⁵ multiplications
+        layer = nn.Linear(1000, 800, bias=False)  # 8·10⁵ multiplications
         assert threads_for(layer, torch.ones(2, 1000), batch_size=100) == 3
         assert threads_for(layer, torch.ones(2, 1000), batch_size=99) == 1
         # Weights count for each place at which they are used.
-        assert threads_for(nn.Conv2d(1, 16, 3, padding=1), torch.ones(2, 1, 28, 28), batch_size=200) == 3
+        assert threads_for(nn.Conv2d(1, 16, 3, padding=1), torch.ones(2, 1, 28, 28), batch_size=800) == 3
     finally:
         torch.set_num_threads(1)
 
