@@ -25,7 +25,7 @@ STEPS_BETWEEN_NOTES = 25
 SMALL_STEP = 8e7
 """Multiplications of a training step's forward pass below which one thread is as fast as two.
 
-Measured: with 4e7 two threads take 1.04 times as long as one, with 8e7 as long, with 1.2e8 0.81 and with 5e8 0.67 times.
+Measured: 4e7 take two threads 1.04 times as long as one, 8e7 as long, 1.2e8 0.81 times and 5e8 0.67 times.
 """
 
 REHEARSED = 2
