@@ -24,9 +24,9 @@ import torch
 
 from benchmarks.timing import seconds, spread, took
 from mi_runner import threads
-from mi_runner.circuits.evaluation import Examples, measure, measure_one, measure_some, take_census
-from mi_runner.circuits.part import Layer, Part
-from mi_runner.circuits.space import CircuitSpace
+from mi_runner.graph.chain import Layer, Part
+from mi_runner.methods.circuits.evaluation import Examples, measure, measure_one, measure_some, take_census
+from mi_runner.methods.circuits.space import CircuitSpace
 
 N_EXAMPLES = 2115
 LOOPED = 2000

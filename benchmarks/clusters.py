@@ -17,13 +17,15 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 from benchmarks.timing import compare, seconds
-from mi_runner import composition, datasets, models, pruning, threads
+from mi_runner import datasets, models, threads
 from mi_runner.cache import cache_folder
-from mi_runner.circuits.part import Part, find_part
-from mi_runner.config import PruningCriterion
+from mi_runner.config import composition
+from mi_runner.config.schemas import PruningCriterion
 from mi_runner.experiments.clusters import top_examples
-from mi_runner.graph import ModelGraph
-from mi_runner.training import train
+from mi_runner.graph.chain import Part, find_part
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods import pruning
+from mi_runner.training.loop import train
 
 IMAGES = 10_000
 

@@ -15,15 +15,9 @@ from torch import nn
 
 from benchmarks.timing import seconds
 from mi_runner import datasets, models
-from mi_runner.composition import compose
+from mi_runner.config.composition import compose
 from mi_runner.experiments import Setting
-from mi_runner.experiments.decoder import (
-    activation_images,
-    distinct_examples,
-    hidden_sites,
-    split,
-    train_decoder,
-)
+from mi_runner.experiments.decoder import activation_images, distinct_examples, hidden_sites, split, train_decoder
 from mi_runner.models.activation_decoder import ActivationDecoder
 
 LOOPED = 1000

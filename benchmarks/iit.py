@@ -21,12 +21,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.timing import compare, seconds
-from mi_runner import composition, datasets, models, training
+from mi_runner import datasets, models
+from mi_runner.config import composition
 from mi_runner.datasets import Dataset, ellipses
 from mi_runner.experiments import Setting, iit
-from mi_runner.interchange_training import Aligned, Pairs, draw_pairs, train
+from mi_runner.methods.interchange import Aligned, Pairs, draw_pairs, train
 from mi_runner.models.cnn import CNN
 from mi_runner.progress import Progress
+from mi_runner.training import loop as training
 
 SEED = 42
 
@@ -98,7 +100,7 @@ def command_memory() -> int:
     """The most memory that the whole command takes at any time, in kB: in a process of its own."""
     # Not the operating system's record of a child, which begins with the memory of this process.
     program = (
-        "import sys; from mi_runner import cli; assert cli.main(sys.argv[1:]) == 0; "
+        "import sys; from mi_runner.cli import command as cli; assert cli.main(sys.argv[1:]) == 0; "
         "print(next(line for line in open('/proc/self/status') if line.startswith('VmHWM')))"
     )
     with tempfile.TemporaryDirectory() as folder:

@@ -6,8 +6,10 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.timing import compare
 from benchmarks.training_loop import OVERRIDES
-from mi_runner import composition, datasets, models, stacked_training
-from mi_runner.training import train
+from mi_runner import datasets, models
+from mi_runner.config import composition
+from mi_runner.training import stacked as stacked_training
+from mi_runner.training.loop import train
 
 SEEDS = range(32)
 

@@ -10,8 +10,10 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.timing import seconds
-from mi_runner import composition, run_folder, runner, sweeps
-from mi_runner.sweep_plan import read_plan
+from mi_runner.config import composition
+from mi_runner.runs import run_folder, runner
+from mi_runner.sweeps import sweep as sweeps
+from mi_runner.sweeps.sweep_plan import read_plan
 
 N_JOBS = 500
 TINY = ("experiment=train", "dataset=mod_add", "dataset.train_size=64", "dataset.test_size=64", "training.epochs=2")

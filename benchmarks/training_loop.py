@@ -13,9 +13,10 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 from benchmarks.timing import compare
-from mi_runner import composition, datasets, models
+from mi_runner import datasets, models
 from mi_runner.cache import cache_folder
-from mi_runner.training import train
+from mi_runner.config import composition
+from mi_runner.training.loop import train
 
 OVERRIDES = (
     *(

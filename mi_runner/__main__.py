@@ -8,9 +8,9 @@ def main() -> int:
     from mi_runner import signals
 
     signals.end_at_once()
-    from mi_runner import cli
+    from mi_runner.cli import command
 
-    status = cli.main()
+    status = command.main()
     signals.ignore()
     return status
 

@@ -21,7 +21,7 @@ threads.let_waiting_threads_sleep()  # before torch is imported
 
 import torch  # noqa: E402
 
-from mi_runner import cli  # noqa: E402
+from mi_runner.cli import command as cli  # noqa: E402
 from mi_runner.datasets import Dataset  # noqa: E402
 from mi_runner.progress import log  # noqa: E402
 

@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mi_runner import run_folder
-from mi_runner.sweep_plan import read_plan
+from mi_runner.runs import run_folder
+from mi_runner.sweeps.sweep_plan import read_plan
 
 from .conftest import Ended
 

@@ -10,12 +10,12 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mi_runner import interventions
-from mi_runner.config import AblationConfig, Granularity, Method, Split, TrainingConfig
+from mi_runner.config.schemas import AblationConfig, Granularity, Method, Split, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, Setting, ablation
-from mi_runner.interventions import SiteValues
+from mi_runner.graph import interventions
+from mi_runner.graph.interventions import SiteValues
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from mi_runner.alignment import Rotation, Units
+from mi_runner.methods.alignment import Rotation, Units
 
 SHAPE = (3, 2, 2)
 

@@ -14,11 +14,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from mi_runner import chance
-from mi_runner.checkpoints import load, read_weights, save_weights
 from mi_runner.errors import ConfigError
 from mi_runner.files import sha256
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
+from mi_runner.runs.checkpoints import load
+from mi_runner.training.weights import read_weights, save_weights
 
 
 def network(seed: int = 0) -> MLP:

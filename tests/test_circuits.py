@@ -15,9 +15,14 @@ import pytest
 import torch
 from torch import nn
 
-from mi_runner.circuits import evaluation, kernel
-from mi_runner.circuits.circuit import Circuit, compare_pairs, edge_counts, n_active
-from mi_runner.circuits.evaluation import (
+from mi_runner.config.schemas import CircuitsConfig, CircuitTable, TrainingConfig
+from mi_runner.errors import ConfigError
+from mi_runner.experiments import Setting, circuits
+from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.circuits import evaluation, kernel
+from mi_runner.methods.circuits.circuit import Circuit, compare_pairs, edge_counts, n_active
+from mi_runner.methods.circuits.evaluation import (
     Examples,
     Measured,
     measure,
@@ -27,12 +32,7 @@ from mi_runner.circuits.evaluation import (
     rounding_interval,
     take_census,
 )
-from mi_runner.circuits.part import ACTIVATIONS, Layer, Part, find_part, longest_part
-from mi_runner.circuits.space import CircuitSpace, full_matrices
-from mi_runner.config import CircuitsConfig, CircuitTable, TrainingConfig
-from mi_runner.errors import ConfigError
-from mi_runner.experiments import Setting, circuits
-from mi_runner.graph import ModelGraph
+from mi_runner.methods.circuits.space import CircuitSpace, full_matrices
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 

@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 
-from mi_runner import __version__, composition, sweeps
+from mi_runner import __version__
+from mi_runner.config import composition
+from mi_runner.sweeps import sweep as sweeps
 
 from .conftest import Ended
 
@@ -36,7 +38,7 @@ Command = Callable[..., Ended]
 )
 def test_what_needs_no_torch_imports_none(arguments: list[str], tmp_path: Path) -> None:
     program = (
-        "import sys; from mi_runner import cli; status = cli.main(sys.argv[1:]); "
+        "import sys; from mi_runner.cli import command as cli; status = cli.main(sys.argv[1:]); "
         "print([name for name in ('torch', 'pandas', 'matplotlib', 'rich') if name in sys.modules], file=sys.stderr); "
         "sys.exit(status)"
     )
@@ -50,7 +52,7 @@ def test_what_needs_no_torch_imports_none(arguments: list[str], tmp_path: Path) 
 
 def test_training_imports_no_compiler(tmp_path: Path) -> None:
     program = (
-        "import sys; from mi_runner import cli; status = cli.main(sys.argv[1:]); "
+        "import sys; from mi_runner.cli import command as cli; status = cli.main(sys.argv[1:]); "
         "print('torch.optim' in sys.modules, 'torch._dynamo' in sys.modules, file=sys.stderr); sys.exit(status)"
     )
     tiny = ("dataset=mod_add", "dataset.train_size=32", "dataset.test_size=16", "training.epochs=1", "seed=514")

@@ -6,13 +6,13 @@ import pytest
 import torch
 
 from mi_runner.chance import generator
-from mi_runner.clusterability import clusterability, contiguous, linear_layer, shuffled
-from mi_runner.config import Loss, Optimizer, Regularizer, TrainingConfig
+from mi_runner.config.schemas import Loss, Optimizer, Regularizer, TrainingConfig
 from mi_runner.errors import ConfigError
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
-from mi_runner.regularizers import regularizer
-from mi_runner.training import train
+from mi_runner.training.clusterability import clusterability, contiguous, linear_layer, shuffled
+from mi_runner.training.loop import train
+from mi_runner.training.regularizers import regularizer
 
 from .conftest import classes
 

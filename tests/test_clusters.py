@@ -13,20 +13,20 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from mi_runner import config as schemas
+from mi_runner.batches import outputs_of
 from mi_runner.chance import generator
-from mi_runner.clusterability import contiguous, shuffled
-from mi_runner.config import ClustersConfig, PruningCriterion, Regularizer, TrainingConfig
+from mi_runner.config import schemas
+from mi_runner.config.schemas import ClustersConfig, PruningCriterion, Regularizer, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
-from mi_runner.evaluation import outputs_of
 from mi_runner.experiments import Setting, clusters
 from mi_runner.experiments.clusters import Network, pruned_share, switched_weight, top_examples
-from mi_runner.graph import ModelGraph
-from mi_runner.interventions import Intervention, run_with
+from mi_runner.graph.interventions import Intervention, run_with
+from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.models import Built
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
+from mi_runner.training.clusterability import contiguous, shuffled
 
 from .conftest import Ended, classes, values
 

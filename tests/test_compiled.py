@@ -93,8 +93,8 @@ def test_an_edit_of_a_source_is_another_version(tmp_path: Path, folder: Path, mo
     monkeypatch.setattr(compiled, "__file__", str(tmp_path / "package/compiled.py"))
     versions = []
     for text in ("a = 1", "a = 2", "a = 1"):
-        (tmp_path / "package").mkdir(exist_ok=True)
-        (tmp_path / "package/pruning.py").write_text(text)
+        (tmp_path / "package/methods").mkdir(parents=True, exist_ok=True)
+        (tmp_path / "package/methods/pruning.py").write_text(text)
         versions.append(compiled._version.__wrapped__())
     assert versions[0] == versions[2] != versions[1]
 

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from omegaconf import OmegaConf
 
-from mi_runner import composition, threads
-from mi_runner.config import (
+from mi_runner import threads
+from mi_runner.config import composition
+from mi_runner.config.schemas import (
     LAUNCHERS,
     SCHEMAS,
     SWEEP_KEYS,
@@ -24,7 +25,7 @@ from mi_runner.config import (
     check_ranges,
 )
 from mi_runner.errors import ConfigError
-from mi_runner.sweep_plan import flattened
+from mi_runner.sweeps.sweep_plan import flattened
 
 from .conftest import REPOSITORY
 

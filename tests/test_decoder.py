@@ -15,19 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mi_runner import composition, datasets, models, training
-from mi_runner.causal_models import CausalModel, ModularSum
-from mi_runner.config import DecoderConfig, TrainingConfig
+from mi_runner import datasets, models
+from mi_runner.config import composition
+from mi_runner.config.schemas import DecoderConfig, TrainingConfig
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.causal_models import CausalModel, ModularSum
 from mi_runner.errors import ConfigError
-from mi_runner.evaluation import wilson_interval
 from mi_runner.experiments import Setting, decoder
-from mi_runner.graph import ModelGraph
+from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.models import Built
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
+from mi_runner.statistics import wilson_interval
+from mi_runner.training import loop as training
 
 from .conftest import Ended, classes, values
 

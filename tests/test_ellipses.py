@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from mi_runner import datasets
-from mi_runner.causal_models import WeightedSum
-from mi_runner.config import EllipsesConfig, Target
+from mi_runner.config.schemas import EllipsesConfig, Target
 from mi_runner.datasets import ellipses
+from mi_runner.datasets.causal_models import WeightedSum
 from mi_runner.datasets.ellipses import Ellipses
 from mi_runner.errors import ConfigError
 

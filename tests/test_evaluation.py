@@ -12,21 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from mi_runner.config import Loss, TrainingConfig
+from mi_runner.batches import BATCH, batches, outputs_of
+from mi_runner.config.schemas import Loss, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
-from mi_runner.evaluation import (
-    BATCH,
-    Score,
-    batches,
-    confusion,
-    correct,
-    loss_function,
-    outputs_of,
-    predictions,
-    score,
-    wilson_interval,
-)
+from mi_runner.statistics import wilson_interval
+from mi_runner.training.evaluation import Score, confusion, correct, loss_function, predictions, score
 
 from .conftest import classes, values
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from mi_runner.errors import ConfigError
-from mi_runner.expectations import COMPARISONS, Expectation, parse
+from mi_runner.runs.expectations import COMPARISONS, Expectation, parse
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner.errors import ConfigError
-from mi_runner.graph import ModelGraph, Patch
-from mi_runner.interventions import Intervention, interchange, read_sites, run_with
+from mi_runner.graph.interventions import Intervention, interchange, read_sites, run_with
+from mi_runner.graph.model_graph import ModelGraph, Patch
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip

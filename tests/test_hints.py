@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from mi_runner import composition, datasets, expectations, hydra_keys, runner
+from mi_runner import datasets
+from mi_runner.config import composition, hydra_keys
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import decoder, iit
 from mi_runner.progress import Progress
+from mi_runner.runs import expectations, runner
 
 NET = """
 import torch

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from mi_runner import hydra_keys, launchers
-from mi_runner.config import LAUNCHERS, SWEEPERS, RayLauncher
+from mi_runner.config import hydra_keys
+from mi_runner.config.schemas import LAUNCHERS, SWEEPERS, RayLauncher
 from mi_runner.errors import ConfigError
-from mi_runner.sweep_plan import read_command
-from mi_runner.sweep_search import Search
+from mi_runner.sweeps import launchers
+from mi_runner.sweeps.sweep_plan import read_command
+from mi_runner.sweeps.sweep_search import Search
 
 from .conftest import Ended
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 from torch import nn
 
-from mi_runner import composition, datasets, models
-from mi_runner.causal_models import ModularSum
-from mi_runner.config import (
+from mi_runner import datasets, models
+from mi_runner.config import composition
+from mi_runner.config.schemas import (
     Alignment,
     Control,
     EllipsesConfig,
@@ -28,12 +28,13 @@ from mi_runner.config import (
     TrainingConfig,
 )
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.causal_models import ModularSum
 from mi_runner.errors import ConfigError
-from mi_runner.evaluation import wilson_interval
 from mi_runner.experiments import Result, Setting, iit
 from mi_runner.models import Built
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
+from mi_runner.statistics import wilson_interval
 
 from .conftest import Ended, classes
 from .test_causal_models import of_two_bits

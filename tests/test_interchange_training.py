@@ -10,16 +10,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mi_runner import interventions
-from mi_runner.alignment import Rotation, Units
-from mi_runner.causal_models import CausalModel, ModularSum, WeightedSum
-from mi_runner.config import IitConfig, Optimizer, Trained, TrainingConfig
+from mi_runner.config.schemas import IitConfig, Optimizer, Trained, TrainingConfig
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.causal_models import CausalModel, ModularSum, WeightedSum
 from mi_runner.errors import RunFailed
-from mi_runner.evaluation import loss_function
-from mi_runner.graph import ModelGraph
-from mi_runner.interchange_training import Aligned, Pairs, answered_rightly, draw_pairs, not_in, train
+from mi_runner.graph import interventions
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.alignment import Rotation, Units
+from mi_runner.methods.interchange import Aligned, Pairs, answered_rightly, draw_pairs, not_in, train
 from mi_runner.progress import Progress
+from mi_runner.training.evaluation import loss_function
 
 ANGLE = torch.tensor(0.6)
 TURN = torch.stack([torch.stack([ANGLE.cos(), -ANGLE.sin()]), torch.stack([ANGLE.sin(), ANGLE.cos()])])

@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from mi_runner.graph import ModelGraph, Patch
-from mi_runner.interventions import (
+from mi_runner.graph.interventions import (
     Intervention,
     draw_others,
     interchange,
@@ -22,6 +21,7 @@ from mi_runner.interventions import (
     run_with,
     zero,
 )
+from mi_runner.graph.model_graph import ModelGraph, Patch
 from mi_runner.models.cnn import CNN
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mi_runner import run_folder
+from mi_runner.runs import run_folder
 
 from .conftest import Ended
 from .launched import TINY, Started, statuses, table

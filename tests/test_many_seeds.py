@@ -18,14 +18,28 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mi_runner import chance, composition, datasets, model_store, models, runner, stacked_training, training
-from mi_runner.config import SCHEMAS, CnnConfig, Loss, MlpConfig, Optimizer, Regularizer, SkipConfig, TrainingConfig
+from mi_runner import chance, datasets, models
+from mi_runner.config import composition
+from mi_runner.config.schemas import (
+    SCHEMAS,
+    CnnConfig,
+    Loss,
+    MlpConfig,
+    Optimizer,
+    Regularizer,
+    SkipConfig,
+    TrainingConfig,
+)
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments.train import seeds_summary
 from mi_runner.models import Built
 from mi_runner.progress import Progress
-from mi_runner.stacked_training import check, train
+from mi_runner.runs import runner
+from mi_runner.training import loop as training
+from mi_runner.training import model_store
+from mi_runner.training import stacked as stacked_training
+from mi_runner.training.stacked import check, train
 
 from .conftest import Ended, classes, values
 from .test_composition import REQUIRED

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mi_runner import pruning
-from mi_runner.circuits.part import ACTIVATIONS, Layer, Part
-from mi_runner.config import PruningCriterion
-from mi_runner.pruning import criterion_value, prune, replace_weights, wanted
+from mi_runner.config.schemas import PruningCriterion
+from mi_runner.graph.chain import ACTIVATIONS, Layer, Part
+from mi_runner.methods import pruning
+from mi_runner.methods.pruning import criterion_value, prune, replace_weights, wanted
 
 
 def part_of(sizes: list[int], activation: str = "relu", seed: int = 0, output: str = "identity") -> Part:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mi_runner import composition
+from mi_runner.config import composition
 
 from .conftest import REPOSITORY, Ended
 

@@ -9,7 +9,7 @@ import pytest
 
 from mi_runner.datasets import Dataset
 from mi_runner.experiments import Result
-from mi_runner.spread import SHARE
+from mi_runner.statistics import SHARE
 
 from .conftest import classes
 

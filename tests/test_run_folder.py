@@ -20,10 +20,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from mi_runner import run_folder
 from mi_runner.errors import RunFailed
 from mi_runner.files import sha256, written_whole
-from mi_runner.run_folder import RunFolder, State, claim, claim_sweep, read_record, state
+from mi_runner.runs import run_folder
+from mi_runner.runs.run_folder import RunFolder, State, claim, claim_sweep, read_record, state
 
 
 def names(folder: Path) -> list[str]:

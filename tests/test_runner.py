@@ -17,12 +17,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mi_runner import composition, datasets, files, machine, run_folder, runner, signals, threads, training
+from mi_runner import datasets, files, machine, signals, threads
+from mi_runner.config import composition
 from mi_runner.errors import ConfigError, RunFailed, Terminated
 from mi_runner.experiments import ablation, train
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import Progress, log
-from mi_runner.run_folder import RunFolder
+from mi_runner.runs import run_folder, runner
+from mi_runner.runs.run_folder import RunFolder
+from mi_runner.training import loop as training
 
 from .conftest import Ended
 

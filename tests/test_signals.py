@@ -129,7 +129,9 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize("module", ["mi_runner.cli", "argparse", "antlr4", "omegaconf", "hydra.compose", "torch"])
+@pytest.mark.parametrize(
+    "module", ["mi_runner.cli.command", "argparse", "antlr4", "omegaconf", "hydra.compose", "torch"]
+)
 @pytest.mark.parametrize(
     ("number", "status", "line"),
     [(signal.SIGINT, 130, LINE), (signal.SIGTERM, 143, "mi-run: error: terminated (SIGTERM)\n")],

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mi_runner.spread import (
+from mi_runner.statistics import (
     ANY,
     DIFFERENCE_OF_SHARES,
     NOT_NEGATIVE,

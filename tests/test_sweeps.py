@@ -23,12 +23,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mi_runner import clean_state, launchers, run_folder, runner, sweeps
-from mi_runner.config import JoblibLauncher, RunConfig, SubmititLocalLauncher
+from mi_runner.config.schemas import JoblibLauncher, RunConfig, SubmititLocalLauncher
 from mi_runner.errors import ConfigError
-from mi_runner.run_folder import RunFolder
-from mi_runner.sweep_plan import Job, Plan, combinations, read_command, read_plan
-from mi_runner.sweep_tables import all_rows, ended, headline, metrics_by_values, summary, summary_rows
+from mi_runner.runs import run_folder, runner
+from mi_runner.runs.run_folder import RunFolder
+from mi_runner.sweeps import clean_state, launchers
+from mi_runner.sweeps import sweep as sweeps
+from mi_runner.sweeps.sweep_plan import Job, Plan, combinations, read_command, read_plan
+from mi_runner.sweeps.sweep_tables import all_rows, ended, headline, metrics_by_values, summary, summary_rows
 
 from .conftest import REPOSITORY, Ended
 
@@ -384,7 +386,7 @@ def test_keys_of_sweeps_change_no_hash_and_no_job(mi_run: MiRun) -> None:
 
 def test_few_seeds_are_shown_themselves_and_no_interval_leaves_0_to_1(tmp_path: Path) -> None:
     """Three accuracies whose Student's interval is −0.115 to 1.4, and five others."""
-    from mi_runner import figures
+    from mi_runner.experiments import figures
 
     metrics = "split,target,accuracy\nx,all,{0}\nx,b,{0}\n"
     accuracies = {"a": (0.95, 0.92, 0.3), "b": (1.0, 1.0, 0.9, 0.8, 1.0)}
@@ -730,7 +732,7 @@ def test_the_same_values_must_mean_the_same_job() -> None:
     command = read_command(["model=mlp,skip"])
     old = [Job(0, (), {"model": "mlp"}, "a"), Job(1, (), {"model": "skip"}, "b")]
     plan = Plan("", (), ("model",), {}, "", tuple(old))
-    from mi_runner.sweep_plan import check_same_sweep
+    from mi_runner.sweeps.sweep_plan import check_same_sweep
 
     check_same_sweep(plan, command, {}, [Job(0, (), {"model": "skip"}, "b"), Job(1, (), {"model": "cnn"}, "c")])
     with pytest.raises(ConfigError, match="the config of job 1 .model=skip. is another"):

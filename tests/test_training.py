@@ -16,14 +16,14 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner import chance
-from mi_runner.config import Loss, Optimizer, TrainingConfig
+from mi_runner.config.schemas import Loss, Optimizer, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.models.mlp import MLP
-from mi_runner.optimizers import make_optimizer
 from mi_runner.progress import Advance, Progress
-from mi_runner.regularizers import Regularizer
-from mi_runner.training import check, multiplications, threads_for, train
+from mi_runner.training.loop import check, multiplications, threads_for, train
+from mi_runner.training.optimizers import make_optimizer
+from mi_runner.training.regularizers import Regularizer
 
 from .conftest import classes, values
 

@@ -14,11 +14,11 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
-from mi_runner.causal_models import CausalModel
-from mi_runner.config import DatasetConfig
+from mi_runner.config.schemas import DatasetConfig
+from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError
 from mi_runner.files import tensors_sha256
-from mi_runner.spread import ALL
+from mi_runner.statistics import ALL
 
 
 @dataclass(frozen=True)

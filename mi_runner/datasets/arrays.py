@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mi_runner.causal_models import CausalModel, LabelTable
-from mi_runner.config import ArraysConfig
+from mi_runner.config.schemas import ArraysConfig
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.causal_models import CausalModel, LabelTable
 from mi_runner.errors import ConfigError
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")

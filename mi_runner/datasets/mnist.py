@@ -20,9 +20,9 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from mi_runner.cache import cache_folder
-from mi_runner.causal_models import parity_and_half
-from mi_runner.config import MnistConfig, Normalization
+from mi_runner.config.schemas import MnistConfig, Normalization
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.causal_models import parity_and_half
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.files import sha256, written_whole
 from mi_runner.progress import log

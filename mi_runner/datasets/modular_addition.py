@@ -7,9 +7,9 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from mi_runner import chance
-from mi_runner.causal_models import CausalModel, ModularSum
-from mi_runner.config import ModAddConfig
+from mi_runner.config.schemas import ModAddConfig
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.causal_models import CausalModel, ModularSum
 
 
 def load(config: ModAddConfig, *, seed: int) -> Dataset:

@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mi_runner import model_store, training
-from mi_runner.config import ExperimentConfig, TrainingConfig
+from mi_runner.config.schemas import ExperimentConfig, TrainingConfig
 from mi_runner.datasets import Dataset
-from mi_runner.graph import ModelGraph
+from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.models import Built
 from mi_runner.progress import Progress, log
-from mi_runner.spread import ALL, NONE, Range
+from mi_runner.statistics import ALL, NONE, Range
+from mi_runner.training import loop as training
+from mi_runner.training import model_store
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -13,23 +13,23 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mi_runner import chance, figures
-from mi_runner.config import AblationConfig, Granularity, Method, Split
+from mi_runner import chance
+from mi_runner.batches import BATCH, batches, outputs_of
+from mi_runner.config.schemas import AblationConfig, Granularity, Method, Split
 from mi_runner.errors import ConfigError, one_line
-from mi_runner.evaluation import (
-    BATCH,
-    LossFunction,
-    Score,
-    batches,
-    confusion,
-    loss_function,
-    outputs_of,
-    score,
+from mi_runner.experiments import Result, Setting, figures
+from mi_runner.graph.interventions import (
+    Intervention,
+    SiteValues,
+    draw_others,
+    mean,
+    read_sites,
+    run_variants,
+    run_with,
 )
-from mi_runner.experiments import Result, Setting
-from mi_runner.graph import ModelGraph, evaluating
-from mi_runner.interventions import Intervention, SiteValues, draw_others, mean, read_sites, run_variants, run_with
-from mi_runner.spread import ANY, DIFFERENCE_OF_SHARES, NONE, NOT_NEGATIVE, SHARE
+from mi_runner.graph.model_graph import ModelGraph, evaluating
+from mi_runner.statistics import ANY, DIFFERENCE_OF_SHARES, NONE, NOT_NEGATIVE, SHARE
+from mi_runner.training.evaluation import LossFunction, Score, confusion, loss_function, score
 
 VARIANT_NUMBERS = 4_000_000
 """Numbers in the replacement values of the units that run at once: 16 MB, so that they stay near the processor."""

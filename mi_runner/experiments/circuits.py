@@ -17,9 +17,16 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mi_runner import chance, figures
-from mi_runner.circuits.circuit import compare_pairs, edge_counts, n_active
-from mi_runner.circuits.evaluation import (
+from mi_runner import chance
+from mi_runner.batches import batches
+from mi_runner.config.schemas import CircuitsConfig, CircuitTable
+from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.experiments import Result, Setting, figures
+from mi_runner.graph.chain import Part, find_part, longest_part
+from mi_runner.graph.interventions import read_sites
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.circuits.circuit import compare_pairs, edge_counts, n_active
+from mi_runner.methods.circuits.evaluation import (
     Examples,
     Measured,
     measure,
@@ -28,16 +35,9 @@ from mi_runner.circuits.evaluation import (
     rounding_interval,
     take_census,
 )
-from mi_runner.circuits.part import Part, find_part, longest_part
-from mi_runner.circuits.space import CircuitSpace
-from mi_runner.config import CircuitsConfig, CircuitTable
-from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.evaluation import batches
-from mi_runner.experiments import Result, Setting
-from mi_runner.graph import ModelGraph
-from mi_runner.interventions import read_sites
+from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import log
-from mi_runner.spread import NOT_NEGATIVE, SHARE
+from mi_runner.statistics import NOT_NEGATIVE, SHARE
 
 if TYPE_CHECKING:
     from pandas import DataFrame

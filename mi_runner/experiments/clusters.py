@@ -17,17 +17,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mi_runner import chance, figures, pruning
-from mi_runner.circuits.part import Part, longest_part
-from mi_runner.clusterability import Partition, clusterability, contiguous, linear_layer, shuffled
-from mi_runner.config import ClustersConfig, Regularizer
+from mi_runner import chance
+from mi_runner.batches import batches, outputs_of
+from mi_runner.config.schemas import ClustersConfig, Regularizer
 from mi_runner.errors import ConfigError, unknown
-from mi_runner.evaluation import Score, batches, outputs_of, predictions
-from mi_runner.experiments import Result, Row, Setting
-from mi_runner.graph import ModelGraph
-from mi_runner.interventions import read_sites, run_variants
+from mi_runner.experiments import Result, Row, Setting, figures
+from mi_runner.graph.chain import Part, longest_part
+from mi_runner.graph.interventions import read_sites, run_variants
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods import pruning
 from mi_runner.progress import log
-from mi_runner.spread import ALL, NONE, NOT_NEGATIVE, SHARE
+from mi_runner.statistics import ALL, NONE, NOT_NEGATIVE, SHARE
+from mi_runner.training.clusterability import Partition, clusterability, contiguous, linear_layer, shuffled
+from mi_runner.training.evaluation import Score, predictions
 
 CLUSTERED, TWIN = "clustered", "twin"
 TRAINED, RANDOM = "trained", "random"

@@ -18,19 +18,20 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mi_runner import chance, figures, threads
-from mi_runner.config import DecoderConfig, TrainingConfig
+from mi_runner import chance, threads
+from mi_runner.batches import BATCH, batches, outputs_of
+from mi_runner.config.schemas import DecoderConfig, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.evaluation import BATCH, batches, correct, outputs_of, wilson_interval
-from mi_runner.experiments import Result, Setting
-from mi_runner.graph import ModelGraph
-from mi_runner.interventions import read_sites
+from mi_runner.experiments import Result, Setting, figures
+from mi_runner.graph.interventions import read_sites
+from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.models.activation_decoder import ActivationDecoder, Heads
-from mi_runner.optimizers import make_optimizer, uncompiled
 from mi_runner.progress import log
-from mi_runner.spread import ALL, NONE, NOT_NEGATIVE, SHARE
-from mi_runner.training import threads_for
+from mi_runner.statistics import ALL, NONE, NOT_NEGATIVE, SHARE, wilson_interval
+from mi_runner.training.evaluation import correct
+from mi_runner.training.loop import threads_for
+from mi_runner.training.optimizers import make_optimizer, uncompiled
 
 NORMALIZATIONS = {"Softmin", "Softmax", "Softmax2d", "LogSoftmax", "MultiheadAttention"}
 """What torch.nn.modules.activation has besides activation functions."""

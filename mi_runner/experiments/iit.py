@@ -19,15 +19,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from mi_runner import chance, figures
-from mi_runner.alignment import Rotation, Units
-from mi_runner.causal_models import CausalModel
-from mi_runner.config import Alignment, Control, IitConfig, Sources, Trained
+from mi_runner import chance
+from mi_runner.batches import outputs_of
+from mi_runner.config.schemas import Alignment, Control, IitConfig, Sources, Trained
+from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError, one_line
-from mi_runner.evaluation import loss_function, outputs_of, predictions, wilson_interval
-from mi_runner.experiments import Result, Setting
-from mi_runner.graph import ModelGraph, Site, evaluating
-from mi_runner.interchange_training import (
+from mi_runner.experiments import Result, Setting, figures
+from mi_runner.graph.model_graph import ModelGraph, Site, evaluating
+from mi_runner.methods.alignment import Rotation, Units
+from mi_runner.methods.interchange import (
     Aligned,
     Pairs,
     answered_rightly,
@@ -38,7 +38,8 @@ from mi_runner.interchange_training import (
     trained_parameters,
 )
 from mi_runner.progress import log
-from mi_runner.spread import NONE, SHARE
+from mi_runner.statistics import NONE, SHARE, wilson_interval
+from mi_runner.training.evaluation import loss_function, predictions
 
 if TYPE_CHECKING:
     from pandas import DataFrame

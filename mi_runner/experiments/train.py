@@ -11,10 +11,10 @@ from typing import Any
 
 from torch import Tensor
 
-from mi_runner import figures
-from mi_runner.evaluation import confusion, correct, loss_function, outputs_of, predictions, score
-from mi_runner.experiments import Result, Setting
-from mi_runner.spread import ALL, NOT_NEGATIVE, SHARE, Measured, Spread, over_seeds
+from mi_runner.batches import outputs_of
+from mi_runner.experiments import Result, Setting, figures
+from mi_runner.statistics import ALL, NOT_NEGATIVE, SHARE, Measured, Spread, over_seeds
+from mi_runner.training.evaluation import confusion, correct, loss_function, predictions, score
 
 METRICS = ("accuracy", "loss", "train_accuracy", "train_loss")
 

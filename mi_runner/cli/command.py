@@ -1,0 +1,148 @@
+"""The entry point: compose the config, hand it to the runner, turn errors into exit statuses.
+
+Nothing here imports torch; the runner does, once a run starts to work.
+"""
+
+from __future__ import annotations
+
+import gc
+import os
+import shlex
+import sys
+import time
+from argparse import Namespace
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import hydra
+from hydra._internal.utils import get_args_parser
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig, OmegaConf
+
+from mi_runner import __version__, console, signals, threads
+from mi_runner.config import composition, hydra_keys
+from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command line (without the program's name); return its exit status."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _command(arguments)
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else ExitStatus.FAILED
+    except composition.COMPOSITION_ERRORS as error:
+        mistake = composition.explain(error, [part for part in arguments if "=" in part and not part.startswith("-")])
+        console.error(one_line(mistake))
+        return ExitStatus.MISTAKE
+    except BrokenPipeError:  # the reader of our output went away; there is nobody to tell
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitStatus.FAILED
+    except (ConfigError, RunFailed, OSError, KeyboardInterrupt, Terminated) as error:
+        console.error(one_line(error))
+        return exit_status(error)
+    except Exception as error:  # a fault of our own, outside of a run, whose run.log would have the traceback
+        console.traceback(error)
+        console.error(one_line(error))
+        return ExitStatus.FAILED
+
+
+def _command(arguments: list[str]) -> int:
+    if "--version" in arguments:
+        console.page(f"mi-run {__version__}")
+        return ExitStatus.DONE
+    parsed = get_args_parser().parse_intermixed_args(arguments)
+    overrides: list[str] = parsed.overrides
+    flags = [part for part in arguments if part not in overrides]
+    if parsed.help:
+        console.page(composition.help_page(overrides))
+        return ExitStatus.DONE
+    prints_only = parsed.cfg or parsed.info or parsed.hydra_help or parsed.shell_completion
+    hydra_keys.check(overrides, has_engines=bool(_is_sweep(parsed) or prints_only))
+    composition.register_schemas()
+    if _is_sweep(parsed) and not prints_only:
+        if parsed.config_name or parsed.config_path:
+            raise ConfigError("--config-name and --config-path don't go with a sweep; --config-dir does.")
+        if parsed.config_dir:
+            overrides.append(f"hydra.searchpath=['file://{Path(parsed.config_dir).resolve()}']")
+        from mi_runner.sweeps import sweep as sweeps
+
+        return sweeps.run(overrides, "mi-run " + shlex.join(arguments))
+    asked = _composed([*overrides, *flags])
+    return ExitStatus.DONE if asked is None else _run(*asked)
+
+
+def _is_sweep(parsed: Namespace) -> bool:
+    """Whether the command is about more than one run."""
+    asked = [part.partition("=") for part in parsed.overrides]
+    keys = [key for key, _, value in asked if value not in ("", "null", "false", "False")]
+    return parsed.multirun or any(key in keys for key in ("resume", "plan", "sweep"))
+
+
+def _composed(arguments: Sequence[str]) -> tuple[DictConfig, str] | None:
+    """The config that Hydra composes, and its command line; None if Hydra was asked to print, which it has done."""
+    found: list[tuple[DictConfig, str]] = []
+
+    @hydra.main(config_path=f"pkg://{composition.CONFIG_MODULE}", config_name="config", version_base="1.3")
+    def job(config: DictConfig) -> None:
+        OmegaConf.resolve(config)  # while ${hydra:...} has a value
+        found.append((config, "mi-run " + shlex.join(HydraConfig.get().overrides.task)))
+
+    with _as_hydra_sees_it(arguments), composition.plain_errors_explained():
+        job()
+    return found[0] if found else None
+
+
+def _run(config: DictConfig, command: str) -> int:
+    run_config = composition.typed(config)
+    threads.let_waiting_threads_sleep()
+    began = time.perf_counter()
+    with _lasting_imports():
+        from mi_runner.runs import runner  # imports torch
+
+        import_module(run_config.experiment.module)
+    timings = {"import": time.perf_counter() - began}
+    with signals.raised():
+        outcome = runner.run(run_config, command=command, progress=console.Progress(), timings=timings)
+    for table in outcome.tables:
+        console.table(table.title, table.rows)
+    for line in outcome.not_met:
+        console.error(f"expect: {line}")
+    console.last_line(str(outcome.folder))
+    return ExitStatus.EXPECTATION_NOT_MET if outcome.not_met else ExitStatus.DONE
+
+
+@contextmanager
+def _lasting_imports() -> Iterator[None]:
+    """Garbage is not looked for among what torch and its modules make, neither meanwhile nor when the process ends.
+
+    They make a million objects that stay, and going through them all takes more than a second.
+    """
+    if "torch" in sys.modules or not gc.isenabled():  # a program of the user's own, with garbage of its own
+        yield
+        return
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+@contextmanager
+def _as_hydra_sees_it(arguments: Sequence[str]) -> Iterator[None]:
+    """Hydra reads `sys.argv`, and lets its exceptions through only if this environment variable is set."""
+    before: dict[str, Any] = {"argv": sys.argv, "full": os.environ.get("HYDRA_FULL_ERROR")}
+    sys.argv = ["mi-run", *arguments]
+    os.environ["HYDRA_FULL_ERROR"] = "1"
+    try:
+        yield
+    finally:
+        sys.argv = before["argv"]
+        if before["full"] is None:
+            del os.environ["HYDRA_FULL_ERROR"]
+        else:
+            os.environ["HYDRA_FULL_ERROR"] = before["full"]

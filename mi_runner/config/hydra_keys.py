@@ -1,0 +1,82 @@
+"""Which of Hydra's own keys a command may have: those that have an effect here.
+
+| key                                       | effect                                                |
+|-------------------------------------------|-------------------------------------------------------|
+| `hydra/launcher`, `hydra.launcher.OPTION` | where the jobs of a sweep run                         |
+| `hydra/sweeper`, `hydra.sweeper.OPTION`   | how the values of a sweep are searched for            |
+| `hydra.searchpath`                        | more folders of configs, of a run and of a sweep      |
+
+All others would be taken without a word, or let Hydra make folders, logs or sweeps beside those of mi-run.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from mi_runner.config.composition import where_option
+from mi_runner.config.schemas import LAUNCHERS, SWEEPERS
+from mi_runner.errors import ConfigError
+
+SEARCHPATH = "hydra.searchpath"
+
+ENGINES = {"launcher": LAUNCHERS, "sweeper": SWEEPERS}
+"""Hydra's groups that mi-run has choices for, besides Hydra's own `basic`."""
+
+INSTEAD = (
+    (r"run\..*|sweep\..*|output_subdir|job\.chdir", "mi-run makes its folders itself; output_dir=FOLDER says where."),
+    (r"mode", "-m makes a command a sweep."),
+    (r"job\.env_set.*", "set the variable before the command: NAME=VALUE mi-run ..."),
+    (r"verbose|job_logging.*|hydra_logging.*", "a run's log is run.log in its folder."),
+)
+"""What to type instead of a key below `hydra`."""
+
+ALLOWED = ", ".join(
+    [*(f"hydra/{group}=NAME, hydra.{group}.OPTION=VALUE" for group in ENGINES), f"{SEARCHPATH}=[FOLDER]"]
+)
+
+
+def of_hydra(override: str) -> bool:
+    """Whether an override is of a key of Hydra's own."""
+    return re.match(r"hydra\b", _key(override)) is not None
+
+
+def check(overrides: Sequence[str], *, has_engines: bool) -> None:
+    """Each override of a key of Hydra's own has an effect.
+
+    Args:
+        overrides: a command line's.
+        has_engines: whether launcher and sweeper matter: in a sweep, or where the config is only printed.
+
+    Raises:
+        ConfigError: one has none; the text says what to type instead.
+    """
+    chosen = {_key(override): override.partition("=")[2] for override in overrides}
+    for override in overrides:
+        key = _key(override)
+        if not of_hydra(override):
+            continue
+        found = re.fullmatch(rf"hydra(?:/({'|'.join(ENGINES)})|\.({'|'.join(ENGINES)})\.\w+)", key)
+        if found is None and key != SEARCHPATH:
+            raise ConfigError(f"{override}: has no effect here{_instead(key)}")
+        if not override.lstrip().startswith(key):
+            raise ConfigError(f"{override}: Hydra's own keys can't be added or removed; write {key}=VALUE.")
+        if found is None:
+            continue
+        group = found[1] or found[2]
+        if not has_engines:
+            raise ConfigError(f"{override}: only a sweep has a {group}. Add -m, or leave it out.")
+        if found[2] and chosen.get(f"hydra/{group}", "basic") == "basic":
+            option = key.rpartition(".")[2]
+            raise ConfigError(f"{override}: {where_option(f'hydra/{group}', ENGINES[group], option)}")
+
+
+def _key(override: str) -> str:
+    return override.strip().lstrip("+~").partition("=")[0]
+
+
+def _instead(key: str) -> str:
+    for pattern, text in INSTEAD:
+        if re.fullmatch(rf"hydra[./](?:{pattern})", key):
+            return f": {text}"
+    return f". Of Hydra's own keys mi-run takes {ALLOWED}."

@@ -1,0 +1,168 @@
+"""The analysed part of a network: the Linear layers at its end, found in its graph.
+
+A part is any chain of Linear layers, each followed by an elementwise activation or none. Inputs are the recorded
+activations that enter it. Letters: B examples, C channels of a layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mi_runner.errors import ConfigError
+from mi_runner.graph.model_graph import ModelGraph
+
+ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid")
+
+_FUNCTIONS = {
+    "relu": (torch.relu, functional.relu, "relu"),
+    "tanh": (torch.tanh, functional.tanh, "tanh"),
+    "sigmoid": (torch.sigmoid, functional.sigmoid, "sigmoid"),
+    "leaky_relu": (functional.leaky_relu,),
+}
+_MODULES = {
+    nn.ReLU: "relu",
+    nn.LeakyReLU: "leaky_relu",
+    nn.Tanh: "tanh",
+    nn.Sigmoid: "sigmoid",
+    nn.Identity: "identity",
+}
+
+
+@dataclass(frozen=True)
+class Layer:
+    """A Linear layer and the activation after it.
+
+    Attributes:
+        weight: `(out, in)` float32.
+        bias: `(out,)` float32, zeros where the layer has none.
+        activation: one of `ACTIVATIONS`.
+        slope: leaky_relu's for negative values.
+        module: the Linear module's path in the network.
+    """
+
+    weight: Tensor
+    bias: Tensor
+    activation: str = "identity"
+    slope: float = 0.0
+    module: str = ""
+
+    def activate(self, values: Tensor) -> Tensor:
+        """The activation of values of any shape."""
+        if self.activation == "leaky_relu":
+            return functional.leaky_relu(values, self.slope)
+        if self.activation == "identity":
+            return values
+        return {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}[self.activation](values)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A chain of layers.
+
+    Attributes:
+        layers: from the inputs to the outputs.
+        site: the site of the network whose value enters the first layer.
+    """
+
+    layers: tuple[Layer, ...]
+    site: str = "x"
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Neurons of each layer, inputs first."""
+        return (self.layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in self.layers))
+
+    def output(self, number: int) -> Part:
+        """The part that computes one output alone."""
+        last = self.layers[-1]
+        rows = slice(number, number + 1)
+        return replace(self, layers=(*self.layers[:-1], replace(last, weight=last.weight[rows], bias=last.bias[rows])))
+
+    def __call__(self, x: Tensor) -> Tensor:
+        """Outputs `(B, n_L)` of inputs `(B, n_0)`."""
+        for layer in self.layers:
+            x = layer.activate(functional.linear(x, layer.weight, layer.bias))
+        return x
+
+    def masked(self, masks: Sequence[np.ndarray | Tensor], x: Tensor) -> Tensor:
+        """Outputs `(B, n_L)` with the kept edges alone: one boolean mask `(out, in)` a layer.
+
+        Kept edges use the trained weight. A hidden neuron with no kept edge outputs 0; an active one keeps its bias.
+        This is the definition; the kernel computes the same for all circuits of a space.
+        """
+        for number, (layer, mask) in enumerate(zip(self.layers, masks, strict=True)):
+            kept = torch.as_tensor(mask, dtype=torch.bool, device=x.device)
+            x = layer.activate(functional.linear(x, layer.weight * kept, layer.bias))
+            if number < len(self.layers) - 1:
+                x = x * kept.any(1)
+        return x
+
+
+def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
+    """The last Linear layers of a network with the activations behind them.
+
+    Args:
+        last_layers: how many Linear layers; None for the whole network.
+
+    Raises:
+        ConfigError: something else stands between them; the text names it.
+    """
+    layers: list[Layer] = []
+    activation: tuple[str, float] = ("identity", 0.0)
+    name = graph.output
+    while name not in graph.inputs and (last_layers is None or len(layers) < last_layers):
+        module = graph.submodule(name)
+        if isinstance(module, nn.Linear):
+            bias = torch.zeros(module.out_features) if module.bias is None else module.bias.detach()
+            layers.append(Layer(module.weight.detach(), bias.to(module.weight.device), *activation, module=name))
+            activation = ("identity", 0.0)
+        else:
+            found = _activation(graph, name)
+            if found is None or (activation[0] != "identity" and found[0] != "identity"):
+                raise _not_a_chain(name)
+            activation = found if found[0] != "identity" else activation
+        sources = graph.sources(name)
+        if len(sources) != 1:
+            raise _not_a_chain(name)
+        (name,) = sources
+    if not layers or activation[0] != "identity" or (last_layers is not None and len(layers) < last_layers):
+        raise _not_a_chain(name)
+    if len(graph.sites[name].shape) != 1:
+        raise _not_a_chain(name)
+    return Part(tuple(reversed(layers)), name)
+
+
+def longest_part(graph: ModelGraph) -> Part | None:
+    """The longest chain of Linear layers at a network's end; None where it doesn't end in a Linear layer."""
+    found: Part | None = None
+    while True:
+        try:
+            found = find_part(graph, len(found.layers) + 1 if found else 1)
+        except ConfigError:
+            return found
+
+
+def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:
+    module = graph.submodule(name)
+    if module is not None:
+        kind = _MODULES.get(type(module))
+        if isinstance(module, nn.Dropout):
+            kind = "identity"  # in evaluation it is
+        return None if kind is None else (kind, getattr(module, "negative_slope", 0.0))
+    called, keywords = graph.function(name)
+    for kind, functions in _FUNCTIONS.items():
+        if called in functions:
+            return kind, float(keywords.get("negative_slope", 0.01)) if kind == "leaky_relu" else 0.0
+    return None
+
+
+def _not_a_chain(name: str) -> ConfigError:
+    return ConfigError(
+        f"'{name}' is no Linear layer and no elementwise activation ({', '.join(ACTIVATIONS)}) in a chain of them."
+    )

@@ -1,0 +1,1 @@
+"""What the field calls a method, as functions of networks and tensors."""

@@ -1,0 +1,282 @@
+"""Training by interchange interventions: a network, or a rotation of a site, learns to answer counterfactual labels.
+
+In each step the network runs on base examples with what stands at a site partly taken from source examples, and its
+answer is compared with the counterfactual label of the causal model. Training the network's weights so is interchange
+intervention training (IIT: Geiger et al., ICML 2022), training a rotation of the site alone distributed alignment
+search (DAS: Geiger et al., CLeaR 2024).
+
+Letters: B batch, P pairs, S sources of a pair; a site's value is `(B, *site)`.
+"""
+
+from __future__ import annotations
+
+import copy
+import hashlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mi_runner import chance, threads
+from mi_runner.batches import BATCH, outputs_of
+from mi_runner.config.schemas import IitConfig, Trained, TrainingConfig
+from mi_runner.datasets import Dataset
+from mi_runner.datasets.causal_models import CausalModel
+from mi_runner.errors import RunFailed
+from mi_runner.graph.interventions import Intervention, SiteValues, read_sites, run_with
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.alignment import Rotation, Units
+from mi_runner.progress import Progress
+from mi_runner.training import loop as training
+from mi_runner.training.evaluation import LossFunction, correct
+from mi_runner.training.optimizers import make_optimizer
+
+ROWS_PER_EPOCH = 10
+"""Rows of the history within an epoch, where it has as many steps."""
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Base examples with their sources and the answers that a network should give.
+
+    Attributes:
+        base: `(P,)` indices of examples.
+        sources: `(P, S)` indices of examples, a column for each place.
+        labels: `(P,)` counterfactual labels, in the form of the data set's targets.
+        changed: `(P,)` bool, whether the counterfactual label differs from the base example's own.
+    """
+
+    base: Tensor
+    sources: Tensor
+    labels: Tensor
+    changed: Tensor
+
+    def __len__(self) -> int:
+        return len(self.base)
+
+
+def draw_pairs(
+    model: CausalModel,
+    values: Tensor,
+    places: Sequence[Sequence[str]],
+    n: int,
+    *,
+    among: Tensor,
+    generator: torch.Generator,
+) -> Pairs:
+    """Pairs of examples with their counterfactual labels.
+
+    Every example is a base once before one is a second time; each source is another example than the base, uniform
+    over the others.
+
+    Args:
+        values: `(N, V)` of the examples.
+        places: for each source of a pair the variables that are taken from it.
+        n: P.
+        among: `(M,)` the examples to draw from; at least 2.
+    """
+    m = len(among)
+    rounds = [torch.randperm(m, generator=generator) for _ in range(math.ceil(n / m))]
+    base = torch.cat(rounds)[:n]
+    others = torch.randint(m - 1, (n, len(places)), generator=generator)
+    others += others >= base[:, None]
+    base, sources = among[base.to(among.device)], among[others.to(among.device)]
+    taken = {variable: values[sources[:, place]] for place, variables in enumerate(places) for variable in variables}
+    labels = model.counterfactual(values[base], taken)
+    return Pairs(base, sources, labels, labels != model.mechanism(values[base]))
+
+
+def not_in(x: Tensor, others: Tensor) -> Tensor:
+    """Indices `(M,)` of the rows of `x` `(N, *input)` that equal no row of `others` bit for bit."""
+    known = set(_digests(others))
+    new = [index for index, digest in enumerate(_digests(x)) if digest not in known]
+    return torch.tensor(new, dtype=torch.int64, device=x.device)
+
+
+def _digests(x: Tensor) -> Iterator[bytes]:
+    for row in x.cpu().contiguous().numpy():
+        yield hashlib.blake2b(row, digest_size=16).digest()
+
+
+@dataclass(frozen=True)
+class Aligned:
+    """A network with the place where variables live, or are to live, in it.
+
+    Attributes:
+        target: the site, edge or path whose value is swapped.
+    """
+
+    model: nn.Module
+    graph: ModelGraph
+    target: str
+    alignment: Units | Rotation
+
+    @property
+    def site(self) -> str:
+        """The site whose value is swapped."""
+        return self.graph.target_site(self.target).name
+
+    def outputs(self, x: Tensor, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
+        """Outputs `(B, K)` for base examples `(B, *input)` whose site has, in each place, its source's value.
+
+        Args:
+            base: `(B, *site)`, the site's value on the base examples.
+            sources: for each place `(B, *site)`, its value on the source examples.
+        """
+        value = self.alignment(base, sources)
+        output = run_with(self.graph, x, [Intervention(self.target, value)])
+        assert isinstance(output, Tensor)
+        return output
+
+    def outputs_on(self, x: Tensor, base: Tensor, sources: Tensor) -> Tensor:
+        """Outputs `(B, K)` for examples of `x`, whose site's values are computed.
+
+        Args:
+            base: `(B,)` indices into `x`.
+            sources: `(B, S)` indices.
+        """
+        # One run up to the site for the base examples and all their sources.
+        together = torch.cat([base, *sources.unbind(1)])
+        values = read_sites(self.graph, x[together], [self.site])[self.site].split(len(base))
+        return self.outputs(x[base], values[0], values[1:])
+
+    def copied(self, example: Tensor, leaves: Sequence[str]) -> Aligned:
+        """The same with weights of its own.
+
+        Args:
+            example: `(B, *input)`, to trace the copy with.
+        """
+        model = copy.deepcopy(self.model)
+        graph = ModelGraph.trace(model, example, leaves=leaves)
+        return Aligned(model, graph, self.target, copy.deepcopy(self.alignment))
+
+
+@torch.no_grad()
+def answered_rightly(aligned: Aligned, dataset: Dataset, pairs: Pairs) -> tuple[Tensor, Tensor]:
+    """Whether the intervened network gives the counterfactual label of each test pair `(P,)`, and its outputs."""
+    values = SiteValues(aligned.graph, dataset.x_test, aligned.graph.site(aligned.site))
+    parts = [
+        aligned.outputs(dataset.x_test[base], values.rows(base), [values.rows(source) for source in sources.unbind(1)])
+        for base, sources in zip(pairs.base.split(BATCH), pairs.sources.split(BATCH), strict=True)
+    ]
+    outputs = torch.cat(parts)
+    return correct(outputs, pairs.labels, classes=dataset.has_classes), outputs
+
+
+@torch.no_grad()
+def task_rightly(aligned: Aligned, dataset: Dataset) -> Tensor:
+    """Whether the network, without intervention, answers each test example `(N,)` rightly."""
+    return correct(outputs_of(aligned.model, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
+
+
+def trained_parameters(aligned: Aligned, what: Trained) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """The network's and the alignment's parameters that are trained."""
+    network = [parameter for parameter in aligned.model.parameters() if parameter.requires_grad]
+    rotation = list(aligned.alignment.parameters())
+    return ([] if what is Trained.rotation else network), ([] if what is Trained.network else rotation)
+
+
+def train(
+    aligned: Aligned,
+    dataset: Dataset,
+    pairs: Pairs,
+    config: IitConfig,
+    ordinary: TrainingConfig,
+    loss_of: LossFunction,
+    *,
+    seed: int,
+    evaluate: Callable[[], dict[str, float]],
+    progress: Progress,
+    described: str,
+) -> list[dict[str, Any]]:
+    """Train what `config.train` names in place; the network is left in evaluation mode. Returns the history.
+
+    Rows have `epoch` (a tenth of an epoch apart), `step`, `loss`, `train_iia` (of the pairs since the row before, each
+    at its step), and where an epoch ends what `evaluate` gives; the first row is before the first step.
+
+    Args:
+        dataset: on the model's device.
+        pairs: of training examples.
+        ordinary: names the optimizer.
+        seed: the order of the pairs derives from it.
+        described: for the progress bar.
+
+    Raises:
+        RunFailed: the loss is no longer finite.
+    """
+    history: list[dict[str, Any]] = [{"epoch": 0.0, "step": 0, **evaluate()}]
+    if not config.epochs:
+        return history
+    network, rotation = trained_parameters(aligned, config.train)
+    trained = [*network, *rotation]
+    for parameter in {*aligned.model.parameters(), *aligned.alignment.parameters()}.difference(trained):
+        parameter.requires_grad_(False)
+    optimizers = [
+        make_optimizer(parameters, replace(ordinary, learning_rate=rate))
+        for parameters, rate in ((network, config.learning_rate), (rotation, config.rotation_learning_rate))
+        if parameters
+    ]
+    # Of a network that doesn't change the site's values are computed once, where there is room for them.
+    kept = SiteValues(aligned.graph, dataset.x_train, aligned.graph.site(aligned.site)) if not network else None
+    order = chance.generator(seed, "interchange order")
+    x, y = dataset.x_train, dataset.y_train
+    n_steps = math.ceil(len(pairs) / config.batch_size)
+    reported = {math.ceil(n_steps * tenth / ROWS_PER_EPOCH) for tenth in range(1, ROWS_PER_EPOCH + 1)}
+
+    def outputs_of_pairs(base: Tensor, sources: Tensor) -> Tensor:
+        if kept is None:
+            return aligned.outputs_on(x, base, sources)
+        return aligned.outputs(x[base], kept.rows(base), [kept.rows(source) for source in sources.unbind(1)])
+
+    step = 0
+    with (
+        chance.global_seed(seed, "interchange training"),
+        threads.exactly(training.threads_for(aligned.model, x, config.batch_size)),
+        progress.bar(described, config.epochs * len(pairs)) as advance,
+    ):
+        for epoch in range(1, config.epochs + 1):
+            began = time.perf_counter()
+            aligned.model.train(bool(network))
+            sums = torch.zeros(3, device=x.device)  # loss, right answers, pairs
+            shuffled = torch.randperm(len(pairs), generator=order).to(x.device).split(config.batch_size)
+            for number, index in enumerate(shuffled, start=1):
+                step += 1
+                if network:
+                    warmed = min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0
+                    optimizers[0].param_groups[0]["lr"] = config.learning_rate * warmed
+                base, labels = pairs.base[index], pairs.labels[index]
+                outputs = outputs_of_pairs(base, pairs.sources[index])
+                loss = objective = loss_of(outputs, labels)
+                if config.task_weight:
+                    objective = loss + config.task_weight * loss_of(aligned.graph(x[base]), y[base])
+                for optimizer in optimizers:
+                    optimizer.zero_grad()
+                objective.backward()
+                if config.gradient_clip is not None:
+                    nn.utils.clip_grad_norm_(trained, config.gradient_clip)
+                for optimizer in optimizers:
+                    optimizer.step()
+                if rotation and isinstance(aligned.alignment, Rotation):
+                    aligned.alignment.retract()
+                right = correct(outputs.detach(), labels, classes=dataset.has_classes).sum()
+                sums += torch.stack([loss.detach() * len(index), right, torch.full_like(right, len(index))])
+                if number in reported:
+                    total_loss, n_right, n = sums.tolist()
+                    sums.zero_()
+                    row = {"epoch": epoch - 1 + number / n_steps, "step": step, "loss": total_loss / n}
+                    history.append({**row, "train_iia": n_right / n})
+                    if not math.isfinite(total_loss):
+                        used = {"experiment.learning_rate": network, "experiment.rotation_learning_rate": rotation}
+                        rates = " and ".join(name for name, weights in used.items() if weights)
+                        raise RunFailed(
+                            f"training diverged in epoch {epoch}: the loss is {total_loss / n}. Try a smaller {rates}."
+                        )
+                    speed = sum(map(len, shuffled[:number])) / (time.perf_counter() - began)
+                    advance(int(n), f"epoch {epoch}/{config.epochs}  loss {total_loss / n:.4f}  {speed:,.0f} pairs/s")
+            aligned.model.eval()
+            history[-1] |= evaluate()
+    return history

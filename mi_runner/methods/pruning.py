@@ -1,0 +1,293 @@
+"""Which edges does a network need for one of its answers? Greedy pruning of a chain of Linear layers.
+
+Edges are visited in a fixed order: layers from the last to the first, in a layer output unit by output unit, and for
+each the inputs in their order. An edge is cut if the criterion then grows by less than the threshold.
+
+The criterion is about one class, "this class or not": with q the wanted probability of the class and p the network's
+(softmax), the mean over examples of −q·log p − (1−q)·log(1−p). The wanted probability is the full network's, or the
+label's. Letters: L layers, N examples, K outputs, O×I a weight matrix.
+
+One edge changes one unit, so only what is behind that unit is computed anew. The code is plain loops because numba
+compiles them to vector instructions.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import torch
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+from torch import Tensor
+
+from mi_runner.compiled import compiled
+from mi_runner.config.schemas import PruningCriterion
+from mi_runner.graph.chain import ACTIVATIONS, Part
+from mi_runner.methods.circuits.kernel import activate
+
+Progress = Callable[[int], None]
+"""Called with the number of edges visited since the last call."""
+
+# Sums over examples may be reordered, or they could not be vectorised; NaN and infinity keep their meaning.
+_REORDER = {"reassoc", "contract", "nsz"}
+
+
+def wanted(criterion: PruningCriterion, logits: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:
+    """The examples that a class's criterion looks at, `(M,)` int64, and the wanted probability of it on each, `(M,)`.
+
+    Args:
+        logits: `(N, K)`, the full network's.
+        labels: `(N,)` classes.
+        number: the class.
+    """
+    of_class = labels == number
+    if criterion is PruningCriterion.own_class:
+        index = of_class.nonzero().squeeze(1)
+        return index, torch.ones(len(index), device=logits.device)
+    index = torch.arange(len(labels), device=logits.device)
+    if criterion is PruningCriterion.all_classes:
+        return index, of_class.float()
+    return index, logits.double().softmax(1)[:, number].float()
+
+
+def criterion_value(logits: Tensor, probability: Tensor, number: int) -> float:
+    """The criterion by its definition, in float64.
+
+    Args:
+        logits: `(N, K)`.
+        probability: `(N,)`, the wanted one.
+    """
+    log_p = logits.double().log_softmax(1)
+    others = torch.cat([log_p[:, :number], log_p[:, number + 1 :]], 1).logsumexp(1)
+    return float(-(probability * log_p[:, number] + (1 - probability) * others).mean())
+
+
+def prune(
+    part: Part,
+    inputs: Tensor,
+    probability: Tensor,
+    number: int,
+    *,
+    threshold: float,
+    layers: Sequence[int] | None = None,
+    progress: Progress = lambda edges: None,
+) -> list[Tensor]:
+    """The kept edges, a boolean mask `(O, I)` for each layer on the CPU; layers that are not pruned keep all.
+
+    Several threads may call this at once: it holds no lock while it computes.
+
+    Args:
+        inputs: `(N, I)`, what enters the first layer.
+        probability: `(N,)`, the wanted probability of the class.
+        number: the class, the index of its output.
+        layers: which layers to prune; None for all.
+
+    Raises:
+        ValueError: there are no examples, or fewer than two outputs.
+    """
+    if not len(inputs) or part.sizes[-1] < 2:
+        raise ValueError(f"{len(inputs)} examples, {part.sizes[-1]} outputs: pruning needs some, and at least two.")
+    weights = [layer.weight.cpu().numpy().astype(np.float32) for layer in part.layers]
+    sizes = np.array(part.sizes)
+    starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])  # of each layer's units, the inputs as layer 0
+    offsets = np.concatenate([[0], np.cumsum(sizes[1:] * sizes[:-1])[:-1]])
+    flat = np.concatenate([weight.ravel() for weight in weights])
+    kinds = np.array([ACTIVATIONS.index(layer.activation) for layer in part.layers])
+    slopes = np.array([_slope(layer.activation, layer.slope) for layer in part.layers], dtype=np.float32)
+    goal = np.ascontiguousarray(probability.cpu().numpy(), dtype=np.float32)
+    before = np.zeros((int(sizes.sum()), len(inputs)), dtype=np.float32)
+    after = np.zeros_like(before)
+    scratch = np.zeros_like(before)
+    after[: sizes[0]] = inputs.detach().cpu().numpy().T
+    kept = np.ones(len(flat), dtype=np.bool_)
+    for layer in sorted(range(len(weights)) if layers is None else layers, reverse=True):
+        # From scratch for each layer, so that rounding doesn't add up over all the cuts.
+        cut = [torch.from_numpy(_matrix(flat, offsets, part, number_)) for number_ in range(len(weights))]
+        _fill(replace_weights(part, cut), before, after, starts)
+        for unit in range(sizes[layer + 1]):
+            _prune_unit(
+                layer, unit, flat, kept, sizes, starts, offsets, kinds, slopes,
+                before, after, scratch, goal, number, threshold,
+            )  # fmt: skip
+            progress(int(sizes[layer]))
+    return [torch.from_numpy(_matrix(kept, offsets, part, layer)) for layer in range(len(weights))]
+
+
+def replace_weights(part: Part, weights: Sequence[Tensor]) -> Part:
+    """The part with other weights, `(O, I)` for each layer."""
+    pairs = zip(part.layers, weights, strict=True)
+    return replace(part, layers=tuple(replace(layer, weight=weight) for layer, weight in pairs))
+
+
+def _matrix(flat: np.ndarray, offsets: np.ndarray, part: Part, layer: int) -> np.ndarray:
+    shape = part.layers[layer].weight.shape
+    return flat[offsets[layer] : offsets[layer] + math.prod(shape)].reshape(shape).copy()
+
+
+def _fill(part: Part, before: np.ndarray, after: np.ndarray, starts: np.ndarray) -> None:
+    """Every unit's value before and after its activation, `(units, N)`; the inputs stand in `after` already."""
+    values = torch.from_numpy(after[: part.sizes[0]]).T
+    for start, layer in zip(starts[1:], part.layers, strict=True):
+        z = torch.nn.functional.linear(values, layer.weight, layer.bias.cpu())
+        values = layer.activate(z)
+        rows = slice(start, start + z.shape[1])
+        before[rows], after[rows] = z.numpy().T, values.numpy().T
+
+
+def _slope(activation: str, slope: float) -> float:
+    return {"identity": 1.0, "relu": 0.0}.get(activation, slope)
+
+
+# --- the kernel --------------------------------------------------------------------------------------------------
+
+
+@compiled(nogil=True)
+def _prune_unit(
+    layer: int, unit: int, weights: Any, kept: Any, sizes: Any, starts: Any, offsets: Any, kinds: Any, slopes: Any,
+    before: Any, after: Any, scratch: Any, goal: Any, number: int, threshold: float,
+) -> None:  # fmt: skip
+    """Visit one output unit's edges; cut those that may go, in `weights`, `kept`, `before` and `after`.
+
+    Weights and kept `(edges,)` of all layers one after the other; before and after the activation, `(units, N)`; goal
+    `(N,)`, the wanted probability. `scratch` has what `before` would be without the edge.
+    """
+    n_examples = goal.shape[0]
+    n_layers = kinds.shape[0]
+    n_inputs = sizes[layer]
+    last = starts[n_layers]
+    row = starts[layer + 1] + unit
+    first_edge = offsets[layer] + unit * n_inputs
+    change = np.empty((before.shape[0], n_examples), np.float32)
+    outputs = np.empty((sizes[n_layers], n_examples), np.float32)
+    now = _criterion(after[last:], goal, number)
+    for source in range(n_inputs):
+        weight = weights[first_edge + source]
+        read = after[starts[layer] + source]
+        for e in range(n_examples):
+            scratch[row, e] = before[row, e] - weight * read[e]
+        _activate_change(scratch[row], after[row], change[row], kinds[layer], slopes[layer])
+        for behind in range(layer + 1, n_layers):
+            n_in, n_out = sizes[behind], sizes[behind + 1]
+            one = behind == layer + 1  # only one unit of the layer before has changed
+            for out in range(n_out):
+                to = starts[behind + 1] + out
+                at = offsets[behind] + out * n_in
+                scratch[to] = before[to]
+                for inner in range(unit if one else 0, unit + 1 if one else n_in):
+                    factor = weights[at + inner]
+                    if factor != 0:
+                        moved = change[starts[behind] + inner]
+                        for e in range(n_examples):
+                            scratch[to, e] += factor * moved[e]
+                _activate_change(scratch[to], after[to], change[to], kinds[behind], slopes[behind])
+        for out in range(sizes[n_layers]):
+            moves = layer < n_layers - 1 or out == unit
+            for e in range(n_examples):
+                outputs[out, e] = after[last + out, e] + (change[last + out, e] if moves else np.float32(0))
+        then = _criterion(outputs, goal, number)
+        if then - now < threshold:
+            now = then
+            weights[first_edge + source] = 0
+            kept[first_edge + source] = False
+            before[row] = scratch[row]
+            after[row] += change[row]
+            for to in range(starts[layer + 1] + sizes[layer + 1], starts[n_layers] + sizes[n_layers]):
+                before[to] = scratch[to]
+                after[to] += change[to]
+
+
+@compiled(nogil=True, inline="always")
+def _activate_change(z: Any, old: Any, change: Any, kind: int, slope: float) -> None:
+    """How far each activation moves: `(N,)` values before it, and what came out of it until now."""
+    if kind <= 2:
+        for e in range(z.shape[0]):
+            change[e] = (z[e] if z[e] > np.float32(0) else slope * z[e]) - old[e]
+    else:
+        for e in range(z.shape[0]):
+            change[e] = activate(z[e], kind, slope) - old[e]
+
+
+@compiled(nogil=True, fastmath=_REORDER)
+def _criterion(outputs: Any, goal: Any, number: int) -> float:
+    """The criterion of outputs `(K, N)`: the mean of softplus(m) − q·m, m = the class's logit above the others'."""
+    n_outputs, n_examples = outputs.shape
+    largest = np.full(n_examples, np.float32(-np.inf))
+    total = np.zeros(n_examples, np.float32)
+    for out in range(n_outputs):
+        if out != number:
+            for e in range(n_examples):
+                z = outputs[out, e]
+                largest[e] = z if z > largest[e] else largest[e]
+    for out in range(n_outputs):
+        if out != number:
+            for e in range(n_examples):
+                total[e] += _exp(outputs[out, e] - largest[e])
+    for e in range(n_examples):
+        m = outputs[number, e] - largest[e] - _log(total[e])
+        size = m if m > np.float32(0) else -m
+        positive = m if m > np.float32(0) else np.float32(0)
+        total[e] = positive + _log(np.float32(1) + _exp(-size)) - goal[e] * m
+    mean = 0.0
+    for e in range(n_examples):
+        mean += total[e]
+    return mean / n_examples
+
+
+# exp and log as polynomials (Cephes, expf and logf), because calls into the C library can't be vectorised.
+
+
+@intrinsic
+def _float_of_bits(context: Any, bits: Any) -> Any:
+    """The float32 with these 32 bits."""
+    return types.float32(types.int32), lambda c, builder, s, arguments: builder.bitcast(arguments[0], ir.FloatType())
+
+
+@intrinsic
+def _bits_of_float(context: Any, number: Any) -> Any:
+    """The 32 bits of a float32."""
+    return types.int32(types.float32), lambda c, builder, s, arguments: builder.bitcast(arguments[0], ir.IntType(32))
+
+
+@compiled(nogil=True, inline="always")
+def _exp(x: float) -> float:
+    """e^x for x ≤ 0, relative error below 2·10⁻⁷; below −87 e^−87."""
+    x = x if x > np.float32(-87) else np.float32(-87)
+    power = np.int32(x * np.float32(1.44269504) - np.float32(0.5))  # towards zero: the nearest integer
+    whole = np.float32(power)
+    r = x - whole * np.float32(0.693359375) + whole * np.float32(2.12194440e-4)
+    p = np.float32(1.9875691500e-4)
+    p = p * r + np.float32(1.3981999507e-3)
+    p = p * r + np.float32(8.3334519073e-3)
+    p = p * r + np.float32(4.1665795894e-2)
+    p = p * r + np.float32(1.6666665459e-1)
+    p = p * r + np.float32(5.0000001201e-1)
+    p = p * r * r + r + np.float32(1)
+    return p * _float_of_bits(np.int32((power + np.int32(127)) << np.int32(23)))
+
+
+@compiled(nogil=True, inline="always")
+def _log(x: float) -> float:
+    """log x for normal x > 0, absolute error below 2·10⁻⁷ times the result or 10⁻⁷."""
+    bits = _bits_of_float(np.float32(x))
+    power = np.float32((bits >> np.int32(23)) - np.int32(126))
+    m = _float_of_bits(np.int32((bits & np.int32(0x7FFFFF)) | np.int32(0x3F000000)))  # in 0.5..1
+    small = m < np.float32(0.707106781186547524)
+    power = power - np.float32(1) if small else power
+    m = (m + m if small else m) - np.float32(1)
+    z = m * m
+    p = np.float32(7.0376836292e-2)
+    p = p * m + np.float32(-1.1514610310e-1)
+    p = p * m + np.float32(1.1676998740e-1)
+    p = p * m + np.float32(-1.2420140846e-1)
+    p = p * m + np.float32(1.4249322787e-1)
+    p = p * m + np.float32(-1.6668057665e-1)
+    p = p * m + np.float32(2.0000714765e-1)
+    p = p * m + np.float32(-2.4999993993e-1)
+    p = p * m + np.float32(3.3333331174e-1)
+    p = p * m * z + np.float32(-2.12194440e-4) * power - np.float32(0.5) * z
+    return m + p + np.float32(0.693359375) * power

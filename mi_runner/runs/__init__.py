@@ -1,0 +1,1 @@
+"""One run: the dispatcher, its folder, the bounds that its figures must meet."""

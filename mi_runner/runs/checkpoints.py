@@ -1,0 +1,82 @@
+"""The weights that a command names: `checkpoint=` a file, or the folder of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from mi_runner.errors import ConfigError
+from mi_runner.files import sha256
+from mi_runner.runs.run_folder import MEMBERS, RECORD, WEIGHTS, read_record
+from mi_runner.training.weights import fitted, read_weights
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Weights that were read.
+
+    Attributes:
+        path: the file.
+        sha256: of the file's bytes.
+        state: parameter name → tensor.
+    """
+
+    path: Path
+    sha256: str
+    state: Mapping[str, Tensor]
+
+
+def load(named: str, model: nn.Module) -> Checkpoint:
+    """Give `model` the weights that `checkpoint=named` names.
+
+    Names must match. If they don't, but all shapes match in order, the tensors are taken in order, and a line says so.
+
+    Raises:
+        ConfigError: there are no such weights, or they don't fit; the text names the first mismatch.
+    """
+    expected = None
+    try:
+        path = Path(named).expanduser()
+        if path.is_dir():
+            path, expected = _of_run(path)
+        found = path.is_file()
+    except (OSError, RuntimeError) as error:  # a name that no file can have, a user that nobody is
+        raise ConfigError(f"checkpoint={named}: {error}.") from error
+    if not found:
+        raise ConfigError(f"checkpoint={path}: no such file or run folder.")
+    if path.stat().st_size == 0:
+        raise ConfigError(f"checkpoint={path}: the file is empty.")
+    digest = sha256(path)
+    if expected is not None and digest != expected:
+        raise ConfigError(f"checkpoint={path}: its bytes changed: sha256 {expected} expected, {digest} found.")
+    state = read_weights(path)
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+            raise ConfigError(f"checkpoint={path}: {name} has NaN or infinite values.")
+    model.load_state_dict(fitted(path, state, model.state_dict()))
+    return Checkpoint(path, digest, state)
+
+
+def _of_run(folder: Path) -> tuple[Path, str]:
+    """The weights' file that a run used, and its sha256 as run.json has it."""
+    record = read_record(folder)
+    if record is None:
+        raise ConfigError(f"checkpoint={folder}: it has no {RECORD} that can be read, so it is no run folder.")
+    if record.get("status") != "done":
+        raise ConfigError(
+            f"checkpoint={folder}: the run is not done (status {record.get('status')}); name a file, or a run that is."
+        )
+    digest = record.get("files", {}).get(WEIGHTS)
+    if digest is not None:
+        return folder / WEIGHTS, digest
+    used = record.get("checkpoint") or {}
+    if used.get("path") and used.get("sha256"):
+        return Path(used["path"]), used["sha256"]
+    if members := sorted(name for name in record.get("files", {}) if name.startswith(f"{MEMBERS}/")):
+        raise ConfigError(
+            f"checkpoint={folder}: the run has {len(members)} networks; name one, checkpoint={folder / members[0]}."
+        )
+    raise ConfigError(f"checkpoint={folder}: the run kept no weights.")

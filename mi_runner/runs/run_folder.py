@@ -1,0 +1,265 @@
+"""The folder of a run: the name of every file in it, its version, its status, and how files get there whole.
+
+`outputs/<experiment>/<dataset>-<model>/v001`, `v002`, …; `latest` links to the newest run that is done. Sweeps have
+`outputs/sweeps/<experiment>/v001`, … and a `latest` alike.
+A run is done only if run.json says so, and it says so last. Every file but the growing run.log is written beside its
+place and renamed into it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import socket
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from mi_runner.errors import ExitStatus, RunFailed
+from mi_runner.files import sha256, written_whole
+
+SCHEMA_VERSION = 1
+
+MOST_CSV_ROWS = 100_000
+"""A table with more rows is written as Parquet."""
+
+CLOCK_ERROR = 5.0
+"""Seconds by which the boot time and the wall clock may disagree."""
+
+MEMBERS = "members"
+RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
+    "run.json",
+    "config.yaml",
+    "run.log",
+    "model.safetensors",
+    "figures",
+    "latest",
+)
+
+
+def claim(output_dir: str | Path, experiment: str, dataset: str, model: str) -> RunFolder:
+    """A new, empty run folder that no other process has.
+
+    Raises:
+        RunFailed: the folder can't be made.
+    """
+    return RunFolder(_claimed(output_dir, f"{experiment}/{dataset}-{model}"))
+
+
+def claim_sweep(output_dir: str | Path, experiment: str) -> Path:
+    """A new, empty folder for a sweep's jobs.
+
+    Raises:
+        RunFailed: the folder can't be made.
+    """
+    return _claimed(output_dir, f"sweeps/{experiment}")
+
+
+def _claimed(output_dir: str | Path, below: str) -> Path:
+    try:
+        return _claim_version(Path(output_dir).expanduser() / below)
+    except (OSError, RuntimeError) as error:
+        text = f"can't make a run folder in {output_dir} ({error}): output_dir=FOLDER names another."
+        raise RunFailed(text) from error
+
+
+def _claim_version(parent: Path) -> Path:
+    # mkdir of a folder that must not exist is the one step that two processes can't both succeed in.
+    parent.mkdir(parents=True, exist_ok=True)
+    number = max((version for version, _ in _versions(parent)), default=0)
+    while True:
+        number += 1
+        folder = parent / f"v{number:03d}"
+        with suppress(FileExistsError):
+            folder.mkdir()
+            return folder
+
+
+def _versions(parent: Path) -> list[tuple[int, Path]]:
+    """Version numbers and folders below `parent`, ascending."""
+    found = ((re.fullmatch(r"v(\d{3,})", entry.name), entry) for entry in parent.iterdir())
+    return sorted((int(match[1]), entry) for match, entry in found if match)
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """A run's run.json, or None where there is none that can be read."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return record if isinstance(record, dict) else None
+
+
+@dataclass(frozen=True)
+class State:
+    """What became of a run, from its folder alone.
+
+    Attributes:
+        status: done, failed, interrupted, killed or running, as its run.json says; killed, too, where it says running
+            and the process is gone; torn, where it can't be read; missing, where there is none.
+        cause: one line where all isn't well, else empty.
+        exit_status: the run's.
+        record: its run.json, empty where there is none that can be read.
+    """
+
+    status: str
+    cause: str
+    exit_status: int
+    record: Mapping[str, Any]
+
+    @property
+    def done(self) -> bool:
+        """Whether the run has its tables, be they as expected or not."""
+        return self.status == "done"
+
+
+def state(folder: Path) -> State:
+    """What became of the run in `folder`."""
+    record = read_record(folder)
+    if record is None:
+        if (folder / RECORD).exists():
+            return State("torn", f"{folder / RECORD} is torn", ExitStatus.FAILED, {})
+        what = "has no run.json" if folder.is_dir() else "is not there"
+        return State("missing", f"never began, or was deleted: {folder} {what}", ExitStatus.FAILED, {})
+    status = str(record.get("status"))
+    if status == "done":
+        not_met = record.get("expect_not_met")
+        cause = f"expect: {'; '.join(not_met)}" if not_met else ""
+        return State("done", cause, ExitStatus.EXPECTATION_NOT_MET if not_met else ExitStatus.DONE, record)
+    if status == "running" and not _lives(record):
+        return killed(record)
+    cause = f"is run by {_process(record)}" if status == "running" else record.get("error") or "ended without a word"
+    return State(status, cause, record.get("exit_status") or ExitStatus.FAILED, record)
+
+
+def killed(record: Mapping[str, Any]) -> State:
+    """The state of a run whose process is gone, and its run.json doesn't say how it ended."""
+    return State("killed", f"{_process(record)} ended without a word", ExitStatus.FAILED, record)
+
+
+def _process(record: Mapping[str, Any]) -> str:
+    return f"process {record.get('pid')} on {record.get('host')}"
+
+
+def _lives(record: Mapping[str, Any]) -> bool:
+    """Whether the process that writes this record may still be there; of another machine's nobody knows."""
+    if record.get("host") != socket.gethostname():
+        return True
+    pid = record.get("pid")
+    if not isinstance(pid, int) or pid == os.getpid():  # this process runs nothing while it reads
+        return False
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    try:  # it may be another one by now: process ids are used again, in containers soon
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        (booted,) = re.findall(r"^btime (\d+)", Path("/proc/stat").read_text(), re.MULTILINE)
+        began = int(booted) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
+        ended = fields[0] in "ZX"  # nobody has asked yet how
+        return not ended and began <= datetime.fromisoformat(record["started"]).timestamp() + CLOCK_ERROR
+    except (FileNotFoundError, ProcessLookupError):  # it went this moment, unless this is no Linux
+        return not Path("/proc/self/stat").exists()
+    except (OSError, ValueError, KeyError):
+        return True
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """One run's folder; every method writes one kind of file.
+
+    Raises:
+        OSError: from each method, where the disk is full or the folder can't be written.
+    """
+
+    path: Path
+
+    @property
+    def log(self) -> Path:
+        return self.path / LOG
+
+    @property
+    def weights(self) -> Path:
+        return self.path / WEIGHTS
+
+    def write_record(self, record: Mapping[str, Any]) -> None:
+        """run.json."""
+        with written_whole(self.path / RECORD) as beside:
+            beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+    def write_config(self, text: str) -> None:
+        """config.yaml."""
+        with written_whole(self.path / CONFIG) as beside:
+            beside.write_text(text, encoding="utf-8")
+
+    def write_table(self, name: str, rows: Sequence[Mapping[str, Any]] | Any, *, parquet: bool = False) -> None:
+        """A table, given as rows or as a pandas DataFrame: NAME.csv, or NAME.parquet if it is large or asked for."""
+        import pandas as pd
+
+        frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
+        if parquet or len(frame) > MOST_CSV_ROWS:
+            with written_whole(self.path / f"{name}.parquet") as beside:
+                frame.to_parquet(beside, index=False)
+        else:
+            with written_whole(self.path / f"{name}.csv") as beside:
+                frame.to_csv(beside, index=False)
+
+    def write_figure(self, name: str, save: Callable[[Path], object]) -> None:
+        """figures/NAME.png; `save` draws it into the path that it is given."""
+        (self.path / FIGURES).mkdir(exist_ok=True)
+        with written_whole(self.path / FIGURES / f"{name}.png") as beside:
+            save(beside)
+
+    def write_weights(self, state: Mapping[str, Any], member: str | None = None) -> None:
+        """model.safetensors; of a member of many, members/MEMBER.safetensors."""
+        from mi_runner.training.weights import save_weights
+
+        path = self.path / MEMBERS / f"{member}.safetensors" if member else self.weights
+        path.parent.mkdir(exist_ok=True)
+        with written_whole(path) as beside:
+            save_weights(state, beside)
+
+    def digests(self) -> dict[str, str]:
+        """Name → sha256 of every file of the folder but run.json itself."""
+        files = sorted(path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith("."))
+        return {str(path.relative_to(self.path)): sha256(path) for path in files if path.name != RECORD}
+
+    def point_latest_here(self) -> None:
+        """`latest` links to the newest version that is done; call it when this one is."""
+        point_latest(self.path.parent, _is_done)
+
+
+def _is_done(folder: Path) -> bool:
+    record = read_record(folder)
+    return record is not None and record.get("status") == "done"
+
+
+def point_latest(parent: Path, is_done: Callable[[Path], bool]) -> None:
+    """`latest` in `parent` links to the newest version that is done; a link to one that is no more is taken away.
+
+    Where no version is, nothing is touched: a folder that was moved may have neighbours of another kind.
+    """
+    while (newest := _newest_done(parent, is_done)) is not None:
+        with written_whole(parent / LATEST) as beside:
+            beside.symlink_to(newest.name)
+        # One that ended meanwhile may have been overtaken by our rename: look again.
+        if _newest_done(parent, is_done) == newest:
+            return
+    link = parent / LATEST
+    if link.is_symlink() and link.readlink() in [Path(folder.name) for _, folder in _versions(parent)]:
+        link.unlink()
+
+
+def _newest_done(parent: Path, is_done: Callable[[Path], bool]) -> Path | None:
+    return next((folder for _, folder in reversed(_versions(parent)) if is_done(folder)), None)
+
+
+def linked(folder: Path) -> Path:
+    """The version that `latest` means now, for what works on a folder while `latest` may move on; else the folder."""
+    return folder.parent / folder.readlink() if folder.name == LATEST and folder.is_symlink() else folder

@@ -1,0 +1,534 @@
+"""The dispatcher: a config in, a run folder out.
+
+    config → data set → model, with a checkpoint's weights → all is checked → claim a new run folder
+           → weights (model store | train now) → experiment.run(setting) returns a Result → write it
+
+`run` is the program; read it top to bottom. A mistake is found before there is a folder, so it takes no version.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import platform
+import shlex
+import socket
+import subprocess
+import sys
+import time
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from functools import partial
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from logging.handlers import MemoryHandler
+from pathlib import Path
+from typing import Any
+
+import torch
+from omegaconf import OmegaConf
+
+from mi_runner import console, datasets, machine, models, signals, threads
+from mi_runner.config.composition import config_hash
+from mi_runner.config.schemas import RunConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
+from mi_runner.experiments import Result, Row, Setting
+from mi_runner.files import code_version
+from mi_runner.models import Built
+from mi_runner.progress import Progress, log
+from mi_runner.runs import checkpoints, expectations, run_folder
+from mi_runner.runs.checkpoints import Checkpoint
+from mi_runner.runs.expectations import Expectation
+from mi_runner.runs.run_folder import RunFolder
+from mi_runner.training import loop as training
+from mi_runner.training import model_store
+from mi_runner.training import stacked as stacked_training
+
+VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for the console."""
+
+    title: str
+    rows: Sequence[Row]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run that is done hands back.
+
+    Attributes:
+        folder: the run folder.
+        tables: those to print.
+        metrics: the summary.
+        not_met: a line for each expectation that the summary doesn't meet.
+    """
+
+    folder: Path
+    tables: Sequence[Table]
+    metrics: Mapping[str, float]
+    not_met: Sequence[str]
+
+
+def run(
+    config: RunConfig,
+    *,
+    folder: Path | None = None,
+    command: str | None = None,
+    progress: Progress | None = None,
+    timings: Mapping[str, float] | None = None,
+) -> Outcome:
+    """One run, from the config to the files.
+
+    Args:
+        folder: an existing empty folder to use, as a sweep gives each job; None claims a new version once all that
+            can be checked is checked.
+        command: the command line, for the record.
+        progress: where long work reports to.
+        timings: seconds of stages that are already over.
+
+    Raises:
+        ConfigError: a mistake in the config or a file that it names.
+        RunFailed: the run began and could not end.
+    """
+    assert isinstance(config.threads, int), "auto is a number once the config is typed"
+    expected = expectations.parse(config.expect)
+    names = config.experiment.name, config.dataset.name, config.model.name
+    record = _new_record(config, command, timings or {})
+    progress = progress or Progress()
+    claim = partial(run_folder.claim, config.output_dir, *names) if folder is None else partial(RunFolder, folder)
+    journal = _Journal(config, record, claim)
+
+    with _recorded(journal, progress), threads.exactly(config.threads):
+        if folder is not None:
+            journal.begin()  # who gave it looks into it while the run loads
+        with _stage(record, "import"):
+            experiment = import_module(config.experiment.module)
+            import_module(config.dataset.module)
+            import_module(config.model.module)
+        device = _device(config.device)
+        record["device"] = str(device)
+
+        with _stage(record, "data"):
+            dataset = datasets.load(config.dataset, seed=config.seed)
+        with _stage(record, "model"):
+            prepared = prepare(config, dataset, expected, device=device, progress=progress)
+        place = journal.begin()
+        with _stage(record, "model"):
+            setting, trained_now = _with_weights(prepared, config, device, record)
+
+        with _stage(record, "experiment"):
+            result = experiment.run(setting)
+        record["timings"] |= result.timings
+        if trained_now and "history" not in result.tables:
+            result = result.with_table("history", setting.history, ["epoch"])
+        with _stage(record, "write"):
+            _write(place, result, setting, trained_now)
+        record["keys"] = {name: list(result.keys[name]) for name, rows in result.tables.items() if len(rows)}
+        record["repeats"] = list(result.repeats)
+        record["measures"] = {name: [within.low, within.high] for name, within in result.measures.items()}
+        # JSON has no NaN and no infinity.
+        record["metrics"] = {
+            name: float(value) if math.isfinite(value) else None for name, value in result.metrics.items()
+        }
+        not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
+        if expected:
+            record["expect_not_met"] = not_met
+
+    tables = [Table(f"{name}: {' · '.join(names)}", result.tables[name]) for name in result.shown]
+    return Outcome(place.path, tables, result.metrics, not_met)
+
+
+# --- the stages --------------------------------------------------------------------------------------------------
+
+
+def _device(asked: str) -> torch.device:
+    """The device that the config asks for.
+
+    Raises:
+        ConfigError: it is not there.
+    """
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if asked == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ConfigError(f"device={asked}: torch finds no CUDA device here. Use device=cpu or device=auto.")
+    device = torch.device(asked)
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device={asked}: there are {torch.cuda.device_count()} CUDA devices, counted from 0.")
+    return device
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run of which all that can be checked before training is checked.
+
+    Attributes:
+        built: the network, on the CPU, with the checkpoint's weights if one is named.
+        setting: the experiment's, for that network.
+        checkpoint: the weights that the config names.
+    """
+
+    built: Built
+    setting: Setting
+    checkpoint: Checkpoint | None
+
+
+def prepare(
+    config: RunConfig,
+    dataset: Dataset,
+    expected: Sequence[Expectation],
+    *,
+    device: torch.device,
+    progress: Progress,
+) -> Prepared:
+    """Builds and checks what a run works on.
+
+    Raises:
+        ConfigError: data set, model, training, experiment, expectations and checkpoint don't fit; the text says what
+            to type.
+    """
+    experiment = import_module(config.experiment.module)
+    built = models.build(config.model, dataset, seed=config.seed)
+    setting = Setting(
+        config=config.experiment,
+        training=config.training,
+        model=built.model,
+        dataset=built.dataset,
+        seed=config.seed,
+        leaves=built.leaves,
+        untrained=lambda: models.build(config.model, dataset, seed=config.seed).to(device),
+        progress=progress,
+    )
+    if config.seeds is not None:
+        setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
+    experiment.check(setting)  # first, for it may set options of the training by options of its own
+    training.check(built.model, built.dataset, config.training)
+    expectations.check(expected, experiment.metric_names(setting))
+    checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
+    return Prepared(built, setting, checkpoint)
+
+
+def _with_weights(
+    prepared: Prepared, config: RunConfig, device: torch.device, record: dict[str, Any]
+) -> tuple[Setting, bool]:
+    """The setting on its device with the model's weights in place, and whether they were trained now."""
+    built, setting, checkpoint = prepared.built.to(device), prepared.setting, prepared.checkpoint
+    model, dataset = built.model, built.dataset
+    if checkpoint is not None:
+        log.info(f"weights of {checkpoint.path}; nothing is trained")
+        path = str(checkpoint.path.resolve())
+        record["checkpoint"] = {"from": "checkpoint", "path": path, "sha256": checkpoint.sha256}
+        return replace(setting, model=model, dataset=dataset, from_checkpoint=True), False
+
+    if setting.members:
+        return _members_with_weights(setting, built, config, record), False
+
+    def train() -> list[dict[str, Any]]:
+        log.info(f"training {config.model.name} on {config.dataset.name}: {len(dataset.x_train):,} examples")
+        return training.train(model, dataset, config.training, seed=config.seed, progress=setting.progress)
+
+    stored = model_store.obtain(built, config.training, train, seed=config.seed)
+    if not stored.trained_now:
+        log.info(f"trained model found: {stored.path}")
+    record["checkpoint"] = {
+        "from": "training" if stored.trained_now else "model store",
+        "path": str(stored.path) if stored.path else None,
+        "sha256": stored.sha256,
+    }
+    return replace(setting, model=model, dataset=dataset, history=stored.history), stored.trained_now
+
+
+def _members(setting: Setting, config: RunConfig, dataset: Dataset, n_seeds: int) -> tuple[Setting, ...]:
+    """A setting for each of the seeds `config.seed`, `config.seed` + 1, …, with the network that it would have alone.
+
+    Raises:
+        ConfigError: the networks can't be trained together.
+    """
+    members = [setting]
+    for seed in range(config.seed + 1, config.seed + n_seeds):
+        own = datasets.load(config.dataset, seed=seed) if config.dataset.drawn else dataset
+        built = models.build(config.model, own, seed=seed)
+        training.check(built.model, built.dataset, config.training)
+        members.append(replace(setting, model=built.model, dataset=built.dataset, seed=seed, untrained=None))
+    stacked_training.check(
+        [member.model for member in members],
+        [member.dataset for member in members],
+        config.training,
+        seeds=[member.seed for member in members],
+    )
+    return tuple(members)
+
+
+def _members_with_weights(setting: Setting, built: Built, config: RunConfig, record: dict[str, Any]) -> Setting:
+    """The setting with trained members, on the device of `built`."""
+    device = built.dataset.x_train.device
+    at_hand = {built.dataset.fingerprint: built.dataset}  # data that all share are moved once
+    builts = [
+        Built(
+            member.model.to(device),
+            at_hand.get(member.dataset.fingerprint) or member.dataset.to(device),
+            source=built.source,
+        )
+        for member in setting.members
+    ]
+    seeds = [member.seed for member in setting.members]
+
+    def train(places: Sequence[int]) -> list[list[dict[str, Any]] | RunFailed]:
+        log.info(f"training {len(places)} {config.model.name} networks on {config.dataset.name}")
+        return stacked_training.train(
+            [builts[place].model for place in places],
+            [builts[place].dataset for place in places],
+            config.training,
+            seeds=[seeds[place] for place in places],
+            progress=setting.progress,
+        )
+
+    at_once = stacked_training.at_once(built.model, built.dataset, config.training, own_data=config.dataset.drawn)
+    stored = model_store.obtain_many(builts, config.training, train, seeds=seeds, at_once=at_once)
+    n_found = sum(not one.trained_now for one in stored)
+    if n_found:
+        log.info(f"{n_found} of {len(stored)} trained models found in the model store")
+    record["checkpoint"] = {
+        "from": "model store" if n_found == len(stored) else "training",
+        "path": None,
+        "sha256": None,
+        "members": [
+            {
+                "seed": seed,
+                "from": "training" if one.trained_now else "model store",
+                "path": str(one.path) if one.path else None,
+                "sha256": one.sha256,
+            }
+            for seed, one in zip(seeds, stored, strict=True)
+        ],
+    }
+    members = tuple(
+        replace(member, model=each.model, dataset=each.dataset, history=one.history)
+        for member, each, one in zip(setting.members, builts, stored, strict=True)
+    )
+    return replace(members[0], members=members)
+
+
+def _write(place: RunFolder, result: Result, setting: Setting, trained_now: bool) -> None:
+    """All of a result; the weights too, of a network that it names or that this run trained, no checkpoint's."""
+    for name, rows in result.tables.items():
+        if len(rows):  # a file without a row or a header can't be read back
+            place.write_table(name, rows, parquet=name in result.parquet)
+    for name, figure in result.figures.items():
+        place.write_figure(name, lambda path, figure=figure: figure.savefig(path, dpi=130))
+    model = result.model or (setting.model if trained_now else None)
+    if model is not None and not (setting.from_checkpoint and model is setting.model):
+        place.write_weights(model.state_dict())
+    for name, member in result.members.items():
+        place.write_weights(member.state_dict(), name)
+
+
+# --- the record --------------------------------------------------------------------------------------------------
+
+
+def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "schema_version": run_folder.SCHEMA_VERSION,
+        "status": "running",
+        "experiment": config.experiment.name,
+        "dataset": config.dataset.name,
+        "model": config.model.name,
+        "seed": config.seed,
+        "device": config.device,
+        "threads": config.threads,
+        "processor": machine.processor(),
+        "instruction_set": machine.instruction_set(),
+        "config_hash": config_hash(config),
+        "metrics": {},
+        "keys": {},
+        "repeats": [],
+        "measures": {},
+        "timings": dict(timings),
+        "checkpoint": None,
+        "versions": {
+            "python": platform.python_version(),
+            **{name: _version(name) for name in VERSIONS},
+            "code": code_version(),
+        },
+        "git": _git(),
+        "command": command or shlex.join(sys.argv),
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "started": _now(),
+        "finished": None,
+        "error": None,
+        "exit_status": None,
+        "files": {},
+    }
+
+
+class _Journal:
+    """run.json and run.log, kept in memory until there is a folder for them.
+
+    Attributes:
+        record: the content of run.json.
+        place: the run folder; None as long as none was asked for.
+        log: the handler of what run.log has.
+    """
+
+    def __init__(self, config: RunConfig, record: dict[str, Any], claim: Callable[[], RunFolder]) -> None:
+        self.record = record
+        self.place: RunFolder | None = None
+        self.log = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize)
+        self._config, self._claim = config, claim
+        self._file: logging.FileHandler | None = None
+
+    def begin(self) -> RunFolder:
+        """The run folder, claimed at the first call; its run.json says `running` from now on.
+
+        Raises:
+            RunFailed: it can't be made or written.
+        """
+        with signals.held():  # once run.json says `running` it must get to say how the run ended
+            return self.place or self._begun()
+
+    def _begun(self) -> RunFolder:
+        place = self.place = self._claim()
+        choices = "# experiment={experiment} dataset={dataset} model={model}\n".format(**self.record)
+        try:
+            place.write_record(self.record)
+            place.write_config(choices + OmegaConf.to_yaml(OmegaConf.structured(self._config)))
+            self._file = logging.FileHandler(place.log, encoding="utf-8")
+        except OSError as error:
+            text = f"can't write into {place.path} ({error}): output_dir=FOLDER names another place."
+            raise RunFailed(text) from error
+        self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        self.log.setTarget(self._file)
+        self.log.flush()
+        self.log.flushLevel = logging.NOTSET  # each further line goes to the file at once
+        log.info(f"{self.record['command']} → {place.path}")
+        return place
+
+    def write_traceback(self) -> None:
+        """The error that is being handled; nothing, if the disk refuses."""
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.stream.write(traceback.format_exc())
+
+    def close(self) -> None:
+        """No more lines."""
+        self.log.close()
+        with suppress(OSError):
+            if self._file is not None:
+                self._file.close()
+
+
+@contextmanager
+def _recorded(journal: _Journal, progress: Progress) -> Iterator[None]:
+    """run.json says, last of all, how the block ended; run.log has the log and any traceback.
+
+    A mistake or an interruption before the journal began leaves no folder; a crash does, with its traceback.
+    """
+    record = journal.record
+    began = time.perf_counter() - sum(record["timings"].values())
+    to_screen = console.LogHandler()
+    log.setLevel(logging.INFO)
+    propagated, log.propagate = log.propagate, False
+    log.addHandler(journal.log)
+    log.addHandler(to_screen)
+    with ExitStack() as hold:
+        try:
+            yield
+            hold.enter_context(signals.held())
+            record["status"] = "done"
+            not_met = record.get("expect_not_met")
+            record["exit_status"] = int(ExitStatus.EXPECTATION_NOT_MET if not_met else ExitStatus.DONE)
+        except BaseException as error:
+            hold.enter_context(signals.held())
+            interrupted = isinstance(error, KeyboardInterrupt | Terminated)
+            if journal.place is None and (interrupted or isinstance(error, ConfigError)):
+                raise
+            place = journal.begin()
+            record["status"] = "interrupted" if interrupted else "failed"
+            record["error"] = one_line(error)
+            record["exit_status"] = int(exit_status(error))
+            # The disk may be full: the record then stays at `running`, which nothing takes for done.
+            journal.write_traceback()
+            with suppress(OSError):
+                for name, rows in progress.tables.items():
+                    place.write_table(name, rows)
+            if isinstance(error, ConfigError | RunFailed) or interrupted:
+                raise
+            raise RunFailed(f"{_cause(error)} The whole traceback is in {place.log}.") from error
+        finally:
+            log.removeHandler(journal.log)
+            journal.close()
+            record["finished"] = _now()
+            record["timings"]["total"] = time.perf_counter() - began
+            record["timings"] = {name: round(seconds, 3) for name, seconds in record["timings"].items()}
+            try:
+                if journal.place is not None:
+                    _finish(journal.place, record)
+            finally:
+                log.propagate = propagated
+                log.removeHandler(to_screen)
+
+
+def _finish(place: RunFolder, record: dict[str, Any]) -> None:
+    try:
+        record["files"] = place.digests()
+        place.write_record(record)
+    except OSError as error:
+        if record["status"] != "done":
+            return  # the first error is already on its way
+        record["status"] = "failed"
+        raise RunFailed(f"can't write {run_folder.RECORD} into {place.path} ({error}): the run is not done.") from error
+    if record["status"] == "done":
+        try:
+            place.point_latest_here()
+        except OSError as error:
+            log.warning(f"can't point {run_folder.LATEST} to {place.path} ({error}); the run is done all the same")
+
+
+def _cause(error: BaseException) -> str:
+    if isinstance(error, OSError):
+        return f"can't write or read a file ({error}): make room, or name another place by output_dir=FOLDER."
+    if isinstance(error, torch.OutOfMemoryError):
+        return f"the device's memory is full ({one_line(error)}): end what else uses it, or type device=cpu."
+    return f"{one_line(error)}."
+
+
+@contextmanager
+def _stage(record: dict[str, Any], name: str) -> Iterator[None]:
+    began = time.perf_counter()
+    try:
+        yield
+    finally:
+        record["timings"][name] = record["timings"].get(name, 0.0) + time.perf_counter() - began
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _git() -> dict[str, Any] | None:
+    """Commit of the checkout that the command was typed in, and whether it has changes; None outside of one."""
+    try:
+        commit, changes = (
+            subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=5).stdout.strip()
+            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "dirty": bool(changes)}

@@ -1,0 +1,380 @@
+"""Which jobs a sweep has: from the command line to a config for each, before the first one runs.
+
+The plan is written to sweep.json in the sweep's folder. With it the tables can be made from the folders of the jobs
+alone, jobs that never began have a name, and `resume` knows whether a command means the same sweep.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, fields, is_dataclass
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import OmegaConfBaseException
+
+from mi_runner.config import composition, hydra_keys
+from mi_runner.config.schemas import (
+    LAUNCHERS,
+    SCHEMAS,
+    SWEEP_KEYS,
+    SWEEPERS,
+    ExperimentConfig,
+    LauncherConfig,
+    OptunaSweeper,
+    RunConfig,
+    check_ranges,
+)
+from mi_runner.errors import ConfigError, one_line, unknown
+from mi_runner.files import written_whole
+from mi_runner.runs import expectations
+
+PLAN = "sweep.json"
+
+SCHEMA_VERSION = 1
+
+NOT_COMPARED = ("output_dir", *SWEEP_KEYS)
+"""Top-level keys that may differ when a sweep is resumed."""
+
+HashOf = Callable[[RunConfig], str]
+
+Value = str | int | float | bool | None
+
+
+@dataclass(frozen=True)
+class Command:
+    """A sweep's command line, taken apart.
+
+    Attributes:
+        overrides: those that the jobs get, as they were typed.
+        parsed: the same by key, as Hydra reads them; of two for one key the later counts.
+        own: the sweep's own settings: a config of which only the top-level keys of sweeps matter.
+        launcher: where the jobs run; None for this process, one after the other.
+        search: how their values are searched for; None for every combination.
+        again: jobs of earlier commands that are meant, too.
+    """
+
+    overrides: tuple[str, ...]
+    parsed: Mapping[str, Override]
+    own: RunConfig
+    launcher: LauncherConfig | None
+    search: OptunaSweeper | None
+    again: tuple[Job, ...] = ()
+
+    @property
+    def swept(self) -> list[str]:
+        """The keys that have several values."""
+        return [key for key, override in self.parsed.items() if override.is_sweep_override()]
+
+    @property
+    def headline(self) -> str:
+        """A summary metric that the jobs have: the headline of the experiment, or of the first of several."""
+        chosen = self.parsed.get("experiment")
+        names = [] if chosen is None else texts(chosen) if chosen.is_sweep_override() else [chosen.value()]
+        named = [schema.headline for schema in SCHEMAS["experiment"] if schema.name in names]
+        return named[0] if named else ExperimentConfig.headline
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Overrides as Hydra reads them."""
+    return OverridesParser.create().parse_overrides(list(overrides))
+
+
+def read_command(overrides: Sequence[str]) -> Command:
+    """The parts of a command line.
+
+    Raises:
+        ConfigError: a setting of the sweep can't be.
+    """
+    own, ours, parsed = [], [], {}
+    for override in parse_overrides(overrides):
+        assert override.input_line is not None
+        key = override.get_key_element()
+        name = key.lstrip("+~")
+        of_the_sweep = name in SWEEP_KEYS or hydra_keys.of_hydra(name)
+        if override.is_sweep_override() and (of_the_sweep or name == "output_dir"):
+            raise ConfigError(f"{override.input_line}: {name} is one for the whole sweep; give it one value.")
+        if of_the_sweep and name != hydra_keys.SEARCHPATH:
+            own.append(override.input_line)
+        else:
+            ours.append(override.input_line)
+            parsed[key] = override
+        if name == hydra_keys.SEARCHPATH:
+            own.append(override.input_line)
+    if {"seed", "seeds"} <= parsed.keys() and parsed["seed"].is_sweep_override():
+        raise ConfigError(
+            f"{parsed['seeds'].input_line} trains networks of several seeds in one job, and "
+            f"{parsed['seed'].input_line} repeats jobs over seeds: leave one of the two out."
+        )
+    config = composition.compose_untyped(own, with_hydra=True)
+    launcher = _engine(config, "launcher", LAUNCHERS)
+    search = _engine(config, "sweeper", SWEEPERS)
+    with open_dict(config):
+        del config["hydra"]
+    return Command(tuple(ours), parsed, composition.typed(config), launcher, search)
+
+
+def _engine(config: DictConfig, group: str, engines: Sequence[type]) -> Any:
+    """The typed config of a Hydra group's choice, or None for Hydra's own `basic`."""
+    choice = config.hydra.runtime.choices[f"hydra/{group}"]
+    if choice == "basic":
+        return None
+    names = [engine.name for engine in engines]
+    if choice not in names:
+        raise ConfigError(f"hydra/{group}={choice}: {unknown(group, choice, ['basic', *names])}")
+    try:
+        found = OmegaConf.to_object(config.hydra[group])
+    except OmegaConfBaseException as error:
+        raise ConfigError(f"hydra.{group}: {one_line(error)}") from error
+    check_ranges(found, f"hydra.{group}.")
+    return found
+
+
+@dataclass(frozen=True)
+class Job:
+    """One run of a sweep.
+
+    Attributes:
+        number: its folder's name in the sweep's.
+        overrides: what to type to have it as a run of its own.
+        swept: the swept keys and their values, for the tables.
+        config_hash: the same for the same config.
+        config: None where it was not composed in this process.
+    """
+
+    number: int
+    overrides: tuple[str, ...]
+    swept: Mapping[str, Value]
+    config_hash: str
+    config: RunConfig | None = field(default=None, compare=False, repr=False)
+
+    @property
+    def name(self) -> str:
+        """The swept values, for a person."""
+        return named(self.swept)
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A combination that can't run, and why."""
+
+    name: str
+    reason: str
+
+
+def named(swept: Mapping[str, Value]) -> str:
+    """Swept values in one line."""
+    shown = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in swept.items()}
+    return " ".join(f"{key}={value}" for key, value in shown.items()) or "the one job"
+
+
+def combinations(command: Command) -> Iterator[dict[str, str]]:
+    """Each job's overrides by key, in the order of the command line, the last key fastest.
+
+    Raises:
+        ConfigError: a key's values can't be listed.
+    """
+    choices = []
+    for key, override in command.parsed.items():
+        assert override.input_line is not None
+        if not override.is_sweep_override():
+            choices.append([override.input_line])
+        elif override.is_discrete_sweep():
+            choices.append([f"{key}={text}" for text in texts(override)])
+        else:
+            raise ConfigError(
+                f"{override.input_line}: an interval has no end of values. Add hydra/sweeper=optuna "
+                f"objective={command.headline} to search it, or list values, separated by commas."
+            )
+    for combination in itertools.product(*choices):
+        yield dict(zip(command.parsed, combination, strict=True))
+
+
+def texts(override: Override) -> list[str]:
+    """The values of a discrete sweep as one would type them."""
+    try:
+        return [str(text) for text in override.sweep_string_iterator()]
+    except Exception as error:  # Hydra raises what it likes here: for a glob, for a range of no step
+        raise ConfigError(f"{override.input_line}: can't list its values ({one_line(error)}).") from error
+
+
+def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Refused]]:
+    """Every combination as a job with its config, or refused; jobs are numbered from 0.
+
+    Of combinations with equal configs (`seed=1,1`) the first is taken.
+
+    Args:
+        hash_of: gives a config's hash.
+    """
+    composer = composition.Composer()
+    if all(composition.names_a_value(key) for key in command.swept):
+        # A mistake in what all jobs share is found once, and not in every job.
+        composition.compose_untyped(
+            [str(override.input_line) for override in command.parsed.values() if not override.is_sweep_override()]
+        )
+    jobs: dict[str, Job] = {}
+    refused = []
+    earlier = (
+        {override.get_key_element(): str(override.input_line) for override in parse_overrides(job.overrides)}
+        for job in command.again
+    )
+    for by_key in itertools.chain(combinations(command), earlier):
+        try:
+            job = compose_job(command, by_key, len(jobs), composer, hash_of)
+        except ConfigError as error:
+            swept = {key: by_key[key].partition("=")[2] for key in command.swept}
+            refused.append(Refused(named(swept), str(error)))
+            continue
+        jobs.setdefault(job.config_hash, job)
+    return list(jobs.values()), refused
+
+
+def compose_job(
+    command: Command, by_key: Mapping[str, str], number: int, composer: composition.Composer, hash_of: HashOf
+) -> Job:
+    """The job of these overrides.
+
+    Raises:
+        ConfigError: they don't compose.
+    """
+    overrides = tuple(by_key.values())
+    config = composer.compose(overrides, command.swept)
+    expectations.parse(config.expect)
+    flat = flattened(config)
+    swept = {key: _column_value(key, by_key[key].partition("=")[2], flat) for key in command.swept}
+    return Job(number, overrides, swept, hash_of(config), config)
+
+
+def _column_value(key: str, text: str, flat: Mapping[str, Any]) -> Value:
+    """The value as it was composed, 0.001 for 1e-3; as it was typed where it is a choice or no single value."""
+    name = key.lstrip("+")
+    value = flat.get(name, text)
+    return text if name in SCHEMAS or isinstance(value, list | dict) else value
+
+
+def flattened(config: Any, prefix: str = "") -> dict[str, Any]:
+    """A config's values by their whole keys, as JSON has them; the choices of groups by the groups' names."""
+    flat: dict[str, Any] = {}
+    for item in fields(config):
+        value, key = getattr(config, item.name), f"{prefix}{item.name}"
+        if is_dataclass(value):
+            if not prefix and item.name in SCHEMAS:
+                flat[key] = getattr(value, "name", None)
+            flat |= flattened(value, f"{key}.")
+        else:
+            flat[key] = _jsonable(value)
+    return flat
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, list | tuple):
+        return [_jsonable(element) for element in value]
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(element) for key, element in value.items()}
+    return value
+
+
+# --- sweep.json ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What sweep.json has.
+
+    Attributes:
+        command: as it was typed first.
+        overrides: those that the jobs get, as they were typed.
+        swept: the keys with several values.
+        base: what all jobs have in common, by key.
+        code: the version of the code that began, or resumed, the sweep.
+        jobs: all that were ever planned.
+        left_out: combinations that can't run.
+        objective: the metric that is searched for, or shown first.
+        search: the options of the search, if there is one.
+        searching: whether the search may still add jobs.
+    """
+
+    command: str
+    overrides: tuple[str, ...]
+    swept: tuple[str, ...]
+    base: Mapping[str, Any]
+    code: str
+    jobs: tuple[Job, ...]
+    left_out: tuple[Refused, ...] = ()
+    objective: str | None = None
+    search: Mapping[str, Any] | None = None
+    searching: bool = False
+
+    def write(self, sweep: Path) -> None:
+        """sweep.json, whole."""
+        content: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+        for item in fields(self):
+            content[item.name] = getattr(self, item.name)
+        content["jobs"] = [
+            {"number": job.number, "overrides": job.overrides, "swept": job.swept, "config_hash": job.config_hash}
+            for job in self.jobs
+        ]
+        content["left_out"] = [asdict(refused) for refused in self.left_out]
+        with written_whole(sweep / PLAN) as beside:
+            beside.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+
+
+def read_plan(sweep: Path) -> Plan:
+    """The plan of the sweep in a folder.
+
+    Raises:
+        ConfigError: there is none that can be read.
+    """
+    try:
+        content = json.loads((sweep / PLAN).read_text(encoding="utf-8"))
+        if content.pop("schema_version") != SCHEMA_VERSION:
+            raise ValueError("it was written by another version of mi-run")
+        jobs = tuple(Job(**{**job, "overrides": tuple(job["overrides"])}) for job in content.pop("jobs"))
+        left_out = tuple(Refused(**refused) for refused in content.pop("left_out"))
+        lists = {name: tuple(content.pop(name)) for name in ("overrides", "swept")}
+        return Plan(**lists, **content, jobs=jobs, left_out=left_out)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(
+            f"{sweep} is no folder of a sweep: {PLAN} can't be read ({one_line(error)}). "
+            "Name one such as outputs/sweeps/train/v001, the last line that the sweep printed."
+        ) from error
+
+
+def base_of(configs: Sequence[RunConfig], swept: Sequence[str]) -> dict[str, Any]:
+    """What configs have in common, by key, without what is swept and what may differ."""
+    first, *others = [flattened(config) for config in configs]
+    for other in others:
+        first = {key: value for key, value in first.items() if key in other and other[key] == value}
+    left_out = {*NOT_COMPARED, *(key.lstrip("+") for key in swept)}
+    return {key: value for key, value in first.items() if key not in left_out}
+
+
+def check_same_sweep(old: Plan, command: Command, base: Mapping[str, Any], jobs: Sequence[Job]) -> None:
+    """A command that resumes a sweep means the same one; it may have more values, or fewer.
+
+    Raises:
+        ConfigError: it sweeps other keys, or its config differs; the text says where.
+    """
+    if set(command.swept) != set(old.swept):
+        was, now = (", ".join(keys) or "nothing" for keys in (old.swept, command.swept))
+        raise ConfigError(f"resume: that sweep varies {was}, this command varies {now}. Type a new sweep.")
+    differing = [
+        f"{key} was {old.base[key]}, is now {base[key]}"
+        for key in old.base
+        if key in base and base[key] != old.base[key]
+    ]
+    by_values = {json.dumps(job.swept, sort_keys=True): job for job in old.jobs}
+    for job in jobs if not differing else ():
+        earlier = by_values.get(json.dumps(job.swept, sort_keys=True))
+        if earlier is not None and earlier.config_hash != job.config_hash:
+            differing.append(f"the config of job {earlier.number} ({job.name}) is another")
+    if differing:
+        raise ConfigError(f"resume: the config is another: {'; '.join(differing)}. Type the old one, or a new sweep.")

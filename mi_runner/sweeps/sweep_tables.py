@@ -1,0 +1,233 @@
+"""The many runs of a sweep as one result: sweep.csv, sweep_summary.csv, the headline, from the run folders alone."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mi_runner.runs.run_folder import State, state
+from mi_runner.statistics import FEW, Measured, Range, Spread, Summed, over_seeds
+from mi_runner.sweeps.sweep_plan import Job, Plan
+
+Row = dict[str, Any]
+
+ByValues = list[tuple[Mapping[str, Any], dict[str, Spread]]]
+"""For each combination of swept values: the values, and the spread of each metric."""
+
+OF_JOB = ("job", "status", "error", "code", "folder")
+"""Columns of sweep.csv besides what is swept and what the jobs measured."""
+
+REPEATED = "seed"
+"""The swept key over which a summary is made."""
+
+HEADLINE = "accuracy"
+"""The measure that is shown where there are too many to show."""
+
+MOST_HEADLINE_ROWS = 40
+MOST_HEADLINE_METRICS = 3
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A job of a sweep and what became of it."""
+
+    job: Job
+    state: State
+    folder: Path
+
+    @property
+    def code(self) -> str:
+        """The version of the code that ran it; empty if it never began."""
+        return str(self.state.record.get("versions", {}).get("code") or "")
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """The numbers of its summary, if it is done."""
+        found = self.state.record.get("metrics") or {} if self.state.done else {}
+        return {name: value for name, value in found.items() if isinstance(value, int | float)}
+
+    @property
+    def keys(self) -> list[str] | None:
+        """The columns that name the rows of its metrics table; None where its run.json doesn't say."""
+        return (self.state.record.get("keys") or {}).get("metrics")
+
+    @property
+    def ranges(self) -> dict[str, Range]:
+        """The values that each of its measures can have."""
+        return {name: Range(*ends) for name, ends in (self.state.record.get("measures") or {}).items()}
+
+    @property
+    def taken(self) -> list[str]:
+        """Columns of sweep.csv that its metrics table can't have."""
+        return [*OF_JOB, *self.job.swept]
+
+
+def ended(plan: Plan, sweep: Path) -> list[Ended]:
+    """What became of every job of a sweep."""
+    folders = [sweep / str(job.number) for job in plan.jobs]
+    return [Ended(job, state(folder), folder) for job, folder in zip(plan.jobs, folders, strict=True)]
+
+
+def same_values(swept: Mapping[str, Any]) -> tuple[str, ...]:
+    """What tells a combination of swept values from others, without the seed."""
+    return tuple(f"{key}={value}" for key, value in swept.items() if key != REPEATED)
+
+
+# --- sweep.csv -----------------------------------------------------------------------------------------------------
+
+
+def all_rows(jobs: Iterable[Ended]) -> list[Row]:
+    """Every row of every job's metrics table, as text; one row without measurements for a job that has none.
+
+    A job that was interrupted has the rows that were finished. Columns of the metrics tables that are named as one of
+    the job's get the name `metrics.NAME`.
+    """
+    rows: list[Row] = []
+    columns: dict[str, None] = {}
+    for one in jobs:
+        # A run that goes on, or failed, may have written a table that isn't the whole one: its status says so.
+        for measured in _table(one.folder) or [{}]:
+            of_job = {"job": one.job.number, "status": one.state.status, **one.job.swept}
+            own = {_own_name(name, one.taken): text for name, text in measured.items()}
+            columns |= dict.fromkeys([*of_job, *own])
+            rows.append(of_job | own | {"error": one.state.cause, "code": one.code, "folder": str(one.folder)})
+    for last in ("error", "code", "folder"):
+        columns[last] = None
+    return [{column: row.get(column, "") for column in columns} for row in rows]
+
+
+def _own_name(column: str, taken: Iterable[str]) -> str:
+    return f"metrics.{column}" if column in taken else column
+
+
+def _table(folder: Path) -> list[dict[str, str]]:
+    """The rows of a run's metrics table as text, digit by digit as they stand in the file."""
+    if (large := folder / "metrics.parquet").exists():
+        import pandas as pd
+
+        frame = pd.read_parquet(large)
+        return [
+            {str(name): "" if pd.isna(value) else str(value) for name, value in row.items()}
+            for row in frame.to_dict("records")
+        ]
+    try:
+        with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+            return list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error):
+        return []
+
+
+# --- sweep_summary.csv ---------------------------------------------------------------------------------------------
+
+
+def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) -> list[Summed]:
+    """For every combination of swept values, every name of a row and each measure: the spread over the seeds.
+
+    Only jobs that are done count. What names a row, what counts repeats and what is a measure says the job's run.json;
+    a job that doesn't say so is left out. Rows are matched by their names alone: a row that some jobs lack is averaged
+    over the others. Seeds are those of the jobs and, where a job has networks of several, those of its rows.
+
+    Args:
+        rows: of all jobs, as `all_rows` gives them.
+    """
+    told = {
+        one.job.number: ([_own_name(key, one.taken) for key in one.keys], one.ranges)
+        for one in jobs
+        if one.state.done and one.keys is not None
+    }
+    several_codes = len({row["code"] for row in rows if row["job"] in told}) > 1
+    combination = [key for key in swept if key != REPEATED] + ["code"] * several_codes
+    measured = []
+    for row in rows:
+        if row["job"] in told:
+            keys, ranges = told[row["job"]]
+            name = {key: row.get(key, "") for key in [*combination, *keys] if key != REPEATED}
+            network = row["job"], row[REPEATED] if REPEATED in keys else None
+            measured.append(Measured.of(network, name, row, ranges))
+    return over_seeds(measured)
+
+
+def summary_rows(summed: Sequence[Summed]) -> list[Row]:
+    """The rows of sweep_summary.csv; a name that another experiment's rows have is empty."""
+    names = dict.fromkeys(name for one in summed for name in one.name)
+    return [dict.fromkeys(names, "") | one.row for one in summed]
+
+
+# --- the headline --------------------------------------------------------------------------------------------------
+
+
+def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
+    """For every combination of swept values but the seed: these values, and the spread of each plain summary metric.
+
+    Plain are those without a part (`accuracy`, not `accuracy/relu/zero`); the objective comes first.
+    """
+    groups: dict[tuple[str, ...], list[Ended]] = {}
+    for one in jobs:
+        if one.state.done:
+            groups.setdefault(same_values(one.job.swept), []).append(one)
+    found = []
+    for members in groups.values():
+        names = {name: None for one in members for name in one.metrics if "/" not in name or name == objective}
+        first = [name for name in (objective, HEADLINE) if name in names]
+        names = dict.fromkeys(first) | names
+        ranges = members[0].ranges
+        spreads = {
+            name: Spread.of([one.metrics[name] for one in members if name in one.metrics], ranges.get(_measure(name)))
+            for name in list(names)[: MOST_HEADLINE_METRICS + 1]
+        }
+        swept = {key: value for key, value in members[0].job.swept.items() if key != REPEATED}
+        found.append((swept, spreads))
+    return found
+
+
+def _measure(metric: str) -> str:
+    """The measure that a summary metric is of: `accuracy/relu/zero` is of `accuracy`."""
+    return metric.partition("/")[0]
+
+
+def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | None) -> tuple[str, list[Row]]:
+    """The title and rows of the table that is printed: a screenful.
+
+    Where the summary of the jobs' tables is short enough, it is that of their accuracy; else a row for each combination
+    of swept values, with metrics of run.json. In the first, two or three seeds have their values beside the interval.
+    """
+    by_values = metrics_by_values(jobs, objective)
+    found = [one for one in summed if one.measure == HEADLINE]
+    if objective is None and len(by_values) < len(found) <= MOST_HEADLINE_ROWS:
+        title, most = HEADLINE, max(one.spread.n for one in found)
+        rows = [{**one.name, "n": one.spread.n, **_shown(HEADLINE, one.spread), **_seeds(one.spread)} for one in found]
+    else:
+        title, most = "summary metrics", max((s.n for _, spreads in by_values for s in spreads.values()), default=0)
+        rows = []
+        for swept, spreads in by_values:
+            row: Row = {**swept, "n": max((spread.n for spread in spreads.values()), default=0)}
+            for name in list(spreads)[:MOST_HEADLINE_METRICS]:
+                row |= _shown(name, spreads[name])
+            rows.append(row)
+    columns = dict.fromkeys(column for row in rows for column in row if most > 1 or column != "n")
+    title = f"{title}: mean over seeds, 95 % interval" if most > 1 else title
+    return title, [{column: row.get(column) for column in columns} for row in rows]
+
+
+def _shown(name: str, spread: Spread) -> Row:
+    """A measure's columns in the table that is printed."""
+    if spread.n == 1:
+        return {name: spread.mean}
+    return {name: spread.mean, f"{name}_low": spread.low, f"{name}_high": spread.high}
+
+
+def _seeds(spread: Spread) -> Row:
+    """The values of few seeds, whose interval says little."""
+    return {"of each seed": " ".join(f"{value:.4f}" for value in spread.values)} if 1 < spread.n <= FEW else {}
+
+
+def failures(jobs: Sequence[Ended]) -> list[Row]:
+    """Every job that is not done or not as expected, with the cause."""
+    return [
+        {"job": one.job.number, "values": one.job.name, "status": one.state.status, "cause": one.state.cause}
+        for one in jobs
+        if one.state.cause
+    ]
