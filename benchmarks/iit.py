@@ -159,13 +159,8 @@ def run() -> None:
         return functional.binary_cross_entropy(outputs.squeeze(1), targets)
 
     def ordinary_epoch() -> None:
-        # With as many threads as ours, which a network of so few parameters isn't given by itself.
-        before, training.SMALL_STEP = training.SMALL_STEP, 0
         one = composition.compose(["experiment=iit", "training.epochs=1"]).training
-        try:
-            training.train(copy.deepcopy(built.model), dataset, one, seed=SEED)
-        finally:
-            training.SMALL_STEP = before
+        training.train(copy.deepcopy(built.model), dataset, one, seed=SEED)
 
     compare(
         "iit, an ordinary epoch against one by interchange", ordinary_epoch, our_epoch, wanted="at most 3", rounds=3

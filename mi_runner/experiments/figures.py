@@ -653,7 +653,9 @@ def sweep(found: Sequence[tuple[Row, Mapping[str, Spread]]]) -> Figure:
                 axes.plot([x] * len(_seeds(spread)), _seeds(spread), "o", color=f"C{index % 10}", **CIRCLE)
         if numeric and min(values) > 0 and max(values) >= 100 * min(values):
             axes.set_xscale("log")
-        if not numeric:
+        elif numeric:
+            axes.locator_params(axis="x", nbins=5)  # of more, long numbers run into each other
+        else:
             axes.set_xticks(range(len(values)), [str(value) for value in values], rotation=30, ha="right")
             axes.set_xlim(-0.5, len(values) - 0.5)
         ends = [end for _, metrics in found if name in metrics for end in _ends(metrics[name])]
