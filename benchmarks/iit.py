@@ -25,9 +25,8 @@ from mi_runner import datasets, models
 from mi_runner.config import composition
 from mi_runner.datasets import Dataset, ellipses
 from mi_runner.experiments import Setting, iit
-from mi_runner.methods.interchange import Aligned, Pairs, draw_pairs, train
+from mi_runner.methods.interchange import Aligned, InterchangeTraining, Pairs, draw_pairs, train_by_interchange
 from mi_runner.models.cnn import CNN
-from mi_runner.progress import Progress
 from mi_runner.training import loop as training
 
 SEED = 42
@@ -130,8 +129,7 @@ def run() -> None:
     config = composition.compose(["experiment=iit", f"seed={SEED}"])
     dataset = datasets.load(config.dataset, seed=SEED)
     built = models.build(config.model, dataset, seed=SEED)
-    options, ordinary = config.experiment, config.training
-    setting = Setting(options, ordinary, built.model, built.dataset, SEED)
+    setting = Setting(config.experiment, config.training, built.model, built.dataset, SEED)
     graph, causal_model = setting.graph(), dataset.causal_model
     assert causal_model is not None and isinstance(built.model, CNN)
     (cell,) = iit.cells(setting, graph, causal_model)
@@ -142,18 +140,8 @@ def run() -> None:
     start = Aligned(built.model, graph, cell.target, iit.alignment_of(setting, graph, cell))
 
     def our_epoch() -> None:
-        train(
-            start.copied(dataset.x_test[:2], ()),
-            dataset,
-            pairs,
-            options,
-            ordinary,
-            functional_loss,
-            seed=SEED,
-            evaluate=dict,
-            progress=Progress(),
-            described="",
-        )
+        copied = start.copied(dataset.x_test[:2], ())
+        train_by_interchange(copied, dataset, pairs, InterchangeTraining(), functional_loss, seed=SEED)
 
     def functional_loss(outputs: Tensor, targets: Tensor) -> Tensor:
         return functional.binary_cross_entropy(outputs.squeeze(1), targets)

@@ -23,13 +23,14 @@ from mi_runner.config.schemas import (
     EllipsesConfig,
     IitConfig,
     ModAddConfig,
+    Optimizer,
     Sources,
     Trained,
     TrainingConfig,
 )
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import ModularSum
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, iit
 from mi_runner.models import Built
 from mi_runner.models.cnn import CNN
@@ -420,6 +421,24 @@ def test_modular_addition_is_learned_with_the_variable_in_one_unit() -> None:
     assert of(result, "after")["iia"] > 0.97 and of(result, "after")["task_accuracy"] == 1
     assert of(result, "after", "changed")["iia"] > 0.95
     assert of(result, "control", "changed", "other_units")["iia"] < 0.3
+
+
+@pytest.mark.parametrize(
+    ("what", "rates"),
+    [
+        (Trained.network, "experiment.learning_rate"),
+        (Trained.both, "experiment.learning_rate and experiment.rotation_learning_rate"),
+    ],
+)
+def test_a_training_that_diverges_says_which_rates_to_lower(what: Trained, rates: str) -> None:
+    given = setting(
+        *(Xor(torch.eye(2)), bits()),
+        **{"variables": "a", "site": "first", "train": what, "learning_rate": 1e30, "gradient_clip": None},
+        controls=[],
+        training=TrainingConfig(optimizer=Optimizer.sgd),
+    )
+    with pytest.raises(RunFailed, match=rf"^training diverged in epoch 1: the loss is nan\. Try a smaller {rates}\.$"):
+        iit.run(given)
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

@@ -23,23 +23,25 @@ from mi_runner import chance
 from mi_runner.batches import outputs_of
 from mi_runner.config.schemas import Alignment, Control, IitConfig, Sources, Trained
 from mi_runner.datasets.causal_models import CausalModel
-from mi_runner.errors import ConfigError, one_line
+from mi_runner.errors import ConfigError, RunFailed, one_line
 from mi_runner.experiments import Result, Setting, figures
 from mi_runner.graph.model_graph import ModelGraph, Site, evaluating
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import (
     Aligned,
+    InterchangeTraining,
     Pairs,
     answered_rightly,
     draw_pairs,
     not_in,
     task_rightly,
-    train,
+    train_by_interchange,
     trained_parameters,
 )
 from mi_runner.progress import log
 from mi_runner.statistics import NONE, SHARE, wilson_interval
 from mi_runner.training.evaluation import loss_function, predictions
+from mi_runner.training.optimizers import make_optimizer
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -66,6 +68,14 @@ KEYS = {
 }
 
 MEASURES = dict.fromkeys((*SUMMARY, *(f"{figure}_before" for figure in SUMMARY)), SHARE)
+
+
+RATES = {
+    Trained.network: "experiment.learning_rate",
+    Trained.rotation: "experiment.rotation_learning_rate",
+    Trained.both: "experiment.learning_rate and experiment.rotation_learning_rate",
+}
+"""What to lower where a training diverges."""
 
 
 @dataclass(frozen=True)
@@ -274,7 +284,7 @@ def _rehearse(setting: Setting, graph: ModelGraph, cell: Cell) -> None:
     aligned = _aligned(setting, setting.model, graph, cell)
     base = torch.arange(len(x), device=x.device)
     sources = base.flip(0)[:, None].expand(-1, len(cell.places))
-    network, rotation = trained_parameters(aligned, config.train)
+    network, rotation = trained_parameters(aligned, _how(setting).what)
     trained = network or rotation
     with evaluating(setting.model), torch.random.fork_rng(), torch.enable_grad():
         try:
@@ -453,18 +463,20 @@ class _Trial:
             error = _orthonormality_error(trained.alignment)
             return {**self.measured(trained).summary(), **({} if error is None else {"orthonormality_error": error})}
 
-        rows = train(
-            trained,
-            dataset,
-            self.training_pairs if pairs is None else pairs,
-            self.config,
-            setting.training,
-            loss_function(setting.training, dataset),
-            seed=setting.seed,
-            evaluate=evaluate,
-            progress=setting.progress,
-            described=f"{self.cell.name}{f' {control}' if control != NONE else ''}",
-        )
+        try:
+            rows = train_by_interchange(
+                trained,
+                dataset,
+                self.training_pairs if pairs is None else pairs,
+                _how(setting),
+                loss_function(setting.training, dataset),
+                seed=setting.seed,
+                evaluate=evaluate,
+                progress=setting.progress,
+                described=f"{self.cell.name}{f' {control}' if control != NONE else ''}",
+            )
+        except RunFailed as error:
+            raise RunFailed(f"{error} Try a smaller {RATES[self.config.train]}.") from error
         columns = dict.fromkeys(key for row in rows for key in row)
         self.history += [
             {**self.cell.columns, "control": control, **{column: row.get(column) for column in columns}} for row in rows
@@ -675,6 +687,22 @@ def _unseen(setting: Setting) -> Tensor:
     if n_known:
         log.info(f"{n_known:,} of {len(dataset.x_test):,} test examples equal a training example: no pair has them")
     return found
+
+
+def _how(setting: Setting) -> InterchangeTraining:
+    """The options of the training; the optimizer's rule is that of the ordinary training."""
+    config = _config(setting)
+    return InterchangeTraining(
+        what=config.train.value,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        rotation_learning_rate=config.rotation_learning_rate,
+        warmup_steps=config.warmup_steps,
+        gradient_clip=config.gradient_clip,
+        task_weight=config.task_weight,
+        optimizer=lambda parameters, rate: make_optimizer(parameters, replace(setting.training, learning_rate=rate)),
+    )
 
 
 def _config(setting: Setting) -> IitConfig:

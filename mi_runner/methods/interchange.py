@@ -15,15 +15,14 @@ import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from mi_runner import chance, threads
 from mi_runner.batches import BATCH, outputs_of
-from mi_runner.config.schemas import IitConfig, Trained, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
@@ -33,7 +32,7 @@ from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.progress import Progress
 from mi_runner.training import loop as training
 from mi_runner.training.evaluation import LossFunction, correct
-from mi_runner.training.optimizers import make_optimizer
+from mi_runner.training.optimizers import uncompiled
 
 ROWS_PER_EPOCH = 10
 """Rows of the history within an epoch, where it has as many steps."""
@@ -173,27 +172,65 @@ def task_rightly(aligned: Aligned, dataset: Dataset) -> Tensor:
     return correct(outputs_of(aligned.model, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
 
 
+Trained = Literal["network", "rotation", "both"]
+"""What interchange interventions train: the network's weights (IIT), a rotation of the site (DAS), or both."""
+
+MakeOptimizer = Callable[[Sequence[nn.Parameter], float], torch.optim.Optimizer]
+"""Parameters and a step size → the optimizer of these."""
+
+
+def adam(parameters: Sequence[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
+    """Adam for these parameters."""
+    return uncompiled(torch.optim.Adam, parameters, lr=learning_rate, fused=True)
+
+
+@dataclass(frozen=True)
+class InterchangeTraining:
+    """How interchange interventions train.
+
+    Attributes:
+        what: the network, the rotation, or both.
+        epochs: passes over the pairs.
+        batch_size: pairs a step.
+        learning_rate: step size for the network's weights.
+        rotation_learning_rate: step size for the rotation.
+        warmup_steps: steps in which `learning_rate` rises from 0 to its value.
+        gradient_clip: largest norm of a step's gradient; None: any.
+        task_weight: weight of the ordinary loss on the base examples in the loss.
+        optimizer: makes the optimizer of parameters and a step size.
+    """
+
+    what: Trained = "both"
+    epochs: int = 1
+    batch_size: int = 256
+    learning_rate: float = 5e-4
+    rotation_learning_rate: float = 5e-3
+    warmup_steps: int = 20
+    gradient_clip: float | None = 0.1
+    task_weight: float = 0.0
+    optimizer: MakeOptimizer = adam
+
+
 def trained_parameters(aligned: Aligned, what: Trained) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
     """The network's and the alignment's parameters that are trained."""
     network = [parameter for parameter in aligned.model.parameters() if parameter.requires_grad]
     rotation = list(aligned.alignment.parameters())
-    return ([] if what is Trained.rotation else network), ([] if what is Trained.network else rotation)
+    return ([] if what == "rotation" else network), ([] if what == "network" else rotation)
 
 
-def train(
+def train_by_interchange(
     aligned: Aligned,
     dataset: Dataset,
     pairs: Pairs,
-    config: IitConfig,
-    ordinary: TrainingConfig,
+    how: InterchangeTraining,
     loss_of: LossFunction,
     *,
-    seed: int,
-    evaluate: Callable[[], dict[str, float]],
-    progress: Progress,
-    described: str,
+    seed: int = 0,
+    evaluate: Callable[[], dict[str, float]] = dict,
+    progress: Progress | None = None,
+    described: str = "interchange training",
 ) -> list[dict[str, Any]]:
-    """Train what `config.train` names in place; the network is left in evaluation mode. Returns the history.
+    """Train what `how` names in place; the network is left in evaluation mode. Returns the history.
 
     Rows have `epoch` (a tenth of an epoch apart), `step`, `loss`, `train_iia` (of the pairs since the row before, each
     at its step), and where an epoch ends what `evaluate` gives; the first row is before the first step.
@@ -201,30 +238,32 @@ def train(
     Args:
         dataset: on the model's device.
         pairs: of training examples.
-        ordinary: names the optimizer.
+        loss_of: `loss(outputs (B, K), labels (B,))`.
         seed: the order of the pairs derives from it.
+        evaluate: is called before the first step and after each epoch; what it gives goes into the history.
         described: for the progress bar.
 
     Raises:
         RunFailed: the loss is no longer finite.
     """
     history: list[dict[str, Any]] = [{"epoch": 0.0, "step": 0, **evaluate()}]
-    if not config.epochs:
+    if not how.epochs:
         return history
-    network, rotation = trained_parameters(aligned, config.train)
+    progress = progress or Progress()
+    network, rotation = trained_parameters(aligned, how.what)
     trained = [*network, *rotation]
     for parameter in {*aligned.model.parameters(), *aligned.alignment.parameters()}.difference(trained):
         parameter.requires_grad_(False)
     optimizers = [
-        make_optimizer(parameters, replace(ordinary, learning_rate=rate))
-        for parameters, rate in ((network, config.learning_rate), (rotation, config.rotation_learning_rate))
+        how.optimizer(parameters, rate)
+        for parameters, rate in ((network, how.learning_rate), (rotation, how.rotation_learning_rate))
         if parameters
     ]
     # Of a network that doesn't change the site's values are computed once, where there is room for them.
     kept = SiteValues(aligned.graph, dataset.x_train, aligned.graph.site(aligned.site)) if not network else None
     order = chance.generator(seed, "interchange order")
     x, y = dataset.x_train, dataset.y_train
-    n_steps = math.ceil(len(pairs) / config.batch_size)
+    n_steps = math.ceil(len(pairs) / how.batch_size)
     reported = {math.ceil(n_steps * tenth / ROWS_PER_EPOCH) for tenth in range(1, ROWS_PER_EPOCH + 1)}
 
     def outputs_of_pairs(base: Tensor, sources: Tensor) -> Tensor:
@@ -235,29 +274,29 @@ def train(
     step = 0
     with (
         chance.global_seed(seed, "interchange training"),
-        threads.exactly(training.threads_for(aligned.model, x, config.batch_size)),
-        progress.bar(described, config.epochs * len(pairs)) as advance,
+        threads.exactly(training.threads_for(aligned.model, x, how.batch_size)),
+        progress.bar(described, how.epochs * len(pairs)) as advance,
     ):
-        for epoch in range(1, config.epochs + 1):
+        for epoch in range(1, how.epochs + 1):
             began = time.perf_counter()
             aligned.model.train(bool(network))
             sums = torch.zeros(3, device=x.device)  # loss, right answers, pairs
-            shuffled = torch.randperm(len(pairs), generator=order).to(x.device).split(config.batch_size)
+            shuffled = torch.randperm(len(pairs), generator=order).to(x.device).split(how.batch_size)
             for number, index in enumerate(shuffled, start=1):
                 step += 1
                 if network:
-                    warmed = min(1.0, step / config.warmup_steps) if config.warmup_steps else 1.0
-                    optimizers[0].param_groups[0]["lr"] = config.learning_rate * warmed
+                    warmed = min(1.0, step / how.warmup_steps) if how.warmup_steps else 1.0
+                    optimizers[0].param_groups[0]["lr"] = how.learning_rate * warmed
                 base, labels = pairs.base[index], pairs.labels[index]
                 outputs = outputs_of_pairs(base, pairs.sources[index])
                 loss = objective = loss_of(outputs, labels)
-                if config.task_weight:
-                    objective = loss + config.task_weight * loss_of(aligned.graph(x[base]), y[base])
+                if how.task_weight:
+                    objective = loss + how.task_weight * loss_of(aligned.graph(x[base]), y[base])
                 for optimizer in optimizers:
                     optimizer.zero_grad()
                 objective.backward()
-                if config.gradient_clip is not None:
-                    nn.utils.clip_grad_norm_(trained, config.gradient_clip)
+                if how.gradient_clip is not None:
+                    nn.utils.clip_grad_norm_(trained, how.gradient_clip)
                 for optimizer in optimizers:
                     optimizer.step()
                 if rotation and isinstance(aligned.alignment, Rotation):
@@ -270,13 +309,9 @@ def train(
                     row = {"epoch": epoch - 1 + number / n_steps, "step": step, "loss": total_loss / n}
                     history.append({**row, "train_iia": n_right / n})
                     if not math.isfinite(total_loss):
-                        used = {"experiment.learning_rate": network, "experiment.rotation_learning_rate": rotation}
-                        rates = " and ".join(name for name, weights in used.items() if weights)
-                        raise RunFailed(
-                            f"training diverged in epoch {epoch}: the loss is {total_loss / n}. Try a smaller {rates}."
-                        )
+                        raise RunFailed(f"training diverged in epoch {epoch}: the loss is {total_loss / n}.")
                     speed = sum(map(len, shuffled[:number])) / (time.perf_counter() - began)
-                    advance(int(n), f"epoch {epoch}/{config.epochs}  loss {total_loss / n:.4f}  {speed:,.0f} pairs/s")
+                    advance(int(n), f"epoch {epoch}/{how.epochs}  loss {total_loss / n:.4f}  {speed:,.0f} pairs/s")
             aligned.model.eval()
             history[-1] |= evaluate()
     return history
