@@ -122,6 +122,16 @@ def test_a_random_partition_is_the_control() -> None:
         assert row["accuracy"] == pytest.approx(float(right))
 
 
+def test_a_class_without_examples_is_not_pruned_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    model, data = hand_made()
+    with caplog.at_level("INFO", logger="mi_runner"):
+        result = clusters.run(setting(model, data, n_clusters=2, controls=0))
+    said = [record.getMessage() for record in caplog.records if "pruned" in record.getMessage()]
+    assert said == ["class none is not pruned: none of the 6 examples is of it"] * 2
+    assert {row["class"] for row in result.tables["pruning"]} == {"first", "second"}
+    assert result.metrics["kept_edges/none"] != result.metrics["kept_edges/none"]  # NaN
+
+
 @pytest.mark.parametrize("layer", ["layers.0", "layers.2", "layers.4"])
 @pytest.mark.parametrize("state", ["off", "on"])
 def test_switching_by_edited_weights_is_switching_by_interventions(layer: str, state: str) -> None:
