@@ -20,11 +20,10 @@ from benchmarks.timing import compare, seconds
 from mi_runner import datasets, models, threads
 from mi_runner.cache import cache_folder
 from mi_runner.config import composition
-from mi_runner.config.schemas import PruningCriterion
-from mi_runner.experiments.clusters import top_examples
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods import pruning
+from mi_runner.methods.clusters import top_examples
 from mi_runner.training.loop import train
 
 IMAGES = 10_000
@@ -114,7 +113,7 @@ def run() -> None:
     few, labels = built[1].dataset.x_train[:1000], built[1].dataset.y_train[:1000]
     part: Part = find_part(graph, None)
     with torch.no_grad():
-        _, probability = pruning.wanted(PruningCriterion.divergence, part(few), labels, 0)
+        _, probability = pruning.wanted("divergence", part(few), labels, 0)
     n_edges = part.layers[1].weight.numel()
     pruning.prune(part, few, probability, 0, threshold=1e-4, layers=[1])
     # Their edges are few, so the ratio is that of the seconds an edge.

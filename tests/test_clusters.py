@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import re
 from collections.abc import Callable
 
 import pandas as pd
@@ -13,6 +14,7 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
+import mi_runner
 from mi_runner.batches import outputs_of
 from mi_runner.chance import generator
 from mi_runner.config import schemas
@@ -20,15 +22,24 @@ from mi_runner.config.schemas import ClustersConfig, PruningCriterion, Regulariz
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting, clusters
-from mi_runner.experiments.clusters import Network, pruned_share, switched_weight, top_examples
+from mi_runner.experiments.clusters import Network
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.clusters import (
+    interpretability,
+    pruned_share,
+    random_partitions,
+    switch_clusters,
+    switched_weight,
+    top_examples,
+)
+from mi_runner.methods.pruning import CRITERIA
 from mi_runner.models import Built
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.training.clusterability import contiguous, shuffled
 
-from .conftest import Ended, classes, values
+from .conftest import REPOSITORY, Ended, classes, values
 
 
 def setting(model: nn.Module, dataset: Dataset | None = None, **options: object) -> Setting:
@@ -49,6 +60,10 @@ def setting(model: nn.Module, dataset: Dataset | None = None, **options: object)
 
 def network(model: nn.Module, n_clusters: int, dataset: Dataset | None = None) -> Network:
     return clusters._network(setting(model, dataset, n_clusters=n_clusters), "clustered", model, ())
+
+
+def share(found: Network, cluster: int) -> float:
+    return pruned_share(found.graph, found.layer, found.partition, cluster, found.n_parameters)
 
 
 def hand_made() -> tuple[MLP, Dataset]:
@@ -107,6 +122,16 @@ def test_a_random_partition_is_the_control() -> None:
         assert row["accuracy"] == pytest.approx(float(right))
 
 
+def test_a_class_without_examples_is_not_pruned_and_that_is_said(caplog: pytest.LogCaptureFixture) -> None:
+    model, data = hand_made()
+    with caplog.at_level("INFO", logger="mi_runner"):
+        result = clusters.run(setting(model, data, n_clusters=2, controls=0))
+    said = [record.getMessage() for record in caplog.records if "pruned" in record.getMessage()]
+    assert said == ["class none is not pruned: none of the 6 examples is of it"] * 2
+    assert {row["class"] for row in result.tables["pruning"]} == {"first", "second"}
+    assert result.metrics["kept_edges/none"] != result.metrics["kept_edges/none"]  # NaN
+
+
 @pytest.mark.parametrize("layer", ["layers.0", "layers.2", "layers.4"])
 @pytest.mark.parametrize("state", ["off", "on"])
 def test_switching_by_edited_weights_is_switching_by_interventions(layer: str, state: str) -> None:
@@ -162,13 +187,109 @@ def test_the_pruned_share_counts_every_parameter_once(sizes: list[int], bias: bo
         mark("weight", place + 1, outputs[None, :])
         total = sum(parameter.numel() for parameter in model.parameters())
         expected = 1 - float(sum(each.sum() for each in marks.values())) / total
-        assert pruned_share(found, cluster) == pytest.approx(expected)
+        assert share(found, cluster) == pytest.approx(expected)
 
 
 def test_the_published_share() -> None:
     model = MLP([784, 64, 64, 10], bias=False)
     found = network(model, 4, classes(n_features=784, n_classes=10))
-    assert [round(100 * pruned_share(found, cluster), 2) for cluster in range(4)] == [76.40] * 4
+    assert [round(100 * share(found, cluster), 2) for cluster in range(4)] == [76.40] * 4
+
+
+# --- from a program ----------------------------------------------------------------------------------------------
+
+
+def test_clusters_of_any_network_can_be_switched() -> None:
+    """Against edited weights, in a network that does not end in a chain of Linear layers."""
+    torch.manual_seed(2)
+    net = nn.Sequential(nn.Linear(6, 9), nn.LayerNorm(9), nn.ReLU(), nn.Linear(9, 3), nn.Softmax(1)).eval()
+    x, labels = torch.randn(2_100, 6, generator=generator(0, "x")), torch.arange(2_100) % 3
+    graph = ModelGraph.trace(net, x[:2])
+    partition = contiguous(9, 6, 3)
+    controls = random_partitions(partition, 2, seed=5)
+    steps: list[int] = []
+    switched = switch_clusters(graph, "0", partition, x, labels, controls=controls, progress=steps.append)
+    assert sum(steps) == 3 * 2 * 3 == len(switched) - 1
+    full = switched[0]
+    assert (full.control, full.state, full.cluster) == (0, "full", None)
+    assert torch.equal(full.correct, outputs_of(net, x).argmax(1) == labels)
+    for found in switched[1:]:
+        assert found.state != "full" and found.cluster is not None
+        edited = copy.deepcopy(net)
+        weight = net[0].weight.data
+        edited[0].weight.data = switched_weight(
+            weight, (partition, *controls)[found.control], found.cluster, found.state
+        )
+        correct = outputs_of(edited, x).argmax(1) == labels
+        assert found.accuracy == pytest.approx(float(correct.double().mean()), abs=1e-3)
+        by_class = {number: float(correct[labels == number].double().mean()) for number in range(3)}
+        assert found.class_accuracy == pytest.approx(by_class, abs=3e-3)
+    assert len({round(found.accuracy, 6) for found in switched}) > 9
+
+
+def test_random_partitions_have_the_same_sizes_and_the_first_ones_stay() -> None:
+    partition = contiguous(10, 14, 4)
+    three, five = (random_partitions(partition, count, seed=1) for count in (3, 5))
+    other = random_partitions(partition, 3, seed=2)
+    for number, each in enumerate(three):
+        assert torch.equal(each.outputs.bincount(), partition.outputs.bincount())
+        assert torch.equal(each.inputs.bincount(), partition.inputs.bincount())
+        assert torch.equal(each.outputs, five[number].outputs) and torch.equal(each.inputs, five[number].inputs)
+        assert not torch.equal(each.inputs, other[number].inputs)
+
+
+def test_interpretability_by_hand() -> None:
+    classes_of_top = torch.tensor([[0, 1, 2], [0, 2, 2], [0, 3, 1], [0, 0, 2]])  # 1, 4 and 2 distinct of 4
+    assert interpretability(classes_of_top, 4) == pytest.approx(1 - (1 + 4 + 2) / 3 / 4)
+    assert interpretability(torch.zeros(5, 3, dtype=torch.int64), 4) == 1 - 1 / 4
+    with pytest.raises(ValueError, match="without units"):
+        interpretability(torch.zeros(5, 0, dtype=torch.int64), 4)
+
+
+def test_arguments_that_do_not_fit_are_named() -> None:
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(1))
+    x, labels = torch.randn(10, 6), torch.zeros(10, dtype=torch.int64)
+    graph = ModelGraph.trace(net, x[:2])
+    partition = contiguous(8, 6, 2)
+    with pytest.raises(ValueError, match=r"layer='1' is no Linear layer\. Linear layers: 0, 2\."):
+        switch_clusters(graph, "1", partition, x, labels)
+    with pytest.raises(ValueError, match="no site is named '7'"):
+        switch_clusters(graph, "7", partition, x, labels)
+    with pytest.raises(ValueError, match="8 outputs and 6 inputs, but the weights of '2' are 3×8"):
+        switch_clusters(graph, "2", partition, x, labels)
+    with pytest.raises(ValueError, match="4 outputs and 6 inputs"):
+        switch_clusters(graph, "0", partition, x, labels, controls=[contiguous(4, 6, 2)])
+    with pytest.raises(ValueError, match="10 examples and 9 labels"):
+        switch_clusters(graph, "0", partition, x, labels[:9])
+    with pytest.raises(ValueError, match="0 examples and 0 labels"):
+        switch_clusters(graph, "0", partition, x[:0], labels[:0])
+    with pytest.raises(ValueError, match="cluster=2: the clusters are 0 to 1"):
+        switched_weight(net[0].weight, partition, 2, "off")
+    with pytest.raises(ValueError, match="state='of': a cluster is 'off' or 'on'"):
+        switched_weight(net[0].weight, partition, 0, "of")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="layer='0' is not in the chain"):
+        pruned_share(graph, "0", partition, 0, 100)
+    with pytest.raises(ValueError, match="k=0"):
+        top_examples(graph, x, ["0"], 0)
+
+
+def test_the_librarys_page_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
+    text = (REPOSITORY / "docs/library.md").read_text(encoding="utf-8")
+    section = re.split(r"^## ", text.partition("\n## Clusters\n")[2], flags=re.MULTILINE)[0]
+    (block,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
+    names: dict[str, object] = {}
+    torch.manual_seed(0)
+    exec(block, names)
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 1 + (1 + 2 * 4) + 1 + 3 and lines[1].startswith("full None")
+    public = re.findall(r"\w+", block.partition("from mi_runner import (")[2].partition(")")[0])
+    assert len(public) == 11 and set(public) <= set(mi_runner.__all__)
+
+
+def test_the_methods_know_no_config() -> None:
+    for name in ("clusters", "pruning"):
+        text = (REPOSITORY / f"mi_runner/methods/{name}.py").read_text(encoding="utf-8")
+        assert not re.findall(r"mi_runner\.(?:config|experiments|errors)|ConfigError|Setting|experiment\.", text)
 
 
 # --- top examples ------------------------------------------------------------------------------------------------
@@ -348,6 +469,7 @@ def test_any_training_can_be_regularized(mi_run: Callable[..., Ended]) -> None:
 def test_every_criterion_has_a_meaning_in_the_help() -> None:
     doc = next(f for f in schemas.fields(ClustersConfig) if f.name == "pruning_criterion").metadata["doc"]
     assert all(kind.name in doc for kind in PruningCriterion)
+    assert {kind.name for kind in PruningCriterion} == set(CRITERIA)
 
 
 def test_tables_say_the_same_as_run_json(mi_run: Callable[..., Ended]) -> None:

@@ -10,10 +10,18 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mi_runner.config.schemas import PruningCriterion
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part
 from mi_runner.methods import pruning
-from mi_runner.methods.pruning import criterion_value, prune, replace_weights, wanted
+from mi_runner.methods.pruning import (
+    CRITERIA,
+    Criterion,
+    criterion_value,
+    keep_edges,
+    prune,
+    prune_classes,
+    replace_weights,
+    wanted,
+)
 
 
 def part_of(sizes: list[int], activation: str = "relu", seed: int = 0, output: str = "identity") -> Part:
@@ -67,10 +75,8 @@ def with_a_forward_per_edge(
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize("sizes", [[5, 4, 6, 3], [4, 7, 2], [6, 4], [3, 4, 3, 5, 4]])
-@pytest.mark.parametrize("criterion", PruningCriterion)
-def test_pruning_is_that_with_a_full_forward_per_edge(
-    activation: str, sizes: list[int], criterion: PruningCriterion
-) -> None:
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_pruning_is_that_with_a_full_forward_per_edge(activation: str, sizes: list[int], criterion: Criterion) -> None:
     part = part_of(sizes, activation, seed=len(sizes))
     x = inputs_of(part)
     labels = part(x).argmax(1)
@@ -88,7 +94,7 @@ def test_pruning_is_that_with_a_full_forward_per_edge(
 def test_an_activation_after_the_output_has_its_part(output: str) -> None:
     part = part_of([4, 5, 3], output=output, seed=3)
     x = inputs_of(part)
-    _, probability = wanted(PruningCriterion.divergence, part(x), part(x).argmax(1), 0)
+    _, probability = wanted("divergence", part(x), part(x).argmax(1), 0)
     expected, nearest = with_a_forward_per_edge(part, x, probability, 0, 0.002, [0, 1])
     assert nearest > 1e-6
     kept = prune(part, x, probability, 0, threshold=0.002)
@@ -98,7 +104,7 @@ def test_an_activation_after_the_output_has_its_part(output: str) -> None:
 def test_layers_that_are_not_pruned_keep_all() -> None:
     part = part_of([5, 4, 6, 3])
     x = inputs_of(part)
-    _, probability = wanted(PruningCriterion.divergence, part(x), part(x).argmax(1), 0)
+    _, probability = wanted("divergence", part(x), part(x).argmax(1), 0)
     kept = prune(part, x, probability, 0, threshold=0.01, layers=[1])
     expected, _ = with_a_forward_per_edge(part, x, probability, 0, 0.01, [1])
     assert kept[0].all() and kept[2].all() and torch.equal(kept[1], expected[1])
@@ -107,7 +113,7 @@ def test_layers_that_are_not_pruned_keep_all() -> None:
 def test_thresholds_at_the_ends() -> None:
     part = part_of([5, 4, 3])
     x = inputs_of(part)
-    _, probability = wanted(PruningCriterion.divergence, part(x), part(x).argmax(1), 2)
+    _, probability = wanted("divergence", part(x), part(x).argmax(1), 2)
     assert not any(mask.any() for mask in prune(part, x, probability, 2, threshold=1e9))
     kept = prune(part, x, probability, 2, threshold=0.0)
     left = replace_weights(part, [layer.weight * mask for layer, mask in zip(part.layers, kept, strict=True)])
@@ -127,11 +133,11 @@ def test_the_networks_weights_stay_and_progress_counts_every_edge() -> None:
 def test_the_wanted_probability_by_criterion() -> None:
     logits = torch.tensor([[0.0, 0.0, 0.0], [2.0, 1.0, -1.0], [0.0, 5.0, 0.0]])
     labels = torch.tensor([0, 1, 1])
-    index, probability = wanted(PruningCriterion.own_class, logits, labels, 1)
+    index, probability = wanted("own_class", logits, labels, 1)
     assert index.tolist() == [1, 2] and probability.tolist() == [1.0, 1.0]
-    index, probability = wanted(PruningCriterion.all_classes, logits, labels, 1)
+    index, probability = wanted("all_classes", logits, labels, 1)
     assert index.tolist() == [0, 1, 2] and probability.tolist() == [0.0, 1.0, 1.0]
-    index, probability = wanted(PruningCriterion.divergence, logits, labels, 1)
+    index, probability = wanted("divergence", logits, labels, 1)
     assert index.tolist() == [0, 1, 2]
     torch.testing.assert_close(probability, logits.softmax(1)[:, 1])
 
@@ -170,3 +176,49 @@ def test_without_examples_or_with_one_output_there_is_nothing_to_prune() -> None
     part = part_of([4, 3])
     with pytest.raises(ValueError, match="0 examples"):
         prune(part, torch.zeros(0, 4), torch.ones(0), 0, threshold=0.1)
+
+
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_the_classes_together_are_each_class_alone(criterion: Criterion) -> None:
+    part = part_of([5, 4, 6, 3])
+    x = inputs_of(part)
+    labels = torch.tensor([0, 2]).repeat(25)
+    seen = {0: 0, 1: 0, 2: 0}
+
+    def progress(edges: int, number: int) -> None:
+        seen[number] += edges
+
+    kept = prune_classes(part, x, labels, criterion=criterion, threshold=0.003, layers=[1, 2], progress=progress)
+    assert list(kept) == [0, 2] and seen == {0: 4 * 6 + 6 * 3, 1: 0, 2: 4 * 6 + 6 * 3}
+    for number, masks in kept.items():
+        index, probability = wanted(criterion, part(x), labels, number)
+        alone = prune(part, x[index], probability, number, threshold=0.003, layers=[1, 2])
+        assert all(torch.equal(ours, theirs) for ours, theirs in zip(masks, alone, strict=True))
+
+
+def test_only_the_kept_edges_weights_stay() -> None:
+    part = part_of([2, 2, 2])
+    kept = [torch.tensor([[True, False], [False, True]]), torch.tensor([[False, False], [True, True]])]
+    left = keep_edges(part, kept)
+    for old, new, mask in zip(part.layers, left.layers, kept, strict=True):
+        assert torch.equal(new.weight[mask], old.weight[mask]) and not new.weight[~mask].any()
+        assert torch.equal(new.bias, old.bias)
+
+
+def test_what_the_kernel_would_read_out_of_bounds_is_refused() -> None:
+    part = part_of([4, 5, 3])
+    x, q = inputs_of(part), torch.ones(50)
+    with pytest.raises(ValueError, match=r"class 3: the outputs are 0 to 2\."):
+        prune(part, x, q, 3, threshold=0.1)
+    with pytest.raises(ValueError, match="50 examples and 49 wanted probabilities"):
+        prune(part, x, q[:49], 0, threshold=0.1)
+    with pytest.raises(ValueError, match=r"inputs of shape \(50, 3\): the first layer takes \(N, 4\)"):
+        prune(part, x[:, :3], q, 0, threshold=0.1)
+    with pytest.raises(ValueError, match=r"layers=\[0, 2\]: the layers are 0 to 1"):
+        prune(part, x, q, 0, threshold=0.1, layers=[0, 2])
+    with pytest.raises(ValueError, match="50 examples and 40 labels"):
+        prune_classes(part, x, torch.zeros(40, dtype=torch.int64))
+    with pytest.raises(ValueError, match="class 7: the outputs are 0 to 2"):
+        prune_classes(part, x, torch.full((50,), 7))
+    with pytest.raises(ValueError, match="'divergence', 'all_classes', 'own_class'"):
+        prune_classes(part, x, torch.zeros(50, dtype=torch.int64), criterion="loss")  # type: ignore[arg-type]

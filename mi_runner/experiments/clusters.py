@@ -2,38 +2,45 @@
 
 Two networks begin with the same weights: the clustered one is trained with the clusterability of one layer in its loss,
 its twin without. Both are measured alike: each cluster switched off and on, beside random partitions of the same sizes;
-the classes that excite each unit; the edges that each class needs. Letters: N examples, B of them at once, K classes,
-O outputs and I inputs of the clustered layer, U units of a hidden layer.
+the classes that excite each unit; the edges that each class needs. Letters: N examples, O outputs and I inputs of the
+clustered layer, U units of a hidden layer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from mi_runner import chance
-from mi_runner.batches import batches, outputs_of
+from mi_runner.batches import batches
 from mi_runner.config.schemas import ClustersConfig, Regularizer
 from mi_runner.errors import ConfigError, unknown
 from mi_runner.experiments import Result, Row, Setting, figures
 from mi_runner.graph.chain import Part, longest_part
-from mi_runner.graph.interventions import read_sites, run_variants
+from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods import pruning
+from mi_runner.methods.clusters import (
+    STATES,
+    class_counts,
+    interpretability,
+    pruned_share,
+    random_partitions,
+    switch_clusters,
+    top_examples,
+)
+from mi_runner.methods.pruning import Criterion, keep_edges, prune_classes
 from mi_runner.progress import log
 from mi_runner.statistics import ALL, NONE, NOT_NEGATIVE, SHARE
-from mi_runner.training.clusterability import Partition, clusterability, contiguous, linear_layer, shuffled
+from mi_runner.training.clusterability import Partition, clusterability, contiguous, linear_layer
 from mi_runner.training.evaluation import Score, predictions
 
 CLUSTERED, TWIN = "clustered", "twin"
 TRAINED, RANDOM = "trained", "random"
-FULL, STATES = "full", ("off", "on")
+FULL = "full"
 
 SUMMARY = ("accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges")
 """Figures of the summary: of the clustered network by this name, of the twin with `/twin` behind it."""
@@ -55,9 +62,6 @@ MEASURES = {
     **dict.fromkeys(("accuracy", "clusterability", "interpretability", "pruned_share"), SHARE),
     **dict.fromkeys(("kept_edges", "complexity_reduction"), NOT_NEGATIVE),
 }
-
-VARIANT_NUMBERS = 4_000_000
-"""Numbers in the replacement values of the variants that run at once: 16 MB, so that they stay near the processor."""
 
 SHOWN_UNITS = 2
 """Units of each cluster whose top images are drawn."""
@@ -113,12 +117,7 @@ def run(setting: Setting) -> Result:
     if len(set(sizes)) > 1:
         log.info(f"{networks[0].layer}'s {sum(sizes)} units don't divide evenly: clusters of {sizes} units")
 
-    controls = [
-        shuffled(networks[0].partition, generator=chance.generator(setting.seed, "random partition", repeat)).to(
-            dataset.x_test.device
-        )
-        for repeat in range(1, config.controls + 1)
-    ]
+    controls = random_partitions(networks[0].partition, config.controls, seed=setting.seed)
     metrics_rows: list[Row] = []
     cluster_rows: list[Row] = []
     unit_rows: list[Row] = []
@@ -131,7 +130,7 @@ def run(setting: Setting) -> Result:
         cluster_rows += _cluster_rows(network, rows)
         top[network.name] = top_examples(network.graph, dataset.x_test, network.hidden, config.top_k)
         unit_rows += _unit_rows(setting, network, top[network.name])
-        layer_rows += _layer_rows(network, unit_rows, len(dataset.class_names))
+        layer_rows += _layer_rows(setting, network, top[network.name])
     pruning_rows = _pruned(setting, networks) if config.pruning_layers != [] else []
 
     overview: list[Row] = []
@@ -306,48 +305,24 @@ def _by_class(
 # --- clusters off and on -----------------------------------------------------------------------------------------
 
 
-def switched_weight(weight: Tensor, partition: Partition, cluster: int, state: str) -> Tensor:
-    """The weights `(O, I)` with the cluster's rows and columns zero (off), or those of all others (on)."""
-    in_rows, in_columns = partition.outputs == cluster, partition.inputs == cluster
-    if state == "off":
-        in_rows, in_columns = ~in_rows, ~in_columns
-    return weight * (in_rows[:, None] & in_columns[None, :])
-
-
-@torch.no_grad()
 def _switched(setting: Setting, network: Network, controls: Sequence[Partition]) -> Iterator[dict[str, Any]]:
     """Rows of accuracy, as a whole and by class: the full network, each cluster off and on, the controls."""
-    dataset = setting.dataset
-    assert dataset.class_names is not None
-    variants = [
-        (partition, repeat, state, cluster)
-        for repeat, partition in enumerate([network.partition, *controls])
-        for state in STATES
-        for cluster in range(partition.n_clusters)
-    ]
-    layer = network.part.layers[network.number]
-    right = []
-    answers = predictions(outputs_of(network.graph, dataset.x_test), classes=True) == dataset.y_test
-    at_once = max(1, VARIANT_NUMBERS // (len(layer.bias) * min(1000, len(dataset.x_test))))
-    with setting.progress.bar(f"clusters of the {network.name} network", len(variants)) as advance:
-        for start in range(0, len(variants), at_once):
-            some = variants[start : start + at_once]
-            weights = torch.stack(
-                [switched_weight(layer.weight, p.to(layer.weight.device), c, s) for p, _, s, c in some]
-            )
-            parts = []
-            labels = batches(dataset.y_test)
-            for x, y in zip(batches(dataset.x_test), labels, strict=True):
-                entering = read_sites(network.graph, x, [network.inputs])[network.inputs]
-                values = torch.stack([functional.linear(entering, weight, layer.bias) for weight in weights])
-                parts.append(predictions(run_variants(network.graph, x, network.layer, values), classes=True) == y)
-            right += list(torch.cat(parts, dim=1))
-            advance(len(some), "")
-
-    yield from _accuracies(setting, network, answers, TRAINED, 0, FULL, NONE)
-    for (_, repeat, state, cluster), answered in zip(variants, right, strict=True):
-        partition = RANDOM if repeat else TRAINED
-        yield from _accuracies(setting, network, answered, partition, repeat, state, cluster)
+    x, labels = setting.dataset.x_test, setting.dataset.y_test
+    n_variants = (1 + len(controls)) * len(STATES) * network.partition.n_clusters
+    with setting.progress.bar(f"clusters of the {network.name} network", n_variants) as advance:
+        found = switch_clusters(
+            network.graph,
+            network.layer,
+            network.partition,
+            x,
+            labels,
+            controls=controls,
+            progress=lambda variants: advance(variants, ""),
+        )
+    for switched in found:
+        partition = RANDOM if switched.control else TRAINED
+        cluster = NONE if switched.cluster is None else switched.cluster
+        yield from _accuracies(setting, network, switched.correct, partition, switched.control, switched.state, cluster)
 
 
 def _accuracies(
@@ -385,7 +360,9 @@ def _cluster_rows(network: Network, rows: Sequence[Row]) -> Iterator[dict[str, A
             "cluster": cluster,
             "n_outputs": int((network.partition.outputs == cluster).sum()),
             "n_inputs": int((network.partition.inputs == cluster).sum()),
-            "pruned_share": pruned_share(network, cluster),
+            "pruned_share": pruned_share(
+                network.graph, network.layer, network.partition, cluster, network.n_parameters
+            ),
         }
         for state in STATES:
             (found,) = [
@@ -401,75 +378,14 @@ def _cluster_rows(network: Network, rows: Sequence[Row]) -> Iterator[dict[str, A
         yield columns
 
 
-def pruned_share(network: Network, cluster: int) -> float:
-    """The share of the network's parameters that a search within one cluster leaves out.
-
-    In the cluster are its weights in the clustered layer and the biases of its output units, what computes its input
-    units in the layer before, and what reads its output units in the layer behind. The rest of the network belongs to
-    every cluster.
-    """
-    inside, outside = network.partition, 0
-    layers = network.part.layers
-    n_out, n_in = (int((units == cluster).sum()) for units in (inside.outputs, inside.inputs))
-    has_bias = [_has_bias(network, layer.module) for layer in layers]
-    here = network.number
-    rows, columns = layers[here].weight.shape
-    outside += rows * columns - n_out * n_in + has_bias[here] * (rows - n_out)
-    if here > 0:
-        outside += (columns - n_in) * (layers[here - 1].weight.shape[1] + has_bias[here - 1])
-    if here < len(layers) - 1:
-        outside += (rows - n_out) * layers[here + 1].weight.shape[0]
-    return outside / network.n_parameters
-
-
-def _has_bias(network: Network, path: str) -> bool:
-    module = network.graph.submodule(path)
-    assert isinstance(module, nn.Linear)
-    return module.bias is not None
-
-
 # --- what excites each unit --------------------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def top_examples(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) -> dict[str, Tensor]:
-    """Site → the examples with each unit's largest values, `(k, U)` int64, the largest first; in one pass.
-
-    Values are compared as float32. Equal values: the earlier example. Fewer than k examples: all of them.
-    """
-    kept: dict[str, Tensor] = {}
-    start = 0
-    for part in batches(x):
-        for site, read in (read_sites(graph, part, sites) if sites else {}).items():
-            keys = _sortable(read.reshape(len(part), -1), start)
-            if site in kept:
-                keys = torch.cat([kept[site], keys])
-            kept[site] = keys.topk(min(k, len(keys)), dim=0).values
-        start += len(part)
-    return {site: _LAST - (keys & _LAST) for site, keys in kept.items()}
-
-
-_LAST = 2**32 - 1
-"""The largest number that an example can have."""
-
-
-def _sortable(values: Tensor, start: int) -> Tensor:
-    """int64 numbers that order these values `(B, U)` of the examples from `start` on, as float32.
-
-    A larger value has a larger number, and of equal values the earlier example has. So the largest numbers are found
-    without a stable sort, which would take longer than the network's pass. The low 32 bits say which example it is.
-    """
-    bits = (values.float() + 0.0).view(torch.int32)  # −0 becomes 0
-    bits ^= bits >> 31 & 0x7FFFFFFF  # as integers, negative floats are in the opposite order
-    examples = torch.arange(start, start + len(values), device=values.device)
-    return torch.add((_LAST - examples)[:, None], bits, alpha=2**32)
 
 
 def _unit_rows(setting: Setting, network: Network, top: Mapping[str, Tensor]) -> Iterator[dict[str, Any]]:
     names = setting.dataset.class_names or ()
     for site, index in top.items():
         labels = setting.dataset.y_test[index]  # (k, U)
-        counts = functional.one_hot(labels, len(names)).sum(0).tolist()  # [U][K]
+        counts = class_counts(labels, len(names)).tolist()  # [U][K]
         clusters = _clusters_at(network, site)
         for unit, of_classes in enumerate(counts):
             present = sorted((c for c, n in enumerate(of_classes) if n), key=lambda c: -of_classes[c])
@@ -492,16 +408,18 @@ def _clusters_at(network: Network, site: str) -> list[int] | None:
     return network.partition.outputs.tolist() if site == network.outputs else None
 
 
-def _layer_rows(network: Network, units: Sequence[Row], n_classes: int) -> Iterator[dict[str, Any]]:
-    """For each hidden layer: interpretability = 1 − mean over units of (distinct classes among the top k)/K."""
+def _layer_rows(setting: Setting, network: Network, top: Mapping[str, Tensor]) -> Iterator[dict[str, Any]]:
+    """For each hidden layer how many classes its units stand for, and its interpretability."""
+    n_classes = len(setting.dataset.class_names or ())
     for site in network.hidden:
-        distinct = [row["distinct"] for row in units if (row["network"], row["layer"]) == (network.name, site)]
+        labels = setting.dataset.y_test[top[site]]
+        distinct = (class_counts(labels, n_classes) > 0).sum(1).tolist()
         yield {
             "network": network.name,
             "layer": site,
             "n_units": len(distinct),
             "mean_distinct": _mean(distinct),
-            "interpretability": 1 - _mean(distinct) / n_classes,
+            "interpretability": interpretability(labels, n_classes),
         }
 
 
@@ -533,6 +451,7 @@ def _pruned(setting: Setting, networks: Sequence[Network]) -> list[dict[str, Any
     config, dataset = _config(setting), setting.dataset
     draw = chance.generator(setting.seed, "pruning examples")
     index = torch.randperm(len(dataset.x_train), generator=draw)[: config.pruning_examples].to(dataset.x_train.device)
+    x, labels = dataset.x_train[index], dataset.y_train[index]
     rows: list[dict[str, Any]] = []
     for network in networks:
         asked = config.pruning_layers
@@ -541,57 +460,49 @@ def _pruned(setting: Setting, networks: Sequence[Network]) -> list[dict[str, Any
             for number, layer in enumerate(network.part.layers)
             if (number >= network.number if asked is None else layer.module in asked)
         ]
-        masks = _masks(setting, network, dataset.x_train[index], dataset.y_train[index], chosen)
-        found = list(_pruning_rows(setting, network, masks, chosen))
+        kept = _kept_edges(setting, network, x, labels, chosen)
+        found = list(_pruning_rows(setting, network, kept, chosen))
         setting.progress.rows("pruning", found)
         rows += found
     return rows
 
 
-def _masks(
+def _kept_edges(
     setting: Setting, network: Network, x: Tensor, labels: Tensor, chosen: Sequence[int]
-) -> list[list[Tensor] | None]:
-    """For each class the kept edges of each layer; None where no example of the class is among the given ones."""
+) -> dict[int, list[Tensor]]:
+    """Class → the kept edges of each layer, for the classes with an example among the given ones."""
     config, part, names = _config(setting), network.part, setting.dataset.class_names or ()
+    present = set(labels.tolist())
+    for number, name in enumerate(names):
+        if number not in present:
+            log.info(f"class {name} is not pruned: none of the {len(labels)} examples is of it")
     with torch.no_grad():
         entering = read_sites(network.graph, x, [part.site])[part.site]
-        logits = part(entering)
     n_edges = sum(part.layers[number].weight.numel() for number in chosen)
-
     with setting.progress.bar(f"pruning the {network.name} network", n_edges * len(names)) as advance:
-
-        def of_class(number: int) -> list[Tensor] | None:
-            mine, probability = pruning.wanted(config.pruning_criterion, logits, labels, number)
-            if not bool((labels == number).any()):
-                log.info(f"class {names[number]} is not pruned: none of the {len(labels)} examples is of it")
-                return None
-            return pruning.prune(
-                part,
-                entering[mine],
-                probability,
-                number,
-                threshold=config.pruning_threshold,
-                layers=chosen,
-                progress=lambda edges: advance(edges, f"class {names[number]}"),
-            )
-
-        with ThreadPoolExecutor(torch.get_num_threads()) as pool:
-            return list(pool.map(of_class, range(len(names))))
+        return prune_classes(
+            part,
+            entering,
+            labels,
+            criterion=cast(Criterion, config.pruning_criterion.name),
+            threshold=config.pruning_threshold,
+            layers=chosen,
+            progress=lambda edges, number: advance(edges, f"class {names[number]}"),
+        )
 
 
 @torch.no_grad()
 def _pruning_rows(
-    setting: Setting, network: Network, masks: Sequence[list[Tensor] | None], chosen: Sequence[int]
+    setting: Setting, network: Network, kept_edges: Mapping[int, list[Tensor]], chosen: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     part, dataset = network.part, setting.dataset
     y = dataset.y_test
     x = torch.cat([read_sites(network.graph, some, [part.site])[part.site] for some in batches(dataset.x_test)])
-    for number, kept in enumerate(masks):
+    for number, kept in kept_edges.items():
         of_class = y == number
-        if kept is None or not bool(of_class.any()):
+        if not bool(of_class.any()):
             continue
-        left = [layer.weight * mask.to(layer.weight.device) for layer, mask in zip(part.layers, kept, strict=True)]
-        answers = predictions(pruning.replace_weights(part, left)(x), classes=True)
+        answers = predictions(keep_edges(part, kept)(x), classes=True)
         identity = {"network": network.name, "class": (dataset.class_names or ())[number]}
         yield {
             **identity,

@@ -4,8 +4,15 @@ Edges are visited in a fixed order: layers from the last to the first, in a laye
 each the inputs in their order. An edge is cut if the criterion then grows by less than the threshold.
 
 The criterion is about one class, "this class or not": with q the wanted probability of the class and p the network's
-(softmax), the mean over examples of −q·log p − (1−q)·log(1−p). The wanted probability is the full network's, or the
-label's. Letters: L layers, N examples, K outputs, O×I a weight matrix.
+(softmax), the mean over examples of −q·log p − (1−q)·log(1−p). Where the wanted probability comes from:
+
+| criterion     | examples                | wanted probability of the class |
+|---------------|-------------------------|---------------------------------|
+| `divergence`  | all                     | the full network's              |
+| `all_classes` | all                     | 1 or 0, by the label            |
+| `own_class`   | those of the class only | 1 (published; degenerates)      |
+
+Letters: L layers, N examples, K outputs, O×I a weight matrix.
 
 One edge changes one unit, so only what is behind that unit is computed anew. The code is plain loops because numba
 compiles them to vector instructions.
@@ -15,8 +22,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -26,9 +34,12 @@ from numba.extending import intrinsic
 from torch import Tensor
 
 from mi_runner.compiled import compiled
-from mi_runner.config.schemas import PruningCriterion
 from mi_runner.graph.chain import ACTIVATIONS, Part
 from mi_runner.methods.circuits.kernel import activate
+
+Criterion = Literal["divergence", "all_classes", "own_class"]
+
+CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 
 Progress = Callable[[int], None]
 """Called with the number of edges visited since the last call."""
@@ -37,20 +48,74 @@ Progress = Callable[[int], None]
 _REORDER = {"reassoc", "contract", "nsz"}
 
 
-def wanted(criterion: PruningCriterion, logits: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:
+def prune_classes(
+    part: Part,
+    inputs: Tensor,
+    labels: Tensor,
+    *,
+    criterion: Criterion = "divergence",
+    threshold: float = 1e-4,
+    layers: Sequence[int] | None = None,
+    progress: Callable[[int, int], None] = lambda edges, number: None,
+) -> dict[int, list[Tensor]]:
+    """Class → the edges that the network needs for it, as `prune` returns them; the classes run in parallel.
+
+    A class without an example has no entry.
+
+    Args:
+        inputs: `(N, I)`, what enters the first layer.
+        labels: `(N,)` classes, each the number of an output.
+        threshold: an edge is cut if the criterion then grows by less, in nats.
+        layers: which layers to prune, by number; None for all.
+        progress: called with the number of edges visited since the last call, and the class.
+
+    Raises:
+        ValueError: an argument doesn't fit the others; the text says which.
+    """
+    if len(labels) != len(inputs):
+        raise ValueError(f"{len(inputs)} examples and {len(labels)} labels: give one label for each.")
+    classes = labels.unique().tolist()
+    # Before the threads start, so that what doesn't fit is said at once.
+    for number in classes:
+        _refuse(part, inputs, number, layers)
+    with torch.no_grad():
+        logits = part(inputs)
+
+    def of_class(number: int) -> list[Tensor]:
+        index, probability = wanted(criterion, logits, labels, number)
+        return prune(
+            part,
+            inputs[index],
+            probability,
+            number,
+            threshold=threshold,
+            layers=layers,
+            progress=lambda edges: progress(edges, number),
+        )
+
+    with ThreadPoolExecutor(torch.get_num_threads()) as pool:
+        return dict(zip(classes, pool.map(of_class, classes), strict=True))
+
+
+def wanted(criterion: Criterion, logits: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:
     """The examples that a class's criterion looks at, `(M,)` int64, and the wanted probability of it on each, `(M,)`.
 
     Args:
         logits: `(N, K)`, the full network's.
         labels: `(N,)` classes.
         number: the class.
+
+    Raises:
+        ValueError: there is no such criterion.
     """
+    if criterion not in CRITERIA:
+        raise ValueError(f"criterion={criterion!r}: the criteria are {', '.join(map(repr, CRITERIA))}.")
     of_class = labels == number
-    if criterion is PruningCriterion.own_class:
+    if criterion == "own_class":
         index = of_class.nonzero().squeeze(1)
         return index, torch.ones(len(index), device=logits.device)
     index = torch.arange(len(labels), device=logits.device)
-    if criterion is PruningCriterion.all_classes:
+    if criterion == "all_classes":
         return index, of_class.float()
     return index, logits.double().softmax(1)[:, number].float()
 
@@ -85,13 +150,15 @@ def prune(
         inputs: `(N, I)`, what enters the first layer.
         probability: `(N,)`, the wanted probability of the class.
         number: the class, the index of its output.
-        layers: which layers to prune; None for all.
+        threshold: an edge is cut if the criterion then grows by less, in nats.
+        layers: which layers to prune, by number; None for all.
 
     Raises:
-        ValueError: there are no examples, or fewer than two outputs.
+        ValueError: there are no examples, or fewer than two outputs, or an argument doesn't fit the part.
     """
-    if not len(inputs) or part.sizes[-1] < 2:
-        raise ValueError(f"{len(inputs)} examples, {part.sizes[-1]} outputs: pruning needs some, and at least two.")
+    _refuse(part, inputs, number, layers)
+    if len(probability) != len(inputs):
+        raise ValueError(f"{len(inputs)} examples and {len(probability)} wanted probabilities: give one for each.")
     weights = [layer.weight.cpu().numpy().astype(np.float32) for layer in part.layers]
     sizes = np.array(part.sizes)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])  # of each layer's units, the inputs as layer 0
@@ -116,6 +183,30 @@ def prune(
             )  # fmt: skip
             progress(int(sizes[layer]))
     return [torch.from_numpy(_matrix(kept, offsets, part, layer)) for layer in range(len(weights))]
+
+
+def _refuse(part: Part, inputs: Tensor, number: int, layers: Sequence[int] | None) -> None:
+    """Raise a ValueError for what the kernel can't take: it checks no index."""
+    n_inputs, n_outputs = part.sizes[0], part.sizes[-1]
+    if not len(inputs) or n_outputs < 2:
+        raise ValueError(f"{len(inputs)} examples, {n_outputs} outputs: pruning needs some, and at least two.")
+    if inputs.dim() != 2 or inputs.shape[1] != n_inputs:
+        raise ValueError(f"inputs of shape {tuple(inputs.shape)}: the first layer takes (N, {n_inputs}).")
+    if not 0 <= number < n_outputs:
+        raise ValueError(f"class {number}: the outputs are 0 to {n_outputs - 1}.")
+    for layer in layers or ():
+        if not 0 <= layer < len(part.layers):
+            raise ValueError(f"layers={list(layers or ())}: the layers are 0 to {len(part.layers) - 1}.")
+
+
+def keep_edges(part: Part, kept: Sequence[Tensor]) -> Part:
+    """The part with the weights of all other edges at zero; the biases stay.
+
+    Args:
+        kept: a boolean mask `(O, I)` for each layer, as `prune` returns them.
+    """
+    pairs = zip(part.layers, kept, strict=True)
+    return replace_weights(part, [layer.weight * mask.to(layer.weight.device) for layer, mask in pairs])
 
 
 def replace_weights(part: Part, weights: Sequence[Tensor]) -> Part:
