@@ -2,13 +2,19 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?= experiment=ablation model=skip
 
-.PHONY: run test bench
+.PHONY: run test check bench
 
 run: .venv/installed  ## the main job, or any other: make run ARGS="experiment=train dataset=mod_add"
 	$(BIN)/mi-run $(ARGS)
 
 test: .venv/installed-for-tests  ## make test ARGS="tests/test_graph.py -x"
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder $(if $(filter file,$(origin ARGS)),,$(ARGS))
+
+check: .venv/installed-for-tests  ## style, types, and which module may import which
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
 
 bench: .venv/installed-for-tests  ## ratios, each measured in one run
 	$(BIN)/python -m benchmarks

@@ -7,15 +7,18 @@ notebooks; `console.Progress` draws bars.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 log = logging.getLogger("mi_runner")
 """Every module's logger; the runner sends it to run.log, the console module to standard error."""
 
-Advance = Callable[[int, str], None]
-"""`advance(steps, note)`: so many steps more are done; the note, if not empty, stands behind the bar."""
+
+class Advance(Protocol):
+    """`advance(steps, note)`: so many steps more are done; the note, if not empty, stands behind the bar."""
+
+    def __call__(self, steps: int, note: str = "", /) -> None: ...
 
 
 class Progress:
@@ -31,7 +34,11 @@ class Progress:
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Advance]:
         """A piece of work of `total` steps."""
-        yield lambda steps, note="": None
+
+        def advance(steps: int, note: str = "", /) -> None:
+            """Nobody listens."""
+
+        yield advance
 
     def rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """These rows of a table are finished: an interruption doesn't lose them."""

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import FrameType
 
 from mi_runner.errors import Terminated, exit_status, one_line
 
@@ -87,6 +88,9 @@ def held() -> Iterator[None]:
 
 Handler = Callable[[int, object], None]
 
+Heard = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
+"""What `signal.getsignal` gives: a function, a number, or None for what was not installed from Python."""
+
 
 @contextmanager
 def _heard_by(handler: Handler) -> Iterator[None]:
@@ -97,10 +101,10 @@ def _heard_by(handler: Handler) -> Iterator[None]:
         yield
     finally:
         for number, heard_by in before.items():
-            signal.signal(number, heard_by)  # type: ignore[arg-type]
+            signal.signal(number, heard_by)
 
 
-def _before() -> dict[int, object]:
+def _before() -> dict[int, Heard]:
     """What hears each signal that is not ignored."""
     if threading.current_thread() is not threading.main_thread():  # where Python lets nobody listen
         return {}

@@ -112,14 +112,16 @@ class Spread:
             return cls(values, values[0], None, None, None, within)
         if not finite:
             interval = None if within is None else (math.nan, math.nan)
-            return cls(values, sum(values) / n, math.nan, *(interval or (None, None)), within)
+            low, high = interval or (None, None)
+            return cls(values, sum(values) / n, math.nan, low, high, within)
         equal = min(values) == max(values)
         mean, sd = (values[0], 0.0) if equal else (fmean(values), stdev(values))
         interval = None
         if within is not None and all(value in within for value in values):
             at_an_end = mean in (within.low, within.high)  # by rounding, if the values differ
             interval = _of_equal(mean, n, within) if equal or at_an_end else _around(mean, sd, n, within)
-        return cls(values, mean, sd, *(interval or (None, None)), within)
+        low, high = interval or (None, None)
+        return cls(values, mean, sd, low, high, within)
 
     @property
     def n(self) -> int:
@@ -145,7 +147,8 @@ def _around(mean: float, sd: float, n: int, within: Range) -> tuple[float, float
     else:
         factor = math.exp(half / (mean - low) + half / (high - mean))
         odds = (mean - low) / (high - mean)
-        ends = tuple((high - low) * moved / (1 + moved) for moved in (odds / factor, odds * factor))
+        less, more = odds / factor, odds * factor
+        ends = (high - low) * less / (1 + less), (high - low) * more / (1 + more)
     return min(mean, low + ends[0]), max(mean, low + ends[1])  # rounding could leave the mean just outside
 
 

@@ -139,12 +139,12 @@ def test_links_to_files_are_not_broken() -> None:
 def test_the_makefile_has_the_targets_of_the_readme() -> None:
     targets = set(re.findall(r"^make (\w+)|`make (\w+)`", README, re.MULTILINE))
     names = {one or other for one, other in targets}
-    assert names == {"run", "test", "bench"}
+    assert names == {"run", "test", "check", "bench"}
     for name in names:
         done = subprocess.run(["make", "-n", name], cwd=REPOSITORY, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and ".venv/bin/" in done.stdout
 
 
-def test_ci_calls_the_readmes_test_command_and_nothing_else() -> None:
+def test_ci_calls_the_readmes_commands_and_nothing_else() -> None:
     lines = [line for line in (REPOSITORY / ".ci/run").read_text().splitlines() if line and not line.startswith("#")]
-    assert lines == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "make test"]
+    assert lines == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "make check", "make test"]

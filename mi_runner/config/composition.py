@@ -35,6 +35,7 @@ from mi_runner.config.schemas import (
     SCHEMAS,
     SWEEP_KEYS,
     SWEEPERS,
+    Choice,
     RunConfig,
     TrainingConfig,
     check_ranges,
@@ -201,12 +202,12 @@ def _check_keys(config: DictConfig, prefix: str = "") -> None:
     if not is_dataclass(schema):
         return
     allowed = [item.name for item in fields(schema)]
-    for key in allowed:
-        if key not in config:
-            raise ConfigError(f"~{prefix}{key}: the key can't be removed; give it a value.")
-    for key in config:
+    for name in allowed:
+        if name not in config:
+            raise ConfigError(f"~{prefix}{name}: the key can't be removed; give it a value.")
+    for key in map(str, config):
         if key not in allowed:
-            raise ConfigError(f"{prefix}{key}: {unknown('key', str(key), allowed)}")
+            raise ConfigError(f"{prefix}{key}: {unknown('key', key, allowed)}")
         child = config._get_node(key)
         if isinstance(child, DictConfig) and not child._is_none():
             _check_keys(child, f"{prefix}{key}.")
@@ -269,15 +270,22 @@ def _nearest(key: str, keys: Sequence[str], config: DictConfig) -> str:
         guess = f" {where_option(parent, SCHEMAS[parent], last)}"
     nothing = "(none)"
     if parent in SCHEMAS:
-        nothing = f"(none: {parent}={OmegaConf.get_type(config[parent]).name} has no options)"
+        nothing = f"(none: {parent}={_chosen(config, parent).name} has no options)"
     return f"{guess} Allowed here: {', '.join(allowed) or nothing}."
 
 
-def _names(schema: type) -> list[str]:
+def _chosen(config: DictConfig, group: str) -> type[Choice]:
+    """The schema of a group's choice in a composed config."""
+    schema = OmegaConf.get_type(config[group])
+    assert schema is not None and issubclass(schema, Choice)
+    return schema
+
+
+def _names(schema: type[Choice]) -> list[str]:
     return [item.name for item in fields(schema)]
 
 
-def where_option(group: str, choices: Sequence[type], option: str) -> str:
+def where_option(group: str, choices: Sequence[type[Choice]], option: str) -> str:
     """Which choices of a group have an option; where none has, all that any has."""
     able = [f"{group}={schema.name}" for schema in choices if option in _names(schema)]
     if not able:
@@ -344,9 +352,9 @@ def help_page(overrides: Sequence[str]) -> str:
             if not fields(schema):
                 continue
             lines += ["", f"With {group}={schema.name}"]
-            chosen = OmegaConf.get_type(config[group]) is schema
+            is_chosen = schema is OmegaConf.get_type(config[group])
             for item in fields(schema):
-                value = config[group]._get_node(item.name) if chosen else _default(item)
+                value = config[group]._get_node(item.name) if is_chosen else _default(item)
                 lines.append(_option_line(f"{group}.", item, value))
     lines += ["", "Options of sweeps (-m)"]
     lines += [_option_line("", item, config[item.name]) for item in top if item.name in SWEEP_KEYS]
@@ -374,13 +382,13 @@ def settings_of(experiment: str, alone: DictConfig) -> list[str]:
     Args:
         alone: the config of `mi-run` alone.
     """
-    if experiment == OmegaConf.get_type(alone.experiment).name:
+    if experiment == _chosen(alone, "experiment").name:
         return []
     config = compose_untyped([f"experiment={experiment}"])
     found = [(item.name, config[item.name], alone[item.name]) for item in fields(RunConfig) if item.metadata]
     for group in ("dataset", "model"):
-        schema = OmegaConf.get_type(config[group])
-        found.append((group, schema.name, OmegaConf.get_type(alone[group]).name))
+        schema = _chosen(config, group)
+        found.append((group, schema.name, _chosen(alone, group).name))
         found += [(f"{group}.{item.name}", config[group][item.name], _default(item)) for item in fields(schema)]
     for item in fields(TrainingConfig):
         found.append((f"training.{item.name}", config.training[item.name], alone.training[item.name]))

@@ -7,6 +7,7 @@ so that help, completion and a typo answer at once.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
 from typing import Any, ClassVar
@@ -33,6 +34,13 @@ def option(
     return field(default=default, metadata=metadata)
 
 
+@dataclass
+class Choice:
+    """One choice of a config group: `model=mlp`."""
+
+    name: ClassVar[str]
+
+
 # --- data sets -------------------------------------------------------------------------------------------------
 
 
@@ -46,10 +54,9 @@ Target = Enum("Target", {"class": "class", "value": "value"})
 
 
 @dataclass
-class DatasetConfig:
+class DatasetConfig(Choice):
     """What every data set has."""
 
-    name: ClassVar[str]
     module: ClassVar[str]
     drawn: ClassVar[bool] = True
     """Whether the examples derive from the run's seed."""
@@ -144,10 +151,9 @@ class OutputActivation(Enum):
 
 
 @dataclass
-class ModelConfig:
+class ModelConfig(Choice):
     """What every model has."""
 
-    name: ClassVar[str]
     module: ClassVar[str]
 
 
@@ -286,15 +292,19 @@ class Control(Enum):
     shuffled_labels = "shuffled_labels"
 
 
-# What is written of a search: all rows, those of valid circuits, none, or what fits.
-CircuitTable = Enum("CircuitTable", {name: name for name in ("auto", "all", "valid", "none")})
+class CircuitTable(Enum):
+    """What is written of a search: what fits, all rows, those of valid circuits, or none."""
+
+    auto = "auto"
+    all = "all"
+    valid = "valid"
+    none = "none"
 
 
 @dataclass
-class ExperimentConfig:
+class ExperimentConfig(Choice):
     """What every experiment has."""
 
-    name: ClassVar[str]
     module: ClassVar[str]
     takes_seeds: ClassVar[bool] = False
     """Whether it can be about many networks at once, `seeds=32`."""
@@ -493,8 +503,17 @@ class RunConfig:
 SWEEP_KEYS = ("on_error", "resume", "plan", "skip_invalid", "sweep", "objective")
 """Top-level keys that say how many runs are made one result; they change no run."""
 
-SCHEMAS: dict[str, tuple[type, ...]] = {
-    "experiment": (TrainConfig, AblationConfig, CircuitsConfig, ClustersConfig, IitConfig, DecoderConfig),
+EXPERIMENTS: tuple[type[ExperimentConfig], ...] = (
+    TrainConfig,
+    AblationConfig,
+    CircuitsConfig,
+    ClustersConfig,
+    IitConfig,
+    DecoderConfig,
+)
+
+SCHEMAS: dict[str, tuple[type[Choice], ...]] = {
+    "experiment": EXPERIMENTS,
     "dataset": (MnistConfig, Mnist01Config, ModAddConfig, EllipsesConfig, ArraysConfig),
     "model": (MlpConfig, SkipConfig, CnnConfig, ExternalConfig),
 }
@@ -511,7 +530,7 @@ def check_seeds(config: RunConfig) -> None:
         return
     sweep = f"Type -m 'seed=range({config.seed},{config.seed + config.seeds})' instead of seeds={config.seeds}."
     if not config.experiment.takes_seeds:
-        able = ", ".join(schema.name for schema in SCHEMAS["experiment"] if schema.takes_seeds)
+        able = ", ".join(schema.name for schema in EXPERIMENTS if schema.takes_seeds)
         raise ConfigError(
             f"seeds={config.seeds} goes with experiment={able}; experiment={config.experiment.name} takes one network. "
             f"{sweep} checkpoint=FOLDER/members/seed_N.safetensors takes one that experiment=train seeds=... trained."
@@ -526,10 +545,9 @@ def check_seeds(config: RunConfig) -> None:
 
 
 @dataclass
-class LauncherConfig:
+class LauncherConfig(Choice):
     """What every launcher has."""
 
-    name: ClassVar[str]
     extra: ClassVar[str]
     """The extra of mi-run that brings its engine: `pip install 'mi-run[EXTRA]'`."""
 
@@ -591,7 +609,7 @@ class Direction(Enum):
 
 
 @dataclass
-class OptunaSweeper:
+class OptunaSweeper(Choice):
     """Searches for the values with the best `objective` (Optuna)."""
 
     name: ClassVar[str] = "optuna"
@@ -607,7 +625,7 @@ SWEEPERS = (OptunaSweeper,)
 """Choices of Hydra's groups hydra/launcher and hydra/sweeper besides its own `basic`."""
 
 
-_RANGE_CHECKS = (
+_RANGE_CHECKS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (
     ("at_least", "at least", lambda value, bound: value >= bound),
     ("above", "above", lambda value, bound: value > bound),
     ("at_most", "at most", lambda value, bound: value <= bound),

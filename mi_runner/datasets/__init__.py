@@ -113,8 +113,9 @@ class Dataset:
 
     @cached_property
     def _flattened(self) -> Dataset:
-        flat = {"x_train": self.x_train.flatten(1), "x_test": self.x_test.flatten(1)}
-        return replace(self, **flat, flattened_from=self.input_shape)
+        return replace(
+            self, x_train=self.x_train.flatten(1), x_test=self.x_test.flatten(1), flattened_from=self.input_shape
+        )
 
     def to(self, device: torch.device) -> Dataset:
         """All tensors on `device`; itself where they are there."""

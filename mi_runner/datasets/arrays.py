@@ -77,11 +77,17 @@ def load(config: ArraysConfig, *, seed: int) -> Dataset:
     for split in ("train", "test"):
         if tensors[f"x_{split}"].dim() == 3:
             tensors[f"x_{split}"] = tensors[f"x_{split}"].unsqueeze(1)
-        y = tensors[f"y_{split}"]
-        tensors[f"y_{split}"] = y.to(torch.int64) if by_class else (y[:, 0] if y.dim() == 2 and y.shape[1] == 1 else y)
+        target = tensors[f"y_{split}"]
+        if by_class:
+            tensors[f"y_{split}"] = target.to(torch.int64)
+        elif target.dim() == 2 and target.shape[1] == 1:
+            tensors[f"y_{split}"] = target[:, 0]
     return Dataset(
         name=config.name,
-        **tensors,
+        x_train=tensors["x_train"],
+        y_train=tensors["y_train"],
+        x_test=tensors["x_test"],
+        y_test=tensors["y_test"],
         class_names=tuple(str(label) for label in range(n_classes)) if by_class else None,
         causal_model=_causal_model(path, arrays, tensors),
     )
@@ -123,7 +129,8 @@ def _causal_model(path: Path, arrays: dict[str, np.ndarray], tensors: dict[str, 
             if not 0 <= label <= largest:
                 raise _fault(path, f"mechanism has the label {label}; the classes of y are 0 to {largest}.")
     labels = torch.from_numpy(mechanism.astype(np.int64 if dtype is torch.int64 else np.float32, order="C"))
-    return CausalModel(tuple(names), *values, LabelTable(labels))
+    values_train, values_test = values
+    return CausalModel(tuple(names), values_train, values_test, LabelTable(labels))
 
 
 def _read(path: Path) -> dict[str, np.ndarray]:

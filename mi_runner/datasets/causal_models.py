@@ -164,5 +164,7 @@ def parity_and_half(digits: tuple[int, ...], train: Tensor, test: Tensor, *, cla
     """
     if any(2 * (half // 2) + parity % 2 not in digits for half in digits for parity in digits):
         return None
-    values = [torch.stack([split % 2, split.div(2, rounding_mode="floor")], 1).double() for split in (train, test)]
-    return CausalModel(("parity", "half"), *values, DigitOfParityAndHalf(digits, classes))
+    values_train, values_test = (
+        torch.stack([split % 2, split.div(2, rounding_mode="floor")], 1).double() for split in (train, test)
+    )
+    return CausalModel(("parity", "half"), values_train, values_test, DigitOfParityAndHalf(digits, classes))

@@ -130,7 +130,7 @@ def _digest(tensors: Sequence[Tensor]) -> str:
     """Of the tensors, and of the packaged files that they come from."""
     digest = hashlib.sha256((PACKAGED / "SHA256SUMS").read_bytes())
     for tensor in tensors:
-        digest.update(tensor.numpy())
+        digest.update(tensor.numpy().data)
     return digest.hexdigest()
 
 

@@ -149,7 +149,10 @@ def run(setting: Setting) -> Result:
     _check_cut(part, entering, outputs)
     targets = dataset.y_test.reshape(len(outputs), -1).round().cpu()
 
-    rows, census, edges, tables = [], [], [], []
+    rows: list[dict[str, Any]] = []
+    census: list[dict[str, int]] = []
+    edges: list[dict[str, Any]] = []
+    tables = []
     drawn: dict[str, Any] = {}
     seconds = 0.0
     for number in range(outputs.shape[1]):
@@ -203,7 +206,8 @@ def _named(space: CircuitSpace) -> str:
 def _recorded(graph: ModelGraph, part: Part, x: Tensor) -> tuple[Tensor, Tensor]:
     """The activations that enter the part, `(N, n_0)`, and the whole network's outputs, `(N, n_L)`."""
     parts = [read_sites(graph, batch, [part.site, graph.output]) for batch in batches(x)]
-    return tuple(torch.cat([values[site] for values in parts]).cpu() for site in (part.site, graph.output))
+    entering, outputs = (torch.cat([values[site] for values in parts]).cpu() for site in (part.site, graph.output))
+    return entering, outputs
 
 
 def _check_cut(part: Part, entering: Tensor, outputs: Tensor) -> None:
@@ -286,10 +290,10 @@ def _search(setting: Setting, part: Part, space: CircuitSpace, examples: Example
         return found
     device = setting.dataset.x_test.device
     if device.type == "cuda" and space.n_hidden:
-        found = measure_on(device, part, examples, progress=setting.progress)
+        batches_of_circuits = measure_on(device, part, examples, progress=setting.progress)
     else:
-        found = measure(part, examples, progress=setting.progress)
-    kept = Measured.joined(list(found)).sorted()
+        batches_of_circuits = measure(part, examples, progress=setting.progress)
+    kept = Measured.joined(list(batches_of_circuits)).sorted()
     kept = kept.kept(space.n_hidden - n_active(space, kept.circuit) >= least_left_out)
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, n + 1), dtype=np.int64)
     np.add.at(counts, (n_active(space, kept.circuit), np.bitwise_count(kept.circuit), kept.n_right), 1)

@@ -245,7 +245,7 @@ def _wirings(part: Part, space: CircuitSpace, circuits: np.ndarray, among: str) 
         axes.set_axis_off()
     for axes, circuit in zip(grid, circuits.tolist(), strict=False):
         masks = space.masks(circuit)
-        alive = [np.ones(space.sizes[0], dtype=bool), *(mask.any(1) for mask in masks)]
+        alive: list[np.ndarray] = [np.ones(space.sizes[0], dtype=bool), *(np.any(mask, 1) for mask in masks)]
         height = [np.linspace(1, 0, size + 2)[1:-1] for size in space.sizes]
         for column, (mask, layer) in enumerate(zip(masks, part.layers, strict=True)):
             weight = layer.weight.cpu().numpy()
@@ -626,7 +626,7 @@ def sweep(found: Sequence[tuple[Row, Mapping[str, Spread]]]) -> Figure:
     along = max(keys, key=lambda key: len({swept[key] for swept, _ in found}), default=None)
     names = list(dict.fromkeys(name for _, metrics in found for name in metrics))[:MOST_METRICS]
     figure = Figure(figsize=(1.2 + 3.6 * len(names), 3.4), layout="constrained")
-    values = list(dict.fromkeys(swept[along] for swept, _ in found)) if along else [""]
+    values: list[Any] = list(dict.fromkeys(swept[along] for swept, _ in found)) if along else [""]
     numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
     position = {value: value if numeric else index for index, value in enumerate(values)}
     series: dict[str, list[tuple[Any, Mapping[str, Spread]]]] = {}

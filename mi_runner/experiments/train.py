@@ -138,11 +138,13 @@ def seeds_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 def _over_seeds(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
     """The summary: each metric's mean over the seeds that have it under its own name, the rest as `accuracy_sd`."""
-    means, rest = {}, {}
+    means: dict[str, float] = {}
+    rest: dict[str, float] = {}
     for name in metrics[0]:
         values = [one[name] for one in metrics if not math.isnan(one[name])] or [math.nan]
-        columns = Spread.of(values, MEASURES[name.partition("/")[0]]).columns()
-        means[name] = columns["mean"]
+        spread = Spread.of(values, MEASURES[name.partition("/")[0]])
+        means[name] = spread.mean
         for figure in OVER_SEEDS if name in METRICS else ():
-            rest[f"{name}_{figure}"] = math.nan if columns[figure] is None else columns[figure]
+            value = spread.columns()[figure]
+            rest[f"{name}_{figure}"] = math.nan if value is None else value
     return means | rest

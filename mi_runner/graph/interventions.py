@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import overload
 
 import torch
 from torch import Tensor
@@ -41,6 +42,25 @@ class Intervention:
     def patch(self) -> Patch:
         """What a derived graph does for this intervention."""
         return Patch(self.target, rule=not isinstance(self.value, Tensor), units=self.units is not None)
+
+
+@overload
+def run_with(
+    graph: ModelGraph,
+    inputs: Tensor | tuple[Tensor, ...],
+    interventions: Sequence[Intervention] = (),
+    returns: None = None,
+) -> Tensor: ...
+
+
+@overload
+def run_with(
+    graph: ModelGraph,
+    inputs: Tensor | tuple[Tensor, ...],
+    interventions: Sequence[Intervention] = (),
+    *,
+    returns: Sequence[str],
+) -> tuple[Tensor, ...]: ...
 
 
 def run_with(

@@ -134,7 +134,7 @@ class ModelGraph:
         self._values = dict(values)
         self._carriers = carriers
         self._nodes = {name: node for node, name in self._names.items()}
-        self._derived: dict[tuple[tuple[Patch, ...], tuple[str, ...]], fx.GraphModule] = {}
+        self._derived: dict[tuple[tuple[Patch, ...], tuple[str, ...] | None], fx.GraphModule] = {}
         self.aliases = dict(aliases)
         self.sites = {name: self._site(node) for node, name in self._names.items() if node in self._values}
         self.inputs = tuple(self._names[node] for node in graph.nodes if node.op == "placeholder" and node in values)
@@ -444,9 +444,10 @@ class ModelGraph:
         )
         if not is_sum or node.kwargs or len(node.args) != 2:
             return [node]
-        if any(part not in self._values or self._values[part].shape != self._values[node].shape for part in node.args):
+        parts = [part for part in node.args if isinstance(part, fx.Node) and part in self._values]
+        if len(parts) < 2 or any(self._values[part].shape != self._values[node].shape for part in parts):
             return [node]
-        return [summand for part in node.args for summand in self._flat_sum(part)]
+        return [summand for part in parts for summand in self._flat_sum(part)]
 
 
 def _follow(rule: Callable[[Tensor], Tensor], base: Tensor) -> Tensor:
@@ -485,6 +486,8 @@ class _Tracer(fx.Tracer):
 
 class _Recorder(fx.Interpreter):
     """Runs a graph on an example and notes which nodes are tensors, of which shape and dtype."""
+
+    module: fx.GraphModule
 
     def __init__(self, module: fx.GraphModule) -> None:
         super().__init__(module)

@@ -127,9 +127,7 @@ class Aligned:
             sources: for each place `(B, *site)`, its value on the source examples.
         """
         value = self.alignment(base, sources)
-        output = run_with(self.graph, x, [Intervention(self.target, value)])
-        assert isinstance(output, Tensor)
-        return output
+        return run_with(self.graph, x, [Intervention(self.target, value)])
 
     def outputs_on(self, x: Tensor, base: Tensor, sources: Tensor) -> Tensor:
         """Outputs `(B, K)` for examples of `x`, whose site's values are computed.

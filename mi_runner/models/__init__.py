@@ -71,9 +71,9 @@ def check_output(built: Built, name: str) -> None:
         with torch.no_grad():
             output = built.model(example)
     except Exception as error:
-        shape = tuple(example.shape[1:])
+        taken = tuple(example.shape[1:])
         reason = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"model={name} can't run on inputs of the shape {shape}: {reason}") from error
+        raise ConfigError(f"model={name} can't run on inputs of the shape {taken}: {reason}") from error
     if example._version != version:
         raise ConfigError(f"model={name} changes its input in place: begin its forward with x = x.clone().")
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__

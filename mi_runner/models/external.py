@@ -91,7 +91,8 @@ def _source(config: ExternalConfig, factory: Callable[..., Any], model: nn.Modul
     So a changed network is trained anew, wherever the factory took it from.
     """
     digests = set()
-    for part in (factory, *map(type, model.modules())):
+    parts: list[Callable[..., Any]] = [factory, *map(type, model.modules())]
+    for part in parts:
         with suppress(TypeError, OSError):  # what is built in, or made by exec, has no file
             if file := inspect.getsourcefile(part):
                 digests.add(hashlib.sha256(Path(file).read_bytes()).hexdigest())

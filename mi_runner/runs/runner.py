@@ -324,7 +324,7 @@ def _write(place: RunFolder, result: Result, setting: Setting, trained_now: bool
         if len(rows):  # a file without a row or a header can't be read back
             place.write_table(name, rows, parquet=name in result.parquet)
     for name, figure in result.figures.items():
-        place.write_figure(name, lambda path, figure=figure: figure.savefig(path, dpi=130))
+        place.write_figure(name, partial(figure.savefig, dpi=130))
     model = result.model or (setting.model if trained_now else None)
     if model is not None and not (setting.from_checkpoint and model is setting.model):
         place.write_weights(model.state_dict())
@@ -416,7 +416,7 @@ class _Journal:
     def write_traceback(self) -> None:
         """The error that is being handled; nothing, if the disk refuses."""
         with suppress(OSError):
-            if self._file is not None:
+            if self._file is not None and self._file.stream is not None:
                 self._file.stream.write(traceback.format_exc())
 
     def close(self) -> None:

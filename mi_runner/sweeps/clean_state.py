@@ -69,6 +69,7 @@ def _recorded() -> list[Callable[[], object]]:
             torch.use_deterministic_algorithms(deterministic, warn_only=only_warned)
 
     def warned() -> None:
+        assert isinstance(warnings.filters, list)
         warnings.filters[:] = filters
 
     return [

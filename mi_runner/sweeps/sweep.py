@@ -16,6 +16,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
@@ -25,7 +26,7 @@ from filelock import FileLock, Timeout
 from mi_runner import console, signals, threads
 from mi_runner.config import composition
 from mi_runner.config.composition import config_hash
-from mi_runner.config.schemas import Direction, OnError, OptunaSweeper
+from mi_runner.config.schemas import Direction, OnError, OptunaSweeper, RunConfig
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line, unknown
 from mi_runner.files import code_version
 from mi_runner.progress import Progress
@@ -216,7 +217,7 @@ class _Jobs(Protocol):
         n_left: how many are left to run.
     """
 
-    configs: list[Any]
+    configs: list[RunConfig]
     n_left: int
 
     def show_plan(self) -> int:
@@ -250,7 +251,7 @@ class _Listed:
         if old is None:  # jobs that are left out leave no gap
             self.costs = {number: self.costs.get(job.number, {}) for number, job in enumerate(self.jobs)}
             self.jobs = [replace(job, number=number) for number, job in enumerate(self.jobs)]
-        self.configs = [job.config for job in self.jobs]
+        self.configs = [job.config for job in self.jobs if job.config]
         self._settled = {job.number: _settled(old, folder, job) for job in self.jobs} if old else {}
         self._left = [job for job in self.jobs if not self._settled.get(job.number)]
         self.n_left = len(self._left)
@@ -363,8 +364,8 @@ class _Searched:
         self._trials: dict[int, Any] = {}
         self._composer = composition.Composer()
         corners = [compose_job(asked, corner, 0, self._composer, config_hash) for corner in self.search.corners()]
-        self.configs = [job.config for job in corners]
-        self.base = base_of([job.config for job in corners if job.config], asked.swept)
+        self.configs = [job.config for job in corners if job.config]
+        self.base = base_of(self.configs, asked.swept)
         if old is not None:
             check_same_sweep(old, asked, self.base, ())
         problems, _ = check_jobs([replace(job, number=number) for number, job in enumerate(corners)], objective)
@@ -462,7 +463,8 @@ def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[
             if time.monotonic() - began > 10:
                 began = time.monotonic()
                 console.note(f"checked {len(checked)} combinations, at job {job.number} of {len(jobs)}")
-            problem, cost = "", {}
+            problem = ""
+            cost: dict[str, int] = {}
             try:
                 of_data = json.dumps([value for name, value in flat.items() if name.startswith("dataset")])
                 if loaded is None or loaded[0] != of_data:
@@ -692,7 +694,7 @@ def _write(
     if by_row is not None:
         drawn["sweep_rows"] = by_row
     for name, figure in drawn.items():
-        place.write_figure(name, lambda path, figure=figure: figure.savefig(path, dpi=130))
+        place.write_figure(name, partial(figure.savefig, dpi=130))
 
 
 def _say_best(plan: Plan, jobs: Sequence[Ended]) -> None:

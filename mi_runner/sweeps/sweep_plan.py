@@ -21,10 +21,12 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mi_runner.config import composition, hydra_keys
 from mi_runner.config.schemas import (
+    EXPERIMENTS,
     LAUNCHERS,
     SCHEMAS,
     SWEEP_KEYS,
     SWEEPERS,
+    Choice,
     ExperimentConfig,
     LauncherConfig,
     OptunaSweeper,
@@ -77,7 +79,7 @@ class Command:
         """A summary metric that the jobs have: the headline of the experiment, or of the first of several."""
         chosen = self.parsed.get("experiment")
         names = [] if chosen is None else texts(chosen) if chosen.is_sweep_override() else [chosen.value()]
-        named = [schema.headline for schema in SCHEMAS["experiment"] if schema.name in names]
+        named = [schema.headline for schema in EXPERIMENTS if schema.name in names]
         return named[0] if named else ExperimentConfig.headline
 
 
@@ -120,7 +122,7 @@ def read_command(overrides: Sequence[str]) -> Command:
     return Command(tuple(ours), parsed, composition.typed(config), launcher, search)
 
 
-def _engine(config: DictConfig, group: str, engines: Sequence[type]) -> Any:
+def _engine(config: DictConfig, group: str, engines: Sequence[type[Choice]]) -> Any:
     """The typed config of a Hydra group's choice, or None for Hydra's own `basic`."""
     choice = config.hydra.runtime.choices[f"hydra/{group}"]
     if choice == "basic":
@@ -339,8 +341,8 @@ def read_plan(sweep: Path) -> Plan:
             raise ValueError("it was written by another version of mi-run")
         jobs = tuple(Job(**{**job, "overrides": tuple(job["overrides"])}) for job in content.pop("jobs"))
         left_out = tuple(Refused(**refused) for refused in content.pop("left_out"))
-        lists = {name: tuple(content.pop(name)) for name in ("overrides", "swept")}
-        return Plan(**lists, **content, jobs=jobs, left_out=left_out)
+        given, swept = tuple(content.pop("overrides")), tuple(content.pop("swept"))
+        return Plan(overrides=given, swept=swept, jobs=jobs, left_out=left_out, **content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
             f"{sweep} is no folder of a sweep: {PLAN} can't be read ({one_line(error)}). "

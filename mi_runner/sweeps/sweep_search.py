@@ -51,7 +51,7 @@ class Search:
             )
         self.left = config.n_trials
         self.study = optuna.create_study(
-            direction=config.direction.name,
+            direction=optuna.study.StudyDirection[config.direction.name.upper()],
             # Resumed, it must not draw again what it drew first.
             sampler=optuna.samplers.TPESampler(seed=config.seed + len(earlier)),
         )

@@ -168,7 +168,7 @@ def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
     for one in jobs:
         if one.state.done:
             groups.setdefault(same_values(one.job.swept), []).append(one)
-    found = []
+    found: ByValues = []
     for members in groups.values():
         names = {name: None for one in members for name in one.metrics if "/" not in name or name == objective}
         first = [name for name in (objective, HEADLINE) if name in names]

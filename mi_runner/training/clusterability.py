@@ -7,6 +7,7 @@ Linear layer; a weight matrix is `(O, I)`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -94,7 +95,7 @@ class _Clusterability(torch.autograd.Function):
         return share
 
     @staticmethod
-    def backward(ctx: torch.autograd.function.FunctionCtx, gradient: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         weight, inside, share, total = ctx.saved_tensors
         return (inside - share).mul_(weight).mul_(2 * gradient / total), None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Sequence
 from types import MethodType
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ def make_optimizer(parameters: Sequence[Tensor], config: TrainingConfig) -> torc
 
 
 def uncompiled(
-    kind: type[torch.optim.Optimizer], parameters: Sequence[Tensor], **options: object
+    kind: type[torch.optim.Optimizer], parameters: Sequence[Tensor], **options: Any
 ) -> torch.optim.Optimizer:
     """An optimizer for eager mode only: step by step the same numbers, and torch._dynamo is not imported for it.
 
@@ -34,6 +35,6 @@ def uncompiled(
         if inner is not None and not hasattr(inner, "__dynamo_disable"):
             inner.__dynamo_disable = inner  # where the wrapper keeps "this method, hidden from the compiler"
     optimizer = kind(parameters, **options)
-    # Below the wrappers nothing turns gradients off any more.
+    # Below the wrappers nothing turns gradients off any more. To mypy a method can't be assigned; here it is the point.
     optimizer.step = MethodType(torch.no_grad()(inspect.unwrap(kind.step)), optimizer)  # type: ignore[method-assign]
     return optimizer

@@ -79,7 +79,9 @@ class Circuit:
         cut = copy.deepcopy(model)
         with torch.no_grad():
             for layer, mask in zip(part.layers, self.masks, strict=True):
-                weight = cut.get_submodule(layer.module).weight
+                linear = cut.get_submodule(layer.module)
+                assert isinstance(linear, nn.Linear)
+                weight = linear.weight
                 kept = torch.as_tensor(mask, device=weight.device)
                 if layer is part.layers[-1]:
                     weight[self.output] *= kept[0]
@@ -128,7 +130,7 @@ def neuron_masks(space: CircuitSpace) -> Iterable[int]:
 
 
 @compiled()
-def _n_bits(word: int) -> int:
+def _n_bits(word: np.uint64) -> np.uint64:
     word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
     word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
     word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)

@@ -48,7 +48,7 @@ _HALF = np.float32(0.5)
 
 
 @compiled(error_model="numpy")  # no look for a division by zero
-def _tanh(z: float) -> float:
+def _tanh(z: np.float32) -> np.float32:
     """tanh to a few of float32's last digits; unlike math.tanh it becomes vector instructions."""
     z = _TANH_IS_ONE if z > _TANH_IS_ONE else z  # NaN stays
     z = -_TANH_IS_ONE if z < -_TANH_IS_ONE else z
@@ -62,7 +62,7 @@ def _tanh(z: float) -> float:
 
 
 @compiled()
-def activate(z: float, kind: int, slope: float) -> float:
+def activate(z: np.float32, kind: int, slope: np.float32) -> np.float32:
     """The activation of one number."""
     if kind <= LEAKY_RELU:
         return z if z > ZERO else slope * z
@@ -73,7 +73,7 @@ def activate(z: float, kind: int, slope: float) -> float:
 
 @compiled(fastmath=_REORDER)
 def _contributions(
-    values: Any, active: int, weight: Any, bias: Any, out: Any, kind: int, slope: float, terms: Any
+    values: Any, active: int, weight: Any, bias: Any, out: Any, kind: int, slope: np.float32, terms: Any
 ) -> None:
     """Fill `terms[j, m]` `(N,)` with what neuron j adds to the output if it keeps the inputs of mask m.
 
@@ -102,14 +102,14 @@ def _contributions(
 
 
 @compiled()
-def _edges_of(j: int, m: int, n_inputs: int, offsets: Any) -> int:
+def _edges_of(j: int, m: int, n_inputs: int, offsets: Any) -> np.uint64:
     """The bits of neuron j's kept inputs m and of its edge to the output, which it has if it keeps any."""
     into = np.uint64(m) << np.uint64(offsets[0] + j * n_inputs)
     return into | (np.uint64(m != 0) << np.uint64(offsets[1] + j))
 
 
 @compiled(fastmath=_REORDER)
-def _between(behind: Any, term: Any, low: float, high: float) -> float:
+def _between(behind: Any, term: Any, low: np.float32, high: np.float32) -> np.float32:
     """How many of z = behind + term lie in low..high."""
     count = np.float32(0)  # exact up to 2²⁴, and as wide as what is counted, so that both share vector registers
     for e in range(behind.shape[0]):
@@ -120,8 +120,8 @@ def _between(behind: Any, term: Any, low: float, high: float) -> float:
 
 @compiled(fastmath=_REORDER)
 def _between_and_squares(
-    behind: Any, term: Any, low: float, high: float, full: Any, kind: int, slope: float
-) -> tuple[float, float]:
+    behind: Any, term: Any, low: np.float32, high: np.float32, full: Any, kind: int, slope: np.float32
+) -> tuple[np.float32, np.float32]:
     """How many of z = behind + term lie in low..high, and the summed squared distance of the activations to `full`."""
     count = np.float32(0)
     squares = np.float32(0)
@@ -142,7 +142,7 @@ def _between_and_squares(
 
 @compiled()
 def _answers(
-    behind: Any, term: Any, groups: Any, bounds: Any, sizes: Any, full: Any, kind: int, slope: float
+    behind: Any, term: Any, groups: Any, bounds: Any, sizes: Any, full: Any, kind: int, slope: np.float32
 ) -> tuple[float, float, float]:
     """Right answers, answers as the full network's, and squares, of the circuit with z = behind + term."""
     right = equal = squares = 0.0
@@ -338,7 +338,7 @@ def _decide(
 def _look(
     terms: Any,
     chosen: Any,
-    out_bias: float,
+    out_bias: np.float32,
     behind: Any,
     summed: Any,
     behind_low: Any,
@@ -406,7 +406,7 @@ def _tally(right: Any, masks: Any, least_right: int, counts: Any, first: int, of
 
 
 @compiled()
-def _rank(circuit: int, salt: int) -> int:
+def _rank(circuit: np.uint64, salt: np.uint64) -> np.uint64:
     """A place in a random order of all circuits: the bits shuffled by SplitMix64's last step, which can be undone."""
     z = circuit ^ salt
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -466,7 +466,7 @@ def census_prefixes(
     n_valid: Any,
     valid_rows: Any,
     offsets: Any,
-    salt: int,
+    salt: np.uint64,
     most: int,
     beyond: Any,
     n_listed: Any,

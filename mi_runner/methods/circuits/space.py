@@ -123,9 +123,9 @@ class CircuitSpace:
     def is_well_formed(self, circuit: int) -> bool:
         """Whether the circuit is one of this space."""
         masks = self.masks(circuit)
-        reached = np.ones(self.sizes[0], dtype=bool)
+        reached: np.ndarray = np.ones(self.sizes[0], dtype=bool)
         for layer, mask in enumerate(masks):
-            used, needed = mask.any(0), mask.any(1)
+            used, needed = np.any(mask, 0), np.any(mask, 1)
             if not np.array_equal(used, reached):
                 return False
             reached = needed
