@@ -213,7 +213,7 @@ def _sites(graph: ModelGraph, config: DecoderConfig) -> list[str]:
         )
     try:
         return named_sites(graph, config.sites)
-    except ConfigError:
+    except ConfigError:  # the graph knows no such site: its text needs nothing more
         raise
     except ValueError as error:
         raise ConfigError(f"experiment.{error}") from error
