@@ -344,11 +344,11 @@ def linear_probe(features: Tensor, labels: Mapping[str, Tensor], train: Tensor, 
         torch.optim.LBFGS, list(probe.parameters()), max_iter=PROBE_STEPS, line_search_fn="strong_wolfe"
     )
 
-    def closure() -> Tensor:
+    def closure() -> float:
         optimizer.zero_grad()
         loss = weight @ _loss(probe(standard[rows]), columns[rows]) + penalty / 2 * probe.linear.weight.square().sum()
         loss.backward()
-        return loss
+        return float(loss.detach())
 
     optimizer.step(closure)
     return decode(probe, standard)
