@@ -16,8 +16,9 @@ from torch import nn
 from benchmarks.timing import seconds
 from mi_runner import datasets, models
 from mi_runner.config.composition import compose
-from mi_runner.experiments import Setting
-from mi_runner.experiments.decoder import activation_images, distinct_examples, hidden_sites, split, train_decoder
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.activation_images import activation_images, hidden_sites
+from mi_runner.methods.decoding import distinct_examples, split_images, train_decoder, variables
 from mi_runner.models.activation_decoder import ActivationDecoder
 
 LOOPED = 1000
@@ -90,21 +91,27 @@ def check(decoder: ActivationDecoder, images: torch.Tensor, labels: torch.Tensor
 
 def run() -> None:
     """Print examples a second."""
-    config = compose(["experiment=decoder", "experiment.epochs=1"])
+    config = compose(["experiment=decoder"])
     dataset = datasets.load(config.dataset, seed=0)
     built = models.build(config.model, dataset, seed=0)
-    setting = Setting(config.experiment, config.training, built.model, built.dataset)
-    graph, examples = setting.graph(), distinct_examples(dataset)
-    images = activation_images(graph, examples.x, hidden_sites(graph, None), config.experiment)
-    part = split(images, examples.index, config.experiment.test_share, seed=0)
-    decoder, _ = train_decoder(setting, images, examples, part, "none")
+    graph = ModelGraph.trace(built.model, built.dataset.x_test[:2])
+    examples = distinct_examples(dataset.x_test, variables(dataset))
+    images = activation_images(
+        graph,
+        examples.x,
+        hidden_sites(graph),
+        decimals=config.experiment.decimals,
+        at_least=config.experiment.kernel_size,
+    )
+    part = split_images(images, examples.index, config.experiment.test_share, seed=0)
+    decoder, _ = train_decoder(images, examples.labels, part, epochs=1)
     labels = torch.stack(list(examples.labels.values()), 1)
     check(decoder, images, labels)
     loop = Loop(decoder, config.experiment.dropout, config.experiment.learning_rate)
     given = [(images[i].numpy(), labels[i].numpy()) for i in part.train[:LOOPED].tolist()]
     rates = []
     for _ in range(5):
-        ours = seconds(lambda: train_decoder(setting, images, examples, part, "none")) / len(part.train)
+        ours = seconds(lambda: train_decoder(images, examples.labels, part, epochs=1)) / len(part.train)
         other = seconds(lambda: [loop.step(*example) for example in given]) / LOOPED
         rates.append(SimpleNamespace(ours=1 / ours, other=1 / other, ratio=other / ours))
     rates.sort(key=lambda rate: rate.ratio)

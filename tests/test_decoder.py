@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 import itertools
 import math
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,8 @@ from mi_runner.datasets.causal_models import CausalModel, ModularSum
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting, decoder
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods import activation_images as images_of
+from mi_runner.methods import decoding
 from mi_runner.models import Built
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.models.cnn import CNN
@@ -31,7 +36,7 @@ from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.statistics import wilson_interval
 from mi_runner.training import loop as training
 
-from .conftest import Ended, classes, values
+from .conftest import REPOSITORY, Ended, classes, values
 
 IMAGE = torch.tensor([[[1.0, 2.0, 0.0], [0.0, 1.0, 3.0], [2.0, 0.0, 1.0]]])
 FIRST = [[1.0, 0.0], [0.0, -1.0]]  # what stands at the top left, less what stands at the bottom right
@@ -119,7 +124,12 @@ def pairs(modulus: int = 3, copies: int = 1) -> Dataset:
     y = numbers.sum(1) % modulus
     model = CausalModel(("a", "b"), numbers.double(), numbers.double(), ModularSum(modulus, classes=True))
     names = tuple(map(str, range(modulus)))
-    return Dataset("mod_add", x, y, x, y, names, causal_model=model)
+    words = {"label_name": "sum", "caption": "{a} + {b} = {sum}"}
+    return Dataset("mod_add", x, y, x, y, names, causal_model=model, **words)
+
+
+def examples_of(dataset: Dataset) -> decoding.Examples:
+    return decoding.distinct_examples(dataset.x_test, decoding.variables(dataset), caption=dataset.caption)
 
 
 def setting(model: nn.Module, dataset: Dataset, seed: int = 0, **options: Any) -> Setting:
@@ -157,7 +167,7 @@ class Functions(nn.Module):
     ],
 )
 def test_all_hidden_activations_are_read_by_default(model: nn.Module, x: Tensor, expected: list[str]) -> None:
-    assert decoder.hidden_sites(graph_of(model, x), None) == expected
+    assert images_of.hidden_sites(graph_of(model, x)) == expected
 
 
 @torch.no_grad()
@@ -167,9 +177,9 @@ def test_an_activation_image_has_a_row_a_layer_rounded() -> None:
     graph = graph_of(model, x)
     first = torch.tanh(model.layers[0](x))
     second = torch.tanh(model.layers[2](first))
-    images = decoder.activation_images(graph, x, ["layers.1", "layers.3"], DecoderConfig(decimals=None))
+    images = images_of.activation_images(graph, x, ["layers.1", "layers.3"], at_least=2)
     torch.testing.assert_close(images, torch.stack([first, second], dim=1))
-    rounded = decoder.activation_images(graph, x, ["layers.3", "layers.1"], DecoderConfig(decimals=1))
+    rounded = images_of.activation_images(graph, x, ["layers.3", "layers.1"], decimals=1, at_least=2)
     np.testing.assert_allclose(rounded.numpy(), np.round(torch.stack([second, first], 1).numpy(), 1), atol=1e-6)
 
 
@@ -178,9 +188,8 @@ def test_narrower_sites_and_too_few_of_them_are_padded_with_zeros() -> None:
     torch.manual_seed(0)
     model, x = MLP([6, 4, 2, 3], nn.ReLU).eval(), torch.randn(3, 6)
     graph = graph_of(model, x)
-    config = DecoderConfig(decimals=None, kernel_size=3)
-    images = decoder.activation_images(graph, x, ["layers.1", "layers.3"], config)
-    assert images.shape == (3, 3, 4) == (3, *decoder.image_shape(graph, ["layers.1", "layers.3"], 3))
+    images = images_of.activation_images(graph, x, ["layers.1", "layers.3"], at_least=3)
+    assert images.shape == (3, 3, 4) == (3, *images_of.image_shape(graph, ["layers.1", "layers.3"], at_least=3))
     first = torch.relu(model.layers[0](x))
     assert torch.equal(images[:, 0], first)
     assert torch.equal(images[:, 1, :2], torch.relu(model.layers[2](first)))
@@ -191,7 +200,7 @@ def test_narrower_sites_and_too_few_of_them_are_padded_with_zeros() -> None:
 def test_a_site_of_several_dimensions_is_flattened() -> None:
     torch.manual_seed(0)
     model, x = CNN(1, (8, 8), 3).eval(), torch.randn(3, 1, 8, 8)
-    (row,) = decoder.activation_images(graph_of(model, x), x, ["relu"], DecoderConfig(decimals=None, kernel_size=1))[0]
+    (row,) = images_of.activation_images(graph_of(model, x), x, ["relu"])[0]
     assert torch.equal(row, torch.relu(model.conv1(x))[0].flatten())
 
 
@@ -199,7 +208,7 @@ def test_a_site_of_several_dimensions_is_flattened() -> None:
 
 
 def test_the_variables_of_modular_addition() -> None:
-    examples = decoder.distinct_examples(pairs(3, copies=4))
+    examples = examples_of(pairs(3, copies=4))
     assert len(examples) == 9 and examples.index.tolist() == list(range(9)) * 4
     assert {name: label.tolist() for name, label in examples.labels.items()} == {
         "a": [0, 0, 0, 1, 1, 1, 2, 2, 2],
@@ -208,25 +217,25 @@ def test_the_variables_of_modular_addition() -> None:
     }
     assert examples.caption(5) == "1 + 2 = 0"
     as_values = replace(pairs(3), y_train=pairs(3).y_train.float(), y_test=pairs(3).y_test.float(), class_names=None)
-    assert torch.equal(decoder.distinct_examples(as_values).labels["sum"], examples.labels["sum"])
+    assert torch.equal(examples_of(as_values).labels["sum"], examples.labels["sum"])
 
 
 def test_the_variables_of_mnist_are_those_of_its_causal_model() -> None:
     config = composition.compose(["dataset=mnist", "dataset.limit=50", "dataset.digits=[2,3,4,5,8,9]"])
     dataset = datasets.load(config.dataset, seed=0).flattened()
     digits = torch.tensor([2, 3, 4, 5, 8, 9])[dataset.y_test]
-    found = decoder.variables(dataset)
+    found = decoding.variables(dataset)
     assert torch.equal(found["digit"], digits)
     assert torch.equal(2 * found["half"] + found["parity"], digits)
-    examples = decoder.distinct_examples(dataset)
+    examples = examples_of(dataset)
     assert examples.values == {"digit": (2, 3, 4, 5, 8, 9), "parity": (0, 1), "half": (1, 2, 4)}
     assert examples.caption(0) == f"digit {digits[0]}, parity {digits[0] % 2}, half {digits[0] // 2}"
 
 
 def test_of_any_other_data_set_the_label_is_decoded() -> None:
     dataset = classes(30)
-    assert torch.equal(decoder.variables(dataset)["label"], dataset.y_test)
-    assert torch.equal(decoder.variables(values(30))["label"], values(30).y_test.long())
+    assert torch.equal(decoding.variables(dataset)["label"], dataset.y_test)
+    assert torch.equal(decoding.variables(values(30))["label"], values(30).y_test.long())
 
 
 @pytest.mark.parametrize("name", ["label", "all", "example", "example_number", "label_decoded", "b_decoded"])
@@ -234,7 +243,8 @@ def test_a_variable_with_a_name_of_the_tables_is_refused(name: str) -> None:
     dataset = pairs(3)
     model = dataset.causal_model
     assert model is not None
-    own = replace(dataset, name="arrays", causal_model=replace(model, variables=(name, "b")))
+    named = {"name": "arrays", "label_name": "label", "caption": None}
+    own = replace(dataset, **named, causal_model=replace(model, variables=(name, "b")))
     with pytest.raises(ConfigError, match=f"a variable named .{name}.*label, all, example_number, example are"):
         decoder.check(setting(MLP([6, 4, 3]), own))
     decoder.check(setting(MLP([6, 4, 3]), replace(own, causal_model=replace(model, variables=("labels", "b")))))
@@ -242,13 +252,13 @@ def test_a_variable_with_a_name_of_the_tables_is_refused(name: str) -> None:
 
 def test_a_variable_with_one_value_is_left_out() -> None:
     config = composition.compose(["dataset=mnist01", "dataset.limit=50"])
-    assert list(decoder.distinct_examples(datasets.load(config.dataset, seed=0)).labels) == ["digit", "parity"]
+    assert list(examples_of(datasets.load(config.dataset, seed=0)).labels) == ["digit", "parity"]
 
 
 def test_equal_inputs_with_different_labels_are_different_examples() -> None:
     x = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, -0.0], [0.0, 1.0]])
     y = torch.tensor([0, 1, 0, 1])
-    examples = decoder.distinct_examples(Dataset("arrays", x, y, x, y, ("0", "1")))
+    examples = examples_of(Dataset("arrays", x, y, x, y, ("0", "1")))
     assert examples.index.tolist() == [0, 1, 0, 2] and examples.labels["label"].tolist() == [0, 1, 1]
 
 
@@ -261,50 +271,49 @@ def test_equal_inputs_with_different_labels_are_different_examples() -> None:
 def test_no_image_is_in_both_parts(n: int, share: float, held_out: int) -> None:
     images = torch.arange(n).float().reshape(n, 1, 1).expand(n, 2, 2)
     index = torch.randint(n, (20 * n,), generator=torch.Generator().manual_seed(0))
-    part = decoder.split(images, index, share, seed=0)
+    part = decoding.split_images(images, index, share, seed=0)
     assert len(part.held_out) == held_out and part.n_shared == 0
     assert not set(part.held_out.tolist()) & set(part.train.tolist())
     assert sorted(part.train.tolist()) == sorted(i for i in index.tolist() if i not in set(part.held_out.tolist()))
-    other = decoder.split(images, index, share, seed=1)
+    other = decoding.split_images(images, index, share, seed=1)
     assert n == 2 or not torch.equal(part.held_out, other.held_out)
 
 
 def test_inputs_with_one_image_are_held_out_together() -> None:
     images = (torch.arange(60) // 3).float().reshape(60, 1, 1).expand(60, 2, 2)
-    part = decoder.split(images, torch.arange(60), 0.2, seed=0)
+    part = decoding.split_images(images, torch.arange(60), 0.2, seed=0)
     assert len(part.held_out) == 12
     assert {i // 3 for i in part.held_out.tolist()}.isdisjoint(i // 3 for i in part.train.tolist())
 
 
 def test_too_few_images_are_shared_and_counted() -> None:
     images = torch.arange(4).float().reshape(4, 1, 1).expand(4, 2, 2)
-    part = decoder.split(images, torch.arange(4).repeat(100), 0.1, seed=0)
+    part = decoding.split_images(images, torch.arange(4).repeat(100), 0.1, seed=0)
     assert len(part.train) == 360 and part.held_out.tolist() == [0, 1, 2, 3] and part.n_shared == 4
     # A quarter of four images is one: none is shared.
-    part = decoder.split(images, torch.arange(4).repeat(100), 0.25, seed=0)
+    part = decoding.split_images(images, torch.arange(4).repeat(100), 0.25, seed=0)
     assert len(part.train) == 300 and len(part.held_out) == 1 and part.n_shared == 0
-    alone = decoder.split(torch.zeros(2, 2, 2), torch.arange(2), 0.1, seed=0)
+    alone = decoding.split_images(torch.zeros(2, 2, 2), torch.arange(2), 0.1, seed=0)
     assert len(alone.train) == len(alone.held_out) == alone.n_shared == 1
 
 
 # --- decoding ----------------------------------------------------------------------------------------------------
 
 
-def many_examples(n: int) -> decoder.Examples:
+def many_examples(n: int) -> decoding.Examples:
     """Examples of modular addition with modulus 2 that are all different."""
     a, b = torch.randint(2, (2, n), generator=torch.Generator().manual_seed(1))
     labels = {"a": a, "b": b, "sum": (a + b) % 2}
-    return decoder.Examples(torch.arange(n).float()[:, None], torch.arange(n), dict.fromkeys(labels, (0, 1)), labels)
+    return decoding.Examples(torch.arange(n).float()[:, None], torch.arange(n), dict.fromkeys(labels, (0, 1)), labels)
 
 
-def accuracy_on(images: Tensor, examples: decoder.Examples, **options: Any) -> tuple[dict[str, float], int]:
+def accuracy_on(images: Tensor, examples: decoding.Examples, **options: Any) -> tuple[dict[str, float], int]:
     """Of a decoder trained on a part of these images, on the others; and how many these are."""
-    given = setting(nn.Identity(), pairs(), **options)
-    part = decoder.split(images, examples.index, options["test_share"], seed=0)
-    made, _ = decoder.train_decoder(given, images, examples, part, "none")
-    table = decoder._rows("none", "all", part, examples, decoder.decoded(made, images), 1.0)
+    part = decoding.split_images(images, examples.index, options.pop("test_share"), seed=0)
+    made, _ = decoding.train_decoder(images, examples.labels, part, **options)
+    found = decoding.decoding_accuracy(decoding.decode(made, images), examples.labels, part)
     assert part.n_shared == 0
-    return {row["decoded"]: row["accuracy"] for row in table}, len(part.held_out)
+    return {name: one.accuracy for name, one in found.items()}, len(part.held_out)
 
 
 def test_activations_that_encode_the_inputs_exactly_are_decoded_without_a_mistake() -> None:
@@ -321,7 +330,7 @@ def test_activations_that_encode_the_inputs_exactly_are_decoded_without_a_mistak
 
 
 def test_noise_is_decoded_at_chance_level() -> None:
-    examples = decoder.distinct_examples(pairs(20, copies=4))
+    examples = examples_of(pairs(20, copies=4))
     images = torch.randn(400, 5, 5, generator=torch.Generator().manual_seed(0))
     found, n = accuracy_on(images, examples, test_share=0.5, epochs=20)
     assert n == 200
@@ -333,27 +342,26 @@ def test_noise_is_decoded_at_chance_level() -> None:
 
 def test_training_is_repeatable_and_seeds_differ() -> None:
     dataset = pairs(3, copies=10)
-    examples = decoder.distinct_examples(dataset)
+    examples = examples_of(dataset)
     images = torch.randn(9, 3, 3, generator=torch.Generator().manual_seed(0))
-    part = decoder.split(images, examples.index, 0.2, seed=0)
+    part = decoding.split_images(images, examples.index, 0.2, seed=0)
     weights = []
     for seed in (0, 0, 1):
-        given = setting(nn.Identity(), dataset, seed=seed)
-        made, history = decoder.train_decoder(given, images, examples, part, "none")
+        made, history = decoding.train_decoder(images, examples.labels, part, epochs=2, seed=seed)
         weights.append(made.kernels.weight.detach().clone())
         assert [row["epoch"] for row in history] == [1, 2] and history[1]["loss"] < history[0]["loss"]
         assert not made.training
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
-    assert decoder.train_decoder(setting(nn.Identity(), dataset, epochs=0), images, examples, part, "none")[1] == []
+    assert decoding.train_decoder(images, examples.labels, part, epochs=0)[1] == []
 
 
-def test_a_linear_probe_is_the_minimum_that_plain_gradient_descent_finds(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(decoder, "PROBE_PENALTY", 0.03)  # so that gradient descent gets there soon
+def test_a_linear_probe_is_the_minimum_that_plain_gradient_descent_finds() -> None:
+    penalty = 0.03  # so that gradient descent gets there soon
     draw = torch.Generator().manual_seed(0)
-    examples = decoder.distinct_examples(pairs(3, copies=3))
+    examples = examples_of(pairs(3, copies=3))
     features = torch.randn(9, 4, generator=draw) * torch.tensor([1.0, 10.0, 0.1, 0.0]) + 5
-    part = decoder.Part(torch.tensor([0, 0, 0, 1, 2, 3, 3, 4, 5, 6]), torch.tensor([7, 8]), 0)
-    answers = decoder.linear_probe(features, examples, part)
+    part = decoding.Part(torch.tensor([0, 0, 0, 1, 2, 3, 3, 4, 5, 6]), torch.tensor([7, 8]), 0)
+    answers = decoding.linear_probe(features, examples.labels, part.train, penalty=penalty)
     # The textbook's: every training example by itself, in float64.
     x = features.double()
     seen = x[part.train]
@@ -365,19 +373,97 @@ def test_a_linear_probe_is_the_minimum_that_plain_gradient_descent_finds(monkeyp
     for _ in range(600):
         logits = x[part.train] @ weight.mT + bias  # (V, n, values)
         loss = 3 * functional.cross_entropy(logits.flatten(0, 1), labels[:, part.train].flatten())
-        loss = loss + decoder.PROBE_PENALTY / 2 * weight.square().sum()
+        loss = loss + penalty / 2 * weight.square().sum()
         for tensor, slope in zip((weight, bias), torch.autograd.grad(loss, (weight, bias)), strict=True):
             tensor.data -= 0.5 * slope
     assert torch.equal(torch.stack(answers), (x @ weight.mT + bias).argmax(2))
 
 
 def test_a_linear_probe_can_read_what_is_linear_and_nothing_else() -> None:
-    examples = decoder.distinct_examples(pairs(2, copies=5))
-    everything = decoder.Part(examples.index, torch.arange(4), 4)
+    examples = examples_of(pairs(2, copies=5))
+    everything = decoding.Part(examples.index, torch.arange(4), 4)
     corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-    a, b, total = decoder.linear_probe(corners, examples, everything)
+    a, b, total = decoding.linear_probe(corners, examples.labels, everything.train)
     assert a.tolist() == [0, 0, 1, 1] and b.tolist() == [0, 1, 0, 1]
     assert total.tolist() != [0, 1, 1, 0]
+
+
+# --- errors that speak of arguments, words of data sets, the library page ---------------------------------------------
+
+
+def test_a_method_names_its_arguments_and_no_option() -> None:
+    graph = graph_of(MLP([6, 4, 3]), torch.randn(2, 6))
+    x = torch.zeros(3, 6)
+    images, labels = torch.zeros(3, 2, 2), {"a": torch.tensor([0, 1, 1])}
+    part = decoding.Part(torch.tensor([0, 1]), torch.tensor([2]), 0)
+    cases: list[tuple[Callable[[], object], str]] = [
+        (lambda: images_of.activation_images(graph, x, []), r"^sites=\[\]: name at least one site, each once"),
+        (
+            lambda: decoding.variables(values_of(0.5)),
+            "^what is decoded must be one class an example, or one",
+        ),
+        (lambda: decoding.distinct_examples(x, {"a": torch.zeros(3)}), "^nothing to decode: all .* have the same a"),
+        (
+            lambda: decoding.distinct_examples(x, {"a": torch.zeros(2)}),
+            r"^variables\['a'\] of shape \(2,\): give",
+        ),
+        (
+            lambda: decoding.distinct_examples(x, {"a": torch.rand(3)}),
+            r"^variables\['a'\] of shape \(3,\): give",
+        ),
+        (
+            lambda: decoding.split_images(images, torch.arange(3), 1.0, seed=0),
+            "^share=1 of 3 examples: give at least",
+        ),
+        (lambda: decoding.train_decoder(images, {}, part), r"^labels of \[\]: give at least one variable"),
+        (lambda: decoding.train_decoder(images, {"all": labels["a"]}, part), "'all' means all of them together"),
+        (lambda: decoding.linear_probe(x, {"a": torch.zeros(3)}, part.train), r"^labels\['a'\] is torch.float32 of"),
+        (lambda: decoding.train_decoder(images, labels, part, kernel_size=3), "^kernels of 3×3 don't fit"),
+        (lambda: decoding.train_decoder(images, labels, part, optimizer="adan"), "named 'adan'. Did you mean adam"),
+    ]
+    for call, text in cases:
+        with pytest.raises(ValueError, match=text) as raised:
+            call()
+        assert not re.search(r"experiment\.|dataset[=.]|training\.", str(raised.value))
+    with pytest.raises(FloatingPointError, match="^the decoder's training diverged in epoch 1: the loss is nan.$"):
+        decoding.train_decoder(images.fill_(float("nan")), labels, part)
+
+
+@pytest.mark.parametrize("module", [images_of, decoding])
+def test_the_methods_know_no_config(module: ModuleType) -> None:
+    assert not re.search(r"mi_runner\.config|mi_runner\.experiments|Setting", inspect.getsource(module))
+
+
+def values_of(offset: float) -> Dataset:
+    return replace(values(), y_test=values().y_test + offset)
+
+
+def test_a_class_that_is_named_by_a_number_is_decoded_as_that_number() -> None:
+    x = torch.rand(4, 2, generator=torch.Generator().manual_seed(0))
+    y = torch.tensor([0, 1, 2, 1])
+    assert decoding.variables(Dataset("arrays", x, y, x, y, ("3", "-5", "10")))["label"].tolist() == [3, -5, 10, -5]
+    for names in (("3", "05", "5"), ("3", "5", "b")):  # 05 and 5 are two classes
+        assert decoding.variables(Dataset("arrays", x, y, x, y, names))["label"].tolist() == [0, 1, 2, 1]
+
+
+def test_a_data_set_says_what_its_label_is_called_and_how_an_example_reads() -> None:
+    dataset = replace(pairs(3), label_name="total", caption="{total} = {b} + {a}")
+    assert list(decoding.variables(dataset)) == ["total", "b", "a"]
+    assert examples_of(dataset).caption(5) == "0 = 2 + 1"
+    dataset = replace(dataset, caption=None)
+    assert list(decoding.variables(dataset)) == ["total", "a", "b"]
+    assert examples_of(dataset).caption(5) == "total 0, a 1, b 2"
+    with pytest.raises(ValueError, match="a variable named 'a', as the label is"):
+        decoding.variables(replace(dataset, label_name="a"))
+
+
+def test_the_example_of_the_library_page_runs_and_decodes_its_inputs() -> None:
+    text = (REPOSITORY / "docs/library.md").read_text().split("\n## Decoding\n")[1].split("\n## ")[0]
+    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["accuracy"]["a"].low > 0.5 > names["shuffled"]["a"].high
+    assert names["linear"]["a"].low > 0.5
 
 
 # --- the experiment ----------------------------------------------------------------------------------------------

@@ -33,6 +33,9 @@ class Dataset:
             so they differ, and none is empty or `all`, which is what tables call all classes together.
         flattened_from: the shape `(C, H, W)` of the images that the input vectors are, else None.
         causal_model: the variables that the targets follow from, where they are known, else None.
+        label_name: what the target is called beside the causal model's variables.
+        caption: an example in words, with the names of its variables and of its label in braces: `{a} + {b} = {sum}`.
+            Tables list them in this order. None: the label first, then the causal model's variables.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Dataset:
     class_names: tuple[str, ...] | None
     flattened_from: tuple[int, ...] | None = None
     causal_model: CausalModel | None = None
+    label_name: str = "label"
+    caption: str | None = None
 
     def __post_init__(self) -> None:
         if self.class_names is not None and len({*self.class_names, "", ALL}) < len(self.class_names) + 2:

@@ -73,6 +73,7 @@ def load(config: MnistConfig, *, seed: int) -> Dataset:
         y_test=y_test,
         class_names=tuple(str(digit) for digit in digits) if by_class else None,
         causal_model=parity_and_half(tuple(digits), *labels, classes=by_class),
+        label_name="digit",
     )
 
 

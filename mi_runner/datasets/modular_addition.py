@@ -34,4 +34,6 @@ def load(config: ModAddConfig, *, seed: int) -> Dataset:
         y_test=y_test,
         class_names=tuple(str(number) for number in range(config.modulus)) if by_class else None,
         causal_model=CausalModel(("a", "b"), numbers_train, numbers_test, ModularSum(config.modulus, by_class)),
+        label_name="sum",
+        caption="{a} + {b} = {sum}",
     )

@@ -11,41 +11,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.nn import functional
+from torch import Tensor
 
-from mi_runner import chance, threads
-from mi_runner.batches import BATCH, batches, outputs_of
-from mi_runner.config.schemas import DecoderConfig, TrainingConfig
+from mi_runner.batches import outputs_of
+from mi_runner.config.schemas import DecoderConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, figures
-from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.models.activation_decoder import ActivationDecoder, Heads
-from mi_runner.progress import log
-from mi_runner.statistics import ALL, NONE, NOT_NEGATIVE, SHARE, wilson_interval
-from mi_runner.training.evaluation import correct
-from mi_runner.training.loop import threads_for
-from mi_runner.training.optimizers import make_optimizer, uncompiled
-
-NORMALIZATIONS = {"Softmin", "Softmax", "Softmax2d", "LogSoftmax", "MultiheadAttention"}
-"""What torch.nn.modules.activation has besides activation functions."""
-
-ACTIVATION_FUNCTIONS = frozenset(
-    name.lower() for name in torch.nn.modules.activation.__all__ if name not in NORMALIZATIONS
+from mi_runner.methods.activation_images import (
+    activation_images,
+    hidden_sites,
+    image_shape,
+    named_sites,
+    readable_sites,
 )
-"""`relu`, `leakyrelu`, `tanh`, …: the modules' names, and without underscores the functions'."""
+from mi_runner.methods.decoding import (
+    Answers,
+    Examples,
+    Part,
+    causal_variables,
+    decode,
+    decoding_accuracy,
+    distinct_examples,
+    image_numbers,
+    linear_probe,
+    shuffled_labels,
+    split_images,
+    train_decoder,
+    variables,
+)
+from mi_runner.models.activation_decoder import ActivationDecoder
+from mi_runner.progress import log
+from mi_runner.statistics import ALL, NONE, NOT_NEGATIVE, SHARE
+from mi_runner.training.evaluation import correct
 
 MOST_NUMBERS = 250_000_000
 """Numbers of all activation images, at most (1 GB)."""
-
-MOST_VALUES = 1000
-"""Distinct values of a target that is decoded."""
 
 FEW_HELD_OUT = 30
 """Of fewer inputs an accuracy's interval is wider than a third, and a log line says so."""
@@ -53,20 +58,16 @@ FEW_HELD_OUT = 30
 MOST_SHOWN = 8
 """Inputs whose activation images are drawn."""
 
-PROBE_PENALTY = 1e-3
-"""Of a linear probe: half of this times the sum of its squared weights is added to its loss, which else has no minimum
-where the classes can be separated."""
-
-PROBE_STEPS = 200
-"""Iterations of L-BFGS for a linear probe, at most."""
-
 CONTROLS = (NONE, "untrained", "shuffled")
 """What the decoder itself is trained on: activations and labels as they are, or with one of them made worthless."""
 
 LINEAR = "linear"
 
-LABEL, NUMBER, EXAMPLE, DECODED = "label", "example_number", "example", "{}_decoded"
-"""What a data set's target is called among the variables; columns of answers.csv besides the variables."""
+NUMBER, EXAMPLE, DECODED = "example_number", "example", "{}_decoded"
+"""Columns of answers.csv besides the variables."""
+
+SUMMARY = ("target_accuracy", "n_images", "shared_images")
+"""What the summary has besides the accuracies."""
 
 # `all` in the column `decoded`: every variable rightly, of one input; in `site`: the whole activation image.
 KEYS = {
@@ -90,11 +91,11 @@ def check(setting: Setting) -> None:
         ConfigError: there aren't; the text says what to type.
     """
     graph, config = setting.graph(), _config(setting)
-    sites = hidden_sites(graph, config.sites)
-    examples = distinct_examples(setting.dataset)
+    sites = _sites(graph, config)
+    examples = _examples(setting.dataset)
     if ALL in sites:
         raise ConfigError(f"there is a site named '{ALL}', which tables call all of them together: rename it.")
-    height, width = image_shape(graph, sites, config.kernel_size)
+    height, width = image_shape(graph, sites, at_least=config.kernel_size)
     if (numbers := len(examples) * height * width) > MOST_NUMBERS:
         fitting = MOST_NUMBERS // (height * width)
         fewer = f", or type dataset.limit={fitting}" if fitting >= 2 else ""
@@ -109,9 +110,9 @@ def metric_names(setting: Setting) -> list[str]:
 
     These are `accuracy/a`, `accuracy/a/untrained`, `accuracy/a/shuffled`, `accuracy/a/linear/layers.1`, and so on.
     """
-    sites = hidden_sites(setting.graph(), _config(setting).sites)
+    sites = _sites(setting.graph(), _config(setting))
     rows = [(control, ALL) for control in CONTROLS] + [(LINEAR, site) for site in _probed(sites)]
-    decoded = [*distinct_examples(setting.dataset).labels, ALL]
+    decoded = [*_examples(setting.dataset).labels, ALL]
     return [*SUMMARY, *(_metric(control, site, name) for control, site in rows for name in decoded)]
 
 
@@ -130,52 +131,52 @@ def run(setting: Setting) -> Result:
             "it wider or try another seed; with a lower experiment.min_target_accuracy it is "
             "decoded as it is."
         )
-    sites = hidden_sites(graph, config.sites)
-    examples = distinct_examples(dataset)
-    images = activation_images(graph, examples.x, sites, config)
+    sites = _sites(graph, config)
+    examples = _examples(dataset)
+    images = _images(graph, examples, sites, config)
     site_rows = _site_rows(graph, sites, images.shape[1], images.shape[2])
     before = _untrained(setting)
-    images_before = activation_images(before, examples.x, sites, config)
+    images_before = _images(before, examples, sites, config)
     accuracy_before = _accuracy(before, dataset)
-    order = torch.randperm(len(examples), generator=chance.generator(setting.seed, "shuffled labels"))
-    shuffled = replace(examples, labels={name: label[order] for name, label in examples.labels.items()})
 
     rows: list[dict[str, Any]] = []
     history: list[dict[str, Any]] = []
 
-    def measured(control: str, site: str, part: Part, given: Examples, answers: Answers, accuracy: float) -> None:
-        new = _rows(control, site, part, given, answers, accuracy)
+    def measured(
+        control: str, site: str, part: Part, labels: Mapping[str, Tensor], answers: Answers, accuracy: float
+    ) -> None:
+        new = _rows(control, site, part, labels, answers, accuracy)
         rows.extend(new)
         setting.progress.rows("metrics", new)
 
-    part = split(images, examples.index, config.test_share, seed=setting.seed)
+    part = split_images(images, examples.index, config.test_share, seed=setting.seed)
     if len(part.held_out) < FEW_HELD_OUT:
         log.warning(
             f"each accuracy is of n={len(part.held_out)} held-out inputs, too few to compare networks by; "
             "type a larger experiment.test_share, or several seeds"
         )
-    for control, seen, given, accuracy in (
-        (NONE, images, examples, target_accuracy),
-        ("untrained", images_before, examples, accuracy_before),
-        ("shuffled", images, shuffled, target_accuracy),
+    for control, seen, labels, accuracy in (
+        (NONE, images, examples.labels, target_accuracy),
+        ("untrained", images_before, examples.labels, accuracy_before),
+        ("shuffled", images, shuffled_labels(examples.labels, seed=setting.seed), target_accuracy),
     ):
-        its_part = split(seen, given.index, config.test_share, seed=setting.seed)
-        decoder, epochs = train_decoder(setting, seen, given, its_part, control)
+        its_part = split_images(seen, examples.index, config.test_share, seed=setting.seed)
+        decoder, epochs = _trained_decoder(setting, seen, labels, its_part, control)
         history += [{"control": control, **epoch} for epoch in epochs]
-        answers = decoded(decoder, seen)
-        measured(control, ALL, its_part, given, answers, accuracy)
+        answers = decode(decoder, seen)
+        measured(control, ALL, its_part, labels, answers, accuracy)
         if control == NONE:
             found, found_answers = decoder, answers
     with setting.progress.bar("linear probes", len(_probed(sites))) as advance:
         for site in _probed(sites):
             features = images if site == ALL else images[:, sites.index(site)]
-            answers = linear_probe(features.flatten(1), examples, part)
-            measured(LINEAR, site, part, examples, answers, target_accuracy)
+            answers = linear_probe(features.flatten(1), examples.labels, part.train)
+            measured(LINEAR, site, part, examples.labels, answers, target_accuracy)
             advance(1, site)
 
     metrics = {
         "target_accuracy": target_accuracy,
-        "n_images": float(len(_groups(images).unique())),
+        "n_images": float(len(image_numbers(images).unique())),
         "shared_images": float(part.n_shared),
     }
     metrics |= {_metric(row["control"], row["site"], row["decoded"]): row["accuracy"] for row in rows}
@@ -194,377 +195,119 @@ def run(setting: Setting) -> Result:
     )
 
 
-# --- what is read ------------------------------------------------------------------------------------------------
+# --- options as arguments ----------------------------------------------------------------------------------------
 
 
-SUMMARY = ("target_accuracy", "n_images", "shared_images")
-
-
-def hidden_sites(graph: ModelGraph, asked: Sequence[str] | None) -> list[str]:
+def _sites(graph: ModelGraph, config: DecoderConfig) -> list[str]:
     """The sites that are the rows of an activation image: those asked for, or all hidden activations.
 
-    A hidden activation is what an activation function of torch gives (`nn.ReLU`, `torch.relu`, `functional.gelu`, …;
-    not a softmax), except where it is the network's output.
-
     Raises:
-        ConfigError: the graph has no such site, it has no numbers for each example, or one is named twice.
+        ConfigError: there are none, or one can't be read.
     """
-    able = [name for name, site in graph.sites.items() if not site.obstacle]
-    if asked is None:
-        found = [name for name in able if name != graph.output and _is_activation(graph, name)]
-        if not found:
-            raise ConfigError(
-                "the network has no activation function between its layers: name experiment.sites. Sites that can be "
-                f"read: {', '.join(able) or '(none)'}."
-            )
-        return found
-    for name in asked:
-        site = graph.site(name)
-        if site.obstacle:
-            raise ConfigError(
-                f"experiment.sites: {name} can't be read, because it {site.obstacle}. "
-                f"Sites that can: {', '.join(able) or '(none)'}."
-            )
-    if len({graph.site(name).name for name in asked}) < len(asked) or not asked:
-        raise ConfigError(f"experiment.sites={list(asked)}: name at least one site, each once.")
-    return [graph.site(name).name for name in asked]
-
-
-def _is_activation(graph: ModelGraph, name: str) -> bool:
-    function, _ = graph.function(name)
-    called = graph.site(name).module or (function if isinstance(function, str) else getattr(function, "__name__", ""))
-    return called.replace("_", "").lower() in ACTIVATION_FUNCTIONS
-
-
-def image_shape(graph: ModelGraph, sites: Sequence[str], kernel_size: int) -> tuple[int, int]:
-    """`(H, W)`: a row for each site, as wide as the widest; at least as large as a kernel."""
-    widest = max(graph.site(name).n_units for name in sites)
-    return max(len(sites), kernel_size), max(widest, kernel_size)
-
-
-@torch.no_grad()
-def activation_images(graph: ModelGraph, x: Tensor, sites: Sequence[str], config: DecoderConfig) -> Tensor:
-    """The values of the sites as images `(D, H, W)` of inputs `(D, *input)`, rounded as the config says.
-
-    A site of several dimensions is flattened. A row that is narrower than the image has zeros at its end; where there
-    are fewer sites than a kernel is high, there are rows of zeros at the bottom.
-    """
-    height, width = image_shape(graph, sites, config.kernel_size)
-    images = torch.zeros(len(x), height, width, device=x.device)
-    for start, part in zip(range(0, len(x), BATCH), batches(x), strict=True):
-        for row, value in enumerate(read_sites(graph, part, sites).values()):
-            units = value.reshape(len(part), -1)
-            images[start : start + len(part), row, : units.shape[1]] = units
-    return images if config.decimals is None else images.round(decimals=config.decimals)
-
-
-# --- what is decoded ---------------------------------------------------------------------------------------------
-
-
-def variables(dataset: Dataset) -> dict[str, Tensor]:
-    """What can be asked about the test inputs: name → integers `(N,)`.
-
-    The label, and the variables of the data set's causal model that are integers: of modular addition a, b and the sum,
-    of MNIST the digit, its parity (d mod 2) and its half (d div 2).
-
-    Raises:
-        ConfigError: the target is neither a class nor a few integers.
-    """
-    y = dataset.y_test
-    if y.dim() > 1 or not _few_integers(y):
+    if config.sites is None:
+        if found := hidden_sites(graph):
+            return found
         raise ConfigError(
-            f"dataset={dataset.name}: what is decoded must be one class an example, or one of at most {MOST_VALUES} "
-            "different integers. Store such integers in y."
+            "the network has no activation function between its layers: name experiment.sites. Sites that can be "
+            f"read: {', '.join(readable_sites(graph)) or '(none)'}."
         )
-    label = y.long()
-    model = dataset.causal_model
-    columns = zip(model.variables, model.values_test.unbind(1), strict=True) if model is not None else ()
-    found = {name: column.long() for name, column in columns if _few_integers(column)}
-    if dataset.name == "mod_add":
-        return {**found, "sum": label}
-    if dataset.name in ("mnist", "mnist01"):
-        if dataset.class_names is not None:
-            label = torch.tensor([int(name) for name in dataset.class_names], device=y.device)[label]
-        return {"digit": label, **found}
-    _check_names(dataset, found)
-    return {LABEL: label, **found}
+    try:
+        return named_sites(graph, config.sites)
+    except ConfigError:  # the graph knows no such site: its text needs nothing more
+        raise
+    except ValueError as error:
+        raise ConfigError(f"experiment.{error}") from error
 
 
-def _check_names(dataset: Dataset, variables: Iterable[str]) -> None:
+def _images(graph: ModelGraph, examples: Examples, sites: Sequence[str], config: DecoderConfig) -> Tensor:
+    return activation_images(graph, examples.x, sites, decimals=config.decimals, at_least=config.kernel_size)
+
+
+def _examples(dataset: Dataset) -> Examples:
+    """The distinct test examples, and what is decoded.
+
+    Raises:
+        ConfigError: there is nothing to decode.
+    """
+    _check_names(dataset, causal_variables(dataset))
+    try:
+        asked = variables(dataset)
+    except ValueError as error:
+        raise ConfigError(f"dataset={dataset.name}: {error}") from error
+    try:
+        return distinct_examples(dataset.x_test, asked, caption=dataset.caption)
+    except ValueError as error:
+        raise ConfigError(f"dataset={dataset.name}: all test examples have the same {', '.join(asked)}.") from error
+
+
+def _check_names(dataset: Dataset, names: Iterable[str]) -> None:
     """No variable has a name that the tables use for something else.
 
     Raises:
         ConfigError: one has; the text says which names are taken.
     """
-    columns = [DECODED.format(name) for name in (LABEL, *variables)]
-    for name in variables:
-        if name in (taken := (LABEL, ALL, NUMBER, EXAMPLE, *columns)):
+    columns = [DECODED.format(name) for name in (dataset.label_name, *names)]
+    for name in names:
+        if name in (taken := (dataset.label_name, ALL, NUMBER, EXAMPLE, *columns)):
             raise ConfigError(
                 f"dataset={dataset.name}: the causal model has a variable named '{name}', and the decoder's tables "
                 f"have that name for something else ({', '.join(taken[:4])} are taken): rename the variable."
             )
 
 
-def _few_integers(values: Tensor) -> bool:
-    return torch.equal(values, values.round()) and len(values.unique()) <= MOST_VALUES
-
-
-@dataclass(frozen=True)
-class Examples:
-    """The test examples, each distinct one once.
-
-    Attributes:
-        x: `(D, *input)`.
-        index: `(N,)` int64, which of these each example is.
-        values: variable → the integers that it can be, ascending.
-        labels: variable → `(D,)` int64, the position of its value in `values`.
-    """
-
-    x: Tensor
-    index: Tensor
-    values: Mapping[str, tuple[int, ...]]
-    labels: Mapping[str, Tensor]
-
-    def __len__(self) -> int:
-        return len(self.x)
-
-    def caption(self, example: int) -> str:
-        """The example in words: `1 + 0 = 1`, or `digit 7, parity 1, half 3`."""
-        value = {name: self.values[name][int(label[example])] for name, label in self.labels.items()}
-        if list(value) == ["a", "b", "sum"]:
-            return "{a} + {b} = {sum}".format(**value)
-        return ", ".join(f"{name} {number}" for name, number in value.items())
-
-
-def distinct_examples(dataset: Dataset) -> Examples:
-    """The test examples of a data set, and what can be decoded; a variable that has one value only is left out.
-
-    Raises:
-        ConfigError: there is nothing to decode.
-    """
-    found, values, labels = variables(dataset), {}, {}
-    for name, variable in found.items():
-        possible, label = variable.unique(return_inverse=True)
-        if len(possible) > 1:
-            values[name], labels[name] = tuple(possible.tolist()), label
-    if not labels:
-        raise ConfigError(f"dataset={dataset.name}: all test examples have the same {', '.join(found)}.")
-    x = dataset.x_test
-    index, first = _first_of_equal(torch.cat([x.flatten(1), torch.stack(list(labels.values()), 1)], 1))
-    return Examples(x[first], index, values, {name: label[first] for name, label in labels.items()})
-
-
-def _first_of_equal(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of the distinct rows each row is, `(N,)`, and where each of those occurs first, `(D,)`, ascending."""
-    number: dict[bytes, int] = {}
-    index, first = [], []
-    for position, row in enumerate((rows + 0.0).cpu().numpy()):  # −0 becomes 0, which it equals
-        key = row.tobytes()
-        if key not in number:
-            number[key] = len(number)
-            first.append(position)
-        index.append(number[key])
-    return torch.tensor(index, device=rows.device), torch.tensor(first, device=rows.device)
-
-
-def _groups(images: Tensor) -> Tensor:
-    """`(D,)`: equal images have the same number, the others different ones."""
-    return _first_of_equal(images.flatten(1))[0]
-
-
-# --- the split ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Part:
-    """What the decoder is trained and tested on.
-
-    Attributes:
-        train: `(n,)`, the distinct example that each training example is.
-        held_out: `(h,)`, the distinct examples that it is tested on, each once: equal ones are answered alike.
-        n_shared: of the images of these, how many it is trained on as well.
-    """
-
-    train: Tensor
-    held_out: Tensor
-    n_shared: int
-
-
-def split(images: Tensor, index: Tensor, share: float, *, seed: int) -> Part:
-    """Distinct images are held out whole, `share` of them, rounded down.
-
-    Where that is none, `share` of the examples are held out instead; then an image may be in both parts, and
-    `n_shared` says how many are.
-
-    Args:
-        images: `(D, H, W)`, of each distinct example.
-        index: `(N,)`, which of these each example is.
-    """
-    group = _groups(images)
-    n_groups = int(group.max()) + 1
-    n_held_out = _part_of(n_groups, share)
-    draw = chance.generator(seed, "decoder split")
-    if n_held_out:
-        is_held_out = torch.zeros(n_groups, dtype=torch.bool)
-        is_held_out[torch.randperm(n_groups, generator=draw)[:n_held_out]] = True
-        is_held_out = is_held_out.to(index.device)[group]
-        return Part(index[~is_held_out[index]], is_held_out.nonzero().squeeze(1), 0)
-    shuffled = torch.randperm(len(index), generator=draw).to(index.device)
-    n_held_out = max(1, _part_of(len(index), share))
-    train, held_out = index[shuffled[n_held_out:]], index[shuffled[:n_held_out]].unique()
-    return Part(train, held_out, int(torch.isin(group[held_out].unique(), group[train]).sum()))
-
-
-def _part_of(n: int, share: float) -> int:
-    """`share` of n, rounded down, and never all."""
-    return min(n - 1, math.floor(share * n + 1e-9))  # because 0.29 · 100 is 28.999999999999996 in floating point
-
-
-# --- decoding ----------------------------------------------------------------------------------------------------
-
-Answers = list[Tensor]
-"""For each variable the position of the value that was decoded, `(D,)`."""
-
-
-def train_decoder(
-    setting: Setting, images: Tensor, examples: Examples, part: Part, control: str
+def _trained_decoder(
+    setting: Setting, images: Tensor, labels: Mapping[str, Tensor], part: Part, control: str
 ) -> tuple[ActivationDecoder, list[dict[str, Any]]]:
-    """A decoder trained on a part's training examples, in evaluation mode, and a row per epoch.
-
-    The loss is the sum of the variables' cross-entropies. Initial weights, order of the batches and dropout are the
-    same for every control.
+    """The decoder and its history; initial weights, order of the batches and dropout are the same for every control.
 
     Raises:
         RunFailed: the loss is no longer finite.
     """
-    config, seed = _config(setting), setting.seed
-    n_values = [len(values) for values in examples.values.values()]
-    labels = torch.stack(list(examples.labels.values()), 1)
-    with chance.global_seed(seed, "decoder initialisation"):
-        decoder = ActivationDecoder(
-            (images.shape[1], images.shape[2]),
-            n_values,
+    config = _config(setting)
+    try:
+        return train_decoder(
+            images,
+            labels,
+            part,
             kernels=config.kernels,
             kernel_size=config.kernel_size,
             hidden_sizes=config.hidden_sizes,
             dropout=config.dropout,
-        ).to(images.device)
-    parameters = list(decoder.parameters())
-    training = TrainingConfig(optimizer=config.optimizer, learning_rate=config.learning_rate)
-    optimizer = make_optimizer(parameters, training)
-    order = chance.generator(seed, "decoder batch order")
-    history: list[dict[str, Any]] = []
-    title = "decoder" if control == NONE else f"decoder, {control}"
-    with (
-        chance.global_seed(seed, "decoder training"),
-        threads.exactly(threads_for(decoder, images, config.batch_size)),
-        setting.progress.bar(title, config.epochs) as advance,
-    ):
-        for epoch in range(1, config.epochs + 1):
-            decoder.train()
-            total = torch.zeros((), device=images.device)
-            for batch in torch.randperm(len(part.train), generator=order).to(images.device).split(config.batch_size):
-                rows = part.train[batch]
-                loss = _loss(decoder(images[rows]), labels[rows]).mean()
-                optimizer.zero_grad()
-                loss.backward()
-                optimizer.step()
-                total += loss.detach() * len(rows)
-            decoder.eval()
-            mean = float(total) / len(part.train)
-            if not math.isfinite(mean):
-                raise RunFailed(
-                    f"the decoder's training diverged in epoch {epoch}: the loss is {mean}. "
-                    "Try a smaller experiment.learning_rate."
-                )
-            right = float(_right(decoded(decoder, images[part.held_out]), examples, part.held_out)[ALL].double().mean())
-            history.append({"epoch": epoch, "loss": mean, "accuracy": right})
-            advance(1, f"loss {mean:.4f}  accuracy {right:.4f}")
-    decoder.eval()
-    return decoder, history
-
-
-def _loss(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
-    """The sum over variables of the cross-entropy `(B,)` of logits `(B, values)` each, labels `(B, V)`."""
-    each = [functional.cross_entropy(one, labels[:, v], reduction="none") for v, one in enumerate(logits)]
-    return torch.stack(each).sum(0)
-
-
-@torch.no_grad()
-def decoded(decoder: nn.Module, images: Tensor) -> Answers:
-    """The likeliest value of each variable, of images `(D, H, W)`."""
-    parts = [[logits.argmax(1) for logits in decoder(part)] for part in batches(images)]
-    return [torch.cat(answers) for answers in zip(*parts, strict=True)]
-
-
-def linear_probe(features: Tensor, examples: Examples, part: Part) -> Answers:
-    """What multinomial logistic regression on features `(D, F)` answers.
-
-    It is fitted to a part's training examples, on which the features are standardised; equal ones are one with a
-    weight. The loss has a small penalty on the weights (`PROBE_PENALTY`) and one minimum, which L-BFGS looks for.
-    """
-    rows, counts = part.train.unique(return_counts=True)
-    weight = counts / counts.sum()
-    mean = weight @ features[rows]
-    deviation = (weight @ (features[rows] - mean) ** 2).sqrt()
-    standard = (features - mean) / torch.where(deviation > 1e-6, deviation, torch.ones_like(deviation))
-    labels = torch.stack(list(examples.labels.values()), 1)[rows]
-    probe = Heads(features.shape[1], [len(values) for values in examples.values.values()]).to(features.device)
-    for parameter in probe.parameters():
-        nn.init.zeros_(parameter)
-    optimizer = uncompiled(
-        torch.optim.LBFGS, list(probe.parameters()), max_iter=PROBE_STEPS, line_search_fn="strong_wolfe"
-    )
-
-    def closure() -> Tensor:
-        optimizer.zero_grad()
-        penalty = PROBE_PENALTY / 2 * probe.linear.weight.square().sum()
-        loss = weight @ _loss(probe(standard[rows]), labels) + penalty
-        loss.backward()
-        return loss
-
-    optimizer.step(closure)
-    return decoded(probe, standard)
-
-
-def _right(answers: Answers, examples: Examples, of: Tensor) -> dict[str, Tensor]:
-    """Variable → whether it was decoded rightly, and `all`, whether all were; for the examples `of` `(n,)`."""
-    labels = examples.labels.items()
-    right = {name: answer == label[of] for (name, label), answer in zip(labels, answers, strict=True)}
-    return {**right, ALL: torch.stack(list(right.values())).all(0)}
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            optimizer=config.optimizer.name,
+            seed=setting.seed,
+            progress=setting.progress,
+            title="decoder" if control == NONE else f"decoder, {control}",
+        )
+    except FloatingPointError as error:
+        raise RunFailed(f"{error} Try a smaller experiment.learning_rate.") from error
 
 
 # --- tables ------------------------------------------------------------------------------------------------------
 
 
 def _rows(
-    control: str, site: str, part: Part, examples: Examples, answers: Answers, target_accuracy: float
+    control: str, site: str, part: Part, labels: Mapping[str, Tensor], answers: Answers, target_accuracy: float
 ) -> list[dict[str, Any]]:
     """A row for each variable and one for all; `chance` is the share of the training examples' commonest value."""
-    labels = torch.stack([label[part.train] for label in examples.labels.values()], 1)
-    trained_on = part.train.unique()
-    everything = torch.arange(len(examples), device=labels.device)
-    found = []
-    for number, (name, right) in enumerate(_right(answers, examples, everything).items()):
-        of_variable = labels if name == ALL else labels[:, [number]]
-        n, n_right = len(part.held_out), int(right[part.held_out].sum())
-        low, high = wilson_interval(n_right, n)
-        found.append(
-            {
-                "control": control,
-                "site": site,
-                "decoded": name,
-                "accuracy": n_right / n,
-                "accuracy_low": low,
-                "accuracy_high": high,
-                "chance": int(of_variable.unique(dim=0, return_counts=True)[1].max()) / len(labels),
-                "n": n,
-                "shared_images": part.n_shared,
-                "train_accuracy": float(right[trained_on].double().mean()),
-                "target_accuracy": target_accuracy,
-            }
-        )
-    return found
+    return [
+        {
+            "control": control,
+            "site": site,
+            "decoded": name,
+            "accuracy": found.accuracy,
+            "accuracy_low": found.low,
+            "accuracy_high": found.high,
+            "chance": found.chance,
+            "n": found.n,
+            "shared_images": part.n_shared,
+            "train_accuracy": found.train_accuracy,
+            "target_accuracy": target_accuracy,
+        }
+        for name, found in decoding_accuracy(answers, labels, part).items()
+    ]
 
 
 def _metric(control: str, site: str, name: str) -> str:

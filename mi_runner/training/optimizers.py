@@ -10,16 +10,51 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mi_runner.config.schemas import Optimizer, TrainingConfig
+from mi_runner.config.schemas import TrainingConfig
+from mi_runner.errors import unknown
+
+OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
+    "sgd": torch.optim.SGD,
+    "adam": torch.optim.Adam,
+    "adamw": torch.optim.AdamW,
+}
+"""The update rules by name."""
 
 
 def make_optimizer(parameters: Sequence[Tensor], config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer that the config names; fused, because small networks spend their time between kernels."""
-    common = {"lr": config.learning_rate, "weight_decay": config.weight_decay, "fused": True}
-    if config.optimizer is Optimizer.sgd:
-        return uncompiled(torch.optim.SGD, parameters, momentum=config.momentum, **common)
-    kind = torch.optim.Adam if config.optimizer is Optimizer.adam else torch.optim.AdamW
-    return uncompiled(kind, parameters, **common)
+    """The optimizer that the config names."""
+    return optimizer_named(
+        config.optimizer.name,
+        parameters,
+        learning_rate=config.learning_rate,
+        weight_decay=config.weight_decay,
+        momentum=config.momentum,
+    )
+
+
+def optimizer_named(
+    name: str,
+    parameters: Sequence[Tensor],
+    *,
+    learning_rate: float,
+    weight_decay: float = 0.0,
+    momentum: float = 0.0,
+) -> torch.optim.Optimizer:
+    """The optimizer of this name; fused, because small networks spend their time between kernels.
+
+    Args:
+        name: one of `OPTIMIZERS`.
+        momentum: of sgd; the others have their own.
+
+    Raises:
+        ValueError: there is no optimizer of this name; the text lists them.
+    """
+    if name not in OPTIMIZERS:
+        raise ValueError(unknown("optimizer", name, OPTIMIZERS))
+    options: dict[str, object] = {"lr": learning_rate, "weight_decay": weight_decay, "fused": True}
+    if name == "sgd":
+        options["momentum"] = momentum
+    return uncompiled(OPTIMIZERS[name], parameters, **options)
 
 
 def uncompiled(
