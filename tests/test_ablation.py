@@ -16,6 +16,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, Setting, ablation
 from mi_runner.graph import interventions
 from mi_runner.graph.interventions import SiteValues
+from mi_runner.methods import ablation as ablating
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 
@@ -198,7 +199,9 @@ def test_the_figures_are_drawn() -> None:
         (TwoLayerSkip(6, 3), {"targets": ["rleu"]}, "Did you mean relu"),
         (TwoLayerSkip(6, 3), {"targets": ["x/relu"]}, "Allowed: x/first, x/add"),
         (TwoLayerSkip(6, 3), {"targets": []}, "name at least one target"),
-        (TwoLayerSkip(6, 3), {"targets": ["relu", "relu"]}, "each once"),
+        (TwoLayerSkip(6, 3), {"targets": ["relu", "relu"]}, r"^experiment.targets=\['relu', 'relu'\]: .* each once"),
+        (TwoLayerSkip(6, 3), {"methods": []}, r"^experiment.methods=\[\]: name at least one method"),
+        (TwoLayerSkip(6, 3), {"methods": [Method.zero] * 2}, r"^experiment.methods=\[zero, zero\]: .* each once"),
         (MLP([6, 3]), {}, "no inner site to ablate, only x, layers.0"),
     ],
 )
@@ -258,7 +261,7 @@ def test_zeros_have_the_dtype_of_their_site() -> None:
 
     given = setting(Doubles(), classes(), targets=["mul"], methods=[Method.zero])
     source = SiteValues(given.graph(), given.dataset.x_test, given.graph().site("mul"))
-    (value,) = ablation.replacements(given, ablation.Ablation("mul", Method.zero, 1), source)
+    (value,) = ablating.replacements(given.dataset.x_test, ablating.Ablation("mul", "zero"), source)
     assert value.dtype == torch.float64 and not value.any()
     assert ablation.run(given).tables["metrics"][1]["target"] == "mul"
 
@@ -292,7 +295,7 @@ def test_an_ablation_of_units_that_fails_is_found_before_training(monkeypatch: p
     def broken(*given: Any) -> None:
         raise TypeError("no variants")
 
-    monkeypatch.setattr(ablation, "run_variants", broken)
+    monkeypatch.setattr(ablating, "run_variants", broken)
     ablation.check(setting(skip(), classes()))
     with pytest.raises(ConfigError, match=r"first can't be ablated: TypeError: no variants\."):
         ablation.check(setting(skip(), classes(), granularity=Granularity.unit))
@@ -309,7 +312,7 @@ def test_checking_changes_neither_the_model_nor_the_global_draws() -> None:
 
 
 def test_too_many_units_are_refused_with_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ablation, "MOST_UNIT_RUNS", 100)
+    monkeypatch.setattr(ablating, "MOST_UNIT_RUNS", 100)
     with pytest.raises(ConfigError, match="asks for 150 runs .* more than 100: name fewer"):
         ablation.check(setting(skip(), classes(), granularity=Granularity.unit))  # 5 targets × 6 units × 5 draws
     ablation.check(setting(skip(), classes(), granularity=Granularity.unit, repeats=1, methods=[Method.zero]))

@@ -48,19 +48,22 @@ def loss_function(config: TrainingConfig, dataset: Dataset) -> LossFunction:
     def cross_entropy(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
         return functional.cross_entropy(outputs, targets, reduction=reduction, label_smoothing=config.label_smoothing)
 
-    def of_values(pointwise: LossFunction) -> LossFunction:
-        def loss(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-            outputs = outputs.view_as(targets)
-            if reduction == "mean":
-                return pointwise(outputs, targets, reduction="mean")
-            each = pointwise(outputs, targets, reduction="none")
-            return each.flatten(1).mean(1) if each.dim() > 1 else each
-
-        return loss
-
     if kind is Loss.cross_entropy:
         return cross_entropy
-    return of_values(functional.mse_loss if kind is Loss.mse else functional.binary_cross_entropy)
+    return loss_of_values(functional.mse_loss if kind is Loss.mse else functional.binary_cross_entropy)
+
+
+def loss_of_values(pointwise: LossFunction) -> LossFunction:
+    """The loss of outputs `(B, K)` on values `(B,)` or `(B, K)`: of an example, the mean over its values."""
+
+    def loss(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+        outputs = outputs.view_as(targets)
+        if reduction == "mean":
+            return pointwise(outputs, targets, reduction="mean")
+        each = pointwise(outputs, targets, reduction="none")
+        return each.flatten(1).mean(1) if each.dim() > 1 else each
+
+    return loss
 
 
 def predictions(outputs: Tensor, *, classes: bool) -> Tensor:
