@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?= experiment=ablation model=skip
 
-.PHONY: run test bench
+.PHONY: run test bench docs
 
 run: .venv/installed  ## the main job, or any other: make run ARGS="experiment=train dataset=mod_add"
 	$(BIN)/mi-run $(ARGS)
@@ -12,6 +12,9 @@ test: .venv/installed-for-tests  ## make test ARGS="tests/test_graph.py -x"
 
 bench: .venv/installed-for-tests  ## ratios, each measured in one run
 	$(BIN)/python -m benchmarks
+
+docs: .venv/installed  ## draws the pictures of docs/ from fresh runs
+	$(BIN)/python docs/draw.py
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
