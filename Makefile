@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?= experiment=ablation model=skip
 
-.PHONY: run test check bench
+.PHONY: run test check bench docs
 
 run: .venv/installed  ## the main job, or any other: make run ARGS="experiment=train dataset=mod_add"
 	$(BIN)/mi-run $(ARGS)
@@ -18,6 +18,9 @@ check: .venv/installed-for-tests  ## style, types, and which module may import w
 
 bench: .venv/installed-for-tests  ## ratios, each measured in one run
 	$(BIN)/python -m benchmarks
+
+docs: .venv/installed  ## draws the pictures of docs/ from fresh runs
+	$(BIN)/python docs/draw.py
 
 .venv/installed: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv

@@ -1,4 +1,4 @@
-"""What the README says can be typed, can be typed; what it says came out, has the form that comes out."""
+"""What the README and docs/ say can be typed, can be typed; what they say came out, has the form that comes out."""
 
 from __future__ import annotations
 
@@ -20,10 +20,19 @@ from mi_runner.config import composition
 from .conftest import REPOSITORY, Ended
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
-BLOCKS = re.findall(r"^```(?:\w*)\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
-COMMANDS = [
-    line for block in BLOCKS for line in block.replace("\\\n", " ").splitlines() if line.strip().startswith("mi-run ")
-] + re.findall(r"`(mi-run [^`]*=[^`]*)`", README)
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "docs").glob("*.md"))}
+BLOCK = re.compile(r"^```(?:\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MAIN_JOB = "<!-- output of: mi-run experiment=ablation model=skip -->"
+
+
+def commands_of(page: str) -> list[str]:
+    """The commands in a page's blocks, and those in its text that set something."""
+    lines = [line for block in BLOCK.findall(page) for line in block.replace("\\\n", " ").splitlines()]
+    inline = re.findall(r"`(mi-run [^`]*=[^`]*)`", BLOCK.sub("", page))
+    return [line.partition(" #")[0].strip() for line in lines if line.strip().startswith("mi-run ")] + inline
+
+
+COMMANDS = [command for page in (README, *PAGES.values()) for command in commands_of(page)]
 SMALL = {
     "mnist": ["dataset.limit=60", "training.epochs=1"],
     "mnist01": ["dataset.limit=60", "training.epochs=1"],
@@ -38,7 +47,7 @@ def arguments_of(command: str) -> list[str]:
 
 
 def test_there_are_commands_to_check() -> None:
-    assert len(COMMANDS) >= 14
+    assert len(commands_of(README)) >= 12 and len(set(COMMANDS)) >= 40
 
 
 @pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
@@ -82,14 +91,34 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     assert ended.folder.is_dir() or "plan=true" in arguments
 
 
-def test_the_printed_table_has_the_columns_of_today(mi_run: Callable[..., Ended]) -> None:
-    printed = README.split("<!-- output of: mi-run experiment=ablation model=skip -->")[1].split("```")[1]
-    today = mi_run("experiment=ablation", "model=skip", *SMALL["mnist"]).out
-    shape = [[cell.strip() for cell in re.split("[┃│]", line)] for line in printed.splitlines()]
-    now = [[cell.strip() for cell in re.split("[┃│]", line)] for line in today.splitlines()]
-    headers = [row for row in shape if "accuracy" in row]
-    assert headers == [row for row in now if "accuracy" in row] and len(headers) == 2
-    assert [row[1:5] for row in shape if len(row) > 10] == [row[1:5] for row in now if len(row) > 10]
+def printed(page: str) -> list[str]:
+    """The lines of the main job's output in a page."""
+    return page.split(MAIN_JOB)[1].split("```")[1].strip().splitlines()
+
+
+def cells(lines: list[str]) -> list[list[str]]:
+    """The cells of each line of a table."""
+    return [[cell.strip() for cell in re.split("[┃│]", line)[1:-1]] for line in lines if line[:1] in "┃│"]
+
+
+def test_the_printed_tables_have_the_columns_and_rows_of_today(mi_run: Callable[..., Ended]) -> None:
+    today = cells(mi_run("experiment=ablation", "model=skip", *SMALL["mnist"]).out.splitlines())
+    page = cells(printed(PAGES["ablation.md"]))
+    headers = [row for row in page if "accuracy" in row]
+    assert headers == [row for row in today if "accuracy" in row] and len(headers) == 2
+    assert [row[:4] for row in page if len(row) == 10] == [row[:4] for row in today if len(row) == 10]
+    assert [row[0] for row in page if len(row) == 6] == [row[0] for row in today if len(row) == 6]
+
+
+def test_the_readmes_table_is_the_whole_one_but_for_the_rows_that_it_says_are_left_out() -> None:
+    short, whole = printed(README), printed(PAGES["ablation.md"])
+    second = next(number for number, line in enumerate(whole) if line.startswith("contributions: "))
+    (said,) = re.findall(r"^Left out here are the (\d+) rows of (.*) and the second table;", README, re.MULTILINE)
+    number, names = int(said[0]), re.findall("`(.*?)`", said[1])
+    left_out = [line for line in whole[:second] if line[0] == "│" and cells([line])[0][0] in names]
+    assert len(left_out) == number > 0
+    assert {cells([line])[0][0] for line in left_out} == set(names)
+    assert short == [line for line in whole[:second] if line not in left_out] + whole[-1:]
 
 
 @pytest.mark.parametrize(
@@ -130,16 +159,10 @@ def test_the_program_in_the_readme_runs() -> None:
     exec(compile(program, "README.md", "exec"), {})
 
 
-def test_links_to_files_are_not_broken() -> None:
-    named = set(re.findall(r"`([\w./]+(?:\.py|\.md|\.txt|/))`", README)) - {"figures/*.png"}
-    found = [name for name in named if list(REPOSITORY.glob(name)) or list((REPOSITORY / "mi_runner").glob(name))]
-    assert len(named) >= 10 and sorted(found) == sorted(named)
-
-
 def test_the_makefile_has_the_targets_of_the_readme() -> None:
     targets = set(re.findall(r"^make (\w+)|`make (\w+)`", README, re.MULTILINE))
     names = {one or other for one, other in targets}
-    assert names == {"run", "test", "check", "bench"}
+    assert names == {"run", "test", "check", "bench", "docs"}
     for name in names:
         done = subprocess.run(["make", "-n", name], cwd=REPOSITORY, capture_output=True, text=True, check=False)
         assert done.returncode == 0 and ".venv/bin/" in done.stdout
