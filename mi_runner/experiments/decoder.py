@@ -516,12 +516,12 @@ def linear_probe(features: Tensor, examples: Examples, part: Part) -> Answers:
         torch.optim.LBFGS, list(probe.parameters()), max_iter=PROBE_STEPS, line_search_fn="strong_wolfe"
     )
 
-    def closure() -> Tensor:
+    def closure() -> float:
         optimizer.zero_grad()
         penalty = PROBE_PENALTY / 2 * probe.linear.weight.square().sum()
         loss = weight @ _loss(probe(standard[rows]), labels) + penalty
         loss.backward()
-        return loss
+        return loss.item()
 
     optimizer.step(closure)
     return decoded(probe, standard)
