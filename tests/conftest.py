@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -24,6 +25,10 @@ import torch  # noqa: E402
 from mi_runner.cli import command as cli  # noqa: E402
 from mi_runner.datasets import Dataset  # noqa: E402
 from mi_runner.progress import log  # noqa: E402
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell ignores Ctrl-C for what it starts in the background, and programs inherit that. The tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parent.parent
 ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
