@@ -48,7 +48,6 @@ class Setting:
         seed: every random draw derives from it.
         history: a row per epoch of the model's training; empty for weights from a checkpoint.
         leaves: submodules that the model's graph takes as one site each.
-        from_checkpoint: whether the model has the weights of a file that the user named.
         untrained: builds the model anew with the initial weights that it had, on the data's device.
         members: with `seeds=32` a setting for each seed, this one's first; else empty.
         progress: long work reports to it.
@@ -61,7 +60,6 @@ class Setting:
     seed: int = 0
     history: Sequence[Row] = ()
     leaves: tuple[str, ...] = ()
-    from_checkpoint: bool = False
     untrained: Callable[[], Built] | None = None
     members: tuple[Setting, ...] = ()
     progress: Progress = field(default_factory=Progress)

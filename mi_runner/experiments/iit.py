@@ -475,7 +475,7 @@ class _Trial:
                 progress=setting.progress,
                 described=f"{self.cell.name}{f' {control}' if control != NONE else ''}",
             )
-        except RunFailed as error:
+        except FloatingPointError as error:
             raise RunFailed(f"{error} Try a smaller {RATES[self.config.train]}.") from error
         columns = dict.fromkeys(key for row in rows for key in row)
         self.history += [

@@ -25,14 +25,13 @@ from mi_runner import chance, threads
 from mi_runner.batches import BATCH, outputs_of
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel
-from mi_runner.errors import RunFailed
 from mi_runner.graph.interventions import Intervention, SiteValues, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.progress import Progress
 from mi_runner.training import loop as training
 from mi_runner.training.evaluation import LossFunction, correct
-from mi_runner.training.optimizers import uncompiled
+from mi_runner.training.optimizers import optimizer_named
 
 ROWS_PER_EPOCH = 10
 """Rows of the history within an epoch, where it has as many steps."""
@@ -179,7 +178,7 @@ MakeOptimizer = Callable[[Sequence[nn.Parameter], float], torch.optim.Optimizer]
 
 def adam(parameters: Sequence[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
     """Adam for these parameters."""
-    return uncompiled(torch.optim.Adam, parameters, lr=learning_rate, fused=True)
+    return optimizer_named("adam", parameters, learning_rate=learning_rate)
 
 
 @dataclass(frozen=True)
@@ -242,7 +241,7 @@ def train_by_interchange(
         described: for the progress bar.
 
     Raises:
-        RunFailed: the loss is no longer finite.
+        FloatingPointError: the loss is no longer finite.
     """
     history: list[dict[str, Any]] = [{"epoch": 0.0, "step": 0, **evaluate()}]
     if not how.epochs:
@@ -307,7 +306,7 @@ def train_by_interchange(
                     row = {"epoch": epoch - 1 + number / n_steps, "step": step, "loss": total_loss / n}
                     history.append({**row, "train_iia": n_right / n})
                     if not math.isfinite(total_loss):
-                        raise RunFailed(f"training diverged in epoch {epoch}: the loss is {total_loss / n}.")
+                        raise FloatingPointError(f"training diverged in epoch {epoch}: the loss is {total_loss / n}.")
                     speed = sum(map(len, shuffled[:number])) / (time.perf_counter() - began)
                     advance(int(n), f"epoch {epoch}/{how.epochs}  loss {total_loss / n:.4f}  {speed:,.0f} pairs/s")
             aligned.model.eval()

@@ -31,6 +31,7 @@ from typing import Any
 
 import torch
 from omegaconf import OmegaConf
+from torch import nn
 
 from mi_runner import console, datasets, machine, models, signals, threads
 from mi_runner.config.composition import config_hash
@@ -129,8 +130,11 @@ def run(
         record["timings"] |= result.timings
         if trained_now and "history" not in result.tables:
             result = result.with_table("history", setting.history, ["epoch"])
+        model = result.model or (setting.model if trained_now else None)
+        if prepared.checkpoint is not None and model is setting.model:
+            model = None  # its weights lie in the file that the command names
         with _stage(record, "write"):
-            _write(place, result, setting, trained_now)
+            _write(place, result, model)
         record["keys"] = {name: list(result.keys[name]) for name, rows in result.tables.items() if len(rows)}
         record["repeats"] = list(result.repeats)
         record["measures"] = {name: [within.low, within.high] for name, within in result.measures.items()}
@@ -227,7 +231,7 @@ def _with_weights(
         log.info(f"weights of {checkpoint.path}; nothing is trained")
         path = str(checkpoint.path.resolve())
         record["checkpoint"] = {"from": "checkpoint", "path": path, "sha256": checkpoint.sha256}
-        return replace(setting, model=model, dataset=dataset, from_checkpoint=True), False
+        return replace(setting, model=model, dataset=dataset), False
 
     if setting.members:
         return _members_with_weights(setting, built, config, record), False
@@ -318,15 +322,14 @@ def _members_with_weights(setting: Setting, built: Built, config: RunConfig, rec
     return replace(members[0], members=members)
 
 
-def _write(place: RunFolder, result: Result, setting: Setting, trained_now: bool) -> None:
-    """All of a result; the weights too, of a network that it names or that this run trained, no checkpoint's."""
+def _write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
+    """All of a result, and the weights of a model."""
     for name, rows in result.tables.items():
         if len(rows):  # a file without a row or a header can't be read back
             place.write_table(name, rows, parquet=name in result.parquet)
     for name, figure in result.figures.items():
         place.write_figure(name, partial(figure.savefig, dpi=130))
-    model = result.model or (setting.model if trained_now else None)
-    if model is not None and not (setting.from_checkpoint and model is setting.model):
+    if model is not None:
         place.write_weights(model.state_dict())
     for name, member in result.members.items():
         place.write_weights(member.state_dict(), name)
