@@ -17,13 +17,14 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 from benchmarks.timing import compare, seconds
-from mi_runner import datasets, models, threads
+from mi_runner import threads
 from mi_runner.cache import cache_folder
 from mi_runner.config import composition
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods import pruning
 from mi_runner.methods.clusters import top_examples
+from mi_runner.runs.choices import build_network, load_dataset
 from mi_runner.training.loop import train
 
 IMAGES = 10_000
@@ -75,8 +76,8 @@ def a_forward_per_edge(model: nn.Module, x: Tensor, probability: Tensor, number:
 def run() -> None:
     """Print the ratios."""
     config = composition.compose(["experiment=clusters", "training.epochs=1", f"dataset.limit={IMAGES}"])
-    dataset = datasets.load(config.dataset, seed=42)
-    built = [models.build(config.model, dataset, seed=42) for _ in range(3)]
+    dataset = load_dataset(config.dataset, seed=42)
+    built = [build_network(config.model, dataset, seed=42) for _ in range(3)]
     without = replace(config.training, regularizer_strength=0.0)
 
     def epoch(number: int, training: object) -> None:

@@ -14,12 +14,12 @@ import torch
 from torch import nn
 
 from benchmarks.timing import seconds
-from mi_runner import datasets, models
 from mi_runner.config.composition import compose
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.activation_images import activation_images, hidden_sites
 from mi_runner.methods.decoding import distinct_examples, split_images, train_decoder, variables
 from mi_runner.models.activation_decoder import ActivationDecoder
+from mi_runner.runs.choices import build_network, load_dataset
 
 LOOPED = 1000
 """Examples that the loop does; it would do the others at the same speed."""
@@ -92,8 +92,8 @@ def check(decoder: ActivationDecoder, images: torch.Tensor, labels: torch.Tensor
 def run() -> None:
     """Print examples a second."""
     config = compose(["experiment=decoder"])
-    dataset = datasets.load(config.dataset, seed=0)
-    built = models.build(config.model, dataset, seed=0)
+    dataset = load_dataset(config.dataset, seed=0)
+    built = build_network(config.model, dataset, seed=0)
     graph = ModelGraph.trace(built.model, built.dataset.x_test[:2])
     examples = distinct_examples(dataset.x_test, variables(dataset))
     images = activation_images(

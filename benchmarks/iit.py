@@ -21,12 +21,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from benchmarks.timing import compare, seconds
-from mi_runner import datasets, models
 from mi_runner.config import composition
 from mi_runner.datasets import Dataset, ellipses
 from mi_runner.experiments import Setting, iit
 from mi_runner.methods.interchange import Aligned, InterchangeTraining, Pairs, draw_pairs, train_by_interchange
 from mi_runner.models.cnn import CNN
+from mi_runner.runs.choices import build_network, load_dataset
 from mi_runner.training import loop as training
 
 SEED = 42
@@ -127,8 +127,8 @@ def run() -> None:
     compare("ellipses, 10,000 images at once against a loop", at_once, one_by_one, wanted="at least 20")
 
     config = composition.compose(["experiment=iit", f"seed={SEED}"])
-    dataset = datasets.load(config.dataset, seed=SEED)
-    built = models.build(config.model, dataset, seed=SEED)
+    dataset = load_dataset(config.dataset, seed=SEED)
+    built = build_network(config.model, dataset, seed=SEED)
     setting = Setting(config.experiment, config.training, built.model, built.dataset, SEED)
     graph, causal_model = setting.graph(), dataset.causal_model
     assert causal_model is not None and isinstance(built.model, CNN)

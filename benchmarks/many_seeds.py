@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.timing import compare
 from benchmarks.training_loop import OVERRIDES
-from mi_runner import datasets, models
 from mi_runner.config import composition
+from mi_runner.runs.choices import build_network, load_dataset
 from mi_runner.training import stacked as stacked_training
 from mi_runner.training.loop import train
 
@@ -22,10 +22,10 @@ MOD_ADD = (
 def made(overrides: Sequence[str]) -> tuple[Callable[[], object], Callable[[int], object]]:
     """What trains the networks of all seeds in one stack, and what trains that of one seed alone."""
     config = composition.compose(overrides)
-    first = datasets.load(config.dataset, seed=0)
+    first = load_dataset(config.dataset, seed=0)
     builts = [
-        models.build(
-            config.model, datasets.load(config.dataset, seed=seed) if config.dataset.drawn else first, seed=seed
+        build_network(
+            config.model, load_dataset(config.dataset, seed=seed) if config.dataset.drawn else first, seed=seed
         )
         for seed in SEEDS
     ]

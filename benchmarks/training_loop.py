@@ -13,9 +13,9 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 from benchmarks.timing import compare
-from mi_runner import datasets, models
 from mi_runner.cache import cache_folder
 from mi_runner.config import composition
+from mi_runner.runs.choices import build_network, load_dataset
 from mi_runner.training.loop import train
 
 OVERRIDES = (
@@ -43,13 +43,13 @@ def textbook_epoch(model: nn.Module, loader: DataLoader) -> None:
 def run() -> None:
     """Print the ratio."""
     config = composition.compose(OVERRIDES)
-    dataset = datasets.load(config.dataset, seed=42)
+    dataset = load_dataset(config.dataset, seed=42)
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(0.5, 0.5)])
     whole = MNIST(cache_folder(), train=True, transform=transform)
     zeros_and_ones = (whole.targets <= 1).nonzero().squeeze(1).tolist()
     loader = DataLoader(Subset(whole, zeros_and_ones), batch_size=64, shuffle=True)
-    ours = models.build(config.model, dataset, seed=42)
-    other = models.build(config.model, dataset, seed=42)
+    ours = build_network(config.model, dataset, seed=42)
+    other = build_network(config.model, dataset, seed=42)
     compare(
         "training, one epoch of mnist01",
         lambda: train(ours.model, ours.dataset, config.training, seed=42),

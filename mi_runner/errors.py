@@ -3,6 +3,7 @@
 | exception          | exit status | meaning                                                      |
 |--------------------|-------------|--------------------------------------------------------------|
 | `ConfigError`      | 2           | a mistake in the command, the config or a file that it names |
+| `ArgumentError`    | 2           | the same, said of a function's argument                      |
 | `RunFailed`        | 1           | the run began and could not end                              |
 | `Terminated`       | 143         | SIGTERM (Ctrl-C is `KeyboardInterrupt`, 130)                 |
 
@@ -11,7 +12,9 @@ An expectation that is not met is no exception: the run is done, its exit status
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -30,12 +33,36 @@ class ConfigError(ValueError):
     """A mistake in what the user gave; its text names the cause and the remedy in one line."""
 
 
+class ArgumentError(ConfigError):
+    """An argument that doesn't fit; its text names arguments as `digits=[]`, for programs that know no options."""
+
+
 class RunFailed(RuntimeError):
     """The run could not be finished; its text names the cause and the remedy in one line."""
 
 
 class Terminated(BaseException):
     """SIGTERM arrived. Like `KeyboardInterrupt` it is no `Exception`, so nothing swallows it."""
+
+
+@contextmanager
+def as_options(group: str, names: Iterable[str]) -> Iterator[None]:
+    """Within the block errors about arguments become errors about options: `digits=[]` becomes `dataset.digits=[]`.
+
+    Args:
+        group: what stands before the names on the command line.
+        names: the arguments that are options of this group.
+
+    Raises:
+        ConfigError: in place of an `ArgumentError`.
+        RunFailed: in place of another `RunFailed`.
+    """
+    argument = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, names))})(?==)")
+    try:
+        yield
+    except (ArgumentError, RunFailed) as error:
+        kind = ConfigError if isinstance(error, ArgumentError) else RunFailed
+        raise kind(argument.sub(rf"{group}.\1", str(error))) from error
 
 
 def exit_status(error: BaseException) -> ExitStatus:

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mi_runner.config.schemas import AblationConfig, Granularity, Method, Split, TrainingConfig
+from mi_runner.config.schemas import AblationConfig, Granularity, Method, Split
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, Setting, ablation
@@ -19,13 +19,14 @@ from mi_runner.graph.interventions import SiteValues
 from mi_runner.methods import ablation as ablating
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
+from mi_runner.training.options import TrainingOptions
 
 from .conftest import classes, values
 from .test_graph import X, micro
 
 
 def setting(model: nn.Module, dataset: Dataset, **options: Any) -> Setting:
-    return Setting(AblationConfig(**options), TrainingConfig(), model.eval(), dataset)
+    return Setting(AblationConfig(**options), TrainingOptions(), model.eval(), dataset)
 
 
 def row(result: Result, target: str, method: str, repeat: int = 1) -> dict[str, Any]:

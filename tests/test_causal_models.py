@@ -15,6 +15,7 @@ from mi_runner import datasets
 from mi_runner.config.schemas import ArraysConfig, Mnist01Config, MnistConfig, ModAddConfig, Target
 from mi_runner.datasets.causal_models import CausalModel, DigitOfParityAndHalf, LabelTable, ModularSum, WeightedSum
 from mi_runner.errors import ConfigError
+from mi_runner.runs.choices import load_dataset
 
 
 def rows(*values: tuple[float, ...]) -> torch.Tensor:
@@ -69,7 +70,7 @@ def test_the_digit_of_parity_and_half() -> None:
     ids=str,
 )
 def test_the_models_of_the_data_sets_give_their_labels(config: Any) -> None:
-    dataset = datasets.load(config, seed=3)
+    dataset = load_dataset(config, seed=3)
     model = dataset.causal_model
     assert model is not None
     for split in ("train", "test"):
@@ -83,26 +84,26 @@ def test_the_models_of_the_data_sets_give_their_labels(config: Any) -> None:
 
 
 def test_the_variables_of_modular_addition_are_its_inputs() -> None:
-    dataset = datasets.load(ModAddConfig(modulus=6, train_size=100, test_size=50), seed=0)
+    dataset = load_dataset(ModAddConfig(modulus=6, train_size=100, test_size=50), seed=0)
     assert dataset.causal_model is not None and dataset.causal_model.variables == ("a", "b")
     a, b = dataset.x_test[:, :6].argmax(1), dataset.x_test[:, 6:].argmax(1)
     assert dataset.causal_model.values_test.tolist() == torch.stack([a, b], 1).tolist()
 
 
 def test_the_variables_of_digits() -> None:
-    dataset = datasets.load(MnistConfig(limit=10), seed=0)
+    dataset = load_dataset(MnistConfig(limit=10), seed=0)
     assert dataset.causal_model is not None and dataset.causal_model.variables == ("parity", "half")
     digits = [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
     assert dataset.causal_model.values_train.tolist() == [[digit % 2, digit // 2] for digit in digits]
 
 
 def test_a_choice_of_digits_that_swapping_leaves_has_no_causal_model() -> None:
-    assert datasets.load(MnistConfig(digits=[3, 8], limit=20), seed=0).causal_model is None
-    assert datasets.load(MnistConfig(digits=[2, 3, 8, 9], limit=20), seed=0).causal_model is not None
+    assert load_dataset(MnistConfig(digits=[3, 8], limit=20), seed=0).causal_model is None
+    assert load_dataset(MnistConfig(digits=[2, 3, 8, 9], limit=20), seed=0).causal_model is not None
 
 
 def test_flattening_and_moving_keep_the_causal_model() -> None:
-    dataset = datasets.load(MnistConfig(limit=20), seed=0)
+    dataset = load_dataset(MnistConfig(limit=20), seed=0)
     for other in (dataset.flattened(), dataset.to(torch.device("cpu")), dataset.limited(20)):
         assert other.causal_model is not None and dataset.causal_model is not None
         assert torch.equal(other.causal_model.values_train, dataset.causal_model.values_train)
@@ -137,7 +138,7 @@ def of_two_bits(**changed: Any) -> dict[str, Any]:
 def loaded(tmp_path: Path) -> Callable[..., datasets.Dataset]:
     def load(target: str = "class", **changed: Any) -> datasets.Dataset:
         np.savez(tmp_path / "data.npz", **of_two_bits(**changed))
-        return datasets.load(ArraysConfig(path=str(tmp_path / "data.npz"), target=Target[target]), seed=0)
+        return load_dataset(ArraysConfig(path=str(tmp_path / "data.npz"), target=Target[target]), seed=0)
 
     return load
 

@@ -252,7 +252,7 @@ def test_other_names_are_taken_in_order_and_a_line_says_so(tmp_path: Path, warni
     load(str(path), model)
     assert same(model.state_dict(), trained.state_dict())
     assert warnings_in_log == [
-        "checkpoint: the names differ but the shapes match, so z.weight, z.bias, a.weight, a.bias are taken in order"
+        f"{path}: the names differ but the shapes match, so z.weight, z.bias, a.weight, a.bias are taken in order"
     ]
 
 

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from mi_runner.config.schemas import CircuitsConfig, CircuitTable, TrainingConfig
+from mi_runner.config.schemas import CircuitsConfig, CircuitTable
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting, circuits
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part
@@ -35,6 +35,7 @@ from mi_runner.methods.circuits.evaluation import (
 from mi_runner.methods.circuits.space import CircuitSpace, full_matrices
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
+from mi_runner.training.options import TrainingOptions
 
 from .conftest import Ended, classes, values
 
@@ -436,7 +437,7 @@ def test_pairs_and_edge_shares_against_one_by_one() -> None:
 def setting(**options: Any) -> Setting:
     torch.manual_seed(3)
     model = MLP([6, 4, 2, 2, 1], nn.LeakyReLU, nn.LeakyReLU())
-    return Setting(CircuitsConfig(**options), TrainingConfig(), model.eval(), values(70))
+    return Setting(CircuitsConfig(**options), TrainingOptions(), model.eval(), values(70))
 
 
 def test_the_tables_agree_with_each_other() -> None:
@@ -503,7 +504,7 @@ def test_several_outputs_are_analysed_each_by_itself() -> None:
     one, data = MLP([6, 2, 2, 2], nn.Tanh), values(40)
     y = torch.stack([data.y_train, 1 - data.y_train], 1)
     data = replace(data, y_train=y, y_test=torch.stack([data.y_test, 1 - data.y_test], 1))
-    result = circuits.run(Setting(CircuitsConfig(last_layers=2), TrainingConfig(), one.eval(), data))
+    result = circuits.run(Setting(CircuitsConfig(last_layers=2), TrainingOptions(), one.eval(), data))
     assert [row["output"] for row in result.tables["metrics"]] == [0, 1]
     table = result.tables["circuits"]
     assert table.groupby("output").size().tolist() == [CircuitSpace((2, 2, 1)).count()] * 2
@@ -533,15 +534,15 @@ def test_too_many_circuits_or_edges_are_refused_with_the_count() -> None:
     ):
         model = MLP(sizes).eval()
         with pytest.raises(ConfigError, match=text):
-            circuits.check(Setting(CircuitsConfig(last_layers=3), TrainingConfig(), model, data))
+            circuits.check(Setting(CircuitsConfig(last_layers=3), TrainingOptions(), model, data))
     with pytest.raises(ConfigError, match=r"type dataset\.target=value"):
-        circuits.check(Setting(CircuitsConfig(), TrainingConfig(), MLP([6, 3]).eval(), classes()))
+        circuits.check(Setting(CircuitsConfig(), TrainingOptions(), MLP([6, 3]).eval(), classes()))
 
 
 def test_an_answer_that_falls_is_refused_before_training() -> None:
     model = MLP([6, 2, 1], nn.Tanh, nn.LeakyReLU(-0.5)).eval()
     with pytest.raises(ConfigError, match="leaky_relu with the negative slope -0.5 is not monotone"):
-        circuits.check(Setting(CircuitsConfig(last_layers=2), TrainingConfig(), model, values(20)))
+        circuits.check(Setting(CircuitsConfig(last_layers=2), TrainingOptions(), model, values(20)))
 
 
 def test_the_command(mi_run: Callable[..., Ended]) -> None:

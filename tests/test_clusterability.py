@@ -6,12 +6,12 @@ import pytest
 import torch
 
 from mi_runner.chance import generator
-from mi_runner.config.schemas import Loss, Optimizer, Regularizer, TrainingConfig
 from mi_runner.errors import ConfigError
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.training.clusterability import clusterability, contiguous, linear_layer, shuffled
 from mi_runner.training.loop import train
+from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import regularizer
 
 from .conftest import classes
@@ -90,15 +90,15 @@ def test_a_wrong_layer_names_the_right_ones() -> None:
 
 
 def test_training_with_the_term_makes_the_layer_modular_and_without_it_not() -> None:
-    common = {"epochs": 30, "batch_size": 20, "optimizer": Optimizer.sgd, "learning_rate": 0.01}
+    common = {"epochs": 30, "batch_size": 20, "optimizer": "sgd", "learning_rate": 0.01}
     ends = {}
     for strength in (0.0, 15.0):
         torch.manual_seed(0)
         model = MLP([6, 8, 8, 3])
-        config = TrainingConfig(
+        config = TrainingOptions(
             **common,
-            loss=Loss.cross_entropy,
-            regularizer=Regularizer.clusterability,
+            loss="cross_entropy",
+            regularizer="clusterability",
             regularizer_strength=strength,
             regularizer_clusters=2,
         )
@@ -112,19 +112,19 @@ def test_training_with_the_term_makes_the_layer_modular_and_without_it_not() -> 
 
 def test_strength_0_trains_as_no_regularizer_does() -> None:
     models = []
-    for kind in (Regularizer.none, Regularizer.clusterability):
+    for kind in ("none", "clusterability"):
         torch.manual_seed(0)
         models.append(MLP([6, 8, 8, 3]))
-        train(models[-1], classes(), TrainingConfig(epochs=2, regularizer=kind, regularizer_strength=0.0), seed=0)
+        train(models[-1], classes(), TrainingOptions(epochs=2, regularizer=kind, regularizer_strength=0.0), seed=0)
     for one, other in zip(models[0].parameters(), models[1].parameters(), strict=True):
         assert torch.equal(one, other)
 
 
 def test_the_term_is_the_strength_times_the_clusterability_and_follows_the_weights() -> None:
     model = MLP([6, 8, 8, 3])
-    term = regularizer(model, TrainingConfig(regularizer=Regularizer.clusterability, regularizer_strength=7.0))
+    term = regularizer(model, TrainingOptions(regularizer="clusterability", regularizer_strength=7.0))
     assert term is not None and (term.name, term.factor) == ("clusterability", -7.0)
     with torch.no_grad():
         model.layers[2].weight.copy_(contiguous(8, 8, 4).inside)
     assert float(term.measure(model).detach()) == 1.0
-    assert regularizer(model, TrainingConfig()) is None
+    assert regularizer(model, TrainingOptions()) is None

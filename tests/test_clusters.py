@@ -18,10 +18,10 @@ import mi_runner
 from mi_runner.batches import outputs_of
 from mi_runner.chance import generator
 from mi_runner.config import schemas
-from mi_runner.config.schemas import ClustersConfig, PruningCriterion, Regularizer, TrainingConfig
+from mi_runner.config.schemas import ClustersConfig, PruningCriterion
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
-from mi_runner.experiments import Setting, clusters
+from mi_runner.experiments import Setting, TrainedNetwork, clusters
 from mi_runner.experiments.clusters import Network
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
@@ -34,28 +34,26 @@ from mi_runner.methods.clusters import (
     top_examples,
 )
 from mi_runner.methods.pruning import CRITERIA
-from mi_runner.models import Built
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.training.clusterability import contiguous, shuffled
+from mi_runner.training.options import TrainingOptions
 
 from .conftest import REPOSITORY, Ended, classes, values
 
 
 def setting(model: nn.Module, dataset: Dataset | None = None, **options: object) -> Setting:
     config = ClustersConfig(**{"controls": 2, "top_k": 5, **options})
-    training = TrainingConfig(
+    training = TrainingOptions(
         epochs=0,
-        regularizer=Regularizer.clusterability,
+        regularizer="clusterability",
         regularizer_strength=config.strength,
         regularizer_layer=config.layer,
         regularizer_clusters=config.n_clusters,
     )
     dataset = dataset or classes()
-    initial = copy.deepcopy(model.eval())
-    return Setting(
-        config, training, model, dataset, untrained=lambda: Built(copy.deepcopy(initial), dataset, source="test")
-    )
+    initial = TrainedNetwork(copy.deepcopy(model.eval()))
+    return Setting(config, training, model, dataset, networks={"twin": initial, "untrained": initial})
 
 
 def network(model: nn.Module, n_clusters: int, dataset: Dataset | None = None) -> Network:

@@ -20,11 +20,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from mi_runner import datasets
 from mi_runner.config.schemas import ArraysConfig, Mnist01Config, MnistConfig, ModAddConfig, Normalization, Target
 from mi_runner.datasets import Dataset, mnist
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.files import written_whole
+from mi_runner.runs.choices import load_dataset
 
 from .conftest import classes, values
 
@@ -39,7 +39,7 @@ FIRST_LABELS = [5, 0, 4, 1, 9, 2, 1, 3, 1, 4]
 
 @pytest.fixture(scope="module")
 def whole() -> Dataset:
-    return datasets.load(MnistConfig(), seed=0)
+    return load_dataset(MnistConfig(), seed=0)
 
 
 def packaged(name: str, header: int) -> np.ndarray:
@@ -68,7 +68,7 @@ def test_standard_pixels_are_those_of_the_files(whole: Dataset) -> None:
 
 
 def test_symmetric_pixels_go_from_minus_1_to_1() -> None:
-    loaded = datasets.load(MnistConfig(digits=[7], normalization=Normalization.symmetric), seed=0)
+    loaded = load_dataset(MnistConfig(digits=[7], normalization=Normalization.symmetric), seed=0)
     labels = packaged("t10k-labels-idx1-ubyte", 8)
     pixels = packaged("t10k-images-idx3-ubyte", 16).reshape(10_000, 1, 28, 28)[labels == 7]
     assert np.allclose(loaded.x_test.numpy(), pixels.astype(np.float64) / 127.5 - 1, atol=1e-6)
@@ -76,7 +76,7 @@ def test_symmetric_pixels_go_from_minus_1_to_1() -> None:
 
 
 def test_mnist01_has_the_published_counts(whole: Dataset) -> None:
-    loaded = datasets.load(Mnist01Config(), seed=0)
+    loaded = load_dataset(Mnist01Config(), seed=0)
     assert (len(loaded.x_train), len(loaded.x_test)) == (12_665, 2_115)
     assert (loaded.name, loaded.class_names, loaded.n_outputs) == ("mnist01", ("0", "1"), 2)
     kept = whole.y_train < 2
@@ -86,7 +86,7 @@ def test_mnist01_has_the_published_counts(whole: Dataset) -> None:
 
 @pytest.mark.parametrize("digits", [[3, 8], [8, 3]], ids=str)
 def test_classes_count_the_kept_digits_in_ascending_order(digits: list[int]) -> None:
-    loaded = datasets.load(MnistConfig(digits=digits), seed=0)
+    loaded = load_dataset(MnistConfig(digits=digits), seed=0)
     assert loaded.class_names == ("3", "8")
     assert loaded.y_train.bincount().tolist() == [6131, 5851]
     assert loaded.y_test.bincount().tolist() == [1010, 974]
@@ -95,17 +95,17 @@ def test_classes_count_the_kept_digits_in_ascending_order(digits: list[int]) -> 
 
 
 def test_values_are_the_digits_themselves() -> None:
-    loaded = datasets.load(MnistConfig(digits=[3, 8], target=Target.value, limit=50), seed=0)
+    loaded = load_dataset(MnistConfig(digits=[3, 8], target=Target.value, limit=50), seed=0)
     assert loaded.y_train.dtype == torch.float32
     assert set(loaded.y_train.tolist()) == {3.0, 8.0}
     assert (loaded.class_names, loaded.n_outputs, loaded.is_binary) == (None, 1, False)
-    assert datasets.load(Mnist01Config(target=Target.value, limit=50), seed=0).is_binary
+    assert load_dataset(Mnist01Config(target=Target.value, limit=50), seed=0).is_binary
 
 
 @pytest.mark.parametrize("digits", [[], [3, 3]], ids=str)
 def test_digits_are_named_once_and_at_least_one(digits: list[int]) -> None:
     with pytest.raises(ConfigError) as caught:
-        datasets.load(MnistConfig(digits=digits), seed=0)
+        load_dataset(MnistConfig(digits=digits), seed=0)
     assert str(caught.value) == f"dataset.digits={digits}: name at least one digit, each once."
 
 
@@ -117,9 +117,9 @@ def test_content_and_fingerprint_change_together() -> None:
         MnistConfig(digits=[3, 8], target=Target.value),
         MnistConfig(digits=[3, 8], limit=20),
     ]
-    prints = [datasets.load(config, seed=0).fingerprint for config in configs]
+    prints = [load_dataset(config, seed=0).fingerprint for config in configs]
     assert len(set(prints)) == len(prints)
-    same = datasets.load(MnistConfig(digits=[8, 3]), seed=1)
+    same = load_dataset(MnistConfig(digits=[8, 3]), seed=1)
     assert same.fingerprint == prints[0]
 
 
@@ -203,7 +203,7 @@ def test_a_folder_that_can_not_be_made_names_the_option(tmp_path: Path) -> None:
     root = tmp_path / "file"
     root.write_text("no folder")
     with pytest.raises(RunFailed) as caught:
-        datasets.load(MnistConfig(root=str(root)), seed=0)
+        load_dataset(MnistConfig(root=str(root)), seed=0)
     text = str(caught.value)
     assert text.startswith(f"can't unpack MNIST into {root}/MNIST/raw (")
     assert text.endswith("): dataset.root=FOLDER names another place.")
@@ -221,7 +221,7 @@ def test_a_truncated_file_of_the_root_is_repaired_before_it_is_read(
     content = labels.read_bytes()
     labels.unlink()  # else the write would go through the link into the cache
     labels.write_bytes(content[:5000])
-    loaded = datasets.load(MnistConfig(digits=[0], root=str(tmp_path)), seed=0)
+    loaded = load_dataset(MnistConfig(digits=[0], root=str(tmp_path)), seed=0)
     assert len(loaded.x_test) == TEST_COUNTS[0]
     assert labels.read_bytes() == content
     assert torch.equal(loaded.x_test, whole.x_test[whole.y_test == 0])
@@ -245,14 +245,14 @@ def test_what_was_read_is_kept_and_verified(
     monkeypatch.setattr(mnist, "_read", counted)
     config = MnistConfig(root=str(tmp_path))
     for name in ("x_train", "y_train", "x_test", "y_test"):
-        assert torch.equal(getattr(datasets.load(config, seed=0), name), getattr(whole, name))
+        assert torch.equal(getattr(load_dataset(config, seed=0), name), getattr(whole, name))
     assert reads == [] and warnings_in_log == []
     monkeypatch.setattr(mnist, "unpack", lambda root: None)
     for number, damaged in enumerate((content[:-1] + bytes([content[-1] ^ 1]), content[:-1], b"", None), start=1):
         kept.unlink()
         if damaged is not None:
             kept.write_bytes(damaged)
-        loaded = datasets.load(config, seed=0)
+        loaded = load_dataset(config, seed=0)
         assert torch.equal(loaded.x_test, whole.x_test) and torch.equal(loaded.y_test, whole.y_test)
         assert len(reads) == number and kept.read_bytes() == content
         assert len(warnings_in_log) == min(number, 3)
@@ -274,7 +274,7 @@ def test_a_download_that_fails_names_the_packaged_files(monkeypatch: pytest.Monk
 
     monkeypatch.setattr("torchvision.datasets.MNIST", offline)
     with pytest.raises(RunFailed) as caught:
-        datasets.load(MnistConfig(download=True, root=str(tmp_path)), seed=0)
+        load_dataset(MnistConfig(download=True, root=str(tmp_path)), seed=0)
     assert str(caught.value) == (
         "dataset.download=true: Error downloading train-images-idx3-ubyte.gz; "
         "dataset.download=false takes the packaged files."
@@ -287,7 +287,7 @@ def test_a_download_that_fails_names_the_packaged_files(monkeypatch: pytest.Monk
 
 @pytest.mark.parametrize("modulus", [2, 3, 7])
 def test_modular_addition_is_that(modulus: int) -> None:
-    loaded = datasets.load(ModAddConfig(modulus=modulus, train_size=500, test_size=300), seed=0)
+    loaded = load_dataset(ModAddConfig(modulus=modulus, train_size=500, test_size=300), seed=0)
     assert (loaded.x_train.shape, loaded.x_test.shape) == ((500, 2 * modulus), (300, 2 * modulus))
     assert loaded.class_names == tuple(map(str, range(modulus)))
     for x, y in ((loaded.x_train, loaded.y_train), (loaded.x_test, loaded.y_test)):
@@ -300,12 +300,12 @@ def test_modular_addition_is_that(modulus: int) -> None:
 
 def test_modular_addition_derives_from_the_seed() -> None:
     config = ModAddConfig(modulus=5, train_size=100, test_size=100)
-    first, again, other = (datasets.load(config, seed=seed) for seed in (0, 0, 1))
+    first, again, other = (load_dataset(config, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(first.x_train, again.x_train) and first.fingerprint == again.fingerprint
     assert not torch.equal(first.x_train, other.x_train) and first.fingerprint != other.fingerprint
     assert not torch.equal(first.x_train, first.x_test)
     # The test pairs don't depend on how many training pairs there are.
-    longer = datasets.load(replace(config, train_size=200), seed=0)
+    longer = load_dataset(replace(config, train_size=200), seed=0)
     assert torch.equal(longer.x_test, first.x_test)
 
 
@@ -331,7 +331,7 @@ def saved(folder: Path, content: dict[str, Any]) -> Path:
 
 
 def load_arrays(path: Path, target: str = "class", limit: int | None = None) -> Dataset:
-    return datasets.load(ArraysConfig(path=str(path), target=Target[target], limit=limit), seed=0)
+    return load_dataset(ArraysConfig(path=str(path), target=Target[target], limit=limit), seed=0)
 
 
 def test_vectors_and_classes(tmp_path: Path) -> None:
@@ -438,7 +438,7 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "float labels": (
         {"y_train": np.array([0.0, 1.0, 2.0, 0.0, 1.0, 2.0])},
         "class",
-        "y_train has the dtype float64; store integers, or type dataset.target=value.",
+        "y_train has the dtype float64; store integers, or use dataset.target=value.",
     ),
     "negative label": (
         {"y_test": np.array([0, -1, 2, 0])},

@@ -18,23 +18,23 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mi_runner import datasets, models
 from mi_runner.config import composition
-from mi_runner.config.schemas import DecoderConfig, TrainingConfig
+from mi_runner.config.schemas import DecoderConfig
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel, ModularSum
 from mi_runner.errors import ConfigError
-from mi_runner.experiments import Setting, decoder
+from mi_runner.experiments import Setting, TrainedNetwork, decoder
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods import activation_images as images_of
 from mi_runner.methods import decoding
-from mi_runner.models import Built
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
+from mi_runner.runs.choices import build_network, load_dataset
 from mi_runner.statistics import wilson_interval
 from mi_runner.training import loop as training
+from mi_runner.training.options import TrainingOptions
 
 from .conftest import REPOSITORY, Ended, classes, values
 
@@ -135,8 +135,8 @@ def examples_of(dataset: Dataset) -> decoding.Examples:
 def setting(model: nn.Module, dataset: Dataset, seed: int = 0, **options: Any) -> Setting:
     """A setting whose network has no better initial weights than those it has."""
     config = DecoderConfig(**{"epochs": 2, "min_target_accuracy": 0.0, **options})
-    built = Built(model.eval(), dataset)
-    return Setting(config, TrainingConfig(), model.eval(), dataset, seed, untrained=lambda: built)
+    networks = {"untrained": TrainedNetwork(model.eval())}
+    return Setting(config, TrainingOptions(), model.eval(), dataset, seed, networks=networks)
 
 
 def graph_of(model: nn.Module, x: Tensor) -> ModelGraph:
@@ -222,7 +222,7 @@ def test_the_variables_of_modular_addition() -> None:
 
 def test_the_variables_of_mnist_are_those_of_its_causal_model() -> None:
     config = composition.compose(["dataset=mnist", "dataset.limit=50", "dataset.digits=[2,3,4,5,8,9]"])
-    dataset = datasets.load(config.dataset, seed=0).flattened()
+    dataset = load_dataset(config.dataset, seed=0).flattened()
     digits = torch.tensor([2, 3, 4, 5, 8, 9])[dataset.y_test]
     found = decoding.variables(dataset)
     assert torch.equal(found["digit"], digits)
@@ -252,7 +252,7 @@ def test_a_variable_with_a_name_of_the_tables_is_refused(name: str) -> None:
 
 def test_a_variable_with_one_value_is_left_out() -> None:
     config = composition.compose(["dataset=mnist01", "dataset.limit=50"])
-    assert list(examples_of(datasets.load(config.dataset, seed=0)).labels) == ["digit", "parity"]
+    assert list(examples_of(load_dataset(config.dataset, seed=0)).labels) == ["digit", "parity"]
 
 
 def test_equal_inputs_with_different_labels_are_different_examples() -> None:
@@ -513,7 +513,7 @@ def test_the_untrained_control_reads_the_initial_weights() -> None:
     torch.manual_seed(1)
     other = MLP([10, 6, 6, 5], nn.Tanh).eval()
     given = small(test_share=0.4, epochs=5)
-    found = decoder.run(replace(given, untrained=lambda: Built(other, given.dataset)))
+    found = decoder.run(replace(given, networks={"untrained": TrainedNetwork(other)}))
     alone = decoder.run(replace(given, model=other))
     table, expected = found.tables["metrics"], alone.tables["metrics"]
     assert [{**row, "control": ""} for row in table[4:8]] == [{**row, "control": ""} for row in expected[:4]]
@@ -652,8 +652,8 @@ def test_the_published_experiment(mi_run: Callable[..., Ended]) -> None:
 def test_the_published_network_learns_its_task(seed: int) -> None:
     config = composition.compose(["experiment=decoder", f"seed={seed}"])
     assert config.model.hidden_sizes == [5] * 5 and config.model.activation.name == "tanh" and not config.model.bias
-    dataset = datasets.load(config.dataset, seed=seed)
-    built = models.build(config.model, dataset, seed=seed)
+    dataset = load_dataset(config.dataset, seed=seed)
+    built = build_network(config.model, dataset, seed=seed)
     history = training.train(built.model, built.dataset, replace(config.training, epochs=3), seed=seed)
     assert history[-1]["test_accuracy"] >= 0.99
 

@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from mi_runner import datasets
 from mi_runner.config.schemas import EllipsesConfig, Target
 from mi_runner.datasets import ellipses
 from mi_runner.datasets.causal_models import WeightedSum
 from mi_runner.datasets.ellipses import Ellipses
 from mi_runner.errors import ConfigError
+from mi_runner.runs.choices import load_dataset
 
 SMALL = EllipsesConfig(train_size=300, test_size=50)
 
@@ -70,7 +70,7 @@ def test_an_ellipse_has_its_area_and_axes() -> None:
 
 
 def test_values_go_from_0_to_1_and_labels_follow_from_them() -> None:
-    dataset = datasets.load(SMALL, seed=0)
+    dataset = load_dataset(SMALL, seed=0)
     model = dataset.causal_model
     assert model is not None and model.variables == ("circularity", "color", "area")
     sampled = ellipses.sample(300, ellipses.chance.generator(0, "ellipses", "train"))
@@ -86,7 +86,7 @@ def test_values_go_from_0_to_1_and_labels_follow_from_them() -> None:
 
 
 def test_coefficients_and_threshold_are_options() -> None:
-    dataset = datasets.load(replace(SMALL, coefficients=[0.0, 1.0, 0.0], threshold=0.75), seed=0)
+    dataset = load_dataset(replace(SMALL, coefficients=[0.0, 1.0, 0.0], threshold=0.75), seed=0)
     darkness = dataset.x_train.amin((1, 2, 3)).double()
     assert torch.equal(dataset.y_train, (darkness / 0.9 > 0.75 + 1e-6).float())
 
@@ -94,25 +94,25 @@ def test_coefficients_and_threshold_are_options() -> None:
 @pytest.mark.parametrize("coefficients", [[], [1.0], [1.0, 2.0, 3.0, 4.0]], ids=len)
 def test_there_are_three_coefficients(coefficients: list[float]) -> None:
     with pytest.raises(ConfigError, match=r"give three, of circularity, color and area, as \[0.4,0.4,0.4\]"):
-        datasets.load(replace(SMALL, coefficients=coefficients), seed=0)
+        load_dataset(replace(SMALL, coefficients=coefficients), seed=0)
 
 
 def test_as_classes_the_labels_are_the_same() -> None:
-    values = datasets.load(SMALL, seed=0)
-    classes = datasets.load(replace(SMALL, target=Target["class"]), seed=0)
+    values = load_dataset(SMALL, seed=0)
+    classes = load_dataset(replace(SMALL, target=Target["class"]), seed=0)
     assert classes.class_names == ("0", "1") and classes.y_test.dtype == torch.int64
     assert classes.y_test.tolist() == values.y_test.tolist()
 
 
 def test_the_same_seed_gives_the_same_images_and_the_splits_differ() -> None:
-    one, again, other = (datasets.load(SMALL, seed=seed) for seed in (0, 0, 1))
+    one, again, other = (load_dataset(SMALL, seed=seed) for seed in (0, 0, 1))
     assert torch.equal(one.x_train, again.x_train) and torch.equal(one.y_test, again.y_test)
     assert not torch.equal(one.x_train, other.x_train)
     assert not torch.equal(one.x_train[:50], one.x_test)
 
 
 def test_a_limit_takes_the_first_and_their_values() -> None:
-    whole, limited = (datasets.load(replace(SMALL, limit=limit), seed=0) for limit in (None, 20))
+    whole, limited = (load_dataset(replace(SMALL, limit=limit), seed=0) for limit in (None, 20))
     assert torch.equal(limited.x_train, whole.x_train[:20]) and len(limited.x_test) == 20
     assert limited.causal_model is not None and whole.causal_model is not None
     assert torch.equal(limited.causal_model.values_test, whole.causal_model.values_test[:20])
@@ -128,15 +128,15 @@ def test_content_and_fingerprint_change_together() -> None:
         {"target": Target["class"]},
         {"limit": 20},
     ]
-    prints = [datasets.load(replace(SMALL, **options), seed=0).fingerprint for options in changed]
-    prints.append(datasets.load(SMALL, seed=1).fingerprint)
+    prints = [load_dataset(replace(SMALL, **options), seed=0).fingerprint for options in changed]
+    prints.append(load_dataset(SMALL, seed=1).fingerprint)
     assert len(set(prints)) == len(prints)
 
 
 def test_another_mechanism_has_another_fingerprint(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that no weights are found that were trained on other labels of the same images."""
-    before = datasets.load(SMALL, seed=0)
+    before = load_dataset(SMALL, seed=0)
     called = WeightedSum.__call__
     monkeypatch.setattr(WeightedSum, "__call__", lambda self, values: 1 - called(self, values))
-    after = datasets.load(SMALL, seed=0)
+    after = load_dataset(SMALL, seed=0)
     assert torch.equal(before.x_train, after.x_train) and before.fingerprint != after.fingerprint

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mi_runner.batches import BATCH, batches, outputs_of
-from mi_runner.config.schemas import Loss, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.statistics import wilson_interval
 from mi_runner.training.evaluation import Score, confusion, correct, loss_function, predictions, score
+from mi_runner.training.options import TrainingOptions
 
 from .conftest import classes, values
 
@@ -36,7 +36,7 @@ def test_cross_entropy_by_hand() -> None:
     # softmax of (ln 1, ln 3) is (1/4, 3/4)
     outputs = torch.tensor([[0.0, math.log(3.0)], [0.0, math.log(3.0)]])
     targets = torch.tensor([0, 1])
-    loss = loss_function(TrainingConfig(), classes(n_classes=2))
+    loss = loss_function(TrainingOptions(), classes(n_classes=2))
     assert loss(outputs, targets, reduction="none").tolist() == pytest.approx([math.log(4), math.log(4 / 3)])
     assert float(loss(outputs, targets)) == pytest.approx((math.log(4) + math.log(4 / 3)) / 2)
 
@@ -44,19 +44,19 @@ def test_cross_entropy_by_hand() -> None:
 def test_label_smoothing_by_hand() -> None:
     # With smoothing s the target of K = 2 classes is 1 − s/2 for the label, s/2 for the other.
     outputs = torch.tensor([[0.0, math.log(3.0)]])
-    loss = loss_function(TrainingConfig(label_smoothing=0.2), classes(n_classes=2))
+    loss = loss_function(TrainingOptions(label_smoothing=0.2), classes(n_classes=2))
     assert float(loss(outputs, torch.tensor([0]))) == pytest.approx(0.9 * math.log(4) + 0.1 * math.log(4 / 3))
 
 
 def test_mse_by_hand() -> None:
-    loss = loss_function(TrainingConfig(loss=Loss.mse), values())
+    loss = loss_function(TrainingOptions(loss="mse"), values())
     outputs, targets = torch.tensor([[1.0], [4.0]]), torch.tensor([3.0, 4.5])
     assert loss(outputs, targets, reduction="none").tolist() == [4.0, 0.25]
     assert float(loss(outputs, targets)) == 2.125
 
 
 def test_mse_of_several_values_is_a_mean_over_outputs_too() -> None:
-    loss = loss_function(TrainingConfig(), several_values())
+    loss = loss_function(TrainingOptions(), several_values())
     outputs = torch.tensor([[1.0, 2.0, 3.0], [0.0, 0.0, 0.0]])
     targets = torch.tensor([[1.0, 0.0, 2.0], [3.0, 0.0, 0.0]])
     assert loss(outputs, targets, reduction="none").tolist() == pytest.approx([5 / 3, 3.0])
@@ -64,7 +64,7 @@ def test_mse_of_several_values_is_a_mean_over_outputs_too() -> None:
 
 
 def test_bce_by_hand() -> None:
-    loss = loss_function(TrainingConfig(loss=Loss.bce), values())
+    loss = loss_function(TrainingOptions(loss="bce"), values())
     outputs, targets = torch.tensor([[0.25], [0.25]]), torch.tensor([1.0, 0.0])
     assert loss(outputs, targets, reduction="none").tolist() == pytest.approx([math.log(4), math.log(4 / 3)])
 
@@ -72,15 +72,15 @@ def test_bce_by_hand() -> None:
 @pytest.mark.parametrize(
     ("config", "dataset"),
     [
-        (TrainingConfig(), classes()),
-        (TrainingConfig(label_smoothing=0.3), classes()),
-        (TrainingConfig(), values()),
-        (TrainingConfig(loss=Loss.bce), values()),
-        (TrainingConfig(), several_values()),
+        (TrainingOptions(), classes()),
+        (TrainingOptions(label_smoothing=0.3), classes()),
+        (TrainingOptions(), values()),
+        (TrainingOptions(loss="bce"), values()),
+        (TrainingOptions(), several_values()),
     ],
     ids=["cross_entropy", "label smoothing", "mse", "bce", "mse of several"],
 )
-def test_the_mean_loss_is_the_mean_of_the_losses(config: TrainingConfig, dataset: Dataset) -> None:
+def test_the_mean_loss_is_the_mean_of_the_losses(config: TrainingOptions, dataset: Dataset) -> None:
     loss = loss_function(config, dataset)
     outputs = torch.rand(len(dataset.y_train), dataset.n_outputs, generator=torch.Generator().manual_seed(0))
     each = loss(outputs, dataset.y_train, reduction="none")
@@ -89,9 +89,9 @@ def test_the_mean_loss_is_the_mean_of_the_losses(config: TrainingConfig, dataset
 
 
 def test_auto_is_cross_entropy_for_classes_and_mse_for_values() -> None:
-    for dataset, named in ((classes(), Loss.cross_entropy), (values(), Loss.mse)):
+    for dataset, named in ((classes(), "cross_entropy"), (values(), "mse")):
         outputs = torch.rand(len(dataset.y_train), dataset.n_outputs, generator=torch.Generator().manual_seed(0))
-        auto, chosen = (loss_function(TrainingConfig(loss=kind), dataset) for kind in (Loss.auto, named))
+        auto, chosen = (loss_function(TrainingOptions(loss=kind), dataset) for kind in ("auto", named))
         assert float(auto(outputs, dataset.y_train)) == float(chosen(outputs, dataset.y_train))
 
 
@@ -99,42 +99,39 @@ def test_auto_is_cross_entropy_for_classes_and_mse_for_values() -> None:
     ("config", "dataset", "text"),
     [
         (
-            TrainingConfig(loss=Loss.mse),
+            TrainingOptions(loss="mse"),
             classes(),
-            "training.loss=mse takes values, and the targets of dataset=arrays are classes. "
-            "Use training.loss=cross_entropy.",
+            "loss=mse takes values, and the targets of arrays are classes. Use loss=cross_entropy.",
         ),
         (
-            TrainingConfig(loss=Loss.bce),
+            TrainingOptions(loss="bce"),
             classes(),
-            "training.loss=bce takes values, and the targets of dataset=arrays are classes. "
-            "Use training.loss=cross_entropy.",
+            "loss=bce takes values, and the targets of arrays are classes. Use loss=cross_entropy.",
         ),
         (
-            TrainingConfig(loss=Loss.cross_entropy),
+            TrainingOptions(loss="cross_entropy"),
             values(),
-            "training.loss=cross_entropy takes classes, and the targets of dataset=arrays are values. "
-            "Use training.loss=mse.",
+            "loss=cross_entropy takes classes, and the targets of arrays are values. Use loss=mse.",
         ),
         (
-            TrainingConfig(loss=Loss.bce),
+            TrainingOptions(loss="bce"),
             replace(values(), y_train=torch.full((40,), 1.5)),
-            "training.loss=bce takes targets in 0..1. Use training.loss=mse.",
+            "loss=bce takes targets in 0..1. Use loss=mse.",
         ),
         (
-            TrainingConfig(loss=Loss.bce),
+            TrainingOptions(loss="bce"),
             replace(values(), y_test=torch.full((40,), -0.5)),
-            "training.loss=bce takes targets in 0..1. Use training.loss=mse.",
+            "loss=bce takes targets in 0..1. Use loss=mse.",
         ),
         (
-            TrainingConfig(label_smoothing=0.1),
+            TrainingOptions(label_smoothing=0.1),
             values(),
-            "training.label_smoothing is for cross_entropy; training.loss=mse has none.",
+            "label_smoothing=0.1 is for cross_entropy; loss=mse has none.",
         ),
     ],
     ids=["mse of classes", "bce of classes", "entropy of values", "bce above 1", "bce below 0 in test", "smoothing"],
 )
-def test_a_loss_that_does_not_fit_is_refused(config: TrainingConfig, dataset: Dataset, text: str) -> None:
+def test_a_loss_that_does_not_fit_is_refused(config: TrainingOptions, dataset: Dataset, text: str) -> None:
     with pytest.raises(ConfigError) as caught:
         loss_function(config, dataset)
     assert str(caught.value) == text
@@ -193,7 +190,7 @@ def test_not_a_number_is_never_right() -> None:
 
 def test_score_by_hand() -> None:
     outputs, targets = torch.tensor([[1.0], [0.0], [0.4]]), torch.tensor([1.0, 1.0, 0.0])
-    scored = score(outputs, targets, loss_function(TrainingConfig(), values()), classes=False)
+    scored = score(outputs, targets, loss_function(TrainingOptions(), values()), classes=False)
     assert (scored.n, scored.n_correct) == (3, 2)
     assert scored.loss == pytest.approx((0.0 + 1.0 + 0.16) / 3)
     assert scored.accuracy == 2 / 3
@@ -202,13 +199,13 @@ def test_score_by_hand() -> None:
 def test_score_sums_the_losses_in_double_precision() -> None:
     # 2²⁴ + 1 is no float32: summed there, the ones beside the large loss would vanish.
     outputs, targets = torch.tensor([[4096.0]] + [[1.0]] * 255), torch.zeros(256)
-    scored = score(outputs, targets, loss_function(TrainingConfig(), values()), classes=False)
+    scored = score(outputs, targets, loss_function(TrainingOptions(), values()), classes=False)
     assert scored.loss == (4096**2 + 255) / 256
 
 
 def test_score_of_nothing() -> None:
     for dataset, targets in ((classes(), torch.zeros(0, dtype=torch.int64)), (values(), torch.zeros(0))):
-        loss = loss_function(TrainingConfig(), dataset)
+        loss = loss_function(TrainingOptions(), dataset)
         nothing = score(torch.zeros(0, dataset.n_outputs), targets, loss, classes=dataset.has_classes)
         assert (nothing.n, nothing.n_correct) == (0, 0)
         assert math.isnan(nothing.loss) and math.isnan(nothing.accuracy)

@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 import torch
 
-from mi_runner import datasets
 from mi_runner.config import composition, hydra_keys
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import decoder, iit
 from mi_runner.progress import Progress
 from mi_runner.runs import expectations, runner
+from mi_runner.runs.choices import load_dataset
 
 NET = """
 import torch
@@ -127,7 +127,7 @@ def check(*overrides: str) -> None:
     """All that is checked before a folder is claimed."""
     config = composition.compose(overrides)
     device = runner._device(config.device)
-    dataset = datasets.load(config.dataset, seed=config.seed)
+    dataset = load_dataset(config.dataset, seed=config.seed)
     runner.prepare(config, dataset, expectations.parse(config.expect), device=device, progress=Progress())
 
 

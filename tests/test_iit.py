@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ import pytest
 import torch
 from torch import nn
 
-from mi_runner import datasets, models
 from mi_runner.config import composition
 from mi_runner.config.schemas import (
     Alignment,
@@ -23,19 +21,18 @@ from mi_runner.config.schemas import (
     EllipsesConfig,
     IitConfig,
     ModAddConfig,
-    Optimizer,
     Sources,
     Trained,
-    TrainingConfig,
 )
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import ModularSum
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.experiments import Result, Setting, iit
-from mi_runner.models import Built
+from mi_runner.experiments import Result, Setting, TrainedNetwork, iit
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
+from mi_runner.runs.choices import build_network, load_dataset
 from mi_runner.statistics import wilson_interval
+from mi_runner.training.options import TrainingOptions
 
 from .conftest import Ended, classes
 from .test_causal_models import of_two_bits
@@ -53,10 +50,10 @@ METRICS_COLUMNS = [
 ]
 
 
-def setting(model: nn.Module, dataset: Dataset, training: TrainingConfig | None = None, **options: Any) -> Setting:
+def setting(model: nn.Module, dataset: Dataset, training: TrainingOptions | None = None, **options: Any) -> Setting:
     options = {"train_pairs": 60, "test_pairs": 50, "batch_size": 20} | options
-    untrained = partial(Built, type(model)(), dataset) if isinstance(model, Xor) else None
-    return Setting(IitConfig(**options), training or TrainingConfig(), model.eval(), dataset, untrained=untrained)
+    networks = {"untrained": TrainedNetwork(type(model)())} if isinstance(model, Xor) else {}
+    return Setting(IitConfig(**options), training or TrainingOptions(), model.eval(), dataset, networks=networks)
 
 
 def mlp(dataset: Dataset, hidden: int = 8) -> MLP:
@@ -69,7 +66,7 @@ def units(**options: Any) -> dict[str, Any]:
 
 
 def small_ellipses() -> Dataset:
-    return datasets.load(EllipsesConfig(train_size=60, test_size=40), seed=0)
+    return load_dataset(EllipsesConfig(train_size=60, test_size=40), seed=0)
 
 
 # --- mistakes --------------------------------------------------------------------------------------------------------
@@ -410,7 +407,7 @@ def test_modular_addition_is_learned_with_the_variable_in_one_unit() -> None:
 
     Two hidden layers, because the exclusive or of units that each have one variable is no sum over units.
     """
-    dataset = datasets.load(ModAddConfig(modulus=2, train_size=400, test_size=200), seed=0)
+    dataset = load_dataset(ModAddConfig(modulus=2, train_size=400, test_size=200), seed=0)
     torch.manual_seed(1)
     model = MLP([4, 16, 16, 2], nn.Tanh)
     options = units(
@@ -435,7 +432,7 @@ def test_a_training_that_diverges_says_which_rates_to_lower(what: Trained, rates
         *(Xor(torch.eye(2)), bits()),
         **{"variables": "a", "site": "first", "train": what, "learning_rate": 1e30, "gradient_clip": None},
         controls=[],
-        training=TrainingConfig(optimizer=Optimizer.sgd),
+        training=TrainingOptions(optimizer="sgd"),
     )
     with pytest.raises(RunFailed, match=rf"^training diverged in epoch 1: the loss is nan\. Try a smaller {rates}\.$"):
         iit.run(given)
@@ -570,5 +567,5 @@ def test_every_choice_is_composed() -> None:
     )
     other = composition.compose(["experiment=iit", "dataset=mod_add", "model=mlp"])
     assert other.training.loss.name == "auto"
-    built = models.build(config.model, small_ellipses(), seed=0)
+    built = build_network(config.model, small_ellipses(), seed=0)
     assert isinstance(built.model, CNN)

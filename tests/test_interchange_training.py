@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mi_runner.config.schemas import TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel, ModularSum, WeightedSum
 from mi_runner.graph import interventions
@@ -28,6 +27,7 @@ from mi_runner.methods.interchange import (
     train_by_interchange,
 )
 from mi_runner.training.evaluation import loss_function
+from mi_runner.training.options import TrainingOptions
 
 ANGLE = torch.tensor(0.6)
 TURN = torch.stack([torch.stack([ANGLE.cos(), -ANGLE.sin()]), torch.stack([ANGLE.sin(), ANGLE.cos()])])
@@ -191,7 +191,7 @@ def trained(found: Aligned, how: InterchangeTraining, given: Pairs, dataset: Dat
         dataset,
         given,
         how,
-        loss_function(TrainingConfig(), dataset),
+        loss_function(TrainingOptions(), dataset),
         evaluate=lambda: {"iia": iia(found, dataset, pairs(dataset, "test", *places))},
     )
 

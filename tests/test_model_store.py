@@ -20,19 +20,20 @@ import torch
 from torch import Tensor, nn
 
 import mi_runner
-from mi_runner import machine, models
-from mi_runner.config.schemas import Activation, Loss, MlpConfig, Optimizer, Regularizer, TrainingConfig
-from mi_runner.errors import RunFailed
+from mi_runner import machine
+from mi_runner.config.schemas import Activation, MlpConfig
 from mi_runner.files import tensors_sha256
 from mi_runner.models import Built
+from mi_runner.runs.choices import build_network
 from mi_runner.training import loop as training
 from mi_runner.training import model_store
-from mi_runner.training.model_store import Stored, key, obtain
+from mi_runner.training.model_store import Stored, key, obtain, train_stack
+from mi_runner.training.options import TrainingOptions
 from mi_runner.training.weights import save_weights
 
 from .conftest import classes
 
-CONFIG = TrainingConfig(epochs=1, optimizer=Optimizer.sgd, learning_rate=0.1)
+CONFIG = TrainingOptions(epochs=1, optimizer="sgd", learning_rate=0.1)
 
 
 @pytest.fixture(autouse=True)
@@ -53,7 +54,7 @@ def one_thread() -> Iterator[None]:
 
 def new(seed: int = 0, **changed: Any) -> Built:
     """A network as a run builds it."""
-    return models.build(MlpConfig(hidden_sizes=[5], **changed), classes(), seed=seed)
+    return build_network(MlpConfig(hidden_sizes=[5], **changed), classes(), seed=seed)
 
 
 def state_of(built: Built) -> dict[str, Tensor]:
@@ -69,18 +70,18 @@ class Trainer:
     """Trains when asked, counts how often, and keeps the weights that training began with."""
 
     built: Built
-    config: TrainingConfig = field(default_factory=lambda: CONFIG)
+    config: TrainingOptions = field(default_factory=lambda: CONFIG)
     seed: int = 0
     times: int = 0
     began_with: dict[str, Tensor] | None = None
 
-    def __call__(self) -> list[dict[str, Any]]:
+    def __call__(self, *stack: Any) -> Any:
         self.times += 1
         self.began_with = state_of(self.built)
-        return training.train(self.built.model, self.built.dataset, self.config, seed=self.seed)
+        return train_stack(*stack)
 
     def obtain(self) -> Stored:
-        return obtain(self.built, self.config, self, seed=self.seed)
+        return obtain([self.built], self.config, seeds=[self.seed], train=self)[0]
 
 
 # --- found again ---------------------------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def test_a_model_is_trained_once_and_found_again(store: Path, warnings_in_log: l
 
 
 def test_a_model_that_is_not_trained_is_kept_too() -> None:
-    config = TrainingConfig(epochs=0)
+    config = TrainingOptions(epochs=0)
     assert Trainer(new(), config).obtain().history == []
     found = Trainer(new(), config)
     assert not found.obtain().trained_now
@@ -125,23 +126,23 @@ def test_running_statistics_are_kept() -> None:
 OTHER_OPTIONS: dict[str, Any] = {
     "epochs": 2,
     "batch_size": 7,
-    "optimizer": Optimizer.adam,
+    "optimizer": "adam",
     "learning_rate": 0.2,
     "weight_decay": 0.1,
     "momentum": 0.5,
-    "loss": Loss.cross_entropy,
+    "loss": "cross_entropy",
     "label_smoothing": 0.1,
-    "regularizer": Regularizer.clusterability,
+    "regularizer": "clusterability",
     "regularizer_strength": 3.0,
     "regularizer_layer": "layers.0",
     "regularizer_clusters": 3,
 }
 
 
-@pytest.mark.parametrize("option", [option.name for option in fields(TrainingConfig)])
+@pytest.mark.parametrize("option", [option.name for option in fields(TrainingOptions)])
 def test_any_other_option_trains_anew(option: str) -> None:
     # A regulariser's options count where there is one.
-    config = replace(CONFIG, regularizer=Regularizer.clusterability) if "regularizer_" in option else CONFIG
+    config = replace(CONFIG, regularizer="clusterability") if "regularizer_" in option else CONFIG
     Trainer(new(), config).obtain()
     other = Trainer(new(), replace(config, **{option: OTHER_OPTIONS[option]}))
     assert other.obtain().trained_now
@@ -224,7 +225,7 @@ def sources_of(module: str) -> set[str]:
 
 
 DECIDE_NO_WEIGHTS = {
-    *("", "config.schemas", "errors", "files", "machine", "progress", "statistics", "training"),
+    *("", "errors", "files", "machine", "progress", "statistics", "training"),
     *("datasets", "datasets.causal_models"),  # whose products are in the key by content
 }
 
@@ -345,21 +346,21 @@ def test_a_disk_that_is_full_after_training_does_not_train_twice(
 
 
 def test_training_that_fails_keeps_nothing_and_lets_go_of_the_lock(store: Path) -> None:
-    def diverged() -> list[dict[str, Any]]:
-        raise RunFailed("training diverged")
+    def diverged(*stack: Any) -> Any:
+        return [FloatingPointError("training diverged")]
 
-    with pytest.raises(RunFailed, match=r"^training diverged$"):
-        obtain(new(), CONFIG, diverged, seed=0)
+    with pytest.raises(FloatingPointError, match=r"^training diverged$"):
+        obtain([new()], CONFIG, seeds=[0], train=diverged)
     assert list(store.rglob("*.safetensors")) == []
     assert Trainer(new()).obtain().trained_now
 
 
 def test_an_os_error_of_training_is_not_taken_for_one_of_the_store(warnings_in_log: list[str]) -> None:
-    def unreadable() -> list[dict[str, Any]]:
+    def unreadable(*stack: Any) -> Any:
         raise OSError("the data can't be read")
 
     with pytest.raises(OSError, match=r"^the data can't be read$"):
-        obtain(new(), CONFIG, unreadable, seed=0)
+        obtain([new()], CONFIG, seeds=[0], train=unreadable)
     assert warnings_in_log == []
 
 
@@ -372,12 +373,12 @@ def test_threads_that_want_the_same_model_train_it_once() -> None:
     trainers = [Trainer(new()) for _ in range(n_threads)]
 
     def wanted(trainer: Trainer) -> Stored:
-        def slowly() -> list[dict[str, Any]]:
+        def slowly(*stack: Any) -> Any:
             time.sleep(0.2)  # without a lock the others would come by meanwhile
-            return trainer()
+            return trainer(*stack)
 
         barrier.wait()
-        return obtain(trainer.built, CONFIG, slowly, seed=0)
+        return obtain([trainer.built], CONFIG, seeds=[0], train=slowly)[0]
 
     with ThreadPoolExecutor(n_threads) as pool:
         stored = list(pool.map(wanted, trainers))
@@ -390,25 +391,26 @@ PROCESS = """
 import sys, time
 from pathlib import Path
 import torch
-from mi_runner import models
-from mi_runner.training import loop as training, model_store
-from mi_runner.config.schemas import MlpConfig, Optimizer, TrainingConfig
+from mi_runner.config.schemas import MlpConfig
 from mi_runner.datasets import Dataset
+from mi_runner.runs.choices import build_network
+from mi_runner.training import model_store
+from mi_runner.training.options import TrainingOptions
 
 folder = Path(sys.argv[1])
 torch.set_num_threads(1)
 dataset = Dataset(**torch.load(folder / "dataset.pt"))
-config = TrainingConfig(epochs=1, optimizer=Optimizer.sgd, learning_rate=0.1)
-built = models.build(MlpConfig(hidden_sizes=[5]), dataset, seed=0)
+config = TrainingOptions(epochs=1, optimizer="sgd", learning_rate=0.1)
+built = build_network(MlpConfig(hidden_sizes=[5]), dataset, seed=0)
 
-def train():
+def train(*stack):
     (folder / "training").touch()
     while not (folder / "wanted").exists():
         time.sleep(0.01)
     time.sleep(0.2)  # without a lock the other process would come by meanwhile
-    return training.train(built.model, built.dataset, config, seed=0)
+    return model_store.train_stack(*stack)
 
-print(model_store.obtain(built, config, train, seed=0).trained_now)
+print(model_store.obtain([built], config, seeds=[0], train=train)[0].trained_now)
 """
 
 

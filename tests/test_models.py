@@ -28,6 +28,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
+from mi_runner.runs.choices import build_network
 
 from .conftest import classes, values
 
@@ -40,7 +41,7 @@ def images(channels: int = 1, height: int = 8, width: int = 8, n_classes: int = 
 
 
 def built(config: ModelConfig, dataset: Dataset, seed: int = 0) -> nn.Module:
-    return models.build(config, dataset, seed=seed).model
+    return build_network(config, dataset, seed=seed).model
 
 
 # --- what every network has ----------------------------------------------------------------------------------------
@@ -65,7 +66,7 @@ def test_building_leaves_the_global_generator_alone_and_the_network_in_evaluatio
 @pytest.mark.parametrize("config", [MlpConfig(), SkipConfig()], ids=lambda config: config.name)
 def test_a_network_of_vectors_gets_flat_images(config: ModelConfig) -> None:
     dataset = images(channels=2, height=5, width=4)
-    whole = models.build(config, dataset, seed=0)
+    whole = build_network(config, dataset, seed=0)
     assert whole.dataset.input_shape == (40,)
     assert whole.dataset.image_shape == (2, 5, 4)
     assert whole.model(whole.dataset.x_train).shape == (6, 3)
@@ -129,7 +130,7 @@ def test_every_activation_of_the_config_has_a_formula_here() -> None:
 @pytest.mark.parametrize("config", [MlpConfig, CnnConfig], ids=["mlp", "cnn"])
 def test_the_output_activation_comes_last(name: str, config: type) -> None:
     dataset = images()
-    plain = models.build(config(output_activation=OutputActivation.none), dataset, seed=0)
+    plain = build_network(config(output_activation=OutputActivation.none), dataset, seed=0)
     activated = built(config(output_activation=OutputActivation[name]), dataset)
     x = plain.dataset.x_train
     assert torch.allclose(activated(x), FORMULAS[name](plain.model(x)), atol=1e-6)
@@ -319,7 +320,7 @@ def own_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.
 
 
 def external(own_module: str, factory: str, **options: Any) -> models.Built:
-    return models.build(ExternalConfig(factory=f"{own_module}:{factory}", **options), classes(), seed=0)
+    return build_network(ExternalConfig(factory=f"{own_module}:{factory}", **options), classes(), seed=0)
 
 
 def test_the_factory_gets_the_sizes_and_the_arguments(own_module: str) -> None:
@@ -343,10 +344,10 @@ def test_an_argument_of_the_user_comes_first(own_module: str) -> None:
 def test_images_are_flattened_on_demand(own_module: str) -> None:
     dataset = images(height=2, width=3)
     config = ExternalConfig(factory=f"{own_module}:Own")
-    with pytest.raises(ConfigError, match=r"^model=external can't run on inputs of the shape \(1, 2, 3\): Runtime"):
-        models.build(config, dataset, seed=0)  # it takes input_shape[0] = 1 feature, Flatten gives 6
+    with pytest.raises(ConfigError, match=r"^\w+ can't run on inputs of the shape \(1, 2, 3\): Runtime"):
+        build_network(config, dataset, seed=0)  # it takes input_shape[0] = 1 feature, Flatten gives 6
     config.flatten = True
-    flat = models.build(config, dataset, seed=0)
+    flat = build_network(config, dataset, seed=0)
     assert flat.model.given == ((6,), 3, 4)
     assert flat.dataset.flattened_from == (1, 2, 3)
 
@@ -362,7 +363,8 @@ def test_leaves_are_submodules(own_module: str) -> None:
     with pytest.raises(ConfigError) as caught:
         external(own_module, "Own", leaves=["bdy"])
     assert str(caught.value) == (
-        "model.leaves: no submodule is named 'bdy'. Did you mean body? Allowed: body, body.0, body.1, body.2, head."
+        "model.leaves=[bdy]: no submodule is named 'bdy'. Did you mean body? "
+        "Allowed: body, body.0, body.1, body.2, head."
     )
 
 
@@ -391,7 +393,7 @@ def test_what_is_wrong_with_a_factory_is_named(
 @pytest.mark.parametrize("factory", ["own", "own.Own", "own:", ":Own", ":", ""])
 def test_a_factory_is_a_module_and_a_callable(factory: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        models.build(ExternalConfig(factory=factory), classes(), seed=0)
+        build_network(ExternalConfig(factory=factory), classes(), seed=0)
     assert str(caught.value) == f"model.factory={factory}: write package.module:callable."
 
 
@@ -403,15 +405,15 @@ def test_a_module_that_can_not_be_imported(tmp_path: Path, monkeypatch: pytest.M
         ("own_that_is_missing", "ModuleNotFoundError: No module named 'own_that_is_missing'."),
     ):
         with pytest.raises(ConfigError) as caught:
-            models.build(ExternalConfig(factory=f"{module}:Own"), classes(), seed=0)
+            build_network(ExternalConfig(factory=f"{module}:Own"), classes(), seed=0)
         assert str(caught.value) == f"model.factory={module}:Own: importing {module} raises {text}"
 
 
 @pytest.mark.parametrize(
     ("factory", "text"),
     [
-        ("wrong_inputs", r"^model=external can't run on inputs of the shape \(6,\): RuntimeError: .*cannot be mult"),
-        ("pair", r"^model=external gives tuple for 2 examples; the data set asks for \(2, 3\)\.$"),
+        ("wrong_inputs", r"^\w+ can't run on inputs of the shape \(6,\): RuntimeError: .*cannot be mult"),
+        ("pair", r"^\w+ gives tuple for 2 examples; the data set asks for \(2, 3\)\.$"),
     ],
 )
 def test_a_network_that_does_not_fit_the_data_set(factory: str, text: str, own_module: str) -> None:
@@ -438,7 +440,7 @@ def test_a_changed_source_is_another_network(tmp_path: Path, monkeypatch: pytest
 
     def sources() -> list[str]:
         configs = [ExternalConfig(factory=f"own_{kind}_factory:make") for kind in ("plain", "partial")]
-        return [models.build(config, classes(), seed=0).source for config in configs]
+        return [build_network(config, classes(), seed=0).source for config in configs]
 
     before = sources()
     assert sources() == before
@@ -447,4 +449,4 @@ def test_a_changed_source_is_another_network(tmp_path: Path, monkeypatch: pytest
 
 
 def test_our_own_networks_have_no_source_of_their_own() -> None:
-    assert models.build(MlpConfig(), classes(), seed=0).source == ""
+    assert build_network(MlpConfig(), classes(), seed=0).source == ""

@@ -24,6 +24,7 @@ from mi_runner.experiments import ablation, train
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import Progress, log
 from mi_runner.runs import run_folder, runner
+from mi_runner.runs.choices import load_dataset
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.training import loop as training
 
@@ -95,7 +96,7 @@ def test_the_saved_weights_give_the_saved_accuracy(mi_run: MiRun) -> None:
     model = MLP([4, 5, 2])
     model.load_state_dict(load_file(ended.folder / "model.safetensors"))
     config = composition.compose(TINY)
-    dataset = datasets.load(config.dataset, seed=0)
+    dataset = load_dataset(config.dataset, seed=0)
     accuracy = float((model(dataset.x_test).argmax(1) == dataset.y_test).double().mean())
     assert ended.record["metrics"]["accuracy"] == accuracy
 
@@ -157,7 +158,7 @@ def test_the_summary_has_the_names_that_were_promised(mi_run: MiRun) -> None:
     record = mi_run("dataset=arrays", "dataset.path=data.npz", "training.epochs=1").record
     setting = runner.prepare(
         config := composition.compose(["dataset=arrays", "dataset.path=data.npz"]),
-        datasets.load(config.dataset, seed=0),
+        load_dataset(config.dataset, seed=0),
         [],
         device=torch.device("cpu"),
         progress=Progress(),

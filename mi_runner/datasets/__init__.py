@@ -1,6 +1,6 @@
 """Data sets as tensors: normalised once, indexed in batches.
 
-Each file of this folder has `load(config, seed=...)` for one data set.
+Each file of this folder has `load(seed=..., limit=..., ...)` for one data set; its other arguments are that data set's.
 Letters: N examples, C channels, H height, W width.
 """
 
@@ -9,14 +9,11 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
-from importlib import import_module
 
 import torch
 from torch import Tensor
 
-from mi_runner.config.schemas import DatasetConfig
 from mi_runner.datasets.causal_models import CausalModel
-from mi_runner.errors import ConfigError
 from mi_runner.files import tensors_sha256
 from mi_runner.statistics import ALL
 
@@ -26,7 +23,7 @@ class Dataset:
     """Inputs and targets for training and test.
 
     Attributes:
-        name: the choice of the config group.
+        name: what tables, logs and errors call it.
         x_train, x_test: `(N, *input_shape)` float32.
         y_train, y_test: for classes `(N,)` int64 in 0..n_classes−1; for values `(N,)` or `(N, outputs)` float32.
         class_names: what the classes are called, in order; None where the target is a value. They name rows of tables,
@@ -128,15 +125,3 @@ class Dataset:
             return self
         moved = {name: getattr(self, name).to(device) for name in ("x_train", "y_train", "x_test", "y_test")}
         return replace(self, **moved, causal_model=self.causal_model and self.causal_model.to(device))
-
-
-def load(config: DatasetConfig, *, seed: int) -> Dataset:
-    """The data set that `config` describes.
-
-    Raises:
-        ConfigError: the data are not there, or not as they must be.
-    """
-    dataset = import_module(config.module).load(config, seed=seed).limited(config.limit)
-    if min(len(dataset.x_train), len(dataset.x_test)) < 2:
-        raise ConfigError(f"dataset={config.name}: training and test set need at least 2 examples each.")
-    return dataset

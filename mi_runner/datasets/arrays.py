@@ -19,27 +19,33 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mi_runner.config.schemas import ArraysConfig
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel, LabelTable
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 CAUSAL_NAMES = ("variables", "variables_train", "variables_test", "mechanism")
 
 
-def load(config: ArraysConfig, *, seed: int) -> Dataset:
-    """The arrays of `config.path`.
+def load(path: str, *, seed: int = 0, limit: int | None = None, target: str = "class") -> Dataset:
+    """The arrays of the .npz file `path`.
 
     x may be `(N, features)`, or images `(N, H, W)` or `(N, C, H, W)`; any real number type. y as a class: integers
     0..K−1; y as a value: numbers, `(N,)` or `(N, outputs)`.
 
+    Args:
+        seed: has no effect; the examples are given.
+        limit: at most this many training and test examples, the first; None: all.
+        target: class or value.
+
     Raises:
-        ConfigError: the file or an array is missing or not as described; the text names the first fault.
+        ArgumentError: the file or an array is missing or not as described; the text names the first fault.
     """
-    path = Path(config.path).expanduser()
+    return _dataset(Path(path).expanduser(), by_class=target == "class").limited(limit)
+
+
+def _dataset(path: Path, *, by_class: bool) -> Dataset:
     arrays = _read(path)
-    by_class = config.target.name == "class"
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
         if x.ndim not in (2, 3, 4):
@@ -53,7 +59,7 @@ def load(config: ArraysConfig, *, seed: int) -> Dataset:
         if len(x) != len(y):
             raise _fault(path, f"x_{split} has {len(x)} examples and y_{split} {len(y)}; they must be as many.")
         if by_class and y.dtype.kind not in "iub":
-            raise _fault(path, f"y_{split} has the dtype {y.dtype}; store integers, or type dataset.target=value.")
+            raise _fault(path, f"y_{split} has the dtype {y.dtype}; store integers, or use target=value.")
     for name in ("x", "y"):
         train, test = arrays[f"{name}_train"].shape[1:], arrays[f"{name}_test"].shape[1:]
         if train != test:
@@ -83,7 +89,7 @@ def load(config: ArraysConfig, *, seed: int) -> Dataset:
         elif target.dim() == 2 and target.shape[1] == 1:
             tensors[f"y_{split}"] = target[:, 0]
     return Dataset(
-        name=config.name,
+        name="arrays",
         x_train=tensors["x_train"],
         y_train=tensors["y_train"],
         x_test=tensors["x_test"],
@@ -97,7 +103,7 @@ def _causal_model(path: Path, arrays: dict[str, np.ndarray], tensors: dict[str, 
     """The file's causal model; None where it has none.
 
     Raises:
-        ConfigError: its arrays don't fit each other or the labels; the text names the first fault.
+        ArgumentError: its arrays don't fit each other or the labels; the text names the first fault.
     """
     if "variables" not in arrays:
         return None
@@ -135,7 +141,7 @@ def _causal_model(path: Path, arrays: dict[str, np.ndarray], tensors: dict[str, 
 
 def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
-        raise ConfigError(f"dataset.path={path}: no such file.")
+        raise ArgumentError(f"path={path}: no such file.")
     try:
         with path.open("rb") as opened:  # numpy leaves a file that it opened itself open if it is damaged
             file = np.load(opened, allow_pickle=False)
@@ -150,7 +156,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
                 raise _fault(path, f"{', '.join(missing)} missing; a causal model is {', '.join(CAUSAL_NAMES)}.")
             arrays = {name: file[name] for name in (*NAMES, *causal)}
     except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, ConfigError):
+        if isinstance(error, ArgumentError):
             raise
         raise _fault(path, f"can't be read as .npz without pickled objects ({error}).") from error
     for name, array in arrays.items():
@@ -167,5 +173,5 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     return arrays
 
 
-def _fault(path: Path, text: str) -> ConfigError:
-    return ConfigError(f"dataset.path={path}: {text}")
+def _fault(path: Path, text: str) -> ArgumentError:
+    return ArgumentError(f"path={path}: {text}")

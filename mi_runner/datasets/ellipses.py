@@ -7,16 +7,16 @@ asked to carry any of them at a place of one's choice. Letters: N examples, H he
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from mi_runner import chance, threads
-from mi_runner.config.schemas import EllipsesConfig
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel, WeightedSum
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 
 SIZE = 28
 VARIABLES = ("circularity", "color", "area")
@@ -80,30 +80,45 @@ def draw(ellipses: Ellipses) -> Tensor:
         return torch.where(inside, ellipses.color.float()[:, None, None, None], 1.0)
 
 
-def load(config: EllipsesConfig, *, seed: int) -> Dataset:
-    """Training and test images with the label `weights · (circularity, color, area) > threshold`.
+def load(
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    target: str = "value",
+    train_size: int = 10_000,
+    test_size: int = 1_000,
+    coefficients: Sequence[float] = (0.4, 0.4, 0.4),
+    threshold: float = 0.6,
+) -> Dataset:
+    """Training and test images with the label `coefficients · (circularity, color, area) > threshold`.
+
+    Args:
+        seed: the images derive from it.
+        limit: at most this many training and test images; None: all.
+        target: value, one output that is 0 or 1; or class, two outputs.
+        train_size, test_size: images that are drawn.
+        coefficients: of circularity, color and area.
+        threshold: of the weighted sum.
 
     Raises:
-        ConfigError: there are not three coefficients.
+        ArgumentError: there are not three coefficients.
     """
-    if len(config.coefficients) != len(VARIABLES):
-        given = ",".join(map(str, config.coefficients))
-        raise ConfigError(
-            f"dataset.coefficients=[{given}]: give three, of circularity, color and area, as [0.4,0.4,0.4]."
-        )
-    by_class = config.target.name == "class"
-    mechanism = WeightedSum(tuple(config.coefficients), config.threshold, by_class)
+    if len(coefficients) != len(VARIABLES):
+        given = ",".join(map(str, coefficients))
+        raise ArgumentError(f"coefficients=[{given}]: give three, of circularity, color and area, as [0.4,0.4,0.4].")
+    by_class = target == "class"
+    mechanism = WeightedSum(tuple(coefficients), threshold, by_class)
     train, test = (
         sample(size, chance.generator(seed, "ellipses", split))
-        for split, size in (("train", config.train_size), ("test", config.test_size))
+        for split, size in (("train", train_size), ("test", test_size))
     )
     causal_model = CausalModel(VARIABLES, train.values(), test.values(), mechanism)
     return Dataset(
-        name=config.name,
+        name="ellipses",
         x_train=draw(train),
         y_train=mechanism(causal_model.values_train),
         x_test=draw(test),
         y_test=mechanism(causal_model.values_test),
         class_names=("0", "1") if by_class else None,
         causal_model=causal_model,
-    )
+    ).limited(limit)

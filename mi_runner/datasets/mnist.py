@@ -20,10 +20,9 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from mi_runner.cache import cache_folder
-from mi_runner.config.schemas import MnistConfig, Normalization
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import parity_and_half
-from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.errors import ArgumentError, RunFailed
 from mi_runner.files import sha256, written_whole
 from mi_runner.progress import log
 
@@ -38,56 +37,78 @@ READ = "tensors.safetensors"
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 
 
-def load(config: MnistConfig, *, seed: int) -> Dataset:
-    """MNIST's 60,000 training and 10,000 test images, or those of `config.digits`, in the original order.
+def load(
+    *,
+    seed: int = 0,
+    limit: int | None = None,
+    digits: Sequence[int] | None = None,
+    normalization: str = "standard",
+    target: str = "class",
+    root: str | None = None,
+    download: bool = False,
+) -> Dataset:
+    """MNIST's 60,000 training and 10,000 test images, or those of `digits`, in the original order.
 
     Inputs are `(N, 1, 28, 28)`. As classes, the targets count the kept digits in ascending order; as values they are
     the digits themselves.
 
+    Args:
+        seed: has no effect; the images are given.
+        limit: at most this many training and test images; None: all.
+        digits: the digits to keep; None: all ten.
+        normalization: standard, `(p/255 − 0.1307)/0.3081` of a pixel p, or symmetric, to −1..1.
+        target: class or value.
+        root: a folder for the unpacked files; None: the user's cache folder.
+        download: whether torchvision fetches the files instead of using the packaged ones.
+
     Raises:
-        ConfigError: `digits` is empty or names a digit twice.
+        ArgumentError: `digits` is empty or names a digit twice.
         RunFailed: the files can't be unpacked or downloaded.
     """
-    digits = list(range(10)) if config.digits is None else sorted(config.digits)
-    if not digits or len(set(digits)) < len(digits):
-        raise ConfigError(f"dataset.digits={config.digits}: name at least one digit, each once.")
-    root = Path(config.root).expanduser() if config.root else cache_folder()
-    if config.download:
+    kept = list(range(10)) if digits is None else sorted(digits)
+    if not kept or len(set(kept)) < len(kept):
+        raise ArgumentError(f"digits={digits}: name at least one digit, each once.")
+    folder = Path(root).expanduser() if root else cache_folder()
+    if download:
         try:
-            whole = _read(root, download=True)
+            whole = _read(folder, download=True)
         except RuntimeError as error:
-            raise RunFailed(
-                f"dataset.download=true: {error}; dataset.download=false takes the packaged files."
-            ) from error
+            raise RunFailed(f"download=true: {error}; download=false takes the packaged files.") from error
     else:
-        whole = _packaged(root)
-    x_train, y_train = _tensors(whole[0], whole[1], digits, config)
-    x_test, y_test = _tensors(whole[2], whole[3], digits, config)
-    by_class = config.target.name == "class"
-    labels = [torch.tensor(digits)[y] if by_class else y.long() for y in (y_train, y_test)]
+        whole = _packaged(folder)
+    by_class = target == "class"
+    x_train, y_train, x_test, y_test = (
+        tensor
+        for images, labels in (whole[:2], whole[2:])
+        for tensor in _tensors(images, labels, kept, limit, normalization, by_class)
+    )
+    labels = [torch.tensor(kept)[y] if by_class else y.long() for y in (y_train, y_test)]
     return Dataset(
-        name=config.name,
+        name="mnist",
         x_train=x_train,
         y_train=y_train,
         x_test=x_test,
         y_test=y_test,
-        class_names=tuple(str(digit) for digit in digits) if by_class else None,
-        causal_model=parity_and_half(tuple(digits), *labels, classes=by_class),
+        class_names=tuple(str(digit) for digit in kept) if by_class else None,
+        causal_model=parity_and_half(tuple(kept), *labels, classes=by_class),
         label_name="digit",
     )
 
 
-def _tensors(images: Tensor, labels: Tensor, digits: list[int], config: MnistConfig) -> tuple[Tensor, Tensor]:
+def _tensors(
+    images: Tensor, labels: Tensor, digits: list[int], limit: int | None, normalization: str, by_class: bool
+) -> tuple[Tensor, Tensor]:
+    """Inputs `(N, 1, 28, 28)` and targets `(N,)` of one split."""
     if len(digits) < 10:
         kept = torch.isin(labels, torch.tensor(digits))
         images, labels = images[kept], labels[kept]
-    images, labels = images[: config.limit], labels[: config.limit].long()  # before the arithmetic
+    images, labels = images[:limit], labels[:limit].long()  # before the arithmetic
     pixels = images.unsqueeze(1).to(torch.float32).div_(255)
-    if config.normalization is Normalization.standard:
+    if normalization == "standard":
         pixels.sub_(STANDARD_MEAN).div_(STANDARD_DEVIATION)
     else:
         pixels.sub_(0.5).div_(0.5)
-    if config.target.name == "class":
+    if by_class:
         return pixels, torch.searchsorted(torch.tensor(digits), labels)
     return pixels, labels.to(torch.float32)
 
@@ -155,4 +176,4 @@ def unpack(root: Path) -> None:
                 with written_whole(raw / name) as beside:
                     beside.write_bytes(content)
     except OSError as error:
-        raise RunFailed(f"can't unpack MNIST into {raw} ({error}): dataset.root=FOLDER names another place.") from error
+        raise RunFailed(f"can't unpack MNIST into {raw} ({error}): root=FOLDER names another place.") from error

@@ -1,33 +1,23 @@
 """Experiments: each takes a `Setting` and returns a `Result`, and sees neither command line, run folder nor console.
 
-Each file of this folder has three functions:
-
-- `check(setting)` finds mistakes in the choice of options before anything is trained; raises `ConfigError`.
-- `metric_names(setting)` names the summary metrics that `run` will give, so that `expect` can be checked as early.
-- `run(setting)` returns the `Result`.
-
-A `Result` says which columns name the rows of its tables and which numbers are measures, so that the tables of many
-runs can be put together without a guess.
-
-A file may have `cost(setting)`, for the plan of a sweep: what `run` will do how often, such as `{"circuits": 94591}`.
+Each experiment is a file of this folder with the functions of `Experiment`. A `Result` says which columns name the rows
+of its tables and which numbers are measures, so that the tables of many runs can be put together without a guess.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from torch import nn
 
-from mi_runner.config.schemas import ExperimentConfig, TrainingConfig
+from mi_runner.config.schemas import ExperimentConfig
 from mi_runner.datasets import Dataset
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.models import Built
-from mi_runner.progress import Progress, log
+from mi_runner.progress import Progress
 from mi_runner.statistics import ALL, NONE, Range
-from mi_runner.training import loop as training
-from mi_runner.training import model_store
+from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -35,9 +25,25 @@ if TYPE_CHECKING:
 
 Row = Mapping[str, Any]
 
+C = TypeVar("C", bound=ExperimentConfig)
+"""The schema of an experiment's options."""
+
 
 @dataclass(frozen=True)
-class Setting:
+class TrainedNetwork:
+    """A trained network.
+
+    Attributes:
+        model: in evaluation mode.
+        history: a row per epoch of its training.
+    """
+
+    model: nn.Module
+    history: Sequence[Row] = ()
+
+
+@dataclass(frozen=True)
+class Setting(Generic[C]):
     """All that an experiment works on.
 
     Attributes:
@@ -48,42 +54,59 @@ class Setting:
         seed: every random draw derives from it.
         history: a row per epoch of the model's training; empty for weights from a checkpoint.
         leaves: submodules that the model's graph takes as one site each.
-        untrained: builds the model anew with the initial weights that it had, on the data's device.
-        members: with `seeds=32` a setting for each seed, this one's first; else empty.
+        networks: those that the experiment asked for by its `networks`; empty in `check`.
+        members: with `seeds=32` a setting for each seed, this one's first; otherwise empty.
         progress: long work reports to it.
     """
 
-    config: ExperimentConfig
-    training: TrainingConfig
+    config: C
+    training: TrainingOptions
     model: nn.Module
     dataset: Dataset
     seed: int = 0
     history: Sequence[Row] = ()
     leaves: tuple[str, ...] = ()
-    untrained: Callable[[], Built] | None = None
-    members: tuple[Setting, ...] = ()
+    networks: Mapping[str, TrainedNetwork] = field(default_factory=dict)
+    members: tuple[Setting[C], ...] = ()
     progress: Progress = field(default_factory=Progress)
 
-    def graph(self) -> ModelGraph:
-        """The model's graph.
+    def graph(self, model: nn.Module | None = None) -> ModelGraph:
+        """The graph of the model, or of another network of its architecture.
 
         Raises:
-            ConfigError: the model can't be traced; the text says where, and what to do.
+            ConfigError: it can't be traced; the text says where, and what to do.
         """
-        return ModelGraph.trace(self.model, self.dataset.x_test[:2], leaves=self.leaves)
+        return ModelGraph.trace(self.model if model is None else model, self.dataset.x_test[:2], leaves=self.leaves)
 
-    def trained(self, config: TrainingConfig) -> tuple[nn.Module, Sequence[Row]]:
-        """A second network with the same initial weights, trained otherwise or found in the store, and its history."""
-        assert self.untrained is not None, "this setting was made without a way to build the network anew"
-        built = self.untrained()
 
-        def train() -> list[dict[str, Any]]:
-            return training.train(built.model, built.dataset, config, seed=self.seed, progress=self.progress)
+class Experiment(Protocol[C]):
+    """What a file of an experiment has: these functions, for the options of its schema."""
 
-        stored = model_store.obtain(built, config, train, seed=self.seed)
-        if not stored.trained_now:
-            log.info(f"trained model found: {stored.path}")
-        return built.model, stored.history
+    def check(self, setting: Setting[C]) -> None:
+        """Finds mistakes in the choice of options before anything is trained.
+
+        Raises:
+            ConfigError: there is one; the text says what to type.
+        """
+
+    def metric_names(self, setting: Setting[C]) -> list[str]:
+        """The summary metrics that `run` will give, so that `expect` can be checked before anything is trained."""
+
+    def networks(self, setting: Setting[C]) -> Mapping[str, TrainingOptions]:
+        """The networks that `run` needs besides the model: name → how it is trained, from the same initial weights.
+
+        They are in `setting.networks` when `run` is called. With `epochs=0` it is the untrained network.
+        """
+
+    def cost(self, setting: Setting[C]) -> Mapping[str, int]:
+        """For the plan of a sweep: what `run` will do how often, such as `{"circuits": 94591}`; may be empty."""
+
+    def run(self, setting: Setting[C]) -> Result:
+        """The tables, figures and numbers.
+
+        Raises:
+            RunFailed: it can't be finished.
+        """
 
 
 @dataclass(frozen=True)

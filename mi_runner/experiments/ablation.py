@@ -18,6 +18,7 @@ from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods import ablation
 from mi_runner.statistics import ANY, DIFFERENCE_OF_SHARES, NONE, NOT_NEGATIVE, SHARE
 from mi_runner.training.evaluation import loss_function
+from mi_runner.training.options import TrainingOptions
 
 FIGURES = ("accuracy", "loss")
 """What the summary has of the intact network, and of each target and method as a mean over repeats."""
@@ -38,13 +39,13 @@ REHEARSED = 3
 """Test examples on which every ablation is tried before anything is trained."""
 
 
-def check(setting: Setting) -> None:
+def check(setting: Setting[AblationConfig]) -> None:
     """The model can be traced, and has the targets that are asked for; each can be ablated.
 
     Raises:
         ConfigError: it can't, or hasn't; the text lists its sites and edges. Or an ablation fails; it says which.
     """
-    graph, config = setting.graph(), _config(setting)
+    graph, config = setting.graph(), setting.config
     found = _targets(graph, config)
     if not found:
         able = ", ".join(ablation.can_be_ablated(graph)) or "(none)"
@@ -73,17 +74,27 @@ def check(setting: Setting) -> None:
             raise ConfigError(f"{error} Name other experiment.targets.") from error
 
 
-def metric_names(setting: Setting) -> list[str]:
+def metric_names(setting: Setting[AblationConfig]) -> list[str]:
     """The summary's names: `accuracy`, `loss`, and both for each target and method, `accuracy/x/add/zero`."""
-    config = _config(setting)
+    config = setting.config
     found = _targets(setting.graph(), config)
     ablated = [f"{figure}/{target}/{method}" for target in found for method in _methods(config) for figure in FIGURES]
     return [*FIGURES, *ablated]
 
 
-def run(setting: Setting) -> Result:
+def networks(setting: Setting[AblationConfig]) -> dict[str, TrainingOptions]:
+    """None besides the model."""
+    return {}
+
+
+def cost(setting: Setting[AblationConfig]) -> dict[str, int]:
+    """Too little to say."""
+    return {}
+
+
+def run(setting: Setting[AblationConfig]) -> Result:
     """The table of accuracy and loss under each ablation, the intact network first."""
-    graph, config, dataset = setting.graph(), _config(setting), setting.dataset
+    graph, config, dataset = setting.graph(), setting.config, setting.dataset
     x, y = dataset.x_test, dataset.y_test
     found, methods = _targets(graph, config), _methods(config)
     choices: dict[str, Any] = {
@@ -124,11 +135,6 @@ def run(setting: Setting) -> Result:
     )
 
 
-def _config(setting: Setting) -> AblationConfig:
-    assert isinstance(setting.config, AblationConfig)
-    return setting.config
-
-
 def _targets(graph: ModelGraph, config: AblationConfig) -> list[str]:
     """The targets that the option names, or those of the graph, which may be none."""
     try:
@@ -146,6 +152,6 @@ def _methods(config: AblationConfig) -> list[ablation.Method]:
     return methods
 
 
-def _source(setting: Setting) -> Tensor | None:
+def _source(setting: Setting[AblationConfig]) -> Tensor | None:
     """The examples that means and resampled values come from; None for those that are ablated."""
-    return setting.dataset.x_train if _config(setting).source is Split.train else None
+    return setting.dataset.x_train if setting.config.source is Split.train else None

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mi_runner import chance
 from mi_runner.batches import batches
-from mi_runner.config.schemas import ClustersConfig, Regularizer
+from mi_runner.config.schemas import ClustersConfig
 from mi_runner.errors import ConfigError, unknown
 from mi_runner.experiments import Result, Row, Setting, figures
 from mi_runner.graph.chain import Part, longest_part
@@ -37,8 +37,9 @@ from mi_runner.progress import log
 from mi_runner.statistics import ALL, NONE, NOT_NEGATIVE, SHARE
 from mi_runner.training.clusterability import Partition, clusterability, contiguous, linear_layer
 from mi_runner.training.evaluation import Score, predictions
+from mi_runner.training.options import TrainingOptions
 
-CLUSTERED, TWIN = "clustered", "twin"
+CLUSTERED, TWIN, UNTRAINED = "clustered", "twin", "untrained"
 TRAINED, RANDOM = "trained", "random"
 FULL = "full"
 
@@ -67,20 +68,20 @@ SHOWN_UNITS = 2
 """Units of each cluster whose top images are drawn."""
 
 
-def check(setting: Setting) -> None:
+def check(setting: Setting[ClustersConfig]) -> None:
     """The data set has classes, the network ends in Linear layers, and the layers that are named are among them.
 
     Raises:
         ConfigError: they aren't, or the training doesn't fit the experiment; the text says what to type.
     """
-    config, training, dataset = _config(setting), setting.training, setting.dataset
+    config, training, dataset = setting.config, setting.training, setting.dataset
     if not dataset.has_classes:
         raise ConfigError("experiment=clusters compares classes: use dataset.target=class.")
     name, layer = linear_layer(setting.model, config.layer, option="experiment.layer")
     contiguous(layer.out_features, layer.in_features, config.n_clusters, option="experiment.n_clusters")
     wanted = (config.strength, config.layer, config.n_clusters)
     given = (training.regularizer_strength, training.regularizer_layer, training.regularizer_clusters)
-    if training.regularizer is not Regularizer.clusterability or given != wanted:
+    if training.regularizer != "clusterability" or given != wanted:
         raise ConfigError(
             "experiment=clusters sets training.regularizer and its options itself: "
             "type experiment.strength, experiment.layer, experiment.n_clusters instead."
@@ -97,33 +98,45 @@ def check(setting: Setting) -> None:
         raise ConfigError(f"the network has a layer named '{ALL}', which tables call all layers together: rename it.")
 
 
-def metric_names(setting: Setting) -> list[str]:
+def metric_names(setting: Setting[ClustersConfig]) -> list[str]:
     """The summary's names; those of a class are not a number where it has no test examples, or wasn't pruned."""
     names = [*SUMMARY, *(f"{figure}/{name}" for figure in BY_CLASS for name in setting.dataset.class_names or ())]
     return [*names, *(f"{name}/{TWIN}" for name in names), "complexity_reduction"]
 
 
-def run(setting: Setting) -> Result:
-    """Both networks measured alike, side by side."""
-    config, dataset = _config(setting), setting.dataset
-    assert setting.untrained is not None and dataset.class_names is not None
-    log.info("the twin: the same network, trained with strength 0")
-    twin, twin_history = setting.trained(replace(setting.training, regularizer_strength=0.0))
-    networks = [
-        _network(setting, CLUSTERED, setting.model, setting.history),
-        _network(setting, TWIN, twin, twin_history),
-    ]
-    sizes = torch.bincount(networks[0].partition.outputs).tolist()
-    if len(set(sizes)) > 1:
-        log.info(f"{networks[0].layer}'s {sum(sizes)} units don't divide evenly: clusters of {sizes} units")
+def networks(setting: Setting[ClustersConfig]) -> dict[str, TrainingOptions]:
+    """The twin, and the network before any training."""
+    return {
+        TWIN: replace(setting.training, regularizer_strength=0.0),
+        UNTRAINED: replace(setting.training, epochs=0),
+    }
 
-    controls = random_partitions(networks[0].partition, config.controls, seed=setting.seed)
+
+def cost(setting: Setting[ClustersConfig]) -> dict[str, int]:
+    """Too little to say."""
+    return {}
+
+
+def run(setting: Setting[ClustersConfig]) -> Result:
+    """Both networks measured alike, side by side."""
+    config, dataset = setting.config, setting.dataset
+    assert dataset.class_names is not None, "check found classes"
+    twin = setting.networks[TWIN]
+    both = [
+        _network(setting, CLUSTERED, setting.model, setting.history),
+        _network(setting, TWIN, twin.model, twin.history),
+    ]
+    sizes = torch.bincount(both[0].partition.outputs).tolist()
+    if len(set(sizes)) > 1:
+        log.info(f"{both[0].layer}'s {sum(sizes)} units don't divide evenly: clusters of {sizes} units")
+
+    controls = random_partitions(both[0].partition, config.controls, seed=setting.seed)
     metrics_rows: list[Row] = []
     cluster_rows: list[Row] = []
     unit_rows: list[Row] = []
     layer_rows: list[Row] = []
     top: dict[str, dict[str, Tensor]] = {}
-    for network in networks:
+    for network in both:
         rows = list(_switched(setting, network, controls))
         setting.progress.rows("metrics", rows)
         metrics_rows += rows
@@ -131,11 +144,11 @@ def run(setting: Setting) -> Result:
         top[network.name] = top_examples(network.graph, dataset.x_test, network.hidden, config.top_k)
         unit_rows += _unit_rows(setting, network, top[network.name])
         layer_rows += _layer_rows(setting, network, top[network.name])
-    pruning_rows = _pruned(setting, networks) if config.pruning_layers != [] else []
+    pruning_rows = _pruned(setting, both) if config.pruning_layers != [] else []
 
     overview: list[Row] = []
     metrics: dict[str, float] = {}
-    for network in networks:
+    for network in both:
         row = _overview(network, metrics_rows, cluster_rows, layer_rows, pruning_rows)
         overview.append(row)
         suffix = "" if network.name == CLUSTERED else f"/{TWIN}"
@@ -144,20 +157,19 @@ def run(setting: Setting) -> Result:
         metrics |= {f"{name}{suffix}": value for name, value in of_network.items()}
     kept = metrics["kept_edges"]
     metrics["complexity_reduction"] = metrics[f"kept_edges/{TWIN}"] / kept if kept else float("nan")
-    history = [row for network in networks for row in network.history]
-    untrained = setting.untrained().model
+    history = [row for network in both for row in network.history]
     drawn = figures.clusters(
         weights={
-            "before": linear_layer(untrained, config.layer)[1].weight,
-            **{network.name: network.weight for network in networks},
+            "before": linear_layer(setting.networks[UNTRAINED].model, config.layer)[1].weight,
+            **{network.name: network.weight for network in both},
         },
-        partition=networks[0].partition,
+        partition=both[0].partition,
         rows=metrics_rows,
         units=unit_rows,
         history=history,
         class_names=dataset.class_names,
     )
-    drawn |= _top_images(setting, networks[0], top[CLUSTERED])
+    drawn |= _top_images(setting, both[0], top[CLUSTERED])
     return Result(
         tables={
             "metrics": metrics_rows,
@@ -230,9 +242,9 @@ class Network:
         return site
 
 
-def _network(setting: Setting, name: str, model: nn.Module, history: Sequence[Row]) -> Network:
-    config = _config(setting)
-    graph = ModelGraph.trace(model, setting.dataset.x_test[:2], leaves=setting.leaves)
+def _network(setting: Setting[ClustersConfig], name: str, model: nn.Module, history: Sequence[Row]) -> Network:
+    config = setting.config
+    graph = setting.graph(model)
     part = _tail(graph)
     path, layer = linear_layer(model, config.layer)
     partition = contiguous(layer.out_features, layer.in_features, config.n_clusters).to(layer.weight.device)
@@ -305,7 +317,9 @@ def _by_class(
 # --- clusters off and on -----------------------------------------------------------------------------------------
 
 
-def _switched(setting: Setting, network: Network, controls: Sequence[Partition]) -> Iterator[dict[str, Any]]:
+def _switched(
+    setting: Setting[ClustersConfig], network: Network, controls: Sequence[Partition]
+) -> Iterator[dict[str, Any]]:
     """Rows of accuracy, as a whole and by class: the full network, each cluster off and on, the controls."""
     x, labels = setting.dataset.x_test, setting.dataset.y_test
     n_variants = (1 + len(controls)) * len(STATES) * network.partition.n_clusters
@@ -326,7 +340,13 @@ def _switched(setting: Setting, network: Network, controls: Sequence[Partition])
 
 
 def _accuracies(
-    setting: Setting, network: Network, right: Tensor, partition: str, repeat: int, state: str, cluster: int | str
+    setting: Setting[ClustersConfig],
+    network: Network,
+    right: Tensor,
+    partition: str,
+    repeat: int,
+    state: str,
+    cluster: int | str,
 ) -> Iterator[dict[str, Any]]:
     dataset = setting.dataset
     for number, name in [(None, ALL), *enumerate(dataset.class_names or ())]:
@@ -381,7 +401,9 @@ def _cluster_rows(network: Network, rows: Sequence[Row]) -> Iterator[dict[str, A
 # --- what excites each unit --------------------------------------------------------------------------------------
 
 
-def _unit_rows(setting: Setting, network: Network, top: Mapping[str, Tensor]) -> Iterator[dict[str, Any]]:
+def _unit_rows(
+    setting: Setting[ClustersConfig], network: Network, top: Mapping[str, Tensor]
+) -> Iterator[dict[str, Any]]:
     names = setting.dataset.class_names or ()
     for site, index in top.items():
         labels = setting.dataset.y_test[index]  # (k, U)
@@ -408,7 +430,9 @@ def _clusters_at(network: Network, site: str) -> list[int] | None:
     return network.partition.outputs.tolist() if site == network.outputs else None
 
 
-def _layer_rows(setting: Setting, network: Network, top: Mapping[str, Tensor]) -> Iterator[dict[str, Any]]:
+def _layer_rows(
+    setting: Setting[ClustersConfig], network: Network, top: Mapping[str, Tensor]
+) -> Iterator[dict[str, Any]]:
     """For each hidden layer how many classes its units stand for, and its interpretability."""
     n_classes = len(setting.dataset.class_names or ())
     for site in network.hidden:
@@ -423,7 +447,7 @@ def _layer_rows(setting: Setting, network: Network, top: Mapping[str, Tensor]) -
         }
 
 
-def _top_images(setting: Setting, network: Network, top: Mapping[str, Tensor]) -> dict[str, Any]:
+def _top_images(setting: Setting[ClustersConfig], network: Network, top: Mapping[str, Tensor]) -> dict[str, Any]:
     """The top images of the units of each cluster whose top images are of the fewest classes."""
     shape, site = setting.dataset.image_shape, network.outputs or network.inputs
     if shape is None or site not in top:
@@ -446,9 +470,9 @@ def _top_images(setting: Setting, network: Network, top: Mapping[str, Tensor]) -
 # --- the edges that each class needs -----------------------------------------------------------------------------
 
 
-def _pruned(setting: Setting, networks: Sequence[Network]) -> list[dict[str, Any]]:
+def _pruned(setting: Setting[ClustersConfig], networks: Sequence[Network]) -> list[dict[str, Any]]:
     """Kept edges by network, class and layer; in the row of all layers also how well the rest answers the test set."""
-    config, dataset = _config(setting), setting.dataset
+    config, dataset = setting.config, setting.dataset
     draw = chance.generator(setting.seed, "pruning examples")
     index = torch.randperm(len(dataset.x_train), generator=draw)[: config.pruning_examples].to(dataset.x_train.device)
     x, labels = dataset.x_train[index], dataset.y_train[index]
@@ -468,10 +492,10 @@ def _pruned(setting: Setting, networks: Sequence[Network]) -> list[dict[str, Any
 
 
 def _kept_edges(
-    setting: Setting, network: Network, x: Tensor, labels: Tensor, chosen: Sequence[int]
+    setting: Setting[ClustersConfig], network: Network, x: Tensor, labels: Tensor, chosen: Sequence[int]
 ) -> dict[int, list[Tensor]]:
     """Class → the kept edges of each layer, for the classes with an example among the given ones."""
-    config, part, names = _config(setting), network.part, setting.dataset.class_names or ()
+    config, part, names = setting.config, network.part, setting.dataset.class_names or ()
     present = set(labels.tolist())
     for number, name in enumerate(names):
         if number not in present:
@@ -493,7 +517,7 @@ def _kept_edges(
 
 @torch.no_grad()
 def _pruning_rows(
-    setting: Setting, network: Network, kept_edges: Mapping[int, list[Tensor]], chosen: Sequence[int]
+    setting: Setting[ClustersConfig], network: Network, kept_edges: Mapping[int, list[Tensor]], chosen: Sequence[int]
 ) -> Iterator[dict[str, Any]]:
     part, dataset = network.part, setting.dataset
     y = dataset.y_test
@@ -533,8 +557,3 @@ def _share(right: Tensor, name: str = "accuracy") -> dict[str, float]:
 
 def _mean(numbers: Sequence[float]) -> float:
     return sum(numbers) / len(numbers) if numbers else float("nan")
-
-
-def _config(setting: Setting) -> ClustersConfig:
-    assert isinstance(setting.config, ClustersConfig)
-    return setting.config

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -48,6 +49,7 @@ from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.progress import log
 from mi_runner.statistics import ALL, NONE, NOT_NEGATIVE, SHARE
 from mi_runner.training.evaluation import correct
+from mi_runner.training.options import TrainingOptions
 
 MOST_NUMBERS = 250_000_000
 """Numbers of all activation images, at most (1 GB)."""
@@ -58,7 +60,9 @@ FEW_HELD_OUT = 30
 MOST_SHOWN = 8
 """Inputs whose activation images are drawn."""
 
-CONTROLS = (NONE, "untrained", "shuffled")
+UNTRAINED = "untrained"
+
+CONTROLS = (NONE, UNTRAINED, "shuffled")
 """What the decoder itself is trained on: activations and labels as they are, or with one of them made worthless."""
 
 LINEAR = "linear"
@@ -84,13 +88,13 @@ MEASURES = {
 }
 
 
-def check(setting: Setting) -> None:
+def check(setting: Setting[DecoderConfig]) -> None:
     """There are sites to read, variables to decode, and room for the activation images.
 
     Raises:
         ConfigError: there aren't; the text says what to type.
     """
-    graph, config = setting.graph(), _config(setting)
+    graph, config = setting.graph(), setting.config
     sites = _sites(graph, config)
     examples = _examples(setting.dataset)
     if ALL in sites:
@@ -105,24 +109,34 @@ def check(setting: Setting) -> None:
         )
 
 
-def metric_names(setting: Setting) -> list[str]:
+def metric_names(setting: Setting[DecoderConfig]) -> list[str]:
     """The summary's names: `target_accuracy`, `n_images`, `shared_images`, and one for each row of metrics.csv.
 
     These are `accuracy/a`, `accuracy/a/untrained`, `accuracy/a/shuffled`, `accuracy/a/linear/layers.1`, and so on.
     """
-    sites = _sites(setting.graph(), _config(setting))
+    sites = _sites(setting.graph(), setting.config)
     rows = [(control, ALL) for control in CONTROLS] + [(LINEAR, site) for site in _probed(sites)]
     decoded = [*_examples(setting.dataset).labels, ALL]
     return [*SUMMARY, *(_metric(control, site, name) for control, site in rows for name in decoded)]
 
 
-def run(setting: Setting) -> Result:
+def networks(setting: Setting[DecoderConfig]) -> dict[str, TrainingOptions]:
+    """The network before its training, a control."""
+    return {UNTRAINED: replace(setting.training, epochs=0)}
+
+
+def cost(setting: Setting[DecoderConfig]) -> dict[str, int]:
+    """Too little to say."""
+    return {}
+
+
+def run(setting: Setting[DecoderConfig]) -> Result:
     """How well each variable is decoded from activations that the decoder was not trained on, and the controls.
 
     Raises:
         RunFailed: the network has not learned its task, or the decoder's training diverged.
     """
-    graph, config, dataset = setting.graph(), _config(setting), setting.dataset
+    graph, config, dataset = setting.graph(), setting.config, setting.dataset
     target_accuracy = _accuracy(graph, dataset)
     if target_accuracy < config.min_target_accuracy:
         raise RunFailed(
@@ -135,7 +149,7 @@ def run(setting: Setting) -> Result:
     examples = _examples(dataset)
     images = _images(graph, examples, sites, config)
     site_rows = _site_rows(graph, sites, images.shape[1], images.shape[2])
-    before = _untrained(setting)
+    before = setting.graph(setting.networks[UNTRAINED].model)
     images_before = _images(before, examples, sites, config)
     accuracy_before = _accuracy(before, dataset)
 
@@ -256,14 +270,14 @@ def _check_names(dataset: Dataset, names: Iterable[str]) -> None:
 
 
 def _trained_decoder(
-    setting: Setting, images: Tensor, labels: Mapping[str, Tensor], part: Part, control: str
+    setting: Setting[DecoderConfig], images: Tensor, labels: Mapping[str, Tensor], part: Part, control: str
 ) -> tuple[ActivationDecoder, list[dict[str, Any]]]:
     """The decoder and its history; initial weights, order of the batches and dropout are the same for every control.
 
     Raises:
         RunFailed: the loss is no longer finite.
     """
-    config = _config(setting)
+    config = setting.config
     try:
         return train_decoder(
             images,
@@ -353,20 +367,9 @@ def _answer_rows(examples: Examples, part: Part, answers: Answers) -> list[dict[
 # --- shared ------------------------------------------------------------------------------------------------------
 
 
-def _config(setting: Setting) -> DecoderConfig:
-    assert isinstance(setting.config, DecoderConfig)
-    return setting.config
-
-
 def _probed(sites: Sequence[str]) -> list[str]:
     """Each site by itself, and all of them."""
     return [*sites, ALL]
-
-
-def _untrained(setting: Setting) -> ModelGraph:
-    """The graph of the network with its initial weights."""
-    assert setting.untrained is not None, "this setting was made without a way to build the network anew"
-    return ModelGraph.trace(setting.untrained().model, setting.dataset.x_test[:2], leaves=setting.leaves)
 
 
 def _accuracy(graph: ModelGraph, dataset: Dataset) -> float:

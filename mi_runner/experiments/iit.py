@@ -42,6 +42,7 @@ from mi_runner.progress import log
 from mi_runner.statistics import NONE, SHARE, wilson_interval
 from mi_runner.training.evaluation import loss_function, predictions
 from mi_runner.training.optimizers import make_optimizer
+from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -105,13 +106,13 @@ class Cell:
 # --- before any training -------------------------------------------------------------------------------------------
 
 
-def check(setting: Setting) -> None:
+def check(setting: Setting[IitConfig]) -> None:
     """The data set has a causal model with the variables, the network the site, and the site room for them.
 
     Raises:
         ConfigError: it hasn't, or options contradict each other; the text says what to type.
     """
-    config, graph = _config(setting), setting.graph()
+    config, graph = setting.config, setting.graph()
     causal_model = _causal_model(setting)
     _check_options(config)
     for cell in cells(setting, graph, causal_model):
@@ -119,13 +120,13 @@ def check(setting: Setting) -> None:
         _rehearse(setting, graph, cell)
 
 
-def cells(setting: Setting, graph: ModelGraph, causal_model: CausalModel) -> list[Cell]:
+def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalModel) -> list[Cell]:
     """Every set of variables at every site that the options ask for, sets first.
 
     Raises:
         ConfigError: a variable or site is not there, or named twice; the text lists those that are.
     """
-    config = _config(setting)
+    config = setting.config
     sets = _sets(config.variables, causal_model)
     able = [name for name, site in graph.sites.items() if not site.obstacle]
     sites = [config.site] if isinstance(config.site, str) else config.site
@@ -178,7 +179,7 @@ def _sets(given: Any, causal_model: CausalModel) -> list[tuple[str, ...]]:
     return [tuple(names) for names in sets]
 
 
-def _causal_model(setting: Setting) -> CausalModel:
+def _causal_model(setting: Setting[IitConfig]) -> CausalModel:
     """The data set's causal model, whose labels are the data set's.
 
     Raises:
@@ -273,13 +274,13 @@ def _offsets(config: IitConfig, cell: Cell) -> list[int]:
     return [number * config.size for number in range(len(cell.places))]
 
 
-def _rehearse(setting: Setting, graph: ModelGraph, cell: Cell) -> None:
+def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> None:
     """A step of the training on a few examples, without its end: what can't run is found before training.
 
     Raises:
         ConfigError: it fails, or what is to be trained has no influence on the output.
     """
-    config, dataset = _config(setting), setting.dataset
+    config, dataset = setting.config, setting.dataset
     x, y = dataset.x_train[:REHEARSED], dataset.y_train[:REHEARSED]
     aligned = _aligned(setting, setting.model, graph, cell)
     base = torch.arange(len(x), device=x.device)
@@ -307,7 +308,7 @@ def _rehearse(setting: Setting, graph: ModelGraph, cell: Cell) -> None:
 # --- the run -------------------------------------------------------------------------------------------------------
 
 
-def metric_names(setting: Setting) -> list[str]:
+def metric_names(setting: Setting[IitConfig]) -> list[str]:
     """The summary's names: the first cell's figures, what they were before, its controls; and those of every cell."""
     graph = setting.graph()
     found = cells(setting, graph, _causal_model(setting))
@@ -316,9 +317,21 @@ def metric_names(setting: Setting) -> list[str]:
     return [*SUMMARY, *(f"{figure}_before" for figure in SUMMARY), *controls, *of_cells]
 
 
-def run(setting: Setting) -> Result:
+def networks(setting: Setting[IitConfig]) -> dict[str, TrainingOptions]:
+    """The network before its training, if that control is asked for."""
+    if Control.untrained not in setting.config.controls:
+        return {}
+    return {Control.untrained.name: replace(setting.training, epochs=0)}
+
+
+def cost(setting: Setting[IitConfig]) -> dict[str, int]:
+    """Too little to say."""
+    return {}
+
+
+def run(setting: Setting[IitConfig]) -> Result:
     """IIA and task accuracy before and after the training, and of the controls, for each cell."""
-    config, causal_model, graph = _config(setting), _causal_model(setting), setting.graph()
+    config, causal_model, graph = setting.config, _causal_model(setting), setting.graph()
     found = cells(setting, graph, causal_model)
     tables: dict[str, Any] = {"metrics": [], "history": [], "pairs": []}
     directions: list[DataFrame] = []
@@ -377,7 +390,7 @@ def run(setting: Setting) -> Result:
     )
 
 
-def _warn_of_a_network_that_learned_nothing(setting: Setting) -> None:
+def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None:
     y = setting.dataset.y_test
     answers = predictions(outputs_of(setting.model, setting.dataset.x_test), classes=setting.dataset.has_classes)
     if bool((answers == answers[0]).all()) and not bool((y == y[0]).all()):
@@ -437,10 +450,10 @@ class _Trial:
     """
 
     def __init__(
-        self, setting: Setting, graph: ModelGraph, cell: Cell, causal_model: CausalModel, unseen: Tensor
+        self, setting: Setting[IitConfig], graph: ModelGraph, cell: Cell, causal_model: CausalModel, unseen: Tensor
     ) -> None:
         self.setting, self.graph, self.cell, self.causal_model = setting, graph, cell, causal_model
-        self.config, self.dataset = _config(setting), setting.dataset
+        self.config, self.dataset = setting.config, setting.dataset
         self.history: list[dict[str, Any]] = []
         everything = torch.arange(len(self.dataset.x_train), device=unseen.device)
         self.training_pairs = self._pairs("train", causal_model.values_train, self.config.train_pairs, everything)
@@ -492,10 +505,8 @@ class _Trial:
             shuffled = replace(self.training_pairs, labels=self.training_pairs.labels[order])
             return self.train(control.name, self.start(), shuffled)
         if control is Control.untrained:
-            assert setting.untrained is not None, "this setting was made without a way to build the network anew"
-            model = setting.untrained().model
-            graph = ModelGraph.trace(model, self.dataset.x_test[:2], leaves=setting.leaves)
-            untrained = _aligned(setting, model, graph, cell)
+            model = setting.networks[control.name].model
+            untrained = _aligned(setting, model, setting.graph(model), cell)
             return self.train(control.name, untrained) if config.train is Trained.rotation else untrained
         graph, n = after.graph, len(cell.places)
         if control is Control.other_site:
@@ -594,14 +605,14 @@ def _places(config: IitConfig, cell: Cell) -> list[Tensor]:
     return [torch.arange(offset, offset + config.size) for offset in _offsets(config, cell)]
 
 
-def alignment_of(setting: Setting, graph: ModelGraph, cell: Cell) -> Units | Rotation:
+def alignment_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Units | Rotation:
     """The places that the training begins with: the units that the options name, or directions drawn at random."""
     draw = chance.generator(setting.seed, "rotation", cell.target)
-    alignment = _alignment(_config(setting), graph.target_site(cell.target), cell, draw)
+    alignment = _alignment(setting.config, graph.target_site(cell.target), cell, draw)
     return alignment.to(setting.dataset.x_train.device)
 
 
-def _aligned(setting: Setting, model: nn.Module, graph: ModelGraph, cell: Cell) -> Aligned:
+def _aligned(setting: Setting[IitConfig], model: nn.Module, graph: ModelGraph, cell: Cell) -> Aligned:
     return Aligned(model, graph, cell.target, alignment_of(setting, graph, cell))
 
 
@@ -613,9 +624,9 @@ def _orthonormality_error(alignment: Units | Rotation) -> float | None:
     return float((rows @ rows.T - torch.eye(len(rows), dtype=rows.dtype, device=rows.device)).abs().max())
 
 
-def _controls(setting: Setting, graph: ModelGraph, cell: Cell) -> list[Control]:
+def _controls(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> list[Control]:
     """The controls that are asked for, but for those that this network and site have no room for."""
-    config = _config(setting)
+    config = setting.config
     needed = len(cell.places) * config.size
     site = graph.target_site(cell.target)
     room = {
@@ -673,7 +684,7 @@ def _directions(cell: Cell, rotation: Rotation) -> DataFrame:
 # --- shared --------------------------------------------------------------------------------------------------------
 
 
-def _unseen(setting: Setting) -> Tensor:
+def _unseen(setting: Setting[IitConfig]) -> Tensor:
     """The test examples that are no training examples, of which pairs are made.
 
     All of them where there are not two such, as with modular addition, whose inputs are few.
@@ -689,9 +700,9 @@ def _unseen(setting: Setting) -> Tensor:
     return found
 
 
-def _how(setting: Setting) -> InterchangeTraining:
+def _how(setting: Setting[IitConfig]) -> InterchangeTraining:
     """The options of the training; the optimizer's rule is that of the ordinary training."""
-    config = _config(setting)
+    config = setting.config
     return InterchangeTraining(
         what=config.train.value,
         epochs=config.epochs,
@@ -703,8 +714,3 @@ def _how(setting: Setting) -> InterchangeTraining:
         task_weight=config.task_weight,
         optimizer=lambda parameters, rate: make_optimizer(parameters, replace(setting.training, learning_rate=rate)),
     )
-
-
-def _config(setting: Setting) -> IitConfig:
-    assert isinstance(setting.config, IitConfig)
-    return setting.config

@@ -12,9 +12,11 @@ from typing import Any
 from torch import Tensor
 
 from mi_runner.batches import outputs_of
+from mi_runner.config.schemas import TrainConfig
 from mi_runner.experiments import Result, Setting, figures
 from mi_runner.statistics import ALL, NOT_NEGATIVE, SHARE, Measured, Spread, over_seeds
 from mi_runner.training.evaluation import confusion, correct, loss_function, predictions, score
+from mi_runner.training.options import TrainingOptions
 
 METRICS = ("accuracy", "loss", "train_accuracy", "train_loss")
 
@@ -26,22 +28,32 @@ OVER_SEEDS = ("sd", "low", "high", "min", "max")
 """What the summary of many seeds says of each metric, besides its mean: `accuracy_sd`."""
 
 
-def check(setting: Setting) -> None:
+def check(setting: Setting[TrainConfig]) -> None:
     """Nothing can be wrong with the options of this experiment: it has none."""
 
 
-def metric_names(setting: Setting) -> list[str]:
+def metric_names(setting: Setting[TrainConfig]) -> list[str]:
     """The summary's names: of the whole, of each class (`accuracy/7`), and with many seeds how the whole differs."""
     of_classes = [_of_class(name) for name in setting.dataset.class_names or ()]
     over_seeds = [f"{name}_{figure}" for name in METRICS for figure in OVER_SEEDS] if setting.members else []
     return [*METRICS, *of_classes, *over_seeds]
 
 
+def networks(setting: Setting[TrainConfig]) -> dict[str, TrainingOptions]:
+    """None besides the model."""
+    return {}
+
+
+def cost(setting: Setting[TrainConfig]) -> dict[str, int]:
+    """Too little to say."""
+    return {}
+
+
 def _of_class(name: str) -> str:
     return f"accuracy/{name}"
 
 
-def run(setting: Setting) -> Result:
+def run(setting: Setting[TrainConfig]) -> Result:
     """Accuracy with its interval and loss on both splits, and on the test set for each class."""
     if setting.members:
         return _run_members(setting.members, setting)
@@ -70,7 +82,7 @@ def run(setting: Setting) -> Result:
     )
 
 
-def _measured(setting: Setting) -> tuple[list[dict[str, Any]], dict[str, float], Tensor]:
+def _measured(setting: Setting[TrainConfig]) -> tuple[list[dict[str, Any]], dict[str, float], Tensor]:
     """The rows of one network, its summary, and its outputs `(N, K)` on the test set.
 
     The accuracy of a class without test examples is not a number.
@@ -99,7 +111,7 @@ def _measured(setting: Setting) -> tuple[list[dict[str, Any]], dict[str, float],
 # --- many seeds ----------------------------------------------------------------------------------------------------
 
 
-def _run_members(members: Sequence[Setting], setting: Setting) -> Result:
+def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[TrainConfig]) -> Result:
     """The rows of each network as it would have them alone, and their spread over the seeds."""
     rows: list[dict[str, Any]] = []
     counts: list[dict[str, int]] = []

@@ -1,20 +1,21 @@
 """Networks: plain nn.Modules that know nothing of interventions.
 
-Each file has `build(config, dataset)`; sizes come from the data set.
+Each file has `build(dataset, ...)` for one network; sizes come from the data set, its other arguments are the
+network's own.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import import_module
+from typing import Any
 
 import torch
 from torch import nn
 
 from mi_runner import chance
-from mi_runner.config.schemas import Activation, ModelConfig, OutputActivation
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError, unknown
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -45,25 +46,30 @@ class Built:
         return replace(self, model=self.model.to(device), dataset=self.dataset.to(device))
 
 
-def build(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
+def build(make: Callable[..., Built], dataset: Dataset, *, seed: int, **arguments: Any) -> Built:
     """A network for this data set, initialised from `seed`.
 
+    Args:
+        make: the `build` of a network's file.
+        arguments: for it.
+
     Raises:
-        ConfigError: model and data set don't fit; the text says what to type.
+        ArgumentError: network and data set don't fit; the text says what would.
     """
     with chance.global_seed(seed, "initialisation"):
-        built = import_module(config.module).build(config, dataset)
+        built = make(dataset, **arguments)
         built.model.eval()
-        check_output(built, config.name)  # within, because lazy modules are initialised by their first input
+        check_output(built)  # within, because lazy modules are initialised by their first input
     return built
 
 
-def check_output(built: Built, name: str) -> None:
+def check_output(built: Built) -> None:
     """One forward pass of two examples has the outputs that the data set asks for.
 
     Raises:
-        ConfigError: it fails, or its shape is another.
+        ArgumentError: it fails, or its shape is another.
     """
+    name = type(built.model).__name__
     n_outputs = built.dataset.n_outputs
     example = built.dataset.x_train[:2].clone()
     version = example._version
@@ -73,25 +79,31 @@ def check_output(built: Built, name: str) -> None:
     except Exception as error:
         taken = tuple(example.shape[1:])
         reason = f"{type(error).__name__}: {error}"
-        raise ConfigError(f"model={name} can't run on inputs of the shape {taken}: {reason}") from error
+        raise ArgumentError(f"{name} can't run on inputs of the shape {taken}: {reason}") from error
     if example._version != version:
-        raise ConfigError(f"model={name} changes its input in place: begin its forward with x = x.clone().")
+        raise ArgumentError(f"{name} changes its input in place: begin its forward with x = x.clone().")
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if shape != (len(example), n_outputs):
         wanted = (len(example), n_outputs)
-        raise ConfigError(f"model={name} gives {shape} for {len(example)} examples; the data set asks for {wanted}.")
+        raise ArgumentError(f"{name} gives {shape} for {len(example)} examples; the data set asks for {wanted}.")
 
 
-def activation(kind: Activation) -> nn.Module:
-    """A module for one of the activations of hidden layers."""
-    return ACTIVATIONS[kind.name]()
+def activation(name: str) -> nn.Module:
+    """A module for one of `ACTIVATIONS`.
+
+    Raises:
+        ArgumentError: there is none of this name; the text lists them.
+    """
+    if name not in ACTIVATIONS:
+        raise ArgumentError(f"activation={name}: {unknown('activation', name, ACTIVATIONS)}")
+    return ACTIVATIONS[name]()
 
 
-def output_activation(kind: OutputActivation, dataset: Dataset) -> nn.Module | None:
-    """The module after the last layer, or None; auto: a sigmoid if the target is one value that is 0 or 1."""
-    if kind is OutputActivation.auto:
-        kind = OutputActivation.sigmoid if dataset.is_binary else OutputActivation.none
-    return None if kind is OutputActivation.none else ACTIVATIONS[kind.name]()
+def output_activation(name: str, dataset: Dataset) -> nn.Module | None:
+    """The module after the last layer; None for `none`; for `auto` a sigmoid if the target is one value, 0 or 1."""
+    if name == "auto":
+        name = "sigmoid" if dataset.is_binary else "none"
+    return None if name == "none" else activation(name)
 
 
 def n_features(dataset: Dataset) -> int:

@@ -6,9 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner import models
-from mi_runner.config.schemas import CnnConfig
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 
 CHANNELS = (16, 32, 64)
 HIDDEN = 3
@@ -52,17 +51,20 @@ class CNN(nn.Module):
         return x if self.output_activation is None else self.output_activation(x)
 
 
-def build(config: CnnConfig, dataset: Dataset) -> models.Built:
+def build(dataset: Dataset, *, output_activation: str = "auto") -> models.Built:
     """The CNN for the data set's images.
 
+    Args:
+        output_activation: after the last layer; `auto`: a sigmoid if the target is one value that is 0 or 1.
+
     Raises:
-        ConfigError: the inputs are vectors, or images of less than 4×4.
+        ArgumentError: the inputs are vectors, or images of less than 4×4.
     """
     if not dataset.has_images:
         n = models.n_features(dataset)
-        raise ConfigError(f"model=cnn takes images; dataset={dataset.name} gives vectors of {n}. Use model=mlp.")
+        raise ArgumentError(f"model=cnn takes images; dataset={dataset.name} gives vectors of {n}. Use model=mlp.")
     channels, height, width = dataset.input_shape
     if min(height, width) < 4:
-        raise ConfigError(f"model=cnn takes images of at least 4×4, not {height}×{width}. Use model=mlp.")
-    output_activation = models.output_activation(config.output_activation, dataset)
-    return models.Built(CNN(channels, (height, width), dataset.n_outputs, output_activation), dataset)
+        raise ArgumentError(f"model=cnn takes images of at least 4×4, not {height}×{width}. Use model=mlp.")
+    last = models.output_activation(output_activation, dataset)
+    return models.Built(CNN(channels, (height, width), dataset.n_outputs, last), dataset)

@@ -8,7 +8,6 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from mi_runner import models
-from mi_runner.config.schemas import MlpConfig
 from mi_runner.datasets import Dataset
 
 
@@ -45,12 +44,26 @@ class MLP(nn.Module):
         return self.layers(x)
 
 
-def build(config: MlpConfig, dataset: Dataset) -> models.Built:
-    """An MLP on the flattened inputs."""
+def build(
+    dataset: Dataset,
+    *,
+    hidden_sizes: Sequence[int] = (128,),
+    activation: str = "relu",
+    bias: bool = True,
+    output_activation: str = "none",
+) -> models.Built:
+    """An MLP on the flattened inputs.
+
+    Args:
+        hidden_sizes: units of each hidden layer.
+        activation: after each hidden layer, one of `models.ACTIVATIONS`.
+        bias: whether the Linear layers have biases.
+        output_activation: after the last layer; `auto`: a sigmoid if the target is one value that is 0 or 1.
+    """
     model = MLP(
-        [models.n_features(dataset), *config.hidden_sizes, dataset.n_outputs],
-        activation=lambda: models.activation(config.activation),
-        output_activation=models.output_activation(config.output_activation, dataset),
-        bias=config.bias,
+        [models.n_features(dataset), *hidden_sizes, dataset.n_outputs],
+        activation=lambda: models.activation(activation),
+        output_activation=models.output_activation(output_activation, dataset),
+        bias=bias,
     )
     return models.Built(model, dataset.flattened())

@@ -6,7 +6,6 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner import models
-from mi_runner.config.schemas import SkipConfig
 from mi_runner.datasets import Dataset
 
 
@@ -28,6 +27,6 @@ class TwoLayerSkip(nn.Module):
         return self.last(x + torch.relu(self.first(x)))
 
 
-def build(config: SkipConfig, dataset: Dataset) -> models.Built:
+def build(dataset: Dataset) -> models.Built:
     """TwoLayerSkip on the flattened inputs."""
     return models.Built(TwoLayerSkip(models.n_features(dataset), dataset.n_outputs), dataset.flattened())

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.files import sha256
 from mi_runner.runs.run_folder import MEMBERS, RECORD, WEIGHTS, read_record
 from mi_runner.training.weights import fitted, read_weights
@@ -52,11 +52,14 @@ def load(named: str, model: nn.Module) -> Checkpoint:
     digest = sha256(path)
     if expected is not None and digest != expected:
         raise ConfigError(f"checkpoint={path}: its bytes changed: sha256 {expected} expected, {digest} found.")
-    state = read_weights(path)
-    for name, tensor in state.items():
-        if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-            raise ConfigError(f"checkpoint={path}: {name} has NaN or infinite values.")
-    model.load_state_dict(fitted(path, state, model.state_dict()))
+    try:
+        state = read_weights(path)
+        for name, tensor in state.items():
+            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+                raise ArgumentError(f"{path}: {name} has NaN or infinite values.")
+        model.load_state_dict(fitted(path, state, model.state_dict()))
+    except ArgumentError as error:
+        raise ConfigError(f"checkpoint={error}") from error
     return Checkpoint(path, digest, state)
 
 

@@ -33,22 +33,24 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mi_runner import console, datasets, machine, models, signals, threads
+from mi_runner import console, machine, signals, threads
 from mi_runner.config.composition import config_hash
 from mi_runner.config.schemas import RunConfig
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
-from mi_runner.experiments import Result, Row, Setting
+from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, as_options, exit_status, one_line
+from mi_runner.experiments import Experiment, Result, Row, Setting, TrainedNetwork
 from mi_runner.files import code_version
 from mi_runner.models import Built
 from mi_runner.progress import Progress, log
 from mi_runner.runs import checkpoints, expectations, run_folder
 from mi_runner.runs.checkpoints import Checkpoint
+from mi_runner.runs.choices import arguments, build_network, experiment_of, load_dataset, training_options
 from mi_runner.runs.expectations import Expectation
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.training import loop as training
 from mi_runner.training import model_store
 from mi_runner.training import stacked as stacked_training
+from mi_runner.training.model_store import Stored
 
 VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
 
@@ -111,19 +113,20 @@ def run(
         if folder is not None:
             journal.begin()  # who gave it looks into it while the run loads
         with _stage(record, "import"):
-            experiment = import_module(config.experiment.module)
+            experiment = experiment_of(config.experiment)
             import_module(config.dataset.module)
             import_module(config.model.module)
         device = _device(config.device)
         record["device"] = str(device)
 
         with _stage(record, "data"):
-            dataset = datasets.load(config.dataset, seed=config.seed)
+            dataset = load_dataset(config.dataset, seed=config.seed)
         with _stage(record, "model"):
-            prepared = prepare(config, dataset, expected, device=device, progress=progress)
+            prepared = prepare(config, dataset, expected, progress=progress)
         place = journal.begin()
         with _stage(record, "model"):
             setting, trained_now = _with_weights(prepared, config, device, record)
+            setting = _with_networks(setting, experiment, config, dataset)
 
         with _stage(record, "experiment"):
             result = experiment.run(setting)
@@ -182,7 +185,7 @@ class Prepared:
     """
 
     built: Built
-    setting: Setting
+    setting: Setting[Any]
     checkpoint: Checkpoint | None
 
 
@@ -191,7 +194,6 @@ def prepare(
     dataset: Dataset,
     expected: Sequence[Expectation],
     *,
-    device: torch.device,
     progress: Progress,
 ) -> Prepared:
     """Builds and checks what a run works on.
@@ -200,22 +202,22 @@ def prepare(
         ConfigError: data set, model, training, experiment, expectations and checkpoint don't fit; the text says what
             to type.
     """
-    experiment = import_module(config.experiment.module)
-    built = models.build(config.model, dataset, seed=config.seed)
-    setting = Setting(
+    experiment = experiment_of(config.experiment)
+    built = build_network(config.model, dataset, seed=config.seed)
+    setting: Setting[Any] = Setting(
         config=config.experiment,
-        training=config.training,
+        training=training_options(config.training),
         model=built.model,
         dataset=built.dataset,
         seed=config.seed,
         leaves=built.leaves,
-        untrained=lambda: models.build(config.model, dataset, seed=config.seed).to(device),
         progress=progress,
     )
     if config.seeds is not None:
         setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
     experiment.check(setting)  # first, for it may set options of the training by options of its own
-    training.check(built.model, built.dataset, config.training)
+    with as_options("training", arguments(config.training)):
+        training.check(built.model, built.dataset, setting.training)
     expectations.check(expected, experiment.metric_names(setting))
     checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
     return Prepared(built, setting, checkpoint)
@@ -223,7 +225,7 @@ def prepare(
 
 def _with_weights(
     prepared: Prepared, config: RunConfig, device: torch.device, record: dict[str, Any]
-) -> tuple[Setting, bool]:
+) -> tuple[Setting[Any], bool]:
     """The setting on its device with the model's weights in place, and whether they were trained now."""
     built, setting, checkpoint = prepared.built.to(device), prepared.setting, prepared.checkpoint
     model, dataset = built.model, built.dataset
@@ -236,13 +238,7 @@ def _with_weights(
     if setting.members:
         return _members_with_weights(setting, built, config, record), False
 
-    def train() -> list[dict[str, Any]]:
-        log.info(f"training {config.model.name} on {config.dataset.name}: {len(dataset.x_train):,} examples")
-        return training.train(model, dataset, config.training, seed=config.seed, progress=setting.progress)
-
-    stored = model_store.obtain(built, config.training, train, seed=config.seed)
-    if not stored.trained_now:
-        log.info(f"trained model found: {stored.path}")
+    (stored,) = _obtain([built], setting, seeds=[config.seed])
     record["checkpoint"] = {
         "from": "training" if stored.trained_now else "model store",
         "path": str(stored.path) if stored.path else None,
@@ -251,7 +247,42 @@ def _with_weights(
     return replace(setting, model=model, dataset=dataset, history=stored.history), stored.trained_now
 
 
-def _members(setting: Setting, config: RunConfig, dataset: Dataset, n_seeds: int) -> tuple[Setting, ...]:
+def _obtain(
+    builts: Sequence[Built],
+    setting: Setting[Any],
+    *,
+    seeds: Sequence[int],
+    at_once: int = 1,
+) -> list[Stored]:
+    """Gives the networks their trained weights.
+
+    Raises:
+        RunFailed: a training diverged.
+    """
+    options, progress = setting.training, setting.progress
+    try:
+        return model_store.obtain(builts, options, seeds=seeds, at_once=at_once, progress=progress)
+    except FloatingPointError as error:
+        raise RunFailed(f"{error} Try a smaller training.learning_rate.") from error
+
+
+def _with_networks(
+    setting: Setting[Any], experiment: Experiment[Any], config: RunConfig, dataset: Dataset
+) -> Setting[Any]:
+    """The setting with the networks that the experiment asks for besides its model."""
+    networks = {}
+    for name, options in experiment.networks(setting).items():
+        built = build_network(config.model, dataset, seed=config.seed).to(setting.dataset.x_train.device)
+        history: Sequence[Row] = ()
+        if options.epochs:
+            log.info(f"{name}: the same network, trained for comparison")
+            (stored,) = _obtain([built], replace(setting, training=options), seeds=[config.seed])
+            history = stored.history
+        networks[name] = TrainedNetwork(built.model, history)
+    return replace(setting, networks=networks)
+
+
+def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, n_seeds: int) -> tuple[Setting[Any], ...]:
     """A setting for each of the seeds `config.seed`, `config.seed` + 1, …, with the network that it would have alone.
 
     Raises:
@@ -259,20 +290,28 @@ def _members(setting: Setting, config: RunConfig, dataset: Dataset, n_seeds: int
     """
     members = [setting]
     for seed in range(config.seed + 1, config.seed + n_seeds):
-        own = datasets.load(config.dataset, seed=seed) if config.dataset.drawn else dataset
-        built = models.build(config.model, own, seed=seed)
-        training.check(built.model, built.dataset, config.training)
-        members.append(replace(setting, model=built.model, dataset=built.dataset, seed=seed, untrained=None))
-    stacked_training.check(
-        [member.model for member in members],
-        [member.dataset for member in members],
-        config.training,
-        seeds=[member.seed for member in members],
-    )
+        own = load_dataset(config.dataset, seed=seed) if config.dataset.drawn else dataset
+        built = build_network(config.model, own, seed=seed)
+        members.append(replace(setting, model=built.model, dataset=built.dataset, seed=seed))
+    with as_options("training", arguments(config.training)):
+        for member in members:
+            training.check(member.model, member.dataset, setting.training)
+    try:
+        stacked_training.check(
+            [member.model for member in members],
+            [member.dataset for member in members],
+            setting.training,
+            seeds=[member.seed for member in members],
+        )
+    except ConfigError as error:
+        alone = f"-m 'seed=range({config.seed},{config.seed + n_seeds})' instead of seeds={n_seeds}"
+        raise ConfigError(f"seeds={n_seeds}: {error} Train them one after the other: {alone}.") from error
     return tuple(members)
 
 
-def _members_with_weights(setting: Setting, built: Built, config: RunConfig, record: dict[str, Any]) -> Setting:
+def _members_with_weights(
+    setting: Setting[Any], built: Built, config: RunConfig, record: dict[str, Any]
+) -> Setting[Any]:
     """The setting with trained members, on the device of `built`."""
     device = built.dataset.x_train.device
     at_hand = {built.dataset.fingerprint: built.dataset}  # data that all share are moved once
@@ -286,21 +325,9 @@ def _members_with_weights(setting: Setting, built: Built, config: RunConfig, rec
     ]
     seeds = [member.seed for member in setting.members]
 
-    def train(places: Sequence[int]) -> list[list[dict[str, Any]] | RunFailed]:
-        log.info(f"training {len(places)} {config.model.name} networks on {config.dataset.name}")
-        return stacked_training.train(
-            [builts[place].model for place in places],
-            [builts[place].dataset for place in places],
-            config.training,
-            seeds=[seeds[place] for place in places],
-            progress=setting.progress,
-        )
-
-    at_once = stacked_training.at_once(built.model, built.dataset, config.training, own_data=config.dataset.drawn)
-    stored = model_store.obtain_many(builts, config.training, train, seeds=seeds, at_once=at_once)
-    n_found = sum(not one.trained_now for one in stored)
-    if n_found:
-        log.info(f"{n_found} of {len(stored)} trained models found in the model store")
+    at_once = stacked_training.at_once(built.model, built.dataset, setting.training, own_data=config.dataset.drawn)
+    stored = _obtain(builts, setting, seeds=seeds, at_once=at_once)
+    n_found = sum(not each.trained_now for each in stored)
     record["checkpoint"] = {
         "from": "model store" if n_found == len(stored) else "training",
         "path": None,
@@ -308,16 +335,16 @@ def _members_with_weights(setting: Setting, built: Built, config: RunConfig, rec
         "members": [
             {
                 "seed": seed,
-                "from": "training" if one.trained_now else "model store",
-                "path": str(one.path) if one.path else None,
-                "sha256": one.sha256,
+                "from": "training" if each.trained_now else "model store",
+                "path": str(each.path) if each.path else None,
+                "sha256": each.sha256,
             }
-            for seed, one in zip(seeds, stored, strict=True)
+            for seed, each in zip(seeds, stored, strict=True)
         ],
     }
     members = tuple(
-        replace(member, model=each.model, dataset=each.dataset, history=one.history)
-        for member, each, one in zip(setting.members, builts, stored, strict=True)
+        replace(member, model=trained.model, dataset=trained.dataset, history=each.history)
+        for member, trained, each in zip(setting.members, builts, stored, strict=True)
     )
     return replace(members[0], members=members)
 

@@ -17,7 +17,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -442,10 +441,8 @@ def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[
     if not jobs:  # a typo is answered before torch is imported
         return {}, {}
     threads.let_waiting_threads_sleep()
-    import torch
-
-    from mi_runner import datasets
     from mi_runner.runs import expectations, runner
+    from mi_runner.runs.choices import experiment_of, load_dataset
 
     clean_state.forget()
     clean_state.begin()
@@ -468,18 +465,17 @@ def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[
             try:
                 of_data = json.dumps([value for name, value in flat.items() if name.startswith("dataset")])
                 if loaded is None or loaded[0] != of_data:
-                    loaded = of_data, datasets.load(config.dataset, seed=config.seed)
+                    loaded = of_data, load_dataset(config.dataset, seed=config.seed)
                 setting = runner.prepare(
                     config,
                     loaded[1],
                     expectations.parse(config.expect),
-                    device=torch.device("cpu"),
                     progress=Progress(),
                 ).setting
-                experiment = import_module(config.experiment.module)
+                experiment = experiment_of(config.experiment)
                 if objective is not None and objective not in (names := experiment.metric_names(setting)):
                     raise ConfigError(f"objective={objective}: {unknown('summary metric', objective, names)}")
-                cost = experiment.cost(setting) if hasattr(experiment, "cost") else {}
+                cost = dict(experiment.cost(setting))
             except ConfigError as error:
                 problem = str(error)
             except Exception as error:  # not a mistake of the command; the job itself will say it, in its own folder

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mi_runner.errors import ConfigError, unknown
+from mi_runner.errors import ArgumentError, unknown
 
 
 @dataclass(frozen=True)
@@ -46,14 +46,14 @@ def contiguous(n_outputs: int, n_inputs: int, n_clusters: int, *, option: str = 
         option: what the number of clusters is called where it was given.
 
     Raises:
-        ConfigError: more clusters than units.
+        ArgumentError: more clusters than units.
     """
     fewest = min(n_outputs, n_inputs)
     if not 1 <= n_clusters <= fewest:
         matrix, remedy = f"a {n_outputs}×{n_inputs} weight matrix", "Take a layer with at least two units on each side."
         if fewest >= 2:
-            remedy = f"Type {option}={fewest}{' or less' if fewest > 2 else ''}."
-        raise ConfigError(f"{option}={n_clusters}: {matrix} has room for {max(fewest, 1)} at the most. {remedy}")
+            remedy = f"Use {option}={fewest}{' or less' if fewest > 2 else ''}."
+        raise ArgumentError(f"{option}={n_clusters}: {matrix} has room for {max(fewest, 1)} at the most. {remedy}")
     return Partition(_blocks(n_outputs, n_clusters), _blocks(n_inputs, n_clusters), n_clusters)
 
 
@@ -107,15 +107,15 @@ def linear_layer(model: nn.Module, name: str | None, *, option: str = "layer") -
         option: what the name is called where it was given.
 
     Raises:
-        ConfigError: there is none of that name; the text lists those that there are.
+        ArgumentError: there is none of that name; the text lists those that there are.
     """
     linears = {path: module for path, module in model.named_modules() if isinstance(module, nn.Linear)}
     if not linears:
-        raise ConfigError("the network has no Linear layer, so it has no weight matrix to cluster.")
+        raise ArgumentError("the network has no Linear layer, so it has no weight matrix to cluster.")
     if name is None:
         name = list(linears)[(len(linears) - 1) // 2]
     if name not in linears:
-        raise ConfigError(f"{option}={name}: {unknown('Linear layer', name, linears)}")
+        raise ArgumentError(f"{option}={name}: {unknown('Linear layer', name, linears)}")
     return name, linears[name]
 
 

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mi_runner.config.schemas import Loss, TrainingConfig
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError, unknown
 from mi_runner.statistics import wilson_interval
+from mi_runner.training.options import TrainingOptions
 
 FURTHEST = 2**62
 """A value beyond this one is counted as this one, because int64 ends at 2⁶³."""
@@ -22,35 +22,39 @@ LossFunction = Callable[..., Tensor]
 """`loss(outputs, targets, reduction="mean")`: outputs `(B, K)`, targets as the data set has them."""
 
 
-def loss_function(config: TrainingConfig, dataset: Dataset) -> LossFunction:
-    """The loss that the config names, for training and for every table.
+LOSSES = ("auto", "cross_entropy", "mse", "bce")
+
+
+def loss_function(options: TrainingOptions, dataset: Dataset) -> LossFunction:
+    """The loss that the options name, for training and for every table.
 
     With reduction "mean" a scalar, with "none" one number per example `(B,)`.
 
     Raises:
-        ConfigError: the loss doesn't fit the data set's targets.
+        ArgumentError: there is no loss of this name, or it doesn't fit the data set's targets.
     """
-    kind = config.loss
-    if kind is Loss.auto:
-        kind = Loss.cross_entropy if dataset.has_classes else Loss.mse
-    if (kind is Loss.cross_entropy) != dataset.has_classes:
+    name, smoothing = options.loss, options.label_smoothing
+    if name not in LOSSES:
+        raise ArgumentError(f"loss={name}: {unknown('loss', name, LOSSES)}")
+    fitting = "cross_entropy" if dataset.has_classes else "mse"
+    if name == "auto":
+        name = fitting
+    if (name == "cross_entropy") != dataset.has_classes:
         have, takes = ("classes", "values") if dataset.has_classes else ("values", "classes")
-        fitting = "cross_entropy" if dataset.has_classes else "mse"
-        raise ConfigError(
-            f"training.loss={kind.name} takes {takes}, and the targets of dataset={dataset.name} are {have}. "
-            f"Use training.loss={fitting}."
+        raise ArgumentError(
+            f"loss={name} takes {takes}, and the targets of {dataset.name} are {have}. Use loss={fitting}."
         )
-    if kind is Loss.bce and not all(bool(((y >= 0) & (y <= 1)).all()) for y in (dataset.y_train, dataset.y_test)):
-        raise ConfigError("training.loss=bce takes targets in 0..1. Use training.loss=mse.")
-    if config.label_smoothing and kind is not Loss.cross_entropy:
-        raise ConfigError(f"training.label_smoothing is for cross_entropy; training.loss={kind.name} has none.")
+    if name == "bce" and not all(bool(((y >= 0) & (y <= 1)).all()) for y in (dataset.y_train, dataset.y_test)):
+        raise ArgumentError("loss=bce takes targets in 0..1. Use loss=mse.")
+    if smoothing and name != "cross_entropy":
+        raise ArgumentError(f"label_smoothing={smoothing:g} is for cross_entropy; loss={name} has none.")
 
     def cross_entropy(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-        return functional.cross_entropy(outputs, targets, reduction=reduction, label_smoothing=config.label_smoothing)
+        return functional.cross_entropy(outputs, targets, reduction=reduction, label_smoothing=smoothing)
 
-    if kind is Loss.cross_entropy:
+    if name == "cross_entropy":
         return cross_entropy
-    return loss_of_values(functional.mse_loss if kind is Loss.mse else functional.binary_cross_entropy)
+    return loss_of_values(functional.mse_loss if name == "mse" else functional.binary_cross_entropy)
 
 
 def loss_of_values(pointwise: LossFunction) -> LossFunction:

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 
 from mi_runner import chance, threads
 from mi_runner.batches import outputs_of
-from mi_runner.config.schemas import Loss, Optimizer, TrainingConfig
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.errors import ArgumentError
 from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
 from mi_runner.training.evaluation import loss_function, score
 from mi_runner.training.optimizers import make_optimizer
+from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Regularizer
 
 STEPS_BETWEEN_NOTES = 25
@@ -40,7 +40,7 @@ CHECKED = 1000
 def train(
     model: nn.Module,
     dataset: Dataset,
-    config: TrainingConfig,
+    options: TrainingOptions,
     *,
     seed: int,
     regularizer: Regularizer | None = None,
@@ -55,21 +55,21 @@ def train(
     Args:
         dataset: on the model's device.
         seed: the order of the batches derives from it.
-        regularizer: a share in the loss of every step; None: the one that the config names, if any.
+        regularizer: a share in the loss of every step; None: the one that the options name, if any.
 
     Raises:
-        ConfigError: what `check` finds.
-        RunFailed: the loss, the regulariser or a weight is no longer finite; the text names the epoch.
+        ArgumentError: what `check` finds.
+        FloatingPointError: the loss, the regulariser or a weight is no longer finite; the text names the epoch.
     """
     progress = progress or Progress()
-    check(model, dataset, config)
-    loss_of = loss_function(config, dataset)
-    regularizer = regularizer or regularizers.regularizer(model, config)
-    if not config.epochs:
+    check(model, dataset, options)
+    loss_of = loss_function(options, dataset)
+    regularizer = regularizer or regularizers.regularizer(model, options)
+    if not options.epochs:
         model.eval()
         return []
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = make_optimizer(parameters, config)
+    optimizer = make_optimizer(parameters, options)
     order = chance.generator(seed, "batch order")
     x, y = dataset.x_train, dataset.y_train
     history: list[dict[str, Any]] = []
@@ -77,15 +77,15 @@ def train(
     # Dropout and its like draw from torch's global generator.
     with (
         chance.global_seed(seed, "training"),
-        threads.exactly(threads_for(model, x, config.batch_size)),
-        progress.bar("training", config.epochs * len(x)) as advance,
+        threads.exactly(threads_for(model, x, options.batch_size)),
+        progress.bar("training", options.epochs * len(x)) as advance,
     ):
-        for epoch in range(1, config.epochs + 1):
+        for epoch in range(1, options.epochs + 1):
             began = time.perf_counter()
             model.train()
             total_loss = torch.zeros((), device=x.device)
             total_penalty = torch.zeros((), device=x.device)
-            shuffled = torch.randperm(len(x), generator=order).to(x.device).split(config.batch_size)
+            shuffled = torch.randperm(len(x), generator=order).to(x.device).split(options.batch_size)
             done = reported = 0
             for step, index in enumerate(shuffled, start=1):
                 batch_loss = loss_of(model(x[index]), y[index])
@@ -101,7 +101,7 @@ def train(
                 done += len(index)
                 if step % STEPS_BETWEEN_NOTES == 0 or done == len(x):
                     speed = done / (time.perf_counter() - began)
-                    note = f"epoch {epoch}/{config.epochs}  loss {float(batch_loss.detach()):.4f}  {speed:,.0f}/s"
+                    note = f"epoch {epoch}/{options.epochs}  loss {float(batch_loss.detach()):.4f}  {speed:,.0f}/s"
                     advance(done - reported, note)
                     reported = done
             model.eval()
@@ -117,7 +117,7 @@ def train(
             progress.rows("history", [row])
             speed = len(x) / (time.perf_counter() - began)
             log.info(
-                f"epoch {epoch}/{config.epochs}  loss {row['loss']:.4f}  test loss {tested.loss:.4f}  "
+                f"epoch {epoch}/{options.epochs}  loss {row['loss']:.4f}  test loss {tested.loss:.4f}  "
                 f"test accuracy {tested.accuracy:.4f}  {speed:,.0f} examples/s"
             )
     return history
@@ -127,33 +127,32 @@ def check_finite(row: dict[str, Any], weights_are_finite: bool) -> None:
     """Training goes on: the loss and penalty of a history's row, and the weights after it, are finite.
 
     Raises:
-        RunFailed: one isn't; the text names it and the epoch.
+        FloatingPointError: one isn't; the text names it and the epoch.
     """
     broken = [name for name in ("loss", "penalty") if not math.isfinite(row.get(name, 0.0))]
     if not broken and weights_are_finite:
         return
     what = f"the {broken[0]} is {row[broken[0]]}" if broken else "a weight is not finite"
-    raise RunFailed(f"training diverged in epoch {row['epoch']}: {what}. Try a smaller training.learning_rate.")
+    raise FloatingPointError(f"training diverged in epoch {row['epoch']}: {what}.")
 
 
-def check(model: nn.Module, dataset: Dataset, config: TrainingConfig) -> None:
+def check(model: nn.Module, dataset: Dataset, options: TrainingOptions) -> None:
     """Training can begin: loss, data set, outputs and optimizer fit.
 
     Raises:
-        ConfigError: they don't; the text says what to type.
+        ArgumentError: they don't; the text says what fits.
     """
-    loss_function(config, dataset)
-    regularizers.regularizer(model, config)
-    if config.momentum and config.optimizer is not Optimizer.sgd:
-        raise ConfigError("training.momentum is for training.optimizer=sgd; the others have none.")
-    if config.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ConfigError("the model has no parameters to train: type training.epochs=0.")
-    if config.loss is Loss.bce:
+    loss_function(options, dataset)
+    regularizers.regularizer(model, options)
+    if options.momentum and options.optimizer != "sgd":
+        raise ArgumentError(f"momentum={options.momentum:g} is for optimizer=sgd; {options.optimizer} has none.")
+    if options.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
+        raise ArgumentError("the model has no parameters to train: use epochs=0.")
+    if options.loss == "bce":
         outputs = outputs_of(model, dataset.x_train[:CHECKED])
         if not bool(((outputs >= 0) & (outputs <= 1)).all()):
-            raise ConfigError(
-                "training.loss=bce takes outputs in 0..1: end the network with a sigmoid (of model=mlp and model=cnn: "
-                "model.output_activation=sigmoid), or use training.loss=mse."
+            raise ArgumentError(
+                "loss=bce takes outputs in 0..1: end the network with a sigmoid (output_activation=sigmoid), or use loss=mse."
             )
 
 

@@ -13,7 +13,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from enum import Enum
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -25,22 +24,31 @@ from torch import Tensor, nn
 import mi_runner
 from mi_runner import machine
 from mi_runner.cache import cache_folder
-from mi_runner.config.schemas import Regularizer, TrainingConfig
-from mi_runner.errors import RunFailed
 from mi_runner.files import sha256, tensors_sha256, written_whole
 from mi_runner.models import Built
-from mi_runner.progress import log
-from mi_runner.training.loop import threads_for
+from mi_runner.progress import Progress, log
+from mi_runner.training import loop, stacked
+from mi_runner.training.options import TrainingOptions
 from mi_runner.training.weights import read_weights, save_weights
 
 WEIGHTS, RECORD = "model.safetensors", "record.json"
 
 TRAINING = (
     *("training/loop.py", "training/stacked.py", "training/optimizers.py", "training/regularizers.py"),
+    "training/options.py",
     *("training/clusterability.py", "training/evaluation.py", "batches.py", "chance.py"),
     "threads.py",
 )
 """The sources, besides those of the models, that decide which weights come out of given data."""
+
+
+History = list[dict[str, Any]]
+"""A row per epoch of a network's training."""
+
+Train = Callable[
+    [Sequence[Built], TrainingOptions, Sequence[int], "Progress | None"], Sequence[History | FloatingPointError]
+]
+"""Networks, options, their seeds, progress → the history of each network, or the error that ended its training."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ class Stored:
     trained_now: bool
 
 
-def key(built: Built, training: TrainingConfig, *, seed: int, stack: Sequence[str] = ()) -> str:
+def key(built: Built, training: TrainingOptions, *, seed: int, stack: Sequence[str] = ()) -> str:
     """The hash under which a model is kept, in hexadecimal.
 
     Args:
@@ -85,71 +93,86 @@ def key(built: Built, training: TrainingConfig, *, seed: int, stack: Sequence[st
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
-def _computed_by(device: torch.device, built: Built, training: TrainingConfig, *, n_networks: int) -> list[str | int]:
+def _computed_by(device: torch.device, built: Built, training: TrainingOptions, *, n_networks: int) -> list[str | int]:
     """The processor that trains, and how: on another, or by other threads, sums are added in another order."""
     if device.type == "cuda":
         return [torch.cuda.get_device_name(device)]
-    n_threads = threads_for(built.model, built.dataset.x_train, training.batch_size * n_networks)
+    n_threads = loop.threads_for(built.model, built.dataset.x_train, training.batch_size * n_networks)
     return [device.type, machine.processor(), machine.instruction_set(), n_threads]
 
 
 def obtain(
-    built: Built,
-    training: TrainingConfig,
-    train: Callable[[], list[dict[str, Any]]],
+    builts: Sequence[Built],
+    training: TrainingOptions,
     *,
-    seed: int,
-) -> Stored:
-    """Give `built.model` its trained weights: from the store, or otherwise by calling `train`, whose result is kept.
+    seeds: Sequence[int],
+    at_once: int = 1,
+    train: Train | None = None,
+    progress: Progress | None = None,
+) -> list[Stored]:
+    """Gives each network its trained weights: from the store, or otherwise by training, whose result is kept.
 
-    Where the store can't be written the model is trained all the same, and a warning says so.
+    Where the store can't be written the networks are trained all the same, and a warning says so.
+
+    Args:
+        builts: the networks with their initial weights, on the device to train on.
+        seeds: each network's.
+        at_once: how many networks one stack has at most. A stack is found whole or trained whole, because rounding in
+            one network depends on the stack that it is in; a stack of one network is that network alone.
+        train: trains the networks of a stack; None: `train_stack`.
+
+    Raises:
+        FloatingPointError: a training diverged. All others are trained and kept by then.
     """
-    (stored,) = _obtain_together([built], [key(built, training, seed=seed)], lambda: [train()])
-    assert isinstance(stored, Stored)  # a training that fails raises
+    alone = [key(built, training, seed=seed) for built, seed in zip(builts, seeds, strict=True)]
+    obtained: list[Stored | FloatingPointError] = []
+    for start in range(0, len(builts), at_once):
+        places = range(start, min(start + at_once, len(builts)))
+        stack = [alone[place] for place in places] if len(places) > 1 else []
+        keys = [key(builts[place], training, seed=seeds[place], stack=stack) for place in places]
+
+        members = [builts[place] for place in places], training, [seeds[place] for place in places], progress
+        obtained += _obtain_together(members[0], keys, partial(train or train_stack, *members))
+    diverged = {seed: each for seed, each in zip(seeds, obtained, strict=True) if isinstance(each, FloatingPointError)}
+    stored = [each for each in obtained if isinstance(each, Stored)]
+    if len(builts) == 1:
+        for error in diverged.values():
+            raise error
+    elif diverged:
+        kept = stored and all(each.path for each in stored)
+        others = f" The other {len(stored)} are in the model store." if kept else ""
+        each = " ".join(f"seed={seed}: {error}" for seed, error in diverged.items())
+        raise FloatingPointError(f"{len(diverged)} of {len(builts)} networks failed. {each}{others}")
+    found = [each for each in stored if not each.trained_now]
+    if len(builts) > 1 and found:
+        log.info(f"{len(found)} of {len(builts)} trained models found in the model store")
+    elif found:
+        log.info(f"trained model found: {found[0].path}")
     return stored
 
 
-def obtain_many(
-    builts: Sequence[Built],
-    training: TrainingConfig,
-    train: Callable[[Sequence[int]], Sequence[list[dict[str, Any]] | RunFailed]],
-    *,
-    seeds: Sequence[int],
-    at_once: int,
-) -> list[Stored]:
-    """As `obtain` for many networks that are trained in stacks.
-
-    A stack is found whole or trained whole, since rounding in one network depends on the stack that it is in.
-
-    Args:
-        train: trains the networks at these places in one stack; gives a history or an error for each.
-        seeds: each network's.
-        at_once: how many networks a stack has at the most.
-
-    Raises:
-        RunFailed: some could not be trained; by then all others are, and are kept.
-    """
-    alone = [key(built, training, seed=seed) for built, seed in zip(builts, seeds, strict=True)]
-    obtained: list[Stored | RunFailed] = []
-    for start in range(0, len(builts), at_once):
-        places = range(start, min(start + at_once, len(builts)))
-        stack = [alone[place] for place in places]
-        keys = [key(builts[place], training, seed=seeds[place], stack=stack) for place in places]
-        obtained += _obtain_together([builts[place] for place in places], keys, partial(train, places))
-    failed = [one for one in obtained if isinstance(one, RunFailed)]
-    trained = [one for one in obtained if isinstance(one, Stored)]
-    if failed:
-        kept = trained and all(one.path for one in trained)
-        others = f" The other {len(trained)} are in the model store." if kept else ""
-        raise RunFailed(f"{len(failed)} of {len(builts)} networks failed. {' '.join(map(str, failed))}{others}")
-    return trained
+def train_stack(
+    builts: Sequence[Built], training: TrainingOptions, seeds: Sequence[int], progress: Progress | None
+) -> Sequence[History | FloatingPointError]:
+    """Trains the networks of one stack; returns the history of each, or the error that ended its training."""
+    dataset = builts[0].dataset
+    if len(builts) > 1:
+        log.info(f"training {len(builts)} networks on {dataset.name}: {len(dataset.x_train):,} examples")
+        networks, data = [built.model for built in builts], [built.dataset for built in builts]
+        return stacked.train(networks, data, training, seeds=seeds, progress=progress)
+    (built,), (seed,) = builts, seeds
+    log.info(f"training {type(built.model).__name__} on {dataset.name}: {len(dataset.x_train):,} examples")
+    try:
+        return [loop.train(built.model, dataset, training, seed=seed, progress=progress)]
+    except FloatingPointError as error:
+        return [error]
 
 
 def _obtain_together(
     builts: Sequence[Built],
     keys: Sequence[str],
-    train: Callable[[], Sequence[list[dict[str, Any]] | RunFailed]],
-) -> list[Stored | RunFailed]:
+    train: Callable[[], Sequence[History | FloatingPointError]],
+) -> list[Stored | FloatingPointError]:
     """The trained models of these keys: all from the store, or otherwise all by one call of `train`."""
     folders = [cache_folder() / "models" / each for each in keys]
     networks = [built.model for built in builts]
@@ -164,8 +187,8 @@ def _obtain_together(
         return [_kept_nowhere(history) for history in train()]
 
 
-def _kept_nowhere(history: list[dict[str, Any]] | RunFailed) -> Stored | RunFailed:
-    return history if isinstance(history, RunFailed) else Stored(None, None, history, True)
+def _kept_nowhere(history: History | FloatingPointError) -> Stored | FloatingPointError:
+    return history if isinstance(history, FloatingPointError) else Stored(None, None, history, True)
 
 
 def _warn_of_unwritable(folders: Sequence[Path], error: Exception) -> None:
@@ -234,13 +257,13 @@ def _read(folder: Path, network: nn.Module) -> tuple[Stored, dict[str, Tensor]] 
 
 
 def _save(
-    folders: Sequence[Path], networks: Sequence[nn.Module], histories: Sequence[list[dict[str, Any]] | RunFailed]
-) -> list[Stored | RunFailed]:
+    folders: Sequence[Path], networks: Sequence[nn.Module], histories: Sequence[History | FloatingPointError]
+) -> list[Stored | FloatingPointError]:
     """Keeps the trained models, those that failed left out; where the disk is full a warning says so, once."""
-    kept: list[Stored | RunFailed] = []
+    kept: list[Stored | FloatingPointError] = []
     unwritable: OSError | None = None
     for folder, network, history in zip(folders, networks, histories, strict=True):
-        if isinstance(history, RunFailed) or unwritable:
+        if isinstance(history, FloatingPointError) or unwritable:
             kept.append(_kept_nowhere(history))
             continue
         try:
@@ -268,13 +291,9 @@ def _code_digest() -> str:
     return digest.hexdigest()
 
 
-def _training(config: TrainingConfig) -> dict[str, Any]:
+def _training(training: TrainingOptions) -> dict[str, Any]:
     """The options that have a part in training: a regulariser's only if there is one."""
-    plain = {name: _plain(value) for name, value in asdict(config).items()}
-    if config.regularizer is Regularizer.none:
-        return {name: value for name, value in plain.items() if not name.startswith("regularizer_")}
-    return plain
-
-
-def _plain(value: Any) -> Any:
-    return value.name if isinstance(value, Enum) else value
+    options = asdict(training)
+    if training.regularizer == "none":
+        return {name: value for name, value in options.items() if not name.startswith("regularizer_")}
+    return options

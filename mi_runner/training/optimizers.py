@@ -10,8 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mi_runner.config.schemas import TrainingConfig
-from mi_runner.errors import unknown
+from mi_runner.errors import ArgumentError, unknown
+from mi_runner.training.options import TrainingOptions
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
     "sgd": torch.optim.SGD,
@@ -21,14 +21,14 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 """The update rules by name."""
 
 
-def make_optimizer(parameters: Sequence[Tensor], config: TrainingConfig) -> torch.optim.Optimizer:
-    """The optimizer that the config names."""
+def make_optimizer(parameters: Sequence[Tensor], options: TrainingOptions) -> torch.optim.Optimizer:
+    """The optimizer that the options name."""
     return optimizer_named(
-        config.optimizer.name,
+        options.optimizer,
         parameters,
-        learning_rate=config.learning_rate,
-        weight_decay=config.weight_decay,
-        momentum=config.momentum,
+        learning_rate=options.learning_rate,
+        weight_decay=options.weight_decay,
+        momentum=options.momentum,
     )
 
 
@@ -47,10 +47,10 @@ def optimizer_named(
         momentum: of sgd; the others have their own.
 
     Raises:
-        ValueError: there is no optimizer of this name; the text lists them.
+        ArgumentError: there is no optimizer of this name; the text lists them.
     """
     if name not in OPTIMIZERS:
-        raise ValueError(unknown("optimizer", name, OPTIMIZERS))
+        raise ArgumentError(f"optimizer={name}: {unknown('optimizer', name, OPTIMIZERS)}")
     options: dict[str, object] = {"lr": learning_rate, "weight_decay": weight_decay, "fused": True}
     if name == "sgd":
         options["momentum"] = momentum

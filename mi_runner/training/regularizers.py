@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from mi_runner.config.schemas import Regularizer as Kind
-from mi_runner.config.schemas import TrainingConfig
+from mi_runner.errors import ArgumentError, unknown
 from mi_runner.training import clusterability
+from mi_runner.training.options import TrainingOptions
+
+REGULARIZERS = ("none", "clusterability")
 
 
 @dataclass(frozen=True)
@@ -28,20 +30,23 @@ class Regularizer:
     factor: float
 
 
-def regularizer(model: nn.Module, config: TrainingConfig, *, vectorised: bool = False) -> Regularizer | None:
-    """The regulariser that the config names; None if none.
+def regularizer(model: nn.Module, options: TrainingOptions, *, vectorised: bool = False) -> Regularizer | None:
+    """The regulariser that the options name; None if none.
 
     Args:
         vectorised: its measure can go through `torch.func`'s transformations.
 
     Raises:
-        ConfigError: the model has no such layer, or the layer not so many units.
+        ArgumentError: there is no regulariser of this name, the model has no such layer, or the layer has fewer units.
     """
-    if config.regularizer is Kind.none:
+    if options.regularizer not in REGULARIZERS:
+        text = unknown("regularizer", options.regularizer, REGULARIZERS)
+        raise ArgumentError(f"regularizer={options.regularizer}: {text}")
+    if options.regularizer == "none":
         return None
-    _, layer = clusterability.linear_layer(model, config.regularizer_layer, option="training.regularizer_layer")
+    _, layer = clusterability.linear_layer(model, options.regularizer_layer, option="regularizer_layer")
     partition = clusterability.contiguous(
-        layer.out_features, layer.in_features, config.regularizer_clusters, option="training.regularizer_clusters"
+        layer.out_features, layer.in_features, options.regularizer_clusters, option="regularizer_clusters"
     )
     inside = partition.inside.to(layer.weight)
 
@@ -50,4 +55,4 @@ def regularizer(model: nn.Module, config: TrainingConfig, *, vectorised: bool = 
     def measure(_: nn.Module) -> Tensor:
         return share(layer.weight, inside)
 
-    return Regularizer("clusterability", measure, -config.regularizer_strength)
+    return Regularizer("clusterability", measure, -options.regularizer_strength)

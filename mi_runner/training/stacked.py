@@ -27,14 +27,14 @@ from torch.utils._pytree import tree_map_only
 
 from mi_runner import chance, threads
 from mi_runner.batches import BATCH
-from mi_runner.config.schemas import TrainingConfig
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError, RunFailed, one_line
+from mi_runner.errors import ArgumentError, one_line
 from mi_runner.progress import Advance, Progress, log
 from mi_runner.training import regularizers
 from mi_runner.training.evaluation import LossFunction, Score, loss_function, score
 from mi_runner.training.loop import STEPS_BETWEEN_NOTES, check_finite, threads_for
 from mi_runner.training.optimizers import make_optimizer
+from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Regularizer
 
 MOST_NUMBERS = 250_000_000
@@ -55,11 +55,11 @@ History = list[dict[str, Any]]
 def train(
     networks: Sequence[nn.Module],
     datasets: Sequence[Dataset],
-    config: TrainingConfig,
+    options: TrainingOptions,
     *,
     seeds: Sequence[int],
     progress: Progress | None = None,
-) -> list[History | RunFailed]:
+) -> list[History | FloatingPointError]:
     """Train each network in place as `training.train` would, and leave it in evaluation mode.
 
     Returns for each its history, or the error by which it failed: its numbers were no longer finite. The others are
@@ -71,26 +71,26 @@ def train(
         seeds: each network's; the order of its batches derives from it.
     """
     progress = progress or Progress()
-    if not config.epochs:
+    if not options.epochs:
         for network in networks:
             network.eval()
         return [[] for _ in networks]
-    stack = _Stack(networks, datasets, config)
+    stack = _Stack(networks, datasets, options)
     orders = [chance.generator(seed, "batch order") for seed in seeds]
     n_members, n_examples = len(networks), len(datasets[0].x_train)
     histories: list[History] = [[] for _ in networks]
-    failed: dict[int, RunFailed] = {}
+    failed: dict[int, FloatingPointError] = {}
 
     with (
         torch.no_grad(),
-        threads.exactly(threads_for(networks[0], datasets[0].x_train, config.batch_size * n_members)),
-        progress.bar(f"training {n_members} networks", config.epochs * n_examples * n_members) as advance,
+        threads.exactly(threads_for(networks[0], datasets[0].x_train, options.batch_size * n_members)),
+        progress.bar(f"training {n_members} networks", options.epochs * n_examples * n_members) as advance,
     ):
-        for epoch in range(1, config.epochs + 1):
+        for epoch in range(1, options.epochs + 1):
             began = time.perf_counter()
             shuffled = torch.stack([torch.randperm(n_examples, generator=order) for order in orders])
-            batches = shuffled.to(stack.device).split(config.batch_size, dim=1)
-            losses, penalties = _epoch(stack, batches, advance, f"epoch {epoch}/{config.epochs}")
+            batches = shuffled.to(stack.device).split(options.batch_size, dim=1)
+            losses, penalties = _epoch(stack, batches, advance, f"epoch {epoch}/{options.epochs}")
             finite, measured, tested = stack.finite().tolist(), stack.measured(), stack.tested()
             rows = []
             for member, history in enumerate(histories):
@@ -101,9 +101,9 @@ def train(
                     row |= {"penalty": float(penalties[member]) / len(batches), measured[0]: measured[1][member]}
                 try:
                     check_finite(row, finite[member])
-                except RunFailed as error:
-                    failed[member] = RunFailed(f"seed={seeds[member]}: {error}")
-                    log.warning(str(failed[member]))
+                except FloatingPointError as error:
+                    failed[member] = error
+                    log.warning(f"seed={seeds[member]}: {error}")
                     continue
                 row |= {"test_loss": tested[member].loss, "test_accuracy": tested[member].accuracy}
                 history.append(row)
@@ -111,7 +111,7 @@ def train(
             progress.rows("history", rows)
             if not rows:
                 break
-            _log_epoch(rows, config.epochs, n_examples * n_members / (time.perf_counter() - began))
+            _log_epoch(rows, options.epochs, n_examples * n_members / (time.perf_counter() - began))
     stack.unstack()
     return [failed.get(member, history) for member, history in enumerate(histories)]
 
@@ -153,7 +153,7 @@ def _log_epoch(rows: Sequence[dict[str, Any]], epochs: int, speed: float) -> Non
 
 
 def check(
-    networks: Sequence[nn.Module], datasets: Sequence[Dataset], config: TrainingConfig, *, seeds: Sequence[int]
+    networks: Sequence[nn.Module], datasets: Sequence[Dataset], options: TrainingOptions, *, seeds: Sequence[int]
 ) -> None:
     """The networks can be trained in a stack, and a step of it is a step of each.
 
@@ -161,32 +161,25 @@ def check(
     from torch's global generator, nor running statistics; and `vmap` doesn't know every operation.
 
     Raises:
-        ConfigError: they can't; the text says why, and how to train them one after the other.
+        ArgumentError: they can't; the text says why.
     """
-    remedy = (
-        f"Train them one after the other: -m 'seed=range({seeds[0]},{seeds[-1] + 1})' instead of seeds={len(seeds)}."
-    )
-
-    def refused(why: str) -> ConfigError:
-        return ConfigError(f"seeds={len(seeds)}: {why} {remedy}")
-
     for seed, network, dataset in zip(seeds, networks, datasets, strict=True):
         if _form(network, dataset) != _form(networks[0], datasets[0]):
-            raise refused(f"seed={seed} has another network, or other sizes of the data, than seed={seeds[0]}.")
-    if not config.epochs:
+            raise ArgumentError(f"seed={seed} has another network, or other sizes of the data, than seed={seeds[0]}.")
+    if not options.epochs:
         return
     if why := _obstacle(networks[0], datasets[0].x_train[:REHEARSED]):
-        raise refused(f"{why} while it trains, which networks in a stack can't each do as if alone.")
+        raise ArgumentError(f"{why} while it trains, which networks in a stack can't each do as if alone.")
     pair = [0, len(networks) - 1]
     try:
-        equal = _rehearse([networks[i] for i in pair], [datasets[i] for i in pair], config)
+        equal = _rehearse([networks[i] for i in pair], [datasets[i] for i in pair], options)
     except Exception as error:  # whatever an operation raises that vmap doesn't know
-        raise refused(f"a step of stacked networks fails ({one_line(error)}).") from error
+        raise ArgumentError(f"a step of stacked networks fails ({one_line(error)}).") from error
     if not equal:
-        raise refused("a step of stacked networks isn't the step of each alone.")
+        raise ArgumentError("a step of stacked networks isn't the step of each alone.")
 
 
-def at_once(network: nn.Module, dataset: Dataset, config: TrainingConfig, *, own_data: bool) -> int:
+def at_once(network: nn.Module, dataset: Dataset, options: TrainingOptions, *, own_data: bool) -> int:
     """How many such networks are trained in one stack, so that it fits in memory.
 
     Args:
@@ -194,7 +187,7 @@ def at_once(network: nn.Module, dataset: Dataset, config: TrainingConfig, *, own
     """
     weights = sum(tensor.numel() for tensor in network.state_dict().values())
     data = dataset.x_train.numel() + dataset.x_test.numel() if own_data else dataset.x_train[0].numel()
-    batch = min(config.batch_size, len(dataset.x_train))
+    batch = min(options.batch_size, len(dataset.x_train))
     # The gradient and the optimizer's two moments; forward values are kept for the way back, and about doubled by it.
     needed = 4 * weights + data + 3 * batch * _numbers(network, dataset.x_train[:REHEARSED])
     return max(1, min(MOST_MEMBERS, MOST_NUMBERS // needed))
@@ -237,14 +230,14 @@ def _obstacle(network: nn.Module, x: Tensor) -> str:
     return found[0] if found else ""
 
 
-def _rehearse(networks: Sequence[nn.Module], datasets: Sequence[Dataset], config: TrainingConfig) -> bool:
+def _rehearse(networks: Sequence[nn.Module], datasets: Sequence[Dataset], options: TrainingOptions) -> bool:
     """Whether losses and gradients of a stack on a few training examples are those of each network alone."""
-    stack = _Stack(networks, datasets, config)
+    stack = _Stack(networks, datasets, options)
     index = torch.arange(min(REHEARSED, len(datasets[0].x_train))).expand(len(networks), -1)
     *gradients, losses = stack.gradients(*stack.batch(index))[: len(stack.trained) + 1]
     equal = True
     for member, (network, dataset) in enumerate(zip(networks, datasets, strict=True)):
-        one = _Penalised(copy.deepcopy(network).train(), config)
+        one = _Penalised(copy.deepcopy(network).train(), options)
         outputs, *penalties = one(dataset.x_train[index[member]])
         value = stack.loss_of(outputs, dataset.y_train[index[member]])
         alone = torch.autograd.grad(
@@ -271,10 +264,10 @@ def _numbers(network: nn.Module, x: Tensor) -> float:
 class _Penalised(nn.Module):
     """A network with its regulariser: of inputs `(B, *input)` the outputs `(B, K)`, and if there is one the penalty."""
 
-    def __init__(self, network: nn.Module, config: TrainingConfig) -> None:
+    def __init__(self, network: nn.Module, options: TrainingOptions) -> None:
         super().__init__()
         self.network = network
-        self.regularizer: Regularizer | None = regularizers.regularizer(network, config, vectorised=True)
+        self.regularizer: Regularizer | None = regularizers.regularizer(network, options, vectorised=True)
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         if self.regularizer is None or not self.regularizer.factor:
@@ -285,10 +278,10 @@ class _Penalised(nn.Module):
 class _Stack:
     """The weights of M networks, one tensor `(M, *shape)` for each parameter, with their data and optimizer."""
 
-    def __init__(self, networks: Sequence[nn.Module], datasets: Sequence[Dataset], config: TrainingConfig) -> None:
+    def __init__(self, networks: Sequence[nn.Module], datasets: Sequence[Dataset], options: TrainingOptions) -> None:
         self.networks, self.datasets = networks, datasets
-        self.one = _Penalised(copy.deepcopy(networks[0]), config)
-        self.loss_of: LossFunction = loss_function(config, datasets[0])
+        self.one = _Penalised(copy.deepcopy(networks[0]), options)
+        self.loss_of: LossFunction = loss_function(options, datasets[0])
         self.trained = self._trained_names()
         self.fixed = [name for name, _ in _tensors(self.one) if name not in self.trained]
         stacked: dict[str, list[Tensor]] = {}
@@ -298,7 +291,7 @@ class _Stack:
         self.tensors = {name: torch.stack(parts) for name, parts in stacked.items()}
         self.weights = [self.tensors[name] for name in self.trained]
         self.device = self.weights[0].device
-        self.optimizer = make_optimizer(self.weights, config)
+        self.optimizer = make_optimizer(self.weights, options)
         self.shared = len({dataset.fingerprint for dataset in datasets}) == 1
         # Examples of all members in one tensor (M·N, ...), or those that all share (N, ...).
         self.x = datasets[0].x_train if self.shared else torch.cat([dataset.x_train for dataset in datasets])

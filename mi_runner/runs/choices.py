@@ -1,0 +1,62 @@
+"""From the choices of a config to what they stand for: a data set, a network, options of training, an experiment.
+
+Below this module nothing knows a config: options become arguments here, and errors about arguments become errors about
+options.
+"""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from enum import Enum
+from importlib import import_module
+from typing import Any, cast
+
+from mi_runner import models
+from mi_runner.config.schemas import Choice, DatasetConfig, ExperimentConfig, ModelConfig, TrainingConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError, as_options
+from mi_runner.experiments import Experiment
+from mi_runner.models import Built
+from mi_runner.training.options import TrainingOptions
+
+
+def arguments(config: Choice | TrainingConfig) -> dict[str, Any]:
+    """A config's options as plain values, those of an enumeration by their names."""
+    values = {item.name: getattr(config, item.name) for item in fields(config)}
+    return {name: value.name if isinstance(value, Enum) else value for name, value in values.items()}
+
+
+def load_dataset(config: DatasetConfig, *, seed: int) -> Dataset:
+    """The data set that the config names.
+
+    Raises:
+        ConfigError: the data are missing, or not as they must be; the text says what to type.
+        RunFailed: they can't be unpacked or downloaded.
+    """
+    options = arguments(config)
+    with as_options("dataset", options):
+        dataset = replace(import_module(config.module).load(seed=seed, **options), name=config.name)
+    if min(len(dataset.x_train), len(dataset.x_test)) < 2:
+        raise ConfigError(f"dataset={config.name}: training and test set need at least 2 examples each.")
+    return dataset
+
+
+def build_network(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
+    """The network that the config names, for this data set, initialised from `seed`.
+
+    Raises:
+        ConfigError: network and data set don't fit; the text says what to type.
+    """
+    options = arguments(config)
+    with as_options("model", options):
+        return models.build(import_module(config.module).build, dataset, seed=seed, **options)
+
+
+def training_options(config: TrainingConfig) -> TrainingOptions:
+    """The options of training as the training's own value."""
+    return TrainingOptions(**arguments(config))
+
+
+def experiment_of(config: ExperimentConfig) -> Experiment[Any]:
+    """The experiment that the config names: its module."""
+    return cast(Experiment[Any], import_module(config.module))
