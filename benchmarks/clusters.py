@@ -24,7 +24,7 @@ from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods import pruning
 from mi_runner.methods.clusters import top_examples
-from mi_runner.runs.choices import build_network, load_dataset
+from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.training.loop import train
 
 IMAGES = 10_000
@@ -78,7 +78,7 @@ def run() -> None:
     config = composition.compose(["experiment=clusters", "training.epochs=1", f"dataset.limit={IMAGES}"])
     dataset = load_dataset(config.dataset, seed=42)
     built = [build_network(config.model, dataset, seed=42) for _ in range(3)]
-    without = replace(config.training, regularizer_strength=0.0)
+    without = replace(training_options(config.training), regularizer_strength=0.0)
 
     def epoch(number: int, training: object) -> None:
         train(built[number].model, built[number].dataset, training, seed=42)
@@ -86,7 +86,7 @@ def run() -> None:
     compare(
         "clusters: an epoch with the term (as 'other') against one without",
         lambda: epoch(0, without),
-        lambda: epoch(1, config.training),
+        lambda: epoch(1, training_options(config.training)),
         wanted="at most 1.3",
     )
     transform = transforms.Compose([transforms.ToTensor(), transforms.Normalize(0.1307, 0.3081)])
@@ -94,7 +94,7 @@ def run() -> None:
     loader = DataLoader(images, batch_size=64, shuffle=True)
     compare(
         "clusters: an epoch against the textbook's",
-        lambda: epoch(1, config.training),
+        lambda: epoch(1, training_options(config.training)),
         lambda: textbook_epoch(built[2].model, loader),
         wanted="at least 5",
         rounds=3,

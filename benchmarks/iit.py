@@ -26,7 +26,7 @@ from mi_runner.datasets import Dataset, ellipses
 from mi_runner.experiments import Setting, iit
 from mi_runner.methods.interchange import Aligned, InterchangeTraining, Pairs, draw_pairs, train_by_interchange
 from mi_runner.models.cnn import CNN
-from mi_runner.runs.choices import build_network, load_dataset
+from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.training import loop as training
 
 SEED = 42
@@ -129,7 +129,7 @@ def run() -> None:
     config = composition.compose(["experiment=iit", f"seed={SEED}"])
     dataset = load_dataset(config.dataset, seed=SEED)
     built = build_network(config.model, dataset, seed=SEED)
-    setting = Setting(config.experiment, config.training, built.model, built.dataset, SEED)
+    setting = Setting(config.experiment, training_options(config.training), built.model, built.dataset, SEED)
     graph, causal_model = setting.graph(), dataset.causal_model
     assert causal_model is not None and isinstance(built.model, CNN)
     (cell,) = iit.cells(setting, graph, causal_model)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from benchmarks.timing import compare
 from benchmarks.training_loop import OVERRIDES
 from mi_runner.config import composition
-from mi_runner.runs.choices import build_network, load_dataset
+from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.training import stacked as stacked_training
 from mi_runner.training.loop import train
 
@@ -31,8 +31,8 @@ def made(overrides: Sequence[str]) -> tuple[Callable[[], object], Callable[[int]
     ]
     networks, data = [built.model for built in builts], [built.dataset for built in builts]
     return (
-        lambda: stacked_training.train(networks, data, config.training, seeds=SEEDS),
-        lambda seed: train(networks[seed], data[seed], config.training, seed=seed),
+        lambda: stacked_training.train(networks, data, training_options(config.training), seeds=SEEDS),
+        lambda seed: train(networks[seed], data[seed], training_options(config.training), seed=seed),
     )
 
 

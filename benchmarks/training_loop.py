@@ -15,7 +15,7 @@ from torchvision.datasets import MNIST
 from benchmarks.timing import compare
 from mi_runner.cache import cache_folder
 from mi_runner.config import composition
-from mi_runner.runs.choices import build_network, load_dataset
+from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.training.loop import train
 
 OVERRIDES = (
@@ -52,7 +52,7 @@ def run() -> None:
     other = build_network(config.model, dataset, seed=42)
     compare(
         "training, one epoch of mnist01",
-        lambda: train(ours.model, ours.dataset, config.training, seed=42),
+        lambda: train(ours.model, ours.dataset, training_options(config.training), seed=42),
         lambda: textbook_epoch(other.model, loader),
         wanted="at least 4",
     )

@@ -54,15 +54,13 @@ def as_options(group: str, names: Iterable[str]) -> Iterator[None]:
         names: the arguments that are options of this group.
 
     Raises:
-        ConfigError: in place of an `ArgumentError`.
-        RunFailed: in place of another `RunFailed`.
+        ArgumentError, RunFailed: in place of another of this kind.
     """
     argument = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, names))})(?==)")
     try:
         yield
     except (ArgumentError, RunFailed) as error:
-        kind = ConfigError if isinstance(error, ArgumentError) else RunFailed
-        raise kind(argument.sub(rf"{group}.\1", str(error))) from error
+        raise type(error)(argument.sub(rf"{group}.\1", str(error))) from error
 
 
 def exit_status(error: BaseException) -> ExitStatus:

@@ -31,7 +31,7 @@ from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
-from mi_runner.runs.choices import build_network, load_dataset
+from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.statistics import wilson_interval
 from mi_runner.training import loop as training
 from mi_runner.training.options import TrainingOptions
@@ -654,7 +654,9 @@ def test_the_published_network_learns_its_task(seed: int) -> None:
     assert config.model.hidden_sizes == [5] * 5 and config.model.activation.name == "tanh" and not config.model.bias
     dataset = load_dataset(config.dataset, seed=seed)
     built = build_network(config.model, dataset, seed=seed)
-    history = training.train(built.model, built.dataset, replace(config.training, epochs=3), seed=seed)
+    history = training.train(
+        built.model, built.dataset, replace(training_options(config.training), epochs=3), seed=seed
+    )
     assert history[-1]["test_accuracy"] >= 0.99
 
 

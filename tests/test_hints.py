@@ -126,9 +126,9 @@ NAMES = [
 def check(*overrides: str) -> None:
     """All that is checked before a folder is claimed."""
     config = composition.compose(overrides)
-    device = runner._device(config.device)
+    runner._device(config.device)
     dataset = load_dataset(config.dataset, seed=config.seed)
-    runner.prepare(config, dataset, expectations.parse(config.expect), device=device, progress=Progress())
+    runner.prepare(config, dataset, expectations.parse(config.expect), progress=Progress())
 
 
 @pytest.fixture(autouse=True)

@@ -17,7 +17,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from mi_runner import datasets, files, machine, signals, threads
+from mi_runner import files, machine, signals, threads
 from mi_runner.config import composition
 from mi_runner.errors import ConfigError, RunFailed, Terminated
 from mi_runner.experiments import ablation, train
@@ -160,7 +160,6 @@ def test_the_summary_has_the_names_that_were_promised(mi_run: MiRun) -> None:
         config := composition.compose(["dataset=arrays", "dataset.path=data.npz"]),
         load_dataset(config.dataset, seed=0),
         [],
-        device=torch.device("cpu"),
         progress=Progress(),
     ).setting
     assert sorted(record["metrics"]) == sorted(train.metric_names(setting))
@@ -259,7 +258,7 @@ def test_a_crash_while_the_data_are_loaded_leaves_the_log_and_the_traceback(
         log.warning("the file is odd")
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(datasets, "load", broken)
+    monkeypatch.setattr(runner, "load_dataset", broken)
     ended = mi_run(*TINY)
     assert ended.status == 1 and ended.out == ""
     assert "ZeroDivisionError: oh. The whole traceback is in outputs/train/mod_add-mlp/v001/run.log." in ended.err
@@ -276,7 +275,7 @@ def test_an_interruption_while_the_data_are_loaded_leaves_nothing(
     def interrupted(config: object, seed: int) -> None:
         raise error
 
-    monkeypatch.setattr(datasets, "load", interrupted)
+    monkeypatch.setattr(runner, "load_dataset", interrupted)
     handlers = list(log.handlers)
     with pytest.raises(type(error)):
         runner.run(composition.compose([*TINY, f"output_dir={tmp_path / 'outputs'}"]))

@@ -38,6 +38,7 @@ from mi_runner.methods.circuits.evaluation import (
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import log
 from mi_runner.statistics import NOT_NEGATIVE, SHARE
+from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -64,13 +65,13 @@ BYTES_PER_ROW = 120
 """Of a table with a row a circuit, while it is built."""
 
 
-def check(setting: Setting) -> None:
+def check(setting: Setting[CircuitsConfig]) -> None:
     """The last layers are a chain that can be analysed, their answer never falls, and the search is not too large.
 
     Raises:
         ConfigError: they aren't, it does, or it is; the text has the count, and what to type for a search that can be.
     """
-    config = _config(setting)
+    config = setting.config
     if setting.dataset.has_classes:
         raise ConfigError(
             "experiment=circuits rounds outputs to integers, so the targets must be values: type dataset.target=value."
@@ -111,9 +112,14 @@ def _objection(graph: ModelGraph, config: CircuitsConfig) -> tuple[str, list[str
     return None
 
 
-def cost(setting: Setting) -> dict[str, int]:
+def networks(setting: Setting[CircuitsConfig]) -> dict[str, TrainingOptions]:
+    """None besides the model."""
+    return {}
+
+
+def cost(setting: Setting[CircuitsConfig]) -> dict[str, int]:
     """The number of circuits, of all outputs together."""
-    part = find_part(setting.graph(), _config(setting).last_layers)
+    part = find_part(setting.graph(), setting.config.last_layers)
     n_outputs = setting.dataset.n_outputs
     return {"circuits": sum(CircuitSpace(part.output(number).sizes).count() for number in range(n_outputs))}
 
@@ -135,14 +141,14 @@ MEASURES = {
 }
 
 
-def metric_names(setting: Setting) -> list[str]:
+def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
     """The summary's names; those of pairs are not a number where there is no pair of valid circuits."""
     return [*METRICS, *METRICS_OF_PAIRS]
 
 
-def run(setting: Setting) -> Result:
+def run(setting: Setting[CircuitsConfig]) -> Result:
     """Counts, a census, a table of circuits, and how the valid ones compare."""
-    config, dataset = _config(setting), setting.dataset
+    config, dataset = setting.config, setting.dataset
     graph = setting.graph()
     part = _on_cpu(find_part(graph, config.last_layers))
     entering, outputs = _recorded(graph, part, dataset.x_test)
@@ -191,11 +197,6 @@ def run(setting: Setting) -> Result:
 
 
 # --- the cut ---------------------------------------------------------------------------------------------------------
-
-
-def _config(setting: Setting) -> CircuitsConfig:
-    assert isinstance(setting.config, CircuitsConfig)
-    return setting.config
 
 
 def _named(space: CircuitSpace) -> str:
@@ -270,8 +271,10 @@ class _Found:
         return self.kept.circuit[self.kept.n_right >= self.least_right]
 
 
-def _search(setting: Setting, part: Part, space: CircuitSpace, examples: Examples, number: int) -> _Found:
-    config = _config(setting)
+def _search(
+    setting: Setting[CircuitsConfig], part: Part, space: CircuitSpace, examples: Examples, number: int
+) -> _Found:
+    config = setting.config
     n = len(examples)
     least_right = next((right for right in range(n + 1) if right / n > config.accuracy_threshold), n + 1)
     least_left_out = math.ceil(config.min_node_sparsity * space.n_hidden - 1e-9)
@@ -305,10 +308,15 @@ def _search(setting: Setting, part: Part, space: CircuitSpace, examples: Example
 
 
 def _summary(
-    setting: Setting, space: CircuitSpace, examples: Examples, number: int, found: _Found, seconds: float
+    setting: Setting[CircuitsConfig],
+    space: CircuitSpace,
+    examples: Examples,
+    number: int,
+    found: _Found,
+    seconds: float,
 ) -> dict[str, Any]:
     """The row of an output in metrics.csv."""
-    config, valid = _config(setting), found.valid
+    config, valid = setting.config, found.valid
     contained = overlap = float("nan")
     if config.pairs and len(valid) > 1:
         compared = valid

@@ -216,7 +216,7 @@ def prepare(
     if config.seeds is not None:
         setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
     experiment.check(setting)  # first, for it may set options of the training by options of its own
-    with as_options("training", arguments(config.training)):
+    with as_options("model", arguments(config.model)), as_options("training", arguments(config.training)):
         training.check(built.model, built.dataset, setting.training)
     expectations.check(expected, experiment.metric_names(setting))
     checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)

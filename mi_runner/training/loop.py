@@ -152,7 +152,8 @@ def check(model: nn.Module, dataset: Dataset, options: TrainingOptions) -> None:
         outputs = outputs_of(model, dataset.x_train[:CHECKED])
         if not bool(((outputs >= 0) & (outputs <= 1)).all()):
             raise ArgumentError(
-                "loss=bce takes outputs in 0..1: end the network with a sigmoid (output_activation=sigmoid), or use loss=mse."
+                "loss=bce takes outputs in 0..1: end the network with a sigmoid (output_activation=sigmoid), "
+                "or use loss=mse."
             )
 
 
