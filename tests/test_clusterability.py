@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from mi_runner.chance import generator
-from mi_runner.config.schemas import Loss, Optimizer, Regularizer, TrainingConfig
+from mi_runner.config.training_schema import Loss, Optimizer, Regularizer, TrainingConfig
 from mi_runner.errors import ConfigError
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip

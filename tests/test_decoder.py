@@ -20,7 +20,8 @@ from torch.nn import functional
 
 from mi_runner import datasets, models
 from mi_runner.config import composition
-from mi_runner.config.schemas import DecoderConfig, TrainingConfig
+from mi_runner.config.experiment_schemas import DecoderConfig
+from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel, ModularSum
 from mi_runner.errors import ConfigError

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mi_runner.batches import BATCH, batches, outputs_of
-from mi_runner.config.schemas import Loss, TrainingConfig
+from mi_runner.config.training_schema import Loss, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.statistics import wilson_interval

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mi_runner.config.schemas import TrainingConfig
+from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel, ModularSum, WeightedSum
 from mi_runner.graph import interventions

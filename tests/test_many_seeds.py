@@ -20,16 +20,9 @@ from torch import Tensor, nn
 
 from mi_runner import chance, datasets, models
 from mi_runner.config import composition
-from mi_runner.config.schemas import (
-    SCHEMAS,
-    CnnConfig,
-    Loss,
-    MlpConfig,
-    Optimizer,
-    Regularizer,
-    SkipConfig,
-    TrainingConfig,
-)
+from mi_runner.config.model_schemas import CnnConfig, MlpConfig, SkipConfig
+from mi_runner.config.registry import SCHEMAS
+from mi_runner.config.training_schema import Loss, Optimizer, Regularizer, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments.train import seeds_summary

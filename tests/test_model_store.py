@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 import mi_runner
 from mi_runner import machine, models
-from mi_runner.config.schemas import Activation, Loss, MlpConfig, Optimizer, Regularizer, TrainingConfig
+from mi_runner.config.model_schemas import Activation, MlpConfig
+from mi_runner.config.training_schema import Loss, Optimizer, Regularizer, TrainingConfig
 from mi_runner.errors import RunFailed
 from mi_runner.files import tensors_sha256
 from mi_runner.models import Built
@@ -224,7 +225,8 @@ def sources_of(module: str) -> set[str]:
 
 
 DECIDE_NO_WEIGHTS = {
-    *("", "config.schemas", "errors", "files", "machine", "progress", "statistics", "training"),
+    *("", "config.options", "config.dataset_schemas", "config.training_schema"),
+    *("errors", "files", "machine", "progress", "statistics", "training"),
     *("datasets", "datasets.causal_models"),  # whose products are in the key by content
 }
 
@@ -392,7 +394,8 @@ from pathlib import Path
 import torch
 from mi_runner import models
 from mi_runner.training import loop as training, model_store
-from mi_runner.config.schemas import MlpConfig, Optimizer, TrainingConfig
+from mi_runner.config.model_schemas import MlpConfig
+from mi_runner.config.training_schema import Optimizer, TrainingConfig
 from mi_runner.datasets import Dataset
 
 folder = Path(sys.argv[1])

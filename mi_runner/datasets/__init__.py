@@ -14,7 +14,7 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
-from mi_runner.config.schemas import DatasetConfig
+from mi_runner.config.dataset_schemas import DatasetConfig
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError
 from mi_runner.files import tensors_sha256

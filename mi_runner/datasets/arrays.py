@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mi_runner.config.schemas import ArraysConfig
+from mi_runner.config.dataset_schemas import ArraysConfig
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel, LabelTable
 from mi_runner.errors import ConfigError

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mi_runner import chance, threads
-from mi_runner.config.schemas import EllipsesConfig
+from mi_runner.config.dataset_schemas import EllipsesConfig
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel, WeightedSum
 from mi_runner.errors import ConfigError

@@ -20,7 +20,7 @@ from safetensors.torch import save as to_bytes
 from torch import Tensor
 
 from mi_runner.cache import cache_folder
-from mi_runner.config.schemas import MnistConfig, Normalization
+from mi_runner.config.dataset_schemas import MnistConfig, Normalization
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import parity_and_half
 from mi_runner.errors import ConfigError, RunFailed

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from mi_runner import chance
-from mi_runner.config.schemas import ModAddConfig
+from mi_runner.config.dataset_schemas import ModAddConfig
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel, ModularSum
 

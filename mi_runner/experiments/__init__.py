@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from mi_runner.config.schemas import ExperimentConfig, TrainingConfig
+from mi_runner.config.experiment_schemas import ExperimentConfig
+from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.models import Built

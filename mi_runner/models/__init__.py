@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from mi_runner import chance
-from mi_runner.config.schemas import Activation, ModelConfig, OutputActivation
+from mi_runner.config.model_schemas import Activation, ModelConfig, OutputActivation
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 

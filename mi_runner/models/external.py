@@ -18,7 +18,7 @@ from typing import Any
 from torch import nn
 
 from mi_runner import models
-from mi_runner.config.schemas import ExternalConfig
+from mi_runner.config.model_schemas import ExternalConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, unknown
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from torch import Tensor, nn
 
 from mi_runner import models
-from mi_runner.config.schemas import MlpConfig
+from mi_runner.config.model_schemas import MlpConfig
 from mi_runner.datasets import Dataset
 
 

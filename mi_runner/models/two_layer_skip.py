@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner import models
-from mi_runner.config.schemas import SkipConfig
+from mi_runner.config.model_schemas import SkipConfig
 from mi_runner.datasets import Dataset
 
 

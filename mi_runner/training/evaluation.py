@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mi_runner.config.schemas import Loss, TrainingConfig
+from mi_runner.config.training_schema import Loss, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.statistics import wilson_interval

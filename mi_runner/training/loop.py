@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mi_runner import chance, threads
 from mi_runner.batches import outputs_of
-from mi_runner.config.schemas import Loss, Optimizer, TrainingConfig
+from mi_runner.config.training_schema import Loss, Optimizer, TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.progress import Progress, log

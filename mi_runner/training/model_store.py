@@ -25,7 +25,7 @@ from torch import Tensor, nn
 import mi_runner
 from mi_runner import machine
 from mi_runner.cache import cache_folder
-from mi_runner.config.schemas import Regularizer, TrainingConfig
+from mi_runner.config.training_schema import Regularizer, TrainingConfig
 from mi_runner.errors import RunFailed
 from mi_runner.files import sha256, tensors_sha256, written_whole
 from mi_runner.models import Built

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mi_runner.config.schemas import TrainingConfig
+from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import unknown
 
 OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {

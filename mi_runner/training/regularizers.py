@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from mi_runner.config.schemas import Regularizer as Kind
-from mi_runner.config.schemas import TrainingConfig
+from mi_runner.config.training_schema import Regularizer as Kind
+from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.training import clusterability
 
 

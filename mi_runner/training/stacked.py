@@ -27,7 +27,7 @@ from torch.utils._pytree import tree_map_only
 
 from mi_runner import chance, threads
 from mi_runner.batches import BATCH
-from mi_runner.config.schemas import TrainingConfig
+from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed, one_line
 from mi_runner.progress import Advance, Progress, log
