@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mi_runner.config.schemas import AblationConfig, Granularity, Method, Split
+from mi_runner.config.experiment_schemas import AblationConfig, Granularity, Method, Split
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, Setting, ablation

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from mi_runner import datasets
-from mi_runner.config.schemas import ArraysConfig, Mnist01Config, MnistConfig, ModAddConfig, Target
+from mi_runner.config.dataset_schemas import ArraysConfig, Mnist01Config, MnistConfig, ModAddConfig, Target
 from mi_runner.datasets.causal_models import CausalModel, DigitOfParityAndHalf, LabelTable, ModularSum, WeightedSum
 from mi_runner.errors import ConfigError
 from mi_runner.runs.choices import load_dataset

@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import nn
 
-from mi_runner.config.schemas import CircuitsConfig, CircuitTable
+from mi_runner.config.experiment_schemas import CircuitsConfig, CircuitTable
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting, circuits
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part

@@ -18,7 +18,7 @@ import mi_runner
 from mi_runner.batches import outputs_of
 from mi_runner.chance import generator
 from mi_runner.config import schemas
-from mi_runner.config.schemas import ClustersConfig, PruningCriterion
+from mi_runner.config.experiment_schemas import ClustersConfig, PruningCriterion
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting, TrainedNetwork, clusters

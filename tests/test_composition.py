@@ -12,18 +12,12 @@ from omegaconf import OmegaConf
 
 from mi_runner import threads
 from mi_runner.config import composition
-from mi_runner.config.schemas import (
-    LAUNCHERS,
-    SCHEMAS,
-    SWEEP_KEYS,
-    SWEEPERS,
-    AblationConfig,
-    MlpConfig,
-    OnError,
-    RunConfig,
-    SkipConfig,
-    check_ranges,
-)
+from mi_runner.config.experiment_schemas import AblationConfig
+from mi_runner.config.help_page import EXAMPLES, help_page
+from mi_runner.config.model_schemas import MlpConfig, SkipConfig
+from mi_runner.config.options import check_ranges
+from mi_runner.config.registry import ENGINES, SCHEMAS
+from mi_runner.config.run_schema import SWEEP_KEYS, OnError, RunConfig
 from mi_runner.errors import ConfigError
 from mi_runner.sweeps.sweep_plan import flattened
 
@@ -50,11 +44,11 @@ def test_every_choice_composes_to_its_schema_and_has_its_module(group: str, sche
     assert all(callable(getattr(module, name)) for name in wanted)
 
 
-@pytest.mark.parametrize(("group", "engines"), [("launcher", LAUNCHERS), ("sweeper", SWEEPERS)])
+@pytest.mark.parametrize(("group", "engines"), ENGINES.items())
 def test_launchers_and_sweepers_compose_to_their_schemas(group: str, engines: tuple[type, ...]) -> None:
     files = {file.stem for file in (REPOSITORY / "conf/hydra" / group).glob("*.yaml")}
     assert files == {engine.name for engine in engines}
-    page = composition.help_page([])
+    page = help_page([])
     for engine in engines:
         config = composition.compose_untyped([f"hydra/{group}={engine.name}"], with_hydra=True)
         assert OmegaConf.to_object(config.hydra[group]) == engine()
@@ -73,25 +67,25 @@ def test_files_and_schemas_of_a_group_are_the_same(group: str) -> None:
 
 @pytest.mark.parametrize(("group", "schema"), CHOICES, ids=lambda part: getattr(part, "name", part))
 def test_every_option_has_a_meaning_and_stands_in_the_help(group: str, schema: type) -> None:
-    page = composition.help_page([])
+    page = help_page([])
     assert f" {schema.name} " in page
     for item in fields(schema):
         assert f"{group}.{item.name}=" in page and item.metadata["doc"] in page
 
 
 def test_help_shows_the_top_level_keys_and_the_defaults_of_the_command() -> None:
-    page = composition.help_page([])
+    page = help_page([])
     for item in fields(RunConfig):
         assert item.name in page
     assert "training.epochs=3 " in page
-    assert "training.epochs=5 " in composition.help_page(["experiment=ablation"])
-    assert all(command in page for command, _ in composition.EXAMPLES) and len(composition.EXAMPLES) >= 3
+    assert "training.epochs=5 " in help_page(["experiment=ablation"])
+    assert all(command in page for command, _ in EXAMPLES) and len(EXAMPLES) >= 3
 
 
 @pytest.mark.parametrize("experiment", [schema.name for schema in SCHEMAS["experiment"]])
 def test_help_shows_all_that_an_experiment_sets(experiment: str) -> None:
     """Typing all of it without the experiment gives the same config."""
-    (section,) = re.findall(r"^Groups$(.*?)^Options", composition.help_page([]), re.MULTILINE | re.DOTALL)
+    (section,) = re.findall(r"^Groups$(.*?)^Options", help_page([]), re.MULTILINE | re.DOTALL)
     sets = dict(re.findall(r"\b(\w+) +[A-Z][^\n]*\n +sets ((?:[\w.]+=\S+\s+)+)", section))
     words = sets.get(experiment, "").split()
     chosen, typed = (flattened(composition.compose(overrides)) for overrides in ([f"experiment={experiment}"], words))

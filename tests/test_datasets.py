@@ -20,7 +20,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from mi_runner.config.schemas import ArraysConfig, Mnist01Config, MnistConfig, ModAddConfig, Normalization, Target
+from mi_runner.config.dataset_schemas import (
+    ArraysConfig,
+    Mnist01Config,
+    MnistConfig,
+    ModAddConfig,
+    Normalization,
+    Target,
+)
 from mi_runner.datasets import Dataset, mnist
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.files import written_whole

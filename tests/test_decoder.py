@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner.config import composition
-from mi_runner.config.schemas import DecoderConfig
+from mi_runner.config.experiment_schemas import DecoderConfig
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel, ModularSum
 from mi_runner.errors import ConfigError

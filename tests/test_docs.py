@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 import mi_runner
-from mi_runner.config.schemas import SCHEMAS
+from mi_runner.config.registry import SCHEMAS
 
 from .conftest import REPOSITORY, Ended
 
@@ -192,21 +192,24 @@ def test_the_changelog_has_this_version() -> None:
 
 
 def test_the_data_set_of_contributing_works_as_it_stands_there(tmp_path: Path) -> None:
-    """In a copy: the new files, the schema beside the others, its name in SCHEMAS; then the new test."""
+    """In a copy: the new files, the schema beside the others, the registry that lists it; then the new test."""
     page = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     titled = re.compile(r"^[^`\n]*`([\w/.]+\.\w+)`[^\n]*:\n\n```\w+\n(.*?)^```", re.MULTILINE | re.DOTALL)
     blocks = dict(titled.findall(page))
-    schemas = "mi_runner/config/schemas.py"
+    schemas = "mi_runner/config/dataset_schemas.py"
     assert blocks.keys() == EXAMPLE | {schemas}
     ignored = shutil.ignore_patterns("__pycache__", "*.gz")
     shutil.copytree(REPOSITORY / "mi_runner", tmp_path / "mi_runner", ignore=ignored)
     shutil.copytree(REPOSITORY / "conf", tmp_path / "mi_runner/conf", ignore=ignored)
     (tmp_path / "conf").symlink_to("mi_runner/conf")
-    before = (tmp_path / schemas).read_text(encoding="utf-8")
-    with_class = before.replace("\n# --- models ---", f"\n{blocks[schemas]}\n\n# --- models ---", 1)
-    listed = with_class.replace('"dataset": (', '"dataset": (MajorityConfig, ', 1)
-    assert before != with_class != listed
-    (tmp_path / schemas).write_text(listed, encoding="utf-8")
+    with (tmp_path / schemas).open("a", encoding="utf-8") as file:
+        file.write(f"\n\n{blocks[schemas]}")
+    registry = tmp_path / "mi_runner/config/registry.py"
+    before = registry.read_text(encoding="utf-8")
+    imported = before.replace("EllipsesConfig, Mnist", "EllipsesConfig, MajorityConfig, Mnist", 1)
+    listed = imported.replace('"dataset": (', '"dataset": (MajorityConfig, ', 1)
+    assert before != imported != listed
+    registry.write_text(listed, encoding="utf-8")
     for name in EXAMPLE:
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(blocks[name], encoding="utf-8")

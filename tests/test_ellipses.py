@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from mi_runner.config.schemas import EllipsesConfig, Target
+from mi_runner.config.dataset_schemas import EllipsesConfig, Target
 from mi_runner.datasets import ellipses
 from mi_runner.datasets.causal_models import WeightedSum
 from mi_runner.datasets.ellipses import Ellipses

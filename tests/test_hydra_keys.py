@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from mi_runner.config import hydra_keys
-from mi_runner.config.schemas import LAUNCHERS, SWEEPERS, RayLauncher
+from mi_runner.config.engine_schemas import RayLauncher
+from mi_runner.config.registry import ENGINES
 from mi_runner.errors import ConfigError
 from mi_runner.sweeps import launchers
 from mi_runner.sweeps.sweep_plan import read_command
@@ -65,9 +66,9 @@ def test_what_has_no_effect_is_refused(override: str, text: str, mi_run: MiRun) 
     assert not list(Path().iterdir())
 
 
-@pytest.mark.parametrize("group", hydra_keys.ENGINES)
+@pytest.mark.parametrize("group", ENGINES)
 def test_engines_are_for_sweeps_and_options_for_engines(group: str, mi_run: MiRun) -> None:
-    name = hydra_keys.ENGINES[group][0].name
+    name = ENGINES[group][0].name
     for override in (f"hydra/{group}={name}", f"hydra.{group}.seed=3", f"hydra.{group}._target_=os.system"):
         ended = mi_run(*TINY, override)
         assert ended.status == 2 and f"{override}: only a sweep has a {group}. Add -m" in ended.err
@@ -105,9 +106,11 @@ OTHER_VALUES = {
 }
 
 
-@pytest.mark.parametrize("engine", [*LAUNCHERS, *SWEEPERS], ids=lambda engine: engine.name)
+@pytest.mark.parametrize(
+    "engine", [engine for engines in ENGINES.values() for engine in engines], ids=lambda engine: engine.name
+)
 def test_options_of_engines_arrive(engine: Any) -> None:
-    group = "launcher" if engine in LAUNCHERS else "sweeper"
+    group = "launcher" if engine in ENGINES["launcher"] else "sweeper"
     given = {item.name: OTHER_VALUES[item.name] for item in fields(engine)}
     overrides = [f"hydra/{group}={engine.name}", "objective=accuracy"]
     overrides += [f"hydra.{group}.{name}={str(value).replace(chr(39), '')}" for name, value in given.items()]
@@ -125,7 +128,7 @@ def test_options_of_submitit_reach_its_executor(name: str, tmp_path: Path, monke
     asked: dict[str, Any] = {}
     executor = SimpleNamespace(update_parameters=lambda **options: asked.update(options))
     monkeypatch.setattr(submitit, "AutoExecutor", lambda **options: executor)
-    engine_type = next(engine for engine in LAUNCHERS if engine.name == name)
+    engine_type = next(engine for engine in ENGINES["launcher"] if engine.name == name)
     options = {item.name: OTHER_VALUES[item.name] for item in fields(engine_type)}
     engine = launchers.Submitit(engine_type(**options), 20, 0, tmp_path)
     assert (engine.slots, engine.threads) == (7, 3)

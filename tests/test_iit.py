@@ -15,15 +15,8 @@ import torch
 from torch import nn
 
 from mi_runner.config import composition
-from mi_runner.config.schemas import (
-    Alignment,
-    Control,
-    EllipsesConfig,
-    IitConfig,
-    ModAddConfig,
-    Sources,
-    Trained,
-)
+from mi_runner.config.dataset_schemas import EllipsesConfig, ModAddConfig
+from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, Sources, Trained
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import ModularSum
 from mi_runner.errors import ConfigError, RunFailed

@@ -20,12 +20,8 @@ from torch import Tensor, nn
 
 from mi_runner import chance, models
 from mi_runner.config import composition
-from mi_runner.config.schemas import (
-    SCHEMAS,
-    CnnConfig,
-    MlpConfig,
-    SkipConfig,
-)
+from mi_runner.config.model_schemas import CnnConfig, MlpConfig, SkipConfig
+from mi_runner.config.registry import SCHEMAS
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.experiments.train import seeds_summary

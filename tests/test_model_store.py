@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 import mi_runner
 from mi_runner import machine
-from mi_runner.config.schemas import Activation, MlpConfig
+from mi_runner.config.model_schemas import Activation, MlpConfig
 from mi_runner.files import tensors_sha256
 from mi_runner.models import Built
 from mi_runner.runs.choices import build_network
@@ -391,7 +391,7 @@ PROCESS = """
 import sys, time
 from pathlib import Path
 import torch
-from mi_runner.config.schemas import MlpConfig
+from mi_runner.config.model_schemas import MlpConfig
 from mi_runner.datasets import Dataset
 from mi_runner.runs.choices import build_network
 from mi_runner.training import model_store

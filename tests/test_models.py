@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner import models
-from mi_runner.config.schemas import (
+from mi_runner.config.model_schemas import (
     Activation,
     CnnConfig,
     ExternalConfig,

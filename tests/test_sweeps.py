@@ -23,7 +23,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mi_runner.config.schemas import JoblibLauncher, RunConfig, SubmititLocalLauncher
+from mi_runner.config.engine_schemas import JoblibLauncher, SubmititLocalLauncher
+from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError
 from mi_runner.runs import run_folder, runner
 from mi_runner.runs.run_folder import RunFolder

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner import chance
-from mi_runner.config.schemas import Loss
+from mi_runner.config.training_schema import Loss
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.models.mlp import MLP

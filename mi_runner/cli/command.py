@@ -23,7 +23,8 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
 from mi_runner import __version__, console, signals, threads
-from mi_runner.config import composition, hydra_keys
+from mi_runner.config import composition, explanations, hydra_composition, hydra_keys
+from mi_runner.config.help_page import help_page
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 
 
@@ -34,8 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _command(arguments)
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else ExitStatus.FAILED
-    except composition.COMPOSITION_ERRORS as error:
-        mistake = composition.explain(error, [part for part in arguments if "=" in part and not part.startswith("-")])
+    except hydra_composition.COMPOSITION_ERRORS as error:
+        mistake = explanations.explain(error, [part for part in arguments if "=" in part and not part.startswith("-")])
         console.error(one_line(mistake))
         return ExitStatus.MISTAKE
     except BrokenPipeError:  # the reader of our output went away; there is nobody to tell
@@ -58,11 +59,11 @@ def _command(arguments: list[str]) -> int:
     overrides: list[str] = parsed.overrides
     flags = [part for part in arguments if part not in overrides]
     if parsed.help:
-        console.page(composition.help_page(overrides))
+        console.page(help_page(overrides))
         return ExitStatus.DONE
     prints_only = parsed.cfg or parsed.info or parsed.hydra_help or parsed.shell_completion
     hydra_keys.check(overrides, has_engines=bool(_is_sweep(parsed) or prints_only))
-    composition.register_schemas()
+    hydra_composition.register_schemas()
     if _is_sweep(parsed) and not prints_only:
         if parsed.config_name or parsed.config_path:
             raise ConfigError("--config-name and --config-path don't go with a sweep; --config-dir does.")
@@ -86,12 +87,12 @@ def _composed(arguments: Sequence[str]) -> tuple[DictConfig, str] | None:
     """The config that Hydra composes, and its command line; None if Hydra was asked to print, which it has done."""
     found: list[tuple[DictConfig, str]] = []
 
-    @hydra.main(config_path=f"pkg://{composition.CONFIG_MODULE}", config_name="config", version_base="1.3")
+    @hydra.main(config_path=f"pkg://{hydra_composition.CONFIG_MODULE}", config_name="config", version_base="1.3")
     def job(config: DictConfig) -> None:
         OmegaConf.resolve(config)  # while ${hydra:...} has a value
         found.append((config, "mi-run " + shlex.join(HydraConfig.get().overrides.task)))
 
-    with _as_hydra_sees_it(arguments), composition.plain_errors_explained():
+    with _as_hydra_sees_it(arguments), explanations.plain_errors_explained():
         job()
     return found[0] if found else None
 

@@ -14,14 +14,11 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from mi_runner.config.composition import where_option
-from mi_runner.config.schemas import LAUNCHERS, SWEEPERS
+from mi_runner.config.explanations import where_option
+from mi_runner.config.registry import ENGINES
 from mi_runner.errors import ConfigError
 
 SEARCHPATH = "hydra.searchpath"
-
-ENGINES = {"launcher": LAUNCHERS, "sweeper": SWEEPERS}
-"""Hydra's groups that mi-run has choices for, besides Hydra's own `basic`."""
 
 INSTEAD = (
     (r"run\..*|sweep\..*|output_subdir|job\.chdir", "mi-run makes its folders itself; output_dir=FOLDER says where."),

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from torch import nn
 
-from mi_runner.config.schemas import ExperimentConfig
+from mi_runner.config.experiment_schemas import ExperimentConfig
 from mi_runner.datasets import Dataset
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.progress import Progress

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mi_runner.config.schemas import AblationConfig, Granularity, Split
+from mi_runner.config.experiment_schemas import AblationConfig, Granularity, Split
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, Setting, figures
 from mi_runner.graph.model_graph import ModelGraph, evaluating

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.batches import batches
-from mi_runner.config.schemas import CircuitsConfig, CircuitTable
+from mi_runner.config.experiment_schemas import CircuitsConfig, CircuitTable
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, figures
 from mi_runner.graph.chain import Part, find_part, longest_part

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mi_runner import chance
 from mi_runner.batches import batches
-from mi_runner.config.schemas import ClustersConfig
+from mi_runner.config.experiment_schemas import ClustersConfig
 from mi_runner.errors import ConfigError, unknown
 from mi_runner.experiments import Result, Row, Setting, figures
 from mi_runner.graph.chain import Part, longest_part

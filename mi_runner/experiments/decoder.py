@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mi_runner.batches import outputs_of
-from mi_runner.config.schemas import DecoderConfig
+from mi_runner.config.experiment_schemas import DecoderConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, figures

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from mi_runner import chance
 from mi_runner.batches import outputs_of
-from mi_runner.config.schemas import Alignment, Control, IitConfig, Sources, Trained
+from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, Sources, Trained
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError, RunFailed, one_line
 from mi_runner.experiments import Result, Setting, figures

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from mi_runner.batches import outputs_of
-from mi_runner.config.schemas import TrainConfig
+from mi_runner.config.experiment_schemas import TrainConfig
 from mi_runner.experiments import Result, Setting, figures
 from mi_runner.statistics import ALL, NOT_NEGATIVE, SHARE, Measured, Spread, over_seeds
 from mi_runner.training.evaluation import confusion, correct, loss_function, predictions, score

@@ -12,7 +12,11 @@ from importlib import import_module
 from typing import Any, cast
 
 from mi_runner import models
-from mi_runner.config.schemas import Choice, DatasetConfig, ExperimentConfig, ModelConfig, TrainingConfig
+from mi_runner.config.dataset_schemas import DatasetConfig
+from mi_runner.config.experiment_schemas import ExperimentConfig
+from mi_runner.config.model_schemas import ModelConfig
+from mi_runner.config.options import Choice
+from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, as_options
 from mi_runner.experiments import Experiment

@@ -35,7 +35,7 @@ from torch import nn
 
 from mi_runner import console, machine, signals, threads
 from mi_runner.config.composition import config_hash
-from mi_runner.config.schemas import RunConfig
+from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, as_options, exit_status, one_line
 from mi_runner.experiments import Experiment, Result, Row, Setting, TrainedNetwork

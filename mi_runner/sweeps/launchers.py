@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mi_runner import console, machine, progress, signals, threads
-from mi_runner.config.schemas import (
+from mi_runner.config.engine_schemas import (
     JoblibLauncher,
     LauncherConfig,
     RayLauncher,
-    RunConfig,
     SubmititLocalLauncher,
     SubmititSlurmLauncher,
 )
+from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.runs import run_folder
 from mi_runner.sweeps import clean_state

@@ -25,7 +25,8 @@ from filelock import FileLock, Timeout
 from mi_runner import console, signals, threads
 from mi_runner.config import composition
 from mi_runner.config.composition import config_hash
-from mi_runner.config.schemas import Direction, OnError, OptunaSweeper, RunConfig
+from mi_runner.config.engine_schemas import Direction, OptunaSweeper
+from mi_runner.config.run_schema import OnError, RunConfig
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line, unknown
 from mi_runner.files import code_version
 from mi_runner.progress import Progress

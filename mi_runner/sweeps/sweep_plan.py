@@ -20,19 +20,11 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from mi_runner.config import composition, hydra_keys
-from mi_runner.config.schemas import (
-    EXPERIMENTS,
-    LAUNCHERS,
-    SCHEMAS,
-    SWEEP_KEYS,
-    SWEEPERS,
-    Choice,
-    ExperimentConfig,
-    LauncherConfig,
-    OptunaSweeper,
-    RunConfig,
-    check_ranges,
-)
+from mi_runner.config.engine_schemas import LauncherConfig, OptunaSweeper
+from mi_runner.config.experiment_schemas import ExperimentConfig
+from mi_runner.config.options import Choice, check_ranges
+from mi_runner.config.registry import ENGINES, EXPERIMENTS, SCHEMAS
+from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
 from mi_runner.errors import ConfigError, one_line, unknown
 from mi_runner.files import written_whole
 from mi_runner.runs import expectations
@@ -115,8 +107,8 @@ def read_command(overrides: Sequence[str]) -> Command:
             f"{parsed['seed'].input_line} repeats jobs over seeds: leave one of the two out."
         )
     config = composition.compose_untyped(own, with_hydra=True)
-    launcher = _engine(config, "launcher", LAUNCHERS)
-    search = _engine(config, "sweeper", SWEEPERS)
+    launcher = _engine(config, "launcher", ENGINES["launcher"])
+    search = _engine(config, "sweeper", ENGINES["sweeper"])
     with open_dict(config):
         del config["hydra"]
     return Command(tuple(ours), parsed, composition.typed(config), launcher, search)

@@ -10,7 +10,7 @@ from hydra.core.override_parser.types import IntervalSweep, Override
 from omegaconf import DictConfig, IntegerNode, OmegaConf
 
 from mi_runner.config import composition
-from mi_runner.config.schemas import OptunaSweeper
+from mi_runner.config.engine_schemas import OptunaSweeper
 from mi_runner.errors import ConfigError
 from mi_runner.sweeps.sweep_plan import Command, texts
 from mi_runner.sweeps.sweep_tables import Ended

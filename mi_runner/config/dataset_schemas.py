@@ -1,0 +1,98 @@
+"""The options of each data set: `dataset=NAME`, `dataset.OPTION=VALUE`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+from omegaconf import MISSING
+
+from mi_runner.config.options import Choice, option
+
+
+class Normalization(Enum):
+    standard = "standard"
+    symmetric = "symmetric"
+
+
+# `class` is a keyword, so this enumeration can't be written as a class.
+Target = Enum("Target", {"class": "class", "value": "value"})
+
+
+@dataclass
+class DatasetConfig(Choice):
+    """What every data set has."""
+
+    module: ClassVar[str]
+    drawn: ClassVar[bool] = True
+    """Whether the examples derive from the run's seed."""
+
+    limit: int | None = option(
+        None, "use at most this many training and test examples, for quick tries; null: all", at_least=2
+    )
+
+
+@dataclass
+class MnistConfig(DatasetConfig):
+    """Handwritten digits, 28×28: 60,000 training and 10,000 test images, in the package."""
+
+    name: ClassVar[str] = "mnist"
+    module: ClassVar[str] = "mi_runner.datasets.mnist"
+    drawn: ClassVar[bool] = False
+
+    digits: list[int] | None = option(None, "keep only these digits, e.g. [3,8]; null: all ten", at_least=0, at_most=9)
+    normalization: Normalization = option(
+        Normalization.standard, "pixels: standard (p/255 − 0.1307)/0.3081, symmetric to [−1, 1]"
+    )
+    target: Target = option(Target["class"], "class: one output a digit; value: one output, the digit as a float")
+    root: str | None = option(None, "folder for the unpacked files; null: the user's cache folder")
+    download: bool = option(False, "let torchvision fetch the files instead of using the packaged ones")
+
+
+@dataclass
+class Mnist01Config(MnistConfig):
+    """MNIST's digits 0 and 1 only: 12,665 training and 2,115 test images."""
+
+    name: ClassVar[str] = "mnist01"
+
+    digits: list[int] | None = option([0, 1], "keep only these digits", at_least=0, at_most=9)
+
+
+@dataclass
+class ModAddConfig(DatasetConfig):
+    """Modular addition: two one-hot numbers in, (a + b) mod m out."""
+
+    name: ClassVar[str] = "mod_add"
+    module: ClassVar[str] = "mi_runner.datasets.modular_addition"
+
+    target: Target = option(Target["class"], "class: one output a number; value: one output, the sum as a float")
+    modulus: int = option(2, "m: a and b are drawn from 0..m−1", at_least=2, at_most=1000)
+    train_size: int = option(10_000, "training pairs", at_least=2)
+    test_size: int = option(10_000, "test pairs", at_least=2)
+
+
+@dataclass
+class EllipsesConfig(DatasetConfig):
+    """A grey ellipse on white, 28×28: is a weighted sum of its circularity, color and area large?"""
+
+    name: ClassVar[str] = "ellipses"
+    module: ClassVar[str] = "mi_runner.datasets.ellipses"
+
+    target: Target = option(Target["value"], "value: one output, 0 or 1; class: two outputs")
+    train_size: int = option(10_000, "training images", at_least=2)
+    test_size: int = option(1_000, "test images", at_least=2)
+    coefficients: list[float] = option([0.4, 0.4, 0.4], "weights of circularity, color and area, each from 0 to 1")
+    threshold: float = option(0.6, "the label is 1 where the weighted sum is above it")
+
+
+@dataclass
+class ArraysConfig(DatasetConfig):
+    """Your own data: an .npz file with x_train, y_train, x_test, y_test."""
+
+    name: ClassVar[str] = "arrays"
+    module: ClassVar[str] = "mi_runner.datasets.arrays"
+    drawn: ClassVar[bool] = False
+
+    path: str = option(MISSING, "the .npz file; x: (N, features) or (N, [channels,] height, width)")
+    target: Target = option(Target["class"], "class: y holds integers 0..K−1; value: y holds numbers")

@@ -1,0 +1,133 @@
+"""The page that `mi-run --help` prints: the groups, every option with one line, commands to begin with."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import MISSING as NO_DEFAULT
+from dataclasses import Field, fields
+from enum import Enum
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from mi_runner.config.composition import compose_untyped
+from mi_runner.config.hydra_composition import chosen
+from mi_runner.config.registry import ENGINES, SCHEMAS
+from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
+from mi_runner.config.training_schema import TrainingConfig
+
+EXAMPLES = (
+    ("mi-run experiment=ablation model=skip", "what does each part of a trained network contribute?"),
+    ("mi-run dataset=mod_add training.epochs=2", "train on modular addition"),
+    ("mi-run -m experiment=ablation dataset=mnist01 seed=0,1", "a sweep"),
+)
+
+
+def help_page(overrides: Sequence[str]) -> str:
+    """What `mi-run --help` prints: the groups, every option with one line, commands that work.
+
+    The defaults shown are those of the command that the help was asked for.
+    """
+    alone = compose_untyped(())
+    config = compose_untyped(overrides) if overrides else alone
+    lines = [
+        "mi-run: what does a small neural network really compute?",
+        "",
+        "usage: mi-run [-m] [GROUP=NAME ...] [KEY=VALUE ...]",
+        "       a config picks a data set, a model and an experiment; the tables are written to a new folder",
+        "",
+        "Commands to begin with",
+    ]
+    lines += [f"  {command:<56} {meaning}" for command, meaning in EXAMPLES]
+    lines += ["", "Groups"]
+    for group, choices in SCHEMAS.items():
+        taken = chosen(config, group)
+        for number, schema in enumerate(choices):
+            mark = "*" if schema is taken else " "
+            lines.append(f"  {group if number == 0 else '':<11}{mark} {schema.name:<10} {_first_line(schema)}")
+            if group == "experiment" and (words := settings_of(schema.name, alone)):
+                indent = " " * 26
+                lines += textwrap.wrap(f"sets {' '.join(words)}", 120, initial_indent=indent, subsequent_indent=indent)
+    lines += ["  (* is what this command takes; what an experiment sets, the command line can set otherwise)"]
+    top = [item for item in fields(RunConfig) if item.metadata]
+    lines += ["", "Options of every run"]
+    lines += [_option_line("", item, config[item.name]) for item in top if item.name not in SWEEP_KEYS]
+    lines += [_option_line("training.", item, config.training[item.name]) for item in fields(TrainingConfig)]
+    for group, choices in SCHEMAS.items():
+        for schema in choices:
+            if not fields(schema):
+                continue
+            lines += ["", f"With {group}={schema.name}"]
+            is_chosen = schema is OmegaConf.get_type(config[group])
+            for item in fields(schema):
+                value = config[group]._get_node(item.name) if is_chosen else _default(item)
+                lines.append(_option_line(f"{group}.", item, value))
+    lines += ["", "Options of sweeps (-m)"]
+    lines += [_option_line("", item, config[item.name]) for item in top if item.name in SWEEP_KEYS]
+    for group, engines in ENGINES.items():
+        for engine in engines:
+            lines += ["", f"With hydra/{group}={engine.name}: {_first_line(engine)}"]
+            lines += [_option_line(f"hydra.{group}.", item, _default(item)) for item in fields(engine)]
+    lines += [
+        "",
+        "Flags",
+        "  -m, --multirun        a sweep: every combination of the values that are separated by commas",
+        "  --cfg job             print the config and stop",
+        "  --help, --version     this page (with the defaults of the command it stands in); the version",
+        "  --hydra-help          Hydra's own flags, shell completion among them",
+        "",
+        "Exit status: 0 done, 1 the run failed, 2 a mistake in the command, 3 an expectation not met,",
+        "             130 Ctrl-C, 143 SIGTERM",
+    ]
+    return "\n".join(lines)
+
+
+def settings_of(experiment: str, alone: DictConfig) -> list[str]:
+    """What choosing an experiment, and no more, sets otherwise than `mi-run` alone, as one would type it.
+
+    Args:
+        alone: the config of `mi-run` alone.
+    """
+    if experiment == chosen(alone, "experiment").name:
+        return []
+    config = compose_untyped([f"experiment={experiment}"])
+    found = [(item.name, config[item.name], alone[item.name]) for item in fields(RunConfig) if item.metadata]
+    for group in ("dataset", "model"):
+        schema = chosen(config, group)
+        found.append((group, schema.name, chosen(alone, group).name))
+        found += [(f"{group}.{item.name}", config[group][item.name], _default(item)) for item in fields(schema)]
+    for item in fields(TrainingConfig):
+        found.append((f"training.{item.name}", config.training[item.name], alone.training[item.name]))
+    return [f"{key}={_show(value)}" for key, value, default in found if value != default]
+
+
+def _first_line(schema: type) -> str:
+    return textwrap.dedent(schema.__doc__ or "").strip().splitlines()[0]
+
+
+def _default(item: Field[Any]) -> Any:
+    return item.default_factory() if item.default_factory is not NO_DEFAULT else item.default
+
+
+def _option_line(prefix: str, item: Field[Any], value: Any) -> str:
+    return f"  {prefix + item.name + '=' + _show(value):<40} {item.metadata['doc']}"
+
+
+def _show(value: Any) -> str:
+    """A value as one would type it."""
+    if OmegaConf.is_config(value):
+        value = OmegaConf.to_container(value)
+    elif hasattr(value, "_value"):
+        value = value._value()
+    if value is None:
+        return "null"
+    if value == "???":
+        return "..."
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, list):
+        return "[" + ",".join(_show(element) for element in value) + "]"
+    return str(value)

@@ -1,0 +1,49 @@
+"""Every choice of every config group.
+
+A data set, a model or an experiment is named here and in files of its own, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from mi_runner.config.dataset_schemas import ArraysConfig, EllipsesConfig, Mnist01Config, MnistConfig, ModAddConfig
+from mi_runner.config.engine_schemas import (
+    EngineConfig,
+    JoblibLauncher,
+    OptunaSweeper,
+    RayLauncher,
+    SubmititLocalLauncher,
+    SubmititSlurmLauncher,
+)
+from mi_runner.config.experiment_schemas import (
+    AblationConfig,
+    CircuitsConfig,
+    ClustersConfig,
+    DecoderConfig,
+    ExperimentConfig,
+    IitConfig,
+    TrainConfig,
+)
+from mi_runner.config.model_schemas import CnnConfig, ExternalConfig, MlpConfig, SkipConfig
+from mi_runner.config.options import Choice
+
+EXPERIMENTS: tuple[type[ExperimentConfig], ...] = (
+    TrainConfig,
+    AblationConfig,
+    CircuitsConfig,
+    ClustersConfig,
+    IitConfig,
+    DecoderConfig,
+)
+
+SCHEMAS: dict[str, tuple[type[Choice], ...]] = {
+    "experiment": EXPERIMENTS,
+    "dataset": (MnistConfig, Mnist01Config, ModAddConfig, EllipsesConfig, ArraysConfig),
+    "model": (MlpConfig, SkipConfig, CnnConfig, ExternalConfig),
+}
+"""Config group → its choices, in the order in which help lists them."""
+
+ENGINES: dict[str, tuple[type[EngineConfig], ...]] = {
+    "launcher": (JoblibLauncher, SubmititLocalLauncher, SubmititSlurmLauncher, RayLauncher),
+    "sweeper": (OptunaSweeper,),
+}
+"""Hydra's groups hydra/launcher and hydra/sweeper → their choices besides Hydra's own `basic`."""

@@ -1,0 +1,75 @@
+"""The whole of a run's config, and the keys that every run has."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any
+
+from omegaconf import MISSING
+
+from mi_runner import threads
+from mi_runner.config.options import option
+from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.config.training_schema import TrainingConfig
+from mi_runner.errors import ConfigError
+
+# `continue` is a keyword, so this enumeration can't be written as a class.
+OnError = Enum("OnError", {"continue": "continue", "stop": "stop"})
+
+
+@dataclass
+class RunConfig:
+    """One run. The values of the top-level keys stand in conf/config.yaml."""
+
+    dataset: Any = MISSING
+    model: Any = MISSING
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    experiment: Any = MISSING
+    seed: int = option(MISSING, "every random draw derives from it", at_least=0)
+    seeds: int | None = option(
+        MISSING, "with experiment=train: so many networks at once, of seed, seed+1, ...; null: one", at_least=1
+    )
+    device: str = option(MISSING, "auto, cpu, cuda or cuda:N")
+    threads: int | str | None = option(
+        MISSING,
+        f"CPU threads that torch computes with; figures depend on it. auto: the cores, {threads.MOST} at the most. "
+        "Training steps too small to divide take one",
+        at_least=1,
+    )
+    checkpoint: str | None = option(MISSING, "trained weights: a file, a run folder, or null (train, or model store)")
+    output_dir: str = option(MISSING, "where run folders are made")
+    expect: Any = option(
+        MISSING, 'bounds on summary metrics, \'{accuracy: [">=0.9", "<1"], accuracy/7: ">0.8"}\'; else exit 3'
+    )
+    on_error: OnError = option(MISSING, "after a failed job of a sweep: continue with the others, or stop")
+    resume: str | None = option(MISSING, "a sweep's folder: run its jobs that are not done")
+    plan: bool = option(MISSING, "compose and check every job, list them, and run nothing")
+    skip_invalid: bool = option(MISSING, "leave out a sweep's jobs that can't run, instead of refusing the sweep")
+    sweep: str | None = option(MISSING, "a sweep's folder: make its tables again from the folders of its jobs")
+    objective: str | None = option(MISSING, "the summary metric that hydra/sweeper=optuna makes largest or smallest")
+
+
+SWEEP_KEYS = ("on_error", "resume", "plan", "skip_invalid", "sweep", "objective")
+"""Top-level keys that say how many runs are made one result; they change no run."""
+
+
+def check_seeds(config: RunConfig) -> None:
+    """`seeds` stands with an experiment that can be about many networks, and with nothing that names one.
+
+    Raises:
+        ConfigError: it doesn't; the text says what to type.
+    """
+    if config.seeds is None:
+        return
+    sweep = f"Type -m 'seed=range({config.seed},{config.seed + config.seeds})' instead of seeds={config.seeds}."
+    if not config.experiment.takes_seeds:
+        able = ", ".join(schema.name for schema in EXPERIMENTS if schema.takes_seeds)
+        raise ConfigError(
+            f"seeds={config.seeds} goes with experiment={able}; experiment={config.experiment.name} takes one network. "
+            f"{sweep} checkpoint=FOLDER/members/seed_N.safetensors takes one that experiment=train seeds=... trained."
+        )
+    if config.checkpoint is not None:
+        raise ConfigError(
+            f"seeds={config.seeds} trains networks; checkpoint={config.checkpoint} is one. Leave one of the two out."
+        )

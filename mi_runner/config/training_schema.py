@@ -1,0 +1,46 @@
+"""The options of the training: `training.OPTION=VALUE`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+from mi_runner.config.options import option
+
+
+class Optimizer(Enum):
+    sgd = "sgd"
+    adam = "adam"
+    adamw = "adamw"
+
+
+class Loss(Enum):
+    auto = "auto"
+    cross_entropy = "cross_entropy"
+    mse = "mse"
+    bce = "bce"
+
+
+class Regularizer(Enum):
+    none = "none"
+    clusterability = "clusterability"
+
+
+@dataclass
+class TrainingConfig:
+    """How a model is trained."""
+
+    epochs: int = option(3, "passes over the training set", at_least=0)
+    batch_size: int = option(64, "examples a step", at_least=1)
+    optimizer: Optimizer = option(Optimizer.adam, "the update rule")
+    learning_rate: float = option(1e-3, "the optimizer's step size", above=0)
+    weight_decay: float = option(0.0, "the optimizer's weight decay", at_least=0)
+    momentum: float = option(0.0, "sgd's momentum", at_least=0, below=1)
+    loss: Loss = option(Loss.auto, "auto: cross_entropy for target=class, mse for target=value; bce: outputs in 0..1")
+    label_smoothing: float = option(0.0, "of cross_entropy; also in every loss that is reported", at_least=0, below=1)
+    regularizer: Regularizer = option(
+        Regularizer.none, "clusterability: rewards squared weights of one layer that lie inside clusters of its units"
+    )
+    regularizer_strength: float = option(15.0, "the loss loses this much times the clusterability", at_least=0)
+    regularizer_layer: str | None = option(None, "the Linear layer that it is about; null: the middle one")
+    regularizer_clusters: int = option(4, "clusters of that layer's units", at_least=2)
