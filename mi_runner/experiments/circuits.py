@@ -21,7 +21,7 @@ from mi_runner import chance
 from mi_runner.batches import batches
 from mi_runner.config.schemas import CircuitsConfig, CircuitTable
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.experiments import Result, Setting, figures
+from mi_runner.experiments import Result, Setting, circuits_figures
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
@@ -170,7 +170,7 @@ def run(setting: Setting) -> Result:
         edges += _edge_rows(single, space, number, found)
         tables.append(_table(space, examples, number, found, config))
         shares = found.edge_counts / max(1, found.n_valid)
-        drawn |= figures.circuits(single, space, number, shares, found.n_valid, tables[-1])
+        drawn |= circuits_figures.of_output(single, space, number, shares, found.n_valid, tables[-1])
 
     written: dict[str, Any] = {"metrics": rows, "census": census, "edges": edges}
     if config.table is not CircuitTable["none"]:

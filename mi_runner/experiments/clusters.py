@@ -19,7 +19,7 @@ from mi_runner import chance
 from mi_runner.batches import batches
 from mi_runner.config.schemas import ClustersConfig, Regularizer
 from mi_runner.errors import ConfigError, unknown
-from mi_runner.experiments import Result, Row, Setting, figures
+from mi_runner.experiments import Result, Row, Setting, clusters_figures
 from mi_runner.graph.chain import Part, longest_part
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
@@ -146,7 +146,7 @@ def run(setting: Setting) -> Result:
     metrics["complexity_reduction"] = metrics[f"kept_edges/{TWIN}"] / kept if kept else float("nan")
     history = [row for network in networks for row in network.history]
     untrained = setting.untrained().model
-    drawn = figures.clusters(
+    drawn = clusters_figures.of_networks(
         weights={
             "before": linear_layer(untrained, config.layer)[1].weight,
             **{network.name: network.weight for network in networks},
@@ -440,7 +440,9 @@ def _top_images(setting: Setting, network: Network, top: Mapping[str, Tensor]) -
         (f"{clusters[unit]}·{unit}", [setting.dataset.x_test[i].reshape(shape) for i in index[:, unit].tolist()])
         for unit in chosen
     ]
-    return figures.top_images(images, f"largest activations of units of {site} (cluster·unit), clustered network")
+    return clusters_figures.top_images(
+        images, f"largest activations of units of {site} (cluster·unit), clustered network"
+    )
 
 
 # --- the edges that each class needs -----------------------------------------------------------------------------
