@@ -28,6 +28,7 @@ from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.search import CircuitSearch, search
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import log
+from mi_runner.rows import first_of_equal
 from mi_runner.statistics import NOT_NEGATIVE, SHARE
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ def _named(space: CircuitSpace) -> str:
 
 def _estimate(space: CircuitSpace, examples: CircuitExamples, number: int, max_rows: int) -> str:
     count = space.count()
-    n_distinct = len(torch.unique(torch.column_stack([examples.x, examples.target]), dim=0))
+    n_distinct = len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
     kind, seconds = "table", count * n_distinct / NUMBERS_PER_SECOND
     if count > max_rows:
         kind, seconds = "census", count * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)

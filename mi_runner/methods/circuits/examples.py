@@ -13,6 +13,7 @@ from torch import Tensor
 
 from mi_runner.graph.chain import Layer
 from mi_runner.methods.circuits.rounding import rounding_interval
+from mi_runner.rows import first_of_equal
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class GroupedExamples:
 def group_examples(output: Layer, examples: CircuitExamples) -> GroupedExamples:
     x, full = examples.x.cpu().numpy(), examples.full.cpu().numpy()
     answers = torch.stack([examples.target, examples.full.round()], dim=1).cpu().numpy()
-    _, first, counts = np.unique(np.concatenate([x, answers], axis=1), axis=0, return_index=True, return_counts=True)
+    rows = np.concatenate([x, answers], axis=1)
+    index, occurrences = (found.numpy() for found in first_of_equal(torch.from_numpy(rows)))
+    ascending = np.lexsort(rows[occurrences].T[::-1])  # by the first column, then by the second, ...
+    first, counts = occurrences[ascending], np.bincount(index)[ascending]
     kinds, group = np.unique(np.column_stack([answers[first], counts]), axis=0, return_inverse=True)
     order = first[np.argsort(group.reshape(-1), kind="stable")]
     found = [
