@@ -25,7 +25,9 @@ import torch
 from benchmarks.timing import seconds, spread, took
 from mi_runner import threads
 from mi_runner.graph.chain import Layer, Part
-from mi_runner.methods.circuits.evaluation import Examples, measure, measure_one, measure_some, take_census
+from mi_runner.methods.circuits.census import take_census
+from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.measures import measure, measure_one, measure_some
 from mi_runner.methods.circuits.space import CircuitSpace
 
 N_EXAMPLES = 2115
@@ -38,7 +40,9 @@ LEAST_RIGHT = 2094
 LISTED = 100_000
 
 
-def made(sizes: tuple[int, ...], activation: str = "leaky_relu", n_distinct: int = N_EXAMPLES) -> tuple[Part, Examples]:
+def made(
+    sizes: tuple[int, ...], activation: str = "leaky_relu", n_distinct: int = N_EXAMPLES
+) -> tuple[Part, CircuitExamples]:
     """A part with an activation after every layer, and examples in two bunches, as a trained network sees two digits.
 
     Where fewer are distinct, they are repeated.
@@ -53,7 +57,7 @@ def made(sizes: tuple[int, ...], activation: str = "leaky_relu", n_distinct: int
     target = torch.randint(0, 2, (N_EXAMPLES,), generator=draw).float()
     x = 2 * target[:, None] + 0.2 * torch.randn(N_EXAMPLES, sizes[0], generator=draw)
     rows = torch.arange(N_EXAMPLES) % n_distinct
-    return part, Examples(x[rows], target[rows], part(x[rows]).squeeze(1))
+    return part, CircuitExamples(x[rows], target[rows], part(x[rows]).squeeze(1))
 
 
 def run() -> None:
@@ -75,7 +79,7 @@ def _one_thread() -> Iterator[None]:
 
 
 @torch.no_grad()
-def loop_seconds(part: Part, examples: Examples, circuits: list[int]) -> float:
+def loop_seconds(part: Part, examples: CircuitExamples, circuits: list[int]) -> float:
     """CPU seconds of the loop for a circuit, on one thread: for so few numbers it is no slower than two."""
     with _one_thread():
         return took(lambda: [measure_one(part, examples, circuit) for circuit in circuits]).cpu / len(circuits)

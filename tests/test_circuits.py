@@ -20,18 +20,16 @@ from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting, circuits
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.circuits import evaluation, kernel
+from mi_runner.methods.circuits import census as census_module
+from mi_runner.methods.circuits import device_measures, kernel, prefixes
+from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.circuit import Circuit, compare_pairs, edge_counts, n_active
-from mi_runner.methods.circuits.evaluation import (
-    Examples,
-    Measured,
-    measure,
-    measure_on,
-    measure_one,
-    measure_some,
-    rounding_interval,
-    take_census,
-)
+from mi_runner.methods.circuits.cut import check_cut, entering_activations
+from mi_runner.methods.circuits.device_measures import measure_on
+from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_one, measure_some
+from mi_runner.methods.circuits.rounding import rounding_interval
+from mi_runner.methods.circuits.search import search
 from mi_runner.methods.circuits.space import CircuitSpace, full_matrices
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
@@ -66,14 +64,14 @@ def random_part(sizes: tuple[int, ...], activations: list[str], seed: int = 0) -
     return Part(tuple(layers))
 
 
-def examples_of(part: Part, n: int = 60, seed: int = 1) -> Examples:
+def examples_of(part: Part, n: int = 60, seed: int = 1) -> CircuitExamples:
     draw = torch.Generator().manual_seed(seed)
     x = torch.randn(n, part.sizes[0], generator=draw)
-    return Examples(x, torch.randint(0, 2, (n,), generator=draw).float(), part(x).squeeze(1))
+    return CircuitExamples(x, torch.randint(0, 2, (n,), generator=draw).float(), part(x).squeeze(1))
 
 
-def all_of(part: Part, examples: Examples) -> Measured:
-    return Measured.joined(list(measure(part, examples)))
+def all_of(part: Part, examples: CircuitExamples) -> CircuitMeasures:
+    return CircuitMeasures.joined(list(measure(part, examples)))
 
 
 # --- the space -------------------------------------------------------------------------------------------------------
@@ -188,7 +186,7 @@ def test_a_random_thousand_circuits_on_many_examples() -> None:
 def test_the_kernel_has_torchs_activations(activation: str) -> None:
     z = torch.cat([torch.linspace(-12, 12, 20_001), torch.tensor([-1e30, -100.0, -1e-20, 0.0, 1e-20, 100.0, 1e30])])
     layer = Layer(torch.eye(1), torch.zeros(1), activation, 0.01)
-    kind, slope = evaluation._activation(layer)
+    kind, slope = prefixes.kernel_activation(layer)
     ours = np.array([kernel.activate(number, kind, slope) for number in z.numpy()])
     assert ours == pytest.approx(layer.activate(z).numpy(), rel=1e-6, abs=5e-7)
     assert np.isnan(kernel.activate(np.float32(np.nan), kind, slope))
@@ -206,11 +204,11 @@ DEVICES = [
 def test_tensor_operations_find_what_the_kernel_finds(
     device: str, activation: str, at_once: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "NUMBERS_AT_ONCE", at_once)
+    monkeypatch.setattr(device_measures, "NUMBERS_AT_ONCE", at_once)
     for sizes in ((2, 2, 2, 1), (3, 2, 1), (2, 2, 1, 2, 1), (2, 3, 3, 1))[: 3 if at_once == 1 else 4]:
         part = random_part(sizes, [activation] * (len(sizes) - 1), seed=7)
         examples = examples_of(part)
-        ours = Measured.joined(list(measure_on(torch.device(device), part, examples))).sorted()
+        ours = CircuitMeasures.joined(list(measure_on(torch.device(device), part, examples))).sorted()
         kernels = all_of(part, examples).sorted()
         assert np.array_equal(ours.circuit, kernels.circuit)
         assert np.array_equal(ours.n_right, kernels.n_right) and np.array_equal(ours.n_equal, kernels.n_equal)
@@ -232,17 +230,17 @@ def test_a_tie_is_rounded_half_to_even() -> None:
     part = Part((Layer(torch.eye(1), torch.zeros(1)), Layer(torch.eye(1), torch.zeros(1))))
     x = torch.tensor([[0.5], [1.5], [-0.5], [2.5], [0.50001]])
     target = torch.tensor([0.0, 2.0, 0.0, 2.0, 1.0])
-    assert all_of(part, Examples(x, target, x.squeeze(1))).n_right.tolist() == [5]
-    assert all_of(part, Examples(x, target + 1, x.squeeze(1))).n_right.tolist() == [0]
+    assert all_of(part, CircuitExamples(x, target, x.squeeze(1))).n_right.tolist() == [5]
+    assert all_of(part, CircuitExamples(x, target + 1, x.squeeze(1))).n_right.tolist() == [0]
 
 
 def test_examples_that_repeat() -> None:
     part = random_part((2, 3, 3, 1), ["tanh", "relu", "leaky_relu"], seed=2)
     few = examples_of(part, n=12)
     rows = torch.randint(0, 9, (200,), generator=torch.Generator().manual_seed(0))
-    examples = Examples(few.x[rows], few.target[rows], few.full[rows])
+    examples = CircuitExamples(few.x[rows], few.target[rows], few.full[rows])
     table = all_of(part, examples)
-    for found in (table, Measured.joined(list(measure_on(torch.device("cpu"), part, examples)))):
+    for found in (table, CircuitMeasures.joined(list(measure_on(torch.device("cpu"), part, examples)))):
         for row in range(0, len(found), 50):
             alone = measure_one(part, examples, int(found.circuit[row]))
             assert (found.n_right[row], found.n_equal[row]) == (alone.n_right[0], alone.n_equal[0])
@@ -277,7 +275,7 @@ def test_the_interval_of_an_answer_by_trying_its_ends(activation: str, answer: i
 def test_a_census_counts_what_the_table_has(
     sizes: tuple[int, ...], block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluation, "BLOCK", block)
+    monkeypatch.setattr(census_module, "BLOCK", block)
     part = random_part(sizes, ["leaky_relu"] * (len(sizes) - 1), seed=block)
     examples = examples_of(part, n=150)
     table, space = all_of(part, examples), CircuitSpace(sizes)
@@ -346,6 +344,51 @@ def test_some_circuits_are_measured_as_among_all(sizes: tuple[int, ...]) -> None
     assert len(measure_some(part, examples, table.circuit[:0])) == 0
 
 
+@pytest.mark.parametrize("max_table_rows", [10_000, 9])
+def test_a_search_finds_what_every_circuit_alone_says(max_table_rows: int) -> None:
+    part = random_part((2, 2, 2, 1), ["leaky_relu"] * 3, seed=6)
+    examples, space = examples_of(part), CircuitSpace((2, 2, 2, 1))
+    every = [circuit for circuit in range(2**space.n_edges) if space.is_well_formed(circuit)]
+    n_correct = [int(measure_one(part, examples, circuit).n_right[0]) for circuit in every]
+    threshold = float(np.median(n_correct)) / len(examples)
+    result = search(part, examples, accuracy_threshold=threshold, max_table_rows=max_table_rows)
+    valid = [circuit for circuit, n in zip(every, n_correct, strict=True) if n / len(examples) > threshold]
+    assert (result.n_circuits, result.n_valid) == (69, len(valid)) and 10 < len(valid) < 60
+    partial = [circuit for circuit in every if sum(space.active(circuit)) < space.n_hidden]
+    assert (result.n_circuits_partial, result.n_valid_partial) == (20, len(set(partial) & set(valid)))
+    assert np.array_equal(result.counts.sum((0, 1)), np.bincount(n_correct, minlength=len(examples) + 1))
+    assert result.edge_counts.tolist() == [sum(circuit >> bit & 1 for circuit in valid) for bit in range(10)]
+    if max_table_rows == 9:
+        assert len(result.listed) == 9 and set(result.valid.tolist()) <= set(valid)
+        drawn = torch.Generator().manual_seed(0)
+        other = search(part, examples, accuracy_threshold=threshold, max_table_rows=9, generator=drawn)
+        assert set(other.valid.tolist()) != set(result.valid.tolist())
+    else:
+        assert result.listed.circuit.tolist() == every and result.valid.tolist() == valid
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"accuracy_threshold": 1.5}, "accuracy_threshold=1.5: give a share between 0 and 1"),
+        ({"min_node_sparsity": -1}, "min_node_sparsity=-1: give a share"),
+        ({"min_node_sparsity": 0.5, "max_table_rows": 9}, "there are 69, and max_table_rows=9"),
+    ],
+)
+def test_searches_that_there_are_not(options: dict[str, Any], text: str) -> None:
+    part = random_part((2, 2, 2, 1), ["relu"] * 3)
+    with pytest.raises(ValueError, match=text):
+        search(part, examples_of(part), **{"accuracy_threshold": 0.5, **options})
+
+
+def test_a_search_on_other_inputs_or_several_outputs() -> None:
+    part, other = (random_part((n, 2, 1), ["relu"] * 2) for n in (2, 3))
+    with pytest.raises(ValueError, match=r"shape \(60, 3\): give at least one row, of the 2 activations"):
+        search(part, examples_of(other), accuracy_threshold=0.5)
+    with pytest.raises(ValueError, match="one output"):
+        search(random_part((2, 2), ["relu"]), examples_of(part), accuracy_threshold=0.5)
+
+
 # --- the part -------------------------------------------------------------------------------------------------------
 
 
@@ -374,6 +417,20 @@ def test_the_dense_head_of_a_cnn_and_functions_as_activations() -> None:
         find_part(graph, 3)
     longest = longest_part(graph)
     assert longest is not None and longest.sizes == part.sizes
+
+
+def test_a_part_that_misses_the_networks_outputs_is_no_cut() -> None:
+    torch.manual_seed(0)
+    model, x = MLP([6, 5, 4, 2], nn.Tanh), torch.randn(30, 6)
+    graph = ModelGraph.trace(model, x)
+    part = find_part(graph, 2)
+    entering, outputs = entering_activations(graph, part, x)
+    with torch.no_grad():
+        assert torch.allclose(entering, model.layers[:2](x)) and torch.allclose(outputs, model(x))
+    check_cut(part, entering, outputs)
+    outputs[3, 1] += 1e-5
+    with pytest.raises(ValueError, match="the last layers alone miss the whole network's outputs by 1e-05"):
+        check_cut(part, entering, outputs)
 
 
 def test_what_is_no_chain() -> None:
@@ -413,7 +470,7 @@ def test_a_circuit_applied_to_the_model_saved_and_loaded(tmp_path: Path) -> None
     assert Circuit.load(tmp_path / "circuit.json") == circuit
     assert torch.equal(Circuit(space, space.full).apply(model, part)(x), model(x))
     (tmp_path / "bad.json").write_text("{}")
-    with pytest.raises(ConfigError, match="holds no circuit"):
+    with pytest.raises(ValueError, match="holds no circuit"):
         Circuit.load(tmp_path / "bad.json")
     with pytest.raises(ValueError, match="no well-formed circuit"):
         Circuit(space, 1)

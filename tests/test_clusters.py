@@ -7,6 +7,7 @@ import csv
 import json
 import re
 from collections.abc import Callable
+from dataclasses import fields
 
 import pandas as pd
 import pytest
@@ -17,7 +18,6 @@ from torch import Tensor, nn
 import mi_runner
 from mi_runner.batches import outputs_of
 from mi_runner.chance import generator
-from mi_runner.config import schemas
 from mi_runner.config.experiment_schemas import ClustersConfig, PruningCriterion
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
@@ -465,7 +465,7 @@ def test_any_training_can_be_regularized(mi_run: Callable[..., Ended]) -> None:
 
 
 def test_every_criterion_has_a_meaning_in_the_help() -> None:
-    doc = next(f for f in schemas.fields(ClustersConfig) if f.name == "pruning_criterion").metadata["doc"]
+    doc = next(f for f in fields(ClustersConfig) if f.name == "pruning_criterion").metadata["doc"]
     assert all(kind.name in doc for kind in PruningCriterion)
     assert {kind.name for kind in PruningCriterion} == set(CRITERIA)
 

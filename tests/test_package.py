@@ -120,3 +120,16 @@ def test_nothing_but_the_console_prints() -> None:
     assert len(sources) > 40
     for path in sources:
         assert not re.search(r"^\s*print\(", path.read_text(encoding="utf-8"), re.MULTILINE), path
+
+
+def test_what_pictures_share_is_used_by_several() -> None:
+    """Own pictures stand beside an experiment; a function of experiments/figures.py has two users or more."""
+    folder = REPOSITORY / "mi_runner/experiments"
+    own = [*folder.glob("*_figures.py"), REPOSITORY / "mi_runner/sweeps/sweep_figures.py"]
+    experiments = [path.with_name(path.name.replace("_figures", "")) for path in own]
+    assert len(own) > 5 and all(path.exists() for path in experiments)
+    shared = re.findall(r"^def (\w+)", (folder / "figures.py").read_text(), re.MULTILINE)
+    assert {"confusion", "tidy"} <= set(shared)
+    for name in shared:
+        users = [path.name for path in (*own, *experiments) if re.search(rf"\bfigures\.{name}\(", path.read_text())]
+        assert len(users) > 1, f"{name} is used by {users}"

@@ -387,7 +387,7 @@ def test_keys_of_sweeps_change_no_hash_and_no_job(mi_run: MiRun) -> None:
 
 def test_few_seeds_are_shown_themselves_and_no_interval_leaves_0_to_1(tmp_path: Path) -> None:
     """Three accuracies whose Student's interval is −0.115 to 1.4, and five others."""
-    from mi_runner.experiments import figures
+    from mi_runner.sweeps import sweep_figures
 
     metrics = "split,target,accuracy\nx,all,{0}\nx,b,{0}\n"
     accuracies = {"a": (0.95, 0.92, 0.3), "b": (1.0, 1.0, 0.9, 0.8, 1.0)}
@@ -401,9 +401,9 @@ def test_few_seeds_are_shown_themselves_and_no_interval_leaves_0_to_1(tmp_path: 
     of_rows = summary(done, all_rows(done), plan.swept)
     _, shown = headline(done, of_rows, None)
     assert [row["of each seed"] for row in shown] == ["0.9500 0.9200 0.3000"] * 2 + [None] * 2
-    by_rows = figures.sweep_rows(of_rows, ["model", "code"])
+    by_rows = sweep_figures.by_row(of_rows, ["model", "code"])
     assert by_rows is not None
-    by_values = figures.sweep(metrics_by_values(done, None))
+    by_values = sweep_figures.by_value(metrics_by_values(done, None))
     drawn = [
         *((line.get_xdata(), line.get_markerfacecolor()) for line in by_rows.axes[0].lines),
         *((line.get_ydata(), line.get_markerfacecolor()) for line in by_values.axes[0].lines),

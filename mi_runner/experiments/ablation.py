@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mi_runner.config.experiment_schemas import AblationConfig, Granularity, Split
 from mi_runner.errors import ConfigError
-from mi_runner.experiments import Result, Setting, figures
+from mi_runner.experiments import Result, Setting, ablation_figures, figures
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods import ablation
 from mi_runner.statistics import ANY, DIFFERENCE_OF_SHARES, NONE, NOT_NEGATIVE, SHARE
@@ -118,12 +118,12 @@ def run(setting: Setting[AblationConfig]) -> Result:
     if contributions:
         tables["contributions"] = contributions
         shown.append("contributions")
-    drawn = {"accuracy": figures.ablation_accuracy(rows)}
+    drawn = {"accuracy": ablation_figures.accuracy(rows)}
     drawn |= figures.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
-    drawn |= figures.weight_images(graph, dataset)
+    drawn |= ablation_figures.weight_images(graph, dataset)
     if config.granularity is Granularity.unit:
         tables["units"] = ablation.ablate_units(graph, x, y, **choices)
-        drawn |= figures.unit_drops(tables["units"])
+        drawn |= ablation_figures.unit_drops(tables["units"])
     return Result(
         tables=tables,
         keys=KEYS,

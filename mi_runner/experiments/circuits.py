@@ -7,44 +7,33 @@ by itself.
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mi_runner import chance
-from mi_runner.batches import batches
 from mi_runner.config.experiment_schemas import CircuitsConfig, CircuitTable
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.experiments import Result, Setting, figures
+from mi_runner.experiments import Result, Setting, circuits_figures
 from mi_runner.graph.chain import Part, find_part, longest_part
-from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.circuits.circuit import compare_pairs, edge_counts, n_active
-from mi_runner.methods.circuits.evaluation import (
-    Examples,
-    Measured,
-    measure,
-    measure_on,
-    measure_some,
-    rounding_interval,
-    take_census,
-)
+from mi_runner.methods.circuits.circuit import n_active, pair_shares
+from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
+from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.rounding import rounding_interval
+from mi_runner.methods.circuits.search import CircuitSearch, search
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import log
+from mi_runner.rows import first_of_equal
 from mi_runner.statistics import NOT_NEGATIVE, SHARE
 from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
-
-CUT_TOLERANCE = 1e-6
-"""The analysed part must give the whole network's outputs within this (and a millionth of the largest)."""
 
 MOST_CIRCUITS = 2 * 10**10
 """A larger space is refused."""
@@ -150,9 +139,12 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     """Counts, a census, a table of circuits, and how the valid ones compare."""
     config, dataset = setting.config, setting.dataset
     graph = setting.graph()
-    part = _on_cpu(find_part(graph, config.last_layers))
-    entering, outputs = _recorded(graph, part, dataset.x_test)
-    _check_cut(part, entering, outputs)
+    part = on_cpu(find_part(graph, config.last_layers))
+    entering, outputs = entering_activations(graph, part, dataset.x_test)
+    try:
+        check_cut(part, entering, outputs)
+    except ValueError as error:
+        raise RunFailed(str(error)) from error
     targets = dataset.y_test.reshape(len(outputs), -1).round().cpu()
 
     rows: list[dict[str, Any]] = []
@@ -163,20 +155,19 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     seconds = 0.0
     for number in range(outputs.shape[1]):
         single = part.output(number)
-        space = CircuitSpace(single.sizes)
-        examples = Examples(entering, targets[:, number], outputs[:, number])
-        log.info(_estimate(space, examples, number, config.max_table_rows))
+        examples = CircuitExamples(entering, targets[:, number], outputs[:, number])
+        log.info(_estimate(CircuitSpace(single.sizes), examples, number, config.max_table_rows))
         began = time.perf_counter()
-        found = _search(setting, single, space, examples, number)
+        result = _search(setting, single, examples, number)
         enumerated = time.perf_counter() - began
         seconds += enumerated
-        rows.append(_summary(setting, space, examples, number, found, enumerated))
+        rows.append(_summary(setting, examples, number, result, enumerated))
         setting.progress.rows("metrics", rows[-1:])
-        census += _census_rows(number, found.counts)
-        edges += _edge_rows(single, space, number, found)
-        tables.append(_table(space, examples, number, found, config))
-        shares = found.edge_counts / max(1, found.n_valid)
-        drawn |= figures.circuits(single, space, number, shares, found.n_valid, tables[-1])
+        census += _census_rows(number, result.counts)
+        edges += _edge_rows(single, number, result)
+        tables.append(_table(examples, number, result, config))
+        shares = result.edge_counts / max(1, result.n_valid)
+        drawn |= circuits_figures.of_output(single, result.space, number, shares, result.n_valid, tables[-1])
 
     written: dict[str, Any] = {"metrics": rows, "census": census, "edges": edges}
     if config.table is not CircuitTable["none"]:
@@ -196,45 +187,16 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     )
 
 
-# --- the cut ---------------------------------------------------------------------------------------------------------
-
-
 def _named(space: CircuitSpace) -> str:
     return f"layers of {'-'.join(map(str, space.sizes))} neurons"
-
-
-@torch.no_grad()
-def _recorded(graph: ModelGraph, part: Part, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The activations that enter the part, `(N, n_0)`, and the whole network's outputs, `(N, n_L)`."""
-    parts = [read_sites(graph, batch, [part.site, graph.output]) for batch in batches(x)]
-    entering, outputs = (torch.cat([values[site] for values in parts]).cpu() for site in (part.site, graph.output))
-    return entering, outputs
-
-
-def _check_cut(part: Part, entering: Tensor, outputs: Tensor) -> None:
-    """The part alone gives what the whole network gives.
-
-    Raises:
-        RunFailed: it doesn't.
-    """
-    with torch.no_grad():
-        alone = part(entering)
-    difference = float((alone - outputs).abs().max())
-    if not difference <= CUT_TOLERANCE * max(1.0, float(outputs.abs().max())):
-        raise RunFailed(f"the last layers alone miss the whole network's outputs by {difference:.3g}.")
-
-
-def _on_cpu(part: Part) -> Part:
-    layers = tuple(replace(layer, weight=layer.weight.cpu(), bias=layer.bias.cpu()) for layer in part.layers)
-    return replace(part, layers=layers)
 
 
 # --- the search ------------------------------------------------------------------------------------------------------
 
 
-def _estimate(space: CircuitSpace, examples: Examples, number: int, max_rows: int) -> str:
+def _estimate(space: CircuitSpace, examples: CircuitExamples, number: int, max_rows: int) -> str:
     count = space.count()
-    n_distinct = len(torch.unique(torch.column_stack([examples.x, examples.target]), dim=0))
+    n_distinct = len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
     kind, seconds = "table", count * n_distinct / NUMBERS_PER_SECOND
     if count > max_rows:
         kind, seconds = "census", count * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
@@ -244,96 +206,47 @@ def _estimate(space: CircuitSpace, examples: Examples, number: int, max_rows: in
     )
 
 
-@dataclass(frozen=True)
-class _Found:
-    """What a search found.
-
-    Attributes:
-        kept: all circuits where they fit into a table, else the valid ones, of too many a random sample; by their bits.
-        counts: `(n_hidden + 1, n_edges + 1, N + 1)`: circuits by active neurons, kept edges, right answers.
-        edge_counts: `(n_edges,)`: valid circuits that keep each edge.
-        least_right: right answers of a valid circuit.
-    """
-
-    kept: Measured
-    counts: np.ndarray
-    edge_counts: np.ndarray
-    least_right: int
-
-    @property
-    def n_valid(self) -> int:
-        """Valid circuits, kept or not."""
-        return int(self.counts[:, :, self.least_right :].sum())
-
-    @property
-    def valid(self) -> np.ndarray:
-        """The kept circuits that are valid."""
-        return self.kept.circuit[self.kept.n_right >= self.least_right]
-
-
-def _search(
-    setting: Setting[CircuitsConfig], part: Part, space: CircuitSpace, examples: Examples, number: int
-) -> _Found:
+def _search(setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamples, number: int) -> CircuitSearch:
     config = setting.config
-    n = len(examples)
-    least_right = next((right for right in range(n + 1) if right / n > config.accuracy_threshold), n + 1)
-    least_left_out = math.ceil(config.min_node_sparsity * space.n_hidden - 1e-9)
-    if space.count() > config.max_table_rows and space.n_hidden:
-        most = MOST_COMPARED if config.table is CircuitTable["none"] else config.max_table_rows
-        draw = chance.generator(setting.seed, "listed circuits", number)
-        salt = int(torch.randint(2**63 - 1, (), generator=draw))
-        census, listed = take_census(part, examples, least_right, most, salt=salt, progress=setting.progress)
-        kept = measure_some(part, examples, listed, progress=setting.progress)
-        found = _Found(kept.sorted(), census.counts, census.edge_counts, least_right)
-        if len(kept) < found.n_valid:
-            log.info(
-                f"output {number}: all circuits are counted; {len(kept):,} of the {found.n_valid:,} valid ones, "
-                "drawn at random, are measured"
-            )
-        return found
-    device = setting.dataset.x_test.device
-    if device.type == "cuda" and space.n_hidden:
-        batches_of_circuits = measure_on(device, part, examples, progress=setting.progress)
-    else:
-        batches_of_circuits = measure(part, examples, progress=setting.progress)
-    kept = Measured.joined(list(batches_of_circuits)).sorted()
-    kept = kept.kept(space.n_hidden - n_active(space, kept.circuit) >= least_left_out)
-    counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, n + 1), dtype=np.int64)
-    np.add.at(counts, (n_active(space, kept.circuit), np.bitwise_count(kept.circuit), kept.n_right), 1)
-    valid = kept.circuit[kept.n_right >= least_right]
-    return _Found(kept, counts, edge_counts(space, valid), least_right)
+    result = search(
+        part,
+        examples,
+        accuracy_threshold=config.accuracy_threshold,
+        min_node_sparsity=config.min_node_sparsity,
+        max_table_rows=config.max_table_rows,
+        most_listed=MOST_COMPARED if config.table is CircuitTable["none"] else None,
+        generator=chance.generator(setting.seed, "listed circuits", number),
+        device=setting.dataset.x_test.device,
+        progress=setting.progress,
+    )
+    if len(result.listed) < result.n_valid:
+        log.info(
+            f"output {number}: all circuits are counted; {len(result.listed):,} of the {result.n_valid:,} valid ones, "
+            "drawn at random, are measured"
+        )
+    return result
 
 
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
 def _summary(
-    setting: Setting[CircuitsConfig],
-    space: CircuitSpace,
-    examples: Examples,
-    number: int,
-    found: _Found,
-    seconds: float,
+    setting: Setting[CircuitsConfig], examples: CircuitExamples, number: int, result: CircuitSearch, seconds: float
 ) -> dict[str, Any]:
     """The row of an output in metrics.csv."""
-    config, valid = setting.config, found.valid
+    config = setting.config
     contained = overlap = float("nan")
-    if config.pairs and len(valid) > 1:
-        compared = valid
-        if len(valid) > MOST_COMPARED:
-            draw = chance.generator(setting.seed, "pairs", number)
-            compared = valid[torch.randperm(len(valid), generator=draw)[:MOST_COMPARED].sort().values.numpy()]
+    if config.pairs:
+        if len(result.valid) > MOST_COMPARED:
             log.info(f"output {number}: pairs are compared of {MOST_COMPARED:,} valid circuits, drawn at random")
-        n_contained, overlaps = compare_pairs(compared)
-        n_pairs = len(compared) * (len(compared) - 1) / 2
-        contained, overlap = n_contained / n_pairs, overlaps / n_pairs
-    partial = found.counts[: space.n_hidden]
+        draw = chance.generator(setting.seed, "pairs", number)
+        contained, overlap = pair_shares(result.valid, most=MOST_COMPARED, generator=draw)
     return {
         "output": number,
-        "n_circuits": int(found.counts.sum()),
-        "n_valid": found.n_valid,
-        "n_circuits_partial": int(partial.sum()),
-        "n_valid_partial": int(partial[:, :, found.least_right :].sum()),
+        "n_circuits": result.n_circuits,
+        "n_valid": result.n_valid,
+        "n_circuits_partial": result.n_circuits_partial,
+        "n_valid_partial": result.n_valid_partial,
         "full_accuracy": float((examples.full.round() == examples.target).double().mean()),
         "threshold": config.accuracy_threshold,
         "pairs_contained": contained,
@@ -348,13 +261,13 @@ def _census_rows(number: int, counts: np.ndarray) -> Iterator[dict[str, int]]:
         yield {"output": number, "n_nodes": nodes, "n_edges": edges, "n_correct": right, "n_circuits": count}
 
 
-def _edge_rows(part: Part, space: CircuitSpace, number: int, found: _Found) -> Iterator[dict[str, Any]]:
+def _edge_rows(part: Part, number: int, result: CircuitSearch) -> Iterator[dict[str, Any]]:
     """Each edge of the full circuit, its weight, and its share among the valid circuits."""
-    n_valid = found.n_valid
-    for layer, (start, this) in enumerate(zip(space.offsets, part.layers, strict=True)):
+    n_valid = result.n_valid
+    for layer, (start, this) in enumerate(zip(result.space.offsets, part.layers, strict=True)):
         for target, row in enumerate(this.weight.tolist()):
             for source, weight in enumerate(row):
-                count = int(found.edge_counts[start + target * len(row) + source])
+                count = int(result.edge_counts[start + target * len(row) + source])
                 yield {
                     "output": number,
                     "layer": layer,
@@ -366,26 +279,27 @@ def _edge_rows(part: Part, space: CircuitSpace, number: int, found: _Found) -> I
                 }
 
 
-def _table(space: CircuitSpace, examples: Examples, number: int, search: _Found, config: CircuitsConfig) -> DataFrame:
+def _table(examples: CircuitExamples, number: int, result: CircuitSearch, config: CircuitsConfig) -> DataFrame:
     """A row a circuit."""
     import pandas as pd
 
-    found = search.kept
+    space, measures, is_valid = result.space, result.listed, result.is_valid
     if config.table is CircuitTable["valid"]:
-        found = found.kept(found.n_right >= search.least_right)
-    nodes, edges = n_active(space, found.circuit).astype(np.int32), np.bitwise_count(found.circuit).astype(np.int32)
+        measures, is_valid = measures.kept(is_valid), is_valid[is_valid]
+    nodes = n_active(space, measures.circuit).astype(np.int32)
+    edges = np.bitwise_count(measures.circuit).astype(np.int32)
     return pd.DataFrame(
         {
-            "output": np.full(len(found), number, dtype=np.int32),
-            "circuit": found.circuit,
-            "accuracy": found.n_right / len(examples),
-            "agreement": found.n_equal / len(examples),
-            "mse": found.squares / np.float32(len(examples)),
+            "output": np.full(len(measures), number, dtype=np.int32),
+            "circuit": measures.circuit,
+            "accuracy": measures.n_right / len(examples),
+            "agreement": measures.n_equal / len(examples),
+            "mse": measures.squares / np.float32(len(examples)),
             "n_nodes": nodes,
             "n_edges": edges,
             "node_sparsity": 1 - nodes / max(1, space.n_hidden),
             "edge_sparsity": 1 - edges / space.n_edges,
             "sparsity": 1 - (nodes + edges) / (space.n_hidden + space.n_edges),
-            "valid": found.n_right >= search.least_right,
+            "valid": is_valid,
         }
     )

@@ -19,7 +19,7 @@ from mi_runner import chance
 from mi_runner.batches import batches
 from mi_runner.config.experiment_schemas import ClustersConfig
 from mi_runner.errors import ConfigError, unknown
-from mi_runner.experiments import Result, Row, Setting, figures
+from mi_runner.experiments import Result, Row, Setting, clusters_figures
 from mi_runner.graph.chain import Part, longest_part
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
@@ -158,7 +158,7 @@ def run(setting: Setting[ClustersConfig]) -> Result:
     kept = metrics["kept_edges"]
     metrics["complexity_reduction"] = metrics[f"kept_edges/{TWIN}"] / kept if kept else float("nan")
     history = [row for network in both for row in network.history]
-    drawn = figures.clusters(
+    drawn = clusters_figures.of_networks(
         weights={
             "before": linear_layer(setting.networks[UNTRAINED].model, config.layer)[1].weight,
             **{network.name: network.weight for network in both},
@@ -464,7 +464,9 @@ def _top_images(setting: Setting[ClustersConfig], network: Network, top: Mapping
         (f"{clusters[unit]}·{unit}", [setting.dataset.x_test[i].reshape(shape) for i in index[:, unit].tolist()])
         for unit in chosen
     ]
-    return figures.top_images(images, f"largest activations of units of {site} (cluster·unit), clustered network")
+    return clusters_figures.top_images(
+        images, f"largest activations of units of {site} (cluster·unit), clustered network"
+    )
 
 
 # --- the edges that each class needs -----------------------------------------------------------------------------

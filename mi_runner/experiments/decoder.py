@@ -21,7 +21,7 @@ from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import DecoderConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.experiments import Result, Setting, figures
+from mi_runner.experiments import Result, Setting, decoder_figures
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.activation_images import (
     activation_images,
@@ -391,9 +391,9 @@ def _figures(
     with torch.no_grad():
         responses, filtered = decoder.responses(images[chosen]), decoder.filtered(images[chosen])
     return {
-        "kernels": figures.kernels(decoder.kernels.weight.detach().squeeze(1)),
-        "filtered": figures.filtered_images(
+        "kernels": decoder_figures.kernels(decoder.kernels.weight.detach().squeeze(1)),
+        "filtered": decoder_figures.filtered_images(
             images[chosen], responses, filtered, [examples.caption(example) for example in chosen], sites
         ),
-        "layers": figures.decoding_by_layer(rows),
+        "layers": decoder_figures.accuracy_by_layer(rows),
     }

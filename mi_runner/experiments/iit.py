@@ -24,7 +24,7 @@ from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, Sources, Trained
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError, RunFailed, one_line
-from mi_runner.experiments import Result, Setting, figures
+from mi_runner.experiments import Result, Setting, iit_figures
 from mi_runner.graph.model_graph import ModelGraph, Site, evaluating
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import (
@@ -364,12 +364,12 @@ def run(setting: Setting[IitConfig]) -> Result:
                 for figure, value in outcome.summary().items()
             }
             metrics |= {f"iia/{name}": outcome.iia() for (_, name), outcome in outcomes.items() if name != NONE}
-            drawn["training"] = figures.iia_history([row for row in trial.history if row["control"] == NONE])
-            drawn["controls"] = figures.iia_controls(rows)
+            drawn["training"] = iit_figures.history([row for row in trial.history if row["control"] == NONE])
+            drawn["controls"] = iit_figures.controls(rows)
             drawn |= trial.examples(outcomes["after", NONE])
         metrics |= {f"{figure}/{cell.name}": value for figure, value in before_after[""].summary().items()}
     if len(found) > 1:
-        drawn["iia"] = figures.iia_heat_map([row for row in tables["metrics"] if row["phase"] == "after"])
+        drawn["iia"] = iit_figures.heat_map([row for row in tables["metrics"] if row["phase"] == "after"])
     tables["overview"] = _overview(tables["metrics"])
     if directions:
         import pandas as pd
@@ -584,9 +584,9 @@ class _Trial:
             for variable in variables:
                 column = self.causal_model.column(variable)
                 wanted[:, column] = values[self.pairs.sources[:, place], column]
-        some = slice(figures.MOST_EXAMPLES)
+        some = slice(iit_figures.MOST_EXAMPLES)
         nearest = torch.cdist(wanted[some] / spread, values / spread).argmin(1)
-        return figures.interchange_examples(
+        return iit_figures.examples(
             self.dataset, self.cell.places, self.pairs.base[some], self.pairs.sources[some], nearest,
             self.pairs.labels[some], outcome.answers[some],
         )  # fmt: skip

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import TrainConfig
-from mi_runner.experiments import Result, Setting, figures
+from mi_runner.experiments import Result, Setting, figures, train_figures
 from mi_runner.statistics import ALL, NOT_NEGATIVE, SHARE, Measured, Spread, over_seeds
 from mi_runner.training.evaluation import confusion, correct, loss_function, predictions, score
 from mi_runner.training.options import TrainingOptions
@@ -63,11 +63,11 @@ def run(setting: Setting[TrainConfig]) -> Result:
     counts = confusion(outputs, y, classes=dataset.has_classes)
     drawn = figures.confusion(counts, dataset.class_names)
     if setting.history:
-        drawn["history"] = figures.history(setting.history)
+        drawn["history"] = train_figures.history(setting.history)
     if dataset.has_classes:
         wrong = ~correct(outputs, y, classes=True)
         answers = predictions(outputs, classes=True)
-        drawn |= figures.mistakes(dataset, wrong, answers)
+        drawn |= train_figures.mistakes(dataset, wrong, answers)
     return Result(
         tables={
             "metrics": rows,
@@ -132,7 +132,7 @@ def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[Train
         keys={**{name: ("seed", *keys) for name, keys in KEYS.items()}, "seeds_summary": (*KEYS["metrics"], "measure")},
         metrics=_over_seeds(metrics),
         measures=MEASURES,
-        figures=figures.many_seeds(rows, summary, history),
+        figures=train_figures.many_seeds(rows, summary, history),
         shown=("seeds_summary",),
         members={f"seed_{member.seed}": member.model for member in members},
     )

@@ -25,6 +25,7 @@ from mi_runner.batches import batches
 from mi_runner.datasets import Dataset
 from mi_runner.models.activation_decoder import ActivationDecoder, Heads
 from mi_runner.progress import Progress
+from mi_runner.rows import first_of_equal
 from mi_runner.statistics import ALL, wilson_interval
 from mi_runner.training.loop import threads_for
 from mi_runner.training.optimizers import optimizer_named, uncompiled
@@ -143,26 +144,13 @@ def distinct_examples(x: Tensor, variables: Mapping[str, Tensor], *, caption: st
             values[name], labels[name] = tuple(possible.tolist()), label
     if not labels:
         raise ValueError(f"nothing to decode: all examples have the same {', '.join(variables) or '(no variables)'}.")
-    index, first = _first_of_equal(torch.cat([x.flatten(1), torch.stack(list(labels.values()), 1)], 1))
+    index, first = first_of_equal(torch.cat([x.flatten(1), torch.stack(list(labels.values()), 1)], 1))
     return Examples(x[first], index, values, {name: label[first] for name, label in labels.items()}, caption)
-
-
-def _first_of_equal(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of the distinct rows each row is, `(N,)`, and where each of those occurs first, `(D,)`, ascending."""
-    number: dict[bytes, int] = {}
-    index, first = [], []
-    for position, row in enumerate((rows + 0.0).cpu().numpy()):  # −0 becomes 0, which it equals
-        key = row.tobytes()
-        if key not in number:
-            number[key] = len(number)
-            first.append(position)
-        index.append(number[key])
-    return torch.tensor(index, device=rows.device), torch.tensor(first, device=rows.device)
 
 
 def image_numbers(images: Tensor) -> Tensor:
     """`(D,)`: equal images `(D, H, W)` have the same number, counted from 0, the others different ones."""
-    return _first_of_equal(images.flatten(1))[0]
+    return first_of_equal(images.flatten(1))[0]
 
 
 def shuffled_labels(labels: Mapping[str, Tensor], *, seed: int) -> dict[str, Tensor]:

@@ -11,10 +11,9 @@ Letters: B batch, P pairs, S sources of a pair; a site's value is `(B, *site)`.
 from __future__ import annotations
 
 import copy
-import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -29,6 +28,7 @@ from mi_runner.graph.interventions import Intervention, SiteValues, read_sites, 
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.progress import Progress
+from mi_runner.rows import row_keys
 from mi_runner.training import loop as training
 from mi_runner.training.evaluation import LossFunction, correct
 from mi_runner.training.optimizers import optimizer_named
@@ -89,15 +89,10 @@ def draw_pairs(
 
 
 def not_in(x: Tensor, others: Tensor) -> Tensor:
-    """Indices `(M,)` of the rows of `x` `(N, *input)` that equal no row of `others` bit for bit."""
-    known = set(_digests(others))
-    new = [index for index, digest in enumerate(_digests(x)) if digest not in known]
+    """Indices `(M,)` of the rows of `x` `(N, *input)` that equal no row of `others`."""
+    known = set(row_keys(others))
+    new = [index for index, key in enumerate(row_keys(x)) if key not in known]
     return torch.tensor(new, dtype=torch.int64, device=x.device)
-
-
-def _digests(x: Tensor) -> Iterator[bytes]:
-    for row in x.cpu().contiguous().numpy():
-        yield hashlib.blake2b(row, digest_size=16).digest()
 
 
 @dataclass(frozen=True)

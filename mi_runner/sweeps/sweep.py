@@ -681,13 +681,13 @@ def _write(
         return
     place.write_table("sweep_summary", sweep_tables.summary_rows(summed))
     threads.let_waiting_threads_sleep()
-    from mi_runner.experiments import figures  # imports torch
+    from mi_runner.sweeps import sweep_figures  # imports torch
 
     found = [item for item in sweep_tables.metrics_by_values(jobs, plan.objective) if item[1]]
-    drawn = {"sweep": figures.sweep(found)} if found else {}
+    drawn = {"sweep": sweep_figures.by_value(found)} if found else {}
     combination = [key for key in plan.swept if key != sweep_tables.REPEATED]
     measured = [one for one in summed if one.measure == sweep_tables.HEADLINE]
-    by_row = figures.sweep_rows(measured, [*combination, "code"]) if measured else None
+    by_row = sweep_figures.by_row(measured, [*combination, "code"]) if measured else None
     if by_row is not None:
         drawn["sweep_rows"] = by_row
     for name, figure in drawn.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,6 @@ from numba import prange
 from torch import nn
 
 from mi_runner.compiled import compiled
-from mi_runner.errors import ConfigError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.space import CircuitSpace
 
@@ -98,13 +98,13 @@ class Circuit:
         """Read what `save` wrote.
 
         Raises:
-            ConfigError: the file holds no circuit.
+            ValueError: the file holds no circuit.
         """
         try:
             content = json.loads(path.read_text())
             return Circuit(CircuitSpace(tuple(content["sizes"])), int(content["circuit"]), int(content["output"]))
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ConfigError(f"{path} holds no circuit ({error}).") from error
+            raise ValueError(f"{path} holds no circuit ({error}).") from error
 
 
 def edge_counts(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
@@ -148,3 +148,23 @@ def compare_pairs(circuits: np.ndarray) -> tuple[int, float]:
             n_contained[i] += both == circuits[i] or both == circuits[j]
             overlap[i] += float(_n_bits(both)) / float(_n_bits(circuits[i] | circuits[j]))
     return n_contained.sum(), overlap.sum()
+
+
+def pair_shares(
+    circuits: np.ndarray, *, most: int | None = None, generator: torch.Generator | None = None
+) -> tuple[float, float]:
+    """The share of the pairs of circuits `(K,)` uint64 in which one contains the other, and the mean Jaccard overlap.
+
+    Both are NaN where there is no pair.
+
+    Args:
+        most: of more circuits, so many are compared, drawn at random; None: all.
+        generator: draws them; None: torch's own.
+    """
+    if most is not None and len(circuits) > most:
+        circuits = circuits[torch.randperm(len(circuits), generator=generator)[:most].sort().values.numpy()]
+    if len(circuits) < 2:
+        return math.nan, math.nan
+    n_contained, overlaps = compare_pairs(circuits)
+    n_pairs = len(circuits) * (len(circuits) - 1) / 2
+    return n_contained / n_pairs, overlaps / n_pairs

@@ -1,0 +1,90 @@
+"""Pictures of an ablation: rows in, matplotlib figures out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from mi_runner.datasets import Dataset
+from mi_runner.experiments import Row, figures
+from mi_runner.graph.model_graph import ModelGraph
+
+COLORS = {"zero": "#4c72b0", "mean": "#dd8452", "resample": "#55a868", "none": figures.REFERENCE}
+"""Of the methods of ablation."""
+
+MOST_IMAGES = 100
+
+
+def accuracy(rows: Sequence[Row]) -> Figure:
+    """Accuracy by target and method, with 95 % intervals; every repeat is a mark; the line is the intact network."""
+    intact, ablated = rows[0], rows[1:]
+    targets = list(dict.fromkeys(row["target"] for row in ablated))
+    methods = list(dict.fromkeys(row["method"] for row in ablated))
+    figure = Figure(figsize=(7.5, 1.3 + 0.24 * len(targets) * (len(methods) + 1)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / len(methods)
+    for number, method in enumerate(methods):
+        for position, target in enumerate(targets):
+            marks = [row for row in ablated if (row["target"], row["method"]) == (target, method)]
+            middle = position + (number - (len(methods) - 1) / 2) * height
+            mean = sum(row["accuracy"] for row in marks) / len(marks)
+            label = f"{method} (mean of {len(marks)})" if len(marks) > 1 else method
+            axes.barh(middle, mean, height * 0.92, color=COLORS[method], label=label if position == 0 else None)
+            spread = (torch.arange(len(marks)) - (len(marks) - 1) / 2) * height * 0.2
+            axes.errorbar(
+                [row["accuracy"] for row in marks],
+                [middle + float(offset) for offset in spread],
+                xerr=[
+                    [row["accuracy"] - row["accuracy_low"] for row in marks],
+                    [row["accuracy_high"] - row["accuracy"] for row in marks],
+                ],
+                fmt=".", color="black", markersize=3, elinewidth=0.8,
+            )  # fmt: skip
+    axes.axvline(intact["accuracy"], color=COLORS["none"], linestyle="--", linewidth=1, label="intact")
+    axes.set_yticks(range(len(targets)), targets)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.02), xlabel="test accuracy", ylabel="ablated")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figures.tidy(axes)
+    return figure
+
+
+def unit_drops(rows: Sequence[Row]) -> dict[str, Figure]:
+    """Accuracy lost by each unit of each target, sorted; a figure with one panel a target."""
+    targets = list(dict.fromkeys(row["target"] for row in rows))
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    figure = Figure(figsize=(7.5, 2.2 * len(targets)), layout="constrained")
+    for axes, target in zip(figure.subplots(len(targets), 1, squeeze=False)[:, 0], targets, strict=True):
+        for method in methods:
+            drops = [row["accuracy_drop"] for row in rows if (row["target"], row["method"]) == (target, method)]
+            axes.plot(sorted(drops, reverse=True), color=COLORS[method], label=method)
+        axes.axhline(0, color="black", linewidth=0.5)
+        axes.set(ylabel="accuracy lost", title=target)
+        figures.tidy(axes)
+    axes.set_xlabel("units, by accuracy lost")
+    axes.legend(frameon=False, fontsize=8)
+    return {"units": figure}
+
+
+def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Figure]:
+    """For each Linear layer with a weight a pixel: the weights of its units (the largest, if many) as images."""
+    if dataset.image_shape is None:
+        return {}
+    drawn = {}
+    for name in graph.sites:
+        layer = graph.submodule(name)
+        if not isinstance(layer, nn.Linear) or layer.in_features != math.prod(dataset.image_shape):
+            continue
+        weight = layer.weight.detach().cpu()
+        units = weight.norm(dim=1).topk(min(MOST_IMAGES, len(weight))).indices.sort().values.tolist()
+        limit = float(weight[units].abs().quantile(0.995)) or 1.0
+        pictures = [weight[unit].reshape(dataset.image_shape).mean(0) for unit in units]
+        of = "all units" if len(units) == len(weight) else f"the {len(units)} of {len(weight)} units of largest norm"
+        title = f"{name}.weight, {of}: blue negative, red positive"
+        figure = figures.mosaic(pictures, [str(unit) for unit in units], title, cmap="RdBu_r", vmin=-limit, vmax=limit)
+        drawn[f"weights_{name}"] = figure
+    return drawn

@@ -1,0 +1,138 @@
+"""Pictures of training by interchange interventions: rows in, matplotlib figures out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from mi_runner.datasets import Dataset
+from mi_runner.experiments import Row, figures
+from mi_runner.statistics import NONE
+
+MOST_EXAMPLES = 8
+
+
+def history(rows: Sequence[Row]) -> Figure:
+    """IIA and task accuracy over the epochs of training by interchange interventions, and the loss."""
+    figure = Figure(figsize=(8.5, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(3, 2))
+    lines = {
+        "iia": ("IIA", "o-", "tab:blue"),
+        "iia_changed": ("IIA, label changed", "^--", "tab:blue"),
+        "iia_unchanged": ("IIA, label unchanged", "v:", "tab:blue"),
+        "task_accuracy": ("task accuracy", "s-", "tab:orange"),
+        "train_iia": ("IIA, training pairs", "-", "tab:gray"),
+    }
+    for column, (label, style, color) in lines.items():
+        points = [(row["epoch"], row[column]) for row in rows if row.get(column) is not None]
+        left.plot(*zip(*points, strict=True) if points else ((), ()), style, color=color, label=label, markersize=4)
+    left.set(xlabel="epoch", ylabel="share of right answers", ylim=(0, 1.02))
+    left.legend(frameon=False, fontsize=7)
+    points = [(row["epoch"], row["loss"]) for row in rows if row.get("loss") is not None]
+    right.plot(*zip(*points, strict=True) if points else ((), ()), color="tab:gray")
+    right.set(xlabel="epoch", ylabel="loss on counterfactual labels")
+    for axes in (left, right):
+        figures.tidy(axes)
+    return figure
+
+
+def controls(rows: Sequence[Row]) -> Figure:
+    """IIA before, after and of each control, on the pairs whose label changes and on the others; 95 % intervals."""
+    names = list(dict.fromkeys((row["phase"], row["control"]) for row in rows))
+    figure = Figure(figsize=(7.5, 1.2 + 0.5 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    colors = {"changed": "#dd8452", "unchanged": "#4c72b0"}
+    for number, (subset, color) in enumerate(colors.items()):
+        for position, name in enumerate(names):
+            (row,) = [row for row in rows if (row["phase"], row["control"], row["subset"]) == (*name, subset)]
+            middle = position + (number - 0.5) * 0.36
+            label = f"label {subset} ({row['n_pairs']:,} pairs)" if position == 0 else None
+            axes.barh(middle, row["iia"], 0.33, color=color, label=label)
+            if row["n_pairs"]:
+                error = [[row["iia"] - row["iia_low"]], [row["iia_high"] - row["iia"]]]
+                axes.errorbar(row["iia"], middle, xerr=error, fmt="none", ecolor="black", elinewidth=0.8)
+    for position, name in enumerate(names):
+        row = next(row for row in rows if (row["phase"], row["control"], row["subset"]) == (*name, "all"))
+        label = "IIA, all pairs" if position == 0 else None
+        axes.plot([row["iia"]] * 2, [position - 0.4, position + 0.4], color="black", label=label)
+    titles = [phase if control == NONE else control.replace("_", " ") for phase, control in names]
+    axes.set_yticks(range(len(names)), titles)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.02), xlabel="IIA", title=f"{rows[0]['variables']} at {rows[0]['site']}")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figures.tidy(axes)
+    return figure
+
+
+def heat_map(rows: Sequence[Row]) -> Figure:
+    """IIA by set of variables (down) and site (across), of all pairs and of those whose label changes.
+
+    Args:
+        rows: of metrics.csv, one run's or several's; each set and site once for each subset.
+    """
+    variables = list(dict.fromkeys(row["variables"] for row in rows))
+    sites = list(dict.fromkeys(row["site"] for row in rows))
+    figure = Figure(figsize=(3 + 1.5 * len(sites), 1.8 + 0.5 * len(variables)), layout="constrained")
+    for axes, subset in zip(figure.subplots(1, 2), ("all", "changed"), strict=True):
+        grid = np.full((len(variables), len(sites)), np.nan)
+        for row in rows:
+            if row["subset"] == subset:
+                grid[variables.index(row["variables"]), sites.index(row["site"])] = row["iia"]
+        shown = axes.imshow(grid, cmap="magma", vmin=0, vmax=1, aspect="auto")
+        for (down, across), value in np.ndenumerate(grid):
+            if not np.isnan(value):
+                color = "white" if value < 0.6 else "black"
+                axes.text(across, down, f"{value:.2f}", ha="center", va="center", fontsize=8, color=color)
+        axes.set_xticks(range(len(sites)), sites, rotation=30, ha="right")
+        axes.set_yticks(range(len(variables)), variables if subset == "all" else [""] * len(variables))
+        axes.set_title("all pairs" if subset == "all" else f"pairs whose label is {subset}", fontsize=9)
+    figure.colorbar(shown, ax=axes, label="IIA")
+    return figure
+
+
+def examples(
+    dataset: Dataset,
+    places: Sequence[Sequence[str]],
+    base: Tensor,
+    sources: Tensor,
+    nearest: Tensor,
+    labels: Tensor,
+    answers: Tensor,
+) -> dict[str, Figure]:
+    """Test pairs, one a row: base, sources, and the test image whose variables are nearest to the counterfactual ones.
+
+    Nothing where there are no images.
+
+    Args:
+        places: for each source the variables that are taken from it.
+        base, nearest: `(P,)` indices of test examples.
+        sources: `(P, S)`.
+        labels, answers: `(P,)` counterfactual labels, and what the network answers under intervention.
+    """
+    if dataset.image_shape is None:
+        return {}
+    columns = [base, *sources.unbind(1), nearest]
+    height = 1.15 * len(base) + 0.4
+    figure = Figure(figsize=(1.4 * len(columns), height), layout="constrained")
+    grid = figure.subplots(len(base), len(columns), squeeze=False)
+    of_places = [f"source of\n{', '.join(place)}" for place in places]
+    titles = ["base", *of_places, "test image nearest to\nthe counterfactual"]
+    low, high = (float(f(dataset.x_test)) for f in (torch.min, torch.max))
+    for number, (axes_of_row, *indices) in enumerate(zip(grid, *columns, strict=True)):
+        for axes, index, title in zip(axes_of_row, indices, titles, strict=True):
+            picture = figures.picture(dataset.x_test[index].reshape(dataset.image_shape))
+            axes.imshow(picture.numpy(), cmap="gray", vmin=low, vmax=high)
+            axes.set(xticks=[], yticks=[])
+            axes.set_title(title if number == 0 else "", fontsize=8)
+            axes.set_ylabel(f"label {_label(dataset, dataset.y_test[index])}", fontsize=7)
+        text = f"should be {_label(dataset, labels[number])}\nanswered {_label(dataset, answers[number])}"
+        axes_of_row[-1].set_ylabel(text, fontsize=7)
+    return {"examples": figure}
+
+
+def _label(dataset: Dataset, label: Tensor) -> str:
+    return dataset.class_names[int(label)] if dataset.class_names is not None else f"{float(label):g}"

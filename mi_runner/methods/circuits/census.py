@@ -1,0 +1,209 @@
+"""How many circuits have how many neurons, edges and correct answers? Exact counts, where a row each would be too much.
+
+Letters: B examples, D distinct ones, K circuits, P prefixes (see `kernel`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numba import get_num_threads
+
+from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits import kernel
+from mi_runner.methods.circuits.circuit import neuron_masks
+from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, group_examples
+from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
+from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.progress import Progress
+
+BLOCK = 256
+"""Examples of a block that a census decides together, at the most."""
+
+COUNTED_AT_ONCE = 400_000_000
+"""Circuits of a batch of prefixes of a census, about; so often progress is reported."""
+
+
+@dataclass(frozen=True)
+class Census:
+    """Exact counts of all circuits of a space.
+
+    Attributes:
+        counts: `(n_hidden + 1, n_edges + 1, B + 1)` int64: circuits by active neurons, kept edges, correct answers.
+        edge_counts: `(n_edges,)` int64: valid circuits that keep each edge.
+    """
+
+    counts: np.ndarray
+    edge_counts: np.ndarray
+
+
+def take_census(
+    part: Part,
+    examples: CircuitExamples,
+    least_right: int,
+    most_listed: int,
+    *,
+    salt: int = 0,
+    progress: Progress | None = None,
+) -> tuple[Census, np.ndarray]:
+    """Counts of every circuit, and valid ones `(K,)` uint64 in the order of their bits: all, or a random sample.
+
+    The sample is uniform: of a random order of all circuits it has the valid ones that come first. So it depends on
+    neither the order of the search nor the number of threads.
+
+    Args:
+        part: with one output and at least one hidden layer.
+        least_right: correct answers of a valid circuit.
+        most_listed: the size of the sample; all valid circuits, if they are no more.
+        salt: 0 to 2⁶⁴ − 1, gives the random order.
+    """
+    progress = progress or Progress()
+    space = CircuitSpace(part.sizes)
+    blocked = _blocked(group_examples(part.layers[-1], examples))
+    n_threads = get_num_threads()
+    counts = np.zeros((n_threads, space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
+    edge_counts = np.zeros(space.n_edges, dtype=np.int64)
+    sample = _Sample(min(most_listed, space.count()), np.uint64(salt), n_threads)
+    last_hidden = space.offsets[-2]
+    per_size = [rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)]
+    with progress.bar("circuits", space.count()) as advance:
+        at_once = max(1, min(PREFIXES_AT_ONCE, COUNTED_AT_ONCE // per_size[-1]) // n_threads) * n_threads
+        for unordered in prefixes_of(part, space, blocked.x, most=at_once):
+            prefixes = unordered.by_size()  # they are dealt to the threads in turn
+            n_valid = np.zeros(len(prefixes.bits), dtype=np.int64)
+            valid_rows = np.zeros((len(prefixes.bits), part.sizes[-2], 1 << part.sizes[-3]), dtype=np.int64)
+            before = [_active_in(space, prefixes.bits, last_hidden), np.bitwise_count(prefixes.bits).astype(np.int64)]
+            kernel.census_prefixes(
+                prefixes.bits,
+                prefixes.active,
+                prefixes.values,
+                *kernel_layers(part),
+                blocked.blocks,
+                blocked.sizes,
+                blocked.bounds,
+                least_right,
+                np.stack(before, axis=1),
+                counts,
+                n_valid,
+                valid_rows,
+                np.array(space.offsets[-2:], dtype=np.int64),
+                sample.salt,
+                sample.most,
+                sample.beyond,
+                sample.n_listed,
+                sample.listed,
+            )
+            _add_edges(space, part, prefixes, n_valid, valid_rows, edge_counts)
+            sample.gather()
+            active = np.bitwise_count(prefixes.active.astype(np.uint64))
+            advance(sum(per_size[size] for size in active.tolist()))
+    return Census(counts.sum(0), edge_counts), sample.circuits()
+
+
+class _Sample:
+    """The valid circuits that come first in a random order, while they are found; see `kernel.census_prefixes`.
+
+    Attributes:
+        most: how many.
+        first: the places in the random order of those that were found so far, `(at most most,)` uint64.
+        beyond, n_listed, listed: what the threads add to these, and the last place that still belongs to them.
+    """
+
+    def __init__(self, most: int, salt: np.uint64, n_threads: int) -> None:
+        self.most, self.salt = most, salt
+        self.first = np.empty(0, dtype=np.uint64)
+        self.beyond = np.full(n_threads, np.iinfo(np.uint64).max, dtype=np.uint64)
+        self.n_listed = np.zeros(n_threads, dtype=np.int64)
+        # A quarter more than are wanted, so that a thread that has filled it seldom has to tell the first from others.
+        self.listed = np.empty((n_threads, most + most // 4 + 1), dtype=np.uint64)
+
+    def gather(self, *, all_of_them: bool = False) -> None:
+        """Bring the threads' lists together, if they have grown by much or all are wanted."""
+        if not all_of_them and self.n_listed.sum() <= self.most // 4:
+            return
+        lists = [places[:n] for places, n in zip(self.listed, self.n_listed, strict=True)]
+        self.first = np.concatenate([self.first, *lists])
+        self.n_listed[:] = 0
+        if len(self.first) > self.most > 0:
+            self.first = np.partition(self.first, self.most - 1)[: self.most]
+            self.beyond[:] = self.first.max()
+
+    def circuits(self) -> np.ndarray:
+        """The circuits, in the order of their bits."""
+        self.gather(all_of_them=True)
+        return np.sort(kernel.circuits_of(self.first, self.salt))
+
+
+def _active_in(space: CircuitSpace, bits: np.ndarray, end: int) -> np.ndarray:
+    """Active neurons among those whose incoming edges lie below the bit `end`."""
+    masks = [mask for mask in neuron_masks(space) if mask < 1 << end]
+    return sum(((bits & np.uint64(mask)) != 0).astype(np.int64) for mask in masks) + np.zeros(len(bits), dtype=np.int64)
+
+
+def _add_edges(
+    space: CircuitSpace,
+    part: Part,
+    prefixes: Prefixes,
+    n_valid: np.ndarray,
+    valid_rows: np.ndarray,
+    edge_counts: np.ndarray,
+) -> None:
+    hidden, output = space.offsets[-2:]
+    for bit in range(hidden):
+        edge_counts[bit] += n_valid[prefixes.bits >> np.uint64(bit) & np.uint64(1) == 1].sum()
+    rows = valid_rows.sum(0)
+    for neuron in range(part.sizes[-2]):
+        for mask in range(1, rows.shape[1]):
+            for i in range(part.sizes[-3]):
+                if mask >> i & 1:
+                    edge_counts[hidden + neuron * part.sizes[-3] + i] += rows[neuron, mask]
+            edge_counts[output + neuron] += rows[neuron, mask]
+
+
+@dataclass(frozen=True)
+class _Blocked:
+    """Distinct examples ordered by blocks of near ones; see `kernel.census_prefixes`.
+
+    Attributes:
+        x: `(D, n_0)`, the inputs in this order.
+        blocks, sizes, bounds: the blocks. An example that occurs several times is a block of its own.
+    """
+
+    x: np.ndarray
+    blocks: np.ndarray
+    sizes: np.ndarray
+    bounds: np.ndarray
+
+
+def _blocked(grouped: GroupedExamples) -> _Blocked:
+    """CircuitExamples that occur once in blocks of near ones."""
+    x: list[np.ndarray] = []
+    sizes: list[float] = []
+    bounds: list[np.ndarray] = []
+    for group in range(len(grouped.groups) - 1):
+        members = slice(grouped.groups[group], grouped.groups[group + 1])
+        rows, size = grouped.x[members], grouped.sizes[group]
+        alone = np.arange(len(rows))
+        for block in _near(rows, alone) if size == 1 else alone[:, None]:
+            x.append(rows[block])
+            sizes.append(size * len(block))
+            bounds.append(grouped.bounds[group, :2])
+    return _Blocked(
+        x=np.ascontiguousarray(np.concatenate(x)),
+        blocks=np.concatenate([[0], np.cumsum([len(block) for block in x])]).astype(np.int64),
+        sizes=np.array(sizes, dtype=np.float32),
+        bounds=np.ascontiguousarray(np.array(bounds, dtype=np.float32).T),
+    )
+
+
+def _near(x: np.ndarray, members: np.ndarray) -> Iterator[np.ndarray]:
+    """Members in blocks of at most BLOCK, halved along the widest input again and again."""
+    if len(members) <= BLOCK:
+        yield members
+        return
+    widest = np.argmax(np.ptp(x[members], axis=0))
+    ordered = members[np.argsort(x[members, widest], kind="stable")]
+    yield from _near(x, ordered[: len(ordered) // 2])
+    yield from _near(x, ordered[len(ordered) // 2 :])

@@ -1,0 +1,74 @@
+"""What circuits are evaluated on, and its distinct rows in the order that the kernels want.
+
+Letters: B examples, D distinct ones, G groups of them.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mi_runner.graph.chain import Layer
+from mi_runner.methods.circuits.rounding import rounding_interval
+from mi_runner.rows import first_of_equal
+
+
+@dataclass(frozen=True)
+class CircuitExamples:
+    """What circuits are evaluated on.
+
+    Attributes:
+        x: `(B, n_0)` float32, the recorded activations that enter the part.
+        target: `(B,)` float32; an answer is correct if the output, rounded half to even, equals it.
+        full: `(B,)` float32, the full network's outputs.
+    """
+
+    x: Tensor
+    target: Tensor
+    full: Tensor
+
+    def __post_init__(self) -> None:
+        if not len(self.x) == len(self.target) == len(self.full):
+            raise ValueError(f"{len(self.x)} inputs, {len(self.target)} targets, {len(self.full)} outputs.")
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class GroupedExamples:
+    """Distinct examples, ordered by their correct answers and by how often they occur.
+
+    See `kernel.evaluate_prefixes`. Examples are equal if they have the same inputs and the same targets; the
+    full network's output is then that of the first, for it may differ in the last digit.
+    """
+
+    x: np.ndarray
+    full: np.ndarray
+    groups: np.ndarray
+    bounds: np.ndarray
+    sizes: np.ndarray
+
+
+def group_examples(output: Layer, examples: CircuitExamples) -> GroupedExamples:
+    x, full = examples.x.cpu().numpy(), examples.full.cpu().numpy()
+    answers = torch.stack([examples.target, examples.full.round()], dim=1).cpu().numpy()
+    rows = np.concatenate([x, answers], axis=1)
+    index, occurrences = (found.numpy() for found in first_of_equal(torch.from_numpy(rows)))
+    ascending = np.lexsort(rows[occurrences].T[::-1])  # by the first column, then by the second, ...
+    first, counts = occurrences[ascending], np.bincount(index)[ascending]
+    kinds, group = np.unique(np.column_stack([answers[first], counts]), axis=0, return_inverse=True)
+    order = first[np.argsort(group.reshape(-1), kind="stable")]
+    found = [
+        [*rounding_interval(output, right), *rounding_interval(output, equal)] for right, equal, _ in kinds.tolist()
+    ]
+    return GroupedExamples(
+        x=x[order],
+        full=full[order],
+        groups=np.concatenate([[0], np.cumsum(np.bincount(group.reshape(-1), minlength=len(kinds)))]).astype(np.int64),
+        bounds=np.array(found, dtype=np.float32).reshape(-1, 4),
+        sizes=kinds[:, 2].astype(np.float32),
+    )

@@ -1,0 +1,157 @@
+"""What each circuit answers: a row a circuit, by the kernel on the CPU.
+
+Letters: B examples, K circuits, P prefixes (see `kernel`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits import kernel
+from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, group_examples
+from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
+from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.progress import Progress
+
+ROWS_AT_ONCE = 1_000_000
+"""Circuits of a batch of prefixes, at the most (one prefix may have more)."""
+
+
+@dataclass(frozen=True)
+class CircuitMeasures:
+    """What some circuits answer, `(K,)` each.
+
+    Attributes:
+        circuit: uint64, the kept edges as bits.
+        n_right: examples answered correctly.
+        n_equal: examples answered as the full network does.
+        squares: summed squared distance to the full network's outputs.
+    """
+
+    circuit: np.ndarray
+    n_right: np.ndarray
+    n_equal: np.ndarray
+    squares: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.circuit)
+
+    def kept(self, rows: np.ndarray) -> CircuitMeasures:
+        """The circuits of these rows."""
+        return CircuitMeasures(self.circuit[rows], self.n_right[rows], self.n_equal[rows], self.squares[rows])
+
+    def sorted(self) -> CircuitMeasures:
+        """The circuits in the order of their bits."""
+        return self.kept(np.argsort(self.circuit))
+
+    @staticmethod
+    def joined(parts: list[CircuitMeasures]) -> CircuitMeasures:
+        """All circuits of these, in order."""
+        columns = ("circuit", "n_right", "n_equal", "squares")
+        return CircuitMeasures(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+
+
+def measure(part: Part, examples: CircuitExamples, *, progress: Progress | None = None) -> Iterator[CircuitMeasures]:
+    """Every well-formed circuit of a part with one output, in batches.
+
+    Raises:
+        ValueError: leaky_relu with a negative slope, or an example whose activations are not finite.
+    """
+    progress = progress or Progress()
+    space = CircuitSpace(part.sizes)
+    grouped = group_examples(part.layers[-1], examples)
+    with progress.bar("circuits", space.count()) as advance:
+        if len(part.layers) == 1:
+            found = _alone(part, examples)
+            advance(1)
+            yield found
+            return
+        most = max(1, min(PREFIXES_AT_ONCE, ROWS_AT_ONCE // rows_of_prefix(part.sizes[-3], part.sizes[-2])))
+        for prefixes in prefixes_of(part, space, grouped.x, most):
+            found = _measured(part, space, prefixes, grouped)
+            yield found
+            advance(len(found))
+
+
+def measure_some(
+    part: Part, examples: CircuitExamples, circuits: np.ndarray, *, progress: Progress | None = None
+) -> CircuitMeasures:
+    """These well-formed circuits `(K,)` uint64 of a part with one output and a hidden layer, in any order of rows."""
+    progress = progress or Progress()
+    space = CircuitSpace(part.sizes)
+    grouped = group_examples(part.layers[-1], examples)
+    prefix = circuits & np.uint64((1 << space.offsets[-2]) - 1)
+    order = np.argsort(prefix, kind="stable")
+    circuits, prefix = circuits[order], prefix[order]
+    found = CircuitMeasures(circuits, *(np.empty(len(circuits), kind) for kind in (np.int32, np.int32, np.float32)))
+    with progress.bar("listed circuits", len(circuits)) as advance:
+        for prefixes in prefixes_of(part, space, grouped.x, PREFIXES_AT_ONCE):
+            first, end = np.searchsorted(prefix, prefixes.bits), np.searchsorted(prefix, prefixes.bits, side="right")
+            (some,) = np.nonzero(end > first)
+            kernel.evaluate_listed(
+                prefixes.active[some],
+                prefixes.values[some],
+                first[some],
+                end[some],
+                circuits,
+                *kernel_layers(part),
+                grouped.groups,
+                grouped.bounds,
+                grouped.sizes,
+                grouped.full,
+                np.array(space.offsets[-2:], dtype=np.int64),
+                found.n_right,
+                found.n_equal,
+                found.squares,
+            )
+            advance(int((end - first).sum()))
+    return found
+
+
+def measure_one(part: Part, examples: CircuitExamples, circuit: int) -> CircuitMeasures:
+    """One circuit, by its definition: masked weights, one forward pass."""
+    masks = CircuitSpace(part.sizes).masks(circuit)
+    output = part.masked(masks, examples.x).squeeze(1)
+    answer = output.round()
+    return CircuitMeasures(
+        np.array([circuit], dtype=np.uint64),
+        np.array([int((answer == examples.target).sum())], dtype=np.int32),
+        np.array([int((answer == examples.full.round()).sum())], dtype=np.int32),
+        np.array([float((output - examples.full).double().square().sum())], dtype=np.float32),
+    )
+
+
+def _alone(part: Part, examples: CircuitExamples) -> CircuitMeasures:
+    """A single Linear layer has one well-formed circuit."""
+    return measure_one(part, examples, CircuitSpace(part.sizes).full)
+
+
+def _measured(part: Part, space: CircuitSpace, prefixes: Prefixes, grouped: GroupedExamples) -> CircuitMeasures:
+    per_size = np.array([rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)])
+    counts = per_size[np.bitwise_count(prefixes.active.astype(np.uint64))]
+    first = np.concatenate([[0], np.cumsum(counts)])
+    total = int(first[-1])
+    found = CircuitMeasures(
+        np.empty(total, np.uint64), np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total, np.float32)
+    )
+    kernel.evaluate_prefixes(
+        prefixes.bits,
+        prefixes.active,
+        prefixes.values,
+        first[:-1].astype(np.int64),
+        *kernel_layers(part),
+        grouped.groups,
+        grouped.bounds,
+        grouped.sizes,
+        grouped.full,
+        np.array(space.offsets[-2:], dtype=np.int64),
+        found.circuit,
+        found.n_right,
+        found.n_equal,
+        found.squares,
+    )
+    return found

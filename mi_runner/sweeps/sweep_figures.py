@@ -1,0 +1,123 @@
+"""Pictures of a sweep: what is measured by swept value, and by row of the jobs' tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mi_runner.experiments import Row, figures
+from mi_runner.statistics import FEW, NOT_NEGATIVE, Spread, Summed
+
+CIRCLE: dict[str, Any] = {"markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.7, "alpha": 0.8}
+"""How one seed's value is drawn beside the mean."""
+
+MOST_METRICS = 3
+MOST_SERIES = 8
+
+
+def by_value(found: Sequence[tuple[Row, Mapping[str, Spread]]]) -> Figure:
+    """Mean and interval of each summary metric by swept value; a panel a metric; few seeds have a circle each.
+
+    Args:
+        found: for each combination, the swept values without the seed, and the spread of each metric.
+    """
+    keys = list(found[0][0])
+    along = max(keys, key=lambda key: len({swept[key] for swept, _ in found}), default=None)
+    names = list(dict.fromkeys(name for _, metrics in found for name in metrics))[:MOST_METRICS]
+    figure = Figure(figsize=(1.2 + 3.6 * len(names), 3.4), layout="constrained")
+    values: list[Any] = list(dict.fromkeys(swept[along] for swept, _ in found)) if along else [""]
+    numeric = all(isinstance(value, int | float) and not isinstance(value, bool) for value in values)
+    position = {value: value if numeric else index for index, value in enumerate(values)}
+    series: dict[str, list[tuple[Any, Mapping[str, Spread]]]] = {}
+    for swept, metrics in found:
+        label = " ".join(f"{key}={value}" for key, value in swept.items() if key != along)
+        series.setdefault(label, []).append((position[swept[along] if along else ""], metrics))
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        for index, (label, points) in enumerate(list(series.items())[:MOST_SERIES]):
+            here = sorted(((x, metrics[name]) for x, metrics in points if name in metrics), key=lambda point: point[0])
+            mean = np.array([spread.mean for _, spread in here])
+            low, high = np.array([_ends(spread) for _, spread in here], dtype=float).T if here else (mean, mean)
+            axes.errorbar(
+                [x for x, _ in here],
+                mean,
+                yerr=[mean - low, high - mean],
+                marker=".",
+                linestyle="-" if numeric else "none",
+                capsize=3,
+                elinewidth=1,
+                color=f"C{index % 10}",
+                label=label,
+            )
+            for x, spread in here:
+                axes.plot([x] * len(_seeds(spread)), _seeds(spread), "o", color=f"C{index % 10}", **CIRCLE)
+        if numeric and min(values) > 0 and max(values) >= 100 * min(values):
+            axes.set_xscale("log")
+        elif numeric:
+            axes.locator_params(axis="x", nbins=5)  # of more, long numbers run into each other
+        else:
+            axes.set_xticks(range(len(values)), [str(value) for value in values], rotation=30, ha="right")
+            axes.set_xlim(-0.5, len(values) - 0.5)
+        ends = [end for _, metrics in found if name in metrics for end in _ends(metrics[name])]
+        # Of a loss the interval of two seeds is so long that nothing else could be seen beside it.
+        if any(metrics[name].within == NOT_NEGATIVE for _, metrics in found if name in metrics) and min(ends) > 0:
+            axes.set_yscale("log" if max(ends) >= 100 * min(ends) else "linear")
+        axes.set(xlabel=along or "", ylabel=name)
+        figures.tidy(axes)
+    if len(series) > 1:
+        left_out = f"{len(series) - MOST_SERIES} more are not shown" if len(series) > MOST_SERIES else None
+        axes.legend(frameon=False, fontsize=7, title=left_out, title_fontsize=7)
+    spreads = [spread for _, metrics in found for spread in metrics.values()]
+    if max(spread.n for spread in spreads) > 1:
+        figure.suptitle(_over_seeds(spreads), fontsize=9)
+    return figure
+
+
+def by_row(summed: Sequence[Summed], combination: Sequence[str]) -> Figure | None:
+    """One measure's mean and interval for every row of the jobs' tables, a colour a combination of swept values.
+
+    Few seeds have a circle each. None where that would be one row, or too many.
+    """
+    series: dict[str, list[tuple[str, Spread]]] = {}
+    for one in summed:
+        of_job = " ".join(f"{key}={one.name[key]}" for key in combination if key in one.name)
+        label = " ".join(str(value) for key, value in one.name.items() if key not in combination)
+        series.setdefault(of_job, []).append((label, one.spread))
+    labels = list(dict.fromkeys(label for rows in series.values() for label, _ in rows))
+    if not 1 < len(labels) <= figures.MOST_LABELS or len(series) > MOST_SERIES:
+        return None
+    figure = Figure(figsize=(8, 1.2 + 0.24 * len(labels)), layout="constrained")
+    axes = figure.subplots()
+    for index, (of_job, rows) in enumerate(series.items()):
+        color = f"C{index % 10}"
+        for label, spread in rows:
+            height = labels.index(label) + (index - (len(series) - 1) / 2) * 0.6 / len(series)
+            axes.plot(spread.mean, height, marker="o", markersize=4, color=color, linestyle="none")
+            axes.plot(_ends(spread), [height, height], color=color, linewidth=1.2)
+            axes.plot(_seeds(spread), [height] * len(_seeds(spread)), "o", color=color, **CIRCLE)
+        axes.plot([], [], marker="o", markersize=4, color=color, label=of_job or "all jobs")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.invert_yaxis()
+    axes.set(xlabel=f"{summed[0].measure}: {_over_seeds([one.spread for one in summed])}")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figures.tidy(axes)
+    return figure
+
+
+def _ends(spread: Spread) -> tuple[float, float]:
+    """The ends of the interval that is drawn; where there is none, the mean twice."""
+    return (spread.mean, spread.mean) if spread.low is None or spread.high is None else (spread.low, spread.high)
+
+
+def _seeds(spread: Spread) -> tuple[float, ...]:
+    """The values that are drawn themselves."""
+    return spread.values if 1 < spread.n <= FEW else ()
+
+
+def _over_seeds(spreads: Sequence[Spread]) -> str:
+    """What is drawn, in words."""
+    circles = "; a circle: one seed" if any(map(_seeds, spreads)) else ""
+    counts = sorted({spread.n for spread in spreads})
+    return f"mean over {'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds, 95 % interval{circles}"
