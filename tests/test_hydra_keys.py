@@ -14,7 +14,8 @@ import pytest
 from mi_runner.config import hydra_keys
 from mi_runner.config.schemas import LAUNCHERS, SWEEPERS, RayLauncher
 from mi_runner.errors import ConfigError
-from mi_runner.sweeps import launchers
+from mi_runner.sweeps.engines.ray import Ray
+from mi_runner.sweeps.engines.submitit import Submitit
 from mi_runner.sweeps.sweep_plan import read_command
 from mi_runner.sweeps.sweep_search import Search
 
@@ -127,7 +128,7 @@ def test_options_of_submitit_reach_its_executor(name: str, tmp_path: Path, monke
     monkeypatch.setattr(submitit, "AutoExecutor", lambda **options: executor)
     engine_type = next(engine for engine in LAUNCHERS if engine.name == name)
     options = {item.name: OTHER_VALUES[item.name] for item in fields(engine_type)}
-    engine = launchers.Submitit(engine_type(**options), 20, 0, tmp_path)
+    engine = Submitit(engine_type(**options), 20, 0, tmp_path)
     assert (engine.slots, engine.threads) == (7, 3)
     assert asked["timeout_min"] == 11
     if name == "submitit_slurm":
@@ -153,7 +154,7 @@ def test_options_of_ray_reach_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None
             remote=remote,
         ),
     )
-    engine = launchers.Ray(RayLauncher(n_jobs=7, threads=3, address="host:1", gpus=0.5), 20)
+    engine = Ray(RayLauncher(n_jobs=7, threads=3, address="host:1", gpus=0.5), 20)
     assert engine.slots == 7
     assert (asked["address"], asked["num_cpus"], asked["num_gpus"]) == ("host:1", 3, 0.5)
 
