@@ -15,7 +15,8 @@ from mi_runner.config import hydra_keys
 from mi_runner.config.engine_schemas import RayLauncher
 from mi_runner.config.registry import ENGINES
 from mi_runner.errors import ConfigError
-from mi_runner.sweeps import launchers
+from mi_runner.sweeps.engines.ray import Ray
+from mi_runner.sweeps.engines.submitit import Submitit
 from mi_runner.sweeps.sweep_plan import read_command
 from mi_runner.sweeps.sweep_search import Search
 
@@ -130,7 +131,7 @@ def test_options_of_submitit_reach_its_executor(name: str, tmp_path: Path, monke
     monkeypatch.setattr(submitit, "AutoExecutor", lambda **options: executor)
     engine_type = next(engine for engine in ENGINES["launcher"] if engine.name == name)
     options = {item.name: OTHER_VALUES[item.name] for item in fields(engine_type)}
-    engine = launchers.Submitit(engine_type(**options), 20, 0, tmp_path)
+    engine = Submitit(engine_type(**options), 20, 0, tmp_path)
     assert (engine.slots, engine.threads) == (7, 3)
     assert asked["timeout_min"] == 11
     if name == "submitit_slurm":
@@ -156,7 +157,7 @@ def test_options_of_ray_reach_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None
             remote=remote,
         ),
     )
-    engine = launchers.Ray(RayLauncher(n_jobs=7, threads=3, address="host:1", gpus=0.5), 20)
+    engine = Ray(RayLauncher(n_jobs=7, threads=3, address="host:1", gpus=0.5), 20)
     assert engine.slots == 7
     assert (asked["address"], asked["num_cpus"], asked["num_gpus"]) == ("host:1", 3, 0.5)
 

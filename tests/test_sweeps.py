@@ -28,10 +28,15 @@ from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError
 from mi_runner.runs import run_folder, runner
 from mi_runner.runs.run_folder import RunFolder
-from mi_runner.sweeps import clean_state, launchers
+from mi_runner.sweeps import clean_state, engines, sweep_tables, worker
 from mi_runner.sweeps import sweep as sweeps
+from mi_runner.sweeps.engines.engine import Running, shares, spread
+from mi_runner.sweeps.engines.in_this_process import HasEnded, InThisProcess
+from mi_runner.sweeps.engines.submitit import Submitit
 from mi_runner.sweeps.sweep_plan import Job, Plan, combinations, read_command, read_plan
+from mi_runner.sweeps.sweep_result import is_done
 from mi_runner.sweeps.sweep_tables import all_rows, ended, headline, metrics_by_values, summary, summary_rows
+from mi_runner.sweeps.worker import Ending, Task
 
 from .conftest import REPOSITORY, Ended
 
@@ -449,9 +454,9 @@ def test_a_search_that_may_still_add_jobs_is_not_done(tmp_path: Path) -> None:
     plan = hand_made(tmp_path / "v001", [({"seed": 0}, DONE, None)])
     for searching, done in ((True, False), (False, True)):
         replace(plan, search={}, searching=searching).write(tmp_path / "v001")
-        assert sweeps._is_done(tmp_path / "v001") == done
+        assert is_done(tmp_path / "v001") == done
     replace(plan, jobs=()).write(tmp_path / "v001")
-    assert not sweeps._is_done(tmp_path / "v001") and not sweeps._is_done(tmp_path / "v002")
+    assert not is_done(tmp_path / "v001") and not is_done(tmp_path / "v002")
 
 
 def test_a_disk_without_links_ends_no_sweep(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -595,18 +600,18 @@ def test_a_job_is_killed_if_its_engine_says_so(
 ) -> None:
     """The process that its run.json names may be there for a moment longer, or be out of sight."""
 
-    class Engine(launchers.InThisProcess):
-        def submit(self, slot: int, task: launchers.Task) -> launchers.Running:
+    class Engine(InThisProcess):
+        def submit(self, slot: int, task: Task) -> Running:
             if task.number == 0:
                 return super().submit(slot, task)
             task.folder.mkdir()
             if task.number == 1:
                 record = {"status": "running", "pid": worker.pid, "host": host, "started": "2999-01-01T00:00:00+00:00"}
                 RunFolder(task.folder).write_record(record)
-            return launchers._Ended(launchers.Ending("BrokenPool: SIGKILL", worker_died=True))
+            return HasEnded(Ending("BrokenPool: SIGKILL", worker_died=True))
 
     with subprocess.Popen(["sleep", "60"]) as worker, monkeypatch.context() as patched:
-        patched.setattr(launchers, "start", lambda *arguments: Engine())
+        patched.setattr(engines, "start", lambda *arguments: Engine())
         done = mi_run("-m", *TINY, "training.epochs=1", "seed=0,1,2")
         word = f"process {worker.pid} on {host} ended without a word"
         assert statuses(done.folder) == {0: "done", 1: "killed", 2: "failed"}
@@ -638,14 +643,14 @@ def test_a_job_that_fails_of_what_nobody_foresaw(mi_run: MiRun, monkeypatch: pyt
 def test_a_sweep_that_fails_keeps_what_is_done_and_the_traceback(
     mi_run: MiRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Engine(launchers.InThisProcess):
-        def submit(self, slot: int, task: launchers.Task) -> launchers.Running:
+    class Engine(InThisProcess):
+        def submit(self, slot: int, task: Task) -> Running:
             if task.number == 2:
                 raise ValueError("of our own")
             return super().submit(slot, task)
 
     with monkeypatch.context() as patched:
-        patched.setattr(launchers, "start", lambda *arguments: Engine())
+        patched.setattr(engines, "start", lambda *arguments: Engine())
         done = mi_run("-m", *TINY, "training.epochs=1", "seed=0,1,2")
     assert done.status == 1 and statuses(done.folder) == {0: "done", 1: "done", 2: "missing"}
     line = f"no later job starts. The whole traceback is in {done.folder}/sweep.log."
@@ -659,7 +664,7 @@ def test_tables_that_fail_of_what_nobody_foresaw(mi_run: MiRun, monkeypatch: pyt
     def faulty(*arguments: Any) -> Any:
         raise ValueError("of our own")
 
-    monkeypatch.setattr(sweeps.sweep_tables, "headline", faulty)
+    monkeypatch.setattr(sweep_tables, "headline", faulty)
     again = mi_run(f"sweep={done.folder}")
     assert again.status == 1 and "Traceback" not in again.err
     assert f"ValueError: of our own. The whole traceback is in {done.folder}/sweep.log" in again.err
@@ -968,19 +973,17 @@ def test_sweeps_started_in_the_same_second_have_folders_of_their_own(tmp_path: P
     ],
 )
 def test_threads_are_cores_by_workers(asked: dict[str, int], n_jobs: int, cores: int, found: tuple[int, int]) -> None:
-    assert launchers.shares(JoblibLauncher(**asked), n_jobs, cores) == found
+    assert shares(JoblibLauncher(**asked), n_jobs, cores) == found
 
 
 def test_devices_are_spread_over_workers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert [launchers.spread(slot, 2) for slot in range(5)] == ["0", "1", "0", "1", "0"]
-    assert [launchers.spread(slot, 0) for slot in range(2)] == [None, None]
+    assert [spread(slot, 2) for slot in range(5)] == ["0", "1", "0", "1", "0"]
+    assert [spread(slot, 0) for slot in range(2)] == [None, None]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5,7")
-    assert [launchers.spread(slot, 3) for slot in range(4)] == ["3", "5", "7", "3"]
+    assert [spread(slot, 3) for slot in range(4)] == ["3", "5", "7", "3"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-8932f937-d72c, MIG-GPU-1a/1/0")
-    assert [launchers.spread(slot, 2) for slot in range(3)] == [
-        *("GPU-8932f937-d72c", "MIG-GPU-1a/1/0", "GPU-8932f937-d72c")
-    ]
+    assert [spread(slot, 2) for slot in range(3)] == [*("GPU-8932f937-d72c", "MIG-GPU-1a/1/0", "GPU-8932f937-d72c")]
 
 
 @pytest.mark.parametrize(
@@ -992,15 +995,15 @@ def test_devices_of_submitit_here(
 ) -> None:
     """What a job sees, whatever submitit's own option, which takes numbers alone, made of it."""
     pytest.importorskip("submitit")
-    engine = launchers.Submitit(SubmititLocalLauncher(), 2, devices, tmp_path)
+    engine = Submitit(SubmititLocalLauncher(), 2, devices, tmp_path)
     submitted = []
     monkeypatch.setattr(engine.executor, "submit", lambda *call: submitted.append(call))
-    monkeypatch.setattr(launchers, "run_task", lambda task: os.environ.get("CUDA_VISIBLE_DEVICES"))
+    monkeypatch.setattr(worker, "run_task", lambda task: os.environ.get("CUDA_VISIBLE_DEVICES"))
     if visible is None:
         monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    engine.submit(1, launchers.Task(0, tmp_path, RunConfig(), ""))
+    engine.submit(1, Task(0, tmp_path, RunConfig(), ""))
     (function, *arguments) = submitted[0]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")  # as submitit leaves it
     assert function(*arguments) == seen

@@ -1,0 +1,76 @@
+"""Worker processes on this machine, by joblib's loky."""
+
+from __future__ import annotations
+
+import os
+import signal
+from concurrent.futures import BrokenExecutor
+from contextlib import suppress
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from mi_runner import machine
+from mi_runner.config.engine_schemas import JoblibLauncher
+from mi_runner.runs import run_folder
+from mi_runner.sweeps.engines.engine import Running, ending_of, shares, spread, wait_for
+from mi_runner.sweeps.worker import Ending, Task, Worker, run_task
+
+
+class _Future:
+    """A job of loky."""
+
+    def __init__(self, future: Any) -> None:
+        self.future = future
+
+    def done(self) -> bool:
+        return bool(self.future.done())
+
+    def ending(self) -> Ending:
+        return ending_of(self.future.result)
+
+
+class Loky:
+    """Worker processes on this machine, by joblib's loky: a pool of one worker for each slot."""
+
+    def __init__(self, config: JoblibLauncher, n_jobs: int, devices: int) -> None:
+        self._pools = import_module("joblib.externals.loky")
+        self.slots, self.threads = shares(config, n_jobs, machine.n_cores())
+        self.devices = devices
+        self._executors: dict[int, Any] = {}
+        self._pids: dict[int, Any] = {}
+        self._running: dict[int, Any] = {}
+        self._folders: dict[int, Path] = {}
+
+    def submit(self, slot: int, task: Task) -> Running:
+        self._folders[slot] = task.folder
+        place = Worker(os.getcwd(), self.threads, spread(slot, self.devices), parent=os.getpid())
+        handed = replace(task, worker=place)
+        try:
+            self._running[slot] = self._pool(slot).submit(run_task, handed)
+        except BrokenExecutor:  # its worker died, at the last job or since then
+            self._executors.pop(slot).shutdown(wait=False, kill_workers=True)
+            self._running[slot] = self._pool(slot).submit(run_task, handed)
+        return _Future(self._running[slot])
+
+    def _pool(self, slot: int) -> Any:
+        if slot not in self._executors:
+            self._executors[slot] = self._pools.ProcessPoolExecutor(max_workers=1)
+            self._pids[slot] = self._executors[slot].submit(os.getpid)
+        return self._executors[slot]
+
+    def stop(self) -> None:
+        for slot, future in self._running.items():
+            if not future.done() and self._pids[slot].done():
+                # The run knows best: loky replaces a worker whose memory has grown.
+                record = run_folder.read_record(self._folders[slot]) or {}
+                with suppress(Exception):  # it may just have died
+                    os.kill(record.get("pid") or self._pids[slot].result(), signal.SIGTERM)
+        wait_for(self._running.values())
+        for executor in self._executors.values():
+            executor.shutdown(wait=False, kill_workers=True)
+
+    def close(self) -> None:
+        for executor in self._executors.values():
+            executor.shutdown(wait=True)

@@ -1,0 +1,126 @@
+"""What a sweep leaves: its tables and figures, the headline on the screen, the exit status."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+from mi_runner import console, threads
+from mi_runner.errors import ConfigError, ExitStatus
+from mi_runner.runs import run_folder
+from mi_runner.runs.run_folder import RunFolder, State
+from mi_runner.statistics import Summed
+from mi_runner.sweeps import sweep_tables
+from mi_runner.sweeps.sweep_plan import Plan, named, read_plan
+from mi_runner.sweeps.sweep_tables import Ended, Row
+
+
+def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -> int:
+    """Make the tables and figures of a sweep from its jobs' folders, print the headline; the exit status.
+
+    Args:
+        known: states of jobs that their folders can't tell.
+    """
+    jobs = [
+        replace(one, state=known[one.job.number]) if known and one.job.number in known else one
+        for one in sweep_tables.ended(plan, folder)
+    ]
+    rows = sweep_tables.all_rows(jobs)
+    summed = sweep_tables.summary(jobs, rows, plan.swept)
+    try:
+        _write(plan, folder, jobs, rows, summed)
+    except OSError as error:
+        console.error(f"can't write the tables into {folder} ({error}): make room, and type mi-run sweep={folder}")
+        console.last_line(str(folder))
+        return ExitStatus.FAILED
+    try:
+        run_folder.point_latest(folder.parent, is_done)
+    except OSError as error:
+        console.error(f"can't point {folder.parent / run_folder.LATEST} to the newest sweep that is done ({error})")
+    title, shown = sweep_tables.headline(jobs, summed, plan.objective)
+    if shown:
+        console.table(title, shown)
+    if plan.search is not None:
+        _say_best(plan, jobs)
+    codes: dict[str, list[int]] = {}
+    for one in jobs:
+        if one.code:
+            codes.setdefault(one.code, []).append(one.job.number)
+    if len(codes) > 1:
+        for code, numbers in codes.items():
+            console.error(f"code {code} ran jobs {_ranges(numbers)}: not all rows are by the same code")
+    unnamed = [one.job.number for one in jobs if one.state.done and one.keys is None]
+    if unnamed:
+        console.error(
+            f"jobs {_ranges(unnamed)}: run.json doesn't say which columns name the rows, because an earlier version of "
+            f"mi-run wrote it. sweep.csv has them, sweep_summary.csv doesn't; type mi-run -m resume={folder} to run "
+            "them again."
+        )
+    failures = sweep_tables.failures(jobs)
+    if failures:
+        console.table(f"{len(failures)} of {len(jobs)} jobs are not as they should be", failures, to_stderr=True)
+    console.last_line(str(folder))
+    if any(not one.state.done for one in jobs):
+        return ExitStatus.FAILED
+    return ExitStatus.EXPECTATION_NOT_MET if failures else ExitStatus.DONE
+
+
+def is_done(folder: Path) -> bool:
+    """Whether a folder has a sweep all of whose jobs are done, as expected or not, and whose search has ended."""
+    try:
+        plan = read_plan(folder)
+    except ConfigError:
+        return False
+    if plan.searching or not plan.jobs:
+        return False
+    return all(run_folder.state(folder / str(job.number)).done for job in plan.jobs)
+
+
+def _write(
+    plan: Plan,
+    folder: Path,
+    jobs: Sequence[Ended],
+    rows: Sequence[Row],
+    summed: Sequence[Summed],
+) -> None:
+    place = RunFolder(folder)
+    place.write_table("sweep", rows)
+    if not summed:
+        with suppress(FileNotFoundError):
+            (folder / "sweep_summary.csv").unlink()
+        return
+    place.write_table("sweep_summary", sweep_tables.summary_rows(summed))
+    threads.let_waiting_threads_sleep()
+    from mi_runner.sweeps import sweep_figures  # imports torch
+
+    found = [item for item in sweep_tables.metrics_by_values(jobs, plan.objective) if item[1]]
+    drawn = {"sweep": sweep_figures.by_value(found)} if found else {}
+    combination = [key for key in plan.swept if key != sweep_tables.REPEATED]
+    measured = [one for one in summed if one.measure == sweep_tables.HEADLINE]
+    by_row = sweep_figures.by_row(measured, [*combination, "code"]) if measured else None
+    if by_row is not None:
+        drawn["sweep_rows"] = by_row
+    for name, figure in drawn.items():
+        place.write_figure(name, partial(figure.savefig, dpi=130))
+
+
+def _say_best(plan: Plan, jobs: Sequence[Ended]) -> None:
+    able = [one for one in jobs if plan.objective in one.metrics]
+    if able and plan.search is not None and plan.objective is not None:
+        objective, better = plan.objective, max if plan.search["direction"] == "maximize" else min
+        best = better(able, key=lambda one: one.metrics[objective])
+        console.page(f"best: job {best.job.number}, {named(best.job.swept)}: {objective} {best.metrics[objective]:.6g}")
+
+
+def _ranges(numbers: Sequence[int]) -> str:
+    """Ascending numbers in short: 0-3, 7."""
+    parts: list[list[int]] = []
+    for number in numbers:
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(part[0]) if len(part) == 1 else f"{part[0]}-{part[-1]}" for part in parts)

@@ -1,0 +1,158 @@
+"""One job of a sweep in the process that runs it: in a clean state, with the threads and devices that it was given.
+
+Nothing here imports torch before a worker has its environment.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+import traceback
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from mi_runner import console, progress, signals, threads
+from mi_runner.config.run_schema import RunConfig
+from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
+from mi_runner.runs import run_folder
+from mi_runner.sweeps import clean_state
+
+SECONDS_TO_END = 30.0
+"""How long jobs that are interrupted have to say so in their run.json."""
+
+SECONDS_BETWEEN_LOOKS = 1.0
+"""How often a worker looks whether the process that started it is still there."""
+
+
+@dataclass(frozen=True)
+class Worker:
+    """The place of a process that works for a sweep.
+
+    Attributes:
+        folder: the working directory of the sweep; the names of files are relative to it.
+        threads: CPU threads of work whose figures don't depend on their number: the compiled kernels. None leaves them.
+            Torch computes with as many as the job's config says, wherever it runs.
+        cuda: the CUDA devices that it sees; None leaves them.
+        parent: the process whose end ends it; None for a cluster's, whose jobs go on.
+    """
+
+    folder: str
+    threads: int | None = None
+    cuda: str | None = None
+    parent: int | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """A job as it is handed to a worker.
+
+    Attributes:
+        number: the job's.
+        folder: its run folder.
+        config: what to run.
+        command: the same as a command line, for the record.
+        worker: None in the sweep's own process.
+    """
+
+    number: int
+    folder: Path
+    config: RunConfig
+    command: str
+    worker: Worker | None = None
+
+
+@dataclass(frozen=True)
+class Ending:
+    """How a task ended, as its worker says.
+
+    Attributes:
+        error: what went wrong in one line; empty where nothing did.
+        worker_died: whether it is the engine that says so, because the worker is gone.
+    """
+
+    error: str = ""
+    worker_died: bool = False
+
+
+def run_task(task: Task) -> Ending:
+    """Run a job in a clean state. In the sweep's own process an interruption goes on to the sweep."""
+    if task.worker is None:
+        return _run(task, console.Progress())
+    _settle_in(task.worker)
+    try:
+        with signals.raised():
+            return _run(task, progress.Progress())
+    except (Exception, KeyboardInterrupt, Terminated) as error:  # what the engine raises is then always its own word
+        return Ending(one_line(error))
+
+
+def run_task_seeing(task: Task, cuda: str | None) -> Ending:
+    """As `run_task`, with these CUDA devices; None for all.
+
+    Submitit's local jobs would see the devices that its own option numbers; but devices have names, too.
+    """
+    os.environ.pop("CUDA_VISIBLE_DEVICES", None)
+    if cuda is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = cuda
+    return run_task(task)
+
+
+def _run(task: Task, reporting: progress.Progress) -> Ending:
+    from mi_runner.runs import runner  # imports torch
+
+    clean_state.begin()
+    with console.as_job(task.number):
+        try:
+            task.folder.mkdir(parents=True, exist_ok=True)
+            runner.run(task.config, folder=task.folder, command=task.command, progress=reporting)
+        except Exception as error:
+            if run_folder.read_record(task.folder) is None:  # it failed before the run began
+                if not isinstance(error, ConfigError | RunFailed | OSError):
+                    run_folder.RunFolder(task.folder).log.write_text(traceback.format_exc(), encoding="utf-8")
+                write_ending(task, "failed", one_line(error), exit_status(error))
+            return Ending(one_line(error))
+        finally:
+            clean_state.begin()  # who looks at the job's folder is where the sweep began
+    return Ending()
+
+
+def write_ending(task: Task, status: str, error: str, exit_status: int = ExitStatus.FAILED) -> None:
+    """A run.json that says how the job ended, where it could not say so itself; nothing, if the disk refuses."""
+    with suppress(OSError):
+        task.folder.mkdir(parents=True, exist_ok=True)
+        earlier = run_folder.read_record(task.folder) or {"command": task.command}
+        record = {**earlier, "status": status, "error": error, "exit_status": int(exit_status)}
+        run_folder.RunFolder(task.folder).write_record(record)
+
+
+_settled = False
+
+
+def _settle_in(worker: Worker) -> None:
+    """What a new worker process does first: threads and devices must be set before torch is imported."""
+    global _settled
+    os.chdir(worker.folder)
+    if _settled:
+        return
+    _settled = True
+    if worker.threads is not None:
+        for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
+            os.environ[name] = str(worker.threads)
+    if worker.cuda is not None:
+        os.environ["CUDA_VISIBLE_DEVICES"] = worker.cuda
+    threads.let_waiting_threads_sleep()
+    if worker.parent is not None:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear: it ends us by SIGTERM
+        threading.Thread(target=_end_with, args=(worker.parent,), daemon=True).start()
+
+
+def _end_with(parent: int) -> None:
+    """End this process once its parent is gone: nobody waits for the job, and a resumed sweep runs it again."""
+    while os.getppid() == parent:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(SECONDS_TO_END)  # for the job to say that it was interrupted
+    os._exit(ExitStatus.TERMINATED)
