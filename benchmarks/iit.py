@@ -23,7 +23,7 @@ from torch.nn import functional
 from benchmarks.timing import compare, seconds
 from mi_runner.config import composition
 from mi_runner.datasets import Dataset, ellipses
-from mi_runner.experiments import Setting, iit
+from mi_runner.experiments import Setting, iit_cells, iit_trials
 from mi_runner.methods.interchange import Aligned, InterchangeTraining, Pairs, draw_pairs, train_by_interchange
 from mi_runner.models.cnn import CNN
 from mi_runner.runs.choices import build_network, load_dataset, training_options
@@ -132,12 +132,12 @@ def run() -> None:
     setting = Setting(config.experiment, training_options(config.training), built.model, built.dataset, SEED)
     graph, causal_model = setting.graph(), dataset.causal_model
     assert causal_model is not None and isinstance(built.model, CNN)
-    (cell,) = iit.cells(setting, graph, causal_model)
+    (cell,) = iit_cells.cells(setting, graph, causal_model)
     draw = torch.Generator().manual_seed(SEED)
     pairs = draw_pairs(
         causal_model, causal_model.values_train, cell.places, 10_000, among=torch.arange(10_000), generator=draw
     )
-    start = Aligned(built.model, graph, cell.target, iit.alignment_of(setting, graph, cell))
+    start = Aligned(built.model, graph, cell.target, iit_trials.alignment_of(setting, graph, cell))
 
     def our_epoch() -> None:
         copied = start.copied(dataset.x_test[:2], ())

@@ -10,7 +10,7 @@ import torch
 
 from mi_runner.config import composition, hydra_keys
 from mi_runner.errors import ConfigError
-from mi_runner.experiments import decoder, iit
+from mi_runner.experiments import decoder, iit_cells
 from mi_runner.progress import Progress
 from mi_runner.runs import expectations, runner
 from mi_runner.runs.choices import load_dataset
@@ -155,14 +155,26 @@ def test_what_an_error_says_to_type_is_accepted(command: str, said: str, typed: 
 @pytest.mark.parametrize(
     ("limit", "command", "typed"),
     [
-        ((iit, "MOST_ROTATION_NUMBERS", 1000), "experiment=iit model=mlp experiment.size=200", "experiment.size=7"),
-        ((iit, "MOST_ROTATION_NUMBERS", 1000), "experiment=iit model=mlp experiment.size=128", "experiment.size=7"),
         (
-            (iit, "MOST_ROTATION_NUMBERS", 2000),
+            (iit_cells, "MOST_ROTATION_NUMBERS", 1000),
+            "experiment=iit model=mlp experiment.size=200",
+            "experiment.size=7",
+        ),
+        (
+            (iit_cells, "MOST_ROTATION_NUMBERS", 1000),
+            "experiment=iit model=mlp experiment.size=128",
+            "experiment.size=7",
+        ),
+        (
+            (iit_cells, "MOST_ROTATION_NUMBERS", 2000),
             "experiment=iit model=mlp experiment.variables=[a,b] experiment.sources=multi experiment.size=64",
             "experiment.size=7",
         ),
-        ((iit, "MOST_ROTATION_NUMBERS", 10**9), "experiment=iit model=mlp experiment.size=200", "experiment.size=128"),
+        (
+            (iit_cells, "MOST_ROTATION_NUMBERS", 10**9),
+            "experiment=iit model=mlp experiment.size=200",
+            "experiment.size=128",
+        ),
         # 60 pairs of numbers below 40, whose images are 5 rows of 5 activations.
         ((decoder, "MOST_NUMBERS", 1000), "experiment=decoder dataset.modulus=40", "dataset.limit=40"),
     ],

@@ -20,7 +20,7 @@ from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, S
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import ModularSum
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.experiments import Result, Setting, TrainedNetwork, iit
+from mi_runner.experiments import Result, Setting, TrainedNetwork, iit, iit_cells, iit_trials
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 from mi_runner.runs.choices import build_network, load_dataset
@@ -110,7 +110,9 @@ def test_mistakes_are_found_before_training(options: dict[str, Any], text: str) 
 
 def test_a_data_set_without_a_causal_model_is_refused() -> None:
     dataset = classes()
-    with pytest.raises(ConfigError, match="dataset=arrays has no causal model.*Those with one: ellipses, mod_add, mni"):
+    with pytest.raises(
+        ConfigError, match="dataset=arrays has no causal model.*Those with one: mnist .all digits.*, mod_add, elli"
+    ):
         iit.check(setting(mlp(dataset), dataset))
 
 
@@ -129,7 +131,7 @@ def test_a_causal_model_that_contradicts_the_labels_is_refused() -> None:
 
 
 def test_directions_that_need_too_much_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(iit, "MOST_ROTATION_NUMBERS", 20)
+    monkeypatch.setattr(iit_cells, "MOST_ROTATION_NUMBERS", 20)
     dataset = bits()
     with pytest.raises(ConfigError, match="3 directions of 8 numbers are more than 20. Type experiment.size=2 or less"):
         iit.check(setting(mlp(dataset), dataset, size=3))
@@ -341,11 +343,11 @@ def test_controls_of_two_sites_that_are_swapped_at_the_same_other_site_are_told_
 def test_all_variables_but_the_last_are_swapped_at_the_first_inner_site_by_default() -> None:
     dataset = small_ellipses()
     given = setting(CNN(1, (28, 28), 1, nn.Sigmoid()), dataset)
-    (cell,) = iit.cells(given, given.graph(), dataset.causal_model)  # type: ignore[arg-type]
+    (cell,) = iit_cells.cells(given, given.graph(), dataset.causal_model)  # type: ignore[arg-type]
     assert (cell.variables, cell.target) == (("circularity", "color"), "conv1")
     assert cell.places == (("circularity", "color"),)
     multi = replace(given, config=replace(given.config, sources=Sources.multi))
-    (cell,) = iit.cells(multi, multi.graph(), dataset.causal_model)  # type: ignore[arg-type]
+    (cell,) = iit_cells.cells(multi, multi.graph(), dataset.causal_model)  # type: ignore[arg-type]
     assert cell.places == (("circularity",), ("color",))
 
 
@@ -361,9 +363,9 @@ def test_controls_without_room_are_left_out_and_named_so() -> None:
 def test_units_of_the_control_are_others() -> None:
     dataset = bits()
     given = setting(mlp(dataset), dataset, **units(size=2, offsets=[3]))
-    (cell,) = iit.cells(given, given.graph(), dataset.causal_model)  # type: ignore[arg-type]
-    assert iit._free_units(given.config, given.graph().site("layers.0"), cell).tolist() == [0, 1, 2, 5, 6, 7]
-    trial = iit._Trial(given, given.graph(), cell, dataset.causal_model, torch.arange(400))  # type: ignore[arg-type]
+    (cell,) = iit_cells.cells(given, given.graph(), dataset.causal_model)  # type: ignore[arg-type]
+    assert iit_cells.free_units(given.config, given.graph().site("layers.0"), cell).tolist() == [0, 1, 2, 5, 6, 7]
+    trial = iit_trials.Trial(given, given.graph(), cell, dataset.causal_model, torch.arange(400))  # type: ignore[arg-type]
     control = trial.control(Control.other_units, trial.start())
     (mask,) = control.alignment.masks
     assert int(mask.sum()) == 2 and not mask[3:5].any()

@@ -27,6 +27,8 @@ class DatasetConfig(Choice):
     module: ClassVar[str]
     drawn: ClassVar[bool] = True
     """Whether the examples derive from the run's seed."""
+    causal_model: ClassVar[str | None] = None
+    """When it has a causal model, in words; empty: always. None: never."""
 
     limit: int | None = option(
         None, "use at most this many training and test examples, for quick tries; null: all", at_least=2
@@ -39,6 +41,9 @@ class MnistConfig(DatasetConfig):
 
     name: ClassVar[str] = "mnist"
     module: ClassVar[str] = "mi_runner.datasets.mnist"
+    causal_model: ClassVar[str | None] = (
+        "all digits, or a choice such as [4,5] that holds 2·half + parity for every half and parity of its digits"
+    )
     drawn: ClassVar[bool] = False
 
     digits: list[int] | None = option(None, "keep only these digits, e.g. [3,8]; null: all ten", at_least=0, at_most=9)
@@ -55,6 +60,7 @@ class Mnist01Config(MnistConfig):
     """MNIST's digits 0 and 1 only: 12,665 training and 2,115 test images."""
 
     name: ClassVar[str] = "mnist01"
+    causal_model: ClassVar[str | None] = ""
 
     digits: list[int] | None = option([0, 1], "keep only these digits", at_least=0, at_most=9)
 
@@ -65,6 +71,7 @@ class ModAddConfig(DatasetConfig):
 
     name: ClassVar[str] = "mod_add"
     module: ClassVar[str] = "mi_runner.datasets.modular_addition"
+    causal_model: ClassVar[str | None] = ""
 
     target: Target = option(Target["class"], "class: one output a number; value: one output, the sum as a float")
     modulus: int = option(2, "m: a and b are drawn from 0..m−1", at_least=2, at_most=1000)
@@ -78,6 +85,7 @@ class EllipsesConfig(DatasetConfig):
 
     name: ClassVar[str] = "ellipses"
     module: ClassVar[str] = "mi_runner.datasets.ellipses"
+    causal_model: ClassVar[str | None] = ""
 
     target: Target = option(Target["value"], "value: one output, 0 or 1; class: two outputs")
     train_size: int = option(10_000, "training images", at_least=2)
@@ -92,6 +100,7 @@ class ArraysConfig(DatasetConfig):
 
     name: ClassVar[str] = "arrays"
     module: ClassVar[str] = "mi_runner.datasets.arrays"
+    causal_model: ClassVar[str | None] = "with the arrays variables, variables_train, variables_test and mechanism"
     drawn: ClassVar[bool] = False
 
     path: str = option(MISSING, "the .npz file; x: (N, features) or (N, [channels,] height, width)")

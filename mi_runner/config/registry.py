@@ -5,7 +5,14 @@ A data set, a model or an experiment is named here and in files of its own, and 
 
 from __future__ import annotations
 
-from mi_runner.config.dataset_schemas import ArraysConfig, EllipsesConfig, Mnist01Config, MnistConfig, ModAddConfig
+from mi_runner.config.dataset_schemas import (
+    ArraysConfig,
+    DatasetConfig,
+    EllipsesConfig,
+    Mnist01Config,
+    MnistConfig,
+    ModAddConfig,
+)
 from mi_runner.config.engine_schemas import (
     EngineConfig,
     JoblibLauncher,
@@ -35,9 +42,11 @@ EXPERIMENTS: tuple[type[ExperimentConfig], ...] = (
     DecoderConfig,
 )
 
+DATASETS: tuple[type[DatasetConfig], ...] = (MnistConfig, Mnist01Config, ModAddConfig, EllipsesConfig, ArraysConfig)
+
 SCHEMAS: dict[str, tuple[type[Choice], ...]] = {
     "experiment": EXPERIMENTS,
-    "dataset": (MnistConfig, Mnist01Config, ModAddConfig, EllipsesConfig, ArraysConfig),
+    "dataset": DATASETS,
     "model": (MlpConfig, SkipConfig, CnnConfig, ExternalConfig),
 }
 """Config group → its choices, in the order in which help lists them."""

@@ -1,0 +1,252 @@
+"""Which variables are to live where: the cells of `experiment=iit`, each a set of variables at a site.
+
+What contradicts the data set, the network or other options is found here, before anything is trained.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, Sources, Trained
+from mi_runner.config.registry import DATASETS
+from mi_runner.datasets.causal_models import CausalModel
+from mi_runner.errors import ConfigError
+from mi_runner.experiments import Setting
+from mi_runner.graph.model_graph import ModelGraph, Site
+
+MOST_ROTATION_NUMBERS = 20_000_000
+"""Numbers of a rotation's directions (80 MB); its gradient and the optimizer's state have three times as many."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One set of variables at one site: a row, or rather some rows, of the table.
+
+    Attributes:
+        target: a site, edge or path.
+        places: for each source of a pair the variables that are taken from it.
+    """
+
+    variables: tuple[str, ...]
+    target: str
+    places: tuple[tuple[str, ...], ...]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What identifies the cell in a table."""
+        return {"variables": "+".join(self.variables), "site": self.target}
+
+    @property
+    def name(self) -> str:
+        """What identifies it in the summary: `circularity+color/conv1`."""
+        return "/".join(self.columns.values())
+
+
+def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalModel) -> list[Cell]:
+    """Every set of variables at every site that the options ask for, sets first.
+
+    Raises:
+        ConfigError: a variable or site is not there, or named twice; the text lists those that are.
+    """
+    config = setting.config
+    sets = _sets(config.variables, causal_model)
+    able = [name for name, site in graph.sites.items() if not site.obstacle]
+    sites = [config.site] if isinstance(config.site, str) else config.site
+    if sites is None:
+        sites = [name for name in able if name not in (*graph.inputs, graph.output)][:1]
+        if not sites:
+            raise ConfigError(f"the network has no inner site: type experiment.site=..., one of {', '.join(able)}.")
+    if not isinstance(sites, list) or not sites or not all(isinstance(site, str) for site in sites):
+        raise ConfigError(f"experiment.site={config.site}: name a site, or several as [conv1,fc1].")
+    if len(set(sites)) < len(sites):
+        raise ConfigError(f"experiment.site=[{','.join(sites)}]: name each site once.")
+    for target in sites:
+        site = graph.target_site(target)
+        if site.obstacle:
+            raise ConfigError(
+                f"experiment.site={target}: its value can't be swapped, because {site.name} {site.obstacle}. "
+                f"Sites that can: {', '.join(able)}."
+            )
+    separate = config.sources is Sources.multi
+    return [
+        Cell(names, target, tuple((name,) for name in names) if separate else (names,))
+        for names in sets
+        for target in sites
+    ]
+
+
+def _sets(given: Any, causal_model: CausalModel) -> list[tuple[str, ...]]:
+    """The sets of variables that are asked for, each in the order in which it was typed."""
+    if given is None:
+        # With all of them the counterfactual label is the source's own.
+        sets: list[Any] = [list(causal_model.variables[:-1] or causal_model.variables)]
+    elif isinstance(given, str):
+        sets = [[given]]
+    elif isinstance(given, list) and given and all(isinstance(part, list) for part in given):
+        sets = given
+    else:
+        sets = [given]
+    for names in sets:
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+            raise ConfigError(
+                f"experiment.variables={given}: name variables as [a,b], or several sets as [[a],[b]]. "
+                f"There are: {', '.join(causal_model.variables)}."
+            )
+        for name in names:
+            causal_model.column(name)
+        if len(set(names)) < len(names):
+            raise ConfigError(f"experiment.variables=[{','.join(names)}]: name each variable once.")
+    if len({frozenset(names) for names in sets}) < len(sets):
+        raise ConfigError(f"experiment.variables={given}: name each set once.")
+    return [tuple(names) for names in sets]
+
+
+def causal_model_of(setting: Setting[IitConfig]) -> CausalModel:
+    """The data set's causal model, whose labels are the data set's.
+
+    Raises:
+        ConfigError: it has none, or another one.
+    """
+    dataset = setting.dataset
+    if dataset.causal_model is None:
+        able = [schema for schema in DATASETS if schema.causal_model is not None]
+        words = [f"{schema.name} ({schema.causal_model})" if schema.causal_model else schema.name for schema in able]
+        raise ConfigError(
+            f"dataset={dataset.name} has no causal model, as it is configured: experiment=iit needs one to say what a "
+            f"counterfactual label is. Those with one: {', '.join(words)}."
+        )
+    for split in ("train", "test"):
+        y, values = getattr(dataset, f"y_{split}"), getattr(dataset.causal_model, f"values_{split}")
+        labels = dataset.causal_model.mechanism(values)
+        if labels.shape != y.shape or labels.dtype != y.dtype:
+            raise ConfigError(
+                f"dataset={dataset.name}: the causal model gives {tuple(labels.shape)} {labels.dtype} for y_{split}, "
+                f"which is {tuple(y.shape)} {y.dtype}."
+            )
+        wrong = (labels != y).nonzero().flatten().tolist()
+        if wrong:
+            first = wrong[0]
+            raise ConfigError(
+                f"dataset={dataset.name}: the causal model gives another label than y_{split} for {len(wrong)} of "
+                f"{len(y)} examples, the first of them number {first}: {labels[first].item()} for "
+                f"{y[first].item()}. Correct the variables or the mechanism."
+            )
+    return dataset.causal_model
+
+
+def check_options(config: IitConfig) -> None:
+    if config.alignment is Alignment.units and config.train is not Trained.network:
+        raise ConfigError(
+            f"experiment.train={config.train.name} trains a rotation, and experiment.alignment=units has none: type "
+            "experiment.train=network or experiment.alignment=rotation."
+        )
+    if config.alignment is Alignment.rotation and config.offsets is not None:
+        raise ConfigError("experiment.offsets is for experiment.alignment=units; a rotation's directions have none.")
+    if len(set(config.controls)) < len(config.controls):
+        names = ",".join(control.name for control in config.controls)
+        raise ConfigError(f"experiment.controls=[{names}]: name each control once.")
+
+
+def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
+    """The site has room for all places, and no unit is in two of them."""
+    n, size = len(cell.places), config.size
+    what = "units" if config.alignment is Alignment.units else "dimensions"
+    fitting = site.n_units // n
+    if config.alignment is Alignment.rotation:
+        fitting = min(fitting, MOST_ROTATION_NUMBERS // site.n_units // n)
+    smaller = f"experiment.size={fitting} or less, or " if fitting else ""
+    if n * size > site.n_units:
+        of_places = f"{n} variables of {size}" if n > 1 else f"{size}"
+        raise ConfigError(
+            f"experiment.size={size}: {of_places} {what} are more than {cell.target} has, {site.n_units}. "
+            f"Type {smaller}another experiment.site."
+        )
+    if config.alignment is Alignment.rotation:
+        if n * size * site.n_units > MOST_ROTATION_NUMBERS:
+            raise ConfigError(
+                f"experiment.size={size}: {n * size} directions of {site.n_units} numbers are more than "
+                f"{MOST_ROTATION_NUMBERS:,}. Type {smaller}another experiment.site."
+            )
+        return
+    offsets = offsets_of(config, cell)
+    if len(offsets) != n:
+        raise ConfigError(
+            f"experiment.offsets={offsets}: give one for each place, {n} here "
+            f"({', '.join('+'.join(place) for place in cell.places)})."
+        )
+    for place, offset in zip(cell.places, offsets, strict=True):
+        if offset + size > site.n_units:
+            raise ConfigError(
+                f"experiment.offsets={offsets}: units {offset} to {offset + size - 1} of {'+'.join(place)} are not all "
+                f"in {cell.target}, whose units are 0 to {site.n_units - 1}."
+            )
+    by_offset = sorted(zip(offsets, cell.places, strict=True))
+    for (first, one), (second, other) in itertools.pairwise(by_offset):
+        if first + size > second:
+            behind = ",".join(str(number * size) for number in range(n))
+            raise ConfigError(
+                f"experiment.offsets={offsets}: units {second} to {first + size - 1} belong to both {'+'.join(one)} "
+                f"and {'+'.join(other)}. Type offsets at least experiment.size={size} apart, as [{behind}]."
+            )
+
+
+def offsets_of(config: IitConfig, cell: Cell) -> list[int]:
+    if config.offsets is not None:
+        return list(config.offsets)
+    return [number * config.size for number in range(len(cell.places))]
+
+
+def places_of(config: IitConfig, cell: Cell) -> list[Tensor]:
+    return [torch.arange(offset, offset + config.size) for offset in offsets_of(config, cell)]
+
+
+def controls_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> list[Control]:
+    """The controls that are asked for, but for those that this network and site have no room for."""
+    config = setting.config
+    needed = len(cell.places) * config.size
+    site = graph.target_site(cell.target)
+    room = {
+        Control.other_site: other_site(config, graph, cell) is not None,
+        Control.other_units: len(free_units(config, site, cell)) >= needed,
+        Control.random_rotation: needed * site.n_units <= MOST_ROTATION_NUMBERS,
+    }
+    return [control for control in config.controls if room.get(control, True)]
+
+
+def free_units(config: IitConfig, site: Site, cell: Cell) -> Tensor:
+    """The site's units that no place has; all, where places are directions."""
+    free = torch.ones(site.n_units, dtype=torch.bool)
+    if config.alignment is Alignment.units:
+        free[torch.cat(places_of(config, cell))] = False
+    return free.nonzero().flatten()
+
+
+def other_site(config: IitConfig, graph: ModelGraph, cell: Cell) -> str | None:
+    """The site of the control: the next layer with weights that has room, else the last before; None without any.
+
+    A layer with weights, because what only rectifies or pools the cell's site has the same units in the same places.
+    """
+    own = graph.target_site(cell.target).name
+    names = list(graph.sites)
+    needed = len(cell.places) * config.size
+    most = MOST_ROTATION_NUMBERS // needed if config.alignment is Alignment.rotation else math.inf
+    layers = [
+        name
+        for name in names
+        if name not in (own, graph.output)
+        and _has_weights(graph.submodule(name))
+        and not graph.sites[name].obstacle
+        and needed <= graph.sites[name].n_units <= most
+    ]
+    later = [name for name in layers if names.index(name) > names.index(own)]
+    return later[0] if later else layers[-1] if layers else None
+
+
+def _has_weights(module: nn.Module | None) -> bool:
+    return module is not None and any(True for _ in module.parameters())

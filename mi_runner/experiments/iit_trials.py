@@ -1,0 +1,285 @@
+"""The work on one cell of `experiment=iit`: its training, its controls, how they answer, the rows of its tables."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mi_runner import chance
+from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, Trained
+from mi_runner.datasets.causal_models import CausalModel
+from mi_runner.errors import RunFailed
+from mi_runner.experiments import Setting, iit_figures
+from mi_runner.experiments.iit_cells import Cell, free_units, other_site, places_of
+from mi_runner.graph.model_graph import ModelGraph, Site
+from mi_runner.methods.alignment import Rotation, Units
+from mi_runner.methods.interchange import (
+    Aligned,
+    InterchangeTraining,
+    Pairs,
+    answered_rightly,
+    draw_pairs,
+    not_in,
+    task_rightly,
+    train_by_interchange,
+)
+from mi_runner.progress import log
+from mi_runner.statistics import NONE, wilson_interval
+from mi_runner.training.evaluation import loss_function, predictions
+from mi_runner.training.optimizers import make_optimizer
+
+SUBSETS = ("all", "changed", "unchanged")
+SUMMARY = ("iia", "iia_changed", "iia_unchanged", "task_accuracy")
+
+CELL = ("variables", "trained_site")
+"""The columns that name a cell in tables where `site` is what was swapped, in a control another one."""
+
+RATES = {
+    Trained.network: "experiment.learning_rate",
+    Trained.rotation: "experiment.rotation_learning_rate",
+    Trained.both: "experiment.learning_rate and experiment.rotation_learning_rate",
+}
+"""What to lower where a training diverges."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a network answered.
+
+    Attributes:
+        right: `(P,)` bool, whether it gave each test pair's counterfactual label.
+        answers: `(P,)` what it gave.
+        changed: `(P,)` bool, of the pairs.
+        task: `(N,)` bool, whether it answers each test example rightly without intervention.
+    """
+
+    right: Tensor
+    answers: Tensor
+    changed: Tensor
+    task: Tensor
+
+    def of(self, subset: str) -> Tensor:
+        """`right` of the pairs of a subset."""
+        return {"all": self.right, "changed": self.right[self.changed], "unchanged": self.right[~self.changed]}[subset]
+
+    def iia(self, subset: str = "all") -> float:
+        """Share of right answers; NaN where the subset is empty."""
+        right = self.of(subset)
+        return int(right.sum()) / len(right) if len(right) else math.nan
+
+    def summary(self) -> dict[str, float]:
+        """Figure → value, in the order of SUMMARY."""
+        values = [*(self.iia(subset) for subset in SUBSETS), float(self.task.double().mean())]
+        return dict(zip(SUMMARY, values, strict=True))
+
+
+class Trial:
+    """The work on one cell.
+
+    Attributes:
+        history: rows of all trainings so far.
+        pairs: of test examples.
+    """
+
+    def __init__(
+        self, setting: Setting[IitConfig], graph: ModelGraph, cell: Cell, causal_model: CausalModel, unseen: Tensor
+    ) -> None:
+        self.setting, self.graph, self.cell, self.causal_model = setting, graph, cell, causal_model
+        self.config, self.dataset = setting.config, setting.dataset
+        self.history: list[dict[str, Any]] = []
+        everything = torch.arange(len(self.dataset.x_train), device=unseen.device)
+        self.training_pairs = self._pairs("train", causal_model.values_train, self.config.train_pairs, everything)
+        self.pairs = self._pairs("test", causal_model.values_test, self.config.test_pairs, unseen)
+
+    def _pairs(self, split: str, values: Tensor, n: int, among: Tensor) -> Pairs:
+        draw = chance.generator(self.setting.seed, "pairs", split)
+        return draw_pairs(self.causal_model, values, self.cell.places, n, among=among, generator=draw)
+
+    def start(self) -> Aligned:
+        """The ordinarily trained network, with the places that the training begins with."""
+        return aligned_at_start(self.setting, self.setting.model, self.graph, self.cell)
+
+    def train(self, control: str, start: Aligned, pairs: Pairs | None = None) -> Aligned:
+        """What the training makes of a copy of `start`; its history is kept under the control's name."""
+        setting, dataset = self.setting, self.dataset
+        trained = start.copied(dataset.x_test[:2], setting.leaves)
+
+        def evaluate() -> dict[str, float]:
+            error = _orthonormality_error(trained.alignment)
+            return {**self.measured(trained).summary(), **({} if error is None else {"orthonormality_error": error})}
+
+        try:
+            rows = train_by_interchange(
+                trained,
+                dataset,
+                self.training_pairs if pairs is None else pairs,
+                how_to_train(setting),
+                loss_function(setting.training, dataset),
+                seed=setting.seed,
+                evaluate=evaluate,
+                progress=setting.progress,
+                described=f"{self.cell.name}{f' {control}' if control != NONE else ''}",
+            )
+        except FloatingPointError as error:
+            raise RunFailed(f"{error} Try a smaller {RATES[self.config.train]}.") from error
+        columns = dict.fromkeys(key for row in rows for key in row)
+        self.history += [
+            {**self.cell.columns, "control": control, **{column: row.get(column) for column in columns}} for row in rows
+        ]
+        return trained
+
+    def control(self, control: Control, after: Aligned) -> Aligned:
+        """The network and alignment of a control."""
+        setting, cell, config = self.setting, self.cell, self.config
+        draw = chance.generator(setting.seed, "control", control.name, cell.name)
+        if control is Control.shuffled_labels:
+            order = torch.randperm(len(self.training_pairs), generator=draw).to(self.training_pairs.labels.device)
+            shuffled = replace(self.training_pairs, labels=self.training_pairs.labels[order])
+            return self.train(control.name, self.start(), shuffled)
+        if control is Control.untrained:
+            model = setting.networks[control.name].model
+            untrained = aligned_at_start(setting, model, setting.graph(model), cell)
+            return self.train(control.name, untrained) if config.train is Trained.rotation else untrained
+        graph, n = after.graph, len(cell.places)
+        if control is Control.other_site:
+            target = other_site(config, graph, cell)
+            assert target is not None, "such a control is not measured"
+            alignment = alignment_at(replace(config, offsets=None), graph.target_site(target), cell, draw)
+            return Aligned(after.model, graph, target, alignment.to(self.dataset.x_test.device))
+        site = graph.target_site(cell.target)
+        if control is Control.random_rotation:
+            alignment = Rotation(site.shape, n, config.size, generator=draw)
+        else:
+            free = free_units(config, site, cell)
+            chosen = free[torch.randperm(len(free), generator=draw)[: n * config.size]]
+            alignment = Units(site.shape, chosen.split(config.size))
+        return Aligned(after.model, graph, cell.target, alignment.to(self.dataset.x_test.device))
+
+    def measured(self, aligned: Aligned) -> Outcome:
+        """How a network answers the test pairs, and the test examples."""
+        right, outputs = answered_rightly(aligned, self.dataset, self.pairs)
+        answers = predictions(outputs, classes=self.dataset.has_classes)
+        return Outcome(right, answers, self.pairs.changed, task_rightly(aligned, self.dataset))
+
+    def rows(self, phase: str, control: str, network: Aligned, outcome: Outcome) -> list[dict[str, Any]]:
+        """The rows of a network in metrics.csv; site and alignment are what was swapped, in a control another one."""
+        alignment = Alignment.rotation if isinstance(network.alignment, Rotation) else Alignment.units
+        task = int(outcome.task.sum())
+        task_low, task_high = wilson_interval(task, len(outcome.task))
+        rows = []
+        for subset in SUBSETS:
+            right = outcome.of(subset)
+            low, high = wilson_interval(int(right.sum()), len(right))
+            rows.append(
+                {
+                    "phase": phase,
+                    "control": control,
+                    **dict(zip(CELL, self.cell.columns.values(), strict=True)),
+                    "site": network.target,
+                    "alignment": alignment.name,
+                    "size": self.config.size,
+                    "subset": subset,
+                    "iia": outcome.iia(subset),
+                    "iia_low": low,
+                    "iia_high": high,
+                    "task_accuracy": task / len(outcome.task),
+                    "task_low": task_low,
+                    "task_high": task_high,
+                    "n_pairs": len(right),
+                }
+            )
+        return rows
+
+    def pair_rows(self, before: Outcome, after: Outcome) -> list[dict[str, Any]]:
+        """A row for each test pair: its examples (indices into the test set), labels and answers."""
+        y, pairs = self.dataset.y_test, self.pairs
+        columns = {
+            "base": pairs.base,
+            **{f"source_{'+'.join(place)}": pairs.sources[:, n] for n, place in enumerate(self.cell.places)},
+            "base_label": y[pairs.base],
+            "counterfactual_label": pairs.labels,
+            "answer_before": before.answers,
+            "answer_after": after.answers,
+        }
+        lists = [column.tolist() for column in columns.values()]
+        return [
+            {**self.cell.columns, "pair": number, **dict(zip(columns, row, strict=True))}
+            for number, row in enumerate(zip(*lists, strict=True))
+        ]
+
+    def examples(self, outcome: Outcome) -> dict[str, Any]:
+        """The picture of some test pairs: base, sources, and the test example nearest to the counterfactual."""
+        values = self.causal_model.values_test
+        spread = (values.amax(0) - values.amin(0)).clamp(min=1e-12)
+        wanted = values[self.pairs.base].clone()
+        for place, variables in enumerate(self.cell.places):
+            for variable in variables:
+                column = self.causal_model.column(variable)
+                wanted[:, column] = values[self.pairs.sources[:, place], column]
+        some = slice(iit_figures.MOST_EXAMPLES)
+        nearest = torch.cdist(wanted[some] / spread, values / spread).argmin(1)
+        return iit_figures.examples(
+            self.dataset, self.cell.places, self.pairs.base[some], self.pairs.sources[some], nearest,
+            self.pairs.labels[some], outcome.answers[some],
+        )  # fmt: skip
+
+
+def alignment_at(config: IitConfig, site: Site, cell: Cell, generator: torch.Generator) -> Units | Rotation:
+    if config.alignment is Alignment.rotation:
+        return Rotation(site.shape, len(cell.places), config.size, generator=generator)
+    return Units(site.shape, places_of(config, cell))
+
+
+def alignment_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Units | Rotation:
+    """The places that the training begins with: the units that the options name, or directions drawn at random."""
+    draw = chance.generator(setting.seed, "rotation", cell.target)
+    alignment = alignment_at(setting.config, graph.target_site(cell.target), cell, draw)
+    return alignment.to(setting.dataset.x_train.device)
+
+
+def aligned_at_start(setting: Setting[IitConfig], model: nn.Module, graph: ModelGraph, cell: Cell) -> Aligned:
+    return Aligned(model, graph, cell.target, alignment_of(setting, graph, cell))
+
+
+def _orthonormality_error(alignment: Units | Rotation) -> float | None:
+    """The largest entry of |R Rᵀ − 1|."""
+    if isinstance(alignment, Units):
+        return None
+    rows = alignment.weight.detach().double()
+    return float((rows @ rows.T - torch.eye(len(rows), dtype=rows.dtype, device=rows.device)).abs().max())
+
+
+def unseen_examples(setting: Setting[IitConfig]) -> Tensor:
+    """The test examples that are no training examples, of which pairs are made.
+
+    All of them where there are not two such, as with modular addition, whose inputs are few.
+    """
+    dataset = setting.dataset
+    found = not_in(dataset.x_test, dataset.x_train)
+    n_known = len(dataset.x_test) - len(found)
+    if len(found) < 2:
+        log.info(f"{n_known:,} of {len(dataset.x_test):,} test examples equal a training example: pairs have them too")
+        return torch.arange(len(dataset.x_test), device=dataset.x_test.device)
+    if n_known:
+        log.info(f"{n_known:,} of {len(dataset.x_test):,} test examples equal a training example: no pair has them")
+    return found
+
+
+def how_to_train(setting: Setting[IitConfig]) -> InterchangeTraining:
+    """The options of the training; the optimizer's rule is that of the ordinary training."""
+    config = setting.config
+    return InterchangeTraining(
+        what=config.train.value,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        rotation_learning_rate=config.rotation_learning_rate,
+        warmup_steps=config.warmup_steps,
+        gradient_clip=config.gradient_clip,
+        task_weight=config.task_weight,
+        optimizer=lambda parameters, rate: make_optimizer(parameters, replace(setting.training, learning_rate=rate)),
+    )
