@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import copy
+import re
 import textwrap
 from collections.abc import Sequence
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, fields
 from enum import Enum
+from importlib import resources
 from typing import Any
 
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mi_runner.config.composition import compose_untyped
-from mi_runner.config.hydra_composition import chosen
+from mi_runner.config.hydra_composition import CONFIG_MODULE, chosen
 from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
+
+CHOSEN_BY_EXPERIMENTS = ("dataset", "model")
+"""Groups whose choice an experiment's file may make."""
 
 EXAMPLES = (
     ("mi-run experiment=ablation model=skip", "what does each part of a trained network contribute?"),
@@ -59,9 +65,9 @@ def help_page(overrides: Sequence[str]) -> str:
             if not fields(schema):
                 continue
             lines += ["", f"With {group}={schema.name}"]
-            is_chosen = schema is OmegaConf.get_type(config[group])
+            is_chosen = schema is chosen(config, group)
             for item in fields(schema):
-                value = config[group]._get_node(item.name) if is_chosen else _default(item)
+                value = _value(config[group], item) if is_chosen else _default(item)
                 lines.append(_option_line(f"{group}.", item, value))
     lines += ["", "Options of sweeps (-m)"]
     lines += [_option_line("", item, config[item.name]) for item in top if item.name in SWEEP_KEYS]
@@ -91,15 +97,45 @@ def settings_of(experiment: str, alone: DictConfig) -> list[str]:
     """
     if experiment == chosen(alone, "experiment").name:
         return []
-    config = compose_untyped([f"experiment={experiment}"])
-    found = [(item.name, config[item.name], alone[item.name]) for item in fields(RunConfig) if item.metadata]
-    for group in ("dataset", "model"):
+    config = _with_experiment(experiment, alone)
+    settings = [(item.name, config[item.name], alone[item.name]) for item in fields(RunConfig) if item.metadata]
+    for group in CHOSEN_BY_EXPERIMENTS:
         schema = chosen(config, group)
-        found.append((group, schema.name, chosen(alone, group).name))
-        found += [(f"{group}.{item.name}", config[group][item.name], _default(item)) for item in fields(schema)]
+        settings.append((group, schema.name, chosen(alone, group).name))
+        settings += [(f"{group}.{item.name}", _value(config[group], item), _default(item)) for item in fields(schema)]
     for item in fields(TrainingConfig):
-        found.append((f"training.{item.name}", config.training[item.name], alone.training[item.name]))
-    return [f"{key}={_show(value)}" for key, value, default in found if value != default]
+        settings.append((f"training.{item.name}", config.training[item.name], alone.training[item.name]))
+    return [f"{key}={_show(value)}" for key, value, default in settings if value != default]
+
+
+def _with_experiment(experiment: str, alone: DictConfig) -> DictConfig:
+    """What Hydra composes of `experiment=NAME`, from the few files that decide it.
+
+    Hydra reads all files again for each experiment; the page would take twice as long.
+    """
+    names = {group: chosen(alone, group).name for group in CHOSEN_BY_EXPERIMENTS} | {"experiment": experiment}
+    own = _file(f"experiment/{experiment}.yaml")
+    for entry in own.pop("defaults"):
+        if isinstance(entry, DictConfig):
+            names |= {str(key).removeprefix("override /"): name for key, name in entry.items()}
+    config = copy.deepcopy(alone)
+    for group in ("experiment", *CHOSEN_BY_EXPERIMENTS):
+        config[group] = next(schema for schema in SCHEMAS[group] if schema.name == names[group])
+    config.merge_with(own)
+    whole = OmegaConf.merge(_file("config.yaml"), names)  # so that the names in its defaults list have values
+    for entry in whole.defaults:
+        for key, name in entry.items() if isinstance(entry, DictConfig) else ():
+            if preset := re.fullmatch(r"optional (preset/\w+)@(\w+)", str(key)):
+                config[preset[2]].merge_with(_file(f"{preset[1]}/{name}.yaml"))
+    return config
+
+
+def _file(path: str) -> DictConfig:
+    """A file of conf/; empty where there is none."""
+    file = resources.files(CONFIG_MODULE) / path
+    config = OmegaConf.create(file.read_text(encoding="utf-8")) if file.is_file() else OmegaConf.create()
+    assert isinstance(config, DictConfig)
+    return config
 
 
 def _first_line(schema: type) -> str:
@@ -110,6 +146,11 @@ def _default(item: Field[Any]) -> Any:
     return item.default_factory() if item.default_factory is not NO_DEFAULT else item.default
 
 
+def _value(config: DictConfig, item: Field[Any]) -> Any:
+    """An option's value in a composed config."""
+    return MISSING if OmegaConf.is_missing(config, item.name) else config[item.name]
+
+
 def _option_line(prefix: str, item: Field[Any], value: Any) -> str:
     return f"  {prefix + item.name + '=' + _show(value):<40} {item.metadata['doc']}"
 
@@ -118,11 +159,9 @@ def _show(value: Any) -> str:
     """A value as one would type it."""
     if OmegaConf.is_config(value):
         value = OmegaConf.to_container(value)
-    elif hasattr(value, "_value"):
-        value = value._value()
     if value is None:
         return "null"
-    if value == "???":
+    if value == MISSING:
         return "..."
     if isinstance(value, bool):
         return str(value).lower()

@@ -6,6 +6,7 @@ Errors are those of Hydra and OmegaConf; `explanations` says them in one line. N
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 from hydra import compose, initialize_config_module
 from hydra.core.config_store import ConfigStore
@@ -24,6 +25,7 @@ CONFIG_MODULE = "mi_runner.conf"
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 
+@cache
 def register_schemas() -> None:
     """Give Hydra the schemas that the files of conf/ refer to."""
     store = ConfigStore.instance()

@@ -18,6 +18,10 @@ from mi_runner.errors import ConfigError
 OnError = Enum("OnError", {"continue": "continue", "stop": "stop"})
 
 
+TAKE_SEEDS = ",".join(schema.name for schema in EXPERIMENTS if schema.takes_seeds)
+"""The experiments that can be about many networks at once."""
+
+
 @dataclass
 class RunConfig:
     """One run. The values of the top-level keys stand in conf/config.yaml."""
@@ -28,7 +32,7 @@ class RunConfig:
     experiment: Any = MISSING
     seed: int = option(MISSING, "every random draw derives from it", at_least=0)
     seeds: int | None = option(
-        MISSING, "with experiment=train: so many networks at once, of seed, seed+1, ...; null: one", at_least=1
+        MISSING, f"with experiment={TAKE_SEEDS}: so many networks at once, of seed, seed+1, ...; null: one", at_least=1
     )
     device: str = option(MISSING, "auto, cpu, cuda or cuda:N")
     threads: int | str | None = option(
@@ -64,10 +68,10 @@ def check_seeds(config: RunConfig) -> None:
         return
     sweep = f"Type -m 'seed=range({config.seed},{config.seed + config.seeds})' instead of seeds={config.seeds}."
     if not config.experiment.takes_seeds:
-        able = ", ".join(schema.name for schema in EXPERIMENTS if schema.takes_seeds)
         raise ConfigError(
-            f"seeds={config.seeds} goes with experiment={able}; experiment={config.experiment.name} takes one network. "
-            f"{sweep} checkpoint=FOLDER/members/seed_N.safetensors takes one that experiment=train seeds=... trained."
+            f"seeds={config.seeds} goes with experiment={TAKE_SEEDS}; experiment={config.experiment.name} takes one "
+            f"network. {sweep} checkpoint=FOLDER/members/seed_N.safetensors takes one that experiment={TAKE_SEEDS} "
+            "seeds=... trained."
         )
     if config.checkpoint is not None:
         raise ConfigError(

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import is_dataclass
+from types import NoneType
+from typing import Any, get_args, get_type_hints
 
 from hydra.core.override_parser.types import IntervalSweep, Override
-from omegaconf import DictConfig, IntegerNode, OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
 from mi_runner.config import composition
 from mi_runner.config.engine_schemas import OptunaSweeper
@@ -104,7 +106,7 @@ class Search:
         if value.start is None or value.end is None or not value.start < value.end:
             raise ConfigError(f"{override.input_line}: an interval goes from a smaller to a larger number.")
         log = "log" in value.tags
-        if isinstance(_node(self._config, override.get_key_element()), IntegerNode):
+        if _takes_integers(self._config, override.get_key_element()):
             return distributions.IntDistribution(math.ceil(value.start), math.floor(value.end), log=log)
         return distributions.FloatDistribution(value.start, value.end, log=log)
 
@@ -119,11 +121,12 @@ class Search:
         return fitting[0]
 
 
-def _node(config: DictConfig, key: str) -> Any:
-    """The node of a config that has the value of a key, with its type; None where there is none."""
+def _takes_integers(config: DictConfig, key: str) -> bool:
+    """Whether the schema of a config says that a key's value is an integer, or None."""
     above, _, name = key.rpartition(".")
-    parent = OmegaConf.select(config, above) if above else config
-    return parent._get_node(name) if isinstance(parent, DictConfig) else None
+    schema = OmegaConf.get_type(OmegaConf.select(config, above) if above else config)
+    hint = get_type_hints(schema).get(name) if is_dataclass(schema) else None
+    return hint is int or get_args(hint) == (int, NoneType)
 
 
 def _number(text: str) -> float | None:
