@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import operator
 from collections.abc import Mapping, Sequence
 
@@ -82,7 +83,7 @@ class Planned(nn.Module):
         if len(chain) == 1:
             return self.values(x, sites={chain[0]: new})[-1]
         plain, flowing = self.values(x), new
-        for before, value in zip(chain[:-2], chain[1:-1], strict=True):
+        for before, value in itertools.pairwise(chain[:-1]):
             read = [flowing if source == before else plain[source] for source in self.plan[value - 1][1]]
             flowing = self.apply_node(value - 1, *read)
         return self.values(x, edges={(chain[-2], chain[-1]): flowing})[-1]
