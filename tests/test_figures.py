@@ -166,7 +166,7 @@ def test_ablation(drawn_by: DrawnBy) -> None:
     assert [bar.get_width() for bar in axes.patches] == near(expected)
     marks = [line for line in axes.lines if line.get_marker() == "."]
     for line, (method, target) in zip(marks, ((m, t) for m in methods for t in targets), strict=True):
-        of_both = ablated.query("method == @method and target == @target")
+        of_both = ablated[(ablated["method"] == method) & (ablated["target"] == target)]
         assert line.get_xdata() == near(of_both["accuracy"])
         assert np.abs(line.get_ydata() - targets.index(target)).max() < 0.5
     assert axes.lines[-1].get_xdata() == near([intact["accuracy"]] * 2)
@@ -191,7 +191,7 @@ def test_ablation(drawn_by: DrawnBy) -> None:
 
 def test_circuits(drawn_by: DrawnBy) -> None:
     small = ("dataset=mod_add", "model.hidden_sizes=[2,2]", "training.epochs=3")
-    ended, drawn = drawn_by("experiment=circuits", *small, "experiment.accuracy_threshold=0")
+    ended, drawn = drawn_by("experiment=circuits", *small, "experiment.accuracy_threshold=0.6")
     assert set(drawn) == {"sparsity_0", "edges_0", "sparsest_0"}
     circuits = pd.read_parquet(ended.folder / "circuits.parquet")
     hexagons = drawn["sparsity_0"].axes[0].collections[0]
@@ -200,6 +200,7 @@ def test_circuits(drawn_by: DrawnBy) -> None:
     assert centres[:, 0].max() == pytest.approx(circuits["sparsity"].max(), abs=0.02)
 
     shares = table(ended, "edges")["share"].to_numpy()
+    assert len(set(shares)) > 5  # so that an edge in another's place would be seen
     blocks = [image_of(axes) for axes in drawn["edges_0"].axes if axes.images]
     assert [block.shape for block in blocks] == [(2, 4), (2, 2), (1, 2)]
     assert np.concatenate([block.ravel() for block in blocks]) == near(shares)
@@ -287,7 +288,7 @@ def test_clusters(drawn_by: DrawnBy) -> None:
         images = [strips[28 * place : 28 * place + 28, 28 * k : 28 * k + 28] for k in range(5)]
         shape = data.x_test[0].shape
         classes = {known[np.ascontiguousarray(image, dtype=np.float32).reshape(shape).tobytes()] for image in images}
-        row = units.query("network == 'clustered' and layer == @layer and unit == @unit").iloc[0]
+        row = units[(units["network"] == "clustered") & (units["layer"] == layer) & (units["unit"] == unit)].iloc[0]
         assert (len(classes), cluster) == (row["distinct"], row["cluster"])
 
 
@@ -383,19 +384,21 @@ def test_iit(drawn_by: DrawnBy) -> None:
 
 
 def test_iit_at_several_sites(drawn_by: DrawnBy) -> None:
-    several = ("experiment.variables=[[circularity],[color]]", "experiment.site=[conv1,fc1]", "experiment.controls=[]")
-    ended, drawn = drawn_by(*IIT, *several)
+    several = ("experiment.variables=[[a],[b]]", "experiment.site=[layers.0,layers.2]", "experiment.controls=[]")
+    more = ("dataset=mod_add", "model=mlp", "training.epochs=20", "experiment.epochs=5", "experiment.test_pairs=200")
+    ended, drawn = drawn_by(*IIT, *several, *more)
     after = table(ended, "metrics").query("phase == 'after'")
     shown = [axes for axes in drawn["iia"].axes if axes.images and axes.get_title()]
+    assert after["iia"].nunique() > 4  # so that a cell in another's place would be seen
     for axes, subset in zip(shown, ("all", "changed"), strict=True):
         grid = after[after["subset"] == subset].pivot_table(
             index="variables", columns="site", values="iia", sort=False, dropna=False
         )
         assert image_of(axes) == near(grid)
-        assert labels(axes.get_xticklabels()) == list(grid.columns) == ["conv1", "fc1"]
+        assert labels(axes.get_xticklabels()) == list(grid.columns) == ["layers.0", "layers.2"]
         written = [float(text.get_text()) for text in axes.texts]
         assert written == pytest.approx([value for value in grid.to_numpy().ravel() if not np.isnan(value)], abs=0.0051)
-    assert labels(shown[0].get_yticklabels()) == ["circularity", "color"]
+    assert labels(shown[0].get_yticklabels()) == ["a", "b"]
 
 
 # --- sweeps ----------------------------------------------------------------------------------------------------------
