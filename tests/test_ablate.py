@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import torch
+from hypothesis import given, settings
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -26,6 +27,7 @@ from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.progress import Progress
 
+from .random_networks import WIDTH, Planned, planned_networks
 from .test_graph import X, micro
 
 Y = torch.tensor([0, 1])
@@ -212,3 +214,25 @@ def test_an_ablation_that_can_not_run_is_named() -> None:
 def test_the_package_exports_them() -> None:
     assert (mi_runner.ablate, mi_runner.ablate_units, mi_runner.contributions) == (ablate, ablate_units, contributions)
     assert Ablation("relu", "zero") == Ablation("relu", "zero", 1)
+
+
+@settings(max_examples=30, deadline=None)
+@given(planned_networks())
+def test_every_target_of_a_random_network_is_ablated_as_by_hand(network: Planned) -> None:
+    """Sites, edges and paths, by zero and by the mean: the loss is that of the edited forward."""
+    draw = torch.Generator().manual_seed(0)
+    x, y = torch.randn(8, WIDTH, generator=draw), torch.randint(WIDTH, (8,), generator=draw)
+    names = list(ModelGraph.trace(network, x).sites)
+    chains = {"/".join(names[value] for value in chain): chain for chain in network.chains()}
+    rows = ablate(network, x, y, targets=list(chains), methods=["zero", "mean"]).rows
+    assert [row["target"] for row in rows[1::2]] == [row["target"] for row in rows[2::2]] == list(chains)
+    with torch.no_grad():
+        values = network.values(x)
+        for row in rows[1:]:
+            chain = chains[row["target"]]
+            own = values[chain[0]]
+            new = torch.zeros_like(own) if row["method"] == "zero" else own.mean(0).expand_as(own)
+            outputs = network.edited(x, chain, new)
+            assert row["loss"] == pytest.approx(float(functional.cross_entropy(outputs, y)), rel=1e-4, abs=1e-6)
+            if row["method"] == "zero":
+                assert row["accuracy"] == float((outputs.argmax(1) == y).double().mean())

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from hypothesis import assume, example, given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from mi_runner.config.experiment_schemas import CircuitsConfig, CircuitTable
@@ -156,6 +158,57 @@ def test_every_circuit_is_what_its_masked_network_is(sizes: tuple[int, ...], act
         alone = measure_one(part, examples, circuit)
         assert (found.n_right[row], found.n_equal[row]) == (alone.n_right[0], alone.n_equal[0])
         assert found.squares[row] == pytest.approx(alone.squares[0], rel=1e-4, abs=1e-5)
+
+
+SIZES = st.lists(st.integers(1, 3), min_size=1, max_size=4).map(lambda sizes: (*sizes, 1))
+"""Of parts whose edge sets can all be tried: at most 3 neurons a layer; larger ones are left out by `assume`."""
+
+
+def well_formed_by_definition(sizes: tuple[int, ...]) -> list[int]:
+    """The edge sets in which every input has a way out, the output a way in, and a hidden neuron both or neither.
+
+    Bit k is the k-th of all edges: layer by layer, then by the neuron into which they go, then by the one they leave.
+    """
+    edges = [
+        ((layer, source), (layer + 1, to))
+        for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes))
+        for to in range(n_out)
+        for source in range(n_in)
+    ]
+    hidden = [(layer, neuron) for layer in range(1, len(sizes) - 1) for neuron in range(sizes[layer])]
+    found = []
+    for bits in range(2 ** len(edges)):
+        kept = [edge for place, edge in enumerate(edges) if bits >> place & 1]
+        left, entered = {source for source, _ in kept}, {to for _, to in kept}
+        ends = all((0, neuron) in left for neuron in range(sizes[0])) and (len(sizes) - 1, 0) in entered
+        if ends and all((neuron in left) == (neuron in entered) for neuron in hidden):
+            found.append(bits)
+    return found
+
+
+@settings(max_examples=30, deadline=None)
+@given(SIZES, st.data())
+@example((1, 1), None)
+@example((3, 1), None)
+def test_circuits_of_random_layers(sizes: tuple[int, ...], data: st.DataObject | None) -> None:
+    """The count is that of trying all edge sets; each is visited once; the full one is the network."""
+    space = CircuitSpace(sizes)
+    assume(space.n_edges <= 12)
+    expected = well_formed_by_definition(sizes)
+    assert space.count() == len(expected)
+    assert space.count_all_active() == sum(sum(space.active(bits)) == space.n_hidden for bits in expected)
+    assert [space.circuit(space.masks(bits)) for bits in expected] == expected
+    layers = len(sizes) - 1
+    kinds = data.draw(st.lists(st.sampled_from(ACTIVATIONS), min_size=layers, max_size=layers)) if data else ["relu"]
+    part = random_part(sizes, kinds, seed=data.draw(st.integers(0, 1000)) if data else 0)
+    examples = examples_of(part, n=20)
+    table = all_of(part, examples).sorted()
+    assert table.circuit.tolist() == expected
+    assert torch.equal(part.masked(space.masks(space.full), examples.x), part(examples.x))
+    assert table.n_equal[-1] == len(examples) and table.squares[-1] == pytest.approx(0, abs=1e-9)
+    row = data.draw(st.integers(0, len(table) - 1)) if data else 0
+    alone = measure_one(part, examples, expected[row])
+    assert (table.n_right[row], table.n_equal[row]) == (alone.n_right[0], alone.n_equal[0])
 
 
 def test_the_full_circuit_is_the_network() -> None:

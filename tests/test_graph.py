@@ -21,6 +21,8 @@ from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 
+from .random_networks import WIDTH, Planned, planned_networks
+
 X = torch.tensor([[1.0, 2.0], [-3.0, 1.0]])
 
 
@@ -292,6 +294,23 @@ def test_paths_in_random_networks_against_the_definition(data: st.DataObject) ->
     target = "/".join(names[node] for node in path)
     expected = patched_by_definition(network, x, path, value)
     assert torch.allclose(run_with(graph, x, [Intervention(target, value)]), expected, atol=1e-6)
+
+
+@settings(max_examples=40, deadline=None)
+@given(planned_networks())
+def test_every_target_of_a_random_network_is_replaced_as_by_hand(network: Planned) -> None:
+    """Sites, edges and paths: zero there is the edited forward, its own value there changes nothing."""
+    x = torch.randn(4, WIDTH, generator=torch.Generator().manual_seed(0))
+    graph = ModelGraph.trace(network, x)
+    names, chains = list(graph.sites), network.chains()
+    assert len(names) == len(network.plan) + 1
+    assert set(graph.edges) == {f"{names[chain[0]]}/{names[chain[1]]}" for chain in chains if len(chain) == 2}
+    for chain in chains:
+        target = "/".join(names[value] for value in chain)
+        assert graph.kind(target) == {1: "site", 2: "edge"}.get(len(chain), "path")
+        zeroed = run_with(graph, x, [Intervention(target, torch.zeros(WIDTH))])
+        assert torch.equal(zeroed, network.edited(x, chain, torch.zeros_like(x))), target
+        assert torch.equal(run_with(graph, x, [interchange(graph, target, x)]), network(x)), target
 
 
 # --- rewriting -----------------------------------------------------------------------------------------------------
