@@ -138,13 +138,17 @@ class _Key(NamedTuple):
 
 
 class _Action(NamedTuple):
-    """Computes the value of `key`, from those of `sources` (input → its key), or by replacements of `base`."""
+    """Computes the value of `key`, from those of `sources` (input → its key), or by replacements of `base`.
+
+    It is `steady` if it depends on replacement values and parameters alone, on no input.
+    """
 
     key: _Key
     sources: dict[str, _Key]
     base: _Key | None
     replacements: tuple[int, ...]
     freed: tuple[_Key, ...]
+    steady: bool = False
 
 
 class Program:
@@ -268,7 +272,14 @@ class Program:
                 inputs = (*self.inputs[key.name], *demanded)
                 add(key, {source: seen(source, key.arriving, key.name) for source in inputs}, None, ())
             wanted.pop(position, None)
-        return tuple(reversed(backwards))
+        actions: list[_Action] = []
+        steady: set[_Key] = set()
+        for action in reversed(backwards):
+            if action.base is None and steady.issuperset(action.sources.values()):
+                steady.add(action.key)
+                action = action._replace(steady=True)
+            actions.append(action)
+        return tuple(actions)
 
     # --- memory --------------------------------------------------------------------------------------------------
 
@@ -325,10 +336,13 @@ class Evaluator:
         replacements: Sequence[Replacement],
         returns: Sequence[str],
         visit: Callable[[str, Tensor], None] | None = None,
+        shared: dict[Any, Any] | None = None,
     ) -> tuple[Any, ...]:
         """The values of `returns` with the replacements in place.
 
         Args:
+            shared: what runs have in common that differ in their inputs alone, not in the number of examples: what
+                depends on no input is taken from here, or put here.
             visit: told of each step's value that the run computes, which it may read but not change.
         """
         if self.memory and not self._started:
@@ -341,7 +355,9 @@ class Evaluator:
             return at_hand[key] if key in at_hand else known[key.name]
 
         for action in plan:
-            if action.key.replaced:
+            if shared is not None and action.key in shared:
+                value = shared[action.key]
+            elif action.key.replaced:
                 base = None if action.base is None else value_of(action.base)
                 value = _replaced(base, [replacements[number] for number in action.replacements])
             else:
@@ -350,6 +366,8 @@ class Evaluator:
                 if visit is not None:
                     visit(step.name, value)
             at_hand[action.key] = value
+            if shared is not None and action.steady:
+                shared[action.key] = value
             for key in action.freed:
                 at_hand.pop(key, None)
         replaced = {replacement.path[0] for replacement in replacements if len(replacement.path) == 1}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import overload
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -98,17 +98,29 @@ class Run:
         self.inputs = inputs if isinstance(inputs, tuple) else (inputs,)
         self._evaluator = Evaluator(graph.program, dict(zip(graph.inputs, self.inputs, strict=True)), memory=memory)
 
-    def output(self, interventions: Sequence[Intervention] = ()) -> Tensor:
-        """The output with the interventions in place; errors are those of `run_with`."""
-        return self.values([self.graph.output], interventions)[0]
+    def output(self, interventions: Sequence[Intervention] = (), *, shared: dict[Any, Any] | None = None) -> Tensor:
+        """The output with the interventions in place; errors are those of `run_with`.
 
-    def values(self, sites: Sequence[str], interventions: Sequence[Intervention] = ()) -> tuple[Tensor, ...]:
-        """The values of sites with the interventions in place; errors are those of `run_with`.
+        Args:
+            shared: one dict for all runs with these same interventions on as many examples, empty before the first:
+                what depends on no input is computed once for all.
+        """
+        return self.values([self.graph.output], interventions, shared=shared)[0]
+
+    def values(
+        self,
+        sites: Sequence[str],
+        interventions: Sequence[Intervention] = (),
+        *,
+        shared: dict[Any, Any] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """The values of sites with the interventions in place; arguments and errors are those of `output`.
 
         Don't change them: without interventions they are the kept values themselves.
         """
         names = [self.graph.site(name).name for name in sites]
-        return self._evaluator.run([self._replacement(intervention) for intervention in interventions], names)
+        replacements = [self._replacement(intervention) for intervention in interventions]
+        return self._evaluator.run(replacements, names, shared=shared)
 
     def visit(self, sites: Sequence[str], told: Callable[[str, Tensor], None]) -> None:
         """Tell of each site's intact value as soon as it is computed, so that not all have to be there at once."""
@@ -198,23 +210,24 @@ class Runs:
         memory: bytes of intact values that are kept: of all batches if these fit, otherwise of the batch in use.
 
     Attributes:
+        parts: the batches.
         fit: whether the values of all batches are kept.
     """
 
     def __init__(self, graph: ModelGraph, x: Tensor, *, memory: float) -> None:
         self.graph, self.x, self.memory = graph, x, memory
-        self._parts = list(batches(x))
-        self.fit = sum(graph.program.total_size(len(part)) for part in self._parts) <= memory
+        self.parts = list(batches(x))
+        self.fit = sum(graph.program.total_size(len(part)) for part in self.parts) <= memory
         self._runs: dict[int, Run] = {}
 
     def __len__(self) -> int:
-        return len(self._parts)
+        return len(self.parts)
 
     def __getitem__(self, number: int) -> Run:
         if number not in self._runs:
             if not self.fit:
                 self._runs.clear()
-            self._runs[number] = Run(self.graph, self._parts[number], memory=self.memory)
+            self._runs[number] = Run(self.graph, self.parts[number], memory=self.memory)
         return self._runs[number]
 
     def values(self, site: str) -> Tensor:
@@ -232,7 +245,7 @@ class Runs:
             dtypes[name] = values.dtype
 
         for number in range(len(self)):
-            run = self[number] if self.fit else Run(self.graph, self._parts[number])
+            run = self[number] if self.fit else Run(self.graph, self.parts[number])
             run.visit(sites, add)
         return {name: (total / len(self.x)).to(dtypes[name]) for name, total in totals.items()}
 

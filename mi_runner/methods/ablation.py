@@ -8,7 +8,7 @@ Letters: N examples, B batch, K outputs, U units of a site, S of them at once.
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -140,8 +140,8 @@ def ablate(
             tallies[None].add(data.runs[number].output(), labels[number])
         finished(None)
         with progress.bar("ablations", len(found) * len(drawn) * len(data)) as advance:
-            for ablation, number, value in data.replacements(found, drawn, seed=seed):
-                outputs = data.runs[number].output([Intervention(ablation.target, value)])
+            for ablation, number, value, shared in data.replacements(found, drawn, seed=seed):
+                outputs = data.runs[number].output([Intervention(ablation.target, value)], shared=shared)
                 tallies.setdefault(ablation, _Tally(loss, classes)).add(outputs, labels[number])
                 if number == len(data) - 1:
                     finished(ablation)
@@ -227,8 +227,10 @@ class _Data:
 
     def replacements(
         self, targets: Sequence[str], drawn: Sequence[tuple[Method, int]], *, seed: int
-    ) -> Iterator[tuple[Ablation, int, Tensor]]:
+    ) -> Iterator[tuple[Ablation, int, Tensor, dict[Any, Any] | None]]:
         """For each ablation and batch the replacement value `(B, *site)`; the batches of an ablation in their order.
+
+        The last of the four is what batches of one size have in common that get the same value: see `Run.output`.
 
         Raises:
             ValueError: a value is to be resampled from `x`, which has a single example.
@@ -248,6 +250,7 @@ class _Data:
                 if self.fit and "resample" in methods and (values is None or values[0] != site.name):
                     values = site.name, self.sources.values(site.name)
                 for method, repeat in drawn:
+                    common: defaultdict[int, dict[Any, Any]] = defaultdict(dict)
                     for number in group:
                         if method == "mean":
                             value = means[site.name]
@@ -257,7 +260,8 @@ class _Data:
                             value = values[1][indices[repeat][number]]
                         else:
                             (value,) = resampled[repeat].values([site.name])
-                        yield Ablation(target, method, repeat), number, value
+                        shared = common[len(self.runs.parts[number])] if self.fit and method != "resample" else None
+                        yield Ablation(target, method, repeat), number, value, shared
 
     def _draw(self, seed: int, repeat: int) -> tuple[Tensor, ...]:
         """For each batch the examples of the source that it is resampled from."""
@@ -335,7 +339,7 @@ def try_ablations(
             try:
                 drawn = draws(methods, 1)
                 data = _Data(graph, x, source, drawn, MEMORY)
-                for _, number, value in data.replacements([target], drawn, seed=0):
+                for _, number, value, _ in data.replacements([target], drawn, seed=0):
                     data.runs[number].output([Intervention(target, value)])
                     if units:
                         base = data.runs[number].values([graph.target_site(target).name])[0]
@@ -406,7 +410,7 @@ def ablate_units(
             intact.add(data.runs[number].output(), labels[number])
         tallies: dict[Ablation, list[_Tally]] = {}
         with progress.bar("units", total * len(data)) as advance:
-            for ablation, number, value in data.replacements(found, drawn, seed=seed):
+            for ablation, number, value, _ in data.replacements(found, drawn, seed=seed):
                 n_units = graph.target_site(ablation.target).n_units
                 if ablation not in tallies:
                     tallies[ablation] = [_Tally(loss, classes, counted=False) for _ in range(n_units)]
