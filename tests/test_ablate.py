@@ -144,7 +144,7 @@ def test_a_module_runs_in_evaluation_mode_and_keeps_its_own() -> None:
     assert first == ablate(ModelGraph.trace(model.eval(), X), X, Y, methods=["zero"]).rows
 
 
-def test_a_draw_depends_on_seed_target_and_repeat_alone() -> None:
+def test_a_draw_depends_on_seed_and_repeat_alone() -> None:
     torch.manual_seed(0)
     model, x, y = TwoLayerSkip(6, 3), torch.randn(50, 6), torch.randint(3, (50,))
     alone = ablate(model, x, y, targets=["x/add"], methods=["resample"]).rows
@@ -207,7 +207,7 @@ def test_an_ablation_that_can_not_run_is_named() -> None:
 
     graph = ModelGraph.trace(OfTwo(), X)
     try_ablations(graph, X, ["add"], units=True)
-    with pytest.raises(ConfigError, match=r"^view can't be ablated: RuntimeError: .* size 6\.$"):
+    with pytest.raises(ConfigError, match=r"^the network can't be run on 3 examples: RuntimeError: .* size 6\.$"):
         try_ablations(graph, torch.ones(3, 2), ["view"])
 
 

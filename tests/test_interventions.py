@@ -21,7 +21,7 @@ from mi_runner.graph.interventions import (
     run_with,
     zero,
 )
-from mi_runner.graph.model_graph import ModelGraph, Patch
+from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.models.cnn import CNN
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 
@@ -133,7 +133,7 @@ def test_variants_of_a_network_that_vmap_can_not_run(model: nn.Module) -> None:
     graph = ModelGraph.trace(model, x[:2])
     values = torch.randn(4, 6, 5)
     with pytest.raises(RuntimeError):
-        torch.vmap(graph.derive([Patch("first")]), in_dims=(None, 0))(x, values)
+        torch.vmap(lambda value: run_with(graph, x, [Intervention("first", value)]))(values)
     together = run_variants(graph, x, "first", values)
     for number, value in enumerate(values):
         assert torch.equal(together[number], run_with(graph, x, [Intervention("first", value)]))
@@ -146,13 +146,11 @@ def test_variants_that_do_not_fit_in_memory_are_not_run_one_by_one(monkeypatch: 
     vmap = torch.vmap
     for error in (torch.OutOfMemoryError("out of memory"), RuntimeError("can't allocate memory: 200 GB")):
 
-        def small(
-            module: nn.Module, error: Exception = error, **options: tuple[int | None, int]
-        ) -> Callable[..., torch.Tensor]:
-            def run(inputs: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
+        def small(function: Callable[..., torch.Tensor], error: Exception = error) -> Callable[..., torch.Tensor]:
+            def run(values: torch.Tensor) -> torch.Tensor:
                 if values.shape[0] > 2:
                     raise error
-                return vmap(module, **options)(inputs, values)
+                return vmap(function)(values)
 
             return run
 
@@ -183,5 +181,5 @@ def test_a_batch_of_none_and_of_one() -> None:
 def test_a_parameter_of_a_distributed_graph_can_be_replaced() -> None:
     graph, x = skip()
     split = graph.distribute("last")
-    without_bias = run_with(split, x, [Intervention("last[bias]", torch.zeros(3))])
+    without_bias = run_with(split, x, [Intervention("last.bias", torch.zeros(3))])
     assert torch.allclose(without_bias, graph(x) - graph.submodule("last").bias, atol=1e-6)

@@ -1,26 +1,25 @@
 """Replacement values, and running a network with them.
 
 A replacement value is computed by one function (`zero`, `mean`, `resample`, `read_sites`) and put in its place by
-another (`run_with`). Letters: B batch, S variants run at once; a site's value is `(B, *site)`.
+another (`run_with`). A `Run` is for many interventions on one batch. Letters: B batch, S variants run at once; a site's
+value is `(B, *site)`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from typing import overload
+from dataclasses import dataclass
+from typing import Any, overload
 
 import torch
 from torch import Tensor
 
 from mi_runner.batches import batches
-from mi_runner.graph.model_graph import ModelGraph, Patch, Site
+from mi_runner.graph.evaluator import Evaluator, Replacement, Rule
+from mi_runner.graph.model_graph import ModelGraph, Site
 
 MOST_KEPT_NUMBERS = 50_000_000
 """Numbers of a site's values on all examples that are kept (200 MB); more are computed when they are needed."""
-
-Rule = Callable[[Tensor], Tensor]
-"""Gives the replacement `(B, *site)` of the value `(B, *site)` that would have been there."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +36,6 @@ class Intervention:
     target: str
     value: Tensor | Rule
     units: Tensor | None = None
-
-    @property
-    def patch(self) -> Patch:
-        """What a derived graph does for this intervention."""
-        return Patch(self.target, rule=not isinstance(self.value, Tensor), units=self.units is not None)
 
 
 @overload
@@ -82,52 +76,120 @@ def run_with(
         ConfigError: a target is not in the graph; the text lists the valid ones.
         ValueError: a value or mask doesn't broadcast to its site.
     """
-    inputs = inputs if isinstance(inputs, tuple) else (inputs,)
-    interventions = [_of_whole(i) if graph.target_site(i.target).kind == "constant" else i for i in interventions]
-    module = graph.derive([intervention.patch for intervention in interventions], returns)
-    given: list[Tensor | Rule] = []
-    for intervention in interventions:
-        site = graph.target_site(intervention.target)
-        shape = site.shape if site.kind == "parameter" else (len(inputs[0]), *site.shape)
-        value = intervention.value
-        given.append(_broadcast(value, shape, intervention.target) if isinstance(value, Tensor) else value)
-        if intervention.units is not None:
-            given.append(_broadcast(intervention.units.to(torch.bool), shape, f"units of {intervention.target}"))
-    return module(*inputs, *given)
+    run = Run(graph, inputs)
+    if returns is None:
+        return run.output(interventions)
+    return run.values(returns, interventions)
+
+
+class Run:
+    """One batch through a network, with interventions and without them.
+
+    The intact values of sites are kept as far as they fit into a bound, and what lies before an intervention's target
+    is taken from them. In training mode nothing is kept.
+
+    Args:
+        inputs: `(B, *input)`, a tuple where the module takes several.
+        memory: bytes that are kept; 0 where there is only one run to do.
+    """
+
+    def __init__(self, graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], *, memory: float = 0) -> None:
+        self.graph = graph
+        self.inputs = inputs if isinstance(inputs, tuple) else (inputs,)
+        self._evaluator = Evaluator(graph.program, dict(zip(graph.inputs, self.inputs, strict=True)), memory=memory)
+
+    def output(self, interventions: Sequence[Intervention] = (), *, shared: dict[Any, Any] | None = None) -> Tensor:
+        """The output with the interventions in place; errors are those of `run_with`.
+
+        Args:
+            shared: one dict for all runs with these same interventions on as many examples, empty before the first:
+                what depends on no input is computed once for all.
+        """
+        return self.values([self.graph.output], interventions, shared=shared)[0]
+
+    def values(
+        self,
+        sites: Sequence[str],
+        interventions: Sequence[Intervention] = (),
+        *,
+        shared: dict[Any, Any] | None = None,
+    ) -> tuple[Tensor, ...]:
+        """The values of sites with the interventions in place; arguments and errors are those of `output`.
+
+        Don't change them: without interventions they are the kept values themselves.
+        """
+        names = [self.graph.site(name).name for name in sites]
+        replacements = [self._replacement(intervention) for intervention in interventions]
+        return self._evaluator.run(replacements, names, shared=shared)
+
+    def visit(self, sites: Sequence[str], told: Callable[[str, Tensor], None]) -> None:
+        """Tell of each site's intact value as soon as it is computed, so that not all have to be there at once."""
+        left = {self.graph.site(name).name for name in sites}
+
+        def visited(name: str, value: Tensor) -> None:
+            if name in left:
+                left.remove(name)
+                told(name, value)
+
+        self._evaluator.run((), _ends(self.graph, left), visited)
+        for name in sorted(left):  # those that were there already
+            told(name, self.values([name])[0])
+
+    def variants(self, target: str, values: Tensor) -> Tensor:
+        """Outputs `(S, B, *output)` of S runs that differ in the value at one target.
+
+        What doesn't depend on the target is computed once for all of them, where vmap can run the network.
+
+        Args:
+            values: `(S, B, *site)`, a whole replacement value for each run.
+
+        Raises:
+            torch.OutOfMemoryError: the runs don't fit in memory at once.
+        """
+
+        def run(value: Tensor) -> Tensor:
+            return self.output([Intervention(target, value)])
+
+        together = torch.vmap(run)
+        try:
+            return together(values)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError:
+            if self._few()._takes_variants(target, values[:2, :2]):
+                raise
+            # Some operations have no batching rule (a GRU).
+            return torch.stack([run(value) for value in values])
+
+    def _few(self) -> Run:
+        """The run of the first examples alone."""
+        return Run(self.graph, tuple(x[:2] for x in self.inputs))
+
+    def _takes_variants(self, target: str, values: Tensor) -> bool:
+        """Whether vmap knows every operation: on so few examples nothing else can fail, memory least of all."""
+        try:
+            torch.vmap(lambda value: self.output([Intervention(target, value)]))(values)
+        except RuntimeError:
+            return False
+        return True
+
+    def _replacement(self, intervention: Intervention) -> Replacement:
+        target, value, units = intervention.target, intervention.value, intervention.units
+        path = self.graph.resolve(target)
+        site = self.graph.site(path[0])
+        if site.kind == "constant":
+            return Replacement(path, _rule_of_whole(intervention))
+        shape = site.shape if site.kind == "parameter" else (len(self.inputs[0]), *site.shape)
+        if isinstance(value, Tensor):
+            value = _broadcast(value, shape, target)
+        if units is not None:
+            units = _broadcast(units.to(torch.bool), shape, f"units of {target}")
+        return Replacement(path, value, units)
 
 
 def run_variants(graph: ModelGraph, inputs: Tensor, target: str, values: Tensor) -> Tensor:
-    """Outputs `(S, B, *output)` of S runs that differ in the value at one target.
-
-    What doesn't depend on the target is computed once for all of them, where vmap can run the network.
-
-    Args:
-        inputs: `(B, *input)`.
-        values: `(S, B, *site)`, a whole replacement value for each run.
-
-    Raises:
-        torch.OutOfMemoryError: the runs don't fit in memory at once.
-    """
-    module = graph.derive([Patch(target)])
-    together = torch.vmap(module, in_dims=(None, 0))
-    try:
-        return together(inputs, values)
-    except torch.OutOfMemoryError:
-        raise
-    except RuntimeError:
-        if _runs(together, inputs[:2], values[:2, :2]):
-            raise
-        # Some operations have no batching rule (a GRU), and some can't write a variant into a value that all share.
-        return torch.stack([module(inputs, value) for value in values])
-
-
-def _runs(together: Callable[..., Tensor], inputs: Tensor, values: Tensor) -> bool:
-    """Whether vmap knows every operation: on so few examples nothing else can fail, memory least of all."""
-    try:
-        together(inputs, values)
-    except RuntimeError:
-        return False
-    return True
+    """Outputs `(S, B, *output)` of S runs on `inputs` `(B, *input)`; see `Run.variants`."""
+    return Run(graph, inputs).variants(target, values)
 
 
 def read_sites(graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], sites: Sequence[str]) -> dict[str, Tensor]:
@@ -138,6 +200,54 @@ def read_sites(graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], sites: Se
     """
     values = run_with(graph, inputs, returns=sites)
     return dict(zip(sites, values, strict=True))
+
+
+class Runs:
+    """The runs of all batches of examples, in a network that doesn't change.
+
+    Args:
+        x: `(N, *input)`, the examples.
+        memory: bytes of intact values that are kept: of all batches if these fit, otherwise of the batch in use.
+
+    Attributes:
+        parts: the batches.
+        fit: whether the values of all batches are kept.
+    """
+
+    def __init__(self, graph: ModelGraph, x: Tensor, *, memory: float) -> None:
+        self.graph, self.x, self.memory = graph, x, memory
+        self.parts = list(batches(x))
+        self.fit = sum(graph.program.total_size(len(part)) for part in self.parts) <= memory
+        self._runs: dict[int, Run] = {}
+
+    def __len__(self) -> int:
+        return len(self.parts)
+
+    def __getitem__(self, number: int) -> Run:
+        if number not in self._runs:
+            if not self.fit:
+                self._runs.clear()
+            self._runs[number] = Run(self.graph, self.parts[number], memory=self.memory)
+        return self._runs[number]
+
+    def values(self, site: str) -> Tensor:
+        """A site's values `(N, *site)` on all examples."""
+        return torch.cat([self[number].values([site])[0] for number in range(len(self))])
+
+    def means(self, sites: Sequence[str]) -> dict[str, Tensor]:
+        """Name → mean `(*site)` of each site over all examples, gathered in one pass; see `mean`."""
+        totals: dict[str, Tensor] = {}
+        dtypes: dict[str, torch.dtype] = {}
+
+        def add(name: str, values: Tensor) -> None:
+            partial = values.sum(0, dtype=torch.float64)
+            totals[name] = totals[name] + partial if name in totals else partial
+            dtypes[name] = values.dtype
+
+        for number in range(len(self)):
+            run = self[number] if self.fit else Run(self.graph, self.parts[number])
+            run.visit(sites, add)
+        return {name: (total / len(self.x)).to(dtypes[name]) for name, total in totals.items()}
 
 
 class SiteValues:
@@ -195,7 +305,7 @@ def mean(batches: Iterable[Tensor]) -> Tensor:
     """
     total, count = None, 0
     for values in batches:
-        partial = values.double().sum(0)
+        partial = values.sum(0, dtype=torch.float64)
         total = partial if total is None else total + partial
         count += len(values)
         dtype = values.dtype
@@ -228,8 +338,8 @@ def draw_others(n: int, *, generator: torch.Generator) -> Tensor:
     return index + (index >= torch.arange(n))
 
 
-def _of_whole(intervention: Intervention) -> Intervention:
-    """The same intervention as a rule, for a value whose shape is known only when it is computed."""
+def _rule_of_whole(intervention: Intervention) -> Rule:
+    """The intervention as a rule, for a value whose shape is known only when it is computed."""
     target, value, units = intervention.target, intervention.value, intervention.units
 
     def rule(base: Tensor) -> Tensor:
@@ -238,7 +348,7 @@ def _of_whole(intervention: Intervention) -> Intervention:
             return new
         return torch.where(_broadcast(units.to(torch.bool), tuple(base.shape), f"units of {target}"), new, base)
 
-    return replace(intervention, value=rule, units=None)
+    return rule
 
 
 def _broadcast(value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
@@ -246,3 +356,9 @@ def _broadcast(value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
         return value.expand(shape)
     except RuntimeError as error:
         raise ValueError(f"{what}: the shape {tuple(value.shape)} doesn't broadcast to {shape}.") from error
+
+
+def _ends(graph: ModelGraph, sites: set[str]) -> tuple[str, ...]:
+    """Those of the sites that no other depends on: who computes them computes all."""
+    position, behind = graph.program.position, graph.program.behind
+    return tuple(name for name in sites if not any(behind[name] >> position[other] & 1 for other in sites))

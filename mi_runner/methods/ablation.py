@@ -8,6 +8,7 @@ Letters: N examples, B batch, K outputs, U units of a site, S of them at once.
 
 from __future__ import annotations
 
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,17 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner import chance
-from mi_runner.batches import BATCH, batches, outputs_of
+from mi_runner.batches import batches, outputs_of
 from mi_runner.errors import ConfigError, one_line, unknown
-from mi_runner.graph.interventions import (
-    Intervention,
-    SiteValues,
-    draw_others,
-    mean,
-    read_sites,
-    run_variants,
-    run_with,
-)
+from mi_runner.graph.interventions import Intervention, Run, Runs, draw_others, run_with
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.progress import Progress
 from mi_runner.statistics import NONE
@@ -44,6 +37,9 @@ ABLATION = ("target", "kind", "method")
 
 VARIANT_NUMBERS = 4_000_000
 """Numbers in the replacement values of the units that run at once: 16 MB, so that they stay near the processor."""
+
+MEMORY = 1_000_000_000
+"""Bytes of intact values that are kept, so that an ablation computes only what lies behind its target."""
 
 MOST_UNIT_RUNS = 200_000
 """Units times methods times repeats that are run without objection."""
@@ -97,14 +93,14 @@ def ablate(
     loss: LossFunction | None = None,
     classes: bool | None = None,
     seed: int = 0,
+    memory: float = MEMORY,
     progress: Progress | None = None,
 ) -> Ablations:
     """How well the network answers when each target is ablated by each method.
 
     Args:
-        network: a module, which is run in evaluation mode, or its graph, which is run in the mode that the module is
-            in. Make the graph yourself, with `ModelGraph.trace(network, x[:2], leaves=...)`, where a submodule can't
-            be traced.
+        network: a module or its graph, which is run in evaluation mode. Make the graph yourself, with
+            `ModelGraph.trace(network, x[:2], leaves=...)`, where a submodule can't be traced.
         x: `(N, *input)`, on the network's device.
         y: `(N,)` classes, or `(N,)` or `(N, K)` values.
         targets: sites (`relu`), edges (`x/add`) and paths (`x/first/relu/add`); None for those of `ablation_targets`.
@@ -114,7 +110,9 @@ def ablate(
             the squared error of values.
         classes: whether `y` are classes, so that the answer is the largest output, or values, so that it is the output
             rounded. None: integers are classes.
-        seed: of the resample method; a draw depends on seed, target and repeat alone.
+        seed: of the resample method; a draw depends on seed and repeat alone, so that every target is resampled from
+            the same examples.
+        memory: bytes of intact values that are kept. With fewer the result is the same, and takes longer.
         progress: told of each finished row, in the table `metrics`.
 
     Raises:
@@ -127,25 +125,27 @@ def ablate(
     with _graph_of(network, x) as graph:
         found = _at_least_one(graph, targets)
         table = Ablations()
-        intact_outputs = outputs_of(graph, x)
-        intact = score(intact_outputs, y, loss, classes=classes)
+        data = _Data(graph, x, source, drawn, memory)
+        tallies: dict[Ablation | None, _Tally] = {None: _Tally(loss, classes)}
+        labels = list(batches(y))
 
-        def measured(ablation: Ablation | None, outputs: Tensor) -> None:
-            result = score(outputs, y, loss, classes=classes)
-            row = {**_identity(graph, ablation), **result.columns(), **_change(intact, result)}
+        def finished(ablation: Ablation | None) -> None:
+            tally, intact = tallies[ablation], tallies[None].score
+            row = {**_identity(graph, ablation), **tally.score.columns(), **_change(intact, tally.score)}
             table.rows.append(row)
             progress.rows("metrics", [row])
-            counts = confusion(outputs, y, classes=classes)
-            table.confusion.extend({**_identity(graph, ablation), **count} for count in counts)
+            table.confusion.extend({**_identity(graph, ablation), **count} for count in tally.confusion())
 
-        measured(None, intact_outputs)
-        with progress.bar("ablations", len(found) * len(drawn)) as advance:
-            for target in found:
-                values = SiteValues(graph, x if source is None else source, graph.target_site(target))
-                for method, repeat in drawn:
-                    ablation = Ablation(target, method, repeat)
-                    measured(ablation, ablated_outputs(graph, x, ablation, values, seed=seed))
-                    advance(1, f"{target} {method}")
+        for number in range(len(data)):
+            tallies[None].add(data.runs[number].output(), labels[number])
+        finished(None)
+        with progress.bar("ablations", len(found) * len(drawn) * len(data)) as advance:
+            for ablation, number, value, shared in data.replacements(found, drawn, seed=seed):
+                outputs = data.runs[number].output([Intervention(ablation.target, value)], shared=shared)
+                tallies.setdefault(ablation, _Tally(loss, classes)).add(outputs, labels[number])
+                if number == len(data) - 1:
+                    finished(ablation)
+                advance(1, f"{ablation.target} {ablation.method}")
     return table
 
 
@@ -202,41 +202,104 @@ def draws(methods: Sequence[Method] = METHODS, repeats: int = 3) -> list[tuple[M
     return [(method, repeat) for method in methods for repeat in range(1, (repeats if method == "resample" else 1) + 1)]
 
 
-def replacements(x: Tensor, ablation: Ablation, source: SiteValues, *, seed: int = 0) -> Iterator[Tensor]:
-    """The replacement values `(B, *site)` for consecutive batches of `x`.
+class _Data:
+    """The examples that are ablated and those that replacement values come from, with the runs that they share.
 
-    Means and resampled values are those of the examples of `source`. A resampled value comes from another example than
-    the one it replaces, drawn with replacement; the draw depends on seed, target and repeat alone.
-
-    Args:
-        source: the values of the target's first site, on `x` itself or on other examples.
-
-    Raises:
-        ValueError: a value is to be resampled from `x`, which has a single example.
+    Where the values of all batches fit into the memory, they are kept. Otherwise batch follows batch, and of each there
+    is a run of its examples, and one for each draw of the examples that are resampled.
     """
-    site = source.site
-    if ablation.method == "resample":
-        draw = chance.generator(seed, "resample", ablation.target, ablation.repeat)
-        if source.x is x:
-            index = draw_others(len(x), generator=draw)
-        else:
-            index = torch.randint(len(source.x), (len(x),), generator=draw)
-        for part in batches(index.to(x.device)):
-            yield source.rows(part)
-        return
-    if ablation.method == "mean":
-        value = mean(source.batches())
-    else:
-        value = torch.zeros(site.shape, dtype=site.dtype, device=x.device)
-    for part in batches(x):
-        yield value.expand(len(part), *site.shape)
+
+    def __init__(
+        self, graph: ModelGraph, x: Tensor, source: Tensor | None, drawn: Sequence[tuple[Method, int]], memory: float
+    ) -> None:
+        self.graph, self.source = graph, x if source is None else source
+        self.same = self.source is x
+        self.runs = Runs(graph, x, memory=memory if self.same else memory / 2)
+        self.sources = self.runs if self.same else Runs(graph, self.source, memory=memory / 2)
+        self.fit = self.runs.fit and self.sources.fit
+        if not self.fit:
+            self.share = memory / (1 + sum(method == "resample" for method, _ in drawn))
+            self.runs = Runs(graph, x, memory=self.share)
+            self.sources = Runs(graph, self.source, memory=0)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def replacements(
+        self, targets: Sequence[str], drawn: Sequence[tuple[Method, int]], *, seed: int
+    ) -> Iterator[tuple[Ablation, int, Tensor, dict[Any, Any] | None]]:
+        """For each ablation and batch the replacement value `(B, *site)`; the batches of an ablation in their order.
+
+        The last of the four is what batches of one size have in common that get the same value: see `Run.output`.
+
+        Raises:
+            ValueError: a value is to be resampled from `x`, which has a single example.
+        """
+        site_of = {target: self.graph.target_site(target) for target in targets}
+        methods = {method for method, _ in drawn}
+        names = list(dict.fromkeys(site.name for site in site_of.values()))
+        means = self.sources.means(names) if "mean" in methods else {}
+        indices = {repeat: self._draw(seed, repeat) for method, repeat in drawn if method == "resample"}
+        for group in [range(len(self))] if self.fit else [range(k, k + 1) for k in range(len(self))]:
+            resampled: dict[int, Run] = {}
+            if not self.fit:
+                for repeat, parts in indices.items():
+                    resampled[repeat] = Run(self.graph, self.source[parts[group[0]]], memory=self.share)
+            values: tuple[str, Tensor] | None = None
+            for target, site in site_of.items():
+                if self.fit and "resample" in methods and (values is None or values[0] != site.name):
+                    values = site.name, self.sources.values(site.name)
+                for method, repeat in drawn:
+                    common: defaultdict[int, dict[Any, Any]] = defaultdict(dict)
+                    for number in group:
+                        if method == "mean":
+                            value = means[site.name]
+                        elif method == "zero":
+                            value = torch.zeros(site.shape, dtype=site.dtype, device=self.source.device)
+                        elif values is not None:
+                            value = values[1][indices[repeat][number]]
+                        else:
+                            (value,) = resampled[repeat].values([site.name])
+                        shared = common[len(self.runs.parts[number])] if self.fit and method != "resample" else None
+                        yield Ablation(target, method, repeat), number, value, shared
+
+    def _draw(self, seed: int, repeat: int) -> tuple[Tensor, ...]:
+        """For each batch the examples of the source that it is resampled from."""
+        draw = chance.generator(seed, "resample", repeat)
+        n, n_source = len(self.runs.x), len(self.source)
+        index = draw_others(n, generator=draw) if self.same else torch.randint(n_source, (n,), generator=draw)
+        return tuple(batches(index.to(self.source.device)))
 
 
-@torch.no_grad()
-def ablated_outputs(graph: ModelGraph, x: Tensor, ablation: Ablation, source: SiteValues, *, seed: int = 0) -> Tensor:
-    """Outputs `(N, K)` on `x` with one target ablated; the other arguments are those of `replacements`."""
-    parts = zip(batches(x), replacements(x, ablation, source, seed=seed), strict=True)
-    return torch.cat([run_with(graph, part, [Intervention(ablation.target, value)]) for part, value in parts])
+class _Tally:
+    """Score and, if they are counted, pairs of label and prediction of batches of outputs, added up."""
+
+    def __init__(self, loss: LossFunction, classes: bool, *, counted: bool = True) -> None:
+        self.loss, self.classes, self.counted = loss, classes, counted
+        self.n = self.n_correct = 0
+        self.total_loss = 0.0
+        self.counts: Counter[tuple[int, int]] = Counter()
+
+    def add(self, outputs: Tensor, labels: Tensor) -> None:
+        """The next batch."""
+        result = score(outputs, labels, self.loss, classes=self.classes)
+        self.n += result.n
+        self.n_correct += result.n_correct
+        self.total_loss += result.loss * result.n
+        if not self.counted:
+            return
+        for row in confusion(outputs, labels, classes=self.classes):
+            self.counts[row["label"], row["predicted"]] += row["count"]
+
+    @property
+    def score(self) -> Score:
+        """The score of all batches."""
+        return Score(self.n, self.n_correct, self.total_loss / self.n)
+
+    def confusion(self) -> list[dict[str, int]]:
+        """Rows `label, predicted, count`."""
+        pairs = sorted(self.counts.items())
+        return [{"label": label, "predicted": predicted, "count": count} for (label, predicted), count in pairs]
 
 
 @torch.no_grad()
@@ -249,26 +312,43 @@ def try_ablations(
     source: Tensor | None = None,
     units: bool = False,
 ) -> None:
-    """Ablate every target once by every method, on a few examples, so that what can't run is found before long work.
+    """Find what can't be ablated before long work: one run for all sites, and an ablation of each kind of target.
 
     Args:
-        units: whether to ablate a unit of each target by itself, too.
+        x: a few examples, not as many as the graph was traced with.
+        units: whether to ablate a unit by itself, too.
 
     Raises:
-        ConfigError: an ablation fails; the text names its target and the error.
+        ConfigError: the network can't be run on so many examples, a target's value has another shape than when it was
+            traced, or an ablation fails; the text names the target and the error.
     """
-    for target in targets:
+    n = len(x)
+    run = Run(graph, x)
+    shapes: dict[str, tuple[int, ...]] = {}
+    sites = list(dict.fromkeys(graph.target_site(target).name for target in targets))
+    with evaluating(graph.module):
         try:
-            values = SiteValues(graph, x if source is None else source, graph.target_site(target))
-            for method in methods:
-                ablated_outputs(graph, x, Ablation(target, method), values)
-            if units:
-                base = read_sites(graph, x, [values.site.name])[values.site.name].reshape(len(x), -1)
-                _outputs_by_unit(graph, x, target, base, base, torch.zeros(1, dtype=torch.int64, device=x.device))
-        except ConfigError:
-            raise
+            run.visit(sites, lambda name, value: shapes.update({name: tuple(value.shape)}))
         except Exception as error:
-            raise ConfigError(f"{target} can't be ablated: {one_line(error)}.") from error
+            raise ConfigError(f"the network can't be run on {n} examples: {one_line(error)}.") from error
+        for name in sites:
+            if shapes[name] != (n, *graph.site(name).shape):
+                shape = ("…", *graph.site(name).shape)
+                raise ConfigError(f"{name} can't be ablated: on {n} examples its shape is {shapes[name]}, not {shape}.")
+        for target in {graph.kind(target): target for target in reversed(targets)}.values():
+            try:
+                drawn = draws(methods, 1)
+                data = _Data(graph, x, source, drawn, MEMORY)
+                for _, number, value, _ in data.replacements([target], drawn, seed=0):
+                    data.runs[number].output([Intervention(target, value)])
+                    if units:
+                        base = data.runs[number].values([graph.target_site(target).name])[0]
+                        first = torch.zeros(1, dtype=torch.int64, device=x.device)
+                        _outputs_by_unit(data.runs[number], target, base, value.expand(base.shape), first)
+            except ConfigError:
+                raise
+            except Exception as error:
+                raise ConfigError(f"{target} can't be ablated: {one_line(error)}.") from error
 
 
 # --- single units ------------------------------------------------------------------------------------------------
@@ -295,6 +375,7 @@ def ablate_units(
     classes: bool | None = None,
     seed: int = 0,
     most_runs: int = MOST_UNIT_RUNS,
+    memory: float = MEMORY,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """A row for each unit of each target ablated by itself, the other units as they are.
@@ -322,67 +403,60 @@ def ablate_units(
                 f"{total:,} runs of x are needed, more than most_runs={most_runs:,}: "
                 "name fewer targets or methods, or lower repeats."
             )
-        intact = score(outputs_of(graph, x), y, loss, classes=classes)
-        with progress.bar("units", total) as advance:
-            for target in found:
-                values = SiteValues(graph, x if source is None else source, graph.target_site(target))
-                for method, repeat in drawn:
-                    ablation = Ablation(target, method, repeat)
-                    replaced = replacements(x, ablation, values, seed=seed)
-                    scores = _unit_scores(graph, x, y, target, replaced, loss, classes)
+        data = _Data(graph, x, source, drawn, memory)
+        labels = list(batches(y))
+        intact = _Tally(loss, classes, counted=False)
+        for number in range(len(data)):
+            intact.add(data.runs[number].output(), labels[number])
+        tallies: dict[Ablation, list[_Tally]] = {}
+        with progress.bar("units", total * len(data)) as advance:
+            for ablation, number, value, _ in data.replacements(found, drawn, seed=seed):
+                n_units = graph.target_site(ablation.target).n_units
+                if ablation not in tallies:
+                    tallies[ablation] = [_Tally(loss, classes, counted=False) for _ in range(n_units)]
+                for unit, outputs in _each_unit(data.runs[number], ablation.target, value):
+                    tallies[ablation][unit].add(outputs, labels[number])
+                if number == len(data) - 1:
                     finished = [
-                        {**_identity(graph, ablation), "unit": unit, **result.columns(), **_change(intact, result)}
-                        for unit, result in enumerate(scores)
+                        {
+                            **{**_identity(graph, ablation), "unit": unit},
+                            **{**tally.score.columns(), **_change(intact.score, tally.score)},
+                        }
+                        for unit, tally in enumerate(tallies.pop(ablation))
                     ]
                     progress.rows("units", finished)
                     rows += finished
-                    advance(len(finished), f"{target} {method}")
+                advance(n_units, f"{ablation.target} {ablation.method}")
     return rows
 
 
-def _unit_scores(
-    graph: ModelGraph,
-    x: Tensor,
-    y: Tensor,
-    target: str,
-    replaced: Iterator[Tensor],
-    loss: LossFunction,
-    classes: bool,
-) -> list[Score]:
-    """The score with each unit of a target replaced by itself."""
-    site = graph.target_site(target)
-    n_correct = torch.zeros(site.n_units, dtype=torch.int64, device=x.device)
-    total_loss = torch.zeros(site.n_units, dtype=torch.float64, device=x.device)
-    at_once = max(1, VARIANT_NUMBERS // (site.n_units * min(BATCH, len(x))))
-    ranges = torch.arange(site.n_units, device=x.device).split(at_once)
-    for part, labels, replacement in zip(batches(x), batches(y), replaced, strict=True):
-        base = read_sites(graph, part, [site.name])[site.name].reshape(len(part), site.n_units)
-        replacement = replacement.reshape(len(part), site.n_units)
-        for units in ranges:
-            outputs = _outputs_by_unit(graph, part, target, base, replacement, units)
-            for rank, unit in enumerate(units.tolist()):
-                result = score(outputs[rank], labels, loss, classes=classes)
-                n_correct[unit] += result.n_correct
-                total_loss[unit] += result.loss * result.n
-    return [Score(len(x), int(n), float(losses) / len(x)) for n, losses in zip(n_correct, total_loss, strict=True)]
+def _each_unit(run: Run, target: str, value: Tensor) -> Iterator[tuple[int, Tensor]]:
+    """Each unit of a target with the outputs `(B, *output)` where it alone is replaced."""
+    site = run.graph.target_site(target)
+    (base,) = run.values([site.name])
+    at_once = max(1, VARIANT_NUMBERS // (site.n_units * len(base)))
+    value = value.expand(base.shape)
+    for units in torch.arange(site.n_units, device=base.device).split(at_once):
+        yield from zip(units.tolist(), _outputs_by_unit(run, target, base, value, units), strict=True)
 
 
-def _outputs_by_unit(
-    graph: ModelGraph, x: Tensor, target: str, base: Tensor, replacement: Tensor, units: Tensor
-) -> Tensor:
-    """Outputs `(S, B, *output)` with each of `units` `(S,)` ablated by itself; base and replacement are `(B, U)`."""
-    values = base.expand(len(units), *base.shape).clone()
+def _outputs_by_unit(run: Run, target: str, base: Tensor, replacement: Tensor, units: Tensor) -> Tensor:
+    """Outputs `(S, B, *output)`, in each one of `units` `(S,)` replaced; base and replacement are `(B, *site)`."""
+    values = base.reshape(len(base), -1).expand(len(units), -1, -1).clone()
     rank = torch.arange(len(units), device=units.device)
-    values[rank, :, units] = replacement[:, units].T
-    return run_variants(graph, x, target, values.reshape(len(units), len(base), *graph.target_site(target).shape))
+    values[rank, :, units] = replacement.reshape(len(base), -1)[:, units].T
+    return run.variants(target, values.reshape(len(units), *base.shape))
 
 
 # --- what each summand of the logits says --------------------------------------------------------------------------
 
 
 @torch.no_grad()
-def contributions(network: nn.Module | ModelGraph, x: Tensor, y: Tensor) -> list[dict[str, Any]]:
-    """Where the output is a Linear of a sum: a row for each summand of the logits; else none.
+def contributions(network: nn.Module | ModelGraph, x: Tensor, y: Tensor, *, depth: int = 1) -> list[dict[str, Any]]:
+    """Where the output is a Linear of a sum: a row for each summand of the logits; otherwise none.
+
+    With `depth` 2 a summand that is itself the output of a Linear layer is split into that layer's summands, and so on:
+    `second[x]` is what flows from `x` through `second` and the last layer, `second.bias` what that bias adds.
 
     `accuracy` is that of the summand alone, `label_logit` its mean contribution to the label's logit above its mean
     contribution to all logits. The last row is the sum, whose `max_error` is the largest difference to the logits.
@@ -390,35 +464,36 @@ def contributions(network: nn.Module | ModelGraph, x: Tensor, y: Tensor) -> list
     Args:
         network, x: as in `ablate`.
         y: `(N,)` classes.
+        depth: how many Linear layers, one behind the other, are split.
 
     Raises:
         ConfigError: the network can't be traced.
-        ValueError: `y` are no classes.
+        ValueError: `y` are no classes, or `depth < 1`.
     """
+    if depth < 1:
+        raise ValueError(f"depth={depth} must be at least 1.")
     _, y, _ = _answers(x, y, _no_loss, classes=True)
     with _graph_of(network, x) as graph:
-        summands = graph.summands(graph.output)
-        if not summands:
+        split, summands = graph.split_output(depth)
+        if len(summands.keys() - {"bias"}) < 2:
             return []
-        split = graph.distribute(graph.output)
-        names = [name for part in (*summands, "bias") if (name := f"{graph.output}[{part}]") in split.sites]
-        parts = [run_with(split, part, returns=[*names, graph.output]) for part in batches(x)]
+        parts = [run_with(split, part, returns=[*summands.values(), graph.output]) for part in batches(x)]
         logits = outputs_of(graph, x)
     whole = torch.cat([part[-1] for part in parts])
     error = float((whole - logits).abs().max())
     if error > SPLIT_TOLERANCE * max(1.0, float(logits.abs().max())):
         raise AssertionError(f"the logits' summands miss them by {error}")
     rows = []
-    for number, name in enumerate([*names, "sum"]):
-        values = whole if name == "sum" else torch.cat([part[number].expand(len(part[-1]), -1) for part in parts])
+    for number, summand in enumerate([*summands, "sum"]):
+        values = whole if summand == "sum" else torch.cat([part[number].expand(len(part[-1]), -1) for part in parts])
         alone = score(values, y, _no_loss, classes=True).columns()
         above_mean = values.gather(1, y[:, None]).squeeze(1) - values.mean(1)
         rows.append(
             {
-                "summand": name if name == "sum" else name.removeprefix(f"{graph.output}[").removesuffix("]"),
+                "summand": summand,
                 **{column: alone[column] for column in ("accuracy", "accuracy_low", "accuracy_high")},
                 "label_logit": float(above_mean.double().mean()),
-                "max_error": error if name == "sum" else None,
+                "max_error": error if summand == "sum" else None,
             }
         )
     return rows
@@ -433,12 +508,10 @@ def _no_loss(outputs: Tensor, targets: Tensor, reduction: str = "none") -> Tenso
 
 @contextmanager
 def _graph_of(network: nn.Module | ModelGraph, x: Tensor) -> Iterator[ModelGraph]:
-    """The network's graph; within the block a module is in evaluation mode."""
-    if isinstance(network, ModelGraph):
-        yield network
-        return
-    with evaluating(network):
-        yield ModelGraph.trace(network, x[:2])
+    """The network's graph; within the block its module is in evaluation mode."""
+    graph = network if isinstance(network, ModelGraph) else ModelGraph.trace(network, x[:2])
+    with evaluating(graph.module):
+        yield graph
 
 
 def _at_least_one(graph: ModelGraph, targets: Sequence[str] | None) -> list[str]:

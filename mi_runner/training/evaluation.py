@@ -130,7 +130,14 @@ def confusion(outputs: Tensor, targets: Tensor, *, classes: bool) -> list[dict[s
     if targets.dim() > 1 or not len(targets):
         return []
     predicted = predictions(outputs, classes=classes)
-    labels = targets if classes else targets.round()
+    if classes:
+        n_classes = outputs.shape[-1]
+        codes, counts = torch.unique(targets * n_classes + predicted, return_counts=True)
+        return [
+            {"label": code // n_classes, "predicted": code % n_classes, "count": count}
+            for code, count in zip(codes.tolist(), counts.tolist(), strict=True)
+        ]
+    labels = targets.round()
     pairs = torch.stack([labels, predicted.to(labels.dtype)], dim=1).nan_to_num().clamp(-FURTHEST, FURTHEST)
     rows, counts = torch.unique(pairs.long().cpu(), dim=0, return_counts=True)
     return [

@@ -1,0 +1,336 @@
+"""What does a module compute, step by step? `torch.fx` records it, and the record is checked against the module."""
+
+from __future__ import annotations
+
+import inspect
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from mi_runner.errors import ConfigError
+from mi_runner.graph.evaluator import PRODUCT, Evaluator, Program, Ref, Step, Value, first_of, linear_product
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A module's steps.
+
+    Attributes:
+        program: the steps.
+        inputs: names of the module's inputs.
+        output: name of the step that the module returns.
+        aliases: path of a submodule that was traced through → the step that it returns.
+    """
+
+    program: Program
+    inputs: tuple[str, ...]
+    output: str
+    aliases: dict[str, str]
+
+
+def record(module: nn.Module, example: Tensor | tuple[Tensor, ...], leaves: Iterable[str]) -> Recording:
+    """The steps of a module in evaluation mode; arguments and errors are those of `ModelGraph.trace`."""
+    inputs = example if isinstance(example, tuple) else (example,)
+    _refuse_open_parameters(module)
+    with evaluating(module):
+        tracer = _Tracer(frozenset(leaves))
+        try:
+            graph = tracer.trace(module, concrete_args=_defaults(module, len(inputs)))
+        except Exception as error:
+            raise _untraceable(module, error, tracer.failed_in) from error
+        names = _name_nodes(graph)
+        # Only outside inference mode do tensors count their changes.
+        with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng():
+            expected = _output_on_copies(module, inputs)
+            recorder = _Recorder(fx.GraphModule(module, graph))
+            recorded = recorder.run(*(x.clone() for x in inputs))
+            returned = next(node for node in graph.nodes if node.op == "output").args[0]
+            if not isinstance(returned, fx.Node) or returned not in recorder.shapes:
+                raise ConfigError(f"{type(module).__name__} returns {returned}: a graph needs one tensor. Wrap it.")
+            _refuse_other_output(module, recorded, expected)
+            program = Program(module, _steps(module, graph, names, recorder, inputs))
+            given = tuple(names[node] for node in graph.nodes if node.op == "placeholder" and node in recorder.shapes)
+            # The steps guard values against operations in place, so they can differ where the recorded graph doesn't.
+            (again,) = Evaluator(program, dict(zip(given, inputs, strict=True))).run((), (names[returned],))
+            _refuse_other_output(module, again, expected)
+    taken = set(names.values())
+    aliases = {path: names[node] for path, node in tracer.returned.items() if path not in taken}
+    return Recording(program, given, names[returned], aliases)
+
+
+def _steps(
+    module: nn.Module, graph: fx.Graph, names: dict[fx.Node, str], recorder: _Recorder, inputs: tuple[Tensor, ...]
+) -> Iterator[Step]:
+    """The recorded nodes as steps; before a module its parameters and, of a Linear, the product before its bias."""
+    further, n, n_more = _run_on_one_more(recorder, inputs)
+    operations: dict[str, Any] = {
+        **{"placeholder": "input", "call_module": "module", "call_function": "function"},
+        **{"call_method": "method", "get_attr": "parameter"},
+    }
+    read_by_forward = {str(node.target) for node in graph.nodes if node.op == "get_attr"}
+    made: set[str] = set()
+
+    def value(node: fx.Node) -> Value | None:
+        if node not in recorder.shapes:
+            return None
+        shape, more = recorder.shapes[node], further.shapes[node]
+        of_examples = node.op != "get_attr" and shape[:1] == (n,) and more[:1] == (n_more,)
+        return Value(shape[1:] if of_examples else shape, recorder.dtypes[node], of_examples)
+
+    def parameter(path: str, tensor: Tensor) -> Iterator[Step]:
+        if path not in made:
+            made.add(path)
+            shown = path in read_by_forward
+            known = Value(tuple(tensor.shape), tensor.dtype, of_examples=False)
+            yield Step(path, "parameter", path, value=known, carries=True, shown=shown)
+
+    for node in graph.nodes:
+        name = names.get(node)
+        if name is None or name in made:
+            continue
+        args, kwargs = _with_refs((node.args, dict(node.kwargs)), names)
+        on_demand: dict[str, str] = {}
+        if node.op == "call_module":
+            submodule, path = module.get_submodule(str(node.target)), str(node.target)
+            for local, tensor in submodule.named_parameters():
+                yield from parameter(f"{path}.{local}", tensor)
+                on_demand[local] = f"{path}.{local}"
+            if type(submodule) is nn.Linear and submodule.bias is not None:
+                on_demand[PRODUCT] = f"{name}{PRODUCT}"
+                read = (first_of(args, kwargs), Ref(on_demand["weight"]))
+                yield Step(
+                    on_demand[PRODUCT], "function", linear_product, read, value=value(node), carries=True, shown=False
+                )
+        fixed, for_each = recorder.sizes.get(node, 0), 0.0
+        if n_more > n:
+            for_each = (further.sizes.get(node, 0) - fixed) / (n_more - n)
+            fixed -= n * for_each
+        made.add(name)
+        yield Step(
+            name,
+            operations[node.op],
+            node.target,
+            tuple(args),
+            dict(kwargs),
+            value=value(node),
+            carries=node in recorder.carriers,
+            changes=frozenset(names[source] for source in _changed(node, module) | recorder.changed[node]),
+            fixed_bytes=fixed,
+            example_bytes=for_each,
+            on_demand=on_demand,
+        )
+
+
+def _with_refs(arguments: Any, names: Mapping[fx.Node, str]) -> Any:
+    mapped: Any = fx.node.map_arg
+    return mapped(arguments, lambda node: Ref(names[node]))
+
+
+def _run_on_one_more(recorder: _Recorder, inputs: tuple[Tensor, ...]) -> tuple[_Recorder, int, int]:
+    """A second recorded run, on the inputs and the first example again; both numbers of examples."""
+    n = len(inputs[0])
+    more = tuple(torch.cat([x, x[:1]]) if x.dim() and len(x) == n else x.clone() for x in inputs)
+    further = _Recorder(recorder.module)
+    try:
+        further.run(*more)
+    except Exception:
+        # A network for batches of one size alone: its example's shapes are all there is to know.
+        return recorder, n, n
+    return further, n, len(more[0])
+
+
+class _Tracer(fx.Tracer):
+    """fx's tracer with further leaves, that notes what the submodules it traces through return.
+
+    Attributes:
+        returned: path of a submodule → what it returns.
+        failed_in: path of the innermost submodule that raised an error, or empty.
+    """
+
+    def __init__(self, leaves: frozenset[str]) -> None:
+        super().__init__()
+        self.leaves = leaves
+        self.returned: dict[str, fx.Node] = {}
+        self.failed_in = ""
+
+    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+        return module_qualified_name in self.leaves or super().is_leaf_module(m, module_qualified_name)
+
+    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
+        path = self.path_of_module(m)
+        try:
+            result = super().call_module(m, forward, args, kwargs)
+        except Exception:
+            self.failed_in = self.failed_in or path
+            raise
+        if isinstance(result, fx.Proxy) and path and not self.is_leaf_module(m, path):
+            self.returned[path] = result.node
+        return result
+
+
+class _Recorder(fx.Interpreter):
+    """Runs a graph on an example and notes which nodes are tensors, of which shape, dtype and size in bytes.
+
+    Attributes:
+        carriers: the nodes whose value is a tensor, or a tuple or list with tensors.
+        changed: node → the nodes whose values it changed in place.
+    """
+
+    module: fx.GraphModule
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module)
+        self.shapes: dict[fx.Node, tuple[int, ...]] = {}
+        self.dtypes: dict[fx.Node, torch.dtype] = {}
+        self.sizes: dict[fx.Node, float] = {}
+        self.carriers: set[fx.Node] = set()
+        self.changed: dict[fx.Node, set[fx.Node]] = {}
+
+    def run_node(self, n: fx.Node) -> Any:
+        before = {source: _versions(self.env[source]) for source in n.all_input_nodes}
+        value = super().run_node(n)
+        if n.op == "output":
+            return value
+        self.changed[n] = {source for source, versions in before.items() if _versions(self.env[source]) != versions}
+        tensors = _tensors(value)
+        if isinstance(value, Tensor):
+            self.shapes[n], self.dtypes[n] = tuple(value.shape), value.dtype
+        if tensors:
+            self.carriers.add(n)
+            self.sizes[n] = sum(tensor.numel() * tensor.element_size() for tensor in tensors)
+        return value
+
+
+def _tensors(value: Any) -> list[Tensor]:
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, tuple | list):
+        return [tensor for element in value for tensor in _tensors(element)]
+    return []
+
+
+def _versions(value: Any) -> list[int]:
+    """How often each tensor of a value was changed in place; it and its views count together."""
+    return [tensor._version for tensor in _tensors(value)]
+
+
+def _output_on_copies(module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
+    """What the module returns for copies of the inputs.
+
+    Raises:
+        ConfigError: it changed the copies, as it would change the data.
+    """
+    copies = [x.clone() for x in inputs]
+    versions = [x._version for x in copies]
+    output = module(*copies)
+    if [x._version for x in copies] != versions:
+        raise ConfigError(
+            f"{type(module).__name__}: forward changes its input in place: begin it with x = x.clone() and use what "
+            "operations in place return, as in x = x.mul_(2), or do without them."
+        )
+    return output
+
+
+def _refuse_other_output(module: nn.Module, output: Tensor, expected: Tensor) -> None:
+    """Raise a ConfigError unless the two are equal bit for bit; NaN equals NaN."""
+    same = output.shape == expected.shape and output.dtype == expected.dtype
+    if not same or not ((output == expected) | (output.isnan() & expected.isnan())).all():
+        raise ConfigError(
+            f"{type(module).__name__} as recorded gives other outputs than the module itself: it draws random "
+            "numbers, changes values in place or keeps state. Name the submodule that does so in model.leaves; what "
+            "the module's own forward does so, move into a submodule and name that."
+        )
+
+
+@contextmanager
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Within the block the module is in evaluation mode; afterwards each submodule is in the mode it was in."""
+    modes = {submodule: submodule.training for submodule in module.modules()}
+    module.eval()
+    try:
+        yield
+    finally:
+        for submodule, mode in modes.items():
+            submodule.training = mode
+
+
+def _name_nodes(graph: fx.Graph) -> dict[fx.Node, str]:
+    """A unique name for each node: inputs, submodules and parameters by what they are called, the rest by function."""
+    names: dict[fx.Node, str] = {}
+    taken: set[str] = set()
+
+    def name(node: fx.Node, wanted: str) -> None:
+        called, number = wanted, 0
+        while called in taken:
+            number += 1
+            called = f"{wanted}_{number}"
+        taken.add(called)
+        names[node] = called
+
+    named = [node for node in graph.nodes if node.op in ("placeholder", "call_module", "get_attr")]
+    for node in named:
+        name(node, str(node.target))
+    for node in graph.nodes:
+        if node.op in ("call_function", "call_method"):
+            name(node, node.target if isinstance(node.target, str) else node.target.__name__.strip("_"))
+    return {node: names[node] for node in graph.nodes if node in names}
+
+
+def _defaults(module: nn.Module, n_inputs: int) -> dict[str, Any]:
+    """The defaults of forward's optional parameters behind the first `n_inputs`: they are no inputs."""
+    parameters = list(inspect.signature(module.forward).parameters.values())
+    return {p.name: p.default for p in parameters[n_inputs:] if p.default is not p.empty}
+
+
+def _refuse_open_parameters(module: nn.Module) -> None:
+    """Raise a ConfigError if forward takes `*args` or `**kwargs`: a graph's inputs have names, and their number."""
+    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
+    for p in inspect.signature(module.forward).parameters.values():
+        if p.kind in stars:
+            raise ConfigError(
+                f"{type(module).__name__}.forward takes {stars[p.kind]}{p.name}: write the parameters out, "
+                "e.g. forward(self, x)."
+            )
+
+
+def _changed(node: fx.Node, module: nn.Module) -> set[fx.Node]:
+    """The values that an operation overwrites, or would in training mode, by what it is called."""
+    first = first_of(node.args, node.kwargs)
+    return {first} if isinstance(first, fx.Node) and _works_in_place(node, module) else set()
+
+
+def _works_in_place(node: fx.Node, module: nn.Module) -> bool:
+    """Whether an operation overwrites its first argument."""
+    if node.op == "call_module":
+        return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
+    called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    if node.op == "call_method" or node.op == "call_function":
+        return bool(node.kwargs.get("inplace")) or (called.endswith("_") and not called.endswith("__"))
+    return False
+
+
+def _untraceable(module: nn.Module, error: Exception, failed_in: str) -> ConfigError:
+    """Where in the user's code tracing stopped, and what to do; `failed_in` is the submodule's path, or empty."""
+    torch_folder = Path(torch.__file__).parent
+    frames = [
+        frame
+        for frame in traceback.extract_tb(error.__traceback__)
+        if frame.filename != __file__ and not Path(frame.filename).is_relative_to(torch_folder)
+    ]
+    where = f" at {frames[-1].filename}:{frames[-1].lineno} ({frames[-1].line})" if frames else ""
+    reason = (str(error) or type(error).__name__).rstrip(". \n")
+    if failed_in:
+        leaf = f"make the submodule one site: model.leaves=[{failed_in}]"
+    else:
+        leaf = "where forward needs them, move it into a submodule and name that in model.leaves"
+    return ConfigError(
+        f"{type(module).__name__} can't be traced{where}: {reason}. "
+        "Keep decisions about values and assignments into tensors out of forward (torch.where does both in the graph), "
+        f"or {leaf}."
+    )
