@@ -16,9 +16,9 @@ from matplotlib.figure import Figure
 from safetensors.torch import load_file
 from torch.nn import functional
 
-from mi_runner import datasets
 from mi_runner.config import composition
 from mi_runner.datasets import Dataset
+from mi_runner.runs.choices import load_dataset
 
 from .conftest import Ended
 
@@ -59,7 +59,7 @@ def table(of: Ended, name: str) -> pd.DataFrame:
 
 def dataset_of(*arguments: str) -> Dataset:
     config = composition.compose(list(arguments))
-    return datasets.load(config.dataset, seed=config.seed)
+    return load_dataset(config.dataset, seed=config.seed)
 
 
 def near(values: object) -> object:

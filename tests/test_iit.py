@@ -112,8 +112,6 @@ def test_a_data_set_without_a_causal_model_is_refused() -> None:
     dataset = classes()
     text = "dataset=arrays has no causal model.*Those with one: mnist .all digits.*, mod_add, elli"
     with pytest.raises(ConfigError, match=text):
-        ConfigError, match="dataset=arrays has no causal model.*Those with one: mnist .all digits.*, mod_add, elli"
-    ):
         iit.check(setting(mlp(dataset), dataset))
 
 
