@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import os
@@ -34,10 +35,34 @@ REPOSITORY = Path(__file__).parent.parent
 ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 
+LONGEST = (
+    *(
+        "launchers",
+        "sweeps",
+        "launchers_interrupted",
+        "readme",
+        "cli",
+        "composition",
+        "clusters",
+        "decoder",
+        "circuits",
+    ),
+    *("runner", "many_seeds", "iit", "hints", "figures", "docs", "hydra_keys", "package", "datasets", "signals"),
+)
+"""The files whose tests take more than four seconds of processor time, the longest first."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files whose tests take longest come first, so that two processes end at about the same time."""
-    longest = ["test_launchers.py", "test_launchers_interrupted.py", "test_sweeps.py"]
-    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
+    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+def pytest_collection_finish() -> None:
+    """What was imported stays: without this the garbage collector looks at all of it again and again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000)
 
 
 @pytest.fixture(scope="session", autouse=True)
