@@ -438,9 +438,9 @@ class _Recorded:
 class _Recorder(TorchDispatchMode):
     """Writes the operations that torch carries out within the block into a graph.
 
-    What an operation only looks at anew in the same way, as `expand` to the same shape, is not written twice. Torch's own
-    tracer, `make_fx`, gives the same numbers, but it keeps the views that `vmap` repeats: with it, twelve epochs of 32
-    small networks took 2.4 s of processor time instead of 1.7 s.
+    What an operation only looks at anew in the same way, as `expand` to the same shape, is not written twice. Torch's
+    own tracer, `make_fx`, gives the same numbers, but it keeps the views that `vmap` repeats: with it, twelve epochs of
+    32 small networks took 2.4 s of processor time instead of 1.7 s.
 
     Attributes:
         graph: of the operations; its placeholders are the inputs.
