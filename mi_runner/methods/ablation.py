@@ -335,10 +335,11 @@ def try_ablations(
             if shapes[name] != (n, *graph.site(name).shape):
                 shape = ("…", *graph.site(name).shape)
                 raise ConfigError(f"{name} can't be ablated: on {n} examples its shape is {shapes[name]}, not {shape}.")
-        for target in {graph.kind(target): target for target in reversed(targets)}.values():
+        drawn = draws(methods, 1)
+        data = _Data(graph, x, source, drawn, MEMORY)
+        # Behind the last target of a kind there is least to compute; a run of units meets every operation behind it.
+        for target in {graph.kind(target): target for target in (reversed(targets) if units else targets)}.values():
             try:
-                drawn = draws(methods, 1)
-                data = _Data(graph, x, source, drawn, MEMORY)
                 for _, number, value, _ in data.replacements([target], drawn, seed=0):
                     data.runs[number].output([Intervention(target, value)])
                     if units:

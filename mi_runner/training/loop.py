@@ -148,6 +148,8 @@ def check(model: nn.Module, dataset: Dataset, config: TrainingConfig) -> None:
         raise ConfigError("training.momentum is for training.optimizer=sgd; the others have none.")
     if config.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
         raise ConfigError("the model has no parameters to train: type training.epochs=0.")
+    if config.epochs:
+        _check_output_in_training(model, dataset)
     if config.loss is Loss.bce:
         outputs = outputs_of(model, dataset.x_train[:CHECKED])
         if not bool(((outputs >= 0) & (outputs <= 1)).all()):
@@ -155,6 +157,23 @@ def check(model: nn.Module, dataset: Dataset, config: TrainingConfig) -> None:
                 "training.loss=bce takes outputs in 0..1: end the network with a sigmoid (of model=mlp and model=cnn: "
                 "model.output_activation=sigmoid), or use training.loss=mse."
             )
+
+
+@torch.no_grad()
+def _check_output_in_training(model: nn.Module, dataset: Dataset) -> None:
+    """What the model returns in training mode is one tensor, too: some networks add outputs of inner layers."""
+    trained = copy.deepcopy(model).train()  # a forward pass may change a network's buffers
+    with torch.random.fork_rng():
+        try:
+            output = trained(dataset.x_train[:2].clone())
+        except Exception as error:
+            raise ConfigError(f"the model can't run on two examples in training mode: {one_line(error)}") from error
+    if not isinstance(output, Tensor):
+        raise ConfigError(
+            f"the model returns {type(output).__name__} in training mode, and training needs one tensor: turn the "
+            "further outputs off, e.g. model.arguments='{aux_logits: false}', or train elsewhere and type "
+            "checkpoint=FILE training.epochs=0."
+        )
 
 
 def threads_for(model: nn.Module, x: Tensor, batch_size: int) -> int:
