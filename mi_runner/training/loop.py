@@ -14,7 +14,7 @@ from mi_runner import chance, threads
 from mi_runner.batches import outputs_of
 from mi_runner.config.schemas import Loss, Optimizer, TrainingConfig
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.errors import ConfigError, RunFailed, one_line
 from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
 from mi_runner.training.evaluation import loss_function, score
