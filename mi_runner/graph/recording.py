@@ -124,7 +124,15 @@ def _steps(
             fixed_bytes=fixed,
             example_bytes=for_each,
             on_demand=on_demand,
+            owner=_owner(node),
         )
+
+
+def _owner(node: fx.Node) -> str:
+    """The path of the submodule in whose forward the node stands."""
+    if node.op == "call_module":
+        return str(node.target).rpartition(".")[0]
+    return next(reversed(node.meta.get("nn_module_stack") or {"": None}))
 
 
 def _with_refs(arguments: Any, names: Mapping[fx.Node, str]) -> Any:

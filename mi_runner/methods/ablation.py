@@ -103,7 +103,8 @@ def ablate(
             `ModelGraph.trace(network, x[:2], leaves=...)`, where a submodule can't be traced.
         x: `(N, *input)`, on the network's device.
         y: `(N,)` classes, or `(N,)` or `(N, K)` values.
-        targets: sites (`relu`), edges (`x/add`) and paths (`x/first/relu/add`); None for those of `ablation_targets`.
+        targets: sites (`relu`), edges (`x/add`), paths (`x/first/relu/add`) and patterns (`relu*`, `linear:*`) of them;
+            None for those of `ablation_targets`.
         repeats: draws of the resample method.
         source: `(M, *input)`, the examples that means and resampled values come from; None for `x`.
         loss: `loss(outputs, y, reduction="none")` gives a number per example. None for the cross entropy of classes,
@@ -152,6 +153,8 @@ def ablate(
 def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> list[str]:
     """What is ablated: what was asked for, or every inner site and every edge whose source feeds more than one site.
 
+    What is asked for may be patterns: see `ModelGraph.find`. Of their sites those that can be ablated are taken.
+
     Only what has floating-point values for each example can be ablated: there is no mean of indices, and no value of a
     parameter on another example. A network whose only sites are its inputs and its output has no target unless asked.
 
@@ -160,19 +163,23 @@ def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> l
             `targets`.
     """
     if asked is not None:
-        for target in asked:
-            try:
-                site = graph.target_site(target)
-            except ConfigError as error:
-                raise ConfigError(f"targets: {error}") from error
-            if site.obstacle:
-                raise ConfigError(
-                    f"targets: {target} can't be ablated, because {site.name} {site.obstacle}. "
-                    f"Sites that can: {', '.join(can_be_ablated(graph)) or '(none)'}."
-                )
         if len(set(asked)) < len(asked) or not asked:
             raise ConfigError(f"targets={list(asked)}: name at least one target, each once.")
-        return list(asked)
+        found: dict[str, None] = {}
+        for target in asked:
+            try:
+                obstacles = {name: graph.target_site(name).obstacle for name in graph.find(target)}
+            except ConfigError as error:
+                raise ConfigError(f"targets: {error}") from error
+            named = [name for name, obstacle in obstacles.items() if not obstacle]
+            if not named:
+                name, obstacle = next(iter(obstacles.items()))
+                raise ConfigError(
+                    f"targets: {target} can't be ablated, because {graph.target_site(name).name} {obstacle}. "
+                    f"Sites that can: {', '.join(can_be_ablated(graph)) or '(none)'}."
+                )
+            found |= dict.fromkeys(named)
+        return list(found)
     outer = {*graph.inputs, graph.output}
     able = can_be_ablated(graph)
     inner = [name for name in able if name not in outer]
