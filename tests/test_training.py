@@ -370,7 +370,7 @@ def test_the_network_trains_in_training_mode_and_is_left_in_evaluation_mode() ->
 
     model = Watched(6, 3).eval()
     train(model, classes(), TrainingOptions(epochs=2, batch_size=20), seed=0)
-    assert modes == 2 * [(20, True), (20, True), (40, False)]
+    assert modes == [(2, True), *2 * [(20, True), (20, True), (40, False)]]  # the first is the check
     assert not model.training
 
 
@@ -502,3 +502,25 @@ def test_an_optimizer_takes_the_steps_of_torch(kind: str) -> None:
             optimizer.step()
     assert torch.equal(weights_of(model), weights_of(twin))
     assert all(parameter.is_leaf and parameter.requires_grad for parameter in model.parameters())
+
+
+class MoreInTraining(nn.Module):
+    """In training mode it returns the output of an inner layer, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Sequential(nn.Linear(6, 6), nn.BatchNorm1d(6), nn.Dropout()), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor | tuple[Tensor, Tensor]:
+        inner = self.first(x)
+        return (self.last(inner), inner) if self.training else self.last(inner)
+
+
+def test_further_outputs_in_training_mode_are_refused_before_training() -> None:
+    model = MoreInTraining().eval()
+    before, drawn = copy.deepcopy(model.state_dict()), torch.random.get_rng_state()
+    with pytest.raises(ConfigError, match=r"returns tuple in training mode.*model.arguments='\{aux_logits: false\}'"):
+        check(model, classes(), TrainingOptions())
+    assert not model.training and torch.equal(torch.random.get_rng_state(), drawn)
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    check(model, classes(), TrainingOptions(epochs=0))

@@ -14,6 +14,7 @@ from torch import nn
 
 from mi_runner.config.experiment_schemas import ExperimentConfig
 from mi_runner.datasets import Dataset
+from mi_runner.errors import as_options
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.progress import Progress
 from mi_runner.statistics import ALL, NONE, Range
@@ -76,7 +77,9 @@ class Setting(Generic[C]):
         Raises:
             ConfigError: it can't be traced; the text says where, and what to do.
         """
-        return ModelGraph.trace(self.model if model is None else model, self.dataset.x_test[:2], leaves=self.leaves)
+        network = self.model if model is None else model
+        with as_options("model", ["leaves"]):
+            return ModelGraph.trace(network, self.dataset.x_test[:2], leaves=self.leaves)
 
 
 class Experiment(Protocol[C]):

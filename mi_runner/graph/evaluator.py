@@ -70,7 +70,8 @@ class Step:
         on_demand: values that the step reads only where a replacement names them: its module's parameters, by their
             names in the module, and of a Linear with a bias the `PRODUCT` before it. Without such a replacement the
             step is the plain module.
-        shown: whether the value is one of the forward pass; else it is only read by a step's `on_demand`.
+        shown: whether the value is one of the forward pass; otherwise only a step's `on_demand` reads it.
+        owner: the path of the submodule whose forward computes it; empty for the network's own.
     """
 
     name: str
@@ -85,6 +86,7 @@ class Step:
     example_bytes: float = 0
     on_demand: Mapping[str, str] = field(default_factory=dict)
     shown: bool = True
+    owner: str = ""
 
     @property
     def inputs(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner.errors import ConfigError, unknown
-from mi_runner.graph import sums
+from mi_runner.graph import patterns, sums
 from mi_runner.graph.evaluator import PRODUCT, Evaluator, Program, Ref, Step, first_argument, linear_product
 from mi_runner.graph.recording import evaluating, record
 
@@ -224,6 +224,37 @@ class ModelGraph:
 
     def _step(self, name: str) -> Step:
         return self.program.steps[self.site(name).name]
+
+    def find(self, pattern: str) -> tuple[str, ...]:
+        """The sites, edges or paths that a pattern names, in the order of computation.
+
+        | pattern                      | what it finds                                                                 |
+        |------------------------------|-------------------------------------------------------------------------------|
+        | `relu*`, `layers.*`          | sites, by name: `*` any text, `?` any character                               |
+        | `linear:*`, `function:*add*` | sites of a kind: a module's class or `Site.kind`, in lower or upper case      |
+        | `/^layer[12]/`               | sites in whose name the regular expression is found                           |
+        | `x/*`, `*/add`, `x/*/relu`   | edges and paths, each of whose sites has such a name                          |
+        | a name                       | that target                                                                   |
+
+        Where no value of the forward pass is found, the parameters and products of modules are looked through:
+        `*.weight`, `parameter:*`, `first[[]product]`.
+
+        Raises:
+            ConfigError: nothing is found, or the regular expression is none; the text has the nearest names.
+        """
+        return patterns.find(self, pattern)
+
+    def paths(self, source: str, target: str) -> tuple[str, ...]:
+        """All paths from one site to another, `x/first/relu/add`.
+
+        Raises:
+            ConfigError: there is no such site, no path, or there are more than `patterns.MOST_PATHS`.
+        """
+        return patterns.paths(self, self.site(source).name, self.site(target).name)
+
+    def __str__(self) -> str:
+        """A line for each site: where it stands in the tree of submodules, kind, shape, and the sites that it reads."""
+        return patterns.tree(self)
 
     # --- running -------------------------------------------------------------------------------------------------
 

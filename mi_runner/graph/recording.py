@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.evaluator import PRODUCT, Evaluator, Program, Ref, Step, Value, first_of, linear_product
 
 
@@ -52,7 +52,7 @@ def record(module: nn.Module, example: Tensor | tuple[Tensor, ...], leaves: Iter
             recorded = recorder.run(*(x.clone() for x in inputs))
             returned = next(node for node in graph.nodes if node.op == "output").args[0]
             if not isinstance(returned, fx.Node) or returned not in recorder.shapes:
-                raise ConfigError(f"{type(module).__name__} returns {returned}: a graph needs one tensor. Wrap it.")
+                raise ArgumentError(f"{type(module).__name__} returns {returned}: a graph needs one tensor. Wrap it.")
             _refuse_other_output(module, recorded, expected)
             program = Program(module, _steps(module, graph, names, recorder, inputs))
             given = tuple(names[node] for node in graph.nodes if node.op == "placeholder" and node in recorder.shapes)
@@ -124,7 +124,15 @@ def _steps(
             fixed_bytes=fixed,
             example_bytes=for_each,
             on_demand=on_demand,
+            owner=_owner(node),
         )
+
+
+def _owner(node: fx.Node) -> str:
+    """The path of the submodule in whose forward the node stands."""
+    if node.op == "call_module":
+        return str(node.target).rpartition(".")[0]
+    return next(reversed(node.meta.get("nn_module_stack") or {"": None}))
 
 
 def _with_refs(arguments: Any, names: Mapping[fx.Node, str]) -> Any:
@@ -224,13 +232,13 @@ def _output_on_copies(module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
     """What the module returns for copies of the inputs.
 
     Raises:
-        ConfigError: it changed the copies, as it would change the data.
+        ArgumentError: it changed the copies, as it would change the data.
     """
     copies = [x.clone() for x in inputs]
     versions = [x._version for x in copies]
     output = module(*copies)
     if [x._version for x in copies] != versions:
-        raise ConfigError(
+        raise ArgumentError(
             f"{type(module).__name__}: forward changes its input in place: begin it with x = x.clone() and use what "
             "operations in place return, as in x = x.mul_(2), or do without them."
         )
@@ -238,12 +246,12 @@ def _output_on_copies(module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
 
 
 def _refuse_other_output(module: nn.Module, output: Tensor, expected: Tensor) -> None:
-    """Raise a ConfigError unless the two are equal bit for bit; NaN equals NaN."""
+    """Raise a ArgumentError unless the two are equal bit for bit; NaN equals NaN."""
     same = output.shape == expected.shape and output.dtype == expected.dtype
     if not same or not ((output == expected) | (output.isnan() & expected.isnan())).all():
-        raise ConfigError(
+        raise ArgumentError(
             f"{type(module).__name__} as recorded gives other outputs than the module itself: it draws random "
-            "numbers, changes values in place or keeps state. Name the submodule that does so in model.leaves; what "
+            "numbers, changes values in place or keeps state. Name the submodule that does so, leaves=[NAME]; what "
             "the module's own forward does so, move into a submodule and name that."
         )
 
@@ -289,11 +297,11 @@ def _defaults(module: nn.Module, n_inputs: int) -> dict[str, Any]:
 
 
 def _refuse_open_parameters(module: nn.Module) -> None:
-    """Raise a ConfigError if forward takes `*args` or `**kwargs`: a graph's inputs have names, and their number."""
+    """Raise a ArgumentError if forward takes `*args` or `**kwargs`: a graph's inputs have names, and their number."""
     stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     for p in inspect.signature(module.forward).parameters.values():
         if p.kind in stars:
-            raise ConfigError(
+            raise ArgumentError(
                 f"{type(module).__name__}.forward takes {stars[p.kind]}{p.name}: write the parameters out, "
                 "e.g. forward(self, x)."
             )
@@ -315,7 +323,7 @@ def _works_in_place(node: fx.Node, module: nn.Module) -> bool:
     return False
 
 
-def _untraceable(module: nn.Module, error: Exception, failed_in: str) -> ConfigError:
+def _untraceable(module: nn.Module, error: Exception, failed_in: str) -> ArgumentError:
     """Where in the user's code tracing stopped, and what to do; `failed_in` is the submodule's path, or empty."""
     torch_folder = Path(torch.__file__).parent
     frames = [
@@ -326,10 +334,10 @@ def _untraceable(module: nn.Module, error: Exception, failed_in: str) -> ConfigE
     where = f" at {frames[-1].filename}:{frames[-1].lineno} ({frames[-1].line})" if frames else ""
     reason = (str(error) or type(error).__name__).rstrip(". \n")
     if failed_in:
-        leaf = f"make the submodule one site: model.leaves=[{failed_in}]"
+        leaf = f"make the submodule one site: leaves=[{failed_in}]"
     else:
-        leaf = "where forward needs them, move it into a submodule and name that in model.leaves"
-    return ConfigError(
+        leaf = "where forward needs them, move it into a submodule and name that, leaves=[NAME]"
+    return ArgumentError(
         f"{type(module).__name__} can't be traced{where}: {reason}. "
         "Keep decisions about values and assignments into tensors out of forward (torch.where does both in the graph), "
         f"or {leaf}."

@@ -21,8 +21,8 @@ from torch.nn import functional
 from mi_runner import chance
 from mi_runner.batches import batches, outputs_of
 from mi_runner.errors import ConfigError, one_line, unknown
-from mi_runner.graph.interventions import Intervention, Run, Runs, draw_others, run_with
-from mi_runner.graph.model_graph import ModelGraph, evaluating
+from mi_runner.graph.interventions import Intervention, Run, Runs, draw_others, read_sites, run_with
+from mi_runner.graph.model_graph import ModelGraph, Site, evaluating
 from mi_runner.progress import Progress
 from mi_runner.statistics import NONE
 from mi_runner.training.evaluation import LossFunction, Score, confusion, loss_of_values, score
@@ -103,7 +103,8 @@ def ablate(
             `ModelGraph.trace(network, x[:2], leaves=...)`, where a submodule can't be traced.
         x: `(N, *input)`, on the network's device.
         y: `(N,)` classes, or `(N,)` or `(N, K)` values.
-        targets: sites (`relu`), edges (`x/add`) and paths (`x/first/relu/add`); None for those of `ablation_targets`.
+        targets: sites (`relu`), edges (`x/add`), paths (`x/first/relu/add`) and patterns (`relu*`, `linear:*`) of them;
+            None for those of `ablation_targets`.
         repeats: draws of the resample method.
         source: `(M, *input)`, the examples that means and resampled values come from; None for `x`.
         loss: `loss(outputs, y, reduction="none")` gives a number per example. None for the cross entropy of classes,
@@ -123,7 +124,7 @@ def ablate(
     progress = progress or Progress()
     drawn = draws(methods, repeats)
     with _graph_of(network, x) as graph:
-        found = _at_least_one(graph, targets)
+        found = _at_least_one(graph, targets, methods)
         table = Ablations()
         data = _Data(graph, x, source, drawn, memory)
         tallies: dict[Ablation | None, _Tally] = {None: _Tally(loss, classes)}
@@ -139,7 +140,8 @@ def ablate(
         for number in range(len(data)):
             tallies[None].add(data.runs[number].output(), labels[number])
         finished(None)
-        with progress.bar("ablations", len(found) * len(drawn) * len(data)) as advance:
+        n_ablations = sum(len(draws_of(graph, target, methods, repeats)) for target in found)
+        with progress.bar("ablations", n_ablations * len(data)) as advance:
             for ablation, number, value, shared in data.replacements(found, drawn, seed=seed):
                 outputs = data.runs[number].output([Intervention(ablation.target, value)], shared=shared)
                 tallies.setdefault(ablation, _Tally(loss, classes)).add(outputs, labels[number])
@@ -152,27 +154,33 @@ def ablate(
 def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> list[str]:
     """What is ablated: what was asked for, or every inner site and every edge whose source feeds more than one site.
 
-    Only what has floating-point values for each example can be ablated: there is no mean of indices, and no value of a
-    parameter on another example. A network whose only sites are its inputs and its output has no target unless asked.
+    What is asked for may be patterns: see `ModelGraph.find`. Of their sites those that can be ablated are taken.
+
+    What has floating-point values for each example can be ablated, for there is no mean of indices; and parameters, if
+    they are asked for. A network whose only sites are its inputs and its output has no target unless asked.
 
     Raises:
         ConfigError: the graph has no such target, it can't be ablated, or one is named twice. The text begins with
             `targets`.
     """
     if asked is not None:
-        for target in asked:
-            try:
-                site = graph.target_site(target)
-            except ConfigError as error:
-                raise ConfigError(f"targets: {error}") from error
-            if site.obstacle:
-                raise ConfigError(
-                    f"targets: {target} can't be ablated, because {site.name} {site.obstacle}. "
-                    f"Sites that can: {', '.join(can_be_ablated(graph)) or '(none)'}."
-                )
         if len(set(asked)) < len(asked) or not asked:
             raise ConfigError(f"targets={list(asked)}: name at least one target, each once.")
-        return list(asked)
+        found: dict[str, None] = {}
+        for target in asked:
+            try:
+                obstacles = {name: _obstacle(graph.target_site(name)) for name in graph.find(target)}
+            except ConfigError as error:
+                raise ConfigError(f"targets: {error}") from error
+            named = [name for name, obstacle in obstacles.items() if not obstacle]
+            if not named:
+                name, obstacle = next(iter(obstacles.items()))
+                raise ConfigError(
+                    f"targets: {target} can't be ablated, because {graph.target_site(name).name} {obstacle}. "
+                    f"Sites that can: {', '.join(can_be_ablated(graph)) or '(none)'}."
+                )
+            found |= dict.fromkeys(named)
+        return list(found)
     outer = {*graph.inputs, graph.output}
     able = can_be_ablated(graph)
     inner = [name for name in able if name not in outer]
@@ -183,6 +191,22 @@ def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> l
 def can_be_ablated(graph: ModelGraph) -> list[str]:
     """The sites that have floating-point values for each example."""
     return [name for name, site in graph.sites.items() if not site.obstacle]
+
+
+def _obstacle(site: Site) -> str:
+    """Why a site can't be ablated; empty where it can."""
+    return "" if site.kind == "parameter" and site.dtype.is_floating_point else site.obstacle
+
+
+def draws_of(
+    graph: ModelGraph, target: str, methods: Sequence[Method] = METHODS, repeats: int = 3
+) -> list[tuple[Method, int]]:
+    """The `draws` of a target: a parameter has no value on another example, so it is never resampled.
+
+    The mean of a parameter is that of its numbers.
+    """
+    is_parameter = graph.target_site(target).kind == "parameter"
+    return [draw for draw in draws(methods, repeats) if not (is_parameter and draw[0] == "resample")]
 
 
 def draws(methods: Sequence[Method] = METHODS, repeats: int = 3) -> list[tuple[Method, int]]:
@@ -237,8 +261,11 @@ class _Data:
         """
         site_of = {target: self.graph.target_site(target) for target in targets}
         methods = {method for method, _ in drawn}
-        names = list(dict.fromkeys(site.name for site in site_of.values()))
+        parameters = {site.name for site in site_of.values() if site.kind == "parameter"}
+        names = list(dict.fromkeys(site.name for site in site_of.values() if site.name not in parameters))
         means = self.sources.means(names) if "mean" in methods else {}
+        if "mean" in methods:
+            means |= {name: read_sites(self.graph, self.source[:1], [name])[name].mean() for name in parameters}
         indices = {repeat: self._draw(seed, repeat) for method, repeat in drawn if method == "resample"}
         for group in [range(len(self))] if self.fit else [range(k, k + 1) for k in range(len(self))]:
             resampled: dict[int, Run] = {}
@@ -247,9 +274,11 @@ class _Data:
                     resampled[repeat] = Run(self.graph, self.source[parts[group[0]]], memory=self.share)
             values: tuple[str, Tensor] | None = None
             for target, site in site_of.items():
-                if self.fit and "resample" in methods and (values is None or values[0] != site.name):
+                drawn_here = [draw for draw in drawn if not (site.name in parameters and draw[0] == "resample")]
+                resamples = "resample" in methods and site.name not in parameters
+                if self.fit and resamples and (values is None or values[0] != site.name):
                     values = site.name, self.sources.values(site.name)
-                for method, repeat in drawn:
+                for method, repeat in drawn_here:
                     common: defaultdict[int, dict[Any, Any]] = defaultdict(dict)
                     for number in group:
                         if method == "mean":
@@ -325,7 +354,9 @@ def try_ablations(
     n = len(x)
     run = Run(graph, x)
     shapes: dict[str, tuple[int, ...]] = {}
-    sites = list(dict.fromkeys(graph.target_site(target).name for target in targets))
+    check_drawn(graph, targets, methods, units=units)
+    of_targets = (graph.target_site(target) for target in targets)
+    sites = list(dict.fromkeys(site.name for site in of_targets if site.kind != "parameter"))
     with evaluating(graph.module):
         try:
             run.visit(sites, lambda name, value: shapes.update({name: tuple(value.shape)}))
@@ -335,10 +366,14 @@ def try_ablations(
             if shapes[name] != (n, *graph.site(name).shape):
                 shape = ("…", *graph.site(name).shape)
                 raise ConfigError(f"{name} can't be ablated: on {n} examples its shape is {shapes[name]}, not {shape}.")
-        for target in {graph.kind(target): target for target in reversed(targets)}.values():
+        drawn = draws(methods, 1)
+        data = _Data(graph, x, source, drawn, MEMORY)
+        # Behind the last target of a kind there is least to compute; a run of units meets every operation behind it.
+        for target in {
+            (graph.kind(target), graph.target_site(target).kind == "parameter"): target
+            for target in (reversed(targets) if units else targets)
+        }.values():
             try:
-                drawn = draws(methods, 1)
-                data = _Data(graph, x, source, drawn, MEMORY)
                 for _, number, value, _ in data.replacements([target], drawn, seed=0):
                     data.runs[number].output([Intervention(target, value)])
                     if units:
@@ -396,7 +431,7 @@ def ablate_units(
     drawn = draws(methods, repeats)
     rows: list[dict[str, Any]] = []
     with _graph_of(network, x) as graph:
-        found = _at_least_one(graph, targets)
+        found = _at_least_one(graph, targets, methods, units=True)
         total = n_unit_runs(graph, found, methods, repeats)
         if total > most_runs:
             raise ValueError(
@@ -514,8 +549,25 @@ def _graph_of(network: nn.Module | ModelGraph, x: Tensor) -> Iterator[ModelGraph
         yield graph
 
 
-def _at_least_one(graph: ModelGraph, targets: Sequence[str] | None) -> list[str]:
+def check_drawn(graph: ModelGraph, targets: Sequence[str], methods: Sequence[Method], *, units: bool = False) -> None:
+    """Each target has a method that it can be ablated by, and units where they are asked for.
+
+    Raises:
+        ConfigError: one has none. The text begins with the argument's name.
+    """
+    for target in targets:
+        if graph.target_site(target).kind == "parameter":
+            if units:
+                raise ConfigError(f"targets: {target} is a parameter: its numbers are not ablated one by one.")
+            if not draws_of(graph, target, methods, 1):
+                raise ConfigError(f"methods: {target} is a parameter, which has no value on another example: add zero.")
+
+
+def _at_least_one(
+    graph: ModelGraph, targets: Sequence[str] | None, methods: Sequence[Method], *, units: bool = False
+) -> list[str]:
     found = ablation_targets(graph, targets)
+    check_drawn(graph, found, methods, units=units)
     if not found:
         able = ", ".join(can_be_ablated(graph)) or "(none)"
         raise ConfigError(f"the network has no inner site to ablate, only {able}: name targets.")

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from mi_runner import chance, threads
 from mi_runner.batches import outputs_of
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ArgumentError
+from mi_runner.errors import ArgumentError, one_line
 from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
 from mi_runner.training.evaluation import loss_function, score
@@ -148,6 +148,8 @@ def check(model: nn.Module, dataset: Dataset, options: TrainingOptions) -> None:
         raise ArgumentError(f"momentum={options.momentum:g} is for optimizer=sgd; {options.optimizer} has none.")
     if options.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
         raise ArgumentError("the model has no parameters to train: use epochs=0.")
+    if options.epochs:
+        _check_output_in_training(model, dataset)
     if options.loss == "bce":
         outputs = outputs_of(model, dataset.x_train[:CHECKED])
         if not bool(((outputs >= 0) & (outputs <= 1)).all()):
@@ -155,6 +157,23 @@ def check(model: nn.Module, dataset: Dataset, options: TrainingOptions) -> None:
                 "loss=bce takes outputs in 0..1: end the network with a sigmoid (output_activation=sigmoid), "
                 "or use loss=mse."
             )
+
+
+@torch.no_grad()
+def _check_output_in_training(model: nn.Module, dataset: Dataset) -> None:
+    """What the model returns in training mode is one tensor, too: some networks add outputs of inner layers."""
+    trained = copy.deepcopy(model).train()  # a forward pass may change a network's buffers
+    with torch.random.fork_rng():
+        try:
+            output = trained(dataset.x_train[:2].clone())
+        except Exception as error:
+            raise ArgumentError(f"the model can't run on two examples in training mode: {one_line(error)}") from error
+    if not isinstance(output, Tensor):
+        raise ArgumentError(
+            f"the model returns {type(output).__name__} in training mode, and training needs one tensor: turn the "
+            "further outputs off, as arguments='{aux_logits: false}' does for some networks, or bring trained weights and "
+            "use epochs=0."
+        )
 
 
 def threads_for(model: nn.Module, x: Tensor, batch_size: int) -> int:
