@@ -519,7 +519,7 @@ class MoreInTraining(nn.Module):
 def test_further_outputs_in_training_mode_are_refused_before_training() -> None:
     model = MoreInTraining().eval()
     before, drawn = copy.deepcopy(model.state_dict()), torch.random.get_rng_state()
-    with pytest.raises(ConfigError, match=r"returns tuple in training mode.*model.arguments='\{aux_logits: false\}'"):
+    with pytest.raises(ConfigError, match=r"returns tuple in training mode.*arguments='\{aux_logits: false\}'"):
         check(model, classes(), TrainingOptions())
     assert not model.training and torch.equal(torch.random.get_rng_state(), drawn)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

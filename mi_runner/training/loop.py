@@ -171,8 +171,8 @@ def _check_output_in_training(model: nn.Module, dataset: Dataset) -> None:
     if not isinstance(output, Tensor):
         raise ArgumentError(
             f"the model returns {type(output).__name__} in training mode, and training needs one tensor: turn the "
-            "further outputs off, as arguments='{aux_logits: false}' does for some networks, or bring trained weights and "
-            "use epochs=0."
+            "further outputs off, as arguments='{aux_logits: false}' does for some networks, or bring "
+            "trained weights and use epochs=0."
         )
 
 
