@@ -20,7 +20,7 @@ from typing import Any
 import hydra
 from hydra._internal.utils import get_args_parser  # the parser of hydra.main itself; it has no public name
 from hydra.core.hydra_config import HydraConfig
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mi_runner import __version__, console, signals, threads
 from mi_runner.config import composition, explanations, hydra_composition, hydra_keys
@@ -67,13 +67,19 @@ def _command(arguments: list[str]) -> int:
     if _is_sweep(parsed) and not prints_only:
         if parsed.config_name or parsed.config_path:
             raise ConfigError("--config-name and --config-path don't go with a sweep; --config-dir does.")
-        if parsed.config_dir:
-            overrides.append(f"hydra.searchpath=['file://{Path(parsed.config_dir).resolve()}']")
         from mi_runner.sweeps import sweep as sweeps
 
-        return sweeps.run(overrides, "mi-run " + shlex.join(arguments))
-    asked = _composed([*overrides, *flags])
-    return ExitStatus.DONE if asked is None else _run(*asked)
+        return sweeps.run(_with_folder(overrides, parsed.config_dir), "mi-run " + shlex.join(arguments))
+    of_hydra = parsed.config_name, parsed.config_path, parsed.resolve, parsed.package, parsed.experimental_rerun
+    if prints_only or any(of_hydra):
+        asked = _composed_by_hydra([*overrides, *flags])
+        return ExitStatus.DONE if asked is None else _run(*asked)
+    return _run(*_composed(_with_folder(overrides, parsed.config_dir)))
+
+
+def _with_folder(overrides: Sequence[str], folder: str | None) -> list[str]:
+    """The overrides, with the folder of `--config-dir` among the places where configs are looked for."""
+    return [*overrides, *([f"hydra.searchpath=['file://{Path(folder).resolve()}']"] if folder else [])]
 
 
 def _is_sweep(parsed: Namespace) -> bool:
@@ -83,7 +89,22 @@ def _is_sweep(parsed: Namespace) -> bool:
     return parsed.multirun or any(key in keys for key in ("resume", "plan", "sweep"))
 
 
-def _composed(arguments: Sequence[str]) -> tuple[DictConfig, str] | None:
+def _composed(overrides: Sequence[str]) -> tuple[DictConfig, str]:
+    """The config with these overrides, and its command line.
+
+    As `hydra.main` would compose it, which composes twice.
+    """
+    with explanations.plain_errors_explained():
+        config = hydra_composition.composed(overrides, with_hydra=True)
+    HydraConfig.instance().set_config(config)  # ${hydra:...} reads it
+    command = "mi-run " + shlex.join(HydraConfig.get().overrides.task)
+    with open_dict(config):
+        del config["hydra"]
+    OmegaConf.resolve(config)
+    return config, command
+
+
+def _composed_by_hydra(arguments: Sequence[str]) -> tuple[DictConfig, str] | None:
     """The config that Hydra composes, and its command line; None if Hydra was asked to print, which it has done."""
     found: list[tuple[DictConfig, str]] = []
 
