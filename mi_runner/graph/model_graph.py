@@ -389,8 +389,8 @@ class ModelGraph:
     def split(self, name: str, estimate: Tensor | Callable[..., Tensor], reads: Sequence[str] = ()) -> ModelGraph:
         """The graph in which a site is the sum of an estimate and what is left, `relu[estimate] + relu[residual]`.
 
-        Both are sites of the new graph, and so is `relu[value]`, what was there before. Neither depends on the other, and
-        each can be replaced alone. The new graph equals the old one up to rounding.
+        Both are sites of the new graph, and so is `relu[value]`, what was there before. Neither depends on the other,
+        and each can be replaced alone. The new graph equals the old one up to rounding.
 
         Args:
             estimate: a constant `(*site)` such as the mean, or a function that gives `(B, *site)` from the values of

@@ -8,6 +8,7 @@ Letters: N examples, B batch, K outputs, U units of a site, S of them at once.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,8 +22,9 @@ from torch.nn import functional
 from mi_runner import chance
 from mi_runner.batches import batches, outputs_of
 from mi_runner.errors import ConfigError, one_line, unknown
-from mi_runner.graph.interventions import Intervention, Run, Runs, draw_others, read_sites, run_with
+from mi_runner.graph.interventions import Intervention, Run, Runs, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph, Site, evaluating
+from mi_runner.methods.sources import ANY, OTHER, SAME, draw_sources
 from mi_runner.progress import Progress
 from mi_runner.statistics import NONE
 from mi_runner.training.evaluation import LossFunction, Score, confusion, loss_of_values, score
@@ -90,6 +92,8 @@ def ablate(
     methods: Sequence[Method] = METHODS,
     repeats: int = 3,
     source: Tensor | None = None,
+    source_y: Tensor | None = None,
+    agree: str | int = ANY,
     loss: LossFunction | None = None,
     classes: bool | None = None,
     seed: int = 0,
@@ -107,6 +111,9 @@ def ablate(
             None for those of `ablation_targets`.
         repeats: draws of the resample method.
         source: `(M, *input)`, the examples that means and resampled values come from; None for `x`.
+        source_y: `(M,)` their classes, where `agree` compares them.
+        agree: which examples a value is resampled from: `any`, those of the `same` class, of an `other` class, or of the
+            class of this number.
         loss: `loss(outputs, y, reduction="none")` gives a number per example. None for the cross entropy of classes,
             the squared error of values.
         classes: whether `y` are classes, so that the answer is the largest output, or values, so that it is the output
@@ -126,7 +133,7 @@ def ablate(
     with _graph_of(network, x) as graph:
         found = _at_least_one(graph, targets, methods)
         table = Ablations()
-        data = _Data(graph, x, source, drawn, memory)
+        data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree))
         tallies: dict[Ablation | None, _Tally] = {None: _Tally(loss, classes)}
         labels = list(batches(y))
 
@@ -226,6 +233,34 @@ def draws(methods: Sequence[Method] = METHODS, repeats: int = 3) -> list[tuple[M
     return [(method, repeat) for method in methods for repeat in range(1, (repeats if method == "resample" else 1) + 1)]
 
 
+@dataclass(frozen=True)
+class _Agreement:
+    """The classes of examples and sources, and which sources an example may have.
+
+    Raises:
+        ValueError: they are to be compared, and are none.
+    """
+
+    y: Tensor
+    source_y: Tensor | None
+    agree: str | int = ANY
+
+    def index(self, n_source: int | None, generator: torch.Generator) -> Tensor:
+        """The source of each example; of `n_source` others, or None: of themselves."""
+        y = self.y
+        if n_source is None:
+            source_y = y
+        elif self.agree == ANY:
+            source_y = torch.empty(n_source)
+        elif self.source_y is None or len(self.source_y) != n_source:
+            raise ValueError(f"agree={self.agree}: give source_y, the class of each of the {n_source} source examples.")
+        else:
+            source_y = self.source_y
+        if self.agree != ANY and (y.is_floating_point() or y.dim() > 1):
+            raise ValueError(f"agree={self.agree} compares classes, and y are values: use agree={ANY}.")
+        return draw_sources(y, source_y, self.agree, within=n_source is None, generator=generator)
+
+
 class _Data:
     """The examples that are ablated and those that replacement values come from, with the runs that they share.
 
@@ -234,9 +269,15 @@ class _Data:
     """
 
     def __init__(
-        self, graph: ModelGraph, x: Tensor, source: Tensor | None, drawn: Sequence[tuple[Method, int]], memory: float
+        self,
+        graph: ModelGraph,
+        x: Tensor,
+        source: Tensor | None,
+        drawn: Sequence[tuple[Method, int]],
+        memory: float,
+        agreement: _Agreement,
     ) -> None:
-        self.graph, self.source = graph, x if source is None else source
+        self.graph, self.source, self.agreement = graph, x if source is None else source, agreement
         self.same = self.source is x
         self.runs = Runs(graph, x, memory=memory if self.same else memory / 2)
         self.sources = self.runs if self.same else Runs(graph, self.source, memory=memory / 2)
@@ -295,8 +336,7 @@ class _Data:
     def _draw(self, seed: int, repeat: int) -> tuple[Tensor, ...]:
         """For each batch the examples of the source that it is resampled from."""
         draw = chance.generator(seed, "resample", repeat)
-        n, n_source = len(self.runs.x), len(self.source)
-        index = draw_others(n, generator=draw) if self.same else torch.randint(n_source, (n,), generator=draw)
+        index = self.agreement.index(None if self.same else len(self.source), draw)
         return tuple(batches(index.to(self.source.device)))
 
 
@@ -367,7 +407,7 @@ def try_ablations(
                 shape = ("…", *graph.site(name).shape)
                 raise ConfigError(f"{name} can't be ablated: on {n} examples its shape is {shapes[name]}, not {shape}.")
         drawn = draws(methods, 1)
-        data = _Data(graph, x, source, drawn, MEMORY)
+        data = _Data(graph, x, source, drawn, MEMORY, _Agreement(torch.zeros(n), None))
         # Behind the last target of a kind there is least to compute; a run of units meets every operation behind it.
         for target in {
             (graph.kind(target), graph.target_site(target).kind == "parameter"): target
@@ -384,6 +424,62 @@ def try_ablations(
                 raise
             except Exception as error:
                 raise ConfigError(f"{target} can't be ablated: {one_line(error)}.") from error
+
+
+@torch.no_grad()
+def scrub(
+    network: nn.Module | ModelGraph,
+    x: Tensor,
+    y: Tensor,
+    *,
+    targets: Sequence[str],
+    agree: str | int = SAME,
+    repeats: int = 3,
+    source: Tensor | None = None,
+    source_y: Tensor | None = None,
+    loss: LossFunction | None = None,
+    seed: int = 0,
+    memory: float = MEMORY,
+) -> list[dict[str, Any]]:
+    """How well the network answers when all targets at once are resampled from examples that agree.
+
+    A row for each draw of `agree`, and as a control one for each draw of `any`: `agree`, `repeat`, accuracy with its
+    interval, loss, and `loss_recovered`, the share of what the control of this draw loses that is not lost:
+    (control's loss − loss) / (control's loss − intact loss); 0 in the control itself. Where the targets do not matter
+    beyond what the examples agree in, it is 1.
+
+    Args:
+        targets: sites, edges, paths or patterns. All get the values of the same source example. The other arguments
+            are those of `ablate`.
+
+    Raises:
+        ConfigError: as `ablate`.
+        ValueError: as `ablate`, or an example has no source that agrees.
+    """
+    loss, y, classes = _answers(x, y, loss, None)
+    drawn = draws(["resample"], repeats)
+    labels = list(batches(y))
+    rows: list[dict[str, Any]] = []
+    with _graph_of(network, x) as graph:
+        found = _at_least_one(graph, targets, ["resample"])
+        intact = score(outputs_of(graph, x), y, loss, classes=classes).loss
+        scores: dict[tuple[str, int], Score] = {}
+        for which in (ANY, str(agree)):
+            agreement = _Agreement(y, source_y, which if which in (ANY, SAME, OTHER) else int(which))
+            data = _Data(graph, x, source, drawn, memory, agreement)
+            tallies = {repeat: _Tally(loss, classes, counted=False) for _, repeat in drawn}
+            ahead: dict[tuple[int, int], list[Intervention]] = {}
+            for ablation, number, value, _ in data.replacements(found, drawn, seed=seed):
+                ahead.setdefault((ablation.repeat, number), []).append(Intervention(ablation.target, value))
+                if len(ahead[ablation.repeat, number]) == len(found):
+                    outputs = data.runs[number].output(ahead.pop((ablation.repeat, number)))
+                    tallies[ablation.repeat].add(outputs, labels[number])
+            scores |= {(which, repeat): tally.score for repeat, tally in tallies.items()}
+        for (which, repeat), result in scores.items():
+            lost = scores[ANY, repeat].loss - intact
+            recovered = (scores[ANY, repeat].loss - result.loss) / lost if lost else math.nan
+            rows.append({"agree": which, "repeat": repeat, **result.columns(), "loss_recovered": recovered})
+    return rows
 
 
 # --- single units ------------------------------------------------------------------------------------------------
@@ -406,6 +502,8 @@ def ablate_units(
     methods: Sequence[Method] = METHODS,
     repeats: int = 3,
     source: Tensor | None = None,
+    source_y: Tensor | None = None,
+    agree: str | int = ANY,
     loss: LossFunction | None = None,
     classes: bool | None = None,
     seed: int = 0,
@@ -438,7 +536,7 @@ def ablate_units(
                 f"{total:,} runs of x are needed, more than most_runs={most_runs:,}: "
                 "name fewer targets or methods, or lower repeats."
             )
-        data = _Data(graph, x, source, drawn, memory)
+        data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree))
         labels = list(batches(y))
         intact = _Tally(loss, classes, counted=False)
         for number in range(len(data)):
