@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -24,6 +24,7 @@ from mi_runner.batches import batches, outputs_of
 from mi_runner.errors import ConfigError, one_line, unknown
 from mi_runner.graph.interventions import Intervention, Run, Runs, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph, Site, evaluating
+from mi_runner.graph.patterns import level
 from mi_runner.methods.sources import ANY, OTHER, SAME, draw_sources
 from mi_runner.progress import Progress
 from mi_runner.statistics import NONE
@@ -45,6 +46,9 @@ MEMORY = 1_000_000_000
 
 MOST_UNIT_RUNS = 200_000
 """Units times methods times repeats that are run without objection."""
+
+RIDGE = 1e-8
+"""What a linear fit adds to the diagonal of its features' products, relative to their mean."""
 
 SPLIT_TOLERANCE = 1e-4
 """The summands of the logits must add up to them within this, relative to the largest logit."""
@@ -112,8 +116,8 @@ def ablate(
         repeats: draws of the resample method.
         source: `(M, *input)`, the examples that means and resampled values come from; None for `x`.
         source_y: `(M,)` their classes, where `agree` compares them.
-        agree: which examples a value is resampled from: `any`, those of the `same` class, of an `other` class, or of the
-            class of this number.
+        agree: which examples a value is resampled from: `any`, those of the `same` class, of an `other` class, or of
+            the class of this number.
         loss: `loss(outputs, y, reduction="none")` gives a number per example. None for the cross entropy of classes,
             the squared error of values.
         classes: whether `y` are classes, so that the answer is the largest output, or values, so that it is the output
@@ -193,6 +197,33 @@ def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> l
     inner = [name for name in able if name not in outer]
     forked = [edge for name in able if len(graph.uses(name)) > 1 for edge in graph.uses(name)]
     return [*inner, *forked]
+
+
+MOST_READABLE = 40
+"""Targets that are ablated without being asked for; of a network that has more, one for each submodule."""
+
+
+def readable_targets(graph: ModelGraph, depth: int | None = None) -> list[str]:
+    """One target for each submodule at a depth of the module tree, as `layer1.0` at depth 2.
+
+    Args:
+        depth: None for the one with most targets, but at most `MOST_READABLE`; where the inner sites and forked edges
+            are no more than these, or there are no submodules, these.
+    """
+    able = set(can_be_ablated(graph))
+
+    def at(depth: int) -> list[str]:
+        return [path for path in level(graph, depth) if graph.target_site(path).name in able]
+
+    if depth is not None:
+        return at(depth)
+    everything = ablation_targets(graph)
+    if len(everything) <= MOST_READABLE:
+        return everything
+    deepest = max(path.count(".") for path in (*graph.sites, *graph.aliases)) + 1
+    levels = [found for found in map(at, range(1, deepest + 1)) if found]
+    few = [found for found in levels if len(found) <= MOST_READABLE]
+    return max(few, key=len) if few else levels[0] if levels else everything
 
 
 def can_be_ablated(graph: ModelGraph) -> list[str]:
@@ -579,6 +610,84 @@ def _outputs_by_unit(run: Run, target: str, base: Tensor, replacement: Tensor, u
     rank = torch.arange(len(units), device=units.device)
     values[rank, :, units] = replacement.reshape(len(base), -1)[:, units].T
     return run.variants(target, values.reshape(len(units), *base.shape))
+
+
+# --- what a site does beyond an estimate of it ---------------------------------------------------------------------
+
+Estimate = Literal["mean", "linear"]
+"""What a site is split into, with what is left: its mean, or the nearest linear function of the network's inputs."""
+
+
+@torch.no_grad()
+def linear_fit(graph: ModelGraph, x: Tensor, site: str, reads: Sequence[str]) -> Callable[..., Tensor]:
+    """The linear function, with a constant, of the sites in `reads` that is nearest to a site on the examples.
+
+    Least squares in float64. It takes the values `(B, *shape)` of `reads` and gives `(B, *site)`.
+
+    Raises:
+        ValueError: there are not more examples than numbers that the function reads.
+    """
+    shape = graph.site(site).shape
+    n_read = sum(graph.site(name).n_units for name in reads)
+    if len(x) <= n_read:
+        raise ValueError(f"a linear fit of {site} reads {n_read:,} numbers, so it needs more than {len(x):,} examples.")
+
+    def features(values: Sequence[Tensor]) -> Tensor:
+        ones = values[0].new_ones(len(values[0]), 1)
+        return torch.cat([*(value.flatten(1) for value in values), ones], 1).double()
+
+    gram = torch.zeros(n_read + 1, n_read + 1, dtype=torch.float64, device=x.device)
+    product = torch.zeros(n_read + 1, math.prod(shape), dtype=torch.float64, device=x.device)
+    for part in batches(x):
+        *values, target = Run(graph, part).values([*reads, site])
+        gram += features(values).T @ features(values)
+        product += features(values).T @ target.flatten(1).double()
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean())  # inputs that never vary leave it singular
+    weights = torch.linalg.solve(gram, product)
+
+    def fitted(*values: Tensor) -> Tensor:
+        return (features(values) @ weights).to(values[0].dtype).reshape(len(values[0]), *shape)
+
+    return fitted
+
+
+@torch.no_grad()
+def ablate_beyond(
+    network: nn.Module | ModelGraph,
+    x: Tensor,
+    y: Tensor,
+    *,
+    estimate: Estimate = "mean",
+    targets: Sequence[str] | None = None,
+    source: Tensor | None = None,
+    **choices: Any,
+) -> list[dict[str, Any]]:
+    """The rows of `ablate` for two sites that each target is split into: `relu[estimate]` and `relu[residual]`.
+
+    They say what a site does beyond its mean, or beyond a linear function of the network's inputs.
+
+    Args:
+        targets: sites; None for all inner ones. The other arguments are those of `ablate`.
+
+    Raises:
+        ConfigError, ValueError: as `ablate` and `linear_fit`, or a target is no inner site.
+    """
+    rows: list[dict[str, Any]] = []
+    examples = x if source is None else source
+    with _graph_of(network, x) as graph:
+        for target in ablation_targets(graph, targets):
+            if targets is None and graph.kind(target) != "site":
+                continue
+            if graph.kind(target) != "site" or graph.site(target).kind == "input":
+                raise ConfigError(f"targets: {target} is no inner site, so it can't be split.")
+            name = graph.site(target).name
+            if estimate == "mean":
+                split = graph.split(name, Runs(graph, examples, memory=0).means([name])[name])
+            else:
+                split = graph.split(name, linear_fit(graph, examples, name, graph.inputs), graph.inputs)
+            both = [f"{name}[estimate]", f"{name}[residual]"]
+            rows += ablate(split, x, y, targets=both, source=source, **choices).rows[1:]
+    return rows
 
 
 # --- what each summand of the logits says --------------------------------------------------------------------------
