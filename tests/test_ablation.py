@@ -10,7 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from mi_runner.config.experiment_schemas import AblationConfig, Granularity, Method, Split
+from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granularity, Method, Split
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, Setting, ablation
@@ -315,3 +315,123 @@ def test_too_many_units_are_refused_with_the_count(monkeypatch: pytest.MonkeyPat
     with pytest.raises(ConfigError, match="asks for 150 runs .* more than 100: name fewer"):
         ablation.check(setting(skip(), classes(), granularity=Granularity.unit))  # 5 targets × 6 units × 5 draws
     ablation.check(setting(skip(), classes(), granularity=Granularity.unit, repeats=1, methods=[Method.zero]))
+
+
+# --- listing, levels, splits, sources --------------------------------------------------------------------------------
+
+
+def test_the_list_of_sites_edges_and_paths_trains_nothing() -> None:
+    given = replace(setting(skip(), classes(), list_only=True), training=TrainingOptions(epochs=0))
+    ablation.check(given)
+    result = ablation.run(given)
+    kinds = {row["target"]: (row["kind"], row["of"], row["shape"], row["reads"]) for row in result.tables["metrics"]}
+    assert kinds["first"] == ("site", "Linear", "6", "x") and kinds["add"] == ("site", "function", "6", "x, relu")
+    assert kinds["first.weight"] == ("site", "parameter", "6×6", "none")
+    assert kinds["x/add"][0] == "edge" and kinds["x/first/relu/add/last"][0] == "path"
+    assert result.metrics == {"sites": 5, "edges": 5, "paths": 2}
+    assert set(ablation.metric_names(given)) == set(result.metrics)
+    with pytest.raises(ConfigError, match=r"^experiment.list_only=true trains nothing: add training.epochs=0\."):
+        ablation.check(setting(skip(), classes(), list_only=True))
+
+
+class Deep(nn.Module):
+    """Twelve blocks in three groups: 60 inner sites and forked edges."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Linear(6, 6)
+        self.groups = nn.ModuleList([nn.Sequential(*[Block() for _ in range(4)]) for _ in range(3)])
+        self.last = nn.Linear(6, 3)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = self.first(x)
+        for group in self.groups:
+            x = group(x)
+        return self.last(x)
+
+
+class Block(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x + torch.relu(self.linear(x))
+
+
+def test_of_a_large_network_submodules_are_ablated_first() -> None:
+    torch.manual_seed(0)
+    model, dataset = Deep(), classes(50)
+
+    def targets(**options: Any) -> list[str]:
+        given = setting(model, dataset, methods=[Method.zero], **options)
+        ablation.check(given)
+        result = ablation.run(given)
+        assert set(ablation.metric_names(given)) == set(result.metrics)
+        return list(dict.fromkeys(row["target"] for row in result.tables["metrics"][1:]))
+
+    blocks = [f"groups.{group}.{block}" for group in range(3) for block in range(4)]
+    assert targets(depth="2") == ["first", *(f"groups.{group}" for group in range(3))]
+    assert targets(depth="3") == ["first", *blocks] and targets(depth="1") == ["first"]
+    assert targets() == ["first", *blocks]
+    assert len(targets(depth="all")) == 61
+    with pytest.raises(ConfigError, match=r"^experiment.depth=deep: type auto, all, or a number from 1"):
+        targets(depth="deep")
+
+
+def test_the_largest_drops_are_shown_and_all_are_written() -> None:
+    torch.manual_seed(0)
+    result = ablation.run(setting(Deep(), classes(50), depth="all", methods=[Method.zero]))
+    assert "metrics" not in result.shown and "largest" in result.shown and len(result.tables["metrics"]) == 62
+    shown = result.tables["largest"]
+    drops = [row["accuracy_drop"] for row in result.tables["metrics"][1:]]
+    assert shown[0]["target"] == "none" and len(shown) == 21
+    assert [row["accuracy_drop"] for row in shown[1:]] == sorted(drops, reverse=True)[:20]
+
+
+def test_what_sites_do_beyond_their_mean_and_beyond_a_linear_function() -> None:
+    model, dataset = skip(), classes(300)
+    for estimate in (Estimate.mean, Estimate.linear):
+        result = ablation.run(setting(model, dataset, split=estimate, targets=["relu", "x/add"], methods=[Method.zero]))
+        rows = {row["target"]: row for row in result.tables["splits"]}
+        assert list(rows) == ["relu[estimate]", "relu[residual]"]
+        with torch.no_grad():
+            x, relu = dataset.x_test, torch.relu(model.first(dataset.x_test))
+            if estimate is Estimate.mean:
+                estimated = relu.mean(0).expand_as(relu)
+            else:
+                features = torch.cat([x, torch.ones(300, 1)], 1)
+                estimated = features @ torch.linalg.lstsq(features, relu).solution
+            for target, left in (("relu[residual]", estimated), ("relu[estimate]", relu - estimated)):
+                expected = functional.cross_entropy(model.last(x + left), dataset.y_test)
+                assert rows[target]["loss"] == pytest.approx(float(expected), abs=1e-4), (estimate, target)
+    with pytest.raises(ConfigError, match=r"^experiment.split: a linear fit of relu reads 6 numbers, so it needs more"):
+        ablation.run(setting(model, classes(5), split=Estimate.linear, targets=["relu"]))
+
+
+def test_sources_that_agree_have_a_table_of_their_own() -> None:
+    model, dataset = skip(), classes(90)
+    given = setting(model, dataset, agree="same", targets=["x/add", "relu"])
+    ablation.check(given)
+    rows = ablation.run(given).tables["scrubbing"]
+    assert [(row["agree"], row["repeat"]) for row in rows] == [(a, r) for a in ("any", "same") for r in (1, 2, 3)]
+    assert all(row["loss_recovered"] == 0 for row in rows[:3]) and all(row["loss_recovered"] > 0.3 for row in rows[3:])
+    of_class = ablation.run(setting(model, dataset, agree="2", targets=["relu"], source=Split.train))
+    assert {row["agree"] for row in of_class.tables["scrubbing"]} == {"any", "2"}
+    for options, text in (
+        ({"agree": "smae"}, r"^experiment.agree: no class is named 'smae'. Did you mean same\?"),
+        ({"agree": "same", "methods": [Method.zero]}, "is about the method resample: add it to experiment.methods"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            ablation.check(setting(model, dataset, **options))
+    with pytest.raises(ConfigError, match="experiment.agree=same compares classes: use dataset.target=class"):
+        ablation.check(setting(MLP([6, 4, 1]), values(), agree="same"))
+
+
+def test_parameters_and_patterns_are_targets() -> None:
+    given = setting(skip(), classes(60), targets=["first.*", "*/add"])
+    ablation.check(given)
+    result = ablation.run(given)
+    assert set(ablation.metric_names(given)) == set(result.metrics)
+    assert "loss/first.weight/mean" in result.metrics and "loss/first.weight/resample" not in result.metrics
+    assert "loss/relu/add/resample" in result.metrics

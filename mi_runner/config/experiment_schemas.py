@@ -26,6 +26,12 @@ class Split(Enum):
     test = "test"
 
 
+class Estimate(Enum):
+    none = "none"
+    mean = "mean"
+    linear = "linear"
+
+
 class Sources(Enum):
     single = "single"
     multi = "multi"
@@ -87,7 +93,8 @@ class AblationConfig(ExperimentConfig):
     module: ClassVar[str] = "mi_runner.experiments.ablation"
 
     targets: list[str] | None = option(
-        None, "sites (relu), edges (x/add), paths (x/first/relu/add); null: every inner site and forked edge"
+        None,
+        "sites (relu), edges (x/add), paths (x/first/relu/add), patterns (relu*, linear:*, /regex/); null: by depth",
     )
     methods: list[Method] = option(
         [Method.zero, Method.mean, Method.resample], "what replaces the value: zero, mean, resample"
@@ -97,6 +104,26 @@ class AblationConfig(ExperimentConfig):
         Granularity.site, "site: a target as a whole; unit: also each of its units by itself (units.csv)"
     )
     source: Split = option(Split.test, "the examples that means and samples come from: test or train")
+    agree: str = option(
+        "any",
+        "what a sample comes from: any example, one of the same or of an other class, or of the class of this name; "
+        "but for any, scrubbing.csv has all targets resampled together",
+    )
+    depth: str = option(
+        "auto",
+        "targets, where none are named: 1, 2, … one for each submodule at this depth (2: layer1.0); all: every inner "
+        "site and forked edge; auto: all if these are at most 40, otherwise the depth with most, but at most 40",
+    )
+    split: Estimate = option(
+        Estimate.none, "splits.csv: what each site does beyond its mean, or beyond a linear function of the input"
+    )
+    contribution_depth: int = option(
+        1, "Linear layers, one behind the other, that contributions.csv splits the logits by", at_least=1
+    )
+    memory: int = option(
+        1000, "megabytes of values that are kept, so that an ablation computes only what lies behind it", at_least=0
+    )
+    list_only: bool = option(False, "list the network's sites, edges and paths; needs training.epochs=0")
 
 
 @dataclass

@@ -5,17 +5,20 @@ The options become arguments of `mi_runner.methods.ablation`, its rows become ta
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mi_runner.config.experiment_schemas import AblationConfig, Granularity, Split
-from mi_runner.errors import ConfigError
+from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granularity, Method, Split
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError, unknown
 from mi_runner.experiments import Result, Setting, ablation_figures, figures
 from mi_runner.graph.model_graph import ModelGraph, evaluating
-from mi_runner.methods import ablation
+from mi_runner.methods import ablation, sources
+from mi_runner.progress import log
 from mi_runner.statistics import ANY, DIFFERENCE_OF_SHARES, NONE, NOT_NEGATIVE, SHARE
 from mi_runner.training.evaluation import loss_function
 from mi_runner.training.options import TrainingOptions
@@ -28,12 +31,21 @@ KEYS = {
     "confusion": (*ablation.ABLATION, "label", "predicted"),
     "contributions": ("summand",),
     "units": (*ablation.ABLATION, "unit"),
+    "largest": ablation.ABLATION,
+    "splits": ablation.ABLATION,
+    "scrubbing": ("agree",),
 }
 
 MEASURES = {
     **{"accuracy": SHARE, "loss": NOT_NEGATIVE, "accuracy_drop": DIFFERENCE_OF_SHARES, "loss_increase": ANY},
-    **{"label_logit": ANY, "max_error": NOT_NEGATIVE},
+    **{"label_logit": ANY, "max_error": NOT_NEGATIVE, "loss_recovered": ANY},
 }
+
+LISTED = ("sites", "edges", "paths")
+"""What the summary counts with `experiment.list_only`: the paths are those from the inputs to the output."""
+
+MOST_SHOWN = 20
+"""Targets in the terminal and in the figure."""
 
 REHEARSED = 3
 """Test examples on which every ablation is tried before anything is trained."""
@@ -51,6 +63,9 @@ def check(setting: Setting[AblationConfig]) -> None:
         able = ", ".join(ablation.can_be_ablated(graph)) or "(none)"
         raise ConfigError(f"the network has no inner site to ablate, only {able}: name experiment.targets.")
     methods = _methods(config)
+    if config.list_only and setting.training.epochs:
+        raise ConfigError("experiment.list_only=true trains nothing: add training.epochs=0.")
+    _check_agreement(config, setting.dataset)
     if config.granularity is Granularity.unit:
         n_runs = ablation.n_unit_runs(graph, found, methods, config.repeats)
         if n_runs > ablation.MOST_UNIT_RUNS:
@@ -78,7 +93,10 @@ def metric_names(setting: Setting[AblationConfig]) -> list[str]:
     """The summary's names: `accuracy`, `loss`, and both for each target and method, `accuracy/x/add/zero`."""
     config = setting.config
     found = _targets(setting.graph(), config)
-    ablated = [f"{figure}/{target}/{method}" for target in found for method in _methods(config) for figure in FIGURES]
+    if config.list_only:
+        return [*LISTED]
+    pairs = _pairs(setting.graph(), found, _methods(config))
+    ablated = [f"{figure}/{target}/{method}" for target, method in pairs for figure in FIGURES]
     return [*FIGURES, *ablated]
 
 
@@ -97,27 +115,50 @@ def run(setting: Setting[AblationConfig]) -> Result:
     graph, config, dataset = setting.graph(), setting.config, setting.dataset
     x, y = dataset.x_test, dataset.y_test
     found, methods = _targets(graph, config), _methods(config)
+    if config.list_only:
+        return _listed(graph)
+    agreement: dict[str, Any] = {"agree": _agree(config, dataset), "memory": config.memory * 1e6}
+    if config.source is Split.train:
+        agreement["source_y"] = dataset.y_train
     choices: dict[str, Any] = {
         **{"targets": found, "methods": methods, "repeats": config.repeats, "source": _source(setting)},
         **{"loss": loss_function(setting.training, dataset), "classes": dataset.has_classes},
         **{"seed": setting.seed, "progress": setting.progress},
+        **agreement,
     }
     ablated = ablation.ablate(graph, x, y, **choices)
     rows = ablated.rows
 
     metrics: dict[str, float] = {figure: rows[0][figure] for figure in FIGURES}
-    for target in found:
-        for method in methods:
-            of_method = [row for row in rows if (row["target"], row["method"]) == (target, method)]
-            for figure in FIGURES:
-                metrics[f"{figure}/{target}/{method}"] = sum(row[figure] for row in of_method) / len(of_method)
+    for target, method in _pairs(graph, found, methods):
+        of_method = [row for row in rows if (row["target"], row["method"]) == (target, method)]
+        for figure in FIGURES:
+            metrics[f"{figure}/{target}/{method}"] = sum(row[figure] for row in of_method) / len(of_method)
 
     tables: dict[str, Sequence[Any]] = {"metrics": rows, "confusion": ablated.confusion}
     shown = ["metrics"]
-    contributions = ablation.contributions(graph, x, y) if dataset.has_classes else []
-    if contributions:
-        tables["contributions"] = contributions
-        shown.append("contributions")
+    if len(found) > MOST_SHOWN:
+        rows = _largest(rows)
+        tables["largest"] = rows
+        shown = ["largest"]
+        log.info(f"shown are the {MOST_SHOWN} of {len(found)} targets with the largest drop; metrics.csv has all")
+    if dataset.has_classes:
+        contributions = ablation.contributions(graph, x, y, depth=config.contribution_depth)
+        if contributions:
+            tables["contributions"] = contributions
+            shown.append("contributions")
+    inner = [target for target in found if _is_inner_site(graph, target)]
+    if config.split is not Estimate.none and inner:
+        with _explained("split"):
+            beyond = choices | {"targets": inner, "progress": None}
+            tables["splits"] = ablation.ablate_beyond(graph, x, y, estimate=config.split.value, **beyond)
+        shown.append("splits")
+    if config.agree != sources.ANY:
+        together = {name: choices[name] for name in ("targets", "repeats", "source", "loss", "seed")}
+        with _explained("agree"):
+            tables["scrubbing"] = ablation.scrub(graph, x, y, **together, **agreement)
+        shown.append("scrubbing")
+    rows = _with_every_method(rows)
     drawn = {"accuracy": ablation_figures.accuracy(rows)}
     drawn |= figures.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
     drawn |= ablation_figures.weight_images(graph, dataset)
@@ -136,11 +177,108 @@ def run(setting: Setting[AblationConfig]) -> Result:
 
 
 def _targets(graph: ModelGraph, config: AblationConfig) -> list[str]:
-    """The targets that the option names, or those of the graph, which may be none."""
+    """The targets that the options name, or those of the graph, which may be none."""
     try:
+        if config.targets is None and config.depth != "all":
+            return ablation.readable_targets(graph, _depth(config))
         return ablation.ablation_targets(graph, config.targets)
     except ConfigError as error:
         raise ConfigError(f"experiment.{error}") from error
+
+
+def _depth(config: AblationConfig) -> int | None:
+    if config.depth == "auto":
+        return None
+    if not config.depth.isdecimal() or config.depth == "0":
+        raise ConfigError(f"depth={config.depth}: type auto, all, or a number from 1.")
+    return int(config.depth)
+
+
+def _pairs(
+    graph: ModelGraph, targets: Sequence[str], methods: Sequence[ablation.Method]
+) -> list[tuple[str, ablation.Method]]:
+    """Each target with each method that it is ablated by."""
+    drawn = {target: ablation.draws_of(graph, target, methods, 1) for target in targets}
+    return [(target, method) for target in targets for method, _ in drawn[target]]
+
+
+def _is_inner_site(graph: ModelGraph, target: str) -> bool:
+    return graph.kind(target) == "site" and graph.site(target).kind in ("module", "function")
+
+
+def _largest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The intact network's row and those of the targets with the largest mean drop in accuracy, the largest first."""
+    drops: dict[str, list[float]] = {}
+    for row in rows[1:]:
+        drops.setdefault(row["target"], []).append(row["accuracy_drop"])
+    ordered = sorted(drops, key=lambda target: -sum(drops[target]) / len(drops[target]))[:MOST_SHOWN]
+    return [rows[0], *(row for target in ordered for row in rows if row["target"] == target)]
+
+
+def _with_every_method(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of targets that have a bar for each method: a parameter has none for resample."""
+    methods = {row["method"] for row in rows[1:]}
+    of: dict[str, set[str]] = {}
+    for row in rows[1:]:
+        of.setdefault(row["target"], set()).add(row["method"])
+    return [rows[0], *(row for row in rows[1:] if of[row["target"]] == methods)]
+
+
+def _listed(graph: ModelGraph) -> Result:
+    """The sites, edges and paths of a network."""
+    sites = [
+        {
+            **{"target": name, "kind": "site", "of": site.module or site.kind},
+            **{"shape": "×".join(map(str, site.shape)) or "1", "reads": ", ".join(graph.sources(name)) or NONE},
+        }
+        for name, site in (*graph.sites.items(), *graph.module_sites.items())
+    ]
+    paths: list[str] = []
+    for source in graph.inputs:
+        try:
+            paths += graph.paths(source, graph.output)
+        except ConfigError as error:  # too many, or the output doesn't depend on this input
+            log.info(f"paths are not listed: {error}")
+    edges = [
+        {"target": target, "kind": graph.kind(target), "of": NONE, "shape": NONE, "reads": NONE}
+        for target in dict.fromkeys((*graph.edges, *paths))
+    ]
+    counts = dict(zip(LISTED, (len(graph.sites), len(graph.edges), len(paths)), strict=True))
+    return Result(
+        tables={"metrics": [*sites, *edges]},
+        keys={"metrics": ("target",)},
+        metrics={name: float(count) for name, count in counts.items()},
+        measures=dict.fromkeys(LISTED, NOT_NEGATIVE),
+    )
+
+
+def _agree(config: AblationConfig, dataset: Dataset) -> str | int:
+    """What sources agree in, a class as its number."""
+    agree, names = config.agree, dataset.class_names
+    return agree if names is None or agree in (sources.ANY, sources.SAME, sources.OTHER) else names.index(agree)
+
+
+def _check_agreement(config: AblationConfig, dataset: Dataset) -> None:
+    agree, names = config.agree, dataset.class_names
+    if agree == sources.ANY:
+        return
+    if names is None:
+        raise ConfigError(f"experiment.agree={agree} compares classes: use dataset.target=class.")
+    if agree not in (sources.SAME, sources.OTHER, *names):
+        raise ConfigError(
+            f"experiment.agree: {unknown('class', agree, [sources.ANY, sources.SAME, sources.OTHER, *names])}"
+        )
+    if Method.resample not in config.methods:
+        raise ConfigError(f"experiment.agree={agree} is about the method resample: add it to experiment.methods.")
+
+
+@contextmanager
+def _explained(option: str) -> Iterator[None]:
+    """An error of the methods within names the option that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"experiment.{option}: {error}") from error
 
 
 def _methods(config: AblationConfig) -> list[ablation.Method]:

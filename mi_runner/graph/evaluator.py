@@ -315,6 +315,22 @@ class Program:
         return self._kept[n, memory]
 
 
+class Merged:
+    """Several steps as one function of the values that they read outside of themselves; it gives the last one's.
+
+    Args:
+        reads: names of these values, in the order in which the function takes them.
+    """
+
+    def __init__(self, module: nn.Module, steps: Sequence[Step], reads: Sequence[str]) -> None:
+        inputs = [Step(name, "input", name, carries=True) for name in reads]
+        self.program, self.reads, self.last = Program(module, [*inputs, *steps]), reads, steps[-1].name
+
+    def __call__(self, *values: Any) -> Any:
+        (value,) = Evaluator(self.program, dict(zip(self.reads, values, strict=True))).run((), (self.last,))
+        return value
+
+
 class Evaluator:
     """Runs of a program on one batch, that share the values of the intact one.
 

@@ -24,20 +24,30 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mi_runner.errors import ConfigError, unknown
 from mi_runner.graph import patterns, sums
-from mi_runner.graph.evaluator import PRODUCT, Evaluator, Program, Ref, Step, first_argument, linear_product
+from mi_runner.graph.evaluator import (
+    PRODUCT,
+    Evaluator,
+    Merged,
+    Program,
+    Ref,
+    Step,
+    first_argument,
+    linear_product,
+    map_refs,
+)
 from mi_runner.graph.recording import evaluating, record
 
-__all__ = ["ModelGraph", "Site", "evaluating"]
+__all__ = ["Difference", "ModelGraph", "Site", "evaluating"]
 
 
 @dataclass(frozen=True)
@@ -76,6 +86,13 @@ class Site:
             what = "complex numbers" if self.dtype.is_complex else "integers"
             return f"holds {'booleans' if self.dtype is torch.bool else what}"
         return ""
+
+
+class Difference(NamedTuple):
+    """How far two graphs are apart: the largest absolute difference of their values, and the site where it is."""
+
+    largest: float
+    site: str
 
 
 @dataclass(frozen=True, eq=False)
@@ -274,12 +291,15 @@ class ModelGraph:
         terms = self._terms_read_by(name)
         return tuple(terms) if len(terms) > 1 else ()
 
-    def _terms_read_by(self, name: str) -> dict[str, float]:
-        """What a Linear layer reads as a sum: site → how often it counts; empty where the site is no Linear layer."""
+    def _terms_read_by(self, name: str, whole: frozenset[str] = frozenset()) -> dict[str, float]:
+        """What a Linear layer reads as a sum: site → how often it counts; empty where the site is no Linear layer.
+
+        The sites of `whole` are taken as they are, even if they are sums.
+        """
         read = first_argument(self._step(name))
         if not isinstance(self.submodule(name), nn.Linear) or not isinstance(read, Ref):
             return {}
-        return sums.terms(self.program.steps, read.name)
+        return sums.terms(self.program.steps, read.name, whole)
 
     def split_output(self, depth: int) -> tuple[ModelGraph, dict[str, str]]:
         """The graph with the output distributed, and what then adds up to it: what it comes from → its site.
@@ -289,18 +309,19 @@ class ModelGraph:
         Args:
             depth: 1 splits the last layer's sum; 2 also the summands that are Linear layers themselves; and so on.
         """
-        layers: dict[str, None] = {}
-        level = [self.output]
-        for _ in range(depth):
-            splittable = [name for name in level if self._can_be_distributed(name)]
-            layers |= dict.fromkeys(splittable)
-            level = [term for name in splittable for term in self._terms_read_by(name)]
-        if self.output not in layers:
+        levels: dict[str, int] = {}  # of each layer that is split, from the output, by the shortest way
+        ahead = [self.output]
+        for level in range(1, depth + 1):
+            ahead = [name for name in ahead if name not in levels and self._can_be_distributed(name)]
+            levels |= dict.fromkeys(ahead, level)
+            ahead = [term for name in ahead for term in self._terms_read_by(name)]
+        if self.output not in levels:
             return self, {}
         graph = self
-        for name in sorted(layers, key=self.program.position.__getitem__):
-            terms = graph._terms_read_by(name)  # of the last, which is the output, in the end
-            graph = graph.distribute(name)
+        for name in sorted(levels, key=self.program.position.__getitem__):
+            whole = frozenset(levels) if levels[name] == depth else frozenset()
+            terms = graph._terms_read_by(name, whole)  # of the last, which is the output, in the end
+            graph = graph._distributed(name, whole)
         summands = {term: f"{self.output}[{term}]" for term in terms}
         bias = self._step(self.output).on_demand.get("bias")
         return graph, summands | ({} if bias is None else {"bias": bias})
@@ -319,7 +340,10 @@ class ModelGraph:
         Raises:
             ConfigError: the site is no Linear layer, or it has nothing to be distributed over.
         """
-        terms, step = self._terms_read_by(name), self._step(name)
+        return self._distributed(name, frozenset())
+
+    def _distributed(self, name: str, whole: frozenset[str]) -> ModelGraph:
+        terms, step = self._terms_read_by(name, whole), self._step(name)
         if not self._can_be_distributed(name):
             raise ConfigError(f"{name} is no Linear layer that reads a sum, so it can't be distributed.")
         assert step.value is not None
@@ -361,3 +385,168 @@ class ModelGraph:
                 )  # fmt: skip
                 new.append(total)
         return replace(self, program=Program(self.module, new))
+
+    def split(self, name: str, estimate: Tensor | Callable[..., Tensor], reads: Sequence[str] = ()) -> ModelGraph:
+        """The graph in which a site is the sum of an estimate and what is left, `relu[estimate] + relu[residual]`.
+
+        Both are sites of the new graph, and so is `relu[value]`, what was there before. Neither depends on the other,
+        and each can be replaced alone. The new graph equals the old one up to rounding.
+
+        Args:
+            estimate: a constant `(*site)` such as the mean, or a function that gives `(B, *site)` from the values of
+                the sites in `reads`.
+            reads: sites that are computed before the one that is split.
+
+        Raises:
+            ConfigError: there is no such site.
+            ValueError: the site has no value for each example, the estimate doesn't fit its shape, or one of `reads`
+                depends on it.
+        """
+        site, step = self.site(name), self._step(name)
+        if site.obstacle or step.operation == "input":
+            raise ValueError(f"{name} {site.obstacle or 'is an input'}, so it can't be split.")
+        value, fit, left = (f"{site.name}[{part}]" for part in ("value", "estimate", "residual"))
+        sources = [self.site(source).name for source in reads]
+        for source in sources:
+            if self.program.position[source] >= self.program.position[site.name]:
+                raise ValueError(f"reads: {source} is not computed before {site.name}.")
+        like: dict[str, Any] = {"value": step.value, "carries": True, "owner": step.owner}
+        like |= {"fixed_bytes": step.fixed_bytes, "example_bytes": step.example_bytes}
+        if isinstance(estimate, Tensor):
+            if tuple(estimate.shape) != site.shape:
+                raise ValueError(f"estimate: the shape {tuple(estimate.shape)} is not that of {name}, {site.shape}.")
+            estimate, sources = _Constant(estimate.detach()), [value]
+        args = tuple(Ref(source) for source in sources)
+        new = [
+            replace(step, name=value),
+            Step(fit, "function", estimate, args, **like),
+            Step(left, "function", _Residual(estimate), (Ref(value), *args), **like),
+            Step(site.name, "function", operator.add, (Ref(fit), Ref(left)), **like),
+        ]
+        return self._with_steps({site.name: new})
+
+    def merge(self, names: Sequence[str], name: str | None = None) -> ModelGraph:
+        """The graph in which several sites are one, computed from what they read outside; the others are gone.
+
+        Args:
+            names: sites; outside of them only the last is read.
+            name: of the merged site; None for that of the last.
+
+        Raises:
+            ConfigError: there is no such site, or the name is taken.
+            ValueError: an inner site is read outside, or one is an input.
+        """
+        inside = sorted({self.site(one).name for one in names}, key=self.program.position.__getitem__)
+        steps = self.program.steps
+        # Values that are no sites, such as an LSTM's tuple, go with the sites that alone read them.
+        last = inside[-1]
+        for old in reversed(steps.values()):
+            readers = [step.name for step in steps.values() if old.name in step.inputs]
+            if old.value is None and readers and set(readers) <= set(inside):
+                inside.append(old.name)
+        for one in inside:
+            readers = [step.name for step in steps.values() if one in step.inputs and step.name not in inside]
+            if steps[one].operation == "input" or (one != last and (readers or one == self.output)):
+                what = f"is read by {', '.join(readers)}" if readers else "is an input or the output"
+                raise ValueError(f"{one} {what}, so it can't be merged into {last}.")
+        chosen = sorted(inside, key=self.program.position.__getitem__)
+        reads = dict.fromkeys(source for one in chosen for source in steps[one].inputs if source not in chosen)
+        merged = replace(
+            steps[last],
+            operation="function",
+            target=Merged(self.module, tuple(replace(steps[one], on_demand={}) for one in chosen), tuple(reads)),
+            args=tuple(Ref(source) for source in reads),
+            kwargs={},
+            changes=frozenset(),
+            on_demand={},
+        )
+        graph = self._with_steps({one: [merged] if one == last else [] for one in chosen})
+        return graph if name is None or name == last else graph.rename(last, name)
+
+    def rename(self, name: str, new: str) -> ModelGraph:
+        """The graph in which a site has another name.
+
+        Raises:
+            ConfigError: there is no such site, or the new name is taken or has a `/`.
+        """
+        old = self.site(name).name
+        if "/" in new or not new:
+            raise ConfigError(f"'{new}' can't be a site's name: it is empty or has a '/', which separates sites.")
+        if new in self.program.steps:
+            raise ConfigError(f"'{new}' is a site already: choose another name.")
+
+        def called(other: str) -> str:
+            return new if other == old else other
+
+        def renamed(step: Step) -> Step:
+            args, kwargs = map_refs(lambda ref: Ref(called(ref.name)), (step.args, dict(step.kwargs)))
+            on_demand = {local: called(other) for local, other in step.on_demand.items()}
+            changes = frozenset(map(called, step.changes))
+            return replace(
+                step, name=called(step.name), args=tuple(args), kwargs=kwargs, on_demand=on_demand, changes=changes
+            )
+
+        return replace(
+            self,
+            program=Program(self.module, map(renamed, self.program.steps.values())),
+            inputs=tuple(map(called, self.inputs)),
+            output=called(self.output),
+            aliases={path: called(other) for path, other in self.aliases.items()},
+        )
+
+    def equivalent(self, other: ModelGraph, *inputs: Tensor) -> Difference:
+        """The largest difference between the values of this graph and another one, over all sites that both have.
+
+        The outputs are compared even where they have different names.
+
+        Args:
+            inputs: as the networks take them.
+        """
+        names = [name for name, site in self.sites.items() if name in other.sites and site.kind != "parameter"]
+        pairs = [*((name, name) for name in names), (self.output, other.output)]
+        given = dict(zip(self.inputs, inputs, strict=True)), dict(zip(other.inputs, inputs, strict=True))
+        with torch.no_grad():
+            ours = Evaluator(self.program, given[0]).run((), [name for name, _ in pairs])
+            theirs = Evaluator(other.program, given[1]).run((), [name for _, name in pairs])
+        differences = [
+            Difference(_distance(mine, other), name) for (name, _), mine, other in zip(pairs, ours, theirs, strict=True)
+        ]
+        return max(differences, key=lambda difference: difference.largest)
+
+    def _with_steps(self, changed: Mapping[str, Sequence[Step]]) -> ModelGraph:
+        """The graph with other steps in place of some."""
+        steps = [new for name, step in self.program.steps.items() for new in changed.get(name, (step,))]
+        demanded = {name for step in steps for name in step.on_demand.values()}
+        steps = [step for step in steps if step.shown or step.name in demanded]
+        names = {step.name for step in steps}
+        aliases = {path: name for path, name in self.aliases.items() if name in names}
+        return replace(self, program=Program(self.module, steps), aliases=aliases)
+
+
+class _Constant:
+    """Gives one value `(*site)` for each example."""
+
+    def __init__(self, value: Tensor) -> None:
+        self.value = value
+
+    def __call__(self, like: Tensor) -> Tensor:
+        return self.value.to(like).expand_as(like)
+
+
+class _Residual:
+    """What an estimate leaves of a value."""
+
+    def __init__(self, estimate: Callable[..., Tensor]) -> None:
+        self.estimate = estimate
+
+    def __call__(self, value: Tensor, *sources: Tensor) -> Tensor:
+        return value - self.estimate(*sources)
+
+
+def _distance(value: Tensor, other: Tensor) -> float:
+    """The largest absolute difference; infinite where the shapes differ, or only one is NaN."""
+    if value.shape != other.shape:
+        return float("inf")
+    apart = (value.double() - other.double()).abs()
+    apart = apart.masked_fill((value == other) | (value.isnan() & other.isnan()), 0.0)
+    return float(apart.nan_to_num(nan=float("inf")).max()) if apart.numel() else 0.0

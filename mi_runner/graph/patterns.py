@@ -76,6 +76,21 @@ def paths(graph: ModelGraph, source: str, target: str) -> tuple[str, ...]:
     return tuple("/".join(path) for path in found)
 
 
+def level(graph: ModelGraph, depth: int) -> tuple[str, ...]:
+    """One site for each submodule at a depth of the module tree, and for each that ends above it: what it returns.
+
+    The names are the submodules' paths: at depth 1 `conv1` and `layer1`, at 2 `conv1` and `layer1.0`. The output is
+    left out.
+    """
+    returned = {name: name for name, site in graph.sites.items() if site.kind == "module"} | dict(graph.aliases)
+    found: dict[str, str] = {}
+    for path, site in sorted(returned.items(), key=lambda item: graph.program.position[item[1]]):
+        ends = path in graph.sites
+        if path.count(".") + 1 == depth or (ends and path.count(".") + 1 < depth):
+            found[path] = site
+    return tuple(path for path, site in found.items() if site != graph.output)
+
+
 def tree(graph: ModelGraph) -> str:
     """A graph as text; see `ModelGraph.__str__`."""
     rows: list[tuple[str, str, str, str]] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,16 +16,17 @@ NEGATIONS = (operator.neg, torch.neg, torch.negative, "neg", "negative")
 SUMS = (torch.sum, "sum")
 
 
-def terms(steps: Mapping[str, Step], name: str) -> dict[str, float]:
+def terms(steps: Mapping[str, Step], name: str, whole: Collection[str] = ()) -> dict[str, float]:
     """The values whose sum a step's value is, and how often each counts; the value itself where it is no sum.
 
-    They are in the order in which the sum names them, each once. All have the shape of the sum.
+    They are in the order in which the sum names them, each once. All have the shape of the sum. Those of `whole` are
+    not looked into.
     """
     counts: dict[str, float] = {}
     ahead = [(name, 1.0)]
     while ahead:
         name, times = ahead.pop()
-        parts = _parts(steps, steps[name])
+        parts = [] if name in whole else _parts(steps, steps[name])
         if parts:
             ahead += [(part, times * sign) for part, sign in reversed(parts)]
         else:

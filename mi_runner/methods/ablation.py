@@ -8,8 +8,9 @@ Letters: N examples, B batch, K outputs, U units of a site, S of them at once.
 
 from __future__ import annotations
 
+import math
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -21,8 +22,10 @@ from torch.nn import functional
 from mi_runner import chance
 from mi_runner.batches import batches, outputs_of
 from mi_runner.errors import ConfigError, one_line, unknown
-from mi_runner.graph.interventions import Intervention, Run, Runs, draw_others, read_sites, run_with
+from mi_runner.graph.interventions import Intervention, Run, Runs, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph, Site, evaluating
+from mi_runner.graph.patterns import level
+from mi_runner.methods.sources import ANY, OTHER, SAME, draw_sources
 from mi_runner.progress import Progress
 from mi_runner.statistics import NONE
 from mi_runner.training.evaluation import LossFunction, Score, confusion, loss_of_values, score
@@ -43,6 +46,9 @@ MEMORY = 1_000_000_000
 
 MOST_UNIT_RUNS = 200_000
 """Units times methods times repeats that are run without objection."""
+
+RIDGE = 1e-8
+"""What a linear fit adds to the diagonal of its features' products, relative to their mean."""
 
 SPLIT_TOLERANCE = 1e-4
 """The summands of the logits must add up to them within this, relative to the largest logit."""
@@ -90,6 +96,8 @@ def ablate(
     methods: Sequence[Method] = METHODS,
     repeats: int = 3,
     source: Tensor | None = None,
+    source_y: Tensor | None = None,
+    agree: str | int = ANY,
     loss: LossFunction | None = None,
     classes: bool | None = None,
     seed: int = 0,
@@ -107,6 +115,9 @@ def ablate(
             None for those of `ablation_targets`.
         repeats: draws of the resample method.
         source: `(M, *input)`, the examples that means and resampled values come from; None for `x`.
+        source_y: `(M,)` their classes, where `agree` compares them.
+        agree: which examples a value is resampled from: `any`, those of the `same` class, of an `other` class, or of
+            the class of this number.
         loss: `loss(outputs, y, reduction="none")` gives a number per example. None for the cross entropy of classes,
             the squared error of values.
         classes: whether `y` are classes, so that the answer is the largest output, or values, so that it is the output
@@ -126,7 +137,7 @@ def ablate(
     with _graph_of(network, x) as graph:
         found = _at_least_one(graph, targets, methods)
         table = Ablations()
-        data = _Data(graph, x, source, drawn, memory)
+        data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree))
         tallies: dict[Ablation | None, _Tally] = {None: _Tally(loss, classes)}
         labels = list(batches(y))
 
@@ -188,6 +199,33 @@ def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> l
     return [*inner, *forked]
 
 
+MOST_READABLE = 40
+"""Targets that are ablated without being asked for; of a network that has more, one for each submodule."""
+
+
+def readable_targets(graph: ModelGraph, depth: int | None = None) -> list[str]:
+    """One target for each submodule at a depth of the module tree, as `layer1.0` at depth 2.
+
+    Args:
+        depth: None for the one with most targets, but at most `MOST_READABLE`; where the inner sites and forked edges
+            are no more than these, or there are no submodules, these.
+    """
+    able = set(can_be_ablated(graph))
+
+    def at(depth: int) -> list[str]:
+        return [path for path in level(graph, depth) if graph.target_site(path).name in able]
+
+    if depth is not None:
+        return at(depth)
+    everything = ablation_targets(graph)
+    if len(everything) <= MOST_READABLE:
+        return everything
+    deepest = max(path.count(".") for path in (*graph.sites, *graph.aliases)) + 1
+    levels = [found for found in map(at, range(1, deepest + 1)) if found]
+    few = [found for found in levels if len(found) <= MOST_READABLE]
+    return max(few, key=len) if few else levels[0] if levels else everything
+
+
 def can_be_ablated(graph: ModelGraph) -> list[str]:
     """The sites that have floating-point values for each example."""
     return [name for name, site in graph.sites.items() if not site.obstacle]
@@ -226,6 +264,34 @@ def draws(methods: Sequence[Method] = METHODS, repeats: int = 3) -> list[tuple[M
     return [(method, repeat) for method in methods for repeat in range(1, (repeats if method == "resample" else 1) + 1)]
 
 
+@dataclass(frozen=True)
+class _Agreement:
+    """The classes of examples and sources, and which sources an example may have.
+
+    Raises:
+        ValueError: they are to be compared, and are none.
+    """
+
+    y: Tensor
+    source_y: Tensor | None
+    agree: str | int = ANY
+
+    def index(self, n_source: int | None, generator: torch.Generator) -> Tensor:
+        """The source of each example; of `n_source` others, or None: of themselves."""
+        y = self.y
+        if n_source is None:
+            source_y = y
+        elif self.agree == ANY:
+            source_y = torch.empty(n_source)
+        elif self.source_y is None or len(self.source_y) != n_source:
+            raise ValueError(f"agree={self.agree}: give source_y, the class of each of the {n_source} source examples.")
+        else:
+            source_y = self.source_y
+        if self.agree != ANY and (y.is_floating_point() or y.dim() > 1):
+            raise ValueError(f"agree={self.agree} compares classes, and y are values: use agree={ANY}.")
+        return draw_sources(y, source_y, self.agree, within=n_source is None, generator=generator)
+
+
 class _Data:
     """The examples that are ablated and those that replacement values come from, with the runs that they share.
 
@@ -234,9 +300,15 @@ class _Data:
     """
 
     def __init__(
-        self, graph: ModelGraph, x: Tensor, source: Tensor | None, drawn: Sequence[tuple[Method, int]], memory: float
+        self,
+        graph: ModelGraph,
+        x: Tensor,
+        source: Tensor | None,
+        drawn: Sequence[tuple[Method, int]],
+        memory: float,
+        agreement: _Agreement,
     ) -> None:
-        self.graph, self.source = graph, x if source is None else source
+        self.graph, self.source, self.agreement = graph, x if source is None else source, agreement
         self.same = self.source is x
         self.runs = Runs(graph, x, memory=memory if self.same else memory / 2)
         self.sources = self.runs if self.same else Runs(graph, self.source, memory=memory / 2)
@@ -295,8 +367,7 @@ class _Data:
     def _draw(self, seed: int, repeat: int) -> tuple[Tensor, ...]:
         """For each batch the examples of the source that it is resampled from."""
         draw = chance.generator(seed, "resample", repeat)
-        n, n_source = len(self.runs.x), len(self.source)
-        index = draw_others(n, generator=draw) if self.same else torch.randint(n_source, (n,), generator=draw)
+        index = self.agreement.index(None if self.same else len(self.source), draw)
         return tuple(batches(index.to(self.source.device)))
 
 
@@ -367,7 +438,7 @@ def try_ablations(
                 shape = ("…", *graph.site(name).shape)
                 raise ConfigError(f"{name} can't be ablated: on {n} examples its shape is {shapes[name]}, not {shape}.")
         drawn = draws(methods, 1)
-        data = _Data(graph, x, source, drawn, MEMORY)
+        data = _Data(graph, x, source, drawn, MEMORY, _Agreement(torch.zeros(n), None))
         # Behind the last target of a kind there is least to compute; a run of units meets every operation behind it.
         for target in {
             (graph.kind(target), graph.target_site(target).kind == "parameter"): target
@@ -384,6 +455,62 @@ def try_ablations(
                 raise
             except Exception as error:
                 raise ConfigError(f"{target} can't be ablated: {one_line(error)}.") from error
+
+
+@torch.no_grad()
+def scrub(
+    network: nn.Module | ModelGraph,
+    x: Tensor,
+    y: Tensor,
+    *,
+    targets: Sequence[str],
+    agree: str | int = SAME,
+    repeats: int = 3,
+    source: Tensor | None = None,
+    source_y: Tensor | None = None,
+    loss: LossFunction | None = None,
+    seed: int = 0,
+    memory: float = MEMORY,
+) -> list[dict[str, Any]]:
+    """How well the network answers when all targets at once are resampled from examples that agree.
+
+    A row for each draw of `agree`, and as a control one for each draw of `any`: `agree`, `repeat`, accuracy with its
+    interval, loss, and `loss_recovered`, the share of what the control of this draw loses that is not lost:
+    (control's loss − loss) / (control's loss − intact loss); 0 in the control itself. Where the targets do not matter
+    beyond what the examples agree in, it is 1.
+
+    Args:
+        targets: sites, edges, paths or patterns. All get the values of the same source example. The other arguments
+            are those of `ablate`.
+
+    Raises:
+        ConfigError: as `ablate`.
+        ValueError: as `ablate`, or an example has no source that agrees.
+    """
+    loss, y, classes = _answers(x, y, loss, None)
+    drawn = draws(["resample"], repeats)
+    labels = list(batches(y))
+    rows: list[dict[str, Any]] = []
+    with _graph_of(network, x) as graph:
+        found = _at_least_one(graph, targets, ["resample"])
+        intact = score(outputs_of(graph, x), y, loss, classes=classes).loss
+        scores: dict[tuple[str, int], Score] = {}
+        for which in (ANY, str(agree)):
+            agreement = _Agreement(y, source_y, which if which in (ANY, SAME, OTHER) else int(which))
+            data = _Data(graph, x, source, drawn, memory, agreement)
+            tallies = {repeat: _Tally(loss, classes, counted=False) for _, repeat in drawn}
+            ahead: dict[tuple[int, int], list[Intervention]] = {}
+            for ablation, number, value, _ in data.replacements(found, drawn, seed=seed):
+                ahead.setdefault((ablation.repeat, number), []).append(Intervention(ablation.target, value))
+                if len(ahead[ablation.repeat, number]) == len(found):
+                    outputs = data.runs[number].output(ahead.pop((ablation.repeat, number)))
+                    tallies[ablation.repeat].add(outputs, labels[number])
+            scores |= {(which, repeat): tally.score for repeat, tally in tallies.items()}
+        for (which, repeat), result in scores.items():
+            lost = scores[ANY, repeat].loss - intact
+            recovered = (scores[ANY, repeat].loss - result.loss) / lost if lost else math.nan
+            rows.append({"agree": which, "repeat": repeat, **result.columns(), "loss_recovered": recovered})
+    return rows
 
 
 # --- single units ------------------------------------------------------------------------------------------------
@@ -406,6 +533,8 @@ def ablate_units(
     methods: Sequence[Method] = METHODS,
     repeats: int = 3,
     source: Tensor | None = None,
+    source_y: Tensor | None = None,
+    agree: str | int = ANY,
     loss: LossFunction | None = None,
     classes: bool | None = None,
     seed: int = 0,
@@ -438,7 +567,7 @@ def ablate_units(
                 f"{total:,} runs of x are needed, more than most_runs={most_runs:,}: "
                 "name fewer targets or methods, or lower repeats."
             )
-        data = _Data(graph, x, source, drawn, memory)
+        data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree))
         labels = list(batches(y))
         intact = _Tally(loss, classes, counted=False)
         for number in range(len(data)):
@@ -481,6 +610,84 @@ def _outputs_by_unit(run: Run, target: str, base: Tensor, replacement: Tensor, u
     rank = torch.arange(len(units), device=units.device)
     values[rank, :, units] = replacement.reshape(len(base), -1)[:, units].T
     return run.variants(target, values.reshape(len(units), *base.shape))
+
+
+# --- what a site does beyond an estimate of it ---------------------------------------------------------------------
+
+Estimate = Literal["mean", "linear"]
+"""What a site is split into, with what is left: its mean, or the nearest linear function of the network's inputs."""
+
+
+@torch.no_grad()
+def linear_fit(graph: ModelGraph, x: Tensor, site: str, reads: Sequence[str]) -> Callable[..., Tensor]:
+    """The linear function, with a constant, of the sites in `reads` that is nearest to a site on the examples.
+
+    Least squares in float64. It takes the values `(B, *shape)` of `reads` and gives `(B, *site)`.
+
+    Raises:
+        ValueError: there are not more examples than numbers that the function reads.
+    """
+    shape = graph.site(site).shape
+    n_read = sum(graph.site(name).n_units for name in reads)
+    if len(x) <= n_read:
+        raise ValueError(f"a linear fit of {site} reads {n_read:,} numbers, so it needs more than {len(x):,} examples.")
+
+    def features(values: Sequence[Tensor]) -> Tensor:
+        ones = values[0].new_ones(len(values[0]), 1)
+        return torch.cat([*(value.flatten(1) for value in values), ones], 1).double()
+
+    gram = torch.zeros(n_read + 1, n_read + 1, dtype=torch.float64, device=x.device)
+    product = torch.zeros(n_read + 1, math.prod(shape), dtype=torch.float64, device=x.device)
+    for part in batches(x):
+        *values, target = Run(graph, part).values([*reads, site])
+        gram += features(values).T @ features(values)
+        product += features(values).T @ target.flatten(1).double()
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean())  # inputs that never vary leave it singular
+    weights = torch.linalg.solve(gram, product)
+
+    def fitted(*values: Tensor) -> Tensor:
+        return (features(values) @ weights).to(values[0].dtype).reshape(len(values[0]), *shape)
+
+    return fitted
+
+
+@torch.no_grad()
+def ablate_beyond(
+    network: nn.Module | ModelGraph,
+    x: Tensor,
+    y: Tensor,
+    *,
+    estimate: Estimate = "mean",
+    targets: Sequence[str] | None = None,
+    source: Tensor | None = None,
+    **choices: Any,
+) -> list[dict[str, Any]]:
+    """The rows of `ablate` for two sites that each target is split into: `relu[estimate]` and `relu[residual]`.
+
+    They say what a site does beyond its mean, or beyond a linear function of the network's inputs.
+
+    Args:
+        targets: sites; None for all inner ones. The other arguments are those of `ablate`.
+
+    Raises:
+        ConfigError, ValueError: as `ablate` and `linear_fit`, or a target is no inner site.
+    """
+    rows: list[dict[str, Any]] = []
+    examples = x if source is None else source
+    with _graph_of(network, x) as graph:
+        for target in ablation_targets(graph, targets):
+            if targets is None and graph.kind(target) != "site":
+                continue
+            if graph.kind(target) != "site" or graph.site(target).kind == "input":
+                raise ConfigError(f"targets: {target} is no inner site, so it can't be split.")
+            name = graph.site(target).name
+            if estimate == "mean":
+                split = graph.split(name, Runs(graph, examples, memory=0).means([name])[name])
+            else:
+                split = graph.split(name, linear_fit(graph, examples, name, graph.inputs), graph.inputs)
+            both = [f"{name}[estimate]", f"{name}[residual]"]
+            rows += ablate(split, x, y, targets=both, source=source, **choices).rows[1:]
+    return rows
 
 
 # --- what each summand of the logits says --------------------------------------------------------------------------
