@@ -36,8 +36,20 @@ ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files whose tests take longest come first, so that two processes end at about the same time."""
-    longest = ["test_launchers.py", "test_launchers_interrupted.py", "test_sweeps.py"]
+    longest = ["test_slurm.py", "test_launchers.py", "test_launchers_interrupted.py", "test_sweeps.py"]
     items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last line names what the cluster's tests lack, if they were skipped."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput"):
+        return
+    reasons = [report.longrepr[2] for report in reporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)]
+    lacking = [reason.removeprefix("Skipped: ") for reason in reasons if "Slurm's tests need" in reason]
+    if lacking:
+        reporter.write_line(f"{len(lacking)} tests of a real Slurm were skipped: {max(lacking, key=len)}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -494,13 +494,17 @@ class RunConfig:
     )
     on_error: OnError = option(MISSING, "after a failed job of a sweep: continue with the others, or stop")
     resume: str | None = option(MISSING, "a sweep's folder: run its jobs that are not done")
+    adopt: bool = option(
+        MISSING,
+        "with resume: wait for jobs that still run or are in a queue; false: cancel them, and run them again",
+    )
     plan: bool = option(MISSING, "compose and check every job, list them, and run nothing")
     skip_invalid: bool = option(MISSING, "leave out a sweep's jobs that can't run, instead of refusing the sweep")
     sweep: str | None = option(MISSING, "a sweep's folder: make its tables again from the folders of its jobs")
     objective: str | None = option(MISSING, "the summary metric that hydra/sweeper=optuna makes largest or smallest")
 
 
-SWEEP_KEYS = ("on_error", "resume", "plan", "skip_invalid", "sweep", "objective")
+SWEEP_KEYS = ("on_error", "resume", "adopt", "plan", "skip_invalid", "sweep", "objective")
 """Top-level keys that say how many runs are made one result; they change no run."""
 
 EXPERIMENTS: tuple[type[ExperimentConfig], ...] = (
@@ -577,14 +581,16 @@ class SubmititLocalLauncher(LauncherConfig):
 
 @dataclass
 class SubmititSlurmLauncher(LauncherConfig):
-    """A Slurm cluster, each job a job of the queue (submitit)."""
+    """A Slurm cluster, each job a job of the queue."""
 
     name: ClassVar[str] = "submitit_slurm"
     extra: ClassVar[str] = "slurm"
 
     n_jobs: int | None = option(100, "jobs in the queue at once; null: all", at_least=1)
-    threads: int | None = option(4, "cores asked for, and those of a job's compiled kernels", at_least=1)
-    timeout_min: int = option(4 * 60, "minutes after which Slurm ends a job", at_least=1)
+    threads: int | None = option(
+        None, "cores asked for, those of a job's compiled kernels; null: 4, if a node has them", at_least=1
+    )
+    timeout_min: int = option(4 * 60, "minutes that a job has", at_least=1)
     mem_gb: float = option(8, "GB of memory asked for", above=0)
     gpus: int = option(0, "GPUs asked for", at_least=0)
     partition: str | None = option(None, "Slurm's partition; null: the cluster's default")
