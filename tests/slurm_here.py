@@ -4,7 +4,8 @@ Everything is in one folder: munge's key and socket, the configuration, the stat
 on ports of the loopback alone, and `stop` ends exactly the processes that `start` began. It needs root and the Debian
 packages of `PACKAGES`. The node `elsewhere` has a host name of its own, as a node of a real cluster has.
 
-    python -m tests.slurm_here FOLDER      # until Ctrl-C; it prints the variable to export
+    python -m tests.slurm_here FOLDER [accounting]    # until Ctrl-C; it prints the variable to export
+    python -m tests.slurm_here --packages             # which packages it needs
 """
 
 from __future__ import annotations
@@ -256,6 +257,9 @@ class SlurmHere:
 
 
 def main(arguments: Sequence[str]) -> None:
+    if arguments[0] == "--packages":
+        print(*PACKAGES, *PACKAGES_OF_ACCOUNTING)
+        return
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     cluster = SlurmHere(Path(arguments[0]).resolve(), accounting="accounting" in arguments)

@@ -19,6 +19,7 @@ from mi_runner.errors import Terminated
 from mi_runner.runs import run_folder
 from mi_runner.runs.run_folder import ALIVE, RunFolder
 from mi_runner.sweeps import dispatch, engines, worker
+from mi_runner.sweeps.engines.engine import Running
 from mi_runner.sweeps.engines.in_this_process import InThisProcess
 from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.sweeps.worker import Ending, Task, Worker
@@ -164,6 +165,27 @@ def test_a_job_of_which_nobody_knows_runs_again_if_the_command_says_so(mi_run: M
     assert left.status == 1 and "adopt=false runs it again" in left.err, left.err
     resumed = mi_run("-m", f"resume={done.folder}", "adopt=false")
     assert resumed.status == 0 and statuses(done.folder) == {0: "done", 1: "done"}, resumed.err
+
+
+def test_jobs_elsewhere_that_an_interruption_ended_say_so(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The engine has ended them, and they could not write it: the sweep does."""
+    done = mi_run(*SWEEP)
+
+    class Endless:
+        def done(self) -> bool:
+            signal.raise_signal(signal.SIGTERM)
+            return False
+
+    class Engine(InThisProcess):
+        def submit(self, slot: int, task: Task) -> Running:
+            task.folder.mkdir()
+            record = json.loads((done.folder / "0/run.json").read_text())
+            RunFolder(task.folder).write_record({**record, "status": "running", "host": "elsewhere"})
+            return Endless()
+
+    monkeypatch.setattr(engines, "start", lambda *arguments: Engine())
+    ended = mi_run(*SWEEP)
+    assert ended.status == 143 and statuses(ended.folder) == {0: "interrupted", 1: "missing"}, ended.err
 
 
 def test_the_launcher_is_kept_and_the_command_line_overrides(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
