@@ -37,6 +37,7 @@ ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 LONGEST = (
     *(
+        "slurm",
         "launchers",
         "sweeps",
         "launchers_interrupted",
@@ -63,6 +64,18 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """The last line names what the cluster's tests lack, if they were skipped."""
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None or hasattr(config, "workerinput"):
+        return
+    reasons = [report.longrepr[2] for report in reporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)]
+    lacking = [reason.removeprefix("Skipped: ") for reason in reasons if "Slurm's tests need" in reason]
+    if lacking:
+        reporter.write_line(f"{len(lacking)} tests of a real Slurm were skipped: {max(lacking, key=len)}")
 
 
 @pytest.fixture(scope="session", autouse=True)

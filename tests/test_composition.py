@@ -37,7 +37,7 @@ def test_the_default_trains_the_default_model() -> None:
     assert (config.experiment.name, config.dataset.name, config.model.name) == ("train", "mnist", "mlp")
     assert (config.seed, config.device, config.threads, config.checkpoint) == (0, "auto", threads.automatic(), None)
     assert (config.output_dir, config.expect, config.seeds) == ("outputs", None, None)
-    assert [getattr(config, key) for key in SWEEP_KEYS] == [OnError["continue"], None, False, False, None, None]
+    assert [getattr(config, key) for key in SWEEP_KEYS] == [OnError["continue"], None, True, False, False, None, None]
 
 
 @pytest.mark.parametrize(("group", "schema"), CHOICES, ids=lambda part: getattr(part, "name", part))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import fields
@@ -12,13 +14,17 @@ from typing import Any
 import pytest
 
 from mi_runner.config import hydra_keys
-from mi_runner.config.engine_schemas import RayLauncher
+from mi_runner.config.engine_schemas import RayLauncher, SubmititLocalLauncher, SubmititSlurmLauncher
 from mi_runner.config.registry import ENGINES
+from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError
+from mi_runner.sweeps.engines import slurm_commands
 from mi_runner.sweeps.engines.ray import Ray
+from mi_runner.sweeps.engines.slurm import Slurm
 from mi_runner.sweeps.engines.submitit import Submitit
 from mi_runner.sweeps.sweep_plan import read_command
 from mi_runner.sweeps.sweep_search import Search
+from mi_runner.sweeps.worker import Task
 
 from .conftest import Ended
 
@@ -123,22 +129,33 @@ def test_options_of_engines_arrive(engine: Any) -> None:
         assert getattr(getattr(found, name), "name", getattr(found, name)) == value
 
 
-@pytest.mark.parametrize("name", ["submitit_local", "submitit_slurm"])
-def test_options_of_submitit_reach_its_executor(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_options_of_submitit_reach_its_executor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     submitit = pytest.importorskip("submitit")
     asked: dict[str, Any] = {}
     executor = SimpleNamespace(update_parameters=lambda **options: asked.update(options))
     monkeypatch.setattr(submitit, "AutoExecutor", lambda **options: executor)
-    engine_type = next(engine for engine in ENGINES["launcher"] if engine.name == name)
-    options = {item.name: OTHER_VALUES[item.name] for item in fields(engine_type)}
-    engine = Submitit(engine_type(**options), 20, 0, tmp_path)
+    options = {item.name: OTHER_VALUES[item.name] for item in fields(SubmititLocalLauncher)}
+    engine = Submitit(SubmititLocalLauncher(**options), 20, 0, tmp_path)
+    assert (engine.slots, engine.threads, engine.minutes) == (7, 3, 11)
+    assert asked == {"timeout_min": 13}  # the job ends itself before
+
+
+def test_options_of_slurm_reach_sbatch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+    monkeypatch.setattr(slurm_commands, "nodes", list)
+    monkeypatch.setattr(slurm_commands, "submit", lambda options, script: (asked.update(options), "23")[1])
+    options = {item.name: OTHER_VALUES[item.name] for item in fields(SubmititSlurmLauncher)}
+    engine = Slurm(SubmititSlurmLauncher(**options), 20, tmp_path)
     assert (engine.slots, engine.threads) == (7, 3)
-    assert asked["timeout_min"] == 11
-    if name == "submitit_slurm":
-        assert asked == {
-            **{"timeout_min": 11, "cpus_per_task": 3, "mem_gb": 5.0, "gpus_per_node": 2, "slurm_partition": "cpu"},
-            **{"slurm_account": "me", "slurm_additional_parameters": {"qos": "high"}},
-        }
+    engine.submit(0, Task(5, tmp_path / "5", RunConfig(), ""))
+    assert (asked.pop("output"), asked.pop("chdir")) == (str(tmp_path / ".slurm/5.out"), os.getcwd())
+    assert asked.pop("job-name").endswith("-5")
+    assert asked == {
+        **{"time": 12, "cpus-per-task": 3, "mem": "5120M", "gpus-per-node": 2, "partition": "cpu", "account": "me"},
+        **{"qos": "high", "no-requeue": True, "open-mode": "truncate"},
+    }
+    task = pickle.loads((tmp_path / ".slurm/5.task").read_bytes())
+    assert (task.number, task.worker.threads, task.worker.minutes) == (5, 3, 11)
 
 
 def test_options_of_ray_reach_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +170,7 @@ def test_options_of_ray_reach_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None
         "ray",
         SimpleNamespace(
             init=lambda **options: asked.update(options),
-            cluster_resources=lambda: {"CPU": 8.0, "GPU": 4.0},
+            nodes=lambda: [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": 4.0}}],
             remote=remote,
         ),
     )

@@ -7,13 +7,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
+from mi_runner.config.engine_schemas import RayLauncher
+from mi_runner.errors import RunFailed
 from mi_runner.runs import run_folder
+from mi_runner.sweeps.engines.ray import Node, shares_of_nodes
 
 from .conftest import Ended
 from .launched import TINY, Started, statuses, table
@@ -114,13 +118,14 @@ RAY = {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN
 
 @pytest.fixture
 def cluster(tmp_path: Path) -> Iterator[str]:
-    """The address of a Ray that the test starts, and stops."""
+    """The address of a Ray of two nodes, of one CPU each, that the test starts, and stops."""
     if find_spec("ray") is None:
         pytest.skip("ray is not installed")
     program = (
-        "import sys, ray; "
-        "found = ray.init(address='local', num_cpus=2, include_dashboard=False, logging_level='ERROR'); "
-        "print(found.address_info['gcs_address'], flush=True); sys.stdin.read()"
+        "import sys; from ray.cluster_utils import Cluster; "
+        "head = {'num_cpus': 1, 'include_dashboard': False}; "
+        "cluster = Cluster(initialize_head=True, head_node_args=head); cluster.add_node(num_cpus=1); "
+        "print(cluster.address, flush=True); sys.stdin.read(); cluster.shutdown()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", program],
@@ -132,31 +137,67 @@ def cluster(tmp_path: Path) -> Iterator[str]:
         text=True,
     ) as process:
         assert process.stdout is not None and process.stdin is not None
-        yield process.stdout.readline().strip()
+        yield process.stdout.readline().split()[-1]
         process.stdin.close()
         assert process.wait(timeout=60) == 0
 
 
 def test_a_ray_cluster_that_is_already_there(cluster: str, tmp_path: Path) -> None:
+    """A job asks for what a node has: one job at once has not the two CPUs of the cluster, which no node has."""
     where = ("hydra/launcher=ray", f"hydra.launcher.address={cluster}")
     done = Started(tmp_path, "training.epochs=1", "seed=0,1,2", *where, environment=RAY).ended()
     assert done.status == 0 and "3 jobs, 2 at once" in done.err, done.err
     assert statuses(tmp_path / done.folder) == dict.fromkeys(range(3), "done")
+    alone = Started(tmp_path, "training.epochs=1", "seed=7", *where, environment=RAY).ended()
+    assert alone.status == 0 and "1 jobs, 1 at once" in alone.err, alone.err
+    never = Started(
+        tmp_path, "training.epochs=1", "seed=0", *where, "hydra.launcher.threads=2", environment=RAY
+    ).ended()
+    assert never.status == 1 and "a job asks for 2 CPUs and 0 GPUs of one node, and the nodes have 1 CPUs" in never.err
 
 
-def test_a_ray_cluster_that_is_not_there(mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
-    ray = pytest.importorskip("ray")
-
-    def nowhere(**options: object) -> None:
-        raise ConnectionError(f"Could not reach {options['address']}")
-
-    monkeypatch.setattr(ray, "init", nowhere)
-    done = mi_run("-m", *TINY, "seed=0,1", "hydra/launcher=ray", "hydra.launcher.address=nowhere:1")
-    assert done.status == 1 and "hydra.launcher.address=nowhere:1: ConnectionError: Could not reach" in done.err
+def test_a_ray_cluster_that_is_not_there(mi_run: Callable[..., Ended]) -> None:
+    pytest.importorskip("ray")
+    began = time.monotonic()
+    for address in ("127.0.0.1:1", "nowhere.invalid:6379", "host"):
+        done = mi_run("-m", *TINY, "seed=0,1", "hydra/launcher=ray", f"hydra.launcher.address={address}")
+        assert done.status == 2 and f"hydra.launcher.address={address}: nothing answers there" in done.err
+    assert time.monotonic() - began < 60 and not Path("outputs").exists()
 
 
-def test_slurm_that_is_not_there(mi_run: Callable[..., Ended]) -> None:
-    pytest.importorskip("submitit")
+@pytest.mark.parametrize(
+    ("asked", "n_jobs", "nodes", "found"),
+    [
+        ({}, 10, [Node(2), Node(2)], (4, 1, 0)),
+        ({}, 1, [Node(1), Node(1)], (1, 1, 0)),  # not two: no node has them
+        ({}, 2, [Node(8), Node(2)], (2, 4, 0)),  # both on the large node
+        ({"n_jobs": 3}, 10, [Node(4), Node(4)], (3, 2, 0)),
+        ({"n_jobs": 16}, 100, [Node(4)], (16, 1, 0)),
+        ({"threads": 3}, 10, [Node(4), Node(4)], (2, 3, 0)),
+        ({}, 1, [Node(8, 1), Node(8, 1)], (1, 8, 1)),  # two GPUs are on two nodes
+        ({}, 4, [Node(8, 1), Node(8, 1)], (4, 4, 0.5)),
+        ({}, 3, [Node(8, 2)], (3, 2, 0.5)),
+        ({}, 2, [Node(64), Node(4, 4)], (2, 2, 2)),  # jobs go to nodes with GPUs
+        ({"gpus": 0}, 2, [Node(64), Node(4, 4)], (2, 32, 0)),
+    ],
+)
+def test_shares_of_rays_nodes(
+    asked: dict[str, int], n_jobs: int, nodes: list[Node], found: tuple[int, int, float]
+) -> None:
+    slots, threads, gpus = shares_of_nodes(RayLauncher(**asked), n_jobs, nodes)
+    assert (slots, threads, gpus) == found
+    at_once = sum(min(n.cpus // threads, n.gpus // gpus if gpus else n.cpus) for n in nodes)
+    assert at_once >= min(slots, sum(node.cpus for node in nodes))
+
+
+@pytest.mark.parametrize("asked", [{"threads": 3}, {"gpus": 1}, {"gpus": 0.5}])
+def test_jobs_that_no_node_of_ray_can_have(asked: dict[str, float]) -> None:
+    with pytest.raises(RunFailed, match="of one node, and the nodes have 2 CPUs and 0 GPUs, 1 CPUs"):
+        shares_of_nodes(RayLauncher(**asked), 5, [Node(2), Node(1)])
+
+
+def test_slurm_that_is_not_there(mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "/nowhere")
     done = mi_run("-m", *TINY, "seed=0,1", "hydra/launcher=submitit_slurm")
     assert done.status == 2 and "hydra/launcher=submitit_local runs here" in done.err
     assert not Path("outputs").exists()

@@ -50,14 +50,16 @@ class SubmititLocalLauncher(LauncherConfig):
 
 @dataclass
 class SubmititSlurmLauncher(LauncherConfig):
-    """A Slurm cluster, each job a job of the queue (submitit)."""
+    """A Slurm cluster, each job a job of the queue."""
 
     name: ClassVar[str] = "submitit_slurm"
     extra: ClassVar[str] = "slurm"
 
     n_jobs: int | None = option(100, "jobs in the queue at once; null: all", at_least=1)
-    threads: int | None = option(4, "cores asked for, and those of a job's compiled kernels", at_least=1)
-    timeout_min: int = option(4 * 60, "minutes after which Slurm ends a job", at_least=1)
+    threads: int | None = option(
+        None, "cores asked for, those of a job's compiled kernels; null: 4, if a node has them", at_least=1
+    )
+    timeout_min: int = option(4 * 60, "minutes that a job has", at_least=1)
     mem_gb: float = option(8, "GB of memory asked for", above=0)
     gpus: int = option(0, "GPUs asked for", at_least=0)
     partition: str | None = option(None, "Slurm's partition; null: the cluster's default")

@@ -38,6 +38,11 @@ def of_hydra(override: str) -> bool:
     return re.match(r"hydra\b", _key(override)) is not None
 
 
+def of_launcher(override: str) -> bool:
+    """Whether an override names the launcher, or one of its options."""
+    return re.match(r"hydra[./]launcher\b", _key(override)) is not None
+
+
 def check(overrides: Sequence[str], *, has_engines: bool) -> None:
     """Each override of a key of Hydra's own has an effect.
 
@@ -48,6 +53,7 @@ def check(overrides: Sequence[str], *, has_engines: bool) -> None:
     Raises:
         ConfigError: one has none; the text says what to type instead.
     """
+    resumes = any(_key(override) == "resume" for override in overrides)
     chosen = {_key(override): override.partition("=")[2] for override in overrides}
     for override in overrides:
         key = _key(override)
@@ -63,6 +69,8 @@ def check(overrides: Sequence[str], *, has_engines: bool) -> None:
         group = found[1] or found[2]
         if not has_engines:
             raise ConfigError(f"{override}: only a sweep has a {group}. Add -m, or leave it out.")
+        if found[2] == "launcher" and resumes and "hydra/launcher" not in chosen:
+            continue  # the launcher is that of the sweep which is resumed
         if found[2] and chosen.get(f"hydra/{group}", "basic") == "basic":
             option = key.rpartition(".")[2]
             raise ConfigError(f"{override}: {where_option(f'hydra/{group}', ENGINES[group], option)}")

@@ -48,13 +48,17 @@ class RunConfig:
     )
     on_error: OnError = option(MISSING, "after a failed job of a sweep: continue with the others, or stop")
     resume: str | None = option(MISSING, "a sweep's folder: run its jobs that are not done")
+    adopt: bool = option(
+        MISSING,
+        "with resume: wait for jobs that still run or are in a queue; false: cancel them, and run them again",
+    )
     plan: bool = option(MISSING, "compose and check every job, list them, and run nothing")
     skip_invalid: bool = option(MISSING, "leave out a sweep's jobs that can't run, instead of refusing the sweep")
     sweep: str | None = option(MISSING, "a sweep's folder: make its tables again from the folders of its jobs")
     objective: str | None = option(MISSING, "the summary metric that hydra/sweeper=optuna makes largest or smallest")
 
 
-SWEEP_KEYS = ("on_error", "resume", "plan", "skip_invalid", "sweep", "objective")
+SWEEP_KEYS = ("on_error", "resume", "adopt", "plan", "skip_invalid", "sweep", "objective")
 """Top-level keys that say how many runs are made one result; they change no run."""
 
 

@@ -11,9 +11,11 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import socket
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -29,6 +31,15 @@ MOST_CSV_ROWS = 100_000
 
 CLOCK_ERROR = 5.0
 """Seconds by which the boot time and the wall clock may disagree."""
+
+SECONDS_BETWEEN_SIGNS = 5.0
+"""How often a job of a sweep says that it lives."""
+
+SECONDS_WITHOUT_SIGN = 60.0
+"""A job on another host that says nothing for so long is dead; a shared disk may show its signs late."""
+
+ALIVE = ".alive"
+"""The file of a run folder whose time of change is the last sign of life."""
 
 MEMBERS = "members"
 RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
@@ -126,19 +137,74 @@ def state(folder: Path) -> State:
         what = "has no run.json" if folder.is_dir() else "is not there"
         return State("missing", f"never began, or was deleted: {folder} {what}", ExitStatus.FAILED, {})
     status = str(record.get("status"))
+    if status == "running" and (lives := is_alive(folder, record)) is not True:
+        if lives is False:
+            return killed(record, folder)
+        cause = f"is run by {_process(record)}, of which nobody here knows whether it lives"
+        return State("running", cause, ExitStatus.FAILED, record)
     if status == "done":
         not_met = record.get("expect_not_met")
         cause = f"expect: {'; '.join(not_met)}" if not_met else ""
         return State("done", cause, ExitStatus.EXPECTATION_NOT_MET if not_met else ExitStatus.DONE, record)
-    if status == "running" and not _lives(record):
-        return killed(record)
     cause = f"is run by {_process(record)}" if status == "running" else record.get("error") or "ended without a word"
     return State(status, cause, record.get("exit_status") or ExitStatus.FAILED, record)
 
 
-def killed(record: Mapping[str, Any]) -> State:
+def killed(record: Mapping[str, Any], folder: Path | None = None) -> State:
     """The state of a run whose process is gone, and its run.json doesn't say how it ended."""
-    return State("killed", f"{_process(record)} ended without a word", ExitStatus.FAILED, record)
+    cause = f"{_process(record)} ended without a word"
+    if folder is not None and record.get("host") != socket.gethostname():
+        cause += f", its last sign of life is {seconds_without_sign(folder) or 0:.0f} s old"
+    return State("killed", cause, ExitStatus.FAILED, record)
+
+
+@contextmanager
+def signs_of_life(folder: Path) -> Iterator[None]:
+    """Within the block a file of the folder is touched again and again, so that other hosts see that we live."""
+    ended = threading.Event()
+    file = folder / ALIVE
+
+    def say() -> None:
+        while not ended.wait(SECONDS_BETWEEN_SIGNS):
+            with suppress(OSError):  # the folder may be gone, or its disk full for a moment
+                os.utime(file)
+
+    with suppress(OSError):
+        file.touch()
+    thread = threading.Thread(target=say, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+        with suppress(OSError):
+            file.unlink()
+
+
+def seconds_without_sign(folder: Path) -> float | None:
+    """How old the last sign of life is, by the clock of the disk that the folder is on; None where there is none."""
+    now = folder / f"{ALIVE}.{secrets.token_hex(8)}"
+    try:
+        at = (folder / ALIVE).stat().st_mtime
+    except OSError:
+        return None
+    try:
+        now.touch()
+        return now.stat().st_mtime - at
+    except OSError:  # a folder that is not ours to write
+        return datetime.now().timestamp() - at
+    finally:
+        with suppress(OSError):
+            now.unlink()
+
+
+def is_alive(folder: Path, record: Mapping[str, Any]) -> bool | None:
+    """Whether the process that a record names lives; None for one of another host that gives no signs of life."""
+    if record.get("host") == socket.gethostname():
+        return _lives(record)
+    silent = seconds_without_sign(folder)
+    return None if silent is None else silent < SECONDS_WITHOUT_SIGN
 
 
 def _process(record: Mapping[str, Any]) -> str:
@@ -146,9 +212,7 @@ def _process(record: Mapping[str, Any]) -> str:
 
 
 def _lives(record: Mapping[str, Any]) -> bool:
-    """Whether the process that writes this record may still be there; of another machine's nobody knows."""
-    if record.get("host") != socket.gethostname():
-        return True
+    """Whether the process of this host that writes this record may still be there."""
     pid = record.get("pid")
     if not isinstance(pid, int) or pid == os.getpid():  # this process runs nothing while it reads
         return False

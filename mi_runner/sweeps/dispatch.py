@@ -13,7 +13,8 @@ from mi_runner.errors import ExitStatus
 from mi_runner.runs import run_folder
 from mi_runner.runs.run_folder import State
 from mi_runner.sweeps import sweep_tables
-from mi_runner.sweeps.engines.engine import Engine, Running
+from mi_runner.sweeps.engines.engine import Engine, NotNow, Running
+from mi_runner.sweeps.engines.in_this_process import HasEnded
 from mi_runner.sweeps.job_folders import set_aside
 from mi_runner.sweeps.job_source import JobSource
 from mi_runner.sweeps.sweep_plan import Job
@@ -23,11 +24,56 @@ SECONDS_BETWEEN_LOOKS = 0.02
 """How often the launcher's jobs are looked at."""
 
 
+FIRST_PAUSE, LONGEST_PAUSE = 2.0, 120.0
+"""Seconds until a job that the engine refused is tried again; each pause is twice the last."""
+
+SECONDS_UNTIL_WAITING_IS_SAID = 60.0
+
+
+class RunsElsewhere:
+    """A job that a process runs which is not ours, and of which its folder shows that it lives."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self._looked = folder, 0.0
+
+    def done(self) -> bool:
+        if time.monotonic() - self._looked < 1:
+            return False
+        self._looked = time.monotonic()
+        return run_folder.state(self.folder).status != "running"
+
+    def ending(self) -> Ending:
+        return Ending(worker_died=True)
+
+
+class _Waiting:
+    """Says which tasks wait, and for what, when nothing has changed for a while; again each time twice as late."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self._last: tuple[int, str] = 0, ""
+        self._looked = self._changed = time.monotonic()
+        self._patience = SECONDS_UNTIL_WAITING_IS_SAID
+
+    def say(self, n_ended: int) -> None:
+        now = time.monotonic()
+        if now - self._looked < min(1.0, SECONDS_UNTIL_WAITING_IS_SAID):
+            return
+        self._looked, waiting = now, self.engine.waiting()
+        if (n_ended, waiting) != self._last:
+            self._last, self._changed, self._patience = (n_ended, waiting), now, SECONDS_UNTIL_WAITING_IS_SAID
+        elif waiting and now - self._changed > self._patience:
+            console.note(f"nothing has changed for {now - self._changed:.0f} s: {waiting}")
+            self._patience *= 2
+
+
 @dataclass
 class Dispatch:
     """Hands jobs to an engine, as many as it has slots, and notes what became of each.
 
     Attributes:
+        resumed: whether an earlier process may have begun some of the jobs.
+        adopt: whether what that process began, and waits or runs still, is waited for; otherwise it is ended first.
         known: by job number, states that a full disk kept out of run.json.
     """
 
@@ -35,8 +81,15 @@ class Dispatch:
     engine: Engine
     folder: Path
     on_error: OnError
+    resumed: bool = False
+    adopt: bool = True
 
     def __post_init__(self) -> None:
+        self._refused_job: Job | None = None
+        self._refused_last: int | None = None
+        self._again: list[Job] = []
+        self._pause, self._again_at = 0.0, 0.0
+        self._waiting = _Waiting(self.engine)
         self.known: dict[int, State] = {}
         self._running: dict[int, tuple[Job, Task, Running, float]] = {}
         self._stopped = False
@@ -49,34 +102,109 @@ class Dispatch:
                 ended = [slot for slot, (_, _, running, _) in self._running.items() if running.done()]
                 for slot in ended:
                     self._ended(*self._running.pop(slot))
+                self._waiting.say(self._n_ended)
                 if not ended:
                     time.sleep(SECONDS_BETWEEN_LOOKS)
         except BaseException:
             with signals.held():
                 self.engine.stop()
+                self._say_interrupted()
             raise
         self.engine.close()
+
+    def _say_interrupted(self) -> None:
+        """The engine has ended what ran: jobs that could not say so are said to be interrupted."""
+        for _, task, running, _ in self._running.values():
+            lost = run_folder.state(task.folder)
+            if lost.status == "running" and not isinstance(running, RunsElsewhere | HasEnded):
+                write_ending(task, "interrupted", "its sweep was interrupted, and it left no word")
 
     def _fill(self) -> bool:
         """Give each free slot a job; whether there was one."""
         for slot in range(self.engine.slots):
             if slot in self._running:
                 continue
-            if self._stopped or (job := self.jobs.next(self.folder)) is None:
+            if self._refused_job is not None and time.monotonic() < self._again_at:
+                return True
+            if (job := self._next()) is None:
                 return bool(self._running)
-            place = self.folder / str(job.number)
-            set_aside(place)
             assert job.config is not None
             # Absolute, because a network's own code may change the working directory.
-            task = Task(job.number, place.absolute(), job.config, _command(job))
-            began = time.monotonic()
-            self._running[slot] = job, task, self.engine.submit(slot, task), began
+            task = Task(job.number, (self.folder / str(job.number)).absolute(), job.config, _command(job))
+            try:
+                running = self._earlier(task) or self._submitted(slot, task)
+            except NotNow as reason:
+                self._refused(job, str(reason))
+                return True
+            self._pause = 0.0
+            self._running[slot] = job, task, running, time.monotonic()
         return True
+
+    def _next(self) -> Job | None:
+        """The next job; it may be one that the engine refused before."""
+        if self._stopped:
+            return None
+        job, self._refused_job = self._refused_job, None
+        if job is None and self._again:
+            job = self._again.pop()
+        return job or self.jobs.next(self.folder)
+
+    def _refused(self, job: Job, reason: str) -> None:
+        self._refused_job, self._refused_last = job, job.number
+        self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
+        self._again_at = time.monotonic() + self._pause
+        console.note(f"{reason}: job {job.number} is tried again in {self._pause:.0f} s, or as soon as a job ends")
+
+    def _submitted(self, slot: int, task: Task) -> Running:
+        if not task.folder.exists():
+            return self.engine.submit(slot, task)
+        # What it left stays where it is until the engine has the task, and nobody may write into it.
+        aside = set_aside(task.folder)
+        try:
+            return self.engine.submit(slot, task)
+        except NotNow:
+            aside.rename(task.folder)
+            raise
+
+    def _earlier(self, task: Task) -> Running | None:
+        """What runs, or will run, a job that an earlier process began; None where nothing does.
+
+        Raises:
+            NotNow: the engine can't say.
+        """
+        refused = task.number == self._refused_last
+        if not self.resumed and not refused:
+            return None
+        earlier = self.engine.earlier(task)
+        if earlier.running is not None and self.adopt:
+            console.note(f"job {task.number} was submitted before, {earlier.what}: it is waited for")
+            return earlier.running
+        if earlier.running is not None:
+            self.engine.cancel([earlier.running])
+            return None
+        state = run_folder.state(task.folder)
+        if refused and state.done:  # the engine had taken it all the same
+            return HasEnded(Ending())
+        if state.status != "running" or earlier.is_over:
+            return None
+        lives = run_folder.is_alive(task.folder, state.record)
+        if lives is None and not self.adopt:
+            return None
+        end = "it is waited for" if lives else "adopt=false runs it again"
+        console.note(f"job {task.number} {state.cause}: {end}")
+        return RunsElsewhere(task.folder) if lives else HasEnded(Ending(folder_taken=True))
 
     def _ended(self, job: Job, task: Task, running: Running, began: float) -> None:
         self._n_ended += 1
+        self._again_at = 0.0
         how, state = running.ending(), run_folder.state(task.folder)
-        if state.status in ("running", "killed", "torn", "missing"):
+        if isinstance(running, RunsElsewhere) and state.status == "killed":
+            self._n_ended -= 1
+            console.note(f"job {job.number} is over ({state.cause}): it runs again")
+            self._again.append(job)
+            return
+        unsaid = ("running", "killed", "torn", "missing", *(("interrupted",) if how.status else ()))
+        if state.status in unsaid and not how.folder_taken:
             state = self._say_for(task, how, state)
         console.note(
             f"job {job.number} ({self._n_ended} of {self.jobs.n_left}) {job.name}: {state.status}, "
@@ -93,7 +221,9 @@ class Dispatch:
         The engine's word decides whether the worker is gone: its process may be seen for a moment longer, or be on
         another machine.
         """
-        if how.worker_died and state.record:
+        if how.status:
+            ended = State(how.status, how.error, ExitStatus.FAILED, state.record)
+        elif how.worker_died and state.record:
             ended = run_folder.killed(state.record)
         elif how.worker_died:
             ended = State("failed", f"its worker ended before the run began ({how.error})", ExitStatus.FAILED, {})

@@ -8,13 +8,11 @@ EARLIER = "earlier"
 """In a sweep's folder: the folders of attempts that were made again."""
 
 
-def set_aside(folder: Path) -> None:
-    """An earlier attempt at a job is moved away, so that one folder, and one row, is left of it."""
-    if not folder.exists():
-        return
+def set_aside(folder: Path) -> Path:
+    """Where an earlier attempt at a job is moved to, so that one folder, and one row, is left of it."""
     attempts = folder.parent / EARLIER
     attempts.mkdir(exist_ok=True)
-    number = 1
-    while (attempts / f"{folder.name}-{number}").exists():
-        number += 1
-    folder.rename(attempts / f"{folder.name}-{number}")
+    attempt = 1
+    while (place := attempts / f"{folder.name}-{attempt}").exists():
+        attempt += 1
+    return folder.rename(place)

@@ -132,6 +132,7 @@ class Listed:
             jobs=tuple(by_number[number] for number in sorted(by_number)),
             left_out=tuple(self.refused),
             objective=self.objective,
+            launcher=self.asked.launched_by,
         )
 
     def next(self, folder: Path) -> Job | None:
@@ -155,7 +156,7 @@ def _numbered(jobs: Sequence[Job], old: Sequence[Job]) -> list[Job]:
 
 
 def _settled(old: Plan, folder: Path | None, job: Job) -> str:
-    """Why a job of a resumed sweep need not run: this code has done it, or somebody runs it; else empty."""
+    """Why a job of a resumed sweep need not run: this code has done it; otherwise empty."""
     assert folder is not None
     if job.number not in {earlier.number for earlier in old.jobs}:
         return ""
@@ -166,7 +167,7 @@ def _settled(old: Plan, folder: Path | None, job: Job) -> str:
             return "is done"
         console.note(f"job {job.number} was done by other code ({one.code or 'unknown'}), it runs again")
         return ""
-    return "is running" if one.state.status == "running" else ""
+    return ""
 
 
 class Searched:
@@ -219,6 +220,7 @@ class Searched:
             code=code_version(),
             jobs=tuple(self.jobs),
             objective=self.objective,
+            launcher=self.asked.launched_by,
             search=options,
             searching=True,
         )

@@ -25,7 +25,7 @@ from mi_runner.runs import run_folder
 from mi_runner.sweeps import clean_state, engines
 from mi_runner.sweeps.dispatch import Dispatch
 from mi_runner.sweeps.job_source import JobSource, Listed, Searched
-from mi_runner.sweeps.sweep_plan import Command, Plan, flattened, read_command, read_plan
+from mi_runner.sweeps.sweep_plan import Command, Plan, flattened, parse_overrides, read_command, read_plan
 from mi_runner.sweeps.sweep_result import finish
 
 LOCK, LOG = ".lock", "sweep.log"
@@ -43,6 +43,7 @@ def run(overrides: Sequence[str], command: str) -> int:
         ConfigError: a mistake in the command, before any job runs.
         RunFailed: the folder can't be made or written.
     """
+    overrides = [*_launched_by(overrides), *overrides]
     asked = read_command(overrides)
     if asked.own.sweep is not None:
         others = [override for override in overrides if not override.startswith("sweep=")]
@@ -64,6 +65,16 @@ def run(overrides: Sequence[str], command: str) -> int:
             direction = Direction[old.search["direction"]]
             asked = replace(asked, search=OptunaSweeper(**{**old.search, "direction": direction}))
         return _run(asked, old, folder, command)
+
+
+def _launched_by(overrides: Sequence[str]) -> tuple[str, ...]:
+    """The launcher of the sweep that is resumed, where the command names none: its overrides; those of the command
+    come behind them."""
+    given = {override.get_key_element(): override.value() for override in parse_overrides(overrides)}
+    folder = given.get("resume")
+    if not isinstance(folder, str) or "hydra/launcher" in given:
+        return ()
+    return read_plan(run_folder.linked(Path(folder).expanduser())).launcher
 
 
 def _run(asked: Command, old: Plan | None, folder: Path | None, command: str) -> int:
@@ -131,7 +142,7 @@ def _dispatched(jobs: JobSource, asked: Command, old: Plan | None, folder: Path,
     configs = [flattened(config) for config in jobs.configs]
     engine = engines.start(asked.launcher, jobs.n_left, _devices(asked, configs), folder)
     console.note(f"{plan.command} → {folder}: {jobs.n_left} jobs, {engine.slots} at once")
-    dispatch = Dispatch(jobs, engine, folder, asked.own.on_error)
+    dispatch = Dispatch(jobs, engine, folder, asked.own.on_error, resumed=old is not None, adopt=asked.own.adopt)
     ended_by: ExitStatus | None = None
     with ExitStack() as hold:
         try:

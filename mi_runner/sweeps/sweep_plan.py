@@ -52,6 +52,7 @@ class Command:
         launcher: where the jobs run; None for this process, one after the other.
         search: how their values are searched for; None for every combination.
         again: jobs of earlier commands that are meant, too.
+        launched_by: the overrides that name the launcher and its options.
     """
 
     overrides: tuple[str, ...]
@@ -60,6 +61,7 @@ class Command:
     launcher: LauncherConfig | None
     search: OptunaSweeper | None
     again: tuple[Job, ...] = ()
+    launched_by: tuple[str, ...] = ()
 
     @property
     def swept(self) -> list[str]:
@@ -111,7 +113,8 @@ def read_command(overrides: Sequence[str]) -> Command:
     search = _engine(config, "sweeper", ENGINES["sweeper"])
     with open_dict(config):
         del config["hydra"]
-    return Command(tuple(ours), parsed, composition.typed(config), launcher, search)
+    launched_by = tuple(override for override in own if hydra_keys.of_launcher(override))
+    return Command(tuple(ours), parsed, composition.typed(config), launcher, search, launched_by=launched_by)
 
 
 def _engine(config: DictConfig, group: str, engines: Sequence[type[Choice]]) -> Any:
@@ -294,6 +297,7 @@ class Plan:
         objective: the metric that is searched for, or shown first.
         search: the options of the search, if there is one.
         searching: whether the search may still add jobs.
+        launcher: the overrides that say where the jobs run; a resumed sweep takes them, if it is given no others.
     """
 
     command: str
@@ -306,6 +310,7 @@ class Plan:
     objective: str | None = None
     search: Mapping[str, Any] | None = None
     searching: bool = False
+    launcher: tuple[str, ...] = ()
 
     def write(self, sweep: Path) -> None:
         """sweep.json, whole."""
@@ -334,7 +339,8 @@ def read_plan(sweep: Path) -> Plan:
         jobs = tuple(Job(**{**job, "overrides": tuple(job["overrides"])}) for job in content.pop("jobs"))
         left_out = tuple(Refused(**refused) for refused in content.pop("left_out"))
         given, swept = tuple(content.pop("overrides")), tuple(content.pop("swept"))
-        return Plan(overrides=given, swept=swept, jobs=jobs, left_out=left_out, **content)
+        launcher = tuple(content.pop("launcher", ()))
+        return Plan(overrides=given, swept=swept, jobs=jobs, left_out=left_out, launcher=launcher, **content)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(
             f"{sweep} is no folder of a sweep: {PLAN} can't be read ({one_line(error)}). "

@@ -10,7 +10,8 @@ import signal
 import threading
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +23,11 @@ from mi_runner.sweeps import clean_state
 
 SECONDS_TO_END = 30.0
 """How long jobs that are interrupted have to say so in their run.json."""
+
+SECONDS_TO_BEGIN = 15.0
+"""What a process needs at the most to start, of the time that a cluster gives its job."""
+
+TIMED_OUT = "timed out"
 
 SECONDS_BETWEEN_LOOKS = 1.0
 """How often a worker looks whether the process that started it is still there."""
@@ -37,12 +43,14 @@ class Worker:
             Torch computes with as many as the job's config says, wherever it runs.
         cuda: the CUDA devices that it sees; None leaves them.
         parent: the process whose end ends it; None for a cluster's, whose jobs go on.
+        minutes: after which the job ends itself, and says so; None for no limit.
     """
 
     folder: str
     threads: int | None = None
     cuda: str | None = None
     parent: int | None = None
+    minutes: float | None = None
 
 
 @dataclass(frozen=True)
@@ -71,10 +79,15 @@ class Ending:
     Attributes:
         error: what went wrong in one line; empty where nothing did.
         worker_died: whether it is the engine that says so, because the worker is gone.
+        status: what the engine knows of a worker that is gone: cancelled, killed, timed out, out of memory or failed;
+            empty where it knows no more than that.
+        folder_taken: whether another process has the job's folder, so that this one left it alone.
     """
 
     error: str = ""
     worker_died: bool = False
+    status: str = ""
+    folder_taken: bool = False
 
 
 def run_task(task: Task) -> Ending:
@@ -82,11 +95,41 @@ def run_task(task: Task) -> Ending:
     if task.worker is None:
         return _run(task, console.Progress())
     _settle_in(task.worker)
+    limit = _Limit(task.worker.minutes)
     try:
-        with signals.raised():
+        with signals.raised(), limit.kept():
             return _run(task, progress.Progress())
     except (Exception, KeyboardInterrupt, Terminated) as error:  # what the engine raises is then always its own word
+        if isinstance(error, Terminated) and limit.is_over():
+            write_ending(task, TIMED_OUT, limit.text)
+            return Ending(limit.text, status=TIMED_OUT)
         return Ending(one_line(error))
+
+
+class _Limit:
+    """The time that a job has. The job ends itself, so that it has all of it, and time to write what it has."""
+
+    def __init__(self, minutes: float | None) -> None:
+        self.minutes, self.began = minutes, time.monotonic()
+        self.text = f"it took longer than hydra.launcher.timeout_min={minutes:g}" if minutes is not None else ""
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Within the block this process gets SIGTERM when the time is over."""
+        if self.minutes is None:
+            yield
+            return
+        timer = threading.Timer(60 * self.minutes, os.kill, (os.getpid(), signal.SIGTERM))
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+
+    def is_over(self) -> bool:
+        """Whether the time is over; a cluster counts from a moment before this process began."""
+        return self.minutes is not None and time.monotonic() - self.began > 60 * self.minutes - SECONDS_TO_BEGIN
 
 
 def run_task_seeing(task: Task, cuda: str | None) -> Ending:
@@ -106,8 +149,16 @@ def _run(task: Task, reporting: progress.Progress) -> Ending:
     clean_state.begin()
     with console.as_job(task.number):
         try:
-            task.folder.mkdir(parents=True, exist_ok=True)
-            runner.run(task.config, folder=task.folder, command=task.command, progress=reporting)
+            # mkdir of a folder that must not exist is the one step that two processes, on whatever hosts, can't both
+            # succeed in: a job's folder has one writer.
+            task.folder.mkdir(parents=True)
+        except FileExistsError:
+            return Ending(f"{task.folder} has another writer", folder_taken=True)
+        except OSError as error:
+            return Ending(one_line(error))
+        try:
+            with run_folder.signs_of_life(task.folder):
+                runner.run(task.config, folder=task.folder, command=task.command, progress=reporting)
         except Exception as error:
             if run_folder.read_record(task.folder) is None:  # it failed before the run began
                 if not isinstance(error, ConfigError | RunFailed | OSError):

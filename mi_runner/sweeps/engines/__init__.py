@@ -19,16 +19,17 @@ from mi_runner.config.engine_schemas import (
     SubmititSlurmLauncher,
 )
 from mi_runner.errors import ConfigError
-from mi_runner.sweeps.engines import submitit
+from mi_runner.sweeps.engines import ray, slurm
 from mi_runner.sweeps.engines.engine import Engine
 from mi_runner.sweeps.engines.in_this_process import InThisProcess
 from mi_runner.sweeps.engines.joblib import Loky
 from mi_runner.sweeps.engines.ray import Ray
+from mi_runner.sweeps.engines.slurm import Slurm
+from mi_runner.sweeps.engines.submitit import Submitit
 
 LIBRARIES = {
     "joblib": "joblib.externals.loky",
     "submitit_local": "submitit",
-    "submitit_slurm": "submitit",
     "ray": "ray",
 }
 """Launcher → the module that its engine is made of."""
@@ -42,14 +43,17 @@ def check(config: LauncherConfig | None) -> None:
     """
     if config is None:
         return
+    if isinstance(config, SubmititSlurmLauncher):
+        slurm.check(config)
+        return
     try:
         missing = find_spec(LIBRARIES[config.name]) is None
     except ImportError:  # of a package that would hold it
         missing = True
     if missing:
         raise _not_installed(config, f"no module named {LIBRARIES[config.name]}")
-    if isinstance(config, SubmititSlurmLauncher):
-        submitit.executor_in(config, Path())
+    if isinstance(config, RayLauncher):
+        ray.check(config)
 
 
 def _not_installed(config: LauncherConfig, why: object) -> ConfigError:
@@ -78,7 +82,9 @@ def start(config: LauncherConfig | None, n_jobs: int, devices: int, sweep: Path)
             return Loky(config, n_jobs, devices)
         if isinstance(config, RayLauncher):
             return Ray(config, n_jobs)
-        assert isinstance(config, SubmititLocalLauncher | SubmititSlurmLauncher)
-        return submitit.Submitit(config, n_jobs, devices, sweep)
+        if isinstance(config, SubmititSlurmLauncher):
+            return Slurm(config, n_jobs, sweep)
+        assert isinstance(config, SubmititLocalLauncher)
+        return Submitit(config, n_jobs, devices, sweep)
     except ImportError as error:
         raise _not_installed(config, error) from error

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from mi_runner.config.engine_schemas import LauncherConfig
 from mi_runner.errors import one_line
 from mi_runner.sweeps.worker import SECONDS_TO_END, Ending, Task
+
+
+class NotNow(Exception):
+    """An engine takes no task for now; its text says why. The same task may be taken later."""
 
 
 class Running(Protocol):
@@ -22,6 +27,36 @@ class Running(Protocol):
         """How it ended."""
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """What an engine knows of a task that another process submitted.
+
+    Attributes:
+        running: the task, if it waits or runs still.
+        is_over: whether it is known that it neither waits nor runs.
+        what: it, for a person.
+    """
+
+    running: Running | None = None
+    is_over: bool = False
+    what: str = ""
+
+
+class OfThisProcess:
+    """What engines share whose tasks are known to the process alone that submitted them."""
+
+    def earlier(self, task: Task) -> Earlier:
+        """Nothing is known."""
+        return Earlier()
+
+    def waiting(self) -> str:
+        """There is room for a task in each slot."""
+        return ""
+
+    def cancel(self, running: Sequence[Running]) -> None:
+        """`earlier` returned nothing."""
+
+
 class Engine(Protocol):
     """Something that runs tasks, at most one in each slot.
 
@@ -32,7 +67,24 @@ class Engine(Protocol):
     slots: int
 
     def submit(self, slot: int, task: Task) -> Running:
-        """Begin a task."""
+        """Begin a task.
+
+        Raises:
+            NotNow: it takes none for now.
+        """
+
+    def earlier(self, task: Task) -> Earlier:
+        """What it knows of what an earlier process submitted for this task.
+
+        Raises:
+            NotNow: it can't be known for now.
+        """
+
+    def waiting(self) -> str:
+        """Which tasks wait, and why, in one line; empty where none does, or nothing is known of it."""
+
+    def cancel(self, running: Sequence[Running]) -> None:
+        """End what `earlier` returned, and wait until it has ended."""
 
     def stop(self) -> None:
         """End what is running; its jobs say in their run.json that they were interrupted, if they can."""

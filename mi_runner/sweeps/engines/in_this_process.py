@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mi_runner.sweeps.engines.engine import Running
+from mi_runner.sweeps.engines.engine import OfThisProcess, Running
 from mi_runner.sweeps.worker import Ending, Task, run_task
 
 
@@ -19,7 +19,7 @@ class HasEnded:
         return self.how
 
 
-class InThisProcess:
+class InThisProcess(OfThisProcess):
     """One job after the other."""
 
     slots = 1

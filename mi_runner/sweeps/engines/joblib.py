@@ -14,7 +14,7 @@ from typing import Any
 from mi_runner import machine
 from mi_runner.config.engine_schemas import JoblibLauncher
 from mi_runner.runs import run_folder
-from mi_runner.sweeps.engines.engine import Running, ending_of, shares, spread, wait_for
+from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, shares, spread, wait_for
 from mi_runner.sweeps.worker import Ending, Task, Worker, run_task
 
 
@@ -31,7 +31,7 @@ class _Future:
         return ending_of(self.future.result)
 
 
-class Loky:
+class Loky(OfThisProcess):
     """Worker processes on this machine, by joblib's loky: a pool of one worker for each slot."""
 
     def __init__(self, config: JoblibLauncher, n_jobs: int, devices: int) -> None:

@@ -6,22 +6,91 @@ import math
 import os
 import secrets
 import signal
-from collections.abc import Mapping
+import socket
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from mi_runner import machine
 from mi_runner.config.engine_schemas import RayLauncher
-from mi_runner.errors import RunFailed, one_line
-from mi_runner.sweeps.engines.engine import Running, ending_of, shares, wait_for
+from mi_runner.errors import ConfigError, RunFailed, one_line
+from mi_runner.runs import run_folder
+from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, wait_for
 from mi_runner.sweeps.worker import Ending, Task, Worker, run_task
+
+SECONDS_TO_CONNECT = 5.0
+"""How long a cluster has to answer at its address."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """What a node of a cluster has for jobs: cores, and GPUs."""
+
+    cpus: int
+    gpus: float = 0.0
+
+
+def shares_of_nodes(config: RayLauncher, n_jobs: int, nodes: Sequence[Node]) -> tuple[int, int, float]:
+    """Jobs at once, cores of each, GPUs of each, so that each job fits on a node, as a job can't be on two.
+
+    Args:
+        n_jobs: jobs that there are to run.
+
+    Raises:
+        RunFailed: no node has what a job is to have; the text says what nodes have.
+    """
+    able = nodes
+    if config.gpus or (config.gpus is None and any(node.gpus for node in nodes)):
+        able = [node for node in nodes if node.gpus]
+    slots = config.n_jobs or max(1, min(sum(node.cpus for node in able), n_jobs))
+
+    def n_fitting(threads: int, gpus: float) -> int:
+        by_gpus = [math.floor(node.gpus / gpus + 1e-6) if gpus else node.cpus for node in able]
+        return sum(min(node.cpus // threads, most) for node, most in zip(able, by_gpus, strict=True))
+
+    most_cpus, most_gpus = max((node.cpus for node in able), default=0), max((node.gpus for node in able), default=0.0)
+    threads = config.threads or max((n for n in range(1, most_cpus + 1) if n_fitting(n, 0) >= slots), default=1)
+    gpus = config.gpus
+    if gpus is None:
+        # Ray gives whole GPUs, or a fraction of one, of at most four digits.
+        fractions = [math.floor(10_000 / n) / 10_000 for n in range(slots, 0, -1)]
+        amounts = [*fractions, *map(float, range(2, int(most_gpus) + 1))] if most_gpus else []
+        gpus = max((amount for amount in amounts if n_fitting(1, amount) >= slots), default=min(amounts, default=0.0))
+    if not n_fitting(threads, gpus):
+        have = ", ".join(f"{node.cpus} CPUs and {node.gpus:g} GPUs" for node in nodes) or "nothing"
+        raise RunFailed(
+            f"a job asks for {threads} CPUs and {gpus:g} GPUs of one node, and the nodes have {have}: "
+            "hydra.launcher.threads and hydra.launcher.gpus say how much a job asks for."
+        )
+    return (slots if config.n_jobs else min(slots, n_fitting(threads, gpus))), threads, gpus
+
+
+def check(config: RayLauncher) -> None:
+    """The cluster answers at its address; this makes no file.
+
+    Raises:
+        ConfigError: nothing does within `SECONDS_TO_CONNECT`.
+    """
+    address = (config.address or "").removeprefix("ray://")
+    host, _, port = address.rpartition(":")
+    if config.address is None or address in ("auto", "local"):
+        return
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_CONNECT):
+            return
+    except (OSError, ValueError, OverflowError) as error:
+        raise ConfigError(
+            f"hydra.launcher.address={config.address}: nothing answers there ({one_line(error)}). Type HOST:PORT, as "
+            "ray start --head said it."
+        ) from error
 
 
 class _RayTask:
-    def __init__(self, ray: Any, reference: Any) -> None:
-        self.ray, self.reference = ray, reference
+    def __init__(self, folder: Path, ray: Any, reference: Any) -> None:
+        self.folder, self.ray, self.reference = folder, ray, reference
 
     def done(self) -> bool:
         return bool(self.ray.wait([self.reference], timeout=0)[0])
@@ -30,7 +99,7 @@ class _RayTask:
         return ending_of(lambda: self.ray.get(self.reference))
 
 
-class Ray:
+class Ray(OfThisProcess):
     """Tasks of a Ray cluster, or of one that is started here for as long as the sweep lasts."""
 
     def __init__(self, config: RayLauncher, n_jobs: int) -> None:
@@ -51,17 +120,32 @@ class Ray:
             what = "can't start Ray here" if started_here else f"hydra.launcher.address={config.address}"
             raise RunFailed(f"{what}: {one_line(error)}") from error
         signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in its place, which ends us without a word
-        has = self.ray.cluster_resources()
-        self.slots, self.threads = shares(config, n_jobs, max(1, int(has.get("CPU", 1))))
-        gpus = has.get("GPU", 0.0) / self.slots if config.gpus is None else config.gpus
-        gpus = float(math.floor(gpus)) if gpus >= 1 else gpus  # Ray gives parts of one, or whole ones
+        try:
+            self.slots, self.threads, gpus = shares_of_nodes(config, n_jobs, self._nodes())
+        except RunFailed:
+            self.close()
+            raise
+        self.gpus = gpus
         # A job that died is not tried again behind our back: it may have died of itself.
         self._run = self.ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=0)(run_task)
         self._tasks: list[_RayTask] = []
 
+    def _nodes(self) -> list[Node]:
+        has = [node["Resources"] for node in self.ray.nodes() if node["Alive"]]
+        return [Node(int(of_node.get("CPU", 0)), of_node.get("GPU", 0.0)) for of_node in has]
+
+    def waiting(self) -> str:
+        n_waiting = sum(not task.done() and not (task.folder / run_folder.RECORD).exists() for task in self._tasks)
+        if not n_waiting:
+            return ""
+        free, all_of_them = self.ray.available_resources(), self.ray.cluster_resources()
+        told = [f"{free.get(kind, 0):g} of {all_of_them.get(kind, 0):g} {kind}s" for kind in ("CPU", "GPU")]
+        asks = f"{self.threads} CPUs" + (f" and {self.gpus:g} GPUs" if self.gpus else "")
+        return f"{n_waiting} jobs wait for Ray: each asks for {asks} of one node, {' and '.join(told)} are free"
+
     def submit(self, slot: int, task: Task) -> Running:
         place = Worker(os.getcwd(), self.threads)
-        handed = _RayTask(self.ray, self._run.remote(replace(task, worker=place)))
+        handed = _RayTask(task.folder, self.ray, self._run.remote(replace(task, worker=place)))
         self._tasks = [*(earlier for earlier in self._tasks if not earlier.done()), handed]
         return handed
 

@@ -1,4 +1,4 @@
-"""Each job a process of its own, here or in Slurm's queue, by submitit."""
+"""Each job a process of its own on this machine, by submitit."""
 
 from __future__ import annotations
 
@@ -12,21 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from mi_runner import machine
-from mi_runner.config.engine_schemas import LauncherConfig, SubmititLocalLauncher, SubmititSlurmLauncher
-from mi_runner.errors import ConfigError, one_line
-from mi_runner.sweeps.engines.engine import Running, ending_of, shares, spread, wait_for
-from mi_runner.sweeps.worker import Ending, Task, Worker, run_task, run_task_seeing
+from mi_runner.config.engine_schemas import SubmititLocalLauncher
+from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, shares, spread, wait_for
+from mi_runner.sweeps.worker import Ending, Task, Worker, run_task_seeing
 
-
-def executor_in(config: LauncherConfig, folder: Path) -> Any:
-    """Submitit's executor, whose files will be in `folder`."""
-    cluster = "slurm" if isinstance(config, SubmititSlurmLauncher) else "local"
-    try:
-        return import_module("submitit").AutoExecutor(folder=folder, cluster=cluster)
-    except RuntimeError as error:  # there is no sbatch
-        raise ConfigError(
-            f"hydra/launcher={config.name}: {one_line(error)} hydra/launcher=submitit_local runs here."
-        ) from error
+MINUTES_TO_END = 2
+"""Above a job's own time limit, in which submitit leaves it alone."""
 
 
 class _SubmititJob:
@@ -40,49 +31,30 @@ class _SubmititJob:
         return ending_of(self.job.result)
 
 
-class Submitit:
-    """Each job a process of its own, here or in Slurm's queue, by submitit; its files are in `.submitit`."""
+class Submitit(OfThisProcess):
+    """A process on this machine for each job, by submitit; its files are in `.submitit`."""
 
-    def __init__(self, config: LauncherConfig, n_jobs: int, devices: int, sweep: Path) -> None:
-        self.executor = executor_in(config, (sweep / ".submitit").resolve())
+    def __init__(self, config: SubmititLocalLauncher, n_jobs: int, devices: int, sweep: Path) -> None:
+        folder = (sweep / ".submitit").resolve()
+        self.executor = import_module("submitit").AutoExecutor(folder=folder, cluster="local")
         self.slots, self.threads = shares(config, n_jobs, machine.n_cores())
-        self.local = isinstance(config, SubmititLocalLauncher)
-        self.devices = devices
+        self.devices, self.minutes = devices, config.timeout_min
         self._jobs: list[Any] = []
-        if isinstance(config, SubmititSlurmLauncher):
-            self.slots = config.n_jobs or n_jobs
-            asked = {
-                "timeout_min": config.timeout_min,
-                "cpus_per_task": self.threads,
-                "mem_gb": config.mem_gb,
-                "gpus_per_node": config.gpus,
-                "slurm_partition": config.partition,
-                "slurm_account": config.account,
-                "slurm_additional_parameters": dict(config.more) if config.more else None,
-            }
-        else:
-            assert isinstance(config, SubmititLocalLauncher)
-            asked = {"timeout_min": config.timeout_min}
-        self.executor.update_parameters(**{name: value for name, value in asked.items() if value is not None})
+        # Submitit ends a job before its time, and takes the job's own word for it; so the job ends itself.
+        self.executor.update_parameters(timeout_min=config.timeout_min + MINUTES_TO_END)
 
     def submit(self, slot: int, task: Task) -> Running:
-        handed = replace(task, worker=Worker(os.getcwd(), self.threads))
+        worker = Worker(os.getcwd(), self.threads, minutes=self.minutes)
+        cuda = spread(slot, self.devices) or os.environ.get("CUDA_VISIBLE_DEVICES")
         with _children_deaf_to_ctrl_c():
-            if self.local:
-                cuda = spread(slot, self.devices) or os.environ.get("CUDA_VISIBLE_DEVICES")
-                job = self.executor.submit(run_task_seeing, handed, cuda)
-            else:
-                job = self.executor.submit(run_task, handed)
+            job = self.executor.submit(run_task_seeing, replace(task, worker=worker), cuda)
         self._jobs = [*(earlier for earlier in self._jobs if not earlier.done()), job]
         return _SubmititJob(job)
 
     def stop(self) -> None:
         def end(job: Any) -> None:
-            if not self.local:
-                job.cancel(check=False)
-            else:  # its controller hands the signal on, once it listens
-                with suppress(ProcessLookupError):
-                    os.kill(int(job.job_id), signal.SIGTERM)
+            with suppress(ProcessLookupError):  # its controller hands the signal on, once it listens
+                os.kill(int(job.job_id), signal.SIGTERM)
 
         wait_for(self._jobs, meanwhile=end)
 
