@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -41,7 +42,7 @@ from mi_runner.progress import log
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.weights import read_weights
 
-from .conftest import Ended, classes, values
+from .conftest import REPOSITORY, Ended, classes, values
 from .test_hints import check
 
 PUBLISHED = {
@@ -742,6 +743,18 @@ def test_every_row_of_a_run_can_be_drawn_masked_applied_and_saved(mi_run: Callab
         found.circuit(717)
 
 
+def test_the_lines_of_the_page_run_on_a_run_folder(mi_run: Callable[..., Ended]) -> None:
+    """The page's block is run where its command was, on fewer images."""
+    small = ("dataset.limit=60", "training.epochs=1", "experiment.accuracy_threshold=0.1")
+    assert mi_run("experiment=circuits", *small).status == 0
+    page = (REPOSITORY / "docs" / "circuits.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["outputs"].shape == (60,) and Path("c.png").is_file()
+    assert Circuit.load("c.json") == names["circuit"]
+
+
 def test_a_folder_without_a_table_of_circuits(mi_run: Callable[..., Ended], tmp_path: Path) -> None:
     ended = mi_run(*COMMAND, "experiment.table=none")
     for folder in (ended.folder, tmp_path):
@@ -786,9 +799,7 @@ def test_every_data_set_and_model_runs_or_says_what_to_add(
 def test_layers_that_have_a_single_circuit_are_refused(model: str) -> None:
     data = "dataset=ellipses" if model == "cnn" else "dataset=mod_add"
     command = ["experiment=circuits", data, "dataset.test_size=60", f"model={model}", "experiment.last_layers=1"]
-    with pytest.raises(
-        ConfigError, match="last_layers=1: layers of [34]-1 neurons have one circuit, the full one"
-    ) as e:
+    with pytest.raises(ConfigError, match="last_layers=1: layers of [34]-1 neurons have one circuit") as caught:
         check(*command)
     hint = "experiment.last_layers=3" if model == "mlp" else circuits.NARROW
     assert str(caught.value).endswith(f"Type {hint}.")
