@@ -34,8 +34,8 @@ N_EXAMPLES = 2115
 LOOPED = 2000
 """Circuits that the loop does; it would do the others at the same speed."""
 
-LEAST_RIGHT = 2094
-"""Right answers of a valid circuit: more than 99 %."""
+LEAST_CORRECT = 2094
+"""Correct answers of a valid circuit: more than 99 %."""
 
 LISTED = 100_000
 
@@ -109,7 +109,7 @@ def _tables() -> None:
 
 def _censuses() -> None:
     small = made((2, 2, 2, 1))
-    measure_some(*small, take_census(*small, LEAST_RIGHT, LISTED)[1])  # compiles
+    measure_some(*small, take_census(*small, LEAST_CORRECT, LISTED)[1])  # compiles
     for sizes, n_distinct in (((3, 4, 4, 1), N_EXAMPLES), ((2, 4, 4, 1), 4)):
         part, examples = made(sizes, n_distinct=n_distinct)
         some = take_census(part, examples, 0, LOOPED)[1].tolist()
@@ -117,7 +117,7 @@ def _censuses() -> None:
         for most in (0, LISTED):
 
             def census() -> None:
-                measure_some(part, examples, take_census(part, examples, LEAST_RIGHT, most)[1])  # noqa: B023
+                measure_some(part, examples, take_census(part, examples, LEAST_CORRECT, most)[1])  # noqa: B023
 
             ours = took(census)
             loop = loop_seconds(part, examples, some)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -15,8 +16,10 @@ import pytest
 import torch
 from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from torch import nn
 
+import mi_runner
 from mi_runner.config.experiment_schemas import CircuitsConfig, CircuitTable
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting, circuits
@@ -31,13 +34,16 @@ from mi_runner.methods.circuits.device_measures import measure_on
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_one, measure_some
 from mi_runner.methods.circuits.rounding import rounding_interval
-from mi_runner.methods.circuits.search import search
+from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace, full_matrices
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
+from mi_runner.progress import log
 from mi_runner.training.options import TrainingOptions
+from mi_runner.training.weights import read_weights
 
-from .conftest import Ended, classes, values
+from .conftest import REPOSITORY, Ended, classes, values
+from .test_hints import check
 
 PUBLISHED = {
     (2, 2, 2, 1): (69, 49),
@@ -156,7 +162,7 @@ def test_every_circuit_is_what_its_masked_network_is(sizes: tuple[int, ...], act
     found = all_of(part, examples)
     for row, circuit in enumerate(found.circuit.tolist()):
         alone = measure_one(part, examples, circuit)
-        assert (found.n_right[row], found.n_equal[row]) == (alone.n_right[0], alone.n_equal[0])
+        assert (found.n_correct[row], found.n_agreeing[row]) == (alone.n_correct[0], alone.n_agreeing[0])
         assert found.squares[row] == pytest.approx(alone.squares[0], rel=1e-4, abs=1e-5)
 
 
@@ -205,10 +211,10 @@ def test_circuits_of_random_layers(sizes: tuple[int, ...], data: st.DataObject |
     table = all_of(part, examples).sorted()
     assert table.circuit.tolist() == expected
     assert torch.equal(part.masked(space.masks(space.full), examples.x), part(examples.x))
-    assert table.n_equal[-1] == len(examples) and table.squares[-1] == pytest.approx(0, abs=1e-9)
+    assert table.n_agreeing[-1] == len(examples) and table.squares[-1] == pytest.approx(0, abs=1e-9)
     row = data.draw(st.integers(0, len(table) - 1)) if data else 0
     alone = measure_one(part, examples, expected[row])
-    assert (table.n_right[row], table.n_equal[row]) == (alone.n_right[0], alone.n_equal[0])
+    assert (table.n_correct[row], table.n_agreeing[row]) == (alone.n_correct[0], alone.n_agreeing[0])
 
 
 def test_the_full_circuit_is_the_network() -> None:
@@ -216,7 +222,7 @@ def test_the_full_circuit_is_the_network() -> None:
     examples = examples_of(part)
     found = all_of(part, examples)
     (row,) = np.flatnonzero(found.circuit == CircuitSpace((3, 3, 3, 1)).full)
-    assert found.n_equal[row] == len(examples) and found.squares[row] == pytest.approx(0, abs=1e-9)
+    assert found.n_agreeing[row] == len(examples) and found.squares[row] == pytest.approx(0, abs=1e-9)
 
 
 def test_a_random_thousand_circuits_on_many_examples() -> None:
@@ -230,8 +236,8 @@ def test_a_random_thousand_circuits_on_many_examples() -> None:
         alone = measure_one(part, examples, circuit)
         # In float32 the order of a sum matters: an example this near a boundary may be rounded either way.
         unsure = int(((output - output.floor() - 0.5).abs() < 1e-5).sum())
-        assert abs(int(found.n_right[row]) - int(alone.n_right[0])) <= unsure
-        assert abs(int(found.n_equal[row]) - int(alone.n_equal[0])) <= unsure
+        assert abs(int(found.n_correct[row]) - int(alone.n_correct[0])) <= unsure
+        assert abs(int(found.n_agreeing[row]) - int(alone.n_agreeing[0])) <= unsure
         assert found.squares[row] == pytest.approx(alone.squares[0], rel=1e-3)
 
 
@@ -264,7 +270,7 @@ def test_tensor_operations_find_what_the_kernel_finds(
         ours = CircuitMeasures.joined(list(measure_on(torch.device(device), part, examples))).sorted()
         kernels = all_of(part, examples).sorted()
         assert np.array_equal(ours.circuit, kernels.circuit)
-        assert np.array_equal(ours.n_right, kernels.n_right) and np.array_equal(ours.n_equal, kernels.n_equal)
+        assert np.array_equal(ours.n_correct, kernels.n_correct) and np.array_equal(ours.n_agreeing, kernels.n_agreeing)
         assert ours.squares == pytest.approx(kernels.squares, rel=1e-4, abs=1e-5)
 
 
@@ -283,8 +289,8 @@ def test_a_tie_is_rounded_half_to_even() -> None:
     part = Part((Layer(torch.eye(1), torch.zeros(1)), Layer(torch.eye(1), torch.zeros(1))))
     x = torch.tensor([[0.5], [1.5], [-0.5], [2.5], [0.50001]])
     target = torch.tensor([0.0, 2.0, 0.0, 2.0, 1.0])
-    assert all_of(part, CircuitExamples(x, target, x.squeeze(1))).n_right.tolist() == [5]
-    assert all_of(part, CircuitExamples(x, target + 1, x.squeeze(1))).n_right.tolist() == [0]
+    assert all_of(part, CircuitExamples(x, target, x.squeeze(1))).n_correct.tolist() == [5]
+    assert all_of(part, CircuitExamples(x, target + 1, x.squeeze(1))).n_correct.tolist() == [0]
 
 
 def test_examples_that_repeat() -> None:
@@ -296,12 +302,12 @@ def test_examples_that_repeat() -> None:
     for found in (table, CircuitMeasures.joined(list(measure_on(torch.device("cpu"), part, examples)))):
         for row in range(0, len(found), 50):
             alone = measure_one(part, examples, int(found.circuit[row]))
-            assert (found.n_right[row], found.n_equal[row]) == (alone.n_right[0], alone.n_equal[0])
+            assert (found.n_correct[row], found.n_agreeing[row]) == (alone.n_correct[0], alone.n_agreeing[0])
             assert found.squares[row] == pytest.approx(alone.squares[0], rel=1e-4, abs=1e-5)
-    least_right = int(np.median(table.n_right))
-    census, listed = take_census(part, examples, least_right, most_listed=10**9)
-    assert np.array_equal(census.counts.sum((0, 1)), np.bincount(table.n_right, minlength=201))
-    assert np.array_equal(listed, table.kept(table.n_right >= least_right).sorted().circuit)
+    least_correct = int(np.median(table.n_correct))
+    census, listed = take_census(part, examples, least_correct, most_listed=10**9)
+    assert np.array_equal(census.counts.sum((0, 1)), np.bincount(table.n_correct, minlength=201))
+    assert np.array_equal(listed, table.kept(table.n_correct >= least_correct).sorted().circuit)
 
 
 @pytest.mark.parametrize("activation", ACTIVATIONS)
@@ -332,12 +338,12 @@ def test_a_census_counts_what_the_table_has(
     part = random_part(sizes, ["leaky_relu"] * (len(sizes) - 1), seed=block)
     examples = examples_of(part, n=150)
     table, space = all_of(part, examples), CircuitSpace(sizes)
-    least_right = int(np.median(table.n_right))
-    census, listed = take_census(part, examples, least_right, most_listed=10**9)
+    least_correct = int(np.median(table.n_correct))
+    census, listed = take_census(part, examples, least_correct, most_listed=10**9)
     expected = np.zeros_like(census.counts)
-    np.add.at(expected, (n_active(space, table.circuit), np.bitwise_count(table.circuit), table.n_right), 1)
+    np.add.at(expected, (n_active(space, table.circuit), np.bitwise_count(table.circuit), table.n_correct), 1)
     assert np.array_equal(census.counts, expected)
-    valid = table.kept(table.n_right >= least_right).sorted()
+    valid = table.kept(table.n_correct >= least_correct).sorted()
     assert len(valid) > 0
     assert np.array_equal(listed, valid.circuit)
     assert np.array_equal(census.edge_counts, edge_counts(space, valid.circuit))
@@ -357,10 +363,10 @@ def test_the_listed_circuits_are_the_first_valid_ones_of_a_random_order(most: in
     part = random_part((2, 3, 3, 1), ["relu"] * 3, seed=4)
     examples = examples_of(part)
     table = all_of(part, examples)
-    least_right = int(np.quantile(table.n_right, 0.6))
-    valid = sorted(table.kept(table.n_right >= least_right).circuit.tolist(), key=lambda c: place(c, salt))
+    least_correct = int(np.quantile(table.n_correct, 0.6))
+    valid = sorted(table.kept(table.n_correct >= least_correct).circuit.tolist(), key=lambda c: place(c, salt))
     assert len(valid) > 3000
-    _, listed = take_census(part, examples, least_right, most, salt=salt)
+    _, listed = take_census(part, examples, least_correct, most, salt=salt)
     assert listed.tolist() == sorted(valid[:most])
 
 
@@ -391,7 +397,7 @@ def test_some_circuits_are_measured_as_among_all(sizes: tuple[int, ...]) -> None
     table = all_of(part, examples)
     rows = np.random.default_rng(0).permutation(len(table))[: len(table) // 2 + 1]
     found, expected = measure_some(part, examples, table.circuit[rows]).sorted(), table.kept(rows).sorted()
-    for column in ("circuit", "n_right", "n_equal"):
+    for column in ("circuit", "n_correct", "n_agreeing"):
         assert np.array_equal(getattr(found, column), getattr(expected, column))
     assert found.squares == pytest.approx(expected.squares, rel=1e-5, abs=1e-6)
     assert len(measure_some(part, examples, table.circuit[:0])) == 0
@@ -402,9 +408,9 @@ def test_a_search_finds_what_every_circuit_alone_says(max_table_rows: int) -> No
     part = random_part((2, 2, 2, 1), ["leaky_relu"] * 3, seed=6)
     examples, space = examples_of(part), CircuitSpace((2, 2, 2, 1))
     every = [circuit for circuit in range(2**space.n_edges) if space.is_well_formed(circuit)]
-    n_correct = [int(measure_one(part, examples, circuit).n_right[0]) for circuit in every]
+    n_correct = [int(measure_one(part, examples, circuit).n_correct[0]) for circuit in every]
     threshold = float(np.median(n_correct)) / len(examples)
-    result = search(part, examples, accuracy_threshold=threshold, max_table_rows=max_table_rows)
+    result = search_circuits(part, examples, accuracy_threshold=threshold, max_table_rows=max_table_rows)
     valid = [circuit for circuit, n in zip(every, n_correct, strict=True) if n / len(examples) > threshold]
     assert (result.n_circuits, result.n_valid) == (69, len(valid)) and 10 < len(valid) < 60
     partial = [circuit for circuit in every if sum(space.active(circuit)) < space.n_hidden]
@@ -414,7 +420,7 @@ def test_a_search_finds_what_every_circuit_alone_says(max_table_rows: int) -> No
     if max_table_rows == 9:
         assert len(result.listed) == 9 and set(result.valid.tolist()) <= set(valid)
         drawn = torch.Generator().manual_seed(0)
-        other = search(part, examples, accuracy_threshold=threshold, max_table_rows=9, generator=drawn)
+        other = search_circuits(part, examples, accuracy_threshold=threshold, max_table_rows=9, generator=drawn)
         assert set(other.valid.tolist()) != set(result.valid.tolist())
     else:
         assert result.listed.circuit.tolist() == every and result.valid.tolist() == valid
@@ -423,23 +429,23 @@ def test_a_search_finds_what_every_circuit_alone_says(max_table_rows: int) -> No
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"accuracy_threshold": 1.5}, "accuracy_threshold=1.5: give a share between 0 and 1"),
-        ({"min_node_sparsity": -1}, "min_node_sparsity=-1: give a share"),
+        ({"accuracy_threshold": 1.5}, "accuracy_threshold=1.5: give a number between 0 and 1"),
+        ({"min_node_sparsity": -1}, "min_node_sparsity=-1: give a number"),
         ({"min_node_sparsity": 0.5, "max_table_rows": 9}, "there are 69, and max_table_rows=9"),
     ],
 )
 def test_searches_that_there_are_not(options: dict[str, Any], text: str) -> None:
     part = random_part((2, 2, 2, 1), ["relu"] * 3)
     with pytest.raises(ValueError, match=text):
-        search(part, examples_of(part), **{"accuracy_threshold": 0.5, **options})
+        search_circuits(part, examples_of(part), **{"accuracy_threshold": 0.5, **options})
 
 
 def test_a_search_on_other_inputs_or_several_outputs() -> None:
     part, other = (random_part((n, 2, 1), ["relu"] * 2) for n in (2, 3))
     with pytest.raises(ValueError, match=r"shape \(60, 3\): give at least one row, of the 2 activations"):
-        search(part, examples_of(other), accuracy_threshold=0.5)
+        search_circuits(part, examples_of(other), accuracy_threshold=0.5)
     with pytest.raises(ValueError, match="one output"):
-        search(random_part((2, 2), ["relu"]), examples_of(part), accuracy_threshold=0.5)
+        search_circuits(random_part((2, 2), ["relu"]), examples_of(part), accuracy_threshold=0.5)
 
 
 # --- the part -------------------------------------------------------------------------------------------------------
@@ -466,7 +472,7 @@ def test_the_dense_head_of_a_cnn_and_functions_as_activations() -> None:
     part = find_part(ModelGraph.trace(model, x), 2)
     assert [layer.activation for layer in part.layers] == ["relu", "sigmoid"] and part.site == "flatten"
     graph = ModelGraph.trace(model, x)
-    with pytest.raises(ConfigError, match="'flatten' is no Linear layer"):
+    with pytest.raises(ValueError, match="'flatten' is no Linear layer"):
         find_part(graph, 3)
     longest = longest_part(graph)
     assert longest is not None and longest.sizes == part.sizes
@@ -480,7 +486,7 @@ def test_a_part_that_misses_the_networks_outputs_is_no_cut() -> None:
     entering, outputs = entering_activations(graph, part, x)
     with torch.no_grad():
         assert torch.allclose(entering, model.layers[:2](x)) and torch.allclose(outputs, model(x))
-    check_cut(part, entering, outputs)
+    assert torch.equal(check_cut(part, entering, outputs), part(entering))
     outputs[3, 1] += 1e-5
     with pytest.raises(ValueError, match="the last layers alone miss the whole network's outputs by 1e-05"):
         check_cut(part, entering, outputs)
@@ -497,12 +503,12 @@ def test_what_is_no_chain() -> None:
 
     graph = ModelGraph.trace(Squared(), torch.randn(2, 3))
     assert find_part(graph, 1).sizes == (3, 1)
-    with pytest.raises(ConfigError, match="'pow' is no Linear layer"):
+    with pytest.raises(ValueError, match="'pow' is no Linear layer"):
         find_part(graph, 2)
     longest = longest_part(graph)
     assert longest is not None and longest.sizes == (3, 1)
     assert longest_part(ModelGraph.trace(nn.Sequential(nn.Linear(3, 3), nn.Softmax(1)), torch.randn(2, 3))) is None
-    with pytest.raises(ConfigError, match="'x' is no Linear"):
+    with pytest.raises(ValueError, match="'x' is no Linear"):
         find_part(ModelGraph.trace(MLP([3, 2, 1]), torch.randn(2, 3)), 3)
 
 
@@ -517,21 +523,46 @@ def test_a_circuit_applied_to_the_model_saved_and_loaded(tmp_path: Path) -> None
     space = CircuitSpace(part.sizes)
     entering = model.layers[:2](x)
     for bits in [c for c in range(2**space.n_edges) if space.is_well_formed(c)][::7]:
-        circuit = Circuit(space, bits)
-        assert torch.allclose(circuit.apply(model, part)(x), part.masked(circuit.masks, entering), atol=1e-6)
+        circuit = Circuit(part, bits)
+        outputs = circuit.apply(entering)
+        assert torch.equal(outputs, part.masked(circuit.masks, entering)[:, 0])
+        assert torch.allclose(circuit.apply_to(model)(x)[:, 0], outputs, atol=1e-6)
+    circuit.save(tmp_path / "circuit.json")
+    loaded = Circuit.load(tmp_path / "circuit.json")
+    assert loaded == circuit and torch.equal(loaded.apply(entering), outputs)
+    assert torch.equal(loaded.apply_to(model)(x), circuit.apply_to(model)(x))
+    assert torch.equal(Circuit(part, space.full).apply_to(model)(x), model(x))
+    (tmp_path / "bad.json").write_text("{}")
+    for name in ("bad.json", "missing.json"):
+        with pytest.raises(ValueError, match=f"{name} has no circuit"):
+            Circuit.load(tmp_path / name)
+    with pytest.raises(ValueError, match="bits=1 is not a well-formed circuit of layers of 2-2-2-1 neurons"):
+        Circuit(part, 1)
+    with pytest.raises(ValueError, match="the model has no Linear layer 'layers.2' of 2 inputs and 2 outputs"):
+        circuit.apply_to(MLP([5, 3, 3, 3, 1]))
+
+
+def test_a_circuit_of_the_second_output(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model, x = MLP([4, 3, 2], nn.Tanh), torch.randn(20, 4)
+    part = find_part(ModelGraph.trace(model, x), 2)
+    space = CircuitSpace((4, 3, 1))
+    bits = space.circuit([np.eye(3, 4) + np.eye(3, 4, 1), np.ones((1, 3))])
+    circuit = Circuit(part.output(1), bits, output=1)
+    cut = circuit.apply_to(model)
+    assert torch.allclose(cut(x)[:, 1], circuit.apply(x), atol=1e-6)
+    assert torch.equal(cut.layers[2].weight, model.layers[2].weight)  # the first output's row is unchanged
+    other = Circuit(part.output(0), bits)
+    assert torch.allclose(other.apply_to(model)(x)[:, 0], other.apply(x), atol=1e-6) and other != circuit
     circuit.save(tmp_path / "circuit.json")
     assert Circuit.load(tmp_path / "circuit.json") == circuit
-    assert torch.equal(Circuit(space, space.full).apply(model, part)(x), model(x))
-    (tmp_path / "bad.json").write_text("{}")
-    with pytest.raises(ValueError, match="holds no circuit"):
-        Circuit.load(tmp_path / "bad.json")
-    with pytest.raises(ValueError, match="no well-formed circuit"):
-        Circuit(space, 1)
+    with pytest.raises(ValueError, match="one output"):
+        Circuit(part, bits)
 
 
 def test_pairs_and_edge_shares_against_one_by_one() -> None:
-    space = CircuitSpace((2, 2, 2, 1))
-    found = [Circuit(space, c) for c in range(2**space.n_edges) if space.is_well_formed(c)]
+    space, part = CircuitSpace((2, 2, 2, 1)), random_part((2, 2, 2, 1), ["relu"] * 3)
+    found = [Circuit(part, c) for c in range(2**space.n_edges) if space.is_well_formed(c)]
     n_contained, overlap = compare_pairs(np.array([circuit.bits for circuit in found], dtype=np.uint64))
     pairs = list(itertools.combinations(found, 2))
     assert n_contained == sum(a.contains(b) or b.contains(a) for a, b in pairs)
@@ -619,8 +650,8 @@ def test_several_outputs_are_analysed_each_by_itself() -> None:
     table = result.tables["circuits"]
     assert table.groupby("output").size().tolist() == [CircuitSpace((2, 2, 1)).count()] * 2
     with torch.no_grad():
-        right = (one(data.x_test).round() == data.y_test).double().mean(0).tolist()
-    assert [row["full_accuracy"] for row in result.tables["metrics"]] == pytest.approx(right)
+        correct = (one(data.x_test).round() == data.y_test).double().mean(0).tolist()
+    assert [row["full_accuracy"] for row in result.tables["metrics"]] == pytest.approx(correct)
 
 
 @pytest.mark.parametrize(
@@ -655,14 +686,26 @@ def test_an_answer_that_falls_is_refused_before_training() -> None:
         circuits.check(Setting(CircuitsConfig(last_layers=2), TrainingOptions(), model, values(20)))
 
 
+def test_the_table_and_the_log_compare_the_cut_with_the_whole_network(caplog: pytest.LogCaptureFixture) -> None:
+    given = setting(accuracy_threshold=0.5)
+    with caplog.at_level("INFO", logger=log.name):
+        (row,) = circuits.run(given).tables["metrics"]
+    data, layers = given.dataset, given.model.layers
+    with torch.no_grad():
+        whole, alone = given.model(data.x_test), layers[2:](layers[:2](data.x_test))
+    for column, outputs in (("full_accuracy", whole), ("cut_accuracy", alone)):
+        assert row[column] == pytest.approx(float((outputs[:, 0].round() == data.y_test).double().mean()))
+    assert 0 <= row["cut_difference"] < 1e-6
+    assert f"accuracy of the whole network {row['full_accuracy']:.5f}" in caplog.text
+    assert f"of the last 3 layers alone {row['cut_accuracy']:.5f}" in caplog.text
+    assert f"largest difference of their outputs {row['cut_difference']:.2g}" in caplog.text
+
+
+COMMAND = ("experiment=circuits", "dataset=mod_add", "model.hidden_sizes=[2,2]", "training.epochs=3")
+
+
 def test_the_command(mi_run: Callable[..., Ended]) -> None:
-    ended = mi_run(
-        "experiment=circuits",
-        "dataset=mod_add",
-        "model.hidden_sizes=[2,2]",
-        "training.epochs=3",
-        "expect={n_circuits: '>1'}",
-    )
+    ended = mi_run(*COMMAND, "expect={n_circuits: '>1'}")
     assert ended.status == 0, ended.err
     table = pd.read_parquet(ended.folder / "circuits.parquet")
     assert table["circuit"].dtype == np.uint64
@@ -670,3 +713,94 @@ def test_the_command(mi_run: Callable[..., Ended]) -> None:
     assert ended.record["timings"]["enumerate"] > 0
     assert json.loads((ended.folder / "run.json").read_text())["metrics"]["accuracy"] >= 0
     assert {"census.csv", "edges.csv", "figures/sparsity_0.png"} <= set(ended.record["files"])
+
+
+def test_every_row_of_a_run_can_be_drawn_masked_applied_and_saved(mi_run: Callable[..., Ended], tmp_path: Path) -> None:
+    ended = mi_run(*COMMAND)
+    found = mi_runner.load_circuits(ended.folder.parent / "latest")
+    table = pd.read_parquet(ended.folder / "circuits.parquet")
+    assert table.attrs["sizes"] == [4, 2, 2, 1] == list(found.part.sizes) and len(found) == len(table)
+    network = read_weights(Path(ended.record["checkpoint"]["path"]))
+    for layer in found.part.layers:
+        assert torch.equal(layer.weight, network[f"{layer.module}.weight"])
+        assert (layer.activation, layer.slope) == ("leaky_relu", 0.01)
+    for i in range(0, len(table), 60):
+        circuit, row = found.circuit(i), table.iloc[i]
+        outputs = circuit.apply(found.x)
+        assert float((outputs.round() == found.targets[:, 0]).double().mean()) == pytest.approx(row["accuracy"])
+        agreement = (outputs.round() == found.outputs[:, 0].round()).double().mean()
+        assert float(agreement) == pytest.approx(row["agreement"])
+        assert float((outputs - found.outputs[:, 0]).square().mean()) == pytest.approx(row["mse"], rel=1e-4, abs=1e-9)
+        assert sum(mask.sum() for mask in circuit.masks) == row["n_edges"]
+        circuit.save(tmp_path / "circuit.json")
+        assert Circuit.load(tmp_path / "circuit.json") == circuit
+        assert Circuit(found.part, row["circuit"]) == circuit  # numpy's integers, too
+    figure = circuit.draw(tmp_path / "circuit.png")
+    with Image.open(tmp_path / "circuit.png") as image:
+        assert image.width > 200
+    assert len(figure.axes[0].lines) == circuit.n_edges
+    with pytest.raises(IndexError, match="row=717: the table has the rows 0 to 716"):
+        found.circuit(717)
+
+
+def test_the_lines_of_the_page_run_on_a_run_folder(mi_run: Callable[..., Ended]) -> None:
+    """The page's block is run where its command was, on fewer images."""
+    small = ("dataset.limit=60", "training.epochs=1", "experiment.accuracy_threshold=0.1")
+    assert mi_run("experiment=circuits", *small).status == 0
+    page = (REPOSITORY / "docs" / "circuits.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(block, names)
+    assert names["outputs"].shape == (60,) and Path("c.png").is_file()
+    assert Circuit.load("c.json") == names["circuit"]
+
+
+def test_a_folder_without_a_table_of_circuits(mi_run: Callable[..., Ended], tmp_path: Path) -> None:
+    ended = mi_run(*COMMAND, "experiment.table=none")
+    for folder in (ended.folder, tmp_path):
+        with pytest.raises(ValueError, match="it lacks circuits.parquet. Name the folder of a run of experiment=circ"):
+            mi_runner.load_circuits(folder)
+
+
+# --- every data set and model ---------------------------------------------------------------------------------------
+
+IMAGES = {"mnist": "dataset.limit=60", "mnist01": "dataset.limit=60", "ellipses": "dataset.test_size=60"}
+VECTORS = {"mod_add": "dataset.test_size=60", "arrays": "dataset.path=arrays.npz"}
+NOT_A_CHAIN = {
+    "cnn": "experiment.last_layers=3: 'flatten' is no Linear layer",
+    "skip": "experiment.last_layers=3: 'add' is no Linear layer",
+}
+
+
+@pytest.mark.parametrize("dataset", [*IMAGES, *VECTORS])
+@pytest.mark.parametrize("model", ["mlp", "skip", "cnn"])
+def test_every_data_set_and_model_runs_or_says_what_to_add(
+    dataset: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = np.linspace(0, 1, 160).reshape(40, 4)
+    np.savez("arrays.npz", x_train=x, y_train=x[:, 0].round(), x_test=x, y_test=x[:, 0].round())
+    command = ["experiment=circuits", f"dataset={dataset}", f"model={model}", (IMAGES | VECTORS)[dataset]]
+    if model == "mlp":
+        check(*command)
+        return
+    with pytest.raises(ConfigError) as caught:
+        check(*command)
+    text = str(caught.value)
+    if model == "cnn" and dataset in VECTORS:
+        assert text.startswith("model=cnn takes images") and text.endswith("Use model=mlp.")
+        check(*command, "model=mlp")
+    else:
+        assert text.startswith(NOT_A_CHAIN[model]) and text.endswith(f"Type {circuits.NARROW}.")
+        check(*command, *circuits.NARROW.split())
+
+
+@pytest.mark.parametrize("model", ["cnn", "skip", "mlp"])
+def test_layers_that_have_a_single_circuit_are_refused(model: str) -> None:
+    data = "dataset=ellipses" if model == "cnn" else "dataset=mod_add"
+    command = ["experiment=circuits", data, "dataset.test_size=60", f"model={model}", "experiment.last_layers=1"]
+    with pytest.raises(ConfigError, match="last_layers=1: layers of [34]-1 neurons have one circuit") as caught:
+        check(*command)
+    hint = "experiment.last_layers=3" if model == "mlp" else circuits.NARROW
+    assert str(caught.value).endswith(f"Type {hint}.")
+    check(*command, *hint.split())

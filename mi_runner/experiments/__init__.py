@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
-from torch import nn
+from torch import Tensor, nn
 
 from mi_runner.config.experiment_schemas import ExperimentConfig
 from mi_runner.datasets import Dataset
@@ -131,6 +131,7 @@ class Result:
         timings: stage → seconds, for run.json.
         model: the network that the experiment is about, where its weights belong in the run folder.
         members: the networks, by name, where it is about many.
+        tensors: file name without ending → tensors by name, written as a safetensors file.
 
     Raises:
         ValueError: a table's rows are not named by its keys; the text says which.
@@ -147,6 +148,7 @@ class Result:
     timings: Mapping[str, float] = field(default_factory=dict)
     model: nn.Module | None = None
     members: Mapping[str, nn.Module] = field(default_factory=dict)
+    tensors: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert "metrics" in self.tables, "every experiment has a headline table"

@@ -1,8 +1,7 @@
 """How many different sub-networks explain the same behaviour? (Méloux et al., ICLR 2025)
 
-The last layers of a network are cut off and analysed on the activations that enter them: every well-formed circuit is
-evaluated on the test set. A circuit is valid if its accuracy is above the threshold. Several outputs are analysed each
-by itself.
+The last layers of a network are cut off and analysed on the activations that enter them. Every well-formed circuit is
+evaluated on the test set. A circuit is valid if its accuracy is above the threshold. Each output is analysed by itself.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiment_schemas import CircuitsConfig, CircuitTable
@@ -25,7 +25,7 @@ from mi_runner.methods.circuits.circuit import n_active, pair_shares
 from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.rounding import rounding_interval
-from mi_runner.methods.circuits.search import CircuitSearch, search
+from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import log
 from mi_runner.rows import first_of_equal
@@ -36,29 +36,29 @@ if TYPE_CHECKING:
     from pandas import DataFrame
 
 MOST_CIRCUITS = 2 * 10**10
-"""A larger space is refused."""
+"""Largest space of circuits that is searched."""
 
 NARROW = "model=mlp model.hidden_sizes=[128,128,3,3,3] experiment.last_layers=3"
-"""A network whose last layers can be analysed, whatever the data: the published one."""
+"""The published network; its last layers can be analysed with every data set."""
 
 MOST_COMPARED = 5_000
-"""Valid circuits that are all compared with each other; of more, a random sample of as many."""
+"""Valid circuits that are compared with each other; if there are more, a random sample of this size."""
 
 NUMBERS_PER_SECOND = 1e9
-"""Circuits times examples a second of a table, for the estimate: about half of what two cores do."""
+"""Circuits times examples per second of a table, for the estimate: about half the speed of two cores."""
 
 SECONDS_PER_COUNTED, SECONDS_PER_LOOK = 5e-9, 1e-11
-"""What a circuit of a census takes on two cores, for the estimate, and the same for each distinct example."""
+"""Seconds for a circuit of a census on two cores, and for each distinct example of it, for the estimate."""
 
 BYTES_PER_ROW = 120
-"""Of a table with a row a circuit, while it is built."""
+"""Memory for a row of the table of circuits, while the table is built."""
 
 
 def check(setting: Setting[CircuitsConfig]) -> None:
-    """The last layers are a chain that can be analysed, their answer never falls, and the search is not too large.
+    """Checks that the last layers can be analysed, and that the search is neither empty nor too large.
 
     Raises:
-        ConfigError: they aren't, it does, or it is; the text has the count, and what to type for a search that can be.
+        ConfigError: they can't, or it is; the text has the number of circuits and what to type.
     """
     config = setting.config
     if setting.dataset.has_classes:
@@ -66,10 +66,10 @@ def check(setting: Setting[CircuitsConfig]) -> None:
             "experiment=circuits rounds outputs to integers, so the targets must be values: type dataset.target=value."
         )
     graph = setting.graph()
-    found = _objection(graph, config)
-    if found is None:
+    objection = _objection(graph, config)
+    if objection is None:
         return
-    why, remedies = found
+    why, remedies = objection
     chain = longest_part(graph)
     for n in range(len(chain.layers) if chain else 0, 0, -1):
         if _objection(graph, replace(config, last_layers=n)) is None:
@@ -80,7 +80,7 @@ def check(setting: Setting[CircuitsConfig]) -> None:
 
 
 def _objection(graph: ModelGraph, config: CircuitsConfig) -> tuple[str, list[str]] | None:
-    """Why this search can't be, and what would help besides another number of layers; None if it can."""
+    """Returns why the search is refused, and what to type besides other last_layers; None if it is accepted."""
     try:
         part = find_part(graph, config.last_layers)
         space = CircuitSpace(part.output(0).sizes)
@@ -89,6 +89,8 @@ def _objection(graph: ModelGraph, config: CircuitsConfig) -> tuple[str, list[str
     except ValueError as error:
         return str(error), []
     count = space.count()
+    if count == 1:
+        return f"{_named(space)} have one circuit, the full one, so there is nothing to compare.", []
     have = f"{_named(space)} have {count:,} circuits"
     if count > MOST_CIRCUITS:
         return f"{have}, more than {MOST_CIRCUITS:,}.", []
@@ -102,15 +104,15 @@ def _objection(graph: ModelGraph, config: CircuitsConfig) -> tuple[str, list[str
 
 
 def networks(setting: Setting[CircuitsConfig]) -> dict[str, TrainingOptions]:
-    """None besides the model."""
+    """Returns no networks: the experiment needs only the model."""
     return {}
 
 
 def cost(setting: Setting[CircuitsConfig]) -> dict[str, int]:
-    """The number of circuits, of all outputs together."""
+    """Returns the number of circuits of all outputs together."""
     part = find_part(setting.graph(), setting.config.last_layers)
     n_outputs = setting.dataset.n_outputs
-    return {"circuits": sum(CircuitSpace(part.output(number).sizes).count() for number in range(n_outputs))}
+    return {"circuits": sum(CircuitSpace(part.output(index).sizes).count() for index in range(n_outputs))}
 
 
 METRICS = ("accuracy", "n_circuits", "n_valid", "n_circuits_partial", "n_valid_partial", "threshold")
@@ -123,29 +125,26 @@ KEYS = {
     "circuits": ("output", "circuit"),
 }
 
-# How many circuits there are follows from the layers, and differs from seed to seed no more than the threshold.
+# n_circuits follows from the layers, so it is no measure; neither is the threshold.
 MEASURES = {
-    **dict.fromkeys(("accuracy", "full_accuracy", *METRICS_OF_PAIRS), SHARE),
-    **dict.fromkeys(("n_valid", "n_valid_partial", "seconds"), NOT_NEGATIVE),
+    **dict.fromkeys(("accuracy", "full_accuracy", "cut_accuracy", *METRICS_OF_PAIRS), SHARE),
+    **dict.fromkeys(("n_valid", "n_valid_partial", "cut_difference", "seconds"), NOT_NEGATIVE),
 }
 
 
 def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
-    """The summary's names; those of pairs are not a number where there is no pair of valid circuits."""
+    """Returns the names of the summary; those of pairs are NaN if there are fewer than two valid circuits."""
     return [*METRICS, *METRICS_OF_PAIRS]
 
 
 def run(setting: Setting[CircuitsConfig]) -> Result:
-    """Counts, a census, a table of circuits, and how the valid ones compare."""
+    """Returns the counts, the census, the table of circuits, and how valid circuits compare."""
     config, dataset = setting.config, setting.dataset
     graph = setting.graph()
     part = on_cpu(find_part(graph, config.last_layers))
     entering, outputs = entering_activations(graph, part, dataset.x_test)
-    try:
-        check_cut(part, entering, outputs)
-    except ValueError as error:
-        raise RunFailed(str(error)) from error
     targets = dataset.y_test.reshape(len(outputs), -1).round().cpu()
+    cut = _check_cut(part, entering, outputs, targets)
 
     rows: list[dict[str, Any]] = []
     census: list[dict[str, int]] = []
@@ -153,28 +152,29 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     tables = []
     drawn: dict[str, Any] = {}
     seconds = 0.0
-    for number in range(outputs.shape[1]):
-        single = part.output(number)
-        examples = CircuitExamples(entering, targets[:, number], outputs[:, number])
-        log.info(_estimate(CircuitSpace(single.sizes), examples, number, config.max_table_rows))
+    for index in range(outputs.shape[1]):
+        single = part.output(index)
+        examples = CircuitExamples(entering, targets[:, index], outputs[:, index])
+        log.info(_estimate(CircuitSpace(single.sizes), examples, index, config.max_table_rows))
         began = time.perf_counter()
-        result = _search(setting, single, examples, number)
+        result = _search(setting, single, examples, index)
         enumerated = time.perf_counter() - began
         seconds += enumerated
-        rows.append(_summary(setting, examples, number, result, enumerated))
+        rows.append(_summary(setting, index, result, cut[index], enumerated))
         setting.progress.rows("metrics", rows[-1:])
-        census += _census_rows(number, result.counts)
-        edges += _edge_rows(single, number, result)
-        tables.append(_table(examples, number, result, config))
+        census += _census_rows(index, result.counts)
+        edges += _edge_rows(single, index, result)
+        tables.append(_table(examples, index, result, config))
         shares = result.edge_counts / max(1, result.n_valid)
-        drawn |= circuits_figures.of_output(single, result.space, number, shares, result.n_valid, tables[-1])
+        drawn |= circuits_figures.of_output(single, result.space, index, shares, result.n_valid, tables[-1])
 
     written: dict[str, Any] = {"metrics": rows, "census": census, "edges": edges}
     if config.table is not CircuitTable["none"]:
         import pandas as pd
 
-        # A single table isn't copied: it may be most of the memory.
+        # A single table isn't copied, because it may take most of the memory.
         written["circuits"] = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+        written["circuits"].attrs = _description(part)  # pandas writes them into the Parquet file, and reads them back
     first = {**rows[0], "accuracy": rows[0]["full_accuracy"]}  # the first output's, where there are several
     return Result(
         tables=written,
@@ -183,6 +183,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         measures=MEASURES,
         figures=drawn,
         parquet=frozenset({"circuits"}),
+        tensors={"circuits": {**_weights(part), "x": entering, "targets": targets, "outputs": outputs}},
         timings={"enumerate": seconds},
     )
 
@@ -191,37 +192,82 @@ def _named(space: CircuitSpace) -> str:
     return f"layers of {'-'.join(map(str, space.sizes))} neurons"
 
 
+def _check_cut(part: Part, entering: Tensor, outputs: Tensor, targets: Tensor) -> list[dict[str, float]]:
+    """Returns, for each output, how the analysed layers alone compare with the whole network.
+
+    Raises:
+        RunFailed: their outputs differ.
+    """
+    try:
+        alone = check_cut(part, entering, outputs)
+    except ValueError as error:
+        raise RunFailed(str(error)) from error
+    columns = zip(
+        (outputs.round() == targets).double().mean(0).tolist(),
+        (alone.round() == targets).double().mean(0).tolist(),
+        (alone - outputs).abs().amax(0).tolist(),
+        strict=True,
+    )
+    rows = [
+        {"full_accuracy": full, "cut_accuracy": accuracy, "cut_difference": difference}
+        for full, accuracy, difference in columns
+    ]
+    for index, row in enumerate(rows):
+        log.info(
+            "output {}: accuracy of the whole network {full_accuracy:.5f}, of the last {} layers alone "
+            "{cut_accuracy:.5f}; largest difference of their outputs {cut_difference:.2g}".format(
+                index, len(part.layers), **row
+            )
+        )
+    return rows
+
+
+def _weights(part: Part) -> dict[str, Tensor]:
+    """Returns weight and bias of the analysed layers under their names in the network."""
+    return {
+        f"{layer.module}.{name}": tensor
+        for layer in part.layers
+        for name, tensor in (("weight", layer.weight), ("bias", layer.bias))
+    }
+
+
+def _description(part: Part) -> dict[str, Any]:
+    """Returns what the weights don't say about the analysed layers, for the metadata of circuits.parquet."""
+    layers = [{"module": layer.module, "activation": layer.activation, "slope": layer.slope} for layer in part.layers]
+    return {"sizes": list(part.sizes), "site": part.site, "layers": layers}
+
+
 # --- the search ------------------------------------------------------------------------------------------------------
 
 
-def _estimate(space: CircuitSpace, examples: CircuitExamples, number: int, max_rows: int) -> str:
+def _estimate(space: CircuitSpace, examples: CircuitExamples, index: int, max_rows: int) -> str:
     count = space.count()
     n_distinct = len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
     kind, seconds = "table", count * n_distinct / NUMBERS_PER_SECOND
     if count > max_rows:
         kind, seconds = "census", count * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
     return (
-        f"output {number}: {kind} of {count:,} circuits of {_named(space)} on {len(examples):,} examples, "
+        f"output {index}: {kind} of {count:,} circuits of {_named(space)} on {len(examples):,} examples, "
         f"about {seconds:,.1f} s and at most {min(count, max_rows) * BYTES_PER_ROW / 1e6:,.0f} MB"
     )
 
 
-def _search(setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamples, number: int) -> CircuitSearch:
+def _search(setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamples, index: int) -> CircuitSearch:
     config = setting.config
-    result = search(
+    result = search_circuits(
         part,
         examples,
         accuracy_threshold=config.accuracy_threshold,
         min_node_sparsity=config.min_node_sparsity,
         max_table_rows=config.max_table_rows,
         most_listed=MOST_COMPARED if config.table is CircuitTable["none"] else None,
-        generator=chance.generator(setting.seed, "listed circuits", number),
+        generator=chance.generator(setting.seed, "listed circuits", index),
         device=setting.dataset.x_test.device,
         progress=setting.progress,
     )
     if len(result.listed) < result.n_valid:
         log.info(
-            f"output {number}: all circuits are counted; {len(result.listed):,} of the {result.n_valid:,} valid ones, "
+            f"output {index}: all circuits are counted; {len(result.listed):,} of the {result.n_valid:,} valid ones, "
             "drawn at random, are measured"
         )
     return result
@@ -231,23 +277,23 @@ def _search(setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamp
 
 
 def _summary(
-    setting: Setting[CircuitsConfig], examples: CircuitExamples, number: int, result: CircuitSearch, seconds: float
+    setting: Setting[CircuitsConfig], index: int, result: CircuitSearch, cut: dict[str, float], seconds: float
 ) -> dict[str, Any]:
-    """The row of an output in metrics.csv."""
+    """Returns the row of an output in metrics.csv."""
     config = setting.config
     contained = overlap = float("nan")
     if config.pairs:
         if len(result.valid) > MOST_COMPARED:
-            log.info(f"output {number}: pairs are compared of {MOST_COMPARED:,} valid circuits, drawn at random")
-        draw = chance.generator(setting.seed, "pairs", number)
+            log.info(f"output {index}: pairs are compared of {MOST_COMPARED:,} valid circuits, drawn at random")
+        draw = chance.generator(setting.seed, "pairs", index)
         contained, overlap = pair_shares(result.valid, most=MOST_COMPARED, generator=draw)
     return {
-        "output": number,
+        "output": index,
         "n_circuits": result.n_circuits,
         "n_valid": result.n_valid,
         "n_circuits_partial": result.n_circuits_partial,
         "n_valid_partial": result.n_valid_partial,
-        "full_accuracy": float((examples.full.round() == examples.target).double().mean()),
+        **cut,
         "threshold": config.accuracy_threshold,
         "pairs_contained": contained,
         "mean_jaccard": overlap,
@@ -255,21 +301,21 @@ def _summary(
     }
 
 
-def _census_rows(number: int, counts: np.ndarray) -> Iterator[dict[str, int]]:
-    for nodes, edges, right in np.argwhere(counts).tolist():
-        count = int(counts[nodes, edges, right])
-        yield {"output": number, "n_nodes": nodes, "n_edges": edges, "n_correct": right, "n_circuits": count}
+def _census_rows(index: int, counts: np.ndarray) -> Iterator[dict[str, int]]:
+    for nodes, edges, correct in np.argwhere(counts).tolist():
+        count = int(counts[nodes, edges, correct])
+        yield {"output": index, "n_nodes": nodes, "n_edges": edges, "n_correct": correct, "n_circuits": count}
 
 
-def _edge_rows(part: Part, number: int, result: CircuitSearch) -> Iterator[dict[str, Any]]:
-    """Each edge of the full circuit, its weight, and its share among the valid circuits."""
+def _edge_rows(part: Part, index: int, result: CircuitSearch) -> Iterator[dict[str, Any]]:
+    """Yields each edge of the full circuit, its weight, and the fraction of valid circuits that keep it."""
     n_valid = result.n_valid
     for layer, (start, this) in enumerate(zip(result.space.offsets, part.layers, strict=True)):
         for target, row in enumerate(this.weight.tolist()):
             for source, weight in enumerate(row):
                 count = int(result.edge_counts[start + target * len(row) + source])
                 yield {
-                    "output": number,
+                    "output": index,
                     "layer": layer,
                     "source": source,
                     "target": target,
@@ -279,8 +325,8 @@ def _edge_rows(part: Part, number: int, result: CircuitSearch) -> Iterator[dict[
                 }
 
 
-def _table(examples: CircuitExamples, number: int, result: CircuitSearch, config: CircuitsConfig) -> DataFrame:
-    """A row a circuit."""
+def _table(examples: CircuitExamples, index: int, result: CircuitSearch, config: CircuitsConfig) -> DataFrame:
+    """Returns a row for each circuit."""
     import pandas as pd
 
     space, measures, is_valid = result.space, result.listed, result.is_valid
@@ -290,10 +336,10 @@ def _table(examples: CircuitExamples, number: int, result: CircuitSearch, config
     edges = np.bitwise_count(measures.circuit).astype(np.int32)
     return pd.DataFrame(
         {
-            "output": np.full(len(measures), number, dtype=np.int32),
+            "output": np.full(len(measures), index, dtype=np.int32),
             "circuit": measures.circuit,
-            "accuracy": measures.n_right / len(examples),
-            "agreement": measures.n_equal / len(examples),
+            "accuracy": measures.n_correct / len(examples),
+            "agreement": measures.n_agreeing / len(examples),
             "mse": measures.squares / np.float32(len(examples)),
             "n_nodes": nodes,
             "n_edges": edges,

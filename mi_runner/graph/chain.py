@@ -1,7 +1,7 @@
-"""The analysed part of a network: the Linear layers at its end, found in its graph.
+"""The analysed part of a network: the Linear layers at its end, taken from its graph.
 
-A part is any chain of Linear layers, each followed by an elementwise activation or none. Inputs are the recorded
-activations that enter it. Letters: B examples, C channels of a layer.
+A part is a chain of Linear layers, each followed by an elementwise activation or none. Its inputs are the recorded
+activations that enter it. Letters: B examples; n_0, …, n_L neurons of each layer, inputs first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mi_runner.errors import ConfigError
 from mi_runner.graph.model_graph import ModelGraph
 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid")
@@ -53,7 +52,7 @@ class Layer:
     module: str = ""
 
     def activate(self, values: Tensor) -> Tensor:
-        """The activation of values of any shape."""
+        """Returns the activation of values of any shape."""
         if self.activation == "leaky_relu":
             return functional.leaky_relu(values, self.slope)
         if self.activation == "identity":
@@ -63,7 +62,7 @@ class Layer:
 
 @dataclass(frozen=True)
 class Part:
-    """A chain of layers.
+    """A chain of Linear layers, the analysed part of a network.
 
     Attributes:
         layers: from the inputs to the outputs.
@@ -78,40 +77,40 @@ class Part:
         """Neurons of each layer, inputs first."""
         return (self.layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in self.layers))
 
-    def output(self, number: int) -> Part:
-        """The part that computes one output alone."""
+    def output(self, index: int) -> Part:
+        """Returns the part that computes output `index` alone, counted from 0."""
         last = self.layers[-1]
-        rows = slice(number, number + 1)
+        rows = slice(index, index + 1)
         return replace(self, layers=(*self.layers[:-1], replace(last, weight=last.weight[rows], bias=last.bias[rows])))
 
     def __call__(self, x: Tensor) -> Tensor:
-        """Outputs `(B, n_L)` of inputs `(B, n_0)`."""
+        """Returns the outputs `(B, n_L)` of inputs `(B, n_0)`."""
         for layer in self.layers:
             x = layer.activate(functional.linear(x, layer.weight, layer.bias))
         return x
 
     def masked(self, masks: Sequence[np.ndarray | Tensor], x: Tensor) -> Tensor:
-        """Outputs `(B, n_L)` with the kept edges alone: one boolean mask `(out, in)` a layer.
+        """Returns the outputs `(B, n_L)` with only the kept edges: one boolean mask `(out, in)` for each layer.
 
-        Kept edges use the trained weight. A hidden neuron with no kept edge outputs 0; an active one keeps its bias.
-        This is the definition; the kernel computes the same for all circuits of a space.
+        Kept edges use the trained weight. A hidden neuron with no kept edge is inactive and outputs 0; an active neuron
+        keeps its bias. This is the definition; the kernel computes the same for all circuits of a space.
         """
-        for number, (layer, mask) in enumerate(zip(self.layers, masks, strict=True)):
+        for index, (layer, mask) in enumerate(zip(self.layers, masks, strict=True)):
             kept = torch.as_tensor(mask, dtype=torch.bool, device=x.device)
             x = layer.activate(functional.linear(x, layer.weight * kept, layer.bias))
-            if number < len(self.layers) - 1:
+            if index < len(self.layers) - 1:
                 x = x * kept.any(1)
         return x
 
 
 def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
-    """The last Linear layers of a network with the activations behind them.
+    """Returns the last Linear layers of a network with the activations after them.
 
     Args:
         last_layers: how many Linear layers; None for the whole network.
 
     Raises:
-        ConfigError: something else stands between them; the text names it.
+        ValueError: there is another operation between them, or the network has fewer; the text names the site.
     """
     layers: list[Layer] = []
     activation: tuple[str, float] = ("identity", 0.0)
@@ -123,10 +122,10 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
             layers.append(Layer(module.weight.detach(), bias.to(module.weight.device), *activation, module=name))
             activation = ("identity", 0.0)
         else:
-            found = _activation(graph, name)
-            if found is None or (activation[0] != "identity" and found[0] != "identity"):
+            this = _activation(graph, name)
+            if this is None or (activation[0] != "identity" and this[0] != "identity"):
                 raise _not_a_chain(name)
-            activation = found if found[0] != "identity" else activation
+            activation = this if this[0] != "identity" else activation
         sources = graph.sources(name)
         if len(sources) != 1:
             raise _not_a_chain(name)
@@ -139,16 +138,17 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
 
 
 def longest_part(graph: ModelGraph) -> Part | None:
-    """The longest chain of Linear layers at a network's end; None where it doesn't end in a Linear layer."""
-    found: Part | None = None
+    """Returns the longest chain of Linear layers at a network's end; None if it doesn't end in a Linear layer."""
+    longest: Part | None = None
     while True:
         try:
-            found = find_part(graph, len(found.layers) + 1 if found else 1)
-        except ConfigError:
-            return found
+            longest = find_part(graph, len(longest.layers) + 1 if longest else 1)
+        except ValueError:
+            return longest
 
 
 def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:
+    """Returns the kind and the slope of the activation at a site; None if it is no activation."""
     module = graph.submodule(name)
     if module is not None:
         kind = _MODULES.get(type(module))
@@ -162,7 +162,7 @@ def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:
     return None
 
 
-def _not_a_chain(name: str) -> ConfigError:
-    return ConfigError(
+def _not_a_chain(name: str) -> ValueError:
+    return ValueError(
         f"'{name}' is no Linear layer and no elementwise activation ({', '.join(ACTIVATIONS)}) in a chain of them."
     )

@@ -282,12 +282,18 @@ class RunFolder:
 
     def write_weights(self, state: Mapping[str, Any], member: str | None = None) -> None:
         """model.safetensors; of a member of many, members/MEMBER.safetensors."""
+        self._write_safetensors(self.path / MEMBERS / f"{member}.safetensors" if member else self.weights, state)
+
+    def write_tensors(self, name: str, tensors: Mapping[str, Any]) -> None:
+        """NAME.safetensors."""
+        self._write_safetensors(self.path / f"{name}.safetensors", tensors)
+
+    def _write_safetensors(self, path: Path, tensors: Mapping[str, Any]) -> None:
         from mi_runner.training.weights import save_weights
 
-        path = self.path / MEMBERS / f"{member}.safetensors" if member else self.weights
         path.parent.mkdir(exist_ok=True)
         with written_whole(path) as beside:
-            save_weights(state, beside)
+            save_weights(tensors, beside)
 
     def digests(self) -> dict[str, str]:
         """Name → sha256 of every file of the folder but run.json itself."""

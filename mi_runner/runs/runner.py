@@ -360,6 +360,8 @@ def _write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
         place.write_weights(model.state_dict())
     for name, member in result.members.items():
         place.write_weights(member.state_dict(), name)
+    for name, tensors in result.tensors.items():
+        place.write_tensors(name, tensors)
 
 
 # --- the record --------------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""How many circuits have how many neurons, edges and correct answers? Exact counts, where a row each would be too much.
+"""Exact counts of circuits by active neurons, kept edges and correct answers, for spaces too large for a table.
 
 Letters: B examples, D distinct ones, K circuits, P prefixes (see `kernel`).
 """
@@ -20,10 +20,10 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
 
 BLOCK = 256
-"""Examples of a block that a census decides together, at the most."""
+"""Largest number of examples in a block that a census decides together."""
 
 COUNTED_AT_ONCE = 400_000_000
-"""Circuits of a batch of prefixes of a census, about; so often progress is reported."""
+"""About how many circuits a batch of prefixes has; progress is reported after each batch."""
 
 
 @dataclass(frozen=True)
@@ -42,22 +42,22 @@ class Census:
 def take_census(
     part: Part,
     examples: CircuitExamples,
-    least_right: int,
+    least_correct: int,
     most_listed: int,
     *,
     salt: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Census, np.ndarray]:
-    """Counts of every circuit, and valid ones `(K,)` uint64 in the order of their bits: all, or a random sample.
+    """Returns the counts of all circuits, and the valid circuits or a sample of them: `(K,)` uint64, sorted.
 
-    The sample is uniform: of a random order of all circuits it has the valid ones that come first. So it depends on
-    neither the order of the search nor the number of threads.
+    The sample is uniform: it has the valid circuits that come first in a random order of all circuits. So it doesn't
+    depend on the order of the search or the number of threads.
 
     Args:
         part: with one output and at least one hidden layer.
-        least_right: correct answers of a valid circuit.
-        most_listed: the size of the sample; all valid circuits, if they are no more.
-        salt: 0 to 2⁶⁴ − 1, gives the random order.
+        least_correct: a circuit with at least so many correct answers is valid.
+        most_listed: the size of the sample; if there are no more valid circuits, all are listed.
+        salt: 0 to 2⁶⁴ − 1, the seed of the random order.
     """
     progress = progress or Progress()
     space = CircuitSpace(part.sizes)
@@ -71,7 +71,7 @@ def take_census(
     with progress.bar("circuits", space.count()) as advance:
         at_once = max(1, min(PREFIXES_AT_ONCE, COUNTED_AT_ONCE // per_size[-1]) // n_threads) * n_threads
         for unordered in prefixes_of(part, space, blocked.x, most=at_once):
-            prefixes = unordered.by_size()  # they are dealt to the threads in turn
+            prefixes = unordered.by_size()  # thread t takes every n_threads-th of them
             n_valid = np.zeros(len(prefixes.bits), dtype=np.int64)
             valid_rows = np.zeros((len(prefixes.bits), part.sizes[-2], 1 << part.sizes[-3]), dtype=np.int64)
             before = [_active_in(space, prefixes.bits, last_hidden), np.bitwise_count(prefixes.bits).astype(np.int64)]
@@ -83,7 +83,7 @@ def take_census(
                 blocked.blocks,
                 blocked.sizes,
                 blocked.bounds,
-                least_right,
+                least_correct,
                 np.stack(before, axis=1),
                 counts,
                 n_valid,
@@ -103,12 +103,13 @@ def take_census(
 
 
 class _Sample:
-    """The valid circuits that come first in a random order, while they are found; see `kernel.census_prefixes`.
+    """Collects the valid circuits that come first in a random order; see `kernel.census_prefixes`.
 
     Attributes:
-        most: how many.
-        first: the places in the random order of those that were found so far, `(at most most,)` uint64.
-        beyond, n_listed, listed: what the threads add to these, and the last place that still belongs to them.
+        most: the size of the sample.
+        first: the places in the random order of those collected so far, `(at most most,)` uint64.
+        beyond, n_listed, listed: for each thread the last place that still belongs to the sample, and the places that
+            it has added.
     """
 
     def __init__(self, most: int, salt: np.uint64, n_threads: int) -> None:
@@ -116,11 +117,11 @@ class _Sample:
         self.first = np.empty(0, dtype=np.uint64)
         self.beyond = np.full(n_threads, np.iinfo(np.uint64).max, dtype=np.uint64)
         self.n_listed = np.zeros(n_threads, dtype=np.int64)
-        # A quarter more than are wanted, so that a thread that has filled it seldom has to tell the first from others.
+        # A quarter more than the sample, so that a thread seldom has to drop places from its full list.
         self.listed = np.empty((n_threads, most + most // 4 + 1), dtype=np.uint64)
 
     def gather(self, *, all_of_them: bool = False) -> None:
-        """Bring the threads' lists together, if they have grown by much or all are wanted."""
+        """Merges the lists of the threads into `first`, if they are long or all are asked for."""
         if not all_of_them and self.n_listed.sum() <= self.most // 4:
             return
         lists = [places[:n] for places, n in zip(self.listed, self.n_listed, strict=True)]
@@ -131,13 +132,13 @@ class _Sample:
             self.beyond[:] = self.first.max()
 
     def circuits(self) -> np.ndarray:
-        """The circuits, in the order of their bits."""
+        """Returns the circuits of the sample `(K,)` uint64, sorted by their bits."""
         self.gather(all_of_them=True)
         return np.sort(kernel.circuits_of(self.first, self.salt))
 
 
 def _active_in(space: CircuitSpace, bits: np.ndarray, end: int) -> np.ndarray:
-    """Active neurons among those whose incoming edges lie below the bit `end`."""
+    """Returns, for each circuit, the active neurons among those with incoming edges below the bit `end`."""
     masks = [mask for mask in neuron_masks(space) if mask < 1 << end]
     return sum(((bits & np.uint64(mask)) != 0).astype(np.int64) for mask in masks) + np.zeros(len(bits), dtype=np.int64)
 
@@ -150,6 +151,7 @@ def _add_edges(
     valid_rows: np.ndarray,
     edge_counts: np.ndarray,
 ) -> None:
+    """Adds to `edge_counts`, for each edge, the valid circuits with these prefixes that keep it."""
     hidden, output = space.offsets[-2:]
     for bit in range(hidden):
         edge_counts[bit] += n_valid[prefixes.bits >> np.uint64(bit) & np.uint64(1) == 1].sum()
@@ -164,11 +166,11 @@ def _add_edges(
 
 @dataclass(frozen=True)
 class _Blocked:
-    """Distinct examples ordered by blocks of near ones; see `kernel.census_prefixes`.
+    """Distinct examples, sorted into blocks of similar ones; see `kernel.census_prefixes`.
 
     Attributes:
         x: `(D, n_0)`, the inputs in this order.
-        blocks, sizes, bounds: the blocks. An example that occurs several times is a block of its own.
+        blocks, sizes, bounds: as for the kernel. An example that occurs several times is a block of its own.
     """
 
     x: np.ndarray
@@ -178,7 +180,7 @@ class _Blocked:
 
 
 def _blocked(grouped: GroupedExamples) -> _Blocked:
-    """CircuitExamples that occur once in blocks of near ones."""
+    """Returns the examples in blocks; examples that occur once share a block with similar ones."""
     x: list[np.ndarray] = []
     sizes: list[float] = []
     bounds: list[np.ndarray] = []
@@ -199,7 +201,7 @@ def _blocked(grouped: GroupedExamples) -> _Blocked:
 
 
 def _near(x: np.ndarray, members: np.ndarray) -> Iterator[np.ndarray]:
-    """Members in blocks of at most BLOCK, halved along the widest input again and again."""
+    """Yields the members in blocks of at most BLOCK, by halving along the input with the largest range."""
     if len(members) <= BLOCK:
         yield members
         return

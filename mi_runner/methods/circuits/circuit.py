@@ -1,4 +1,4 @@
-"""One circuit: what it keeps, how it compares with another, and the network with nothing else left."""
+"""One circuit: its masks, its outputs, its drawing, its file, and how it compares with others."""
 
 from __future__ import annotations
 
@@ -6,41 +6,51 @@ import copy
 import json
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numba import prange
-from torch import nn
+from torch import Tensor, nn
 
 from mi_runner.compiled import compiled
-from mi_runner.graph.chain import Part
+from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits.space import CircuitSpace
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
 class Circuit:
-    """A set of kept edges of one output's part.
+    """A circuit: the kept edges of the part that computes one output.
 
     Attributes:
-        space: the circuits it is one of.
-        bits: the kept edges; `CircuitSpace.offsets` says which bit is which edge.
-        output: the number of the output.
+        part: the analysed part with this output only, `find_part(...).output(output)`. Two circuits are equal if their
+            sizes, kept edges and outputs are; the weights are not compared.
+        bits: the kept edges, as in the column `circuit` of circuits.parquet; `CircuitSpace.offsets` says which bit is
+            which edge.
+        output: the output's index in the network.
+        space: the well-formed circuits of the part.
 
     Raises:
-        ValueError: the circuit is not well formed.
+        ValueError: the part has several outputs, or the circuit is not well formed.
     """
 
-    space: CircuitSpace
+    part: Part = field(compare=False, repr=False)
     bits: int
     output: int = 0
+    space: CircuitSpace = field(init=False)
 
     def __post_init__(self) -> None:
+        derived = {"space": CircuitSpace(self.part.sizes), "bits": int(self.bits), "output": int(self.output)}
+        for name, value in derived.items():
+            object.__setattr__(self, name, value)  # a row of a table has numpy's integers
         if not self.space.is_well_formed(self.bits):
-            raise ValueError(
-                f"{self.bits} is no well-formed circuit of {'-'.join(map(str, self.space.sizes))} neurons."
-            )
+            sizes = "-".join(map(str, self.space.sizes))
+            raise ValueError(f"bits={self.bits} is not a well-formed circuit of layers of {sizes} neurons.")
 
     @property
     def masks(self) -> tuple[np.ndarray, ...]:
@@ -49,80 +59,109 @@ class Circuit:
 
     @property
     def n_edges(self) -> int:
-        """Kept edges."""
+        """Number of kept edges."""
         return self.bits.bit_count()
 
     @property
     def n_nodes(self) -> int:
-        """Active hidden neurons."""
+        """Number of active hidden neurons."""
         return sum(self.space.active(self.bits))
 
     def contains(self, other: Circuit) -> bool:
-        """Whether it keeps every edge that the other keeps."""
+        """Returns whether this circuit keeps every edge that the other keeps."""
         return other.bits & ~self.bits == 0
 
     def jaccard(self, other: Circuit) -> float:
-        """Share of the edges of either that are edges of both."""
+        """Returns the number of edges that both keep, divided by the number of edges that at least one keeps."""
         return (self.bits & other.bits).bit_count() / (self.bits | other.bits).bit_count()
 
-    def apply(self, model: nn.Module, part: Part) -> nn.Module:
-        """A copy of the model in which the part keeps this circuit's edges alone.
+    def apply(self, x: Tensor) -> Tensor:
+        """Returns the circuit's outputs `(B,)` for activations `(B, n_0)` that enter the part."""
+        return self.part.masked(self.masks, x).squeeze(1)
 
-        Edges that are left out have weight zero. An inactive neuron has no outgoing edge, so whatever it computes is
-        read by none. Other outputs than the circuit's own are computed from what is left.
+    def apply_to(self, model: nn.Module) -> nn.Module:
+        """Returns a copy of the whole network in which the part keeps only this circuit's edges.
+
+        Edges that are left out have weight zero. An inactive neuron has no outgoing edge, so its value changes nothing.
+        The rows of the last layer that belong to other outputs are unchanged.
 
         Raises:
-            ValueError: the part has other sizes.
+            ValueError: the network has other Linear layers than the part.
         """
-        if part.output(self.output).sizes != self.space.sizes:
-            raise ValueError(f"the part has the sizes {part.sizes}, the circuit {self.space.sizes}.")
-        cut = copy.deepcopy(model)
+        copied = copy.deepcopy(model)
+        modules = dict(copied.named_modules())
         with torch.no_grad():
-            for layer, mask in zip(part.layers, self.masks, strict=True):
-                linear = cut.get_submodule(layer.module)
-                assert isinstance(linear, nn.Linear)
-                weight = linear.weight
-                kept = torch.as_tensor(mask, device=weight.device)
-                if layer is part.layers[-1]:
-                    weight[self.output] *= kept[0]
-                else:
-                    weight *= kept
-        return cut
+            for layer, mask in zip(self.part.layers, self.masks, strict=True):
+                linear = modules.get(layer.module)
+                weight = linear.weight if isinstance(linear, nn.Linear) else torch.empty(0)
+                if layer is self.part.layers[-1]:
+                    weight = weight[self.output : self.output + 1]
+                if tuple(weight.shape) != mask.shape:
+                    n_out, n_in = mask.shape
+                    raise ValueError(
+                        f"the model has no Linear layer '{layer.module}' of {n_in} inputs and {n_out} outputs."
+                    )
+                weight *= torch.as_tensor(mask, device=weight.device)
+        return copied
 
-    def save(self, path: Path) -> None:
-        """Write it as JSON."""
-        path.write_text(json.dumps({"sizes": self.space.sizes, "circuit": self.bits, "output": self.output}) + "\n")
+    def draw(self, path: str | Path | None = None) -> Figure:
+        """Returns a drawing of the kept edges, and saves it if a path is given; its ending names the format."""
+        from mi_runner.methods.circuits.drawing import draw_circuits
+
+        figure = draw_circuits(self.part, [self.bits])
+        if path is not None:
+            figure.savefig(path, dpi=130)
+        return figure
+
+    def save(self, path: str | Path) -> None:
+        """Writes the circuit and the weights of its part as JSON."""
+        layers = [
+            {
+                "module": layer.module,
+                "activation": layer.activation,
+                "slope": layer.slope,
+                "weight": layer.weight.tolist(),
+                "bias": layer.bias.tolist(),
+            }
+            for layer in self.part.layers
+        ]
+        content = {"circuit": self.bits, "output": self.output, "site": self.part.site, "layers": layers}
+        Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
-    def load(path: Path) -> Circuit:
-        """Read what `save` wrote.
+    def load(path: str | Path) -> Circuit:
+        """Returns the circuit that `save` wrote.
 
         Raises:
-            ValueError: the file holds no circuit.
+            ValueError: the file can't be read, or it has no circuit.
         """
         try:
-            content = json.loads(path.read_text())
-            return Circuit(CircuitSpace(tuple(content["sizes"])), int(content["circuit"]), int(content["output"]))
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise ValueError(f"{path} holds no circuit ({error}).") from error
+            content = json.loads(Path(path).read_text(encoding="utf-8"))
+            layers = [
+                Layer(**{**layer, "weight": torch.tensor(layer["weight"]), "bias": torch.tensor(layer["bias"])})
+                for layer in content["layers"]
+            ]
+            return Circuit(Part(tuple(layers), content["site"]), content["circuit"], content["output"])
+        except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
+            raise ValueError(f"{path} has no circuit ({type(error).__name__}: {error}).") from error
 
 
 def edge_counts(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
-    """How many of the circuits `(K,)` uint64 keep each edge, `(n_edges,)` int64."""
+    """Returns how many of the circuits `(K,)` uint64 keep each edge, `(n_edges,)` int64."""
     bits = np.arange(space.n_edges, dtype=np.uint64)
     return np.array([np.count_nonzero(circuits >> bit & np.uint64(1)) for bit in bits], dtype=np.int64)
 
 
 def n_active(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
-    """Active hidden neurons of each circuit, `(K,)` int64: those that keep an edge into them."""
-    found = np.zeros(len(circuits), dtype=np.int64)
+    """Returns the number of active hidden neurons of each circuit `(K,)` uint64, `(K,)` int64."""
+    counts = np.zeros(len(circuits), dtype=np.int64)
     for mask in neuron_masks(space):
-        found += (circuits & np.uint64(mask)) != 0
-    return found
+        counts += (circuits & np.uint64(mask)) != 0
+    return counts
 
 
 def neuron_masks(space: CircuitSpace) -> Iterable[int]:
-    """For each hidden neuron the bits of the edges into it."""
+    """Yields, for each hidden neuron, the bits of the edges into it."""
     for layer, start in enumerate(space.offsets[:-1]):
         n_in, n_out = space.sizes[layer], space.sizes[layer + 1]
         for neuron in range(n_out):
@@ -139,7 +178,7 @@ def _n_bits(word: np.uint64) -> np.uint64:
 
 @compiled(parallel=True)
 def compare_pairs(circuits: np.ndarray) -> tuple[int, float]:
-    """Over all pairs of circuits `(K,)`: in how many one contains the other, and the sum of Jaccard overlaps."""
+    """Returns in how many pairs of circuits `(K,)` one contains the other, and the sum of Jaccard overlaps."""
     n_contained = np.zeros(len(circuits), dtype=np.int64)
     overlap = np.zeros(len(circuits), dtype=np.float64)
     for i in prange(len(circuits)):
@@ -153,12 +192,13 @@ def compare_pairs(circuits: np.ndarray) -> tuple[int, float]:
 def pair_shares(
     circuits: np.ndarray, *, most: int | None = None, generator: torch.Generator | None = None
 ) -> tuple[float, float]:
-    """The share of the pairs of circuits `(K,)` uint64 in which one contains the other, and the mean Jaccard overlap.
+    """Returns the fraction of pairs in which one circuit contains the other, and the mean Jaccard overlap of pairs.
 
-    Both are NaN where there is no pair.
+    Both are NaN if there are fewer than two circuits.
 
     Args:
-        most: of more circuits, so many are compared, drawn at random; None: all.
+        circuits: `(K,)` uint64.
+        most: if there are more circuits, compare so many, drawn at random; None: all.
         generator: draws them; None: torch's own.
     """
     if most is not None and len(circuits) > most:

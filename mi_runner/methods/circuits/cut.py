@@ -1,4 +1,4 @@
-"""The cut: the activations that enter the last layers of a network, and whether these layers alone give its outputs.
+"""The cut: the activations that enter the last layers of a network, and a check that these layers give its outputs.
 
 Letters: N examples, n_0 neurons that enter the part, n_L outputs.
 """
@@ -16,12 +16,12 @@ from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
 
 CUT_TOLERANCE = 1e-6
-"""The analysed part must give the whole network's outputs within this (and a millionth of the largest)."""
+"""Largest allowed difference of an output from the whole network's; times the largest output, if that is above 1."""
 
 
 @torch.no_grad()
 def entering_activations(graph: ModelGraph, part: Part, x: Tensor) -> tuple[Tensor, Tensor]:
-    """The activations that enter the part, `(N, n_0)`, and the whole network's outputs, `(N, n_L)`, on the CPU.
+    """Returns the activations that enter the part `(N, n_0)` and the whole network's outputs `(N, n_L)`, on the CPU.
 
     Args:
         part: of this graph, as `find_part` returns it.
@@ -33,8 +33,8 @@ def entering_activations(graph: ModelGraph, part: Part, x: Tensor) -> tuple[Tens
 
 
 @torch.no_grad()
-def check_cut(part: Part, entering: Tensor, outputs: Tensor) -> None:
-    """The part alone gives what the whole network gives.
+def check_cut(part: Part, entering: Tensor, outputs: Tensor) -> Tensor:
+    """Returns the outputs of the part alone `(N, n_L)`, if they are the whole network's.
 
     Args:
         entering: `(N, n_0)`, on the part's device.
@@ -43,12 +43,14 @@ def check_cut(part: Part, entering: Tensor, outputs: Tensor) -> None:
     Raises:
         ValueError: an output differs by more than `CUT_TOLERANCE` (times the largest output, if that is above 1).
     """
-    difference = float((part(entering) - outputs).abs().max())
+    alone = part(entering)
+    difference = float((alone - outputs).abs().max())
     if not difference <= CUT_TOLERANCE * max(1.0, float(outputs.abs().max())):
         raise ValueError(f"the last layers alone miss the whole network's outputs by {difference:.3g}.")
+    return alone
 
 
 def on_cpu(part: Part) -> Part:
-    """The part with its weights on the CPU."""
+    """Returns the part with its weights on the CPU."""
     layers = tuple(replace(layer, weight=layer.weight.cpu(), bias=layer.bias.cpu()) for layer in part.layers)
     return replace(part, layers=layers)

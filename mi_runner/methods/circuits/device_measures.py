@@ -1,4 +1,4 @@
-"""What each circuit answers: a row a circuit, by tensor operations on any device.
+"""Measures of every circuit, one row for each circuit, computed by tensor operations on any device.
 
 Letters: P prefixes, R rows (kept inputs of each neuron of the last hidden layer), J neurons j, M masks m, n inputs.
 """
@@ -27,10 +27,10 @@ NUMBERS_AT_ONCE = 50_000_000
 def measure_on(
     device: torch.device, part: Part, examples: CircuitExamples, *, progress: Progress | None = None
 ) -> Iterator[CircuitMeasures]:
-    """What `measure` gives, in another order, by tensor operations on any device; for a part with a hidden layer.
+    """Yields what `measure` yields, in another order, computed on any device; the part needs a hidden layer.
 
-    Sums may differ from the kernel's in float32's last digits, so an example within 1e-5 of a rounding boundary may be
-    answered otherwise.
+    Sums may differ from the kernel's in the last digits of float32. So an output within 1e-5 of a rounding boundary may
+    be rounded to the other side.
     """
     progress = progress or Progress()
     space = CircuitSpace(part.sizes)
@@ -58,17 +58,17 @@ def measure_on(
                         z = output.bias[0].expand(len(these), len(rows), len(full))
                         for j in range(n_neurons):
                             z = z + terms[:, j].index_select(1, rows[:, j].to(device))
-                        right = (((z >= bounds[0]) & (z <= bounds[1])) * sizes).sum(2).int()
-                        equal = (((z >= bounds[2]) & (z <= bounds[3])) * sizes).sum(2).int()
+                        n_correct = (((z >= bounds[0]) & (z <= bounds[1])) * sizes).sum(2).int()
+                        n_agreeing = (((z >= bounds[2]) & (z <= bounds[3])) * sizes).sum(2).int()
                         squares = ((output.activate(z) - full).square() * sizes).sum(2)
                         circuits = prefixes.bits[these][:, None] | _bits_of(rows, space, n_in)
-                        columns = (column.cpu().numpy().reshape(-1) for column in (right, equal, squares))
+                        columns = (column.cpu().numpy().reshape(-1) for column in (n_correct, n_agreeing, squares))
                         yield CircuitMeasures(circuits.reshape(-1), *columns)
                         advance(circuits.size)
 
 
 def _rows(active: int, n_in: int, n_neurons: int) -> Tensor:
-    """All ways `(R, J)` in which neurons keep some of the active inputs, each input being kept by one at least."""
+    """Returns all ways `(R, J)` to choose kept inputs for each neuron so that each active input is kept."""
     subsets = torch.tensor([mask for mask in range(1 << n_in) if not mask & ~active])
     rows = torch.cartesian_prod(*[subsets] * n_neurons).reshape(-1, n_neurons)
     union = torch.zeros(len(rows), dtype=torch.int64)
@@ -78,9 +78,9 @@ def _rows(active: int, n_in: int, n_neurons: int) -> Tensor:
 
 
 def _bits_of(rows: Tensor, space: CircuitSpace, n_in: int) -> np.ndarray:
-    """The edges into and out of the last hidden layer, `(R,)` uint64."""
-    found = np.zeros(len(rows), dtype=np.uint64)
+    """Returns the edges into and out of the last hidden layer as bits, `(R,)` uint64."""
+    bits = np.zeros(len(rows), dtype=np.uint64)
     for j, masks in enumerate(rows.numpy().T.astype(np.uint64)):
-        found |= masks << np.uint64(space.offsets[-2] + j * n_in)
-        found |= (masks != 0).astype(np.uint64) << np.uint64(space.offsets[-1] + j)
-    return found
+        bits |= masks << np.uint64(space.offsets[-2] + j * n_in)
+        bits |= (masks != 0).astype(np.uint64) << np.uint64(space.offsets[-1] + j)
+    return bits

@@ -1,4 +1,4 @@
-"""What circuits are evaluated on, and its distinct rows in the order that the kernels want.
+"""The examples that circuits are evaluated on, and their distinct rows in the order that the kernels need.
 
 Letters: B examples, D distinct ones, G groups of them.
 """
@@ -18,7 +18,7 @@ from mi_runner.rows import first_of_equal
 
 @dataclass(frozen=True)
 class CircuitExamples:
-    """What circuits are evaluated on.
+    """The examples that circuits are evaluated on.
 
     Attributes:
         x: `(B, n_0)` float32, the recorded activations that enter the part.
@@ -40,7 +40,7 @@ class CircuitExamples:
 
 @dataclass(frozen=True)
 class GroupedExamples:
-    """Distinct examples, ordered by their correct answers and by how often they occur.
+    """Distinct examples, sorted by their correct answers and by how often they occur.
 
     See `kernel.evaluate_prefixes`. Examples are equal if they have the same inputs and the same targets; the
     full network's output is then that of the first, for it may differ in the last digit.
@@ -54,21 +54,22 @@ class GroupedExamples:
 
 
 def group_examples(output: Layer, examples: CircuitExamples) -> GroupedExamples:
+    """Returns the distinct examples, grouped by their answers; `output` is the part's last layer."""
     x, full = examples.x.cpu().numpy(), examples.full.cpu().numpy()
     answers = torch.stack([examples.target, examples.full.round()], dim=1).cpu().numpy()
     rows = np.concatenate([x, answers], axis=1)
-    index, occurrences = (found.numpy() for found in first_of_equal(torch.from_numpy(rows)))
+    index, occurrences = (indices.numpy() for indices in first_of_equal(torch.from_numpy(rows)))
     ascending = np.lexsort(rows[occurrences].T[::-1])  # by the first column, then by the second, ...
     first, counts = occurrences[ascending], np.bincount(index)[ascending]
     kinds, group = np.unique(np.column_stack([answers[first], counts]), axis=0, return_inverse=True)
     order = first[np.argsort(group.reshape(-1), kind="stable")]
-    found = [
-        [*rounding_interval(output, right), *rounding_interval(output, equal)] for right, equal, _ in kinds.tolist()
+    bounds = [
+        [*rounding_interval(output, target), *rounding_interval(output, answer)] for target, answer, _ in kinds.tolist()
     ]
     return GroupedExamples(
         x=x[order],
         full=full[order],
         groups=np.concatenate([[0], np.cumsum(np.bincount(group.reshape(-1), minlength=len(kinds)))]).astype(np.int64),
-        bounds=np.array(found, dtype=np.float32).reshape(-1, 4),
+        bounds=np.array(bounds, dtype=np.float32).reshape(-1, 4),
         sizes=kinds[:, 2].astype(np.float32),
     )

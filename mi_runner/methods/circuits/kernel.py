@@ -1,4 +1,4 @@
-"""What every circuit answers, with the work that circuits share done once.
+"""Evaluates every circuit; work that several circuits share is done once.
 
 A neuron's value depends only on its own kept inputs and on the neurons behind it. So a circuit is split in two: the
 *prefix*, its edges into all hidden layers but the last, fixes the values that enter the last hidden layer; the *rows*,
@@ -23,7 +23,7 @@ from numba import prange
 from mi_runner.compiled import compiled
 
 IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID = range(5)
-"""Activations; the first three are z where z > 0 and slope · z elsewhere."""
+"""Numbers of the activations. The first three are z where z > 0, and slope · z elsewhere."""
 
 ZERO = np.float32(0)  # a plain 0 would make numba compare in float64
 
@@ -31,39 +31,39 @@ ZERO = np.float32(0)  # a plain 0 would make numba compare in float64
 _REORDER = {"reassoc", "contract", "nsz"}
 
 
-# The rational function for tanh in float32 that Eigen has (generic_fast_tanh_float): x·p(x²)/q(x²).
+# The rational function that Eigen uses for tanh in float32 (generic_fast_tanh_float): x·p(x²)/q(x²).
 _P = tuple(
-    np.float32(number)
-    for number in (
+    np.float32(coefficient)
+    for coefficient in (
         *(-2.76076847742355e-16, 2.00018790482477e-13, -8.60467152213735e-11, 5.12229709037114e-08),
         *(1.48572235717979e-05, 6.37261928875436e-04, 4.89352455891786e-03),
     )
 )
 _Q = tuple(
-    np.float32(number)
-    for number in (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
+    np.float32(coefficient)
+    for coefficient in (1.19825839466702e-06, 1.18534705686654e-04, 2.26843463243900e-03, 4.89352518554385e-03)
 )
 _TANH_IS_ONE = np.float32(7.90531110763549805)  # from here on, in this function
 _HALF = np.float32(0.5)
 
 
-@compiled(error_model="numpy")  # no look for a division by zero
+@compiled(error_model="numpy")  # a division by zero raises nothing, so the loop can be vectorised
 def _tanh(z: np.float32) -> np.float32:
-    """tanh to a few of float32's last digits; unlike math.tanh it becomes vector instructions."""
+    """Returns tanh(z) up to a few of float32's last digits; unlike math.tanh it compiles to vector instructions."""
     z = _TANH_IS_ONE if z > _TANH_IS_ONE else z  # NaN stays
     z = -_TANH_IS_ONE if z < -_TANH_IS_ONE else z
     square = z * z
     above, below = _P[0], _Q[0]
-    for number in _P[1:]:
-        above = above * square + number
-    for number in _Q[1:]:
-        below = below * square + number
+    for coefficient in _P[1:]:
+        above = above * square + coefficient
+    for coefficient in _Q[1:]:
+        below = below * square + coefficient
     return z * above / below
 
 
 @compiled()
 def activate(z: np.float32, kind: int, slope: np.float32) -> np.float32:
-    """The activation of one number."""
+    """Returns the activation of z."""
     if kind <= LEAKY_RELU:
         return z if z > ZERO else slope * z
     if kind == TANH:
@@ -75,10 +75,15 @@ def activate(z: np.float32, kind: int, slope: np.float32) -> np.float32:
 def _contributions(
     values: Any, active: int, weight: Any, bias: Any, out: Any, kind: int, slope: np.float32, terms: Any
 ) -> None:
-    """Fill `terms[j, m]` `(N,)` with what neuron j adds to the output if it keeps the inputs of mask m.
+    """Fills `terms[j, m]` `(N,)` with what neuron j adds to the output if it keeps the inputs of mask m.
 
-    values `(n, N)`, weight `(J, n)`, bias `(J,)`, out `(J,)` the output's weights; masks that are no subset of `active`
-    are left alone.
+    Masks that are no subset of `active` are skipped.
+
+    Args:
+        values: `(n, N)`.
+        weight: `(J, n)`.
+        bias: `(J,)`.
+        out: `(J,)`, the weights of the output.
     """
     n_neurons, n_inputs = weight.shape
     n_examples = values.shape[1]
@@ -103,14 +108,14 @@ def _contributions(
 
 @compiled()
 def _edges_of(j: int, m: int, n_inputs: int, offsets: Any) -> np.uint64:
-    """The bits of neuron j's kept inputs m and of its edge to the output, which it has if it keeps any."""
+    """Returns the bits of neuron j's kept inputs m, and of its edge to the output if m is not empty."""
     into = np.uint64(m) << np.uint64(offsets[0] + j * n_inputs)
     return into | (np.uint64(m != 0) << np.uint64(offsets[1] + j))
 
 
 @compiled(fastmath=_REORDER)
 def _between(behind: Any, term: Any, low: np.float32, high: np.float32) -> np.float32:
-    """How many of z = behind + term lie in low..high."""
+    """Returns how many values z = behind + term lie between low and high."""
     count = np.float32(0)  # exact up to 2²⁴, and as wide as what is counted, so that both share vector registers
     for e in range(behind.shape[0]):
         z = behind[e] + term[e]
@@ -122,7 +127,7 @@ def _between(behind: Any, term: Any, low: np.float32, high: np.float32) -> np.fl
 def _between_and_squares(
     behind: Any, term: Any, low: np.float32, high: np.float32, full: Any, kind: int, slope: np.float32
 ) -> tuple[np.float32, np.float32]:
-    """How many of z = behind + term lie in low..high, and the summed squared distance of the activations to `full`."""
+    """Returns how many values z = behind + term lie between low and high, and the sum of (activation(z) − full)²."""
     count = np.float32(0)
     squares = np.float32(0)
     if kind <= LEAKY_RELU:
@@ -144,19 +149,23 @@ def _between_and_squares(
 def _answers(
     behind: Any, term: Any, groups: Any, bounds: Any, sizes: Any, full: Any, kind: int, slope: np.float32
 ) -> tuple[float, float, float]:
-    """Right answers, answers as the full network's, and squares, of the circuit with z = behind + term."""
-    right = equal = squares = 0.0
+    """Returns three measures of the circuit with z = behind + term, over all examples.
+
+    These are the number of correct answers, the number of answers equal to the full network's, and the sum of squared
+    differences to the full network's outputs.
+    """
+    n_correct = n_agreeing = squares = 0.0
     for g in range(groups.shape[0] - 1):
-        part = slice(groups[g], groups[g + 1])
+        group = slice(groups[g], groups[g + 1])
         count, squared = _between_and_squares(
-            behind[part], term[part], bounds[g, 0], bounds[g, 1], full[part], kind, slope
+            behind[group], term[group], bounds[g, 0], bounds[g, 1], full[group], kind, slope
         )
-        right += sizes[g] * count
+        n_correct += sizes[g] * count
         squares += sizes[g] * squared
         if bounds[g, 0] != bounds[g, 2] or bounds[g, 1] != bounds[g, 3]:
-            count = _between(behind[part], term[part], bounds[g, 2], bounds[g, 3])
-        equal += sizes[g] * count
-    return right, equal, squares
+            count = _between(behind[group], term[group], bounds[g, 2], bounds[g, 3])
+        n_agreeing += sizes[g] * count
+    return n_correct, n_agreeing, squares
 
 
 @compiled(parallel=True)
@@ -173,11 +182,11 @@ def evaluate_prefixes(
     full: Any,
     offsets: Any,
     circuits: Any,
-    n_right: Any,
-    n_equal: Any,
+    n_correct: Any,
+    n_agreeing: Any,
     squares: Any,
 ) -> None:
-    """Fill one row for each circuit with these prefixes.
+    """Fills one row for each circuit that has one of these prefixes.
 
     Args:
         prefixes: `(P,)` uint64, the kept edges of each prefix as bits.
@@ -187,12 +196,13 @@ def evaluate_prefixes(
         hidden: weight `(J, n)`, bias `(J,)`, activation, slope of the last hidden layer.
         output: weight `(J,)`, bias, activation, slope of the output.
         groups: `(G + 1,)` int64: examples are ordered so that those of group g, groups[g] to groups[g + 1], have the
-            same right answer and the same answer of the full network.
-        bounds: `(G, 4)` float32: z answers rightly from bounds[g, 0] to bounds[g, 1], as the full network from 2 to 3.
-        sizes: `(G,)` float32: for how many equal examples each example of a group stands.
+            same correct answer and the same answer of the full network.
+        bounds: `(G, 4)` float32. In group g the answer is correct if z lies between bounds[g, 0] and bounds[g, 1], and
+            equal to the full network's if z lies between bounds[g, 2] and bounds[g, 3].
+        sizes: `(G,)` float32: how many equal examples each example of a group represents.
         full: `(N,)` float32, the full network's outputs.
         offsets: `(2,)`, the bits at which the last hidden layer's and the output's edges begin.
-        circuits, n_right, n_equal, squares: the rows, uint64, int32, int32, float32.
+        circuits, n_correct, n_agreeing, squares: the rows, uint64, int32, int32, float32.
     """
     weight, bias, kind, slope = hidden
     out_weight, out_bias, out_kind, out_slope = output
@@ -231,7 +241,7 @@ def evaluate_prefixes(
             elif union[j + 1] == active[p]:
                 term = terms[j, m] if m else nothing
                 circuits[row] = prefixes[p] | bits[j + 1]
-                n_right[row], n_equal[row], squares[row] = _answers(
+                n_correct[row], n_agreeing[row], squares[row] = _answers(
                     sums[j], term, groups, bounds, sizes, full, out_kind, out_slope
                 )
                 row += 1
@@ -251,16 +261,16 @@ def evaluate_listed(
     sizes: Any,
     full: Any,
     offsets: Any,
-    n_right: Any,
-    n_equal: Any,
+    n_correct: Any,
+    n_agreeing: Any,
     squares: Any,
 ) -> None:
-    """Fill the rows of circuits that are given; their sums are those of `evaluate_prefixes`, term by term.
+    """Fills the rows of the given circuits; sums are computed in the same order as in `evaluate_prefixes`.
 
     Args:
         first, end: `(P,)` int64: circuits[first[p]] to circuits[end[p]] have the prefix p.
         circuits: uint64, the kept edges as bits.
-        active, values, hidden, output, groups, bounds, sizes, full, offsets, n_right, n_equal, squares: as for
+        active, values, hidden, output, groups, bounds, sizes, full, offsets, n_correct, n_agreeing, squares: as for
             `evaluate_prefixes`.
     """
     weight, bias, kind, slope = hidden
@@ -281,23 +291,23 @@ def evaluate_listed(
                 if j < n_neurons - 1:
                     for e in range(n_examples):
                         behind[e] += term[e]
-            n_right[row], n_equal[row], squares[row] = _answers(
+            n_correct[row], n_agreeing[row], squares[row] = _answers(
                 behind, term, groups, bounds, sizes, full, out_kind, out_slope
             )
 
 
 # --- census ----------------------------------------------------------------------------------------------------------
 #
-# Where a row a circuit is too much, the right answers of each are counted and the circuit forgotten. Examples that are
-# near each other are then decided together: for a block of them the smallest and largest contribution of each neuron
-# bound z from both sides, and only a block whose bounds lie on both sides of a boundary is looked at example by
-# example. The bounds are sums in the same order and precision as z itself, and rounding never turns an order round, so
-# no example is decided otherwise than it would be alone.
+# Where one row for each circuit is too much, a census counts the correct answers of each circuit and stores no row.
+# It decides a block of similar examples together. The smallest and the largest contribution of each neuron give a lower
+# and an upper bound of z for the block. Only a block with a rounding boundary between its bounds is decided example by
+# example. The bounds are summed in the same order and precision as z, and rounding keeps the order of numbers. So each
+# example is decided as it would be alone.
 
 
 @compiled(fastmath={"nnan", "nsz"})  # or the search for the smallest could not be vectorised
 def _extremes(terms: Any, blocks: Any, smallest: Any, largest: Any, active: int) -> None:
-    """Fill `smallest[j, m]` and `largest[j, m]` `(C,)` with the bounds of each block's contributions."""
+    """Fills `smallest[j, m]` and `largest[j, m]` `(C,)` with the bounds of each block's contributions."""
     for j in range(terms.shape[0]):
         for m in range(1, terms.shape[1]):
             if m & ~active:
@@ -314,23 +324,28 @@ def _extremes(terms: Any, blocks: Any, smallest: Any, largest: Any, active: int)
 
 @compiled(fastmath=_REORDER)
 def _decide(
-    behind_low: Any, behind_high: Any, low: Any, high: Any, bounds: Any, sizes: Any, right: Any, unsure: Any
+    behind_low: Any, behind_high: Any, low: Any, high: Any, bounds: Any, sizes: Any, correct: Any, unsure: Any
 ) -> bool:
-    """For each mask m of the last neuron: right answers in blocks that are right as a whole; whether any is unsure.
+    """Counts the correct answers in decided blocks for each mask of the last neuron; returns whether any is undecided.
 
-    behind `(C,)` are the bounds without the last neuron, low and high `(C, 2ⁿ)` its own, right and unsure `(2ⁿ,)` are
-    filled. The masks are the inner loop, because they are as many as a vector register holds.
+    The masks are the inner loop, because a vector register holds about as many.
+
+    Args:
+        behind_low, behind_high: `(C,)`, the bounds of the sum without the last neuron.
+        low, high: `(C, 2ⁿ)`, the bounds of the last neuron's contribution.
+        correct: `(2ⁿ,)`, filled with the correct answers in blocks in which all answers are correct.
+        unsure: `(2ⁿ,)`, filled with the number of blocks that must be decided example by example.
     """
-    right[:] = 0
+    correct[:] = 0
     unsure[:] = 0
     for c in range(sizes.shape[0]):
-        for m in range(right.shape[0]):
+        for m in range(correct.shape[0]):
             z_low = behind_low[c] + low[c, m]
             z_high = behind_high[c] + high[c, m]
-            all_right = np.float32((z_low >= bounds[0, c]) & (z_high <= bounds[1, c]))
-            any_right = np.float32((z_high >= bounds[0, c]) & (z_low <= bounds[1, c]))
-            right[m] += all_right * sizes[c]
-            unsure[m] += any_right - all_right
+            all_correct = np.float32((z_low >= bounds[0, c]) & (z_high <= bounds[1, c]))
+            any_correct = np.float32((z_high >= bounds[0, c]) & (z_low <= bounds[1, c]))
+            correct[m] += all_correct * sizes[c]
+            unsure[m] += any_correct - all_correct
     return unsure.sum() > ZERO
 
 
@@ -348,12 +363,12 @@ def _look(
     blocks: Any,
     bounds: Any,
 ) -> int:
-    """Right answers in the unsure blocks of the circuit with the chosen masks, example by example.
+    """Returns the number of correct answers in the undecided blocks of the circuit with the chosen masks.
 
-    Circuits that differ in the last neuron alone share the sums of the others: `behind` `(N,)` holds them for the
-    blocks that `summed` `(C,)` names, and is filled for those that are looked at first.
+    Circuits that differ only in the last neuron share the sums of the other neurons: `behind` `(N,)` stores them, and
+    `summed` `(C,)` says for which blocks it already does.
     """
-    right = 0
+    n_correct = 0
     last = terms.shape[0] - 1
     m = chosen[last]
     for c in range(blocks.shape[0] - 1):
@@ -372,13 +387,13 @@ def _look(
                 term = terms[j, chosen[j]][block]
                 for e in range(sums.shape[0]):
                     sums[e] += term[e]
-        right += int(_between(sums, terms[last, m][block], bounds[0, c], bounds[1, c]))
-    return right
+        n_correct += int(_between(sums, terms[last, m][block], bounds[0, c], bounds[1, c]))
+    return n_correct
 
 
 @compiled()
 def _fitting(active: int, fitting: Any) -> None:
-    """Fill `fitting[need]` with the masks of active neurons that the neurons `need` are in: their number, then they."""
+    """Fills `fitting[need]` with the number of masks of active neurons that contain `need`, then with these masks."""
     fitting[:, 0] = 0
     for m in range(fitting.shape[0]):
         for need in range(fitting.shape[0]):
@@ -388,26 +403,29 @@ def _fitting(active: int, fitting: Any) -> None:
 
 
 @compiled()
-def _tally(right: Any, masks: Any, least_right: int, counts: Any, first: int, of_mask: Any, valid: Any) -> int:
-    """Count circuits that differ in the last neuron's mask alone by their right answers; how many are valid.
+def _tally(correct: Any, masks: Any, least_correct: int, counts: Any, first: int, of_mask: Any, valid: Any) -> int:
+    """Counts circuits that differ only in the last neuron's mask by their correct answers; returns how many are valid.
 
-    masks is a row of `_fitting`. counts and valid `(2ⁿ,)` are added to; circuits with mask m and r right answers are
-    counted at first + of_mask[m] + r.
+    Args:
+        correct: `(2ⁿ,)`, the correct answers of the circuit with each mask.
+        masks: a row of `_fitting`.
+        counts: a circuit with mask m and r correct answers adds 1 at first + of_mask[m] + r.
+        valid: `(2ⁿ,)`; a valid circuit with mask m adds 1 at m.
     """
-    n_found = 0
+    n_valid = 0
     for i in range(1, masks[0] + 1):
-        m = np.uint64(masks[i])  # unsigned, for of any other index numba asks whether it counts from the end
-        n_right = int(right[m])
-        counts[np.uint64(first + of_mask[m] + n_right)] += 1
-        is_valid = int(n_right >= least_right)
+        m = np.uint64(masks[i])  # numba checks whether a signed index is negative
+        n_correct = int(correct[m])
+        counts[np.uint64(first + of_mask[m] + n_correct)] += 1
+        is_valid = int(n_correct >= least_correct)
         valid[m] += is_valid
-        n_found += is_valid
-    return n_found
+        n_valid += is_valid
+    return n_valid
 
 
 @compiled()
 def _rank(circuit: np.uint64, salt: np.uint64) -> np.uint64:
-    """A place in a random order of all circuits: the bits shuffled by SplitMix64's last step, which can be undone."""
+    """Returns the circuit's place in a random order: its bits, mixed by SplitMix64's last step, which is invertible."""
     z = circuit ^ salt
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -416,9 +434,9 @@ def _rank(circuit: np.uint64, salt: np.uint64) -> np.uint64:
 
 @compiled()
 def _shorten(places: Any, most: int) -> tuple[int, int]:
-    """Move the first `most` and a few more of these distinct places to the front; their number, and the last of them.
+    """Moves the `most` lowest of these distinct places, and a few more, to the front.
 
-    The boundary is found by bisection, and need not be exact.
+    Returns how many were moved, and the highest of them. The boundary is found by bisection, and need not be exact.
     """
     few = most + (len(places) - most) // 2
     low, high = np.uint64(0), places.max()
@@ -441,7 +459,7 @@ def _shorten(places: Any, most: int) -> tuple[int, int]:
 
 
 def circuits_of(ranks: np.ndarray, salt: np.uint64) -> np.ndarray:
-    """The circuits whose places in the random order these are, `(K,)` uint64 both."""
+    """Returns the circuits `(K,)` uint64 at these places `(K,)` uint64 of the random order; the inverse of `_rank`."""
     z = ranks ^ (ranks >> np.uint64(31)) ^ (ranks >> np.uint64(62))
     z = z * np.uint64(0x319642B2D24D8EC3)  # 0x94D0…·0x3196… = 1 modulo 2⁶⁴
     z = z ^ (z >> np.uint64(27)) ^ (z >> np.uint64(54))
@@ -460,7 +478,7 @@ def census_prefixes(
     blocks: Any,
     sizes: Any,
     bounds: Any,
-    least_right: int,
+    least_correct: int,
     n_before: Any,
     census: Any,
     n_valid: Any,
@@ -472,16 +490,17 @@ def census_prefixes(
     n_listed: Any,
     listed: Any,
 ) -> None:
-    """Count the circuits with these prefixes by what they answer.
+    """Counts the circuits with these prefixes by active neurons, kept edges and correct answers.
 
     Args:
         prefixes, active, values, hidden, output: as for `evaluate_prefixes`.
-        blocks: `(C + 1,)` int64: the examples of block c are blocks[c] to blocks[c + 1]; all have one right answer.
-        sizes: `(C,)` float32: how many examples a block stands for; one of N equal examples can stand for all.
-        bounds: `(2, C)` float32: z answers rightly from bounds[0, c] to bounds[1, c].
-        least_right: a circuit with as many right answers is valid.
+        blocks: `(C + 1,)` int64: the examples of block c are blocks[c] to blocks[c + 1]; all have the same
+            correct answer.
+        sizes: `(C,)` float32: how many examples a block represents; N equal examples are a block of one row.
+        bounds: `(2, C)` float32: the answer is correct if z lies between bounds[0, c] and bounds[1, c].
+        least_correct: a circuit with at least so many correct answers is valid.
         n_before: `(P, 2)` int64, active neurons and kept edges of each prefix.
-        census: `(T, nodes, edges, N + 1)` int64, one part for each of T threads; counts are added to it.
+        census: `(T, nodes, edges, N + 1)` int64, counts of each of T threads; the function adds to them.
         n_valid: `(P,)` int64, filled with the number of valid circuits of each prefix.
         valid_rows: `(P, J, 2ⁿ)` int64, filled with how many valid circuits keep the inputs m of neuron j.
         offsets: `(2,)`, the bits at which the last hidden layer's and the output's edges begin.
@@ -489,7 +508,7 @@ def census_prefixes(
         most: how many valid circuits are listed: those that come first in the random order.
         beyond: `(T,)` uint64, for each thread the last place that is still listed; lowered when more are found.
         n_listed: `(T,)` int64; how many places each thread has listed.
-        listed: `(T, more than most)` uint64, the places, in no order.
+        listed: `(T, more than most)` uint64, the places, not sorted.
     """
     weight, bias, kind, slope = hidden
     out_weight, out_bias, _, _ = output
@@ -504,7 +523,7 @@ def census_prefixes(
         largest = np.zeros((n_neurons, n_masks, n_blocks), dtype=np.float32)
         low = np.empty((n_neurons, n_blocks), dtype=np.float32)  # bounds of the sums over neurons 0..j−1
         high = np.empty((n_neurons, n_blocks), dtype=np.float32)
-        right = np.empty(n_masks, dtype=np.float32)
+        correct = np.empty(n_masks, dtype=np.float32)
         unsure = np.empty(n_masks, dtype=np.float32)
         behind = np.empty(n_examples, dtype=np.float32)
         summed = np.empty(n_blocks, dtype=np.bool_)
@@ -519,7 +538,7 @@ def census_prefixes(
         mask_edges[1:] += 1
         n_edges, n_bins = census.shape[2], census.shape[3]
         counts = census[thread].reshape(-1)
-        of_mask = np.empty(n_masks, dtype=np.int64)  # so much further lie the counts with this mask
+        of_mask = np.empty(n_masks, dtype=np.int64)  # the distance to the counts of circuits with this mask
         for m in range(n_masks):
             of_mask[m] = ((m != 0) * n_edges + mask_edges[m]) * n_bins
         fitting = np.empty((n_masks, n_masks + 1), dtype=np.int64)
@@ -539,22 +558,22 @@ def census_prefixes(
             while j >= 0:
                 if j == last:
                     masks = fitting[active[p] & ~union[j]]
-                    if _decide(low[j], high[j], last_low, last_high, bounds, sizes, right, unsure):
+                    if _decide(low[j], high[j], last_low, last_high, bounds, sizes, correct, unsure):
                         summed[:] = False
                         for i in range(1, masks[0] + 1):
                             m = masks[i]
                             if unsure[m] != ZERO:
                                 chosen[j] = m
-                                right[m] += _look(
+                                correct[m] += _look(
                                     terms, chosen, out_bias, behind, summed,
                                     low[j], high[j], last_low, last_high, blocks, bounds,
                                 )  # fmt: skip
                     first = (nodes[j] * n_edges + edges[j]) * n_bins
-                    n_found = _tally(right, masks, least_right, counts, first, of_mask, valid_rows[p, j])
+                    n_found = _tally(correct, masks, least_correct, counts, first, of_mask, valid_rows[p, j])
                     if n_found and most > 0:
                         for i in range(1, masks[0] + 1):
                             m = masks[i]
-                            if right[m] < least_right:
+                            if correct[m] < least_correct:
                                 continue
                             rank = _rank(bits[j] | _edges_of(j, m, n_inputs, offsets), salt)
                             if rank <= beyond[thread]:

@@ -1,4 +1,4 @@
-"""What each circuit answers: a row a circuit, by the kernel on the CPU.
+"""Measures of every circuit, one row for each circuit, computed by the kernel on the CPU.
 
 Letters: B examples, K circuits, P prefixes (see `kernel`).
 """
@@ -23,40 +23,40 @@ ROWS_AT_ONCE = 1_000_000
 
 @dataclass(frozen=True)
 class CircuitMeasures:
-    """What some circuits answer, `(K,)` each.
+    """Measures of K circuits; each attribute is an array `(K,)`.
 
     Attributes:
         circuit: uint64, the kept edges as bits.
-        n_right: examples answered correctly.
-        n_equal: examples answered as the full network does.
-        squares: summed squared distance to the full network's outputs.
+        n_correct: examples answered correctly.
+        n_agreeing: examples answered as the full network does.
+        squares: sum of squared differences to the full network's outputs.
     """
 
     circuit: np.ndarray
-    n_right: np.ndarray
-    n_equal: np.ndarray
+    n_correct: np.ndarray
+    n_agreeing: np.ndarray
     squares: np.ndarray
 
     def __len__(self) -> int:
         return len(self.circuit)
 
     def kept(self, rows: np.ndarray) -> CircuitMeasures:
-        """The circuits of these rows."""
-        return CircuitMeasures(self.circuit[rows], self.n_right[rows], self.n_equal[rows], self.squares[rows])
+        """Returns the measures of the circuits in these rows."""
+        return CircuitMeasures(self.circuit[rows], self.n_correct[rows], self.n_agreeing[rows], self.squares[rows])
 
     def sorted(self) -> CircuitMeasures:
-        """The circuits in the order of their bits."""
+        """Returns the measures sorted by the circuits' bits."""
         return self.kept(np.argsort(self.circuit))
 
     @staticmethod
-    def joined(parts: list[CircuitMeasures]) -> CircuitMeasures:
-        """All circuits of these, in order."""
-        columns = ("circuit", "n_right", "n_equal", "squares")
-        return CircuitMeasures(*(np.concatenate([getattr(part, name) for part in parts]) for name in columns))
+    def joined(batches: list[CircuitMeasures]) -> CircuitMeasures:
+        """Returns the measures of all batches in their order."""
+        columns = ("circuit", "n_correct", "n_agreeing", "squares")
+        return CircuitMeasures(*(np.concatenate([getattr(batch, name) for batch in batches]) for name in columns))
 
 
 def measure(part: Part, examples: CircuitExamples, *, progress: Progress | None = None) -> Iterator[CircuitMeasures]:
-    """Every well-formed circuit of a part with one output, in batches.
+    """Yields, in batches, the measures of every well-formed circuit of a part with one output.
 
     Raises:
         ValueError: leaky_relu with a negative slope, or an example whose activations are not finite.
@@ -80,7 +80,11 @@ def measure(part: Part, examples: CircuitExamples, *, progress: Progress | None 
 def measure_some(
     part: Part, examples: CircuitExamples, circuits: np.ndarray, *, progress: Progress | None = None
 ) -> CircuitMeasures:
-    """These well-formed circuits `(K,)` uint64 of a part with one output and a hidden layer, in any order of rows."""
+    """Returns the measures of the given well-formed circuits `(K,)` uint64; the order of the rows may be another.
+
+    Args:
+        part: with one output and at least one hidden layer.
+    """
     progress = progress or Progress()
     space = CircuitSpace(part.sizes)
     grouped = group_examples(part.layers[-1], examples)
@@ -104,8 +108,8 @@ def measure_some(
                 grouped.sizes,
                 grouped.full,
                 np.array(space.offsets[-2:], dtype=np.int64),
-                found.n_right,
-                found.n_equal,
+                found.n_correct,
+                found.n_agreeing,
                 found.squares,
             )
             advance(int((end - first).sum()))
@@ -113,7 +117,7 @@ def measure_some(
 
 
 def measure_one(part: Part, examples: CircuitExamples, circuit: int) -> CircuitMeasures:
-    """One circuit, by its definition: masked weights, one forward pass."""
+    """Returns the measures of one circuit by its definition: one forward pass with masked weights."""
     masks = CircuitSpace(part.sizes).masks(circuit)
     output = part.masked(masks, examples.x).squeeze(1)
     answer = output.round()
@@ -126,7 +130,7 @@ def measure_one(part: Part, examples: CircuitExamples, circuit: int) -> CircuitM
 
 
 def _alone(part: Part, examples: CircuitExamples) -> CircuitMeasures:
-    """A single Linear layer has one well-formed circuit."""
+    """Returns the measures of the only well-formed circuit of a single Linear layer: the full one."""
     return measure_one(part, examples, CircuitSpace(part.sizes).full)
 
 
@@ -150,8 +154,8 @@ def _measured(part: Part, space: CircuitSpace, prefixes: Prefixes, grouped: Grou
         grouped.full,
         np.array(space.offsets[-2:], dtype=np.int64),
         found.circuit,
-        found.n_right,
-        found.n_equal,
+        found.n_correct,
+        found.n_agreeing,
         found.squares,
     )
     return found

@@ -1,4 +1,4 @@
-"""The prefixes of a space's circuits: the edges into all hidden layers but the last, and the values that follow.
+"""The prefixes of a space's circuits: kept edges into all hidden layers but the last, and the neurons' values.
 
 Letters: B examples, P prefixes, n neurons behind the last hidden layer (see `kernel`).
 """
@@ -18,12 +18,12 @@ from mi_runner.graph.chain import ACTIVATIONS, Layer, Part
 from mi_runner.methods.circuits.space import CircuitSpace
 
 PREFIXES_AT_ONCE = 512
-"""Prefixes of a batch, at the most: their values take this many times n · B · 4 bytes."""
+"""Largest number of prefixes in a batch; their values take this many times n · B · 4 bytes."""
 
 
 @dataclass(frozen=True)
 class Prefixes:
-    """Edges into all hidden layers but the last, and what they make of the inputs.
+    """Kept edges into all hidden layers but the last, and the values of the neurons behind the last hidden layer.
 
     Attributes:
         bits: `(P,)` uint64.
@@ -36,7 +36,7 @@ class Prefixes:
     values: np.ndarray
 
     def by_size(self) -> Prefixes:
-        """Ordered by the number of their active neurons, so by the number of their circuits, the largest first."""
+        """Returns them sorted by active neurons, the most first; this also sorts them by the number of circuits."""
         order = np.argsort(-np.bitwise_count(self.active.astype(np.uint64)).astype(np.int64), kind="stable")
         return Prefixes(self.bits[order], self.active[order], self.values[order])
 
@@ -46,6 +46,7 @@ _State = tuple[int, int, np.ndarray]
 
 
 def prefixes_of(part: Part, space: CircuitSpace, x: np.ndarray, most: int) -> Iterator[Prefixes]:
+    """Yields all prefixes in batches of at most `most`; x `(B, n_0)` float32 are the inputs of the part."""
     batch: list[_State] = []
     everything = (0, (1 << part.sizes[0]) - 1, np.ascontiguousarray(x.T))
     for prefix in _extended(part, space, [everything], 0):
@@ -58,7 +59,7 @@ def prefixes_of(part: Part, space: CircuitSpace, x: np.ndarray, most: int) -> It
 
 
 def _extended(part: Part, space: CircuitSpace, states: Iterable[_State], layer: int) -> Iterator[_State]:
-    """Prefixes that end before the last hidden layer, depth first."""
+    """Yields the prefixes that extend these states from `layer` to before the last hidden layer, depth first."""
     if layer == len(part.layers) - 2:
         yield from states
         return
@@ -69,7 +70,7 @@ def _extended(part: Part, space: CircuitSpace, states: Iterable[_State], layer: 
 def _configurations(
     part: Part, space: CircuitSpace, bits: int, active: int, values: np.ndarray, layer: int
 ) -> Iterator[_State]:
-    """All ways to wire one hidden layer to the active neurons behind it, with the neurons' values `(n, B)`."""
+    """Yields all choices of kept edges from the active neurons into one hidden layer, with its values `(n, B)`."""
     this, n_in, n_out = part.layers[layer], part.sizes[layer], part.sizes[layer + 1]
     subsets = [mask for mask in range(1 << n_in) if not mask & ~active]
     kept = torch.tensor([[bool(mask >> i & 1) for i in range(n_in)] for mask in subsets])
@@ -81,14 +82,14 @@ def _configurations(
     neurons = table.numpy()
     start = space.offsets[layer]
     for rows in itertools.product(range(len(subsets)), repeat=n_out):
-        union = found = alive = 0
+        union = edges = alive = 0
         for neuron, row in enumerate(rows):
             mask = subsets[row]
             union |= mask
-            found |= mask << (start + neuron * n_in)
+            edges |= mask << (start + neuron * n_in)
             alive |= bool(mask) << neuron
         if union == active:
-            yield bits | found, alive, neurons[range(n_out), rows]
+            yield bits | edges, alive, neurons[range(n_out), rows]
 
 
 def _stacked(batch: list[_State]) -> Prefixes:
@@ -97,12 +98,12 @@ def _stacked(batch: list[_State]) -> Prefixes:
 
 
 def rows_of_prefix(n_active: int, n_neurons: int) -> int:
-    """Ways in which `n_neurons` neurons keep inputs (or none), so that every one of `n_active` inputs is kept once."""
+    """Returns in how many ways `n_neurons` neurons can keep inputs so that each of `n_active` inputs is kept."""
     return sum((-1) ** k * comb(n_active, k) * 2 ** ((n_active - k) * n_neurons) for k in range(n_active + 1))
 
 
 def kernel_layers(part: Part) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """The last hidden layer and the output, as the kernel wants them."""
+    """Returns weight, bias, activation and slope of the last hidden layer and of the output, for the kernel."""
     hidden, output = part.layers[-2], part.layers[-1]
     return (
         (hidden.weight.cpu().numpy(), hidden.bias.cpu().numpy(), *kernel_activation(hidden)),
@@ -111,6 +112,6 @@ def kernel_layers(part: Part) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
 
 
 def kernel_activation(layer: Layer) -> tuple[int, np.float32]:
-    """The kernel's number for the activation, and its slope for negative values."""
+    """Returns the kernel's number of the activation, and its slope for negative values."""
     slope = {"identity": 1.0, "relu": 0.0, "leaky_relu": layer.slope}.get(layer.activation, 0.0)
     return ACTIVATIONS.index(layer.activation), np.float32(slope)

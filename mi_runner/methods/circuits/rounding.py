@@ -1,4 +1,4 @@
-"""Which outputs before the activation round to an answer? An interval of float32 numbers."""
+"""The outputs before the activation that round to an answer: an interval of float32 numbers."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ from mi_runner.graph.chain import Layer
 
 
 def rounding_interval(layer: Layer, answer: float) -> tuple[float, float]:
-    """The float32 numbers z, from the first to the last, whose activation rounds (half to even) to `answer`.
+    """Returns the smallest and the largest float32 z for which activation(z) rounds (half to even) to `answer`.
 
-    Activations never fall, so these are an interval; it is found by bisection over all float32 numbers, with torch's
-    own activation and rounding, so ties are decided as torch decides them. Empty (infinity, −infinity) without any.
+    Activations never fall, so these z are an interval. It is found by bisection over all float32 numbers with torch's
+    own activation and rounding, so ties are decided as torch decides them. If there is no such z, it is
+    (infinity, −infinity).
 
     Raises:
-        ValueError: leaky_relu with a negative slope falls.
+        ValueError: the activation is leaky_relu with a negative slope, which is not monotone.
     """
     if layer.activation == "leaky_relu" and layer.slope < 0:
         raise ValueError(f"leaky_relu with the negative slope {layer.slope} is not monotone.")
@@ -37,7 +38,7 @@ def rounding_interval(layer: Layer, answer: float) -> tuple[float, float]:
 
 
 def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
-    """The smallest integer from low on for which a condition that stays true holds; high + 1 if none."""
+    """Returns the smallest integer in low..high for which a monotone condition holds; high + 1 if there is none."""
     high += 1
     while low < high:
         middle = (low + high) // 2
@@ -46,7 +47,7 @@ def _first(low: int, high: int, holds: Callable[[int], bool]) -> int:
 
 
 def _key_of(number: float) -> int:
-    """Integers in the order of the float32 numbers."""
+    """Returns an integer for a float32 number; these integers have the order of the numbers."""
     bits = int(np.float32(number).view(np.int32))
     return bits if bits >= 0 else -(bits & 0x7FFFFFFF)
 

@@ -1,4 +1,4 @@
-"""Which circuits of a network's last layers are valid? All are counted; they are listed where they fit into a table.
+"""Which circuits of a network's last layers are valid? All are counted, and listed if they fit into a table.
 
 Letters: B examples, K circuits.
 """
@@ -21,20 +21,20 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
 
 MOST_ROWS = 5_000_000
-"""Circuits of a table, unless told otherwise."""
+"""Default of the largest number of circuits in a table."""
 
 
 @dataclass(frozen=True)
 class CircuitSearch:
-    """All circuits of one output, counted, and those that are listed.
+    """The counts of all circuits of one output, and a list of circuits.
 
     Attributes:
         space: the circuits.
-        listed: all circuits where they fit into a table, otherwise the valid ones, of too many a random sample; in the
-            order of their bits.
+        listed: all circuits if they fit into a table, otherwise the valid ones; a random sample of these if they don't
+            fit. Sorted by their bits.
         counts: `(n_hidden + 1, n_edges + 1, B + 1)` int64: circuits by active neurons, kept edges, correct answers.
         edge_counts: `(n_edges,)` int64: valid circuits that keep each edge.
-        least_correct: correct answers of a valid circuit, at the least; B + 1 where none can be valid.
+        least_correct: the fewest correct answers of a valid circuit; B + 1 if no circuit can be valid.
     """
 
     space: CircuitSpace
@@ -45,36 +45,36 @@ class CircuitSearch:
 
     @property
     def n_circuits(self) -> int:
-        """Circuits, listed or not."""
+        """Number of circuits, listed or not."""
         return int(self.counts.sum())
 
     @property
     def n_valid(self) -> int:
-        """Valid circuits, listed or not."""
+        """Number of valid circuits, listed or not."""
         return int(self.counts[:, :, self.least_correct :].sum())
 
     @property
     def n_circuits_partial(self) -> int:
-        """Circuits that leave out a neuron."""
+        """Number of circuits that leave out at least one hidden neuron."""
         return int(self.counts[: self.space.n_hidden].sum())
 
     @property
     def n_valid_partial(self) -> int:
-        """Valid circuits that leave out a neuron."""
+        """Number of valid circuits that leave out at least one hidden neuron."""
         return int(self.counts[: self.space.n_hidden, :, self.least_correct :].sum())
 
     @property
     def is_valid(self) -> np.ndarray:
         """Whether each listed circuit is valid, `(K,)` bool."""
-        return self.listed.n_right >= self.least_correct
+        return self.listed.n_correct >= self.least_correct
 
     @property
     def valid(self) -> np.ndarray:
-        """The listed circuits that are valid, uint64."""
+        """The listed circuits that are valid, `(K,)` uint64."""
         return self.listed.circuit[self.is_valid]
 
 
-def search(
+def search_circuits(
     part: Part,
     examples: CircuitExamples,
     *,
@@ -86,19 +86,21 @@ def search(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> CircuitSearch:
-    """Every well-formed circuit of a part with one output, counted; valid ones are above an accuracy.
+    """Returns the counts of all well-formed circuits of a part with one output, and a list of circuits.
 
-    At most `max_table_rows` circuits are all measured and listed. Of more, a census counts all and lists valid ones.
+    A circuit is valid if its accuracy is above the threshold. Up to `max_table_rows` circuits are all measured and
+    listed. If there are more, a census counts all and lists valid ones.
 
     Args:
         part: its weights on the CPU; `part.output(0)` is the part of the first output alone.
-        accuracy_threshold: 0 to 1; a circuit is valid if its share of correct answers is larger.
-        min_node_sparsity: 0 to 1; circuits that leave out a smaller share of the hidden neurons are not counted. Above
-            0 all circuits must fit into a table.
-        max_table_rows: circuits that are measured each by itself, at the most.
-        most_listed: valid circuits that a census lists, at the most; None: `max_table_rows`.
-        generator: draws which valid circuits are listed, where they are too many; None: always the same.
-        device: what a table is computed on; a census always runs on the CPU.
+        examples: their `x` are the activations that enter the part.
+        accuracy_threshold: 0 to 1; a circuit is valid if its fraction of correct answers is larger.
+        min_node_sparsity: 0 to 1; circuits that leave out a smaller fraction of the hidden neurons are not counted.
+            Above 0 all circuits must fit into a table.
+        max_table_rows: the largest number of circuits that are all measured and listed.
+        most_listed: the largest number of valid circuits that a census lists; None: `max_table_rows`.
+        generator: draws which valid circuits are listed if there are too many; None: always the same.
+        device: the device that computes a table; a census always runs on the CPU.
 
     Raises:
         ValueError: the part has several outputs or too many edges, its inputs are not the examples', there is no
@@ -111,7 +113,7 @@ def search(
         raise ValueError(f"{given}: give at least one row, of the {space.sizes[0]} activations that enter the part.")
     for name, share in (("accuracy_threshold", accuracy_threshold), ("min_node_sparsity", min_node_sparsity)):
         if not 0 <= share <= 1:
-            raise ValueError(f"{name}={share:g}: give a share between 0 and 1.")
+            raise ValueError(f"{name}={share:g}: give a number between 0 and 1.")
     least_correct = next((correct for correct in range(n + 1) if correct / n > accuracy_threshold), n + 1)
     least_left_out = math.ceil(min_node_sparsity * space.n_hidden - 1e-9)
     if count > max_table_rows and space.n_hidden:
@@ -133,6 +135,6 @@ def search(
     listed = CircuitMeasures.joined(list(batches_of_circuits)).sorted()
     listed = listed.kept(space.n_hidden - n_active(space, listed.circuit) >= least_left_out)
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, n + 1), dtype=np.int64)
-    np.add.at(counts, (n_active(space, listed.circuit), np.bitwise_count(listed.circuit), listed.n_right), 1)
-    valid = listed.circuit[listed.n_right >= least_correct]
+    np.add.at(counts, (n_active(space, listed.circuit), np.bitwise_count(listed.circuit), listed.n_correct), 1)
+    valid = listed.circuit[listed.n_correct >= least_correct]
     return CircuitSearch(space, listed, counts, edge_counts(space, valid), least_correct)

@@ -23,7 +23,7 @@ MOST_EDGES = 64
 
 @cache
 def full_matrices(n_rows: int, n_columns: int) -> int:
-    """Number of 0/1 matrices of this shape without an empty row or column, by inclusion and exclusion."""
+    """Returns the number of 0/1 matrices of this shape without an empty row or column, by inclusion and exclusion."""
     return sum((-1) ** k * comb(n_columns, k) * (2 ** (n_columns - k) - 1) ** n_rows for k in range(n_columns + 1))
 
 
@@ -50,12 +50,12 @@ class CircuitSpace:
 
     @property
     def n_edges(self) -> int:
-        """Edges of the full circuit."""
+        """Number of edges of the full circuit."""
         return sum(n_in * n_out for n_in, n_out in itertools.pairwise(self.sizes))
 
     @property
     def n_hidden(self) -> int:
-        """Hidden neurons."""
+        """Number of hidden neurons."""
         return sum(self.sizes[1:-1])
 
     @property
@@ -65,10 +65,10 @@ class CircuitSpace:
         The edge from input i to output o of layer l is bit `offsets[l] + o · n_in + i`, the least significant bit
         being 0: the masks `(out, in)` of the layers, read row by row, first layer first.
         """
-        found = [0]
+        first = [0]
         for n_in, n_out in itertools.pairwise(self.sizes):
-            found.append(found[-1] + n_in * n_out)
-        return tuple(found[:-1])
+            first.append(first[-1] + n_in * n_out)
+        return tuple(first[:-1])
 
     @property
     def full(self) -> int:
@@ -76,7 +76,7 @@ class CircuitSpace:
         return 2**self.n_edges - 1
 
     def count(self) -> int:
-        """Number of well-formed circuits.
+        """Returns the number of well-formed circuits.
 
         The sum over the numbers of active neurons of each hidden layer of the products of the ways to choose them and
         of M(a, b), the number of a×b matrices without an empty row or column.
@@ -90,14 +90,14 @@ class CircuitSpace:
         return ways[1]
 
     def count_all_active(self) -> int:
-        """Number of well-formed circuits in which every hidden neuron is active."""
+        """Returns the number of well-formed circuits in which every hidden neuron is active."""
         product = 1
         for n_in, n_out in itertools.pairwise(self.sizes):
             product *= full_matrices(n_out, n_in)
         return product
 
     def masks(self, circuit: int) -> tuple[np.ndarray, ...]:
-        """The kept edges of a circuit, a boolean mask `(out, in)` for each Linear layer."""
+        """Returns the kept edges of a circuit, a boolean mask `(out, in)` for each Linear layer."""
         bits = np.array([circuit >> bit & 1 for bit in range(self.n_edges)], dtype=bool)
         shapes = [(n_out, n_in) for n_in, n_out in itertools.pairwise(self.sizes)]
         return tuple(
@@ -106,22 +106,22 @@ class CircuitSpace:
         )
 
     def circuit(self, masks: Sequence[np.ndarray]) -> int:
-        """The number of the circuit with these masks.
+        """Returns the circuit with these masks as an integer.
 
         Raises:
             ValueError: a mask's shape isn't that of its layer.
         """
-        found = 0
+        bits = 0
         for layer, (mask, start) in enumerate(zip(masks, self.offsets, strict=True)):
             shape = (self.sizes[layer + 1], self.sizes[layer])
             if np.shape(mask) != shape:
                 raise ValueError(f"the mask of layer {layer} has the shape {np.shape(mask)}, the layer {shape}.")
             for position in np.flatnonzero(np.asarray(mask)).tolist():
-                found |= 1 << (start + position)
-        return found
+                bits |= 1 << (start + position)
+        return bits
 
     def is_well_formed(self, circuit: int) -> bool:
-        """Whether the circuit is one of this space."""
+        """Returns whether the circuit is a well-formed circuit of this space."""
         masks = self.masks(circuit)
         reached: np.ndarray = np.ones(self.sizes[0], dtype=bool)
         for layer, mask in enumerate(masks):
@@ -134,5 +134,5 @@ class CircuitSpace:
         return 0 <= circuit <= self.full
 
     def active(self, circuit: int) -> tuple[int, ...]:
-        """Numbers of active neurons of each hidden layer."""
+        """Returns the number of active neurons of each hidden layer."""
         return tuple(int(mask.any(1).sum()) for mask in self.masks(circuit)[:-1])

@@ -1,0 +1,84 @@
+"""Circuits of a run that is done: its table, its analysed layers and its examples, read from the run folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from mi_runner.errors import ArgumentError
+from mi_runner.graph.chain import Layer, Part
+from mi_runner.methods.circuits.circuit import Circuit
+from mi_runner.training.weights import read_weights
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+
+@dataclass(frozen=True, eq=False)
+class SavedCircuits:
+    """The circuits of a run. `len(...)` is their number.
+
+    Attributes:
+        table: a row for each circuit, as circuits.parquet has it.
+        part: the analysed last layers, with all outputs.
+        x: `(N, n_0)` float32, the activations of the test examples that enter the part.
+        targets: `(N, n_outputs)` float32, rounded.
+        outputs: `(N, n_outputs)` float32, the whole network's.
+    """
+
+    table: DataFrame
+    part: Part
+    x: Tensor
+    targets: Tensor
+    outputs: Tensor
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def circuit(self, row: int) -> Circuit:
+        """Returns the circuit in this row of the table, counted from 0.
+
+        Raises:
+            IndexError: there is no such row.
+        """
+        if not 0 <= row < len(self):
+            raise IndexError(f"row={row}: the table has the rows 0 to {len(self) - 1}.")
+        output, bits = (int(self.table[column].iloc[row]) for column in ("output", "circuit"))
+        return Circuit(self.part.output(output), bits, output)
+
+
+def load_circuits(folder: str | Path) -> SavedCircuits:
+    """Returns the circuits of a run.
+
+    Args:
+        folder: of a run of `experiment=circuits`, e.g. `outputs/circuits/mnist01-mlp/latest`.
+
+    Raises:
+        ValueError: the folder has no circuits; the text says what to type.
+    """
+    import pandas as pd
+
+    folder = Path(folder)
+    table, weights = folder / "circuits.parquet", folder / "circuits.safetensors"
+    if not (table.is_file() and weights.is_file()):
+        raise ArgumentError(
+            f"folder={folder}: it lacks {(weights if table.is_file() else table).name}. Name the folder of a run of "
+            "experiment=circuits with experiment.table=auto, all or valid."
+        )
+    frame, tensors = pd.read_parquet(table), read_weights(weights)
+    layers = tuple(
+        Layer(
+            tensors[f"{layer['module']}.weight"],
+            tensors[f"{layer['module']}.bias"],
+            layer["activation"],
+            layer["slope"],
+            layer["module"],
+        )
+        for layer in frame.attrs["layers"]
+    )
+    return SavedCircuits(
+        frame, Part(layers, frame.attrs["site"]), *(tensors[name] for name in ("x", "targets", "outputs"))
+    )
