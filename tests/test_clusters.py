@@ -31,6 +31,7 @@ from mi_runner.methods.clusters import (
     random_partitions,
     switch_clusters,
     switched_weight,
+    top_activations,
     top_examples,
 )
 from mi_runner.methods.pruning import CRITERIA
@@ -274,14 +275,16 @@ def test_arguments_that_do_not_fit_are_named() -> None:
 def test_the_librarys_page_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
     text = (REPOSITORY / "docs/library.md").read_text(encoding="utf-8")
     section = re.split(r"^## ", text.partition("\n## Clusters\n")[2], flags=re.MULTILINE)[0]
-    (block,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    names: dict[str, object] = {}
+    block, own_loop = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     torch.manual_seed(0)
-    exec(block, names)
+    exec(block, {})
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + (1 + 2 * 4) + 1 + 3 and lines[1].startswith("full None")
     public = re.findall(r"\w+", block.partition("from mi_runner import (")[2].partition(")")[0])
     assert len(public) == 11 and set(public) <= set(mi_runner.__all__)
+    names: dict[str, object] = {}
+    exec(own_loop, names)
+    assert capsys.readouterr().out.startswith("2 0.2") and isinstance(names["modularity"], mi_runner.Modularity)
 
 
 def test_the_methods_know_no_config() -> None:
@@ -333,6 +336,9 @@ def test_top_examples_order_every_float() -> None:
     graph = ModelGraph.trace(Itself(), x[:2])
     (found,) = top_examples(graph, x, [graph.output], len(x)).values()
     assert torch.equal(found, x.sort(dim=0, descending=True, stable=True).indices)
+    (top,) = top_activations(graph, x, [graph.output], 9).values()
+    assert torch.equal(top.examples, found[:9])
+    assert torch.equal(top.activations, x.gather(0, found[:9]))  # −0 equals 0
 
 
 # --- what doesn't fit --------------------------------------------------------------------------------------------
