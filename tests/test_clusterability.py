@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
+from torch.nn import functional
 
+from mi_runner import threads
 from mi_runner.chance import generator
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.training.clusterability import clusterability, contiguous, linear_layer, shuffled
 from mi_runner.training.loop import train
 from mi_runner.training.options import TrainingOptions
-from mi_runner.training.regularizers import regularizer
+from mi_runner.training.regularizers import Modularity, regularizer
 
 from .conftest import classes
 
@@ -62,9 +64,9 @@ def test_a_random_partition_keeps_the_sizes_and_depends_on_its_generator() -> No
 
 def test_more_clusters_than_units_is_a_mistake() -> None:
     for sizes, text in (
-        ((6, 20, 7), "n_clusters=7: a 6×20 weight matrix has room for 6 at the most. Type n_clusters=6 or less."),
-        ((9, 2, 4), "n_clusters=4: a 9×2 weight matrix has room for 2 at the most. Type n_clusters=2."),
-        ((1, 9, 2), "n_clusters=2: a 1×9 weight matrix has room for 1 at the most. Take a layer with at least two "
+        ((6, 20, 7), "n_clusters=7: a 6×20 weight matrix has room for at most 6. Use n_clusters=6 or less."),
+        ((9, 2, 4), "n_clusters=4: a 9×2 weight matrix has room for at most 2. Use n_clusters=2."),
+        ((1, 9, 2), "n_clusters=2: a 1×9 weight matrix has room for at most 1. Take a layer with at least two "
                     "units on each side."),
     ):  # fmt: skip
         with pytest.raises(ConfigError) as caught:
@@ -128,3 +130,70 @@ def test_the_term_is_the_strength_times_the_clusterability_and_follows_the_weigh
         model.layers[2].weight.copy_(contiguous(8, 8, 4).inside)
     assert float(term.measure(model).detach()) == 1.0
     assert regularizer(model, TrainingOptions()) is None
+
+
+# --- the term in a training loop of one's own ----------------------------------------------------------------------
+
+
+def test_the_term_in_ones_own_loop_trains_as_the_options_do() -> None:
+    """Bit for bit: the same batches, the same steps."""
+    options = TrainingOptions(
+        epochs=2, batch_size=10, optimizer="sgd", learning_rate=0.01, regularizer="clusterability",
+        regularizer_strength=7.0, regularizer_clusters=3, regularizer_layer="layers.2",
+    )  # fmt: skip
+    data, networks = classes(), []
+    for _ in range(2):
+        torch.manual_seed(0)
+        networks.append(MLP([6, 8, 9, 3]))
+    history = train(networks[0], data, options, seed=3)
+    own, order = networks[1], generator(3, "batch order")
+    term = Modularity(own, n_clusters=3, strength=7, layer="layers.2")
+    optimizer = torch.optim.SGD(own.parameters(), lr=0.01)
+    with threads.exactly(1):
+        for _ in range(2):
+            for index in torch.randperm(len(data.x_train), generator=order).split(10):
+                optimizer.zero_grad()
+                loss = functional.cross_entropy(own(data.x_train[index]), data.y_train[index])
+                (loss + term.loss()).backward()
+                optimizer.step()
+    for theirs, ours in zip(networks[0].parameters(), own.parameters(), strict=True):
+        assert torch.equal(theirs, ours)
+    assert float(term.value().detach()) == history[-1]["clusterability"]
+
+
+def test_the_loss_is_the_strength_times_the_value_taken_off() -> None:
+    model = MLP([6, 8, 9, 3])
+    term = Modularity(model, strength=2.5)
+    assert (term.layer, term.partition.n_clusters) == ("layers.2", 4)
+    weight, inside = model.layers[2].weight, contiguous(9, 8, 4).inside
+    assert float(term.value().detach()) == float(clusterability(weight, inside).detach())
+    assert float(term.loss().detach()) == -2.5 * float(term.value().detach())
+    (gradient,) = torch.autograd.grad(term.loss(), weight)
+    (expected,) = torch.autograd.grad(-2.5 * (weight**2 * inside).sum() / (weight**2).sum(), weight)
+    torch.testing.assert_close(gradient, expected)
+
+
+def test_the_term_takes_clusters_of_ones_own_and_follows_the_model() -> None:
+    model = MLP([6, 8, 9, 3])
+    own = shuffled(contiguous(8, 6, 2), generator=generator(0, "own"))
+    term = Modularity(model, layer="layers.0", partition=own)
+    assert float(term.value().detach()) == float(clusterability(model.layers[0].weight, own.inside).detach())
+    model.double()
+    model.layers[0].weight = torch.nn.Parameter(own.inside.double())
+    assert float(term.value().detach()) == 1.0
+
+
+def test_a_term_that_does_not_fit_is_refused() -> None:
+    model = MLP([6, 8, 9, 3])
+    for arguments, text in (
+        ({"n_clusters": 9}, "n_clusters=9: a 9×8 weight matrix has room for at most 8. Use n_clusters=8 or less."),
+        ({"strength": -1}, "strength=-1: give a number of at least 0."),
+        ({"strength": float("nan")}, "strength=nan: give a number of at least 0."),
+        ({"layer": "layer.0"}, "layer=layer.0: no Linear layer is named 'layer.0'. Did you mean layers.0? Allowed: "
+                               "layers.0, layers.2, layers.4."),
+        ({"partition": contiguous(4, 8, 2)}, "the partition has 4 outputs and 8 inputs, but the weights of 'layers.2' "
+                                             "are 9×8."),
+    ):  # fmt: skip
+        with pytest.raises(ArgumentError) as caught:
+            Modularity(model, **arguments)
+        assert str(caught.value) == text

@@ -8,21 +8,27 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import fields
+from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
+from matplotlib.colors import to_hex
 from PIL import Image
 from torch import Tensor, nn
+from torch.nn import functional
 
 import mi_runner
 from mi_runner.batches import outputs_of
 from mi_runner.chance import generator
+from mi_runner.config import composition
 from mi_runner.config.experiment_schemas import ClustersConfig, PruningCriterion
+from mi_runner.config.registry import DATASETS, SCHEMAS
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
-from mi_runner.experiments import Setting, TrainedNetwork, clusters
-from mi_runner.experiments.clusters import Network
+from mi_runner.experiments import Setting, TrainedNetwork, clusters, clusters_figures
+from mi_runner.experiments.clusters_network import Network, network_of
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.clusters import (
@@ -31,11 +37,15 @@ from mi_runner.methods.clusters import (
     random_partitions,
     switch_clusters,
     switched_weight,
+    top_activations,
     top_examples,
 )
-from mi_runner.methods.pruning import CRITERIA
+from mi_runner.methods.pruning import CRITERIA, prune_classes
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
+from mi_runner.progress import Progress
+from mi_runner.runs import expectations, runner
+from mi_runner.runs.choices import load_dataset
 from mi_runner.training.clusterability import contiguous, shuffled
 from mi_runner.training.options import TrainingOptions
 
@@ -57,7 +67,7 @@ def setting(model: nn.Module, dataset: Dataset | None = None, **options: object)
 
 
 def network(model: nn.Module, n_clusters: int, dataset: Dataset | None = None) -> Network:
-    return clusters._network(setting(model, dataset, n_clusters=n_clusters), "clustered", model, ())
+    return network_of(setting(model, dataset, n_clusters=n_clusters), "clustered", model)
 
 
 def share(found: Network, cluster: int) -> float:
@@ -93,8 +103,27 @@ def test_a_hand_made_network_loses_and_keeps_what_its_clusters_do() -> None:
     }  # fmt: skip
     assert result.metrics["accuracy"] == result.metrics["clusterability"] == 1.0
     # Two of three classes among the top 5 of each unit: each has the value 1 on its own three images, 0 on the others.
-    assert [row["distinct"] for row in result.tables["units"]] == [2] * 8
+    units = {(row["network"], row["layer"], row["unit"]): row for row in result.tables["units"]}
+    assert len(units) == 2 * (2 + 2 + 3) and {row["distinct"] for row in units.values()} == {2}
+    assert units["clustered", "layers.3", 1]["classes"] == "second:3 first:2"
+    assert units["clustered", "layers.3", 1]["cluster"] == 1 and units["twin", "layers.4", 1]["cluster"] is None
     assert result.metrics["interpretability"] == pytest.approx(1 - 2 / 3)
+    assert result.metrics["interpretability/layers.4/twin"] == pytest.approx(1 - 2 / 3)
+    assert [(row["layer"], row["network"], row["role"]) for row in result.tables["layers"]] == [
+        (layer, network, role)
+        for layer, role in (("layers.1", "hidden"), ("layers.3", "hidden"), ("layers.4", "logits"))
+        for network in ("clustered", "twin")
+    ]
+    # Images 0, 2, 4 are of the first class, 1, 3, 5 of the second; of equal values the earlier image comes first.
+    images = [
+        (row["rank"], row["index"], row["class"], row["activation"])
+        for row in result.tables["unit_images"]
+        if (row["network"], row["layer"], row["unit"]) == ("clustered", "layers.3", 1)
+    ]
+    assert images == [
+        (1, 1, "second", 1.0), (2, 3, "second", 1.0), (3, 5, "second", 1.0), (4, 0, "first", 0.0), (5, 2, "first", 0.0)
+    ]  # fmt: skip
+    assert len(result.tables["unit_images"]) == 5 * len(units)
     # Of 4 + 4 + 6 parameters those outside cluster 0: a row of the first, all but one of the second, a column.
     assert result.metrics["pruned_share"] == pytest.approx((2 + 3 + 3) / 14)
 
@@ -168,7 +197,7 @@ def test_the_pruned_share_counts_every_parameter_once(sizes: list[int], bias: bo
     model = MLP(sizes, bias=bias)
     config = {"layer": f"layers.{2 * place}", "n_clusters": 3}
     data = classes(n_features=sizes[0], n_classes=sizes[-1])
-    found = clusters._network(setting(model, data, **config), "clustered", model, ())
+    found = network_of(setting(model, data, **config), "clustered", model)
     for cluster in range(3):
         marks = {name: torch.ones_like(parameter) for name, parameter in model.named_parameters()}
         outputs, inputs = found.partition.outputs == cluster, found.partition.inputs == cluster
@@ -274,14 +303,16 @@ def test_arguments_that_do_not_fit_are_named() -> None:
 def test_the_librarys_page_runs_as_it_stands(capsys: pytest.CaptureFixture[str]) -> None:
     text = (REPOSITORY / "docs/library.md").read_text(encoding="utf-8")
     section = re.split(r"^## ", text.partition("\n## Clusters\n")[2], flags=re.MULTILINE)[0]
-    (block,) = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
-    names: dict[str, object] = {}
+    block, own_loop = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     torch.manual_seed(0)
-    exec(block, names)
+    exec(block, {})
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 1 + (1 + 2 * 4) + 1 + 3 and lines[1].startswith("full None")
     public = re.findall(r"\w+", block.partition("from mi_runner import (")[2].partition(")")[0])
     assert len(public) == 11 and set(public) <= set(mi_runner.__all__)
+    names: dict[str, object] = {}
+    exec(own_loop, names)
+    assert capsys.readouterr().out.startswith("2 0.2") and isinstance(names["modularity"], mi_runner.Modularity)
 
 
 def test_the_methods_know_no_config() -> None:
@@ -333,6 +364,9 @@ def test_top_examples_order_every_float() -> None:
     graph = ModelGraph.trace(Itself(), x[:2])
     (found,) = top_examples(graph, x, [graph.output], len(x)).values()
     assert torch.equal(found, x.sort(dim=0, descending=True, stable=True).indices)
+    (top,) = top_activations(graph, x, [graph.output], 9).values()
+    assert torch.equal(top.examples, found[:9])
+    assert torch.equal(top.activations, x.gather(0, found[:9]))  # −0 equals 0
 
 
 # --- what doesn't fit --------------------------------------------------------------------------------------------
@@ -344,10 +378,18 @@ def test_values_have_no_classes_to_compare() -> None:
 
 
 def test_the_layer_must_be_in_the_chain_at_the_end() -> None:
-    with pytest.raises(ConfigError, match=r"'first' is not in the chain .* Allowed: last\."):
-        clusters.check(setting(TwoLayerSkip(6, 3), n_clusters=2))
+    with pytest.raises(ConfigError) as caught:
+        clusters.check(setting(TwoLayerSkip(6, 3), n_clusters=4))
+    assert str(caught.value) == (
+        "experiment.layer=first (null: the middle Linear layer) is not in the chain of Linear layers at the network's "
+        "end, last. Use experiment.layer=last experiment.n_clusters=3."
+    )
+    with pytest.raises(
+        ConfigError, match=r"^experiment\.layer=first is not in .*, last\. Use experiment\.layer=last\.$"
+    ):
+        clusters.check(setting(TwoLayerSkip(6, 3), layer="first", n_clusters=2))
     clusters.check(setting(TwoLayerSkip(6, 3), layer="last", n_clusters=2))
-    with pytest.raises(ConfigError, match=r"'layers\.1' is not in the chain"):
+    with pytest.raises(ConfigError, match=r"^experiment\.pruning_layers: 'layers\.1' is not in the chain"):
         clusters.check(setting(MLP([6, 4, 4, 3]), pruning_layers=["layers.1"]))
 
 
@@ -358,7 +400,7 @@ def test_the_regularizer_is_the_experiments_own(mi_run: Callable[..., Ended]) ->
 
 def test_a_network_that_ends_otherwise_is_refused() -> None:
     model = nn.Sequential(nn.Linear(6, 3), nn.Softmax(1))
-    with pytest.raises(ConfigError, match="end in Linear layers"):
+    with pytest.raises(ConfigError, match=r"ends in Linear layers, .* use model=mlp"):
         clusters.check(setting(model, n_clusters=2))
 
 
@@ -372,7 +414,9 @@ def test_the_command_writes_its_tables(mi_run: Callable[..., Ended]) -> None:
     ended = mi_run("experiment=clusters", "model.hidden_sizes=[10,9]", *TRY, expected)
     assert ended.status == 0, ended.err
     tables = {path.stem: pd.read_csv(path) for path in ended.folder.glob("*.csv")}
-    assert set(tables) == {"metrics", "networks", "clusters", "layers", "units", "pruning", "history"}
+    assert set(tables) == {
+        *("metrics", "networks", "clusters", "layers", "units", "unit_images", "pruning", "pruned_classes", "history"),
+    }
     metrics = tables["metrics"]
     assert list(metrics) == [
         *("network", "partition", "repeat", "state", "cluster", "class", "n"),
@@ -385,7 +429,13 @@ def test_the_command_writes_its_tables(mi_run: Callable[..., Ended]) -> None:
     assert tables["clusters"]["n_outputs"].tolist() == [3, 2, 2, 2] * 2
     assert tables["clusters"]["n_inputs"].tolist() == [3, 3, 2, 2] * 2
     assert "don't divide evenly" in (ended.folder / "run.log").read_text()
-    assert len(tables["units"]) == 2 * (10 + 9) and tables["units"]["distinct"].between(1, 10).all()
+    assert len(tables["units"]) == 2 * (10 + 9 + 10) and tables["units"]["distinct"].between(1, 10).all()
+    images = tables["unit_images"]
+    assert list(images) == ["network", "layer", "unit", "rank", "index", "class", "activation"]
+    assert len(images) == 50 * len(tables["units"])
+    of_unit = images.groupby(["network", "layer", "unit"])
+    assert (of_unit["class"].nunique().sort_index() == of_unit_distinct(tables["units"])).all()
+    assert (of_unit["activation"].diff().dropna() <= 0).all() and images["index"].between(0, 299).all()
     assert tables["history"]["network"].tolist() == ["clustered", "twin"]
     history = tables["history"].set_index("network")
     penalty = history["loss"] - history["cross_entropy"]
@@ -396,13 +446,17 @@ def test_the_command_writes_its_tables(mi_run: Callable[..., Ended]) -> None:
     by_layer = pruning[pruning["layer"] != "all"].groupby(["network", "class"])["kept"].sum()
     assert (by_layer == whole.set_index(["network", "class"])["kept"]).all()
     figures = {path.stem: path for path in ended.folder.glob("figures/*.png")}
-    assert set(figures) == {"weights", "off_on", "distinct_classes", "training", "top_images"}
+    assert set(figures) == {
+        *("weights", "edges", "off_on", "distinct_classes", "training"),
+        *(f"units_{network}_layers.{at}" for network in ("clustered", "twin") for at in (1, 3, 4)),
+    }
     for path in figures.values():
         with Image.open(path) as image:
             assert image.size[0] > 300
     summary = ended.record["metrics"]
     assert summary["complexity_reduction"] == pytest.approx(summary["kept_edges/twin"] / summary["kept_edges"])
     names = ["accuracy", "clusterability", "interpretability", "pruned_share", "kept_edges"]
+    names += [f"interpretability/layers.{at}" for at in (1, 3, 4)]
     names += [f"{figure}/{digit}" for figure in ("accuracy", "kept_edges") for digit in range(10)]
     assert set(summary) == {*names, *(f"{name}/twin" for name in names), "complexity_reduction"}
     with (ended.folder / "metrics.csv").open() as file:
@@ -416,6 +470,10 @@ def test_the_command_writes_its_tables(mi_run: Callable[..., Ended]) -> None:
         for digit in range(10):
             assert summary[f"accuracy/{digit}{suffix}"] == full[network, str(digit)]
             assert summary[f"kept_edges/{digit}{suffix}"] == needed[network, digit]
+
+
+def of_unit_distinct(units: pd.DataFrame) -> pd.Series:
+    return units.set_index(["network", "layer", "unit"])["distinct"].sort_index()
 
 
 def test_the_twin_is_the_network_that_strength_0_trains(mi_run: Callable[..., Ended]) -> None:
@@ -485,3 +543,163 @@ def test_a_layer_of_the_name_that_tables_use_for_all_is_refused() -> None:
         model.add_module(name, module)
     with pytest.raises(ConfigError, match="the network has a layer named 'all', which tables call all layers together"):
         clusters.check(setting(model, classes(), layer="first", n_clusters=2))
+
+
+# --- loss and accuracy of a pruned network -----------------------------------------------------------------------
+
+
+def test_loss_and_accuracy_before_and_after_pruning_are_those_of_edited_weights() -> None:
+    torch.manual_seed(3)
+    model, data = MLP([6, 8, 8, 3]), classes()
+    given = setting(model, data, n_clusters=2, controls=0, pruning_threshold=0.01, pruning_examples=40)
+    tables = clusters.run(given).tables
+    rows = {row["class"]: row for row in tables["pruning"] if (row["network"], row["layer"]) == ("clustered", "all")}
+    by_class = {
+        (row["class"], row["test_class"]): row for row in tables["pruned_classes"] if row["network"] == "clustered"
+    }
+    assert set(by_class) == {(one, other) for one in "012" for other in "012"}
+    chain = network(model, 2, data).chain
+    kept_edges = prune_classes(chain, data.x_train, data.y_train, threshold=0.01, layers=[1, 2])
+    for class_index, kept in kept_edges.items():
+        edited = copy.deepcopy(model)
+        with torch.no_grad():
+            for layer, mask in zip(edited.layers[::2], kept, strict=True):
+                layer.weight *= mask
+            before, after = model(data.x_test), edited(data.x_test)
+            # The divergence from the full network: the examples in another order give another sum, so nearly.
+            q = model(data.x_train).softmax(1)[:, class_index]
+            p = edited(data.x_train).softmax(1)[:, class_index]
+            criterion = -(q * p.log() + (1 - q) * (1 - p).log()).mean()
+            at_first = -(q * q.log() + (1 - q) * (1 - q).log()).mean()
+        row = rows[str(class_index)]
+        assert row["kept"] == sum(int(mask.sum()) for mask in kept[1:])
+        assert row["criterion_before"] == pytest.approx(float(at_first), rel=1e-4)
+        assert row["criterion_after"] == pytest.approx(float(criterion), rel=1e-4)
+        for outputs, loss, accuracy in ((before, "loss_before", "accuracy_before"), (after, "loss_after", "accuracy")):
+            losses = functional.cross_entropy(outputs, data.y_test, reduction="none")
+            correct = (outputs.argmax(1) == data.y_test).double()
+            assert row[loss] == pytest.approx(float(losses.mean()), rel=1e-5)
+            assert row[accuracy] == pytest.approx(float(correct.mean()))
+            for other in range(3):
+                of_class = by_class[str(class_index), str(other)]
+                tested = data.y_test == other
+                assert of_class["n"] == int(tested.sum())
+                assert of_class[loss] == pytest.approx(float(losses[tested].mean()), rel=1e-5)
+                assert of_class[accuracy] == pytest.approx(float(correct[tested].mean()))
+        assert row["class_accuracy"] == by_class[str(class_index), str(class_index)]["accuracy"]
+
+
+# --- pictures ----------------------------------------------------------------------------------------------------
+
+
+def test_the_edges_are_the_weights_between_the_nodes() -> None:
+    torch.manual_seed(0)
+    model = MLP([6, 8, 8, 3])
+    (axes,) = clusters_figures.edges([network(model, 2)]).axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "x\n6 units", "layers.1\n8 units", "layers.3\n8 units", "layers.4\n3 units"
+    ]  # fmt: skip
+    lines, nodes = axes.collections[:3], [each.get_offsets() for each in axes.collections[3:]]
+    for position, (drawn, layer) in enumerate(zip(lines, model.layers[::2], strict=True)):
+        weight = layer.weight.detach()
+        widths = drawn.get_linewidths()
+        assert len(drawn.get_segments()) == weight.numel()
+        for (start, end), color, width in zip(drawn.get_segments(), drawn.get_colors(), widths, strict=True):
+            source = [tuple(node) for node in nodes[position]].index(tuple(start))
+            target = [tuple(node) for node in nodes[position + 1]].index(tuple(end))
+            value = float(weight[target, source])
+            assert to_hex(color) == (clusters_figures.POSITIVE if value > 0 else clusters_figures.NEGATIVE)
+            assert width == pytest.approx(0.2 + 1.1 * abs(value) / float(weight.abs().max()), rel=1e-5)
+    # Both sides of the clustered matrix have the colours of its clusters.
+    for column in (1, 2):
+        colors = [to_hex(color) for color in axes.collections[3 + column].get_facecolors()]
+        assert colors == [clusters_figures.CLUSTER_COLORS[unit // 4] for unit in range(8)]
+
+
+def test_wide_layers_are_bundled_within_their_clusters_and_the_picture_says_so() -> None:
+    wide = network(MLP([784, 200, 130, 10], bias=False), 4, classes(n_features=784, n_classes=10))
+    columns = clusters_figures.bundles(wide)
+    assert [len(column) for column in columns] == [
+        56,
+        40,
+        54,
+        10,
+    ]  # 130 in clusters of 33 and 32: 11 bundles of 3, 16 of 2
+    for column, site, n_units in zip(columns, wide.columns, wide.chain.sizes, strict=True):
+        assert torch.equal(torch.cat(column), torch.arange(n_units))
+        of_units = wide.clusters_at(site)
+        if of_units is not None:
+            assert all(len({of_units[unit] for unit in bundle.tolist()}) == 1 for bundle in column)
+    figure = clusters_figures.edges([wide])
+    (axes,) = figure.axes
+    assert axes.get_xticklabels()[1].get_text() == "layers.1\n200 units\n40 bundles"
+    assert "a node of a wide layer is a bundle" in figure.get_suptitle()
+    drawn = axes.collections[0]
+    assert len(drawn.get_segments()) == clusters_figures.MOST_EDGES
+    # The thickest edge is the bundle's mean weight of the largest size.
+    weight = wide.chain.layers[0].weight
+    means = torch.stack([torch.stack([weight[to][:, of].mean() for of in columns[0]]) for to in columns[1]])
+    target, source = divmod(int(means.abs().argmax()), 56)
+    start, end = drawn.get_segments()[-1]
+    heights = [each.get_offsets()[:, 1] for each in axes.collections[3:5]]
+    assert (start[1], end[1]) == (heights[0][source], heights[1][target])
+
+
+def test_every_unit_of_a_layer_has_its_images_and_of_a_wide_one_some() -> None:
+    small = network(MLP([784, 10, 9, 10], bias=False), 4, classes(n_features=784, n_classes=10))
+    blocks, left_out = clusters_figures.shown_units(small, "layers.1", 10)
+    assert blocks == [
+        ("cluster 0", [0, 1, 2]), ("cluster 1", [3, 4, 5]), ("cluster 2", [6, 7]), ("cluster 3", [8, 9])
+    ] and left_out == 0  # fmt: skip
+    assert clusters_figures.shown_units(small, "layers.4", 10) == ([("", list(range(10)))], 0)
+    wide = network(MLP([784, 200, 130, 10], bias=False), 4, classes(n_features=784, n_classes=10))
+    blocks, left_out = clusters_figures.shown_units(wide, "layers.1", 200)
+    assert [len(units) for _, units in blocks] == [32] * 4 and left_out == 200 - 128
+    assert [(units[0], units[-1]) for _, units in blocks] == [(0, 49), (50, 99), (100, 149), (150, 199)]
+
+
+# --- every data set and network ----------------------------------------------------------------------------------
+
+DATA = {
+    "mnist": "dataset.limit=60",
+    "mnist01": "dataset.limit=60",
+    "mod_add": "dataset.train_size=60 dataset.test_size=60",
+    "ellipses": "dataset.train_size=60 dataset.test_size=60",
+    "arrays": "dataset.path=own.npz",
+}
+
+ADDED = {
+    **dict.fromkeys((("mnist", "cnn"), ("mnist01", "cnn"), ("ellipses", "cnn")), "experiment.n_clusters=3"),
+    **dict.fromkeys((("mod_add", "cnn"), ("arrays", "cnn")), "model=mlp"),
+    ("mnist", "skip"): "experiment.layer=last",
+    **dict.fromkeys(
+        (("mnist01", "skip"), ("mod_add", "skip"), ("ellipses", "skip")),
+        "experiment.layer=last experiment.n_clusters=2",
+    ),
+    ("arrays", "skip"): "experiment.layer=last experiment.n_clusters=3",
+}
+"""Data set and network → what the error's one line says to add; the others need nothing."""
+
+
+@pytest.mark.parametrize("model", [schema.name for schema in SCHEMAS["model"] if schema.name != "external"])
+@pytest.mark.parametrize("dataset", [schema.name for schema in DATASETS])
+def test_each_data_set_and_network_runs_at_its_defaults_or_names_what_to_add(
+    dataset: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x, y = np.random.default_rng(0).normal(size=(40, 7)), np.arange(40) % 3
+    np.savez("own.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    command = ["experiment=clusters", f"dataset={dataset}", f"model={model}", *DATA[dataset].split()]
+
+    def check(*overrides: str) -> None:
+        config = composition.compose(overrides)
+        data = load_dataset(config.dataset, seed=config.seed)
+        runner.prepare(config, data, expectations.parse(config.expect), progress=Progress())
+
+    added = ADDED.get((dataset, model))
+    if added is not None:
+        with pytest.raises(ConfigError) as caught:
+            check(*command)
+        assert "\n" not in str(caught.value) and f"Use {added}" in str(caught.value)
+        command += added.split()
+    check(*command)

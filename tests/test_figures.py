@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -236,9 +235,10 @@ def test_clusters(drawn_by: DrawnBy) -> None:
     small = ("dataset.limit=100", "training.epochs=2", "model.hidden_sizes=[8,6]")
     options = ("experiment.n_clusters=2", "experiment.controls=0", "experiment.pruning_layers=[]", "experiment.top_k=5")
     ended, drawn = drawn_by("experiment=clusters", *small, *options)
-    assert set(drawn) == {"weights", "off_on", "distinct_classes", "training", "top_images"}
+    of_units = {f"units_{network}_layers.{at}" for network in ("clustered", "twin") for at in (1, 3, 4)}
+    assert set(drawn) == {"weights", "edges", "off_on", "distinct_classes", "training", *of_units}
     panels = [axes for axes in drawn["weights"].axes if axes.images]
-    assert [axes.get_title() for axes in panels] == ["before", "clustered", "twin"]
+    assert [axes.get_title() for axes in panels] == ["before training", "clustered", "twin"]
     weight = load_file(ended.record["checkpoint"]["path"])["layers.2.weight"]
     assert image_of(panels[1]) == near(weight.abs())
     sizes = table(ended, "clusters").query("network == 'clustered'")
@@ -259,10 +259,13 @@ def test_clusters(drawn_by: DrawnBy) -> None:
         assert len(axes.texts) == 55
 
     units = table(ended, "units")
-    panels = drawn["distinct_classes"].axes
-    assert [axes.get_title() for axes in panels] == list(dict.fromkeys(units["layer"]))
-    for axes in panels:
+    histograms, lines = drawn["distinct_classes"].axes[:3], drawn["distinct_classes"].axes[3:]
+    assert [axes.get_title() for axes in histograms] == list(dict.fromkeys(units["layer"]))
+    for axes, cumulative in zip(histograms, lines, strict=True):
         layer = axes.get_title()
+        for network, line in zip(("clustered", "twin"), cumulative.lines, strict=True):
+            mine = units[(units["layer"] == layer) & (units["network"] == network)]["distinct"]
+            assert line.get_ydata() == near([(mine <= distinct).mean() for distinct in range(1, 11)])
         counts = [
             ((units["layer"] == layer) & (units["network"] == network) & (units["distinct"] == distinct)).sum()
             for network in ("clustered", "twin")
@@ -277,19 +280,26 @@ def test_clusters(drawn_by: DrawnBy) -> None:
             mine = history[history["network"] == line.get_label()]
             assert (line.get_xdata(), line.get_ydata()) == (near(mine["epoch"]), near(mine[column]))
 
-    (axes,) = drawn["top_images"].axes
-    captions, strips = labels(axes.get_yticklabels()), image_of(axes)
-    assert strips.shape == (28 * len(captions), 28 * 5)
-    data = dataset_of("experiment=clusters", *small)
-    known = {image.numpy().tobytes(): int(label) for image, label in zip(data.x_test, data.y_test, strict=True)}
-    (layer,) = set(re.findall(r"units of (\S+) ", drawn["top_images"].get_suptitle()))
-    for place, caption in enumerate(captions):
-        cluster, unit = map(int, caption.split("·"))
-        images = [strips[28 * place : 28 * place + 28, 28 * k : 28 * k + 28] for k in range(5)]
-        shape = data.x_test[0].shape
-        classes = {known[np.ascontiguousarray(image, dtype=np.float32).reshape(shape).tobytes()] for image in images}
-        row = units[(units["network"] == "clustered") & (units["layer"] == layer) & (units["unit"] == unit)].iloc[0]
-        assert (len(classes), cluster) == (row["distinct"], row["cluster"])
+    images, data = table(ended, "unit_images"), dataset_of("experiment=clusters", *small)
+    for name in sorted(of_units):
+        of_layer = dict(zip(("network", "layer"), name.split("_")[1:], strict=True))
+        (axes,) = drawn[name].axes
+        canvas, shown = image_of(axes), []
+        for text in axes.texts:
+            right, middle = text.get_position()
+            if not text.get_text().startswith("cluster"):
+                left, top = round(right + 0.2 * 28), round(middle - 14)
+                shown.append(int(text.get_text()))
+                rows = images[_named(images, unit=shown[-1], **of_layer)]
+                for place, example in enumerate(rows["index"]):
+                    drawn_image = canvas[top : top + 28, left + 30 * place :][:, :28]
+                    assert drawn_image == near(data.x_test[example].reshape(28, 28))
+        assert shown == units[_named(units, **of_layer)]["unit"].tolist()
+
+
+def _named(frame: pd.DataFrame, **values: object) -> pd.Series:
+    """Which rows have these values."""
+    return (frame[list(values)] == list(values.values())).all(axis=1)
 
 
 def panel_labels(figure: Figure) -> list[object]:

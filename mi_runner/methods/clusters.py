@@ -1,9 +1,9 @@
-"""Is a network modular, so that parts of it can be switched off? Measures of Golechha et al. for any network.
+"""Is a network modular, so that its clusters can be switched off? Measures of Golechha et al. for any network.
 
-The clusters of a weight matrix are switched off and on, beside random partitions with clusters of the same sizes; the
-examples that excite a unit most show how many classes it stands for. `mi_runner.training.clusterability` has the
-partition itself and the share of squared weights inside its clusters. Letters: N examples, B of them at once,
-K classes, O outputs and I inputs of the clustered layer, U units of a layer.
+The clusters of a weight matrix are switched off and on. Random partitions with clusters of the same sizes are the
+control. The classes of a unit's top examples show how many classes activate it. `mi_runner.training.clusterability`
+defines a partition and its clusterability. Letters: N examples, B examples of a batch, K classes, O outputs and
+I inputs of the clustered layer, U units of a layer.
 """
 
 from __future__ import annotations
@@ -21,15 +21,15 @@ from mi_runner.batches import batches, outputs_of
 from mi_runner.graph.chain import longest_part
 from mi_runner.graph.interventions import read_sites, run_variants
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.training.clusterability import Partition, shuffled
+from mi_runner.training.clusterability import Partition, refuse_other_units, shuffled
 
 State = Literal["off", "on"]
 """off: the cluster's rows and columns are zero. on: those of all other clusters are."""
 
 STATES: tuple[State, ...] = get_args(State)
 
-VARIANT_NUMBERS = 4_000_000
-"""Numbers in the replacement values of the variants that run at once: 16 MB, so that they stay near the processor."""
+MOST_VALUES = 4_000_000
+"""Replacement values of the variants that run at once: 16 MB, which fit in the processor's cache."""
 
 
 # --- clusters off and on -----------------------------------------------------------------------------------------
@@ -37,7 +37,7 @@ VARIANT_NUMBERS = 4_000_000
 
 @dataclass(frozen=True)
 class Switched:
-    """How a network answers with one cluster off or on.
+    """A network's predictions with one cluster off or on.
 
     Attributes:
         control: 0 for the partition itself, 1, 2, … for the controls.
@@ -62,8 +62,7 @@ class Switched:
     def class_accuracy(self) -> dict[int, float]:
         """Class → the accuracy on its examples, for the classes that have examples."""
         return {
-            number: float(self.correct[self.labels == number].double().mean())
-            for number in self.labels.unique().tolist()
+            label: float(self.correct[self.labels == label].double().mean()) for label in self.labels.unique().tolist()
         }
 
 
@@ -80,7 +79,7 @@ def switch_clusters(
 ) -> list[Switched]:
     """The full network, then each cluster off, each cluster on; then the same for the clusters of each control.
 
-    The network's weights stay as they are. Only what is behind the layer is computed for each cluster.
+    The network's weights do not change. Only the layers after the clustered one are computed for each cluster.
 
     Args:
         graph: of a network whose outputs `(N, K)` are logits of classes.
@@ -95,7 +94,7 @@ def switch_clusters(
     """
     linear = _linear(graph, layer)
     for each in (partition, *controls):
-        _refuse_other_units(layer, linear.weight, each)
+        refuse_other_units(layer, linear.weight, each)
     if not len(x) or len(x) != len(labels):
         raise ValueError(f"{len(x)} examples and {len(labels)} labels: give one label for each, and at least one.")
     variants = [
@@ -109,18 +108,18 @@ def switch_clusters(
     (source,) = graph.sources(layer)
     full = outputs_of(graph, x).argmax(-1) == labels
     switched = [Switched(0, "full", None, full, labels)]
-    at_once = max(1, VARIANT_NUMBERS // (len(bias) * min(1000, len(x))))
+    at_once = max(1, MOST_VALUES // (len(bias) * min(1000, len(x))))
     for start in range(0, len(variants), at_once):
-        some = variants[start : start + at_once]
-        weights = [switched_weight(linear.weight, of_control[c], cluster, state) for c, state, cluster in some]
-        parts = []
+        now = variants[start : start + at_once]
+        weights = [switched_weight(linear.weight, of_control[c], cluster, state) for c, state, cluster in now]
+        of_batches = []
         for inputs, expected in zip(batches(x), batches(labels), strict=True):
             entering = read_sites(graph, inputs, [source])[source]
             values = torch.stack([functional.linear(entering, weight, bias) for weight in weights])
-            parts.append(run_variants(graph, inputs, layer, values).argmax(-1) == expected)
-        for (control, state, cluster), correct in zip(some, torch.cat(parts, dim=1), strict=True):
+            of_batches.append(run_variants(graph, inputs, layer, values).argmax(-1) == expected)
+        for (control, state, cluster), correct in zip(now, torch.cat(of_batches, dim=1), strict=True):
             switched.append(Switched(control, state, cluster, correct, labels))
-        progress(len(some))
+        progress(len(now))
     return switched
 
 
@@ -141,19 +140,22 @@ def switched_weight(weight: Tensor, partition: Partition, cluster: int, state: S
 
 
 def random_partitions(partition: Partition, count: int, *, seed: int = 0) -> list[Partition]:
-    """Random partitions with clusters of the same sizes, as control; the first ones are the same for any count."""
+    """Random partitions with clusters of the same sizes, as control.
+
+    The first ones do not depend on `count`.
+    """
     return [
-        shuffled(partition, generator=chance.generator(seed, "random partition", number))
-        for number in range(1, count + 1)
+        shuffled(partition, generator=chance.generator(seed, "random partition", repeat))
+        for repeat in range(1, count + 1)
     ]
 
 
 def pruned_share(graph: ModelGraph, layer: str, partition: Partition, cluster: int, n_parameters: int) -> float:
     """The share of the network's parameters that a search within one cluster leaves out, in 0..1.
 
-    In the cluster are its weights in the clustered layer and the biases of its output units, what computes its input
-    units in the layer before, and what reads its output units in the layer behind. The rest of the network belongs to
-    every cluster.
+    A cluster has its weights in the clustered layer, the biases of its output units, the parameters of its input units
+    in the layer before, and the weights that read its output units in the layer after. The rest of the network belongs
+    to every cluster.
 
     Args:
         layer: the clustered layer, in the chain of Linear layers and activations at the network's end.
@@ -163,15 +165,15 @@ def pruned_share(graph: ModelGraph, layer: str, partition: Partition, cluster: i
     Raises:
         ValueError: the layer is not in the chain, or the partition has other units than it.
     """
-    part = longest_part(graph)
-    names = [each.module for each in part.layers] if part else []
-    if part is None or layer not in names:
+    chain = longest_part(graph)
+    names = [each.module for each in chain.layers] if chain else []
+    if chain is None or layer not in names:
         raise ValueError(
             f"layer={layer!r} is not in the chain of Linear layers at the network's end. "
             f"Layers of the chain: {', '.join(names) or '(none)'}."
         )
-    layers, here = part.layers, names.index(layer)
-    _refuse_other_units(layer, layers[here].weight, partition)
+    layers, here = chain.layers, names.index(layer)
+    refuse_other_units(layer, layers[here].weight, partition)
     has_bias = [_linear(graph, name).bias is not None for name in names]
     n_out, n_in = (int((units == cluster).sum()) for units in (partition.outputs, partition.inputs))
     rows, columns = layers[here].weight.shape
@@ -191,23 +193,28 @@ def _linear(graph: ModelGraph, layer: str) -> nn.Linear:
     return module
 
 
-def _refuse_other_units(layer: str, weight: Tensor, partition: Partition) -> None:
-    given = (len(partition.outputs), len(partition.inputs))
-    if given != tuple(weight.shape):
-        raise ValueError(
-            f"the partition has {given[0]} outputs and {given[1]} inputs, "
-            f"but the weights of {layer!r} are {weight.shape[0]}×{weight.shape[1]}."
-        )
+# --- top examples of each unit -----------------------------------------------------------------------------------
 
 
-# --- what excites each unit --------------------------------------------------------------------------------------
+@dataclass(frozen=True)
+class Top:
+    """The examples with the largest activations of each unit of a site, the largest first.
+
+    Attributes:
+        examples: `(k, U)` int64, the index of each example.
+        activations: `(k, U)` float32, the unit's value on it.
+    """
+
+    examples: Tensor
+    activations: Tensor
 
 
 @torch.no_grad()
-def top_examples(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) -> dict[str, Tensor]:
-    """Site → the examples with each unit's largest values, `(k, U)` int64, the largest first; in one pass.
+def top_activations(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) -> dict[str, Top]:
+    """Site → the examples with each unit's largest activations, and these activations; in one pass.
 
-    Values are compared as float32. Equal values: the earlier example. Fewer than k examples: all of them.
+    Activations are compared as float32. Of equal ones the earlier example comes first. With fewer than k examples all
+    are returned.
 
     Args:
         x: `(N, *input)`, the examples.
@@ -219,18 +226,23 @@ def top_examples(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) -> 
         raise ValueError(f"k={k}: take at least one example of each unit.")
     kept: dict[str, Tensor] = {}
     start = 0
-    for part in batches(x):
-        for site, read in (read_sites(graph, part, sites) if sites else {}).items():
-            keys = _sortable(read.reshape(len(part), -1), start)
+    for batch in batches(x):
+        for site, read in (read_sites(graph, batch, sites) if sites else {}).items():
+            keys = _sortable(read.reshape(len(batch), -1), start)
             if site in kept:
                 keys = torch.cat([kept[site], keys])
             kept[site] = keys.topk(min(k, len(keys)), dim=0).values
-        start += len(part)
-    return {site: _LAST - (keys & _LAST) for site, keys in kept.items()}
+        start += len(batch)
+    return {site: Top(_LAST - (keys & _LAST), _activations(keys)) for site, keys in kept.items()}
+
+
+def top_examples(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) -> dict[str, Tensor]:
+    """Site → the examples of `top_activations`, `(k, U)` int64, without the activations."""
+    return {site: top.examples for site, top in top_activations(graph, x, sites, k).items()}
 
 
 def class_counts(classes: Tensor, n_classes: int) -> Tensor:
-    """How many of each unit's top examples are of each class, `(U, K)` int64.
+    """The number of each unit's top examples in each class, `(U, K)` int64.
 
     Args:
         classes: `(k, U)`, the classes of the top examples: `labels[top]`.
@@ -256,16 +268,25 @@ def interpretability(classes: Tensor, n_classes: int) -> float:
 
 
 _LAST = 2**32 - 1
-"""The largest number that an example can have."""
+"""The largest index that an example can have."""
 
 
 def _sortable(values: Tensor, start: int) -> Tensor:
-    """int64 numbers that order these values `(B, U)` of the examples from `start` on, as float32.
+    """int64 keys in the order of these values `(B, U)` as float32; `start` is the index of the first example.
 
-    A larger value has a larger number, and of equal values the earlier example has. So the largest numbers are found
-    without a stable sort, which would take longer than the network's pass. The low 32 bits say which example it is.
+    A larger value has a larger key. Of equal values the earlier example has the larger key, so no stable sort is
+    needed, which would take longer than the network's pass. The high 32 bits hold the value, the low 32 the example.
     """
-    bits = (values.float() + 0.0).view(torch.int32)  # −0 becomes 0
-    bits ^= bits >> 31 & 0x7FFFFFFF  # as integers, negative floats are in the opposite order
+    bits = _ordered((values.float() + 0.0).view(torch.int32))  # −0 becomes 0
     examples = torch.arange(start, start + len(values), device=values.device)
     return torch.add((_LAST - examples)[:, None], bits, alpha=2**32)
+
+
+def _activations(keys: Tensor) -> Tensor:
+    """The float32 values that these keys hold."""
+    return _ordered((keys >> 32).to(torch.int32)).view(torch.float32)
+
+
+def _ordered(bits: Tensor) -> Tensor:
+    """The bits of floats as integers in the floats' order, or back: negative floats order the other way round."""
+    return bits ^ (bits >> 31 & 0x7FFFFFFF)

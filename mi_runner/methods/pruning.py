@@ -1,7 +1,7 @@
-"""Which edges does a network need for one of its answers? Greedy pruning of a chain of Linear layers.
+"""Which edges does a network need for one class? Greedy pruning of a chain of Linear layers.
 
-Edges are visited in a fixed order: layers from the last to the first, in a layer output unit by output unit, and for
-each the inputs in their order. An edge is cut if the criterion then grows by less than the threshold.
+Edges are visited in a fixed order: the layers from the last to the first, the output units of a layer in their order,
+and the inputs of a unit in their order. An edge is cut if the criterion then grows by less than the threshold.
 
 The criterion is about one class, "this class or not": with q the wanted probability of the class and p the network's
 (softmax), the mean over examples of −q·log p − (1−q)·log(1−p). Where the wanted probability comes from:
@@ -14,7 +14,7 @@ The criterion is about one class, "this class or not": with q the wanted probabi
 
 Letters: L layers, N examples, K outputs, O×I a weight matrix.
 
-One edge changes one unit, so only what is behind that unit is computed anew. The code is plain loops because numba
+One edge changes one unit, so only the units after it are computed again. The code is plain loops because numba
 compiles them to vector instructions.
 """
 
@@ -44,7 +44,7 @@ CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 Progress = Callable[[int], None]
 """Called with the number of edges visited since the last call."""
 
-# Sums over examples may be reordered, or they could not be vectorised; NaN and infinity keep their meaning.
+# Sums over examples may be reordered, so that they are vectorised; NaN and infinity keep their meaning.
 _REORDER = {"reassoc", "contract", "nsz"}
 
 
@@ -56,7 +56,7 @@ def prune_classes(
     criterion: Criterion = "divergence",
     threshold: float = 1e-4,
     layers: Sequence[int] | None = None,
-    progress: Callable[[int, int], None] = lambda edges, number: None,
+    progress: Callable[[int, int], None] = lambda edges, class_index: None,
 ) -> dict[int, list[Tensor]]:
     """Class → the edges that the network needs for it, as `prune` returns them; the classes run in parallel.
 
@@ -64,7 +64,7 @@ def prune_classes(
 
     Args:
         inputs: `(N, I)`, what enters the first layer.
-        labels: `(N,)` classes, each the number of an output.
+        labels: `(N,)` classes, each the index of an output.
         threshold: an edge is cut if the criterion then grows by less, in nats.
         layers: which layers to prune, by number; None for all.
         progress: called with the number of edges visited since the last call, and the class.
@@ -75,68 +75,68 @@ def prune_classes(
     if len(labels) != len(inputs):
         raise ValueError(f"{len(inputs)} examples and {len(labels)} labels: give one label for each.")
     classes = labels.unique().tolist()
-    # Before the threads start, so that what doesn't fit is said at once.
-    for number in classes:
-        _refuse(part, inputs, number, layers)
+    # Before the threads start, so that a wrong argument is an error at once.
+    for class_index in classes:
+        _refuse(part, inputs, class_index, layers)
     with torch.no_grad():
         logits = part(inputs)
 
-    def of_class(number: int) -> list[Tensor]:
-        index, probability = wanted(criterion, logits, labels, number)
+    def of_class(class_index: int) -> list[Tensor]:
+        index, probability = wanted(criterion, logits, labels, class_index)
         return prune(
             part,
             inputs[index],
             probability,
-            number,
+            class_index,
             threshold=threshold,
             layers=layers,
-            progress=lambda edges: progress(edges, number),
+            progress=lambda edges: progress(edges, class_index),
         )
 
     with ThreadPoolExecutor(torch.get_num_threads()) as pool:
         return dict(zip(classes, pool.map(of_class, classes), strict=True))
 
 
-def wanted(criterion: Criterion, logits: Tensor, labels: Tensor, number: int) -> tuple[Tensor, Tensor]:
-    """The examples that a class's criterion looks at, `(M,)` int64, and the wanted probability of it on each, `(M,)`.
+def wanted(criterion: Criterion, logits: Tensor, labels: Tensor, class_index: int) -> tuple[Tensor, Tensor]:
+    """The examples of a class's criterion, `(M,)` int64, and the wanted probability of the class on each, `(M,)`.
 
     Args:
         logits: `(N, K)`, the full network's.
         labels: `(N,)` classes.
-        number: the class.
+        class_index: the class, the index of its output.
 
     Raises:
         ValueError: there is no such criterion.
     """
     if criterion not in CRITERIA:
         raise ValueError(f"criterion={criterion!r}: the criteria are {', '.join(map(repr, CRITERIA))}.")
-    of_class = labels == number
+    of_class = labels == class_index
     if criterion == "own_class":
         index = of_class.nonzero().squeeze(1)
         return index, torch.ones(len(index), device=logits.device)
     index = torch.arange(len(labels), device=logits.device)
     if criterion == "all_classes":
         return index, of_class.float()
-    return index, logits.double().softmax(1)[:, number].float()
+    return index, logits.double().softmax(1)[:, class_index].float()
 
 
-def criterion_value(logits: Tensor, probability: Tensor, number: int) -> float:
-    """The criterion by its definition, in float64.
+def criterion_value(logits: Tensor, probability: Tensor, class_index: int) -> float:
+    """The criterion, computed by its definition in float64.
 
     Args:
         logits: `(N, K)`.
         probability: `(N,)`, the wanted one.
     """
     log_p = logits.double().log_softmax(1)
-    others = torch.cat([log_p[:, :number], log_p[:, number + 1 :]], 1).logsumexp(1)
-    return float(-(probability * log_p[:, number] + (1 - probability) * others).mean())
+    others = torch.cat([log_p[:, :class_index], log_p[:, class_index + 1 :]], 1).logsumexp(1)
+    return float(-(probability * log_p[:, class_index] + (1 - probability) * others).mean())
 
 
 def prune(
     part: Part,
     inputs: Tensor,
     probability: Tensor,
-    number: int,
+    class_index: int,
     *,
     threshold: float,
     layers: Sequence[int] | None = None,
@@ -149,14 +149,14 @@ def prune(
     Args:
         inputs: `(N, I)`, what enters the first layer.
         probability: `(N,)`, the wanted probability of the class.
-        number: the class, the index of its output.
+        class_index: the class, the index of its output.
         threshold: an edge is cut if the criterion then grows by less, in nats.
         layers: which layers to prune, by number; None for all.
 
     Raises:
         ValueError: there are no examples, or fewer than two outputs, or an argument doesn't fit the part.
     """
-    _refuse(part, inputs, number, layers)
+    _refuse(part, inputs, class_index, layers)
     if len(probability) != len(inputs):
         raise ValueError(f"{len(inputs)} examples and {len(probability)} wanted probabilities: give one for each.")
     weights = [layer.weight.cpu().numpy().astype(np.float32) for layer in part.layers]
@@ -173,27 +173,29 @@ def prune(
     after[: sizes[0]] = inputs.detach().cpu().numpy().T
     kept = np.ones(len(flat), dtype=np.bool_)
     for layer in sorted(range(len(weights)) if layers is None else layers, reverse=True):
-        # From scratch for each layer, so that rounding doesn't add up over all the cuts.
-        cut = [torch.from_numpy(_matrix(flat, offsets, part, number_)) for number_ in range(len(weights))]
+        # Computed again for each layer, so that rounding errors don't add up over all the cuts.
+        cut = [torch.from_numpy(_matrix(flat, offsets, part, place)) for place in range(len(weights))]
         _fill(replace_weights(part, cut), before, after, starts)
         for unit in range(sizes[layer + 1]):
             _prune_unit(
                 layer, unit, flat, kept, sizes, starts, offsets, kinds, slopes,
-                before, after, scratch, goal, number, threshold,
+                before, after, scratch, goal, class_index, threshold,
             )  # fmt: skip
             progress(int(sizes[layer]))
     return [torch.from_numpy(_matrix(kept, offsets, part, layer)) for layer in range(len(weights))]
 
 
-def _refuse(part: Part, inputs: Tensor, number: int, layers: Sequence[int] | None) -> None:
-    """Raise a ValueError for what the kernel can't take: it checks no index."""
+def _refuse(part: Part, inputs: Tensor, class_index: int, layers: Sequence[int] | None) -> None:
+    """Raise a ValueError for arguments that don't fit: the kernel checks no index."""
     n_inputs, n_outputs = part.sizes[0], part.sizes[-1]
     if not len(inputs) or n_outputs < 2:
-        raise ValueError(f"{len(inputs)} examples, {n_outputs} outputs: pruning needs some, and at least two.")
+        raise ValueError(
+            f"{len(inputs)} examples, {n_outputs} outputs: pruning needs at least 1 example and 2 outputs."
+        )
     if inputs.dim() != 2 or inputs.shape[1] != n_inputs:
         raise ValueError(f"inputs of shape {tuple(inputs.shape)}: the first layer takes (N, {n_inputs}).")
-    if not 0 <= number < n_outputs:
-        raise ValueError(f"class {number}: the outputs are 0 to {n_outputs - 1}.")
+    if not 0 <= class_index < n_outputs:
+        raise ValueError(f"class {class_index}: the outputs are 0 to {n_outputs - 1}.")
     for layer in layers or ():
         if not 0 <= layer < len(part.layers):
             raise ValueError(f"layers={list(layers or ())}: the layers are 0 to {len(part.layers) - 1}.")
@@ -240,12 +242,12 @@ def _slope(activation: str, slope: float) -> float:
 @compiled(nogil=True)
 def _prune_unit(
     layer: int, unit: int, weights: Any, kept: Any, sizes: Any, starts: Any, offsets: Any, kinds: Any, slopes: Any,
-    before: Any, after: Any, scratch: Any, goal: Any, number: int, threshold: float,
+    before: Any, after: Any, scratch: Any, goal: Any, class_index: int, threshold: float,
 ) -> None:  # fmt: skip
-    """Visit one output unit's edges; cut those that may go, in `weights`, `kept`, `before` and `after`.
+    """Visit one output unit's edges; cut those that the criterion allows, in `weights`, `kept`, `before`, `after`.
 
     Weights and kept `(edges,)` of all layers one after the other; before and after the activation, `(units, N)`; goal
-    `(N,)`, the wanted probability. `scratch` has what `before` would be without the edge.
+    `(N,)`, the wanted probability. `scratch` has the values of `before` without the edge.
     """
     n_examples = goal.shape[0]
     n_layers = kinds.shape[0]
@@ -255,7 +257,7 @@ def _prune_unit(
     first_edge = offsets[layer] + unit * n_inputs
     change = np.empty((before.shape[0], n_examples), np.float32)
     outputs = np.empty((sizes[n_layers], n_examples), np.float32)
-    now = _criterion(after[last:], goal, number)
+    now = _criterion(after[last:], goal, class_index)
     for source in range(n_inputs):
         weight = weights[first_edge + source]
         read = after[starts[layer] + source]
@@ -264,12 +266,12 @@ def _prune_unit(
         _activate_change(scratch[row], after[row], change[row], kinds[layer], slopes[layer])
         for behind in range(layer + 1, n_layers):
             n_in, n_out = sizes[behind], sizes[behind + 1]
-            one = behind == layer + 1  # only one unit of the layer before has changed
+            is_next = behind == layer + 1  # only one unit of the layer before has changed
             for out in range(n_out):
                 to = starts[behind + 1] + out
                 at = offsets[behind] + out * n_in
                 scratch[to] = before[to]
-                for inner in range(unit if one else 0, unit + 1 if one else n_in):
+                for inner in range(unit if is_next else 0, unit + 1 if is_next else n_in):
                     factor = weights[at + inner]
                     if factor != 0:
                         moved = change[starts[behind] + inner]
@@ -280,7 +282,7 @@ def _prune_unit(
             moves = layer < n_layers - 1 or out == unit
             for e in range(n_examples):
                 outputs[out, e] = after[last + out, e] + (change[last + out, e] if moves else np.float32(0))
-        then = _criterion(outputs, goal, number)
+        then = _criterion(outputs, goal, class_index)
         if then - now < threshold:
             now = then
             weights[first_edge + source] = 0
@@ -294,7 +296,7 @@ def _prune_unit(
 
 @compiled(nogil=True, inline="always")
 def _activate_change(z: Any, old: Any, change: Any, kind: int, slope: float) -> None:
-    """How far each activation moves: `(N,)` values before it, and what came out of it until now."""
+    """The change of each activation: `(N,)` values that enter it now, and its values until now."""
     if kind <= 2:
         for e in range(z.shape[0]):
             change[e] = (z[e] if z[e] > np.float32(0) else slope * z[e]) - old[e]
@@ -304,22 +306,22 @@ def _activate_change(z: Any, old: Any, change: Any, kind: int, slope: float) -> 
 
 
 @compiled(nogil=True, fastmath=_REORDER)
-def _criterion(outputs: Any, goal: Any, number: int) -> float:
+def _criterion(outputs: Any, goal: Any, class_index: int) -> float:
     """The criterion of outputs `(K, N)`: the mean of softplus(m) − q·m, m = the class's logit above the others'."""
     n_outputs, n_examples = outputs.shape
     largest = np.full(n_examples, np.float32(-np.inf))
     total = np.zeros(n_examples, np.float32)
     for out in range(n_outputs):
-        if out != number:
+        if out != class_index:
             for e in range(n_examples):
                 z = outputs[out, e]
                 largest[e] = z if z > largest[e] else largest[e]
     for out in range(n_outputs):
-        if out != number:
+        if out != class_index:
             for e in range(n_examples):
                 total[e] += _exp(outputs[out, e] - largest[e])
     for e in range(n_examples):
-        m = outputs[number, e] - largest[e] - _log(total[e])
+        m = outputs[class_index, e] - largest[e] - _log(total[e])
         size = m if m > np.float32(0) else -m
         positive = m if m > np.float32(0) else np.float32(0)
         total[e] = positive + _log(np.float32(1) + _exp(-size)) - goal[e] * m
@@ -339,7 +341,7 @@ def _float_of_bits(context: Any, bits: Any) -> Any:
 
 
 @intrinsic
-def _bits_of_float(context: Any, number: Any) -> Any:
+def _bits_of_float(context: Any, value: Any) -> Any:
     """The 32 bits of a float32."""
     return types.int32(types.float32), lambda c, builder, s, arguments: builder.bitcast(arguments[0], ir.IntType(32))
 

@@ -1,4 +1,4 @@
-"""How modular is a weight matrix? The share of its squared weights that lies inside its clusters (Golechha et al.).
+"""How modular is a weight matrix? The share of its squared weights inside its clusters (Golechha et al.).
 
 A cluster is a block of output units and the block of input units assigned to it. Letters: O outputs, I inputs of a
 Linear layer; a weight matrix is `(O, I)`.
@@ -17,7 +17,7 @@ from mi_runner.errors import ArgumentError, unknown
 
 @dataclass(frozen=True)
 class Partition:
-    """A weight matrix's units in clusters.
+    """The clusters of a weight matrix's units.
 
     Attributes:
         outputs: `(O,)` int64, the cluster of each output unit.
@@ -35,7 +35,7 @@ class Partition:
         return self.outputs[:, None] == self.inputs[None, :]
 
     def to(self, device: torch.device) -> Partition:
-        """The same on a device."""
+        """The same partition on a device."""
         return Partition(self.outputs.to(device), self.inputs.to(device), self.n_clusters)
 
 
@@ -53,15 +53,29 @@ def contiguous(n_outputs: int, n_inputs: int, n_clusters: int, *, option: str = 
         matrix, remedy = f"a {n_outputs}×{n_inputs} weight matrix", "Take a layer with at least two units on each side."
         if fewest >= 2:
             remedy = f"Use {option}={fewest}{' or less' if fewest > 2 else ''}."
-        raise ArgumentError(f"{option}={n_clusters}: {matrix} has room for {max(fewest, 1)} at the most. {remedy}")
+        raise ArgumentError(f"{option}={n_clusters}: {matrix} has room for at most {max(fewest, 1)}. {remedy}")
     return Partition(_blocks(n_outputs, n_clusters), _blocks(n_inputs, n_clusters), n_clusters)
 
 
 def shuffled(partition: Partition, *, generator: torch.Generator) -> Partition:
-    """A random partition with the same cluster sizes: outputs and inputs are each dealt out anew."""
+    """A random partition with clusters of the same sizes; outputs and inputs are drawn separately."""
     outputs = partition.outputs[torch.randperm(len(partition.outputs), generator=generator)]
     inputs = partition.inputs[torch.randperm(len(partition.inputs), generator=generator)]
     return Partition(outputs, inputs, partition.n_clusters)
+
+
+def refuse_other_units(layer: str, weight: Tensor, partition: Partition) -> None:
+    """Refuse a partition that has other units than the layer's weights `(O, I)`.
+
+    Raises:
+        ArgumentError: it has; the text names both sizes.
+    """
+    n_outputs, n_inputs = len(partition.outputs), len(partition.inputs)
+    if (n_outputs, n_inputs) != tuple(weight.shape):
+        raise ArgumentError(
+            f"the partition has {n_outputs} outputs and {n_inputs} inputs, "
+            f"but the weights of {layer!r} are {weight.shape[0]}×{weight.shape[1]}."
+        )
 
 
 def clusterability(weight: Tensor, inside: Tensor) -> Tensor:
@@ -69,19 +83,19 @@ def clusterability(weight: Tensor, inside: Tensor) -> Tensor:
 
     Args:
         weight: `(O, I)`, not all zeros.
-        inside: `(O, I)`, a partition's mask; of the weight's dtype it is not converted again in each training step.
+        inside: `(O, I)`, a partition's `inside`. In a training loop convert it to the weight's dtype once.
     """
     return _Clusterability.apply(weight, inside.to(weight.dtype))
 
 
 def composed_clusterability(weight: Tensor, inside: Tensor) -> Tensor:
-    """The same, composed of torch's operations: slower, but `torch.func` can vectorise it over many weights."""
+    """`clusterability` composed of torch's operations: slower, but `torch.func` can vectorise it over many weights."""
     squares = weight * weight
     return (squares * inside).sum() / squares.sum()
 
 
 class _Clusterability(torch.autograd.Function):
-    """By hand, because autograd's many small kernels would cost a training step of a small network a third more.
+    """Forward and backward by hand: with autograd's small kernels a step of a small network takes a third longer.
 
     c = Σ m·w² / Σ w², so dc/dw = 2w·(m − c) / Σ w².
     """
@@ -101,13 +115,14 @@ class _Clusterability(torch.autograd.Function):
 
 
 def linear_layer(model: nn.Module, name: str | None, *, option: str = "layer") -> tuple[str, nn.Linear]:
-    """A Linear layer of a network and its path; None names the middle one (the earlier of two).
+    """The path of a Linear layer, and the layer.
 
     Args:
+        name: its path; None: the middle Linear layer (the earlier of two).
         option: what the name is called where it was given.
 
     Raises:
-        ArgumentError: there is none of that name; the text lists those that there are.
+        ArgumentError: no Linear layer has this name; the text lists the names.
     """
     linears = {path: module for path, module in model.named_modules() if isinstance(module, nn.Linear)}
     if not linears:

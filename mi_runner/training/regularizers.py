@@ -1,4 +1,4 @@
-"""What training can want of the weights, besides a small loss."""
+"""Terms of the loss that depend on a model's weights alone."""
 
 from __future__ import annotations
 
@@ -8,7 +8,14 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from mi_runner.errors import ArgumentError, unknown
-from mi_runner.training import clusterability
+from mi_runner.training.clusterability import (
+    Partition,
+    clusterability,
+    composed_clusterability,
+    contiguous,
+    linear_layer,
+    refuse_other_units,
+)
 from mi_runner.training.options import TrainingOptions
 
 REGULARIZERS = ("none", "clusterability")
@@ -16,7 +23,7 @@ REGULARIZERS = ("none", "clusterability")
 
 @dataclass(frozen=True)
 class Regularizer:
-    """A scalar of a model's weights that has a share in the loss.
+    """A scalar of a model's weights that is a term of the loss.
 
     Attributes:
         name: the history's column for its value after each epoch.
@@ -30,11 +37,69 @@ class Regularizer:
     factor: float
 
 
-def regularizer(model: nn.Module, options: TrainingOptions, *, vectorised: bool = False) -> Regularizer | None:
-    """The regulariser that the options name; None if none.
+class Modularity:
+    """The term that trains a layer for clusters (Golechha et al.): −strength · clusterability of its weights.
+
+    Add `loss()` to the loss in every step of a training loop. Both methods read the layer's weights at each call.
 
     Args:
-        vectorised: its measure can go through `torch.func`'s transformations.
+        model: the network that is trained.
+        n_clusters: clusters of the layer's units, in blocks of neighbouring units; not used where `partition` is given.
+        strength: how much the term weighs, at least 0.
+        layer: the path of a Linear layer; None: the middle one (the earlier of two).
+        partition: clusters of your own for this layer.
+        vectorised: `torch.func` can vectorise the term over many networks; it is a little slower.
+
+    Attributes:
+        layer: the path of the clustered layer.
+        partition: its units' clusters.
+        strength: as given.
+
+    Raises:
+        ArgumentError: there is no such layer, it has fewer units than clusters, the partition has other units than the
+            layer, or the strength is below 0.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        n_clusters: int = 4,
+        strength: float = 15.0,
+        *,
+        layer: str | None = None,
+        partition: Partition | None = None,
+        vectorised: bool = False,
+    ) -> None:
+        if not strength >= 0:
+            raise ArgumentError(f"strength={strength}: give a number of at least 0.")
+        self.layer, self._linear = linear_layer(model, layer)
+        weight = self._linear.weight
+        if partition is None:
+            partition = contiguous(self._linear.out_features, self._linear.in_features, n_clusters)
+        refuse_other_units(self.layer, weight, partition)
+        self.partition = partition
+        self.strength = strength
+        # Of the weight's dtype and device, so that no step converts it again.
+        self._inside = partition.inside.to(weight)
+        self._share = composed_clusterability if vectorised else clusterability
+
+    def value(self) -> Tensor:
+        """The clusterability of the layer's weights, a scalar in 0..1; differentiable."""
+        weight = self._linear.weight
+        if self._inside.device != weight.device:  # the model has moved
+            self._inside = self._inside.to(weight.device)
+        return self._share(weight, self._inside)
+
+    def loss(self) -> Tensor:
+        """−strength · `value()`, the term to add to the loss; differentiable."""
+        return -self.strength * self.value()
+
+
+def regularizer(model: nn.Module, options: TrainingOptions, *, vectorised: bool = False) -> Regularizer | None:
+    """The regulariser that the options name; None for `regularizer=none`.
+
+    Args:
+        vectorised: `torch.func` can vectorise its measure over many networks.
 
     Raises:
         ArgumentError: there is no regulariser of this name, the model has no such layer, or the layer has fewer units.
@@ -44,15 +109,12 @@ def regularizer(model: nn.Module, options: TrainingOptions, *, vectorised: bool 
         raise ArgumentError(f"regularizer={options.regularizer}: {text}")
     if options.regularizer == "none":
         return None
-    _, layer = clusterability.linear_layer(model, options.regularizer_layer, option="regularizer_layer")
-    partition = clusterability.contiguous(
+    # Here, so that errors speak of the options.
+    path, layer = linear_layer(model, options.regularizer_layer, option="regularizer_layer")
+    partition = contiguous(
         layer.out_features, layer.in_features, options.regularizer_clusters, option="regularizer_clusters"
     )
-    inside = partition.inside.to(layer.weight)
-
-    share = clusterability.composed_clusterability if vectorised else clusterability.clusterability
-
-    def measure(_: nn.Module) -> Tensor:
-        return share(layer.weight, inside)
-
-    return Regularizer("clusterability", measure, -options.regularizer_strength)
+    term = Modularity(
+        model, strength=options.regularizer_strength, layer=path, partition=partition, vectorised=vectorised
+    )
+    return Regularizer("clusterability", lambda _: term.value(), -term.strength)
