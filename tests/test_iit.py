@@ -37,7 +37,7 @@ SMALL = (
 )
 
 METRICS_COLUMNS = [
-    *("phase", "control", "variables", "trained_site", "site", "alignment", "size", "subset"),
+    *("phase", "control", "variables", "trained_site", "site", "alignment", "size", "sources", "subset"),
     *("iia", "iia_low", "iia_high"),
     *("task_accuracy", "task_low", "task_high", "n_pairs"),
 ]
@@ -563,3 +563,33 @@ def test_every_choice_is_composed() -> None:
     assert other.training.loss.name == "auto"
     built = build_network(config.model, small_ellipses(), seed=0)
     assert isinstance(built.model, CNN)
+
+
+def test_training_with_several_sources_is_also_measured_with_one_source() -> None:
+    """Xor has a and b in its first two units: correct with one source for both and with a source for each."""
+    dataset = bits()
+    given = setting(
+        Xor(), dataset, variables=["a", "b"], site="first", sources=Sources.multi, epochs=0, controls=[], **units()
+    )
+    iit.check(given)
+    result = iit.run(given)
+    rows = {(row["phase"], row["sources"], row["subset"]): row["iia"] for row in result.tables["metrics"]}
+    assert {sources for _, sources, _ in rows} == {"multi", "single"} and set(rows.values()) == {1.0}
+    assert result.metrics["iia_single_source"] == result.metrics["iia_single_source_changed/a+b/first"] == 1
+    assert list(result.metrics) == iit.metric_names(given)
+    pairs = pd.DataFrame(result.tables["pairs"])
+    single, multi = pairs[pairs["sources"] == "single"], pairs[pairs["sources"] == "multi"]
+    assert (single["source_a"] == single["source_b"]).all() and (multi["source_a"] != multi["source_b"]).any()
+    # They are the pairs of a run with experiment.sources=single.
+    alone = iit.run(replace(given, config=replace(given.config, sources=Sources.single, size=2)))
+    of_alone = pd.DataFrame(alone.tables["pairs"])
+    assert of_alone["source_a+b"].tolist() == single["source_a"].tolist()
+    assert of_alone["counterfactual_label"].tolist() == single["counterfactual_label"].tolist()
+
+
+def test_the_two_kinds_of_pairs_are_measured_each_by_itself() -> None:
+    """With a's and b's places exchanged, one source for both is correct, a source for each is not."""
+    dataset = bits()
+    crossed = units(variables=["a", "b"], site="first", sources=Sources.multi, offsets=[1, 0], epochs=0, controls=[])
+    result = iit.run(setting(Xor(), dataset, **crossed))
+    assert result.metrics["iia_single_source"] == 1 and result.metrics["iia"] < 0.9

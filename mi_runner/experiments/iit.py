@@ -23,11 +23,13 @@ from mi_runner.experiments import Result, Setting, iit_figures
 from mi_runner.experiments.iit_cells import Cell, causal_model_of, cells, check_options, check_room, controls_of
 from mi_runner.experiments.iit_trials import (
     CELL,
+    SINGLE_SOURCE_SUMMARY,
     SUBSETS,
     SUMMARY,
     Trial,
     aligned_at_start,
     how_to_train,
+    summary_names,
     unseen_examples,
 )
 from mi_runner.graph.model_graph import ModelGraph, evaluating
@@ -47,15 +49,17 @@ REHEARSED = 3
 """Examples on which a step of the training is tried before anything is trained."""
 
 KEYS = {
-    "metrics": ("phase", "control", *CELL, "site", "alignment", "subset"),
-    "overview": ("phase", "control", *CELL, "site"),
+    "metrics": ("phase", "control", *CELL, "site", "alignment", "sources", "subset"),
+    "overview": ("phase", "control", *CELL, "site", "sources"),
     "history": ("variables", "site", "control", "step"),
-    "pairs": ("variables", "site", "pair"),
+    "pairs": ("variables", "site", "sources", "pair"),
     "directions": ("variables", "site", "place", "direction", "unit"),
     "ordinary_training": ("epoch",),
 }
 
-MEASURES = dict.fromkeys((*SUMMARY, *(f"{figure}_before" for figure in SUMMARY)), SHARE)
+MEASURES = dict.fromkeys(
+    (f"{figure}{phase}" for figure in SUMMARY + SINGLE_SOURCE_SUMMARY for phase in ("", "_before")), SHARE
+)
 
 
 def check(setting: Setting[IitConfig]) -> None:
@@ -105,11 +109,11 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
 
 def metric_names(setting: Setting[IitConfig]) -> list[str]:
     """The summary's names: the first cell's figures, what they were before, its controls; and those of every cell."""
-    graph = setting.graph()
-    found = cells(setting, graph, causal_model_of(setting))
-    controls = [f"iia/{control.name}" for control in controls_of(setting, graph, found[0])]
-    of_cells = [f"{figure}/{cell.name}" for cell in found for figure in SUMMARY]
-    return [*SUMMARY, *(f"{figure}_before" for figure in SUMMARY), *controls, *of_cells]
+    graph, names = setting.graph(), summary_names(setting.config)
+    all_cells = cells(setting, graph, causal_model_of(setting))
+    controls = [f"iia/{control.name}" for control in controls_of(setting, graph, all_cells[0])]
+    of_cells = [f"{figure}/{cell.name}" for cell in all_cells for figure in names]
+    return [*names, *(f"{figure}_before" for figure in names), *controls, *of_cells]
 
 
 def networks(setting: Setting[IitConfig]) -> dict[str, TrainingOptions]:
@@ -158,13 +162,18 @@ def run(setting: Setting[IitConfig]) -> Result:
                 for suffix, outcome in before_after.items()
                 for figure, value in outcome.summary().items()
             }
-            metrics |= {f"iia/{name}": outcome.iia() for (_, name), outcome in outcomes.items() if name != NONE}
+            metrics |= {
+                f"iia/{name}": outcome.as_trained.iia() for (_, name), outcome in outcomes.items() if name != NONE
+            }
             drawn["training"] = iit_figures.history([row for row in trial.history if row["control"] == NONE])
-            drawn["controls"] = iit_figures.controls(rows)
+            drawn["controls"] = iit_figures.controls([row for row in rows if row["sources"] == config.sources.name])
             drawn |= trial.examples(outcomes["after", NONE])
         metrics |= {f"{figure}/{cell.name}": value for figure, value in before_after[""].summary().items()}
     if len(found) > 1:
-        drawn["iia"] = iit_figures.heat_map([row for row in tables["metrics"] if row["phase"] == "after"])
+        shown = ("after", config.sources.name)
+        drawn["iia"] = iit_figures.heat_map(
+            [row for row in tables["metrics"] if (row["phase"], row["sources"]) == shown]
+        )
     tables["overview"] = _overview(tables["metrics"])
     if directions:
         import pandas as pd

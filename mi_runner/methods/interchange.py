@@ -43,7 +43,7 @@ class Pairs:
 
     Attributes:
         base: `(P,)` indices of examples.
-        sources: `(P, S)` indices of examples, a column for each place.
+        sources: `(P, S)` indices of examples, a column for each place; columns may be equal.
         labels: `(P,)` counterfactual labels, in the form of the data set's targets.
         changed: `(P,)` bool, whether the counterfactual label differs from the base example's own.
     """
@@ -65,23 +65,26 @@ def draw_pairs(
     *,
     among: Tensor,
     generator: torch.Generator,
+    single_source: bool = False,
 ) -> Pairs:
     """Pairs of examples with their counterfactual labels.
 
-    Every example is a base once before one is a second time; each source is another example than the base, uniform
-    over the others.
+    Every example is a base once before any is a base again. A source is drawn uniformly from the examples other than
+    the base.
 
     Args:
         values: `(N, V)` of the examples.
         places: for each source of a pair the variables that are taken from it.
         n: P.
         among: `(M,)` the examples to draw from; at least 2.
+        single_source: all places have the same source example; otherwise each has its own.
     """
     m = len(among)
     rounds = [torch.randperm(m, generator=generator) for _ in range(math.ceil(n / m))]
     base = torch.cat(rounds)[:n]
-    others = torch.randint(m - 1, (n, len(places)), generator=generator)
+    others = torch.randint(m - 1, (n, 1 if single_source else len(places)), generator=generator)
     others += others >= base[:, None]
+    others = others.expand(-1, len(places))
     base, sources = among[base.to(among.device)], among[others.to(among.device)]
     taken = {variable: values[sources[:, place]] for place, variables in enumerate(places) for variable in variables}
     labels = model.counterfactual(values[base], taken)
@@ -147,20 +150,24 @@ class Aligned:
 
 
 @torch.no_grad()
-def answered_rightly(aligned: Aligned, dataset: Dataset, pairs: Pairs) -> tuple[Tensor, Tensor]:
+def counterfactual_correct(aligned: Aligned, dataset: Dataset, pairs: Pairs) -> tuple[Tensor, Tensor]:
     """Whether the intervened network gives the counterfactual label of each test pair `(P,)`, and its outputs."""
     values = SiteValues(aligned.graph, dataset.x_test, aligned.graph.site(aligned.site))
-    parts = [
-        aligned.outputs(dataset.x_test[base], values.rows(base), [values.rows(source) for source in sources.unbind(1)])
-        for base, sources in zip(pairs.base.split(BATCH), pairs.sources.split(BATCH), strict=True)
-    ]
-    outputs = torch.cat(parts)
+    batches = zip(pairs.base.split(BATCH), pairs.sources.split(BATCH), strict=True)
+    outputs = torch.cat(
+        [
+            aligned.outputs(
+                dataset.x_test[base], values.rows(base), [values.rows(source) for source in sources.unbind(1)]
+            )
+            for base, sources in batches
+        ]
+    )
     return correct(outputs, pairs.labels, classes=dataset.has_classes), outputs
 
 
 @torch.no_grad()
-def task_rightly(aligned: Aligned, dataset: Dataset) -> Tensor:
-    """Whether the network, without intervention, answers each test example `(N,)` rightly."""
+def task_correct(aligned: Aligned, dataset: Dataset) -> Tensor:
+    """Whether the network, without intervention, answers each test example `(N,)` correctly."""
     return correct(outputs_of(aligned.model, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
 
 
@@ -272,7 +279,7 @@ def train_by_interchange(
         for epoch in range(1, how.epochs + 1):
             began = time.perf_counter()
             aligned.model.train(bool(network))
-            sums = torch.zeros(3, device=x.device)  # loss, right answers, pairs
+            sums = torch.zeros(3, device=x.device)  # loss, correct predictions, pairs
             shuffled = torch.randperm(len(pairs), generator=order).to(x.device).split(how.batch_size)
             for number, index in enumerate(shuffled, start=1):
                 step += 1
@@ -293,13 +300,13 @@ def train_by_interchange(
                     optimizer.step()
                 if rotation and isinstance(aligned.alignment, Rotation):
                     aligned.alignment.retract()
-                right = correct(outputs.detach(), labels, classes=dataset.has_classes).sum()
-                sums += torch.stack([loss.detach() * len(index), right, torch.full_like(right, len(index))])
+                n_correct = correct(outputs.detach(), labels, classes=dataset.has_classes).sum()
+                sums += torch.stack([loss.detach() * len(index), n_correct, torch.full_like(n_correct, len(index))])
                 if number in reported:
-                    total_loss, n_right, n = sums.tolist()
+                    total_loss, n_correct, n = sums.tolist()
                     sums.zero_()
                     row = {"epoch": epoch - 1 + number / n_steps, "step": step, "loss": total_loss / n}
-                    history.append({**row, "train_iia": n_right / n})
+                    history.append({**row, "train_iia": n_correct / n})
                     if not math.isfinite(total_loss):
                         raise FloatingPointError(f"training diverged in epoch {epoch}: the loss is {total_loss / n}.")
                     speed = sum(map(len, shuffled[:number])) / (time.perf_counter() - began)
