@@ -20,7 +20,15 @@ from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import Control, IitConfig, Trained
 from mi_runner.errors import ConfigError, one_line
 from mi_runner.experiments import Result, Setting, iit_figures
-from mi_runner.experiments.iit_cells import Cell, causal_model_of, cells, check_options, check_room, controls_of
+from mi_runner.experiments.iit_cells import (
+    Cell,
+    causal_model_of,
+    cells,
+    check_options,
+    check_room,
+    controls_of,
+    controls_without_room,
+)
 from mi_runner.experiments.iit_trials import (
     CELL,
     SINGLE_SOURCE_SUMMARY,
@@ -145,6 +153,8 @@ def run(setting: Setting[IitConfig]) -> Result:
         after = trial.train(NONE, trial.start())
         seconds += time.perf_counter() - began
         networks = {("before", NONE): trial.start(), ("after", NONE): after}
+        for control, reason in controls_without_room(setting, graph, cell).items():
+            log.info(f"{cell.name}: the control {control.name} is left out, because {reason}")
         for control in controls_of(setting, graph, cell):
             networks["control", control.name] = trial.control(control, after)
         outcomes = {name: trial.measured(network) for name, network in networks.items()}
@@ -219,7 +229,7 @@ def _directions(cell: Cell, rotation: Rotation) -> DataFrame:
     import pandas as pd
 
     weight = rotation.weight.detach().cpu().numpy()
-    place, direction, unit = np.indices((len(cell.places), rotation.size, weight.shape[1]), dtype=np.int32)
+    place, direction, unit = np.indices((len(cell.places), rotation.sizes[0], weight.shape[1]), dtype=np.int32)
     names = pd.Categorical.from_codes(place.ravel(), ["+".join(variables) for variables in cell.places])
     columns = {"place": names, "direction": direction.ravel(), "unit": unit.ravel()}
     return pd.DataFrame({**cell.columns, **columns, "weight": weight.ravel()})

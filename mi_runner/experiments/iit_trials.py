@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, S
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
 from mi_runner.experiments import Setting, iit_figures
-from mi_runner.experiments.iit_cells import Cell, free_units, other_site, places_of
+from mi_runner.experiments.iit_cells import Cell, free_units, other_site, places_of, sizes_of
 from mi_runner.graph.model_graph import ModelGraph, Site
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import (
@@ -185,19 +185,23 @@ class Trial:
             model = setting.networks[control.name].model
             untrained = aligned_at_start(setting, model, setting.graph(model), cell)
             return self.train(control.name, untrained) if config.train is Trained.rotation else untrained
-        graph, n = after.graph, len(cell.places)
+        graph = after.graph
         if control is Control.other_site:
             target = other_site(config, graph, cell)
             assert target is not None, "such a control is not measured"
-            alignment = alignment_at(replace(config, offsets=None), graph.target_site(target), cell, draw)
+            sizes = sizes_of(config, cell, graph.target_site(cell.target))
+            alignment = alignment_at(
+                config, graph.target_site(target), sizes, torch.arange(sum(sizes)).split(sizes), draw
+            )
             return Aligned(after.model, graph, target, alignment.to(self.dataset.x_test.device))
         site = graph.target_site(cell.target)
+        sizes = sizes_of(config, cell, site)
         if control is Control.random_rotation:
-            alignment = Rotation(site.shape, n, config.size, generator=draw)
+            alignment = Rotation(site.shape, len(sizes), sizes, generator=draw)
         else:
             free = free_units(config, site, cell)
-            chosen = free[torch.randperm(len(free), generator=draw)[: n * config.size]]
-            alignment = Units(site.shape, chosen.split(config.size))
+            chosen = free[torch.randperm(len(free), generator=draw)[: sum(sizes)]]
+            alignment = Units(site.shape, chosen.split(sizes))
         return Aligned(after.model, graph, cell.target, alignment.to(self.dataset.x_test.device))
 
     def measured(self, aligned: Aligned) -> Outcome:
@@ -214,6 +218,7 @@ class Trial:
         alignment = Alignment.rotation if isinstance(network.alignment, Rotation) else Alignment.units
         task = int(outcome.task.sum())
         task_low, task_high = wilson_interval(task, len(outcome.task))
+        size = max(sizes_of(self.config, self.cell, self.graph.target_site(self.cell.target)))
         rows = []
         for (kind, interchanged), subset in itertools.product(outcome.interchanged.items(), SUBSETS):
             correct = interchanged.of(subset)
@@ -225,7 +230,7 @@ class Trial:
                     **dict(zip(CELL, self.cell.columns.values(), strict=True)),
                     "site": network.target,
                     "alignment": alignment.name,
-                    "size": self.config.size,
+                    "size": size,
                     "sources": kind.name,
                     "subset": subset,
                     "iia": interchanged.iia(subset),
@@ -275,16 +280,20 @@ class Trial:
         )  # fmt: skip
 
 
-def alignment_at(config: IitConfig, site: Site, cell: Cell, generator: torch.Generator) -> Units | Rotation:
+def alignment_at(
+    config: IitConfig, site: Site, sizes: Sequence[int], places: Sequence[Tensor], generator: torch.Generator
+) -> Units | Rotation:
+    """Random directions of a site, so many for each place, or the units of these places."""
     if config.alignment is Alignment.rotation:
-        return Rotation(site.shape, len(cell.places), config.size, generator=generator)
-    return Units(site.shape, places_of(config, cell))
+        return Rotation(site.shape, len(sizes), sizes, generator=generator)
+    return Units(site.shape, places)
 
 
 def alignment_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Units | Rotation:
     """The places that the training begins with: the units that the options name, or directions drawn at random."""
     draw = chance.generator(setting.seed, "rotation", cell.target)
-    alignment = alignment_at(setting.config, graph.target_site(cell.target), cell, draw)
+    config, site = setting.config, graph.target_site(cell.target)
+    alignment = alignment_at(config, site, sizes_of(config, cell, site), places_of(config, cell, site), draw)
     return alignment.to(setting.dataset.x_train.device)
 
 
