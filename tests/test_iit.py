@@ -17,6 +17,7 @@ from torch import nn
 from mi_runner.config import composition
 from mi_runner.config.dataset_schemas import EllipsesConfig, ModAddConfig
 from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, Sources, Trained
+from mi_runner.config.registry import SCHEMAS
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import ModularSum
 from mi_runner.errors import ConfigError, RunFailed
@@ -24,7 +25,7 @@ from mi_runner.experiments import Result, Setting, TrainedNetwork, iit, iit_cell
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import log
-from mi_runner.runs.choices import build_network, load_dataset
+from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.statistics import wilson_interval
 from mi_runner.training.options import TrainingOptions
 
@@ -668,3 +669,47 @@ def test_places_on_the_command_line(mi_run: Callable[..., Ended]) -> None:
     table = pd.read_csv(ended.folder / "metrics.csv")
     assert set(table["variables"]) == {"circularity+color"} and set(table["size"]) == {16 * 28 * 2 + 28}
     assert "the control random_rotation is left out" not in ended.err
+
+
+# --- every data set with every model ---------------------------------------------------------------------------------
+
+
+def check_of(choices: dict[str, str]) -> None:
+    """Composes a command and checks its experiment; trains nothing."""
+    config = composition.compose(["experiment=iit", *(f"{key}={value}" for key, value in choices.items())])
+    dataset = load_dataset(config.dataset, seed=0)
+    built = build_network(config.model, dataset, seed=0)
+    iit.check(Setting(config.experiment, training_options(config.training), built.model, built.dataset))
+
+
+@pytest.mark.parametrize("model", [schema.name for schema in SCHEMAS["model"]])
+@pytest.mark.parametrize("dataset", [schema.name for schema in SCHEMAS["dataset"]])
+def test_every_data_set_and_model_runs_at_its_defaults_or_says_what_to_add(
+    dataset: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "data.npz", **of_two_bits())
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "network_to_check.py").write_text(
+        "import math\n"
+        "from torch import nn\n"
+        "def build(input_shape, n_outputs):\n"
+        "    return nn.Sequential(\n"
+        "        nn.Flatten(), nn.Linear(math.prod(input_shape), 4), nn.ReLU(), nn.Linear(4, n_outputs)\n"
+        "    )\n"
+    )
+    remedies = {
+        "type dataset.path=...": {"dataset.path": str(tmp_path / "data.npz")},
+        "type model.factory=...": {"model.factory": "network_to_check:build"},
+        "Use model=mlp.": {"model": "mlp"},
+    }
+    choices = {"dataset": dataset, "model": model}
+    if dataset.startswith("mnist"):
+        choices["dataset.limit"] = "100"
+    while True:
+        try:
+            return check_of(choices)
+        except ConfigError as error:
+            text = str(error)
+        assert "\n" not in text
+        (said,) = [remedy for remedy in remedies if text.endswith(remedy)]
+        choices |= remedies.pop(said)
