@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -29,7 +31,7 @@ from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.statistics import wilson_interval
 from mi_runner.training.options import TrainingOptions
 
-from .conftest import Ended, classes
+from .conftest import REPOSITORY, Ended, classes
 from .test_causal_models import of_two_bits
 from .test_interchange_training import ANGLE, Xor, bits
 
@@ -547,6 +549,24 @@ def test_a_file_of_ones_own_with_a_causal_model(mi_run: Callable[..., Ended]) ->
     assert ended.status == 0, ended.err
     table = pd.read_csv(ended.folder / "metrics.csv")
     assert set(table["variables"]) == {"p"}
+
+
+def test_the_example_of_the_page_makes_data_with_a_causal_model(mi_run: Callable[..., Ended]) -> None:
+    page = (REPOSITORY / "docs/iit.md").read_text(encoding="utf-8").split("## Your own data")[1]
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (command,) = re.findall(r"^mi-run (.*)$", page, re.MULTILINE)
+    exec(program, {})
+    ended = mi_run(*shlex.split(command), "experiment.controls=[]", "training.epochs=20", "experiment.epochs=5")
+    assert ended.status == 0, ended.err
+    metrics = ended.record["metrics"]
+    assert "iia/size/layers.0" in metrics and metrics["task_accuracy"] > 0.9
+    assert metrics["iia_changed"] > metrics["iia_changed_before"]
+    with np.load("data.npz") as file:
+        arrays = dict(file)
+    arrays["mechanism"] = 1 - arrays["mechanism"]
+    np.savez("data.npz", **arrays)
+    wrong = mi_run(*shlex.split(command))
+    assert wrong.status == 2 and "gives another label than y_train for 2000 of 2000 examples" in wrong.err
 
 
 def test_networks_of_ones_own_are_trained_by_interchange_too(mi_run: Callable[..., Ended]) -> None:
