@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,6 +29,7 @@ from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.progress import Progress
 from mi_runner.rows import row_keys
 from mi_runner.training import loop as training
+from mi_runner.training.epochs import EpochProgress, shuffled_batches
 from mi_runner.training.evaluation import LossFunction, correct
 from mi_runner.training.optimizers import optimizer_named
 
@@ -229,17 +229,18 @@ def train_by_interchange(
     progress: Progress | None = None,
     described: str = "interchange training",
 ) -> list[dict[str, Any]]:
-    """Train what `how` names in place; the network is left in evaluation mode. Returns the history.
+    """Trains what `how` names, in place, and leaves the network in evaluation mode; returns the history.
 
-    Rows have `epoch` (a tenth of an epoch apart), `step`, `loss`, `train_iia` (of the pairs since the row before, each
-    at its step), and where an epoch ends what `evaluate` gives; the first row is before the first step.
+    A row has `epoch` (rows are a tenth of an epoch apart), `step`, and `loss` and `train_iia` of the pairs since the
+    row before, each at its step. The last row of an epoch also has what `evaluate` returns. The first row is before the
+    first step.
 
     Args:
         dataset: on the model's device.
         pairs: of training examples.
         loss_of: `loss(outputs (B, K), labels (B,))`.
         seed: the order of the pairs derives from it.
-        evaluate: is called before the first step and after each epoch; what it gives goes into the history.
+        evaluate: is called before the first step and after each epoch; what it returns goes into the history.
         described: for the progress bar.
 
     Raises:
@@ -277,11 +278,11 @@ def train_by_interchange(
         progress.bar(described, how.epochs * len(pairs)) as advance,
     ):
         for epoch in range(1, how.epochs + 1):
-            began = time.perf_counter()
+            epoch_progress = EpochProgress(advance, f"epoch {epoch}/{how.epochs}", unit="pairs")
             aligned.model.train(bool(network))
             sums = torch.zeros(3, device=x.device)  # loss, correct predictions, pairs
-            shuffled = torch.randperm(len(pairs), generator=order).to(x.device).split(how.batch_size)
-            for number, index in enumerate(shuffled, start=1):
+            shuffled = shuffled_batches(len(pairs), how.batch_size, generator=order, device=x.device)
+            for step_of_epoch, index in enumerate(shuffled, start=1):
                 step += 1
                 if network:
                     warmed = min(1.0, step / how.warmup_steps) if how.warmup_steps else 1.0
@@ -302,15 +303,14 @@ def train_by_interchange(
                     aligned.alignment.retract()
                 n_correct = correct(outputs.detach(), labels, classes=dataset.has_classes).sum()
                 sums += torch.stack([loss.detach() * len(index), n_correct, torch.full_like(n_correct, len(index))])
-                if number in reported:
-                    total_loss, n_correct, n = sums.tolist()
+                if step_of_epoch in reported:
+                    total_loss, total_correct, n = sums.tolist()
                     sums.zero_()
-                    row = {"epoch": epoch - 1 + number / n_steps, "step": step, "loss": total_loss / n}
-                    history.append({**row, "train_iia": n_correct / n})
-                    if not math.isfinite(total_loss):
-                        raise FloatingPointError(f"training diverged in epoch {epoch}: the loss is {total_loss / n}.")
-                    speed = sum(map(len, shuffled[:number])) / (time.perf_counter() - began)
-                    advance(int(n), f"epoch {epoch}/{how.epochs}  loss {total_loss / n:.4f}  {speed:,.0f} pairs/s")
+                    mean_loss = total_loss / n
+                    row = {"epoch": epoch - 1 + step_of_epoch / n_steps, "step": step, "loss": mean_loss}
+                    history.append({**row, "train_iia": total_correct / n})
+                    training.check_finite({"epoch": epoch, "loss": mean_loss}, weights_are_finite=True)
+                    epoch_progress.report(int(n), mean_loss)
             aligned.model.eval()
             history[-1] |= evaluate()
     return history
