@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
-from mi_runner.methods.alignment import Rotation, Units
+from mi_runner.methods.alignment import Place, Rotation, Units, units_at
 
 SHAPE = (3, 2, 2)
 
@@ -96,5 +97,90 @@ def test_gradients_of_a_rotation_are_right() -> None:
 
 
 def test_there_are_no_more_directions_than_dimensions() -> None:
-    with pytest.raises(ValueError, match="13 orthonormal directions in a space of 12"):
+    with pytest.raises(ValueError, match="13 orthonormal directions do not fit in a space of 12"):
         rotation(1, 13)
+
+
+# --- slices ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "index"),
+    [
+        ("[..., 0:2]", np.s_[..., 0:2]),
+        ("[2]", np.s_[2]),
+        ("2", np.s_[2]),
+        ("[-1, :, 1]", np.s_[-1, :, 1]),
+        ("[0, ..., -1]", np.s_[0, ..., -1]),
+        ("[1:]", np.s_[1:]),
+        ("[::2, 0]", np.s_[::2, 0]),
+        (" [ -3 : -1 , 1 : 2 , 0:2:1 ] ", np.s_[-3:-1, 1:2, 0:2:1]),
+        ("[...]", np.s_[...]),
+        ("...", np.s_[:, :, :]),
+        ("[0, 1, 1, ...]", np.s_[0, 1, 1]),
+    ],
+)
+def test_slices_are_the_units_that_numpy_takes(text: str, index: Place) -> None:
+    expected = np.arange(12).reshape(SHAPE)[index].ravel().tolist()
+    assert units_at(SHAPE, text).tolist() == units_at(SHAPE, index).tolist() == expected
+
+
+def test_slices_at_the_smallest_sites() -> None:
+    assert units_at((1,), "[0]").tolist() == units_at((1,), "[-1:]").tolist() == [0]
+    assert units_at((), "[...]").tolist() == [0]
+    with pytest.raises(ValueError, match=r"\[0\] indexes more axes than the site has: its shape is \(\)"):
+        units_at((), "[0]")
+
+
+@pytest.mark.parametrize(
+    ("place", "text"),
+    [
+        ("[3]", r"\[3\] does not fit axis 0 of the site's shape \(3, 2, 2\), whose positions are 0 to 2. Give, for"),
+        ("[-4]", "does not fit axis 0"),
+        ("[..., 0:3]", "does not fit axis 2"),
+        ("[:, 2:]", "does not fit axis 1"),
+        ("[1:1]", "does not fit axis 0"),
+        ("[::-1]", "does not fit axis 0"),
+        ("[::0]", "does not fit axis 0"),
+        (np.s_[..., 0:3], r"\[..., slice\(0, 3, None\)\] does not fit axis 2"),
+        ("[0, 0, 0, 0]", "indexes more axes than the site has"),
+        ("[..., ...]", "has 2 ellipses"),
+        ("[]", r"\[\] is no index. Give, for each axis without the batch, an index .* as \[..., 0:2\]"),
+        ("", "is no index"),
+        ("[0, ]", "is no index"),
+        ("[a]", "is no index"),
+        ("[1 2]", "is no index"),
+        ("[0:1:1:1]", "is no index"),
+        ("[[0, 1]]", "is no index"),
+        ("[None]", "is no index"),
+        ("[__import__('os').getpid()]", "is no index"),
+        ("[" + "9" * 5000 + "]", "is no index"),
+    ],
+)
+def test_slices_that_are_none_or_do_not_fit(place: Place, text: str) -> None:
+    with pytest.raises(ValueError, match=text):
+        units_at(SHAPE, place)
+
+
+def test_units_are_given_as_slices_too() -> None:
+    base, first, second = values(3)
+    swapped = Units(SHAPE, ["[0]", np.s_[1:, ..., 1]])(base, [first, second])
+    by_hand = base.clone()
+    by_hand[:, 0] = first[:, 0]
+    by_hand[:, 1:, :, 1] = second[:, 1:, :, 1]
+    assert torch.equal(swapped, by_hand)
+    with pytest.raises(ValueError, match="a unit belongs to two places"):
+        Units(SHAPE, ["[0]", "[..., 0]"])
+
+
+def test_places_of_a_rotation_may_differ_in_size() -> None:
+    base, first, second = values(3)
+    draw = torch.Generator().manual_seed(0)
+    mixed = Rotation(SHAPE, 2, [1, 3], generator=draw)
+    rows = mixed.directions().detach()
+    flat = base.flatten(1)
+    moved = flat + ((first.flatten(1) - flat) @ rows[:1].T) @ rows[:1]
+    moved = moved + ((second.flatten(1) - flat) @ rows[1:].T) @ rows[1:]
+    assert torch.allclose(mixed(base, [first, second]), moved.view_as(base), atol=1e-6)
+    with pytest.raises(ValueError, match=r"size=\[1, 3\]: give one size for each of the 1 places"):
+        Rotation(SHAPE, 1, [1, 3], generator=draw)

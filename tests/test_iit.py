@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import shlex
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,17 +19,19 @@ from torch import nn
 from mi_runner.config import composition
 from mi_runner.config.dataset_schemas import EllipsesConfig, ModAddConfig
 from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, Sources, Trained
+from mi_runner.config.registry import SCHEMAS
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import ModularSum
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, TrainedNetwork, iit, iit_cells, iit_trials
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
-from mi_runner.runs.choices import build_network, load_dataset
+from mi_runner.progress import log
+from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.statistics import wilson_interval
 from mi_runner.training.options import TrainingOptions
 
-from .conftest import Ended, classes
+from .conftest import REPOSITORY, Ended, classes
 from .test_causal_models import of_two_bits
 from .test_interchange_training import ANGLE, Xor, bits
 
@@ -36,8 +40,10 @@ SMALL = (
     *("experiment.train_pairs=60", "experiment.test_pairs=50"),
 )
 
+UNITS = ("experiment.alignment=units", "experiment.train=network")
+
 METRICS_COLUMNS = [
-    *("phase", "control", "variables", "trained_site", "site", "alignment", "size", "subset"),
+    *("phase", "control", "variables", "trained_site", "site", "alignment", "size", "sources", "subset"),
     *("iia", "iia_low", "iia_high"),
     *("task_accuracy", "task_low", "task_high", "n_pairs"),
 ]
@@ -99,6 +105,28 @@ def small_ellipses() -> Dataset:
             "experiment.train=both trains a rotation, and experiment.alignment=units has none: type experiment.train=",
         ),
         ({"alignment": Alignment.units, "train": Trained.rotation}, "experiment.train=rotation trains a rotation"),
+        ({"places": {"a": "[0]"}}, "is for units; .* Add experiment.alignment=units experiment.train=network"),
+        (units(places={"c": "[0]"}), "no variable is named 'c'. Allowed: a, b"),
+        (units(places={"a": "[8]"}), r"experiment.places, a at layers.0: \[8\] does not fit axis 0 .* 0 to 7. Give"),
+        (
+            units(places={"a": "[0, 0]"}),
+            r"a at layers.0: \[0, 0\] indexes more axes than the site has: its shape is \(8",
+        ),
+        (units(places={"a": "print(1)"}), r"a at layers.0: print\(1\) is no index"),
+        (
+            units(places={"a": "[0:2]", "b": "[1:]"}),
+            r'places={a: "\[0:2\]", b: "\[1:\]"}: 1 units of layers.0 bel',
+        ),
+        (
+            units(places={"a": "[0]"}, variables=["a", "b"]),
+            "has no place for b, which is in experiment.variables: add b",
+        ),
+        (units(places={"a": "[0]", "b": "[1]"}, variables="a"), "b is not in experiment.variables. Add it there"),
+        (units(places={"a": "[0]"}, offsets=[0]), "both say where"),
+        (units(places={"a": "[0:2]"}, size=2), "the slices say how many units a place has. Leave out experiment.size"),
+        (units(places={"a": ["...", "0:2"]}), "give each variable slices of the site's axes, in quotes"),
+        (units(places={}), "give each variable slices of the site's axes"),
+        (units(places="[0]"), "give each variable slices of the site's axes"),
         ({"controls": [Control.untrained] * 2}, r"experiment.controls=\[untrained,untrained\]: name each control once"),
     ],
 )
@@ -187,6 +215,7 @@ def test_mistakes_at_the_command_line_exit_2_before_any_work(mi_run: Callable[..
         (["experiment.alignment=units"], "type experiment.train=network"),
         (["dataset=mod_add"], "Use model=mlp."),
         (["dataset=mnist", "dataset.digits=[3,8]"], "no causal model"),
+        (["experiment.places={area: '[17]'}", *UNITS], "positions are 0 to 15"),
         (["experiment.epochs=-1"], "must be at least 0"),
         (["expect={iiaa: '>=0'}"], "iiaa"),
     ):
@@ -350,10 +379,16 @@ def test_all_variables_but_the_last_are_swapped_at_the_first_inner_site_by_defau
     assert cell.places == (("circularity",), ("color",))
 
 
-def test_controls_without_room_are_left_out_and_named_so() -> None:
+def test_controls_without_room_are_left_out_and_named_in_the_log(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "propagate", True)  # a run in another test turns it off
     dataset = bits()
     given = setting(Xor(), dataset, **units(size=2, variables="a", site="first", controls=list(Control), epochs=0))
-    result = iit.run(given)
+    with caplog.at_level("INFO", logger="mi_runner"):
+        result = iit.run(given)
+    text = "a/first: the control other_units is left out, because it takes 2 units, and first has 0 besides the places"
+    assert [line for line in caplog.messages if "left out" in line] == [text]
     controls = {row["control"] for row in result.tables["metrics"]}
     assert "other_units" not in controls and "other_site" in controls
     assert list(result.metrics) == iit.metric_names(given) and "iia/other_units" not in result.metrics
@@ -516,6 +551,24 @@ def test_a_file_of_ones_own_with_a_causal_model(mi_run: Callable[..., Ended]) ->
     assert set(table["variables"]) == {"p"}
 
 
+def test_the_example_of_the_page_makes_data_with_a_causal_model(mi_run: Callable[..., Ended]) -> None:
+    page = (REPOSITORY / "docs/iit.md").read_text(encoding="utf-8").split("## Your own data")[1]
+    (program,) = re.findall(r"^```python\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    (command,) = re.findall(r"^mi-run (.*)$", page, re.MULTILINE)
+    exec(program, {})
+    ended = mi_run(*shlex.split(command), "experiment.controls=[]", "training.epochs=20", "experiment.epochs=5")
+    assert ended.status == 0, ended.err
+    metrics = ended.record["metrics"]
+    assert "iia/size/layers.0" in metrics and metrics["task_accuracy"] > 0.9
+    assert metrics["iia_changed"] > metrics["iia_changed_before"]
+    with np.load("data.npz") as file:
+        arrays = dict(file)
+    arrays["mechanism"] = 1 - arrays["mechanism"]
+    np.savez("data.npz", **arrays)
+    wrong = mi_run(*shlex.split(command))
+    assert wrong.status == 2 and "gives another label than y_train for 2000 of 2000 examples" in wrong.err
+
+
 def test_networks_of_ones_own_are_trained_by_interchange_too(mi_run: Callable[..., Ended]) -> None:
     Path("own_network.py").write_text(
         "import torch\n"
@@ -563,3 +616,120 @@ def test_every_choice_is_composed() -> None:
     assert other.training.loss.name == "auto"
     built = build_network(config.model, small_ellipses(), seed=0)
     assert isinstance(built.model, CNN)
+
+
+def test_training_with_several_sources_is_also_measured_with_one_source() -> None:
+    """Xor has a and b in its first two units: correct with one source for both and with a source for each."""
+    dataset = bits()
+    given = setting(
+        Xor(), dataset, variables=["a", "b"], site="first", sources=Sources.multi, epochs=0, controls=[], **units()
+    )
+    iit.check(given)
+    result = iit.run(given)
+    rows = {(row["phase"], row["sources"], row["subset"]): row["iia"] for row in result.tables["metrics"]}
+    assert {sources for _, sources, _ in rows} == {"multi", "single"} and set(rows.values()) == {1.0}
+    assert result.metrics["iia_single_source"] == result.metrics["iia_single_source_changed/a+b/first"] == 1
+    assert list(result.metrics) == iit.metric_names(given)
+    pairs = pd.DataFrame(result.tables["pairs"])
+    single, multi = pairs[pairs["sources"] == "single"], pairs[pairs["sources"] == "multi"]
+    assert (single["source_a"] == single["source_b"]).all() and (multi["source_a"] != multi["source_b"]).any()
+    # They are the pairs of a run with experiment.sources=single.
+    alone = iit.run(replace(given, config=replace(given.config, sources=Sources.single, size=2)))
+    of_alone = pd.DataFrame(alone.tables["pairs"])
+    assert of_alone["source_a+b"].tolist() == single["source_a"].tolist()
+    assert of_alone["counterfactual_label"].tolist() == single["counterfactual_label"].tolist()
+
+
+def test_the_two_kinds_of_pairs_are_measured_each_by_itself() -> None:
+    """With a's and b's places exchanged, one source for both is correct, a source for each is not."""
+    dataset = bits()
+    crossed = units(variables=["a", "b"], site="first", sources=Sources.multi, offsets=[1, 0], epochs=0, controls=[])
+    result = iit.run(setting(Xor(), dataset, **crossed))
+    assert result.metrics["iia_single_source"] == 1 and result.metrics["iia"] < 0.9
+
+
+# --- places ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sources", list(Sources))
+def test_places_as_slices_are_the_same_units_as_offsets(sources: Sources) -> None:
+    dataset = bits()
+    controls = [control for control in Control if control is not Control.untrained]
+    common = units(variables=["a", "b"], sources=sources, epochs=1, controls=controls)
+    n = 2 if sources is Sources.multi else 4
+    slices = setting(mlp(dataset), dataset, **common, places={"a": "[0:2]", "b": "[..., 2:4]"})
+    offsets = setting(mlp(dataset), dataset, **common, size=n)
+    iit.check(slices)
+    assert iit.run(slices).tables == iit.run(offsets).tables
+
+
+def test_places_name_the_variables_and_may_differ_in_size() -> None:
+    dataset = bits()
+    given = setting(
+        mlp(dataset), dataset, **units(places={"b": "[5:]", "a": "[0]"}, sources=Sources.multi, epochs=0),
+        controls=[Control.other_site, Control.other_units, Control.random_rotation],
+    )  # fmt: skip
+    given = replace(given, model=MLP([4, 8, 8, 2]).eval())
+    iit.check(given)
+    rows = iit.run(given).tables["metrics"]
+    assert {row["variables"] for row in rows} == {"b+a"} and {row["size"] for row in rows} == {3}
+    assert [row["control"] for row in rows[12::6]] == ["other_site", "other_units", "random_rotation"]
+    (cell,) = iit_cells.cells(given, given.graph(), dataset.causal_model)  # type: ignore[arg-type]
+    trial = iit_trials.Trial(given, given.graph(), cell, dataset.causal_model, torch.arange(400))  # type: ignore[arg-type]
+    first, second = trial.start().alignment.masks
+    assert first.nonzero().flatten().tolist() == [5, 6, 7] and second.nonzero().flatten().tolist() == [0]
+    others = trial.control(Control.other_units, trial.start()).alignment.masks
+    assert others.sum(1).tolist() == [3, 1] and not (others & (first | second)).any()
+
+
+def test_places_on_the_command_line(mi_run: Callable[..., Ended]) -> None:
+    places = "experiment.places={circularity: '[..., 0:2]', color: '[0, :, 5]'}"
+    ended = mi_run("experiment=iit", *SMALL, *UNITS, places, "experiment.controls=[other_units,random_rotation]")
+    assert ended.status == 0, ended.err
+    table = pd.read_csv(ended.folder / "metrics.csv")
+    assert set(table["variables"]) == {"circularity+color"} and set(table["size"]) == {16 * 28 * 2 + 28}
+    assert "the control random_rotation is left out" not in ended.err
+
+
+# --- every data set with every model ---------------------------------------------------------------------------------
+
+
+def check_of(choices: dict[str, str]) -> None:
+    """Composes a command and checks its experiment; trains nothing."""
+    config = composition.compose(["experiment=iit", *(f"{key}={value}" for key, value in choices.items())])
+    dataset = load_dataset(config.dataset, seed=0)
+    built = build_network(config.model, dataset, seed=0)
+    iit.check(Setting(config.experiment, training_options(config.training), built.model, built.dataset))
+
+
+@pytest.mark.parametrize("model", [schema.name for schema in SCHEMAS["model"]])
+@pytest.mark.parametrize("dataset", [schema.name for schema in SCHEMAS["dataset"]])
+def test_every_data_set_and_model_runs_at_its_defaults_or_says_what_to_add(
+    dataset: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "data.npz", **of_two_bits())
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "network_to_check.py").write_text(
+        "import math\n"
+        "from torch import nn\n"
+        "def build(input_shape, n_outputs):\n"
+        "    return nn.Sequential(\n"
+        "        nn.Flatten(), nn.Linear(math.prod(input_shape), 4), nn.ReLU(), nn.Linear(4, n_outputs)\n"
+        "    )\n"
+    )
+    remedies = {
+        "type dataset.path=...": {"dataset.path": str(tmp_path / "data.npz")},
+        "type model.factory=...": {"model.factory": "network_to_check:build"},
+        "Use model=mlp.": {"model": "mlp"},
+    }
+    choices = {"dataset": dataset, "model": model}
+    if dataset.startswith("mnist"):
+        choices["dataset.limit"] = "100"
+    while True:
+        try:
+            return check_of(choices)
+        except ConfigError as error:
+            text = str(error)
+        assert "\n" not in text
+        (said,) = [remedy for remedy in remedies if text.endswith(remedy)]
+        choices |= remedies.pop(said)

@@ -21,7 +21,7 @@ from mi_runner.methods.interchange import (
     InterchangeTraining,
     Pairs,
     Trained,
-    answered_rightly,
+    counterfactual_correct,
     draw_pairs,
     not_in,
     train_by_interchange,
@@ -78,7 +78,7 @@ def aligned(model: nn.Module, site: str, alignment: Units | Rotation) -> Aligned
 
 
 def iia(found: Aligned, dataset: Dataset, given: Pairs) -> float:
-    right, _ = answered_rightly(found, dataset, given)
+    right, _ = counterfactual_correct(found, dataset, given)
     return float(right.double().mean())
 
 
@@ -162,7 +162,7 @@ def test_the_two_ways_to_run_a_pair_agree_with_running_by_hand() -> None:
     given = pairs(dataset, "test", ("a",))
     x, base, source = dataset.x_test, given.base, given.sources[:, 0]
     outputs = found.outputs_on(x, base, given.sources)
-    _, also = answered_rightly(found, dataset, given)
+    _, also = counterfactual_correct(found, dataset, given)
     with torch.no_grad():
         row = found.alignment.directions()
         hidden = model.first(x)

@@ -71,7 +71,10 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
             assert str(made.folder) == part.partition("=")[2]
             assert mi_run(*arguments).status == 0
             return
-    np.savez("data.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.eye(4), y_test=[0, 1, 0, 1])
+    values = [[0, 0], [0, 1], [1, 0], [1, 1]]
+    causal = {"variables": ["half", "parity"], "variables_train": values, "variables_test": values}
+    causal["mechanism"] = [[0, 1], [0, 1]]
+    np.savez("data.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.eye(4), y_test=[0, 1, 0, 1], **causal)
     config = composition.compose(
         [part.partition(",")[0] for part in arguments if part.partition("=")[0] in ("experiment", "dataset", "model")]
         + [part for part in arguments if part.startswith(("dataset.path", "model.factory"))]

@@ -230,6 +230,11 @@ class IitConfig(ExperimentConfig):
     offsets: list[int] | None = option(
         None, "units: the first unit of each place; null: one place behind the other", at_least=0
     )
+    # Any, because a dict in a structured config takes no new keys from the command line.
+    places: Any = option(
+        None,
+        "units: instead of size and offsets, slices of the site's axes, '{circularity: \"[..., 0:2]\"}'; null: none",
+    )
     train: Trained = option(Trained.both, "network (IIT), rotation (DAS) or both")
     task_weight: float = option(0.0, "weight of the ordinary loss on the base examples in the loss", at_least=0)
     epochs: int = option(1, "passes over the training pairs", at_least=0)

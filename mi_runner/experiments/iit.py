@@ -20,14 +20,24 @@ from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import Control, IitConfig, Trained
 from mi_runner.errors import ConfigError, one_line
 from mi_runner.experiments import Result, Setting, iit_figures
-from mi_runner.experiments.iit_cells import Cell, causal_model_of, cells, check_options, check_room, controls_of
+from mi_runner.experiments.iit_cells import (
+    Cell,
+    causal_model_of,
+    cells,
+    check_options,
+    check_room,
+    controls_of,
+    controls_without_room,
+)
 from mi_runner.experiments.iit_trials import (
     CELL,
+    SINGLE_SOURCE_SUMMARY,
     SUBSETS,
     SUMMARY,
     Trial,
     aligned_at_start,
     how_to_train,
+    summary_names,
     unseen_examples,
 )
 from mi_runner.graph.model_graph import ModelGraph, evaluating
@@ -47,15 +57,17 @@ REHEARSED = 3
 """Examples on which a step of the training is tried before anything is trained."""
 
 KEYS = {
-    "metrics": ("phase", "control", *CELL, "site", "alignment", "subset"),
-    "overview": ("phase", "control", *CELL, "site"),
+    "metrics": ("phase", "control", *CELL, "site", "alignment", "sources", "subset"),
+    "overview": ("phase", "control", *CELL, "site", "sources"),
     "history": ("variables", "site", "control", "step"),
-    "pairs": ("variables", "site", "pair"),
+    "pairs": ("variables", "site", "sources", "pair"),
     "directions": ("variables", "site", "place", "direction", "unit"),
     "ordinary_training": ("epoch",),
 }
 
-MEASURES = dict.fromkeys((*SUMMARY, *(f"{figure}_before" for figure in SUMMARY)), SHARE)
+MEASURES = dict.fromkeys(
+    (f"{figure}{phase}" for figure in SUMMARY + SINGLE_SOURCE_SUMMARY for phase in ("", "_before")), SHARE
+)
 
 
 def check(setting: Setting[IitConfig]) -> None:
@@ -105,11 +117,11 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
 
 def metric_names(setting: Setting[IitConfig]) -> list[str]:
     """The summary's names: the first cell's figures, what they were before, its controls; and those of every cell."""
-    graph = setting.graph()
-    found = cells(setting, graph, causal_model_of(setting))
-    controls = [f"iia/{control.name}" for control in controls_of(setting, graph, found[0])]
-    of_cells = [f"{figure}/{cell.name}" for cell in found for figure in SUMMARY]
-    return [*SUMMARY, *(f"{figure}_before" for figure in SUMMARY), *controls, *of_cells]
+    graph, names = setting.graph(), summary_names(setting.config)
+    all_cells = cells(setting, graph, causal_model_of(setting))
+    controls = [f"iia/{control.name}" for control in controls_of(setting, graph, all_cells[0])]
+    of_cells = [f"{figure}/{cell.name}" for cell in all_cells for figure in names]
+    return [*names, *(f"{figure}_before" for figure in names), *controls, *of_cells]
 
 
 def networks(setting: Setting[IitConfig]) -> dict[str, TrainingOptions]:
@@ -141,6 +153,8 @@ def run(setting: Setting[IitConfig]) -> Result:
         after = trial.train(NONE, trial.start())
         seconds += time.perf_counter() - began
         networks = {("before", NONE): trial.start(), ("after", NONE): after}
+        for control, reason in controls_without_room(setting, graph, cell).items():
+            log.info(f"{cell.name}: the control {control.name} is left out, because {reason}")
         for control in controls_of(setting, graph, cell):
             networks["control", control.name] = trial.control(control, after)
         outcomes = {name: trial.measured(network) for name, network in networks.items()}
@@ -158,13 +172,18 @@ def run(setting: Setting[IitConfig]) -> Result:
                 for suffix, outcome in before_after.items()
                 for figure, value in outcome.summary().items()
             }
-            metrics |= {f"iia/{name}": outcome.iia() for (_, name), outcome in outcomes.items() if name != NONE}
+            metrics |= {
+                f"iia/{name}": outcome.as_trained.iia() for (_, name), outcome in outcomes.items() if name != NONE
+            }
             drawn["training"] = iit_figures.history([row for row in trial.history if row["control"] == NONE])
-            drawn["controls"] = iit_figures.controls(rows)
+            drawn["controls"] = iit_figures.controls([row for row in rows if row["sources"] == config.sources.name])
             drawn |= trial.examples(outcomes["after", NONE])
         metrics |= {f"{figure}/{cell.name}": value for figure, value in before_after[""].summary().items()}
     if len(found) > 1:
-        drawn["iia"] = iit_figures.heat_map([row for row in tables["metrics"] if row["phase"] == "after"])
+        shown = ("after", config.sources.name)
+        drawn["iia"] = iit_figures.heat_map(
+            [row for row in tables["metrics"] if (row["phase"], row["sources"]) == shown]
+        )
     tables["overview"] = _overview(tables["metrics"])
     if directions:
         import pandas as pd
@@ -210,7 +229,7 @@ def _directions(cell: Cell, rotation: Rotation) -> DataFrame:
     import pandas as pd
 
     weight = rotation.weight.detach().cpu().numpy()
-    place, direction, unit = np.indices((len(cell.places), rotation.size, weight.shape[1]), dtype=np.int32)
+    place, direction, unit = np.indices((len(cell.places), rotation.sizes[0], weight.shape[1]), dtype=np.int32)
     names = pd.Categorical.from_codes(place.ravel(), ["+".join(variables) for variables in cell.places])
     columns = {"place": names, "direction": direction.ravel(), "unit": unit.ravel()}
     return pd.DataFrame({**cell.columns, **columns, "weight": weight.ravel()})

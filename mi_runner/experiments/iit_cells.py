@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting
 from mi_runner.graph.model_graph import ModelGraph, Site
+from mi_runner.methods.alignment import units_at
 
 MOST_ROTATION_NUMBERS = 20_000_000
 """Numbers of a rotation's directions (80 MB); its gradient and the optimizer's state have three times as many."""
@@ -55,7 +57,10 @@ def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalMo
         ConfigError: a variable or site is not there, or named twice; the text lists those that are.
     """
     config = setting.config
-    sets = _sets(config.variables, causal_model)
+    _check_names_of_places(config, causal_model)
+    placed = list(config.places) if config.places is not None else None
+    sets = _sets(placed if config.variables is None else config.variables, causal_model)
+    _check_places_of_all(config, sets)
     able = [name for name, site in graph.sites.items() if not site.obstacle]
     sites = [config.site] if isinstance(config.site, str) else config.site
     if sites is None:
@@ -107,6 +112,35 @@ def _sets(given: Any, causal_model: CausalModel) -> list[tuple[str, ...]]:
     return [tuple(names) for names in sets]
 
 
+def _check_names_of_places(config: IitConfig, causal_model: CausalModel) -> None:
+    for variable in config.places or ():
+        causal_model.column(str(variable))
+
+
+def _check_places_of_all(config: IitConfig, sets: list[tuple[str, ...]]) -> None:
+    """Every variable that is swapped has a place, and no other variable has any."""
+    if config.places is None:
+        return
+    swapped = dict.fromkeys(itertools.chain(*sets))
+    for variable in swapped:
+        if variable not in config.places:
+            raise ConfigError(
+                f"experiment.places={given_places(config)} has no place for {variable}, which is in "
+                f'experiment.variables: add {variable}: "[...]", or leave it out of experiment.variables.'
+            )
+    for variable in config.places:
+        if variable not in swapped:
+            raise ConfigError(
+                f"experiment.places={given_places(config)}: {variable} is not in experiment.variables. Add it there, "
+                "or leave out its place."
+            )
+
+
+def given_places(config: IitConfig) -> str:
+    """`experiment.places` as it is typed."""
+    return "{" + ", ".join(f'{variable}: "{place}"' for variable, place in config.places.items()) + "}"
+
+
 def causal_model_of(setting: Setting[IitConfig]) -> CausalModel:
     """The data set's causal model, whose labels are the data set's.
 
@@ -148,13 +182,57 @@ def check_options(config: IitConfig) -> None:
         )
     if config.alignment is Alignment.rotation and config.offsets is not None:
         raise ConfigError("experiment.offsets is for experiment.alignment=units; a rotation's directions have none.")
+    if config.places is not None:
+        _check_options_of_places(config)
     if len(set(config.controls)) < len(config.controls):
         names = ",".join(control.name for control in config.controls)
         raise ConfigError(f"experiment.controls=[{names}]: name each control once.")
 
 
+def _check_options_of_places(config: IitConfig) -> None:
+    places = config.places
+    if not isinstance(places, Mapping) or not places or not all(isinstance(place, str) for place in places.values()):
+        raise ConfigError(
+            f"experiment.places={places}: give each variable slices of the site's axes, in quotes, as "
+            """experiment.places='{circularity: "[..., 0:2]"}'."""
+        )
+    given = given_places(config)
+    if config.alignment is Alignment.rotation:
+        raise ConfigError(
+            f"experiment.places={given} is for units; a rotation's directions have no places. "
+            "Add experiment.alignment=units experiment.train=network."
+        )
+    if config.offsets is not None:
+        raise ConfigError(
+            f"experiment.places={given} and experiment.offsets={config.offsets} both say where: omit one."
+        )
+    if config.size != 1:
+        raise ConfigError(
+            f"experiment.size={config.size} with experiment.places={given}: the slices say how many units a place has. "
+            "Leave out experiment.size."
+        )
+
+
+def _check_slices(config: IitConfig, cell: Cell, site: Site) -> None:
+    """The slices fit the site, and no unit is in those of two variables."""
+    units: dict[str, set[int]] = {}
+    for variable in cell.variables:
+        try:
+            units[variable] = set(units_at(site.shape, config.places[variable]).tolist())
+        except ValueError as error:
+            raise ConfigError(f"experiment.places, {variable} at {cell.target}: {error}") from error
+    for variable, other in itertools.combinations(cell.variables, 2):
+        if common := units[variable] & units[other]:
+            raise ConfigError(
+                f"experiment.places={given_places(config)}: {len(common)} units of {cell.target} belong to both "
+                f"{variable} and {other}. Give each variable units of its own."
+            )
+
+
 def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
     """The site has room for all places, and no unit is in two of them."""
+    if config.places is not None:
+        return _check_slices(config, cell, site)
     n, size = len(cell.places), config.size
     what = "units" if config.alignment is Alignment.units else "dimensions"
     fitting = site.n_units // n
@@ -202,39 +280,59 @@ def offsets_of(config: IitConfig, cell: Cell) -> list[int]:
     return [number * config.size for number in range(len(cell.places))]
 
 
-def places_of(config: IitConfig, cell: Cell) -> list[Tensor]:
+def places_of(config: IitConfig, cell: Cell, site: Site) -> list[Tensor]:
+    """The flat unit indices of each place; with one source for several variables those of all of them."""
+    if config.places is not None:
+        return [torch.cat([units_at(site.shape, config.places[name]) for name in place]) for place in cell.places]
     return [torch.arange(offset, offset + config.size) for offset in offsets_of(config, cell)]
 
 
+def sizes_of(config: IitConfig, cell: Cell, site: Site) -> list[int]:
+    """The number of units or directions of each place."""
+    if config.places is not None:
+        return [len(units) for units in places_of(config, cell, site)]
+    return [config.size] * len(cell.places)
+
+
 def controls_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> list[Control]:
-    """The controls that are asked for, but for those that this network and site have no room for."""
-    config = setting.config
-    needed = len(cell.places) * config.size
-    site = graph.target_site(cell.target)
-    room = {
-        Control.other_site: other_site(config, graph, cell) is not None,
-        Control.other_units: len(free_units(config, site, cell)) >= needed,
-        Control.random_rotation: needed * site.n_units <= MOST_ROTATION_NUMBERS,
-    }
-    return [control for control in config.controls if room.get(control, True)]
+    """The controls that are asked for and that this network and site have room for."""
+    without_room = controls_without_room(setting, graph, cell)
+    return [control for control in setting.config.controls if control not in without_room]
+
+
+def controls_without_room(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> dict[Control, str]:
+    """The controls that are asked for and can't be measured, each with the reason in words."""
+    config, site = setting.config, graph.target_site(cell.target)
+    needed, n_free = sum(sizes_of(config, cell, site)), len(free_units(config, site, cell))
+    what = "units" if config.alignment is Alignment.units else "directions"
+    reasons = {}
+    if other_site(config, graph, cell) is None:
+        reasons[Control.other_site] = f"no other layer with weights has room for {needed} {what}"
+    if n_free < needed:
+        reasons[Control.other_units] = f"it takes {needed} units, and {cell.target} has {n_free} besides the places"
+    if needed * site.n_units > MOST_ROTATION_NUMBERS:
+        reasons[Control.random_rotation] = (
+            f"{needed} directions of {site.n_units} numbers are more than {MOST_ROTATION_NUMBERS:,}"
+        )
+    return {control: reason for control, reason in reasons.items() if control in config.controls}
 
 
 def free_units(config: IitConfig, site: Site, cell: Cell) -> Tensor:
-    """The site's units that no place has; all, where places are directions."""
+    """The site's units that are in no place; all of them if places are directions."""
     free = torch.ones(site.n_units, dtype=torch.bool)
     if config.alignment is Alignment.units:
-        free[torch.cat(places_of(config, cell))] = False
+        free[torch.cat(places_of(config, cell, site))] = False
     return free.nonzero().flatten()
 
 
 def other_site(config: IitConfig, graph: ModelGraph, cell: Cell) -> str | None:
-    """The site of the control: the next layer with weights that has room, else the last before; None without any.
+    """The site of the control: the next layer with weights that has room, or the last one before; None without any.
 
-    A layer with weights, because what only rectifies or pools the cell's site has the same units in the same places.
+    It is a layer with weights, because a ReLU or pooling of the cell's site has the same units in the same places.
     """
     own = graph.target_site(cell.target).name
     names = list(graph.sites)
-    needed = len(cell.places) * config.size
+    needed = sum(sizes_of(config, cell, graph.target_site(cell.target)))
     most = MOST_ROTATION_NUMBERS // needed if config.alignment is Alignment.rotation else math.inf
     layers = [
         name

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,21 +12,21 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner import chance
-from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, Trained
+from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, Sources, Trained
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
 from mi_runner.experiments import Setting, iit_figures
-from mi_runner.experiments.iit_cells import Cell, free_units, other_site, places_of
+from mi_runner.experiments.iit_cells import Cell, free_units, other_site, places_of, sizes_of
 from mi_runner.graph.model_graph import ModelGraph, Site
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import (
     Aligned,
     InterchangeTraining,
     Pairs,
-    answered_rightly,
+    counterfactual_correct,
     draw_pairs,
     not_in,
-    task_rightly,
+    task_correct,
     train_by_interchange,
 )
 from mi_runner.progress import log
@@ -34,6 +36,8 @@ from mi_runner.training.optimizers import make_optimizer
 
 SUBSETS = ("all", "changed", "unchanged")
 SUMMARY = ("iia", "iia_changed", "iia_unchanged", "task_accuracy")
+SINGLE_SOURCE_SUMMARY = ("iia_single_source", "iia_single_source_changed")
+"""What `experiment.sources=multi` has besides: the figures on test pairs with one source for all variables."""
 
 CELL = ("variables", "trained_site")
 """The columns that name a cell in tables where `site` is what was swapped, in a control another one."""
@@ -47,34 +51,62 @@ RATES = {
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """How a network answered.
+class Interchanged:
+    """A network's predictions for test pairs under intervention.
 
     Attributes:
-        right: `(P,)` bool, whether it gave each test pair's counterfactual label.
-        answers: `(P,)` what it gave.
+        correct: `(P,)` bool, whether the predicted label is the pair's counterfactual label.
+        predicted: `(P,)` predicted labels.
         changed: `(P,)` bool, of the pairs.
-        task: `(N,)` bool, whether it answers each test example rightly without intervention.
     """
 
-    right: Tensor
-    answers: Tensor
+    correct: Tensor
+    predicted: Tensor
     changed: Tensor
-    task: Tensor
 
     def of(self, subset: str) -> Tensor:
-        """`right` of the pairs of a subset."""
-        return {"all": self.right, "changed": self.right[self.changed], "unchanged": self.right[~self.changed]}[subset]
+        """`correct` for the pairs of a subset."""
+        if subset == "all":
+            return self.correct
+        return self.correct[self.changed if subset == "changed" else ~self.changed]
 
     def iia(self, subset: str = "all") -> float:
-        """Share of right answers; NaN where the subset is empty."""
-        right = self.of(subset)
-        return int(right.sum()) / len(right) if len(right) else math.nan
+        """The share of correct predictions; NaN if the subset is empty."""
+        correct = self.of(subset)
+        return int(correct.sum()) / len(correct) if len(correct) else math.nan
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The predictions of a network.
+
+    Attributes:
+        interchanged: for each kind of test pairs the predictions under intervention. The first kind is that of the
+            training pairs.
+        task: `(N,)` bool, whether the predicted label of each test example is correct without intervention.
+    """
+
+    interchanged: Mapping[Sources, Interchanged]
+    task: Tensor
+
+    @property
+    def as_trained(self) -> Interchanged:
+        """The predictions for pairs of the kind that the training has."""
+        return next(iter(self.interchanged.values()))
 
     def summary(self) -> dict[str, float]:
-        """Figure → value, in the order of SUMMARY."""
-        values = [*(self.iia(subset) for subset in SUBSETS), float(self.task.double().mean())]
-        return dict(zip(SUMMARY, values, strict=True))
+        """Figure → value, in the order of `summary_names`."""
+        values = [*(self.as_trained.iia(subset) for subset in SUBSETS), float(self.task.double().mean())]
+        figures = dict(zip(SUMMARY, values, strict=True))
+        if len(self.interchanged) > 1:
+            single = self.interchanged[Sources.single]
+            figures |= zip(SINGLE_SOURCE_SUMMARY, (single.iia(), single.iia("changed")), strict=True)
+        return figures
+
+
+def summary_names(config: IitConfig) -> tuple[str, ...]:
+    """The figures of a network in the summary."""
+    return SUMMARY + (SINGLE_SOURCE_SUMMARY if config.sources is Sources.multi else ())
 
 
 class Trial:
@@ -82,7 +114,8 @@ class Trial:
 
     Attributes:
         history: rows of all trainings so far.
-        pairs: of test examples.
+        pairs: of test examples, for each kind of sources that the network is measured with. The first kind is that of
+            the training pairs.
     """
 
     def __init__(
@@ -92,12 +125,20 @@ class Trial:
         self.config, self.dataset = setting.config, setting.dataset
         self.history: list[dict[str, Any]] = []
         everything = torch.arange(len(self.dataset.x_train), device=unseen.device)
-        self.training_pairs = self._pairs("train", causal_model.values_train, self.config.train_pairs, everything)
-        self.pairs = self._pairs("test", causal_model.values_test, self.config.test_pairs, unseen)
+        n_train, n_test, kind = self.config.train_pairs, self.config.test_pairs, self.config.sources
+        self.training_pairs = self._pairs("train", causal_model.values_train, n_train, everything, kind)
+        # What is trained with several sources is also measured with one, as published.
+        self.pairs = {
+            measured: self._pairs("test", causal_model.values_test, n_test, unseen, measured)
+            for measured in dict.fromkeys((kind, Sources.single))
+        }
 
-    def _pairs(self, split: str, values: Tensor, n: int, among: Tensor) -> Pairs:
+    def _pairs(self, split: str, values: Tensor, n: int, among: Tensor, kind: Sources) -> Pairs:
         draw = chance.generator(self.setting.seed, "pairs", split)
-        return draw_pairs(self.causal_model, values, self.cell.places, n, among=among, generator=draw)
+        single = kind is Sources.single
+        return draw_pairs(
+            self.causal_model, values, self.cell.places, n, among=among, generator=draw, single_source=single
+        )
 
     def start(self) -> Aligned:
         """The ordinarily trained network, with the places that the training begins with."""
@@ -144,36 +185,44 @@ class Trial:
             model = setting.networks[control.name].model
             untrained = aligned_at_start(setting, model, setting.graph(model), cell)
             return self.train(control.name, untrained) if config.train is Trained.rotation else untrained
-        graph, n = after.graph, len(cell.places)
+        graph = after.graph
         if control is Control.other_site:
             target = other_site(config, graph, cell)
             assert target is not None, "such a control is not measured"
-            alignment = alignment_at(replace(config, offsets=None), graph.target_site(target), cell, draw)
+            sizes = sizes_of(config, cell, graph.target_site(cell.target))
+            alignment = alignment_at(
+                config, graph.target_site(target), sizes, torch.arange(sum(sizes)).split(sizes), draw
+            )
             return Aligned(after.model, graph, target, alignment.to(self.dataset.x_test.device))
         site = graph.target_site(cell.target)
+        sizes = sizes_of(config, cell, site)
         if control is Control.random_rotation:
-            alignment = Rotation(site.shape, n, config.size, generator=draw)
+            alignment = Rotation(site.shape, len(sizes), sizes, generator=draw)
         else:
             free = free_units(config, site, cell)
-            chosen = free[torch.randperm(len(free), generator=draw)[: n * config.size]]
-            alignment = Units(site.shape, chosen.split(config.size))
+            chosen = free[torch.randperm(len(free), generator=draw)[: sum(sizes)]]
+            alignment = Units(site.shape, chosen.split(sizes))
         return Aligned(after.model, graph, cell.target, alignment.to(self.dataset.x_test.device))
 
     def measured(self, aligned: Aligned) -> Outcome:
-        """How a network answers the test pairs, and the test examples."""
-        right, outputs = answered_rightly(aligned, self.dataset, self.pairs)
-        answers = predictions(outputs, classes=self.dataset.has_classes)
-        return Outcome(right, answers, self.pairs.changed, task_rightly(aligned, self.dataset))
+        """The predictions of a network for the test pairs and the test examples."""
+        interchanged = {}
+        for kind, pairs in self.pairs.items():
+            correct, outputs = counterfactual_correct(aligned, self.dataset, pairs)
+            predicted = predictions(outputs, classes=self.dataset.has_classes)
+            interchanged[kind] = Interchanged(correct, predicted, pairs.changed)
+        return Outcome(interchanged, task_correct(aligned, self.dataset))
 
     def rows(self, phase: str, control: str, network: Aligned, outcome: Outcome) -> list[dict[str, Any]]:
         """The rows of a network in metrics.csv; site and alignment are what was swapped, in a control another one."""
         alignment = Alignment.rotation if isinstance(network.alignment, Rotation) else Alignment.units
         task = int(outcome.task.sum())
         task_low, task_high = wilson_interval(task, len(outcome.task))
+        size = max(sizes_of(self.config, self.cell, self.graph.target_site(self.cell.target)))
         rows = []
-        for subset in SUBSETS:
-            right = outcome.of(subset)
-            low, high = wilson_interval(int(right.sum()), len(right))
+        for (kind, interchanged), subset in itertools.product(outcome.interchanged.items(), SUBSETS):
+            correct = interchanged.of(subset)
+            low, high = wilson_interval(int(correct.sum()), len(correct))
             rows.append(
                 {
                     "phase": phase,
@@ -181,63 +230,70 @@ class Trial:
                     **dict(zip(CELL, self.cell.columns.values(), strict=True)),
                     "site": network.target,
                     "alignment": alignment.name,
-                    "size": self.config.size,
+                    "size": size,
+                    "sources": kind.name,
                     "subset": subset,
-                    "iia": outcome.iia(subset),
+                    "iia": interchanged.iia(subset),
                     "iia_low": low,
                     "iia_high": high,
                     "task_accuracy": task / len(outcome.task),
                     "task_low": task_low,
                     "task_high": task_high,
-                    "n_pairs": len(right),
+                    "n_pairs": len(correct),
                 }
             )
         return rows
 
     def pair_rows(self, before: Outcome, after: Outcome) -> list[dict[str, Any]]:
-        """A row for each test pair: its examples (indices into the test set), labels and answers."""
-        y, pairs = self.dataset.y_test, self.pairs
-        columns = {
-            "base": pairs.base,
-            **{f"source_{'+'.join(place)}": pairs.sources[:, n] for n, place in enumerate(self.cell.places)},
-            "base_label": y[pairs.base],
-            "counterfactual_label": pairs.labels,
-            "answer_before": before.answers,
-            "answer_after": after.answers,
-        }
-        lists = [column.tolist() for column in columns.values()]
-        return [
-            {**self.cell.columns, "pair": number, **dict(zip(columns, row, strict=True))}
-            for number, row in enumerate(zip(*lists, strict=True))
-        ]
+        """A row for each test pair: its examples (indices into the test set), labels and predicted labels."""
+        y, rows = self.dataset.y_test, []
+        for kind, pairs in self.pairs.items():
+            columns = {
+                "base": pairs.base,
+                **{f"source_{'+'.join(place)}": pairs.sources[:, n] for n, place in enumerate(self.cell.places)},
+                "base_label": y[pairs.base],
+                "counterfactual_label": pairs.labels,
+                "answer_before": before.interchanged[kind].predicted,
+                "answer_after": after.interchanged[kind].predicted,
+            }
+            lists = [column.tolist() for column in columns.values()]
+            rows += [
+                {**self.cell.columns, "sources": kind.name, "pair": pair, **dict(zip(columns, row, strict=True))}
+                for pair, row in enumerate(zip(*lists, strict=True))
+            ]
+        return rows
 
     def examples(self, outcome: Outcome) -> dict[str, Any]:
         """The picture of some test pairs: base, sources, and the test example nearest to the counterfactual."""
-        values = self.causal_model.values_test
+        values, pairs = self.causal_model.values_test, self.pairs[self.config.sources]
         spread = (values.amax(0) - values.amin(0)).clamp(min=1e-12)
-        wanted = values[self.pairs.base].clone()
+        wanted = values[pairs.base].clone()
         for place, variables in enumerate(self.cell.places):
             for variable in variables:
                 column = self.causal_model.column(variable)
-                wanted[:, column] = values[self.pairs.sources[:, place], column]
+                wanted[:, column] = values[pairs.sources[:, place], column]
         some = slice(iit_figures.MOST_EXAMPLES)
         nearest = torch.cdist(wanted[some] / spread, values / spread).argmin(1)
         return iit_figures.examples(
-            self.dataset, self.cell.places, self.pairs.base[some], self.pairs.sources[some], nearest,
-            self.pairs.labels[some], outcome.answers[some],
+            self.dataset, self.cell.places, pairs.base[some], pairs.sources[some], nearest, pairs.labels[some],
+            outcome.as_trained.predicted[some],
         )  # fmt: skip
 
 
-def alignment_at(config: IitConfig, site: Site, cell: Cell, generator: torch.Generator) -> Units | Rotation:
+def alignment_at(
+    config: IitConfig, site: Site, sizes: Sequence[int], places: Sequence[Tensor], generator: torch.Generator
+) -> Units | Rotation:
+    """Random directions of a site, so many for each place, or the units of these places."""
     if config.alignment is Alignment.rotation:
-        return Rotation(site.shape, len(cell.places), config.size, generator=generator)
-    return Units(site.shape, places_of(config, cell))
+        return Rotation(site.shape, len(sizes), sizes, generator=generator)
+    return Units(site.shape, places)
 
 
 def alignment_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Units | Rotation:
     """The places that the training begins with: the units that the options name, or directions drawn at random."""
     draw = chance.generator(setting.seed, "rotation", cell.target)
-    alignment = alignment_at(setting.config, graph.target_site(cell.target), cell, draw)
+    config, site = setting.config, graph.target_site(cell.target)
+    alignment = alignment_at(config, site, sizes_of(config, cell, site), places_of(config, cell, site), draw)
     return alignment.to(setting.dataset.x_train.device)
 
 

@@ -9,10 +9,84 @@ Letters: B batch, d units of the site, S places, n units or directions of a plac
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
+from types import EllipsisType
 
 import torch
 from torch import Tensor, nn
+
+AxisIndex = int | slice | EllipsisType
+"""What one axis is indexed with; an ellipsis stands for all axes that have no index."""
+
+Place = Tensor | str | AxisIndex | tuple[AxisIndex, ...]
+"""Units of a site: flat unit indices `(n,)`, or slices of its axes, as text or as `numpy.s_` gives them."""
+
+INTEGER = "-?[0-9]{1,15}"
+
+ALLOWED_SLICES = (
+    "Give, for each axis without the batch, an index (3) or a slice (0:2, 4:, ::2) with a positive step, and ... for "
+    "the other axes, as [..., 0:2]"
+)
+
+
+def units_at(shape: Sequence[int], place: Place) -> Tensor:
+    """The flat unit indices `(n,)` of a place in a site's value `(B, *shape)`.
+
+    Args:
+        shape: of the site's value, without the batch.
+        place: `"[..., 0:2]"` or `numpy.s_[..., 0:2]` is the first two positions of the last axis. Axes behind those
+            that are indexed are taken whole. Unlike in Python a slice may not reach past its axis.
+
+    Raises:
+        ValueError: the text is no such index, or it does not fit the shape; the text of the error says why.
+    """
+    if isinstance(place, Tensor):
+        return place
+    entries = _parsed(place) if isinstance(place, str) else place if isinstance(place, tuple) else (place,)
+    given = place if isinstance(place, str) else str(list(entries)).replace("Ellipsis", "...")
+    n_ellipses = sum(entry is ... for entry in entries)
+    n_missing = len(shape) - (len(entries) - n_ellipses)
+    if n_ellipses > 1:
+        raise ValueError(f"{given} has {n_ellipses} ellipses. {ALLOWED_SLICES}.")
+    if n_missing < 0:
+        raise ValueError(f"{given} indexes more axes than the site has: its shape is {tuple(shape)}.")
+    ellipsis = next((axis for axis, entry in enumerate(entries) if entry is ...), len(entries))
+    index = (*entries[:ellipsis], *[slice(None)] * n_missing, *entries[ellipsis + 1 :])
+    for axis, (entry, length) in enumerate(zip(index, shape, strict=True)):
+        if not _fits(entry, length):
+            raise ValueError(
+                f"{given} does not fit axis {axis} of the site's shape {tuple(shape)}, whose positions are 0 to "
+                f"{length - 1}. {ALLOWED_SLICES}."
+            )
+    return torch.arange(torch.Size(shape).numel()).reshape(tuple(shape))[index].flatten()
+
+
+def _parsed(text: str) -> tuple[AxisIndex, ...]:
+    """The index that a text such as `[..., 0:2]` stands for; the brackets may be missing."""
+    inner = re.sub(r"^\s*\[(.*)\]\s*$", r"\1", text, flags=re.DOTALL)
+    return tuple(_parsed_entry(entry, text) for entry in inner.split(","))
+
+
+def _parsed_entry(entry: str, text: str) -> AxisIndex:
+    if entry.strip() == "...":
+        return ...
+    bounds = [bound.strip() for bound in entry.split(":")]
+    if len(bounds) == 1 and re.fullmatch(INTEGER, bounds[0]):
+        return int(bounds[0])
+    if 2 <= len(bounds) <= 3 and all(re.fullmatch(f"({INTEGER})?", bound) for bound in bounds):
+        return slice(*(int(bound) if bound else None for bound in bounds))
+    raise ValueError(f"{text} is no index. {ALLOWED_SLICES}.")
+
+
+def _fits(entry: AxisIndex, length: int) -> bool:
+    """Whether an index of an axis takes at least one position, and reaches past no end."""
+    if isinstance(entry, int):
+        return -length <= entry < length
+    if not isinstance(entry, slice) or (entry.step is not None and entry.step < 1):
+        return False
+    within = all(bound is None or -length <= bound <= length for bound in (entry.start, entry.stop))
+    return within and len(range(length)[entry]) > 0
 
 
 class Units(nn.Module):
@@ -20,16 +94,20 @@ class Units(nn.Module):
 
     Args:
         shape: of the site's value.
-        places: for each place the indices of its units in the flattened value; no unit has two places.
+        places: for each place its units: their indices in the flattened value, or slices of the site's axes as
+            `units_at` takes them, such as `"[..., 0:2]"`. No unit has two places.
+
+    Raises:
+        ValueError: slices do not fit the shape, or a unit belongs to two places.
     """
 
     masks: Tensor
 
-    def __init__(self, shape: Sequence[int], places: Sequence[Tensor]) -> None:
+    def __init__(self, shape: Sequence[int], places: Sequence[Place]) -> None:
         super().__init__()
         masks = torch.zeros(len(places), int(torch.Size(shape).numel()), dtype=torch.bool)
-        for mask, units in zip(masks, places, strict=True):
-            mask[units] = True
+        for mask, place in zip(masks, places, strict=True):
+            mask[units_at(shape, place)] = True
         if bool((masks.sum(0) > 1).any()):
             raise ValueError("a unit belongs to two places.")
         self.register_buffer("masks", masks.reshape(len(places), *shape))
@@ -44,31 +122,35 @@ class Units(nn.Module):
 class Rotation(nn.Module):
     """Each place is a subspace; together they are spanned by S·n orthonormal directions of the site's space.
 
-    Swapping the coordinates along the rows of R is `base + (source − base) Rᵀ R`, so the other d − S·n directions of
-    the rotated space, which keep the base's coordinates, are never needed.
+    Swapping the coordinates along the rows of R is `base + (source − base) Rᵀ R`. So the other d − S·n directions of
+    the rotated space are never needed: they keep the base's coordinates.
 
     Args:
         shape: of the site's value.
         n_places: S.
-        size: n; S·n is at most d.
+        size: n, or a sequence with the n of each place; together at most d.
         generator: draws the first directions, uniform over all orthonormal ones.
     """
 
-    def __init__(self, shape: Sequence[int], n_places: int, size: int, *, generator: torch.Generator) -> None:
+    def __init__(
+        self, shape: Sequence[int], n_places: int, size: int | Sequence[int], *, generator: torch.Generator
+    ) -> None:
         super().__init__()
         n_units = int(torch.Size(shape).numel())
-        if n_places * size > n_units:
-            raise ValueError(f"{n_places * size} orthonormal directions in a space of {n_units}: there are none.")
-        self.size = size
-        self.weight = nn.Parameter(_orthonormal(torch.randn(n_places * size, n_units, generator=generator)))
+        self.sizes = [size] * n_places if isinstance(size, int) else list(size)
+        if len(self.sizes) != n_places:
+            raise ValueError(f"size={self.sizes}: give one size for each of the {n_places} places.")
+        if sum(self.sizes) > n_units:
+            raise ValueError(f"{sum(self.sizes)} orthonormal directions do not fit in a space of {n_units} dimensions.")
+        self.weight = nn.Parameter(_orthonormal(torch.randn(sum(self.sizes), n_units, generator=generator)))
 
     def directions(self) -> Tensor:
-        """R: the orthonormal rows `(S·n, d)` that Gram-Schmidt makes of the weight's; the weight's own if they are."""
+        """R: the rows `(S·n, d)` of the weight, made orthonormal by Gram-Schmidt; orthonormal rows stay as they are."""
         return _orthonormal(self.weight)
 
     @torch.no_grad()
     def retract(self) -> None:
-        """Make the weight orthonormal itself, which changes no direction; to be called after each step of training."""
+        """Replaces the weight by its directions, which changes no direction; call it after each step of training."""
         self.weight.copy_(self.directions())
 
     def forward(self, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
@@ -76,7 +158,7 @@ class Rotation(nn.Module):
         directions = self.directions().to(base.dtype)
         flat = base.flatten(1)
         moved = flat
-        for rows, source in zip(directions.split(self.size), sources, strict=True):
+        for rows, source in zip(directions.split(self.sizes), sources, strict=True):
             moved = moved + ((source.flatten(1) - flat) @ rows.T) @ rows
         return moved.view(base.shape)
 

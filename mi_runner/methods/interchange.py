@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import copy
 import math
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -30,6 +29,7 @@ from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.progress import Progress
 from mi_runner.rows import row_keys
 from mi_runner.training import loop as training
+from mi_runner.training.epochs import EpochProgress, shuffled_batches
 from mi_runner.training.evaluation import LossFunction, correct
 from mi_runner.training.optimizers import optimizer_named
 
@@ -43,7 +43,7 @@ class Pairs:
 
     Attributes:
         base: `(P,)` indices of examples.
-        sources: `(P, S)` indices of examples, a column for each place.
+        sources: `(P, S)` indices of examples, a column for each place; columns may be equal.
         labels: `(P,)` counterfactual labels, in the form of the data set's targets.
         changed: `(P,)` bool, whether the counterfactual label differs from the base example's own.
     """
@@ -65,23 +65,26 @@ def draw_pairs(
     *,
     among: Tensor,
     generator: torch.Generator,
+    single_source: bool = False,
 ) -> Pairs:
     """Pairs of examples with their counterfactual labels.
 
-    Every example is a base once before one is a second time; each source is another example than the base, uniform
-    over the others.
+    Every example is a base once before any is a base again. A source is drawn uniformly from the examples other than
+    the base.
 
     Args:
         values: `(N, V)` of the examples.
         places: for each source of a pair the variables that are taken from it.
         n: P.
         among: `(M,)` the examples to draw from; at least 2.
+        single_source: all places have the same source example; otherwise each has its own.
     """
     m = len(among)
     rounds = [torch.randperm(m, generator=generator) for _ in range(math.ceil(n / m))]
     base = torch.cat(rounds)[:n]
-    others = torch.randint(m - 1, (n, len(places)), generator=generator)
+    others = torch.randint(m - 1, (n, 1 if single_source else len(places)), generator=generator)
     others += others >= base[:, None]
+    others = others.expand(-1, len(places))
     base, sources = among[base.to(among.device)], among[others.to(among.device)]
     taken = {variable: values[sources[:, place]] for place, variables in enumerate(places) for variable in variables}
     labels = model.counterfactual(values[base], taken)
@@ -147,20 +150,24 @@ class Aligned:
 
 
 @torch.no_grad()
-def answered_rightly(aligned: Aligned, dataset: Dataset, pairs: Pairs) -> tuple[Tensor, Tensor]:
+def counterfactual_correct(aligned: Aligned, dataset: Dataset, pairs: Pairs) -> tuple[Tensor, Tensor]:
     """Whether the intervened network gives the counterfactual label of each test pair `(P,)`, and its outputs."""
     values = SiteValues(aligned.graph, dataset.x_test, aligned.graph.site(aligned.site))
-    parts = [
-        aligned.outputs(dataset.x_test[base], values.rows(base), [values.rows(source) for source in sources.unbind(1)])
-        for base, sources in zip(pairs.base.split(BATCH), pairs.sources.split(BATCH), strict=True)
-    ]
-    outputs = torch.cat(parts)
+    batches = zip(pairs.base.split(BATCH), pairs.sources.split(BATCH), strict=True)
+    outputs = torch.cat(
+        [
+            aligned.outputs(
+                dataset.x_test[base], values.rows(base), [values.rows(source) for source in sources.unbind(1)]
+            )
+            for base, sources in batches
+        ]
+    )
     return correct(outputs, pairs.labels, classes=dataset.has_classes), outputs
 
 
 @torch.no_grad()
-def task_rightly(aligned: Aligned, dataset: Dataset) -> Tensor:
-    """Whether the network, without intervention, answers each test example `(N,)` rightly."""
+def task_correct(aligned: Aligned, dataset: Dataset) -> Tensor:
+    """Whether the network, without intervention, answers each test example `(N,)` correctly."""
     return correct(outputs_of(aligned.model, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
 
 
@@ -222,17 +229,18 @@ def train_by_interchange(
     progress: Progress | None = None,
     described: str = "interchange training",
 ) -> list[dict[str, Any]]:
-    """Train what `how` names in place; the network is left in evaluation mode. Returns the history.
+    """Trains what `how` names, in place, and leaves the network in evaluation mode; returns the history.
 
-    Rows have `epoch` (a tenth of an epoch apart), `step`, `loss`, `train_iia` (of the pairs since the row before, each
-    at its step), and where an epoch ends what `evaluate` gives; the first row is before the first step.
+    A row has `epoch` (rows are a tenth of an epoch apart), `step`, and `loss` and `train_iia` of the pairs since the
+    row before, each at its step. The last row of an epoch also has what `evaluate` returns. The first row is before the
+    first step.
 
     Args:
         dataset: on the model's device.
         pairs: of training examples.
         loss_of: `loss(outputs (B, K), labels (B,))`.
         seed: the order of the pairs derives from it.
-        evaluate: is called before the first step and after each epoch; what it gives goes into the history.
+        evaluate: is called before the first step and after each epoch; what it returns goes into the history.
         described: for the progress bar.
 
     Raises:
@@ -270,11 +278,11 @@ def train_by_interchange(
         progress.bar(described, how.epochs * len(pairs)) as advance,
     ):
         for epoch in range(1, how.epochs + 1):
-            began = time.perf_counter()
+            epoch_progress = EpochProgress(advance, f"epoch {epoch}/{how.epochs}", unit="pairs")
             aligned.model.train(bool(network))
-            sums = torch.zeros(3, device=x.device)  # loss, right answers, pairs
-            shuffled = torch.randperm(len(pairs), generator=order).to(x.device).split(how.batch_size)
-            for number, index in enumerate(shuffled, start=1):
+            sums = torch.zeros(3, device=x.device)  # loss, correct predictions, pairs
+            shuffled = shuffled_batches(len(pairs), how.batch_size, generator=order, device=x.device)
+            for step_of_epoch, index in enumerate(shuffled, start=1):
                 step += 1
                 if network:
                     warmed = min(1.0, step / how.warmup_steps) if how.warmup_steps else 1.0
@@ -293,17 +301,16 @@ def train_by_interchange(
                     optimizer.step()
                 if rotation and isinstance(aligned.alignment, Rotation):
                     aligned.alignment.retract()
-                right = correct(outputs.detach(), labels, classes=dataset.has_classes).sum()
-                sums += torch.stack([loss.detach() * len(index), right, torch.full_like(right, len(index))])
-                if number in reported:
-                    total_loss, n_right, n = sums.tolist()
+                n_correct = correct(outputs.detach(), labels, classes=dataset.has_classes).sum()
+                sums += torch.stack([loss.detach() * len(index), n_correct, torch.full_like(n_correct, len(index))])
+                if step_of_epoch in reported:
+                    total_loss, total_correct, n = sums.tolist()
                     sums.zero_()
-                    row = {"epoch": epoch - 1 + number / n_steps, "step": step, "loss": total_loss / n}
-                    history.append({**row, "train_iia": n_right / n})
-                    if not math.isfinite(total_loss):
-                        raise FloatingPointError(f"training diverged in epoch {epoch}: the loss is {total_loss / n}.")
-                    speed = sum(map(len, shuffled[:number])) / (time.perf_counter() - began)
-                    advance(int(n), f"epoch {epoch}/{how.epochs}  loss {total_loss / n:.4f}  {speed:,.0f} pairs/s")
+                    mean_loss = total_loss / n
+                    row = {"epoch": epoch - 1 + step_of_epoch / n_steps, "step": step, "loss": mean_loss}
+                    history.append({**row, "train_iia": total_correct / n})
+                    training.check_finite({"epoch": epoch, "loss": mean_loss}, weights_are_finite=True)
+                    epoch_progress.report(int(n), mean_loss)
             aligned.model.eval()
             history[-1] |= evaluate()
     return history

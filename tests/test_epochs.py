@@ -1,0 +1,31 @@
+"""The order of an epoch's batches, and what is said of its progress."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+import torch
+
+from mi_runner.training.epochs import EpochProgress, shuffled_batches
+
+
+def test_every_example_is_in_one_batch_in_an_order_that_follows_from_the_generator() -> None:
+    batches = shuffled_batches(10, 4, generator=torch.Generator().manual_seed(0))
+    assert [len(batch) for batch in batches] == [4, 4, 2]
+    assert sorted(torch.cat(batches).tolist()) == list(range(10))
+    again = shuffled_batches(10, 4, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(torch.cat(batches), torch.cat(again))
+    assert torch.equal(torch.cat(batches), torch.randperm(10, generator=torch.Generator().manual_seed(0)))
+    other = shuffled_batches(10, 4, generator=torch.Generator().manual_seed(1))
+    assert not torch.equal(torch.cat(batches), torch.cat(other))
+
+
+def test_the_speed_is_that_of_all_examples_since_the_epoch_began(monkeypatch: pytest.MonkeyPatch) -> None:
+    seconds = iter([100.0, 102.0, 105.0])
+    monkeypatch.setattr(time, "perf_counter", lambda: next(seconds))
+    calls: list[tuple[int, str]] = []
+    progress = EpochProgress(lambda steps, note="", /: calls.append((steps, note)), "epoch 2/5", unit="pairs")
+    progress.report(3000, 0.5)
+    progress.report(7000, 0.25)
+    assert calls == [(3000, "epoch 2/5  loss 0.5000  1,500 pairs/s"), (7000, "epoch 2/5  loss 0.2500  2,000 pairs/s")]
