@@ -1,4 +1,4 @@
-"""Which rows of a tensor are equal? Each has a key of few bytes, so that wide rows (images) need no sorting.
+"""Finds equal rows of a tensor by short keys, so that wide rows (images) need no sorting.
 
 Letters: N rows, D distinct ones.
 """
@@ -14,11 +14,11 @@ from torch import Tensor
 from mi_runner.batches import batches
 
 MOST_KEY_BYTES = 64
-"""A wider row has a digest for a key."""
+"""The key of a wider row is a digest."""
 
 
 def row_keys(rows: Tensor) -> Iterator[bytes]:
-    """A key of each row of `(N, ...)`, the same for rows of equal numbers; −0 equals 0."""
+    """Yields a key for each row of `(N, ...)`; rows with equal values have equal keys, and −0 equals 0."""
     for batch in batches(rows):
         data = (batch.cpu().numpy() + 0).tobytes()  # −0 + 0 is 0
         width = len(data) // len(batch)
@@ -28,17 +28,20 @@ def row_keys(rows: Tensor) -> Iterator[bytes]:
 
 
 def first_of_equal(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Which distinct row each row of `(N, ...)` is, `(N,)` int64, and where each of them occurs first, `(D,)` int64.
+    """Returns the index of each row's distinct row, `(N,)` int64, and each distinct row's first position, `(D,)` int64.
 
-    Distinct rows are counted from 0 in the order in which they first occur.
+    Distinct rows are counted from 0 in the order of their first positions.
+
+    Args:
+        rows: `(N, ...)`.
     """
-    numbers: dict[bytes, int] = {}
+    distinct: dict[bytes, int] = {}
     index: list[int] = []
     first: list[int] = []
     for position, key in enumerate(row_keys(rows)):
-        number = numbers.setdefault(key, len(first))
-        if number == len(first):
+        row = distinct.setdefault(key, len(first))
+        if row == len(first):
             first.append(position)
-        index.append(number)
+        index.append(row)
     device = rows.device
     return torch.tensor(index, dtype=torch.int64, device=device), torch.tensor(first, dtype=torch.int64, device=device)
