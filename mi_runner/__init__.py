@@ -4,7 +4,7 @@ The names below are the public surface for notebooks and programs; each is loade
 `import mi_runner` alone imports no torch.
 """
 
-TYPE_CHECKING = False  # to type checkers it is true; importing typing would delay the moment when Ctrl-C is heard
+TYPE_CHECKING = False  # type checkers take it as True; an import of typing would delay the handling of Ctrl-C
 if TYPE_CHECKING:
     from typing import Any
 

@@ -1,10 +1,10 @@
-"""The program. Until it works at a run, Ctrl-C and SIGTERM end it at once, also while its own modules are imported."""
+"""The program. Before a run begins, Ctrl-C and SIGTERM end it at once, even while it imports its own modules."""
 
 import sys
 
 
 def main() -> int:
-    """Run the command line; return its exit status."""
+    """Runs the command line and returns its exit status."""
     from mi_runner import signals
 
     signals.end_at_once()

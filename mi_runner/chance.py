@@ -13,21 +13,21 @@ import torch
 
 
 def derived_seed(seed: int, *use: object) -> int:
-    """An integer in 0..2⁶³−1 that depends on `seed` and on the names of the use, and on nothing else."""
-    text = "/".join(str(part) for part in (seed, *use))
+    """Returns an integer in 0..2⁶³−1 that depends only on `seed` and on the names of the use."""
+    text = "/".join(map(str, (seed, *use)))
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8]) >> 1
 
 
 def generator(seed: int, *use: object) -> torch.Generator:
-    """A generator on the CPU for one use, e.g. `generator(seed, "batch order")`."""
+    """Returns a CPU generator for one use, e.g. `generator(seed, "batch order")`."""
     return torch.Generator().manual_seed(derived_seed(seed, *use))
 
 
 @contextmanager
 def global_seed(seed: int, *use: object) -> Iterator[None]:
-    """Within the block torch's global generator is seeded for this use; afterwards it is as it was.
+    """Seeds torch's global generator for this use within the block, and restores it afterwards.
 
-    For code that can't be given a generator: the default initialisation of modules, dropout.
+    For code that takes no generator: the default initialisation of modules, dropout.
     """
     with torch.random.fork_rng():
         torch.manual_seed(derived_seed(seed, *use))

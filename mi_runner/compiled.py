@@ -1,10 +1,10 @@
 """Functions that numba compiles, and the folder in which the compiled code is kept between runs.
 
-numba itself keeps it beside the sources, within the installed package, and an uninstall leaves it there. Here it lies
-in mi-run's cache folder, in `kernels/<version>`: one folder for each version of all that decides the code. numba tells
-processors apart within it. The folder may be removed at any time; the next run compiles anew.
+By default numba keeps the code beside the sources in the installed package, and an uninstall leaves it there. These
+functions keep it in mi-run's cache folder, in `kernels/<version>`. The version depends on everything that decides the
+code; inside the folder numba separates processors. You may remove the folder at any time; the next run compiles again.
 
-Only these functions are concerned: numba's settings stay as they are, for a program's own functions.
+numba's global settings don't change, so a program's own compiled functions behave as before.
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ SOURCES = ("compiled.py", "methods/circuits/*.py", "methods/pruning.py")
 """The sources that decide the compiled code. numba itself looks only at a function's own file, not at what it calls."""
 
 UNUSED_DAYS = 30
-"""A version's folder that no process has used for so long is removed by a process of another version."""
+"""After this many days without use, a process of another version removes a version's folder."""
 
 
 def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
-    """A decorator: numba's `njit` with these options; the code is kept in `kernels_folder()`."""
+    """Returns a decorator: numba's `njit` with these options, which keeps the code in `kernels_folder()`."""
 
     def decorate(function: Callable[..., Any]) -> Any:
         dispatcher = numba.njit(**options)(function)
@@ -49,35 +49,35 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 
 def kernels_folder() -> Path:
-    """The folder of this version's compiled code."""
+    """Returns the folder of this version's compiled code."""
     return cache_folder() / "kernels" / _version()
 
 
 @cache
 def _version() -> str:
     digest = hashlib.sha256()
-    for part in (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version()):
-        digest.update(f"{part}\n".encode())
+    for version in (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version()):
+        digest.update(f"{version}\n".encode())
     package = Path(__file__).parent
-    for file in sorted(found for pattern in SOURCES for found in package.glob(pattern)):
+    for file in sorted(file for pattern in SOURCES for file in package.glob(pattern)):
         digest.update(f"{file.relative_to(package)}\n".encode() + file.read_bytes())
     return digest.hexdigest()[:12]
 
 
 @cache
 def _use(folder: Path) -> None:
-    """Mark the folder as used now, once in this process; remove those of other versions that nobody uses any more.
+    """Marks the folder as used now, once per process, and removes unused folders of other versions.
 
-    A process that begins to use a folder while it is removed compiles anew and stores that.
+    If another process starts to use a folder during its removal, that process compiles again and stores the result.
     """
-    with suppress(OSError):  # a cache that can only be read is used, too
+    with suppress(OSError):  # a read-only cache can still be used
         folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
     with suppress(OSError):
         for other in folder.parent.iterdir():
             is_version = re.fullmatch("[0-9a-f]{12}", other.name) and other != folder
             if is_version and time.time() - other.stat().st_mtime > UNUSED_DAYS * 24 * 3600:
-                log.debug(f"compiled kernels of another version, unused for {UNUSED_DAYS} days, are removed: {other}")
+                log.debug(f"removes compiled kernels of another version, unused for {UNUSED_DAYS} days: {other}")
                 shutil.rmtree(other, ignore_errors=True)
 
 
@@ -86,11 +86,11 @@ def _warn_once(folder: Path, error: str) -> None:
     log.warning(f"compiled kernels can't be kept in {folder} ({error}): the next run compiles them again")
 
 
-# --- numba's cache, in another place ---------------------------------------------------------------------------------
+# --- numba's cache, in another folder --------------------------------------------------------------------------------
 
 
 class _Locator(_CacheLocator):
-    """Tells numba where the code of one function is kept."""
+    """Tells numba where to keep the code of one function."""
 
     def __init__(self, function: Callable[..., Any], file: str) -> None:
         self._module, self._lineno, self._py_file = function.__module__, function.__code__.co_firstlineno, file
@@ -111,37 +111,37 @@ class _Locator(_CacheLocator):
 
 
 class _InOurFolder(CompileResultCacheImpl):
-    _locator_classes: list[type[object]] = [_Locator]  # noqa: RUF012, it is numba's
+    _locator_classes: list[type[object]] = [_Locator]  # noqa: RUF012, numba's attribute
 
 
 class _KernelCache(FunctionCache):
-    """The compiled code of one function. Files that can't be read or written cost a compilation, and no more."""
+    """The compiled code of one function. A file that can't be read or written only costs another compilation."""
 
     _impl_class = _InOurFolder
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
-        except Exception as error:  # what a damaged file raises may be anything
-            log.debug(f"{self.cache_path}: {error!r}; compiled anew")
+        except Exception as error:  # a damaged file can raise any exception
+            log.debug(f"{self.cache_path}: {error!r}; compiles again")
             with suppress(OSError):
-                self.flush()  # or the damaged index would keep the new code out
+                self.flush()  # otherwise the damaged index rejects the new code
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         folder = Path(self.cache_path)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            # numba reads the index, adds a file and writes the index; of two processes at once one would lose, and its
-            # entry could name the other's file.
+            # numba reads the index, adds a file and writes the index. Without the lock, two processes could overwrite
+            # each other's entries, and an entry could name the other process's file.
             with FileLock(folder / "lock", timeout=60):
                 super().save_overload(sig, data)
-        except (OSError, NotImplementedError) as error:  # the latter: a file system without locks
+        except (OSError, NotImplementedError) as error:  # NotImplementedError: a file system without locks
             _warn_once(folder, getattr(error, "strerror", None) or str(error))
 
 
 class _OpenedAtFirstUse(NullCache):
-    """Stands in for a function's cache until it first runs: by then MI_RUN_CACHE is what it is to be."""
+    """Opens a function's cache when the function first runs, because MI_RUN_CACHE may be set after the import."""
 
     def __init__(self, dispatcher: Any) -> None:
         self._dispatcher = dispatcher

@@ -1,6 +1,6 @@
-"""What a person or a script sees: tables and the folder's path on standard output, all else on standard error.
+"""Prints tables and the folder's path to standard output, and everything else to standard error.
 
-Nothing but this module prints.
+Only this module prints.
 """
 
 from __future__ import annotations
@@ -18,42 +18,42 @@ from mi_runner import progress
 from mi_runner.progress import Advance
 
 PLAIN_WIDTH = 150
-"""Columns of a table that goes to a file or a pipe; a terminal says how many it has."""
+"""Width in characters of a table in a file or a pipe; on a terminal the table takes the terminal's width."""
 
 SECONDS_BETWEEN_LINES = 10.0
-"""Where there is no terminal a bar is a line now and then, not sixty a minute."""
+"""Without a terminal, progress is a line after at least this many seconds."""
 
 MOST_ROWS = 60
-"""Rows of a table that are printed; the file has them all."""
+"""Largest number of table rows that are printed; the file has all rows."""
 
 
 def page(text: str) -> None:
-    """Text that was asked for, to standard output."""
+    """Prints a text that the user asked for to standard output."""
     print(text)
 
 
 def last_line(path: str) -> None:
-    """The folder's path, alone, for scripts: `folder=$(mi-run ... | tail -n 1)`."""
+    """Prints the folder's path alone on a line, for scripts: `folder=$(mi-run ... | tail -n 1)`."""
     print(path, flush=True)
 
 
 def error(text: str) -> None:
-    """One line that says what went wrong, to standard error."""
+    """Prints one line that says what went wrong to standard error."""
     print(f"mi-run: error: {text}", file=sys.stderr, flush=True)
 
 
 def traceback(error: BaseException) -> None:
-    """Where an error that nobody foresaw came from, to standard error."""
+    """Prints the traceback of an unexpected error to standard error."""
     print("".join(format_exception(error)), end="", file=sys.stderr, flush=True)
 
 
 def note(text: str) -> None:
-    """One line that says how far things are, to standard error."""
+    """Prints one line about progress to standard error."""
     print(text, file=sys.stderr, flush=True)
 
 
 def table(title: str, rows: Sequence[Mapping[str, Any]], *, most: int = MOST_ROWS, to_stderr: bool = False) -> None:
-    """A table to standard output, or to standard error; of many rows the first `most`."""
+    """Prints a table to standard output or standard error; of a long table only the first `most` rows."""
     from rich.console import Console
     from rich.table import Table
 
@@ -134,10 +134,10 @@ _job: int | None = None
 
 
 @contextmanager
-def as_job(number: int) -> Iterator[None]:
-    """Within the block log lines are those of a sweep's job: only warnings are shown, with its number."""
+def as_job(job: int) -> Iterator[None]:
+    """Within the block, shows only warnings among the log lines, each with the number of the sweep's job."""
     global _job
-    before, _job = _job, number
+    before, _job = _job, job
     try:
         yield
     finally:
@@ -145,9 +145,9 @@ def as_job(number: int) -> Iterator[None]:
 
 
 class LogHandler(logging.Handler):
-    """Log lines for the person at the terminal.
+    """Prints log lines to standard error.
 
-    Each goes to what `sys.stderr` is at the moment: while a bar is drawn that is a stream that writes above the bar.
+    Each line goes to the current `sys.stderr`, because a progress bar replaces it by one that writes above the bar.
     """
 
     def emit(self, record: logging.LogRecord) -> None:

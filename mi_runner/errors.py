@@ -1,13 +1,13 @@
-"""What can go wrong, as the exit status that tells a script which it was.
+"""The errors of mi-run and their exit statuses.
 
 | exception          | exit status | meaning                                                      |
 |--------------------|-------------|--------------------------------------------------------------|
 | `ConfigError`      | 2           | a mistake in the command, the config or a file that it names |
-| `ArgumentError`    | 2           | the same, said of a function's argument                      |
-| `RunFailed`        | 1           | the run began and could not end                              |
+| `ArgumentError`    | 2           | a mistake in a function's argument                           |
+| `RunFailed`        | 1           | the run began but could not finish                           |
 | `Terminated`       | 143         | SIGTERM (Ctrl-C is `KeyboardInterrupt`, 130)                 |
 
-An expectation that is not met is no exception: the run is done, its exit status is 3.
+If an expectation is not met, no exception is raised: the run is done, and its exit status is 3.
 """
 
 from __future__ import annotations
@@ -30,31 +30,31 @@ class ExitStatus(IntEnum):
 
 
 class ConfigError(ValueError):
-    """A mistake in what the user gave; its text names the cause and the remedy in one line."""
+    """A mistake in the user's input; its text names the cause and the remedy in one line."""
 
 
 class ArgumentError(ConfigError):
-    """An argument that doesn't fit; its text names arguments as `digits=[]`, for programs that know no options."""
+    """An argument that doesn't fit; its text names the argument as `digits=[]`, not as an option."""
 
 
 class RunFailed(RuntimeError):
-    """The run could not be finished; its text names the cause and the remedy in one line."""
+    """The run could not finish; its text names the cause and the remedy in one line."""
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. Like `KeyboardInterrupt` it is no `Exception`, so nothing swallows it."""
+    """SIGTERM arrived. Like `KeyboardInterrupt`, it isn't an `Exception`, so `except Exception` doesn't catch it."""
 
 
 @contextmanager
 def as_options(group: str, names: Iterable[str]) -> Iterator[None]:
-    """Within the block errors about arguments become errors about options: `digits=[]` becomes `dataset.digits=[]`.
+    """Turns errors about arguments into errors about options: `digits=[]` becomes `dataset.digits=[]`.
 
     Args:
-        group: what stands before the names on the command line.
+        group: the prefix of the names on the command line.
         names: the arguments that are options of this group.
 
     Raises:
-        ArgumentError, RunFailed: in place of another of this kind.
+        ArgumentError, RunFailed: the block's error with the options' names.
     """
     argument = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, names))})(?==)")
     try:
@@ -64,7 +64,7 @@ def as_options(group: str, names: Iterable[str]) -> Iterator[None]:
 
 
 def exit_status(error: BaseException) -> ExitStatus:
-    """The exit status that `error` stands for."""
+    """Returns the exit status of a program that ends with `error`."""
     if isinstance(error, KeyboardInterrupt):
         return ExitStatus.INTERRUPTED
     if isinstance(error, Terminated):
@@ -75,7 +75,7 @@ def exit_status(error: BaseException) -> ExitStatus:
 
 
 def one_line(error: BaseException) -> str:
-    """What `error` says, on one line."""
+    """Returns the text of `error` on one line."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted (Ctrl-C)"
     if isinstance(error, Terminated):
@@ -87,12 +87,12 @@ def one_line(error: BaseException) -> str:
 
 
 MOST_LISTED = 100
-"""Names that an error lists; of more it says how many."""
+"""Largest number of names that an error lists; it counts the others."""
 
 
 def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
-    """A sentence that says that `given` is no `what`, with the nearest right name and those that are allowed."""
-    import difflib  # here, because a program that has just started hears Ctrl-C only once this module is imported
+    """Returns a sentence: no `what` is named `given`, the nearest correct name, and the allowed names."""
+    import difflib  # here, because at the program's start Ctrl-C is handled only after the import of this module
 
     allowed = list(allowed)
     more = f" and {len(allowed) - MOST_LISTED} more" if len(allowed) > MOST_LISTED else ""

@@ -1,4 +1,4 @@
-"""Files that are there whole or not at all; digests of files, of tensors, and of the program's own sources."""
+"""Writes files completely or not at all; digests of files, of tensors, and of the program's own sources."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 
 def sha256(path: Path) -> str:
-    """The sha256 of a file's bytes, in hexadecimal."""
+    """Returns the sha256 of a file's bytes, in hexadecimal."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
-    """The sha256 of tensors, in hexadecimal: of their names, types, shapes and numbers, not of their layout."""
+    """Returns the sha256 of tensors, in hexadecimal: of their names, dtypes, shapes and values, not of their layout."""
     import torch
 
     digest = hashlib.sha256()
@@ -34,22 +34,22 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 
 @cache
 def code_version() -> str:
-    """Twelve hexadecimal digits that are the same for the same sources and configs of this package."""
+    """Returns twelve hexadecimal digits of the sha256 of this package's sources and configs."""
     from mi_runner import conf
 
     digest = hashlib.sha256()
     for root, pattern in ((Path(__file__).parent, "**/*.py"), (Path(conf.__path__[0]), "**/*.yaml")):
         for file in sorted(root.glob(pattern)):
             name = file.relative_to(root)
-            if name.parts[0] != "conf":  # whose __init__.py is within the package only once it is installed
+            if name.parts[0] != "conf":  # conf/__init__.py is inside the package only after an installation
                 digest.update(f"{name}\n".encode() + file.read_bytes())
     return digest.hexdigest()[:12]
 
 
 @contextmanager
 def written_whole(path: Path) -> Iterator[Path]:
-    """A path beside `path` to write to; it takes `path`'s place when the block ends, and vanishes if it fails."""
-    # Random, because threads share a process id, and so do processes of two containers on one disk.
+    """Yields a temporary path beside `path`; it replaces `path` when the block ends, or is removed if that fails."""
+    # A random name, because threads share a process id, and processes of two containers on one disk can.
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp{path.suffix}")
     try:
         yield beside

@@ -1,6 +1,6 @@
-"""Which machine is this? What a figure depends on besides config, code and versions.
+"""The machine's properties that a figure depends on, besides config, code and versions.
 
-Another processor, or another number of threads, adds in another order; a network that is trained so ends elsewhere.
+Another processor or another number of threads adds numbers in another order, and training enlarges the difference.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from pathlib import Path
 
 
 def n_cores() -> int:
-    """The cores that this process may use."""
+    """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @cache
 def processor() -> str:
-    """The processor's name, on Linux with its family and model, because virtual machines shorten the name."""
+    """Returns the processor's name; on Linux with family and model, because virtual machines shorten the name."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").split("\n\n")[0].splitlines()
         fields = {name.strip(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
@@ -36,7 +36,7 @@ def processor() -> str:
 
 
 def instruction_set() -> str:
-    """The vector instructions that torch computes with on the CPU: AVX512, AVX2, DEFAULT, …"""
+    """Returns the vector instructions that torch uses on the CPU: AVX512, AVX2, DEFAULT, …"""
     import torch
 
     return torch.backends.cpu.get_cpu_capability()

@@ -1,7 +1,7 @@
-"""How long work says how far it is, without knowing who listens.
+"""Reports the progress of long work.
 
-Experiments and the training loop get a `Progress` and report to it. This one keeps silent, which suits tests and
-notebooks; `console.Progress` draws bars.
+Experiments and the training loop report to a `Progress`. The one here prints nothing, which suits tests and notebooks;
+`console.Progress` draws bars.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from contextlib import contextmanager
 from typing import Any, Protocol
 
 log = logging.getLogger("mi_runner")
-"""Every module's logger; the runner sends it to run.log, the console module to standard error."""
+"""The logger of all modules; the runner writes its lines to run.log, the console to standard error."""
 
 
 class Advance(Protocol):
-    """`advance(steps, note)`: so many steps more are done; the note, if not empty, stands behind the bar."""
+    """`advance(steps, note)` reports that many more steps as done, and shows a note that isn't empty after the bar."""
 
     def __call__(self, steps: int, note: str = "", /) -> None: ...
 
@@ -25,7 +25,7 @@ class Progress:
     """Silent progress that keeps the finished rows.
 
     Attributes:
-        tables: name of a table → its rows that are finished; the runner writes them if the run is interrupted.
+        tables: name of a table → its finished rows; the runner writes them if the run is interrupted.
     """
 
     def __init__(self) -> None:
@@ -33,13 +33,13 @@ class Progress:
 
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Advance]:
-        """A piece of work of `total` steps."""
+        """Begins work of `total` steps, and yields the function that reports them."""
 
         def advance(steps: int, note: str = "", /) -> None:
-            """Nobody listens."""
+            """Prints nothing."""
 
         yield advance
 
     def rows(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
-        """These rows of a table are finished: an interruption doesn't lose them."""
+        """Adds finished rows to a table, so that an interruption doesn't lose them."""
         self.tables.setdefault(table, []).extend(rows)

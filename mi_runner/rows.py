@@ -1,4 +1,4 @@
-"""Which rows of a tensor are equal? Each has a key of few bytes, so that wide rows (images) need no sorting.
+"""Finds equal rows of a tensor by short keys, so that wide rows (images) need no sorting.
 
 Letters: N rows, D distinct ones.
 """
@@ -14,11 +14,11 @@ from torch import Tensor
 from mi_runner.batches import batches
 
 MOST_KEY_BYTES = 64
-"""The key of a wider row is a digest of it."""
+"""The key of a wider row is a digest."""
 
 
 def row_keys(rows: Tensor) -> Iterator[bytes]:
-    """Yields a key for each row of `(N, ...)`; rows with equal numbers have equal keys, and −0 equals 0."""
+    """Yields a key for each row of `(N, ...)`; rows with equal values have equal keys, and −0 equals 0."""
     for batch in batches(rows):
         data = (batch.cpu().numpy() + 0).tobytes()  # −0 + 0 is 0
         width = len(data) // len(batch)
@@ -28,17 +28,20 @@ def row_keys(rows: Tensor) -> Iterator[bytes]:
 
 
 def first_of_equal(rows: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the index of each row's distinct row `(N,)` int64, and where each distinct row first occurs `(D,)` int64.
+    """Returns the index of each row's distinct row, `(N,)` int64, and each distinct row's first position, `(D,)` int64.
 
-    Distinct rows are counted from 0 in the order in which they first occur in `rows` `(N, ...)`.
+    Distinct rows are counted from 0 in the order of their first positions.
+
+    Args:
+        rows: `(N, ...)`.
     """
-    seen: dict[bytes, int] = {}
+    distinct: dict[bytes, int] = {}
     index: list[int] = []
     first: list[int] = []
     for position, key in enumerate(row_keys(rows)):
-        distinct = seen.setdefault(key, len(first))
-        if distinct == len(first):
+        row = distinct.setdefault(key, len(first))
+        if row == len(first):
             first.append(position)
-        index.append(distinct)
+        index.append(row)
     device = rows.device
     return torch.tensor(index, dtype=torch.int64, device=device), torch.tensor(first, dtype=torch.int64, device=device)

@@ -1,13 +1,13 @@
-"""How Ctrl-C and SIGTERM end what is under way: with one line, an exit status, and nothing lost.
+"""How Ctrl-C and SIGTERM end the program: with one line and an exit status, and without losing results.
 
-| the program              | a signal                                              | function      |
-|--------------------------|-------------------------------------------------------|---------------|
-| starts                   | ends it at once, for there is nothing to clean up     | `end_at_once` |
-| works at a run           | raises an exception, which unwinds the stack          | `raised`      |
-| writes what must be whole | waits until that is written, then raises             | `held`        |
-| has its exit status      | changes nothing                                       | `ignore`      |
+| the program                | a signal                                             | function      |
+|----------------------------|------------------------------------------------------|---------------|
+| starts                     | ends it at once, because there is nothing to save    | `end_at_once` |
+| works on a run             | raises an exception, which unwinds the stack         | `raised`      |
+| writes its files           | waits until all are written, then raises             | `held`        |
+| has its exit status        | changes nothing                                      | `ignore`      |
 
-A signal that is ignored from the beginning, as the shell ignores Ctrl-C for a command in the background, stays ignored.
+A signal that was ignored at the start stays ignored, as the shell ignores Ctrl-C for a command in the background.
 SIGQUIT (Ctrl-\\) and SIGKILL keep their meaning: they end a process that hangs.
 """
 
@@ -26,60 +26,60 @@ from mi_runner.errors import Terminated, exit_status, one_line
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 SECONDS_TO_UNWIND = 1.0
-"""A signal that follows another one so soon raises nothing: the first one's exception is on its way.
+"""Within this time after a signal, further signals raise nothing, because the first exception is still unwinding.
 
-A later one raises again, because code of a library may have swallowed the first.
+A later signal raises again, because a library may have caught the first exception.
 """
 
-STILL_WRITING = b"\nmi-run: a moment, what was computed is being kept (Ctrl-\\ ends this at once)\n"
+STILL_WRITING = b"\nmi-run: saving the results computed so far, please wait (Ctrl-\\ ends this at once)\n"
 
 
 def end_at_once() -> None:
-    """From now on a signal ends this process with one line: nothing was begun that would be lost."""
+    """Makes a signal end this process at once with one line, from now on."""
 
-    def end(number: int, frame: object) -> None:
-        error = _error(number)
-        # Not by the console, whose modules may be half imported.
+    def end(signum: int, frame: object) -> None:
+        error = _error(signum)
+        # os.write and not the console, whose imports may be incomplete.
         os.write(2, f"mi-run: error: {one_line(error)}\n".encode())
         os._exit(exit_status(error))
 
-    for number in _before():
-        signal.signal(number, end)
+    for signum in _before():
+        signal.signal(signum, end)
 
 
 def ignore() -> None:
-    """From now on signals change nothing: the exit status stands, and Python has only to end."""
-    for number in SIGNALS:
-        signal.signal(number, signal.SIG_IGN)
+    """Makes signals change nothing from now on, because the exit status is decided."""
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
 
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Within the block Ctrl-C raises KeyboardInterrupt, and SIGTERM raises Terminated."""
+    """Within the block, makes Ctrl-C raise KeyboardInterrupt, and SIGTERM raise Terminated."""
     raised_at = -SECONDS_TO_UNWIND
 
-    def unwind(number: int, frame: object) -> None:
+    def unwind(signum: int, frame: object) -> None:
         nonlocal raised_at
         if time.monotonic() - raised_at >= SECONDS_TO_UNWIND:
             raised_at = time.monotonic()
-            raise _error(number)
+            raise _error(signum)
 
-    with _heard_by(unwind):
+    with _handled_by(unwind):
         yield
 
 
 @contextmanager
 def held() -> Iterator[None]:
-    """Within the block no signal interrupts; one that arrived does what it would have done when the block ends."""
+    """Delays signals until the block ends."""
     arrived: list[int] = []
 
-    def wait(number: int, frame: object) -> None:
-        arrived.append(number)
-        if number == signal.SIGINT:
+    def wait(signum: int, frame: object) -> None:
+        arrived.append(signum)
+        if signum == signal.SIGINT:
             os.write(2, STILL_WRITING)
 
     try:
-        with _heard_by(wait):
+        with _handled_by(wait):
             yield
     finally:
         if arrived:
@@ -88,29 +88,29 @@ def held() -> Iterator[None]:
 
 Handler = Callable[[int, object], None]
 
-Heard = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
-"""What `signal.getsignal` gives: a function, a number, or None for what was not installed from Python."""
+Installed = Callable[[int, FrameType | None], object] | int | signal.Handlers | None
+"""A value of `signal.getsignal`: a function, a number, or None for a handler that wasn't installed from Python."""
 
 
 @contextmanager
-def _heard_by(handler: Handler) -> Iterator[None]:
+def _handled_by(handler: Handler) -> Iterator[None]:
     before = _before()
     try:
-        for number in before:
-            signal.signal(number, handler)
+        for signum in before:
+            signal.signal(signum, handler)
         yield
     finally:
-        for number, heard_by in before.items():
-            signal.signal(number, heard_by)
+        for signum, previous in before.items():
+            signal.signal(signum, previous)
 
 
-def _before() -> dict[int, Heard]:
-    """What hears each signal that is not ignored."""
-    if threading.current_thread() is not threading.main_thread():  # where Python lets nobody listen
+def _before() -> dict[int, Installed]:
+    """Returns the present handler of each signal that is not ignored."""
+    if threading.current_thread() is not threading.main_thread():  # Python allows handlers only in the main thread
         return {}
-    found = {number: signal.getsignal(number) for number in SIGNALS}
-    return {number: heard_by for number, heard_by in found.items() if heard_by not in (signal.SIG_IGN, None)}
+    handlers = {signum: signal.getsignal(signum) for signum in SIGNALS}
+    return {signum: handler for signum, handler in handlers.items() if handler not in (signal.SIG_IGN, None)}
 
 
-def _error(number: int) -> BaseException:
-    return KeyboardInterrupt() if number == signal.SIGINT else Terminated()
+def _error(signum: int) -> BaseException:
+    return KeyboardInterrupt() if signum == signal.SIGINT else Terminated()

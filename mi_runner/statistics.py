@@ -1,29 +1,30 @@
 """How much a measure differs from seed to seed: mean, standard deviation, 95 % interval of the mean.
 
-Student's interval, mean ± t·sd/√n, leaves the values that a measure can have: three accuracies gave −0.1 to 1.4. So it
-is made on a scale without ends, and taken back: the logit of a measure with two ends, the logarithm of one with a lower
-end, as it is of one without. It is the interval of the mean itself, because the scale stretches the standard error by
-its slope at the mean (delta method), and does not average stretched values, which are infinite at the ends.
+Student's interval, mean ± t·sd/√n, can leave the range of a measure: three accuracies gave −0.1 to 1.4. So the interval
+is computed on a scale without ends and transformed back. The scale is the logit for a measure with two ends, and the
+logarithm for a measure with a lower end; a measure without ends keeps its own scale. The interval is that of the mean
+itself: the standard error is multiplied by the scale's slope at the mean (delta method). Transformed values are not
+averaged, because they are infinite at the ends.
 
     d = t·sd/√n · slope      low, high = the mean moved by −d, +d on the scale
 
-Where all values are equal, sd is 0 and says nothing: a share p of the seeds could differ and, with a probability of
-5 %, be in none of the n runs: (1 − p)ⁿ = 0.05. They could lie anywhere between the ends, so the mean is between
-(1 − p)·value + p·low end and (1 − p)·value + p·high end: 0.37 to 1 for three accuracies of 1, 0.74 to 1 for ten. A
-measure without two ends has no interval then.
+If all values are equal, sd is 0 and gives no interval. A share p of the seeds could still differ, and none of the n
+runs would show it with a probability of 5 %: (1 − p)ⁿ = 0.05. These seeds could lie anywhere between the ends, so the
+mean is between (1 − p)·value + p·low end and (1 − p)·value + p·high end: 0.37 to 1 for three accuracies of 1, 0.74 to 1
+for ten. A measure without two ends has no interval in this case.
 
-Share of simulated samples whose interval holds the true mean (tests/test_spread.py draws them again), and in brackets
-of Student's interval as it is:
+Share of simulated samples with the true mean inside the interval (tests/test_spread.py draws them again); in brackets
+the share for Student's interval:
 
     seeds                                        3            5            10
     accuracies, Beta(50, 2), mean 0.96      0.95 (0.92)  0.94 (0.92)  0.95 (0.93)
     accuracies, Beta(20, 1), mean 0.95      0.95 (0.89)  0.93 (0.89)  0.93 (0.90)
     accuracies, uniform                     0.96 (0.92)  0.96 (0.93)  0.96 (0.95)
-    right answers of 20, each with 0.95     0.99 (0.95)  0.97 (0.95)  0.96 (0.95)
+    correct answers of 20, each with 0.95   0.99 (0.95)  0.97 (0.95)  0.96 (0.95)
     losses, log-normal with sigma 0.5       0.94 (0.92)  0.94 (0.92)  0.93 (0.92)
     0.97 or, in a fifth of the runs, 0.5    0.51 (0.48)  0.66 (0.66)  0.87 (0.89)
 
-The last line is no fault of the scale: three runs often have no failure among them, and no interval knows of it then.
+The last line is not the scale's fault: three runs often contain no failure, and then no interval can include it.
 """
 
 from __future__ import annotations
@@ -36,35 +37,35 @@ from statistics import fmean, stdev
 from typing import Any
 
 FEW = 3
-"""So few values are shown themselves beside their mean and interval."""
+"""Up to this many values are shown besides their mean and interval."""
 
 UNSEEN = 0.05
-"""The probability with which equal values may hide that some seeds differ."""
+"""The allowed probability that equal values hide seeds that differ."""
 
 Z_95 = 1.959963984540054
 """The normal distribution's 97.5 % quantile."""
 
 
 def wilson_interval(successes: int, n: int) -> tuple[float, float]:
-    """The 95 % Wilson score interval of a proportion (Wilson 1927); (0, 1) where n is 0."""
+    """Returns the 95 % Wilson score interval of a proportion (Wilson 1927); (0, 1) if n is 0."""
     if not 0 <= successes <= n:
-        raise ValueError(f"{successes} successes of {n}: must be 0 to {n}.")
+        raise ValueError(f"successes={successes}: must be 0 to n={n}.")
     if n == 0:
         return 0.0, 1.0
     share = successes / n
     spread = Z_95**2 / n
     centre = (share + spread / 2) / (1 + spread)
     half = math.sqrt(share * (1 - share) * spread + spread**2 / 4) / (1 + spread)
-    # At the ends rounding could leave the share itself just outside.
+    # At the ends, rounding could put the share itself just outside.
     return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 
 @dataclass(frozen=True)
 class Range:
-    """The values that a measure can have, ends included; None where there is no end.
+    """The values that a measure can have, from `low` to `high` inclusive; None: no end.
 
     Raises:
-        ValueError: it ends above and not below.
+        ValueError: there is an upper end but no lower end.
     """
 
     low: float | None = None
@@ -72,7 +73,7 @@ class Range:
 
     def __post_init__(self) -> None:
         if self.low is None and self.high is not None:
-            raise ValueError(f"a range up to {self.high} needs a lower end: turn the measure's sign.")
+            raise ValueError(f"high={self.high} needs a lower end, low=...: change the measure's sign.")
 
     def __contains__(self, value: float) -> bool:
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
@@ -86,14 +87,14 @@ ANY = Range()
 
 @dataclass(frozen=True)
 class Spread:
-    """Values of one measure, one of each seed.
+    """The values of one measure, one per seed, and their summary.
 
     Attributes:
         values: at least one.
         sd: the sample's standard deviation; None for one value.
-        low, high: the 95 % interval of the mean; None where there is none: for one value, for equal ones of a measure
-            without two ends, and for a number that is no measure.
-        within: the range that the interval keeps to; None for a number that is no measure.
+        low, high: the 95 % interval of the mean. None if there is no interval: for one value, for equal values of a
+            measure without two ends, and for a number that isn't a measure.
+        within: the range that the interval stays in; None for a number that isn't a measure.
     """
 
     values: tuple[float, ...]
@@ -105,7 +106,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Iterable[float], within: Range | None) -> Spread:
-        """The spread of at least one value; one that is not finite leaves no finite interval."""
+        """Returns the spread of at least one value. If a value is not finite, the interval is NaN."""
         values = tuple(values)
         finite, n = all(map(math.isfinite, values)), len(values)
         if n == 1:
@@ -125,11 +126,11 @@ class Spread:
 
     @property
     def n(self) -> int:
-        """How many values."""
+        """The number of values."""
         return len(self.values)
 
     def columns(self) -> dict[str, float | None]:
-        """n, mean, sd, low, high, min, max."""
+        """Returns a table's columns n, mean, sd, low, high, min, max."""
         broken = any(math.isnan(value) for value in self.values)
         least, most = (math.nan, math.nan) if broken else (min(self.values), max(self.values))
         ends = {"low": self.low, "high": self.high, "min": least, "max": most}
@@ -137,7 +138,7 @@ class Spread:
 
 
 def _around(mean: float, sd: float, n: int, within: Range) -> tuple[float, float]:
-    """Student's interval of values that differ, on the scale of their range; they are all within it."""
+    """Returns Student's interval of differing values, on the scale of their range, which contains them all."""
     half, low, high = t_quantile(n - 1) * sd / math.sqrt(n), within.low, within.high
     if low is None:
         return mean - half, mean + half
@@ -149,7 +150,7 @@ def _around(mean: float, sd: float, n: int, within: Range) -> tuple[float, float
         odds = (mean - low) / (high - mean)
         less, more = odds / factor, odds * factor
         ends = (high - low) * less / (1 + less), (high - low) * more / (1 + more)
-    return min(mean, low + ends[0]), max(mean, low + ends[1])  # rounding could leave the mean just outside
+    return min(mean, low + ends[0]), max(mean, low + ends[1])  # rounding could put the mean just outside
 
 
 def _of_equal(value: float, n: int, within: Range) -> tuple[float, float] | None:
@@ -161,7 +162,7 @@ def _of_equal(value: float, n: int, within: Range) -> tuple[float, float] | None
 
 @cache
 def t_quantile(freedom: int) -> float:
-    """Student's t: the 97.5 % quantile for so many degrees of freedom."""
+    """Returns the 97.5 % quantile of Student's t for `freedom` degrees of freedom."""
     from scipy.special import stdtrit  # not scipy.stats, which takes a second to import
 
     return float(stdtrit(freedom, 0.975))
@@ -171,19 +172,19 @@ def t_quantile(freedom: int) -> float:
 
 
 ALL, NONE = "all", "none"
-"""In a column that names rows: all of what it lists together; nothing of it. An empty one would be a missing value to
-pandas, which leaves it out of groups."""
+"""Values of a column that names rows: all rows together; no row. pandas would take an empty name as missing and leave
+it out of groups."""
 
 
 @dataclass(frozen=True)
 class Measured:
-    """A row of a table, as a summary over seeds takes it.
+    """A row of a table for a summary over seeds.
 
     Attributes:
-        network: which one was measured; rows of one network with equal names are repeats of one measurement.
+        network: the measured network; rows of one network with equal names are repeats of one measurement.
         name: the columns that name the row, and their values.
-        numbers: of each measure.
-        ranges: the values that each can have.
+        numbers: measure → its value.
+        ranges: measure → the values that it can have.
     """
 
     network: Hashable
@@ -195,14 +196,14 @@ class Measured:
     def of(
         cls, network: Hashable, name: Mapping[str, Any], row: Mapping[str, Any], ranges: Mapping[str, Range]
     ) -> Measured:
-        """A row's measures; what is empty, or no number, is left out."""
-        numbers = {measure: number for measure in ranges if (number := _number(row.get(measure))) is not None}
+        """Returns the measures of a row, without empty values and values that aren't numbers."""
+        numbers = {measure: value for measure in ranges if (value := _number(row.get(measure))) is not None}
         return cls(network, name, numbers, ranges)
 
 
 @dataclass(frozen=True)
 class Summed:
-    """A row of a summary: one measure of what these names name."""
+    """A row of a summary: the spread of one measure over the rows with this name."""
 
     name: Mapping[str, Any]
     measure: str
@@ -210,20 +211,20 @@ class Summed:
 
     @property
     def row(self) -> dict[str, Any]:
-        """The names, `measure`, and the columns of the spread."""
+        """The columns of the name, `measure`, and the columns of the spread."""
         return {**self.name, "measure": self.measure, **self.spread.columns()}
 
 
 def over_seeds(rows: Iterable[Measured]) -> list[Summed]:
-    """For each name and measure the spread over networks, in the order in which they come first.
+    """Returns the spread over networks for each name and measure, in the order of their first rows.
 
-    Rows are taken together if their names are equal, whatever their places; repeats are averaged first.
+    Rows with equal names are summarised together, wherever they stand; repeats are averaged first.
     """
     groups: dict[tuple[tuple[str, Any], ...], dict[tuple[str, Range], dict[Hashable, list[float]]]] = {}
     for row in rows:
         group = groups.setdefault(tuple(row.name.items()), {})
-        for measure, number in row.numbers.items():
-            group.setdefault((measure, row.ranges[measure]), {}).setdefault(row.network, []).append(number)
+        for measure, value in row.numbers.items():
+            group.setdefault((measure, row.ranges[measure]), {}).setdefault(row.network, []).append(value)
     return [
         Summed(dict(name), measure, Spread.of(map(_mean, by_network.values()), within))
         for name, group in groups.items()
@@ -231,8 +232,8 @@ def over_seeds(rows: Iterable[Measured]) -> list[Summed]:
     ]
 
 
-def _mean(numbers: Sequence[float]) -> float:
-    return fmean(numbers) if all(map(math.isfinite, numbers)) else sum(numbers) / len(numbers)
+def _mean(values: Sequence[float]) -> float:
+    return fmean(values) if all(map(math.isfinite, values)) else sum(values) / len(values)
 
 
 def _number(value: Any) -> float | None:

@@ -1,12 +1,12 @@
-"""How many CPU threads torch computes with. It is a part of the config, because figures depend on it.
+"""How many CPU threads torch computes with. The number belongs to the config, because figures depend on it.
 
-A sum that is divided among threads is added in another order. Training carries the difference on: a network of test
-accuracy 0.9754 with two threads had 0.9777 with one. So a run computes with exactly `threads` threads wherever it runs,
-alone, in a sweep or on a cluster, however many cores it finds there.
+Threads that share a sum add it in another order, and training enlarges the difference: a network with a test accuracy
+of 0.9754 with two threads had 0.9777 with one. So a run uses exactly `threads` threads everywhere: alone, in a sweep or
+on a cluster, on any number of cores.
 
-Threads that wait for each other by spinning take the processor from other programs, and from each other: two small
-trainings at once on two cores were seventy times slower than one alone. So waiting threads sleep, and a training step
-that is too small to divide takes one thread.
+Threads that spin while they wait slow down other programs and each other: on two cores, two small trainings at once
+were seventy times slower than one alone. So waiting threads sleep, and a training step that is too small to divide
+takes one thread.
 """
 
 from __future__ import annotations
@@ -18,23 +18,23 @@ from contextlib import contextmanager
 from mi_runner import machine
 
 MOST = 4
-"""Threads that `auto` takes at the most: small networks gain nothing from more."""
+"""The largest number of threads that `auto` takes: small networks gain nothing from more."""
 
 
 def let_waiting_threads_sleep() -> None:
-    """Make waiting threads sleep. Call it before torch is imported; a setting of the user's own stays."""
+    """Makes waiting threads sleep, unless the user has set it otherwise. Call it before torch is imported."""
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 
 def automatic() -> int:
-    """The number that `threads=auto` stands for here: the cores, or OMP_NUM_THREADS, but no more than `MOST`."""
+    """Returns the number of threads for `threads=auto`: OMP_NUM_THREADS or the cores, but at most `MOST`."""
     named = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()
     return min(MOST, int(named) if named.isdecimal() and int(named) else machine.n_cores())
 
 
 @contextmanager
 def exactly(threads: int) -> Iterator[None]:
-    """Within the block torch computes with so many threads, also where there are fewer cores."""
+    """Within the block, torch computes with exactly this many threads, even on fewer cores."""
     import torch
 
     before = torch.get_num_threads()

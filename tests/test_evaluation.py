@@ -271,7 +271,7 @@ def test_wilson_interval_narrows_with_more_examples(case: tuple[int, int]) -> No
 
 @pytest.mark.parametrize(("successes", "n"), [(-1, 3), (4, 3), (1, 0)])
 def test_impossible_counts_are_refused(successes: int, n: int) -> None:
-    with pytest.raises(ValueError, match=rf"^{successes} successes of {n}: must be 0 to {n}\.$"):
+    with pytest.raises(ValueError, match=rf"^successes={successes}: must be 0 to n={n}\.$"):
         wilson_interval(successes, n)
 
 

@@ -35,7 +35,7 @@ def test_rows_that_their_keys_name_are_taken(table: Any) -> None:
 @pytest.mark.parametrize(
     ("row", "keys", "text"),
     [
-        ({"split": "test", "class": "all", "repeat": 2}, ("split", "class"), "row 3 is the second with split=test, "),
+        ({"split": "test", "class": "all", "repeat": 2}, ("split", "class"), "row 3 repeats split=test, "),
         (
             {"split": "test", "class": "", "repeat": 1},
             ("split", "class"),
@@ -44,8 +44,8 @@ def test_rows_that_their_keys_name_are_taken(table: Any) -> None:
         ({"split": "test", "class": None, "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
         ({"split": "test", "class": float("nan"), "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
         ({"split": "test", "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
-        (ROWS[0] | {"repeat": 2}, ("split", "layer"), "has no column 'layer', which is one of its keys"),
-        (ROWS[0] | {"repeat": 2}, (), "no keys are given, the columns that name its rows"),
+        (ROWS[0] | {"repeat": 2}, ("split", "layer"), "the key 'layer' is not one of its columns"),
+        (ROWS[0] | {"repeat": 2}, (), "keys are missing. Name the columns that name its rows"),
     ],
 )
 def test_rows_that_their_keys_do_not_name_are_refused(row: Any, keys: Any, text: str, table: Any) -> None:
@@ -56,7 +56,7 @@ def test_rows_that_their_keys_do_not_name_are_refused(row: Any, keys: Any, text:
 def test_a_table_more_is_checked_too() -> None:
     made = result(ROWS).with_table("history", [{"epoch": 1}, {"epoch": 2}], ["epoch"])
     assert set(made.tables) == set(made.keys) == {"metrics", "history"}
-    with pytest.raises(ValueError, match="table history: row 1 is the second with epoch=1"):
+    with pytest.raises(ValueError, match="table history: row 1 repeats epoch=1"):
         made.with_table("history", [{"epoch": 1}, {"epoch": 1}], ["epoch"])
 
 

@@ -1,7 +1,7 @@
-"""Experiments: each takes a `Setting` and returns a `Result`, and sees neither command line, run folder nor console.
+"""Experiments: each takes a `Setting` and returns a `Result`, and knows no command line, run folder or console.
 
 Each experiment is a file of this folder with the functions of `Experiment`. A `Result` says which columns name the rows
-of its tables and which numbers are measures, so that the tables of many runs can be put together without a guess.
+of its tables and which numbers are measures, so that the tables of many runs can be combined without guessing.
 """
 
 from __future__ import annotations
@@ -45,18 +45,18 @@ class TrainedNetwork:
 
 @dataclass(frozen=True)
 class Setting(Generic[C]):
-    """All that an experiment works on.
+    """What an experiment works on.
 
     Attributes:
         config: the experiment's own options.
-        training: how the model was trained; its loss is the one that tables report.
+        training: how the model was trained; tables report this loss.
         model: on the same device as the data; in `run` trained and in evaluation mode, in `check` not yet trained.
         dataset: in the form that the model takes.
         seed: every random draw derives from it.
         history: a row per epoch of the model's training; empty for weights from a checkpoint.
         leaves: submodules that the model's graph takes as one site each.
-        networks: those that the experiment asked for by its `networks`; empty in `check`.
-        members: with `seeds=32` a setting for each seed, this one's first; otherwise empty.
+        networks: the networks that the experiment's `networks` names; empty in `check`.
+        members: with `seeds=32` a setting per seed, this one first; otherwise empty.
         progress: long work reports to it.
     """
 
@@ -72,10 +72,10 @@ class Setting(Generic[C]):
     progress: Progress = field(default_factory=Progress)
 
     def graph(self, model: nn.Module | None = None) -> ModelGraph:
-        """The graph of the model, or of another network of its architecture.
+        """Returns the graph of the model, or of another network of its architecture.
 
         Raises:
-            ConfigError: it can't be traced; the text says where, and what to do.
+            ConfigError: the network can't be traced; the text says where, and what to do.
         """
         network = self.model if model is None else model
         with as_options("model", ["leaves"]):
@@ -83,58 +83,59 @@ class Setting(Generic[C]):
 
 
 class Experiment(Protocol[C]):
-    """What a file of an experiment has: these functions, for the options of its schema."""
+    """The functions that an experiment's file defines, for the options of its schema."""
 
     def check(self, setting: Setting[C]) -> None:
-        """Finds mistakes in the choice of options before anything is trained.
+        """Checks the options before anything is trained.
 
         Raises:
-            ConfigError: there is one; the text says what to type.
+            ConfigError: an option is a mistake; the text says what to type.
         """
 
     def metric_names(self, setting: Setting[C]) -> list[str]:
-        """The summary metrics that `run` will give, so that `expect` can be checked before anything is trained."""
+        """Returns the names of `run`'s summary metrics, so that `expect` can be checked before anything is trained."""
 
     def networks(self, setting: Setting[C]) -> Mapping[str, TrainingOptions]:
-        """The networks that `run` needs besides the model: name → how it is trained, from the same initial weights.
+        """Returns the networks that `run` needs besides the model: name → how it is trained.
 
-        They are in `setting.networks` when `run` is called. With `epochs=0` it is the untrained network.
+        They start from the model's initial weights and are in `setting.networks` when `run` is called. `epochs=0` gives
+        the untrained network.
         """
 
     def cost(self, setting: Setting[C]) -> Mapping[str, int]:
-        """For the plan of a sweep: what `run` will do how often, such as `{"circuits": 94591}`; may be empty."""
+        """Returns counts of what `run` will do, for a sweep's plan: `{"circuits": 94591}`; may be empty."""
 
     def run(self, setting: Setting[C]) -> Result:
-        """The tables, figures and numbers.
+        """Returns the tables, figures and metrics.
 
         Raises:
-            RunFailed: it can't be finished.
+            RunFailed: the experiment can't finish.
         """
 
 
 @dataclass(frozen=True)
 class Result:
-    """What an experiment found.
+    """The result of an experiment.
 
     Attributes:
         tables: name → rows; "metrics" is the headline table, printed and written as metrics.csv.
-        keys: table → the columns that name its rows, of every table with rows. No two rows agree in all of them (and in
-            the repeats), and none is ever empty: `all` or `none` says what an empty one would leave open. In "metrics"
-            the column `seed` stands for the network, over which summaries are made, as for the swept key `seed`.
+        keys: table → the columns that name its rows, for every table with rows. No two rows agree in all keys and
+            repeats. A key is never empty: it says `all` or `none` instead. In "metrics" the column `seed` names the
+            network, as the swept key `seed` does; summaries are over it.
         metrics: the summary: name → number, for run.json and `expect`.
-        measures: what may differ from seed to seed: a column of tables, or a name in the summary up to its first `/` →
-            the values that it can have. Counts of examples and ends of intervals are none, so no summary averages them.
+        measures: the values that may differ from seed to seed: a column of tables, or a name in the summary up to its
+            first `/` → its range. Counts of examples and ends of intervals are not measures, so they are not averaged.
         repeats: columns that count repetitions of one measurement; a summary over seeds averages these first.
         figures: name → a matplotlib figure.
         shown: the tables that are printed.
-        parquet: tables, given as pandas DataFrames, that are written as Parquet whatever their size.
+        parquet: tables, given as pandas DataFrames, that are written as Parquet even if they are small.
         timings: stage → seconds, for run.json.
-        model: the network that the experiment is about, where its weights belong in the run folder.
-        members: the networks, by name, where it is about many.
+        model: the network whose weights the run folder keeps; None: those of the setting's model, if trained now.
+        members: name → network, for an experiment on many networks.
         tensors: file name without ending → tensors by name, written as a safetensors file.
 
     Raises:
-        ValueError: a table's rows are not named by its keys; the text says which.
+        ValueError: a table's keys don't name its rows; the text says which table.
     """
 
     tables: Mapping[str, Sequence[Row] | DataFrame]
@@ -157,7 +158,7 @@ class Result:
                 _check_keys(name, rows, self.keys.get(name, ()), self.repeats)
 
     def with_table(self, name: str, rows: Sequence[Row], keys: Sequence[str]) -> Result:
-        """The result with one table more."""
+        """Returns the result with one more table."""
         return replace(self, tables={**self.tables, name: rows}, keys={**self.keys, name: keys})
 
 
@@ -165,7 +166,7 @@ def _check_keys(table: str, rows: Sequence[Row] | DataFrame, keys: Sequence[str]
     import pandas as pd
 
     if not keys:
-        raise ValueError(f"table {table}: no keys are given, the columns that name its rows.")
+        raise ValueError(f"table {table}: keys are missing. Name the columns that name its rows.")
     if isinstance(rows, pd.DataFrame):
         frame = rows
     else:
@@ -173,7 +174,7 @@ def _check_keys(table: str, rows: Sequence[Row] | DataFrame, keys: Sequence[str]
         frame = pd.DataFrame([{column: row[column] for column in wanted if column in row} for row in rows])
     for key in keys:
         if key not in frame:
-            raise ValueError(f"table {table} has no column '{key}', which is one of its keys.")
+            raise ValueError(f"table {table}: the key '{key}' is not one of its columns.")
         empty = frame[key].isna() | frame[key].isin([""])
         if empty.any():
             row = int(empty.argmax())
@@ -183,4 +184,4 @@ def _check_keys(table: str, rows: Sequence[Row] | DataFrame, keys: Sequence[str]
     if twice.any():
         row = int(twice.argmax())
         values = ", ".join(f"{name}={frame[name].iloc[row]}" for name in names)
-        raise ValueError(f"table {table}: row {row} is the second with {values}. Its keys must tell all rows apart.")
+        raise ValueError(f"table {table}: row {row} repeats {values}. Keys must differ from row to row.")

@@ -1,7 +1,7 @@
-"""What the pictures of several experiments share.
+"""Figures that several experiments share.
 
-Each experiment draws its own beside it, in `<experiment>_figures.py`: rows in, matplotlib figures out; the runner
-writes them. Figures are made without pyplot, so that they need no screen and leave no state behind.
+An experiment's own figures are in `<experiment>_figures.py`: rows in, matplotlib figures out; the runner writes them.
+Figures are made without pyplot, so that they need no screen and leave no global state.
 """
 
 from __future__ import annotations
@@ -18,22 +18,22 @@ from torch import Tensor
 from mi_runner.experiments import Row
 
 REFERENCE = "#444444"
-"""The colour of what the rest of a picture is compared with."""
+"""The colour of the reference that a figure compares with."""
 
 MOST_CELL_TEXTS = 15
-"""Cells across or down that have their number written in."""
+"""Up to this many rows and columns, each cell shows its count."""
 
 MOST_LABELS = 60
-"""Rows or columns of a picture."""
+"""Largest number of rows or columns of a figure."""
 
 MOST_LARGE_PICTURES = 25
-"""Pictures of a mosaic that are drawn larger."""
+"""Up to this many pictures, a mosaic draws them larger."""
 
 
 def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[str, Figure]:
-    """Counts by label (down) and prediction (across), each row's colours by its shares.
+    """Returns a figure of counts by label (down) and predicted label (across), coloured by the shares of each row.
 
-    Nothing where there is no row, or more labels than a picture can show.
+    No figure if there are no rows, or more than `MOST_LABELS` labels.
     """
     if not rows:
         return {}
@@ -64,9 +64,9 @@ def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[st
 
 
 def mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **colours: Any) -> Figure:
-    """Pictures `(H, W)` or `(H, W, 3)` in a grid, captions above them.
+    """Returns a figure of pictures `(H, W)` or `(H, W, 3)` in a grid, with captions above them.
 
-    They are one image on one pair of axes: a hundred pairs of axes would take matplotlib seconds.
+    The grid is one image on one pair of axes, because a hundred pairs of axes take matplotlib seconds.
     """
     across = math.ceil(math.sqrt(len(pictures)))
     down = math.ceil(len(pictures) / across)
@@ -77,8 +77,8 @@ def mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **co
     size = 0.75 if len(pictures) > MOST_LARGE_PICTURES else 1.1
     figure = Figure(figsize=(size * across, size * down * 1.12 + 0.4), layout="constrained")
     axes = figure.subplots()
-    for number, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
-        top, left = (number // across) * (height + room) + room, (number % across) * (width + gap)
+    for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
+        top, left = (index // across) * (height + room) + room, (index % across) * (width + gap)
         canvas[top : top + height, left : left + width] = picture
         axes.text(left + width / 2, top - room * 0.25, caption, ha="center", va="bottom", fontsize=5.5)
     axes.imshow((canvas.nan_to_num(1.0) if canvas.dim() == 3 else canvas).numpy(), interpolation="nearest", **colours)
@@ -88,7 +88,7 @@ def mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **co
 
 
 def picture(image: Tensor) -> Tensor:
-    """An image `(C, H, W)` as one can draw it: three channels as `(H, W, 3)` in 0..1, else their mean `(H, W)`."""
+    """Returns an image `(C, H, W)` to draw: three channels as `(H, W, 3)` in 0..1, others as their mean `(H, W)`."""
     image = image.detach().cpu()
     if image.shape[0] != 3:
         return image.mean(0)

@@ -1,4 +1,4 @@
-"""How good is a model, on which classes? Trains it (or takes it from the model store) and evaluates it.
+"""How good is a model, on which classes? Trains it, or loads it from the model store, and evaluates it.
 
 With `seeds=32`: how good are the networks of 32 seeds, and how much do they differ?
 """
@@ -25,27 +25,27 @@ KEYS = {"metrics": ("split", "class"), "history": ("epoch",), "confusion": ("lab
 MEASURES = {"accuracy": SHARE, "loss": NOT_NEGATIVE, "train_accuracy": SHARE, "train_loss": NOT_NEGATIVE}
 
 OVER_SEEDS = ("sd", "low", "high", "min", "max")
-"""What the summary of many seeds says of each metric, besides its mean: `accuracy_sd`."""
+"""What the summary of many seeds says about each metric besides its mean: `accuracy_sd`."""
 
 
 def check(setting: Setting[TrainConfig]) -> None:
-    """Nothing can be wrong with the options of this experiment: it has none."""
+    """Checks nothing, because this experiment has no options."""
 
 
 def metric_names(setting: Setting[TrainConfig]) -> list[str]:
-    """The summary's names: of the whole, of each class (`accuracy/7`), and with many seeds how the whole differs."""
+    """Returns the summary's names: all examples, each class (`accuracy/7`), and with many seeds the spread."""
     of_classes = [_of_class(name) for name in setting.dataset.class_names or ()]
     over_seeds = [f"{name}_{figure}" for name in METRICS for figure in OVER_SEEDS] if setting.members else []
     return [*METRICS, *of_classes, *over_seeds]
 
 
 def networks(setting: Setting[TrainConfig]) -> dict[str, TrainingOptions]:
-    """None besides the model."""
+    """Returns no networks besides the model."""
     return {}
 
 
 def cost(setting: Setting[TrainConfig]) -> dict[str, int]:
-    """Too little to say."""
+    """Returns no counts, because evaluation takes little time."""
     return {}
 
 
@@ -54,7 +54,7 @@ def _of_class(name: str) -> str:
 
 
 def run(setting: Setting[TrainConfig]) -> Result:
-    """Accuracy with its interval and loss on both splits, and on the test set for each class."""
+    """Returns accuracy with its interval and loss on both splits, and on the test set per class."""
     if setting.members:
         return _run_members(setting.members, setting)
     dataset = setting.dataset
@@ -66,8 +66,8 @@ def run(setting: Setting[TrainConfig]) -> Result:
         drawn["history"] = train_figures.history(setting.history)
     if dataset.has_classes:
         wrong = ~correct(outputs, y, classes=True)
-        answers = predictions(outputs, classes=True)
-        drawn |= train_figures.mistakes(dataset, wrong, answers)
+        predicted = predictions(outputs, classes=True)
+        drawn |= train_figures.mistakes(dataset, wrong, predicted)
     return Result(
         tables={
             "metrics": rows,
@@ -83,9 +83,9 @@ def run(setting: Setting[TrainConfig]) -> Result:
 
 
 def _measured(setting: Setting[TrainConfig]) -> tuple[list[dict[str, Any]], dict[str, float], Tensor]:
-    """The rows of one network, its summary, and its outputs `(N, K)` on the test set.
+    """Returns the rows of one network, its summary, and its outputs `(N, K)` on the test set.
 
-    The accuracy of a class without test examples is not a number.
+    The accuracy of a class without test examples is NaN.
     """
     dataset = setting.dataset
     loss = loss_function(setting.training, dataset)
@@ -94,17 +94,17 @@ def _measured(setting: Setting[TrainConfig]) -> tuple[list[dict[str, Any]], dict
 
     for split, x, y in (("train", dataset.x_train, dataset.y_train), ("test", dataset.x_test, dataset.y_test)):
         outputs = outputs_of(setting.model, x)
-        whole = score(outputs, y, loss, classes=dataset.has_classes)
-        rows.append({"split": split, "class": ALL, "n": whole.n, **whole.columns()})
+        split_score = score(outputs, y, loss, classes=dataset.has_classes)
+        rows.append({"split": split, "class": ALL, "n": split_score.n, **split_score.columns()})
         prefix = "" if split == "test" else "train_"
-        metrics |= {f"{prefix}accuracy": whole.accuracy, f"{prefix}loss": whole.loss}
+        metrics |= {f"{prefix}accuracy": split_score.accuracy, f"{prefix}loss": split_score.loss}
     if dataset.class_names is not None:
-        for number, name in enumerate(dataset.class_names):
-            of_class = y == number
-            part = score(outputs[of_class], y[of_class], loss, classes=True)
-            metrics[_of_class(name)] = part.accuracy
-            if part.n:
-                rows.append({"split": "test", "class": name, "n": part.n, **part.columns()})
+        for class_index, name in enumerate(dataset.class_names):
+            of_class = y == class_index
+            class_score = score(outputs[of_class], y[of_class], loss, classes=True)
+            metrics[_of_class(name)] = class_score.accuracy
+            if class_score.n:
+                rows.append({"split": "test", "class": name, "n": class_score.n, **class_score.columns()})
     return rows, metrics, outputs
 
 
@@ -112,7 +112,7 @@ def _measured(setting: Setting[TrainConfig]) -> tuple[list[dict[str, Any]], dict
 
 
 def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[TrainConfig]) -> Result:
-    """The rows of each network as it would have them alone, and their spread over the seeds."""
+    """Returns the rows that each network has alone, and their spread over the seeds."""
     rows: list[dict[str, Any]] = []
     counts: list[dict[str, int]] = []
     metrics: list[dict[str, float]] = []
@@ -139,21 +139,21 @@ def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[Train
 
 
 def seeds_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each split, class and measure of the rows of several seeds: n seeds, mean, sd, 95 % interval, min, max.
+    """Returns n, mean, sd, 95 % interval, min and max over the seeds, for each split, class and measure.
 
-    As in the summary of a sweep over these seeds. The interval is of the mean over seeds: what another set of seeds
-    would give, not another test set.
+    The summary of a sweep over these seeds is the same. The interval is of the mean over seeds: it covers another set
+    of seeds, not another test set.
     """
     measured = (Measured.of(row["seed"], {key: row[key] for key in KEYS["metrics"]}, row, MEASURES) for row in rows)
-    return [one.row for one in over_seeds(measured)]
+    return [summed.row for summed in over_seeds(measured)]
 
 
 def _over_seeds(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
-    """The summary: each metric's mean over the seeds that have it under its own name, the rest as `accuracy_sd`."""
+    """Returns the summary: each metric's mean over the seeds that have it, then the spread, as `accuracy_sd`."""
     means: dict[str, float] = {}
     rest: dict[str, float] = {}
     for name in metrics[0]:
-        values = [one[name] for one in metrics if not math.isnan(one[name])] or [math.nan]
+        values = [member[name] for member in metrics if not math.isnan(member[name])] or [math.nan]
         spread = Spread.of(values, MEASURES[name.partition("/")[0]])
         means[name] = spread.mean
         for figure in OVER_SEEDS if name in METRICS else ():

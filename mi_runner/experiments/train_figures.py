@@ -1,4 +1,4 @@
-"""Pictures of a trained network, or of many: rows in, matplotlib figures out."""
+"""Figures of a trained network, or of many: rows in, matplotlib figures out."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MOST_MISTAKES = 25
 
 
 def history(rows: Sequence[Row]) -> Figure:
-    """Loss and test accuracy over the epochs of training."""
+    """Returns a figure of loss and test accuracy by epoch."""
     figure = Figure(figsize=(8, 3.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in rows]
@@ -31,28 +31,30 @@ def history(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def mistakes(dataset: Dataset, wrong: Tensor, answers: Tensor) -> dict[str, Figure]:
-    """The first wrongly answered test images, with label and answer; nothing where there is no image or no mistake.
+def mistakes(dataset: Dataset, wrong: Tensor, predicted: Tensor) -> dict[str, Figure]:
+    """Returns the first misclassified test images with label and predicted label; no figure without images or mistakes.
 
     Args:
         wrong: `(N,)` bool.
-        answers: `(N,)` predicted classes.
+        predicted: `(N,)` predicted labels.
     """
     index = wrong.nonzero().squeeze(1)[:MOST_MISTAKES].tolist()
     if dataset.image_shape is None or dataset.class_names is None or not index:
         return {}
     names = dataset.class_names
     pictures = [figures.picture(dataset.x_test[example].reshape(dataset.image_shape)) for example in index]
-    captions = [f"{names[int(dataset.y_test[example])]}, read as {names[int(answers[example])]}" for example in index]
+    captions = [f"{names[int(dataset.y_test[example])]}, read as {names[int(predicted[example])]}" for example in index]
     title = f"{len(index)} of {int(wrong.sum())} mistakes on the test set"
     return {"mistakes": figures.mosaic(pictures, captions, title, cmap="gray")}
 
 
 def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Row]) -> dict[str, Figure]:
-    """Test accuracy of each seed's network with its interval, and their training; the band is the mean's interval.
+    """Returns a figure of each seed's test accuracy with its interval, and of the accuracy by epoch.
+
+    A band shows the interval of the mean.
 
     Args:
-        rows, summary, history: as in metrics.csv, seeds_summary.csv, history.csv of a run with many seeds.
+        rows, summary, history: the rows of metrics.csv, seeds_summary.csv, history.csv of a run with many seeds.
     """
     figure = Figure(figsize=(10, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(2, 1))
@@ -63,16 +65,16 @@ def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Ro
         [row["accuracy_high"] - row["accuracy"] for row in tested],
     ]
     left.errorbar(seeds, accuracies, bounds, fmt="o", markersize=3, color="tab:blue", elinewidth=0.8)
-    (whole,) = [row for row in summary if (row["split"], row["class"], row["measure"]) == ("test", ALL, "accuracy")]
-    left.axhline(whole["mean"], color=figures.REFERENCE, linestyle="--", linewidth=1)
-    if whole["low"] is not None:
-        left.axhspan(whole["low"], whole["high"], color=figures.REFERENCE, alpha=0.15, linewidth=0)
-    left.set_title(f"each network with its 95 % interval; dashed: the mean of {whole['n']}, with its own", fontsize=9)
+    (overall,) = [row for row in summary if (row["split"], row["class"], row["measure"]) == ("test", ALL, "accuracy")]
+    left.axhline(overall["mean"], color=figures.REFERENCE, linestyle="--", linewidth=1)
+    if overall["low"] is not None:
+        left.axhspan(overall["low"], overall["high"], color=figures.REFERENCE, alpha=0.15, linewidth=0)
+    left.set_title(f"each network with its 95 % interval; dashed: the mean of {overall['n']}, with its own", fontsize=9)
     left.set(xlabel="seed", ylabel="test accuracy")
     left.xaxis.get_major_locator().set_params(integer=True)
     for seed in seeds:
-        mine = [row for row in history if row["seed"] == seed]
-        right.plot([row["epoch"] for row in mine], [row["test_accuracy"] for row in mine], linewidth=0.8, alpha=0.6)
+        epochs = [row for row in history if row["seed"] == seed]
+        right.plot([row["epoch"] for row in epochs], [row["test_accuracy"] for row in epochs], linewidth=0.8, alpha=0.6)
     right.set(xlabel="epoch", ylabel="test accuracy")
     right.xaxis.get_major_locator().set_params(integer=True)
     for axes in (left, right):
