@@ -21,6 +21,7 @@ from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
     from pandas import DataFrame
 
 Row = Mapping[str, Any]
@@ -128,6 +129,8 @@ class Result:
         timings: stage → seconds, for run.json.
         model: the network that the experiment is about, where its weights belong in the run folder.
         members: the networks, by name, where it is about many.
+        weights: other networks that belong in the run folder: name → network, for NAME.safetensors.
+        arrays: name → arrays by name, for NAME.npz.
 
     Raises:
         ValueError: a table's rows are not named by its keys; the text says which.
@@ -144,6 +147,8 @@ class Result:
     timings: Mapping[str, float] = field(default_factory=dict)
     model: nn.Module | None = None
     members: Mapping[str, nn.Module] = field(default_factory=dict)
+    weights: Mapping[str, nn.Module] = field(default_factory=dict)
+    arrays: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert "metrics" in self.tables, "every experiment has a headline table"

@@ -216,14 +216,21 @@ class RunFolder:
         with written_whole(self.path / FIGURES / f"{name}.png") as beside:
             save(beside)
 
-    def write_weights(self, state: Mapping[str, Any], member: str | None = None) -> None:
-        """model.safetensors; of a member of many, members/MEMBER.safetensors."""
+    def write_weights(self, state: Mapping[str, Any], member: str | None = None, *, file: str = WEIGHTS) -> None:
+        """model.safetensors, or another file; of a member of many, members/MEMBER.safetensors."""
         from mi_runner.training.weights import save_weights
 
-        path = self.path / MEMBERS / f"{member}.safetensors" if member else self.weights
+        path = self.path / MEMBERS / f"{member}.safetensors" if member else self.path / file
         path.parent.mkdir(exist_ok=True)
         with written_whole(path) as beside:
             save_weights(state, beside)
+
+    def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """NAME.npz, compressed: equal arrays give equal files."""
+        import numpy as np
+
+        with written_whole(self.path / f"{name}.npz") as beside, beside.open("wb") as file:
+            np.savez_compressed(file, **arrays)
 
     def digests(self) -> dict[str, str]:
         """Name → sha256 of every file of the folder but run.json itself."""

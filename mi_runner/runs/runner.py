@@ -360,6 +360,10 @@ def _write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
         place.write_weights(model.state_dict())
     for name, member in result.members.items():
         place.write_weights(member.state_dict(), name)
+    for name, network in result.weights.items():
+        place.write_weights(network.state_dict(), file=f"{name}.safetensors")
+    for name, arrays in result.arrays.items():
+        place.write_arrays(name, arrays)
 
 
 # --- the record --------------------------------------------------------------------------------------------------
