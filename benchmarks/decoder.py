@@ -17,7 +17,8 @@ from benchmarks.timing import seconds
 from mi_runner.config.composition import compose
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.activation_images import activation_images, hidden_sites
-from mi_runner.methods.decoding import distinct_examples, split_images, train_decoder, variables
+from mi_runner.methods.decoder_training import train_decoder
+from mi_runner.methods.decoding import distinct_examples, split_images, variables
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.runs.choices import build_network, load_dataset
 

@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mi_runner.chance import generator
 from mi_runner.config import composition
 from mi_runner.config.experiment_schemas import DecoderConfig
 from mi_runner.datasets import Dataset
@@ -25,8 +27,10 @@ from mi_runner.datasets.causal_models import CausalModel, ModularSum
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting, TrainedNetwork, decoder
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods import activation_distances as distances
 from mi_runner.methods import activation_images as images_of
 from mi_runner.methods import decoding
+from mi_runner.methods.decoder_training import train_decoder, train_decoders
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
@@ -238,14 +242,18 @@ def test_of_any_other_data_set_the_label_is_decoded() -> None:
     assert torch.equal(decoding.variables(values(30))["label"], values(30).y_test.long())
 
 
-@pytest.mark.parametrize("name", ["label", "all", "example", "example_number", "label_decoded", "b_decoded"])
+@pytest.mark.parametrize(
+    "name", ["label", "all", "example", "example_number", "label_decoded", "b_decoded", "predicted", "input", "fold"]
+)
 def test_a_variable_with_a_name_of_the_tables_is_refused(name: str) -> None:
     dataset = pairs(3)
     model = dataset.causal_model
     assert model is not None
     named = {"name": "arrays", "label_name": "label", "caption": None}
     own = replace(dataset, **named, causal_model=replace(model, variables=(name, "b")))
-    with pytest.raises(ConfigError, match=f"a variable named .{name}.*label, all, example_number, example are"):
+    with pytest.raises(
+        ConfigError, match=f"a variable named .{name}.*label, all, example_number, example, fold, input, predicted are"
+    ):
         decoder.check(setting(MLP([6, 4, 3]), own))
     decoder.check(setting(MLP([6, 4, 3]), replace(own, causal_model=replace(model, variables=("labels", "b")))))
 
@@ -310,7 +318,7 @@ def many_examples(n: int) -> decoding.Examples:
 def accuracy_on(images: Tensor, examples: decoding.Examples, **options: Any) -> tuple[dict[str, float], int]:
     """Of a decoder trained on a part of these images, on the others; and how many these are."""
     part = decoding.split_images(images, examples.index, options.pop("test_share"), seed=0)
-    made, _ = decoding.train_decoder(images, examples.labels, part, **options)
+    made, _ = train_decoder(images, examples.labels, part, **options)
     found = decoding.decoding_accuracy(decoding.decode(made, images), examples.labels, part)
     assert part.n_shared == 0
     return {name: one.accuracy for name, one in found.items()}, len(part.held_out)
@@ -347,12 +355,12 @@ def test_training_is_repeatable_and_seeds_differ() -> None:
     part = decoding.split_images(images, examples.index, 0.2, seed=0)
     weights = []
     for seed in (0, 0, 1):
-        made, history = decoding.train_decoder(images, examples.labels, part, epochs=2, seed=seed)
+        made, history = train_decoder(images, examples.labels, part, epochs=2, seed=seed)
         weights.append(made.kernels.weight.detach().clone())
         assert [row["epoch"] for row in history] == [1, 2] and history[1]["loss"] < history[0]["loss"]
         assert not made.training
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
-    assert decoding.train_decoder(images, examples.labels, part, epochs=0)[1] == []
+    assert train_decoder(images, examples.labels, part, epochs=0)[1] == []
 
 
 def test_a_linear_probe_is_the_minimum_that_plain_gradient_descent_finds() -> None:
@@ -360,7 +368,7 @@ def test_a_linear_probe_is_the_minimum_that_plain_gradient_descent_finds() -> No
     draw = torch.Generator().manual_seed(0)
     examples = examples_of(pairs(3, copies=3))
     features = torch.randn(9, 4, generator=draw) * torch.tensor([1.0, 10.0, 0.1, 0.0]) + 5
-    part = decoding.Part(torch.tensor([0, 0, 0, 1, 2, 3, 3, 4, 5, 6]), torch.tensor([7, 8]), 0)
+    part = decoding.Split(torch.tensor([0, 0, 0, 1, 2, 3, 3, 4, 5, 6]), torch.tensor([7, 8]), 0)
     answers = decoding.linear_probe(features, examples.labels, part.train, penalty=penalty)
     # The textbook's: every training example by itself, in float64.
     x = features.double()
@@ -381,7 +389,7 @@ def test_a_linear_probe_is_the_minimum_that_plain_gradient_descent_finds() -> No
 
 def test_a_linear_probe_can_read_what_is_linear_and_nothing_else() -> None:
     examples = examples_of(pairs(2, copies=5))
-    everything = decoding.Part(examples.index, torch.arange(4), 4)
+    everything = decoding.Split(examples.index, torch.arange(4), 4)
     corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     a, b, total = decoding.linear_probe(corners, examples.labels, everything.train)
     assert a.tolist() == [0, 0, 1, 1] and b.tolist() == [0, 1, 0, 1]
@@ -395,12 +403,12 @@ def test_a_method_names_its_arguments_and_no_option() -> None:
     graph = graph_of(MLP([6, 4, 3]), torch.randn(2, 6))
     x = torch.zeros(3, 6)
     images, labels = torch.zeros(3, 2, 2), {"a": torch.tensor([0, 1, 1])}
-    part = decoding.Part(torch.tensor([0, 1]), torch.tensor([2]), 0)
+    part = decoding.Split(torch.tensor([0, 1]), torch.tensor([2]), 0)
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: images_of.activation_images(graph, x, []), r"^sites=\[\]: name at least one site, each once"),
         (
             lambda: decoding.variables(values_of(0.5)),
-            "^what is decoded must be one class an example, or one",
+            "^what is decoded must be one class per example, or one",
         ),
         (lambda: decoding.distinct_examples(x, {"a": torch.zeros(3)}), "^nothing to decode: all .* have the same a"),
         (
@@ -415,18 +423,24 @@ def test_a_method_names_its_arguments_and_no_option() -> None:
             lambda: decoding.split_images(images, torch.arange(3), 1.0, seed=0),
             "^share=1 of 3 examples: give at least",
         ),
-        (lambda: decoding.train_decoder(images, {}, part), r"^labels of \[\]: give at least one variable"),
-        (lambda: decoding.train_decoder(images, {"all": labels["a"]}, part), "'all' means all of them together"),
+        (lambda: train_decoder(images, {}, part), r"^labels of \[\]: give at least one variable"),
+        (
+            lambda: train_decoder(images, {"all": labels["a"]}, part),
+            "'all' means all of them together",
+        ),
         (lambda: decoding.linear_probe(x, {"a": torch.zeros(3)}, part.train), r"^labels\['a'\] is torch.float32 of"),
-        (lambda: decoding.train_decoder(images, labels, part, kernel_size=3), "^kernels of 3×3 don't fit"),
-        (lambda: decoding.train_decoder(images, labels, part, optimizer="adan"), "named 'adan'. Did you mean adam"),
+        (lambda: train_decoder(images, labels, part, kernel_size=3), "^kernels of 3×3 don't fit"),
+        (
+            lambda: train_decoder(images, labels, part, optimizer="adan"),
+            "named 'adan'. Did you mean adam",
+        ),
     ]
     for call, text in cases:
         with pytest.raises(ValueError, match=text) as raised:
             call()
         assert not re.search(r"experiment\.|dataset[=.]|training\.", str(raised.value))
     with pytest.raises(FloatingPointError, match="^the decoder's training diverged in epoch 1: the loss is nan.$"):
-        decoding.train_decoder(images.fill_(float("nan")), labels, part)
+        train_decoder(images.fill_(float("nan")), labels, part)
 
 
 @pytest.mark.parametrize("module", [images_of, decoding])
@@ -481,7 +495,7 @@ def test_every_control_has_a_row_for_each_variable() -> None:
     expected = [("none", "all"), ("untrained", "all"), ("shuffled", "all")]
     expected += [("linear", "layers.1"), ("linear", "layers.3"), ("linear", "all")]
     assert [(row["control"], row["site"], row["decoded"]) for row in rows] == [
-        (*control, name) for control in expected for name in ("a", "b", "sum", "all")
+        (*control, name) for control in expected for name in ("a", "b", "sum", "all", "predicted")
     ]
     accuracy = float((given.model(given.dataset.x_test).argmax(1) == given.dataset.y_test).double().mean())
     for row in rows:
@@ -489,16 +503,17 @@ def test_every_control_has_a_row_for_each_variable() -> None:
         assert (row["accuracy_low"], row["accuracy_high"]) == wilson_interval(round(5 * row["accuracy"]), 5)
         assert row["target_accuracy"] == pytest.approx(accuracy)
         # 20 of the 25 pairs are trained on, so a value is in 4 to 5 of them, a pair in one.
-        assert row["chance"] == pytest.approx(0.05) if row["decoded"] == "all" else 0.2 <= row["chance"] <= 0.25
+        if row["decoded"] != "predicted":
+            assert row["chance"] == pytest.approx(0.05) if row["decoded"] == "all" else 0.2 <= row["chance"] <= 0.25
     assert set(result.metrics) == set(decoder.metric_names(given))
-    assert result.metrics["accuracy/sum/linear/layers.3"] == rows[-6]["accuracy"]
+    assert result.metrics["accuracy/sum/linear/layers.3"] == rows[-8]["accuracy"]
     assert result.metrics["n_images"] == 25 and result.metrics["shared_images"] == 0
     # This setting's untrained network is its network, so that control must agree with the decoder itself.
-    for own, control in zip(rows[:4], rows[4:8], strict=True):
+    for own, control in zip(rows[:5], rows[5:10], strict=True):
         assert {**own, "control": ""} == {**control, "control": ""}
 
 
-def test_all_is_the_share_of_inputs_with_every_variable_right() -> None:
+def test_all_is_the_fraction_of_inputs_with_every_variable_correct() -> None:
     result = decoder.run(small(test_share=0.4, epochs=30))
     answers = pd.DataFrame(result.tables["answers"])
     right = {name: answers[name] == answers[f"{name}_decoded"] for name in ("a", "b", "sum")}
@@ -516,14 +531,14 @@ def test_the_untrained_control_reads_the_initial_weights() -> None:
     found = decoder.run(replace(given, networks={"untrained": TrainedNetwork(other)}))
     alone = decoder.run(replace(given, model=other))
     table, expected = found.tables["metrics"], alone.tables["metrics"]
-    assert [{**row, "control": ""} for row in table[4:8]] == [{**row, "control": ""} for row in expected[:4]]
-    assert [row["train_accuracy"] for row in table[4:8]] != [row["train_accuracy"] for row in table[:4]]
+    assert [{**row, "control": ""} for row in table[5:10]] == [{**row, "control": ""} for row in expected[:5]]
+    assert [row["train_accuracy"] for row in table[5:10]] != [row["train_accuracy"] for row in table[:5]]
 
 
-def test_shuffled_labels_are_learned_by_heart_but_not_decoded() -> None:
+def test_shuffled_labels_are_memorised_but_not_decoded() -> None:
     torch.manual_seed(0)
     given = setting(MLP([40, 30, 20], nn.Tanh), pairs(20, copies=4), test_share=0.3, epochs=30, hidden_sizes=[100, 100])
-    rows = {(row["control"], row["decoded"]): row for row in decoder.run(given).tables["metrics"][:12]}
+    rows = {(row["control"], row["decoded"]): row for row in decoder.run(given).tables["metrics"][:15]}
     assert rows["none", "a"]["accuracy"] > 0.9  # the first layer of any network has it
     assert rows["shuffled", "a"]["accuracy_low"] < 1 / 20 < rows["shuffled", "a"]["accuracy_high"]
     assert rows["shuffled", "a"]["train_accuracy"] > 0.25
@@ -531,7 +546,7 @@ def test_shuffled_labels_are_learned_by_heart_but_not_decoded() -> None:
 
 def test_the_other_tables_and_the_figures() -> None:
     result = decoder.run(small(sites=["layers.3", "layers.0"], kernels=2, kernel_size=2, epochs=3))
-    assert list(result.figures) == ["kernels", "filtered", "layers"]
+    assert list(result.figures) == ["kernels", "filtered", "layers", "distances", "layer_similarity"]
     assert [(row["kernel"], row["row"], row["column"]) for row in result.tables["kernels"]] == list(
         itertools.product(range(2), repeat=3)
     )
@@ -540,10 +555,11 @@ def test_the_other_tables_and_the_figures() -> None:
         {"row": 1, "site": "layers.0", "units": 6, "padding": 0},
     ]
     history = result.tables["decoder_history"]
-    assert [(row["control"], row["epoch"]) for row in history] == [
-        *itertools.product(("none", "untrained", "shuffled"), (1, 2, 3))
+    assert [(row["control"], row["decoded"], row["epoch"]) for row in history] == [
+        *itertools.product(("none", "untrained", "shuffled"), ("all", "predicted"), (1, 2, 3))
     ]
     assert history[2]["accuracy"] == result.metrics["accuracy/all"]
+    assert history[2]["test_loss"] == pytest.approx(result.metrics["test_loss"])
     labels = [axes.get_ylabel() for axes in result.figures["filtered"].axes if axes.get_ylabel()]
     assert set(labels) == {row["example"] for row in result.tables["answers"]} and len(labels) == 2
     titles = [axes.get_title() for axes in result.figures["filtered"].axes[:4]]
@@ -638,11 +654,13 @@ def test_the_published_experiment(mi_run: Callable[..., Ended]) -> None:
     assert ended.status == 0, ended.err
     table = pd.read_csv(ended.folder / "metrics.csv", keep_default_na=False)
     own = table[table["control"] == "none"]
-    assert list(own["decoded"]) == ["a", "b", "sum", "all"] and (own["accuracy"] == 1).all()
+    assert list(own["decoded"]) == ["a", "b", "sum", "all", "predicted"] and (own["accuracy"] == 1).all()
     assert (own["n"] == 4).all() and (own["shared_images"] == 4).all() and (own["target_accuracy"] == 1).all()
-    assert {path.name for path in ended.folder.glob("figures/*")} == {"kernels.png", "filtered.png", "layers.png"}
+    assert {path.name for path in ended.folder.glob("figures/*")} == {
+        f"{name}.png" for name in ("kernels", "filtered", "layers", "distances", "layer_similarity")
+    }
     kernels = pd.read_csv(ended.folder / "kernels.csv")
-    assert len(kernels) == 3 * 2 * 2 and list(kernels.columns) == ["kernel", "row", "column", "weight"]
+    assert len(kernels) == 3 * 2 * 2 and list(kernels.columns) == ["fold", "kernel", "row", "column", "weight"]
     sites = pd.read_csv(ended.folder / "sites.csv")
     assert list(sites["site"]) == ["layers.1", "layers.3", "layers.5", "layers.7", "layers.9"]
     assert (sites["units"] == 5).all() and (sites["padding"] == 0).all()
@@ -664,7 +682,9 @@ def test_a_network_that_has_not_learned_its_task_ends_the_run(mi_run: Callable[.
     ended = mi_run("experiment=decoder", *SMALL, "training.epochs=0")
     assert ended.status == 1
     assert "has not learned its task: its test accuracy is 0." in ended.err
-    assert "below experiment.min_target_accuracy=0.99. Train it longer (training.epochs)" in ended.err
+    assert "and the commonest label alone has 0.5" in ended.err and "Train it longer (training.epochs)" in ended.err
+    ended = mi_run("experiment=decoder", *SMALL, "training.epochs=0", "experiment.min_target_accuracy=0.99")
+    assert ended.status == 1 and "below experiment.min_target_accuracy=0.99. Train it longer" in ended.err
     ended = mi_run("experiment=decoder", *SMALL, "training.epochs=0", "experiment.min_target_accuracy=0")
     assert ended.status == 0
 
@@ -696,3 +716,270 @@ def test_a_training_that_diverges_says_what_to_try(mi_run: Callable[..., Ended])
     ended = mi_run("experiment=decoder", *SMALL, *options, "experiment.epochs=3")
     assert ended.status == 1 and "the decoder's training diverged in epoch" in ended.err
     assert "Try a smaller experiment.learning_rate" in ended.err
+
+
+# --- folds -----------------------------------------------------------------------------------------------------------
+
+
+def test_folds_hold_out_every_image_once() -> None:
+    images = torch.arange(25).float().reshape(25, 1, 1).expand(25, 2, 2)
+    index = torch.arange(25).repeat(4)
+    folds = decoding.split_folds(images, index, 10, seed=0)
+    assert sorted(i for split in folds for i in split.held_out.tolist()) == list(range(25))
+    assert sorted(len(split.held_out) for split in folds) == [2] * 5 + [3] * 5
+    for split in folds:
+        others = set(range(25)) - set(split.held_out.tolist())
+        assert sorted(split.train.tolist()) == sorted([*others] * 4)
+        assert split.n_shared == 0
+    equal = (torch.arange(60) // 3).float().reshape(60, 1, 1).expand(60, 2, 2)
+    for split in decoding.split_folds(equal, torch.arange(60), 4, seed=0):
+        assert {i // 3 for i in split.held_out.tolist()}.isdisjoint(i // 3 for i in split.train.tolist())
+    for folds_given in (1, 26):
+        with pytest.raises(ValueError, match=f"^folds={folds_given} of 25 different images: give at least 2, and at"):
+            decoding.split_folds(images, index, folds_given, seed=0)
+
+
+def unequal_folds() -> tuple[Tensor, dict[str, Tensor], list[decoding.Split]]:
+    """Folds whose epochs have 4 and 5 steps of 16 examples; 25 images, which are more than a batch."""
+    draw = torch.Generator().manual_seed(0)
+    images = torch.randn(25, 4, 5, generator=draw)
+    index = torch.randint(25, (90,), generator=draw)
+    labels = {"a": torch.arange(25) % 5, "b": torch.arange(25) // 5}
+    folds = decoding.split_folds(images, index, 6, seed=0)
+    assert len({math.ceil(len(split.train) / 16) for split in folds}) > 1
+    return images, labels, folds
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"batch_size": 16},
+        {"batch_size": 64},  # more than the images: the first layer is computed once for equal images
+        {"batch_size": 64, "hidden_sizes": []},
+        {"batch_size": 16, "optimizer": "sgd", "dropout": 0.0, "stop_loss": 3.15, "kernel_size": 3},
+    ],
+)
+def test_a_decoder_of_a_stack_is_the_one_that_it_is_alone(options: dict[str, Any]) -> None:
+    images, labels, folds = unequal_folds()
+    stacked = train_decoders(images, labels, folds, epochs=6, **options)
+    for split, (made, history) in zip(folds, stacked, strict=True):
+        alone, expected = train_decoder(images, labels, split, epochs=6, **options)
+        for found, wanted in zip(made.parameters(), alone.parameters(), strict=True):
+            torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+        assert [row["epoch"] for row in history] == [row["epoch"] for row in expected]
+        for row, wanted_row in zip(history, expected, strict=True):
+            assert row == pytest.approx(wanted_row, rel=1e-4)
+    if "stop_loss" in options:
+        lengths = [len(history) for _, history in stacked]
+        assert min(lengths) < 6
+        for _, history in stacked:
+            assert all(row["loss"] > 3.15 for row in history[:-1])
+            assert history[-1]["loss"] <= 3.15 or len(history) == 6
+
+
+def test_a_decoder_is_the_one_of_a_plain_training_loop() -> None:
+    """Without dropout: the module itself, autograd, torch's Adam, and the same order of the batches."""
+    images, labels, (split, *_) = unequal_folds()
+    made, history = train_decoder(images, labels, split, epochs=3, batch_size=16, dropout=0.0, seed=4)
+    (plain, _) = train_decoder(images, labels, split, epochs=0, dropout=0.0, seed=4)
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-2)
+    order = generator(4, "decoder batch order")
+    for epoch in range(3):
+        total = 0.0
+        for batch in torch.randperm(len(split.train), generator=order).split(16):
+            rows = split.train[batch]
+            a, b = plain(images[rows])
+            loss = functional.cross_entropy(a, labels["a"][rows]) + functional.cross_entropy(b, labels["b"][rows])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += float(loss.detach()) * len(rows)
+        assert history[epoch]["loss"] == pytest.approx(total / len(split.train), rel=1e-4)
+    for found, wanted in zip(made.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-5)
+    with torch.no_grad():
+        a, b = plain(images[split.held_out])
+        test_loss = functional.cross_entropy(a, labels["a"][split.held_out])
+        test_loss = test_loss + functional.cross_entropy(b, labels["b"][split.held_out])
+    assert history[-1]["test_loss"] == pytest.approx(float(test_loss), rel=1e-4)
+
+
+def test_dropout_leaves_out_its_fraction_of_units() -> None:
+    """With all but no unit left, nothing but the biases of the heads can learn."""
+    images, labels, (split, *_) = unequal_folds()
+    before, _ = train_decoder(images, labels, split, epochs=0, dropout=0.999999, hidden_sizes=[4])
+    after, _ = train_decoder(images, labels, split, epochs=2, dropout=0.999999, hidden_sizes=[4], optimizer="sgd")
+    assert torch.equal(before.kernels.weight, after.kernels.weight)
+    assert torch.equal(before.heads.linear.weight, after.heads.linear.weight)
+    assert not torch.equal(before.heads.linear.bias, after.heads.linear.bias)
+
+
+def test_accuracy_and_loss_over_folds_by_hand() -> None:
+    labels = {"a": torch.tensor([0, 0, 1, 1])}
+    folds = [
+        decoding.Split(torch.tensor([1, 2, 3]), torch.tensor([0]), 0),
+        decoding.Split(torch.tensor([0]), torch.tensor([1, 2, 3]), 0),
+    ]
+    answers = [[torch.tensor([1, 0, 1, 0])], [torch.tensor([0, 0, 1, 0])]]
+    found = decoding.folds_accuracy(answers, labels, folds)["a"]
+    # First fold: 0 of 1 correct, chance 2/3, 2 of 3 training examples; second: 2 of 3, chance 1, 1 of 1.
+    assert (found.n, found.accuracy) == (4, 0.5) and (found.low, found.high) == wilson_interval(2, 4)
+    assert found.chance == pytest.approx((2 / 3 + 3) / 4) and found.train_accuracy == pytest.approx((2 / 3 + 3) / 4)
+    even, sure = torch.zeros(4, 2), torch.tensor([[0.0, math.log(3)]] * 4)
+    loss = decoding.folds_loss([[even], [sure]], labels, folds)
+    assert loss["a"] == loss["all"] == pytest.approx((math.log(2) + math.log(4) + 2 * math.log(4 / 3)) / 4)
+
+
+def test_the_experiment_holds_out_every_input_once_and_keeps_decoders_and_images(
+    mi_run: Callable[..., Ended],
+) -> None:
+    command = ("experiment=decoder", *SMALL, "experiment.min_target_accuracy=0", "dataset.modulus=4")
+    ended = mi_run(*command, "experiment.folds=5", "experiment.decimals=null", "experiment.stop_loss=100")
+    assert ended.status == 0, ended.err
+    answers = pd.read_csv(ended.folder / "answers.csv")
+    assert list(answers["example_number"]) == list(range(16)) and set(answers["fold"]) == set(range(5))
+    with np.load(ended.folder / "activations.npz") as saved:
+        arrays = dict(saved)
+    names = list(arrays["names"])
+    assert sorted(names) == ["a", "b", "predicted", "sum"]
+    assert list(arrays["fold"]) == list(answers["fold"])
+    for name in names:
+        assert list(arrays["labels"][names.index(name)]) == list(answers[name])
+    weights = load_file(ended.folder / "decoder.safetensors")
+    images = torch.tensor(arrays["images"])
+    for fold in range(5):
+        made = ActivationDecoder(tuple(images.shape[1:]), [4, 4, 4])
+        made.load_state_dict({key[2:]: value for key, value in weights.items() if key.startswith(f"{fold}.")})
+        decoded = torch.stack(decoding.decode(made.eval(), images))
+        for row in answers[answers["fold"] == fold].itertuples():
+            assert decoded[:, row.example_number].tolist() == [row.a_decoded, row.b_decoded, row.sum_decoded]
+    assert {"activations.npz", "decoder.safetensors", "decoder_predicted.safetensors"} <= set(ended.record["files"])
+    metrics = pd.read_csv(ended.folder / "metrics.csv", keep_default_na=False)
+    assert (metrics.loc[metrics["control"] == "none", "n"] == 16).all()
+    history = pd.read_csv(ended.folder / "decoder_history.csv", keep_default_na=False)
+    assert len(history) == 3 * 2 * 5 and (history["epoch"] == 1).all()
+    again = mi_run(*command, "experiment.folds=5", "experiment.decimals=null", "experiment.stop_loss=100")
+    assert again.record["files"]["activations.npz"] == ended.record["files"]["activations.npz"]
+    assert again.record["files"]["decoder.safetensors"] == ended.record["files"]["decoder.safetensors"]
+
+
+def test_more_folds_than_inputs_are_refused_with_the_number_that_works() -> None:
+    given = setting(MLP([4, 4, 2]), pairs(2), folds=10)
+    with pytest.raises(ConfigError, match="4 different inputs. Type experiment.folds=4, or fewer"):
+        decoder.check(given)
+    decoder.check(replace(given, config=replace(given.config, folds=4)))
+
+
+def test_the_networks_own_answer_is_decoded_besides_the_label() -> None:
+    """A network whose answer is always a, never the sum: its own answers are told apart from the labels."""
+    model = MLP([6, 6, 3], nn.ReLU)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+        model.layers[0].weight.copy_(torch.eye(6))
+        model.layers[2].weight[:, :3] = torch.eye(3)
+    result = decoder.run(setting(model, pairs(3, copies=20), folds=9, epochs=40, dropout=0.0))
+    answers = pd.DataFrame(result.tables["answers"])
+    assert (answers["predicted"] == answers["a"]).all() and not (answers["predicted"] == answers["sum"]).all()
+    rows = {(row["control"], row["decoded"]): row for row in result.tables["metrics"] if row["site"] == "all"}
+    assert rows["none", "predicted"]["n"] == 9
+    assert rows["linear", "predicted"]["accuracy"] == 1 > rows["linear", "sum"]["accuracy"]
+
+
+# --- distances -------------------------------------------------------------------------------------------------------
+
+
+def test_distances_by_hand() -> None:
+    points = torch.tensor([[[0.0, 0.0]], [[3.0, 4.0]], [[0.0, 8.0]]])  # 0–1: 5, 0–2: 8, 1–2: 5
+    matrix = distances.distance_matrix(points)
+    assert matrix.tolist() == [[0, 5, 8], [5, 0, 5], [8, 5, 0]]
+    means, n_pairs = distances.mean_distances(matrix, torch.tensor([0, 0, 1]))
+    assert means[0].tolist() == [5, 6.5] and means[1, 0] == 6.5 and means[1, 1].isnan()
+    assert n_pairs.tolist() == [[1, 2], [2, 0]]
+    apart = distances.separation(matrix, torch.tensor([0, 0, 1]))
+    assert (apart.within, apart.between, apart.ratio) == (5, 6.5, 1.3)
+    assert distances.separation(matrix, torch.tensor([0, 1, 2])).ratio is None
+    similarity = distances.layer_similarity([matrix, 2 * matrix, 1 - matrix, torch.ones(3, 3)])
+    torch.testing.assert_close(similarity[:3, :3], torch.tensor([[1, 1, -1], [1, 1, -1], [-1, -1, 1]]).double())
+    assert similarity[3].isnan().all()
+    with pytest.raises(ValueError, match="between the same examples, at least 3"):
+        distances.layer_similarity([matrix[:2, :2]])
+
+
+def test_tables_of_distances_are_those_of_the_images() -> None:
+    given = small(decimals=None)
+    result = decoder.run(given)
+    images = torch.tensor(result.arrays["activations"]["images"])
+    table = pd.DataFrame(result.tables["distances"])
+    own = table[(table["network"] == "trained") & (table["site"] == "layers.3") & (table["by"] == "input")]
+    assert len(own) == 25 * 24 / 2
+    for row in own.itertuples():
+        by_hand = float((images[row.first, 1] - images[row.second, 1]).double().norm())
+        assert row.distance == pytest.approx(by_hand)
+    by_sum = table[(table["network"] == "trained") & (table["site"] == "layers.3") & (table["by"] == "sum")]
+    assert len(by_sum) == 15 and by_sum["pairs"].sum() == 300
+    total = sum(by_sum["distance"] * by_sum["pairs"])
+    assert total == pytest.approx(own["distance"].sum())
+    apart = (
+        pd.DataFrame(result.tables["separation"]).set_index(["network", "site", "by"]).loc["trained", "layers.3", "sum"]
+    )
+    equal = by_sum[by_sum["first"] == by_sum["second"]]
+    assert apart["within"] == pytest.approx(sum(equal["distance"] * equal["pairs"]) / equal["pairs"].sum())
+    similarity = pd.DataFrame(result.tables["layer_similarity"])
+    assert len(similarity) == 16
+    # The untrained network of this setting is its network.
+    same = similarity[similarity["site"] == similarity["other_site"]]
+    assert same["similarity"].to_numpy() == pytest.approx(1)
+
+
+# --- every data set and model ----------------------------------------------------------------------------------------
+
+CHOICES = {
+    "dataset": {"mnist": [], "mnist01": [], "mod_add": [], "ellipses": [], "arrays": ["dataset.path=own.npz"]},
+    "model": {"mlp": [], "skip": [], "cnn": [], "external": ["model.factory=own_network:Net"]},
+}
+
+
+REFUSED = {
+    ("mnist", "cnn"): r"name fewer or smaller sites \(experiment.sites\), or type (dataset.limit=\d+)",
+    ("mod_add", "cnn"): "gives vectors of 4. Use (model=mlp)",
+    ("arrays", "cnn"): "gives vectors of 8. Use (model=mlp)",
+}
+"""What can't be decoded by the defaults, and the words of the error that say what to type."""
+
+
+@pytest.mark.parametrize("network", CHOICES["model"])
+@pytest.mark.parametrize("data", CHOICES["dataset"])
+def test_every_data_set_and_model_can_be_decoded_or_the_error_says_what_to_type(
+    data: str, network: str, tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("own.npz", x_train=np.eye(8), y_train=[0, 1] * 4, x_test=np.eye(8), y_test=[0, 1] * 4)
+    (tmp_path / "own_network.py").write_text(
+        "from torch import nn\n"
+        "def Net(input_shape, n_outputs):\n"
+        "    return nn.Sequential(nn.Flatten(), nn.LazyLinear(5), nn.Tanh(), nn.Linear(5, n_outputs))\n"
+    )
+    command = ["experiment=decoder", f"dataset={data}", f"model={network}"]
+    command += CHOICES["dataset"][data] + CHOICES["model"][network]
+
+    def checked(*more: str) -> None:
+        config = composition.compose([*command, *more])
+        dataset = load_dataset(config.dataset, seed=0)
+        built = build_network(config.model, dataset, seed=0)
+        options = training_options(config.training)
+        given = Setting(config.experiment, options, built.model, built.dataset, leaves=built.leaves)
+        decoder.check(given)
+        training.check(built.model, built.dataset, options)
+
+    try:
+        checked()
+    except ConfigError as error:
+        text = str(error)
+        assert "\n" not in text, text
+        assert (data, network) in REFUSED, text
+        typed = re.search(REFUSED[data, network], text)
+        assert typed, text
+        checked(typed[1])
+    else:
+        assert (data, network) not in REFUSED

@@ -314,7 +314,7 @@ def test_decoder(drawn_by: DrawnBy) -> None:
     ended, drawn = drawn_by(
         *("experiment=decoder", "training.epochs=2", "experiment.epochs=2", "experiment.min_target_accuracy=0"),
     )
-    assert set(drawn) == {"kernels", "filtered", "layers"}
+    assert set(drawn) == {"kernels", "filtered", "layers", "distances", "layer_similarity"}
     kernels = table(ended, "kernels").pivot_table(index=["kernel", "row"], columns="column", values="weight")
     weights = kernels.to_numpy().reshape(-1, 2, 2)
     shown = [axes for axes in drawn["kernels"].axes if axes.images]
@@ -339,7 +339,7 @@ def test_decoder(drawn_by: DrawnBy) -> None:
     metrics = table(ended, "metrics")
     metrics = metrics[metrics["control"].isin(["linear", "none"])]
     names = list(dict.fromkeys(metrics["decoded"]))
-    assert len(axes.containers) == len(names) == 4
+    assert len(axes.containers) == len(names) == 5
     for name, drawn_points in zip(names, axes.containers, strict=True):
         of_name = metrics[metrics["decoded"] == name].sort_values("control", kind="stable")
         points, _, (bars,) = drawn_points.lines

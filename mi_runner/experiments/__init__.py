@@ -22,6 +22,7 @@ from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
+    from numpy.typing import NDArray
     from pandas import DataFrame
 
 Row = Mapping[str, Any]
@@ -133,6 +134,7 @@ class Result:
         model: the network whose weights the run folder keeps; None: those of the setting's model, if trained now.
         members: name → network, for an experiment on many networks.
         tensors: file name without ending → tensors by name, written as a safetensors file.
+        arrays: file name without ending → arrays by name, written as an .npz file.
 
     Raises:
         ValueError: a table's keys don't name its rows; the text says which table.
@@ -150,6 +152,7 @@ class Result:
     model: nn.Module | None = None
     members: Mapping[str, nn.Module] = field(default_factory=dict)
     tensors: Mapping[str, Mapping[str, Tensor]] = field(default_factory=dict)
+    arrays: Mapping[str, Mapping[str, NDArray[Any]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         assert "metrics" in self.tables, "every experiment has a headline table"

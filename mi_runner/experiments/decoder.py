@@ -1,53 +1,54 @@
 """Can a network's inputs and its answer be read from its hidden activations alone?
 
-The hidden activations on an input are stacked to an image, a row a layer. A second network, the decoder, learns to tell
-from the image what went in and what the answer is. Three controls say what its accuracy is worth: activations of the
-network before training, labels that are shuffled among the inputs (Hewitt & Liang, EMNLP 2019), and linear probes.
+The hidden activations on an input are stacked to an image, a row per layer. A second network, the decoder, learns to
+read the input and the label from the image. A decoder of its own learns to read the network's own answer, the predicted
+label. Three controls say what its accuracy is worth: activations of the network before training, labels that are
+shuffled among the inputs (Hewitt & Liang, EMNLP 2019), and linear probes. The distances between the images show which
+inputs the network represents alike, layer by layer.
 
 Letters: N examples, D distinct ones, H sites and W units of an activation image, V decoded variables.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import DecoderConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.experiments import Result, Setting, decoder_figures
+from mi_runner.experiments import Result, Setting, decoder_images, decoder_tables
+from mi_runner.experiments.decoder_images import PREDICTED, Read, distances_between_images
+from mi_runner.experiments.decoder_tables import DECODED, EXAMPLE, EXAMPLE_NUMBER, FOLD, INPUT
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.activation_images import (
-    activation_images,
     hidden_sites,
     image_shape,
     named_sites,
     readable_sites,
 )
+from mi_runner.methods.decoder_training import train_decoders
 from mi_runner.methods.decoding import (
-    Answers,
     Examples,
-    Part,
+    Logits,
+    Split,
     causal_variables,
-    decode,
-    decoding_accuracy,
+    decoded_logits,
     distinct_examples,
     image_numbers,
-    linear_probe,
+    probe_logits,
     shuffled_labels,
+    split_folds,
     split_images,
-    train_decoder,
     variables,
 )
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.progress import log
-from mi_runner.statistics import ALL, NONE, NOT_NEGATIVE, SHARE
+from mi_runner.statistics import ALL, NONE, NOT_NEGATIVE, SHARE, Range, wilson_interval
 from mi_runner.training.evaluation import correct
 from mi_runner.training.options import TrainingOptions
 
@@ -57,39 +58,38 @@ MOST_NUMBERS = 250_000_000
 FEW_HELD_OUT = 30
 """Of fewer inputs an accuracy's interval is wider than a third, and a log line says so."""
 
-MOST_SHOWN = 8
-"""Inputs whose activation images are drawn."""
+USUAL_FOLDS = 10
+"""What the log line then proposes."""
 
-UNTRAINED = "untrained"
+TRAINED, UNTRAINED, SHUFFLED, LINEAR = "trained", "untrained", "shuffled", "linear"
 
-CONTROLS = (NONE, UNTRAINED, "shuffled")
-"""What the decoder itself is trained on: activations and labels as they are, or with one of them made worthless."""
+CONTROLS = (NONE, UNTRAINED, SHUFFLED)
+"""What the decoder itself is trained on: activations and labels as they are, or one of them without information."""
 
-LINEAR = "linear"
-
-NUMBER, EXAMPLE, DECODED = "example_number", "example", "{}_decoded"
-"""Columns of answers.csv besides the variables."""
-
-SUMMARY = ("target_accuracy", "n_images", "shared_images")
+SUMMARY = ("target_accuracy", "n_images", "shared_images", "test_loss")
 """What the summary has besides the accuracies."""
 
-# `all` in the column `decoded`: every variable rightly, of one input; in `site`: the whole activation image.
+# `all` in the column `decoded`: every variable of an input correct; in `site`: all rows of the activation image.
 KEYS = {
     "metrics": ("control", "site", "decoded"),
-    "kernels": ("kernel", "row", "column"),
-    "answers": (NUMBER,),
+    "kernels": (FOLD, "kernel", "row", "column"),
+    "answers": (EXAMPLE_NUMBER,),
     "sites": ("row",),
-    "decoder_history": ("control", "epoch"),
+    "separation": ("network", "site", "by"),
+    "distances": ("network", "site", "by", "first", "second"),
+    "layer_similarity": ("network", "site", "other_network", "other_site"),
+    "decoder_history": ("control", "decoded", FOLD, "epoch"),
 }
 
 MEASURES = {
     **dict.fromkeys(("accuracy", "train_accuracy", "target_accuracy", "chance"), SHARE),
-    **dict.fromkeys(("n_images", "shared_images"), NOT_NEGATIVE),
+    **dict.fromkeys(("n_images", "shared_images", "test_loss", "distance", "within", "between", "ratio"), NOT_NEGATIVE),
+    "similarity": Range(-1.0, 1.0),
 }
 
 
 def check(setting: Setting[DecoderConfig]) -> None:
-    """There are sites to read, variables to decode, and room for the activation images.
+    """There are sites to read, variables to decode, enough inputs, and room for the activation images.
 
     Raises:
         ConfigError: there aren't; the text says what to type.
@@ -99,6 +99,11 @@ def check(setting: Setting[DecoderConfig]) -> None:
     examples = _examples(setting.dataset)
     if ALL in sites:
         raise ConfigError(f"there is a site named '{ALL}', which tables call all of them together: rename it.")
+    if config.folds is not None and config.folds > len(examples):
+        raise ConfigError(
+            f"experiment.folds={config.folds}: each fold holds out another input, and the test set has "
+            f"{len(examples):,} different inputs. Type experiment.folds={len(examples)}, or fewer."
+        )
     height, width = image_shape(graph, sites, at_least=config.kernel_size)
     if (numbers := len(examples) * height * width) > MOST_NUMBERS:
         fitting = MOST_NUMBERS // (height * width)
@@ -110,13 +115,13 @@ def check(setting: Setting[DecoderConfig]) -> None:
 
 
 def metric_names(setting: Setting[DecoderConfig]) -> list[str]:
-    """The summary's names: `target_accuracy`, `n_images`, `shared_images`, and one for each row of metrics.csv.
+    """The summary's names: `SUMMARY`, and one for each row of metrics.csv.
 
     These are `accuracy/a`, `accuracy/a/untrained`, `accuracy/a/shuffled`, `accuracy/a/linear/layers.1`, and so on.
     """
     sites = _sites(setting.graph(), setting.config)
     rows = [(control, ALL) for control in CONTROLS] + [(LINEAR, site) for site in _probed(sites)]
-    decoded = [*_examples(setting.dataset).labels, ALL]
+    decoded = [*_examples(setting.dataset).labels, ALL, PREDICTED]
     return [*SUMMARY, *(_metric(control, site, name) for control, site in rows for name in decoded)]
 
 
@@ -126,7 +131,7 @@ def networks(setting: Setting[DecoderConfig]) -> dict[str, TrainingOptions]:
 
 
 def cost(setting: Setting[DecoderConfig]) -> dict[str, int]:
-    """Too little to say."""
+    """Nothing: decoding takes little time."""
     return {}
 
 
@@ -134,78 +139,93 @@ def run(setting: Setting[DecoderConfig]) -> Result:
     """How well each variable is decoded from activations that the decoder was not trained on, and the controls.
 
     Raises:
-        RunFailed: the network has not learned its task, or the decoder's training diverged.
+        RunFailed: the network has not learned its task, the images can't be split, or the decoder's training diverged.
     """
-    graph, config, dataset = setting.graph(), setting.config, setting.dataset
-    target_accuracy = _accuracy(graph, dataset)
-    if target_accuracy < config.min_target_accuracy:
-        raise RunFailed(
-            f"the network has not learned its task: its test accuracy is {target_accuracy:.4f}, below "
-            f"experiment.min_target_accuracy={config.min_target_accuracy:g}. Train it longer (training.epochs), make "
-            "it wider or try another seed; with a lower experiment.min_target_accuracy it is "
-            "decoded as it is."
-        )
+    config, dataset = setting.config, setting.dataset
+    graph, before = setting.graph(), setting.graph(setting.networks[UNTRAINED].model)
+    _check_task(graph, dataset, config)
     sites = _sites(graph, config)
     examples = _examples(dataset)
-    images = _images(graph, examples, sites, config)
-    site_rows = _site_rows(graph, sites, images.shape[1], images.shape[2])
-    before = setting.graph(setting.networks[UNTRAINED].model)
-    images_before = _images(before, examples, sites, config)
-    accuracy_before = _accuracy(before, dataset)
+    options = {"decimals": config.decimals, "at_least": config.kernel_size}
+    trained, untrained = (Read.of(of, dataset, examples, sites, **options) for of in (graph, before))
+    site_rows = decoder_tables.site_rows(graph, sites, *trained.images.shape[1:])
 
     rows: list[dict[str, Any]] = []
     history: list[dict[str, Any]] = []
 
-    def measured(
-        control: str, site: str, part: Part, labels: Mapping[str, Tensor], answers: Answers, accuracy: float
-    ) -> None:
-        new = _rows(control, site, part, labels, answers, accuracy)
+    def measured(new: Sequence[dict[str, Any]]) -> None:
         rows.extend(new)
         setting.progress.rows("metrics", new)
 
-    part = split_images(images, examples.index, config.test_share, seed=setting.seed)
-    if len(part.held_out) < FEW_HELD_OUT:
-        log.warning(
-            f"each accuracy is of n={len(part.held_out)} held-out inputs, too few to compare networks by; "
-            "type a larger experiment.test_share, or several seeds"
-        )
-    for control, seen, labels, accuracy in (
-        (NONE, images, examples.labels, target_accuracy),
-        ("untrained", images_before, examples.labels, accuracy_before),
-        ("shuffled", images, shuffled_labels(examples.labels, seed=setting.seed), target_accuracy),
-    ):
-        its_part = split_images(seen, examples.index, config.test_share, seed=setting.seed)
-        decoder, epochs = _trained_decoder(setting, seen, labels, its_part, control)
-        history += [{"control": control, **epoch} for epoch in epochs]
-        answers = decode(decoder, seen)
-        measured(control, ALL, its_part, labels, answers, accuracy)
-        if control == NONE:
-            found, found_answers = decoder, answers
+    splits = _splits(trained.images, examples, setting)
+    n_held_out = sum(len(split.held_out) for split in splits)
+    if n_held_out < FEW_HELD_OUT:
+        folds = min(USUAL_FOLDS, len(examples))
+        more = "several seeds" if len(splits) > 1 else f"experiment.folds={folds}, or several seeds"
+        log.warning(f"each accuracy is of n={n_held_out} held-out inputs, too few to compare networks by; type {more}")
+    main: list[tuple[list[ActivationDecoder], list[Logits]]] = []
+    for control, read in ((NONE, trained), (UNTRAINED, untrained), (SHUFFLED, trained)):
+        its_splits = _splits(read.images, examples, setting)
+        for labels in (examples.labels, read.predicted):
+            if control == SHUFFLED:
+                labels = shuffled_labels(labels, seed=setting.seed)
+            decoders, epochs = _trained_decoders(setting, read.images, labels, its_splits, control)
+            history += epochs
+            logits = [decoded_logits(decoder, read.images) for decoder in decoders]
+            measured(_accuracy_rows(control, ALL, its_splits, labels, logits, read))
+            if control == NONE:
+                main.append((decoders, logits))
     with setting.progress.bar("linear probes", len(_probed(sites))) as advance:
         for site in _probed(sites):
-            features = images if site == ALL else images[:, sites.index(site)]
-            answers = linear_probe(features.flatten(1), examples.labels, part.train)
-            measured(LINEAR, site, part, examples.labels, answers, target_accuracy)
+            features = (trained.images if site == ALL else trained.images[:, sites.index(site)]).flatten(1)
+            for labels in (examples.labels, trained.predicted):
+                logits = [probe_logits(features, labels, split.train) for split in splits]
+                measured(_accuracy_rows(LINEAR, site, splits, labels, logits, trained))
             advance(1, site)
 
+    (decoders, logits), (answer_decoders, answer_logits) = main
+    labels, values = {**examples.labels, **trained.predicted}, {**examples.values, **trained.predicted_values}
+    distances = distances_between_images(
+        examples,
+        sites,
+        {TRAINED: trained, UNTRAINED: untrained},
+        label_name=dataset.label_name,
+        seed=setting.seed,
+    )
     metrics = {
-        "target_accuracy": target_accuracy,
-        "n_images": float(len(image_numbers(images).unique())),
-        "shared_images": float(part.n_shared),
+        "target_accuracy": trained.accuracy,
+        "n_images": float(len(image_numbers(trained.images).unique())),
+        "shared_images": float(sum(split.n_shared for split in splits)),
+        "test_loss": rows[len(examples.labels)]["test_loss"],
     }
     metrics |= {_metric(row["control"], row["site"], row["decoded"]): row["accuracy"] for row in rows}
     return Result(
         tables={
             "metrics": rows,
-            "kernels": _kernel_rows(found),
-            "answers": _answer_rows(examples, part, found_answers),
+            "kernels": decoder_tables.kernel_rows(decoders),
+            "answers": decoder_tables.answer_rows(
+                examples,
+                splits,
+                labels,
+                values,
+                [[*own, *of_answer] for own, of_answer in zip(logits, answer_logits, strict=True)],
+            ),
             "sites": site_rows,
+            **distances.tables,
             "decoder_history": history,
         },
         keys=KEYS,
         metrics=metrics,
         measures=MEASURES,
-        figures=_figures(found, images, examples, part, sites, rows),
+        figures={
+            **decoder_images.decoder_pictures(decoders[0], trained.images, examples, splits[0], sites, rows),
+            **distances.figures,
+        },
+        tensors={
+            "decoder": _together(decoders).state_dict(),
+            "decoder_predicted": _together(answer_decoders).state_dict(),
+        },
+        arrays={"activations": decoder_tables.activation_arrays(trained.images, labels, values, splits)},
     )
 
 
@@ -233,8 +253,47 @@ def _sites(graph: ModelGraph, config: DecoderConfig) -> list[str]:
         raise ConfigError(f"experiment.{error}") from error
 
 
-def _images(graph: ModelGraph, examples: Examples, sites: Sequence[str], config: DecoderConfig) -> Tensor:
-    return activation_images(graph, examples.x, sites, decimals=config.decimals, at_least=config.kernel_size)
+def _check_task(graph: ModelGraph, dataset: Dataset, config: DecoderConfig) -> None:
+    """The network is accurate enough for its activations to be worth decoding.
+
+    Raises:
+        RunFailed: it isn't; the text says what to type.
+    """
+    right = correct(outputs_of(graph, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
+    accuracy = float(right.double().mean())
+    tries = (
+        "Train it longer (training.epochs), make it wider or try another seed. "
+        "experiment.min_target_accuracy=0 decodes it as it is."
+    )
+    if config.min_target_accuracy is None:
+        commonest = int(dataset.y_test.unique(return_counts=True)[1].max()) / len(right)
+        low, _ = wilson_interval(int(right.sum()), len(right))
+        if low <= commonest:
+            raise RunFailed(
+                f"the network has not learned its task: its test accuracy is {accuracy:.4f} (95 % interval from "
+                f"{low:.4f}), and the commonest label alone has {commonest:.4f}. {tries}"
+            )
+    elif accuracy < config.min_target_accuracy:
+        raise RunFailed(
+            f"the network has not learned its task: its test accuracy is {accuracy:.4f}, below "
+            f"experiment.min_target_accuracy={config.min_target_accuracy:g}. {tries}"
+        )
+
+
+def _splits(images: Tensor, examples: Examples, setting: Setting[DecoderConfig]) -> list[Split]:
+    """One split, or as many as there are folds.
+
+    Raises:
+        RunFailed: all images are equal, so that none can be held out.
+    """
+    config, n_images = setting.config, len(image_numbers(images).unique())
+    if config.folds is None or config.folds == 1:
+        return [split_images(images, examples.index, config.test_share, seed=setting.seed)]
+    if n_images == 1:
+        raise RunFailed("all activation images are equal, so none can be held out. Type experiment.folds=null.")
+    if n_images < config.folds:
+        log.info(f"{n_images} folds instead of {config.folds}: there are {n_images} different activation images")
+    return split_folds(images, examples.index, min(config.folds, n_images), seed=setting.seed)
 
 
 def _examples(dataset: Dataset) -> Examples:
@@ -260,29 +319,38 @@ def _check_names(dataset: Dataset, names: Iterable[str]) -> None:
     Raises:
         ConfigError: one has; the text says which names are taken.
     """
-    columns = [DECODED.format(name) for name in (dataset.label_name, *names)]
+    columns = [DECODED.format(name) for name in (dataset.label_name, PREDICTED, *names)]
     for name in names:
-        if name in (taken := (dataset.label_name, ALL, NUMBER, EXAMPLE, *columns)):
+        if name in (taken := (dataset.label_name, ALL, EXAMPLE_NUMBER, EXAMPLE, FOLD, INPUT, PREDICTED, *columns)):
             raise ConfigError(
                 f"dataset={dataset.name}: the causal model has a variable named '{name}', and the decoder's tables "
-                f"have that name for something else ({', '.join(taken[:4])} are taken): rename the variable."
+                f"have that name for something else ({', '.join(taken[:7])} are taken): rename the variable."
             )
 
 
-def _trained_decoder(
-    setting: Setting[DecoderConfig], images: Tensor, labels: Mapping[str, Tensor], part: Part, control: str
-) -> tuple[ActivationDecoder, list[dict[str, Any]]]:
-    """The decoder and its history; initial weights, order of the batches and dropout are the same for every control.
+# --- what is read ------------------------------------------------------------------------------------------------
+
+
+def _trained_decoders(
+    setting: Setting[DecoderConfig],
+    images: Tensor,
+    labels: Mapping[str, Tensor],
+    splits: Sequence[Split],
+    control: str,
+) -> tuple[list[ActivationDecoder], list[dict[str, Any]]]:
+    """A decoder for each split, and their histories; all have the same initial weights and dropout masks.
 
     Raises:
         RunFailed: the loss is no longer finite.
     """
     config = setting.config
+    decoded = PREDICTED if list(labels) == [PREDICTED] else ALL
+    title = " ".join(word for word in ("decoder", *(name for name in (control, decoded) if name not in (NONE, ALL))))
     try:
-        return train_decoder(
+        trained = train_decoders(
             images,
             labels,
-            part,
+            splits,
             kernels=config.kernels,
             kernel_size=config.kernel_size,
             hidden_sizes=config.hidden_sizes,
@@ -291,80 +359,19 @@ def _trained_decoder(
             batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             optimizer=config.optimizer.name,
+            stop_loss=config.stop_loss,
             seed=setting.seed,
             progress=setting.progress,
-            title="decoder" if control == NONE else f"decoder, {control}",
+            title=title,
         )
     except FloatingPointError as error:
         raise RunFailed(f"{error} Try a smaller experiment.learning_rate.") from error
+    names = {"control": control, "decoded": decoded}
+    history = [{**names, FOLD: fold, **row} for fold, (_, rows) in enumerate(trained) for row in rows]
+    return [decoder for decoder, _ in trained], history
 
 
-# --- tables ------------------------------------------------------------------------------------------------------
-
-
-def _rows(
-    control: str, site: str, part: Part, labels: Mapping[str, Tensor], answers: Answers, target_accuracy: float
-) -> list[dict[str, Any]]:
-    """A row for each variable and one for all; `chance` is the share of the training examples' commonest value."""
-    return [
-        {
-            "control": control,
-            "site": site,
-            "decoded": name,
-            "accuracy": found.accuracy,
-            "accuracy_low": found.low,
-            "accuracy_high": found.high,
-            "chance": found.chance,
-            "n": found.n,
-            "shared_images": part.n_shared,
-            "train_accuracy": found.train_accuracy,
-            "target_accuracy": target_accuracy,
-        }
-        for name, found in decoding_accuracy(answers, labels, part).items()
-    ]
-
-
-def _metric(control: str, site: str, name: str) -> str:
-    """A row's name in the summary."""
-    parts = ["accuracy", name]
-    parts += [] if control == NONE else [control]
-    return "/".join(parts + ([site] if control == LINEAR else []))
-
-
-def _site_rows(graph: ModelGraph, sites: Sequence[str], height: int, width: int) -> list[dict[str, Any]]:
-    """The rows of an activation image from top to bottom; a log line says what was padded with zeros."""
-    units = [graph.site(name).n_units for name in sites]
-    padded = [f"{name} by {width - count}" for name, count in zip(sites, units, strict=True) if count < width]
-    padded += [f"{height - len(sites)} empty rows at the bottom"] if height > len(sites) else []
-    if padded:
-        log.info(f"activation images of {height}×{width} are padded with zeros: {', '.join(padded)}")
-    rows = enumerate(zip(sites, units, strict=True))
-    return [{"row": row, "site": name, "units": count, "padding": width - count} for row, (name, count) in rows]
-
-
-def _kernel_rows(decoder: ActivationDecoder) -> list[dict[str, Any]]:
-    weight = decoder.kernels.weight.detach().squeeze(1)
-    return [
-        {"kernel": kernel, "row": row, "column": column, "weight": value}
-        for kernel, rows in enumerate(weight.tolist())
-        for row, values in enumerate(rows)
-        for column, value in enumerate(values)
-    ]
-
-
-def _answer_rows(examples: Examples, part: Part, answers: Answers) -> list[dict[str, Any]]:
-    """Each example that the decoder was tested on: what is true, what it answered."""
-    rows = []
-    for example in part.held_out.tolist():
-        row: dict[str, Any] = {NUMBER: example, EXAMPLE: examples.caption(example)}
-        for (name, values), answer in zip(examples.values.items(), answers, strict=True):
-            row[name] = values[int(examples.labels[name][example])]
-            row[DECODED.format(name)] = values[int(answer[example])]
-        rows.append(row)
-    return rows
-
-
-# --- shared ------------------------------------------------------------------------------------------------------
+# --- tables, figures, files --------------------------------------------------------------------------------------
 
 
 def _probed(sites: Sequence[str]) -> list[str]:
@@ -372,28 +379,26 @@ def _probed(sites: Sequence[str]) -> list[str]:
     return [*sites, ALL]
 
 
-def _accuracy(graph: ModelGraph, dataset: Dataset) -> float:
-    right = correct(outputs_of(graph, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
-    return float(right.double().mean())
+def _metric(control: str, site: str, name: str) -> str:
+    """A row's name in the summary."""
+    names = ["accuracy", name]
+    names += [] if control == NONE else [control]
+    return "/".join(names + ([site] if control == LINEAR else []))
 
 
-def _figures(
-    decoder: ActivationDecoder,
-    images: Tensor,
-    examples: Examples,
-    part: Part,
-    sites: Sequence[str],
-    rows: Sequence[Mapping[str, Any]],
-) -> dict[str, Any]:
-    labels = list(examples.labels.values())
-    by_values = sorted(part.held_out.tolist(), key=lambda example: [int(label[example]) for label in labels])
-    chosen = by_values[:: math.ceil(len(by_values) / MOST_SHOWN)]
-    with torch.no_grad():
-        responses, filtered = decoder.responses(images[chosen]), decoder.filtered(images[chosen])
-    return {
-        "kernels": decoder_figures.kernels(decoder.kernels.weight.detach().squeeze(1)),
-        "filtered": decoder_figures.filtered_images(
-            images[chosen], responses, filtered, [examples.caption(example) for example in chosen], sites
-        ),
-        "layers": decoder_figures.accuracy_by_layer(rows),
-    }
+def _accuracy_rows(
+    control: str,
+    site: str,
+    splits: Sequence[Split],
+    labels: Mapping[str, Tensor],
+    logits: Sequence[Logits],
+    read: Read,
+) -> list[dict[str, Any]]:
+    """The rows of one decoder or probe; of the predicted label by itself `all` would say the same again."""
+    rows = decoder_tables.accuracy_rows(control, site, splits, labels, logits, read.accuracy)
+    return rows if list(labels) != [PREDICTED] else rows[:-1]
+
+
+def _together(decoders: Sequence[ActivationDecoder]) -> nn.Module:
+    """One decoder as it is; several as a list, whose weights begin with the number of the fold."""
+    return decoders[0] if len(decoders) == 1 else nn.ModuleList(decoders)

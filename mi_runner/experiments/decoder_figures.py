@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from mi_runner.experiments import Row, figures
-from mi_runner.statistics import NONE
+from mi_runner.methods.activation_distances import mean_distances
+from mi_runner.statistics import ALL, NONE
+
+MOST_PANELS = 8
+"""Matrices of a network in a row of a picture."""
 
 
 def kernels(weight: Tensor) -> Figure:
@@ -63,7 +69,7 @@ def filtered_images(
 
 
 def accuracy_by_layer(rows: Sequence[Row]) -> Figure:
-    """Accuracy of the linear probes by layer, with 95 % intervals; at the right of one on all, and of the decoder."""
+    """Accuracy of the linear probes by layer with 95 % intervals; on the right of all layers, and of the decoder."""
     probes = [row for row in rows if row["control"] == "linear"]
     sites = list(dict.fromkeys(row["site"] for row in probes))
     names = list(dict.fromkeys(row["decoded"] for row in probes))
@@ -86,4 +92,67 @@ def accuracy_by_layer(rows: Sequence[Row]) -> Figure:
     axes.set(ylim=(-0.02, 1.05), ylabel="decoding accuracy", title="linear probes (dotted: chance)")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figures.tidy(axes)
+    return figure
+
+
+def distances(
+    matrices: Mapping[str, Mapping[str, Tensor]],
+    label: Tensor,
+    captions: Sequence[str],
+    values: Sequence[str],
+    by: str,
+) -> Figure:
+    """A row for each network, a matrix of distances for each site, each divided by its mean.
+
+    Few inputs are shown one by one, in the order of their labels; of many the mean distances of each two labels.
+
+    Args:
+        matrices: network → site → `(D, D)`; a network's last is that of all sites.
+        label: `(D,)`, the position of each input's label in `values`.
+        captions: of the inputs.
+        values: of the label.
+        by: the label's name.
+    """
+    each = len(captions) <= figures.MOST_LABELS
+    order = torch.argsort(label, stable=True)
+    ticks = [captions[example] for example in order.tolist()] if each else list(values)
+    sites = list(next(iter(matrices.values())))
+    shown = [*sites[: -1 : math.ceil(len(sites) / MOST_PANELS)], ALL]
+    side = max(1.6, 0.11 * len(ticks))
+    figure = Figure(figsize=(1.6 + (side + 0.1) * len(shown), 0.7 + (side + 0.3) * len(matrices)), layout="constrained")
+    grid = figure.subplots(len(matrices), len(shown), squeeze=False)
+    for line, (network, by_site) in zip(grid, matrices.items(), strict=True):
+        for axes, site in zip(line, shown, strict=True):
+            matrix = by_site[site]
+            picture = matrix[order][:, order] if each else mean_distances(matrix, label)[0]
+            mean = float(matrix.sum()) / (len(matrix) * (len(matrix) - 1)) or 1.0
+            drawn = axes.imshow((picture / mean).numpy(), cmap="viridis", vmin=0, vmax=2)
+            axes.set(xticks=[], yticks=[])
+            axes.set_title("all sites" if site == ALL else site, fontsize=8)
+        line[0].set_ylabel(network, fontsize=9)
+        if len(ticks) <= figures.MOST_LABELS:
+            line[0].set_yticks(range(len(ticks)), ticks, fontsize=5)
+    figure.suptitle(f"distances of {'inputs, ordered' if each else 'inputs, averaged'} by {by}", fontsize=9)
+    figure.colorbar(drawn, ax=list(grid.flat), label="distance ÷ mean distance")
+    return figure
+
+
+def layer_similarity(rows: Sequence[Row]) -> Figure:
+    """The similarity of each two layers, of the trained and the untrained network."""
+    names = list(dict.fromkeys((row["network"], row["site"]) for row in rows))
+    values = torch.tensor([math.nan if row["similarity"] is None else row["similarity"] for row in rows])
+    matrix = values.view(len(names), len(names))
+    figure = Figure(figsize=(2.8 + 0.38 * len(names), 1.8 + 0.36 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    drawn = axes.imshow(matrix.numpy(), cmap="RdBu_r", vmin=-1, vmax=1)
+    labels = [f"{network} {site}" for network, site in names]
+    axes.set_yticks(range(len(names)), labels, fontsize=7)
+    axes.set_xticks(range(len(names)), labels, fontsize=7, rotation=60, ha="right")
+    if len(names) <= figures.MOST_CELL_TEXTS:
+        for row, line in enumerate(matrix.tolist()):
+            for column, value in enumerate(line):
+                colour = "white" if abs(value) > 0.6 else "black"
+                axes.text(column, row, f"{value:.2f}", ha="center", va="center", fontsize=6, color=colour)
+    axes.set_title("correlation of the distances between inputs", fontsize=9)
+    figure.colorbar(drawn, ax=axes, label="Pearson correlation")
     return figure

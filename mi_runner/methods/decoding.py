@@ -1,8 +1,8 @@
 """What can be read from a network's hidden activations alone? A decoder and linear probes answer from their images.
 
-The decoder is a small convolutional network that is trained to tell several variables of an input from the image of its
+The decoder is a small convolutional network that is trained to read several variables of an input from the image of its
 activations (`mi_runner.methods.activation_images`). A linear probe does the same from any features. Labels that are
-shuffled among the inputs show how much a decoder learns by heart (Hewitt & Liang, EMNLP 2019).
+shuffled among the inputs show how much a decoder memorises (Hewitt & Liang, EMNLP 2019).
 
 Letters: N examples, D distinct ones, H and W height and width of an image, F features, V variables.
 """
@@ -14,21 +14,18 @@ import re
 import string
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mi_runner import chance, threads
+from mi_runner import chance
 from mi_runner.batches import batches
 from mi_runner.datasets import Dataset
-from mi_runner.models.activation_decoder import ActivationDecoder, Heads
-from mi_runner.progress import Progress
+from mi_runner.models.activation_decoder import Heads
 from mi_runner.rows import first_of_equal
 from mi_runner.statistics import ALL, wilson_interval
-from mi_runner.training.loop import threads_for
-from mi_runner.training.optimizers import optimizer_named, uncompiled
+from mi_runner.training.optimizers import uncompiled
 
 MOST_VALUES = 1000
 """Different values of a variable that is decoded, at most."""
@@ -36,8 +33,11 @@ MOST_VALUES = 1000
 PROBE_STEPS = 200
 """Iterations of L-BFGS for a linear probe, at most."""
 
+Logits = list[Tensor]
+"""For each variable the logits of its values, `(D, values)`."""
+
 Answers = list[Tensor]
-"""For each variable the position of the value that was decoded, `(D,)`."""
+"""For each variable the position of the decoded value, `(D,)`."""
 
 
 # --- what is decoded ---------------------------------------------------------------------------------------------
@@ -51,18 +51,18 @@ def causal_variables(dataset: Dataset) -> dict[str, Tensor]:
 
 
 def variables(dataset: Dataset) -> dict[str, Tensor]:
-    """What can be asked about the test examples of a data set: name → integers `(N,)` int64.
+    """What can be decoded from the test examples of a data set: name → integers `(N,)` int64.
 
     These are the label and the variables of the data set's causal model that are integers. A class whose name is a
     number is that number, otherwise its position among the classes.
 
     Raises:
-        ValueError: the target is neither a class nor one of a few integers, or a variable is called as the label is.
+        ValueError: the target is neither a class nor one of a few integers, or a variable has the label's name.
     """
     y = dataset.y_test
     if y.dim() > 1 or not _few_integers(y):
         raise ValueError(
-            f"what is decoded must be one class an example, or one of at most {MOST_VALUES} different integers. "
+            f"what is decoded must be one class per example, or one of at most {MOST_VALUES} different integers. "
             "Store such integers in y."
         )
     label, causal = y.long(), causal_variables(dataset)
@@ -71,7 +71,7 @@ def variables(dataset: Dataset) -> dict[str, Tensor]:
             f"the causal model has a variable named '{dataset.label_name}', as the label is: rename the variable."
         )
     if dataset.class_names is not None:
-        label = torch.tensor(_class_numbers(dataset.class_names), device=y.device)[label]
+        label = torch.tensor(class_numbers(dataset.class_names), device=y.device)[label]
     found = {dataset.label_name: label, **causal}
     first = {name: found[name] for name in _named_in(dataset.caption or "") if name in found}
     return first | found
@@ -81,7 +81,8 @@ def _few_integers(values: Tensor) -> bool:
     return torch.equal(values, values.round()) and len(values.unique()) <= MOST_VALUES
 
 
-def _class_numbers(names: Sequence[str]) -> list[int]:
+def class_numbers(names: Sequence[str]) -> list[int]:
+    """The numbers by which classes are named, or their positions if a name is not a number."""
     if all(re.fullmatch("0|-?[1-9][0-9]{0,17}", name) for name in names):
         return [int(name) for name in names]
     return list(range(len(names)))
@@ -94,12 +95,12 @@ def _named_in(caption: str) -> list[str]:
 
 @dataclass(frozen=True)
 class Examples:
-    """Examples, each distinct one once.
+    """Distinct examples.
 
     Attributes:
         x: `(D, *input)`.
-        index: `(N,)` int64, which of these each example is.
-        values: variable → the integers that it can be, ascending.
+        index: `(N,)` int64, which distinct example each example is.
+        values: variable → its possible integers, ascending.
         labels: variable → `(D,)` int64, the position of its value in `values`.
         in_words: an example in words, with names of variables in braces; None: names and values.
     """
@@ -122,7 +123,7 @@ class Examples:
 
 
 def distinct_examples(x: Tensor, variables: Mapping[str, Tensor], *, caption: str | None = None) -> Examples:
-    """The examples, each distinct one once, with what can be decoded; a variable that has one value only is left out.
+    """The distinct examples with what can be decoded; a variable with a single value is left out.
 
     Args:
         x: `(N, *input)`.
@@ -154,7 +155,7 @@ def image_numbers(images: Tensor) -> Tensor:
 
 
 def shuffled_labels(labels: Mapping[str, Tensor], *, seed: int) -> dict[str, Tensor]:
-    """The labels `(D,)` in another order, the same for all variables: they can be learned by heart only."""
+    """The labels `(D,)` in another order, the same for all variables: they can only be memorised."""
     n = len(next(iter(labels.values())))
     order = torch.randperm(n, generator=chance.generator(seed, "shuffled labels"))
     return {name: label[order] for name, label in labels.items()}
@@ -164,13 +165,13 @@ def shuffled_labels(labels: Mapping[str, Tensor], *, seed: int) -> dict[str, Ten
 
 
 @dataclass(frozen=True)
-class Part:
-    """What a decoder is trained and tested on.
+class Split:
+    """The examples that a decoder is trained on and tested on.
 
     Attributes:
         train: `(n,)`, the distinct example that each training example is.
-        held_out: `(h,)`, the distinct examples that it is tested on, each once: equal ones are answered alike.
-        n_shared: of the images of these, how many it is trained on as well.
+        held_out: `(h,)`, the distinct examples that it is tested on.
+        n_shared: how many images of these it is also trained on.
     """
 
     train: Tensor
@@ -178,11 +179,11 @@ class Part:
     n_shared: int
 
 
-def split_images(images: Tensor, index: Tensor, share: float, *, seed: int) -> Part:
-    """Distinct images are held out whole, `share` of them, rounded down.
+def split_images(images: Tensor, index: Tensor, share: float, *, seed: int) -> Split:
+    """A split that holds out `share` of the distinct images, rounded down.
 
-    Where that is none, `share` of the examples are held out instead; then an image may be in both parts, and
-    `n_shared` says how many are.
+    If that is none, `share` of the examples are held out instead. Then an image may be both trained on and held out,
+    and `n_shared` counts those.
 
     Args:
         images: `(D, H, W)`, of each distinct example.
@@ -196,20 +197,45 @@ def split_images(images: Tensor, index: Tensor, share: float, *, seed: int) -> P
         raise ValueError(f"share={share:g} of {len(index)} examples: give at least 2, and a share between 0 and 1.")
     group = image_numbers(images)
     n_groups = int(group.max()) + 1
-    n_held_out = _part_of(n_groups, share)
+    n_held_out = _fraction_of(n_groups, share)
     draw = chance.generator(seed, "decoder split")
     if n_held_out:
         is_held_out = torch.zeros(n_groups, dtype=torch.bool)
         is_held_out[torch.randperm(n_groups, generator=draw)[:n_held_out]] = True
         is_held_out = is_held_out.to(index.device)[group]
-        return Part(index[~is_held_out[index]], is_held_out.nonzero().squeeze(1), 0)
+        return Split(index[~is_held_out[index]], is_held_out.nonzero().squeeze(1), 0)
     shuffled = torch.randperm(len(index), generator=draw).to(index.device)
-    n_held_out = max(1, _part_of(len(index), share))
+    n_held_out = max(1, _fraction_of(len(index), share))
     train, held_out = index[shuffled[n_held_out:]], index[shuffled[:n_held_out]].unique()
-    return Part(train, held_out, int(torch.isin(group[held_out].unique(), group[train]).sum()))
+    return Split(train, held_out, int(torch.isin(group[held_out].unique(), group[train]).sum()))
 
 
-def _part_of(n: int, share: float) -> int:
+def split_folds(images: Tensor, index: Tensor, folds: int, *, seed: int) -> list[Split]:
+    """Splits of which each holds out other distinct images, so that together they hold out every image once.
+
+    The folds have equal numbers of distinct images, or numbers that differ by 1. Examples with equal images are held
+    out together.
+
+    Args:
+        images: `(D, H, W)`, of each distinct example.
+        index: `(N,)`, which of these each example is.
+        folds: from 2 to the number of different images.
+
+    Raises:
+        ValueError: there are fewer different images than folds, or fewer than 2 folds.
+    """
+    group = image_numbers(images)
+    n_groups = int(group.max()) + 1
+    if not 2 <= folds <= n_groups:
+        raise ValueError(f"folds={folds} of {n_groups} different images: give at least 2, and at most one per image.")
+    order = torch.randperm(n_groups, generator=chance.generator(seed, "decoder folds"))
+    fold_of_group = torch.empty(n_groups, dtype=torch.int64)
+    fold_of_group[order] = torch.arange(n_groups) % folds
+    fold = fold_of_group.to(index.device)[group]
+    return [Split(index[fold[index] != k], (fold == k).nonzero().squeeze(1), 0) for k in range(folds)]
+
+
+def _fraction_of(n: int, share: float) -> int:
     """`share` of n, rounded down, and never all."""
     return min(n - 1, math.floor(share * n + 1e-9))  # because 0.29 · 100 is 28.999999999999996 in floating point
 
@@ -217,98 +243,27 @@ def _part_of(n: int, share: float) -> int:
 # --- decoding ----------------------------------------------------------------------------------------------------
 
 
-def train_decoder(
-    images: Tensor,
-    labels: Mapping[str, Tensor],
-    part: Part,
-    *,
-    kernels: int = 3,
-    kernel_size: int = 2,
-    hidden_sizes: Sequence[int] = (30, 30),
-    dropout: float = 0.5,
-    epochs: int = 10,
-    batch_size: int = 256,
-    learning_rate: float = 1e-2,
-    optimizer: str = "adam",
-    seed: int = 0,
-    progress: Progress | None = None,
-    title: str = "decoder",
-) -> tuple[ActivationDecoder, list[dict[str, Any]]]:
-    """A decoder trained on a part's training examples, in evaluation mode, and a row per epoch.
-
-    A row has the epoch, the mean loss of its training examples, and the accuracy: the share of held-out examples with
-    all variables right. The loss is the sum of the variables' cross-entropies.
-
-    Args:
-        images: `(D, H, W)`, neither H nor W smaller than `kernel_size`.
-        labels: variable → `(D,)` int64, its value on each image, counted from 0.
-        part: which images the decoder is trained on, and which it is tested on after each epoch.
-        kernels, kernel_size, hidden_sizes, dropout: as `ActivationDecoder` has them.
-        epochs: passes over the training examples.
-        batch_size: training examples of a step.
-        learning_rate: the optimizer's step size.
-        optimizer: sgd, adam or adamw.
-        seed: initial weights, order of the batches and dropout follow from it.
-        progress: hears of each epoch.
-        title: how the progress is called.
-
-    Raises:
-        ValueError: labels don't fit the images, kernels are larger than an image, or the optimizer is unknown.
-        FloatingPointError: the loss is no longer finite; a smaller learning rate may help.
-    """
-    columns, n_values = _columns(labels, images)
-    with chance.global_seed(seed, "decoder initialisation"):
-        decoder = ActivationDecoder(
-            (images.shape[1], images.shape[2]),
-            n_values,
-            kernels=kernels,
-            kernel_size=kernel_size,
-            hidden_sizes=hidden_sizes,
-            dropout=dropout,
-        ).to(images.device)
-    update = optimizer_named(optimizer, list(decoder.parameters()), learning_rate=learning_rate)
-    order = chance.generator(seed, "decoder batch order")
-    held_out = {name: label[part.held_out] for name, label in labels.items()}
-    history: list[dict[str, Any]] = []
-    with (
-        chance.global_seed(seed, "decoder training"),
-        threads.exactly(threads_for(decoder, images, batch_size)),
-        (progress or Progress()).bar(title, epochs) as advance,
-    ):
-        for epoch in range(1, epochs + 1):
-            decoder.train()
-            total = torch.zeros((), device=images.device)
-            for batch in torch.randperm(len(part.train), generator=order).to(images.device).split(batch_size):
-                rows = part.train[batch]
-                loss = _loss(decoder(images[rows]), columns[rows]).mean()
-                update.zero_grad()
-                loss.backward()
-                update.step()
-                total += loss.detach() * len(rows)
-            decoder.eval()
-            mean = float(total) / len(part.train)
-            if not math.isfinite(mean):
-                raise FloatingPointError(f"the decoder's training diverged in epoch {epoch}: the loss is {mean}.")
-            right = _right(decode(decoder, images[part.held_out]), held_out)
-            accuracy = float(right[ALL].double().mean())
-            history.append({"epoch": epoch, "loss": mean, "accuracy": accuracy})
-            advance(1, f"loss {mean:.4f}  accuracy {accuracy:.4f}")
-    decoder.eval()
-    return decoder, history
-
-
 @torch.no_grad()
+def decoded_logits(decoder: nn.Module, images: Tensor) -> Logits:
+    """For each variable the logits `(D, values)` that a decoder computes from images `(D, H, W)`."""
+    return [torch.cat(logits) for logits in zip(*map(decoder, batches(images)), strict=True)]
+
+
 def decode(decoder: nn.Module, images: Tensor) -> Answers:
-    """For each variable the most likely value `(D,)`, as a decoder tells it from images `(D, H, W)`."""
-    parts = [[logits.argmax(1) for logits in decoder(part)] for part in batches(images)]
-    return [torch.cat(answers) for answers in zip(*parts, strict=True)]
+    """For each variable the most likely value `(D,)`, as a decoder reads it from images `(D, H, W)`."""
+    return [logits.argmax(1) for logits in decoded_logits(decoder, images)]
 
 
 def linear_probe(features: Tensor, labels: Mapping[str, Tensor], train: Tensor, *, penalty: float = 1e-3) -> Answers:
-    """For each variable the value `(D,)` that multinomial logistic regression tells from features `(D, F)`.
+    """For each variable the value `(D,)` that a linear probe predicts; arguments and errors as `probe_logits`."""
+    return [logits.argmax(1) for logits in probe_logits(features, labels, train, penalty=penalty)]
+
+
+def probe_logits(features: Tensor, labels: Mapping[str, Tensor], train: Tensor, *, penalty: float = 1e-3) -> Logits:
+    """For each variable the logits `(D, values)` of multinomial logistic regression on features `(D, F)`.
 
     It is fitted to the training examples, on which the features are standardised; equal ones count once, with a
-    weight. The loss has one minimum, which L-BFGS looks for.
+    weight. The loss has a single minimum, which L-BFGS searches for.
 
     Args:
         labels: variable → `(D,)` int64, its value on each example, counted from 0.
@@ -319,7 +274,7 @@ def linear_probe(features: Tensor, labels: Mapping[str, Tensor], train: Tensor, 
     Raises:
         ValueError: labels don't fit the features.
     """
-    columns, n_values = _columns(labels, features)
+    columns, n_values = label_columns(labels, features)
     rows, counts = train.unique(return_counts=True)
     weight = counts / counts.sum()
     mean = weight @ features[rows]
@@ -334,34 +289,37 @@ def linear_probe(features: Tensor, labels: Mapping[str, Tensor], train: Tensor, 
 
     def closure() -> float:
         optimizer.zero_grad()
-        loss = weight @ _loss(probe(standard[rows]), columns[rows]) + penalty / 2 * probe.linear.weight.square().sum()
+        loss = weight @ losses(probe(standard[rows]), columns[rows]) + penalty / 2 * probe.linear.weight.square().sum()
         loss.backward()
         return float(loss.detach())
 
     optimizer.step(closure)
-    return decode(probe, standard)
+    return decoded_logits(probe, standard)
 
 
-def _columns(labels: Mapping[str, Tensor], of: Tensor) -> tuple[Tensor, list[int]]:
-    """The labels `(D, V)`, and of each variable how many values it has.
+def label_columns(labels: Mapping[str, Tensor], examples: Tensor) -> tuple[Tensor, list[int]]:
+    """The labels `(D, V)`, and how many values each variable has.
+
+    Args:
+        labels: variable → `(D,)` int64, counted from 0.
+        examples: `(D, ...)`.
 
     Raises:
-        ValueError: there are none, one is called `all`, or they are not whole numbers from 0 on, one for each row of
-            `of`.
+        ValueError: there are no labels, a variable is named `all`, or its labels are not D integers from 0 on.
     """
     if not labels or ALL in labels:
         raise ValueError(f"labels of {list(labels)}: give at least one variable; '{ALL}' means all of them together.")
     for name, label in labels.items():
-        if label.dtype != torch.int64 or label.shape != of.shape[:1] or int(label.min()) < 0:
+        if label.dtype != torch.int64 or label.shape != examples.shape[:1] or int(label.min()) < 0:
             raise ValueError(
                 f"labels['{name}'] is {label.dtype} of shape {tuple(label.shape)}: give int64 from 0 on, "
-                f"({len(of)},), a number for each example."
+                f"({len(examples)},), a number for each example."
             )
     return torch.stack(list(labels.values()), 1), [int(label.max()) + 1 for label in labels.values()]
 
 
-def _loss(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
-    """The sum over variables of the cross-entropy `(B,)` of logits `(B, values)` each, labels `(B, V)`."""
+def losses(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
+    """The sum over variables of the cross-entropy `(B,)` in nats, of logits `(B, values)` each and labels `(B, V)`."""
     each = [functional.cross_entropy(one, labels[:, v], reduction="none") for v, one in enumerate(logits)]
     return torch.stack(each).sum(0)
 
@@ -374,11 +332,11 @@ class DecodingAccuracy:
     """How well a variable is decoded.
 
     Attributes:
-        accuracy: the share of the held-out examples whose value was decoded.
+        accuracy: the fraction of the held-out examples whose value was decoded.
         low, high: its 95 % Wilson interval.
-        chance: the share of the training examples that have the commonest value.
+        chance: the fraction of the training examples that have the commonest value.
         n: held-out examples.
-        train_accuracy: the share of the distinct training examples whose value was decoded.
+        train_accuracy: the fraction of the distinct training examples whose value was decoded.
     """
 
     accuracy: float
@@ -389,33 +347,79 @@ class DecodingAccuracy:
     train_accuracy: float
 
 
-def decoding_accuracy(answers: Answers, labels: Mapping[str, Tensor], part: Part) -> dict[str, DecodingAccuracy]:
+def decoding_accuracy(answers: Answers, labels: Mapping[str, Tensor], split: Split) -> dict[str, DecodingAccuracy]:
     """Variable → how well it is decoded, and `all`: how often all variables of an example are.
 
     Args:
-        answers: of each variable the value `(D,)` that was decoded.
-        labels: variable → `(D,)`, what is true.
-        part: which examples were trained on, and which were held out.
+        answers: of each variable the decoded value `(D,)`.
+        labels: variable → `(D,)`, the true values.
+        split: which examples were trained on, and which were held out.
     """
-    of_train = torch.stack([label[part.train] for label in labels.values()], 1)
-    trained_on = part.train.unique()
-    found = {}
-    for number, (name, right) in enumerate(_right(answers, labels).items()):
-        of_variable = of_train if name == ALL else of_train[:, [number]]
-        n, n_right = len(part.held_out), int(right[part.held_out].sum())
-        low, high = wilson_interval(n_right, n)
-        found[name] = DecodingAccuracy(
-            accuracy=n_right / n,
-            low=low,
-            high=high,
-            chance=int(of_variable.unique(dim=0, return_counts=True)[1].max()) / len(of_train),
-            n=n,
-            train_accuracy=float(right[trained_on].double().mean()),
+    train_labels = torch.stack([label[split.train] for label in labels.values()], 1)
+    trained_on = split.train.unique()
+    accuracies = {}
+    for column, (name, correct) in enumerate(_correct(answers, labels).items()):
+        of_variable = train_labels if name == ALL else train_labels[:, [column]]
+        accuracies[name] = _accuracy(
+            int(correct[split.held_out].sum()),
+            len(split.held_out),
+            int(of_variable.unique(dim=0, return_counts=True)[1].max()) / len(train_labels),
+            float(correct[trained_on].double().mean()),
         )
-    return found
+    return accuracies
 
 
-def _right(answers: Answers, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def folds_accuracy(
+    answers: Sequence[Answers], labels: Mapping[str, Tensor], splits: Sequence[Split]
+) -> dict[str, DecodingAccuracy]:
+    """Variable → how well it is decoded over all folds, and `all`.
+
+    The held-out examples of all folds count together. `chance` and `train_accuracy` are means over the folds, weighted
+    by their held-out examples. The Wilson interval takes the examples as independent; decoders of different folds share
+    most of their training examples, so it is approximate.
+
+    Args:
+        answers: of each fold what its decoder answers on all examples.
+        labels: variable → `(D,)`, the true values.
+        splits: the folds.
+    """
+    each = [decoding_accuracy(own, labels, split) for own, split in zip(answers, splits, strict=True)]
+    accuracies = {}
+    for name in each[0]:
+        of_name = [accuracy[name] for accuracy in each]
+        n = sum(one.n for one in of_name)
+        accuracies[name] = _accuracy(
+            sum(round(one.accuracy * one.n) for one in of_name),
+            n,
+            sum(one.chance * one.n for one in of_name) / n,
+            sum(one.train_accuracy * one.n for one in of_name) / n,
+        )
+    return accuracies
+
+
+def folds_loss(logits: Sequence[Logits], labels: Mapping[str, Tensor], splits: Sequence[Split]) -> dict[str, float]:
+    """Variable → the mean cross-entropy of the held-out examples of all folds in nats, and `all`: their sum.
+
+    Args:
+        logits: of each fold what its decoder computes on all examples.
+        labels: variable → `(D,)`, the true values.
+        splits: the folds.
+    """
+    total, n = {name: 0.0 for name in labels}, sum(len(split.held_out) for split in splits)
+    for own, split in zip(logits, splits, strict=True):
+        for (name, label), values in zip(labels.items(), own, strict=True):
+            rows = split.held_out
+            total[name] += float(functional.cross_entropy(values[rows].double(), label[rows], reduction="sum"))
+    means = {name: value / n for name, value in total.items()}
+    return {**means, ALL: math.fsum(means.values())}
+
+
+def _accuracy(n_correct: int, n: int, commonest: float, train_accuracy: float) -> DecodingAccuracy:
+    low, high = wilson_interval(n_correct, n)
+    return DecodingAccuracy(n_correct / n, low, high, commonest, n, train_accuracy)
+
+
+def _correct(answers: Answers, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Variable → whether it was decoded, and `all`: whether all were; `(n,)` bool each."""
-    right = {name: answer == label for (name, label), answer in zip(labels.items(), answers, strict=True)}
-    return {**right, ALL: torch.stack(list(right.values())).all(0)}
+    correct = {name: answer == label for (name, label), answer in zip(labels.items(), answers, strict=True)}
+    return {**correct, ALL: torch.stack(list(correct.values())).all(0)}

@@ -1,6 +1,6 @@
-"""ActivationDecoder: reads images of another network's hidden activations and answers several questions about each.
+"""ActivationDecoder: reads several variables from images of another network's hidden activations.
 
-It is no choice of `model=`: the decoder experiment makes it.
+It is not a choice of `model=`: the decoder experiment makes it.
 Letters: B batch, H layers and W units of an image, K kernels of k×k, V decoded variables.
 """
 
@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 
 class Heads(nn.Module):
-    """A linear map to the logits of each variable, all of which read the same features.
+    """A linear map from the same features to the logits of each variable.
 
     Args:
         n_features: features of an example.
-        n_values: of each variable, how many values it can have.
+        n_values: how many values each variable can have.
     """
 
     def __init__(self, n_features: int, n_values: Sequence[int]) -> None:
@@ -26,23 +26,23 @@ class Heads(nn.Module):
         self.linear = nn.Linear(n_features, sum(n_values))
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """For each variable the logits `(B, values)` of features `(B, n_features)`."""
+        """Logits `(B, values)` of each variable from features `(B, n_features)`."""
         return self.linear(features).split(self.n_values, dim=1)
 
 
 class ActivationDecoder(nn.Module):
     """`heads(hidden(tanh(max over kernels of kernel ∗ image)))`.
 
-    The kernels have no biases and move by one; at each position the largest of their responses goes on. Each hidden
+    The kernels have no biases and move by one; the largest response at each position goes on. Each hidden
     layer is a Linear, tanh, dropout.
 
     Args:
         image_shape: `(H, W)`, neither smaller than `kernel_size`.
-        n_values: of each variable, how many values it can have.
+        n_values: how many values each variable can have.
         kernels: how many kernels compete at each position.
         kernel_size: their height and width.
         hidden_sizes: units of each hidden layer.
-        dropout: share of a hidden layer's units that are left out in each step of training.
+        dropout: fraction of a hidden layer's units that are left out in each step of training.
 
     Raises:
         ValueError: the kernels are larger than the image.
@@ -70,7 +70,7 @@ class ActivationDecoder(nn.Module):
         self.heads = Heads(sizes[-1], n_values)
 
     def responses(self, images: Tensor) -> Tensor:
-        """What each kernel sees: `(B, K, H−k+1, W−k+1)` of images `(B, H, W)`."""
+        """The response of each kernel: `(B, K, H−k+1, W−k+1)` of images `(B, H, W)`."""
         return self.kernels(images.unsqueeze(1))
 
     def filtered(self, images: Tensor) -> Tensor:

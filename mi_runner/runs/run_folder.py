@@ -295,6 +295,13 @@ class RunFolder:
         with written_whole(path) as beside:
             save_weights(tensors, beside)
 
+    def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
+        """NAME.npz, compressed: equal arrays give equal files."""
+        import numpy as np
+
+        with written_whole(self.path / f"{name}.npz") as beside, beside.open("wb") as file:
+            np.savez_compressed(file, **arrays)
+
     def digests(self) -> dict[str, str]:
         """Name → sha256 of every file of the folder but run.json itself."""
         files = sorted(path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith("."))

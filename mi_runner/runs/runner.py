@@ -362,6 +362,8 @@ def _write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
         place.write_weights(member.state_dict(), name)
     for name, tensors in result.tensors.items():
         place.write_tensors(name, tensors)
+    for name, arrays in result.arrays.items():
+        place.write_arrays(name, arrays)
 
 
 # --- the record --------------------------------------------------------------------------------------------------

@@ -1,0 +1,290 @@
+"""Decoders of activation images, trained on one or several splits of the images at once.
+
+The decoders of all splits are one stack: each weight is one tensor for all of them, and one computation takes a step of
+every decoder. A decoder of a stack is the one that it would be alone, up to rounding: all have the same initial
+weights and the same dropout masks, and the order of each split's batches follows from the seed.
+
+Letters: S splits, D distinct examples, H and W height and width of an image, B batch, K kernels of k×k, P positions,
+F features, J logits of all variables.
+"""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
+
+from mi_runner import chance, threads
+from mi_runner.batches import BATCH
+from mi_runner.methods.decoding import Split, label_columns, losses
+from mi_runner.models.activation_decoder import ActivationDecoder
+from mi_runner.progress import Advance, Progress
+from mi_runner.training.loop import threads_for
+from mi_runner.training.optimizers import optimizer_named
+
+MOST_STEP_NUMBERS = 100_000_000
+"""Numbers (400 MB) that a step of a stack computes at most. More splits are trained in several stacks."""
+
+History = list[dict[str, Any]]
+
+
+def train_decoder(
+    images: Tensor, labels: Mapping[str, Tensor], split: Split, **options: Any
+) -> tuple[ActivationDecoder, History]:
+    """A decoder trained on a split's training examples, in evaluation mode, and a row per epoch.
+
+    Arguments, rows and errors are those of `train_decoders`.
+    """
+    ((decoder, history),) = train_decoders(images, labels, [split], **options)
+    return decoder, history
+
+
+def train_decoders(
+    images: Tensor,
+    labels: Mapping[str, Tensor],
+    splits: Sequence[Split],
+    *,
+    kernels: int = 3,
+    kernel_size: int = 2,
+    hidden_sizes: Sequence[int] = (30, 30),
+    dropout: float = 0.5,
+    epochs: int = 10,
+    batch_size: int = 256,
+    learning_rate: float = 1e-2,
+    optimizer: str = "adam",
+    stop_loss: float | None = None,
+    seed: int = 0,
+    progress: Progress | None = None,
+    title: str = "decoder",
+) -> list[tuple[ActivationDecoder, History]]:
+    """For each split a decoder trained on its training examples, in evaluation mode, and a row per epoch.
+
+    The loss is the sum of the variables' cross-entropies in nats. A row has `epoch`; `loss`, the mean loss of the
+    training examples during the epoch; `test_loss`, the mean loss of the held-out examples after it; and `accuracy`,
+    the fraction of held-out examples with every variable correct.
+
+    Args:
+        images: `(D, H, W)`, neither H nor W smaller than `kernel_size`.
+        labels: variable → `(D,)` int64, its value on each image, counted from 0.
+        splits: which examples each decoder is trained on and tested on, such as those of `split_folds`.
+        kernels, kernel_size, hidden_sizes, dropout: as `ActivationDecoder` has them.
+        epochs: passes over the training examples, at most.
+        batch_size: training examples of a step.
+        learning_rate: the optimizer's step size.
+        optimizer: sgd, adam or adamw.
+        stop_loss: a decoder stops after the first epoch with a training `loss` of at most this; None: never.
+        seed: initial weights, order of the batches and dropout follow from it.
+        progress: is told of each epoch.
+        title: the name of the progress bar.
+
+    Raises:
+        ValueError: labels don't fit the images, kernels are larger than an image, or the optimizer is unknown.
+        FloatingPointError: the loss is no longer finite; a smaller learning rate may help.
+    """
+    columns, n_values = label_columns(labels, images)
+    with chance.global_seed(seed, "decoder initialisation"):
+        initial = ActivationDecoder(
+            (images.shape[1], images.shape[2]),
+            n_values,
+            kernels=kernels,
+            kernel_size=kernel_size,
+            hidden_sizes=hidden_sizes,
+            dropout=dropout,
+        ).to(images.device)
+    positions = math.prod(side - kernel_size + 1 for side in images.shape[1:])
+    features = positions * (kernel_size**2 + kernels + 1) + 3 * sum(hidden_sizes) + sum(n_values)
+    at_once = max(1, MOST_STEP_NUMBERS // (features * batch_size))
+    results: list[tuple[ActivationDecoder, History]] = []
+    with (progress or Progress()).bar(title, epochs * len(splits)) as advance:
+        for start in range(0, len(splits), at_once):
+            members = splits[start : start + at_once]
+            stack = _Stack(initial, len(members), optimizer, learning_rate)
+            with threads.exactly(threads_for(initial, images, batch_size * len(members))):
+                histories = _train(stack, images, columns, members, epochs, batch_size, stop_loss, seed, advance)
+            results += zip(stack.decoders(), histories, strict=True)
+    return results
+
+
+def _train(
+    stack: _Stack,
+    images: Tensor,
+    columns: Tensor,
+    splits: Sequence[Split],
+    epochs: int,
+    batch_size: int,
+    stop_loss: float | None,
+    seed: int,
+    advance: Advance,
+) -> list[History]:
+    """Train the stack in place on labels `(D, V)`; returns each split's history."""
+    orders = [chance.generator(seed, "decoder batch order") for _ in splits]
+    histories: list[History] = [[] for _ in splits]
+    active = list(range(len(splits)))
+    for epoch in range(1, epochs + 1):
+        # Anew in each epoch, because splits differ in their numbers of steps.
+        draw = chance.generator(seed, "decoder dropout", epoch)
+        totals = torch.zeros(len(splits), device=images.device)
+        for rows, counts in _batches(splits, orders, active, batch_size):
+            totals += stack.step(images, columns, rows, counts, stack.masks(batch_size, draw))
+        tested = _tested(stack, images, columns, splits)
+        for member in list(active):
+            loss = float(totals[member]) / len(splits[member].train)
+            if not math.isfinite(loss):
+                raise FloatingPointError(f"the decoder's training diverged in epoch {epoch}: the loss is {loss}.")
+            test_loss, accuracy = tested[member]
+            histories[member].append({"epoch": epoch, "loss": loss, "test_loss": test_loss, "accuracy": accuracy})
+            stopped = stop_loss is not None and loss <= stop_loss
+            note = f"loss {loss:.4f}  test loss {test_loss:.4f}  accuracy {accuracy:.4f}"
+            advance(epochs - epoch + 1 if stopped else 1, note)
+            if stopped:
+                active.remove(member)
+        if not active:
+            break
+    return histories
+
+
+def _batches(
+    splits: Sequence[Split], orders: Sequence[torch.Generator], active: Sequence[int], batch_size: int
+) -> Iterator[tuple[Tensor, list[int]]]:
+    """Of each step the training examples `(S, B)`, and how many of the B are each split's; the others are filled up.
+
+    Splits that are not active, or whose epoch has fewer steps, have 0.
+    """
+    longest = max(len(splits[member].train) for member in active)
+    shuffled = torch.zeros(len(splits), longest, dtype=torch.int64, device=splits[0].train.device)
+    for member in active:
+        train = splits[member].train
+        shuffled[member, : len(train)] = train[torch.randperm(len(train), generator=orders[member]).to(train.device)]
+    for start in range(0, longest, batch_size):
+        counts = [0] * len(splits)
+        for member in active:
+            counts[member] = max(0, min(batch_size, len(splits[member].train) - start))
+        yield shuffled[:, start : start + max(counts)], counts
+
+
+@torch.no_grad()
+def _tested(stack: _Stack, images: Tensor, columns: Tensor, splits: Sequence[Split]) -> list[tuple[float, float]]:
+    """For each split the mean loss of its held-out examples, and the fraction with every variable correct."""
+    n = [len(split.held_out) for split in splits]
+    rows = nn.utils.rnn.pad_sequence([split.held_out for split in splits], batch_first=True)
+    parts = rows.split(max(1, BATCH // len(splits)), dim=1)
+    each_loss, each_correct = [], []
+    for part in parts:
+        logits, labels = stack.logits(images, part, None), columns[part]
+        each_loss.append(losses([one.flatten(0, 1) for one in logits], labels.flatten(0, 1)).view(part.shape))
+        predicted = torch.stack([one.argmax(2) for one in logits], 2)
+        each_correct.append((predicted == labels).all(2))
+    loss, correct = torch.cat(each_loss, 1), torch.cat(each_correct, 1)
+    return [
+        (float(loss[member, :count].double().mean()), float(correct[member, :count].double().mean()))
+        for member, count in enumerate(n)
+    ]
+
+
+class _Stack:
+    """S decoders that begin with the same weights: a row `(S, weights)` each, and the optimizer of all rows."""
+
+    def __init__(self, initial: ActivationDecoder, n: int, optimizer: str, learning_rate: float) -> None:
+        self.initial = initial
+        parameters = list(initial.parameters())
+        self.shapes = [parameter.shape for parameter in parameters]
+        self.weights = parameters_to_vector(parameters).detach().repeat(n, 1).requires_grad_()
+        # Views of the rows, so that the optimizer keeps count of the steps of each decoder and skips those without a
+        # gradient.
+        self.rows = list(self.weights.detach())
+        self.optimizer = optimizer_named(optimizer, self.rows, learning_rate=learning_rate)
+
+    def step(
+        self, images: Tensor, columns: Tensor, rows: Tensor, counts: Sequence[int], masks: Sequence[Tensor] | None
+    ) -> Tensor:
+        """A training step on examples `(S, B)`, of which each decoder takes the first `counts`.
+
+        Returns each decoder's loss `(S,)`, summed over its examples.
+        """
+        n = torch.tensor(counts, device=images.device)
+        taken = torch.arange(rows.shape[1], device=images.device) < n[:, None]
+        logits = self.logits(images, rows, masks)
+        each = losses([one.flatten(0, 1) for one in logits], columns[rows].flatten(0, 1)).view(rows.shape)
+        total = torch.where(taken, each, 0.0).sum(1)
+        (gradient,) = torch.autograd.grad((total / n.clamp(min=1)).sum(), self.weights)
+        for row, slope, count in zip(self.rows, gradient, counts, strict=True):
+            row.grad = slope if count else None
+        self.optimizer.step()
+        return total.detach()
+
+    def masks(self, batch_size: int, draw: torch.Generator) -> list[Tensor] | None:
+        """Of each hidden layer what its units are multiplied with, `(B, F)`: 0, or 1 / (1 − dropout)."""
+        layers = list(self.initial.hidden)
+        dropouts = [layer.p for layer in layers if isinstance(layer, nn.Dropout)]
+        sizes = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
+        if not any(dropouts):
+            return None
+        drawn = (
+            torch.empty(batch_size, size).bernoulli_(1 - dropout, generator=draw).div_(1 - dropout)
+            for size, dropout in zip(sizes, dropouts, strict=True)
+        )
+        return [mask.to(self.weights.device) for mask in drawn]
+
+    def logits(self, images: Tensor, rows: Tensor, masks: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
+        """For each variable the logits `(S, B, values)` of examples `(S, B)`, as `ActivationDecoder.forward` has them.
+
+        Args:
+            images: `(D, H, W)`.
+            rows: `(S, B)`, which of the images each decoder reads.
+            masks: of each hidden layer what its units are multiplied with, `(at least B, F)`; None: nothing.
+        """
+        kernels, *layers = self._tensors()
+        *hidden, (head, bias) = zip(layers[::2], layers[1::2], strict=True)
+        few = len(images) <= rows.shape[1]
+        features = _filtered(kernels, images[None] if few else images[rows])
+        for number, (weight, offset) in enumerate(hidden):
+            features = torch.baddbmm(offset[:, None], features, weight.mT).tanh()
+            if few and number == 0:  # up to here equal images have equal features, and few images are less work
+                features = _taken(features, rows)
+            if masks is not None:
+                features = features * masks[number][: rows.shape[1]]
+        if few and not hidden:
+            features = _taken(features, rows)
+        return torch.baddbmm(bias[:, None], features, head.mT).split(self.initial.heads.n_values, dim=2)
+
+    def _tensors(self) -> list[Tensor]:
+        """Each parameter of the decoders, `(S, *shape)`."""
+        slices = self.weights.split([shape.numel() for shape in self.shapes], dim=1)
+        return [values.view(-1, *shape) for values, shape in zip(slices, self.shapes, strict=True)]
+
+    def decoders(self) -> list[ActivationDecoder]:
+        """Each as a network of its own, in evaluation mode."""
+        made = [copy.deepcopy(self.initial).eval() for _ in self.rows]
+        for decoder, row in zip(made, self.rows, strict=True):
+            vector_to_parameters(row.clone(), decoder.parameters())
+        return made
+
+
+def _filtered(kernels: Tensor, images: Tensor) -> Tensor:
+    """At each position the tanh of the largest response, `(S, B, P)`.
+
+    Args:
+        kernels: `(S, K, 1, k, k)`.
+        images: `(S, B, H, W)`, or `(1, B, H, W)` for all decoders.
+    """
+    size = kernels.shape[-1]
+    batch, height, width = images.shape[1], *(side - size + 1 for side in images.shape[2:])
+    frames = [
+        images[:, :, row : row + height, column : column + width].flatten(1)
+        for row, column in itertools.product(range(size), repeat=2)
+    ]
+    responses = kernels.flatten(2) @ torch.stack(frames, 1)  # (S, K, k·k) @ (S, k·k, B·P)
+    return responses.amax(1).tanh().view(len(kernels), batch, height * width)
+
+
+def _taken(features: Tensor, rows: Tensor) -> Tensor:
+    """Features `(S, B, F)` of examples `(S, B)`, of those of all examples `(S, D, F)`."""
+    first = torch.arange(len(features), device=rows.device)[:, None] * features.shape[1]
+    return functional.embedding(rows + first, features.flatten(0, 1))
