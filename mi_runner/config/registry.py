@@ -9,6 +9,7 @@ from mi_runner.config.dataset_schemas import (
     ArraysConfig,
     DatasetConfig,
     EllipsesConfig,
+    LogicConfig,
     Mnist01Config,
     MnistConfig,
     ModAddConfig,
@@ -42,7 +43,14 @@ EXPERIMENTS: tuple[type[ExperimentConfig], ...] = (
     DecoderConfig,
 )
 
-DATASETS: tuple[type[DatasetConfig], ...] = (MnistConfig, Mnist01Config, ModAddConfig, EllipsesConfig, ArraysConfig)
+DATASETS: tuple[type[DatasetConfig], ...] = (
+    MnistConfig,
+    Mnist01Config,
+    ModAddConfig,
+    EllipsesConfig,
+    LogicConfig,
+    ArraysConfig,
+)
 
 SCHEMAS: dict[str, tuple[type[Choice], ...]] = {
     "experiment": EXPERIMENTS,

@@ -1,0 +1,138 @@
+"""A network on the exact inputs of its Boolean function: its answers, and the values of its neurons in a circuit.
+
+Everything is computed in float64, because values of neurons are compared with each other. A truth table is an integer:
+bit b is the value on input b, in the order 00, 01, 10, 11 (the first input is the most significant bit of b).
+
+Letters: B = 2ⁿ inputs, K circuits, N neurons behind the inputs, n_l neurons of layer l.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.space import CircuitSpace
+
+MOST_INPUTS = 5
+"""Inputs of a Boolean function; its truth table is then one 64-bit integer."""
+
+TIE = 0.5
+"""An output of this value is no answer: rounded it would be 0, above it would be 1 only in some."""
+
+
+@dataclass(frozen=True)
+class BooleanNetwork:
+    """A chain of layers with one output, on the inputs 0/1.
+
+    Attributes:
+        part: the chain, in float64 on the CPU.
+
+    Raises:
+        ValueError: it has more than one output, or too many inputs.
+    """
+
+    part: Part
+
+    def __post_init__(self) -> None:
+        if self.part.sizes[-1] != 1:
+            raise ValueError(f"the chain has {self.part.sizes[-1]} outputs: take one, part.output(number).")
+        if not 1 <= self.part.sizes[0] <= MOST_INPUTS:
+            raise ValueError(
+                f"the chain has {self.part.sizes[0]} inputs; a Boolean function here has 1 to {MOST_INPUTS}."
+            )
+
+    @staticmethod
+    def of(part: Part) -> BooleanNetwork:
+        """The network of a chain of any dtype and device."""
+        layers = tuple(
+            replace(layer, weight=layer.weight.detach().cpu().double(), bias=layer.bias.detach().cpu().double())
+            for layer in part.layers
+        )
+        return BooleanNetwork(replace(part, layers=layers))
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """Neurons of each layer, inputs first."""
+        return self.part.sizes
+
+    @property
+    def space(self) -> CircuitSpace:
+        """Its circuits."""
+        return CircuitSpace(self.sizes)
+
+    @property
+    def inputs(self) -> Tensor:
+        """Each input once, `(B, n)` float64."""
+        return torch.tensor(list(itertools.product((0.0, 1.0), repeat=self.sizes[0])), dtype=torch.float64)
+
+    def outputs(self) -> Tensor:
+        """`(B,)` float64, of the whole network."""
+        return self.part(self.inputs)[:, 0]
+
+    def answers(self) -> int:
+        """The truth table of the network's answers: outputs above ½.
+
+        Raises:
+            ValueError: an output is exactly ½.
+        """
+        outputs = self.outputs()
+        if bool((outputs == TIE).any()):
+            raise ValueError(
+                f"the network's output is exactly ½ on input {first_input(outputs == TIE, self.sizes[0])}."
+            )
+        return table_of((outputs > TIE).tolist())
+
+    def layer_numbers(self) -> list[int]:
+        """The layer of each neuron behind the inputs, from 1; `(N,)`."""
+        return [layer for layer, size in enumerate(self.sizes[1:], start=1) for _ in range(size)]
+
+
+def table_of(values: Sequence[bool]) -> int:
+    """The truth table with these values, input 0 first."""
+    return sum(int(value) << place for place, value in enumerate(values))
+
+
+def digits_of(table: int, n_rows: int) -> str:
+    """The truth table as a string, input 0 first: 6 of four rows is 0110."""
+    return "".join(str(table >> row & 1) for row in range(n_rows))
+
+
+def first_input(chosen: Tensor, n_inputs: int) -> str:
+    """The first input `(B,)` bool that is chosen, as digits: 01."""
+    return f"{int(chosen.nonzero()[0, 0]):0{n_inputs}b}"
+
+
+def values_in_circuits(network: BooleanNetwork, circuits: np.ndarray) -> np.ndarray:
+    """The values of all neurons behind the inputs in each circuit, `(K, N, B)` float64.
+
+    An inactive neuron is 0. Terms are added in the order of the sources, so that values are equal wherever their terms
+    are.
+
+    Args:
+        circuits: `(K,)` uint64, the kept edges of well-formed circuits.
+    """
+    space = network.space
+    count = len(circuits)
+    values = network.inputs.T.expand(count, -1, -1)
+    layers = []
+    bits = torch.from_numpy(circuits.astype(np.uint64).view(np.int64))
+    for number, (layer, start) in enumerate(zip(network.part.layers, space.offsets, strict=True)):
+        n_out, n_in = layer.weight.shape
+        places = torch.arange(start, start + n_out * n_in)
+        kept = (bits[:, None] >> places & 1).view(count, n_out, n_in).double()
+        weights = layer.weight * kept
+        total = torch.zeros(count, n_out, values.shape[2], dtype=torch.float64)
+        for source in range(n_in):
+            total += weights[:, :, source, None] * values[:, source, None, :]
+        total = layer.activate(total + layer.bias[:, None])
+        if number < len(network.part.layers) - 1:
+            total = total * kept.amax(2)[:, :, None]
+        values = total
+        layers.append(values)
+    return torch.cat(layers, 1).numpy()
