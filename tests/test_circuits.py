@@ -472,7 +472,7 @@ def test_the_dense_head_of_a_cnn_and_functions_as_activations() -> None:
     part = find_part(ModelGraph.trace(model, x), 2)
     assert [layer.activation for layer in part.layers] == ["relu", "sigmoid"] and part.site == "flatten"
     graph = ModelGraph.trace(model, x)
-    with pytest.raises(ValueError, match="'flatten' is no Linear layer"):
+    with pytest.raises(ValueError, match="'flatten' ends the chain of last layers"):
         find_part(graph, 3)
     longest = longest_part(graph)
     assert longest is not None and longest.sizes == part.sizes
@@ -503,12 +503,12 @@ def test_what_is_no_chain() -> None:
 
     graph = ModelGraph.trace(Squared(), torch.randn(2, 3))
     assert find_part(graph, 1).sizes == (3, 1)
-    with pytest.raises(ValueError, match="'pow' is no Linear layer"):
+    with pytest.raises(ValueError, match="'pow' ends the chain"):
         find_part(graph, 2)
     longest = longest_part(graph)
     assert longest is not None and longest.sizes == (3, 1)
     assert longest_part(ModelGraph.trace(nn.Sequential(nn.Linear(3, 3), nn.Softmax(1)), torch.randn(2, 3))) is None
-    with pytest.raises(ValueError, match="'x' is no Linear"):
+    with pytest.raises(ValueError, match="the network has only 2 Linear layers"):
         find_part(ModelGraph.trace(MLP([3, 2, 1]), torch.randn(2, 3)), 3)
 
 
@@ -657,7 +657,7 @@ def test_several_outputs_are_analysed_each_by_itself() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"last_layers": 5}, "last_layers=5: 'x' is no Linear layer .* Type experiment.last_layers=4.$"),
+        ({"last_layers": 5}, "last_layers=5: the network has only 4 Linear layers. Type experiment.last_layers=4.$"),
         ({"min_node_sparsity": 0.5, "max_table_rows": 20}, "Type experiment.max_table_rows=717 or .*last_layers=2.$"),
         ({"table": CircuitTable["all"], "max_table_rows": 20}, "have 717 circuits, more than .*=20. Type .*auto or"),
     ],
@@ -767,8 +767,8 @@ def test_a_folder_without_a_table_of_circuits(mi_run: Callable[..., Ended], tmp_
 IMAGES = {"mnist": "dataset.limit=60", "mnist01": "dataset.limit=60", "ellipses": "dataset.test_size=60"}
 VECTORS = {"mod_add": "dataset.test_size=60", "arrays": "dataset.path=arrays.npz"}
 NOT_A_CHAIN = {
-    "cnn": "experiment.last_layers=3: 'flatten' is no Linear layer",
-    "skip": "experiment.last_layers=3: 'add' is no Linear layer",
+    "cnn": "experiment.last_layers=3: 'flatten' ends the chain of last layers",
+    "skip": "experiment.last_layers=3: 'add' ends the chain of last layers",
 }
 
 

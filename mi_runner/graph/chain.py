@@ -130,9 +130,9 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
         if len(sources) != 1:
             raise _not_a_chain(name)
         (name,) = sources
-    if not layers or activation[0] != "identity" or (last_layers is not None and len(layers) < last_layers):
-        raise _not_a_chain(name)
-    if len(graph.sites[name].shape) != 1:
+    if last_layers is not None and len(layers) < last_layers:
+        raise ValueError(f"the network has only {len(layers)} Linear layers.")
+    if not layers or activation[0] != "identity" or len(graph.sites[name].shape) != 1:
         raise _not_a_chain(name)
     return Part(tuple(reversed(layers)), name)
 
@@ -164,5 +164,6 @@ def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:
 
 def _not_a_chain(name: str) -> ValueError:
     return ValueError(
-        f"'{name}' is no Linear layer and no elementwise activation ({', '.join(ACTIVATIONS)}) in a chain of them."
+        f"'{name}' ends the chain of last layers: it may have only Linear layers, each followed by at most one "
+        f"elementwise activation ({', '.join(ACTIVATIONS)})."
     )

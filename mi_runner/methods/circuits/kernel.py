@@ -443,11 +443,11 @@ def _shorten(places: Any, most: int) -> tuple[int, int]:
     n = len(places)
     while n > few:
         middle = low + ((high - low) >> np.uint64(1))
-        found = 0
+        n_below = 0
         for place in places:
-            found += place <= middle
-        if found >= most:
-            high, n = middle, found
+            n_below += place <= middle
+        if n_below >= most:
+            high, n = middle, n_below
         else:
             low = middle + np.uint64(1)
     to = 0

@@ -59,22 +59,22 @@ def measure(part: Part, examples: CircuitExamples, *, progress: Progress | None 
     """Yields, in batches, the measures of every well-formed circuit of a part with one output.
 
     Raises:
-        ValueError: leaky_relu with a negative slope, or an example whose activations are not finite.
+        ValueError: the last activation is leaky_relu with a negative slope.
     """
     progress = progress or Progress()
     space = CircuitSpace(part.sizes)
     grouped = group_examples(part.layers[-1], examples)
     with progress.bar("circuits", space.count()) as advance:
         if len(part.layers) == 1:
-            found = _alone(part, examples)
+            measures = _alone(part, examples)
             advance(1)
-            yield found
+            yield measures
             return
         most = max(1, min(PREFIXES_AT_ONCE, ROWS_AT_ONCE // rows_of_prefix(part.sizes[-3], part.sizes[-2])))
         for prefixes in prefixes_of(part, space, grouped.x, most):
-            found = _measured(part, space, prefixes, grouped)
-            yield found
-            advance(len(found))
+            measures = _measured(part, space, prefixes, grouped)
+            yield measures
+            advance(len(measures))
 
 
 def measure_some(
@@ -91,7 +91,7 @@ def measure_some(
     prefix = circuits & np.uint64((1 << space.offsets[-2]) - 1)
     order = np.argsort(prefix, kind="stable")
     circuits, prefix = circuits[order], prefix[order]
-    found = CircuitMeasures(circuits, *(np.empty(len(circuits), kind) for kind in (np.int32, np.int32, np.float32)))
+    measures = CircuitMeasures(circuits, *(np.empty(len(circuits), kind) for kind in (np.int32, np.int32, np.float32)))
     with progress.bar("listed circuits", len(circuits)) as advance:
         for prefixes in prefixes_of(part, space, grouped.x, PREFIXES_AT_ONCE):
             first, end = np.searchsorted(prefix, prefixes.bits), np.searchsorted(prefix, prefixes.bits, side="right")
@@ -108,12 +108,12 @@ def measure_some(
                 grouped.sizes,
                 grouped.full,
                 np.array(space.offsets[-2:], dtype=np.int64),
-                found.n_correct,
-                found.n_agreeing,
-                found.squares,
+                measures.n_correct,
+                measures.n_agreeing,
+                measures.squares,
             )
             advance(int((end - first).sum()))
-    return found
+    return measures
 
 
 def measure_one(part: Part, examples: CircuitExamples, circuit: int) -> CircuitMeasures:
@@ -139,7 +139,7 @@ def _measured(part: Part, space: CircuitSpace, prefixes: Prefixes, grouped: Grou
     counts = per_size[np.bitwise_count(prefixes.active.astype(np.uint64))]
     first = np.concatenate([[0], np.cumsum(counts)])
     total = int(first[-1])
-    found = CircuitMeasures(
+    measures = CircuitMeasures(
         np.empty(total, np.uint64), np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total, np.float32)
     )
     kernel.evaluate_prefixes(
@@ -153,9 +153,9 @@ def _measured(part: Part, space: CircuitSpace, prefixes: Prefixes, grouped: Grou
         grouped.sizes,
         grouped.full,
         np.array(space.offsets[-2:], dtype=np.int64),
-        found.circuit,
-        found.n_correct,
-        found.n_agreeing,
-        found.squares,
+        measures.circuit,
+        measures.n_correct,
+        measures.n_agreeing,
+        measures.squares,
     )
-    return found
+    return measures
