@@ -1,9 +1,9 @@
 """Which variables does a label follow from, and what would it be with other values? High-level causal models.
 
 A causal model has the values of its variables on every example, and a mechanism: the label that follows from any
-combination of values. Swapping some variables of a base example for those of a source example gives the counterfactual
-label, the answer that a network gives which computes as the model does (Geiger et al., "Inducing causal structure for
-interpretable neural networks", ICML 2022).
+combination of values. If some variables of a base example take the values of a source example, the mechanism gives the
+counterfactual label. It is what a network predicts under intervention if it computes as the model does (Geiger et al.,
+"Inducing causal structure for interpretable neural networks", ICML 2022).
 
 Letters: N examples, B pairs, V variables.
 """
@@ -96,7 +96,7 @@ class WeightedSum:
     Attributes:
         weights: of each variable.
         threshold: in the unit of the sum.
-        classes: whether the label is a class, 0 or 1; else the value 0.0 or 1.0.
+        classes: whether the label is a class, 0 or 1, or the value 0.0 or 1.0.
     """
 
     weights: tuple[float, ...]
@@ -125,7 +125,7 @@ class DigitOfParityAndHalf:
     """The digit 2·half + parity.
 
     Attributes:
-        digits: the kept ones, ascending; as a class the label is the digit's place among them.
+        digits: those that are kept, ascending; as a class the label is the digit's position among them.
     """
 
     digits: tuple[int, ...]
@@ -156,10 +156,10 @@ class LabelTable:
 def parity_and_half(digits: tuple[int, ...], train: Tensor, test: Tensor, *, classes: bool) -> CausalModel | None:
     """The causal model of digits d: parity d mod 2 and half d div 2; the label is 2·half + parity.
 
-    None where a digit that follows from the parity of one kept digit and the half of another is not kept.
+    None if the parity of one kept digit and the half of another give a digit that is not kept.
 
     Args:
-        digits: the kept ones, ascending.
+        digits: those that are kept, ascending.
         train, test: `(N,)` digits of the examples.
     """
     if any(2 * (half // 2) + parity % 2 not in digits for half in digits for parity in digits):

@@ -85,7 +85,7 @@ def check(setting: Setting[IitConfig]) -> None:
 
 
 def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> None:
-    """A step of the training on a few examples, without its end: what can't run is found before training.
+    """Runs a step of the training on a few examples, without its update, so that mistakes show before training.
 
     Raises:
         ConfigError: it fails, or what is to be trained has no influence on the output.
@@ -107,8 +107,8 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
             raise ConfigError(
                 f"{cell.target} can't be swapped: {one_line(error)}. Name another experiment.site."
             ) from error
-    found = torch.autograd.grad(loss, trained, allow_unused=True) if loss.requires_grad and trained else [None]
-    if config.epochs and all(gradient is None for gradient in found):
+    gradients = torch.autograd.grad(loss, trained, allow_unused=True) if loss.requires_grad and trained else [None]
+    if config.epochs and all(gradient is None for gradient in gradients):
         raise ConfigError(
             f"experiment.train={config.train.name} has nothing to train: no weight of it bears on the output by way of "
             f"{cell.target}. Name another experiment.site or experiment.train."
@@ -139,7 +139,7 @@ def cost(setting: Setting[IitConfig]) -> dict[str, int]:
 def run(setting: Setting[IitConfig]) -> Result:
     """IIA and task accuracy before and after the training, and of the controls, for each cell."""
     config, causal_model, graph = setting.config, causal_model_of(setting), setting.graph()
-    found = cells(setting, graph, causal_model)
+    all_cells = cells(setting, graph, causal_model)
     tables: dict[str, Any] = {"metrics": [], "history": [], "pairs": []}
     directions: list[DataFrame] = []
     drawn: dict[str, Any] = {}
@@ -147,7 +147,7 @@ def run(setting: Setting[IitConfig]) -> Result:
     seconds = 0.0
     unseen = unseen_examples(setting)
     _warn_of_a_network_that_learned_nothing(setting)
-    for number, cell in enumerate(found):
+    for number, cell in enumerate(all_cells):
         trial = Trial(setting, graph, cell, causal_model, unseen)
         began = time.perf_counter()
         after = trial.train(NONE, trial.start())
@@ -179,7 +179,7 @@ def run(setting: Setting[IitConfig]) -> Result:
             drawn["controls"] = iit_figures.controls([row for row in rows if row["sources"] == config.sources.name])
             drawn |= trial.examples(outcomes["after", NONE])
         metrics |= {f"{figure}/{cell.name}": value for figure, value in before_after[""].summary().items()}
-    if len(found) > 1:
+    if len(all_cells) > 1:
         shown = ("after", config.sources.name)
         drawn["iia"] = iit_figures.heat_map(
             [row for row in tables["metrics"] if (row["phase"], row["sources"]) == shown]
@@ -200,7 +200,7 @@ def run(setting: Setting[IitConfig]) -> Result:
         shown=("overview",),
         parquet=frozenset({"directions"}),
         timings={"interchange_training": seconds},
-        model=after.model if len(found) == 1 and config.train is not Trained.rotation else None,
+        model=after.model if len(all_cells) == 1 and config.train is not Trained.rotation else None,
     )
 
 
@@ -215,17 +215,17 @@ def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None
 
 
 def _overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The table of metrics with the subsets side by side: a third of the rows, for reading."""
-    found = []
+    """The table of metrics with the subsets side by side, in a third of the rows."""
+    overview = []
     for of_all, changed, unchanged in zip(*(iter(rows),) * len(SUBSETS), strict=True):
         columns = (*KEYS["overview"], "iia", "iia_low", "iia_high")
         apart = {"iia_changed": changed["iia"], "iia_unchanged": unchanged["iia"]}
-        found.append({**{name: of_all[name] for name in columns}, **apart, "task_accuracy": of_all["task_accuracy"]})
-    return found
+        overview.append({**{name: of_all[name] for name in columns}, **apart, "task_accuracy": of_all["task_accuracy"]})
+    return overview
 
 
 def _directions(cell: Cell, rotation: Rotation) -> DataFrame:
-    """A rotation's directions, a row for each number: its place, its direction in it, its unit of the site."""
+    """A rotation's directions: a row for each unit of each direction of each place, with its weight."""
     import pandas as pd
 
     weight = rotation.weight.detach().cpu().numpy()

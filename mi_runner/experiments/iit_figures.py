@@ -30,7 +30,7 @@ def history(rows: Sequence[Row]) -> Figure:
     for column, (label, style, color) in lines.items():
         points = [(row["epoch"], row[column]) for row in rows if row.get(column) is not None]
         left.plot(*zip(*points, strict=True) if points else ((), ()), style, color=color, label=label, markersize=4)
-    left.set(xlabel="epoch", ylabel="share of right answers", ylim=(0, 1.02))
+    left.set(xlabel="epoch", ylabel="fraction of correct predictions", ylim=(0, 1.02))
     left.legend(frameon=False, fontsize=7)
     points = [(row["epoch"], row["loss"]) for row in rows if row.get("loss") is not None]
     right.plot(*zip(*points, strict=True) if points else ((), ()), color="tab:gray")

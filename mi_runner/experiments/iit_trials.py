@@ -315,14 +315,14 @@ def unseen_examples(setting: Setting[IitConfig]) -> Tensor:
     All of them where there are not two such, as with modular addition, whose inputs are few.
     """
     dataset = setting.dataset
-    found = not_in(dataset.x_test, dataset.x_train)
-    n_known = len(dataset.x_test) - len(found)
-    if len(found) < 2:
+    unseen = not_in(dataset.x_test, dataset.x_train)
+    n_known = len(dataset.x_test) - len(unseen)
+    if len(unseen) < 2:
         log.info(f"{n_known:,} of {len(dataset.x_test):,} test examples equal a training example: pairs have them too")
         return torch.arange(len(dataset.x_test), device=dataset.x_test.device)
     if n_known:
         log.info(f"{n_known:,} of {len(dataset.x_test):,} test examples equal a training example: no pair has them")
-    return found
+    return unseen
 
 
 def how_to_train(setting: Setting[IitConfig]) -> InterchangeTraining:

@@ -1,9 +1,9 @@
 """Training by interchange interventions: a network, or a rotation of a site, learns to answer counterfactual labels.
 
-In each step the network runs on base examples with what stands at a site partly taken from source examples, and its
-answer is compared with the counterfactual label of the causal model. Training the network's weights so is interchange
-intervention training (IIT: Geiger et al., ICML 2022), training a rotation of the site alone distributed alignment
-search (DAS: Geiger et al., CLeaR 2024).
+In each step the network runs on base examples, with a part of a site's value taken from source examples, and its output
+is compared with the counterfactual label of the causal model. If this trains the network's weights, it is interchange
+intervention training (IIT: Geiger et al., ICML 2022). If it trains only a rotation of the site, it is distributed
+alignment search (DAS: Geiger et al., CLeaR 2024).
 
 Letters: B batch, P pairs, S sources of a pair; a site's value is `(B, *site)`.
 """
@@ -39,7 +39,7 @@ ROWS_PER_EPOCH = 10
 
 @dataclass(frozen=True)
 class Pairs:
-    """Base examples with their sources and the answers that a network should give.
+    """Base examples with their sources and their counterfactual labels.
 
     Attributes:
         base: `(P,)` indices of examples.
@@ -100,7 +100,7 @@ def not_in(x: Tensor, others: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Aligned:
-    """A network with the place where variables live, or are to live, in it.
+    """A network, and the places in it where variables are, or are trained to be.
 
     Attributes:
         target: the site, edge or path whose value is swapped.
@@ -151,7 +151,7 @@ class Aligned:
 
 @torch.no_grad()
 def counterfactual_correct(aligned: Aligned, dataset: Dataset, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Whether the intervened network gives the counterfactual label of each test pair `(P,)`, and its outputs."""
+    """Whether the network under intervention predicts each test pair's counterfactual label `(P,)`; its outputs."""
     values = SiteValues(aligned.graph, dataset.x_test, aligned.graph.site(aligned.site))
     batches = zip(pairs.base.split(BATCH), pairs.sources.split(BATCH), strict=True)
     outputs = torch.cat(
@@ -167,7 +167,7 @@ def counterfactual_correct(aligned: Aligned, dataset: Dataset, pairs: Pairs) -> 
 
 @torch.no_grad()
 def task_correct(aligned: Aligned, dataset: Dataset) -> Tensor:
-    """Whether the network, without intervention, answers each test example `(N,)` correctly."""
+    """Whether the network predicts each test example's label `(N,)`, without intervention."""
     return correct(outputs_of(aligned.model, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
 
 
