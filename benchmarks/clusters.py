@@ -1,8 +1,8 @@
 """Training for clusters, top images, greedy pruning: each against what it replaces, on 10,000 images of MNIST.
 
-The top images take one pass of the network and the work to find the largest values. Were that nothing, one pass would
-be 64 times as fast as one for each of 64 units; for a network as small as this one it takes about half as long as the
-pass. Both are compared on one thread.
+The top images take one pass of the network and the search for the largest values. If the search took no time, one pass
+would be 64 times as fast as a pass for each of 64 units; for a network as small as this one the search takes about half
+as long as the pass. Both are compared on one thread.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ EDGES = 200
 
 
 def textbook_epoch(model: nn.Module, loader: DataLoader) -> None:
-    """The loop as tutorials have it, with the clusters' mask made in each step."""
+    """The training loop of tutorials; it makes the clusters' mask in each step."""
     optimizer = torch.optim.SGD(model.parameters(), lr=1e-3)
     for images, labels in loader:
         optimizer.zero_grad()
@@ -57,15 +57,15 @@ def a_pass_per_unit(model: nn.Module, loader: DataLoader, k: int) -> None:
 
 
 @torch.no_grad()
-def a_forward_per_edge(model: nn.Module, x: Tensor, probability: Tensor, number: int, n_edges: int) -> None:
+def a_forward_per_edge(model: nn.Module, x: Tensor, probability: Tensor, class_index: int, n_edges: int) -> None:
     """Greedy pruning of the middle layer's first edges, with a forward pass of the whole network for each."""
     weight = model.layers[2].weight.detach().clone()
-    now = float(pruning.criterion_value(model(x), probability, number))
+    now = float(pruning.criterion_value(model(x), probability, class_index))
     for edge in range(n_edges):
         place = divmod(edge, weight.shape[1])
         before = model.layers[2].weight[place].clone()
         model.layers[2].weight[place] = 0
-        then = float(pruning.criterion_value(model(x), probability, number))
+        then = float(pruning.criterion_value(model(x), probability, class_index))
         if then - now < 1e-4:
             now = then
         else:
@@ -80,8 +80,8 @@ def run() -> None:
     built = [build_network(config.model, dataset, seed=42) for _ in range(3)]
     without = replace(training_options(config.training), regularizer_strength=0.0)
 
-    def epoch(number: int, training: object) -> None:
-        train(built[number].model, built[number].dataset, training, seed=42)
+    def epoch(network: int, training: object) -> None:
+        train(built[network].model, built[network].dataset, training, seed=42)
 
     compare(
         "clusters: an epoch with the term (as 'other') against one without",
@@ -117,7 +117,7 @@ def run() -> None:
         _, probability = pruning.wanted("divergence", part(few), labels, 0)
     n_edges = part.layers[1].weight.numel()
     pruning.prune(part, few, probability, 0, threshold=1e-4, layers=[1])
-    # Their edges are few, so the ratio is that of the seconds an edge.
+    # The full passes visit fewer edges, so the seconds of one edge are compared.
     a_forward_per_edge(model, few, probability, 0, 10)
     pairs = [
         (
@@ -128,7 +128,7 @@ def run() -> None:
     ]
     ratios = sorted(theirs / ours for ours, theirs in pairs)
     print(
-        f"clusters: pruning the middle layer, seconds an edge against a full forward each: ratio {ratios[2]:.3g} "
+        f"clusters: pruning the middle layer, seconds of an edge against a full pass for each: ratio {ratios[2]:.3g} "
         f"({ratios[0]:.3g} to {ratios[-1]:.3g}); wanted at least 50",
         flush=True,
     )

@@ -76,7 +76,7 @@ def _check_layer(setting: Setting[ClustersConfig], chain: list[str]) -> None:
 
 
 def metric_names(setting: Setting[ClustersConfig]) -> list[str]:
-    """The summary's names: of the clustered network as they are, of its twin with `/twin` behind."""
+    """The summary's names: for the clustered network `accuracy`, for its twin `accuracy/twin`."""
     network = network_of(setting, CLUSTERED, setting.model)
     layers = (*network.hidden, network.logits)
     names = clusters_tables.summary_names(layers, setting.dataset.class_names or ())
@@ -99,7 +99,7 @@ def cost(setting: Setting[ClustersConfig]) -> dict[str, int]:
 def run(setting: Setting[ClustersConfig]) -> Result:
     """Tables and figures of both networks, side by side."""
     config, dataset = setting.config, setting.dataset
-    assert dataset.class_names is not None, "check found classes"
+    assert dataset.class_names is not None, "check refuses values"
     twin = setting.networks[TWIN]
     both = [
         network_of(setting, CLUSTERED, setting.model, setting.history),
