@@ -740,23 +740,23 @@ def test_folds_hold_out_every_image_once() -> None:
 
 
 def unequal_folds() -> tuple[Tensor, dict[str, Tensor], list[decoding.Split]]:
-    """Folds whose epochs have 4 and 5 steps of 16 examples; 25 images, which are more than a batch."""
+    """Folds whose epochs differ in their steps of 4 examples; 25 images, which are more than a batch."""
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(25, 4, 5, generator=draw)
     index = torch.randint(25, (90,), generator=draw)
     labels = {"a": torch.arange(25) % 5, "b": torch.arange(25) // 5}
     folds = decoding.split_folds(images, index, 6, seed=0)
-    assert len({math.ceil(len(split.train) / 16) for split in folds}) > 1
+    assert len({math.ceil(len(split.train) / 4) for split in folds}) > 1
     return images, labels, folds
 
 
 @pytest.mark.parametrize(
     "options",
     [
-        {"batch_size": 16},
+        {"batch_size": 4},
         {"batch_size": 64},  # more than the images: the first layer is computed once for equal images
         {"batch_size": 64, "hidden_sizes": []},
-        {"batch_size": 16, "optimizer": "sgd", "dropout": 0.0, "stop_loss": 3.15, "kernel_size": 3},
+        {"batch_size": 4, "optimizer": "sgd", "dropout": 0.0, "stop_loss": 3.15, "kernel_size": 3},
     ],
 )
 def test_a_decoder_of_a_stack_is_the_one_that_it_is_alone(options: dict[str, Any]) -> None:
