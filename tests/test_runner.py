@@ -135,7 +135,7 @@ def test_expectations(mi_run: MiRun) -> None:
     sweep = mi_run("-m", *TINY, "seed=0,1", "expect={accuracy: '>1'}")
     assert sweep.status == 3
     mistake = mi_run(*TINY, "expect={accuracy: high}")
-    assert mistake.status == 2 and "is no bound" in mistake.err
+    assert mistake.status == 2 and "is not a bound" in mistake.err
 
 
 def test_expectations_of_a_class_and_with_several_bounds(mi_run: MiRun) -> None:
@@ -223,7 +223,7 @@ MISTAKES = {
     "training.loss=bce": "training.loss=bce takes values",
     "checkpoint=nowhere.pt": "checkpoint=nowhere.pt: no such file",
     "checkpoint=other.pt": "checkpoint=other.pt: 1 tensors, the model has 4",
-    "checkpoint=text.pt": "checkpoint=text.pt: no weights file",
+    "checkpoint=text.pt": "checkpoint=text.pt: not a weights file",
 }
 
 
@@ -319,7 +319,7 @@ def test_an_output_folder_that_can_not_be_written(mi_run: MiRun) -> None:
     Path("file").write_text("")
     ended = mi_run(*TINY, "output_dir=file/outputs")
     assert ended.status == 1 and "can't make a run folder in file/outputs" in ended.err
-    assert "output_dir=FOLDER names another" in ended.err
+    assert "Use output_dir=FOLDER for another folder" in ended.err
 
 
 @pytest.mark.parametrize("full_from", ["metrics.csv", "model.safetensors", "history.png", "run.json"])
@@ -498,7 +498,7 @@ def test_sigterm_is_as_it_was_after_a_command(mi_run: MiRun) -> None:
 
 def test_a_sweep_that_can_not_make_its_folder(mi_run: MiRun) -> None:
     ended = mi_run("-m", *TINY, "seed=0,1", "output_dir=/dev/null/x")
-    assert ended.status == 1 and "output_dir=FOLDER names another" in ended.err
+    assert ended.status == 1 and "Use output_dir=FOLDER for another folder" in ended.err
 
 
 def test_flags_stand_anywhere(mi_run: MiRun) -> None:
