@@ -191,7 +191,7 @@ def test_weights_saved_by_train_can_be_changed_and_are_then_refused(mi_run: MiRu
     save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
     ended = mi_run(*TINY, f"checkpoint={trained.folder}")
     expected, found = trained.record["files"]["model.safetensors"], files.sha256(weights)
-    assert ended.status == 2 and f"sha256 {expected} expected, {found} found" in ended.err
+    assert ended.status == 2 and f"its sha256 is {found}, run.json says {expected}" in ended.err
 
 
 def test_published_weights_by_their_names(mi_run: MiRun) -> None:
@@ -441,7 +441,7 @@ def test_too_little_memory_says_what_to_type(mi_run: MiRun, monkeypatch: pytest.
 
     monkeypatch.setattr(training, "train", train)
     ended = mi_run(*TINY, "seed=79")
-    assert ended.status == 1 and "Tried to allocate 2 GiB" in ended.err and "type device=cpu" in ended.err
+    assert ended.status == 1 and "Tried to allocate 2 GiB" in ended.err and "use device=cpu" in ended.err
 
 
 def test_a_run_from_a_notebook_needs_no_command_line(tmp_path: Path) -> None:
@@ -547,4 +547,4 @@ def test_a_network_that_changes_its_input_is_refused(mi_run: MiRun) -> None:
         "        return self.last(x.mul_(3))\n"
     )
     ended = mi_run("model=external", "model.factory=inplace:Net", *TINY)
-    assert ended.status == 2 and "begin its forward with x = x.clone()" in ended.err
+    assert ended.status == 2 and "Begin its forward with x = x.clone()" in ended.err
