@@ -137,7 +137,7 @@ def test_a_truncated_safetensors_file(kept: float, tmp_path: Path) -> None:
     path = as_safetensors(network().state_dict(), tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
-    assert refused(path, network()).startswith(f"checkpoint={path}: can't be read as safetensors, or is cut short (")
+    assert refused(path, network()).startswith(f"checkpoint={path}: not a safetensors file, or an incomplete one (")
 
 
 @pytest.mark.parametrize("kept", [1, 10, 100, 0.5, 0.99, -1], ids=str)
@@ -145,7 +145,7 @@ def test_a_truncated_pytorch_file(kept: float, tmp_path: Path) -> None:
     path = as_pytorch(network().state_dict(), tmp_path)
     content = path.read_bytes()
     path.write_bytes(content[: int(kept * len(content)) if isinstance(kept, float) else kept])
-    assert refused(path, network()).startswith(f"checkpoint={path}: no weights file, or ")
+    assert refused(path, network()).startswith(f"checkpoint={path}: not a weights file, or ")
 
 
 @pytest.mark.parametrize(
@@ -156,10 +156,10 @@ def test_a_file_of_something_else(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "w.pt"
     path.write_bytes(content)
     text = refused(path, network())
-    assert text.startswith(f"checkpoint={path}: no weights file, or ")
+    assert text.startswith(f"checkpoint={path}: not a weights file, or ")
     assert "weights_only" not in text  # torch's advice, which would run what is in the file
     path = path.rename(tmp_path / "w.safetensors")
-    assert refused(path, network()).startswith(f"checkpoint={path}: can't be read as safetensors, or is cut short (")
+    assert refused(path, network()).startswith(f"checkpoint={path}: not a safetensors file, or an incomplete one (")
 
 
 class Trap:
@@ -279,8 +279,8 @@ def test_other_names_in_safetensors_are_refused_where_shapes_do_not_tell(tmp_pat
     path = as_safetensors(renamed(MLP([4, 4, 4]), **{"layers.0": "in", "layers.2": "answer"}), tmp_path)
     assert refused(path, MLP([4, 4, 4])) == (
         f"checkpoint={path}: the names differ from the model's (layers.0.weight, layers.0.bias, layers.2.weight, "
-        "layers.2.bias), and safetensors keeps no order by which to tell the tensors of the shape (4, 4) apart, "
-        "layers.0.weight and another. Rename them, or save the state_dict with torch.save."
+        "layers.2.bias), and several tensors have the shape (4, 4), layers.0.weight among them; safetensors keeps no "
+        "order that tells them apart. Rename them, or save the state_dict with torch.save."
     )
 
 
@@ -350,7 +350,7 @@ def test_weights_whose_bytes_changed_since_the_run(tmp_path: Path) -> None:
     expected = sha256(path)
     save_weights(network(2).state_dict(), path)  # right in itself, but not what the run kept
     assert refused(folder, network()) == (
-        f"checkpoint={path}: its bytes changed: sha256 {expected} expected, {sha256(path)} found."
+        f"checkpoint={path}: the file has changed: its sha256 is {sha256(path)}, run.json says {expected}."
     )
 
 
@@ -369,5 +369,5 @@ def test_a_folder_without_a_record(text: str | None, tmp_path: Path) -> None:
     if text is not None:
         (folder / "run.json").write_text(text)
     assert refused(folder, network()) == (
-        f"checkpoint={folder}: it has no run.json that can be read, so it is no run folder."
+        f"checkpoint={folder}: not a run folder, because it has no readable run.json."
     )

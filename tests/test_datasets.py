@@ -213,7 +213,7 @@ def test_a_folder_that_can_not_be_made_names_the_option(tmp_path: Path) -> None:
         load_dataset(MnistConfig(root=str(root)), seed=0)
     text = str(caught.value)
     assert text.startswith(f"can't unpack MNIST into {root}/MNIST/raw (")
-    assert text.endswith("): dataset.root=FOLDER names another place.")
+    assert text.endswith("). Use dataset.root=FOLDER for another folder.")
 
 
 def test_a_truncated_file_of_the_root_is_repaired_before_it_is_read(
@@ -263,7 +263,7 @@ def test_what_was_read_is_kept_and_verified(
         assert torch.equal(loaded.x_test, whole.x_test) and torch.equal(loaded.y_test, whole.y_test)
         assert len(reads) == number and kept.read_bytes() == content
         assert len(warnings_in_log) == min(number, 3)
-    assert all(line.startswith(f"{kept} is damaged and will be written anew") for line in warnings_in_log)
+    assert all(line.startswith(f"{kept} is damaged and will be written again") for line in warnings_in_log)
 
 
 def test_other_packaged_files_are_read_anew(tmp_path: Path, small_package: dict[str, bytes]) -> None:
@@ -283,8 +283,8 @@ def test_a_download_that_fails_names_the_packaged_files(monkeypatch: pytest.Monk
     with pytest.raises(RunFailed) as caught:
         load_dataset(MnistConfig(download=True, root=str(tmp_path)), seed=0)
     assert str(caught.value) == (
-        "dataset.download=true: Error downloading train-images-idx3-ubyte.gz; "
-        "dataset.download=false takes the packaged files."
+        "dataset.download=true: Error downloading train-images-idx3-ubyte.gz. "
+        "Use dataset.download=false for the packaged files."
     )
     assert list(tmp_path.iterdir()) == []  # nothing was unpacked
 
@@ -423,17 +423,17 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "too large in x": (
         {"x_train": np.full((6, 3), 1e300)},
         "class",
-        "x_train has numbers too large for float32, where they are not finite.",
+        "x_train has values that are too large for float32.",
     ),
     "too large in y": (
         {"y_test": np.array([0.0, 1.0, -4e38, 0.0])},
         "value",
-        "y_test has numbers too large for float32, where they are not finite.",
+        "y_test has values that are too large for float32.",
     ),
     "unequal lengths": (
         {"y_train": np.array([0, 1, 2])},
         "class",
-        "x_train has 6 examples and y_train 3; they must be as many.",
+        "x_train has 6 examples and y_train 3; give equally many.",
     ),
     "complex x": (
         {"x_test": np.ones((4, 3), complex)},
@@ -478,22 +478,22 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "no features": (
         {"x_train": np.ones((6, 0)), "x_test": np.ones((4, 0))},
         "class",
-        "x_train has the shape (6, 0); an example must have at least one number.",
+        "x_train has the shape (6, 0); an example must have at least one value.",
     ),
     "no outputs": (
         {"y_train": np.ones((6, 0)), "y_test": np.ones((4, 0))},
         "value",
-        "y_train has the shape (6, 0); an example must have at least one number.",
+        "y_train has the shape (6, 0); an example must have at least one value.",
     ),
     "other features in test": (
         {"x_test": np.ones((4, 2))},
         "class",
-        "an example of x_train has the shape (3,), of x_test (2,).",
+        "an example of x_train has the shape (3,), of x_test (2,); they must be equal.",
     ),
     "other outputs in test": (
         {"y_train": np.ones((6, 2)), "y_test": np.ones((4, 3))},
         "value",
-        "an example of y_train has the shape (2,), of y_test (3,).",
+        "an example of y_train has the shape (2,), of y_test (3,); they must be equal.",
     ),
 }
 
@@ -537,7 +537,7 @@ def test_a_single_array_says_how_to_save_four(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_arrays(path)
     assert str(caught.value) == (
-        f"dataset.path={path}: it holds one array; save with numpy.savez(path, x_train=..., ...)."
+        f"dataset.path={path}: it holds a single array; save with numpy.savez(path, x_train=..., ...)."
     )
 
 
@@ -548,7 +548,7 @@ def test_a_member_that_is_no_array(tmp_path: Path) -> None:
             archive.writestr(f"{name}.npy", b"no array")
     with pytest.raises(ConfigError) as caught:
         load_arrays(path)
-    assert str(caught.value) == f"dataset.path={path}: x_train is no array."
+    assert str(caught.value) == f"dataset.path={path}: x_train is not an array."
 
 
 class Trap:
@@ -686,10 +686,16 @@ def test_a_target_is_binary_if_it_is_one_value_of_0_or_1(targets: Tensor, n_outp
 @pytest.mark.parametrize(
     ("changed", "text"),
     [
-        ({"x_train": torch.zeros(3, 6)}, "x_train has 3 examples, y_train has 40."),
+        ({"x_train": torch.zeros(3, 6)}, "x_train has 3 examples, y_train has 40; give equally many."),
         ({"x_test": torch.zeros(40, 6).double()}, "x_test must be float32, not torch.float64."),
-        ({"y_train": torch.zeros(40)}, "y_train has the dtype torch.float32, which doesn't fit its targets."),
-        ({"class_names": None}, "y_train has the dtype torch.int64, which doesn't fit its targets."),
+        (
+            {"y_train": torch.zeros(40)},
+            "y_train has the dtype torch.float32; it must be int64 with class_names, float32 without.",
+        ),
+        (
+            {"class_names": None},
+            "y_train has the dtype torch.int64; it must be int64 with class_names, float32 without.",
+        ),
     ],
     ids=["lengths", "double inputs", "float classes", "integer values"],
 )

@@ -93,7 +93,7 @@ def test_coefficients_and_threshold_are_options() -> None:
 
 @pytest.mark.parametrize("coefficients", [[], [1.0], [1.0, 2.0, 3.0, 4.0]], ids=len)
 def test_there_are_three_coefficients(coefficients: list[float]) -> None:
-    with pytest.raises(ConfigError, match=r"give three, of circularity, color and area, as \[0.4,0.4,0.4\]"):
+    with pytest.raises(ConfigError, match=r"give three, for circularity, color and area, e\.g\. \[0.4,0.4,0.4\]"):
         load_dataset(replace(SMALL, coefficients=coefficients), seed=0)
 
 

@@ -101,17 +101,17 @@ def test_auto_is_cross_entropy_for_classes_and_mse_for_values() -> None:
         (
             TrainingOptions(loss="mse"),
             classes(),
-            "loss=mse takes values, and the targets of arrays are classes. Use loss=cross_entropy.",
+            "loss=mse takes values, but the targets of arrays are classes. Use loss=cross_entropy.",
         ),
         (
             TrainingOptions(loss="bce"),
             classes(),
-            "loss=bce takes values, and the targets of arrays are classes. Use loss=cross_entropy.",
+            "loss=bce takes values, but the targets of arrays are classes. Use loss=cross_entropy.",
         ),
         (
             TrainingOptions(loss="cross_entropy"),
             values(),
-            "loss=cross_entropy takes classes, and the targets of arrays are values. Use loss=mse.",
+            "loss=cross_entropy takes classes, but the targets of arrays are values. Use loss=mse.",
         ),
         (
             TrainingOptions(loss="bce"),

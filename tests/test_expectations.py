@@ -60,7 +60,7 @@ def test_what_is_no_bound_is_shown_with_one_that_is(bound: Any, part: str) -> No
     with pytest.raises(ConfigError) as caught:
         parse({"accuracy": bound})
     assert str(caught.value) == (
-        f"expect: '{part}' for accuracy is no bound. Write one of >= > <= < == != and a number, in quotes: "
+        f"expect: '{part}' for accuracy is not a bound. Write one of >= > <= < == != and a number, in quotes: "
         "expect='{accuracy: \">=0.97\"}'."
     )
 
@@ -69,7 +69,7 @@ def test_what_is_no_bound_is_shown_with_one_that_is(bound: Any, part: str) -> No
 def test_what_is_no_mapping_is_refused(expect: Any) -> None:
     with pytest.raises(ConfigError) as caught:
         parse(expect)
-    assert str(caught.value) == f"expect={expect}: write metrics and bounds, expect='{{accuracy: \">=0.97\"}}'."
+    assert str(caught.value) == f"expect={expect}: write metrics and bounds, e.g. expect='{{accuracy: \">=0.97\"}}'."
 
 
 MET = {

@@ -227,7 +227,7 @@ def test_training_leaves_the_global_generator_alone() -> None:
 
 
 def test_evaluation_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stacked_training, "EVALUATION_NUMBERS", 1)  # an example at a time
+    monkeypatch.setattr(stacked_training, "MOST_EVALUATION_VALUES", 1)  # an example at a time
     assert_as_alone(
         lambda: mlp(3), [classes()] * 2, TrainingOptions(epochs=1, batch_size=16), seeds=[0, 1], changed=0.0
     )
@@ -311,20 +311,20 @@ class Counter(nn.Module):
 
 
 OBSTACLES: dict[str, tuple[Callable[[], nn.Module], str]] = {
-    "dropout": (WithDropout, r"dropout \(Dropout\) draws at random while it trains"),
+    "dropout": (WithDropout, r"dropout \(Dropout\) draws at random in training mode"),
     "dropout within": (
         lambda: nn.Sequential(nn.Linear(6, 4), nn.Sequential(nn.ReLU(), nn.Dropout1d(0.3)), nn.Linear(4, 3)),
-        r"1\.1 \(Dropout1d\) draws at random while",
+        r"1\.1 \(Dropout1d\) draws at random in training mode",
     ),
     "functional dropout": (
         lambda: InForward(lambda x: nn.functional.dropout(x, 0.5)),
-        r"InForward\.forward draws at random while",
+        r"InForward\.forward draws at random in training mode",
     ),
     "batch norm": (
         lambda: nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3)),
-        r"1 \(BatchNorm1d\) changes its buffers while",
+        r"1 \(BatchNorm1d\) changes its buffers in training mode",
     ),
-    "a counter": (Counter, r"Counter\.forward changes its buffers while"),
+    "a counter": (Counter, r"Counter\.forward changes its buffers in training mode"),
     "a number read": (lambda: InForward(lambda x: x * x.sum().item()), r"a step of stacked networks fails \(.*item"),
     "a branch": (lambda: InForward(lambda x: x if x.sum() > 0 else 2 * x), r"a step of stacked networks fails \("),
     "detached": (lambda: InForward(lambda x: torch.tensor(x.tolist())), r"a step of stacked networks fails \("),
@@ -353,7 +353,7 @@ def test_a_stack_that_is_not_each_alone_is_refused() -> None:
     """Here each call of the forward multiplies by the number of calls."""
     calls = itertools.count(1)
     network = InForward(lambda x: x * next(calls))
-    with pytest.raises(ConfigError, match=r"^a step of stacked networks isn't the step of each alone\."):
+    with pytest.raises(ConfigError, match=r"^a step of stacked networks differs from a step of each network alone\."):
         check([network] * 2, [classes()] * 2, TrainingOptions(), seeds=[0, 1])
 
 
@@ -366,7 +366,7 @@ def test_a_stack_that_is_not_each_alone_is_refused() -> None:
     ],
 )
 def test_networks_must_be_alike(other: nn.Module, data: Dataset) -> None:
-    with pytest.raises(ConfigError, match=r"^seed=6 has another network, or other sizes of the data, than"):
+    with pytest.raises(ConfigError, match=r"^the networks or the data's sizes of seed=6 and seed="):
         check([nn.Linear(6, 3), other], [classes(), data], TrainingOptions(), seeds=[5, 6])
 
 
@@ -375,12 +375,12 @@ def test_as_many_as_fit_in_memory_are_stacked(monkeypatch: pytest.MonkeyPatch) -
     assert stacked_training.at_once(network, data, config, own_data=True) == stacked_training.MOST_MEMBERS
     # 53 weights; 40 + 40 examples of 6; 5 + 5 + 3 values of each of 16 examples.
     needed = 4 * 53 + 80 * 6 + 3 * 16 * 13
-    monkeypatch.setattr(stacked_training, "MOST_NUMBERS", 5 * needed)
+    monkeypatch.setattr(stacked_training, "MOST_VALUES", 5 * needed)
     assert stacked_training.at_once(network, data, config, own_data=True) == 5
-    monkeypatch.setattr(stacked_training, "MOST_NUMBERS", 5 * needed - 1)
+    monkeypatch.setattr(stacked_training, "MOST_VALUES", 5 * needed - 1)
     assert stacked_training.at_once(network, data, config, own_data=True) == 4
     assert stacked_training.at_once(network, data, config, own_data=False) > 5
-    monkeypatch.setattr(stacked_training, "MOST_NUMBERS", 1)
+    monkeypatch.setattr(stacked_training, "MOST_VALUES", 1)
     assert stacked_training.at_once(network, data, config, own_data=True) == 1
 
 
@@ -683,7 +683,7 @@ def test_a_network_of_the_users_that_can_not_be_stacked(mi_run: MiRun) -> None:
     )
     ended = mi_run("model=external", "model.factory=dropping:Net", *TINY[:-1], "seeds=2")
     assert ended.status == 2
-    assert "seeds=2: 0 (Dropout) draws at random while it trains" in ended.err
+    assert "seeds=2: 0 (Dropout) draws at random in training mode" in ended.err
     assert "-m 'seed=range(0,2)' instead of seeds=2." in ended.err
 
 

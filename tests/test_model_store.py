@@ -291,7 +291,7 @@ def test_what_is_damaged_is_trained_anew_with_a_warning(damage: str, store: Path
     assert same(state_of(again.built), state_of(first.built))
     assert warnings_in_log
     assert all(
-        line.startswith(f"the stored model {folder} is damaged and will be trained anew: ") for line in warnings_in_log
+        line.startswith(f"the stored model {folder} is damaged and will be trained again: ") for line in warnings_in_log
     )
 
     warnings_in_log.clear()
@@ -324,7 +324,7 @@ def test_a_store_that_can_not_be_made_trains_and_warns(
     assert not same(state_of(trainer.built), state_of(new()))
     [line] = warnings_in_log
     assert line.startswith(f"the model store {store} can't be written (")
-    assert line.endswith("): the model is not kept")
+    assert line.endswith("): the model is not stored")
 
 
 def test_a_disk_that_is_full_after_training_does_not_train_twice(
@@ -340,7 +340,7 @@ def test_a_disk_that_is_full_after_training_does_not_train_twice(
     assert (trainer.times, stored.trained_now, stored.path) == (1, True, None)
     assert [row["epoch"] for row in stored.history] == [1]
     assert warnings_in_log == [
-        f"the model store {store} can't be written ([Errno 28] No space left on device): the model is not kept"
+        f"the model store {store} can't be written ([Errno 28] No space left on device): the model is not stored"
     ]
     assert [path for path in store.rglob("*") if path.is_file() and path.suffix != ".lock"] == []
 

@@ -160,7 +160,7 @@ def test_mlp_needs_two_sizes() -> None:
     assert len(MLP([2, 1]).layers) == 1
     with pytest.raises(ValueError) as caught:
         MLP([2])
-    assert str(caught.value) == "sizes=[2]: an MLP needs the sizes of its input and its output."
+    assert str(caught.value) == "sizes=[2]: give at least two, those of the input and the output."
 
 
 # --- TwoLayerSkip --------------------------------------------------------------------------------------------------
@@ -337,7 +337,7 @@ def test_the_factory_gets_only_what_it_has_parameters_for(factory: str, own_modu
 
 
 def test_an_argument_of_the_user_comes_first(own_module: str) -> None:
-    with pytest.raises(ConfigError, match=r"gives \(2, 8\) for 2 examples"):
+    with pytest.raises(ConfigError, match=r"returns \(2, 8\) for 2 examples"):
         external(own_module, "Own", arguments={"n_outputs": 8})
 
 
@@ -372,11 +372,11 @@ FACTORY_FAULTS = [
     ("Own2", {}, "no callable of {module} is named 'Own2'. Did you mean Own? Allowed: Own, fixed, only_outputs, "
      "Zoo, no_module, broken, wrong_inputs, Pair, pair, partial."),
     ("Zoo.linaer", {}, "no callable of {module} is named 'linaer'. Did you mean linear? Allowed: own, linear."),
-    ("number", {}, "number can't be called."),
+    ("number", {}, "number is not callable."),
     ("number.deep", {}, "no callable of {module} is named 'deep'. Allowed: (none)."),
-    ("no_module", {}, "it returns int, not an nn.Module."),
-    ("broken", {}, "called with {{'n_outputs': 3}} it raises RuntimeError: no such thing."),
-    ("fixed", {"arguments": {"width": 1}}, "called with {{'width': 1}} it raises TypeError: fixed() got an unexpected "
+    ("no_module", {}, "it returns int; it must return an nn.Module."),
+    ("broken", {}, "the call with {{'n_outputs': 3}} raises RuntimeError: no such thing."),
+    ("fixed", {"arguments": {"width": 1}}, "the call with {{'width': 1}} raises TypeError: fixed() got an unexpected "
      "keyword argument 'width'."),
 ]  # fmt: skip
 
@@ -413,7 +413,7 @@ def test_a_module_that_can_not_be_imported(tmp_path: Path, monkeypatch: pytest.M
     ("factory", "text"),
     [
         ("wrong_inputs", r"^\w+ can't run on inputs of the shape \(6,\): RuntimeError: .*cannot be mult"),
-        ("pair", r"^\w+ gives tuple for 2 examples; the data set asks for \(2, 3\)\.$"),
+        ("pair", r"^\w+ returns tuple for 2 examples; the data set needs \(2, 3\)\.$"),
     ],
 )
 def test_a_network_that_does_not_fit_the_data_set(factory: str, text: str, own_module: str) -> None:
@@ -423,7 +423,7 @@ def test_a_network_that_does_not_fit_the_data_set(factory: str, text: str, own_m
 
 @pytest.mark.parametrize("arguments", ["width", ["width"], 3], ids=str)
 def test_arguments_are_names_and_values(arguments: Any, own_module: str) -> None:
-    text = f"model.arguments={arguments}: write names and values, '{{width: 64}}'."
+    text = f"model.arguments={arguments}: write names and values, e.g. '{{width: 64}}'."
     with pytest.raises(ConfigError, match=f"^{re.escape(text)}$"):
         external(own_module, "Own", arguments=arguments)
 

@@ -116,7 +116,7 @@ def test_the_printed_tables_have_the_columns_and_rows_of_today(mi_run: Callable[
 def test_the_readmes_table_is_the_whole_one_but_for_the_rows_that_it_says_are_left_out() -> None:
     short, whole = printed(README), printed(PAGES["ablation.md"])
     second = next(number for number, line in enumerate(whole) if line.startswith("contributions: "))
-    (said,) = re.findall(r"^Left out here are the (\d+) rows of (.*) and the second table;", README, re.MULTILINE)
+    (said,) = re.findall(r"^This table leaves out the (\d+) rows of (.*) and the second table;", README, re.MULTILINE)
     number, names = int(said[0]), re.findall("`(.*?)`", said[1])
     left_out = [line for line in whole[:second] if line[0] == "│" and cells([line])[0][0] in names]
     assert len(left_out) == number > 0

@@ -167,7 +167,9 @@ def test_a_place_that_can_not_be_made_says_what_to_type(tmp_path: Path) -> None:
         lambda: claim(tmp_path / "file", "train", "mnist", "mlp"),
         lambda: claim_sweep(tmp_path / "file", "t"),
     ):
-        with pytest.raises(RunFailed, match="can't make a run folder in .*file .*output_dir=FOLDER names another"):
+        with pytest.raises(
+            RunFailed, match="can't make a run folder in .*file .*Use output_dir=FOLDER for another folder"
+        ):
             wanted()
 
 
@@ -413,7 +415,7 @@ def test_what_became_of_a_run_is_read_from_its_record(
 
 def test_a_folder_that_was_deleted(tmp_path: Path) -> None:
     found = state(tmp_path / "3")
-    assert found == State("missing", f"never began, or was deleted: {tmp_path / '3'} is not there", 1, {})
+    assert found == State("missing", f"never began, or was deleted: {tmp_path / '3'} doesn't exist", 1, {})
 
 
 def test_a_run_is_running_as_long_as_its_process_is_there(tmp_path: Path) -> None:

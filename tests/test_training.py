@@ -450,7 +450,7 @@ def test_momentum_is_for_sgd(optimizer: str) -> None:
     config = TrainingOptions(optimizer=optimizer, momentum=0.9)
     with pytest.raises(ConfigError) as caught:
         check(network(3), classes(), config)
-    assert str(caught.value) == f"momentum=0.9 is for optimizer=sgd; {optimizer} has none."
+    assert str(caught.value) == f"momentum=0.9 is for optimizer=sgd; optimizer={optimizer} has none."
     check(network(3), classes(), replace(config, optimizer="sgd"))
 
 

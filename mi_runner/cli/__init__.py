@@ -1,1 +1,1 @@
-"""The command line: what was typed becomes a run, a sweep, a page of help, or one line that says what is wrong."""
+"""The command line: starts a run or a sweep, prints help, or prints one line that says what is wrong."""

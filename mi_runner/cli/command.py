@@ -1,6 +1,6 @@
-"""The entry point: compose the config, hand it to the runner, turn errors into exit statuses.
+"""The entry point: composes the config, calls the runner, and turns errors into exit statuses.
 
-Nothing here imports torch; the runner does, once a run starts to work.
+Nothing here imports torch; the runner imports it when a run begins.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exi
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command line (without the program's name); return its exit status."""
+    """Runs a command line (without the program's name) and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     try:
         return _command(arguments)
@@ -39,13 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mistake = explanations.explain(error, [part for part in arguments if "=" in part and not part.startswith("-")])
         console.error(one_line(mistake))
         return ExitStatus.MISTAKE
-    except BrokenPipeError:  # the reader of our output went away; there is nobody to tell
+    except BrokenPipeError:  # the reader of standard output has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitStatus.FAILED
     except (ConfigError, RunFailed, OSError, KeyboardInterrupt, Terminated) as error:
         console.error(one_line(error))
         return exit_status(error)
-    except Exception as error:  # a fault of our own, outside of a run, whose run.log would have the traceback
+    except Exception as error:  # our own bug, outside of a run; a run writes the traceback to its run.log
         console.traceback(error)
         console.error(one_line(error))
         return ExitStatus.FAILED
@@ -66,7 +66,7 @@ def _command(arguments: list[str]) -> int:
     hydra_composition.register_schemas()
     if _is_sweep(parsed) and not prints_only:
         if parsed.config_name or parsed.config_path:
-            raise ConfigError("--config-name and --config-path don't go with a sweep; --config-dir does.")
+            raise ConfigError("a sweep takes --config-dir, but not --config-name or --config-path.")
         from mi_runner.sweeps import sweep as sweeps
 
         return sweeps.run(_with_folder(overrides, parsed.config_dir), "mi-run " + shlex.join(arguments))
@@ -83,7 +83,7 @@ def _with_folder(overrides: Sequence[str], folder: str | None) -> list[str]:
 
 
 def _is_sweep(parsed: Namespace) -> bool:
-    """Whether the command is about more than one run."""
+    """Returns whether the command is about a sweep."""
     asked = [part.partition("=") for part in parsed.overrides]
     keys = [key for key, _, value in asked if value not in ("", "null", "false", "False")]
     return parsed.multirun or any(key in keys for key in ("resume", "plan", "sweep"))
@@ -106,16 +106,16 @@ def _composed(overrides: Sequence[str]) -> tuple[DictConfig, str]:
 
 def _composed_by_hydra(arguments: Sequence[str]) -> tuple[DictConfig, str] | None:
     """The config that Hydra composes, and its command line; None if Hydra was asked to print, which it has done."""
-    found: list[tuple[DictConfig, str]] = []
+    composed: list[tuple[DictConfig, str]] = []
 
     @hydra.main(config_path=f"pkg://{hydra_composition.CONFIG_MODULE}", config_name="config", version_base="1.3")
     def job(config: DictConfig) -> None:
-        OmegaConf.resolve(config)  # while ${hydra:...} has a value
-        found.append((config, "mi-run " + shlex.join(HydraConfig.get().overrides.task)))
+        OmegaConf.resolve(config)  # ${hydra:...} has a value only in here
+        composed.append((config, "mi-run " + shlex.join(HydraConfig.get().overrides.task)))
 
     with _as_hydra_sees_it(arguments), explanations.plain_errors_explained():
         job()
-    return found[0] if found else None
+    return composed[0] if composed else None
 
 
 def _run(config: DictConfig, command: str) -> int:
@@ -139,11 +139,11 @@ def _run(config: DictConfig, command: str) -> int:
 
 @contextmanager
 def _lasting_imports() -> Iterator[None]:
-    """Garbage is not looked for among what torch and its modules make, neither meanwhile nor when the process ends.
+    """Keeps the garbage collector away from the objects that the imports in the block make.
 
-    They make a million objects that stay, and going through them all takes more than a second.
+    torch and its modules make a million lasting objects, and a search through them takes more than a second.
     """
-    if "torch" in sys.modules or not gc.isenabled():  # a program of the user's own, with garbage of its own
+    if "torch" in sys.modules or not gc.isenabled():  # the user's own program, which may need the collector
         yield
         return
     gc.disable()
@@ -156,7 +156,7 @@ def _lasting_imports() -> Iterator[None]:
 
 @contextmanager
 def _as_hydra_sees_it(arguments: Sequence[str]) -> Iterator[None]:
-    """Hydra reads `sys.argv`, and lets its exceptions through only if this environment variable is set."""
+    """Sets `sys.argv`, which Hydra reads, and the environment variable that makes Hydra raise its exceptions."""
     before: dict[str, Any] = {"argv": sys.argv, "full": os.environ.get("HYDRA_FULL_ERROR")}
     sys.argv = ["mi-run", *arguments]
     os.environ["HYDRA_FULL_ERROR"] = "1"

@@ -1,1 +1,1 @@
-"""From overrides to a typed config: the schemas of every option, and how Hydra's composition becomes one."""
+"""The config: the schemas of all options, and the composition of overrides into a typed config."""

@@ -1,6 +1,6 @@
-"""From overrides such as `experiment=ablation model=cnn` to a typed `RunConfig`, or to one line that says what to type.
+"""Turns overrides such as `experiment=ablation model=cnn` into a typed `RunConfig`, or an error that says what to type.
 
-Hydra composes; OmegaConf converts the result to dataclasses, whose ranges are checked. Nothing here imports torch.
+Hydra composes the config, OmegaConf converts it to dataclasses, and ranges are checked. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig, check_seeds
 from mi_runner.errors import ConfigError, unknown
 
 NOT_IN_HASH = ("output_dir", "expect", *SWEEP_KEYS)
-"""Top-level keys that change no figure of a run."""
+"""Top-level keys that don't change a run's figures."""
 
 
 def compose(overrides: Sequence[str] = ()) -> RunConfig:
-    """The config that `mi-run` would run with these overrides.
+    """Returns the config that `mi-run` runs with these overrides.
 
     Raises:
         ConfigError: a name, type or range is wrong; the text says what is allowed.
@@ -38,7 +38,7 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
 
 
 def compose_untyped(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
-    """As `compose`, before the conversion to dataclasses; `with_hydra` adds Hydra's own options as the key `hydra`."""
+    """Returns the config before its conversion to dataclasses; `with_hydra` adds Hydra's options as the key `hydra`."""
     try:
         with plain_errors_explained():
             return composed(overrides, with_hydra=with_hydra)
@@ -47,7 +47,7 @@ def compose_untyped(overrides: Sequence[str], *, with_hydra: bool = False) -> Di
 
 
 def typed(config: DictConfig) -> RunConfig:
-    """The composed config as dataclasses, its ranges checked.
+    """Returns the composed config as dataclasses, and checks their ranges.
 
     Raises:
         ConfigError: a value is missing or out of range.
@@ -75,7 +75,7 @@ def typed(config: DictConfig) -> RunConfig:
 
 
 def config_hash(config: RunConfig) -> str:
-    """The sha256 of all that decides a run's figures; the same for two runs that must agree."""
+    """Returns the sha256 of everything in the config that decides a run's figures."""
     content = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
     assert isinstance(content, dict)
     kept = {key: value for key, value in content.items() if key not in NOT_IN_HASH}
@@ -86,18 +86,18 @@ def config_hash(config: RunConfig) -> str:
 class Composer:
     """Composes the configs of many jobs that differ in a few values.
 
-    Hydra composes once for each combination of the other overrides; the values are then merged by OmegaConf, as Hydra
-    itself does it last of all.
+    Hydra composes once for each combination of the other overrides; OmegaConf then merges the values, as Hydra itself
+    does at the end.
     """
 
     def __init__(self) -> None:
         self._bases: dict[tuple[str, ...], DictConfig] = {}
 
     def compose(self, overrides: Sequence[str], swept: Sequence[str]) -> RunConfig:
-        """As `compose(overrides)`.
+        """Returns the same as `compose(overrides)`.
 
         Args:
-            overrides: `KEY=VALUE`, all of a job.
+            overrides: `KEY=VALUE`, all overrides of a job.
             swept: keys whose values differ from job to job.
 
         Raises:
@@ -115,17 +115,17 @@ class Composer:
             for override in OverridesParser.create().parse_overrides(list(merged)):
                 OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         except OmegaConfBaseException:
-            return compose(overrides)  # finds the same mistake, and knows how to say it
+            return compose(overrides)  # raises the same mistake with an explanation
         return typed(config)
 
 
 def names_a_value(key: str) -> bool:
-    """Whether a key names a value, and not a choice of a group, nor one that is added or removed."""
+    """Returns whether a key names a value: not a group's choice, and not added or removed."""
     return key not in (*SCHEMAS, "training") and re.fullmatch(r"\w+(\.\w+)*", key) is not None
 
 
 def _plain(key: str, keys: Sequence[str]) -> bool:
-    """Whether the key names a value, not a choice, and no other override touches the same value."""
+    """Returns whether the key names a value that no other override changes."""
     return (
         names_a_value(key)
         and not any(other.startswith(f"{key}.") or key.startswith(f"{other}.") for other in keys)
@@ -134,7 +134,7 @@ def _plain(key: str, keys: Sequence[str]) -> bool:
 
 
 def _check_keys(config: DictConfig, prefix: str = "") -> None:
-    """No key was added (`+key=value`) that the schema doesn't have, and none removed (`~key`) that it has."""
+    """Checks that no unknown key was added (`+key=value`) and no key of the schema removed (`~key`)."""
     schema = OmegaConf.get_type(config)
     if not is_dataclass(schema):
         return

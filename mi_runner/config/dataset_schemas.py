@@ -22,16 +22,16 @@ Target = Enum("Target", {"class": "class", "value": "value"})
 
 @dataclass
 class DatasetConfig(Choice):
-    """What every data set has."""
+    """The options of every data set."""
 
     module: ClassVar[str]
     drawn: ClassVar[bool] = True
-    """Whether the examples derive from the run's seed."""
+    """Whether the examples depend on the run's seed."""
     causal_model: ClassVar[str | None] = None
-    """When it has a causal model, in words; empty: always. None: never."""
+    """A text that says when there is a causal model; empty: always; None: never."""
 
     limit: int | None = option(
-        None, "use at most this many training and test examples, for quick tries; null: all", at_least=2
+        None, "take at most this many training and test examples, for quick tries; null: all", at_least=2
     )
 
 
@@ -50,9 +50,9 @@ class MnistConfig(DatasetConfig):
     normalization: Normalization = option(
         Normalization.standard, "pixels: standard (p/255 − 0.1307)/0.3081, symmetric to [−1, 1]"
     )
-    target: Target = option(Target["class"], "class: one output a digit; value: one output, the digit as a float")
+    target: Target = option(Target["class"], "class: an output per digit; value: one output, the digit as a float")
     root: str | None = option(None, "folder for the unpacked files; null: the user's cache folder")
-    download: bool = option(False, "let torchvision fetch the files instead of using the packaged ones")
+    download: bool = option(False, "let torchvision download the files instead of using the packaged ones")
 
 
 @dataclass
@@ -67,13 +67,13 @@ class Mnist01Config(MnistConfig):
 
 @dataclass
 class ModAddConfig(DatasetConfig):
-    """Modular addition: two one-hot numbers in, (a + b) mod m out."""
+    """Modular addition: two one-hot vectors a and b in, (a + b) mod m out."""
 
     name: ClassVar[str] = "mod_add"
     module: ClassVar[str] = "mi_runner.datasets.modular_addition"
     causal_model: ClassVar[str | None] = ""
 
-    target: Target = option(Target["class"], "class: one output a number; value: one output, the sum as a float")
+    target: Target = option(Target["class"], "class: an output per sum; value: one output, the sum as a float")
     modulus: int = option(2, "m: a and b are drawn from 0..m−1", at_least=2, at_most=1000)
     train_size: int = option(10_000, "training pairs", at_least=2)
     test_size: int = option(10_000, "test pairs", at_least=2)
@@ -91,7 +91,7 @@ class EllipsesConfig(DatasetConfig):
     train_size: int = option(10_000, "training images", at_least=2)
     test_size: int = option(1_000, "test images", at_least=2)
     coefficients: list[float] = option([0.4, 0.4, 0.4], "weights of circularity, color and area, each from 0 to 1")
-    threshold: float = option(0.6, "the label is 1 where the weighted sum is above it")
+    threshold: float = option(0.6, "the label is 1 if the weighted sum is above it")
 
 
 @dataclass

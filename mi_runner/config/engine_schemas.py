@@ -14,19 +14,21 @@ from mi_runner.config.options import Choice, option
 
 @dataclass
 class EngineConfig(Choice):
-    """What every launcher and every sweeper has."""
+    """The attributes of every launcher and every sweeper."""
 
     extra: ClassVar[str]
-    """The extra of mi-run that brings its library: `pip install 'mi-run[EXTRA]'`."""
+    """The extra of mi-run that installs the library: `pip install 'mi-run[EXTRA]'`."""
 
 
 @dataclass
 class LauncherConfig(EngineConfig):
-    """What every launcher has."""
+    """The options of every launcher."""
 
-    n_jobs: int | None = option(None, "jobs at once; null: as many as cores, but no more than jobs", at_least=1)
+    n_jobs: int | None = option(
+        None, "jobs at once; null: the number of cores, but at most the number of jobs", at_least=1
+    )
     threads: int | None = option(
-        None, "cores for a job's compiled kernels; null: cores / jobs at once. No figure depends on it", at_least=1
+        None, "cores for a job's compiled kernels; null: cores / jobs at once. Figures don't depend on it", at_least=1
     )
 
 
@@ -40,7 +42,7 @@ class JoblibLauncher(LauncherConfig):
 
 @dataclass
 class SubmititLocalLauncher(LauncherConfig):
-    """This machine, each job a process of its own: Slurm's way without Slurm (submitit)."""
+    """This machine, each job in its own process, as on Slurm but without it (submitit)."""
 
     name: ClassVar[str] = "submitit_local"
     extra: ClassVar[str] = "slurm"
@@ -57,25 +59,25 @@ class SubmititSlurmLauncher(LauncherConfig):
 
     n_jobs: int | None = option(100, "jobs in the queue at once; null: all", at_least=1)
     threads: int | None = option(
-        None, "cores asked for, those of a job's compiled kernels; null: 4, if a node has them", at_least=1
+        None, "cores requested for a job; its compiled kernels use them; null: 4, if a node has them", at_least=1
     )
     timeout_min: int = option(4 * 60, "minutes that a job has", at_least=1)
-    mem_gb: float = option(8, "GB of memory asked for", above=0)
-    gpus: int = option(0, "GPUs asked for", at_least=0)
+    mem_gb: float = option(8, "GB of memory requested for a job", above=0)
+    gpus: int = option(0, "GPUs requested for a job", at_least=0)
     partition: str | None = option(None, "Slurm's partition; null: the cluster's default")
     account: str | None = option(None, "Slurm's account; null: the user's default")
-    more: Any = option(None, "more options of sbatch: '{qos: high, constraint: a100}'")
+    more: Any = option(None, "further options of sbatch: '{qos: high, constraint: a100}'")
 
 
 @dataclass
 class RayLauncher(LauncherConfig):
-    """A Ray cluster, or one that is started on this machine for the sweep."""
+    """A Ray cluster, or Ray on this machine, started for the sweep."""
 
     name: ClassVar[str] = "ray"
     extra: ClassVar[str] = "ray"
 
     address: str | None = option(None, "HOST:PORT of a cluster; null: start Ray here, and stop it at the end")
-    gpus: float | None = option(None, "GPUs of a job, e.g. 0.5; null: the cluster's GPUs / jobs at once", at_least=0)
+    gpus: float | None = option(None, "GPUs per job, e.g. 0.5; null: the cluster's GPUs / jobs at once", at_least=0)
 
 
 class Direction(Enum):
@@ -92,4 +94,4 @@ class OptunaSweeper(EngineConfig):
 
     n_trials: int = option(20, "jobs", at_least=1)
     direction: Direction = option(Direction.maximize, "whether the objective should be large or small")
-    seed: int = option(0, "of the search, which draws the first ten jobs at random", at_least=0)
+    seed: int = option(0, "the seed of the search, which draws the first ten jobs at random", at_least=0)

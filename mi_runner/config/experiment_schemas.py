@@ -57,7 +57,7 @@ class Control(Enum):
 
 
 class CircuitTable(Enum):
-    """What is written of a search: what fits, all rows, those of valid circuits, or none."""
+    """The circuits that a search writes: all if they fit, all, valid ones, or none."""
 
     auto = "auto"
     all = "all"
@@ -67,13 +67,13 @@ class CircuitTable(Enum):
 
 @dataclass
 class ExperimentConfig(Choice):
-    """What every experiment has."""
+    """The attributes of every experiment."""
 
     module: ClassVar[str]
     takes_seeds: ClassVar[bool] = False
-    """Whether it can be about many networks at once, `seeds=32`."""
+    """Whether it takes many networks at once, `seeds=32`."""
     headline: ClassVar[str] = "accuracy"
-    """The summary metric that a search would make largest."""
+    """The summary metric that a search maximises."""
 
 
 @dataclass
@@ -136,17 +136,17 @@ class CircuitsConfig(ExperimentConfig):
     last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
     accuracy_threshold: float = option(0.99, "a circuit is valid if its accuracy is above it", at_least=0, below=1)
     min_node_sparsity: float = option(
-        0.0, "count only circuits that leave out at least this share of hidden neurons", at_least=0, below=1
+        0.0, "count only circuits that leave out at least this fraction of the hidden neurons", at_least=0, below=1
     )
     table: CircuitTable = option(
         CircuitTable.auto,
-        "rows of circuits.parquet: all; valid; none (pairs and pictures are made all the same); "
-        "auto: all if they fit, else valid ones",
+        "rows of circuits.parquet: all; valid; none (pairs and figures are made anyway); "
+        "auto: all if they fit, otherwise valid ones",
     )
     max_table_rows: int = option(
-        5_000_000, "rows of circuits.parquet at the most; of more valid circuits a random sample", at_least=1
+        5_000_000, "largest number of rows of circuits.parquet; of more valid circuits a random sample", at_least=1
     )
-    pairs: bool = option(True, "compare valid circuits with each other (a random sample of them, if many)")
+    pairs: bool = option(True, "compare valid circuits with each other (if they are many, a random sample)")
 
 
 class PruningCriterion(Enum):
@@ -164,18 +164,18 @@ class ClustersConfig(ExperimentConfig):
 
     layer: str | None = option(None, "the Linear layer whose weights are clustered; null: the middle one")
     n_clusters: int = option(4, "clusters of its output and input units, of sizes as equal as possible", at_least=2)
-    strength: float = option(15.0, "the loss loses this much times the clusterability; 0 for the twin", at_least=0)
-    controls: int = option(10, "random partitions with clusters of the same sizes, as control", at_least=0)
+    strength: float = option(15.0, "the loss is reduced by this times the clusterability; 0 for the twin", at_least=0)
+    controls: int = option(10, "random partitions into clusters of the same sizes, as controls", at_least=0)
     top_k: int = option(50, "test images with a unit's largest activations", at_least=1)
     pruning_layers: list[str] | None = option(
-        None, "Linear layers whose edges are pruned for each class; null: the clustered one and those behind; []: none"
+        None, "Linear layers whose edges are pruned per class; null: the clustered layer and those after it; []: none"
     )
     pruning_criterion: PruningCriterion = option(
         PruningCriterion.divergence,
         "cut if this grows less: divergence from the full network's answers 'this class or not', all_classes: the loss "
         "of these answers, own_class: the class's loss on its own images (published; degenerates)",
     )
-    pruning_threshold: float = option(1e-4, "nats an image by which the criterion may grow at each cut", at_least=0)
+    pruning_threshold: float = option(1e-4, "nats per image by which the criterion may grow at each cut", at_least=0)
     pruning_examples: int = option(1000, "training images on which the criterion is computed", at_least=1)
 
 
@@ -188,10 +188,10 @@ class DecoderConfig(ExperimentConfig):
     headline: ClassVar[str] = "accuracy/all"
 
     sites: list[str] | None = option(
-        None, "sites that are the image's rows, top to bottom; null: every activation function's output"
+        None, "sites that are the image's rows, from the top; null: every activation function's output"
     )
-    decimals: int | None = option(2, "activations are rounded to so many decimals; null: not", at_least=0)
-    kernels: int = option(3, "kernels, of which the largest response counts at each position", at_least=1)
+    decimals: int | None = option(2, "activations are rounded to this many decimals; null: not rounded", at_least=0)
+    kernels: int = option(3, "number of kernels; at each position the largest response counts", at_least=1)
     kernel_size: int = option(2, "height and width of a kernel", at_least=1)
     hidden_sizes: list[int] = option([30, 30], "units of each hidden layer of the decoder", at_least=1)
     dropout: float = option(0.5, "share of hidden units left out in each step of its training", at_least=0, below=1)
@@ -224,20 +224,20 @@ class IitConfig(ExperimentConfig):
 
     # Any, because a list of names and a list of lists are both allowed.
     variables: Any = option(
-        None, "swapped together, [circularity,color]; several sets in turn, [[color],[area]]; null: all but the last"
+        None, "swapped together, [circularity,color]; several sets in turn, [[color],[area]]; null: all except the last"
     )
-    site: Any = option(None, "where they are to live: conv1; several in turn, [conv1,fc1]; null: the first inner site")
+    site: Any = option(None, "the site to train: conv1; several in turn, [conv1,fc1]; null: the first inner site")
     sources: Sources = option(
-        Sources.single, "single: one source example for all variables; multi: one for each, at its own place"
+        Sources.single, "single: one source example for all variables; multi: one per variable, each at its own place"
     )
     alignment: Alignment = option(
-        Alignment.rotation, "a place is a number of the site's units, or of directions of its rotated space"
+        Alignment.rotation, "a place is some of the site's units, or of the directions of its rotated space"
     )
     size: int = option(
-        1, "units or directions of a place; a place is for each variable, one for all if single", at_least=1
+        1, "units or directions per place; multi: a place per variable, single: one place for all", at_least=1
     )
     offsets: list[int] | None = option(
-        None, "units: the first unit of each place; null: one place behind the other", at_least=0
+        None, "units: the first unit of each place; null: one place after the other", at_least=0
     )
     # Any, because a dict in a structured config takes no new keys from the command line.
     places: Any = option(
@@ -247,15 +247,15 @@ class IitConfig(ExperimentConfig):
     train: Trained = option(Trained.both, "network (IIT), rotation (DAS) or both")
     task_weight: float = option(0.0, "weight of the ordinary loss on the base examples in the loss", at_least=0)
     epochs: int = option(1, "passes over the training pairs", at_least=0)
-    batch_size: int = option(256, "pairs a step", at_least=1)
+    batch_size: int = option(256, "pairs per step", at_least=1)
     learning_rate: float = option(
         5e-4, "step size for the network's weights (training.optimizer names the rule)", above=0
     )
     rotation_learning_rate: float = option(5e-3, "step size for the rotation", above=0)
     warmup_steps: int = option(20, "steps in which learning_rate rises from 0 to its value", at_least=0)
-    gradient_clip: float | None = option(0.1, "largest norm of a step's gradient; null: any", above=0)
+    gradient_clip: float | None = option(0.1, "largest norm of a step's gradient; null: no limit", above=0)
     train_pairs: int = option(10_000, "pairs of training examples", at_least=1)
-    test_pairs: int = option(1_000, "pairs of test examples that are no training examples", at_least=1)
+    test_pairs: int = option(1_000, "pairs of test examples that aren't training examples", at_least=1)
     controls: list[Control] = option(
-        list(Control), "what the result is compared with; [] for none. The last two train once more"
+        list(Control), "what the result is compared with; []: nothing. The last two train again"
     )

@@ -1,6 +1,6 @@
-"""What is wrong with a command, in one line: what was given, the nearest correct name, what is allowed.
+"""Explains a mistake in a command in one line: what was given, the nearest correct name, what is allowed.
 
-Hydra and OmegaConf object; the functions here turn their exceptions into `ConfigError`s.
+The functions here turn exceptions of Hydra and OmegaConf into `ConfigError`s.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from mi_runner.errors import ConfigError, unknown
 
 @contextmanager
 def plain_errors_explained() -> Iterator[None]:
-    """Within the block nothing but Hydra works: what it raises that is of no class of its own is a mistake, too.
+    """Turns Hydra's exceptions of Python's and YAML's classes into ConfigErrors; only Hydra may run in the block.
 
-    It raises ValueError for a search path of no known kind, for a defaults list that is none and for flags that don't
-    go together; a config file that can't be read raises what its reader raises.
+    Hydra raises ValueError for an unknown kind of search path, for an invalid defaults list and for flags that exclude
+    each other. A config file that can't be read raises an exception of its reader.
 
     Raises:
         ConfigError: in place of these.
@@ -41,7 +41,7 @@ def plain_errors_explained() -> Iterator[None]:
 
 
 def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
-    """Hydra's or OmegaConf's objection as one line: the cause, the nearest right name, what is allowed."""
+    """Returns an error of Hydra or OmegaConf in one line: the cause, the nearest correct name, what is allowed."""
     if isinstance(error, OverrideParseException):
         return ConfigError(
             f"can't read '{error.override}': write key=value; put values with spaces, commas, < or > in quotes."
@@ -60,7 +60,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
 
 def _explain_key(override: str, cause: BaseException | None, overrides: Sequence[str]) -> ConfigError:
     key = override.lstrip("+~").partition("=")[0]
-    named = [part for part in overrides if part.lstrip("+~").partition("=")[0] == key]
+    named = [other for other in overrides if other.lstrip("+~").partition("=")[0] == key]
     given = named[-1] if named else override
     parent = key.rpartition(".")[0]
     config = _choices_alone(overrides)
@@ -75,16 +75,16 @@ def _explain_key(override: str, cause: BaseException | None, overrides: Sequence
 
 
 def _choices_alone(overrides: Sequence[str]) -> DictConfig:
-    """The config of a command without the values that it sets, one of which is the mistake."""
-    choices = [part for part in overrides if part.partition("=")[0] in SCHEMAS]
+    """Returns the config of a command without its values, because one of them is the mistake."""
+    choices = [override for override in overrides if override.partition("=")[0] in SCHEMAS]
     try:
         return composed(choices)
-    except COMPOSITION_ERRORS:  # a choice that only a folder of the user's own has
+    except COMPOSITION_ERRORS:  # a choice that only the user's own folder has
         return composed()
 
 
 def _nearest(key: str, keys: Sequence[str], config: DictConfig) -> str:
-    """What may be meant by a key that there is not, and what its place allows; a few sentences."""
+    """Returns sentences for an unknown key: the key that may be meant, and the keys that are allowed there."""
     parent, _, last = key.rpartition(".")
     known = [*SCHEMAS, *keys]
     siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
@@ -94,7 +94,7 @@ def _nearest(key: str, keys: Sequence[str], config: DictConfig) -> str:
         or [name for name in keys if name.rpartition(".")[2] == last]
         or [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1, cutoff=0.6)]
     )
-    if not siblings and parent not in SCHEMAS:  # what stands before the dot is wrong
+    if not siblings and parent not in SCHEMAS:  # the mistake is before the dot
         near = near or difflib.get_close_matches(key, known, n=1, cutoff=0.6)
         allowed = [*dict.fromkeys(f"{name.rpartition('.')[0]}.*" for name in keys if "." in name)]
     guess = f" Did you mean {near[0]}?" if near else ""
@@ -111,7 +111,7 @@ def _names(schema: type[Choice]) -> list[str]:
 
 
 def where_option(group: str, choices: Sequence[type[Choice]], option: str) -> str:
-    """Which choices of a group have an option; where none has, all that any has."""
+    """Returns a sentence that names the choices of a group with this option; if none has it, all options."""
     able = [f"{group}={schema.name}" for schema in choices if option in _names(schema)]
     if not able:
         return unknown(f"option of {group}", option, dict.fromkeys(name for s in choices for name in _names(s)))
@@ -119,7 +119,7 @@ def where_option(group: str, choices: Sequence[type[Choice]], option: str) -> st
 
 
 def _keys(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Every key of a composed config with its one-line meaning."""
+    """Yields every key of a composed config with its one-line meaning."""
     schema = OmegaConf.get_type(config)
     if not is_dataclass(schema):
         return
@@ -131,7 +131,7 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
 
 
 def _engine_keys(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """The keys of the launcher and sweeper that the overrides name."""
+    """Yields the keys of the launcher and sweeper that the overrides name, with their meanings."""
     for group, engines in ENGINES.items():
         for engine in engines:
             if f"hydra/{group}={engine.name}" in overrides:

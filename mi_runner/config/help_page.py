@@ -1,4 +1,4 @@
-"""The page that `mi-run --help` prints: the groups, every option with one line, commands to begin with."""
+"""The page of `mi-run --help`: example commands, the groups, a line for each option."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 
 CHOSEN_BY_EXPERIMENTS = ("dataset", "model")
-"""Groups whose choice an experiment's file may make."""
+"""Groups that an experiment's file may choose."""
 
 EXAMPLES = (
     ("mi-run experiment=ablation model=skip", "what does each part of a trained network contribute?"),
@@ -31,9 +31,9 @@ EXAMPLES = (
 
 
 def help_page(overrides: Sequence[str]) -> str:
-    """What `mi-run --help` prints: the groups, every option with one line, commands that work.
+    """Returns the page of `mi-run --help`: example commands, the groups, a line for each option.
 
-    The defaults shown are those of the command that the help was asked for.
+    It shows the defaults of the command with these overrides.
     """
     alone = compose_untyped(())
     config = compose_untyped(overrides) if overrides else alone
@@ -49,13 +49,13 @@ def help_page(overrides: Sequence[str]) -> str:
     lines += ["", "Groups"]
     for group, choices in SCHEMAS.items():
         taken = chosen(config, group)
-        for number, schema in enumerate(choices):
+        for position, schema in enumerate(choices):
             mark = "*" if schema is taken else " "
-            lines.append(f"  {group if number == 0 else '':<11}{mark} {schema.name:<10} {_first_line(schema)}")
+            lines.append(f"  {group if position == 0 else '':<11}{mark} {schema.name:<10} {_first_line(schema)}")
             if group == "experiment" and (words := settings_of(schema.name, alone)):
                 indent = " " * 26
                 lines += textwrap.wrap(f"sets {' '.join(words)}", 120, initial_indent=indent, subsequent_indent=indent)
-    lines += ["  (* is what this command takes; what an experiment sets, the command line can set otherwise)"]
+    lines += ["  (*: the choice of this command; the command line can change what an experiment sets)"]
     top = [item for item in fields(RunConfig) if item.metadata]
     lines += ["", "Options of every run"]
     lines += [_option_line("", item, config[item.name]) for item in top if item.name not in SWEEP_KEYS]
@@ -80,7 +80,7 @@ def help_page(overrides: Sequence[str]) -> str:
         "Flags",
         "  -m, --multirun        a sweep: every combination of the values that are separated by commas",
         "  --cfg job             print the config and stop",
-        "  --help, --version     this page (with the defaults of the command it stands in); the version",
+        "  --help, --version     this page, with the defaults of the command; the version",
         "  --hydra-help          Hydra's own flags, shell completion among them",
         "",
         "Exit status: 0 done, 1 the run failed, 2 a mistake in the command, 3 an expectation not met,",
@@ -90,7 +90,7 @@ def help_page(overrides: Sequence[str]) -> str:
 
 
 def settings_of(experiment: str, alone: DictConfig) -> list[str]:
-    """What choosing an experiment, and no more, sets otherwise than `mi-run` alone, as one would type it.
+    """Returns the settings that an experiment changes from those of `mi-run` alone, as typed: `seed=42`.
 
     Args:
         alone: the config of `mi-run` alone.
@@ -109,9 +109,9 @@ def settings_of(experiment: str, alone: DictConfig) -> list[str]:
 
 
 def _with_experiment(experiment: str, alone: DictConfig) -> DictConfig:
-    """What Hydra composes of `experiment=NAME`, from the few files that decide it.
+    """Returns the config of `experiment=NAME`, composed from the few files that decide it.
 
-    Hydra reads all files again for each experiment; the page would take twice as long.
+    Hydra would read all files again for each experiment, which doubles the time for the page.
     """
     names = {group: chosen(alone, group).name for group in CHOSEN_BY_EXPERIMENTS} | {"experiment": experiment}
     own = _file(f"experiment/{experiment}.yaml")
@@ -122,8 +122,8 @@ def _with_experiment(experiment: str, alone: DictConfig) -> DictConfig:
     for group in ("experiment", *CHOSEN_BY_EXPERIMENTS):
         config[group] = next(schema for schema in SCHEMAS[group] if schema.name == names[group])
     config.merge_with(own)
-    whole = OmegaConf.merge(_file("config.yaml"), names)  # so that the names in its defaults list have values
-    for entry in whole.defaults:
+    top = OmegaConf.merge(_file("config.yaml"), names)  # so that the names in its defaults list have values
+    for entry in top.defaults:
         for key, name in entry.items() if isinstance(entry, DictConfig) else ():
             if preset := re.fullmatch(r"optional (preset/\w+)@(\w+)", str(key)):
                 config[preset[2]].merge_with(_file(f"{preset[1]}/{name}.yaml"))
@@ -131,7 +131,7 @@ def _with_experiment(experiment: str, alone: DictConfig) -> DictConfig:
 
 
 def _file(path: str) -> DictConfig:
-    """A file of conf/; empty where there is none."""
+    """Returns the content of a file in conf/; empty if it doesn't exist."""
     file = resources.files(CONFIG_MODULE) / path
     config = OmegaConf.create(file.read_text(encoding="utf-8")) if file.is_file() else OmegaConf.create()
     assert isinstance(config, DictConfig)
@@ -147,7 +147,7 @@ def _default(item: Field[Any]) -> Any:
 
 
 def _value(config: DictConfig, item: Field[Any]) -> Any:
-    """An option's value in a composed config."""
+    """Returns an option's value in a composed config."""
     return MISSING if OmegaConf.is_missing(config, item.name) else config[item.name]
 
 
@@ -156,7 +156,7 @@ def _option_line(prefix: str, item: Field[Any], value: Any) -> str:
 
 
 def _show(value: Any) -> str:
-    """A value as one would type it."""
+    """Returns a value as it is typed on the command line."""
     if OmegaConf.is_config(value):
         value = OmegaConf.to_container(value)
     if value is None:

@@ -1,6 +1,6 @@
-"""What Hydra makes of overrides such as `experiment=ablation model=cnn`: the config, not yet converted to dataclasses.
+"""Composes overrides such as `experiment=ablation model=cnn` into a config, not yet converted to dataclasses.
 
-Errors are those of Hydra and OmegaConf; `explanations` says them in one line. Nothing here imports torch.
+Errors are those of Hydra and OmegaConf; `explanations` turns them into one line. Nothing here imports torch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
 @cache
 def register_schemas() -> None:
-    """Give Hydra the schemas that the files of conf/ refer to."""
+    """Registers the schemas in Hydra, for the files of conf/ that refer to them."""
     store = ConfigStore.instance()
     store.store(group="schema", name="run", node=RunConfig, package="_global_")
     store.store(group="schema", name="training", node=TrainingConfig)
@@ -37,15 +37,15 @@ def register_schemas() -> None:
 
 
 def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> DictConfig:
-    """The config of `mi-run` with these overrides.
+    """Returns the config of `mi-run` with these overrides.
 
     Args:
         overrides: `KEY=VALUE`, in Hydra's grammar.
-        with_hydra: also the options of Hydra's own, as the key `hydra`.
+        with_hydra: adds Hydra's own options as the key `hydra`.
 
     Raises:
         HydraException, OmegaConfBaseException: an override is a mistake.
-        ValueError, YAMLError: as `explanations.plain_errors_explained` says.
+        ValueError, YAMLError: see `explanations.plain_errors_explained`.
     """
     register_schemas()
     state = GlobalHydra.instance()
@@ -56,7 +56,7 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
 
 
 def chosen(config: DictConfig, group: str) -> type[Choice]:
-    """The schema of a group's choice in a composed config."""
+    """Returns the schema of a group's choice in a composed config."""
     schema = OmegaConf.get_type(config[group])
     assert schema is not None and issubclass(schema, Choice)
     return schema

@@ -1,12 +1,12 @@
-"""Which of Hydra's own keys a command may have: those that have an effect here.
+"""Checks which of Hydra's own keys a command has; only keys with an effect in mi-run are allowed.
 
 | key                                       | effect                                                |
 |-------------------------------------------|-------------------------------------------------------|
 | `hydra/launcher`, `hydra.launcher.OPTION` | where the jobs of a sweep run                         |
 | `hydra/sweeper`, `hydra.sweeper.OPTION`   | how the values of a sweep are searched for            |
-| `hydra.searchpath`                        | more folders of configs, of a run and of a sweep      |
+| `hydra.searchpath`                        | further folders of configs, for runs and sweeps       |
 
-All others would be taken without a word, or let Hydra make folders, logs or sweeps beside those of mi-run.
+All other keys would have no effect, or Hydra would make folders, logs or sweeps beside those of mi-run.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ INSTEAD = (
     (r"job\.env_set.*", "set the variable before the command: NAME=VALUE mi-run ..."),
     (r"verbose|job_logging.*|hydra_logging.*", "a run's log is run.log in its folder."),
 )
-"""What to type instead of a key below `hydra`."""
+"""Pattern of a key below `hydra` → what to type instead."""
 
 ALLOWED = ", ".join(
     [*(f"hydra/{group}=NAME, hydra.{group}.OPTION=VALUE" for group in ENGINES), f"{SEARCHPATH}=[FOLDER]"]
@@ -34,7 +34,7 @@ ALLOWED = ", ".join(
 
 
 def of_hydra(override: str) -> bool:
-    """Whether an override is of a key of Hydra's own."""
+    """Returns whether an override sets one of Hydra's own keys."""
     return re.match(r"hydra\b", _key(override)) is not None
 
 
@@ -44,14 +44,14 @@ def of_launcher(override: str) -> bool:
 
 
 def check(overrides: Sequence[str], *, has_engines: bool) -> None:
-    """Each override of a key of Hydra's own has an effect.
+    """Checks that each override of one of Hydra's own keys has an effect.
 
     Args:
-        overrides: a command line's.
-        has_engines: whether launcher and sweeper matter: in a sweep, or where the config is only printed.
+        overrides: all overrides of a command line.
+        has_engines: whether launcher and sweeper have an effect: in a sweep, or if the config is only printed.
 
     Raises:
-        ConfigError: one has none; the text says what to type instead.
+        ConfigError: an override has no effect; the text says what to type instead.
     """
     resumes = any(_key(override) == "resume" for override in overrides)
     chosen = {_key(override): override.partition("=")[2] for override in overrides}
@@ -59,19 +59,19 @@ def check(overrides: Sequence[str], *, has_engines: bool) -> None:
         key = _key(override)
         if not of_hydra(override):
             continue
-        found = re.fullmatch(rf"hydra(?:/({'|'.join(ENGINES)})|\.({'|'.join(ENGINES)})\.\w+)", key)
-        if found is None and key != SEARCHPATH:
+        engine = re.fullmatch(rf"hydra(?:/({'|'.join(ENGINES)})|\.({'|'.join(ENGINES)})\.\w+)", key)
+        if engine is None and key != SEARCHPATH:
             raise ConfigError(f"{override}: has no effect here{_instead(key)}")
         if not override.lstrip().startswith(key):
             raise ConfigError(f"{override}: Hydra's own keys can't be added or removed; write {key}=VALUE.")
-        if found is None:
+        if engine is None:
             continue
-        group = found[1] or found[2]
+        group = engine[1] or engine[2]
         if not has_engines:
             raise ConfigError(f"{override}: only a sweep has a {group}. Add -m, or leave it out.")
-        if found[2] == "launcher" and resumes and "hydra/launcher" not in chosen:
+        if engine[2] == "launcher" and resumes and "hydra/launcher" not in chosen:
             continue  # the launcher is that of the sweep which is resumed
-        if found[2] and chosen.get(f"hydra/{group}", "basic") == "basic":
+        if engine[2] and chosen.get(f"hydra/{group}", "basic") == "basic":
             option = key.rpartition(".")[2]
             raise ConfigError(f"{override}: {where_option(f'hydra/{group}', ENGINES[group], option)}")
 

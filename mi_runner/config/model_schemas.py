@@ -29,7 +29,7 @@ class OutputActivation(Enum):
 
 @dataclass
 class ModelConfig(Choice):
-    """What every model has."""
+    """The attributes of every model."""
 
     module: ClassVar[str]
 
@@ -77,9 +77,9 @@ class ExternalConfig(ModelConfig):
     module: ClassVar[str] = "mi_runner.models.external"
 
     factory: str = option(
-        MISSING, "package.module:callable; gets input_shape and n_outputs if it has such parameters. Runs code!"
+        MISSING, "package.module:callable; gets input_shape and n_outputs if it has these parameters. Runs code!"
     )
-    # Any, because a dict[str, Any] in a structured config takes no new keys from the command line.
+    # Any, because a dict[str, Any] in a structured config accepts no new keys from the command line.
     arguments: Any = option(None, "further keyword arguments for the callable, e.g. {width: 64}")
     flatten: bool = option(False, "give the network flat vectors instead of images")
     leaves: list[str] = option([], "submodules to take as one site each, e.g. [block] where it can't be traced")

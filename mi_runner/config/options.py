@@ -1,6 +1,6 @@
-"""One option of a config: a field of a dataclass with its meaning and its range.
+"""An option of a config: a field of a dataclass with its meaning and its range.
 
-The dataclasses of the `..._schema` modules are made of these: one for each choice of each config group.
+The `..._schemas` modules define a dataclass of such fields for each choice of each config group.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def option(
     at_most: float | None = None,
     below: float | None = None,
 ) -> Any:
-    """A dataclass field with its meaning (one line) and its range; a list's range holds for each element."""
+    """Returns a dataclass field with its meaning (one line) and its range; a list's range holds for each element."""
     metadata = {"doc": doc, "at_least": at_least, "above": above, "at_most": at_most, "below": below}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
@@ -30,7 +30,7 @@ def option(
 
 @dataclass
 class Choice:
-    """One choice of a config group: `model=mlp`."""
+    """A choice of a config group, such as `model=mlp`."""
 
     name: ClassVar[str]
 
@@ -44,10 +44,10 @@ _RANGE_CHECKS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (
 
 
 def check_ranges(config: Any, prefix: str = "") -> None:
-    """Each number of a config lies in the range that its field states.
+    """Checks that each number of a config is in the range of its field.
 
     Raises:
-        ConfigError: the first that does not, with its range.
+        ConfigError: a number is out of range; the text names the first one and its range.
     """
     for item in fields(config):
         value = getattr(config, item.name)
@@ -55,11 +55,11 @@ def check_ranges(config: Any, prefix: str = "") -> None:
         if is_dataclass(value):
             check_ranges(value, f"{key}.")
             continue
-        numbers = value if isinstance(value, list) else [value]
+        elements = value if isinstance(value, list) else [value]
         for rule, words, holds in _RANGE_CHECKS:
             bound = item.metadata.get(rule)
-            for number in numbers:
-                if bound is None or not isinstance(number, int | float):
+            for element in elements:
+                if bound is None or not isinstance(element, int | float):
                     continue
-                if not holds(number, bound):  # NaN holds nowhere
+                if not holds(element, bound):  # NaN is in no range
                     raise ConfigError(f"{key}={value}: must be {words} {bound:g} ({item.metadata['doc']}).")

@@ -1,6 +1,6 @@
 """Every choice of every config group.
 
-A data set, a model or an experiment is named here and in files of its own, and nowhere else.
+Only this module and their own files name a data set, a model or an experiment.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ SCHEMAS: dict[str, tuple[type[Choice], ...]] = {
     "dataset": DATASETS,
     "model": (MlpConfig, SkipConfig, CnnConfig, ExternalConfig),
 }
-"""Config group → its choices, in the order in which help lists them."""
+"""Config group → its choices, in the order of the help page."""
 
 ENGINES: dict[str, tuple[type[EngineConfig], ...]] = {
     "launcher": (JoblibLauncher, SubmititLocalLauncher, SubmititSlurmLauncher, RayLauncher),

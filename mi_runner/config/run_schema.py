@@ -1,4 +1,4 @@
-"""The whole of a run's config, and the keys that every run has."""
+"""The config of a run, and the keys that every run has."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ OnError = Enum("OnError", {"continue": "continue", "stop": "stop"})
 
 
 TAKE_SEEDS = ",".join(schema.name for schema in EXPERIMENTS if schema.takes_seeds)
-"""The experiments that can be about many networks at once."""
+"""The experiments that take many networks at once."""
 
 
 @dataclass
 class RunConfig:
-    """One run. The values of the top-level keys stand in conf/config.yaml."""
+    """The config of a run. The values of the top-level keys are in conf/config.yaml."""
 
     dataset: Any = MISSING
     model: Any = MISSING
@@ -32,19 +32,24 @@ class RunConfig:
     experiment: Any = MISSING
     seed: int = option(MISSING, "every random draw derives from it", at_least=0)
     seeds: int | None = option(
-        MISSING, f"with experiment={TAKE_SEEDS}: so many networks at once, of seed, seed+1, ...; null: one", at_least=1
+        MISSING,
+        f"with experiment={TAKE_SEEDS}: this many networks at once, of seed, seed+1, ...; null: one",
+        at_least=1,
     )
     device: str = option(MISSING, "auto, cpu, cuda or cuda:N")
     threads: int | str | None = option(
         MISSING,
-        f"CPU threads that torch computes with; figures depend on it. auto: the cores, {threads.MOST} at the most. "
-        "Training steps too small to divide take one",
+        f"CPU threads that torch uses; figures depend on it. auto: the number of cores, but at most {threads.MOST}. "
+        "Training steps that are too small to divide take one",
         at_least=1,
     )
-    checkpoint: str | None = option(MISSING, "trained weights: a file, a run folder, or null (train, or model store)")
-    output_dir: str = option(MISSING, "where run folders are made")
+    checkpoint: str | None = option(
+        MISSING, "trained weights: a file or a run folder; null: from the model store, or trained now"
+    )
+    output_dir: str = option(MISSING, "the folder for run folders")
     expect: Any = option(
-        MISSING, 'bounds on summary metrics, \'{accuracy: [">=0.9", "<1"], accuracy/7: ">0.8"}\'; else exit 3'
+        MISSING,
+        'bounds on summary metrics, \'{accuracy: [">=0.9", "<1"], accuracy/7: ">0.8"}\'; exit status 3 if not met',
     )
     on_error: OnError = option(MISSING, "after a failed job of a sweep: continue with the others, or stop")
     resume: str | None = option(MISSING, "a sweep's folder: run its jobs that are not done")
@@ -54,19 +59,19 @@ class RunConfig:
     )
     plan: bool = option(MISSING, "compose and check every job, list them, and run nothing")
     skip_invalid: bool = option(MISSING, "leave out a sweep's jobs that can't run, instead of refusing the sweep")
-    sweep: str | None = option(MISSING, "a sweep's folder: make its tables again from the folders of its jobs")
+    sweep: str | None = option(MISSING, "a sweep's folder: make its tables again from its jobs' folders")
     objective: str | None = option(MISSING, "the summary metric that hydra/sweeper=optuna makes largest or smallest")
 
 
 SWEEP_KEYS = ("on_error", "resume", "adopt", "plan", "skip_invalid", "sweep", "objective")
-"""Top-level keys that say how many runs are made one result; they change no run."""
+"""Top-level keys of sweeps; they don't change a run."""
 
 
 def check_seeds(config: RunConfig) -> None:
-    """`seeds` stands with an experiment that can be about many networks, and with nothing that names one.
+    """Checks that the experiment takes many networks if `seeds` is given, and that no checkpoint is named.
 
     Raises:
-        ConfigError: it doesn't; the text says what to type.
+        ConfigError: `seeds` doesn't fit; the text says what to type.
     """
     if config.seeds is None:
         return

@@ -1,4 +1,4 @@
-"""The options of the training: `training.OPTION=VALUE`."""
+"""The options of training: `training.OPTION=VALUE`."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ class TrainingConfig:
     """How a model is trained."""
 
     epochs: int = option(3, "passes over the training set", at_least=0)
-    batch_size: int = option(64, "examples a step", at_least=1)
+    batch_size: int = option(64, "examples per step", at_least=1)
     optimizer: Optimizer = option(Optimizer.adam, "the update rule")
     learning_rate: float = option(1e-3, "the optimizer's step size", above=0)
     weight_decay: float = option(0.0, "the optimizer's weight decay", at_least=0)
     momentum: float = option(0.0, "sgd's momentum", at_least=0, below=1)
     loss: Loss = option(Loss.auto, "auto: cross_entropy for target=class, mse for target=value; bce: outputs in 0..1")
-    label_smoothing: float = option(0.0, "of cross_entropy; also in every loss that is reported", at_least=0, below=1)
+    label_smoothing: float = option(0.0, "for cross_entropy; reported losses use it, too", at_least=0, below=1)
     regularizer: Regularizer = option(
-        Regularizer.none, "clusterability: rewards squared weights of one layer that lie inside clusters of its units"
+        Regularizer.none, "clusterability: rewards squared weights of a layer that lie inside clusters of its units"
     )
-    regularizer_strength: float = option(15.0, "the loss loses this much times the clusterability", at_least=0)
-    regularizer_layer: str | None = option(None, "the Linear layer that it is about; null: the middle one")
-    regularizer_clusters: int = option(4, "clusters of that layer's units", at_least=2)
+    regularizer_strength: float = option(15.0, "the loss is reduced by this times the clusterability", at_least=0)
+    regularizer_layer: str | None = option(None, "the Linear layer of the regularizer; null: the middle one")
+    regularizer_clusters: int = option(4, "number of clusters of that layer's units", at_least=2)

@@ -1,6 +1,6 @@
 """Data sets as tensors: normalised once, indexed in batches.
 
-Each file of this folder has `load(seed=..., limit=..., ...)` for one data set; its other arguments are that data set's.
+Each file of this folder has a `load(seed=..., limit=..., ...)` for one data set; further arguments are its own.
 Letters: N examples, C channels, H height, W width.
 """
 
@@ -23,15 +23,15 @@ class Dataset:
     """Inputs and targets for training and test.
 
     Attributes:
-        name: what tables, logs and errors call it.
+        name: for tables, logs and errors.
         x_train, x_test: `(N, *input_shape)` float32.
         y_train, y_test: for classes `(N,)` int64 in 0..n_classes−1; for values `(N,)` or `(N, outputs)` float32.
-        class_names: what the classes are called, in order; None where the target is a value. They name rows of tables,
-            so they differ, and none is empty or `all`, which is what tables call all classes together.
-        flattened_from: the shape `(C, H, W)` of the images that the input vectors are, else None.
-        causal_model: the variables that the targets follow from, where they are known, else None.
-        label_name: what the target is called beside the causal model's variables.
-        caption: an example in words, with the names of its variables and of its label in braces: `{a} + {b} = {sum}`.
+        class_names: the names of the classes, in order; None if the target is a value. They name rows of tables, so
+            they differ, and none is empty or `all`, which names all classes together.
+        flattened_from: the shape `(C, H, W)` of the images in the input vectors; None if they aren't images.
+        causal_model: the variables that determine the targets; None if they aren't known.
+        label_name: the name of the target beside the causal model's variables.
+        caption: a text about an example, with the names of its variables and label in braces: `{a} + {b} = {sum}`.
             Tables list them in this order. None: the label first, then the causal model's variables.
     """
 
@@ -48,19 +48,21 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if self.class_names is not None and len({*self.class_names, "", ALL}) < len(self.class_names) + 2:
-            raise ValueError(f"class_names={self.class_names}: they must differ, and none may be empty or '{ALL}'.")
+            raise ValueError(f"class_names={self.class_names}: names must differ, and none may be empty or '{ALL}'.")
         for split in ("train", "test"):
             x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
             if len(x) != len(y):
-                raise ValueError(f"x_{split} has {len(x)} examples, y_{split} has {len(y)}.")
+                raise ValueError(f"x_{split} has {len(x)} examples, y_{split} has {len(y)}; give equally many.")
             if x.dtype != torch.float32:
                 raise ValueError(f"x_{split} must be float32, not {x.dtype}.")
             if y.dtype != (torch.float32 if self.class_names is None else torch.int64):
-                raise ValueError(f"y_{split} has the dtype {y.dtype}, which doesn't fit its targets.")
+                raise ValueError(
+                    f"y_{split} has the dtype {y.dtype}; it must be int64 with class_names, float32 without."
+                )
 
     @cached_property
     def fingerprint(self) -> str:
-        """The same for the same content, whatever produced it: inputs, targets and class names."""
+        """A sha256 of the content: inputs, targets and class names."""
         tensors = {name: getattr(self, name) for name in ("x_train", "y_train", "x_test", "y_test")}
         return hashlib.sha256(f"{tensors_sha256(tensors)} {self.class_names}".encode()).hexdigest()
 
@@ -76,17 +78,17 @@ class Dataset:
 
     @property
     def image_shape(self) -> tuple[int, ...] | None:
-        """`(C, H, W)` of an input that is an image, flattened or not; else None."""
+        """The shape `(C, H, W)` of an input that is an image, flattened or not; otherwise None."""
         return self.input_shape if self.has_images else self.flattened_from
 
     @property
     def has_classes(self) -> bool:
-        """Whether the target is a class; else it is a value, and a prediction is an output rounded to an integer."""
+        """Whether the target is a class. If not, it is a value, and a prediction is an output rounded to an integer."""
         return self.class_names is not None
 
     @property
     def n_outputs(self) -> int:
-        """How many outputs a network needs."""
+        """The number of outputs that a network needs."""
         if self.class_names is not None:
             return len(self.class_names)
         return 1 if self.y_train.dim() == 1 else self.y_train.shape[1]
@@ -97,7 +99,7 @@ class Dataset:
         return not self.has_classes and self.n_outputs == 1 and bool(((self.y_train == 0) | (self.y_train == 1)).all())
 
     def limited(self, limit: int | None) -> Dataset:
-        """The first `limit` training and test examples."""
+        """Returns the first `limit` training and test examples; None: all."""
         if limit is None:
             return self
         return replace(
@@ -110,7 +112,7 @@ class Dataset:
         )
 
     def flattened(self) -> Dataset:
-        """The inputs as vectors `(N, C·H·W)`; the same object each time, so that its content is hashed once."""
+        """Returns the data set with inputs as vectors `(N, C·H·W)`; always one object, so that it is hashed once."""
         return self if len(self.input_shape) == 1 else self._flattened
 
     @cached_property
@@ -120,7 +122,7 @@ class Dataset:
         )
 
     def to(self, device: torch.device) -> Dataset:
-        """All tensors on `device`; itself where they are there."""
+        """Returns the data set on `device`; itself if it is there already."""
         if self.x_train.device == device:
             return self
         moved = {name: getattr(self, name).to(device) for name in ("x_train", "y_train", "x_test", "y_test")}

@@ -1,6 +1,6 @@
-"""The user's own data: an .npz file with x_train, y_train, x_test, y_test, and perhaps a causal model.
+"""The user's own data: an .npz file with x_train, y_train, x_test, y_test, and optionally a causal model.
 
-The causal model of the data (for experiment=iit) is four arrays more:
+Four more arrays give the causal model of the data, for experiment=iit:
 
 | array                              | shape            | what it holds                                             |
 |------------------------------------|------------------|-----------------------------------------------------------|
@@ -28,18 +28,18 @@ CAUSAL_NAMES = ("variables", "variables_train", "variables_test", "mechanism")
 
 
 def load(path: str, *, seed: int = 0, limit: int | None = None, target: str = "class") -> Dataset:
-    """The arrays of the .npz file `path`.
+    """Returns the data set in the .npz file `path`.
 
-    x may be `(N, features)`, or images `(N, H, W)` or `(N, C, H, W)`; any real number type. y as a class: integers
-    0..K−1; y as a value: numbers, `(N,)` or `(N, outputs)`.
+    x may be `(N, features)`, or images `(N, H, W)` or `(N, C, H, W)`, of any real dtype. y holds integers 0..K−1 for
+    classes, or numbers `(N,)` or `(N, outputs)` for values.
 
     Args:
-        seed: has no effect; the examples are given.
-        limit: at most this many training and test examples, the first; None: all.
+        seed: has no effect, because the file has the examples.
+        limit: take at most this many training and test examples; None: all.
         target: class or value.
 
     Raises:
-        ArgumentError: the file or an array is missing or not as described; the text names the first fault.
+        ArgumentError: the file or an array is missing or not as described; the text names the first mistake.
     """
     return _dataset(Path(path).expanduser(), by_class=target == "class").limited(limit)
 
@@ -55,15 +55,17 @@ def _dataset(path: Path, *, by_class: bool) -> Dataset:
             raise _fault(path, f"y_{split} has the shape {y.shape}; it must be {allowed}.")
         if 0 in (*x.shape[1:], *y.shape[1:]):
             empty, shape = (f"x_{split}", x.shape) if 0 in x.shape[1:] else (f"y_{split}", y.shape)
-            raise _fault(path, f"{empty} has the shape {shape}; an example must have at least one number.")
+            raise _fault(path, f"{empty} has the shape {shape}; an example must have at least one value.")
         if len(x) != len(y):
-            raise _fault(path, f"x_{split} has {len(x)} examples and y_{split} {len(y)}; they must be as many.")
+            raise _fault(path, f"x_{split} has {len(x)} examples and y_{split} {len(y)}; give equally many.")
         if by_class and y.dtype.kind not in "iub":
             raise _fault(path, f"y_{split} has the dtype {y.dtype}; store integers, or use target=value.")
     for name in ("x", "y"):
         train, test = arrays[f"{name}_train"].shape[1:], arrays[f"{name}_test"].shape[1:]
         if train != test:
-            raise _fault(path, f"an example of {name}_train has the shape {train}, of {name}_test {test}.")
+            raise _fault(
+                path, f"an example of {name}_train has the shape {train}, of {name}_test {test}; they must be equal."
+            )
     n_classes = 0
     if by_class:
         labels = np.concatenate([arrays["y_train"], arrays["y_test"]])
@@ -79,7 +81,7 @@ def _dataset(path: Path, *, by_class: bool) -> Dataset:
         tensors = {name: torch.from_numpy(arrays[name].astype(np.float32, order="C")) for name in NAMES}
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise _fault(path, f"{name} has numbers too large for float32, where they are not finite.")
+            raise _fault(path, f"{name} has values that are too large for float32.")
     for split in ("train", "test"):
         if tensors[f"x_{split}"].dim() == 3:
             tensors[f"x_{split}"] = tensors[f"x_{split}"].unsqueeze(1)
@@ -100,10 +102,10 @@ def _dataset(path: Path, *, by_class: bool) -> Dataset:
 
 
 def _causal_model(path: Path, arrays: dict[str, np.ndarray], tensors: dict[str, Tensor]) -> CausalModel | None:
-    """The file's causal model; None where it has none.
+    """Returns the file's causal model; None if it has none.
 
     Raises:
-        ArgumentError: its arrays don't fit each other or the labels; the text names the first fault.
+        ArgumentError: its arrays don't fit each other or the labels; the text names the first mistake.
     """
     if "variables" not in arrays:
         return None
@@ -143,10 +145,10 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise ArgumentError(f"path={path}: no such file.")
     try:
-        with path.open("rb") as opened:  # numpy leaves a file that it opened itself open if it is damaged
+        with path.open("rb") as opened:  # numpy doesn't close a damaged file that it opened
             file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise _fault(path, "it holds one array; save with numpy.savez(path, x_train=..., ...).")
+                raise _fault(path, "it holds a single array; save with numpy.savez(path, x_train=..., ...).")
             missing = [name for name in NAMES if name not in file.files]
             if missing:
                 raise _fault(path, f"{', '.join(missing)} missing; it has {', '.join(file.files) or 'nothing'}.")
@@ -160,8 +162,8 @@ def _read(path: Path) -> dict[str, np.ndarray]:
             raise
         raise _fault(path, f"can't be read as .npz without pickled objects ({error}).") from error
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # numpy hands over a member that is no array as its bytes
-            raise _fault(path, f"{name} is no array.")
+        if not isinstance(array, np.ndarray):  # numpy returns a member that isn't an array as its bytes
+            raise _fault(path, f"{name} is not an array.")
         if name == "variables":
             if array.dtype.kind != "U":
                 raise _fault(path, f"variables has the dtype {array.dtype}; it must be text, the variables' names.")

@@ -1,7 +1,7 @@
 """Ellipses: one grey ellipse on white, 28×28; the label is whether a weighted sum of its three variables is large.
 
-The data of interchange intervention training: the label follows from circularity, color and area, and a network can be
-asked to carry any of them at a place of one's choice. Letters: N examples, H height, W width.
+The data of interchange intervention training: circularity, color and area determine the label, and a network can be
+trained to carry any of them at a chosen site. Letters: N examples, H height, W width.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ AREA = (16 * math.pi, 64 * math.pi)
 
 @dataclass(frozen=True)
 class Ellipses:
-    """What N ellipses look like, each `(N,)` float64, rounded to 2 digits.
+    """The properties of N ellipses, each `(N,)` float64, rounded to 2 digits.
 
     Attributes:
         circularity: the short semi-axis divided by the long one.
-        color: the grey value, 0 black.
+        color: the grey value; 0 is black.
         area: in pixels.
         turned: `(N,)` bool, whether the long axis is vertical.
     """
@@ -42,14 +42,14 @@ class Ellipses:
     turned: Tensor
 
     def values(self) -> Tensor:
-        """The variables circularity, color and area `(N, 3)`, each from 0 to 1."""
+        """Returns the variables circularity, color and area `(N, 3)`, each in 0..1."""
         ranges = (CIRCULARITY, (0.0, LARGEST_COLOR), AREA)
         columns = (self.circularity, self.color, self.area)
         return torch.stack([(x - low) / (high - low) for x, (low, high) in zip(columns, ranges, strict=True)], 1)
 
 
 def sample(n: int, generator: torch.Generator) -> Ellipses:
-    """N ellipses: color 0.9·U(0, 1), circularity U(0.3, 1), area U(16π, 64π), the long axis either way."""
+    """Draws `n` ellipses: color 0.9·U(0, 1), circularity U(0.3, 1), area U(16π, 64π), horizontal or vertical."""
     circularity, color, area, direction = torch.rand(n, 4, generator=generator, dtype=torch.float64).unbind(1)
     return Ellipses(
         circularity=_between(circularity, CIRCULARITY),
@@ -65,17 +65,17 @@ def _between(uniform: Tensor, bounds: tuple[float, float]) -> Tensor:
 
 
 def draw(ellipses: Ellipses) -> Tensor:
-    """The images `(N, 1, 28, 28)` float32: a pixel has the ellipse's color where its centre lies inside, else 1."""
+    """Returns images `(N, 1, 28, 28)` float32: a pixel with its centre inside has the ellipse's color, the others 1."""
     long = (ellipses.area / (math.pi * ellipses.circularity)).sqrt()
     short = long * ellipses.circularity
     horizontal = torch.where(ellipses.turned, short, long)
     vertical = torch.where(ellipses.turned, long, short)
     from_centre = (torch.arange(SIZE, dtype=torch.float64) - (SIZE - 1) / 2).abs()
-    with threads.exactly(1):  # it takes a moment, most of it in writing to memory
-        # Half the ellipse's width in each row of pixels, (N, H): so many centres lie inside, to the left and right.
+    with threads.exactly(1):  # more threads don't help, because most of the time is writing to memory
+        # Half the ellipse's width in each row of pixels, (N, H); it gives the number of centres inside on each side.
         half_width = horizontal[:, None] * (1 - (from_centre / vertical[:, None]) ** 2).clamp(min=0).sqrt()
         n_inside = (half_width + 0.5).long().flatten()
-        rows = from_centre < torch.arange(SIZE)[:, None]  # a row of pixels for each number
+        rows = from_centre < torch.arange(SIZE)[:, None]  # a row of pixels for each number of centres inside
         inside = rows.index_select(0, n_inside).view(-1, 1, SIZE, SIZE)
         return torch.where(inside, ellipses.color.float()[:, None, None, None], 1.0)
 
@@ -90,13 +90,13 @@ def load(
     coefficients: Sequence[float] = (0.4, 0.4, 0.4),
     threshold: float = 0.6,
 ) -> Dataset:
-    """Training and test images with the label `coefficients · (circularity, color, area) > threshold`.
+    """Returns training and test images with the label `coefficients · (circularity, color, area) > threshold`.
 
     Args:
         seed: the images derive from it.
-        limit: at most this many training and test images; None: all.
+        limit: take at most this many training and test images; None: all.
         target: value, one output that is 0 or 1; or class, two outputs.
-        train_size, test_size: images that are drawn.
+        train_size, test_size: numbers of images.
         coefficients: of circularity, color and area.
         threshold: of the weighted sum.
 
@@ -105,7 +105,7 @@ def load(
     """
     if len(coefficients) != len(VARIABLES):
         given = ",".join(map(str, coefficients))
-        raise ArgumentError(f"coefficients=[{given}]: give three, of circularity, color and area, as [0.4,0.4,0.4].")
+        raise ArgumentError(f"coefficients=[{given}]: give three, for circularity, color and area, e.g. [0.4,0.4,0.4].")
     by_class = target == "class"
     mechanism = WeightedSum(tuple(coefficients), threshold, by_class)
     train, test = (

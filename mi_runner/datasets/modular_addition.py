@@ -1,4 +1,4 @@
-"""Modular addition: a and b uniform in 0..m−1, two one-hot vectors in, the class (a + b) mod m out."""
+"""Modular addition: a and b are uniform in 0..m−1; the input is two one-hot vectors, the class is (a + b) mod m."""
 
 from __future__ import annotations
 
@@ -20,34 +20,34 @@ def load(
     train_size: int = 10_000,
     test_size: int = 10_000,
 ) -> Dataset:
-    """Pairs drawn with replacement; inputs `(N, 2m)`, the one-hot a before the one-hot b.
+    """Returns pairs drawn with replacement, with inputs `(N, 2m)`: the one-hot a before the one-hot b.
 
     Args:
         seed: the pairs derive from it.
-        limit: at most this many training and test pairs; None: all.
-        target: class, or value: the sum as a float.
+        limit: take at most this many training and test pairs; None: all.
+        target: class; or value, the sum as a float.
         modulus: m.
-        train_size, test_size: pairs that are drawn.
+        train_size, test_size: numbers of pairs.
     """
     by_class = target == "class"
 
     def pairs(count: int, split: str) -> tuple[Tensor, Tensor, Tensor]:
         draw = chance.generator(seed, "mod_add", split)
-        numbers = torch.randint(modulus, (count, 2), generator=draw)
-        sums = numbers.sum(1) % modulus
-        x = one_hot(numbers, modulus).flatten(1).to(torch.float32)
-        return x, sums if by_class else sums.float(), numbers.double()
+        terms = torch.randint(modulus, (count, 2), generator=draw)
+        sums = terms.sum(1) % modulus
+        x = one_hot(terms, modulus).flatten(1).to(torch.float32)
+        return x, sums if by_class else sums.float(), terms.double()
 
-    x_train, y_train, numbers_train = pairs(train_size, "train")
-    x_test, y_test, numbers_test = pairs(test_size, "test")
+    x_train, y_train, terms_train = pairs(train_size, "train")
+    x_test, y_test, terms_test = pairs(test_size, "test")
     return Dataset(
         name="mod_add",
         x_train=x_train,
         y_train=y_train,
         x_test=x_test,
         y_test=y_test,
-        class_names=tuple(str(number) for number in range(modulus)) if by_class else None,
-        causal_model=CausalModel(("a", "b"), numbers_train, numbers_test, ModularSum(modulus, by_class)),
+        class_names=tuple(map(str, range(modulus))) if by_class else None,
+        causal_model=CausalModel(("a", "b"), terms_train, terms_test, ModularSum(modulus, by_class)),
         label_name="sum",
         caption="{a} + {b} = {sum}",
     ).limited(limit)

@@ -1,7 +1,7 @@
-"""Networks: plain nn.Modules that know nothing of interventions.
+"""Networks: plain nn.Modules that know nothing about interventions.
 
-Each file has `build(dataset, ...)` for one network; sizes come from the data set, its other arguments are the
-network's own.
+Each file has a `build(dataset, ...)` for one network; input and output sizes come from the data set, further arguments
+are the network's own.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ ACTIVATIONS: dict[str, type[nn.Module]] = {
 
 @dataclass(frozen=True)
 class Built:
-    """A new network with the data set in the form that it takes.
+    """A new network, and the data set in the form that it takes.
 
     Attributes:
-        model: initialised, in evaluation mode.
-        dataset: as given, with images flattened if the network takes vectors.
-        source: identifies the code of a network that is not ours, for the model store; else empty.
+        model: the initialised network, in evaluation mode.
+        dataset: the given one, with flattened images if the network takes vectors.
+        source: identifies the code of the user's own network, for the model store; otherwise empty.
         leaves: submodules that the graph takes as one site each.
     """
 
@@ -42,32 +42,32 @@ class Built:
     leaves: tuple[str, ...] = ()
 
     def to(self, device: torch.device) -> Built:
-        """The network and the data on a device."""
+        """Returns the network and the data set on a device."""
         return replace(self, model=self.model.to(device), dataset=self.dataset.to(device))
 
 
 def build(make: Callable[..., Built], dataset: Dataset, *, seed: int, **arguments: Any) -> Built:
-    """A network for this data set, initialised from `seed`.
+    """Returns a network for this data set, initialised from `seed`.
 
     Args:
         make: the `build` of a network's file.
-        arguments: for it.
+        arguments: further arguments for `make`.
 
     Raises:
-        ArgumentError: network and data set don't fit; the text says what would.
+        ArgumentError: network and data set don't fit; the text says what does.
     """
     with chance.global_seed(seed, "initialisation"):
         built = make(dataset, **arguments)
         built.model.eval()
-        check_output(built)  # within, because lazy modules are initialised by their first input
+        check_output(built)  # inside the block, because lazy modules are initialised by their first input
     return built
 
 
 def check_output(built: Built) -> None:
-    """One forward pass of two examples has the outputs that the data set asks for.
+    """Checks by a forward pass of two examples that the network has the outputs that the data set needs.
 
     Raises:
-        ArgumentError: it fails, or its shape is another.
+        ArgumentError: the forward pass fails, or the output has another shape.
     """
     name = type(built.model).__name__
     n_outputs = built.dataset.n_outputs
@@ -81,18 +81,18 @@ def check_output(built: Built) -> None:
         reason = f"{type(error).__name__}: {error}"
         raise ArgumentError(f"{name} can't run on inputs of the shape {taken}: {reason}") from error
     if example._version != version:
-        raise ArgumentError(f"{name} changes its input in place: begin its forward with x = x.clone().")
+        raise ArgumentError(f"{name} changes its input in place. Begin its forward with x = x.clone().")
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if shape != (len(example), n_outputs):
         wanted = (len(example), n_outputs)
-        raise ArgumentError(f"{name} gives {shape} for {len(example)} examples; the data set asks for {wanted}.")
+        raise ArgumentError(f"{name} returns {shape} for {len(example)} examples; the data set needs {wanted}.")
 
 
 def activation(name: str) -> nn.Module:
-    """A module for one of `ACTIVATIONS`.
+    """Returns a new module of the activation function with this name.
 
     Raises:
-        ArgumentError: there is none of this name; the text lists them.
+        ArgumentError: no activation has this name; the text lists the names.
     """
     if name not in ACTIVATIONS:
         raise ArgumentError(f"activation={name}: {unknown('activation', name, ACTIVATIONS)}")
@@ -100,12 +100,12 @@ def activation(name: str) -> nn.Module:
 
 
 def output_activation(name: str, dataset: Dataset) -> nn.Module | None:
-    """The module after the last layer; None for `none`; for `auto` a sigmoid if the target is one value, 0 or 1."""
+    """Returns the module after the last layer: None for `none`; for `auto` a sigmoid if the target is 0 or 1."""
     if name == "auto":
         name = "sigmoid" if dataset.is_binary else "none"
     return None if name == "none" else activation(name)
 
 
 def n_features(dataset: Dataset) -> int:
-    """How many numbers one flattened input has."""
+    """Returns how many values a flattened input has."""
     return int(torch.Size(dataset.input_shape).numel())

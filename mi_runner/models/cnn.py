@@ -14,12 +14,12 @@ HIDDEN = 3
 
 
 class CNN(nn.Module):
-    """Three 3×3 convolutions with ReLU, a 2×2 max-pool after the first two, `fc1`, ReLU, `fc2`, perhaps an activation.
+    """Three 3×3 convolutions with ReLU, a 2×2 max-pool after the first two, `fc1`, ReLU, `fc2`, an optional activation.
 
     Args:
         in_channels: channels of the image.
         image_size: its height and width, each at least 4; 28×28 gives 3136 inputs of `fc1`.
-        n_outputs: outputs.
+        n_outputs: number of outputs.
         output_activation: the module after the last layer, or None.
     """
 
@@ -42,7 +42,7 @@ class CNN(nn.Module):
         self.output_activation = output_activation
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs `(B, n_outputs)` of images `(B, C, H, W)`."""
+        """Returns outputs `(B, n_outputs)` for images `(B, C, H, W)`."""
         x = self.pool(torch.relu(self.conv1(x)))
         x = self.pool(torch.relu(self.conv2(x)))
         x = torch.relu(self.conv3(x))
@@ -52,13 +52,13 @@ class CNN(nn.Module):
 
 
 def build(dataset: Dataset, *, output_activation: str = "auto") -> models.Built:
-    """The CNN for the data set's images.
+    """Returns a CNN for the data set's images.
 
     Args:
         output_activation: after the last layer; `auto`: a sigmoid if the target is one value that is 0 or 1.
 
     Raises:
-        ArgumentError: the inputs are vectors, or images of less than 4×4.
+        ArgumentError: the inputs are vectors, or images smaller than 4×4.
     """
     if not dataset.has_images:
         n = models.n_features(dataset)

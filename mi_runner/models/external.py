@@ -1,6 +1,6 @@
-"""The user's own network: a callable, named in the config, that returns an nn.Module.
+"""The user's own network: the config names a callable that returns an nn.Module.
 
-`factory` is the one option of mi-run that runs code.
+`factory` is the only option of mi-run that runs code.
 """
 
 from __future__ import annotations
@@ -30,24 +30,24 @@ def build(
     flatten: bool = False,
     leaves: Sequence[str] = (),
 ) -> models.Built:
-    """What the factory returns for this data set.
+    """Returns the factory's network for this data set.
 
     The factory gets `arguments`, and `input_shape` (a tuple, without the batch) and `n_outputs` if it has
     parameters of these names.
 
     Args:
         factory: `package.module:callable`.
-        arguments: its keyword arguments.
+        arguments: the callable's keyword arguments.
         flatten: whether the network takes vectors instead of images.
         leaves: submodules that the graph takes as one site each.
 
     Raises:
-        ArgumentError: it can't be imported or called, or returns no nn.Module.
+        ArgumentError: the callable can't be imported or called, or doesn't return an nn.Module.
     """
     dataset = dataset.flattened() if flatten else dataset
     make = _import(factory)
     if not isinstance(arguments, Mapping | None):
-        raise ArgumentError(f"arguments={arguments}: write names and values, '{{width: 64}}'.")
+        raise ArgumentError(f"arguments={arguments}: write names and values, e.g. '{{width: 64}}'.")
     given = dict(arguments or {})
     for name, value in (("input_shape", dataset.input_shape), ("n_outputs", dataset.n_outputs)):
         if name in _parameters(make):
@@ -55,9 +55,9 @@ def build(
     try:
         model = make(**given)
     except (Exception, SystemExit) as error:
-        raise _fault(factory, f"called with {given} it raises {type(error).__name__}: {error}") from error
+        raise _fault(factory, f"the call with {given} raises {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
-        raise _fault(factory, f"it returns {type(model).__name__}, not an nn.Module")
+        raise _fault(factory, f"it returns {type(model).__name__}; it must return an nn.Module")
     names = [name for name, _ in model.named_modules() if name]
     for leaf in leaves:
         if leaf not in names:
@@ -71,24 +71,24 @@ def _import(factory: str) -> Callable[..., Any]:
     if not (module_name and colon and attribute):
         raise _fault(factory, "write package.module:callable")
     if os.getcwd() not in sys.path:
-        sys.path.append(os.getcwd())  # last, so that a file there hides no library
+        sys.path.append(os.getcwd())  # at the end, so that a file there can't hide a library
     try:
-        found: Any = importlib.import_module(module_name)
+        value: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         file = Path(module_name)
         if file.suffix == ".py" and not file.is_absolute() and file.is_file():
-            name = ".".join(file.with_suffix("").parts)
-            raise _fault(factory, f"name the module, not its file: factory={name}:{attribute}") from error
+            module = ".".join(file.with_suffix("").parts)
+            raise _fault(factory, f"name the module, not its file: factory={module}:{attribute}") from error
         raise _fault(factory, f"importing {module_name} raises {type(error).__name__}: {error}") from error
-    for part in attribute.split("."):
-        if not hasattr(found, part):
-            members = getattr(found, "__dict__", {})
-            public = [name for name, value in members.items() if callable(value) and not name.startswith("_")]
-            raise _fault(factory, unknown(f"callable of {module_name}", part, public).removesuffix("."))
-        found = getattr(found, part)
-    if not callable(found):
-        raise _fault(factory, f"{attribute} can't be called")
-    return found
+    for name in attribute.split("."):
+        if not hasattr(value, name):
+            members = getattr(value, "__dict__", {})
+            public = [member for member, called in members.items() if callable(called) and not member.startswith("_")]
+            raise _fault(factory, unknown(f"callable of {module_name}", name, public).removesuffix("."))
+        value = getattr(value, name)
+    if not callable(value):
+        raise _fault(factory, f"{attribute} is not callable")
+    return value
 
 
 def _parameters(factory: Callable[..., Any]) -> set[str]:
@@ -99,15 +99,15 @@ def _parameters(factory: Callable[..., Any]) -> set[str]:
 
 
 def _source(factory: str, arguments: Mapping[str, Any] | None, make: Callable[..., Any], model: nn.Module) -> str:
-    """What tells one network from another: the factory, its arguments, and the files in which its modules are written.
+    """Returns a text that identifies the network: the factory, its arguments, and a hash of its modules' source files.
 
-    So a changed network is trained anew, wherever the factory took it from.
+    So a network with changed code is trained again.
     """
     digests = set()
-    parts: list[Callable[..., Any]] = [make, *map(type, model.modules())]
-    for part in parts:
-        with suppress(TypeError, OSError):  # what is built in, or made by exec, has no file
-            if file := inspect.getsourcefile(part):
+    definitions: list[Callable[..., Any]] = [make, *map(type, model.modules())]
+    for definition in definitions:
+        with suppress(TypeError, OSError):  # built-in code and code made by exec have no file
+            if file := inspect.getsourcefile(definition):
                 digests.add(hashlib.sha256(Path(file).read_bytes()).hexdigest())
     return repr((factory, sorted((arguments or {}).items()), sorted(digests)))
 

@@ -1,4 +1,4 @@
-"""MLP: a chain of Linear layers with an activation after each hidden one."""
+"""MLP: a chain of Linear layers with an activation after each hidden layer."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from mi_runner.datasets import Dataset
 
 
 class MLP(nn.Module):
-    """`layers.0`, activation, `layers.2`, activation, …, last Linear, perhaps an activation.
+    """`layers.0`, activation, `layers.2`, activation, …, the last Linear, an optional activation.
 
     Args:
-        sizes: units of the input, of each hidden layer, of the output; at least two.
+        sizes: units of the input, of each hidden layer, and of the output; at least two sizes.
         activation: makes the module after each hidden layer.
         output_activation: the module after the last layer, or None.
         bias: whether the Linear layers have biases.
@@ -30,7 +30,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         if len(sizes) < 2:
-            raise ValueError(f"sizes={list(sizes)}: an MLP needs the sizes of its input and its output.")
+            raise ValueError(f"sizes={list(sizes)}: give at least two, those of the input and the output.")
         layers: list[nn.Module] = []
         for n_in, n_out in itertools.pairwise(sizes):
             layers += [nn.Linear(n_in, n_out, bias=bias), activation()]
@@ -40,7 +40,7 @@ class MLP(nn.Module):
         self.layers = nn.Sequential(*layers)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs `(B, sizes[-1])` of inputs `(B, sizes[0])`."""
+        """Returns outputs `(B, sizes[-1])` for inputs `(B, sizes[0])`."""
         return self.layers(x)
 
 
@@ -52,7 +52,7 @@ def build(
     bias: bool = True,
     output_activation: str = "none",
 ) -> models.Built:
-    """An MLP on the flattened inputs.
+    """Returns an MLP for the flattened inputs.
 
     Args:
         hidden_sizes: units of each hidden layer.

@@ -1,4 +1,4 @@
-"""TwoLayerSkip (REMIX, day 1): a hidden layer and a skip connection around it: two routes lead to the answer."""
+"""TwoLayerSkip (REMIX, day 1): a hidden layer and a skip connection around it, two routes to the output."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class TwoLayerSkip(nn.Module):
 
     Args:
         n_inputs: features of the input, and units of the hidden layer.
-        n_outputs: outputs.
+        n_outputs: number of outputs.
     """
 
     def __init__(self, n_inputs: int, n_outputs: int) -> None:
@@ -23,10 +23,10 @@ class TwoLayerSkip(nn.Module):
         self.last = nn.Linear(n_inputs, n_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Outputs `(B, n_outputs)` of inputs `(B, n_inputs)`."""
+        """Returns outputs `(B, n_outputs)` for inputs `(B, n_inputs)`."""
         return self.last(x + torch.relu(self.first(x)))
 
 
 def build(dataset: Dataset) -> models.Built:
-    """TwoLayerSkip on the flattened inputs."""
+    """Returns a TwoLayerSkip for the flattened inputs."""
     return models.Built(TwoLayerSkip(models.n_features(dataset), dataset.n_outputs), dataset.flattened())

@@ -1,1 +1,1 @@
-"""One run: the dispatcher, its folder, the bounds that its figures must meet."""
+"""A run: the dispatcher, the run folder, the expectations on its metrics."""

@@ -1,4 +1,4 @@
-"""The weights that a command names: `checkpoint=` a file, or the folder of a run."""
+"""Loads the weights that a command names: `checkpoint=` a file or a run folder."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mi_runner.training.weights import fitted, read_weights
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Weights that were read.
+    """Weights that were loaded from a file.
 
     Attributes:
         path: the file.
@@ -30,28 +30,29 @@ class Checkpoint:
 
 
 def load(named: str, model: nn.Module) -> Checkpoint:
-    """Give `model` the weights that `checkpoint=named` names.
+    """Loads the weights of `checkpoint=named` into `model` and returns them.
 
-    Names must match. If they don't, but all shapes match in order, the tensors are taken in order, and a line says so.
+    The parameters' names must match. If only the shapes match, in order, the tensors are taken in order, and a log line
+    says so.
 
     Raises:
-        ConfigError: there are no such weights, or they don't fit; the text names the first mismatch.
+        ConfigError: the weights are missing or don't fit; the text names the first mismatch.
     """
     expected = None
     try:
         path = Path(named).expanduser()
         if path.is_dir():
             path, expected = _of_run(path)
-        found = path.is_file()
-    except (OSError, RuntimeError) as error:  # a name that no file can have, a user that nobody is
+        exists = path.is_file()
+    except (OSError, RuntimeError) as error:  # a name that a file can't have, an unknown user after ~
         raise ConfigError(f"checkpoint={named}: {error}.") from error
-    if not found:
+    if not exists:
         raise ConfigError(f"checkpoint={path}: no such file or run folder.")
     if path.stat().st_size == 0:
         raise ConfigError(f"checkpoint={path}: the file is empty.")
     digest = sha256(path)
     if expected is not None and digest != expected:
-        raise ConfigError(f"checkpoint={path}: its bytes changed: sha256 {expected} expected, {digest} found.")
+        raise ConfigError(f"checkpoint={path}: the file has changed: its sha256 is {digest}, run.json says {expected}.")
     try:
         state = read_weights(path)
         for name, tensor in state.items():
@@ -64,10 +65,10 @@ def load(named: str, model: nn.Module) -> Checkpoint:
 
 
 def _of_run(folder: Path) -> tuple[Path, str]:
-    """The weights' file that a run used, and its sha256 as run.json has it."""
+    """Returns the weights' file of a run, and its sha256 from run.json."""
     record = read_record(folder)
     if record is None:
-        raise ConfigError(f"checkpoint={folder}: it has no {RECORD} that can be read, so it is no run folder.")
+        raise ConfigError(f"checkpoint={folder}: not a run folder, because it has no readable {RECORD}.")
     if record.get("status") != "done":
         raise ConfigError(
             f"checkpoint={folder}: the run is not done (status {record.get('status')}); name a file, or a run that is."

@@ -1,6 +1,6 @@
-"""From the choices of a config to what they stand for: a data set, a network, options of training, an experiment.
+"""Turns the choices of a config into a data set, a network, training options, an experiment.
 
-Below this module nothing knows a config: options become arguments here, and errors about arguments become errors about
+Modules below this one know no config: here options become arguments, and errors about arguments become errors about
 options.
 """
 
@@ -25,17 +25,17 @@ from mi_runner.training.options import TrainingOptions
 
 
 def arguments(config: Choice | TrainingConfig) -> dict[str, Any]:
-    """A config's options as plain values, those of an enumeration by their names."""
+    """Returns a config's options as plain values; a member of an enumeration becomes its name."""
     values = {item.name: getattr(config, item.name) for item in fields(config)}
     return {name: value.name if isinstance(value, Enum) else value for name, value in values.items()}
 
 
 def load_dataset(config: DatasetConfig, *, seed: int) -> Dataset:
-    """The data set that the config names.
+    """Returns the data set that the config names.
 
     Raises:
-        ConfigError: the data are missing, or not as they must be; the text says what to type.
-        RunFailed: they can't be unpacked or downloaded.
+        ConfigError: the data are missing or don't fit; the text says what to type.
+        RunFailed: the data can't be unpacked or downloaded.
     """
     options = arguments(config)
     with as_options("dataset", options):
@@ -46,7 +46,7 @@ def load_dataset(config: DatasetConfig, *, seed: int) -> Dataset:
 
 
 def build_network(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
-    """The network that the config names, for this data set, initialised from `seed`.
+    """Returns the network that the config names, for this data set, initialised from `seed`.
 
     Raises:
         ConfigError: network and data set don't fit; the text says what to type.
@@ -57,10 +57,10 @@ def build_network(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
 
 
 def training_options(config: TrainingConfig) -> TrainingOptions:
-    """The options of training as the training's own value."""
+    """Returns the training options of a config."""
     return TrainingOptions(**arguments(config))
 
 
 def experiment_of(config: ExperimentConfig) -> Experiment[Any]:
-    """The experiment that the config names: its module."""
+    """Returns the experiment that the config names, which is a module."""
     return cast(Experiment[Any], import_module(config.module))

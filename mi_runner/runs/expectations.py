@@ -1,4 +1,4 @@
-"""Bounds on a run's summary metrics: `expect='{accuracy: [">=0.97", "<1"], loss: "<0.2"}'`."""
+"""Bounds that a run's summary metrics must meet: `expect='{accuracy: [">=0.97", "<1"], loss: "<0.2"}'`."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ COMPARISONS: dict[str, Callable[[float, float], bool]] = {
 
 @dataclass(frozen=True)
 class Expectation:
-    """One bound on one metric."""
+    """A bound on a metric."""
 
     metric: str
     comparison: str
     bound: float
 
     def unmet(self, metrics: Mapping[str, float]) -> str | None:
-        """A line that says which figure, its value and its bound, if it isn't met; a NaN meets nothing."""
+        """Returns a line with the metric, its value and the bound if the bound isn't met; NaN meets no bound."""
         if self.metric not in metrics:
             return unknown("summary metric", self.metric, metrics)
         value = metrics[self.metric]
@@ -40,10 +40,10 @@ class Expectation:
 
 
 def check(expected: Iterable[Expectation], names: Sequence[str]) -> None:
-    """Every bound is on a metric that the run will have.
+    """Checks that each bound is on a metric of the run.
 
     Raises:
-        ConfigError: one isn't; the text lists the names.
+        ConfigError: the run has no metric of this name; the text lists the names.
     """
     for bound in expected:
         if bound.metric not in names:
@@ -51,7 +51,7 @@ def check(expected: Iterable[Expectation], names: Sequence[str]) -> None:
 
 
 def parse(expect: Any) -> list[Expectation]:
-    """The bounds of `expect`, a mapping or None; a metric has one, or several in a list or separated by commas.
+    """Returns the bounds of `expect`, a mapping of metric → bound or bounds (a list, or separated by commas), or None.
 
     Raises:
         ConfigError: a bound can't be read, or a metric has none.
@@ -59,19 +59,19 @@ def parse(expect: Any) -> list[Expectation]:
     if expect is None:
         return []
     if not isinstance(expect, Mapping):
-        raise ConfigError(f"expect={expect}: write metrics and bounds, expect='{{accuracy: \">=0.97\"}}'.")
-    found = []
+        raise ConfigError(f"expect={expect}: write metrics and bounds, e.g. expect='{{accuracy: \">=0.97\"}}'.")
+    expectations = []
     for metric, given in expect.items():
         bounds = given if isinstance(given, list) else [given]
-        for part in [part for bound in bounds for part in str(bound).split(",")] or [""]:
-            match = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*(\S+)\s*", part)
+        for text in [text for bound in bounds for text in str(bound).split(",")] or [""]:
+            match = re.fullmatch(r"\s*(>=|<=|==|!=|>|<)\s*(\S+)\s*", text)
             try:
                 if match is None or math.isnan(float(match[2])):
                     raise ValueError
-                found.append(Expectation(str(metric), match[1], float(match[2])))
+                expectations.append(Expectation(str(metric), match[1], float(match[2])))
             except ValueError:
                 raise ConfigError(
-                    f"expect: '{part.strip()}' for {metric} is no bound. Write one of {' '.join(COMPARISONS)} and a "
+                    f"expect: '{text.strip()}' for {metric} is not a bound. Write one of {' '.join(COMPARISONS)} and a "
                     f"number, in quotes: expect='{{{metric}: \">=0.97\"}}'."
                 ) from None
-    return found
+    return expectations

@@ -1,9 +1,9 @@
-"""The folder of a run: the name of every file in it, its version, its status, and how files get there whole.
+"""The folder of a run: its files' names, its version, its state, and how files are written completely or not at all.
 
-`outputs/<experiment>/<dataset>-<model>/v001`, `v002`, …; `latest` links to the newest run that is done. Sweeps have
-`outputs/sweeps/<experiment>/v001`, … and a `latest` alike.
-A run is done only if run.json says so, and it says so last. Every file but the growing run.log is written beside its
-place and renamed into it.
+Runs have `outputs/<experiment>/<dataset>-<model>/v001`, `v002`, …; `latest` links to the newest run that is done.
+Sweeps have `outputs/sweeps/<experiment>/v001`, … and a `latest`, too.
+A run is done only if run.json says so; run.json is written last. Each file except the growing run.log is written
+under a temporary name and then renamed.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from mi_runner.files import sha256, written_whole
 SCHEMA_VERSION = 1
 
 MOST_CSV_ROWS = 100_000
-"""A table with more rows is written as Parquet."""
+"""Tables with more rows are written as Parquet."""
 
 CLOCK_ERROR = 5.0
-"""Seconds by which the boot time and the wall clock may disagree."""
+"""Largest difference in seconds between the boot time and the wall clock."""
 
 SECONDS_BETWEEN_SIGNS = 5.0
 """How often a job of a sweep says that it lives."""
@@ -53,7 +53,7 @@ RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
 
 
 def claim(output_dir: str | Path, experiment: str, dataset: str, model: str) -> RunFolder:
-    """A new, empty run folder that no other process has.
+    """Returns a new, empty run folder that no other process uses.
 
     Raises:
         RunFailed: the folder can't be made.
@@ -62,7 +62,7 @@ def claim(output_dir: str | Path, experiment: str, dataset: str, model: str) -> 
 
 
 def claim_sweep(output_dir: str | Path, experiment: str) -> Path:
-    """A new, empty folder for a sweep's jobs.
+    """Returns a new, empty folder for a sweep's jobs.
 
     Raises:
         RunFailed: the folder can't be made.
@@ -74,30 +74,30 @@ def _claimed(output_dir: str | Path, below: str) -> Path:
     try:
         return _claim_version(Path(output_dir).expanduser() / below)
     except (OSError, RuntimeError) as error:
-        text = f"can't make a run folder in {output_dir} ({error}): output_dir=FOLDER names another."
+        text = f"can't make a run folder in {output_dir} ({error}). Use output_dir=FOLDER for another folder."
         raise RunFailed(text) from error
 
 
 def _claim_version(parent: Path) -> Path:
-    # mkdir of a folder that must not exist is the one step that two processes can't both succeed in.
+    # Of two processes that call mkdir for the same folder, only one succeeds.
     parent.mkdir(parents=True, exist_ok=True)
-    number = max((version for version, _ in _versions(parent)), default=0)
+    version = max((version for version, _ in _versions(parent)), default=0)
     while True:
-        number += 1
-        folder = parent / f"v{number:03d}"
+        version += 1
+        folder = parent / f"v{version:03d}"
         with suppress(FileExistsError):
             folder.mkdir()
             return folder
 
 
 def _versions(parent: Path) -> list[tuple[int, Path]]:
-    """Version numbers and folders below `parent`, ascending."""
-    found = ((re.fullmatch(r"v(\d{3,})", entry.name), entry) for entry in parent.iterdir())
-    return sorted((int(match[1]), entry) for match, entry in found if match)
+    """Returns version numbers and folders in `parent`, in ascending order."""
+    matches = ((re.fullmatch(r"v(\d{3,})", entry.name), entry) for entry in parent.iterdir())
+    return sorted((int(match[1]), entry) for match, entry in matches if match)
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """A run's run.json, or None where there is none that can be read."""
+    """Returns the content of a run's run.json; None if it is missing or can't be read."""
     try:
         record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
     except (OSError, ValueError):
@@ -107,14 +107,14 @@ def read_record(folder: Path) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class State:
-    """What became of a run, from its folder alone.
+    """The state of a run, from its folder alone.
 
     Attributes:
-        status: done, failed, interrupted, killed or running, as its run.json says; killed, too, where it says running
-            and the process is gone; torn, where it can't be read; missing, where there is none.
-        cause: one line where all isn't well, else empty.
-        exit_status: the run's.
-        record: its run.json, empty where there is none that can be read.
+        status: done, failed, interrupted, killed or running, as run.json says. If run.json says running and the process
+            is gone: killed. If run.json can't be read: torn. If there is none: missing.
+        cause: one line that says what is wrong; empty if nothing is.
+        exit_status: of the run.
+        record: the content of run.json; empty if it is missing or can't be read.
     """
 
     status: str
@@ -124,17 +124,17 @@ class State:
 
     @property
     def done(self) -> bool:
-        """Whether the run has its tables, be they as expected or not."""
+        """Whether the run has its tables, even if they don't meet the expectations."""
         return self.status == "done"
 
 
 def state(folder: Path) -> State:
-    """What became of the run in `folder`."""
+    """Returns the state of the run in `folder`."""
     record = read_record(folder)
     if record is None:
         if (folder / RECORD).exists():
             return State("torn", f"{folder / RECORD} is torn", ExitStatus.FAILED, {})
-        what = "has no run.json" if folder.is_dir() else "is not there"
+        what = "has no run.json" if folder.is_dir() else "doesn't exist"
         return State("missing", f"never began, or was deleted: {folder} {what}", ExitStatus.FAILED, {})
     status = str(record.get("status"))
     if status == "running" and (lives := is_alive(folder, record)) is not True:
@@ -151,7 +151,7 @@ def state(folder: Path) -> State:
 
 
 def killed(record: Mapping[str, Any], folder: Path | None = None) -> State:
-    """The state of a run whose process is gone, and its run.json doesn't say how it ended."""
+    """Returns the state of a run that ended before it could write how into run.json."""
     cause = f"{_process(record)} ended without a word"
     if folder is not None and record.get("host") != socket.gethostname():
         cause += f", its last sign of life is {seconds_without_sign(folder) or 0:.0f} s old"
@@ -212,9 +212,9 @@ def _process(record: Mapping[str, Any]) -> str:
 
 
 def _lives(record: Mapping[str, Any]) -> bool:
-    """Whether the process of this host that writes this record may still be there."""
+    """Returns whether the process of this host that writes this record may still run."""
     pid = record.get("pid")
-    if not isinstance(pid, int) or pid == os.getpid():  # this process runs nothing while it reads
+    if not isinstance(pid, int) or pid == os.getpid():  # this process doesn't run it while it reads
         return False
     try:
         os.kill(pid, 0)
@@ -222,13 +222,13 @@ def _lives(record: Mapping[str, Any]) -> bool:
         return False
     except PermissionError:
         pass
-    try:  # it may be another one by now: process ids are used again, in containers soon
+    try:  # another process may have this id by now; in containers ids are soon used again
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         (booted,) = re.findall(r"^btime (\d+)", Path("/proc/stat").read_text(), re.MULTILINE)
         began = int(booted) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-        ended = fields[0] in "ZX"  # nobody has asked yet how
+        ended = fields[0] in "ZX"  # a zombie: its parent hasn't read its exit status
         return not ended and began <= datetime.fromisoformat(record["started"]).timestamp() + CLOCK_ERROR
-    except (FileNotFoundError, ProcessLookupError):  # it went this moment, unless this is no Linux
+    except (FileNotFoundError, ProcessLookupError):  # it has just ended, or this isn't Linux
         return not Path("/proc/self/stat").exists()
     except (OSError, ValueError, KeyError):
         return True
@@ -236,10 +236,10 @@ def _lives(record: Mapping[str, Any]) -> bool:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run's folder; every method writes one kind of file.
+    """The folder of a run; each method writes one kind of file.
 
     Raises:
-        OSError: from each method, where the disk is full or the folder can't be written.
+        OSError: from each method, if the disk is full or the folder can't be written.
     """
 
     path: Path
@@ -253,17 +253,17 @@ class RunFolder:
         return self.path / WEIGHTS
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        """run.json."""
+        """Writes run.json."""
         with written_whole(self.path / RECORD) as beside:
             beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def write_config(self, text: str) -> None:
-        """config.yaml."""
+        """Writes config.yaml."""
         with written_whole(self.path / CONFIG) as beside:
             beside.write_text(text, encoding="utf-8")
 
     def write_table(self, name: str, rows: Sequence[Mapping[str, Any]] | Any, *, parquet: bool = False) -> None:
-        """A table, given as rows or as a pandas DataFrame: NAME.csv, or NAME.parquet if it is large or asked for."""
+        """Writes rows or a pandas DataFrame as NAME.csv, or as NAME.parquet if `parquet` or the table is large."""
         import pandas as pd
 
         frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
@@ -275,17 +275,17 @@ class RunFolder:
                 frame.to_csv(beside, index=False)
 
     def write_figure(self, name: str, save: Callable[[Path], object]) -> None:
-        """figures/NAME.png; `save` draws it into the path that it is given."""
+        """Writes figures/NAME.png; `save` writes the figure to the path that it gets."""
         (self.path / FIGURES).mkdir(exist_ok=True)
         with written_whole(self.path / FIGURES / f"{name}.png") as beside:
             save(beside)
 
     def write_weights(self, state: Mapping[str, Any], member: str | None = None) -> None:
-        """model.safetensors; of a member of many, members/MEMBER.safetensors."""
+        """Writes model.safetensors, or members/MEMBER.safetensors for a member of many networks."""
         self._write_safetensors(self.path / MEMBERS / f"{member}.safetensors" if member else self.weights, state)
 
     def write_tensors(self, name: str, tensors: Mapping[str, Any]) -> None:
-        """NAME.safetensors."""
+        """Writes NAME.safetensors."""
         self._write_safetensors(self.path / f"{name}.safetensors", tensors)
 
     def _write_safetensors(self, path: Path, tensors: Mapping[str, Any]) -> None:
@@ -303,12 +303,12 @@ class RunFolder:
             np.savez_compressed(file, **arrays)
 
     def digests(self) -> dict[str, str]:
-        """Name → sha256 of every file of the folder but run.json itself."""
+        """Returns name → sha256 for each file of the folder except run.json."""
         files = sorted(path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith("."))
         return {str(path.relative_to(self.path)): sha256(path) for path in files if path.name != RECORD}
 
     def point_latest_here(self) -> None:
-        """`latest` links to the newest version that is done; call it when this one is."""
+        """Links `latest` to the newest version that is done; call it when this run is done."""
         point_latest(self.path.parent, _is_done)
 
 
@@ -318,14 +318,14 @@ def _is_done(folder: Path) -> bool:
 
 
 def point_latest(parent: Path, is_done: Callable[[Path], bool]) -> None:
-    """`latest` in `parent` links to the newest version that is done; a link to one that is no more is taken away.
+    """Links `latest` in `parent` to the newest version that is done; if no version is done, removes the link.
 
-    Where no version is, nothing is touched: a folder that was moved may have neighbours of another kind.
+    If `parent` has no versions, nothing changes, because a moved folder may have other neighbours.
     """
     while (newest := _newest_done(parent, is_done)) is not None:
         with written_whole(parent / LATEST) as beside:
             beside.symlink_to(newest.name)
-        # One that ended meanwhile may have been overtaken by our rename: look again.
+        # A run that ended meanwhile may have set the link before this rename, so check again.
         if _newest_done(parent, is_done) == newest:
             return
     link = parent / LATEST
@@ -338,5 +338,5 @@ def _newest_done(parent: Path, is_done: Callable[[Path], bool]) -> Path | None:
 
 
 def linked(folder: Path) -> Path:
-    """The version that `latest` means now, for what works on a folder while `latest` may move on; else the folder."""
+    """Returns the version that `latest` links to now, because the link may change later; otherwise `folder` itself."""
     return folder.parent / folder.readlink() if folder.name == LATEST and folder.is_symlink() else folder

@@ -3,7 +3,7 @@
     config → data set → model, with a checkpoint's weights → all is checked → claim a new run folder
            → weights (model store | train now) → experiment.run(setting) returns a Result → write it
 
-`run` is the program; read it top to bottom. A mistake is found before there is a folder, so it takes no version.
+`run` is the program; read it from top to bottom. Mistakes are found before the folder is made, so they use no version.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
 
 @dataclass(frozen=True)
 class Table:
-    """A table for the console."""
+    """A table to print."""
 
     title: str
     rows: Sequence[Row]
@@ -65,13 +65,13 @@ class Table:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a run that is done hands back.
+    """The result of a run that is done.
 
     Attributes:
         folder: the run folder.
-        tables: those to print.
+        tables: the tables to print.
         metrics: the summary.
-        not_met: a line for each expectation that the summary doesn't meet.
+        not_met: a line per expectation that isn't met.
     """
 
     folder: Path
@@ -88,18 +88,17 @@ def run(
     progress: Progress | None = None,
     timings: Mapping[str, float] | None = None,
 ) -> Outcome:
-    """One run, from the config to the files.
+    """Runs an experiment from the config to the files, and returns the outcome.
 
     Args:
-        folder: an existing empty folder to use, as a sweep gives each job; None claims a new version once all that
-            can be checked is checked.
-        command: the command line, for the record.
-        progress: where long work reports to.
-        timings: seconds of stages that are already over.
+        folder: an existing empty folder to use, as a sweep gives to each job; None: a new version, after all checks.
+        command: the command line, for run.json.
+        progress: long work reports to it.
+        timings: stage → seconds, for stages before this call.
 
     Raises:
         ConfigError: a mistake in the config or a file that it names.
-        RunFailed: the run began and could not end.
+        RunFailed: the run began but could not finish.
     """
     assert isinstance(config.threads, int), "auto is a number once the config is typed"
     expected = expectations.parse(config.expect)
@@ -111,7 +110,7 @@ def run(
 
     with _recorded(journal, progress), threads.exactly(config.threads):
         if folder is not None:
-            journal.begin()  # who gave it looks into it while the run loads
+            journal.begin()  # the sweep reads run.json while the run loads
         with _stage(record, "import"):
             experiment = experiment_of(config.experiment)
             import_module(config.dataset.module)
@@ -135,7 +134,7 @@ def run(
             result = result.with_table("history", setting.history, ["epoch"])
         model = result.model or (setting.model if trained_now else None)
         if prepared.checkpoint is not None and model is setting.model:
-            model = None  # its weights lie in the file that the command names
+            model = None  # the command names the file that has these weights
         with _stage(record, "write"):
             _write(place, result, model)
         record["keys"] = {name: list(result.keys[name]) for name, rows in result.tables.items() if len(rows)}
@@ -157,10 +156,10 @@ def run(
 
 
 def _device(asked: str) -> torch.device:
-    """The device that the config asks for.
+    """Returns the device that the config names.
 
     Raises:
-        ConfigError: it is not there.
+        ConfigError: this machine doesn't have it.
     """
     if asked == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -170,17 +169,17 @@ def _device(asked: str) -> torch.device:
         raise ConfigError(f"device={asked}: torch finds no CUDA device here. Use device=cpu or device=auto.")
     device = torch.device(asked)
     if (device.index or 0) >= torch.cuda.device_count():
-        raise ConfigError(f"device={asked}: there are {torch.cuda.device_count()} CUDA devices, counted from 0.")
+        raise ConfigError(f"device={asked}: this machine has {torch.cuda.device_count()} CUDA devices, counted from 0.")
     return device
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run of which all that can be checked before training is checked.
+    """A run after all checks that are possible before training.
 
     Attributes:
         built: the network, on the CPU, with the checkpoint's weights if one is named.
-        setting: the experiment's, for that network.
+        setting: the experiment's setting for that network.
         checkpoint: the weights that the config names.
     """
 
@@ -196,7 +195,7 @@ def prepare(
     *,
     progress: Progress,
 ) -> Prepared:
-    """Builds and checks what a run works on.
+    """Builds the network and the setting of a run, checks them, and returns them.
 
     Raises:
         ConfigError: data set, model, training, experiment, expectations and checkpoint don't fit; the text says what
@@ -215,7 +214,7 @@ def prepare(
     )
     if config.seeds is not None:
         setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
-    experiment.check(setting)  # first, for it may set options of the training by options of its own
+    experiment.check(setting)  # first, because its own options may set training options
     with as_options("model", arguments(config.model)), as_options("training", arguments(config.training)):
         training.check(built.model, built.dataset, setting.training)
     expectations.check(expected, experiment.metric_names(setting))
@@ -226,11 +225,11 @@ def prepare(
 def _with_weights(
     prepared: Prepared, config: RunConfig, device: torch.device, record: dict[str, Any]
 ) -> tuple[Setting[Any], bool]:
-    """The setting on its device with the model's weights in place, and whether they were trained now."""
+    """Returns the setting on its device with the model's weights, and whether they were trained now."""
     built, setting, checkpoint = prepared.built.to(device), prepared.setting, prepared.checkpoint
     model, dataset = built.model, built.dataset
     if checkpoint is not None:
-        log.info(f"weights of {checkpoint.path}; nothing is trained")
+        log.info(f"weights loaded from {checkpoint.path}; nothing is trained")
         path = str(checkpoint.path.resolve())
         record["checkpoint"] = {"from": "checkpoint", "path": path, "sha256": checkpoint.sha256}
         return replace(setting, model=model, dataset=dataset), False
@@ -254,7 +253,7 @@ def _obtain(
     seeds: Sequence[int],
     at_once: int = 1,
 ) -> list[Stored]:
-    """Gives the networks their trained weights.
+    """Loads or trains the weights of the networks.
 
     Raises:
         RunFailed: a training diverged.
@@ -269,13 +268,13 @@ def _obtain(
 def _with_networks(
     setting: Setting[Any], experiment: Experiment[Any], config: RunConfig, dataset: Dataset
 ) -> Setting[Any]:
-    """The setting with the networks that the experiment asks for besides its model."""
+    """Returns the setting with the networks that the experiment needs besides its model."""
     networks = {}
     for name, options in experiment.networks(setting).items():
         built = build_network(config.model, dataset, seed=config.seed).to(setting.dataset.x_train.device)
         history: Sequence[Row] = ()
         if options.epochs:
-            log.info(f"{name}: the same network, trained for comparison")
+            log.info(f"{name}: trains the same network for comparison")
             (stored,) = _obtain([built], replace(setting, training=options), seeds=[config.seed])
             history = stored.history
         networks[name] = TrainedNetwork(built.model, history)
@@ -283,7 +282,7 @@ def _with_networks(
 
 
 def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, n_seeds: int) -> tuple[Setting[Any], ...]:
-    """A setting for each of the seeds `config.seed`, `config.seed` + 1, …, with the network that it would have alone.
+    """Returns a setting for each of the seeds `config.seed`, `config.seed` + 1, …, with the network that it has alone.
 
     Raises:
         ConfigError: the networks can't be trained together.
@@ -312,13 +311,13 @@ def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, n_seeds
 def _members_with_weights(
     setting: Setting[Any], built: Built, config: RunConfig, record: dict[str, Any]
 ) -> Setting[Any]:
-    """The setting with trained members, on the device of `built`."""
+    """Returns the setting with trained members, on the device of `built`."""
     device = built.dataset.x_train.device
-    at_hand = {built.dataset.fingerprint: built.dataset}  # data that all share are moved once
+    moved = {built.dataset.fingerprint: built.dataset}  # so that shared data are moved once
     builts = [
         Built(
             member.model.to(device),
-            at_hand.get(member.dataset.fingerprint) or member.dataset.to(device),
+            moved.get(member.dataset.fingerprint) or member.dataset.to(device),
             source=built.source,
         )
         for member in setting.members
@@ -327,32 +326,32 @@ def _members_with_weights(
 
     at_once = stacked_training.at_once(built.model, built.dataset, setting.training, own_data=config.dataset.drawn)
     stored = _obtain(builts, setting, seeds=seeds, at_once=at_once)
-    n_found = sum(not each.trained_now for each in stored)
+    n_loaded = sum(not model.trained_now for model in stored)
     record["checkpoint"] = {
-        "from": "model store" if n_found == len(stored) else "training",
+        "from": "model store" if n_loaded == len(stored) else "training",
         "path": None,
         "sha256": None,
         "members": [
             {
                 "seed": seed,
-                "from": "training" if each.trained_now else "model store",
-                "path": str(each.path) if each.path else None,
-                "sha256": each.sha256,
+                "from": "training" if model.trained_now else "model store",
+                "path": str(model.path) if model.path else None,
+                "sha256": model.sha256,
             }
-            for seed, each in zip(seeds, stored, strict=True)
+            for seed, model in zip(seeds, stored, strict=True)
         ],
     }
     members = tuple(
-        replace(member, model=trained.model, dataset=trained.dataset, history=each.history)
-        for member, trained, each in zip(setting.members, builts, stored, strict=True)
+        replace(member, model=built.model, dataset=built.dataset, history=model.history)
+        for member, built, model in zip(setting.members, builts, stored, strict=True)
     )
     return replace(members[0], members=members)
 
 
 def _write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
-    """All of a result, and the weights of a model."""
+    """Writes the tables, figures and weights of a result, and the weights of `model`."""
     for name, rows in result.tables.items():
-        if len(rows):  # a file without a row or a header can't be read back
+        if len(rows):  # a CSV file without rows and header can't be read
             place.write_table(name, rows, parquet=name in result.parquet)
     for name, figure in result.figures.items():
         place.write_figure(name, partial(figure.savefig, dpi=130))
@@ -406,12 +405,12 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
 
 
 class _Journal:
-    """run.json and run.log, kept in memory until there is a folder for them.
+    """Keeps run.json and run.log in memory until the run has a folder.
 
     Attributes:
         record: the content of run.json.
-        place: the run folder; None as long as none was asked for.
-        log: the handler of what run.log has.
+        place: the run folder; None before `begin`.
+        log: the log handler of run.log.
     """
 
     def __init__(self, config: RunConfig, record: dict[str, Any], claim: Callable[[], RunFolder]) -> None:
@@ -422,12 +421,12 @@ class _Journal:
         self._file: logging.FileHandler | None = None
 
     def begin(self) -> RunFolder:
-        """The run folder, claimed at the first call; its run.json says `running` from now on.
+        """Returns the run folder; the first call makes it, with a run.json that says `running`.
 
         Raises:
-            RunFailed: it can't be made or written.
+            RunFailed: the folder can't be made or written.
         """
-        with signals.held():  # once run.json says `running` it must get to say how the run ended
+        with signals.held():  # after run.json says `running`, the end of the run must be written
             return self.place or self._begun()
 
     def _begun(self) -> RunFolder:
@@ -438,7 +437,7 @@ class _Journal:
             place.write_config(choices + OmegaConf.to_yaml(OmegaConf.structured(self._config)))
             self._file = logging.FileHandler(place.log, encoding="utf-8")
         except OSError as error:
-            text = f"can't write into {place.path} ({error}): output_dir=FOLDER names another place."
+            text = f"can't write into {place.path} ({error}). Use output_dir=FOLDER for another folder."
             raise RunFailed(text) from error
         self._file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
         self.log.setTarget(self._file)
@@ -448,13 +447,13 @@ class _Journal:
         return place
 
     def write_traceback(self) -> None:
-        """The error that is being handled; nothing, if the disk refuses."""
+        """Writes the traceback of the current error to run.log, unless the disk is full."""
         with suppress(OSError):
             if self._file is not None and self._file.stream is not None:
                 self._file.stream.write(traceback.format_exc())
 
     def close(self) -> None:
-        """No more lines."""
+        """Closes run.log."""
         self.log.close()
         with suppress(OSError):
             if self._file is not None:
@@ -463,9 +462,9 @@ class _Journal:
 
 @contextmanager
 def _recorded(journal: _Journal, progress: Progress) -> Iterator[None]:
-    """run.json says, last of all, how the block ended; run.log has the log and any traceback.
+    """Writes to run.json how the block ended, as the last file; run.log gets the log and any traceback.
 
-    A mistake or an interruption before the journal began leaves no folder; a crash does, with its traceback.
+    A mistake or an interruption before `journal.begin` leaves no folder; a crash leaves one with its traceback.
     """
     record = journal.record
     began = time.perf_counter() - sum(record["timings"].values())
@@ -490,7 +489,7 @@ def _recorded(journal: _Journal, progress: Progress) -> Iterator[None]:
             record["status"] = "interrupted" if interrupted else "failed"
             record["error"] = one_line(error)
             record["exit_status"] = int(exit_status(error))
-            # The disk may be full: the record then stays at `running`, which nothing takes for done.
+            # If the disk is full, run.json still says `running`, which doesn't count as done.
             journal.write_traceback()
             with suppress(OSError):
                 for name, rows in progress.tables.items():
@@ -518,21 +517,21 @@ def _finish(place: RunFolder, record: dict[str, Any]) -> None:
         place.write_record(record)
     except OSError as error:
         if record["status"] != "done":
-            return  # the first error is already on its way
+            return  # the first error is raised already
         record["status"] = "failed"
         raise RunFailed(f"can't write {run_folder.RECORD} into {place.path} ({error}): the run is not done.") from error
     if record["status"] == "done":
         try:
             place.point_latest_here()
         except OSError as error:
-            log.warning(f"can't point {run_folder.LATEST} to {place.path} ({error}); the run is done all the same")
+            log.warning(f"can't point {run_folder.LATEST} to {place.path} ({error}); the run is done anyway")
 
 
 def _cause(error: BaseException) -> str:
     if isinstance(error, OSError):
-        return f"can't write or read a file ({error}): make room, or name another place by output_dir=FOLDER."
+        return f"can't write or read a file ({error}). Free some space, or use output_dir=FOLDER for another folder."
     if isinstance(error, torch.OutOfMemoryError):
-        return f"the device's memory is full ({one_line(error)}): end what else uses it, or type device=cpu."
+        return f"the device's memory is full ({one_line(error)}). End other programs that use it, or use device=cpu."
     return f"{one_line(error)}."
 
 
@@ -557,7 +556,7 @@ def _version(name: str) -> str | None:
 
 
 def _git() -> dict[str, Any] | None:
-    """Commit of the checkout that the command was typed in, and whether it has changes; None outside of one."""
+    """Returns the commit of the current directory's checkout, and whether it has changes; None outside of one."""
     try:
         commit, changes = (
             subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=5).stdout.strip()

@@ -1,1 +1,1 @@
-"""How weights come about: the loop, many networks at once, what training wants, the store of trained models."""
+"""Training: the loop, many networks at once, losses and optimizers, the store of trained models."""

@@ -1,4 +1,4 @@
-"""How well outputs answer: loss, accuracy with its interval, confusion. Letters: B batch, N examples, K outputs."""
+"""Loss, accuracy with its interval, and confusion of outputs. Letters: B batch, N examples, K outputs."""
 
 from __future__ import annotations
 
@@ -16,22 +16,22 @@ from mi_runner.statistics import wilson_interval
 from mi_runner.training.options import TrainingOptions
 
 FURTHEST = 2**62
-"""A value beyond this one is counted as this one, because int64 ends at 2⁶³."""
+"""Larger absolute values are counted as this value, because int64 ends at 2⁶³."""
 
 LossFunction = Callable[..., Tensor]
-"""`loss(outputs, targets, reduction="mean")`: outputs `(B, K)`, targets as the data set has them."""
+"""`loss(outputs, targets, reduction="mean")`: outputs `(B, K)`, targets as in the data set."""
 
 
 LOSSES = ("auto", "cross_entropy", "mse", "bce")
 
 
 def loss_function(options: TrainingOptions, dataset: Dataset) -> LossFunction:
-    """The loss that the options name, for training and for every table.
+    """Returns the loss that the options name, for training and for every table.
 
-    With reduction "mean" a scalar, with "none" one number per example `(B,)`.
+    With reduction "mean" the loss is a scalar, with "none" a value per example `(B,)`.
 
     Raises:
-        ArgumentError: there is no loss of this name, or it doesn't fit the data set's targets.
+        ArgumentError: no loss has this name, or it doesn't fit the data set's targets.
     """
     name, smoothing = options.loss, options.label_smoothing
     if name not in LOSSES:
@@ -40,9 +40,9 @@ def loss_function(options: TrainingOptions, dataset: Dataset) -> LossFunction:
     if name == "auto":
         name = fitting
     if (name == "cross_entropy") != dataset.has_classes:
-        have, takes = ("classes", "values") if dataset.has_classes else ("values", "classes")
+        has, takes = ("classes", "values") if dataset.has_classes else ("values", "classes")
         raise ArgumentError(
-            f"loss={name} takes {takes}, and the targets of {dataset.name} are {have}. Use loss={fitting}."
+            f"loss={name} takes {takes}, but the targets of {dataset.name} are {has}. Use loss={fitting}."
         )
     if name == "bce" and not all(bool(((y >= 0) & (y <= 1)).all()) for y in (dataset.y_train, dataset.y_test)):
         raise ArgumentError("loss=bce takes targets in 0..1. Use loss=mse.")
@@ -58,23 +58,23 @@ def loss_function(options: TrainingOptions, dataset: Dataset) -> LossFunction:
 
 
 def loss_of_values(pointwise: LossFunction) -> LossFunction:
-    """The loss of outputs `(B, K)` on values `(B,)` or `(B, K)`: of an example, the mean over its values."""
+    """Returns a loss of outputs `(B, K)` on values `(B,)` or `(B, K)`: per example the mean over its values."""
 
     def loss(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
         outputs = outputs.view_as(targets)
         if reduction == "mean":
             return pointwise(outputs, targets, reduction="mean")
-        each = pointwise(outputs, targets, reduction="none")
-        return each.flatten(1).mean(1) if each.dim() > 1 else each
+        losses = pointwise(outputs, targets, reduction="none")
+        return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
 
     return loss
 
 
 def predictions(outputs: Tensor, *, classes: bool) -> Tensor:
-    """What the outputs `(..., K)` answer.
+    """Returns the predictions of outputs `(..., K)`.
 
-    For classes `(...)` int64, the index of the largest output, the first of equals. For values the outputs rounded to
-    the nearest integer, half to even: `(...)` for one output, `(..., K)` for several.
+    For classes: `(...)` int64, the index of the largest output, and of the first one among equals. For values: the
+    outputs rounded to the nearest integer, half to even; `(...)` for one output, `(..., K)` for several.
     """
     if classes:
         return outputs.argmax(-1)
@@ -83,9 +83,9 @@ def predictions(outputs: Tensor, *, classes: bool) -> Tensor:
 
 
 def correct(outputs: Tensor, targets: Tensor, *, classes: bool) -> Tensor:
-    """Whether each example is answered rightly, `(..., N)` bool; with several values, whether all are.
+    """Returns whether each example's prediction is correct, `(..., N)` bool; with several values, whether all are.
 
-    A value is right if output and target round to the same integer, half to even.
+    A value is correct if output and target round to the same integer, half to even.
 
     Args:
         outputs: `(..., N, K)`.
@@ -98,7 +98,7 @@ def correct(outputs: Tensor, targets: Tensor, *, classes: bool) -> Tensor:
 
 @dataclass(frozen=True)
 class Score:
-    """How well a network answers `n` examples: how many rightly, at which mean loss."""
+    """The number of correct predictions on `n` examples, and the mean loss."""
 
     n: int
     n_correct: int
@@ -106,26 +106,26 @@ class Score:
 
     @property
     def accuracy(self) -> float:
-        """Share of right answers; NaN where n is 0."""
+        """The fraction of correct predictions; NaN if n is 0."""
         return self.n_correct / self.n if self.n else math.nan
 
     def columns(self) -> dict[str, float]:
-        """accuracy, accuracy_low, accuracy_high (95 % Wilson interval), loss: the columns of every table."""
+        """Returns the columns accuracy, accuracy_low, accuracy_high (95 % Wilson interval), loss."""
         low, high = wilson_interval(self.n_correct, self.n)
         return {"accuracy": self.accuracy, "accuracy_low": low, "accuracy_high": high, "loss": self.loss}
 
 
 def score(outputs: Tensor, targets: Tensor, loss: LossFunction, *, classes: bool) -> Score:
-    """The score of outputs `(N, K)` on their targets; the loss is summed in float64."""
+    """Returns the score of outputs `(N, K)` on their targets; the loss is summed in float64."""
     n_correct = int(correct(outputs, targets, classes=classes).sum())
     losses = loss(outputs, targets, reduction="none")
     return Score(len(targets), n_correct, float(losses.double().mean()) if len(targets) else math.nan)
 
 
 def confusion(outputs: Tensor, targets: Tensor, *, classes: bool) -> list[dict[str, int]]:
-    """Rows `label, predicted, count` of all pairs that occur; for values both are rounded to integers.
+    """Returns rows `label, predicted, count` for all pairs that occur; values are rounded to integers.
 
-    With several values in a target there are no pairs to count, and no rows.
+    Targets with several values give no rows.
     """
     if targets.dim() > 1 or not len(targets):
         return []

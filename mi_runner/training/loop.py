@@ -1,4 +1,4 @@
-"""The one training loop: batches indexed from a tensor, one generator for their order, a place for a regulariser."""
+"""The training loop: batches indexed from a tensor, their order from its own generator, an optional regulariser."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Regularizer
 
 STEPS_BETWEEN_NOTES = 25
-"""Training steps between two readings of the loss for the progress bar, each of which waits for the device."""
+"""Training steps between two updates of the progress bar. Each update reads the loss, and so waits for the device."""
 
 SMALL_STEP = 8e7
-"""Multiplications of a training step's forward pass below which one thread is as fast as two.
+"""Multiplications of a training step's forward pass; below this number one thread is as fast as two.
 
-Measured: 4e7 take two threads 1.04 times as long as one, 8e7 as long, 1.2e8 0.81 times and 5e8 0.67 times.
+Measured time with two threads, relative to one: 1.04 for 4e7, 1 for 8e7, 0.81 for 1.2e8, 0.67 for 5e8.
 """
 
 REHEARSED = 2
-"""Examples on which a network is run to count its multiplications."""
+"""Examples for the run that counts a network's multiplications."""
 
 CHECKED = 1000
-"""Examples whose outputs are looked at before training."""
+"""Examples whose outputs are checked before training."""
 
 
 def train(
@@ -46,20 +46,20 @@ def train(
     regularizer: Regularizer | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """Train `model` in place and leave it in evaluation mode; returns the history, a row per epoch.
+    """Trains `model` in place, leaves it in evaluation mode, and returns the history, a row per epoch.
 
-    Rows have `epoch`, `loss` (mean over the epoch's examples, without the regulariser), if there is a regulariser
-    `penalty` (what it added to the loss, mean over the steps) and its value after the epoch under its own name,
-    `test_loss`, `test_accuracy`.
+    A row has `epoch`, `loss` (mean over the epoch's examples, without the regulariser), `test_loss` and
+    `test_accuracy`. With a regulariser it also has `penalty` (its addition to the loss, mean over the steps) and the
+    regulariser's value after the epoch, under the regulariser's name.
 
     Args:
         dataset: on the model's device.
         seed: the order of the batches derives from it.
-        regularizer: a share in the loss of every step; None: the one that the options name, if any.
+        regularizer: adds a penalty to the loss of every step; None: the one that the options name, if any.
 
     Raises:
-        ArgumentError: what `check` finds.
-        FloatingPointError: the loss, the regulariser or a weight is no longer finite; the text names the epoch.
+        ArgumentError: as `check`.
+        FloatingPointError: the loss, the penalty or a weight is not finite; the text names the epoch.
     """
     progress = progress or Progress()
     check(model, dataset, options)
@@ -74,7 +74,7 @@ def train(
     x, y = dataset.x_train, dataset.y_train
     history: list[dict[str, Any]] = []
 
-    # Dropout and its like draw from torch's global generator.
+    # Dropout and similar modules draw from torch's global generator.
     with (
         chance.global_seed(seed, "training"),
         threads.exactly(threads_for(model, x, options.batch_size)),
@@ -124,10 +124,10 @@ def train(
 
 
 def check_finite(row: dict[str, Any], weights_are_finite: bool) -> None:
-    """Training goes on: the loss and penalty of a history's row, and the weights after it, are finite.
+    """Checks that the loss and penalty of a history's row and the weights are finite.
 
     Raises:
-        FloatingPointError: one isn't; the text names it and the epoch.
+        FloatingPointError: a value isn't finite; the text names it and the epoch.
     """
     broken = [name for name in ("loss", "penalty") if not math.isfinite(row.get(name, 0.0))]
     if not broken and weights_are_finite:
@@ -137,15 +137,17 @@ def check_finite(row: dict[str, Any], weights_are_finite: bool) -> None:
 
 
 def check(model: nn.Module, dataset: Dataset, options: TrainingOptions) -> None:
-    """Training can begin: loss, data set, outputs and optimizer fit.
+    """Checks that model, data set, loss and optimizer fit each other, before training.
 
     Raises:
-        ArgumentError: they don't; the text says what fits.
+        ArgumentError: they don't fit; the text says what does.
     """
     loss_function(options, dataset)
     regularizers.regularizer(model, options)
     if options.momentum and options.optimizer != "sgd":
-        raise ArgumentError(f"momentum={options.momentum:g} is for optimizer=sgd; {options.optimizer} has none.")
+        raise ArgumentError(
+            f"momentum={options.momentum:g} is for optimizer=sgd; optimizer={options.optimizer} has none."
+        )
     if options.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
         raise ArgumentError("the model has no parameters to train: use epochs=0.")
     if options.epochs:
@@ -177,11 +179,11 @@ def _check_output_in_training(model: nn.Module, dataset: Dataset) -> None:
 
 
 def threads_for(model: nn.Module, x: Tensor, batch_size: int) -> int:
-    """The CPU threads of a training step: one where it is too small to divide, otherwise torch's present number.
+    """Returns the number of CPU threads for a training step: 1 if the step is too small to divide, otherwise torch's.
 
     Args:
-        x: `(N, *input)` examples; the network is run once on the first ones.
-        batch_size: the examples of a step.
+        x: `(N, *input)` examples; the network runs once on the first ones.
+        batch_size: examples per step.
     """
     threads = torch.get_num_threads()
     return threads if threads == 1 or multiplications(model, x) * batch_size >= SMALL_STEP else 1
@@ -189,10 +191,10 @@ def threads_for(model: nn.Module, x: Tensor, batch_size: int) -> int:
 
 @torch.no_grad()
 def multiplications(model: nn.Module, x: Tensor) -> int:
-    """About how many multiplications a forward pass takes for one example of `x` `(N, *input)`.
+    """Returns the approximate number of multiplications of a forward pass per example of `x` `(N, *input)`.
 
-    Each weight of a layer counts once for each use: that of a Linear layer for each vector that the layer is applied
-    to, that of a convolution for each place. A parameter that is no layer's `weight` counts once.
+    A layer's weight counts once per use: a Linear layer's for each vector that the layer takes, a convolution's for
+    each position. Any other parameter counts once.
     """
     model = copy.deepcopy(model).eval()  # a forward pass may change a network's buffers
     layers = [layer for layer in model.modules() if isinstance(getattr(layer, "weight", None), Tensor)]

@@ -1,9 +1,9 @@
-"""Trained weights, found again by the content of what produced them.
+"""A store of trained weights, each under a hash of everything that decides them.
 
-The key is a hash of all that decides which weights come out: the data set's content, the network (its description and
-its initial weights), the training options, the seed, the networks that it is trained together with, the machine and its
-number of threads, the versions, and the source files that have a part in training. So what a command prints never
-depends on what ran before it. Where two processes want the same model, one trains, the other waits and reads.
+The hash covers the data set's content, the network (its description and its initial weights), the training options, the
+seed, the networks that are trained in the same stack, the machine and its number of threads, the versions, and the
+source files of the training. So a command's output never depends on earlier commands. If two processes need the same
+model, one trains it, and the other waits and reads it.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ TRAINING = (
     *("training/clusterability.py", "training/evaluation.py", "batches.py", "chance.py"),
     "threads.py",
 )
-"""The sources, besides those of the models, that decide which weights come out of given data."""
+"""The sources that decide the trained weights, besides those of the models."""
 
 
 History = list[dict[str, Any]]
@@ -53,13 +53,13 @@ Train = Callable[
 
 @dataclass(frozen=True)
 class Stored:
-    """A trained model as the store keeps it.
+    """A trained model of the store.
 
     Attributes:
-        path: its weights.
+        path: the weights' file; None if it can't be written.
         sha256: of the weights' file.
-        history: a row per epoch of its training.
-        trained_now: whether this call trained it.
+        history: a row per epoch of the training.
+        trained_now: whether this call trained the model.
     """
 
     path: Path | None
@@ -69,11 +69,11 @@ class Stored:
 
 
 def key(built: Built, training: TrainingOptions, *, seed: int, stack: Sequence[str] = ()) -> str:
-    """The hash under which a model is kept, in hexadecimal.
+    """Returns the hash under which the store keeps a model, in hexadecimal.
 
     Args:
-        stack: the keys that all networks of a stack have by themselves, where it is trained in one; so it has another
-            key than the network that is trained alone, whose weights differ by rounding.
+        stack: for a network in a stack, the keys that all networks of the stack have when trained alone. A network
+            trained alone has another key, because its weights differ by rounding.
     """
     device = next((tensor.device for tensor in built.model.state_dict().values()), torch.device("cpu"))
     recipe = {
@@ -81,7 +81,7 @@ def key(built: Built, training: TrainingOptions, *, seed: int, stack: Sequence[s
         "model": repr(built.model),
         "source": built.source,
         "initial": tensors_sha256(built.model.state_dict()),
-        "buffers": tensors_sha256(dict(built.model.named_buffers())),  # those that are not saved, too
+        "buffers": tensors_sha256(dict(built.model.named_buffers())),  # includes buffers that aren't saved
         "training": _training(training),
         "seed": seed,
         "stack": list(stack),
@@ -94,7 +94,7 @@ def key(built: Built, training: TrainingOptions, *, seed: int, stack: Sequence[s
 
 
 def _computed_by(device: torch.device, built: Built, training: TrainingOptions, *, n_networks: int) -> list[str | int]:
-    """The processor that trains, and how: on another, or by other threads, sums are added in another order."""
+    """Returns the processor, instructions and threads of the training, because they decide the order of sums."""
     if device.type == "cuda":
         return [torch.cuda.get_device_name(device)]
     n_threads = loop.threads_for(built.model, built.dataset.x_train, training.batch_size * n_networks)
@@ -110,19 +110,19 @@ def obtain(
     train: Train | None = None,
     progress: Progress | None = None,
 ) -> list[Stored]:
-    """Gives each network its trained weights: from the store, or otherwise by training, whose result is kept.
+    """Loads each network's trained weights from the store, or trains the network and stores the weights.
 
-    Where the store can't be written the networks are trained all the same, and a warning says so.
+    If the store can't be written, the networks are trained anyway and a warning says so.
 
     Args:
         builts: the networks with their initial weights, on the device to train on.
-        seeds: each network's.
-        at_once: how many networks one stack has at most. A stack is found whole or trained whole, because rounding in
-            one network depends on the stack that it is in; a stack of one network is that network alone.
+        seeds: a seed per network.
+        at_once: the largest number of networks in a stack. A stack is loaded or trained as a whole, because rounding
+            in a network depends on its stack; a stack of one network is that network alone.
         train: trains the networks of a stack; None: `train_stack`.
 
     Raises:
-        FloatingPointError: a training diverged. All others are trained and kept by then.
+        FloatingPointError: a training diverged; the other networks are trained and stored before.
     """
     alone = [key(built, training, seed=seed) for built, seed in zip(builts, seeds, strict=True)]
     obtained: list[Stored | FloatingPointError] = []
@@ -133,28 +133,30 @@ def obtain(
 
         members = [builts[place] for place in places], training, [seeds[place] for place in places], progress
         obtained += _obtain_together(members[0], keys, partial(train or train_stack, *members))
-    diverged = {seed: each for seed, each in zip(seeds, obtained, strict=True) if isinstance(each, FloatingPointError)}
-    stored = [each for each in obtained if isinstance(each, Stored)]
+    diverged = {
+        seed: error for seed, error in zip(seeds, obtained, strict=True) if isinstance(error, FloatingPointError)
+    }
+    stored = [model for model in obtained if isinstance(model, Stored)]
     if len(builts) == 1:
         for error in diverged.values():
             raise error
     elif diverged:
-        kept = stored and all(each.path for each in stored)
+        kept = stored and all(model.path for model in stored)
         others = f" The other {len(stored)} are in the model store." if kept else ""
-        each = " ".join(f"seed={seed}: {error}" for seed, error in diverged.items())
-        raise FloatingPointError(f"{len(diverged)} of {len(builts)} networks failed. {each}{others}")
-    found = [each for each in stored if not each.trained_now]
-    if len(builts) > 1 and found:
-        log.info(f"{len(found)} of {len(builts)} trained models found in the model store")
-    elif found:
-        log.info(f"trained model found: {found[0].path}")
+        errors = " ".join(f"seed={seed}: {error}" for seed, error in diverged.items())
+        raise FloatingPointError(f"{len(diverged)} of {len(builts)} networks failed. {errors}{others}")
+    loaded = [model for model in stored if not model.trained_now]
+    if len(builts) > 1 and loaded:
+        log.info(f"{len(loaded)} of {len(builts)} trained models loaded from the model store")
+    elif loaded:
+        log.info(f"trained model loaded: {loaded[0].path}")
     return stored
 
 
 def train_stack(
     builts: Sequence[Built], training: TrainingOptions, seeds: Sequence[int], progress: Progress | None
 ) -> Sequence[History | FloatingPointError]:
-    """Trains the networks of one stack; returns the history of each, or the error that ended its training."""
+    """Trains the networks of a stack and returns each history, or the error that ended the network's training."""
     dataset = builts[0].dataset
     if len(builts) > 1:
         log.info(f"training {len(builts)} networks on {dataset.name}: {len(dataset.x_train):,} examples")
@@ -173,39 +175,39 @@ def _obtain_together(
     keys: Sequence[str],
     train: Callable[[], Sequence[History | FloatingPointError]],
 ) -> list[Stored | FloatingPointError]:
-    """The trained models of these keys: all from the store, or otherwise all by one call of `train`."""
-    folders = [cache_folder() / "models" / each for each in keys]
+    """Returns the trained models of these keys: all from the store, or all from one call of `train`."""
+    folders = [cache_folder() / "models" / key for key in keys]
     networks = [built.model for built in builts]
-    if found := _load(folders, networks):
-        return list(found)
+    if loaded := _load(folders, networks):
+        return list(loaded)
     try:
         with _locked(folders[0]):
-            # Another process may have trained them while we waited.
+            # Another process may have trained them while this one waited.
             return list(_load(folders, networks)) or _save(folders, networks, train())
     except _Unwritable as error:
         _warn_of_unwritable(folders, error)
-        return [_kept_nowhere(history) for history in train()]
+        return [_not_stored(history) for history in train()]
 
 
-def _kept_nowhere(history: History | FloatingPointError) -> Stored | FloatingPointError:
+def _not_stored(history: History | FloatingPointError) -> Stored | FloatingPointError:
     return history if isinstance(history, FloatingPointError) else Stored(None, None, history, True)
 
 
 def _warn_of_unwritable(folders: Sequence[Path], error: Exception) -> None:
     what = "the model is not" if len(folders) == 1 else "not all models are"
-    log.warning(f"the model store {folders[0].parent} can't be written ({error}): {what} kept")
+    log.warning(f"the model store {folders[0].parent} can't be written ({error}): {what} stored")
 
 
 class _Unwritable(Exception):
-    """The store's folder or its lock can't be made."""
+    """The store's folder or lock can't be made."""
 
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Within the block nobody else trains what this lock is of.
+    """Within the block, keeps other processes from training the model of this folder.
 
     Raises:
-        _Unwritable: there is no place for the lock.
+        _Unwritable: the lock can't be made.
     """
     lock = FileLock(folder.with_name(f"{folder.name}.lock"))
     try:
@@ -213,7 +215,7 @@ def _locked(folder: Path) -> Iterator[None]:
         try:
             lock.acquire(timeout=0)
         except Timeout:
-            log.info("another process trains the same model: waiting for it")
+            log.info("another process trains the same model; waiting for it")
             lock.acquire()
     except OSError as error:
         raise _Unwritable(str(error)) from error
@@ -224,9 +226,9 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _load(folders: Sequence[Path], networks: Sequence[nn.Module]) -> list[Stored]:
-    """Loads the stored models into the networks; empty, and no network is touched, if one is missing or damaged."""
+    """Loads the stored models into the networks; if one is missing or damaged, changes none and returns none."""
     read = [_read(folder, network) for folder, network in zip(folders, networks, strict=True)]
-    complete = [each for each in read if each is not None]
+    complete = [model for model in read if model is not None]
     if len(complete) < len(networks):
         return []
     for network, (_, state) in zip(networks, complete, strict=True):
@@ -235,7 +237,7 @@ def _load(folders: Sequence[Path], networks: Sequence[nn.Module]) -> list[Stored
 
 
 def _read(folder: Path, network: nn.Module) -> tuple[Stored, dict[str, Tensor]] | None:
-    """A stored model and its weights, its bytes verified; None where there is none, or a damaged one."""
+    """Returns a stored model and its weights with a verified sha256; None if it is missing or damaged."""
     try:
         record = json.loads((folder / RECORD).read_text())
         digest = sha256(folder / WEIGHTS)
@@ -244,7 +246,7 @@ def _read(folder: Path, network: nn.Module) -> tuple[Stored, dict[str, Tensor]] 
         stored = Stored(folder / WEIGHTS, digest, record["history"], False)
         state = read_weights(folder / WEIGHTS)
         shapes, wanted = (
-            {name: tensor.shape for name, tensor in each.items()} for each in (state, network.state_dict())
+            {name: tensor.shape for name, tensor in tensors.items()} for tensors in (state, network.state_dict())
         )
         if shapes != wanted:
             raise ValueError("its weights have other names or shapes")
@@ -252,19 +254,19 @@ def _read(folder: Path, network: nn.Module) -> tuple[Stored, dict[str, Tensor]] 
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:  # a ConfigError is a ValueError
-        log.warning(f"the stored model {folder} is damaged and will be trained anew: {error}")
+        log.warning(f"the stored model {folder} is damaged and will be trained again: {error}")
         return None
 
 
 def _save(
     folders: Sequence[Path], networks: Sequence[nn.Module], histories: Sequence[History | FloatingPointError]
 ) -> list[Stored | FloatingPointError]:
-    """Keeps the trained models, those that failed left out; where the disk is full a warning says so, once."""
+    """Stores the trained models, except those that failed; if the disk is full, one warning says so."""
     kept: list[Stored | FloatingPointError] = []
     unwritable: OSError | None = None
     for folder, network, history in zip(folders, networks, histories, strict=True):
         if isinstance(history, FloatingPointError) or unwritable:
-            kept.append(_kept_nowhere(history))
+            kept.append(_not_stored(history))
             continue
         try:
             folder.mkdir(exist_ok=True)
@@ -277,13 +279,13 @@ def _save(
         except OSError as error:
             unwritable = error
             _warn_of_unwritable(folders, error)
-            kept.append(_kept_nowhere(history))
+            kept.append(_not_stored(history))
     return kept
 
 
 @cache
 def _code_digest() -> str:
-    """Of the sources that decide which weights come out, so that no edit of them finds an old model."""
+    """Returns a digest of the sources that decide the weights, so that a model is trained again after an edit."""
     package = Path(mi_runner.__file__).parent
     digest = hashlib.sha256()
     for file in sorted([*package.glob("models/*.py"), *map(package.joinpath, TRAINING)]):
@@ -292,7 +294,7 @@ def _code_digest() -> str:
 
 
 def _training(training: TrainingOptions) -> dict[str, Any]:
-    """The options that have a part in training: a regulariser's only if there is one."""
+    """Returns the options that affect training: those of a regulariser only if there is one."""
     options = asdict(training)
     if training.regularizer == "none":
         return {name: value for name, value in options.items() if not name.startswith("regularizer_")}

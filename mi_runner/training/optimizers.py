@@ -1,4 +1,4 @@
-"""Torch's optimizers, without torch's compiler, whose import takes longer than all else of a short training."""
+"""Torch's optimizers without torch's compiler, because its import takes longer than a short training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OPTIMIZERS: dict[str, type[torch.optim.Optimizer]] = {
 
 
 def make_optimizer(parameters: Sequence[Tensor], options: TrainingOptions) -> torch.optim.Optimizer:
-    """The optimizer that the options name."""
+    """Returns the optimizer that the options name."""
     return optimizer_named(
         options.optimizer,
         parameters,
@@ -40,14 +40,14 @@ def optimizer_named(
     weight_decay: float = 0.0,
     momentum: float = 0.0,
 ) -> torch.optim.Optimizer:
-    """The optimizer of this name; fused, because small networks spend their time between kernels.
+    """Returns the optimizer of this name; fused, because small networks spend their time between kernels.
 
     Args:
         name: one of `OPTIMIZERS`.
-        momentum: of sgd; the others have their own.
+        momentum: for sgd; the other optimizers don't take it.
 
     Raises:
-        ArgumentError: there is no optimizer of this name; the text lists them.
+        ArgumentError: no optimizer has this name; the text lists the names.
     """
     if name not in OPTIMIZERS:
         raise ArgumentError(f"optimizer={name}: {unknown('optimizer', name, OPTIMIZERS)}")
@@ -60,16 +60,16 @@ def optimizer_named(
 def uncompiled(
     kind: type[torch.optim.Optimizer], parameters: Sequence[Tensor], **options: Any
 ) -> torch.optim.Optimizer:
-    """An optimizer for eager mode only: step by step the same numbers, and torch._dynamo is not imported for it.
+    """Returns an optimizer for eager mode: its steps are the same, but it doesn't import torch._dynamo.
 
-    Torch wraps methods of every optimizer to hide them from its compiler, and imports the compiler when such a method
-    is first called. Where the wrappers look different in a version of torch, all works the same, a slower start aside.
+    Torch wraps methods of every optimizer to hide them from its compiler, and imports the compiler at the first call of
+    such a method. If the wrappers differ in a version of torch, the optimizer works too, after a slower start.
     """
     for wrapper in (torch.optim.Optimizer.add_param_group, torch.optim.Optimizer.zero_grad):
         inner = getattr(wrapper, "__wrapped__", None)
         if inner is not None and not hasattr(inner, "__dynamo_disable"):
-            inner.__dynamo_disable = inner  # where the wrapper keeps "this method, hidden from the compiler"
+            inner.__dynamo_disable = inner  # the wrapper keeps here the method that it hides from the compiler
     optimizer = kind(parameters, **options)
-    # Below the wrappers nothing turns gradients off any more. To mypy a method can't be assigned; here it is the point.
+    # Without the wrappers, gradients must be turned off here. mypy allows no assignment of a method; here it is needed.
     optimizer.step = MethodType(torch.no_grad()(inspect.unwrap(kind.step)), optimizer)  # type: ignore[method-assign]
     return optimizer

@@ -1,4 +1,4 @@
-"""How a network is trained: one value that the loop, the stack, the losses and the model store take."""
+"""The options of a training, for the loop, the stack, the losses and the model store."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ class TrainingOptions:
 
     Attributes:
         epochs: passes over the training set.
-        batch_size: examples a step.
+        batch_size: examples per step.
         optimizer: sgd, adam or adamw.
         learning_rate: the optimizer's step size.
         weight_decay: the optimizer's weight decay.
         momentum: sgd's momentum; the other optimizers have none.
-        loss: cross_entropy for classes, mse or bce for values; auto: cross_entropy or mse, as the targets are.
-        label_smoothing: of cross_entropy; also in every loss that is reported.
+        loss: cross_entropy for classes, mse or bce for values; auto: cross_entropy for classes, mse for values.
+        label_smoothing: for cross_entropy; reported losses use it, too.
         regularizer: clusterability or none.
-        regularizer_strength: the loss loses this much times the regulariser's value.
+        regularizer_strength: the loss is reduced by this times the regulariser's value.
         regularizer_layer: the Linear layer that the regulariser measures; None: the middle one.
-        regularizer_clusters: clusters of that layer's units.
+        regularizer_clusters: number of clusters of that layer's units.
     """
 
     epochs: int = 3

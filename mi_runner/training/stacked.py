@@ -1,9 +1,9 @@
-"""Many networks of one architecture trained at once, each as it would have been alone.
+"""Trains many networks of one architecture at once, each as if it were trained alone.
 
-Their weights are stacked, and one computation takes a training step of them all (`torch.func`: the gradient of one
-network's loss, vectorised over networks). Small networks spend their time between kernels, so a step of 32 of them
-takes little longer than a step of one; larger ones gain by larger matrix products. Initial weights and batch order are
-those of each network alone; sums of floating-point numbers may be taken in another order.
+Their weights are stacked, and one computation does a training step of all networks (`torch.func`: the gradient of one
+network's loss, vectorised over networks). Small networks spend their time between kernels, so a step of 32 networks
+takes little longer than a step of one; larger networks gain from larger matrix products. Each network has the initial
+weights and batch order that it has alone; floating-point sums may be added in another order.
 
 Letters: M members of the stack, N examples, B batch, K outputs.
 """
@@ -37,17 +37,17 @@ from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Regularizer
 
-MOST_NUMBERS = 250_000_000
-"""Numbers (1 GB) that a stack holds at the most: weights, the optimizer's state, data of its own, a step's values."""
+MOST_VALUES = 250_000_000
+"""Largest number of values (1 GB) in a stack: weights, the optimizer's state, its data, and a step's activations."""
 
-EVALUATION_NUMBERS = 20_000_000
-"""Numbers that one forward pass of the whole stack computes at the most in evaluation."""
+MOST_EVALUATION_VALUES = 20_000_000
+"""Largest number of values that a forward pass of the whole stack computes in evaluation."""
 
 MOST_MEMBERS = 256
-"""Networks in a stack at the most: each holds a lock of the model store."""
+"""Largest number of networks in a stack."""
 
 REHEARSED = 4
-"""Training examples on which stacked gradients are compared with those of each network alone."""
+"""Training examples for the comparison of stacked gradients with those of each network alone."""
 
 History = list[dict[str, Any]]
 
@@ -60,15 +60,15 @@ def train(
     seeds: Sequence[int],
     progress: Progress | None = None,
 ) -> list[History | FloatingPointError]:
-    """Train each network in place as `training.train` would, and leave it in evaluation mode.
+    """Trains each network in place as `loop.train` does, and leaves it in evaluation mode.
 
-    Returns for each its history, or the error by which it failed: its numbers were no longer finite. The others are
-    not touched by that.
+    Returns a history per network, or the error of a network whose values are not finite; such an error doesn't affect
+    the other networks.
 
     Args:
-        networks: M of one architecture, for which `check` found no obstacle.
-        datasets: each network's, on its device; data sets of one content are taken as one.
-        seeds: each network's; the order of its batches derives from it.
+        networks: M networks of one architecture that passed `check`.
+        datasets: a data set per network, on its device; equal data sets are kept once.
+        seeds: a seed per network; the order of its batches derives from it.
     """
     progress = progress or Progress()
     if not options.epochs:
@@ -117,7 +117,7 @@ def train(
 
 
 def _epoch(stack: _Stack, batches: Sequence[Tensor], advance: Advance, name: str) -> tuple[Tensor, Tensor]:
-    """A step for each of the batches `(M, B)` of example numbers.
+    """Does a step for each of the batches, each `(M, B)` indices of examples.
 
     Returns `(M,)` losses, summed over examples, and `(M,)` penalties, summed over steps.
     """
@@ -126,13 +126,13 @@ def _epoch(stack: _Stack, batches: Sequence[Tensor], advance: Advance, name: str
     total_loss = torch.zeros(n_members, device=stack.device)
     total_penalty = torch.zeros(n_members, device=stack.device)
     done = reported = 0
-    for number, index in enumerate(batches, start=1):
+    for step, index in enumerate(batches, start=1):
         losses, penalties = stack.step(index)
         total_loss += losses * index.shape[1]
         if penalties is not None:
             total_penalty += penalties
         done += index.numel()
-        if number % STEPS_BETWEEN_NOTES == 0 or number == len(batches):
+        if step % STEPS_BETWEEN_NOTES == 0 or step == len(batches):
             speed = done / (time.perf_counter() - began)
             advance(done - reported, f"{name}  loss {float(losses.mean()):.4f}  {speed:,.0f}/s")
             reported = done
@@ -155,61 +155,62 @@ def _log_epoch(rows: Sequence[dict[str, Any]], epochs: int, speed: float) -> Non
 def check(
     networks: Sequence[nn.Module], datasets: Sequence[Dataset], options: TrainingOptions, *, seeds: Sequence[int]
 ) -> None:
-    """The networks can be trained in a stack, and a step of it is a step of each.
+    """Checks that the networks can be trained in a stack, by a trial step of the first and the last network.
 
-    A rehearsal of the first two decides: a stack has one forward for all, so it can't give each network its own draws
-    from torch's global generator, nor running statistics; and `vmap` doesn't know every operation.
+    A stack has one forward pass for all networks, so it can't give each network its own draws from torch's global
+    generator or its own running statistics. And `vmap` doesn't support every operation.
 
     Raises:
-        ArgumentError: they can't; the text says why.
+        ArgumentError: the networks can't be stacked; the text says why.
     """
     for seed, network, dataset in zip(seeds, networks, datasets, strict=True):
         if _form(network, dataset) != _form(networks[0], datasets[0]):
-            raise ArgumentError(f"seed={seed} has another network, or other sizes of the data, than seed={seeds[0]}.")
+            raise ArgumentError(f"the networks or the data's sizes of seed={seed} and seed={seeds[0]} differ.")
     if not options.epochs:
         return
     if why := _obstacle(networks[0], datasets[0].x_train[:REHEARSED]):
-        raise ArgumentError(f"{why} while it trains, which networks in a stack can't each do as if alone.")
+        raise ArgumentError(f"{why} in training mode; networks in a stack can't do that separately.")
     pair = [0, len(networks) - 1]
     try:
         equal = _rehearse([networks[i] for i in pair], [datasets[i] for i in pair], options)
-    except Exception as error:  # whatever an operation raises that vmap doesn't know
+    except Exception as error:  # an operation that vmap doesn't support can raise any exception
         raise ArgumentError(f"a step of stacked networks fails ({one_line(error)}).") from error
     if not equal:
-        raise ArgumentError("a step of stacked networks isn't the step of each alone.")
+        raise ArgumentError("a step of stacked networks differs from a step of each network alone.")
 
 
 def at_once(network: nn.Module, dataset: Dataset, options: TrainingOptions, *, own_data: bool) -> int:
-    """How many such networks are trained in one stack, so that it fits in memory.
+    """Returns how many such networks a stack may have, so that it fits in memory.
 
     Args:
-        own_data: whether each has a data set of its own.
+        own_data: whether each network has its own data set.
     """
     weights = sum(tensor.numel() for tensor in network.state_dict().values())
     data = dataset.x_train.numel() + dataset.x_test.numel() if own_data else dataset.x_train[0].numel()
     batch = min(options.batch_size, len(dataset.x_train))
-    # The gradient and the optimizer's two moments; forward values are kept for the way back, and about doubled by it.
-    needed = 4 * weights + data + 3 * batch * _numbers(network, dataset.x_train[:REHEARSED])
-    return max(1, min(MOST_MEMBERS, MOST_NUMBERS // needed))
+    # Weights, gradient and the optimizer's two moments; the forward values are kept for the backward pass, which about
+    # doubles them.
+    needed = 4 * weights + data + 3 * batch * _n_values(network, dataset.x_train[:REHEARSED])
+    return max(1, min(MOST_MEMBERS, MOST_VALUES // needed))
 
 
 def _form(network: nn.Module, dataset: Dataset) -> tuple[object, ...]:
-    """What must be the same for all networks of a stack."""
+    """Returns the properties that all networks of a stack must share."""
     sizes = (dataset.x_train.shape, dataset.y_train.shape, dataset.x_test.shape, dataset.y_test.shape)
     return repr(network), [(name, tensor.shape, tensor.dtype) for name, tensor in _tensors(network)], sizes
 
 
 def _tensors(module: nn.Module) -> list[tuple[str, Tensor]]:
-    """Its parameters and buffers, each once, by name."""
+    """Returns the names and tensors of the module's parameters and buffers, each tensor once."""
     return [*module.named_parameters(), *module.named_buffers()]
 
 
 def _obstacle(network: nn.Module, x: Tensor) -> str:
-    """The innermost module that draws at random or changes its buffers while it trains, and which; empty if none."""
+    """Returns which innermost module draws at random or changes its buffers in training, as a text; empty: none."""
     network = copy.deepcopy(network).train()
     names = {module: name for name, module in network.named_modules()}
     entered: list[tuple[Tensor, list[Tensor]]] = []
-    found: list[str] = []
+    obstacles: list[str] = []
 
     def enter(module: nn.Module, *_: object) -> None:
         entered.append((torch.get_rng_state(), [buffer.clone() for buffer in module.buffers()]))
@@ -218,51 +219,51 @@ def _obstacle(network: nn.Module, x: Tensor) -> str:
         draws, buffers = entered.pop()
         which = f"{names[module]} ({type(module).__name__})" if names[module] else f"{type(module).__name__}.forward"
         if not torch.equal(draws, torch.get_rng_state()):
-            found.append(f"{which} draws at random")
+            obstacles.append(f"{which} draws at random")
         elif not all(map(torch.equal, buffers, module.buffers())):
-            found.append(f"{which} changes its buffers")
+            obstacles.append(f"{which} changes its buffers")
 
     for module in network.modules():
         module.register_forward_pre_hook(enter)
         module.register_forward_hook(leave)
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         network(x)
-    return found[0] if found else ""
+    return obstacles[0] if obstacles else ""
 
 
 def _rehearse(networks: Sequence[nn.Module], datasets: Sequence[Dataset], options: TrainingOptions) -> bool:
-    """Whether losses and gradients of a stack on a few training examples are those of each network alone."""
+    """Returns whether losses and gradients of a stack on a few training examples equal those of each network alone."""
     stack = _Stack(networks, datasets, options)
     index = torch.arange(min(REHEARSED, len(datasets[0].x_train))).expand(len(networks), -1)
     *gradients, losses = stack.gradients(*stack.batch(index))[: len(stack.trained) + 1]
     equal = True
     for member, (network, dataset) in enumerate(zip(networks, datasets, strict=True)):
-        one = _Penalised(copy.deepcopy(network).train(), options)
-        outputs, *penalties = one(dataset.x_train[index[member]])
+        single = _Penalised(copy.deepcopy(network).train(), options)
+        outputs, *penalties = single(dataset.x_train[index[member]])
         value = stack.loss_of(outputs, dataset.y_train[index[member]])
         alone = torch.autograd.grad(
-            sum(penalties, value), [dict(one.named_parameters())[name] for name in stack.trained]
+            sum(penalties, value), [dict(single.named_parameters())[name] for name in stack.trained]
         )
-        # Where the true gradient is zero, what there is of it is rounding.
+        # If the true gradient is zero, the computed one is rounding error.
         slack = 1e-4 * max(float(gradient.abs().max()) for gradient in alone)
         equal &= torch.allclose(losses[member], value.detach(), rtol=1e-4, equal_nan=True)
-        for expected, found in zip(alone, gradients, strict=True):
-            equal &= torch.allclose(found[member], expected, rtol=1e-3, atol=slack, equal_nan=True)
+        for expected, gradient in zip(alone, gradients, strict=True):
+            equal &= torch.allclose(gradient[member], expected, rtol=1e-3, atol=slack, equal_nan=True)
     return equal
 
 
-def _numbers(network: nn.Module, x: Tensor) -> float:
-    """How many numbers a forward pass computes for one example."""
+def _n_values(network: nn.Module, x: Tensor) -> float:
+    """Returns how many values a forward pass computes per example."""
     with torch.no_grad():
         recorder, _ = _record(lambda x: [network(x)], [x])
-    return recorder.numbers / len(x)
+    return recorder.n_values / len(x)
 
 
 # --- the stack -----------------------------------------------------------------------------------------------------
 
 
 class _Penalised(nn.Module):
-    """A network with its regulariser: of inputs `(B, *input)` the outputs `(B, K)`, and if there is one the penalty."""
+    """A network with its regulariser: returns outputs `(B, K)` for inputs `(B, *input)`, and the penalty if any."""
 
     def __init__(self, network: nn.Module, options: TrainingOptions) -> None:
         super().__init__()
@@ -280,114 +281,114 @@ class _Stack:
 
     def __init__(self, networks: Sequence[nn.Module], datasets: Sequence[Dataset], options: TrainingOptions) -> None:
         self.networks, self.datasets = networks, datasets
-        self.one = _Penalised(copy.deepcopy(networks[0]), options)
+        self.template = _Penalised(copy.deepcopy(networks[0]), options)
         self.loss_of: LossFunction = loss_function(options, datasets[0])
         self.trained = self._trained_names()
-        self.fixed = [name for name, _ in _tensors(self.one) if name not in self.trained]
+        self.fixed = [name for name, _ in _tensors(self.template) if name not in self.trained]
         stacked: dict[str, list[Tensor]] = {}
         for network in networks:
             for name, tensor in _tensors(network):
                 stacked.setdefault(f"network.{name}", []).append(tensor.detach())
-        self.tensors = {name: torch.stack(parts) for name, parts in stacked.items()}
+        self.tensors = {name: torch.stack(tensors) for name, tensors in stacked.items()}
         self.weights = [self.tensors[name] for name in self.trained]
         self.device = self.weights[0].device
         self.optimizer = make_optimizer(self.weights, options)
         self.shared = len({dataset.fingerprint for dataset in datasets}) == 1
-        # Examples of all members in one tensor (M·N, ...), or those that all share (N, ...).
+        # Examples of all members in one tensor (M·N, ...), or the shared examples (N, ...).
         self.x = datasets[0].x_train if self.shared else torch.cat([dataset.x_train for dataset in datasets])
         self.y = datasets[0].y_train if self.shared else torch.cat([dataset.y_train for dataset in datasets])
         self.x_test = datasets[0].x_test if self.shared else torch.stack([dataset.x_test for dataset in datasets])
         begin = torch.arange(len(networks), device=self.device)[:, None] * len(datasets[0].x_train)
         self.begin = torch.zeros_like(begin) if self.shared else begin
-        numbers = len(networks) * _numbers(self.one.network.eval(), datasets[0].x_test[:REHEARSED])
-        self.at_once = max(1, min(BATCH, int(EVALUATION_NUMBERS / numbers)))
+        n_values = len(networks) * _n_values(self.template.network.eval(), datasets[0].x_test[:REHEARSED])
+        self.at_once = max(1, min(BATCH, int(MOST_EVALUATION_VALUES / n_values)))
         self.gradients = _Recorded(self._gradients)
         self.outputs = _Recorded(self._outputs)
 
     def _trained_names(self) -> list[str]:
-        """The parameters that get a gradient: an optimizer leaves the others as they are."""
-        free = {name: tensor for name, tensor in self.one.named_parameters() if tensor.requires_grad}
+        """Returns the names of the parameters that get a gradient; an optimizer doesn't change the others."""
+        free = {name: tensor for name, tensor in self.template.named_parameters() if tensor.requires_grad}
         dataset = self.datasets[0]
         with torch.enable_grad():
-            outputs, *penalties = self.one.train()(dataset.x_train[:REHEARSED])
+            outputs, *penalties = self.template.train()(dataset.x_train[:REHEARSED])
             value = sum(penalties, self.loss_of(outputs, dataset.y_train[:REHEARSED]))
-            found = torch.autograd.grad(value, list(free.values()), allow_unused=True)
-        return [name for name, gradient in zip(free, found, strict=True) if gradient is not None]
+            gradients = torch.autograd.grad(value, list(free.values()), allow_unused=True)
+        return [name for name, gradient in zip(free, gradients, strict=True) if gradient is not None]
 
     def batch(self, index: Tensor) -> list[Tensor]:
-        """The tensors that a step works on, for examples `(M, B)` of each member."""
+        """Returns the inputs of a step for each member's examples, indices `(M, B)`."""
         flat = (index + self.begin).flatten()
-        x, y = (whole.index_select(0, flat).unflatten(0, index.shape) for whole in (self.x, self.y))
+        x, y = (examples.index_select(0, flat).unflatten(0, index.shape) for examples in (self.x, self.y))
         return [*self.weights, *(self.tensors[name] for name in self.fixed), x, y]
 
     def step(self, index: Tensor) -> tuple[Tensor, Tensor | None]:
-        """One step of all members on their examples `(M, B)`; returns losses and penalties `(M,)`."""
-        found = self.gradients(*self.batch(index))
-        for weight, gradient in zip(self.weights, found, strict=False):
+        """Does a step of all members on their examples, indices `(M, B)`; returns losses and penalties `(M,)`."""
+        results = self.gradients(*self.batch(index))
+        for weight, gradient in zip(self.weights, results, strict=False):
             weight.grad = gradient
         self.optimizer.step()
-        losses, *penalties = found[len(self.weights) :]
+        losses, *penalties = results[len(self.weights) :]
         return losses, penalties[0] if penalties else None
 
     def _gradients(self, *inputs: Tensor) -> list[Tensor]:
-        """The gradients of all trained weights; the losses, perhaps the penalties `(M,)`."""
-        self.one.train()
+        """Returns the gradients of all trained weights, the losses `(M,)`, and the penalties `(M,)` if any."""
+        self.template.train()
         n_trained = len(self.trained)
         *fixed, x, y = inputs[n_trained:]
 
         def total(trained: tuple[Tensor, ...]) -> tuple[Tensor, tuple[Tensor, ...]]:
-            """What all members make small, which is a sum, so that each weight's gradient is its own member's."""
+            """Returns the sum of all members' objectives; so each weight's gradient is that of its own member."""
             outputs, *penalties = self._forward(
                 dict(zip([*self.trained, *self.fixed], [*trained, *fixed], strict=True)), x
             )
             losses = self.loss_of(outputs.flatten(0, 1), y.flatten(0, 1), reduction="none").view(y.shape[:2]).mean(1)
             return sum(penalties, losses).sum(), (losses, *penalties)
 
-        gradients, (_, parts) = grad_and_value(total, has_aux=True)(inputs[:n_trained])
-        # The fused optimizers go through weight and gradient number by number, as they lie in memory.
-        return [*(gradient.contiguous() for gradient in gradients), *parts]
+        gradients, (_, measures) = grad_and_value(total, has_aux=True)(inputs[:n_trained])
+        # The fused optimizers read weight and gradient in the order of memory, so the layouts must be equal.
+        return [*(gradient.contiguous() for gradient in gradients), *measures]
 
     def _outputs(self, *inputs: Tensor) -> list[Tensor]:
-        """Outputs `(M, B, K)` of examples `(B, *input)` that all share, or `(M, B, *input)`."""
-        self.one.eval()
+        """Returns outputs `(M, B, K)` for shared examples `(B, *input)`, or for `(M, B, *input)`."""
+        self.template.eval()
         outputs, *_ = self._forward(dict(zip(self.tensors, inputs[:-1], strict=True)), inputs[-1], self.shared)
         return [outputs.contiguous()]
 
     def _forward(self, tensors: dict[str, Tensor], x: Tensor, shared: bool = False) -> tuple[Tensor, ...]:
-        """Outputs `(M, B, K)`, and penalties `(M,)` if there are any."""
+        """Returns outputs `(M, B, K)`, and penalties `(M,)` if there are any."""
 
         def forward(tensors: dict[str, Tensor], x: Tensor) -> tuple[Tensor, ...]:
             with _WeightFirst():
-                return functional_call(self.one, tensors, (x,))
+                return functional_call(self.template, tensors, (x,))
 
         return vmap(forward, in_dims=(0, None if shared else 0))(tensors, x)
 
     def tested(self) -> list[Score]:
-        """Each member's score on its test set."""
-        parts = self.x_test.split(self.at_once, dim=0 if self.shared else 1)
-        outputs = torch.cat([self.outputs(*self.tensors.values(), part)[0] for part in parts], dim=1)
+        """Returns each member's score on its test set."""
+        batches = self.x_test.split(self.at_once, dim=0 if self.shared else 1)
+        outputs = torch.cat([self.outputs(*self.tensors.values(), batch)[0] for batch in batches], dim=1)
         return [
             score(outputs[member], dataset.y_test, self.loss_of, classes=dataset.has_classes)
             for member, dataset in enumerate(self.datasets)
         ]
 
     def finite(self) -> Tensor:
-        """Whether all trained weights of each member are finite, `(M,)` bool."""
+        """Returns for each member whether all trained weights are finite, `(M,)` bool."""
         return torch.stack([weight.isfinite().flatten(1).all(1) for weight in self.weights]).all(0)
 
     def measured(self) -> tuple[str, list[float]] | None:
-        """The regulariser's name and each member's value of it; None where there is none."""
-        regularizer = self.one.regularizer
+        """Returns the regulariser's name and its value for each member; None without a regulariser."""
+        regularizer = self.template.regularizer
         if regularizer is None:
             return None
-        of_each = []
+        values = []
         for member in range(len(self.networks)):
-            self._load(self.one.network, member)
-            of_each.append(float(regularizer.measure(self.one.network)))
-        return regularizer.name, of_each
+            self._load(self.template.network, member)
+            values.append(float(regularizer.measure(self.template.network)))
+        return regularizer.name, values
 
     def unstack(self) -> None:
-        """Give each network its weights."""
+        """Copies the weights to the networks and sets these to evaluation mode."""
         for member, network in enumerate(self.networks):
             self._load(network, member)
             network.eval()
@@ -399,9 +400,9 @@ class _Stack:
 
 
 class _WeightFirst(TorchFunctionMode):
-    """Linear layers compute (weight @ xᵀ)ᵀ, which is x @ weightᵀ.
+    """Makes Linear layers compute (weight @ xᵀ)ᵀ, which is x @ weightᵀ.
 
-    So what a stack multiplies lies in memory as it is needed, on the way there and back: `(M, out, in) @ (M, in, B)`.
+    So the factors of a stack's products, `(M, out, in) @ (M, in, B)`, need no copies in the forward and backward pass.
     """
 
     def __torch_function__(
@@ -418,10 +419,10 @@ class _WeightFirst(TorchFunctionMode):
 
 
 class _Recorded:
-    """A function of tensors that is recorded once for each layout of its inputs, and then replayed.
+    """Records a function of tensors once for each layout of its inputs, and then replays the recording.
 
-    `vmap` decides anew in each call what each operation becomes; for small networks that takes longer than the
-    operations themselves. Only tensors may differ between calls.
+    `vmap` translates each operation again in each call; for small networks that takes longer than the operations
+    themselves. Only tensors may differ between calls.
     """
 
     def __init__(self, function: Callable[..., list[Tensor]]) -> None:
@@ -436,32 +437,32 @@ class _Recorded:
 
 
 class _Recorder(TorchDispatchMode):
-    """Writes the operations that torch carries out within the block into a graph.
+    """Records the operations that torch does within the block in a graph.
 
-    What an operation only looks at anew in the same way, as `expand` to the same shape, is not written twice. Torch's
-    own tracer, `make_fx`, gives the same numbers, but it keeps the views that `vmap` repeats: with it, twelve epochs of
-    32 small networks took 2.4 s of processor time instead of 1.7 s.
+    An operation that returns an equal view of a recorded tensor, such as `expand` to its own shape, is left out.
+    Torch's own tracer, `make_fx`, gives the same numbers, but it keeps the views that `vmap` repeats: with it, twelve
+    epochs of 32 small networks took 2.4 s of processor time instead of 1.7 s.
 
     Attributes:
         graph: of the operations; its placeholders are the inputs.
-        constants: tensors that were neither inputs nor computed.
-        numbers: how many numbers were computed, views of others not counted.
+        constants: tensors that are neither inputs nor computed.
+        n_values: how many values were computed, without views of other tensors.
     """
 
     def __init__(self, inputs: Sequence[Tensor]) -> None:
         super().__init__()
         self.graph = fx.Graph()
         self.constants: dict[str, Tensor] = {}
-        self.numbers = 0
+        self.n_values = 0
         self._nodes: dict[int, fx.Node] = {}
-        self._alive: list[Tensor] = []  # so that no two tensors have one id, or one place in memory
-        self._looks: dict[tuple[object, ...], fx.Node] = {}
-        self._places: set[int] = set()
-        for number, tensor in enumerate(inputs):
-            self._note(tensor, self.graph.placeholder(f"input_{number}"))
+        self._alive: list[Tensor] = []  # kept alive, so that no two tensors share an id or an address in memory
+        self._views: dict[tuple[object, ...], fx.Node] = {}
+        self._addresses: set[int] = set()
+        for position, tensor in enumerate(inputs):
+            self._note(tensor, self.graph.placeholder(f"input_{position}"))
 
     def node(self, tensor: Tensor) -> fx.Node:
-        """The node that computes the tensor."""
+        """Returns the node that computes the tensor."""
         if id(tensor) not in self._nodes:
             name = f"constant_{len(self.constants)}"
             self.constants[name] = tensor
@@ -471,42 +472,42 @@ class _Recorder(TorchDispatchMode):
     def _note(self, tensor: Tensor, node: fx.Node) -> None:
         self._nodes[id(tensor)] = node
         self._alive.append(tensor)
-        place = tensor.untyped_storage().data_ptr()
-        if node.op == "call_function" and place not in self._places:
-            self.numbers += tensor.numel()
-        self._places.add(place)
-        self._looks.setdefault(_look(tensor), node)
+        address = tensor.untyped_storage().data_ptr()
+        if node.op == "call_function" and address not in self._addresses:
+            self.n_values += tensor.numel()
+        self._addresses.add(address)
+        self._views.setdefault(_view(tensor), node)
 
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
         result = func(*args, **kwargs)
-        if isinstance(result, Tensor) and not func._schema.is_mutable and _look(result) in self._looks:
-            self._nodes[id(result)] = self._looks[_look(result)]
+        if isinstance(result, Tensor) and not func._schema.is_mutable and _view(result) in self._views:
+            self._nodes[id(result)] = self._views[_view(result)]
             self._alive.append(result)
             return result
         node = self.graph.call_function(func, *tree_map_only(Tensor, self.node, (args, kwargs)))
         if isinstance(result, Tensor):
             self._note(result, node)
         elif isinstance(result, tuple | list):
-            for number, part in enumerate(result):
-                if isinstance(part, Tensor):
-                    self._note(part, self.graph.call_function(operator.getitem, (node, number)))
+            for position, element in enumerate(result):
+                if isinstance(element, Tensor):
+                    self._note(element, self.graph.call_function(operator.getitem, (node, position)))
         return result
 
 
-def _look(tensor: Tensor) -> tuple[object, ...]:
-    """What two tensors have in common that are the same numbers in the same memory."""
-    place = tensor.untyped_storage().data_ptr()
-    return place, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
+def _view(tensor: Tensor) -> tuple[object, ...]:
+    """Returns a key that is equal for tensors with the same values in the same memory."""
+    address = tensor.untyped_storage().data_ptr()
+    return address, tensor.storage_offset(), tensor.shape, tensor.stride(), tensor.dtype
 
 
 def _record(function: Callable[..., list[Tensor]], inputs: Sequence[Tensor]) -> tuple[_Recorder, fx.GraphModule]:
-    """The operations that a function of tensors carries out on these inputs, as a module that carries them out again.
+    """Returns a recording of the function's operations on these inputs, and a module that repeats them.
 
     Raises:
-        Exception: the function's own; what can't be vectorised raises.
+        Exception: the function's own; an operation that can't be vectorised raises.
     """
     with _Recorder(inputs) as recorder:
         outputs = function(*inputs)

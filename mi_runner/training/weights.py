@@ -1,6 +1,6 @@
-"""Weights in files: safetensors or PyTorch files are read and matched to a network; safetensors are written.
+"""Reads weights from safetensors or PyTorch files, fits them to a network, and writes safetensors.
 
-A PyTorch file is read with `weights_only=True`: a pickle that would run code is refused unrun.
+A PyTorch file is read with `weights_only=True`: a pickle that would run code is refused and not run.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ from mi_runner.progress import log
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """Parameter name → tensor, from a safetensors file (by its ending) or a PyTorch file.
+    """Returns parameter name → tensor from a file: safetensors if its name ends so, otherwise PyTorch.
 
     Raises:
-        ArgumentError: the file is damaged, or holds something else than weights.
+        ArgumentError: the file is damaged, or holds more than weights.
     """
     if path.suffix == ".safetensors":
         try:
             return load_file(path)
         except (SafetensorError, OSError, ValueError) as error:
-            raise ArgumentError(f"{path}: can't be read as safetensors, or is cut short ({error}).") from error
+            raise ArgumentError(f"{path}: not a safetensors file, or an incomplete one ({error}).") from error
     try:
         content: Any = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if "Unsupported operand" not in str(error):  # that is a byte which begins no instruction of a pickle
+        if "Unsupported operand" not in str(error):  # torch's text for a byte that begins no instruction of a pickle
             raise ArgumentError(
                 f"{path}: refused, because it holds more than weights and reading it could run code. "
                 "Save model.state_dict() alone."
             ) from error
-        # torch's own text advises weights_only=False here, so it is left out.
-        raise ArgumentError(f"{path}: no weights file, or damaged.") from error
-    except Exception as error:  # torch.load raises whatever its reader met first
+        # The text leaves out torch's own, which advises weights_only=False.
+        raise ArgumentError(f"{path}: not a weights file, or a damaged one.") from error
+    except Exception as error:  # torch.load raises exceptions of many types
         raise ArgumentError(
-            f"{path}: no weights file, or cut short; a safetensors file must be named .safetensors."
+            f"{path}: not a weights file, or an incomplete one; a safetensors file must be named .safetensors."
         ) from error
     for name in ("state_dict", "model_state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
@@ -58,15 +58,21 @@ def read_weights(path: Path) -> dict[str, Tensor]:
 
 
 def save_weights(state: Mapping[str, Any], path: Path) -> None:
-    """Write a state_dict as safetensors."""
+    """Writes a state_dict as safetensors."""
     # Clones, because safetensors refuses tensors that share memory, as tied weights do.
-    whole = {name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()}
-    # safetensors' own save_file makes a file that nobody else may read, and hides that a disk is full.
-    path.write_bytes(to_bytes(whole))
+    clones = {
+        name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()
+    }
+    # safetensors' own save_file makes a file that only its owner can read, and hides the error of a full disk.
+    path.write_bytes(to_bytes(clones))
 
 
 def fitted(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors under the model's names."""
+    """Returns the tensors of `state` under the model's names, `wanted`.
+
+    Raises:
+        ArgumentError: names and shapes don't fit; the text says which.
+    """
     if set(state) == set(wanted):
         for name, tensor in wanted.items():
             if state[name].shape != tensor.shape:
@@ -74,8 +80,12 @@ def fitted(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
         return dict(state)
     if len(state) != len(wanted):
         missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
-        parts = [f"{words} {', '.join(names[:3])}" for words, names in (("lacks", missing), ("has", extra)) if names]
-        raise ArgumentError(f"{path}: {len(state)} tensors, the model has {len(wanted)}; the file {', '.join(parts)}.")
+        differences = [
+            f"{verb} {', '.join(names[:3])}" for verb, names in (("lacks", missing), ("has", extra)) if names
+        ]
+        raise ArgumentError(
+            f"{path}: {len(state)} tensors, the model has {len(wanted)}; the file {', '.join(differences)}."
+        )
     if path.suffix == ".safetensors":
         state = _in_order_of_shapes(path, state, wanted)
     for (given, tensor), (name, own) in zip(state.items(), wanted.items(), strict=True):
@@ -86,13 +96,13 @@ def fitted(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]
 
 
 def _in_order_of_shapes(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file that sorts them by name, in the model's order, which shapes tell if each is there once."""
+    """Returns the tensors in the model's order, which is known if all shapes differ; the file sorts them by name."""
     shapes = [tensor.shape for tensor in wanted.values()]
     for name, tensor in wanted.items():
         if shapes.count(tensor.shape) > 1:
             raise ArgumentError(
-                f"{path}: the names differ from the model's ({', '.join(wanted)}), and safetensors keeps no "
-                f"order by which to tell the tensors of the shape {tuple(tensor.shape)} apart, {name} and another. "
+                f"{path}: the names differ from the model's ({', '.join(wanted)}), and several tensors have the shape "
+                f"{tuple(tensor.shape)}, {name} among them; safetensors keeps no order that tells them apart. "
                 "Rename them, or save the state_dict with torch.save."
             )
     place = {shape: position for position, shape in enumerate(shapes)}
