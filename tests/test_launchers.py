@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -144,24 +145,20 @@ def cluster(tmp_path: Path) -> Iterator[str]:
 
 def test_a_ray_cluster_that_is_already_there(cluster: str, tmp_path: Path) -> None:
     """A job asks for what a node has: one job at once has not the two CPUs of the cluster, which no node has."""
-    where = ("hydra/launcher=ray", f"hydra.launcher.address={cluster}")
-    done = Started(tmp_path, "training.epochs=1", "seed=0,1,2", *where, environment=RAY).ended()
-    assert done.status == 0 and "3 jobs, 2 at once" in done.err, done.err
-    assert statuses(tmp_path / done.folder) == dict.fromkeys(range(3), "done")
-    alone = Started(tmp_path, "training.epochs=1", "seed=7", *where, environment=RAY).ended()
-    assert alone.status == 0 and "1 jobs, 1 at once" in alone.err, alone.err
-    never = Started(
-        tmp_path, "training.epochs=1", "seed=0", *where, "hydra.launcher.threads=2", environment=RAY
-    ).ended()
-    assert never.status == 1 and "a job asks for 2 CPUs and 0 GPUs of one node, and the nodes have 1 CPUs" in never.err
+    where = ("hydra/launcher=ray", f"hydra.launcher.address={cluster}", "hydra.launcher.n_jobs=1")
+    done = Started(tmp_path, "training.epochs=1", "seed=0,1", *where, environment=RAY).ended()
+    assert done.status == 0 and "2 jobs, 1 at once" in done.err, done.err
+    assert statuses(tmp_path / done.folder) == {0: "done", 1: "done"}
 
 
 def test_a_ray_cluster_that_is_not_there(mi_run: Callable[..., Ended]) -> None:
     pytest.importorskip("ray")
     began = time.monotonic()
-    for address in ("127.0.0.1:1", "nowhere.invalid:6379", "host"):
-        done = mi_run("-m", *TINY, "seed=0,1", "hydra/launcher=ray", f"hydra.launcher.address={address}")
-        assert done.status == 2 and f"hydra.launcher.address={address}: nothing answers there" in done.err
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        of_silent = f"127.0.0.1:{silent.getsockname()[1]}"
+        for address in ("127.0.0.1:1", "nowhere.invalid:6379", "host", of_silent):
+            done = mi_run("-m", *TINY, "seed=0,1", "hydra/launcher=ray", f"hydra.launcher.address={address}")
+            assert done.status == 2 and f"hydra.launcher.address={address}: no Ray answers there" in done.err
     assert time.monotonic() - began < 60 and not Path("outputs").exists()
 
 

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -75,33 +76,29 @@ def of_sweep(cluster: SlurmHere, sweep: Path) -> dict[str, str]:
 
 
 def test_what_happens_to_a_job_is_what_is_said(slurm: SlurmHere, tmp_path: Path) -> None:
-    """Killed on another host, cancelled while it runs and while it waits; one is refused a second run; one is done.
+    """Killed on another host, cancelled while it runs and while it waits; one is done, and no job runs twice.
 
-    Four of them run at once, on two hosts; standard output has the tables and the folder alone.
+    A job has two CPUs, as a node has, so one runs on each host; standard output has the tables and the folder alone.
     """
-    sweep = Started(tmp_path, "training.epochs=100000,90000,80000,70000,60000,1", *SLURM)
-    records = {job: sweep.wait_for(job, "running") for job in range(4)}
-    assert {record["host"] for record in records.values()} == {os.uname().nodename, "elsewhere"}
-    elsewhere = [job for job, record in records.items() if record["host"] == "elsewhere"]
-    given = until(lambda: found if len(found := ids(sweep.folder)) == 6 else None)
-    with pytest.raises(Exception, match="non-zero"):
-        slurm.run("scontrol", "requeue", given[elsewhere[0]])
-    os.kill(int(str(records[elsewhere[0]]["pid"])), signal.SIGKILL)
-    here = next(job for job in records if job not in elsewhere)
-    slurm.run("scancel", given[here], given[4])
-    rest = [job for job in records if job not in (elsewhere[0], here)]
-    until(lambda: sweep.status(5) == "done")
-    began = time.monotonic()
-    slurm.run("scancel", *(given[job] for job in rest))
+    sweep = Started(tmp_path, "training.epochs=100000,90000,80000,1", *SLURM, "hydra.launcher.threads=2")
+    records = {job: sweep.wait_for(job, "running") for job in range(2)}
+    hosts = {record["host"]: job for job, record in records.items()}
+    here, elsewhere = hosts[os.uname().nodename], hosts["elsewhere"]
+    given = until(lambda: submitted if len(submitted := ids(sweep.folder)) == 4 else None)
+    with pytest.raises(subprocess.CalledProcessError):  # nobody would watch the second run
+        slurm.run("scontrol", "requeue", given[elsewhere])
+    slurm.run("scancel", given[here], given[2])
+    os.kill(int(str(records[elsewhere]["pid"])), signal.SIGKILL)
     done = sweep.ended()
-    assert time.monotonic() - began < 25
-    expected = {elsewhere[0]: "killed", **dict.fromkeys([here, 4, *rest], "cancelled"), 5: "done"}
+    expected = {elsewhere: "killed", here: "cancelled", 2: "cancelled", 3: "done"}
     assert done.status == 1 and statuses(sweep.folder) == expected, done.err
     causes = {int(row["job"]): row["error"] for row in table(sweep.folder)}
-    assert causes[elsewhere[0]] == f"Slurm job {given[elsewhere[0]]} was ended on elsewhere by SIGKILL"
-    assert causes[here] == f"Slurm job {given[here]} was cancelled on here"
-    assert causes[4] == f"Slurm job {given[4]} was cancelled before it began"
-    assert all("\n" not in cause and len(cause) < 100 for cause in causes.values())
+    assert causes == {
+        elsewhere: f"Slurm job {given[elsewhere]} was ended on elsewhere by SIGKILL",
+        here: f"Slurm job {given[here]} was cancelled on here",
+        2: f"Slurm job {given[2]} was cancelled before it began",
+        3: "",
+    }
     assert done.out.splitlines()[-1] == str(sweep.folder.relative_to(tmp_path))
     assert done.out.startswith("accuracy") and "slurm" not in done.out.lower() and "Traceback" not in done.err
     assert of_sweep(slurm, sweep.folder).keys() == set(given.values())
@@ -111,7 +108,7 @@ def test_a_sweep_that_is_killed_goes_on_with_the_jobs_that_slurm_has(
     slurm: SlurmHere, tmp_path: Path, mi_run: MiRun
 ) -> None:
     """Two run on another host, one waits. The sweep is killed, and one of the two with it."""
-    sweep = Started(tmp_path, "training.epochs=1000,3000,2", *SLURM, "hydra.launcher.partition=elsewhere")
+    sweep = Started(tmp_path, "training.epochs=1500,1501,2", *SLURM, "hydra.launcher.partition=elsewhere")
     records = {job: sweep.wait_for(job, "running") for job in range(2)}
     given = until(lambda: found if len(found := ids(sweep.folder)) == 3 else None)
     sweep.process.kill()
@@ -135,8 +132,8 @@ def test_a_sweep_that_is_killed_goes_on_with_the_jobs_that_slurm_has(
 def test_a_job_waits_and_needs_more_memory_than_it_has(
     slurm: SlurmHere, mi_run: MiRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dispatch, "SECONDS_UNTIL_WAITING_IS_SAID", 2)
-    few = ("hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=0.1", "hydra.launcher.more={begin: now+8}")
+    monkeypatch.setattr(dispatch, "SECONDS_UNTIL_WAITING_IS_SAID", 1)
+    few = ("hydra/launcher=submitit_slurm", "hydra.launcher.mem_gb=0.1", "hydra.launcher.more={begin: now+5}")
     done = mi_run("-m", *TINY, "training.epochs=1", *few)
     assert done.status == 1 and statuses(done.folder) == {0: "out of memory"}, done.err
     assert [row["error"] for row in table(done.folder)] == ["it needed more than hydra.launcher.mem_gb=0.1"]
@@ -172,15 +169,15 @@ def test_a_limit_on_submitted_jobs_and_a_controller_that_is_restarted(
     for name, value in with_accounts.environment.items():
         monkeypatch.setenv(name, value)
     with_accounts.run("sacctmgr", "-i", "modify", "user", "root", "set", "MaxSubmitJobs=2")
-    sweep = Started(tmp_path, "training.epochs=2000,1,2,3", *SLURM)
+    sweep = Started(tmp_path, "training.epochs=600,1,2", *SLURM)
     sweep.wait_for(0, "running")
     with_accounts.end("slurmctld")
     time.sleep(2)
     with_accounts.start_controller()
     done = sweep.ended()
-    assert done.status == 0 and statuses(sweep.folder) == dict.fromkeys(range(4), "done"), done.err
+    assert done.status == 0 and statuses(sweep.folder) == dict.fromkeys(range(3), "done"), done.err
     assert "Slurm takes no more jobs for now" in done.err and "job 2 is tried again in 2 s" in done.err
-    assert len(of_sweep(with_accounts, sweep.folder)) == 4
+    assert len(of_sweep(with_accounts, sweep.folder)) == 3
     with (sweep.folder / "sweep.csv").open(newline="") as file:
         assert {row["status"] for row in csv.DictReader(file)} == {"done"}
     assert run_folder.state(sweep.folder / "0").done

@@ -1,7 +1,8 @@
 """Where the jobs of a sweep run: in this process, in workers on this machine, on a Slurm or Ray cluster.
 
-An engine takes a task for a free slot and says when it has ended. What became of a job is never the engine's to say:
-its run.json does. Each slot has its own worker, so where one is killed it is known which job died, and no other does.
+An engine takes a task for a free slot and says when it has ended. What became of a job its run.json says; the engine's
+word counts where that says nothing, because the worker is gone. Each slot has its own worker, so where one is killed it
+is known which job died, and no other does.
 
 Nothing here imports torch before a worker has its environment.
 """

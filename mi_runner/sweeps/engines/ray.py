@@ -21,6 +21,9 @@ from mi_runner.runs import run_folder
 from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, wait_for
 from mi_runner.sweeps.worker import Ending, Task, Worker, run_task
 
+HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+EMPTY_SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
+
 SECONDS_TO_CONNECT = 5.0
 """How long a cluster has to answer at its address."""
 
@@ -79,11 +82,17 @@ def check(config: RayLauncher) -> None:
     if config.address is None or address in ("auto", "local"):
         return
     try:
-        with socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_CONNECT):
-            return
+        with socket.create_connection((host.strip("[]"), int(port)), timeout=SECONDS_TO_CONNECT) as connection:
+            if os.environ.get("RAY_USE_TLS", "0") != "0":
+                return
+            # Ray would try for minutes. Its servers speak HTTP/2, in which each end begins with its settings.
+            connection.sendall(HTTP2_PREFACE + EMPTY_SETTINGS)
+            if connection.recv(9)[3:4] == EMPTY_SETTINGS[3:4]:
+                return
+        raise ConnectionError("what answers is not Ray")
     except (OSError, ValueError, OverflowError) as error:
         raise ConfigError(
-            f"hydra.launcher.address={config.address}: nothing answers there ({one_line(error)}). Type HOST:PORT, as "
+            f"hydra.launcher.address={config.address}: no Ray answers there ({one_line(error)}). Type HOST:PORT, as "
             "ray start --head said it."
         ) from error
 
