@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -50,7 +51,7 @@ def train(
 
     Rows have `epoch`, `loss` (mean over the epoch's examples, without the regulariser), if there is a regulariser
     `penalty` (what it added to the loss, mean over the steps) and its value after the epoch under its own name,
-    `test_loss`, `test_accuracy`.
+    `test_loss`, `test_accuracy`; and with a `stop_loss` whether it was `reached`, after which training ends.
 
     Args:
         dataset: on the model's device.
@@ -112,7 +113,7 @@ def train(
                     row[regularizer.name] = float(regularizer.measure(model))
             check_finite(row, all(bool(parameter.isfinite().all()) for parameter in parameters))
             tested = score(outputs_of(model, dataset.x_test), dataset.y_test, loss_of, classes=dataset.has_classes)
-            row |= {"test_loss": tested.loss, "test_accuracy": tested.accuracy}
+            row |= {"test_loss": tested.loss, "test_accuracy": tested.accuracy, **reached(row, options)}
             history.append(row)
             progress.rows("history", [row])
             speed = len(x) / (time.perf_counter() - began)
@@ -120,7 +121,20 @@ def train(
                 f"epoch {epoch}/{options.epochs}  loss {row['loss']:.4f}  test loss {tested.loss:.4f}  "
                 f"test accuracy {tested.accuracy:.4f}  {speed:,.0f} examples/s"
             )
+            if row.get("reached"):
+                log.info(f"stop_loss={options.stop_loss:g} is reached in epoch {epoch}")
+                break
     return history
+
+
+def reached(row: Mapping[str, Any], options: TrainingOptions) -> dict[str, bool]:
+    """What a history's row says of `stop_loss`: whether the loss is at or below it; nothing where there is none."""
+    return {} if options.stop_loss is None else {"reached": row["loss"] <= options.stop_loss}
+
+
+def stop_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """The epoch in which `stop_loss` was reached; None where it wasn't, or there was none."""
+    return int(history[-1]["epoch"]) if history and history[-1].get("reached") else None
 
 
 def check_finite(row: dict[str, Any], weights_are_finite: bool) -> None:

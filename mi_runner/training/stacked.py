@@ -32,7 +32,7 @@ from mi_runner.errors import ArgumentError, one_line
 from mi_runner.progress import Advance, Progress, log
 from mi_runner.training import regularizers
 from mi_runner.training.evaluation import LossFunction, Score, loss_function, score
-from mi_runner.training.loop import STEPS_BETWEEN_NOTES, check_finite, threads_for
+from mi_runner.training.loop import STEPS_BETWEEN_NOTES, check_finite, reached, threads_for
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Regularizer
@@ -80,6 +80,7 @@ def train(
     n_members, n_examples = len(networks), len(datasets[0].x_train)
     histories: list[History] = [[] for _ in networks]
     failed: dict[int, FloatingPointError] = {}
+    stopped: dict[int, list[Tensor]] = {}  # member → its weights when it reached the stop loss
 
     with (
         torch.no_grad(),
@@ -94,7 +95,7 @@ def train(
             finite, measured, tested = stack.finite().tolist(), stack.measured(), stack.tested()
             rows = []
             for member, history in enumerate(histories):
-                if member in failed:
+                if member in failed or member in stopped:
                     continue
                 row: dict[str, Any] = {"epoch": epoch, "loss": float(losses[member]) / n_examples}
                 if measured is not None:
@@ -106,12 +107,21 @@ def train(
                     log.warning(f"seed={seeds[member]}: {error}")
                     continue
                 row |= {"test_loss": tested[member].loss, "test_accuracy": tested[member].accuracy}
+                row |= reached(row, options)
                 history.append(row)
+                if row.get("reached"):
+                    stopped[member] = stack.weights_of(member)
                 rows.append({"seed": seeds[member], **row})
             progress.rows("history", rows)
             if not rows:
                 break
             _log_epoch(rows, options.epochs, n_examples * n_members / (time.perf_counter() - began))
+            if len(failed) + len(stopped) == n_members:
+                break
+        if options.stop_loss is not None:
+            log.info(f"stop_loss={options.stop_loss:g} is reached by {len(stopped)} of {n_members} networks")
+        for member, weights in stopped.items():
+            stack.restore(member, weights)
     stack.unstack()
     return [failed.get(member, history) for member, history in enumerate(histories)]
 
@@ -385,6 +395,15 @@ class _Stack:
             self._load(self.one.network, member)
             of_each.append(float(regularizer.measure(self.one.network)))
         return regularizer.name, of_each
+
+    def weights_of(self, member: int) -> list[Tensor]:
+        """A copy of a member's trained weights. Further steps compute it, too, and touch no other member."""
+        return [weight[member].clone() for weight in self.weights]
+
+    def restore(self, member: int, weights: Sequence[Tensor]) -> None:
+        """Give a member weights that it had before."""
+        for stacked, weight in zip(self.weights, weights, strict=True):
+            stacked[member] = weight
 
     def unstack(self) -> None:
         """Give each network its weights."""
