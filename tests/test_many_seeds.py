@@ -197,6 +197,21 @@ def test_the_regularizer_is_each_networks_own(strength: float) -> None:
     assert all((row["penalty"] < 0) == bool(strength) for history in histories for row in history)
 
 
+def test_each_network_stops_by_itself() -> None:
+    """At its own epoch, with the weights of that epoch; at a loss between those of the last epoch some never do."""
+    options = TrainingOptions(epochs=5, batch_size=16, loss="mse", learning_rate=0.02)
+    alone = [initialised(lambda: mlp(1), seed) for seed in (3, 4, 5)]
+    losses = [
+        [row["loss"] for row in training.train(network, values(), options, seed=seed)]
+        for network, seed in zip(alone, (3, 4, 5), strict=True)
+    ]
+    stop_loss = 1.001 * sorted(of_one[-1] for of_one in losses)[1]
+    networks = assert_as_alone(lambda: mlp(1), [values()] * 3, replace(options, stop_loss=stop_loss))
+    epochs = [sum(loss > stop_loss for loss in of_one) + 1 for of_one in losses]
+    assert len(set(epochs)) > 1 and max(epochs) == 6, epochs
+    assert torch.allclose(weights_of(networks[epochs.index(6)]), weights_of(alone[epochs.index(6)]), atol=1e-5)
+
+
 def test_a_batch_larger_than_the_training_set_is_the_whole_of_it() -> None:
     config = TrainingOptions(epochs=2, batch_size=1000, optimizer="sgd", learning_rate=0.5)
     assert_as_alone(lambda: mlp(3), [classes()] * 3, config)

@@ -125,6 +125,7 @@ def test_running_statistics_are_kept() -> None:
 
 OTHER_OPTIONS: dict[str, Any] = {
     "epochs": 2,
+    "stop_loss": 0.5,
     "batch_size": 7,
     "optimizer": "adam",
     "learning_rate": 0.2,

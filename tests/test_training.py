@@ -22,7 +22,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import Advance, Progress
 from mi_runner.training import optimizers
-from mi_runner.training.loop import check, multiplications, threads_for, train
+from mi_runner.training.loop import check, multiplications, stop_epoch, threads_for, train
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Regularizer
@@ -406,6 +406,23 @@ def test_an_epoch_is_a_line_of_the_log(caplog: pytest.LogCaptureFixture, monkeyp
     with caplog.at_level(logging.INFO, "mi_runner"):
         train(network(3), classes(), TrainingOptions(epochs=2), seed=0)
     assert [record.getMessage().split("  ")[0] for record in caplog.records] == ["epoch 1/2", "epoch 2/2"]
+
+
+def test_training_ends_after_the_epoch_that_reaches_the_stop_loss() -> None:
+    dataset, plain, stopped = values(), network(1), network(1)
+    options = TrainingOptions(epochs=6, batch_size=16, loss="mse", learning_rate=0.01)
+    losses = [row["loss"] for row in train(plain, dataset, options, seed=3)]
+    assert losses == sorted(losses, reverse=True)  # else another epoch would be the first
+    history = train(stopped, dataset, replace(options, stop_loss=losses[2]), seed=3)
+    assert [row["loss"] for row in history] == losses[:3]
+    assert [row["reached"] for row in history] == [False, False, True] and stop_epoch(history) == 3
+    three = network(1)
+    train(three, dataset, replace(options, epochs=3), seed=3)
+    assert torch.equal(weights_of(stopped), weights_of(three))
+    never = network(1)
+    history = train(never, dataset, replace(options, stop_loss=0.0), seed=3)
+    assert torch.equal(weights_of(never), weights_of(plain)) and stop_epoch(history) is None
+    assert not any(row["reached"] for row in history) and len(history) == 6
 
 
 def test_training_learns() -> None:

@@ -38,6 +38,9 @@ class TrainingConfig:
     momentum: float = option(0.0, "sgd's momentum", at_least=0, below=1)
     loss: Loss = option(Loss.auto, "auto: cross_entropy for target=class, mse for target=value; bce: outputs in 0..1")
     label_smoothing: float = option(0.0, "for cross_entropy; reported losses use it, too", at_least=0, below=1)
+    stop_loss: float | None = option(
+        None, "training ends after the epoch whose mean training loss is at or below it; null: after epochs", at_least=0
+    )
     regularizer: Regularizer = option(
         Regularizer.none, "clusterability: rewards squared weights of a layer that lie inside clusters of its units"
     )

@@ -55,10 +55,10 @@ def load(
     """The inputs `(N, n)` and the functions' values: `(N,)` of one function, `(N, K)` of several.
 
     An input occurs in the training set as often as its frequency says, to the nearest whole number (the largest
-    remainders are rounded up). So only noise and random frequencies are drawn.
+    remainders are rounded up). So only their order, noise and random frequencies are drawn.
 
     Args:
-        seed: noise and random frequencies derive from it.
+        seed: the order of the training examples, noise and random frequencies derive from it.
         limit: at most this many training and test examples; None: all.
         target: value: an output a function; class: of one function, the classes 0 and 1.
         functions: names (`NAMED`) or truth tables such as "0110", all of one number of inputs.
@@ -87,7 +87,8 @@ def load(
     if classes:
         y_test = y_test.long()
     counts = _counts(_frequencies(frequencies, 2**n, seed), train_size)
-    rows = torch.repeat_interleave(torch.arange(2**n), torch.tensor(counts))
+    order = torch.randperm(train_size, generator=chance.generator(seed, "logic", "order"))
+    rows = torch.repeat_interleave(torch.arange(2**n), torch.tensor(counts))[order]
     x_train = x_test[rows]
     if noise:
         draw = chance.generator(seed, "logic", "noise")

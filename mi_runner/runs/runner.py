@@ -127,6 +127,11 @@ def run(
             setting, trained_now = _with_weights(prepared, config, device, record)
             setting = _with_networks(setting, experiment, config, dataset)
 
+        record["stop_epoch"] = None
+        if setting.training.stop_loss is not None and prepared.checkpoint is None:
+            each = setting.members or (setting,)
+            record["stop_epoch"] = {str(member.seed): training.stop_epoch(member.history) for member in each}
+
         with _stage(record, "experiment"):
             result = experiment.run(setting)
         record["timings"] |= result.timings

@@ -39,5 +39,9 @@ class EpochProgress:
     def report(self, n_examples: int, loss: float) -> None:
         """So many examples more are done; `loss` is shown."""
         self.n_done += n_examples
-        speed = self.n_done / (time.perf_counter() - self.began)
-        self.advance(n_examples, f"{self.title}  loss {loss:.4f}  {speed:,.0f} {self.unit}/s")
+        self.advance(n_examples, f"{self.title}  loss {loss:.4f}  {self.speed:,.0f} {self.unit}/s")
+
+    @property
+    def speed(self) -> float:
+        """Examples per second since the epoch began."""
+        return self.n_done / (time.perf_counter() - self.began)

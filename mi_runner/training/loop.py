@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-import time
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -16,6 +16,7 @@ from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, one_line
 from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
+from mi_runner.training.epochs import EpochProgress, shuffled_batches
 from mi_runner.training.evaluation import loss_function, score
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
@@ -50,7 +51,8 @@ def train(
 
     A row has `epoch`, `loss` (mean over the epoch's examples, without the regulariser), `test_loss` and
     `test_accuracy`. With a regulariser it also has `penalty` (its addition to the loss, mean over the steps) and the
-    regulariser's value after the epoch, under the regulariser's name.
+    regulariser's value after the epoch, under the regulariser's name. With a `stop_loss` it has
+    `reached`: whether the loss reached it, after which training ends.
 
     Args:
         dataset: on the model's device.
@@ -81,13 +83,13 @@ def train(
         progress.bar("training", options.epochs * len(x)) as advance,
     ):
         for epoch in range(1, options.epochs + 1):
-            began = time.perf_counter()
+            epoch_progress = EpochProgress(advance, f"epoch {epoch}/{options.epochs}")
             model.train()
             total_loss = torch.zeros((), device=x.device)
             total_penalty = torch.zeros((), device=x.device)
-            shuffled = torch.randperm(len(x), generator=order).to(x.device).split(options.batch_size)
-            done = reported = 0
-            for step, index in enumerate(shuffled, start=1):
+            batches = shuffled_batches(len(x), options.batch_size, generator=order, device=x.device)
+            n_unreported = 0
+            for step, index in enumerate(batches, start=1):
                 batch_loss = loss_of(model(x[index]), y[index])
                 objective = batch_loss
                 if regularizer is not None and regularizer.factor:
@@ -98,29 +100,39 @@ def train(
                 objective.backward()
                 optimizer.step()
                 total_loss += batch_loss.detach() * len(index)
-                done += len(index)
-                if step % STEPS_BETWEEN_NOTES == 0 or done == len(x):
-                    speed = done / (time.perf_counter() - began)
-                    note = f"epoch {epoch}/{options.epochs}  loss {float(batch_loss.detach()):.4f}  {speed:,.0f}/s"
-                    advance(done - reported, note)
-                    reported = done
+                n_unreported += len(index)
+                if step % STEPS_BETWEEN_NOTES == 0 or step == len(batches):
+                    epoch_progress.report(n_unreported, float(batch_loss.detach()))
+                    n_unreported = 0
             model.eval()
             row: dict[str, Any] = {"epoch": epoch, "loss": float(total_loss) / len(x)}
             if regularizer is not None:
-                row["penalty"] = float(total_penalty) / len(shuffled)
+                row["penalty"] = float(total_penalty) / len(batches)
                 with torch.no_grad():
                     row[regularizer.name] = float(regularizer.measure(model))
             check_finite(row, all(bool(parameter.isfinite().all()) for parameter in parameters))
             tested = score(outputs_of(model, dataset.x_test), dataset.y_test, loss_of, classes=dataset.has_classes)
-            row |= {"test_loss": tested.loss, "test_accuracy": tested.accuracy}
+            row |= {"test_loss": tested.loss, "test_accuracy": tested.accuracy, **reached(row, options)}
             history.append(row)
             progress.rows("history", [row])
-            speed = len(x) / (time.perf_counter() - began)
             log.info(
                 f"epoch {epoch}/{options.epochs}  loss {row['loss']:.4f}  test loss {tested.loss:.4f}  "
-                f"test accuracy {tested.accuracy:.4f}  {speed:,.0f} examples/s"
+                f"test accuracy {tested.accuracy:.4f}  {epoch_progress.speed:,.0f} examples/s"
             )
+            if row.get("reached"):
+                log.info(f"stop_loss={options.stop_loss:g} is reached in epoch {epoch}")
+                break
     return history
+
+
+def reached(row: Mapping[str, Any], options: TrainingOptions) -> dict[str, bool]:
+    """What a history's row says of `stop_loss`: whether the loss is at or below it; nothing where there is none."""
+    return {} if options.stop_loss is None else {"reached": row["loss"] <= options.stop_loss}
+
+
+def stop_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
+    """The epoch in which `stop_loss` was reached; None where it wasn't, or there was none."""
+    return int(history[-1]["epoch"]) if history and history[-1].get("reached") else None
 
 
 def check_finite(row: dict[str, Any], weights_are_finite: bool) -> None:

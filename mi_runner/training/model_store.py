@@ -34,8 +34,8 @@ from mi_runner.training.weights import read_weights, save_weights
 WEIGHTS, RECORD = "model.safetensors", "record.json"
 
 TRAINING = (
-    *("training/loop.py", "training/stacked.py", "training/optimizers.py", "training/regularizers.py"),
-    "training/options.py",
+    *("training/loop.py", "training/stacked.py", "training/epochs.py", "training/options.py"),
+    *("training/optimizers.py", "training/regularizers.py"),
     *("training/clusterability.py", "training/evaluation.py", "batches.py", "chance.py"),
     "threads.py",
 )

@@ -18,6 +18,7 @@ class TrainingOptions:
         momentum: sgd's momentum; the other optimizers have none.
         loss: cross_entropy for classes, mse or bce for values; auto: cross_entropy for classes, mse for values.
         label_smoothing: for cross_entropy; reported losses use it, too.
+        stop_loss: training ends after the epoch whose mean training loss is at or below it; None: after `epochs`.
         regularizer: clusterability or none.
         regularizer_strength: the loss is reduced by this times the regulariser's value.
         regularizer_layer: the Linear layer that the regulariser measures; None: the middle one.
@@ -32,6 +33,7 @@ class TrainingOptions:
     momentum: float = 0.0
     loss: str = "auto"
     label_smoothing: float = 0.0
+    stop_loss: float | None = None
     regularizer: str = "none"
     regularizer_strength: float = 15.0
     regularizer_layer: str | None = None

@@ -13,7 +13,6 @@ from __future__ import annotations
 import copy
 import math
 import operator
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -29,10 +28,11 @@ from mi_runner import chance, threads
 from mi_runner.batches import BATCH
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, one_line
-from mi_runner.progress import Advance, Progress, log
+from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
+from mi_runner.training.epochs import EpochProgress
 from mi_runner.training.evaluation import LossFunction, Score, loss_function, score
-from mi_runner.training.loop import STEPS_BETWEEN_NOTES, check_finite, threads_for
+from mi_runner.training.loop import STEPS_BETWEEN_NOTES, check_finite, reached, threads_for
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Regularizer
@@ -80,6 +80,7 @@ def train(
     n_members, n_examples = len(networks), len(datasets[0].x_train)
     histories: list[History] = [[] for _ in networks]
     failed: dict[int, FloatingPointError] = {}
+    stopped: dict[int, list[Tensor]] = {}  # member → its weights when it reached the stop loss
 
     with (
         torch.no_grad(),
@@ -87,14 +88,14 @@ def train(
         progress.bar(f"training {n_members} networks", options.epochs * n_examples * n_members) as advance,
     ):
         for epoch in range(1, options.epochs + 1):
-            began = time.perf_counter()
+            epoch_progress = EpochProgress(advance, f"epoch {epoch}/{options.epochs}")
             shuffled = torch.stack([torch.randperm(n_examples, generator=order) for order in orders])
             batches = shuffled.to(stack.device).split(options.batch_size, dim=1)
-            losses, penalties = _epoch(stack, batches, advance, f"epoch {epoch}/{options.epochs}")
+            losses, penalties = _epoch(stack, batches, epoch_progress)
             finite, measured, tested = stack.finite().tolist(), stack.measured(), stack.tested()
             rows = []
             for member, history in enumerate(histories):
-                if member in failed:
+                if member in failed or member in stopped:
                     continue
                 row: dict[str, Any] = {"epoch": epoch, "loss": float(losses[member]) / n_examples}
                 if measured is not None:
@@ -106,36 +107,43 @@ def train(
                     log.warning(f"seed={seeds[member]}: {error}")
                     continue
                 row |= {"test_loss": tested[member].loss, "test_accuracy": tested[member].accuracy}
+                row |= reached(row, options)
                 history.append(row)
+                if row.get("reached"):
+                    stopped[member] = stack.weights_of(member)
                 rows.append({"seed": seeds[member], **row})
             progress.rows("history", rows)
             if not rows:
                 break
-            _log_epoch(rows, options.epochs, n_examples * n_members / (time.perf_counter() - began))
+            _log_epoch(rows, options.epochs, epoch_progress.speed)
+            if len(failed) + len(stopped) == n_members:
+                break
+        if options.stop_loss is not None:
+            log.info(f"stop_loss={options.stop_loss:g} is reached by {len(stopped)} of {n_members} networks")
+        for member, weights in stopped.items():
+            stack.restore(member, weights)
     stack.unstack()
     return [failed.get(member, history) for member, history in enumerate(histories)]
 
 
-def _epoch(stack: _Stack, batches: Sequence[Tensor], advance: Advance, name: str) -> tuple[Tensor, Tensor]:
+def _epoch(stack: _Stack, batches: Sequence[Tensor], progress: EpochProgress) -> tuple[Tensor, Tensor]:
     """Does a step for each of the batches, each `(M, B)` indices of examples.
 
     Returns `(M,)` losses, summed over examples, and `(M,)` penalties, summed over steps.
     """
-    began = time.perf_counter()
     n_members = len(stack.networks)
     total_loss = torch.zeros(n_members, device=stack.device)
     total_penalty = torch.zeros(n_members, device=stack.device)
-    done = reported = 0
+    n_unreported = 0
     for step, index in enumerate(batches, start=1):
         losses, penalties = stack.step(index)
         total_loss += losses * index.shape[1]
         if penalties is not None:
             total_penalty += penalties
-        done += index.numel()
+        n_unreported += index.numel()
         if step % STEPS_BETWEEN_NOTES == 0 or step == len(batches):
-            speed = done / (time.perf_counter() - began)
-            advance(done - reported, f"{name}  loss {float(losses.mean()):.4f}  {speed:,.0f}/s")
-            reported = done
+            progress.report(n_unreported, float(losses.mean()))
+            n_unreported = 0
     return total_loss, total_penalty
 
 
@@ -386,6 +394,15 @@ class _Stack:
             self._load(self.template.network, member)
             values.append(float(regularizer.measure(self.template.network)))
         return regularizer.name, values
+
+    def weights_of(self, member: int) -> list[Tensor]:
+        """A copy of a member's trained weights. Further steps compute it, too, and touch no other member."""
+        return [weight[member].clone() for weight in self.weights]
+
+    def restore(self, member: int, weights: Sequence[Tensor]) -> None:
+        """Give a member weights that it had before."""
+        for stacked, weight in zip(self.weights, weights, strict=True):
+            stacked[member] = weight
 
     def unstack(self) -> None:
         """Copies the weights to the networks and sets these to evaluation mode."""
