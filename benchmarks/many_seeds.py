@@ -31,7 +31,7 @@ def made(overrides: Sequence[str]) -> tuple[Callable[[], object], Callable[[int]
     ]
     networks, data = [built.model for built in builts], [built.dataset for built in builts]
     return (
-        lambda: stacked_training.train(networks, data, training_options(config.training), seeds=SEEDS),
+        lambda: stacked_training.train_together(networks, data, training_options(config.training), seeds=SEEDS),
         lambda seed: train(networks[seed], data[seed], training_options(config.training), seed=seed),
     )
 

@@ -79,7 +79,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-class Progress(progress.Progress):
+class Bars(progress.Progress):
     """Bars on a terminal, plain lines elsewhere; on standard error."""
 
     @contextmanager

@@ -1,7 +1,7 @@
 """Reports the progress of long work.
 
 Experiments and the training loop report to a `Progress`. The one here prints nothing, which suits tests and notebooks;
-`console.Progress` draws bars.
+`console.Bars` draws bars.
 """
 
 from __future__ import annotations

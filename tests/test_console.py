@@ -33,11 +33,11 @@ def test_a_bar_on_a_pipe_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 0.0)
-    with console.Progress().bar("work", 10) as advance:
+    with console.Bars().bar("work", 10) as advance:
         advance(4, "note")
     assert re.fullmatch(r"work: 4 of 10, \d+ s left note\n", capsys.readouterr().err)
     monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 1e9)
-    with console.Progress().bar("work", 10) as advance:
+    with console.Bars().bar("work", 10) as advance:
         advance(4, "note")
     assert capsys.readouterr().err == ""
 
@@ -55,7 +55,7 @@ def test_a_terminal_sees_a_bar_and_log_lines_above_it(tmp_path: Path) -> None:
         "from mi_runner import console\n"
         "import logging\n"
         "log = logging.getLogger('x'); log.addHandler(console.LogHandler()); log.setLevel(logging.INFO)\n"
-        "with console.Progress().bar('work', 10) as advance:\n"
+        "with console.Bars().bar('work', 10) as advance:\n"
         "    advance(4, 'loss 0.5'); time.sleep(0.3); log.info('a line'); time.sleep(0.3); advance(6)\n"
     )
     environment = {**os.environ, "TERM": "xterm", "COLUMNS": "100"}

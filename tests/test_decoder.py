@@ -368,7 +368,7 @@ def test_a_linear_probe_is_the_minimum_that_plain_gradient_descent_finds() -> No
     draw = torch.Generator().manual_seed(0)
     examples = examples_of(pairs(3, copies=3))
     features = torch.randn(9, 4, generator=draw) * torch.tensor([1.0, 10.0, 0.1, 0.0]) + 5
-    part = decoding.Split(torch.tensor([0, 0, 0, 1, 2, 3, 3, 4, 5, 6]), torch.tensor([7, 8]), 0)
+    part = decoding.DecodingSplit(torch.tensor([0, 0, 0, 1, 2, 3, 3, 4, 5, 6]), torch.tensor([7, 8]), 0)
     answers = decoding.linear_probe(features, examples.labels, part.train, penalty=penalty)
     # The textbook's: every training example by itself, in float64.
     x = features.double()
@@ -389,7 +389,7 @@ def test_a_linear_probe_is_the_minimum_that_plain_gradient_descent_finds() -> No
 
 def test_a_linear_probe_can_read_what_is_linear_and_nothing_else() -> None:
     examples = examples_of(pairs(2, copies=5))
-    everything = decoding.Split(examples.index, torch.arange(4), 4)
+    everything = decoding.DecodingSplit(examples.index, torch.arange(4), 4)
     corners = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
     a, b, total = decoding.linear_probe(corners, examples.labels, everything.train)
     assert a.tolist() == [0, 0, 1, 1] and b.tolist() == [0, 1, 0, 1]
@@ -403,7 +403,7 @@ def test_a_method_names_its_arguments_and_no_option() -> None:
     graph = graph_of(MLP([6, 4, 3]), torch.randn(2, 6))
     x = torch.zeros(3, 6)
     images, labels = torch.zeros(3, 2, 2), {"a": torch.tensor([0, 1, 1])}
-    part = decoding.Split(torch.tensor([0, 1]), torch.tensor([2]), 0)
+    part = decoding.DecodingSplit(torch.tensor([0, 1]), torch.tensor([2]), 0)
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: images_of.activation_images(graph, x, []), r"^sites=\[\]: name at least one site, each once"),
         (
@@ -739,7 +739,7 @@ def test_folds_hold_out_every_image_once() -> None:
             decoding.split_folds(images, index, folds_given, seed=0)
 
 
-def unequal_folds() -> tuple[Tensor, dict[str, Tensor], list[decoding.Split]]:
+def unequal_folds() -> tuple[Tensor, dict[str, Tensor], list[decoding.DecodingSplit]]:
     """Folds whose epochs differ in their steps of 4 examples; 25 images, which are more than a batch."""
     draw = torch.Generator().manual_seed(0)
     images = torch.randn(25, 4, 5, generator=draw)
@@ -817,8 +817,8 @@ def test_dropout_leaves_out_its_fraction_of_units() -> None:
 def test_accuracy_and_loss_over_folds_by_hand() -> None:
     labels = {"a": torch.tensor([0, 0, 1, 1])}
     folds = [
-        decoding.Split(torch.tensor([1, 2, 3]), torch.tensor([0]), 0),
-        decoding.Split(torch.tensor([0]), torch.tensor([1, 2, 3]), 0),
+        decoding.DecodingSplit(torch.tensor([1, 2, 3]), torch.tensor([0]), 0),
+        decoding.DecodingSplit(torch.tensor([0]), torch.tensor([1, 2, 3]), 0),
     ]
     answers = [[torch.tensor([1, 0, 1, 0])], [torch.tensor([0, 0, 1, 0])]]
     found = decoding.folds_accuracy(answers, labels, folds)["a"]

@@ -33,7 +33,7 @@ from mi_runner.training import loop as training
 from mi_runner.training import model_store
 from mi_runner.training import stacked as stacked_training
 from mi_runner.training.options import TrainingOptions
-from mi_runner.training.stacked import check, train
+from mi_runner.training.stacked import check_together, train_together
 
 from .conftest import Ended, classes, values
 from .test_composition import REQUIRED
@@ -81,8 +81,8 @@ def assert_as_alone(
     """The networks of a stack end with the weights and histories of those trained one by one; returns them."""
     stacked, alone = ([initialised(make, seed) for seed in seeds] for _ in range(2))
     before = [weights_of(network) for network in alone]
-    check(stacked, data, config, seeds=seeds)
-    histories = train(stacked, data, config, seeds=seeds)
+    check_together(stacked, data, config, seeds=seeds)
+    histories = train_together(stacked, data, config, seeds=seeds)
     for network, dataset, seed, other, history, start in zip(
         alone, data, seeds, stacked, histories, before, strict=True
     ):
@@ -192,7 +192,7 @@ def test_the_regularizer_is_each_networks_own(strength: float) -> None:
     )
     make = lambda: models.mlp.MLP([6, 4, 4, 3])  # noqa: E731
     networks = assert_as_alone(make, [classes(seed=seed) for seed in range(3)], config)
-    histories = train(networks, [classes(seed=seed) for seed in range(3)], config, seeds=[0, 1, 2])
+    histories = train_together(networks, [classes(seed=seed) for seed in range(3)], config, seeds=[0, 1, 2])
     assert len({row["clusterability"] for history in histories for row in history}) == 6
     assert all((row["penalty"] < 0) == bool(strength) for history in histories for row in history)
 
@@ -226,8 +226,8 @@ def test_no_epochs_train_nothing() -> None:
     networks = [mlp(3).train() for _ in range(2)]
     before = [weights_of(network) for network in networks]
     config = TrainingOptions(epochs=0)
-    check(networks, [classes()] * 2, config, seeds=[0, 1])
-    assert train(networks, [classes()] * 2, config, seeds=[0, 1]) == [[], []]
+    check_together(networks, [classes()] * 2, config, seeds=[0, 1])
+    assert train_together(networks, [classes()] * 2, config, seeds=[0, 1]) == [[], []]
     assert all(torch.equal(weights_of(network), start) for network, start in zip(networks, before, strict=True))
     assert not networks[0].training
 
@@ -236,8 +236,8 @@ def test_training_leaves_the_global_generator_alone() -> None:
     before = torch.get_rng_state()
     networks = [mlp(3) for _ in range(2)]
     torch.set_rng_state(before)
-    check(networks, [classes()] * 2, TrainingOptions(epochs=1), seeds=[0, 1])
-    train(networks, [classes()] * 2, TrainingOptions(epochs=1), seeds=[0, 1])
+    check_together(networks, [classes()] * 2, TrainingOptions(epochs=1), seeds=[0, 1])
+    train_together(networks, [classes()] * 2, TrainingOptions(epochs=1), seeds=[0, 1])
     assert torch.equal(torch.get_rng_state(), before)
 
 
@@ -254,7 +254,7 @@ def test_evaluation_in_parts_is_the_same(monkeypatch: pytest.MonkeyPatch) -> Non
 def test_the_bar_ends_where_the_work_does_and_rows_have_their_seed() -> None:
     progress = Counting()
     config = TrainingOptions(epochs=2, batch_size=1)
-    histories = train([mlp(3), mlp(3)], [classes()] * 2, config, seeds=[5, 6], progress=progress)
+    histories = train_together([mlp(3), mlp(3)], [classes()] * 2, config, seeds=[5, 6], progress=progress)
     assert progress.done == progress.total == 2 * 2 * 40
     rows = progress.tables["history"]
     assert [(row["seed"], row["epoch"]) for row in rows] == [(5, 1), (6, 1), (5, 2), (6, 2)]
@@ -277,7 +277,7 @@ def test_a_network_that_diverges_is_named_and_touches_no_other(what: str) -> Non
     data[1] = replace(data[1], x_train=data[1].x_train * scale)
     config = TrainingOptions(epochs=1, batch_size=40, optimizer="sgd", learning_rate=learning_rate)
     stacked, alone = ([initialised(lambda: nn.Linear(6, 1), seed) for seed in range(3)] for _ in range(2))
-    first, second, third = train(stacked, data, config, seeds=[4, 5, 6])
+    first, second, third = train_together(stacked, data, config, seeds=[4, 5, 6])
 
     assert isinstance(second, FloatingPointError)
     assert str(second) == f"training diverged in epoch 1: {what}."
@@ -293,7 +293,7 @@ def test_a_network_that_diverges_is_named_and_touches_no_other(what: str) -> Non
 def test_where_all_diverge_training_ends() -> None:
     config = TrainingOptions(epochs=5, batch_size=40, optimizer="sgd", learning_rate=1e30)
     progress = Progress()
-    ended = train([nn.Linear(6, 1), nn.Linear(6, 1)], [values()] * 2, config, seeds=[0, 1], progress=progress)
+    ended = train_together([nn.Linear(6, 1), nn.Linear(6, 1)], [values()] * 2, config, seeds=[0, 1], progress=progress)
     assert all(isinstance(each, FloatingPointError) for each in ended)
     assert max((row["epoch"] for row in progress.tables["history"]), default=0) < 5
 
@@ -353,15 +353,17 @@ def test_what_can_not_be_stacked_is_refused(obstacle: str) -> None:
     before = [{name: tensor.clone() for name, tensor in one.state_dict().items()} for one in networks]
     config = TrainingOptions(epochs=1, batch_size=16)
     with pytest.raises(ConfigError, match=rf"^{text}") as caught:
-        check(networks, [classes()] * 3, config, seeds=[7, 8, 9])
+        check_together(networks, [classes()] * 3, config, seeds=[7, 8, 9])
     assert "\n" not in str(caught.value)
     for network, state in zip(networks, before, strict=True):
         assert all(torch.equal(tensor, state[name]) for name, tensor in network.state_dict().items())
-    check(networks, [classes()] * 3, replace(config, epochs=0), seeds=[7, 8, 9])
+    check_together(networks, [classes()] * 3, replace(config, epochs=0), seeds=[7, 8, 9])
 
 
 def test_a_dropout_that_drops_nothing_is_none() -> None:
-    check([nn.Sequential(nn.Dropout(0.0), nn.Linear(6, 3))] * 2, [classes()] * 2, TrainingOptions(), seeds=[0, 1])
+    check_together(
+        [nn.Sequential(nn.Dropout(0.0), nn.Linear(6, 3))] * 2, [classes()] * 2, TrainingOptions(), seeds=[0, 1]
+    )
 
 
 def test_a_stack_that_is_not_each_alone_is_refused() -> None:
@@ -369,7 +371,7 @@ def test_a_stack_that_is_not_each_alone_is_refused() -> None:
     calls = itertools.count(1)
     network = InForward(lambda x: x * next(calls))
     with pytest.raises(ConfigError, match=r"^a step of stacked networks differs from a step of each network alone\."):
-        check([network] * 2, [classes()] * 2, TrainingOptions(), seeds=[0, 1])
+        check_together([network] * 2, [classes()] * 2, TrainingOptions(), seeds=[0, 1])
 
 
 @pytest.mark.parametrize(
@@ -382,7 +384,7 @@ def test_a_stack_that_is_not_each_alone_is_refused() -> None:
 )
 def test_networks_must_be_alike(other: nn.Module, data: Dataset) -> None:
     with pytest.raises(ConfigError, match=r"^the networks or the data's sizes of seed=6 and seed="):
-        check([nn.Linear(6, 3), other], [classes(), data], TrainingOptions(), seeds=[5, 6])
+        check_together([nn.Linear(6, 3), other], [classes(), data], TrainingOptions(), seeds=[5, 6])
 
 
 def test_as_many_as_fit_in_memory_are_stacked(monkeypatch: pytest.MonkeyPatch) -> None:

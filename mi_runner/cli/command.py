@@ -128,7 +128,7 @@ def _run(config: DictConfig, command: str) -> int:
         import_module(run_config.experiment.module)
     timings = {"import": time.perf_counter() - began}
     with signals.raised():
-        outcome = runner.run(run_config, command=command, progress=console.Progress(), timings=timings)
+        outcome = runner.run(run_config, command=command, progress=console.Bars(), timings=timings)
     for table in outcome.tables:
         console.table(table.title, table.rows)
     for line in outcome.not_met:

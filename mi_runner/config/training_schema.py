@@ -21,7 +21,7 @@ class Loss(Enum):
     bce = "bce"
 
 
-class Regularizer(Enum):
+class RegularizerChoice(Enum):
     none = "none"
     clusterability = "clusterability"
 
@@ -41,8 +41,9 @@ class TrainingConfig:
     stop_loss: float | None = option(
         None, "training ends after the epoch whose mean training loss is at or below it; null: after epochs", at_least=0
     )
-    regularizer: Regularizer = option(
-        Regularizer.none, "clusterability: rewards squared weights of a layer that lie inside clusters of its units"
+    regularizer: RegularizerChoice = option(
+        RegularizerChoice.none,
+        "clusterability: rewards squared weights of a layer that lie inside clusters of its units",
     )
     regularizer_strength: float = option(15.0, "the loss is reduced by this times the clusterability", at_least=0)
     regularizer_layer: str | None = option(None, "the Linear layer of the regularizer; null: the middle one")

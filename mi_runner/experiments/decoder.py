@@ -33,9 +33,9 @@ from mi_runner.methods.activation_images import (
 )
 from mi_runner.methods.decoder_training import train_decoders
 from mi_runner.methods.decoding import (
+    DecodingSplit,
     Examples,
     Logits,
-    Split,
     causal_variables,
     decoded_logits,
     distinct_examples,
@@ -280,7 +280,7 @@ def _check_task(graph: ModelGraph, dataset: Dataset, config: DecoderConfig) -> N
         )
 
 
-def _splits(images: Tensor, examples: Examples, setting: Setting[DecoderConfig]) -> list[Split]:
+def _splits(images: Tensor, examples: Examples, setting: Setting[DecoderConfig]) -> list[DecodingSplit]:
     """One split, or as many as there are folds.
 
     Raises:
@@ -335,7 +335,7 @@ def _trained_decoders(
     setting: Setting[DecoderConfig],
     images: Tensor,
     labels: Mapping[str, Tensor],
-    splits: Sequence[Split],
+    splits: Sequence[DecodingSplit],
     control: str,
 ) -> tuple[list[ActivationDecoder], list[dict[str, Any]]]:
     """A decoder for each split, and their histories; all have the same initial weights and dropout masks.
@@ -389,7 +389,7 @@ def _metric(control: str, site: str, name: str) -> str:
 def _accuracy_rows(
     control: str,
     site: str,
-    splits: Sequence[Split],
+    splits: Sequence[DecodingSplit],
     labels: Mapping[str, Tensor],
     logits: Sequence[Logits],
     read: Read,

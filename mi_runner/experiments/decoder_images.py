@@ -17,7 +17,7 @@ from mi_runner.experiments import Row, decoder_figures, decoder_tables
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.activation_distances import distance_matrix
 from mi_runner.methods.activation_images import activation_images
-from mi_runner.methods.decoding import Examples, Split, class_numbers
+from mi_runner.methods.decoding import DecodingSplit, Examples, class_numbers
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.statistics import ALL
 from mi_runner.training.evaluation import correct, predictions
@@ -118,7 +118,7 @@ def decoder_pictures(
     decoder: ActivationDecoder,
     images: Tensor,
     examples: Examples,
-    split: Split,
+    split: DecodingSplit,
     sites: Sequence[str],
     rows: Sequence[Row],
 ) -> dict[str, Any]:

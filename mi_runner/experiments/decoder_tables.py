@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.activation_distances import layer_similarity, mean_distances, separation
-from mi_runner.methods.decoding import Examples, Logits, Split, folds_accuracy, folds_loss
+from mi_runner.methods.decoding import DecodingSplit, Examples, Logits, folds_accuracy, folds_loss
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.progress import log
 
@@ -30,7 +30,7 @@ MOST_GROUPS = 60
 def accuracy_rows(
     control: str,
     site: str,
-    splits: Sequence[Split],
+    splits: Sequence[DecodingSplit],
     labels: Mapping[str, Tensor],
     logits: Sequence[Logits],
     target_accuracy: float,
@@ -88,7 +88,7 @@ def kernel_rows(decoders: Sequence[ActivationDecoder]) -> list[dict[str, Any]]:
 
 def answer_rows(
     examples: Examples,
-    splits: Sequence[Split],
+    splits: Sequence[DecodingSplit],
     labels: Mapping[str, Tensor],
     values: Mapping[str, Sequence[int]],
     logits: Sequence[Logits],
@@ -181,7 +181,7 @@ def similarity_rows(matrices: Mapping[tuple[str, str], Tensor]) -> list[dict[str
 
 
 def activation_arrays(
-    images: Tensor, labels: Mapping[str, Tensor], values: Mapping[str, Sequence[int]], splits: Sequence[Split]
+    images: Tensor, labels: Mapping[str, Tensor], values: Mapping[str, Sequence[int]], splits: Sequence[DecodingSplit]
 ) -> dict[str, NDArray[Any]]:
     """The activation images with their labels.
 

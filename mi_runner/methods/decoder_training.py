@@ -23,7 +23,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from mi_runner import chance, threads
 from mi_runner.batches import BATCH
-from mi_runner.methods.decoding import Split, label_columns, losses
+from mi_runner.methods.decoding import DecodingSplit, label_columns, losses
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.progress import Advance, Progress
 from mi_runner.training.loop import threads_for
@@ -36,7 +36,7 @@ History = list[dict[str, Any]]
 
 
 def train_decoder(
-    images: Tensor, labels: Mapping[str, Tensor], split: Split, **options: Any
+    images: Tensor, labels: Mapping[str, Tensor], split: DecodingSplit, **options: Any
 ) -> tuple[ActivationDecoder, History]:
     """A decoder trained on a split's training examples, in evaluation mode, and a row per epoch.
 
@@ -49,7 +49,7 @@ def train_decoder(
 def train_decoders(
     images: Tensor,
     labels: Mapping[str, Tensor],
-    splits: Sequence[Split],
+    splits: Sequence[DecodingSplit],
     *,
     kernels: int = 3,
     kernel_size: int = 2,
@@ -116,7 +116,7 @@ def _train(
     stack: _Stack,
     images: Tensor,
     columns: Tensor,
-    splits: Sequence[Split],
+    splits: Sequence[DecodingSplit],
     epochs: int,
     batch_size: int,
     stop_loss: float | None,
@@ -151,7 +151,7 @@ def _train(
 
 
 def _batches(
-    splits: Sequence[Split], orders: Sequence[torch.Generator], active: Sequence[int], batch_size: int
+    splits: Sequence[DecodingSplit], orders: Sequence[torch.Generator], active: Sequence[int], batch_size: int
 ) -> Iterator[tuple[Tensor, list[int]]]:
     """Of each step the training examples `(S, B)`, and how many of the B are each split's; the others are filled up.
 
@@ -170,7 +170,9 @@ def _batches(
 
 
 @torch.no_grad()
-def _tested(stack: _Stack, images: Tensor, columns: Tensor, splits: Sequence[Split]) -> list[tuple[float, float]]:
+def _tested(
+    stack: _Stack, images: Tensor, columns: Tensor, splits: Sequence[DecodingSplit]
+) -> list[tuple[float, float]]:
     """For each split the mean loss of its held-out examples, and the fraction with every variable correct."""
     n = [len(split.held_out) for split in splits]
     rows = nn.utils.rnn.pad_sequence([split.held_out for split in splits], batch_first=True)

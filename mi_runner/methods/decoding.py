@@ -165,7 +165,7 @@ def shuffled_labels(labels: Mapping[str, Tensor], *, seed: int) -> dict[str, Ten
 
 
 @dataclass(frozen=True)
-class Split:
+class DecodingSplit:
     """The examples that a decoder is trained on and tested on.
 
     Attributes:
@@ -179,7 +179,7 @@ class Split:
     n_shared: int
 
 
-def split_images(images: Tensor, index: Tensor, share: float, *, seed: int) -> Split:
+def split_images(images: Tensor, index: Tensor, share: float, *, seed: int) -> DecodingSplit:
     """A split that holds out `share` of the distinct images, rounded down.
 
     If that is none, `share` of the examples are held out instead. Then an image may be both trained on and held out,
@@ -203,14 +203,14 @@ def split_images(images: Tensor, index: Tensor, share: float, *, seed: int) -> S
         is_held_out = torch.zeros(n_groups, dtype=torch.bool)
         is_held_out[torch.randperm(n_groups, generator=draw)[:n_held_out]] = True
         is_held_out = is_held_out.to(index.device)[group]
-        return Split(index[~is_held_out[index]], is_held_out.nonzero().squeeze(1), 0)
+        return DecodingSplit(index[~is_held_out[index]], is_held_out.nonzero().squeeze(1), 0)
     shuffled = torch.randperm(len(index), generator=draw).to(index.device)
     n_held_out = max(1, _fraction_of(len(index), share))
     train, held_out = index[shuffled[n_held_out:]], index[shuffled[:n_held_out]].unique()
-    return Split(train, held_out, int(torch.isin(group[held_out].unique(), group[train]).sum()))
+    return DecodingSplit(train, held_out, int(torch.isin(group[held_out].unique(), group[train]).sum()))
 
 
-def split_folds(images: Tensor, index: Tensor, folds: int, *, seed: int) -> list[Split]:
+def split_folds(images: Tensor, index: Tensor, folds: int, *, seed: int) -> list[DecodingSplit]:
     """Splits of which each holds out other distinct images, so that together they hold out every image once.
 
     The folds have equal numbers of distinct images, or numbers that differ by 1. Examples with equal images are held
@@ -232,7 +232,7 @@ def split_folds(images: Tensor, index: Tensor, folds: int, *, seed: int) -> list
     fold_of_group = torch.empty(n_groups, dtype=torch.int64)
     fold_of_group[order] = torch.arange(n_groups) % folds
     fold = fold_of_group.to(index.device)[group]
-    return [Split(index[fold[index] != k], (fold == k).nonzero().squeeze(1), 0) for k in range(folds)]
+    return [DecodingSplit(index[fold[index] != k], (fold == k).nonzero().squeeze(1), 0) for k in range(folds)]
 
 
 def _fraction_of(n: int, share: float) -> int:
@@ -347,7 +347,9 @@ class DecodingAccuracy:
     train_accuracy: float
 
 
-def decoding_accuracy(answers: Answers, labels: Mapping[str, Tensor], split: Split) -> dict[str, DecodingAccuracy]:
+def decoding_accuracy(
+    answers: Answers, labels: Mapping[str, Tensor], split: DecodingSplit
+) -> dict[str, DecodingAccuracy]:
     """Variable → how well it is decoded, and `all`: how often all variables of an example are.
 
     Args:
@@ -370,7 +372,7 @@ def decoding_accuracy(answers: Answers, labels: Mapping[str, Tensor], split: Spl
 
 
 def folds_accuracy(
-    answers: Sequence[Answers], labels: Mapping[str, Tensor], splits: Sequence[Split]
+    answers: Sequence[Answers], labels: Mapping[str, Tensor], splits: Sequence[DecodingSplit]
 ) -> dict[str, DecodingAccuracy]:
     """Variable → how well it is decoded over all folds, and `all`.
 
@@ -397,7 +399,9 @@ def folds_accuracy(
     return accuracies
 
 
-def folds_loss(logits: Sequence[Logits], labels: Mapping[str, Tensor], splits: Sequence[Split]) -> dict[str, float]:
+def folds_loss(
+    logits: Sequence[Logits], labels: Mapping[str, Tensor], splits: Sequence[DecodingSplit]
+) -> dict[str, float]:
     """Variable → the mean cross-entropy of the held-out examples of all folds in nats, and `all`: their sum.
 
     Args:

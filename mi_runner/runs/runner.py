@@ -301,7 +301,7 @@ def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, n_seeds
         for member in members:
             training.check(member.model, member.dataset, setting.training)
     try:
-        stacked_training.check(
+        stacked_training.check_together(
             [member.model for member in members],
             [member.dataset for member in members],
             setting.training,

@@ -93,7 +93,7 @@ class Ending:
 def run_task(task: Task) -> Ending:
     """Run a job in a clean state. In the sweep's own process an interruption goes on to the sweep."""
     if task.worker is None:
-        return _run(task, console.Progress())
+        return _run(task, console.Bars())
     _settle_in(task.worker)
     limit = _Limit(task.worker.minutes)
     try:

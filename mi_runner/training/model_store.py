@@ -161,7 +161,7 @@ def train_stack(
     if len(builts) > 1:
         log.info(f"training {len(builts)} networks on {dataset.name}: {len(dataset.x_train):,} examples")
         networks, data = [built.model for built in builts], [built.dataset for built in builts]
-        return stacked.train(networks, data, training, seeds=seeds, progress=progress)
+        return stacked.train_together(networks, data, training, seeds=seeds, progress=progress)
     (built,), (seed,) = builts, seeds
     log.info(f"training {type(built.model).__name__} on {dataset.name}: {len(dataset.x_train):,} examples")
     try:

@@ -52,7 +52,7 @@ REHEARSED = 4
 History = list[dict[str, Any]]
 
 
-def train(
+def train_together(
     networks: Sequence[nn.Module],
     datasets: Sequence[Dataset],
     options: TrainingOptions,
@@ -66,7 +66,7 @@ def train(
     the other networks.
 
     Args:
-        networks: M networks of one architecture that passed `check`.
+        networks: M networks of one architecture that passed `check_together`.
         datasets: a data set per network, on its device; equal data sets are kept once.
         seeds: a seed per network; the order of its batches derives from it.
     """
@@ -160,7 +160,7 @@ def _log_epoch(rows: Sequence[dict[str, Any]], epochs: int, speed: float) -> Non
 # --- what can be stacked -------------------------------------------------------------------------------------------
 
 
-def check(
+def check_together(
     networks: Sequence[nn.Module], datasets: Sequence[Dataset], options: TrainingOptions, *, seeds: Sequence[int]
 ) -> None:
     """Checks that the networks can be trained in a stack, by a trial step of the first and the last network.
