@@ -87,6 +87,7 @@ class Dispatch:
     def __post_init__(self) -> None:
         self._refused_job: Job | None = None
         self._refused_last: int | None = None
+        self._had_folder = True
         self._again: list[Job] = []
         self._pause, self._again_at = 0.0, 0.0
         self._waiting = _Waiting(self.engine)
@@ -156,14 +157,16 @@ class Dispatch:
         console.note(f"{reason}: job {job.number} is tried again in {self._pause:.0f} s, or as soon as a job ends")
 
     def _submitted(self, slot: int, task: Task) -> Running:
-        if not task.folder.exists():
+        self._had_folder = task.folder.exists()
+        if not self._had_folder:
             return self.engine.submit(slot, task)
         # What it left stays where it is until the engine has the task, and nobody may write into it.
         aside = set_aside(task.folder)
         try:
             return self.engine.submit(slot, task)
         except NotNow:
-            aside.rename(task.folder)
+            if not task.folder.exists():  # the engine may have taken it, and only its answer is lost
+                aside.rename(task.folder)
             raise
 
     def _earlier(self, task: Task) -> Running | None:
@@ -173,17 +176,18 @@ class Dispatch:
             NotNow: the engine can't say.
         """
         refused = task.number == self._refused_last
+        self._had_folder = self._had_folder or not refused
         if not self.resumed and not refused:
             return None
         earlier = self.engine.earlier(task)
-        if earlier.running is not None and self.adopt:
+        if earlier.running is not None and (self.adopt or refused):
             console.note(f"job {task.number} was submitted before, {earlier.what}: it is waited for")
             return earlier.running
         if earlier.running is not None:
             self.engine.cancel([earlier.running])
             return None
         state = run_folder.state(task.folder)
-        if refused and state.done:  # the engine had taken it all the same
+        if refused and state.done and not self._had_folder:  # the engine had taken it all the same
             return HasEnded(Ending())
         if state.status != "running" or earlier.is_over:
             return None

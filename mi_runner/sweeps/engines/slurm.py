@@ -193,6 +193,9 @@ class Slurm:
         return self._watched(task, Submission(self.config.name, job, name))
 
     def earlier(self, task: Task) -> Earlier:
+        says = (run_folder.read_record(task.folder) or {}).get("status")
+        if says not in (None, "running"):  # its process has ended itself, though Slurm may be about to see it
+            return Earlier(is_over=True)
         if (running := self._of_name(task, self._name(task))) is not None:
             return Earlier(running, what=f"it is Slurm job {running.submission.id}")
         submitted = read_submission(task.folder)
@@ -347,6 +350,9 @@ class _Job:
         if self.has_ended or now - self._looked < SECONDS_BETWEEN_RECORDS:
             return self.has_ended
         self._looked = now
+        state = self.state()
+        if state is not None and state.waits:
+            return False
         status = self.says()
         over = self.is_over()
         if over and self._over_since is None:
