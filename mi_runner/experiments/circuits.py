@@ -165,7 +165,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         setting.progress.rows("metrics", rows[-1:])
         census += _census_rows(number, result.counts)
         edges += _edge_rows(single, number, result)
-        tables.append(_table(examples, number, result, config))
+        tables.append(circuit_table(examples, number, result, config))
         shares = result.edge_counts / max(1, result.n_valid)
         drawn |= circuits_figures.of_output(single, result.space, number, shares, result.n_valid, tables[-1])
 
@@ -279,7 +279,7 @@ def _edge_rows(part: Part, number: int, result: CircuitSearch) -> Iterator[dict[
                 }
 
 
-def _table(examples: CircuitExamples, number: int, result: CircuitSearch, config: CircuitsConfig) -> DataFrame:
+def circuit_table(examples: CircuitExamples, number: int, result: CircuitSearch, config: CircuitsConfig) -> DataFrame:
     """A row a circuit."""
     import pandas as pd
 
