@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -11,6 +12,8 @@ import pytest
 from mi_runner.cli import command
 from mi_runner.experiments.explanations import gate_name
 from mi_runner.methods.explanations.groundings import GroundedNeuron
+
+from .conftest import REPOSITORY
 
 SMALL = ["experiment=explanations", "model.hidden_sizes=[3]", "training.learning_rate=0.02", "seed=1"]
 
@@ -116,3 +119,9 @@ def test_gates_have_names() -> None:
 
     assert gate_name(neuron((0,), 0b10)) == "IS" and gate_name(neuron((0,), 0b01)) == "NOT"
     assert gate_name(neuron((0, 1), 0b1000)) == "AND" and gate_name(neuron((0, 1), 0b1100)) == "0011"
+
+
+def test_the_program_of_the_page_runs() -> None:
+    page = (REPOSITORY / "docs/explanations.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    exec(program, {})
