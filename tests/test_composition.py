@@ -129,7 +129,7 @@ def test_mappings_take_new_keys() -> None:
         (
             "experiment=abltion",
             "no experiment is named 'abltion'. Did you mean ablation\\? Allowed: "
-            "ablation, circuits, clusters, decoder, iit, train",
+            "ablation, circuits, clusters, decoder, explanations, iit, train",
         ),
         ("dataset=mnsit", "no dataset is named 'mnsit'. Did you mean mnist"),
         ("model=resnet", "no model is named 'resnet'. Allowed: cnn, external, mlp, skip"),

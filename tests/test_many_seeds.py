@@ -673,14 +673,14 @@ def test_expectations_on_the_spread(mi_run: MiRun) -> None:
     assert alone.status == 0 and alone.record["metrics"]["accuracy_sd"] is None
 
 
-@pytest.mark.parametrize("experiment", [schema.name for schema in SCHEMAS["experiment"] if schema.name != "train"])
+@pytest.mark.parametrize("experiment", [schema.name for schema in SCHEMAS["experiment"] if not schema.takes_seeds])
 def test_other_experiments_take_one_network(experiment: str, mi_run: MiRun) -> None:
     ended = mi_run(f"experiment={experiment}", "seed=3", "seeds=4")
     assert (ended.status, ended.out) == (2, "")
     assert ended.err == (
-        f"mi-run: error: seeds=4 goes with experiment=train; experiment={experiment} takes one network. "
+        f"mi-run: error: seeds=4 goes with experiment=train,explanations; experiment={experiment} takes one network. "
         "Type -m 'seed=range(3,7)' instead of seeds=4. "
-        "checkpoint=FOLDER/members/seed_N.safetensors takes one that experiment=train seeds=... trained.\n"
+        "checkpoint=FOLDER/members/seed_N.safetensors takes one that experiment=train,explanations seeds=... trained.\n"
     )
     assert not Path("outputs").exists()
 

@@ -38,6 +38,7 @@ SMALL = {
     "mnist01": ["dataset.limit=60", "training.epochs=1"],
     "ellipses": ["dataset.train_size=60", "dataset.test_size=60", "training.epochs=1"],
     "mod_add": ["dataset.train_size=60", "dataset.test_size=60", "training.epochs=1"],
+    "logic": ["dataset.train_size=60", "training.epochs=1"],
     "arrays": ["training.epochs=1"],
 }
 
@@ -82,6 +83,9 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     small = [*SMALL[config.dataset.name]]
     if config.experiment.name == "decoder":
         small += ["experiment.epochs=1", "experiment.min_target_accuracy=0"]
+    if config.experiment.name == "explanations":
+        arguments = [re.sub("^seeds=.*", "seeds=2", part) for part in arguments]
+        small += ["experiment.min_accuracy=0", "experiment.max_depth=2"]
     if config.experiment.name == "iit":
         small += ["experiment.train_pairs=60", "experiment.test_pairs=60", "experiment.epochs=1"]
     if any(part.startswith("checkpoint=") for part in arguments):

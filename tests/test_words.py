@@ -31,25 +31,8 @@ BANNED = {
 }
 """Phrase → what to write instead."""
 
-CLEAN = (
-    "README.md",
-    "docs/library.md",
-    "docs/runs.md",
-    "docs/sweeps.md",
-    "docs/train.md",
-    "conf/**/*.yaml",
-    "mi_runner/*.py",
-    "mi_runner/cli/*.py",
-    "mi_runner/config/*.py",
-    "mi_runner/datasets/[!c]*.py",
-    "mi_runner/experiments/__init__.py",
-    "mi_runner/experiments/figures.py",
-    "mi_runner/experiments/train*.py",
-    "mi_runner/models/[!a]*.py",
-    "mi_runner/runs/*.py",
-    "mi_runner/training/[!c]*.py",
-)
-"""The files that are clean. Widen a pattern when a folder has become clean; the aim is all of them."""
+CLEAN = ("*.md", "docs/*.md", "conf/**/*.yaml", "mi_runner/**/*.py")
+"""The files that have none of these."""
 
 # Python 3.12 has tokens of its own for the text of an f-string; before, an f-string is a STRING.
 PROSE = {tokenize.COMMENT, tokenize.STRING, getattr(tokenize, "FSTRING_MIDDLE", tokenize.STRING)}

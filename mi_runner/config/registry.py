@@ -28,6 +28,7 @@ from mi_runner.config.experiment_schemas import (
     ClustersConfig,
     DecoderConfig,
     ExperimentConfig,
+    ExplanationsConfig,
     IitConfig,
     TrainConfig,
 )
@@ -41,6 +42,7 @@ EXPERIMENTS: tuple[type[ExperimentConfig], ...] = (
     ClustersConfig,
     IitConfig,
     DecoderConfig,
+    ExplanationsConfig,
 )
 
 DATASETS: tuple[type[DatasetConfig], ...] = (

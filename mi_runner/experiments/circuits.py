@@ -164,7 +164,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         setting.progress.rows("metrics", rows[-1:])
         census += _census_rows(index, result.counts)
         edges += _edge_rows(single, index, result)
-        tables.append(_table(examples, index, result, config))
+        tables.append(circuit_table(examples, index, result, config))
         shares = result.edge_counts / max(1, result.n_valid)
         drawn |= circuits_figures.of_output(single, result.space, index, shares, result.n_valid, tables[-1])
 
@@ -325,7 +325,7 @@ def _edge_rows(part: Part, index: int, result: CircuitSearch) -> Iterator[dict[s
                 }
 
 
-def _table(examples: CircuitExamples, index: int, result: CircuitSearch, config: CircuitsConfig) -> DataFrame:
+def circuit_table(examples: CircuitExamples, index: int, result: CircuitSearch, config: CircuitsConfig) -> DataFrame:
     """Returns a row for each circuit."""
     import pandas as pd
 

@@ -30,7 +30,7 @@ class Intervention:
         target: `relu`, `x/add`, `x/first/relu/add`; the value that is replaced is that of the first site.
         value: a tensor that broadcasts to `(B, *site)`, or a rule. A parameter or constant has no B: the tensor
             broadcasts to the whole value.
-        units: None for all units; else a boolean mask that broadcasts likewise, True where they are replaced.
+        units: None for all units; otherwise a boolean mask that broadcasts likewise, True where they are replaced.
     """
 
     target: str

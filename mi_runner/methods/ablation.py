@@ -167,7 +167,7 @@ def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> l
 
     What is asked for may be patterns: see `ModelGraph.find`. Of their sites those that can be ablated are taken.
 
-    What has floating-point values for each example can be ablated, for there is no mean of indices; and parameters, if
+    What has floating-point values for each example can be ablated, because there is no mean of indices; and parameters, if
     they are asked for. A network whose only sites are its inputs and its output has no target unless asked.
 
     Raises:

@@ -26,7 +26,7 @@ def begin() -> None:
 
 
 def forget() -> None:
-    """The next `begin` records anew: another sweep begins in this process."""
+    """The next `begin` records again: another sweep begins in this process."""
     _restore.clear()
 
 

@@ -187,7 +187,7 @@ class Dispatch:
             self.engine.cancel([earlier.running])
             return None
         state = run_folder.state(task.folder)
-        if refused and state.done and not self._had_folder:  # the engine had taken it all the same
+        if refused and state.done and not self._had_folder:  # the engine had taken it nevertheless
             return HasEnded(Ending())
         if state.status != "running" or earlier.is_over:
             return None

@@ -25,7 +25,7 @@ SECONDS_TO_END = 30.0
 """How long jobs that are interrupted have to say so in their run.json."""
 
 SECONDS_TO_BEGIN = 15.0
-"""What a process needs at the most to start, of the time that a cluster gives its job."""
+"""What a process needs at most to start, of the time that a cluster gives its job."""
 
 TIMED_OUT = "timed out"
 

@@ -18,7 +18,7 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
 
 ROWS_AT_ONCE = 1_000_000
-"""Circuits of a batch of prefixes, at the most (one prefix may have more)."""
+"""Circuits of a batch of prefixes, at most (one prefix may have more)."""
 
 
 @dataclass(frozen=True)

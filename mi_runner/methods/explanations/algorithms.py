@@ -24,7 +24,7 @@ AND, NIMP, CONVERSE_NIMP, OR = range(4)
 """The gates of a normalised tree: A ∧ B, A ∧ ¬B, ¬A ∧ B, A ∨ B."""
 
 MOST_TREES = 1_000_000
-"""Trees of all functions together that are made, at the most."""
+"""Trees of all functions together that are made, at most."""
 
 VARIABLES = "ABCDEFGHIJ"
 

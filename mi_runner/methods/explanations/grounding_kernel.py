@@ -4,7 +4,7 @@ A state of a layer is one threshold for each of its active neurons, and so their
 layer, the neurons of the next choose their thresholds and local tables independently of each other. `ahead[s]` is the
 number of ways in which all that lies behind a layer can be chosen, given its state s.
 
-Letters: K circuits, N neurons behind the inputs, T thresholds of a neuron at the most, P moduli.
+Letters: K circuits, N neurons behind the inputs, T thresholds of a neuron at most, P moduli.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def count(sizes: Any, first: Any, kept: Any, tables: Any, n_tables: Any, n_rows:
         kept: `(K, N)` int64: bit i says whether the neuron keeps the edge from neuron i of the layer before.
         tables: `(K, N, T)` int64, the truth table of each threshold.
         n_tables: `(K, N)` int64, the thresholds of each neuron.
-        n_rows: inputs of the function, 32 at the most.
+        n_rows: inputs of the function, 32 at most.
         moduli: `(P,)` int64: below 2³¹, so that products fit; 0 where no count reaches 2⁶³.
     """
     counts = np.zeros((len(kept), len(moduli)), dtype=np.int64)

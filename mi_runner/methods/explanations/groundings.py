@@ -9,7 +9,7 @@ be XOR or XNOR, the output's neither. The output's values are rounded before.
 A neuron that has one value on all inputs has no threshold, and a circuit with one in it has no grounding. Where the
 output is in the first layer, it reads the inputs and may have any table.
 
-Letters: B = 2ⁿ inputs, K circuits, N neurons behind the inputs, T thresholds of a neuron at the most.
+Letters: B = 2ⁿ inputs, K circuits, N neurons behind the inputs, T thresholds of a neuron at most.
 """
 
 from __future__ import annotations

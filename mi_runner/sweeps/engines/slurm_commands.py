@@ -82,7 +82,7 @@ def submit(options: Mapping[str, object], script: str) -> str:
         options: of sbatch, by their long names; True for one without a value.
 
     Raises:
-        SlurmError: it was refused, or there was no answer; in the second case there may be a job all the same.
+        SlurmError: it was refused, or there was no answer; in the second case there may be a job nevertheless.
     """
     out = _run(["sbatch", "--parsable", *_arguments(options)], script)
     return out.strip().splitlines()[-1].partition(";")[0]

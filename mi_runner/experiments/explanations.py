@@ -1,0 +1,361 @@
+"""How many explanations does a network of a Boolean function have? (Méloux et al., ICLR 2025, main part)
+
+Where, then what: its valid circuits, and for each of them the groundings, logic gates that its neurons can be. What,
+then where: the algorithms for its function, and for each of them the alignments, neurons that carry its nodes. Both are
+counted completely. The untrained network, with its own function as target, is the control. Where that function is
+constant, no algorithms are counted.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mi_runner.config.experiment_schemas import CircuitsConfig, ExplanationsConfig
+from mi_runner.datasets import Dataset, logic
+from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.experiments import Result, Setting, explanations_figures
+from mi_runner.experiments.circuits import circuit_table
+from mi_runner.graph.chain import Part, find_part
+from mi_runner.methods.circuits.cut import on_cpu
+from mi_runner.methods.circuits.rounding import rounding_interval
+from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.explanations.algorithms import formula
+from mi_runner.methods.explanations.boolean import digits_of
+from mi_runner.methods.explanations.explain import Explanations, check_sizes, explain, own_table
+from mi_runner.methods.explanations.groundings import GroundedNeuron, list_groundings
+from mi_runner.progress import log
+from mi_runner.statistics import NONE, NOT_NEGATIVE, SHARE, Measured, over_seeds
+from mi_runner.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+UNTRAINED = "untrained"
+
+COUNTS = (
+    "n_valid",
+    "n_valid_partial",
+    "n_groundings",
+    "n_groundings_partial",
+    "groundings_median",
+    "groundings_max",
+    "n_algorithms_aligned",
+    "n_alignments",
+    "n_alignments_joint",
+)
+SUMMARY = ("accuracy", "n_circuits", "n_algorithms", *COUNTS)
+
+KEYS = {
+    "metrics": ("control", "output"),
+    "circuits": ("output", "circuit"),
+    "groundings": ("output", "circuit", "grounding", "neuron"),
+    "algorithms": ("output", "algorithm"),
+    "alignments": ("output", "algorithm", "joint", "alignment", "node"),
+}
+MEASURES = {"accuracy": SHARE, **dict.fromkeys((*COUNTS, "seconds"), NOT_NEGATIVE)}
+
+
+def check(setting: Setting[ExplanationsConfig]) -> None:
+    """The data are a Boolean function's, the network is a chain of layers, and all can be counted.
+
+    Raises:
+        ConfigError: they aren't, or it can't; the text says what to type.
+    """
+    config, dataset = setting.config, setting.dataset
+    if dataset.has_classes:
+        raise ConfigError("experiment=explanations takes values: type dataset.target=value.")
+    n = dataset.input_shape[0]
+    is_boolean = len(dataset.input_shape) == 1 and n <= logic.MOST_INPUTS
+    if not is_boolean or not torch.equal(dataset.x_test.cpu(), logic.all_inputs(n)):
+        raise ConfigError(
+            "experiment=explanations takes a test set that is each input of a Boolean function once: type "
+            "dataset=logic dataset.limit=null."
+        )
+    for output, table in enumerate(_tables(dataset)):
+        if table in (0, 2**2**n - 1):
+            raise ConfigError(f"experiment=explanations: the function of output {output} is constant. Use another.")
+    part = find_part(setting.graph(), None)
+    try:
+        rounding_interval(part.layers[-1], 0.0)
+        check_sizes(part.output(0).sizes, config.max_depth)
+    except ValueError as error:
+        text = str(error)
+        if "max_depth=" in text:
+            raise ConfigError(text.replace("max_depth=", "experiment.max_depth=")) from error
+        raise ConfigError(f"experiment=explanations: {text} Type model=mlp model.hidden_sizes=[3,3].") from error
+
+
+def metric_names(setting: Setting[ExplanationsConfig]) -> list[str]:
+    """The summary's names: of the first output; with many seeds their means."""
+    return list(SUMMARY)
+
+
+def networks(setting: Setting[ExplanationsConfig]) -> dict[str, TrainingOptions]:
+    """The untrained network, as control."""
+    return {UNTRAINED: replace(setting.training, epochs=0)} if setting.config.control else {}
+
+
+def cost(setting: Setting[ExplanationsConfig]) -> dict[str, int]:
+    """The number of circuits of all outputs together."""
+    part = find_part(setting.graph(), None).output(0)
+    return {"circuits": CircuitSpace(part.sizes).count() * setting.dataset.n_outputs}
+
+
+def run(setting: Setting[ExplanationsConfig]) -> Result:
+    """A row an output with its counts, tables of what is counted, and pictures."""
+    if setting.members:
+        return _run_members(setting)
+    rows, explained = _explained(setting, setting.graph())
+    if all(row["n_valid"] is None for row in rows):
+        worst = min(row["accuracy"] for row in rows)
+        raise RunFailed(
+            f"the network's accuracy is {worst:.4g}, below experiment.min_accuracy={setting.config.min_accuracy:g}: "
+            f"it is not analysed. Train longer (training.epochs={4 * setting.training.epochs}), with another seed, or "
+            f"lower experiment.min_accuracy."
+        )
+    rows += _control_rows(setting)
+    setting.progress.rows("metrics", rows)
+    tables: dict[str, Any] = {"metrics": rows, "groundings": [], "algorithms": [], "alignments": []}
+    frames = []
+    drawn: dict[str, Any] = {}
+    for output, found in explained.items():
+        frames.append(_circuit_frame(output, found))
+        groundings = _grounding_rows(output, found, setting.config.listed)
+        tables["groundings"] += groundings
+        algorithms, alignments = _algorithm_rows(output, found, setting.config.listed)
+        tables["algorithms"] += algorithms
+        tables["alignments"] += alignments
+        drawn |= explanations_figures.of_output(output, found)
+    if frames:
+        import pandas as pd
+
+        tables["circuits"] = pd.concat(frames, ignore_index=True)
+    return Result(
+        tables=tables,
+        keys=KEYS,
+        metrics={name: _number(rows[0][name]) for name in SUMMARY},
+        measures=MEASURES,
+        figures=drawn,
+        parquet=frozenset({"circuits"}),
+        model=setting.model,
+    )
+
+
+def _number(value: float | int | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _tables(dataset: Dataset) -> list[int]:
+    """The truth table of each output of the data set."""
+    targets = dataset.y_test.cpu().reshape(len(dataset.y_test), -1).round()
+    return [sum(1 << row for row in range(len(targets)) if targets[row, k] == 1) for k in range(targets.shape[1])]
+
+
+def _explained(
+    setting: Setting[ExplanationsConfig], graph: Any, control: str = NONE
+) -> tuple[list[dict[str, Any]], dict[int, Explanations]]:
+    """A row an output, and the explanations of those outputs that are accurate enough."""
+    rows: list[dict[str, Any]] = []
+    explained: dict[int, Explanations] = {}
+    part = on_cpu(find_part(graph, None))
+    for output, table in enumerate(_tables(setting.dataset)):
+        single = part.output(output)
+        try:
+            wanted = own_table(single) if control != NONE else table
+            row, found = _output(setting, single, wanted)
+        except ValueError as error:
+            raise RunFailed(f"output {output}: {error} Use another seed.") from error
+        rows.append({"control": control, "output": output, **row})
+        if found is not None:
+            explained[output] = found
+    return rows, explained
+
+
+def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tuple[dict[str, Any], Explanations | None]:
+    config = setting.config
+    began = time.perf_counter()
+    n_rows = 2 ** part.sizes[0]
+    outputs = part(logic.all_inputs(part.sizes[0]))[:, 0].round().tolist()
+    accuracy = sum(value == (table >> row & 1) for row, value in enumerate(outputs)) / n_rows
+    row: dict[str, Any] = {"function": logic.name_of(digits_of(table, n_rows)), "accuracy": accuracy}
+    if accuracy < config.min_accuracy:
+        return {**row, **dict.fromkeys(("n_circuits", *COUNTS, "n_algorithms", "seconds"))}, None
+    found = explain(
+        part,
+        table,
+        max_depth=config.max_depth,
+        pairs=config.pairs.name,
+        accuracy_threshold=config.accuracy_threshold,
+        progress=setting.progress,
+    )
+    partial = found.is_partial.tolist()
+    row |= {
+        "n_circuits": found.circuits.n_circuits,
+        "n_valid": found.circuits.n_valid,
+        "n_valid_partial": found.circuits.n_valid_partial,
+        "n_groundings": sum(found.groundings),
+        "n_groundings_partial": sum(n for n, is_partial in zip(found.groundings, partial, strict=True) if is_partial),
+        "groundings_median": statistics.median_low(found.groundings) if found.groundings else None,
+        "groundings_max": max(found.groundings, default=None),
+        "n_algorithms": len(found.aligned),
+        "n_algorithms_aligned": sum(bool(each.single) for _, each in found.aligned),
+        "n_alignments": found.n_alignments,
+        "n_alignments_joint": found.n_alignments_joint,
+        "seconds": time.perf_counter() - began,
+    }
+    return row, found
+
+
+def _control_rows(setting: Setting[ExplanationsConfig]) -> list[dict[str, Any]]:
+    """The untrained network's rows; its own function is the target."""
+    if UNTRAINED not in setting.networks:
+        return []
+    rows, _ = _explained(setting, setting.graph(setting.networks[UNTRAINED].model), UNTRAINED)
+    return rows
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def _circuit_frame(output: int, found: Explanations) -> DataFrame:
+    """As in experiment=circuits, with the groundings of valid circuits; as text where one has more than 64 bits."""
+    frame = circuit_table(found.examples, output, found.circuits, CircuitsConfig())
+    counts = dict(zip(found.circuits.valid.tolist(), found.groundings, strict=True))
+    numbers = [counts.get(circuit, 0) for circuit in frame["circuit"].tolist()]
+    frame["n_groundings"] = numbers if max(numbers, default=0) < 2**63 else [str(number) for number in numbers]
+    return frame
+
+
+def _sparsest_first(found: Explanations) -> list[int]:
+    return sorted(found.circuits.valid.tolist(), key=lambda circuit: (circuit.bit_count(), circuit))
+
+
+def _grounding_rows(output: int, found: Explanations, listed: int) -> list[dict[str, Any]]:
+    """A row a neuron of the first groundings, those of the sparsest circuits first."""
+    rows: list[dict[str, Any]] = []
+    left = listed
+    for circuit in _sparsest_first(found):
+        if not left:
+            log.info(f"output {output}: {listed:,} of {sum(found.groundings):,} groundings are written")
+            break
+        groundings = list_groundings(found.network, circuit, most=left)
+        left -= len(groundings)
+        for number, grounding in enumerate(groundings):
+            for node in grounding.neurons:
+                rows.append(
+                    {
+                        "output": output,
+                        "circuit": circuit,
+                        "grounding": number,
+                        "neuron": neuron_name(found, node.layer, node.neuron),
+                        "threshold": node.threshold,
+                        "gate": gate_name(node),
+                        "inputs": " ".join(neuron_name(found, node.layer - 1, parent) for parent in node.parents),
+                    }
+                )
+    return rows
+
+
+def neuron_name(found: Explanations, layer: int, neuron: int) -> str:
+    """A for an input, h1.0 for a hidden neuron, `out` for the output."""
+    if not layer:
+        return logic.variable_names(found.network.sizes[0])[neuron]
+    return "out" if layer == len(found.network.sizes) - 1 else f"h{layer}.{neuron}"
+
+
+def gate_name(node: GroundedNeuron) -> str:
+    """The name of a neuron's local table, or its digits."""
+    if len(node.parents) == 1:
+        return {"01": "IS", "10": "NOT"}.get(node.local_digits, node.local_digits)
+    return logic.name_of(node.local_digits) if len(node.parents) <= logic.MOST_INPUTS else node.local_digits
+
+
+def _algorithm_rows(output: int, found: Explanations, listed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    algorithms: list[dict[str, Any]] = []
+    alignments: list[dict[str, Any]] = []
+    left = listed
+    for number, (algorithm, aligned) in enumerate(found.aligned):
+        algorithms.append(
+            {
+                "output": output,
+                "algorithm": number,
+                "formula": algorithm.formula,
+                "depth": algorithm.depth,
+                "n_gates": algorithm.n_gates,
+                "inert": algorithm.is_inert,
+                "n_alignments": len(aligned.single),
+                "n_alignments_joint": None if aligned.joint is None else len(aligned.joint),
+            }
+        )
+        for is_joint, group in ((False, aligned.single), (True, aligned.joint or ())):
+            for place, alignment in enumerate(group[:left]):
+                for node, (tree, chosen) in enumerate(zip(algorithm.nodes, alignment.sets, strict=True)):
+                    alignments.append(
+                        {
+                            "output": output,
+                            "algorithm": number,
+                            "alignment": place,
+                            "node": node,
+                            "formula": formula(tree),
+                            "layer": chosen.layer,
+                            "neurons": " ".join(map(str, chosen.neurons)),
+                            "joint": is_joint,
+                        }
+                    )
+            left -= len(group[:left])
+    return algorithms, alignments
+
+
+# --- many seeds ------------------------------------------------------------------------------------------------------
+
+
+def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
+    """The rows of each network, and their spread over the seeds; networks that did not converge have no counts."""
+    rows: list[dict[str, Any]] = []
+    n_converged = 0
+    with setting.progress.bar("explaining", len(setting.members)) as advance:
+        for member in setting.members:
+            own, explained = _explained(member, member.graph())
+            n_converged += len(explained) == len(own)
+            rows += [{"seed": member.seed, **row} for row in own]
+            setting.progress.rows("metrics", rows[-len(own) :])
+            advance(1, f"seed {member.seed}")
+    rows += [{"seed": setting.seed, **row} for row in _control_rows(setting)]
+    if not n_converged:
+        raise RunFailed(
+            f"no network has an accuracy of experiment.min_accuracy={setting.config.min_accuracy:g}. Train longer: "
+            f"training.epochs={4 * setting.training.epochs}."
+        )
+    log.info(f"{n_converged} of {len(setting.members)} networks are accurate enough and analysed")
+    summary = seeds_summary(rows)
+    first = [row for row in rows if row["output"] == 0 and row["control"] == NONE]
+    metrics = {}
+    for name in SUMMARY:
+        values = [_number(row[name]) for row in first if row[name] is not None]
+        metrics[name] = math.fsum(values) / len(values) if values else math.nan
+    history = [{"seed": member.seed, **row} for member in setting.members for row in member.history]
+    return Result(
+        tables={"metrics": rows, "seeds_summary": summary, "history": history},
+        keys={
+            "metrics": ("seed", *KEYS["metrics"]),
+            "seeds_summary": (*KEYS["metrics"], "measure"),
+            "history": ("seed", "epoch"),
+        },
+        metrics=metrics,
+        measures=MEASURES,
+        figures=explanations_figures.of_seeds(first),
+        shown=("seeds_summary",),
+        members={f"seed_{member.seed}": member.model for member in setting.members},
+    )
+
+
+def seeds_summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """For each output and measure: the networks that have it, mean, sd, 95 % interval, min, max."""
+    measured = (Measured.of(row["seed"], {key: row[key] for key in KEYS["metrics"]}, row, MEASURES) for row in rows)
+    return [summed.row for summed in over_seeds(measured)]

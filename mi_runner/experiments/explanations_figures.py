@@ -1,0 +1,173 @@
+"""Pictures of explanations: a circuit with its gates, an algorithm beside the network, groundings per circuit."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mi_runner.datasets import logic
+from mi_runner.experiments import Row, figures
+from mi_runner.methods.explanations.algorithms import CONVERSE_NIMP, NIMP, OR, Tree
+from mi_runner.methods.explanations.alignments import Alignment
+from mi_runner.methods.explanations.explain import Explanations
+from mi_runner.methods.explanations.groundings import Grounding, list_groundings
+
+COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
+"""Of an algorithm's nodes and the neurons that carry them."""
+
+
+def of_output(output: int, found: Explanations) -> dict[str, Figure]:
+    """Of one output: groundings per circuit, the sparsest grounded circuit, and an aligned algorithm."""
+    drawn = {}
+    if found.groundings:
+        drawn[f"groundings_{output}"] = _groundings(found.groundings)
+    counts = dict(zip(found.circuits.valid.tolist(), found.groundings, strict=True))
+    sparsest = min((circuit.bit_count(), circuit) for circuit in counts) if counts else None
+    if sparsest is not None:
+        grounded = [(circuit.bit_count(), circuit) for circuit, count in counts.items() if count]
+        _, circuit = min(grounded) if grounded else sparsest
+        first = list_groundings(found.network, circuit, most=1)
+        drawn[f"circuit_{output}"] = _circuit(found, circuit, first[0] if first else None, counts[circuit])
+    for _, aligned in found.aligned:
+        joint = [each for each in (*(aligned.joint or ()), *aligned.single) if each.sets]
+        if joint:
+            drawn[f"alignment_{output}"] = _alignment(found, joint[0])
+            break
+    return drawn
+
+
+def of_seeds(rows: Sequence[Row]) -> dict[str, Figure]:
+    """How the counts of the first output differ from network to network."""
+    names = [name for name in ("n_valid", "n_groundings", "n_alignments") if any(row[name] for row in rows)]
+    if not names:
+        return {}
+    figure = Figure(figsize=(3 * len(names), 2.8), layout="constrained")
+    for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
+        values = sorted(float(row[name]) for row in rows if row[name] is not None)
+        axes.plot(values, (np.arange(len(values)) + 1) / len(values), drawstyle="steps-post", color="tab:blue")
+        if name != "n_alignments" and values[0] > 0:
+            axes.set_xscale("log")
+        axes.set(xlabel=name, ylim=(0, 1.02))
+        axes.set_ylabel("fraction of networks with at most so many" if name == names[0] else "", fontsize=7)
+        figures.tidy(axes)
+    return {"seeds": figure}
+
+
+def _groundings(counts: Sequence[int]) -> Figure:
+    figure = Figure(figsize=(4.5, 3), layout="constrained")
+    axes = figure.subplots()
+    logs = [math.log10(count) for count in counts if count]
+    n_none = len(counts) - len(logs)
+    axes.hist(logs, bins=30, color="tab:blue")
+    axes.set(xlabel="log10 of the groundings of a circuit", ylabel="valid circuits")
+    axes.set_title(f"{len(counts):,} valid circuits, {n_none:,} of them without a grounding", fontsize=9)
+    figures.tidy(axes)
+    return figure
+
+
+def _places(sizes: Sequence[int]) -> list[list[tuple[float, float]]]:
+    return [
+        [(float(layer), float(height)) for height in np.linspace(1, 0, size + 2)[1:-1]]
+        for layer, size in enumerate(sizes)
+    ]
+
+
+def _circuit(found: Explanations, circuit: int, grounding: Grounding | None, n_groundings: int) -> Figure:
+    """The kept edges, and at each neuron its truth table over the inputs."""
+    sizes = found.network.sizes
+    places = _places(sizes)
+    figure = Figure(figsize=(1.7 * len(sizes) + 0.6, 0.75 * max(sizes) + 1.3), layout="constrained")
+    axes = figure.subplots()
+    _edges(axes, found, places, circuit)
+    variables = logic.variable_names(sizes[0])
+    labels = {(0, i): variables[i] for i in range(sizes[0])}
+    for node in grounding.neurons if grounding else ():
+        inputs = 2 ** sizes[0]
+        labels[node.layer, node.neuron] = logic.name_of("".join(str(node.table >> row & 1) for row in range(inputs)))
+    for layer, row in enumerate(places):
+        for neuron, (x, y) in enumerate(row):
+            text = labels.get((layer, neuron), "")
+            _box(axes, x, y, text, "white" if text else "0.9")
+    axes.set_title(
+        f"sparsest valid circuit with a grounding: {circuit.bit_count()} edges, the first of {n_groundings:,}\n"
+        "truth tables over the inputs 00, 01, 10, 11, … (red: positive weight)",
+        fontsize=8,
+    )
+    _frame(axes, len(sizes))
+    return figure
+
+
+def _edges(axes: Axes, found: Explanations, places: list[list[tuple[float, float]]], circuit: int) -> None:
+    masks = found.network.space.masks(circuit)
+    for layer, (mask, weights) in enumerate(zip(masks, found.network.part.layers, strict=True)):
+        largest = float(weights.weight.abs().max()) or 1.0
+        for target, source in zip(*np.nonzero(mask), strict=True):
+            weight = float(weights.weight[target, source])
+            (x0, y0), (x1, y1) = places[layer][source], places[layer + 1][target]
+            colour = "tab:red" if weight > 0 else "tab:blue"
+            axes.plot([x0, x1], [y0, y1], color=colour, linewidth=0.5 + 2 * abs(weight) / largest, zorder=1)
+
+
+def _box(axes: Axes, x: float, y: float, text: str, colour: str) -> None:
+    axes.text(
+        x, y, text or "  ", ha="center", va="center", fontsize=8, zorder=3,
+        bbox={"boxstyle": "round", "facecolor": colour, "edgecolor": "black"},
+    )  # fmt: skip
+
+
+def _frame(axes: Axes, n_columns: float) -> None:
+    axes.set(xlim=(-0.5, n_columns - 0.5), ylim=(-0.02, 1.02))
+    axes.set_axis_off()
+
+
+def _alignment(found: Explanations, alignment: Alignment) -> Figure:
+    """The algorithm as a tree, and the network; a node and its neurons have one colour."""
+    algorithm, sizes = alignment.algorithm, found.network.sizes
+    figure = Figure(figsize=(1.5 * len(sizes) + 5, 0.75 * max(sizes) + 2), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    _tree(left, algorithm.tree, algorithm.depth)
+    left.set_title(algorithm.formula, fontsize=9)
+    places = _places(sizes)
+    _edges(right, found, places, found.network.space.full)
+    carried = {
+        (chosen.layer, neuron): COLOURS[node % len(COLOURS)]
+        for node, chosen in enumerate(alignment.sets)
+        for neuron in chosen.neurons
+    }
+    variables = logic.variable_names(sizes[0])
+    for layer, row in enumerate(places):
+        for neuron, (x, y) in enumerate(row):
+            text = variables[neuron] if layer == 0 else f"h{layer}.{neuron}" if layer < len(sizes) - 1 else "out"
+            _box(right, x, y, text, carried.get((layer, neuron), "white"))
+    right.set_title("the network; coloured neurons carry the node of their colour", fontsize=8)
+    _frame(right, len(sizes))
+    return figure
+
+
+def _tree(axes: Axes, tree: Tree, depth: int) -> None:
+    numbers = iter(range(-1, 2 ** (depth + 1)))
+
+    def draw(tree: Tree, x: float, y: float, width: float) -> None:
+        if isinstance(tree, int):
+            _box(axes, x, y, "ABCDE"[tree], "white")
+            return
+        gate, *sides = tree
+        node: Any = next(numbers)
+        for side, sign in zip(sides, (-1, 1), strict=True):
+            negated = (gate == NIMP and sign == 1) or (gate == CONVERSE_NIMP and sign == -1)
+            x1, y1 = x + sign * width / 2, y - 1 / (depth + 1)
+            axes.plot([x, x1], [y, y1], color="black", linewidth=0.8, linestyle=":" if negated else "-", zorder=1)
+            if negated:
+                axes.text((x + x1) / 2, (y + y1) / 2, "¬", fontsize=11, ha="center", va="center")
+            draw(side, x1, y1, width / 2)
+        colour = "white" if node < 0 else COLOURS[node % len(COLOURS)]
+        _box(axes, x, y, "∨" if gate == OR else "∧", colour)
+
+    draw(tree, 0.5, 0.95, 0.5)
+    axes.set(xlim=(-0.05, 1.05), ylim=(-0.02, 1.05))
+    axes.set_axis_off()

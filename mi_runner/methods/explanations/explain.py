@@ -1,0 +1,111 @@
+"""All explanations of one output: its valid circuits with their groundings, its algorithms with their alignments."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.circuit import n_active
+from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.search import MOST_ROWS, CircuitSearch, search_circuits
+from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.explanations.algorithms import Algorithm, algorithms, check_size
+from mi_runner.methods.explanations.alignments import Alignments, Interchange
+from mi_runner.methods.explanations.boolean import BooleanNetwork, table_of
+from mi_runner.methods.explanations.groundings import count_groundings
+from mi_runner.progress import Progress
+
+
+@dataclass(frozen=True)
+class Explanations:
+    """What `explain` counts.
+
+    Attributes:
+        network: the output's chain.
+        examples: the inputs and the function's values.
+        circuits: the search, with all circuits listed.
+        groundings: the number of groundings of each valid circuit, exactly, in the order of `circuits.valid`.
+        aligned: every algorithm for the function with its minimal alignments; empty for a constant function.
+    """
+
+    network: BooleanNetwork
+    examples: CircuitExamples
+    circuits: CircuitSearch
+    groundings: list[int]
+    aligned: list[tuple[Algorithm, Alignments]]
+
+    @property
+    def is_partial(self) -> np.ndarray:
+        """Whether each valid circuit leaves out a neuron, `(K,)` bool."""
+        return n_active(self.circuits.space, self.circuits.valid) < self.circuits.space.n_hidden
+
+    @property
+    def n_alignments(self) -> int:
+        """Minimal alignments that hold, of all algorithms."""
+        return sum(len(each.single) for _, each in self.aligned)
+
+    @property
+    def n_alignments_joint(self) -> int | None:
+        """Minimal alignments that hold jointly; None with the published pairs."""
+        joint = [each.joint for _, each in self.aligned]
+        return None if any(each is None for each in joint) else sum(len(each or ()) for each in joint)
+
+
+def check_sizes(sizes: tuple[int, ...], max_depth: int) -> None:
+    """The explanations of a network of these sizes can be counted.
+
+    Raises:
+        ValueError: there are too many edges, circuits or algorithms; the text says how many.
+    """
+    count = CircuitSpace(sizes).count()
+    if count > MOST_ROWS:
+        named = "-".join(map(str, sizes))
+        raise ValueError(f"layers of {named} neurons have {count:,} circuits, more than {MOST_ROWS:,}.")
+    check_size(sizes[0], max_depth)
+
+
+def explain(
+    part: Part,
+    table: int,
+    *,
+    max_depth: int = 3,
+    pairs: str = "all",
+    accuracy_threshold: float = 0.99,
+    progress: Progress | None = None,
+) -> Explanations:
+    """Counts all explanations of a network's output for a Boolean function.
+
+    Args:
+        part: the whole network as a chain with one output, in float32 on the CPU.
+        table: the function's truth table; bit b is its value on input b.
+        max_depth: of algorithms.
+        pairs: see `alignments.PAIRS`.
+        accuracy_threshold: a circuit is valid if its accuracy is above it.
+
+    Raises:
+        ValueError: an output is exactly ½, or there is too much to count.
+    """
+    check_sizes(part.sizes, max_depth)
+    network = BooleanNetwork.of(part)
+    network.answers()
+    x = network.inputs.float()
+    target = torch.tensor([float(table >> row & 1) for row in range(len(x))])
+    examples = CircuitExamples(x, target, part(x)[:, 0])
+    circuits = search_circuits(part, examples, accuracy_threshold=accuracy_threshold, progress=progress)
+    counts = count_groundings(network, circuits.valid)
+    interchange = Interchange(network, pairs)
+    # A constant function needs no computation, and every set of neurons that changes nothing would carry every node.
+    is_constant = table in (0, 2 ** len(x) - 1)
+    wanted = () if is_constant else algorithms(table, part.sizes[0], max_depth)
+    aligned = [(each, interchange.align(each)) for each in wanted]
+    return Explanations(network, examples, circuits, counts, aligned)
+
+
+def own_table(part: Part) -> int:
+    """The truth table of a network's rounded outputs, above 0 as 1: the function that it computes itself."""
+    network = BooleanNetwork.of(part)
+    network.answers()
+    return table_of([bool(value >= 1) for value in network.outputs().round().tolist()])
