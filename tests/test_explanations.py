@@ -102,7 +102,7 @@ def test_a_network_that_did_not_converge_fails_the_run(tmp_path: Path, capsys: p
         (["dataset.target=class"], "type dataset.target=value"),
         (["experiment.max_depth=4"], "Use experiment.max_depth=3"),
         (["model.hidden_sizes=[5,5]"], "7,271,931,361 circuits"),
-        (["model=skip"], "is no Linear layer"),
+        (["model=skip"], "ends the chain of last layers"),
     ],
 )
 def test_mistakes_are_found_before_training(

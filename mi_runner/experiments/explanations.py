@@ -80,7 +80,10 @@ def check(setting: Setting[ExplanationsConfig]) -> None:
     for output, table in enumerate(_tables(dataset)):
         if table in (0, 2**2**n - 1):
             raise ConfigError(f"experiment=explanations: the function of output {output} is constant. Use another.")
-    part = find_part(setting.graph(), None)
+    try:
+        part = find_part(setting.graph(), None)
+    except ValueError as error:
+        raise ConfigError(f"experiment=explanations: {error} Type model=mlp model.hidden_sizes=[3,3].") from error
     try:
         rounding_interval(part.layers[-1], 0.0)
         check_sizes(part.output(0).sizes, config.max_depth)

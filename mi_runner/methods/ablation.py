@@ -167,8 +167,8 @@ def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> l
 
     What is asked for may be patterns: see `ModelGraph.find`. Of their sites those that can be ablated are taken.
 
-    What has floating-point values for each example can be ablated, because there is no mean of indices; and parameters, if
-    they are asked for. A network whose only sites are its inputs and its output has no target unless asked.
+    What has floating-point values for each example can be ablated, because there is no mean of indices; and parameters,
+    if they are asked for. A network whose only sites are its inputs and its output has no target unless asked.
 
     Raises:
         ConfigError: the graph has no such target, it can't be ablated, or one is named twice. The text begins with

@@ -128,7 +128,7 @@ def _train(
     histories: list[History] = [[] for _ in splits]
     active = list(range(len(splits)))
     for epoch in range(1, epochs + 1):
-        # Anew in each epoch, because splits differ in their numbers of steps.
+        # Again in each epoch, because splits differ in their numbers of steps.
         draw = chance.generator(seed, "decoder dropout", epoch)
         totals = torch.zeros(len(splits), device=images.device)
         for rows, counts in _batches(splits, orders, active, batch_size):

@@ -191,8 +191,9 @@ def _measure(metric: str) -> str:
 def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | None) -> tuple[str, list[Row]]:
     """The title and rows of the table that is printed: a screenful.
 
-    Where the summary of the jobs' tables is short enough, it is that of their accuracy; otherwise a row for each combination
-    of swept values, with metrics of run.json. In the first, two or three seeds have their values beside the interval.
+    Where the summary of the jobs' tables is short enough, it is that of their accuracy; otherwise a row for each
+    combination of swept values, with metrics of run.json. In the first, two or three seeds have their values beside the
+    interval.
     """
     by_values = metrics_by_values(jobs, objective)
     found = [one for one in summed if one.measure == HEADLINE]
