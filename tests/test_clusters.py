@@ -666,14 +666,15 @@ DATA = {
     "mod_add": "dataset.train_size=60 dataset.test_size=60",
     "ellipses": "dataset.train_size=60 dataset.test_size=60",
     "arrays": "dataset.path=own.npz",
+    "logic": "dataset.train_size=60",
 }
 
 ADDED = {
     **dict.fromkeys((("mnist", "cnn"), ("mnist01", "cnn"), ("ellipses", "cnn")), "experiment.n_clusters=3"),
-    **dict.fromkeys((("mod_add", "cnn"), ("arrays", "cnn")), "model=mlp"),
+    **dict.fromkeys((("mod_add", "cnn"), ("logic", "cnn"), ("arrays", "cnn")), "model=mlp"),
     ("mnist", "skip"): "experiment.layer=last",
     **dict.fromkeys(
-        (("mnist01", "skip"), ("mod_add", "skip"), ("ellipses", "skip")),
+        (("mnist01", "skip"), ("mod_add", "skip"), ("ellipses", "skip"), ("logic", "skip")),
         "experiment.layer=last experiment.n_clusters=2",
     ),
     ("arrays", "skip"): "experiment.layer=last experiment.n_clusters=3",

@@ -175,6 +175,11 @@ def test_the_makefile_has_the_targets_of_the_readme() -> None:
         assert done.returncode == 0 and ".venv/bin/" in done.stdout
 
 
-def test_ci_calls_the_readmes_commands_and_nothing_else() -> None:
+def test_ci_calls_the_readmes_commands() -> None:
     lines = [line for line in (REPOSITORY / ".ci/run").read_text().splitlines() if line and not line.startswith("#")]
-    assert lines == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "make check", "make test"]
+    assert lines[:3] == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "make check"] and lines[-1] == "make test"
+    # What stands between installs the packages that the tests of a real Slurm need, and can't fail.
+    between = "\n".join(lines[3:-1])
+    assert (
+        between.startswith("if ") and between.endswith("\nfi") and "mi-run" not in between and "pytest" not in between
+    )

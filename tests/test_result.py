@@ -63,5 +63,5 @@ def test_a_table_more_is_checked_too() -> None:
 @pytest.mark.parametrize("names", [("a", "all", "c"), ("a", "", "c"), ("a", "b", "a")], ids=str)
 def test_class_names_are_none_that_tables_use(names: tuple[str, ...]) -> None:
     given = classes()
-    with pytest.raises(ValueError, match="they must differ, and none may be empty or 'all'"):
+    with pytest.raises(ValueError, match="names must differ, and none may be empty or 'all'"):
         Dataset("arrays", given.x_train, given.y_train, given.x_test, given.y_test, names, "test")

@@ -127,7 +127,6 @@ def run(
             setting, trained_now = _with_weights(prepared, config, device, record)
             setting = _with_networks(setting, experiment, config, dataset)
 
-        record["stop_epoch"] = None
         if setting.training.stop_loss is not None and prepared.checkpoint is None:
             each = setting.members or (setting,)
             record["stop_epoch"] = {str(member.seed): training.stop_epoch(member.history) for member in each}
@@ -392,6 +391,7 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "measures": {},
         "timings": dict(timings),
         "checkpoint": None,
+        "stop_epoch": None,
         "versions": {
             "python": platform.python_version(),
             **{name: _version(name) for name in VERSIONS},
