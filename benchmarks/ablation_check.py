@@ -9,7 +9,8 @@ from torchvision import models
 
 from benchmarks.timing import took
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.ablation import ablation_targets, try_ablations
+from mi_runner.methods.ablation import try_ablations
+from mi_runner.methods.ablation_targets import ablation_targets
 
 
 @torch.no_grad()

@@ -9,7 +9,8 @@ from torchvision import models
 
 from benchmarks.timing import spread, took
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.ablation import Method, ablate, ablation_targets
+from mi_runner.methods.ablation import Method, ablate
+from mi_runner.methods.ablation_targets import ablation_targets
 
 IMAGES = 100
 

@@ -11,7 +11,8 @@ import resource
 import torch
 from torchvision import models
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.ablation import ablate, ablation_targets
+from mi_runner.methods.ablation import ablate
+from mi_runner.methods.ablation_targets import ablation_targets
 torch.manual_seed(0)
 x, y = torch.randn(100, 3, 64, 64), torch.randint(4, (100,))
 model = models.densenet121(num_classes=4).eval()

@@ -62,7 +62,7 @@ _PUBLIC = {
     "folds_accuracy": "mi_runner.methods.decoding",
     "ablate": "mi_runner.methods.ablation",
     "ablate_units": "mi_runner.methods.ablation",
-    "contributions": "mi_runner.methods.ablation",
+    "contributions": "mi_runner.methods.contributions",
     "Dataset": "mi_runner.datasets",
     "Setting": "mi_runner.experiments",
     "Result": "mi_runner.experiments",

@@ -13,16 +13,9 @@ from torch.nn import functional
 import mi_runner
 from mi_runner.errors import ConfigError
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.ablation import (
-    Ablation,
-    ablate,
-    ablate_units,
-    ablation_targets,
-    contributions,
-    draws,
-    n_unit_runs,
-    try_ablations,
-)
+from mi_runner.methods.ablation import Ablation, ablate, ablate_units, draws, n_unit_runs, try_ablations
+from mi_runner.methods.ablation_targets import ablation_targets
+from mi_runner.methods.contributions import contributions
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.progress import Progress

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from mi_runner.errors import ConfigError
 from mi_runner.graph import patterns
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.ablation import ablate, ablation_targets
+from mi_runner.methods.ablation import ablate
+from mi_runner.methods.ablation_targets import ablation_targets
 
 from .test_graph import X, micro
 

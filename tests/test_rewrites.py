@@ -12,7 +12,7 @@ from torch.nn import functional
 from mi_runner.errors import ConfigError
 from mi_runner.graph.interventions import Intervention, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.ablation import contributions
+from mi_runner.methods.contributions import contributions
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 
 from .test_graph import X, micro, traced

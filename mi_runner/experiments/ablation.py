@@ -17,7 +17,8 @@ from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, unknown
 from mi_runner.experiments import Result, Setting, ablation_figures, figures
 from mi_runner.graph.model_graph import ModelGraph, evaluating
-from mi_runner.methods import ablation, sources
+from mi_runner.methods import ablation, ablation_targets, residuals, sources
+from mi_runner.methods.contributions import contributions
 from mi_runner.progress import log
 from mi_runner.statistics import ANY, DIFFERENCE_OF_SHARES, NONE, NOT_NEGATIVE, SHARE
 from mi_runner.training.evaluation import loss_function
@@ -60,7 +61,7 @@ def check(setting: Setting[AblationConfig]) -> None:
     graph, config = setting.graph(), setting.config
     found = _targets(graph, config)
     if not found:
-        able = ", ".join(ablation.can_be_ablated(graph)) or "(none)"
+        able = ", ".join(ablation_targets.can_be_ablated(graph)) or "(none)"
         raise ConfigError(f"the network has no inner site to ablate, only {able}: name experiment.targets.")
     methods = _methods(config)
     if config.list_only and setting.training.epochs:
@@ -143,15 +144,15 @@ def run(setting: Setting[AblationConfig]) -> Result:
         shown = ["largest"]
         log.info(f"shown are the {MOST_SHOWN} of {len(found)} targets with the largest drop; metrics.csv has all")
     if dataset.has_classes:
-        contributions = ablation.contributions(graph, x, y, depth=config.contribution_depth)
-        if contributions:
-            tables["contributions"] = contributions
+        summands = contributions(graph, x, y, depth=config.contribution_depth)
+        if summands:
+            tables["contributions"] = summands
             shown.append("contributions")
     inner = [target for target in found if _is_inner_site(graph, target)]
     if config.split is not Estimate.none and inner:
         with _explained("split"):
             beyond = choices | {"targets": inner, "progress": None}
-            tables["splits"] = ablation.ablate_beyond(graph, x, y, estimate=config.split.value, **beyond)
+            tables["splits"] = residuals.ablate_beyond(graph, x, y, estimate=config.split.value, **beyond)
         shown.append("splits")
     if config.agree != sources.ANY:
         together = {name: choices[name] for name in ("targets", "repeats", "source", "loss", "seed")}
@@ -180,8 +181,8 @@ def _targets(graph: ModelGraph, config: AblationConfig) -> list[str]:
     """The targets that the options name, or those of the graph, which may be none."""
     try:
         if config.targets is None and config.depth != "all":
-            return ablation.readable_targets(graph, _depth(config))
-        return ablation.ablation_targets(graph, config.targets)
+            return ablation_targets.readable_targets(graph, _depth(config))
+        return ablation_targets.ablation_targets(graph, config.targets)
     except ConfigError as error:
         raise ConfigError(f"experiment.{error}") from error
 

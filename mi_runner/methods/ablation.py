@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
@@ -22,9 +22,9 @@ from torch.nn import functional
 from mi_runner import chance
 from mi_runner.batches import batches, outputs_of
 from mi_runner.errors import ConfigError, one_line, unknown
-from mi_runner.graph.interventions import Intervention, Run, Runs, read_sites, run_with
-from mi_runner.graph.model_graph import ModelGraph, Site, evaluating
-from mi_runner.graph.patterns import level
+from mi_runner.graph.interventions import Intervention, Run, Runs, read_sites
+from mi_runner.graph.model_graph import ModelGraph, evaluating
+from mi_runner.methods.ablation_targets import ablation_targets, can_be_ablated
 from mi_runner.methods.sources import ANY, OTHER, SAME, draw_sources
 from mi_runner.progress import Progress
 from mi_runner.statistics import NONE
@@ -46,12 +46,6 @@ MEMORY = 1_000_000_000
 
 MOST_UNIT_RUNS = 200_000
 """Units times methods times repeats that are run without objection."""
-
-RIDGE = 1e-8
-"""What a linear fit adds to the diagonal of its features' products, relative to their mean."""
-
-SPLIT_TOLERANCE = 1e-4
-"""The summands of the logits must add up to them within this, relative to the largest logit."""
 
 
 @dataclass(frozen=True)
@@ -131,10 +125,10 @@ def ablate(
         ConfigError: the network can't be traced, or has no such target; the text says where, or lists what it has.
         ValueError: another argument is wrong.
     """
-    loss, y, classes = _answers(x, y, loss, classes)
+    loss, y, classes = loss_and_targets(x, y, loss, classes)
     progress = progress or Progress()
     drawn = draws(methods, repeats)
-    with _graph_of(network, x) as graph:
+    with graph_of(network, x) as graph:
         found = _at_least_one(graph, targets, methods)
         table = Ablations()
         data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree))
@@ -160,80 +154,6 @@ def ablate(
                     finished(ablation)
                 advance(1, f"{ablation.target} {ablation.method}")
     return table
-
-
-def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> list[str]:
-    """What is ablated: what was asked for, or every inner site and every edge whose source feeds more than one site.
-
-    What is asked for may be patterns: see `ModelGraph.find`. Of their sites those that can be ablated are taken.
-
-    What has floating-point values for each example can be ablated, because there is no mean of indices; and parameters,
-    if they are asked for. A network whose only sites are its inputs and its output has no target unless asked.
-
-    Raises:
-        ConfigError: the graph has no such target, it can't be ablated, or one is named twice. The text begins with
-            `targets`.
-    """
-    if asked is not None:
-        if len(set(asked)) < len(asked) or not asked:
-            raise ConfigError(f"targets={list(asked)}: name at least one target, each once.")
-        found: dict[str, None] = {}
-        for target in asked:
-            try:
-                obstacles = {name: _obstacle(graph.target_site(name)) for name in graph.find(target)}
-            except ConfigError as error:
-                raise ConfigError(f"targets: {error}") from error
-            named = [name for name, obstacle in obstacles.items() if not obstacle]
-            if not named:
-                name, obstacle = next(iter(obstacles.items()))
-                raise ConfigError(
-                    f"targets: {target} can't be ablated, because {graph.target_site(name).name} {obstacle}. "
-                    f"Sites that can: {', '.join(can_be_ablated(graph)) or '(none)'}."
-                )
-            found |= dict.fromkeys(named)
-        return list(found)
-    outer = {*graph.inputs, graph.output}
-    able = can_be_ablated(graph)
-    inner = [name for name in able if name not in outer]
-    forked = [edge for name in able if len(graph.uses(name)) > 1 for edge in graph.uses(name)]
-    return [*inner, *forked]
-
-
-MOST_READABLE = 40
-"""Targets that are ablated without being asked for; of a network that has more, one for each submodule."""
-
-
-def readable_targets(graph: ModelGraph, depth: int | None = None) -> list[str]:
-    """One target for each submodule at a depth of the module tree, as `layer1.0` at depth 2.
-
-    Args:
-        depth: None for the one with most targets, but at most `MOST_READABLE`; where the inner sites and forked edges
-            are no more than these, or there are no submodules, these.
-    """
-    able = set(can_be_ablated(graph))
-
-    def at(depth: int) -> list[str]:
-        return [path for path in level(graph, depth) if graph.target_site(path).name in able]
-
-    if depth is not None:
-        return at(depth)
-    everything = ablation_targets(graph)
-    if len(everything) <= MOST_READABLE:
-        return everything
-    deepest = max(path.count(".") for path in (*graph.sites, *graph.aliases)) + 1
-    levels = [found for found in map(at, range(1, deepest + 1)) if found]
-    few = [found for found in levels if len(found) <= MOST_READABLE]
-    return max(few, key=len) if few else levels[0] if levels else everything
-
-
-def can_be_ablated(graph: ModelGraph) -> list[str]:
-    """The sites that have floating-point values for each example."""
-    return [name for name, site in graph.sites.items() if not site.obstacle]
-
-
-def _obstacle(site: Site) -> str:
-    """Why a site can't be ablated; empty where it can."""
-    return "" if site.kind == "parameter" and site.dtype.is_floating_point else site.obstacle
 
 
 def draws_of(
@@ -487,11 +407,11 @@ def scrub(
         ConfigError: as `ablate`.
         ValueError: as `ablate`, or an example has no source that agrees.
     """
-    loss, y, classes = _answers(x, y, loss, None)
+    loss, y, classes = loss_and_targets(x, y, loss, None)
     drawn = draws(["resample"], repeats)
     labels = list(batches(y))
     rows: list[dict[str, Any]] = []
-    with _graph_of(network, x) as graph:
+    with graph_of(network, x) as graph:
         found = _at_least_one(graph, targets, ["resample"])
         intact = score(outputs_of(graph, x), y, loss, classes=classes).loss
         scores: dict[tuple[str, int], Score] = {}
@@ -555,11 +475,11 @@ def ablate_units(
         ConfigError: as `ablate`.
         ValueError: as `ablate`, or the units need more runs than `most_runs`; the text says how many.
     """
-    loss, y, classes = _answers(x, y, loss, classes)
+    loss, y, classes = loss_and_targets(x, y, loss, classes)
     progress = progress or Progress()
     drawn = draws(methods, repeats)
     rows: list[dict[str, Any]] = []
-    with _graph_of(network, x) as graph:
+    with graph_of(network, x) as graph:
         found = _at_least_one(graph, targets, methods, units=True)
         total = n_unit_runs(graph, found, methods, repeats)
         if total > most_runs:
@@ -612,144 +532,11 @@ def _outputs_by_unit(run: Run, target: str, base: Tensor, replacement: Tensor, u
     return run.variants(target, values.reshape(len(units), *base.shape))
 
 
-# --- what a site does beyond an estimate of it ---------------------------------------------------------------------
-
-Estimate = Literal["mean", "linear"]
-"""What a site is split into, with what is left: its mean, or the nearest linear function of the network's inputs."""
-
-
-@torch.no_grad()
-def linear_fit(graph: ModelGraph, x: Tensor, site: str, reads: Sequence[str]) -> Callable[..., Tensor]:
-    """The linear function, with a constant, of the sites in `reads` that is nearest to a site on the examples.
-
-    Least squares in float64. It takes the values `(B, *shape)` of `reads` and gives `(B, *site)`.
-
-    Raises:
-        ValueError: there are not more examples than numbers that the function reads.
-    """
-    shape = graph.site(site).shape
-    n_read = sum(graph.site(name).n_units for name in reads)
-    if len(x) <= n_read:
-        raise ValueError(f"a linear fit of {site} reads {n_read:,} numbers, so it needs more than {len(x):,} examples.")
-
-    def features(values: Sequence[Tensor]) -> Tensor:
-        ones = values[0].new_ones(len(values[0]), 1)
-        return torch.cat([*(value.flatten(1) for value in values), ones], 1).double()
-
-    gram = torch.zeros(n_read + 1, n_read + 1, dtype=torch.float64, device=x.device)
-    product = torch.zeros(n_read + 1, math.prod(shape), dtype=torch.float64, device=x.device)
-    for part in batches(x):
-        *values, target = Run(graph, part).values([*reads, site])
-        gram += features(values).T @ features(values)
-        product += features(values).T @ target.flatten(1).double()
-    gram.diagonal().add_(RIDGE * gram.diagonal().mean())  # inputs that never vary leave it singular
-    weights = torch.linalg.solve(gram, product)
-
-    def fitted(*values: Tensor) -> Tensor:
-        return (features(values) @ weights).to(values[0].dtype).reshape(len(values[0]), *shape)
-
-    return fitted
-
-
-@torch.no_grad()
-def ablate_beyond(
-    network: nn.Module | ModelGraph,
-    x: Tensor,
-    y: Tensor,
-    *,
-    estimate: Estimate = "mean",
-    targets: Sequence[str] | None = None,
-    source: Tensor | None = None,
-    **choices: Any,
-) -> list[dict[str, Any]]:
-    """The rows of `ablate` for two sites that each target is split into: `relu[estimate]` and `relu[residual]`.
-
-    They say what a site does beyond its mean, or beyond a linear function of the network's inputs.
-
-    Args:
-        targets: sites; None for all inner ones. The other arguments are those of `ablate`.
-
-    Raises:
-        ConfigError, ValueError: as `ablate` and `linear_fit`, or a target is no inner site.
-    """
-    rows: list[dict[str, Any]] = []
-    examples = x if source is None else source
-    with _graph_of(network, x) as graph:
-        for target in ablation_targets(graph, targets):
-            if targets is None and graph.kind(target) != "site":
-                continue
-            if graph.kind(target) != "site" or graph.site(target).kind == "input":
-                raise ConfigError(f"targets: {target} is no inner site, so it can't be split.")
-            name = graph.site(target).name
-            if estimate == "mean":
-                split = graph.split(name, Runs(graph, examples, memory=0).means([name])[name])
-            else:
-                split = graph.split(name, linear_fit(graph, examples, name, graph.inputs), graph.inputs)
-            both = [f"{name}[estimate]", f"{name}[residual]"]
-            rows += ablate(split, x, y, targets=both, source=source, **choices).rows[1:]
-    return rows
-
-
-# --- what each summand of the logits says --------------------------------------------------------------------------
-
-
-@torch.no_grad()
-def contributions(network: nn.Module | ModelGraph, x: Tensor, y: Tensor, *, depth: int = 1) -> list[dict[str, Any]]:
-    """Where the output is a Linear of a sum: a row for each summand of the logits; otherwise none.
-
-    With `depth` 2 a summand that is itself the output of a Linear layer is split into that layer's summands, and so on:
-    `second[x]` is what flows from `x` through `second` and the last layer, `second.bias` what that bias adds.
-
-    `accuracy` is that of the summand alone, `label_logit` its mean contribution to the label's logit above its mean
-    contribution to all logits. The last row is the sum, whose `max_error` is the largest difference to the logits.
-
-    Args:
-        network, x: as in `ablate`.
-        y: `(N,)` classes.
-        depth: how many Linear layers, one behind the other, are split.
-
-    Raises:
-        ConfigError: the network can't be traced.
-        ValueError: `y` are no classes, or `depth < 1`.
-    """
-    if depth < 1:
-        raise ValueError(f"depth={depth} must be at least 1.")
-    _, y, _ = _answers(x, y, _no_loss, classes=True)
-    with _graph_of(network, x) as graph:
-        split, summands = graph.split_output(depth)
-        if len(summands.keys() - {"bias"}) < 2:
-            return []
-        parts = [run_with(split, part, returns=[*summands.values(), graph.output]) for part in batches(x)]
-        logits = outputs_of(graph, x)
-    whole = torch.cat([part[-1] for part in parts])
-    error = float((whole - logits).abs().max())
-    if error > SPLIT_TOLERANCE * max(1.0, float(logits.abs().max())):
-        raise AssertionError(f"the logits' summands miss them by {error}")
-    rows = []
-    for number, summand in enumerate([*summands, "sum"]):
-        values = whole if summand == "sum" else torch.cat([part[number].expand(len(part[-1]), -1) for part in parts])
-        alone = score(values, y, _no_loss, classes=True).columns()
-        above_mean = values.gather(1, y[:, None]).squeeze(1) - values.mean(1)
-        rows.append(
-            {
-                "summand": summand,
-                **{column: alone[column] for column in ("accuracy", "accuracy_low", "accuracy_high")},
-                "label_logit": float(above_mean.double().mean()),
-                "max_error": error if summand == "sum" else None,
-            }
-        )
-    return rows
-
-
-def _no_loss(outputs: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
-    return outputs.new_zeros(len(outputs))
-
-
 # --- shared ------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def _graph_of(network: nn.Module | ModelGraph, x: Tensor) -> Iterator[ModelGraph]:
+def graph_of(network: nn.Module | ModelGraph, x: Tensor) -> Iterator[ModelGraph]:
     """The network's graph; within the block its module is in evaluation mode."""
     graph = network if isinstance(network, ModelGraph) else ModelGraph.trace(network, x[:2])
     with evaluating(graph.module):
@@ -781,7 +568,7 @@ def _at_least_one(
     return found
 
 
-def _answers(
+def loss_and_targets(
     x: Tensor, y: Tensor, loss: LossFunction | None, classes: bool | None
 ) -> tuple[LossFunction, Tensor, bool]:
     """The loss, `y` in the dtype that losses take, and whether `y` are classes.

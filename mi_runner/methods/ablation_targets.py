@@ -1,0 +1,81 @@
+"""Which sites, edges and paths of a network can be ablated, and which are by default?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mi_runner.errors import ConfigError
+from mi_runner.graph.model_graph import ModelGraph, Site
+from mi_runner.graph.patterns import level
+
+MOST_READABLE = 40
+"""Targets that are ablated without being asked for; of a network that has more, one for each submodule."""
+
+
+def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> list[str]:
+    """What is ablated: what was asked for, or every inner site and every edge whose source feeds more than one site.
+
+    Patterns may be asked for, see `ModelGraph.find`; they take the sites that can be ablated. These are the sites with
+    floating-point values for each example, because indices have no mean, and parameters, if they are asked for. A
+    network whose only sites are its inputs and its output has no target by default.
+
+    Raises:
+        ConfigError: the graph has no such target, it can't be ablated, or one is named twice. The text begins with
+            `targets`.
+    """
+    if asked is not None:
+        if len(set(asked)) < len(asked) or not asked:
+            raise ConfigError(f"targets={list(asked)}: name at least one target, each once.")
+        found: dict[str, None] = {}
+        for target in asked:
+            try:
+                obstacles = {name: obstacle_to_ablation(graph.target_site(name)) for name in graph.find(target)}
+            except ConfigError as error:
+                raise ConfigError(f"targets: {error}") from error
+            named = [name for name, obstacle in obstacles.items() if not obstacle]
+            if not named:
+                name, obstacle = next(iter(obstacles.items()))
+                raise ConfigError(
+                    f"targets: {target} can't be ablated, because {graph.target_site(name).name} {obstacle}. "
+                    f"Sites that can: {', '.join(can_be_ablated(graph)) or '(none)'}."
+                )
+            found |= dict.fromkeys(named)
+        return list(found)
+    outer = {*graph.inputs, graph.output}
+    able = can_be_ablated(graph)
+    inner = [name for name in able if name not in outer]
+    forked = [edge for name in able if len(graph.uses(name)) > 1 for edge in graph.uses(name)]
+    return [*inner, *forked]
+
+
+def readable_targets(graph: ModelGraph, depth: int | None = None) -> list[str]:
+    """One target for each submodule at a depth of the module tree, as `layer1.0` at depth 2.
+
+    Args:
+        depth: None for the one with most targets, but at most `MOST_READABLE`; where the inner sites and forked edges
+            are no more than these, or there are no submodules, these.
+    """
+    able = set(can_be_ablated(graph))
+
+    def at(depth: int) -> list[str]:
+        return [path for path in level(graph, depth) if graph.target_site(path).name in able]
+
+    if depth is not None:
+        return at(depth)
+    everything = ablation_targets(graph)
+    if len(everything) <= MOST_READABLE:
+        return everything
+    deepest = max(path.count(".") for path in (*graph.sites, *graph.aliases)) + 1
+    levels = [found for found in map(at, range(1, deepest + 1)) if found]
+    few = [found for found in levels if len(found) <= MOST_READABLE]
+    return max(few, key=len) if few else levels[0] if levels else everything
+
+
+def can_be_ablated(graph: ModelGraph) -> list[str]:
+    """The sites that have floating-point values for each example."""
+    return [name for name, site in graph.sites.items() if not site.obstacle]
+
+
+def obstacle_to_ablation(site: Site) -> str:
+    """Why a site can't be ablated; empty where it can."""
+    return "" if site.kind == "parameter" and site.dtype.is_floating_point else site.obstacle

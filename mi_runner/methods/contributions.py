@@ -1,0 +1,69 @@
+"""What does each summand of the logits say, where the output is a Linear layer of a sum?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mi_runner.batches import batches, outputs_of
+from mi_runner.graph.interventions import run_with
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.ablation import graph_of, loss_and_targets
+from mi_runner.training.evaluation import score
+
+SPLIT_TOLERANCE = 1e-4
+"""The summands of the logits must add up to them within this, relative to the largest logit."""
+
+
+@torch.no_grad()
+def contributions(network: nn.Module | ModelGraph, x: Tensor, y: Tensor, *, depth: int = 1) -> list[dict[str, Any]]:
+    """Where the output is a Linear of a sum: a row for each summand of the logits; otherwise none.
+
+    With `depth` 2 a summand that is itself the output of a Linear layer is split into that layer's summands, and so on:
+    `second[x]` is what flows from `x` through `second` and the last layer, `second.bias` what that bias adds.
+
+    `accuracy` is that of the summand alone, `label_logit` its mean contribution to the label's logit above its mean
+    contribution to all logits. The last row is the sum, whose `max_error` is the largest difference to the logits.
+
+    Args:
+        network, x: as in `ablate`.
+        y: `(N,)` classes.
+        depth: how many Linear layers, one behind the other, are split.
+
+    Raises:
+        ConfigError: the network can't be traced.
+        ValueError: `y` are no classes, or `depth < 1`.
+    """
+    if depth < 1:
+        raise ValueError(f"depth={depth} must be at least 1.")
+    _, y, _ = loss_and_targets(x, y, _no_loss, classes=True)
+    with graph_of(network, x) as graph:
+        split, summands = graph.split_output(depth)
+        if len(summands.keys() - {"bias"}) < 2:
+            return []
+        parts = [run_with(split, part, returns=[*summands.values(), graph.output]) for part in batches(x)]
+        logits = outputs_of(graph, x)
+    whole = torch.cat([part[-1] for part in parts])
+    error = float((whole - logits).abs().max())
+    if error > SPLIT_TOLERANCE * max(1.0, float(logits.abs().max())):
+        raise AssertionError(f"the logits' summands miss them by {error}")
+    rows = []
+    for number, summand in enumerate([*summands, "sum"]):
+        values = whole if summand == "sum" else torch.cat([part[number].expand(len(part[-1]), -1) for part in parts])
+        alone = score(values, y, _no_loss, classes=True).columns()
+        above_mean = values.gather(1, y[:, None]).squeeze(1) - values.mean(1)
+        rows.append(
+            {
+                "summand": summand,
+                **{column: alone[column] for column in ("accuracy", "accuracy_low", "accuracy_high")},
+                "label_logit": float(above_mean.double().mean()),
+                "max_error": error if summand == "sum" else None,
+            }
+        )
+    return rows
+
+
+def _no_loss(outputs: Tensor, targets: Tensor, reduction: str = "none") -> Tensor:
+    return outputs.new_zeros(len(outputs))

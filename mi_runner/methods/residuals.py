@@ -1,0 +1,96 @@
+"""What does a site do beyond an estimate of it: its mean, or a linear function of the network's inputs?"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from mi_runner.batches import batches
+from mi_runner.errors import ConfigError
+from mi_runner.graph.interventions import Run, Runs
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.ablation import ablate, graph_of
+from mi_runner.methods.ablation_targets import ablation_targets
+
+RIDGE = 1e-8
+"""What a linear fit adds to the diagonal of its features' products, relative to their mean."""
+
+
+Estimate = Literal["mean", "linear"]
+"""What a site is split into, with what is left: its mean, or the nearest linear function of the network's inputs."""
+
+
+@torch.no_grad()
+def linear_fit(graph: ModelGraph, x: Tensor, site: str, reads: Sequence[str]) -> Callable[..., Tensor]:
+    """The linear function, with a constant, of the sites in `reads` that is nearest to a site on the examples.
+
+    Least squares in float64. It takes the values `(B, *shape)` of `reads` and gives `(B, *site)`.
+
+    Raises:
+        ValueError: there are not more examples than numbers that the function reads.
+    """
+    shape = graph.site(site).shape
+    n_read = sum(graph.site(name).n_units for name in reads)
+    if len(x) <= n_read:
+        raise ValueError(f"a linear fit of {site} reads {n_read:,} numbers, so it needs more than {len(x):,} examples.")
+
+    def features(values: Sequence[Tensor]) -> Tensor:
+        ones = values[0].new_ones(len(values[0]), 1)
+        return torch.cat([*(value.flatten(1) for value in values), ones], 1).double()
+
+    gram = torch.zeros(n_read + 1, n_read + 1, dtype=torch.float64, device=x.device)
+    product = torch.zeros(n_read + 1, math.prod(shape), dtype=torch.float64, device=x.device)
+    for part in batches(x):
+        *values, target = Run(graph, part).values([*reads, site])
+        gram += features(values).T @ features(values)
+        product += features(values).T @ target.flatten(1).double()
+    gram.diagonal().add_(RIDGE * gram.diagonal().mean())  # inputs that never vary leave it singular
+    weights = torch.linalg.solve(gram, product)
+
+    def fitted(*values: Tensor) -> Tensor:
+        return (features(values) @ weights).to(values[0].dtype).reshape(len(values[0]), *shape)
+
+    return fitted
+
+
+@torch.no_grad()
+def ablate_beyond(
+    network: nn.Module | ModelGraph,
+    x: Tensor,
+    y: Tensor,
+    *,
+    estimate: Estimate = "mean",
+    targets: Sequence[str] | None = None,
+    source: Tensor | None = None,
+    **choices: Any,
+) -> list[dict[str, Any]]:
+    """The rows of `ablate` for two sites that each target is split into: `relu[estimate]` and `relu[residual]`.
+
+    They say what a site does beyond its mean, or beyond a linear function of the network's inputs.
+
+    Args:
+        targets: sites; None for all inner ones. The other arguments are those of `ablate`.
+
+    Raises:
+        ConfigError, ValueError: as `ablate` and `linear_fit`, or a target is no inner site.
+    """
+    rows: list[dict[str, Any]] = []
+    examples = x if source is None else source
+    with graph_of(network, x) as graph:
+        for target in ablation_targets(graph, targets):
+            if targets is None and graph.kind(target) != "site":
+                continue
+            if graph.kind(target) != "site" or graph.site(target).kind == "input":
+                raise ConfigError(f"targets: {target} is no inner site, so it can't be split.")
+            name = graph.site(target).name
+            if estimate == "mean":
+                split = graph.split(name, Runs(graph, examples, memory=0).means([name])[name])
+            else:
+                split = graph.split(name, linear_fit(graph, examples, name, graph.inputs), graph.inputs)
+            both = [f"{name}[estimate]", f"{name}[residual]"]
+            rows += ablate(split, x, y, targets=both, source=source, **choices).rows[1:]
+    return rows
