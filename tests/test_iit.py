@@ -570,7 +570,7 @@ def test_the_example_of_the_page_makes_data_with_a_causal_model(mi_run: Callable
 
 
 def test_networks_of_ones_own_are_trained_by_interchange_too(mi_run: Callable[..., Ended]) -> None:
-    Path("own_network.py").write_text(
+    Path("gelu_network.py").write_text(
         "import torch\n"
         "class Net(torch.nn.Module):\n"
         "    def __init__(self, input_shape, n_outputs):\n"
@@ -581,7 +581,7 @@ def test_networks_of_ones_own_are_trained_by_interchange_too(mi_run: Callable[..
         "    def forward(self, x):\n"
         "        return self.last(self.drop(torch.nn.functional.gelu(self.norm(self.first(x)))))\n"
     )
-    own = ("model=external", "model.factory=own_network:Net", "experiment.site=gelu")
+    own = ("model=external", "model.factory=gelu_network:Net", "experiment.site=gelu")
     ended = mi_run("experiment=iit", "dataset=mod_add", *own, *SMALL)
     assert ended.status == 0, ended.err
 
