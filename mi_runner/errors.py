@@ -49,6 +49,8 @@ class Terminated(BaseException):
 def as_options(group: str, names: Iterable[str]) -> Iterator[None]:
     """Turns errors about arguments into errors about options: `digits=[]` becomes `dataset.digits=[]`.
 
+    A name is an argument before `=`, and before `:` at the beginning of the text.
+
     Args:
         group: the prefix of the names on the command line.
         names: the arguments that are options of this group.
@@ -56,11 +58,12 @@ def as_options(group: str, names: Iterable[str]) -> Iterator[None]:
     Raises:
         ArgumentError, RunFailed: the block's error with the options' names.
     """
-    argument = re.compile(rf"(?<![\w.])({'|'.join(map(re.escape, names))})(?==)")
+    known = "|".join(map(re.escape, names))
+    argument = re.compile(rf"(?<![\w.])({known})(?==)|\A({known})(?=:)")
     try:
         yield
     except (ArgumentError, RunFailed) as error:
-        raise type(error)(argument.sub(rf"{group}.\1", str(error))) from error
+        raise type(error)(argument.sub(rf"{group}.\g<0>", str(error))) from error
 
 
 def exit_status(error: BaseException) -> ExitStatus:

@@ -232,6 +232,23 @@ def over_seeds(rows: Iterable[Measured]) -> list[Summed]:
     ]
 
 
+def seeds_summary(
+    rows: Iterable[Mapping[str, Any]], keys: Sequence[str], measures: Mapping[str, Range]
+) -> list[dict[str, Any]]:
+    """Returns n, mean, sd, 95 % interval, min and max over the seeds, for each name and measure of a table's rows.
+
+    The summary of a sweep over these seeds is the same. The interval is of the mean over seeds: it covers another set
+    of seeds, not another test set.
+
+    Args:
+        rows: with the column `seed`.
+        keys: the columns that name a row of one seed.
+        measures: the columns to summarise, with the values that they can have.
+    """
+    measured = (Measured.of(row["seed"], {key: row[key] for key in keys}, row, measures) for row in rows)
+    return [summed.row for summed in over_seeds(measured)]
+
+
 def _mean(values: Sequence[float]) -> float:
     return fmean(values) if all(map(math.isfinite, values)) else sum(values) / len(values)
 

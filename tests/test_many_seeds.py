@@ -24,11 +24,12 @@ from mi_runner.config.model_schemas import CnnConfig, MlpConfig, SkipConfig
 from mi_runner.config.registry import SCHEMAS
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
-from mi_runner.experiments.train import seeds_summary
+from mi_runner.experiments.train import KEYS, MEASURES
 from mi_runner.models import Built
 from mi_runner.progress import Progress
 from mi_runner.runs import runner
 from mi_runner.runs.choices import build_network, load_dataset
+from mi_runner.statistics import seeds_summary
 from mi_runner.training import loop as training
 from mi_runner.training import model_store
 from mi_runner.training import stacked as stacked_training
@@ -740,7 +741,7 @@ def test_a_summary_by_hand() -> None:
         for split, name in (("train", "all"), ("test", "all"), ("test", "b"), ("test", "a"))
         if (seed, name) != (1, "a")
     ]
-    found = seeds_summary(rows)
+    found = seeds_summary(rows, KEYS["metrics"], MEASURES)
     assert [(row["split"], row["class"], row["measure"], row["n"]) for row in found] == [
         *(("train", "all", "accuracy", 3), ("train", "all", "loss", 3)),
         *(("test", "all", "accuracy", 3), ("test", "all", "loss", 3)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from torch import Tensor, nn
@@ -78,9 +79,15 @@ class Setting(Generic[C]):
         Raises:
             ConfigError: the network can't be traced; the text says where, and what to do.
         """
-        network = self.model if model is None else model
+        return self._graph if model is None else self._traced(model)
+
+    @cached_property
+    def _graph(self) -> ModelGraph:
+        return self._traced(self.model)
+
+    def _traced(self, model: nn.Module) -> ModelGraph:
         with as_options("model", ["leaves"]):
-            return ModelGraph.trace(network, self.dataset.x_test[:2], leaves=self.leaves)
+            return ModelGraph.trace(model, self.dataset.x_test[:2], leaves=self.leaves)
 
 
 class Experiment(Protocol[C]):

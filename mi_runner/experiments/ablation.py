@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granularity, Method, Split
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError, unknown
+from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
 from mi_runner.experiments import Result, Setting, ablation_figures, figures
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods import ablation, ablation_targets, residuals, sources
@@ -179,19 +179,17 @@ def run(setting: Setting[AblationConfig]) -> Result:
 
 def _targets(graph: ModelGraph, config: AblationConfig) -> list[str]:
     """The targets that the options name, or those of the graph, which may be none."""
-    try:
+    with as_options("experiment", ("targets", "depth")):
         if config.targets is None and config.depth != "all":
             return ablation_targets.readable_targets(graph, _depth(config))
         return ablation_targets.ablation_targets(graph, config.targets)
-    except ConfigError as error:
-        raise ConfigError(f"experiment.{error}") from error
 
 
 def _depth(config: AblationConfig) -> int | None:
     if config.depth == "auto":
         return None
     if not config.depth.isdecimal() or config.depth == "0":
-        raise ConfigError(f"depth={config.depth}: type auto, all, or a number from 1.")
+        raise ArgumentError(f"depth={config.depth}: type auto, all, or a number from 1.")
     return int(config.depth)
 
 
@@ -199,8 +197,8 @@ def _pairs(
     graph: ModelGraph, targets: Sequence[str], methods: Sequence[ablation.Method]
 ) -> list[tuple[str, ablation.Method]]:
     """Each target with each method that it is ablated by."""
-    drawn = {target: ablation.draws_of(graph, target, methods, 1) for target in targets}
-    return [(target, method) for target in targets for method, _ in drawn[target]]
+    once = ablation.draws(methods, 1)
+    return [(target, method) for target in targets for method, _ in ablation.draws_of(graph, target, once)]
 
 
 def _is_inner_site(graph: ModelGraph, target: str) -> bool:
@@ -284,10 +282,8 @@ def _explained(option: str) -> Iterator[None]:
 
 def _methods(config: AblationConfig) -> list[ablation.Method]:
     methods: list[ablation.Method] = [method.value for method in config.methods]
-    try:
+    with as_options("experiment", ("methods", "repeats")):
         ablation.draws(methods, config.repeats)
-    except ConfigError as error:
-        raise ConfigError(f"experiment.{error}") from error
     return methods
 
 

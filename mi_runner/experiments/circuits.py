@@ -21,19 +21,20 @@ from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, circuits_figures
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.circuits.circuit import n_active, pair_shares
+from mi_runner.methods.circuits.circuit import pair_shares
 from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.circuits.table import circuit_table
 from mi_runner.progress import log
 from mi_runner.rows import first_of_equal
 from mi_runner.statistics import NOT_NEGATIVE, SHARE
 from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    pass
 
 MOST_CIRCUITS = 2 * 10**10
 """Largest space of circuits that is searched."""
@@ -164,7 +165,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         setting.progress.rows("metrics", rows[-1:])
         census += _census_rows(index, result.counts)
         edges += _edge_rows(single, index, result)
-        tables.append(circuit_table(examples, index, result, config))
+        tables.append(circuit_table(examples, index, result, valid_only=config.table is CircuitTable["valid"]))
         shares = result.edge_counts / max(1, result.n_valid)
         drawn |= circuits_figures.of_output(single, result.space, index, shares, result.n_valid, tables[-1])
 
@@ -323,29 +324,3 @@ def _edge_rows(part: Part, index: int, result: CircuitSearch) -> Iterator[dict[s
                     "n_valid": count,
                     "share": count / n_valid if n_valid else None,
                 }
-
-
-def circuit_table(examples: CircuitExamples, index: int, result: CircuitSearch, config: CircuitsConfig) -> DataFrame:
-    """Returns a row for each circuit."""
-    import pandas as pd
-
-    space, measures, is_valid = result.space, result.listed, result.is_valid
-    if config.table is CircuitTable["valid"]:
-        measures, is_valid = measures.kept(is_valid), is_valid[is_valid]
-    nodes = n_active(space, measures.circuit).astype(np.int32)
-    edges = np.bitwise_count(measures.circuit).astype(np.int32)
-    return pd.DataFrame(
-        {
-            "output": np.full(len(measures), index, dtype=np.int32),
-            "circuit": measures.circuit,
-            "accuracy": measures.n_correct / len(examples),
-            "agreement": measures.n_agreeing / len(examples),
-            "mse": measures.squares / np.float32(len(examples)),
-            "n_nodes": nodes,
-            "n_edges": edges,
-            "node_sparsity": 1 - nodes / max(1, space.n_hidden),
-            "edge_sparsity": 1 - edges / space.n_edges,
-            "sparsity": 1 - (nodes + edges) / (space.n_hidden + space.n_edges),
-            "valid": is_valid,
-        }
-    )

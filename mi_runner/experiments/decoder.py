@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import DecoderConfig
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.errors import ConfigError, RunFailed, as_options
 from mi_runner.experiments import Result, Setting, decoder_images, decoder_tables
 from mi_runner.experiments.decoder_images import PREDICTED, Read, distances_between_images
 from mi_runner.experiments.decoder_tables import DECODED, EXAMPLE, EXAMPLE_NUMBER, FOLD, INPUT
@@ -245,12 +245,8 @@ def _sites(graph: ModelGraph, config: DecoderConfig) -> list[str]:
             "the network has no activation function between its layers: name experiment.sites. Sites that can be "
             f"read: {', '.join(readable_sites(graph)) or '(none)'}."
         )
-    try:
+    with as_options("experiment", ("sites",)):
         return named_sites(graph, config.sites)
-    except ConfigError:  # the graph knows no such site: its text needs nothing more
-        raise
-    except ValueError as error:
-        raise ConfigError(f"experiment.{error}") from error
 
 
 def _check_task(graph: ModelGraph, dataset: Dataset, config: DecoderConfig) -> None:

@@ -16,21 +16,21 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mi_runner.config.experiment_schemas import CircuitsConfig, ExplanationsConfig
+from mi_runner.config.experiment_schemas import ExplanationsConfig
 from mi_runner.datasets import Dataset, logic
-from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.errors import ConfigError, RunFailed, as_options
 from mi_runner.experiments import Result, Setting, explanations_figures
-from mi_runner.experiments.circuits import circuit_table
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.methods.circuits.cut import on_cpu
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.circuits.table import circuit_table
 from mi_runner.methods.explanations.algorithms import formula
 from mi_runner.methods.explanations.boolean import digits_of
 from mi_runner.methods.explanations.explain import Explanations, check_sizes, explain, own_table
 from mi_runner.methods.explanations.groundings import GroundedNeuron, list_groundings
 from mi_runner.progress import log
-from mi_runner.statistics import NONE, NOT_NEGATIVE, SHARE, Measured, over_seeds
+from mi_runner.statistics import NONE, NOT_NEGATIVE, SHARE, seeds_summary
 from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -80,18 +80,16 @@ def check(setting: Setting[ExplanationsConfig]) -> None:
     for output, table in enumerate(_tables(dataset)):
         if table in (0, 2**2**n - 1):
             raise ConfigError(f"experiment=explanations: the function of output {output} is constant. Use another.")
+    graph = setting.graph()
     try:
-        part = find_part(setting.graph(), None)
+        part = find_part(graph, None)
+        rounding_interval(part.layers[-1], 0.0)
+        with as_options("experiment", ("max_depth",)):
+            check_sizes(part.output(0).sizes, config.max_depth)
+    except ConfigError:
+        raise
     except ValueError as error:
         raise ConfigError(f"experiment=explanations: {error} Type model=mlp model.hidden_sizes=[3,3].") from error
-    try:
-        rounding_interval(part.layers[-1], 0.0)
-        check_sizes(part.output(0).sizes, config.max_depth)
-    except ValueError as error:
-        text = str(error)
-        if "max_depth=" in text:
-            raise ConfigError(text.replace("max_depth=", "experiment.max_depth=")) from error
-        raise ConfigError(f"experiment=explanations: {text} Type model=mlp model.hidden_sizes=[3,3].") from error
 
 
 def metric_names(setting: Setting[ExplanationsConfig]) -> list[str]:
@@ -228,7 +226,7 @@ def _control_rows(setting: Setting[ExplanationsConfig]) -> list[dict[str, Any]]:
 
 def _circuit_frame(output: int, found: Explanations) -> DataFrame:
     """As in experiment=circuits, with the groundings of valid circuits; as text where one has more than 64 bits."""
-    frame = circuit_table(found.examples, output, found.circuits, CircuitsConfig())
+    frame = circuit_table(found.examples, output, found.circuits)
     counts = dict(zip(found.circuits.valid.tolist(), found.groundings, strict=True))
     numbers = [counts.get(circuit, 0) for circuit in frame["circuit"].tolist()]
     frame["n_groundings"] = numbers if max(numbers, default=0) < 2**63 else [str(number) for number in numbers]
@@ -336,7 +334,7 @@ def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
             f"training.epochs={4 * setting.training.epochs}."
         )
     log.info(f"{n_converged} of {len(setting.members)} networks are accurate enough and analysed")
-    summary = seeds_summary(rows)
+    summary = seeds_summary(rows, KEYS["metrics"], MEASURES)
     first = [row for row in rows if row["output"] == 0 and row["control"] == NONE]
     metrics = {}
     for name in SUMMARY:
@@ -356,9 +354,3 @@ def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
         shown=("seeds_summary",),
         members={f"seed_{member.seed}": member.model for member in setting.members},
     )
-
-
-def seeds_summary(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """For each output and measure: the networks that have it, mean, sd, 95 % interval, min, max."""
-    measured = (Measured.of(row["seed"], {key: row[key] for key in KEYS["metrics"]}, row, MEASURES) for row in rows)
-    return [summed.row for summed in over_seeds(measured)]

@@ -14,7 +14,7 @@ from torch import Tensor
 from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import TrainConfig
 from mi_runner.experiments import Result, Setting, figures, train_figures
-from mi_runner.statistics import ALL, NOT_NEGATIVE, SHARE, Measured, Spread, over_seeds
+from mi_runner.statistics import ALL, NOT_NEGATIVE, SHARE, Spread, seeds_summary
 from mi_runner.training.evaluation import confusion, correct, loss_function, predictions, score
 from mi_runner.training.options import TrainingOptions
 
@@ -126,7 +126,7 @@ def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[Train
             counts += [{"seed": member.seed, **row} for row in own_counts]
             advance(1, f"seed {member.seed}")
     history = [{"seed": member.seed, **row} for member in members for row in member.history]
-    summary = seeds_summary(rows)
+    summary = seeds_summary(rows, KEYS["metrics"], MEASURES)
     return Result(
         tables={"metrics": rows, "seeds_summary": summary, "history": history, "confusion": counts},
         keys={**{name: ("seed", *keys) for name, keys in KEYS.items()}, "seeds_summary": (*KEYS["metrics"], "measure")},
@@ -136,16 +136,6 @@ def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[Train
         shown=("seeds_summary",),
         members={f"seed_{member.seed}": member.model for member in members},
     )
-
-
-def seeds_summary(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Returns n, mean, sd, 95 % interval, min and max over the seeds, for each split, class and measure.
-
-    The summary of a sweep over these seeds is the same. The interval is of the mean over seeds: it covers another set
-    of seeds, not another test set.
-    """
-    measured = (Measured.of(row["seed"], {key: row[key] for key in KEYS["metrics"]}, row, MEASURES) for row in rows)
-    return [summed.row for summed in over_seeds(measured)]
 
 
 def _over_seeds(metrics: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -263,10 +263,6 @@ class SiteValues:
         fits = len(x) * site.n_units <= MOST_KEPT_NUMBERS
         self.kept = torch.cat(list(self._computed(batches(x)))) if fits else None
 
-    def batches(self) -> Iterator[Tensor]:
-        """The values of consecutive examples."""
-        return self._computed(batches(self.x)) if self.kept is None else batches(self.kept)
-
     def rows(self, index: Tensor) -> Tensor:
         """The values `(B, *site)` of the examples of `index` `(B,)`."""
         return next(self._computed([self.x[index]])) if self.kept is None else self.kept[index]

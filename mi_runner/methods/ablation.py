@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from mi_runner import chance
 from mi_runner.batches import batches, outputs_of
-from mi_runner.errors import ConfigError, one_line, unknown
+from mi_runner.errors import ArgumentError, ConfigError, one_line, unknown
 from mi_runner.graph.interventions import Intervention, Run, Runs, read_sites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods.ablation_targets import ablation_targets, can_be_ablated
@@ -145,7 +145,7 @@ def ablate(
         for number in range(len(data)):
             tallies[None].add(data.runs[number].output(), labels[number])
         finished(None)
-        n_ablations = sum(len(draws_of(graph, target, methods, repeats)) for target in found)
+        n_ablations = sum(len(draws_of(graph, target, drawn)) for target in found)
         with progress.bar("ablations", n_ablations * len(data)) as advance:
             for ablation, number, value, shared in data.replacements(found, drawn, seed=seed):
                 outputs = data.runs[number].output([Intervention(ablation.target, value)], shared=shared)
@@ -156,15 +156,13 @@ def ablate(
     return table
 
 
-def draws_of(
-    graph: ModelGraph, target: str, methods: Sequence[Method] = METHODS, repeats: int = 3
-) -> list[tuple[Method, int]]:
-    """The `draws` of a target: a parameter has no value on another example, so it is never resampled.
+def draws_of(graph: ModelGraph, target: str, drawn: Sequence[tuple[Method, int]]) -> list[tuple[Method, int]]:
+    """Those of `draws` that a target has: a parameter has no value on another example, so it is never resampled.
 
     The mean of a parameter is that of its numbers.
     """
     is_parameter = graph.target_site(target).kind == "parameter"
-    return [draw for draw in draws(methods, repeats) if not (is_parameter and draw[0] == "resample")]
+    return [draw for draw in drawn if not (is_parameter and draw[0] == "resample")]
 
 
 def draws(methods: Sequence[Method] = METHODS, repeats: int = 3) -> list[tuple[Method, int]]:
@@ -176,11 +174,11 @@ def draws(methods: Sequence[Method] = METHODS, repeats: int = 3) -> list[tuple[M
     """
     for method in methods:
         if method not in METHODS:
-            raise ConfigError(f"methods: {unknown('method', method, METHODS)}")
+            raise ArgumentError(f"methods: {unknown('method', method, METHODS)}")
     if len(set(methods)) < len(methods) or not methods:
-        raise ConfigError(f"methods=[{', '.join(methods)}]: name at least one method, each once.")
+        raise ArgumentError(f"methods=[{', '.join(methods)}]: name at least one method, each once.")
     if repeats < 1:
-        raise ConfigError(f"repeats={repeats} must be at least 1.")
+        raise ArgumentError(f"repeats={repeats} must be at least 1.")
     return [(method, repeat) for method in methods for repeat in range(1, (repeats if method == "resample" else 1) + 1)]
 
 
@@ -266,8 +264,8 @@ class _Data:
                     resampled[repeat] = Run(self.graph, self.source[parts[group[0]]], memory=self.share)
             values: tuple[str, Tensor] | None = None
             for target, site in site_of.items():
-                drawn_here = [draw for draw in drawn if not (site.name in parameters and draw[0] == "resample")]
-                resamples = "resample" in methods and site.name not in parameters
+                drawn_here = draws_of(self.graph, target, drawn)
+                resamples = any(method == "resample" for method, _ in drawn_here)
                 if self.fit and resamples and (values is None or values[0] != site.name):
                     values = site.name, self.sources.values(site.name)
                 for method, repeat in drawn_here:
@@ -553,7 +551,7 @@ def check_drawn(graph: ModelGraph, targets: Sequence[str], methods: Sequence[Met
         if graph.target_site(target).kind == "parameter":
             if units:
                 raise ConfigError(f"targets: {target} is a parameter: its numbers are not ablated one by one.")
-            if not draws_of(graph, target, methods, 1):
+            if not draws_of(graph, target, draws(methods, 1)):
                 raise ConfigError(f"methods: {target} is a parameter, which has no value on another example: add zero.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.graph.model_graph import ModelGraph, Site
 from mi_runner.graph.patterns import level
 
@@ -25,17 +25,17 @@ def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> l
     """
     if asked is not None:
         if len(set(asked)) < len(asked) or not asked:
-            raise ConfigError(f"targets={list(asked)}: name at least one target, each once.")
+            raise ArgumentError(f"targets={list(asked)}: name at least one target, each once.")
         found: dict[str, None] = {}
         for target in asked:
             try:
                 obstacles = {name: obstacle_to_ablation(graph.target_site(name)) for name in graph.find(target)}
             except ConfigError as error:
-                raise ConfigError(f"targets: {error}") from error
+                raise ArgumentError(f"targets: {error}") from error
             named = [name for name, obstacle in obstacles.items() if not obstacle]
             if not named:
                 name, obstacle = next(iter(obstacles.items()))
-                raise ConfigError(
+                raise ArgumentError(
                     f"targets: {target} can't be ablated, because {graph.target_site(name).name} {obstacle}. "
                     f"Sites that can: {', '.join(can_be_ablated(graph)) or '(none)'}."
                 )

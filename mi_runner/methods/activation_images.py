@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from mi_runner.batches import BATCH, batches
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
 
@@ -47,15 +48,16 @@ def named_sites(graph: ModelGraph, sites: Sequence[str]) -> list[str]:
     """The names by which the graph lists these sites.
 
     Raises:
-        ValueError: the graph has no such site, it has no numbers for each example, one is named twice, or none is.
+        ConfigError: the graph has no such site; the text lists its sites.
+        ArgumentError: the site has no numbers for each example, one is named twice, or none is.
     """
     for name in sites:
         if obstacle := graph.site(name).obstacle:
             able = ", ".join(readable_sites(graph)) or "(none)"
-            raise ValueError(f"sites: {name} can't be read, because it {obstacle}. Sites that can: {able}.")
+            raise ArgumentError(f"sites: {name} can't be read, because it {obstacle}. Sites that can: {able}.")
     found = [graph.site(name).name for name in sites]
     if not found or len(set(found)) < len(found):
-        raise ValueError(f"sites={list(sites)}: name at least one site, each once.")
+        raise ArgumentError(f"sites={list(sites)}: name at least one site, each once.")
     return found
 
 

@@ -26,13 +26,12 @@ from mi_runner.batches import BATCH
 from mi_runner.methods.decoding import DecodingSplit, label_columns, losses
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.progress import Advance, Progress
+from mi_runner.training.epochs import History
 from mi_runner.training.loop import threads_for
 from mi_runner.training.optimizers import optimizer_named
 
 MOST_STEP_NUMBERS = 100_000_000
 """Numbers (400 MB) that a step of a stack computes at most. More splits are trained in several stacks."""
-
-History = list[dict[str, Any]]
 
 
 def train_decoder(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mi_runner.progress import Advance
+
+History = list[dict[str, Any]]
+"""A row for each epoch of a training."""
 
 
 def shuffled_batches(

@@ -28,6 +28,7 @@ from mi_runner.files import sha256, tensors_sha256, written_whole
 from mi_runner.models import Built
 from mi_runner.progress import Progress, log
 from mi_runner.training import loop, stacked
+from mi_runner.training.epochs import History
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.weights import read_weights, save_weights
 
@@ -41,9 +42,6 @@ TRAINING = (
 )
 """The sources that decide the trained weights, besides those of the models."""
 
-
-History = list[dict[str, Any]]
-"""A row per epoch of a network's training."""
 
 Train = Callable[
     [Sequence[Built], TrainingOptions, Sequence[int], "Progress | None"], Sequence[History | FloatingPointError]

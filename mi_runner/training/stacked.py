@@ -30,7 +30,7 @@ from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, one_line
 from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
-from mi_runner.training.epochs import EpochProgress
+from mi_runner.training.epochs import EpochProgress, History
 from mi_runner.training.evaluation import LossFunction, Score, loss_function, score
 from mi_runner.training.loop import STEPS_BETWEEN_NOTES, check_finite, reached, threads_for
 from mi_runner.training.optimizers import make_optimizer
@@ -48,8 +48,6 @@ MOST_MEMBERS = 256
 
 REHEARSED = 4
 """Training examples for the comparison of stacked gradients with those of each network alone."""
-
-History = list[dict[str, Any]]
 
 
 def train_together(

@@ -20,6 +20,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from mi_runner.errors import ArgumentError
+
 AND, NIMP, CONVERSE_NIMP, OR = range(4)
 """The gates of a normalised tree: A ∧ B, A ∧ ¬B, ¬A ∧ B, A ∨ B."""
 
@@ -200,7 +202,7 @@ def check_size(n: int, max_depth: int) -> None:
     counts = count_trees(n, max_depth)
     if sum(counts) > MOST_TREES:
         fits = max(depth for depth in range(max_depth) if sum(counts[: depth + 1]) <= MOST_TREES)
-        raise ValueError(
+        raise ArgumentError(
             f"max_depth={max_depth}: there are {sum(counts):,} algorithms of {n} variables, more than {MOST_TREES:,}. "
             f"Use max_depth={fits}."
         )

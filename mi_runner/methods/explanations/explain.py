@@ -58,7 +58,8 @@ def check_sizes(sizes: tuple[int, ...], max_depth: int) -> None:
     """The explanations of a network of these sizes can be counted.
 
     Raises:
-        ValueError: there are too many edges, circuits or algorithms; the text says how many.
+        ValueError: there are too many edges or circuits; the text says how many.
+        ArgumentError: `max_depth` gives too many algorithms; the text names one that fits.
     """
     count = CircuitSpace(sizes).count()
     if count > MOST_ROWS:
