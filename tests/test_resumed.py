@@ -6,9 +6,11 @@ import json
 import os
 import re
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -182,6 +184,38 @@ def test_jobs_elsewhere_that_an_interruption_ended_say_so(mi_run: MiRun, monkeyp
             record = json.loads((done.folder / "0/run.json").read_text())
             RunFolder(task.folder).write_record({**record, "status": "running", "host": "elsewhere"})
             return Endless()
+
+    monkeypatch.setattr(engines, "start", lambda *arguments: Engine())
+    ended = mi_run(*SWEEP)
+    assert ended.status == 143 and statuses(ended.folder) == {0: "interrupted", 1: "missing"}, ended.err
+
+
+def test_a_worker_that_is_killed_because_it_does_not_listen_was_interrupted(
+    mi_run: MiRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = mi_run(*SWEEP)
+    workers: list[subprocess.Popen[bytes]] = []
+
+    class Deaf:
+        def done(self) -> bool:
+            signal.raise_signal(signal.SIGTERM)
+            return False
+
+    class Engine(InThisProcess):
+        def submit(self, slot: int, task: Task) -> Running:
+            workers.append(subprocess.Popen(["sleep", "600"]))
+            task.folder.mkdir()
+            record = json.loads((done.folder / "0/run.json").read_text())
+            started = datetime.now(UTC).isoformat(timespec="seconds")
+            record |= {"status": "running", "pid": workers[-1].pid, "started": started, "finished": None}
+            RunFolder(task.folder).write_record(record)
+            assert run_folder.state(task.folder).status == "running"
+            return Deaf()
+
+        def stop(self) -> None:
+            for worker_process in workers:
+                worker_process.kill()
+                worker_process.wait()
 
     monkeypatch.setattr(engines, "start", lambda *arguments: Engine())
     ended = mi_run(*SWEEP)

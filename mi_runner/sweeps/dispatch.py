@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -108,16 +109,26 @@ class Dispatch:
                     time.sleep(SECONDS_BETWEEN_LOOKS)
         except BaseException:
             with signals.held():
+                ours = self._that_run()
                 self.engine.stop()
-                self._say_interrupted()
+                self._say_interrupted(ours)
             raise
         self.engine.close()
 
-    def _say_interrupted(self) -> None:
-        """The engine has ended what ran: jobs that could not say so are said to be interrupted."""
-        for _, task, running, _ in self._running.values():
-            lost = run_folder.state(task.folder)
-            if lost.status == "running" and not isinstance(running, RunsElsewhere | HasEnded):
+    def _that_run(self) -> list[Task]:
+        """The tasks of our own engine that run now."""
+        ours = [
+            task for _, task, running, _ in self._running.values() if not isinstance(running, RunsElsewhere | HasEnded)
+        ]
+        return [task for task in ours if run_folder.state(task.folder).status == "running"]
+
+    def _say_interrupted(self, tasks: Sequence[Task]) -> None:
+        """The engine has ended these tasks: those that could not say so are said to be interrupted.
+
+        A worker that doesn't listen in time is killed, and is as much ended by the interruption.
+        """
+        for task in tasks:
+            if run_folder.state(task.folder).status in ("running", "killed"):
                 write_ending(task, "interrupted", "its sweep was interrupted, and it left no word")
 
     def _fill(self) -> bool:
