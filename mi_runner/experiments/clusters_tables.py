@@ -13,12 +13,11 @@ import torch
 from torch import Tensor
 
 from mi_runner import chance
-from mi_runner.batches import batches
 from mi_runner.config.experiment_schemas import ClustersConfig
 from mi_runner.experiments import Row, Setting
 from mi_runner.experiments.clusters_network import Network
 from mi_runner.graph.chain import Part
-from mi_runner.graph.interventions import read_sites
+from mi_runner.graph.interventions import Runs
 from mi_runner.methods.clusters import (
     STATES,
     Top,
@@ -262,8 +261,7 @@ def pruned(setting: Setting[ClustersConfig], network: Network) -> tuple[list[dic
 @torch.no_grad()
 def _entering(network: Network, x: Tensor) -> Tensor:
     """What enters the chain on the examples x, `(N, I)`."""
-    site = network.chain.site
-    return torch.cat([read_sites(network.graph, batch, [site])[site] for batch in batches(x)])
+    return Runs(network.graph, x, memory=0).values(network.chain.site)
 
 
 def _kept_edges(

@@ -7,7 +7,7 @@ value is `(B, *site)`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
 
@@ -261,16 +261,15 @@ class SiteValues:
     def __init__(self, graph: ModelGraph, x: Tensor, site: Site) -> None:
         self.graph, self.x, self.site = graph, x, site
         fits = len(x) * site.n_units <= MOST_KEPT_NUMBERS
-        self.kept = torch.cat(list(self._computed(batches(x)))) if fits else None
-
-    def rows(self, index: Tensor) -> Tensor:
-        """The values `(B, *site)` of the examples of `index` `(B,)`."""
-        return next(self._computed([self.x[index]])) if self.kept is None else self.kept[index]
+        with torch.no_grad():
+            self.kept = Runs(graph, x, memory=0).values(site.name) if fits else None
 
     @torch.no_grad()
-    def _computed(self, parts: Iterable[Tensor]) -> Iterator[Tensor]:
-        for part in parts:
-            yield read_sites(self.graph, part, [self.site.name])[self.site.name]
+    def rows(self, index: Tensor) -> Tensor:
+        """The values `(B, *site)` of the examples of `index` `(B,)`."""
+        if self.kept is not None:
+            return self.kept[index]
+        return Run(self.graph, self.x[index]).values([self.site.name])[0]
 
 
 def interchange(
