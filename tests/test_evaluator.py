@@ -319,3 +319,31 @@ def test_what_depends_on_no_input_is_computed_once_for_all_batches() -> None:
     model.first.register_forward_hook(lambda module, given, output: calls.append(len(output)))
     ablate(graph, x, y, targets=["x/first"], methods=["mean"])
     assert calls == [1000, 1000, 1000, 100, 1000, 100]  # the intact network, then the two sizes of batches
+
+
+def test_a_derived_graph_begins_with_what_both_have_in_common() -> None:
+    torch.manual_seed(0)
+    model, x = TwoLayerSkip(5, 3).eval(), torch.randn(8, 5)
+    graph = ModelGraph.trace(model, x[:2])
+    split, summands = graph.split_output(1)
+    calls = []
+    model.first.register_forward_hook(lambda *_: calls.append("first"))
+    run = Run(graph, x, memory=1e6)
+    run.output()
+    names = [*summands.values(), split.output]
+    shared = run.of(split).values(names)
+    assert calls == ["first"]  # the intact run alone
+    for value, whole in zip(shared, run_with(split, x, returns=names), strict=True):
+        assert torch.equal(value, whole)
+
+
+def test_what_a_derived_graph_computes_otherwise_is_not_taken_over() -> None:
+    torch.manual_seed(0)
+    x = torch.randn(8, 5)
+    graph = ModelGraph.trace(TwoLayerSkip(5, 3).eval(), x[:2])
+    changed = graph.split("first", torch.full((5,), 7.0))  # first = 7 + (first − 7): the sites behind it may round
+    run = Run(graph, x, memory=1e6)
+    names = ("relu", "add", changed.output)
+    for value, whole in zip(run.of(changed).values(names), run_with(changed, x, returns=names), strict=True):
+        assert torch.equal(value, whole)
+    assert not torch.equal(run.values(["relu"])[0], run.of(changed).values(["relu"])[0])

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
+import pandas as pd
+from pandas import DataFrame
 from torch import Tensor, nn
 
 from mi_runner.config.experiment_schemas import ExperimentConfig
@@ -24,7 +26,6 @@ from mi_runner.training.options import TrainingOptions
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
-    from pandas import DataFrame
 
 Row = Mapping[str, Any]
 
@@ -173,8 +174,6 @@ class Result:
 
 
 def _check_keys(table: str, rows: Sequence[Row] | DataFrame, keys: Sequence[str], repeats: Sequence[str]) -> None:
-    import pandas as pd
-
     if not keys:
         raise ValueError(f"table {table}: keys are missing. Name the columns that name its rows.")
     if isinstance(rows, pd.DataFrame):

@@ -16,6 +16,7 @@ from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granul
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
 from mi_runner.experiments import Result, Setting, ablation_figures, figures
+from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods import ablation, ablation_targets, residuals, sources
 from mi_runner.methods.contributions import contributions
@@ -127,7 +128,8 @@ def run(setting: Setting[AblationConfig]) -> Result:
         **{"seed": setting.seed, "progress": setting.progress},
         **agreement,
     }
-    ablated = ablation.ablate(graph, x, y, **choices)
+    runs = Runs(graph, x, memory=agreement["memory"] / (1 if choices["source"] is None else 2))
+    ablated = ablation.ablate(graph, x, y, runs=runs, **choices)
     rows = ablated.rows
 
     metrics: dict[str, float] = {figure: rows[0][figure] for figure in FIGURES}
@@ -144,10 +146,13 @@ def run(setting: Setting[AblationConfig]) -> Result:
         shown = ["largest"]
         log.info(f"shown are the {MOST_SHOWN} of {len(found)} targets with the largest drop; metrics.csv has all")
     if dataset.has_classes:
-        summands = contributions(graph, x, y, depth=config.contribution_depth)
+        summands = contributions(graph, x, y, depth=config.contribution_depth, runs=runs)
         if summands:
             tables["contributions"] = summands
             shown.append("contributions")
+    if config.granularity is Granularity.unit:
+        tables["units"] = ablation.ablate_units(graph, x, y, runs=runs, **choices)
+    del runs  # what follows keeps values of its own
     inner = [target for target in found if _is_inner_site(graph, target)]
     if config.split is not Estimate.none and inner:
         with _explained("split"):
@@ -163,8 +168,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
     drawn = {"accuracy": ablation_figures.accuracy(rows)}
     drawn |= figures.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
     drawn |= ablation_figures.weight_images(graph, dataset)
-    if config.granularity is Granularity.unit:
-        tables["units"] = ablation.ablate_units(graph, x, y, **choices)
+    if "units" in tables:
         drawn |= ablation_figures.unit_drops(tables["units"])
     return Result(
         tables=tables,

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-import torch
 from matplotlib.figure import Figure
 from torch import nn
 
@@ -28,22 +27,26 @@ def accuracy(rows: Sequence[Row]) -> Figure:
     axes = figure.subplots()
     height = 0.8 / len(methods)
     for number, method in enumerate(methods):
-        for position, target in enumerate(targets):
-            marks = [row for row in ablated if (row["target"], row["method"]) == (target, method)]
-            middle = position + (number - (len(methods) - 1) / 2) * height
-            mean = sum(row["accuracy"] for row in marks) / len(marks)
-            label = f"{method} (mean of {len(marks)})" if len(marks) > 1 else method
-            axes.barh(middle, mean, height * 0.92, color=COLORS[method], label=label if position == 0 else None)
-            spread = (torch.arange(len(marks)) - (len(marks) - 1) / 2) * height * 0.2
-            axes.errorbar(
-                [row["accuracy"] for row in marks],
-                [middle + float(offset) for offset in spread],
-                xerr=[
-                    [row["accuracy"] - row["accuracy_low"] for row in marks],
-                    [row["accuracy_high"] - row["accuracy"] for row in marks],
-                ],
-                fmt=".", color="black", markersize=3, elinewidth=0.8,
-            )  # fmt: skip
+        middles = [position + (number - (len(methods) - 1) / 2) * height for position in range(len(targets))]
+        marks = [[row for row in ablated if (row["target"], row["method"]) == (target, method)] for target in targets]
+        means = [sum(row["accuracy"] for row in of) / len(of) for of in marks]
+        label = f"{method} (mean of {len(marks[0])})" if len(marks[0]) > 1 else method
+        axes.barh(middles, means, height * 0.92, color=COLORS[method], label=label)
+        drawn = [row for of in marks for row in of]
+        places = [
+            middle + (repeat - (len(of) - 1) / 2) * height * 0.2
+            for middle, of in zip(middles, marks, strict=True)
+            for repeat in range(len(of))
+        ]
+        axes.errorbar(
+            [row["accuracy"] for row in drawn],
+            places,
+            xerr=[
+                [row["accuracy"] - row["accuracy_low"] for row in drawn],
+                [row["accuracy_high"] - row["accuracy"] for row in drawn],
+            ],
+            fmt=".", color="black", markersize=3, elinewidth=0.8,
+        )  # fmt: skip
     axes.axvline(intact["accuracy"], color=COLORS["none"], linestyle="--", linewidth=1, label="intact")
     axes.set_yticks(range(len(targets)), targets)
     axes.invert_yaxis()

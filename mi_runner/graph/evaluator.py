@@ -391,6 +391,19 @@ class Evaluator:
         replaced = {replacement.path[0] for replacement in replacements if len(replacement.path) == 1}
         return tuple(value_of(_Key(name, PLAIN, name in replaced)) for name in returns)
 
+    def derived(self, program: Program) -> Evaluator:
+        """Runs of a program derived from this one, on the same batch.
+
+        They begin with the values that are kept here of the steps that both have, where no step before differs.
+        """
+        if self.memory and not self._started:
+            self._start()
+        alike: set[str] = set()
+        for name, step in program.steps.items():
+            if self.program.steps.get(name) is step and alike.issuperset(step.inputs):
+                alike.add(name)
+        return Evaluator(program, {name: value for name, value in self._known.items() if name in alike})
+
     def _start(self) -> None:
         """The intact run, which keeps what fits."""
         self._started = True

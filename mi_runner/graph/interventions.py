@@ -98,6 +98,12 @@ class Run:
         self.inputs = inputs if isinstance(inputs, tuple) else (inputs,)
         self._evaluator = Evaluator(graph.program, dict(zip(graph.inputs, self.inputs, strict=True)), memory=memory)
 
+    def of(self, derived: ModelGraph) -> Run:
+        """The same batch through a graph that is derived from this one: what both have in common is kept already."""
+        run = Run(derived, self.inputs)
+        run._evaluator = self._evaluator.derived(derived.program)
+        return run
+
     def output(self, interventions: Sequence[Intervention] = (), *, shared: dict[Any, Any] | None = None) -> Tensor:
         """The output with the interventions in place; errors are those of `run_with`.
 

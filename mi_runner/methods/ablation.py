@@ -96,6 +96,7 @@ def ablate(
     classes: bool | None = None,
     seed: int = 0,
     memory: float = MEMORY,
+    runs: Runs | None = None,
     progress: Progress | None = None,
 ) -> Ablations:
     """How well the network answers when each target is ablated by each method.
@@ -119,6 +120,7 @@ def ablate(
         seed: of the resample method; a draw depends on seed and repeat alone, so that every target is resampled from
             the same examples.
         memory: bytes of intact values that are kept. With fewer the result is the same, and takes longer.
+        runs: those of `x`, whose kept values several calls share; None: of this call alone.
         progress: told of each finished row, in the table `metrics`.
 
     Raises:
@@ -131,7 +133,7 @@ def ablate(
     with graph_of(network, x) as graph:
         found = _at_least_one(graph, targets, methods)
         table = Ablations()
-        data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree))
+        data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree), runs)
         tallies: dict[Ablation | None, _Tally] = {None: _Tally(loss, classes)}
         labels = list(batches(y))
 
@@ -225,10 +227,11 @@ class _Data:
         drawn: Sequence[tuple[Method, int]],
         memory: float,
         agreement: _Agreement,
+        runs: Runs | None = None,
     ) -> None:
         self.graph, self.source, self.agreement = graph, x if source is None else source, agreement
         self.same = self.source is x
-        self.runs = Runs(graph, x, memory=memory if self.same else memory / 2)
+        self.runs = runs or Runs(graph, x, memory=memory if self.same else memory / 2)
         self.sources = self.runs if self.same else Runs(graph, self.source, memory=memory / 2)
         self.fit = self.runs.fit and self.sources.fit
         if not self.fit:
@@ -458,6 +461,7 @@ def ablate_units(
     seed: int = 0,
     most_runs: int = MOST_UNIT_RUNS,
     memory: float = MEMORY,
+    runs: Runs | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
     """A row for each unit of each target ablated by itself, the other units as they are.
@@ -485,7 +489,7 @@ def ablate_units(
                 f"{total:,} runs of x are needed, more than most_runs={most_runs:,}: "
                 "name fewer targets or methods, or lower repeats."
             )
-        data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree))
+        data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree), runs)
         labels = list(batches(y))
         intact = _Tally(loss, classes, counted=False)
         for number in range(len(data)):

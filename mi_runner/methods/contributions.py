@@ -7,8 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mi_runner.batches import batches, outputs_of
-from mi_runner.graph.interventions import run_with
+from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import graph_of, loss_and_targets
 from mi_runner.training.evaluation import score
@@ -18,7 +17,9 @@ SPLIT_TOLERANCE = 1e-4
 
 
 @torch.no_grad()
-def contributions(network: nn.Module | ModelGraph, x: Tensor, y: Tensor, *, depth: int = 1) -> list[dict[str, Any]]:
+def contributions(
+    network: nn.Module | ModelGraph, x: Tensor, y: Tensor, *, depth: int = 1, runs: Runs | None = None
+) -> list[dict[str, Any]]:
     """Where the output is a Linear of a sum: a row for each summand of the logits; otherwise none.
 
     With `depth` 2 a summand that is itself the output of a Linear layer is split into that layer's summands, and so on:
@@ -31,6 +32,7 @@ def contributions(network: nn.Module | ModelGraph, x: Tensor, y: Tensor, *, dept
         network, x: as in `ablate`.
         y: `(N,)` classes.
         depth: how many Linear layers, one behind the other, are split.
+        runs: as in `ablate`.
 
     Raises:
         ConfigError: the network can't be traced.
@@ -43,8 +45,10 @@ def contributions(network: nn.Module | ModelGraph, x: Tensor, y: Tensor, *, dept
         split, summands = graph.split_output(depth)
         if len(summands.keys() - {"bias"}) < 2:
             return []
-        parts = [run_with(split, part, returns=[*summands.values(), graph.output]) for part in batches(x)]
-        logits = outputs_of(graph, x)
+        runs = runs or Runs(graph, x, memory=0)
+        returned = [*summands.values(), graph.output]
+        parts = [runs[number].of(split).values(returned) for number in range(len(runs))]
+        logits = runs.values(graph.output)
     whole = torch.cat([part[-1] for part in parts])
     error = float((whole - logits).abs().max())
     if error > SPLIT_TOLERANCE * max(1.0, float(logits.abs().max())):
