@@ -38,8 +38,10 @@ def folder_of(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixtur
 def test_the_tables_agree_with_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = folder_of([*SMALL, "experiment.listed=40", "experiment.max_depth=2"], tmp_path, capsys)
     metrics = pd.read_csv(folder / "metrics.csv")
-    assert metrics["control"].tolist() == ["none", "untrained"] and metrics["function"][0] == "XOR"
+    assert metrics["control"].tolist() == ["none", "untrained", "random_function"] and metrics["function"][0] == "XOR"
     trained = metrics.iloc[0]
+    assert trained["n_groundings_low"] == trained["n_groundings"] == trained["n_groundings_high"]
+    assert trained["n_grounded"] == trained["n_valid"] and trained["converged"] == 1
     circuits = pd.read_parquet(folder / "circuits.parquet")
     valid = circuits[circuits["valid"]]
     assert len(circuits) == trained["n_circuits"] and len(valid) == trained["n_valid"] > 0
@@ -76,6 +78,27 @@ def test_many_seeds_have_the_rows_of_each_alone(tmp_path: Path, capsys: pytest.C
     assert row["mean"] == together["n_valid"].mean()
 
 
+def test_controls_of_each_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The untrained network and networks on random functions, of each seed, as each seed alone has them."""
+    arguments = [*SMALL, "experiment.max_depth=1", "dataset.functions=[AND]", "experiment.random_functions=2"]
+    folder = folder_of([*arguments, "seeds=2"], tmp_path, capsys)
+    together = pd.read_csv(folder / "metrics.csv", dtype={"function": str})
+    controls = together[together["control"] != "none"]
+    assert controls["seed"].tolist() == [1, 1, 1, 2, 2, 2]
+    assert controls["control"].tolist() == ["untrained", "random_function", "random_function"] * 2
+    assert controls["repeat"].tolist() == [0, 0, 1] * 2
+    log = (folder / "run.log").read_text()
+    n_converged = int(controls["converged"][controls["control"] == "random_function"].sum())
+    assert f"{n_converged} of 4 controls on random functions are accurate enough and analysed" in log and n_converged
+    summary = pd.read_csv(folder / "seeds_summary.csv")
+    of_random = summary[(summary["control"] == "random_function") & (summary["measure"] == "converged")].iloc[0]
+    assert of_random["n"] == 2 and 0 <= of_random["low"] <= of_random["mean"] <= of_random["high"] <= 1
+    alone = pd.read_csv(folder_of(arguments, tmp_path, capsys) / "metrics.csv", dtype={"function": str})
+    first = together[together["seed"] == 1]
+    for column in ("control", "repeat", "function", "n_valid", "n_algorithms"):
+        assert alone[column].astype(str).tolist() == first[column].astype(str).tolist(), column
+
+
 def test_several_outputs_are_explained_one_by_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = [*SMALL, "dataset.functions=[AND,OR]", "experiment.max_depth=1", "experiment.control=false"]
     folder = folder_of(arguments, tmp_path, capsys)
@@ -101,7 +124,7 @@ def test_a_network_that_did_not_converge_fails_the_run(tmp_path: Path, capsys: p
         (["dataset.functions=[011]"], "has 3 digits"),
         (["dataset.target=class"], "type dataset.target=value"),
         (["experiment.max_depth=4"], "Use experiment.max_depth=3"),
-        (["model.hidden_sizes=[5,5]"], "7,271,931,361 circuits"),
+        (["model.hidden_sizes=[6,6]"], "circuits, more than 20,000,000,000"),
         (["model=skip"], "ends the chain of last layers"),
     ],
 )

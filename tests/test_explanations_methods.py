@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mi_runner.graph.chain import Layer, Part
-from mi_runner.methods.explanations import alignments, groundings
+from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.explanations import alignments, groundings, sampling
 from mi_runner.methods.explanations.algorithms import (
     Algorithm,
     algorithms,
@@ -25,6 +26,7 @@ from mi_runner.methods.explanations.algorithms import (
 )
 from mi_runner.methods.explanations.alignments import Alignment, Interchange, NeuronSet
 from mi_runner.methods.explanations.boolean import BooleanNetwork, digits_of
+from mi_runner.methods.explanations.explain import explain, own_table
 
 XOR, AND, OR, NIMP = 0b0110, 0b1000, 0b1110, 0b0100  # bit b is input b of 00, 01, 10, 11
 
@@ -49,6 +51,11 @@ def random_network(sizes: tuple[int, ...], seed: int) -> BooleanNetwork:
     weight, bias = layers[-1]
     layers[-1] = ([[0.25 * value for value in weight[0]]], bias)
     return BooleanNetwork.of(chain(*layers, activation="leaky_relu", last="leaky_relu"))
+
+
+def in_float32(network: BooleanNetwork) -> Part:
+    layers = network.part.layers
+    return Part(tuple(replace(layer, weight=layer.weight.float(), bias=layer.bias.float()) for layer in layers))
 
 
 PLANTED = BooleanNetwork.of(chain(([[1.0, -1.0], [-1.0, 1.0]], [0.0, 0.0]), ([[1.0, 1.0]], [0.0])))
@@ -208,6 +215,60 @@ def test_a_changed_grounding_does_not_hold() -> None:
     ):
         assert not groundings.holds(PLANTED, replace(grounding, neurons=(*before, changed)))
     assert not groundings.holds(PLANTED, replace(grounding, neurons=tuple(before)))
+
+
+WITH_MANY_VALID = 8
+"""Seed of a random network 2-3-3-1 that has hundreds of valid circuits for its own function, which isn't constant."""
+
+
+def test_a_total_is_estimated_where_not_all_circuits_are_listed() -> None:
+    """By a census and samples of each number of edges, against the count of all; what is exact stays exact."""
+    part = in_float32(random_network((2, 3, 3, 1), WITH_MANY_VALID))
+    table = own_table(part)
+    exact = explain(part, table, max_depth=1)
+    assert exact.is_complete and exact.total.low == exact.total.value == exact.total.high == sum(exact.groundings)
+    covered = 0
+    for seed in range(8):
+        sampled = explain(part, table, max_depth=1, max_table_rows=1000, sample=60, seed=seed)
+        assert sampled.circuits.n_valid == exact.circuits.n_valid > len(sampled.groundings) == 60
+        assert sampled.n_groundings_partial is None
+        assert sampled.total.low is not None and sampled.total.high is not None
+        assert sampled.total.low < sampled.total.value < sampled.total.high
+        assert sampled.total.value == pytest.approx(exact.total.value, rel=0.5)
+        covered += sampled.total.low <= exact.total.value <= sampled.total.high
+    assert covered >= 6
+
+
+def test_strata_are_all_valid_circuits_of_their_numbers_of_edges() -> None:
+    part = in_float32(random_network((2, 3, 3, 1), WITH_MANY_VALID))
+    table = own_table(part)
+    exact = explain(part, table, max_depth=1)
+    valid = set(exact.circuits.valid.tolist())
+    sampled = explain(part, table, max_depth=1, max_table_rows=1000, sample=60)
+    strata = sampling.strata_of(part, sampled.examples, sampled.circuits, least=20, generator=np.random.default_rng(0))
+    assert len(strata) > 3 and sum(stratum.n_valid for stratum in strata) == len(valid)
+    for stratum in strata:
+        circuits = stratum.circuits.tolist()
+        assert set(circuits) <= valid
+        assert all(stratum.least_edges <= circuit.bit_count() <= stratum.most_edges for circuit in circuits)
+        if stratum.is_complete:
+            assert len(set(circuits)) == len(circuits) == stratum.n_valid
+
+
+def test_well_formed_sets_of_edges() -> None:
+    space = CircuitSpace((2, 2, 2, 1))
+    every = np.arange(space.full + 1, dtype=np.uint64)
+    assert sampling.are_well_formed(space, every).tolist() == [space.is_well_formed(int(bits)) for bits in every]
+
+
+def test_valid_circuits_for_a_constant_function_have_no_groundings() -> None:
+    """They are not even counted; counting them says the same."""
+    part = in_float32(random_network((2, 2, 2, 1), 3))
+    last = replace(part.layers[-1], weight=part.layers[-1].weight / 99, bias=0 * part.layers[-1].bias)
+    part = Part((*part.layers[:-1], last))
+    found = explain(part, 0, max_depth=1)
+    assert len(found.groundings) > 10 and not any(found.groundings)
+    assert groundings.count_groundings(found.network, found.circuits.valid) == found.groundings
 
 
 # --- algorithms ----------------------------------------------------------------------------------------------------

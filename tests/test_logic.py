@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mi_runner import chance
 from mi_runner.cli import command
 from mi_runner.datasets import logic
 from mi_runner.errors import ArgumentError
@@ -144,3 +146,21 @@ def test_experiments_take_it(arguments: list[str], tmp_path: Path, capsys: pytes
 def test_a_mistake_names_the_option(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert command.main(["dataset=logic", "dataset.functions=[011]", f"output_dir={tmp_path}"]) == 2
     assert "dataset.functions=" in capsys.readouterr().err
+
+
+def test_other_functions_of_the_same_inputs() -> None:
+    noisy = logic.load(functions=["XOR"], noise=2.0, train_size=40)
+    other = logic.relabelled(noisy, ["0001"])
+    as_and = logic.load(functions=["AND"], noise=2.0, train_size=40)
+    for name in ("x_train", "y_train", "x_test", "y_test"):
+        assert torch.equal(getattr(other, name), getattr(as_and, name)), name
+    two = logic.load(functions=["AND", "OR"], noise=0.1, train_size=40)
+    expected = logic.load(functions=["XOR", "NOR"], noise=0.1, train_size=40)
+    assert torch.equal(logic.relabelled(two, ["0110", "1000"]).y_train, expected.y_train)
+
+
+def test_random_functions_are_not_constant_and_equally_likely() -> None:
+    tables = logic.random_tables(2, 2800, generator=chance.generator(0, "test"))
+    counts = Counter(tables)
+    assert len(counts) == 14 and not {"0000", "1111"} & set(counts)
+    assert sum((count - 200) ** 2 / 200 for count in counts.values()) < 34.5  # chi-squared, 13 degrees, 0.1 %

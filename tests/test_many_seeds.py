@@ -181,21 +181,24 @@ def test_a_network_with_frozen_tied_unused_weights_buffers_and_statistics_of_the
         assert network.second.weight is network.first.weight
 
 
-@pytest.mark.parametrize("strength", [0.5, 0.0])
-def test_the_regularizer_is_each_networks_own(strength: float) -> None:
+@pytest.mark.parametrize(
+    ("kind", "strength"), [("clusterability", 0.5), ("clusterability", 0.0), ("l1", 0.02), ("orthogonality", 0.1)]
+)
+def test_the_regularizer_is_each_networks_own(kind: str, strength: float) -> None:
     config = TrainingOptions(
         epochs=2,
         batch_size=16,
         learning_rate=0.01,
-        regularizer="clusterability",
+        regularizer=kind,
         regularizer_strength=strength,
         regularizer_clusters=2,
     )
     make = lambda: models.mlp.MLP([6, 4, 4, 3])  # noqa: E731
     networks = assert_as_alone(make, [classes(seed=seed) for seed in range(3)], config)
     histories = train_together(networks, [classes(seed=seed) for seed in range(3)], config, seeds=[0, 1, 2])
-    assert len({row["clusterability"] for history in histories for row in history}) == 6
-    assert all((row["penalty"] < 0) == bool(strength) for history in histories for row in history)
+    assert len({row[kind] for history in histories for row in history}) == 6
+    sign = -1 if kind == "clusterability" else 1
+    assert all((sign * row["penalty"] > 0) == bool(strength) for history in histories for row in history)
 
 
 def test_each_network_stops_by_itself() -> None:

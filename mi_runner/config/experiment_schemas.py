@@ -303,4 +303,14 @@ class ExplanationsConfig(ExperimentConfig):
         0.99, "a network with a lower test accuracy is not analysed: the run fails", at_least=0, at_most=1
     )
     listed: int = option(1_000, "groundings and alignments of an output that are written out, at most", at_least=0)
-    control: bool = option(True, "also count for the untrained network, with its own function as target")
+    sample: int = option(
+        3_000, "valid circuits whose groundings are counted where there are more than 5,000,000 circuits", at_least=20
+    )
+    control: bool = option(
+        True, "also count for the untrained network, with its own function as target, and for random functions"
+    )
+    random_functions: int = option(
+        1,
+        "of each network: networks trained on a random function from the same initial weights, as control",
+        at_least=0,
+    )

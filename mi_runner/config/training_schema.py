@@ -24,6 +24,8 @@ class Loss(Enum):
 class RegularizerChoice(Enum):
     none = "none"
     clusterability = "clusterability"
+    l1 = "l1"
+    orthogonality = "orthogonality"
 
 
 @dataclass
@@ -43,8 +45,14 @@ class TrainingConfig:
     )
     regularizer: RegularizerChoice = option(
         RegularizerChoice.none,
-        "clusterability: rewards squared weights of a layer that lie inside clusters of its units",
+        "clusterability: rewards squared weights of a layer that lie inside clusters of its units; l1: absolute "
+        "weights; orthogonality: ‖WWᵀ − 1‖² of each Linear layer but the last",
     )
-    regularizer_strength: float = option(15.0, "the loss is reduced by this times the clusterability", at_least=0)
-    regularizer_layer: str | None = option(None, "the Linear layer of the regularizer; null: the middle one")
+    regularizer_strength: float | None = option(
+        None,
+        "this times its value is added to the loss, for clusterability subtracted; null: 15 for clusterability, "
+        "0.001 for the others",
+        at_least=0,
+    )
+    regularizer_layer: str | None = option(None, "the Linear layer of clusterability; null: the middle one")
     regularizer_clusters: int = option(4, "number of clusters of that layer's units", at_least=2)

@@ -12,6 +12,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -105,6 +106,36 @@ def load(
         class_names=("0", "1") if classes else None,
         causal_model=causal_model if len(tables) == 1 else None,
     ).limited(limit)
+
+
+def relabelled(dataset: Dataset, tables: Sequence[str]) -> Dataset:
+    """The data set with other functions of its inputs: the same training and test inputs, in the same order.
+
+    A noisy training input is that of the exact input it was made from. Where the data set has no causal model to say
+    which, it is that of the nearest one.
+
+    Args:
+        dataset: of Boolean functions, with values as targets; its test set is each input once.
+        tables: a truth table for each output.
+    """
+    n = dataset.input_shape[0]
+    inputs = dataset.x_train if dataset.causal_model is None else dataset.causal_model.values_train
+    exact = inputs.cpu().round().clamp(0, 1).long()
+    rows = (exact * 2 ** torch.arange(n - 1, -1, -1)).sum(1)
+    values = torch.tensor([[float(digit) for digit in table] for table in tables]).T
+    y_test = values[:, 0] if len(tables) == 1 else values
+    device = dataset.y_train.device
+    return replace(dataset, y_train=y_test[rows].to(device), y_test=y_test.to(device), causal_model=None)
+
+
+def random_tables(n: int, count: int, *, generator: torch.Generator) -> list[str]:
+    """Truth tables of n inputs, drawn with replacement; each that is not constant is as likely as any other."""
+    tables: list[str] = []
+    while len(tables) < count:
+        digits = torch.randint(2, (2**n,), generator=generator).tolist()
+        if 0 < sum(digits) < 2**n:
+            tables.append("".join(map(str, digits)))
+    return tables
 
 
 def all_inputs(n: int) -> Tensor:

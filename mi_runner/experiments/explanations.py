@@ -2,8 +2,8 @@
 
 Where, then what: its valid circuits, and for each of them the groundings, logic gates that its neurons can be. What,
 then where: the algorithms for its function, and for each of them the alignments, neurons that carry its nodes. Both are
-counted completely. The untrained network, with its own function as target, is the control. Where that function is
-constant, no algorithms are counted.
+counted completely. Controls: the untrained network, with its own function as target, and networks trained on random
+functions from the same initial weights. Where a function is constant, no algorithms are counted.
 """
 
 from __future__ import annotations
@@ -11,16 +11,25 @@ from __future__ import annotations
 import math
 import statistics
 import time
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 
+from mi_runner import chance
 from mi_runner.config.experiment_schemas import ExplanationsConfig
 from mi_runner.datasets import Dataset, logic
 from mi_runner.errors import ConfigError, RunFailed, as_options
 from mi_runner.experiments import Result, Setting, explanations_figures
+from mi_runner.experiments.explanations_controls import (
+    RANDOM_FUNCTION,
+    UNTRAINED,
+    Control,
+    train_on_random_functions,
+)
 from mi_runner.graph.chain import Part, find_part
+from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.cut import on_cpu
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -36,8 +45,6 @@ from mi_runner.training.options import TrainingOptions
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-UNTRAINED = "untrained"
-
 COUNTS = (
     "n_valid",
     "n_valid_partial",
@@ -49,6 +56,8 @@ COUNTS = (
     "n_alignments",
     "n_alignments_joint",
 )
+NOT_SUMMARISED = ("n_groundings_low", "n_groundings_high", "n_grounded")
+"""Columns that are no counts of a network: the interval of an estimate, and the circuits that it comes from."""
 SUMMARY = ("accuracy", "n_circuits", "n_algorithms", *COUNTS)
 
 KEYS = {
@@ -58,7 +67,8 @@ KEYS = {
     "algorithms": ("output", "algorithm"),
     "alignments": ("output", "algorithm", "joint", "alignment", "node"),
 }
-MEASURES = {"accuracy": SHARE, **dict.fromkeys((*COUNTS, "seconds"), NOT_NEGATIVE)}
+REPEATS = ("repeat",)
+MEASURES = {"accuracy": SHARE, "converged": SHARE, **dict.fromkeys((*COUNTS, "seconds"), NOT_NEGATIVE)}
 
 
 def check(setting: Setting[ExplanationsConfig]) -> None:
@@ -103,9 +113,11 @@ def networks(setting: Setting[ExplanationsConfig]) -> dict[str, TrainingOptions]
 
 
 def cost(setting: Setting[ExplanationsConfig]) -> dict[str, int]:
-    """The number of circuits of all outputs together."""
+    """The number of circuits of all outputs and controls together."""
+    config = setting.config
     part = find_part(setting.graph(), None).output(0)
-    return {"circuits": CircuitSpace(part.sizes).count() * setting.dataset.n_outputs}
+    n_networks = 2 + config.random_functions if config.control else 1
+    return {"circuits": CircuitSpace(part.sizes).count() * setting.dataset.n_outputs * n_networks}
 
 
 def run(setting: Setting[ExplanationsConfig]) -> Result:
@@ -120,7 +132,7 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
             f"it is not analysed. Train longer (training.epochs={4 * setting.training.epochs}), with another seed, or "
             f"lower experiment.min_accuracy."
         )
-    rows += _control_rows(setting)
+    rows += _control_rows([setting])
     setting.progress.rows("metrics", rows)
     tables: dict[str, Any] = {"metrics": rows, "groundings": [], "algorithms": [], "alignments": []}
     frames = []
@@ -140,6 +152,7 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
     return Result(
         tables=tables,
         keys=KEYS,
+        repeats=REPEATS,
         metrics={name: _number(rows[0][name]) for name in SUMMARY},
         measures=MEASURES,
         figures=drawn,
@@ -159,20 +172,29 @@ def _tables(dataset: Dataset) -> list[int]:
 
 
 def _explained(
-    setting: Setting[ExplanationsConfig], graph: Any, control: str = NONE
+    setting: Setting[ExplanationsConfig],
+    graph: ModelGraph,
+    *,
+    control: str = NONE,
+    repeat: int = 0,
+    dataset: Dataset | None = None,
 ) -> tuple[list[dict[str, Any]], dict[int, Explanations]]:
-    """A row an output, and the explanations of those outputs that are accurate enough."""
+    """A row an output, and the explanations of those outputs that are accurate enough.
+
+    Args:
+        dataset: of the functions that the network was trained on; None: the setting's.
+    """
     rows: list[dict[str, Any]] = []
     explained: dict[int, Explanations] = {}
     part = on_cpu(find_part(graph, None))
-    for output, table in enumerate(_tables(setting.dataset)):
+    for output, table in enumerate(_tables(dataset or setting.dataset)):
         single = part.output(output)
         try:
-            wanted = own_table(single) if control != NONE else table
+            wanted = own_table(single) if control == UNTRAINED else table
             row, found = _output(setting, single, wanted)
         except ValueError as error:
             raise RunFailed(f"output {output}: {error} Use another seed.") from error
-        rows.append({"control": control, "output": output, **row})
+        rows.append({"control": control, "repeat": repeat, "output": output, **row})
         if found is not None:
             explained[output] = found
     return rows, explained
@@ -184,26 +206,36 @@ def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tup
     n_rows = 2 ** part.sizes[0]
     outputs = part(logic.all_inputs(part.sizes[0]))[:, 0].round().tolist()
     accuracy = sum(value == (table >> row & 1) for row, value in enumerate(outputs)) / n_rows
-    row: dict[str, Any] = {"function": logic.name_of(digits_of(table, n_rows)), "accuracy": accuracy}
-    if accuracy < config.min_accuracy:
-        return {**row, **dict.fromkeys(("n_circuits", *COUNTS, "n_algorithms", "seconds"))}, None
+    converged = accuracy >= config.min_accuracy
+    row: dict[str, Any] = {
+        "function": logic.name_of(digits_of(table, n_rows)),
+        "accuracy": accuracy,
+        "converged": int(converged),
+    }
+    if not converged:
+        return {**row, **dict.fromkeys(("n_circuits", *COUNTS, *NOT_SUMMARISED, "n_algorithms", "seconds"))}, None
     found = explain(
         part,
         table,
         max_depth=config.max_depth,
         pairs=config.pairs.name,
         accuracy_threshold=config.accuracy_threshold,
+        sample=config.sample,
+        seed=chance.derived_seed(setting.seed, "sampled circuits"),
         progress=setting.progress,
     )
-    partial = found.is_partial.tolist()
+    counts = found.groundings
     row |= {
         "n_circuits": found.circuits.n_circuits,
         "n_valid": found.circuits.n_valid,
         "n_valid_partial": found.circuits.n_valid_partial,
-        "n_groundings": sum(found.groundings),
-        "n_groundings_partial": sum(n for n, is_partial in zip(found.groundings, partial, strict=True) if is_partial),
-        "groundings_median": statistics.median_low(found.groundings) if found.groundings else None,
-        "groundings_max": max(found.groundings, default=None),
+        "n_groundings": found.total.value,
+        "n_groundings_low": found.total.low,
+        "n_groundings_high": found.total.high,
+        "n_groundings_partial": found.n_groundings_partial,
+        "n_grounded": len(counts),
+        "groundings_median": statistics.median_low(counts) if counts else None,
+        "groundings_max": max(counts, default=None) if found.is_complete else None,
         "n_algorithms": len(found.aligned),
         "n_algorithms_aligned": sum(bool(each.single) for _, each in found.aligned),
         "n_alignments": found.n_alignments,
@@ -213,11 +245,33 @@ def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tup
     return row, found
 
 
-def _control_rows(setting: Setting[ExplanationsConfig]) -> list[dict[str, Any]]:
-    """The untrained network's rows; its own function is the target."""
-    if UNTRAINED not in setting.networks:
+def _control_rows(settings: Sequence[Setting[ExplanationsConfig]]) -> list[dict[str, Any]]:
+    """The rows of the controls: of each untrained network, and of networks trained on random functions.
+
+    An untrained network's target is its own function.
+    """
+    if UNTRAINED not in settings[0].networks:
         return []
-    rows, _ = _explained(setting, setting.graph(setting.networks[UNTRAINED].model), UNTRAINED)
+    trained = train_on_random_functions(settings)
+    has_seeds = len(settings) > 1
+    rows: list[dict[str, Any]] = []
+    with settings[0].progress.bar("explaining controls", len(settings)) as advance:
+        for setting, controls in zip(settings, trained, strict=True):
+            own, _ = _explained(setting, setting.graph(setting.networks[UNTRAINED].model), control=UNTRAINED)
+            for repeat, control in enumerate(controls):
+                own += _random_function_rows(setting, control, repeat)
+            rows += [{"seed": setting.seed, **row} for row in own] if has_seeds else own
+            advance(1)
+    on_random = [row for row in rows if row["control"] == RANDOM_FUNCTION]
+    if on_random:
+        n_converged = sum(row["converged"] for row in on_random)
+        log.info(f"{n_converged} of {len(on_random)} controls on random functions are accurate enough and analysed")
+    return rows
+
+
+def _random_function_rows(setting: Setting[ExplanationsConfig], control: Control, repeat: int) -> list[dict[str, Any]]:
+    graph = setting.graph(control.model)
+    rows, _ = _explained(setting, graph, control=RANDOM_FUNCTION, repeat=repeat, dataset=control.dataset)
     return rows
 
 
@@ -243,7 +297,7 @@ def _grounding_rows(output: int, found: Explanations, listed: int) -> list[dict[
     left = listed
     for circuit in _sparsest_first(found):
         if not left:
-            log.info(f"output {output}: {listed:,} of {sum(found.groundings):,} groundings are written")
+            log.info(f"output {output}: {listed:,} of {found.total.value:,} groundings are written")
             break
         groundings = list_groundings(found.network, circuit, most=left)
         left -= len(groundings)
@@ -327,13 +381,13 @@ def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
             rows += [{"seed": member.seed, **row} for row in own]
             setting.progress.rows("metrics", rows[-len(own) :])
             advance(1, f"seed {member.seed}")
-    rows += [{"seed": setting.seed, **row} for row in _control_rows(setting)]
     if not n_converged:
         raise RunFailed(
             f"no network has an accuracy of experiment.min_accuracy={setting.config.min_accuracy:g}. Train longer: "
             f"training.epochs={4 * setting.training.epochs}."
         )
     log.info(f"{n_converged} of {len(setting.members)} networks are accurate enough and analysed")
+    rows += _control_rows(setting.members)
     summary = seeds_summary(rows, KEYS["metrics"], MEASURES)
     first = [row for row in rows if row["output"] == 0 and row["control"] == NONE]
     metrics = {}
@@ -348,6 +402,7 @@ def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
             "seeds_summary": (*KEYS["metrics"], "measure"),
             "history": ("seed", "epoch"),
         },
+        repeats=REPEATS,
         metrics=metrics,
         measures=MEASURES,
         figures=explanations_figures.of_seeds(first),

@@ -272,17 +272,31 @@ def _obtain(
 def _with_networks(
     setting: Setting[Any], experiment: Experiment[Any], config: RunConfig, dataset: Dataset
 ) -> Setting[Any]:
-    """Returns the setting with the networks that the experiment needs besides its model."""
-    networks = {}
+    """Returns the setting, and its members, with the networks that the experiment needs besides their model."""
+    each = setting.members or (setting,)
+    device, cpu = setting.dataset.x_train.device, torch.device("cpu")
+    networks: list[dict[str, TrainedNetwork]] = [{} for _ in each]
     for name, options in experiment.networks(setting).items():
-        built = build_network(config.model, dataset, seed=config.seed).to(setting.dataset.x_train.device)
-        history: Sequence[Row] = ()
+        data = [member.dataset.to(cpu) for member in setting.members] or [dataset]  # networks are built on the CPU
+        builts = [
+            build_network(config.model, own, seed=member.seed).to(device)
+            for member, own in zip(each, data, strict=True)
+        ]
+        histories: Sequence[Sequence[Row]] = [()] * len(each)
         if options.epochs:
             log.info(f"{name}: trains the same network for comparison")
-            (stored,) = _obtain([built], replace(setting, training=options), seeds=[config.seed])
-            history = stored.history
-        networks[name] = TrainedNetwork(built.model, history)
-    return replace(setting, networks=networks)
+            seeds = [member.seed for member in each]
+            at_once = stacked_training.at_once(
+                builts[0].model, builts[0].dataset, options, own_data=config.dataset.drawn
+            )
+            stored = _obtain(builts, replace(setting, training=options), seeds=seeds, at_once=at_once)
+            histories = [model.history for model in stored]
+        for own, built, history in zip(networks, builts, histories, strict=True):
+            own[name] = TrainedNetwork(built.model, history)
+    if not setting.members:
+        return replace(setting, networks=networks[0])
+    members = tuple(replace(member, networks=own) for member, own in zip(each, networks, strict=True))
+    return replace(setting, members=members, networks=networks[0])
 
 
 def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, n_seeds: int) -> tuple[Setting[Any], ...]:

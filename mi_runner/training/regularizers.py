@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor, nn
 
 from mi_runner.errors import ArgumentError, unknown
@@ -18,7 +19,10 @@ from mi_runner.training.clusterability import (
 )
 from mi_runner.training.options import TrainingOptions
 
-REGULARIZERS = ("none", "clusterability")
+REGULARIZERS = ("none", "clusterability", "l1", "orthogonality")
+
+STRENGTHS = {"clusterability": 15.0, "l1": 0.001, "orthogonality": 0.001}
+"""The strength of each where the options give none."""
 
 
 @dataclass(frozen=True)
@@ -95,6 +99,30 @@ class Modularity:
         return -self.strength * self.value()
 
 
+def l1(model: nn.Module) -> Tensor:
+    """The sum of the absolute weights of all layers, a scalar; biases don't count. Differentiable."""
+    return torch.stack([weight.abs().sum() for weight in model.parameters() if weight.dim() > 1]).sum()
+
+
+def orthogonality(model: nn.Module) -> Tensor:
+    """How far the hidden layers are from orthogonal ones: the sum of ‖WWᵀ − 1‖² of their weights, 0 if they are.
+
+    W is the matrix `(O, I)` of each Linear layer but the last. If it has more rows than columns its rows can't be
+    orthogonal, and WᵀW, which is smaller, is compared. The norm is Frobenius'. Differentiable.
+    """
+    return torch.stack([_from_orthogonal(layer.weight) for layer in hidden_layers(model)]).sum()
+
+
+def _from_orthogonal(weight: Tensor) -> Tensor:
+    gram = weight @ weight.mT if weight.shape[0] <= weight.shape[1] else weight.mT @ weight
+    return (gram - torch.eye(len(gram), dtype=weight.dtype, device=weight.device)).square().sum()
+
+
+def hidden_layers(model: nn.Module) -> list[nn.Linear]:
+    """The Linear layers but the last, in the order in which the model names them."""
+    return [module for module in model.modules() if isinstance(module, nn.Linear)][:-1]
+
+
 def regularizer(model: nn.Module, options: TrainingOptions, *, vectorised: bool = False) -> Regularizer | None:
     """The regulariser that the options name; None for `regularizer=none`.
 
@@ -102,19 +130,30 @@ def regularizer(model: nn.Module, options: TrainingOptions, *, vectorised: bool 
         vectorised: `torch.func` can vectorise its measure over many networks.
 
     Raises:
-        ArgumentError: there is no regulariser of this name, the model has no such layer, or the layer has fewer units.
+        ArgumentError: there is no regulariser of this name, the model has no such layer, the layer has fewer units than
+            clusters, or there is nothing to measure.
     """
     if options.regularizer not in REGULARIZERS:
         text = unknown("regularizer", options.regularizer, REGULARIZERS)
         raise ArgumentError(f"regularizer={options.regularizer}: {text}")
     if options.regularizer == "none":
         return None
+    strength = STRENGTHS[options.regularizer] if options.regularizer_strength is None else options.regularizer_strength
+    if options.regularizer == "l1":
+        if not any(weight.dim() > 1 for weight in model.parameters()):
+            raise ArgumentError("regularizer=l1: the network has no weights. Use regularizer=none.")
+        return Regularizer("l1", l1, strength)
+    if options.regularizer == "orthogonality":
+        if not hidden_layers(model):
+            raise ArgumentError(
+                "regularizer=orthogonality measures the Linear layers but the last, and the network has none. Use a "
+                "network with a hidden Linear layer or regularizer=none."
+            )
+        return Regularizer("orthogonality", orthogonality, strength)
     # Here, so that errors speak of the options.
     path, layer = linear_layer(model, options.regularizer_layer, option="regularizer_layer")
     partition = contiguous(
         layer.out_features, layer.in_features, options.regularizer_clusters, option="regularizer_clusters"
     )
-    term = Modularity(
-        model, strength=options.regularizer_strength, layer=path, partition=partition, vectorised=vectorised
-    )
+    term = Modularity(model, strength=strength, layer=path, partition=partition, vectorised=vectorised)
     return Regularizer("clusterability", lambda _: term.value(), -term.strength)

@@ -12,11 +12,19 @@ from mi_runner.methods.circuits.circuit import n_active
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.search import MOST_ROWS, CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.explanations import sampling
 from mi_runner.methods.explanations.algorithms import Algorithm, algorithms, check_size
 from mi_runner.methods.explanations.alignments import Alignments, Interchange
 from mi_runner.methods.explanations.boolean import BooleanNetwork, table_of
 from mi_runner.methods.explanations.groundings import count_groundings
+from mi_runner.methods.explanations.sampling import Total
 from mi_runner.progress import Progress
+
+MOST_CIRCUITS = 2 * 10**10
+"""Largest space of circuits that is counted."""
+
+SAMPLE = 3_000
+"""Valid circuits that are grounded where a space is too large for a table."""
 
 
 @dataclass(frozen=True)
@@ -26,8 +34,10 @@ class Explanations:
     Attributes:
         network: the output's chain.
         examples: the inputs and the function's values.
-        circuits: the search, with all circuits listed.
-        groundings: the number of groundings of each valid circuit, exactly, in the order of `circuits.valid`.
+        circuits: the search; all circuits are listed if they fit into a table, otherwise a uniform sample of the valid.
+        groundings: the number of groundings of each valid circuit that is listed, exactly, in the order of
+            `circuits.valid`.
+        total: the groundings of all valid circuits, exactly if these are listed, otherwise an estimate by `sampling`.
         aligned: every algorithm for the function with its minimal alignments; empty for a constant function.
     """
 
@@ -35,12 +45,25 @@ class Explanations:
     examples: CircuitExamples
     circuits: CircuitSearch
     groundings: list[int]
+    total: Total
     aligned: list[tuple[Algorithm, Alignments]]
 
     @property
     def is_partial(self) -> np.ndarray:
-        """Whether each valid circuit leaves out a neuron, `(K,)` bool."""
+        """Whether each valid circuit that is listed leaves out a neuron, `(K,)` bool."""
         return n_active(self.circuits.space, self.circuits.valid) < self.circuits.space.n_hidden
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether all valid circuits are listed, so that all counts are exact."""
+        return len(self.groundings) == self.circuits.n_valid
+
+    @property
+    def n_groundings_partial(self) -> int | None:
+        """Groundings of the valid circuits that leave out a neuron; None if not all valid circuits are listed."""
+        if not self.is_complete:
+            return None
+        return sum(n for n, is_partial in zip(self.groundings, self.is_partial.tolist(), strict=True) if is_partial)
 
     @property
     def n_alignments(self) -> int:
@@ -62,9 +85,9 @@ def check_sizes(sizes: tuple[int, ...], max_depth: int) -> None:
         ArgumentError: `max_depth` gives too many algorithms; the text names one that fits.
     """
     count = CircuitSpace(sizes).count()
-    if count > MOST_ROWS:
+    if count > MOST_CIRCUITS:
         named = "-".join(map(str, sizes))
-        raise ValueError(f"layers of {named} neurons have {count:,} circuits, more than {MOST_ROWS:,}.")
+        raise ValueError(f"layers of {named} neurons have {count:,} circuits, more than {MOST_CIRCUITS:,}.")
     check_size(sizes[0], max_depth)
 
 
@@ -75,9 +98,14 @@ def explain(
     max_depth: int = 3,
     pairs: str = "all",
     accuracy_threshold: float = 0.99,
+    sample: int = SAMPLE,
+    max_table_rows: int = MOST_ROWS,
+    seed: int = 0,
     progress: Progress | None = None,
 ) -> Explanations:
     """Counts all explanations of a network's output for a Boolean function.
+
+    If there are more circuits than rows in a table, a census counts them, and the groundings of a sample are counted.
 
     Args:
         part: the whole network as a chain with one output, in float32 on the CPU.
@@ -85,6 +113,9 @@ def explain(
         max_depth: of algorithms.
         pairs: see `alignments.PAIRS`.
         accuracy_threshold: a circuit is valid if its accuracy is above it.
+        sample: with a census: valid circuits in the uniform sample; of each large number of edges a tenth as many.
+        max_table_rows: the largest number of circuits that are all listed.
+        seed: of the samples.
 
     Raises:
         ValueError: an output is exactly ½, or there is too much to count.
@@ -95,14 +126,37 @@ def explain(
     x = network.inputs.float()
     target = torch.tensor([float(table >> row & 1) for row in range(len(x))])
     examples = CircuitExamples(x, target, part(x)[:, 0])
-    circuits = search_circuits(part, examples, accuracy_threshold=accuracy_threshold, progress=progress)
-    counts = count_groundings(network, circuits.valid)
+    circuits = search_circuits(
+        part,
+        examples,
+        accuracy_threshold=accuracy_threshold,
+        max_table_rows=max_table_rows,
+        most_listed=sample,
+        generator=torch.Generator().manual_seed(seed),
+        progress=progress,
+    )
+    draw = np.random.default_rng(seed)
+    strata = sampling.strata_of(part, examples, circuits, least=max(2, sample // 10), generator=draw)
+    counts = _counts(
+        network, table, circuits, np.unique(np.concatenate([circuits.valid, *(s.circuits for s in strata)]))
+    )
+    total = sampling.estimate_total(strata, [[counts[k] for k in stratum.circuits.tolist()] for stratum in strata])
     interchange = Interchange(network, pairs)
     # A constant function needs no computation, and every set of neurons that changes nothing would carry every node.
     is_constant = table in (0, 2 ** len(x) - 1)
     wanted = () if is_constant else algorithms(table, part.sizes[0], max_depth)
     aligned = [(each, interchange.align(each)) for each in wanted]
-    return Explanations(network, examples, circuits, counts, aligned)
+    groundings = [counts[circuit] for circuit in circuits.valid.tolist()]
+    return Explanations(network, examples, circuits, groundings, total, aligned)
+
+
+def _counts(network: BooleanNetwork, table: int, search: CircuitSearch, circuits: np.ndarray) -> dict[int, int]:
+    """Valid circuit → its groundings, for circuits `(K,)` uint64."""
+    n_rows = 2 ** network.sizes[0]
+    if table in (0, 2**n_rows - 1) and search.least_correct == n_rows:
+        # The output of each valid circuit has one value on all inputs, so there is no threshold.
+        return dict.fromkeys(circuits.tolist(), 0)
+    return dict(zip(circuits.tolist(), count_groundings(network, circuits), strict=True))
 
 
 def own_table(part: Part) -> int:
