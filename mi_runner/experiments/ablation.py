@@ -5,9 +5,9 @@ The options become arguments of `mi_runner.methods.ablation`, its rows become ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from torch import Tensor
 from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granularity, Method, Split
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
-from mi_runner.experiments import Result, Setting, ablation_figures, figures
+from mi_runner.experiments import Result, Setting, ablation_figures, figures, predictions
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods import ablation, ablation_targets, residuals, sources
 from mi_runner.methods.contributions import contributions
@@ -23,6 +23,9 @@ from mi_runner.progress import log
 from mi_runner.statistics import ANY, DIFFERENCE_OF_SHARES, NONE, NOT_NEGATIVE, SHARE
 from mi_runner.training.evaluation import loss_function
 from mi_runner.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FIGURES = ("accuracy", "loss")
 """What the summary has of the intact network, and of each target and method as a mean over repeats."""
@@ -35,6 +38,7 @@ KEYS = {
     "largest": ablation.ABLATION,
     "splits": ablation.ABLATION,
     "scrubbing": ("agree",),
+    predictions.NAME: ("target", "method", predictions.EXAMPLE),
 }
 
 MEASURES = {
@@ -136,10 +140,13 @@ def run(setting: Setting[AblationConfig]) -> Result:
         for figure in FIGURES:
             metrics[f"{figure}/{target}/{method}"] = sum(row[figure] for row in of_method) / len(of_method)
 
-    tables: dict[str, Sequence[Any]] = {"metrics": rows, "confusion": ablated.confusion}
+    tables: dict[str, Any] = {
+        **{"metrics": rows, "confusion": ablated.confusion},
+        predictions.NAME: _predictions(ablated, y, classes=dataset.has_classes),
+    }
     shown = ["metrics"]
     if len(found) > MOST_SHOWN:
-        rows = _largest(rows)
+        rows = _largest(rows, MOST_SHOWN)
         tables["largest"] = rows
         shown = ["largest"]
         log.info(f"shown are the {MOST_SHOWN} of {len(found)} targets with the largest drop; metrics.csv has all")
@@ -174,6 +181,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         repeats=("repeat",),
         figures=drawn,
         shown=shown,
+        parquet=frozenset({predictions.NAME}),
     )
 
 
@@ -205,13 +213,48 @@ def _is_inner_site(graph: ModelGraph, target: str) -> bool:
     return graph.kind(target) == "site" and graph.site(target).kind in ("module", "function")
 
 
-def _largest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The intact network's row and those of the targets with the largest mean drop in accuracy, the largest first."""
+def _by_drop(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The targets of an ablation's rows by their mean drop in accuracy, the largest first."""
     drops: dict[str, list[float]] = {}
     for row in rows[1:]:
         drops.setdefault(row["target"], []).append(row["accuracy_drop"])
-    ordered = sorted(drops, key=lambda target: -sum(drops[target]) / len(drops[target]))[:MOST_SHOWN]
-    return [rows[0], *(row for target in ordered for row in rows if row["target"] == target)]
+    return sorted(drops, key=lambda target: -sum(drops[target]) / len(drops[target]))
+
+
+def _largest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """The intact network's row and those of the `most` targets with the largest drop, the largest first."""
+    return [rows[0], *(row for target in _by_drop(rows)[:most] for row in rows if row["target"] == target)]
+
+
+def _predictions(ablated: ablation.Ablations, y: Tensor, *, classes: bool) -> DataFrame:
+    """The answers of the intact network and after each ablation, or after those with the largest drop if all are many.
+
+    The columns target, method and repeat are those of `metrics`.
+    """
+    outputs, rows = ablated.outputs, ablated.rows
+    most = predictions.MOST_NUMBERS // (len(y) * (outputs[None].shape[-1] + predictions.COLUMNS))
+    if len(outputs) < len(rows):
+        most = 1
+    n_targets = len(_by_drop(rows))
+    kept = next(n for n in range(n_targets, -1, -1) if n == 0 or len(_largest(rows, n)) <= most)
+    if kept < n_targets:
+        shown = f"and the {kept} of {n_targets} targets with the largest drop" if kept else "alone"
+        log.info(f"{predictions.NAME}.parquet has the answers of the intact network {shown}: all would be too many")
+    of_targets = {NONE, *_by_drop(rows)[:kept]}
+    return predictions.table(
+        [
+            predictions.Answers(
+                y, outputs[_ablation_of(row)], {name: row[name] for name in ("target", "method", "repeat")}
+            )
+            for row in rows
+            if row["target"] in of_targets
+        ],
+        classes=classes,
+    )
+
+
+def _ablation_of(row: Mapping[str, Any]) -> ablation.Ablation | None:
+    return None if row["method"] == NONE else ablation.Ablation(row["target"], row["method"], row["repeat"])
 
 
 def _with_every_method(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -244,7 +287,7 @@ def _listed(graph: ModelGraph) -> Result:
     ]
     counts = dict(zip(LISTED, (len(graph.sites), len(graph.edges), len(paths)), strict=True))
     return Result(
-        tables={"metrics": [*sites, *edges]},
+        tables={"metrics": [*sites, *edges], predictions.NAME: ()},  # nothing was trained
         keys={"metrics": ("target",)},
         metrics={name: float(count) for name, count in counts.items()},
         measures=dict.fromkeys(LISTED, NOT_NEGATIVE),
