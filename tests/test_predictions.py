@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +22,7 @@ from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.training.options import TrainingOptions
 
-from .conftest import Ended, classes, values
+from .conftest import REPOSITORY, Ended, classes, values
 
 NAMES = ["target", "method", "repeat"]
 
@@ -117,3 +120,18 @@ def _model(ended: Ended) -> list[str]:
     """The network's options of a run, as words of a command."""
     config = yaml.safe_load((ended.folder / "config.yaml").read_text())["model"]
     return [f"model.{key}={str(value).lower() if isinstance(value, bool) else value}" for key, value in config.items()]
+
+
+def test_the_program_on_the_page_compares_two_runs(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page = (REPOSITORY / "docs/train.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(compile(program, "train.md", "exec"), names)
+    both = pd.crosstab(*names["is_correct"])
+    assert str(both) in capsys.readouterr().out
+    for run, axis in ((names["first"], 1), (names["second"], 0)):
+        share = both.sum(axis=axis).get(True, 0) / both.to_numpy().sum()
+        assert share == pytest.approx(run.metrics["accuracy"])

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granularity, Method, Split
-from mi_runner.datasets import Dataset
+from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granularity, Method
+from mi_runner.datasets import Dataset, arrays
 from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
 from mi_runner.experiments import Result, Setting, ablation_figures, figures, predictions
 from mi_runner.graph.model_graph import ModelGraph, evaluating
@@ -70,7 +71,8 @@ def check(setting: Setting[AblationConfig]) -> None:
     methods = _methods(config)
     if config.list_only and setting.training.epochs:
         raise ConfigError("experiment.list_only=true trains nothing: add training.epochs=0.")
-    _check_agreement(config, setting.dataset)
+    source = _source(setting)
+    _check_agreement(config, setting.dataset, source)
     if config.granularity is Granularity.unit:
         n_runs = ablation.n_unit_runs(graph, found, methods, config.repeats)
         if n_runs > ablation.MOST_UNIT_RUNS:
@@ -79,7 +81,7 @@ def check(setting: Setting[AblationConfig]) -> None:
                 f"{ablation.MOST_UNIT_RUNS:,}: "
                 "name fewer experiment.targets or experiment.methods, or lower experiment.repeats."
             )
-    few, source = setting.dataset.x_test[:REHEARSED], _source(setting)
+    few = setting.dataset.x_test[:REHEARSED]
     with evaluating(setting.model), torch.random.fork_rng():
         try:
             ablation.try_ablations(
@@ -87,7 +89,7 @@ def check(setting: Setting[AblationConfig]) -> None:
                 few,
                 found,
                 methods,
-                source=None if source is None else source[:REHEARSED],
+                source=None if source is None else source.x[:REHEARSED],
                 units=config.granularity is Granularity.unit,
             )
         except ConfigError as error:
@@ -122,11 +124,14 @@ def run(setting: Setting[AblationConfig]) -> Result:
     found, methods = _targets(graph, config), _methods(config)
     if config.list_only:
         return _listed(graph)
+    source = _source(setting)
     agreement: dict[str, Any] = {"agree": _agree(config, dataset), "memory": config.memory * 1e6}
-    if config.source is Split.train:
-        agreement["source_y"] = dataset.y_train
+    if source is not None:
+        agreement["source_y"] = source.y
+        log.info(f"means and samples come from the {len(source.x):,} examples of experiment.source={config.source}")
     choices: dict[str, Any] = {
-        **{"targets": found, "methods": methods, "repeats": config.repeats, "source": _source(setting)},
+        **{"targets": found, "methods": methods, "repeats": config.repeats},
+        "source": None if source is None else source.x,
         **{"loss": loss_function(setting.training, dataset), "classes": dataset.has_classes},
         **{"seed": setting.seed, "progress": setting.progress},
         **agreement,
@@ -300,7 +305,7 @@ def _agree(config: AblationConfig, dataset: Dataset) -> str | int:
     return agree if names is None or agree in (sources.ANY, sources.SAME, sources.OTHER) else names.index(agree)
 
 
-def _check_agreement(config: AblationConfig, dataset: Dataset) -> None:
+def _check_agreement(config: AblationConfig, dataset: Dataset, source: _Source | None) -> None:
     agree, names = config.agree, dataset.class_names
     if agree == sources.ANY:
         return
@@ -312,6 +317,16 @@ def _check_agreement(config: AblationConfig, dataset: Dataset) -> None:
         )
     if Method.resample not in config.methods:
         raise ConfigError(f"experiment.agree={agree} is about the method resample: add it to experiment.methods.")
+    if source is not None and source.y is None:
+        raise ConfigError(
+            f"experiment.agree={agree} compares classes, and {config.source} has none: add the array y to it, "
+            "the class of each x."
+        )
+    y = dataset.y_test
+    with _explained("agree"):
+        source_y = y if source is None or source.y is None else source.y
+        draw = torch.Generator().manual_seed(0)
+        sources.draw_sources(y, source_y, _agree(config, dataset), within=source is None, generator=draw)
 
 
 @contextmanager
@@ -330,6 +345,28 @@ def _methods(config: AblationConfig) -> list[ablation.Method]:
     return methods
 
 
-def _source(setting: Setting[AblationConfig]) -> Tensor | None:
-    """The examples that means and resampled values come from; None for those that are ablated."""
-    return setting.dataset.x_train if setting.config.source is Split.train else None
+@dataclass(frozen=True)
+class _Source:
+    """The examples that means and resampled values come from, `(M, *input)`, and their classes or values."""
+
+    x: Tensor
+    y: Tensor | None
+
+
+def _source(setting: Setting[AblationConfig]) -> _Source | None:
+    """The examples that `experiment.source` names; None for those that are ablated.
+
+    Raises:
+        ConfigError: the option is no split of the data set and no such file; the text says what to type.
+    """
+    name, dataset = setting.config.source, setting.dataset
+    if name == "test":
+        return None
+    if name == "train":
+        return _Source(dataset.x_train, dataset.y_train)
+    if not name.endswith(".npz"):
+        raise ConfigError(f"experiment.source={name}: type test, train, or the path of an .npz file with x (and y).")
+    with as_options("experiment", ["source"]):
+        x, y = arrays.load_examples(name, dataset, argument="source")
+    device = dataset.x_test.device
+    return _Source(x.to(device), None if y is None else y.to(device))
