@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 
-from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granularity, Method, Split
+from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granularity, Method
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, Setting, ablation
@@ -20,7 +23,7 @@ from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.training.options import TrainingOptions
 
-from .conftest import classes, values
+from .conftest import Ended, classes, values
 from .test_graph import X, micro
 
 
@@ -111,12 +114,81 @@ def test_the_same_seed_gives_the_same_table_and_another_target_changes_no_row() 
 
 def test_means_and_samples_can_come_from_the_training_set() -> None:
     model, dataset = skip(), classes(1200)
-    result = ablation.run(setting(model, dataset, targets=["relu"], source=Split.train))
+    result = ablation.run(setting(model, dataset, targets=["relu"], source="train"))
     with torch.no_grad():
         mean = torch.relu(model.first(dataset.x_train)).mean(0)
         expected = functional.cross_entropy(model.last(dataset.x_test + mean), dataset.y_test)
     assert row(result, "relu", "mean")["loss"] == pytest.approx(float(expected), abs=1e-5)
     assert row(result, "relu", "zero") == row(ablation.run(setting(model, dataset, targets=["relu"])), "relu", "zero")
+
+
+def test_means_and_samples_can_come_from_data_of_ones_own(tmp_path: Path) -> None:
+    model, dataset = skip(), classes(60)
+    own = torch.randn(1, 6).expand(9, 6)  # one example, nine times: it is drawn whatever the draw
+    np.savez(tmp_path / "own.npz", x=own.double().numpy(), y=np.arange(9) % 3)
+    given = setting(model, dataset, targets=["relu"], source=str(tmp_path / "own.npz"))
+    ablation.check(given)
+    result = ablation.run(given)
+    with torch.no_grad():
+        outputs = model.last(dataset.x_test + torch.relu(model.first(own[:1])))
+    expected = float(functional.cross_entropy(outputs, dataset.y_test))
+    for method, repeat in (("mean", 1), ("resample", 1), ("resample", 3)):
+        assert row(result, "relu", method, repeat)["loss"] == pytest.approx(expected, abs=1e-5)
+    # With classes: an example of class 2 gets the value of a source of class 2, of which there is one kind.
+    by_class = torch.randn(3, 6)
+    np.savez(tmp_path / "classes.npz", x=by_class[[0, 0, 1, 2]].numpy(), y=np.array([0, 0, 1, 2], dtype=np.uint8))
+    given = setting(model, dataset, targets=["relu"], source=str(tmp_path / "classes.npz"), agree="same")
+    ablation.check(given)
+    agreeing = ablation.run(given)
+    with torch.no_grad():
+        outputs = model.last(dataset.x_test + torch.relu(model.first(by_class[dataset.y_test])))
+    expected = float(functional.cross_entropy(outputs, dataset.y_test))
+    assert row(agreeing, "relu", "resample")["loss"] == pytest.approx(expected, abs=1e-5)
+    assert agreeing.tables["scrubbing"][-1]["loss"] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("saved", "agree", "text"),
+    [
+        ({"x": np.zeros((3, 5))}, "any", r"x has the shape \(3, 5\); it must be \(M, 6\), as the inputs of arrays"),
+        ({"x": np.zeros((0, 6))}, "any", r"x has the shape \(0, 6\)"),
+        ({"x": np.full((3, 6), np.nan)}, "any", "x has NaN or infinite values"),
+        ({"x": np.full((3, 6), 1e300)}, "any", "x has values that are too large for float32"),
+        ({"inputs": np.zeros((3, 6))}, "any", "x missing; it has inputs"),
+        ({"x": np.zeros((3, 6)), "y": np.zeros(2, int)}, "any", r"y is int64 \(2,\); it must be the class of each x"),
+        ({"x": np.zeros((3, 6)), "y": np.array([0, 1, 3])}, "any", "y has classes of 0 to 3; arrays has 0 to 2"),
+        ({"x": np.zeros((3, 6))}, "same", "agree=same compares classes, and .*own.npz has none: add the array y to it"),
+        ({"x": np.zeros((2, 6)), "y": np.array([0, 1])}, "same", "agree: an example of class 2 has no source example"),
+        (None, "any", "no such file"),
+    ],
+)
+def test_data_of_ones_own_that_do_not_fit(tmp_path: Path, saved: dict[str, Any] | None, agree: str, text: str) -> None:
+    path = tmp_path / "own.npz"
+    if saved is not None:
+        np.savez(path, **saved)
+    with pytest.raises(ConfigError, match=rf"^experiment\.(source={path}: )?{text}"):
+        ablation.check(setting(skip(), classes(), source=str(path), agree=agree))
+
+
+def test_images_of_ones_own_may_be_flat_or_not(mi_run: Callable[..., Ended]) -> None:
+    small = ("experiment=ablation", "dataset.limit=60", "training.epochs=1", "experiment.targets=[relu]")
+    images = np.random.default_rng(0).normal(size=(20, 28, 28))
+    np.savez("images.npz", x=images)
+    np.savez("flat.npz", x=images.reshape(20, 784))
+    tables = []
+    for name in ("images.npz", "flat.npz"):
+        ended = mi_run(*small, f"experiment.source={name}")
+        assert ended.status == 0 and f"the 20 examples of experiment.source={name}" in ended.err
+        tables.append((ended.folder / "metrics.csv").read_text())
+    assert tables[0] == tables[1]
+    np.savez("wrong.npz", x=images[:, :27])
+    refused = mi_run(*small, "experiment.source=wrong.npz")
+    assert refused.status == 2 and not refused.out
+    assert "it must be (M, 784) or (M, 1, 28, 28) or (M, 28, 28), as the inputs of mnist" in refused.err
+    refused = mi_run(*small, "experiment.source=tset")
+    assert refused.status == 2 and refused.err.splitlines()[-1].endswith(
+        "experiment.source=tset: type test, train, or the path of an .npz file with x (and y)."
+    )
 
 
 @pytest.mark.parametrize("memory", [0, 100_000])
@@ -416,7 +488,7 @@ def test_sources_that_agree_have_a_table_of_their_own() -> None:
     rows = ablation.run(given).tables["scrubbing"]
     assert [(row["agree"], row["repeat"]) for row in rows] == [(a, r) for a in ("any", "same") for r in (1, 2, 3)]
     assert all(row["loss_recovered"] == 0 for row in rows[:3]) and all(row["loss_recovered"] > 0.3 for row in rows[3:])
-    of_class = ablation.run(setting(model, dataset, agree="2", targets=["relu"], source=Split.train))
+    of_class = ablation.run(setting(model, dataset, agree="2", targets=["relu"], source="train"))
     assert {row["agree"] for row in of_class.tables["scrubbing"]} == {"any", "2"}
     for options, text in (
         ({"agree": "smae"}, r"^experiment.agree: no class is named 'smae'. Did you mean same\?"),

@@ -97,7 +97,7 @@ def pictures(axes: Axes, size: int) -> dict[str, np.ndarray]:
 def test_history_confusion_and_mistakes_of_a_training(drawn_by: DrawnBy) -> None:
     small = ("dataset=mnist", "dataset.limit=80", "model.hidden_sizes=[8]", "training.epochs=2", "seed=0")
     ended, drawn = drawn_by(*small)
-    assert set(drawn) == {"history", "confusion", "mistakes"}
+    assert set(drawn) == {"history", "confusion", "mistakes", "classes"}
     history, (left, right) = table(ended, "history"), drawn["history"].axes
     for axes, columns in ((left, ["loss", "test_loss"]), (right, ["test_accuracy"])):
         assert [list(line.get_xdata()) for line in axes.lines] == [[1, 2]] * len(columns)
@@ -111,20 +111,36 @@ def test_history_confusion_and_mistakes_of_a_training(drawn_by: DrawnBy) -> None
     shown = [str(label) for label in sorted({*counts.index, *counts.columns})]
     assert labels(axes.get_xticklabels()) == shown
     counts = counts.reindex(columns=[int(label) for label in shown], fill_value=0).to_numpy()
-    assert image_of(axes) == near(counts / counts.sum(1, keepdims=True))
+    shares = counts / counts.sum(1, keepdims=True)
+    is_correct = np.array([[name == guess for guess in shown] for name in labels(axes.get_yticklabels())])
+    right, wrong = (np.ma.filled(image.get_array().astype(float), np.nan) for image in axes.images)
+    assert right == near(np.where(is_correct, shares, np.nan)) and wrong == near(np.where(is_correct, np.nan, shares))
+    # The largest mistake has the darkest red, however small it is.
+    assert [image.get_clim() for image in axes.images] == [(0, 1), (0, pytest.approx(shares[~is_correct].max()))]
     texts = {(int(text.get_position()[1]), int(text.get_position()[0])): int(text.get_text()) for text in axes.texts}
     assert texts == {(int(i), int(j)): counts[i, j] for i, j in zip(*np.nonzero(counts), strict=True)}
 
     (axes,) = drawn["mistakes"].axes
     data, weights = dataset_of(*small), load_file(ended.folder / "model.safetensors")
     first, last = ((weights[f"layers.{at}.weight"], weights[f"layers.{at}.bias"]) for at in (0, 2))
-    answers = functional.linear(functional.relu(functional.linear(data.x_test.flatten(1), *first)), *last).argmax(1)
+    logits = functional.linear(functional.relu(functional.linear(data.x_test.flatten(1), *first)), *last)
+    answers = logits.argmax(1)
     wrong = (answers != data.y_test).nonzero().squeeze(1).tolist()
-    captions = [f"{int(data.y_test[example])}, read as {int(answers[example])}" for example in wrong[:25]]
+    captions = [
+        f"{label}, read as {answer}\nlogits {logits[example, label]:.1f}, {logits[example, answer]:.1f}"
+        for example in wrong[:25]
+        for label, answer in [(int(data.y_test[example]), int(answers[example]))]
+    ]
     assert [text.get_text() for text in axes.texts] == captions
-    example = next(example for example, caption in zip(wrong, captions, strict=False) if captions.count(caption) == 1)
-    caption = f"{int(data.y_test[example])}, read as {int(answers[example])}"
+    example, caption = next(pair for pair in zip(wrong, captions, strict=False) if captions.count(pair[1]) == 1)
     assert pictures(axes, 28)[caption] == near(data.x_test[example].reshape(28, 28))
+
+    for axes, of_images in zip(drawn["classes"].axes, (np.mean, np.var), strict=False):
+        names = [int(name) for name in labels(axes.get_xticklabels())]
+        assert names == sorted(set(data.y_test.tolist()))
+        for place, name in enumerate(names):
+            images = data.x_test[data.y_test == name].reshape(-1, 28, 28).numpy()
+            assert image_of(axes)[:, 28 * place : 28 * (place + 1)] == near(of_images(images, axis=0))
 
 
 def test_many_seeds(drawn_by: DrawnBy) -> None:

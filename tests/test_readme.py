@@ -76,6 +76,9 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     causal = {"variables": ["half", "parity"], "variables_train": values, "variables_test": values}
     causal["mechanism"] = [[0, 1], [0, 1]]
     np.savez("data.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.eye(4), y_test=[0, 1, 0, 1], **causal)
+    if "mine.npz" in command:
+        (program,) = re.findall(r"```python\n(.*?)```", PAGES["ablation.md"], re.DOTALL)
+        exec(compile(program, "ablation.md", "exec"), {})
     config = composition.compose(
         [part.partition(",")[0] for part in arguments if part.partition("=")[0] in ("experiment", "dataset", "model")]
         + [part for part in arguments if part.startswith(("dataset.path", "model.factory"))]

@@ -48,7 +48,8 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
     names = {str(path.relative_to(ended.folder)) for path in ended.folder.rglob("*") if path.is_file()}
     assert names == {
         *("run.json", "run.log", "config.yaml", "model.safetensors"),
-        *("metrics.csv", "history.csv", "confusion.csv", "figures/history.png", "figures/confusion.png"),
+        *("metrics.csv", "history.csv", "confusion.csv", "predictions.parquet"),
+        *("figures/history.png", "figures/confusion.png"),
     }
     record = ended.record
     assert list(record) == [
@@ -78,6 +79,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
         "metrics": ["split", "class"],
         "history": ["epoch"],
         "confusion": ["label", "predicted"],
+        "predictions": ["example"],
     }
     assert record["repeats"] == [] and record["measures"]["accuracy"] == [0, 1]
     assert record["measures"]["loss"] == [0, None]

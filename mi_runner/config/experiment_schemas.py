@@ -21,11 +21,6 @@ class Granularity(Enum):
     unit = "unit"
 
 
-class Split(Enum):
-    train = "train"
-    test = "test"
-
-
 class Estimate(Enum):
     none = "none"
     mean = "mean"
@@ -117,7 +112,9 @@ class AblationConfig(ExperimentConfig):
     granularity: Granularity = option(
         Granularity.site, "site: a target as a whole; unit: also each of its units by itself (units.csv)"
     )
-    source: Split = option(Split.test, "the examples that means and samples come from: test or train")
+    source: str = option(
+        "test", "the examples that means and samples come from: test, train, or an .npz file of your own with x (and y)"
+    )
     agree: str = option(
         "any",
         "what a sample comes from: any example, one of the same or of an other class, or of the class of this name; "

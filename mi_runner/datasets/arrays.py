@@ -11,8 +11,10 @@ Four more arrays give the causal model of the data, for experiment=iit:
 
 from __future__ import annotations
 
+import math
 import zipfile
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,8 +46,45 @@ def load(path: str, *, seed: int = 0, limit: int | None = None, target: str = "c
     return _dataset(Path(path).expanduser(), by_class=target == "class").limited(limit)
 
 
+def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tuple[Tensor, Tensor | None]:
+    """Returns the examples in the .npz file `path`, `(M, *input_shape)` as those of the data set, and their classes.
+
+    The file has `x`, in the units of the data set's inputs, and optionally `y`, `(M,)` classes of the data set. Without
+    `y` the classes are None. Flattened inputs may be given as the images that they were, and the other way round.
+
+    Args:
+        argument: its name in errors.
+
+    Raises:
+        ArgumentError: the file or an array is missing or not as described; the text names the first mistake.
+    """
+    file = Path(path).expanduser()
+    try:
+        arrays = _read(file, ("x",), ("y",))
+        x = arrays["x"]
+        shapes = [shape for shape in dict.fromkeys((dataset.input_shape, dataset.image_shape)) if shape]
+        shapes += [(math.prod(dataset.input_shape),), *(shape[1:] for shape in shapes if shape[:-2] == (1,))]
+        if x.shape[1:] not in shapes or not len(x):
+            wanted = " or ".join(f"(M, {', '.join(map(str, shape))})" for shape in dict.fromkeys(shapes))
+            raise _fault(file, f"x has the shape {x.shape}; it must be {wanted}, as the inputs of {dataset.name}.")
+        with np.errstate(over="ignore"):
+            examples = torch.from_numpy(x.astype(np.float32, order="C")).reshape(-1, *dataset.input_shape)
+        if not examples.isfinite().all():
+            raise _fault(file, "x has values that are too large for float32.")
+        if "y" not in arrays:
+            return examples, None
+        y, names = arrays["y"], dataset.class_names
+        if y.shape != (len(x),) or (names is not None and y.dtype.kind not in "iu"):
+            raise _fault(file, f"y is {y.dtype} {y.shape}; it must be the class of each x, integers ({len(x)},).")
+        if names is not None and not 0 <= y.min() <= y.max() < len(names):
+            raise _fault(file, f"y has classes of {y.min()} to {y.max()}; {dataset.name} has 0 to {len(names) - 1}.")
+        return examples, torch.from_numpy(y.astype(np.int64 if names is not None else np.float32))
+    except ArgumentError as error:
+        raise ArgumentError(str(error).replace("path=", f"{argument}=", 1)) from error
+
+
 def _dataset(path: Path, *, by_class: bool) -> Dataset:
-    arrays = _read(path)
+    arrays = _read(path, NAMES, CAUSAL_NAMES)
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
         if x.ndim not in (2, 3, 4):
@@ -141,22 +180,23 @@ def _causal_model(path: Path, arrays: dict[str, np.ndarray], tensors: dict[str, 
     return CausalModel(tuple(names), values_train, values_test, LabelTable(labels))
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
+def _read(path: Path, names: Sequence[str], together: Sequence[str]) -> dict[str, np.ndarray]:
+    """Returns the arrays of a file: all of `names`, and either all or none of `together`."""
     if not path.is_file():
         raise ArgumentError(f"path={path}: no such file.")
     try:
         with path.open("rb") as opened:  # numpy doesn't close a damaged file that it opened
             file = np.load(opened, allow_pickle=False)
             if not isinstance(file, np.lib.npyio.NpzFile):
-                raise _fault(path, "it holds a single array; save with numpy.savez(path, x_train=..., ...).")
-            missing = [name for name in NAMES if name not in file.files]
+                raise _fault(path, f"it holds a single array; save with numpy.savez(path, {names[0]}=..., ...).")
+            missing = [name for name in names if name not in file.files]
             if missing:
                 raise _fault(path, f"{', '.join(missing)} missing; it has {', '.join(file.files) or 'nothing'}.")
-            causal = [name for name in CAUSAL_NAMES if name in file.files]
-            if causal and len(causal) < len(CAUSAL_NAMES):
-                missing = [name for name in CAUSAL_NAMES if name not in causal]
-                raise _fault(path, f"{', '.join(missing)} missing; a causal model is {', '.join(CAUSAL_NAMES)}.")
-            arrays = {name: file[name] for name in (*NAMES, *causal)}
+            more = [name for name in together if name in file.files]
+            if more and len(more) < len(together):
+                missing = [name for name in together if name not in more]
+                raise _fault(path, f"{', '.join(missing)} missing; a causal model is {', '.join(together)}.")
+            arrays = {name: file[name] for name in (*names, *more)}
     except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, ArgumentError):
             raise

@@ -5,17 +5,18 @@ The options become arguments of `mi_runner.methods.ablation`, its rows become ta
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granularity, Method, Split
-from mi_runner.datasets import Dataset
+from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granularity, Method
+from mi_runner.datasets import Dataset, arrays
 from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
-from mi_runner.experiments import Result, Setting, ablation_figures, figures
+from mi_runner.experiments import Result, Setting, ablation_figures, figures, predictions
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods import ablation, ablation_targets, residuals, sources
@@ -24,6 +25,9 @@ from mi_runner.progress import log
 from mi_runner.statistics import ANY, DIFFERENCE_OF_SHARES, NONE, NOT_NEGATIVE, SHARE
 from mi_runner.training.evaluation import loss_function
 from mi_runner.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 FIGURES = ("accuracy", "loss")
 """What the summary has of the intact network, and of each target and method as a mean over repeats."""
@@ -36,6 +40,7 @@ KEYS = {
     "largest": ablation.ABLATION,
     "splits": ablation.ABLATION,
     "scrubbing": ("agree",),
+    predictions.NAME: ("target", "method", predictions.EXAMPLE),
 }
 
 MEASURES = {
@@ -67,7 +72,8 @@ def check(setting: Setting[AblationConfig]) -> None:
     methods = _methods(config)
     if config.list_only and setting.training.epochs:
         raise ConfigError("experiment.list_only=true trains nothing: add training.epochs=0.")
-    _check_agreement(config, setting.dataset)
+    source = _source(setting)
+    _check_agreement(config, setting.dataset, source)
     if config.granularity is Granularity.unit:
         n_runs = ablation.n_unit_runs(graph, found, methods, config.repeats)
         if n_runs > ablation.MOST_UNIT_RUNS:
@@ -76,7 +82,7 @@ def check(setting: Setting[AblationConfig]) -> None:
                 f"{ablation.MOST_UNIT_RUNS:,}: "
                 "name fewer experiment.targets or experiment.methods, or lower experiment.repeats."
             )
-    few, source = setting.dataset.x_test[:REHEARSED], _source(setting)
+    few = setting.dataset.x_test[:REHEARSED]
     with evaluating(setting.model), torch.random.fork_rng():
         try:
             ablation.try_ablations(
@@ -84,7 +90,7 @@ def check(setting: Setting[AblationConfig]) -> None:
                 few,
                 found,
                 methods,
-                source=None if source is None else source[:REHEARSED],
+                source=None if source is None else source.x[:REHEARSED],
                 units=config.granularity is Granularity.unit,
             )
         except ConfigError as error:
@@ -119,11 +125,14 @@ def run(setting: Setting[AblationConfig]) -> Result:
     found, methods = _targets(graph, config), _methods(config)
     if config.list_only:
         return _listed(graph)
+    source = _source(setting)
     agreement: dict[str, Any] = {"agree": _agree(config, dataset), "memory": config.memory * 1e6}
-    if config.source is Split.train:
-        agreement["source_y"] = dataset.y_train
+    if source is not None:
+        agreement["source_y"] = source.y
+        log.info(f"means and samples come from the {len(source.x):,} examples of experiment.source={config.source}")
     choices: dict[str, Any] = {
-        **{"targets": found, "methods": methods, "repeats": config.repeats, "source": _source(setting)},
+        **{"targets": found, "methods": methods, "repeats": config.repeats},
+        "source": None if source is None else source.x,
         **{"loss": loss_function(setting.training, dataset), "classes": dataset.has_classes},
         **{"seed": setting.seed, "progress": setting.progress},
         **agreement,
@@ -138,10 +147,13 @@ def run(setting: Setting[AblationConfig]) -> Result:
         for figure in FIGURES:
             metrics[f"{figure}/{target}/{method}"] = sum(row[figure] for row in of_method) / len(of_method)
 
-    tables: dict[str, Sequence[Any]] = {"metrics": rows, "confusion": ablated.confusion}
+    tables: dict[str, Any] = {
+        **{"metrics": rows, "confusion": ablated.confusion},
+        predictions.NAME: _predictions(ablated, y, classes=dataset.has_classes),
+    }
     shown = ["metrics"]
     if len(found) > MOST_SHOWN:
-        rows = _largest(rows)
+        rows = _largest(rows, MOST_SHOWN)
         tables["largest"] = rows
         shown = ["largest"]
         log.info(f"shown are the {MOST_SHOWN} of {len(found)} targets with the largest drop; metrics.csv has all")
@@ -178,6 +190,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         repeats=("repeat",),
         figures=drawn,
         shown=shown,
+        parquet=frozenset({predictions.NAME}),
     )
 
 
@@ -209,13 +222,48 @@ def _is_inner_site(graph: ModelGraph, target: str) -> bool:
     return graph.kind(target) == "site" and graph.site(target).kind in ("module", "function")
 
 
-def _largest(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The intact network's row and those of the targets with the largest mean drop in accuracy, the largest first."""
+def _by_drop(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The targets of an ablation's rows by their mean drop in accuracy, the largest first."""
     drops: dict[str, list[float]] = {}
     for row in rows[1:]:
         drops.setdefault(row["target"], []).append(row["accuracy_drop"])
-    ordered = sorted(drops, key=lambda target: -sum(drops[target]) / len(drops[target]))[:MOST_SHOWN]
-    return [rows[0], *(row for target in ordered for row in rows if row["target"] == target)]
+    return sorted(drops, key=lambda target: -sum(drops[target]) / len(drops[target]))
+
+
+def _largest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """The intact network's row and those of the `most` targets with the largest drop, the largest first."""
+    return [rows[0], *(row for target in _by_drop(rows)[:most] for row in rows if row["target"] == target)]
+
+
+def _predictions(ablated: ablation.Ablations, y: Tensor, *, classes: bool) -> DataFrame:
+    """The answers of the intact network and after each ablation, or after those with the largest drop if all are many.
+
+    The columns target, method and repeat are those of `metrics`.
+    """
+    outputs, rows = ablated.outputs, ablated.rows
+    most = predictions.MOST_NUMBERS // (len(y) * (outputs[None].shape[-1] + predictions.COLUMNS))
+    if len(outputs) < len(rows):
+        most = 1
+    n_targets = len(_by_drop(rows))
+    kept = next(n for n in range(n_targets, -1, -1) if n == 0 or len(_largest(rows, n)) <= most)
+    if kept < n_targets:
+        shown = f"and the {kept} of {n_targets} targets with the largest drop" if kept else "alone"
+        log.info(f"{predictions.NAME}.parquet has the answers of the intact network {shown}: all would be too many")
+    of_targets = {NONE, *_by_drop(rows)[:kept]}
+    return predictions.table(
+        [
+            predictions.Answers(
+                y, outputs[_ablation_of(row)], {name: row[name] for name in ("target", "method", "repeat")}
+            )
+            for row in rows
+            if row["target"] in of_targets
+        ],
+        classes=classes,
+    )
+
+
+def _ablation_of(row: Mapping[str, Any]) -> ablation.Ablation | None:
+    return None if row["method"] == NONE else ablation.Ablation(row["target"], row["method"], row["repeat"])
 
 
 def _with_every_method(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -248,7 +296,7 @@ def _listed(graph: ModelGraph) -> Result:
     ]
     counts = dict(zip(LISTED, (len(graph.sites), len(graph.edges), len(paths)), strict=True))
     return Result(
-        tables={"metrics": [*sites, *edges]},
+        tables={"metrics": [*sites, *edges], predictions.NAME: ()},  # nothing was trained
         keys={"metrics": ("target",)},
         metrics={name: float(count) for name, count in counts.items()},
         measures=dict.fromkeys(LISTED, NOT_NEGATIVE),
@@ -261,7 +309,7 @@ def _agree(config: AblationConfig, dataset: Dataset) -> str | int:
     return agree if names is None or agree in (sources.ANY, sources.SAME, sources.OTHER) else names.index(agree)
 
 
-def _check_agreement(config: AblationConfig, dataset: Dataset) -> None:
+def _check_agreement(config: AblationConfig, dataset: Dataset, source: _Source | None) -> None:
     agree, names = config.agree, dataset.class_names
     if agree == sources.ANY:
         return
@@ -273,6 +321,16 @@ def _check_agreement(config: AblationConfig, dataset: Dataset) -> None:
         )
     if Method.resample not in config.methods:
         raise ConfigError(f"experiment.agree={agree} is about the method resample: add it to experiment.methods.")
+    if source is not None and source.y is None:
+        raise ConfigError(
+            f"experiment.agree={agree} compares classes, and {config.source} has none: add the array y to it, "
+            "the class of each x."
+        )
+    y = dataset.y_test
+    with _explained("agree"):
+        source_y = y if source is None or source.y is None else source.y
+        draw = torch.Generator().manual_seed(0)
+        sources.draw_sources(y, source_y, _agree(config, dataset), within=source is None, generator=draw)
 
 
 @contextmanager
@@ -291,6 +349,28 @@ def _methods(config: AblationConfig) -> list[ablation.Method]:
     return methods
 
 
-def _source(setting: Setting[AblationConfig]) -> Tensor | None:
-    """The examples that means and resampled values come from; None for those that are ablated."""
-    return setting.dataset.x_train if setting.config.source is Split.train else None
+@dataclass(frozen=True)
+class _Source:
+    """The examples that means and resampled values come from, `(M, *input)`, and their classes or values."""
+
+    x: Tensor
+    y: Tensor | None
+
+
+def _source(setting: Setting[AblationConfig]) -> _Source | None:
+    """The examples that `experiment.source` names; None for those that are ablated.
+
+    Raises:
+        ConfigError: the option is no split of the data set and no such file; the text says what to type.
+    """
+    name, dataset = setting.config.source, setting.dataset
+    if name == "test":
+        return None
+    if name == "train":
+        return _Source(dataset.x_train, dataset.y_train)
+    if not name.endswith(".npz"):
+        raise ConfigError(f"experiment.source={name}: type test, train, or the path of an .npz file with x (and y).")
+    with as_options("experiment", ["source"]):
+        x, y = arrays.load_examples(name, dataset, argument="source")
+    device = dataset.x_test.device
+    return _Source(x.to(device), None if y is None else y.to(device))

@@ -33,7 +33,8 @@ MOST_LARGE_PICTURES = 25
 def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[str, Figure]:
     """Returns a figure of counts by label (down) and predicted label (across), coloured by the shares of each row.
 
-    No figure if there are no rows, or more than `MOST_LABELS` labels.
+    Mistakes have a colour and a scale of their own, which ends at the largest of them, so that few mistakes are seen
+    beside many correct predictions. No figure if there are no rows, or more than `MOST_LABELS` labels.
     """
     if not rows:
         return {}
@@ -45,42 +46,50 @@ def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[st
     for row in rows:
         counts[labels.index(row["label"]), predicted.index(row["predicted"])] += row["count"]
     names = dict(enumerate(class_names)) if class_names is not None else {}
-    figure = Figure(figsize=(1.8 + 0.45 * len(predicted), 1.4 + 0.42 * len(labels)), layout="constrained")
+    figure = Figure(figsize=(1.8 + 0.45 * len(predicted), 1.6 + 0.42 * len(labels)), layout="constrained")
     axes = figure.subplots()
-    shares = (counts / counts.sum(1, keepdim=True).clamp(min=1)).numpy()
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    shares = counts / counts.sum(1, keepdim=True).clamp(min=1)
+    is_correct = torch.tensor([[label == guess for guess in predicted] for label in labels])
+    most_wrong = float(shares[~is_correct].max()) if (~is_correct).any() else 0.0
+    # A colour for each image; NaN is not drawn.
+    for cells, cmap, largest in ((is_correct, "Blues", 1.0), (~is_correct, "Reds", most_wrong or 1.0)):
+        axes.imshow(shares.where(cells, math.nan).numpy(), cmap=cmap, vmin=0, vmax=largest, aspect="auto")
     if max(len(labels), len(predicted)) <= MOST_CELL_TEXTS:
         for i in range(len(labels)):
             for j in range(len(predicted)):
                 if counts[i, j]:
+                    of_largest = float(shares[i, j]) / (1.0 if is_correct[i, j] else most_wrong)
                     axes.text(
                         j, i, f"{int(counts[i, j])}", ha="center", va="center", fontsize=7,
-                        color="white" if shares[i, j] > 0.5 else "black",
+                        color="white" if of_largest > 0.5 else "black",
                     )  # fmt: skip
         axes.set_yticks(range(len(labels)), [names.get(label, str(label)) for label in labels])
         axes.set_xticks(range(len(predicted)), [names.get(guess, str(guess)) for guess in predicted])
-    axes.set(xlabel="prediction", ylabel="label", title="intact network, test set")
+    axes.set(xlabel="prediction", ylabel="label")
+    scales = f"fractions of a label: blue, correct, 0 to 1; red, mistakes, 0 to {most_wrong:.2g}"
+    axes.set_title(f"intact network, test set\n{scales if len(predicted) > 4 else ''}".rstrip(), fontsize=9)
     return {"confusion": figure}
 
 
 def mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **colours: Any) -> Figure:
-    """Returns a figure of pictures `(H, W)` or `(H, W, 3)` in a grid, with captions above them.
+    """Returns a figure of pictures `(H, W)` or `(H, W, 3)` in a grid, with captions of one or more lines above them.
 
     The grid is one image on one pair of axes, because a hundred pairs of axes take matplotlib seconds.
     """
     across = math.ceil(math.sqrt(len(pictures)))
     down = math.ceil(len(pictures) / across)
     height, width = pictures[0].shape[:2]
-    gap, room = max(1, width // 14), max(2, height // 5)
+    n_lines = max(caption.count("\n") + 1 for caption in captions)
+    gap, room = max(1, width // 14), max(2, height // 5) * n_lines
     shape = (down * (height + room), across * (width + gap), *pictures[0].shape[2:])
     canvas = torch.full(shape, math.nan)
     size = 0.75 if len(pictures) > MOST_LARGE_PICTURES else 1.1
-    figure = Figure(figsize=(size * across, size * down * 1.12 + 0.4), layout="constrained")
+    figure = Figure(figsize=(size * across, size * down * (1 + 0.12 * n_lines) + 0.4), layout="constrained")
     axes = figure.subplots()
     for index, (picture, caption) in enumerate(zip(pictures, captions, strict=True)):
         top, left = (index // across) * (height + room) + room, (index % across) * (width + gap)
         canvas[top : top + height, left : left + width] = picture
-        axes.text(left + width / 2, top - room * 0.25, caption, ha="center", va="bottom", fontsize=5.5)
+        axes.text(left + width / 2, top - room / n_lines * 0.25, caption, ha="center", va="bottom", fontsize=5.5)
     axes.imshow((canvas.nan_to_num(1.0) if canvas.dim() == 3 else canvas).numpy(), interpolation="nearest", **colours)
     axes.set_axis_off()
     figure.suptitle(title, fontsize=9)

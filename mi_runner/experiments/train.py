@@ -13,14 +13,17 @@ from torch import Tensor
 
 from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import TrainConfig
-from mi_runner.experiments import Result, Setting, figures, train_figures
+from mi_runner.experiments import Result, Setting, figures, predictions, train_figures
 from mi_runner.statistics import ALL, NOT_NEGATIVE, SHARE, Spread, seeds_summary
-from mi_runner.training.evaluation import confusion, correct, loss_function, predictions, score
+from mi_runner.training.evaluation import confusion, loss_function, score
 from mi_runner.training.options import TrainingOptions
 
 METRICS = ("accuracy", "loss", "train_accuracy", "train_loss")
 
-KEYS = {"metrics": ("split", "class"), "history": ("epoch",), "confusion": ("label", "predicted")}
+KEYS = {
+    **{"metrics": ("split", "class"), "history": ("epoch",), "confusion": ("label", "predicted")},
+    predictions.NAME: (predictions.EXAMPLE,),
+}
 
 MEASURES = {"accuracy": SHARE, "loss": NOT_NEGATIVE, "train_accuracy": SHARE, "train_loss": NOT_NEGATIVE}
 
@@ -65,19 +68,19 @@ def run(setting: Setting[TrainConfig]) -> Result:
     if setting.history:
         drawn["history"] = train_figures.history(setting.history)
     if dataset.has_classes:
-        wrong = ~correct(outputs, y, classes=True)
-        predicted = predictions(outputs, classes=True)
-        drawn |= train_figures.mistakes(dataset, wrong, predicted)
+        drawn |= train_figures.mistakes(dataset, outputs) | train_figures.class_images(dataset)
     return Result(
         tables={
             "metrics": rows,
             "history": setting.history,
             "confusion": counts,
+            predictions.NAME: predictions.table([predictions.Answers(y, outputs)], classes=dataset.has_classes),
         },
         keys=KEYS,
         metrics=metrics,
         measures=MEASURES,
         figures=drawn,
+        parquet=frozenset({predictions.NAME}),
         model=setting.model,
     )
 

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from mi_runner.datasets import Dataset
 from mi_runner.experiments import Row, figures
 from mi_runner.statistics import ALL
+from mi_runner.training.evaluation import predictions
 
 MOST_MISTAKES = 25
+
+MOST_CLASSES = 20
+"""Classes whose mean image is drawn."""
 
 
 def history(rows: Sequence[Row]) -> Figure:
@@ -31,21 +36,61 @@ def history(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def mistakes(dataset: Dataset, wrong: Tensor, predicted: Tensor) -> dict[str, Figure]:
-    """Returns the first misclassified test images with label and predicted label; no figure without images or mistakes.
+def mistakes(dataset: Dataset, outputs: Tensor) -> dict[str, Figure]:
+    """Returns the first misclassified test images; no figure without images or mistakes.
+
+    Above each image are its label and predicted label, and below them the logits of these two.
 
     Args:
-        wrong: `(N,)` bool.
-        predicted: `(N,)` predicted labels.
+        outputs: `(N, K)` logits of the test examples.
     """
+    predicted = predictions(outputs, classes=True)
+    wrong = predicted != dataset.y_test
     index = wrong.nonzero().squeeze(1)[:MOST_MISTAKES].tolist()
     if dataset.image_shape is None or dataset.class_names is None or not index:
         return {}
     names = dataset.class_names
-    pictures = [figures.picture(dataset.x_test[example].reshape(dataset.image_shape)) for example in index]
-    captions = [f"{names[int(dataset.y_test[example])]}, read as {names[int(predicted[example])]}" for example in index]
-    title = f"{len(index)} of {int(wrong.sum())} mistakes on the test set"
+    pictures, captions = [], []
+    for example in index:
+        label, answer, logits = int(dataset.y_test[example]), int(predicted[example]), outputs[example].tolist()
+        pictures.append(figures.picture(dataset.x_test[example].reshape(dataset.image_shape)))
+        captions.append(
+            f"{names[label]}, read as {names[answer]}\nlogits {logits[label]:.1f}, {logits[answer]:.1f}",
+        )
+    title = f"{len(index)} of {int(wrong.sum())} mistakes on the test set: label, predicted label, logits of the two"
     return {"mistakes": figures.mosaic(pictures, captions, title, cmap="gray")}
+
+
+def class_images(dataset: Dataset) -> dict[str, Figure]:
+    """Returns a figure of the mean image of each class, and of the variance of each pixel; no figure without images.
+
+    They are those of the test set, in the units of the network's inputs; the variance is that of the class's images
+    around its mean image, divided by their count. With three channels the variance is the mean over the channels.
+    """
+    if dataset.image_shape is None or dataset.class_names is None:
+        return {}
+    means, variances, names = [], [], []
+    for label in dataset.y_test.unique().tolist()[:MOST_CLASSES]:
+        images = dataset.x_test[dataset.y_test == label].reshape(-1, *dataset.image_shape)
+        means.append(figures.picture(images.mean(0)))
+        variances.append(images.var(0, correction=0).cpu().mean(0))
+        names.append(dataset.class_names[label])
+    height, width = variances[0].shape
+    size = min(1.2, 12 / len(names))
+    figure = Figure(figsize=(size * len(names) + 1.4, 2 * size * height / width + 1.3), layout="constrained")
+    for axes, pictures, title in zip(
+        figure.subplots(2, 1), (means, variances), ("mean image", "variance of each pixel"), strict=True
+    ):
+        image = axes.imshow(torch.cat(pictures, 1).numpy(), cmap="gray" if pictures is means else "viridis")
+        axes.set_xticks([width * (k + 0.5) - 0.5 for k in range(len(names))], names)
+        axes.set_yticks([])
+        axes.set_title(title, fontsize=9)
+        axes.tick_params(length=0, labelsize=8)
+        if pictures[0].dim() == 2:
+            figure.colorbar(image, ax=axes).ax.tick_params(labelsize=7)
+    shown = "" if len(names) == len(dataset.class_names) else f": {len(names)} of {len(dataset.class_names)}"
+    figure.suptitle(f"classes of the test set{shown}", fontsize=9)
+    return {"classes": figure}
 
 
 def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Row]) -> dict[str, Figure]:

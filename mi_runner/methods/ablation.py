@@ -44,6 +44,9 @@ VARIANT_NUMBERS = 4_000_000
 MEMORY = 1_000_000_000
 """Bytes of intact values that are kept, so that an ablation computes only what lies behind its target."""
 
+MOST_OUTPUTS = 50_000_000
+"""Numbers in the outputs of all ablations that are kept: 200 MB. Of more, those of the intact network alone."""
+
 MOST_UNIT_RUNS = 200_000
 """Units times methods times repeats that are run without objection."""
 
@@ -71,10 +74,13 @@ class Ablations:
         rows: a row for each ablation: target, kind (site, edge, path), method, repeat; accuracy with its 95 % interval,
             loss; `accuracy_drop` and `loss_increase` from the intact network.
         confusion: rows target, kind, method, repeat, label, predicted, count.
+        outputs: the network's outputs `(N, K)` on the CPU: under None of the intact network, under each ablation those
+            after it. Only the intact network's if all together have more than `MOST_OUTPUTS` numbers.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     confusion: list[dict[str, Any]] = field(default_factory=list)
+    outputs: dict[Ablation | None, Tensor] = field(default_factory=dict)
 
 
 # --- whole targets -----------------------------------------------------------------------------------------------
@@ -134,8 +140,14 @@ def ablate(
         found = _at_least_one(graph, targets, methods)
         table = Ablations()
         data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree), runs)
-        tallies: dict[Ablation | None, _Tally] = {None: _Tally(loss, classes)}
+        tallies: dict[Ablation | None, _Tally] = {}
         labels = list(batches(y))
+        outputs_of_batches: dict[Ablation | None, list[Tensor]] = {}
+
+        def add(ablation: Ablation | None, outputs: Tensor, labels: Tensor) -> None:
+            tallies.setdefault(ablation, _Tally(loss, classes)).add(outputs, labels)
+            if ablation is None or all_kept:
+                outputs_of_batches.setdefault(ablation, []).append(outputs.cpu())
 
         def finished(ablation: Ablation | None) -> None:
             tally, intact = tallies[ablation], tallies[None].score
@@ -143,15 +155,18 @@ def ablate(
             table.rows.append(row)
             progress.rows("metrics", [row])
             table.confusion.extend({**_identity(graph, ablation), **count} for count in tally.confusion())
+            if ablation in outputs_of_batches:
+                table.outputs[ablation] = torch.cat(outputs_of_batches.pop(ablation))
 
-        for number in range(len(data)):
-            tallies[None].add(data.runs[number].output(), labels[number])
-        finished(None)
         n_ablations = sum(len(draws_of(graph, target, drawn)) for target in found)
+        all_kept = (1 + n_ablations) * len(x) * graph.site(graph.output).n_units <= MOST_OUTPUTS
+        for number in range(len(data)):
+            add(None, data.runs[number].output(), labels[number])
+        finished(None)
         with progress.bar("ablations", n_ablations * len(data)) as advance:
             for ablation, number, value, shared in data.replacements(found, drawn, seed=seed):
                 outputs = data.runs[number].output([Intervention(ablation.target, value)], shared=shared)
-                tallies.setdefault(ablation, _Tally(loss, classes)).add(outputs, labels[number])
+                add(ablation, outputs, labels[number])
                 if number == len(data) - 1:
                     finished(ablation)
                 advance(1, f"{ablation.target} {ablation.method}")

@@ -269,7 +269,9 @@ class RunFolder:
         frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
         if parquet or len(frame) > MOST_CSV_ROWS:
             with written_whole(self.path / f"{name}.parquet") as beside:
-                frame.to_parquet(beside, index=False)
+                # Outputs of networks hardly repeat, so a dictionary of them would only take time and space.
+                repeating = [name for name in frame.columns if frame[name].dtype != "float32"]
+                frame.to_parquet(beside, index=False, use_dictionary=repeating)
         else:
             with written_whole(self.path / f"{name}.csv") as beside:
                 frame.to_csv(beside, index=False)

@@ -39,6 +39,7 @@ from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, as_options, exit_status, one_line
 from mi_runner.experiments import Experiment, Result, Row, Setting, TrainedNetwork
+from mi_runner.experiments.predictions import with_predictions
 from mi_runner.files import code_version
 from mi_runner.models import Built
 from mi_runner.progress import Progress, log
@@ -132,7 +133,7 @@ def run(
             record["stop_epoch"] = {str(member.seed): training.stop_epoch(member.history) for member in each}
 
         with _stage(record, "experiment"):
-            result = experiment.run(setting)
+            result = with_predictions(experiment.run(setting), setting)
         record["timings"] |= result.timings
         if trained_now and "history" not in result.tables:
             result = result.with_table("history", setting.history, ["epoch"])
