@@ -153,11 +153,19 @@ def test_a_job_that_another_host_runs_is_waited_for(mi_run: MiRun, monkeypatch: 
 
 def test_a_job_that_another_host_runs_and_that_dies_runs_again(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
     done = mi_run(*SWEEP)
-    run_elsewhere(done.folder / "1", last_sign=3)
-    monkeypatch.setattr(run_folder, "SECONDS_WITHOUT_SIGN", 5)
+    folder = done.folder.absolute() / "1"
+    run_elsewhere(folder, last_sign=3)
+    note = dispatch.console.note
+
+    def silent_then(text: str) -> None:
+        note(text)
+        if "it is waited for" in text:
+            os.utime(folder / ALIVE, (time.time() - 500,) * 2)
+
+    monkeypatch.setattr(dispatch.console, "note", silent_then)
     resumed = mi_run("-m", f"resume={done.folder}")
-    assert resumed.status == 0 and "it runs again" in resumed.err, resumed.err
-    assert json.loads((done.folder / "1/run.json").read_text())["host"] == os.uname().nodename
+    assert resumed.status == 0 and "it is waited for" in resumed.err and "it runs again" in resumed.err, resumed.err
+    assert json.loads((folder / "run.json").read_text())["host"] == os.uname().nodename
 
 
 def test_a_job_of_which_nobody_knows_runs_again_if_the_command_says_so(mi_run: MiRun) -> None:

@@ -5,7 +5,6 @@ Nothing here imports torch; the runner imports it when a run begins.
 
 from __future__ import annotations
 
-import gc
 import os
 import shlex
 import sys
@@ -26,6 +25,7 @@ from mi_runner import __version__, console, signals, threads
 from mi_runner.config import composition, explanations, hydra_composition, hydra_keys
 from mi_runner.config.help_page import help_page
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
+from mi_runner.imports import lasting_imports
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -122,7 +122,7 @@ def _run(config: DictConfig, command: str) -> int:
     run_config = composition.typed(config)
     threads.let_waiting_threads_sleep()
     began = time.perf_counter()
-    with _lasting_imports():
+    with lasting_imports():
         from mi_runner.runs import runner  # imports torch
 
         import_module(run_config.experiment.module)
@@ -135,23 +135,6 @@ def _run(config: DictConfig, command: str) -> int:
         console.error(f"expect: {line}")
     console.last_line(str(outcome.folder))
     return ExitStatus.EXPECTATION_NOT_MET if outcome.not_met else ExitStatus.DONE
-
-
-@contextmanager
-def _lasting_imports() -> Iterator[None]:
-    """Keeps the garbage collector away from the objects that the imports in the block make.
-
-    torch and its modules make a million lasting objects, and a search through them takes more than a second.
-    """
-    if "torch" in sys.modules or not gc.isenabled():  # the user's own program, which may need the collector
-        yield
-        return
-    gc.disable()
-    try:
-        yield
-    finally:
-        gc.freeze()
-        gc.enable()
 
 
 @contextmanager

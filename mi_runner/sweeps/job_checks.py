@@ -9,6 +9,7 @@ from typing import Any
 
 from mi_runner import console, threads
 from mi_runner.errors import ConfigError, one_line, unknown
+from mi_runner.imports import lasting_imports
 from mi_runner.progress import Progress
 from mi_runner.sweeps import clean_state
 from mi_runner.sweeps.sweep_plan import Job, flattened
@@ -25,8 +26,9 @@ def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[
     if not jobs:  # a typo is answered before torch is imported
         return {}, {}
     threads.let_waiting_threads_sleep()
-    from mi_runner.runs import expectations, runner
-    from mi_runner.runs.choices import experiment_of, load_dataset
+    with lasting_imports():
+        from mi_runner.runs import expectations, runner
+        from mi_runner.runs.choices import experiment_of, load_dataset
 
     clean_state.forget()
     clean_state.begin()

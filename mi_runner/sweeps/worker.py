@@ -18,6 +18,7 @@ from pathlib import Path
 from mi_runner import console, progress, signals, threads
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
+from mi_runner.imports import lasting_imports
 from mi_runner.runs import run_folder
 from mi_runner.sweeps import clean_state
 
@@ -144,7 +145,8 @@ def run_task_seeing(task: Task, cuda: str | None) -> Ending:
 
 
 def _run(task: Task, reporting: progress.Progress) -> Ending:
-    from mi_runner.runs import runner  # imports torch
+    with lasting_imports():
+        from mi_runner.runs import runner  # imports torch
 
     clean_state.begin()
     with console.as_job(task.number):
