@@ -27,15 +27,17 @@ from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_p
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits import census as census_module
 from mi_runner.methods.circuits import device_measures, kernel, prefixes
+from mi_runner.methods.circuits.ablation import ABLATIONS, means_of
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.circuit import Circuit, compare_pairs, edge_counts, n_active
 from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.device_measures import measure_on
 from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.kept import circuits_of_edges, closed, kept_edges, outputs_of
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_one, measure_some
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.search import search_circuits
-from mi_runner.methods.circuits.space import CircuitSpace, full_matrices
+from mi_runner.methods.circuits.space import INPUTS, CircuitSpace, full_matrices
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import log
@@ -78,8 +80,8 @@ def examples_of(part: Part, n: int = 60, seed: int = 1) -> CircuitExamples:
     return CircuitExamples(x, torch.randint(0, 2, (n,), generator=draw).float(), part(x).squeeze(1))
 
 
-def all_of(part: Part, examples: CircuitExamples) -> CircuitMeasures:
-    return CircuitMeasures.joined(list(measure(part, examples)))
+def all_of(part: Part, examples: CircuitExamples, **choices: str) -> CircuitMeasures:
+    return CircuitMeasures.joined(list(measure(part, examples, **choices)))
 
 
 # --- the space -------------------------------------------------------------------------------------------------------
@@ -96,13 +98,26 @@ def test_matrices_without_an_empty_row_or_column_by_counting() -> None:
         assert full_matrices(a, b) == sum(matrix.any(0).all() and matrix.any(1).all() for matrix in every)
 
 
+@pytest.mark.parametrize("inputs", INPUTS)
 @pytest.mark.parametrize("sizes", SMALL)
-def test_the_count_is_that_of_all_edge_sets_that_are_well_formed(sizes: tuple[int, ...]) -> None:
-    space = CircuitSpace(sizes)
+def test_the_count_is_that_of_all_edge_sets_that_are_well_formed(sizes: tuple[int, ...], inputs: str) -> None:
+    space = CircuitSpace(sizes, inputs)
     found = [circuit for circuit in range(2**space.n_edges) if space.is_well_formed(circuit)]
     assert len(found) == space.count()
     assert sum(sum(space.active(circuit)) == space.n_hidden for circuit in found) == space.count_all_active()
     assert space.full in found and 0 not in found
+
+
+def test_circuits_that_may_leave_inputs_out() -> None:
+    space = CircuitSpace((3, 3, 3, 1), "any")
+    found = all_of(random_part((3, 3, 3, 1), ["relu"] * 3), examples_of(random_part((3, 1), ["relu"]), 3), inputs="any")
+    assert space.count() == len(np.unique(found.circuit)) == len(found) == 124_999
+    full = n_active(space, found.circuit) == space.n_hidden
+    assert space.count_all_active() == int(full.sum())
+    used = (kept_edges(space, found.circuit)[:, :9].reshape(-1, 3, 3).any(1)).all(1)
+    assert int(used.sum()) == PUBLISHED[3, 3, 3, 1][0]
+    with pytest.raises(ValueError, match="inputs=some: there are all and any"):
+        CircuitSpace((2, 1), "some")
 
 
 @pytest.mark.parametrize("sizes", [(2, 2, 2, 1), (2, 3, 3, 1), (3, 3, 3, 1)])
@@ -154,24 +169,110 @@ def test_spaces_that_there_are_not(sizes: tuple[int, ...], text: str) -> None:
 # --- the kernel against the definition --------------------------------------------------------------------------------
 
 
+CHOICES = [{"ablation": "zero", "inputs": "all"}, {"ablation": "mean", "inputs": "any"}]
+
+
+@pytest.mark.parametrize("choices", CHOICES, ids=["zero-all", "mean-any"])
 @pytest.mark.parametrize("sizes", SMALL)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-def test_every_circuit_is_what_its_masked_network_is(sizes: tuple[int, ...], activation: str) -> None:
+def test_every_circuit_is_what_its_masked_network_is(
+    sizes: tuple[int, ...], activation: str, choices: dict[str, str]
+) -> None:
     part = random_part(sizes, [activation] * (len(sizes) - 1), seed=len(sizes))
     examples = examples_of(part)
-    found = all_of(part, examples)
+    found = all_of(part, examples, **choices)
+    assert len(found) == CircuitSpace(sizes, choices["inputs"]).count()
     for row, circuit in enumerate(found.circuit.tolist()):
-        alone = measure_one(part, examples, circuit)
+        alone = measure_one(part, examples, circuit, ablation=choices["ablation"])
         assert (found.n_correct[row], found.n_agreeing[row]) == (alone.n_correct[0], alone.n_agreeing[0])
         assert found.squares[row] == pytest.approx(alone.squares[0], rel=1e-4, abs=1e-5)
+
+
+def output_edge_by_edge(part: Part, circuit: int, x: torch.Tensor, means: list[np.ndarray] | None) -> np.ndarray:
+    """The outputs of a circuit, summed edge by edge in float64: a left-out edge carries 0 or weight times mean."""
+    values, bit = x.double().numpy().T, 0
+    for index, layer in enumerate(part.layers):
+        after = []
+        for to in range(len(layer.weight)):
+            z, n_kept = float(layer.bias[to]), 0
+            for source in range(layer.weight.shape[1]):
+                kept = circuit >> bit & 1
+                carries = values[source] if kept else (0.0 if means is None else means[index][source])
+                z = z + float(layer.weight[to, source]) * carries
+                n_kept, bit = n_kept + kept, bit + 1
+            value = layer.activate(torch.as_tensor(z + np.zeros(len(x)))).numpy()
+            if not n_kept:
+                value = np.full(len(x), 0.0 if means is None or index == len(part.layers) - 1 else means[index + 1][to])
+            after.append(value)
+        values = np.array(after)
+    return values[0]
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 2, 1), (3, 2, 1), (2, 2, 1, 2, 1), (3, 1)])
+@pytest.mark.parametrize("ablation", ABLATIONS)
+def test_what_a_left_out_edge_carries(sizes: tuple[int, ...], ablation: str) -> None:
+    """By a sum over edges in float64; the means are those of the whole network on these examples."""
+    part = random_part(sizes, ["tanh"] * (len(sizes) - 1), seed=3)
+    examples = examples_of(part, n=25)
+    means, values = [], examples.x.double()
+    for layer in part.layers:
+        means.append(values.mean(0).numpy())
+        values = layer.activate(values @ layer.weight.double().T + layer.bias.double())
+    space = CircuitSpace(sizes, "any")
+    carried = means_of(part, examples, ablation)
+    assert (carried is None) == (ablation == "zero")
+    for mean, other in zip(carried or (), means, strict=carried is not None):
+        assert mean.numpy() == pytest.approx(other, abs=1e-6)
+    circuits = np.array([c for c in range(2**space.n_edges) if space.is_well_formed(c)], dtype=np.uint64)
+    kept = kept_edges(space, circuits)
+    assert np.array_equal(circuits_of_edges(kept), circuits)
+    together = outputs_of(part, kept, examples.x, carried)
+    for row, circuit in enumerate(circuits.tolist()):
+        expected = output_edge_by_edge(part, circuit, examples.x, means if ablation == "mean" else None)
+        assert part.masked(space.masks(circuit), examples.x, carried)[:, 0].numpy() == pytest.approx(expected, abs=1e-5)
+        assert together[row].numpy() == pytest.approx(expected, abs=1e-5)
+    assert torch.equal(part.masked(space.masks(space.full), examples.x, carried), part(examples.x))
+    with pytest.raises(ValueError, match="ablation=resample: there are zero and mean"):
+        means_of(part, examples, "resample")
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(1, 3), min_size=2, max_size=5), st.integers(0, 2**32))
+def test_closing_leaves_the_largest_well_formed_circuit(sizes: list[int], seed: int) -> None:
+    """By repeated removal of edges whose source nothing enters or whose target nothing leaves."""
+    edges = [
+        ((layer, source), (layer + 1, to))
+        for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes))
+        for to in range(n_out)
+        for source in range(n_in)
+    ]
+    kept = np.random.default_rng(seed).random((20, len(edges))) < 0.5
+    for before, after in zip(kept, closed(sizes, kept), strict=True):
+        left = {edge for edge, keeps in zip(edges, before, strict=True) if keeps}
+        while True:
+            entered, exited = {to for _, to in left}, {source for source, _ in left}
+            stay = {
+                (source, to)
+                for source, to in left
+                if (source[0] == 0 or source in entered) and (to[0] == len(sizes) - 1 or to in exited)
+            }
+            if stay == left:
+                break
+            left = stay
+        assert after.tolist() == [edge in left for edge in edges]
+        if sizes[-1] == 1:
+            space = CircuitSpace(tuple(sizes), "any")
+            assert not left or space.is_well_formed(int(circuits_of_edges(after[None])[0]))
 
 
 SIZES = st.lists(st.integers(1, 3), min_size=1, max_size=4).map(lambda sizes: (*sizes, 1))
 """Of parts whose edge sets can all be tried: at most 3 neurons a layer; larger ones are left out by `assume`."""
 
 
-def well_formed_by_definition(sizes: tuple[int, ...]) -> list[int]:
+def well_formed_by_definition(sizes: tuple[int, ...], inputs: str) -> list[int]:
     """The edge sets in which every input has a way out, the output a way in, and a hidden neuron both or neither.
+
+    An input needs no way out where circuits may leave inputs out.
 
     Bit k is the k-th of all edges: layer by layer, then by the neuron into which they go, then by the one they leave.
     """
@@ -186,21 +287,24 @@ def well_formed_by_definition(sizes: tuple[int, ...]) -> list[int]:
     for bits in range(2 ** len(edges)):
         kept = [edge for place, edge in enumerate(edges) if bits >> place & 1]
         left, entered = {source for source, _ in kept}, {to for _, to in kept}
-        ends = all((0, neuron) in left for neuron in range(sizes[0])) and (len(sizes) - 1, 0) in entered
+        uses_inputs = inputs == "any" or all((0, neuron) in left for neuron in range(sizes[0]))
+        ends = uses_inputs and (len(sizes) - 1, 0) in entered
         if ends and all((neuron in left) == (neuron in entered) for neuron in hidden):
             found.append(bits)
     return found
 
 
 @settings(max_examples=30, deadline=None)
-@given(SIZES, st.data())
-@example((1, 1), None)
-@example((3, 1), None)
-def test_circuits_of_random_layers(sizes: tuple[int, ...], data: st.DataObject | None) -> None:
+@given(SIZES, st.sampled_from(INPUTS), st.sampled_from(ABLATIONS), st.data())
+@example((1, 1), "all", "zero", None)
+@example((3, 1), "any", "mean", None)
+def test_circuits_of_random_layers(
+    sizes: tuple[int, ...], inputs: str, ablation: str, data: st.DataObject | None
+) -> None:
     """The count is that of trying all edge sets; each is visited once; the full one is the network."""
-    space = CircuitSpace(sizes)
+    space = CircuitSpace(sizes, inputs)
     assume(space.n_edges <= 12)
-    expected = well_formed_by_definition(sizes)
+    expected = well_formed_by_definition(sizes, inputs)
     assert space.count() == len(expected)
     assert space.count_all_active() == sum(sum(space.active(bits)) == space.n_hidden for bits in expected)
     assert [space.circuit(space.masks(bits)) for bits in expected] == expected
@@ -208,12 +312,12 @@ def test_circuits_of_random_layers(sizes: tuple[int, ...], data: st.DataObject |
     kinds = data.draw(st.lists(st.sampled_from(ACTIVATIONS), min_size=layers, max_size=layers)) if data else ["relu"]
     part = random_part(sizes, kinds, seed=data.draw(st.integers(0, 1000)) if data else 0)
     examples = examples_of(part, n=20)
-    table = all_of(part, examples).sorted()
+    table = all_of(part, examples, ablation=ablation, inputs=inputs).sorted()
     assert table.circuit.tolist() == expected
     assert torch.equal(part.masked(space.masks(space.full), examples.x), part(examples.x))
     assert table.n_agreeing[-1] == len(examples) and table.squares[-1] == pytest.approx(0, abs=1e-9)
     row = data.draw(st.integers(0, len(table) - 1)) if data else 0
-    alone = measure_one(part, examples, expected[row])
+    alone = measure_one(part, examples, expected[row], ablation=ablation)
     assert (table.n_correct[row], table.n_agreeing[row]) == (alone.n_correct[0], alone.n_agreeing[0])
 
 
@@ -259,16 +363,16 @@ DEVICES = [
 
 @pytest.mark.parametrize("device", DEVICES)
 @pytest.mark.parametrize("activation", ACTIVATIONS)
-@pytest.mark.parametrize("at_once", [1, 3000, 10**9])
+@pytest.mark.parametrize(("at_once", "choices"), [(1, CHOICES[1]), (3000, CHOICES[0]), (10**9, CHOICES[1])])
 def test_tensor_operations_find_what_the_kernel_finds(
-    device: str, activation: str, at_once: int, monkeypatch: pytest.MonkeyPatch
+    device: str, activation: str, at_once: int, choices: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(device_measures, "NUMBERS_AT_ONCE", at_once)
     for sizes in ((2, 2, 2, 1), (3, 2, 1), (2, 2, 1, 2, 1), (2, 3, 3, 1))[: 3 if at_once == 1 else 4]:
         part = random_part(sizes, [activation] * (len(sizes) - 1), seed=7)
         examples = examples_of(part)
-        ours = CircuitMeasures.joined(list(measure_on(torch.device(device), part, examples))).sorted()
-        kernels = all_of(part, examples).sorted()
+        ours = CircuitMeasures.joined(list(measure_on(torch.device(device), part, examples, **choices))).sorted()
+        kernels = all_of(part, examples, **choices).sorted()
         assert np.array_equal(ours.circuit, kernels.circuit)
         assert np.array_equal(ours.n_correct, kernels.n_correct) and np.array_equal(ours.n_agreeing, kernels.n_agreeing)
         assert ours.squares == pytest.approx(kernels.squares, rel=1e-4, abs=1e-5)
@@ -330,16 +434,16 @@ def test_the_interval_of_an_answer_by_trying_its_ends(activation: str, answer: i
 
 
 @pytest.mark.parametrize("sizes", [(2, 2, 2, 1), (3, 3, 3, 1), (2, 2, 1, 2, 1), (3, 2, 1), (2, 3, 3, 1)])
-@pytest.mark.parametrize("block", [1, 7, 1000])
+@pytest.mark.parametrize(("block", "choices"), [(1, CHOICES[0]), (7, CHOICES[1]), (1000, CHOICES[1])])
 def test_a_census_counts_what_the_table_has(
-    sizes: tuple[int, ...], block: int, monkeypatch: pytest.MonkeyPatch
+    sizes: tuple[int, ...], block: int, choices: dict[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(census_module, "BLOCK", block)
     part = random_part(sizes, ["leaky_relu"] * (len(sizes) - 1), seed=block)
     examples = examples_of(part, n=150)
-    table, space = all_of(part, examples), CircuitSpace(sizes)
+    table, space = all_of(part, examples, **choices), CircuitSpace(sizes)
     least_correct = int(np.median(table.n_correct))
-    census, listed = take_census(part, examples, least_correct, most_listed=10**9)
+    census, listed = take_census(part, examples, least_correct, most_listed=10**9, **choices)
     expected = np.zeros_like(census.counts)
     np.add.at(expected, (n_active(space, table.circuit), np.bitwise_count(table.circuit), table.n_correct), 1)
     assert np.array_equal(census.counts, expected)
@@ -390,13 +494,14 @@ def test_every_valid_circuit_is_as_likely_as_any_other_to_be_listed() -> None:
     assert 68 - 5 * np.sqrt(136) < squares < 68 + 5 * np.sqrt(136)
 
 
+@pytest.mark.parametrize("choices", CHOICES, ids=["zero-all", "mean-any"])
 @pytest.mark.parametrize("sizes", [(3, 3, 3, 1), (2, 2, 1, 2, 1), (3, 2, 1), (2, 1, 1)])
-def test_some_circuits_are_measured_as_among_all(sizes: tuple[int, ...]) -> None:
+def test_some_circuits_are_measured_as_among_all(sizes: tuple[int, ...], choices: dict[str, str]) -> None:
     part = random_part(sizes, ["leaky_relu"] * (len(sizes) - 1), seed=3)
     examples = examples_of(part, n=150)
-    table = all_of(part, examples)
+    table = all_of(part, examples, **choices)
     rows = np.random.default_rng(0).permutation(len(table))[: len(table) // 2 + 1]
-    found, expected = measure_some(part, examples, table.circuit[rows]).sorted(), table.kept(rows).sorted()
+    found, expected = measure_some(part, examples, table.circuit[rows], **choices).sorted(), table.kept(rows).sorted()
     for column in ("circuit", "n_correct", "n_agreeing"):
         assert np.array_equal(getattr(found, column), getattr(expected, column))
     assert found.squares == pytest.approx(expected.squares, rel=1e-5, abs=1e-6)
@@ -532,6 +637,13 @@ def test_a_circuit_applied_to_the_model_saved_and_loaded(tmp_path: Path) -> None
     assert loaded == circuit and torch.equal(loaded.apply(entering), outputs)
     assert torch.equal(loaded.apply_to(model)(x), circuit.apply_to(model)(x))
     assert torch.equal(Circuit(part, space.full).apply_to(model)(x), model(x))
+    means = part.means(entering)
+    mean = Circuit(part, 0b10_1000_1000, means=means)  # one path; the first input is left out
+    outputs = mean.apply(entering)
+    assert torch.equal(outputs, part.masked(mean.masks, entering, means)[:, 0])
+    assert torch.allclose(mean.apply_to(model)(x)[:, 0], outputs, atol=1e-6)
+    mean.save(tmp_path / "mean.json")
+    assert torch.equal(Circuit.load(tmp_path / "mean.json").apply(entering), outputs)
     (tmp_path / "bad.json").write_text("{}")
     for name in ("bad.json", "missing.json"):
         with pytest.raises(ValueError, match=f"{name} has no circuit"):

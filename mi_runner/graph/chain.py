@@ -89,18 +89,38 @@ class Part:
             x = layer.activate(functional.linear(x, layer.weight, layer.bias))
         return x
 
-    def masked(self, masks: Sequence[np.ndarray | Tensor], x: Tensor) -> Tensor:
+    def masked(self, masks: Sequence[np.ndarray | Tensor], x: Tensor, means: Sequence[Tensor] | None = None) -> Tensor:
         """Returns the outputs `(B, n_L)` with only the kept edges: one boolean mask `(out, in)` for each layer.
 
         Kept edges use the trained weight. A hidden neuron with no kept edge is inactive and outputs 0; an active neuron
         keeps its bias. This is the definition; the kernel computes the same for all circuits of a space.
+
+        Args:
+            means: None: an edge that is left out carries 0. Otherwise it carries its weight times the mean of its
+                source, and an inactive neuron outputs its mean: `(n_l,)` for each layer that edges leave, inputs first,
+                as `means` returns them.
         """
         for index, (layer, mask) in enumerate(zip(self.layers, masks, strict=True)):
             kept = torch.as_tensor(mask, dtype=torch.bool, device=x.device)
-            x = layer.activate(functional.linear(x, layer.weight * kept, layer.bias))
+            bias = layer.bias if means is None else layer.bias + (layer.weight * ~kept) @ means[index]
+            x = layer.activate(functional.linear(x, layer.weight * kept, bias))
             if index < len(self.layers) - 1:
-                x = x * kept.any(1)
+                active = kept.any(1)
+                x = x * active if means is None else torch.where(active, x, means[index + 1])
         return x
+
+    @torch.no_grad()
+    def means(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Returns the mean of each neuron that edges leave, `(n_l,)` float32 for each such layer, inputs first.
+
+        Args:
+            x: `(B, n_0)`; the means are over these examples in the whole part.
+        """
+        means = []
+        for layer in self.layers:
+            means.append(x.double().mean(0).to(layer.weight.dtype))
+            x = layer.activate(functional.linear(x, layer.weight, layer.bias))
+        return tuple(means)
 
 
 def find_part(graph: ModelGraph, last_layers: int | None) -> Part:

@@ -2,6 +2,8 @@
 
 - `cut`: the activations that enter the analysed last layers, and a check that these layers give the network's outputs
 - `search`: all circuits of these layers counted, the valid ones listed; most callers need only this function
+- `ablation`: what an edge that is left out carries: nothing, or its mean
+- `kept`: circuits of chains of any size as rows of booleans: closed, and their outputs
 - `space`: the well-formed circuits of a chain of layers: their number, their numbering by bits, their masks
 - `circuit`, `drawing`: one circuit, its outputs, its file, its picture; how circuits compare with each other
 - `examples`, `rounding`: the examples that circuits are evaluated on; the outputs that round to an answer

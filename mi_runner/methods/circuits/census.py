@@ -13,6 +13,7 @@ from numba import get_num_threads
 
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits import kernel
+from mi_runner.methods.circuits.ablation import means_of
 from mi_runner.methods.circuits.circuit import neuron_masks
 from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, group_examples
 from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
@@ -45,6 +46,8 @@ def take_census(
     least_correct: int,
     most_listed: int,
     *,
+    ablation: str = "zero",
+    inputs: str = "all",
     salt: int = 0,
     progress: Progress | None = None,
 ) -> tuple[Census, np.ndarray]:
@@ -57,10 +60,12 @@ def take_census(
         part: with one output and at least one hidden layer.
         least_correct: a circuit with at least so many correct answers is valid.
         most_listed: the size of the sample; if there are no more valid circuits, all are listed.
+        ablation: what a left-out edge carries, one of `ABLATIONS`.
+        inputs: the family of circuits, one of `INPUTS`.
         salt: 0 to 2⁶⁴ − 1, the seed of the random order.
     """
     progress = progress or Progress()
-    space = CircuitSpace(part.sizes)
+    space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples, ablation)
     blocked = _blocked(group_examples(part.layers[-1], examples))
     n_threads = get_num_threads()
     counts = np.zeros((n_threads, space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
@@ -70,7 +75,7 @@ def take_census(
     per_size = [rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)]
     with progress.bar("circuits", space.count()) as advance:
         at_once = max(1, min(PREFIXES_AT_ONCE, COUNTED_AT_ONCE // per_size[-1]) // n_threads) * n_threads
-        for unordered in prefixes_of(part, space, blocked.x, most=at_once):
+        for unordered in prefixes_of(part, space, blocked.x, at_once, means):
             prefixes = unordered.by_size()  # thread t takes every n_threads-th of them
             n_valid = np.zeros(len(prefixes.bits), dtype=np.int64)
             valid_rows = np.zeros((len(prefixes.bits), part.sizes[-2], 1 << part.sizes[-3]), dtype=np.int64)
@@ -79,7 +84,7 @@ def take_census(
                 prefixes.bits,
                 prefixes.active,
                 prefixes.values,
-                *kernel_layers(part),
+                *kernel_layers(part, means),
                 blocked.blocks,
                 blocked.sizes,
                 blocked.bounds,

@@ -33,7 +33,9 @@ class Circuit:
         bits: the kept edges, as in the column `circuit` of circuits.parquet; `CircuitSpace.offsets` says which bit is
             which edge.
         output: the output's index in the network.
-        space: the well-formed circuits of the part.
+        means: what edges that are left out carry, as for `Part.masked`; None: 0. `part.means(x)` has the means of the
+            examples x.
+        space: the well-formed circuits of the part, those that leave inputs out included.
 
     Raises:
         ValueError: the part has several outputs, or the circuit is not well formed.
@@ -42,10 +44,11 @@ class Circuit:
     part: Part = field(compare=False, repr=False)
     bits: int
     output: int = 0
+    means: tuple[Tensor, ...] | None = field(default=None, compare=False, repr=False)
     space: CircuitSpace = field(init=False)
 
     def __post_init__(self) -> None:
-        derived = {"space": CircuitSpace(self.part.sizes), "bits": int(self.bits), "output": int(self.output)}
+        derived = {"space": CircuitSpace(self.part.sizes, "any"), "bits": int(self.bits), "output": int(self.output)}
         for name, value in derived.items():
             object.__setattr__(self, name, value)  # a row of a table has numpy's integers
         if not self.space.is_well_formed(self.bits):
@@ -77,13 +80,14 @@ class Circuit:
 
     def apply(self, x: Tensor) -> Tensor:
         """Returns the circuit's outputs `(B,)` for activations `(B, n_0)` that enter the part."""
-        return self.part.masked(self.masks, x).squeeze(1)
+        return self.part.masked(self.masks, x, self.means).squeeze(1)
 
     def apply_to(self, model: nn.Module) -> nn.Module:
         """Returns a copy of the whole network in which the part keeps only this circuit's edges.
 
-        Edges that are left out have weight zero. An inactive neuron has no outgoing edge, so its value changes nothing.
-        The rows of the last layer that belong to other outputs are unchanged.
+        Edges that are left out have weight zero; what they carry is added to the bias of their target. An inactive
+        neuron has no outgoing edge, so its value changes nothing. The rows of the last layer that belong to other
+        outputs are unchanged.
 
         Raises:
             ValueError: the network has other Linear layers than the part.
@@ -91,17 +95,23 @@ class Circuit:
         copied = copy.deepcopy(model)
         modules = dict(copied.named_modules())
         with torch.no_grad():
-            for layer, mask in zip(self.part.layers, self.masks, strict=True):
+            for index, (layer, mask) in enumerate(zip(self.part.layers, self.masks, strict=True)):
                 linear = modules.get(layer.module)
                 weight = linear.weight if isinstance(linear, nn.Linear) else torch.empty(0)
-                if layer is self.part.layers[-1]:
-                    weight = weight[self.output : self.output + 1]
+                is_last = layer is self.part.layers[-1]
+                rows = slice(self.output, self.output + 1) if is_last else slice(None)
+                weight = weight[rows]
                 if tuple(weight.shape) != mask.shape:
                     n_out, n_in = mask.shape
                     raise ValueError(
                         f"the model has no Linear layer '{layer.module}' of {n_in} inputs and {n_out} outputs."
                     )
-                weight *= torch.as_tensor(mask, device=weight.device)
+                kept = torch.as_tensor(mask, device=weight.device)
+                if self.means is not None and isinstance(linear, nn.Linear):
+                    if linear.bias is None:
+                        linear.bias = nn.Parameter(torch.zeros_like(linear.weight[:, 0]))
+                    linear.bias[rows] += (weight * ~kept) @ self.means[index].to(weight)
+                weight *= kept
         return copied
 
     def draw(self, path: str | Path | None = None) -> Figure:
@@ -126,6 +136,8 @@ class Circuit:
             for layer in self.part.layers
         ]
         content = {"circuit": self.bits, "output": self.output, "site": self.part.site, "layers": layers}
+        if self.means is not None:
+            content["means"] = [mean.tolist() for mean in self.means]
         Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
     @staticmethod
@@ -141,7 +153,8 @@ class Circuit:
                 Layer(**{**layer, "weight": torch.tensor(layer["weight"]), "bias": torch.tensor(layer["bias"])})
                 for layer in content["layers"]
             ]
-            return Circuit(Part(tuple(layers), content["site"]), content["circuit"], content["output"])
+            means = tuple(torch.tensor(mean) for mean in content["means"]) if "means" in content else None
+            return Circuit(Part(tuple(layers), content["site"]), content["circuit"], content["output"], means)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{path} has no circuit ({type(error).__name__}: {error}).") from error
 

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.ablation import means_of
 from mi_runner.methods.circuits.examples import CircuitExamples, group_examples
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, prefixes_of
@@ -25,7 +26,13 @@ NUMBERS_AT_ONCE = 50_000_000
 
 @torch.no_grad()
 def measure_on(
-    device: torch.device, part: Part, examples: CircuitExamples, *, progress: Progress | None = None
+    device: torch.device,
+    part: Part,
+    examples: CircuitExamples,
+    *,
+    ablation: str = "zero",
+    inputs: str = "all",
+    progress: Progress | None = None,
 ) -> Iterator[CircuitMeasures]:
     """Yields what `measure` yields, in another order, computed on any device; the part needs a hidden layer.
 
@@ -33,7 +40,7 @@ def measure_on(
     be rounded to the other side.
     """
     progress = progress or Progress()
-    space = CircuitSpace(part.sizes)
+    space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples, ablation)
     grouped = group_examples(part.layers[-1], examples)
     per_group = np.column_stack([grouped.bounds, grouped.sizes])
     *bounds, sizes = torch.from_numpy(np.repeat(per_group, np.diff(grouped.groups), axis=0).T.copy()).to(device)
@@ -44,17 +51,22 @@ def measure_on(
     n_in, n_neurons = part.sizes[-3], part.sizes[-2]
     kept = torch.tensor([[bool(m >> i & 1) for i in range(n_in)] for m in range(1 << n_in)], device=device)
     weights = hidden.weight[:, None, :] * kept  # (J, M, n)
+    biases, inactive = hidden.bias[:, None, None], torch.zeros(n_neurons, 1, device=device)
+    if means is not None:
+        into_hidden, into_output = (mean.to(device) for mean in means[-2:])
+        biases = biases + ((hidden.weight[:, None, :] * ~kept) @ into_hidden)[:, :, None]
+        inactive = (output.weight[0] * into_output)[:, None]
     with progress.bar("circuits", space.count()) as advance:
-        for prefixes in prefixes_of(part, space, grouped.x, PREFIXES_AT_ONCE):
+        for prefixes in prefixes_of(part, space, grouped.x, PREFIXES_AT_ONCE, means):
             for active in np.unique(prefixes.active).tolist():
                 (some,) = np.nonzero(prefixes.active == active)
                 for rows in _rows(active, n_in, n_neurons).split(max(1, NUMBERS_AT_ONCE // len(full))):
                     at_once = max(1, NUMBERS_AT_ONCE // (max(len(rows), weights.shape[0] * len(kept)) * len(full)))
                     for these in np.array_split(some, -(-len(some) // at_once)):
                         values = torch.from_numpy(prefixes.values[these]).to(device)
-                        before = torch.einsum("jmn,pnb->pjmb", weights, values) + hidden.bias[:, None, None]
+                        before = torch.einsum("jmn,pnb->pjmb", weights, values) + biases
                         terms = output.weight[0][:, None, None] * hidden.activate(before)
-                        terms[:, :, 0] = 0  # an inactive neuron adds nothing
+                        terms[:, :, 0] = inactive
                         z = output.bias[0].expand(len(these), len(rows), len(full))
                         for j in range(n_neurons):
                             z = z + terms[:, j].index_select(1, rows[:, j].to(device))

@@ -19,7 +19,8 @@ ACROSS = 3
 def draw_circuits(part: Part, circuits: Sequence[int], title: str = "") -> Figure:
     """Returns a figure with one drawing for each circuit.
 
-    Red edges have positive weights, blue ones negative weights. Active neurons are black, inactive ones white.
+    Red edges have positive weights, blue ones negative weights. Active neurons and used inputs are black, the
+    others white.
 
     Args:
         part: with one output.
@@ -42,7 +43,7 @@ def draw_circuits(part: Part, circuits: Sequence[int], title: str = "") -> Figur
 def _draw(axes: Axes, part: Part, circuit: int) -> None:
     space = CircuitSpace(part.sizes)
     masks = space.masks(circuit)
-    active: list[np.ndarray] = [np.ones(space.sizes[0], dtype=bool), *(np.any(mask, 1) for mask in masks)]
+    active: list[np.ndarray] = [np.any(masks[0], 0), *(np.any(mask, 1) for mask in masks)]
     height = [np.linspace(1, 0, size + 2)[1:-1] for size in space.sizes]
     for column, (mask, layer) in enumerate(zip(masks, part.layers, strict=True)):
         weight = layer.weight.cpu().numpy()

@@ -72,38 +72,42 @@ def activate(z: np.float32, kind: int, slope: np.float32) -> np.float32:
 
 
 @compiled(fastmath=_REORDER)
-def _contributions(
-    values: Any, active: int, weight: Any, bias: Any, out: Any, kind: int, slope: np.float32, terms: Any
-) -> None:
+def _contributions(values: Any, active: int, hidden: Any, out: Any, out_means: Any, terms: Any) -> None:
     """Fills `terms[j, m]` `(N,)` with what neuron j adds to the output if it keeps the inputs of mask m.
 
-    Masks that are no subset of `active` are skipped.
+    Masks that are no subset of `active` are skipped. A neuron that keeps no input is inactive and adds what its edge to
+    the output carries when it is left out.
 
     Args:
         values: `(n, N)`.
-        weight: `(J, n)`.
-        bias: `(J,)`.
+        hidden: as for `evaluate_prefixes`.
         out: `(J,)`, the weights of the output.
+        out_means: `(J,)`, the neurons' means, or zeros.
     """
+    weight, bias, means, kind, slope = hidden
     n_neurons, n_inputs = weight.shape
     n_examples = values.shape[1]
     for j in range(n_neurons):
-        for m in range(1, 1 << n_inputs):
-            if m & ~active:
-                continue
-            low = 0
-            while not m >> low & 1:
-                low += 1
-            rest = m & (m - 1)
-            # Before the activation first, because a larger mask's sum begins with a smaller one's.
-            for e in range(n_examples):
-                before = terms[j, rest, e] if rest else bias[j]
-                terms[j, m, e] = before + weight[j, low] * values[low, e]
+        # Before the activation first. The inputs are decided one after the other, the last first: until input i is
+        # decided, the sum with the decided inputs m stands at m, which has no bit up to i.
+        terms[j, 0, :] = bias[j]
+        for i in range(n_inputs - 1, -1, -1):
+            left_out = weight[j, i] * means[i]
+            for m in range(0, 1 << n_inputs, 2 << i):
+                if m & ~active:
+                    continue
+                if active >> i & 1:
+                    for e in range(n_examples):
+                        terms[j, m | 1 << i, e] = terms[j, m, e] + weight[j, i] * values[i, e]
+                if means[i] != ZERO:
+                    for e in range(n_examples):
+                        terms[j, m, e] += left_out
         for m in range(1, 1 << n_inputs):
             if m & ~active:
                 continue
             for e in range(n_examples):
                 terms[j, m, e] = out[j] * activate(terms[j, m, e], kind, slope)
+        terms[j, 0, :] = out[j] * out_means[j] if out_means[j] != ZERO else ZERO
 
 
 @compiled()
@@ -193,8 +197,9 @@ def evaluate_prefixes(
         active: `(P,)` int64, the active neurons behind the last hidden layer as bits.
         values: `(P, n, N)` float32, their values.
         first: `(P,)` int64, the row at which each prefix' circuits begin.
-        hidden: weight `(J, n)`, bias `(J,)`, activation, slope of the last hidden layer.
-        output: weight `(J,)`, bias, activation, slope of the output.
+        hidden: weight `(J, n)`, bias `(J,)`, means `(n,)`, activation, slope of the last hidden layer. A left-out edge
+            carries its weight times its source's mean; zeros where it carries nothing.
+        output: weight `(J,)`, bias, means `(J,)`, activation, slope of the output.
         groups: `(G + 1,)` int64: examples are ordered so that those of group g, groups[g] to groups[g + 1], have the
             same correct answer and the same answer of the full network.
         bounds: `(G, 4)` float32. In group g the answer is correct if z lies between bounds[g, 0] and bounds[g, 1], and
@@ -204,16 +209,15 @@ def evaluate_prefixes(
         offsets: `(2,)`, the bits at which the last hidden layer's and the output's edges begin.
         circuits, n_correct, n_agreeing, squares: the rows, uint64, int32, int32, float32.
     """
-    weight, bias, kind, slope = hidden
-    out_weight, out_bias, out_kind, out_slope = output
+    weight = hidden[0]
+    out_weight, out_bias, out_means, out_kind, out_slope = output
     n_neurons, n_inputs = weight.shape
     n_examples = full.shape[0]
     for p in prange(prefixes.shape[0]):
         terms = np.empty((n_neurons, 1 << n_inputs, n_examples), dtype=np.float32)
-        _contributions(values[p], active[p], weight, bias, out_weight, kind, slope, terms)
+        _contributions(values[p], active[p], hidden, out_weight, out_means, terms)
         sums = np.empty((n_neurons, n_examples), dtype=np.float32)  # of the contributions of neurons 0..j−1
         sums[0, :] = out_bias
-        nothing = np.zeros(n_examples, dtype=np.float32)
         chosen = np.zeros(n_neurons, dtype=np.int64)
         union = np.zeros(n_neurons + 1, dtype=np.int64)
         bits = np.zeros(n_neurons + 1, dtype=np.uint64)
@@ -231,18 +235,14 @@ def evaluate_prefixes(
             union[j + 1] = union[j] | m
             bits[j + 1] = bits[j] | _edges_of(j, m, n_inputs, offsets)
             if j < n_neurons - 1:
-                if m:
-                    for e in range(n_examples):
-                        sums[j + 1, e] = sums[j, e] + terms[j, m, e]
-                else:
-                    sums[j + 1, :] = sums[j]
+                for e in range(n_examples):
+                    sums[j + 1, e] = sums[j, e] + terms[j, m, e]
                 j += 1
                 chosen[j] = -1
             elif union[j + 1] == active[p]:
-                term = terms[j, m] if m else nothing
                 circuits[row] = prefixes[p] | bits[j + 1]
                 n_correct[row], n_agreeing[row], squares[row] = _answers(
-                    sums[j], term, groups, bounds, sizes, full, out_kind, out_slope
+                    sums[j], terms[j, m], groups, bounds, sizes, full, out_kind, out_slope
                 )
                 row += 1
 
@@ -273,14 +273,13 @@ def evaluate_listed(
         active, values, hidden, output, groups, bounds, sizes, full, offsets, n_correct, n_agreeing, squares: as for
             `evaluate_prefixes`.
     """
-    weight, bias, kind, slope = hidden
-    out_weight, out_bias, out_kind, out_slope = output
+    weight = hidden[0]
+    out_weight, out_bias, out_means, out_kind, out_slope = output
     n_neurons, n_inputs = weight.shape
     n_examples = full.shape[0]
     for p in prange(active.shape[0]):
         terms = np.empty((n_neurons, 1 << n_inputs, n_examples), dtype=np.float32)
-        _contributions(values[p], active[p], weight, bias, out_weight, kind, slope, terms)
-        terms[:, 0] = 0  # an inactive neuron adds nothing
+        _contributions(values[p], active[p], hidden, out_weight, out_means, terms)
         behind = np.empty(n_examples, dtype=np.float32)
         for row in range(first[p], end[p]):
             behind[:] = out_bias
@@ -309,7 +308,7 @@ def evaluate_listed(
 def _extremes(terms: Any, blocks: Any, smallest: Any, largest: Any, active: int) -> None:
     """Fills `smallest[j, m]` and `largest[j, m]` `(C,)` with the bounds of each block's contributions."""
     for j in range(terms.shape[0]):
-        for m in range(1, terms.shape[1]):
+        for m in range(terms.shape[1]):
             if m & ~active:
                 continue
             for c in range(blocks.shape[0] - 1):
@@ -510,8 +509,8 @@ def census_prefixes(
         n_listed: `(T,)` int64; how many places each thread has listed.
         listed: `(T, more than most)` uint64, the places, not sorted.
     """
-    weight, bias, kind, slope = hidden
-    out_weight, out_bias, _, _ = output
+    weight = hidden[0]
+    out_weight, out_bias, out_means, _, _ = output
     n_neurons, n_inputs = weight.shape
     n_masks = 1 << n_inputs
     n_examples = values.shape[2]
@@ -544,8 +543,7 @@ def census_prefixes(
         fitting = np.empty((n_masks, n_masks + 1), dtype=np.int64)
         last = n_neurons - 1
         for p in range(thread, prefixes.shape[0], n_threads):
-            _contributions(values[p], active[p], weight, bias, out_weight, kind, slope, terms)
-            terms[:, 0] = 0  # an inactive neuron adds nothing
+            _contributions(values[p], active[p], hidden, out_weight, out_means, terms)
             _extremes(terms, blocks, smallest, largest, active[p])
             _fitting(active[p], fitting)
             last_low = np.ascontiguousarray(smallest[last].T)

@@ -9,13 +9,19 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits import kernel
+from mi_runner.methods.circuits.ablation import Means, means_of
 from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, group_examples
+from mi_runner.methods.circuits.kept import kept_edges, outputs_of
 from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
+
+NUMBERS_AT_ONCE = 10_000_000
+"""Outputs of a batch of circuits of a single Linear layer, circuits times examples."""
 
 ROWS_AT_ONCE = 1_000_000
 """Circuits of a batch of prefixes, at most (one prefix may have more)."""
@@ -55,45 +61,66 @@ class CircuitMeasures:
         return CircuitMeasures(*(np.concatenate([getattr(batch, name) for batch in batches]) for name in columns))
 
 
-def measure(part: Part, examples: CircuitExamples, *, progress: Progress | None = None) -> Iterator[CircuitMeasures]:
+def measure(
+    part: Part,
+    examples: CircuitExamples,
+    *,
+    ablation: str = "zero",
+    inputs: str = "all",
+    progress: Progress | None = None,
+) -> Iterator[CircuitMeasures]:
     """Yields, in batches, the measures of every well-formed circuit of a part with one output.
 
+    Args:
+        ablation: what a left-out edge carries, one of `ABLATIONS`.
+        inputs: the family of circuits, one of `INPUTS`.
+
     Raises:
-        ValueError: the last activation is leaky_relu with a negative slope.
+        ValueError: the last activation is leaky_relu with a negative slope, or there is no such choice.
     """
     progress = progress or Progress()
-    space = CircuitSpace(part.sizes)
+    space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples, ablation)
     grouped = group_examples(part.layers[-1], examples)
     with progress.bar("circuits", space.count()) as advance:
         if len(part.layers) == 1:
-            measures = _alone(part, examples)
-            advance(1)
-            yield measures
+            for measures in _single_layer(part, examples, space, means):
+                yield measures
+                advance(len(measures))
             return
         most = max(1, min(PREFIXES_AT_ONCE, ROWS_AT_ONCE // rows_of_prefix(part.sizes[-3], part.sizes[-2])))
-        for prefixes in prefixes_of(part, space, grouped.x, most):
-            measures = _measured(part, space, prefixes, grouped)
+        for prefixes in prefixes_of(part, space, grouped.x, most, means):
+            measures = _measured(part, space, prefixes, grouped, means)
             yield measures
             advance(len(measures))
 
 
 def measure_some(
-    part: Part, examples: CircuitExamples, circuits: np.ndarray, *, progress: Progress | None = None
+    part: Part,
+    examples: CircuitExamples,
+    circuits: np.ndarray,
+    *,
+    ablation: str = "zero",
+    inputs: str = "all",
+    progress: Progress | None = None,
 ) -> CircuitMeasures:
     """Returns the measures of the given well-formed circuits `(K,)` uint64; the order of the rows may be another.
 
     Args:
         part: with one output and at least one hidden layer.
+        ablation: what a left-out edge carries, one of `ABLATIONS`.
+        inputs: the family of the circuits, one of `INPUTS`.
     """
     progress = progress or Progress()
-    space = CircuitSpace(part.sizes)
+    # With one hidden layer the prefix is empty, and one that uses every input serves every circuit.
+    space = CircuitSpace(part.sizes, inputs if len(part.layers) > 2 else "all")
+    means = means_of(part, examples, ablation)
     grouped = group_examples(part.layers[-1], examples)
     prefix = circuits & np.uint64((1 << space.offsets[-2]) - 1)
     order = np.argsort(prefix, kind="stable")
     circuits, prefix = circuits[order], prefix[order]
     measures = CircuitMeasures(circuits, *(np.empty(len(circuits), kind) for kind in (np.int32, np.int32, np.float32)))
     with progress.bar("listed circuits", len(circuits)) as advance:
-        for prefixes in prefixes_of(part, space, grouped.x, PREFIXES_AT_ONCE):
+        for prefixes in prefixes_of(part, space, grouped.x, PREFIXES_AT_ONCE, means):
             first, end = np.searchsorted(prefix, prefixes.bits), np.searchsorted(prefix, prefixes.bits, side="right")
             (some,) = np.nonzero(end > first)
             kernel.evaluate_listed(
@@ -102,7 +129,7 @@ def measure_some(
                 first[some],
                 end[some],
                 circuits,
-                *kernel_layers(part),
+                *kernel_layers(part, means),
                 grouped.groups,
                 grouped.bounds,
                 grouped.sizes,
@@ -116,10 +143,10 @@ def measure_some(
     return measures
 
 
-def measure_one(part: Part, examples: CircuitExamples, circuit: int) -> CircuitMeasures:
+def measure_one(part: Part, examples: CircuitExamples, circuit: int, *, ablation: str = "zero") -> CircuitMeasures:
     """Returns the measures of one circuit by its definition: one forward pass with masked weights."""
     masks = CircuitSpace(part.sizes).masks(circuit)
-    output = part.masked(masks, examples.x).squeeze(1)
+    output = part.masked(masks, examples.x, means_of(part, examples, ablation)).squeeze(1)
     answer = output.round()
     return CircuitMeasures(
         np.array([circuit], dtype=np.uint64),
@@ -129,12 +156,26 @@ def measure_one(part: Part, examples: CircuitExamples, circuit: int) -> CircuitM
     )
 
 
-def _alone(part: Part, examples: CircuitExamples) -> CircuitMeasures:
-    """Returns the measures of the only well-formed circuit of a single Linear layer: the full one."""
-    return measure_one(part, examples, CircuitSpace(part.sizes).full)
+def _single_layer(
+    part: Part, examples: CircuitExamples, space: CircuitSpace, means: Means | None
+) -> Iterator[CircuitMeasures]:
+    """Yields the measures of the circuits of a single Linear layer: the full one, or in the family any all but ∅."""
+    n_at_once = max(1, NUMBERS_AT_ONCE // len(examples))
+    for first in range(space.full if space.inputs == "all" else 1, space.full + 1, n_at_once):
+        circuits = np.arange(first, min(first + n_at_once, space.full + 1), dtype=np.uint64)
+        outputs = outputs_of(part, kept_edges(space, circuits), examples.x, means)
+        answers = outputs.round()
+        yield CircuitMeasures(
+            circuits,
+            (answers == examples.target).sum(1).to(torch.int32).numpy(),
+            (answers == examples.full.round()).sum(1).to(torch.int32).numpy(),
+            (outputs - examples.full).double().square().sum(1).float().numpy(),
+        )
 
 
-def _measured(part: Part, space: CircuitSpace, prefixes: Prefixes, grouped: GroupedExamples) -> CircuitMeasures:
+def _measured(
+    part: Part, space: CircuitSpace, prefixes: Prefixes, grouped: GroupedExamples, means: Means | None
+) -> CircuitMeasures:
     per_size = np.array([rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)])
     counts = per_size[np.bitwise_count(prefixes.active.astype(np.uint64))]
     first = np.concatenate([[0], np.cumsum(counts)])
@@ -147,7 +188,7 @@ def _measured(part: Part, space: CircuitSpace, prefixes: Prefixes, grouped: Grou
         prefixes.active,
         prefixes.values,
         first[:-1].astype(np.int64),
-        *kernel_layers(part),
+        *kernel_layers(part, means),
         grouped.groups,
         grouped.bounds,
         grouped.sizes,

@@ -15,6 +15,7 @@ import numpy as np
 import torch
 
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part
+from mi_runner.methods.circuits.ablation import Means
 from mi_runner.methods.circuits.space import CircuitSpace
 
 PREFIXES_AT_ONCE = 512
@@ -45,11 +46,21 @@ _State = tuple[int, int, np.ndarray]
 """Kept edges so far as bits, active neurons of the last layer so far as bits, and their values `(n, B)`."""
 
 
-def prefixes_of(part: Part, space: CircuitSpace, x: np.ndarray, most: int) -> Iterator[Prefixes]:
-    """Yields all prefixes in batches of at most `most`; x `(B, n_0)` float32 are the inputs of the part."""
+def prefixes_of(
+    part: Part, space: CircuitSpace, x: np.ndarray, most: int, means: Means | None = None
+) -> Iterator[Prefixes]:
+    """Yields all prefixes in batches of at most `most`.
+
+    In the family any, a prefix also says which inputs are used; those are then treated as the only ones.
+
+    Args:
+        x: `(B, n_0)` float32, the inputs of the part.
+        means: as for `Part.masked`.
+    """
     batch: list[_State] = []
-    everything = (0, (1 << part.sizes[0]) - 1, np.ascontiguousarray(x.T))
-    for prefix in _extended(part, space, [everything], 0):
+    values, every_input = np.ascontiguousarray(x.T), (1 << part.sizes[0]) - 1
+    used = [every_input] if space.inputs == "all" else range(1, every_input + 1)
+    for prefix in _extended(part, space, ((0, inputs, values) for inputs in used), 0, means):
         batch.append(prefix)
         if len(batch) == most:
             yield _stacked(batch)
@@ -58,26 +69,34 @@ def prefixes_of(part: Part, space: CircuitSpace, x: np.ndarray, most: int) -> It
         yield _stacked(batch)
 
 
-def _extended(part: Part, space: CircuitSpace, states: Iterable[_State], layer: int) -> Iterator[_State]:
+def _extended(
+    part: Part, space: CircuitSpace, states: Iterable[_State], layer: int, means: Means | None
+) -> Iterator[_State]:
     """Yields the prefixes that extend these states from `layer` to before the last hidden layer, depth first."""
     if layer == len(part.layers) - 2:
         yield from states
         return
     for bits, active, values in states:
-        yield from _extended(part, space, _configurations(part, space, bits, active, values, layer), layer + 1)
+        choices = _configurations(part, space, bits, active, values, layer, means)
+        yield from _extended(part, space, choices, layer + 1, means)
 
 
 def _configurations(
-    part: Part, space: CircuitSpace, bits: int, active: int, values: np.ndarray, layer: int
+    part: Part, space: CircuitSpace, bits: int, active: int, values: np.ndarray, layer: int, means: Means | None
 ) -> Iterator[_State]:
-    """Yields all choices of kept edges from the active neurons into one hidden layer, with its values `(n, B)`."""
+    """Yields all choices of kept edges from the active neurons into one hidden layer, with its values `(n, B)`.
+
+    An inactive neuron's value is never read, because its outgoing edges are left out.
+    """
     this, n_in, n_out = part.layers[layer], part.sizes[layer], part.sizes[layer + 1]
     subsets = [mask for mask in range(1 << n_in) if not mask & ~active]
     kept = torch.tensor([[bool(mask >> i & 1) for i in range(n_in)] for mask in subsets])
     inputs = torch.from_numpy(values)
     # (n_out, masks, B): every neuron with every choice of inputs, once
-    weights = this.weight.cpu()[:, None, :] * kept[None]
-    table = this.activate(weights @ inputs + this.bias.cpu()[:, None, None])
+    weight, bias = this.weight.cpu()[:, None, :], this.bias.cpu()[:, None]
+    if means is not None:
+        bias = bias + (weight * ~kept[None]) @ means[layer].cpu()
+    table = this.activate((weight * kept[None]) @ inputs + (bias[:, None] if means is None else bias[:, :, None]))
     table[:, 0] = 0.0  # no kept edge: inactive
     neurons = table.numpy()
     start = space.offsets[layer]
@@ -102,12 +121,17 @@ def rows_of_prefix(n_active: int, n_neurons: int) -> int:
     return sum((-1) ** k * comb(n_active, k) * 2 ** ((n_active - k) * n_neurons) for k in range(n_active + 1))
 
 
-def kernel_layers(part: Part) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """Returns weight, bias, activation and slope of the last hidden layer and of the output, for the kernel."""
+def kernel_layers(part: Part, means: Means | None = None) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """Returns weight, bias, sources' means, activation and slope of the last hidden layer and of the output.
+
+    The means are zeros if left-out edges carry 0.
+    """
     hidden, output = part.layers[-2], part.layers[-1]
+    carried = [torch.zeros(size) for size in part.sizes] if means is None else [*means, torch.empty(0)]
+    into_hidden, into_output = (mean.cpu().numpy() for mean in carried[-3:-1])
     return (
-        (hidden.weight.cpu().numpy(), hidden.bias.cpu().numpy(), *kernel_activation(hidden)),
-        (output.weight.cpu().numpy()[0], np.float32(output.bias[0].item()), *kernel_activation(output)),
+        (hidden.weight.cpu().numpy(), hidden.bias.cpu().numpy(), into_hidden, *kernel_activation(hidden)),
+        (output.weight.cpu().numpy()[0], np.float32(output.bias[0].item()), into_output, *kernel_activation(output)),
     )
 
 

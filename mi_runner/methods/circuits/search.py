@@ -79,6 +79,8 @@ def search_circuits(
     examples: CircuitExamples,
     *,
     accuracy_threshold: float,
+    ablation: str = "zero",
+    inputs: str = "all",
     min_node_sparsity: float = 0.0,
     max_table_rows: int = MOST_ROWS,
     most_listed: int | None = None,
@@ -95,6 +97,8 @@ def search_circuits(
         part: its weights on the CPU; `part.output(0)` is the part of the first output alone.
         examples: their `x` are the activations that enter the part.
         accuracy_threshold: 0 to 1; a circuit is valid if its fraction of correct answers is larger.
+        ablation: what a left-out edge carries, one of `ABLATIONS`.
+        inputs: the family of circuits, one of `INPUTS`.
         min_node_sparsity: 0 to 1; circuits that leave out a smaller fraction of the hidden neurons are not counted.
             Above 0 all circuits must fit into a table.
         max_table_rows: the largest number of circuits that are all measured and listed.
@@ -106,7 +110,8 @@ def search_circuits(
         ValueError: the part has several outputs or too many edges, its inputs are not the examples', there is no
             example, an option is out of its range, or the last activation falls.
     """
-    space = CircuitSpace(part.sizes)
+    space = CircuitSpace(part.sizes, inputs)
+    choices = {"ablation": ablation, "inputs": inputs}
     n, count = len(examples), space.count()
     if not n or examples.x.shape[1:] != (space.sizes[0],):
         given = f"examples.x of shape {tuple(examples.x.shape)}"
@@ -124,14 +129,14 @@ def search_circuits(
             )
         salt = int(torch.randint(2**63 - 1, (), generator=generator)) if generator is not None else 0
         most = max_table_rows if most_listed is None else most_listed
-        census, circuits = take_census(part, examples, least_correct, most, salt=salt, progress=progress)
-        listed = measure_some(part, examples, circuits, progress=progress).sorted()
+        census, circuits = take_census(part, examples, least_correct, most, salt=salt, progress=progress, **choices)
+        listed = measure_some(part, examples, circuits, progress=progress, **choices).sorted()
         return CircuitSearch(space, listed, census.counts, census.edge_counts, least_correct)
     device = torch.device(device)
     if device.type == "cuda" and space.n_hidden:
-        batches_of_circuits = measure_on(device, part, examples, progress=progress)
+        batches_of_circuits = measure_on(device, part, examples, progress=progress, **choices)
     else:
-        batches_of_circuits = measure(part, examples, progress=progress)
+        batches_of_circuits = measure(part, examples, progress=progress, **choices)
     listed = CircuitMeasures.joined(list(batches_of_circuits)).sorted()
     listed = listed.kept(space.n_hidden - n_active(space, listed.circuit) >= least_left_out)
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, n + 1), dtype=np.int64)

@@ -1,8 +1,8 @@
 """The space of circuits of a chain of layers with one output: its size, and the numbering of its circuits.
 
-A circuit keeps a set of edges between neurons. It is well formed when every input neuron has an outgoing edge, every
-hidden neuron an incoming one exactly if it has an outgoing one, and the output an incoming one. A hidden neuron with
-kept edges is active.
+A circuit keeps a set of edges between neurons. It is well formed when every hidden neuron has an incoming edge exactly
+if it has an outgoing one, and the output has an incoming one. Every input neuron must have an outgoing edge (the family
+*all*), or a circuit may leave inputs out (the family *any*). A hidden neuron with kept edges is active.
 
 Letters: L Linear layers, sizes n_0 (inputs), n_1, …, n_L = 1 (the output).
 """
@@ -16,6 +16,9 @@ from functools import cache
 from math import comb
 
 import numpy as np
+
+INPUTS = ("all", "any")
+"""The families of circuits: every input neuron must be used, or a circuit may leave inputs out."""
 
 MOST_EDGES = 64
 """A circuit is one unsigned 64-bit integer."""
@@ -33,14 +36,18 @@ class CircuitSpace:
 
     Attributes:
         sizes: neurons of each layer, inputs first; the last is 1.
+        inputs: the family, one of `INPUTS`. The empty circuit is in neither.
 
     Raises:
-        ValueError: a size is below 1, the last isn't 1, or there are more than 64 edges.
+        ValueError: a size is below 1, the last isn't 1, there are more than 64 edges, or there is no such family.
     """
 
     sizes: tuple[int, ...]
+    inputs: str = "all"
 
     def __post_init__(self) -> None:
+        if self.inputs not in INPUTS:
+            raise ValueError(f"inputs={self.inputs}: there are {' and '.join(INPUTS)}.")
         if len(self.sizes) < 2 or min(self.sizes) < 1 or self.sizes[-1] != 1:
             raise ValueError(f"sizes={self.sizes}: a space has an input layer, positive sizes, and one output.")
         if self.n_edges > MOST_EDGES:
@@ -78,10 +85,10 @@ class CircuitSpace:
     def count(self) -> int:
         """Returns the number of well-formed circuits.
 
-        The sum over the numbers of active neurons of each hidden layer of the products of the ways to choose them and
-        of M(a, b), the number of a×b matrices without an empty row or column.
+        The sum over the numbers of active neurons of each hidden layer (and of used inputs, in the family any) of the
+        products of the ways to choose them and of M(a, b), the number of a×b matrices without an empty row or column.
         """
-        ways = {self.sizes[0]: 1}  # active neurons of the layer before → circuits so far
+        ways = self._ways_to_use_inputs()  # active neurons of the layer before → circuits so far
         for size in self.sizes[1:]:
             ways = {
                 active: comb(size, active) * sum(n * full_matrices(active, before) for before, n in ways.items())
@@ -91,10 +98,16 @@ class CircuitSpace:
 
     def count_all_active(self) -> int:
         """Returns the number of well-formed circuits in which every hidden neuron is active."""
-        product = 1
-        for n_in, n_out in itertools.pairwise(self.sizes):
+        first = self.sizes[1]
+        product = sum(n * full_matrices(first, used) for used, n in self._ways_to_use_inputs().items())
+        for n_in, n_out in itertools.pairwise(self.sizes[1:]):
             product *= full_matrices(n_out, n_in)
         return product
+
+    def _ways_to_use_inputs(self) -> dict[int, int]:
+        """Returns, for each number of used inputs, in how many ways they can be chosen."""
+        n = self.sizes[0]
+        return {n: 1} if self.inputs == "all" else {used: comb(n, used) for used in range(1, n + 1)}
 
     def masks(self, circuit: int) -> tuple[np.ndarray, ...]:
         """Returns the kept edges of a circuit, a boolean mask `(out, in)` for each Linear layer."""
@@ -123,7 +136,7 @@ class CircuitSpace:
     def is_well_formed(self, circuit: int) -> bool:
         """Returns whether the circuit is a well-formed circuit of this space."""
         masks = self.masks(circuit)
-        reached: np.ndarray = np.ones(self.sizes[0], dtype=bool)
+        reached: np.ndarray = np.ones(self.sizes[0], dtype=bool) if self.inputs == "all" else np.any(masks[0], 0)
         for layer, mask in enumerate(masks):
             used, needed = np.any(mask, 0), np.any(mask, 1)
             if not np.array_equal(used, reached):
