@@ -16,8 +16,7 @@ from functools import cached_property
 import numpy as np
 from torch import Tensor
 
-MOST_BITS = 64
-"""Up to this many edges, a circuit is also an unsigned integer of 64 bits."""
+from mi_runner.methods.circuits.kept import closed, masks_of
 
 
 @dataclass(frozen=True)
@@ -65,25 +64,11 @@ class Edges:
 
     def masks(self, circuits: np.ndarray) -> list[np.ndarray]:
         """Returns the masks `(K, out, in)` of each layer for circuits `(K, E)`."""
-        return [
-            circuits[:, start:end].reshape(-1, *shape)
-            for (start, end), shape in zip(itertools.pairwise(self.offsets), self.shapes, strict=True)
-        ]
+        return masks_of(self.sizes, circuits)
 
     def closed(self, circuits: np.ndarray) -> np.ndarray:
         """Returns the circuits `(K, E)` without edges that lie on no path of kept edges from an input to an output."""
-        masks = self.masks(circuits)
-        reached = np.ones((len(circuits), self.sizes[0]), dtype=bool)
-        forward = []
-        for mask in masks:
-            forward.append(mask & reached[:, None, :])
-            reached = forward[-1].any(2)
-        used = np.ones((len(circuits), self.sizes[-1]), dtype=bool)
-        backward = []
-        for mask in reversed(forward):
-            backward.append(mask & used[:, :, None])
-            used = backward[-1].any(1)
-        return np.concatenate([mask.reshape(len(circuits), -1) for mask in reversed(backward)], axis=1)
+        return closed(self.sizes, circuits)
 
     def flat(self, layers: Sequence[Tensor | np.ndarray]) -> np.ndarray:
         """Returns one number for each edge `(E,)` float64 from an array `(out, in)` for each layer.
@@ -103,15 +88,6 @@ class Edges:
         if not np.isfinite(numbers).all():
             raise ValueError("a score is not finite. Give a finite number for each edge.")
         return numbers
-
-    def bits(self, circuits: np.ndarray) -> np.ndarray:
-        """Returns the circuits `(K, E)` as integers `(K,)` uint64; there are at most 64 edges."""
-        return circuits @ (np.uint64(1) << np.arange(self.n, dtype=np.uint64))
-
-    def of_bits(self, bits: np.ndarray) -> np.ndarray:
-        """Returns the circuits `(K, E)` bool of integers `(K,)` uint64."""
-        places = np.arange(self.n, dtype=np.uint64)
-        return (np.asarray(bits, dtype=np.uint64)[:, None] >> places & np.uint64(1)).astype(bool)
 
 
 def distinct(circuits: np.ndarray, *more: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from mi_runner.methods.circuits.circuit import edge_counts
+from mi_runner.methods.circuits.kept import circuits_of_edges, kept_edges
 from mi_runner.methods.circuits.measures import CircuitMeasures
+from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery.curves import percentile
 from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.masked import MaskedPart
@@ -38,20 +41,21 @@ class EveryCircuit:
     """The measures of every circuit of a space, by size.
 
     Attributes:
-        edges: the part's.
+        space: the circuits; they may leave inputs out.
+        edges: the space's.
         measures: of all circuits, sorted by their bits.
         n_edges: `(N,)`.
     """
 
-    def __init__(self, edges: Edges, measures: CircuitMeasures) -> None:
-        self.edges, self.measures = edges, measures.sorted()
+    def __init__(self, space: CircuitSpace, measures: CircuitMeasures) -> None:
+        self.space, self.edges, self.measures = space, Edges(space.sizes), measures.sorted()
         self.n_edges = np.bitwise_count(self.measures.circuit).astype(np.int64)
-        self._of_size = [np.flatnonzero(self.n_edges == size) for size in range(edges.n + 1)]
+        self._of_size = [np.flatnonzero(self.n_edges == size) for size in range(self.edges.n + 1)]
         self._squares = [np.sort(self.measures.squares[rows]) for rows in self._of_size]
 
     def rows(self, circuits: np.ndarray) -> np.ndarray:
         """Returns the row of each circuit `(K, E)`, `(K,)`; −1 for the empty one."""
-        bits = self.edges.bits(circuits)
+        bits = circuits_of_edges(circuits)
         rows = np.searchsorted(self.measures.circuit, bits)
         return np.where(bits == 0, -1, rows)
 
@@ -86,7 +90,7 @@ class EveryCircuit:
         accurate = [
             rows[np.lexsort((squares[rows], -self.measures.n_correct[rows]))[:1]] for rows in self._of_size if len(rows)
         ]
-        several = self.edges.of_bits(self.measures.circuit[np.concatenate([*rows, *accurate])])
+        several = kept_edges(self.space, self.measures.circuit[np.concatenate([*rows, *accurate])])
         candidates = np.concatenate([edges.empty, several, found])
         measures, n_edges = masked.measures(candidates), candidates.sum(1)
         n_correct = measures.n_correct.copy()
@@ -110,9 +114,7 @@ class EveryCircuit:
             is_valid: `(N,)`, for the sorted measures.
         """
         valid = self.measures.circuit[is_valid]
-        places = np.arange(self.edges.n, dtype=np.uint64)
-        counts = np.array([np.count_nonzero(valid >> place & np.uint64(1)) for place in places])
-        return counts / len(valid) if len(valid) else np.full(self.edges.n, np.nan)
+        return edge_counts(self.space, valid) / len(valid) if len(valid) else np.full(self.edges.n, np.nan)
 
     def of_size(self, size: int) -> np.ndarray:
         """Returns the rows of the circuits of this number of edges."""

@@ -31,6 +31,9 @@ Scores = Sequence[Tensor | np.ndarray]
 
 ScoreFunction = Callable[[Part, Tensor, Tensor, str], Scores]
 
+NUMBERS_AT_ONCE = 1_000_000
+"""Inputs of the part, for all its examples, at which EAP-IG takes the gradients together."""
+
 STEPS = 10
 """Inputs between the ablated and the clean one at which EAP-IG takes the gradient."""
 
@@ -131,10 +134,13 @@ def _attribution(
     fixed = ablated_values(entering, ablation)
     if steps is not None:  # the last of the inputs is the clean one
         gradients = [gradient / steps for gradient in gradients]
-        for k in range(1, steps):
-            between = fixed[0] + (k / steps) * (x - fixed[0])
-            for total, gradient in zip(gradients, _gradients(part, between, target, loss)[1], strict=True):
-                total += gradient / steps
+        at_once = max(1, NUMBERS_AT_ONCE // x.numel())
+        for some in torch.arange(1, steps, dtype=x.dtype, device=x.device).split(at_once):
+            between = (fixed[0] + (some / steps)[:, None, None] * (x - fixed[0])).flatten(0, 1)
+            many = target.repeat(len(some), *[1] * (target.dim() - 1))
+            for total, gradient in zip(gradients, _gradients(part, between, many, loss)[1], strict=True):
+                # The loss is a mean over len(some) inputs for each example.
+                total += gradient.reshape(len(some), *total.shape).sum(0) * (len(some) / steps)
     scores = []
     for layer, values, ablated, gradient in zip(part.layers, entering, fixed, gradients, strict=True):
         # Σ (w·ablated − w·a)·g, by one product as in the gradient of the weights
