@@ -8,6 +8,7 @@
 - `circuit`, `drawing`: one circuit, its outputs, its file, its picture; how circuits compare with each other
 - `examples`, `rounding`: the examples that circuits are evaluated on; the outputs that round to an answer
 - `measures`, `device_measures`: one row for each circuit, by the kernel on the CPU or by tensors on any device
+- `minimality`: how minimal a valid circuit is: without some edge, without each, any circuit inside it, any at all
 - `census`: exact counts of spaces that are too large for a table
 - `prefixes`, `kernel`: the evaluation of all circuits of a space, with work that circuits share done once
 """

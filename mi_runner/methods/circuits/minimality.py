@@ -1,0 +1,316 @@
+"""How minimal is a valid circuit? (Adolfi et al. 2024; Hadad, Katz and Bassan, ICLR 2026)
+
+A sub-circuit of a circuit is a circuit of the same family whose edges are some of its edges, not all. To leave an edge
+out means: remove it, then remove every edge that lies on no path from an input to the output. If nothing is left, or if
+an input is lost that the family needs, the rest is not valid. A valid circuit is
+
+- *quasi*-minimal if it has an edge without which it is not valid,
+- *locally* minimal if that holds for each of its edges,
+- *subset*-minimal if none of its sub-circuits is valid,
+- *cardinally* minimal if no valid circuit of the family has fewer edges.
+
+Each level implies those before it. Validity is not monotone: a sub-circuit of an invalid circuit may be valid. So a
+locally minimal circuit need not be subset-minimal.
+
+- `minimality`: if all valid circuits of the family are known, for any circuits of it; exact.
+- `minimality_by_search`: for circuits of chains of any size, by evaluating what is inside each of them.
+
+Letters: K circuits, M circuits to evaluate, E edges.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numba import prange
+
+from mi_runner.compiled import compiled
+from mi_runner.methods.circuits.kept import closed, masks_of
+from mi_runner.methods.circuits.space import CircuitSpace
+
+LEVELS = ("", "quasi", "local", "subset", "cardinal")
+"""Names of the levels. A circuit's level is the place of its highest one; 0: it reaches none, or it is not valid."""
+
+MOST_BITS = 32
+"""Up to so many edges all sets of edges are bits of an array: at most 512 MB."""
+
+MOST_SEARCHED = 100_000
+"""Default of the largest number of sub-circuits that a search evaluates for a circuit."""
+
+AT_ONCE = 2**22
+"""Booleans of a batch of circuits to evaluate, circuits times edges."""
+
+
+def minimality(space: CircuitSpace, valid: np.ndarray, circuits: np.ndarray | None = None) -> np.ndarray:
+    """Returns the level of each circuit, `(K,)` int8, places in `LEVELS`; exact.
+
+    Up to 32 edges, a bit for each set of edges says whether it is a valid circuit, and then whether it contains one.
+    With more edges, the sub-circuits of each locally minimal circuit are searched.
+
+    Args:
+        valid: `(V,)` uint64, all valid circuits of the family, in any order.
+        circuits: `(K,)` uint64, circuits of the family; None: `valid`, in its order.
+    """
+    circuits = valid if circuits is None else circuits.astype(np.uint64)
+    ordered = np.sort(valid.astype(np.uint64))
+    if not len(ordered):
+        return np.zeros(len(circuits), dtype=np.int8)
+    shape = np.array(space.sizes, dtype=np.int64), np.array(space.offsets, dtype=np.int64)
+    if space.n_edges <= MOST_BITS:
+        words = np.zeros(max(1, 2**space.n_edges // 64), dtype=np.uint64)
+        _set_bits(words, ordered)
+        n_valid_without = _count_valid_without(circuits, words, True, *shape)
+        is_valid = _has_bits(words, circuits)
+    else:
+        n_valid_without = _count_valid_without(circuits, ordered, False, *shape)
+        is_valid = np.isin(circuits, ordered)
+    n_kept = np.bitwise_count(circuits).astype(np.int64)
+    levels = np.where(n_valid_without < n_kept, 1, 0)
+    levels[n_valid_without == 0] = 2
+    levels[~is_valid] = 0
+    (local,) = np.nonzero(levels == 2)
+    if len(local):
+        if space.n_edges <= MOST_BITS:
+            _propagate(words)
+            contains = _contains_valid(circuits[local], words)
+        else:
+            contains = _search_valid(circuits[local], ordered)
+        levels[local[~contains]] = 3
+    levels[(levels == 3) & (n_kept == int(np.bitwise_count(ordered).min()))] = 4
+    return levels.astype(np.int8)
+
+
+def minimality_by_search(
+    sizes: Sequence[int],
+    kept: np.ndarray,
+    is_valid: Callable[[np.ndarray], np.ndarray],
+    *,
+    inputs: str = "any",
+    fewest: int | None = None,
+    most: int = MOST_SEARCHED,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the level of each valid circuit, `(K,)` int8, and whether it is exact, `(K,)` bool.
+
+    A level that is not exact is the highest that is proven: the circuit is locally minimal and has more than `most`
+    sub-circuits, or it is subset-minimal and `fewest` is not known.
+
+    Args:
+        sizes: neurons of each layer, inputs first; the last is 1.
+        kept: `(K, E)` bool, closed circuits that are valid.
+        is_valid: says of circuits `(M, E)` bool, closed and not empty, which are valid, `(M,)` bool.
+        inputs: the family of circuits, one of `INPUTS`.
+        fewest: the number of edges of the smallest valid circuit of the family; None: not known.
+        most: the largest number of sub-circuits of a circuit that are evaluated to find a valid one.
+    """
+    levels, exact = np.zeros(len(kept), dtype=np.int8), np.ones(len(kept), dtype=bool)
+    for row, circuit in enumerate(kept):
+        n_kept = int(circuit.sum())
+        children = _without_each_edge(sizes, circuit[None], inputs)
+        n_valid_without = int(_validity(children, is_valid).sum())
+        if n_valid_without:
+            levels[row] = n_valid_without < n_kept
+            continue
+        levels[row] = 2
+        contains = _search(sizes, children, is_valid, inputs, most)
+        if contains is not False:
+            exact[row] = contains is not None
+            continue
+        levels[row] = 4 if n_kept == fewest else 3
+        exact[row] = fewest is not None
+    return levels, exact
+
+
+# --- by search -------------------------------------------------------------------------------------------------------
+
+
+def _without_each_edge(sizes: Sequence[int], circuits: np.ndarray, inputs: str) -> np.ndarray:
+    """Returns every circuit of the family that is one of the circuits `(M, E)` with one edge left out.
+
+    Rows stand for edges, so equal ones occur more than once; circuits outside the family are left out.
+    """
+    row, edge = np.nonzero(circuits)
+    children = circuits[row]
+    children[np.arange(len(row)), edge] = False
+    children = closed(sizes, children)
+    inside = children.any(1)
+    if inputs == "all":
+        inside &= np.all(np.any(masks_of(sizes, children)[0], axis=1), axis=1)
+    return children[inside]
+
+
+def _validity(circuits: np.ndarray, is_valid: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:
+    """Returns which circuits are valid; they are evaluated in batches."""
+    n_at_once = max(1, AT_ONCE // circuits.shape[1])
+    batches = [is_valid(circuits[first : first + n_at_once]) for first in range(0, len(circuits), n_at_once)]
+    return np.concatenate([np.zeros(0, dtype=bool), *batches]).astype(bool)
+
+
+def _search(
+    sizes: Sequence[int],
+    circuits: np.ndarray,
+    is_valid: Callable[[np.ndarray], np.ndarray],
+    inputs: str,
+    most: int,
+) -> bool | None:
+    """Returns whether a sub-circuit of invalid circuits `(M, E)` is valid; None if there are too many to say.
+
+    Every sub-circuit is reached by leaving out edges one after the other. Those with the most edges come first, so that
+    each is evaluated once.
+    """
+    waiting = {int(n): circuits[circuits.sum(1) == n] for n in np.unique(circuits.sum(1))}
+    n_seen = 0
+    while waiting:
+        n_kept = max(waiting)
+        these = _distinct(waiting.pop(n_kept))
+        n_seen += len(these)
+        if n_seen > most:
+            return None
+        if _validity(these, is_valid).any():
+            return True
+        n_at_once = max(1, AT_ONCE // (these.shape[1] * n_kept))
+        for first in range(0, len(these), n_at_once):
+            children = _without_each_edge(sizes, these[first : first + n_at_once], inputs)
+            sizes_of = children.sum(1)
+            for n in np.unique(sizes_of).tolist():
+                more = [waiting[n]] if n in waiting else []
+                waiting[n] = _distinct(np.concatenate([*more, children[sizes_of == n]]))
+    return False
+
+
+def _distinct(circuits: np.ndarray) -> np.ndarray:
+    """Returns the distinct circuits `(M, E)` bool."""
+    packed = np.ascontiguousarray(np.packbits(circuits, axis=1))
+    _, first = np.unique(packed.view(np.dtype((np.void, packed.shape[1]))).reshape(-1), return_index=True)
+    return circuits[np.sort(first)]
+
+
+# --- by a bit for each set of edges ----------------------------------------------------------------------------------
+
+
+@compiled()
+def _set_bits(words: Any, circuits: Any) -> None:
+    """Sets the bit of each circuit: bit c of the array is bit c mod 64 of word c div 64."""
+    for circuit in circuits:
+        words[circuit >> np.uint64(6)] |= np.uint64(1) << (circuit & np.uint64(63))
+
+
+@compiled()
+def _has_bit(words: Any, circuit: np.uint64) -> bool:
+    return (words[circuit >> np.uint64(6)] >> (circuit & np.uint64(63))) & np.uint64(1) != np.uint64(0)
+
+
+@compiled()
+def _has_bits(words: Any, circuits: Any) -> Any:
+    """Returns whether the bit of each circuit is set."""
+    has = np.empty(len(circuits), dtype=np.bool_)
+    for row in range(len(circuits)):
+        has[row] = _has_bit(words, circuits[row])
+    return has
+
+
+@compiled()
+def _is_in(ordered: Any, circuit: np.uint64) -> bool:
+    """Returns whether a sorted array has the circuit."""
+    place = np.searchsorted(ordered, circuit)
+    return bool(place < len(ordered) and ordered[place] == circuit)
+
+
+@compiled()
+def close_bits(circuit: np.uint64, sizes: Any, offsets: Any) -> np.uint64:
+    """Returns what `kept.closed` returns, for one set of edges as bits."""
+    n_layers = len(offsets)
+    every, one = ~np.uint64(0), np.uint64(1)
+    reached = every
+    left = np.uint64(0)
+    for layer in range(n_layers):
+        n_in = sizes[layer]
+        row_mask = (every >> np.uint64(64 - n_in)) & reached
+        reached = np.uint64(0)
+        for to in range(sizes[layer + 1]):
+            shift = np.uint64(offsets[layer] + to * n_in)
+            row = (circuit >> shift) & row_mask
+            left |= row << shift
+            reached |= np.uint64(row != np.uint64(0)) << np.uint64(to)
+    needed = one
+    for layer in range(n_layers - 1, -1, -1):
+        n_in = sizes[layer]
+        row_mask = every >> np.uint64(64 - n_in)
+        used = np.uint64(0)
+        for to in range(sizes[layer + 1]):
+            shift = np.uint64(offsets[layer] + to * n_in)
+            if (needed >> np.uint64(to)) & one:
+                used |= (left >> shift) & row_mask
+            else:
+                left &= ~(row_mask << shift)
+        needed = used
+    return left
+
+
+@compiled(parallel=True)
+def _count_valid_without(circuits: Any, valid: Any, as_bits: bool, sizes: Any, offsets: Any) -> Any:
+    """Returns for how many edges of each circuit the circuit without this edge is valid.
+
+    Args:
+        valid: all valid circuits as set bits, or sorted.
+    """
+    counts = np.zeros(len(circuits), dtype=np.int64)
+    for row in prange(len(circuits)):
+        rest = circuits[row]
+        while rest:
+            edge = rest & (~rest + np.uint64(1))
+            rest ^= edge
+            without = close_bits(circuits[row] ^ edge, sizes, offsets)
+            counts[row] += _has_bit(valid, without) if as_bits else _is_in(valid, without)
+    return counts
+
+
+_WITHOUT = tuple(
+    np.uint64(word)
+    for word in (
+        *(0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F),
+        *(0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF, 0x00000000FFFFFFFF),
+    )
+)
+"""The bits of a word whose number lacks bit 0, 1, …, 5."""
+
+
+@compiled(parallel=True)
+def _propagate(words: Any) -> None:
+    """Sets the bit of every set of edges that contains a set whose bit is set."""
+    for w in prange(len(words)):
+        for bit in range(6):
+            words[w] |= (words[w] & _WITHOUT[bit]) << np.uint64(1 << bit)
+    stride = 1
+    while stride < len(words):
+        for pair in prange(len(words) // (2 * stride)):
+            start = 2 * stride * pair
+            for w in range(start, start + stride):
+                words[w + stride] |= words[w]
+        stride *= 2
+
+
+@compiled()
+def _contains_valid(circuits: Any, words: Any) -> Any:
+    """Returns whether each circuit contains a valid one, itself excepted; `words` as `_propagate` leaves them."""
+    contains = np.zeros(len(circuits), dtype=np.bool_)
+    for row in range(len(circuits)):
+        rest = circuits[row]
+        while rest:
+            edge = rest & (~rest + np.uint64(1))
+            rest ^= edge
+            contains[row] |= _has_bit(words, circuits[row] ^ edge)
+    return contains
+
+
+@compiled(parallel=True)
+def _search_valid(circuits: Any, valid: Any) -> Any:
+    """Returns whether each circuit contains a circuit of `valid`, itself excepted."""
+    contains = np.zeros(len(circuits), dtype=np.bool_)
+    for row in prange(len(circuits)):
+        for other in valid:
+            if other != circuits[row] and other & ~circuits[row] == np.uint64(0):
+                contains[row] = True
+                break
+    return contains
