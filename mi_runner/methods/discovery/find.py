@@ -194,6 +194,6 @@ class Resampled:
         return np.stack(
             [
                 carried_forward(circuits, objective[first:end], sizes)
-                for circuits, first, end in zip(search.circuits, bounds, bounds[1:], strict=True)
+                for circuits, first, end in zip(search.circuits, bounds[:-1], bounds[1:], strict=True)
             ]
         )

@@ -261,6 +261,7 @@ class MaskedPart:
             outputs = self.outputs(circuits[first[chunk]])
             given = self.answers(outputs)
             target = self.target.reshape(answers.shape)
+            target = target.round() if target.is_floating_point() else target
             for column, values in zip(
                 columns,
                 (
