@@ -20,7 +20,7 @@ from PIL import Image
 from torch import nn
 
 import mi_runner
-from mi_runner.config.experiment_schemas import CircuitsConfig, CircuitTable
+from mi_runner.config.experiment_schemas import CircuitInputs, CircuitsConfig, CircuitTable, EdgeAblation
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting, circuits
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part
@@ -35,6 +35,7 @@ from mi_runner.methods.circuits.device_measures import measure_on
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.kept import circuits_of_edges, closed, kept_edges, outputs_of
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_one, measure_some
+from mi_runner.methods.circuits.minimality import LEVELS, minimality
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.circuits.space import INPUTS, CircuitSpace, full_matrices
@@ -719,6 +720,43 @@ def test_the_tables_agree_with_each_other() -> None:
     assert result.metrics["n_valid"] == row["n_valid"] and result.timings["enumerate"] > 0
 
 
+@pytest.mark.parametrize("choices", CHOICES, ids=["zero-all", "mean-any"])
+def test_a_table_says_how_minimal_each_valid_circuit_is(choices: dict[str, str]) -> None:
+    given = setting(
+        accuracy_threshold=0.55,
+        ablation=EdgeAblation[choices["ablation"]],
+        inputs=CircuitInputs[choices["inputs"]],
+    )
+    result = circuits.run(given)
+    table, (row,) = result.tables["circuits"], result.tables["metrics"]
+    space = CircuitSpace((4, 2, 2, 1), choices["inputs"])
+    assert len(table) == row["n_circuits"] == space.count()
+    assert {name: table.attrs[name] for name in choices} == choices
+    part = find_part(given.graph(), 3)
+    entering, outputs = entering_activations(given.graph(), part, given.dataset.x_test)
+    examples = CircuitExamples(entering, given.dataset.y_test.reshape(-1).round(), outputs[:, 0])
+    for sampled in table.sample(20, random_state=0).itertuples():
+        alone = measure_one(part, examples, sampled.circuit, ablation=choices["ablation"])
+        assert (sampled.accuracy, sampled.agreement) == (alone.n_correct[0] / 70, alone.n_agreeing[0] / 70)
+        assert sampled.mse == pytest.approx(alone.squares[0] / 70, rel=1e-4, abs=1e-6)
+    valid = table[table["valid"]]
+    levels = minimality(space, valid["circuit"].to_numpy())
+    assert [LEVELS[level] for level in levels] == valid["minimality"].astype(object).fillna("").tolist()
+    assert table.loc[~table["valid"], "minimality"].isna().all()
+    assert [row[f"n_{level}"] for level in LEVELS[1:]] == [int((levels >= n).sum()) for n in range(1, 5)]
+    assert row["n_quasi"] > row["n_cardinal"] == (valid["n_edges"] == valid["n_edges"].min()).sum() > 0
+    assert result.metrics["n_subset"] == row["n_subset"]
+    # A sample of valid circuits: the search below each says the same.
+    sample = circuits.run(replace(given, config=replace(given.config, max_table_rows=60))).tables
+    assert sample["metrics"][0]["n_cardinal"] == row["n_cardinal"] and np.isnan(sample["metrics"][0]["n_local"])
+    assert len(sample["circuits"]) == 60 < len(valid)
+    expected = table.set_index("circuit").loc[sample["circuits"]["circuit"], "minimality"]
+    assert sample["circuits"]["minimality"].astype(object).fillna("").tolist() == (
+        expected.astype(object).fillna("").tolist()
+    )
+    assert sample["census"] == result.tables["census"]
+
+
 def test_what_is_kept_of_the_table() -> None:
     whole = circuits.run(setting(accuracy_threshold=0.5))
     n_valid = whole.metrics["n_valid"]
@@ -736,7 +774,7 @@ def test_what_is_kept_of_the_table() -> None:
     assert set(another.tables["circuits"]["circuit"]) != set(limited.tables["circuits"]["circuit"])
     assert limited.tables["census"] == whole.tables["census"]
     assert limited.tables["edges"] == whole.tables["edges"]
-    drop = ("pairs_contained", "mean_jaccard", "seconds")
+    drop = ("pairs_contained", "mean_jaccard", "seconds", "n_quasi", "n_local", "n_subset")
     rows = [{k: v for k, v in result.tables["metrics"][0].items() if k not in drop} for result in (whole, limited)]
     assert rows[0] == rows[1]
 
@@ -828,6 +866,14 @@ def test_the_command(mi_run: Callable[..., Ended]) -> None:
 
 
 def test_every_row_of_a_run_can_be_drawn_masked_applied_and_saved(mi_run: Callable[..., Ended], tmp_path: Path) -> None:
+    mean = mi_run(*COMMAND, "experiment.ablation=mean", "experiment.inputs=any")
+    with_means = mi_runner.load_circuits(mean.folder)
+    assert len(with_means) == CircuitSpace((4, 2, 2, 1), "any").count()
+    for i in range(0, len(with_means), 100):
+        outputs, row = with_means.circuit(i).apply(with_means.x), with_means.table.iloc[i]
+        assert float((outputs - with_means.outputs[:, 0]).square().mean()) == pytest.approx(
+            row["mse"], rel=1e-4, abs=1e-9
+        )
     ended = mi_run(*COMMAND)
     found = mi_runner.load_circuits(ended.folder.parent / "latest")
     table = pd.read_parquet(ended.folder / "circuits.parquet")

@@ -56,6 +56,20 @@ class Control(Enum):
     shuffled_labels = "shuffled_labels"
 
 
+class EdgeAblation(Enum):
+    """What an edge that is left out of a circuit carries: 0, or its weight times its source's mean."""
+
+    zero = "zero"
+    mean = "mean"
+
+
+class CircuitInputs(Enum):
+    """Must a circuit use every input neuron of the analysed layers, or may it leave inputs out?"""
+
+    all = "all"
+    any = "any"
+
+
 class CircuitTable(Enum):
     """The circuits that a search writes: all if they fit, all, valid ones, or none."""
 
@@ -134,6 +148,12 @@ class CircuitsConfig(ExperimentConfig):
     module: ClassVar[str] = "mi_runner.experiments.circuits"
 
     last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
+    ablation: EdgeAblation = option(
+        EdgeAblation.zero, "what an edge that is left out carries: 0; mean: its weight times its source's mean"
+    )
+    inputs: CircuitInputs = option(
+        CircuitInputs.all, "all: a circuit uses every neuron that enters the layers; any: it may leave some out"
+    )
     accuracy_threshold: float = option(0.99, "a circuit is valid if its accuracy is above it", at_least=0, below=1)
     min_node_sparsity: float = option(
         0.0, "count only circuits that leave out at least this fraction of the hidden neurons", at_least=0, below=1

@@ -24,6 +24,14 @@ from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.circuit import pair_shares
 from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
 from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.kept import kept_edges
+from mi_runner.methods.circuits.minimality import (
+    LEVELS,
+    MOST_SEARCHED,
+    minimality,
+    minimality_by_search,
+    validity,
+)
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -84,7 +92,7 @@ def _objection(graph: ModelGraph, config: CircuitsConfig) -> tuple[str, list[str
     """Returns why the search is refused, and what to type besides other last_layers; None if it is accepted."""
     try:
         part = find_part(graph, config.last_layers)
-        space = CircuitSpace(part.output(0).sizes)
+        space = CircuitSpace(part.output(0).sizes, config.inputs.name)
         if space.n_hidden:
             rounding_interval(part.layers[-1], 0.0)
     except ValueError as error:
@@ -113,11 +121,13 @@ def cost(setting: Setting[CircuitsConfig]) -> dict[str, int]:
     """Returns the number of circuits of all outputs together."""
     part = find_part(setting.graph(), setting.config.last_layers)
     n_outputs = setting.dataset.n_outputs
-    return {"circuits": sum(CircuitSpace(part.output(index).sizes).count() for index in range(n_outputs))}
+    space = CircuitSpace(part.output(0).sizes, setting.config.inputs.name)
+    return {"circuits": space.count() * n_outputs}
 
 
 METRICS = ("accuracy", "n_circuits", "n_valid", "n_circuits_partial", "n_valid_partial", "threshold")
 METRICS_OF_PAIRS = ("pairs_contained", "mean_jaccard")
+METRICS_OF_MINIMALITY = tuple(f"n_{level}" for level in LEVELS[1:])
 
 KEYS = {
     "metrics": ("output",),
@@ -129,13 +139,17 @@ KEYS = {
 # n_circuits follows from the layers, so it is no measure; neither is the threshold.
 MEASURES = {
     **dict.fromkeys(("accuracy", "full_accuracy", "cut_accuracy", *METRICS_OF_PAIRS), SHARE),
-    **dict.fromkeys(("n_valid", "n_valid_partial", "cut_difference", "seconds"), NOT_NEGATIVE),
+    **dict.fromkeys(("n_valid", "n_valid_partial", *METRICS_OF_MINIMALITY, "cut_difference", "seconds"), NOT_NEGATIVE),
 }
 
 
 def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
-    """Returns the names of the summary; those of pairs are NaN if there are fewer than two valid circuits."""
-    return [*METRICS, *METRICS_OF_PAIRS]
+    """Returns the names of the summary.
+
+    Those of pairs are NaN if there are fewer than two valid circuits, those of minimality if not every valid circuit is
+    listed (`n_cardinal` is always known).
+    """
+    return [*METRICS, *METRICS_OF_MINIMALITY, *METRICS_OF_PAIRS]
 
 
 def run(setting: Setting[CircuitsConfig]) -> Result:
@@ -152,20 +166,23 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     edges: list[dict[str, Any]] = []
     tables = []
     drawn: dict[str, Any] = {}
-    seconds = 0.0
+    seconds = minimal_seconds = 0.0
     for index in range(outputs.shape[1]):
         single = part.output(index)
         examples = CircuitExamples(entering, targets[:, index], outputs[:, index])
-        log.info(_estimate(CircuitSpace(single.sizes), examples, index, config.max_table_rows))
+        log.info(_estimate(CircuitSpace(single.sizes, config.inputs.name), examples, index, config.max_table_rows))
         began = time.perf_counter()
         result = _search(setting, single, examples, index)
         enumerated = time.perf_counter() - began
         seconds += enumerated
-        rows.append(_summary(setting, index, result, cut[index], enumerated))
+        levels = _levels(config, single, examples, index, result)
+        minimal_seconds += time.perf_counter() - began - enumerated
+        rows.append(_summary(setting, index, result, levels, cut[index], enumerated))
         setting.progress.rows("metrics", rows[-1:])
         census += _census_rows(index, result.counts)
         edges += _edge_rows(single, index, result)
-        tables.append(circuit_table(examples, index, result, valid_only=config.table is CircuitTable["valid"]))
+        valid_only = config.table is CircuitTable["valid"]
+        tables.append(circuit_table(examples, index, result, levels=levels, valid_only=valid_only))
         shares = result.edge_counts / max(1, result.n_valid)
         drawn |= circuits_figures.of_output(single, result.space, index, shares, result.n_valid, tables[-1])
 
@@ -175,7 +192,9 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
 
         # A single table isn't copied, because it may take most of the memory.
         written["circuits"] = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
-        written["circuits"].attrs = _description(part)  # pandas writes them into the Parquet file, and reads them back
+        written["circuits"].attrs = _description(
+            config, part
+        )  # pandas writes them into the Parquet file, and reads them back
     first = {**rows[0], "accuracy": rows[0]["full_accuracy"]}  # the first output's, where there are several
     return Result(
         tables=written,
@@ -185,7 +204,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         figures=drawn,
         parquet=frozenset({"circuits"}),
         tensors={"circuits": {**_weights(part), "x": entering, "targets": targets, "outputs": outputs}},
-        timings={"enumerate": seconds},
+        timings={"enumerate": seconds, "minimality": minimal_seconds},
     )
 
 
@@ -232,10 +251,11 @@ def _weights(part: Part) -> dict[str, Tensor]:
     }
 
 
-def _description(part: Part) -> dict[str, Any]:
+def _description(config: CircuitsConfig, part: Part) -> dict[str, Any]:
     """Returns what the weights don't say about the analysed layers, for the metadata of circuits.parquet."""
     layers = [{"module": layer.module, "activation": layer.activation, "slope": layer.slope} for layer in part.layers]
-    return {"sizes": list(part.sizes), "site": part.site, "layers": layers}
+    family = {"ablation": config.ablation.name, "inputs": config.inputs.name}
+    return {"sizes": list(part.sizes), "site": part.site, "layers": layers, **family}
 
 
 # --- the search ------------------------------------------------------------------------------------------------------
@@ -259,6 +279,8 @@ def _search(setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamp
         part,
         examples,
         accuracy_threshold=config.accuracy_threshold,
+        ablation=config.ablation.name,
+        inputs=config.inputs.name,
         min_node_sparsity=config.min_node_sparsity,
         max_table_rows=config.max_table_rows,
         most_listed=MOST_COMPARED if config.table is CircuitTable["none"] else None,
@@ -274,11 +296,47 @@ def _search(setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamp
     return result
 
 
+def _levels(
+    config: CircuitsConfig, part: Part, examples: CircuitExamples, index: int, result: CircuitSearch
+) -> np.ndarray:
+    """Returns the level of each listed valid circuit, `(K,)` int8, places in `LEVELS`; 0 where it is not known."""
+    if result.lists_every_valid:
+        return minimality(result.space, result.valid)
+    levels = np.zeros(len(result.valid), dtype=np.int8)
+    if config.table is CircuitTable["none"]:
+        return levels
+    if len(levels) > MOST_COMPARED:
+        log.info(
+            f"output {index}: circuits.parquet has a sample of the valid circuits, so the column minimality is empty. "
+            f"Type experiment.max_table_rows={MOST_COMPARED} to search below each circuit of a smaller sample"
+        )
+        return levels
+    found, exact = minimality_by_search(
+        result.space.sizes,
+        kept_edges(result.space, result.valid),
+        validity(part, examples, config.accuracy_threshold, ablation=config.ablation.name),
+        inputs=config.inputs.name,
+        fewest=result.fewest_edges,
+    )
+    levels[exact] = found[exact]
+    if not exact.all():
+        log.info(
+            f"output {index}: the column minimality is empty for {int((~exact).sum()):,} circuits with more than "
+            f"{MOST_SEARCHED:,} sub-circuits"
+        )
+    return levels
+
+
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
 def _summary(
-    setting: Setting[CircuitsConfig], index: int, result: CircuitSearch, cut: dict[str, float], seconds: float
+    setting: Setting[CircuitsConfig],
+    index: int,
+    result: CircuitSearch,
+    levels: np.ndarray,
+    cut: dict[str, float],
+    seconds: float,
 ) -> dict[str, Any]:
     """Returns the row of an output in metrics.csv."""
     config = setting.config
@@ -288,12 +346,16 @@ def _summary(
             log.info(f"output {index}: pairs are compared of {MOST_COMPARED:,} valid circuits, drawn at random")
         draw = chance.generator(setting.seed, "pairs", index)
         contained, overlap = pair_shares(result.valid, most=MOST_COMPARED, generator=draw)
+    reached: list[float] = [int((levels >= level).sum()) for level in range(1, len(LEVELS))]
+    if not result.lists_every_valid:
+        reached = [float("nan")] * (len(LEVELS) - 2) + [result.n_cardinal]
     return {
         "output": index,
         "n_circuits": result.n_circuits,
         "n_valid": result.n_valid,
         "n_circuits_partial": result.n_circuits_partial,
         "n_valid_partial": result.n_valid_partial,
+        **dict(zip(METRICS_OF_MINIMALITY, reached, strict=True)),
         **cut,
         "threshold": config.accuracy_threshold,
         "pairs_contained": contained,

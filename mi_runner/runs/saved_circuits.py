@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,7 @@ class SavedCircuits:
         x: `(N, n_0)` float32, the activations of the test examples that enter the part.
         targets: `(N, n_outputs)` float32, rounded.
         outputs: `(N, n_outputs)` float32, the whole network's.
+        ablation: what an edge that is left out carries in these circuits: zero or mean.
     """
 
     table: DataFrame
@@ -34,6 +36,7 @@ class SavedCircuits:
     x: Tensor
     targets: Tensor
     outputs: Tensor
+    ablation: str = "zero"
 
     def __len__(self) -> int:
         return len(self.table)
@@ -47,7 +50,11 @@ class SavedCircuits:
         if not 0 <= row < len(self):
             raise IndexError(f"row={row}: the table has the rows 0 to {len(self) - 1}.")
         output, bits = (int(self.table[column].iloc[row]) for column in ("output", "circuit"))
-        return Circuit(self.part.output(output), bits, output)
+        return Circuit(self.part.output(output), bits, output, self._means)
+
+    @cached_property
+    def _means(self) -> tuple[Tensor, ...] | None:
+        return self.part.means(self.x) if self.ablation == "mean" else None
 
 
 def load_circuits(folder: str | Path) -> SavedCircuits:
@@ -79,6 +86,6 @@ def load_circuits(folder: str | Path) -> SavedCircuits:
         )
         for layer in frame.attrs["layers"]
     )
-    return SavedCircuits(
-        frame, Part(layers, frame.attrs["site"]), *(tensors[name] for name in ("x", "targets", "outputs"))
-    )
+    x, targets, outputs = (tensors[name] for name in ("x", "targets", "outputs"))
+    part, ablation = Part(layers, frame.attrs["site"]), frame.attrs.get("ablation", "zero")
+    return SavedCircuits(frame, part, x, targets, outputs, ablation)

@@ -24,11 +24,16 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from numba import prange
 
 from mi_runner.compiled import compiled
-from mi_runner.methods.circuits.kept import closed, masks_of
+from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.ablation import means_of
+from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.kept import closed, masks_of, outputs_of
 from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.rows import first_of_equal
 
 LEVELS = ("", "quasi", "local", "subset", "cardinal")
 """Names of the levels. A circuit's level is the place of its highest one; 0: it reaches none, or it is not valid."""
@@ -38,6 +43,9 @@ MOST_BITS = 32
 
 MOST_SEARCHED = 100_000
 """Default of the largest number of sub-circuits that a search evaluates for a circuit."""
+
+NUMBERS_AT_ONCE = 10_000_000
+"""Values of the largest layer of a batch of circuits to evaluate, circuits times examples times neurons."""
 
 AT_ONCE = 2**22
 """Booleans of a batch of circuits to evaluate, circuits times edges."""
@@ -76,7 +84,9 @@ def minimality(space: CircuitSpace, valid: np.ndarray, circuits: np.ndarray | No
             _propagate(words)
             contains = _contains_valid(circuits[local], words)
         else:
-            contains = _search_valid(circuits[local], ordered)
+            by_size = ordered[np.argsort(np.bitwise_count(ordered), kind="stable")]
+            first = np.searchsorted(np.bitwise_count(by_size), n_kept[local])
+            contains = _search_valid(circuits[local], by_size, first)
         levels[local[~contains]] = 3
     levels[(levels == 3) & (n_kept == int(np.bitwise_count(ordered).min()))] = 4
     return levels.astype(np.int8)
@@ -120,6 +130,35 @@ def minimality_by_search(
         levels[row] = 4 if n_kept == fewest else 3
         exact[row] = fewest is not None
     return levels, exact
+
+
+def validity(
+    part: Part, examples: CircuitExamples, accuracy_threshold: float, *, ablation: str = "zero"
+) -> Callable[[np.ndarray], np.ndarray]:
+    """Returns a function that says of circuits `(M, E)` bool which are valid, `(M,)` bool, for `minimality_by_search`.
+
+    It evaluates each circuit by its definition, so for chains of any size. Its sums may differ from the kernel's in the
+    last digits of float32.
+
+    Args:
+        part: with one output.
+        accuracy_threshold: a circuit is valid if its fraction of correct answers is larger.
+        ablation: what a left-out edge carries, one of `ABLATIONS`.
+    """
+    means = means_of(part, examples, ablation)
+    index, occurrences = first_of_equal(torch.column_stack([examples.x, examples.target]))
+    x, target, weights = examples.x[occurrences], examples.target[occurrences], torch.bincount(index)
+    n_at_once = max(1, NUMBERS_AT_ONCE // (len(x) * max(part.sizes)))
+
+    def is_valid(kept: np.ndarray) -> np.ndarray:
+        valid = np.zeros(len(kept), dtype=bool)
+        for first in range(0, len(kept), n_at_once):
+            rows = slice(first, first + n_at_once)
+            n_correct = ((outputs_of(part, kept[rows], x, means).round() == target) * weights).sum(1)
+            valid[rows] = (n_correct.double() / len(examples) > accuracy_threshold).numpy()
+        return valid
+
+    return is_valid
 
 
 # --- by search -------------------------------------------------------------------------------------------------------
@@ -305,12 +344,12 @@ def _contains_valid(circuits: Any, words: Any) -> Any:
 
 
 @compiled(parallel=True)
-def _search_valid(circuits: Any, valid: Any) -> Any:
-    """Returns whether each circuit contains a circuit of `valid`, itself excepted."""
+def _search_valid(circuits: Any, valid: Any, n_smaller: Any) -> Any:
+    """Returns whether each circuit contains one of the first `n_smaller` of `valid`, those with fewer edges."""
     contains = np.zeros(len(circuits), dtype=np.bool_)
     for row in prange(len(circuits)):
-        for other in valid:
-            if other != circuits[row] and other & ~circuits[row] == np.uint64(0):
+        for other in valid[: n_smaller[row]]:
+            if other & ~circuits[row] == np.uint64(0):
                 contains[row] = True
                 break
     return contains

@@ -64,6 +64,23 @@ class CircuitSearch:
         return int(self.counts[: self.space.n_hidden, :, self.least_correct :].sum())
 
     @property
+    def lists_every_valid(self) -> bool:
+        """Whether every valid circuit is listed."""
+        return len(self.valid) == self.n_valid
+
+    @property
+    def fewest_edges(self) -> int | None:
+        """The number of edges of the smallest valid circuit, listed or not; None if there is none."""
+        (sizes,) = np.nonzero(self.counts[:, :, self.least_correct :].sum((0, 2)))
+        return int(sizes[0]) if len(sizes) else None
+
+    @property
+    def n_cardinal(self) -> int:
+        """The number of valid circuits, listed or not, with the fewest edges."""
+        fewest = self.fewest_edges
+        return 0 if fewest is None else int(self.counts[:, fewest, self.least_correct :].sum())
+
+    @property
     def is_valid(self) -> np.ndarray:
         """Whether each listed circuit is valid, `(K,)` bool."""
         return self.listed.n_correct >= self.least_correct

@@ -8,6 +8,7 @@ import numpy as np
 
 from mi_runner.methods.circuits.circuit import n_active
 from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.minimality import LEVELS
 from mi_runner.methods.circuits.search import CircuitSearch
 
 if TYPE_CHECKING:
@@ -15,13 +16,20 @@ if TYPE_CHECKING:
 
 
 def circuit_table(
-    examples: CircuitExamples, output: int, result: CircuitSearch, *, valid_only: bool = False
+    examples: CircuitExamples,
+    output: int,
+    result: CircuitSearch,
+    *,
+    levels: np.ndarray | None = None,
+    valid_only: bool = False,
 ) -> DataFrame:
     """Returns a row for each listed circuit of a search, or for each valid one.
 
     Args:
         examples: what the circuits were evaluated on.
         output: the number of the analysed output, for the column of this name.
+        levels: `(K,)` int8, the levels of the valid circuits in the order of `result.valid`, places in `LEVELS`, for
+            the column `minimality`; None: no such column.
     """
     import pandas as pd
 
@@ -30,7 +38,7 @@ def circuit_table(
         measures, is_valid = measures.kept(is_valid), is_valid[is_valid]
     nodes = n_active(space, measures.circuit).astype(np.int32)
     edges = np.bitwise_count(measures.circuit).astype(np.int32)
-    return pd.DataFrame(
+    table = pd.DataFrame(
         {
             "output": np.full(len(measures), output, dtype=np.int32),
             "circuit": measures.circuit,
@@ -45,3 +53,8 @@ def circuit_table(
             "valid": is_valid,
         }
     )
+    if levels is not None:
+        codes = np.full(len(table), -1, dtype=np.int8)  # an empty cell
+        codes[is_valid] = levels - 1
+        table["minimality"] = pd.Categorical.from_codes(codes, categories=list(LEVELS[1:]), ordered=True)
+    return table
