@@ -30,7 +30,13 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache,
 from mi_runner.cache import cache_folder
 from mi_runner.progress import log
 
-SOURCES = ("compiled.py", "methods/circuits/*.py", "methods/explanations/*.py", "methods/pruning.py")
+SOURCES = (
+    "compiled.py",
+    "methods/circuits/*.py",
+    "methods/discovery/kernel.py",
+    "methods/explanations/*.py",
+    "methods/pruning.py",
+)
 """The sources that decide the compiled code. numba itself looks only at a function's own file, not at what it calls."""
 
 UNUSED_DAYS = 30

@@ -311,3 +311,41 @@ class ExplanationsConfig(ExperimentConfig):
         "of each network: networks trained on a random function from the same initial weights, as control",
         at_least=0,
     )
+
+
+class LeftOut(Enum):
+    zero = "zero"
+    mean = "mean"
+    both = "both"
+
+
+class DiscoveryObjective(Enum):
+    distance = "distance"
+    loss = "loss"
+
+
+@dataclass
+class DiscoveryConfig(ExperimentConfig):
+    """Which methods find good circuits? Each is judged by the best circuits there are."""
+
+    name: ClassVar[str] = "discovery"
+    module: ClassVar[str] = "mi_runner.experiments.discovery"
+
+    methods: list[str] = option(
+        ["random", "magnitude", "activation", "edge_patching", "eap", "eap_ig", "acdc", "greedy", "edge_pruning"],
+        "methods that find circuits, also eap_signed, eap_ig_signed; package.module:callable is your own. Runs code!",
+    )
+    ablation: LeftOut = option(LeftOut.both, "an edge that is left out carries 0, or its mean; both: one after the other")
+    objective: DiscoveryObjective = option(
+        DiscoveryObjective.distance,
+        "what edge_patching, acdc, greedy and edge_pruning keep small: distance to the full network's output, task loss",
+    )
+    last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
+    accuracy_threshold: float = option(0.99, "a circuit is valid if its accuracy is above it", at_least=0, below=1)
+    repeats: int = option(5, "runs of the methods that draw random numbers", at_least=1)
+    bootstrap: int = option(100, "resamples of the examples on which methods find circuits again; 0: none", at_least=0)
+    max_table_rows: int = option(
+        5_000_000, "largest number of circuits that are all evaluated; of more, samples are drawn", at_least=1
+    )
+    samples: int = option(200, "circuits of a size that are drawn where not all are evaluated", at_least=1)
+    max_sizes: int = option(60, "sizes at which methods are judged, if there are more", at_least=3)

@@ -27,6 +27,7 @@ from mi_runner.config.experiment_schemas import (
     CircuitsConfig,
     ClustersConfig,
     DecoderConfig,
+    DiscoveryConfig,
     ExperimentConfig,
     ExplanationsConfig,
     IitConfig,
@@ -43,6 +44,7 @@ EXPERIMENTS: tuple[type[ExperimentConfig], ...] = (
     IitConfig,
     DecoderConfig,
     ExplanationsConfig,
+    DiscoveryConfig,
 )
 
 DATASETS: tuple[type[DatasetConfig], ...] = (

@@ -1,6 +1,7 @@
 """The user's own network: the config names a callable that returns an nn.Module.
 
-`factory` is the only option of mi-run that runs code.
+A callable that a config names is imported here, and nowhere else: a network's `factory`, a method of one's own. No other
+option of mi-run runs code.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def build(
         ArgumentError: the callable can't be imported or called, or doesn't return an nn.Module.
     """
     dataset = dataset.flattened() if flatten else dataset
-    make = _import(factory)
+    make = import_callable("factory", factory)
     if not isinstance(arguments, Mapping | None):
         raise ArgumentError(f"arguments={arguments}: write names and values, e.g. '{{width: 64}}'.")
     given = dict(arguments or {})
@@ -66,10 +67,23 @@ def build(
     return models.Built(model, dataset, source=source, leaves=tuple(leaves))
 
 
-def _import(factory: str) -> Callable[..., Any]:
-    module_name, colon, attribute = factory.partition(":")
+def import_callable(argument: str, path: str) -> Callable[..., Any]:
+    """Returns the callable that an option names. This runs the code of its module.
+
+    Args:
+        argument: the option's name, for errors.
+        path: `package.module:callable`.
+
+    Raises:
+        ArgumentError: the module can't be imported, or has no such callable.
+    """
+
+    def fault(text: str) -> ArgumentError:
+        return ArgumentError(f"{argument}={path}: {text}.")
+
+    module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):
-        raise _fault(factory, "write package.module:callable")
+        raise fault("write package.module:callable")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # at the end, so that a file there can't hide a library
     try:
@@ -78,16 +92,16 @@ def _import(factory: str) -> Callable[..., Any]:
         file = Path(module_name)
         if file.suffix == ".py" and not file.is_absolute() and file.is_file():
             module = ".".join(file.with_suffix("").parts)
-            raise _fault(factory, f"name the module, not its file: factory={module}:{attribute}") from error
-        raise _fault(factory, f"importing {module_name} raises {type(error).__name__}: {error}") from error
+            raise fault(f"name the module, not its file: {argument}={module}:{attribute}") from error
+        raise fault(f"importing {module_name} raises {type(error).__name__}: {error}") from error
     for name in attribute.split("."):
         if not hasattr(value, name):
             members = getattr(value, "__dict__", {})
             public = [member for member, called in members.items() if callable(called) and not member.startswith("_")]
-            raise _fault(factory, unknown(f"callable of {module_name}", name, public).removesuffix("."))
+            raise fault(unknown(f"callable of {module_name}", name, public).removesuffix("."))
         value = getattr(value, name)
     if not callable(value):
-        raise _fault(factory, f"{attribute} is not callable")
+        raise fault(f"{attribute} is not callable")
     return value
 
 

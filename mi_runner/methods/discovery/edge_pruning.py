@@ -1,0 +1,122 @@
+"""Edge pruning (Bhaskar et al. 2024): gates in 0..1 for all edges, trained on the objective and the number of open gates.
+
+The gates are hard concrete (Louizos et al. 2018). All penalties are trained at once.
+
+Letters: B examples, E edges, P penalties.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mi_runner.graph.chain import Part
+from mi_runner.methods.discovery.edges import Edges
+from mi_runner.methods.discovery.masked import (
+    LossFunction,
+    ablated_values,
+    in_dtype,
+    inputs_of_layers,
+    task_loss,
+)
+
+BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
+"""Temperature of the hard concrete distribution, and the ends that it is stretched to."""
+
+PENALTIES = tuple(np.logspace(-3, 1, 9).tolist())
+"""λ, each times the objective of the empty circuit for each edge."""
+
+STEPS, BATCH, LEARNING_RATE, START = 600, 256, 0.05, 1.0
+"""Steps of Adam, examples of a step, its learning rate, and log α of each gate before the first step."""
+
+GATED_AT_ONCE = 100_000_000
+"""Weights of all gated copies of the part together, at most; a larger part is trained with one penalty at a time."""
+
+
+def edge_pruning(
+    part: Part,
+    x: Tensor,
+    target: Tensor,
+    ablation: str,
+    *,
+    objective: str = "distance",
+    loss: LossFunction | None = None,
+    penalties: tuple[float, ...] = PENALTIES,
+    steps: int = STEPS,
+    generator: torch.Generator | None = None,
+) -> np.ndarray:
+    """Returns the circuit of each penalty, `(P, E)` bool, closed: the edges whose gate is above ½ after training.
+
+    Args:
+        objective: distance or loss.
+        penalties: λ: the objective grows by λ times the expected fraction of open gates, times that of the empty
+            circuit.
+        steps: of Adam.
+        generator: draws gates and batches; None: torch's own.
+    """
+    edges = Edges(part.sizes)
+    at_once = max(1, GATED_AT_ONCE // edges.n)
+    groups = [penalties[start : start + at_once] for start in range(0, len(penalties), at_once)]
+    found = [_trained(part, x, target, ablation, objective, loss, group, steps, generator) for group in groups]
+    return edges.closed(np.concatenate(found) > 0)
+
+
+def _trained(
+    part: Part,
+    x: Tensor,
+    target: Tensor,
+    ablation: str,
+    objective: str,
+    loss: LossFunction | None,
+    penalties: tuple[float, ...],
+    steps: int,
+    generator: torch.Generator | None,
+) -> np.ndarray:
+    """Returns log α of each gate, `(P, E)`."""
+    part, loss, edges = in_dtype(part, x), loss or task_loss(target), Edges(part.sizes)
+    target = target.to(x) if target.is_floating_point() else target
+    with torch.no_grad():
+        entering, full = inputs_of_layers(part, x)
+        fixed = ablated_values(entering, ablation)
+        closed_gates = torch.zeros(1, edges.n, dtype=x.dtype, device=x.device)
+        scale = _objective(_gated(part, edges, closed_gates, fixed, x), full, target, loss, objective).item()
+    weight = torch.tensor(penalties, dtype=x.dtype, device=x.device) * scale
+    log_alpha = torch.full((len(penalties), edges.n), START, dtype=x.dtype, device=x.device, requires_grad=True)
+    optimizer = torch.optim.Adam([log_alpha], lr=LEARNING_RATE)
+    for _ in range(steps):
+        rows = torch.randint(len(x), (min(BATCH, len(x)),), generator=generator).to(x.device)
+        u = torch.rand(log_alpha.shape, generator=generator, dtype=x.dtype).clamp(1e-6, 1 - 1e-6).to(x.device)
+        gates = _stretched(torch.sigmoid((u.logit() + log_alpha) / BETA))
+        outputs = _gated(part, edges, gates, fixed, x[rows])
+        open_share = torch.sigmoid(log_alpha - BETA * math.log(-LOW / HIGH)).mean(1)
+        each = _objective(outputs, full[rows], target[rows], loss, objective)
+        optimizer.zero_grad()
+        (each + weight * open_share).sum().backward()
+        optimizer.step()
+    return log_alpha.detach().cpu().numpy()
+
+
+def _stretched(s: Tensor) -> Tensor:
+    return (s * (HIGH - LOW) + LOW).clamp(0, 1)
+
+
+def _gated(part: Part, edges: Edges, gates: Tensor, fixed: list[Tensor], x: Tensor) -> Tensor:
+    """Returns the outputs `(P, B, n_L)` where each edge carries gate · clean + (1 − gate) · ablated."""
+    values = x.T.expand(len(gates), -1, -1)
+    for index, (layer, shape) in enumerate(zip(part.layers, edges.shapes, strict=True)):
+        gate = gates[:, edges.offsets[index] : edges.offsets[index + 1]].reshape(-1, *shape)
+        weight = gate * layer.weight
+        bias = layer.bias + ((layer.weight - weight) @ fixed[index])
+        values = layer.activate(torch.bmm(weight, values) + bias[:, :, None])
+    return values.transpose(1, 2)
+
+
+def _objective(outputs: Tensor, full: Tensor, target: Tensor, loss: LossFunction, objective: str) -> Tensor:
+    """Returns the objective of each penalty, `(P,)`."""
+    if objective == "distance":
+        return (outputs - full).square().mean((1, 2))
+    many = target.repeat(len(outputs), *[1] * (target.dim() - 1))
+    return loss(outputs.reshape(-1, outputs.shape[2]), many, reduction="none").reshape(len(outputs), -1).mean(1)

@@ -1,0 +1,285 @@
+"""Many circuits of one part on the same examples: their outputs and measures, with zero or mean ablation.
+
+An edge that is left out carries 0 (*zero*), or its weight times the mean of its source in the unablated network over
+the examples (*mean*). A hidden neuron without a kept edge then has no kept edge out either, so its own value is never
+used. Computed in the dtype of the examples: give float64 where differences are small.
+
+Letters: B examples, E edges, K circuits, L layers, R resamples.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mi_runner.graph.chain import ACTIVATIONS, Part
+from mi_runner.methods.discovery import kernel
+from mi_runner.methods.discovery.edges import Edges, distinct
+
+ABLATIONS = ("zero", "mean")
+OBJECTIVES = ("distance", "loss")
+
+NUMBERS_AT_ONCE = 1_000_000
+"""Values of a layer, circuits times neurons times examples, that are computed together."""
+
+MOST_COMPILED = 300
+"""Up to this many edges, distances are computed by the kernel."""
+
+LossFunction = Callable[..., Tensor]
+"""`loss(outputs, target, reduction)` of outputs `(B, n_L)`: a value per example `(B,)` with "none", or their mean."""
+
+
+def task_loss(target: Tensor) -> LossFunction:
+    """Returns the loss that suits the targets: cross-entropy of classes (integers), the squared error of values."""
+    return squared_error if target.is_floating_point() else functional.cross_entropy
+
+
+def squared_error(outputs: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """Returns the squared error of outputs `(B, n_L)` for targets `(B,)` or `(B, n_L)`, the mean over the outputs."""
+    errors = (outputs - target.reshape(outputs.shape)).square().mean(1)
+    return errors.mean() if reduction == "mean" else errors
+
+
+def inputs_of_layers(part: Part, x: Tensor) -> tuple[list[Tensor], Tensor]:
+    """Returns the values `(B, n)` that enter each layer of the unablated part, and its outputs `(B, n_L)`."""
+    entering = []
+    for layer in part.layers:
+        entering.append(x)
+        x = layer.activate(functional.linear(x, layer.weight, layer.bias))
+    return entering, x
+
+
+def ablated_values(entering: list[Tensor], ablation: str) -> list[Tensor]:
+    """Returns what the neurons before each layer carry where an edge is left out: 0, or their means, `(n,)`.
+
+    Raises:
+        ValueError: `ablation` is neither zero nor mean.
+    """
+    if ablation not in ABLATIONS:
+        raise ValueError(f"ablation={ablation}: use zero or mean.")
+    return [values.mean(0) if ablation == "mean" else torch.zeros_like(values[0]) for values in entering]
+
+
+def in_dtype(part: Part, like: Tensor) -> Part:
+    """Returns the part with weights in the dtype and on the device of a tensor."""
+    layers = (replace(layer, weight=layer.weight.to(like), bias=layer.bias.to(like)) for layer in part.layers)
+    return replace(part, layers=tuple(layers))
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Measures of K circuits; each attribute is an array `(K,)`.
+
+    Attributes:
+        n_correct: examples answered correctly.
+        n_agreeing: examples answered as the full network does.
+        mse: mean squared difference to the full network's outputs.
+        loss: the task's mean loss.
+    """
+
+    n_correct: np.ndarray
+    n_agreeing: np.ndarray
+    mse: np.ndarray
+    loss: np.ndarray
+
+    def of(self, rows: np.ndarray) -> Measures:
+        """Returns the measures of the circuits in these rows."""
+        return Measures(self.n_correct[rows], self.n_agreeing[rows], self.mse[rows], self.loss[rows])
+
+
+class MaskedPart:
+    """A part on fixed examples, with any circuits of it.
+
+    Attributes:
+        part: in the dtype of the examples.
+        edges: the part's.
+        full: `(B, n_L)`, the full network's outputs.
+        target: `(B,)` int64 classes, or values `(B,)` or `(B, n_L)`.
+        ablation: zero or mean.
+    """
+
+    def __init__(
+        self,
+        part: Part,
+        x: Tensor,
+        target: Tensor,
+        ablation: str,
+        *,
+        loss: LossFunction | None = None,
+        full: Tensor | None = None,
+        counts: Tensor | None = None,
+    ) -> None:
+        """
+        Args:
+            part: its layers.
+            x: `(B, n_0)`, the activations that enter the part.
+            target: `(B,)` int64 classes, or values.
+            ablation: zero or mean.
+            loss: the task's; None: `task_loss`.
+            full: `(B, n_L)`, the full network's outputs; None: those of the part.
+            counts: `(R, B)`, how often each example occurs in each of R resamples; None: once, R = 1. Means and
+                `objective` are over these.
+
+        Raises:
+            ValueError: the ablation has another name, or x does not fit.
+        """
+        if x.dim() != 2 or not len(x) or x.shape[1] != part.sizes[0]:
+            raise ValueError(
+                f"x of shape {tuple(x.shape)}: give at least one row, of the {part.sizes[0]} activations that enter."
+            )
+        self.part, self.edges, self.ablation = in_dtype(part, x), Edges(part.sizes), ablation
+        self.target = target.to(x) if target.is_floating_point() else target
+        self.loss = task_loss(target) if loss is None else loss
+        with torch.no_grad():
+            entering, outputs = inputs_of_layers(self.part, x)
+            fixed = ablated_values(entering, ablation)
+        self.full = outputs if full is None else full.to(x).reshape(outputs.shape)
+        self.shares = torch.full((1, len(x)), 1 / len(x), dtype=x.dtype, device=x.device)
+        if counts is not None:
+            self.shares = counts.to(x) / counts.to(x).sum(1, keepdim=True)
+            if ablation == "mean":
+                fixed = [self.shares @ values for values in entering]  # (R, n)
+        self._fixed = [values.expand(len(self.shares), -1) for values in fixed]
+        self._x = x.T.contiguous()
+
+        # Products of large matrices are faster than the kernel, which skips edges that are left out.
+        self._compiled = x.device.type == "cpu" and x.dtype == torch.float64 and self.edges.n <= MOST_COMPILED
+
+    @property
+    def n_resamples(self) -> int:
+        """R."""
+        return len(self.shares)
+
+    @torch.no_grad()
+    def outputs(self, circuits: np.ndarray, resamples: np.ndarray | None = None) -> Tensor:
+        """Returns the outputs `(K, B, n_L)` of closed circuits `(K, E)`.
+
+        Args:
+            circuits: closed; see `Edges.closed`. The full circuit has the full network's outputs, bit for bit.
+            resamples: `(K,)`, the resample whose means each circuit takes; None: the first.
+        """
+        rows = np.zeros(len(circuits), dtype=np.int64) if resamples is None else resamples
+        values = self._x
+        device = values.device
+        at = torch.from_numpy(rows).to(device)
+        for index, (layer, mask) in enumerate(zip(self.part.layers, self.edges.masks(circuits), strict=True)):
+            weight = layer.weight * torch.from_numpy(mask).to(device)  # (K, out, in)
+            bias = layer.bias.expand(len(circuits), -1)
+            if self.ablation == "mean":
+                bias = bias + torch.einsum("koi,ki->ko", layer.weight - weight, self._fixed[index][at])
+            if index == 0:  # one product for all circuits
+                n_circuits, n_out, n_in = weight.shape
+                values = (weight.reshape(n_circuits * n_out, n_in) @ values).reshape(n_circuits, n_out, -1)
+            else:
+                values = torch.bmm(weight, values)
+            values = layer.activate(values.add_(bias[:, :, None]))
+        outputs = values.transpose(1, 2)
+        outputs[torch.from_numpy(circuits.all(1)).to(device)] = self.full
+        return outputs
+
+    def _per_example(self, outputs: Tensor, objective: str) -> Tensor:
+        """Returns the objective of each example, `(K, B)`, of outputs `(K, B, n_L)`."""
+        if objective == "distance":
+            return (outputs - self.full).square().mean(2)
+        many = self.target.repeat(len(outputs), *[1] * (self.target.dim() - 1))
+        return self.loss(outputs.reshape(-1, outputs.shape[2]), many, reduction="none").reshape(len(outputs), -1)
+
+    def _chunks(self, n_circuits: int) -> list[slice]:
+        width = max(max(self.part.sizes[1:]) * self._x.shape[1], self.edges.n)
+        step = max(1, NUMBERS_AT_ONCE // width)
+        return [slice(start, start + step) for start in range(0, n_circuits, step)]
+
+    @torch.no_grad()
+    def objective(
+        self, circuits: np.ndarray, objective: str = "distance", resamples: np.ndarray | None = None
+    ) -> np.ndarray:
+        """Returns what a method makes small, `(K,)`: the distance to the full network's output, or the task's loss.
+
+        Circuits that occur several times are computed once.
+
+        Args:
+            circuits: `(K, E)`, closed.
+            objective: distance or loss.
+            resamples: `(K,)`, the resample that each is judged on; None: the first.
+        """
+        if objective not in OBJECTIVES:
+            raise ValueError(f"objective={objective}: use distance or loss.")
+        rows = np.zeros(len(circuits), dtype=np.int64) if resamples is None else resamples
+        if objective == "distance" and self._compiled and (self.ablation == "mean" or self.n_resamples == 1):
+            return self._distances(circuits, rows)
+        found = np.empty(len(circuits))
+        if self.ablation == "zero":  # outputs are those of any resample
+            first, index = distinct(circuits)
+            order = np.argsort(index, kind="stable")
+            bounds = np.searchsorted(index[order], np.arange(len(first) + 1))
+            for chunk in self._chunks(len(first)):
+                each = self._per_example(self.outputs(circuits[first[chunk]]), objective)
+                means = (each @ self.shares.T).cpu().numpy()  # (k, R)
+                members = order[bounds[chunk.start] : bounds[min(chunk.stop, len(first))]]
+                found[members] = means[index[members] - chunk.start, rows[members]]
+            return found
+        first, index = distinct(circuits, rows)
+        means = np.empty(len(first))
+        for chunk in self._chunks(len(first)):
+            some, at = circuits[first[chunk]], rows[first[chunk]]
+            each = self._per_example(self.outputs(some, at), objective)
+            means[chunk] = (each * self.shares[torch.from_numpy(at)]).sum(1).cpu().numpy()
+        return means[index]
+
+    def _distances(self, circuits: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Returns the distance of each circuit by the compiled kernel, `(K,)`; that of the full circuit is 0."""
+        first, index = distinct(circuits, rows)
+        some = circuits[first]
+        layers = self.part.layers
+        found = kernel.distances(
+            some,
+            rows[first],
+            np.array(self.part.sizes),
+            np.concatenate([layer.weight.numpy().reshape(-1) for layer in layers]),
+            np.concatenate([layer.bias.numpy() for layer in layers]),
+            np.array([ACTIVATIONS.index(layer.activation) for layer in layers]),
+            np.array([layer.slope for layer in layers]),
+            self._x.numpy(),
+            self.full.T.contiguous().numpy(),
+            self.shares.numpy(),
+            torch.cat(self._fixed, dim=1).numpy(),
+        )
+        return np.where(some.all(1), 0.0, found)[index]
+
+    @torch.no_grad()
+    def measures(self, circuits: np.ndarray) -> Measures:
+        """Returns the measures of closed circuits `(K, E)` on the examples, each once."""
+        first, index = distinct(circuits)
+        columns: list[list[np.ndarray]] = [[], [], [], []]
+        answers = self.answers(self.full)
+        for chunk in self._chunks(len(first)):
+            outputs = self.outputs(circuits[first[chunk]])
+            given = self.answers(outputs)
+            target = self.target.reshape(answers.shape)
+            target = target.round() if target.is_floating_point() else target
+            for column, values in zip(
+                columns,
+                (
+                    self._all_outputs(given == target).sum(1),
+                    self._all_outputs(given == answers).sum(1),
+                    self._per_example(outputs, "distance").mean(1),
+                    self._per_example(outputs, "loss").mean(1),
+                ),
+                strict=True,
+            ):
+                column.append(values.cpu().numpy())
+        return Measures(*(np.concatenate(column) for column in columns)).of(index)
+
+    def answers(self, outputs: Tensor) -> Tensor:
+        """Returns the answers of outputs `(..., n_L)`: the largest output's class `(...)`, or each output rounded."""
+        return outputs.round() if self.target.is_floating_point() else outputs.argmax(-1)
+
+    @staticmethod
+    def _all_outputs(equal: Tensor) -> Tensor:
+        """Returns whether all outputs of an example are equal, `(K, B)`."""
+        return equal.all(2) if equal.dim() == 3 else equal

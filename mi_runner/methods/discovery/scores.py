@@ -1,0 +1,163 @@
+"""Methods that give each edge a score; the circuit of size k has the k highest.
+
+Each is a function `(part, x, target, ablation) → scores`, an array `(out, in)` for each layer. A method of your own is
+such a function, too.
+
+Letters: B examples, E edges; s source, t target of an edge; w its weight, a what a source gives.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from mi_runner.graph.chain import Part
+from mi_runner.methods.discovery.edges import Edges
+from mi_runner.methods.discovery.masked import (
+    LossFunction,
+    MaskedPart,
+    ablated_values,
+    in_dtype,
+    inputs_of_layers,
+    task_loss,
+)
+
+Scores = Sequence[Tensor | np.ndarray]
+"""A score for each edge: an array `(out, in)` for each layer."""
+
+ScoreFunction = Callable[[Part, Tensor, Tensor, str], Scores]
+
+NUMBERS_AT_ONCE = 1_000_000
+"""Inputs of the part, for all its examples, at which EAP-IG takes the gradients together."""
+
+STEPS = 10
+"""Inputs between the ablated and the clean one at which EAP-IG takes the gradient."""
+
+
+def random(
+    part: Part, x: Tensor, target: Tensor, ablation: str, *, generator: torch.Generator | None = None
+) -> list[Tensor]:
+    """Returns random scores, uniform in 0..1; `generator` draws them, None: torch's own."""
+    return [torch.rand(shape, generator=generator, dtype=torch.float64) for shape in Edges(part.sizes).shapes]
+
+
+def magnitude(part: Part, x: Tensor, target: Tensor, ablation: str) -> list[Tensor]:
+    """Returns the absolute weight of each edge."""
+    return [layer.weight.abs() for layer in in_dtype(part, x).layers]
+
+
+@torch.no_grad()
+def activation(part: Part, x: Tensor, target: Tensor, ablation: str) -> list[Tensor]:
+    """Returns the absolute weight of each edge, times the mean of its source's absolute value over the examples."""
+    part = in_dtype(part, x)
+    entering, _ = inputs_of_layers(part, x)
+    return [layer.weight.abs() * values.abs().mean(0) for layer, values in zip(part.layers, entering, strict=True)]
+
+
+def edge_patching(
+    part: Part,
+    x: Tensor,
+    target: Tensor,
+    ablation: str,
+    *,
+    objective: str = "distance",
+    loss: LossFunction | None = None,
+) -> list[Tensor]:
+    """Returns the objective of the circuit that lacks this edge alone, after closing.
+
+    Args:
+        objective: distance, the mean squared difference to the full network's output, or loss, the task's.
+    """
+    masked = MaskedPart(part, x, target, ablation, loss=loss)
+    edges = masked.edges
+    step = max(1, 50_000_000 // edges.n)  # a table of all circuits without one edge may be too large
+    scores = np.empty(edges.n)
+    for start in range(0, edges.n, step):
+        without = np.arange(start, min(start + step, edges.n))
+        circuits = np.repeat(edges.full, len(without), axis=0)
+        circuits[np.arange(len(without)), without] = False
+        scores[without] = masked.objective(edges.closed(circuits), objective)
+    return [
+        torch.from_numpy(scores[first : first + n_out * n_in].reshape(n_out, n_in))
+        for first, (n_out, n_in) in zip(edges.offsets, edges.shapes, strict=False)
+    ]
+
+
+def eap(
+    part: Part, x: Tensor, target: Tensor, ablation: str, *, loss: LossFunction | None = None, signed: bool = False
+) -> list[Tensor]:
+    """Returns the scores of edge attribution patching (Syed et al. 2023).
+
+    |Σ over examples of (what the edge would carry − what it carries) · gradient of the loss by what enters its target|.
+
+    Args:
+        loss: of the task, its mean over the examples; None: `task_loss`.
+        signed: without the absolute value, for comparison.
+    """
+    return _attribution(part, x, target, ablation, loss, signed, steps=None)
+
+
+def eap_ig(
+    part: Part,
+    x: Tensor,
+    target: Tensor,
+    ablation: str,
+    *,
+    loss: LossFunction | None = None,
+    signed: bool = False,
+    steps: int = STEPS,
+) -> list[Tensor]:
+    """Returns the scores of EAP with integrated gradients (Hanna et al. 2024).
+
+    As `eap`, with the gradient averaged over the inputs ablated + (k/steps)(clean − ablated) of the part, k = 1..steps.
+    """
+    return _attribution(part, x, target, ablation, loss, signed, steps=steps)
+
+
+def _attribution(
+    part: Part,
+    x: Tensor,
+    target: Tensor,
+    ablation: str,
+    loss: LossFunction | None,
+    signed: bool,
+    steps: int | None,
+) -> list[Tensor]:
+    part, loss = in_dtype(part, x), loss or task_loss(target)
+    if target.is_floating_point():
+        target = target.to(x)
+    entering, gradients = _gradients(part, x, target, loss)
+    fixed = ablated_values(entering, ablation)
+    if steps is not None:  # the last of the inputs is the clean one
+        gradients = [gradient / steps for gradient in gradients]
+        at_once = max(1, NUMBERS_AT_ONCE // x.numel())
+        for some in torch.arange(1, steps, dtype=x.dtype, device=x.device).split(at_once):
+            between = (fixed[0] + (some / steps)[:, None, None] * (x - fixed[0])).flatten(0, 1)
+            many = target.repeat(len(some), *[1] * (target.dim() - 1))
+            for total, gradient in zip(gradients, _gradients(part, between, many, loss)[1], strict=True):
+                # The loss is a mean over len(some) inputs for each example.
+                total += gradient.reshape(len(some), *total.shape).sum(0) * (len(some) / steps)
+    scores = []
+    for layer, values, ablated, gradient in zip(part.layers, entering, fixed, gradients, strict=True):
+        # Σ (w·ablated − w·a)·g, by one product as in the gradient of the weights
+        change = layer.weight * (gradient.sum(0)[:, None] * ablated - gradient.T @ values)
+        scores.append(change if signed else change.abs())
+    return scores
+
+
+def _gradients(part: Part, x: Tensor, target: Tensor, loss: LossFunction) -> tuple[list[Tensor], list[Tensor]]:
+    """Returns what enters each layer, and the gradient of the mean loss by what enters its neurons, `(B, n)` each."""
+    entering, before = [], []
+    with torch.enable_grad():
+        values = x.detach()
+        for index, layer in enumerate(part.layers):
+            entering.append(values.detach())
+            sums = functional.linear(values, layer.weight, layer.bias)
+            before.append(sums if index else sums.requires_grad_())
+            values = layer.activate(sums)
+        gradients = torch.autograd.grad(loss(values, target), before)
+    return entering, list(gradients)
