@@ -51,7 +51,7 @@ def test_the_table_of_the_micro_network() -> None:
     result = ablation.run(setting(micro(), dataset, methods=[Method.zero, Method.mean]))
     rows = result.tables["metrics"]
     assert rows[0] | {"loss": None} == {
-        **{"target": "none", "kind": "none", "method": "none", "repeat": 1, "accuracy": 0.5},
+        **{"target": "none", "role": "none", "kind": "none", "method": "none", "repeat": 1, "accuracy": 0.5},
         **{"accuracy_low": pytest.approx(0.0945, abs=1e-4), "accuracy_high": pytest.approx(0.9055, abs=1e-4)},
         **{"loss": None, "accuracy_drop": 0.0, "loss_increase": 0.0},
     }

@@ -183,6 +183,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         keys=KEYS,
         metrics=metrics,
         measures=MEASURES,
+        common_names={"target": "role"},
         repeats=("repeat",),
         figures=drawn,
         shown=shown,
@@ -275,7 +276,7 @@ def _listed(graph: ModelGraph) -> Result:
     """The sites, edges and paths of a network."""
     sites = [
         {
-            **{"target": name, "kind": "site", "of": site.module or site.kind},
+            **{"target": name, "role": graph.role(name), "kind": "site", "of": site.module or site.kind},
             **{"shape": "×".join(map(str, site.shape)) or "1", "reads": ", ".join(graph.sources(name)) or NONE},
         }
         for name, site in (*graph.sites.items(), *graph.module_sites.items())
@@ -287,7 +288,10 @@ def _listed(graph: ModelGraph) -> Result:
         except ConfigError as error:  # too many, or the output doesn't depend on this input
             log.info(f"paths are not listed: {error}")
     edges = [
-        {"target": target, "kind": graph.kind(target), "of": NONE, "shape": NONE, "reads": NONE}
+        {
+            **{"target": target, "role": graph.role(target), "kind": graph.kind(target)},
+            **dict.fromkeys(("of", "shape", "reads"), NONE),
+        }
         for target in dict.fromkeys((*graph.edges, *paths))
     ]
     counts = dict(zip(LISTED, (len(graph.sites), len(graph.edges), len(paths)), strict=True))
