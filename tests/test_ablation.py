@@ -276,6 +276,8 @@ def test_the_figures_are_drawn() -> None:
         (TwoLayerSkip(6, 3), {"targets": ["relu", "relu"]}, r"^experiment.targets=\['relu', 'relu'\]: .* each once"),
         (TwoLayerSkip(6, 3), {"methods": []}, r"^experiment.methods=\[\]: name at least one method"),
         (TwoLayerSkip(6, 3), {"methods": [Method.zero] * 2}, r"^experiment.methods=\[zero, zero\]: .* each once"),
+        (TwoLayerSkip(6, 3), {"examples": [40]}, r"^experiment.examples=\[40\]: name 1 to 20 .*, from 0 to 39\."),
+        (TwoLayerSkip(6, 3), {"examples": []}, r"^experiment.examples=\[\]: name 1 to 20"),
         (MLP([6, 3]), {}, "no inner site to ablate, only x, layers.0"),
     ],
 )

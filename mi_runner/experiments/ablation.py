@@ -71,6 +71,7 @@ def check(setting: Setting[AblationConfig]) -> None:
     methods = _methods(config)
     if config.list_only and setting.training.epochs:
         raise ConfigError("experiment.list_only=true trains nothing: add training.epochs=0.")
+    _check_examples(config, setting.dataset)
     source = _source(setting)
     _check_agreement(config, setting.dataset, source)
     if config.granularity is Granularity.unit:
@@ -175,6 +176,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
     drawn = {"accuracy": ablation_figures.accuracy(rows)}
     drawn |= figures.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
     drawn |= ablation_figures.weight_images(graph, dataset)
+    drawn |= ablation_figures.entering_images(graph, dataset, config.examples)
     if config.granularity is Granularity.unit:
         tables["units"] = ablation.ablate_units(graph, x, y, **choices)
         drawn |= ablation_figures.unit_drops(tables["units"])
@@ -301,6 +303,15 @@ def _listed(graph: ModelGraph) -> Result:
         metrics={name: float(count) for name, count in counts.items()},
         measures=dict.fromkeys(LISTED, NOT_NEGATIVE),
     )
+
+
+def _check_examples(config: AblationConfig, dataset: Dataset) -> None:
+    given, n = config.examples, len(dataset.x_test)
+    if given is not None and not (0 < len(given) <= ablation_figures.MOST_EXAMPLES and max(given) < n):
+        raise ConfigError(
+            f"experiment.examples={given}: name 1 to {ablation_figures.MOST_EXAMPLES} positions in the test set, "
+            f"from 0 to {n - 1}."
+        )
 
 
 def _agree(config: AblationConfig, dataset: Dataset) -> str | int:
