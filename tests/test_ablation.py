@@ -51,7 +51,7 @@ def test_the_table_of_the_micro_network() -> None:
     result = ablation.run(setting(micro(), dataset, methods=[Method.zero, Method.mean]))
     rows = result.tables["metrics"]
     assert rows[0] | {"loss": None} == {
-        **{"target": "none", "kind": "none", "method": "none", "repeat": 1, "accuracy": 0.5},
+        **{"target": "none", "role": "none", "kind": "none", "method": "none", "repeat": 1, "accuracy": 0.5},
         **{"accuracy_low": pytest.approx(0.0945, abs=1e-4), "accuracy_high": pytest.approx(0.9055, abs=1e-4)},
         **{"loss": None, "accuracy_drop": 0.0, "loss_increase": 0.0},
     }
@@ -276,6 +276,8 @@ def test_the_figures_are_drawn() -> None:
         (TwoLayerSkip(6, 3), {"targets": ["relu", "relu"]}, r"^experiment.targets=\['relu', 'relu'\]: .* each once"),
         (TwoLayerSkip(6, 3), {"methods": []}, r"^experiment.methods=\[\]: name at least one method"),
         (TwoLayerSkip(6, 3), {"methods": [Method.zero] * 2}, r"^experiment.methods=\[zero, zero\]: .* each once"),
+        (TwoLayerSkip(6, 3), {"examples": [40]}, r"^experiment.examples=\[40\]: name 1 to 20 .*, from 0 to 39\."),
+        (TwoLayerSkip(6, 3), {"examples": []}, r"^experiment.examples=\[\]: name 1 to 20"),
         (MLP([6, 3]), {}, "no inner site to ablate, only x, layers.0"),
     ],
 )

@@ -202,6 +202,32 @@ def test_ablation(drawn_by: DrawnBy) -> None:
         assert shown[str(unit)] == near(weight.reshape(28, 28))
 
 
+def test_the_value_that_enters_the_last_layer_as_an_image(drawn_by: DrawnBy) -> None:
+    small = ("dataset=mnist", "dataset.limit=60", "training.epochs=1", "experiment.targets=[relu]")
+    ended, drawn = drawn_by("experiment=ablation", "model=skip", *small, "experiment.examples=[3,41]")
+    image, value, *_ = drawn["entering"].axes
+    weights, data = load_file(ended.record["checkpoint"]["path"]), dataset_of(*small[:2])
+    x = data.x_test.flatten(1)[[3, 41]]
+    entering = x + functional.relu(functional.linear(x, weights["first.weight"], weights["first.bias"]))
+    answers = functional.linear(entering, weights["last.weight"], weights["last.bias"]).argmax(1).tolist()
+    assert value.get_title() == "add, which last reads"
+    assert image_of(image) == near(torch.cat([*x.reshape(2, 28, 28)], 1))
+    assert image_of(value) == near(torch.cat([*entering.reshape(2, 28, 28)], 1))
+    expected = [f"{at}: {int(data.y_test[at])}\nread as {answer}" for at, answer in zip((3, 41), answers, strict=True)]
+    assert labels(value.get_xticklabels()) == expected
+    # Without a choice the first example of each class; 9 units are a square, 5 none.
+    small = ("dataset=mnist01", "dataset.target=class", "dataset.limit=60", "model=mlp", "training.epochs=1")
+    for width, is_drawn in ((9, True), (5, False)):
+        ended, drawn = drawn_by("experiment=ablation", *small, f"model.hidden_sizes=[{width}]")
+        assert ("entering" in drawn) is is_drawn
+        if is_drawn:
+            y = dataset_of(*small[:3]).y_test.tolist()
+            assert image_of(drawn["entering"].axes[1]).shape == (3, 6)
+            assert [text.partition("\n")[0] for text in labels(drawn["entering"].axes[1].get_xticklabels())] == [
+                f"{y.index(label)}: {label}" for label in (0, 1)
+            ]
+
+
 # --- circuits --------------------------------------------------------------------------------------------------------
 
 

@@ -57,6 +57,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
         *("threads", "processor", "instruction_set", "config_hash", "metrics"),
         *(
             "keys",
+            "common_names",
             "repeats",
             "measures",
             "timings",

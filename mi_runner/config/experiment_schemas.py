@@ -134,6 +134,11 @@ class AblationConfig(ExperimentConfig):
     memory: int = option(
         1000, "megabytes of values that are kept, so that an ablation computes only what lies behind it", at_least=0
     )
+    examples: list[int] | None = option(
+        None,
+        "test examples, by position, whose value that enters the output layer is drawn; null: the first of each class",
+        at_least=0,
+    )
     list_only: bool = option(False, "list the network's sites, edges and paths; needs training.epochs=0")
 
 

@@ -134,6 +134,8 @@ class Result:
         metrics: the summary: name → number, for run.json and `expect`.
         measures: the values that may differ from seed to seed: a column of tables, or a name in the summary up to its
             first `/` → its range. Counts of examples and ends of intervals are not measures, so they are not averaged.
+        common_names: a key of "metrics" → the column that has the same in names that networks of different
+            architectures share. Sweeps keep it beside the key; it isn't printed.
         repeats: columns that count repetitions of one measurement; a summary over seeds averages these first.
         figures: name → a matplotlib figure.
         shown: the tables that are printed.
@@ -152,6 +154,7 @@ class Result:
     keys: Mapping[str, Sequence[str]]
     metrics: Mapping[str, float]
     measures: Mapping[str, Range]
+    common_names: Mapping[str, str] = field(default_factory=dict)
     repeats: Sequence[str] = ()
     figures: Mapping[str, Figure] = field(default_factory=dict)
     shown: Sequence[str] = ("metrics",)

@@ -72,6 +72,7 @@ def check(setting: Setting[AblationConfig]) -> None:
     methods = _methods(config)
     if config.list_only and setting.training.epochs:
         raise ConfigError("experiment.list_only=true trains nothing: add training.epochs=0.")
+    _check_examples(config, setting.dataset)
     source = _source(setting)
     _check_agreement(config, setting.dataset, source)
     if config.granularity is Granularity.unit:
@@ -180,6 +181,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
     drawn = {"accuracy": ablation_figures.accuracy(rows)}
     drawn |= figures.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
     drawn |= ablation_figures.weight_images(graph, dataset)
+    drawn |= ablation_figures.entering_images(graph, dataset, config.examples)
     if "units" in tables:
         drawn |= ablation_figures.unit_drops(tables["units"])
     return Result(
@@ -187,6 +189,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         keys=KEYS,
         metrics=metrics,
         measures=MEASURES,
+        common_names={"target": "role"},
         repeats=("repeat",),
         figures=drawn,
         shown=shown,
@@ -279,7 +282,7 @@ def _listed(graph: ModelGraph) -> Result:
     """The sites, edges and paths of a network."""
     sites = [
         {
-            **{"target": name, "kind": "site", "of": site.module or site.kind},
+            **{"target": name, "role": graph.role(name), "kind": "site", "of": site.module or site.kind},
             **{"shape": "×".join(map(str, site.shape)) or "1", "reads": ", ".join(graph.sources(name)) or NONE},
         }
         for name, site in (*graph.sites.items(), *graph.module_sites.items())
@@ -291,7 +294,10 @@ def _listed(graph: ModelGraph) -> Result:
         except ConfigError as error:  # too many, or the output doesn't depend on this input
             log.info(f"paths are not listed: {error}")
     edges = [
-        {"target": target, "kind": graph.kind(target), "of": NONE, "shape": NONE, "reads": NONE}
+        {
+            **{"target": target, "role": graph.role(target), "kind": graph.kind(target)},
+            **dict.fromkeys(("of", "shape", "reads"), NONE),
+        }
         for target in dict.fromkeys((*graph.edges, *paths))
     ]
     counts = dict(zip(LISTED, (len(graph.sites), len(graph.edges), len(paths)), strict=True))
@@ -301,6 +307,15 @@ def _listed(graph: ModelGraph) -> Result:
         metrics={name: float(count) for name, count in counts.items()},
         measures=dict.fromkeys(LISTED, NOT_NEGATIVE),
     )
+
+
+def _check_examples(config: AblationConfig, dataset: Dataset) -> None:
+    given, n = config.examples, len(dataset.x_test)
+    if given is not None and not (0 < len(given) <= ablation_figures.MOST_EXAMPLES and max(given) < n):
+        raise ConfigError(
+            f"experiment.examples={given}: name 1 to {ablation_figures.MOST_EXAMPLES} positions in the test set, "
+            f"from 0 to {n - 1}."
+        )
 
 
 def _agree(config: AblationConfig, dataset: Dataset) -> str | int:

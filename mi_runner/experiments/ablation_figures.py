@@ -10,12 +10,17 @@ from torch import nn
 
 from mi_runner.datasets import Dataset
 from mi_runner.experiments import Row, figures
-from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.graph.interventions import read_sites
+from mi_runner.graph.model_graph import ModelGraph, evaluating
+from mi_runner.training.evaluation import predictions
 
 COLORS = {"zero": "#4c72b0", "mean": "#dd8452", "resample": "#55a868", "none": figures.REFERENCE}
 """Of the methods of ablation."""
 
 MOST_IMAGES = 100
+
+MOST_EXAMPLES = 20
+"""Test examples whose value that enters the output layer is drawn."""
 
 
 def accuracy(rows: Sequence[Row]) -> Figure:
@@ -91,3 +96,40 @@ def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Figure]:
         figure = figures.mosaic(pictures, [str(unit) for unit in units], title, cmap="RdBu_r", vmin=-limit, vmax=limit)
         drawn[f"weights_{name}"] = figure
     return drawn
+
+
+@torch.no_grad()
+def entering_images(graph: ModelGraph, dataset: Dataset, examples: Sequence[int] | None) -> dict[str, Figure]:
+    """Of test examples the image, and the value that enters the output layer as an image, with label and answer.
+
+    No figure unless the data are images with classes, the network ends with a Linear layer that reads a site behind the
+    input, and this site has as many numbers as an image, or a square number of them.
+
+    Args:
+        examples: their positions in the test set; None for the first example of each class.
+    """
+    (layer,) = [name for name, role in graph.roles.items() if role == "output"] or [graph.output]
+    read = graph.sources(layer)
+    if dataset.image_shape is None or dataset.class_names is None or len(read) != 1 or read[0] in graph.inputs:
+        return {}
+    n_units, side = graph.site(read[0]).n_units, math.isqrt(graph.site(read[0]).n_units)
+    shape = dataset.image_shape if n_units == math.prod(dataset.image_shape) else (1, side, side)
+    if math.prod(shape) != n_units or not isinstance(graph.submodule(layer), nn.Linear):
+        return {}
+    if examples is None:
+        labels = dataset.y_test.unique().tolist()[:MOST_EXAMPLES]
+        examples = [int((dataset.y_test == label).nonzero()[0]) for label in labels]
+    x = dataset.x_test[examples]
+    with evaluating(graph.module):
+        values, outputs = read_sites(graph, x, [read[0], graph.output]).values()
+    labels = [dataset.class_names[label] for label in dataset.y_test[examples].tolist()]
+    answers = [dataset.class_names[answer] for answer in predictions(outputs, classes=True).tolist()]
+    strips = [
+        ("image", [figures.picture(image.reshape(dataset.image_shape)) for image in x], "gray"),
+        (f"{read[0]}, which {layer} reads", [value.reshape(shape).cpu().mean(0) for value in values], "viridis"),
+    ]
+    captions = [
+        f"{example}: {label}\nread as {answer}"
+        for example, label, answer in zip(examples, labels, answers, strict=True)
+    ]
+    return {"entering": figures.strips(strips, captions, "test examples: position, label, predicted label")}

@@ -96,6 +96,31 @@ def mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **co
     return figure
 
 
+def strips(rows: Sequence[tuple[str, Sequence[Tensor], str]], captions: Sequence[str], title: str) -> Figure:
+    """Returns a figure of rows of pictures `(H, W)` or `(H, W, 3)`, each with a title, a colour map and its scale.
+
+    Args:
+        rows: title, pictures of one size, and colour map; as many pictures in each row as captions.
+        captions: below each picture.
+    """
+    size = min(1.2, 12 / len(captions))
+    heights = [size * pictures[0].shape[0] / pictures[0].shape[1] for _, pictures, _ in rows]
+    n_lines = max(caption.count("\n") + 1 for caption in captions)
+    room = 0.35 + 0.15 * n_lines
+    figure = Figure(figsize=(size * len(captions) + 1.4, sum(heights) + room * len(rows) + 0.3), layout="constrained")
+    for axes, (name, pictures, cmap) in zip(figure.subplots(len(rows), 1, squeeze=False)[:, 0], rows, strict=True):
+        image = axes.imshow(torch.cat([*pictures], 1).numpy(), cmap=cmap, interpolation="nearest")
+        width = pictures[0].shape[1]
+        axes.set_xticks([width * (k + 0.5) - 0.5 for k in range(len(captions))], captions)
+        axes.set_yticks([])
+        axes.set_title(name, fontsize=9)
+        axes.tick_params(length=0, labelsize=7)
+        if pictures[0].dim() == 2:
+            figure.colorbar(image, ax=axes, pad=0.01).ax.tick_params(labelsize=7)
+    figure.suptitle(title, fontsize=9)
+    return figure
+
+
 def picture(image: Tensor) -> Tensor:
     """Returns an image `(C, H, W)` to draw: three channels as `(H, W, 3)` in 0..1, others as their mean `(H, W)`."""
     image = image.detach().cpu()

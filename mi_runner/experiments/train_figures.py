@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
@@ -75,22 +74,9 @@ def class_images(dataset: Dataset) -> dict[str, Figure]:
         means.append(figures.picture(images.mean(0)))
         variances.append(images.var(0, correction=0).cpu().mean(0))
         names.append(dataset.class_names[label])
-    height, width = variances[0].shape
-    size = min(1.2, 12 / len(names))
-    figure = Figure(figsize=(size * len(names) + 1.4, 2 * size * height / width + 1.3), layout="constrained")
-    for axes, pictures, title in zip(
-        figure.subplots(2, 1), (means, variances), ("mean image", "variance of each pixel"), strict=True
-    ):
-        image = axes.imshow(torch.cat(pictures, 1).numpy(), cmap="gray" if pictures is means else "viridis")
-        axes.set_xticks([width * (k + 0.5) - 0.5 for k in range(len(names))], names)
-        axes.set_yticks([])
-        axes.set_title(title, fontsize=9)
-        axes.tick_params(length=0, labelsize=8)
-        if pictures[0].dim() == 2:
-            figure.colorbar(image, ax=axes).ax.tick_params(labelsize=7)
     shown = "" if len(names) == len(dataset.class_names) else f": {len(names)} of {len(dataset.class_names)}"
-    figure.suptitle(f"classes of the test set{shown}", fontsize=9)
-    return {"classes": figure}
+    strips = [("mean image", means, "gray"), ("variance of each pixel", variances, "viridis")]
+    return {"classes": figures.strips(strips, names, f"classes of the test set{shown}")}
 
 
 def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Row]) -> dict[str, Figure]:

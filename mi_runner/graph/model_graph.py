@@ -26,6 +26,7 @@ import itertools
 import operator
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -46,6 +47,7 @@ from mi_runner.graph.evaluator import (
     map_refs,
 )
 from mi_runner.graph.recording import evaluating, record
+from mi_runner.graph.roles import roles
 
 __all__ = ["Difference", "ModelGraph", "Site", "evaluating"]
 
@@ -177,7 +179,7 @@ class ModelGraph:
         Raises:
             ConfigError: there is none; the text lists the sites.
         """
-        name = self.aliases.get(name, name)
+        name = self._own_name(name)
         site = self.sites.get(name) or self.module_sites.get(name)
         if site is not None:
             return site
@@ -185,6 +187,27 @@ class ModelGraph:
             taken = ", ".join(self._taken_from(name)) or "(none)"
             raise ConfigError(f"'{name}' returns several values, so it is no site. Name one taken from it: {taken}.")
         raise ConfigError(unknown("site", name, self.sites))
+
+    @cached_property
+    def roles(self) -> Mapping[str, str]:
+        """Site → the name that networks of different architectures share, as `hidden_1_activation`, where it has one.
+
+        The module `roles` has the names. A target may be named by them, too.
+        """
+        return MappingProxyType(roles(self))
+
+    def role(self, target: str) -> str:
+        """A target in the names that networks share, as `input/hidden_1`; a site that has none keeps its own."""
+        return "/".join(self.roles.get(name, name) for name in self.resolve(target))
+
+    @cached_property
+    def _site_with_role(self) -> Mapping[str, str]:
+        return {role: name for name, role in self.roles.items()}
+
+    def _own_name(self, name: str) -> str:
+        """The site of a name of its own, of an alias or of a role, in this order; a name that is none stays."""
+        name = self.aliases.get(name, name)
+        return name if name in self.program.steps else self._site_with_role.get(name, name)
 
     def _taken_from(self, name: str) -> list[str]:
         """The sites that read a step that has several values, or a part of it that has."""
@@ -199,7 +222,7 @@ class ModelGraph:
         Raises:
             ConfigError: the target names something that the graph doesn't have; the text lists what it has.
         """
-        path = tuple(self.aliases.get(part, part) for part in target.split("/"))
+        path = tuple(self._own_name(part) for part in target.split("/"))
         self.site(path[0])
         for source, name in itertools.pairwise(path):
             if (source, name) not in self.program.edges or not self.program.steps[name].carries:
@@ -251,7 +274,7 @@ class ModelGraph:
         | `linear:*`, `function:*add*` | sites of a kind: a module's class or `Site.kind`, in lower or upper case      |
         | `/^layer[12]/`               | sites in whose name the regular expression is found                           |
         | `x/*`, `*/add`, `x/*/relu`   | edges and paths, each of whose sites has such a name                          |
-        | a name                       | that target                                                                   |
+        | a name                       | that target; sites may be named by their roles, `hidden_1_activation`         |
 
         Where no value of the forward pass is found, the parameters and products of modules are looked through:
         `*.weight`, `parameter:*`, `first[[]product]`.

@@ -71,8 +71,9 @@ class Ablations:
     """What ablations do to a network's answers, the intact network first.
 
     Attributes:
-        rows: a row for each ablation: target, kind (site, edge, path), method, repeat; accuracy with its 95 % interval,
-            loss; `accuracy_drop` and `loss_increase` from the intact network.
+        rows: a row for each ablation: target; role, the target in names that networks share; kind (site, edge, path),
+            method, repeat; accuracy with its 95 % interval, loss; `accuracy_drop` and `loss_increase` from the intact
+            network.
         confusion: rows target, kind, method, repeat, label, predicted, count.
         outputs: the network's outputs `(N, K)` on the CPU: under None of the intact network, under each ablation those
             after it. Only the intact network's if all together have more than `MOST_OUTPUTS` numbers.
@@ -154,7 +155,8 @@ def ablate(
             row = {**_identity(graph, ablation), **tally.score.columns(), **_change(intact, tally.score)}
             table.rows.append(row)
             progress.rows("metrics", [row])
-            table.confusion.extend({**_identity(graph, ablation), **count} for count in tally.confusion())
+            named = {name: row[name] for name in (*ABLATION, "repeat")}
+            table.confusion.extend({**named, **count} for count in tally.confusion())
             if ablation in outputs_of_batches:
                 table.outputs[ablation] = torch.cat(outputs_of_batches.pop(ablation))
 
@@ -607,9 +609,10 @@ def loss_and_targets(
 
 def _identity(graph: ModelGraph, ablation: Ablation | None) -> dict[str, Any]:
     if ablation is None:
-        return {**dict.fromkeys(ABLATION, NONE), "repeat": 1}
+        return {"target": NONE, "role": NONE, "kind": NONE, "method": NONE, "repeat": 1}
     return {
         "target": ablation.target,
+        "role": graph.role(ablation.target),
         "kind": graph.kind(ablation.target),
         "method": ablation.method,
         "repeat": ablation.repeat,

@@ -143,6 +143,7 @@ def run(
         with _stage(record, "write"):
             _write(place, result, model)
         record["keys"] = {name: list(result.keys[name]) for name, rows in result.tables.items() if len(rows)}
+        record["common_names"] = dict(result.common_names)
         record["repeats"] = list(result.repeats)
         record["measures"] = {name: [within.low, within.high] for name, within in result.measures.items()}
         # JSON has no NaN and no infinity.
@@ -153,7 +154,14 @@ def run(
         if expected:
             record["expect_not_met"] = not_met
 
-    tables = [Table(f"{name}: {' · '.join(names)}", result.tables[name]) for name in result.shown]
+    left_out = {*result.common_names.values()}
+    tables = [
+        Table(
+            f"{name}: {' · '.join(names)}",
+            [{column: value for column, value in row.items() if column not in left_out} for row in result.tables[name]],
+        )
+        for name in result.shown
+    ]
     return Outcome(place.path, tables, result.metrics, not_met)
 
 
@@ -402,6 +410,7 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "config_hash": config_hash(config),
         "metrics": {},
         "keys": {},
+        "common_names": {},
         "repeats": [],
         "measures": {},
         "timings": dict(timings),

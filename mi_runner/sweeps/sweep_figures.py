@@ -75,25 +75,41 @@ def by_value(found: Sequence[tuple[Row, Mapping[str, Spread]]]) -> Figure:
     return figure
 
 
-def by_row(summed: Sequence[Summed], combination: Sequence[str]) -> Figure | None:
+def by_row(
+    summed: Sequence[Summed], combination: Sequence[str], common_names: Mapping[str, str] | None = None
+) -> Figure | None:
     """One measure's mean and interval for every row of the jobs' tables, a colour a combination of swept values.
 
-    Few seeds have a circle each. None where that would be one row, or too many.
+    Few seeds have a circle each. None where that would be one row, or too many. Where combinations differ in the names
+    of their rows, as networks of two architectures do, rows have the names that these share.
+
+    Args:
+        common_names: a column that names rows → the column that has the same in shared names.
     """
-    series: dict[str, list[tuple[str, Spread]]] = {}
+    common_names = common_names or {}
+    series: dict[str, list[Summed]] = {}
     for one in summed:
         of_job = " ".join(f"{key}={one.name[key]}" for key in combination if key in one.name)
-        label = " ".join(str(value) for key, value in one.name.items() if key not in combination)
-        series.setdefault(of_job, []).append((label, one.spread))
-    labels = list(dict.fromkeys(label for rows in series.values() for label, _ in rows))
+        series.setdefault(of_job, []).append(one)
+
+    def label(one: Summed, *, shared: bool) -> str:
+        columns = [key for key in one.name if key not in (*combination, *common_names.values())]
+        return " ".join(
+            str(one.name.get(common_names.get(key, key) if shared else key, one.name[key])) for key in columns
+        )
+
+    own = [{label(one, shared=False) for one in members} for members in series.values()]
+    shared = any(names != own[0] for names in own)
+    named = {of_job: [(label(one, shared=shared), one.spread) for one in members] for of_job, members in series.items()}
+    labels = list(dict.fromkeys(label for rows in named.values() for label, _ in rows))
     if not 1 < len(labels) <= figures.MOST_LABELS or len(series) > MOST_SERIES:
         return None
     figure = Figure(figsize=(8, 1.2 + 0.24 * len(labels)), layout="constrained")
     axes = figure.subplots()
-    for index, (of_job, rows) in enumerate(series.items()):
+    for index, (of_job, rows) in enumerate(named.items()):
         color = f"C{index % 10}"
-        for label, spread in rows:
-            height = labels.index(label) + (index - (len(series) - 1) / 2) * 0.6 / len(series)
+        for name, spread in rows:
+            height = labels.index(name) + (index - (len(series) - 1) / 2) * 0.6 / len(series)
             axes.plot(spread.mean, height, marker="o", markersize=4, color=color, linestyle="none")
             axes.plot(_ends(spread), [height, height], color=color, linewidth=1.2)
             axes.plot(_seeds(spread), [height] * len(_seeds(spread)), "o", color=color, **CIRCLE)

@@ -100,7 +100,8 @@ def _write(
     drawn = {"sweep": sweep_figures.by_value(found)} if found else {}
     combination = [key for key in plan.swept if key != sweep_tables.REPEATED]
     measured = [one for one in summed if one.measure == sweep_tables.HEADLINE]
-    by_row = sweep_figures.by_row(measured, [*combination, "code"]) if measured else None
+    common = {key: column for one in jobs for key, column in one.common_names.items()}
+    by_row = sweep_figures.by_row(measured, [*combination, "code"], common) if measured else None
     if by_row is not None:
         drawn["sweep_rows"] = by_row
     for name, figure in drawn.items():

@@ -55,6 +55,12 @@ class Ended:
         return (self.state.record.get("keys") or {}).get("metrics")
 
     @property
+    def common_names(self) -> dict[str, str]:
+        """A key of its metrics table → the column that has the same in names that other networks share."""
+        found = self.state.record.get("common_names") or {}
+        return {_own_name(key, self.taken): _own_name(column, self.taken) for key, column in found.items()}
+
+    @property
     def ranges(self) -> dict[str, Range]:
         """The values that each of its measures can have."""
         return {name: Range(*ends) for name, ends in (self.state.record.get("measures") or {}).items()}
@@ -134,7 +140,7 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
         rows: of all jobs, as `all_rows` gives them.
     """
     told = {
-        one.job.number: ([_own_name(key, one.taken) for key in one.keys], one.ranges)
+        one.job.number: ([_own_name(key, one.taken) for key in one.keys], one.common_names, one.ranges)
         for one in jobs
         if one.state.done and one.keys is not None
     }
@@ -143,8 +149,9 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
     measured = []
     for row in rows:
         if row["job"] in told:
-            keys, ranges = told[row["job"]]
-            name = {key: row.get(key, "") for key in [*combination, *keys] if key != REPEATED}
+            keys, common, ranges = told[row["job"]]
+            names = [column for key in keys for column in (key, common.get(key)) if column is not None]
+            name = {key: row.get(key, "") for key in [*combination, *names] if key != REPEATED}
             network = row["job"], row[REPEATED] if REPEATED in keys else None
             measured.append(Measured.of(network, name, row, ranges))
     return over_seeds(measured)
