@@ -47,7 +47,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
     assert os.readlink("outputs/train/mod_add-mlp/latest") == "v001"
     names = {str(path.relative_to(ended.folder)) for path in ended.folder.rglob("*") if path.is_file()}
     assert names == {
-        *("run.json", "run.log", "config.yaml", "model.safetensors"),
+        *("run.json", "run.log", "config.yaml", "model.safetensors", "report.html"),
         *("metrics.csv", "history.csv", "confusion.csv", "figures/history.png", "figures/confusion.png"),
     }
     record = ended.record
@@ -57,6 +57,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
         *(
             "keys",
             "repeats",
+            "shown",
             "measures",
             "timings",
             "checkpoint",

@@ -35,6 +35,7 @@ KEYS = {
     "largest": ablation.ABLATION,
     "splits": ablation.ABLATION,
     "scrubbing": ("agree",),
+    "graph": ("target",),
 }
 
 MEASURES = {
@@ -136,7 +137,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         for figure in FIGURES:
             metrics[f"{figure}/{target}/{method}"] = sum(row[figure] for row in of_method) / len(of_method)
 
-    tables: dict[str, Sequence[Any]] = {"metrics": rows, "confusion": ablated.confusion}
+    tables: dict[str, Sequence[Any]] = {"metrics": rows, "confusion": ablated.confusion, "graph": _site_rows(graph)}
     shown = ["metrics"]
     if len(found) > MOST_SHOWN:
         rows = _largest(rows)
@@ -223,15 +224,20 @@ def _with_every_method(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [rows[0], *(row for row in rows[1:] if of[row["target"]] == methods)]
 
 
-def _listed(graph: ModelGraph) -> Result:
-    """The sites, edges and paths of a network."""
-    sites = [
+def _site_rows(graph: ModelGraph) -> list[dict[str, str]]:
+    """The sites of a network, and the sites that each reads."""
+    return [
         {
             **{"target": name, "kind": "site", "of": site.module or site.kind},
             **{"shape": "×".join(map(str, site.shape)) or "1", "reads": ", ".join(graph.sources(name)) or NONE},
         }
         for name, site in (*graph.sites.items(), *graph.module_sites.items())
     ]
+
+
+def _listed(graph: ModelGraph) -> Result:
+    """The sites, edges and paths of a network."""
+    sites = _site_rows(graph)
     paths: list[str] = []
     for source in graph.inputs:
         try:
