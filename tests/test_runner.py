@@ -85,7 +85,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
     assert set(record["files"]) == names - {"run.json"}
     for name, digest in record["files"].items():
         assert files.sha256(ended.folder / name) == digest
-    assert {"import", "data", "model", "experiment", "write", "total"} == set(record["timings"])
+    assert {"import", "data", "model", "experiment", "write", "report", "total"} == set(record["timings"])
     assert record["checkpoint"]["from"] == "training"
     with (ended.folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))
