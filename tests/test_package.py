@@ -46,8 +46,9 @@ def test_the_wheel_has_every_source_config_and_data_file(wheel: Path) -> None:
         f"mi_runner/conf/{path.relative_to(REPOSITORY / 'conf')}" for path in (REPOSITORY / "conf").rglob("*.yaml")
     }
     data = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "mi_runner/datasets/mnist_files").iterdir()}
-    assert len(data) == 6 and len(configs) >= 12
-    assert sources | configs | data <= inside
+    templates = {str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("mi_runner/runs/report/templates/*")}
+    assert len(data) == 6 and len(configs) >= 12 and len(templates) >= 5
+    assert sources | configs | data | templates <= inside
     assert not [name for name in inside if name.startswith(("tests", "benchmarks", "outputs", "conf"))]
 
 

@@ -47,7 +47,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
     assert os.readlink("outputs/train/mod_add-mlp/latest") == "v001"
     names = {str(path.relative_to(ended.folder)) for path in ended.folder.rglob("*") if path.is_file()}
     assert names == {
-        *("run.json", "run.log", "config.yaml", "model.safetensors"),
+        *("run.json", "run.log", "config.yaml", "model.safetensors", "report.html"),
         *("metrics.csv", "history.csv", "confusion.csv", "predictions.parquet"),
         *("figures/history.png", "figures/confusion.png"),
     }
@@ -59,6 +59,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
             "keys",
             "common_names",
             "repeats",
+            "shown",
             "measures",
             "timings",
             "checkpoint",
@@ -87,7 +88,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
     assert set(record["files"]) == names - {"run.json"}
     for name, digest in record["files"].items():
         assert files.sha256(ended.folder / name) == digest
-    assert {"import", "data", "model", "experiment", "write", "total"} == set(record["timings"])
+    assert {"import", "data", "model", "experiment", "write", "report", "total"} == set(record["timings"])
     assert record["checkpoint"]["from"] == "training"
     with (ended.folder / "metrics.csv").open() as file:
         rows = list(csv.DictReader(file))

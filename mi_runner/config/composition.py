@@ -24,7 +24,7 @@ from mi_runner.config.registry import SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig, check_seeds
 from mi_runner.errors import ConfigError, unknown
 
-NOT_IN_HASH = ("output_dir", "expect", *SWEEP_KEYS)
+NOT_IN_HASH = ("output_dir", "expect", "report", *SWEEP_KEYS)
 """Top-level keys that don't change a run's figures."""
 
 

@@ -41,6 +41,7 @@ KEYS = {
     "splits": ablation.ABLATION,
     "scrubbing": ("agree",),
     predictions.NAME: ("target", "method", predictions.EXAMPLE),
+    "graph": ("target",),
 }
 
 MEASURES = {
@@ -149,7 +150,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
             metrics[f"{figure}/{target}/{method}"] = sum(row[figure] for row in of_method) / len(of_method)
 
     tables: dict[str, Any] = {
-        **{"metrics": rows, "confusion": ablated.confusion},
+        **{"metrics": rows, "confusion": ablated.confusion, "graph": _site_rows(graph)},
         predictions.NAME: _predictions(ablated, y, classes=dataset.has_classes),
     }
     shown = ["metrics"]
@@ -278,15 +279,20 @@ def _with_every_method(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [rows[0], *(row for row in rows[1:] if of[row["target"]] == methods)]
 
 
-def _listed(graph: ModelGraph) -> Result:
-    """The sites, edges and paths of a network."""
-    sites = [
+def _site_rows(graph: ModelGraph) -> list[dict[str, str]]:
+    """The sites of a network, and the sites that each reads."""
+    return [
         {
             **{"target": name, "role": graph.role(name), "kind": "site", "of": site.module or site.kind},
             **{"shape": "×".join(map(str, site.shape)) or "1", "reads": ", ".join(graph.sources(name)) or NONE},
         }
         for name, site in (*graph.sites.items(), *graph.module_sites.items())
     ]
+
+
+def _listed(graph: ModelGraph) -> Result:
+    """The sites, edges and paths of a network."""
+    sites = _site_rows(graph)
     paths: list[str] = []
     for source in graph.inputs:
         try:

@@ -142,11 +142,19 @@ def state(folder: Path) -> State:
             return killed(record, folder)
         cause = f"is run by {_process(record)}, of which nobody here knows whether it lives"
         return State("running", cause, ExitStatus.FAILED, record)
+    if status == "running":
+        return State(status, f"is run by {_process(record)}", ExitStatus.FAILED, record)
+    return ended(record)
+
+
+def ended(record: Mapping[str, Any]) -> State:
+    """Returns the state of a run whose run.json says that it has ended."""
+    status = str(record.get("status"))
     if status == "done":
         not_met = record.get("expect_not_met")
         cause = f"expect: {'; '.join(not_met)}" if not_met else ""
         return State("done", cause, ExitStatus.EXPECTATION_NOT_MET if not_met else ExitStatus.DONE, record)
-    cause = f"is run by {_process(record)}" if status == "running" else record.get("error") or "ended without a word"
+    cause = record.get("error") or "ended without a word"
     return State(status, cause, record.get("exit_status") or ExitStatus.FAILED, record)
 
 

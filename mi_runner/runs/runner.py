@@ -47,6 +47,7 @@ from mi_runner.runs import checkpoints, expectations, run_folder
 from mi_runner.runs.checkpoints import Checkpoint
 from mi_runner.runs.choices import arguments, build_network, experiment_of, load_dataset, training_options
 from mi_runner.runs.expectations import Expectation
+from mi_runner.runs.report import REPORT, write_run_report
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.training import loop as training
 from mi_runner.training import model_store
@@ -145,6 +146,7 @@ def run(
         record["keys"] = {name: list(result.keys[name]) for name, rows in result.tables.items() if len(rows)}
         record["common_names"] = dict(result.common_names)
         record["repeats"] = list(result.repeats)
+        record["shown"] = [name for name in result.shown if len(result.tables[name])]
         record["measures"] = {name: [within.low, within.high] for name, within in result.measures.items()}
         # JSON has no NaN and no infinity.
         record["metrics"] = {
@@ -412,6 +414,7 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "keys": {},
         "common_names": {},
         "repeats": [],
+        "shown": [],
         "measures": {},
         "timings": dict(timings),
         "checkpoint": None,
@@ -440,10 +443,12 @@ class _Journal:
         record: the content of run.json.
         place: the run folder; None before `begin`.
         log: the log handler of run.log.
+        has_report: whether the folder gets a report.html.
     """
 
     def __init__(self, config: RunConfig, record: dict[str, Any], claim: Callable[[], RunFolder]) -> None:
         self.record = record
+        self.has_report = config.report
         self.place: RunFolder | None = None
         self.log = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize)
         self._config, self._claim = config, claim
@@ -480,6 +485,7 @@ class _Journal:
         with suppress(OSError):
             if self._file is not None and self._file.stream is not None:
                 self._file.stream.write(traceback.format_exc())
+                self._file.flush()  # the report reads it
 
     def close(self) -> None:
         """Closes run.log."""
@@ -527,17 +533,35 @@ def _recorded(journal: _Journal, progress: Progress) -> Iterator[None]:
                 raise
             raise RunFailed(f"{_cause(error)} The whole traceback is in {place.log}.") from error
         finally:
+            _say_finished(record, began)
+            if journal.place is not None and journal.has_report:
+                with _stage(record, "report"):
+                    _report(journal.place, record)
+                _say_finished(record, began)
             log.removeHandler(journal.log)
             journal.close()
-            record["finished"] = _now()
-            record["timings"]["total"] = time.perf_counter() - began
-            record["timings"] = {name: round(seconds, 3) for name, seconds in record["timings"].items()}
             try:
                 if journal.place is not None:
                     _finish(journal.place, record)
             finally:
                 log.propagate = propagated
                 log.removeHandler(to_screen)
+
+
+def _say_finished(record: dict[str, Any], began: float) -> None:
+    record["finished"] = _now()
+    total = {"total": time.perf_counter() - began}
+    record["timings"] = {name: round(seconds, 3) for name, seconds in (record["timings"] | total).items()}
+
+
+def _report(place: RunFolder, record: Mapping[str, Any]) -> None:
+    """Writes report.html; a run whose report can't be written has its tables anyway."""
+    try:
+        write_run_report(place.path, run_folder.ended(record))
+    except Exception as error:
+        if record["status"] == "done" or not isinstance(error, OSError):  # on a full disk, one error is enough
+            again = f"mi-run report {shlex.quote(str(place.path))}"
+            log.warning(f"can't write {REPORT} ({one_line(error)}); {again} tries it again")
 
 
 def _finish(place: RunFolder, record: dict[str, Any]) -> None:

@@ -33,7 +33,7 @@ PLAN = "sweep.json"
 
 SCHEMA_VERSION = 1
 
-NOT_COMPARED = ("output_dir", *SWEEP_KEYS)
+NOT_COMPARED = ("output_dir", "report", *SWEEP_KEYS)
 """Top-level keys that may differ when a sweep is resumed."""
 
 HashOf = Callable[[RunConfig], str]

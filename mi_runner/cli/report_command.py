@@ -1,0 +1,39 @@
+"""`mi-run report FOLDER`: makes the report.html of a run or a sweep again, from what is in its folder."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from mi_runner import console
+from mi_runner.errors import ConfigError, ExitStatus, RunFailed
+from mi_runner.runs import run_folder
+from mi_runner.runs.report import write_run_report
+
+USAGE = "Type mi-run report FOLDER, for example mi-run report outputs/ablation/mnist-skip/latest."
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Writes report.html into each folder, prints its path, and returns the exit status.
+
+    Raises:
+        ConfigError: no folder is given, or one has no run.
+        RunFailed: a report can't be written.
+    """
+    if not arguments:
+        raise ConfigError(f"report: a folder is missing. {USAGE}")
+    unknown = [argument for argument in arguments if argument.startswith("-")]
+    if unknown:
+        raise ConfigError(f"report takes folders, but no {unknown[0]}. {USAGE}")
+    folders = [run_folder.linked(Path(argument).expanduser()) for argument in arguments]
+    for folder in folders:
+        if not folder.is_dir():
+            raise ConfigError(f"{folder}: there is no such folder. {USAGE}")
+        if not (folder / run_folder.RECORD).exists():
+            raise ConfigError(f"{folder}: it has no {run_folder.RECORD}, so it isn't the folder of a run. {USAGE}")
+    for folder in folders:
+        try:
+            console.last_line(str(write_run_report(folder)))
+        except OSError as error:
+            raise RunFailed(f"can't read or write files in {folder} ({error}).") from error
+    return ExitStatus.DONE

@@ -1,0 +1,158 @@
+"""The answer of a run in numbers: each number of its summary with its interval, and beside it what it compares with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from mi_runner import columns
+from mi_runner.runs.report.tables import Content, number, shown
+from mi_runner.statistics import ALL, NONE
+
+MOST_ANSWERS = 12
+MOST_COMPARED = 16
+"""Numbers beside an answer."""
+
+LATER = ("_before", "_sd", "_low", "_high", "_min", "_max")
+"""Ends of names that describe another number of the summary."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """A number of the summary.
+
+    Attributes:
+        name: in the summary; beside another answer the end of it.
+        meaning: empty if nothing says it.
+        value: as text.
+        interval: as text; empty if no table has it.
+        compared: numbers of the same measure, such as those of controls.
+        n_left_out: further numbers of the same measure that only run.json has.
+    """
+
+    name: str
+    meaning: str
+    value: str
+    interval: str
+    compared: Sequence[Answer] = ()
+    n_left_out: int = 0
+
+
+def answers(
+    metrics: Mapping[str, float | None],
+    headline: str,
+    tables: Sequence[Content],
+    keys: Sequence[Sequence[str]],
+) -> list[Answer]:
+    """Returns the numbers of a summary, the headline first.
+
+    Args:
+        metrics: name → number; None: it is not finite.
+        headline: the name of the most important number.
+        tables: those that have the numbers with their intervals.
+        keys: of each table the columns that name its rows.
+    """
+    names = sorted(metrics, key=lambda name: (name != headline, name.endswith(LATER)))
+    first = [name for name in names if _above(name, metrics, headline) is None]
+    made = []
+    for name in first[:MOST_ANSWERS]:
+        below = [other for other in names if _above(other, metrics, headline) == name]
+        compared = [
+            _answer(other, _end(other, name), metrics[other], metrics, tables, keys) for other in below[:MOST_COMPARED]
+        ]
+        compared += list(_controls(name, metrics[name], tables, keys))[: MOST_COMPARED - len(compared)]
+        left_out = max(0, len(below) - MOST_COMPARED)
+        answer = _answer(name, name, metrics[name], metrics, tables, keys)
+        made.append(Answer(answer.name, answer.meaning, answer.value, answer.interval, compared, left_out))
+    return made
+
+
+def _above(name: str, metrics: Mapping[str, float | None], headline: str) -> str | None:
+    """Returns the answer beside which a number stands: that of a name that it begins or ends with; None: by itself."""
+    if name == headline:
+        return None
+    above = name
+    while "/" in above:
+        above = above.rpartition("/")[0]
+        if above in metrics:
+            return _above(above, metrics, headline) or above
+    for end in LATER:
+        base = name.removesuffix(end)
+        if base != name and base in metrics:
+            return base
+    return None
+
+
+def _end(name: str, above: str) -> str:
+    return name.removeprefix(above).lstrip("/_")
+
+
+def _answer(
+    name: str,
+    label: str,
+    value: float | None,
+    metrics: Mapping[str, float | None],
+    tables: Sequence[Content],
+    keys: Sequence[Sequence[str]],
+) -> Answer:
+    about = columns.metric(name)
+    text = "not defined" if value is None else shown_metric(name, value)
+    ends = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
+    interval = ends if None not in ends else _interval(name, value, tables, keys)
+    words = "" if interval is None else "{:.4f} to {:.4f}".format(*interval)
+    return Answer(label, "" if about is None else str(about), text, words)
+
+
+def shown_metric(name: str, value: float) -> str:
+    """Returns a number of the summary as text."""
+    about = columns.metric(name)
+    return shown(value, counts=about is not None and about.unit == columns.COUNT)
+
+
+def _interval(
+    name: str, value: float | None, tables: Sequence[Content], keys: Sequence[Sequence[str]]
+) -> tuple[float, float] | None:
+    """Returns the interval of the row that has this number; None if no row does, or rows with different intervals."""
+    measure, *of = name.split("/")
+    if value is None:
+        return None
+    for content, named_by in zip(tables, keys, strict=True):
+        if not {measure, f"{measure}_low", f"{measure}_high"} <= set(content.columns):
+            continue
+        rows = [row for row in content.rows if number(row[measure]) == value]
+        rows = [row for row in rows if all(word in _named(row, named_by) for word in "/".join(of).split("/") if of)]
+        if not of:  # of the rows with this number, the one of all test examples
+            rows = [row for row in rows if row.get("split") != "train"]
+            general = [row for row in rows if {ALL, NONE} & set(_named(row, named_by))]
+            rows = general or rows
+        intervals = {(number(row[f"{measure}_low"]), number(row[f"{measure}_high"])) for row in rows}
+        if len(intervals) == 1:
+            low, high = intervals.pop()
+            return None if low is None or high is None else (low, high)
+    return None
+
+
+def _named(row: Mapping[str, str], keys: Sequence[str]) -> list[str]:
+    """Returns the values that name a row; a path such as relu/add also by its steps."""
+    return [word for key in keys for value in [row.get(key, "")] for word in (value, *value.split("/"))]
+
+
+def _controls(
+    name: str, value: float | None, tables: Sequence[Content], keys: Sequence[Sequence[str]]
+) -> Iterator[Answer]:
+    """Yields the same number of each control, where the summary hasn't them: of rows that differ in `control` only."""
+    if value is None:
+        return
+    for content, named_by in zip(tables, keys, strict=True):
+        if "control" not in named_by or name not in content.columns:
+            continue
+        own = next((row for row in content.rows if row["control"] == NONE and number(row[name]) == value), None)
+        if own is None:
+            continue
+        others = [key for key in named_by if key != "control"]
+        for row in content.rows:
+            of_control = number(row[name])
+            if row["control"] == NONE or of_control is None or any(row[key] != own[key] for key in others):
+                continue
+            yield Answer(row["control"], "", shown_metric(name, of_control), "")
+        return

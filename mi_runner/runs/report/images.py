@@ -1,0 +1,92 @@
+"""Figures of a run as data in a page: as they are if they are small, otherwise with fewer colours and pixels."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from mi_runner import columns
+
+MOST_BYTES = 450_000
+"""Bytes of all figures of a run's page; base64 makes them a third longer."""
+
+STEPS = ((64, 1.0), (32, 0.7), (16, 0.45))
+"""Colours and scale of the compressed figures, tried in this order."""
+
+
+@dataclass(frozen=True)
+class Image:
+    """A figure in a page.
+
+    Attributes:
+        name: of its file, without ending.
+        caption: what it shows; the name if nothing says that.
+        file: path in the folder.
+        data: its content as a data URL; empty if it is too large.
+        width, height: in pixels of the original.
+    """
+
+    name: str
+    caption: str
+    file: str
+    data: str
+    width: int
+    height: int
+
+
+def images(paths: Sequence[Path], folder: Path, most: int = MOST_BYTES) -> list[Image]:
+    """Returns the figures, together at most `most` bytes before base64; what doesn't fit has no data.
+
+    Args:
+        paths: PNG files below `folder`.
+    """
+    contents = {path: path.read_bytes() for path in paths}
+    for colours, scale in STEPS:
+        total = sum(map(len, contents.values()))
+        for path in sorted(paths, key=lambda path: -len(contents[path])):
+            if total <= most:
+                break
+            smaller = _compressed(path, colours, scale)
+            if len(smaller) < len(contents[path]):
+                total += len(smaller) - len(contents[path])
+                contents[path] = smaller
+    left = most
+    made = []
+    for path in paths:
+        content = contents[path]
+        fits = len(content) <= left
+        left -= len(content) if fits else 0
+        width, height = _size(path)
+        made.append(
+            Image(
+                name=path.stem,
+                caption=columns.figure(path.stem) or path.stem.replace("_", " "),
+                file=path.relative_to(folder).as_posix(),
+                data="data:image/png;base64," + base64.b64encode(content).decode() if fits else "",
+                width=width,
+                height=height,
+            )
+        )
+    return made
+
+
+def _size(path: Path) -> tuple[int, int]:
+    with path.open("rb") as file:  # the header of a PNG file: signature, length, IHDR, width, height
+        header = file.read(24)
+    return int.from_bytes(header[16:20]), int.from_bytes(header[20:24])
+
+
+def _compressed(path: Path, colours: int, scale: float) -> bytes:
+    from PIL import Image as Pillow
+
+    with Pillow.open(path) as opened:
+        picture = opened.convert("RGB")
+    if scale < 1:
+        picture = picture.resize((round(picture.width * scale), round(picture.height * scale)), Pillow.Resampling.BOX)
+    method, dither = Pillow.Quantize.FASTOCTREE, Pillow.Dither.NONE
+    written = io.BytesIO()
+    picture.quantize(colours, method=method, dither=dither).save(written, "PNG", compress_level=6)
+    return written.getvalue()

@@ -1,0 +1,62 @@
+"""Templates to pages: one HTML file with its style, scripts, pictures and data inside, and nothing from elsewhere.
+
+Every text goes through Jinja's autoescape, data through `tojson`. The page's Content-Security-Policy allows the page's
+own scripts and style by their hashes, and pictures that are data; so no text can run or load anything.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+from functools import cache
+from importlib import resources
+from typing import Any
+from urllib.parse import quote
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("mi_runner.runs.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["link"] = link
+    return environment
+
+
+@cache
+def _file(name: str) -> str:
+    return (resources.files("mi_runner.runs.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def link(path: str) -> str:
+    """Returns the address of a file beside the page: `./` in front, so that no name is taken as `javascript:`."""
+    return "./" + quote(path)
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+
+
+def page(template: str, scripts: Sequence[str], **content: Any) -> str:
+    """Returns the page of a template.
+
+    Args:
+        scripts: names of the templates folder's files, run in this order.
+        content: what the template shows.
+    """
+    style = _file("report.css")
+    script = "\n".join(map(_file, scripts))
+    policy = f"default-src 'none'; img-src data:; style-src {_hash(style)}; script-src {_hash(script)}; base-uri 'none'"
+    return (
+        _environment()
+        .get_template(template)
+        .render(style=Markup(style), script=Markup(script), policy=Markup(policy), **content)
+    )

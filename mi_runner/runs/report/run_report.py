@@ -1,0 +1,277 @@
+"""The page of one run: question, answer, pictures, tables, config, provenance, log and files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from mi_runner.config import composition
+from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.config.run_schema import SWEEP_KEYS
+from mi_runner.errors import ConfigError
+from mi_runner.files import sha256, written_whole
+from mi_runner.runs import run_folder
+from mi_runner.runs.report import answers, pictures, rendering, tables
+from mi_runner.runs.report.images import images
+from mi_runner.runs.run_folder import RunFolder, State
+
+REPORT = "report.html"
+
+LARGEST_LOG = 2_000_000
+"""Bytes at the end of run.log that are searched for warnings."""
+
+MOST_LOG_LINES = 200
+
+MOST_FILES = 300
+
+NOT_SHOWN = ("experiment", "dataset", "model", "report", *SWEEP_KEYS)
+"""Top-level keys that the config's table leaves out; the first three have their options instead."""
+
+NOT_COMPARED = ("threads", "output_dir")
+"""Keys whose value depends on the machine or the place."""
+
+
+@dataclass(frozen=True)
+class Option:
+    """A line of the config.
+
+    Attributes:
+        default: empty if the value is the default; what the command without this option has.
+    """
+
+    name: str
+    value: str
+    default: str
+
+    @property
+    def differs(self) -> bool:
+        return self.default != ""
+
+
+@dataclass(frozen=True)
+class File:
+    """A file of the folder."""
+
+    path: str
+    size: str
+
+
+def write_run_report(folder: Path, state: State | None = None) -> Path:
+    """Writes report.html into a run's folder, and returns its path.
+
+    Args:
+        state: how the run ended; None: as its run.json says. If run.json says that the run has ended, it also gets the
+            page's hash.
+
+    Raises:
+        OSError: the folder can't be read or written.
+    """
+    path = folder / REPORT
+    page = run_page(folder, state or run_folder.state(folder))
+    with written_whole(path) as beside:
+        beside.write_text(page, encoding="utf-8")
+    record = run_folder.read_record(folder)
+    if state is None and record is not None and record.get("status") != "running":
+        record["files"] = dict(sorted({**(record.get("files") or {}), REPORT: sha256(path)}.items()))
+        RunFolder(folder).write_record(record)
+    return path
+
+
+def run_page(folder: Path, state: State) -> str:
+    """Returns the page of a run.
+
+    Args:
+        state: how the run ended.
+
+    Raises:
+        OSError: the folder can't be read.
+    """
+    record = state.record
+    experiment = str(record.get("experiment") or folder.parent.parent.name)
+    names = [str(record.get(name) or "") for name in ("experiment", "dataset", "model")]
+    schema = next((schema for schema in EXPERIMENTS if schema.name == experiment), None)
+    keys: Mapping[str, Sequence[str]] = record.get("keys") or {}
+    printed = [name for name in record.get("shown") or ["metrics"] if name != "metrics"]
+    contents: dict[str, tables.Content] = {}
+    shown = []
+    for name, path in tables.of_folder(folder, [*printed, "metrics"]):
+        most = tables.MOST_ROWS if name in (*printed, "metrics") else tables.MOST_OTHER_ROWS
+        if (content := tables.read(path, most)) is not None:
+            contents[name] = content
+            shown.append(tables.table(name, content, path.name))
+    answering = [name for name in (*printed, "metrics") if name in contents]
+    data = {**pictures.circuits(folder), **pictures.network(folder)}
+    figures = images(sorted((folder / run_folder.FIGURES).glob("*.png")), folder)
+    return rendering.page(
+        "run.html",
+        ["report.js", *(f"{name}.js" for name in data)],
+        title=" · ".join(filter(None, names)) or folder.name,
+        question=(schema.__doc__ or "").strip().splitlines()[0] if schema else "",
+        experiment=experiment,
+        folder=str(folder.absolute()),
+        state=state,
+        record=record,
+        facts=_facts(state, contents),
+        answers=answers.answers(
+            record.get("metrics") or {},
+            schema.headline if schema else "",
+            [contents[name] for name in answering],
+            [keys.get(name) or () for name in answering],
+        ),
+        n_first=len(answering),
+        tables=shown,
+        figures=figures,
+        data=data,
+        options=_options(folder, names),
+        provenance=_provenance(record),
+        warnings=_log_lines(folder),
+        files=_files(folder),
+        n_files_left_out=max(0, len(_listed(folder)) - MOST_FILES),
+    )
+
+
+def _facts(state: State, contents: Mapping[str, tables.Content]) -> list[tuple[str, str]]:
+    """Returns what a reader asks first: when, how long, with which seed, on which device."""
+    record = state.record
+    total = (record.get("timings") or {}).get("total")
+    facts = [
+        ("seed", record.get("seed")),
+        ("started", _time(record.get("started"))),
+        ("took", None if total is None else duration(float(total))),
+        ("device", record.get("device")),
+        ("weights", (record.get("checkpoint") or {}).get("from")),
+    ]
+    return [(name, str(value)) for name, value in facts if value is not None]
+
+
+def _time(text: Any) -> str | None:
+    try:
+        return datetime.fromisoformat(str(text)).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except ValueError:
+        return None
+
+
+def duration(seconds: float) -> str:
+    """Returns a time as text: 3.2 s, 4 min 05 s, 2 h 10 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
+
+
+# --- the config ----------------------------------------------------------------------------------------------------
+
+
+@cache
+def _defaults(experiment: str, dataset: str, model: str) -> dict[str, str]:
+    """Returns the options of a command that only chooses the three; empty if they can't be composed here."""
+    try:
+        chosen = composition.compose_untyped([f"experiment={experiment}", f"dataset={dataset}", f"model={model}"])
+    except ConfigError:  # the user's own configs, or a choice of another version
+        return {}
+    from omegaconf import OmegaConf
+
+    return dict(_flat(OmegaConf.to_container(chosen, enum_to_str=True)))
+
+
+def _options(folder: Path, names: Sequence[str]) -> list[Option]:
+    try:
+        config = yaml.safe_load((folder / run_folder.CONFIG).read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError):
+        return []
+    if not isinstance(config, dict):
+        return []
+    defaults = _defaults(*names)
+    options = []
+    for key, value in _flat(config):
+        top = key.partition(".")[0]
+        if top == key and key in NOT_SHOWN:
+            continue
+        default = value if key in NOT_COMPARED or not defaults else defaults.get(key, "(none)")
+        options.append(Option(key, value, default if default != value else ""))
+    return options
+
+
+def _flat(config: Any, prefix: str = "") -> list[tuple[str, str]]:
+    if isinstance(config, dict) and (config or not prefix):
+        return [pair for key, value in config.items() for pair in _flat(value, f"{prefix}{key}.")]
+    text = yaml.safe_dump(config, default_flow_style=True, width=10**6, allow_unicode=True)
+    return [(prefix.rstrip("."), text.removesuffix("...\n").strip())]
+
+
+# --- where it comes from -------------------------------------------------------------------------------------------
+
+
+def _provenance(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Returns what the figures depend on, name → text."""
+    versions = record.get("versions") or {}
+    checkpoint = record.get("checkpoint") or {}
+    timings = record.get("timings") or {}
+    git = record.get("git")
+    members = checkpoint.get("members") or ()
+    facts: list[tuple[str, Any]] = [
+        ("commit", None if not git else f"{git.get('commit')}{' with changes' if git.get('dirty') else ''}"),
+        ("code", versions.get("code")),
+        ("versions", ", ".join(f"{name} {text}" for name, text in versions.items() if name != "code" and text)),
+        ("machine", record.get("host")),
+        ("processor", " ".join(str(record[name]) for name in ("processor", "instruction_set") if record.get(name))),
+        ("threads", record.get("threads")),
+        ("device", record.get("device")),
+        ("config", record.get("config_hash")),
+        ("weights from", " ".join(str(checkpoint[name]) for name in ("from", "path") if checkpoint.get(name))),
+        ("sha256 of the weights", checkpoint.get("sha256")),
+        *((f"sha256 of the weights, seed {one.get('seed')}", one.get("sha256")) for one in members),
+        ("started", _time(record.get("started"))),
+        ("finished", _time(record.get("finished"))),
+        ("seconds by stage", ", ".join(f"{name} {seconds:g}" for name, seconds in timings.items())),
+    ]
+    return [(name, str(value)) for name, value in facts if value not in (None, "")]
+
+
+_LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (\w+) ")
+
+
+def _log_lines(folder: Path) -> list[str]:
+    """Returns the warnings, errors and traceback of the log, the last ones if there are many."""
+    try:
+        with (folder / run_folder.LOG).open("rb") as file:
+            file.seek(0, 2)
+            file.seek(max(0, file.tell() - LARGEST_LOG))
+            text = file.read().decode(errors="replace")
+    except OSError:
+        return []
+    taken: list[str] = []
+    serious = False
+    for line in text.splitlines():
+        begins = _LOG_LINE.match(line)
+        serious = begins[1] not in ("INFO", "DEBUG") if begins else serious or line.startswith("Traceback")
+        if serious:
+            taken.append(line)
+    return taken[-MOST_LOG_LINES:]
+
+
+def _listed(folder: Path) -> list[Path]:
+    below = ((path, path.relative_to(folder)) for path in folder.rglob("*"))
+    visible = ((path, name) for path, name in below if not any(word.startswith(".") for word in name.parts))
+    return sorted(path for path, name in visible if path.name != REPORT and path.is_file())
+
+
+def _files(folder: Path) -> list[File]:
+    return [
+        File(path.relative_to(folder).as_posix(), size(path.stat().st_size)) for path in _listed(folder)[:MOST_FILES]
+    ]
+
+
+def size(n_bytes: int) -> str:
+    """Returns a file's size as text."""
+    for unit, bytes_of in (("MB", 10**6), ("kB", 10**3)):
+        if n_bytes >= bytes_of:
+            return f"{n_bytes / bytes_of:.1f} {unit}"
+    return f"{n_bytes} B"

@@ -1,0 +1,192 @@
+"""Tables of a run folder as a page shows them: few rows of large ones, numbers as text, the meaning of each column."""
+
+from __future__ import annotations
+
+import csv
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from mi_runner import columns
+
+MOST_ROWS = 500
+"""Rows that a page has of the tables that the terminal shows."""
+
+MOST_OTHER_ROWS = 150
+"""Rows that a page has of each other table."""
+
+MOST_COLUMNS = 60
+"""Columns that a page has of a table."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value in a table.
+
+    Attributes:
+        text: as it is shown.
+        value: the digits of the file; empty if they are the text.
+    """
+
+    text: str
+    value: str = ""
+
+
+@dataclass(frozen=True)
+class Heading:
+    """A column's heading.
+
+    Attributes:
+        meaning, unit: empty if nothing says them.
+        numeric: whether every value is a number or empty.
+    """
+
+    name: str
+    meaning: str
+    unit: str
+    numeric: bool
+
+    @property
+    def about(self) -> str:
+        """Meaning and unit in one line."""
+        return str(columns.Column(self.meaning, self.unit))
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table as a page shows it.
+
+    Attributes:
+        meaning: what the table has.
+        file: its name in the folder; empty if the table isn't a file.
+        rows: the first rows of the file, as text.
+        n_rows: rows of the file.
+        n_columns: columns of the file.
+    """
+
+    name: str
+    meaning: str
+    file: str
+    headings: Sequence[Heading]
+    rows: Sequence[Sequence[Cell]]
+    n_rows: int
+    n_columns: int
+
+    @property
+    def n_left_out(self) -> int:
+        return self.n_rows - len(self.rows)
+
+
+Rows = Sequence[Mapping[str, str]]
+
+
+@dataclass(frozen=True)
+class Content:
+    """The first rows of a file, as text.
+
+    Attributes:
+        columns: in the order of the file.
+        rows: at most as many as were asked for.
+        n_rows: rows of the file.
+    """
+
+    columns: Sequence[str]
+    rows: Rows
+    n_rows: int
+
+
+def read(path: Path, most: int) -> Content | None:
+    """Returns the first rows of a CSV or Parquet file; None if it can't be read."""
+    try:
+        return _read_parquet(path, most) if path.suffix == ".parquet" else _read_csv(path, most)
+    except (OSError, ValueError, csv.Error):  # pyarrow's errors are ValueErrors or OSErrors
+        return None
+
+
+def _read_csv(path: Path, most: int) -> Content:
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = csv.reader(file)
+        names = next(lines, [])
+        rows = [dict(zip(names, line, strict=False)) for line in islice(lines, most)]
+        return Content(names, rows, len(rows) + sum(1 for _ in lines))
+
+
+def _read_parquet(path: Path, most: int) -> Content:
+    import pyarrow.parquet as parquet
+
+    file = parquet.ParquetFile(path)
+    names = list(file.schema_arrow.names)
+    batch = next(file.iter_batches(most), None)
+    rows = [{name: _text(value) for name, value in row.items()} for row in (batch.to_pylist() if batch else [])]
+    return Content(names, rows, file.metadata.num_rows)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
+
+
+def table(name: str, content: Content, file: str = "", *, meaning: str | None = None) -> Table:
+    """Returns a table as a page shows it."""
+    shown = list(content.columns)[:MOST_COLUMNS]
+    headings = []
+    for column in shown:
+        entry = columns.column(column, name) or columns.Column("")
+        values = [row.get(column, "") for row in content.rows]
+        numeric = any(values) and all(value == "" or number(value) is not None for value in values)
+        headings.append(Heading(column, entry.meaning, entry.unit, numeric))
+    rows = [
+        [_cell(row.get(heading.name, ""), counts=heading.unit == columns.COUNT) for heading in headings]
+        for row in content.rows
+    ]
+    about = columns.table(name) if meaning is None else meaning
+    return Table(name, about, file, headings, rows, content.n_rows, len(content.columns))
+
+
+def of_rows(name: str, rows: Sequence[Mapping[str, Any]], *, meaning: str | None = None) -> Table:
+    """Returns rows of values as a table that isn't a file."""
+    names = list(dict.fromkeys(column for row in rows for column in row))
+    texts = [{column: _text(row.get(column)) for column in names} for row in rows]
+    return table(name, Content(names, texts, len(rows)), meaning=meaning)
+
+
+def number(text: str) -> float | None:
+    """Returns the finite number that a text is; None if it isn't."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None
+
+
+def shown(value: float, *, counts: bool = False) -> str:
+    """Returns a number as a page shows it: four digits behind the point, or four significant ones."""
+    if value == int(value) and abs(value) < 2**53 and counts:
+        return f"{int(value):,}"
+    if value != 0 and (abs(value) < 1e-3 or abs(value) >= 1e6):
+        return f"{value:.4g}"
+    return f"{value:.4f}"
+
+
+def _cell(text: str, *, counts: bool) -> Cell:
+    value = number(text)
+    if value is None or (text.lstrip("-").isdecimal() and not (counts and abs(value) >= 1000)):
+        return Cell(text)
+    short = shown(value, counts=counts)
+    return Cell(short) if short == text else Cell(short, text)
+
+
+def of_folder(folder: Path, first: Sequence[str]) -> Iterator[tuple[str, Path]]:
+    """Yields name and file of the folder's tables, those named in `first` before the others."""
+    files: dict[str, Path] = {}
+    for path in sorted(_files(folder)):
+        files.setdefault(path.stem, path)
+    for name in (*first, *(name for name in files if name not in first)):
+        if name in files:
+            yield name, files[name]
+
+
+def _files(folder: Path) -> Iterable[Path]:
+    return (path for path in folder.iterdir() if path.suffix in (".csv", ".parquet") and not path.name.startswith("."))

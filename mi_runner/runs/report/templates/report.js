@@ -1,0 +1,95 @@
+"use strict";
+// Sorting and filtering of tables, light and dark, printing. Text is only ever set as text.
+
+function element(name, attributes = {}, ...children) {
+  const made = document.createElement(name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+function drawn(name, attributes = {}, ...children) {
+  const made = document.createElementNS("http://www.w3.org/2000/svg", name);
+  for (const [key, value] of Object.entries(attributes)) made.setAttribute(key, value);
+  made.append(...children);
+  return made;
+}
+
+function data(name) {
+  const place = document.getElementById(`data-${name}`);
+  return place ? JSON.parse(place.textContent) : null;
+}
+
+function shown(value, digits = 4) {
+  return value === null || value === undefined ? "unknown" : Number(value.toPrecision(digits)).toString();
+}
+
+{
+  const compared = new Intl.Collator("en", { numeric: true, sensitivity: "base" });
+
+  function value(row, column) {
+    const cell = row.cells[column];
+    return cell.dataset.value ?? cell.textContent;
+  }
+
+  function sort(table, column, ascending) {
+    const body = table.tBodies[0];
+    const rows = [...body.rows].map((row) => [value(row, column), row]);
+    rows.sort(([a], [b]) => {
+      if (a === "" || b === "") return (a === "") - (b === ""); // empty values last, in both directions
+      const [x, y] = [Number(a.replaceAll(",", "")), Number(b.replaceAll(",", ""))];
+      const order = Number.isNaN(x) || Number.isNaN(y) ? compared.compare(a, b) : x - y;
+      return ascending ? order : -order;
+    });
+    body.append(...rows.map(([, row]) => row));
+    for (const heading of table.tHead.rows[0].cells) heading.removeAttribute("aria-sort");
+    table.tHead.rows[0].cells[column].setAttribute("aria-sort", ascending ? "ascending" : "descending");
+  }
+
+  for (const table of document.querySelectorAll("table[data-sortable]")) {
+    for (const heading of table.tHead.rows[0].cells) {
+      heading.querySelector("button").addEventListener("click", () =>
+        sort(table, heading.cellIndex, heading.getAttribute("aria-sort") !== "ascending"));
+    }
+    const section = table.closest(".table");
+    const field = section.querySelector("[data-filter]");
+    const count = section.querySelector("[data-count]");
+    field?.addEventListener("input", () => {
+      const words = field.value.toLowerCase().split(/\s+/).filter(Boolean);
+      let left = 0;
+      for (const row of table.tBodies[0].rows) {
+        const text = row.innerText === undefined ? row.textContent : [...row.cells].map((cell) => cell.textContent).join(" ");
+        row.hidden = !words.every((word) => text.toLowerCase().includes(word));
+        left += !row.hidden;
+      }
+      count.textContent = words.length ? `${left} of ${table.tBodies[0].rows.length} rows` : "";
+    });
+  }
+}
+
+{
+  const button = document.getElementById("theme");
+  const names = { "": ["◐ auto", "colours: as the system"], light: ["☀ light", "colours: light"], dark: ["☾ dark", "colours: dark"] };
+  button.addEventListener("click", () => {
+    const all = Object.keys(names);
+    const next = all[(all.indexOf(document.documentElement.dataset.theme ?? "") + 1) % all.length];
+    if (next) document.documentElement.dataset.theme = next;
+    else delete document.documentElement.dataset.theme;
+    button.textContent = names[next][0];
+    button.setAttribute("aria-label", names[next][1]);
+    document.dispatchEvent(new Event("colours"));
+  });
+}
+
+addEventListener("beforeprint", () => {
+  for (const folded of document.querySelectorAll("details:not([open])")) {
+    folded.open = true;
+    folded.dataset.printed = "";
+  }
+});
+addEventListener("afterprint", () => {
+  for (const opened of document.querySelectorAll("details[data-printed]")) {
+    opened.open = false;
+    delete opened.dataset.printed;
+  }
+});

@@ -1,0 +1,446 @@
+"""Reports: what the pages of all experiments have, that text stays text, and what they do in a real browser."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from html.parser import HTMLParser
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as parquet
+import pytest
+
+from mi_runner import columns
+from mi_runner.cli import command as cli
+from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.runs import run_folder
+from mi_runner.runs.report import REPORT, images, rendering, run_report, tables, write_run_report
+
+from .browser import Browser, chromium, missing
+from .conftest import REPOSITORY, Ended
+
+MiRun = Callable[..., Ended]
+
+DATA = ("dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
+DIVERGES = ("training.optimizer=sgd", "training.learning_rate=1e30", "training.epochs=2")
+HIDDEN = ("model.hidden_sizes=[8,3,2]",)
+SMALL = {
+    "train": ("dataset=ellipses", *DATA, "dataset.target=class"),
+    "many seeds": ("experiment=train", "dataset=mod_add", *DATA, "seeds=2"),
+    "ablation": ("dataset=mod_add", *DATA, "experiment.split=mean", "experiment.agree=same"),
+    "units": ("experiment=ablation", "dataset=mod_add", "model=mlp", *HIDDEN, *DATA, "experiment.granularity=unit"),
+    "circuits": ("dataset=ellipses", *DATA, *HIDDEN, "experiment.last_layers=2", "experiment.accuracy_threshold=0.4"),
+    "clusters": ("dataset=mod_add", *DATA, "model.hidden_sizes=[8,8,8]", "experiment.controls=1"),
+    "iit": (*DATA, "experiment.train_pairs=60", "experiment.test_pairs=60"),
+    "decoder": (*DATA, "experiment.epochs=1", "experiment.min_target_accuracy=0", "experiment.folds=2"),
+    "explanations": (*DATA[::2], "experiment.min_accuracy=0", "experiment.max_depth=2"),
+}
+"""Small runs; those of an experiment's name run it, and each experiment has one."""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Name → the folder of a small run."""
+    output = tmp_path_factory.mktemp("runs")
+    folders = {}
+    for name, options in SMALL.items():
+        chosen = [] if options[0].startswith("experiment=") else [f"experiment={name}"]
+        assert cli.main([*chosen, *options, f"output_dir={output / name}"]) == 0
+        (record,) = (output / name).rglob("v001/run.json")
+        folders[name] = record.parent
+    return folders
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    if why := missing():
+        pytest.skip(why)
+    with chromium() as opened:
+        yield opened
+
+
+class Parsed(HTMLParser):
+    """The elements of a page, the text of each table's rows, and all text outside of scripts and styles."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.tables: dict[str, list[list[str]]] = {}
+        self.text = ""
+        self._section, self._open = "", ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        of = dict(attrs)
+        self.elements.append((tag, of))
+        self._open = tag
+        if tag == "section" and of.get("class") == "table":
+            self._section = str(of["aria-label"]).removeprefix("table ")
+            self.tables[self._section] = []
+        if self._section and tag == "tr":
+            self.tables[self._section].append([])
+        if self._section and tag in ("td", "th"):
+            self.tables[self._section][-1].append(of.get("data-value") or "")
+            self._cell = "data-value" not in of
+
+    def handle_endtag(self, tag: str) -> None:
+        self._open = ""
+        if tag == "table":
+            self._section = ""
+
+    def handle_data(self, data: str) -> None:
+        if self._open in ("script", "style"):
+            return
+        self.text += data
+        if self._section and self._open in ("td", "th", "button") and self._cell:
+            self.tables[self._section][-1][-1] += data
+
+    def count(self, tag: str) -> int:
+        return sum(name == tag for name, _ in self.elements)
+
+
+def parsed(folder: Path) -> Parsed:
+    return Parsed((folder / REPORT).read_text(encoding="utf-8"))
+
+
+# --- the vocabulary --------------------------------------------------------------------------------------------------
+
+
+def files_of(folder: Path) -> dict[str, list[str]]:
+    """Table → its columns, from the files of a run."""
+    found = {path.stem: next(csv.reader(path.read_text().splitlines())) for path in folder.glob("*.csv")}
+    return found | {path.stem: parquet.read_schema(path).names for path in folder.glob("*.parquet")}
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_every_column_table_figure_and_metric_of_a_run_has_a_meaning(name: str, runs: dict[str, Path]) -> None:
+    folder = runs[name]
+    found = files_of(folder)
+    assert len(found) > 2 and "metrics" in found
+    missing_columns = [f"{table}.{name}" for table, names in found.items() for name in names]
+    missing_columns = [name for name in missing_columns if columns.column(*reversed(name.split(".", 1))) is None]
+    assert missing_columns == []
+    assert [table for table in found if not columns.table(table)] == []
+    assert [path.name for path in folder.glob("figures/*.png") if not columns.figure(path.stem)] == []
+    metrics = json.loads((folder / "run.json").read_text())["metrics"]
+    assert metrics and [name for name in metrics if columns.metric(name) is None] == []
+
+
+def test_every_experiment_has_a_small_run() -> None:
+    chosen = {name: options[0].removeprefix("experiment=") for name, options in SMALL.items()}
+    named = {name if name in [schema.name for schema in EXPERIMENTS] else of for name, of in chosen.items()}
+    assert named == {schema.name for schema in EXPERIMENTS}
+
+
+@pytest.mark.parametrize("schema", EXPERIMENTS, ids=lambda schema: schema.name)
+def test_every_key_and_measure_that_an_experiment_declares_has_a_meaning(schema: Any) -> None:
+    module = import_module(schema.module)
+    module = module if hasattr(module, "KEYS") else import_module(f"{schema.module}_tables")
+    for table, keys in module.KEYS.items():
+        assert columns.table(table), table
+        assert [key for key in keys if columns.column(key, table) is None] == []
+    assert [name for name in module.MEASURES if columns.metric(name) is None] == []
+
+
+def test_the_page_of_columns_is_made_from_the_code() -> None:
+    assert (REPOSITORY / "docs/columns.md").read_text(encoding="utf-8") == columns.page()
+
+
+def test_names_have_the_meaning_of_their_table_and_of_what_they_describe() -> None:
+    assert columns.column("n", "seeds_summary") != columns.column("n", "metrics") is not None
+    low, of = columns.column("accuracy_low"), columns.column("accuracy")
+    assert low is not None and of is not None and low.unit == of.unit and "accuracy" in low.meaning
+    assert columns.metric("accuracy/relu/zero") == columns.Column(f"{of.meaning}: relu, zero", of.unit)
+    assert columns.column("invented") is columns.metric("invented/7") is None
+    assert columns.column("invented", "answers") == columns.COLUMNS["answers.*"]
+    assert columns.figure("weights_first_layer") == columns.FIGURES["weights"] and columns.figure("invented") == ""
+
+
+# --- what a page has -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_a_page_has_the_rows_of_its_files(name: str, runs: dict[str, Path]) -> None:
+    """Digit by digit: the shown text is short, the whole number is beside it."""
+    page = parsed(runs[name])
+    files = {path.stem: path for path in runs[name].glob("*.csv")}
+    assert set(page.tables) == set(files_of(runs[name]))
+    for table, path in files.items():
+        with path.open(newline="") as file:
+            lines = list(csv.reader(file))
+        shown = page.tables[table]
+        assert shown == lines[: len(shown)], table
+        assert len(shown) == len(lines) or f"other {len(lines) - len(shown):,}" in page.text
+
+
+def test_a_page_says_question_answer_and_where_it_comes_from(runs: dict[str, Path]) -> None:
+    page, record = parsed(runs["train"]), json.loads((runs["train"] / "run.json").read_text())
+    assert "Train a model; how good is it, on which classes?" in page.text
+    with (runs["train"] / "metrics.csv").open() as file:
+        (row,) = [row for row in csv.DictReader(file) if (row["split"], row["class"]) == ("test", "all")]
+    interval = f"{float(row['accuracy_low']):.4f} to {float(row['accuracy_high']):.4f}"
+    assert f"{float(row['accuracy']):.4f}" in page.text and interval in page.text
+    for text in (record["command"], record["versions"]["code"], record["checkpoint"]["sha256"], record["host"]):
+        assert text in page.text
+    differing = [of for tag, of in page.elements if tag == "tr" and of.get("class") == "differs"]
+    assert differing and "dataset.train_size" in page.text
+    links = {of.get("href") for tag, of in page.elements if tag == "a"}
+    assert {"./metrics.csv", "./model.safetensors", "./figures/confusion.png", "./run.json"} <= links
+    images = [of for tag, of in page.elements if tag == "img"]
+    assert len(images) == len(list(runs["train"].glob("figures/*.png"))) > 1
+    assert all(str(of["src"]).startswith("data:image/png") and of["alt"] for of in images)
+
+
+def test_options_that_differ_are_marked_and_no_others(runs: dict[str, Path]) -> None:
+    options = run_report._options(runs["train"], ["train", "ellipses", "mlp"])
+    changed = {option.name: (option.value, option.default) for option in options if option.differs}
+    assert changed == {
+        "dataset.train_size": ("60", "10000"),
+        "dataset.test_size": ("60", "1000"),
+        "dataset.target": ("class", "value"),
+        "training.epochs": ("1", "3"),
+    }
+    assert len(options) >= 30
+
+
+def test_controls_stand_beside_the_claim(runs: dict[str, Path]) -> None:
+    page = (runs["iit"] / REPORT).read_text()
+    of_iia = page[page.index("<h3>iia</h3>") : page.index("<h3>", page.index("<h3>iia</h3>") + 5)]
+    for control in ("before", "other_site", "random_rotation", "untrained", "shuffled_labels"):
+        assert f'<th scope="row">{control}</th>' in of_iia
+    assert '<th scope="row">untrained</th>' in (runs["explanations"] / REPORT).read_text()
+
+
+def test_the_hash_of_the_page_is_in_run_json_and_it_says_how_the_run_ended(runs: dict[str, Path]) -> None:
+    for folder in runs.values():
+        record = json.loads((folder / "run.json").read_text())
+        assert record["files"] == run_folder.RunFolder(folder).digests() and REPORT in record["files"]
+        assert record["status"] == "done" and '<span class="status good">done</span>' in (folder / REPORT).read_text()
+        assert record["timings"]["total"] >= record["timings"]["report"] > 0
+
+
+def test_a_picture_of_circuits_has_the_best_and_the_sparsest(runs: dict[str, Path]) -> None:
+    """Against the table itself, by pandas."""
+    import pandas as pd
+
+    frame = pd.read_parquet(runs["circuits"] / "circuits.parquet")
+    (drawn,) = run_report.pictures.circuits(runs["circuits"])["circuits"]["outputs"]
+    assert drawn["sizes"] == [3, 2, 1] and len(drawn["edges"]) == 8
+    best = frame.groupby("n_edges")["accuracy"].max()
+    assert {circuit["edges"]: circuit["accuracy"] for circuit in drawn["best"]} == pytest.approx(best.to_dict())
+    valid = frame[frame["valid"]]
+    assert 1 < len(valid) == drawn["n_valid"] and drawn["n_circuits"] == len(frame)
+    sparsest = sorted(valid["n_edges"])[: len(drawn["sparsest"])]
+    assert [circuit["edges"] for circuit in drawn["sparsest"]] == sparsest
+    for circuit in [*drawn["best"], *drawn["sparsest"]]:
+        assert (
+            int(circuit["kept"][::-1], 2) == int(circuit["circuit"]) and circuit["kept"].count("1") == circuit["edges"]
+        )
+    edges = pd.read_csv(runs["circuits"] / "edges.csv")
+    assert [edge["share"] for edge in drawn["edges"]] == pytest.approx(edges["share"].tolist(), rel=1e-5)
+    assert [edge["weight"] for edge in drawn["edges"]] == pytest.approx(edges["weight"].tolist(), rel=1e-5)
+    (runs["circuits"] / "edges.csv").rename(runs["circuits"] / "edges.away")
+    try:  # the shares follow from the table of circuits, too
+        (alone,) = run_report.pictures.circuits(runs["circuits"])["circuits"]["outputs"]
+    finally:
+        (runs["circuits"] / "edges.away").rename(runs["circuits"] / "edges.csv")
+    assert [edge["share"] for edge in alone["edges"]] == pytest.approx(edges["share"].tolist(), rel=1e-5)
+
+
+def test_a_picture_of_a_network_has_what_each_ablation_costs(runs: dict[str, Path]) -> None:
+    import pandas as pd
+
+    drawn = run_report.pictures.network(runs["ablation"])["network"]
+    assert [site["name"] for site in drawn["sites"]] == ["x", "first", "relu", "add", "last"]
+    assert drawn["sites"][3]["reads"] == ["x", "relu"] and drawn["methods"] == ["zero", "mean", "resample"]
+    drops = pd.read_csv(runs["ablation"] / "metrics.csv").groupby(["target", "method"])["accuracy_drop"].mean()
+    for (target, method), drop in drops.drop("none").items():
+        assert drawn["costs"][target][method] == pytest.approx(drop, abs=1e-6)
+    assert "x/add" in drawn["costs"]
+
+
+# --- how a run ended -------------------------------------------------------------------------------------------------
+
+
+def test_a_run_that_fails_has_a_page_with_the_cause(mi_run: MiRun) -> None:
+    ended = mi_run("dataset=ellipses", *DATA[:2], *DIVERGES)
+    assert ended.status == 1
+    (folder,) = Path("outputs/train/ellipses-mlp").glob("v*")
+    page, record = parsed(folder), run_folder.read_record(folder)
+    assert record is not None and record["status"] == "failed" and record["files"][REPORT]
+    assert record["error"] in page.text and "failed" in page.text and "Traceback" in page.text
+    assert ("div", "alert") in [(tag, of.get("role")) for tag, of in page.elements]
+
+
+def test_an_interrupted_run_has_a_page(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(setting: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("mi_runner.experiments.train.run", interrupted)
+    assert mi_run("dataset=ellipses", *DATA).status == 130
+    page = parsed(Path("outputs/train/ellipses-mlp/v001"))
+    assert "interrupted (Ctrl-C)" in page.text
+
+
+def test_an_expectation_that_is_not_met_is_on_the_page(mi_run: MiRun) -> None:
+    ended = mi_run("dataset=ellipses", *DATA, "expect={accuracy: '>1'}")
+    assert ended.status == 3 and "Not as expected" in parsed(ended.folder).text
+
+
+def test_report_false_leaves_the_page_out_and_changes_nothing_else(mi_run: MiRun) -> None:
+    without, with_page = (mi_run("dataset=ellipses", *DATA, f"report={on}") for on in ("false", "true"))
+    assert not (without.folder / REPORT).exists() and (with_page.folder / REPORT).exists()
+    assert without.record["config_hash"] == with_page.record["config_hash"]
+    assert without.record["files"]["metrics.csv"] == with_page.record["files"]["metrics.csv"]
+
+
+def test_a_page_that_cannot_be_made_does_not_fail_the_run(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mi_runner.runs.report.run_report.run_page", lambda *_: 1 / 0)
+    ended = mi_run("dataset=ellipses", *DATA)
+    assert ended.status == 0 and ended.record["status"] == "done" and REPORT not in ended.record["files"]
+    line = f"can't write report.html (ZeroDivisionError: division by zero); mi-run report {ended.folder} tries it again"
+    assert line in ended.err and line in (ended.folder / "run.log").read_text()
+
+
+# --- mi-run report ---------------------------------------------------------------------------------------------------
+
+
+def test_an_old_folder_gets_a_page_without_torch(mi_run: MiRun) -> None:
+    """As an earlier version left it: without the page, and without what run.json says for it."""
+    folder = mi_run("dataset=ellipses", *DATA).folder
+    page = (folder / REPORT).read_text()
+    (folder / REPORT).unlink()
+    record = json.loads((folder / "run.json").read_text())
+    del record["shown"], record["files"][REPORT]
+    (folder / "run.json").write_text(json.dumps(record))
+    program = "import sys; from mi_runner.cli import command as cli; status = cli.main(sys.argv[1:]); "
+    program += "assert 'torch' not in sys.modules; sys.exit(status)"
+    given = [sys.executable, "-c", program, "report", str(folder.parent / "latest")]
+    done = subprocess.run(given, capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stdout) == (0, f"{folder / REPORT}\n"), done.stderr
+    again = json.loads((folder / "run.json").read_text())
+    assert again["files"] == run_folder.RunFolder(folder).digests()
+    assert Parsed(page).tables == parsed(folder).tables
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ((), "report: a folder is missing. Type mi-run report FOLDER"),
+        (("nowhere",), "nowhere: there is no such folder."),
+        (("empty",), "empty: it has no run.json, so it isn't the folder of a run. "),
+        (("-x",), "report takes folders, but no -x."),
+    ],
+)
+def test_mistakes_of_the_command_say_what_to_type(arguments: tuple[str, ...], text: str, mi_run: MiRun) -> None:
+    Path("empty").mkdir()
+    ended = mi_run("report", *arguments)
+    assert ended.status == 2 and text in ended.err and "mi-run report outputs/" in ended.err
+
+
+def test_a_page_of_a_run_that_was_killed_or_whose_record_is_torn(mi_run: MiRun) -> None:
+    folder = mi_run("dataset=ellipses", *DATA).folder
+    record = json.loads((folder / "run.json").read_text())
+    before = json.dumps({**record, "status": "running", "pid": 2**22 + 1})
+    (folder / "run.json").write_text(before)
+    assert mi_run("report", str(folder)).status == 0
+    assert "ended without a word" in parsed(folder).text and (folder / "run.json").read_text() == before
+    (folder / "run.json").write_text(before[:100])
+    assert mi_run("report", str(folder)).status == 0
+    assert "is torn" in parsed(folder).text and (folder / "run.json").read_text() == before[:100]
+
+
+# --- text stays text -------------------------------------------------------------------------------------------------
+
+BAD = "</script><script>hacked=1</script><img src=x onerror=hacked=1>\"'><b onclick=hacked=1>"
+
+
+@pytest.fixture(scope="module")
+def hostile(tmp_path_factory: pytest.TempPathFactory, runs: dict[str, Path]) -> Path:
+    """A run whose every text is an attack: names of columns, classes, sites, files, options, the error, the log."""
+    folder = tmp_path_factory.mktemp("hostile")
+    name = BAD.replace("/", "∕")
+    with (folder / "metrics.csv").open("w", newline="") as file:
+        lines = csv.writer(file)
+        lines.writerow(["target", "kind", "method", "accuracy_drop", BAD])
+        lines.writerows([[BAD, "site", BAD, 0.5, BAD], ["x", "site", "zero", 0.1, BAD]])
+    with (folder / "graph.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([["target", "kind", "of", "shape", "reads"], [BAD, "site", BAD, BAD, "none"]])
+    (folder / f"{name}.csv").write_text("a\n1\n")
+    (folder / "javascript:hacked=1").write_text("")
+    (folder / "config.yaml").write_text(json.dumps({"dataset": {BAD: BAD}, "seed": 1}))
+    (folder / "run.log").write_text(f"2026-01-01 00:00:00,000 ERROR {BAD}\n")
+    texts = dict.fromkeys(("experiment", "dataset", "model", "command", "error", "host", "device"), BAD)
+    more = {"status": "failed", "files": {}, "versions": {BAD: BAD}, "timings": {BAD: 1}}
+    metrics = {BAD: 1.0, f"accuracy/{BAD}": 0.5}
+    (folder / "run.json").write_text(json.dumps({**texts, **more, "metrics": metrics}))
+    write_run_report(folder)
+    return folder
+
+
+def test_text_of_users_stays_text(hostile: Path) -> None:
+    page = parsed(hostile)
+    assert page.count("img") == page.count("b") == 0
+    scripts = [of for tag, of in page.elements if tag == "script"]
+    assert [of.get("type") for of in scripts] == ["application/json", None]
+    assert not [of for _, of in page.elements for name in of if name.startswith("on")]
+    assert page.text.count(BAD) > 10
+    links = [of["href"] for tag, of in page.elements if tag == "a"]
+    assert all(str(link).startswith(("./", "#")) for link in links) and "./javascript%3Ahacked%3D1" in links
+
+
+# --- limits ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_long_and_wide_table_is_shortened_with_a_word_on_the_rest(tmp_path: Path) -> None:
+    n_columns = tables.MOST_COLUMNS + 5
+    with (tmp_path / "metrics.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([[f"c{n}" for n in range(n_columns)], *([[1] * n_columns] * 2_000)])
+    (tmp_path / "run.json").write_text(json.dumps({"status": "done", "experiment": "train"}))
+    write_run_report(tmp_path)
+    page = parsed(tmp_path)
+    assert len(page.tables["metrics"]) == 1 + tables.MOST_ROWS
+    left = f"The other {2_000 - tables.MOST_ROWS:,} are in metrics.csv"
+    assert f"The first {tables.MOST_ROWS} of 2,000 rows. {left}" in page.text
+    assert f"The first {tables.MOST_COLUMNS} of {n_columns} columns" in page.text
+
+
+def test_figures_take_no_more_than_their_bytes(tmp_path: Path) -> None:
+    import numpy as np
+    from PIL import Image
+
+    draw = np.random.default_rng(0)
+    paths = [tmp_path / f"weights_{n}.png" for n in range(4)]
+    for path in paths:
+        Image.fromarray(draw.integers(0, 256, (200, 300, 3), dtype=np.uint8)).save(path)
+    whole = sum(path.stat().st_size for path in paths)
+    kept = images.images(paths, tmp_path, most=whole)
+    assert [len(image.data) > path.stat().st_size for image, path in zip(kept, paths, strict=True)] == [True] * 4
+    for most in (whole // 2, whole // 8, whole // 2_000):
+        made = images.images(paths, tmp_path, most=most)
+        assert sum(len(image.data) for image in made) * 3 / 4 <= most
+        assert (made[0].width, made[0].height) == (300, 200) and made[0].caption == columns.FIGURES["weights"]
+    assert [image.data for image in made] == [""] * 4  # they are links only
+
+
+def test_numbers_are_short_but_whole_for_sorting() -> None:
+    cells = [tables._cell(text, counts=False) for text in ("0.123456", "7", "1e-09", "", "nan", "relu", "12345.5")]
+    assert [cell.text for cell in cells] == ["0.1235", "7", "1e-09", "", "nan", "relu", "12345.5000"]
+    assert cells[0].value == "0.123456" and cells[1].value == "" and cells[6].value == "12345.5"
+    assert tables._cell("94591", counts=True) == tables.Cell("94,591", "94591")
+    assert [run_report.duration(seconds) for seconds in (3.21, 65, 7300)] == ["3.2 s", "1 min 05 s", "2 h 01 min"]
+    assert [run_report.size(n) for n in (5, 1500, 2_000_000)] == ["5 B", "1.5 kB", "2.0 MB"]
+
+
+def test_a_page_allows_its_own_script_and_style_alone(runs: dict[str, Path]) -> None:
+    page = (runs["circuits"] / REPORT).read_text()
+    (script,) = [part.split("</script>")[0] for part in page.split("<script>")[1:]]
+    (style,) = [part.split("</style>")[0] for part in page.split("<style>")[1:]]
+    for text in (script, style):
+        assert rendering._hash(text) in page
+    assert "default-src 'none'" in page
