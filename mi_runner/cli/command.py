@@ -27,6 +27,9 @@ from mi_runner.config import composition, explanations, hydra_composition, hydra
 from mi_runner.config.help_page import help_page
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 
+COMMANDS = {"ls": "mi_runner.cli.ls_command"}
+"""The first word of a command about runs that exist → the module of this command."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (without the program's name) and returns its exit status."""
@@ -52,6 +55,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _command(arguments: list[str]) -> int:
+    if arguments and (command := COMMANDS.get(arguments[0])) is not None:
+        return import_module(command).run(arguments[1:])
     if "--version" in arguments:
         console.page(f"mi-run {__version__}")
         return ExitStatus.DONE
