@@ -17,8 +17,8 @@ from typing import Any
 from mi_runner import progress
 from mi_runner.progress import Advance
 
-PLAIN_WIDTH = 150
-"""Width in characters of a table in a file or a pipe; on a terminal the table takes the terminal's width."""
+WIDEST_TEXT = 40
+"""On a terminal, a column of texts is folded to this many characters before a column is left out."""
 
 SECONDS_BETWEEN_LINES = 10.0
 """Without a terminal, progress is a line after at least this many seconds."""
@@ -52,23 +52,68 @@ def note(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def table(title: str, rows: Sequence[Mapping[str, Any]], *, most: int = MOST_ROWS, to_stderr: bool = False) -> None:
-    """Prints a table to standard output or standard error; of a long table only the first `most` rows."""
+def table(
+    title: str,
+    rows: Sequence[Mapping[str, Any]],
+    *,
+    most: int = MOST_ROWS,
+    to_stderr: bool = False,
+    keep: Sequence[str] = (),
+) -> None:
+    """Prints a table to standard output or standard error; of a long table only the first `most` rows.
+
+    In a file or a pipe the table is as wide as its cells. If a terminal is too narrow, columns are left out, and a line
+    names them: first those with one value in all rows, then from the right; the first column stays.
+
+    Args:
+        keep: columns that are left out last.
+    """
     from rich.console import Console
     from rich.table import Table
 
-    terminal = (sys.stderr if to_stderr else sys.stdout).isatty()
-    console = Console(width=None if terminal else PLAIN_WIDTH, stderr=to_stderr, highlight=False, markup=False)
-    drawn = Table(title=title, title_justify="left")
     columns = list(rows[0]) if rows else []
+    cells = {column: [_cell(row[column]) for row in rows[:most]] for column in columns}
+    widths = {column: _width([column, *cells[column]]) for column in columns}
+    natural = max(sum(widths.values()) + 3 * len(columns) + 1, _width([title]))
+    is_terminal = (sys.stderr if to_stderr else sys.stdout).isatty()
+    console = Console(width=None if is_terminal else natural, stderr=to_stderr, highlight=False, markup=False)
+    left_out = _left_out(cells, widths, console.width, keep) if is_terminal else ()
+    drawn = Table(title=title, title_justify="left")
+    columns = [column for column in columns if column not in left_out]
     for column in columns:
         numeric = all(isinstance(row[column], int | float) or row[column] is None for row in rows)
         drawn.add_column(column, justify="right" if numeric else "left", overflow="fold")
-    for row in rows[:most]:
-        drawn.add_row(*(_cell(row[column]) for column in columns))
+    for number in range(len(rows[:most])):
+        drawn.add_row(*(cells[column][number] for column in columns))
     console.print(drawn)
+    if left_out:
+        text = f"(left out, as the terminal has {console.width} columns: {', '.join(left_out)})"
+        console.print(text, soft_wrap=True)
     if len(rows) > most:
-        console.print(f"({len(rows) - most:,} more rows in the file)")
+        console.print(f"({len(rows) - most:,} more rows in the file)", soft_wrap=True)
+
+
+def _width(texts: Sequence[str]) -> int:
+    from rich.cells import cell_len
+
+    return max(cell_len(line) for text in texts for line in text.split("\n"))
+
+
+def _left_out(
+    cells: Mapping[str, Sequence[str]], widths: Mapping[str, int], width: int, keep: Sequence[str]
+) -> Sequence[str]:
+    """Returns the columns to leave out of a table so that it fits into `width` characters, in the table's order."""
+    others = list(cells)[1:]
+    constant = [column for column in others if column not in keep and len(set(cells[column])) == 1]
+    varying = [column for column in reversed(others) if column not in (*keep, *constant)]
+    candidates = [*reversed(constant), *varying, *(column for column in reversed(others) if column in keep)]
+    left_out: list[str] = []
+    for candidate in candidates:
+        needed = [min(widths[column], WIDEST_TEXT) + 3 for column in cells if column not in left_out]
+        if sum(needed) + 1 <= width:
+            break
+        left_out.append(candidate)
+    return [column for column in cells if column in left_out]
 
 
 def _cell(value: Any) -> str:

@@ -24,7 +24,6 @@ from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, OnError, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import ConfigError
-from mi_runner.sweeps.sweep_plan import flattened
 
 from .conftest import REPOSITORY
 
@@ -93,7 +92,9 @@ def test_help_shows_all_that_an_experiment_sets(experiment: str) -> None:
     (section,) = re.findall(r"^Groups$(.*?)^Options", help_page([]), re.MULTILINE | re.DOTALL)
     sets = dict(re.findall(r"\b(\w+) +[A-Z][^\n]*\n +sets ((?:[\w.]+=\S+\s+)+)", section))
     words = sets.get(experiment, "").split()
-    chosen, typed = (flattened(composition.compose(overrides)) for overrides in ([f"experiment={experiment}"], words))
+    chosen, typed = (
+        composition.flattened(composition.compose(overrides)) for overrides in ([f"experiment={experiment}"], words)
+    )
     of_experiment = [key for key in {**chosen, **typed} if key.startswith("experiment")]
     for key in of_experiment:
         chosen.pop(key, None), typed.pop(key, None)

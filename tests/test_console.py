@@ -29,6 +29,42 @@ def test_a_long_table_is_cut_and_says_so(capsys: pytest.CaptureFixture[str]) -> 
     assert "(5 more rows in the file)" in capsys.readouterr().out
 
 
+WIDE = [{"target": f"layers.{n}", "kind": "site", "n": n, "text": f"{n} b " * 20, "accuracy": n / 7} for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("width", "columns", "left_out"),
+    [
+        (200, "target kind n text accuracy", ""),
+        (77, "target kind n text accuracy", ""),  # the text is folded
+        (76, "target n text accuracy", "kind"),  # it says the same in each row
+        (69, "target n accuracy", "kind, text"),
+        (26, "target accuracy", "kind, n, text"),
+        (8, "target", "kind, n, text, accuracy"),
+    ],
+)
+def test_a_narrow_terminal_leaves_out_columns_and_names_them(
+    width: int, columns: str, left_out: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
+    console.table("title", WIDE, keep=["accuracy"])
+    lines = re.sub(r"\x1b\[[0-9;]*m", "", capsys.readouterr().out).splitlines()
+    (said,) = [line for line in lines if line.startswith("(left out")] or [""]
+    assert said == (f"(left out, as the terminal has {width} columns: {left_out})" if left_out else "")
+    assert all(len(line) <= width for line in lines if line != said)
+    if width > 8:  # narrower than its only column, the table is folded
+        (header,) = [line for line in lines if line.startswith("┃")]
+        assert header.replace("┃", " ").split() == columns.split()
+        assert len([line for line in lines if line.startswith("│ layers.")]) == 3
+
+
+def test_a_pipe_gets_whole_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "30")
+    console.table("title", [{"path": "p" * 300, "b": 1}])
+    assert f"│ {'p' * 300} │ 1 │" in capsys.readouterr().out
+
+
 def test_a_bar_on_a_pipe_is_a_line_now_and_then(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

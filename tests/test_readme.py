@@ -18,6 +18,7 @@ from safetensors.torch import load_file
 from mi_runner.config import composition
 
 from .conftest import REPOSITORY, Ended
+from .test_ls import write
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "docs").glob("*.md"))}
@@ -56,6 +57,14 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     arguments = arguments_of(command)
     if "--help" in arguments:
         assert mi_run(*arguments).status == 0
+        return
+    if arguments[0] == "ls":
+        for number in (1, 2):
+            write(
+                Path(f"outputs/ablation/mnist-skip/v00{number}"), experiment="ablation", **{"training.learning_rate": 1}
+            )
+        listed = mi_run(*arguments)
+        assert listed.status == 0 and listed.out, listed.err
         return
     Path("my_module.py").write_text(
         "import torch\n"

@@ -30,6 +30,9 @@ from mi_runner.imports import lasting_imports
 COMMANDS = {"report": "mi_runner.cli.report_command"}
 """The first word of a command about runs that exist → the module of this command."""
 
+COMMANDS = {"ls": "mi_runner.cli.ls_command"}
+"""The first word of a command about runs that exist → the module of this command."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (without the program's name) and returns its exit status."""

@@ -9,8 +9,10 @@ import copy
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from enum import Enum
+from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
@@ -81,6 +83,30 @@ def config_hash(config: RunConfig) -> str:
     kept = {key: value for key, value in content.items() if key not in NOT_IN_HASH}
     kept["choices"] = [config.experiment.name, config.dataset.name, config.model.name]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def flattened(config: Any, prefix: str = "") -> dict[str, Any]:
+    """Returns a config's values by their whole keys, as JSON has them; a group's key has the name of the choice."""
+    flat: dict[str, Any] = {}
+    for item in fields(config):
+        value, key = getattr(config, item.name), f"{prefix}{item.name}"
+        if is_dataclass(value):
+            if not prefix and item.name in SCHEMAS:
+                flat[key] = getattr(value, "name", None)
+            flat |= flattened(value, f"{key}.")
+        else:
+            flat[key] = _jsonable(value)
+    return flat
+
+
+def _jsonable(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.name
+    if isinstance(value, list | tuple):
+        return [_jsonable(element) for element in value]
+    if isinstance(value, Mapping):
+        return {str(key): _jsonable(element) for key, element in value.items()}
+    return value
 
 
 class Composer:

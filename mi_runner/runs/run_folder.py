@@ -50,6 +50,8 @@ RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
     "figures",
     "latest",
 )
+PLAN = "sweep.json"
+"""The file of a sweep's folder that lists its jobs, each in a folder named by its number."""
 
 
 def claim(output_dir: str | Path, experiment: str, dataset: str, model: str) -> RunFolder:

@@ -34,7 +34,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from mi_runner import console, machine, signals, threads
-from mi_runner.config.composition import config_hash
+from mi_runner.config.composition import config_hash, flattened
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, as_options, exit_status, one_line
@@ -410,6 +410,7 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "processor": machine.processor(),
         "instruction_set": machine.instruction_set(),
         "config_hash": config_hash(config),
+        "config": flattened(config),
         "metrics": {},
         "keys": {},
         "common_names": {},

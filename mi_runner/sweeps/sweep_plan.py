@@ -9,8 +9,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields, is_dataclass
-from enum import Enum
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
 from mi_runner.config import composition, hydra_keys
+from mi_runner.config.composition import flattened
 from mi_runner.config.engine_schemas import LauncherConfig, OptunaSweeper
 from mi_runner.config.experiment_schemas import ExperimentConfig
 from mi_runner.config.options import Choice, check_ranges
@@ -28,8 +28,7 @@ from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
 from mi_runner.errors import ConfigError, one_line, unknown
 from mi_runner.files import written_whole
 from mi_runner.runs import expectations
-
-PLAN = "sweep.json"
+from mi_runner.runs.run_folder import PLAN
 
 SCHEMA_VERSION = 1
 
@@ -253,30 +252,6 @@ def _column_value(key: str, text: str, flat: Mapping[str, Any]) -> Value:
     name = key.lstrip("+")
     value = flat.get(name, text)
     return text if name in SCHEMAS or isinstance(value, list | dict) else value
-
-
-def flattened(config: Any, prefix: str = "") -> dict[str, Any]:
-    """A config's values by their whole keys, as JSON has them; the choices of groups by the groups' names."""
-    flat: dict[str, Any] = {}
-    for item in fields(config):
-        value, key = getattr(config, item.name), f"{prefix}{item.name}"
-        if is_dataclass(value):
-            if not prefix and item.name in SCHEMAS:
-                flat[key] = getattr(value, "name", None)
-            flat |= flattened(value, f"{key}.")
-        else:
-            flat[key] = _jsonable(value)
-    return flat
-
-
-def _jsonable(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.name
-    if isinstance(value, list | tuple):
-        return [_jsonable(element) for element in value]
-    if isinstance(value, Mapping):
-        return {str(key): _jsonable(element) for key, element in value.items()}
-    return value
 
 
 # --- sweep.json ----------------------------------------------------------------------------------------------------

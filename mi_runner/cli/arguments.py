@@ -1,0 +1,53 @@
+"""The arguments of the commands about runs that exist: `mi-run ls`, `mi-run diff`."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from mi_runner import console
+from mi_runner.errors import ConfigError
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose mistakes are `ConfigError`s, and whose help the console prints."""
+
+    def __init__(self, command: str, description: str, epilog: str) -> None:
+        super().__init__(
+            prog=f"mi-run {command}",
+            description=description,
+            epilog=epilog,
+            add_help=False,
+            allow_abbrev=False,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        self.add_argument("--help", action="store_true", help="this page")
+
+    def parsed(self, arguments: Sequence[str]) -> argparse.Namespace | None:
+        """Returns the arguments; None if they ask for help, which is printed.
+
+        Raises:
+            ConfigError: they are a mistake.
+        """
+        if "--help" in arguments or "-h" in arguments:
+            console.page(self.format_help().rstrip())
+            return None
+        return self.parse_intermixed_args(arguments)
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{self.prog}: {message}. Type {self.prog} --help.")
+
+
+def existing_folder(typed: str, command: str) -> Path:
+    """Returns the folder that a user typed.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    folder = Path(typed).expanduser()
+    if not folder.is_dir():
+        what = "is a file" if folder.exists() else "doesn't exist"
+        raise ConfigError(f"{typed}: this folder {what}. Type mi-run {command} FOLDER, for example outputs.")
+    return folder
