@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 
 from mi_runner.cli import command
-from mi_runner.experiments.explanations import gate_name
+from mi_runner.experiments.explanations_figures import gate_name
 from mi_runner.methods.explanations.groundings import GroundedNeuron
 
 from .conftest import REPOSITORY

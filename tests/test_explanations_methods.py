@@ -77,7 +77,7 @@ def test_the_planted_network_has_one_grounding() -> None:
         (2, 0, 0.5, "0110"),
     ]
     assert [node.local_digits for node in grounding.neurons] == ["0010", "0100", "0111"]
-    assert groundings.holds(PLANTED, grounding)
+    assert groundings.grounding_holds(PLANTED, grounding)
 
 
 def test_of_the_planted_network_one_of_two_algorithms_is_aligned() -> None:
@@ -88,9 +88,9 @@ def test_of_the_planted_network_one_of_two_algorithms_is_aligned() -> None:
     assert without.single == without.joint == ()
     expected = Alignment(both[1], (NeuronSet(1, (0,)), NeuronSet(1, (1,))))
     assert with_one.single == with_one.joint == (expected,)
-    assert alignments.holds(PLANTED, expected, joint=True)
-    assert not alignments.holds(PLANTED, Alignment(both[1], (NeuronSet(1, (1,)), NeuronSet(1, (0,)))))
-    assert not alignments.holds(PLANTED, Alignment(both[1], (NeuronSet(1, (0,)), NeuronSet(1, (0,)))))
+    assert alignments.alignment_holds(PLANTED, expected, joint=True)
+    assert not alignments.alignment_holds(PLANTED, Alignment(both[1], (NeuronSet(1, (1,)), NeuronSet(1, (0,)))))
+    assert not alignments.alignment_holds(PLANTED, Alignment(both[1], (NeuronSet(1, (0,)), NeuronSet(1, (0,)))))
 
 
 def test_a_neuron_of_one_value_leaves_its_circuit_without_groundings() -> None:
@@ -169,7 +169,7 @@ def test_groundings_counted_are_those_found_by_trying(sizes: tuple[int, ...], se
         assert count == count_by_trying(network, circuit)
         listed = groundings.list_groundings(network, circuit, most=3000)
         assert len(listed) == len(set(listed)) == min(count, 3000)
-        assert all(groundings.holds(network, grounding) for grounding in listed[:: max(1, len(listed) // 20)])
+        assert all(groundings.grounding_holds(network, grounding) for grounding in listed[:: max(1, len(listed) // 20)])
 
 
 def test_the_networks_of_this_test_have_groundings() -> None:
@@ -213,8 +213,8 @@ def test_a_changed_grounding_does_not_hold() -> None:
         replace(last, table=AND),
         replace(last, parents=(0,)),
     ):
-        assert not groundings.holds(PLANTED, replace(grounding, neurons=(*before, changed)))
-    assert not groundings.holds(PLANTED, replace(grounding, neurons=tuple(before)))
+        assert not groundings.grounding_holds(PLANTED, replace(grounding, neurons=(*before, changed)))
+    assert not groundings.grounding_holds(PLANTED, replace(grounding, neurons=tuple(before)))
 
 
 WITH_MANY_VALID = 8
@@ -342,7 +342,7 @@ def by_trying(network: BooleanNetwork, algorithm: Algorithm, *, pairs: str, join
     holding = [
         choice
         for choice in itertools.product(sets, repeat=len(algorithm.nodes))
-        if alignments.holds(network, Alignment(algorithm, choice), pairs=pairs, joint=joint)
+        if alignments.alignment_holds(network, Alignment(algorithm, choice), pairs=pairs, joint=joint)
     ]
 
     def below(one: tuple[NeuronSet, ...], other: tuple[NeuronSet, ...]) -> bool:

@@ -97,6 +97,7 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         small += ["experiment.epochs=1", "experiment.min_target_accuracy=0"]
     if config.experiment.name == "explanations":
         arguments = [re.sub("^seeds=.*", "seeds=2", part) for part in arguments]
+        arguments = [re.sub(r"^model.hidden_sizes=\[[45],.*", "model.hidden_sizes=[3,3]", part) for part in arguments]
         small += ["experiment.min_accuracy=0", "experiment.max_depth=2"]
     if config.experiment.name == "iit":
         small += ["experiment.train_pairs=60", "experiment.test_pairs=60", "experiment.epochs=1"]

@@ -37,7 +37,7 @@ from mi_runner.methods.circuits.table import circuit_table
 from mi_runner.methods.explanations.algorithms import formula
 from mi_runner.methods.explanations.boolean import digits_of
 from mi_runner.methods.explanations.explain import Explanations, check_sizes, explain, own_table
-from mi_runner.methods.explanations.groundings import GroundedNeuron, list_groundings
+from mi_runner.methods.explanations.groundings import list_groundings
 from mi_runner.progress import log
 from mi_runner.statistics import NONE, NOT_NEGATIVE, SHARE, seeds_summary
 from mi_runner.training.options import TrainingOptions
@@ -310,7 +310,7 @@ def _grounding_rows(output: int, found: Explanations, listed: int) -> list[dict[
                         "grounding": number,
                         "neuron": neuron_name(found, node.layer, node.neuron),
                         "threshold": node.threshold,
-                        "gate": gate_name(node),
+                        "gate": explanations_figures.gate_name(node),
                         "inputs": " ".join(neuron_name(found, node.layer - 1, parent) for parent in node.parents),
                     }
                 )
@@ -322,13 +322,6 @@ def neuron_name(found: Explanations, layer: int, neuron: int) -> str:
     if not layer:
         return logic.variable_names(found.network.sizes[0])[neuron]
     return "out" if layer == len(found.network.sizes) - 1 else f"h{layer}.{neuron}"
-
-
-def gate_name(node: GroundedNeuron) -> str:
-    """The name of a neuron's local table, or its digits."""
-    if len(node.parents) == 1:
-        return {"01": "IS", "10": "NOT"}.get(node.local_digits, node.local_digits)
-    return logic.name_of(node.local_digits) if len(node.parents) <= logic.MOST_INPUTS else node.local_digits
 
 
 def _algorithm_rows(output: int, found: Explanations, listed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:

@@ -14,8 +14,9 @@ from mi_runner.datasets import logic
 from mi_runner.experiments import Row, figures
 from mi_runner.methods.explanations.algorithms import CONVERSE_NIMP, NIMP, OR, Tree
 from mi_runner.methods.explanations.alignments import Alignment
+from mi_runner.methods.explanations.boolean import digits_of
 from mi_runner.methods.explanations.explain import Explanations
-from mi_runner.methods.explanations.groundings import Grounding, list_groundings
+from mi_runner.methods.explanations.groundings import GroundedNeuron, Grounding, list_groundings
 
 COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
 """Of an algorithm's nodes and the neurons that carry them."""
@@ -25,7 +26,7 @@ def of_output(output: int, found: Explanations) -> dict[str, Figure]:
     """Of one output: groundings per circuit, the sparsest grounded circuit, and an aligned algorithm."""
     drawn = {}
     if found.groundings:
-        drawn[f"groundings_{output}"] = _groundings(found.groundings)
+        drawn[f"groundings_{output}"] = _groundings(found.groundings, found.circuits.n_valid)
     counts = dict(zip(found.circuits.valid.tolist(), found.groundings, strict=True))
     sparsest = min((circuit.bit_count(), circuit) for circuit in counts) if counts else None
     if sparsest is not None:
@@ -39,6 +40,13 @@ def of_output(output: int, found: Explanations) -> dict[str, Figure]:
             drawn[f"alignment_{output}"] = _alignment(found, joint[0])
             break
     return drawn
+
+
+def gate_name(node: GroundedNeuron) -> str:
+    """The name of a neuron's local table, or its digits."""
+    if len(node.parents) == 1:
+        return {"01": "IS", "10": "NOT"}.get(node.local_digits, node.local_digits)
+    return logic.name_of(node.local_digits) if len(node.parents) <= logic.MOST_INPUTS else node.local_digits
 
 
 def of_seeds(rows: Sequence[Row]) -> dict[str, Figure]:
@@ -58,14 +66,21 @@ def of_seeds(rows: Sequence[Row]) -> dict[str, Figure]:
     return {"seeds": figure}
 
 
-def _groundings(counts: Sequence[int]) -> Figure:
+def _groundings(counts: Sequence[int], n_valid: int) -> Figure:
+    """How many circuits have how many groundings.
+
+    Args:
+        counts: of all valid circuits, or of a sample.
+        n_valid: all valid circuits.
+    """
     figure = Figure(figsize=(4.5, 3), layout="constrained")
     axes = figure.subplots()
     logs = [math.log10(count) for count in counts if count]
     n_none = len(counts) - len(logs)
     axes.hist(logs, bins=30, color="tab:blue")
     axes.set(xlabel="log10 of the groundings of a circuit", ylabel="valid circuits")
-    axes.set_title(f"{len(counts):,} valid circuits, {n_none:,} of them without a grounding", fontsize=9)
+    which = f"{n_valid:,}" if len(counts) == n_valid else f"sample of {len(counts):,} of {n_valid:,}"
+    axes.set_title(f"{which} valid circuits, {n_none:,} of them without a grounding", fontsize=9)
     figures.tidy(axes)
     return figure
 
@@ -78,7 +93,7 @@ def _places(sizes: Sequence[int]) -> list[list[tuple[float, float]]]:
 
 
 def _circuit(found: Explanations, circuit: int, grounding: Grounding | None, n_groundings: int) -> Figure:
-    """The kept edges, and at each neuron its truth table over the inputs."""
+    """The kept edges, and at each neuron its gate; behind the first layer also its function of the inputs."""
     sizes = found.network.sizes
     places = _places(sizes)
     figure = Figure(figsize=(1.7 * len(sizes) + 0.6, 0.75 * max(sizes) + 1.3), layout="constrained")
@@ -87,15 +102,17 @@ def _circuit(found: Explanations, circuit: int, grounding: Grounding | None, n_g
     variables = logic.variable_names(sizes[0])
     labels = {(0, i): variables[i] for i in range(sizes[0])}
     for node in grounding.neurons if grounding else ():
-        inputs = 2 ** sizes[0]
-        labels[node.layer, node.neuron] = logic.name_of("".join(str(node.table >> row & 1) for row in range(inputs)))
+        of_inputs = logic.name_of(digits_of(node.table, 2 ** sizes[0]))
+        gate = gate_name(node)
+        labels[node.layer, node.neuron] = gate if node.layer == 1 else f"{gate}\n= {of_inputs}"
     for layer, row in enumerate(places):
         for neuron, (x, y) in enumerate(row):
             text = labels.get((layer, neuron), "")
             _box(axes, x, y, text, "white" if text else "0.9")
     axes.set_title(
-        f"sparsest valid circuit with a grounding: {circuit.bit_count()} edges, the first of {n_groundings:,}\n"
-        "truth tables over the inputs 00, 01, 10, 11, … (red: positive weight)",
+        f"sparsest {'' if found.is_complete else 'sampled '}valid circuit with a grounding, "
+        f"{circuit.bit_count()} edges; its first of {n_groundings:,}\n"
+        "gate of the neurons before; = function of the inputs (edges: red positive, blue negative weight)",
         fontsize=8,
     )
     _frame(axes, len(sizes))
@@ -128,7 +145,7 @@ def _frame(axes: Axes, n_columns: float) -> None:
 def _alignment(found: Explanations, alignment: Alignment) -> Figure:
     """The algorithm as a tree, and the network; a node and its neurons have one colour."""
     algorithm, sizes = alignment.algorithm, found.network.sizes
-    figure = Figure(figsize=(1.5 * len(sizes) + 5, 0.75 * max(sizes) + 2), layout="constrained")
+    figure = Figure(figsize=(1.3 * len(sizes) + 3.2, 0.7 * max(sizes) + 1.2), layout="constrained")
     left, right = figure.subplots(1, 2)
     _tree(left, algorithm.tree, algorithm.depth)
     left.set_title(algorithm.formula, fontsize=9)
@@ -144,7 +161,7 @@ def _alignment(found: Explanations, alignment: Alignment) -> Figure:
         for neuron, (x, y) in enumerate(row):
             text = variables[neuron] if layer == 0 else f"h{layer}.{neuron}" if layer < len(sizes) - 1 else "out"
             _box(right, x, y, text, carried.get((layer, neuron), "white"))
-    right.set_title("the network; coloured neurons carry the node of their colour", fontsize=8)
+    right.set_title("the network: coloured neurons carry the node of their colour", fontsize=9)
     _frame(right, len(sizes))
     return figure
 
@@ -163,7 +180,10 @@ def _tree(axes: Axes, tree: Tree, depth: int) -> None:
             x1, y1 = x + sign * width / 2, y - 1 / (depth + 1)
             axes.plot([x, x1], [y, y1], color="black", linewidth=0.8, linestyle=":" if negated else "-", zorder=1)
             if negated:
-                axes.text((x + x1) / 2, (y + y1) / 2, "¬", fontsize=11, ha="center", va="center")
+                axes.text(
+                    (x + x1) / 2, (y + y1) / 2, "¬", fontsize=12, ha="center", va="center",
+                    bbox={"boxstyle": "round,pad=0.1", "facecolor": "white", "edgecolor": "none"},
+                )  # fmt: skip
             draw(side, x1, y1, width / 2)
         colour = "white" if node < 0 else COLOURS[node % len(COLOURS)]
         _box(axes, x, y, "∨" if gate == OR else "∧", colour)

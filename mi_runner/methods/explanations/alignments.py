@@ -242,7 +242,7 @@ def _root(algorithm: Algorithm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @torch.no_grad()
-def holds(network: BooleanNetwork, alignment: Alignment, *, pairs: str = "all", joint: bool = False) -> bool:
+def alignment_holds(network: BooleanNetwork, alignment: Alignment, *, pairs: str = "all", joint: bool = False) -> bool:
     """Whether an alignment holds, by running the network for each source and base.
 
     Args:

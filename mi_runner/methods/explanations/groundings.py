@@ -236,7 +236,7 @@ def is_allowed(local_table: int, n_parents: int) -> bool:
     return n_parents != 2 or local_table not in (XOR, XNOR)
 
 
-def holds(network: BooleanNetwork, grounding: Grounding) -> bool:
+def grounding_holds(network: BooleanNetwork, grounding: Grounding) -> bool:
     """Whether a grounding is one of its circuit, by running the circuit and looking at each neuron.
 
     Each neuron's value is above its threshold where its table is 1, some value lies on each side, and its local table
