@@ -231,8 +231,8 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     drawn: dict[str, Any] = {}
     for output, single in _parts(setting, part):
         alone = isinstance(output, int)
-        target = y.reshape(len(y), -1)[:, output] if alone else y
-        full = outputs[:, [output]] if alone else outputs
+        target = y.reshape(len(y), -1)[:, output] if isinstance(output, int) else y
+        full = outputs[:, [output]] if isinstance(output, int) else outputs
         curves_of: dict[str, discovery_figures.Curves] = {}
         for ablation in _ablations(config):
             task = Task(

@@ -82,8 +82,8 @@ def _curve(axes: Axes, curves: Curves, measure: str) -> None:
         axes.plot(list(values), means, drawstyle="steps-post", linewidth=1.3, label=method, color=COLOURS[index % 9])
     best = {row["k"]: row[f"best_{measure}"] for row in curves.metrics if row[f"best_{measure}"] is not None}
     if best:
-        values = [max(lowest, value) for value in best.values()]
-        axes.plot(list(best), values, drawstyle="steps-post", color="black", linewidth=2, linestyle="--", label="best")
+        lowest_of_each = [max(lowest, value) for value in best.values()]
+        axes.plot(list(best), lowest_of_each, drawstyle="steps-post", color="black", linewidth=2, linestyle="--", label="best")
     figures.tidy(axes)
 
 
