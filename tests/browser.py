@@ -21,11 +21,11 @@ PROGRAMS = ("chromium", "chromedriver")
 def missing() -> str:
     """Why this machine can't run it; empty where it can."""
     if find_spec("selenium") is None:
-        return "The tests of pages in a browser need selenium: make test installs it"
+        return "A browser's tests need selenium: make test installs it"
     absent = [name for name in PROGRAMS if shutil.which(name) is None]
     if absent:
         packages = " ".join(PACKAGES)
-        return f"The tests of pages in a browser need {', '.join(absent)}: apt-get install {packages}"
+        return f"A browser's tests need {', '.join(absent)}: apt-get install {packages}"
     return ""
 
 

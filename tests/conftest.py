@@ -68,14 +68,15 @@ def pytest_collection_finish() -> None:
 
 @pytest.hookimpl(trylast=True)
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """The last line names what the cluster's tests lack, if they were skipped."""
+    """The last lines name what the tests of a cluster and of a browser lack, if they were skipped."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     if reporter is None or hasattr(config, "workerinput"):
         return
     reasons = [report.longrepr[2] for report in reporter.stats.get("skipped", []) if isinstance(report.longrepr, tuple)]
-    lacking = [reason.removeprefix("Skipped: ") for reason in reasons if "Slurm's tests need" in reason]
-    if lacking:
-        reporter.write_line(f"{len(lacking)} tests of a real Slurm were skipped: {max(lacking, key=len)}")
+    for what, begin in (("a real Slurm", "Slurm's tests need"), ("pages in a browser", "A browser's tests need")):
+        lacking = [reason.removeprefix("Skipped: ") for reason in reasons if begin in reason]
+        if lacking:
+            reporter.write_line(f"{len(lacking)} tests of {what} were skipped: {max(lacking, key=len)}")
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -72,7 +72,7 @@ class Parsed(HTMLParser):
         self.elements: list[tuple[str, dict[str, str | None]]] = []
         self.tables: dict[str, list[list[str]]] = {}
         self.text = ""
-        self._section, self._open = "", ""
+        self._section, self._open, self._cell = "", "", False
         self.feed(page)
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -90,6 +90,8 @@ class Parsed(HTMLParser):
 
     def handle_endtag(self, tag: str) -> None:
         self._open = ""
+        if tag in ("td", "th"):
+            self._cell = False
         if tag == "table":
             self._section = ""
 
@@ -97,7 +99,7 @@ class Parsed(HTMLParser):
         if self._open in ("script", "style"):
             return
         self.text += data
-        if self._section and self._open in ("td", "th", "button") and self._cell:
+        if self._section and self._cell:
             self.tables[self._section][-1][-1] += data
 
     def count(self, tag: str) -> int:
@@ -333,7 +335,7 @@ def test_an_old_folder_gets_a_page_without_torch(mi_run: MiRun) -> None:
     [
         ((), "report: a folder is missing. Type mi-run report FOLDER"),
         (("nowhere",), "nowhere: there is no such folder."),
-        (("empty",), "empty: it has no run.json, so it isn't the folder of a run. "),
+        (("empty",), "empty: it has no run.json and no sweep.json, so it isn't the folder of a run or sweep. "),
         (("-x",), "report takes folders, but no -x."),
     ],
 )
@@ -444,3 +446,189 @@ def test_a_page_allows_its_own_script_and_style_alone(runs: dict[str, Path]) -> 
     for text in (script, style):
         assert rendering._hash(text) in page
     assert "default-src 'none'" in page
+
+
+# --- sweeps ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of four jobs that are done and two that fail."""
+    output = tmp_path_factory.mktemp("sweeps")
+    swept = ("seed=0,1", "training.learning_rate=1e-3,1e-2,1e30")
+    options = ("dataset=ellipses", *DATA[:2], "dataset.target=class", *DIVERGES[::2])
+    assert cli.main(["-m", *options, *swept, f"output_dir={output}"]) == 1
+    return output / "sweeps/train/v001"
+
+
+def test_a_sweep_has_a_page_with_failures_first_and_links_to_its_jobs(sweep: Path) -> None:
+    page = parsed(sweep)
+    assert list(page.tables) == ["failures", "headline", "jobs", "sweep_summary", "sweep"]
+    assert [row[0] for row in page.tables["failures"]] == ["job", "2", "5"]
+    assert "4 done, 2 failed" in page.text and "training diverged" in page.text
+    links = [of["href"] for tag, of in page.elements if tag == "a"]
+    assert [link for link in links if str(link).endswith("/report.html")] == [
+        f"./{job}/report.html" for job in (2, 5, 0, 1, 2, 3, 4, 5)
+    ]
+    assert all((sweep / f"{job}/report.html").exists() for job in range(6))
+    with (sweep / "sweep_summary.csv").open(newline="") as file:
+        assert page.tables["sweep_summary"] == list(csv.reader(file))
+
+
+def test_the_picture_of_a_sweep_has_the_numbers_of_the_summary(sweep: Path) -> None:
+    page = (sweep / REPORT).read_text()
+    drawn = json.loads(page.split('id="data-sweep">')[1].split("</script>")[0])
+    with (sweep / "sweep_summary.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert drawn["names"][0]["name"] == "training.learning_rate" and len(drawn["rows"]) == len(rows) > 8
+    for row, (names, measure, n, *numbers) in zip(rows, drawn["rows"], strict=True):
+        assert [row[column] for column in drawn["columns"]] == names
+        assert (row["measure"], int(row["n"])) == (measure, n)
+        of_file = [float(row[name]) if row[name] else None for name in ("mean", "low", "high")]
+        assert numbers == pytest.approx(of_file, rel=1e-6)
+
+
+def test_the_page_of_a_sweep_and_those_of_its_jobs_are_made_again(sweep: Path, mi_run: MiRun) -> None:
+    before = (sweep / REPORT).read_text()
+    for page in (sweep / REPORT, sweep / "3" / REPORT):
+        page.unlink()
+    ended = mi_run("report", str(sweep.parent / "v001"))
+    assert (ended.status, ended.out) == (0, f"{sweep / REPORT}\n")
+    assert Parsed(before).tables == parsed(sweep).tables and (sweep / "3" / REPORT).exists()
+
+
+def test_report_false_leaves_out_the_pages_of_a_sweep(mi_run: MiRun) -> None:
+    ended = mi_run("-m", "dataset=ellipses", *DATA, "seed=0,1", "report=false")
+    assert ended.status == 0 and not list(ended.folder.rglob(REPORT)) and (ended.folder / "sweep.csv").exists()
+
+
+# --- in a browser ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", [*SMALL, "sweep"])
+def test_a_page_opens_without_a_request_or_error_and_fits_a_narrow_screen(
+    name: str, runs: dict[str, Path], sweep: Path, browser: Browser
+) -> None:
+    page = ({**runs, "sweep": sweep}[name] / REPORT).absolute()
+    for width, dark in ((1200, False), (380, True)):
+        browser.open(page, width=width, dark=dark)
+        assert browser.run("return document.documentElement.scrollWidth") <= width
+        assert browser.said() == []
+        assert set(browser.requested()) == {page.as_uri()}
+    widgets = browser.run(
+        "return [...document.querySelectorAll('.widget')].map((one) => [one.id, one.children.length])"
+    )
+    assert all(n > 0 for _, n in widgets)
+    expected = {"circuits": "circuits", "explanations": "circuits", "ablation": "network", "units": "network"}
+    assert [id for id, _ in widgets] == [id for id in [{**expected, "sweep": "sweep"}.get(name)] if id]
+    unnamed = "return [...document.querySelectorAll('input, select, button')].filter((one) => !(one.labels?.length ||"
+    unnamed += " one.getAttribute('aria-label') || one.textContent)).length"
+    assert browser.run(unnamed) == 0
+    assert browser.run("return [...document.images].every((one) => one.alt && one.complete)")
+
+
+COLUMN = (
+    "return [...document.querySelector('#tables tbody').rows].filter((row) => !row.hidden)"
+    ".map((row) => row.cells[{}].innerText)"
+)
+
+
+def test_tables_sort_and_filter(runs: dict[str, Path], browser: Browser) -> None:
+    browser.open(runs["train"] / REPORT)
+    names = browser.run("return [...document.querySelectorAll('#tables thead th')].map((one) => one.innerText.trim())")
+    at = names.index("accuracy")
+    before = browser.run(COLUMN.format(at))
+    click = f"document.querySelectorAll('#tables thead button')[{at}].click()"
+    browser.run(click)
+    assert browser.run(COLUMN.format(at)) == sorted(before, key=float) != before
+    browser.run(click)
+    assert browser.run(COLUMN.format(at)) == sorted(before, key=float, reverse=True)
+    assert browser.run(f"return document.querySelectorAll('#tables thead th')[{at}].ariaSort") == "descending"
+    browser.open(runs["ablation"] / REPORT)
+    before = browser.run(COLUMN.format(0))
+    field = browser.driver.find_element("css selector", "#tables [data-filter]")
+    field.send_keys("resample")
+    left = len(browser.run(COLUMN.format(0)))
+    assert 0 < left < len(before)
+    assert browser.run("return document.querySelector('[data-count]').textContent").startswith(f"{left} of ")
+
+
+def test_dark_colours_follow_the_system_and_the_button(runs: dict[str, Path], browser: Browser) -> None:
+    def brightness() -> float:
+        colour = browser.run("return getComputedStyle(document.body).backgroundColor")
+        return sum(int(word) for word in colour.strip("rgb()").split(",")) / 3
+
+    browser.open(runs["train"] / REPORT)
+    light = brightness()
+    browser.open(runs["train"] / REPORT, dark=True)
+    assert light > 200 > 60 > brightness()
+    button = browser.driver.find_element("id", "theme")
+    button.click()
+    assert brightness() == light and button.text == "☀ light"
+    button.click()
+    assert brightness() < 60
+
+
+def test_sliders_step_through_circuits_by_keyboard(runs: dict[str, Path], browser: Browser) -> None:
+    from selenium.webdriver.common.keys import Keys
+
+    (drawn,) = run_report.pictures.circuits(runs["circuits"])["circuits"]["outputs"]
+    browser.open(runs["circuits"] / REPORT)
+    about = "return document.querySelector('[data-about=left]').textContent"
+    slider = browser.driver.find_element("css selector", "[data-slider=left]")
+    slider.send_keys(Keys.HOME)
+    for circuit in drawn["best"]:
+        assert f"circuit {circuit['circuit']}: {circuit['edges']} of 8 edges" in browser.run(about)
+        kept = "return document.querySelectorAll('.panel')[0].querySelectorAll('line:not(.absent)').length"
+        assert browser.run(kept) == circuit["edges"]
+        slider.send_keys(Keys.ARROW_RIGHT)
+    left, right = drawn["best"][-1], drawn["sparsest"][min(1, len(drawn["sparsest"]) - 1)]
+    both = sum(a == b == "1" for a, b in zip(left["kept"], right["kept"], strict=True))
+    said = browser.run("return document.querySelector('[data-about=difference]').textContent")
+    assert said.startswith(f"Both keep {both} edges (grey), only the left {left['edges'] - both} ")
+    hover = "const line = document.querySelector('line.edge'); line.dispatchEvent(new Event('pointerenter'));"
+    assert "weight" in browser.run(hover + "return document.querySelector('.hint').textContent")
+    assert browser.said() == []
+
+
+def test_the_network_is_shaded_by_the_chosen_method(runs: dict[str, Path], browser: Browser) -> None:
+    costs = run_report.pictures.network(runs["ablation"])["network"]["costs"]
+    browser.open(runs["ablation"] / REPORT)
+    title = "return document.querySelector('[data-site=add] title').textContent"
+    for method in ("zero", "mean", "resample"):
+        browser.run(f"document.querySelector('#network input[value={method}]').click()")
+        said = browser.run(title)
+        points = float(said.split(" by ")[1].split(" points")[0])
+        assert f"add: {method} ablation" in said and points == pytest.approx(-100 * costs["add"][method], abs=0.06)
+    assert browser.run("return document.querySelectorAll('[data-edge]').length") == 5
+
+
+def test_the_picture_of_a_sweep_takes_any_key_and_measure(sweep: Path, browser: Browser) -> None:
+    browser.open(sweep / REPORT)
+    points = "return document.querySelectorAll('[data-point]').length"
+    assert browser.run(points) == 2
+    choose = "const one = document.querySelector(`[data-choice='${arguments[0]}']`); one.value = arguments[1];"
+    choose += "one.dispatchEvent(new Event('change'));"
+    browser.run(choose, "measure", "loss")
+    assert browser.run(points) == 2
+    browser.run(choose, "along", "split")
+    assert browser.run(points) == 4
+    assert "training.learning_rate=0.001" in browser.run("return document.querySelector('[data-legend]').textContent")
+    assert browser.said() == []
+
+
+def test_what_is_folded_is_printed(runs: dict[str, Path], browser: Browser) -> None:
+    browser.open(runs["train"] / REPORT)
+    opened = "return document.querySelectorAll('details[open]').length"
+    browser.run("dispatchEvent(new Event('beforeprint'))")
+    assert browser.run(opened) == browser.run("return document.querySelectorAll('details').length") > 2
+    browser.run("dispatchEvent(new Event('afterprint'))")
+    assert browser.run(opened) == 0
+
+
+def test_text_of_users_does_not_run(hostile: Path, browser: Browser) -> None:
+    browser.requested()  # those of the pages before
+    browser.open(hostile / REPORT)
+    assert browser.run("return [typeof hacked, document.images.length]") == ["undefined", 0]
+    assert browser.run("return document.querySelectorAll('[data-site]').length") == 1
+    assert browser.said() == [] and set(browser.requested()) == {(hostile / REPORT).as_uri()}

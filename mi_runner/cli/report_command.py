@@ -9,6 +9,8 @@ from mi_runner import console
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import write_run_report
+from mi_runner.sweeps import sweep_report
+from mi_runner.sweeps.sweep_plan import PLAN
 
 USAGE = "Type mi-run report FOLDER, for example mi-run report outputs/ablation/mnist-skip/latest."
 
@@ -29,11 +31,13 @@ def run(arguments: Sequence[str]) -> int:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: there is no such folder. {USAGE}")
-        if not (folder / run_folder.RECORD).exists():
-            raise ConfigError(f"{folder}: it has no {run_folder.RECORD}, so it isn't the folder of a run. {USAGE}")
+        if not (folder / run_folder.RECORD).exists() and not sweep_report.is_sweep(folder):
+            lacks = f"it has no {run_folder.RECORD} and no {PLAN}"
+            raise ConfigError(f"{folder}: {lacks}, so it isn't the folder of a run or sweep. {USAGE}")
     for folder in folders:
         try:
-            console.last_line(str(write_run_report(folder)))
+            write = sweep_report.make_again if sweep_report.is_sweep(folder) else write_run_report
+            console.last_line(str(write(folder)))
         except OSError as error:
             raise RunFailed(f"can't read or write files in {folder} ({error}).") from error
     return ExitStatus.DONE

@@ -9,11 +9,11 @@ from functools import partial
 from pathlib import Path
 
 from mi_runner import console, threads
-from mi_runner.errors import ConfigError, ExitStatus
+from mi_runner.errors import ConfigError, ExitStatus, one_line
 from mi_runner.runs import run_folder
 from mi_runner.runs.run_folder import RunFolder, State
 from mi_runner.statistics import Summed
-from mi_runner.sweeps import sweep_tables
+from mi_runner.sweeps import sweep_report, sweep_tables
 from mi_runner.sweeps.sweep_plan import Plan, named, read_plan
 from mi_runner.sweeps.sweep_tables import Ended, Row
 
@@ -36,6 +36,11 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
         console.error(f"can't write the tables into {folder} ({error}): make room, and type mi-run sweep={folder}")
         console.last_line(str(folder))
         return ExitStatus.FAILED
+    if sweep_report.wants_report(plan):
+        try:
+            sweep_report.write_sweep_report(plan, folder, jobs)
+        except Exception as error:  # the tables are there, and stay
+            console.error(f"can't write the report ({one_line(error)}); mi-run report {folder} tries it again")
     try:
         run_folder.point_latest(folder.parent, is_done)
     except OSError as error:

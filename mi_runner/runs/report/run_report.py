@@ -98,15 +98,15 @@ def run_page(folder: Path, state: State) -> str:
     names = [str(record.get(name) or "") for name in ("experiment", "dataset", "model")]
     schema = next((schema for schema in EXPERIMENTS if schema.name == experiment), None)
     keys: Mapping[str, Sequence[str]] = record.get("keys") or {}
-    printed = [name for name in record.get("shown") or ["metrics"] if name != "metrics"]
+    printed = list(dict.fromkeys([*(record.get("shown") or ()), "metrics"]))
     contents: dict[str, tables.Content] = {}
     shown = []
-    for name, path in tables.of_folder(folder, [*printed, "metrics"]):
-        most = tables.MOST_ROWS if name in (*printed, "metrics") else tables.MOST_OTHER_ROWS
+    for name, path in tables.of_folder(folder, printed):
+        most = tables.MOST_ROWS if name in printed else tables.MOST_OTHER_ROWS
         if (content := tables.read(path, most)) is not None:
             contents[name] = content
             shown.append(tables.table(name, content, path.name))
-    answering = [name for name in (*printed, "metrics") if name in contents]
+    answering = [name for name in printed if name in contents]
     data = {**pictures.circuits(folder), **pictures.network(folder)}
     figures = images(sorted((folder / run_folder.FIGURES).glob("*.png")), folder)
     return rendering.page(

@@ -29,10 +29,12 @@ class Cell:
     Attributes:
         text: as it is shown.
         value: the digits of the file; empty if they are the text.
+        link: the path of a file beside the page; empty for none.
     """
 
     text: str
     value: str = ""
+    link: str = ""
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,104 @@
+// A measure's mean and interval by any key; a line for each combination of the other keys.
+{
+  const WIDTH = 720, HEIGHT = 340, LEFT = 70, RIGHT = 20, TOP = 16, BOTTOM = 58, MOST_SERIES = 10;
+  const COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"];
+  const { names, measures, rows, columns } = data("sweep");
+  const place = document.getElementById("sweep");
+  const view = element("div"), legend = element("p", { "data-legend": "" }), hint = element("p", { class: "hint", role: "status" });
+  const EACH = "(each)";
+
+  function choice(label, values, first) {
+    const select = element("select", { "data-choice": label }, ...values.map((value) => element("option", { value }, value)));
+    select.value = first;
+    select.addEventListener("change", draw);
+    return { label: element("label", {}, `${label} `, select), select };
+  }
+
+  const measure = choice("measure", measures, measures[0]);
+  const along = choice("along", names.map(({ name }) => name), names[0].name);
+  const others = names.map((of) => ({ ...of, ...choice(of.name, [EACH, ...of.values], of.swept ? EACH : of.first) }));
+  const controls = element("div", { class: "controls" }, measure.label, along.label, ...others.map((one) => one.label));
+
+  function ticks(low, high) {
+    const step = 10 ** Math.floor(Math.log10((high - low) / 4 || 1));
+    const wide = [1, 2, 5, 10].map((times) => times * step).find((width) => (high - low) / width <= 6);
+    const first = Math.ceil(low / wide - 1e-9);
+    return Array.from({ length: Math.floor(high / wide + 1e-9) - first + 1 }, (_, n) => (first + n) * wide);
+  }
+
+  function draw() {
+    const key = along.select.value;
+    for (const one of others) one.label.hidden = one.name === key;
+    const free = others.filter((one) => one.name !== key);
+    const values = names.find(({ name }) => name === key).values;
+    const numbers = values.map(Number);
+    const numeric = values.every((value, n) => value !== "" && Number.isFinite(numbers[n]));
+    const log = numeric && Math.min(...numbers) > 0 && Math.max(...numbers) >= 100 * Math.min(...numbers);
+    const scale = (value) => (numeric ? (log ? Math.log10(Number(value)) : Number(value)) : values.indexOf(value));
+    const series = new Map();
+    for (const [own, of, n, mean, low, high] of rows) {
+      if (of !== measure.select.value || mean === null) continue;
+      const at = (name) => own[columns.indexOf(name)];
+      if (free.some((one) => one.select.value !== EACH && one.select.value !== at(one.name))) continue;
+      const label = free.filter((one) => one.select.value === EACH).map((one) => `${one.name}=${at(one.name)}`).join(" ");
+      if (!series.has(label)) series.set(label, []);
+      series.get(label).push({ x: at(key), mean, low: low ?? mean, high: high ?? mean, n });
+    }
+    const lines = [...series].slice(0, MOST_SERIES);
+    const points = lines.flatMap(([, of]) => of);
+    view.replaceChildren();
+    legend.replaceChildren();
+    hint.textContent = "";
+    if (!points.length) {
+      legend.append("No row has these values.");
+      return;
+    }
+    const xs = values.map(scale), x0 = Math.min(...xs), x1 = Math.max(...xs);
+    let y0 = Math.min(...points.map((point) => point.low)), y1 = Math.max(...points.map((point) => point.high));
+    const space = (y1 - y0 || Math.abs(y1) || 1) * 0.06;
+    [y0, y1] = [y0 - space, y1 + space];
+    const px = (value) => LEFT + 24 + ((scale(value) - x0) / (x1 - x0 || 1)) * (WIDTH - LEFT - RIGHT - 48);
+    const py = (value) => HEIGHT - BOTTOM - ((value - y0) / (y1 - y0)) * (HEIGHT - TOP - BOTTOM);
+    const svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img",
+      "aria-label": `${measure.select.value} along ${key}; the table sweep_summary has the numbers` });
+    svg.append(drawn("line", { x1: LEFT, y1: HEIGHT - BOTTOM, x2: WIDTH - RIGHT, y2: HEIGHT - BOTTOM, class: "axis" }),
+      drawn("line", { x1: LEFT, y1: TOP, x2: LEFT, y2: HEIGHT - BOTTOM, class: "axis" }));
+    for (const tick of ticks(y0, y1)) {
+      svg.append(drawn("line", { x1: LEFT - 5, y1: py(tick), x2: LEFT, y2: py(tick), class: "axis" }),
+        drawn("text", { x: LEFT - 8, y: py(tick) + 4, "text-anchor": "end" }, shown(tick)));
+    }
+    const every = Math.ceil(values.length / 12);
+    values.forEach((value, n) => {
+      if (n % every) return;
+      const text = value.length > 14 ? `${value.slice(0, 13)}…` : value;
+      svg.append(drawn("line", { x1: px(value), y1: HEIGHT - BOTTOM, x2: px(value), y2: HEIGHT - BOTTOM + 5, class: "axis" }),
+        drawn("text", { x: px(value), y: HEIGHT - BOTTOM + 20, "text-anchor": "middle" }, text));
+    });
+    svg.append(drawn("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, key),
+      drawn("text", { x: 14, y: HEIGHT / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${HEIGHT / 2})` }, measure.select.value));
+    lines.forEach(([label, of], number) => {
+      const stroke = COLOURS[number], move = numeric ? 0 : (number - (lines.length - 1) / 2) * 6;
+      of.sort((a, b) => scale(a.x) - scale(b.x));
+      const at = (point) => px(point.x) + move;
+      if (numeric) svg.append(drawn("polyline", { points: of.map((point) => `${at(point)},${py(point.mean)}`).join(" "), fill: "none", stroke, "stroke-width": 1.5 }));
+      for (const point of of) {
+        const words = `${key}=${point.x} ${label}: ${shown(point.mean, 5)}` +
+          (point.n > 1 ? `, 95 % interval ${shown(point.low, 5)} to ${shown(point.high, 5)}, ${point.n} seeds` : ", one seed");
+        const mark = drawn("g", { "data-point": "" },
+          drawn("line", { x1: at(point), y1: py(point.low), x2: at(point), y2: py(point.high), stroke, "stroke-width": 1.5 }),
+          drawn("circle", { cx: at(point), cy: py(point.mean), r: 4.5, fill: stroke }), drawn("title", {}, words));
+        mark.addEventListener("pointerenter", () => (hint.textContent = words));
+        svg.append(mark);
+      }
+      if (label) {
+        const dot = drawn("svg", { width: 12, height: 12, "aria-hidden": "true" }, drawn("circle", { cx: 6, cy: 6, r: 5, fill: stroke }));
+        legend.append(element("span", { class: "key" }, dot, label));
+      }
+    });
+    if (series.size > MOST_SERIES) legend.append(`${series.size - MOST_SERIES} more are not drawn: choose values above.`);
+    view.append(svg);
+  }
+
+  place.append(controls, view, legend, hint);
+  draw();
+}

@@ -1,0 +1,215 @@
+"""The page report.html of a sweep: what failed, the summary as a picture and tables, and a link to each job's page."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.files import written_whole
+from mi_runner.runs import run_folder
+from mi_runner.runs.report import REPORT, rendering, run_report, tables, write_run_report
+from mi_runner.runs.report.images import images
+from mi_runner.statistics import ALL, NONE
+from mi_runner.sweeps import sweep_tables
+from mi_runner.sweeps.sweep_plan import PLAN, Plan, parse_overrides, read_plan
+from mi_runner.sweeps.sweep_tables import Ended, Row
+
+MOST_BYTES_OF_FIGURES = 900_000
+
+MOST_POINTS = 6_000
+"""Rows of the summary that the picture has."""
+
+MOST_JOBS = 1_000
+"""Jobs that the page lists; sweep.csv has all."""
+
+SHOWN_FIRST = (ALL, "test", NONE)
+"""Of a column that names rows, the values that the picture shows first."""
+
+
+def wants_report(plan: Plan) -> bool:
+    """Returns whether the sweep's command doesn't say `report=false`."""
+    return not any(
+        override.get_key_element() == "report" and not override.is_sweep_override() and override.value() is False
+        for override in parse_overrides(plan.overrides)
+    )
+
+
+def make_again(folder: Path) -> Path:
+    """Writes the page of a sweep, and those of its jobs that have none; returns the sweep's.
+
+    Raises:
+        ConfigError: the folder has no sweep.
+        OSError: a folder can't be read or written.
+    """
+    plan = read_plan(folder)
+    for job in plan.jobs:
+        of_job = folder / str(job.number)
+        if (of_job / run_folder.RECORD).exists() and not (of_job / REPORT).exists():
+            write_run_report(of_job)
+    return write_sweep_report(plan, folder, sweep_tables.ended(plan, folder))
+
+
+def write_sweep_report(plan: Plan, folder: Path, jobs: Sequence[Ended]) -> Path:
+    """Writes report.html into a sweep's folder, and returns its path.
+
+    Args:
+        jobs: what became of each.
+
+    Raises:
+        OSError: the folder can't be read or written.
+    """
+    path = folder / REPORT
+    page = _page(plan, folder, jobs)
+    with written_whole(path) as beside:
+        beside.write_text(page, encoding="utf-8")
+    return path
+
+
+def _page(plan: Plan, folder: Path, jobs: Sequence[Ended]) -> str:
+    rows = sweep_tables.all_rows(jobs)
+    summed = sweep_tables.summary(jobs, rows, plan.swept)
+    summary = sweep_tables.summary_rows(summed)
+    failed = sweep_tables.failures(jobs)
+    headline, shown = sweep_tables.headline(jobs, summed, plan.objective)
+    first = (
+        [_linked(failures, jobs)]
+        if (failures := _table("failures", failed, "Jobs that are not as they should be"))
+        else []
+    )
+    if headline_table := _table("headline", shown, headline):
+        first.append(headline_table)
+    more = [
+        tables.table(name, content, path.name)
+        for name, path in tables.of_folder(folder, ["sweep_summary", "sweep"])
+        if (content := tables.read(path, tables.MOST_ROWS)) is not None
+    ]
+    listed = _table("jobs", [_job_row(job) for job in jobs[:MOST_JOBS]], "Every job", len(jobs))
+    if listed:
+        more.insert(0, _linked(listed, jobs))
+    names = list(dict.fromkeys(str(job.state.record.get("experiment") or plan.base.get("experiment")) for job in jobs))
+    questions = [(schema.__doc__ or "").strip().splitlines()[0] for schema in EXPERIMENTS if schema.name in names]
+    points = _points(summary, plan)
+    return rendering.page(
+        "sweep.html",
+        ["report.js", *(["sweep.js"] if points else [])],
+        title="sweep · " + " · ".join(names),
+        questions=questions,
+        folder=str(folder.absolute()),
+        facts=_facts(plan, jobs),
+        n_failed=len(failed),
+        n_jobs=len(jobs),
+        searching=plan.searching,
+        first=first,
+        more=more,
+        data={"sweep": points} if points else {},
+        figures=images(sorted((folder / run_folder.FIGURES).glob("*.png")), folder, MOST_BYTES_OF_FIGURES),
+        left_out=plan.left_out,
+        command=plan.command,
+        provenance=_provenance(plan, jobs),
+        base=[(key, str(value)) for key, value in plan.base.items()],
+        files=[
+            run_report.File(path.name, run_report.size(path.stat().st_size))
+            for path in sorted(folder.iterdir())
+            if path.is_file() and not path.name.startswith(".") and path.name != REPORT
+        ],
+    )
+
+
+def _facts(plan: Plan, jobs: Sequence[Ended]) -> list[tuple[str, str]]:
+    counts = Counter(job.state.status for job in jobs)
+    swept = {key: list(dict.fromkeys(str(job.job.swept.get(key)) for job in jobs)) for key in plan.swept}
+    values = [
+        (f"swept: {key}", ", ".join(texts[:12]) + (f", … ({len(texts)})" if len(texts) > 12 else ""))
+        for key, texts in swept.items()
+    ]
+    return [("jobs", ", ".join(f"{count} {status}" for status, count in counts.most_common()) or "none"), *values]
+
+
+def _provenance(plan: Plan, jobs: Sequence[Ended]) -> list[tuple[str, str]]:
+    records = [job.state.record for job in jobs]
+    seconds = sum(float((record.get("timings") or {}).get("total") or 0) for record in records)
+    facts = [
+        ("code", ", ".join(dict.fromkeys(job.code for job in jobs if job.code)) or plan.code),
+        ("machines", ", ".join(dict.fromkeys(str(record["host"]) for record in records if record.get("host")))),
+        ("processors", ", ".join(dict.fromkeys(str(r["processor"]) for r in records if r.get("processor")))),
+        ("launcher", " ".join(plan.launcher) or "this process"),
+        ("objective", plan.objective or ""),
+        ("search", "" if plan.search is None else str(dict(plan.search))),
+        ("time of all jobs", run_report.duration(seconds) if seconds else ""),
+    ]
+    return [(name, text) for name, text in facts if text]
+
+
+def _table(
+    name: str, rows: Sequence[Mapping[str, Any]], meaning: str, n_rows: int | None = None
+) -> tables.Table | None:
+    if not rows:
+        return None
+    made = tables.of_rows(name, rows, meaning=meaning)
+    return made if n_rows is None or n_rows == len(rows) else replace(made, n_rows=n_rows, file="sweep.csv")
+
+
+def _linked(table: tables.Table, jobs: Sequence[Ended]) -> tables.Table:
+    """Returns the table with a link to the job's page, or to its run.json, at the job's number."""
+    files = {str(job.job.number): file for job in jobs if (file := _file(job))}
+    rows = [[replace(row[0], link=files.get(row[0].text, "")), *row[1:]] for row in table.rows]
+    return replace(table, rows=rows)
+
+
+def _file(job: Ended) -> str:
+    there = (name for name in (REPORT, run_folder.RECORD, run_folder.LOG) if (job.folder / name).exists())
+    name = next(there, None)
+    return "" if name is None else f"{job.job.number}/{name}"
+
+
+def _job_row(job: Ended) -> Row:
+    metrics = {name: value for name, value in job.metrics.items() if "/" not in name}
+    total = (job.state.record.get("timings") or {}).get("total")
+    return {"job": job.job.number, "status": job.state.status, **job.job.swept, **metrics, "took (s)": total}
+
+
+def _points(summary: Sequence[Row], plan: Plan) -> dict[str, Any]:
+    """Returns what the picture draws: for each name and measure the mean and its interval; empty for none."""
+    numbers = ("measure", "n", "mean", "sd", "low", "high", "min", "max")
+    rows = [row for row in summary if row["mean"] is not None][:MOST_POINTS]
+    names = [name for name in dict.fromkeys(key for row in rows for key in row) if name not in numbers]
+    values = {name: list(dict.fromkeys(str(row[name]) for row in rows)) for name in names}
+    varied = [name for name in names if len(values[name]) > 1]
+    if not rows or not varied:
+        return {}
+    swept = [key for key in plan.swept if key in varied]
+    return {
+        "names": [
+            {
+                "name": name,
+                "values": values[name],
+                "swept": name in swept,
+                "first": next((value for value in SHOWN_FIRST if value in values[name]), values[name][0]),
+            }
+            for name in [*swept, *(name for name in varied if name not in swept)]
+        ],
+        "measures": list(dict.fromkeys(row["measure"] for row in rows)),
+        "rows": [
+            [[str(row[name]) for name in varied], row["measure"], row["n"], *map(_finite, _numbers(row))]
+            for row in rows
+        ],
+        "columns": varied,
+    }
+
+
+def _numbers(row: Row) -> tuple[Any, Any, Any]:
+    return row["mean"], row["low"], row["high"]
+
+
+def _finite(value: Any) -> float | None:
+    number = None if value is None else tables.number(str(value))
+    return None if number is None else float(f"{number:.7g}")
+
+
+def is_sweep(folder: Path) -> bool:
+    """Returns whether the folder is a sweep's."""
+    return (folder / PLAN).exists()
