@@ -286,11 +286,9 @@ class ExplanationsConfig(ExperimentConfig):
     sample: int = option(
         3_000, "valid circuits whose groundings are counted where there are more than 5,000,000 circuits", at_least=20
     )
-    control: bool = option(
-        True, "also count for the untrained network, with its own function as target, and for random functions"
-    )
     random_functions: int = option(
         1,
-        "of each network: networks trained on a random function from the same initial weights, as control",
+        "of each network: controls trained on a random function from its initial weights; control=false: none",
         at_least=0,
     )
+    control: bool = option(True, "also count for the untrained network, with its own function as target")
