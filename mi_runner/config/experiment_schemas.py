@@ -308,12 +308,9 @@ class ExplanationsConfig(ExperimentConfig):
     sample: int = option(
         3_000, "valid circuits whose groundings are counted where there are more than 5,000,000 circuits", at_least=20
     )
-    control: bool = option(
-        True, "also count for the untrained network, with its own function as target, and for random functions"
-    )
     random_functions: int = option(
         1,
-        "of each network: networks trained on a random function from the same initial weights, as control",
+        "of each network: controls trained on a random function from its initial weights; control=false: none",
         at_least=0,
     )
 
@@ -340,10 +337,10 @@ class DiscoveryConfig(ExperimentConfig):
         ["random", "magnitude", "activation", "edge_patching", "eap", "eap_ig", "acdc", "greedy", "edge_pruning"],
         "methods that find circuits, also eap_signed, eap_ig_signed; package.module:callable is your own. Runs code!",
     )
-    ablation: LeftOut = option(LeftOut.both, "an edge that is left out carries 0, or its mean; both: one after the other")
+    ablation: LeftOut = option(LeftOut.both, "what a left-out edge carries: 0, or its mean; both: one after the other")
     objective: DiscoveryObjective = option(
         DiscoveryObjective.distance,
-        "what edge_patching, acdc, greedy and edge_pruning keep small: distance to the full network's output, task loss",
+        "what edge_patching, acdc, greedy and edge_pruning keep small: distance to the full output, task loss",
     )
     last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
     accuracy_threshold: float = option(0.99, "a circuit is valid if its accuracy is above it", at_least=0, below=1)

@@ -18,12 +18,11 @@ from statistics import fmean
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiment_schemas import DiscoveryConfig, LeftOut
-from mi_runner.errors import ArgumentError, ConfigError, RunFailed, as_options, unknown
+from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
 from mi_runner.experiments import Result, Setting, discovery_figures
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
@@ -37,7 +36,6 @@ from mi_runner.methods.discovery import curves, stability
 from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.edges import Edges, distinct
 from mi_runner.methods.discovery.find import CHANCE, METHODS, SCORES, Found, Resampled, Task, find, n_evaluated
-from mi_runner.methods.discovery.masked import MaskedPart
 from mi_runner.methods.discovery.optimum import Best, EveryCircuit, SampledCircuits
 from mi_runner.methods.discovery.rankings import ranks
 from mi_runner.methods.discovery.sampling import CircuitSampler
@@ -75,7 +73,7 @@ KEYS = {
 OF_LEVELS = ("quasi", "local", "subset", "cardinal")
 
 AREAS = ("cpr", "cmd", "cpr_accuracy", "best_cpr", "best_cmd", "best_cpr_accuracy")
-"""CPR of −L, CMD of the accuracy (that of −L is 1 − CPR), CPR of the accuracy; of a method, and of the best circuits."""
+"""CPR of −L, CMD of the accuracy (that of −L is 1 − CPR), CPR of the accuracy; of a method and of the best circuits."""
 
 SUMMARY: dict[str, Range] = {
     **dict.fromkeys(("smallest_valid", "fewest_valid"), NOT_NEGATIVE),
@@ -473,9 +471,7 @@ def _judged_rows(
     return tables
 
 
-def _found(
-    setting: Setting[DiscoveryConfig], judged: _Judged, name: str, own: ScoreFunction | None
-) -> _MethodFound:
+def _found(setting: Setting[DiscoveryConfig], judged: _Judged, name: str, own: ScoreFunction | None) -> _MethodFound:
     began = time.perf_counter()
     repeats = []
     for repeat in range(setting.config.repeats if name in CHANCE else 1):
@@ -633,7 +629,10 @@ def _size_rows(judged: _Judged) -> Iterator[dict[str, Any]]:
             "n_edges": size,
             "n_circuits": len(rows),
             "n_valid": int(judged.is_valid[rows].sum()),
-            **{f"mse_{int(100 * q)}": value for q, value in zip(QUANTILES, np.quantile(mse, QUANTILES).tolist(), strict=True)},
+            **{
+                f"mse_{int(100 * q)}": value
+                for q, value in zip(QUANTILES, np.quantile(mse, QUANTILES).tolist(), strict=True)
+            },
             **{
                 f"accuracy_{int(100 * q)}": value
                 for q, value in zip(QUANTILES, np.quantile(accuracy, QUANTILES).tolist(), strict=True)

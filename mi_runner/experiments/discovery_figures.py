@@ -13,7 +13,17 @@ from matplotlib.figure import Figure
 
 from mi_runner.experiments import Row, figures
 
-COLOURS = ("tab:gray", "tab:brown", "tab:olive", "tab:cyan", "tab:blue", "tab:purple", "tab:orange", "tab:red", "tab:green")
+COLOURS = (
+    "tab:gray",
+    "tab:brown",
+    "tab:olive",
+    "tab:cyan",
+    "tab:blue",
+    "tab:purple",
+    "tab:orange",
+    "tab:red",
+    "tab:green",
+)
 """Of the methods, in their order."""
 
 MOST_DRAWN_EDGES = 400
@@ -83,7 +93,9 @@ def _curve(axes: Axes, curves: Curves, measure: str) -> None:
     best = {row["k"]: row[f"best_{measure}"] for row in curves.metrics if row[f"best_{measure}"] is not None}
     if best:
         lowest_of_each = [max(lowest, value) for value in best.values()]
-        axes.plot(list(best), lowest_of_each, drawstyle="steps-post", color="black", linewidth=2, linestyle="--", label="best")
+        axes.plot(
+            list(best), lowest_of_each, drawstyle="steps-post", color="black", linewidth=2, linestyle="--", label="best"
+        )
     figures.tidy(axes)
 
 
