@@ -64,8 +64,6 @@ def check(setting: Setting[AblationConfig]) -> None:
         able = ", ".join(ablation_targets.can_be_ablated(graph)) or "(none)"
         raise ConfigError(f"the network has no inner site to ablate, only {able}: name experiment.targets.")
     methods = _methods(config)
-    if config.list_only and setting.training.epochs:
-        raise ConfigError("experiment.list_only=true trains nothing: add training.epochs=0.")
     _check_agreement(config, setting.dataset)
     if config.granularity is Granularity.unit:
         n_runs = ablation.n_unit_runs(graph, found, methods, config.repeats)
