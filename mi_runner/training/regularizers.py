@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from torch import Tensor, nn
 
-from mi_runner.errors import ArgumentError, unknown
+from mi_runner.errors import ArgumentError, arguments_named, unknown
 from mi_runner.training.clusterability import (
     Partition,
     clusterability,
@@ -109,11 +109,9 @@ def regularizer(model: nn.Module, options: TrainingOptions, *, vectorised: bool 
         raise ArgumentError(f"regularizer={options.regularizer}: {text}")
     if options.regularizer == "none":
         return None
-    # Here, so that errors speak of the options.
-    path, layer = linear_layer(model, options.regularizer_layer, option="regularizer_layer")
-    partition = contiguous(
-        layer.out_features, layer.in_features, options.regularizer_clusters, option="regularizer_clusters"
-    )
+    with arguments_named({"layer": "regularizer_layer", "n_clusters": "regularizer_clusters"}):
+        path, layer = linear_layer(model, options.regularizer_layer)
+        partition = contiguous(layer.out_features, layer.in_features, options.regularizer_clusters)
     term = Modularity(
         model, strength=options.regularizer_strength, layer=path, partition=partition, vectorised=vectorised
     )
