@@ -13,8 +13,8 @@ If an expectation is not met, no exception is raised: the run is done, and its e
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from enum import IntEnum
 
 
@@ -45,11 +45,8 @@ class Terminated(BaseException):
     """SIGTERM arrived. Like `KeyboardInterrupt`, it isn't an `Exception`, so `except Exception` doesn't catch it."""
 
 
-@contextmanager
-def as_options(group: str, names: Iterable[str]) -> Iterator[None]:
+def as_options(group: str, names: Iterable[str]) -> AbstractContextManager[None]:
     """Turns errors about arguments into errors about options: `digits=[]` becomes `dataset.digits=[]`.
-
-    A name is an argument before `=`, and before `:` at the beginning of the text.
 
     Args:
         group: the prefix of the names on the command line.
@@ -58,12 +55,30 @@ def as_options(group: str, names: Iterable[str]) -> Iterator[None]:
     Raises:
         ArgumentError, RunFailed: the block's error with the options' names.
     """
+    return arguments_named({name: f"{group}.{name}" for name in names})
+
+
+@contextmanager
+def arguments_named(names: Mapping[str, str]) -> Iterator[None]:
+    """Within the block, errors about arguments name them as the caller does.
+
+    A name is an argument before `=`, and before `:` at the beginning of the text.
+
+    Args:
+        names: argument → what the caller calls it.
+
+    Raises:
+        ArgumentError, RunFailed: the block's error with the caller's names.
+    """
+    if not names:
+        yield
+        return
     known = "|".join(map(re.escape, names))
     argument = re.compile(rf"(?<![\w.])({known})(?==)|\A({known})(?=:)")
     try:
         yield
     except (ArgumentError, RunFailed) as error:
-        raise type(error)(argument.sub(rf"{group}.\g<0>", str(error))) from error
+        raise type(error)(argument.sub(lambda found: names[found[0]], str(error))) from error
 
 
 def exit_status(error: BaseException) -> ExitStatus:

@@ -404,8 +404,15 @@ def test_the_list_of_sites_edges_and_paths_trains_nothing() -> None:
     assert kinds["x/add"][0] == "edge" and kinds["x/first/relu/add/last"][0] == "path"
     assert result.metrics == {"sites": 5, "edges": 5, "paths": 2}
     assert set(ablation.metric_names(given)) == set(result.metrics)
-    with pytest.raises(ConfigError, match=r"^experiment.list_only=true trains nothing: add training.epochs=0\."):
-        ablation.check(setting(skip(), classes(), list_only=True))
+
+
+def test_a_list_needs_no_word_about_training(mi_run: Callable[..., Ended]) -> None:
+    arguments = ("experiment=ablation", "dataset=mod_add", "dataset.train_size=64", "model=skip")
+    listed = mi_run(*arguments, "experiment.list_only=true", "training.epochs=7")
+    assert listed.status == 0 and "epoch 1/" not in listed.err, listed.err
+    untrained = mi_run(*arguments, "training.epochs=0")
+    weights = [ended.record["checkpoint"]["sha256"] for ended in (listed, untrained)]
+    assert weights[0] == weights[1] is not None
 
 
 class Deep(nn.Module):

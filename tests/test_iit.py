@@ -18,7 +18,7 @@ from torch import nn
 
 from mi_runner.config import composition
 from mi_runner.config.dataset_schemas import EllipsesConfig, ModAddConfig
-from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, Sources, Trained
+from mi_runner.config.experiment_schemas import AlignmentKind, Control, IitConfig, Sources, Trained
 from mi_runner.config.registry import SCHEMAS
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import ModularSum
@@ -61,7 +61,7 @@ def mlp(dataset: Dataset, hidden: int = 8) -> MLP:
 
 
 def units(**options: Any) -> dict[str, Any]:
-    return {"alignment": Alignment.units, "train": Trained.network, **options}
+    return {"alignment": AlignmentKind.units, "train": Trained.network, **options}
 
 
 def small_ellipses() -> Dataset:
@@ -101,10 +101,10 @@ def small_ellipses() -> Dataset:
         (units(offsets=[0, 1]), r"experiment.offsets=\[0, 1\]: give one for each place, 1 here \(a\)"),
         ({"offsets": [0]}, "experiment.offsets is for experiment.alignment=units"),
         (
-            {"alignment": Alignment.units},
+            {"alignment": AlignmentKind.units},
             "experiment.train=both trains a rotation, and experiment.alignment=units has none: type experiment.train=",
         ),
-        ({"alignment": Alignment.units, "train": Trained.rotation}, "experiment.train=rotation trains a rotation"),
+        ({"alignment": AlignmentKind.units, "train": Trained.rotation}, "experiment.train=rotation trains a rotation"),
         ({"places": {"a": "[0]"}}, "is for units; .* Add experiment.alignment=units experiment.train=network"),
         (units(places={"c": "[0]"}), "no variable is named 'c'. Allowed: a, b"),
         (units(places={"a": "[8]"}), r"experiment.places, a at layers.0: \[8\] does not fit axis 0 .* 0 to 7. Give"),

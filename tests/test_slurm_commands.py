@@ -23,7 +23,7 @@ from mi_runner.sweeps import dispatch, worker
 from mi_runner.sweeps.engines import slurm
 from mi_runner.sweeps.engines import slurm_commands as commands
 from mi_runner.sweeps.engines.slurm import ending_of
-from mi_runner.sweeps.engines.slurm_commands import JobState, Node, SlurmError
+from mi_runner.sweeps.engines.slurm_commands import JobState, NodeKind, SlurmError
 from mi_runner.sweeps.worker import Task
 
 from .conftest import Ended
@@ -121,7 +121,7 @@ def test_options_of_sbatch(program: Callable[..., None], tmp_path: Path) -> None
 )
 def test_time_limits(text: str, minutes: float | None, program: Callable[..., None]) -> None:
     program("sinfo", f"all*|2|64000|{text}\ngpu|64|1000000+|infinite\n")
-    assert commands.nodes() == [Node("all", True, 2, 64000, minutes), Node("gpu", False, 64, 1000000, None)]
+    assert commands.nodes() == [NodeKind("all", True, 2, 64000, minutes), NodeKind("gpu", False, 64, 1000000, None)]
 
 
 @pytest.mark.parametrize(
@@ -211,7 +211,7 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> Queue:
         monkeypatch.setattr(commands, name, getattr(queue, name))
     monkeypatch.setattr(commands, "is_here", lambda: True)
     monkeypatch.setattr(commands, "check", lambda options, script: None)
-    monkeypatch.setattr(commands, "nodes", lambda: [Node("all", True, 2, 64000, None)])
+    monkeypatch.setattr(commands, "nodes", lambda: [NodeKind("all", True, 2, 64000, None)])
     monkeypatch.setattr(slurm, "SECONDS_BETWEEN_LOOKS", 0.1)
     monkeypatch.setattr(slurm, "SECONDS_BETWEEN_RECORDS", 0.0)
     return queue
@@ -337,7 +337,7 @@ def test_why_jobs_wait_is_said(queue: Queue, mi_run: MiRun, monkeypatch: pytest.
 
 def test_threads_are_those_of_the_nodes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for cpus, found in ((2, 2), (64, 4)):
-        monkeypatch.setattr(commands, "nodes", lambda cpus=cpus: [Node("all", True, cpus, 64000, None)])
+        monkeypatch.setattr(commands, "nodes", lambda cpus=cpus: [NodeKind("all", True, cpus, 64000, None)])
         engine = slurm.Slurm(SubmititSlurmLauncher(), 3, tmp_path)
         assert engine.threads == engine.options["cpus-per-task"] == found
 
@@ -346,7 +346,7 @@ def test_threads_are_those_of_the_nodes(monkeypatch: pytest.MonkeyPatch, tmp_pat
 def test_slurm_is_asked_for_a_minute_more_where_the_partition_has_it(
     limit: float | None, asked: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(commands, "nodes", lambda: [Node("all", True, 8, 64000, limit)])
+    monkeypatch.setattr(commands, "nodes", lambda: [NodeKind("all", True, 8, 64000, limit)])
     assert slurm.Slurm(SubmititSlurmLauncher(timeout_min=30), 3, tmp_path).options["time"] == asked
 
 

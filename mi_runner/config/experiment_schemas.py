@@ -32,7 +32,7 @@ class Sources(Enum):
     multi = "multi"
 
 
-class Alignment(Enum):
+class AlignmentKind(Enum):
     units = "units"
     rotation = "rotation"
 
@@ -83,6 +83,11 @@ class ExperimentConfig(Choice):
     """Whether it takes many networks at once, `seeds=32`."""
     headline: ClassVar[str] = "accuracy"
     """The summary metric that a search maximises."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run trains the network; one that doesn't looks at a network with its first weights."""
+        return True
 
 
 @dataclass
@@ -139,7 +144,11 @@ class AblationConfig(ExperimentConfig):
         "test examples, by position, whose value that enters the output layer is drawn; null: the first of each class",
         at_least=0,
     )
-    list_only: bool = option(False, "list the network's sites, edges and paths; needs training.epochs=0")
+    list_only: bool = option(False, "list the network's sites, edges and paths; nothing is trained")
+
+    @property
+    def trains(self) -> bool:
+        return not self.list_only
 
 
 @dataclass
@@ -252,8 +261,8 @@ class IitConfig(ExperimentConfig):
     sources: Sources = option(
         Sources.single, "single: one source example for all variables; multi: one per variable, each at its own place"
     )
-    alignment: Alignment = option(
-        Alignment.rotation, "a place is some of the site's units, or of the directions of its rotated space"
+    alignment: AlignmentKind = option(
+        AlignmentKind.rotation, "a place is some of the site's units, or of the directions of its rotated space"
     )
     size: int = option(
         1, "units or directions per place; multi: a place per variable, single: one place for all", at_least=1

@@ -71,8 +71,6 @@ def check(setting: Setting[AblationConfig]) -> None:
         able = ", ".join(ablation_targets.can_be_ablated(graph)) or "(none)"
         raise ConfigError(f"the network has no inner site to ablate, only {able}: name experiment.targets.")
     methods = _methods(config)
-    if config.list_only and setting.training.epochs:
-        raise ConfigError("experiment.list_only=true trains nothing: add training.epochs=0.")
     _check_examples(config, setting.dataset)
     source = _source(setting)
     _check_agreement(config, setting.dataset, source)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from mi_runner.config.experiment_schemas import ClustersConfig
-from mi_runner.errors import ConfigError, unknown
+from mi_runner.errors import ConfigError, as_options, unknown
 from mi_runner.experiments import Result, Row, Setting, clusters_figures, clusters_tables
 from mi_runner.experiments.clusters_network import Network, chain_of, network_of
 from mi_runner.methods.clusters import Top, random_partitions, top_activations
@@ -60,7 +60,8 @@ def check(setting: Setting[ClustersConfig]) -> None:
 def _check_layer(setting: Setting[ClustersConfig], chain: list[str]) -> None:
     """The clustered layer is in the chain of these layers, and has enough units."""
     config = setting.config
-    name, layer = linear_layer(setting.model, config.layer, option="experiment.layer")
+    with as_options("experiment", ("layer",)):
+        name, layer = linear_layer(setting.model, config.layer)
     if name not in chain:
         # The middle of the chain, as null means the middle of the network.
         use = chain[(len(chain) - 1) // 2]
@@ -72,7 +73,8 @@ def _check_layer(setting: Setting[ClustersConfig], chain: list[str]) -> None:
             f"experiment.layer={name}{middle} is not in the chain of Linear layers at the network's end, "
             f"{', '.join(chain)}. Use experiment.layer={use}{more}."
         )
-    contiguous(layer.out_features, layer.in_features, config.n_clusters, option="experiment.n_clusters")
+    with as_options("experiment", ("n_clusters",)):
+        contiguous(layer.out_features, layer.in_features, config.n_clusters)
 
 
 def metric_names(setting: Setting[ClustersConfig]) -> list[str]:

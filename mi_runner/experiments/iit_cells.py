@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, Sources, Trained
+from mi_runner.config.experiment_schemas import AlignmentKind, Control, IitConfig, Sources, Trained
 from mi_runner.config.registry import DATASETS
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError
@@ -175,12 +175,12 @@ def causal_model_of(setting: Setting[IitConfig]) -> CausalModel:
 
 
 def check_options(config: IitConfig) -> None:
-    if config.alignment is Alignment.units and config.train is not Trained.network:
+    if config.alignment is AlignmentKind.units and config.train is not Trained.network:
         raise ConfigError(
             f"experiment.train={config.train.name} trains a rotation, and experiment.alignment=units has none: type "
             "experiment.train=network or experiment.alignment=rotation."
         )
-    if config.alignment is Alignment.rotation and config.offsets is not None:
+    if config.alignment is AlignmentKind.rotation and config.offsets is not None:
         raise ConfigError("experiment.offsets is for experiment.alignment=units; a rotation's directions have none.")
     if config.places is not None:
         _check_options_of_places(config)
@@ -197,7 +197,7 @@ def _check_options_of_places(config: IitConfig) -> None:
             """experiment.places='{circularity: "[..., 0:2]"}'."""
         )
     given = given_places(config)
-    if config.alignment is Alignment.rotation:
+    if config.alignment is AlignmentKind.rotation:
         raise ConfigError(
             f"experiment.places={given} is for units; a rotation's directions have no places. "
             "Add experiment.alignment=units experiment.train=network."
@@ -234,9 +234,9 @@ def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
     if config.places is not None:
         return _check_slices(config, cell, site)
     n, size = len(cell.places), config.size
-    what = "units" if config.alignment is Alignment.units else "dimensions"
+    what = "units" if config.alignment is AlignmentKind.units else "dimensions"
     fitting = site.n_units // n
-    if config.alignment is Alignment.rotation:
+    if config.alignment is AlignmentKind.rotation:
         fitting = min(fitting, MOST_ROTATION_NUMBERS // site.n_units // n)
     smaller = f"experiment.size={fitting} or less, or " if fitting else ""
     if n * size > site.n_units:
@@ -245,7 +245,7 @@ def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
             f"experiment.size={size}: {of_places} {what} are more than {cell.target} has, {site.n_units}. "
             f"Type {smaller}another experiment.site."
         )
-    if config.alignment is Alignment.rotation:
+    if config.alignment is AlignmentKind.rotation:
         if n * size * site.n_units > MOST_ROTATION_NUMBERS:
             raise ConfigError(
                 f"experiment.size={size}: {n * size} directions of {site.n_units} numbers are more than "
@@ -304,7 +304,7 @@ def controls_without_room(setting: Setting[IitConfig], graph: ModelGraph, cell: 
     """The controls that are asked for and can't be measured, each with the reason in words."""
     config, site = setting.config, graph.target_site(cell.target)
     needed, n_free = sum(sizes_of(config, cell, site)), len(free_units(config, site, cell))
-    what = "units" if config.alignment is Alignment.units else "directions"
+    what = "units" if config.alignment is AlignmentKind.units else "directions"
     reasons = {}
     if other_site(config, graph, cell) is None:
         reasons[Control.other_site] = f"no other layer with weights has room for {needed} {what}"
@@ -320,7 +320,7 @@ def controls_without_room(setting: Setting[IitConfig], graph: ModelGraph, cell: 
 def free_units(config: IitConfig, site: Site, cell: Cell) -> Tensor:
     """The site's units that are in no place; all of them if places are directions."""
     free = torch.ones(site.n_units, dtype=torch.bool)
-    if config.alignment is Alignment.units:
+    if config.alignment is AlignmentKind.units:
         free[torch.cat(places_of(config, cell, site))] = False
     return free.nonzero().flatten()
 
@@ -333,7 +333,7 @@ def other_site(config: IitConfig, graph: ModelGraph, cell: Cell) -> str | None:
     own = graph.target_site(cell.target).name
     names = list(graph.sites)
     needed = sum(sizes_of(config, cell, graph.target_site(cell.target)))
-    most = MOST_ROTATION_NUMBERS // needed if config.alignment is Alignment.rotation else math.inf
+    most = MOST_ROTATION_NUMBERS // needed if config.alignment is AlignmentKind.rotation else math.inf
     layers = [
         name
         for name in names

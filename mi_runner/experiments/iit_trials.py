@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner import chance
-from mi_runner.config.experiment_schemas import Alignment, Control, IitConfig, Sources, Trained
+from mi_runner.config.experiment_schemas import AlignmentKind, Control, IitConfig, Sources, Trained
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
 from mi_runner.experiments import Setting, iit_figures
@@ -77,7 +77,7 @@ class Interchanged:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Predictions:
     """The predictions of a network.
 
     Attributes:
@@ -204,18 +204,18 @@ class Trial:
             alignment = Units(site.shape, chosen.split(sizes))
         return Aligned(after.model, graph, cell.target, alignment.to(self.dataset.x_test.device))
 
-    def measured(self, aligned: Aligned) -> Outcome:
+    def measured(self, aligned: Aligned) -> Predictions:
         """The predictions of a network for the test pairs and the test examples."""
         interchanged = {}
         for kind, pairs in self.pairs.items():
             correct, outputs = counterfactual_correct(aligned, self.dataset, pairs)
             predicted = predictions(outputs, classes=self.dataset.has_classes)
             interchanged[kind] = Interchanged(correct, predicted, pairs.changed)
-        return Outcome(interchanged, task_correct(aligned, self.dataset))
+        return Predictions(interchanged, task_correct(aligned, self.dataset))
 
-    def rows(self, phase: str, control: str, network: Aligned, outcome: Outcome) -> list[dict[str, Any]]:
+    def rows(self, phase: str, control: str, network: Aligned, outcome: Predictions) -> list[dict[str, Any]]:
         """The rows of a network in metrics.csv; site and alignment are what was swapped, in a control another one."""
-        alignment = Alignment.rotation if isinstance(network.alignment, Rotation) else Alignment.units
+        alignment = AlignmentKind.rotation if isinstance(network.alignment, Rotation) else AlignmentKind.units
         task = int(outcome.task.sum())
         task_low, task_high = wilson_interval(task, len(outcome.task))
         size = max(sizes_of(self.config, self.cell, self.graph.target_site(self.cell.target)))
@@ -244,7 +244,7 @@ class Trial:
             )
         return rows
 
-    def pair_rows(self, before: Outcome, after: Outcome) -> list[dict[str, Any]]:
+    def pair_rows(self, before: Predictions, after: Predictions) -> list[dict[str, Any]]:
         """A row for each test pair: its examples (indices into the test set), labels and predicted labels."""
         y, rows = self.dataset.y_test, []
         for kind, pairs in self.pairs.items():
@@ -263,7 +263,7 @@ class Trial:
             ]
         return rows
 
-    def examples(self, outcome: Outcome) -> dict[str, Any]:
+    def examples(self, outcome: Predictions) -> dict[str, Any]:
         """The picture of some test pairs: base, sources, and the test example nearest to the counterfactual."""
         values, pairs = self.causal_model.values_test, self.pairs[self.config.sources]
         spread = (values.amax(0) - values.amin(0)).clamp(min=1e-12)
@@ -284,7 +284,7 @@ def alignment_at(
     config: IitConfig, site: Site, sizes: Sequence[int], places: Sequence[Tensor], generator: torch.Generator
 ) -> Units | Rotation:
     """Random directions of a site, so many for each place, or the units of these places."""
-    if config.alignment is Alignment.rotation:
+    if config.alignment is AlignmentKind.rotation:
         return Rotation(site.shape, len(sizes), sizes, generator=generator)
     return Units(site.shape, places)
 

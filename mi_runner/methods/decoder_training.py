@@ -104,7 +104,7 @@ def train_decoders(
     with (progress or Progress()).bar(title, epochs * len(splits)) as advance:
         for start in range(0, len(splits), at_once):
             members = splits[start : start + at_once]
-            stack = _Stack(initial, len(members), optimizer, learning_rate)
+            stack = _Decoders(initial, len(members), optimizer, learning_rate)
             with threads.exactly(threads_for(initial, images, batch_size * len(members))):
                 histories = _train(stack, images, columns, members, epochs, batch_size, stop_loss, seed, advance)
             results += zip(stack.decoders(), histories, strict=True)
@@ -112,7 +112,7 @@ def train_decoders(
 
 
 def _train(
-    stack: _Stack,
+    stack: _Decoders,
     images: Tensor,
     columns: Tensor,
     splits: Sequence[DecodingSplit],
@@ -170,7 +170,7 @@ def _batches(
 
 @torch.no_grad()
 def _tested(
-    stack: _Stack, images: Tensor, columns: Tensor, splits: Sequence[DecodingSplit]
+    stack: _Decoders, images: Tensor, columns: Tensor, splits: Sequence[DecodingSplit]
 ) -> list[tuple[float, float]]:
     """For each split the mean loss of its held-out examples, and the fraction with every variable correct."""
     n = [len(split.held_out) for split in splits]
@@ -189,7 +189,7 @@ def _tested(
     ]
 
 
-class _Stack:
+class _Decoders:
     """S decoders that begin with the same weights: a row `(S, weights)` each, and the optimizer of all rows."""
 
     def __init__(self, initial: ActivationDecoder, n: int, optimizer: str, learning_rate: float) -> None:

@@ -218,9 +218,10 @@ def prepare(
     """
     experiment = experiment_of(config.experiment)
     built = build_network(config.model, dataset, seed=config.seed)
+    options = training_options(config.training)
     setting: Setting[Any] = Setting(
         config=config.experiment,
-        training=training_options(config.training),
+        training=options if config.experiment.trains else replace(options, epochs=0),
         model=built.model,
         dataset=built.dataset,
         seed=config.seed,

@@ -69,6 +69,40 @@ class _Waiting:
 
 
 @dataclass
+class _Refused:
+    """The job that the engine refused last, and when it is tried again.
+
+    Attributes:
+        job: it waits to be tried again; None: no job does.
+        number: of the job that was refused last; the engine may have taken it, and only its answer was lost.
+        had_folder: whether its folder was there before the engine was asked.
+        pause: seconds from the last refusal to the next try; 0 after a job that the engine took.
+        again_at: the time of the next try.
+    """
+
+    job: Job | None = None
+    number: int | None = None
+    had_folder: bool = True
+    pause: float = 0.0
+    again_at: float = 0.0
+
+    def again(self, job: Job) -> None:
+        """The engine refuses this job now."""
+        self.job, self.number = job, job.number
+        self.pause = min(max(2 * self.pause, FIRST_PAUSE), LONGEST_PAUSE)
+        self.again_at = time.monotonic() + self.pause
+
+    def waits(self) -> bool:
+        """Whether there is a job, and it is too early to try it again."""
+        return self.job is not None and time.monotonic() < self.again_at
+
+    def take(self) -> Job | None:
+        """The job, which is no longer kept."""
+        job, self.job = self.job, None
+        return job
+
+
+@dataclass
 class Dispatch:
     """Hands jobs to an engine, as many as it has slots, and notes what became of each.
 
@@ -86,11 +120,8 @@ class Dispatch:
     adopt: bool = True
 
     def __post_init__(self) -> None:
-        self._refused_job: Job | None = None
-        self._refused_last: int | None = None
-        self._had_folder = True
+        self._refused = _Refused()
         self._again: list[Job] = []
-        self._pause, self._again_at = 0.0, 0.0
         self._waiting = _Waiting(self.engine)
         self.known: dict[int, State] = {}
         self._running: dict[int, tuple[Job, Task, Running, float]] = {}
@@ -136,7 +167,7 @@ class Dispatch:
         for slot in range(self.engine.slots):
             if slot in self._running:
                 continue
-            if self._refused_job is not None and time.monotonic() < self._again_at:
+            if self._refused.waits():
                 return True
             if (job := self._next()) is None:
                 return bool(self._running)
@@ -146,9 +177,11 @@ class Dispatch:
             try:
                 running = self._earlier(task) or self._submitted(slot, task)
             except NotNow as reason:
-                self._refused(job, str(reason))
+                self._refused.again(job)
+                pause = f"{self._refused.pause:.0f} s, or as soon as a job ends"
+                console.note(f"{reason}: job {job.number} is tried again in {pause}")
                 return True
-            self._pause = 0.0
+            self._refused.pause = 0.0
             self._running[slot] = job, task, running, time.monotonic()
         return True
 
@@ -156,20 +189,14 @@ class Dispatch:
         """The next job; it may be one that the engine refused before."""
         if self._stopped:
             return None
-        job, self._refused_job = self._refused_job, None
+        job = self._refused.take()
         if job is None and self._again:
             job = self._again.pop()
         return job or self.jobs.next(self.folder)
 
-    def _refused(self, job: Job, reason: str) -> None:
-        self._refused_job, self._refused_last = job, job.number
-        self._pause = min(max(2 * self._pause, FIRST_PAUSE), LONGEST_PAUSE)
-        self._again_at = time.monotonic() + self._pause
-        console.note(f"{reason}: job {job.number} is tried again in {self._pause:.0f} s, or as soon as a job ends")
-
     def _submitted(self, slot: int, task: Task) -> Running:
-        self._had_folder = task.folder.exists()
-        if not self._had_folder:
+        self._refused.had_folder = task.folder.exists()
+        if not self._refused.had_folder:
             return self.engine.submit(slot, task)
         # What it left stays where it is until the engine has the task, and nobody may write into it.
         aside = set_aside(task.folder)
@@ -186,8 +213,8 @@ class Dispatch:
         Raises:
             NotNow: the engine can't say.
         """
-        refused = task.number == self._refused_last
-        self._had_folder = self._had_folder or not refused
+        refused = task.number == self._refused.number
+        self._refused.had_folder = self._refused.had_folder or not refused
         if not self.resumed and not refused:
             return None
         earlier = self.engine.earlier(task)
@@ -198,7 +225,7 @@ class Dispatch:
             self.engine.cancel([earlier.running])
             return None
         state = run_folder.state(task.folder)
-        if refused and state.done and not self._had_folder:  # the engine had taken it nevertheless
+        if refused and state.done and not self._refused.had_folder:  # the engine had taken it nevertheless
             return HasEnded(Ending())
         if state.status != "running" or earlier.is_over:
             return None
@@ -211,7 +238,7 @@ class Dispatch:
 
     def _ended(self, job: Job, task: Task, running: Running, began: float) -> None:
         self._n_ended += 1
-        self._again_at = 0.0
+        self._refused.again_at = 0.0
         how, state = running.ending(), run_folder.state(task.folder)
         if isinstance(running, RunsElsewhere) and state.status == "killed":
             self._n_ended -= 1

@@ -39,11 +39,8 @@ class Partition:
         return Partition(self.outputs.to(device), self.inputs.to(device), self.n_clusters)
 
 
-def contiguous(n_outputs: int, n_inputs: int, n_clusters: int, *, option: str = "n_clusters") -> Partition:
+def contiguous(n_outputs: int, n_inputs: int, n_clusters: int) -> Partition:
     """Blocks of neighbouring units; where they don't divide evenly, the first blocks have one unit more.
-
-    Args:
-        option: what the number of clusters is called where it was given.
 
     Raises:
         ArgumentError: more clusters than units.
@@ -52,8 +49,8 @@ def contiguous(n_outputs: int, n_inputs: int, n_clusters: int, *, option: str = 
     if not 1 <= n_clusters <= fewest:
         matrix, remedy = f"a {n_outputs}×{n_inputs} weight matrix", "Take a layer with at least two units on each side."
         if fewest >= 2:
-            remedy = f"Use {option}={fewest}{' or less' if fewest > 2 else ''}."
-        raise ArgumentError(f"{option}={n_clusters}: {matrix} has room for at most {max(fewest, 1)}. {remedy}")
+            remedy = f"Use n_clusters={fewest}{' or less' if fewest > 2 else ''}."
+        raise ArgumentError(f"n_clusters={n_clusters}: {matrix} has room for at most {max(fewest, 1)}. {remedy}")
     return Partition(_blocks(n_outputs, n_clusters), _blocks(n_inputs, n_clusters), n_clusters)
 
 
@@ -114,12 +111,11 @@ class _Clusterability(torch.autograd.Function):
         return (inside - share).mul_(weight).mul_(2 * gradient / total), None
 
 
-def linear_layer(model: nn.Module, name: str | None, *, option: str = "layer") -> tuple[str, nn.Linear]:
+def linear_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Linear]:
     """The path of a Linear layer, and the layer.
 
     Args:
         name: its path; None: the middle Linear layer (the earlier of two).
-        option: what the name is called where it was given.
 
     Raises:
         ArgumentError: no Linear layer has this name; the text lists the names.
@@ -130,7 +126,7 @@ def linear_layer(model: nn.Module, name: str | None, *, option: str = "layer") -
     if name is None:
         name = list(linears)[(len(linears) - 1) // 2]
     if name not in linears:
-        raise ArgumentError(f"{option}={name}: {unknown('Linear layer', name, linears)}")
+        raise ArgumentError(f"layer={name}: {unknown('Linear layer', name, linears)}")
     return name, linears[name]
 
 

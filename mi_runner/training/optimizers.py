@@ -64,6 +64,10 @@ def uncompiled(
 
     Torch wraps methods of every optimizer to hide them from its compiler, and imports the compiler at the first call of
     such a method. If the wrappers differ in a version of torch, the optimizer works too, after a slower start.
+
+    Torch's own optimizer instead, measured with torch 2.15 on an AMD EPYC: `Adam(fused=True)` takes 160 times the
+    processor time of this one until its first step is done (0.95 s and 0.006 s; `import torch` takes 1.6 s). This one's
+    later steps take 0.4 to 0.9 times as long as torch's, and both give equal weights.
     """
     for wrapper in (torch.optim.Optimizer.add_param_group, torch.optim.Optimizer.zero_grad):
         inner = getattr(wrapper, "__wrapped__", None)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mi_runner.errors import ArgumentError, unknown
+from mi_runner.errors import ArgumentError, arguments_named, unknown
 from mi_runner.training.clusterability import (
     Partition,
     clusterability,
@@ -150,10 +150,8 @@ def regularizer(model: nn.Module, options: TrainingOptions, *, vectorised: bool 
                 "network with a hidden Linear layer or regularizer=none."
             )
         return Regularizer("orthogonality", orthogonality, strength)
-    # Here, so that errors speak of the options.
-    path, layer = linear_layer(model, options.regularizer_layer, option="regularizer_layer")
-    partition = contiguous(
-        layer.out_features, layer.in_features, options.regularizer_clusters, option="regularizer_clusters"
-    )
+    with arguments_named({"layer": "regularizer_layer", "n_clusters": "regularizer_clusters"}):
+        path, layer = linear_layer(model, options.regularizer_layer)
+        partition = contiguous(layer.out_features, layer.in_features, options.regularizer_clusters)
     term = Modularity(model, strength=strength, layer=path, partition=partition, vectorised=vectorised)
     return Regularizer("clusterability", lambda _: term.value(), -term.strength)

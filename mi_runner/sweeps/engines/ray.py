@@ -7,8 +7,9 @@ import os
 import secrets
 import signal
 import socket
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Any
 
 from mi_runner import machine
 from mi_runner.config.engine_schemas import RayLauncher
-from mi_runner.errors import ConfigError, RunFailed, one_line
+from mi_runner.errors import ConfigError, RunFailed, Terminated, one_line
 from mi_runner.runs import run_folder
 from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, wait_for
 from mi_runner.sweeps.worker import Ending, Task, Worker, run_task
@@ -26,6 +27,9 @@ EMPTY_SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
 
 SECONDS_TO_CONNECT = 5.0
 """How long a cluster has to answer at its address."""
+
+SECONDS_BETWEEN_CANCELS = 1.0
+"""How often a task that goes on is cancelled again: a worker that is just beginning it misses what was sent once."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +101,31 @@ def check(config: RayLauncher) -> None:
         ) from error
 
 
+@contextmanager
+def _interruptions() -> Iterator[None]:
+    """Raises what a signal raises within the block, which Ray's compiled code may turn into a SystemError."""
+    try:
+        yield
+    except SystemError as error:
+        if isinstance(error.__cause__, KeyboardInterrupt | Terminated):
+            raise error.__cause__ from None
+        raise
+
+
 class _RayTask:
     def __init__(self, folder: Path, ray: Any, reference: Any) -> None:
         self.folder, self.ray, self.reference = folder, ray, reference
 
     def done(self) -> bool:
-        return bool(self.ray.wait([self.reference], timeout=0)[0])
+        with _interruptions():
+            return bool(self.ray.wait([self.reference], timeout=0)[0])
 
     def ending(self) -> Ending:
-        return ending_of(lambda: self.ray.get(self.reference))
+        def result() -> Ending:
+            with _interruptions():
+                return self.ray.get(self.reference)
+
+        return ending_of(result)
 
 
 class Ray(OfThisProcess):
@@ -159,10 +179,17 @@ class Ray(OfThisProcess):
         return handed
 
     def stop(self) -> None:
-        for task in self._tasks:
+        cancelled_at: dict[int, float] = {}
+
+        def cancel(task: _RayTask) -> None:
+            now = time.monotonic()
+            if now - cancelled_at.get(id(task), -math.inf) < SECONDS_BETWEEN_CANCELS:
+                return
+            cancelled_at[id(task)] = now
             with suppress(Exception):
                 self.ray.cancel(task.reference)  # raises KeyboardInterrupt in it
-        wait_for(self._tasks)
+
+        wait_for(self._tasks, meanwhile=cancel)
         self.close()
 
     def close(self) -> None:

@@ -120,13 +120,13 @@ def check(config: SubmititSlurmLauncher) -> None:
         console.note(f"Slurm takes no job for now ({error}): the sweep will wait")
 
 
-def _nodes(config: SubmititSlurmLauncher) -> list[slurm.Node]:
+def _nodes(config: SubmititSlurmLauncher) -> list[slurm.NodeKind]:
     """Those of the partition that the jobs go to."""
     names = (config.partition or "").split(",")
     return [node for node in slurm.nodes() if (node.partition in names if config.partition else node.is_default)]
 
 
-def _options(config: SubmititSlurmLauncher, nodes: Sequence[slurm.Node]) -> dict[str, object]:
+def _options(config: SubmititSlurmLauncher, nodes: Sequence[slurm.NodeKind]) -> dict[str, object]:
     """The options of sbatch that a launcher's config means."""
     limits = [node.minutes for node in nodes]
     limit = None if not limits or None in limits else max(minutes for minutes in limits if minutes is not None)
@@ -147,7 +147,7 @@ def _options(config: SubmititSlurmLauncher, nodes: Sequence[slurm.Node]) -> dict
     return {name: value for name, value in (asked | more).items() if value is not None and value is not False}
 
 
-def _threads(config: SubmititSlurmLauncher, nodes: Sequence[slurm.Node]) -> int:
+def _threads(config: SubmititSlurmLauncher, nodes: Sequence[slurm.NodeKind]) -> int:
     if config.threads is not None:
         return config.threads
     return min([THREADS, *([max(node.cpus for node in nodes)] if nodes else [])])

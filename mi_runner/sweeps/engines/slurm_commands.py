@@ -158,7 +158,7 @@ def cancel(jobs: Sequence[str]) -> None:
 
 
 @dataclass(frozen=True)
-class Node:
+class NodeKind:
     """The nodes of a partition that are alike.
 
     Attributes:
@@ -174,7 +174,7 @@ class Node:
     minutes: float | None
 
 
-def nodes() -> list[Node]:
+def nodes() -> list[NodeKind]:
     """Every partition's kinds of nodes; empty where Slurm doesn't answer."""
     try:
         out = _run(["sinfo", "--noheader", "--exact", "--format=%P|%c|%m|%l"], seconds=30)
@@ -184,7 +184,7 @@ def nodes() -> list[Node]:
     for line in out.splitlines():
         partition, cpus, memory, limit = line.split("|")
         name, is_default = partition.rstrip("*"), partition.endswith("*")
-        kinds.append(Node(name, is_default, int(cpus.rstrip("+")), int(memory.rstrip("+")), _minutes(limit)))
+        kinds.append(NodeKind(name, is_default, int(cpus.rstrip("+")), int(memory.rstrip("+")), _minutes(limit)))
     return kinds
 
 
