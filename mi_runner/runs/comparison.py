@@ -305,9 +305,9 @@ def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Secti
     repeated = [column for column in frames[0] if column not in (*names, EXAMPLE, "label", "answer")]
     names += repeated
     joined = frames[0].merge(frames[1], on=[*names, EXAMPLE], suffixes=("_a", "_b"), sort=False)
-    if not len(joined) or (len(joined) < max(len(frame) for frame in frames) and not names):
-        return Section(title, note="the runs have different numbers of test examples, so there is no test")
-    if (joined["label_a"] != joined["label_b"]).any() or run.record.get("dataset") != other.record.get("dataset"):
+    examples = [set(frame[EXAMPLE]) for frame in frames]
+    same_data = run.record.get("dataset") == other.record.get("dataset") and examples[0] == examples[1]
+    if not same_data or (joined["label_a"] != joined["label_b"]).any():
         return Section(title, note="the runs have different test examples, so there is no test")
     joined["first"] = joined["answer_a"] == joined["label_a"]
     joined["second"] = joined["answer_b"] == joined["label_b"]
