@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from mi_runner.config import composition
 
 from .conftest import REPOSITORY, Ended
-from .test_ls import write
+from .test_ls import write, write_sweep
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "docs").glob("*.md"))}
@@ -65,6 +65,17 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
             )
         listed = mi_run(*arguments)
         assert listed.status == 0 and listed.out, listed.err
+        return
+    if arguments[0] == "diff":
+        for folder in map(Path, arguments[1:3]):
+            if "sweeps" in folder.parts:
+                write(write_sweep(folder, {"seed": [0]}) / "0")
+            elif folder.name == "latest":
+                folder.symlink_to("v001")
+            else:
+                write(folder)
+        compared = mi_run(*arguments)
+        assert compared.status == 0 and "no metric differs" in compared.out, compared.err
         return
     Path("my_module.py").write_text(
         "import torch\n"

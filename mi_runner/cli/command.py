@@ -30,7 +30,7 @@ from mi_runner.imports import lasting_imports
 COMMANDS = {"report": "mi_runner.cli.report_command"}
 """The first word of a command about runs that exist → the module of this command."""
 
-COMMANDS = {"ls": "mi_runner.cli.ls_command"}
+COMMANDS = {"ls": "mi_runner.cli.ls_command", "diff": "mi_runner.cli.diff_command"}
 """The first word of a command about runs that exist → the module of this command."""
 
 

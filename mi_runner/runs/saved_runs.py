@@ -149,7 +149,7 @@ class SavedSweep:
     def config(self) -> dict[str, Any]:
         """Key → the value of all jobs; the different ones in a text, `0,1,2`."""
         began = [job.config for job in self.jobs if job.config]
-        return {key: _summed(config[key] for config in began if key in config) for key in dict.fromkeys(_keys(began))}
+        return {key: summed(config[key] for config in began if key in config) for key in dict.fromkeys(_keys(began))}
 
     @cached_property
     def values(self) -> dict[str, Any]:
@@ -166,7 +166,7 @@ class SavedSweep:
             "jobs": f"{done}/{len(self.jobs)}" if self.plan is not None else None,
             "started": min(starts, default=None),
             "finished": max(ends, default=None) if self.status == "done" else None,
-            **{name: _summed(record[name] for record in records) for name in (*GROUPS, SEED, *common)},
+            **{name: summed(record[name] for record in records) for name in (*GROUPS, SEED, *common)},
             "seconds": sum(record["seconds"] or 0 for record in records) or None,
             "command": (self.plan or {}).get("command"),
             "exit_status": max((record["exit_status"] or 0 for record in records), default=None),
@@ -231,7 +231,8 @@ def shown(value: Any) -> str:
     return str(value)
 
 
-def _summed(values: Iterable[Any]) -> Any:
+def summed(values: Iterable[Any]) -> Any:
+    """Returns the value that all have, or a text with the different ones; None if there are none."""
     different = list({shown(value): value for value in values}.values())
     if len(different) <= 1:
         return different[0] if different else None

@@ -1,0 +1,173 @@
+"""`mi-run diff A B [C ...]`: what differs between runs or sweeps, and is it real?"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from mi_runner import console
+from mi_runner.cli.arguments import Parser, existing_folder
+from mi_runner.errors import ConfigError, ExitStatus
+from mi_runner.runs import saved_runs
+from mi_runner.runs.comparison import Comparison, Section, compare
+from mi_runner.runs.run_folder import linked
+from mi_runner.runs.saved_runs import Saved
+
+FORMATS = ("table", "markdown", "json")
+
+MOST_ROWS = 30
+"""Rows of a section; of more, those with the largest differences."""
+
+EXAMPLES = """\
+examples:
+  mi-run diff outputs/ablation/mnist-skip/v001 outputs/ablation/mnist-skip/v002
+  mi-run diff outputs/sweeps/train/v001 outputs/sweeps/train/v002 --format markdown
+  mi-run diff reference outputs/train/mnist-mlp/latest --tolerance 1e-6
+
+exit status:
+  0: no metric differs, 1: one does, or is in one run only, 2: a mistake in the command.
+  A metric is a number of the summary, or a measure in a table; times are none."""
+
+
+def parser() -> Parser:
+    """Returns the parser of this command's arguments."""
+    made = Parser("diff", "Compares the first run or sweep with each of the others.", EXAMPLES)
+    made.add_argument("folders", nargs="*", metavar="FOLDER", help="runs, or sweeps, whose jobs are paired")
+    made.add_argument(
+        "--tolerance",
+        type=float,
+        default=0.0,
+        metavar="X",
+        help="numbers that differ by at most X are equal; above 1, by X times the larger",
+    )
+    made.add_argument("--format", choices=FORMATS, default="table", help="json has all rows and digits")
+    return made
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Prints the comparison and returns the exit status.
+
+    Raises:
+        ConfigError: a mistake in the arguments.
+    """
+    asked = parser().parsed(arguments)
+    if asked is None:
+        return ExitStatus.DONE
+    if len(asked.folders) < 2:
+        raise ConfigError("diff: two folders are needed, or more. Type mi-run diff FOLDER FOLDER ...")
+    if not (asked.tolerance >= 0 and math.isfinite(asked.tolerance)):
+        raise ConfigError(f"--tolerance {asked.tolerance:g}: must be 0 or more.")
+    found = compare([_saved(typed) for typed in asked.folders], tolerance=asked.tolerance)
+    if asked.format == "json":
+        sections = [{"title": section.title, "rows": section.rows, "note": section.note} for section in found.sections]
+        console.page(
+            json.dumps({"differs": found.differs, "sections": _finite(sections)}, ensure_ascii=False, indent=1)
+        )
+    elif asked.format == "markdown":
+        console.page(markdown(found))
+    else:
+        for section in found.sections:
+            _print(section)
+        console.page(_verdict(found))
+    return ExitStatus.FAILED if found.differs else ExitStatus.DONE
+
+
+def _saved(typed: str) -> Saved:
+    folder = linked(existing_folder(typed, "diff"))
+    saved = saved_runs.read(folder)
+    if saved is None:
+        raise ConfigError(f"{typed}: no run or sweep is in this folder. mi-run ls {typed} lists those below it.")
+    return saved
+
+
+def _verdict(found: Comparison) -> str:
+    return "the metrics differ" if found.differs else "no metric differs"
+
+
+def _shortened(section: Section) -> tuple[Sequence[dict[str, Any]], int]:
+    """The rows to show, in their order, and how many others there are."""
+    rows = section.rows
+    if len(rows) <= MOST_ROWS:
+        return rows, 0
+    difference = next((column for column in rows[0] if " − " in column), None)
+    if difference is None:
+        return rows[:MOST_ROWS], len(rows) - MOST_ROWS
+    order = sorted(range(len(rows)), key=lambda place: -_size(rows[place].get(difference)))
+    return [rows[place] for place in sorted(order[:MOST_ROWS])], len(rows) - MOST_ROWS
+
+
+def _size(value: float | None) -> float:
+    return math.inf if value is None or math.isnan(value) else abs(value)
+
+
+def _left_out(number: int) -> str:
+    return f"({number:,} more rows with smaller differences: --format json has them)"
+
+
+def _cell(column: str, value: Any) -> Any:
+    if column == "p" and isinstance(value, float):
+        return f"{value:.2g}"
+    if isinstance(value, float) and 0 < abs(value) < 1e-3:
+        return f"{value:.2e}"
+    return value
+
+
+def _print(section: Section) -> None:
+    rows, others = _shortened(section)
+    if rows:
+        shown = [{column: _cell(column, value) for column, value in row.items()} for row in _filled(rows)]
+        console.table(section.title, shown, keep=["p"])
+        for line in (_left_out(others) if others else "", f"({section.note})" if section.note else ""):
+            if line:
+                console.page(line)
+    else:
+        console.page(f"{section.title}: {section.note or 'nothing'}")
+    console.page("")
+
+
+def markdown(found: Comparison) -> str:
+    """Returns the comparison as Markdown, for a pull request."""
+    lines = [f"**{_verdict(found)}**"]
+    for section in found.sections:
+        rows, others = _shortened(section)
+        lines += ["", f"### {section.title}", ""]
+        if rows:
+            filled = _filled(rows)
+            numeric = [all(isinstance(row[column], int | float | None) for row in filled) for column in filled[0]]
+            lines.append(_line(list(filled[0])))
+            lines.append("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
+            lines += [_line([_digits(_cell(column, value)) for column, value in row.items()]) for row in filled]
+            if others:
+                lines += ["", _left_out(others)]
+            if section.note:
+                lines += ["", section.note]
+        else:
+            lines.append(section.note or "nothing")
+    return "\n".join(lines)
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|").replace("\n", " ") for cell in cells) + " |"
+
+
+def _digits(value: Any) -> str:
+    if value is None:
+        return ""
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def _filled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows with all columns of any of them."""
+    columns = dict.fromkeys(column for row in rows for column in row)
+    return [{column: row.get(column) for column in columns} for row in rows]
+
+
+def _finite(value: Any) -> Any:
+    """The same without NaN and infinity, which JSON doesn't have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -1,0 +1,425 @@
+"""What differs between runs, or between sweeps: their config, code, weights, numbers; and is the difference real?
+
+The first run is compared with each of the others. Sweeps are compared job by job: those with the same swept values.
+
+    difference              of                       test
+    numbers of one run      test examples            McNemar's exact test, Newcombe's interval of the paired difference
+    numbers over seeds      networks, by their seed  Student's paired test and interval
+
+A test is of one row; with many rows, some have a small p by chance.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from string import ascii_uppercase
+from typing import TYPE_CHECKING, Any
+
+from mi_runner.errors import ConfigError
+from mi_runner.runs.saved_runs import SEED, Saved, SavedRun, SavedSweep, shown, summed
+from mi_runner.statistics import PairedAnswers, PairedValues
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+Row = dict[str, Any]
+
+HEADLINE, PREDICTIONS, EXAMPLE = "metrics", "predictions", "example"
+"""Tables, and the column of the second that counts the test examples."""
+
+TIMES = frozenset({"seconds"})
+"""Measures that differ from run to run because they are times."""
+
+NOT_COMPARED = frozenset({"output_dir", "report"})
+"""Config keys in which runs may differ without a difference in anything."""
+
+MOST_RUNS = len(ascii_uppercase)
+
+HASH_DIGITS = 12
+
+
+@dataclass(frozen=True)
+class Section:
+    """A table of a comparison.
+
+    Attributes:
+        title: what it is about.
+        rows: empty if nothing differs.
+        note: a sentence for below the table, or instead of it.
+    """
+
+    title: str
+    rows: Sequence[Row] = ()
+    note: str = ""
+
+
+@dataclass
+class Comparison:
+    """What differs.
+
+    Attributes:
+        sections: for a person to read.
+        differs: whether a number of the summary or a measure of a table differs by more than the tolerance, or is in
+            one of the runs only.
+    """
+
+    sections: list[Section] = field(default_factory=list)
+    differs: bool = False
+
+
+def compare(saved: Sequence[Saved], *, tolerance: float = 0.0) -> Comparison:
+    """Returns what differs between the first run, or sweep, and each of the others.
+
+    Args:
+        saved: two or more.
+        tolerance: the largest difference of equal numbers; of numbers above 1, as a share of the larger.
+
+    Raises:
+        ConfigError: a run isn't done, or they can't be compared; the text says why.
+    """
+    if not 2 <= len(saved) <= MOST_RUNS:
+        raise ConfigError(f"diff compares 2 to {MOST_RUNS} runs, or sweeps; {len(saved)} are given.")
+    runs = [one for one in saved if isinstance(one, SavedRun)]
+    sweeps = [one for one in saved if isinstance(one, SavedSweep)]
+    if runs and sweeps:
+        raise ConfigError(
+            f"{runs[0].folder} is a run, {sweeps[0].folder} is a sweep: compare runs with runs, sweeps with sweeps; "
+            f"{sweeps[0].folder}/0 is the sweep's first job."
+        )
+    found = Comparison()
+    names = dict(zip(ascii_uppercase, saved, strict=False))
+    found.sections.append(
+        Section("runs" if runs else "sweeps", [{"": name, "folder": str(one.folder)} for name, one in names.items()])
+    )
+    found.sections.append(_differing("config", {name: _config(one) for name, one in names.items()}))
+    found.sections.append(
+        _differing("code, versions, weights", {name: _provenance(one) for name, one in names.items()})
+    )
+    if runs:
+        _compare_runs(found, {name: one for name, one in names.items() if isinstance(one, SavedRun)}, tolerance)
+    else:
+        _compare_sweeps(found, {name: one for name, one in names.items() if isinstance(one, SavedSweep)}, tolerance)
+    return found
+
+
+def close(a: float | None, b: float | None, tolerance: float) -> bool:
+    """Returns whether two numbers are equal but for the tolerance; None stands for a number that isn't finite."""
+    if a is None or b is None:
+        return a is b
+    return a == b or abs(a - b) <= tolerance * max(1.0, abs(a), abs(b)) or (math.isnan(a) and math.isnan(b))
+
+
+# --- config, code, weights -----------------------------------------------------------------------------------------
+
+
+def _differing(title: str, values: Mapping[str, Mapping[str, Any]]) -> Section:
+    """The keys whose values aren't the same in all runs."""
+    rows = []
+    for key in dict.fromkeys(key for of_run in values.values() for key in of_run):
+        texts = {name: shown(of_run[key]) if key in of_run else "" for name, of_run in values.items()}
+        if len(set(texts.values())) > 1:
+            rows.append({"key": key, **texts})
+    return Section(title, rows, "" if rows else "the same")
+
+
+def _config(saved: Saved) -> dict[str, Any]:
+    return {key: value for key, value in saved.config.items() if key not in NOT_COMPARED}
+
+
+def _provenance(saved: Saved) -> dict[str, Any]:
+    if isinstance(saved, SavedSweep):
+        of_jobs = [_provenance(job) for job in saved.jobs if job.state.done]
+        # Each seed has weights of its own.
+        keys = dict.fromkeys(key for of_job in of_jobs for key in of_job if key != "weights")
+        return {key: summed(of_job[key] for of_job in of_jobs if key in of_job) for key in keys}
+    record = saved.record
+    versions, git, checkpoint = (record.get(name) or {} for name in ("versions", "git", "checkpoint"))
+    code = versions.get("code")
+    commit = str(git.get("commit") or "none")[:HASH_DIGITS]
+    weights = [checkpoint.get("sha256"), *(member.get("sha256") for member in checkpoint.get("members") or ())]
+    return {
+        "code": code,
+        "commit": f"{commit} with changes" if git.get("dirty") else commit,
+        **{name: version for name, version in versions.items() if name != "code"},
+        **{name: record.get(name) for name in ("device", "processor", "instruction_set")},
+        "weights": ",".join(str(sha256)[:HASH_DIGITS] for sha256 in weights if sha256) or None,
+    }
+
+
+# --- runs ----------------------------------------------------------------------------------------------------------
+
+
+def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], tolerance: float) -> None:
+    for run in runs.values():
+        if not run.state.done:
+            raise ConfigError(f"{run.folder}: the run is not done (status {run.state.status}).")
+    (base, first), *others = runs.items()
+    rows: list[Row] = []
+    for metric in dict.fromkeys(name for run in runs.values() for name in run.metrics):
+        row: Row = {"metric": metric, base: first.metrics.get(metric)}
+        equal = metric in first.metrics
+        for name, run in others:
+            row |= _with_difference(base, name, first.metrics.get(metric), run.metrics.get(metric))
+            equal &= metric in run.metrics and close(row[base], row[name], tolerance)
+        if metric.partition("/")[0] not in TIMES and not equal:
+            rows.append(row)
+    equal_metrics = len(first.metrics) - sum(row["metric"] in first.metrics for row in rows)
+    found.sections.append(Section("metrics", rows, f"{equal_metrics} numbers of the summary are the same"))
+    found.differs |= bool(rows)
+    for name, run in others:
+        marked = {"run": name} if len(others) > 1 else {}
+        _compare_tables(found, (base, first), (name, run), marked, tolerance)
+        found.sections.append(_answers((base, first), (name, run)))
+
+
+def _with_difference(base: str, name: str, before: float | None, after: float | None) -> Row:
+    difference = None if before is None or after is None else after - before
+    return {name: after, f"{name} − {base}": difference}
+
+
+def _compare_tables(
+    found: Comparison, first: tuple[str, SavedRun], second: tuple[str, SavedRun], marked: Row, tolerance: float
+) -> None:
+    (base, run), (name, other) = first, second
+    keys, keys_other = (one.record.get("keys") or {} for one in (run, other))
+    overview: list[Row] = []
+    for table in dict.fromkeys([*keys, *keys_other]):
+        if table == PREDICTIONS:
+            continue
+        if table not in keys or table not in keys_other:
+            only = base if table in keys else name
+            overview.append({**marked, "table": table, "difference": f"only in {only}"})
+            continue
+        if sorted(keys[table]) != sorted(keys_other[table]):
+            overview.append({**marked, "table": table, "difference": "its keys differ, so rows can't be matched"})
+            found.differs = True
+            continue
+        measures = [
+            measure
+            for measure in run.record.get("measures") or {}
+            if measure in (other.record.get("measures") or {}) and measure not in TIMES
+        ]
+        repeats = run.record.get("repeats") or []
+        try:
+            joined = _joined(run.folder, other.folder, table, keys[table], repeats, measures)
+        except (OSError, ValueError) as error:
+            overview.append({**marked, "table": table, "difference": f"can't be read ({' '.join(str(error).split())})"})
+            found.differs = True
+            continue
+        rows, changed = _changed_rows(joined, (base, name), tolerance, listed=table == HEADLINE)
+        only_first, only_second = (int((joined.frame["_merge"] == side).sum()) for side in ("left_only", "right_only"))
+        found.differs |= bool(changed or only_first or only_second)
+        if changed or only_first or only_second:
+            counts = {"rows in both": len(joined.frame) - only_first - only_second, "rows that differ": changed}
+            counts |= {f"only in {base}": only_first, f"only in {name}": only_second}
+            overview.append({**marked, "table": table, "difference": _counted(counts)})
+        if table == HEADLINE:
+            if rows:
+                found.sections.append(Section(f"rows of {table}.csv: {name} and {base}", rows))
+            if SEED in keys[table]:
+                found.sections.append(_rows_over_seeds(joined, (base, name)))
+    found.sections.append(Section(f"tables: {name} and {base}", overview, "" if overview else "the same rows"))
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{n:,} {what}" for what, n in counts.items() if n or what == "rows in both")
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """The rows of a table of two runs, matched by their names.
+
+    Attributes:
+        frame: the columns of the names, of each measure `MEASURE_a` and `MEASURE_b`, and pandas' `_merge`.
+    """
+
+    frame: DataFrame
+    names: Sequence[str]
+    measures: Sequence[str]
+
+
+def _joined(
+    first: Path, second: Path, table: str, keys: Sequence[str], repeats: Sequence[str], measures: Sequence[str]
+) -> _Joined:
+    frames = [_read(folder, table) for folder in (first, second)]
+    names = [*keys, *(column for column in repeats if all(column in frame for frame in frames))]
+    both = [measure for measure in measures if all(measure in frame for frame in frames) and measure not in names]
+    import pandas as pd
+
+    for number, frame in enumerate(frames):
+        numbers = {measure: pd.to_numeric(frame[measure], errors="coerce") for measure in both}
+        frames[number] = pd.DataFrame({**{name: frame[name].astype(str) for name in names}, **numbers})
+    merged = frames[0].merge(frames[1], on=names, how="outer", suffixes=("_a", "_b"), indicator=True, sort=False)
+    return _Joined(merged, names, both)
+
+
+def _read(folder: Path, table: str, columns: Sequence[str] | None = None) -> DataFrame:
+    """A table's rows; of a CSV file as texts, because pandas takes names such as `null` as empty."""
+    import pandas as pd
+
+    if (large := folder / f"{table}.parquet").exists():
+        return pd.read_parquet(large, columns=columns)
+    return pd.read_csv(folder / f"{table}.csv", dtype=str, keep_default_na=False)
+
+
+def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, listed: bool) -> tuple[list[Row], int]:
+    """The measures that differ, a row for each if they are to be listed; and how many rows of the table differ."""
+    import numpy as np
+
+    base, name = names
+    frame = joined.frame[joined.frame["_merge"] == "both"]
+    any_changed = np.zeros(len(frame), dtype=bool)
+    rows: list[Row] = []
+    for measure in joined.measures:
+        before, after = (frame[f"{measure}_{side}"].to_numpy(dtype=float) for side in "ab")
+        with np.errstate(invalid="ignore"):
+            largest = np.maximum(1.0, np.maximum(abs(before), abs(after)))
+            equal = (before == after) | (abs(after - before) <= tolerance * largest)
+        changed = ~(equal | (np.isnan(before) & np.isnan(after)))
+        any_changed |= changed
+        for place in np.flatnonzero(changed) if listed else ():
+            identity = {key: frame[key].iloc[place] for key in joined.names}
+            values = _with_difference(base, name, float(before[place]), float(after[place]))
+            rows.append({**identity, "measure": measure, base: float(before[place]), **values})
+    return rows, int(any_changed.sum())
+
+
+def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Section:
+    """Whether two runs differ in their answers on the same test examples."""
+    (base, run), (name, other) = first, second
+    title = f"answers: {name} and {base}"
+    keys = [one.record.get("keys", {}).get(PREDICTIONS) for one in (run, other)]
+    if None in keys:
+        without = base if keys[0] is None else name
+        return Section(title, note=f"{without} has no {PREDICTIONS}.parquet, so there is no test of the difference")
+    names = [key for key in keys[0] if key != EXAMPLE and key in keys[1]]
+    if sorted(keys[0]) != sorted(keys[1]):  # the intact network alone is in both
+        return Section(title, note="the two experiments answer under different conditions, so there is no test")
+    try:
+        frames = [_answers_of(one, names) for one in (run, other)]
+    except (OSError, ValueError) as error:
+        return Section(title, note=f"{PREDICTIONS}.parquet can't be read ({' '.join(str(error).split())})")
+    repeated = [column for column in frames[0] if column not in (*names, EXAMPLE, "label", "answer")]
+    names += repeated
+    joined = frames[0].merge(frames[1], on=[*names, EXAMPLE], suffixes=("_a", "_b"), sort=False)
+    examples = [set(frame[EXAMPLE]) for frame in frames]
+    same_data = run.record.get("dataset") == other.record.get("dataset") and examples[0] == examples[1]
+    if not same_data or (joined["label_a"] != joined["label_b"]).any():
+        return Section(title, note="the runs have different test examples, so there is no test")
+    joined["first"] = joined["answer_a"] == joined["label_a"]
+    joined["second"] = joined["answer_b"] == joined["label_b"]
+    rows = []
+    groups = joined.groupby(names, sort=False, observed=True) if names else [((), joined)]
+    for values, group in groups:
+        a, b = group["first"], group["second"]
+        counts = PairedAnswers(*(int(both.sum()) for both in (a & b, a & ~b, ~a & b, ~a & ~b)))
+        before, after = counts.accuracies
+        low, high = counts.interval
+        rows.append(
+            {
+                **dict(zip(names, values, strict=True)),
+                "n": counts.n,
+                base: before,
+                **_with_difference(base, name, before, after),
+                "low": low,
+                "high": high,
+                f"only {base}": counts.first,
+                f"only {name}": counts.second,
+                "p": counts.p,
+            }
+        )
+    note = (
+        f"accuracy on the same examples; low, high: 95 % interval of the paired difference, by Newcombe's method; only "
+        f"{base}, only {name}: examples that only this one answers correctly; p: McNemar's exact test"
+    )
+    return Section(title, rows, note)
+
+
+def _answers_of(run: SavedRun, names: Sequence[str]) -> DataFrame:
+    repeats = [column for column in run.record.get("repeats") or () if column not in names]
+    try:
+        return _read(run.folder, PREDICTIONS, [*names, *repeats, EXAMPLE, "label", "answer"])
+    except ValueError:  # no such column: this table has no repeats
+        return _read(run.folder, PREDICTIONS, [*names, EXAMPLE, "label", "answer"])
+
+
+# --- over seeds ----------------------------------------------------------------------------------------------------
+
+
+def _rows_over_seeds(joined: _Joined, names: tuple[str, str]) -> Section:
+    """The paired test over the networks of two runs with `seeds=...`; repeats of a row are averaged first."""
+    base, name = names
+    rest = [key for key in joined.names if key != SEED]
+    frame = joined.frame[joined.frame["_merge"] == "both"]
+    rows: list[Row] = []
+    groups = frame.groupby(rest, sort=False) if rest else [((), frame)]
+    for values, group in groups:
+        by_seed = group.groupby(SEED, sort=False)
+        for measure in joined.measures:
+            before, after = (by_seed[f"{measure}_{side}"].mean().tolist() for side in "ab")
+            rows.append({**dict(zip(rest, values, strict=True)), "measure": measure, **_tested(names, before, after)})
+    return Section(f"over seeds: {name} and {base}", rows, _STUDENT)
+
+
+_STUDENT = (
+    "means over seeds that both have; low, high: 95 % interval of the paired difference, p: Student's paired test"
+)
+
+
+def _tested(names: tuple[str, str], before: Sequence[float], after: Sequence[float]) -> Row:
+    base, name = names
+    test = PairedValues.of([b - a for a, b in zip(before, after, strict=True)])
+    means = sum(before) / test.n, sum(after) / test.n
+    row = {"n": test.n, base: means[0], name: means[1], f"{name} − {base}": test.mean}
+    return {**row, "low": test.low, "high": test.high, "p": test.p}
+
+
+def _compare_sweeps(found: Comparison, sweeps: Mapping[str, SavedSweep], tolerance: float) -> None:
+    (base, first), *others = sweeps.items()
+    for sweep in sweeps.values():
+        if sweep.plan is None:
+            raise ConfigError(f"{sweep.folder}: {sweep.error}, so its jobs aren't known.")
+    for name, sweep in others:
+        if set(sweep.swept) != set(first.swept):
+            was, now = (", ".join(one.swept) or "nothing" for one in (first, sweep))
+            raise ConfigError(
+                f"{first.folder} varies {was}, {sweep.folder} varies {now}: jobs are paired by the values that are "
+                "varied, so both must vary the same keys."
+            )
+        jobs, jobs_other = ({_values(job): job for job in one.jobs if job.state.done} for one in (first, sweep))
+        paired = {values: (job, jobs_other[values]) for values, job in jobs.items() if values in jobs_other}
+        if not paired:
+            raise ConfigError(
+                f"{first.folder} and {sweep.folder} have no jobs that are done and have the same values of "
+                f"{', '.join(first.swept) or 'their keys'}."
+            )
+        left_out = len(first.jobs) + len(sweep.jobs) - 2 * len(paired)
+        found.differs |= left_out > 0
+        groups: dict[tuple[tuple[str, Any], ...], list[tuple[SavedRun, SavedRun]]] = {}
+        for job, other in paired.values():
+            group = tuple((key, shown(value)) for key, value in job.swept.items() if key != SEED)
+            groups.setdefault(group, []).append((job, other))
+        rows: list[Row] = []
+        for values, pairs in groups.items():
+            for metric in dict.fromkeys(metric for pair in pairs for run in pair for metric in run.metrics):
+                if metric.partition("/")[0] in TIMES:
+                    continue
+                has = [pair for pair in pairs if all(metric in run.metrics for run in pair)]
+                found.differs |= len(has) < len(pairs)
+                before, after = ([pair[side].metrics[metric] for pair in has] for side in (0, 1))
+                if all(close(a, b, tolerance) for a, b in zip(before, after, strict=True)):
+                    continue
+                found.differs = True
+                numbers = [[math.nan if value is None else value for value in side] for side in (before, after)]
+                rows.append({**dict(values), "metric": metric, **_tested((base, name), *numbers)})
+        note = "the same numbers in all pairs of jobs" if not rows else _STUDENT
+        if left_out:
+            note += f"; {left_out} jobs are not done or have no partner with the same values, and are left out"
+        found.sections.append(Section(f"metrics: {name} and {base}", rows, note))
+
+
+def _values(job: SavedRun) -> tuple[tuple[str, str], ...]:
+    return tuple(sorted((key, shown(value)) for key, value in job.swept.items()))
