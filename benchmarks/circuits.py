@@ -5,6 +5,8 @@ Ratios are those of CPU seconds; for the tables both do their work on one thread
 than of one with leaky_relu: each circuit computes the output's activation of each example, and a tanh (20 additions and
 multiplications and a division, as vector instructions) takes longer than all else that is done for an example.
 
+A table with mean ablation is compared with one with zero ablation, each after the other on one thread.
+
 Last, the whole process of `mi-run experiment=circuits` where the trained model is found.
 """
 
@@ -27,7 +29,8 @@ from mi_runner import threads
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.measures import measure, measure_one, measure_some
+from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_one, measure_some
+from mi_runner.methods.circuits.minimality import minimality
 from mi_runner.methods.circuits.space import CircuitSpace
 
 N_EXAMPLES = 2115
@@ -63,6 +66,7 @@ def made(
 def run() -> None:
     """Print circuits a second, and the whole process."""
     _tables()
+    _ablations()
     _censuses()
     _process()
 
@@ -103,6 +107,30 @@ def _tables() -> None:
             f"circuits, table of 3-3-3-1, {activation}: {len(circuits) / seconds(table):,.0f} circuits/s on "
             f"{numba.get_num_threads()} threads, {1 / ours:,.0f} a CPU second; ratio to the loop {spread(ratios)}; "
             f"wanted at least {wanted}",
+            flush=True,
+        )
+
+
+def _ablations() -> None:
+    for activation, inputs in (("leaky_relu", "all"), ("leaky_relu", "any"), ("tanh", "all")):
+        part, examples = made((3, 3, 3, 1), activation)
+
+        def table(ablation: str) -> float:
+            return took(lambda: list(measure(part, examples, ablation=ablation, inputs=inputs))).cpu  # noqa: B023
+
+        with _one_thread():
+            table("zero")  # compiles
+            ratios = [table("mean") / table("zero") for _ in range(7)]
+            began = took(lambda: list(measure(part, examples, inputs=inputs))).cpu  # noqa: B023
+        valid = CircuitMeasures.joined(list(measure(part, examples, inputs=inputs)))
+        valid = valid.kept(valid.n_correct >= np.quantile(valid.n_correct, 0.7))
+        space = CircuitSpace(part.sizes, inputs)
+        minimality(space, valid.circuit)  # compiles
+        levels = took(lambda: minimality(space, valid.circuit)).cpu  # noqa: B023
+        print(
+            f"circuits, table of 3-3-3-1, {activation}, inputs {inputs}: ratio of mean to zero ablation "
+            f"{spread(ratios)}, wanted at most 1.3; minimality of {len(valid):,} valid circuits {levels:.3f} CPU s, "
+            f"the table {began:.2f}",
             flush=True,
         )
 

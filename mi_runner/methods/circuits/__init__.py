@@ -9,6 +9,7 @@
 - `examples`, `rounding`: the examples that circuits are evaluated on; the outputs that round to an answer
 - `measures`, `device_measures`: one row for each circuit, by the kernel on the CPU or by tensors on any device
 - `minimality`: how minimal a valid circuit is: without some edge, without each, any circuit inside it, any at all
+- `sampling`: circuits of exactly k edges, drawn uniformly, for chains of any size
 - `census`: exact counts of spaces that are too large for a table
 - `prefixes`, `kernel`: the evaluation of all circuits of a space, with work that circuits share done once
 """
