@@ -24,7 +24,7 @@ _IDENTITY, _RELU, _LEAKY_RELU, _TANH = 0, 1, 2, 3
 
 @compiled(fastmath={"contract"})
 def _activate(values: Any, n: int, kind: int, slope: float) -> None:
-    if kind == _RELU or kind == _LEAKY_RELU:
+    if kind in (_RELU, _LEAKY_RELU):
         for b in range(n):
             values[b] = values[b] if values[b] > 0 else slope * values[b]
     elif kind == _TANH:

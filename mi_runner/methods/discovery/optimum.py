@@ -68,7 +68,7 @@ class EveryCircuit:
                 continue
             squares, own = self._squares[self.n_edges[row]], self.measures.squares[row]
             smaller, beyond = np.searchsorted(squares, own), np.searchsorted(squares, own, side="right")
-            found[position] = percentile(smaller, beyond - smaller - 1, np.int64(len(squares)))
+            found[position] = percentile(smaller, beyond - smaller - 1, np.array(len(squares)))
         return found
 
     def best(self, masked: MaskedPart, found: np.ndarray) -> Best:
