@@ -13,9 +13,7 @@ from matplotlib.figure import Figure
 
 from mi_runner.experiments import Row, figures
 
-COLOURS = tuple(
-    f"tab:{name}" for name in ["gray", "brown", "olive", "cyan", "blue", "purple", "orange", "red", "green"]
-)
+COLOURS = ("0.5", *(f"tab:{name}" for name in ("brown", "olive", "cyan", "blue", "purple", "orange", "red", "green")))
 """Of the methods, in their order."""
 
 MOST_DRAWN_EDGES = 400
