@@ -81,6 +81,8 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         "import torch\n"
         "def Net(input_shape, n_outputs, width):\n"
         "    return torch.nn.Sequential(torch.nn.Linear(input_shape[0], width), torch.nn.Linear(width, n_outputs))\n"
+        "def score(part, x, target, ablation):\n"
+        "    return [layer.weight for layer in part.layers]\n"
     )
     if "hydra/launcher" in command:  # tests/test_launchers.py runs them
         planned = mi_run(*arguments, "plan=true")
@@ -115,6 +117,11 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         arguments = [re.sub("^seeds=.*", "seeds=2", part) for part in arguments]
         arguments = [re.sub(r"^model.hidden_sizes=\[[45],.*", "model.hidden_sizes=[3,3]", part) for part in arguments]
         small += ["experiment.min_accuracy=0", "experiment.max_depth=2"]
+    if config.experiment.name == "discovery":
+        arguments = [re.sub("^seed=range.*", "seed=0,1", part) for part in arguments]
+        small += ["experiment.bootstrap=2", "experiment.repeats=1", "experiment.samples=3", "experiment.max_sizes=4"]
+        if not any(part.startswith("experiment.methods") for part in arguments):
+            small += ["experiment.methods=[random,eap,acdc]"]
     if config.experiment.name == "iit":
         small += ["experiment.train_pairs=60", "experiment.test_pairs=60", "experiment.epochs=1"]
     if any(part.startswith("checkpoint=") for part in arguments):

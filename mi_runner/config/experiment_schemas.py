@@ -346,10 +346,10 @@ class DiscoveryConfig(ExperimentConfig):
         ["random", "magnitude", "activation", "edge_patching", "eap", "eap_ig", "acdc", "greedy", "edge_pruning"],
         "methods that find circuits, also eap_signed, eap_ig_signed; package.module:callable is your own. Runs code!",
     )
-    ablation: LeftOut = option(LeftOut.both, "what a left-out edge carries: 0, or its mean; both: one after the other")
+    ablation: LeftOut = option(LeftOut.both, "a left-out edge carries 0, or its mean; both: each by itself")
     objective: DiscoveryObjective = option(
         DiscoveryObjective.distance,
-        "what edge_patching, acdc, greedy and edge_pruning keep small: distance to the full output, task loss",
+        "edge_patching, acdc, greedy, edge_pruning keep it small: distance to the full network's output, or task loss",
     )
     last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
     accuracy_threshold: float = option(0.99, "a circuit is valid if its accuracy is above it", at_least=0, below=1)

@@ -35,7 +35,7 @@ from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
 from mi_runner.methods.discovery import curves, stability
 from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.edges import Edges, distinct
-from mi_runner.methods.discovery.find import CHANCE, METHODS, SCORES, Found, Resampled, Task, find, n_evaluated
+from mi_runner.methods.discovery.find import CHANCE, METHODS, Found, Resampled, Task, find, n_evaluated
 from mi_runner.methods.discovery.optimum import Best, EveryCircuit, SampledCircuits
 from mi_runner.methods.discovery.rankings import ranks
 from mi_runner.methods.discovery.sampling import CircuitSampler
@@ -63,6 +63,7 @@ QUANTILES = (0.1, 0.5, 0.9)
 KEYS = {
     "metrics": ("method", "ablation", "output", "k"),
     "summary": ("method", "ablation", "output"),
+    "overview": ("method", "ablation", "output"),
     "scores": ("method", "ablation", "output", "layer", "source", "target"),
     "correlations": ("method", "other", "ablation", "output"),
     "edges": ("ablation", "output", "best", "k", "layer", "source", "target"),
@@ -72,8 +73,11 @@ KEYS = {
 
 OF_LEVELS = ("quasi", "local", "subset", "cardinal")
 
-AREAS = ("cpr", "cmd", "cpr_accuracy", "best_cpr", "best_cmd", "best_cpr_accuracy")
-"""CPR of −L, CMD of the accuracy (that of −L is 1 − CPR), CPR of the accuracy; of a method and of the best circuits."""
+AREAS = ("cpr", "best_cpr", "cmd", "best_cmd")
+"""CPR of −L and CMD of the accuracy (that of −L is 1 − CPR), of a method and of the best circuits."""
+
+OVERVIEW = ("smallest_valid", "fewest_valid", "regret_mse", "percentile", "cardinal", "jaccard", "seconds")
+"""The measures that are printed."""
 
 SUMMARY: dict[str, Range] = {
     **dict.fromkeys(("smallest_valid", "fewest_valid"), NOT_NEGATIVE),
@@ -228,15 +232,15 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
     drawn: dict[str, Any] = {}
     for output, single in _parts(setting, part):
-        alone = isinstance(output, int)
-        target = y.reshape(len(y), -1)[:, output] if isinstance(output, int) else y
-        full = outputs[:, [output]] if isinstance(output, int) else outputs
+        target, full = y, outputs
+        if isinstance(output, int):
+            target, full = y.reshape(len(y), -1)[:, output].double(), outputs[:, [output]]
         curves_of: dict[str, discovery_figures.Curves] = {}
         for ablation in _ablations(config):
             task = Task(
                 single,
                 entering.double(),
-                target.double() if alone else target,
+                target,
                 ablation,
                 config.objective.name,
                 loss_function(setting.training, dataset),
@@ -247,6 +251,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
                 tables[name] += rows
             curves_of[ablation] = judged.curves(tables)
         drawn |= discovery_figures.of_output(output, single.sizes, curves_of)
+    tables["overview"] = [{name: row[name] for name in (*KEYS["overview"], *OVERVIEW)} for row in tables["summary"]]
     first = next(iter(_parts(setting, part)))[0]
     correct = outputs.argmax(1) == y if dataset.has_classes else outputs[:, 0].round() == y.reshape(len(y), -1)[:, 0]
     summary = {
@@ -266,7 +271,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         measures=MEASURES,
         repeats=("repeat",),
         figures=drawn,
-        shown=("summary",),
+        shown=("overview",),
     )
 
 
@@ -531,16 +536,13 @@ def _areas(judged: _Judged, rows: _Rows, places: slice, best: Best | None) -> di
     empty, full = len(rows.mse) - 2, len(rows.mse) - 1  # judged last
     n, sizes = judged.n_examples, judged.sizes
 
-    def areas(mse: np.ndarray, accuracy: np.ndarray) -> tuple[float, float, float]:
+    def areas(mse: np.ndarray, accuracy: np.ndarray, prefix: str = "") -> dict[str, float]:
         by_mse = curves.recovered(-mse, -rows.mse[empty], -rows.mse[full])
         by_accuracy = curves.recovered(accuracy, rows.n_correct[empty] / n, rows.n_correct[full] / n)
-        return curves.cpr(by_mse, sizes), curves.cmd(by_accuracy, sizes), curves.cpr(by_accuracy, sizes)
+        return {f"{prefix}cpr": curves.cpr(by_mse, sizes), f"{prefix}cmd": curves.cmd(by_accuracy, sizes)}
 
-    found = dict(zip(("cpr", "cmd", "cpr_accuracy"), areas(rows.mse[places], rows.n_correct[places] / n), strict=True))
-    if best is not None:
-        names = ("best_cpr", "best_cmd", "best_cpr_accuracy")
-        found |= dict(zip(names, areas(best.mse, best.accuracy), strict=True))
-    return found
+    found = areas(rows.mse[places], rows.n_correct[places] / n)
+    return found if best is None else found | areas(best.mse, best.accuracy, "best_")
 
 
 def _mean(values: Iterator[Any] | Sequence[Any]) -> float | None:
@@ -564,7 +566,7 @@ def _summary_row(
             smallest.append(min(valid, key=lambda row: row["n_edges"]))
     reached = [LEVELS.index(row["minimality"]) for row in smallest if row["minimality"] in LEVELS]
     levels = {name: _mean([level >= LEVELS.index(name) for level in reached]) for name in OF_LEVELS}
-    row = {
+    return {
         "method": method.name,
         "ablation": judged.task.ablation,
         "output": judged.output,
@@ -578,7 +580,6 @@ def _summary_row(
         "n_forward": _mean([found.n_forward for found in method.repeats]),
         "seconds": method.seconds / len(method.repeats),
     }
-    return row
 
 
 def _score_rows(judged: _Judged, name: str, scores: np.ndarray) -> Iterator[dict[str, Any]]:
@@ -629,15 +630,14 @@ def _size_rows(judged: _Judged) -> Iterator[dict[str, Any]]:
             "n_edges": size,
             "n_circuits": len(rows),
             "n_valid": int(judged.is_valid[rows].sum()),
-            **{
-                f"mse_{int(100 * q)}": value
-                for q, value in zip(QUANTILES, np.quantile(mse, QUANTILES).tolist(), strict=True)
-            },
-            **{
-                f"accuracy_{int(100 * q)}": value
-                for q, value in zip(QUANTILES, np.quantile(accuracy, QUANTILES).tolist(), strict=True)
-            },
+            **_quantiles("mse", mse),
+            **_quantiles("accuracy", accuracy),
         }
+
+
+def _quantiles(name: str, values: np.ndarray) -> dict[str, float]:
+    found = np.quantile(values, QUANTILES).tolist()
+    return {f"{name}_{round(100 * quantile)}": value for quantile, value in zip(QUANTILES, found, strict=True)}
 
 
 def _stability_rows(
@@ -653,7 +653,7 @@ def _stability_rows(
     with setting.progress.bar("resampled examples", len(by_method)) as advance:
         for method in by_method:
             advance(1, method.name)
-            if method.own is None and method.name not in SCORES and method.name == "edge_pruning":
+            if method.name == "edge_pruning":
                 continue
             generator = chance.generator(setting.seed, method.name, judged.output, "resampled")
             circuits = resampled.find(method.name, judged.sizes, own=method.own, generator=generator)

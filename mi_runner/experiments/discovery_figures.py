@@ -13,17 +13,7 @@ from matplotlib.figure import Figure
 
 from mi_runner.experiments import Row, figures
 
-COLOURS = (
-    "tab:gray",
-    "tab:brown",
-    "tab:olive",
-    "tab:cyan",
-    "tab:blue",
-    "tab:purple",
-    "tab:orange",
-    "tab:red",
-    "tab:green",
-)
+COLOURS = ("0.5", *(f"tab:{name}" for name in ("brown", "olive", "cyan", "blue", "purple", "orange", "red", "green")))
 """Of the methods, in their order."""
 
 MOST_DRAWN_EDGES = 400
@@ -92,21 +82,18 @@ def _curve(axes: Axes, curves: Curves, measure: str) -> None:
         axes.plot(list(values), means, drawstyle="steps-post", linewidth=1.3, label=method, color=COLOURS[index % 9])
     best = {row["k"]: row[f"best_{measure}"] for row in curves.metrics if row[f"best_{measure}"] is not None}
     if best:
-        lowest_of_each = [max(lowest, value) for value in best.values()]
-        axes.plot(
-            list(best), lowest_of_each, drawstyle="steps-post", color="black", linewidth=2, linestyle="--", label="best"
-        )
+        bound = [max(lowest, value) for value in best.values()]
+        axes.plot(list(best), bound, drawstyle="steps-post", color="black", linewidth=2, linestyle="--", label="best")
     figures.tidy(axes)
 
 
 def _scores(ablation: str, sizes: Sequence[int], curves: Curves) -> Figure:
     """The score of each edge by each method, divided by the method's largest, and the share among valid circuits."""
     shapes = [(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
-    columns: dict[str, np.ndarray] = {}
+    by_method: dict[str, list[float]] = {}
     for row in curves.scores:
-        columns.setdefault(row["method"], [])  # type: ignore[arg-type]
-        columns[row["method"]].append(row["score"])  # type: ignore[attr-defined]
-    columns = {name: np.array(scores) / (np.abs(scores).max() or 1.0) for name, scores in columns.items()}
+        by_method.setdefault(row["method"], []).append(row["score"])
+    columns = {name: np.array(scores) / (np.abs(scores).max() or 1.0) for name, scores in by_method.items()}
     if curves.shares is not None and np.isfinite(curves.shares).all():
         columns["share of valid circuits"] = curves.shares
     figure = Figure(figsize=(1.9 * len(columns) + 1, 1.9 * len(shapes) + 0.4), layout="constrained")

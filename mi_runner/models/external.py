@@ -1,6 +1,6 @@
 """The user's own network: the config names a callable that returns an nn.Module.
 
-A callable that a config names is imported here, and nowhere else: a network's `factory`, a method of one's own. No
+A callable that a config names is imported here, and nowhere else: a network's `factory`, a method of your own. No
 other option of mi-run runs code.
 """
 

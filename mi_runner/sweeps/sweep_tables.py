@@ -52,7 +52,11 @@ class Ended:
     @property
     def keys(self) -> list[str] | None:
         """The columns that name the rows of its metrics table; None where its run.json doesn't say."""
-        return (self.state.record.get("keys") or {}).get("metrics")
+        return self.keys_of("metrics")
+
+    def keys_of(self, table: str) -> list[str] | None:
+        """The columns that name the rows of a table; None if it has none, or its run.json doesn't say."""
+        return (self.state.record.get("keys") or {}).get(table)
 
     @property
     def common_names(self) -> dict[str, str]:
@@ -109,9 +113,9 @@ def _own_name(column: str, taken: Iterable[str]) -> str:
     return f"metrics.{column}" if column in taken else column
 
 
-def _table(folder: Path) -> list[dict[str, str]]:
-    """The rows of a run's metrics table as text, digit by digit as they stand in the file."""
-    if (large := folder / "metrics.parquet").exists():
+def _table(folder: Path, name: str = "metrics") -> list[dict[str, str]]:
+    """The rows of a run's table as text, digit by digit as they stand in the file."""
+    if (large := folder / f"{name}.parquet").exists():
         import pandas as pd
 
         frame = pd.read_parquet(large)
@@ -120,7 +124,7 @@ def _table(folder: Path) -> list[dict[str, str]]:
             for row in frame.to_dict("records")
         ]
     try:
-        with (folder / "metrics.csv").open(encoding="utf-8", newline="") as file:
+        with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
@@ -134,7 +138,8 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
 
     Only jobs that are done count. What names a row, what counts repeats and what is a measure says the job's run.json;
     a job that doesn't say so is left out. Rows are matched by their names alone: a row that some jobs lack is averaged
-    over the others. Seeds are those of the jobs and, where a job has networks of several, those of its rows.
+    over the others. A table `summary` that a job has besides is summarised, too. Seeds are those of the jobs and, where
+    a job has networks of several, those of its rows.
 
     Args:
         rows: of all jobs, as `all_rows` gives them.
@@ -154,6 +159,13 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
             name = {key: row.get(key, "") for key in [*combination, *names] if key != REPEATED}
             network = row["job"], row[REPEATED] if REPEATED in keys else None
             measured.append(Measured.of(network, name, row, ranges))
+    for one in jobs:
+        columns = one.keys_of("summary")
+        if one.job.number in told and columns is not None:
+            of_job = {**one.job.swept, "code": one.code}
+            for own in _table(one.folder, "summary"):
+                name = {key: own.get(key, of_job.get(key, "")) for key in [*combination, *columns]}
+                measured.append(Measured.of((one.job.number, None), name, own, told[one.job.number][1]))
     return over_seeds(measured)
 
 

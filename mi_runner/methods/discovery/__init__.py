@@ -4,6 +4,6 @@
 - `masked`: outputs and measures of many circuits at once, with zero or mean ablation, on resampled examples, too
 - `scores`: methods that score edges; `search`: ACDC and greedy removal; `edge_pruning`: trained gates
 - `rankings`: the circuit that a method stands with at each size
-- `optimum`: all circuits, or uniform samples: best circuits and percentiles; `sampling` draws for chains of any size
+- `optimum`: all circuits, or uniform samples: best circuits, percentiles; `sampling` draws circuits of any chain
 - `curves`: areas under curves; `stability`: circuits found on resampled examples; `agreement`: rank correlations
 """

@@ -1,4 +1,4 @@
-"""Edge pruning (Bhaskar et al. 2024): gates in 0..1 for all edges, trained on objective and number of open gates.
+"""Edge pruning (Bhaskar et al. 2024): gates in 0..1 for all edges, trained on the objective and on how many are open.
 
 The gates are hard concrete (Louizos et al. 2018). All penalties are trained at once.
 

@@ -68,7 +68,7 @@ class Edges:
 
     def closed(self, circuits: np.ndarray) -> np.ndarray:
         """Returns the circuits `(K, E)` without edges that lie on no path of kept edges from an input to an output."""
-        return closed(self.sizes, circuits)
+        return closed(self.sizes, circuits) if len(circuits) else circuits
 
     def flat(self, layers: Sequence[Tensor | np.ndarray]) -> np.ndarray:
         """Returns one number for each edge `(E,)` float64 from an array `(out, in)` for each layer.
