@@ -30,6 +30,7 @@ from mi_runner.config.experiment_schemas import (
     ExperimentConfig,
     ExplanationsConfig,
     IitConfig,
+    ProbesConfig,
     TrainConfig,
 )
 from mi_runner.config.model_schemas import CnnConfig, ExternalConfig, MlpConfig, SkipConfig
@@ -41,6 +42,7 @@ EXPERIMENTS: tuple[type[ExperimentConfig], ...] = (
     CircuitsConfig,
     ClustersConfig,
     IitConfig,
+    ProbesConfig,
     DecoderConfig,
     ExplanationsConfig,
 )
