@@ -31,6 +31,7 @@ from mi_runner.config.experiment_schemas import (
     ExperimentConfig,
     ExplanationsConfig,
     IitConfig,
+    ProbesConfig,
     TrainConfig,
 )
 from mi_runner.config.model_schemas import CnnConfig, ExternalConfig, MlpConfig, SkipConfig
@@ -42,6 +43,7 @@ EXPERIMENTS: tuple[type[ExperimentConfig], ...] = (
     CircuitsConfig,
     ClustersConfig,
     IitConfig,
+    ProbesConfig,
     DecoderConfig,
     ExplanationsConfig,
     DiscoveryConfig,

@@ -9,16 +9,15 @@ import itertools
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from mi_runner.config.experiment_schemas import AlignmentKind, Control, IitConfig, Sources, Trained
-from mi_runner.config.registry import DATASETS
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting
+from mi_runner.experiments.variable_sets import data_sets_with_variables, variable_sets
 from mi_runner.graph.model_graph import ModelGraph, Site
 from mi_runner.methods.alignment import units_at
 
@@ -59,7 +58,9 @@ def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalMo
     config = setting.config
     _check_names_of_places(config, causal_model)
     placed = list(config.places) if config.places is not None else None
-    sets = _sets(placed if config.variables is None else config.variables, causal_model)
+    # With all variables the counterfactual label is the source's own.
+    default = [causal_model.variables[:-1] or causal_model.variables]
+    sets = variable_sets(placed if config.variables is None else config.variables, causal_model, default)
     _check_places_of_all(config, sets)
     able = [name for name, site in graph.sites.items() if not site.obstacle]
     sites = [config.site] if isinstance(config.site, str) else config.site
@@ -84,32 +85,6 @@ def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalMo
         for names in sets
         for target in sites
     ]
-
-
-def _sets(given: Any, causal_model: CausalModel) -> list[tuple[str, ...]]:
-    """The sets of variables that are asked for, each in the order in which it was typed."""
-    if given is None:
-        # With all of them the counterfactual label is the source's own.
-        sets: list[Any] = [list(causal_model.variables[:-1] or causal_model.variables)]
-    elif isinstance(given, str):
-        sets = [[given]]
-    elif isinstance(given, list) and given and all(isinstance(part, list) for part in given):
-        sets = given
-    else:
-        sets = [given]
-    for names in sets:
-        if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
-            raise ConfigError(
-                f"experiment.variables={given}: name variables as [a,b], or several sets as [[a],[b]]. "
-                f"There are: {', '.join(causal_model.variables)}."
-            )
-        for name in names:
-            causal_model.column(name)
-        if len(set(names)) < len(names):
-            raise ConfigError(f"experiment.variables=[{','.join(names)}]: name each variable once.")
-    if len({frozenset(names) for names in sets}) < len(sets):
-        raise ConfigError(f"experiment.variables={given}: name each set once.")
-    return [tuple(names) for names in sets]
 
 
 def _check_names_of_places(config: IitConfig, causal_model: CausalModel) -> None:
@@ -149,11 +124,9 @@ def causal_model_of(setting: Setting[IitConfig]) -> CausalModel:
     """
     dataset = setting.dataset
     if dataset.causal_model is None:
-        able = [schema for schema in DATASETS if schema.causal_model is not None]
-        words = [f"{schema.name} ({schema.causal_model})" if schema.causal_model else schema.name for schema in able]
         raise ConfigError(
             f"dataset={dataset.name} has no causal model, as it is configured: experiment=iit needs one to say what a "
-            f"counterfactual label is. Those with one: {', '.join(words)}."
+            f"counterfactual label is. Those with one: {data_sets_with_variables()}."
         )
     for split in ("train", "test"):
         y, values = getattr(dataset, f"y_{split}"), getattr(dataset.causal_model, f"values_{split}")
@@ -338,7 +311,7 @@ def other_site(config: IitConfig, graph: ModelGraph, cell: Cell) -> str | None:
         name
         for name in names
         if name not in (own, graph.output)
-        and _has_weights(graph.submodule(name))
+        and has_weights(graph.submodule(name))
         and not graph.sites[name].obstacle
         and needed <= graph.sites[name].n_units <= most
     ]
@@ -346,5 +319,6 @@ def other_site(config: IitConfig, graph: ModelGraph, cell: Cell) -> str | None:
     return later[0] if later else layers[-1] if layers else None
 
 
-def _has_weights(module: nn.Module | None) -> bool:
+def has_weights(module: nn.Module | None) -> bool:
+    """Whether a site is the output of a layer with weights."""
     return module is not None and any(True for _ in module.parameters())
