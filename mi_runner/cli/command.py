@@ -27,8 +27,12 @@ from mi_runner.config import composition, explanations, hydra_composition, hydra
 from mi_runner.config.help_page import help_page
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 
-COMMANDS = {"ls": "mi_runner.cli.ls_command", "diff": "mi_runner.cli.diff_command"}
-"""The first word of a command about runs that exist → the module of this command."""
+COMMANDS = {
+    "ls": "mi_runner.cli.ls_command",
+    "diff": "mi_runner.cli.diff_command",
+    "--completion": "mi_runner.cli.completion",
+}
+"""The first word of a command that begins no run → the module of this command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
