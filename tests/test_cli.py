@@ -36,6 +36,7 @@ Command = Callable[..., Ended]
         ["--version"],
         ["seed=0,1", "-m", "sede=1"],
         ["ls", "--format=csv"],
+        ["--completion", "words", ""],
     ],
     ids=lambda arguments: arguments[0],
 )

@@ -30,8 +30,12 @@ from mi_runner.imports import lasting_imports
 COMMANDS = {"report": "mi_runner.cli.report_command"}
 """The first word of a command about runs that exist → the module of this command."""
 
-COMMANDS = {"ls": "mi_runner.cli.ls_command", "diff": "mi_runner.cli.diff_command"}
-"""The first word of a command about runs that exist → the module of this command."""
+COMMANDS = {
+    "ls": "mi_runner.cli.ls_command",
+    "diff": "mi_runner.cli.diff_command",
+    "--completion": "mi_runner.cli.completion",
+}
+"""The first word of a command that begins no run → the module of this command."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -12,6 +12,7 @@ from enum import Enum
 from importlib import resources
 from typing import Any
 
+import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mi_runner.config.composition import compose_untyped
@@ -51,7 +52,7 @@ def help_page(overrides: Sequence[str]) -> str:
         taken = chosen(config, group)
         for position, schema in enumerate(choices):
             mark = "*" if schema is taken else " "
-            lines.append(f"  {group if position == 0 else '':<11}{mark} {schema.name:<10} {_first_line(schema)}")
+            lines.append(f"  {group if position == 0 else '':<11}{mark} {schema.name:<10} {first_line(schema)}")
             if group == "experiment" and (words := settings_of(schema.name, alone)):
                 indent = " " * 26
                 lines += textwrap.wrap(f"sets {' '.join(words)}", 120, initial_indent=indent, subsequent_indent=indent)
@@ -67,14 +68,14 @@ def help_page(overrides: Sequence[str]) -> str:
             lines += ["", f"With {group}={schema.name}"]
             is_chosen = schema is chosen(config, group)
             for item in fields(schema):
-                value = _value(config[group], item) if is_chosen else _default(item)
+                value = _value(config[group], item) if is_chosen else default_of(item)
                 lines.append(_option_line(f"{group}.", item, value))
     lines += ["", "Options of sweeps (-m)"]
     lines += [_option_line("", item, config[item.name]) for item in top if item.name in SWEEP_KEYS]
     for group, engines in ENGINES.items():
         for engine in engines:
-            lines += ["", f"With hydra/{group}={engine.name}: {_first_line(engine)}"]
-            lines += [_option_line(f"hydra.{group}.", item, _default(item)) for item in fields(engine)]
+            lines += ["", f"With hydra/{group}={engine.name}: {first_line(engine)}"]
+            lines += [_option_line(f"hydra.{group}.", item, default_of(item)) for item in fields(engine)]
     lines += [
         "",
         "Flags",
@@ -102,10 +103,28 @@ def settings_of(experiment: str, alone: DictConfig) -> list[str]:
     for group in CHOSEN_BY_EXPERIMENTS:
         schema = chosen(config, group)
         settings.append((group, schema.name, chosen(alone, group).name))
-        settings += [(f"{group}.{item.name}", _value(config[group], item), _default(item)) for item in fields(schema)]
+        settings += [(f"{group}.{item.name}", _value(config[group], item), default_of(item)) for item in fields(schema)]
     for item in fields(TrainingConfig):
         settings.append((f"training.{item.name}", config.training[item.name], alone.training[item.name]))
-    return [f"{key}={_show(value)}" for key, value, default in settings if value != default]
+    return [f"{key}={show(value)}" for key, value, default in settings if value != default]
+
+
+def choices_of(experiment: str) -> dict[str, str]:
+    """Returns group → the name of its choice in `mi-run experiment=NAME`, or in `mi-run` alone for an unknown name."""
+    names = _listed("config.yaml")
+    if own := _listed(f"experiment/{experiment}.yaml"):
+        names |= own | {"experiment": experiment}
+    return {group: names[group] for group in SCHEMAS}
+
+
+def _listed(path: str) -> dict[str, str]:
+    """Returns group → choice of the defaults list of a file in conf/; empty if the file doesn't exist."""
+    text = _text(path)
+    content = yaml.load(text, getattr(yaml, "CSafeLoader", yaml.SafeLoader)) if text else {}
+    listed = {
+        key: name for entry in content.get("defaults", ()) if isinstance(entry, dict) for key, name in entry.items()
+    }
+    return {key.removeprefix("override /"): name for key, name in listed.items()}
 
 
 def _with_experiment(experiment: str, alone: DictConfig) -> DictConfig:
@@ -113,11 +132,9 @@ def _with_experiment(experiment: str, alone: DictConfig) -> DictConfig:
 
     Hydra would read all files again for each experiment, which doubles the time for the page.
     """
-    names = {group: chosen(alone, group).name for group in CHOSEN_BY_EXPERIMENTS} | {"experiment": experiment}
+    names = choices_of(experiment)
     own = _file(f"experiment/{experiment}.yaml")
-    for entry in own.pop("defaults"):
-        if isinstance(entry, DictConfig):
-            names |= {str(key).removeprefix("override /"): name for key, name in entry.items()}
+    own.pop("defaults")
     config = copy.deepcopy(alone)
     for group in ("experiment", *CHOSEN_BY_EXPERIMENTS):
         config[group] = next(schema for schema in SCHEMAS[group] if schema.name == names[group])
@@ -132,17 +149,24 @@ def _with_experiment(experiment: str, alone: DictConfig) -> DictConfig:
 
 def _file(path: str) -> DictConfig:
     """Returns the content of a file in conf/; empty if it doesn't exist."""
-    file = resources.files(CONFIG_MODULE) / path
-    config = OmegaConf.create(file.read_text(encoding="utf-8")) if file.is_file() else OmegaConf.create()
+    config = OmegaConf.create(_text(path))
     assert isinstance(config, DictConfig)
     return config
 
 
-def _first_line(schema: type) -> str:
+def _text(path: str) -> str:
+    """Returns the text of a file in conf/; empty if it doesn't exist."""
+    file = resources.files(CONFIG_MODULE) / path
+    return file.read_text(encoding="utf-8") if file.is_file() else ""
+
+
+def first_line(schema: type) -> str:
+    """Returns the first line of a choice's docstring: what it is."""
     return textwrap.dedent(schema.__doc__ or "").strip().splitlines()[0]
 
 
-def _default(item: Field[Any]) -> Any:
+def default_of(item: Field[Any]) -> Any:
+    """Returns the default of an option."""
     return item.default_factory() if item.default_factory is not NO_DEFAULT else item.default
 
 
@@ -152,10 +176,10 @@ def _value(config: DictConfig, item: Field[Any]) -> Any:
 
 
 def _option_line(prefix: str, item: Field[Any], value: Any) -> str:
-    return f"  {prefix + item.name + '=' + _show(value):<40} {item.metadata['doc']}"
+    return f"  {prefix + item.name + '=' + show(value):<40} {item.metadata['doc']}"
 
 
-def _show(value: Any) -> str:
+def show(value: Any) -> str:
     """Returns a value as it is typed on the command line."""
     if OmegaConf.is_config(value):
         value = OmegaConf.to_container(value)
@@ -168,5 +192,5 @@ def _show(value: Any) -> str:
     if isinstance(value, Enum):
         return value.name
     if isinstance(value, list):
-        return "[" + ",".join(_show(element) for element in value) + "]"
+        return "[" + ",".join(show(element) for element in value) + "]"
     return str(value)

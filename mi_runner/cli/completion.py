@@ -1,0 +1,268 @@
+"""`mi-run --completion SHELL`: a script that lets bash, zsh or fish complete groups, keys, values, folders.
+
+The script asks `mi-run --completion words WORD ... CURRENT` at each Tab: the answer has a line for each word that may
+stand in place of CURRENT, a tab, and its meaning. Hydra's own scripts fail on a program whose name has a hyphen.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from enum import Enum
+from importlib import import_module
+from pathlib import Path
+from typing import Any, get_args, get_origin, get_type_hints
+
+from mi_runner import console
+from mi_runner.config.help_page import choices_of, default_of, first_line, show
+from mi_runner.config.registry import ENGINES, SCHEMAS
+from mi_runner.config.run_schema import RunConfig
+from mi_runner.config.training_schema import TrainingConfig
+from mi_runner.errors import ConfigError, ExitStatus
+
+BASH = r"""# bash completion of mi-run: eval "$(mi-run --completion bash)" in ~/.bashrc
+_mi_run() {
+    local line="${COMP_LINE:0:COMP_POINT}" current prefix candidate
+    local breaks="${COMP_WORDBREAKS//[^=:]/}"
+    local -a words
+    read -ra words <<< "$line"
+    [[ "$line" == *[[:space:]] ]] && words+=("")
+    current="${words[-1]}"
+    # bash replaces only what stands behind the last = or :
+    [[ -n "$breaks" ]] && prefix="${current%"${current##*[$breaks]}"}"
+    COMPREPLY=()
+    while IFS=$'\t' read -r candidate _; do
+        candidate="${candidate#"$prefix"}"
+        case "$candidate" in *[=./,[]) ;; *) candidate+=" " ;; esac
+        COMPREPLY+=("$candidate")
+    done < <("${words[0]}" --completion words "${words[@]:1}" 2>/dev/null)
+}
+complete -o nospace -F _mi_run mi-run
+"""
+
+ZSH = r"""# zsh completion of mi-run: eval "$(mi-run --completion zsh)" in ~/.zshrc
+(( $+functions[compdef] )) || { autoload -Uz compinit && compinit }
+_mi_run() {
+    local line
+    local -a complete unfinished
+    for line in "${(@f)$("${(Q)words[1]}" --completion words "${(@)words[2,CURRENT-1]}" "$PREFIX" 2>/dev/null)}"; do
+        line="${line%%$'\t'*}"
+        [[ -z "$line" ]] && continue
+        if [[ "$line" == *[=./,\[] ]]; then unfinished+=("$line"); else complete+=("$line"); fi
+    done
+    compadd -Q -- "${complete[@]}"
+    compadd -Q -S '' -- "${unfinished[@]}"
+}
+compdef _mi_run mi-run
+"""
+
+FISH = r"""# fish completion of mi-run: mi-run --completion fish > ~/.config/fish/completions/mi-run.fish
+function __mi_run_words
+    set -l words (commandline -opc) (commandline -ct)
+    $words[1] --completion words $words[2..-1] 2>/dev/null
+end
+complete -c mi-run -f -a '(__mi_run_words)'
+"""
+
+SCRIPTS = {"bash": BASH, "zsh": ZSH, "fish": FISH}
+
+WORDS = "words"
+
+COMMANDS = {
+    "ls": "list runs and sweeps",
+    "diff": "compare runs or sweeps",
+    "report": "make the report of a run or sweep again",
+}
+
+PARSERS = {"ls": "mi_runner.cli.ls_command", "diff": "mi_runner.cli.diff_command"}
+"""Commands with options → their modules."""
+
+FLAGS = {
+    "-m": "a sweep",
+    "--multirun": "a sweep",
+    "--cfg": "print the config and stop",
+    "--config-dir": "a folder with further configs",
+    "--help": "options",
+    "--version": "the version",
+    "--completion": "the script for a shell",
+}
+
+AFTER = {"--cfg": ("job", "hydra", "all"), "--help": ("all",), "--completion": tuple(SCRIPTS)}
+"""Flag → the words that may follow it."""
+
+TAKES_FOLDER = ("checkpoint", "output_dir", "resume", "sweep", "dataset.path", "dataset.root", "--config-dir")
+"""Keys and flags whose values are folders or files."""
+
+NAMED_VALUES = {"device": ("auto", "cpu", "cuda")}
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A word that may stand in place of the current one, and what it means."""
+
+    word: str
+    meaning: str = ""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Prints a shell's script, or the words for a command line, and returns the exit status.
+
+    Raises:
+        ConfigError: no such shell.
+    """
+    if arguments and arguments[0] == WORDS:
+        *before, current = arguments[1:] or [""]
+        lines = [f"{found.word}\t{found.meaning}" for found in candidates(before, current)]
+        if lines:
+            console.page("\n".join(lines))
+        return ExitStatus.DONE
+    if len(arguments) != 1 or arguments[0] not in SCRIPTS:
+        given = " ".join(arguments) or "nothing"
+        raise ConfigError(f"--completion takes {', '.join(SCRIPTS)}; {given} is given. Type mi-run --completion bash.")
+    console.page(SCRIPTS[arguments[0]].rstrip())
+    return ExitStatus.DONE
+
+
+def candidates(before: Sequence[str], current: str) -> list[Candidate]:
+    """Returns the words that may stand in place of `current`.
+
+    Args:
+        before: the words before it, without the program's name.
+        current: what was typed of the word.
+    """
+    found: Iterable[Candidate]
+    last = before[-1] if before else ""
+    if before and before[0] in COMMANDS:
+        found = _of_command(before[0], last, current)
+    elif last in AFTER and not (last == "--help" and current.startswith("-")):
+        found = map(Candidate, AFTER[last])
+    elif last in TAKES_FOLDER:
+        found = paths(current)
+    elif current.startswith("-"):
+        found = (Candidate(flag, meaning) for flag, meaning in FLAGS.items())
+    elif "=" in current:
+        key, _, typed = current.partition("=")
+        found = (Candidate(f"{key}={value.word}", value.meaning) for value in _values(key, typed, before))
+    else:
+        words = [] if before else [Candidate(word, meaning) for word, meaning in COMMANDS.items()]
+        found = [*words, *_grouped(_keys(before), current)]
+    by_word: dict[str, Candidate] = {}
+    for candidate in found:
+        if candidate.word.startswith(current):
+            by_word.setdefault(candidate.word, candidate)
+    return list(by_word.values())
+
+
+def paths(typed: str) -> Iterator[Candidate]:
+    """Yields the files and folders whose paths begin with a text; folders end with `/`."""
+    folder = typed[: typed.rfind("/") + 1]
+    try:
+        entries = sorted(Path(folder).expanduser().iterdir()) if folder else sorted(Path().iterdir())
+    except OSError:
+        return
+    for entry in entries:
+        if not entry.name.startswith(".") and re.fullmatch(r"[\w.+@%-]+", entry.name):
+            yield Candidate(f"{folder}{entry.name}{'/' if entry.is_dir() else ''}")
+
+
+def _of_command(command: str, last: str, current: str) -> Iterator[Candidate]:
+    if command in PARSERS:
+        parser = import_module(PARSERS[command]).parser()
+        options = {name: action for action in parser._actions for name in action.option_strings}  # no public list
+        if last in options and options[last].choices:
+            yield from map(Candidate, options[last].choices)
+            return
+        if current.startswith("-"):
+            yield from (Candidate(name, action.help or "") for name, action in options.items())
+            return
+    yield from paths(current)
+
+
+# --- keys ----------------------------------------------------------------------------------------------------------
+
+
+def _chosen(before: Sequence[str]) -> dict[str, type[Any]]:
+    """Key of a group → the schema of the choice that the words name, or that their experiment makes."""
+    typed = {key: value for key, _, value in (word.partition("=") for word in before)}
+    names = choices_of(typed.get("experiment", "").partition(",")[0])
+    names |= {group: typed[group].partition(",")[0] for group in SCHEMAS if group in typed}
+    named = [(group, schema) for group, schemas in SCHEMAS.items() for schema in schemas if schema.name == names[group]]
+    launched = [
+        (f"hydra.{group}", engine)
+        for group, engines in ENGINES.items()
+        for engine in engines
+        if engine.name == typed.get(f"hydra/{group}")
+    ]
+    return dict([*named, *launched])
+
+
+@dataclass(frozen=True)
+class _Key:
+    meaning: str
+    kind: Any
+    default: Any
+
+
+def _keys(before: Sequence[str]) -> dict[str, _Key]:
+    """Every key that a command may have, without the groups' own."""
+    keys = _fields(RunConfig, "") | _fields(TrainingConfig, "training.")
+    for group, schema in _chosen(before).items():
+        keys |= _fields(schema, f"{group}.")
+    return keys
+
+
+def _fields(schema: type[Any], prefix: str) -> dict[str, _Key]:
+    kinds = get_type_hints(schema)
+    return {
+        f"{prefix}{item.name}": _Key(item.metadata["doc"], kinds[item.name], default_of(item))
+        for item in fields(schema)
+        if item.metadata
+    }
+
+
+def _grouped(keys: Mapping[str, _Key], current: str) -> Iterator[Candidate]:
+    """The keys as they are typed; those below a group only once its name is typed."""
+    for group in SCHEMAS:
+        yield Candidate(f"{group}=", f"choose the {group}")
+    for group in ENGINES:
+        yield Candidate(f"hydra/{group}=", f"the {group} of a sweep")
+    if "." not in current:
+        for prefix in dict.fromkeys(key.partition(".")[0] for key in keys if "." in key):
+            yield Candidate(f"{prefix}.", "options")
+    for key, described in keys.items():
+        if "." in current or "." not in key:
+            yield Candidate(f"{key}=", described.meaning)
+
+
+# --- values --------------------------------------------------------------------------------------------------------
+
+
+def _values(key: str, typed: str, before: Sequence[str]) -> Iterator[Candidate]:
+    """The values of a key; of several that commas separate, the last is completed."""
+    done = typed[: max(typed.rfind(","), typed.rfind("[")) + 1]
+    choices = SCHEMAS.get(key) or (ENGINES.get(key.removeprefix("hydra/")) if key.startswith("hydra/") else None)
+    if choices:
+        yield from (Candidate(f"{done}{schema.name}", first_line(schema)) for schema in choices)
+        return
+    if key in TAKES_FOLDER:
+        yield from paths(typed)
+        return
+    described = _keys(before).get(key)
+    if described is None:
+        return
+    kinds = get_args(described.kind) or (described.kind,)
+    is_list = any(get_origin(kind) is list for kind in (described.kind, *kinds))
+    elements = [inner for kind in (described.kind, *kinds) if get_origin(kind) is list for inner in get_args(kind)]
+    for kind in elements or kinds:
+        if isinstance(kind, type) and issubclass(kind, Enum):
+            opened = done if "[" in done or not is_list else f"{done}["
+            yield from (Candidate(f"{opened}{member.name}") for member in kind)
+        elif kind is bool and not is_list:
+            yield from (Candidate(f"{done}{word}") for word in ("true", "false"))
+    yield from (Candidate(f"{done}{word}") for word in NAMED_VALUES.get(key, ()))
+    if type(None) in kinds and not done:
+        yield Candidate("null")
+    default = show(described.default)
+    if not done and default not in ("...", "null", "true", "false") and not re.search(r"[\s,'\"]", default):
+        yield Candidate(default, "default")
