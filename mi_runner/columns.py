@@ -261,6 +261,7 @@ COLUMNS: dict[str, Column] = {
         },
     ),
     "seconds": Column("time that the analysis took", SECONDS),
+    "jobs.seconds": Column("time that the job took", SECONDS),
     "job": Column("number of the job in the sweep"),
 }
 """Column, or `table.column` where a table has its own meaning → what it has. `*` stands for any name."""

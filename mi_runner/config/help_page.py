@@ -43,6 +43,7 @@ def help_page(overrides: Sequence[str]) -> str:
         "",
         "usage: mi-run [-m] [GROUP=NAME ...] [KEY=VALUE ...]",
         "       a config picks a data set, a model and an experiment; the tables are written to a new folder",
+        "       mi-run report FOLDER: makes the page report.html of a run or a sweep again",
         "",
         "Commands to begin with",
     ]

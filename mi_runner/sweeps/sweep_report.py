@@ -169,7 +169,7 @@ def _file(job: Ended) -> str:
 def _job_row(job: Ended) -> Row:
     metrics = {name: value for name, value in job.metrics.items() if "/" not in name}
     total = (job.state.record.get("timings") or {}).get("total")
-    return {"job": job.job.number, "status": job.state.status, **job.job.swept, **metrics, "took (s)": total}
+    return {"job": job.job.number, "status": job.state.status, **job.job.swept, **metrics, "seconds": total}
 
 
 def _points(summary: Sequence[Row], plan: Plan) -> dict[str, Any]:

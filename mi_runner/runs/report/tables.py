@@ -12,10 +12,10 @@ from typing import Any
 
 from mi_runner import columns
 
-MOST_ROWS = 500
+MOST_ROWS = 300
 """Rows that a page has of the tables that the terminal shows."""
 
-MOST_OTHER_ROWS = 150
+MOST_OTHER_ROWS = 100
 """Rows that a page has of each other table."""
 
 MOST_COLUMNS = 60
@@ -140,7 +140,12 @@ def table(name: str, content: Content, file: str = "", *, meaning: str | None = 
         numeric = any(values) and all(value == "" or number(value) is not None for value in values)
         headings.append(Heading(column, entry.meaning, entry.unit, numeric))
     rows = [
-        [_cell(row.get(heading.name, ""), counts=heading.unit == columns.COUNT) for heading in headings]
+        [
+            _cell(row.get(heading.name, ""), counts=heading.unit == columns.COUNT)
+            if heading.meaning
+            else Cell(row.get(heading.name, ""))  # an option's value, as it was typed
+            for heading in headings
+        ]
         for row in content.rows
     ]
     about = columns.table(name) if meaning is None else meaning
