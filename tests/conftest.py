@@ -127,7 +127,7 @@ def mi_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Captu
 
 @pytest.fixture
 def command(tmp_path: Path) -> Callable[..., Ended]:
-    """The real `mi-run` as a process, in a folder of the test's own."""
+    """`mi-run` as a process that Python starts, in a folder of the test's own; tests/forked.py has a quicker one."""
 
     def run(*arguments: str, **environment: str) -> Ended:
         done = subprocess.run(
@@ -143,7 +143,13 @@ def command(tmp_path: Path) -> Callable[..., Ended]:
     return run
 
 
-@pytest.fixture(params=ENGINES)
+@pytest.fixture
+def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures are empty files: to draw them is half of the time of a small run, and here no test looks at them."""
+    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path, **options: Path(path).touch())
+
+
+@pytest.fixture(scope="module", params=ENGINES)
 def launcher(request: pytest.FixtureRequest) -> str:
     """The override that names an engine that is installed."""
     if find_spec(ENGINES[request.param]) is None:

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
-import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -15,6 +12,7 @@ from mi_runner.runs import run_folder
 from mi_runner.sweeps.sweep_plan import read_plan
 
 from .conftest import Ended
+from .forked import Forked
 
 TINY = ("dataset=mod_add", "dataset.train_size=64", "dataset.test_size=32", "training.batch_size=16")
 
@@ -28,6 +26,13 @@ def table(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
+def ended(process: Forked, timeout: float = 120) -> Ended:
+    """Waits for it."""
+    out, err = process.communicate(timeout)
+    assert process.returncode is not None
+    return Ended(process.returncode, out, err)
+
+
 class Started:
     """A sweep as a process of its own."""
 
@@ -35,14 +40,7 @@ class Started:
         self, at: Path, *arguments: str, environment: Mapping[str, str] | None = None, tiny: Sequence[str] = TINY
     ) -> None:
         self.at, self.folder = at, at / "outputs/sweeps/train/v001"
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "mi_runner", "-m", *tiny, *arguments],
-            cwd=at,
-            env={**os.environ, **(environment or {})},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
+        self.process = Forked("-m", *tiny, *arguments, cwd=at, environment=environment)
 
     def status(self, job: int) -> str:
         return run_folder.state(self.folder / str(job)).status
@@ -56,5 +54,4 @@ class Started:
         return json.loads((self.folder / str(job) / "run.json").read_text())
 
     def ended(self) -> Ended:
-        out, err = self.process.communicate(timeout=600)
-        return Ended(self.process.returncode, out, err)
+        return ended(self.process, timeout=600)

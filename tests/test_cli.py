@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
@@ -16,11 +15,12 @@ from typing import Any
 import pytest
 
 from mi_runner import __version__
-from mi_runner.cli import command as cli
 from mi_runner.config import composition
 from mi_runner.sweeps import sweep as sweeps
 
 from .conftest import Ended
+from .forked import Forked
+from .launched import ended
 
 TINY = ("dataset=mod_add", "dataset.train_size=64", "dataset.test_size=32", "training.epochs=2")
 Command = Callable[..., Ended]
@@ -137,17 +137,9 @@ def test_tables_and_folder_on_standard_output_all_else_on_standard_error(command
     assert "epoch 2/2" in log and "mi-run experiment=ablation model=mlp" in log
 
 
-def begun(tmp_path: Path, *arguments: str, **environment: str) -> tuple[subprocess.Popen[str], Path]:
+def begun(tmp_path: Path, *arguments: str) -> tuple[Forked, Path]:
     """A command that trains for long, once it has begun to."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mi_runner", "dataset=mod_add", "training.epochs=100000", *arguments],
-        cwd=tmp_path,
-        env={**os.environ, **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
+    process = Forked("dataset=mod_add", "training.epochs=100000", *arguments, cwd=tmp_path)
     for line in process.stderr:
         if line.startswith("epoch 2/"):
             break
@@ -199,30 +191,13 @@ def test_killed_it_shows_as_running_with_a_dead_pid(tmp_path: Path, mi_run: Call
     assert after.status == 0 and after.folder.name == "v002"
 
 
-def run_in(folder: Path, arguments: tuple[str, ...], out: Path) -> None:
-    """What a process of its own does for a command; it ends with the command's exit status."""
-    os.chdir(folder)
-    with out.open("w") as file:
-        os.dup2(file.fileno(), 1)
-        sys.exit(cli.main(arguments))
-
-
-def test_five_at_once_give_five_folders_one_training_and_equal_tables(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Processes forked from one that has imported torch: they begin within the same instant, and cost no import."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    forks = multiprocessing.get_context("forkserver")
-    forks.set_forkserver_preload(["mi_runner.runs.runner"])
-    arguments = ("experiment=ablation", "model=mlp", "dataset=mod_add", "seed=31")
-    outs = [tmp_path / f"out-{number}" for number in range(5)]
-    processes = [forks.Process(target=run_in, args=(tmp_path, arguments, out)) for out in outs]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join(timeout=120)
-    assert [process.exitcode for process in processes] == [0] * 5
-    folders = [tmp_path / out.read_text().splitlines()[-1] for out in outs]
+def test_five_at_once_give_five_folders_one_training_and_equal_tables(tmp_path: Path) -> None:
+    """They begin within the same instant."""
+    arguments = ("experiment=ablation", "model=mlp", "dataset=mod_add", "seed=31", "threads=1")
+    processes = [Forked(*arguments, cwd=tmp_path) for _ in range(5)]
+    done = [ended(process) for process in processes]
+    assert [each.status for each in done] == [0] * 5
+    folders = [tmp_path / each.folder for each in done]
     assert sorted(folder.name for folder in folders) == ["v001", "v002", "v003", "v004", "v005"]
     records = [record_of(folder) for folder in folders]
     assert [record["status"] for record in records] == ["done"] * 5

@@ -10,93 +10,132 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from mi_runner.config.engine_schemas import RayLauncher
-from mi_runner.errors import RunFailed
+from mi_runner.errors import RunFailed, Terminated
 from mi_runner.runs import run_folder
-from mi_runner.sweeps.engines.ray import Node, shares_of_nodes
+from mi_runner.sweeps.engines.ray import Node, _RayTask, shares_of_nodes
 
 from .conftest import Ended
-from .launched import TINY, Started, statuses, table
+from .forked import Forked
+from .launched import TINY, Started, ended, statuses, table
 
-DIVERGING = ("training.optimizer=sgd", "model.hidden_sizes=[8,8]", "training.learning_rate=0.1,1e30,0.2,0.3")
+WIDE = ("dataset=mnist", "dataset.limit=200", "model.hidden_sizes=[1000,1000]", "threads=2", "--config-dir", "mine")
+"""So wide a network, with so many inputs, that the number of threads decides the last digits."""
+
+TRAININGS = {
+    "short": "epochs: 1",
+    "endless": "epochs: 100000",
+    "diverging": "epochs: 2\noptimizer: sgd\nlearning_rate: 1e30",
+    "longer": "epochs: 2",
+}
 
 
-def test_jobs_of_which_one_fails(launcher: str, tmp_path: Path, mi_run: Callable[..., Ended]) -> None:
-    """Two at once; the tables are those of one job after the other."""
-    arguments = (*DIVERGING, "training.epochs=2")
-    done = Started(tmp_path, *arguments, launcher, "hydra.launcher.n_jobs=2").ended()
-    folder = tmp_path / done.folder
+def place(folder: Path) -> tuple[Path, dict[str, str]]:
+    """The folder with a file for each of these trainings, and an environment whose model store is empty."""
+    (folder / "mine/training").mkdir(parents=True)
+    for name, options in TRAININGS.items():
+        text = f"defaults: [/schema/training@_here_]\n{options}\n"
+        (folder / f"mine/training/{name}.yaml").write_text(text)
+    return folder, {"MI_RUN_CACHE": str(folder / "store")}
+
+
+@dataclass(frozen=True)
+class Swept:
+    """A sweep that has ended, of a job that is done, one whose worker was killed, one that failed, and one done.
+
+    Attributes:
+        killed: run.json of the killed job, as it was while the job ran.
+    """
+
+    folder: Path
+    done: Ended
+    killed: dict[str, object]
+
+
+@pytest.fixture(scope="module")
+def swept(launcher: str, tmp_path_factory: pytest.TempPathFactory) -> Swept:
+    """Two jobs at once; the workers have one thread for what no figure depends on."""
+    at, environment = place(tmp_path_factory.mktemp("swept"))
+    workers = (launcher, "hydra.launcher.n_jobs=2", "hydra.launcher.threads=1")
+    jobs = "training=short,endless,diverging,longer"
+    sweep = Started(at, jobs, *workers, tiny=WIDE, environment=environment)
+    killed = sweep.wait_for(1, "running")
+    os.kill(int(str(killed["pid"])), signal.SIGKILL)
+    done = sweep.ended()
+    assert at / done.folder == sweep.folder
+    return Swept(sweep.folder, done, killed)
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a sweep of the same jobs, but for the endless one, in one process."""
+    at, environment = place(tmp_path_factory.mktemp("here"))
+    sweep = Started(at, "training=short,diverging,longer", tiny=WIDE, environment=environment)
+    assert sweep.ended().status == 1
+    return sweep.folder
+
+
+@pytest.fixture(scope="module")
+def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the last job as a command of its own."""
+    at, environment = place(tmp_path_factory.mktemp("alone"))
+    done = ended(Forked(*WIDE, "training=longer", cwd=at, environment=environment))
+    assert done.status == 0, done.err
+    return at / done.folder
+
+
+def record_of(folder: Path) -> dict[str, Any]:
+    return json.loads((folder / "run.json").read_text())
+
+
+def test_a_worker_that_is_killed_and_a_job_that_fails_end_no_other_job(swept: Swept) -> None:
+    folder, done = swept.folder, swept.done
     assert done.status == 1, done.err
-    assert statuses(folder) == {0: "done", 1: "failed", 2: "done", 3: "done"}
+    assert statuses(folder) == {0: "done", 1: "killed", 2: "failed", 3: "done"}, done.err
     assert "4 jobs, 2 at once" in done.err and "training diverged in epoch 1" in done.err
-    assert "Traceback" in (folder / "1/run.log").read_text()
-    records = [json.loads((folder / str(job) / "run.json").read_text()) for job in range(4)]
-    assert os.getpid() not in {record["pid"] for record in records}
-    plain = mi_run("-m", *TINY, *arguments)
+    assert "Traceback" in (folder / "2/run.log").read_text()
+    rows = {row["job"]: row for row in table(folder)}
+    word = f"process {swept.killed['pid']} on {swept.killed['host']} ended without a word"
+    assert (rows["1"]["status"], rows["1"]["error"]) == ("killed", word)
+    assert word in done.err
+    found = run_folder.state(folder / "1")
+    assert (found.record["status"], found.exit_status) == ("killed", 1)
+    assert {rows[job]["status"] for job in "03"} == {"done"}
+    pids = [record_of(folder / str(job))["pid"] for job in range(4)]
+    assert swept.killed["pid"] == pids[1] not in (pids[0], pids[2], pids[3])
+
+
+def test_a_sweeps_table_is_the_same_under_each_launcher_and_in_one_process(swept: Swept, here: Path) -> None:
+    jobs = {"0": "0", "2": "1", "3": "2"}  # of the sweep → of the one in one process
+    found = [{**row, "job": jobs[row["job"]]} for row in table(swept.folder) if row["job"] in jobs]
     rows, wanted = (
-        [{key: value for key, value in row.items() if key not in ("folder", "error")} for row in table(of)]
-        for of in (folder, plain.folder)
+        [{key: value for key, value in row.items() if key not in ("folder", "error")} for row in of]
+        for of in (found, table(here))
     )
-    assert rows == wanted and len(rows) == 13
+    assert rows == wanted and len(rows) == 2 * 12 + 1  # of a job done: training, test, and test of each digit
+    pids = {record_of(swept.folder / job)["pid"] for job in jobs}
+    assert record_of(here / "0")["pid"] not in pids
 
 
 def test_a_command_gives_the_same_table_alone_in_a_sweep_and_under_each_launcher(
-    launcher: str, tmp_path: Path, mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+    swept: Swept, here: Path, alone: Path
 ) -> None:
-    """The network is so wide, and its inputs so many, that the number of threads decides the last digits.
-
-    The workers have one thread for what no figure depends on. Each of the three trains for itself.
-    """
-    run = ("dataset=mnist", "dataset.limit=200", "model.hidden_sizes=[1000,1000]", "training.epochs=2", "threads=2")
-    workers = (launcher, "hydra.launcher.n_jobs=2", "hydra.launcher.threads=1")
-    stores = {"MI_RUN_CACHE": str(tmp_path / "store")}
-    done = Started(tmp_path, "seed=0,1", *workers, tiny=run, environment=stores).ended()
-    assert done.status == 0, done.err
-    monkeypatch.setenv("MI_RUN_CACHE", str(tmp_path / "store of the sweep"))
-    plain = mi_run("-m", *run, "seed=0,1")
-    monkeypatch.setenv("MI_RUN_CACHE", str(tmp_path / "store of the run"))
-    alone = mi_run(*run, "seed=1")
-    folders = [tmp_path / done.folder / "1", plain.folder / "1", alone.folder]
-    records = [json.loads((folder / "run.json").read_text()) for folder in folders]
+    """Each of the three trains for itself."""
+    folders = [swept.folder / "3", here / "2", alone]
+    records = [record_of(folder) for folder in folders]
     assert [(record["checkpoint"]["from"], record["threads"]) for record in records] == [("training", 2)] * 3
     assert len({(folder / "metrics.csv").read_bytes() for folder in folders}) == 1
     assert len({record["config_hash"] for record in records}) == 1
 
 
-def test_a_worker_that_is_killed_ends_no_other_job(launcher: str, tmp_path: Path) -> None:
-    sweep = Started(tmp_path, "training.epochs=1,100000,2,3", launcher, "hydra.launcher.n_jobs=2")
-    record = sweep.wait_for(1, "running")
-    os.kill(int(str(record["pid"])), signal.SIGKILL)
-    done = sweep.ended()
-    assert done.status == 1, done.err
-    assert statuses(sweep.folder) == {0: "done", 1: "killed", 2: "done", 3: "done"}, done.err
-    rows = {row["job"]: row for row in table(sweep.folder)}
-    word = f"process {record['pid']} on {record['host']} ended without a word"
-    assert (rows["1"]["status"], rows["1"]["error"]) == ("killed", word)
-    assert word in done.err
-    found = run_folder.state(sweep.folder / "1")
-    assert (found.record["status"], found.exit_status) == ("killed", 1)
-    assert {rows[job]["status"] for job in "023"} == {"done"}
-    assert tmp_path / done.folder == sweep.folder
-
-
-def test_jobs_that_need_one_model_train_it_once(tmp_path: Path) -> None:
-    pytest.importorskip("joblib")
-    methods = "experiment.methods=[zero],[mean],[resample],[zero,mean]"
-    workers = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
-    training = ("model=mlp", "training.epochs=300", "seed=81")
-    done = Started(tmp_path, "experiment=ablation", *training, methods, *workers).ended()
-    assert done.status == 0, done.err
-    records = [json.loads((tmp_path / done.folder / str(job) / "run.json").read_text()) for job in range(4)]
-    assert sorted(record["checkpoint"]["from"] for record in records) == [*["model store"] * 3, "training"]
-
-
-def test_threads_of_a_worker(tmp_path: Path) -> None:
+def test_workers_train_a_model_that_all_need_once_and_have_the_threads_that_were_asked_for(tmp_path: Path) -> None:
     """The network says in its own run what its worker gave it; torch's threads are those of the config."""
     pytest.importorskip("joblib")
     (tmp_path / "net.py").write_text(
@@ -104,13 +143,17 @@ def test_threads_of_a_worker(tmp_path: Path) -> None:
         "def Net(input_shape, n_outputs):\n"
         "    seen = [torch.get_num_threads(), os.environ.get('NUMBA_NUM_THREADS'), os.environ.get('OMP_NUM_THREADS')]\n"
         "    open(f'seen-{os.getpid()}', 'w').write(json.dumps(seen))\n"
-        "    return torch.nn.Linear(input_shape[0], n_outputs)\n"
+        "    inner = torch.nn.Linear(input_shape[0], 8)\n"
+        "    return torch.nn.Sequential(inner, torch.nn.ReLU(), torch.nn.Linear(8, n_outputs))\n"
     )
-    network = ("model=external", "model.factory=net:Net", "training.epochs=1", "seed=0,1")
+    network = ("model=external", "model.factory=net:Net", "training.epochs=300", "threads=3")
+    methods = "experiment.methods=[zero],[mean],[resample],[zero,mean]"
     workers = ("hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.launcher.threads=1")
-    done = Started(tmp_path, *network, *workers, "threads=3").ended()
+    done = Started(tmp_path, "experiment=ablation", *network, methods, *workers).ended()
     assert done.status == 0, done.err
-    pids = [json.loads((tmp_path / done.folder / str(job) / "run.json").read_text())["pid"] for job in range(2)]
+    records = [record_of(tmp_path / done.folder / str(job)) for job in range(4)]
+    assert sorted(record["checkpoint"]["from"] for record in records) == [*["model store"] * 3, "training"]
+    pids = {record["pid"] for record in records}
     assert [json.loads((tmp_path / f"seen-{pid}").read_text()) for pid in pids] == [[3, "1", "1"]] * 2
 
 
@@ -209,3 +252,15 @@ def test_a_library_that_is_not_installed(mi_run: Callable[..., Ended], monkeypat
     done = mi_run("-m", *TINY, "seed=0,1", "hydra/sweeper=optuna", "objective=accuracy")
     assert done.status == 2 and "type pip install 'mi-run[optuna]'" in done.err
     assert not Path("outputs").exists()
+
+
+@pytest.mark.parametrize("raised", [KeyboardInterrupt, Terminated])
+def test_an_interruption_inside_rays_compiled_code_is_one(raised: type[BaseException], tmp_path: Path) -> None:
+    """Ray's Cython code may return with the exception of a signal set, of which Python makes a SystemError."""
+
+    class Compiled:
+        def wait(self, references: object, timeout: float) -> None:
+            raise SystemError("returned a result with an exception set") from raised()
+
+    with pytest.raises(raised):
+        _RayTask(tmp_path, Compiled(), None).done()

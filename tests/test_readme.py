@@ -83,6 +83,11 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     small = [*SMALL[config.dataset.name]]
     if config.experiment.name == "decoder":
         small += ["experiment.epochs=1", "experiment.min_target_accuracy=0"]
+        small += [
+            f"{key}={value}" for key, value in (("dataset.modulus", 3), ("experiment.folds", 2)) if key in command
+        ]
+    if config.experiment.name == "clusters":
+        small += ["experiment.controls=1", "experiment.pruning_examples=10"]
     if config.experiment.name == "explanations":
         arguments = [re.sub("^seeds=.*", "seeds=2", part) for part in arguments]
         small += ["experiment.min_accuracy=0", "experiment.max_depth=2"]

@@ -39,9 +39,13 @@ from mi_runner.sweeps.sweep_tables import all_rows, ended, headline, metrics_by_
 from mi_runner.sweeps.worker import Ending, Task
 
 from .conftest import REPOSITORY, Ended
+from .forked import Forked
+from .launched import ended as ended_process
 
 TINY = ("dataset=mod_add", "dataset.train_size=64", "dataset.test_size=32", "training.batch_size=16")
 MiRun = Callable[..., Ended]
+
+pytestmark = pytest.mark.usefixtures("undrawn")
 
 
 def table(folder: Path, name: str = "sweep") -> list[dict[str, str]]:
@@ -56,6 +60,22 @@ def statuses(folder: Path) -> dict[int, str]:
 def started(folder: Path) -> dict[str, str]:
     """Job → the digest of the run.json that it left, which no other run of the job could leave."""
     return {path.parent.name: path.read_text() for path in folder.glob("*/run.json")}
+
+
+@pytest.fixture(scope="module")
+def a_sweep_of_two_seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder where it was started, by a process of its own."""
+    at = tmp_path_factory.mktemp("two_seeds")
+    done = ended_process(Forked("-m", *TINY, "training.epochs=1", "seed=0,1", cwd=at))
+    assert done.status == 0, done.err
+    return at
+
+
+@pytest.fixture
+def two_seeds(a_sweep_of_two_seeds: Path, tmp_path: Path) -> Path:
+    """The folder of a sweep over seeds 0 and 1 that is done, with one epoch each; a copy that the test may change."""
+    shutil.copytree(a_sweep_of_two_seeds, tmp_path, dirs_exist_ok=True, symlinks=True)
+    return Path("outputs/sweeps/train/v001")
 
 
 # --- one table -----------------------------------------------------------------------------------------------------
@@ -586,12 +606,11 @@ def test_a_full_disk_during_one_job(mi_run: MiRun) -> None:
     assert {job for job, record in started(done.folder).items() if record != before.get(job)} == {"3"}
 
 
-def test_tables_that_can_not_be_written(mi_run: MiRun) -> None:
-    done = mi_run("-m", *TINY, "training.epochs=1", "seed=0,1")
-    (done.folder / "sweep.csv").unlink()
-    (done.folder / "sweep.csv").mkdir()
-    again = mi_run(f"sweep={done.folder}")
-    assert again.status == 1 and "can't write the tables" in again.err and again.folder == done.folder
+def test_tables_that_can_not_be_written(two_seeds: Path, mi_run: MiRun) -> None:
+    (two_seeds / "sweep.csv").unlink()
+    (two_seeds / "sweep.csv").mkdir()
+    again = mi_run(f"sweep={two_seeds}")
+    assert again.status == 1 and "can't write the tables" in again.err and again.folder == two_seeds
 
 
 @pytest.mark.parametrize("host", [os.uname().nodename, "another machine"])
@@ -658,17 +677,18 @@ def test_a_sweep_that_fails_keeps_what_is_done_and_the_traceback(
     assert "in submit" in (done.folder / "sweep.log").read_text()
 
 
-def test_tables_that_fail_of_what_nobody_foresaw(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = mi_run("-m", *TINY, "training.epochs=1", "seed=0,1")
+def test_tables_that_fail_of_what_nobody_foresaw(
+    two_seeds: Path, mi_run: MiRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
 
     def faulty(*arguments: Any) -> Any:
         raise ValueError("of our own")
 
     monkeypatch.setattr(sweep_tables, "headline", faulty)
-    again = mi_run(f"sweep={done.folder}")
+    again = mi_run(f"sweep={two_seeds}")
     assert again.status == 1 and "Traceback" not in again.err
-    assert f"ValueError: of our own. The whole traceback is in {done.folder}/sweep.log" in again.err
-    assert "in faulty" in (done.folder / "sweep.log").read_text()
+    assert f"ValueError: of our own. The whole traceback is in {two_seeds}/sweep.log" in again.err
+    assert "in faulty" in (two_seeds / "sweep.log").read_text()
 
 
 # --- resume --------------------------------------------------------------------------------------------------------
@@ -726,12 +746,13 @@ def test_a_plan_of_a_resumed_sweep_says_what_is_done(mi_run: MiRun) -> None:
         (("training.epochs=1", "seed=0"), "that sweep varies seed, this command varies nothing"),
     ],
 )
-def test_another_base_config_is_refused_with_what_differs(changed: tuple[str, ...], text: str, mi_run: MiRun) -> None:
-    done = mi_run("-m", *TINY, "training.epochs=1", "seed=0,1")
-    before = started(done.folder)
-    refused = mi_run("-m", *TINY, *changed, f"resume={done.folder}")
+def test_another_base_config_is_refused_with_what_differs(
+    changed: tuple[str, ...], text: str, two_seeds: Path, mi_run: MiRun
+) -> None:
+    before = started(two_seeds)
+    refused = mi_run("-m", *TINY, *changed, f"resume={two_seeds}")
     assert refused.status == 2 and text in refused.err, refused.err
-    assert started(done.folder) == before
+    assert started(two_seeds) == before
 
 
 def test_the_same_values_must_mean_the_same_job() -> None:
@@ -752,13 +773,12 @@ def test_two_processes_do_not_work_at_one_sweep(mi_run: MiRun) -> None:
     assert refused.status == 2 and "another process works at this sweep" in refused.err
 
 
-def test_a_job_that_somebody_runs_is_left_alone(mi_run: MiRun) -> None:
-    done = mi_run("-m", *TINY, "training.epochs=1", "seed=0,1")
-    record = json.loads((done.folder / "1/run.json").read_text())
-    RunFolder(done.folder / "1").write_record({**record, "status": "running", "host": "elsewhere"})
-    before = started(done.folder)
-    resumed = mi_run("-m", f"resume={done.folder}")
-    assert resumed.status == 1 and "on elsewhere" in resumed.err and started(done.folder) == before
+def test_a_job_that_somebody_runs_is_left_alone(two_seeds: Path, mi_run: MiRun) -> None:
+    record = json.loads((two_seeds / "1/run.json").read_text())
+    RunFolder(two_seeds / "1").write_record({**record, "status": "running", "host": "elsewhere"})
+    before = started(two_seeds)
+    resumed = mi_run("-m", f"resume={two_seeds}")
+    assert resumed.status == 1 and "on elsewhere" in resumed.err and started(two_seeds) == before
 
 
 def test_resumed_by_other_code(tmp_path: Path) -> None:
@@ -769,15 +789,9 @@ def test_resumed_by_other_code(tmp_path: Path) -> None:
     shutil.copytree(REPOSITORY / "conf", copy / "mi_runner/conf")
 
     def run(*arguments: str) -> tuple[int, str]:
-        done = subprocess.run(
-            [sys.executable, "-m", "mi_runner", "-m", *arguments],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(copy)},
-            capture_output=True,
-            text=True,
-            timeout=300,
-        )
-        return done.returncode, done.stderr
+        process = Forked("-m", *arguments, cwd=tmp_path, environment={"PYTHONPATH": str(copy)})
+        _, err = process.communicate(timeout=300)
+        return process.returncode, err
 
     status, err = run(*TINY, *DIVERGING)
     folder = tmp_path / "outputs/sweeps/train/v001"
@@ -890,19 +904,13 @@ def test_a_sweep_over_ablations_trains_each_model_once(mi_run: MiRun) -> None:
 # --- interruptions, by real signals --------------------------------------------------------------------------------
 
 
-def begun(tmp_path: Path, *arguments: str, running: int) -> tuple[subprocess.Popen[str], Path]:
+def begun(tmp_path: Path, *arguments: str, running: int) -> tuple[Forked, Path]:
     """A sweep as a process of its own, once the job of this number runs."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "mi_runner", "-m", *TINY, *arguments],
-        cwd=tmp_path,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    process = Forked("-m", *TINY, *arguments, cwd=tmp_path)
     folder = tmp_path / "outputs/sweeps/train/v001"
     deadline = time.monotonic() + 120
     while run_folder.state(folder / str(running)).status != "running":
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.communicate(timeout=60)
         assert time.monotonic() < deadline, "the job has not begun"
         time.sleep(0.05)
     return process, folder
@@ -945,11 +953,7 @@ def test_a_killed_sweep_is_resumed(tmp_path: Path, mi_run: MiRun) -> None:
 
 
 def test_sweeps_started_in_the_same_second_have_folders_of_their_own(tmp_path: Path) -> None:
-    arguments = [sys.executable, "-m", "mi_runner", "-m", *TINY, "training.epochs=1", "seed=71,72"]
-    processes = [
-        subprocess.Popen(arguments, cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(2)
-    ]
+    processes = [Forked("-m", *TINY, "training.epochs=1", "seed=71,72", cwd=tmp_path) for _ in range(2)]
     outputs = [process.communicate(timeout=240) for process in processes]
     assert [process.returncode for process in processes] == [0, 0], outputs
     folders = [tmp_path / out.splitlines()[-1] for out, _ in outputs]
