@@ -99,7 +99,7 @@ def test_help_shows_all_that_an_experiment_sets(experiment: str) -> None:
     for key in of_experiment:
         chosen.pop(key, None), typed.pop(key, None)
     assert chosen == typed
-    assert ("seed=42" in words) == (experiment in ("circuits", "clusters", "discovery", "iit"))
+    assert ("seed=42" in words) == (experiment in ("circuits", "clusters", "discovery", "iit", "probes"))
     assert words or experiment == "train"
 
 

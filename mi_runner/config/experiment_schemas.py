@@ -363,6 +363,7 @@ class ExplanationsConfig(ExperimentConfig):
         "of each network: controls trained on a random function from its initial weights; control=false: none",
         at_least=0,
     )
+    control: bool = option(True, "also count for the untrained network, with its own function as target")
 
 
 class LeftOut(Enum):

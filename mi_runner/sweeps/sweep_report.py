@@ -13,9 +13,10 @@ from mi_runner.files import written_whole
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, rendering, run_report, tables, write_run_report
 from mi_runner.runs.report.images import images
+from mi_runner.runs.run_folder import PLAN
 from mi_runner.statistics import ALL, NONE
 from mi_runner.sweeps import sweep_tables
-from mi_runner.sweeps.sweep_plan import PLAN, Plan, parse_overrides, read_plan
+from mi_runner.sweeps.sweep_plan import Plan, parse_overrides, read_plan
 from mi_runner.sweeps.sweep_tables import Ended, Row
 
 MOST_BYTES_OF_FIGURES = 900_000

@@ -165,7 +165,7 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
             of_job = {**one.job.swept, "code": one.code}
             for own in _table(one.folder, "summary"):
                 name = {key: own.get(key, of_job.get(key, "")) for key in [*combination, *columns]}
-                measured.append(Measured.of((one.job.number, None), name, own, told[one.job.number][1]))
+                measured.append(Measured.of((one.job.number, None), name, own, told[one.job.number][2]))
     return over_seeds(measured)
 
 
