@@ -130,7 +130,7 @@ def test_mappings_take_new_keys() -> None:
         (
             "experiment=abltion",
             "no experiment is named 'abltion'. Did you mean ablation\\? Allowed: "
-            "ablation, circuits, clusters, decoder, discovery, explanations, iit, train",
+            "ablation, circuits, clusters, decoder, discovery, explanations, iit, probes, train",
         ),
         ("dataset=mnsit", "no dataset is named 'mnsit'. Did you mean mnist"),
         ("model=resnet", "no model is named 'resnet'. Allowed: cnn, external, mlp, skip"),

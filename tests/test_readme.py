@@ -77,6 +77,10 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         compared = mi_run(*arguments)
         assert compared.status == 0 and "no metric differs" in compared.out, compared.err
         return
+    if arguments[0] == "report":
+        assert mi_run("experiment=ablation", *SMALL["mnist"], "experiment.methods=[zero]").status == 0
+        assert mi_run(*arguments).status == 0
+        return
     Path("my_module.py").write_text(
         "import torch\n"
         "def Net(input_shape, n_outputs, width):\n"

@@ -15,7 +15,7 @@ from .conftest import classes
 
 
 def result(rows: Any, keys: Any = ("split", "class"), repeats: tuple[str, ...] = ("repeat",)) -> Result:
-    return Result({"metrics": rows}, {"metrics": keys}, {}, {"accuracy": SHARE}, repeats)
+    return Result({"metrics": rows}, {"metrics": keys}, {}, {"accuracy": SHARE}, repeats=repeats)
 
 
 ROWS = [

@@ -49,7 +49,7 @@ _mi_run() {
     for line in "${(@f)$("${(Q)words[1]}" --completion words "${(@)words[2,CURRENT-1]}" "$PREFIX" 2>/dev/null)}"; do
         line="${line%%$'\t'*}"
         [[ -z "$line" ]] && continue
-        if [[ "$line" == *[=./,\[] ]]; then unfinished+=("$line"); else complete+=("$line"); fi
+        case "$line" in *[=./,\[]) unfinished+=("$line") ;; *) complete+=("$line") ;; esac
     done
     compadd -Q -- "${complete[@]}"
     compadd -Q -S '' -- "${unfinished[@]}"

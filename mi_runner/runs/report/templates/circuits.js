@@ -3,7 +3,7 @@
   const WIDTH = 360, HEIGHT = 240, EDGE = 24;
   const { outputs } = data("circuits");
   const place = document.getElementById("circuits");
-  const hint = element("p", { class: "hint", role: "status" }, "Point at an edge for its weight, or use the table edges.");
+  const hint = element("p", { class: "hint", role: "status" }, "Point at an edge for its weight and how many valid circuits keep it.");
   const panels = element("div", { class: "panels" });
   let output = outputs[0];
 
