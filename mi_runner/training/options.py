@@ -19,6 +19,8 @@ class TrainingOptions:
         loss: cross_entropy for classes, mse or bce for values; auto: cross_entropy for classes, mse for values.
         label_smoothing: for cross_entropy; reported losses use it, too.
         stop_loss: training ends after the epoch whose mean training loss is at or below it; None: after `epochs`.
+        keep_epochs: the model store keeps the weights of each epoch, and what training needs to continue from them. It
+            changes no weights.
         regularizer: clusterability or none.
         regularizer_strength: the loss is reduced by this times the regulariser's value.
         regularizer_layer: the Linear layer that the regulariser measures; None: the middle one.
@@ -34,6 +36,7 @@ class TrainingOptions:
     loss: str = "auto"
     label_smoothing: float = 0.0
     stop_loss: float | None = None
+    keep_epochs: bool = False
     regularizer: str = "none"
     regularizer_strength: float = 15.0
     regularizer_layer: str | None = None
