@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import errno
 import json
+import logging
 import subprocess
 import sys
 import time
@@ -24,6 +25,7 @@ from mi_runner import machine
 from mi_runner.config.model_schemas import Activation, MlpConfig
 from mi_runner.files import tensors_sha256
 from mi_runner.models import Built
+from mi_runner.progress import log
 from mi_runner.runs.choices import build_network
 from mi_runner.training import loop as training
 from mi_runner.training import model_store
@@ -50,6 +52,20 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture
+def lines_in_log() -> Iterator[list[str]]:
+    """The lines that are logged meanwhile."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    before = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    yield lines
+    log.removeHandler(handler)
+    log.setLevel(before)
 
 
 def new(seed: int = 0, **changed: Any) -> Built:
@@ -140,7 +156,7 @@ OTHER_OPTIONS: dict[str, Any] = {
 }
 
 
-@pytest.mark.parametrize("option", [option.name for option in fields(TrainingOptions)])
+@pytest.mark.parametrize("option", [option.name for option in fields(TrainingOptions) if option.name != "keep_epochs"])
 def test_any_other_option_trains_anew(option: str) -> None:
     # A regulariser's options count where there is one.
     config = replace(CONFIG, regularizer="clusterability") if "regularizer_" in option else CONFIG
@@ -435,3 +451,80 @@ def test_a_process_waits_for_another_that_trains_the_same_model(tmp_path: Path) 
     assert other.returncode == 0
     assert (trainer.times, stored.trained_now) == (0, False)
     assert not same(state_of(trainer.built), state_of(new()))
+
+
+# --- epochs that are kept --------------------------------------------------------------------------------------------
+
+KEPT = replace(CONFIG, epochs=4, optimizer="adam", batch_size=7, keep_epochs=True)
+
+
+def with_dropout() -> Built:
+    """A network that draws from torch's global generator in training and has running statistics."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5), nn.Linear(8, 3))
+    return Built(network.eval(), classes())
+
+
+def trained_epochs(lines: list[str]) -> list[int]:
+    return [int(line.split("/")[0].removeprefix("epoch ")) for line in lines if line.startswith("epoch ")]
+
+
+@pytest.mark.parametrize(("make", "optimizer"), [(new, "sgd"), (with_dropout, "adam")])
+def test_each_kept_epoch_is_that_of_a_training_for_so_many_epochs(
+    make: Callable[[], Built], optimizer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = replace(KEPT, optimizer=optimizer)
+    obtain([make()], kept, seeds=[3])
+    for epochs in range(5):
+        built = make()
+        stored = obtain([built], replace(kept, epochs=epochs), seeds=[3])[0]
+        assert stored.trained_now == (epochs == 0) and len(stored.history) == epochs
+        alone = make()
+        monkeypatch.setenv("MI_RUN_CACHE", str(tmp_path / f"other-{epochs}"))
+        afresh = obtain([alone], replace(kept, epochs=epochs, keep_epochs=False), seeds=[3])[0]
+        monkeypatch.setenv("MI_RUN_CACHE", str(tmp_path / "cache"))
+        assert same(state_of(built), state_of(alone)) and list(stored.history) == list(afresh.history)
+
+
+@pytest.mark.parametrize("make", [new, with_dropout])
+def test_a_sweep_over_the_epochs_trains_each_epoch_once(make: Callable[[], Built], lines_in_log: list[str]) -> None:
+    """Each job continues from the epoch before, as if training had never stopped."""
+    states = []
+    for epochs in range(5):
+        built = make()
+        obtain([built], replace(KEPT, epochs=epochs), seeds=[0])
+        states.append(state_of(built))
+    assert trained_epochs(lines_in_log) == [1, 2, 3, 4]
+    alone = make()
+    training.train(alone.model, alone.dataset, replace(KEPT, keep_epochs=False), seed=0)
+    assert same(states[4], state_of(alone)) and not same(states[3], states[4])
+
+
+def test_a_damaged_state_trains_from_an_earlier_epoch(store: Path, lines_in_log: list[str]) -> None:
+    obtain([new()], replace(KEPT, epochs=2), seeds=[0])
+    folder = store / key(new(), replace(KEPT, epochs=2), seed=0)
+    (folder / "training.pt").write_bytes(b"no state")
+    built, alone = new(), new()
+    obtain([built], replace(KEPT, epochs=3), seeds=[0])
+    assert any("is damaged and not continued" in line for line in lines_in_log)
+    assert trained_epochs(lines_in_log) == [1, 2, 2, 3]
+    training.train(alone.model, alone.dataset, replace(KEPT, epochs=3), seed=0)
+    assert same(state_of(built), state_of(alone))
+
+
+def test_a_training_that_reached_its_loss_ends_in_the_same_epoch() -> None:
+    easy = replace(KEPT, stop_loss=100.0)
+    first = obtain([new()], easy, seeds=[0])[0]
+    second = obtain([new()], replace(easy, epochs=6), seeds=[0])[0]
+    assert [row["epoch"] for row in first.history] == [row["epoch"] for row in second.history] == [1]
+
+
+def test_a_store_that_can_not_keep_epochs_trains_anyway(
+    monkeypatch: pytest.MonkeyPatch, warnings_in_log: list[str]
+) -> None:
+    def full(*_: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(model_store, "_write_epoch", full)
+    stored = obtain([new()], KEPT, seeds=[0])[0]
+    assert len(stored.history) == 4 and len(warnings_in_log) == 1

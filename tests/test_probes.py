@@ -316,3 +316,23 @@ def test_a_run(arguments: list[str], measure: str, mi_run: Callable[..., Ended])
     assert measure in table and ({"r2", "accuracy"} - {measure}).isdisjoint(table)
     assert (ended.folder / "figures/probes.png").is_file()
     assert ("repeat another one" in ended.err) == (measure == "accuracy")
+
+
+def test_along_training_a_sweep_trains_each_epoch_once(mi_run: Callable[..., Ended]) -> None:
+    small = ["dataset=mod_add", "model=mlp", "dataset.train_size=40", "dataset.test_size=40", "experiment.controls=[]"]
+    ended = mi_run(
+        "-m", "experiment=probes", *small, "training.epochs=range(0,4)", "training.keep_epochs=true", "seed=7"
+    )
+    assert ended.status == 0, ended.err
+    table = pd.read_csv(ended.folder / "sweep.csv")
+    assert sorted(set(table["training.epochs"])) == [0, 1, 2, 3]
+    logs = [(ended.folder / str(job) / "run.log").read_text() for job in range(4)]
+    assert [log.count("test loss") for log in logs] == [0, 1, 1, 1]
+    assert (ended.folder / "figures/sweep.png").is_file()
+    alone = mi_run("experiment=probes", *small, "training.epochs=3", "seed=7")
+    assert "test loss" not in alone.err  # the same network, from the store
+    assert pd.read_csv(alone.folder / "metrics.csv")["accuracy"].tolist() == (
+        table[table["training.epochs"] == 3]["accuracy"].tolist()
+    )
+    refused = mi_run("dataset=mod_add", "seeds=2", "training.keep_epochs=true")
+    assert refused.status == 2 and "keep_epochs=true keeps the epochs of a network" in refused.err

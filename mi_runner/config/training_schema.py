@@ -43,6 +43,9 @@ class TrainingConfig:
     stop_loss: float | None = option(
         None, "training ends after the epoch whose mean training loss is at or below it; null: after epochs", at_least=0
     )
+    keep_epochs: bool = option(
+        False, "the model store keeps the weights of each epoch, so that a sweep over training.epochs trains once"
+    )
     regularizer: RegularizerChoice = option(
         RegularizerChoice.none,
         "clusterability: rewards squared weights of a layer that lie inside clusters of its units; l1: absolute "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -38,6 +39,21 @@ CHECKED = 1000
 """Examples whose outputs are checked before training."""
 
 
+@dataclass(frozen=True)
+class Progressed:
+    """A training after some epochs: with the weights of then, what is needed to continue as if it had never stopped.
+
+    Attributes:
+        history: a row per epoch.
+        optimizer: the optimizer's state.
+        generators: the states of the generators of random numbers, by name.
+    """
+
+    history: Sequence[Mapping[str, Any]]
+    optimizer: dict[str, Any]
+    generators: Mapping[str, Tensor]
+
+
 def train(
     model: nn.Module,
     dataset: Dataset,
@@ -46,6 +62,8 @@ def train(
     seed: int,
     regularizer: Regularizer | None = None,
     progress: Progress | None = None,
+    begun: Progressed | None = None,
+    keep: Callable[[Progressed], None] | None = None,
 ) -> list[dict[str, Any]]:
     """Trains `model` in place, leaves it in evaluation mode, and returns the history, a row per epoch.
 
@@ -58,6 +76,8 @@ def train(
         dataset: on the model's device.
         seed: the order of the batches derives from it.
         regularizer: adds a penalty to the loss of every step; None: the one that the options name, if any.
+        begun: continues a training of the same options but for the epochs, whose weights the model has; None: begins.
+        keep: is called after each epoch, with the model in evaluation mode.
 
     Raises:
         ArgumentError: as `check`.
@@ -75,6 +95,10 @@ def train(
     order = chance.generator(seed, "batch order")
     x, y = dataset.x_train, dataset.y_train
     history: list[dict[str, Any]] = []
+    if begun is not None:
+        history = [dict(row) for row in begun.history]
+        optimizer.load_state_dict(begun.optimizer)
+        order.set_state(begun.generators["order"])
 
     # Dropout and similar modules draw from torch's global generator.
     with (
@@ -82,7 +106,10 @@ def train(
         threads.exactly(threads_for(model, x, options.batch_size)),
         progress.bar("training", options.epochs * len(x)) as advance,
     ):
-        for epoch in range(1, options.epochs + 1):
+        if begun is not None:
+            _set_global_generators(begun.generators)
+            advance(len(history) * len(x))
+        for epoch in range(len(history) + 1, options.epochs + 1):
             epoch_progress = EpochProgress(advance, f"epoch {epoch}/{options.epochs}")
             model.train()
             total_loss = torch.zeros((), device=x.device)
@@ -119,10 +146,24 @@ def train(
                 f"epoch {epoch}/{options.epochs}  loss {row['loss']:.4f}  test loss {tested.loss:.4f}  "
                 f"test accuracy {tested.accuracy:.4f}  {epoch_progress.speed:,.0f} examples/s"
             )
+            if keep is not None:
+                generators = {"order": order.get_state(), **_global_generators(x.device)}
+                keep(Progressed(tuple(history), optimizer.state_dict(), generators))
             if row.get("reached"):
                 log.info(f"stop_loss={options.stop_loss:g} is reached in epoch {epoch}")
                 break
     return history
+
+
+def _global_generators(device: torch.device) -> dict[str, Tensor]:
+    states = {"cpu": torch.get_rng_state()}
+    return {**states, "cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
+
+
+def _set_global_generators(states: Mapping[str, Tensor]) -> None:
+    torch.set_rng_state(states["cpu"])
+    if "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"])
 
 
 def reached(row: Mapping[str, Any], options: TrainingOptions) -> dict[str, bool]:

@@ -12,7 +12,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ from mi_runner.training.epochs import History
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.weights import read_weights, save_weights
 
-WEIGHTS, RECORD = "model.safetensors", "record.json"
+WEIGHTS, RECORD, STATE = "model.safetensors", "record.json", "training.pt"
 
 TRAINING = (
     *("training/loop.py", "training/stacked.py", "training/epochs.py", "training/options.py"),
@@ -130,7 +130,8 @@ def obtain(
         keys = [key(builts[place], training, seed=seeds[place], stack=stack) for place in places]
 
         members = [builts[place] for place in places], training, [seeds[place] for place in places], progress
-        obtained += _obtain_together(members[0], keys, partial(train or train_stack, *members))
+        how = train_keeping if training.keep_epochs and len(places) == 1 else train_stack
+        obtained += _obtain_together(members[0], keys, partial(train or how, *members))
     diverged = {
         seed: error for seed, error in zip(seeds, obtained, strict=True) if isinstance(error, FloatingPointError)
     }
@@ -166,6 +167,78 @@ def train_stack(
         return [loop.train(built.model, dataset, training, seed=seed, progress=progress)]
     except FloatingPointError as error:
         return [error]
+
+
+def train_keeping(
+    builts: Sequence[Built], training: TrainingOptions, seeds: Sequence[int], progress: Progress | None
+) -> Sequence[History | FloatingPointError]:
+    """Trains a network, continuing from the latest epoch that is stored, and stores each epoch; as `train_stack`.
+
+    The stored weights of an epoch are bit for bit those of a training for so many epochs.
+    """
+    (built,), (seed,) = builts, seeds
+    folders = {
+        epochs: cache_folder() / "models" / key(built, replace(training, epochs=epochs), seed=seed)
+        for epochs in range(1, training.epochs + 1)
+    }
+    begun = _latest(list(folders.values())[-2::-1], built.model)
+    if begun is not None:
+        log.info(f"training continues from epoch {len(begun.history)}, which is stored")
+    unwritable = False
+
+    def keep(progressed: loop.Progressed) -> None:
+        nonlocal unwritable
+        folder = folders[len(progressed.history)]
+        try:
+            if not unwritable:
+                _write_epoch(folder, built.model, progressed)
+        except OSError as error:
+            unwritable = True
+            _warn_of_unwritable([folder], error)
+
+    try:
+        history = loop.train(
+            built.model, built.dataset, training, seed=seed, progress=progress, begun=begun, keep=keep
+        )  # fmt: skip
+    except FloatingPointError as error:
+        return [error]
+    return [history]
+
+
+def _latest(folders: Sequence[Path], network: nn.Module) -> loop.Progressed | None:
+    """Loads the first of these epochs that is stored whole into the network; None if none is, or its training ended."""
+    for folder in folders:
+        if not (folder / STATE).is_file() or (read := _read(folder, network)) is None:
+            continue
+        stored, weights = read
+        if stored.history and stored.history[-1].get("reached"):
+            continue
+        try:
+            state = torch.load(folder / STATE, weights_only=True)
+            begun = loop.Progressed(stored.history, state["optimizer"], state["generators"])
+        except Exception as error:  # torch.load raises many kinds for a damaged file
+            log.warning(f"the stored training {folder} is damaged and not continued: {error}")
+            continue
+        network.load_state_dict(weights)
+        return begun
+    return None
+
+
+def _write_epoch(folder: Path, network: nn.Module, progressed: loop.Progressed) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    with written_whole(folder / STATE) as beside:
+        torch.save({"optimizer": progressed.optimizer, "generators": dict(progressed.generators)}, beside)
+    _write(folder, network, progressed.history)
+
+
+def _write(folder: Path, network: nn.Module, history: Sequence[Mapping[str, Any]]) -> str:
+    """Stores the weights and their history; returns the sha256 of the weights' file."""
+    with written_whole(folder / WEIGHTS) as beside:
+        save_weights(network.state_dict(), beside)
+    digest = sha256(folder / WEIGHTS)
+    with written_whole(folder / RECORD) as beside:  # last: a model without a record doesn't count
+        beside.write_text(json.dumps({"sha256": digest, "history": list(history)}))
+    return digest
 
 
 def _obtain_together(
@@ -268,11 +341,7 @@ def _save(
             continue
         try:
             folder.mkdir(exist_ok=True)
-            with written_whole(folder / WEIGHTS) as beside:
-                save_weights(network.state_dict(), beside)
-            digest = sha256(folder / WEIGHTS)
-            with written_whole(folder / RECORD) as beside:  # last: a model without a record doesn't count
-                beside.write_text(json.dumps({"sha256": digest, "history": history}))
+            digest = _write(folder, network, history)
             kept.append(Stored(folder / WEIGHTS, digest, history, True))
         except OSError as error:
             unwritable = error
@@ -293,7 +362,7 @@ def _code_digest() -> str:
 
 def _training(training: TrainingOptions) -> dict[str, Any]:
     """Returns the options that affect training: those of a regulariser only if there is one."""
-    options = asdict(training)
+    options = {name: value for name, value in asdict(training).items() if name != "keep_epochs"}
     if training.regularizer == "none":
         return {name: value for name, value in options.items() if not name.startswith("regularizer_")}
     return options

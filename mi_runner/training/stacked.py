@@ -174,6 +174,8 @@ def check_together(
             raise ArgumentError(f"the networks or the data's sizes of seed={seed} and seed={seeds[0]} differ.")
     if not options.epochs:
         return
+    if options.keep_epochs:
+        raise ArgumentError("keep_epochs=true keeps the epochs of a network that is trained alone.")
     if why := _obstacle(networks[0], datasets[0].x_train[:REHEARSED]):
         raise ArgumentError(f"{why} in training mode; networks in a stack can't do that separately.")
     pair = [0, len(networks) - 1]
