@@ -49,7 +49,7 @@ _mi_run() {
     for line in "${(@f)$("${(Q)words[1]}" --completion words "${(@)words[2,CURRENT-1]}" "$PREFIX" 2>/dev/null)}"; do
         line="${line%%$'\t'*}"
         [[ -z "$line" ]] && continue
-        if [[ "$line" == *[=./,\[] ]]; then unfinished+=("$line"); else complete+=("$line"); fi
+        case "$line" in *[=./,\[]) unfinished+=("$line") ;; *) complete+=("$line") ;; esac
     done
     compadd -Q -- "${complete[@]}"
     compadd -Q -S '' -- "${unfinished[@]}"
@@ -57,7 +57,7 @@ _mi_run() {
 compdef _mi_run mi-run
 """
 
-FISH = r"""# fish completion of mi-run: mi-run --completion fish > ~/.config/fish/completions/mi-run.fish
+FISH = r"""# fish completion of mi-run: mi-run --completion fish | source, in ~/.config/fish/config.fish
 function __mi_run_words
     set -l words (commandline -opc) (commandline -ct)
     $words[1] --completion words $words[2..-1] 2>/dev/null
