@@ -74,6 +74,8 @@ def test_help_and_version(mi_run: Callable[..., Ended]) -> None:
     assert page.out.startswith("mi-run: what does a small neural network really compute?")
     assert mi_run("--version").out == f"mi-run {__version__}\n"
     assert "experiment.targets=null" in mi_run("experiment=ablation", "--help").out
+    assert "experiment.targets=null" not in page.out and "experiment.targets=null" in mi_run("--help", "all").out
+    assert "on_error=continue" in mi_run("-m", "--help").out
 
 
 def test_a_fault_of_our_own_is_no_mistake_of_the_users(

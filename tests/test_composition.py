@@ -17,7 +17,7 @@ from omegaconf import OmegaConf
 from mi_runner import threads
 from mi_runner.config import composition, hydra_composition
 from mi_runner.config.experiment_schemas import AblationConfig
-from mi_runner.config.help_page import EXAMPLES, help_page
+from mi_runner.config.help_page import EXAMPLES, WIDTH, help_page, whole_page
 from mi_runner.config.model_schemas import MlpConfig, SkipConfig
 from mi_runner.config.options import check_ranges
 from mi_runner.config.registry import ENGINES, SCHEMAS
@@ -52,13 +52,13 @@ def test_every_choice_composes_to_its_schema_and_has_its_module(group: str, sche
 def test_launchers_and_sweepers_compose_to_their_schemas(group: str, engines: tuple[type, ...]) -> None:
     files = {file.stem for file in (REPOSITORY / "conf/hydra" / group).glob("*.yaml")}
     assert files == {engine.name for engine in engines}
-    page = help_page([])
+    page = whole_page([])
     for engine in engines:
         config = composition.compose_untyped([f"hydra/{group}={engine.name}"], with_hydra=True)
         assert OmegaConf.to_object(config.hydra[group]) == engine()
         check_ranges(engine())
         for item in fields(engine):
-            assert f"hydra.{group}.{item.name}=" in page and item.metadata["doc"] in page
+            assert f"hydra.{group}.{item.name}=" in page and item.metadata["doc"] in " ".join(page.split())
         with pytest.raises(ConfigError, match=f"hydra.{group}.n_job=3: no key is named .* Allowed here: hydra.{group}"):
             composition.compose_untyped([f"hydra/{group}={engine.name}", f"hydra.{group}.n_job=3"])
 
@@ -71,26 +71,52 @@ def test_files_and_schemas_of_a_group_are_the_same(group: str) -> None:
 
 @pytest.mark.parametrize(("group", "schema"), CHOICES, ids=lambda part: getattr(part, "name", part))
 def test_every_option_has_a_meaning_and_stands_in_the_help(group: str, schema: type) -> None:
-    page = help_page([])
+    page = whole_page([])
     assert f" {schema.name} " in page
     for item in fields(schema):
-        assert f"{group}.{item.name}=" in page and item.metadata["doc"] in page
+        assert f"{group}.{item.name}=" in page and item.metadata["doc"] in " ".join(page.split())
 
 
 def test_help_shows_the_top_level_keys_and_the_defaults_of_the_command() -> None:
-    page = help_page([])
+    page = whole_page([])
     for item in fields(RunConfig):
         assert item.name in page
     assert "training.epochs=3 " in page
-    assert "training.epochs=5 " in help_page(["experiment=ablation"])
+    assert "training.epochs=5 " in whole_page(["experiment=ablation"])
     assert all(command in page for command, _ in EXAMPLES) and len(EXAMPLES) >= 3
+
+
+def test_help_is_a_screen_and_names_where_more_is() -> None:
+    page = help_page([])
+    lines = page.splitlines()
+    assert len(lines) <= 50 and max(map(len, lines)) <= WIDTH
+    for group, choices in SCHEMAS.items():
+        assert group in page and all(f" {schema.name} " in page for schema in choices)
+    assert "--help all" in page and "experiment=iit --help" in page and "training.epochs=3" not in page
+    assert "mi-run ls" in page and "mi-run diff" in page and "--completion" in page
+
+
+def test_help_of_a_command_shows_its_own_options_alone() -> None:
+    page = help_page(["experiment=iit", "training.epochs=9"])
+    assert "experiment.train=both" in page and "dataset.threshold=" in page and "training.epochs=9 " in page
+    assert "With dataset=ellipses" in page and "With model=cnn" in page and "With model=mlp" not in page
+    assert "experiment.targets" not in page and "dataset.digits" not in page and "on_error" not in page
+    sweep = help_page(["hydra/launcher=joblib"], is_sweep=True)
+    assert "on_error=continue" in sweep and "hydra.launcher.n_jobs=" in sweep and "partition" not in sweep
+    assert "hydra/launcher=basic" in help_page([], is_sweep=True)
+
+
+def test_lines_of_options_fit_a_hundred_columns() -> None:
+    for page in (whole_page([]), help_page(["experiment=circuits"])):
+        long = [line for line in page.splitlines() if len(line) > WIDTH]
+        assert all(re.fullmatch(r"  \S+", line) for line in long), long  # a value that can't be broken
 
 
 @pytest.mark.parametrize("experiment", [schema.name for schema in SCHEMAS["experiment"]])
 def test_help_shows_all_that_an_experiment_sets(experiment: str) -> None:
     """Typing all of it without the experiment gives the same config."""
-    (section,) = re.findall(r"^Groups$(.*?)^Options", help_page([]), re.MULTILINE | re.DOTALL)
-    sets = dict(re.findall(r"\b(\w+) +[A-Z][^\n]*\n +sets ((?:[\w.]+=\S+\s+)+)", section))
+    (section,) = re.findall(r"^Groups$(.*?)^Options", whole_page([]), re.MULTILINE | re.DOTALL)
+    sets = dict(re.findall(r"\b(\w+) +[A-Z](?:[^\n]|\n {26}(?!sets ))*\n +sets ((?:[\w.]+=\S+\s+)+)", section))
     words = sets.get(experiment, "").split()
     chosen, typed = (
         composition.flattened(composition.compose(overrides)) for overrides in ([f"experiment={experiment}"], words)
@@ -107,7 +133,7 @@ def test_help_composes_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A composition takes 0.07 s; with one for each experiment the page would take twice as long."""
     compose = Mock(wraps=hydra_composition.compose)
     monkeypatch.setattr(hydra_composition, "compose", compose)
-    help_page([])
+    whole_page([])
     compose.assert_called_once()
 
 

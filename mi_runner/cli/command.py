@@ -23,7 +23,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mi_runner import __version__, console, signals, threads
 from mi_runner.config import composition, explanations, hydra_composition, hydra_keys
-from mi_runner.config.help_page import help_page
+from mi_runner.config.help_page import help_page, whole_page
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.imports import lasting_imports
 
@@ -71,7 +71,8 @@ def _command(arguments: list[str]) -> int:
     overrides: list[str] = parsed.overrides
     flags = [part for part in arguments if part not in overrides]
     if parsed.help:
-        console.page(help_page(overrides))
+        others = [override for override in overrides if override != "all"]
+        console.page(whole_page(others) if "all" in overrides else help_page(overrides, is_sweep=_is_sweep(parsed)))
         return ExitStatus.DONE
     prints_only = parsed.cfg or parsed.info or parsed.hydra_help or parsed.shell_completion
     hydra_keys.check(overrides, has_engines=bool(_is_sweep(parsed) or prints_only))

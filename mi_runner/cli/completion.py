@@ -57,7 +57,7 @@ _mi_run() {
 compdef _mi_run mi-run
 """
 
-FISH = r"""# fish completion of mi-run: mi-run --completion fish > ~/.config/fish/completions/mi-run.fish
+FISH = r"""# fish completion of mi-run: mi-run --completion fish | source, in ~/.config/fish/config.fish
 function __mi_run_words
     set -l words (commandline -opc) (commandline -ct)
     $words[1] --completion words $words[2..-1] 2>/dev/null

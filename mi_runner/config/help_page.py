@@ -1,11 +1,16 @@
-"""The page of `mi-run --help`: example commands, the groups, a line for each option."""
+"""The pages of `--help`.
+
+mi-run --help                  a screen: first commands, the groups, where more is
+mi-run experiment=iit --help   the options of this command's experiment, data set and model
+mi-run --help all              every option of everything
+"""
 
 from __future__ import annotations
 
 import copy
 import re
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import Field, fields
 from enum import Enum
@@ -17,6 +22,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mi_runner.config.composition import compose_untyped
 from mi_runner.config.hydra_composition import CONFIG_MODULE, chosen
+from mi_runner.config.options import Choice
 from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
@@ -25,70 +31,166 @@ CHOSEN_BY_EXPERIMENTS = ("dataset", "model")
 """Groups that an experiment's file may choose."""
 
 EXAMPLES = (
-    ("mi-run experiment=ablation model=skip", "what does each part of a trained network contribute?"),
+    ("mi-run experiment=ablation model=skip", "what does each part of a network do?"),
     ("mi-run dataset=mod_add training.epochs=2", "train on modular addition"),
     ("mi-run -m experiment=ablation dataset=mnist01 seed=0,1", "a sweep"),
 )
 
 
-def help_page(overrides: Sequence[str]) -> str:
-    """Returns the page of `mi-run --help`: example commands, the groups, a line for each option.
+ABOUT_RUNS = (
+    ("mi-run ls", "the runs and sweeps below outputs"),
+    ("mi-run diff FOLDER FOLDER", "what differs, and is it real?"),
+    ("mi-run report FOLDER", "makes the page report.html of a run or a sweep again"),
+)
 
-    It shows the defaults of the command with these overrides.
+TITLE = (
+    "mi-run: what does a small neural network really compute?",
+    "",
+    "usage: mi-run [-m] [GROUP=NAME ...] [KEY=VALUE ...]",
+    "       a config picks a data set, a model and an experiment; the tables are written to a new folder",
+)
+
+END = (
+    "Flags",
+    "  -m, --multirun        a sweep: every combination of the values that are separated by commas",
+    "  --cfg job             print the config and stop",
+    "  --help, --version     a page about the command; the version",
+    "  --help all            every option of every experiment, data set, model and sweep",
+    "  --completion SHELL    a script that lets bash, zsh or fish complete commands",
+    "  --hydra-help          Hydra's own flags",
+    "",
+    "Exit status: 0 done, 1 the run failed, 2 a mistake in the command, 3 an expectation not met,",
+    "             130 Ctrl-C, 143 SIGTERM",
+)
+
+WIDTH = 100
+"""Largest number of characters in a line about an option."""
+
+MEANING_AT = 43
+"""Where the meaning of an option begins."""
+
+
+def help_page(overrides: Sequence[str], *, is_sweep: bool = False) -> str:
+    """Returns the page of `mi-run ... --help`: a screen; with a command, its options and their values in it.
+
+    Args:
+        overrides: of the command.
+        is_sweep: whether it has `-m`.
     """
+    if not overrides and not is_sweep:
+        return "\n".join(_screen())
+    config = compose_untyped(overrides)
+    experiment = chosen(config, "experiment")
+    lines = [f"mi-run {' '.join(overrides)}".rstrip(), f"  {first_line(experiment)}"]
+    if words := settings_of(experiment.name, compose_untyped(())):
+        lines += _wrapped(f"experiment={experiment.name} sets {' '.join(words)}", 2)
+    lines += _options_of_every_run(config)
+    for group in SCHEMAS:
+        lines += _options_of(group, chosen(config, group), config)
+    if is_sweep:
+        named = {override.partition("=")[0]: override.partition("=")[2] for override in overrides}
+        lines += _options_of_sweeps(config, named)
+    lines += ["", "mi-run --help lists the groups, mi-run --help all every option."]
+    return "\n".join(lines)
+
+
+def whole_page(overrides: Sequence[str]) -> str:
+    """Returns the page of `mi-run --help all`: every option, with its value in the command with these overrides."""
     alone = compose_untyped(())
     config = compose_untyped(overrides) if overrides else alone
-    lines = [
-        "mi-run: what does a small neural network really compute?",
-        "",
-        "usage: mi-run [-m] [GROUP=NAME ...] [KEY=VALUE ...]",
-        "       a config picks a data set, a model and an experiment; the tables are written to a new folder",
-        "       mi-run report FOLDER: makes the page report.html of a run or a sweep again",
-        "",
-        "Commands to begin with",
-    ]
-    lines += [f"  {command:<56} {meaning}" for command, meaning in EXAMPLES]
-    lines += ["", "Groups"]
-    for group, choices in SCHEMAS.items():
-        taken = chosen(config, group)
-        for position, schema in enumerate(choices):
-            mark = "*" if schema is taken else " "
-            lines.append(f"  {group if position == 0 else '':<11}{mark} {schema.name:<10} {first_line(schema)}")
-            if group == "experiment" and (words := settings_of(schema.name, alone)):
-                indent = " " * 26
-                lines += textwrap.wrap(f"sets {' '.join(words)}", 120, initial_indent=indent, subsequent_indent=indent)
+    lines = [*TITLE, "", *_commands(), *_groups(config, alone)]
     lines += ["  (*: the choice of this command; the command line can change what an experiment sets)"]
-    top = [item for item in fields(RunConfig) if item.metadata]
-    lines += ["", "Options of every run"]
-    lines += [_option_line("", item, config[item.name]) for item in top if item.name not in SWEEP_KEYS]
-    lines += [_option_line("training.", item, config.training[item.name]) for item in fields(TrainingConfig)]
+    lines += _options_of_every_run(config)
     for group, choices in SCHEMAS.items():
         for schema in choices:
-            if not fields(schema):
-                continue
-            lines += ["", f"With {group}={schema.name}"]
-            is_chosen = schema is chosen(config, group)
-            for item in fields(schema):
-                value = _value(config[group], item) if is_chosen else default_of(item)
-                lines.append(_option_line(f"{group}.", item, value))
-    lines += ["", "Options of sweeps (-m)"]
-    lines += [_option_line("", item, config[item.name]) for item in top if item.name in SWEEP_KEYS]
-    for group, engines in ENGINES.items():
-        for engine in engines:
-            lines += ["", f"With hydra/{group}={engine.name}: {first_line(engine)}"]
-            lines += [_option_line(f"hydra.{group}.", item, default_of(item)) for item in fields(engine)]
-    lines += [
-        "",
-        "Flags",
-        "  -m, --multirun        a sweep: every combination of the values that are separated by commas",
-        "  --cfg job             print the config and stop",
-        "  --help, --version     this page, with the defaults of the command; the version",
-        "  --hydra-help          Hydra's own flags, shell completion among them",
-        "",
-        "Exit status: 0 done, 1 the run failed, 2 a mistake in the command, 3 an expectation not met,",
-        "             130 Ctrl-C, 143 SIGTERM",
-    ]
+            lines += _options_of(group, schema, config)
+    lines += [*_options_of_sweeps(config), "", *END]
     return "\n".join(lines)
+
+
+def _screen() -> list[str]:
+    return [
+        *(*TITLE, "", *_commands(), *_groups(None, None), ""),
+        "More",
+        "  mi-run experiment=iit --help     the options of an experiment, and of its data set and model",
+        "  mi-run -m --help                 the options of sweeps",
+        *("", *END),
+    ]
+
+
+def _commands() -> list[str]:
+    return ["Commands to begin with", *(f"  {typed:<56} {meaning}" for typed, meaning in (*EXAMPLES, *ABOUT_RUNS))]
+
+
+def _groups(config: DictConfig | None, alone: DictConfig | None) -> list[str]:
+    """The choices of each group.
+
+    Args:
+        config: marks its choices; None: no marks, and one line for each choice.
+        alone: the config of `mi-run` alone, for what experiments set; None: leaves that out.
+    """
+    lines = ["", "Groups"]
+    for group, choices in SCHEMAS.items():
+        for position, schema in enumerate(choices):
+            mark = "*" if config is not None and schema is chosen(config, group) else " "
+            begin = f"  {group if position == 0 else '':<11}{mark} {schema.name:<10} "
+            if config is None:
+                lines.append(begin + textwrap.shorten(first_line(schema), WIDTH - len(begin), placeholder=" …"))
+            else:
+                first, *rest = _wrapped(first_line(schema), 26, less=max(0, len(begin) - 26))
+                lines += [begin + first.lstrip(), *rest]
+            if alone is not None and group == "experiment" and (words := settings_of(schema.name, alone)):
+                lines += _wrapped(f"sets {' '.join(words)}", 26)
+    return lines
+
+
+def _wrapped(text: str, indent: int, *, less: int = 0) -> list[str]:
+    """A text in indented lines; of the first, `less` characters are taken."""
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=" " * (indent + less),
+        subsequent_indent=" " * indent,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+
+
+def _options_of_every_run(config: DictConfig) -> list[str]:
+    lines = ["", "Options of every run"]
+    for item in fields(RunConfig):
+        if item.metadata and item.name not in SWEEP_KEYS:
+            lines += _option_lines("", item, config[item.name])
+    for item in fields(TrainingConfig):
+        lines += _option_lines("training.", item, config.training[item.name])
+    return lines
+
+
+def _options_of(group: str, schema: type[Choice], config: DictConfig) -> list[str]:
+    """The options of a choice, with their values in the config if that has this choice, otherwise with the defaults."""
+    lines = ["", f"With {group}={schema.name}"] if fields(schema) else []
+    is_chosen = schema is chosen(config, group)
+    for item in fields(schema):
+        lines += _option_lines(f"{group}.", item, _value(config[group], item) if is_chosen else default_of(item))
+    return lines
+
+
+def _options_of_sweeps(config: DictConfig, named: Mapping[str, str] | None = None) -> list[str]:
+    """The options of sweeps, and of each launcher and sweeper, or of those that are named alone."""
+    lines = ["", "Options of sweeps (-m)"]
+    for item in fields(RunConfig):
+        if item.name in SWEEP_KEYS:
+            lines += _option_lines("", item, config[item.name])
+    for group, engines in ENGINES.items():
+        names = ",".join(engine.name for engine in engines)
+        if named is not None and f"hydra/{group}" not in named:
+            lines.append(f"  {f'hydra/{group}=basic':<{MEANING_AT - 3}} or {names}; --help behind one has its options")
+        for engine in engines:
+            if named is None or named.get(f"hydra/{group}") == engine.name:
+                lines += ["", *_wrapped(f"With hydra/{group}={engine.name}: {first_line(engine)}", 0)]
+                for item in fields(engine):
+                    lines += _option_lines(f"hydra.{group}.", item, default_of(item))
+    return lines
 
 
 def settings_of(experiment: str, alone: DictConfig) -> list[str]:
@@ -176,8 +278,12 @@ def _value(config: DictConfig, item: Field[Any]) -> Any:
     return MISSING if OmegaConf.is_missing(config, item.name) else config[item.name]
 
 
-def _option_line(prefix: str, item: Field[Any], value: Any) -> str:
-    return f"  {prefix + item.name + '=' + show(value):<40} {item.metadata['doc']}"
+def _option_lines(prefix: str, item: Field[Any], value: Any) -> list[str]:
+    typed = f"  {prefix}{item.name}={show(value)}"
+    meaning = _wrapped(item.metadata["doc"], MEANING_AT)
+    if len(typed) >= MEANING_AT:
+        return [typed, *meaning]
+    return [typed.ljust(MEANING_AT) + meaning[0].lstrip(), *meaning[1:]]
 
 
 def show(value: Any) -> str:
