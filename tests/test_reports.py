@@ -39,6 +39,8 @@ SMALL = {
     "iit": (*DATA, "experiment.train_pairs=60", "experiment.test_pairs=60"),
     "decoder": (*DATA, "experiment.epochs=1", "experiment.min_target_accuracy=0", "experiment.folds=2"),
     "explanations": (*DATA[::2], "experiment.min_accuracy=0", "experiment.max_depth=2"),
+    "discovery": ("dataset=logic", "model.hidden_sizes=[2,2]", "training.epochs=1", "experiment.bootstrap=3"),
+    "probes": (*DATA,),
 }
 """Small runs; those of an experiment's name run it, and each experiment has one."""
 
