@@ -171,8 +171,8 @@ def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], tolerance: fl
     found.differs |= bool(rows)
     for name, run in others:
         marked = {"run": name} if len(others) > 1 else {}
-        _compare_tables(found, (base, first), (name, run), marked, tolerance)
         found.sections.append(_answers((base, first), (name, run)))
+        _compare_tables(found, (base, first), (name, run), marked, tolerance)
 
 
 def _with_difference(base: str, name: str, before: float | None, after: float | None) -> Row:
