@@ -458,7 +458,6 @@ def test_random_circuits_have_a_mean_percentile_of_one_half() -> None:
     means = []
     for _ in range(150):
         flat = masked.edges.flat(scores.random(part, x, y, "zero", generator=draw))
-        highest = np.argsort(-flat)[None, :] < 0
         ranks = np.argsort(np.argsort(-flat))
         highest = ranks[None, :] < np.arange(5, masked.edges.n)[:, None]
         own = highest[(masked.edges.closed(highest) == highest).all(1)]
@@ -555,6 +554,17 @@ def test_classes_are_analysed_together_among_sampled_circuits(mi_run: Callable[.
     assert len(judged) and (judged["percentile_low"] <= judged["percentile"]).all()
     assert (judged["percentile"] <= judged["percentile_high"]).all()
     assert not (ended.folder / "sizes.csv").exists() and metrics["minimality"].notna().any()
+
+
+def test_a_sweep_over_seeds_summarises_each_method(mi_run: Callable[..., Ended]) -> None:
+    ended = mi_run("-m", *SMALL, "seed=0,1", "experiment.methods=[eap,greedy]", "experiment.ablation=zero")
+    assert ended.status == 0, ended.err
+    summary = pd.read_csv(ended.folder / "sweep_summary.csv")
+    row = summary[summary["k"].isna() & (summary["method"] == "greedy") & (summary["measure"] == "regret_mse")].iloc[0]
+    jobs = [pd.read_csv(ended.folder / job / "summary.csv").set_index("method")["regret_mse"] for job in "01"]
+    assert row["n"] == 2 and row["mean"] == pytest.approx(np.mean([job["greedy"] for job in jobs]))
+    sizes = summary[(summary["method"] == "eap") & (summary["measure"] == "mse")]["k"]
+    assert sorted(sizes) == list(range(11))
 
 
 @pytest.mark.parametrize(
