@@ -44,7 +44,7 @@ UNITS = ("experiment.alignment=units", "experiment.train=network")
 
 METRICS_COLUMNS = [
     *("phase", "control", "variables", "trained_site", "site", "alignment", "size", "sources", "subset"),
-    *("iia", "iia_low", "iia_high"),
+    *("iia", "iia_low", "iia_high", "floor"),
     *("task_accuracy", "task_low", "task_high", "n_pairs"),
 ]
 
@@ -733,3 +733,24 @@ def test_every_data_set_and_model_runs_at_its_defaults_or_says_what_to_add(
         assert "\n" not in text
         (said,) = [remedy for remedy in remedies if text.endswith(remedy)]
         choices |= remedies.pop(said)
+
+
+def test_the_floor_is_the_iia_of_a_network_that_ignores_its_sources() -> None:
+    """At the unit of b, taken from the base itself by a swap of a dead unit, nothing changes."""
+    dataset = bits()
+    model = Xor()
+    model.first = nn.Linear(4, 3)
+    model.second = nn.Linear(3, 2)
+    with torch.no_grad():
+        known = Xor()
+        model.first.weight[:2], model.first.bias[:] = known.first.weight, 0
+        model.first.weight[2] = 1.0
+        model.second.weight[:, :2], model.second.weight[:, 2], model.second.bias[:] = known.second.weight, 0, 0
+    # Unit 2 has no effect on the output.
+    result = iit.run(setting(model, dataset, **units(site="first", offsets=[2], epochs=0, controls=[])))
+    rows = [row for row in result.tables["metrics"] if row["phase"] == "after"]
+    (everything,) = (row for row in rows if row["subset"] == "all")
+    assert everything["iia"] == everything["floor"] and 0.2 < everything["floor"] < 0.8
+    assert {row["subset"]: row["floor"] for row in rows if row["subset"] != "all"} == {"changed": 0, "unchanged": 1}
+    overview = result.tables["overview"]
+    assert overview[-1]["floor"] == everything["floor"]

@@ -66,7 +66,7 @@ KEYS = {
 }
 
 MEASURES = dict.fromkeys(
-    (f"{figure}{phase}" for figure in SUMMARY + SINGLE_SOURCE_SUMMARY for phase in ("", "_before")), SHARE
+    ("floor", *(f"{figure}{phase}" for figure in SUMMARY + SINGLE_SOURCE_SUMMARY for phase in ("", "_before"))), SHARE
 )
 
 
@@ -218,7 +218,7 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The table of metrics with the subsets side by side, in a third of the rows."""
     overview = []
     for of_all, changed, unchanged in zip(*(iter(rows),) * len(SUBSETS), strict=True):
-        columns = (*KEYS["overview"], "iia", "iia_low", "iia_high")
+        columns = (*KEYS["overview"], "iia", "iia_low", "iia_high", "floor")
         apart = {"iia_changed": changed["iia"], "iia_unchanged": unchanged["iia"]}
         overview.append({**{name: of_all[name] for name in columns}, **apart, "task_accuracy": of_all["task_accuracy"]})
     return overview

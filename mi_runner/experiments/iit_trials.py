@@ -66,14 +66,23 @@ class Interchanged:
 
     def of(self, subset: str) -> Tensor:
         """`correct` for the pairs of a subset."""
+        return self.correct[self.of_subset(subset)]
+
+    def of_subset(self, subset: str) -> Tensor:
+        """`(P,)` bool, whether a pair is in a subset."""
         if subset == "all":
-            return self.correct
-        return self.correct[self.changed if subset == "changed" else ~self.changed]
+            return torch.ones_like(self.changed)
+        return self.changed if subset == "changed" else ~self.changed
 
     def iia(self, subset: str = "all") -> float:
         """The share of correct predictions; NaN if the subset is empty."""
         correct = self.of(subset)
         return int(correct.sum()) / len(correct) if len(correct) else math.nan
+
+    def floor(self, subset: str = "all") -> float:
+        """The share of pairs whose label doesn't change: the IIA of a network that ignores its sources."""
+        changed = self.changed[self.of_subset(subset)]
+        return int((~changed).sum()) / len(changed) if len(changed) else math.nan
 
 
 @dataclass(frozen=True)
@@ -236,6 +245,7 @@ class Trial:
                     "iia": interchanged.iia(subset),
                     "iia_low": low,
                     "iia_high": high,
+                    "floor": interchanged.floor(subset),
                     "task_accuracy": task / len(outcome.task),
                     "task_low": task_low,
                     "task_high": task_high,
