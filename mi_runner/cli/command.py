@@ -27,12 +27,10 @@ from mi_runner.config.help_page import help_page, whole_page
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.imports import lasting_imports
 
-COMMANDS = {"report": "mi_runner.cli.report_command"}
-"""The first word of a command about runs that exist → the module of this command."""
-
 COMMANDS = {
     "ls": "mi_runner.cli.ls_command",
     "diff": "mi_runner.cli.diff_command",
+    "report": "mi_runner.cli.report_command",
     "--completion": "mi_runner.cli.completion",
 }
 """The first word of a command that begins no run → the module of this command."""
