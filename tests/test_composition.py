@@ -98,7 +98,7 @@ def test_help_shows_all_that_an_experiment_sets(experiment: str) -> None:
     for key in of_experiment:
         chosen.pop(key, None), typed.pop(key, None)
     assert chosen == typed
-    assert ("seed=42" in words) == (experiment in ("circuits", "clusters", "iit"))
+    assert ("seed=42" in words) == (experiment in ("circuits", "clusters", "iit", "probes"))
     assert words or experiment == "train"
 
 
@@ -129,7 +129,7 @@ def test_mappings_take_new_keys() -> None:
         (
             "experiment=abltion",
             "no experiment is named 'abltion'. Did you mean ablation\\? Allowed: "
-            "ablation, circuits, clusters, decoder, explanations, iit, train",
+            "ablation, circuits, clusters, decoder, explanations, iit, probes, train",
         ),
         ("dataset=mnsit", "no dataset is named 'mnsit'. Did you mean mnist"),
         ("model=resnet", "no model is named 'resnet'. Allowed: cnn, external, mlp, skip"),
