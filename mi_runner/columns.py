@@ -154,6 +154,7 @@ COLUMNS: dict[str, Column] = {
             "sizes.accuracy_50": "median accuracy of the circuits of this size",
             "sizes.accuracy_90": "accuracy that 90 % of the circuits of this size are below",
             "summary.subset": "whether no valid circuit lies inside the method's smallest valid circuit",
+            "floor": "pairs whose label the swap doesn't change: the iia of a network that ignores its sources",
             "full_accuracy": "accuracy of the whole network",
             "iia": "interchange intervention accuracy: pairs whose label after the swap is the task's",
             "iia_changed": "iia on the pairs in which the swap changes the label",
