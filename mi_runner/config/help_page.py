@@ -40,7 +40,7 @@ EXAMPLES = (
 ABOUT_RUNS = (
     ("mi-run ls", "the runs and sweeps below outputs"),
     ("mi-run diff FOLDER FOLDER", "what differs, and is it real?"),
-    ("mi-run report FOLDER", "makes the page report.html of a run or a sweep again"),
+    ("mi-run report FOLDER", "writes report.html of a run again"),
 )
 
 TITLE = (
