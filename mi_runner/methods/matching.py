@@ -139,7 +139,7 @@ def recurrence(kept: Sequence[np.ndarray], matchings: Sequence[Matching]) -> Rec
     if not kept or not all(len(own) for own in kept):
         raise ValueError("kept has a network without circuits, or no network: give networks with circuits.")
     named = [own[:, edges_by_name(matching)] for own, matching in zip(kept, matchings, strict=True)]
-    edges = np.sum([own.any(0) for own in named], axis=0, dtype=np.int64)
+    edges = np.stack([own.any(0) for own in named]).sum(0, dtype=np.int64)
     own_circuits = [np.unique(circuits_of_edges(own)) for own in named]
     circuits, counts = np.unique(np.concatenate(own_circuits), return_counts=True)
     return Recurrence(len(kept), edges, circuits, counts)
