@@ -81,6 +81,8 @@ class ExperimentConfig(Choice):
     module: ClassVar[str]
     takes_seeds: ClassVar[bool] = False
     """Whether it takes many networks at once, `seeds=32`."""
+    compares_networks: ClassVar[bool] = False
+    """Whether a sweep over the seed ends with a comparison of the networks; the module then has `compare_networks`."""
     headline: ClassVar[str] = "accuracy"
     """The summary metric that a search maximises."""
 
@@ -157,6 +159,7 @@ class CircuitsConfig(ExperimentConfig):
 
     name: ClassVar[str] = "circuits"
     module: ClassVar[str] = "mi_runner.experiments.circuits"
+    compares_networks: ClassVar[bool] = True
 
     last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
     ablation: EdgeAblation = option(

@@ -122,6 +122,52 @@ class Experiment(Protocol[C]):
         """
 
 
+class SavedRun(Protocol):
+    """A run of the experiment that is done, and the files that its result left."""
+
+    @property
+    def name(self) -> str:
+        """How errors name it."""
+
+    @property
+    def seed(self) -> int:
+        """The seed of its network."""
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> DataFrame | None:
+        """Returns a table, or some of its columns, with the `attrs` that it was written with; None if it is missing."""
+
+    def tensors(self, name: str) -> Mapping[str, Tensor]:
+        """Returns tensors by name.
+
+        Raises:
+            ArgumentError: the file is missing or damaged.
+        """
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What the networks of several seeds have in common.
+
+    Attributes:
+        tables: name → rows; a sweep writes them as sweep_NAME.csv.
+        figures: name → a matplotlib figure, written as sweep_NAME.png.
+    """
+
+    tables: Mapping[str, Sequence[Row]]
+    figures: Mapping[str, Figure] = field(default_factory=dict)
+
+
+class ComparesNetworks(Protocol):
+    """What an experiment's file also defines if its schema has `compares_networks`."""
+
+    def compare_networks(self, runs: Sequence[SavedRun]) -> Comparison:
+        """Returns a comparison of the networks of at least two runs that differ in the seed alone.
+
+        Raises:
+            ConfigError: they can't be compared; the text says what to type.
+        """
+
+
 @dataclass(frozen=True)
 class Result:
     """The result of an experiment.

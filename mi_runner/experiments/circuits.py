@@ -6,6 +6,7 @@ evaluated on the test set. A circuit is valid if its accuracy is above the thres
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -19,6 +20,7 @@ from mi_runner import chance
 from mi_runner.config.experiment_schemas import CircuitsConfig, CircuitTable
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, circuits_figures
+from mi_runner.experiments.circuits_comparison import compare_networks as compare_networks
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.circuit import pair_shares
@@ -193,7 +195,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         # A single table isn't copied, because it may take most of the memory.
         written["circuits"] = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
         written["circuits"].attrs = _description(
-            config, part
+            config, part, dataset.x_test
         )  # pandas writes them into the Parquet file, and reads them back
     first = {**rows[0], "accuracy": rows[0]["full_accuracy"]}  # the first output's, where there are several
     return Result(
@@ -251,11 +253,15 @@ def _weights(part: Part) -> dict[str, Tensor]:
     }
 
 
-def _description(config: CircuitsConfig, part: Part) -> dict[str, Any]:
-    """Returns what the weights don't say about the analysed layers, for the metadata of circuits.parquet."""
+def _description(config: CircuitsConfig, part: Part, x: Tensor) -> dict[str, Any]:
+    """Returns what the weights don't say about the analysed layers, for the metadata of circuits.parquet.
+
+    The digest of the test examples x says whether two runs have the same.
+    """
+    digest = hashlib.sha256(x.cpu().contiguous().numpy().tobytes()).hexdigest()
     layers = [{"module": layer.module, "activation": layer.activation, "slope": layer.slope} for layer in part.layers]
     family = {"ablation": config.ablation.name, "inputs": config.inputs.name}
-    return {"sizes": list(part.sizes), "site": part.site, "layers": layers, **family}
+    return {"sizes": list(part.sizes), "site": part.site, "layers": layers, "test_examples": digest, **family}
 
 
 # --- the search ------------------------------------------------------------------------------------------------------

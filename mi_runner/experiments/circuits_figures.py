@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from mi_runner.experiments import figures
+from mi_runner.experiments import Row, figures
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.drawing import draw_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 MOST_CIRCUITS = 6
 """Circuits in the figure of the sparsest ones."""
+
+MOST_SHARED = 12
+"""Circuits in the figure of a comparison of networks, the commonest first."""
 
 
 def of_output(
@@ -72,4 +76,35 @@ def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid:
             axes.set_ylabel("to")
     figure.colorbar(shown, ax=axes, label="share of valid circuits")
     figure.suptitle(f"edges of {n_valid:,} valid circuits", fontsize=9)
+    return figure
+
+
+def of_networks(rows: Sequence[Row]) -> Figure:
+    """Returns how often edges (left) and circuits (right) recur over networks, beside random matchings.
+
+    Args:
+        rows: of one output, as `circuits_comparison.compare_networks` returns them.
+    """
+    edges = [row for row in rows if row["kind"] == "edge"]
+    # A circuit's name is its rank; sweep_circuits.csv has its edges in the same order.
+    circuits = [row for row in rows if row["kind"] != "edge"][: 1 + MOST_SHARED]
+    figure = Figure(figsize=(9, 1.4 + 0.2 * max(len(edges), len(circuits))), layout="constrained")
+    labels = [row["edges"] for row in edges], ["commonest", *(f"circuit {n}" for n in range(1, len(circuits)))]
+    for axes, shown, names, what in zip(
+        figure.subplots(1, 2), (edges, circuits), labels, ("edge layer:from→to", "circuit"), strict=True
+    ):
+        for height, row in enumerate(shown):
+            ends = row["random_share_low"], row["random_share_high"]
+            axes.plot(ends, [height + 0.2] * 2, color=figures.REFERENCE, linewidth=1, alpha=0.6)
+            axes.plot(row["random_share"], height + 0.2, "|", color=figures.REFERENCE, markersize=6)
+            axes.plot(row["share"], height - 0.1, "o", color="C0", markersize=4)
+            if row["share_low"] is not None:
+                axes.plot([row["share_low"], row["share_high"]], [height - 0.1] * 2, color="C0", linewidth=1.2)
+        axes.plot([], [], "o-", color="C0", markersize=4, label="matched by activations, 95 % interval")
+        axes.plot([], [], "|-", color=figures.REFERENCE, label="matched at random, 95 % of draws")
+        axes.set_yticks(range(len(shown)), names, fontsize=7)
+        axes.invert_yaxis()
+        axes.set(xlim=(-0.02, 1.02), xlabel=f"share of {rows[0]['n_networks']} networks", ylabel=what)
+        figures.tidy(axes)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
     return figure

@@ -110,17 +110,25 @@ class Part:
         return x
 
     @torch.no_grad()
+    def activations(self, x: Tensor) -> tuple[Tensor, ...]:
+        """Returns the values of the neurons that edges leave, `(B, n_l)` for each such layer, inputs first.
+
+        Args:
+            x: `(B, n_0)`.
+        """
+        values = [x]
+        for layer in self.layers[:-1]:
+            values.append(layer.activate(functional.linear(values[-1], layer.weight, layer.bias)))
+        return tuple(values)
+
+    @torch.no_grad()
     def means(self, x: Tensor) -> tuple[Tensor, ...]:
         """Returns the mean of each neuron that edges leave, `(n_l,)` float32 for each such layer, inputs first.
 
         Args:
             x: `(B, n_0)`; the means are over these examples in the whole part.
         """
-        means = []
-        for layer in self.layers:
-            means.append(x.double().mean(0).to(layer.weight.dtype))
-            x = layer.activate(functional.linear(x, layer.weight, layer.bias))
-        return tuple(means)
+        return tuple(values.double().mean(0).to(self.layers[0].weight.dtype) for values in self.activations(x))
 
 
 def find_part(graph: ModelGraph, last_layers: int | None) -> Part:

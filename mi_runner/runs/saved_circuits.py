@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from mi_runner.errors import ArgumentError
-from mi_runner.graph.chain import Layer, Part
+from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.circuit import Circuit
+from mi_runner.methods.circuits.cut import saved_part
 from mi_runner.training.weights import read_weights
 
 if TYPE_CHECKING:
@@ -76,16 +77,6 @@ def load_circuits(folder: str | Path) -> SavedCircuits:
             "experiment=circuits with experiment.table=auto, all or valid."
         )
     frame, tensors = pd.read_parquet(table), read_weights(weights)
-    layers = tuple(
-        Layer(
-            tensors[f"{layer['module']}.weight"],
-            tensors[f"{layer['module']}.bias"],
-            layer["activation"],
-            layer["slope"],
-            layer["module"],
-        )
-        for layer in frame.attrs["layers"]
-    )
     x, targets, outputs = (tensors[name] for name in ("x", "targets", "outputs"))
-    part, ablation = Part(layers, frame.attrs["site"]), frame.attrs.get("ablation", "zero")
+    part, ablation = saved_part(frame.attrs, tensors), frame.attrs.get("ablation", "zero")
     return SavedCircuits(frame, part, x, targets, outputs, ablation)

@@ -99,7 +99,7 @@ def _write(
         return
     place.write_table("sweep_summary", sweep_tables.summary_rows(summed))
     threads.let_waiting_threads_sleep()
-    from mi_runner.sweeps import sweep_figures  # imports torch
+    from mi_runner.sweeps import sweep_comparison, sweep_figures  # imports torch
 
     found = [item for item in sweep_tables.metrics_by_values(jobs, plan.objective) if item[1]]
     drawn = {"sweep": sweep_figures.by_value(found)} if found else {}
@@ -109,6 +109,10 @@ def _write(
     by_row = sweep_figures.by_row(measured, [*combination, "code"], common) if measured else None
     if by_row is not None:
         drawn["sweep_rows"] = by_row
+    compared, figures = sweep_comparison.compare(jobs)
+    for name, table in compared.items():
+        place.write_table(f"sweep_{name}", table)
+    drawn |= {f"sweep_{name}": figure for name, figure in figures.items()}
     for name, figure in drawn.items():
         place.write_figure(name, partial(figure.savefig, dpi=130))
 

@@ -5,13 +5,15 @@ Letters: N examples, n_0 neurons that enter the part, n_L outputs.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from mi_runner.batches import batches
-from mi_runner.graph.chain import Part
+from mi_runner.graph.chain import Layer, Part
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
 
@@ -54,3 +56,23 @@ def on_cpu(part: Part) -> Part:
     """Returns the part with its weights on the CPU."""
     layers = tuple(replace(layer, weight=layer.weight.cpu(), bias=layer.bias.cpu()) for layer in part.layers)
     return replace(part, layers=layers)
+
+
+def saved_part(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Part:
+    """Returns the part that a run of the circuits experiment saved.
+
+    Args:
+        description: `site`, and of each of the `layers` its `module`, `activation` and `slope`.
+        tensors: `MODULE.weight` and `MODULE.bias` of each layer.
+    """
+    layers = tuple(
+        Layer(
+            tensors[f"{layer['module']}.weight"],
+            tensors[f"{layer['module']}.bias"],
+            layer["activation"],
+            layer["slope"],
+            layer["module"],
+        )
+        for layer in description["layers"]
+    )
+    return Part(layers, description["site"])

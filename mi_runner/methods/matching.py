@@ -1,0 +1,190 @@
+"""Do networks of different seeds have the same circuits? Their hidden units are matched by activations first.
+
+Hidden units have no order that networks of two seeds share. Units of a network are matched one to one to those of a
+first network, layer by layer, so that the sum of the correlations of matched units is largest (Li et al., Convergent
+Learning, 2016). Then circuits of all networks are written in the names of the first network's units, and counted. The
+same counts under random matchings say how much of the recurrence is chance.
+
+Letters: N examples, n_0 (inputs), …, n_L neurons of each layer, K circuits, E edges of the chain, D random matchings.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.optimize import linear_sum_assignment
+from torch import Tensor
+
+from mi_runner.methods.circuits.kept import circuits_of_edges
+
+Matching = tuple[np.ndarray, ...]
+"""For each layer of neurons, inputs first, `(n_l,)` int: at i the unit that matches unit i of the first network."""
+
+
+def correlations(first: Tensor, second: Tensor) -> np.ndarray:
+    """Returns Pearson's correlation of each unit of `first` with each of `second`, `(a, b)` float64, −1 to 1.
+
+    A unit with the same activation on all examples correlates with none: 0.
+
+    Args:
+        first, second: `(N, a)` and `(N, b)`, activations on the same examples.
+
+    Raises:
+        ValueError: the examples differ in number.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"first has {len(first)} examples and second {len(second)}: give the same examples.")
+    scaled = []
+    for values in (first, second):
+        values = values.double()
+        # Rounding could leave a constant unit a deviation from its mean.
+        constant = (values == values[:1]).all(0)
+        centred = torch.where(constant, 0.0, values - values.mean(0))
+        norm = centred.norm(dim=0)
+        scaled.append(centred / torch.where(norm > 0, norm, 1.0))
+    return (scaled[0].T @ scaled[1]).clamp(-1, 1).numpy()
+
+
+def match_units(first: Tensor, second: Tensor) -> np.ndarray:
+    """Returns the unit of `second` that is matched to each unit of `first`, `(n,)` int64, a permutation.
+
+    Of all permutations it has the largest sum of correlations. A unit whose activation is constant is matched to a unit
+    that is left over.
+
+    Args:
+        first, second: `(N, n)`, activations on the same examples.
+
+    Raises:
+        ValueError: the shapes differ.
+    """
+    if first.shape != second.shape:
+        raise ValueError(f"first is {tuple(first.shape)} and second {tuple(second.shape)}: the shapes must be equal.")
+    return linear_sum_assignment(correlations(first, second), maximize=True)[1]
+
+
+def match_layers(first: Sequence[Tensor], second: Sequence[Tensor]) -> Matching:
+    """Returns the matching of all layers of a chain; a layer with equal activations keeps its names.
+
+    Args:
+        first, second: `(N, n_l)` for each layer, inputs first. Equal inputs are the data themselves, not hidden units.
+
+    Raises:
+        ValueError: the layers differ in number or shape.
+    """
+    return tuple(
+        np.arange(a.shape[1]) if torch.equal(a, b) else match_units(a, b) for a, b in zip(first, second, strict=True)
+    )
+
+
+def random_matching(sizes: Sequence[int], fixed: Sequence[bool], generator: np.random.Generator) -> Matching:
+    """Returns a matching in which each permutation is equally likely.
+
+    Args:
+        sizes: neurons of each layer, inputs first.
+        fixed: for each layer, whether its neurons keep their names.
+    """
+    return tuple(
+        np.arange(size) if keeps else generator.permutation(size) for size, keeps in zip(sizes, fixed, strict=True)
+    )
+
+
+def edges_by_name(matching: Matching) -> np.ndarray:
+    """Returns the place of each edge in a network's own order, `(E,)` int: `kept[:, places]` has the first's names.
+
+    Edges are in the order of `CircuitSpace.offsets`: layer by layer, by target, then by source.
+    """
+    places, start = [], 0
+    for sources, targets in itertools.pairwise(matching):
+        places.append((start + targets[:, None] * len(sources) + sources[None, :]).reshape(-1))
+        start += len(sources) * len(targets)
+    return np.concatenate(places)
+
+
+@dataclass(frozen=True)
+class Recurrence:
+    """How many networks have each edge and each circuit, in the names of the first network.
+
+    Attributes:
+        n_networks: the number of networks.
+        edges: `(E,)` int64, networks with a circuit that keeps the edge.
+        circuits: `(C,)` uint64, ascending, every circuit that a network has, as bits.
+        counts: `(C,)` int64, networks that have it.
+    """
+
+    n_networks: int
+    edges: np.ndarray
+    circuits: np.ndarray
+    counts: np.ndarray
+
+    def count(self, circuits: np.ndarray) -> np.ndarray:
+        """Returns the networks that have each of these circuits `(K,)` uint64; 0 for a circuit that none has."""
+        places = np.searchsorted(self.circuits, circuits).clip(max=len(self.circuits) - 1)
+        return np.where(self.circuits[places] == circuits, self.counts[places], 0)
+
+
+def recurrence(kept: Sequence[np.ndarray], matchings: Sequence[Matching]) -> Recurrence:
+    """Returns how often edges and circuits recur over networks.
+
+    Args:
+        kept: for each network the kept edges `(K, E)` bool of its circuits in its own order; E at most 64, K not 0.
+        matchings: for each network, how its units are matched to the first network's.
+
+    Raises:
+        ValueError: a network has no circuit, or there is no network.
+    """
+    if not kept or not all(len(own) for own in kept):
+        raise ValueError("kept has a network without circuits, or no network: give networks with circuits.")
+    named = [own[:, edges_by_name(matching)] for own, matching in zip(kept, matchings, strict=True)]
+    edges = np.stack([own.any(0) for own in named]).sum(0, dtype=np.int64)
+    own_circuits = [np.unique(circuits_of_edges(own)) for own in named]
+    circuits, counts = np.unique(np.concatenate(own_circuits), return_counts=True)
+    return Recurrence(len(kept), edges, circuits, counts)
+
+
+@dataclass(frozen=True)
+class RandomRecurrence:
+    """The same counts under D random matchings.
+
+    Attributes:
+        edges: `(D, E)` int64, networks with a circuit that keeps the edge.
+        circuits: `(D, C)` int64, networks that have each of the given circuits.
+        largest: `(D,)` int64, networks that have the commonest circuit of the matching.
+    """
+
+    edges: np.ndarray
+    circuits: np.ndarray
+    largest: np.ndarray
+
+
+def random_recurrence(
+    kept: Sequence[np.ndarray],
+    sizes: Sequence[int],
+    fixed: Sequence[bool],
+    circuits: np.ndarray,
+    *,
+    draws: int,
+    generator: np.random.Generator,
+) -> RandomRecurrence:
+    """Returns how often edges and circuits recur if units are matched at random; the first network keeps its names.
+
+    Args:
+        kept: as for `recurrence`.
+        sizes: neurons of each layer, inputs first.
+        fixed: for each layer, whether its neurons keep their names: data and outputs.
+        circuits: `(C,)` uint64, the circuits to count, in the names of the first network.
+        draws: the number of random matchings, at least 1.
+    """
+    own = tuple(np.arange(size) for size in sizes)
+    results = []
+    for _ in range(draws):
+        others = [random_matching(sizes, fixed, generator) for _ in kept[1:]]
+        results.append(recurrence(kept, [own, *others]))
+    return RandomRecurrence(
+        np.stack([result.edges for result in results]),
+        np.stack([result.count(circuits) for result in results]),
+        np.array([result.counts.max() for result in results]),
+    )

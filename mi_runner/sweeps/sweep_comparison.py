@@ -1,0 +1,92 @@
+"""A comparison of the networks of a sweep that differ in the seed alone, where their experiment has one."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, cast
+
+from mi_runner import console
+from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.errors import one_line
+from mi_runner.sweeps.sweep_tables import REPEATED, Ended, Row, same_values
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
+    from torch import Tensor
+
+    from mi_runner.experiments import ComparesNetworks
+
+
+@dataclass(frozen=True)
+class _JobFiles:
+    """The files of a job, as `mi_runner.experiments.SavedRun` describes them."""
+
+    job: Ended
+
+    @property
+    def name(self) -> str:
+        return f"job {self.job.job.number}"
+
+    @property
+    def seed(self) -> int:
+        return int(self.job.state.record["seed"])
+
+    def table(self, name: str, columns: Sequence[str] | None = None) -> DataFrame | None:
+        import pandas as pd
+
+        wanted = None if columns is None else list(columns)
+        if (large := self.job.folder / f"{name}.parquet").exists():
+            return pd.read_parquet(large, columns=wanted)
+        small = self.job.folder / f"{name}.csv"
+        return pd.read_csv(small, usecols=wanted) if small.exists() else None
+
+    def tensors(self, name: str) -> Mapping[str, Tensor]:
+        from mi_runner.training.weights import read_weights
+
+        return read_weights(self.job.folder / f"{name}.safetensors")
+
+
+def groups(jobs: Sequence[Ended]) -> list[list[Ended]]:
+    """Returns the jobs to compare: done, equal in code and swept values but the seed, at least two of each.
+
+    Only jobs whose experiment compares networks.
+    """
+    able = {schema.name for schema in EXPERIMENTS if schema.compares_networks}
+    found: dict[tuple[str, ...], list[Ended]] = {}
+    for job in jobs:
+        if job.state.done and job.state.record.get("experiment") in able:
+            found.setdefault((job.code, *same_values(job.job.swept)), []).append(job)
+    return [sorted(group, key=lambda job: job.job.number) for group in found.values() if len(group) > 1]
+
+
+def compare(jobs: Sequence[Ended]) -> tuple[dict[str, list[Row]], dict[str, Figure]]:
+    """Returns the rows of each comparison's tables, after the swept values but the seed, and the figures, by name.
+
+    A group that can't be compared is named in a line on the screen, with the reason.
+    """
+    tables: dict[str, list[Row]] = {}
+    figures: dict[str, Figure] = {}
+    compared = groups(jobs)
+    several_codes = len({group[0].code for group in compared}) > 1
+    for index, group in enumerate(compared):
+        first = group[0]
+        (schema,) = (one for one in EXPERIMENTS if one.name == first.state.record["experiment"])
+        experiment = cast("ComparesNetworks", import_module(schema.module))
+        try:
+            comparison = experiment.compare_networks([_JobFiles(job) for job in group])
+        except Exception as error:  # the tables of the jobs are there, and stay
+            numbers = f"jobs {first.job.number} to {group[-1].job.number}"
+            console.error(f"the networks of {numbers} are not compared: {one_line(error)}")
+            continue
+        swept = {key: value for key, value in first.job.swept.items() if key != REPEATED}
+        combination = swept | ({"code": first.code} if several_codes else {})
+        for name, rows in comparison.tables.items():
+            tables.setdefault(name, []).extend({**combination, **row} for row in rows)
+        for name, figure in comparison.figures.items():
+            if combination:
+                figure.suptitle(" ".join(f"{key}={value}" for key, value in combination.items()), fontsize=9)
+            figures[name if len(compared) == 1 else f"{name}_{index}"] = figure
+    return tables, figures
