@@ -126,6 +126,18 @@ def test_cfg_prints_the_config(mi_run: Callable[..., Ended]) -> None:
     assert "hidden_sizes" in mi_run("--cfg", "job").out
 
 
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("lst", "can't read 'lst': no command has this name. Did you mean mi-run ls? Allowed: ls, diff, report"),
+        ("train", "can't read 'train': type mi-run experiment=train."),
+    ],
+)
+def test_a_word_that_is_no_command(word: str, text: str, mi_run: Callable[..., Ended]) -> None:
+    ended = mi_run(word)
+    assert ended.status == 2 and text in ended.err and ended.err.count("\n") == 1, ended.err
+
+
 def test_an_unknown_flag(mi_run: Callable[..., Ended]) -> None:
     ended = mi_run("--foo")
     assert ended.status == 2 and "unrecognized arguments: --foo" in ended.err

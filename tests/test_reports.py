@@ -19,7 +19,7 @@ from mi_runner import columns
 from mi_runner.cli import command as cli
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.runs import run_folder
-from mi_runner.runs.report import REPORT, images, rendering, run_report, tables, write_run_report
+from mi_runner.runs.report import REPORT, answers, images, rendering, run_report, tables, write_run_report
 
 from .browser import Browser, chromium, missing
 from .conftest import REPOSITORY, Ended
@@ -634,3 +634,17 @@ def test_text_of_users_does_not_run(hostile: Path, browser: Browser) -> None:
     assert browser.run("return [typeof hacked, document.images.length]") == ["undefined", 0]
     assert browser.run("return document.querySelectorAll('[data-site]').length") == 1
     assert browser.said() == [] and set(browser.requested()) == {(hostile / REPORT).as_uri()}
+
+
+def test_numbers_of_one_measure_stand_together_in_the_answer() -> None:
+    summary = {"accuracy": 0.9, "regret_mse/eap/zero": 0.5, "regret_mse/greedy/zero": 0.25, "n_edges": 21.0}
+    first, regret, edges = answers.answers(summary, "accuracy", [], [])
+    assert (first.name, first.value, edges.name, edges.value) == ("accuracy", "0.9000", "n_edges", "21")
+    assert (regret.name, regret.value) == ("regret_mse", "")
+    assert [(each.name, each.value) for each in regret.compared] == [("eap/zero", "0.5000"), ("greedy/zero", "0.2500")]
+
+
+def test_an_interval_of_counts_has_no_digits_behind_the_point() -> None:
+    summary = {"n_groundings": 1234.0, "n_groundings_low": 1200.0, "n_groundings_high": 1300.0}
+    (answer,) = answers.answers(summary, "accuracy", [], [])[:1]
+    assert answer.interval == "1,200 to 1,300"

@@ -40,6 +40,13 @@ class Parser(argparse.ArgumentParser):
         raise ConfigError(f"{self.prog}: {message}. Type {self.prog} --help.")
 
 
+ADVICE = {
+    "ls": "Type mi-run ls FOLDER with the output_dir of your runs, or mi-run to make the first run.",
+    "diff": "Type mi-run diff FOLDER FOLDER with folders of runs or of sweeps; mi-run ls lists them.",
+}
+"""Command → what to type if there is no such folder."""
+
+
 def existing_folder(typed: str, command: str) -> Path:
     """Returns the folder that a user typed.
 
@@ -48,6 +55,6 @@ def existing_folder(typed: str, command: str) -> Path:
     """
     folder = Path(typed).expanduser()
     if not folder.is_dir():
-        what = "is a file" if folder.exists() else "doesn't exist"
-        raise ConfigError(f"{typed}: this folder {what}. Type mi-run {command} FOLDER, for example outputs.")
+        problem = "this is a file, not a folder" if folder.exists() else "this folder doesn't exist"
+        raise ConfigError(f"{typed}: {problem}. {ADVICE[command]}")
     return folder

@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _command(arguments: list[str]) -> int:
     if arguments and (command := COMMANDS.get(arguments[0])) is not None:
         return import_module(command).run(arguments[1:])
+    if arguments and arguments[0].isalpha() and arguments[0] != "all":
+        raise ConfigError(explanations.not_a_command(arguments[0], [name for name in COMMANDS if name.isalpha()]))
     if "--version" in arguments:
         console.page(f"mi-run {__version__}")
         return ExitStatus.DONE

@@ -94,7 +94,8 @@ def _shortened(section: Section) -> tuple[Sequence[dict[str, Any]], int]:
     difference = next((column for column in rows[0] if " − " in column), None)
     if difference is None:
         return rows[:MOST_ROWS], len(rows) - MOST_ROWS
-    order = sorted(range(len(rows)), key=lambda place: -_size(rows[place].get(difference)))
+    # The first row is that of the intact network.
+    order = [0, *sorted(range(1, len(rows)), key=lambda place: -_size(rows[place].get(difference)))]
     return [rows[place] for place in sorted(order[:MOST_ROWS])], len(rows) - MOST_ROWS
 
 
@@ -109,7 +110,7 @@ def _left_out(number: int) -> str:
 def _cell(column: str, value: Any) -> Any:
     if column == "p" and isinstance(value, float):
         return f"{value:.2g}"
-    if isinstance(value, float) and 0 < abs(value) < 1e-3:
+    if isinstance(value, float) and 0 < abs(value) < 5e-5:  # four digits behind the point would be 0.0000
         return f"{value:.2e}"
     return value
 

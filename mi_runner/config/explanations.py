@@ -58,6 +58,17 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
     return ConfigError(" ".join(text.split()))
 
 
+def not_a_command(word: str, commands: Sequence[str]) -> str:
+    """Returns what to type instead of a first word that is neither a command nor key=value."""
+    for group, choices in SCHEMAS.items():
+        if word in [schema.name for schema in choices]:
+            return f"can't read '{word}': type mi-run {group}={word}."
+    near = difflib.get_close_matches(word, commands, n=1, cutoff=0.5)
+    guess = f"Did you mean mi-run {near[0]}? " if near else ""
+    allowed = f"{', '.join(commands)}, or options as key=value"
+    return f"can't read '{word}': no command has this name. {guess}Allowed: {allowed}."
+
+
 def _explain_key(override: str, cause: BaseException | None, overrides: Sequence[str]) -> ConfigError:
     key = override.lstrip("+~").partition("=")[0]
     named = [other for other in overrides if other.lstrip("+~").partition("=")[0] == key]

@@ -66,6 +66,9 @@ END = (
 WIDTH = 100
 """Largest number of characters in a line about an option."""
 
+NAME_WIDTH = max(len(schema.name) for choices in SCHEMAS.values() for schema in choices)
+"""Characters of the longest name of a choice."""
+
 MEANING_AT = 43
 """Where the meaning of an option begins."""
 
@@ -133,14 +136,14 @@ def _groups(config: DictConfig | None, alone: DictConfig | None) -> list[str]:
     for group, choices in SCHEMAS.items():
         for position, schema in enumerate(choices):
             mark = "*" if config is not None and schema is chosen(config, group) else " "
-            begin = f"  {group if position == 0 else '':<11}{mark} {schema.name:<10} "
+            begin = f"  {group if position == 0 else '':<11}{mark} {schema.name:<{NAME_WIDTH}} "
             if config is None:
                 lines.append(begin + textwrap.shorten(first_line(schema), WIDTH - len(begin), placeholder=" …"))
             else:
-                first, *rest = _wrapped(first_line(schema), 26, less=max(0, len(begin) - 26))
+                first, *rest = _wrapped(first_line(schema), len(begin))
                 lines += [begin + first.lstrip(), *rest]
             if alone is not None and group == "experiment" and (words := settings_of(schema.name, alone)):
-                lines += _wrapped(f"sets {' '.join(words)}", 26)
+                lines += _wrapped(f"sets {' '.join(words)}", len(begin))
     return lines
 
 

@@ -45,7 +45,7 @@ def of_output(
         figure = Figure(figsize=(6, 4), layout="constrained")
         axes = figure.subplots()
         shown = axes.hexbin(table["sparsity"], table["accuracy"], gridsize=40, bins="log", mincnt=1, cmap="viridis")
-        axes.set(xlabel="share of neurons and edges left out", ylabel="accuracy")
+        axes.set(xlabel="fraction of neurons and edges left out", ylabel="accuracy")
         axes.set_title(f"{len(table):,} circuits{drawn_from}", fontsize=9)
         figure.colorbar(shown, label="circuits")
         figures.tidy(axes)
@@ -74,7 +74,7 @@ def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid:
         axes.set(xticks=range(n_in), yticks=range(n_out), xlabel="from", title=f"layer {index}")
         if index == 0:
             axes.set_ylabel("to")
-    figure.colorbar(shown, ax=axes, label="share of valid circuits")
+    figure.colorbar(shown, ax=axes, label="fraction of valid circuits")
     figure.suptitle(f"edges of {n_valid:,} valid circuits", fontsize=9)
     return figure
 

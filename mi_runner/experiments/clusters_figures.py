@@ -239,7 +239,7 @@ def distinct_classes(units: Sequence[Row], n_classes: int) -> Figure:
         for axes in (histogram, cumulative):
             figures.tidy(axes)
     grid[0, 0].set_ylabel("units")
-    grid[1, 0].set_ylabel("cumulative share of units")
+    grid[1, 0].set_ylabel("cumulative fraction of units")
     grid[0, -1].legend(frameon=False, fontsize=8)
     figure.suptitle("distinct classes among a unit's top images", fontsize=9)
     return figure

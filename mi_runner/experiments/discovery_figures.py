@@ -95,7 +95,7 @@ def _scores(ablation: str, sizes: Sequence[int], curves: Curves) -> Figure:
         by_method.setdefault(row["method"], []).append(row["score"])
     columns = {name: np.array(scores) / (np.abs(scores).max() or 1.0) for name, scores in by_method.items()}
     if curves.shares is not None and np.isfinite(curves.shares).all():
-        columns["share of valid circuits"] = curves.shares
+        columns["fraction of valid circuits"] = curves.shares
     figure = Figure(figsize=(1.9 * len(columns) + 1, 1.9 * len(shapes) + 0.4), layout="constrained")
     grid = figure.subplots(len(shapes), len(columns), squeeze=False)
     offsets = [0, *itertools.accumulate(n_out * n_in for n_out, n_in in shapes)]

@@ -18,8 +18,8 @@ from mi_runner.methods.explanations.boolean import digits_of
 from mi_runner.methods.explanations.explain import Explanations
 from mi_runner.methods.explanations.groundings import GroundedNeuron, Grounding, list_groundings
 
-COLOURS = ("tab:blue", "tab:orange", "tab:green", "tab:red", "tab:purple", "tab:brown", "tab:pink", "tab:olive")
-"""Of an algorithm's nodes and the neurons that carry them."""
+COLOURS = ("tab:orange", "tab:green", "plum", "gold", "tab:cyan", "tan", "tab:pink", "tab:olive")
+"""Of an algorithm's nodes and the neurons that carry them; not those of edges, red and blue."""
 
 
 def of_output(output: int, found: Explanations) -> dict[str, Figure]:
@@ -110,9 +110,10 @@ def _circuit(found: Explanations, circuit: int, grounding: Grounding | None, n_g
             text = labels.get((layer, neuron), "")
             _box(axes, x, y, text, "white" if text else "0.9")
     axes.set_title(
-        f"sparsest {'' if found.is_complete else 'sampled '}valid circuit with a grounding, "
-        f"{circuit.bit_count()} edges; its first of {n_groundings:,}\n"
-        "gate of the neurons before; = function of the inputs (edges: red positive, blue negative weight)",
+        f"sparsest {'' if found.is_complete else 'sampled '}valid circuit with a grounding: "
+        f"{circuit.bit_count()} edges; the first of its groundings ({n_groundings:,})\n"
+        "in a box: the gate that joins the neurons before it; after =, its function of the inputs\n"
+        "(edges: red positive, blue negative weight)",
         fontsize=8,
     )
     _frame(axes, len(sizes))
@@ -161,7 +162,7 @@ def _alignment(found: Explanations, alignment: Alignment) -> Figure:
         for neuron, (x, y) in enumerate(row):
             text = variables[neuron] if layer == 0 else f"h{layer}.{neuron}" if layer < len(sizes) - 1 else "out"
             _box(right, x, y, text, carried.get((layer, neuron), "white"))
-    right.set_title("the network: coloured neurons carry the node of their colour", fontsize=9)
+    right.set_title("neurons carry the node of their colour\n(edges: red positive, blue negative weight)", fontsize=9)
     _frame(right, len(sizes))
     return figure
 

@@ -167,7 +167,7 @@ def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], tolerance: fl
         if metric.partition("/")[0] not in TIMES and not equal:
             rows.append(row)
     equal_metrics = len(first.metrics) - sum(row["metric"] in first.metrics for row in rows)
-    found.sections.append(Section("metrics", rows, f"{equal_metrics} numbers of the summary are the same"))
+    found.sections.append(Section("metrics", rows, f"numbers of the summary that are the same: {equal_metrics}"))
     found.differs |= bool(rows)
     for name, run in others:
         marked = {"run": name} if len(others) > 1 else {}

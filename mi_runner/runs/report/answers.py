@@ -10,7 +10,7 @@ from mi_runner.runs.report.tables import Content, number, shown
 from mi_runner.statistics import ALL, NONE
 
 MOST_ANSWERS = 12
-MOST_COMPARED = 16
+MOST_COMPARED = 24
 """Numbers beside an answer."""
 
 LATER = ("_before", "_sd", "_low", "_high", "_min", "_max")
@@ -24,7 +24,7 @@ class Answer:
     Attributes:
         name: in the summary; beside another answer the end of it.
         meaning: empty if nothing says it.
-        value: as text.
+        value: as text; empty if the summary has only numbers of this measure below it, such as of each method.
         interval: as text; empty if no table has it.
         compared: numbers of the same measure, such as those of controls.
         n_left_out: further numbers of the same measure that only run.json has.
@@ -53,15 +53,22 @@ def answers(
         keys: of each table the columns that name its rows.
     """
     names = sorted(metrics, key=lambda name: (name != headline, name.endswith(LATER)))
-    first = [name for name in names if _above(name, metrics, headline) is None]
+    above = {name: _above(name, metrics, headline) or _measure(name, metrics) for name in names}
+    first = list(dict.fromkeys(above[name] or name for name in names if above[name] not in metrics))
+    if tables and (printed := {name for name in first if name not in metrics} & set(tables[0].columns)):
+        first = [name for name in first if name in metrics or name in printed]
     made = []
     for name in first[:MOST_ANSWERS]:
-        below = [other for other in names if _above(other, metrics, headline) == name]
+        below = [other for other in names if above[other] == name]
         compared = [
             _answer(other, _end(other, name), metrics[other], metrics, tables, keys) for other in below[:MOST_COMPARED]
         ]
-        compared += list(_controls(name, metrics[name], tables, keys))[: MOST_COMPARED - len(compared)]
         left_out = max(0, len(below) - MOST_COMPARED)
+        if name not in metrics:
+            about = columns.metric(name)
+            made.append(Answer(name, "" if about is None else str(about), "", "", compared, left_out))
+            continue
+        compared += list(_controls(name, metrics[name], tables, keys))[: MOST_COMPARED - len(compared)]
         answer = _answer(name, name, metrics[name], metrics, tables, keys)
         made.append(Answer(answer.name, answer.meaning, answer.value, answer.interval, compared, left_out))
     return made
@@ -83,6 +90,13 @@ def _above(name: str, metrics: Mapping[str, float | None], headline: str) -> str
     return None
 
 
+def _measure(name: str, metrics: Mapping[str, float | None]) -> str | None:
+    """Returns the measure of a name such as regret_mse/eap/zero if others have it too and no number is this alone."""
+    measure, *of = name.split("/")
+    alike = [other for other in metrics if other.startswith(f"{measure}/")]
+    return measure if of and measure not in metrics and len(alike) > 1 else None
+
+
 def _end(name: str, above: str) -> str:
     return name.removeprefix(above).lstrip("/_")
 
@@ -99,8 +113,14 @@ def _answer(
     text = "not defined" if value is None else shown_metric(name, value)
     ends = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
     interval = ends if None not in ends else _interval(name, value, tables, keys)
-    words = "" if interval is None else "{:.4f} to {:.4f}".format(*interval)
+    words = "" if interval is None or interval[0] == interval[1] else _words(name, interval)
     return Answer(label, "" if about is None else str(about), text, words)
+
+
+def _words(name: str, interval: tuple[float | None, float | None]) -> str:
+    if None in interval:
+        return ""
+    return " to ".join(shown_metric(name, end) for end in interval if end is not None)
 
 
 def shown_metric(name: str, value: float) -> str:
