@@ -593,6 +593,39 @@ def test_expectations_name_the_figures(mi_run: Callable[..., Ended]) -> None:
     assert ended.status == 3 and "iia/untrained" in ended.err
 
 
+def test_das_is_the_published_grid_in_one_word() -> None:
+    """The setting, written out with the options of experiment=iit, is the same config."""
+    typed = (
+        *("experiment.train=rotation", "experiment.size=4", "experiment.small_site_size=1", "experiment.epochs=3"),
+        *("experiment.batch_size=512", "experiment.rotation_learning_rate=0.0005", "experiment.warmup_steps=0"),
+        *("experiment.gradient_clip=null", "experiment.controls=[]", "experiment.variables=all", "experiment.site=all"),
+    )
+    das, long = composition.compose(["experiment=das"]), composition.compose(["experiment=iit", *typed])
+    assert (das.experiment.name, das.experiment.module) == ("das", long.experiment.module)
+    names = [composition.flattened(config) for config in (das, long)]
+    assert [flat.pop("experiment") for flat in names] == ["das", "iit"] and names[0] == names[1]
+    dataset = small_ellipses()
+    grid = Setting(das.experiment, TrainingOptions(), build_network(das.model, dataset, seed=0).model, dataset)
+    found = iit_cells.cells(grid, grid.graph(), iit_cells.causal_model_of(grid))
+    assert len(found) == 7 * 4 and len({cell.variables for cell in found}) == 7
+    sizes = {cell.target: iit_cells.sizes_of(grid.config, cell, grid.graph().site(cell.target)) for cell in found}
+    assert sizes == {"conv1": [4], "conv2": [4], "conv3": [4], "fc1": [1]}
+
+
+def test_a_small_site_has_a_size_of_its_own() -> None:
+    dataset = bits()
+    with pytest.raises(ConfigError, match="experiment.size=9: 9 dimensions are more than layers.0 has, 8"):
+        iit.check(setting(mlp(dataset), dataset, size=9))
+    for size, expected in ((9, 2), (8, 2), (7, 7)):
+        given = setting(mlp(dataset), dataset, size=size, small_site_size=2, variables="all", site="all")
+        iit.check(given)
+        found = iit_cells.cells(given, given.graph(), iit_cells.causal_model_of(given))
+        assert [cell.columns for cell in found] == [
+            {"variables": variables, "site": "layers.0"} for variables in ("a", "b", "a+b")
+        ]
+        assert iit_cells.sizes_of(given.config, found[0], given.graph().site("layers.0")) == [expected]
+
+
 def test_an_empty_subset_has_no_share() -> None:
     """With test examples of one kind alone no swap changes a label."""
     dataset = bits()

@@ -1,4 +1,4 @@
-"""The work on one cell of `experiment=iit`: its training, its controls, how they answer, the rows of its tables."""
+"""The work on a cell of `experiment=iit` or `das`: its training, its controls, how they answer, its tables' rows."""
 
 from __future__ import annotations
 
