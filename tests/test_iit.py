@@ -43,7 +43,7 @@ SMALL = (
 UNITS = ("experiment.alignment=units", "experiment.train=network")
 
 METRICS_COLUMNS = [
-    *("phase", "control", "variables", "trained_site", "site", "alignment", "size", "sources", "subset"),
+    *("phase", "control", "variables", "trained_site", "start", "site", "alignment", "size", "sources", "subset"),
     *("iia", "iia_low", "iia_high", "floor"),
     *("task_accuracy", "task_low", "task_high", "n_pairs"),
 ]
@@ -624,6 +624,26 @@ def test_a_small_site_has_a_size_of_its_own() -> None:
             {"variables": variables, "site": "layers.0"} for variables in ("a", "b", "a+b")
         ]
         assert iit_cells.sizes_of(given.config, found[0], given.graph().site("layers.0")) == [expected]
+
+
+def test_each_start_has_its_rows_and_the_summary_is_their_mean() -> None:
+    dataset = bits()
+    options: dict[str, Any] = {"train": Trained.rotation, "epochs": 2, "variables": ["a"], "site": "first"}
+    options |= {"controls": [Control.random_rotation], "rotation_learning_rate": 0.01}
+    turn = torch.tensor([[ANGLE.cos(), -ANGLE.sin()], [ANGLE.sin(), ANGLE.cos()]])
+    alone, three = (iit.run(setting(Xor(turn), dataset, **options, starts=starts)) for starts in (1, 3))
+    table = pd.DataFrame(three.tables["metrics"])
+    assert sorted(table.start.unique()) == [1, 2, 3] and three.repeats == ("start",)
+    assert table[table.start == 1].to_dict("records") == alone.tables["metrics"]
+    rows = table[(table.phase == "after") & (table.subset == "all")]
+    assert rows.iia.nunique() > 1 and three.metrics["iia"] == pytest.approx(rows.iia.mean())
+    control = table[(table.control == "random_rotation") & (table.subset == "all")]
+    assert len(control) == 3 and three.metrics["iia/random_rotation"] == pytest.approx(control.iia.mean())
+    directions = three.tables["directions"]
+    assert isinstance(directions, pd.DataFrame) and directions.groupby("start").weight.first().nunique() == 3
+    assert len(three.tables["pairs"]) == 3 * len(alone.tables["pairs"])
+    with pytest.raises(ConfigError, match="experiment.starts=2 is for a rotation.*leave out experiment.starts"):
+        iit.check(setting(mlp(dataset), dataset, **units(starts=2)))
 
 
 def test_an_empty_subset_has_no_share() -> None:

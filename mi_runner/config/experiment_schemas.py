@@ -294,6 +294,9 @@ class IitConfig(ExperimentConfig):
     rotation_learning_rate: float = option(5e-3, "step size for the rotation", above=0)
     warmup_steps: int = option(20, "steps in which learning_rate rises from 0 to its value", at_least=0)
     gradient_clip: float | None = option(0.1, "largest norm of a step's gradient; null: no limit", above=0)
+    starts: int = option(
+        1, "rotation: random first directions from which each training begins anew; the summary is the mean", at_least=1
+    )
     train_pairs: int = option(10_000, "pairs of training examples", at_least=1)
     test_pairs: int = option(1_000, "pairs of test examples that aren't training examples", at_least=1)
     controls: list[Control] = option(

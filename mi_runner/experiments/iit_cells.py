@@ -162,6 +162,11 @@ def check_options(config: IitConfig) -> None:
         )
     if config.alignment is AlignmentKind.rotation and config.offsets is not None:
         raise ConfigError("experiment.offsets is for experiment.alignment=units; a rotation's directions have none.")
+    if config.alignment is AlignmentKind.units and config.starts > 1:
+        raise ConfigError(
+            f"experiment.starts={config.starts} is for a rotation, whose first directions are random; "
+            "experiment.alignment=units has none: leave out experiment.starts."
+        )
     if config.places is not None:
         _check_options_of_places(config)
     if len(set(config.controls)) < len(config.controls):
