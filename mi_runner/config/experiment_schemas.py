@@ -295,10 +295,13 @@ class IitConfig(ExperimentConfig):
     warmup_steps: int = option(20, "steps in which learning_rate rises from 0 to its value", at_least=0)
     gradient_clip: float | None = option(0.1, "largest norm of a step's gradient; null: no limit", above=0)
     starts: int = option(
-        1, "rotation: random first directions from which each training begins anew; the summary is the mean", at_least=1
+        1, "rotation: trainings, each from other random first directions; the summary is their mean", at_least=1
     )
     train_pairs: int = option(10_000, "pairs of training examples", at_least=1)
     test_pairs: int = option(1_000, "pairs of test examples that aren't training examples", at_least=1)
+    memory: int = option(
+        1000, "MB of sites' values that are kept of a network that isn't trained; with less it takes longer", at_least=0
+    )
     controls: list[Control] = option(
         list(Control), "what the result is compared with; []: nothing. The last two train again"
     )

@@ -36,12 +36,14 @@ from mi_runner.experiments.iit_trials import (
     SINGLE_SOURCE_SUMMARY,
     SUBSETS,
     SUMMARY,
+    Known,
     Trial,
     aligned_at_start,
     how_to_train,
     summary_names,
     unseen_examples,
 )
+from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods.alignment import Rotation
 from mi_runner.methods.interchange import (
@@ -151,9 +153,10 @@ def run(setting: Setting[IitConfig]) -> Result:
     metrics: dict[str, list[float]] = {}  # of each start
     seconds = 0.0
     unseen = unseen_examples(setting)
+    known = Known(KeptSites(memory=config.memory * 1e6))
     _warn_of_a_network_that_learned_nothing(setting)
     for cell, start in itertools.product(all_cells, range(1, config.starts + 1)):
-        trial = Trial(setting, graph, cell, causal_model, unseen, start)
+        trial = Trial(setting, graph, cell, causal_model, unseen, start, known)
         began = time.perf_counter()
         after = trial.train(NONE, trial.start())
         seconds += time.perf_counter() - began

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
 from mi_runner.experiments import Setting, iit_figures
 from mi_runner.experiments.iit_cells import Cell, free_units, other_site, places_of, sizes_of
+from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph, Site
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import (
@@ -118,6 +120,19 @@ def summary_names(config: IitConfig) -> tuple[str, ...]:
     return SUMMARY + (SINGLE_SOURCE_SUMMARY if config.sources is Sources.multi else ())
 
 
+@dataclass(frozen=True)
+class Known:
+    """What doesn't change while rotations are trained in a frozen network; it is computed once for all cells.
+
+    Attributes:
+        sites: values of sites.
+        task: network → whether the predicted label of each test example is correct.
+    """
+
+    sites: KeptSites
+    task: dict[nn.Module, Tensor] = field(default_factory=dict)
+
+
 class Trial:
     """The work on one cell, from one start.
 
@@ -137,8 +152,10 @@ class Trial:
         causal_model: CausalModel,
         unseen: Tensor,
         number: int = 1,
+        known: Known | None = None,
     ) -> None:
         self.setting, self.graph, self.cell, self.causal_model = setting, graph, cell, causal_model
+        self.known = known or Known(KeptSites(memory=self.setting.config.memory * 1e6))
         self.number, self.columns = number, {**cell.columns, "start": number}
         self.config, self.dataset = setting.config, setting.dataset
         self.history: list[dict[str, Any]] = []
@@ -150,6 +167,11 @@ class Trial:
             measured: self._pairs("test", causal_model.values_test, n_test, unseen, measured)
             for measured in dict.fromkeys((kind, Sources.single))
         }
+
+    @property
+    def frozen(self) -> bool:
+        """Whether no network's weights are trained."""
+        return self.config.train is Trained.rotation
 
     def _pairs(self, split: str, values: Tensor, n: int, among: Tensor, kind: Sources) -> Pairs:
         draw = chance.generator(self.setting.seed, "pairs", split)
@@ -165,7 +187,10 @@ class Trial:
     def train(self, control: str, start: Aligned, pairs: Pairs | None = None) -> Aligned:
         """What the training makes of a copy of `start`; its history is kept under the control's name."""
         setting, dataset = self.setting, self.dataset
-        trained = start.copied(dataset.x_test[:2], setting.leaves)
+        if self.frozen:
+            trained = replace(start, alignment=copy.deepcopy(start.alignment))
+        else:
+            trained = start.copied(dataset.x_test[:2], setting.leaves)
 
         def evaluate() -> dict[str, float]:
             error = _orthonormality_error(trained.alignment)
@@ -180,6 +205,7 @@ class Trial:
                 loss_function(setting.training, dataset),
                 seed=setting.seed,
                 evaluate=evaluate,
+                kept=self.known.sites,
                 progress=setting.progress,
                 described=self._described(control),
             )
@@ -231,10 +257,15 @@ class Trial:
         """The predictions of a network for the test pairs and the test examples."""
         interchanged = {}
         for kind, pairs in self.pairs.items():
-            correct, outputs = counterfactual_correct(aligned, self.dataset, pairs)
+            kept = self.known.sites if self.frozen else None
+            correct, outputs = counterfactual_correct(aligned, self.dataset, pairs, kept)
             predicted = predictions(outputs, classes=self.dataset.has_classes)
             interchanged[kind] = Interchanged(correct, predicted, pairs.changed)
-        return Predictions(interchanged, task_correct(aligned, self.dataset))
+        if not self.frozen:
+            return Predictions(interchanged, task_correct(aligned, self.dataset))
+        if aligned.model not in self.known.task:
+            self.known.task[aligned.model] = task_correct(aligned, self.dataset)
+        return Predictions(interchanged, self.known.task[aligned.model])
 
     def rows(self, phase: str, control: str, network: Aligned, outcome: Predictions) -> list[dict[str, Any]]:
         """The rows of a network in metrics.csv; site and alignment are what was swapped, in a control another one."""
