@@ -271,6 +271,7 @@ COLUMNS: dict[str, Column] = {
             "row": "row of the image or kernel, from 0",
             "shared_images": "held-out examples whose activation image is also a training example's",
             "size": "units or directions of a place",
+            "start": "random start of the rotation, from 1",
             "step": "steps of training so far",
             "units": "units of the site",
             "sites": "sites",

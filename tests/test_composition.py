@@ -125,7 +125,7 @@ def test_help_shows_all_that_an_experiment_sets(experiment: str) -> None:
     for key in of_experiment:
         chosen.pop(key, None), typed.pop(key, None)
     assert chosen == typed
-    assert ("seed=42" in words) == (experiment in ("circuits", "clusters", "discovery", "iit", "probes"))
+    assert ("seed=42" in words) == (experiment in ("circuits", "clusters", "das", "discovery", "iit", "probes"))
     assert words or experiment == "train"
 
 
@@ -156,7 +156,7 @@ def test_mappings_take_new_keys() -> None:
         (
             "experiment=abltion",
             "no experiment is named 'abltion'. Did you mean ablation\\? Allowed: "
-            "ablation, circuits, clusters, decoder, discovery, explanations, iit, probes, train",
+            "ablation, circuits, clusters, das, decoder, discovery, explanations, iit, probes, train",
         ),
         ("dataset=mnsit", "no dataset is named 'mnsit'. Did you mean mnist"),
         ("model=resnet", "no model is named 'resnet'. Allowed: cnn, external, mlp, skip"),

@@ -43,7 +43,7 @@ SMALL = (
 UNITS = ("experiment.alignment=units", "experiment.train=network")
 
 METRICS_COLUMNS = [
-    *("phase", "control", "variables", "trained_site", "site", "alignment", "size", "sources", "subset"),
+    *("phase", "control", "variables", "trained_site", "start", "site", "alignment", "size", "sources", "subset"),
     *("iia", "iia_low", "iia_high", "floor"),
     *("task_accuracy", "task_low", "task_high", "n_pairs"),
 ]
@@ -591,6 +591,59 @@ def test_expectations_name_the_figures(mi_run: Callable[..., Ended]) -> None:
         "experiment=iit", *SMALL, "experiment.controls=[untrained]", 'expect={iia: ">=0", iia/untrained: ">1"}'
     )
     assert ended.status == 3 and "iia/untrained" in ended.err
+
+
+def test_das_is_the_published_grid_in_one_word() -> None:
+    """The setting, written out with the options of experiment=iit, is the same config."""
+    typed = (
+        *("experiment.train=rotation", "experiment.size=4", "experiment.small_site_size=1", "experiment.epochs=3"),
+        *("experiment.batch_size=512", "experiment.rotation_learning_rate=0.0005", "experiment.warmup_steps=0"),
+        *("experiment.gradient_clip=null", "experiment.controls=[]", "experiment.variables=all", "experiment.site=all"),
+    )
+    das, long = composition.compose(["experiment=das"]), composition.compose(["experiment=iit", *typed])
+    assert (das.experiment.name, das.experiment.module) == ("das", long.experiment.module)
+    names = [composition.flattened(config) for config in (das, long)]
+    assert [flat.pop("experiment") for flat in names] == ["das", "iit"] and names[0] == names[1]
+    dataset = small_ellipses()
+    grid = Setting(das.experiment, TrainingOptions(), build_network(das.model, dataset, seed=0).model, dataset)
+    found = iit_cells.cells(grid, grid.graph(), iit_cells.causal_model_of(grid))
+    assert len(found) == 7 * 4 and len({cell.variables for cell in found}) == 7
+    sizes = {cell.target: iit_cells.sizes_of(grid.config, cell, grid.graph().site(cell.target)) for cell in found}
+    assert sizes == {"conv1": [4], "conv2": [4], "conv3": [4], "fc1": [1]}
+
+
+def test_a_small_site_has_a_size_of_its_own() -> None:
+    dataset = bits()
+    with pytest.raises(ConfigError, match="experiment.size=9: 9 dimensions are more than layers.0 has, 8"):
+        iit.check(setting(mlp(dataset), dataset, size=9))
+    for size, expected in ((9, 2), (8, 2), (7, 7)):
+        given = setting(mlp(dataset), dataset, size=size, small_site_size=2, variables="all", site="all")
+        iit.check(given)
+        found = iit_cells.cells(given, given.graph(), iit_cells.causal_model_of(given))
+        assert [cell.columns for cell in found] == [
+            {"variables": variables, "site": "layers.0"} for variables in ("a", "b", "a+b")
+        ]
+        assert iit_cells.sizes_of(given.config, found[0], given.graph().site("layers.0")) == [expected]
+
+
+def test_each_start_has_its_rows_and_the_summary_is_their_mean() -> None:
+    dataset = bits()
+    options: dict[str, Any] = {"train": Trained.rotation, "epochs": 2, "variables": ["a"], "site": "first"}
+    options |= {"controls": [Control.random_rotation], "rotation_learning_rate": 0.01}
+    turn = torch.tensor([[ANGLE.cos(), -ANGLE.sin()], [ANGLE.sin(), ANGLE.cos()]])
+    alone, three = (iit.run(setting(Xor(turn), dataset, **options, starts=starts)) for starts in (1, 3))
+    table = pd.DataFrame(three.tables["metrics"])
+    assert sorted(table.start.unique()) == [1, 2, 3] and three.repeats == ("start",)
+    assert table[table.start == 1].to_dict("records") == alone.tables["metrics"]
+    rows = table[(table.phase == "after") & (table.subset == "all")]
+    assert rows.iia.nunique() > 1 and three.metrics["iia"] == pytest.approx(rows.iia.mean())
+    control = table[(table.control == "random_rotation") & (table.subset == "all")]
+    assert len(control) == 3 and three.metrics["iia/random_rotation"] == pytest.approx(control.iia.mean())
+    directions = three.tables["directions"]
+    assert isinstance(directions, pd.DataFrame) and directions.groupby("start").weight.first().nunique() == 3
+    assert len(three.tables["pairs"]) == 3 * len(alone.tables["pairs"])
+    with pytest.raises(ConfigError, match="experiment.starts=2 is for a rotation.*leave out experiment.starts"):
+        iit.check(setting(mlp(dataset), dataset, **units(starts=2)))
 
 
 def test_an_empty_subset_has_no_share() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -13,7 +14,7 @@ from torch.nn import functional
 
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel, ModularSum, WeightedSum
-from mi_runner.graph import interventions
+from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import (
@@ -184,7 +185,9 @@ def sgd(parameters: Sequence[nn.Parameter], learning_rate: float) -> torch.optim
     return torch.optim.SGD(parameters, lr=learning_rate)
 
 
-def trained(found: Aligned, how: InterchangeTraining, given: Pairs, dataset: Dataset) -> list[dict[str, Any]]:
+def trained(
+    found: Aligned, how: InterchangeTraining, given: Pairs, dataset: Dataset, kept: KeptSites | None = None
+) -> list[dict[str, Any]]:
     places = (("a",), ("b",))[: given.sources.shape[1]]
     return train_by_interchange(
         found,
@@ -193,6 +196,7 @@ def trained(found: Aligned, how: InterchangeTraining, given: Pairs, dataset: Dat
         how,
         loss_function(TrainingOptions(), dataset),
         evaluate=lambda: {"iia": iia(found, dataset, pairs(dataset, "test", *places))},
+        kept=kept,
     )
 
 
@@ -230,15 +234,49 @@ def test_directions_stay_orthonormal() -> None:
     assert float((rows @ rows.T - torch.eye(8)).abs().max()) < 1e-5
 
 
-def test_values_that_are_kept_and_values_that_are_computed_give_the_same_training(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    dataset, histories = bits(), []
-    for most in (10**6, 0):
-        monkeypatch.setattr(interventions, "MOST_KEPT_NUMBERS", most)
-        found = aligned(Xor(TURN), "first", direction())
-        histories.append(trained(found, QUICK, pairs(dataset, "train", ("a",)), dataset))
-    assert histories[0] == histories[1]
+def test_values_that_are_kept_and_values_that_are_computed_give_the_same_training() -> None:
+    """Bit for bit, step for step: the ordinary training computes the site's values of each step's pairs."""
+    dataset, draw = bits(), torch.Generator().manual_seed(0)
+    given = [pairs(dataset, "train", (variable,)) for variable in "ab"]
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Unflatten(1, (1, 2, 2)), nn.Conv2d(1, 6, 3, padding=1), nn.ReLU(), nn.Conv2d(6, 4, 2), nn.Flatten(),
+        nn.Linear(4, 2),
+    )  # fmt: skip
+    graph = ModelGraph.trace(model.eval(), torch.eye(4))
+    first = Rotation((6, 2, 2), 1, 2, generator=draw)
+    trainings = []
+    for memory in (0, 1e9):
+        kept = KeptSites(memory=memory)
+        histories, weights = [], []
+        for of_variable in given:
+            found = Aligned(model, graph, "1", copy.deepcopy(first))
+            histories.append(trained(found, replace(QUICK, epochs=2), of_variable, dataset, kept))
+            weights.append(found.alignment.weight)
+        trainings.append((histories, weights))
+        of_site = kept.of(graph, dataset.x_train, graph.site("1"))
+        assert of_site.size == (400 * 24 * 4 if memory else 0)
+    ordinary, from_kept = trainings
+    assert from_kept[0] == ordinary[0] and ordinary[0][0] != ordinary[0][1]
+    assert all(torch.equal(*both) for both in zip(from_kept[1], ordinary[1], strict=True))
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_sites_that_do_not_fit_are_given_up_oldest_first() -> None:
+    dataset, model = bits(), Xor()
+    graph = ModelGraph.trace(model.eval(), torch.eye(4))
+    x, size = dataset.x_train, 400 * 2 * 4
+    kept = KeptSites(memory=2 * size)
+    first, second = (kept.of(graph, x, graph.site(name)) for name in ("first", "second"))
+    assert kept.of(graph, x, graph.site("first")) is first and first.size == second.size == size
+    assert torch.equal(first.rows(torch.tensor([7, 3])), model.first(x[[7, 3]]))
+    last = kept.of(graph, x, graph.site("last"))
+    assert kept.of(graph, x, graph.site("first")) is first and kept.of(graph, x, graph.site("last")) is last
+    again = kept.of(graph, x, graph.site("second"))
+    assert again is not second and again.kept is not None and second.kept is not None
+    assert torch.equal(again.kept, second.kept)
+    larger = KeptSites(memory=size - 1).of(graph, x, graph.site("first"))
+    assert larger.kept is None and torch.equal(larger.rows(torch.tensor([7, 3])), model.first(x[[7, 3]]))
 
 
 def test_a_step_by_hand() -> None:

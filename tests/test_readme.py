@@ -131,7 +131,7 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         small += ["experiment.bootstrap=2", "experiment.repeats=1", "experiment.samples=3", "experiment.max_sizes=4"]
         if not any(part.startswith("experiment.methods") for part in arguments):
             small += ["experiment.methods=[random,eap,acdc]"]
-    if config.experiment.name == "iit":
+    if config.experiment.name in ("iit", "das"):
         small += ["experiment.train_pairs=60", "experiment.test_pairs=60", "experiment.epochs=1"]
     if any(part.startswith("checkpoint=") for part in arguments):
         trained = mi_run("experiment=ablation", "dataset.limit=60", "training.epochs=1", "seed=123456")

@@ -37,6 +37,7 @@ SMALL = {
     "circuits": ("dataset=ellipses", *DATA, *HIDDEN, "experiment.last_layers=2", "experiment.accuracy_threshold=0.4"),
     "clusters": ("dataset=mod_add", *DATA, "model.hidden_sizes=[8,8,8]", "experiment.controls=1"),
     "iit": (*DATA, "experiment.train_pairs=60", "experiment.test_pairs=60"),
+    "das": (*DATA, "experiment.train_pairs=60", "experiment.test_pairs=60", "experiment.epochs=1"),
     "decoder": (*DATA, "experiment.epochs=1", "experiment.min_target_accuracy=0", "experiment.folds=2"),
     "explanations": (*DATA[::2], "experiment.min_accuracy=0", "experiment.max_depth=2"),
     "discovery": ("dataset=logic", "model.hidden_sizes=[2,2]", "training.epochs=1", "experiment.bootstrap=3"),

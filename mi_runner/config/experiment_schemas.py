@@ -258,9 +258,15 @@ class IitConfig(ExperimentConfig):
 
     # Any, because a list of names and a list of lists are both allowed.
     variables: Any = option(
-        None, "swapped together, [circularity,color]; several sets in turn, [[color],[area]]; null: all except the last"
+        None,
+        "swapped together, [circularity,color]; several sets in turn, [[color],[area]]; all: every set of up to three "
+        "variables; of more, each and all together; null: one set, all except the last",
     )
-    site: Any = option(None, "the site to train: conv1; several in turn, [conv1,fc1]; null: the first inner site")
+    site: Any = option(
+        None,
+        "the site to train: conv1; several in turn, [conv1,fc1]; all: every layer with weights but the last; null: the "
+        "first inner site",
+    )
     sources: Sources = option(
         Sources.single, "single: one source example for all variables; multi: one per variable, each at its own place"
     )
@@ -269,6 +275,9 @@ class IitConfig(ExperimentConfig):
     )
     size: int = option(
         1, "units or directions per place; multi: a place per variable, single: one place for all", at_least=1
+    )
+    small_site_size: int | None = option(
+        None, "size at a site with no more than size units per place, such as fc1 of model=cnn; null: size", at_least=1
     )
     offsets: list[int] | None = option(
         None, "units: the first unit of each place; null: one place after the other", at_least=0
@@ -288,11 +297,41 @@ class IitConfig(ExperimentConfig):
     rotation_learning_rate: float = option(5e-3, "step size for the rotation", above=0)
     warmup_steps: int = option(20, "steps in which learning_rate rises from 0 to its value", at_least=0)
     gradient_clip: float | None = option(0.1, "largest norm of a step's gradient; null: no limit", above=0)
+    starts: int = option(
+        1, "rotation: trainings, each from other random first directions; the summary is their mean", at_least=1
+    )
     train_pairs: int = option(10_000, "pairs of training examples", at_least=1)
     test_pairs: int = option(1_000, "pairs of test examples that aren't training examples", at_least=1)
+    memory: int = option(
+        1000, "MB of sites' values that are kept of a network that isn't trained; with less it takes longer", at_least=0
+    )
     controls: list[Control] = option(
         list(Control), "what the result is compared with; []: nothing. The last two train again"
     )
+
+
+def _with_default(name: str, default: Any) -> Any:
+    """Returns an option of `IitConfig` with another default."""
+    return option(default, **IitConfig.__dataclass_fields__[name].metadata)
+
+
+@dataclass
+class DasConfig(IitConfig):
+    """Which sites of a trained network carry which variables along some directions? (DAS)"""
+
+    name: ClassVar[str] = "das"
+
+    variables: Any = _with_default("variables", "all")
+    site: Any = _with_default("site", "all")
+    size: int = _with_default("size", 4)
+    small_site_size: int | None = _with_default("small_site_size", 1)
+    train: Trained = _with_default("train", Trained.rotation)
+    epochs: int = _with_default("epochs", 3)
+    batch_size: int = _with_default("batch_size", 512)
+    rotation_learning_rate: float = _with_default("rotation_learning_rate", 5e-4)
+    warmup_steps: int = _with_default("warmup_steps", 0)
+    gradient_clip: float | None = _with_default("gradient_clip", None)
+    controls: list[Control] = _with_default("controls", [])
 
 
 class Split(Enum):

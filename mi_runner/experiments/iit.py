@@ -8,9 +8,11 @@ intervention accuracy, IIA, reported before and after, and beside controls.
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -34,12 +36,14 @@ from mi_runner.experiments.iit_trials import (
     SINGLE_SOURCE_SUMMARY,
     SUBSETS,
     SUMMARY,
+    Known,
     Trial,
     aligned_at_start,
     how_to_train,
     summary_names,
     unseen_examples,
 )
+from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods.alignment import Rotation
 from mi_runner.methods.interchange import (
@@ -116,7 +120,10 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
 
 
 def metric_names(setting: Setting[IitConfig]) -> list[str]:
-    """The summary's names: the first cell's figures, what they were before, its controls; and those of every cell."""
+    """The summary's names: the first cell's figures, what they were before, its controls; and those of every cell.
+
+    Each is the mean over starts.
+    """
     graph, names = setting.graph(), summary_names(setting.config)
     all_cells = cells(setting, graph, causal_model_of(setting))
     controls = [f"iia/{control.name}" for control in controls_of(setting, graph, all_cells[0])]
@@ -143,17 +150,18 @@ def run(setting: Setting[IitConfig]) -> Result:
     tables: dict[str, Any] = {"metrics": [], "history": [], "pairs": []}
     directions: list[DataFrame] = []
     drawn: dict[str, Any] = {}
-    metrics: dict[str, float] = {}
+    metrics: dict[str, list[float]] = {}  # of each start
     seconds = 0.0
     unseen = unseen_examples(setting)
+    known = Known(KeptSites(memory=config.memory * 1e6))
     _warn_of_a_network_that_learned_nothing(setting)
-    for number, cell in enumerate(all_cells):
-        trial = Trial(setting, graph, cell, causal_model, unseen)
+    for cell, start in itertools.product(all_cells, range(1, config.starts + 1)):
+        trial = Trial(setting, graph, cell, causal_model, unseen, start, known)
         began = time.perf_counter()
         after = trial.train(NONE, trial.start())
         seconds += time.perf_counter() - began
         networks = {("before", NONE): trial.start(), ("after", NONE): after}
-        for control, reason in controls_without_room(setting, graph, cell).items():
+        for control, reason in controls_without_room(setting, graph, cell).items() if start == 1 else ():
             log.info(f"{cell.name}: the control {control.name} is left out, because {reason}")
         for control in controls_of(setting, graph, cell):
             networks["control", control.name] = trial.control(control, after)
@@ -164,21 +172,24 @@ def run(setting: Setting[IitConfig]) -> Result:
         tables["history"] += trial.history
         tables["pairs"] += trial.pair_rows(outcomes["before", NONE], outcomes["after", NONE])
         if isinstance(after.alignment, Rotation):
-            directions.append(_directions(cell, after.alignment))
+            directions.append(_directions(trial, after.alignment))
         before_after = {"_before": outcomes["before", NONE], "": outcomes["after", NONE]}
-        if number == 0:
-            metrics |= {
+        of_starts = {f"{figure}/{cell.name}": value for figure, value in before_after[""].summary().items()}
+        if cell == all_cells[0]:
+            of_starts |= {
                 f"{figure}{suffix}": value
                 for suffix, outcome in before_after.items()
                 for figure, value in outcome.summary().items()
             }
-            metrics |= {
+            of_starts |= {
                 f"iia/{name}": outcome.as_trained.iia() for (_, name), outcome in outcomes.items() if name != NONE
             }
+        for name, value in of_starts.items():
+            metrics.setdefault(name, []).append(value)
+        if cell == all_cells[0] and start == 1:
             drawn["training"] = iit_figures.history([row for row in trial.history if row["control"] == NONE])
             drawn["controls"] = iit_figures.controls([row for row in rows if row["sources"] == config.sources.name])
             drawn |= trial.examples(outcomes["after", NONE])
-        metrics |= {f"{figure}/{cell.name}": value for figure, value in before_after[""].summary().items()}
     if len(all_cells) > 1:
         shown = ("after", config.sources.name)
         drawn["iia"] = iit_figures.heat_map(
@@ -194,13 +205,14 @@ def run(setting: Setting[IitConfig]) -> Result:
     return Result(
         tables=tables,
         keys=KEYS,
-        metrics={name: metrics[name] for name in metric_names(setting)},
+        metrics={name: fmean(metrics[name]) for name in metric_names(setting)},
         measures=MEASURES,
+        repeats=("start",),
         figures=drawn,
         shown=("overview",),
         parquet=frozenset({"directions"}),
         timings={"interchange_training": seconds},
-        model=after.model if len(all_cells) == 1 and config.train is not Trained.rotation else None,
+        model=after.model if len(all_cells) == config.starts == 1 and config.train is not Trained.rotation else None,
     )
 
 
@@ -218,18 +230,18 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """The table of metrics with the subsets side by side, in a third of the rows."""
     overview = []
     for of_all, changed, unchanged in zip(*(iter(rows),) * len(SUBSETS), strict=True):
-        columns = (*KEYS["overview"], "iia", "iia_low", "iia_high", "floor")
+        columns = (*KEYS["overview"], "start", "iia", "iia_low", "iia_high", "floor")
         apart = {"iia_changed": changed["iia"], "iia_unchanged": unchanged["iia"]}
         overview.append({**{name: of_all[name] for name in columns}, **apart, "task_accuracy": of_all["task_accuracy"]})
     return overview
 
 
-def _directions(cell: Cell, rotation: Rotation) -> DataFrame:
+def _directions(trial: Trial, rotation: Rotation) -> DataFrame:
     """A rotation's directions: a row for each unit of each direction of each place, with its weight."""
     import pandas as pd
 
     weight = rotation.weight.detach().cpu().numpy()
-    place, direction, unit = np.indices((len(cell.places), rotation.sizes[0], weight.shape[1]), dtype=np.int32)
-    names = pd.Categorical.from_codes(place.ravel(), ["+".join(variables) for variables in cell.places])
+    place, direction, unit = np.indices((len(trial.cell.places), rotation.sizes[0], weight.shape[1]), dtype=np.int32)
+    names = pd.Categorical.from_codes(place.ravel(), ["+".join(variables) for variables in trial.cell.places])
     columns = {"place": names, "direction": direction.ravel(), "unit": unit.ravel()}
-    return pd.DataFrame({**cell.columns, **columns, "weight": weight.ravel()})
+    return pd.DataFrame({**trial.columns, **columns, "weight": weight.ravel()})

@@ -1,4 +1,4 @@
-"""Which variables are to live where: the cells of `experiment=iit`, each a set of variables at a site.
+"""Which variables are to live where: the cells of `experiment=iit` and `das`, each a set of variables at a site.
 
 What contradicts the data set, the network or other options is found here, before anything is trained.
 """
@@ -17,9 +17,10 @@ from mi_runner.config.experiment_schemas import AlignmentKind, Control, IitConfi
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting
-from mi_runner.experiments.variable_sets import data_sets_with_variables, variable_sets
+from mi_runner.experiments.variable_sets import data_sets_with_variables, every_set, variable_sets
 from mi_runner.graph.model_graph import ModelGraph, Site
 from mi_runner.methods.alignment import units_at
+from mi_runner.statistics import ALL
 
 MOST_ROTATION_NUMBERS = 20_000_000
 """Numbers of a rotation's directions (80 MB); its gradient and the optimizer's state have three times as many."""
@@ -60,10 +61,16 @@ def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalMo
     placed = list(config.places) if config.places is not None else None
     # With all variables the counterfactual label is the source's own.
     default = [causal_model.variables[:-1] or causal_model.variables]
-    sets = variable_sets(placed if config.variables is None else config.variables, causal_model, default)
+    given = placed if config.variables is None else config.variables
+    if given == ALL and ALL not in causal_model.variables:
+        given, default = None, every_set(causal_model)
+    sets = variable_sets(given, causal_model, default)
     _check_places_of_all(config, sets)
     able = [name for name, site in graph.sites.items() if not site.obstacle]
     sites = [config.site] if isinstance(config.site, str) else config.site
+    if sites == [ALL] and ALL not in graph.sites:
+        layers = [name for name in able if has_weights(graph.submodule(name))]
+        sites = layers[:-1] or layers or None
     if sites is None:
         sites = [name for name in able if name not in (*graph.inputs, graph.output)][:1]
         if not sites:
@@ -125,8 +132,8 @@ def causal_model_of(setting: Setting[IitConfig]) -> CausalModel:
     dataset = setting.dataset
     if dataset.causal_model is None:
         raise ConfigError(
-            f"dataset={dataset.name} has no causal model, as it is configured: experiment=iit needs one to say what a "
-            f"counterfactual label is. Those with one: {data_sets_with_variables()}."
+            f"dataset={dataset.name} has no causal model, as it is configured: experiment={setting.config.name} "
+            f"needs one to say what a counterfactual label is. Those with one: {data_sets_with_variables()}."
         )
     for split in ("train", "test"):
         y, values = getattr(dataset, f"y_{split}"), getattr(dataset.causal_model, f"values_{split}")
@@ -155,6 +162,11 @@ def check_options(config: IitConfig) -> None:
         )
     if config.alignment is AlignmentKind.rotation and config.offsets is not None:
         raise ConfigError("experiment.offsets is for experiment.alignment=units; a rotation's directions have none.")
+    if config.alignment is AlignmentKind.units and config.starts > 1:
+        raise ConfigError(
+            f"experiment.starts={config.starts} is for a rotation, whose first directions are random; "
+            "experiment.alignment=units has none: leave out experiment.starts."
+        )
     if config.places is not None:
         _check_options_of_places(config)
     if len(set(config.controls)) < len(config.controls):
@@ -206,7 +218,7 @@ def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
     """The site has room for all places, and no unit is in two of them."""
     if config.places is not None:
         return _check_slices(config, cell, site)
-    n, size = len(cell.places), config.size
+    n, size = len(cell.places), size_at(config, cell, site)
     what = "units" if config.alignment is AlignmentKind.units else "dimensions"
     fitting = site.n_units // n
     if config.alignment is AlignmentKind.rotation:
@@ -225,7 +237,7 @@ def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
                 f"{MOST_ROTATION_NUMBERS:,}. Type {smaller}another experiment.site."
             )
         return
-    offsets = offsets_of(config, cell)
+    offsets = offsets_of(config, cell, site)
     if len(offsets) != n:
         raise ConfigError(
             f"experiment.offsets={offsets}: give one for each place, {n} here "
@@ -247,24 +259,32 @@ def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
             )
 
 
-def offsets_of(config: IitConfig, cell: Cell) -> list[int]:
+def size_at(config: IitConfig, cell: Cell, site: Site) -> int:
+    """The units or directions of each place at a site, where `experiment.places` doesn't say."""
+    if config.small_site_size is not None and len(cell.places) * config.size >= site.n_units:
+        return config.small_site_size
+    return config.size
+
+
+def offsets_of(config: IitConfig, cell: Cell, site: Site) -> list[int]:
     if config.offsets is not None:
         return list(config.offsets)
-    return [number * config.size for number in range(len(cell.places))]
+    return [number * size_at(config, cell, site) for number in range(len(cell.places))]
 
 
 def places_of(config: IitConfig, cell: Cell, site: Site) -> list[Tensor]:
     """The flat unit indices of each place; with one source for several variables those of all of them."""
     if config.places is not None:
         return [torch.cat([units_at(site.shape, config.places[name]) for name in place]) for place in cell.places]
-    return [torch.arange(offset, offset + config.size) for offset in offsets_of(config, cell)]
+    size = size_at(config, cell, site)
+    return [torch.arange(offset, offset + size) for offset in offsets_of(config, cell, site)]
 
 
 def sizes_of(config: IitConfig, cell: Cell, site: Site) -> list[int]:
     """The number of units or directions of each place."""
     if config.places is not None:
         return [len(units) for units in places_of(config, cell, site)]
-    return [config.size] * len(cell.places)
+    return [size_at(config, cell, site)] * len(cell.places)
 
 
 def controls_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> list[Control]:

@@ -72,16 +72,20 @@ def heat_map(rows: Sequence[Row]) -> Figure:
     """IIA by set of variables (down) and site (across), of all pairs and of those whose label changes.
 
     Args:
-        rows: of metrics.csv, one run's or several's; each set and site once for each subset.
+        rows: of metrics.csv, one run's or several's; of several starts or runs the mean is shown.
     """
     variables = list(dict.fromkeys(row["variables"] for row in rows))
     sites = list(dict.fromkeys(row["site"] for row in rows))
     figure = Figure(figsize=(3 + 1.5 * len(sites), 1.8 + 0.5 * len(variables)), layout="constrained")
     for axes, subset in zip(figure.subplots(1, 2), ("all", "changed"), strict=True):
         grid = np.full((len(variables), len(sites)), np.nan)
-        for row in rows:
-            if row["subset"] == subset:
-                grid[variables.index(row["variables"]), sites.index(row["site"])] = row["iia"]
+        for down, across in np.ndindex(grid.shape):
+            own = [
+                row["iia"]
+                for row in rows
+                if (row["subset"], row["variables"], row["site"]) == (subset, variables[down], sites[across])
+            ]
+            grid[down, across] = np.mean(own) if own else np.nan
         shown = axes.imshow(grid, cmap="magma", vmin=0, vmax=1, aspect="auto")
         for (down, across), value in np.ndenumerate(grid):
             if not np.isnan(value):

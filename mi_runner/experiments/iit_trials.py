@@ -1,11 +1,12 @@
-"""The work on one cell of `experiment=iit`: its training, its controls, how they answer, the rows of its tables."""
+"""The work on a cell of `experiment=iit` or `das`: its training, its controls, how they answer, its tables' rows."""
 
 from __future__ import annotations
 
+import copy
 import itertools
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -17,6 +18,7 @@ from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
 from mi_runner.experiments import Setting, iit_figures
 from mi_runner.experiments.iit_cells import Cell, free_units, other_site, places_of, sizes_of
+from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph, Site
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import (
@@ -118,19 +120,43 @@ def summary_names(config: IitConfig) -> tuple[str, ...]:
     return SUMMARY + (SINGLE_SOURCE_SUMMARY if config.sources is Sources.multi else ())
 
 
-class Trial:
-    """The work on one cell.
+@dataclass(frozen=True)
+class Known:
+    """What doesn't change while rotations are trained in a frozen network; it is computed once for all cells.
 
     Attributes:
+        sites: values of sites.
+        task: network → whether the predicted label of each test example is correct.
+    """
+
+    sites: KeptSites
+    task: dict[nn.Module, Tensor] = field(default_factory=dict)
+
+
+class Trial:
+    """The work on one cell, from one start.
+
+    Attributes:
+        number: that of the start, from 1. Starts differ in what is drawn at random for the rotation and the controls;
+            the pairs and their order are the same.
         history: rows of all trainings so far.
         pairs: of test examples, for each kind of sources that the network is measured with. The first kind is that of
             the training pairs.
     """
 
     def __init__(
-        self, setting: Setting[IitConfig], graph: ModelGraph, cell: Cell, causal_model: CausalModel, unseen: Tensor
+        self,
+        setting: Setting[IitConfig],
+        graph: ModelGraph,
+        cell: Cell,
+        causal_model: CausalModel,
+        unseen: Tensor,
+        number: int = 1,
+        known: Known | None = None,
     ) -> None:
         self.setting, self.graph, self.cell, self.causal_model = setting, graph, cell, causal_model
+        self.known = known or Known(KeptSites(memory=self.setting.config.memory * 1e6))
+        self.number, self.columns = number, {**cell.columns, "start": number}
         self.config, self.dataset = setting.config, setting.dataset
         self.history: list[dict[str, Any]] = []
         everything = torch.arange(len(self.dataset.x_train), device=unseen.device)
@@ -142,6 +168,11 @@ class Trial:
             for measured in dict.fromkeys((kind, Sources.single))
         }
 
+    @property
+    def frozen(self) -> bool:
+        """Whether no network's weights are trained."""
+        return self.config.train is Trained.rotation
+
     def _pairs(self, split: str, values: Tensor, n: int, among: Tensor, kind: Sources) -> Pairs:
         draw = chance.generator(self.setting.seed, "pairs", split)
         single = kind is Sources.single
@@ -151,12 +182,15 @@ class Trial:
 
     def start(self) -> Aligned:
         """The ordinarily trained network, with the places that the training begins with."""
-        return aligned_at_start(self.setting, self.setting.model, self.graph, self.cell)
+        return aligned_at_start(self.setting, self.setting.model, self.graph, self.cell, self.number)
 
     def train(self, control: str, start: Aligned, pairs: Pairs | None = None) -> Aligned:
         """What the training makes of a copy of `start`; its history is kept under the control's name."""
         setting, dataset = self.setting, self.dataset
-        trained = start.copied(dataset.x_test[:2], setting.leaves)
+        if self.frozen:
+            trained = replace(start, alignment=copy.deepcopy(start.alignment))
+        else:
+            trained = start.copied(dataset.x_test[:2], setting.leaves)
 
         def evaluate() -> dict[str, float]:
             error = _orthonormality_error(trained.alignment)
@@ -171,28 +205,34 @@ class Trial:
                 loss_function(setting.training, dataset),
                 seed=setting.seed,
                 evaluate=evaluate,
+                kept=self.known.sites,
                 progress=setting.progress,
-                described=f"{self.cell.name}{f' {control}' if control != NONE else ''}",
+                described=self._described(control),
             )
         except FloatingPointError as error:
             raise RunFailed(f"{error} Try a smaller {RATES[self.config.train]}.") from error
         columns = dict.fromkeys(key for row in rows for key in row)
         self.history += [
-            {**self.cell.columns, "control": control, **{column: row.get(column) for column in columns}} for row in rows
+            {**self.columns, "control": control, **{column: row.get(column) for column in columns}} for row in rows
         ]
         return trained
+
+    def _described(self, control: str) -> str:
+        """What the progress bar says of a training."""
+        start = f"start {self.number}/{self.config.starts}" if self.config.starts > 1 else ""
+        return " ".join(word for word in (self.cell.name, start, control if control != NONE else "") if word)
 
     def control(self, control: Control, after: Aligned) -> Aligned:
         """The network and alignment of a control."""
         setting, cell, config = self.setting, self.cell, self.config
-        draw = chance.generator(setting.seed, "control", control.name, cell.name)
+        draw = chance.generator(setting.seed, "control", control.name, cell.name, *use_of_start(self.number))
         if control is Control.shuffled_labels:
             order = torch.randperm(len(self.training_pairs), generator=draw).to(self.training_pairs.labels.device)
             shuffled = replace(self.training_pairs, labels=self.training_pairs.labels[order])
             return self.train(control.name, self.start(), shuffled)
         if control is Control.untrained:
             model = setting.networks[control.name].model
-            untrained = aligned_at_start(setting, model, setting.graph(model), cell)
+            untrained = aligned_at_start(setting, model, setting.graph(model), cell, self.number)
             return self.train(control.name, untrained) if config.train is Trained.rotation else untrained
         graph = after.graph
         if control is Control.other_site:
@@ -217,10 +257,15 @@ class Trial:
         """The predictions of a network for the test pairs and the test examples."""
         interchanged = {}
         for kind, pairs in self.pairs.items():
-            correct, outputs = counterfactual_correct(aligned, self.dataset, pairs)
+            kept = self.known.sites if self.frozen else None
+            correct, outputs = counterfactual_correct(aligned, self.dataset, pairs, kept)
             predicted = predictions(outputs, classes=self.dataset.has_classes)
             interchanged[kind] = Interchanged(correct, predicted, pairs.changed)
-        return Predictions(interchanged, task_correct(aligned, self.dataset))
+        if not self.frozen:
+            return Predictions(interchanged, task_correct(aligned, self.dataset))
+        if aligned.model not in self.known.task:
+            self.known.task[aligned.model] = task_correct(aligned, self.dataset)
+        return Predictions(interchanged, self.known.task[aligned.model])
 
     def rows(self, phase: str, control: str, network: Aligned, outcome: Predictions) -> list[dict[str, Any]]:
         """The rows of a network in metrics.csv; site and alignment are what was swapped, in a control another one."""
@@ -237,6 +282,7 @@ class Trial:
                     "phase": phase,
                     "control": control,
                     **dict(zip(CELL, self.cell.columns.values(), strict=True)),
+                    "start": self.number,
                     "site": network.target,
                     "alignment": alignment.name,
                     "size": size,
@@ -268,7 +314,7 @@ class Trial:
             }
             lists = [column.tolist() for column in columns.values()]
             rows += [
-                {**self.cell.columns, "sources": kind.name, "pair": pair, **dict(zip(columns, row, strict=True))}
+                {**self.columns, "sources": kind.name, "pair": pair, **dict(zip(columns, row, strict=True))}
                 for pair, row in enumerate(zip(*lists, strict=True))
             ]
         return rows
@@ -299,16 +345,23 @@ def alignment_at(
     return Units(site.shape, places)
 
 
-def alignment_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Units | Rotation:
+def use_of_start(number: int) -> tuple[str, ...]:
+    """What a start's draws are named after; the first has the draws of a run with one start."""
+    return (f"start {number}",) if number > 1 else ()
+
+
+def alignment_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell, start: int = 1) -> Units | Rotation:
     """The places that the training begins with: the units that the options name, or directions drawn at random."""
-    draw = chance.generator(setting.seed, "rotation", cell.target)
+    draw = chance.generator(setting.seed, "rotation", cell.target, *use_of_start(start))
     config, site = setting.config, graph.target_site(cell.target)
     alignment = alignment_at(config, site, sizes_of(config, cell, site), places_of(config, cell, site), draw)
     return alignment.to(setting.dataset.x_train.device)
 
 
-def aligned_at_start(setting: Setting[IitConfig], model: nn.Module, graph: ModelGraph, cell: Cell) -> Aligned:
-    return Aligned(model, graph, cell.target, alignment_of(setting, graph, cell))
+def aligned_at_start(
+    setting: Setting[IitConfig], model: nn.Module, graph: ModelGraph, cell: Cell, start: int = 1
+) -> Aligned:
+    return Aligned(model, graph, cell.target, alignment_of(setting, graph, cell, start))
 
 
 def _orthonormality_error(alignment: Units | Rotation) -> float | None:

@@ -7,7 +7,6 @@ the shuffled variable at the same site.
 
 from __future__ import annotations
 
-import itertools
 import math
 import time
 from collections.abc import Mapping, Sequence
@@ -24,7 +23,7 @@ from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, probes_figures
 from mi_runner.experiments.iit_cells import has_weights
-from mi_runner.experiments.variable_sets import data_sets_with_variables, variable_sets
+from mi_runner.experiments.variable_sets import data_sets_with_variables, every_set, variable_sets
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.probes import Score, Target, classes_of, probe, score, split_folds
@@ -33,9 +32,6 @@ from mi_runner.rows import row_keys
 from mi_runner.statistics import ANY, NONE, SHARE
 from mi_runner.training.evaluation import correct
 from mi_runner.training.options import TrainingOptions
-
-MOST_IN_ALL_SETS = 3
-"""Up to this many variables, every non-empty set of them is read."""
 
 MOST_GRAM = 20_000
 """Rows of a Gram matrix (3.2 GB)."""
@@ -148,14 +144,7 @@ def _examples(setting: Setting[ProbesConfig]) -> tuple[Tensor, Tensor]:
 def _targets(setting: Setting[ProbesConfig]) -> dict[str, Target]:
     """What is read: `circularity+color` → the sum of the two."""
     variables = _causal_model(setting)
-    names = variables.variables
-    largest = len(names) if len(names) <= MOST_IN_ALL_SETS else 1
-    default: list[tuple[str, ...]] = [
-        chosen for size in range(1, largest + 1) for chosen in itertools.combinations(names, size)
-    ]
-    if largest < len(names):
-        default.append(names)
-    sets = variable_sets(setting.config.variables, variables, default)
+    sets = variable_sets(setting.config.variables, variables, every_set(variables))
     columns = {"+".join(chosen): [variables.column(name) for name in chosen] for chosen in sets}
     _, values = _examples(setting)
     of_all = torch.cat([variables.values_train, variables.values_test])

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
 from mi_runner.config.registry import DATASETS
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError
+
+MOST_IN_ALL_SETS = 3
+"""So many variables have few sets; of more, only each and all together are taken."""
+
+
+def every_set(variables: CausalModel) -> list[tuple[str, ...]]:
+    """Every non-empty set of up to three variables, small ones first; of more variables, each and all together."""
+    names = variables.variables
+    largest = len(names) if len(names) <= MOST_IN_ALL_SETS else 1
+    sets = [chosen for size in range(1, largest + 1) for chosen in itertools.combinations(names, size)]
+    return sets if largest == len(names) else [*sets, names]
 
 
 def variable_sets(given: Any, variables: CausalModel, default: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:

@@ -7,6 +7,7 @@ value is `(B, *site)`.
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, overload
@@ -18,8 +19,8 @@ from mi_runner.batches import batches
 from mi_runner.graph.evaluator import Evaluator, Replacement, Rule
 from mi_runner.graph.model_graph import ModelGraph, Site
 
-MOST_KEPT_NUMBERS = 50_000_000
-"""Numbers of a site's values on all examples that are kept (200 MB); more are computed when they are needed."""
+MEMORY = 1e9
+"""Bytes of sites' values on all examples that are kept; more are computed when they are needed."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +239,14 @@ class Runs:
 
     def values(self, site: str) -> Tensor:
         """A site's values `(N, *site)` on all examples."""
-        return torch.cat([self[number].values([site])[0] for number in range(len(self))])
+        values, begin = torch.empty(0), 0
+        for number, part in enumerate(self.parts):
+            (own,) = self[number].values([site])
+            if number == 0:  # one tensor for all, because with torch.cat all values would be there twice
+                values = own.new_empty(len(self.x), *own.shape[1:])
+            values[begin : begin + len(part)] = own
+            begin += len(part)
+        return values
 
     def means(self, sites: Sequence[str]) -> dict[str, Tensor]:
         """Name → mean `(*site)` of each site over all examples, gathered in one pass; see `mean`."""
@@ -262,13 +270,18 @@ class SiteValues:
     Args:
         x: `(N, *input)`, the examples.
         site: whose values `(N, *site)`.
+        memory: bytes that may be kept.
+
+    Attributes:
+        size: bytes that are kept.
     """
 
-    def __init__(self, graph: ModelGraph, x: Tensor, site: Site) -> None:
+    def __init__(self, graph: ModelGraph, x: Tensor, site: Site, *, memory: float = MEMORY) -> None:
         self.graph, self.x, self.site = graph, x, site
-        fits = len(x) * site.n_units <= MOST_KEPT_NUMBERS
+        size = size_of_values(graph, x, site)
         with torch.no_grad():
-            self.kept = Runs(graph, x, memory=0).values(site.name) if fits else None
+            self.kept = Runs(graph, x, memory=0).values(site.name) if size <= memory else None
+        self.size = size if self.kept is not None else 0
 
     @torch.no_grad()
     def rows(self, index: Tensor) -> Tensor:
@@ -276,6 +289,36 @@ class SiteValues:
         if self.kept is not None:
             return self.kept[index]
         return Run(self.graph, self.x[index]).values([self.site.name])[0]
+
+
+def size_of_values(graph: ModelGraph, x: Tensor, site: Site) -> float:
+    """Bytes of a site's values on the examples `x` `(N, *input)`."""
+    return len(x) * graph.program.steps[site.name].example_bytes
+
+
+class KeptSites:
+    """The values of several sites on examples, in networks that don't change, as far as they fit into a bound.
+
+    If there is no room for the values of one more site, those that were asked for longest ago are given up.
+
+    Args:
+        memory: bytes that are kept at most.
+    """
+
+    def __init__(self, *, memory: float = MEMORY) -> None:
+        self.memory = memory
+        self._values: OrderedDict[tuple[int, int, str], SiteValues] = OrderedDict()
+
+    def of(self, graph: ModelGraph, x: Tensor, site: Site) -> SiteValues:
+        """The values of a site on the examples `x` `(N, *input)`."""
+        key = (id(graph), id(x), site.name)  # the values hold both, so that no other object has their identity
+        if key not in self._values:
+            needed = size_of_values(graph, x, site)
+            while self._values and needed <= self.memory < needed + sum(of.size for of in self._values.values()):
+                self._values.popitem(last=False)
+            self._values[key] = SiteValues(graph, x, site, memory=self.memory)
+        self._values.move_to_end(key)
+        return self._values[key]
 
 
 def interchange(

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -23,7 +24,7 @@ from mi_runner import chance, threads
 from mi_runner.batches import BATCH, outputs_of
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel
-from mi_runner.graph.interventions import Intervention, SiteValues, read_sites, run_with
+from mi_runner.graph.interventions import Intervention, KeptSites, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.progress import Progress
@@ -150,9 +151,15 @@ class Aligned:
 
 
 @torch.no_grad()
-def counterfactual_correct(aligned: Aligned, dataset: Dataset, pairs: Pairs) -> tuple[Tensor, Tensor]:
-    """Whether the network under intervention predicts each test pair's counterfactual label `(P,)`; its outputs."""
-    values = SiteValues(aligned.graph, dataset.x_test, aligned.graph.site(aligned.site))
+def counterfactual_correct(
+    aligned: Aligned, dataset: Dataset, pairs: Pairs, kept: KeptSites | None = None
+) -> tuple[Tensor, Tensor]:
+    """Whether the network under intervention predicts each test pair's counterfactual label `(P,)`; its outputs.
+
+    Args:
+        kept: values of sites from earlier calls, for a network that isn't trained between them.
+    """
+    values = (kept or KeptSites()).of(aligned.graph, dataset.x_test, aligned.graph.site(aligned.site))
     batches = zip(pairs.base.split(BATCH), pairs.sources.split(BATCH), strict=True)
     outputs = torch.cat(
         [
@@ -217,6 +224,19 @@ def trained_parameters(aligned: Aligned, what: Trained) -> tuple[list[nn.Paramet
     return ([] if what == "rotation" else network), ([] if what == "network" else rotation)
 
 
+@contextmanager
+def without_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
+    """Within the block no gradient of these parameters is computed."""
+    needing = [parameter for parameter in parameters if parameter.requires_grad]
+    for parameter in needing:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in needing:
+            parameter.requires_grad_(True)
+
+
 def train_by_interchange(
     aligned: Aligned,
     dataset: Dataset,
@@ -226,6 +246,7 @@ def train_by_interchange(
     *,
     seed: int = 0,
     evaluate: Callable[[], dict[str, float]] = dict,
+    kept: KeptSites | None = None,
     progress: Progress | None = None,
     described: str = "interchange training",
 ) -> list[dict[str, Any]]:
@@ -241,6 +262,7 @@ def train_by_interchange(
         loss_of: `loss(outputs (B, K), labels (B,))`.
         seed: the order of the pairs derives from it.
         evaluate: is called before the first step and after each epoch; what it returns goes into the history.
+        kept: values of sites from earlier trainings of a rotation in the same network.
         described: for the progress bar.
 
     Raises:
@@ -252,27 +274,28 @@ def train_by_interchange(
     progress = progress or Progress()
     network, rotation = trained_parameters(aligned, how.what)
     trained = [*network, *rotation]
-    for parameter in {*aligned.model.parameters(), *aligned.alignment.parameters()}.difference(trained):
-        parameter.requires_grad_(False)
     optimizers = [
         how.optimizer(parameters, rate)
         for parameters, rate in ((network, how.learning_rate), (rotation, how.rotation_learning_rate))
         if parameters
     ]
     # Of a network that doesn't change the site's values are computed once, where there is room for them.
-    kept = SiteValues(aligned.graph, dataset.x_train, aligned.graph.site(aligned.site)) if not network else None
+    values = None
+    if not network:
+        values = (kept or KeptSites()).of(aligned.graph, dataset.x_train, aligned.graph.site(aligned.site))
     order = chance.generator(seed, "interchange order")
     x, y = dataset.x_train, dataset.y_train
     n_steps = math.ceil(len(pairs) / how.batch_size)
     reported = {math.ceil(n_steps * tenth / ROWS_PER_EPOCH) for tenth in range(1, ROWS_PER_EPOCH + 1)}
 
     def outputs_of_pairs(base: Tensor, sources: Tensor) -> Tensor:
-        if kept is None:
+        if values is None:
             return aligned.outputs_on(x, base, sources)
-        return aligned.outputs(x[base], kept.rows(base), [kept.rows(source) for source in sources.unbind(1)])
+        return aligned.outputs(x[base], values.rows(base), [values.rows(source) for source in sources.unbind(1)])
 
     step = 0
     with (
+        without_gradients({*aligned.model.parameters(), *aligned.alignment.parameters()}.difference(trained)),
         chance.global_seed(seed, "interchange training"),
         threads.exactly(training.threads_for(aligned.model, x, how.batch_size)),
         progress.bar(described, how.epochs * len(pairs)) as advance,
