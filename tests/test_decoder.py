@@ -473,7 +473,7 @@ def test_a_data_set_says_what_its_label_is_called_and_how_an_example_reads() -> 
 
 def test_the_example_of_the_library_page_runs_and_decodes_its_inputs() -> None:
     text = (REPOSITORY / "docs/library.md").read_text().split("\n## Decoding\n")[1].split("\n## ")[0]
-    (block,) = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    block, _ = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
     names: dict[str, Any] = {}
     exec(block, names)
     assert names["accuracy"]["a"].low > 0.5 > names["shuffled"]["a"].high

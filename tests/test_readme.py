@@ -58,10 +58,11 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     if "--help" in arguments:
         assert mi_run(*arguments).status == 0
         return
-    if arguments[0] == "--completion":
+    first = arguments[0] if arguments else ""
+    if first == "--completion":
         assert mi_run(*arguments[:2]).status == 0
         return
-    if arguments[0] == "ls":
+    if first == "ls":
         for number in (1, 2):
             write(
                 Path(f"outputs/ablation/mnist-skip/v00{number}"), experiment="ablation", **{"training.learning_rate": 1}
@@ -69,7 +70,7 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         listed = mi_run(*arguments)
         assert listed.status == 0 and listed.out, listed.err
         return
-    if arguments[0] == "diff":
+    if first == "diff":
         for folder in map(Path, arguments[1:3]):
             if "sweeps" in folder.parts:
                 write(write_sweep(folder, {"seed": [0]}) / "0")
@@ -80,7 +81,7 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         compared = mi_run(*arguments)
         assert compared.status == 0 and "no metric differs" in compared.out, compared.err
         return
-    if arguments[0] == "report":
+    if first == "report":
         assert mi_run("experiment=ablation", *SMALL["mnist"], "experiment.methods=[zero]").status == 0
         assert mi_run(*arguments).status == 0
         return

@@ -199,7 +199,7 @@ def at_once(network: nn.Module, dataset: Dataset, options: TrainingOptions, *, o
     # Weights, gradient and the optimizer's two moments; the forward values are kept for the backward pass, which about
     # doubles them.
     needed = 4 * weights + data + 3 * batch * _n_values(network, dataset.x_train[:REHEARSED])
-    return max(1, min(MOST_MEMBERS, MOST_VALUES // needed))
+    return max(1, min(MOST_MEMBERS, int(MOST_VALUES // needed)))
 
 
 def _form(network: nn.Module, dataset: Dataset) -> tuple[object, ...]:
