@@ -113,7 +113,7 @@ def _print_table(found: Listing, folder: str) -> None:
         return
     rows = [{name: _cell(name, value) for name, value in row.items()} for row in found.rows]
     n = len(rows) + found.n_left_out
-    title = f"{folder}: {n:,} runs and sweeps"
+    title = f"{folder}: {n:,} {'run or sweep' if n == 1 else 'runs and sweeps'}"
     console.table(title, rows, most=len(rows), keep=[name for name in rows[0] if _is_metric(name, found.rows)])
     if found.n_left_out:
         console.page(f"({found.n_left_out:,} more rows: --limit {n} shows them, --where chooses)")

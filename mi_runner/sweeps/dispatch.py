@@ -174,6 +174,7 @@ class Dispatch:
             assert job.config is not None
             # Absolute, because a network's own code may change the working directory.
             task = Task(job.number, (self.folder / str(job.number)).absolute(), job.config, _command(job))
+            began = time.monotonic()  # before the engine is asked: in this process it returns when the job has ended
             try:
                 running = self._earlier(task) or self._submitted(slot, task)
             except NotNow as reason:
@@ -182,7 +183,7 @@ class Dispatch:
                 console.note(f"{reason}: job {job.number} is tried again in {pause}")
                 return True
             self._refused.pause = 0.0
-            self._running[slot] = job, task, running, time.monotonic()
+            self._running[slot] = job, task, running, began
         return True
 
     def _next(self) -> Job | None:
