@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from mi_runner import console
 from mi_runner.config.registry import EXPERIMENTS
-from mi_runner.errors import one_line
+from mi_runner.errors import ConfigError, one_line
 from mi_runner.sweeps.sweep_tables import REPEATED, Ended, Row, same_values
 
 if TYPE_CHECKING:
@@ -78,8 +78,9 @@ def compare(jobs: Sequence[Ended]) -> tuple[dict[str, list[Row]], dict[str, Figu
         try:
             comparison = experiment.compare_networks([_JobFiles(job) for job in group])
         except Exception as error:  # the tables of the jobs are there, and stay
+            say = console.note if isinstance(error, ConfigError) else console.error
             numbers = f"jobs {first.job.number} to {group[-1].job.number}"
-            console.error(f"the networks of {numbers} are not compared: {one_line(error)}")
+            say(f"the networks of {numbers} are not compared: {one_line(error)}")
             continue
         swept = {key: value for key, value in first.job.swept.items() if key != REPEATED}
         combination = swept | ({"code": first.code} if several_codes else {})
