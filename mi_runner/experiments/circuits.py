@@ -349,7 +349,7 @@ def _summary(
     contained = overlap = float("nan")
     if config.pairs:
         if len(result.valid) > MOST_COMPARED:
-            log.info(f"output {index}: pairs are compared of {MOST_COMPARED:,} valid circuits, drawn at random")
+            log.info(f"output {index}: {MOST_COMPARED:,} valid circuits, drawn at random, are compared in pairs")
         draw = chance.generator(setting.seed, "pairs", index)
         contained, overlap = pair_shares(result.valid, most=MOST_COMPARED, generator=draw)
     reached: list[float] = [int((levels >= level).sum()) for level in range(1, len(LEVELS))]
