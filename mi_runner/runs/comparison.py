@@ -19,6 +19,7 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from mi_runner.errors import ConfigError
+from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_runs import SEED, Saved, SavedRun, SavedSweep, shown, summed
 from mi_runner.statistics import PairedAnswers, PairedValues
 
@@ -260,9 +261,10 @@ def _read(folder: Path, table: str, columns: Sequence[str] | None = None) -> Dat
     """A table's rows; of a CSV file as texts, because pandas takes names such as `null` as empty."""
     import pandas as pd
 
-    if (large := folder / f"{table}.parquet").exists():
-        return pd.read_parquet(large, columns=columns)
-    return pd.read_csv(folder / f"{table}.csv", dtype=str, keep_default_na=False)
+    path = table_file(folder, table)
+    if path.suffix == ".parquet":
+        return pd.read_parquet(path, columns=columns)
+    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, listed: bool) -> tuple[list[Row], int]:

@@ -244,6 +244,12 @@ def _lives(record: Mapping[str, Any]) -> bool:
         return True
 
 
+def table_file(folder: Path, name: str) -> Path:
+    """Returns the file of a run's table, the one that `RunFolder.write_table` chose; the CSV file may be missing."""
+    large = folder / f"{name}.parquet"
+    return large if large.exists() else folder / f"{name}.csv"
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of a run; each method writes one kind of file.

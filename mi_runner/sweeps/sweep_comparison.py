@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 from mi_runner import console
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.errors import ConfigError, one_line
+from mi_runner.runs.run_folder import table_file
 from mi_runner.sweeps.sweep_tables import REPEATED, Ended, Row, same_values
 
 if TYPE_CHECKING:
@@ -38,10 +39,10 @@ class _JobFiles:
         import pandas as pd
 
         wanted = None if columns is None else list(columns)
-        if (large := self.job.folder / f"{name}.parquet").exists():
-            return pd.read_parquet(large, columns=wanted)
-        small = self.job.folder / f"{name}.csv"
-        return pd.read_csv(small, usecols=wanted) if small.exists() else None
+        path = table_file(self.job.folder, name)
+        if path.suffix == ".parquet":
+            return pd.read_parquet(path, columns=wanted)
+        return pd.read_csv(path, usecols=wanted) if path.exists() else None
 
     def tensors(self, name: str) -> Mapping[str, Tensor]:
         from mi_runner.training.weights import read_weights

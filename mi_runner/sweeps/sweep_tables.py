@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mi_runner.runs.run_folder import State, state
+from mi_runner.runs.run_folder import State, state, table_file
 from mi_runner.statistics import FEW, Measured, Range, Spread, Summed, over_seeds
 from mi_runner.sweeps.sweep_plan import Job, Plan
 
@@ -115,16 +115,17 @@ def _own_name(column: str, taken: Iterable[str]) -> str:
 
 def _table(folder: Path, name: str = "metrics") -> list[dict[str, str]]:
     """The rows of a run's table as text, digit by digit as they stand in the file."""
-    if (large := folder / f"{name}.parquet").exists():
+    path = table_file(folder, name)
+    if path.suffix == ".parquet":
         import pandas as pd
 
-        frame = pd.read_parquet(large)
+        frame = pd.read_parquet(path)
         return [
             {str(name): "" if pd.isna(value) else str(value) for name, value in row.items()}
             for row in frame.to_dict("records")
         ]
     try:
-        with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        with path.open(encoding="utf-8", newline="") as file:
             return list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error):
         return []
