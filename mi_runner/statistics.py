@@ -60,6 +60,15 @@ def wilson_interval(successes: int, n: int) -> tuple[float, float]:
     return min(share, max(0.0, centre - half)), max(share, min(1.0, centre + half))
 
 
+def clopper_pearson(successes: int, n: int) -> tuple[float, float]:
+    """Returns the exact 95 % interval of a proportion (Clopper and Pearson 1934)."""
+    from scipy.special import betaincinv
+
+    low = float(betaincinv(successes, n - successes + 1, 0.025)) if successes else 0.0
+    high = float(betaincinv(successes + 1, n - successes, 0.975)) if successes < n else 1.0
+    return low, high
+
+
 @dataclass(frozen=True)
 class Range:
     """The values that a measure can have, from `low` to `high` inclusive; None: no end.

@@ -17,17 +17,18 @@ from mi_runner.graph.chain import Layer, Part, find_part
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.kept import circuits_of_edges
+from mi_runner.methods.circuits.kept import circuits_of_edges, distinct
 from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.discovery import curves, scores, stability
 from mi_runner.methods.discovery.edge_pruning import edge_pruning
-from mi_runner.methods.discovery.edges import Edges, distinct
+from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.find import METHODS, Resampled, Task, find
 from mi_runner.methods.discovery.masked import MaskedPart
-from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits, clopper_pearson
+from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
 from mi_runner.methods.discovery.rankings import carried_forward, ranked_circuits
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.methods.discovery.search import acdc, greedy
+from mi_runner.statistics import clopper_pearson
 
 from .conftest import Ended
 

@@ -27,14 +27,14 @@ from mi_runner.experiments import Result, Setting, discovery_figures
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.kept import circuits_of_edges
+from mi_runner.methods.circuits.kept import circuits_of_edges, distinct
 from mi_runner.methods.circuits.minimality import LEVELS, minimality, minimality_by_search
 from mi_runner.methods.circuits.rounding import rounding_interval
-from mi_runner.methods.circuits.search import search_circuits
+from mi_runner.methods.circuits.search import fewest_correct, search_circuits
 from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
 from mi_runner.methods.discovery import curves, stability
 from mi_runner.methods.discovery.agreement import rank_correlations
-from mi_runner.methods.discovery.edges import Edges, distinct
+from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.find import CHANCE, METHODS, Found, Resampled, Task, find, n_evaluated
 from mi_runner.methods.discovery.optimum import Best, EveryCircuit, SampledCircuits
 from mi_runner.methods.discovery.rankings import ranks
@@ -301,8 +301,7 @@ class _Judged:
         self.edges: Edges = self.masked.edges
         self.n_examples = len(task.x)
         threshold = config.accuracy_threshold
-        n_counts = range(self.n_examples + 1)
-        self.least_correct = next((n for n in n_counts if n / self.n_examples > threshold), self.n_examples + 1)
+        self.least_correct = fewest_correct(self.n_examples, threshold)
         self.space = _space(setting, task.part)
         self.sizes = _sizes(self.edges.n, self.edges.n + 1 if self.space else config.max_sizes)
         self.every: EveryCircuit | None = None

@@ -31,7 +31,7 @@ from mi_runner.compiled import compiled
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import means_of
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.kept import closed, masks_of, outputs_of
+from mi_runner.methods.circuits.kept import closed, distinct, masks_of, outputs_of
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.rows import first_of_equal
 
@@ -202,7 +202,8 @@ def _search(
     n_seen = 0
     while waiting:
         n_kept = max(waiting)
-        these = _distinct(waiting.pop(n_kept))
+        these = waiting.pop(n_kept)
+        these = these[np.sort(distinct(these)[0])]
         n_seen += len(these)
         if n_seen > most:
             return None
@@ -213,16 +214,9 @@ def _search(
             children = _without_each_edge(sizes, these[first : first + n_at_once], inputs)
             sizes_of = children.sum(1)
             for n in np.unique(sizes_of).tolist():
-                more = [waiting[n]] if n in waiting else []
-                waiting[n] = _distinct(np.concatenate([*more, children[sizes_of == n]]))
+                together = np.concatenate([*([waiting[n]] if n in waiting else []), children[sizes_of == n]])
+                waiting[n] = together[np.sort(distinct(together)[0])]
     return False
-
-
-def _distinct(circuits: np.ndarray) -> np.ndarray:
-    """Returns the distinct circuits `(M, E)` bool."""
-    packed = np.ascontiguousarray(np.packbits(circuits, axis=1))
-    _, first = np.unique(packed.view(np.dtype((np.void, packed.shape[1]))).reshape(-1), return_index=True)
-    return circuits[np.sort(first)]
 
 
 # --- by a bit for each set of edges ----------------------------------------------------------------------------------

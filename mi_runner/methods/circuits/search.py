@@ -91,6 +91,12 @@ class CircuitSearch:
         return self.listed.circuit[self.is_valid]
 
 
+def fewest_correct(n_examples: int, accuracy_threshold: float) -> int:
+    """Returns the fewest correct examples of a valid circuit; n_examples + 1 if no accuracy is above the threshold."""
+    numbers = range(n_examples + 1)
+    return next((correct for correct in numbers if correct / n_examples > accuracy_threshold), n_examples + 1)
+
+
 def search_circuits(
     part: Part,
     examples: CircuitExamples,
@@ -136,7 +142,7 @@ def search_circuits(
     for name, share in (("accuracy_threshold", accuracy_threshold), ("min_node_sparsity", min_node_sparsity)):
         if not 0 <= share <= 1:
             raise ValueError(f"{name}={share:g}: give a number between 0 and 1.")
-    least_correct = next((correct for correct in range(n + 1) if correct / n > accuracy_threshold), n + 1)
+    least_correct = fewest_correct(n, accuracy_threshold)
     least_left_out = math.ceil(min_node_sparsity * space.n_hidden - 1e-9)
     if count > max_table_rows and space.n_hidden:
         if least_left_out:

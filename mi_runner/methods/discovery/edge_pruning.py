@@ -20,6 +20,7 @@ from mi_runner.methods.discovery.masked import (
     ablated_values,
     in_dtype,
     inputs_of_layers,
+    loss_per_example,
     task_loss,
 )
 
@@ -118,5 +119,4 @@ def _objective(outputs: Tensor, full: Tensor, target: Tensor, loss: LossFunction
     """Returns the objective of each penalty, `(P,)`."""
     if objective == "distance":
         return (outputs - full).square().mean((1, 2))
-    many = target.repeat(len(outputs), *[1] * (target.dim() - 1))
-    return loss(outputs.reshape(-1, outputs.shape[2]), many, reduction="none").reshape(len(outputs), -1).mean(1)
+    return loss_per_example(loss, outputs, target).mean(1)

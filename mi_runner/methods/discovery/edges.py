@@ -88,25 +88,3 @@ class Edges:
         if not np.isfinite(numbers).all():
             raise ValueError("a score is not finite. Give a finite number for each edge.")
         return numbers
-
-
-def distinct(circuits: np.ndarray, *more: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the first position of each distinct row `(D,)`, and for each row the index of its distinct one `(K,)`.
-
-    Args:
-        circuits: `(K, E)` bool.
-        more: further columns `(K,)` of whole numbers from 0 that belong to a row.
-    """
-    words = np.packbits(circuits, axis=1)
-    padded = np.zeros((len(words), -(-words.shape[1] // 8) * 8), dtype=np.uint8)
-    padded[:, : words.shape[1]] = words
-    columns = [*padded.view(np.uint64).T, *(column.astype(np.uint64) for column in more)]
-    order = np.lexsort(columns)
-    changes = np.zeros(len(order), dtype=bool)
-    changes[:1] = True
-    for column in columns:
-        ordered = column[order]
-        changes[1:] |= ordered[1:] != ordered[:-1]
-    index = np.empty(len(order), dtype=np.int64)
-    index[order] = np.cumsum(changes) - 1
-    return order[changes], index

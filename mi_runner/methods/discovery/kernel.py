@@ -15,22 +15,21 @@ import numpy as np
 from numba import prange
 
 from mi_runner.compiled import compiled
+from mi_runner.methods.circuits.kernel import IDENTITY, LEAKY_RELU, RELU, TANH
 
 BLOCK = 256
 """Examples whose values stay in the processor's nearest cache."""
 
-_IDENTITY, _RELU, _LEAKY_RELU, _TANH = 0, 1, 2, 3
-
 
 @compiled(fastmath={"contract"})
 def _activate(values: Any, n: int, kind: int, slope: float) -> None:
-    if kind in (_RELU, _LEAKY_RELU):
+    if kind in (RELU, LEAKY_RELU):
         for b in range(n):
             values[b] = values[b] if values[b] > 0 else slope * values[b]
-    elif kind == _TANH:
+    elif kind == TANH:
         for b in range(n):
             values[b] = math.tanh(values[b])
-    elif kind != _IDENTITY:
+    elif kind != IDENTITY:
         for b in range(n):
             values[b] = 1 / (1 + math.exp(-values[b]))
 

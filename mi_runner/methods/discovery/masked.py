@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from mi_runner.graph.chain import ACTIVATIONS, Part
+from mi_runner.methods.circuits.ablation import ABLATIONS
+from mi_runner.methods.circuits.kept import distinct
 from mi_runner.methods.discovery import kernel
-from mi_runner.methods.discovery.edges import Edges, distinct
+from mi_runner.methods.discovery.edges import Edges
 
-ABLATIONS = ("zero", "mean")
 OBJECTIVES = ("distance", "loss")
 
 NUMBERS_AT_ONCE = 1_000_000
@@ -43,6 +44,12 @@ def squared_error(outputs: Tensor, target: Tensor, reduction: str = "mean") -> T
     """Returns the squared error of outputs `(B, n_L)` for targets `(B,)` or `(B, n_L)`, the mean over the outputs."""
     errors = (outputs - target.reshape(outputs.shape)).square().mean(1)
     return errors.mean() if reduction == "mean" else errors
+
+
+def loss_per_example(loss: LossFunction, outputs: Tensor, target: Tensor) -> Tensor:
+    """Returns the loss of each example, `(K, B)`, of outputs `(K, B, n_L)`; targets as in `MaskedPart`."""
+    many = target.repeat(len(outputs), *[1] * (target.dim() - 1))
+    return loss(outputs.reshape(-1, outputs.shape[2]), many, reduction="none").reshape(len(outputs), -1)
 
 
 def inputs_of_layers(part: Part, x: Tensor) -> tuple[list[Tensor], Tensor]:
@@ -186,8 +193,7 @@ class MaskedPart:
         """Returns the objective of each example, `(K, B)`, of outputs `(K, B, n_L)`."""
         if objective == "distance":
             return (outputs - self.full).square().mean(2)
-        many = self.target.repeat(len(outputs), *[1] * (self.target.dim() - 1))
-        return self.loss(outputs.reshape(-1, outputs.shape[2]), many, reduction="none").reshape(len(outputs), -1)
+        return loss_per_example(self.loss, outputs, self.target)
 
     def _chunks(self, n_circuits: int) -> list[slice]:
         width = max(max(self.part.sizes[1:]) * self._x.shape[1], self.edges.n)

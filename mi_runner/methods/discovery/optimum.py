@@ -17,6 +17,7 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery.curves import percentile
 from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.masked import MaskedPart
+from mi_runner.statistics import clopper_pearson
 
 NEAR_BEST = 16
 """Circuits of a size that are lowest by the table's float32 and compared in the examples' dtype."""
@@ -178,12 +179,3 @@ class SampledCircuits:
             sample = self._draw(size, self.n_samples)
             self._drawn[size] = sample, self._masked.objective(sample)
         return self._drawn[size]
-
-
-def clopper_pearson(successes: int, n: int) -> tuple[float, float]:
-    """Returns the exact 95 % interval of a proportion (Clopper and Pearson 1934)."""
-    from scipy.special import betaincinv
-
-    low = float(betaincinv(successes, n - successes + 1, 0.025)) if successes else 0.0
-    high = float(betaincinv(successes + 1, n - successes, 0.975)) if successes < n else 1.0
-    return low, high
