@@ -1,0 +1,182 @@
+"""Circuits of one output with one ablation, judged by all circuits or by circuits drawn uniformly."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mi_runner import chance
+from mi_runner.config.experiment_schemas import DiscoveryConfig
+from mi_runner.experiments import Setting, discovery_figures
+from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.kept import circuits_of_edges, distinct
+from mi_runner.methods.circuits.minimality import LEVELS, minimality, minimality_by_search
+from mi_runner.methods.circuits.search import fewest_correct, search_circuits
+from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
+from mi_runner.methods.discovery.edges import Edges
+from mi_runner.methods.discovery.find import Task
+from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
+from mi_runner.methods.discovery.sampling import CircuitSampler
+
+MOST_WORK_OF_MINIMALITY = 2e9
+"""A circuit whose sub-circuits with one edge less take more multiplications has no level of minimality."""
+
+UNKNOWN = "unknown"
+"""The minimality of a valid circuit that is too large to say."""
+
+
+def space_of(setting: Setting[DiscoveryConfig], part: Part) -> CircuitSpace | None:
+    """Returns the space of all circuits, if it can be evaluated whole."""
+    if setting.dataset.has_classes or Edges(part.sizes).n > MOST_EDGES:
+        return None
+    space = CircuitSpace(part.sizes, "any")
+    return space if space.count() <= setting.config.max_table_rows else None
+
+
+@dataclass(frozen=True)
+class Judgements:
+    """The judgement of M circuits; each attribute is an array `(M,)`."""
+
+    n_edges: np.ndarray
+    n_correct: np.ndarray
+    n_agreeing: np.ndarray
+    mse: np.ndarray
+    loss: np.ndarray
+    percentile: np.ndarray
+    low: np.ndarray
+    high: np.ndarray
+    is_valid: np.ndarray
+    level: list[str]
+
+
+class Judged:
+    """An output with one ablation: its circuits, and what methods are compared with."""
+
+    def __init__(self, setting: Setting[DiscoveryConfig], output: str | int, task: Task, full: Tensor) -> None:
+        config = setting.config
+        self.setting, self.output, self.task = setting, output, task
+        self.masked = task.masked(full=full)
+        self.edges: Edges = self.masked.edges
+        self.n_examples = len(task.x)
+        threshold = config.accuracy_threshold
+        self.least_correct = fewest_correct(self.n_examples, threshold)
+        self.space = space_of(setting, task.part)
+        self.sizes = _sizes(self.edges.n, self.edges.n + 1 if self.space else config.max_sizes)
+        self.every: EveryCircuit | None = None
+        self.samples: SampledCircuits | None = None
+        if self.space is not None:
+            target = task.target.float().round()
+            search = search_circuits(
+                task.part,
+                CircuitExamples(task.x.float(), target, full[:, 0]),
+                accuracy_threshold=threshold,
+                ablation=task.ablation,
+                inputs="any",
+                max_table_rows=config.max_table_rows,
+                progress=setting.progress,
+            )
+            self.every = EveryCircuit(self.space, search.listed)
+        else:
+            sampler = CircuitSampler(
+                task.part.sizes, chance.generator(setting.seed, "sampled circuits", output, task.ablation)
+            )
+            self.samples = SampledCircuits(self.masked, sampler.draw, config.samples)
+
+    @property
+    def description(self) -> str:
+        """What is compared, for the log."""
+        sizes = "-".join(map(str, self.task.part.sizes))
+        among = f"all {self.space.count():,}" if self.space else f"{self.setting.config.samples:,} of each size, drawn"
+        return (
+            f"output {self.output}, {self.task.ablation} ablation: circuits of layers of {sizes} neurons, {among}, "
+            f"on {self.n_examples:,} examples"
+        )
+
+    @cached_property
+    def is_valid(self) -> np.ndarray:
+        """Which of all circuits are valid."""
+        assert self.every is not None
+        return self.every.measures.n_correct >= self.least_correct
+
+    @cached_property
+    def fewest_valid(self) -> int | None:
+        """The number of edges of the smallest valid circuit; None if there is none, or if it is not known."""
+        if self.every is None or not self.is_valid.any():
+            return None
+        return int(self.every.n_edges[self.is_valid].min())
+
+    def judge(self, circuits: np.ndarray) -> Judgements:
+        """Returns the judgement of closed circuits `(M, E)`."""
+        first, index = distinct(circuits)
+        some = circuits[first]
+        measures = self.masked.measures(some)
+        n_correct, n_agreeing = measures.n_correct, measures.n_agreeing
+        if self.every is not None:  # the table's own counts, so that they are those of experiment=circuits
+            rows = self.every.rows(some)
+            listed = self.every.measures
+            n_correct = np.where(rows < 0, n_correct, listed.n_correct[rows])
+            n_agreeing = np.where(rows < 0, n_agreeing, listed.n_agreeing[rows])
+            low = high = percentiles = self.every.percentiles(some)
+        else:
+            assert self.samples is not None
+            percentiles, low, high = self.samples.percentiles(some, measures.mse)
+        is_valid = (n_correct >= self.least_correct) & some.any(1)
+        return Judgements(
+            n_edges=some.sum(1)[index],
+            n_correct=n_correct[index],
+            n_agreeing=n_agreeing[index],
+            mse=measures.mse[index],
+            loss=measures.loss[index],
+            percentile=percentiles[index],
+            low=low[index],
+            high=high[index],
+            is_valid=is_valid[index],
+            level=np.array(self._levels(some, is_valid), dtype=object)[index].tolist(),
+        )
+
+    def _levels(self, circuits: np.ndarray, is_valid: np.ndarray) -> list[str]:
+        """Returns the highest level of minimality that each circuit reaches; empty where it is not valid."""
+        levels = np.full(len(circuits), "", dtype=object)
+        if self.every is not None and self.space is not None:
+            valid = self.every.measures.circuit[self.is_valid]
+            places = minimality(self.space, valid, circuits_of_edges(circuits[is_valid]))
+            levels[is_valid] = [LEVELS[place] for place in places.tolist()]
+            return levels.tolist()
+        per_circuit = self.edges.n * self.n_examples
+        small = is_valid & (circuits.sum(1) * per_circuit <= MOST_WORK_OF_MINIMALITY)
+        levels[is_valid] = UNKNOWN
+        places, _ = minimality_by_search(
+            self.edges.sizes,
+            circuits[small],
+            lambda kept: self.masked.measures(kept).n_correct >= self.least_correct,
+            most=max(100, int(MOST_WORK_OF_MINIMALITY / per_circuit)),
+        )
+        levels[small] = [LEVELS[place] for place in places.tolist()]
+        return levels.tolist()
+
+    def curves(self, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> discovery_figures.Curves:
+        """Returns what the figures of this ablation show."""
+
+        def own(name: str) -> list[Mapping[str, Any]]:
+            return [
+                row
+                for row in tables.get(name, ())
+                if row["ablation"] == self.task.ablation and row["output"] == self.output
+            ]
+
+        shares = None if self.every is None else self.every.shares(self.is_valid)
+        return discovery_figures.Curves(own("metrics"), own("sizes"), own("scores"), shares)
+
+
+def _sizes(n_edges: int, most: int) -> np.ndarray:
+    """Returns the sizes at which methods are judged, from 0 to all edges: all, or so many, in equal ratios."""
+    if n_edges < most:
+        return np.arange(n_edges + 1)
+    spaced = np.geomspace(1, n_edges, most - 1).round().astype(int)
+    return np.unique(np.concatenate([[0], spaced, [n_edges]]))
