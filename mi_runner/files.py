@@ -12,7 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
     from torch import Tensor
+
+DPI = 130
+"""Dots per inch of the figures."""
 
 
 def sha256(path: Path) -> str:
@@ -44,6 +48,25 @@ def code_version() -> str:
             if name.parts[0] != "conf":  # conf/__init__.py is inside the package only after an installation
                 digest.update(f"{name}\n".encode() + file.read_bytes())
     return digest.hexdigest()[:12]
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Writes a figure as PNG, with the same pixels as its `savefig`.
+
+    `savefig` draws twice, first without pixels for the layout; this draws once and takes two thirds of the time.
+    """
+    import numpy as np
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from PIL import Image
+
+    before = figure.dpi
+    figure.dpi = DPI
+    try:
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()
+        Image.fromarray(np.asarray(canvas.buffer_rgba())).save(path, format="png", dpi=(DPI, DPI))
+    finally:
+        figure.dpi = before
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import io
 import json
 import logging
 import os
@@ -22,7 +23,9 @@ from mi_runner import threads
 threads.let_waiting_threads_sleep()  # before torch is imported
 
 import torch  # noqa: E402
+from PIL import Image  # noqa: E402
 
+from mi_runner import files  # noqa: E402
 from mi_runner.cli import command as cli  # noqa: E402
 from mi_runner.datasets import Dataset  # noqa: E402
 from mi_runner.progress import log  # noqa: E402
@@ -147,10 +150,19 @@ def command(tmp_path: Path) -> Callable[..., Ended]:
     return run
 
 
-@pytest.fixture
-def undrawn(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Figures are empty files: to draw them is half of the time of a small run, and here no test looks at them."""
-    monkeypatch.setattr("matplotlib.figure.Figure.savefig", lambda figure, path, **options: Path(path).touch())
+@pytest.fixture(scope="session")
+def a_pixel() -> bytes:
+    """A PNG of one pixel."""
+    made = io.BytesIO()
+    Image.new("RGB", (1, 1)).save(made, format="png")
+    return made.getvalue()
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request: pytest.FixtureRequest, a_pixel: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run's pictures have one pixel, but in tests that are marked `drawn`: to draw is half of a small run's time."""
+    if not request.node.get_closest_marker("drawn"):
+        monkeypatch.setattr(files, "save_figure", lambda figure, path: path.write_bytes(a_pixel))
 
 
 @pytest.fixture(scope="module", params=ENGINES)

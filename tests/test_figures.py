@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from safetensors.torch import load_file
 from torch.nn import functional
 
+from mi_runner import files
 from mi_runner.config import composition
 from mi_runner.datasets import Dataset
 from mi_runner.runs.choices import load_dataset
@@ -29,13 +30,13 @@ DrawnBy = Callable[..., Drawn]
 def drawn_by(mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> DrawnBy:
     """A command, once it has run, and the figures of its folder, by name."""
     drawn: dict[Path, Figure] = {}
-    save = Figure.savefig
+    save = files.save_figure
 
-    def keep(figure: Figure, path: Path, **options: object) -> None:
+    def keep(figure: Figure, path: Path) -> None:
         drawn[Path(path)] = figure  # beside its place: .NAME.png.0123.tmp.png
-        save(figure, path, **options)
+        save(figure, path)
 
-    monkeypatch.setattr(Figure, "savefig", keep)
+    monkeypatch.setattr(files, "save_figure", keep)
 
     def run(*arguments: str) -> Drawn:
         drawn.clear()

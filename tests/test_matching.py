@@ -248,7 +248,6 @@ def test_networks_that_can_not_be_compared() -> None:
         compare_networks([whole, InMemory(elsewhere, 1)])
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_sweep_over_the_seed_ends_with_the_comparison(mi_run: Callable[..., Ended]) -> None:
     options = ("dataset.limit=40", "training.epochs=1", "model.hidden_sizes=[3,2]", "experiment.last_layers=2")
     done = mi_run("-m", "experiment=circuits", *options, "experiment.accuracy_threshold=0.2,0.99", "seed=0,1")
@@ -265,7 +264,6 @@ def test_a_sweep_over_the_seed_ends_with_the_comparison(mi_run: Callable[..., En
     assert mi_run(f"sweep={done.folder}").status == 0 and (done.folder / "sweep_circuits.csv").read_bytes() == first
 
 
-@pytest.mark.usefixtures("undrawn")
 def test_a_sweep_says_why_its_networks_are_not_compared(mi_run: Callable[..., Ended]) -> None:
     options = ("dataset=ellipses", "dataset.train_size=20", "dataset.test_size=20", "training.epochs=1")
     small = ("model.hidden_sizes=[2]", "experiment.last_layers=1", "experiment.inputs=any", "report=false")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mi_runner import files
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.models.cnn import CNN
@@ -88,14 +90,13 @@ def test_a_target_can_be_named_by_them_and_own_names_stay() -> None:
 
 def test_a_sweep_over_two_architectures_lines_up(mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[list[str]] = []
-    save = Figure.savefig
 
-    def keep(figure: Figure, path: str, **options: object) -> None:
+    def keep(figure: Figure, path: Path) -> None:
         if "sweep_rows" in str(path):
             rows.append([text.get_text() for text in figure.axes[0].get_yticklabels()])
-        save(figure, path, **options)
+        path.touch()
 
-    monkeypatch.setattr(Figure, "savefig", keep)
+    monkeypatch.setattr(files, "save_figure", keep)
     small = ("dataset=mnist", "dataset.limit=60", "training.epochs=1", "experiment.methods=[zero]")
     ended = mi_run("-m", "experiment=ablation", "model=mlp,skip", *small)
     assert ended.status == 0, ended.err

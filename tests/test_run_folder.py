@@ -18,8 +18,12 @@ from typing import Any
 import pandas as pd
 import pytest
 import torch
+from matplotlib.backend_bases import RendererBase
+from matplotlib.figure import Figure
+from PIL import Image
 from safetensors.torch import load_file
 
+from mi_runner import files
 from mi_runner.errors import RunFailed
 from mi_runner.files import sha256, written_whole
 from mi_runner.runs import run_folder
@@ -333,20 +337,36 @@ def test_a_table_above_100000_rows_is_parquet(n: int, name: str, folder: RunFold
     assert read(folder.path / name)["unit"].tolist() == list(range(n))
 
 
+@pytest.mark.drawn
 def test_config_figures_and_weights(folder: RunFolder) -> None:
     folder.write_config("seed: 0  # α\n")
-    folder.write_figure("confusion", lambda path: path.write_bytes(b"png"))
-    folder.write_figure("history", lambda path: path.write_bytes(b"png2"))
+    figure = Figure(figsize=(3, 2), layout="constrained")
+    figure.subplots().plot([1, 3, 2])
+    figure.savefig(folder.path / "by_matplotlib.png", dpi=files.DPI)
+    folder.write_figure("confusion", figure)
+    with (
+        Image.open(folder.path / "by_matplotlib.png") as wanted,
+        Image.open(folder.path / "figures/confusion.png") as image,
+    ):
+        assert image.size == (390, 260) and image.tobytes() == wanted.tobytes()
+        assert len(set(image.tobytes())) > 2
+    folder.write_figure("history", Figure())
     folder.write_weights({"a": torch.ones(2)})
     assert (folder.path / "config.yaml").read_text(encoding="utf-8") == "seed: 0  # α\n"
     assert names(folder.path / "figures") == ["confusion.png", "history.png"]
     assert load_file(folder.weights)["a"].tolist() == [1.0, 1.0]
 
 
+class HalfDrawn(Figure):
+    def draw(self, renderer: RendererBase) -> None:
+        raise ZeroDivisionError
+
+
+@pytest.mark.drawn
 @pytest.mark.parametrize(
     "write",
     [
-        lambda folder: folder.write_figure("drawn", lambda path: path.write_bytes(b"half") and 1 / 0),
+        lambda folder: folder.write_figure("drawn", HalfDrawn()),
         lambda folder: folder.write_table("table", [{"a": 1}, 3]),
         lambda folder: folder.write_weights({"a": torch.ones(2), "b": 3}),
         lambda folder: folder.write_record({"a": object()}),
@@ -362,7 +382,8 @@ def test_a_write_that_fails_leaves_no_file(write: Callable[[RunFolder], None], f
 def test_digests_are_of_every_file_but_the_record(folder: RunFolder) -> None:
     folder.write_record({"status": "running"})
     folder.write_config("seed: 0\n")
-    folder.write_figure("confusion", lambda path: path.write_bytes(b"png"))
+    (folder.path / "figures").mkdir()
+    (folder.path / "figures/confusion.png").write_bytes(b"png")
     folder.log.write_text("began\n")
     (folder.path / ".metrics.csv.0123.tmp.csv").write_text("half")  # what a killed process leaves behind
     assert folder.digests() == {

@@ -45,8 +45,6 @@ from .launched import ended as ended_process
 TINY = ("dataset=mod_add", "dataset.train_size=64", "dataset.test_size=32", "training.batch_size=16")
 MiRun = Callable[..., Ended]
 
-pytestmark = pytest.mark.usefixtures("undrawn")
-
 
 def table(folder: Path, name: str = "sweep") -> list[dict[str, str]]:
     with (folder / f"{name}.csv").open(newline="") as file:

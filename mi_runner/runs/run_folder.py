@@ -19,10 +19,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from mi_runner import files
 from mi_runner.errors import ExitStatus, RunFailed
 from mi_runner.files import sha256, written_whole
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SCHEMA_VERSION = 1
 
@@ -292,11 +296,11 @@ class RunFolder:
             with written_whole(self.path / f"{name}.csv") as beside:
                 frame.to_csv(beside, index=False)
 
-    def write_figure(self, name: str, save: Callable[[Path], object]) -> None:
-        """Writes figures/NAME.png; `save` writes the figure to the path that it gets."""
+    def write_figure(self, name: str, figure: Figure) -> None:
+        """Writes figures/NAME.png."""
         (self.path / FIGURES).mkdir(exist_ok=True)
         with written_whole(self.path / FIGURES / f"{name}.png") as beside:
-            save(beside)
+            files.save_figure(figure, beside)
 
     def write_weights(self, state: Mapping[str, Any], member: str | None = None) -> None:
         """Writes model.safetensors, or members/MEMBER.safetensors for a member of many networks."""

@@ -384,7 +384,7 @@ def _write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
         if len(rows):  # a CSV file without rows and header can't be read
             place.write_table(name, rows, parquet=name in result.parquet)
     for name, figure in result.figures.items():
-        place.write_figure(name, partial(figure.savefig, dpi=130))
+        place.write_figure(name, figure)
     if model is not None:
         place.write_weights(model.state_dict())
     for name, member in result.members.items():

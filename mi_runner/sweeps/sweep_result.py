@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 from mi_runner import console, threads
@@ -114,7 +113,7 @@ def _write(
         place.write_table(f"sweep_{name}", table)
     drawn |= {f"sweep_{name}": figure for name, figure in figures.items()}
     for name, figure in drawn.items():
-        place.write_figure(name, partial(figure.savefig, dpi=130))
+        place.write_figure(name, figure)
 
 
 def _say_best(plan: Plan, jobs: Sequence[Ended]) -> None:
