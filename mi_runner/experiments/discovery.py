@@ -25,6 +25,7 @@ from mi_runner.experiments.discovery_tables import (
     AREAS,
     OF_LEVELS,
     MethodFound,
+    analysed_rows,
     areas_of,
     edge_rows,
     metrics_rows,
@@ -61,6 +62,7 @@ KEYS = {
     "scores": ("method", "ablation", "output", "layer", "source", "target"),
     "correlations": ("method", "other", "ablation", "output"),
     "edges": ("ablation", "output", "best", "k", "layer", "source", "target"),
+    "analysed": ("ablation", "output", "layer", "source", "target"),
     "sizes": ("ablation", "output", "n_edges"),
     "stability": ("method", "ablation", "output", "k"),
 }
@@ -286,6 +288,7 @@ def _judged_rows(
     setting.progress.rows("metrics", tables["metrics"])
     scored = {method.name: scores for method in by_method if (scores := method.repeats[0].scores) is not None}
     tables["scores"] = [row for name, scores in scored.items() for row in score_rows(judged, name, scores)]
+    tables["analysed"] = list(analysed_rows(judged))
     tables["correlations"] = [
         {
             "method": name,

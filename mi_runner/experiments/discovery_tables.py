@@ -143,6 +143,26 @@ def score_rows(judged: Judged, name: str, scores: np.ndarray) -> Iterator[dict[s
         }
 
 
+def analysed_rows(judged: Judged) -> Iterator[dict[str, Any]]:
+    """Yields the weight of each analysed edge and the share of valid circuits that keep it; none for large layers."""
+    if judged.edges.n > MOST_EDGES:
+        return
+    shares = np.full(judged.edges.n, np.nan) if judged.every is None else judged.every.shares(judged.is_valid)
+    weights = judged.edges.flat([layer.weight for layer in judged.task.part.layers])
+    layers, sources, targets = judged.edges.names
+    columns = (layers.tolist(), sources.tolist(), targets.tolist(), weights.tolist(), shares.tolist())
+    for layer, source, target, weight, share in zip(*columns, strict=True):
+        yield {
+            "ablation": judged.task.ablation,
+            "output": judged.output,
+            "layer": layer,
+            "source": source,
+            "target": target,
+            "weight": weight,
+            "share": or_none(share),
+        }
+
+
 def edge_rows(judged: Judged, best: Best) -> Iterator[dict[str, Any]]:
     """Yields each kept edge of the best circuit of at most k edges, by accuracy and by mse."""
     layers, sources, targets = (column.tolist() for column in judged.edges.names)

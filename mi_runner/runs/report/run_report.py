@@ -18,7 +18,7 @@ from mi_runner.config.run_schema import SWEEP_KEYS
 from mi_runner.errors import ConfigError
 from mi_runner.files import sha256, written_whole
 from mi_runner.runs import run_folder
-from mi_runner.runs.report import answers, pictures, rendering, tables
+from mi_runner.runs.report import answers, method_pictures, pictures, rendering, tables
 from mi_runner.runs.report.images import images
 from mi_runner.runs.run_folder import RunFolder, State
 
@@ -30,6 +30,13 @@ LARGEST_LOG = 2_000_000
 MOST_LOG_LINES = 200
 
 MOST_FILES = 300
+
+SCRIPTS = {
+    "circuits": ("layers.js", "circuits.js"),
+    "methods": ("layers.js", "methods.js"),
+    "network": ("network.js",),
+}
+"""Data of an interactive picture → the scripts that draw it."""
 
 NOT_SHOWN = ("experiment", "dataset", "model", "report", *SWEEP_KEYS)
 """Top-level keys that the config's table leaves out; the first three have their options instead."""
@@ -102,16 +109,16 @@ def run_page(folder: Path, state: State) -> str:
     contents: dict[str, tables.Content] = {}
     shown = []
     for name, path in tables.of_folder(folder, printed):
-        most = tables.MOST_ROWS if name in printed else tables.MOST_OTHER_ROWS
+        most = tables.MOST_ROWS if name in (record.get("shown") or printed) else tables.MOST_OTHER_ROWS
         if (content := tables.read(path, most)) is not None:
             contents[name] = content
             shown.append(tables.table(name, content, path.name))
     answering = [name for name in printed if name in contents]
-    data = {**pictures.circuits(folder), **pictures.network(folder)}
+    data = {**pictures.circuits(folder), **method_pictures.methods(folder), **pictures.network(folder)}
     figures = images(sorted((folder / run_folder.FIGURES).glob("*.png")), folder)
     return rendering.page(
         "run.html",
-        ["report.js", *(f"{name}.js" for name in data)],
+        ["report.js", *dict.fromkeys(script for name in data for script in SCRIPTS[name])],
         title=" · ".join(filter(None, names)) or folder.name,
         question=(schema.__doc__ or "").strip().splitlines()[0] if schema else "",
         experiment=experiment,
