@@ -69,15 +69,16 @@ def _part(rows: Sequence[Row], own: Mapping[str, Sequence[Row]]) -> Data:
         }
     places = {edge: place for place, edge in enumerate(edges)}
     for measure, name in BEST_BY.items():
+        if number(rows[0].get(f"best_{measure}", "")) is None:
+            continue  # not all circuits were evaluated
         bits = dict.fromkeys(by_k, 0)
-        kept = [row for row in own["edges"] if row["best"] == measure]
-        for row in kept:
-            bits[row["k"]] |= 1 << places[int(row["layer"]), int(row["source"]), int(row["target"])]
-        if kept:
-            lists[name] = {
-                "bits": [str(bits[k]) for k in by_k],
-                measure: [_number(row[f"best_{measure}"]) for row in by_k.values()],
-            }
+        for row in own["edges"]:
+            if row["best"] == measure:
+                bits[row["k"]] |= 1 << places[int(row["layer"]), int(row["source"]), int(row["target"])]
+        lists[name] = {
+            "bits": [str(bits[k]) for k in by_k],
+            measure: [_number(row[f"best_{measure}"]) for row in by_k.values()],
+        }
     scores: dict[str, list[float | None]] = {}
     for row in own["scores"]:
         scores.setdefault(row["method"], []).append(_number(row["score"]))
