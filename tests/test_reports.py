@@ -17,6 +17,7 @@ import pytest
 
 from mi_runner import columns
 from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.experiments import sentences
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, answers, images, rendering, run_report, tables, write_run_report
 
@@ -112,6 +113,98 @@ def test_a_page_says_question_answer_and_where_it_comes_from(runs: Runs) -> None
     images = [of for tag, of in page.elements if tag == "img"]
     assert len(images) == len(list(runs["train"].glob("figures/*.png"))) > 1
     assert all(str(of["src"]).startswith("data:image/png") and of["alt"] for of in images)
+
+
+def _sure(row: Any, measure: str) -> str:
+    """A number with its interval, as a sentence has it."""
+    return "{:.4g} ({:.4g} to {:.4g})".format(*(row[f"{measure}{end}"] for end in ("", "_low", "_high")))
+
+
+def _expected(name: str, tables: Callable[[str], Any]) -> list[str]:
+    """What the answer of a small run has to say, by pandas from its tables."""
+    rows = tables("seeds_summary" if name == "many seeds" else "metrics")
+    match name:
+        case "train":
+            test = rows[rows["split"] == "test"]
+            worst = test.loc[test["accuracy"].idxmin()]
+            own = _sure(test[test["class"] == "all"].iloc[0], "accuracy")
+            return [f"accuracy is {own} on 60 test", f"class {worst['class']}, {_sure(worst, 'accuracy')}"]
+        case "many seeds":
+            (row,) = rows.query("split == 'test' and `class` == 'all' and measure == 'accuracy'").to_dict("records")
+            ends = [f"{row[name]:.4g}" for name in ("mean", "low", "high", "min", "max")]
+            return ["{} ({} to {}); the worst has {}, the best {}.".format(*ends)]
+        case "ablation" | "units":
+            ends = ["accuracy", "accuracy_low", "accuracy_high"]
+            means = rows[rows["method"] != "none"].groupby(["target", "method"], sort=False)[ends].mean()
+            ordered = means.sort_values("accuracy", kind="stable")
+            said = [f"accuracy is {_sure(rows.iloc[0], 'accuracy')}"]
+            return said + [f"accuracy is then {_sure(ordered.iloc[place], 'accuracy')}" for place in (0, -1)]
+        case "circuits":
+            (row,), circuits = rows.to_dict("records"), tables("circuits")
+            fewest = circuits[circuits["valid"]]["n_edges"].min()
+            n = (circuits[circuits["valid"]]["n_edges"] == fewest).sum()
+            return [f"{row['n_valid']:,} of {row['n_circuits']:,} circuits", f"keeps {fewest} of 8 edges; {n} circuit"]
+        case "clusters":
+            both = [_sure(row, "accuracy") for row in tables("networks").to_dict("records")]
+            return [" and ".join(both), f"{tables('networks')['clusterability'].iloc[0]:.4g}"]
+        case "iit" | "das":
+            overview = tables("overview").query("sources == 'single'")
+            best = overview.loc[overview[overview["phase"] == "after"]["iia"].idxmax()]
+            return [f"of {best['variables']} at {best['site']}", _sure(best, "iia"), f"has {best['floor']:.4g}."]
+        case "decoder":
+            every, answer = rows.query("control == 'none'").iloc[-2:].to_dict("records")
+            shuffled, untrained = (
+                rows.query("control == @control and decoded == 'all'").iloc[0] for control in ("shuffled", "untrained")
+            )
+            controls = f"{_sure(untrained, 'accuracy')} from the untrained network's and {_sure(shuffled, 'accuracy')}"
+            return [_sure(every, "accuracy"), controls, f"answer with accuracy {_sure(answer, 'accuracy')}"]
+        case "explanations":
+            row = rows.iloc[0]
+            said = f"{row['n_valid']:,.0f} of 9,625 circuits compute XOR, with {row['n_groundings']:,.0f} groundings"
+            return [said, f"{row['n_algorithms_aligned']:,.0f} of {row['n_algorithms']:,.0f} algorithms"]
+        case "discovery":
+            means = tables("metrics").groupby(["ablation", "method", "repeat"])["regret_mse"].mean()
+            means = means.groupby(level=[0, 1]).mean()
+            best = [means[ablation].idxmin() for ablation in ("zero", "mean")]
+            return [
+                f"With {ablation} ablation {method} comes nearest to the best circuits: its mean regret is {value:.4g}"
+                for ablation, method in zip(("zero", "mean"), best, strict=True)
+                for value in [means[ablation, method]]
+            ]
+        case "probes":
+            overview = tables("overview")
+            best = overview.loc[(overview["score"] - overview["input"]).idxmax()]
+            interval = "{:.4g} ({:.4g} to {:.4g})".format(*best[["score", "low", "high"]])
+            return [f"{best['variables']} at {best['site']}", interval, f"{best['input']:.4g} from the raw input"]
+    raise AssertionError(f"{name}: say here what its answer has to have")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_answer_of_a_run_is_a_sentence_with_the_figures_of_its_tables(name: str, runs: Runs) -> None:
+    import pandas as pd
+
+    folder = runs[name]
+
+    def table(of: str) -> pd.DataFrame:
+        path = folder / f"{of}.csv"
+        return (
+            pd.read_csv(path, keep_default_na=False, na_values=[""])
+            if path.exists()
+            else pd.read_parquet(path.with_suffix(".parquet"))
+        )
+
+    answer = json.loads((folder / "run.json").read_text())["answer"]
+    for text in _expected(name, table):
+        assert text in answer.replace("−", "-"), answer
+    assert answer in parsed(folder).text and answer in (folder / "run.log").read_text()
+
+
+def test_numbers_of_a_sentence_have_four_digits_and_their_interval() -> None:
+    row = {"accuracy": 0.97264, "accuracy_low": 0.96921, "accuracy_high": 0.97562, "r2": -0.011223, "n": None}
+    assert sentences.measured(row, "accuracy") == "0.9726 (0.9692 to 0.9756)"
+    assert [sentences.measured(row, name) for name in ("r2", "n")] == ["−0.01122", "unknown"]
+    assert sentences.between(1.0, 1.0, 1.0) == "1" and sentences.figure(156458853.0) == "156,458,853"
+    assert [sentences.counted(n, "circuit") for n in (0, 1, 19162)] == ["0 circuits", "1 circuit", "19,162 circuits"]
 
 
 def test_options_that_differ_are_marked_and_no_others(runs: Runs) -> None:

@@ -26,6 +26,7 @@ from mi_runner.experiments.discovery_tables import (
     OF_LEVELS,
     MethodFound,
     analysed_rows,
+    answer,
     areas_of,
     edge_rows,
     metrics_rows,
@@ -255,6 +256,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         repeats=("repeat",),
         figures=drawn,
         shown=("overview",),
+        answer=answer(tables["summary"], Edges(_parts(setting, part)[0][1].sizes).n),
     )
 
 
