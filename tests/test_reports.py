@@ -18,6 +18,7 @@ import pytest
 from mi_runner import columns
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.experiments import sentences
+from mi_runner.progress import log
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, answers, images, rendering, run_report, tables, write_run_report
 
@@ -208,7 +209,8 @@ def test_numbers_of_a_sentence_have_four_digits_and_their_interval() -> None:
 
 
 def test_options_that_differ_are_marked_and_no_others(runs: Runs) -> None:
-    options = run_report._options(runs["train"], ["train", "ellipses", "mlp"])
+    config = json.loads((runs["train"] / "run.json").read_text())["config"]
+    options = run_report._options(config, ["train", "ellipses", "mlp"])
     changed = {option.name: (option.value, option.default) for option in options if option.differs}
     assert changed == {
         "dataset.train_size": ("60", "10000"),
@@ -317,12 +319,15 @@ def test_a_run_that_fails_has_a_page_with_the_cause(mi_run: MiRun) -> None:
 
 def test_an_interrupted_run_has_a_page(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(setting: Any) -> None:
+        log.warning("half of it is done")
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mi_runner.experiments.train.run", interrupted)
     assert mi_run("dataset=ellipses", *DATA).status == 130
-    page = parsed(Path("outputs/train/ellipses-mlp/v001"))
-    assert "interrupted (Ctrl-C)" in page.text
+    folder = Path("outputs/train/ellipses-mlp/v001")
+    page = parsed(folder)
+    assert page.text.count("interrupted (Ctrl-C)") == 1 and "half of it is done" in page.text
+    assert "Traceback" in (folder / "run.log").read_text() and "Traceback" not in page.text
 
 
 def test_an_expectation_that_is_not_met_is_on_the_page(mi_run: MiRun) -> None:

@@ -21,6 +21,7 @@ from mi_runner.runs import run_folder
 from mi_runner.runs.report import answers, method_pictures, pictures, rendering, tables
 from mi_runner.runs.report.images import images
 from mi_runner.runs.run_folder import RunFolder, State
+from mi_runner.runs.saved_runs import SavedRun
 
 REPORT = "report.html"
 
@@ -136,9 +137,9 @@ def run_page(folder: Path, state: State) -> str:
         tables=shown,
         figures=figures,
         data=data,
-        options=_options(folder, names),
+        options=_options(SavedRun(folder, state, {}).config, names),
         provenance=_provenance(record),
-        warnings=_log_lines(folder),
+        warnings=_log_lines(folder, tracebacks=state.status != "interrupted"),
         files=_files(folder),
         n_files_left_out=max(0, len(_listed(folder)) - MOST_FILES),
     )
@@ -188,16 +189,10 @@ def _defaults(experiment: str, dataset: str, model: str) -> dict[str, str]:
     return dict(_flat(OmegaConf.to_container(chosen, enum_to_str=True)))
 
 
-def _options(folder: Path, names: Sequence[str]) -> list[Option]:
-    try:
-        config = yaml.safe_load((folder / run_folder.CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return []
-    if not isinstance(config, dict):
-        return []
-    defaults = _defaults(*names)
+def _options(config: Mapping[str, Any], names: Sequence[str]) -> list[Option]:
+    defaults = _defaults(*names) if config else {}
     options = []
-    for key, value in _flat(config):
+    for key, value in (pair for name, of_name in config.items() for pair in _flat(of_name, f"{name}.")):
         top = key.partition(".")[0]
         if top == key and key in NOT_SHOWN:
             continue
@@ -245,8 +240,12 @@ def _provenance(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (\w+) ")
 
 
-def _log_lines(folder: Path) -> list[str]:
-    """Returns the warnings, errors and traceback of the log, the last ones if there are many."""
+def _log_lines(folder: Path, *, tracebacks: bool) -> list[str]:
+    """Returns the warnings and errors of the log, the last ones if there are many.
+
+    Args:
+        tracebacks: with the traceback; that of a run that was interrupted says only where it was.
+    """
     try:
         with (folder / run_folder.LOG).open("rb") as file:
             file.seek(0, 2)
@@ -258,7 +257,10 @@ def _log_lines(folder: Path) -> list[str]:
     serious = False
     for line in text.splitlines():
         begins = _LOG_LINE.match(line)
-        serious = begins[1] not in ("INFO", "DEBUG") if begins else serious or line.startswith("Traceback")
+        if begins:
+            serious = begins[1] not in ("INFO", "DEBUG")
+        elif line.startswith("Traceback"):
+            serious = tracebacks
         if serious:
             taken.append(line)
     return taken[-MOST_LOG_LINES:]
