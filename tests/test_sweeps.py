@@ -413,7 +413,7 @@ def test_keys_of_sweeps_change_no_hash_and_no_job(mi_run: MiRun) -> None:
 def test_the_table_that_is_printed_has_what_the_experiment_compares(tmp_path: Path) -> None:
     """Of discovery the regret and percentile of each method in `summary`, not the accuracy of circuits of each size."""
     keys = {"metrics": ["method", "k"], "summary": ["method"]}
-    measures = dict.fromkeys(("accuracy", "regret_mse", "percentile"), [0, 1])
+    measures = {name: [0, 1] for name in ("accuracy", "regret_mse", "percentile")}
     record = {**DONE, "experiment": "discovery", "keys": keys, "measures": measures, "metrics": {"accuracy": 0.99}}
     rows = "method,k,accuracy,regret_mse,percentile\n" + "".join(f"{m},{k},0.5,9,9\n" for m in "ab" for k in (0, 1))
     plan = hand_made(tmp_path, [({"seed": seed}, record, rows) for seed in (0, 1)])
