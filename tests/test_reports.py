@@ -330,11 +330,13 @@ def test_an_interrupted_run_has_a_page(mi_run: MiRun, monkeypatch: pytest.Monkey
     assert "Traceback" in (folder / "run.log").read_text() and "Traceback" not in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_expectation_that_is_not_met_is_on_the_page(mi_run: MiRun) -> None:
     ended = mi_run("dataset=ellipses", *DATA, "expect={accuracy: '>1'}")
     assert ended.status == 3 and "Not as expected" in parsed(ended.folder).text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_false_leaves_the_page_out_and_changes_nothing_else(mi_run: MiRun) -> None:
     without, with_page = (mi_run("dataset=ellipses", *DATA, f"report={on}") for on in ("false", "true"))
     assert not (without.folder / REPORT).exists() and (with_page.folder / REPORT).exists()
@@ -342,6 +344,7 @@ def test_report_false_leaves_the_page_out_and_changes_nothing_else(mi_run: MiRun
     assert without.record["files"]["metrics.csv"] == with_page.record["files"]["metrics.csv"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_that_cannot_be_made_does_not_fail_the_run(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mi_runner.runs.report.run_report.run_page", lambda *_: 1 / 0)
     ended = mi_run("dataset=ellipses", *DATA)
@@ -353,9 +356,17 @@ def test_a_page_that_cannot_be_made_does_not_fail_the_run(mi_run: MiRun, monkeyp
 # --- mi-run report ---------------------------------------------------------------------------------------------------
 
 
-def test_an_old_folder_gets_a_page_without_torch(mi_run: MiRun) -> None:
+def _copied(folder: Path, into: Path) -> Path:
+    """A copy of a run's folder, with the link to the newest run."""
+    copy = into / "outputs/train/ellipses-mlp/v001"
+    shutil.copytree(folder, copy)
+    (copy.parent / "latest").symlink_to("v001")
+    return copy
+
+
+def test_an_old_folder_gets_a_page_without_torch(runs: Runs, tmp_path: Path) -> None:
     """As an earlier version left it: without the page, and without what run.json says for it."""
-    folder = mi_run("dataset=ellipses", *DATA).folder
+    folder = _copied(runs["train"], tmp_path)
     page = (folder / REPORT).read_text()
     (folder / REPORT).unlink()
     record = json.loads((folder / "run.json").read_text())
@@ -386,8 +397,8 @@ def test_mistakes_of_the_command_say_what_to_type(arguments: tuple[str, ...], te
     assert ended.status == 2 and text in ended.err and "mi-run report outputs/" in ended.err
 
 
-def test_a_page_of_a_run_that_was_killed_or_whose_record_is_torn(mi_run: MiRun) -> None:
-    folder = mi_run("dataset=ellipses", *DATA).folder
+def test_a_page_of_a_run_that_was_killed_or_whose_record_is_torn(mi_run: MiRun, runs: Runs) -> None:
+    folder = _copied(runs["train"], Path.cwd())
     record = json.loads((folder / "run.json").read_text())
     before = json.dumps({**record, "status": "running", "pid": 2**22 + 1})
     (folder / "run.json").write_text(before)
@@ -508,6 +519,7 @@ def test_the_page_of_a_sweep_and_those_of_its_jobs_are_made_again(sweep: Path, m
     assert Parsed(before).tables == parsed(sweep).tables and (sweep / "3" / REPORT).exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_false_leaves_out_the_pages_of_a_sweep(mi_run: MiRun) -> None:
     ended = mi_run("-m", "dataset=ellipses", *DATA, "seed=0,1", "report=false")
     assert ended.status == 0 and not list(ended.folder.rglob(REPORT)) and (ended.folder / "sweep.csv").exists()
