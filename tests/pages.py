@@ -153,7 +153,7 @@ def hostile_folder(folder: Path) -> Path:
     (folder / "javascript:hacked=1").write_text("")
     (folder / "config.yaml").write_text(json.dumps({"dataset": {BAD: BAD}, "seed": 1}))
     (folder / "run.log").write_text(f"2026-01-01 00:00:00,000 ERROR {BAD}\n")
-    texts = dict.fromkeys(("experiment", "dataset", "model", "command", "error", "host", "device"), BAD)
+    texts = dict.fromkeys(("experiment", "dataset", "model", "command", "error", "host", "device", "answer"), BAD)
     more = {"status": "failed", "files": {}, "versions": {BAD: BAD}, "timings": {BAD: 1}}
     metrics = {BAD: 1.0, f"accuracy/{BAD}": 0.5}
     (folder / "run.json").write_text(json.dumps({**texts, **more, "metrics": metrics}))
