@@ -249,9 +249,9 @@ def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
     means = {pair: {name: fmean(row[name] for row in of) for name in names} for pair, of in draws.items()}
     ordered = sorted(means, key=lambda pair: means[pair]["accuracy"])
     text = f"The intact network's accuracy is {measured(rows[0], 'accuracy')}."
-    for pair, costs in zip(dict.fromkeys((ordered[0], ordered[-1])), ("most", "least"), strict=False):
+    for pair, costs in zip(dict.fromkeys((ordered[0], ordered[-1])), ("costs most", "costs least"), strict=False):
         of_draws = f", mean of {len(draws[pair])} draws" if len(draws[pair]) > 1 else ""
-        text += f" Ablating {pair[0]} by {pair[1]} costs {costs}: accuracy is then "
+        text += f" Ablating {pair[0]} by {pair[1]}{f' {costs}' if len(ordered) > 1 else ''}: accuracy is then "
         text += f"{measured(means[pair], 'accuracy')}{of_draws}."
     return text
 

@@ -244,7 +244,8 @@ def _answer(rows: Sequence[Mapping[str, Any]], sources: str) -> str:
     after = [row for row in of_sources if row["phase"] == "after"]
     best = max(after, key=lambda row: row["iia"])
     cell = ("variables", "trained_site")
-    beside = [row for row in of_sources if all(row[name] == best[name] for name in cell) and row["phase"] != "after"]
+    same = (*cell, "start")
+    beside = [row for row in of_sources if all(row[name] == best[name] for name in same) and row["phase"] != "after"]
     (before, *_), controls = (
         [row for row in beside if row["phase"] == "before"],
         [row for row in beside if row["phase"] == "control"],
