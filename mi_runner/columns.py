@@ -359,6 +359,7 @@ TABLES = {
     "metrics": "The headline table",
     "algorithms": "Every algorithm that computes the function, and its alignments",
     "alignments": "Where the nodes of each aligned algorithm are in the network",
+    "analysed": "Each edge of the analysed layers: its weight, and how many valid circuits keep it",
     "answers": "What the decoder reads from the activations of each example that it was not trained on",
     "census": "Number of circuits by active neurons, edges and correct examples",
     "circuits": "The circuits",

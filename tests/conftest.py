@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -47,6 +47,7 @@ LONGEST = (
         "launchers_interrupted",
         "cli",
         "reports",
+        "reports_browser",
         "explanations",
         "discovery",
         "composition",
@@ -97,6 +98,22 @@ def cache(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
         del os.environ["MI_RUN_CACHE"]
     else:
         os.environ["MI_RUN_CACHE"] = before
+
+
+@pytest.fixture(scope="session")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
+    """Name → the folder of a small run with its page."""
+    from .pages import SmallRuns, shared_folder
+
+    return SmallRuns(shared_folder(tmp_path_factory))
+
+
+@pytest.fixture(scope="session")
+def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a small sweep with its pages."""
+    from .pages import shared_folder, small_sweep
+
+    return small_sweep(shared_folder(tmp_path_factory))
 
 
 @dataclass(frozen=True)

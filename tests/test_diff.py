@@ -125,10 +125,52 @@ def test_answers_are_compared_for_each_intervention_and_only_on_the_same_example
     for other, text in (
         ("v004", "different test examples"),
         ("v005", "different test examples"),
-        ("v001", "different cond"),
+        ("v001", "different test examples"),
     ):
         found = sections(mi_run("diff", str(A.with_name("v003")), str(A.with_name(other)), "--format", "json"))
         assert text in found["answers: B and A"]["note"] and not found["answers: B and A"]["rows"]
+
+
+def test_two_experiments_are_compared_by_their_intact_networks(mi_run: Callable[..., Ended]) -> None:
+    """Of training and an ablation; of an ablation and many networks, one of which has its seed."""
+    mi_run("--version")
+    third = A.with_name("v003")
+    write_run(A, [0] * 6 + [1] * 4)
+    write_run(B, [0], keys={**TOLD["keys"], "predictions": ["target", "method", "example"]}, repeats=["repeat"], seed=7)
+    write_run(third, [0], keys={**TOLD["keys"], "predictions": ["seed", "example"]})
+    shared = {"example": range(10), "label": 0}
+    intact = pd.DataFrame({"target": "none", "method": "none", "repeat": 1, **shared, "answer": [0] * 9 + [1]})
+    ablated = intact.assign(target="relu", method="zero", answer=1)
+    table = pd.concat([intact, ablated]).astype({"target": "category"})
+    table.to_parquet(B / "predictions.parquet", index=False)
+    seeds = [pd.DataFrame({"seed": seed, **shared, "answer": seed - 6}) for seed in (6, 7)]
+    pd.concat(seeds).to_parquet(third / "predictions.parquet", index=False)
+    for pair, counts in (((A, B), (0, 3)), ((B, A), (3, 0)), ((B, third), (9, 0))):
+        found = sections(mi_run("diff", *map(str, pair), "--format", "json"))["answers: B and A"]
+        (row,) = found["rows"]
+        assert (row["n"], row["only A"], row["only B"]) == (10, *counts) and "of the intact networks" in found["note"]
+    ablated.to_parquet(B / "predictions.parquet", index=False)  # without the intact network
+    found = sections(mi_run("diff", str(A), str(B), "--format", "json"))["answers: B and A"]
+    assert "different conditions" in found["note"] and not found["rows"]
+
+
+def test_the_rows_that_matter_most_are_shown_and_the_others_are_counted(mi_run: Callable[..., Ended]) -> None:
+    """A loss is larger than an accuracy, so differences count as fractions of the largest number of their measure."""
+    mi_run("--version")
+    metrics = {"accuracy": 0.9, **{f"accuracy/{n}": 0.5 for n in range(20)}, **{f"loss/{n}": 20.0 for n in range(20)}}
+    changed = {name: value - 0.001 for name, value in metrics.items()} | {f"accuracy/{n}": 0.4 for n in range(9)}
+    write_run(A, [0] * 10, metrics=metrics), write_run(B, [0] * 10, metrics=changed)
+    short, everything, text = (
+        mi_run("diff", str(A), str(B), *options) for options in ((), ("--all",), ("--format", "markdown"))
+    )
+    assert [ended.status for ended in (short, everything, text)] == [1, 1, 1]
+    shown = [f"accuracy/{n} " in short.out for n in range(20)]
+    assert shown == [True] * 9 + [False] * 11 and "accuracy  " in short.out and "loss/" not in short.out
+    assert "(31 more rows that differ less: --all shows them)" in short.out
+    assert all(f" {name} " in everything.out for name in metrics) and "--all" not in everything.out
+    assert text.out.count("| accuracy/") == 20 and "(11 more rows that differ less: --all shows them)" in text.out
+    found = sections(mi_run("diff", str(A), str(B), "--format", "json"))
+    assert len(found["metrics"]["rows"]) == 41
 
 
 def test_sweeps_are_paired_by_what_they_vary(mi_run: Callable[..., Ended]) -> None:

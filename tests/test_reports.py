@@ -1,13 +1,13 @@
-"""Reports: what the pages of all experiments have, that text stays text, and what they do in a real browser."""
+"""Reports: what the pages of all experiments have, and that text stays text."""
 
 from __future__ import annotations
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from html.parser import HTMLParser
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -16,102 +16,17 @@ import pyarrow.parquet as parquet
 import pytest
 
 from mi_runner import columns
-from mi_runner.cli import command as cli
 from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.experiments import sentences
+from mi_runner.progress import log
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, answers, images, rendering, run_report, tables, write_run_report
 
-from .browser import Browser, chromium, missing
 from .conftest import REPOSITORY, Ended
+from .pages import BAD, DATA, DIVERGES, SMALL, Parsed, hostile_folder, parsed
 
 MiRun = Callable[..., Ended]
-
-DATA = ("dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
-DIVERGES = ("training.optimizer=sgd", "training.learning_rate=1e30", "training.epochs=2")
-HIDDEN = ("model.hidden_sizes=[8,3,2]",)
-SMALL = {
-    "train": ("dataset=ellipses", *DATA, "dataset.target=class"),
-    "many seeds": ("experiment=train", "dataset=mod_add", *DATA, "seeds=2"),
-    "ablation": ("dataset=mod_add", *DATA, "experiment.split=mean", "experiment.agree=same"),
-    "units": ("experiment=ablation", "dataset=mod_add", "model=mlp", *HIDDEN, *DATA, "experiment.granularity=unit"),
-    "circuits": ("dataset=ellipses", *DATA, *HIDDEN, "experiment.last_layers=2", "experiment.accuracy_threshold=0.4"),
-    "clusters": ("dataset=mod_add", *DATA, "model.hidden_sizes=[8,8,8]", "experiment.controls=1"),
-    "iit": (*DATA, "experiment.train_pairs=60", "experiment.test_pairs=60"),
-    "das": (*DATA, "experiment.train_pairs=60", "experiment.test_pairs=60", "experiment.epochs=1"),
-    "decoder": (*DATA, "experiment.epochs=1", "experiment.min_target_accuracy=0", "experiment.folds=2"),
-    "explanations": (*DATA[::2], "experiment.min_accuracy=0", "experiment.max_depth=2"),
-    "discovery": ("dataset=logic", "model.hidden_sizes=[2,2]", "training.epochs=1", "experiment.bootstrap=3"),
-    "probes": (*DATA,),
-}
-"""Small runs; those of an experiment's name run it, and each experiment has one."""
-
-
-@pytest.fixture(scope="module")
-def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Name → the folder of a small run."""
-    output = tmp_path_factory.mktemp("runs")
-    folders = {}
-    for name, options in SMALL.items():
-        chosen = [] if options[0].startswith("experiment=") else [f"experiment={name}"]
-        assert cli.main([*chosen, *options, f"output_dir={output / name}"]) == 0
-        (record,) = (output / name).rglob("v001/run.json")
-        folders[name] = record.parent
-    return folders
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    if why := missing():
-        pytest.skip(why)
-    with chromium() as opened:
-        yield opened
-
-
-class Parsed(HTMLParser):
-    """The elements of a page, the text of each table's rows, and all text outside of scripts and styles."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.tables: dict[str, list[list[str]]] = {}
-        self.text = ""
-        self._section, self._open, self._cell = "", "", False
-        self.feed(page)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        of = dict(attrs)
-        self.elements.append((tag, of))
-        self._open = tag
-        if tag == "section" and of.get("class") == "table":
-            self._section = str(of["aria-label"]).removeprefix("table ")
-            self.tables[self._section] = []
-        if self._section and tag == "tr":
-            self.tables[self._section].append([])
-        if self._section and tag in ("td", "th"):
-            self.tables[self._section][-1].append(of.get("data-value") or "")
-            self._cell = "data-value" not in of
-
-    def handle_endtag(self, tag: str) -> None:
-        self._open = ""
-        if tag in ("td", "th"):
-            self._cell = False
-        if tag == "table":
-            self._section = ""
-
-    def handle_data(self, data: str) -> None:
-        if self._open in ("script", "style"):
-            return
-        self.text += data
-        if self._section and self._cell:
-            self.tables[self._section][-1][-1] += data
-
-    def count(self, tag: str) -> int:
-        return sum(name == tag for name, _ in self.elements)
-
-
-def parsed(folder: Path) -> Parsed:
-    return Parsed((folder / REPORT).read_text(encoding="utf-8"))
-
+Runs = Mapping[str, Path]
 
 # --- the vocabulary --------------------------------------------------------------------------------------------------
 
@@ -123,7 +38,7 @@ def files_of(folder: Path) -> dict[str, list[str]]:
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_every_column_table_figure_and_metric_of_a_run_has_a_meaning(name: str, runs: dict[str, Path]) -> None:
+def test_every_column_table_figure_and_metric_of_a_run_has_a_meaning(name: str, runs: Runs) -> None:
     folder = runs[name]
     found = files_of(folder)
     assert len(found) > 2 and "metrics" in found
@@ -170,7 +85,7 @@ def test_names_have_the_meaning_of_their_table_and_of_what_they_describe() -> No
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_a_page_has_the_rows_of_its_files(name: str, runs: dict[str, Path]) -> None:
+def test_a_page_has_the_rows_of_its_files(name: str, runs: Runs) -> None:
     """Digit by digit: the shown text is short, the whole number is beside it."""
     page = parsed(runs[name])
     files = {path.stem: path for path in runs[name].glob("*.csv")}
@@ -183,7 +98,7 @@ def test_a_page_has_the_rows_of_its_files(name: str, runs: dict[str, Path]) -> N
         assert len(shown) == len(lines) or f"other {len(lines) - len(shown):,}" in page.text
 
 
-def test_a_page_says_question_answer_and_where_it_comes_from(runs: dict[str, Path]) -> None:
+def test_a_page_says_question_answer_and_where_it_comes_from(runs: Runs) -> None:
     page, record = parsed(runs["train"]), json.loads((runs["train"] / "run.json").read_text())
     assert "Train a model; how good is it, on which classes?" in page.text
     with (runs["train"] / "metrics.csv").open() as file:
@@ -201,8 +116,101 @@ def test_a_page_says_question_answer_and_where_it_comes_from(runs: dict[str, Pat
     assert all(str(of["src"]).startswith("data:image/png") and of["alt"] for of in images)
 
 
-def test_options_that_differ_are_marked_and_no_others(runs: dict[str, Path]) -> None:
-    options = run_report._options(runs["train"], ["train", "ellipses", "mlp"])
+def _sure(row: Any, measure: str) -> str:
+    """A number with its interval, as a sentence has it."""
+    return "{:.4g} ({:.4g} to {:.4g})".format(*(row[f"{measure}{end}"] for end in ("", "_low", "_high")))
+
+
+def _expected(name: str, tables: Callable[[str], Any]) -> list[str]:
+    """What the answer of a small run has to say, by pandas from its tables."""
+    rows = tables("seeds_summary" if name == "many seeds" else "metrics")
+    match name:
+        case "train":
+            test = rows[rows["split"] == "test"]
+            worst = test.loc[test["accuracy"].idxmin()]
+            own = _sure(test[test["class"] == "all"].iloc[0], "accuracy")
+            return [f"accuracy is {own} on 60 test", f"class {worst['class']}, {_sure(worst, 'accuracy')}"]
+        case "many seeds":
+            (row,) = rows.query("split == 'test' and `class` == 'all' and measure == 'accuracy'").to_dict("records")
+            ends = [f"{row[name]:.4g}" for name in ("mean", "low", "high", "min", "max")]
+            return ["{} ({} to {}); the worst has {}, the best {}.".format(*ends)]
+        case "ablation" | "units":
+            ends = ["accuracy", "accuracy_low", "accuracy_high"]
+            means = rows[rows["method"] != "none"].groupby(["target", "method"], sort=False)[ends].mean()
+            ordered = means.sort_values("accuracy", kind="stable")
+            said = [f"accuracy is {_sure(rows.iloc[0], 'accuracy')}"]
+            return said + [f"accuracy is then {_sure(ordered.iloc[place], 'accuracy')}" for place in (0, -1)]
+        case "circuits":
+            (row,), circuits = rows.to_dict("records"), tables("circuits")
+            fewest = circuits[circuits["valid"]]["n_edges"].min()
+            n = (circuits[circuits["valid"]]["n_edges"] == fewest).sum()
+            return [f"{row['n_valid']:,} of {row['n_circuits']:,} circuits", f"keeps {fewest} of 8 edges; {n} circuit"]
+        case "clusters":
+            both = [_sure(row, "accuracy") for row in tables("networks").to_dict("records")]
+            return [" and ".join(both), f"{tables('networks')['clusterability'].iloc[0]:.4g}"]
+        case "iit" | "das":
+            overview = tables("overview").query("sources == 'single'")
+            best = overview.loc[overview[overview["phase"] == "after"]["iia"].idxmax()]
+            return [f"of {best['variables']} at {best['site']}", _sure(best, "iia"), f"has {best['floor']:.4g}."]
+        case "decoder":
+            every, answer = rows.query("control == 'none'").iloc[-2:].to_dict("records")
+            shuffled, untrained = (
+                rows.query("control == @control and decoded == 'all'").iloc[0] for control in ("shuffled", "untrained")
+            )
+            controls = f"{_sure(untrained, 'accuracy')} from the untrained network's and {_sure(shuffled, 'accuracy')}"
+            return [_sure(every, "accuracy"), controls, f"answer with accuracy {_sure(answer, 'accuracy')}"]
+        case "explanations":
+            row = rows.iloc[0]
+            said = f"{row['n_valid']:,.0f} of 9,625 circuits compute XOR, with {row['n_groundings']:,.0f} groundings"
+            return [said, f"{row['n_algorithms_aligned']:,.0f} of {row['n_algorithms']:,.0f} algorithms"]
+        case "discovery":
+            means = tables("metrics").groupby(["ablation", "method", "repeat"])["regret_mse"].mean()
+            means = means.groupby(level=[0, 1]).mean()
+            best = [means[ablation].idxmin() for ablation in ("zero", "mean")]
+            return [
+                f"With {ablation} ablation {method} comes nearest to the best circuits: its mean regret is {value:.4g}"
+                for ablation, method in zip(("zero", "mean"), best, strict=True)
+                for value in [means[ablation, method]]
+            ]
+        case "probes":
+            overview = tables("overview")
+            best = overview.loc[(overview["score"] - overview["input"]).idxmax()]
+            interval = "{:.4g} ({:.4g} to {:.4g})".format(*best[["score", "low", "high"]])
+            return [f"{best['variables']} at {best['site']}", interval, f"{best['input']:.4g} from the raw input"]
+    raise AssertionError(f"{name}: say here what its answer has to have")
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_the_answer_of_a_run_is_a_sentence_with_the_figures_of_its_tables(name: str, runs: Runs) -> None:
+    import pandas as pd
+
+    folder = runs[name]
+
+    def table(of: str) -> pd.DataFrame:
+        path = folder / f"{of}.csv"
+        return (
+            pd.read_csv(path, keep_default_na=False, na_values=[""])
+            if path.exists()
+            else pd.read_parquet(path.with_suffix(".parquet"))
+        )
+
+    answer = json.loads((folder / "run.json").read_text())["answer"]
+    for text in _expected(name, table):
+        assert text in answer.replace("−", "-"), answer
+    assert answer in parsed(folder).text and answer in (folder / "run.log").read_text()
+
+
+def test_numbers_of_a_sentence_have_four_digits_and_their_interval() -> None:
+    row = {"accuracy": 0.97264, "accuracy_low": 0.96921, "accuracy_high": 0.97562, "r2": -0.011223, "n": None}
+    assert sentences.measured(row, "accuracy") == "0.9726 (0.9692 to 0.9756)"
+    assert [sentences.measured(row, name) for name in ("r2", "n")] == ["−0.01122", "unknown"]
+    assert sentences.between(1.0, 1.0, 1.0) == "1" and sentences.figure(156458853.0) == "156,458,853"
+    assert [sentences.counted(n, "circuit") for n in (0, 1, 19162)] == ["0 circuits", "1 circuit", "19,162 circuits"]
+
+
+def test_options_that_differ_are_marked_and_no_others(runs: Runs) -> None:
+    config = json.loads((runs["train"] / "run.json").read_text())["config"]
+    options = run_report._options(config, ["train", "ellipses", "mlp"])
     changed = {option.name: (option.value, option.default) for option in options if option.differs}
     assert changed == {
         "dataset.train_size": ("60", "10000"),
@@ -213,7 +221,7 @@ def test_options_that_differ_are_marked_and_no_others(runs: dict[str, Path]) -> 
     assert len(options) >= 30
 
 
-def test_controls_stand_beside_the_claim(runs: dict[str, Path]) -> None:
+def test_controls_stand_beside_the_claim(runs: Runs) -> None:
     page = (runs["iit"] / REPORT).read_text()
     of_iia = page[page.index("<h3>iia</h3>") : page.index("<h3>", page.index("<h3>iia</h3>") + 5)]
     for control in ("before", "other_site", "random_rotation", "untrained", "shuffled_labels"):
@@ -221,7 +229,7 @@ def test_controls_stand_beside_the_claim(runs: dict[str, Path]) -> None:
     assert '<th scope="row">untrained</th>' in (runs["explanations"] / REPORT).read_text()
 
 
-def test_the_hash_of_the_page_is_in_run_json_and_it_says_how_the_run_ended(runs: dict[str, Path]) -> None:
+def test_the_hash_of_the_page_is_in_run_json_and_it_says_how_the_run_ended(runs: Runs) -> None:
     for folder in runs.values():
         record = json.loads((folder / "run.json").read_text())
         assert record["files"] == run_folder.RunFolder(folder).digests() and REPORT in record["files"]
@@ -229,7 +237,7 @@ def test_the_hash_of_the_page_is_in_run_json_and_it_says_how_the_run_ended(runs:
         assert record["timings"]["total"] >= record["timings"]["report"] > 0
 
 
-def test_a_picture_of_circuits_has_the_best_and_the_sparsest(runs: dict[str, Path]) -> None:
+def test_a_picture_of_circuits_has_the_best_and_the_sparsest(runs: Runs, tmp_path: Path) -> None:
     """Against the table itself, by pandas."""
     import pandas as pd
 
@@ -243,21 +251,48 @@ def test_a_picture_of_circuits_has_the_best_and_the_sparsest(runs: dict[str, Pat
     sparsest = sorted(valid["n_edges"])[: len(drawn["sparsest"])]
     assert [circuit["edges"] for circuit in drawn["sparsest"]] == sparsest
     for circuit in [*drawn["best"], *drawn["sparsest"]]:
-        assert (
-            int(circuit["kept"][::-1], 2) == int(circuit["circuit"]) and circuit["kept"].count("1") == circuit["edges"]
-        )
+        assert int(circuit["circuit"]).bit_count() == circuit["edges"]
     edges = pd.read_csv(runs["circuits"] / "edges.csv")
     assert [edge["share"] for edge in drawn["edges"]] == pytest.approx(edges["share"].tolist(), rel=1e-5)
     assert [edge["weight"] for edge in drawn["edges"]] == pytest.approx(edges["weight"].tolist(), rel=1e-5)
-    (runs["circuits"] / "edges.csv").rename(runs["circuits"] / "edges.away")
-    try:  # the shares follow from the table of circuits, too
-        (alone,) = run_report.pictures.circuits(runs["circuits"])["circuits"]["outputs"]
-    finally:
-        (runs["circuits"] / "edges.away").rename(runs["circuits"] / "edges.csv")
+    shutil.copytree(runs["circuits"], tmp_path / "copy", ignore=shutil.ignore_patterns("edges.csv", "figures"))
+    # The shares follow from the table of circuits, too.
+    (alone,) = run_report.pictures.circuits(tmp_path / "copy")["circuits"]["outputs"]
     assert [edge["share"] for edge in alone["edges"]] == pytest.approx(edges["share"].tolist(), rel=1e-5)
 
 
-def test_a_picture_of_a_network_has_what_each_ablation_costs(runs: dict[str, Path]) -> None:
+def test_a_picture_of_methods_has_their_circuits_and_the_best(runs: Runs, tmp_path: Path) -> None:
+    """Against the tables, by pandas; bits of the best ones against the rows of their kept edges."""
+    import pandas as pd
+
+    frames = {name: pd.read_csv(runs["discovery"] / f"{name}.csv") for name in ("metrics", "analysed", "edges")}
+    drawn = run_report.method_pictures.methods(runs["discovery"])["methods"]
+    assert [part["ablation"] for part in drawn["parts"]] == ["zero", "mean"] and drawn["n_left_out"] == 0
+    for part in drawn["parts"]:
+        own = {name: frame[frame["ablation"] == part["ablation"]] for name, frame in frames.items()}
+        assert part["sizes"] == [2, 2, 2, 1] and len(part["edges"]) == 10 and part["k"] == list(range(11))
+        for name in ("weight", "share"):
+            assert [edge[name] for edge in part["edges"]] == pytest.approx(own["analysed"][name].tolist(), rel=1e-5)
+        names = list(zip(own["analysed"]["layer"], own["analysed"]["source"], own["analysed"]["target"], strict=True))
+        for method in ("random", "magnitude", "eap", "greedy"):
+            rows = own["metrics"].query("method == @method and repeat == 0")
+            of_method = part["lists"][method]
+            assert list(map(int, of_method["bits"])) == rows["circuit"].tolist()
+            assert [int(bits).bit_count() for bits in of_method["bits"]] == rows["n_edges"].tolist()
+            assert of_method["mse"] == pytest.approx(rows["mse"].tolist(), rel=1e-5)
+        for measure, name in run_report.method_pictures.BEST_BY.items():
+            kept = own["edges"][own["edges"]["best"] == measure]
+            for k, bits in zip(part["k"], map(int, part["lists"][name]["bits"]), strict=True):
+                of_k = kept[kept["k"] == k]
+                edges = {names.index(edge) for edge in zip(of_k["layer"], of_k["source"], of_k["target"], strict=True)}
+                assert edges == {edge for edge in range(10) if bits >> edge & 1}
+        assert set(part["scores"]) == {"random", "magnitude", "eap"}
+    shutil.copytree(runs["discovery"], tmp_path / "copy", ignore=shutil.ignore_patterns("figures"))
+    (tmp_path / "copy/analysed.csv").write_text("ablation,output,layer\nzero,0,x\n")  # a damaged table has no picture
+    assert run_report.method_pictures.methods(tmp_path / "copy") == {}
+
+
+def test_a_picture_of_a_network_has_what_each_ablation_costs(runs: Runs) -> None:
     import pandas as pd
 
     drawn = run_report.pictures.network(runs["ablation"])["network"]
@@ -284,19 +319,24 @@ def test_a_run_that_fails_has_a_page_with_the_cause(mi_run: MiRun) -> None:
 
 def test_an_interrupted_run_has_a_page(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(setting: Any) -> None:
+        log.warning("half of it is done")
         raise KeyboardInterrupt
 
     monkeypatch.setattr("mi_runner.experiments.train.run", interrupted)
     assert mi_run("dataset=ellipses", *DATA).status == 130
-    page = parsed(Path("outputs/train/ellipses-mlp/v001"))
-    assert "interrupted (Ctrl-C)" in page.text
+    folder = Path("outputs/train/ellipses-mlp/v001")
+    page = parsed(folder)
+    assert page.text.count("interrupted (Ctrl-C)") == 1 and "half of it is done" in page.text
+    assert "Traceback" in (folder / "run.log").read_text() and "Traceback" not in page.text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_an_expectation_that_is_not_met_is_on_the_page(mi_run: MiRun) -> None:
     ended = mi_run("dataset=ellipses", *DATA, "expect={accuracy: '>1'}")
     assert ended.status == 3 and "Not as expected" in parsed(ended.folder).text
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_false_leaves_the_page_out_and_changes_nothing_else(mi_run: MiRun) -> None:
     without, with_page = (mi_run("dataset=ellipses", *DATA, f"report={on}") for on in ("false", "true"))
     assert not (without.folder / REPORT).exists() and (with_page.folder / REPORT).exists()
@@ -304,6 +344,7 @@ def test_report_false_leaves_the_page_out_and_changes_nothing_else(mi_run: MiRun
     assert without.record["files"]["metrics.csv"] == with_page.record["files"]["metrics.csv"]
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_a_page_that_cannot_be_made_does_not_fail_the_run(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("mi_runner.runs.report.run_report.run_page", lambda *_: 1 / 0)
     ended = mi_run("dataset=ellipses", *DATA)
@@ -315,9 +356,17 @@ def test_a_page_that_cannot_be_made_does_not_fail_the_run(mi_run: MiRun, monkeyp
 # --- mi-run report ---------------------------------------------------------------------------------------------------
 
 
-def test_an_old_folder_gets_a_page_without_torch(mi_run: MiRun) -> None:
+def _copied(folder: Path, into: Path) -> Path:
+    """A copy of a run's folder, with the link to the newest run."""
+    copy = into / "outputs/train/ellipses-mlp/v001"
+    shutil.copytree(folder, copy)
+    (copy.parent / "latest").symlink_to("v001")
+    return copy
+
+
+def test_an_old_folder_gets_a_page_without_torch(runs: Runs, tmp_path: Path) -> None:
     """As an earlier version left it: without the page, and without what run.json says for it."""
-    folder = mi_run("dataset=ellipses", *DATA).folder
+    folder = _copied(runs["train"], tmp_path)
     page = (folder / REPORT).read_text()
     (folder / REPORT).unlink()
     record = json.loads((folder / "run.json").read_text())
@@ -348,8 +397,8 @@ def test_mistakes_of_the_command_say_what_to_type(arguments: tuple[str, ...], te
     assert ended.status == 2 and text in ended.err and "mi-run report outputs/" in ended.err
 
 
-def test_a_page_of_a_run_that_was_killed_or_whose_record_is_torn(mi_run: MiRun) -> None:
-    folder = mi_run("dataset=ellipses", *DATA).folder
+def test_a_page_of_a_run_that_was_killed_or_whose_record_is_torn(mi_run: MiRun, runs: Runs) -> None:
+    folder = _copied(runs["train"], Path.cwd())
     record = json.loads((folder / "run.json").read_text())
     before = json.dumps({**record, "status": "running", "pid": 2**22 + 1})
     (folder / "run.json").write_text(before)
@@ -362,30 +411,10 @@ def test_a_page_of_a_run_that_was_killed_or_whose_record_is_torn(mi_run: MiRun) 
 
 # --- text stays text -------------------------------------------------------------------------------------------------
 
-BAD = "</script><script>hacked=1</script><img src=x onerror=hacked=1>\"'><b onclick=hacked=1>"
-
 
 @pytest.fixture(scope="module")
-def hostile(tmp_path_factory: pytest.TempPathFactory, runs: dict[str, Path]) -> Path:
-    """A run whose every text is an attack: names of columns, classes, sites, files, options, the error, the log."""
-    folder = tmp_path_factory.mktemp("hostile")
-    name = BAD.replace("/", "∕")
-    with (folder / "metrics.csv").open("w", newline="") as file:
-        lines = csv.writer(file)
-        lines.writerow(["target", "kind", "method", "accuracy_drop", BAD])
-        lines.writerows([[BAD, "site", BAD, 0.5, BAD], ["x", "site", "zero", 0.1, BAD]])
-    with (folder / "graph.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["target", "kind", "of", "shape", "reads"], [BAD, "site", BAD, BAD, "none"]])
-    (folder / f"{name}.csv").write_text("a\n1\n")
-    (folder / "javascript:hacked=1").write_text("")
-    (folder / "config.yaml").write_text(json.dumps({"dataset": {BAD: BAD}, "seed": 1}))
-    (folder / "run.log").write_text(f"2026-01-01 00:00:00,000 ERROR {BAD}\n")
-    texts = dict.fromkeys(("experiment", "dataset", "model", "command", "error", "host", "device"), BAD)
-    more = {"status": "failed", "files": {}, "versions": {BAD: BAD}, "timings": {BAD: 1}}
-    metrics = {BAD: 1.0, f"accuracy/{BAD}": 0.5}
-    (folder / "run.json").write_text(json.dumps({**texts, **more, "metrics": metrics}))
-    write_run_report(folder)
-    return folder
+def hostile(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return hostile_folder(tmp_path_factory.mktemp("hostile"))
 
 
 def test_text_of_users_stays_text(hostile: Path) -> None:
@@ -442,7 +471,7 @@ def test_numbers_are_short_but_whole_for_sorting() -> None:
     assert [run_report.size(n) for n in (5, 1500, 2_000_000)] == ["5 B", "1.5 kB", "2.0 MB"]
 
 
-def test_a_page_allows_its_own_script_and_style_alone(runs: dict[str, Path]) -> None:
+def test_a_page_allows_its_own_script_and_style_alone(runs: Runs) -> None:
     page = (runs["circuits"] / REPORT).read_text()
     (script,) = [part.split("</script>")[0] for part in page.split("<script>")[1:]]
     (style,) = [part.split("</style>")[0] for part in page.split("<style>")[1:]]
@@ -452,16 +481,6 @@ def test_a_page_allows_its_own_script_and_style_alone(runs: dict[str, Path]) -> 
 
 
 # --- sweeps ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A sweep of four jobs that are done and two that fail."""
-    output = tmp_path_factory.mktemp("sweeps")
-    swept = ("seed=0,1", "training.learning_rate=1e-3,1e-2,1e30")
-    options = ("dataset=ellipses", *DATA[:2], "dataset.target=class", *DIVERGES[::2])
-    assert cli.main(["-m", *options, *swept, f"output_dir={output}"]) == 1
-    return output / "sweeps/train/v001"
 
 
 def test_a_sweep_has_a_page_with_failures_first_and_links_to_its_jobs(sweep: Path) -> None:
@@ -500,141 +519,10 @@ def test_the_page_of_a_sweep_and_those_of_its_jobs_are_made_again(sweep: Path, m
     assert Parsed(before).tables == parsed(sweep).tables and (sweep / "3" / REPORT).exists()
 
 
+@pytest.mark.usefixtures("undrawn")
 def test_report_false_leaves_out_the_pages_of_a_sweep(mi_run: MiRun) -> None:
     ended = mi_run("-m", "dataset=ellipses", *DATA, "seed=0,1", "report=false")
     assert ended.status == 0 and not list(ended.folder.rglob(REPORT)) and (ended.folder / "sweep.csv").exists()
-
-
-# --- in a browser ----------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("name", [*SMALL, "sweep"])
-def test_a_page_opens_without_a_request_or_error_and_fits_a_narrow_screen(
-    name: str, runs: dict[str, Path], sweep: Path, browser: Browser
-) -> None:
-    page = ({**runs, "sweep": sweep}[name] / REPORT).absolute()
-    for width, dark in ((1200, False), (380, True)):
-        browser.open(page, width=width, dark=dark)
-        assert browser.run("return document.documentElement.scrollWidth") <= width
-        assert browser.said() == []
-        assert set(browser.requested()) == {page.as_uri()}
-    widgets = browser.run(
-        "return [...document.querySelectorAll('.widget')].map((one) => [one.id, one.children.length])"
-    )
-    assert all(n > 0 for _, n in widgets)
-    expected = {"circuits": "circuits", "explanations": "circuits", "ablation": "network", "units": "network"}
-    assert [id for id, _ in widgets] == [id for id in [{**expected, "sweep": "sweep"}.get(name)] if id]
-    unnamed = "return [...document.querySelectorAll('input, select, button')].filter((one) => !(one.labels?.length ||"
-    unnamed += " one.getAttribute('aria-label') || one.textContent)).length"
-    assert browser.run(unnamed) == 0
-    assert browser.run("return [...document.images].every((one) => one.alt && one.complete)")
-
-
-COLUMN = (
-    "return [...document.querySelector('#tables tbody').rows].filter((row) => !row.hidden)"
-    ".map((row) => row.cells[{}].innerText)"
-)
-
-
-def test_tables_sort_and_filter(runs: dict[str, Path], browser: Browser) -> None:
-    browser.open(runs["train"] / REPORT)
-    names = browser.run("return [...document.querySelectorAll('#tables thead th')].map((one) => one.innerText.trim())")
-    at = names.index("accuracy")
-    before = browser.run(COLUMN.format(at))
-    click = f"document.querySelectorAll('#tables thead button')[{at}].click()"
-    browser.run(click)
-    assert browser.run(COLUMN.format(at)) == sorted(before, key=float) != before
-    browser.run(click)
-    assert browser.run(COLUMN.format(at)) == sorted(before, key=float, reverse=True)
-    assert browser.run(f"return document.querySelectorAll('#tables thead th')[{at}].ariaSort") == "descending"
-    browser.open(runs["ablation"] / REPORT)
-    before = browser.run(COLUMN.format(0))
-    field = browser.driver.find_element("css selector", "#tables [data-filter]")
-    field.send_keys("resample")
-    left = len(browser.run(COLUMN.format(0)))
-    assert 0 < left < len(before)
-    assert browser.run("return document.querySelector('[data-count]').textContent").startswith(f"{left} of ")
-
-
-def test_dark_colours_follow_the_system_and_the_button(runs: dict[str, Path], browser: Browser) -> None:
-    def brightness() -> float:
-        colour = browser.run("return getComputedStyle(document.body).backgroundColor")
-        return sum(int(word) for word in colour.strip("rgb()").split(",")) / 3
-
-    browser.open(runs["train"] / REPORT)
-    light = brightness()
-    browser.open(runs["train"] / REPORT, dark=True)
-    assert light > 200 > 60 > brightness()
-    button = browser.driver.find_element("id", "theme")
-    button.click()
-    assert brightness() == light and button.text == "☀ light"
-    button.click()
-    assert brightness() < 60
-
-
-def test_sliders_step_through_circuits_by_keyboard(runs: dict[str, Path], browser: Browser) -> None:
-    from selenium.webdriver.common.keys import Keys
-
-    (drawn,) = run_report.pictures.circuits(runs["circuits"])["circuits"]["outputs"]
-    browser.open(runs["circuits"] / REPORT)
-    about = "return document.querySelector('[data-about=left]').textContent"
-    slider = browser.driver.find_element("css selector", "[data-slider=left]")
-    slider.send_keys(Keys.HOME)
-    for circuit in drawn["best"]:
-        assert f"circuit {circuit['circuit']}: {circuit['edges']} of 8 edges" in browser.run(about)
-        kept = "return document.querySelectorAll('.panel')[0].querySelectorAll('line:not(.absent)').length"
-        assert browser.run(kept) == circuit["edges"]
-        slider.send_keys(Keys.ARROW_RIGHT)
-    left, right = drawn["best"][-1], drawn["sparsest"][min(1, len(drawn["sparsest"]) - 1)]
-    both = sum(a == b == "1" for a, b in zip(left["kept"], right["kept"], strict=True))
-    said = browser.run("return document.querySelector('[data-about=difference]').textContent")
-    assert said.startswith(f"Both keep {both} edges (grey), only the left {left['edges'] - both} ")
-    hover = "const line = document.querySelector('line.edge'); line.dispatchEvent(new Event('pointerenter'));"
-    assert "weight" in browser.run(hover + "return document.querySelector('.hint').textContent")
-    assert browser.said() == []
-
-
-def test_the_network_is_shaded_by_the_chosen_method(runs: dict[str, Path], browser: Browser) -> None:
-    costs = run_report.pictures.network(runs["ablation"])["network"]["costs"]
-    browser.open(runs["ablation"] / REPORT)
-    title = "return document.querySelector('[data-site=add] title').textContent"
-    for method in ("zero", "mean", "resample"):
-        browser.run(f"document.querySelector('#network input[value={method}]').click()")
-        said = browser.run(title)
-        points = float(said.split(" by ")[1].split(" points")[0])
-        assert f"add: {method} ablation" in said and points == pytest.approx(-100 * costs["add"][method], abs=0.06)
-    assert browser.run("return document.querySelectorAll('[data-edge]').length") == 5
-
-
-def test_the_picture_of_a_sweep_takes_any_key_and_measure(sweep: Path, browser: Browser) -> None:
-    browser.open(sweep / REPORT)
-    points = "return document.querySelectorAll('[data-point]').length"
-    assert browser.run(points) == 2
-    choose = "const one = document.querySelector(`[data-choice='${arguments[0]}']`); one.value = arguments[1];"
-    choose += "one.dispatchEvent(new Event('change'));"
-    browser.run(choose, "measure", "loss")
-    assert browser.run(points) == 2
-    browser.run(choose, "along", "split")
-    assert browser.run(points) == 4
-    assert "training.learning_rate=0.001" in browser.run("return document.querySelector('[data-legend]').textContent")
-    assert browser.said() == []
-
-
-def test_what_is_folded_is_printed(runs: dict[str, Path], browser: Browser) -> None:
-    browser.open(runs["train"] / REPORT)
-    opened = "return document.querySelectorAll('details[open]').length"
-    browser.run("dispatchEvent(new Event('beforeprint'))")
-    assert browser.run(opened) == browser.run("return document.querySelectorAll('details').length") > 2
-    browser.run("dispatchEvent(new Event('afterprint'))")
-    assert browser.run(opened) == 0
-
-
-def test_text_of_users_does_not_run(hostile: Path, browser: Browser) -> None:
-    browser.requested()  # those of the pages before
-    browser.open(hostile / REPORT)
-    assert browser.run("return [typeof hacked, document.images.length]") == ["undefined", 0]
-    assert browser.run("return document.querySelectorAll('[data-site]').length") == 1
-    assert browser.said() == [] and set(browser.requested()) == {(hostile / REPORT).as_uri()}
 
 
 def test_numbers_of_one_measure_stand_together_in_the_answer() -> None:

@@ -408,6 +408,25 @@ def test_keys_of_sweeps_change_no_hash_and_no_job(mi_run: MiRun) -> None:
     assert hashes == {json.loads((swept.folder / "0/run.json").read_text())["config_hash"]}
 
 
+def test_the_table_that_is_printed_has_what_the_experiment_compares(tmp_path: Path) -> None:
+    """Of discovery the regret and percentile of each method in `summary`, not the accuracy of circuits of each size."""
+    keys = {"metrics": ["method", "k"], "summary": ["method"]}
+    measures = {name: [0, 1] for name in ("accuracy", "regret_mse", "percentile")}
+    record = {**DONE, "experiment": "discovery", "keys": keys, "measures": measures, "metrics": {"accuracy": 0.99}}
+    rows = "method,k,accuracy,regret_mse,percentile\n" + "".join(f"{m},{k},0.5,9,9\n" for m in "ab" for k in (0, 1))
+    plan = hand_made(tmp_path, [({"seed": seed}, record, rows) for seed in (0, 1)])
+    for seed in (0, 1):
+        table = f"method,regret_mse,percentile\na,0.{seed + 1},0.5\nb,0.4,\n"
+        (tmp_path / f"{seed}/summary.csv").write_text(table)
+    done = ended(plan, tmp_path)
+    title, shown = headline(done, summary(done, all_rows(done), plan.swept), None)
+    assert title == "regret_mse, percentile: mean over seeds, 95 % interval"
+    assert [(row["method"], row["n"], row["regret_mse"], row["percentile"]) for row in shown] == [
+        ("a", 2, pytest.approx(0.15), 0.5), ("b", 2, 0.4, None),
+    ]  # fmt: skip
+    assert all({*row} >= {"regret_mse_low", "percentile_high"} and "accuracy" not in row for row in shown)
+
+
 def test_few_seeds_are_shown_themselves_and_no_interval_leaves_0_to_1(tmp_path: Path) -> None:
     """Three accuracies whose Student's interval is −0.115 to 1.4, and five others."""
     from mi_runner.sweeps import sweep_figures

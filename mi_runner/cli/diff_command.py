@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mi_runner import console
@@ -17,8 +17,8 @@ from mi_runner.runs.saved_runs import Saved
 
 FORMATS = ("table", "markdown", "json")
 
-MOST_ROWS = 30
-"""Rows of a section; of more, those with the largest differences."""
+MOST_ROWS = {"table": 10, "markdown": 30}
+"""Rows of a section; of more, those that matter most. `--all` and JSON have all."""
 
 EXAMPLES = """\
 examples:
@@ -43,6 +43,9 @@ def parser() -> Parser:
         help="numbers that differ by at most X are equal; above 1, by X times the larger",
     )
     made.add_argument("--format", choices=FORMATS, default="table", help="json has all rows and digits")
+    made.add_argument(
+        "--all", action="store_true", help=f"all rows; otherwise the {MOST_ROWS['table']} of a table that matter most"
+    )
     return made
 
 
@@ -66,10 +69,10 @@ def run(arguments: Sequence[str]) -> int:
             json.dumps({"differs": found.differs, "sections": _finite(sections)}, ensure_ascii=False, indent=1)
         )
     elif asked.format == "markdown":
-        console.page(markdown(found))
+        console.page(markdown(found, MOST_ROWS["markdown"] if not asked.all else None))
     else:
         for section in found.sections:
-            _print(section)
+            _print(section, MOST_ROWS["table"] if not asked.all else None)
         console.page(_verdict(found))
     return ExitStatus.FAILED if found.differs else ExitStatus.DONE
 
@@ -86,17 +89,40 @@ def _verdict(found: Comparison) -> str:
     return "the metrics differ" if found.differs else "no metric differs"
 
 
-def _shortened(section: Section) -> tuple[Sequence[dict[str, Any]], int]:
-    """The rows to show, in their order, and how many others there are."""
+def _shortened(section: Section, most: int | None) -> tuple[Sequence[dict[str, Any]], int]:
+    """The rows to show, in their order, and how many others there are.
+
+    Args:
+        most: rows; None: all. Those with the smallest p come first; without tests, those with the largest differences,
+            as fractions of the largest number of the measure; and the first metric, and the intact network's answers.
+    """
     rows = section.rows
-    if len(rows) <= MOST_ROWS:
+    if most is None or len(rows) <= most:
         return rows, 0
     difference = next((column for column in rows[0] if " − " in column), None)
     if difference is None:
-        return rows[:MOST_ROWS], len(rows) - MOST_ROWS
-    # The first row is that of the intact network.
-    order = [0, *sorted(range(1, len(rows)), key=lambda place: -_size(rows[place].get(difference)))]
-    return [rows[place] for place in sorted(order[:MOST_ROWS])], len(rows) - MOST_ROWS
+        return rows[:most], len(rows) - most
+    base = difference.partition(" − ")[2]
+    largest: dict[str, float] = {}
+    for row in rows:
+        largest[_measure(row)] = max(
+            largest.get(_measure(row), 0.0), *(_size(row.get(name)) for name in (base, difference))
+        )
+
+    def importance(place: int) -> tuple[float, float]:
+        row = rows[place]
+        whole = largest[_measure(row)]
+        share = _size(row.get(difference)) / whole if 0 < whole < math.inf else _size(row.get(difference))
+        return (row["p"] if isinstance(row.get("p"), float) else 1.0, -share)
+
+    first = [] if "measure" in rows[0] else [0]
+    order = [*first, *sorted(range(len(first), len(rows)), key=importance)]
+    return [rows[place] for place in sorted(order[:most])], len(rows) - most
+
+
+def _measure(row: Mapping[str, Any]) -> str:
+    """What a row's numbers measure: loss, of the metric loss/relu/zero too."""
+    return str(row.get("measure") or row.get("metric") or "").partition("/")[0]
 
 
 def _size(value: float | None) -> float:
@@ -104,7 +130,8 @@ def _size(value: float | None) -> float:
 
 
 def _left_out(number: int) -> str:
-    return f"({number:,} more rows with smaller differences: --format json has them)"
+    rows = "1 more row that differs" if number == 1 else f"{number:,} more rows that differ"
+    return f"({rows} less: --all shows {'it' if number == 1 else 'them'})"
 
 
 def _cell(column: str, value: Any) -> Any:
@@ -115,8 +142,8 @@ def _cell(column: str, value: Any) -> Any:
     return value
 
 
-def _print(section: Section) -> None:
-    rows, others = _shortened(section)
+def _print(section: Section, most: int | None) -> None:
+    rows, others = _shortened(section, most)
     if rows:
         shown = [{column: _cell(column, value) for column, value in row.items()} for row in _filled(rows)]
         console.table(section.title, shown, keep=["p"])
@@ -128,11 +155,11 @@ def _print(section: Section) -> None:
     console.page("")
 
 
-def markdown(found: Comparison) -> str:
-    """Returns the comparison as Markdown, for a pull request."""
+def markdown(found: Comparison, most: int | None = None) -> str:
+    """Returns the comparison as Markdown, for a pull request; of each section at most so many rows, None: all."""
     lines = [f"**{_verdict(found)}**"]
     for section in found.sections:
-        rows, others = _shortened(section)
+        rows, others = _shortened(section, most)
         lines += ["", f"### {section.title}", ""]
         if rows:
             filled = _filled(rows)

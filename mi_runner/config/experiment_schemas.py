@@ -85,6 +85,8 @@ class ExperimentConfig(Choice):
     """Whether a sweep over the seed ends with a comparison of the networks; the module then has `compare_networks`."""
     headline: ClassVar[str] = "accuracy"
     """The summary metric that a search maximises."""
+    compared: ClassVar[tuple[str, ...]] = ("accuracy",)
+    """The measures that the printed table of a sweep has: of the jobs' table `summary`, where they have one."""
 
     @property
     def trains(self) -> bool:
@@ -425,6 +427,7 @@ class DiscoveryConfig(ExperimentConfig):
 
     name: ClassVar[str] = "discovery"
     module: ClassVar[str] = "mi_runner.experiments.discovery"
+    compared: ClassVar[tuple[str, ...]] = ("regret_mse", "percentile")
 
     methods: list[str] = option(
         ["random", "magnitude", "activation", "edge_patching", "eap", "eap_ig", "acdc", "greedy", "edge_pruning"],

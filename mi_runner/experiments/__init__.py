@@ -185,6 +185,8 @@ class Result:
         repeats: columns that count repetitions of one measurement; a summary over seeds averages these first.
         figures: name → a matplotlib figure.
         shown: the tables that are printed.
+        answer: the answer to the experiment's question in a sentence or two, with the figures of the tables and their
+            intervals; empty for none.
         parquet: tables, given as pandas DataFrames, that are written as Parquet even if they are small.
         timings: stage → seconds, for run.json.
         model: the network whose weights the run folder keeps; None: those of the setting's model, if trained now.
@@ -204,6 +206,7 @@ class Result:
     repeats: Sequence[str] = ()
     figures: Mapping[str, Figure] = field(default_factory=dict)
     shown: Sequence[str] = ("metrics",)
+    answer: str = ""
     parquet: frozenset[str] = frozenset()
     timings: Mapping[str, float] = field(default_factory=dict)
     model: nn.Module | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -17,6 +18,7 @@ from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granul
 from mi_runner.datasets import Dataset, arrays
 from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
 from mi_runner.experiments import Result, Setting, ablation_figures, figures, predictions
+from mi_runner.experiments.sentences import measured
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods import ablation, ablation_targets, residuals, sources
@@ -192,6 +194,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         repeats=("repeat",),
         figures=drawn,
         shown=shown,
+        answer=_answer(ablated.rows),
         parquet=frozenset({predictions.NAME}),
     )
 
@@ -235,6 +238,22 @@ def _by_drop(rows: Sequence[dict[str, Any]]) -> list[str]:
 def _largest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     """The intact network's row and those of the `most` targets with the largest drop, the largest first."""
     return [rows[0], *(row for target in _by_drop(rows)[:most] for row in rows if row["target"] == target)]
+
+
+def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What ablations cost, the dearest and the cheapest: of several draws the mean, and that of the ends."""
+    draws: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows[1:]:
+        draws.setdefault((row["target"], row["method"]), []).append(row)
+    names = ("accuracy", "accuracy_low", "accuracy_high")
+    means = {pair: {name: fmean(row[name] for row in of) for name in names} for pair, of in draws.items()}
+    ordered = sorted(means, key=lambda pair: means[pair]["accuracy"])
+    text = f"The intact network's accuracy is {measured(rows[0], 'accuracy')}."
+    for pair, costs in zip(dict.fromkeys((ordered[0], ordered[-1])), ("costs most", "costs least"), strict=False):
+        of_draws = f", mean of {len(draws[pair])} draws" if len(draws[pair]) > 1 else ""
+        text += f" Ablating {pair[0]} by {pair[1]}{f' {costs}' if len(ordered) > 1 else ''}: accuracy is then "
+        text += f"{measured(means[pair], 'accuracy')}{of_draws}."
+    return text
 
 
 def _predictions(ablated: ablation.Ablations, y: Tensor, *, classes: bool) -> DataFrame:
@@ -310,6 +329,8 @@ def _listed(graph: ModelGraph) -> Result:
         keys={"metrics": ("target",)},
         metrics={name: float(count) for name, count in counts.items()},
         measures=dict.fromkeys(LISTED, NOT_NEGATIVE),
+        answer=f"The network has {counts['sites']} sites, {counts['edges']} edges and {counts['paths']} paths from the "
+        "inputs to the output.",
     )
 
 

@@ -7,8 +7,9 @@ evaluated on the test set. A circuit is valid if its accuracy is above the thres
 from __future__ import annotations
 
 import hashlib
+import math
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +22,7 @@ from mi_runner.config.experiment_schemas import CircuitsConfig, CircuitTable
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, circuits_figures
 from mi_runner.experiments.circuits_comparison import compare_networks as compare_networks
+from mi_runner.experiments.sentences import counted, figure
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.circuit import pair_shares
@@ -164,6 +166,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     cut = _check_cut(part, entering, outputs, targets)
 
     rows: list[dict[str, Any]] = []
+    answer = ""
     census: list[dict[str, int]] = []
     edges: list[dict[str, Any]] = []
     tables = []
@@ -181,6 +184,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         minimal_seconds += time.perf_counter() - began - enumerated
         rows.append(_summary(setting, index, result, levels, cut[index], enumerated))
         setting.progress.rows("metrics", rows[-1:])
+        answer = answer or _answer(rows[-1], outputs.shape[1], result)
         census += _census_rows(index, result.counts)
         edges += _edge_rows(single, index, result)
         valid_only = config.table is CircuitTable["valid"]
@@ -204,6 +208,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         metrics={name: float(first[name]) for name in metric_names(setting)},
         measures=MEASURES,
         figures=drawn,
+        answer=answer,
         parquet=frozenset({"circuits"}),
         tensors={"circuits": {**_weights(part), "x": entering, "targets": targets, "outputs": outputs}},
         timings={"enumerate": seconds, "minimality": minimal_seconds},
@@ -368,6 +373,22 @@ def _summary(
         "mean_jaccard": overlap,
         "seconds": seconds,
     }
+
+
+def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch) -> str:
+    """How many circuits are valid, of the first output, and how small they can be."""
+    of_output = f"Of the first of {n_outputs} outputs, " if n_outputs > 1 else ""
+    text = (
+        f"{of_output}{row['n_valid']:,} of {counted(row['n_circuits'], 'circuit')} are valid: their accuracy is above "
+        f"{row['threshold']:g}, that of the whole network is {figure(row['full_accuracy'])}."
+    )
+    if result.fewest_edges is None:
+        return text
+    of_edges = f"keeps {result.fewest_edges} of {len(result.edge_counts)} edges"
+    text += f" The sparsest {of_edges}; {counted(result.n_cardinal, 'circuit is', 'circuits are')} as sparse"
+    if not math.isnan(row["mean_jaccard"]):
+        text += f"; two valid circuits share on average {figure(row['mean_jaccard'])} of the edges of either"
+    return f"{text}."
 
 
 def _census_rows(index: int, counts: np.ndarray) -> Iterator[dict[str, int]]:

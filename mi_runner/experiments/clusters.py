@@ -7,7 +7,8 @@ the same sizes; the classes that activate each unit; the edges that each class n
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from mi_runner.config.experiment_schemas import ClustersConfig
 from mi_runner.errors import ConfigError, as_options, unknown
 from mi_runner.experiments import Result, Row, Setting, clusters_figures, clusters_tables
 from mi_runner.experiments.clusters_network import Network, chain_of, network_of
+from mi_runner.experiments.sentences import figure, measured
 from mi_runner.methods.clusters import Top, random_partitions, top_activations
 from mi_runner.progress import log
 from mi_runner.statistics import ALL
@@ -152,7 +154,21 @@ def run(setting: Setting[ClustersConfig]) -> Result:
         repeats=("repeat",),
         figures=_figures(setting, [untrained, *both], tables, top),
         shown=("networks", "clusters", "layers"),
+        answer=_answer(tables["networks"]),
         model=setting.model,
+    )
+
+
+def _answer(rows: Sequence[Row]) -> str:
+    clustered, twin = rows
+    kept = [row["kept_edges"] for row in rows]
+    pruned = ""
+    if not any(map(math.isnan, kept)):
+        pruned = f" Pruned for a class they keep {figure(kept[0])} and {figure(kept[1])} edges."
+    return (
+        f"Trained for clusters, the layer has {figure(clustered['clusterability'])} of its squared weights inside "
+        f"clusters, in its twin {figure(twin['clusterability'])}; the accuracies are "
+        f"{measured(clustered, 'accuracy')} and {measured(twin, 'accuracy')}.{pruned}"
     )
 
 

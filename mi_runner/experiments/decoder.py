@@ -217,6 +217,7 @@ def run(setting: Setting[DecoderConfig]) -> Result:
         keys=KEYS,
         metrics=metrics,
         measures=MEASURES,
+        answer=decoder_tables.answer(rows),
         figures={
             **decoder_images.decoder_pictures(decoders[0], trained.images, examples, splits[0], sites, rows),
             **distances.figures,

@@ -11,17 +11,22 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mi_runner.experiments.sentences import counted, measured
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.activation_distances import layer_similarity, mean_distances, separation
 from mi_runner.methods.decoding import DecodingSplit, Examples, Logits, folds_accuracy, folds_loss
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.progress import log
+from mi_runner.statistics import ALL, NONE
 
 EXAMPLE_NUMBER, EXAMPLE, FOLD, DECODED = "example_number", "example", "fold", "{}_decoded"
 """Columns of answers.csv besides the variables."""
 
 INPUT = "input"
 """In the column `by`: the distances of each two inputs, and not of groups of them."""
+
+CONTROLS = {"untrained": "from the untrained network's", "shuffled": "for shuffled labels"}
+"""Control → how the answer calls it."""
 
 MOST_GROUPS = 60
 """Values of a variable, or inputs, whose distances are listed one by one."""
@@ -197,3 +202,17 @@ def activation_arrays(
         "labels": np.stack([np.array(values[name])[label.cpu().numpy()] for name, label in labels.items()]),
         "fold": fold.numpy(),
     }
+
+
+def answer(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns how well all variables, or the only one, and the network's answer are read, beside the controls."""
+    own = [row for row in rows if row["control"] == NONE]
+    variables, predicted = own[-2], own[-1]
+    beside = {row["control"]: row for row in rows if row["decoded"] == variables["decoded"] and row["site"] == ALL}
+    name = "all variables together" if variables["decoded"] == ALL else variables["decoded"]
+    controls = [f"{measured(beside[control], 'accuracy')} {words}" for control, words in CONTROLS.items()]
+    return (
+        f"From activations of {counted(variables['n'], 'input')} that the decoder was not trained on it reads {name} "
+        f"with accuracy {measured(variables, 'accuracy')}, beside {' and '.join(controls)}; the network's own answer "
+        f"with accuracy {measured(predicted, 'accuracy')}."
+    )

@@ -25,6 +25,8 @@ from mi_runner.experiments.discovery_tables import (
     AREAS,
     OF_LEVELS,
     MethodFound,
+    analysed_rows,
+    answer,
     areas_of,
     edge_rows,
     metrics_rows,
@@ -61,6 +63,7 @@ KEYS = {
     "scores": ("method", "ablation", "output", "layer", "source", "target"),
     "correlations": ("method", "other", "ablation", "output"),
     "edges": ("ablation", "output", "best", "k", "layer", "source", "target"),
+    "analysed": ("ablation", "output", "layer", "source", "target"),
     "sizes": ("ablation", "output", "n_edges"),
     "stability": ("method", "ablation", "output", "k"),
 }
@@ -253,6 +256,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         repeats=("repeat",),
         figures=drawn,
         shown=("overview",),
+        answer=answer(tables["summary"], Edges(_parts(setting, part)[0][1].sizes).n),
     )
 
 
@@ -286,6 +290,7 @@ def _judged_rows(
     setting.progress.rows("metrics", tables["metrics"])
     scored = {method.name: scores for method in by_method if (scores := method.repeats[0].scores) is not None}
     tables["scores"] = [row for name, scores in scored.items() for row in score_rows(judged, name, scores)]
+    tables["analysed"] = list(analysed_rows(judged))
     tables["correlations"] = [
         {
             "method": name,

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mi_runner.experiments.discovery_judgement import Judged, Judgements
+from mi_runner.experiments.sentences import figure
 from mi_runner.methods.circuits.kept import circuits_of_edges
 from mi_runner.methods.circuits.minimality import LEVELS
 from mi_runner.methods.circuits.space import MOST_EDGES
@@ -127,6 +128,28 @@ def summary_row(
     }
 
 
+def answer(summary: Sequence[Mapping[str, Any]], n_edges: int) -> str:
+    """Returns which method is nearest to the best circuits, of the first output with each ablation."""
+    first = summary[0]["output"]
+    sentences = []
+    for ablation in dict.fromkeys(row["ablation"] for row in summary):
+        rows = [row for row in summary if (row["output"], row["ablation"]) == (first, ablation)]
+        name, words = ("regret_mse", "regret") if rows[0]["regret_mse"] is not None else ("percentile", "percentile")
+        known = [row for row in rows if row[name] is not None]
+        if not known:
+            continue
+        *_, worst = best, *_ = sorted(known, key=lambda row: row[name])
+        text = f"With {ablation} ablation {best['method']} comes nearest to the best circuits: its mean {words} is "
+        text += figure(best[name])
+        if worst is not best:
+            text += f", that of {worst['method']} {figure(worst[name])}"
+        if best["smallest_valid"] is not None:
+            text += f"; its smallest valid circuit has {figure(best['smallest_valid'])} of {n_edges:,} edges"
+            text += "" if best["fewest_valid"] is None else f", the smallest there is {best['fewest_valid']}"
+        sentences.append(f"{text}.")
+    return " ".join(sentences)
+
+
 def score_rows(judged: Judged, name: str, scores: np.ndarray) -> Iterator[dict[str, Any]]:
     layers, sources, targets = judged.edges.names
     columns = (layers.tolist(), sources.tolist(), targets.tolist(), scores.tolist(), (ranks(scores) + 1).tolist())
@@ -140,6 +163,26 @@ def score_rows(judged: Judged, name: str, scores: np.ndarray) -> Iterator[dict[s
             "target": target,
             "score": score,
             "rank": rank,
+        }
+
+
+def analysed_rows(judged: Judged) -> Iterator[dict[str, Any]]:
+    """Yields the weight of each analysed edge and the share of valid circuits that keep it; none for large layers."""
+    if judged.edges.n > MOST_EDGES:
+        return
+    shares = np.full(judged.edges.n, np.nan) if judged.every is None else judged.every.shares(judged.is_valid)
+    weights = judged.edges.flat([layer.weight for layer in judged.task.part.layers])
+    layers, sources, targets = judged.edges.names
+    columns = (layers.tolist(), sources.tolist(), targets.tolist(), weights.tolist(), shares.tolist())
+    for layer, source, target, weight, share in zip(*columns, strict=True):
+        yield {
+            "ablation": judged.task.ablation,
+            "output": judged.output,
+            "layer": layer,
+            "source": source,
+            "target": target,
+            "weight": weight,
+            "share": or_none(share),
         }
 
 

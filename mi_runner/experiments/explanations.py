@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +21,7 @@ from mi_runner import chance
 from mi_runner.config.experiment_schemas import ExplanationsConfig
 from mi_runner.datasets import Dataset, logic
 from mi_runner.errors import ConfigError, RunFailed, as_options
-from mi_runner.experiments import Result, Setting, explanations_figures
+from mi_runner.experiments import Result, Setting, explanations_figures, sentences
 from mi_runner.experiments.explanations_controls import (
     RANDOM_FUNCTION,
     UNTRAINED,
@@ -157,8 +157,38 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
         measures=MEASURES,
         figures=drawn,
         parquet=frozenset({"circuits"}),
+        answer=_answer(rows[0]),
         model=setting.model,
     )
+
+
+def _answer(row: Mapping[str, Any]) -> str:
+    """The counts of the first output; of groundings that were sampled, with their interval."""
+    if row["n_valid"] is None:
+        return (
+            f"The network's accuracy on {row['function']} is {sentences.figure(row['accuracy'])}: it is not analysed."
+        )
+    of_counts = [row["n_groundings"], row["n_groundings_low"], row["n_groundings_high"]]
+    n, low, high = (f"{value:,}" for value in of_counts)
+    groundings = n if low == high else f"about {n} ({low} to {high})"
+    return (
+        f"{row['n_valid']:,} of {sentences.counted(row['n_circuits'], 'circuit')} compute {row['function']}, with "
+        f"{groundings} groundings as logic gates; {row['n_algorithms_aligned']:,} of "
+        f"{sentences.counted(row['n_algorithms'], 'algorithm')} for it align with the network, in "
+        f"{sentences.counted(row['n_alignments'], 'way')}."
+    )
+
+
+def _answer_over_seeds(summary: Sequence[Mapping[str, Any]], n_analysed: int) -> str:
+    means = {row["measure"]: row for row in summary if (row["output"], row["control"]) == (0, NONE)}
+    names = {"n_valid": "valid circuits", "n_groundings": "groundings", "n_alignments": "alignments"}
+    found = [
+        f"{sentences.between(means[name]['mean'], means[name]['low'], means[name]['high'])} {words}"
+        for name, words in names.items()
+        if name in means
+    ]
+    who = sentences.counted(n_analysed, "network that is", "networks that are")
+    return f"Means of {who} accurate enough: {', '.join(found)}."
 
 
 def _number(value: float | int | None) -> float:
@@ -400,5 +430,6 @@ def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
         measures=MEASURES,
         figures=explanations_figures.of_seeds(first),
         shown=("seeds_summary",),
+        answer=_answer_over_seeds(summary, n_converged),
         members={f"seed_{member.seed}": member.model for member in setting.members},
     )

@@ -43,6 +43,7 @@ from mi_runner.experiments.iit_trials import (
     summary_names,
     unseen_examples,
 )
+from mi_runner.experiments.sentences import counted, figure, measured
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods.alignment import Rotation
@@ -210,6 +211,7 @@ def run(setting: Setting[IitConfig]) -> Result:
         repeats=("start",),
         figures=drawn,
         shown=("overview",),
+        answer=_answer(tables["overview"], config.sources.name),
         parquet=frozenset({"directions"}),
         timings={"interchange_training": seconds},
         model=after.model if len(all_cells) == config.starts == 1 and config.train is not Trained.rotation else None,
@@ -234,6 +236,31 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         apart = {"iia_changed": changed["iia"], "iia_unchanged": unchanged["iia"]}
         overview.append({**{name: of_all[name] for name in columns}, **apart, "task_accuracy": of_all["task_accuracy"]})
     return overview
+
+
+def _answer(rows: Sequence[Mapping[str, Any]], sources: str) -> str:
+    """The highest IIA of a cell and start, beside that of before and of the strongest control."""
+    of_sources = [row for row in rows if row["sources"] == sources]
+    after = [row for row in of_sources if row["phase"] == "after"]
+    best = max(after, key=lambda row: row["iia"])
+    cell = ("variables", "trained_site")
+    same = (*cell, "start")
+    beside = [row for row in of_sources if all(row[name] == best[name] for name in same) and row["phase"] != "after"]
+    (before, *_), controls = (
+        [row for row in beside if row["phase"] == "before"],
+        [row for row in beside if row["phase"] == "control"],
+    )
+    n_cells = len({tuple(row[name] for name in cell) for row in after})
+    among = f", the highest of {n_cells} cells," if n_cells > 1 else ""
+    text = (
+        f"The interchange intervention accuracy of {best['variables']} at {best['trained_site']}{among} is "
+        f"{measured(best, 'iia')}; before training it is {measured(before, 'iia')}"
+    )
+    if controls:
+        strongest = max(controls, key=lambda row: row["iia"])
+        text += f"; the highest of {counted(len(controls), 'control')}, {strongest['control']}, has "
+        text += measured(strongest, "iia")
+    return f"{text}. A network that ignores its sources has {figure(best['floor'])}."
 
 
 def _directions(trial: Trial, rotation: Rotation) -> DataFrame:

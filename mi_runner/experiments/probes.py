@@ -23,6 +23,7 @@ from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, probes_figures
 from mi_runner.experiments.iit_cells import has_weights
+from mi_runner.experiments.sentences import between, counted, figure
 from mi_runner.experiments.variable_sets import data_sets_with_variables, every_set, variable_sets
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph
@@ -53,6 +54,10 @@ MEASURES = {
     "selectivity": ANY,
     "task_accuracy": SHARE,
 }
+
+
+BESIDE = {"input": "from the raw input", "untrained": "of the untrained network", "shuffled": "of shuffled variables"}
+"""Control → how the answer calls it."""
 
 
 @dataclass(frozen=True)
@@ -203,13 +208,15 @@ def run(setting: Setting[ProbesConfig]) -> Result:
             setting.progress.rows("metrics", own)
             advance(1, f"{site}{f' {control}' if control != NONE else ''}")
     rows = _present(rows)
+    overview = _overview(rows)
     return Result(
-        tables={"metrics": rows, "folds": _present(of_folds), "overview": _present(_overview(rows))},
+        tables={"metrics": rows, "folds": _present(of_folds), "overview": _present(overview)},
         keys=KEYS,
         metrics=_summary(setting, rows),
         measures=MEASURES,
         figures={"probes": probes_figures.by_site(rows)},
         shown=("overview",),
+        answer=_answer(overview),
         timings={"probing": time.perf_counter() - began},
     )
 
@@ -296,6 +303,20 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         keys = {"site": row["site"], "variables": row["variables"], "measure": measure}
         overview.append({**keys, "score": row[measure], **ends, **beside, "selectivity": row.get("selectivity")})
     return overview
+
+
+def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
+    """The cell that gains most over the raw input, or has the highest score where there is no such control."""
+    inputs = [row for row in rows if row["input"] is not None]
+    best = max(inputs or rows, key=lambda row: row["score"] - (row["input"] if inputs else 0))
+    of_controls = [f"{figure(best[name])} {words}" for name, words in BESIDE.items() if best[name] is not None]
+    measure = "R²" if best["measure"] == R2 else "accuracy"
+    why = "gains most over the raw input" if inputs else "is read best"
+    beside = f", beside {', '.join(of_controls)}" if of_controls else ""
+    return (
+        f"Of {counted(len(rows), 'cell')}, {best['variables']} at {best['site']} {why}: the probe's {measure} is "
+        f"{between(best['score'], best['low'], best['high'])}{beside}."
+    )
 
 
 def _present(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

@@ -6,7 +6,7 @@ With `seeds=32`: how good are the networks of 32 seeds, and how much do they dif
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import TrainConfig
 from mi_runner.experiments import Result, Setting, figures, predictions, train_figures
+from mi_runner.experiments.sentences import between, counted, figure, measured
 from mi_runner.statistics import ALL, NOT_NEGATIVE, SHARE, Spread, seeds_summary
 from mi_runner.training.evaluation import confusion, loss_function, score
 from mi_runner.training.options import TrainingOptions
@@ -80,6 +81,7 @@ def run(setting: Setting[TrainConfig]) -> Result:
         metrics=metrics,
         measures=MEASURES,
         figures=drawn,
+        answer=_answer(rows, metrics),
         parquet=frozenset({predictions.NAME}),
         model=setting.model,
     )
@@ -111,6 +113,15 @@ def _measured(setting: Setting[TrainConfig]) -> tuple[list[dict[str, Any]], dict
     return rows, metrics, outputs
 
 
+def _answer(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, float]) -> str:
+    test = [row for row in rows if row["split"] == "test"]
+    text = f"The network's accuracy is {measured(test[0], 'accuracy')} on {test[0]['n']:,} test examples"
+    if len(test) > 2:
+        worst = min(test[1:], key=lambda row: row["accuracy"])
+        text += f"; it is lowest on class {worst['class']}, {measured(worst, 'accuracy')}"
+    return f"{text}. On the training examples it is {figure(metrics['train_accuracy'])}."
+
+
 # --- many seeds ----------------------------------------------------------------------------------------------------
 
 
@@ -137,6 +148,7 @@ def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[Train
         measures=MEASURES,
         figures=train_figures.many_seeds(rows, summary, history),
         shown=("seeds_summary",),
+        answer=_answer_over_seeds(summary),
         members={f"seed_{member.seed}": member.model for member in members},
     )
 
@@ -149,7 +161,15 @@ def _over_seeds(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
         values = [member[name] for member in metrics if not math.isnan(member[name])] or [math.nan]
         spread = Spread.of(values, MEASURES[name.partition("/")[0]])
         means[name] = spread.mean
-        for figure in OVER_SEEDS if name in METRICS else ():
-            value = spread.columns()[figure]
-            rest[f"{name}_{figure}"] = math.nan if value is None else value
+        for of_spread in OVER_SEEDS if name in METRICS else ():
+            value = spread.columns()[of_spread]
+            rest[f"{name}_{of_spread}"] = math.nan if value is None else value
     return means | rest
+
+
+def _answer_over_seeds(summary: Sequence[Mapping[str, Any]]) -> str:
+    (row,) = (row for row in summary if (row["split"], row["class"], row["measure"]) == ("test", ALL, "accuracy"))
+    return (
+        f"The mean accuracy of {counted(row['n'], 'network')} is {between(row['mean'], row['low'], row['high'])}; "
+        f"the worst has {figure(row['min'])}, the best {figure(row['max'])}."
+    )

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from mi_runner.errors import ConfigError
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_runs import SEED, Saved, SavedRun, SavedSweep, shown, summed
-from mi_runner.statistics import PairedAnswers, PairedValues
+from mi_runner.statistics import NONE, PairedAnswers, PairedValues
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -298,14 +298,19 @@ def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Secti
         without = base if keys[0] is None else name
         return Section(title, note=f"{without} has no {PREDICTIONS}.parquet, so there is no test of the difference")
     names = [key for key in keys[0] if key != EXAMPLE and key in keys[1]]
-    if sorted(keys[0]) != sorted(keys[1]):  # the intact network alone is in both
-        return Section(title, note="the two experiments answer under different conditions, so there is no test")
     try:
-        frames = [_answers_of(one, names) for one in (run, other)]
+        frames = [
+            _answers_of(one, [key for key in own if key != EXAMPLE])
+            for one, own in zip((run, other), keys, strict=True)
+        ]
     except (OSError, ValueError) as error:
         return Section(title, note=f"{PREDICTIONS}.parquet can't be read ({' '.join(str(error).split())})")
-    repeated = [column for column in frames[0] if column not in (*names, EXAMPLE, "label", "answer")]
-    names += repeated
+    of_intact = sorted(keys[0]) != sorted(keys[1])
+    if of_intact:
+        frames = [_intact(frames[0], run, other, names), _intact(frames[1], other, run, names)]
+        if any(frame.empty or frame.duplicated([*names, EXAMPLE]).any() for frame in frames):
+            return Section(title, note="the two experiments answer under different conditions, so there is no test")
+    names += [column for column in frames[0] if column not in (*names, EXAMPLE, "label", "answer")]
     joined = frames[0].merge(frames[1], on=[*names, EXAMPLE], suffixes=("_a", "_b"), sort=False)
     examples = [set(frame[EXAMPLE]) for frame in frames]
     same_data = run.record.get("dataset") == other.record.get("dataset") and examples[0] == examples[1]
@@ -333,11 +338,21 @@ def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Secti
                 "p": counts.p,
             }
         )
+    of_networks = "of the intact networks, " if of_intact else ""
     note = (
-        f"accuracy on the same examples; low, high: 95 % interval of the paired difference, by Newcombe's method; only "
-        f"{base}, only {name}: examples that only this one answers correctly; p: McNemar's exact test"
+        f"accuracy {of_networks}on the same examples; low, high: 95 % interval of the paired difference, by Newcombe's "
+        f"method; only {base}, only {name}: examples that only this one answers correctly; p: McNemar's exact test"
     )
     return Section(title, rows, note)
+
+
+def _intact(frame: DataFrame, run: SavedRun, other: SavedRun, names: Sequence[str]) -> DataFrame:
+    """The answers of a run's intact network; of many networks, those of the other run's seed."""
+    columns = [*names, EXAMPLE, "label", "answer"]
+    for column in frame.columns.difference([*columns, *(run.record.get("repeats") or ())]):
+        wanted = str(other.record.get(SEED)) if column == SEED else NONE
+        frame = frame[frame[column].astype(str) == wanted]
+    return frame[columns]
 
 
 def _answers_of(run: SavedRun, names: Sequence[str]) -> DataFrame:

@@ -135,6 +135,9 @@ def run(
 
         with _stage(record, "experiment"):
             result = with_predictions(experiment.run(setting), setting)
+        if result.answer:
+            record["answer"] = result.answer
+            log.info(result.answer)
         record["timings"] |= result.timings
         if trained_now and "history" not in result.tables:
             result = result.with_table("history", setting.history, ["epoch"])
@@ -412,6 +415,7 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "instruction_set": machine.instruction_set(),
         "config_hash": config_hash(config),
         "config": flattened(config),
+        "answer": None,
         "metrics": {},
         "keys": {},
         "common_names": {},

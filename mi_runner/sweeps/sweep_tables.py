@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.runs.run_folder import State, state, table_file
 from mi_runner.statistics import FEW, Measured, Range, Spread, Summed, over_seeds
 from mi_runner.sweeps.sweep_plan import Job, Plan
@@ -211,26 +212,45 @@ def _measure(metric: str) -> str:
 def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | None) -> tuple[str, list[Row]]:
     """The title and rows of the table that is printed: a screenful.
 
-    Where the summary of the jobs' tables is short enough, it is that of their accuracy; otherwise a row for each
-    combination of swept values, with metrics of run.json. In the first, two or three seeds have their values beside the
-    interval.
+    Where the summary of the jobs' tables is short enough, it is that of their accuracy, or of the measures that their
+    experiment compares; otherwise a row for each combination of swept values, with metrics of run.json. In the first,
+    two or three seeds have their values beside the interval of a single measure.
     """
     by_values = metrics_by_values(jobs, objective)
-    found = [one for one in summed if one.measure == HEADLINE]
-    if objective is None and len(by_values) < len(found) <= MOST_HEADLINE_ROWS:
-        title, most = HEADLINE, max(one.spread.n for one in found)
-        rows = [{**one.name, "n": one.spread.n, **_shown(HEADLINE, one.spread), **_seeds(one.spread)} for one in found]
+    measures = _compared(jobs)
+    rows: list[Row] = _of_measures(jobs, summed, measures)
+    if objective is None and len(by_values) < len(rows) <= MOST_HEADLINE_ROWS:
+        title, most = ", ".join(measures), max(row["n"] for row in rows)
     else:
         title, most = "summary metrics", max((s.n for _, spreads in by_values for s in spreads.values()), default=0)
         rows = []
         for swept, spreads in by_values:
-            row: Row = {**swept, "n": max((spread.n for spread in spreads.values()), default=0)}
+            row = {**swept, "n": max((spread.n for spread in spreads.values()), default=0)}
             for name in list(spreads)[:MOST_HEADLINE_METRICS]:
                 row |= _shown(name, spreads[name])
             rows.append(row)
     columns = dict.fromkeys(column for row in rows for column in row if most > 1 or column != "n")
     title = f"{title}: mean over seeds, 95 % interval" if most > 1 else title
     return title, [{column: row.get(column) for column in columns} for row in rows]
+
+
+def _compared(jobs: Sequence[Ended]) -> tuple[str, ...]:
+    """The measures that the jobs' experiment compares; of several experiments that do otherwise, the accuracy."""
+    names = {one.state.record.get("experiment") for one in jobs if one.state.done}
+    found = {schema.compared for schema in EXPERIMENTS if schema.name in names}
+    return found.pop() if len(found) == 1 else (HEADLINE,)
+
+
+def _of_measures(jobs: Sequence[Ended], summed: Sequence[Summed], measures: Sequence[str]) -> list[Row]:
+    """A row for each name that has these measures; where jobs have a table `summary`, its rows alone."""
+    finer = {key for one in jobs for key in one.keys or () if (of := one.keys_of("summary")) and key not in of}
+    rows: dict[tuple[tuple[str, Any], ...], Row] = {}
+    for one in summed:
+        if one.measure in measures and not finer & one.name.keys():
+            row = rows.setdefault(tuple(one.name.items()), {**one.name, "n": 0})
+            row["n"] = max(row["n"], one.spread.n)
+            row |= _shown(one.measure, one.spread) | (_seeds(one.spread) if len(measures) == 1 else {})
+    return list(rows.values())
 
 
 def _shown(name: str, spread: Spread) -> Row:

@@ -111,13 +111,13 @@ def _of_output(
                 "layer": layer,
                 "source": source,
                 "target": target,
-                "weight": _rounded(layers[layer][target, source]),
-                "share": None if (share := known.get(edge)) is None else _rounded(share),
+                "weight": rounded(layers[layer][target, source]),
+                "share": None if (share := known.get(edge)) is None else rounded(share),
             }
             for edge, (layer, source, target) in enumerate(ends)
         ],
-        "best": [_circuit(of, row, n_edges) for row in order[first]],
-        "sparsest": [_circuit(of, row, n_edges) for row in valid[sparse[:MOST_SPARSEST]]],
+        "best": [_circuit(of, row) for row in order[first]],
+        "sparsest": [_circuit(of, row) for row in valid[sparse[:MOST_SPARSEST]]],
     }
 
 
@@ -128,19 +128,19 @@ def _shares(content: Content, output: int) -> dict[int, float]:
     return {edge: value for edge, value in enumerate(values) if value is not None}
 
 
-def _circuit(of: Mapping[str, np.ndarray], row: int, n_edges: int) -> Data:
+def _circuit(of: Mapping[str, np.ndarray], row: int) -> Data:
     bits = int(of["circuit"][row])
     return {
         "circuit": str(bits),  # JavaScript's numbers have 53 bits
-        "kept": "".join(str(bits >> edge & 1) for edge in range(n_edges)),
-        "accuracy": _rounded(of["accuracy"][row]),
+        "accuracy": rounded(of["accuracy"][row]),
         "nodes": int(of["n_nodes"][row]),
         "edges": int(of["n_edges"][row]),
         "valid": bool(of["valid"][row]),
     }
 
 
-def _rounded(value: float) -> float:
+def rounded(value: float) -> float:
+    """Returns a number with six significant digits."""
     return float(f"{float(value):.6g}")
 
 
@@ -157,7 +157,7 @@ def network(folder: Path) -> Data:
             drops.setdefault(row["target"], {}).setdefault(row["method"], []).append(drop)
     methods = list(dict.fromkeys(method for of_target in drops.values() for method in of_target))
     costs = {
-        target: {method: _rounded(sum(values) / len(values)) for method, values in of_target.items()}
+        target: {method: rounded(sum(values) / len(values)) for method, values in of_target.items()}
         for target, of_target in drops.items()
     }
     # Values inside a module, and parameters, are drawn only if they were ablated.

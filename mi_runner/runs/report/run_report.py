@@ -18,9 +18,10 @@ from mi_runner.config.run_schema import SWEEP_KEYS
 from mi_runner.errors import ConfigError
 from mi_runner.files import sha256, written_whole
 from mi_runner.runs import run_folder
-from mi_runner.runs.report import answers, pictures, rendering, tables
+from mi_runner.runs.report import answers, method_pictures, pictures, rendering, tables
 from mi_runner.runs.report.images import images
 from mi_runner.runs.run_folder import RunFolder, State
+from mi_runner.runs.saved_runs import SavedRun
 
 REPORT = "report.html"
 
@@ -30,6 +31,13 @@ LARGEST_LOG = 2_000_000
 MOST_LOG_LINES = 200
 
 MOST_FILES = 300
+
+SCRIPTS = {
+    "circuits": ("layers.js", "circuits.js"),
+    "methods": ("layers.js", "methods.js"),
+    "network": ("network.js",),
+}
+"""Data of an interactive picture → the scripts that draw it."""
 
 NOT_SHOWN = ("experiment", "dataset", "model", "report", *SWEEP_KEYS)
 """Top-level keys that the config's table leaves out; the first three have their options instead."""
@@ -102,16 +110,16 @@ def run_page(folder: Path, state: State) -> str:
     contents: dict[str, tables.Content] = {}
     shown = []
     for name, path in tables.of_folder(folder, printed):
-        most = tables.MOST_ROWS if name in printed else tables.MOST_OTHER_ROWS
+        most = tables.MOST_ROWS if name in (record.get("shown") or printed) else tables.MOST_OTHER_ROWS
         if (content := tables.read(path, most)) is not None:
             contents[name] = content
             shown.append(tables.table(name, content, path.name))
     answering = [name for name in printed if name in contents]
-    data = {**pictures.circuits(folder), **pictures.network(folder)}
+    data = {**pictures.circuits(folder), **method_pictures.methods(folder), **pictures.network(folder)}
     figures = images(sorted((folder / run_folder.FIGURES).glob("*.png")), folder)
     return rendering.page(
         "run.html",
-        ["report.js", *(f"{name}.js" for name in data)],
+        ["report.js", *dict.fromkeys(script for name in data for script in SCRIPTS[name])],
         title=" · ".join(filter(None, names)) or folder.name,
         question=(schema.__doc__ or "").strip().splitlines()[0] if schema else "",
         experiment=experiment,
@@ -129,9 +137,9 @@ def run_page(folder: Path, state: State) -> str:
         tables=shown,
         figures=figures,
         data=data,
-        options=_options(folder, names),
+        options=_options(SavedRun(folder, state, {}).config, names),
         provenance=_provenance(record),
-        warnings=_log_lines(folder),
+        warnings=_log_lines(folder, tracebacks=state.status != "interrupted"),
         files=_files(folder),
         n_files_left_out=max(0, len(_listed(folder)) - MOST_FILES),
     )
@@ -181,16 +189,10 @@ def _defaults(experiment: str, dataset: str, model: str) -> dict[str, str]:
     return dict(_flat(OmegaConf.to_container(chosen, enum_to_str=True)))
 
 
-def _options(folder: Path, names: Sequence[str]) -> list[Option]:
-    try:
-        config = yaml.safe_load((folder / run_folder.CONFIG).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        return []
-    if not isinstance(config, dict):
-        return []
-    defaults = _defaults(*names)
+def _options(config: Mapping[str, Any], names: Sequence[str]) -> list[Option]:
+    defaults = _defaults(*names) if config else {}
     options = []
-    for key, value in _flat(config):
+    for key, value in (pair for name, of_name in config.items() for pair in _flat(of_name, f"{name}.")):
         top = key.partition(".")[0]
         if top == key and key in NOT_SHOWN:
             continue
@@ -238,8 +240,12 @@ def _provenance(record: Mapping[str, Any]) -> list[tuple[str, str]]:
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (\w+) ")
 
 
-def _log_lines(folder: Path) -> list[str]:
-    """Returns the warnings, errors and traceback of the log, the last ones if there are many."""
+def _log_lines(folder: Path, *, tracebacks: bool) -> list[str]:
+    """Returns the warnings and errors of the log, the last ones if there are many.
+
+    Args:
+        tracebacks: with the traceback; that of a run that was interrupted says only where it was.
+    """
     try:
         with (folder / run_folder.LOG).open("rb") as file:
             file.seek(0, 2)
@@ -251,7 +257,10 @@ def _log_lines(folder: Path) -> list[str]:
     serious = False
     for line in text.splitlines():
         begins = _LOG_LINE.match(line)
-        serious = begins[1] not in ("INFO", "DEBUG") if begins else serious or line.startswith("Traceback")
+        if begins:
+            serious = begins[1] not in ("INFO", "DEBUG")
+        elif line.startswith("Traceback"):
+            serious = tracebacks
         if serious:
             taken.append(line)
     return taken[-MOST_LOG_LINES:]

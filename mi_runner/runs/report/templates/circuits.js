@@ -1,48 +1,15 @@
 // Two circuits side by side and their difference; each is the best with so many edges, or one of the sparsest.
 {
-  const WIDTH = 360, HEIGHT = 240, EDGE = 24;
   const { outputs } = data("circuits");
   const place = document.getElementById("circuits");
-  const hint = element("p", { class: "hint", role: "status" }, "Point at an edge for its weight and how many valid circuits keep it.");
+  const hint = element("p", { class: "hint" }, "Point at an edge for its weight and how many valid circuits keep it; or press Tab, then the arrow keys.");
   const panels = element("div", { class: "panels" });
+  const ats = [{ number: 0 }, { number: 0 }, { number: 0 }];
   let output = outputs[0];
 
-  function position(column, neuron) {
-    const size = output.sizes[column];
-    return [EDGE + (column * (WIDTH - 2 * EDGE)) / (output.sizes.length - 1), ((neuron + 1) * HEIGHT) / (size + 1)];
-  }
-
-  function about(edge) {
+  function about(number, edge) {
     const share = edge.share === null ? "" : `; ${(100 * edge.share).toFixed(1)} % of the valid circuits keep it`;
-    return `layer ${edge.layer + 1}: neuron ${edge.source} → neuron ${edge.target}, weight ${shown(edge.weight)}${share}`;
-  }
-
-  function picture(label, style) {
-    const svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img", "aria-label": label });
-    const largest = Math.max(...output.edges.map((edge) => Math.abs(edge.weight))) || 1;
-    const active = new Set();
-    const lines = output.edges.map((edge, number) => ({ edge, number, name: style(number, edge) }));
-    lines.sort((a, b) => (a.name === "absent" ? 0 : 1) - (b.name === "absent" ? 0 : 1)); // kept edges above the others
-    for (const { edge, name } of lines) {
-      const [x1, y1] = position(edge.layer, edge.source);
-      const [x2, y2] = position(edge.layer + 1, edge.target);
-      const line = drawn("line", { x1, y1, x2, y2, class: `edge ${name}` }, drawn("title", {}, about(edge)));
-      if (name !== "absent") {
-        line.setAttribute("stroke-width", (1 + (5 * Math.abs(edge.weight)) / largest).toFixed(2));
-        active.add(`${edge.layer} ${edge.source}`).add(`${edge.layer + 1} ${edge.target}`);
-      }
-      line.addEventListener("pointerenter", () => (hint.textContent = about(edge)));
-      svg.append(line);
-    }
-    output.sizes.forEach((size, column) => {
-      for (let neuron = 0; neuron < size; neuron++) {
-        const [cx, cy] = position(column, neuron);
-        const on = active.has(`${column} ${neuron}`);
-        svg.append(drawn("circle", { cx, cy, r: 7, class: on ? "neuron active" : "neuron" },
-          drawn("title", {}, `${column === 0 ? "input" : `layer ${column}`}, neuron ${neuron}: ${on ? "active" : "left out"}`)));
-      }
-    });
-    return svg;
+    return `${edgeName(edge)}, weight ${shown(edge.weight)}${share}`;
   }
 
   function words(circuit) {
@@ -50,7 +17,7 @@
     return `circuit ${circuit.circuit}: ${circuit.edges} of ${output.edges.length} edges, ${circuit.nodes} active hidden neurons, accuracy ${shown(circuit.accuracy, 5)}, ${valid}`;
   }
 
-  function side(name, source, first) {
+  function side(name, source, first, at) {
     const label = name.toLowerCase();
     const choice = element("select", { "aria-label": `${label}: which circuits` },
       element("option", { value: "best" }, "the best circuit for each number of edges"),
@@ -58,9 +25,9 @@
     choice.value = output[source].length ? source : "best";
     const slider = element("input", { type: "range", min: 0, step: 1, id: `slider-${label}`, "data-slider": label });
     const text = element("label", { for: `slider-${label}` });
-    const about = element("p", { "data-about": label });
+    const said = element("p", { "data-about": label });
     const view = element("div");
-    const box = element("div", { class: "panel" }, element("h3", {}, name), choice, text, slider, view, about);
+    const box = element("div", { class: "panel" }, element("h3", {}, name), choice, text, slider, view, said);
     const made = { box, circuit: null, update };
     function list() { return output[choice.value]; }
     function update() {
@@ -69,22 +36,23 @@
       view.replaceChildren();
       if (!made.circuit) {
         text.textContent = "none";
-        about.textContent = "There is no such circuit in the table.";
+        said.textContent = "There is no such circuit in the table.";
       } else {
         text.textContent = choice.value === "best"
           ? `kept edges: ${made.circuit.edges}`
           : `number ${rank + 1} of the ${list().length} sparsest of ${output.n_valid.toLocaleString("en")} valid circuits in the table`;
         slider.setAttribute("aria-valuetext", text.textContent);
-        about.textContent = words(made.circuit);
-        const { kept } = made.circuit;
-        view.append(picture(words(made.circuit), (edge, { weight }) =>
-          kept[edge] !== "1" ? "absent" : weight >= 0 ? "positive" : "negative"));
+        said.textContent = words(made.circuit);
+        const bits = made.circuit.circuit;
+        view.append(layersPicture(output, words(made.circuit), { hint, at,
+          style: (number, edge) => ofWeight(isKept(bits, number), edge),
+          about: (number, edge) => `${about(number, edge)}; ${isKept(bits, number) ? "kept" : "left out"} here` }));
       }
       difference();
     }
-    function begin(at) {
+    function begin(rank) {
       slider.max = Math.max(0, list().length - 1);
-      slider.value = at;
+      slider.value = rank;
       update();
     }
     choice.addEventListener("change", () => begin(0));
@@ -99,25 +67,17 @@
     view.replaceChildren();
     comparison.textContent = "";
     if (!left || !right) return;
-    const counts = { both: 0, "only-left": 0, "only-right": 0, absent: 0 };
-    const style = (edge) => {
-      const a = left.kept[edge] === "1", b = right.kept[edge] === "1";
-      const name = a && b ? "both" : a ? "only-left" : b ? "only-right" : "absent";
-      counts[name] += 1;
-      return name;
-    };
-    view.append(picture("difference of the two circuits", style));
-    const any = counts.both + counts["only-left"] + counts["only-right"];
-    comparison.textContent = `Both keep ${counts.both} edges (grey), only the left ${counts["only-left"]} (blue), ` +
-      `only the right ${counts["only-right"]} (orange, dashed). Jaccard ${shown(counts.both / any, 3)}.`;
+    const [picture, sentence] = differencePicture(output, left.circuit, right.circuit, { about, hint, at: ats[2] });
+    view.append(picture);
+    comparison.textContent = sentence;
   }
 
   let sides = [];
   const valid = (list) => Math.max(0, list.findIndex((circuit) => circuit.valid));
   function build() {
     sides = [];
-    sides.push(side("Left", "best", valid));
-    sides.push(side("Right", "sparsest", (list) => Math.min(1, list.length - 1)));
+    sides.push(side("Left", "best", valid, ats[0]));
+    sides.push(side("Right", "sparsest", (list) => Math.min(1, list.length - 1), ats[1]));
     panels.replaceChildren(...sides.map((one) => one.box),
       element("div", { class: "panel" }, element("h3", {}, "Difference"), view, comparison));
     for (const one of sides) one.begin();

@@ -16,7 +16,8 @@
     at.set(name, [EDGE + column * (WIDTH + ACROSS), top]);
   }));
   const largest = Math.max(1e-9, ...Object.values(costs).flatMap((of) => Object.values(of)));
-  const hint = element("p", { class: "hint", role: "status" }, "Point at a box or an arrow for what its ablation costs.");
+  const reached = { number: 0 };
+  const hint = element("p", { class: "hint" }, "Point at a box or an arrow for what its ablation costs; or press Tab, then the arrow keys.");
   const view = element("div", { class: "network-scroll", tabindex: "0", role: "region", "aria-label": "the network" });
 
   function colour(drop) {
@@ -34,14 +35,10 @@
     return `${name}: ${method} ablation changes accuracy by ${shown(-100 * drop, 3)} points`;
   }
 
-  function about(shape, text) {
-    shape.append(drawn("title", {}, text));
-    shape.addEventListener("pointerenter", () => (hint.textContent = text));
-  }
-
   function draw(method) {
-    const svg = drawn("svg", { width: size[0], height: size[1], viewBox: `0 0 ${size[0]} ${size[1]}`, role: "img",
+    const svg = drawn("svg", { width: size[0], height: size[1], viewBox: `0 0 ${size[0]} ${size[1]}`, role: "group",
       "aria-label": `the network, shaded by the accuracy that ${method} ablation costs` });
+    const shapes = [];
     svg.append(drawn("defs", {}, drawn("marker", { id: "head", viewBox: "0 0 8 8", refX: 7, refY: 4, markerWidth: 9, markerHeight: 9,
       orient: "auto", markerUnits: "userSpaceOnUse" }, drawn("path", { d: "M0 0L8 4L0 8z", fill: "var(--soft)" }))));
     for (const site of sites) {
@@ -54,11 +51,13 @@
           ? `M${x + WIDTH / 2} ${y}C${x + WIDTH / 2} ${EDGE - HEIGHT / 2},${to + WIDTH / 2} ${EDGE - HEIGHT / 2},${to + WIDTH / 2} ${down - 1}`
           : `M${x1} ${y1}C${x1 + ACROSS / 2} ${y1},${x2 - ACROSS / 2} ${y2},${x2} ${y2}`;
         const name = `${source}/${site.name}`, drop = costs[name]?.[method];
-        const line = drawn("path", { d: path, fill: "none", "marker-end": "url(#head)", "data-edge": name,
+        const line = drawn("path", { d: path, fill: "none", "marker-end": "url(#head)",
           stroke: drop === undefined ? "var(--soft)" : colour(drop), "stroke-width": drop === undefined ? 1.2 : 6 });
-        if (drop !== undefined) svg.append(drawn("path", { d: path, fill: "none", stroke: "var(--soft)", "stroke-width": 7.5 }));
-        about(line, words(name, method));
-        svg.append(line);
+        const edge = drawn("g", { "data-edge": name }, drawn("path", { d: path, fill: "none", class: "grip", "stroke-width": 14 }));
+        if (drop !== undefined) edge.append(drawn("path", { d: path, fill: "none", stroke: "var(--soft)", "stroke-width": 7.5 }));
+        edge.append(line);
+        shapes.push([edge, words(name, method)]);
+        svg.append(edge);
       }
     }
     for (const site of sites) {
@@ -68,9 +67,10 @@
         drawn("text", { x: x + WIDTH / 2, y: y + 18, "text-anchor": "middle", class: "box-text" }, short(site.name, 18)),
         drawn("text", { x: x + WIDTH / 2, y: y + 36, "text-anchor": "middle", class: "box-text" },
           drop === undefined ? short(`${site.of} ${site.shape}`, 20) : `−${shown(100 * drop, 3)} points`.replace("−-", "+")));
-      about(box, `${words(site.name, method)}; ${site.of}, shape ${site.shape}`);
+      shapes.push([box, `${words(site.name, method)}; ${site.of}, shape ${site.shape}`]);
       svg.append(box);
     }
+    told(shapes, hint, reached);
     view.replaceChildren(svg);
   }
 

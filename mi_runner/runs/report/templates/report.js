@@ -20,6 +20,30 @@ function data(name) {
   return place ? JSON.parse(place.textContent) : null;
 }
 
+// Shapes of a picture that say what they are: at the pointer, and at the keyboard's focus. Tab reaches one of them,
+// the arrow keys the others. at: the number of the one that Tab reaches.
+function told(shapes, hint, at = { number: 0 }) {
+  if (at.number >= shapes.length) at.number = 0;
+  shapes.forEach(([shape, text], number) => {
+    for (const [name, value] of Object.entries({ role: "img", "aria-label": text, tabindex: number === at.number ? 0 : -1, class: "told" })) {
+      shape.setAttribute(name, value);
+    }
+    shape.prepend(drawn("title", {}, text));
+    const say = () => (hint.textContent = text);
+    shape.addEventListener("pointerenter", say);
+    shape.addEventListener("focus", say);
+    shape.addEventListener("keydown", (event) => {
+      const next = { ArrowRight: number + 1, ArrowDown: number + 1, ArrowLeft: number - 1, ArrowUp: number - 1, Home: 0, End: -1 }[event.key];
+      if (next === undefined) return;
+      event.preventDefault();
+      at.number = (next + shapes.length) % shapes.length;
+      shape.setAttribute("tabindex", -1);
+      shapes[at.number][0].setAttribute("tabindex", 0);
+      shapes[at.number][0].focus();
+    });
+  });
+}
+
 function shown(value, digits = 4) {
   return value === null || value === undefined ? "unknown" : Number(value.toPrecision(digits)).toString();
 }

@@ -4,7 +4,7 @@
   const COLOURS = ["#1f77b4", "#ff7f0e", "#2ca02c", "#d62728", "#9467bd", "#8c564b", "#e377c2", "#7f7f7f", "#bcbd22", "#17becf"];
   const { names, measures, rows, columns } = data("sweep");
   const place = document.getElementById("sweep");
-  const view = element("div"), legend = element("p", { "data-legend": "" }), hint = element("p", { class: "hint", role: "status" });
+  const view = element("div"), legend = element("p", { "data-legend": "" }), hint = element("p", { class: "hint" });
   const EACH = "(each)";
 
   function choice(label, values, first) {
@@ -48,7 +48,7 @@
     const points = lines.flatMap(([, of]) => of);
     view.replaceChildren();
     legend.replaceChildren();
-    hint.textContent = "";
+    hint.textContent = "Point at a mark for its numbers; or press Tab, then the arrow keys.";
     if (!points.length) {
       legend.append("No row has these values.");
       return;
@@ -59,7 +59,7 @@
     [y0, y1] = [y0 - space, y1 + space];
     const px = (value) => LEFT + 24 + ((scale(value) - x0) / (x1 - x0 || 1)) * (WIDTH - LEFT - RIGHT - 48);
     const py = (value) => HEIGHT - BOTTOM - ((value - y0) / (y1 - y0)) * (HEIGHT - TOP - BOTTOM);
-    const svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "img",
+    const svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group",
       "aria-label": `${measure.select.value} along ${key}; the table sweep_summary has the numbers` });
     svg.append(drawn("line", { x1: LEFT, y1: HEIGHT - BOTTOM, x2: WIDTH - RIGHT, y2: HEIGHT - BOTTOM, class: "axis" }),
       drawn("line", { x1: LEFT, y1: TOP, x2: LEFT, y2: HEIGHT - BOTTOM, class: "axis" }));
@@ -76,6 +76,7 @@
     });
     svg.append(drawn("text", { x: (LEFT + WIDTH) / 2, y: HEIGHT - 8, "text-anchor": "middle" }, key),
       drawn("text", { x: 14, y: HEIGHT / 2, "text-anchor": "middle", transform: `rotate(-90 14 ${HEIGHT / 2})` }, measure.select.value));
+    const marks = [];
     lines.forEach(([label, of], number) => {
       const stroke = COLOURS[number], move = numeric ? 0 : (number - (lines.length - 1) / 2) * 6;
       of.sort((a, b) => scale(a.x) - scale(b.x));
@@ -86,8 +87,8 @@
           (point.n > 1 ? `, 95 % interval ${shown(point.low, 5)} to ${shown(point.high, 5)}, ${point.n} seeds` : ", one seed");
         const mark = drawn("g", { "data-point": "" },
           drawn("line", { x1: at(point), y1: py(point.low), x2: at(point), y2: py(point.high), stroke, "stroke-width": 1.5 }),
-          drawn("circle", { cx: at(point), cy: py(point.mean), r: 4.5, fill: stroke }), drawn("title", {}, words));
-        mark.addEventListener("pointerenter", () => (hint.textContent = words));
+          drawn("circle", { cx: at(point), cy: py(point.mean), r: 4.5, fill: stroke }));
+        marks.push([mark, words]);
         svg.append(mark);
       }
       if (label) {
@@ -96,6 +97,7 @@
       }
     });
     if (series.size > MOST_SERIES) legend.append(`${series.size - MOST_SERIES} more are not drawn: choose values above.`);
+    told(marks, hint);
     view.append(svg);
   }
 

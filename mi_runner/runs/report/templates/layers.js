@@ -1,0 +1,68 @@
+// Circuits in a picture: columns of neurons from the inputs, and the edges between neighbouring columns.
+const LAYERS = { WIDTH: 360, HEIGHT: 240, SPACE: 24, GRIP: 11 };
+
+function edgeName({ layer, source, target }) {
+  return `layer ${layer + 1}: neuron ${source} → neuron ${target}`;
+}
+
+function isKept(bits, edge) {
+  return ((BigInt(bits) >> BigInt(edge)) & 1n) === 1n;
+}
+
+// style(number, edge): the class of an edge; absent: left out. about(number, edge): what is known about it.
+// at: the edge that the Tab key reaches, kept from picture to picture.
+function layersPicture({ sizes, edges }, label, { style, about, hint, at }) {
+  const { WIDTH, HEIGHT, SPACE, GRIP } = LAYERS;
+  function position(column, neuron) {
+    return [SPACE + (column * (WIDTH - 2 * SPACE)) / (sizes.length - 1), ((neuron + 1) * HEIGHT) / (sizes[column] + 1)];
+  }
+  const svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": label });
+  const largest = Math.max(...edges.map((edge) => Math.abs(edge.weight))) || 1;
+  const active = new Set();
+  const lines = edges.map((edge, number) => {
+    const name = style(number, edge);
+    const [x1, y1] = position(edge.layer, edge.source);
+    const [x2, y2] = position(edge.layer + 1, edge.target);
+    const line = drawn("line", { x1, y1, x2, y2, class: `edge ${name}` });
+    if (name !== "absent") {
+      line.setAttribute("stroke-width", (1 + (5 * Math.abs(edge.weight)) / largest).toFixed(2));
+      active.add(`${edge.layer} ${edge.source}`).add(`${edge.layer + 1} ${edge.target}`);
+    }
+    const grip = drawn("line", { x1, y1, x2, y2, class: "grip", "stroke-width": GRIP });
+    return { name, shape: drawn("g", { "data-edge": number }, grip, line), text: about(number, edge) };
+  });
+  // Kept edges are above the others.
+  for (const above of [false, true]) svg.append(...lines.filter(({ name }) => (name !== "absent") === above).map(({ shape }) => shape));
+  told(lines.map(({ shape, text }) => [shape, text]), hint, at);
+  sizes.forEach((size, column) => {
+    for (let neuron = 0; neuron < size; neuron++) {
+      const [cx, cy] = position(column, neuron);
+      const on = active.has(`${column} ${neuron}`);
+      svg.append(drawn("circle", { cx, cy, r: 7, class: on ? "neuron active" : "neuron" },
+        drawn("title", {}, `${column === 0 ? "input" : `layer ${column}`}, neuron ${neuron}: ${on ? "active" : "left out"}`)));
+    }
+  });
+  return svg;
+}
+
+function ofWeight(kept, { weight }) {
+  return !kept ? "absent" : weight >= 0 ? "positive" : "negative";
+}
+
+// The picture of the edges of two circuits, and a sentence on it.
+function differencePicture(of, left, right, { about, hint, at }) {
+  const counts = { both: 0, "only-left": 0, "only-right": 0, absent: 0 };
+  const words = { both: "both keep it", "only-left": "only the left keeps it", "only-right": "only the right keeps it", absent: "both leave it out" };
+  const names = of.edges.map((_, edge) => {
+    const [a, b] = [isKept(left, edge), isKept(right, edge)];
+    const name = a && b ? "both" : a ? "only-left" : b ? "only-right" : "absent";
+    counts[name] += 1;
+    return name;
+  });
+  const picture = layersPicture(of, "difference of the two circuits", {
+    style: (edge) => names[edge], about: (number, edge) => `${about(number, edge)}; ${words[names[number]]}`, hint, at });
+  const any = counts.both + counts["only-left"] + counts["only-right"];
+  const sentence = `Both keep ${counts.both} edges (grey), only the left ${counts["only-left"]} (blue), ` +
+    `only the right ${counts["only-right"]} (orange, dashed).${any ? ` Jaccard ${shown(counts.both / any, 3)}.` : ""}`;
+  return [picture, sentence];
+}
