@@ -8,7 +8,7 @@ run: .venv/installed  ## the main job, or any other: make run ARGS="experiment=t
 	$(BIN)/mi-run $(ARGS)
 
 test: .venv/installed-for-tests  ## make test ARGS="tests/test_graph.py -x"
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 10 $(if $(filter file,$(origin ARGS)),,$(ARGS))
+	$(BIN)/python -m pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 10 $(if $(filter file,$(origin ARGS)),,$(ARGS))
 
 check: .venv/installed-for-tests  ## style, types, and which module may import which
 	$(BIN)/ruff check

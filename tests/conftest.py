@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import base64
 import gc
-import io
 import json
 import logging
 import os
@@ -23,7 +23,6 @@ from mi_runner import threads
 threads.let_waiting_threads_sleep()  # before torch is imported
 
 import torch  # noqa: E402
-from PIL import Image  # noqa: E402
 
 from mi_runner import files  # noqa: E402
 from mi_runner.cli import command as cli  # noqa: E402
@@ -35,6 +34,11 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parent.parent
+PIXEL = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+"""A picture of one pixel."""
+
 ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 
@@ -167,19 +171,11 @@ def command(tmp_path: Path) -> Callable[..., Ended]:
     return run
 
 
-@pytest.fixture(scope="session")
-def a_pixel() -> bytes:
-    """A PNG of one pixel."""
-    made = io.BytesIO()
-    Image.new("RGB", (1, 1)).save(made, format="png")
-    return made.getvalue()
-
-
 @pytest.fixture(autouse=True)
-def undrawn(request: pytest.FixtureRequest, a_pixel: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's pictures have one pixel, but in tests that are marked `drawn`: to draw is half of a small run's time."""
     if not request.node.get_closest_marker("drawn"):
-        monkeypatch.setattr(files, "save_figure", lambda figure, path: path.write_bytes(a_pixel))
+        monkeypatch.setattr(files, "save_figure", lambda figure, path: path.write_bytes(PIXEL))
 
 
 @pytest.fixture(scope="module", params=ENGINES)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import csv
 import json
 import os
@@ -13,8 +12,11 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
+from mi_runner import files
 from mi_runner.cli import command as cli
 from mi_runner.runs.report import REPORT, write_run_report
+
+from .conftest import PIXEL
 
 DATA = ("dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
 DIVERGES = ("training.optimizer=sgd", "training.learning_rate=1e30", "training.epochs=2")
@@ -40,11 +42,6 @@ SMALL = {
 }
 """Small runs; those of an experiment's name run it, and each experiment has one."""
 
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-"""A picture of one pixel, for each figure of these runs: to draw them is a third of their time."""
-
 
 def commanded(folder: Path, *options: str, status: int = 0) -> Path:
     """The only run.json or sweep.json that a command leaves below `folder`, unless another process has made it."""
@@ -52,9 +49,7 @@ def commanded(folder: Path, *options: str, status: int = 0) -> Path:
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(
-                    "matplotlib.figure.Figure.savefig", lambda figure, path, **options: Path(path).write_bytes(PIXEL)
-                )
+                patched.setattr(files, "save_figure", lambda figure, path: path.write_bytes(PIXEL))
                 assert cli.main([*options, f"output_dir={folder}"]) == status
     (record,) = folder.rglob("v001/sweep.json" if "-m" in options else "v001/run.json")
     return record.parent

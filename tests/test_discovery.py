@@ -492,6 +492,7 @@ def own_method(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.drawn
 def test_the_tables_of_a_run_agree(mi_run: Callable[..., Ended], own_method: None, tmp_path: Path) -> None:
     methods = "experiment.methods=[random,magnitude,eap,acdc,greedy,own_scores:score]"
     ended = mi_run(*SMALL, methods, "expect={percentile/greedy/zero: '<=1'}")
@@ -532,6 +533,7 @@ def test_the_tables_of_a_run_agree(mi_run: Callable[..., Ended], own_method: Non
     assert {"curves_0", "scores_zero_0", "scores_mean_0"} <= names
 
 
+@pytest.mark.drawn
 def test_classes_are_analysed_together_among_sampled_circuits(mi_run: Callable[..., Ended]) -> None:
     ended = mi_run(
         "experiment=discovery",

@@ -35,6 +35,7 @@ def folder_of(arguments: list[str], tmp_path: Path, capsys: pytest.CaptureFixtur
     return Path(printed.out.splitlines()[-1])
 
 
+@pytest.mark.drawn
 def test_the_tables_agree_with_each_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = folder_of([*SMALL, "experiment.listed=40", "experiment.max_depth=2"], tmp_path, capsys)
     metrics = pd.read_csv(folder / "metrics.csv")
@@ -78,6 +79,7 @@ def test_many_seeds_have_the_rows_of_each_alone(tmp_path: Path, capsys: pytest.C
     assert row["mean"] == together["n_valid"].mean()
 
 
+@pytest.mark.drawn
 def test_controls_of_each_seed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """The untrained network and networks on random functions, of each seed, as each seed alone has them."""
     arguments = [*SMALL, "experiment.max_depth=1", "dataset.functions=[AND]", "experiment.random_functions=2"]

@@ -22,6 +22,8 @@ from mi_runner.runs.choices import load_dataset
 
 from .conftest import Ended
 
+pytestmark = pytest.mark.drawn
+
 Drawn = tuple[Ended, Mapping[str, Figure]]
 DrawnBy = Callable[..., Drawn]
 

@@ -248,6 +248,7 @@ def test_networks_that_can_not_be_compared() -> None:
         compare_networks([whole, InMemory(elsewhere, 1)])
 
 
+@pytest.mark.drawn
 def test_a_sweep_over_the_seed_ends_with_the_comparison(mi_run: Callable[..., Ended]) -> None:
     options = ("dataset.limit=40", "training.epochs=1", "model.hidden_sizes=[3,2]", "experiment.last_layers=2")
     done = mi_run("-m", "experiment=circuits", *options, "experiment.accuracy_threshold=0.2,0.99", "seed=0,1")

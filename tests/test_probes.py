@@ -301,6 +301,7 @@ def test_the_program_of_the_page_runs() -> None:
     exec(program, {})
 
 
+@pytest.mark.drawn
 @pytest.mark.parametrize(
     ("arguments", "measure"),
     [
