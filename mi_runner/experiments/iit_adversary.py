@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from mi_runner import chance
 from mi_runner.batches import outputs_of
@@ -113,7 +113,8 @@ class Contest:
             pairs: that the rows are of, by kind.
         """
         outputs, classes = outputs_of(model, self.trial.dataset.x_test), self.trial.dataset.has_classes
-        most = float(predictions(outputs, classes=classes).unique(return_counts=True)[1].max()) / len(outputs)
+        answers = self._answers(model)
+        most = int(answers.unique(return_counts=True)[1].max()) / len(answers)
         described = []
         for row in rows:
             own = pairs[Sources[row["sources"]]]
@@ -224,11 +225,15 @@ class Contest:
         )
 
     def _say_if_collapsed(self, model: nn.Module) -> None:
-        dataset, y = self.trial.dataset, self.trial.dataset.y_test
-        answers = predictions(outputs_of(model, dataset.x_test), classes=dataset.has_classes)
-        if bool((answers == answers[0]).all()) and not bool((y == y[0]).all()):
+        before, after = self._answers(self.trial.setting.model), self._answers(model)
+        if bool((after == after[0]).all()) and not bool((before == before[0]).all()):
             log.warning(
                 f"{self.trial.cell.name}: after the training against the adversary the network answers every test "
-                f"example with {answers[0].item():g}: it collapsed. Type experiment.task_weight=1, "
-                "experiment.adversary_renewal=null or experiment.adversary_bound=0.69."
+                f"example with {after[0].item():g}: it collapsed. Type experiment.task_weight=1 or "
+                "experiment.adversary_bound=0.69."
             )
+
+    def _answers(self, model: nn.Module) -> Tensor:
+        """The predicted label of each test example, without a swap."""
+        dataset = self.trial.dataset
+        return predictions(outputs_of(model, dataset.x_test), classes=dataset.has_classes)
