@@ -316,7 +316,7 @@ class IitConfig(ExperimentConfig):
     adversary_learning_rate: float = option(1e-4, "step size for the adversary, with Adam", above=0)
     adversary_renewal: int | None = option(
         1,
-        "the adversary starts anew after so many steps of the network; 1: in each step, as published; null: it is kept",
+        "the adversary starts again after so many steps of the network; 1: in each step, as published; null: never",
         at_least=1,
     )
     adversary_count: int = option(1, "adversaries at a time, from different random directions", at_least=1)
