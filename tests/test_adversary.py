@@ -386,8 +386,8 @@ def test_the_figure_of_a_contest(contest: Result) -> None:
     floors = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 2]
     assert set(shown.floor) <= set(floors)
     assert [text.get_text() for text in axes.get_xticklabels()] == [
-        *("chosen: a\nrotation of the training", "chosen: a\nfresh rotation"),
-        *("adversary: b\nrotation of the training", "adversary: b\nfresh rotation"),
+        *("chosen:\na\ntraining's rotation", "chosen:\na\nfresh rotation"),
+        *("adversary:\nb\ntraining's rotation", "adversary:\nb\nfresh rotation"),
     ]
     losses = contest.figures["training"].axes[1].lines
     assert [line.get_label() for line in losses] == ["chosen variables", "adversary"]
@@ -426,5 +426,6 @@ def test_a_collapse_is_said(caplog: pytest.LogCaptureFixture, monkeypatch: pytes
             controls=[], adversary_control=False, task_weight=0.0, adversary_weight=100.0, learning_rate=1.0, epochs=3
         ))  # fmt: skip
     (line,) = [line for line in caplog.messages if "it collapsed" in line]
-    assert line.startswith("a/first: after the training against the adversary the network answers every test example")
-    assert result.metrics["commonest"] == 1 > result.metrics["commonest_before"]
+    share = result.metrics["commonest"]
+    assert f"a/first: after the training against the adversary the network answers {share:.0%} of the test" in line
+    assert share >= 0.95 > result.metrics["commonest_before"]

@@ -33,6 +33,9 @@ OWN, FRESH = "own", "fresh"
 NO_ADVERSARY = "no_adversary"
 """The control: the same training without the adversary."""
 
+COLLAPSED = 0.95
+"""A network has collapsed if it gives one answer to so many of the test examples, and did not before."""
+
 KEYS = ("swapped", "rotation")
 """The columns that name rows of metrics and overview besides those without an adversary."""
 
@@ -113,8 +116,7 @@ class Contest:
             pairs: that the rows are of, by kind.
         """
         outputs, classes = outputs_of(model, self.trial.dataset.x_test), self.trial.dataset.has_classes
-        answers = self._answers(model)
-        most = int(answers.unique(return_counts=True)[1].max()) / len(answers)
+        most, _ = commonest(self._answers(model))
         described = []
         for row in rows:
             own = pairs[Sources[row["sources"]]]
@@ -136,11 +138,11 @@ class Contest:
         """The verdict on the ordinary network, the trained one, and the control, by phase and control."""
         trial = self.trial
         networks = {("before", NONE): trial.start(), ("after", NONE): after}
+        self._say_if_collapsed(after.model)
         if trial.config.adversary_control:
             networks["control", NO_ADVERSARY] = trial.train(NO_ADVERSARY, trial.start(), unopposed=True)
         for row in trial.history:
             row.setdefault("adversary_loss", None)  # also where a training has none
-        self._say_if_collapsed(after.model)
         return {name: self._judged(*name, network) for name, network in networks.items()}
 
     def rows(
@@ -225,11 +227,12 @@ class Contest:
         )
 
     def _say_if_collapsed(self, model: nn.Module) -> None:
-        before, after = self._answers(self.trial.setting.model), self._answers(model)
-        if bool((after == after[0]).all()) and not bool((before == before[0]).all()):
+        before, _ = commonest(self._answers(self.trial.setting.model))
+        share, answer = commonest(self._answers(model))
+        if share >= COLLAPSED > before:
             log.warning(
-                f"{self.trial.cell.name}: after the training against the adversary the network answers every test "
-                f"example with {after[0].item():g}: it collapsed. Type experiment.task_weight=1 or "
+                f"{self.trial.cell.name}: after the training against the adversary the network answers {share:.0%} of the "
+                f"test examples with {answer:g}: it collapsed. Type experiment.task_weight=1 or "
                 "experiment.adversary_bound=0.69."
             )
 
@@ -237,3 +240,9 @@ class Contest:
         """The predicted label of each test example, without a swap."""
         dataset = self.trial.dataset
         return predictions(outputs_of(model, dataset.x_test), classes=dataset.has_classes)
+
+
+def commonest(answers: Tensor) -> tuple[float, float]:
+    """The share of the commonest of the answers `(N,)`, and this answer."""
+    values, counts = answers.unique(return_counts=True)
+    return int(counts.max()) / len(answers), float(values[counts.argmax()])

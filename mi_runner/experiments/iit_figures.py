@@ -86,7 +86,7 @@ def adversary(rows: Sequence[Row], sources: Mapping[str, str]) -> Figure:
     titles = {("before", NONE): "before", ("after", NONE): "after", ("control", "no_adversary"): "after, no adversary"}
     shown = [row for row in rows if row["subset"] == "all" and sources[row["swapped"]] == row["sources"]]
     groups = [(swapped, rotation) for swapped in sources for rotation in ("own", "fresh")]
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+    figure = Figure(figsize=(9.5, 3.8), layout="constrained")
     axes = figure.subplots()
     for number, (network, color) in enumerate(colors.items()):
         for position, group in enumerate(groups):
@@ -104,10 +104,10 @@ def adversary(rows: Sequence[Row], sources: Mapping[str, str]) -> Figure:
         (floor,) = {row["floor"] for row in shown if row["swapped"] == swapped}
         label = "floor" if position == 0 else None
         axes.plot([position - 0.45, position + 0.45], [floor] * 2, color="black", linewidth=1, label=label)
-    kinds = {"own": "rotation of the training", "fresh": "fresh rotation"}
+    kinds = {"own": "training's rotation", "fresh": "fresh rotation"}
     names = list(sources)
     roles = {names[0]: "chosen", names[1]: "adversary"}
-    texts = [f"{roles[swapped]}: {swapped}\n{kinds[rotation]}" for swapped, rotation in groups]
+    texts = [f"{roles[swapped]}:\n{swapped}\n{kinds[rotation]}" for swapped, rotation in groups]
     axes.set_xticks(range(len(groups)), texts)
     axes.set(ylim=(0, 1.02), ylabel="IIA", title=f"at {rows[0]['site']}")
     axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
