@@ -231,8 +231,8 @@ class Contest:
         share, answer = commonest(self._answers(model))
         if share >= COLLAPSED > before:
             log.warning(
-                f"{self.trial.cell.name}: after the training against the adversary the network answers {share:.0%} of the "
-                f"test examples with {answer:g}: it collapsed. Type experiment.task_weight=1 or "
+                f"{self.trial.cell.name}: after the training against the adversary the network answers {share:.0%} of "
+                f"the test examples with {answer:g}: it collapsed. Type experiment.task_weight=1 or "
                 "experiment.adversary_bound=0.69."
             )
 
