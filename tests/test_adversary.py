@@ -210,6 +210,25 @@ def test_a_bound_ends_the_reward() -> None:
         assert added.item() == pytest.approx(-2 * min(loss, bound)) and bool(gradient.any()) == moves
 
 
+def test_the_other_directions_swap_the_other_variables() -> None:
+    """All directions but the chosen ones, taken from the source: the chosen swap with base and source exchanged."""
+    dataset = bits(40)
+    torch.manual_seed(0)
+    found = aligned(nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 2)), "0", direction())
+    whole = Rotation((5,), 2, [2, 3], generator=torch.Generator().manual_seed(1))
+    chosen, others = (
+        Rotation((5,), 1, 2, generator=torch.Generator()),
+        Rotation((5,), 1, 3, generator=torch.Generator()),
+    )
+    with torch.no_grad():
+        chosen.weight.copy_(whole.weight[:2])
+        others.weight.copy_(whole.weight[2:])
+        index = torch.arange(20)
+        one = replace(found, alignment=others).outputs_on(dataset.x_train, index, index.flip(0)[:, None])
+        other = replace(found, alignment=chosen).outputs_on(dataset.x_train, index.flip(0), index[:, None])
+    assert torch.allclose(one, other, atol=1e-6) and not torch.allclose(one, one.flip(0), atol=1e-2)
+
+
 # --- a planted second direction --------------------------------------------------------------------------------------
 
 
