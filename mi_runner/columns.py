@@ -108,6 +108,8 @@ COLUMNS: dict[str, Column] = {
             "reads": "the sites that this site reads; none: no site",
             "repeat": "number of the draw",
             "role": "hidden or logits",
+            "rotation": "own: the rotation of the training or control; fresh: one that is trained from scratch in this "
+            "network",
             "graph.role": "the site's name in every architecture, such as hidden_1",
             "metrics.role": "the target's name in every architecture, such as hidden_1",
             "units.role": "the target's name in every architecture, such as hidden_1",
@@ -123,6 +125,7 @@ COLUMNS: dict[str, Column] = {
             "status": "how the run ended",
             "subset": "all pairs, or those in which the swap changes the label or doesn't",
             "summand": "the summand of the sum before the output; sum: all of them",
+            "swapped": "the variables that this row swaps: those that are trained to be swappable, or the adversary's",
             "target": "what is ablated: a site, an edge or a path; none: the intact network",
             "edges.target": "number of the neuron that the edge goes to, from 0",
             "graph.target": "the site's name",
@@ -143,9 +146,14 @@ COLUMNS: dict[str, Column] = {
             "accuracy": "examples whose predicted label is correct",
             "accuracy_before": "accuracy before the change",
             "accuracy_drop": "accuracy of the intact network minus this accuracy; −1 to 1",
+            "adversary_floor": "floor of the adversary's variables",
+            "adversary_iia": "iia of the adversary's variables by the adversary's rotation",
+            "adversary_iia_fresh": "iia of the adversary's variables by a rotation that is trained from scratch",
+            "adversary_iia_unswapped": "iia_unswapped of the adversary's variables",
             "agreement": "examples for which the rounded output equals the full network's",
             "chance": "accuracy of always answering the commonest label",
             "class_accuracy": "accuracy on 'this class or not'",
+            "commonest": "test examples with the predicted label that the network gives most often; 1: it collapsed",
             "cut_accuracy": "accuracy of the analysed layers alone",
             "best_accuracy": "highest accuracy of a circuit of at most k edges",
             "cardinal": "whether the method's smallest valid circuit has the fewest edges of all valid ones",
@@ -163,10 +171,12 @@ COLUMNS: dict[str, Column] = {
             "full_accuracy": "accuracy of the whole network",
             "iia": "interchange intervention accuracy: pairs whose label after the swap is the task's",
             "iia_changed": "iia on the pairs in which the swap changes the label",
+            "iia_fresh": "iia of a rotation that is trained from scratch in the network as it is",
             "iia_single_source": "iia with one source example for all variables",
             "iia_single_source_changed": "iia_changed with one source example for all variables",
             "iia_single_source_unchanged": "iia_unchanged with one source example for all variables",
             "iia_unchanged": "iia on the pairs in which the swap doesn't change the label",
+            "iia_unswapped": "pairs whose label after the swap is what the network answers without the swap",
             "interpretability": "one minus the mean fraction of the classes that are among a unit's top images",
             "mean_jaccard": "mean over pairs of valid circuits: edges that both keep, of those that at least one keeps",
             "node_sparsity": "hidden neurons that the circuit leaves out",
@@ -208,6 +218,7 @@ COLUMNS: dict[str, Column] = {
     **_columns(
         "nats per example; mean square where targets are values",
         {
+            "adversary_loss": "mean loss of the adversary on its pairs, after its steps",
             "loss": "mean loss",
             "history.loss": "mean training loss of the epoch or step",
             "decoder_history.loss": "mean training loss of the epoch",
@@ -405,6 +416,8 @@ TABLES = {
 """Table → what it has."""
 
 FIGURES = {
+    "adversary": "Interchange intervention accuracy of the chosen and the adversary's variables in each network, with "
+    "95 % intervals; black: the floor; dotted: without a swap.",
     "accuracy": "Accuracy after each ablation. Bars: mean of the draws; marks: each draw with its 95 % interval; "
     "dashed line: the intact network.",
     "alignment": "An alignment of an algorithm with the network.",

@@ -310,6 +310,30 @@ class IitConfig(ExperimentConfig):
     controls: list[Control] = option(
         list(Control), "what the result is compared with; []: nothing. The last two train again"
     )
+    adversary: list[str] | None = option(
+        None, "variables that must not be swappable at the site: [area]; null: no adversary"
+    )
+    adversary_rank: int = option(4, "directions that the adversary swaps", at_least=1)
+    adversary_steps: int = option(5, "the adversary's steps before each step of the network", at_least=0)
+    adversary_learning_rate: float = option(1e-4, "step size for the adversary, with Adam", above=0)
+    adversary_renewal: int | None = option(
+        1,
+        "the adversary starts again after so many steps of the network; 1: in each step, as published; null: never",
+        at_least=1,
+    )
+    adversary_count: int = option(1, "adversaries at a time, from different random directions", at_least=1)
+    adversary_weight: float = option(1.0, "weight of the adversary's loss in the network's loss", at_least=0)
+    adversary_bound: float | None = option(
+        None, "the adversary's loss counts up to this value; null: without a bound, as published", above=0
+    )
+    adversary_cutoff: float | None = option(
+        0.5, "below it the loss of the chosen variables counts for a thousandth; null: in full", above=0
+    )
+    adversary_control: bool = option(True, "train the same without the adversary, as a control")
+    adversary_fresh_epochs: int = option(
+        3, "passes over the training pairs for each fresh rotation, which gives the verdict", at_least=1
+    )
+    adversary_fresh_learning_rate: float = option(5e-4, "step size for a fresh rotation, with Adam", above=0)
 
 
 def _with_default(name: str, default: Any) -> Any:

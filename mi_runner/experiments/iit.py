@@ -21,11 +21,12 @@ import torch
 from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import Control, IitConfig, Trained
 from mi_runner.errors import ConfigError, one_line
-from mi_runner.experiments import Result, Setting, iit_figures
+from mi_runner.experiments import Result, Setting, iit_adversary, iit_figures
 from mi_runner.experiments.iit_cells import (
     Cell,
     causal_model_of,
     cells,
+    check_adversary,
     check_options,
     check_room,
     controls_of,
@@ -86,6 +87,7 @@ def check(setting: Setting[IitConfig]) -> None:
     check_options(config)
     for cell in cells(setting, graph, causal_model):
         check_room(config, cell, graph.target_site(cell.target))
+        check_adversary(config, cell, graph.target_site(cell.target), causal_model)
         _rehearse(setting, graph, cell)
 
 
@@ -129,7 +131,11 @@ def metric_names(setting: Setting[IitConfig]) -> list[str]:
     all_cells = cells(setting, graph, causal_model_of(setting))
     controls = [f"iia/{control.name}" for control in controls_of(setting, graph, all_cells[0])]
     of_cells = [f"{figure}/{cell.name}" for cell in all_cells for figure in names]
-    return [*names, *(f"{figure}_before" for figure in names), *controls, *of_cells]
+    of_adversary = iit_adversary.summary_names(setting.config, [cell.name for cell in all_cells])
+    return [
+        *names, *(f"{figure}_before" for figure in names), *controls, *of_cells,
+        *(of_adversary if setting.config.adversary else []),
+    ]  # fmt: skip
 
 
 def networks(setting: Setting[IitConfig]) -> dict[str, TrainingOptions]:
@@ -149,6 +155,7 @@ def run(setting: Setting[IitConfig]) -> Result:
     config, causal_model, graph = setting.config, causal_model_of(setting), setting.graph()
     all_cells = cells(setting, graph, causal_model)
     tables: dict[str, Any] = {"metrics": [], "history": [], "pairs": []}
+    plain: list[dict[str, Any]] = []  # rows of metrics without those of an adversary
     directions: list[DataFrame] = []
     drawn: dict[str, Any] = {}
     metrics: dict[str, list[float]] = {}  # of each start
@@ -158,6 +165,9 @@ def run(setting: Setting[IitConfig]) -> Result:
     _warn_of_a_network_that_learned_nothing(setting)
     for cell, start in itertools.product(all_cells, range(1, config.starts + 1)):
         trial = Trial(setting, graph, cell, causal_model, unseen, start, known)
+        contest = iit_adversary.Contest(trial) if config.adversary else None
+        if contest is not None:
+            trial.opponent = contest.opponent
         began = time.perf_counter()
         after = trial.train(NONE, trial.start())
         seconds += time.perf_counter() - began
@@ -167,15 +177,22 @@ def run(setting: Setting[IitConfig]) -> Result:
         for control in controls_of(setting, graph, cell):
             networks["control", control.name] = trial.control(control, after)
         outcomes = {name: trial.measured(network) for name, network in networks.items()}
-        rows = [row for name, network in networks.items() for row in trial.rows(*name, network, outcomes[name])]
-        tables["metrics"] += rows
-        setting.progress.rows("metrics", rows)
+        of_networks = {name: trial.rows(*name, network, outcomes[name]) for name, network in networks.items()}
+        rows = rows_of_table = list(itertools.chain(*of_networks.values()))
+        of_starts: dict[str, float] = {}
+        if contest is not None:
+            verdict = contest.judged(after)
+            rows_of_table = contest.rows(of_networks, networks, verdict)
+            of_starts |= contest.summary(verdict, first=cell == all_cells[0])
+        plain += rows
+        tables["metrics"] += rows_of_table
+        setting.progress.rows("metrics", rows_of_table)
         tables["history"] += trial.history
         tables["pairs"] += trial.pair_rows(outcomes["before", NONE], outcomes["after", NONE])
         if isinstance(after.alignment, Rotation):
             directions.append(_directions(trial, after.alignment))
         before_after = {"_before": outcomes["before", NONE], "": outcomes["after", NONE]}
-        of_starts = {f"{figure}/{cell.name}": value for figure, value in before_after[""].summary().items()}
+        of_starts |= {f"{figure}/{cell.name}": value for figure, value in before_after[""].summary().items()}
         if cell == all_cells[0]:
             of_starts |= {
                 f"{figure}{suffix}": value
@@ -191,12 +208,16 @@ def run(setting: Setting[IitConfig]) -> Result:
             drawn["training"] = iit_figures.history([row for row in trial.history if row["control"] == NONE])
             drawn["controls"] = iit_figures.controls([row for row in rows if row["sources"] == config.sources.name])
             drawn |= trial.examples(outcomes["after", NONE])
+            if contest is not None:
+                drawn["adversary"] = iit_figures.adversary(rows_of_table, contest.sources)
     if len(all_cells) > 1:
         shown = ("after", config.sources.name)
-        drawn["iia"] = iit_figures.heat_map(
-            [row for row in tables["metrics"] if (row["phase"], row["sources"]) == shown]
-        )
-    tables["overview"] = _overview(tables["metrics"])
+        drawn["iia"] = iit_figures.heat_map([row for row in plain if (row["phase"], row["sources"]) == shown])
+    added = iit_adversary.KEYS if config.adversary else ()
+    tables["overview"] = _overview(tables["metrics"], added, ("iia_unswapped",) if config.adversary else ())
+    answer = _answer(_overview(plain), config.sources.name)
+    if config.adversary:
+        answer += iit_adversary.answer(tables["overview"], config.adversary)
     if directions:
         import pandas as pd
 
@@ -205,13 +226,13 @@ def run(setting: Setting[IitConfig]) -> Result:
         tables["ordinary_training"] = list(setting.history)
     return Result(
         tables=tables,
-        keys=KEYS,
+        keys=KEYS | {table: (*KEYS[table], *added) for table in ("metrics", "overview")},
         metrics={name: fmean(metrics[name]) for name in metric_names(setting)},
-        measures=MEASURES,
+        measures=MEASURES | (dict.fromkeys(iit_adversary.MEASURES, SHARE) if config.adversary else {}),
         repeats=("start",),
         figures=drawn,
         shown=("overview",),
-        answer=_answer(tables["overview"], config.sources.name),
+        answer=answer,
         parquet=frozenset({"directions"}),
         timings={"interchange_training": seconds},
         model=after.model if len(all_cells) == config.starts == 1 and config.train is not Trained.rotation else None,
@@ -228,13 +249,21 @@ def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None
         )
 
 
-def _overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The table of metrics with the subsets side by side, in a third of the rows."""
+def _overview(
+    rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = (), measures: Sequence[str] = ()
+) -> list[dict[str, Any]]:
+    """The table of metrics with the subsets side by side, in a third of the rows.
+
+    Args:
+        keys, measures: columns that it has besides, those of a training against an adversary.
+    """
+    first, *others = KEYS["overview"][:3], *KEYS["overview"][3:]
     overview = []
     for of_all, changed, unchanged in zip(*(iter(rows),) * len(SUBSETS), strict=True):
-        columns = (*KEYS["overview"], "start", "iia", "iia_low", "iia_high", "floor")
+        columns = (*first, *keys, *others, "start", "iia", "iia_low", "iia_high", "floor", *measures)
         apart = {"iia_changed": changed["iia"], "iia_unchanged": unchanged["iia"]}
-        overview.append({**{name: of_all[name] for name in columns}, **apart, "task_accuracy": of_all["task_accuracy"]})
+        of_network = {name: of_all[name] for name in ("task_accuracy", *(("commonest",) if measures else ()))}
+        overview.append({**{name: of_all[name] for name in columns}, **apart, **of_network})
     return overview
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -169,9 +169,66 @@ def check_options(config: IitConfig) -> None:
         )
     if config.places is not None:
         _check_options_of_places(config)
+    _check_options_of_adversary(config)
     if len(set(config.controls)) < len(config.controls):
         names = ",".join(control.name for control in config.controls)
         raise ConfigError(f"experiment.controls=[{names}]: name each control once.")
+
+
+def _check_options_of_adversary(config: IitConfig) -> None:
+    if config.adversary is None:
+        for item in fields(config):
+            value = getattr(config, item.name)
+            if item.name.startswith("adversary_") and value != item.default:
+                raise ConfigError(
+                    f"experiment.{item.name}={value} is for an adversary, and there is none: add "
+                    "experiment.adversary=[...], the variables that must not be swappable."
+                )
+        return
+    given = f"experiment.adversary=[{','.join(config.adversary)}]"
+    if config.train is Trained.rotation:
+        instead = "experiment=iit" if config.name != "iit" else "experiment.train=both or experiment.train=network"
+        raise ConfigError(
+            f"{given} with experiment.train=rotation: the network stays as it is, so it can't learn to withstand an "
+            f"adversary. Type {instead}."
+        )
+    if config.alignment is AlignmentKind.units:
+        raise ConfigError(
+            f"{given} is judged by rotations of the site, also for the chosen variables: leave out "
+            "experiment.alignment=units."
+        )
+    if not config.epochs:
+        raise ConfigError(f"{given} with experiment.epochs=0: nothing is trained. Type experiment.epochs=1 or more.")
+    if not config.adversary or len(set(config.adversary)) < len(config.adversary):
+        raise ConfigError(f"{given}: name each variable once, at least one.")
+
+
+def check_adversary(config: IitConfig, cell: Cell, site: Site, causal_model: CausalModel) -> None:
+    """The adversary's variables are others than the cell's, and the site has room for its directions."""
+    if config.adversary is None:
+        return
+    for variable in config.adversary:
+        causal_model.column(variable)
+    given = f"experiment.adversary=[{','.join(config.adversary)}]"
+    if common := [variable for variable in cell.variables if variable in config.adversary]:
+        others = [variable for variable in causal_model.variables if variable not in config.adversary]
+        remedy = (
+            f"Type experiment.variables=[{','.join(others)}] or some of these"
+            if others
+            else "Leave one of them out of experiment.adversary"
+        )
+        raise ConfigError(
+            f"{given}: {', '.join(common)} can't be swappable and not swappable at {cell.target} at the same time. "
+            f"{remedy}."
+        )
+    fitting = min(site.n_units, MOST_ROTATION_NUMBERS // site.n_units // config.adversary_count)
+    if config.adversary_rank > fitting:
+        count = f" with experiment.adversary_count={config.adversary_count}" if config.adversary_count > 1 else ""
+        smaller = f"experiment.adversary_rank={fitting} or less" if fitting else "a smaller experiment.adversary_count"
+        raise ConfigError(
+            f"experiment.adversary_rank={config.adversary_rank}{count}: {cell.target} has {site.n_units} units, and "
+            f"there is room for {MOST_ROTATION_NUMBERS:,} numbers. Type {smaller}."
+        )
 
 
 def _check_options_of_places(config: IitConfig) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
@@ -34,6 +34,11 @@ def history(rows: Sequence[Row]) -> Figure:
     left.legend(frameon=False, fontsize=7)
     points = [(row["epoch"], row["loss"]) for row in rows if row.get("loss") is not None]
     right.plot(*zip(*points, strict=True) if points else ((), ()), color="tab:gray")
+    points = [(row["epoch"], row["adversary_loss"]) for row in rows if row.get("adversary_loss") is not None]
+    if points:
+        right.lines[0].set_label("chosen variables")
+        right.plot(*zip(*points, strict=True), "--", color="tab:red", label="adversary")
+        right.legend(frameon=False, fontsize=7)
     right.set(xlabel="epoch", ylabel="loss on counterfactual labels")
     for axes in (left, right):
         figures.tidy(axes)
@@ -64,6 +69,48 @@ def controls(rows: Sequence[Row]) -> Figure:
     axes.invert_yaxis()
     axes.set(xlim=(0, 1.02), xlabel="IIA", title=f"{rows[0]['variables']} at {rows[0]['site']}")
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    figures.tidy(axes)
+    return figure
+
+
+def adversary(rows: Sequence[Row], sources: Mapping[str, str]) -> Figure:
+    """IIA of the chosen and the adversary's variables in each network, by the training's rotation and by a fresh one.
+
+    Bars have 95 % intervals. A black line is the floor, a dotted one what the network's answers without a swap give.
+
+    Args:
+        rows: of metrics.csv of one cell and start.
+        sources: swapped variables → the kind of pairs that is drawn.
+    """
+    colors = {("before", NONE): "#8c8c8c", ("after", NONE): "#c44e52", ("control", "no_adversary"): "#4c72b0"}
+    titles = {("before", NONE): "before", ("after", NONE): "after", ("control", "no_adversary"): "after, no adversary"}
+    shown = [row for row in rows if row["subset"] == "all" and sources[row["swapped"]] == row["sources"]]
+    groups = [(swapped, rotation) for swapped in sources for rotation in ("own", "fresh")]
+    figure = Figure(figsize=(9.5, 3.8), layout="constrained")
+    axes = figure.subplots()
+    for number, (network, color) in enumerate(colors.items()):
+        for position, group in enumerate(groups):
+            middle = position + (number - 1) * 0.27
+            for row in shown:
+                if (row["phase"], row["control"], row["swapped"], row["rotation"]) != (*network, *group):
+                    continue
+                accuracy = f"{titles[network]} (task {row['task_accuracy']:.3f})"
+                axes.bar(middle, row["iia"], 0.25, color=color, label=accuracy if group == groups[1] else None)
+                error = [[row["iia"] - row["iia_low"]], [row["iia_high"] - row["iia"]]]
+                axes.errorbar(middle, row["iia"], yerr=error, fmt="none", ecolor="black", elinewidth=0.8)
+                ends = [middle - 0.125, middle + 0.125]
+                axes.plot(ends, [row["iia_unswapped"]] * 2, ":", color="black", linewidth=1)
+    for position, (swapped, _) in enumerate(groups):
+        (floor,) = {row["floor"] for row in shown if row["swapped"] == swapped}
+        label = "floor" if position == 0 else None
+        axes.plot([position - 0.45, position + 0.45], [floor] * 2, color="black", linewidth=1, label=label)
+    kinds = {"own": "training's rotation", "fresh": "fresh rotation"}
+    names = list(sources)
+    roles = {names[0]: "chosen", names[1]: "adversary"}
+    texts = [f"{roles[swapped]}:\n{swapped}\n{kinds[rotation]}" for swapped, rotation in groups]
+    axes.set_xticks(range(len(groups)), texts)
+    axes.set(ylim=(0, 1.02), ylabel="IIA", title=f"at {rows[0]['site']}")
+    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     figures.tidy(axes)
     return figure
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import itertools
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,6 +24,7 @@ from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import (
     Aligned,
     InterchangeTraining,
+    Opponent,
     Pairs,
     counterfactual_correct,
     draw_pairs,
@@ -140,6 +141,7 @@ class Trial:
         number: that of the start, from 1. Starts differ in what is drawn at random for the rotation and the controls;
             the pairs and their order are the same.
         history: rows of all trainings so far.
+        opponent: makes the opponent of a training; None: the training has none.
         pairs: of test examples, for each kind of sources that the network is measured with. The first kind is that of
             the training pairs.
     """
@@ -159,6 +161,7 @@ class Trial:
         self.number, self.columns = number, {**cell.columns, "start": number}
         self.config, self.dataset = setting.config, setting.dataset
         self.history: list[dict[str, Any]] = []
+        self.opponent: Callable[[Aligned], Opponent] | None = None
         everything = torch.arange(len(self.dataset.x_train), device=unseen.device)
         n_train, n_test, kind = self.config.train_pairs, self.config.test_pairs, self.config.sources
         self.training_pairs = self._pairs("train", causal_model.values_train, n_train, everything, kind)
@@ -184,7 +187,7 @@ class Trial:
         """The ordinarily trained network, with the places that the training begins with."""
         return aligned_at_start(self.setting, self.setting.model, self.graph, self.cell, self.number)
 
-    def train(self, control: str, start: Aligned, pairs: Pairs | None = None) -> Aligned:
+    def train(self, control: str, start: Aligned, pairs: Pairs | None = None, *, unopposed: bool = False) -> Aligned:
         """What the training makes of a copy of `start`; its history is kept under the control's name."""
         setting, dataset = self.setting, self.dataset
         if self.frozen:
@@ -206,6 +209,7 @@ class Trial:
                 seed=setting.seed,
                 evaluate=evaluate,
                 kept=self.known.sites,
+                opponent=None if unopposed or self.opponent is None else self.opponent(trained),
                 progress=setting.progress,
                 described=self._described(control),
             )
@@ -253,10 +257,10 @@ class Trial:
             alignment = Units(site.shape, chosen.split(sizes))
         return Aligned(after.model, graph, cell.target, alignment.to(self.dataset.x_test.device))
 
-    def measured(self, aligned: Aligned) -> Predictions:
-        """The predictions of a network for the test pairs and the test examples."""
+    def measured(self, aligned: Aligned, of_kinds: Mapping[Sources, Pairs] | None = None) -> Predictions:
+        """The predictions of a network for the test pairs, or for other pairs, and the test examples."""
         interchanged = {}
-        for kind, pairs in self.pairs.items():
+        for kind, pairs in (of_kinds or self.pairs).items():
             kept = self.known.sites if self.frozen else None
             correct, outputs = counterfactual_correct(aligned, self.dataset, pairs, kept)
             predicted = predictions(outputs, classes=self.dataset.has_classes)
@@ -400,5 +404,6 @@ def how_to_train(setting: Setting[IitConfig]) -> InterchangeTraining:
         warmup_steps=config.warmup_steps,
         gradient_clip=config.gradient_clip,
         task_weight=config.task_weight,
+        cutoff=config.adversary_cutoff if config.adversary else None,
         optimizer=lambda parameters, rate: make_optimizer(parameters, replace(setting.training, learning_rate=rate)),
     )

@@ -15,7 +15,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -92,6 +92,18 @@ def draw_pairs(
     return Pairs(base, sources, labels, labels != model.mechanism(values[base]))
 
 
+def relabelled(pairs: Pairs, model: CausalModel, values: Tensor, variables: Sequence[str]) -> Pairs:
+    """The same base examples, with the first source of each for other variables: the labels are those of their swap.
+
+    Args:
+        values: `(N, V)` of the examples.
+        variables: those that are taken from the source.
+    """
+    sources = pairs.sources[:, :1]
+    labels = model.counterfactual(values[pairs.base], dict.fromkeys(variables, values[sources[:, 0]]))
+    return Pairs(pairs.base, sources, labels, labels != model.mechanism(values[pairs.base]))
+
+
 def not_in(x: Tensor, others: Tensor) -> Tensor:
     """Indices `(M,)` of the rows of `x` `(N, *input)` that equal no row of `others`."""
     known = set(row_keys(others))
@@ -134,10 +146,19 @@ class Aligned:
             base: `(B,)` indices into `x`.
             sources: `(B, S)` indices.
         """
+        return self.outputs(x[base], *self.values_on(x, base, sources))
+
+    def values_on(self, x: Tensor, base: Tensor, sources: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
+        """The site's values `(B, *site)` on base examples, and for each place on its source examples.
+
+        Args:
+            base: `(B,)` indices into `x`.
+            sources: `(B, S)` indices.
+        """
         # One run up to the site for the base examples and all their sources.
         together = torch.cat([base, *sources.unbind(1)])
-        values = read_sites(self.graph, x[together], [self.site])[self.site].split(len(base))
-        return self.outputs(x[base], values[0], values[1:])
+        of_base, *of_sources = read_sites(self.graph, x[together], [self.site])[self.site].split(len(base))
+        return of_base, of_sources
 
     def copied(self, example: Tensor, leaves: Sequence[str]) -> Aligned:
         """The same with weights of its own.
@@ -203,6 +224,7 @@ class InterchangeTraining:
         warmup_steps: steps in which `learning_rate` rises from 0 to its value.
         gradient_clip: largest norm of a step's gradient; None: any.
         task_weight: weight of the ordinary loss on the base examples in the loss.
+        cutoff: below it the loss on counterfactual labels counts for a thousandth, `cut_off`; None: it counts in full.
         optimizer: makes the optimizer of parameters and a step size.
     """
 
@@ -214,7 +236,34 @@ class InterchangeTraining:
     warmup_steps: int = 20
     gradient_clip: float | None = 0.1
     task_weight: float = 0.0
+    cutoff: float | None = None
     optimizer: MakeOptimizer = adam
+
+
+class Opponent(Protocol):
+    """What pulls a training by interchange interventions in another direction."""
+
+    def added(self, index: Tensor, x: Tensor, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
+        """What is added to the loss of a step, with its gradient; called once in each step.
+
+        Args:
+            index: `(B,)` of the step's pairs.
+            x: `(B, *input)` base examples.
+            base: `(B, *site)`, the site's value on the base examples.
+            sources: for each place `(B, *site)`, its value on the source examples.
+        """
+
+    def row(self) -> dict[str, float]:
+        """Columns of the history, of the steps since the last call."""
+
+
+BELOW_CUTOFF = 1e-3
+"""Slope of a loss below its cutoff."""
+
+
+def cut_off(loss: Tensor, at: float) -> Tensor:
+    """The loss where it is above `at`, elsewhere 0.999·at + 0.001·loss: what is good enough hardly gets better."""
+    return torch.where(loss > at, loss, (1 - BELOW_CUTOFF) * at + BELOW_CUTOFF * loss)
 
 
 def trained_parameters(aligned: Aligned, what: Trained) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -247,6 +296,7 @@ def train_by_interchange(
     seed: int = 0,
     evaluate: Callable[[], dict[str, float]] = dict,
     kept: KeptSites | None = None,
+    opponent: Opponent | None = None,
     progress: Progress | None = None,
     described: str = "interchange training",
 ) -> list[dict[str, Any]]:
@@ -263,6 +313,7 @@ def train_by_interchange(
         seed: the order of the pairs derives from it.
         evaluate: is called before the first step and after each epoch; what it returns goes into the history.
         kept: values of sites from earlier trainings of a rotation in the same network.
+        opponent: adds to the loss of each step, and to the rows of the history.
         described: for the progress bar.
 
     Raises:
@@ -288,10 +339,10 @@ def train_by_interchange(
     n_steps = math.ceil(len(pairs) / how.batch_size)
     reported = {math.ceil(n_steps * tenth / ROWS_PER_EPOCH) for tenth in range(1, ROWS_PER_EPOCH + 1)}
 
-    def outputs_of_pairs(base: Tensor, sources: Tensor) -> Tensor:
+    def values_of_pairs(base: Tensor, sources: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
         if values is None:
-            return aligned.outputs_on(x, base, sources)
-        return aligned.outputs(x[base], values.rows(base), [values.rows(source) for source in sources.unbind(1)])
+            return aligned.values_on(x, base, sources)
+        return values.rows(base), [values.rows(source) for source in sources.unbind(1)]
 
     step = 0
     with (
@@ -311,10 +362,15 @@ def train_by_interchange(
                     warmed = min(1.0, step / how.warmup_steps) if how.warmup_steps else 1.0
                     optimizers[0].param_groups[0]["lr"] = how.learning_rate * warmed
                 base, labels = pairs.base[index], pairs.labels[index]
-                outputs = outputs_of_pairs(base, pairs.sources[index])
+                of_base, of_sources = values_of_pairs(base, pairs.sources[index])
+                outputs = aligned.outputs(x[base], of_base, of_sources)
                 loss = objective = loss_of(outputs, labels)
+                if how.cutoff is not None:
+                    objective = cut_off(loss, how.cutoff)
                 if how.task_weight:
-                    objective = loss + how.task_weight * loss_of(aligned.graph(x[base]), y[base])
+                    objective = objective + how.task_weight * loss_of(aligned.graph(x[base]), y[base])
+                if opponent is not None:
+                    objective = objective + opponent.added(index, x[base], of_base, of_sources)
                 for optimizer in optimizers:
                     optimizer.zero_grad()
                 objective.backward()
@@ -331,7 +387,8 @@ def train_by_interchange(
                     sums.zero_()
                     mean_loss = total_loss / n
                     row = {"epoch": epoch - 1 + step_of_epoch / n_steps, "step": step, "loss": mean_loss}
-                    history.append({**row, "train_iia": total_correct / n})
+                    of_opponent = opponent.row() if opponent is not None else {}
+                    history.append({**row, "train_iia": total_correct / n, **of_opponent})
                     training.check_finite({"epoch": epoch, "loss": mean_loss}, weights_are_finite=True)
                     epoch_progress.report(int(n), mean_loss)
             aligned.model.eval()

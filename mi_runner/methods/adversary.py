@@ -1,0 +1,177 @@
+"""Can a network be trained so that some variables can't be swapped at a site? Training against an adversary.
+
+An adversary is a rotation of the site that is trained to swap these variables; the network is trained so that this
+fails. In each step of the network the adversary takes some steps of its own on the step's pairs, with the network held.
+Then the network's loss is reduced by the adversary's, with the adversary held. An adversary that was merely out-run
+fails too, so the verdict is by `fresh_rotation`: one that is trained from scratch in the network as it is afterwards.
+
+Letters: B batch, P pairs; a site's value is `(B, *site)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from mi_runner import chance
+from mi_runner.datasets import Dataset
+from mi_runner.graph.interventions import KeptSites
+from mi_runner.graph.model_graph import evaluating
+from mi_runner.methods.alignment import Rotation
+from mi_runner.methods.interchange import (
+    Aligned,
+    InterchangeTraining,
+    MakeOptimizer,
+    Pairs,
+    adam,
+    train_by_interchange,
+    without_gradients,
+)
+from mi_runner.progress import Progress
+from mi_runner.training.evaluation import LossFunction
+
+
+@dataclass(frozen=True)
+class AdversaryTraining:
+    """How adversaries are trained, and what they count for. The defaults are published.
+
+    Attributes:
+        rank: directions that an adversary swaps.
+        steps: of an adversary before each step of the network.
+        learning_rate: step size of an adversary.
+        renewal: an adversary has new random directions and a new optimizer after so many steps of the network; 1: in
+            each step; None: never.
+        count: adversaries at a time; their renewals are spread over the steps.
+        weight: of their mean loss in the network's loss.
+        bound: an adversary's loss above it, in the unit of the loss, counts as this value and has no gradient; None:
+            no bound.
+        optimizer: makes the optimizer of parameters and a step size.
+    """
+
+    rank: int = 4
+    steps: int = 5
+    learning_rate: float = 1e-4
+    renewal: int | None = 1
+    count: int = 1
+    weight: float = 1.0
+    bound: float | None = None
+    optimizer: MakeOptimizer = adam
+
+
+class Adversaries:
+    """Rotations of a site that learn to swap some variables while the network is trained: an `Opponent`.
+
+    Args:
+        aligned: the network that is trained, with the rotation of the chosen variables.
+        labels: `(P,)` for each training pair its counterfactual label if the adversaries' variables are taken from the
+            pair's first source.
+        loss_of: `loss(outputs (B, K), labels (B,))`.
+        seed: the first directions derive from it.
+    """
+
+    def __init__(
+        self, aligned: Aligned, labels: Tensor, how: AdversaryTraining, loss_of: LossFunction, *, seed: int = 0
+    ) -> None:
+        self.aligned, self.labels, self.how, self.loss_of = aligned, labels, how, loss_of
+        self._draw = chance.generator(seed, "adversary")
+        self._members = [self._new() for _ in range(how.count)]
+        self._losses = torch.zeros(how.count)  # of the last step
+        self._step, self._sum, self._n = 0, torch.zeros((), device=labels.device), 0
+
+    def _new(self) -> tuple[Rotation, torch.optim.Optimizer]:
+        shape = self.aligned.graph.target_site(self.aligned.target).shape
+        rotation = Rotation(shape, 1, self.how.rank, generator=self._draw).to(self.labels.device)
+        return rotation, self.how.optimizer([rotation.weight], self.how.learning_rate)
+
+    @property
+    def strongest(self) -> Aligned:
+        """The network with the adversary whose loss was lowest in the last step."""
+        return replace(self.aligned, alignment=self._members[int(self._losses.argmin())][0])
+
+    def added(self, index: Tensor, x: Tensor, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
+        """Minus the adversaries' mean loss on the pairs, after their steps, as `Opponent` says.
+
+        Its gradient goes through the network, also through the site's values, and not into the adversaries.
+        """
+        self._renew()
+        labels, source = self.labels[index], sources[:1]
+        losses = []
+        for rotation, optimizer in self._members:
+            weight, adversary = rotation.weight, replace(self.aligned, alignment=rotation)
+            held = base.detach(), [values.detach() for values in source]
+            with evaluating(self.aligned.model):  # or else its batch norms would count the adversary's steps
+                for _ in range(self.how.steps):
+                    loss = self.loss_of(adversary.outputs(x, *held), labels)
+                    (weight.grad,) = torch.autograd.grad(loss, [weight])
+                    optimizer.step()
+                    rotation.retract()
+            with without_gradients([weight]):
+                losses.append(self.loss_of(adversary.outputs(x, base, source), labels))
+        each = torch.stack(losses)
+        self._losses = each.detach()
+        self._sum, self._n = self._sum + self._losses.mean(), self._n + 1
+        bounded = each if self.how.bound is None else each.clamp(max=self.how.bound)
+        return -self.how.weight * bounded.mean()
+
+    def _renew(self) -> None:
+        """Replaces the adversaries whose time has come; with three and a renewal of 30, one every ten steps."""
+        every, count = self.how.renewal, self.how.count
+        if every is not None and self._step:
+            for number in range(count):
+                if (self._step + number * every // count) % every == 0:
+                    self._members[number] = self._new()
+        self._step += 1
+
+    def row(self) -> dict[str, float]:
+        """`adversary_loss`: the adversaries' mean loss after their steps, mean over the steps since the last call."""
+        mean = float(self._sum) / self._n
+        self._sum, self._n = torch.zeros_like(self._sum), 0
+        return {"adversary_loss": mean}
+
+
+def fresh_rotation(
+    aligned: Aligned,
+    dataset: Dataset,
+    pairs: Pairs,
+    loss_of: LossFunction,
+    *,
+    size: int | Sequence[int],
+    epochs: int = 3,
+    batch_size: int = 512,
+    learning_rate: float = 5e-4,
+    generator: torch.Generator,
+    seed: int = 0,
+    kept: KeptSites | None = None,
+    progress: Progress | None = None,
+    described: str = "fresh rotation",
+) -> Aligned:
+    """The network with a rotation of its site that is trained from random directions; the network stays as it is.
+
+    The setting is that of distributed alignment search: Adam, no warm-up, no bound on the gradient.
+
+    Args:
+        aligned: the network and the site; its own alignment plays no role.
+        dataset: on the model's device.
+        pairs: of training examples.
+        size: directions of each place.
+        generator: draws the first directions.
+        seed: the order of the pairs derives from it.
+        kept: values of sites from earlier trainings of a rotation in the same network.
+
+    Raises:
+        FloatingPointError: the loss is no longer finite.
+    """
+    shape = aligned.graph.target_site(aligned.target).shape
+    rotation = Rotation(shape, pairs.sources.shape[1], size, generator=generator).to(dataset.x_train.device)
+    fresh = Aligned(aligned.model, aligned.graph, aligned.target, rotation)
+    how = InterchangeTraining(
+        what="rotation", epochs=epochs, batch_size=batch_size, rotation_learning_rate=learning_rate, warmup_steps=0,
+        gradient_clip=None,
+    )  # fmt: skip
+    train_by_interchange(
+        fresh, dataset, pairs, how, loss_of, seed=seed, kept=kept, progress=progress, described=described
+    )
+    return fresh
