@@ -115,6 +115,33 @@ def test_features_of_few_dimensions_are_rotated_into_these(monkeypatch: pytest.M
     )
 
 
+def test_single_precision_is_enough_for_the_projection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes of rotated float32 features, far from zero and of very different sizes, with the smallest penalty."""
+    monkeypatch.setattr(methods, "SAMPLED", 200)
+    sizes = torch.logspace(0, -2, 12)
+    code = torch.randn(500, 12, generator=draw()) * sizes
+    wide = code @ torch.randn(12, 400, generator=draw(1)) + 3
+    assert concise(wide, generator=draw()).shape == (500, 12)
+    targets = {"a": code[:, 8:9] + 1e-3 * torch.randn(500, 1, generator=draw(2))}
+    folds = split_folds(500, 3, generator=draw(3))
+    rotated = probe(wide, targets, folds, penalties=[1e-6], generator=draw()).predictions["a"]
+    monkeypatch.setattr(methods, "concise", lambda features, *, generator: features)
+    whole = probe(wide, targets, folds, penalties=[1e-6], generator=draw()).predictions["a"]
+    assert float((rotated - whole).square().sum() / whole.square().sum()) < 1e-6
+    assert float((rotated - targets["a"]).square().sum() / targets["a"].square().sum()) < 0.1
+
+
+def test_what_is_drawn_next_does_not_depend_on_the_search_of_a_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "SAMPLED", 20)
+    after = []
+    for n_directions in (4, 16):
+        monkeypatch.setattr(methods, "DIRECTIONS", n_directions)
+        generator = draw()
+        concise(torch.randn(60, 50, generator=draw()), generator=generator)
+        after.append(torch.rand(3, generator=generator))
+    assert torch.equal(*after)
+
+
 @pytest.mark.parametrize(
     ("change", "text"),
     [
@@ -247,6 +274,13 @@ def test_all_sets_of_three_variables_and_of_more_each_and_the_sum() -> None:
     )
     object.__setattr__(given.dataset, "causal_model", four)
     assert list(probes._targets(given)) == ["p", "q", "r", "s", "p+q+r+s"]
+
+
+def test_sites_one_by_one_where_there_is_no_room_for_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = setting(sites=["mixed", "pow"], controls=[])
+    together = probes.run(given).tables["metrics"]
+    monkeypatch.setattr(probes, "MEMORY", 1)
+    assert probes.run(given).tables["metrics"] == together
 
 
 def test_test_examples_and_a_few_of_them() -> None:
