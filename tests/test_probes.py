@@ -19,7 +19,7 @@ from mi_runner.datasets.causal_models import CausalModel, WeightedSum
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Setting, TrainedNetwork, probes
 from mi_runner.methods import probes as methods
-from mi_runner.methods.probes import Target, classes_of, concise, probe, score, split_folds
+from mi_runner.methods.probes import Target, classes_of, concise, probe, ridge, score, split_folds
 from mi_runner.statistics import wilson_interval
 from mi_runner.training.options import TrainingOptions
 
@@ -57,6 +57,51 @@ def test_each_fold_is_predicted_by_ridge_regression_on_the_others(d: int) -> Non
                 wanted = by_hand(x[others], y[others], x[fold], c)
                 assert torch.allclose(found.predictions[name][fold], wanted, atol=1e-6)
     assert found.penalties == {"a": (0.3,) * 4, "b": (0.3,) * 4}
+
+
+@pytest.mark.parametrize("d", [6, 50])
+def test_coefficients_predictions_and_r2_are_those_of_scikit_learn(d: int) -> None:
+    """With fewer units than examples, and more."""
+    from sklearn.linear_model import Ridge
+    from sklearn.metrics import r2_score
+
+    x = 5 + torch.randn(40, d, generator=draw())
+    y = (x[:, :2] + torch.randn(40, 2, generator=draw(1))).double()
+    folds, c = split_folds(40, 4, generator=draw(2)), 0.05
+    held_out = probe(x, {"a": y[:, :1], "b": y[:, 1:]}, folds, penalties=[c], generator=draw(3))
+    found = {name: score(Target(y[:, k], None), held_out.predictions[name], folds) for k, name in enumerate("ab")}
+    for number, fold in enumerate(folds):
+        others = torch.cat([other for other in folds if other is not fold])
+        fitted, targets = x[others].double().numpy(), y[others].numpy()
+        penalty = c * np.square(fitted - fitted.mean(0)).sum() / len(fitted)
+        theirs = Ridge(alpha=penalty).fit(fitted, targets)
+        # What a linear function makes of zero is its bias; what it makes of a unit vector besides is a coefficient.
+        new = torch.cat([torch.eye(d), torch.zeros(1, d)]).double()
+        *coefficients, bias = ridge(x[others].double(), y[others], new).predictions(c)
+        assert np.allclose(bias, theirs.intercept_) and np.allclose(torch.stack(coefficients) - bias, theirs.coef_.T)
+        predictions = theirs.predict(x[fold].double().numpy())
+        for k, name in enumerate("ab"):
+            assert np.allclose(held_out.predictions[name][fold, 0], predictions[:, k])
+            assert found[name].folds[number] == pytest.approx(r2_score(y[fold, k], predictions[:, k]))
+
+
+def test_classes_are_predicted_as_by_scikit_learn() -> None:
+    from sklearn.linear_model import RidgeClassifier
+
+    x = torch.randn(90, 5, generator=draw())
+    values = (x[:, 0] + x[:, 1] > 0).double() + (x[:, 2] > 0.5).double()
+    target, folds, c = Target(values, classes_of(values)), split_folds(90, 3, generator=draw(1)), 0.02
+    held_out = probe(x, {"a": target.columns}, folds, penalties=[c], generator=draw(2))
+    for number, fold in enumerate(folds):
+        others = torch.cat([other for other in folds if other is not fold])
+        fitted = x[others].double().numpy()
+        penalty = c * np.square(fitted - fitted.mean(0)).sum() / len(fitted)
+        theirs = RidgeClassifier(alpha=penalty).fit(fitted, values[others].numpy())
+        held = x[fold].double().numpy()
+        assert held_out.predictions["a"][fold].argmax(1).tolist() == theirs.predict(held).astype(int).tolist()
+        accuracy = theirs.score(held, values[fold].numpy())
+        assert score(target, held_out.predictions["a"], folds).folds[number] == pytest.approx(accuracy)
+        assert 0.5 < accuracy < 1
 
 
 def test_the_two_gram_matrices_give_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -113,6 +158,33 @@ def test_features_of_few_dimensions_are_rotated_into_these(monkeypatch: pytest.M
     assert torch.allclose(
         found.predictions["a"], probe(low, targets, folds, penalties=[0.1], generator=draw()).predictions["a"]
     )
+
+
+def test_single_precision_is_enough_for_the_projection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Probes of rotated float32 features, far from zero and of very different sizes, with the smallest penalty."""
+    monkeypatch.setattr(methods, "SAMPLED", 200)
+    sizes = torch.logspace(0, -2, 12)
+    code = torch.randn(500, 12, generator=draw()) * sizes
+    wide = code @ torch.randn(12, 400, generator=draw(1)) + 3
+    assert concise(wide, generator=draw()).shape == (500, 12)
+    targets = {"a": code[:, 8:9] + 1e-3 * torch.randn(500, 1, generator=draw(2))}
+    folds = split_folds(500, 3, generator=draw(3))
+    rotated = probe(wide, targets, folds, penalties=[1e-6], generator=draw()).predictions["a"]
+    monkeypatch.setattr(methods, "concise", lambda features, *, generator: features)
+    whole = probe(wide, targets, folds, penalties=[1e-6], generator=draw()).predictions["a"]
+    assert float((rotated - whole).square().sum() / whole.square().sum()) < 1e-6
+    assert float((rotated - targets["a"]).square().sum() / targets["a"].square().sum()) < 0.1
+
+
+def test_what_is_drawn_next_does_not_depend_on_the_search_of_a_span(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "SAMPLED", 20)
+    after = []
+    for n_directions in (4, 16):
+        monkeypatch.setattr(methods, "DIRECTIONS", n_directions)
+        generator = draw()
+        concise(torch.randn(60, 50, generator=draw()), generator=generator)
+        after.append(torch.rand(3, generator=generator))
+    assert torch.equal(*after)
 
 
 @pytest.mark.parametrize(
@@ -247,6 +319,13 @@ def test_all_sets_of_three_variables_and_of_more_each_and_the_sum() -> None:
     )
     object.__setattr__(given.dataset, "causal_model", four)
     assert list(probes._targets(given)) == ["p", "q", "r", "s", "p+q+r+s"]
+
+
+def test_sites_one_by_one_where_there_is_no_room_for_all_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    given = setting(sites=["mixed", "pow"], controls=[])
+    together = probes.run(given).tables["metrics"]
+    monkeypatch.setattr(probes, "MEMORY", 1)
+    assert probes.run(given).tables["metrics"] == together
 
 
 def test_test_examples_and_a_few_of_them() -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -25,7 +25,7 @@ from mi_runner.experiments import Result, Setting, probes_figures
 from mi_runner.experiments.iit_cells import has_weights
 from mi_runner.experiments.sentences import between, counted, figure
 from mi_runner.experiments.variable_sets import data_sets_with_variables, every_set, variable_sets
-from mi_runner.graph.interventions import Runs
+from mi_runner.graph.interventions import MEMORY, Runs, size_of_values
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.probes import Score, Target, classes_of, probe, score, split_folds
 from mi_runner.progress import log
@@ -198,11 +198,11 @@ def run(setting: Setting[ProbesConfig]) -> Result:
     rows: list[dict[str, Any]] = []
     of_folds: list[dict[str, Any]] = []
     began = time.perf_counter()
-    every = _features(setting, x)
-    with setting.progress.bar("probing", len(every)) as advance:
-        for site, control, graph in every:
-            values = x if graph is None else Runs(graph, x, memory=0).values(site)
-            own, own_folds = _probed(setting, Features(site, control, values), targets, folds)
+    read = _read(setting)
+    with setting.progress.bar("probing", sum(len(sites) for _, sites, _ in read)) as advance:
+        for features in _features(read, x):
+            site, control = features.site, features.control
+            own, own_folds = _probed(setting, features, targets, folds)
             rows += own
             of_folds += own_folds
             setting.progress.rows("metrics", own)
@@ -225,17 +225,30 @@ def _draw(setting: Setting[ProbesConfig], *use: str) -> torch.Generator:
     return chance.generator(setting.seed, "probes", *use)
 
 
-def _features(setting: Setting[ProbesConfig], x: Tensor) -> list[tuple[str, str, ModelGraph | None]]:
-    """What is read: site, control, and the graph of the network; no graph for the raw input."""
+def _read(setting: Setting[ProbesConfig]) -> list[tuple[str, list[str], ModelGraph | None]]:
+    """What is read: control, sites, and the graph of the network; no graph for the raw input."""
     graph = setting.graph()
     sites, controls = _sites(setting, graph), setting.config.controls
-    every: list[tuple[str, str, ModelGraph | None]] = [(site, NONE, graph) for site in sites]
+    read: list[tuple[str, list[str], ModelGraph | None]] = [(NONE, sites, graph)]
     if ProbeControl.untrained in controls:
         untrained = setting.graph(setting.networks[ProbeControl.untrained.name].model)
-        every += [(site, ProbeControl.untrained.name, untrained) for site in sites]
+        read.append((ProbeControl.untrained.name, sites, untrained))
     if ProbeControl.input in controls:
-        every.append((graph.inputs[0], ProbeControl.input.name, None))
-    return every
+        read.append((ProbeControl.input.name, [graph.inputs[0]], None))
+    return read
+
+
+def _features(read: Sequence[tuple[str, list[str], ModelGraph | None]], x: Tensor) -> Iterator[Features]:
+    """The sites' values: in one pass through the network, where there is room for those of all sites at once."""
+    for control, sites, graph in read:
+        if graph is None:
+            yield Features(sites[0], control, x)
+            continue
+        fit = sum(size_of_values(graph, x, graph.site(site)) for site in sites) <= MEMORY
+        for together in [sites] if fit else [[site] for site in sites]:
+            values = Runs(graph, x, memory=0).values_of(together)
+            for site in together:
+                yield Features(site, control, values.pop(site))
 
 
 def _probed(

@@ -239,12 +239,17 @@ class Runs:
 
     def values(self, site: str) -> Tensor:
         """A site's values `(N, *site)` on all examples."""
-        values, begin = torch.empty(0), 0
+        return self.values_of([site])[site]
+
+    def values_of(self, sites: Sequence[str]) -> dict[str, Tensor]:
+        """Name → values `(N, *site)` of each site on all examples, gathered in one pass."""
+        values: dict[str, Tensor] = {}
+        begin = 0
         for number, part in enumerate(self.parts):
-            (own,) = self[number].values([site])
-            if number == 0:  # one tensor for all, because with torch.cat all values would be there twice
-                values = own.new_empty(len(self.x), *own.shape[1:])
-            values[begin : begin + len(part)] = own
+            for site, own in zip(sites, self[number].values(sites), strict=True):
+                if number == 0:  # one tensor for all, because with torch.cat all values would be there twice
+                    values[site] = own.new_empty(len(self.x), *own.shape[1:])
+                values[site][begin : begin + len(part)] = own
             begin += len(part)
         return values
 

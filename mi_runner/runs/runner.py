@@ -33,7 +33,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mi_runner import console, machine, signals, threads
+from mi_runner import console, machine, memory, signals, threads
 from mi_runner.config.composition import config_hash, flattened
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
@@ -107,6 +107,7 @@ def run(
     names = config.experiment.name, config.dataset.name, config.model.name
     record = _new_record(config, command, timings or {})
     progress = progress or Progress()
+    memory.keep_freed()
     claim = partial(run_folder.claim, config.output_dir, *names) if folder is None else partial(RunFolder, folder)
     journal = _Journal(config, record, claim)
 
