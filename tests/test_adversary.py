@@ -344,6 +344,9 @@ def test_the_rows_of_a_contest(contest: Result) -> None:
     assert whole.commonest.between(0.5, 1, inclusive="left").all()
     assert len(contest.tables["overview"]) == len(table) / 3
     assert {"swapped", "rotation", "iia_unswapped", "commonest"} <= set(contest.tables["overview"][0])
+    fresh = whole[(whole.swapped == "b") & (whole.rotation == "fresh") & (whole.phase != "control")].iia
+    for row, words in zip(fresh, ("before with", "swap b with"), strict=True):
+        assert f"{words} {row:.4g} (" in contest.answer
 
 
 def test_the_summary_of_a_contest(contest: Result) -> None:
