@@ -26,8 +26,8 @@ from mi_runner.training.epochs import shuffled_batches
 from mi_runner.training.evaluation import loss_function
 
 SEED = 42
-PAIRS = 1_024
-"""Two steps in each of three epochs."""
+PAIRS = 512
+"""One step in each of three epochs."""
 
 
 class Site:

@@ -125,7 +125,7 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         arguments = [re.sub("^seeds=.*", "seeds=2", part) for part in arguments]
         arguments = [re.sub(r"^model.hidden_sizes=\[[45],.*", "model.hidden_sizes=[3,3]", part) for part in arguments]
         small += ["experiment.min_accuracy=0", "experiment.max_depth=2"]
-    if config.experiment.name == "circuits":
+    if config.experiment.name in ("circuits", "das"):
         arguments = [re.sub("^seed=range.*", "seed=0,1", part) for part in arguments]
     if config.experiment.name == "discovery":
         arguments = [re.sub("^seed=range.*", "seed=0,1", part) for part in arguments]

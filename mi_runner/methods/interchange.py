@@ -5,6 +5,9 @@ is compared with the counterfactual label of the causal model. If this trains th
 intervention training (IIT: Geiger et al., ICML 2022). If it trains only a rotation of the site, it is distributed
 alignment search (DAS: Geiger et al., CLeaR 2024).
 
+Rotations of one site are trained one by one: stacked in one computation, seven take 1.6 times as long behind a
+convolution of 12,544 units, because each has values of its own there, and save half a second behind a layer of three.
+
 Letters: B batch, P pairs, S sources of a pair; a site's value is `(B, *site)`.
 """
 
