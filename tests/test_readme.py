@@ -134,6 +134,8 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
             small += ["experiment.methods=[random,eap,acdc]"]
     if config.experiment.name in ("iit", "das"):
         small += ["experiment.train_pairs=60", "experiment.test_pairs=60", "experiment.epochs=1"]
+        if config.experiment.name == "das" and "experiment.site" not in command:
+            small += ["experiment.site=[conv3,fc1]"]
     if any(part.startswith("checkpoint=") for part in arguments):
         trained = mi_run("experiment=ablation", "dataset.limit=60", "training.epochs=1", "seed=123456")
         assert trained.status == 0
