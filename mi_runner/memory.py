@@ -29,6 +29,6 @@ def keep_freed() -> None:
     if sys.platform != "linux":
         return
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK)
+    # Where the first is refused, glibc goes on to adapt both by itself.
+    if mallopt is not None and mallopt(M_MMAP_THRESHOLD, LARGEST_BLOCK):
         mallopt(M_TRIM_THRESHOLD, KEPT)

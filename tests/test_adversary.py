@@ -344,9 +344,10 @@ def test_the_rows_of_a_contest(contest: Result) -> None:
     assert whole.commonest.between(0.5, 1, inclusive="left").all()
     assert len(contest.tables["overview"]) == len(table) / 3
     assert {"swapped", "rotation", "iia_unswapped", "commonest"} <= set(contest.tables["overview"][0])
-    fresh = whole[(whole.swapped == "b") & (whole.rotation == "fresh") & (whole.phase != "control")].iia
-    for row, words in zip(fresh, ("before with", "swap b with"), strict=True):
-        assert f"{words} {row:.4g} (" in contest.answer
+    fresh = table[(table.subset == "all") & (table.swapped == "b") & (table.rotation == "fresh")]
+    for phase, words in (("after", "rotation for b is"), ("before", "before it is")):
+        mean = fresh[fresh.phase == phase].iia.mean()
+        assert f"{words} {mean:.4g}, the mean of 2 starts" in contest.answer
 
 
 def test_the_summary_of_a_contest(contest: Result) -> None:

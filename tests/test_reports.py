@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import shutil
 import subprocess
 import sys
@@ -135,11 +136,15 @@ def _expected(name: str, tables: Callable[[str], Any]) -> list[str]:
             ends = [f"{row[name]:.4g}" for name in ("mean", "low", "high", "min", "max")]
             return ["{} ({} to {}); the worst has {}, the best {}.".format(*ends)]
         case "ablation" | "units":
-            ends = ["accuracy", "accuracy_low", "accuracy_high"]
-            means = rows[rows["method"] != "none"].groupby(["target", "method"], sort=False)[ends].mean()
-            ordered = means.sort_values("accuracy", kind="stable")
+            draws = rows[rows["method"] != "none"].groupby(["target", "method"], sort=False)
+            ordered = draws["accuracy"].mean().sort_values(kind="stable")
             said = [f"accuracy is {_sure(rows.iloc[0], 'accuracy')}"]
-            return said + [f"accuracy is then {_sure(ordered.iloc[place], 'accuracy')}" for place in (0, -1)]
+            for place in (0, -1):
+                of = draws.get_group(ordered.index[place])
+                low, high = of["accuracy"].min(), of["accuracy"].max()
+                mean = f"{ordered.iloc[place]:.4g}, the mean of {len(of)} draws from {low:.4g} to {high:.4g}."
+                said.append(f"accuracy is then {_sure(of.iloc[0], 'accuracy') if len(of) == 1 else mean}")
+            return said
         case "circuits":
             (row,), circuits = rows.to_dict("records"), tables("circuits")
             fewest = circuits[circuits["valid"]]["n_edges"].min()
@@ -205,6 +210,11 @@ def test_numbers_of_a_sentence_have_four_digits_and_their_interval() -> None:
     assert sentences.measured(row, "accuracy") == "0.9726 (0.9692 to 0.9756)"
     assert [sentences.measured(row, name) for name in ("r2", "n")] == ["−0.01122", "unknown"]
     assert sentences.between(1.0, 1.0, 1.0) == "1" and sentences.figure(156458853.0) == "156,458,853"
+    assert sentences.figure(math.inf) == "unknown" and sentences.between(0.5, math.nan, math.nan) == "0.5"
+    assert sentences.several([row], "accuracy", "draws") == sentences.measured(row, "accuracy")
+    assert sentences.several([row, {"accuracy": 0.5}], "accuracy", "draws") == (
+        "0.7363, the mean of 2 draws from 0.5 to 0.9726"
+    )
     assert [sentences.counted(n, "circuit") for n in (0, 1, 19162)] == ["0 circuits", "1 circuit", "19,162 circuits"]
 
 

@@ -99,20 +99,18 @@ def _shortened(section: Section, most: int | None) -> tuple[Sequence[dict[str, A
     rows = section.rows
     if most is None or len(rows) <= most:
         return rows, 0
-    difference = next((column for column in rows[0] if " − " in column), None)
-    if difference is None:
-        return rows[:most], len(rows) - most
-    base = difference.partition(" − ")[2]
+    differences = [column for column in rows[0] if " − " in column]
+    if not differences:  # configs and runs: their rows have no order
+        return rows, 0
+    base = differences[0].partition(" − ")[2]
     largest: dict[str, float] = {}
     for row in rows:
-        largest[_measure(row)] = max(
-            largest.get(_measure(row), 0.0), *(_size(row.get(name)) for name in (base, difference))
-        )
+        sizes = [_size(row.get(name)) for name in (base, *differences)]
+        largest[_measure(row)] = max(largest.get(_measure(row), 0.0), *(size for size in sizes if size < math.inf), 0.0)
 
     def importance(place: int) -> tuple[float, float]:
         row = rows[place]
-        whole = largest[_measure(row)]
-        share = _size(row.get(difference)) / whole if 0 < whole < math.inf else _size(row.get(difference))
+        share = max(_size(row.get(name)) for name in differences) / (largest[_measure(row)] or 1.0)
         return (row["p"] if isinstance(row.get("p"), float) else 1.0, -share)
 
     first = [] if "measure" in rows[0] else [0]

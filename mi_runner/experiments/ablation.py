@@ -18,7 +18,7 @@ from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granul
 from mi_runner.datasets import Dataset, arrays
 from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
 from mi_runner.experiments import Result, Setting, ablation_figures, figures, predictions
-from mi_runner.experiments.sentences import measured
+from mi_runner.experiments.sentences import measured, several
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods import ablation, ablation_targets, residuals, sources
@@ -241,18 +241,15 @@ def _largest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
 
 
 def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What ablations cost, the dearest and the cheapest: of several draws the mean, and that of the ends."""
+    """What ablations cost, the dearest and the cheapest; of several draws the mean and the range."""
     draws: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows[1:]:
         draws.setdefault((row["target"], row["method"]), []).append(row)
-    names = ("accuracy", "accuracy_low", "accuracy_high")
-    means = {pair: {name: fmean(row[name] for row in of) for name in names} for pair, of in draws.items()}
-    ordered = sorted(means, key=lambda pair: means[pair]["accuracy"])
+    ordered = sorted(draws, key=lambda pair: fmean(row["accuracy"] for row in draws[pair]))
     text = f"The intact network's accuracy is {measured(rows[0], 'accuracy')}."
-    for pair, costs in zip(dict.fromkeys((ordered[0], ordered[-1])), ("costs most", "costs least"), strict=False):
-        of_draws = f", mean of {len(draws[pair])} draws" if len(draws[pair]) > 1 else ""
-        text += f" Ablating {pair[0]} by {pair[1]}{f' {costs}' if len(ordered) > 1 else ''}: accuracy is then "
-        text += f"{measured(means[pair], 'accuracy')}{of_draws}."
+    for pair, costs in zip(dict.fromkeys((ordered[0], ordered[-1])), ("most", "least"), strict=False):
+        text += f" Ablating {pair[0]} by {pair[1]} costs {costs}: accuracy is then "
+        text += f"{several(draws[pair], 'accuracy', 'draws')}."
     return text
 
 

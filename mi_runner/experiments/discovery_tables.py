@@ -138,7 +138,8 @@ def answer(summary: Sequence[Mapping[str, Any]], n_edges: int) -> str:
         known = [row for row in rows if row[name] is not None]
         if not known:
             continue
-        *_, worst = best, *_ = sorted(known, key=lambda row: row[name])
+        ordered = sorted(known, key=lambda row: row[name])
+        best, worst = ordered[0], ordered[-1]
         text = f"With {ablation} ablation {best['method']} comes nearest to the best circuits: its mean {words} is "
         text += figure(best[name])
         if worst is not best:

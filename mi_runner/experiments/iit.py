@@ -44,7 +44,7 @@ from mi_runner.experiments.iit_trials import (
     summary_names,
     unseen_examples,
 )
-from mi_runner.experiments.sentences import counted, figure, measured
+from mi_runner.experiments.sentences import counted, figure, several
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods.alignment import Rotation
@@ -257,7 +257,7 @@ def _overview(
     Args:
         keys, measures: columns that it has besides, those of a training against an adversary.
     """
-    first, *others = KEYS["overview"][:3], *KEYS["overview"][3:]
+    first, others = KEYS["overview"][:3], KEYS["overview"][3:]
     overview = []
     for of_all, changed, unchanged in zip(*(iter(rows),) * len(SUBSETS), strict=True):
         columns = (*first, *keys, *others, "start", "iia", "iia_low", "iia_high", "floor", *measures)
@@ -268,28 +268,33 @@ def _overview(
 
 
 def _answer(rows: Sequence[Mapping[str, Any]], sources: str) -> str:
-    """The highest IIA of a cell and start, beside that of before and of the strongest control."""
-    of_sources = [row for row in rows if row["sources"] == sources]
-    after = [row for row in of_sources if row["phase"] == "after"]
-    best = max(after, key=lambda row: row["iia"])
-    cell = ("variables", "trained_site")
-    same = (*cell, "start")
-    beside = [row for row in of_sources if all(row[name] == best[name] for name in same) and row["phase"] != "after"]
-    (before, *_), controls = (
-        [row for row in beside if row["phase"] == "before"],
-        [row for row in beside if row["phase"] == "control"],
-    )
-    n_cells = len({tuple(row[name] for name in cell) for row in after})
-    among = f", the highest of {n_cells} cells," if n_cells > 1 else ""
+    """The highest IIA of a set of variables at a site, mean over starts, beside that of before and of controls."""
+    of_pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["sources"] == sources:
+            of_pairs.setdefault((row["variables"], row["trained_site"]), []).append(row)
+
+    def mean(of: Sequence[Mapping[str, Any]]) -> float:
+        return fmean(row["iia"] for row in of)
+
+    def of_phase(pair: tuple[str, str], phase: str) -> list[Mapping[str, Any]]:
+        return [row for row in of_pairs[pair] if row["phase"] == phase]
+
+    best = max(of_pairs, key=lambda pair: mean(of_phase(pair, "after")))
+    among = f", the highest of {len(of_pairs)} sets of variables at a site," if len(of_pairs) > 1 else ""
     text = (
-        f"The interchange intervention accuracy of {best['variables']} at {best['trained_site']}{among} is "
-        f"{measured(best, 'iia')}; before training it is {measured(before, 'iia')}"
+        f"The interchange intervention accuracy of {best[0]} at {best[1]}{among} is "
+        f"{several(of_phase(best, 'after'), 'iia', 'starts')}; before training it is "
+        f"{several(of_phase(best, 'before'), 'iia', 'starts')}"
     )
+    controls: dict[str, list[Mapping[str, Any]]] = {}
+    for row in of_phase(best, "control"):
+        controls.setdefault(row["control"], []).append(row)
     if controls:
-        strongest = max(controls, key=lambda row: row["iia"])
-        text += f"; the highest of {counted(len(controls), 'control')}, {strongest['control']}, has "
-        text += measured(strongest, "iia")
-    return f"{text}. A network that ignores its sources has {figure(best['floor'])}."
+        strongest = max(controls, key=lambda name: mean(controls[name]))
+        text += f"; the highest of {counted(len(controls), 'control')}, {strongest}, has "
+        text += several(controls[strongest], "iia", "starts")
+    return f"{text}. A network that ignores its sources has {figure(of_pairs[best][0]['floor'])}."
 
 
 def _directions(trial: Trial, rotation: Rotation) -> DataFrame:

@@ -7,6 +7,7 @@ a set of variables begin with the same random directions.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +17,10 @@ from torch import Tensor, nn
 from mi_runner import chance
 from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import IitConfig, Sources
+from mi_runner.errors import RunFailed
 from mi_runner.experiments.iit_cells import sizes_of
-from mi_runner.experiments.iit_trials import Interchanged, Trial, use_of_start
-from mi_runner.experiments.sentences import figure, measured
+from mi_runner.experiments.iit_trials import CELL, Interchanged, Trial, use_of_start
+from mi_runner.experiments.sentences import figure, several
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.methods.adversary import Adversaries, AdversaryTraining, fresh_rotation
 from mi_runner.methods.interchange import Aligned, Opponent, Pairs, relabelled
@@ -211,21 +213,26 @@ class Contest:
     def _fresh(self, network: Aligned, pairs: Pairs, sizes: Sequence[int], kept: KeptSites, of: str) -> Aligned:
         trial, config = self.trial, self.trial.config
         use = ("fresh rotation", of, trial.cell.name, *use_of_start(trial.number))
-        return fresh_rotation(
-            network,
-            trial.dataset,
-            pairs,
-            self.loss_of,
-            size=sizes,
-            epochs=config.adversary_fresh_epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.adversary_fresh_learning_rate,
-            generator=chance.generator(trial.setting.seed, *use),
-            seed=trial.setting.seed,
-            kept=kept,
-            progress=trial.setting.progress,
-            described=f"{trial.cell.name} fresh rotation",
-        )
+        try:
+            return fresh_rotation(
+                network,
+                trial.dataset,
+                pairs,
+                self.loss_of,
+                size=sizes,
+                epochs=config.adversary_fresh_epochs,
+                batch_size=config.batch_size,
+                learning_rate=config.adversary_fresh_learning_rate,
+                generator=chance.generator(trial.setting.seed, *use),
+                seed=trial.setting.seed,
+                kept=kept,
+                progress=trial.setting.progress,
+                described=f"{trial.cell.name} fresh rotation",
+            )
+        except FloatingPointError as error:
+            raise RunFailed(
+                f"{error} Try a smaller experiment.learning_rate, or experiment.adversary_bound."
+            ) from error
 
     def _say_if_collapsed(self, model: nn.Module) -> None:
         before, _ = commonest(self._answers(self.trial.setting.model))
@@ -233,9 +240,17 @@ class Contest:
         if share >= COLLAPSED > before:
             log.warning(
                 f"{self.trial.cell.name}: after the training against the adversary the network answers {share:.0%} of "
-                f"the test examples with {answer:g}: it collapsed. Type experiment.task_weight=1 or "
-                "experiment.adversary_bound=0.69."
+                f"the test examples with {answer:g}: it collapsed. Type {self._against_collapse()}."
             )
+
+    def _against_collapse(self) -> str:
+        """What keeps a network from it: the task's loss, or a bound that is not far above an undecided network's."""
+        config, dataset = self.trial.config, self.trial.dataset
+        weight = f"experiment.task_weight={max(1.0, 2 * config.task_weight):g}"
+        if config.adversary_bound is not None or not dataset.has_classes:
+            return weight
+        undecided = math.log(max(2, len(dataset.class_names or ())))
+        return f"{weight} or experiment.adversary_bound={1.5 * undecided:.2g}"
 
     def _answers(self, model: nn.Module) -> Tensor:
         """The predicted label of each test example, without a swap."""
@@ -244,7 +259,7 @@ class Contest:
 
 
 def answer(rows: Sequence[Row], adversary: Sequence[str]) -> str:
-    """What fresh rotations say of the first cell, before and after.
+    """What fresh rotations say, before and after, at the first site with the first set of chosen variables.
 
     Args:
         rows: of the table overview.
@@ -252,11 +267,13 @@ def answer(rows: Sequence[Row], adversary: Sequence[str]) -> str:
     """
     name = "+".join(adversary)
     fresh = [row for row in rows if row["rotation"] == FRESH and row["swapped"] == name]
-    before, after = (next(row for row in fresh if row["phase"] == phase) for phase in ("before", "after"))
+    cell = [row for row in fresh if all(row[key] == fresh[0][key] for key in CELL)]
+    before, after = ([row for row in cell if row["phase"] == phase] for phase in ("before", "after"))
     return (
-        f" Trained against an adversary, it lets a fresh rotation swap {name} with {measured(after, 'iia')}, before "
-        f"with {measured(before, 'iia')}, at a floor of {figure(after['floor'])}; its task accuracy is "
-        f"{figure(after['task_accuracy'])}, before {figure(before['task_accuracy'])}."
+        f" After the training against an adversary at {after[0]['trained_site']}, the accuracy of a fresh rotation for "
+        f"{name} is {several(after, 'iia', 'starts')}; before it is {several(before, 'iia', 'starts')}, and the floor "
+        f"is {figure(after[0]['floor'])}. The task accuracy is {several(after, 'task_accuracy', 'starts')}; before it "
+        f"is {figure(before[0]['task_accuracy'])}."
     )
 
 

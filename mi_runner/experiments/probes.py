@@ -320,14 +320,18 @@ def _overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
     """The cell that gains most over the raw input, or has the highest score where there is no such control."""
-    inputs = [row for row in rows if row["input"] is not None]
+    rows = [row for row in rows if math.isfinite(row["score"])]
+    if not rows:
+        return ""
+    inputs = [row for row in rows if row["input"] is not None and math.isfinite(row["input"])]
     best = max(inputs or rows, key=lambda row: row["score"] - (row["input"] if inputs else 0))
     of_controls = [f"{figure(best[name])} {words}" for name, words in BESIDE.items() if best[name] is not None]
     measure = "R²" if best["measure"] == R2 else "accuracy"
     why = "gains most over the raw input" if inputs else "is read best"
     beside = f", beside {', '.join(of_controls)}" if of_controls else ""
     return (
-        f"Of {counted(len(rows), 'cell')}, {best['variables']} at {best['site']} {why}: the probe's {measure} is "
+        f"Of {counted(len(rows), 'set')} of variables at a site, {best['variables']} at {best['site']} {why}: the "
+        f"probe's {measure} is "
         f"{between(best['score'], best['low'], best['high'])}{beside}."
     )
 

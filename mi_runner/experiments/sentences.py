@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from statistics import fmean
 from typing import Any
 
 
 def figure(value: float | None) -> str:
-    """Returns a number with four significant digits; `unknown` if there is none."""
-    if value is None or math.isnan(value):
+    """Returns a number with four significant digits; `unknown` if there is none or it is not finite."""
+    if value is None or not math.isfinite(value):
         return "unknown"
     if value == int(value) and abs(value) >= 1e4:
         return f"{int(value):,}"
@@ -22,9 +23,21 @@ def measured(row: Mapping[str, Any], measure: str) -> str:
     return between(row.get(measure), low, high)
 
 
+def several(rows: Sequence[Mapping[str, Any]], measure: str, of: str) -> str:
+    """Returns a measure of a row with its interval; of several rows their mean and range, without an interval.
+
+    Args:
+        of: what the rows are, in the plural: draws.
+    """
+    if len(rows) == 1:
+        return measured(rows[0], measure)
+    values = [row[measure] for row in rows]
+    return f"{figure(fmean(values))}, the mean of {len(rows)} {of} from {figure(min(values))} to {figure(max(values))}"
+
+
 def between(value: float | None, low: float | None, high: float | None) -> str:
-    """Returns a number with its interval; alone if an end is None or both are the same."""
-    if low is None or high is None or low == high:
+    """Returns a number with its interval; alone if an end is unknown or both are the same."""
+    if low is None or high is None or low == high or math.isnan(low) or math.isnan(high):
         return figure(value)
     return f"{figure(value)} ({figure(low)} to {figure(high)})"
 

@@ -10,6 +10,7 @@ Letters: B batch, P pairs; a site's value is `(B, *site)`.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -102,14 +103,14 @@ class Adversaries:
         for rotation, optimizer in self._members:
             weight, adversary = rotation.weight, replace(self.aligned, alignment=rotation)
             held = base.detach(), [values.detach() for values in source]
-            with evaluating(self.aligned.model):  # or else its batch norms would count the adversary's steps
+            with evaluating(self.aligned.model):  # or else its batch norms would count what the adversary swaps
                 for _ in range(self.how.steps):
                     loss = self.loss_of(adversary.outputs(x, *held), labels)
                     (weight.grad,) = torch.autograd.grad(loss, [weight])
                     optimizer.step()
                     rotation.retract()
-            with without_gradients([weight]):
-                losses.append(self.loss_of(adversary.outputs(x, base, source), labels))
+                with without_gradients([weight]):
+                    losses.append(self.loss_of(adversary.outputs(x, base, source), labels))
         each = torch.stack(losses)
         self._losses = each.detach()
         self._sum, self._n = self._sum + self._losses.mean(), self._n + 1
@@ -127,7 +128,7 @@ class Adversaries:
 
     def row(self) -> dict[str, float]:
         """`adversary_loss`: the adversaries' mean loss after their steps, mean over the steps since the last call."""
-        mean = float(self._sum) / self._n
+        mean = float(self._sum) / self._n if self._n else math.nan
         self._sum, self._n = torch.zeros_like(self._sum), 0
         return {"adversary_loss": mean}
 

@@ -34,7 +34,7 @@ function told(shapes, hint, at = { number: 0 }) {
     shape.addEventListener("focus", say);
     shape.addEventListener("keydown", (event) => {
       const next = { ArrowRight: number + 1, ArrowDown: number + 1, ArrowLeft: number - 1, ArrowUp: number - 1, Home: 0, End: -1 }[event.key];
-      if (next === undefined) return;
+      if (next === undefined || event.altKey || event.ctrlKey || event.metaKey) return;
       event.preventDefault();
       at.number = (next + shapes.length) % shapes.length;
       shape.setAttribute("tabindex", -1);
