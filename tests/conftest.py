@@ -21,6 +21,7 @@ import pytest
 from mi_runner import threads
 
 threads.let_waiting_threads_sleep()  # before torch is imported
+os.environ.setdefault("RAY_worker_niceness", "0")  # its jobs would wait for all other tests
 
 import torch  # noqa: E402
 

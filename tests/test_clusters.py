@@ -409,6 +409,7 @@ def test_a_network_that_ends_otherwise_is_refused() -> None:
 TRY = ("dataset.limit=300", "training.epochs=1", "experiment.controls=2", "experiment.pruning_examples=100")
 
 
+@pytest.mark.drawn
 def test_the_command_writes_its_tables(mi_run: Callable[..., Ended]) -> None:
     expected = "expect={clusterability/twin: '<0.5', accuracy/7/twin: '>=0'}"
     ended = mi_run("experiment=clusters", "model.hidden_sizes=[10,9]", *TRY, expected)

@@ -35,7 +35,7 @@ from .conftest import Ended
         ("training.opt", ["training.optimizer="]),
         ("training.optimizer=ad", ["training.optimizer=adam", "training.optimizer=adamw"]),
         ("model=skip,ml", ["model=skip,mlp"]),
-        ("experiment=iit experiment.a", ["experiment.alignment="]),
+        ("experiment=iit experiment.al", ["experiment.alignment="]),
         ("experiment=iit dataset.th", ["dataset.threshold="]),  # it brings the ellipses
         ("experiment=iit dataset=mnist dataset.th", []),
         ("experiment=ablation experiment.methods=[zero,m", ["experiment.methods=[zero,mean"]),
