@@ -19,6 +19,7 @@ from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import IitConfig, Sources
 from mi_runner.errors import RunFailed
 from mi_runner.experiments.iit_cells import sizes_of
+from mi_runner.experiments.iit_figures import FRESH, NO_ADVERSARY, OWN
 from mi_runner.experiments.iit_trials import CELL, Interchanged, Trial, use_of_start
 from mi_runner.experiments.sentences import figure, several
 from mi_runner.graph.interventions import KeptSites
@@ -29,12 +30,6 @@ from mi_runner.statistics import NONE
 from mi_runner.training.evaluation import correct, loss_function, predictions
 
 Row = dict[str, Any]
-
-OWN, FRESH = "own", "fresh"
-"""The rotation that a row is of: that of the training or the control, or one that is trained from scratch."""
-
-NO_ADVERSARY = "no_adversary"
-"""The control: the same training without the adversary."""
 
 COLLAPSED = 0.95
 """A network has collapsed if it gives one answer to so many of the test examples, and did not before."""
@@ -119,7 +114,7 @@ class Contest:
             pairs: that the rows are of, by kind.
         """
         outputs, classes = outputs_of(model, self.trial.dataset.x_test), self.trial.dataset.has_classes
-        most, _ = commonest(self._answers(model))
+        most, _ = commonest(predictions(outputs, classes=classes))
         described = []
         for row in rows:
             own = pairs[Sources[row["sources"]]]

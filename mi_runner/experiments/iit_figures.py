@@ -15,6 +15,13 @@ from mi_runner.statistics import NONE
 
 MOST_EXAMPLES = 8
 
+OWN, FRESH = "own", "fresh"
+"""The rotation that a row of a training against an adversary is of: that of the training or the control, or one that is
+trained from scratch."""
+
+NO_ADVERSARY = "no_adversary"
+"""The control: the same training without the adversary."""
+
 
 def history(rows: Sequence[Row]) -> Figure:
     """IIA and task accuracy over the epochs of training by interchange interventions, and the loss."""
@@ -82,19 +89,23 @@ def adversary(rows: Sequence[Row], sources: Mapping[str, str]) -> Figure:
         rows: of metrics.csv of one cell and start.
         sources: swapped variables → the kind of pairs that is drawn.
     """
-    colors = {("before", NONE): "#8c8c8c", ("after", NONE): "#c44e52", ("control", "no_adversary"): "#4c72b0"}
-    titles = {("before", NONE): "before", ("after", NONE): "after", ("control", "no_adversary"): "after, no adversary"}
+    networks = {
+        ("before", NONE): ("before", "#8c8c8c"),
+        ("after", NONE): ("after", "#c44e52"),
+        ("control", NO_ADVERSARY): ("after, no adversary", "#4c72b0"),
+    }
+    kinds = {OWN: "training's rotation", FRESH: "fresh rotation"}
     shown = [row for row in rows if row["subset"] == "all" and sources[row["swapped"]] == row["sources"]]
-    groups = [(swapped, rotation) for swapped in sources for rotation in ("own", "fresh")]
+    groups = [(swapped, rotation) for swapped in sources for rotation in kinds]
     figure = Figure(figsize=(9.5, 3.8), layout="constrained")
     axes = figure.subplots()
-    for number, (network, color) in enumerate(colors.items()):
+    for number, (network, (title, color)) in enumerate(networks.items()):
         for position, group in enumerate(groups):
             middle = position + (number - 1) * 0.27
             for row in shown:
                 if (row["phase"], row["control"], row["swapped"], row["rotation"]) != (*network, *group):
                     continue
-                accuracy = f"{titles[network]} (task {row['task_accuracy']:.3f})"
+                accuracy = f"{title} (task {row['task_accuracy']:.3f})"
                 axes.bar(middle, row["iia"], 0.25, color=color, label=accuracy if group == groups[1] else None)
                 error = [[row["iia"] - row["iia_low"]], [row["iia_high"] - row["iia"]]]
                 axes.errorbar(middle, row["iia"], yerr=error, fmt="none", ecolor="black", elinewidth=0.8)
@@ -104,7 +115,6 @@ def adversary(rows: Sequence[Row], sources: Mapping[str, str]) -> Figure:
         (floor,) = {row["floor"] for row in shown if row["swapped"] == swapped}
         label = "floor" if position == 0 else None
         axes.plot([position - 0.45, position + 0.45], [floor] * 2, color="black", linewidth=1, label=label)
-    kinds = {"own": "training's rotation", "fresh": "fresh rotation"}
     names = list(sources)
     roles = {names[0]: "chosen", names[1]: "adversary"}
     texts = [f"{roles[swapped]}:\n{swapped}\n{kinds[rotation]}" for swapped, rotation in groups]

@@ -15,6 +15,7 @@ import torch
 from numba import prange
 from torch import Tensor, nn
 
+from mi_runner import files
 from mi_runner.compiled import compiled
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -120,7 +121,7 @@ class Circuit:
 
         figure = draw_circuits(self.part, [self.bits])
         if path is not None:
-            figure.savefig(path, dpi=130)
+            figure.savefig(path, dpi=files.DPI)
         return figure
 
     def save(self, path: str | Path) -> None:
