@@ -131,6 +131,7 @@ def test_help_shows_all_that_an_experiment_sets(experiment: str) -> None:
 
 def test_help_composes_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A composition takes 0.07 s; with one for each experiment the page would take twice as long."""
+    hydra_composition._chosen_alone.cache_clear()
     compose = Mock(wraps=hydra_composition.compose)
     monkeypatch.setattr(hydra_composition, "compose", compose)
     whole_page([])
@@ -225,31 +226,44 @@ def test_the_config_is_plain_data() -> None:
     assert "_target_" not in OmegaConf.to_yaml(composition.compose_untyped(["experiment=ablation"]))
 
 
-def test_a_composer_gives_what_hydra_gives() -> None:
-    """Two routes to one config: Hydra composes each job; or a base, into which the swept values are merged."""
-    composer = composition.Composer()
-    command = ["experiment=ablation", "dataset=mod_add", "model.activation=tanh", "expect={accuracy: '>=0'}"]
-    values = {
-        "seed": ["0", "7"],
-        "training.learning_rate": ["1e-3", "2"],
-        "model.hidden_sizes": ["[8,8]", "[]"],
-        "experiment.targets": ["null", "[relu,x/add]"],
-        "model": ["mlp", "cnn"],
-        "dataset.limit": ["null", "7"],
-        "training.loss": ["mse", "auto"],
-    }
-    checked = 0
-    for key, texts in values.items():
-        for text in texts:
-            if key == "model" and text == "cnn":
-                overrides = [*command[:2], "model=cnn"]
-            else:
-                overrides = [*command, "model=mlp", f"{key}={text}"]
-            expected = composition.compose(overrides)
-            for swept in ([key], [key, "seed"], ["model"]):
-                assert composer.compose(overrides, swept) == expected, overrides
-                checked += 1
-    assert checked == 42
+@pytest.mark.parametrize("with_hydra", [False, True])
+@pytest.mark.parametrize(
+    "changed",
+    [
+        "seed=7",
+        "training.learning_rate=1e-3",
+        "training={epochs:2}",
+        "model=mlp model.hidden_sizes=[]",
+        "model.hidden_sizes=[]",
+        "dataset.limit=null",
+        "experiment.targets=[relu,x/add]",
+        "model=cnn",
+        "training.loss=auto",
+        "output_dir=a${seed}",
+        "hydra/launcher=joblib hydra.launcher.n_jobs=3",
+        "seed=1 experiment=train seed=2",
+        "~expect",
+        "+more=1",
+        "++seed=3",
+        "hydra.job.name=x",
+        "training@more=default",
+        "expect={b:'<1'}",
+        "training=default",
+    ],
+)
+def test_values_set_in_a_copy_give_what_hydra_gives(changed: str, with_hydra: bool) -> None:
+    """Two routes to one config: Hydra composes it as a whole; or the groups alone, and the values are set."""
+    command = ["experiment=ablation", "dataset=mod_add", "training.epochs=1", "expect={accuracy: '>=0'}"]
+    both = []
+    for composed in (hydra_composition.composed, hydra_composition.composed_by_hydra):
+        try:
+            config = composed([*command, *changed.split(" ")], with_hydra=with_hydra)
+        except hydra_composition.COMPOSITION_ERRORS as error:
+            both.append((type(error), str(error).partition("\n")[0]))
+        else:
+            typed = OmegaConf.get_type(config), [OmegaConf.get_type(config, key) for key in config]
+            both.append((typed, re.sub(r"\$\{now:.*?\}", "", OmegaConf.to_yaml(config))))
+    assert both[0] == both[1]
 
 
 @pytest.mark.parametrize(
@@ -257,16 +271,40 @@ def test_a_composer_gives_what_hydra_gives() -> None:
     [("training.epochs=x", "training.epochs=x: Value 'x'"), ("training.epochs=-1", "must be at least 0"),
      ("training.epoch=1", "Did you mean training.epochs"), ("expect.foo=1", "expect")],
 )  # fmt: skip
-def test_a_composer_finds_the_same_mistakes(override: str, text: str) -> None:
-    composer = composition.Composer()
-    for swept in ([override.partition("=")[0]], []):
-        with pytest.raises(ConfigError, match=text):
-            composer.compose(["dataset=mod_add", override], swept)
+def test_both_routes_find_the_same_mistakes(override: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = []
+    for composed in (hydra_composition.composed, hydra_composition.composed_by_hydra):
+        monkeypatch.setattr(composition, "composed", composed)
+        with pytest.raises(ConfigError, match=text) as raised:
+            composition.compose(["dataset=mod_add", override])
+        found.append(str(raised.value))
+    assert found[0] == found[1]
+
+
+def test_files_of_ones_own_are_read_again_when_they_change(tmp_path: Path) -> None:
+    """A file may also begin a group that no folder of mi-run has, even one with the name of a value."""
+    (tmp_path / "training").mkdir()
+    file = tmp_path / "training/mine.yaml"
+    command = ["training=mine", f"hydra.searchpath=['file://{tmp_path}']"]
+    for epochs in (7, 12):
+        file.write_text(f"defaults: [/schema/training@_here_]\nepochs: {epochs}\n")
+        assert composition.compose(command).training.epochs == epochs
+    assert composition.compose([*command, "seed=3"]).seed == 3
+    (tmp_path / "output_dir").mkdir()
+    (tmp_path / "output_dir/there.yaml").write_text("{}")
+    with pytest.raises(ConfigError, match="output_dir=there: is not allowed"):
+        composition.compose([*command, "output_dir=there"])
+
+
+def test_what_a_caller_does_to_a_config_changes_no_other() -> None:
+    first = composition.compose_untyped(["model=mlp"])
+    first.model.hidden_sizes.append(3)
+    first.training.epochs = 17
+    assert composition.compose(["model=mlp"]) == composition.compose(["model=mlp", "seed=0"])
 
 
 # --- properties of the grammar ---------------------------------------------------------------------------------------
 
-COMPOSED = composition.Composer()
 TRAINING = [item for item in fields(TrainingConfig) if item.type in ("int", "float")]
 
 
@@ -291,7 +329,7 @@ def in_range(item: Field[Any]) -> st.SearchStrategy[float]:
 def test_any_value_in_the_range_of_an_option_is_composed(data: st.DataObject) -> None:
     item = data.draw(st.sampled_from(TRAINING))
     value = data.draw(in_range(item))
-    config = COMPOSED.compose([f"training.{item.name}={value}"], [f"training.{item.name}"])
+    config = composition.compose([f"training.{item.name}={value}"])
     assert getattr(config.training, item.name) == value
 
 
@@ -302,7 +340,7 @@ def test_any_value_below_the_range_of_an_option_is_refused(data: st.DataObject) 
     low = item.metadata["at_least"] if item.metadata["at_least"] is not None else item.metadata["above"]
     value = data.draw(st.integers(-(10**6), int(low) - 1))
     with pytest.raises(ConfigError, match=f"training.{item.name}={value}.*: must be (at least|above) "):
-        COMPOSED.compose([f"training.{item.name}={value}"], [f"training.{item.name}"])
+        composition.compose([f"training.{item.name}={value}"])
 
 
 @given(data=st.data())
@@ -337,5 +375,5 @@ def test_a_text_in_quotes_arrives_as_it_is(text: str) -> None:
     if "${" in text or text == "???":
         return
     quoted = re.sub(r"(\\*)(?='|$)", r"\1\1", text).replace("'", r"\'")
-    config = COMPOSED.compose([f"output_dir='{quoted}'"], ["output_dir"])
+    config = composition.compose([f"output_dir='{quoted}'"])
     assert config.output_dir == text

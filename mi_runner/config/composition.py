@@ -5,7 +5,6 @@ Hydra composes the config, OmegaConf converts it to dataclasses, and ranges are 
 
 from __future__ import annotations
 
-import copy
 import hashlib
 import json
 import re
@@ -14,7 +13,6 @@ from dataclasses import fields, is_dataclass
 from enum import Enum
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -107,56 +105,6 @@ def _jsonable(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {str(key): _jsonable(element) for key, element in value.items()}
     return value
-
-
-class Composer:
-    """Composes the configs of many jobs that differ in a few values.
-
-    Hydra composes once for each combination of the other overrides; OmegaConf then merges the values, as Hydra itself
-    does at the end.
-    """
-
-    def __init__(self) -> None:
-        self._bases: dict[tuple[str, ...], DictConfig] = {}
-
-    def compose(self, overrides: Sequence[str], swept: Sequence[str]) -> RunConfig:
-        """Returns the same as `compose(overrides)`.
-
-        Args:
-            overrides: `KEY=VALUE`, all overrides of a job.
-            swept: keys whose values differ from job to job.
-
-        Raises:
-            ConfigError: as `compose`.
-        """
-        keys = [override.partition("=")[0] for override in overrides]
-        merged = [override for override, key in zip(overrides, keys, strict=True) if key in swept and _plain(key, keys)]
-        if not merged:
-            return compose(overrides)
-        base = tuple(override for override in overrides if override not in merged)
-        if base not in self._bases:
-            self._bases[base] = compose_untyped(base)
-        config = copy.deepcopy(self._bases[base])
-        try:
-            for override in OverridesParser.create().parse_overrides(list(merged)):
-                OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
-        except OmegaConfBaseException:
-            return compose(overrides)  # raises the same mistake with an explanation
-        return typed(config)
-
-
-def names_a_value(key: str) -> bool:
-    """Returns whether a key names a value: not a group's choice, and not added or removed."""
-    return key not in (*SCHEMAS, "training") and re.fullmatch(r"\w+(\.\w+)*", key) is not None
-
-
-def _plain(key: str, keys: Sequence[str]) -> bool:
-    """Returns whether the key names a value that no other override changes."""
-    return (
-        names_a_value(key)
-        and not any(other.startswith(f"{key}.") or key.startswith(f"{other}.") for other in keys)
-        and (keys.count(key) == 1)
-    )
 
 
 def _check_keys(config: DictConfig, prefix: str = "") -> None:

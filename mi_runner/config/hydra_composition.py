@@ -5,15 +5,23 @@ Errors are those of Hydra and OmegaConf; `explanations` turns them into one line
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import cache
+import copy
+import os
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from functools import cache, lru_cache
+from pathlib import Path
 
 from hydra import compose, initialize_config_module
+from hydra._internal.config_loader_impl import get_overrides_dirname  # it has no public name
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import HydraException
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import ConfigCompositionException, HydraException
+from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from mi_runner.config.options import Choice
 from mi_runner.config.registry import ENGINES, SCHEMAS
@@ -39,6 +47,9 @@ def register_schemas() -> None:
 def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> DictConfig:
     """Returns the config of `mi-run` with these overrides.
 
+    Hydra takes 0.1 s to compose a config. So it composes once in a process for each combination of groups and folders;
+    the values of the other overrides are then set in a copy, with the calls that Hydra itself makes at its end.
+
     Args:
         overrides: `KEY=VALUE`, in Hydra's grammar.
         with_hydra: adds Hydra's own options as the key `hydra`.
@@ -47,12 +58,98 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
         HydraException, OmegaConfBaseException: an override is a mistake.
         ValueError, YAMLError: see `explanations.plain_errors_explained`.
     """
+    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    files = _files(parsed)
+    values = [override for override in parsed if _sets_a_value(override, files)]
+    others = [override for override in parsed if override not in values]
+    if not all(map(_chooses, others)):
+        return composed_by_hydra(overrides, with_hydra=with_hydra)
+    has_hydra = with_hydra or any(override.is_hydra_override() for override in values)
+    choices = tuple(str(override.input_line) for override in others)
+    config = copy.deepcopy(_chosen_alone(choices, has_hydra, tuple(files.values())))
+    for override in values:
+        try:
+            OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
+        except (ConfigAttributeError, ConfigKeyError) as error:
+            raise ConfigCompositionException(f"Could not override '{override.key_or_group}'.") from error
+        except OmegaConfBaseException as error:
+            raise ConfigCompositionException(f"Error merging override {override.input_line}") from error
+    if with_hydra:
+        _tell_hydra(config, parsed)
+    elif has_hydra:
+        with open_dict(config):
+            del config["hydra"]
+    return config
+
+
+def composed_by_hydra(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
+    """Returns the same as `composed`, of which Hydra does all."""
     register_schemas()
     state = GlobalHydra.instance()
     if state.is_initialized():
         state.clear()
     with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
         return compose("config", overrides=list(overrides), return_hydra_config=with_hydra)
+
+
+def names_a_value(key: str) -> bool:
+    """Returns whether a key names a value: not a group's choice, and not added or removed."""
+    return (
+        re.fullmatch(r"\w+(\.\w+)*", key) is not None
+        and key not in (*SCHEMAS, "training")
+        and key.partition(".")[0] in [item.name for item in fields(RunConfig)]
+    )
+
+
+def _is_plain(override: Override) -> bool:
+    return override.type == OverrideType.CHANGE and override.package is None and not override.is_sweep_override()
+
+
+def _sets_a_value(override: Override, files: Mapping[Path, object]) -> bool:
+    """Returns whether an override sets a value; it may choose from a group that only the user's own folders have."""
+    key = override.key_or_group
+    of_engine = re.fullmatch(rf"hydra\.({'|'.join(ENGINES)})\.\w+", key) is not None
+    return (
+        _is_plain(override) and (of_engine or names_a_value(key)) and not any(file.parent.name == key for file in files)
+    )
+
+
+def _chooses(override: Override) -> bool:
+    """Returns whether an override chooses from a group of mi-run, or names folders of configs."""
+    groups = (*SCHEMAS, "training", *(f"hydra/{group}" for group in ENGINES))
+    is_choice = override.key_or_group in groups and isinstance(override.value(), str)
+    return _is_plain(override) and (is_choice or _names_folders(override))
+
+
+def _names_folders(override: Override) -> bool:
+    return override.key_or_group == "hydra.searchpath"
+
+
+def _files(overrides: Sequence[Override]) -> dict[Path, tuple[str, int, int]]:
+    """Returns the config files of the user's own folders → path, time of change and size."""
+    values = [override.value() for override in overrides if _names_folders(override)]
+    folders = [str(folder).removeprefix("file://") for value in values if isinstance(value, list) for folder in value]
+    found = sorted(file for folder in folders for file in Path(folder).rglob("*.yaml"))
+    return {file: (str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in found}
+
+
+@lru_cache(maxsize=64)
+def _chosen_alone(overrides: tuple[str, ...], with_hydra: bool, files: tuple[tuple[str, int, int], ...]) -> DictConfig:
+    """Returns the config of the groups' choices.
+
+    Args:
+        files: the state of the user's own config files, which may change while the process runs.
+    """
+    return composed_by_hydra(overrides, with_hydra=with_hydra)
+
+
+def _tell_hydra(config: DictConfig, parsed: Sequence[Override]) -> None:
+    """Writes the command line into Hydra's own options, where `${hydra:...}` finds it."""
+    ours = [override for override in parsed if not override.is_hydra_override()]
+    config.hydra.overrides.task = [override.input_line for override in ours]
+    config.hydra.overrides.hydra = [override.input_line for override in parsed if override.is_hydra_override()]
+    config.hydra.runtime.cwd = os.getcwd()
+    config.hydra.job.override_dirname = get_overrides_dirname(ours, **config.hydra.job.config.override_dirname)
 
 
 def chosen(config: DictConfig, group: str) -> type[Choice]:

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from mi_runner import console
-from mi_runner.config import composition
 from mi_runner.config.composition import config_hash
 from mi_runner.config.engine_schemas import OptunaSweeper
 from mi_runner.config.run_schema import RunConfig
@@ -187,8 +186,7 @@ class Searched:
         self.search = Search(asked, config, objective, earlier)
         self._known = {one.job.config_hash: one.metrics.get(objective) for one in earlier}
         self._trials: dict[int, Any] = {}
-        self._composer = composition.Composer()
-        corners = [compose_job(asked, corner, 0, self._composer, config_hash) for corner in self.search.corners()]
+        corners = [compose_job(asked, corner, 0, config_hash) for corner in self.search.corners()]
         self.configs = [job.config for job in corners if job.config]
         self.base = base_of(self.configs, asked.swept)
         if old is not None:
@@ -229,7 +227,7 @@ class Searched:
         while (asked := self.search.ask()) is not None:
             trial, by_key = asked
             try:
-                job = compose_job(self.asked, by_key, self._free(), self._composer, config_hash)
+                job = compose_job(self.asked, by_key, self._free(), config_hash)
             except ConfigError as error:
                 console.note(f"left out: {error}")
                 self.search.tell(trial, None)

@@ -22,6 +22,7 @@ from mi_runner.config import composition, hydra_keys
 from mi_runner.config.composition import flattened
 from mi_runner.config.engine_schemas import LauncherConfig, OptunaSweeper
 from mi_runner.config.experiment_schemas import ExperimentConfig
+from mi_runner.config.hydra_composition import names_a_value
 from mi_runner.config.options import Choice, check_ranges
 from mi_runner.config.registry import ENGINES, EXPERIMENTS, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
@@ -208,8 +209,7 @@ def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Ref
     Args:
         hash_of: gives a config's hash.
     """
-    composer = composition.Composer()
-    if all(composition.names_a_value(key) for key in command.swept):
+    if all(names_a_value(key) for key in command.swept):
         # A mistake in what all jobs share is found once, and not in every job.
         composition.compose_untyped(
             [str(override.input_line) for override in command.parsed.values() if not override.is_sweep_override()]
@@ -222,7 +222,7 @@ def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Ref
     )
     for by_key in itertools.chain(combinations(command), earlier):
         try:
-            job = compose_job(command, by_key, len(jobs), composer, hash_of)
+            job = compose_job(command, by_key, len(jobs), hash_of)
         except ConfigError as error:
             swept = {key: by_key[key].partition("=")[2] for key in command.swept}
             refused.append(Refused(named(swept), str(error)))
@@ -231,16 +231,14 @@ def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Ref
     return list(jobs.values()), refused
 
 
-def compose_job(
-    command: Command, by_key: Mapping[str, str], number: int, composer: composition.Composer, hash_of: HashOf
-) -> Job:
+def compose_job(command: Command, by_key: Mapping[str, str], number: int, hash_of: HashOf) -> Job:
     """The job of these overrides.
 
     Raises:
         ConfigError: they don't compose.
     """
     overrides = tuple(by_key.values())
-    config = composer.compose(overrides, command.swept)
+    config = composition.compose(overrides)
     expectations.parse(config.expect)
     flat = flattened(config)
     swept = {key: _column_value(key, by_key[key].partition("=")[2], flat) for key in command.swept}
