@@ -27,8 +27,12 @@ def generator(seed: int, *use: object) -> torch.Generator:
 def global_seed(seed: int, *use: object) -> Iterator[None]:
     """Seeds torch's global generator for this use within the block, and restores it afterwards.
 
-    For code that takes no generator: the default initialisation of modules, dropout.
+    For code that takes no generator: the default initialisation of modules, dropout. Without a GPU only the CPU's
+    generator is seeded: `torch.manual_seed` also asks for the stack of calls, for a GPU that may come later, and that
+    takes as long as a small network's training.
     """
-    with torch.random.fork_rng():
-        torch.manual_seed(derived_seed(seed, *use))
+    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    seed_generators = torch.manual_seed if devices else torch.default_generator.manual_seed
+    with torch.random.fork_rng(devices):
+        seed_generators(derived_seed(seed, *use))
         yield

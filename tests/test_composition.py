@@ -145,6 +145,17 @@ def test_an_experiment_chooses_its_model_and_the_command_line_wins() -> None:
     assert (config.training.epochs, config.model.hidden_sizes) == (1, [7])
 
 
+@pytest.mark.parametrize(("group", "schema"), CHOICES, ids=lambda part: getattr(part, "name", part))
+def test_the_contents_of_a_config_are_those_that_omegaconf_gives(group: str, schema: type) -> None:
+    overrides = [*REQUIRED.get(schema.name, []), "expect={accuracy: ['>=0', '<1']}"]
+    config = composition.compose([f"{group}={schema.name}", *overrides])
+    config.training.learning_rate = 1  # as a program may
+    whole = OmegaConf.structured(config)
+    found = composition.contents(config)
+    assert repr(found) == repr(OmegaConf.to_container(whole, enum_to_str=True))
+    assert OmegaConf.to_yaml(OmegaConf.create(found)) == OmegaConf.to_yaml(whole)
+
+
 def test_mappings_take_new_keys() -> None:
     assert composition.compose(["expect={accuracy: '>=0.9'}"]).expect == {"accuracy": ">=0.9"}
     config = composition.compose(["model=external", "model.factory=a:b", "model.arguments={width: 3}"])

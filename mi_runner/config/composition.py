@@ -76,11 +76,32 @@ def typed(config: DictConfig) -> RunConfig:
 
 def config_hash(config: RunConfig) -> str:
     """Returns the sha256 of everything in the config that decides a run's figures."""
-    content = OmegaConf.to_container(OmegaConf.structured(config), enum_to_str=True)
-    assert isinstance(content, dict)
-    kept = {key: value for key, value in content.items() if key not in NOT_IN_HASH}
+    kept = {key: value for key, value in contents(config).items() if key not in NOT_IN_HASH}
     kept["choices"] = [config.experiment.name, config.dataset.name, config.model.name]
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()
+
+
+def contents(config: Any) -> dict[str, Any]:
+    """Returns a config as nested dicts, a member of an enumeration as its name.
+
+    The same as OmegaConf's `to_container(structured(config))`, which takes 17 ms: an option of floats that a program
+    set to 1 has 1.0.
+    """
+    return {item.name: _content(getattr(config, item.name), str(item.type)) for item in fields(config)}
+
+
+def _content(value: Any, kind: str) -> Any:
+    """Returns a value of an option; `kind` is the option's type, as the schema has it."""
+    if is_dataclass(value):
+        return contents(value)
+    if isinstance(value, list | tuple):
+        return [_content(element, kind) for element in value]
+    if isinstance(value, Mapping):
+        return {key: _content(element, kind) for key, element in value.items()}
+    if isinstance(value, Enum):
+        return value.name
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if is_whole and "float" in kind and "int" not in kind else value
 
 
 def flattened(config: Any, prefix: str = "") -> dict[str, Any]:

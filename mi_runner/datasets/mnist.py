@@ -1,7 +1,7 @@
 """MNIST (LeCun, Cortes, Burges): handwritten digits, 28×28 grey values.
 
 The four original files are in the package. They are unpacked into a cache folder, under a lock, verified by their
-sha256, and read by torchvision. The tensors are kept beside them and verified each time, because an import of
+sha256, and read by torchvision. The tensors are kept beside them and verified in each process, because an import of
 torchvision takes longer than everything else here.
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 from collections.abc import Sequence
+from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
@@ -129,10 +130,9 @@ def _packaged(root: Path) -> list[Tensor]:
     """
     place = root / "MNIST" / READ
     try:
-        with safe_open(place, "pt") as file:
-            kept = [file.get_tensor(name) for name in NAMES]
-            if file.metadata()["sha256"] == _digest(kept):
-                return kept
+        state = place.stat()
+        if _is_whole(place, state.st_mtime_ns, state.st_size):
+            return _kept(place)[0]
         log.warning(f"{place} is damaged and will be written again")
     except FileNotFoundError:
         pass
@@ -146,6 +146,19 @@ def _packaged(root: Path) -> list[Tensor]:
     except OSError as error:
         log.warning(f"{place} can't be written ({error}): the next run will read MNIST again")
     return read
+
+
+def _kept(place: Path) -> tuple[list[Tensor], str]:
+    """Returns the tensors of a file, which are read from the disk at their first use, and the digest beside them."""
+    with safe_open(place, "pt") as file:
+        return [file.get_tensor(name) for name in NAMES], file.metadata()["sha256"]
+
+
+@cache
+def _is_whole(place: Path, changed_ns: int, size: int) -> bool:
+    """Returns whether a file's tensors have their digest; a process reads all of them once."""
+    tensors, digest = _kept(place)
+    return digest == _digest(tensors)
 
 
 def _digest(tensors: Sequence[Tensor]) -> str:

@@ -34,7 +34,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from mi_runner import console, machine, memory, signals, threads
-from mi_runner.config.composition import config_hash, flattened
+from mi_runner.config.composition import config_hash, contents, flattened
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, as_options, exit_status, one_line
@@ -475,7 +475,7 @@ class _Journal:
         choices = "# experiment={experiment} dataset={dataset} model={model}\n".format(**self.record)
         try:
             place.write_record(self.record)
-            place.write_config(choices + OmegaConf.to_yaml(OmegaConf.structured(self._config)))
+            place.write_config(choices + OmegaConf.to_yaml(OmegaConf.create(contents(self._config))))
             self._file = logging.FileHandler(place.log, encoding="utf-8")
         except OSError as error:
             text = f"can't write into {place.path} ({error}). Use output_dir=FOLDER for another folder."
