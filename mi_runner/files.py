@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
@@ -50,8 +50,8 @@ def code_version() -> str:
     return digest.hexdigest()[:12]
 
 
-def save_figure(figure: Figure, path: Path) -> None:
-    """Writes a figure as PNG, with the same pixels as its `savefig`.
+def save_figure(drawing: Callable[[], Figure], path: Path) -> None:
+    """Draws a figure and writes it as PNG, with the same pixels as its `savefig`.
 
     `savefig` draws twice, first without pixels for the layout; this draws once and takes two thirds of the time.
     """
@@ -59,6 +59,7 @@ def save_figure(figure: Figure, path: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
+    figure = drawing()
     before = figure.dpi
     figure.dpi = DPI
     try:

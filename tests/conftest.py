@@ -176,7 +176,7 @@ def command(tmp_path: Path) -> Callable[..., Ended]:
 def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """A run's pictures have one pixel, but in tests that are marked `drawn`: to draw is half of a small run's time."""
     if not request.node.get_closest_marker("drawn"):
-        monkeypatch.setattr(files, "save_figure", lambda figure, path: path.write_bytes(PIXEL))
+        monkeypatch.setattr(files, "save_figure", lambda drawing, path: path.write_bytes(PIXEL))
 
 
 @pytest.fixture(scope="module", params=ENGINES)

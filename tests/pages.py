@@ -49,7 +49,7 @@ def commanded(folder: Path, *options: str, status: int = 0) -> Path:
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(files, "save_figure", lambda figure, path: path.write_bytes(PIXEL))
+                patched.setattr(files, "save_figure", lambda drawing, path: path.write_bytes(PIXEL))
                 assert cli.main([*options, f"output_dir={folder}"]) == status
     (record,) = folder.rglob("v001/sweep.json" if "-m" in options else "v001/run.json")
     return record.parent

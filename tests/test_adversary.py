@@ -402,7 +402,7 @@ def test_the_history_of_a_contest(contest: Result) -> None:
 def test_the_figure_of_a_contest(contest: Result) -> None:
     table = pd.DataFrame(contest.tables["metrics"])
     shown = table[(table.subset == "all") & (table.start == 1) & (table.control != "random_rotation")]
-    (axes,) = contest.figures["adversary"].axes
+    (axes,) = contest.figures["adversary"]().axes
     bars = sorted(bar.get_height() for bar in axes.patches)
     assert bars == pytest.approx(sorted(shown.iia)) and len(bars) == 11
     floors = [line.get_ydata()[0] for line in axes.lines if line.get_linestyle() == "-" and len(line.get_xdata()) == 2]
@@ -411,7 +411,7 @@ def test_the_figure_of_a_contest(contest: Result) -> None:
         *("chosen:\na\ntraining's rotation", "chosen:\na\nfresh rotation"),
         *("adversary:\nb\ntraining's rotation", "adversary:\nb\nfresh rotation"),
     ]
-    losses = contest.figures["training"].axes[1].lines
+    losses = contest.figures["training"]().axes[1].lines
     assert [line.get_label() for line in losses] == ["chosen variables", "adversary"]
 
 

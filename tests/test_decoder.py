@@ -560,14 +560,15 @@ def test_the_other_tables_and_the_figures() -> None:
     ]
     assert history[2]["accuracy"] == result.metrics["accuracy/all"]
     assert history[2]["test_loss"] == pytest.approx(result.metrics["test_loss"])
-    labels = [axes.get_ylabel() for axes in result.figures["filtered"].axes if axes.get_ylabel()]
+    figure = result.figures["filtered"]()
+    labels = [axes.get_ylabel() for axes in figure.axes if axes.get_ylabel()]
     assert set(labels) == {row["example"] for row in result.tables["answers"]} and len(labels) == 2
-    titles = [axes.get_title() for axes in result.figures["filtered"].axes[:4]]
+    titles = [axes.get_title() for axes in figure.axes[:4]]
     assert titles == ["activations", "kernel 0", "kernel 1", "tanh of the largest"]
 
 
 def test_a_row_more_is_drawn_for_no_more_than_eight_inputs() -> None:
-    figure = decoder.run(small(test_share=0.9)).figures["filtered"]
+    figure = decoder.run(small(test_share=0.9)).figures["filtered"]()
     assert len([axes for axes in figure.axes if axes.get_ylabel()]) == 8  # every third of 22
 
 

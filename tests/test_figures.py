@@ -34,9 +34,9 @@ def drawn_by(mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> D
     drawn: dict[Path, Figure] = {}
     save = files.save_figure
 
-    def keep(figure: Figure, path: Path) -> None:
-        drawn[Path(path)] = figure  # beside its place: .NAME.png.0123.tmp.png
-        save(figure, path)
+    def keep(drawing: Callable[[], Figure], path: Path) -> None:
+        figure = drawn[Path(path)] = drawing()  # beside its place: .NAME.png.0123.tmp.png
+        save(lambda: figure, path)
 
     monkeypatch.setattr(files, "save_figure", keep)
 

@@ -129,8 +129,8 @@ def test_what_pictures_share_is_used_by_several() -> None:
     own = [*folder.glob("*_figures.py"), REPOSITORY / "mi_runner/sweeps/sweep_figures.py"]
     experiments = [path.with_name(path.name.replace("_figures", "")) for path in own]
     assert len(own) > 5 and all(path.exists() for path in experiments)
-    shared = re.findall(r"^def (\w+)", (folder / "figures.py").read_text(), re.MULTILINE)
+    shared = re.findall(r"^def ([a-z]\w*)", (folder / "figures.py").read_text(), re.MULTILINE)
     assert {"confusion", "tidy"} <= set(shared)
     for name in shared:
-        users = [path.name for path in (*own, *experiments) if re.search(rf"\bfigures\.{name}\(", path.read_text())]
+        users = [path.name for path in (*own, *experiments) if re.search(rf"\bfigures\.{name}\b", path.read_text())]
         assert len(users) > 1, f"{name} is used by {users}"

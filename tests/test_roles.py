@@ -91,9 +91,9 @@ def test_a_target_can_be_named_by_them_and_own_names_stay() -> None:
 def test_a_sweep_over_two_architectures_lines_up(mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch) -> None:
     rows: list[list[str]] = []
 
-    def keep(figure: Figure, path: Path) -> None:
+    def keep(drawing: Callable[[], Figure], path: Path) -> None:
         if "sweep_rows" in str(path):
-            rows.append([text.get_text() for text in figure.axes[0].get_yticklabels()])
+            rows.append([text.get_text() for text in drawing().axes[0].get_yticklabels()])
         path.touch()
 
     monkeypatch.setattr(files, "save_figure", keep)

@@ -343,14 +343,14 @@ def test_config_figures_and_weights(folder: RunFolder) -> None:
     figure = Figure(figsize=(3, 2), layout="constrained")
     figure.subplots().plot([1, 3, 2])
     figure.savefig(folder.path / "by_matplotlib.png", dpi=files.DPI)
-    folder.write_figure("confusion", figure)
+    folder.write_figure("confusion", lambda: figure)
     with (
         Image.open(folder.path / "by_matplotlib.png") as wanted,
         Image.open(folder.path / "figures/confusion.png") as image,
     ):
         assert image.size == (390, 260) and image.tobytes() == wanted.tobytes()
         assert len(set(image.tobytes())) > 2
-    folder.write_figure("history", Figure())
+    folder.write_figure("history", Figure)
     folder.write_weights({"a": torch.ones(2)})
     assert (folder.path / "config.yaml").read_text(encoding="utf-8") == "seed: 0  # α\n"
     assert names(folder.path / "figures") == ["confusion.png", "history.png"]
@@ -366,7 +366,7 @@ class HalfDrawn(Figure):
 @pytest.mark.parametrize(
     "write",
     [
-        lambda folder: folder.write_figure("drawn", HalfDrawn()),
+        lambda folder: folder.write_figure("drawn", HalfDrawn),
         lambda folder: folder.write_table("table", [{"a": 1}, 3]),
         lambda folder: folder.write_weights({"a": torch.ones(2), "b": 3}),
         lambda folder: folder.write_record({"a": object()}),

@@ -447,7 +447,7 @@ def test_few_seeds_are_shown_themselves_and_no_interval_leaves_0_to_1(tmp_path: 
     assert by_rows is not None
     by_values = sweep_figures.by_value(metrics_by_values(done, None))
     drawn = [
-        *((line.get_xdata(), line.get_markerfacecolor()) for line in by_rows.axes[0].lines),
+        *((line.get_xdata(), line.get_markerfacecolor()) for line in by_rows().axes[0].lines),
         *((line.get_ydata(), line.get_markerfacecolor()) for line in by_values.axes[0].lines),
     ]
     assert [list(values) for values, face in drawn if face == "none" and len(values)] == [[0.95, 0.92, 0.3]] * 3

@@ -6,10 +6,10 @@ of its tables and which numbers are measures, so that the tables of many runs ca
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
 import pandas as pd
 from pandas import DataFrame
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Row = Mapping[str, Any]
+
+Drawing: TypeAlias = "Callable[[], Figure]"
+"""A function that draws a matplotlib figure: a picture takes time, and not everyone who wants numbers looks at it."""
 
 C = TypeVar("C", bound=ExperimentConfig)
 """The schema of an experiment's options."""
@@ -150,11 +153,11 @@ class Comparison:
 
     Attributes:
         tables: name → rows; a sweep writes them as sweep_NAME.csv.
-        figures: name → a matplotlib figure, written as sweep_NAME.png.
+        figures: name → a function that draws a matplotlib figure, written as sweep_NAME.png.
     """
 
     tables: Mapping[str, Sequence[Row]]
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    figures: Mapping[str, Drawing] = field(default_factory=dict)
 
 
 class ComparesNetworks(Protocol):
@@ -183,7 +186,7 @@ class Result:
         common_names: a key of "metrics" → the column that has the same in names that networks of different
             architectures share. Sweeps keep it beside the key; it isn't printed.
         repeats: columns that count repetitions of one measurement; a summary over seeds averages these first.
-        figures: name → a matplotlib figure.
+        figures: name → a function that draws a matplotlib figure, for the runner to call.
         shown: the tables that are printed.
         answer: the answer to the experiment's question in a sentence or two, with the figures of the tables and their
             intervals; empty for none.
@@ -204,7 +207,7 @@ class Result:
     measures: Mapping[str, Range]
     common_names: Mapping[str, str] = field(default_factory=dict)
     repeats: Sequence[str] = ()
-    figures: Mapping[str, Figure] = field(default_factory=dict)
+    figures: Mapping[str, Drawing] = field(default_factory=dict)
     shown: Sequence[str] = ("metrics",)
     answer: str = ""
     parquet: frozenset[str] = frozenset()

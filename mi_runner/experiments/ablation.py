@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from torch import Tensor
 from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granularity, Method
 from mi_runner.datasets import Dataset, arrays
 from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
-from mi_runner.experiments import Result, Setting, ablation_figures, figures, predictions
+from mi_runner.experiments import Drawing, Result, Setting, ablation_figures, figures, predictions
 from mi_runner.experiments.sentences import measured, several
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph, evaluating
@@ -179,12 +180,12 @@ def run(setting: Setting[AblationConfig]) -> Result:
             tables["scrubbing"] = ablation.scrub(graph, x, y, **together, **agreement)
         shown.append("scrubbing")
     rows = _with_every_method(rows)
-    drawn = {"accuracy": ablation_figures.accuracy(rows)}
+    drawn: dict[str, Drawing] = {"accuracy": partial(ablation_figures.accuracy, rows)}
     drawn |= figures.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
     drawn |= ablation_figures.weight_images(graph, dataset)
     drawn |= ablation_figures.entering_images(graph, dataset, config.examples)
     if "units" in tables:
-        drawn |= ablation_figures.unit_drops(tables["units"])
+        drawn["units"] = partial(ablation_figures.unit_drops, tables["units"])
     return Result(
         tables=tables,
         keys=KEYS,

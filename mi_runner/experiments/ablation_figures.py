@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 
 import torch
 from matplotlib.figure import Figure
 from torch import nn
 
 from mi_runner.datasets import Dataset
-from mi_runner.experiments import Row, figures
+from mi_runner.experiments import Drawing, Row, figures
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.training.evaluation import predictions
@@ -62,7 +63,7 @@ def accuracy(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def unit_drops(rows: Sequence[Row]) -> dict[str, Figure]:
+def unit_drops(rows: Sequence[Row]) -> Figure:
     """Accuracy lost by each unit of each target, sorted; a figure with one panel a target."""
     targets = list(dict.fromkeys(row["target"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))
@@ -76,14 +77,14 @@ def unit_drops(rows: Sequence[Row]) -> dict[str, Figure]:
         figures.tidy(axes)
     axes.set_xlabel("units, by accuracy lost")
     axes.legend(frameon=False, fontsize=8)
-    return {"units": figure}
+    return figure
 
 
-def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Figure]:
+def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Drawing]:
     """For each Linear layer with a weight a pixel: the weights of its units (the largest, if many) as images."""
     if dataset.image_shape is None:
         return {}
-    drawn = {}
+    drawn: dict[str, Drawing] = {}
     for name in graph.sites:
         layer = graph.submodule(name)
         if not isinstance(layer, nn.Linear) or layer.in_features != math.prod(dataset.image_shape):
@@ -94,13 +95,13 @@ def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Figure]:
         pictures = [weight[unit].reshape(dataset.image_shape).mean(0) for unit in units]
         of = "all units" if len(units) == len(weight) else f"the {len(units)} of {len(weight)} units of largest norm"
         title = f"{name}.weight, {of}: blue negative, red positive"
-        figure = figures.mosaic(pictures, [str(unit) for unit in units], title, cmap="RdBu_r", vmin=-limit, vmax=limit)
-        drawn[f"weights_{name}"] = figure
+        captions, colours = [str(unit) for unit in units], {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        drawn[f"weights_{name}"] = partial(figures.mosaic, pictures, captions, title, **colours)
     return drawn
 
 
 @torch.no_grad()
-def entering_images(graph: ModelGraph, dataset: Dataset, examples: Sequence[int] | None) -> dict[str, Figure]:
+def entering_images(graph: ModelGraph, dataset: Dataset, examples: Sequence[int] | None) -> dict[str, Drawing]:
     """Of test examples the image, and the value that enters the output layer as an image, with label and answer.
 
     No figure unless the data are images with classes, the network ends with a Linear layer that reads a site behind the
@@ -133,4 +134,4 @@ def entering_images(graph: ModelGraph, dataset: Dataset, examples: Sequence[int]
         f"{example}: {label}\nread as {answer}"
         for example, label, answer in zip(examples, labels, answers, strict=True)
     ]
-    return {"entering": figures.strips(strips, captions, "test examples: position, label, predicted label")}
+    return {"entering": partial(figures.strips, strips, captions, "test examples: position, label, predicted label")}

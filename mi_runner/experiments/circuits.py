@@ -20,7 +20,7 @@ from torch import Tensor
 from mi_runner import chance
 from mi_runner.config.experiment_schemas import CircuitsConfig, CircuitTable
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.experiments import Result, Setting, circuits_figures
+from mi_runner.experiments import Drawing, Result, Setting, circuits_figures
 from mi_runner.experiments.circuits_comparison import compare_networks as compare_networks
 from mi_runner.experiments.sentences import counted, figure
 from mi_runner.graph.chain import Part, find_part, longest_part
@@ -170,7 +170,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     census: list[dict[str, int]] = []
     edges: list[dict[str, Any]] = []
     tables = []
-    drawn: dict[str, Any] = {}
+    drawn: dict[str, Drawing] = {}
     seconds = minimal_seconds = 0.0
     for index in range(outputs.shape[1]):
         single = part.output(index)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mi_runner import chance
 from mi_runner.errors import ArgumentError
-from mi_runner.experiments import Comparison, Row, SavedRun, circuits_figures
+from mi_runner.experiments import Comparison, Drawing, Row, SavedRun, circuits_figures
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.cut import saved_part
 from mi_runner.methods.circuits.kept import kept_edges
@@ -75,12 +76,12 @@ def compare_networks(runs: Sequence[SavedRun]) -> Comparison:
         for layer in range(len(first.layers))
     ] + [True]
     rows: list[Row] = []
-    figures = {}
+    figures: dict[str, Drawing] = {}
     for output in range(len(first.sparsest)):
         of_output = list(_rows(networks, matchings, fixed, output))
         rows += of_output
         if of_output:
-            figures[f"circuits_{output}"] = circuits_figures.of_networks(of_output)
+            figures[f"circuits_{output}"] = partial(circuits_figures.of_networks, of_output)
     tables: dict[str, Sequence[Row]] = {"circuits": rows} if rows else {}
     if matched := list(_matched(networks, matchings, fixed)):
         tables["matching"] = matched

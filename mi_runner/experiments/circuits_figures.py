@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from mi_runner.experiments import Row, figures
+from mi_runner.experiments import Drawing, Row, figures
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.drawing import draw_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -25,7 +26,7 @@ MOST_SHARED = 12
 
 def of_output(
     part: Part, space: CircuitSpace, index: int, shares: np.ndarray, n_valid: int, table: DataFrame
-) -> dict[str, Figure]:
+) -> dict[str, Drawing]:
     """Returns the figures of one output by name.
 
     They show how often each edge occurs in valid circuits, the sparsest valid circuits, and accuracy against sparsity.
@@ -38,25 +39,30 @@ def of_output(
         n_valid: number of valid circuits.
         table: the rows of circuits.parquet for this output.
     """
-    drawn = {}
+    drawn: dict[str, Drawing] = {}
     valid = table.loc[table["valid"], ["circuit", "n_edges"]]
     drawn_from = "" if len(valid) == n_valid else f" of {n_valid:,} valid ones, drawn at random"
     if len(table):
-        figure = Figure(figsize=(6, 4), layout="constrained")
-        axes = figure.subplots()
-        shown = axes.hexbin(table["sparsity"], table["accuracy"], gridsize=40, bins="log", mincnt=1, cmap="viridis")
-        axes.set(xlabel="fraction of neurons and edges left out", ylabel="accuracy")
-        axes.set_title(f"{len(table):,} circuits{drawn_from}", fontsize=9)
-        figure.colorbar(shown, label="circuits")
-        figures.tidy(axes)
-        drawn[f"sparsity_{index}"] = figure
+        columns = table[["sparsity", "accuracy"]]
+        drawn[f"sparsity_{index}"] = partial(_sparsity, columns, f"{len(table):,} circuits{drawn_from}")
     if n_valid:
-        drawn[f"edges_{index}"] = _edge_heat_map(part, space, shares, n_valid)
+        drawn[f"edges_{index}"] = partial(_edge_heat_map, part, space, shares, n_valid)
     if len(valid):
         sparsest = valid.nsmallest(MOST_CIRCUITS, ["n_edges", "circuit"])["circuit"].tolist()
         among = f"the sparsest of {len(valid):,} circuits{drawn_from}" if drawn_from else "the sparsest valid circuits"
-        drawn[f"sparsest_{index}"] = draw_circuits(part, sparsest, among)
+        drawn[f"sparsest_{index}"] = partial(draw_circuits, part, sparsest, among)
     return drawn
+
+
+def _sparsity(table: DataFrame, title: str) -> Figure:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    shown = axes.hexbin(table["sparsity"], table["accuracy"], gridsize=40, bins="log", mincnt=1, cmap="viridis")
+    axes.set(xlabel="fraction of neurons and edges left out", ylabel="accuracy")
+    axes.set_title(title, fontsize=9)
+    figure.colorbar(shown, label="circuits")
+    figures.tidy(axes)
+    return figure
 
 
 def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid: int) -> Figure:

@@ -10,13 +10,14 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 
 from mi_runner.config.experiment_schemas import ClustersConfig
 from mi_runner.errors import ConfigError, as_options, unknown
-from mi_runner.experiments import Result, Row, Setting, clusters_figures, clusters_tables
+from mi_runner.experiments import Drawing, Result, Row, Setting, clusters_figures, clusters_tables
 from mi_runner.experiments.clusters_network import Network, chain_of, network_of
 from mi_runner.experiments.sentences import figure, measured
 from mi_runner.methods.clusters import Top, random_partitions, top_activations
@@ -26,7 +27,7 @@ from mi_runner.training.clusterability import contiguous, linear_layer
 from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    pass
 
 CLUSTERED, TWIN, UNTRAINED = "clustered", "twin", "untrained"
 
@@ -177,7 +178,7 @@ def _figures(
     networks: list[Network],
     tables: Mapping[str, list[Row]],
     top: Mapping[str, Mapping[str, Top]],
-) -> dict[str, Figure]:
+) -> dict[str, Drawing]:
     """Every figure.
 
     Args:
@@ -185,18 +186,18 @@ def _figures(
         top: network → site → the top images of its units.
     """
     names, shape = setting.dataset.class_names or (), setting.dataset.image_shape
-    figures = {
-        "weights": clusters_figures.weights(networks),
-        "edges": clusters_figures.edges(networks),
-        "off_on": clusters_figures.off_on(tables["metrics"], names),
-        "distinct_classes": clusters_figures.distinct_classes(tables["units"], len(names)),
+    figures: dict[str, Drawing] = {
+        "weights": partial(clusters_figures.weights, networks),
+        "edges": partial(clusters_figures.edges, networks),
+        "off_on": partial(clusters_figures.off_on, tables["metrics"], names),
+        "distinct_classes": partial(clusters_figures.distinct_classes, tables["units"], len(names)),
     }
     if tables["history"]:
-        figures["training"] = clusters_figures.training(tables["history"])
+        figures["training"] = partial(clusters_figures.training, tables["history"])
     if shape is not None:
         for network in networks:
             for site, of_site in top.get(network.name, {}).items():
-                figures[f"units_{network.name}_{site}"] = clusters_figures.unit_images(
-                    network, site, of_site, setting.dataset.x_test, shape, names
+                figures[f"units_{network.name}_{site}"] = partial(
+                    clusters_figures.unit_images, network, site, of_site, setting.dataset.x_test, shape, names
                 )
     return figures

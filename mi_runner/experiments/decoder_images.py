@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from mi_runner import chance
 from mi_runner.batches import outputs_of
 from mi_runner.datasets import Dataset
-from mi_runner.experiments import Row, decoder_figures, decoder_tables
+from mi_runner.experiments import Drawing, Row, decoder_figures, decoder_tables
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.activation_distances import distance_matrix
 from mi_runner.methods.activation_images import activation_images
@@ -65,7 +66,7 @@ class Distances:
     """Tables and figures by name."""
 
     tables: dict[str, list[dict[str, Any]]]
-    figures: dict[str, Any]
+    figures: dict[str, Drawing]
 
 
 def distances_between_images(
@@ -100,8 +101,9 @@ def distances_between_images(
         separations += new_separations
     similarity = decoder_tables.similarity_rows(by_layer)
     by = label_name if label_name in examples.labels else next(iter(examples.labels))
-    figures = {
-        "distances": decoder_figures.distances(
+    figures: dict[str, Drawing] = {
+        "distances": partial(
+            decoder_figures.distances,
             matrices,
             examples.labels[by][compared].cpu(),
             [examples.caption(example) for example in numbers],
@@ -110,7 +112,7 @@ def distances_between_images(
         )
     }
     if similarity:
-        figures["layer_similarity"] = decoder_figures.layer_similarity(similarity)
+        figures["layer_similarity"] = partial(decoder_figures.layer_similarity, similarity)
     return Distances({"separation": separations, "distances": distances, "layer_similarity": similarity}, figures)
 
 
@@ -121,7 +123,7 @@ def decoder_pictures(
     split: DecodingSplit,
     sites: Sequence[str],
     rows: Sequence[Row],
-) -> dict[str, Any]:
+) -> dict[str, Drawing]:
     """Figures of a decoder, by name: its kernels, what they see of held-out images, and the accuracies of `rows`."""
     labels = list(examples.labels.values())
     by_values = sorted(split.held_out.tolist(), key=lambda example: [int(label[example]) for label in labels])
@@ -129,9 +131,14 @@ def decoder_pictures(
     with torch.no_grad():
         responses, filtered = decoder.responses(images[chosen]), decoder.filtered(images[chosen])
     return {
-        "kernels": decoder_figures.kernels(decoder.kernels.weight.detach().squeeze(1)),
-        "filtered": decoder_figures.filtered_images(
-            images[chosen], responses, filtered, [examples.caption(example) for example in chosen], sites
+        "kernels": partial(decoder_figures.kernels, decoder.kernels.weight.detach().squeeze(1)),
+        "filtered": partial(
+            decoder_figures.filtered_images,
+            images[chosen],
+            responses,
+            filtered,
+            [examples.caption(example) for example in chosen],
+            sites,
         ),
-        "layers": decoder_figures.accuracy_by_layer(rows),
+        "layers": partial(decoder_figures.accuracy_by_layer, rows),
     }

@@ -19,7 +19,7 @@ import numpy as np
 from mi_runner import chance
 from mi_runner.config.experiment_schemas import DiscoveryConfig, LeftOut
 from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
-from mi_runner.experiments import Result, Setting, discovery_figures
+from mi_runner.experiments import Drawing, Result, Setting, discovery_figures
 from mi_runner.experiments.discovery_judgement import Judged, space_of
 from mi_runner.experiments.discovery_tables import (
     AREAS,
@@ -214,7 +214,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     y = dataset.y_test.cpu()
     own = _own_methods(config)
     tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
-    drawn: dict[str, Any] = {}
+    drawn: dict[str, Drawing] = {}
     for output, single in _parts(setting, part):
         target, full = y, outputs
         if isinstance(output, int):

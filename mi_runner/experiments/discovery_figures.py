@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from statistics import fmean
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mi_runner.experiments import Row, figures
+from mi_runner.experiments import Drawing, Row, figures
 
 COLOURS = ("0.5", *(f"tab:{name}" for name in ("brown", "olive", "cyan", "blue", "purple", "orange", "red", "green")))
 """Of the methods, in their order."""
@@ -38,7 +39,7 @@ class Curves:
     shares: np.ndarray | None
 
 
-def of_output(output: str | int, sizes: Sequence[int], by_ablation: Mapping[str, Curves]) -> dict[str, Figure]:
+def of_output(output: str | int, sizes: Sequence[int], by_ablation: Mapping[str, Curves]) -> dict[str, Drawing]:
     """Returns the figures of one output by name: accuracy and mse against size, and for each ablation the scores.
 
     Args:
@@ -46,11 +47,11 @@ def of_output(output: str | int, sizes: Sequence[int], by_ablation: Mapping[str,
         sizes: neurons of each analysed layer.
         by_ablation: what is drawn of each ablation.
     """
-    drawn = {f"curves_{output}": _curves(by_ablation)}
+    drawn: dict[str, Drawing] = {f"curves_{output}": partial(_curves, by_ablation)}
     n_edges = sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes))
     for ablation, curves in by_ablation.items():
         if curves.scores and n_edges <= MOST_DRAWN_EDGES:
-            drawn[f"scores_{ablation}_{output}"] = _scores(ablation, sizes, curves)
+            drawn[f"scores_{ablation}_{output}"] = partial(_scores, ablation, sizes, curves)
     return drawn
 
 

@@ -21,7 +21,7 @@ from mi_runner import chance
 from mi_runner.config.experiment_schemas import ExplanationsConfig
 from mi_runner.datasets import Dataset, logic
 from mi_runner.errors import ConfigError, RunFailed, as_options
-from mi_runner.experiments import Result, Setting, explanations_figures, sentences
+from mi_runner.experiments import Drawing, Result, Setting, explanations_figures, sentences
 from mi_runner.experiments.explanations_controls import (
     RANDOM_FUNCTION,
     UNTRAINED,
@@ -136,7 +136,7 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
     setting.progress.rows("metrics", rows)
     tables: dict[str, Any] = {"metrics": rows, "groundings": [], "algorithms": [], "alignments": []}
     frames = []
-    drawn: dict[str, Any] = {}
+    drawn: dict[str, Drawing] = {}
     for output, found in explained.items():
         frames.append(_circuit_frame(output, found))
         groundings = _grounding_rows(output, found, setting.config.listed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mi_runner.datasets import logic
-from mi_runner.experiments import Row, figures
+from mi_runner.experiments import Drawing, Row, figures
 from mi_runner.methods.explanations.algorithms import CONVERSE_NIMP, NIMP, OR, Tree
 from mi_runner.methods.explanations.alignments import Alignment
 from mi_runner.methods.explanations.boolean import digits_of
@@ -22,22 +23,22 @@ COLOURS = ("tab:orange", "tab:green", "plum", "gold", "tab:cyan", "tan", "tab:pi
 """Of an algorithm's nodes and the neurons that carry them; not those of edges, red and blue."""
 
 
-def of_output(output: int, found: Explanations) -> dict[str, Figure]:
+def of_output(output: int, found: Explanations) -> dict[str, Drawing]:
     """Of one output: groundings per circuit, the sparsest grounded circuit, and an aligned algorithm."""
-    drawn = {}
+    drawn: dict[str, Drawing] = {}
     if found.groundings:
-        drawn[f"groundings_{output}"] = _groundings(found.groundings, found.circuits.n_valid)
+        drawn[f"groundings_{output}"] = partial(_groundings, found.groundings, found.circuits.n_valid)
     counts = dict(zip(found.circuits.valid.tolist(), found.groundings, strict=True))
     sparsest = min((circuit.bit_count(), circuit) for circuit in counts) if counts else None
     if sparsest is not None:
         grounded = [(circuit.bit_count(), circuit) for circuit, count in counts.items() if count]
         _, circuit = min(grounded) if grounded else sparsest
         first = list_groundings(found.network, circuit, most=1)
-        drawn[f"circuit_{output}"] = _circuit(found, circuit, first[0] if first else None, counts[circuit])
+        drawn[f"circuit_{output}"] = partial(_circuit, found, circuit, first[0] if first else None, counts[circuit])
     for _, aligned in found.aligned:
         joint = [each for each in (*(aligned.joint or ()), *aligned.single) if each.sets]
         if joint:
-            drawn[f"alignment_{output}"] = _alignment(found, joint[0])
+            drawn[f"alignment_{output}"] = partial(_alignment, found, joint[0])
             break
     return drawn
 
@@ -49,11 +50,15 @@ def gate_name(node: GroundedNeuron) -> str:
     return logic.name_of(node.local_digits) if len(node.parents) <= logic.MOST_INPUTS else node.local_digits
 
 
-def of_seeds(rows: Sequence[Row]) -> dict[str, Figure]:
+def of_seeds(rows: Sequence[Row]) -> dict[str, Drawing]:
     """How the counts of the first output differ from network to network."""
     names = [name for name in ("n_valid", "n_groundings", "n_alignments") if any(row[name] for row in rows)]
     if not names:
         return {}
+    return {"seeds": partial(_seeds, rows, names)}
+
+
+def _seeds(rows: Sequence[Row], names: Sequence[str]) -> Figure:
     figure = Figure(figsize=(3 * len(names), 2.8), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         values = sorted(float(row[name]) for row in rows if row[name] is not None)
@@ -63,7 +68,7 @@ def of_seeds(rows: Sequence[Row]) -> dict[str, Figure]:
         axes.set(xlabel=name, ylim=(0, 1.02))
         axes.set_ylabel("fraction of networks with at most so many" if name == names[0] else "", fontsize=7)
         figures.tidy(axes)
-    return {"seeds": figure}
+    return figure
 
 
 def _groundings(counts: Sequence[int], n_valid: int) -> Figure:

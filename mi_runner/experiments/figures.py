@@ -1,6 +1,7 @@
 """Figures that several experiments share.
 
-An experiment's own figures are in `<experiment>_figures.py`: rows in, matplotlib figures out; the runner writes them.
+An experiment's own figures are in `<experiment>_figures.py`: rows in, matplotlib figures out. A result has functions
+that draw them, and the runner calls these when it writes the files.
 Figures are made without pyplot, so that they need no screen and leave no global state.
 """
 
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,7 +17,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mi_runner.experiments import Row
+from mi_runner.experiments import Drawing, Row
 
 REFERENCE = "#444444"
 """The colour of the reference that a figure compares with."""
@@ -30,7 +32,7 @@ MOST_LARGE_PICTURES = 25
 """Up to this many pictures, a mosaic draws them larger."""
 
 
-def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[str, Figure]:
+def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[str, Drawing]:
     """Returns a figure of counts by label (down) and predicted label (across), coloured by the shares of each row.
 
     Mistakes have a colour and a scale of their own, which ends at the largest of them, so that few mistakes are seen
@@ -42,6 +44,12 @@ def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[st
     predicted = sorted({row["predicted"] for row in rows} | set(labels))
     if len(predicted) > MOST_LABELS:
         return {}
+    return {"confusion": partial(_confusion, rows, class_names, labels, predicted)}
+
+
+def _confusion(
+    rows: Sequence[Row], class_names: Sequence[str] | None, labels: Sequence[int], predicted: Sequence[int]
+) -> Figure:
     counts = torch.zeros(len(labels), len(predicted))
     for row in rows:
         counts[labels.index(row["label"]), predicted.index(row["predicted"])] += row["count"]
@@ -68,7 +76,7 @@ def confusion(rows: Sequence[Row], class_names: Sequence[str] | None) -> dict[st
     axes.set(xlabel="prediction", ylabel="label")
     scales = f"fractions of a label: blue, correct, 0 to 1; red, mistakes, 0 to {most_wrong:.2g}"
     axes.set_title(f"intact network, test set\n{scales if len(predicted) > 4 else ''}".rstrip(), fontsize=9)
-    return {"confusion": figure}
+    return figure
 
 
 def mosaic(pictures: Sequence[Tensor], captions: Sequence[str], title: str, **colours: Any) -> Figure:

@@ -12,6 +12,7 @@ import itertools
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
@@ -21,7 +22,7 @@ import torch
 from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import Control, IitConfig, Trained
 from mi_runner.errors import ConfigError, one_line
-from mi_runner.experiments import Result, Setting, iit_adversary, iit_figures
+from mi_runner.experiments import Drawing, Result, Setting, iit_adversary, iit_figures
 from mi_runner.experiments.iit_cells import (
     Cell,
     causal_model_of,
@@ -157,7 +158,7 @@ def run(setting: Setting[IitConfig]) -> Result:
     tables: dict[str, Any] = {"metrics": [], "history": [], "pairs": []}
     plain: list[dict[str, Any]] = []  # rows of metrics without those of an adversary
     directions: list[DataFrame] = []
-    drawn: dict[str, Any] = {}
+    drawn: dict[str, Drawing] = {}
     metrics: dict[str, list[float]] = {}  # of each start
     seconds = 0.0
     unseen = unseen_examples(setting)
@@ -205,14 +206,16 @@ def run(setting: Setting[IitConfig]) -> Result:
         for name, value in of_starts.items():
             metrics.setdefault(name, []).append(value)
         if cell == all_cells[0] and start == 1:
-            drawn["training"] = iit_figures.history([row for row in trial.history if row["control"] == NONE])
-            drawn["controls"] = iit_figures.controls([row for row in rows if row["sources"] == config.sources.name])
+            drawn["training"] = partial(iit_figures.history, [row for row in trial.history if row["control"] == NONE])
+            of_sources = [row for row in rows if row["sources"] == config.sources.name]
+            drawn["controls"] = partial(iit_figures.controls, of_sources)
             drawn |= trial.examples(outcomes["after", NONE])
             if contest is not None:
-                drawn["adversary"] = iit_figures.adversary(rows_of_table, contest.sources)
+                drawn["adversary"] = partial(iit_figures.adversary, [*rows_of_table], contest.sources)
     if len(all_cells) > 1:
         shown = ("after", config.sources.name)
-        drawn["iia"] = iit_figures.heat_map([row for row in plain if (row["phase"], row["sources"]) == shown])
+        of_cells = [row for row in plain if (row["phase"], row["sources"]) == shown]
+        drawn["iia"] = partial(iit_figures.heat_map, of_cells)
     added = iit_adversary.KEYS if config.adversary else ()
     tables["overview"] = _overview(tables["metrics"], added, ("iia_unswapped",) if config.adversary else ())
     answer = _answer(_overview(plain), config.sources.name)

@@ -163,10 +163,8 @@ def examples(
     nearest: Tensor,
     labels: Tensor,
     answers: Tensor,
-) -> dict[str, Figure]:
+) -> Figure:
     """Test pairs, one a row: base, sources, and the test image whose variables are nearest to the counterfactual ones.
-
-    Nothing where there are no images.
 
     Args:
         places: for each source the variables that are taken from it.
@@ -174,8 +172,7 @@ def examples(
         sources: `(P, S)`.
         labels, answers: `(P,)` counterfactual labels, and what the network answers under intervention.
     """
-    if dataset.image_shape is None:
-        return {}
+    assert dataset.image_shape is not None
     columns = [base, *sources.unbind(1), nearest]
     height = 1.15 * len(base) + 0.4
     figure = Figure(figsize=(1.4 * len(columns), height), layout="constrained")
@@ -192,7 +189,7 @@ def examples(
             axes.set_ylabel(f"label {_label(dataset, dataset.y_test[index])}", fontsize=7)
         text = f"should be {_label(dataset, labels[number])}\nanswered {_label(dataset, answers[number])}"
         axes_of_row[-1].set_ylabel(text, fontsize=7)
-    return {"examples": figure}
+    return figure
 
 
 def _label(dataset: Dataset, label: Tensor) -> str:

@@ -7,6 +7,7 @@ import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,7 +17,7 @@ from mi_runner import chance
 from mi_runner.config.experiment_schemas import AlignmentKind, Control, IitConfig, Sources, Trained
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
-from mi_runner.experiments import Setting, iit_figures
+from mi_runner.experiments import Drawing, Setting, iit_figures
 from mi_runner.experiments.iit_cells import Cell, free_units, other_site, places_of, sizes_of
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph, Site
@@ -323,8 +324,13 @@ class Trial:
             ]
         return rows
 
-    def examples(self, outcome: Predictions) -> dict[str, Any]:
-        """The picture of some test pairs: base, sources, and the test example nearest to the counterfactual."""
+    def examples(self, outcome: Predictions) -> dict[str, Drawing]:
+        """The picture of some test pairs: base, sources, and the test example nearest to the counterfactual.
+
+        Nothing where there are no images.
+        """
+        if self.dataset.image_shape is None:
+            return {}
         values, pairs = self.causal_model.values_test, self.pairs[self.config.sources]
         spread = (values.amax(0) - values.amin(0)).clamp(min=1e-12)
         wanted = values[pairs.base].clone()
@@ -334,10 +340,9 @@ class Trial:
                 wanted[:, column] = values[pairs.sources[:, place], column]
         some = slice(iit_figures.MOST_EXAMPLES)
         nearest = torch.cdist(wanted[some] / spread, values / spread).argmin(1)
-        return iit_figures.examples(
-            self.dataset, self.cell.places, pairs.base[some], pairs.sources[some], nearest, pairs.labels[some],
-            outcome.as_trained.predicted[some],
-        )  # fmt: skip
+        of_pairs = (pairs.base[some], pairs.sources[some], nearest, pairs.labels[some])
+        predicted = outcome.as_trained.predicted[some]
+        return {"examples": partial(iit_figures.examples, self.dataset, self.cell.places, *of_pairs, predicted)}
 
 
 def alignment_at(

@@ -11,6 +11,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -214,7 +215,7 @@ def run(setting: Setting[ProbesConfig]) -> Result:
         keys=KEYS,
         metrics=_summary(setting, rows),
         measures=MEASURES,
-        figures={"probes": probes_figures.by_site(rows)},
+        figures={"probes": partial(probes_figures.by_site, rows)},
         shown=("overview",),
         answer=_answer(overview),
         timings={"probing": time.perf_counter() - began},

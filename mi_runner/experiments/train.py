@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from torch import Tensor
@@ -67,7 +68,7 @@ def run(setting: Setting[TrainConfig]) -> Result:
     counts = confusion(outputs, y, classes=dataset.has_classes)
     drawn = figures.confusion(counts, dataset.class_names)
     if setting.history:
-        drawn["history"] = train_figures.history(setting.history)
+        drawn["history"] = partial(train_figures.history, setting.history)
     if dataset.has_classes:
         drawn |= train_figures.mistakes(dataset, outputs) | train_figures.class_images(dataset)
     return Result(
@@ -146,7 +147,7 @@ def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[Train
         keys={**{name: ("seed", *keys) for name, keys in KEYS.items()}, "seeds_summary": (*KEYS["metrics"], "measure")},
         metrics=_over_seeds(metrics),
         measures=MEASURES,
-        figures=train_figures.many_seeds(rows, summary, history),
+        figures={"seeds": partial(train_figures.many_seeds, rows, summary, history)},
         shown=("seeds_summary",),
         answer=_answer_over_seeds(summary),
         members={f"seed_{member.seed}": member.model for member in members},

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from matplotlib.figure import Figure
 from torch import Tensor
 
 from mi_runner.datasets import Dataset
-from mi_runner.experiments import Row, figures
+from mi_runner.experiments import Drawing, Row, figures
 from mi_runner.statistics import ALL
 from mi_runner.training.evaluation import predictions
 
@@ -35,7 +36,7 @@ def history(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def mistakes(dataset: Dataset, outputs: Tensor) -> dict[str, Figure]:
+def mistakes(dataset: Dataset, outputs: Tensor) -> dict[str, Drawing]:
     """Returns the first misclassified test images; no figure without images or mistakes.
 
     Above each image are its label and predicted label, and below them the logits of these two.
@@ -57,10 +58,10 @@ def mistakes(dataset: Dataset, outputs: Tensor) -> dict[str, Figure]:
             f"{names[label]}, read as {names[answer]}\nlogits {logits[label]:.1f}, {logits[answer]:.1f}",
         )
     title = f"{len(index)} of {int(wrong.sum())} mistakes on the test set: label, predicted label, logits of the two"
-    return {"mistakes": figures.mosaic(pictures, captions, title, cmap="gray")}
+    return {"mistakes": partial(figures.mosaic, pictures, captions, title, cmap="gray")}
 
 
-def class_images(dataset: Dataset) -> dict[str, Figure]:
+def class_images(dataset: Dataset) -> dict[str, Drawing]:
     """Returns a figure of the mean image of each class, and of the variance of each pixel; no figure without images.
 
     They are those of the test set, in the units of the network's inputs; the variance is that of the class's images
@@ -76,10 +77,10 @@ def class_images(dataset: Dataset) -> dict[str, Figure]:
         names.append(dataset.class_names[label])
     shown = "" if len(names) == len(dataset.class_names) else f": {len(names)} of {len(dataset.class_names)}"
     strips = [("mean image", means, "gray"), ("variance of each pixel", variances, "viridis")]
-    return {"classes": figures.strips(strips, names, f"classes of the test set{shown}")}
+    return {"classes": partial(figures.strips, strips, names, f"classes of the test set{shown}")}
 
 
-def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Row]) -> dict[str, Figure]:
+def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Row]) -> Figure:
     """Returns a figure of each seed's test accuracy with its interval, and of the accuracy by epoch.
 
     A band shows the interval of the mean.
@@ -110,4 +111,4 @@ def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Ro
     right.xaxis.get_major_locator().set_params(integer=True)
     for axes in (left, right):
         figures.tidy(axes)
-    return {"seeds": figure}
+    return figure

@@ -296,11 +296,11 @@ class RunFolder:
             with written_whole(self.path / f"{name}.csv") as beside:
                 frame.to_csv(beside, index=False)
 
-    def write_figure(self, name: str, figure: Figure) -> None:
-        """Writes figures/NAME.png."""
+    def write_figure(self, name: str, drawing: Callable[[], Figure]) -> None:
+        """Draws a figure and writes it as figures/NAME.png."""
         (self.path / FIGURES).mkdir(exist_ok=True)
         with written_whole(self.path / FIGURES / f"{name}.png") as beside:
-            files.save_figure(figure, beside)
+            files.save_figure(drawing, beside)
 
     def write_weights(self, state: Mapping[str, Any], member: str | None = None) -> None:
         """Writes model.safetensors, or members/MEMBER.safetensors for a member of many networks."""

@@ -387,8 +387,8 @@ def _write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
     for name, rows in result.tables.items():
         if len(rows):  # a CSV file without rows and header can't be read
             place.write_table(name, rows, parquet=name in result.parquet)
-    for name, figure in result.figures.items():
-        place.write_figure(name, figure)
+    for name, drawing in result.figures.items():
+        place.write_figure(name, drawing)
     if model is not None:
         place.write_weights(model.state_dict())
     for name, member in result.members.items():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
-    from mi_runner.experiments import ComparesNetworks
+    from mi_runner.experiments import ComparesNetworks, Drawing
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,13 @@ def groups(jobs: Sequence[Ended]) -> list[list[Ended]]:
     return [sorted(group, key=lambda job: job.job.number) for group in found.values() if len(group) > 1]
 
 
-def compare(jobs: Sequence[Ended]) -> tuple[dict[str, list[Row]], dict[str, Figure]]:
+def compare(jobs: Sequence[Ended]) -> tuple[dict[str, list[Row]], dict[str, Drawing]]:
     """Returns the rows of each comparison's tables, after the swept values but the seed, and the figures, by name.
 
     A group that can't be compared is named in a line on the screen, with the reason.
     """
     tables: dict[str, list[Row]] = {}
-    figures: dict[str, Figure] = {}
+    figures: dict[str, Drawing] = {}
     compared = groups(jobs)
     several_codes = len({group[0].code for group in compared}) > 1
     for index, group in enumerate(compared):
@@ -87,8 +88,14 @@ def compare(jobs: Sequence[Ended]) -> tuple[dict[str, list[Row]], dict[str, Figu
         combination = swept | ({"code": first.code} if several_codes else {})
         for name, rows in comparison.tables.items():
             tables.setdefault(name, []).extend({**combination, **row} for row in rows)
-        for name, figure in comparison.figures.items():
-            if combination:
-                figure.suptitle(" ".join(f"{key}={value}" for key, value in combination.items()), fontsize=9)
-            figures[name if len(compared) == 1 else f"{name}_{index}"] = figure
+        title = " ".join(f"{key}={value}" for key, value in combination.items())
+        for name, drawing in comparison.figures.items():
+            figures[name if len(compared) == 1 else f"{name}_{index}"] = partial(_titled, drawing, title)
     return tables, figures
+
+
+def _titled(drawing: Drawing, title: str) -> Figure:
+    figure = drawing()
+    if title:
+        figure.suptitle(title, fontsize=9)
+    return figure

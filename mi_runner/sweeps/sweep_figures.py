@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from mi_runner.experiments import Row, figures
+from mi_runner.experiments import Drawing, Row, figures
 from mi_runner.statistics import FEW, NOT_NEGATIVE, Spread, Summed
 
 CIRCLE: dict[str, Any] = {"markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.7, "alpha": 0.8}
@@ -77,7 +78,7 @@ def by_value(found: Sequence[tuple[Row, Mapping[str, Spread]]]) -> Figure:
 
 def by_row(
     summed: Sequence[Summed], combination: Sequence[str], common_names: Mapping[str, str] | None = None
-) -> Figure | None:
+) -> Drawing | None:
     """One measure's mean and interval for every row of the jobs' tables, a colour a combination of swept values.
 
     Few seeds have a circle each. None where that would be one row, or too many. Where combinations differ in the names
@@ -104,19 +105,24 @@ def by_row(
     labels = list(dict.fromkeys(label for rows in named.values() for label, _ in rows))
     if not 1 < len(labels) <= figures.MOST_LABELS or len(series) > MOST_SERIES:
         return None
+    title = f"{summed[0].measure}: {_over_seeds([one.spread for one in summed])}"
+    return partial(_rows, named, labels, title)
+
+
+def _rows(named: Mapping[str, Sequence[tuple[str, Spread]]], labels: Sequence[str], title: str) -> Figure:
     figure = Figure(figsize=(8, 1.2 + 0.24 * len(labels)), layout="constrained")
     axes = figure.subplots()
     for index, (of_job, rows) in enumerate(named.items()):
         color = f"C{index % 10}"
         for name, spread in rows:
-            height = labels.index(name) + (index - (len(series) - 1) / 2) * 0.6 / len(series)
+            height = labels.index(name) + (index - (len(named) - 1) / 2) * 0.6 / len(named)
             axes.plot(spread.mean, height, marker="o", markersize=4, color=color, linestyle="none")
             axes.plot(_ends(spread), [height, height], color=color, linewidth=1.2)
             axes.plot(_seeds(spread), [height] * len(_seeds(spread)), "o", color=color, **CIRCLE)
         axes.plot([], [], marker="o", markersize=4, color=color, label=of_job or "all jobs")
     axes.set_yticks(range(len(labels)), labels)
     axes.invert_yaxis()
-    axes.set(xlabel=f"{summed[0].measure}: {_over_seeds([one.spread for one in summed])}")
+    axes.set(xlabel=title)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     figures.tidy(axes)
     return figure

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mi_runner import console, threads
 from mi_runner.errors import ConfigError, ExitStatus, one_line
@@ -15,6 +17,9 @@ from mi_runner.statistics import Summed
 from mi_runner.sweeps import sweep_report, sweep_tables
 from mi_runner.sweeps.sweep_plan import Plan, named, read_plan
 from mi_runner.sweeps.sweep_tables import Ended, Row
+
+if TYPE_CHECKING:
+    from mi_runner.experiments import Drawing
 
 
 def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -> int:
@@ -101,7 +106,7 @@ def _write(
     from mi_runner.sweeps import sweep_comparison, sweep_figures  # imports torch
 
     found = [item for item in sweep_tables.metrics_by_values(jobs, plan.objective) if item[1]]
-    drawn = {"sweep": sweep_figures.by_value(found)} if found else {}
+    drawn: dict[str, Drawing] = {"sweep": partial(sweep_figures.by_value, found)} if found else {}
     combination = [key for key in plan.swept if key != sweep_tables.REPEATED]
     measured = [one for one in summed if one.measure == sweep_tables.HEADLINE]
     common = {key: column for one in jobs for key, column in one.common_names.items()}
@@ -111,9 +116,9 @@ def _write(
     compared, figures = sweep_comparison.compare(jobs)
     for name, table in compared.items():
         place.write_table(f"sweep_{name}", table)
-    drawn |= {f"sweep_{name}": figure for name, figure in figures.items()}
-    for name, figure in drawn.items():
-        place.write_figure(name, figure)
+    drawn |= {f"sweep_{name}": drawing for name, drawing in figures.items()}
+    for name, drawing in drawn.items():
+        place.write_figure(name, drawing)
 
 
 def _say_best(plan: Plan, jobs: Sequence[Ended]) -> None:
