@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import gc
 import json
 import logging
@@ -30,45 +29,57 @@ from mi_runner.cli import command as cli  # noqa: E402
 from mi_runner.datasets import Dataset  # noqa: E402
 from mi_runner.progress import log  # noqa: E402
 
+from .undrawn import one_pixel  # noqa: E402
+
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell ignores Ctrl-C for what it starts in the background, and programs inherit that. The tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parent.parent
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-"""A picture of one pixel."""
-
 ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 
 LONGEST = (
-    *(
-        "slurm",
-        "launchers",
-        "readme",
-        "sweeps",
-        "launchers_interrupted",
-        "cli",
-        "reports",
-        "reports_browser",
-        "explanations",
-        "discovery",
-        "composition",
-        "clusters",
-        "decoder",
-        "circuits",
-    ),
-    *("runner", "many_seeds", "iit", "hints", "figures", "docs", "hydra_keys", "package", "datasets", "signals"),
+    *("slurm", "launchers[ray]", "decoder", "clusters", "launchers", "launchers[joblib]", "launchers[submitit_local]"),
+    *("launchers_interrupted[ray]", "sweeps", "launchers_interrupted[submitit_local]", "launchers_interrupted[joblib]"),
+    *("composition", "iit", "circuits", "evaluator", "figures", "cli", "many_seeds", "reports", "explanations", "docs"),
+    *("discovery", "reports_browser", "hints", "runner", "package", "readme", "matching", "ablation"),
+    *("explanations_methods", "datasets", "signals", "model_store", "resumed", "library", "slurm_commands", "probes"),
 )
-"""The files whose tests take more than four seconds of processor time, the longest first."""
+"""What takes longest comes first, so that all processes end at about the same time; what waits, among what computes."""
+
+
+def together(nodeid: str) -> str:
+    """The name of the tests that one process runs after each other: those of a file, which share fixtures.
+
+    Tests of launchers are those of a file and an engine, because they wait most of the time. Commands of the README
+    share nothing.
+    """
+    file, _, test = nodeid.partition("::")
+    name = Path(file).stem.removeprefix("test_")
+    if name == "readme":
+        return f"{name}:{test}"
+    engines = [engine for engine in ENGINES if f"[{engine}" in test] if name.startswith("launchers") else []
+    return f"{name}[{engines[0]}]" if engines else name
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Instead of whole files, what `together` says."""
+    if config.getoption("dist") != "loadfile":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return together(nodeid)
+
+    return Together(config, log)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Files whose tests take longest come first, so that two processes end at about the same time."""
-    places = {f"test_{name}.py": place for place, name in enumerate(LONGEST)}
-    items.sort(key=lambda item: places.get(item.path.name, len(places)))
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(together(item.nodeid).partition(":")[0], len(places)))
 
 
 def pytest_collection_finish() -> None:
@@ -174,9 +185,9 @@ def command(tmp_path: Path) -> Callable[..., Ended]:
 
 @pytest.fixture(autouse=True)
 def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run's pictures have one pixel, but in tests that are marked `drawn`: to draw is half of a small run's time."""
+    """A run's pictures have one pixel, but in tests that are marked `drawn`"""
     if not request.node.get_closest_marker("drawn"):
-        monkeypatch.setattr(files, "save_figure", lambda drawing, path: path.write_bytes(PIXEL))
+        monkeypatch.setattr(files, "save_figure", one_pixel)
 
 
 @pytest.fixture(scope="module", params=ENGINES)

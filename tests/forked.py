@@ -7,7 +7,8 @@ signals, and it ends with an exit status. It imports mi_runner itself, as a comm
 computed before the fork, so the threads of torch and of the compiled kernels start in it as well. What the fork shares
 is what a library reads when it is imported: of the environment OMP_* and the like are those of the tests.
 
-Nothing here may import torch or mi_runner, because the process imports this module first.
+Nothing here may import torch or mi_runner, because the process imports this module first. The pictures of its runs have
+one pixel.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ from collections.abc import Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO
+
+from .undrawn import one_pixel
 
 LIBRARIES = (
     *("torch", "torch.optim", "torch.func", "torch.fx.experimental.proxy_tensor", "safetensors.torch", "numpy.random"),
@@ -119,6 +122,9 @@ def _become_the_command(
     os.environ.update(environment)
     sys.path[:0] = [cwd, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = ["mi-run", *arguments]
+    from mi_runner import files
+
+    files.save_figure = one_pixel
     try:
         runpy.run_module("mi_runner", run_name="__main__", alter_sys=True)
     finally:

@@ -16,7 +16,7 @@ from mi_runner import files
 from mi_runner.cli import command as cli
 from mi_runner.runs.report import REPORT, write_run_report
 
-from .conftest import PIXEL
+from .undrawn import one_pixel
 
 DATA = ("dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
 DIVERGES = ("training.optimizer=sgd", "training.learning_rate=1e30", "training.epochs=2")
@@ -45,11 +45,10 @@ SMALL = {
 
 def commanded(folder: Path, *options: str, status: int = 0) -> Path:
     """The only run.json or sweep.json that a command leaves below `folder`, unless another process has made it."""
-    folder.parent.mkdir(exist_ok=True)
     with FileLock(f"{folder}.lock"):
         if not folder.exists():
             with pytest.MonkeyPatch.context() as patched:
-                patched.setattr(files, "save_figure", lambda drawing, path: path.write_bytes(PIXEL))
+                patched.setattr(files, "save_figure", one_pixel)
                 assert cli.main([*options, f"output_dir={folder}"]) == status
     (record,) = folder.rglob("v001/sweep.json" if "-m" in options else "v001/run.json")
     return record.parent
@@ -58,7 +57,9 @@ def commanded(folder: Path, *options: str, status: int = 0) -> Path:
 def shared_folder(temporary: pytest.TempPathFactory) -> Path:
     """A folder that all of pytest's processes have in common."""
     own = temporary.getbasetemp()
-    return (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "small"
+    folder = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "small"
+    folder.mkdir(exist_ok=True)
+    return folder
 
 
 class SmallRuns(Mapping[str, Path]):

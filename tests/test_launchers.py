@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 
 from mi_runner.config.engine_schemas import RayLauncher
 from mi_runner.errors import RunFailed, Terminated
@@ -25,6 +26,7 @@ from mi_runner.sweeps.engines.ray import Node, _RayTask, shares_of_nodes
 from .conftest import Ended
 from .forked import Forked
 from .launched import TINY, Started, ended, statuses, table
+from .pages import shared_folder
 
 WIDE = ("dataset=mnist", "dataset.limit=200", "model.hidden_sizes=[1000,1000]", "threads=2", "--config-dir", "mine")
 """So wide a network, with so many inputs, that the number of threads decides the last digits."""
@@ -75,20 +77,28 @@ def swept(launcher: str, tmp_path_factory: pytest.TempPathFactory) -> Swept:
 
 @pytest.fixture(scope="module")
 def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a sweep of the same jobs, but for the endless one, in one process."""
-    at, environment = place(tmp_path_factory.mktemp("here"))
-    sweep = Started(at, "training=short,diverging,longer", tiny=WIDE, environment=environment)
-    assert sweep.ended().status == 1
-    return sweep.folder
+    """The folder of a sweep of the same jobs, but for the endless one, in one process; made once for all launchers."""
+    at = shared_folder(tmp_path_factory) / "here"
+    with FileLock(f"{at}.lock"):
+        if not at.exists():
+            folder, environment = place(at)
+            sweep = Started(folder, "training=short,diverging,longer", tiny=WIDE, environment=environment)
+            assert sweep.ended().status == 1
+    (record,) = at.rglob("v001/sweep.json")
+    return record.parent
 
 
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of the last job as a command of its own."""
-    at, environment = place(tmp_path_factory.mktemp("alone"))
-    done = ended(Forked(*WIDE, "training=longer", cwd=at, environment=environment))
-    assert done.status == 0, done.err
-    return at / done.folder
+    """The folder of the last job as a command of its own; made once for all launchers."""
+    at = shared_folder(tmp_path_factory) / "alone"
+    with FileLock(f"{at}.lock"):
+        if not at.exists():
+            folder, environment = place(at)
+            done = ended(Forked(*WIDE, "training=longer", cwd=folder, environment=environment))
+            assert done.status == 0, done.err
+    (record,) = at.rglob("v001/run.json")
+    return record.parent
 
 
 def record_of(folder: Path) -> dict[str, Any]:
