@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import Field, fields
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,11 @@ REQUIRED = {"arrays": ["dataset.path=data.npz"], "external": ["model.factory=mod
 CHOICES = [(group, schema) for group, schemas in SCHEMAS.items() for schema in schemas]
 
 
+@cache
+def the_whole_page() -> str:
+    return whole_page([])
+
+
 def test_the_default_trains_the_default_model() -> None:
     config = composition.compose()
     assert (config.experiment.name, config.dataset.name, config.model.name) == ("train", "mnist", "mlp")
@@ -52,7 +58,7 @@ def test_every_choice_composes_to_its_schema_and_has_its_module(group: str, sche
 def test_launchers_and_sweepers_compose_to_their_schemas(group: str, engines: tuple[type, ...]) -> None:
     files = {file.stem for file in (REPOSITORY / "conf/hydra" / group).glob("*.yaml")}
     assert files == {engine.name for engine in engines}
-    page = whole_page([])
+    page = the_whole_page()
     for engine in engines:
         config = composition.compose_untyped([f"hydra/{group}={engine.name}"], with_hydra=True)
         assert OmegaConf.to_object(config.hydra[group]) == engine()
@@ -71,14 +77,14 @@ def test_files_and_schemas_of_a_group_are_the_same(group: str) -> None:
 
 @pytest.mark.parametrize(("group", "schema"), CHOICES, ids=lambda part: getattr(part, "name", part))
 def test_every_option_has_a_meaning_and_stands_in_the_help(group: str, schema: type) -> None:
-    page = whole_page([])
+    page = the_whole_page()
     assert f" {schema.name} " in page
     for item in fields(schema):
         assert f"{group}.{item.name}=" in page and item.metadata["doc"] in " ".join(page.split())
 
 
 def test_help_shows_the_top_level_keys_and_the_defaults_of_the_command() -> None:
-    page = whole_page([])
+    page = the_whole_page()
     for item in fields(RunConfig):
         assert item.name in page
     assert "training.epochs=3 " in page
@@ -115,7 +121,7 @@ def test_lines_of_options_fit_a_hundred_columns() -> None:
 @pytest.mark.parametrize("experiment", [schema.name for schema in SCHEMAS["experiment"]])
 def test_help_shows_all_that_an_experiment_sets(experiment: str) -> None:
     """Typing all of it without the experiment gives the same config."""
-    (section,) = re.findall(r"^Groups$(.*?)^Options", whole_page([]), re.MULTILINE | re.DOTALL)
+    (section,) = re.findall(r"^Groups$(.*?)^Options", the_whole_page(), re.MULTILINE | re.DOTALL)
     sets = dict(re.findall(r"\b(\w+) +[A-Z](?:[^\n]|\n {26}(?!sets ))*\n +sets ((?:[\w.]+=\S+\s+)+)", section))
     words = sets.get(experiment, "").split()
     chosen, typed = (

@@ -287,9 +287,11 @@ def probe_logits(features: Tensor, labels: Mapping[str, Tensor], train: Tensor, 
         torch.optim.LBFGS, list(probe.parameters()), max_iter=PROBE_STEPS, line_search_fn="strong_wolfe"
     )
 
+    seen, of_seen = standard[rows], columns[rows]
+
     def closure() -> float:
         optimizer.zero_grad()
-        loss = weight @ losses(probe(standard[rows]), columns[rows]) + penalty / 2 * probe.linear.weight.square().sum()
+        loss = weight @ losses(probe(seen), of_seen) + penalty / 2 * probe.linear.weight.square().sum()
         loss.backward()
         return float(loss.detach())
 
