@@ -8,7 +8,6 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision import models
 
 from mi_runner.graph.interventions import Intervention, Run, Runs, interchange, mean, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
@@ -68,6 +67,8 @@ class PreNorm(nn.Module):
 
 def of_torchvision(name: str) -> nn.Module:
     """A network as torchvision makes it, with random weights."""
+    from torchvision import models  # takes a second, in each process that collects the tests
+
     if name == "VisionTransformer":
         options = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32, "num_classes": 4}
         network = models.VisionTransformer(image_size=32, patch_size=16, **options)
