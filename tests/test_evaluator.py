@@ -67,7 +67,7 @@ class PreNorm(nn.Module):
 
 def of_torchvision(name: str) -> nn.Module:
     """A network as torchvision makes it, with random weights."""
-    from torchvision import models  # takes a second, in each process that collects the tests
+    from torchvision import models  # here, because it takes a second in each process that collects the tests
 
     if name == "VisionTransformer":
         options = {"num_layers": 2, "num_heads": 2, "hidden_dim": 16, "mlp_dim": 32, "num_classes": 4}
@@ -171,7 +171,7 @@ def test_what_does_not_fit_is_computed_from_the_nearest_value_that_is_kept() -> 
 
 
 def test_the_memory_that_values_take_is_known_before_they_are_computed() -> None:
-    model = models.densenet121(num_classes=4).eval()
+    model = of_torchvision("densenet121").eval()
     x = torch.randn(3, 3, 32, 32)
     graph = ModelGraph.trace(model, x[:2])
     names = [name for name, site in graph.sites.items() if site.kind == "module"]
