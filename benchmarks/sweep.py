@@ -20,7 +20,7 @@ TINY = ("experiment=train", "dataset=mod_add", "dataset.train_size=64", "dataset
 
 
 def run() -> None:
-    """A sweep of 500 tiny jobs, beside the same runs one by one, each composed by Hydra, in the same process."""
+    """A sweep of 500 tiny jobs, beside the same runs one by one in the same process."""
     with tempfile.TemporaryDirectory() as name, _cache(f"{name}/cache"):
         output = f"output_dir={name}"
 
