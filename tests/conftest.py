@@ -185,7 +185,7 @@ def command(tmp_path: Path) -> Callable[..., Ended]:
 
 @pytest.fixture(autouse=True)
 def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A run's pictures have one pixel, but in tests that are marked `drawn`"""
+    """A run's pictures have one pixel, but in tests that are marked `drawn`."""
     if not request.node.get_closest_marker("drawn"):
         monkeypatch.setattr(files, "save_figure", one_pixel)
 

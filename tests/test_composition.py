@@ -298,18 +298,20 @@ def test_both_routes_find_the_same_mistakes(override: str, text: str, monkeypatc
     assert found[0] == found[1]
 
 
-def test_files_of_ones_own_are_read_again_when_they_change(tmp_path: Path) -> None:
-    """A file may also begin a group that no folder of mi-run has, even one with the name of a value."""
+def test_files_of_ones_own_are_read_again_but_for_a_sweep(tmp_path: Path) -> None:
+    """A folder may also begin a group that mi-run has not, even one with the name of a value."""
     (tmp_path / "training").mkdir()
     file = tmp_path / "training/mine.yaml"
     command = ["training=mine", f"hydra.searchpath=['file://{tmp_path}']"]
-    for epochs in (7, 12):
-        file.write_text(f"defaults: [/schema/training@_here_]\nepochs: {epochs}\n")
-        assert composition.compose(command).training.epochs == epochs
-    assert composition.compose([*command, "seed=3"]).seed == 3
+    with hydra_composition.files_read_once():
+        for epochs in (7, 12):
+            file.write_text(f"defaults: [/schema/training@_here_]\nepochs: {epochs}\n")
+            assert composition.compose([*command, f"seed={epochs}"]).training.epochs == 7
+            assert composition.compose([*command, f"seed={epochs}"]).seed == epochs
+    assert composition.compose(command).training.epochs == 12
     (tmp_path / "output_dir").mkdir()
     (tmp_path / "output_dir/there.yaml").write_text("{}")
-    with pytest.raises(ConfigError, match="output_dir=there: is not allowed"):
+    with hydra_composition.files_read_once(), pytest.raises(ConfigError, match="output_dir=there: is not allowed"):
         composition.compose([*command, "output_dir=there"])
 
 

@@ -8,7 +8,9 @@ from __future__ import annotations
 import copy
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import fields
 from functools import cache, lru_cache
 from pathlib import Path
@@ -47,8 +49,9 @@ def register_schemas() -> None:
 def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> DictConfig:
     """Returns the config of `mi-run` with these overrides.
 
-    Hydra takes 0.1 s to compose a config. So it composes once in a process for each combination of groups and folders;
-    the values of the other overrides are then set in a copy, with the calls that Hydra itself makes at its end.
+    Hydra takes 0.1 s to compose a config. So it composes once in a process for each combination of groups; the values
+    of the other overrides are then set in a copy, with the calls that Hydra itself makes at its end. Folders of the
+    user's own are read each time, but within `files_read_once`.
 
     Args:
         overrides: `KEY=VALUE`, in Hydra's grammar.
@@ -59,14 +62,20 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
         ValueError, YAMLError: see `explanations.plain_errors_explained`.
     """
     parsed = OverridesParser.create().parse_overrides(list(overrides))
-    files = _files(parsed)
-    values = [override for override in parsed if _sets_a_value(override, files)]
+    folders = _own_folders(parsed)
+    values = [override for override in parsed if _sets_a_value(override, folders)]
     others = [override for override in parsed if override not in values]
-    if not all(map(_chooses, others)):
+    kept = _read_once.get()
+    if not all(map(_chooses, others)) or (folders and kept is None):
         return composed_by_hydra(overrides, with_hydra=with_hydra)
     has_hydra = with_hydra or any(override.is_hydra_override() for override in values)
     choices = tuple(str(override.input_line) for override in others)
-    config = copy.deepcopy(_chosen_alone(choices, has_hydra, tuple(files.values())))
+    if folders and kept is not None:
+        if (choices, has_hydra) not in kept:
+            kept[choices, has_hydra] = composed_by_hydra(choices, with_hydra=has_hydra)
+        config = copy.deepcopy(kept[choices, has_hydra])
+    else:
+        config = copy.deepcopy(_chosen_alone(choices, has_hydra))
     for override in values:
         try:
             OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
@@ -105,12 +114,14 @@ def _is_plain(override: Override) -> bool:
     return override.type == OverrideType.CHANGE and override.package is None and not override.is_sweep_override()
 
 
-def _sets_a_value(override: Override, files: Mapping[Path, object]) -> bool:
+def _sets_a_value(override: Override, folders: Sequence[Path]) -> bool:
     """Returns whether an override sets a value; it may choose from a group that only the user's own folders have."""
     key = override.key_or_group
     of_engine = re.fullmatch(rf"hydra\.({'|'.join(ENGINES)})\.\w+", key) is not None
     return (
-        _is_plain(override) and (of_engine or names_a_value(key)) and not any(file.parent.name == key for file in files)
+        _is_plain(override)
+        and (of_engine or names_a_value(key))
+        and not any((folder / key).is_dir() for folder in folders)
     )
 
 
@@ -125,21 +136,29 @@ def _names_folders(override: Override) -> bool:
     return override.key_or_group == "hydra.searchpath"
 
 
-def _files(overrides: Sequence[Override]) -> dict[Path, tuple[str, int, int]]:
-    """Returns the config files of the user's own folders → path, time of change and size."""
+def _own_folders(overrides: Sequence[Override]) -> list[Path]:
+    """Returns the user's own folders of configs."""
     values = [override.value() for override in overrides if _names_folders(override)]
-    folders = [str(folder).removeprefix("file://") for value in values if isinstance(value, list) for folder in value]
-    found = sorted(file for folder in folders for file in Path(folder).rglob("*.yaml"))
-    return {file: (str(file), file.stat().st_mtime_ns, file.stat().st_size) for file in found}
+    named = [str(folder) for value in values for folder in (value if isinstance(value, list) else [value])]
+    return [Path(folder.removeprefix("file://")) for folder in named]
+
+
+_read_once: ContextVar[dict[tuple[tuple[str, ...], bool], DictConfig] | None] = ContextVar("read_once", default=None)
+
+
+@contextmanager
+def files_read_once() -> Iterator[None]:
+    """Within the block each of the user's own config files is read once, because a sweep composes many configs."""
+    before = _read_once.set({})
+    try:
+        yield
+    finally:
+        _read_once.reset(before)
 
 
 @lru_cache(maxsize=64)
-def _chosen_alone(overrides: tuple[str, ...], with_hydra: bool, files: tuple[tuple[str, int, int], ...]) -> DictConfig:
-    """Returns the config of the groups' choices.
-
-    Args:
-        files: the state of the user's own config files, which may change while the process runs.
-    """
+def _chosen_alone(overrides: tuple[str, ...], with_hydra: bool) -> DictConfig:
+    """Returns the config of the choices from mi-run's own groups."""
     return composed_by_hydra(overrides, with_hydra=with_hydra)
 
 

@@ -22,7 +22,7 @@ from mi_runner.config import composition, hydra_keys
 from mi_runner.config.composition import flattened
 from mi_runner.config.engine_schemas import LauncherConfig, OptunaSweeper
 from mi_runner.config.experiment_schemas import ExperimentConfig
-from mi_runner.config.hydra_composition import names_a_value
+from mi_runner.config.hydra_composition import files_read_once, names_a_value
 from mi_runner.config.options import Choice, check_ranges
 from mi_runner.config.registry import ENGINES, EXPERIMENTS, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
@@ -201,6 +201,7 @@ def texts(override: Override) -> list[str]:
         raise ConfigError(f"{override.input_line}: can't list its values ({one_line(error)}).") from error
 
 
+@files_read_once()
 def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Refused]]:
     """Every combination as a job with its config, or refused; jobs are numbered from 0.
 
