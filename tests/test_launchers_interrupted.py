@@ -13,7 +13,8 @@ def test_a_sweep_that_is_killed_is_resumed_and_an_interruption_ends_its_jobs(lau
     """Jobs that outlive it are waited for here; what is done then is not run again."""
     number, status = (signal.SIGINT, 130) if "submitit" in launcher else (signal.SIGTERM, 143)
     arguments = ("training.epochs=1,600,100000,90000,2", launcher)
-    sweep = Started(tmp_path, *arguments, "hydra.launcher.n_jobs=1")
+    own_store = {"MI_RUN_CACHE": str(tmp_path / "store")}  # job 1 trains, whatever other tests have trained
+    sweep = Started(tmp_path, *arguments, "hydra.launcher.n_jobs=1", environment=own_store)
     sweep.wait_for(1, "running")
     sweep.process.kill()
     sweep.process.wait(timeout=60)
@@ -21,7 +22,8 @@ def test_a_sweep_that_is_killed_is_resumed_and_an_interruption_ends_its_jobs(lau
     assert sweep.status(0) == "done" and sweep.status(2) == "missing"
     first = (sweep.folder / "0/run.json").read_text()
 
-    resumed = Started(tmp_path, *arguments, "hydra.launcher.n_jobs=2", f"resume={sweep.folder}")
+    options = ("hydra.launcher.n_jobs=2", f"resume={sweep.folder}")
+    resumed = Started(tmp_path, *arguments, *options, environment=own_store)
     pids = [int(str(resumed.wait_for(job, "running")["pid"])) for job in (2, 3)]
     resumed.process.send_signal(number)
     done = resumed.ended()

@@ -169,7 +169,7 @@ def test_a_limit_on_submitted_jobs_and_a_controller_that_is_restarted(
     for name, value in with_accounts.environment.items():
         monkeypatch.setenv(name, value)
     with_accounts.run("sacctmgr", "-i", "modify", "user", "root", "set", "MaxSubmitJobs=2")
-    sweep = Started(tmp_path, "training.epochs=600,1,2", *SLURM)
+    sweep = Started(tmp_path, "training.epochs=602,1,2", *SLURM)
     sweep.wait_for(0, "running")
     with_accounts.end("slurmctld")
     time.sleep(2)

@@ -956,14 +956,14 @@ def test_signals_that_follow_each_other_interrupt_a_sweep_once(tmp_path: Path) -
 
 
 def test_a_killed_sweep_is_resumed(tmp_path: Path, mi_run: MiRun) -> None:
-    process, folder = begun(tmp_path, "training.epochs=1,600,2", running=1)
+    process, folder = begun(tmp_path, "training.epochs=1,601,2", running=1)
     process.kill()
     process.communicate(timeout=60)
     assert statuses(folder) == {0: "done", 1: "killed", 2: "missing"}
     before = started(folder)
     tables = mi_run(f"sweep={folder}")
     assert tables.status == 1 and "ended without a word" in tables.err
-    resumed = mi_run("-m", *TINY, "training.epochs=1,600,2", f"resume={folder}")
+    resumed = mi_run("-m", *TINY, "training.epochs=1,601,2", f"resume={folder}")
     assert resumed.status == 0, resumed.err
     assert started(folder)["0"] == before["0"]
     assert [row["job"] for row in table(folder)] == [*"00001111", *"2222"]
