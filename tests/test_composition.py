@@ -155,7 +155,7 @@ def test_an_experiment_chooses_its_model_and_the_command_line_wins() -> None:
 def test_the_contents_of_a_config_are_those_that_omegaconf_gives(group: str, schema: type) -> None:
     overrides = [*REQUIRED.get(schema.name, []), "expect={accuracy: ['>=0', '<1']}"]
     config = composition.compose([f"{group}={schema.name}", *overrides])
-    config.training.learning_rate = 1  # as a program may
+    config.training.learning_rate, config.checkpoint, config.output_dir = 1, Path("a/b"), Path("c")  # as a program may
     whole = OmegaConf.structured(config)
     found = composition.contents(config)
     assert repr(found) == repr(OmegaConf.to_container(whole, enum_to_str=True))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
@@ -100,6 +101,8 @@ def _content(value: Any, kind: str) -> Any:
         return {key: _content(element, kind) for key, element in value.items()}
     if isinstance(value, Enum):
         return value.name
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
     is_whole = isinstance(value, int) and not isinstance(value, bool)
     return float(value) if is_whole and "float" in kind and "int" not in kind else value
 
