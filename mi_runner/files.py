@@ -51,7 +51,7 @@ def code_version() -> str:
 
 
 def save_figure(drawing: Callable[[], Figure], path: Path) -> None:
-    """Draws a figure and writes it as PNG, with the same pixels as its `savefig`.
+    """Calls the function and writes its figure as PNG, with the same pixels as the figure's `savefig`.
 
     `savefig` draws twice, first without pixels for the layout; this draws once and takes two thirds of the time.
     """

@@ -266,6 +266,9 @@ def test_the_config_is_plain_data() -> None:
         "training@more=default",
         "expect={b:'<1'}",
         "training=default",
+        "training={epochs:2} training.epochs=3",
+        "training.epochs=3 training={epochs:2}",
+        "++training.epochs=2 training.epochs=4",
     ],
 )
 def test_values_set_in_a_copy_give_what_hydra_gives(changed: str, with_hydra: bool) -> None:
@@ -296,6 +299,16 @@ def test_both_routes_find_the_same_mistakes(override: str, text: str, monkeypatc
             composition.compose(["dataset=mod_add", override])
         found.append(str(raised.value))
     assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("more", ["+more=1", "++training.epochs=2", "~device", "training={epochs:2}"])
+def test_a_sweep_with_added_or_removed_keys_is_composed_once(more: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    hydra_composition._chosen_alone.cache_clear()
+    compose = Mock(wraps=hydra_composition.compose)
+    monkeypatch.setattr(hydra_composition, "compose", compose)
+    found = [hydra_composition.composed([more, f"seed={seed}"]) for seed in (1, 2)]
+    compose.assert_called_once()
+    assert found == [hydra_composition.composed_by_hydra([more, f"seed={seed}"]) for seed in (1, 2)]
 
 
 def test_files_of_ones_own_are_read_again_but_for_a_sweep(tmp_path: Path) -> None:

@@ -49,9 +49,9 @@ def register_schemas() -> None:
 def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> DictConfig:
     """Returns the config of `mi-run` with these overrides.
 
-    Hydra takes 0.1 s to compose a config. So it composes once in a process for each combination of groups; the values
-    of the other overrides are then set in a copy, with the calls that Hydra itself makes at its end. Folders of the
-    user's own are read each time, but within `files_read_once`.
+    Hydra takes 0.1 s to compose a config. So it composes once in a process for each combination of groups, and of keys
+    that are added or removed; the values of the other overrides are then set in a copy, with the calls that Hydra
+    itself makes at its end. The user's own folders are read at each call; within `files_read_once`, once.
 
     Args:
         overrides: `KEY=VALUE`, in Hydra's grammar.
@@ -66,7 +66,7 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
     values = [override for override in parsed if _sets_a_value(override, folders)]
     others = [override for override in parsed if override not in values]
     kept = _read_once.get()
-    if not all(map(_chooses, others)) or (folders and kept is None):
+    if (folders and kept is None) or _depends_on_order(others, values):
         return composed_by_hydra(overrides, with_hydra=with_hydra)
     has_hydra = with_hydra or any(override.is_hydra_override() for override in values)
     choices = tuple(str(override.input_line) for override in others)
@@ -132,6 +132,16 @@ def _chooses(override: Override) -> bool:
     return _is_plain(override) and (is_choice or _names_folders(override))
 
 
+def _depends_on_order(others: Sequence[Override], values: Sequence[Override]) -> bool:
+    """Returns whether the values can't be set after all other overrides; choices from groups come first in any case."""
+    of_others = [override.key_or_group for override in others if not _chooses(override)]
+    return any(override.is_sweep_override() for override in others) or any(
+        f"{value.key_or_group}.".startswith(f"{key}.") or f"{key}.".startswith(f"{value.key_or_group}.")
+        for key in of_others
+        for value in values
+    )
+
+
 def _names_folders(override: Override) -> bool:
     return override.key_or_group == "hydra.searchpath"
 
@@ -143,13 +153,20 @@ def _own_folders(overrides: Sequence[Override]) -> list[Path]:
     return [Path(folder.removeprefix("file://")) for folder in named]
 
 
-_read_once: ContextVar[dict[tuple[tuple[str, ...], bool], DictConfig] | None] = ContextVar("read_once", default=None)
+Kept = dict[tuple[tuple[str, ...], bool], DictConfig]
+"""Overrides, and whether Hydra's own options are there → the composed config."""
+
+_read_once: ContextVar[Kept | None] = ContextVar("read_once", default=None)
 
 
 @contextmanager
-def files_read_once() -> Iterator[None]:
-    """Within the block each of the user's own config files is read once, because a sweep composes many configs."""
-    before = _read_once.set({})
+def files_read_once(kept: Kept | None = None) -> Iterator[None]:
+    """Within the block each of the user's own config files is read once, because a sweep composes many configs.
+
+    Args:
+        kept: what earlier blocks have read, and what this one adds; None: nothing.
+    """
+    before = _read_once.set({} if kept is None else kept)
     try:
         yield
     finally:

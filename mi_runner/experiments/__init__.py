@@ -263,7 +263,7 @@ def _first_repeated(rows: Sequence[Row] | DataFrame, columns: Sequence[str]) -> 
         return int(repeated.argmax()) if repeated.any() else None
     seen: set[tuple[Any, ...]] = set()
     for number, row in enumerate(rows):
-        values = tuple(row.get(column) for column in columns)
+        values = tuple(None if pd.isna(value := row.get(column)) else value for column in columns)
         if values in seen:
             return number
         seen.add(values)

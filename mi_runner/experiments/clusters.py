@@ -11,7 +11,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING
 
 import torch
 
@@ -25,9 +24,6 @@ from mi_runner.progress import log
 from mi_runner.statistics import ALL
 from mi_runner.training.clusterability import contiguous, linear_layer
 from mi_runner.training.options import TrainingOptions
-
-if TYPE_CHECKING:
-    pass
 
 CLUSTERED, TWIN, UNTRAINED = "clustered", "twin", "untrained"
 

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 from mi_runner import console
 from mi_runner.config.composition import config_hash
 from mi_runner.config.engine_schemas import OptunaSweeper
+from mi_runner.config.hydra_composition import Kept, files_read_once
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.files import code_version
@@ -186,7 +187,9 @@ class Searched:
         self.search = Search(asked, config, objective, earlier)
         self._known = {one.job.config_hash: one.metrics.get(objective) for one in earlier}
         self._trials: dict[int, Any] = {}
-        corners = [compose_job(asked, corner, 0, config_hash) for corner in self.search.corners()]
+        self._files: Kept = {}  # as they were at the beginning, whatever becomes of them during the search
+        with files_read_once(self._files):
+            corners = [compose_job(asked, corner, 0, config_hash) for corner in self.search.corners()]
         self.configs = [job.config for job in corners if job.config]
         self.base = base_of(self.configs, asked.swept)
         if old is not None:
@@ -227,7 +230,8 @@ class Searched:
         while (asked := self.search.ask()) is not None:
             trial, by_key = asked
             try:
-                job = compose_job(self.asked, by_key, self._free(), config_hash)
+                with files_read_once(self._files):
+                    job = compose_job(self.asked, by_key, self._free(), config_hash)
             except ConfigError as error:
                 console.note(f"left out: {error}")
                 self.search.tell(trial, None)

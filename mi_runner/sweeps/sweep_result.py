@@ -116,9 +116,15 @@ def _write(
     compared, figures = sweep_comparison.compare(jobs)
     for name, table in compared.items():
         place.write_table(f"sweep_{name}", table)
-    drawn |= {f"sweep_{name}": drawing for name, drawing in figures.items()}
     for name, drawing in drawn.items():
         place.write_figure(name, drawing)
+    for name, drawing in figures.items():
+        try:
+            place.write_figure(f"sweep_{name}", drawing)
+        except OSError:
+            raise
+        except Exception as error:  # the tables are there, and stay
+            console.error(f"the figure sweep_{name} can't be drawn: {one_line(error)}")
 
 
 def _say_best(plan: Plan, jobs: Sequence[Ended]) -> None:
