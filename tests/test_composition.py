@@ -137,7 +137,7 @@ def test_help_shows_all_that_an_experiment_sets(experiment: str) -> None:
 
 def test_help_composes_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """A composition takes 0.07 s; with one for each experiment the page would take twice as long."""
-    hydra_composition._chosen_alone.cache_clear()
+    monkeypatch.setattr(hydra_composition, "_of_process", {})
     compose = Mock(wraps=hydra_composition.compose)
     monkeypatch.setattr(hydra_composition, "compose", compose)
     whole_page([])
@@ -303,12 +303,35 @@ def test_both_routes_find_the_same_mistakes(override: str, text: str, monkeypatc
 
 @pytest.mark.parametrize("more", ["+more=1", "++training.epochs=2", "~device", "training={epochs:2}"])
 def test_a_sweep_with_added_or_removed_keys_is_composed_once(more: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    hydra_composition._chosen_alone.cache_clear()
+    monkeypatch.setattr(hydra_composition, "_of_process", {})
     compose = Mock(wraps=hydra_composition.compose)
     monkeypatch.setattr(hydra_composition, "compose", compose)
     found = [hydra_composition.composed([more, f"seed={seed}"]) for seed in (1, 2)]
     compose.assert_called_once()
     assert found == [hydra_composition.composed_by_hydra([more, f"seed={seed}"]) for seed in (1, 2)]
+
+
+@pytest.mark.parametrize("with_hydra", [False, True])
+def test_choices_that_an_experiment_makes_are_those_that_are_typed(
+    with_hydra: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In any order; and a preset of the three, here a network of five layers, is chosen as well."""
+    monkeypatch.setattr(hydra_composition, "_of_process", {})
+    compose = Mock(wraps=hydra_composition.compose)
+    monkeypatch.setattr(hydra_composition, "compose", compose)
+    hydra_composition.composed(["experiment=decoder"])
+    hydra_composition.composed(["model=cnn", "experiment=decoder", "dataset=ellipses"])
+    assert compose.call_count == 2
+    for model, dataset in (("mlp", "mod_add"), ("cnn", "ellipses")):
+        typed = [f"model={model}", "experiment=decoder", "training=default", "seed=3", f"dataset={dataset}"]
+        found = hydra_composition.composed(typed, with_hydra=with_hydra)
+        assert compose.call_count == 2
+        wanted = hydra_composition.composed_by_hydra(typed, with_hydra=with_hydra)
+        compose.call_count = 2
+        without_time = [
+            re.sub(r"\$\{now:.*?\}", "", OmegaConf.to_yaml(each, sort_keys=True)) for each in (found, wanted)
+        ]
+        assert without_time[0] == without_time[1]
 
 
 def test_files_of_ones_own_are_read_again_but_for_a_sweep(tmp_path: Path) -> None:

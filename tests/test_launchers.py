@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -80,10 +81,12 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a sweep of the same jobs, but for the endless one, in one process; made once for all launchers."""
     at = shared_folder(tmp_path_factory) / "here"
     with FileLock(f"{at}.lock"):
-        if not at.exists():
+        if not (at / "done").exists():
+            shutil.rmtree(at, ignore_errors=True)
             folder, environment = place(at)
             sweep = Started(folder, "training=short,diverging,longer", tiny=WIDE, environment=environment)
             assert sweep.ended().status == 1
+            (at / "done").touch()
     (record,) = at.rglob("v001/sweep.json")
     return record.parent
 
@@ -93,10 +96,12 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the last job as a command of its own; made once for all launchers."""
     at = shared_folder(tmp_path_factory) / "alone"
     with FileLock(f"{at}.lock"):
-        if not at.exists():
+        if not (at / "done").exists():
+            shutil.rmtree(at, ignore_errors=True)
             folder, environment = place(at)
             done = ended(Forked(*WIDE, "training=longer", cwd=folder, environment=environment))
             assert done.status == 0, done.err
+            (at / "done").touch()
     (record,) = at.rglob("v001/run.json")
     return record.parent
 

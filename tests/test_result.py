@@ -6,9 +6,10 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from matplotlib.figure import Figure
 
 from mi_runner.datasets import Dataset
-from mi_runner.experiments import Result
+from mi_runner.experiments import Comparison, Result
 from mi_runner.statistics import SHARE
 
 from .conftest import classes
@@ -58,6 +59,13 @@ def test_a_table_more_is_checked_too() -> None:
     assert set(made.tables) == set(made.keys) == {"metrics", "history"}
     with pytest.raises(ValueError, match="table history: row 1 repeats epoch=1"):
         made.with_table("history", [{"epoch": 1}, {"epoch": 1}], ["epoch"])
+
+
+def test_a_figure_is_a_function_that_draws_it() -> None:
+    for make in (lambda figures: Result({"metrics": []}, {}, {}, {}, figures=figures), lambda f: Comparison({}, f)):
+        make({"accuracy": Figure})
+        with pytest.raises(ValueError, match="figure accuracy: Figure is not a function. Give a function that draws"):
+            make({"accuracy": Figure()})
 
 
 @pytest.mark.parametrize("names", [("a", "all", "c"), ("a", "", "c"), ("a", "b", "a")], ids=str)

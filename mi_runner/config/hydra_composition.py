@@ -5,14 +5,14 @@ Errors are those of Hydra and OmegaConf; `explanations` turns them into one line
 
 from __future__ import annotations
 
-import copy
 import os
+import pickle
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import fields
-from functools import cache, lru_cache
+from dataclasses import dataclass, fields
+from functools import cache
 from pathlib import Path
 
 from hydra import compose, initialize_config_module
@@ -31,6 +31,9 @@ from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 
 CONFIG_MODULE = "mi_runner.conf"
+
+GROUPS = (*SCHEMAS, "training")
+"""The groups of a run's config."""
 
 COMPOSITION_ERRORS = (HydraException, OmegaConfBaseException)
 
@@ -51,7 +54,8 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
 
     Hydra takes 0.1 s to compose a config. So it composes once in a process for each combination of groups, and of keys
     that are added or removed; the values of the other overrides are then set in a copy, with the calls that Hydra
-    itself makes at its end. The user's own folders are read at each call; within `files_read_once`, once.
+    itself makes at its end. A choice that an experiment makes is the same as one that is typed. The user's own folders
+    are read at each call; within `files_read_once`, once.
 
     Args:
         overrides: `KEY=VALUE`, in Hydra's grammar.
@@ -65,17 +69,11 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
     folders = _own_folders(parsed)
     values = [override for override in parsed if _sets_a_value(override, folders)]
     others = [override for override in parsed if override not in values]
-    kept = _read_once.get()
-    if (folders and kept is None) or _depends_on_order(others, values):
+    kept = _read_once.get() if folders else _of_process
+    if kept is None or _depends_on_order(others, values):
         return composed_by_hydra(overrides, with_hydra=with_hydra)
     has_hydra = with_hydra or any(override.is_hydra_override() for override in values)
-    choices = tuple(str(override.input_line) for override in others)
-    if folders and kept is not None:
-        if (choices, has_hydra) not in kept:
-            kept[choices, has_hydra] = composed_by_hydra(choices, with_hydra=has_hydra)
-        config = copy.deepcopy(kept[choices, has_hydra])
-    else:
-        config = copy.deepcopy(_chosen_alone(choices, has_hydra))
+    config = _kept_or_composed(others, kept).config(with_hydra=has_hydra)
     for override in values:
         try:
             OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
@@ -105,7 +103,7 @@ def names_a_value(key: str) -> bool:
     """Returns whether a key names a value: not a group's choice, and not added or removed."""
     return (
         re.fullmatch(r"\w+(\.\w+)*", key) is not None
-        and key not in (*SCHEMAS, "training")
+        and key not in GROUPS
         and key.partition(".")[0] in [item.name for item in fields(RunConfig)]
     )
 
@@ -126,15 +124,15 @@ def _sets_a_value(override: Override, folders: Sequence[Path]) -> bool:
 
 
 def _chooses(override: Override) -> bool:
-    """Returns whether an override chooses from a group of mi-run, or names folders of configs."""
-    groups = (*SCHEMAS, "training", *(f"hydra/{group}" for group in ENGINES))
-    is_choice = override.key_or_group in groups and isinstance(override.value(), str)
-    return _is_plain(override) and (is_choice or _names_folders(override))
+    """Returns whether an override chooses from a group of mi-run."""
+    groups = (*GROUPS, *(f"hydra/{group}" for group in ENGINES))
+    return _is_plain(override) and override.key_or_group in groups and isinstance(override.value(), str)
 
 
 def _depends_on_order(others: Sequence[Override], values: Sequence[Override]) -> bool:
     """Returns whether the values can't be set after all other overrides; choices from groups come first in any case."""
-    of_others = [override.key_or_group for override in others if not _chooses(override)]
+    free = [override for override in others if _chooses(override) or (_is_plain(override) and _names_folders(override))]
+    of_others = [override.key_or_group for override in others if override not in free]
     return any(override.is_sweep_override() for override in others) or any(
         f"{value.key_or_group}.".startswith(f"{key}.") or f"{key}.".startswith(f"{value.key_or_group}.")
         for key in of_others
@@ -153,8 +151,25 @@ def _own_folders(overrides: Sequence[Override]) -> list[Path]:
     return [Path(folder.removeprefix("file://")) for folder in named]
 
 
-Kept = dict[tuple[tuple[str, ...], bool], DictConfig]
-"""Overrides, and whether Hydra's own options are there → the composed config."""
+@dataclass(frozen=True)
+class _Composed:
+    """A composed config, pickled: to unpickle it takes a third of the time of a deep copy."""
+
+    with_hydra: bytes
+    without_hydra: bytes
+
+    def config(self, *, with_hydra: bool) -> DictConfig:
+        """Returns a copy."""
+        config: DictConfig = pickle.loads(self.with_hydra if with_hydra else self.without_hydra)
+        return config
+
+
+Kept = dict[tuple[str, ...], _Composed]
+"""Overrides → their config."""
+
+MOST_KEPT = 100
+
+_of_process: Kept = {}
 
 _read_once: ContextVar[Kept | None] = ContextVar("read_once", default=None)
 
@@ -173,10 +188,24 @@ def files_read_once(kept: Kept | None = None) -> Iterator[None]:
         _read_once.reset(before)
 
 
-@lru_cache(maxsize=64)
-def _chosen_alone(overrides: tuple[str, ...], with_hydra: bool) -> DictConfig:
-    """Returns the config of the choices from mi-run's own groups."""
-    return composed_by_hydra(overrides, with_hydra=with_hydra)
+def _kept_or_composed(overrides: Sequence[Override], kept: Kept) -> _Composed:
+    """Returns the config of overrides that set no value. It is kept, also for the choices that an experiment made."""
+    lines = [str(override.input_line) for override in overrides]
+    are_choices = all(map(_chooses, overrides)) and len({override.key_or_group for override in overrides}) == len(lines)
+    key = tuple(sorted(lines) if are_choices else lines)
+    if key not in kept:
+        config = composed_by_hydra(key, with_hydra=True)
+        made = [f"{group}={config.hydra.runtime.choices[group]}" for group in GROUPS]
+        with_hydra = pickle.dumps(config)
+        with open_dict(config):
+            del config["hydra"]
+        kept[key] = _Composed(with_hydra, pickle.dumps(config))
+        if are_choices:
+            of_engines = [line for line in lines if line.startswith("hydra/")]
+            kept[tuple(sorted([*made, *of_engines]))] = kept[key]
+        while len(kept) > MOST_KEPT:
+            kept.pop(next(iter(kept)))
+    return kept[key]
 
 
 def _tell_hydra(config: DictConfig, parsed: Sequence[Override]) -> None:

@@ -159,6 +159,9 @@ class Comparison:
     tables: Mapping[str, Sequence[Row]]
     figures: Mapping[str, Drawing] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        _check_drawings(self.figures)
+
 
 class ComparesNetworks(Protocol):
     """What an experiment's file also defines if its schema has `compares_networks`."""
@@ -198,7 +201,7 @@ class Result:
         arrays: file name without ending → arrays by name, written as an .npz file.
 
     Raises:
-        ValueError: a table's keys don't name its rows; the text says which table.
+        ValueError: a table's keys don't name its rows, or a figure is not a function; the text says which.
     """
 
     tables: Mapping[str, Sequence[Row] | DataFrame]
@@ -222,10 +225,20 @@ class Result:
         for name, rows in self.tables.items():
             if len(rows):
                 _check_keys(name, rows, self.keys.get(name, ()), self.repeats)
+        _check_drawings(self.figures)
 
     def with_table(self, name: str, rows: Sequence[Row], keys: Sequence[str]) -> Result:
         """Returns the result with one more table."""
         return replace(self, tables={**self.tables, name: rows}, keys={**self.keys, name: keys})
+
+
+def _check_drawings(figures: Mapping[str, Drawing]) -> None:
+    for name, drawing in figures.items():
+        if not callable(drawing):
+            raise ValueError(
+                f"figure {name}: {type(drawing).__name__} is not a function. "
+                "Give a function that draws it: partial(my_figure, rows)."
+            )
 
 
 def _check_keys(table: str, rows: Sequence[Row] | DataFrame, keys: Sequence[str], repeats: Sequence[str]) -> None:

@@ -383,12 +383,10 @@ def _members_with_weights(
 
 
 def _write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
-    """Writes the tables, figures and weights of a result, and the weights of `model`."""
+    """Writes the tables and weights of a result, the weights of `model`, and last the figures: one may fail."""
     for name, rows in result.tables.items():
         if len(rows):  # a CSV file without rows and header can't be read
             place.write_table(name, rows, parquet=name in result.parquet)
-    for name, drawing in result.figures.items():
-        place.write_figure(name, drawing)
     if model is not None:
         place.write_weights(model.state_dict())
     for name, member in result.members.items():
@@ -397,6 +395,8 @@ def _write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
         place.write_tensors(name, tensors)
     for name, arrays in result.arrays.items():
         place.write_arrays(name, arrays)
+    for name, drawing in result.figures.items():
+        place.write_figure(name, drawing)
 
 
 # --- the record --------------------------------------------------------------------------------------------------

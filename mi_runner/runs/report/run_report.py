@@ -181,7 +181,8 @@ def duration(seconds: float) -> str:
 def _defaults(experiment: str, dataset: str, model: str) -> dict[str, str]:
     """Returns the options of a command that only chooses the three; empty if they can't be composed here."""
     try:
-        chosen = composition.compose_untyped([f"experiment={experiment}", f"dataset={dataset}", f"model={model}"])
+        choices = (f"experiment={experiment}", f"dataset={dataset}", f"model={model}", "training=default")
+        chosen = composition.compose_untyped(choices)
     except ConfigError:  # the user's own configs, or a choice of another version
         return {}
     from omegaconf import OmegaConf
