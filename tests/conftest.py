@@ -21,6 +21,7 @@ from mi_runner import threads
 
 threads.let_waiting_threads_sleep()  # before torch is imported
 os.environ.setdefault("RAY_worker_niceness", "0")  # its jobs would wait for all other tests
+os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes for jobs that never come
 
 import torch  # noqa: E402
 
@@ -29,6 +30,7 @@ from mi_runner.cli import command as cli  # noqa: E402
 from mi_runner.datasets import Dataset  # noqa: E402
 from mi_runner.progress import log  # noqa: E402
 
+from . import forked  # noqa: E402
 from .undrawn import one_pixel  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -75,6 +77,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return together(nodeid)
 
     return Together(config, log)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """All of xdist's processes fork commands from one server, which pytest's own process starts."""
+    node.workerinput["fork_server"] = forked.start_server()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if hasattr(config, "workerinput"):
+        forked.use_server(config.workerinput["fork_server"])
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -22,9 +22,10 @@ import subprocess
 import sys
 import threading
 from collections.abc import Mapping
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from .undrawn import one_pixel
 
@@ -38,6 +39,25 @@ LIBRARIES = (
 
 SERVER = multiprocessing.get_context("forkserver")
 SERVER.set_forkserver_preload([*LIBRARIES, __name__])
+
+
+def start_server() -> str:
+    """Starts the process that is forked, and returns its address, for `use_server` in another process."""
+    forkserver.ensure_running()
+    address = forkserver._forkserver._forkserver_address
+    assert address is not None
+    return address
+
+
+def use_server(address: str) -> None:
+    """Processes are forked from the server of another process, which has imported torch once for all.
+
+    multiprocessing has no public name for this. The server lives until the process ends that started it; the file
+    descriptor that would say so is that of nothing here.
+    """
+    server: Any = forkserver._forkserver
+    server._forkserver_address, server._forkserver_alive_fd = address, os.open(os.devnull, os.O_WRONLY)
+    server.ensure_running = resource_tracker.ensure_running
 
 
 class Forked:

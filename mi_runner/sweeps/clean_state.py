@@ -49,7 +49,8 @@ def _recorded() -> list[Callable[[], object]]:
 
     def devices() -> None:
         if torch.get_default_device() != device:
-            torch.set_default_device(device)
+            # None is what a process begins with. With "cpu" each of torch's calls would go through Python code.
+            torch.set_default_device(None if device.type == "cpu" else device)
         torch.backends.cudnn.benchmark = benchmark
 
     def cuda_seed() -> None:
