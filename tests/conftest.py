@@ -19,6 +19,7 @@ import pytest
 
 from mi_runner import threads
 
+gc.disable()  # until all is imported, see pytest_collection_finish
 threads.let_waiting_threads_sleep()  # before torch is imported
 os.environ.setdefault("RAY_worker_niceness", "0")  # its jobs would wait for all other tests
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes for jobs that never come
@@ -86,8 +87,8 @@ def pytest_configure_node(node: Any) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    if hasattr(config, "workerinput"):
-        forked.use_server(config.workerinput["fork_server"])
+    if address := getattr(config, "workerinput", {}).get("fork_server"):
+        forked.use_server(address)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -100,6 +101,7 @@ def pytest_collection_finish() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000)
+    gc.enable()
 
 
 @pytest.hookimpl(trylast=True)

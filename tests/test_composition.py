@@ -260,6 +260,7 @@ def test_the_config_is_plain_data() -> None:
         "hydra/launcher=joblib hydra.launcher.n_jobs=3",
         "seed=1 experiment=train seed=2",
         "~expect",
+        "~training",
         "+more=1",
         "++seed=3",
         "hydra.job.name=x",

@@ -43,6 +43,7 @@ def test_rows_that_their_keys_name_are_taken(table: Any) -> None:
             "'class' is empty in row 3. Write none or all",
         ),
         ({"split": "test", "class": None, "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
+        ({"split": None, "class": "", "repeat": 1}, ("class", "split"), "'class' is empty in row 3"),
         ({"split": "test", "class": float("nan"), "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
         ({"split": "test", "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
         (ROWS[0] | {"repeat": 2}, ("split", "layer"), "the key 'layer' is not one of its columns"),

@@ -96,6 +96,17 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
     assert (ended.folder / "config.yaml").read_text().startswith("# experiment=train dataset=mod_add model=mlp\n")
 
 
+def test_a_picture_that_fails_costs_no_weights_and_no_table(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def failing(drawing: object, path: Path) -> None:
+        raise ValueError("no such colour")
+
+    monkeypatch.setattr(files, "save_figure", failing)
+    ended = mi_run("experiment=train", *TINY, "seed=3007")
+    assert ended.status == 1 and "no such colour" in ended.err
+    (folder,) = Path("outputs/train/mod_add-mlp").glob("v*")
+    assert {"model.safetensors", "metrics.csv", "history.csv"} <= {path.name for path in folder.iterdir()}
+
+
 def test_the_saved_weights_give_the_saved_accuracy(mi_run: MiRun) -> None:
     ended = mi_run("experiment=train", *TINY, "model.hidden_sizes=[5]", "training.epochs=20")
     model = MLP([4, 5, 2])

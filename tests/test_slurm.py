@@ -168,16 +168,16 @@ def test_a_limit_on_submitted_jobs_and_a_controller_that_is_restarted(
 ) -> None:
     for name, value in with_accounts.environment.items():
         monkeypatch.setenv(name, value)
-    with_accounts.run("sacctmgr", "-i", "modify", "user", "root", "set", "MaxSubmitJobs=1")
-    sweep = Started(tmp_path, "training.epochs=602,1", *SLURM)
+    with_accounts.run("sacctmgr", "-i", "modify", "user", "root", "set", "MaxSubmitJobs=2")
+    sweep = Started(tmp_path, "training.epochs=602,1,2", *SLURM)
     sweep.wait_for(0, "running")
     with_accounts.end("slurmctld")
     time.sleep(2)
     with_accounts.start_controller()
     done = sweep.ended()
-    assert done.status == 0 and statuses(sweep.folder) == dict.fromkeys(range(2), "done"), done.err
-    assert "Slurm takes no more jobs for now" in done.err and "job 1 is tried again in 2 s" in done.err
-    assert len(of_sweep(with_accounts, sweep.folder)) == 2
+    assert done.status == 0 and statuses(sweep.folder) == dict.fromkeys(range(3), "done"), done.err
+    assert "Slurm takes no more jobs for now" in done.err and "job 2 is tried again in 2 s" in done.err
+    assert len(of_sweep(with_accounts, sweep.folder)) == 3
     with (sweep.folder / "sweep.csv").open(newline="") as file:
         assert {row["status"] for row in csv.DictReader(file)} == {"done"}
     assert run_folder.state(sweep.folder / "0").done

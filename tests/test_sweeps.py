@@ -907,6 +907,8 @@ def test_the_state_that_is_brought_back(tmp_path: Path, monkeypatch: pytest.Monk
     warnings.simplefilter("ignore")
     clean_state.begin()
     assert seen() == first
+    torch.set_default_device("cpu")
+    clean_state.begin()
     assert not torch.overrides._get_current_function_mode_stack(), "each call of torch would be slower"
     clean_state.begin()
     clean_state.forget()

@@ -54,8 +54,8 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
 
     Hydra takes 0.1 s to compose a config. So it composes once in a process for each combination of groups, and of keys
     that are added or removed; the values of the other overrides are then set in a copy, with the calls that Hydra
-    itself makes at its end. A choice that an experiment makes is the same as one that is typed. The user's own folders
-    are read at each call; within `files_read_once`, once.
+    itself makes at its end. A choice from mi-run's own groups that an experiment makes is the same as one that is
+    typed. The user's own folders are read at each call; within `files_read_once`, once.
 
     Args:
         overrides: `KEY=VALUE`, in Hydra's grammar.
@@ -167,9 +167,10 @@ class _Composed:
 Kept = dict[tuple[str, ...], _Composed]
 """Overrides → their config."""
 
-MOST_KEPT = 100
-
 _of_process: Kept = {}
+
+MOST_KEPT = 1000
+"""How many overrides `_of_process` has at most; a config takes 20 kB."""
 
 _read_once: ContextVar[Kept | None] = ContextVar("read_once", default=None)
 
@@ -195,15 +196,16 @@ def _kept_or_composed(overrides: Sequence[Override], kept: Kept) -> _Composed:
     key = tuple(sorted(lines) if are_choices else lines)
     if key not in kept:
         config = composed_by_hydra(key, with_hydra=True)
-        made = [f"{group}={config.hydra.runtime.choices[group]}" for group in GROUPS]
+        keys = [key]
+        if are_choices:
+            made = [f"{group}={config.hydra.runtime.choices[group]}" for group in GROUPS]
+            of_engines = [line for line in lines if line.startswith("hydra/")]
+            keys.append(tuple(sorted([*made, *of_engines])))
         with_hydra = pickle.dumps(config)
         with open_dict(config):
             del config["hydra"]
-        kept[key] = _Composed(with_hydra, pickle.dumps(config))
-        if are_choices:
-            of_engines = [line for line in lines if line.startswith("hydra/")]
-            kept[tuple(sorted([*made, *of_engines]))] = kept[key]
-        while len(kept) > MOST_KEPT:
+        kept |= dict.fromkeys(keys, _Composed(with_hydra, pickle.dumps(config)))
+        while kept is _of_process and len(kept) > MOST_KEPT:
             kept.pop(next(iter(kept)))
     return kept[key]
 

@@ -267,17 +267,19 @@ def _first_empty(rows: Sequence[Row] | DataFrame, column: str) -> int | None:
         empty = rows[column].isna() | rows[column].isin([""])
         return int(empty.argmax()) if empty.any() else None
     values = _values(rows, column)
-    return next((values.index(value) for value in ("", None) if value in values), None)
+    return next((number for number, value in enumerate(values) if value is None or value == ""), None)
 
 
 def _first_repeated(rows: Sequence[Row] | DataFrame, columns: Sequence[str]) -> int | None:
     if isinstance(rows, DataFrame):
         repeated = rows.duplicated(list(columns))
         return int(repeated.argmax()) if repeated.any() else None
-    found = list(zip(*(_values(rows, column) for column in columns), strict=True))
-    if len(set(found)) == len(found):
-        return None
-    return next(number for number, values in enumerate(found) if values in found[:number])
+    seen: set[tuple[Any, ...]] = set()
+    for number, values in enumerate(zip(*(_values(rows, column) for column in columns), strict=True)):
+        if values in seen:
+            return number
+        seen.add(values)
+    return None
 
 
 def _values(rows: Sequence[Row], column: str) -> list[Any]:

@@ -48,9 +48,10 @@ def _recorded() -> list[Callable[[], object]]:
         os.environ.update(environment)
 
     def devices() -> None:
-        if torch.get_default_device() != device:
-            # None is what a process begins with. With "cpu" each of torch's calls would go through Python code.
-            torch.set_default_device(None if device.type == "cpu" else device)
+        if device.type == "cpu":  # where it was set, each of torch's calls goes through Python code
+            torch.set_default_device(None)
+        elif torch.get_default_device() != device:
+            torch.set_default_device(device)
         torch.backends.cudnn.benchmark = benchmark
 
     def cuda_seed() -> None:

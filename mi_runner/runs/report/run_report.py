@@ -179,7 +179,10 @@ def duration(seconds: float) -> str:
 
 @cache
 def _defaults(experiment: str, dataset: str, model: str) -> dict[str, str]:
-    """Returns the options of a command that only chooses the three; empty if they can't be composed here."""
+    """Returns the options of a command that only chooses the three; empty if they can't be composed here.
+
+    `training=default` is what it chooses then; typed, the config is the run's own, which is not composed again.
+    """
     try:
         choices = (f"experiment={experiment}", f"dataset={dataset}", f"model={model}", "training=default")
         chosen = composition.compose_untyped(choices)
