@@ -1,4 +1,4 @@
-"""What the tests share: a cache of their own, the program in-process and as a real command, small networks and data."""
+"""What the tests share: a cache of their own, the program in-process and as a real command, and their order."""
 
 from __future__ import annotations
 
@@ -17,22 +17,17 @@ from typing import Any
 
 import pytest
 
-from mi_runner import threads
+from mi_runner import files, threads
+from mi_runner.cli import command as cli
+from mi_runner.progress import log
+
+from . import forked
+from .undrawn import one_pixel
 
 gc.disable()  # until all is imported, see pytest_collection_finish
-threads.let_waiting_threads_sleep()  # before torch is imported
+threads.let_waiting_threads_sleep()  # before torch is imported, by the tests: xdist's own process needs none
 os.environ.setdefault("RAY_worker_niceness", "0")  # its jobs would wait for all other tests
 os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes for jobs that never come
-
-import torch  # noqa: E402
-
-from mi_runner import files  # noqa: E402
-from mi_runner.cli import command as cli  # noqa: E402
-from mi_runner.datasets import Dataset  # noqa: E402
-from mi_runner.progress import log  # noqa: E402
-
-from . import forked  # noqa: E402
-from .undrawn import one_pixel  # noqa: E402
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell ignores Ctrl-C for what it starts in the background, and programs inherit that. The tests send it.
@@ -226,19 +221,3 @@ def warnings_in_log() -> Iterator[list[str]]:
     log.addHandler(handler)
     yield lines
     log.removeHandler(handler)
-
-
-def classes(n: int = 40, n_features: int = 6, n_classes: int = 3, seed: int = 0) -> Dataset:
-    """A small data set of classes that a linear network can learn."""
-    draw = torch.Generator().manual_seed(seed)
-    x = torch.randn(2 * n, n_features, generator=draw)
-    y = x[:, :n_classes].argmax(1)
-    return Dataset("arrays", x[:n], y[:n], x[n:], y[n:], tuple(map(str, range(n_classes))))
-
-
-def values(n: int = 40, n_features: int = 6, seed: int = 0) -> Dataset:
-    """A small data set of values 0 and 1 that a linear network can learn."""
-    draw = torch.Generator().manual_seed(seed)
-    x = torch.randn(2 * n, n_features, generator=draw)
-    y = (x[:, 0] > 0).float()
-    return Dataset("arrays", x[:n], y[:n], x[n:], y[n:], None)

@@ -23,7 +23,8 @@ from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.training.options import TrainingOptions
 
-from .conftest import Ended, classes, values
+from .conftest import Ended
+from .small_data import classes, values
 from .test_graph import X, micro
 
 

@@ -45,7 +45,8 @@ from mi_runner.progress import log
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.weights import read_weights
 
-from .conftest import REPOSITORY, Ended, classes, values
+from .conftest import REPOSITORY, Ended
+from .small_data import classes, values
 from .test_hints import check
 
 PUBLISHED = {

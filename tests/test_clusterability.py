@@ -16,7 +16,7 @@ from mi_runner.training.loop import train
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Modularity, regularizer
 
-from .conftest import classes
+from .small_data import classes
 
 
 @pytest.mark.parametrize("n_clusters", [2, 3, 4])

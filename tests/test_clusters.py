@@ -49,7 +49,8 @@ from mi_runner.runs.choices import load_dataset
 from mi_runner.training.clusterability import contiguous, shuffled
 from mi_runner.training.options import TrainingOptions
 
-from .conftest import REPOSITORY, Ended, classes, values
+from .conftest import REPOSITORY, Ended
+from .small_data import classes, values
 
 
 def setting(model: nn.Module, dataset: Dataset | None = None, **options: object) -> Setting:

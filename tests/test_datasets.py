@@ -33,7 +33,7 @@ from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.files import written_whole
 from mi_runner.runs.choices import load_dataset
 
-from .conftest import classes, values
+from .small_data import classes, values
 
 # --- MNIST ---------------------------------------------------------------------------------------------------------
 

@@ -40,7 +40,8 @@ from mi_runner.statistics import wilson_interval
 from mi_runner.training import loop as training
 from mi_runner.training.options import TrainingOptions
 
-from .conftest import REPOSITORY, Ended, classes, values
+from .conftest import REPOSITORY, Ended
+from .small_data import classes, values
 
 IMAGE = torch.tensor([[[1.0, 2.0, 0.0], [0.0, 1.0, 3.0], [2.0, 0.0, 1.0]]])
 FIRST = [[1.0, 0.0], [0.0, -1.0]]  # what stands at the top left, less what stands at the bottom right

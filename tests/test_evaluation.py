@@ -19,7 +19,7 @@ from mi_runner.statistics import wilson_interval
 from mi_runner.training.evaluation import Score, confusion, correct, loss_function, predictions, score
 from mi_runner.training.options import TrainingOptions
 
-from .conftest import classes, values
+from .small_data import classes, values
 
 
 def several_values(n: int = 8, n_outputs: int = 3) -> Dataset:

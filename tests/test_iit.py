@@ -31,7 +31,8 @@ from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.statistics import wilson_interval
 from mi_runner.training.options import TrainingOptions
 
-from .conftest import REPOSITORY, Ended, classes
+from .conftest import REPOSITORY, Ended
+from .small_data import classes
 from .test_causal_models import of_two_bits
 from .test_interchange_training import ANGLE, Xor, bits
 

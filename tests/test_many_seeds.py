@@ -36,7 +36,8 @@ from mi_runner.training import stacked as stacked_training
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.stacked import check_together, train_together
 
-from .conftest import Ended, classes, values
+from .conftest import Ended
+from .small_data import classes, values
 from .test_composition import REQUIRED
 from .test_runner import TINY as RUNNER_TINY
 from .test_training import OPTIMIZERS, Counting, WithDropout

@@ -33,7 +33,8 @@ from mi_runner.methods.matching import (
 from mi_runner.models.mlp import MLP
 from mi_runner.training.options import TrainingOptions
 
-from .conftest import Ended, values
+from .conftest import Ended
+from .small_data import values
 
 SIZES = (3, 4, 3, 1)
 

@@ -33,7 +33,7 @@ from mi_runner.training.model_store import Stored, key, obtain, train_stack
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.weights import save_weights
 
-from .conftest import classes
+from .small_data import classes
 
 CONFIG = TrainingOptions(epochs=1, optimizer="sgd", learning_rate=0.1)
 

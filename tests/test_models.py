@@ -30,7 +30,7 @@ from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.runs.choices import build_network
 
-from .conftest import classes, values
+from .small_data import classes, values
 
 
 def images(channels: int = 1, height: int = 8, width: int = 8, n_classes: int = 3) -> Dataset:

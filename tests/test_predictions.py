@@ -22,7 +22,8 @@ from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.training.options import TrainingOptions
 
-from .conftest import REPOSITORY, Ended, classes, values
+from .conftest import REPOSITORY, Ended
+from .small_data import classes, values
 
 NAMES = ["target", "method", "repeat"]
 

@@ -23,7 +23,8 @@ from mi_runner.methods.probes import Target, classes_of, concise, probe, ridge, 
 from mi_runner.statistics import wilson_interval
 from mi_runner.training.options import TrainingOptions
 
-from .conftest import REPOSITORY, Ended, classes
+from .conftest import REPOSITORY, Ended
+from .small_data import classes
 
 
 def draw(seed: int = 0) -> torch.Generator:

@@ -12,7 +12,7 @@ from mi_runner.training.loop import train
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import STRENGTHS, l1, orthogonality, regularizer
 
-from .conftest import values
+from .small_data import values
 
 
 def planted() -> MLP:

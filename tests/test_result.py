@@ -12,7 +12,7 @@ from mi_runner.datasets import Dataset
 from mi_runner.experiments import Comparison, Result
 from mi_runner.statistics import SHARE
 
-from .conftest import classes
+from .small_data import classes
 
 
 def result(rows: Any, keys: Any = ("split", "class"), repeats: tuple[str, ...] = ("repeat",)) -> Result:

@@ -27,7 +27,7 @@ from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Regularizer
 
-from .conftest import classes, values
+from .small_data import classes, values
 
 
 @pytest.fixture(autouse=True, scope="module")
