@@ -1,6 +1,6 @@
-"""Draws the pictures of the documentation: each is a figure of a fresh run of the command that the README shows.
+"""Draws the pictures of the documentation: each is a figure of a fresh run of a command that the pages show.
 
-`make docs` runs it. machine.md, beside the pictures, says what they depend on.
+`make docs` draws all of them, `python docs/draw.py NAME` one. machine.md, beside them, says what each depends on.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import Image
@@ -20,6 +20,7 @@ PICTURES = {
     "ablation": ("experiment=ablation model=skip", "accuracy.png"),
     "circuits": ("experiment=circuits", "sparsest_0.png"),
     "clusters": ("experiment=clusters", "off_on.png"),
+    "explanations": ("experiment=explanations", "alignment_0.png"),
 }
 """Name of the picture → arguments of mi-run, and the figure of that run."""
 
@@ -27,7 +28,8 @@ LARGEST = 100_000
 """Bytes of a picture at the most, because each version of it stays in the repository."""
 
 MACHINE = ("processor", "instruction_set", "threads")
-"""Fields of run.json that the figures depend on, besides its versions."""
+VERSIONS = ("python", "torch", "torchvision", "numpy", "pandas", "code")
+"""Fields of run.json, and of its versions, that a figure depends on."""
 
 COLORS = 256
 """Colors of a picture: as many as one byte a pixel can name, which halves its size."""
@@ -41,15 +43,17 @@ def run(arguments: list[str]) -> Path:
     return Path(done.stdout.splitlines()[-1])
 
 
-def draw(images: Path, run: Callable[[list[str]], Path] = run) -> None:
-    """Writes the pictures and machine.md to the folder `images`.
+def draw(images: Path, names: Iterable[str] = PICTURES, run: Callable[[list[str]], Path] = run) -> None:
+    """Writes these pictures to the folder `images`, and what they depend on to its machine.md.
 
     Raises:
-        ValueError: a picture is too large, or the runs depend on different machines or versions.
+        ValueError: a picture is too large.
     """
     images.mkdir(parents=True, exist_ok=True)
-    machines = []
-    for name, (arguments, figure) in PICTURES.items():
+    page = images / "machine.md"
+    rows = rows_of(page)
+    for name in names:
+        arguments, figure = PICTURES[name]
         with tempfile.TemporaryDirectory() as outputs:
             folder = run([*arguments.split(), f"output_dir={outputs}"])
             record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
@@ -58,25 +62,32 @@ def draw(images: Path, run: Callable[[list[str]], Path] = run) -> None:
                 drawn.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(picture, optimize=True)
         if picture.stat().st_size > LARGEST:
             raise ValueError(f"{picture} has {picture.stat().st_size:,} bytes; {LARGEST:,} are allowed.")
-        machines.append({key: record[key] for key in MACHINE} | record["versions"])
-    if any(machine != machines[0] for machine in machines):
-        raise ValueError(f"The runs depend on different machines or versions: {machines}. Draw the pictures again.")
-    lines = [
-        "# The machine that drew these pictures",
-        "",
-        "`make docs` writes this page and the pictures. Figures depend on the machine:",
-        "[what the same means](../runs.md#what-the-same-means).",
-        "",
-        "| picture | command |",
-        "|---|---|",
-        *(f"| [{name}.png]({name}.png) | `mi-run {arguments}` |" for name, (arguments, _) in PICTURES.items()),
-        "",
-        "| what | value |",
-        "|---|---|",
-        *(f"| {key.replace('_', ' ')} | {value} |" for key, value in machines[0].items()),
-    ]
-    (images / "machine.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        depends_on = [*(record[key] for key in MACHINE), *(record["versions"][key] for key in VERSIONS)]
+        rows[name] = row(f"[{name}.png]({name}.png)", f"`mi-run {arguments}`", *depends_on)
+        head = ("picture", "command", *(key.replace("_", " ") for key in (*MACHINE, *VERSIONS)))
+        lines = [
+            "# The machines that drew these pictures",
+            "",
+            "`make docs` writes this page and the pictures. Figures depend on the machine:",
+            "[what the same means](../runs.md#what-the-same-means).",
+            "",
+            row(*head),
+            "|---" * len(head) + "|",
+            *(rows[name] for name in PICTURES if name in rows),
+        ]
+        page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def row(*cells: object) -> str:
+    """Returns a row of a table."""
+    return f"| {' | '.join(map(str, cells))} |"
+
+
+def rows_of(page: Path) -> dict[str, str]:
+    """Returns the rows of the pictures that are there already, by name."""
+    lines = page.read_text(encoding="utf-8").splitlines() if page.exists() else []
+    return {line.partition(".png]")[0].removeprefix("| ["): line for line in lines if line.startswith("| [")}
 
 
 if __name__ == "__main__":
-    draw(IMAGES)
+    draw(IMAGES, sys.argv[1:] or PICTURES)

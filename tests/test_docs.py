@@ -112,47 +112,39 @@ def draw() -> ModuleType:
     return module
 
 
+IMAGES = ["dataset.limit=60", "training.epochs=1"]
 SMALL = {
-    "experiment=ablation": ["experiment.methods=[zero]"],
-    "experiment=circuits": ["experiment.accuracy_threshold=0", "experiment.pairs=false"],  # every circuit is valid
-    "experiment=clusters": ["experiment.pruning_layers=[]", "experiment.controls=0"],
+    "experiment=ablation": [*IMAGES, "experiment.methods=[zero]"],
+    "experiment=circuits": [*IMAGES, "experiment.accuracy_threshold=0", "experiment.pairs=false"],  # each one is valid
+    "experiment=clusters": [*IMAGES, "experiment.pruning_layers=[]", "experiment.controls=0"],
+    "experiment=explanations": ["model.hidden_sizes=[3]", "training.learning_rate=0.02", "seed=1"],
 }
 
 
-def test_the_pictures_are_drawn_from_runs(draw: ModuleType, mi_run: Callable[..., Ended], tmp_path: Path) -> None:
-    typed = []
+def test_the_pictures_are_drawn_from_runs_and_their_page_says_what_each_depends_on(
+    draw: ModuleType, mi_run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    typed, threads = [], []
 
     def run(arguments: list[str]) -> Path:
         typed.append(" ".join(arguments[:-1]))
-        return mi_run(*arguments, "dataset.limit=60", "training.epochs=1", *SMALL[arguments[0]]).folder
+        ended = mi_run(*arguments, *SMALL[arguments[0]], f"threads={1 + len(typed) % 2}")
+        threads.append(ended.record["threads"])
+        return ended.folder
 
-    draw.draw(tmp_path / "images", run)
-    assert typed == ["experiment=ablation model=skip", "experiment=circuits", "experiment=clusters"]
-    drawn = {path.name for path in (tmp_path / "images").iterdir()}
-    assert drawn == {path.name for path in (REPOSITORY / "docs/images").iterdir()}
-    names = re.findall(r"^\| ([\w -]+) \|", (tmp_path / "images/machine.md").read_text(), re.MULTILINE)
-    kept = (REPOSITORY / "docs/images/machine.md").read_text()
-    assert names == re.findall(r"^\| ([\w -]+) \|", kept, re.MULTILINE)
-    assert {"processor", "instruction set", "threads", "torch"} <= set(names)
-
-
-def test_pictures_from_two_machines_are_refused(
-    draw: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    threads = iter((1, 2, 2))
-
-    def run(arguments: list[str]) -> Path:
-        folder = Path(arguments[-1].partition("=")[2])
-        (folder / "figures").mkdir()
-        Image.new("RGB", (4, 4)).save(folder / "figures/a.png")
-        (folder / "run.json").write_text(
-            f'{{"processor": "P", "instruction_set": "I", "threads": {next(threads)}, "versions": {{}}}}'
-        )
-        return folder
-
-    monkeypatch.setattr(draw, "PICTURES", {name: ("", "a.png") for name in "abc"})
-    with pytest.raises(ValueError, match="different machines or versions"):
-        draw.draw(tmp_path, run)
+    images = tmp_path / "images"
+    draw.draw(images, ["circuits"], run)
+    draw.draw(images, ["ablation", "clusters", "explanations"], run)
+    experiments = ("circuits", "ablation model=skip", "clusters", "explanations")
+    assert typed == [f"experiment={experiment}" for experiment in experiments]
+    kept = REPOSITORY / "docs/images"
+    assert {path.name for path in images.iterdir()} == {path.name for path in kept.iterdir()}
+    pages = [(folder / "machine.md").read_text().splitlines() for folder in (images, kept)]
+    first_cells = [[line.split("|")[1:3] for line in page if line.startswith("|")] for page in pages]
+    assert first_cells[0] == first_cells[1]
+    head, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in pages[0] if line.startswith("|")]
+    assert {"processor", "instruction set", "threads", "torch"} <= set(head)
+    assert [int(row[head.index("threads")]) for row in rows] == [threads[1], threads[0], threads[2], threads[3]]
 
 
 def test_the_stored_pictures_are_small(draw: ModuleType) -> None:
