@@ -63,7 +63,8 @@ def table(
     """Prints a table to standard output or standard error; of a long table only the first `most` rows.
 
     In a file or a pipe the table is as wide as its cells. If a terminal is too narrow, columns are left out, and a line
-    names them: first those with one value in all rows, then from the right; the first column stays.
+    names them: first those with one value in all rows, then those that repeat an earlier column, such as an interval of
+    exact counts, then from the right; the first column stays.
 
     Args:
         keep: columns that are left out last.
@@ -105,8 +106,11 @@ def _left_out(
     """Returns the columns to leave out of a table so that it fits into `width` characters, in the table's order."""
     others = list(cells)[1:]
     constant = [column for column in others if column not in keep and len(set(cells[column])) == 1]
-    varying = [column for column in reversed(others) if column not in (*keep, *constant)]
-    candidates = [*reversed(constant), *varying, *(column for column in reversed(others) if column in keep)]
+    earlier = {tuple(of_column): column for column, of_column in reversed(list(cells.items()))}
+    repeating = [column for column in others if column not in (*keep, *constant, earlier[tuple(cells[column])])]
+    varying = [column for column in others if column not in (*keep, *constant, *repeating)]
+    kept = [column for column in others if column in keep]
+    candidates = [*reversed(constant), *reversed(repeating), *reversed(varying), *reversed(kept)]
     left_out: list[str] = []
     for candidate in candidates:
         needed = [min(widths[column], WIDEST_TEXT) + 3 for column in cells if column not in left_out]

@@ -59,6 +59,18 @@ def test_a_narrow_terminal_leaves_out_columns_and_names_them(
         assert len([line for line in lines if line.startswith("│ layers.")]) == 3
 
 
+def test_an_interval_of_exact_counts_is_left_out_before_other_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "40")
+    rows = [{"control": name, "count": n, "count_low": n, "of_them": n // 2} for name, n in (("none", 8), ("other", 6))]
+    console.table("title", rows)
+    assert "columns: count_low)" in capsys.readouterr().out
+    console.table("title", [{**row, "count_low": row["count_low"] - 1} for row in rows])
+    assert "columns: of_them)" in capsys.readouterr().out
+
+
 def test_a_pipe_gets_whole_lines(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "30")
     console.table("title", [{"path": "p" * 300, "b": 1}])
