@@ -64,18 +64,18 @@ def draw(images: Path, names: Iterable[str] = PICTURES, run: Callable[[list[str]
             raise ValueError(f"{picture} has {picture.stat().st_size:,} bytes; {LARGEST:,} are allowed.")
         depends_on = [*(record[key] for key in MACHINE), *(record["versions"][key] for key in VERSIONS)]
         rows[name] = row(f"[{name}.png]({name}.png)", f"`mi-run {arguments}`", *depends_on)
-        head = ("picture", "command", *(key.replace("_", " ") for key in (*MACHINE, *VERSIONS)))
-        lines = [
-            "# The machines that drew these pictures",
-            "",
-            "`make docs` writes this page and the pictures. Figures depend on the machine:",
-            "[what the same means](../runs.md#what-the-same-means).",
-            "",
-            row(*head),
-            "|---" * len(head) + "|",
-            *(rows[name] for name in PICTURES if name in rows),
-        ]
-        page.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    head = ("picture", "command", *(key.replace("_", " ") for key in (*MACHINE, *VERSIONS)))
+    lines = [
+        "# The machines that drew these pictures",
+        "",
+        "`make docs` writes this page and the pictures. Figures depend on the machine:",
+        "[what the same means](../runs.md#what-the-same-means).",
+        "",
+        row(*head),
+        "|---" * len(head) + "|",
+        *(rows[name] for name in PICTURES if name in rows),
+    ]
+    page.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def row(*cells: object) -> str:

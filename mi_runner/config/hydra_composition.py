@@ -131,8 +131,11 @@ def _chooses(override: Override) -> bool:
 
 def _depends_on_order(others: Sequence[Override], values: Sequence[Override]) -> bool:
     """Returns whether the values can't be set after all other overrides; choices from groups come first in any case."""
-    free = [override for override in others if _chooses(override) or (_is_plain(override) and _names_folders(override))]
-    of_others = [override.key_or_group for override in others if override not in free]
+    of_others = [
+        override.key_or_group
+        for override in others
+        if not (_chooses(override) or (_is_plain(override) and _names_folders(override)))
+    ]
     return any(override.is_sweep_override() for override in others) or any(
         f"{value.key_or_group}.".startswith(f"{key}.") or f"{key}.".startswith(f"{value.key_or_group}.")
         for key in of_others
