@@ -279,6 +279,27 @@ class PairedValues:
         return cls(n, mean, mean - half, mean + half, 2 * float(stdtr(n - 1, -abs(mean) / error)))
 
 
+def paired_means(
+    before: Iterable[tuple[Hashable, float | None]], after: Iterable[tuple[Hashable, float | None]]
+) -> tuple[list[float], list[float]]:
+    """Returns the values of the seeds that both sides have, in the order of the first side.
+
+    Args:
+        before, after: (seed, value); several of a seed are repeats of one measurement, which are averaged first. None
+            and NaN are no value: that seed's other repeats are averaged, and a seed without any is left out.
+    """
+    sides: list[dict[Hashable, float]] = []
+    for side in (before, after):
+        by_seed: dict[Hashable, list[float]] = {}
+        for seed, value in side:
+            if value is not None and not math.isnan(value):
+                by_seed.setdefault(seed, []).append(value)
+        sides.append({seed: _mean(values) for seed, values in by_seed.items()})
+    first, second = sides
+    both = [seed for seed in first if seed in second]
+    return [first[seed] for seed in both], [second[seed] for seed in both]
+
+
 # --- tables --------------------------------------------------------------------------------------------------------
 
 
@@ -307,8 +328,9 @@ class Measured:
     def of(
         cls, network: Hashable, name: Mapping[str, Any], row: Mapping[str, Any], ranges: Mapping[str, Range]
     ) -> Measured:
-        """Returns the measures of a row, without empty values and values that aren't numbers."""
-        numbers = {measure: value for measure in ranges if (value := _number(row.get(measure))) is not None}
+        """Returns the measures of a row, without empty values, NaN, which tables write as empty, and words."""
+        found = {measure: _number(row.get(measure)) for measure in ranges}
+        numbers = {name: value for name, value in found.items() if value is not None and not math.isnan(value)}
         return cls(network, name, numbers, ranges)
 
 
@@ -329,7 +351,8 @@ class Summed:
 def over_seeds(rows: Iterable[Measured]) -> list[Summed]:
     """Returns the spread over networks for each name and measure, in the order of their first rows.
 
-    Rows with equal names are summarised together, wherever they stand; repeats are averaged first.
+    Rows with equal names are summarised together, wherever they stand; repeats are averaged first. A network without a
+    value counts nowhere, so n is the number of those that have one.
     """
     groups: dict[tuple[tuple[str, Any], ...], dict[tuple[str, Range], dict[Hashable, list[float]]]] = {}
     for row in rows:

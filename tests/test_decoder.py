@@ -503,9 +503,8 @@ def test_every_control_has_a_row_for_each_variable() -> None:
         assert (row["n"], row["shared_images"]) == (5, 0)
         assert (row["accuracy_low"], row["accuracy_high"]) == wilson_interval(round(5 * row["accuracy"]), 5)
         assert row["target_accuracy"] == pytest.approx(accuracy)
-        # 20 of the 25 pairs are trained on, so a value is in 4 to 5 of them, a pair in one.
-        if row["decoded"] != "predicted":
-            assert row["chance"] == pytest.approx(0.05) if row["decoded"] == "all" else 0.2 <= row["chance"] <= 0.25
+        # A pair that is held out is never the commonest of those that are trained on.
+        assert row["decoded"] != "all" or row["chance"] == 0
     assert set(result.metrics) == set(decoder.metric_names(given))
     assert result.metrics["accuracy/sum/linear/layers.3"] == rows[-8]["accuracy"]
     assert result.metrics["n_images"] == 25 and result.metrics["shared_images"] == 0
@@ -809,6 +808,40 @@ def test_dropout_leaves_out_its_fraction_of_units() -> None:
     assert not torch.equal(before.heads.linear.bias, after.heads.linear.bias)
 
 
+@pytest.mark.parametrize("folds", [1, 2, 5])
+def test_chance_is_the_accuracy_of_a_dummy_that_scikit_learn_fits_to_the_training_examples(folds: int) -> None:
+    from sklearn.dummy import DummyClassifier
+
+    draw = generator(folds, "chance")
+    labels = {name: torch.randint(3, (20,), generator=draw) for name in ("a", "b")}
+    index = torch.randint(20, (200,), generator=draw)  # examples are trained on as often as they occur
+    images = torch.arange(20.0).reshape(20, 1, 1)
+    if folds == 1:
+        splits = [decoding.split_images(images, index, 0.3, seed=0)]
+    else:
+        splits = decoding.split_folds(images, index, folds, seed=0)
+    wrong = [[torch.full((20,), -1)] * 2 for _ in splits]
+    found = decoding.folds_accuracy(wrong, labels, splits)
+    for name, of_name in {**labels, "all": 3 * labels["a"] + labels["b"]}.items():
+        n_correct = 0
+        for split in splits:
+            dummy = DummyClassifier(strategy="most_frequent").fit(split.train[:, None], of_name[split.train])
+            n_correct += int((dummy.predict(split.held_out[:, None]) == of_name[split.held_out].numpy()).sum())
+        n = sum(len(split.held_out) for split in splits)
+        assert found[name].chance == n_correct / n, name
+
+
+def test_chance_is_0_where_each_value_is_held_out_in_turn() -> None:
+    """Five examples of each of five values, a fold for each: what is commonest in training is right on none."""
+    labels = {"sum": torch.arange(25) % 5}
+    splits = [
+        decoding.DecodingSplit((labels["sum"] != fold).nonzero()[:, 0], (labels["sum"] == fold).nonzero()[:, 0], 0)
+        for fold in range(5)
+    ]
+    found = decoding.folds_accuracy([[labels["sum"]]] * 5, labels, splits)["sum"]
+    assert (found.accuracy, found.chance) == (1.0, 0.0)
+
+
 def test_accuracy_and_loss_over_folds_by_hand() -> None:
     labels = {"a": torch.tensor([0, 0, 1, 1])}
     folds = [
@@ -817,9 +850,10 @@ def test_accuracy_and_loss_over_folds_by_hand() -> None:
     ]
     answers = [[torch.tensor([1, 0, 1, 0])], [torch.tensor([0, 0, 1, 0])]]
     found = decoding.folds_accuracy(answers, labels, folds)["a"]
-    # First fold: 0 of 1 correct, chance 2/3, 2 of 3 training examples; second: 2 of 3, chance 1, 1 of 1.
+    # First fold: 0 of 1 correct, 2 of 3 training examples; second: 2 of 3, 1 of 1. Always 1, the commonest of the first
+    # fold's training examples, is correct on none of its one; always 0 on one of the second's three.
     assert (found.n, found.accuracy) == (4, 0.5) and (found.low, found.high) == wilson_interval(2, 4)
-    assert found.chance == pytest.approx((2 / 3 + 3) / 4) and found.train_accuracy == pytest.approx((2 / 3 + 3) / 4)
+    assert found.chance == 1 / 4 and found.train_accuracy == pytest.approx((2 / 3 + 3) / 4)
     even, sure = torch.zeros(4, 2), torch.tensor([[0.0, math.log(3)]] * 4)
     loss = decoding.folds_loss([[even], [sure]], labels, folds)
     assert loss["a"] == loss["all"] == pytest.approx((math.log(2) + math.log(4) + 2 * math.log(4 / 3)) / 4)

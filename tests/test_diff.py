@@ -209,6 +209,94 @@ def test_networks_of_many_seeds_are_paired(mi_run: Callable[..., Ended]) -> None
     assert row["p"] == pytest.approx(test.p) and row["B − A"] == pytest.approx(0.1)
 
 
+def test_a_seed_without_a_value_is_in_no_pair_and_repeats_are_averaged_first(mi_run: Callable[..., Ended]) -> None:
+    """Ablations of five networks, two draws each: seed 1 has no value in B, seed 3 one draw, seed 4 is in A alone."""
+    from scipy.stats import ttest_rel
+
+    mi_run("--version")
+    values = {
+        A: {0: (0.1, 0.3), 1: (0.2, 0.2), 2: (0.5, 0.7), 3: (0.4, 0.8), 4: (0.9, 0.9)},
+        B: {0: (0.3, 0.4), 1: ("", "nan"), 2: (0.9, 0.8), 3: ("", 0.7)},
+    }
+    for folder, of_seeds in values.items():
+        write_run(folder, [0], keys={"metrics": ["seed", "target"]}, repeats=["repeat"])
+        lines = [
+            f"{seed},relu,{repeat},{value}\n" for seed, of in of_seeds.items() for repeat, value in enumerate(of, 1)
+        ]
+        # No network of B has a value for `add`, so nothing is tested there.
+        add = [f"{seed},add,1,{'' if folder is B else 0.5}\n" for seed in range(3)]
+        (folder / "metrics.csv").write_text("seed,target,repeat,accuracy\n" + "".join(lines + add))
+    (row,) = sections(mi_run("diff", str(A), str(B), "--format", "json"))["over seeds: B and A"]["rows"]
+    before, after = [0.2, 0.6, 0.6], [0.35, 0.85, 0.7]  # seeds 0, 2, 3
+    theirs = ttest_rel(after, before)
+    ends = theirs.confidence_interval(0.95)
+    assert (row["target"], row["n"]) == ("relu", 3) and "repeat" not in row
+    assert [row["A"], row["B"], row["B − A"]] == pytest.approx(
+        [fmean(before), fmean(after), fmean(after) - fmean(before)]
+    )
+    assert [row["low"], row["high"], row["p"]] == pytest.approx([ends.low, ends.high, theirs.pvalue])
+
+
+def test_a_job_without_a_number_is_in_no_pair_of_two_sweeps(mi_run: Callable[..., Ended]) -> None:
+    """Of four seeds one has no percentile in one sweep, one NaN (null in run.json) in the other: two pairs are left."""
+    from scipy.stats import ttest_rel
+
+    mi_run("--version")
+    first, second = Path("outputs/sweeps/train/v001"), Path("outputs/sweeps/train/v002")
+    values = {first: [0.5, 0.6, None, 0.9], second: [0.6, "absent", 0.8, 0.95]}
+    for sweep, of_seeds in values.items():
+        write_sweep(sweep, {"seed": [0, 1, 2, 3]})
+        for number, value in enumerate(of_seeds):
+            numbers = {"accuracy": 0.5, "alone": 1.0} if sweep is first else {"accuracy": 0.5}
+            write(sweep / str(number), metrics=numbers | ({} if value == "absent" else {"percentile": value}))
+    found = sections(mi_run("diff", str(first), str(second), "--format", "json"))["metrics: B and A"]["rows"]
+    assert [row["metric"] for row in found] == ["alone", "percentile"]  # the accuracy is the same everywhere
+    alone, row = found
+    assert alone == {"metric": "alone", "n": 0, **dict.fromkeys(("A", "B", "B − A", "low", "high", "p"))}
+    theirs = ttest_rel([0.6, 0.95], [0.5, 0.9])
+    assert (row["n"], row["A"], row["B"]) == (2, pytest.approx(0.7), pytest.approx(0.775))
+    assert row["p"] == pytest.approx(theirs.pvalue)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_one_side_alone_has_is_a_difference(side: int, mi_run: Callable[..., Ended]) -> None:
+    """A row, a measure, a table, a job: each by itself sets the exit status, and is named, on whichever side."""
+    mi_run("--version")
+
+    def told(more: Path, less: Path) -> Ended:
+        pair = (more, less) if side == 0 else (less, more)
+        assert mi_run("diff", str(less), str(less)).status == 0 and mi_run("diff", str(more), str(more)).status == 0
+        return mi_run("diff", *map(str, pair), "--format", "json")
+
+    def run(number: int, **changes: Any) -> Path:
+        return write_run(A.with_name(f"v{number:03}"), [0] * 10, **changes)
+
+    name, equal = "AB"[side], run(1)
+    assert mi_run("diff", str(equal), str(run(2))).status == 0
+    row = run(3, rows={"all": 1.0, "null": 0.5, "more": 0.5}, metrics={"accuracy": 1.0, "seconds": 2})
+    (found,) = sections(told(row, equal))["tables: B and A"]["rows"]
+    assert found == {"table": "metrics", "difference": f"2 rows in both, 1 only in {name}"}
+    measure = run(4)
+    frame = pd.read_csv(measure / "metrics.csv", keep_default_na=False)
+    frame.assign(loss=0.5).to_csv(measure / "metrics.csv", index=False)
+    (found,) = sections(told(measure, equal))["tables: B and A"]["rows"]
+    assert found == {"table": "metrics", "difference": f"loss only in {name}"}
+    table = run(5, keys={**TOLD["keys"], "units": ["unit"]})
+    pd.DataFrame({"unit": [0], "accuracy": [0.5]}).to_csv(table / "units.csv", index=False)
+    (found,) = sections(told(table, equal))["tables: B and A"]["rows"]
+    assert found == {"table": "units", "difference": f"only in {name}"}
+
+    few, many, failed = (Path(f"outputs/sweeps/train/v00{number}") for number in (1, 2, 3))
+    for sweep, seeds in ((few, [0, 1]), (many, [0, 1, 2]), (failed, [0, 1, 2])):
+        write_sweep(sweep, {"seed": seeds})
+        for number in seeds:
+            write(sweep / str(number), status="failed" if sweep is failed and number == 2 else "done")
+    assert "1 jobs are not done" in sections(told(many, few))["metrics: B and A"]["note"]
+    assert told(many, failed).status == 1
+    ended = mi_run("diff", str(failed), str(failed))
+    assert ended.status == 0 and "2 jobs are not done or have no partner" in " ".join(ended.out.split())
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [

@@ -229,14 +229,13 @@ def test_every_row_of_the_summary_is_a_group_by_of_pandas(
         columns=["job", "split", "target", "repeat", "accuracy", "change"],
     ).astype({"target": str})
     long = frame.melt(["job", "split", "target", "repeat"], var_name="measure", value_name="text")
-    long = long[~long["text"].isin(["", "wrong"])].assign(value=lambda rows: rows["text"].astype(float))
-    mean = lambda values: values.mean(skipna=False)  # noqa: E731
+    long = long[~long["text"].isin(["", "wrong", "nan"])].assign(value=lambda rows: rows["text"].astype(float))
     names = ["split", "target", "measure"]
-    of_jobs = long.groupby([*names, "job"])["value"].agg(mean)
-    expected = {name: (len(group), mean(group)) for name, group in of_jobs.groupby(level=names)}
+    of_jobs = long.groupby([*names, "job"])["value"].mean()
+    expected = {name: (len(group), group.mean()) for name, group in of_jobs.groupby(level=names)}
     assert found.keys() == expected.keys()
     for name, (n, value) in expected.items():
-        assert found[name] == (n, pytest.approx(value, nan_ok=True)), name
+        assert found[name] == (n, pytest.approx(value)), name
 
 
 def test_jobs_that_do_not_say_what_names_their_rows_are_left_out_and_named(tmp_path: Path, mi_run: MiRun) -> None:
@@ -425,6 +424,29 @@ def test_the_table_that_is_printed_has_what_the_experiment_compares(tmp_path: Pa
         ("a", 2, pytest.approx(0.15), 0.5), ("b", 2, 0.4, None),
     ]  # fmt: skip
     assert all({*row} >= {"regret_mse_low", "percentile_high"} and "accuracy" not in row for row in shown)
+
+
+def test_the_table_that_is_printed_counts_the_seeds_of_each_measure(tmp_path: Path) -> None:
+    """Of three seeds two have a percentile: n says 3, percentile_n says 2; in the summary's metrics likewise."""
+    keys, measures = {"metrics": ["method"]}, {name: [0, 1] for name in ("accuracy", "regret_mse", "percentile")}
+    record = {**DONE, "experiment": "discovery", "keys": keys, "measures": measures}
+    percentiles = ("0.5", "", "0.1")
+    jobs = [
+        (
+            {"seed": seed},
+            {**record, "metrics": {"regret_mse": 0.2} | ({"percentile": float(text)} if text else {})},
+            f"method,regret_mse,percentile\na,0.2,{text}\nb,0.2,{text}\n",
+        )
+        for seed, text in enumerate(percentiles)
+    ]
+    plan = hand_made(tmp_path, jobs)
+    done = ended(plan, tmp_path)
+    for objective, rows in ((None, 2), ("percentile", 1)):
+        _, shown = headline(done, summary(done, all_rows(done), plan.swept), objective)
+        assert len(shown) == rows
+        for row in shown:
+            assert (row["n"], row["percentile_n"], row["percentile"]) == (3, 2, pytest.approx(0.3))
+            assert "regret_mse_n" not in row
 
 
 def test_few_seeds_are_shown_themselves_and_no_interval_leaves_0_to_1(tmp_path: Path) -> None:

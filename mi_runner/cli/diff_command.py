@@ -27,7 +27,7 @@ examples:
   mi-run diff reference outputs/train/mnist-mlp/latest --tolerance 1e-6
 
 exit status:
-  0: no metric differs, 1: one does, or is in one run only, 2: a mistake in the command.
+  0: no metric differs, 1: one does, or one side alone has a metric, row, table or job, 2: a mistake in the command.
   A metric is a number of the summary, or a measure in a table; times are none."""
 
 

@@ -276,7 +276,7 @@ def _probed(
     for (name, control), found in scores.items():
         target, shuffled = cells[name, control], scores.get((name, ProbeControl.shuffled.name))
         keys = {"site": features.site, "variables": name, "control": control}
-        rows.append({**keys, **_columns(target, found, shuffled if control == NONE else None)})
+        rows.append({**keys, **_columns(target, folds, found, shuffled if control == NONE else None)})
         penalties = held_out.penalties[f"{name}/{control}"]
         for fold, (of_fold, penalty) in enumerate(zip(found.folds, penalties, strict=True)):
             measured = {R2: None, ACCURACY: None, _measure(target): of_fold}
@@ -284,7 +284,7 @@ def _probed(
     return rows, of_folds
 
 
-def _columns(target: Target, found: Score, shuffled: Score | None) -> dict[str, Any]:
+def _columns(target: Target, folds: Sequence[Tensor], found: Score, shuffled: Score | None) -> dict[str, Any]:
     empty = {f"{measure}{end}": None for measure in (R2, ACCURACY) for end in ("", "_low", "_high")}
     measure = _measure(target)
     return {
@@ -292,7 +292,7 @@ def _columns(target: Target, found: Score, shuffled: Score | None) -> dict[str, 
         measure: found.score,
         f"{measure}_low": found.low,
         f"{measure}_high": found.high,
-        "chance": None if target.classes is None else target.chance,
+        "chance": None if target.classes is None else target.chance(folds),
         "selectivity": None if shuffled is None else found.score - shuffled.score,
         "n": len(target.values),
     }

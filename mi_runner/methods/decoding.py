@@ -336,7 +336,8 @@ class DecodingAccuracy:
     Attributes:
         accuracy: the fraction of the held-out examples whose value was decoded.
         low, high: its 95 % Wilson interval.
-        chance: the fraction of the training examples that have the commonest value.
+        chance: the accuracy on the same held-out examples of always answering the value that is commonest among the
+            training examples, the lowest of several.
         n: held-out examples.
         train_accuracy: the fraction of the distinct training examples whose value was decoded.
     """
@@ -359,15 +360,17 @@ def decoding_accuracy(
         labels: variable → `(D,)`, the true values.
         split: which examples were trained on, and which were held out.
     """
-    train_labels = torch.stack([label[split.train] for label in labels.values()], 1)
+    labels_of = torch.stack(list(labels.values()), 1)
     trained_on = split.train.unique()
     accuracies = {}
     for column, (name, correct) in enumerate(_correct(answers, labels).items()):
-        of_variable = train_labels if name == ALL else train_labels[:, [column]]
+        of_variable = slice(None) if name == ALL else slice(column, column + 1)
+        values, counts = labels_of[split.train][:, of_variable].unique(dim=0, return_counts=True)
+        commonest = values[int(counts.argmax())]
         accuracies[name] = _accuracy(
             int(correct[split.held_out].sum()),
             len(split.held_out),
-            int(of_variable.unique(dim=0, return_counts=True)[1].max()) / len(train_labels),
+            float((labels_of[split.held_out][:, of_variable] == commonest).all(1).double().mean()),
             float(correct[trained_on].double().mean()),
         )
     return accuracies
@@ -378,9 +381,10 @@ def folds_accuracy(
 ) -> dict[str, DecodingAccuracy]:
     """Variable → how well it is decoded over all folds, and `all`.
 
-    The held-out examples of all folds count together. `chance` and `train_accuracy` are means over the folds, weighted
-    by their held-out examples. The Wilson interval takes the examples as independent; decoders of different folds share
-    most of their training examples, so it is approximate.
+    The held-out examples of all folds count together, for `chance` too: each fold's are answered with the commonest
+    value of its own training examples. `train_accuracy` is the mean over the folds, weighted by their held-out
+    examples. The Wilson interval takes the examples as independent; decoders of different folds share most of their
+    training examples, so it is approximate.
 
     Args:
         answers: of each fold what its decoder answers on all examples.
@@ -420,9 +424,9 @@ def folds_loss(
     return {**means, ALL: math.fsum(means.values())}
 
 
-def _accuracy(n_correct: int, n: int, commonest: float, train_accuracy: float) -> DecodingAccuracy:
+def _accuracy(n_correct: int, n: int, chance: float, train_accuracy: float) -> DecodingAccuracy:
     low, high = wilson_interval(n_correct, n)
-    return DecodingAccuracy(n_correct / n, low, high, commonest, n, train_accuracy)
+    return DecodingAccuracy(n_correct / n, low, high, chance, n, train_accuracy)
 
 
 def _correct(answers: Answers, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:

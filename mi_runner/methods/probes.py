@@ -311,10 +311,19 @@ class Target:
         """The target with each example's value taken from another example."""
         return Target(self.values[order], self.classes)
 
-    @property
-    def chance(self) -> float:
-        """The score of a probe that reads nothing: the share of the commonest class, or an R² of 0."""
-        return 0.0 if self.classes is None else float(self.columns.mean(0).max())
+    def chance(self, folds: Sequence[Tensor]) -> float:
+        """The score of a probe that reads nothing, over all folds; an R² of 0 where the target is a value.
+
+        Each fold's examples are answered with the class that is commonest among the examples of the other folds, the
+        lowest of several. Where classes are equally frequent, that is correct less often than one class of all occurs.
+        """
+        if self.classes is None:
+            return 0.0
+        columns, n_correct = self.columns, 0.0
+        for fold in folds:
+            others = columns.sum(0) - columns[fold].sum(0)
+            n_correct += float(columns[fold, int(others.argmax())].sum())
+        return n_correct / sum(map(len, folds))
 
 
 def classes_of(values: Tensor) -> tuple[float, ...] | None:

@@ -6,6 +6,9 @@ The first run is compared with each of the others. Sweeps are compared job by jo
     numbers of one run      test examples            McNemar's exact test, Newcombe's interval of the paired difference
     numbers over seeds      networks, by their seed  Student's paired test and interval
 
+A seed that has a value on one side only is in no pair; repeats of a measurement are averaged within a seed first.
+What one side alone has (a number, a row, a table, a measure, a job) is a difference.
+
 A test is of one row; with many rows, some have a small p by chance.
 """
 
@@ -21,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from mi_runner.errors import ConfigError
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_runs import SEED, Saved, SavedRun, SavedSweep, shown, summed
-from mi_runner.statistics import NONE, PairedAnswers, PairedValues
+from mi_runner.statistics import NONE, PairedAnswers, PairedValues, paired_means
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -33,6 +36,9 @@ HEADLINE, PREDICTIONS, EXAMPLE = "metrics", "predictions", "example"
 
 TIMES = frozenset({"seconds"})
 """Measures that differ from run to run because they are times."""
+
+OF_TRAINING = frozenset({"history", "ordinary_training"})
+"""Tables that a run has only if it trained the network itself, and did not find it in the model store."""
 
 NOT_COMPARED = frozenset({"output_dir", "report"})
 """Config keys in which runs may differ without a difference in anything."""
@@ -63,8 +69,8 @@ class Comparison:
 
     Attributes:
         sections: for a person to read.
-        differs: whether a number of the summary or a measure of a table differs by more than the tolerance, or is in
-            one of the runs only.
+        differs: whether a number of the summary or a measure of a table differs by more than the tolerance, or one of
+            the runs, or of the sweeps, alone has a number, a row, a measure, a table or a job.
     """
 
     sections: list[Section] = field(default_factory=list)
@@ -193,17 +199,14 @@ def _compare_tables(
         if table not in keys or table not in keys_other:
             only = base if table in keys else name
             overview.append({**marked, "table": table, "difference": f"only in {only}"})
+            found.differs |= table not in OF_TRAINING
             continue
         if sorted(keys[table]) != sorted(keys_other[table]):
             overview.append({**marked, "table": table, "difference": "its keys differ, so rows can't be matched"})
             found.differs = True
             continue
-        measures = [
-            measure
-            for measure in run.record.get("measures") or {}
-            if measure in (other.record.get("measures") or {}) and measure not in TIMES
-        ]
-        repeats = run.record.get("repeats") or []
+        measures = [set(one.record.get("measures") or {}) - TIMES for one in (run, other)]
+        repeats = list(dict.fromkeys(name for one in (run, other) for name in one.record.get("repeats") or ()))
         try:
             joined = _joined(run.folder, other.folder, table, keys[table], repeats, measures)
         except (OSError, ValueError) as error:
@@ -212,11 +215,14 @@ def _compare_tables(
             continue
         rows, changed = _changed_rows(joined, (base, name), tolerance, listed=table == HEADLINE)
         only_first, only_second = (int((joined.frame["_merge"] == side).sum()) for side in ("left_only", "right_only"))
-        found.differs |= bool(changed or only_first or only_second)
-        if changed or only_first or only_second:
-            counts = {"rows in both": len(joined.frame) - only_first - only_second, "rows that differ": changed}
-            counts |= {f"only in {base}": only_first, f"only in {name}": only_second}
-            overview.append({**marked, "table": table, "difference": _counted(counts)})
+        counts = {"rows in both": len(joined.frame) - only_first - only_second, "rows that differ": changed}
+        counts |= {f"only in {base}": only_first, f"only in {name}": only_second}
+        alone = zip((base, name), joined.alone, strict=True)
+        texts = [_counted(counts)] if changed or only_first or only_second else []
+        texts += [f"{', '.join(sorted(measures))} only in {side}" for side, measures in alone if measures]
+        if texts:
+            found.differs = True
+            overview.append({**marked, "table": table, "difference": "; ".join(texts)})
         if table == HEADLINE:
             if rows:
                 found.sections.append(Section(f"rows of {table}.csv: {name} and {base}", rows))
@@ -235,26 +241,38 @@ class _Joined:
 
     Attributes:
         frame: the columns of the names, of each measure `MEASURE_a` and `MEASURE_b`, and pandas' `_merge`.
+        names: the columns that name a row, those of repeats last.
+        repeats: those of the names that count repeats of a measurement.
+        measures: those that both have.
+        alone: those that the first has alone, and the second.
     """
 
     frame: DataFrame
     names: Sequence[str]
+    repeats: Sequence[str]
     measures: Sequence[str]
+    alone: tuple[set[str], set[str]]
 
 
 def _joined(
-    first: Path, second: Path, table: str, keys: Sequence[str], repeats: Sequence[str], measures: Sequence[str]
+    first: Path, second: Path, table: str, keys: Sequence[str], repeats: Sequence[str], measures: Sequence[set[str]]
 ) -> _Joined:
     frames = [_read(folder, table) for folder in (first, second)]
-    names = [*keys, *(column for column in repeats if all(column in frame for frame in frames))]
-    both = [measure for measure in measures if all(measure in frame for frame in frames) and measure not in names]
+    repeats = [column for column in repeats if column not in keys and all(column in frame for frame in frames)]
+    names = [*keys, *repeats]
+    measured, measured_other = (
+        [column for column in frame if column in of_run and column not in names]
+        for frame, of_run in zip(frames, measures, strict=True)
+    )
+    both = [measure for measure in measured if measure in measured_other]
+    alone = set(measured) - set(both), set(measured_other) - set(both)
     import pandas as pd
 
     for number, frame in enumerate(frames):
         numbers = {measure: pd.to_numeric(frame[measure], errors="coerce") for measure in both}
         frames[number] = pd.DataFrame({**{name: frame[name].astype(str) for name in names}, **numbers})
     merged = frames[0].merge(frames[1], on=names, how="outer", suffixes=("_a", "_b"), indicator=True, sort=False)
-    return _Joined(merged, names, both)
+    return _Joined(merged, names, repeats, both, alone)
 
 
 def _read(folder: Path, table: str, columns: Sequence[str] | None = None) -> DataFrame:
@@ -367,27 +385,32 @@ def _answers_of(run: SavedRun, names: Sequence[str]) -> DataFrame:
 
 
 def _rows_over_seeds(joined: _Joined, names: tuple[str, str]) -> Section:
-    """The paired test over the networks of two runs with `seeds=...`; repeats of a row are averaged first."""
+    """The paired test over the networks of two runs with `seeds=...`, for each name of a row without its repeats."""
     base, name = names
-    rest = [key for key in joined.names if key != SEED]
-    frame = joined.frame[joined.frame["_merge"] == "both"]
+    rest = [key for key in joined.names if key != SEED and key not in joined.repeats]
     rows: list[Row] = []
-    groups = frame.groupby(rest, sort=False) if rest else [((), frame)]
+    groups = joined.frame.groupby(rest, sort=False) if rest else [((), joined.frame)]
     for values, group in groups:
-        by_seed = group.groupby(SEED, sort=False)
         for measure in joined.measures:
-            before, after = (by_seed[f"{measure}_{side}"].mean().tolist() for side in "ab")
-            rows.append({**dict(zip(rest, values, strict=True)), "measure": measure, **_tested(names, before, after)})
+            columns = [group[f"{measure}_{side}"] for side in "ab"]
+            if any(column.isna().all() for column in columns):
+                continue  # one of the runs has no value under this name
+            pairs = paired_means(*(zip(group[SEED], column.tolist(), strict=True) for column in columns))
+            rows.append({**dict(zip(rest, values, strict=True)), "measure": measure, **_tested(names, *pairs)})
     return Section(f"over seeds: {name} and {base}", rows, _STUDENT)
 
 
 _STUDENT = (
-    "means over seeds that both have; low, high: 95 % interval of the paired difference, p: Student's paired test"
+    "n: seeds for which both have a value; means over these; low, high: 95 % interval of the paired difference, "
+    "p: Student's paired test"
 )
 
 
 def _tested(names: tuple[str, str], before: Sequence[float], after: Sequence[float]) -> Row:
+    """The columns of a paired test; without a pair all but n are empty."""
     base, name = names
+    if not before:
+        return {"n": 0, base: None, name: None, f"{name} − {base}": None, "low": None, "high": None, "p": None}
     test = PairedValues.of([b - a for a, b in zip(before, after, strict=True)])
     means = sum(before) / test.n, sum(after) / test.n
     row = {"n": test.n, base: means[0], name: means[1], f"{name} − {base}": test.mean}
@@ -414,7 +437,7 @@ def _compare_sweeps(found: Comparison, sweeps: Mapping[str, SavedSweep], toleran
                 f"{', '.join(first.swept) or 'their keys'}."
             )
         left_out = len(first.jobs) + len(sweep.jobs) - 2 * len(paired)
-        found.differs |= left_out > 0
+        found.differs |= jobs.keys() != jobs_other.keys()
         groups: dict[tuple[tuple[str, Any], ...], list[tuple[SavedRun, SavedRun]]] = {}
         for job, other in paired.values():
             group = tuple((key, shown(value)) for key, value in job.swept.items() if key != SEED)
@@ -424,13 +447,13 @@ def _compare_sweeps(found: Comparison, sweeps: Mapping[str, SavedSweep], toleran
             for metric in dict.fromkeys(metric for pair in pairs for run in pair for metric in run.metrics):
                 if metric.partition("/")[0] in TIMES:
                     continue
-                has = [pair for pair in pairs if all(metric in run.metrics for run in pair)]
-                found.differs |= len(has) < len(pairs)
-                before, after = ([pair[side].metrics[metric] for pair in has] for side in (0, 1))
-                if all(close(a, b, tolerance) for a, b in zip(before, after, strict=True)):
+                # None stands for a number that isn't finite, or is missing.
+                before, after = ([pair[side].metrics.get(metric) for pair in pairs] for side in (0, 1))
+                alone = any((metric in a.metrics) != (metric in b.metrics) for a, b in pairs)
+                if not alone and all(close(a, b, tolerance) for a, b in zip(before, after, strict=True)):
                     continue
                 found.differs = True
-                numbers = [[math.nan if value is None else value for value in side] for side in (before, after)]
+                numbers = paired_means(enumerate(before), enumerate(after))
                 rows.append({**dict(values), "metric": metric, **_tested((base, name), *numbers)})
         note = "the same numbers in all pairs of jobs" if not rows else _STUDENT
         if left_out:

@@ -225,10 +225,8 @@ def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | N
         title, most = "summary metrics", max((s.n for _, spreads in by_values for s in spreads.values()), default=0)
         rows = []
         for swept, spreads in by_values:
-            row = {**swept, "n": max((spread.n for spread in spreads.values()), default=0)}
-            for name in list(spreads)[:MOST_HEADLINE_METRICS]:
-                row |= _shown(name, spreads[name])
-            rows.append(row)
+            shown = {name: spreads[name] for name in list(spreads)[:MOST_HEADLINE_METRICS]}
+            rows.append({**swept, "n": max((spread.n for spread in shown.values()), default=0), **_columns(shown)})
     columns = dict.fromkeys(column for row in rows for column in row if most > 1 or column != "n")
     title = f"{title}: mean over seeds, 95 % interval" if most > 1 else title
     return title, [{column: row.get(column) for column in columns} for row in rows]
@@ -244,20 +242,30 @@ def _compared(jobs: Sequence[Ended]) -> tuple[str, ...]:
 def _of_measures(jobs: Sequence[Ended], summed: Sequence[Summed], measures: Sequence[str]) -> list[Row]:
     """A row for each name that has these measures; where jobs have a table `summary`, its rows alone."""
     finer = {key for one in jobs for key in one.keys or () if (of := one.keys_of("summary")) and key not in of}
-    rows: dict[tuple[tuple[str, Any], ...], Row] = {}
+    groups: dict[tuple[tuple[str, Any], ...], dict[str, Spread]] = {}
     for one in summed:
         if one.measure in measures and not finer & one.name.keys():
-            row = rows.setdefault(tuple(one.name.items()), {**one.name, "n": 0})
-            row["n"] = max(row["n"], one.spread.n)
-            row |= _shown(one.measure, one.spread) | (_seeds(one.spread) if len(measures) == 1 else {})
-    return list(rows.values())
+            groups.setdefault(tuple(one.name.items()), {})[one.measure] = one.spread
+    rows = []
+    for name, spreads in groups.items():
+        row = {**dict(name), "n": max(spread.n for spread in spreads.values()), **_columns(spreads)}
+        for spread in spreads.values() if len(measures) == 1 else ():
+            row |= _seeds(spread)
+        rows.append(row)
+    return rows
 
 
-def _shown(name: str, spread: Spread) -> Row:
-    """A measure's columns in the table that is printed."""
-    if spread.n == 1:
-        return {name: spread.mean}
-    return {name: spread.mean, f"{name}_low": spread.low, f"{name}_high": spread.high}
+def _columns(spreads: Mapping[str, Spread]) -> Row:
+    """The measures' columns in the table that is printed; `X_n` where fewer seeds than n have a value of X."""
+    most = max((spread.n for spread in spreads.values()), default=0)
+    row: Row = {}
+    for name, spread in spreads.items():
+        row[name] = spread.mean
+        if spread.n > 1:
+            row |= {f"{name}_low": spread.low, f"{name}_high": spread.high}
+        if spread.n < most:
+            row[f"{name}_n"] = spread.n
+    return row
 
 
 def _seeds(spread: Spread) -> Row:
