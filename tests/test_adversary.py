@@ -121,7 +121,9 @@ def test_a_step_by_hand() -> None:
     adversary_loss = loss(row, labels)
     (cut_off(swapped, 0.5) - 0.7 * adversary_loss).backward()
     assert torch.allclose(opponent.strongest.alignment.weight, row, atol=1e-6)
-    assert (history[1]["loss"], history[1]["adversary_loss"]) == pytest.approx((swapped.item(), adversary_loss.item()))
+    assert (history[1]["loss"], history[1]["adversary_loss"]) == pytest.approx(
+        (swapped.item(), adversary_loss.item()), rel=1e-5
+    )
     for parameter, own in zip(model.parameters(), twin.parameters(), strict=True):
         assert own.grad is not None and torch.allclose(parameter, own - 0.8 * own.grad, atol=1e-6)
     assert chosen.grad is not None
@@ -325,7 +327,7 @@ def contest_setting(**options: Any) -> Setting:
 def test_the_rows_of_a_contest(contest: Result) -> None:
     table = pd.DataFrame(contest.tables["metrics"])
     begin = ["phase", "control", "variables", "swapped", "rotation"]
-    assert list(table) == [*begin, *METRICS_COLUMNS[3:], "iia_unswapped", "commonest"]
+    assert list(table) == [*begin, *METRICS_COLUMNS[3:]]
     whole = table[(table.subset == "all") & (table.start == 1)]
     assert whole[["phase", "control", "swapped", "rotation"]].apply(" ".join, axis=1).tolist() == [
         *(f"{phase} none {swapped} {rotation}" for phase in ("before", "after") for swapped in "ab" for rotation in

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from mi_runner.config import composition
 from mi_runner.config.dataset_schemas import EllipsesConfig, ModAddConfig
@@ -45,8 +45,8 @@ UNITS = ("experiment.alignment=units", "experiment.train=network")
 
 METRICS_COLUMNS = [
     *("phase", "control", "variables", "trained_site", "start", "site", "alignment", "size", "sources", "subset"),
-    *("iia", "iia_low", "iia_high", "floor"),
-    *("task_accuracy", "task_low", "task_high", "n_pairs"),
+    *("iia", "iia_low", "iia_high", "floor", "iia_unswapped"),
+    *("task_accuracy", "task_low", "task_high", "commonest", "n_pairs"),
 ]
 
 
@@ -789,7 +789,7 @@ def test_every_data_set_and_model_runs_at_its_defaults_or_says_what_to_add(
         choices |= remedies.pop(said)
 
 
-def test_the_floor_is_the_iia_of_a_network_that_ignores_its_sources() -> None:
+def test_the_floor_is_the_iia_of_a_correct_network_that_ignores_its_sources() -> None:
     """At the unit of b, taken from the base itself by a swap of a dead unit, nothing changes."""
     dataset = bits()
     model = Xor()
@@ -808,3 +808,66 @@ def test_the_floor_is_the_iia_of_a_network_that_ignores_its_sources() -> None:
     assert {row["subset"]: row["floor"] for row in rows if row["subset"] != "all"} == {"changed": 0, "unchanged": 1}
     overview = result.tables["overview"]
     assert overview[-1]["floor"] == everything["floor"]
+    assert everything["iia_unswapped"] == everything["floor"] and everything["task_accuracy"] == 1
+
+
+def ignoring(bias: tuple[float, float], weight: float) -> Result:
+    """A network that answers by the first input alone, or always alike, and whose site `unused` leads nowhere."""
+
+    class Ignoring(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.unused, self.last = nn.Linear(4, 2), nn.Linear(4, 2)
+            with torch.no_grad():
+                self.last.weight.zero_()
+                self.last.weight[1, 0] = weight
+                self.last.bias[:] = torch.tensor(bias)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(x) + 0 * self.unused(x)
+
+    return iit.run(setting(Ignoring(), bits(), **units(site="unused", offsets=[0], epochs=0, controls=[])))
+
+
+@pytest.mark.parametrize(("bias", "weight"), [((0.0, -0.5), 1.0), ((0.0, 1.0), 0.0)])
+def test_a_network_that_makes_mistakes_has_its_own_iia_without_a_swap(bias: tuple[float, float], weight: float) -> None:
+    """It ignores its sources, so its IIA is `iia_unswapped`, counted here from the pairs; the floor is another."""
+    result, dataset = ignoring(bias, weight), bits()
+    pairs = result.tables["pairs"]
+    for subset, row in {row["subset"]: row for row in result.tables["metrics"] if row["phase"] == "after"}.items():
+        kept = [
+            pair
+            for pair in pairs
+            if subset == "all" or (pair["base_label"] != pair["counterfactual_label"]) == (subset == "changed")
+        ]
+        answers = [int(bias[1] + weight * dataset.x_test[pair["base"], 0] > bias[0]) for pair in kept]
+        right = [answer == pair["counterfactual_label"] for answer, pair in zip(answers, kept, strict=True)]
+        assert row["iia"] == row["iia_unswapped"] == sum(right) / len(right)
+        assert row["n_pairs"] == len(kept)
+    overview = result.tables["overview"][-1]
+    assert overview["iia"] == overview["iia_unswapped"] != overview["floor"]
+    answers = [int(bias[1] + weight * x[0] > bias[0]) for x in dataset.x_test]
+    assert overview["commonest"] == max(answers.count(0), answers.count(1)) / len(answers)
+    said = f"Without a swap it would be {overview['iia_unswapped']:.4g}; the label stays the same on "
+    assert f"{said}{overview['floor']:.4g} of the pairs." in result.answer
+    alike = "The network gives every test example the same answer"
+    assert (alike in result.answer) is (weight == 0) is (overview["commonest"] == 1)
+    assert "ignores its sources" not in result.answer
+
+
+def test_the_highest_of_several_has_no_interval() -> None:
+    """Of two sets of variables the better one is named, with its number alone; a set by itself has its interval."""
+    dataset = bits()
+    alone = iit.run(
+        setting(Xor(), dataset, **units(site="first", variables=[["b"]], offsets=[1], epochs=0, controls=[]))
+    )
+    both = iit.run(setting(Xor(), dataset, **units(site="first", variables=[["a"], ["b"]], epochs=0, controls=[])))
+    after = [row for row in both.tables["overview"] if row["phase"] == "after"]
+    best = max(after, key=lambda row: row["iia"])
+    assert len(after) == 2
+    named = (
+        f"of {best['variables']} at first, the highest of 2 sets of variables at a site, is {best['iia']:.4g}; before"
+    )
+    assert named in both.answer
+    (own,) = (row for row in alone.tables["overview"] if row["phase"] == "after")
+    assert f"is {own['iia']:.4g} ({own['iia_low']:.4g} to {own['iia_high']:.4g}); before" in alone.answer

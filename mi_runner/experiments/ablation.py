@@ -250,7 +250,7 @@ def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
     text = f"The intact network's accuracy is {measured(rows[0], 'accuracy')}."
     for pair, costs in zip(dict.fromkeys((ordered[0], ordered[-1])), ("most", "least"), strict=False):
         text += f" Ablating {pair[0]} by {pair[1]} costs {costs}: accuracy is then "
-        text += f"{several(draws[pair], 'accuracy', 'draws')}."
+        text += f"{several(draws[pair], 'accuracy', 'draws', among=len(draws))}."
     return text
 
 

@@ -73,7 +73,13 @@ KEYS = {
 }
 
 MEASURES = dict.fromkeys(
-    ("floor", *(f"{figure}{phase}" for figure in SUMMARY + SINGLE_SOURCE_SUMMARY for phase in ("", "_before"))), SHARE
+    (
+        "floor",
+        "iia_unswapped",
+        "commonest",
+        *(f"{figure}{phase}" for figure in SUMMARY + SINGLE_SOURCE_SUMMARY for phase in ("", "_before")),
+    ),
+    SHARE,
 )
 
 
@@ -183,7 +189,7 @@ def run(setting: Setting[IitConfig]) -> Result:
         of_starts: dict[str, float] = {}
         if contest is not None:
             verdict = contest.judged(after)
-            rows_of_table = contest.rows(of_networks, networks, verdict)
+            rows_of_table = contest.rows(of_networks, verdict)
             of_starts |= contest.summary(verdict, first=cell == all_cells[0])
         plain += rows
         tables["metrics"] += rows_of_table
@@ -217,7 +223,7 @@ def run(setting: Setting[IitConfig]) -> Result:
         of_cells = [row for row in plain if (row["phase"], row["sources"]) == shown]
         drawn["iia"] = partial(iit_figures.heat_map, of_cells)
     added = iit_adversary.KEYS if config.adversary else ()
-    tables["overview"] = _overview(tables["metrics"], added, ("iia_unswapped",) if config.adversary else ())
+    tables["overview"] = _overview(tables["metrics"], added)
     answer = _answer(_overview(plain), config.sources.name)
     if config.adversary:
         answer += iit_adversary.answer(tables["overview"], config.adversary)
@@ -252,21 +258,19 @@ def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None
         )
 
 
-def _overview(
-    rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = (), measures: Sequence[str] = ()
-) -> list[dict[str, Any]]:
+def _overview(rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> list[dict[str, Any]]:
     """The table of metrics with the subsets side by side, in a third of the rows.
 
     Args:
-        keys, measures: columns that it has besides, those of a training against an adversary.
+        keys: columns that it has besides, those of a training against an adversary.
     """
     first, others = KEYS["overview"][:3], KEYS["overview"][3:]
+    measures = ("iia", "iia_low", "iia_high", "floor", "iia_unswapped")
     overview = []
     for of_all, changed, unchanged in zip(*(iter(rows),) * len(SUBSETS), strict=True):
-        columns = (*first, *keys, *others, "start", "iia", "iia_low", "iia_high", "floor", *measures)
         apart = {"iia_changed": changed["iia"], "iia_unchanged": unchanged["iia"]}
-        of_network = {name: of_all[name] for name in ("task_accuracy", *(("commonest",) if measures else ()))}
-        overview.append({**{name: of_all[name] for name in columns}, **apart, **of_network})
+        of_pairs = {name: of_all[name] for name in (*first, *keys, *others, "start", *measures)}
+        overview.append({**of_pairs, **apart, **{name: of_all[name] for name in ("task_accuracy", "commonest")}})
     return overview
 
 
@@ -287,7 +291,7 @@ def _answer(rows: Sequence[Mapping[str, Any]], sources: str) -> str:
     among = f", the highest of {len(of_pairs)} sets of variables at a site," if len(of_pairs) > 1 else ""
     text = (
         f"The interchange intervention accuracy of {best[0]} at {best[1]}{among} is "
-        f"{several(of_phase(best, 'after'), 'iia', 'starts')}; before training it is "
+        f"{several(of_phase(best, 'after'), 'iia', 'starts', among=len(of_pairs))}; before training it is "
         f"{several(of_phase(best, 'before'), 'iia', 'starts')}"
     )
     controls: dict[str, list[Mapping[str, Any]]] = {}
@@ -296,8 +300,16 @@ def _answer(rows: Sequence[Mapping[str, Any]], sources: str) -> str:
     if controls:
         strongest = max(controls, key=lambda name: mean(controls[name]))
         text += f"; the highest of {counted(len(controls), 'control')}, {strongest}, has "
-        text += several(controls[strongest], "iia", "starts")
-    return f"{text}. A network that ignores its sources has {figure(of_pairs[best][0]['floor'])}."
+        text += several(controls[strongest], "iia", "starts", among=len(controls))
+    after = of_phase(best, "after")
+    unswapped, floor = (fmean(row[name] for row in after) for name in ("iia_unswapped", "floor"))
+    text += (
+        f". Without a swap it would be {figure(unswapped)}; the label stays the same on {figure(floor)} of the pairs."
+    )
+    for phase, words in (("before", "Before training the"), ("after", "The")):
+        if all(row["commonest"] == 1 for row in of_phase(best, phase)):
+            text += f" {words} network gives every test example the same answer, so this says nothing about variables."
+    return text
 
 
 def _directions(trial: Trial, rotation: Rotation) -> DataFrame:

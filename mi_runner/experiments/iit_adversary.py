@@ -20,14 +20,14 @@ from mi_runner.config.experiment_schemas import IitConfig, Sources
 from mi_runner.errors import RunFailed
 from mi_runner.experiments.iit_cells import sizes_of
 from mi_runner.experiments.iit_figures import FRESH, NO_ADVERSARY, OWN
-from mi_runner.experiments.iit_trials import CELL, Interchanged, Trial, use_of_start
+from mi_runner.experiments.iit_trials import CELL, Trial, commonest, use_of_start
 from mi_runner.experiments.sentences import figure, several
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.methods.adversary import Adversaries, AdversaryTraining, fresh_rotation
 from mi_runner.methods.interchange import Aligned, Opponent, Pairs, relabelled
 from mi_runner.progress import log
 from mi_runner.statistics import NONE
-from mi_runner.training.evaluation import correct, loss_function, predictions
+from mi_runner.training.evaluation import loss_function, predictions
 
 Row = dict[str, Any]
 
@@ -43,7 +43,7 @@ OF_CONTROL = ("iia", "task_accuracy", "iia_fresh", "adversary_iia_fresh")
 
 
 MEASURES = (
-    *("iia_unswapped", "commonest", "adversary_floor"),
+    "adversary_floor",
     *(f"{figure}{phase}" for figure in SUMMARY for phase in ("", "_before")),
 )
 """What an adversary adds to the measures; each is a fraction."""
@@ -100,31 +100,10 @@ class Contest:
         self._adversaries[trained.model] = made = Adversaries(trained, labels, how, self.loss_of, seed=seed)
         return made
 
-    def described(
-        self,
-        rows: Sequence[Row],
-        model: nn.Module,
-        pairs: Mapping[Sources, Pairs],
-        swapped: Sequence[str],
-        rotation: str,
-    ) -> list[Row]:
-        """Rows of metrics of a network with the columns that a contest adds.
-
-        Args:
-            pairs: that the rows are of, by kind.
-        """
-        outputs, classes = outputs_of(model, self.trial.dataset.x_test), self.trial.dataset.has_classes
-        most, _ = commonest(predictions(outputs, classes=classes))
-        described = []
-        for row in rows:
-            own = pairs[Sources[row["sources"]]]
-            unswapped = Interchanged(correct(outputs[own.base], own.labels, classes=classes), own.labels, own.changed)
-            begin = {name: row[name] for name in ("phase", "control", "variables")}
-            named = {"swapped": "+".join(swapped), "rotation": rotation}
-            described.append(
-                {**begin, **named, **row, "iia_unswapped": unswapped.iia(row["subset"]), "commonest": most}
-            )
-        return described
+    def described(self, rows: Sequence[Row], swapped: Sequence[str], rotation: str) -> list[Row]:
+        """Rows of metrics of a network with the columns that a contest adds."""
+        named = {"swapped": "+".join(swapped), "rotation": rotation}
+        return [{**{name: row[name] for name in ("phase", "control", "variables")}, **named, **row} for row in rows]
 
     @property
     def sources(self) -> dict[str, str]:
@@ -146,20 +125,17 @@ class Contest:
     def rows(
         self,
         of_networks: Mapping[tuple[str, str], Sequence[Row]],
-        networks: Mapping[tuple[str, str], Aligned],
         verdict: Mapping[tuple[str, str], Judged],
     ) -> list[Row]:
         """The rows of metrics: of each network those without an adversary, with more columns, and then the verdict.
 
         Args:
             of_networks: phase and control → rows without an adversary.
-            networks: phase and control → the network that they are of.
         """
         rows = []
         for name in dict.fromkeys([*list(of_networks)[:2], *verdict, *of_networks]):
             if name in of_networks:
-                model, variables = networks[name].model, self.trial.cell.variables
-                rows += self.described(of_networks[name], model, self.trial.pairs, variables, OWN)
+                rows += self.described(of_networks[name], self.trial.cell.variables, OWN)
             rows += verdict[name].rows if name in verdict else []
         return rows
 
@@ -192,13 +168,13 @@ class Contest:
         for rotation, aligned in chosen.items():
             outcome = trial.measured(aligned)
             own = trial.rows(phase, control, aligned, outcome)
-            rows += self.described(own, aligned.model, trial.pairs, cell.variables, rotation)
+            rows += self.described(own, cell.variables, rotation)
             summary["iia_fresh" if rotation == FRESH else "iia"] = outcome.as_trained.iia()
         of_kinds = {Sources.single: self.pairs}
         for rotation, aligned in adversary.items():
             outcome = trial.measured(aligned, of_kinds)
             own = [{**row, "size": config.adversary_rank} for row in trial.rows(phase, control, aligned, outcome)]
-            rows += self.described(own, aligned.model, of_kinds, self.variables, rotation)
+            rows += self.described(own, self.variables, rotation)
             summary["adversary_iia_fresh" if rotation == FRESH else "adversary_iia"] = outcome.as_trained.iia()
         whole = next(row for row in reversed(rows) if row["subset"] == "all")
         of_network = {name: whole[name] for name in ("commonest", "task_accuracy")}
@@ -235,7 +211,7 @@ class Contest:
         if share >= COLLAPSED > before:
             log.warning(
                 f"{self.trial.cell.name}: after the training against the adversary the network answers {share:.0%} of "
-                f"the test examples with {answer:g}: it collapsed. Type {self._against_collapse()}."
+                f"the test examples with {_shown(answer)}: it collapsed. Type {self._against_collapse()}."
             )
 
     def _against_collapse(self) -> str:
@@ -272,7 +248,5 @@ def answer(rows: Sequence[Row], adversary: Sequence[str]) -> str:
     )
 
 
-def commonest(answers: Tensor) -> tuple[float, float]:
-    """The share of the commonest of the answers `(N,)`, and this answer."""
-    values, counts = answers.unique(return_counts=True)
-    return int(counts.max()) / len(answers), float(values[counts.argmax()])
+def _shown(answer: Tensor) -> str:
+    return ", ".join(f"{value:g}" for value in answer.flatten().tolist())

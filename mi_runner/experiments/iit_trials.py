@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner import chance
+from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import AlignmentKind, Control, IitConfig, Sources, Trained
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
@@ -30,12 +31,11 @@ from mi_runner.methods.interchange import (
     counterfactual_correct,
     draw_pairs,
     not_in,
-    task_correct,
     train_by_interchange,
 )
 from mi_runner.progress import log
 from mi_runner.statistics import NONE, wilson_interval
-from mi_runner.training.evaluation import loss_function, predictions
+from mi_runner.training.evaluation import correct, loss_function, predictions
 from mi_runner.training.optimizers import make_optimizer
 
 SUBSETS = ("all", "changed", "unchanged")
@@ -62,11 +62,13 @@ class Interchanged:
         correct: `(P,)` bool, whether the predicted label is the pair's counterfactual label.
         predicted: `(P,)` predicted labels.
         changed: `(P,)` bool, of the pairs.
+        unswapped: `(P,)` bool, whether the network's answer on the base without a swap is the counterfactual label.
     """
 
     correct: Tensor
     predicted: Tensor
     changed: Tensor
+    unswapped: Tensor
 
     def of(self, subset: str) -> Tensor:
         """`correct` for the pairs of a subset."""
@@ -80,13 +82,25 @@ class Interchanged:
 
     def iia(self, subset: str = "all") -> float:
         """The share of correct predictions; NaN if the subset is empty."""
-        correct = self.of(subset)
-        return int(correct.sum()) / len(correct) if len(correct) else math.nan
+        return _share(self.of(subset))
+
+    def iia_unswapped(self, subset: str = "all") -> float:
+        """The IIA of this network if it ignored its sources; NaN if the subset is empty."""
+        return _share(self.unswapped[self.of_subset(subset)])
 
     def floor(self, subset: str = "all") -> float:
-        """The share of pairs whose label doesn't change: the IIA of a network that ignores its sources."""
-        changed = self.changed[self.of_subset(subset)]
-        return int((~changed).sum()) / len(changed) if len(changed) else math.nan
+        """The share of pairs whose label doesn't change: `iia_unswapped` of a network that is always correct."""
+        return _share(~self.changed[self.of_subset(subset)])
+
+
+def _share(of: Tensor) -> float:
+    return int(of.sum()) / len(of) if len(of) else math.nan
+
+
+def commonest(answers: Tensor) -> tuple[float, Tensor]:
+    """The share of the commonest of the answers `(N, ...)`, and this answer."""
+    values, counts = answers.unique(dim=0, return_counts=True)
+    return int(counts.max()) / len(answers), values[counts.argmax()]
 
 
 @dataclass(frozen=True)
@@ -97,10 +111,12 @@ class Predictions:
         interchanged: for each kind of test pairs the predictions under intervention. The first kind is that of the
             training pairs.
         task: `(N,)` bool, whether the predicted label of each test example is correct without intervention.
+        commonest: the share of the test examples that have the network's commonest predicted label.
     """
 
     interchanged: Mapping[Sources, Interchanged]
     task: Tensor
+    commonest: float
 
     @property
     def as_trained(self) -> Interchanged:
@@ -128,11 +144,11 @@ class Known:
 
     Attributes:
         sites: values of sites.
-        task: network → whether the predicted label of each test example is correct.
+        outputs: network → its outputs on the test examples, without intervention.
     """
 
     sites: KeptSites
-    task: dict[nn.Module, Tensor] = field(default_factory=dict)
+    outputs: dict[nn.Module, Tensor] = field(default_factory=dict)
 
 
 class Trial:
@@ -260,17 +276,24 @@ class Trial:
 
     def measured(self, aligned: Aligned, of_kinds: Mapping[Sources, Pairs] | None = None) -> Predictions:
         """The predictions of a network for the test pairs, or for other pairs, and the test examples."""
+        dataset, classes, outputs = self.dataset, self.dataset.has_classes, self._outputs(aligned.model)
         interchanged = {}
         for kind, pairs in (of_kinds or self.pairs).items():
             kept = self.known.sites if self.frozen else None
-            correct, outputs = counterfactual_correct(aligned, self.dataset, pairs, kept)
-            predicted = predictions(outputs, classes=self.dataset.has_classes)
-            interchanged[kind] = Interchanged(correct, predicted, pairs.changed)
-        if not self.frozen:
-            return Predictions(interchanged, task_correct(aligned, self.dataset))
-        if aligned.model not in self.known.task:
-            self.known.task[aligned.model] = task_correct(aligned, self.dataset)
-        return Predictions(interchanged, self.known.task[aligned.model])
+            right, swapped = counterfactual_correct(aligned, dataset, pairs, kept)
+            unswapped = correct(outputs[pairs.base], pairs.labels, classes=classes)
+            interchanged[kind] = Interchanged(right, predictions(swapped, classes=classes), pairs.changed, unswapped)
+        most, _ = commonest(predictions(outputs, classes=classes))
+        return Predictions(interchanged, correct(outputs, dataset.y_test, classes=classes), most)
+
+    def _outputs(self, model: nn.Module) -> Tensor:
+        """A network's outputs `(N, K)` on the test examples, without intervention."""
+        if model in self.known.outputs:
+            return self.known.outputs[model]
+        outputs = outputs_of(model, self.dataset.x_test)
+        if self.frozen:
+            self.known.outputs[model] = outputs
+        return outputs
 
     def rows(self, phase: str, control: str, network: Aligned, outcome: Predictions) -> list[dict[str, Any]]:
         """The rows of a network in metrics.csv; site and alignment are what was swapped, in a control another one."""
@@ -280,8 +303,8 @@ class Trial:
         size = max(sizes_of(self.config, self.cell, self.graph.target_site(self.cell.target)))
         rows = []
         for (kind, interchanged), subset in itertools.product(outcome.interchanged.items(), SUBSETS):
-            correct = interchanged.of(subset)
-            low, high = wilson_interval(int(correct.sum()), len(correct))
+            right = interchanged.of(subset)
+            low, high = wilson_interval(int(right.sum()), len(right))
             rows.append(
                 {
                     "phase": phase,
@@ -297,10 +320,12 @@ class Trial:
                     "iia_low": low,
                     "iia_high": high,
                     "floor": interchanged.floor(subset),
+                    "iia_unswapped": interchanged.iia_unswapped(subset),
                     "task_accuracy": task / len(outcome.task),
                     "task_low": task_low,
                     "task_high": task_high,
-                    "n_pairs": len(correct),
+                    "commonest": outcome.commonest,
+                    "n_pairs": len(right),
                 }
             )
         return rows

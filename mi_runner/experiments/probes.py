@@ -329,11 +329,11 @@ def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
     of_controls = [f"{figure(best[name])} {words}" for name, words in BESIDE.items() if best[name] is not None]
     measure = "R²" if best["measure"] == R2 else "accuracy"
     why = "gains most over the raw input" if inputs else "is read best"
+    shown = between(best["score"], best["low"], best["high"]) if len(inputs or rows) == 1 else figure(best["score"])
     beside = f", beside {', '.join(of_controls)}" if of_controls else ""
     return (
         f"Of {counted(len(rows), 'set')} of variables at a site, {best['variables']} at {best['site']} {why}: the "
-        f"probe's {measure} is "
-        f"{between(best['score'], best['low'], best['high'])}{beside}."
+        f"probe's {measure} is {shown}{beside}."
     )
 
 

@@ -1,4 +1,7 @@
-"""Words for the answer of a run, `Result.answer`: its numbers, with their 95 % intervals in brackets."""
+"""Words for the answer of a run, `Result.answer`: its numbers, with their 95 % intervals in brackets.
+
+What was chosen as the highest or lowest of several has no interval: an ordinary one is for what was named beforehand.
+"""
 
 from __future__ import annotations
 
@@ -17,20 +20,27 @@ def figure(value: float | None) -> str:
     return f"{value:.4g}" if value >= 0 else f"−{-value:.4g}"
 
 
-def measured(row: Mapping[str, Any], measure: str) -> str:
-    """Returns a measure of a row with its interval, 0.9726 (0.9692 to 0.9756); without it if the row has none."""
+def measured(row: Mapping[str, Any], measure: str, *, among: int = 1) -> str:
+    """Returns a measure of a row with its interval, 0.9726 (0.9692 to 0.9756); without it if the row has none.
+
+    Args:
+        among: of how many rows this one was chosen by its value; of several it has no interval.
+    """
+    if among > 1:
+        return figure(row.get(measure))
     low, high = row.get(f"{measure}_low"), row.get(f"{measure}_high")
     return between(row.get(measure), low, high)
 
 
-def several(rows: Sequence[Mapping[str, Any]], measure: str, of: str) -> str:
+def several(rows: Sequence[Mapping[str, Any]], measure: str, of: str, *, among: int = 1) -> str:
     """Returns a measure of a row with its interval; of several rows their mean and range, without an interval.
 
     Args:
         of: what the rows are, in the plural: draws.
+        among: as in `measured`.
     """
     if len(rows) == 1:
-        return measured(rows[0], measure)
+        return measured(rows[0], measure, among=among)
     values = [row[measure] for row in rows]
     return f"{figure(fmean(values))}, the mean of {len(rows)} {of} from {figure(min(values))} to {figure(max(values))}"
 

@@ -119,7 +119,7 @@ def _answer(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, float]) -> 
     text = f"The network's accuracy is {measured(test[0], 'accuracy')} on {test[0]['n']:,} test examples"
     if len(test) > 2:
         worst = min(test[1:], key=lambda row: row["accuracy"])
-        text += f"; it is lowest on class {worst['class']}, {measured(worst, 'accuracy')}"
+        text += f"; it is lowest on class {worst['class']}, {measured(worst, 'accuracy', among=len(test) - 1)}"
     return f"{text}. On the training examples it is {figure(metrics['train_accuracy'])}."
 
 
