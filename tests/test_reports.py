@@ -41,13 +41,12 @@ def files_of(folder: Path) -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", SMALL)
 def test_every_column_table_figure_and_metric_of_a_run_has_a_meaning(name: str, runs: Runs) -> None:
     folder = runs[name]
-    found = files_of(folder)
+    found, experiment = files_of(folder), json.loads((folder / "run.json").read_text())["experiment"]
     assert len(found) > 2 and "metrics" in found
-    missing_columns = [f"{table}.{name}" for table, names in found.items() for name in names]
-    missing_columns = [name for name in missing_columns if columns.column(*reversed(name.split(".", 1))) is None]
-    assert missing_columns == []
+    of_tables = [(table, name) for table, names in found.items() for name in names]
+    assert [of for of in of_tables if columns.column(of[1], of[0], experiment) is None] == []
     assert [table for table in found if not columns.table(table)] == []
-    assert [path.name for path in folder.glob("figures/*.png") if not columns.figure(path.stem)] == []
+    assert [path.name for path in folder.glob("figures/*.png") if not columns.figure(path.stem, experiment)] == []
     metrics = json.loads((folder / "run.json").read_text())["metrics"]
     assert metrics and [name for name in metrics if columns.metric(name) is None] == []
 

@@ -40,11 +40,12 @@ class Image:
     height: int
 
 
-def images(paths: Sequence[Path], folder: Path, most: int = MOST_BYTES) -> list[Image]:
+def images(paths: Sequence[Path], folder: Path, most: int = MOST_BYTES, *, experiment: str = "") -> list[Image]:
     """Returns the figures, together at most `most` bytes before base64; what doesn't fit has no data.
 
     Args:
         paths: PNG files below `folder`.
+        experiment: whose figures they are.
     """
     contents = {path: path.read_bytes() for path in paths}
     whole = total = sum(map(len, contents.values()))
@@ -68,7 +69,7 @@ def images(paths: Sequence[Path], folder: Path, most: int = MOST_BYTES) -> list[
         made.append(
             Image(
                 name=path.stem,
-                caption=columns.figure(path.stem) or path.stem.replace("_", " "),
+                caption=columns.figure(path.stem, experiment) or path.stem.replace("_", " "),
                 file=path.relative_to(folder).as_posix(),
                 data="data:image/png;base64," + base64.b64encode(content).decode() if fits else "",
                 width=width,

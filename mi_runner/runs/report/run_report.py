@@ -113,10 +113,10 @@ def run_page(folder: Path, state: State) -> str:
         most = tables.MOST_ROWS if name in (record.get("shown") or printed) else tables.MOST_OTHER_ROWS
         if (content := tables.read(path, most)) is not None:
             contents[name] = content
-            shown.append(tables.table(name, content, path.name))
+            shown.append(tables.table(name, content, path.name, experiment=experiment))
     answering = [name for name in printed if name in contents]
     data = {**pictures.circuits(folder), **method_pictures.methods(folder), **pictures.network(folder)}
-    figures = images(sorted((folder / run_folder.FIGURES).glob("*.png")), folder)
+    figures = images(sorted((folder / run_folder.FIGURES).glob("*.png")), folder, experiment=experiment)
     return rendering.page(
         "run.html",
         ["report.js", *dict.fromkeys(script for name in data for script in SCRIPTS[name])],

@@ -130,12 +130,12 @@ def _text(value: Any) -> str:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
 
 
-def table(name: str, content: Content, file: str = "", *, meaning: str | None = None) -> Table:
-    """Returns a table as a page shows it."""
+def table(name: str, content: Content, file: str = "", *, meaning: str | None = None, experiment: str = "") -> Table:
+    """Returns a table of an experiment's run, or of a sweep, as a page shows it."""
     shown = list(content.columns)[:MOST_COLUMNS]
     headings = []
     for column in shown:
-        entry = columns.column(column, name) or columns.Column("")
+        entry = columns.column(column, name, experiment) or columns.Column("")
         values = [row.get(column, "") for row in content.rows]
         numeric = any(values) and all(value == "" or number(value) is not None for value in values)
         headings.append(Heading(column, entry.meaning, entry.unit, numeric))
