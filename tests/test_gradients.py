@@ -230,7 +230,8 @@ def test_hooks_on_gradients_are_refused_and_the_leaf_that_is_named_works() -> No
         check_gradients(ModelGraph.trace(model, X[:2]), X)
     graph = ModelGraph.trace(model, X[:2], leaves=["blocks.1"])
     check_gradients(graph, X, ["blocks.1"])
-    assert all(torch.equal(a, b) for a, b in zip(gradients(model, model), gradients(graph, model), strict=True) if a is not None and b is not None)  # fmt: skip
+    of_module, of_graph = gradients(model, model), gradients(graph, model)
+    assert all(a is not None and b is not None and torch.equal(a, b) for a, b in zip(of_module, of_graph, strict=True))
 
 
 def test_hooks_of_the_network_itself_are_refused_and_those_of_what_is_a_site_or_a_parameter_are_not() -> None:

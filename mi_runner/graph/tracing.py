@@ -258,28 +258,29 @@ def _explained(module: nn.Module, n_inputs: int, leaves: tuple[str, ...], error:
     """Where in the user's code tracing stopped, and what to do: all submodules that have to be one site each."""
     name = type(module).__name__
     frames = list(traceback.walk_tb(error.cause.__traceback__))
-    lines = [(frame, number) for frame, number in frames if _is_users(frame)]
-    lines = lines or [(frame, number) for frame, number in frames if not _is_of(frame, (TORCH, HERE))]
+    lines = _users(frames, module)
     where = ""
     if lines:
         frame, number = lines[-1]
         text = traceback.FrameSummary(frame.f_code.co_filename, number, frame.f_code.co_name).line
         where = f" at {frame.f_code.co_filename}:{number} ({text})"
-    wrapped = _to_wrap([frame for frame, _ in frames], [frame for frame, _ in lines])
-    all_leaves, last = _leaves_that_work(module, n_inputs, leaves, error)
-    refused = f"{name} can't be traced{where}: {_reason(error.cause)}. "
-    if wrapped:
-        refused += f"{wrapped}, "
+    library_function = _library_function([frame for frame, _ in frames], lines[-1][0]) if lines else None
+    if library_function is not None:
+        function, how = library_function
+        refused = f"{name} can't be traced{where}: {function} doesn't take values that are being recorded. {how}, "
+        own = "move that line"
     else:
-        refused += (
-            "Keep decisions about values and assignments into tensors out of forward (torch.where does both in the "
-            "graph), "
+        own = "where forward needs them, move it"
+        refused = (
+            f"{name} can't be traced{where}: {_reason(error.cause)}. Keep decisions about values and assignments into "
+            "tensors out of forward (torch.where does both in the graph), "
         )
+    all_leaves, last = _leaves_that_work(module, n_inputs, leaves, error)
     if last is None:
         several = "the submodule one site" if len(all_leaves) == 1 else "the submodules one site each"
         return ArgumentError(f"{refused}or make {several}: leaves=[{','.join(all_leaves)}].")
-    and_own = f", with leaves=[{','.join(all_leaves)},NAME]" if all_leaves else ", leaves=[NAME]"
-    return ArgumentError(f"{refused}or where forward needs them, move it into a submodule and name that{and_own}.")
+    named = ",".join((*all_leaves, "NAME"))
+    return ArgumentError(f"{refused}or {own} into a submodule and name that, leaves=[{named}].")
 
 
 def _leaves_that_work(
@@ -305,19 +306,31 @@ def _leaves_that_work(
 def _reason(error: Exception) -> str:
     """Why fx stopped, in a few words."""
     text = " ".join(str(error).split()) or type(error).__name__
-    if "control flow" in text:
-        return "it decides by a value (if, assert, while), which is known only when it runs"
     if "cannot be iterated" in text:
         return "it loops over a value, or unpacks one (*), whose length is known only when it runs"
+    if "control flow" in text:
+        return "it decides by a value (if, assert, while), which is known only when it runs"
     if "Proxy" in text and ("integer" in text or "must be int" in text or "tuple of ints" in text):
         return "it needs a size as a number, which is known only when it runs"
+    if text.startswith("Proxy("):
+        return "it looks up a size, which is known only when it runs"
+    if "argument of type" in text and "function" in text:
+        return "it gives a function to a value that is being recorded, as register_hook does"
     if "len" in text and "Proxy" in text:
         return "it asks for len(): use .size(0) or .shape[0]"
     return text.rstrip(". \n")
 
 
-def _is_users(frame: FrameType) -> bool:
-    return not _is_of(frame, (TORCH, HERE, *LIBRARIES))
+def _users(frames: list[tuple[FrameType, int]], module: nn.Module) -> list[tuple[FrameType, int]]:
+    """The frames of the user's own code: beside the network's class, otherwise of no library, otherwise not torch's."""
+    try:
+        file = Path(inspect.getfile(type(module))).resolve()
+    except (TypeError, OSError):  # code made by exec has no file
+        file = TORCH
+    own = file.parents[type(module).__module__.count(".")]
+    beside = [pair for pair in frames if _is_of(pair[0], [own]) and not _is_of(pair[0], (TORCH, HERE, *LIBRARIES))]
+    of_users = [pair for pair in frames if not _is_of(pair[0], (TORCH, HERE, *LIBRARIES))]
+    return beside or of_users or [pair for pair in frames if not _is_of(pair[0], (TORCH, HERE))]
 
 
 def _is_of(frame: FrameType, folders: Iterable[Path]) -> bool:
@@ -326,20 +339,18 @@ def _is_of(frame: FrameType, folders: Iterable[Path]) -> bool:
     return file.startswith("<") or any(Path(file).resolve().is_relative_to(folder) for folder in folders)
 
 
-def _to_wrap(frames: list[FrameType], users: list[FrameType]) -> str:
-    """What to type if a function of a library stopped, which fx can record as a whole; otherwise empty."""
-    if not users or frames[-1] is users[-1]:
-        return ""
-    frame = users[-1]
-    after = frames[frames.index(frame) + 1 :]
+def _library_function(frames: list[FrameType], users: FrameType) -> tuple[str, str] | None:
+    """The function of a library in which tracing stopped and how it becomes one site; None where it is no such."""
+    after = frames[frames.index(users) + 1 :]
     if not after or _is_of(after[0], (TORCH, HERE)):
-        return ""
-    name = after[0].f_code.co_name
-    function = frame.f_globals.get(name)
-    if inspect.isfunction(function):
-        how = ""
-    elif inspect.isfunction(after[0].f_globals.get(name)):
-        how = f"import it by its name (from {after[0].f_globals.get('__name__')} import {name}) and "
-    else:
-        return ""
-    return f'{name} can be one site: {how}write torch.fx.wrap("{name}") below the imports of {frame.f_code.co_filename}'
+        return None
+    name, file = after[0].f_code.co_name, users.f_code.co_filename
+    if inspect.isfunction(users.f_globals.get(name)):
+        return name, f'Make it one site: write torch.fx.wrap("{name}") below the imports of {file}'
+    if inspect.isfunction(after[0].f_globals.get(name)):
+        imported = f"from {after[0].f_globals.get('__name__')} import {name}"
+        return (
+            name,
+            f'Make it one site: write {imported} and below it torch.fx.wrap("{name}") in {file}, and call {name}',
+        )
+    return None
