@@ -21,7 +21,7 @@ import torch
 
 from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import Control, IitConfig, Trained
-from mi_runner.errors import ConfigError, one_line
+from mi_runner.errors import ConfigError, as_options, one_line
 from mi_runner.experiments import Drawing, Result, Setting, iit_adversary, iit_figures
 from mi_runner.experiments.iit_cells import (
     Cell,
@@ -46,6 +46,7 @@ from mi_runner.experiments.iit_trials import (
     unseen_examples,
 )
 from mi_runner.experiments.sentences import counted, figure, several
+from mi_runner.graph.gradients import check_gradients
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods.alignment import Rotation
@@ -62,6 +63,9 @@ if TYPE_CHECKING:
 
 REHEARSED = 3
 """Examples on which a step of the training is tried before anything is trained."""
+
+COMPARED = 8
+"""Examples on which the graph's gradients are compared with the network's."""
 
 KEYS = {
     "metrics": ("phase", "control", *CELL, "site", "alignment", "sources", "subset"),
@@ -92,6 +96,8 @@ def check(setting: Setting[IitConfig]) -> None:
     config, graph = setting.config, setting.graph()
     causal_model = causal_model_of(setting)
     check_options(config)
+    with as_options("model", ["leaves"]):
+        check_gradients(graph, setting.dataset.x_train[:COMPARED], setting.leaves)
     for cell in cells(setting, graph, causal_model):
         check_room(config, cell, graph.target_site(cell.target))
         check_adversary(config, cell, graph.target_site(cell.target), causal_model)
@@ -110,7 +116,7 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
     base = torch.arange(len(x), device=x.device)
     sources = base.flip(0)[:, None].expand(-1, len(cell.places))
     network, rotation = trained_parameters(aligned, how_to_train(setting).what)
-    trained = network or rotation
+    trained = [*network, *rotation]
     with evaluating(setting.model), torch.random.fork_rng(), torch.enable_grad():
         try:
             outputs = aligned.outputs_on(x, base, sources)
@@ -121,11 +127,22 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
             raise ConfigError(
                 f"{cell.target} can't be swapped: {one_line(error)}. Name another experiment.site."
             ) from error
-    gradients = torch.autograd.grad(loss, trained, allow_unused=True) if loss.requires_grad and trained else [None]
-    if config.epochs and all(gradient is None for gradient in gradients):
+    gradients = (
+        torch.autograd.grad(loss, trained, allow_unused=True)
+        if loss.requires_grad and trained
+        else [None] * len(trained)
+    )
+    of_network, of_rotation = gradients[: len(network)], gradients[len(network) :]
+    if config.epochs and all(gradient is None for gradient in of_network or of_rotation):
         raise ConfigError(
             f"experiment.train={config.train.name} has nothing to train: no weight of it bears on the output by way of "
             f"{cell.target}. Name another experiment.site or experiment.train."
+        )
+    if config.epochs and rotation and all(gradient is None for gradient in of_rotation):
+        raise ConfigError(
+            f"experiment.train={config.train.name}: no gradient flows from the output to {cell.target} (torch.no_grad, "
+            "detach or the like are between), so no rotation is trained there. Name another experiment.site, or type "
+            "experiment.train=network."
         )
 
 

@@ -72,6 +72,7 @@ class Step:
             step is the plain module.
         shown: whether the value is one of the forward pass; otherwise only a step's `on_demand` reads it.
         owner: the path of the submodule whose forward computes it; empty for the network's own.
+        grad: False in a block of forward without gradients, as `torch.no_grad()`; none flows through the step.
     """
 
     name: str
@@ -87,6 +88,7 @@ class Step:
     on_demand: Mapping[str, str] = field(default_factory=dict)
     shown: bool = True
     owner: str = ""
+    grad: bool = True
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -178,6 +180,9 @@ class Program:
 
     def compute(self, step: Step, values: Mapping[str, Any]) -> Any:
         """What the step gives for these values of its inputs, none of which it changes."""
+        if not step.grad and torch.is_grad_enabled():
+            with torch.no_grad():
+                return self.compute(step, values)
         operation, target = step.operation, step.target
         if operation == "parameter":
             return attribute(self.module, target)

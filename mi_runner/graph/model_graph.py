@@ -107,7 +107,8 @@ class ModelGraph:
         program: the steps that compute the values.
         inputs: names of the module's inputs.
         output: name of the site that the module returns.
-        aliases: further names: the path of a submodule that was traced through, for the site that it returns.
+        aliases: further names: the path of a submodule that was traced through, for the site that its first call
+            returns, and `block_1` for its second; the second path of a submodule that has two.
         sites: name → `Site` of each value of the forward pass, in the order of computation.
         module_sites: the parameters and the products before the bias of modules that are one site.
         edges: all edges between sites, `source/target`; an edge stands for every use of the source by the target.
@@ -208,6 +209,11 @@ class ModelGraph:
         """The site of a name of its own, of an alias or of a role, in this order; a name that is none stays."""
         name = self.aliases.get(name, name)
         return name if name in self.program.steps else self._site_with_role.get(name, name)
+
+    def has(self, name: str) -> bool:
+        """Whether a site has this name."""
+        name = self._own_name(name)
+        return name in self.sites or name in self.module_sites
 
     def _taken_from(self, name: str) -> list[str]:
         """The sites that read a step that has several values, or a part of it that has."""
@@ -391,7 +397,7 @@ class ModelGraph:
                 parts.append(
                     Step(
                         f"{step.name}[{term}]", "function", linear_product, args, value=value, carries=True,
-                        fixed_bytes=step.fixed_bytes, example_bytes=step.example_bytes,
+                        fixed_bytes=step.fixed_bytes, example_bytes=step.example_bytes, grad=step.grad,
                     )
                 )  # fmt: skip
             new += parts
@@ -404,7 +410,7 @@ class ModelGraph:
                     step.name if number == len(parts) else f"{step.name}[sum of {number}]",
                     "function", operator.add, (Ref(total.name), Ref(part.name)),
                     value=replace(step.value, of_examples=of_examples), carries=True,
-                    fixed_bytes=step.fixed_bytes, example_bytes=step.example_bytes,
+                    fixed_bytes=step.fixed_bytes, example_bytes=step.example_bytes, grad=step.grad,
                 )  # fmt: skip
                 new.append(total)
         return replace(self, program=Program(self.module, new))
@@ -433,7 +439,7 @@ class ModelGraph:
         for source in sources:
             if self.program.position[source] >= self.program.position[site.name]:
                 raise ValueError(f"reads: {source} is not computed before {site.name}.")
-        like: dict[str, Any] = {"value": step.value, "carries": True, "owner": step.owner}
+        like: dict[str, Any] = {"value": step.value, "carries": True, "owner": step.owner, "grad": step.grad}
         like |= {"fixed_bytes": step.fixed_bytes, "example_bytes": step.example_bytes}
         if isinstance(estimate, Tensor):
             if tuple(estimate.shape) != site.shape:
@@ -482,6 +488,7 @@ class ModelGraph:
             kwargs={},
             changes=frozenset(),
             on_demand={},
+            grad=True,  # each of its steps knows its own
         )
         graph = self._with_steps({one: [merged] if one == last else [] for one in chosen})
         return graph if name is None or name == last else graph.rename(last, name)

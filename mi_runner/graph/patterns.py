@@ -27,7 +27,7 @@ def is_pattern(text: str) -> bool:
 
 def find(graph: ModelGraph, pattern: str) -> tuple[str, ...]:
     """The targets that a pattern names; see `ModelGraph.find`."""
-    if not is_pattern(pattern):
+    if not is_pattern(pattern) or graph.has(pattern):
         graph.resolve(pattern)
         return (pattern,)
     if "/" in pattern and not _is_expression(pattern):
@@ -83,12 +83,12 @@ def level(graph: ModelGraph, depth: int) -> tuple[str, ...]:
     left out.
     """
     returned = {name: name for name, site in graph.sites.items() if site.kind == "module"} | dict(graph.aliases)
-    found: dict[str, str] = {}
+    found: dict[str, str] = {}  # site → path
     for path, site in sorted(returned.items(), key=lambda item: graph.program.position[item[1]]):
         ends = path in graph.sites
         if path.count(".") + 1 == depth or (ends and path.count(".") + 1 < depth):
-            found[path] = site
-    return tuple(path for path, site in found.items() if site != graph.output)
+            found.setdefault(site, path)  # a submodule may have two names
+    return tuple(path for site, path in found.items() if site != graph.output)
 
 
 def tree(graph: ModelGraph) -> str:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +12,8 @@ from torch import Tensor, fx, nn
 
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.evaluator import PRODUCT, Evaluator, Program, Ref, Step, Value, first_of, linear_product
+from mi_runner.graph.naming import named, second_names
+from mi_runner.graph.tracing import NO_GRAD, traced
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,8 @@ class Recording:
         program: the steps.
         inputs: names of the module's inputs.
         output: name of the step that the module returns.
-        aliases: path of a submodule that was traced through → the step that it returns.
+        aliases: path of a submodule that was traced through → the step that its first call returns; `block_1` for its
+            second call; further paths of a submodule that has several.
     """
 
     program: Program
@@ -37,14 +37,9 @@ class Recording:
 def record(module: nn.Module, example: Tensor | tuple[Tensor, ...], leaves: Iterable[str]) -> Recording:
     """The steps of a module in evaluation mode; arguments and errors are those of `ModelGraph.trace`."""
     inputs = example if isinstance(example, tuple) else (example,)
-    _refuse_open_parameters(module)
     with evaluating(module):
-        tracer = _Tracer(frozenset(leaves))
-        try:
-            graph = tracer.trace(module, concrete_args=_defaults(module, len(inputs)))
-        except Exception as error:
-            raise _untraceable(module, error, tracer.failed_in) from error
-        names = _name_nodes(graph)
+        graph, tracer = traced(module, len(inputs), leaves)
+        names, aliases = named(module, graph, tracer.returned)
         # Only outside inference mode do tensors count their changes.
         with torch.inference_mode(False), torch.no_grad(), torch.random.fork_rng():
             expected = _output_on_copies(module, inputs)
@@ -59,8 +54,7 @@ def record(module: nn.Module, example: Tensor | tuple[Tensor, ...], leaves: Iter
             # The steps guard values against operations in place, so they can differ where the recorded graph doesn't.
             (again,) = Evaluator(program, dict(zip(given, inputs, strict=True))).run((), (names[returned],))
             _refuse_other_output(module, again, expected)
-    taken = set(names.values())
-    aliases = {path: names[node] for path, node in tracer.returned.items() if path not in taken}
+    aliases |= second_names(module, program.steps, aliases)
     return Recording(program, given, names[returned], aliases)
 
 
@@ -105,8 +99,9 @@ def _steps(
                 on_demand[PRODUCT] = f"{name}{PRODUCT}"
                 read = (first_of(args, kwargs), Ref(on_demand["weight"]))
                 yield Step(
-                    on_demand[PRODUCT], "function", linear_product, read, value=value(node), carries=True, shown=False
-                )
+                    on_demand[PRODUCT], "function", linear_product, read,
+                    value=value(node), carries=True, shown=False, grad=NO_GRAD not in node.meta,
+                )  # fmt: skip
         fixed, for_each = recorder.sizes.get(node, 0), 0.0
         if n_more > n:
             for_each = (further.sizes.get(node, 0) - fixed) / (n_more - n)
@@ -125,6 +120,7 @@ def _steps(
             example_bytes=for_each,
             on_demand=on_demand,
             owner=_owner(node),
+            grad=NO_GRAD not in node.meta,
         )
 
 
@@ -151,35 +147,6 @@ def _run_on_one_more(recorder: _Recorder, inputs: tuple[Tensor, ...]) -> tuple[_
         # A network for batches of one size alone: its example's shapes are all there is to know.
         return recorder, n, n
     return further, n, len(more[0])
-
-
-class _Tracer(fx.Tracer):
-    """fx's tracer with further leaves, that notes what the submodules it traces through return.
-
-    Attributes:
-        returned: path of a submodule → what it returns.
-        failed_in: path of the innermost submodule that raised an error, or empty.
-    """
-
-    def __init__(self, leaves: frozenset[str]) -> None:
-        super().__init__()
-        self.leaves = leaves
-        self.returned: dict[str, fx.Node] = {}
-        self.failed_in = ""
-
-    def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
-        return module_qualified_name in self.leaves or super().is_leaf_module(m, module_qualified_name)
-
-    def call_module(self, m: nn.Module, forward: Any, args: Any, kwargs: Any) -> Any:
-        path = self.path_of_module(m)
-        try:
-            result = super().call_module(m, forward, args, kwargs)
-        except Exception:
-            self.failed_in = self.failed_in or path
-            raise
-        if isinstance(result, fx.Proxy) and path and not self.is_leaf_module(m, path):
-            self.returned[path] = result.node
-        return result
 
 
 class _Recorder(fx.Interpreter):
@@ -268,45 +235,6 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             submodule.training = mode
 
 
-def _name_nodes(graph: fx.Graph) -> dict[fx.Node, str]:
-    """A unique name for each node: inputs, submodules and parameters by what they are called, the rest by function."""
-    names: dict[fx.Node, str] = {}
-    taken: set[str] = set()
-
-    def name(node: fx.Node, wanted: str) -> None:
-        called, number = wanted, 0
-        while called in taken:
-            number += 1
-            called = f"{wanted}_{number}"
-        taken.add(called)
-        names[node] = called
-
-    named = [node for node in graph.nodes if node.op in ("placeholder", "call_module", "get_attr")]
-    for node in named:
-        name(node, str(node.target))
-    for node in graph.nodes:
-        if node.op in ("call_function", "call_method"):
-            name(node, node.target if isinstance(node.target, str) else node.target.__name__.strip("_"))
-    return {node: names[node] for node in graph.nodes if node in names}
-
-
-def _defaults(module: nn.Module, n_inputs: int) -> dict[str, Any]:
-    """The defaults of forward's optional parameters behind the first `n_inputs`: they are no inputs."""
-    parameters = list(inspect.signature(module.forward).parameters.values())
-    return {p.name: p.default for p in parameters[n_inputs:] if p.default is not p.empty}
-
-
-def _refuse_open_parameters(module: nn.Module) -> None:
-    """Raise a ArgumentError if forward takes `*args` or `**kwargs`: a graph's inputs have names, and their number."""
-    stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
-    for p in inspect.signature(module.forward).parameters.values():
-        if p.kind in stars:
-            raise ArgumentError(
-                f"{type(module).__name__}.forward takes {stars[p.kind]}{p.name}: write the parameters out, "
-                "e.g. forward(self, x)."
-            )
-
-
 def _changed(node: fx.Node, module: nn.Module) -> set[fx.Node]:
     """The values that an operation overwrites, or would in training mode, by what it is called."""
     first = first_of(node.args, node.kwargs)
@@ -321,24 +249,3 @@ def _works_in_place(node: fx.Node, module: nn.Module) -> bool:
     if node.op == "call_method" or node.op == "call_function":
         return bool(node.kwargs.get("inplace")) or (called.endswith("_") and not called.endswith("__"))
     return False
-
-
-def _untraceable(module: nn.Module, error: Exception, failed_in: str) -> ArgumentError:
-    """Where in the user's code tracing stopped, and what to do; `failed_in` is the submodule's path, or empty."""
-    torch_folder = Path(torch.__file__).parent
-    frames = [
-        frame
-        for frame in traceback.extract_tb(error.__traceback__)
-        if frame.filename != __file__ and not Path(frame.filename).is_relative_to(torch_folder)
-    ]
-    where = f" at {frames[-1].filename}:{frames[-1].lineno} ({frames[-1].line})" if frames else ""
-    reason = (str(error) or type(error).__name__).rstrip(". \n")
-    if failed_in:
-        leaf = f"make the submodule one site: leaves=[{failed_in}]"
-    else:
-        leaf = "where forward needs them, move it into a submodule and name that, leaves=[NAME]"
-    return ArgumentError(
-        f"{type(module).__name__} can't be traced{where}: {reason}. "
-        "Keep decisions about values and assignments into tensors out of forward (torch.where does both in the graph), "
-        f"or {leaf}."
-    )

@@ -49,7 +49,13 @@ def roles(graph: ModelGraph) -> dict[str, str]:
         for name in graph.module_sites:  # first.weight, first[product]
             if name.startswith((f"{layer}.", f"{layer}[")):
                 found[name] = found[layer] + name[len(layer) :]
-    return found
+    # A name that is another site's own is no name for this one.
+    steps, aliases = graph.program.steps, graph.aliases
+    return {
+        name: role
+        for name, role in found.items()
+        if role == name or (role not in steps and aliases.get(role, name) == name)
+    }
 
 
 def _is_activation(graph: ModelGraph, name: str) -> bool:

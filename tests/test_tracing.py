@@ -1,0 +1,174 @@
+"""What is traced, and what an error says to do where it can't be: each advice is followed, and works."""
+
+from __future__ import annotations
+
+import importlib
+import re
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from mi_runner.errors import ConfigError
+from mi_runner.graph.interventions import Intervention, run_with
+from mi_runner.graph.model_graph import ModelGraph
+
+X = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(1))
+
+
+class Rnn(nn.Module):
+    """A recurrent network that makes its first state itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lstm, self.last = nn.LSTM(6, 8, batch_first=True), nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        h0 = torch.zeros(1, x.size(0), 8)
+        c0 = torch.full((1, x.shape[0], 8), fill_value=0.5, device=x.device)
+        out, _ = self.lstm(x, (h0, c0))
+        return self.last(out[:, -1, :])
+
+
+class Positions(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.position, self.last = nn.Embedding(5, 6), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        _, t, _ = x.size()
+        return self.last((x + self.position(torch.arange(t, device=x.device))).mean(1))
+
+
+@pytest.mark.parametrize("kind", [Rnn, Positions])
+def test_tensors_made_from_a_size_are_recorded(kind: type[nn.Module]) -> None:
+    model = kind().eval()
+    graph = ModelGraph.trace(model, X[:2])
+    for batch in (X, X[:1], X[:3]):
+        assert torch.equal(graph(batch), model(batch))
+    names = {"zeros", "full"} if kind is Rnn else {"arange"}
+    assert names <= graph.sites.keys()
+    assert all(graph.sites[name].kind == "constant" for name in names)
+    zeroed = run_with(graph, X, [Intervention("last", torch.zeros(3))])
+    assert torch.equal(zeroed, torch.zeros(4, 3))
+    assert torch.zeros is not None and torch.zeros(2).tolist() == [0, 0]  # torch's own functions are back
+
+
+def test_an_lstm_is_one_site_that_returns_several_values() -> None:
+    graph = ModelGraph.trace(Rnn().eval(), X[:2])
+    with pytest.raises(ConfigError, match="'lstm' returns several values.*Name one taken from it: getitem_1"):
+        graph.site("lstm")
+
+
+class Checks(nn.Module):
+    """A layer that checks shapes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(6, 6)
+
+    def forward(self, x: Tensor) -> Tensor:
+        assert x.size(-1) == 6
+        return self.linear(x)
+
+
+class Unpacks(Checks):
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x).view(*x.shape)
+
+
+class Pair(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.checks = Checks()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.checks(x) if x.size(0) > 1 else self.checks(x)
+
+
+class Layers(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([Checks(), nn.Linear(6, 6), Unpacks(), Pair()])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers:
+            x = layer(x)
+        return x
+
+
+class OwnDecision(Layers):
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x) if x.sum() > 0 else x
+
+
+def leaves_of(error: pytest.ExceptionInfo[ConfigError]) -> list[str]:
+    (found,) = re.findall(r"leaves=\[([^\]]*)\]\.$", str(error.value))
+    return found.split(",")
+
+
+@pytest.mark.parametrize("given", [[], ["layers.0"], ["layers.2"]])
+def test_all_submodules_that_can_not_be_traced_are_named_at_once(given: list[str]) -> None:
+    model = Layers()
+    with pytest.raises(ConfigError, match=r"or make the submodules? one site each: leaves=") as caught:
+        ModelGraph.trace(model, X, leaves=given)
+    assert sorted(leaves_of(caught)) == ["layers.0", "layers.2", "layers.3"]
+    graph = ModelGraph.trace(model, X, leaves=leaves_of(caught))
+    assert torch.equal(graph(X), model(X))
+
+
+def test_where_the_networks_own_forward_decides_the_leaves_are_named_too() -> None:
+    with pytest.raises(ConfigError, match=r"\(return super\(\).forward\(x\) if x.sum\(\) > 0 else x\): it decides") as e:
+        ModelGraph.trace(OwnDecision(), X)
+    assert leaves_of(e) == ["NAME"]
+
+
+def test_torchs_words_are_put_short() -> None:
+    for model, words in ((Checks(), "it decides by a value"), (Unpacks(), "it loops over a value, or unpacks one")):
+        with pytest.raises(ConfigError, match=words) as caught:
+            ModelGraph.trace(model, X)
+        assert "Proxy" not in str(caught.value) and "docs" not in str(caught.value)
+
+
+LIBRARY = """
+def rearranged(x, how):
+    if type(x).__name__ != "Tensor":
+        raise RuntimeError(f"Tensor type unknown to rearranged {type(x)}")
+    return x.flatten(1)
+"""
+
+NETWORK = """
+import torch
+{imports}
+class Net(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.last = torch.nn.Linear(30, 3)
+    def forward(self, x):
+        return self.last({call}(x, "n t f -> n (t f)"))
+"""
+
+
+def test_a_librarys_function_is_named_with_the_users_line_and_can_be_wrapped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("library", "own"):
+        (tmp_path / folder).mkdir()
+        monkeypatch.syspath_prepend(str(tmp_path / folder))
+    (tmp_path / "library/axes_of_tests.py").write_text(LIBRARY)
+
+    def traced(name: str, imports: str, call: str) -> ModelGraph:
+        (tmp_path / f"own/{name}.py").write_text(NETWORK.format(imports=imports, call=call))
+        sys.modules.pop(name, None)
+        return ModelGraph.trace(importlib.import_module(name).Net(), X)
+
+    by_name = "from axes_of_tests import rearranged"
+    with pytest.raises(ConfigError, match=r"own/net_a.py:9 \(return self.last\(rearranged\(") as caught:
+        traced("net_a", by_name, "rearranged")
+    assert 'torch.fx.wrap("rearranged") below the imports of' in str(caught.value)
+    with pytest.raises(ConfigError, match=f'write {by_name} and below it torch.fx.wrap\\("rearranged"\\) in') as caught:
+        traced("net_b", "import axes_of_tests", "axes_of_tests.rearranged")
+    wrapped = traced("net_c", f'{by_name}\ntorch.fx.wrap("rearranged")', "rearranged")
+    assert list(wrapped.sites) == ["x", "rearranged", "last"]
