@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import argparse
 import json
+import logging
 import pickle
-from collections.abc import Callable
+import re
+import zipfile
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save_file, save_model
 from torch import Tensor, nn
 
 from mi_runner import chance
@@ -18,6 +23,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.files import sha256
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
+from mi_runner.progress import log
 from mi_runner.runs.checkpoints import load
 from mi_runner.training.weights import read_weights, save_weights
 
@@ -150,7 +156,7 @@ def test_a_truncated_pytorch_file(kept: float, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"garbage" * 100, b"hello world", b"<!DOCTYPE html><html></html>", b"PK\x03\x04" + b"x" * 500, b'{"a": 1}'],
+    [b"garbage" * 100, b"hello world", b"<!DOCTYPE html><html></html>", b"PK\x01\x02" + b"x" * 500, b'{"a": 1}'],
 )
 def test_a_file_of_something_else(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "w.pt"
@@ -198,13 +204,23 @@ def test_a_whole_network_is_refused(tmp_path: Path) -> None:
     assert "refused, because it holds more than weights" in refused(path, network())
 
 
+SAVE_NAMED = "Save names and tensors: torch.save(model.state_dict(), 'weights.pt')."
+
+
 @pytest.mark.parametrize(
     ("content", "text"),
     [
-        (torch.ones(3), "it holds no state_dict (parameter name → tensor)."),
-        ([torch.ones(3)], "it holds no state_dict (parameter name → tensor)."),
-        ({"epoch": 3, "weights": torch.ones(3)}, "it holds no state_dict (parameter name → tensor)."),
-        ({0: torch.ones(3)}, "it holds no state_dict (parameter name → tensor)."),
+        (torch.ones(3), f"it holds no state_dict (parameter name → tensor). {SAVE_NAMED}"),
+        (
+            [torch.ones(3)],
+            "it holds no state_dict (parameter name → tensor), but a list of 1 values, 1 of them tensors without "
+            f"names. {SAVE_NAMED}",
+        ),
+        (
+            {"epoch": 3, "weights": torch.ones(3)},
+            "1 tensors, the model has 4; the file lacks layers.0.bias, layers.0.weight, layers.2.bias, has weights.",
+        ),
+        ({0: torch.ones(3)}, f"it holds no state_dict (parameter name → tensor). {SAVE_NAMED}"),
         ({"state_dict": {}}, "it holds no tensors."),
         ({}, "it holds no tensors."),
     ],
@@ -252,15 +268,17 @@ def test_other_names_are_taken_in_order_and_a_line_says_so(tmp_path: Path, warni
     load(str(path), model)
     assert same(model.state_dict(), trained.state_dict())
     assert warnings_in_log == [
-        f"{path}: the names differ but the shapes match, so z.weight, z.bias, a.weight, a.bias are taken in order"
+        f"{path}: no name is the model's, but the shapes leave one way, so they are taken in order: z.weight as "
+        "layers.0.weight, z.bias as layers.0.bias, a.weight as layers.2.weight, a.bias as layers.2.bias"
     ]
 
 
-def test_other_names_and_other_shapes_name_the_first_pair(tmp_path: Path, warnings_in_log: list[str]) -> None:
+def test_other_names_and_other_shapes_name_both(tmp_path: Path, warnings_in_log: list[str]) -> None:
     path = as_pytorch(renamed(MLP([6, 5, 4]), **{"layers.0": "a", "layers.2": "b"}), tmp_path)
     assert refused(path, network()) == (
-        f"checkpoint={path}: b.weight has the shape (4, 5), the model's layers.2.weight has (3, 5). "
-        "Was it trained with another model, or other sizes?"
+        f"checkpoint={path}: no name is the model's, and the shapes leave no single way. The file has a.weight (5, 6), "
+        "a.bias (5,), b.weight (4, 5), b.bias (4,); the model has layers.0.weight (5, 6), layers.0.bias (5,), "
+        "layers.2.weight (3, 5), layers.2.bias (3,). Save it under the model's names."
     )
     assert warnings_in_log == []
 
@@ -274,21 +292,300 @@ def test_other_names_in_safetensors_are_told_by_their_shapes(tmp_path: Path, war
     assert len(warnings_in_log) == 1
 
 
-def test_other_names_in_safetensors_are_refused_where_shapes_do_not_tell(tmp_path: Path) -> None:
-    """Two square layers: sorted by name they would come into each other's places without a word."""
-    path = as_safetensors(renamed(MLP([4, 4, 4]), **{"layers.0": "in", "layers.2": "answer"}), tmp_path)
-    assert refused(path, MLP([4, 4, 4])) == (
-        f"checkpoint={path}: the names differ from the model's (layers.0.weight, layers.0.bias, layers.2.weight, "
-        "layers.2.bias), and several tensors have the shape (4, 4), layers.0.weight among them; safetensors keeps no "
-        "order that tells them apart. Rename them, or save the state_dict with torch.save."
+@pytest.mark.parametrize("save", [as_safetensors, as_pytorch])
+def test_other_names_are_refused_where_shapes_do_not_tell(
+    save: Callable[[dict[str, Tensor], Path], Path], tmp_path: Path
+) -> None:
+    """Two square layers: in the file's order they would come into each other's places without a word."""
+    path = save(renamed(MLP([4, 4, 4]), **{"layers.0": "in", "layers.2": "answer"}), tmp_path)
+    text = refused(path, MLP([4, 4, 4]))
+    assert "no name is the model's, and the shapes leave no single way" in text
+    assert "in.weight (4, 4)" in text and "layers.2.weight (4, 4)" in text
+
+
+# --- names decide ---------------------------------------------------------------------------------------------------
+
+
+class Squares(nn.Module):
+    """Two layers of one shape, which only their names tell apart; `down` comes first by the alphabet."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up, self.norm, self.down = nn.Linear(3, 3), nn.BatchNorm1d(3), nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.down(self.norm(self.up(x)).relu())
+
+
+def squares(seed: int = 0) -> Squares:
+    with chance.global_seed(seed, "test"):
+        model = Squares().eval()
+        model.norm.running_mean.uniform_()
+        model.norm.num_batches_tracked.fill_(7)
+        return model
+
+
+def prefixed(prefix: str, state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"{prefix}{name}": tensor for name, tensor in state.items()}
+
+
+def by_alphabet(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return dict(sorted(state.items()))
+
+
+NAMED: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
+    "DataParallel": (lambda state: by_alphabet(prefixed("module.", state)), "module.up.weight is taken as up.weight"),
+    "torch.compile": (lambda state: by_alphabet(prefixed("_orig_mod.", state)), "is taken as"),
+    "both": (lambda state: by_alphabet(prefixed("module._orig_mod.", state)), "is taken as"),
+    "any prefix": (lambda state: prefixed("backbone.", state), "backbone.up.weight is taken as up.weight"),
+    "a compiled submodule": (
+        lambda state: {name.replace("up.", "up._orig_mod."): tensor for name, tensor in state.items()},
+        "up._orig_mod.weight is taken as up.weight",
+    ),
+    "another key": (lambda state: {"network_state": state, "acc": 93.2}, "left out, because it is not weights: acc"),
+    "a key in a key": (lambda state: {"saved": {"net": state}}, "the key ['saved']['net']"),
+    "one twice": (lambda state: {"model": state, "best": state}, "the key ['model']"),
+    "Lightning": (
+        lambda state: {
+            "state_dict": {**prefixed("net.", state), "criterion.weight": torch.ones(3)},
+            "hyper_parameters": argparse.Namespace(lr=0.1),
+            "optimizer_states": [{"state": {0: {"exp_avg": torch.ones(3, 3)}}, "param_groups": [{"lr": 0.1}]}],
+            "epoch": 3,
+        },
+        "left out, because the model has no such names: criterion.weight",
+    ),
+    "an average beside": (
+        lambda state: {**prefixed("ema.", {name: 0 * tensor for name, tensor in state.items()}), **state},
+        "left out, because the model has no such names: ema.up.weight",
+    ),
+    "half": (lambda state: {name: tensor.half() for name, tensor in state.items()}, "float16 values are converted"),
+    "bfloat16": (lambda state: {name: tensor.bfloat16() for name, tensor in state.items()}, "bfloat16 values"),
+    "an old BatchNorm": (
+        lambda state: {name: tensor for name, tensor in state.items() if "num_batches" not in name},
+        "",
+    ),
+}
+
+
+@pytest.fixture
+def lines_in_log() -> Iterator[list[str]]:
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
+    before = log.level
+    log.setLevel(logging.INFO)
+    log.addHandler(handler)
+    yield lines
+    log.removeHandler(handler)
+    log.setLevel(before)
+
+
+@pytest.mark.parametrize("way", NAMED)
+def test_names_decide_whatever_stands_around_them(way: str, tmp_path: Path, lines_in_log: list[str]) -> None:
+    make, line = NAMED[way]
+    trained, model = squares(1), squares(2)
+    load(str(as_pytorch(make(dict(trained.state_dict())), tmp_path)), model)
+    x = torch.randn(9, 3, generator=torch.Generator().manual_seed(0))
+    assert torch.allclose(model(x), trained(x), atol=0.05 if "16" in line else 0)
+    assert line in "\n".join(lines_in_log) and bool(line) == bool(lines_in_log)
+
+
+def test_a_prefix_of_the_model_may_be_missing_in_the_file(tmp_path: Path) -> None:
+    trained = squares(1)
+    for model in (nn.ModuleDict({"net": squares(2)}), nn.Sequential(nn.Sequential(squares(2)))):
+        load(str(as_pytorch(by_alphabet(trained.state_dict()), tmp_path)), model)
+        (inside,) = (module for module in model.modules() if isinstance(module, Squares))
+        assert same(dict(inside.state_dict()), dict(trained.state_dict()))
+
+
+AMBIGUOUS: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
+    "two keys": (
+        lambda state: {"model": state, "ema": {name: tensor + 1 for name, tensor in state.items()}},
+        "several state_dicts fit the model: ['model'], ['ema']. Save the one that you mean: python -c \"import torch; "
+        "torch.save(torch.load('{path}')['ema'], 'weights.pt')\", then checkpoint=weights.pt.",
+    ),
+    "two prefixes": (
+        lambda state: {**prefixed("student.", state), **prefixed("teacher.", state)},
+        "the model's tensors are in it several times, as student.up.weight and as teacher.up.weight.",
+    ),
+    "one name differs": (
+        lambda state: {name.replace("down", "dawn"): tensor for name, tensor in state.items()},
+        "the file lacks down.bias, down.weight, has dawn.bias, dawn.weight.",
+    ),
+    "one name differs behind a prefix": (
+        lambda state: prefixed("module.", {name.replace("down", "dawn"): tensor for name, tensor in state.items()}),
+        "the file lacks down.bias",
+    ),
+    "all names differ": (
+        lambda state: {f"{'xyz'['und'.index(name[0])]}.{name}": tensor for name, tensor in state.items()},
+        "the shapes leave no single way",
+    ),
+    "a list": (lambda state: list(state.values()), "a list of 9 values, 9 of them tensors without names."),
+    "arrays": (lambda state: {name: tensor.numpy() for name, tensor in state.items()}, "it holds numpy arrays."),
+    "an object": (lambda state: {**state, "up.weight": argparse.Namespace()}, "lacks up.weight (no tensor there)"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", AMBIGUOUS)
+def test_what_names_do_not_decide_is_refused(way: str, tmp_path: Path) -> None:
+    make, text = AMBIGUOUS[way]
+    path = as_pytorch(make(dict(squares(1).state_dict())), tmp_path)
+    assert text.replace("{path}", str(path)) in refused(path, squares(2))
+
+
+def test_what_is_advised_for_two_keys_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    path = as_pytorch(AMBIGUOUS["two keys"][0](dict(squares(1).state_dict())), tmp_path)
+    (program,) = re.findall(r'python -c "(.*?)"', refused(path, squares(2)))
+    exec(program, {})
+    load("weights.pt", model := squares(2))
+    assert torch.equal(model.up.weight, squares(1).up.weight + 1)
+
+
+def test_further_layers_are_not_left_out(tmp_path: Path) -> None:
+    """The first layers of a deeper network are not the network."""
+    path = as_pytorch(MLP([6, 5, 3, 3]).state_dict(), tmp_path)
+    assert "6 tensors, the model has 4; the file has layers.4.weight, layers.4.bias." in refused(path, network())
+
+
+def test_a_torchscript_archive_is_refused_with_what_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    torch.save({}, tmp_path / "script.pt")
+    with zipfile.ZipFile(tmp_path / "script.pt", "a") as archive:
+        archive.writestr("script/constants.pkl", b"")
+    assert refused(tmp_path / "script.pt", squares()).endswith(
+        f'Take its weights: python -c "import torch; torch.save(torch.jit.load({str(tmp_path / "script.pt")!r})'
+        ".state_dict(), 'weights.pt')\", then checkpoint=weights.pt."
     )
 
 
-def test_other_names_and_shapes_in_safetensors_name_a_pair(tmp_path: Path) -> None:
-    path = as_safetensors(renamed(MLP([6, 5, 4]), **{"layers.0": "a", "layers.2": "b"}), tmp_path)
-    text = refused(path, network())
-    assert text.startswith(f"checkpoint={path}: b.")
-    assert "Was it trained with another model, or other sizes?" in text
+# --- tied weights ---------------------------------------------------------------------------------------------------
+
+
+class Tied(nn.Module):
+    def __init__(self, tied: bool = True) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        if tied:
+            self.last.weight = self.first.weight
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x).relu())
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_tied_weights_that_a_file_has_once(tied: bool, tmp_path: Path) -> None:
+    """safetensors' save_model writes one of the two, and says in the metadata which it left out."""
+    trained, model = Tied(), Tied(tied)
+    save_model(trained, str(tmp_path / "tied.safetensors"))
+    assert len(load_file(tmp_path / "tied.safetensors")) == 1
+    load(str(tmp_path / "tied.safetensors"), model)
+    assert torch.equal(model.first.weight, trained.first.weight) and torch.equal(model.last.weight, model.first.weight)
+
+
+@pytest.mark.parametrize("kept", ["first.weight", "last.weight"])
+def test_tied_weights_that_a_file_has_once_without_metadata(kept: str, tmp_path: Path) -> None:
+    path = as_safetensors({f"module.{kept}": torch.eye(3)}, tmp_path)
+    load(str(path), model := Tied())
+    assert torch.equal(model.first.weight, torch.eye(3))
+    assert "the file lacks" in refused(path, Tied(tied=False))
+
+
+def test_tied_weights_that_differ_in_the_file(tmp_path: Path) -> None:
+    path = as_pytorch({"first.weight": torch.eye(3), "last.weight": torch.zeros(3, 3)}, tmp_path)
+    assert "first.weight and last.weight differ, but are one tensor in the model" in refused(path, Tied())
+    load(str(path), Tied(tied=False))
+
+
+# --- values ---------------------------------------------------------------------------------------------------------
+
+VALUES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
+    "NaN": (lambda w: w.double() * float("nan"), "has NaN or infinite values"),
+    "infinite in half": (lambda w: (w + 1e6).half(), "has NaN or infinite values"),
+    "too large for float32": (lambda w: w.double() + 1e300, "has values up to 1e+300, too large for float32"),
+    "complex": (lambda w: w.to(torch.complex64), "has the dtype complex64; the model's is float32. Save it as float32"),
+    "integer": (lambda w: w.long(), "has the dtype int64"),
+    "bool": (lambda w: w > 0, "has the dtype bool"),
+    "float8": (lambda w: w.to(torch.float8_e5m2), "has the dtype float8_e5m2"),
+    "sparse": (lambda w: w.to_sparse(), "is sparse; weights are plain numbers. Save state[name].to_dense()."),
+    "quantized": (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "is quantized"),
+    "meta": (lambda w: w.to("meta"), "is on the meta device"),
+    "expanded": (lambda w: torch.ones(1).expand_as(w), "is expanded, one stored value for many"),
+    "huge and expanded": (lambda w: torch.ones(1).expand(10**6, 10**6), "is expanded, one stored value for many"),
+    "not initialised": (lambda w: nn.LazyLinear(3, bias=False).weight, "lacks up.weight (no tensor there)"),
+}
+
+
+@pytest.mark.filterwarnings("ignore")  # torch warns of lazy modules and of its quantization
+@pytest.mark.parametrize("kind", VALUES)
+def test_values_that_weights_can_not_have(kind: str, tmp_path: Path) -> None:
+    make, text = VALUES[kind]
+    state = dict(squares(1).state_dict())
+    path = as_pytorch({**state, "up.weight": make(state["up.weight"])}, tmp_path)
+    found = refused(path, squares(2))
+    assert "up.weight " in found and text in found
+
+
+def test_a_counter_may_be_any_whole_number_and_nothing_else(tmp_path: Path) -> None:
+    state = dict(squares(1).state_dict())
+    for value in (torch.tensor(9, dtype=torch.int32), torch.tensor(9.0)):
+        load(str(as_pytorch({**state, "norm.num_batches_tracked": value}, tmp_path)), model := squares(2))
+        assert int(model.norm.num_batches_tracked) == 9 and model.norm.num_batches_tracked.dtype == torch.int64
+    path = as_pytorch({**state, "norm.num_batches_tracked": torch.tensor(9.5)}, tmp_path)
+    assert "norm.num_batches_tracked has the dtype float32; the model's is int64" in refused(path, squares(2))
+
+
+# --- bytes ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_wrong_byte_in_a_pytorch_file(tmp_path: Path) -> None:
+    """torch itself reads the changed weight without a word."""
+    path = as_pytorch({"up.weight": torch.full((50, 50), 3.0)}, tmp_path)
+    content = bytearray(path.read_bytes())
+    place = content.index(torch.full((50,), 3.0).numpy().tobytes())
+    content[place + 3] ^= 1
+    path.write_bytes(content)
+    assert float(torch.load(path, weights_only=True)["up.weight"][0, 0]) != 3
+    assert "damaged: the checksum of its member w/data/0 is wrong" in refused(path, network())
+
+
+def test_a_compressed_archive_and_one_with_two_members_of_a_name(tmp_path: Path) -> None:
+    path = as_pytorch(dict(network(1).state_dict()), tmp_path)
+    with zipfile.ZipFile(path) as archive:
+        members = {member.filename: archive.read(member) for member in archive.infolist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    assert "its members are compressed" in refused(path, network())
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+        with pytest.warns(UserWarning, match="Duplicate name"):
+            archive.writestr(next(iter(members)), b"")
+    assert "it has two members of one name" in refused(path, network())
+
+
+def test_digest_and_weights_are_of_one_reading(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is replaced after it was read has another digest than the weights that are used."""
+    path = as_safetensors(dict(network(1).state_dict()), tmp_path)
+    before, read = sha256(path), Path.read_bytes
+
+    def replaced_after(self: Path) -> bytes:
+        content = read(self)
+        save_file(dict(network(3).state_dict()), path)
+        return content
+
+    monkeypatch.setattr(Path, "read_bytes", replaced_after)
+    checkpoint = load(str(path), model := network(2))
+    assert sha256(path) != before and checkpoint.sha256 == before
+    assert same(dict(model.state_dict()), dict(network(1).state_dict()))
+
+
+def test_files_of_others_are_named(tmp_path: Path) -> None:
+    np.savez(tmp_path / "w.npz", weight=np.ones(3))
+    assert "an .npz file of arrays. Save tensors" in refused(tmp_path / "w.npz", network())
+    torch.save(dict(network().state_dict()), tmp_path / "w.safetensors")
+    assert "a file of torch.save, not safetensors. Name it w.pt." in refused(tmp_path / "w.safetensors", network())
 
 
 # --- run folders ---------------------------------------------------------------------------------------------------

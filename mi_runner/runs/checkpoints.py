@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,9 +10,10 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from mi_runner.errors import ArgumentError, ConfigError
-from mi_runner.files import sha256
+from mi_runner.progress import log
 from mi_runner.runs.run_folder import MEMBERS, RECORD, WEIGHTS, read_record
-from mi_runner.training.weights import fitted, read_weights
+from mi_runner.training.weight_names import fitted
+from mi_runner.training.weights import read_content
 
 
 @dataclass(frozen=True)
@@ -21,7 +23,7 @@ class Checkpoint:
     Attributes:
         path: the file.
         sha256: of the file's bytes.
-        state: parameter name → tensor.
+        state: the model's parameter name → tensor.
     """
 
     path: Path
@@ -32,8 +34,8 @@ class Checkpoint:
 def load(named: str, model: nn.Module) -> Checkpoint:
     """Loads the weights of `checkpoint=named` into `model` and returns them.
 
-    The parameters' names must match. If only the shapes match, in order, the tensors are taken in order, and a log line
-    says so.
+    Names decide which tensor is which (`mi_runner.training.weight_names`); a log line says what is taken otherwise.
+    The file is read once, so that digest and weights are of the same bytes.
 
     Raises:
         ConfigError: the weights are missing or don't fit; the text names the first mismatch.
@@ -43,25 +45,26 @@ def load(named: str, model: nn.Module) -> Checkpoint:
         path = Path(named).expanduser()
         if path.is_dir():
             path, expected = _of_run(path)
-        exists = path.is_file()
+        if not path.is_file():
+            raise ConfigError(f"checkpoint={path}: no such file or run folder.")
+        content = path.read_bytes()
     except (OSError, RuntimeError) as error:  # a name that a file can't have, an unknown user after ~
         raise ConfigError(f"checkpoint={named}: {error}.") from error
-    if not exists:
-        raise ConfigError(f"checkpoint={path}: no such file or run folder.")
-    if path.stat().st_size == 0:
+    if not content:
         raise ConfigError(f"checkpoint={path}: the file is empty.")
-    digest = sha256(path)
+    digest = hashlib.sha256(content).hexdigest()
     if expected is not None and digest != expected:
         raise ConfigError(f"checkpoint={path}: the file has changed: its sha256 is {digest}, run.json says {expected}.")
     try:
-        state = read_weights(path)
-        for name, tensor in state.items():
-            if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
-                raise ArgumentError(f"{path}: {name} has NaN or infinite values.")
-        model.load_state_dict(fitted(path, state, model.state_dict()))
+        found = fitted(path, read_content(path, content), model.state_dict())
     except ArgumentError as error:
         raise ConfigError(f"checkpoint={error}") from error
-    return Checkpoint(path, digest, state)
+    model.load_state_dict(found.state)
+    for note in found.notes:
+        log.info(note)
+    for warning in found.warnings:
+        log.warning(warning)
+    return Checkpoint(path, digest, found.state)
 
 
 def _of_run(folder: Path) -> tuple[Path, str]:

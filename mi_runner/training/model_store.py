@@ -311,11 +311,12 @@ def _read(folder: Path, network: nn.Module) -> tuple[Stored, dict[str, Tensor]] 
     """Returns a stored model and its weights with a verified sha256; None if it is missing or damaged."""
     try:
         record = json.loads((folder / RECORD).read_text())
-        digest = sha256(folder / WEIGHTS)
+        content = (folder / WEIGHTS).read_bytes()  # once, so that digest and weights are of the same bytes
+        digest = hashlib.sha256(content).hexdigest()
         if digest != record["sha256"]:
             raise ValueError(f"sha256 {record['sha256']} expected, {digest} found")
         stored = Stored(folder / WEIGHTS, digest, record["history"], False)
-        state = read_weights(folder / WEIGHTS)
+        state = read_weights(folder / WEIGHTS, content)
         shapes, wanted = (
             {name: tensor.shape for name, tensor in tensors.items()} for tensors in (state, network.state_dict())
         )

@@ -1,60 +1,86 @@
-"""Reads weights from safetensors or PyTorch files, fits them to a network, and writes safetensors.
+"""Reads weights from safetensors or PyTorch files, and writes safetensors. Nothing that a file holds is run.
 
-A PyTorch file is read with `weights_only=True`: a pickle that would run code is refused and not run.
+A PyTorch file is read with `weights_only=True`. Objects besides tensors, such as an `argparse.Namespace` of options,
+are read as empty stand-ins: their classes are neither imported nor called, and a state_dict beside them can be taken.
 """
 
 from __future__ import annotations
 
+import io
+import json
 import pickle
+import shlex
+import zipfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from mi_runner.errors import ArgumentError
-from mi_runner.progress import log
+from mi_runner.errors import ArgumentError, one_line
+
+SAVE = "Save its state_dict: torch.save(model.state_dict(), 'weights.pt')."
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """Returns parameter name → tensor from a file: safetensors if its name ends so, otherwise PyTorch.
+class NotRead:
+    """Stands for an object of a file that is no tensor and no plain value: nothing of it is imported, run or kept."""
+
+    def __new__(cls, *_: Any, **__: Any) -> NotRead:
+        """Returns an empty object, whatever the file gives to the object's own class."""
+        return object.__new__(cls)
+
+    def __init__(self, *_: Any, **__: Any) -> None:
+        pass
+
+    def __setstate__(self, state: Any) -> None:
+        pass
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+    def append(self, value: Any) -> None:
+        """Drops a value of an object that is a list."""
+
+    def extend(self, values: Any) -> None:
+        """Drops values of an object that is a list."""
+
+
+def read_content(path: Path, content: bytes | None = None) -> Any:
+    """Returns what a file holds: safetensors if its name ends so, otherwise PyTorch. Objects are `NotRead`.
+
+    Args:
+        content: the file's bytes, where they are read already.
+
+    Raises:
+        ArgumentError: the file is damaged, is of another kind, or can't be read without running code.
+    """
+    if content is None:
+        content = path.read_bytes()
+    return _safetensors(path, content) if path.suffix == ".safetensors" else _pytorch(path, content)
+
+
+def read_weights(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
+    """Returns parameter name → tensor from a file that holds one state_dict and nothing else.
+
+    Args:
+        content: the file's bytes, where they are read already.
 
     Raises:
         ArgumentError: the file is damaged, or holds more than weights.
     """
-    if path.suffix == ".safetensors":
-        try:
-            return load_file(path)
-        except (SafetensorError, OSError, ValueError) as error:
-            raise ArgumentError(f"{path}: not a safetensors file, or an incomplete one ({error}).") from error
-    try:
-        content: Any = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if "Unsupported operand" not in str(error):  # torch's text for a byte that begins no instruction of a pickle
-            raise ArgumentError(
-                f"{path}: refused, because it holds more than weights and reading it could run code. "
-                "Save model.state_dict() alone."
-            ) from error
-        # The text leaves out torch's own, which advises weights_only=False.
-        raise ArgumentError(f"{path}: not a weights file, or a damaged one.") from error
-    except Exception as error:  # torch.load raises exceptions of many types
-        raise ArgumentError(
-            f"{path}: not a weights file, or an incomplete one; a safetensors file must be named .safetensors."
-        ) from error
-    for name in ("state_dict", "model_state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(name), Mapping):
-            content = content[name]
-    if not isinstance(content, Mapping) or not all(
-        isinstance(name, str) and isinstance(value, Tensor) for name, value in content.items()
+    found = read_content(path, content)
+    if not isinstance(found, Mapping) or not all(
+        isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
     ):
         raise ArgumentError(f"{path}: it holds no state_dict (parameter name → tensor).")
-    if not content:
+    if not found:
         raise ArgumentError(f"{path}: it holds no tensors.")
-    return dict(content)
+    return dict(found)
 
 
 def save_weights(state: Mapping[str, Any], path: Path) -> None:
@@ -67,50 +93,112 @@ def save_weights(state: Mapping[str, Any], path: Path) -> None:
     path.write_bytes(to_bytes(clones))
 
 
-def fitted(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the tensors of `state` under the model's names, `wanted`.
+# --- safetensors ---------------------------------------------------------------------------------------------------
+
+
+def _safetensors(path: Path, content: bytes) -> dict[str, Tensor]:
+    """Returns the tensors, and under a second name those that `save_model` wrote once: its metadata says which."""
+    if content.startswith(b"PK\x03\x04"):
+        raise ArgumentError(f"{path}: a file of torch.save, not safetensors. Name it {path.stem}.pt.")
+    try:
+        state = from_bytes(content)
+        header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
+    except (SafetensorError, OSError, ValueError, KeyError) as error:
+        raise ArgumentError(f"{path}: not a safetensors file, or an incomplete one ({one_line(error)}).") from error
+    for removed, kept in (header.get("__metadata__") or {}).items():
+        if removed not in state and kept in state:
+            state[removed] = state[kept]
+    return state
+
+
+# --- PyTorch -------------------------------------------------------------------------------------------------------
+
+
+def _pytorch(path: Path, content: bytes) -> Any:
+    if content.startswith(b"PK\x03\x04"):
+        _check_archive(path, content)
+    stand_ins: list[Any] = []
+    try:
+        return _loaded(content, stand_ins)
+    except pickle.UnpicklingError as error:
+        with suppress(Exception):  # a damaged file, or one of an old format: the first error says more
+            stand_ins = [
+                _stand_in(name) for name in torch.serialization.get_unsafe_globals_in_checkpoint(_file(content))
+            ]
+        if stand_ins:
+            with suppress(Exception):
+                found = _loaded(content, stand_ins)
+                if not isinstance(found, NotRead):
+                    return found
+        if not stand_ins and "Unsupported operand" in str(error):  # a byte that begins no instruction of a pickle
+            # The text leaves out torch's own, which advises weights_only=False.
+            raise ArgumentError(f"{path}: not a weights file, or a damaged one.") from error
+        raise refused(path) from error
+    except Exception as error:  # torch.load raises exceptions of many types
+        raise ArgumentError(
+            f"{path}: not a weights file, or an incomplete one; a safetensors file must be named .safetensors."
+        ) from error
+
+
+def refused(path: Path) -> ArgumentError:
+    """Returns the error about a file that holds objects where weights are needed."""
+    return ArgumentError(
+        f"{path}: refused, because it holds more than weights and reading it could run code. "
+        "Save model.state_dict() alone."
+    )
+
+
+def saving(state: str) -> str:
+    """Returns the command that saves what a Python expression gives as weights.pt, as a shell takes it."""
+    program = f"import torch; torch.save({state}, 'weights.pt')"
+    plain = not set('"$`\\!') & set(program)
+    return f'python -c "{program}"' if plain else f"python -c {shlex.quote(program)}"
+
+
+def _file(content: bytes) -> Any:
+    return io.BytesIO(content)
+
+
+def _loaded(content: bytes, stand_ins: list[Any]) -> Any:
+    with torch.serialization.safe_globals(stand_ins):
+        return torch.load(_file(content), map_location="cpu", weights_only=True)
+
+
+def _stand_in(name: str) -> type[NotRead]:
+    """Returns a class of its own for a class or function of a file: torch finds it by its full name."""
+    module, _, own = name.rpartition(".")
+    return type(own, (NotRead,), {"__module__": module, "__qualname__": own})
+
+
+def _check_archive(path: Path, content: bytes) -> None:
+    """Checks what torch doesn't: the checksums of the archive, and that its members are what torch.save writes.
 
     Raises:
-        ArgumentError: names and shapes don't fit; the text says which.
+        ArgumentError: a checksum is wrong, or the archive is another program's.
     """
-    if set(state) == set(wanted):
-        for name, tensor in wanted.items():
-            if state[name].shape != tensor.shape:
-                raise _mismatch(path, name, name, state[name], tensor)
-        return dict(state)
-    if len(state) != len(wanted):
-        missing, extra = sorted(set(wanted) - set(state)), sorted(set(state) - set(wanted))
-        differences = [
-            f"{verb} {', '.join(names[:3])}" for verb, names in (("lacks", missing), ("has", extra)) if names
-        ]
-        raise ArgumentError(
-            f"{path}: {len(state)} tensors, the model has {len(wanted)}; the file {', '.join(differences)}."
-        )
-    if path.suffix == ".safetensors":
-        state = _in_order_of_shapes(path, state, wanted)
-    for (given, tensor), (name, own) in zip(state.items(), wanted.items(), strict=True):
-        if tensor.shape != own.shape:
-            raise _mismatch(path, given, name, tensor, own)
-    log.warning(f"{path}: the names differ but the shapes match, so {', '.join(state)} are taken in order")
-    return dict(zip(wanted, state.values(), strict=True))
-
-
-def _in_order_of_shapes(path: Path, state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Returns the tensors in the model's order, which is known if all shapes differ; the file sorts them by name."""
-    shapes = [tensor.shape for tensor in wanted.values()]
-    for name, tensor in wanted.items():
-        if shapes.count(tensor.shape) > 1:
-            raise ArgumentError(
-                f"{path}: the names differ from the model's ({', '.join(wanted)}), and several tensors have the shape "
-                f"{tuple(tensor.shape)}, {name} among them; safetensors keeps no order that tells them apart. "
-                "Rename them, or save the state_dict with torch.save."
-            )
-    place = {shape: position for position, shape in enumerate(shapes)}
-    return dict(sorted(state.items(), key=lambda item: place.get(item[1].shape, len(place))))
-
-
-def _mismatch(path: Path, given: str, name: str, tensor: Tensor, own: Tensor) -> ArgumentError:
-    return ArgumentError(
-        f"{path}: {given} has the shape {tuple(tensor.shape)}, "
-        f"the model's {name} has {tuple(own.shape)}. Was it trained with another model, or other sizes?"
-    )
+    try:
+        with zipfile.ZipFile(io.BytesIO(content)) as archive:
+            members = archive.infolist()
+            names = [member.filename for member in members]
+            if any(name.endswith(".npy") for name in names):
+                raise ArgumentError(
+                    f"{path}: an .npz file of arrays. Save tensors: "
+                    "torch.save({name: torch.as_tensor(array) for name, array in numpy.load('w.npz').items()}, 'w.pt')."
+                )
+            if any(name.endswith("/constants.pkl") for name in names):
+                read = f"torch.jit.load({str(path)!r}).state_dict()"
+                raise ArgumentError(
+                    f"{path}: a TorchScript archive, which holds code besides weights. Take its weights: "
+                    f"{saving(read)}, then checkpoint=weights.pt."
+                )
+            if len(set(names)) < len(names):
+                raise ArgumentError(f"{path}: damaged: it has two members of one name.")
+            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+                raise ArgumentError(f"{path}: its members are compressed, which torch.save does not do. {SAVE}")
+            wrong = archive.testzip()
+    except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as error:
+        if isinstance(error, ArgumentError):
+            raise
+        raise ArgumentError(f"{path}: not a weights file, or an incomplete one ({one_line(error)}).") from error
+    if wrong is not None:
+        raise ArgumentError(f"{path}: damaged: the checksum of its member {wrong} is wrong. Copy it again.")
