@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -15,6 +16,22 @@ from pathlib import Path
 def n_cores() -> int:
     """Returns the number of cores that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def free_memory() -> int | None:
+    """Returns how many bytes of memory are free, here or in this process's container; None: unknown."""
+    free = []
+    with suppress(OSError, ValueError, KeyError):
+        lines = dict(line.split(":", 1) for line in Path("/proc/meminfo").read_text(encoding="utf-8").splitlines())
+        free.append(1024 * int(lines["MemAvailable"].split()[0]))
+    with suppress(OSError, ValueError, KeyError):  # the limit is "max" where there is none
+        group = Path("/sys/fs/cgroup")
+        kept = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+        taken = int((group / "memory.current").read_text()) - int(
+            kept["inactive_file"]
+        )  # what files fill is given back
+        free.append(max(0, int((group / "memory.max").read_text()) - taken))
+    return min(free, default=None)
 
 
 @cache

@@ -368,9 +368,11 @@ def test_labels_of_every_integer_type(dtype: str, tmp_path: Path) -> None:
 def test_uint8_images(shape: tuple[int, ...], tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     images = {f"x_{split}": draw.integers(0, 256, (n, *shape), np.uint8) for split, n in (("train", 6), ("test", 4))}
-    loaded = load_arrays(saved(tmp_path, arrays(**images)))
+    as_saved = load_arrays(saved(tmp_path, arrays(**images)))
+    assert as_saved.input_shape == shape
+    loaded = as_saved.with_channel()
     with_channel = (1, *shape) if len(shape) == 2 else shape
-    assert loaded.input_shape == with_channel
+    assert loaded.input_shape == with_channel == as_saved.flattened().image_shape
     assert loaded.has_images
     assert loaded.x_train.dtype == torch.float32
     assert np.array_equal(loaded.x_train.numpy(), images["x_train"].reshape(6, *with_channel))
@@ -417,9 +419,24 @@ def test_the_fingerprint_is_of_the_content_and_the_target_not_of_the_file(tmp_pa
 
 SHAPE = "it must be (N, features) or (N, [C,] H, W)."
 FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
-    "NaN in x": ({"x_train": np.full((6, 3), np.nan)}, "class", "x_train has NaN or infinite values."),
-    "inf in x": ({"x_test": np.full((4, 3), -np.inf)}, "class", "x_test has NaN or infinite values."),
-    "NaN in y": ({"y_test": np.array([0, 1, np.nan, 0])}, "value", "y_test has NaN or infinite values."),
+    "NaN in x": (
+        {"x_train": np.full((6, 3), np.nan)},
+        "class",
+        "x_train has NaN or infinite values: 18, the first in example 0 at 0. Leave such examples out, or save "
+        "numpy.nan_to_num(x_train).",
+    ),
+    "inf in x": (
+        {"x_test": np.full((4, 3), -np.inf)},
+        "class",
+        "x_test has NaN or infinite values: 12, the first in example 0 at 0. Leave such examples out, or save "
+        "numpy.nan_to_num(x_test).",
+    ),
+    "NaN in y": (
+        {"y_test": np.array([0, 1, np.nan, 0])},
+        "value",
+        "y_test has NaN or infinite values: 1, the first in example 2. Leave such examples out, or save "
+        "numpy.nan_to_num(y_test).",
+    ),
     "too large in x": (
         {"x_train": np.full((6, 3), 1e300)},
         "class",
@@ -438,19 +455,34 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "complex x": (
         {"x_test": np.ones((4, 3), complex)},
         "class",
-        "x_test has the dtype complex128; it must be real numbers.",
+        "x_test has the dtype complex128; it must be real numbers. Save numpy.abs(x_test), or "
+        "numpy.concatenate([x_test.real, x_test.imag], 1).",
     ),
-    "text x": ({"x_test": np.full((4, 3), "a")}, "class", "x_test has the dtype <U1; it must be real numbers."),
-    "text labels": ({"y_test": np.array(list("abca"))}, "class", "y_test has the dtype <U1; it must be real numbers."),
+    "text x": (
+        {"x_test": np.full((4, 3), "a")},
+        "class",
+        "x_test has the dtype <U1; it must be real numbers: save x_test.astype(float).",
+    ),
+    "text labels in test": (
+        {"y_test": np.array(list("abca"))},
+        "class",
+        "y_test holds text and y_train numbers: save both alike, y_train.astype(str).",
+    ),
+    "text values": (
+        {"y_test": np.array(list("abca"))},
+        "value",
+        "y_test holds text: save y_test.astype(float), or use dataset.target=class.",
+    ),
     "float labels": (
-        {"y_train": np.array([0.0, 1.0, 2.0, 0.0, 1.0, 2.0])},
+        {"y_train": np.array([0.0, 1.0, 2.5, 0.0, 1.0, 2.0])},
         "class",
         "y_train has the dtype float64; store integers, or use dataset.target=value.",
     ),
     "negative label": (
         {"y_test": np.array([0, -1, 2, 0])},
         "class",
-        "a label is -1; classes are the integers 0..K−1.",
+        "a label is -1; classes are the integers 0..K−1. "
+        "Save y_train.astype(str) and y_test.astype(str): each value that occurs is a class of its own then.",
     ),
     "labels from 1": (
         {"y_train": np.array([1, 2, 3, 1, 2, 3]), "y_test": np.array([1, 2, 3, 2])},
@@ -460,20 +492,20 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "label far off": (
         {"y_test": np.array([0, 1, 1_000_000, 0])},
         "class",
-        "a label is 1000000; classes are the integers 0..K−1, without large gaps.",
+        "a label is 1000000; classes are the integers 0..K−1, without large gaps. "
+        "Save y_train.astype(str) and y_test.astype(str): each value that occurs is a class of its own then.",
     ),
-    "x of one axis": ({"x_train": np.ones(6)}, "class", f"x_train has the shape (6,); {SHAPE}"),
-    "x of no axis": ({"x_train": np.float64(1)}, "class", f"x_train has the shape (); {SHAPE}"),
-    "x of five axes": (
-        {"x_train": np.ones((6, 1, 2, 2, 2))},
+    "x of one axis": (
+        {"x_train": np.ones(6)},
         "class",
-        f"x_train has the shape (6, 1, 2, 2, 2); {SHAPE}",
+        f"x_train has the shape (6,); {SHAPE} Save x_train[:, None] for one feature.",
     ),
-    "one-hot labels": ({"y_train": np.eye(6, dtype=int)}, "class", "y_train has the shape (6, 6); it must be (N,)."),
-    "values of three axes": (
-        {"y_test": np.ones((4, 2, 2))},
-        "value",
-        "y_test has the shape (4, 2, 2); it must be (N,) or (N, outputs).",
+    "x of no axis": ({"x_train": np.float64(1)}, "class", f"x_train has the shape (); {SHAPE}"),
+    "rows that are not one-hot": (
+        {"y_train": np.ones((6, 4), int), "y_test": np.ones((4, 4), int)},
+        "class",
+        "y_train has the shape (6, 4); it must be (N,), or one-hot rows (N, classes). For numbers that are no classes "
+        "use dataset.target=value.",
     ),
     "no features": (
         {"x_train": np.ones((6, 0)), "x_test": np.ones((4, 0))},
@@ -518,8 +550,8 @@ def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_arrays(path)
     assert str(caught.value) == f"dataset.path={path}: no such file."
-    with pytest.raises(ConfigError, match="no such file"):
-        load_arrays(tmp_path)  # a folder
+    with pytest.raises(ConfigError, match="it is a folder; name the .npz file in it"):
+        load_arrays(tmp_path)
 
 
 def test_missing_arrays_are_named_with_those_that_are_there(tmp_path: Path) -> None:
@@ -537,7 +569,8 @@ def test_a_single_array_says_how_to_save_four(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_arrays(path)
     assert str(caught.value) == (
-        f"dataset.path={path}: it holds a single array; save with numpy.savez(path, x_train=..., ...)."
+        f"dataset.path={path}: it holds a single array, as .npy; an .npz holds all: "
+        "numpy.savez('data.npz', x_train=..., y_train=..., x_test=..., y_test=...)."
     )
 
 
@@ -565,7 +598,7 @@ def test_pickled_objects_are_refused_and_not_read(tmp_path: Path) -> None:
     mark = tmp_path / "code ran"
     trap = np.array([Trap(mark)] * 6, object)
     path = saved(tmp_path, arrays(y_train=trap))
-    with pytest.raises(ConfigError, match=r"can't be read as \.npz without pickled objects"):
+    with pytest.raises(ConfigError, match=r"y_train holds Python objects .*: y_train\.astype\(str\) for names"):
         load_arrays(path)
     assert not mark.exists()
     with np.load(path, allow_pickle=True) as file:
@@ -600,26 +633,33 @@ def with_encryption_flag() -> bytes:
     return bytes(content)
 
 
-DAMAGED: dict[str, Callable[[], bytes]] = {
-    "empty": lambda: b"",
-    "text": lambda: b"x,y\n1,2\n",
-    "pickle": lambda: pickle.dumps({"x_train": 1}),
-    "cut short": lambda: bytes(whole_file()[:700]),
-    "one byte short": lambda: bytes(whole_file()[:-1]),
-    "changed": lambda: bytes(whole_file()).replace(b"\x00\x40", b"\x00\x41"),
-    "wrong compressed bytes": with_wrong_compressed_bytes,
-    "unknown compression": with_unknown_compression,
-    "encrypted": with_encryption_flag,
+DAMAGED: dict[str, tuple[Callable[[], bytes], str]] = {
+    "empty": (lambda: b"", "the file is empty: save it again with numpy.savez('data.npz', x_train=..., "),
+    "text": (
+        lambda: b"some\nwords\n",
+        "it is no .npz file. Save the arrays with numpy.savez('data.npz', x_train=..., ",
+    ),
+    "pickle": (lambda: pickle.dumps({"x_train": 1}), "it is a pickle, which can run any code when it is read. "),
+    "cut short": (lambda: bytes(whole_file()[:700]), "the file is damaged: save it again with numpy.savez."),
+    "one byte short": (lambda: bytes(whole_file()[:-1]), "the file is damaged: save it again with numpy.savez."),
+    "changed": (
+        lambda: bytes(whole_file()).replace(b"\x00\x40", b"\x00\x41"),
+        "y_train is damaged (its header says 4,800 bytes, (600,) of int64; the file has 4,801): save it again with ",
+    ),
+    "wrong compressed bytes": (with_wrong_compressed_bytes, "x_train is damaged: save it again with numpy.savez."),
+    "unknown compression": (with_unknown_compression, "x_train is damaged: save it again with numpy.savez."),
+    "encrypted": (with_encryption_flag, "'x_train' in it is encrypted: save it again with numpy.savez."),
 }
 
 
 @pytest.mark.parametrize("damage", DAMAGED)
 def test_a_file_that_is_no_npz_or_damaged(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
-    path.write_bytes(DAMAGED[damage]())
+    content, text = DAMAGED[damage]
+    path.write_bytes(content())
     with pytest.raises(ConfigError) as caught:
         load_arrays(path)
-    assert str(caught.value).startswith(f"dataset.path={path}: can't be read as .npz without pickled objects (")
+    assert str(caught.value).startswith(f"dataset.path={path}: {text}")
 
 
 # --- what every data set has ---------------------------------------------------------------------------------------

@@ -76,6 +76,12 @@ class Dataset:
         """Whether the inputs are images `(C, H, W)`."""
         return len(self.input_shape) == 3
 
+    def with_channel(self) -> Dataset:
+        """Returns the data set with inputs `(N, H, W)` as images of one channel; others as they are."""
+        if len(self.input_shape) != 2:
+            return self
+        return replace(self, x_train=self.x_train.unsqueeze(1), x_test=self.x_test.unsqueeze(1))
+
     @property
     def image_shape(self) -> tuple[int, ...] | None:
         """The shape `(C, H, W)` of an input that is an image, flattened or not; otherwise None."""
@@ -112,13 +118,20 @@ class Dataset:
         )
 
     def flattened(self) -> Dataset:
-        """Returns the data set with inputs as vectors `(N, C·H·W)`; always one object, so that it is hashed once."""
+        """Returns the data set with inputs as vectors; always one object, so that it is hashed once.
+
+        Inputs `(N, C, H, W)` and `(N, H, W)` are taken as images, whose shape the vectors remember.
+        """
         return self if len(self.input_shape) == 1 else self._flattened
 
     @cached_property
     def _flattened(self) -> Dataset:
+        shape = self.with_channel().input_shape
         return replace(
-            self, x_train=self.x_train.flatten(1), x_test=self.x_test.flatten(1), flattened_from=self.input_shape
+            self,
+            x_train=self.x_train.flatten(1),
+            x_test=self.x_test.flatten(1),
+            flattened_from=shape if len(shape) == 3 else None,
         )
 
     def to(self, device: torch.device) -> Dataset:
@@ -127,3 +140,11 @@ class Dataset:
             return self
         moved = {name: getattr(self, name).to(device) for name in ("x_train", "y_train", "x_test", "y_test")}
         return replace(self, **moved, causal_model=self.causal_model and self.causal_model.to(device))
+
+
+def channels_last(shape: tuple[int, ...]) -> bool:
+    """Returns whether an input's shape looks like `(H, W, C)`, and not like `(C, H, W)`."""
+    if len(shape) != 3:
+        return False
+    height, width, channels = shape
+    return channels in (1, 3, 4) and height not in (1, 3, 4) and min(height, width) > channels

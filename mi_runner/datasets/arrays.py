@@ -12,8 +12,6 @@ Four more arrays give the causal model of the data, for experiment=iit:
 from __future__ import annotations
 
 import math
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -21,9 +19,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mi_runner.datasets import Dataset
+from mi_runner.datasets import Dataset, channels_last, labels
 from mi_runner.datasets.causal_models import CausalModel, LabelTable
+from mi_runner.datasets.npz_files import Array, fault, read_npz
 from mi_runner.errors import ArgumentError
+from mi_runner.progress import log
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
 CAUSAL_NAMES = ("variables", "variables_train", "variables_test", "mechanism")
@@ -32,8 +32,10 @@ CAUSAL_NAMES = ("variables", "variables_train", "variables_test", "mechanism")
 def load(path: str, *, seed: int = 0, limit: int | None = None, target: str = "class") -> Dataset:
     """Returns the data set in the .npz file `path`.
 
-    x may be `(N, features)`, or images `(N, H, W)` or `(N, C, H, W)`, of any real dtype. y holds integers 0..K−1 for
-    classes, or numbers `(N,)` or `(N, outputs)` for values.
+    x may be `(N, features)`, images `(N, H, W)` or `(N, C, H, W)`, sequences `(N, time, features)`, or of more axes, of
+    any real dtype. For classes y holds integers 0..K−1, or text: its distinct values, sorted, are the classes then.
+    Whole numbers of another dtype, one column `(N, 1)` and one-hot rows `(N, K)` are taken as what they say, with a
+    line. For values y holds numbers `(N,)` or `(N, outputs)`; targets of more axes are flattened, with a line.
 
     Args:
         seed: has no effect, because the file has the examples.
@@ -43,7 +45,14 @@ def load(path: str, *, seed: int = 0, limit: int | None = None, target: str = "c
     Raises:
         ArgumentError: the file or an array is missing or not as described; the text names the first mistake.
     """
-    return _dataset(Path(path).expanduser(), by_class=target == "class").limited(limit)
+    return _dataset(_path(path), by_class=target == "class").limited(limit)
+
+
+def _path(path: str) -> Path:
+    try:
+        return Path(path).expanduser()
+    except RuntimeError as error:  # an unknown user after ~
+        raise ArgumentError(f"path={path}: {error}.") from error
 
 
 def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tuple[Tensor, Tensor | None]:
@@ -58,26 +67,26 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
     Raises:
         ArgumentError: the file or an array is missing or not as described; the text names the first mistake.
     """
-    file = Path(path).expanduser()
     try:
+        file = _path(path)
         arrays = _read(file, ("x",), ("y",))
         x = arrays["x"]
         shapes = [shape for shape in dict.fromkeys((dataset.input_shape, dataset.image_shape)) if shape]
         shapes += [(math.prod(dataset.input_shape),), *(shape[1:] for shape in shapes if shape[:-2] == (1,))]
         if x.shape[1:] not in shapes or not len(x):
             wanted = " or ".join(f"(M, {', '.join(map(str, shape))})" for shape in dict.fromkeys(shapes))
-            raise _fault(file, f"x has the shape {x.shape}; it must be {wanted}, as the inputs of {dataset.name}.")
+            raise fault(file, f"x has the shape {x.shape}; it must be {wanted}, as the inputs of {dataset.name}.")
         with np.errstate(over="ignore"):
             examples = torch.from_numpy(x.astype(np.float32, order="C")).reshape(-1, *dataset.input_shape)
         if not examples.isfinite().all():
-            raise _fault(file, "x has values that are too large for float32.")
+            raise fault(file, "x has values that are too large for float32.")
         if "y" not in arrays:
             return examples, None
         y, names = arrays["y"], dataset.class_names
         if y.shape != (len(x),) or (names is not None and y.dtype.kind not in "iu"):
-            raise _fault(file, f"y is {y.dtype} {y.shape}; it must be the class of each x, integers ({len(x)},).")
+            raise fault(file, f"y is {y.dtype} {y.shape}; it must be the class of each x, integers ({len(x)},).")
         if names is not None and not 0 <= y.min() <= y.max() < len(names):
-            raise _fault(file, f"y has classes of {y.min()} to {y.max()}; {dataset.name} has 0 to {len(names) - 1}.")
+            raise fault(file, f"y has classes of {y.min()} to {y.max()}; {dataset.name} has 0 to {len(names) - 1}.")
         return examples, torch.from_numpy(y.astype(np.int64 if names is not None else np.float32))
     except ArgumentError as error:
         raise ArgumentError(str(error).replace("path=", f"{argument}=", 1)) from error
@@ -87,60 +96,66 @@ def _dataset(path: Path, *, by_class: bool) -> Dataset:
     arrays = _read(path, NAMES, CAUSAL_NAMES)
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
-        if x.ndim not in (2, 3, 4):
-            raise _fault(path, f"x_{split} has the shape {x.shape}; it must be (N, features) or (N, [C,] H, W).")
-        if y.ndim != 1 and (by_class or y.ndim != 2):
-            allowed = "(N,)" if by_class else "(N,) or (N, outputs)"
-            raise _fault(path, f"y_{split} has the shape {y.shape}; it must be {allowed}.")
+        if x.ndim < 2:
+            one = f" Save x_{split}[:, None] for one feature." if x.ndim == 1 else ""
+            raise fault(path, f"x_{split} has the shape {x.shape}; it must be (N, features) or (N, [C,] H, W).{one}")
+        if not y.ndim:
+            raise fault(path, f"y_{split} has the shape (); it must be (N,){'' if by_class else ' or (N, outputs)'}.")
         if 0 in (*x.shape[1:], *y.shape[1:]):
             empty, shape = (f"x_{split}", x.shape) if 0 in x.shape[1:] else (f"y_{split}", y.shape)
-            raise _fault(path, f"{empty} has the shape {shape}; an example must have at least one value.")
+            raise fault(path, f"{empty} has the shape {shape}; an example must have at least one value.")
         if len(x) != len(y):
-            raise _fault(path, f"x_{split} has {len(x)} examples and y_{split} {len(y)}; give equally many.")
-        if by_class and y.dtype.kind not in "iub":
-            raise _fault(path, f"y_{split} has the dtype {y.dtype}; store integers, or use target=value.")
+            raise fault(path, f"x_{split} has {len(x)} examples and y_{split} {len(y)}; give equally many.")
     for name in ("x", "y"):
         train, test = arrays[f"{name}_train"].shape[1:], arrays[f"{name}_test"].shape[1:]
         if train != test:
-            raise _fault(
+            raise fault(
                 path, f"an example of {name}_train has the shape {train}, of {name}_test {test}; they must be equal."
             )
-    n_classes = 0
+    class_names: tuple[str, ...] | None = None
     if by_class:
-        labels = np.concatenate([arrays["y_train"], arrays["y_test"]])
-        if len(labels) and labels.min() < 0:
-            raise _fault(path, f"a label is {labels.min()}; classes are the integers 0..K−1.")
-        if len(labels) and labels.min() > 0:
-            least = int(labels.min())
-            raise _fault(path, f"the labels begin at {least}; classes are the integers 0..K−1. Store y − {least}.")
-        n_classes = int(labels.max()) + 1 if len(labels) else 0
-        if n_classes > len(labels):
-            raise _fault(path, f"a label is {n_classes - 1}; classes are the integers 0..K−1, without large gaps.")
-    with np.errstate(over="ignore"):
-        tensors = {name: torch.from_numpy(arrays[name].astype(np.float32, order="C")) for name in NAMES}
-    for name, tensor in tensors.items():
-        if not tensor.isfinite().all():
-            raise _fault(path, f"{name} has values that are too large for float32.")
-    for split in ("train", "test"):
-        if tensors[f"x_{split}"].dim() == 3:
-            tensors[f"x_{split}"] = tensors[f"x_{split}"].unsqueeze(1)
-        target = tensors[f"y_{split}"]
-        if by_class:
-            tensors[f"y_{split}"] = target.to(torch.int64)
-        elif target.dim() == 2 and target.shape[1] == 1:
-            tensors[f"y_{split}"] = target[:, 0]
+        train, test, class_names = labels.classes(path, arrays["y_train"], arrays["y_test"])
+        targets = {"y_train": torch.from_numpy(train), "y_test": torch.from_numpy(test)}
+    else:
+        targets = {name: _values(path, name, arrays[name]) for name in ("y_train", "y_test")}
+    inputs = {name: _float32(path, name, arrays[name]) for name in ("x_train", "x_test")}
+    if channels_last(arrays["x_train"].shape[1:]):
+        log.warning(
+            f"{path.name}: x has the shape {arrays['x_train'].shape}, which looks like (N, H, W, C). Images are "
+            "(N, C, H, W): save x.transpose(0, 3, 1, 2)."
+        )
     return Dataset(
         name="arrays",
-        x_train=tensors["x_train"],
-        y_train=tensors["y_train"],
-        x_test=tensors["x_test"],
-        y_test=tensors["y_test"],
-        class_names=tuple(str(label) for label in range(n_classes)) if by_class else None,
-        causal_model=_causal_model(path, arrays, tensors),
+        x_train=inputs["x_train"],
+        y_train=targets["y_train"],
+        x_test=inputs["x_test"],
+        y_test=targets["y_test"],
+        class_names=class_names,
+        causal_model=_causal_model(path, arrays, targets),
     )
 
 
-def _causal_model(path: Path, arrays: dict[str, np.ndarray], tensors: dict[str, Tensor]) -> CausalModel | None:
+def _values(path: Path, name: str, y: Array) -> Tensor:
+    """Returns targets `(N,)` or `(N, outputs)` float32."""
+    if y.dtype.kind in "US":
+        raise fault(path, f"{name} holds text: save {name}.astype(float), or use target=class.")
+    if y.ndim > 2:
+        if name == "y_train":
+            log.info(f"{path.name}: y has the shape {y.shape}; it is flattened to {(len(y), math.prod(y.shape[1:]))}")
+        y = y.reshape(len(y), math.prod(y.shape[1:]))
+    targets = _float32(path, name, y)
+    return targets[:, 0] if targets.dim() == 2 and targets.shape[1] == 1 else targets
+
+
+def _float32(path: Path, name: str, array: Array) -> Tensor:
+    with np.errstate(over="ignore"):
+        tensor = torch.from_numpy(array.astype(np.float32, order="C"))
+    if not tensor.isfinite().all():
+        raise fault(path, f"{name} has values that are too large for float32.")
+    return tensor
+
+
+def _causal_model(path: Path, arrays: dict[str, Array], tensors: dict[str, Tensor]) -> CausalModel | None:
     """Returns the file's causal model; None if it has none.
 
     Raises:
@@ -150,70 +165,65 @@ def _causal_model(path: Path, arrays: dict[str, np.ndarray], tensors: dict[str, 
         return None
     names, mechanism = [str(name) for name in arrays["variables"].ravel()], arrays["mechanism"]
     if not names or len(set(names)) < len(names):
-        raise _fault(path, f"variables={names}; name at least one variable, each once.")
+        raise fault(path, f"variables={names}; name at least one variable, each once.")
     if mechanism.ndim != len(names) or not mechanism.size:
         wanted = "(" + ", ".join(f"values of {name}" for name in names) + ")"
-        raise _fault(path, f"mechanism has the shape {mechanism.shape}; it must be {wanted}.")
+        raise fault(path, f"mechanism has the shape {mechanism.shape}; it must be {wanted}.")
     values = []
     for split in ("train", "test"):
         given, y = arrays[f"variables_{split}"], tensors[f"y_{split}"]
         if y.dim() != 1:
-            raise _fault(path, f"y_{split} has {y.shape[1]} outputs; a causal model gives one label.")
+            raise fault(path, f"y_{split} has {y.shape[1]} outputs; a causal model gives one label.")
         if given.shape != (len(y), len(names)) or given.dtype.kind not in "iub":
             wanted = f"integers of the shape {(len(y), len(names))}"
-            raise _fault(path, f"variables_{split} is {given.dtype} {given.shape}; it must be {wanted}.")
+            raise fault(path, f"variables_{split} is {given.dtype} {given.shape}; it must be {wanted}.")
         for name, column, count in zip(names, given.T, mechanism.shape, strict=True):
             if len(column) and not 0 <= column.min() <= column.max() < count:
-                raise _fault(path, f"{name} is {column.min()} to {column.max()} in variables_{split}; mechanism has "
+                raise fault(path, f"{name} is {column.min()} to {column.max()} in variables_{split}; mechanism has "
                              f"labels of 0 to {count - 1}.")  # fmt: skip
         values.append(torch.from_numpy(given.astype(np.float64)))
     dtype = tensors["y_train"].dtype
     if dtype is torch.int64:
         if mechanism.dtype.kind not in "iub":
-            raise _fault(path, f"mechanism has the dtype {mechanism.dtype}; store integers, as in y.")
+            raise fault(path, f"mechanism has the dtype {mechanism.dtype}; store integers, as in y.")
         largest = max(int(tensors[f"y_{split}"].max()) for split in ("train", "test"))
         for label in (mechanism.min(), mechanism.max()):
             if not 0 <= label <= largest:
-                raise _fault(path, f"mechanism has the label {label}; the classes of y are 0 to {largest}.")
-    labels = torch.from_numpy(mechanism.astype(np.int64 if dtype is torch.int64 else np.float32, order="C"))
+                raise fault(path, f"mechanism has the label {label}; the classes of y are 0 to {largest}.")
+    table = torch.from_numpy(mechanism.astype(np.int64 if dtype is torch.int64 else np.float32, order="C"))
     values_train, values_test = values
-    return CausalModel(tuple(names), values_train, values_test, LabelTable(labels))
+    return CausalModel(tuple(names), values_train, values_test, LabelTable(table))
 
 
-def _read(path: Path, names: Sequence[str], together: Sequence[str]) -> dict[str, np.ndarray]:
-    """Returns the arrays of a file: all of `names`, and either all or none of `together`."""
-    if not path.is_file():
-        raise ArgumentError(f"path={path}: no such file.")
-    try:
-        with path.open("rb") as opened:  # numpy doesn't close a damaged file that it opened
-            file = np.load(opened, allow_pickle=False)
-            if not isinstance(file, np.lib.npyio.NpzFile):
-                raise _fault(path, f"it holds a single array; save with numpy.savez(path, {names[0]}=..., ...).")
-            missing = [name for name in names if name not in file.files]
-            if missing:
-                raise _fault(path, f"{', '.join(missing)} missing; it has {', '.join(file.files) or 'nothing'}.")
-            more = [name for name in together if name in file.files]
-            if more and len(more) < len(together):
-                missing = [name for name in together if name not in more]
-                raise _fault(path, f"{', '.join(missing)} missing; a causal model is {', '.join(together)}.")
-            arrays = {name: file[name] for name in (*names, *more)}
-    except (ValueError, OSError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
-        if isinstance(error, ArgumentError):
-            raise
-        raise _fault(path, f"can't be read as .npz without pickled objects ({error}).") from error
+def _read(path: Path, names: Sequence[str], together: Sequence[str]) -> dict[str, Array]:
+    """Returns the arrays of a file, as `read_npz`: finite real numbers, or text where text may be."""
+    arrays = read_npz(path, names, together)
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):  # numpy returns a member that isn't an array as its bytes
-            raise _fault(path, f"{name} is not an array.")
+        kind = array.dtype.kind
         if name == "variables":
-            if array.dtype.kind != "U":
-                raise _fault(path, f"variables has the dtype {array.dtype}; it must be text, the variables' names.")
+            if kind != "U":
+                raise fault(path, f"variables has the dtype {array.dtype}; it must be text, the variables' names.")
             continue
-        if array.dtype.kind not in "fiub":
-            raise _fault(path, f"{name} has the dtype {array.dtype}; it must be real numbers.")
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise _fault(path, f"{name} has NaN or infinite values.")
+        if name.startswith("y_") and kind in "US":
+            continue
+        if kind == "c":
+            raise fault(
+                path,
+                f"{name} has the dtype {array.dtype}; it must be real numbers. Save numpy.abs({name}), or "
+                f"numpy.concatenate([{name}.real, {name}.imag], 1).",
+            )
+        if kind in "US":
+            raise fault(
+                path, f"{name} has the dtype {array.dtype}; it must be real numbers: save {name}.astype(float)."
+            )
+        if kind not in "fiub":
+            raise fault(path, f"{name} has the dtype {array.dtype}; it must be real numbers.")
+        if kind == "f" and not (finite := np.isfinite(array)).all():
+            example, *place = np.unravel_index(int(np.argmin(finite)), array.shape) if array.ndim else (0,)
+            at = f" at {', '.join(map(str, place))}" if place else ""
+            raise fault(
+                path,
+                f"{name} has NaN or infinite values: {finite.size - int(finite.sum())}, the first in example "
+                f"{example}{at}. Leave such examples out, or save numpy.nan_to_num({name}).",
+            )
     return arrays
-
-
-def _fault(path: Path, text: str) -> ArgumentError:
-    return ArgumentError(f"path={path}: {text}")

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner import models
-from mi_runner.datasets import Dataset
+from mi_runner.datasets import Dataset, channels_last
 from mi_runner.errors import ArgumentError
 
 CHANNELS = (16, 32, 64)
@@ -60,6 +60,14 @@ def build(dataset: Dataset, *, output_activation: str = "auto") -> models.Built:
     Raises:
         ArgumentError: the inputs are vectors, or images smaller than 4×4.
     """
+    dataset = dataset.with_channel()
+    if channels_last(dataset.input_shape) and dataset.input_shape[2] < 4:
+        raise ArgumentError(
+            f"model=cnn takes images (N, C, H, W); an input of dataset={dataset.name} is {dataset.input_shape}, which "
+            "looks like (H, W, C). Save x.transpose(0, 3, 1, 2)."
+        )
+    if not dataset.has_images and len(dataset.input_shape) > 1:
+        raise ArgumentError(f"model=cnn takes images, not inputs of the shape {dataset.input_shape}. Use model=mlp.")
     if not dataset.has_images:
         n = models.n_features(dataset)
         raise ArgumentError(f"model=cnn takes images; dataset={dataset.name} gives vectors of {n}. Use model=mlp.")
