@@ -14,7 +14,6 @@ import os
 import platform
 import shlex
 import socket
-import subprocess
 import sys
 import time
 import traceback
@@ -33,7 +32,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mi_runner import console, machine, memory, signals, threads
+from mi_runner import checkout, console, machine, memory, signals, threads
 from mi_runner.config.composition import config_hash, contents, flattened
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
@@ -431,7 +430,7 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
             **{name: _version(name) for name in VERSIONS},
             "code": code_version(),
         },
-        "git": _git(),
+        "git": checkout.state(),
         "command": command or shlex.join(sys.argv),
         "host": socket.gethostname(),
         "pid": os.getpid(),
@@ -614,15 +613,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _git() -> dict[str, Any] | None:
-    """Returns the commit of the current directory's checkout, and whether it has changes; None outside of one."""
-    try:
-        commit, changes = (
-            subprocess.run(["git", *words], capture_output=True, text=True, check=True, timeout=5).stdout.strip()
-            for words in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return {"commit": commit, "dirty": bool(changes)}

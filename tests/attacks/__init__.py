@@ -1,1 +1,1 @@
-"""Inputs of every kind that would hurt: refused before a run folder, with what to type, or taken as they are."""
+"""Hostile and damaged inputs: nothing in them runs, none gives a wrong number, and each gets a line that says what to do."""
