@@ -6,6 +6,7 @@ import argparse
 import difflib
 import fnmatch
 import json
+import signal
 import sys
 import tempfile
 import time
@@ -27,7 +28,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="keeps recordings and outcomes, and goes on with what is in it")
     parser.add_argument("--again", action="store_true", help="tries what was not noticed once more, with new tests")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as temporary:
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))
+    with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
         run(options, options.folder or Path(temporary) / "kept", Path(temporary) / "checkout")
 
 
