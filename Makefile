@@ -2,7 +2,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 ARGS ?= experiment=ablation model=skip
 
-.PHONY: run test check bench docs
+.PHONY: run test check bench docs mutants
 
 run: .venv/installed  ## the main job, or any other: make run ARGS="experiment=train dataset=mod_add"
 	$(BIN)/mi-run $(ARGS)
@@ -21,6 +21,9 @@ check: .venv/installed-for-tests  ## style, types, and which module may import w
 bench: .venv/installed-for-tests  ## ratios, each measured in one run
 	$(BIN)/python -m benchmarks
 
+mutants: .venv/installed-for-mutants  ## do the tests notice small faults? make mutants ARGS="--number 20 --seed 1"
+	$(BIN)/python -m mutants $(if $(filter file,$(origin ARGS)),,$(ARGS))
+
 docs: .venv/installed  ## draws the pictures of docs/ from fresh runs
 	$(BIN)/python docs/draw.py
 
@@ -32,4 +35,8 @@ docs: .venv/installed  ## draws the pictures of docs/ from fresh runs
 
 .venv/installed-for-tests: .venv/installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test]'
+	touch $@
+
+.venv/installed-for-mutants: .venv/installed-for-tests
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[test,mutants]'
 	touch $@

@@ -121,9 +121,8 @@ def test_a_step_by_hand() -> None:
     adversary_loss = loss(row, labels)
     (cut_off(swapped, 0.5) - 0.7 * adversary_loss).backward()
     assert torch.allclose(opponent.strongest.alignment.weight, row, atol=1e-6)
-    assert (history[1]["loss"], history[1]["adversary_loss"]) == pytest.approx(
-        (swapped.item(), adversary_loss.item()), rel=1e-5
-    )
+    expected = (swapped.item(), adversary_loss.item())
+    assert (history[1]["loss"], history[1]["adversary_loss"]) == pytest.approx(expected, rel=1e-5)  # float32
     for parameter, own in zip(model.parameters(), twin.parameters(), strict=True):
         assert own.grad is not None and torch.allclose(parameter, own - 0.8 * own.grad, atol=1e-6)
     assert chosen.grad is not None

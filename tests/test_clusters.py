@@ -264,6 +264,12 @@ def test_random_partitions_have_the_same_sizes_and_the_first_ones_stay() -> None
         assert torch.equal(each.inputs.bincount(), partition.inputs.bincount())
         assert torch.equal(each.outputs, five[number].outputs) and torch.equal(each.inputs, five[number].inputs)
         assert not torch.equal(each.inputs, other[number].inputs)
+    # No two repeats are the same partition, and outputs and inputs are shuffled each by itself.
+    assert (
+        len({tuple(each.outputs.tolist()) for each in five}) == len({tuple(each.inputs.tolist()) for each in five}) == 5
+    )
+    square = random_partitions(contiguous(12, 12, 3), 1)[0]
+    assert not torch.equal(square.outputs, square.inputs)
 
 
 def test_interpretability_by_hand() -> None:

@@ -842,6 +842,50 @@ def test_chance_is_0_where_each_value_is_held_out_in_turn() -> None:
     assert (found.accuracy, found.chance) == (1.0, 0.0)
 
 
+def units_that_learn(image: Tensor, *, seed: int, epochs: int, steps: int = 1) -> list[frozenset[int]]:
+    """Epoch → the hidden units whose outgoing weights change in it: those that dropout leaves in one of its steps."""
+    labels = {"a": torch.tensor([0, 1])}
+    split = decoding.DecodingSplit(torch.zeros(steps, dtype=torch.int64), torch.tensor([1]), 0)
+    options = {"batch_size": 1, "hidden_sizes": [40], "optimizer": "sgd", "learning_rate": 0.1, "seed": seed}
+    heads = [
+        train_decoder(image, labels, split, epochs=number, **options)[0].heads.linear.weight
+        for number in range(epochs + 1)
+    ]
+    changed = [(after != before).any(0) for before, after in itertools.pairwise(heads)]
+    return [frozenset(units.nonzero().squeeze(1).tolist()) for units in changed]
+
+
+def test_each_step_epoch_and_seed_drops_other_units() -> None:
+    """By what learns: a unit that is dropped adds nothing to the logits, so its outgoing weights stay bit for bit."""
+    images = torch.randn(2, 3, 3, generator=torch.Generator().manual_seed(0))
+    by_seed = [units_that_learn(images, seed=seed, epochs=3) for seed in range(3)]
+    kept = [units for epochs in by_seed for units in epochs]
+    assert all(10 <= len(units) <= 30 for units in kept)  # 20 of 40 on average, sd 3.2
+    assert len(set(kept)) == len(kept) == 9
+    # With the same units in every step half of them would never learn.
+    (of_steps,) = units_that_learn(images, seed=0, epochs=1, steps=12)
+    assert len(of_steps) == 40
+
+
+def test_examples_that_are_trained_on_several_times_count_once_by_hand() -> None:
+    labels = {"a": torch.tensor([0, 1, 0, 1]), "b": torch.tensor([0, 0, 1, 1])}
+    split = decoding.DecodingSplit(torch.tensor([0, 0, 0, 1]), torch.tensor([2, 3]), 0)
+    answers = [torch.tensor([0, 0, 0, 0]), torch.tensor([0, 0, 1, 0])]
+    found = decoding.decoding_accuracy(answers, labels, split)
+    # Of the distinct training examples 0 and 1 `a` is correct on the first, `b` on both.
+    assert {name: one.train_accuracy for name, one in found.items()} == {"a": 0.5, "b": 1.0, "all": 0.5}
+    # Of the held-out ones 2 and 3 `a` is correct on 2, `b` on 2.
+    assert {name: (one.accuracy, one.n) for name, one in found.items()} == {
+        "a": (0.5, 2),
+        "b": (0.5, 2),
+        "all": (0.5, 2),
+    }
+    # Over folds, too: 2 of 3 held-out examples in the second, trained on one that occurs twice.
+    folds = [split, decoding.DecodingSplit(torch.tensor([2, 3, 3, 3]), torch.tensor([0, 1]), 0)]
+    over = decoding.folds_accuracy([answers, answers], labels, folds)
+    assert over["a"].train_accuracy == 0.5 and over["b"].train_accuracy == pytest.approx((2 * 1 + 2 * 0.5) / 4)
+
+
 def test_accuracy_and_loss_over_folds_by_hand() -> None:
     labels = {"a": torch.tensor([0, 0, 1, 1])}
     folds = [

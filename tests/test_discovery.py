@@ -188,6 +188,20 @@ def test_eap_is_the_gradient_by_explicit_masks(ablation: str, classes: bool) -> 
         assert torch.allclose(found, torch.stack([step[layer] for step in steps]).mean(0).abs(), atol=1e-12)
 
 
+def test_the_activation_score_by_hand() -> None:
+    """The mean of absolute values: those of a source that is as often below as above 0 don't cancel."""
+    part = Part(
+        (
+            Layer(torch.tensor([[2.0, -1.0], [1.0, 3.0]]), torch.zeros(2)),
+            Layer(torch.tensor([[-1.0, 2.0]]), torch.zeros(1)),
+        )
+    )
+    x = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [3.0, 2.0], [-3.0, -2.0]], dtype=torch.float64)
+    first, second = scores.activation(part, x, torch.zeros(4), "zero")
+    # Mean |x| = (2, 1). Hidden values (2, 1), (−2, −1), (4, 9), (−4, −9): mean |·| = (3, 5).
+    assert first.tolist() == [[4.0, 1.0], [2.0, 3.0]] and second.tolist() == [[3.0, 10.0]]
+
+
 def test_edge_patching_and_greedy_are_runs_of_edited_networks() -> None:
     torch.manual_seed(1)
     model = nn.Sequential(nn.Linear(2, 2), nn.LeakyReLU(), nn.Linear(2, 2), nn.LeakyReLU(), nn.Linear(2, 1)).double()

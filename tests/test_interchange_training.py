@@ -301,6 +301,32 @@ def test_a_step_by_hand() -> None:
         assert torch.allclose(parameter, own - 0.8 / 4 * own.grad, atol=1e-6)  # the first of four warm-up steps
 
 
+@pytest.mark.parametrize("what", ["network", "both", "rotation"])
+def test_a_network_trains_in_training_mode_and_one_that_stays_is_as_in_evaluation(what: Trained) -> None:
+    """Dropout of everything: in training mode only the last bias is left of the network, in evaluation mode all."""
+    dataset = bits()
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(4, 2), nn.Tanh(), nn.Dropout(1.0), nn.Linear(2, 2))
+    found, given = aligned(model, "0", direction()), pairs(dataset, "train", ("a",), n=40)
+    weights, bias = [model[place].weight.detach().clone() for place in (0, 3)], model[3].bias.detach().clone()
+    turned = found.alignment.weight.detach().clone()
+    with torch.no_grad():
+        outputs = (
+            found.outputs_on(dataset.x_train, given.base, given.sources) if what == "rotation" else bias.expand(40, 2)
+        )
+    modes: list[bool] = []
+    how = replace(QUICK, what=what, epochs=2, batch_size=40, gradient_clip=None, optimizer=sgd)
+    history = train_by_interchange(
+        found, dataset, given, how, loss_function(TrainingOptions(), dataset),
+        evaluate=lambda: {"training": modes.append(model.training) or 0.0},
+    )  # fmt: skip
+    assert history[1]["loss"] == pytest.approx(float(functional.cross_entropy(outputs, given.labels)))
+    assert all(torch.equal(model[place].weight, before) for place, before in zip((0, 3), weights, strict=True))
+    assert torch.equal(model[3].bias, bias) == (what == "rotation")
+    assert torch.allclose(found.alignment.weight, turned, atol=1e-4) == (what != "rotation")
+    assert modes == [False] * 3 and not model.training
+
+
 def test_a_step_is_clipped() -> None:
     dataset = bits()
     moves = []

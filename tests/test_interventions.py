@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from fractions import Fraction
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 
+from mi_runner.graph.chain import find_part
 from mi_runner.graph.interventions import (
     Intervention,
+    Runs,
     draw_others,
     interchange,
     mean,
@@ -42,6 +46,38 @@ def test_mean_over_unequal_batches_is_the_mean_over_the_whole() -> None:
 def test_mean_does_not_depend_on_the_batches(sizes: list[int]) -> None:
     values = torch.randn(sum(sizes), 2, 3)
     assert torch.allclose(mean(values.split(sizes)), values.double().mean(0).float())
+
+
+class Shifted(nn.Module):
+    """Inputs far from 0, and what a layer makes of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(1, 1), nn.Linear(1, 1)
+        with torch.no_grad():
+            for parameter, value in zip(self.parameters(), (1.0, 1e6, 1.0, 0.0), strict=True):
+                parameter.fill_(value)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(self.first(x))
+
+
+def test_means_far_from_0_are_the_nearest_float32_to_the_exact_mean() -> None:
+    """Values 1,000,000 to 1,000,001: sums of them in float32 are off by more than their spread."""
+    x = torch.arange(5_003).remainder(16)[:, None] / 16
+    values = x + 1e6  # float32 has the sixteenths up to 1,048,576
+    exact = Fraction(sum(range(16)) * (5_003 // 16) + sum(range(5_003 % 16)), 16 * 5_003) + 1_000_000
+    nearest = float(np.float32(float(exact)))
+    assert nearest == 1_000_000.4375 != float(values.sum(0)) / 5_003  # in float32
+    assert mean(values.split(100)).item() == mean([values]).item() == nearest
+    network = Shifted().eval()
+    graph = ModelGraph.trace(network, x[:2])
+    for memory in (0, 1e9):  # values that are computed anew, values that are kept
+        assert Runs(graph, x, memory=memory).means(["first"])["first"].item() == nearest
+    part = find_part(graph, 1)
+    assert [float(value) for value in part.means(values)] == [nearest]
+    whole = find_part(graph, None)
+    assert [float(value) for value in whole.means(x)] == [pytest.approx(float(exact) - 1_000_000), nearest]
 
 
 def test_mean_of_nothing() -> None:

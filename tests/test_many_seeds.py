@@ -217,6 +217,38 @@ def test_each_network_stops_by_itself() -> None:
     assert torch.allclose(weights_of(networks[epochs.index(6)]), weights_of(alone[epochs.index(6)]), atol=1e-5)
 
 
+@pytest.mark.parametrize("quantile", ["first", "all but one", "all"])
+def test_networks_that_stop_long_before_the_others_keep_the_weights_of_then(quantile: str) -> None:
+    """Against a training alone that has no more epochs than the one that reached the loss."""
+    options = TrainingOptions(epochs=12, batch_size=16, loss="mse", learning_rate=0.02)
+    seeds = (3, 4, 5)
+    losses = []
+    for seed in seeds:
+        history = training.train(initialised(lambda: mlp(1), seed), values(), options, seed=seed)
+        losses.append([row["loss"] for row in history])
+    stop_loss = {
+        "first": 1.001 * min(of_one[3] for of_one in losses),
+        "all but one": 1.001 * sorted(of_one[5] for of_one in losses)[1],
+        "all": 1.001 * max(of_one[7] for of_one in losses),
+    }[quantile]
+    epochs = [next((number for number, loss in enumerate(of_one, 1) if loss <= stop_loss), 12) for of_one in losses]
+    assert min(epochs) <= 6 and len(set(epochs)) > 1, epochs
+    stacked = [initialised(lambda: mlp(1), seed) for seed in seeds]
+    histories = train_together(stacked, [values()] * 3, replace(options, stop_loss=stop_loss), seeds=seeds)
+    for seed, network, history, n_epochs, of_one in zip(seeds, stacked, histories, epochs, losses, strict=True):
+        assert not isinstance(history, FloatingPointError)
+        assert [row["epoch"] for row in history] == list(range(1, n_epochs + 1))
+        assert [row["reached"] for row in history] == [loss <= stop_loss for loss in of_one[:n_epochs]]
+        alone = initialised(lambda: mlp(1), seed)
+        training.train(alone, values(), replace(options, epochs=n_epochs), seed=seed)
+        assert torch.allclose(weights_of(network), weights_of(alone), rtol=1e-4, atol=1e-5)
+        if n_epochs < 12:
+            training.train(
+                longer := initialised(lambda: mlp(1), seed), values(), replace(options, epochs=n_epochs + 1), seed=seed
+            )
+            assert not torch.allclose(weights_of(network), weights_of(longer), atol=1e-3)
+
+
 def test_a_batch_larger_than_the_training_set_is_the_whole_of_it() -> None:
     config = TrainingOptions(epochs=2, batch_size=1000, optimizer="sgd", learning_rate=0.5)
     assert_as_alone(lambda: mlp(3), [classes()] * 3, config)

@@ -178,6 +178,32 @@ def with_other_initial_weights() -> Built:
     return built
 
 
+class Scaled(nn.Module):
+    """A Linear layer with a buffer, which is in the weights' file or not."""
+
+    def __init__(self, scale: float, persistent: bool) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.last = nn.Linear(6, 3)
+        self.register_buffer("scale", torch.tensor(scale), persistent=persistent)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x * self.scale)
+
+
+@pytest.mark.parametrize("persistent", [True, False])
+def test_buffers_are_in_the_key_also_those_that_are_not_saved(persistent: bool) -> None:
+    def scaled(scale: float) -> Trainer:
+        return Trainer(Built(Scaled(scale, persistent).eval(), classes()))
+
+    first, other = scaled(1.0), scaled(2.0)
+    assert first.obtain().trained_now and other.obtain().trained_now
+    assert not torch.equal(first.built.model.last.weight, other.built.model.last.weight)
+    again = scaled(2.0)
+    assert not again.obtain().trained_now and float(again.built.model.scale) == 2.0
+    assert torch.equal(again.built.model.last.weight, other.built.model.last.weight)
+
+
 OTHERS: dict[str, Callable[[], Trainer]] = {
     "seed": lambda: Trainer(new(), seed=1),
     "data set": lambda: Trainer(replace(new(), dataset=classes(seed=1))),

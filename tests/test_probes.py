@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import re
+import statistics
 from collections.abc import Callable
-from statistics import fmean
 from typing import Any
 
 import numpy as np
@@ -230,11 +230,12 @@ def test_r2_by_hand() -> None:
     assert found.folds == pytest.approx((1 - 1 / 0.5, 1 - 1 / (14 / 3)))
     assert found.score == pytest.approx(1 - 2 / (0.5 + 14 / 3))
     assert found.low < found.score < found.high <= 1
-    # A ratio q of means has the standard error sd(residual − q · total)/(mean total · √n), sd with the divisor n − 1.
-    errors, totals, q = (0, 1, 0, 1, 0), (1 / 4, 1 / 4, 16 / 9, 1 / 9, 25 / 9), 2 / (0.5 + 14 / 3)
-    rest = [error - q * total for error, total in zip(errors, totals, strict=True)]
-    half = 1.959963984540054 * math.sqrt(sum(value**2 for value in rest) / 4) / fmean(totals) / math.sqrt(5)
-    assert (found.low, found.high) == pytest.approx((1 - q - half, min(1, 1 - q + half)))
+    # The delta method, with the standard deviation of a sample: n − 1.
+    residual, total = [0, 1, 0, 1, 0], [0.25, 0.25, 16 / 9, 1 / 9, 25 / 9]
+    ratio = sum(residual) / sum(total)
+    sd = statistics.stdev([r - ratio * t for r, t in zip(residual, total, strict=True)])
+    error = 1.959963984540054 * sd / (sum(total) / 5) / math.sqrt(5)
+    assert found.low == pytest.approx(found.score - error) and found.high == pytest.approx(min(1, found.score + error))
     constant = score(Target(torch.ones(5).double(), None), torch.ones(5, 1).double(), folds)
     assert math.isnan(constant.score) and math.isnan(constant.low)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 
 import numpy as np
 import pytest
@@ -118,6 +119,26 @@ def test_thresholds_at_the_ends() -> None:
     kept = prune(part, x, probability, 2, threshold=0.0)
     left = replace_weights(part, [layer.weight * mask for layer, mask in zip(part.layers, kept, strict=True)])
     assert criterion_value(left(x), probability, 2) <= criterion_value(part(x), probability, 2)
+
+
+def test_at_threshold_0_an_edge_is_cut_if_the_criterion_falls_and_stays_if_it_is_the_same() -> None:
+    """Logits (w·x, v·x, 0) of x = 1, wanted probability of class 0: 1. Only the first two edges change anything.
+
+    The criterion is log(1 + e^(logits of the others − w)): it grows without w, falls without v, and stays without the
+    edge from the input that is always 0.
+    """
+    weight = torch.tensor([[1.0, 5.0], [2.0, -3.0], [0.0, 4.0]])
+    part = Part((Layer(weight, torch.zeros(3)),))
+    x = torch.tensor([[1.0, 0.0]] * 3)
+    (kept,) = prune(part, x, torch.ones(3), 0, threshold=0.0)
+    assert kept.tolist() == [[True, True], [False, True], [True, True]]
+    # A threshold that is hardly above 0 cuts what changes nothing, one below 0 only what lowers the criterion by more.
+    (kept,) = prune(part, x, torch.ones(3), 0, threshold=1e-6)
+    assert kept.tolist() == [[True, False], [False, False], [False, False]]
+    falls = criterion_value(part(x), torch.ones(3), 0) - math.log(1 + 2 * math.exp(-1))
+    for threshold, is_kept in ((-falls + 1e-4, False), (-falls - 1e-4, True)):
+        (kept,) = prune(part, x, torch.ones(3), 0, threshold=threshold)
+        assert bool(kept[1, 0]) == is_kept and int(kept.sum()) == 5 + is_kept
 
 
 def test_the_networks_weights_stay_and_progress_counts_every_edge() -> None:

@@ -1,0 +1,146 @@
+"""Tests of one fault, in a process forked from one that has imported torch, so that no fault costs seconds of that."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+
+from mutants.places import Fault
+from mutants.recorded import Recorder, Recording
+
+IMPORTED = (
+    *("torch", "torch.optim", "torch.func", "torch.fx.experimental.proxy_tensor", "safetensors.torch", "numba"),
+    *("matplotlib.figure", "matplotlib.backends.backend_agg", "pandas", "scipy.optimize", "scipy.special", "pyarrow"),
+    *("hydra", "hydra.core.override_parser.overrides_parser", "rich.console", "rich.table", "yaml", "filelock"),
+    *("platformdirs", "statistics", "sklearn.linear_model", "pytest", "coverage", "numba.core.caching"),
+)
+"""What the tests import, but for mi_runner and themselves."""
+
+COMPILATION_SECONDS = 300
+
+
+def copy(checkout: Path, to: Path) -> None:
+    """What the tests read, without what git ignores. Faults are put into this copy alone."""
+    for name in ("mi_runner", "conf", "tests", "docs", "benchmarks"):
+        shutil.copytree(checkout / name, to / name, ignore=shutil.ignore_patterns("__pycache__", "*.png"))
+    for path in checkout.glob("*.*"):
+        if path.is_file():
+            shutil.copy(path, to)
+
+
+def import_libraries() -> None:
+    """Once for all; nothing may be computed before a fork, because threads don't survive it."""
+    os.environ.update(OMP_NUM_THREADS="1", OMP_WAIT_POLICY="PASSIVE", NUMBA_NUM_THREADS="1", PYTHONHASHSEED="0")
+    for name in IMPORTED:
+        import_module(name)
+
+
+def record(checkout: Path, test_file: str, recording: Path, log: Path) -> None:
+    """Runs a file of tests without a fault, and writes which lines each test runs."""
+    outcome = forked(
+        lambda: _tests(checkout, [test_file], recorder=lambda: [Recorder(checkout, recording)]), log, seconds=1200
+    )
+    if not recording.exists():
+        raise RuntimeError(f"{test_file} could not be recorded ({outcome}): see {log}")
+
+
+def noticed(fault: Fault, recording: Recording, log: Path) -> str:
+    """How the tests of a fault's statement notice it: failed, crashed, endless; or how not: passed, unreached."""
+    tests = recording.tests(fault)
+    if not tests:
+        return "unreached"
+    checkout, file = recording.checkout, recording.checkout / fault.file
+    before, times = file.read_text(), file.stat()
+    compiles = recording.is_compiled(fault)
+    seconds = 30 + 4 * sum(recording.seconds[test] for test in tests) + (COMPILATION_SECONDS if compiles else 0)
+    cached = list((file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"))
+    try:
+        file.write_text(fault.source(checkout))
+        for path in cached:
+            path.unlink()
+        return forked(lambda: _tests(checkout, tests, version=None if compiles else KERNELS), log, seconds)
+    finally:
+        file.write_text(before)
+        os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
+        for path in (file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"):
+            path.unlink()
+
+
+KERNELS = "0123456789ab"
+"""The version of the compiled kernels without a fault."""
+
+
+def forked(work: Callable[[], int], log: Path, seconds: float) -> str:
+    """Runs work in a process of its own: passed, failed, crashed, or endless after so many seconds of a processor."""
+    pid = os.fork()
+    if not pid:
+        os.setsid()
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        stream = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        os.dup2(stream, 1)
+        os.dup2(stream, 2)
+        resource.setrlimit(resource.RLIMIT_CPU, (int(seconds), int(seconds) + 5))
+        status = 3
+        try:
+            status = work()
+        except BaseException:
+            traceback.print_exc()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os._exit(status)
+    latest = time.monotonic() + 30 * seconds  # waiting costs no time of a processor
+    ended, status = 0, 0
+    try:
+        while not ended:
+            time.sleep(0.05)
+            if time.monotonic() > latest:
+                os.killpg(pid, signal.SIGKILL)
+            ended, status = os.waitpid(pid, os.WNOHANG)
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(pid, signal.SIGKILL)  # the tests, if this process was interrupted; and what they left
+    code = os.waitstatus_to_exitcode(status)
+    if code in (0, 1):
+        return ("passed", "failed")[code]
+    return "endless" if code in (-signal.SIGXCPU, -signal.SIGKILL) else "crashed"
+
+
+def _tests(
+    checkout: Path,
+    tests: Sequence[str],
+    *,
+    recorder: Callable[[], list[object]] = list,
+    version: str | None = KERNELS,
+) -> int:
+    os.chdir(checkout)
+    here = str(Path(__file__).parent.parent)
+    sys.path[:] = [str(checkout), *(path for path in sys.path if path not in ("", here))]
+    plugins = recorder()  # before anything of mi_runner is imported
+    if version is not None:
+        import mi_runner.compiled as kernels
+
+        kernels._version = lambda: version
+    import pytest
+
+    options = [
+        "-q",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+        "-p",
+        "no:xdist",
+        "-p",
+        "no:randomly",
+        "--tb=line",
+        *([] if plugins else ["-x"]),
+    ]
+    return int(pytest.main([*options, *tests], plugins=plugins))
