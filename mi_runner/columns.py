@@ -176,13 +176,17 @@ COLUMNS: dict[str, Column] = {
             "found_accuracy": "accuracy on the examples that circuits are found on, not those they are judged on",
             "edge_sparsity": "edges that the circuit leaves out",
             "jaccard": "mean over pairs of resamples, not both empty: edges in both circuits, of those in at least one",
-            "overview.jaccard": "the same, mean over the n_sizes_jaccard sizes at which not all resamples are empty",
-            "summary.jaccard": "the same, mean over the n_sizes_jaccard sizes at which not all resamples are empty",
+            "overview.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which not all "
+            "are empty",
+            "summary.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which not all "
+            "are empty",
             "local": "draws whose smallest valid circuit needs each of its edges, of n_draws_valid; empty: not known",
             "percentile": "place of the circuit's mse among circuits of as many edges: 0 the best, 1 the worst; the "
             "empty circuit's among circuits of k edges; no value where k is less than one path has, and at all edges",
-            "overview.percentile": "the same, mean over draws and n_sizes_percentile sizes",
-            "summary.percentile": "the same, mean over draws and n_sizes_percentile sizes",
+            "overview.percentile": "place of the circuit's mse among circuits of as many edges, mean over draws and "
+            "n_sizes_percentile sizes: 0 the best, 1 the worst",
+            "summary.percentile": "place of the circuit's mse among circuits of as many edges, mean over draws and "
+            "n_sizes_percentile sizes: 0 the best, 1 the worst",
             "quasi": "draws whose smallest valid circuit has an edge that it needs, of n_draws_valid; empty: not known",
             "regret_accuracy": "accuracy of the best circuit of at most k edges minus the circuit's",
             "sizes.accuracy_10": "accuracy that 10 % of the circuits of this size are below",
@@ -209,8 +213,8 @@ COLUMNS: dict[str, Column] = {
             "pairs_contained": "pairs of valid circuits of which the first keeps every edge of the second",
             "pruned_share": "inputs of the cluster that pruning removes",
             "rejected_others": "images of other classes that are answered with 'not this class'",
-            "sweep_circuits.share": "networks that have the circuit, or a circuit with this edge; circuits are chosen by "
-            "it, so they have no interval",
+            "sweep_circuits.share": "networks that have the circuit, or a circuit with this edge; no interval for circuits, "
+            "which are chosen by it",
             "random_share": "the same if units are matched at random, mean over 1,000 random matchings",
             "random_share_low": "2.5 % of the random matchings are below",
             "random_share_high": "97.5 % of the random matchings are below",
