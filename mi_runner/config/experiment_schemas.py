@@ -58,6 +58,14 @@ class EdgeAblation(Enum):
     mean = "mean"
 
 
+class JudgeOn(Enum):
+    """The examples that circuits are judged on: the test examples, that they are found on as well, or others."""
+
+    test = "test"
+    train = "train"
+    half = "half"
+
+
 class CircuitInputs(Enum):
     """Must a circuit use every input neuron of the analysed layers, or may it leave inputs out?"""
 
@@ -183,6 +191,11 @@ class CircuitsConfig(ExperimentConfig):
         5_000_000, "largest number of rows of circuits.parquet; of more valid circuits a random sample", at_least=1
     )
     pairs: bool = option(True, "compare valid circuits with each other (if they are many, a random sample)")
+    judge_on: JudgeOn = option(
+        JudgeOn.test,
+        "test: circuits are found and judged on the test examples; train: found on the training examples, judged on "
+        "the test ones; half: found on half of the test examples, judged on the others",
+    )
 
 
 class PruningCriterion(Enum):
@@ -464,6 +477,11 @@ class DiscoveryConfig(ExperimentConfig):
     )
     last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
     accuracy_threshold: float = option(0.99, "a circuit is valid if its accuracy is above it", at_least=0, below=1)
+    judge_on: JudgeOn = option(
+        JudgeOn.test,
+        "test: circuits are found and judged on the test examples; train: found on the training examples, judged on "
+        "the test ones; half: found on half of the test examples, judged on the others",
+    )
     repeats: int = option(5, "runs of the methods that draw random numbers", at_least=1)
     bootstrap: int = option(100, "resamples of the examples on which methods find circuits again; 0: none", at_least=0)
     max_table_rows: int = option(

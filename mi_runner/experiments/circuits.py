@@ -1,7 +1,8 @@
 """How many different sub-networks explain the same behaviour? (Méloux et al., ICLR 2025)
 
 The last layers of a network are cut off and analysed on the activations that enter them. Every well-formed circuit is
-evaluated on the test set. A circuit is valid if its accuracy is above the threshold. Each output is analysed by itself.
+evaluated on the test set, or on the examples that `judge_on` says. A circuit is valid if its accuracy is above the
+threshold. Each output is analysed by itself.
 """
 
 from __future__ import annotations
@@ -10,19 +11,20 @@ import hashlib
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from mi_runner import chance
-from mi_runner.config.experiment_schemas import CircuitsConfig, CircuitTable
+from mi_runner.config.experiment_schemas import CircuitsConfig, CircuitTable, JudgeOn
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Drawing, Result, Setting, circuits_figures
 from mi_runner.experiments.circuits_comparison import compare_networks as compare_networks
-from mi_runner.experiments.sentences import counted, figure
+from mi_runner.experiments.judging import Examples, examples_of
+from mi_runner.experiments.sentences import counted, figure, measured
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.circuit import pair_shares
@@ -37,16 +39,13 @@ from mi_runner.methods.circuits.minimality import (
     validity,
 )
 from mi_runner.methods.circuits.rounding import rounding_interval
-from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
+from mi_runner.methods.circuits.search import CircuitSearch, fewest_correct, judged, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
-from mi_runner.methods.circuits.table import circuit_table
+from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
 from mi_runner.rows import first_of_equal
-from mi_runner.statistics import NOT_NEGATIVE, SHARE
+from mi_runner.statistics import NOT_NEGATIVE, SHARE, wilson_interval
 from mi_runner.training.options import TrainingOptions
-
-if TYPE_CHECKING:
-    pass
 
 MOST_CIRCUITS = 2 * 10**10
 """Largest space of circuits that is searched."""
@@ -81,6 +80,7 @@ def check(setting: Setting[CircuitsConfig]) -> None:
     graph = setting.graph()
     objection = _objection(graph, config)
     if objection is None:
+        examples_of(setting.dataset, config.judge_on, setting.seed)
         return
     why, remedies = objection
     chain = longest_part(graph)
@@ -131,6 +131,11 @@ def cost(setting: Setting[CircuitsConfig]) -> dict[str, int]:
 
 METRICS = ("accuracy", "n_circuits", "n_valid", "n_circuits_partial", "n_valid_partial", "threshold")
 METRICS_OF_PAIRS = ("pairs_contained", "mean_jaccard")
+METRICS_OF_JUDGED = (
+    *("still_valid", "valid_found_accuracy", "valid_judged_accuracy"),
+    *("sparsest_found_accuracy", "sparsest_judged_accuracy", "sparsest_still_valid"),
+)
+"""Where circuits are judged on other examples than those that they are found on."""
 METRICS_OF_MINIMALITY = tuple(f"n_{level}" for level in LEVELS[1:])
 
 KEYS = {
@@ -142,7 +147,7 @@ KEYS = {
 
 # n_circuits follows from the layers, so it is no measure; neither is the threshold.
 MEASURES = {
-    **dict.fromkeys(("accuracy", "full_accuracy", "cut_accuracy", *METRICS_OF_PAIRS), SHARE),
+    **dict.fromkeys(("accuracy", "full_accuracy", "cut_accuracy", *METRICS_OF_PAIRS, *METRICS_OF_JUDGED), SHARE),
     **dict.fromkeys(("n_valid", "n_valid_partial", *METRICS_OF_MINIMALITY, "cut_difference", "seconds"), NOT_NEGATIVE),
 }
 
@@ -153,7 +158,8 @@ def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
     Those of pairs are NaN if there are fewer than two valid circuits, those of minimality if not every valid circuit is
     listed (`n_cardinal` is always known).
     """
-    return [*METRICS, *METRICS_OF_MINIMALITY, *METRICS_OF_PAIRS]
+    judged_elsewhere = METRICS_OF_JUDGED if setting.config.judge_on is not JudgeOn.test else ()
+    return [*METRICS, *METRICS_OF_MINIMALITY, *METRICS_OF_PAIRS, *judged_elsewhere]
 
 
 def run(setting: Setting[CircuitsConfig]) -> Result:
@@ -161,9 +167,10 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     config, dataset = setting.config, setting.dataset
     graph = setting.graph()
     part = on_cpu(find_part(graph, config.last_layers))
-    entering, outputs = entering_activations(graph, part, dataset.x_test)
-    targets = dataset.y_test.reshape(len(outputs), -1).round().cpu()
-    cut = _check_cut(part, entering, outputs, targets)
+    on = examples_of(dataset, config.judge_on, setting.seed)
+    found = _recorded(graph, part, on.found)
+    judging = _recorded(graph, part, on.judged) if on.differ else None
+    cut = _check_cut(part, judging or found)
 
     rows: list[dict[str, Any]] = []
     answer = ""
@@ -172,9 +179,10 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     tables = []
     drawn: dict[str, Drawing] = {}
     seconds = minimal_seconds = 0.0
-    for index in range(outputs.shape[1]):
+    n_outputs = found.outputs.shape[1]
+    for index in range(n_outputs):
         single = part.output(index)
-        examples = CircuitExamples(entering, targets[:, index], outputs[:, index])
+        examples = found.of_output(index)
         log.info(_estimate(CircuitSpace(single.sizes, config.inputs.name), examples, index, config.max_table_rows))
         began = time.perf_counter()
         result = _search(setting, single, examples, index)
@@ -182,13 +190,15 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         seconds += enumerated
         levels = _levels(config, single, examples, index, result)
         minimal_seconds += time.perf_counter() - began - enumerated
+        elsewhere = _judged(setting, single, judging.of_output(index), result) if judging else None
         rows.append(_summary(setting, index, result, levels, cut[index], enumerated))
+        rows[-1] |= _of_valid(result, len(examples), elsewhere) if elsewhere else {}
         setting.progress.rows("metrics", rows[-1:])
-        answer = answer or _answer(rows[-1], outputs.shape[1], result)
+        answer = answer or _answer(rows[-1], n_outputs, result, on.words if on.differ else "")
         census += _census_rows(index, result.counts)
         edges += _edge_rows(single, index, result)
         valid_only = config.table is CircuitTable["valid"]
-        tables.append(circuit_table(examples, index, result, levels=levels, valid_only=valid_only))
+        tables.append(circuit_table(examples, index, result, levels=levels, valid_only=valid_only, judged=elsewhere))
         shares = result.edge_counts / max(1, result.n_valid)
         drawn |= circuits_figures.of_output(single, result.space, index, shares, result.n_valid, tables[-1])
 
@@ -198,9 +208,8 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
 
         # A single table isn't copied, because it may take most of the memory.
         written["circuits"] = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
-        written["circuits"].attrs = _description(
-            config, part, dataset.x_test
-        )  # pandas writes them into the Parquet file, and reads them back
+        # pandas writes them into the Parquet file, and reads them back
+        written["circuits"].attrs = _description(config, part, on.found.x)
     first = {**rows[0], "accuracy": rows[0]["full_accuracy"]}  # the first output's, where there are several
     return Result(
         tables=written,
@@ -210,7 +219,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         figures=drawn,
         answer=answer,
         parquet=frozenset({"circuits"}),
-        tensors={"circuits": {**_weights(part), "x": entering, "targets": targets, "outputs": outputs}},
+        tensors={"circuits": {**_weights(part), **found.tensors(), **(judging.tensors("judged_") if judging else {})}},
         timings={"enumerate": seconds, "minimality": minimal_seconds},
     )
 
@@ -219,12 +228,35 @@ def _named(space: CircuitSpace) -> str:
     return f"layers of {'-'.join(map(str, space.sizes))} neurons"
 
 
-def _check_cut(part: Part, entering: Tensor, outputs: Tensor, targets: Tensor) -> list[dict[str, float]]:
-    """Returns, for each output, how the analysed layers alone compare with the whole network.
+@dataclass(frozen=True)
+class _Recorded:
+    """What enters the analysed layers `(N, n_0)`, the network's outputs and the targets `(N, n_L)`; on the CPU."""
+
+    entering: Tensor
+    outputs: Tensor
+    targets: Tensor
+
+    def of_output(self, index: int) -> CircuitExamples:
+        return CircuitExamples(self.entering, self.targets[:, index], self.outputs[:, index])
+
+    def tensors(self, prefix: str = "") -> dict[str, Tensor]:
+        """Returns them under the names of circuits.safetensors."""
+        named = {"x": self.entering, "targets": self.targets, "outputs": self.outputs}
+        return {f"{prefix}{name}": tensor for name, tensor in named.items()}
+
+
+def _recorded(graph: ModelGraph, part: Part, examples: Examples) -> _Recorded:
+    entering, outputs = entering_activations(graph, part, examples.x)
+    return _Recorded(entering, outputs, examples.y.reshape(len(outputs), -1).round().cpu())
+
+
+def _check_cut(part: Part, examples: _Recorded) -> list[dict[str, float]]:
+    """Returns, for each output, how the analysed layers alone compare with the whole network on these examples.
 
     Raises:
         RunFailed: their outputs differ.
     """
+    entering, outputs, targets = examples.entering, examples.outputs, examples.targets
     try:
         alone = check_cut(part, entering, outputs)
     except ValueError as error:
@@ -261,7 +293,7 @@ def _weights(part: Part) -> dict[str, Tensor]:
 def _description(config: CircuitsConfig, part: Part, x: Tensor) -> dict[str, Any]:
     """Returns what the weights don't say about the analysed layers, for the metadata of circuits.parquet.
 
-    The digest of the test examples x says whether two runs have the same.
+    The digest of the examples x that circuits are found on says whether two runs have the same.
     """
     digest = hashlib.sha256(x.cpu().contiguous().numpy().tobytes()).hexdigest()
     layers = [{"module": layer.module, "activation": layer.activation, "slope": layer.slope} for layer in part.layers]
@@ -305,6 +337,15 @@ def _search(setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamp
             "drawn at random, are measured"
         )
     return result
+
+
+def _judged(
+    setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamples, result: CircuitSearch
+) -> JudgedElsewhere:
+    """Returns the listed circuits on the examples that they are judged on."""
+    config = setting.config
+    measures = judged(result, part, examples, ablation=config.ablation.name, progress=setting.progress)
+    return JudgedElsewhere(measures, len(examples), fewest_correct(len(examples), config.accuracy_threshold))
 
 
 def _levels(
@@ -375,8 +416,44 @@ def _summary(
     }
 
 
-def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch) -> str:
-    """How many circuits are valid, of the first output, and how small they can be."""
+def _of_valid(result: CircuitSearch, n_found: int, elsewhere: JudgedElsewhere) -> dict[str, Any]:
+    """Returns how good the listed valid circuits are where they were found, and where they are judged.
+
+    Of the sparsest valid circuits the mean of all; nothing where some are not listed. One alone has an interval.
+    """
+    is_valid = result.is_valid
+    found, later = result.listed.n_correct / n_found, elsewhere.measures.n_correct / elsewhere.n_examples
+    is_sparsest = is_valid & (np.bitwise_count(result.listed.circuit) == (result.fewest_edges or 0))
+    if int(is_sparsest.sum()) < result.n_cardinal:
+        is_sparsest[:] = False
+
+    def mean(values: np.ndarray, chosen: np.ndarray) -> float:
+        return float(values[chosen].mean()) if chosen.any() else math.nan
+
+    interval: tuple[float | None, float | None] = (None, None)
+    if is_sparsest.sum() == 1:
+        interval = wilson_interval(int(elsewhere.measures.n_correct[is_sparsest][0]), elsewhere.n_examples)
+    return {
+        "n_found": n_found,
+        "n_judged": elsewhere.n_examples,
+        "n_listed_valid": int(is_valid.sum()),
+        "still_valid": mean(elsewhere.is_valid, is_valid),
+        "valid_found_accuracy": mean(found, is_valid),
+        "valid_judged_accuracy": mean(later, is_valid),
+        "sparsest_found_accuracy": mean(found, is_sparsest),
+        "sparsest_judged_accuracy": mean(later, is_sparsest),
+        "sparsest_judged_accuracy_low": interval[0],
+        "sparsest_judged_accuracy_high": interval[1],
+        "sparsest_still_valid": mean(elsewhere.is_valid, is_sparsest),
+    }
+
+
+def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words: str) -> str:
+    """How many circuits are valid, of the first output, and how small they can be.
+
+    Args:
+        words: which examples circuits are found and judged on; empty where they are the same.
+    """
     of_output = f"Of the first of {n_outputs} outputs, " if n_outputs > 1 else ""
     text = (
         f"{of_output}{row['n_valid']:,} of {counted(row['n_circuits'], 'circuit')} are valid: their accuracy is above "
@@ -388,6 +465,15 @@ def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch) -> st
     text += f" The sparsest {of_edges}; {counted(result.n_cardinal, 'circuit is', 'circuits are')} as sparse"
     if not math.isnan(row["mean_jaccard"]):
         text += f"; two valid circuits share on average {figure(row['mean_jaccard'])} of the edges of either"
+    if words:
+        listed = counted(row["n_listed_valid"], "valid circuit")
+        still = round(row["still_valid"] * row["n_listed_valid"])
+        text += f". They are {words}, where {still:,} of {listed} are still valid"
+        if not math.isnan(row["sparsest_judged_accuracy"]):
+            text += (
+                f" and the accuracy of the sparsest is {measured(row, 'sparsest_judged_accuracy')} instead of "
+                f"{figure(row['sparsest_found_accuracy'])}"
+            )
     return f"{text}."
 
 

@@ -39,7 +39,7 @@ class _Network:
 
     Attributes:
         part: its analysed layers.
-        layers: `(N, n_l)` float32 for each layer of neurons that edges leave, on the test examples.
+        layers: `(N, n_l)` float32 for each layer of neurons that edges leave, where circuits are found.
         sparsest: output → the valid circuits with the fewest edges, `(K,)` uint64; K is 0 if none is valid.
     """
 
@@ -65,7 +65,8 @@ def compare_networks(runs: Sequence[SavedRun]) -> Comparison:
     if len({digest for _, digest in described}) > 1:
         raise ArgumentError(
             "the test examples differ from seed to seed, so units can't be matched by their activations. "
-            "dataset=mnist01 and dataset=arrays have the same test examples for every seed."
+            "dataset=mnist01 and dataset=arrays have the same test examples for every seed, but not the same halves of "
+            "them: type experiment.judge_on=test or experiment.judge_on=train."
         )
     networks = [network for network, _ in described]
     first = networks[0]
@@ -89,7 +90,7 @@ def compare_networks(runs: Sequence[SavedRun]) -> Comparison:
 
 
 def _read(run: SavedRun) -> tuple[_Network, str]:
-    """Returns a network and the digest of its test examples."""
+    """Returns a network and the digest of the examples that its circuits are found on."""
     table = run.table("circuits", ["output", "circuit", "n_edges", "valid"])
     metrics = run.table("metrics")
     if table is None or metrics is None:
@@ -158,10 +159,11 @@ def _rows(
 
     for place, count in enumerate(found.edges.tolist()):
         yield row("edge", 1 << place, count, drawn.edges[:, place], wilson_interval(count, len(having)))
-    # The commonest of several circuits: Wilson's interval is for a circuit that was chosen beforehand.
+    # Wilson's interval is for what was chosen beforehand. Edges are all there are; each of these circuits is here
+    # because it is the sparsest of some network, and the commonest also because it is.
     yield row("commonest", int(circuits[0]), int(counts[0]), drawn.largest, None)
     for index, (bits, count) in enumerate(zip(circuits.tolist(), counts.tolist(), strict=True)):
-        yield row("circuit", bits, count, drawn.circuits[:, index], wilson_interval(count, len(having)))
+        yield row("circuit", bits, count, drawn.circuits[:, index], None)
 
 
 def _edge_names(sizes: Sequence[int]) -> list[str]:

@@ -106,7 +106,7 @@ def of_networks(rows: Sequence[Row]) -> Figure:
             axes.plot(row["share"], height - 0.1, "o", color="C0", markersize=4)
             if row["share_low"] is not None:
                 axes.plot([row["share_low"], row["share_high"]], [height - 0.1] * 2, color="C0", linewidth=1.2)
-        axes.plot([], [], "o-", color="C0", markersize=4, label="matched by activations, 95 % interval")
+        axes.plot([], [], "o-", color="C0", markersize=4, label="matched by activations; edges with 95 % interval")
         axes.plot([], [], "|-", color=figures.REFERENCE, label="matched at random, 95 % of draws")
         axes.set_yticks(range(len(shown)), names, fontsize=7)
         axes.invert_yaxis()

@@ -12,12 +12,14 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from torch import Tensor
 
 from mi_runner import chance
-from mi_runner.config.experiment_schemas import DiscoveryConfig, LeftOut
+from mi_runner.config.experiment_schemas import DiscoveryConfig, JudgeOn, LeftOut
 from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
 from mi_runner.experiments import Drawing, Result, Setting, discovery_figures
 from mi_runner.experiments.discovery_judgement import Judged, space_of
@@ -35,7 +37,9 @@ from mi_runner.experiments.discovery_tables import (
     size_rows,
     summary_row,
 )
+from mi_runner.experiments.judging import Examples, examples_of
 from mi_runner.graph.chain import Part, find_part, longest_part
+from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
 from mi_runner.methods.circuits.kept import distinct
 from mi_runner.methods.circuits.rounding import rounding_interval
@@ -68,8 +72,14 @@ KEYS = {
     "stability": ("method", "ablation", "output", "k"),
 }
 
-OVERVIEW = ("smallest_valid", "fewest_valid", "regret_mse", "percentile", "cardinal", "jaccard", "seconds")
-"""The measures that are printed."""
+OVERVIEW = (
+    *("smallest_valid", "n_draws_valid", "n_draws", "fewest_valid", "regret_mse", "n_sizes"),
+    *("percentile", "n_sizes_percentile", "cardinal", "jaccard", "n_sizes_jaccard", "seconds"),
+)
+"""The columns of summary.csv that are printed."""
+
+CHOSEN = ("chosen_edges", "chosen_found_accuracy", "chosen_accuracy", "chosen_valid")
+"""The measures of the circuit that a method would choose, where circuits are judged on other examples."""
 
 SUMMARY: dict[str, Range] = {
     **dict.fromkeys(("smallest_valid", "fewest_valid"), NOT_NEGATIVE),
@@ -86,7 +96,8 @@ SUMMARY: dict[str, Range] = {
 """The measures of summary.csv."""
 
 MEASURES = {
-    **dict.fromkeys(("accuracy", "agreement", "best_accuracy"), SHARE),
+    **dict.fromkeys(("accuracy", "agreement", "best_accuracy", "found_accuracy"), SHARE),
+    **{name: NOT_NEGATIVE if name == "chosen_edges" else SHARE for name in CHOSEN},
     **dict.fromkeys(("mse", "best_mse", "full_accuracy"), NOT_NEGATIVE),
     "loss": ANY,
     **SUMMARY,
@@ -118,7 +129,8 @@ def check(setting: Setting[DiscoveryConfig]) -> None:
 
 
 def _check_work(setting: Setting[DiscoveryConfig], part: Part) -> None:
-    config, n_examples = setting.config, len(setting.dataset.x_test)
+    config = setting.config
+    n_examples = len(examples_of(setting.dataset, config.judge_on, setting.seed).found)
     n_edges = Edges(_parts(setting, part)[0][1].sizes).n
     too_many = {
         name: n_circuits
@@ -182,9 +194,14 @@ def metric_names(setting: Setting[DiscoveryConfig]) -> list[str]:
         f"{measure}/{method}/{ablation}"
         for method in setting.config.methods
         for ablation in _ablations(setting.config)
-        for measure in SUMMARY
+        for measure in _measures(setting.config)
     ]
     return ["accuracy", "n_edges", *names]
+
+
+def _measures(config: DiscoveryConfig) -> list[str]:
+    """Returns the measures of summary.csv that the summary has, too."""
+    return [*SUMMARY, *(CHOSEN if config.judge_on is not JudgeOn.test else ())]
 
 
 def _ablations(config: DiscoveryConfig) -> list[str]:
@@ -206,30 +223,18 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     config, dataset = setting.config, setting.dataset
     graph = setting.graph()
     part = on_cpu(find_part(graph, config.last_layers))
-    entering, outputs = entering_activations(graph, part, dataset.x_test)
-    try:
-        check_cut(part, entering, outputs)
-    except ValueError as error:
-        raise RunFailed(str(error)) from error
-    y = dataset.y_test.cpu()
+    on = examples_of(dataset, config.judge_on, setting.seed)
+    judging = _recorded(graph, part, on.judged)
+    finding = _recorded(graph, part, on.found) if on.differ else judging
     own = _own_methods(config)
     tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
     drawn: dict[str, Drawing] = {}
     for output, single in _parts(setting, part):
-        target, full = y, outputs
-        if isinstance(output, int):
-            target, full = y.reshape(len(y), -1)[:, output].double(), outputs[:, [output]]
         curves_of: dict[str, discovery_figures.Curves] = {}
         for ablation in _ablations(config):
-            task = Task(
-                single,
-                entering.double(),
-                target,
-                ablation,
-                config.objective.name,
-                loss_function(setting.training, dataset),
-            )
-            judged = Judged(setting, output, task, full)
+            task, full = _task(setting, single, judging, output, ablation)
+            found_on = _task(setting, single, finding, output, ablation) if on.differ else None
+            judged = Judged(setting, output, task, full, found_on)
             log.info(judged.description)
             for name, rows in _judged_rows(setting, judged, own).items():
                 tables[name] += rows
@@ -237,18 +242,17 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         drawn |= discovery_figures.of_output(output, single.sizes, curves_of)
     tables["overview"] = [{name: row[name] for name in (*KEYS["overview"], *OVERVIEW)} for row in tables["summary"]]
     first = next(iter(_parts(setting, part)))[0]
-    correct = outputs.argmax(1) == y if dataset.has_classes else outputs[:, 0].round() == y.reshape(len(y), -1)[:, 0]
     summary = {
         f"{measure}/{row['method']}/{row['ablation']}": math.nan if row[measure] is None else float(row[measure])
         for row in tables["summary"]
         if row["output"] == first
-        for measure in SUMMARY
+        for measure in _measures(config)
     }
     return Result(
         tables=tables,
         keys=KEYS,
         metrics={
-            "accuracy": float(correct.double().mean()),
+            "accuracy": _accuracy(setting, judging),
             "n_edges": float(Edges(_parts(setting, part)[0][1].sizes).n),
             **summary,
         },
@@ -256,8 +260,45 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         repeats=("repeat",),
         figures=drawn,
         shown=("overview",),
-        answer=answer(tables["summary"], Edges(_parts(setting, part)[0][1].sizes).n),
+        answer=answer(tables["summary"], Edges(_parts(setting, part)[0][1].sizes).n, on.words),
     )
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What enters the analysed layers `(N, n_0)`, the whole network's outputs `(N, n_L)`, the targets; on the CPU."""
+
+    entering: Tensor
+    outputs: Tensor
+    y: Tensor
+
+
+def _recorded(graph: ModelGraph, part: Part, examples: Examples) -> _Recorded:
+    entering, outputs = entering_activations(graph, part, examples.x)
+    try:
+        check_cut(part, entering, outputs)
+    except ValueError as error:
+        raise RunFailed(str(error)) from error
+    return _Recorded(entering, outputs, examples.y.cpu())
+
+
+def _task(
+    setting: Setting[DiscoveryConfig], part: Part, on: _Recorded, output: str | int, ablation: str
+) -> tuple[Task, Tensor]:
+    """Returns the task on these examples, and the whole network's outputs of this part."""
+    target, full = on.y, on.outputs
+    if isinstance(output, int):
+        target, full = on.y.reshape(len(on.y), -1)[:, output].double(), on.outputs[:, [output]]
+    loss = loss_function(setting.training, setting.dataset)
+    return Task(part, on.entering.double(), target, ablation, setting.config.objective.name, loss), full
+
+
+def _accuracy(setting: Setting[DiscoveryConfig], judging: _Recorded) -> float:
+    """Returns the whole network's accuracy where circuits are judged; where targets are values, the first output's."""
+    y, outputs = judging.y, judging.outputs
+    has_classes = setting.dataset.has_classes
+    correct = outputs.argmax(1) == y if has_classes else outputs[:, 0].round() == y.reshape(len(y), -1)[:, 0]
+    return float(correct.double().mean())
 
 
 def _judged_rows(
@@ -286,7 +327,7 @@ def _judged_rows(
             start = places.stop
         own_stability = [row for row in stable if row["method"] == method.name]
         tables["metrics"] += rows
-        tables["summary"].append(summary_row(judged, method, rows, areas, own_stability))
+        tables["summary"].append(summary_row(judged, method, rows, areas, own_stability, rows_of, start - len(rows)))
     setting.progress.rows("metrics", tables["metrics"])
     scored = {method.name: scores for method in by_method if (scores := method.repeats[0].scores) is not None}
     tables["scores"] = [row for name, scores in scored.items() for row in score_rows(judged, name, scores)]
@@ -314,7 +355,9 @@ def _found(setting: Setting[DiscoveryConfig], judged: Judged, name: str, own: Sc
     for repeat in range(setting.config.repeats if name in CHANCE else 1):
         draw = chance.generator(setting.seed, name, judged.output, repeat)
         try:
-            repeats.append(find(name, judged.task, judged.sizes, own=own, masked=judged.masked, generator=draw))
+            repeats.append(
+                find(name, judged.finding, judged.sizes, own=own, masked=judged.finding_masked, generator=draw)
+            )
         except Exception as error:
             if own is None:
                 raise
@@ -326,9 +369,9 @@ def _stability_rows(
     setting: Setting[DiscoveryConfig], judged: Judged, by_method: Sequence[MethodFound]
 ) -> list[dict[str, Any]]:
     """Returns for each method but edge pruning and each size how its circuits differ between resamples."""
-    config, task = setting.config, judged.task
+    config, task = setting.config, judged.finding
     draw = chance.generator(setting.seed, "resampled examples", judged.output)
-    rows = stability.resamples(judged.n_examples, config.bootstrap, draw)
+    rows = stability.resamples(judged.n_finding, config.bootstrap, draw)
     resampled = Resampled(task, rows, stability.counts_of(rows))
     which = np.repeat(np.arange(config.bootstrap), len(judged.sizes))
     table = []

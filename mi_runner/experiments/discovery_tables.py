@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from mi_runner.experiments.discovery_judgement import Judged, Judgements
-from mi_runner.experiments.sentences import figure
+from mi_runner.experiments.sentences import counted, figure
 from mi_runner.methods.circuits.kept import circuits_of_edges
 from mi_runner.methods.circuits.minimality import LEVELS
 from mi_runner.methods.circuits.space import MOST_EDGES
@@ -20,6 +20,7 @@ from mi_runner.methods.discovery.find import Found
 from mi_runner.methods.discovery.optimum import Best
 from mi_runner.methods.discovery.rankings import ranks
 from mi_runner.methods.discovery.scores import ScoreFunction
+from mi_runner.statistics import wilson_interval
 
 QUANTILES = (0.1, 0.5, 0.9)
 
@@ -42,10 +43,11 @@ class MethodFound:
 def metrics_rows(
     judged: Judged, name: str, repeat: int, found: Found, rows: Judgements, places: slice, best: Best | None
 ) -> Iterator[dict[str, Any]]:
-    """Yields a row for each size."""
+    """Yields a row for each size; of circuits that are found on other examples, with an interval of the accuracy."""
     n = judged.n_examples
     for k, place in zip(judged.sizes.tolist(), range(places.start, places.stop), strict=True):
         accuracy, mse = rows.n_correct[place] / n, float(rows.mse[place])
+        percentile, low, high = judged.percentile_at(k, rows, place)
         row = {
             "method": name,
             "ablation": judged.task.ablation,
@@ -61,13 +63,21 @@ def metrics_rows(
             "best_mse": None if best is None else float(best.mse[k]),
             "regret_accuracy": None if best is None else float(best.accuracy[k] - accuracy),
             "regret_mse": None if best is None else mse - float(best.mse[k]),
-            "percentile": or_none(rows.percentile[place]),
+            "percentile": or_none(percentile),
             "minimality": rows.level[place],
             "valid": bool(rows.is_valid[place]),
             "n_forward": found.n_forward,
-            "percentile_low": or_none(rows.low[place]),
-            "percentile_high": or_none(rows.high[place]),
+            "percentile_low": or_none(low),
+            "percentile_high": or_none(high),
         }
+        if judged.is_found_elsewhere:
+            row |= {
+                **dict(
+                    zip(("accuracy_low", "accuracy_high"), wilson_interval(int(rows.n_correct[place]), n), strict=True)
+                ),
+                "found_accuracy": float(rows.found_correct[place] / judged.n_finding),
+                "found_valid": bool(rows.found_valid[place]),
+            }
         if judged.edges.n <= MOST_EDGES:
             row["circuit"] = int(circuits_of_edges(found.circuits[place - places.start][None])[0])
         yield row
@@ -97,58 +107,136 @@ def _mean(values: Iterator[Any] | Sequence[Any]) -> float | None:
     return fmean(numbers) if numbers else None
 
 
+def _sizes_of(rows: Sequence[Mapping[str, Any]], measure: str) -> int:
+    """Returns the number of sizes at which a measure has a value in some draw."""
+    return len({row["k"] for row in rows if row[measure] is not None})
+
+
+def _reached(judged: Judged, smallest: Sequence[int], rows: Judgements) -> dict[str, float | None]:
+    """Returns the fraction of these circuits that reach each level of minimality; None if that of one is not known.
+
+    Where circuits are sampled, nobody knows whether a valid circuit has the fewest edges. The search could only say
+    that it has not, and a mean of these is always 0.
+    """
+    found: dict[str, float | None] = {}
+    for name in OF_LEVELS:
+        wanted, known = LEVELS.index(name), list[bool]()
+        for place in smallest:
+            proven = LEVELS.index(rows.level[place]) if rows.level[place] in LEVELS else 0
+            if proven >= wanted or rows.is_exact[place]:
+                known.append(proven >= wanted)
+        is_known = len(known) == len(smallest) and (name != "cardinal" or judged.every is not None)
+        found[name] = _mean(known) if is_known else None
+    return found
+
+
 def summary_row(
     judged: Judged,
     method: MethodFound,
     rows: Sequence[Mapping[str, Any]],
     areas: Sequence[Mapping[str, float]],
     stable: Sequence[Mapping[str, Any]],
+    judgements: Judgements,
+    first: int,
 ) -> dict[str, Any]:
-    """Returns the row of a method in summary.csv: means over its repeats and sizes."""
-    smallest = []
-    for repeat in range(len(method.repeats)):
-        valid = [row for row in rows if row["repeat"] == repeat and row["valid"]]
-        if valid:
-            smallest.append(min(valid, key=lambda row: row["n_edges"]))
-    reached = [LEVELS.index(row["minimality"]) for row in smallest if row["minimality"] in LEVELS]
-    levels = {name: _mean([level >= LEVELS.index(name) for level in reached]) for name in OF_LEVELS}
-    return {
+    """Returns the row of a method in summary.csv: means over its draws and sizes, and over how many these are.
+
+    Args:
+        rows: of metrics.csv.
+        judgements, first: the row of metrics.csv at place i is judged at place first + i.
+    """
+    n_draws = len(method.repeats)
+    smallest = _smallest(rows, n_draws, "valid")
+    row = {
         "method": method.name,
         "ablation": judged.task.ablation,
         "output": judged.output,
-        "smallest_valid": _mean([row["n_edges"] for row in smallest]),
+        "smallest_valid": _mean([rows[place]["n_edges"] for place in smallest]),
+        "n_draws_valid": len(smallest),
+        "n_draws": n_draws,
         "fewest_valid": judged.fewest_valid,
         **{name: _mean([area[name] for area in areas if name in area]) for name in AREAS},
+        "n_sizes": len(judged.sizes),
         **{name: _mean([row[name] for row in rows]) for name in ("regret_mse", "regret_accuracy", "percentile")},
-        **levels,
+        "n_sizes_percentile": _sizes_of(rows, "percentile"),
+        **_reached(judged, [first + place for place in smallest], judgements),
         "jaccard": _mean([row["jaccard"] for row in stable]),
+        "n_sizes_jaccard": _sizes_of(stable, "jaccard") if stable else None,
         "mse_sd": _mean([row["mse_sd"] for row in stable]),
         "n_forward": _mean([found.n_forward for found in method.repeats]),
-        "seconds": method.seconds / len(method.repeats),
+        "seconds": method.seconds / n_draws,
     }
+    if judged.is_found_elsewhere:
+        chosen = [rows[place] for place in _smallest(rows, n_draws, "found_valid")]
+        row |= {
+            "chosen_edges": _mean([each["n_edges"] for each in chosen]),
+            "chosen_found_accuracy": _mean([each["found_accuracy"] for each in chosen]),
+            "chosen_accuracy": _mean([each["accuracy"] for each in chosen]),
+            "chosen_valid": _mean([each["valid"] for each in chosen]),
+            "n_draws_chosen": len(chosen),
+        }
+    return row
 
 
-def answer(summary: Sequence[Mapping[str, Any]], n_edges: int) -> str:
-    """Returns which method is nearest to the best circuits, of the first output with each ablation."""
+def _smallest(rows: Sequence[Mapping[str, Any]], n_draws: int, valid: str) -> list[int]:
+    """Returns the place of the row with the smallest valid circuit of each draw that has one.
+
+    Args:
+        valid: the column that says which are valid.
+    """
+    found = []
+    for repeat in range(n_draws):
+        places = [place for place, row in enumerate(rows) if row["repeat"] == repeat and row[valid]]
+        if places:
+            found.append(min(places, key=lambda place: rows[place]["n_edges"]))
+    return found
+
+
+def answer(summary: Sequence[Mapping[str, Any]], n_edges: int, words: str) -> str:
+    """Returns which methods have the lowest mean, of the first output with each ablation, and over what it is a mean.
+
+    It is one network, so it says nothing of methods in general: that takes a paired test over networks.
+
+    Args:
+        words: which examples circuits are found and judged on.
+    """
     first = summary[0]["output"]
     sentences = []
     for ablation in dict.fromkeys(row["ablation"] for row in summary):
         rows = [row for row in summary if (row["output"], row["ablation"]) == (first, ablation)]
-        name, words = ("regret_mse", "regret") if rows[0]["regret_mse"] is not None else ("percentile", "percentile")
+        has_regret = rows[0]["regret_mse"] is not None
+        name, count, word = (
+            ("regret_mse", "n_sizes", "regret") if has_regret else ("percentile", "n_sizes_percentile", "percentile")
+        )
         known = [row for row in rows if row[name] is not None]
         if not known:
             continue
-        ordered = sorted(known, key=lambda row: row[name])
-        best, worst = ordered[0], ordered[-1]
-        text = f"With {ablation} ablation {best['method']} comes nearest to the best circuits: its mean {words} is "
-        text += figure(best[name])
-        if worst is not best:
-            text += f", that of {worst['method']} {figure(worst[name])}"
-        if best["smallest_valid"] is not None:
-            text += f"; its smallest valid circuit has {figure(best['smallest_valid'])} of {n_edges:,} edges"
-            text += "" if best["fewest_valid"] is None else f", the smallest there is {best['fewest_valid']}"
+        lowest, highest = min(row[name] for row in known), max(row[name] for row in known)
+        best = [row for row in known if row[name] == lowest]
+        who = " and ".join(row["method"] for row in best)
+        text = f"With {ablation} ablation {who} {'has' if len(best) == 1 else 'have'} the lowest mean {word} over "
+        text += f"{counted(best[0][count], 'size')}, {figure(lowest)}"
+        if highest > lowest:
+            worst = " and ".join(row["method"] for row in known if row[name] == highest)
+            text += f", {worst} the highest, {figure(highest)}"
+        text += "".join(_smallest_of(row, n_edges) for row in best)
+        fewest = best[0]["fewest_valid"]
+        text += "" if fewest is None else f"; the smallest valid circuit there is has {fewest}"
         sentences.append(f"{text}.")
-    return " ".join(sentences)
+    if not sentences:
+        return ""
+    return f"{' '.join(sentences)} This is one network, {words}: whether methods differ takes a sweep over seeds."
+
+
+def _smallest_of(row: Mapping[str, Any], n_edges: int) -> str:
+    """Returns what an answer says of a method's smallest valid circuit."""
+    if row["smallest_valid"] is None:
+        return f"; {row['method']} finds no valid circuit"
+    size = f"{figure(row['smallest_valid'])} of {n_edges:,} edges"
+    if row["n_draws"] == 1:
+        return f"; {row['method']}'s smallest valid circuit has {size}"
+    draws = f"mean of the {row['n_draws_valid']} of {row['n_draws']} draws that find one"
+    return f"; {row['method']}'s smallest valid circuit has {size} ({draws})"
 
 
 def score_rows(judged: Judged, name: str, scores: np.ndarray) -> Iterator[dict[str, Any]]:

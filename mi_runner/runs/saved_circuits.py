@@ -26,7 +26,8 @@ class SavedCircuits:
     Attributes:
         table: a row for each circuit, as circuits.parquet has it.
         part: the analysed last layers, with all outputs.
-        x: `(N, n_0)` float32, the activations of the test examples that enter the part.
+        x: `(N, n_0)` float32, the activations of the examples that circuits were found on, which enter the part: of the
+            test examples, unless `experiment.judge_on` said otherwise.
         targets: `(N, n_outputs)` float32, rounded.
         outputs: `(N, n_outputs)` float32, the whole network's.
         ablation: what an edge that is left out carries in these circuits: zero or mean.

@@ -166,3 +166,25 @@ def search_circuits(
     np.add.at(counts, (n_active(space, listed.circuit), np.bitwise_count(listed.circuit), listed.n_correct), 1)
     valid = listed.circuit[listed.n_correct >= least_correct]
     return CircuitSearch(space, listed, counts, edge_counts(space, valid), least_correct)
+
+
+def judged(
+    result: CircuitSearch,
+    part: Part,
+    examples: CircuitExamples,
+    *,
+    ablation: str = "zero",
+    progress: Progress | None = None,
+) -> CircuitMeasures:
+    """Returns the measures of the listed circuits, in their order, on other examples than those of the search.
+
+    Args:
+        result: of `search_circuits` with this part.
+        examples: the means that left-out edges carry are those over these examples.
+        ablation: what a left-out edge carries, one of `ABLATIONS`.
+    """
+    space, circuits = result.space, result.listed.circuit
+    if len(circuits) == space.count():
+        batches = list(measure(part, examples, ablation=ablation, inputs=space.inputs, progress=progress))
+        return CircuitMeasures.joined(batches).sorted()
+    return measure_some(part, examples, circuits, ablation=ablation, inputs=space.inputs, progress=progress).sorted()

@@ -2,17 +2,53 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mi_runner.methods.circuits.circuit import n_active
 from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.minimality import LEVELS
 from mi_runner.methods.circuits.search import CircuitSearch
+from mi_runner.statistics import wilson_interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+
+@dataclass(frozen=True)
+class JudgedElsewhere:
+    """Circuits on other examples than those that they were found on.
+
+    Attributes:
+        measures: of the listed circuits, in their order.
+        n_examples: those that they are judged on.
+        least_correct: the fewest correct answers of a valid circuit on these.
+    """
+
+    measures: CircuitMeasures
+    n_examples: int
+    least_correct: int
+
+    @property
+    def is_valid(self) -> np.ndarray:
+        """Whether each listed circuit is valid on these examples, `(K,)` bool."""
+        return self.measures.n_correct >= self.least_correct
+
+    def columns(self) -> dict[str, np.ndarray]:
+        """Returns the columns of the table, with the 95 % Wilson interval of the accuracy."""
+        correct, place = np.unique(self.measures.n_correct, return_inverse=True)
+        intervals = np.array([wilson_interval(n, self.n_examples) for n in correct.tolist()]).reshape(-1, 2)[place]
+        return {
+            "judged_accuracy": self.measures.n_correct / self.n_examples,
+            "judged_accuracy_low": intervals[:, 0],
+            "judged_accuracy_high": intervals[:, 1],
+            "judged_agreement": self.measures.n_agreeing / self.n_examples,
+            "judged_mse": self.measures.squares / np.float32(self.n_examples),
+            "judged_valid": self.is_valid,
+        }
 
 
 def circuit_table(
@@ -22,6 +58,7 @@ def circuit_table(
     *,
     levels: np.ndarray | None = None,
     valid_only: bool = False,
+    judged: JudgedElsewhere | None = None,
 ) -> DataFrame:
     """Returns a row for each listed circuit of a search, or for each valid one.
 
@@ -30,11 +67,14 @@ def circuit_table(
         output: the number of the analysed output, for the column of this name.
         levels: `(K,)` int8, the levels of the valid circuits in the order of `result.valid`, places in `LEVELS`, for
             the column `minimality`; None: no such column.
+        judged: the listed circuits on other examples, for the columns `judged_…`; None: no such columns.
     """
     import pandas as pd
 
     space, measures, is_valid = result.space, result.listed, result.is_valid
+    elsewhere = {} if judged is None else judged.columns()
     if valid_only:
+        elsewhere = {name: column[is_valid] for name, column in elsewhere.items()}
         measures, is_valid = measures.kept(is_valid), is_valid[is_valid]
     nodes = n_active(space, measures.circuit).astype(np.int32)
     edges = np.bitwise_count(measures.circuit).astype(np.int32)
@@ -47,10 +87,11 @@ def circuit_table(
             "mse": measures.squares / np.float32(len(examples)),
             "n_nodes": nodes,
             "n_edges": edges,
-            "node_sparsity": 1 - nodes / max(1, space.n_hidden),
+            "node_sparsity": 1 - nodes / space.n_hidden if space.n_hidden else np.nan,
             "edge_sparsity": 1 - edges / space.n_edges,
             "sparsity": 1 - (nodes + edges) / (space.n_hidden + space.n_edges),
             "valid": is_valid,
+            **elsewhere,
         }
     )
     if levels is not None:

@@ -22,6 +22,9 @@ from mi_runner.statistics import clopper_pearson
 NEAR_BEST = 16
 """Circuits of a size that are lowest by the table's float32 and compared in the examples' dtype."""
 
+EQUAL = 1e-5
+"""Sums of squares in float32 whose relative difference is below this are equal to one that is added up elsewhere."""
+
 
 @dataclass(frozen=True)
 class Best:
@@ -71,6 +74,20 @@ class EveryCircuit:
             smaller, beyond = np.searchsorted(squares, own), np.searchsorted(squares, own, side="right")
             found[position] = percentile(smaller, beyond - smaller - 1, np.array(len(squares)))
         return found
+
+    def percentile_of_empty(self, squares: float, k: int) -> float:
+        """Returns the place of the empty circuit among the circuits of k edges, 0 to 1.
+
+        Where no circuit has k edges, among those of the next smaller number that some have.
+
+        Args:
+            squares: the sum of squared differences of the empty circuit. It is added up in another order than those of
+                the table, so what is within a relative `EQUAL` of it is equal to it.
+            k: at least the edges of one path.
+        """
+        among = next(squares_of for squares_of in self._squares[k::-1] if len(squares_of))
+        smaller, beyond = np.searchsorted(among, (squares * (1 - EQUAL), squares * (1 + EQUAL)))
+        return float((smaller + (beyond - smaller) / 2) / len(among))
 
     def best(self, masked: MaskedPart, found: np.ndarray) -> Best:
         """Returns the best circuits of at most k edges, for k = 0..E.
@@ -157,7 +174,7 @@ class SampledCircuits:
         """Returns the percentile of each circuit `(K, E)` and its 95 % Clopper–Pearson interval, `(K,)` each.
 
         Args:
-            mse: `(K,)`, of the circuits.
+            mse: `(K,)`, of the circuits, as `MaskedPart.objective` computes it, so that equal circuits are equal.
         """
         found, low, high = (np.full(len(circuits), np.nan) for _ in range(3))
         for position, (circuit, own) in enumerate(zip(circuits, mse.tolist(), strict=True)):
@@ -167,11 +184,25 @@ class SampledCircuits:
             sample, values = self.of_size(size)
             values = values[(sample != circuit).any(1)]
             if len(values):
-                n_smaller, n_equal = int((values < own).sum()), int((values == own).sum())
-                found[position] = (n_smaller + n_equal / 2) / len(values)
-                low[position] = clopper_pearson(n_smaller, len(values))[0]
-                high[position] = clopper_pearson(n_smaller + n_equal, len(values))[1]
+                found[position], low[position], high[position] = _place(values, own)
         return found, low, high
+
+    def percentile_of_empty(self, k: int) -> tuple[float, float, float]:
+        """Returns the place of the empty circuit among sampled circuits of k edges, and its 95 % interval.
+
+        Where no circuit has k edges, among those of the next smaller number that some have.
+
+        Args:
+            k: at least the edges of one path.
+        """
+        own = self._masked.objective(self._masked.edges.empty)[0]
+        while True:
+            try:
+                values = self.of_size(k)[1]
+            except ValueError:  # no circuit has so many
+                k -= 1
+                continue
+            return _place(values, own)
 
     def of_size(self, size: int) -> tuple[np.ndarray, np.ndarray]:
         """Returns the sampled circuits of a size `(n_samples, E)`, and their mse."""
@@ -179,3 +210,13 @@ class SampledCircuits:
             sample = self._draw(size, self.n_samples)
             self._drawn[size] = sample, self._masked.objective(sample)
         return self._drawn[size]
+
+
+def _place(values: np.ndarray, own: float) -> tuple[float, float, float]:
+    """Returns the fraction of values below one's own, equal ones half, and its 95 % Clopper–Pearson interval."""
+    n_smaller, n_equal = int((values < own).sum()), int((values == own).sum())
+    return (
+        (n_smaller + n_equal / 2) / len(values),
+        clopper_pearson(n_smaller, len(values))[0],
+        clopper_pearson(n_smaller + n_equal, len(values))[1],
+    )
