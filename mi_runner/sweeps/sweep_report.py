@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -213,4 +214,4 @@ def _finite(value: Any) -> float | None:
 
 def is_sweep(folder: Path) -> bool:
     """Returns whether the folder is a sweep's."""
-    return (folder / PLAN).exists()
+    return os.path.lexists(folder / PLAN)
