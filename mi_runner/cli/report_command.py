@@ -35,9 +35,9 @@ def run(arguments: Sequence[str]) -> int:
         if not os.path.lexists(folder / run_folder.RECORD) and not sweep_report.is_sweep(folder):
             lacks = f"it has no {run_folder.RECORD} and no {PLAN}"
             raise ConfigError(f"{folder}: {lacks}, so it isn't the folder of a run or sweep. {USAGE}")
-        if not sweep_report.is_sweep(folder) and (fault := run_folder.state(folder).fault):
-            raise ConfigError(f"{fault}. Mend the file: a page would leave it out.")
     for folder in folders:
+        if not sweep_report.is_sweep(folder) and (fault := run_folder.state(folder).fault):
+            console.error(f"{fault}. The page leaves it out; mend the file, and type the same again.")
         try:
             write = sweep_report.make_again if sweep_report.is_sweep(folder) else write_run_report
             console.last_line(str(write(folder)))

@@ -321,6 +321,8 @@ class RunFolder:
     def write_figure(self, name: str, drawing: Callable[[], Figure]) -> None:
         """Draws a figure and writes it as figures/NAME.png."""
         (self.path / FIGURES).mkdir(exist_ok=True)
+        if (self.path / FIGURES).is_symlink():
+            raise OSError(f"{self.path / FIGURES} is a link to another folder, where nothing is written")
         with written_whole(self.path / FIGURES / f"{name}.png") as beside:
             files.save_figure(drawing, beside)
 
