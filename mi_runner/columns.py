@@ -210,10 +210,10 @@ COLUMNS: dict[str, Column] = {
             "found_accuracy": "accuracy on the examples that circuits are found on, not those they are judged on",
             "edge_sparsity": "edges that the circuit leaves out",
             "jaccard": "mean over pairs of resamples, not both empty: edges in both circuits, of those in at least one",
-            "overview.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which not all "
-            "are empty",
-            "summary.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which not all "
-            "are empty",
+            "overview.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes "
+            "at which not all are empty",
+            "summary.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes "
+            "at which not all are empty",
             "local": "draws whose smallest valid circuit needs each of its edges, of n_draws_valid; empty: not known",
             "percentile": "place of the circuit's mse among circuits of as many edges: 0 the best, 1 the worst; the "
             "empty circuit's among circuits of k edges; no value where k is less than one path has, and at all edges",
@@ -252,8 +252,8 @@ COLUMNS: dict[str, Column] = {
             "pruned_share": "parameters of the network that are outside the cluster",
             "networks.pruned_share": "parameters of the network that are outside a cluster, mean over the clusters",
             "rejected_others": "test images of other classes that the pruned network doesn't take for the class",
-            "sweep_circuits.share": "networks that have the circuit, or a circuit with this edge; no interval for circuits, "
-            "which are chosen by it",
+            "sweep_circuits.share": "networks that have the circuit, or a circuit with this edge; no interval for "
+            "circuits, which are chosen by it",
             "random_share": "the same if units are matched at random, mean over 1,000 random matchings",
             "random_share_low": "2.5 % of the random matchings are below",
             "random_share_high": "97.5 % of the random matchings are below",

@@ -5,7 +5,7 @@
 | `ConfigError`      | 2           | a mistake in the command, the config or a file that it names |
 | `ArgumentError`    | 2           | a mistake in a function's argument                           |
 | `RunFailed`        | 1           | the run began but could not finish                           |
-| `Terminated`       | 143         | SIGTERM (Ctrl-C is `KeyboardInterrupt`, 130)                 |
+| `Terminated`       | 143         | SIGTERM, SIGHUP (Ctrl-C is `KeyboardInterrupt`, 130)         |
 
 If an expectation is not met, no exception is raised: the run is done, and its exit status is 3.
 """
@@ -42,7 +42,10 @@ class RunFailed(RuntimeError):
 
 
 class Terminated(BaseException):
-    """SIGTERM arrived. Like `KeyboardInterrupt`, it isn't an `Exception`, so `except Exception` doesn't catch it."""
+    """SIGTERM or SIGHUP arrived, which its text names; without a text it is SIGTERM.
+
+    Like `KeyboardInterrupt`, it isn't an `Exception`, so `except Exception` doesn't catch it.
+    """
 
 
 def as_options(group: str, names: Iterable[str]) -> AbstractContextManager[None]:
@@ -92,12 +95,42 @@ def exit_status(error: BaseException) -> ExitStatus:
     return ExitStatus.FAILED
 
 
+HIDDEN = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode's categories of characters that a terminal obeys instead of showing them: control, format, half a pair."""
+
+
+def escaped(text: str, keep: str = "\n\t") -> str:
+    """Returns a text whose characters are all visible: `\\u001b` for the one that begins a terminal's commands.
+
+    Names of files and what is in them may be anybody's. Their control characters could colour, hide or overwrite lines,
+    set the window's title, or turn the direction of the text.
+
+    Args:
+        keep: characters that stay as they are.
+    """
+    import unicodedata  # here, because at the program's start Ctrl-C is handled only after the import of this module
+
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character in keep or unicodedata.category(character) not in HIDDEN else _escape(ord(character))
+        for character in text
+    )
+
+
+def _escape(number: int) -> str:
+    """A character as JSON writes it, so that JSON with it is JSON still."""
+    if number < 2**16:
+        return f"\\u{number:04x}"
+    return "".join(f"\\u{half:04x}" for half in (0xD7C0 + (number >> 10), 0xDC00 + (number & 0x3FF)))
+
+
 def one_line(error: BaseException) -> str:
     """Returns the text of `error` on one line."""
     if isinstance(error, KeyboardInterrupt):
         return "interrupted (Ctrl-C)"
     if isinstance(error, Terminated):
-        return "terminated (SIGTERM)"
+        return f"terminated ({error or 'SIGTERM'})"
     text = " ".join(str(error).split())
     if isinstance(error, ConfigError | RunFailed):
         return text

@@ -82,6 +82,8 @@ def _saved(typed: str) -> Saved:
     saved = saved_runs.read(folder)
     if saved is None:
         raise ConfigError(f"{typed}: no run or sweep is in this folder. mi-run ls {typed} lists those below it.")
+    if saved.faults:
+        raise ConfigError(f"{saved.faults[0]}. Mend the file, or compare another folder.")
     return saved
 
 

@@ -14,9 +14,12 @@ from mi_runner.cli.arguments import Parser, existing_folder
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.runs import saved_runs
 from mi_runner.runs.listing import Condition, Listing, listing
-from mi_runner.runs.saved_runs import shown
+from mi_runner.runs.saved_runs import Saved, shown
 
 FORMATS = ("table", "csv", "json")
+
+MOST_FAULTS = 10
+"""Lines about files that can't be read."""
 
 MOST_ROWS = 60
 """Rows of a table without `--limit`."""
@@ -77,8 +80,9 @@ def run(arguments: Sequence[str]) -> int:
         columns = [name.strip() for name in asked.columns.split(",")]
     folder = existing_folder(asked.folder, "ls")
     limit = asked.limit or (MOST_ROWS if asked.format == "table" else None)
+    saved = list(saved_runs.below(folder, jobs=asked.jobs))
     found = listing(
-        saved_runs.below(folder, jobs=asked.jobs),
+        saved,
         where=where,
         sort=asked.sort,
         reverse=asked.reverse,
@@ -91,7 +95,17 @@ def run(arguments: Sequence[str]) -> int:
         console.page(json.dumps(found.rows, ensure_ascii=False, indent=1))
     else:
         _print_table(found, asked.folder)
+    _say_faults(saved)
     return ExitStatus.DONE
+
+
+def _say_faults(saved: Sequence[Saved]) -> None:
+    """A line on standard error for each file that can't be read as it should."""
+    faults = list(dict.fromkeys(fault for one in saved for fault in one.faults))
+    for fault in faults[:MOST_FAULTS]:
+        console.error(f"{fault}. Mend the file, or delete the folder.")
+    if len(faults) > MOST_FAULTS:
+        console.note(f"({len(faults) - MOST_FAULTS:,} more files that can't be read: --columns path,error names them)")
 
 
 def _csv(found: Listing) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -31,10 +32,12 @@ def run(arguments: Sequence[str]) -> int:
     for folder in folders:
         if not folder.is_dir():
             raise ConfigError(f"{folder}: there is no such folder. {USAGE}")
-        if not (folder / run_folder.RECORD).exists() and not sweep_report.is_sweep(folder):
+        if not os.path.lexists(folder / run_folder.RECORD) and not sweep_report.is_sweep(folder):
             lacks = f"it has no {run_folder.RECORD} and no {PLAN}"
             raise ConfigError(f"{folder}: {lacks}, so it isn't the folder of a run or sweep. {USAGE}")
     for folder in folders:
+        if not sweep_report.is_sweep(folder) and (fault := run_folder.state(folder).fault):
+            console.error(f"{fault}. The page leaves it out; mend the file, and type the same again.")
         try:
             write = sweep_report.make_again if sweep_report.is_sweep(folder) else write_run_report
             console.last_line(str(write(folder)))

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.progress import log
-from mi_runner.runs.run_folder import MEMBERS, RECORD, WEIGHTS, read_record
+from mi_runner.runs.run_folder import MEMBERS, RECORD, WEIGHTS, state
 from mi_runner.training.weight_names import fitted
 from mi_runner.training.weights import read_content
 
@@ -69,20 +69,24 @@ def load(named: str, model: nn.Module) -> Checkpoint:
 
 def _of_run(folder: Path) -> tuple[Path, str]:
     """Returns the weights' file of a run, and its sha256 from run.json."""
-    record = read_record(folder)
-    if record is None:
+    found = state(folder)
+    record = found.record
+    if found.status in ("torn", "missing"):
         raise ConfigError(f"checkpoint={folder}: not a run folder, because it has no readable {RECORD}.")
+    if found.fault:
+        raise ConfigError(f"checkpoint={folder}: {found.fault}. Name the file of the weights instead.")
     if record.get("status") != "done":
         raise ConfigError(
             f"checkpoint={folder}: the run is not done (status {record.get('status')}); name a file, or a run that is."
         )
-    digest = record.get("files", {}).get(WEIGHTS)
+    files = record.get("files") or {}
+    digest = files.get(WEIGHTS)
     if digest is not None:
         return folder / WEIGHTS, digest
     used = record.get("checkpoint") or {}
     if used.get("path") and used.get("sha256"):
         return Path(used["path"]), used["sha256"]
-    if members := sorted(name for name in record.get("files", {}) if name.startswith(f"{MEMBERS}/")):
+    if members := sorted(name for name in files if name.startswith(f"{MEMBERS}/")):
         raise ConfigError(
             f"checkpoint={folder}: the run has {len(members)} networks; name one, checkpoint={folder / members[0]}."
         )

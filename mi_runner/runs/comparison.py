@@ -22,8 +22,10 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from mi_runner.errors import ConfigError
+from mi_runner.reading import Unreadable
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_runs import SEED, Saved, SavedRun, SavedSweep, shown, summed
+from mi_runner.runs.saved_tables import read_frame
 from mi_runner.statistics import NONE, PairedAnswers, PairedValues, paired_means
 
 if TYPE_CHECKING:
@@ -257,7 +259,10 @@ class _Joined:
 def _joined(
     first: Path, second: Path, table: str, keys: Sequence[str], repeats: Sequence[str], measures: Sequence[set[str]]
 ) -> _Joined:
-    frames = [_read(folder, table) for folder in (first, second)]
+    frames = [read_frame(folder, table) for folder in (first, second)]
+    for folder, frame in zip((first, second), frames, strict=True):
+        if lacking := [key for key in keys if key not in frame]:
+            raise Unreadable(f"{table_file(folder, table)}: it lacks the column {lacking[0]}, which names its rows")
     repeats = [column for column in repeats if column not in keys and all(column in frame for frame in frames)]
     names = [*keys, *repeats]
     measured, measured_other = (
@@ -273,16 +278,6 @@ def _joined(
         frames[number] = pd.DataFrame({**{name: frame[name].astype(str) for name in names}, **numbers})
     merged = frames[0].merge(frames[1], on=names, how="outer", suffixes=("_a", "_b"), indicator=True, sort=False)
     return _Joined(merged, names, repeats, both, alone)
-
-
-def _read(folder: Path, table: str, columns: Sequence[str] | None = None) -> DataFrame:
-    """A table's rows; of a CSV file as texts, because pandas takes names such as `null` as empty."""
-    import pandas as pd
-
-    path = table_file(folder, table)
-    if path.suffix == ".parquet":
-        return pd.read_parquet(path, columns=columns)
-    return pd.read_csv(path, dtype=str, keep_default_na=False)
 
 
 def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, listed: bool) -> tuple[list[Row], int]:
@@ -376,9 +371,9 @@ def _intact(frame: DataFrame, run: SavedRun, other: SavedRun, names: Sequence[st
 def _answers_of(run: SavedRun, names: Sequence[str]) -> DataFrame:
     repeats = [column for column in run.record.get("repeats") or () if column not in names]
     try:
-        return _read(run.folder, PREDICTIONS, [*names, *repeats, EXAMPLE, "label", "answer"])
+        return read_frame(run.folder, PREDICTIONS, [*names, *repeats, EXAMPLE, "label", "answer"])
     except ValueError:  # no such column: this table has no repeats
-        return _read(run.folder, PREDICTIONS, [*names, EXAMPLE, "label", "answer"])
+        return read_frame(run.folder, PREDICTIONS, [*names, EXAMPLE, "label", "answer"])
 
 
 # --- over seeds ----------------------------------------------------------------------------------------------------

@@ -16,14 +16,16 @@ import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mi_runner import files
-from mi_runner.errors import ExitStatus, RunFailed
+from mi_runner.errors import ConfigError, ExitStatus, RunFailed
 from mi_runner.files import sha256, written_whole
+from mi_runner.reading import Unreadable
+from mi_runner.runs import records
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -103,12 +105,12 @@ def _versions(parent: Path) -> list[tuple[int, Path]]:
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Returns the content of a run's run.json; None if it is missing or can't be read."""
+    """Returns the content of a run's run.json, without fields that are wrong; None if it is missing or unreadable."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        record, _ = records.read_run(folder / RECORD)
+    except (OSError, Unreadable):
         return None
-    return record if isinstance(record, dict) else None
+    return record
 
 
 @dataclass(frozen=True)
@@ -120,28 +122,48 @@ class State:
             is gone: killed. If run.json can't be read: torn. If there is none: missing.
         cause: one line that says what is wrong; empty if nothing is.
         exit_status: of the run.
-        record: the content of run.json; empty if it is missing or can't be read.
+        record: the content of run.json, without fields that are wrong; empty if it is missing or can't be read.
+        fault: one line that names the file and the field that is wrong; empty if none is.
     """
 
     status: str
     cause: str
     exit_status: int
     record: Mapping[str, Any]
+    fault: str = ""
 
     @property
     def done(self) -> bool:
-        """Whether the run has its tables, even if they don't meet the expectations."""
-        return self.status == "done"
+        """Whether the run has its tables, even if they don't meet the expectations, and its record is sound."""
+        return self.status == "done" and not self.fault
 
 
 def state(folder: Path) -> State:
     """Returns the state of the run in `folder`."""
-    record = read_record(folder)
-    if record is None:
-        if (folder / RECORD).exists():
-            return State("torn", f"{folder / RECORD} is torn", ExitStatus.FAILED, {})
+    try:
+        record, faults = records.read_run(folder / RECORD)
+    except (FileNotFoundError, NotADirectoryError):
         what = "has no run.json" if folder.is_dir() else "doesn't exist"
         return State("missing", f"never began, or was deleted: {folder} {what}", ExitStatus.FAILED, {})
+    except Unreadable as error:
+        return State("torn", f"{error}: {RECORD} is torn", ExitStatus.FAILED, {}, str(error))
+    found = _state_of(folder, record)
+    if not faults:
+        return found
+    more = f" (and {len(faults) - 1} more fields)" if len(faults) > 1 else ""
+    return replace(found, cause=f"unreadable: {faults[0]}{more}", exit_status=ExitStatus.FAILED, fault=faults[0] + more)
+
+
+def job_state(sweep: Path, number: int) -> State:
+    """Returns the state of a sweep's job; its folder lies in the sweep's, and a link to another isn't one."""
+    folder = sweep / str(number)
+    if folder.is_symlink():
+        cause = f"{folder} is a link, and no folder of this sweep"
+        return State("missing", cause, ExitStatus.FAILED, {}, cause)
+    return state(folder)
+
+
+def _state_of(folder: Path, record: Mapping[str, Any]) -> State:
     status = str(record.get("status"))
     if status == "running" and (lives := is_alive(folder, record)) is not True:
         if lives is False:
@@ -299,6 +321,8 @@ class RunFolder:
     def write_figure(self, name: str, drawing: Callable[[], Figure]) -> None:
         """Draws a figure and writes it as figures/NAME.png."""
         (self.path / FIGURES).mkdir(exist_ok=True)
+        if (self.path / FIGURES).is_symlink():
+            raise OSError(f"{self.path / FIGURES} is a link to another folder, where nothing is written")
         with written_whole(self.path / FIGURES / f"{name}.png") as beside:
             files.save_figure(drawing, beside)
 
@@ -335,8 +359,11 @@ class RunFolder:
 
 
 def _is_done(folder: Path) -> bool:
-    record = read_record(folder)
-    return record is not None and record.get("status") == "done"
+    try:
+        record, faults = records.read_run(folder / RECORD)
+    except (OSError, Unreadable):
+        return False
+    return record.get("status") == "done" and not faults
 
 
 def point_latest(parent: Path, is_done: Callable[[Path], bool]) -> None:
@@ -360,5 +387,14 @@ def _newest_done(parent: Path, is_done: Callable[[Path], bool]) -> Path | None:
 
 
 def linked(folder: Path) -> Path:
-    """Returns the version that `latest` links to now, because the link may change later; otherwise `folder` itself."""
-    return folder.parent / folder.readlink() if folder.name == LATEST and folder.is_symlink() else folder
+    """Returns the version that `latest` links to now, because the link may change later; otherwise `folder` itself.
+
+    Raises:
+        ConfigError: `latest` leads out of its folder, which no link of ours does.
+    """
+    if folder.name != LATEST or not folder.is_symlink():
+        return folder
+    target = folder.readlink()
+    if target.name != str(target) or target.name in ("", "..", LATEST):
+        raise ConfigError(f"{folder}: this link leads to {target}, out of its folder. Type the folder that you mean.")
+    return folder.parent / target

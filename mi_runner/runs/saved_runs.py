@@ -5,7 +5,6 @@ Nothing here imports torch or pandas, and a folder costs a fraction of a millise
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections import Counter
@@ -16,7 +15,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from mi_runner.runs.run_folder import CONFIG, PLAN, RECORD, State, state
+from mi_runner.reading import Unreadable, read_text
+from mi_runner.runs import records
+from mi_runner.runs.run_folder import CONFIG, PLAN, RECORD, State, job_state, state
 
 GROUPS = ("experiment", "dataset", "model")
 OF_GROUP = (*GROUPS, "training")
@@ -52,19 +53,21 @@ class SavedRun:
         """The content of run.json."""
         return self.state.record
 
+    @property
+    def faults(self) -> list[str]:
+        """A line if run.json can't be read, or a field of it is wrong."""
+        return [self.state.fault] if self.state.fault else []
+
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """Key → value of the complete config; of config.yaml, if run.json doesn't have it; empty if nothing has it."""
         config = self.record.get("config")
-        return config if isinstance(config, dict) else _config_of_yaml(self.folder)
+        return _config_of_yaml(self.folder) if config is None else config
 
     @property
     def metrics(self) -> dict[str, float | None]:
         """The numbers of the summary; None for NaN and infinity. Empty if the run isn't done."""
-        metrics = self.record.get("metrics")
-        if not self.state.done or not isinstance(metrics, dict):
-            return {}
-        return {name: value for name, value in metrics.items() if value is None or isinstance(value, int | float)}
+        return dict(self.record.get("metrics") or {}) if self.state.done else {}
 
     @cached_property
     def values(self) -> dict[str, Any]:
@@ -93,22 +96,33 @@ class SavedSweep:
         folder: as a user may type it.
         jobs: all that are planned.
         plan: the content of sweep.json; None if it can't be read.
+        fault: why it can't be read, in a line that names the file and the field; empty if it can.
     """
 
     folder: Path
     jobs: tuple[SavedRun, ...]
     plan: Mapping[str, Any] | None
+    fault: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> SavedSweep:
         """Returns the sweep in a folder, in whatever state it is."""
         try:
-            plan = json.loads((folder / PLAN).read_text(encoding="utf-8"))
-            jobs = [SavedRun.read(folder / str(job["number"]), job["swept"]) for job in plan["jobs"]]
-            assert isinstance(plan, dict) and all(isinstance(job.swept, dict) for job in jobs)
-        except (OSError, ValueError, TypeError, KeyError, AssertionError):
-            return cls(folder, (), None)
+            plan = records.read_sweep(folder / PLAN)
+        except FileNotFoundError:
+            return cls(folder, (), None, f"{folder / PLAN}: there is none")
+        except Unreadable as error:
+            return cls(folder, (), None, str(error))
+        jobs = [
+            SavedRun(folder / str(job["number"]), job_state(folder, job["number"]), job["swept"])
+            for job in plan["jobs"]
+        ]
         return cls(folder, tuple(jobs), plan)
+
+    @property
+    def faults(self) -> list[str]:
+        """A line for sweep.json if it can't be read, and for each job whose run.json can't."""
+        return [*([self.fault] if self.fault else []), *(fault for job in self.jobs for fault in job.faults)]
 
     @property
     def swept(self) -> list[str]:
@@ -129,7 +143,7 @@ class SavedSweep:
     def error(self) -> str | None:
         """How many jobs are not done, in one line; None if all are done or run."""
         if self.plan is None:
-            return f"{self.folder / PLAN} is torn"
+            return f"{self.fault}: {PLAN} is torn"
         counts = Counter(job.state.status for job in self.jobs)
         return ", ".join(f"{n} {status}" for status, n in counts.items() if status not in ("done", "running")) or None
 
@@ -180,9 +194,9 @@ Saved = SavedRun | SavedSweep
 
 def read(folder: Path) -> Saved | None:
     """Returns the run or the sweep whose folder this is; None if it is neither's."""
-    if (folder / PLAN).exists():
+    if os.path.lexists(folder / PLAN):
         return SavedSweep.read(folder)
-    return SavedRun.read(folder) if (folder / RECORD).exists() else None
+    return SavedRun.read(folder) if os.path.lexists(folder / RECORD) else None
 
 
 def below(folder: Path, *, jobs: bool = False) -> Iterator[Saved]:
@@ -193,29 +207,28 @@ def below(folder: Path, *, jobs: bool = False) -> Iterator[Saved]:
     Args:
         jobs: also the jobs of sweeps. Those of `folder` itself come anyway.
     """
-    saved = read(folder)
-    if isinstance(saved, SavedSweep):
-        yield saved
-        yield from saved.jobs
-        return
-    if saved is not None:
-        yield saved
-        return
-    with os.scandir(folder) as entries:
-        inner = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
-    for name in inner:
-        if name.startswith("."):
-            continue
-        path = folder / name
+    waiting = [folder]  # and no function that calls itself: folders can be a thousand deep
+    while waiting:
+        path = waiting.pop()
         saved = read(path)
-        if saved is None and re.fullmatch(r"v\d{3,}", name):
+        if saved is None and path != folder and re.fullmatch(r"v\d{3,}", path.name):
             saved = SavedRun.read(path)
         if saved is None:
-            yield from below(path, jobs=jobs)
+            waiting += reversed(_folders_in(path))
             continue
         yield saved
-        if jobs and isinstance(saved, SavedSweep):
+        if isinstance(saved, SavedSweep) and (jobs or path == folder):
             yield from saved.jobs
+
+
+def _folders_in(folder: Path) -> list[Path]:
+    """Returns the folders in a folder by their names, without hidden ones and links; none of one that is private."""
+    try:
+        with os.scandir(folder) as entries:
+            names = sorted(entry.name for entry in entries if entry.is_dir(follow_symlinks=False))
+    except OSError:  # another user's, or deleted meanwhile, or its path is too long
+        return []
+    return [folder / name for name in names if not name.startswith(".")]
 
 
 def shown(value: Any) -> str:
@@ -247,18 +260,31 @@ def _keys(configs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
 
 
 def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value = record.get(name)
-    return value if isinstance(value, dict) else {}
+    return record.get(name) or {}
+
+
+MOST_YAML = 2**20
+"""Bytes of a config.yaml that is read, and levels of it: the parser calls itself for each."""
+DEEPEST_YAML = 30
 
 
 def _config_of_yaml(folder: Path) -> dict[str, Any]:
-    """Returns the config of a folder whose run.json doesn't have it, because an earlier version of mi-run wrote it."""
+    """Returns the config of a folder whose run.json doesn't have it, because an earlier version of mi-run wrote it.
+
+    Aliases, by which a short text means a giant one, are not read: mi-run writes none.
+    """
     import yaml
 
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     try:
-        content = yaml.load((folder / CONFIG).read_text(encoding="utf-8"), loader)
-    except (OSError, ValueError, yaml.YAMLError):
+        text = read_text(folder / CONFIG, MOST_YAML)
+        depth = 0
+        for event in yaml.parse(text, loader):
+            depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+            if isinstance(event, yaml.AliasEvent) or depth > DEEPEST_YAML:
+                return {}
+        content = yaml.load(text, loader)
+    except (OSError, ValueError, yaml.YAMLError, RecursionError):
         return {}
     flat: dict[str, Any] = {}
     for key, value in content.items() if isinstance(content, dict) else ():

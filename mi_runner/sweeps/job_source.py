@@ -161,12 +161,14 @@ def _settled(old: Plan, folder: Path | None, job: Job) -> str:
     if job.number not in {earlier.number for earlier in old.jobs}:
         return ""
     place = folder / str(job.number)
-    one = Ended(job, run_folder.state(place), place)
+    one = Ended(job, run_folder.job_state(folder, job.number), place)
     if one.state.done and one.state.record.get("config_hash") == job.config_hash:
         if one.code == code_version():
             return "is done"
         console.note(f"job {job.number} was done by other code ({one.code or 'unknown'}), it runs again")
         return ""
+    if one.state.fault:
+        console.error(f"job {job.number} runs again: {one.state.fault}")
     return ""
 
 

@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from mi_runner.files import written_whole
+from mi_runner.reading import Unreadable
+from mi_runner.runs.records import read_checked
 
 FOLDER = ".jobs"
 """In a sweep's folder: a file for each job that was submitted to a cluster."""
@@ -39,9 +41,10 @@ class Submission:
 def read_submission(job_folder: Path) -> Submission | None:
     """The latest submission of the job of a run folder; None where there was none that can be read."""
     try:
-        return Submission(**json.loads(_place(job_folder).read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        content = read_checked(_place(job_folder), Submission)
+    except (OSError, Unreadable):
         return None
+    return Submission(content["launcher"], content["id"], content["name"])
 
 
 def _place(job_folder: Path) -> Path:

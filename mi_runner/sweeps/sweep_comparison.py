@@ -12,6 +12,7 @@ from mi_runner import console
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.errors import ConfigError, one_line
 from mi_runner.runs.run_folder import table_file
+from mi_runner.runs.saved_tables import read_frame
 from mi_runner.sweeps.sweep_tables import REPEATED, Ended, Row, same_values
 
 if TYPE_CHECKING:
@@ -37,13 +38,9 @@ class _JobFiles:
         return int(self.job.state.record["seed"])
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> DataFrame | None:
-        import pandas as pd
-
-        wanted = None if columns is None else list(columns)
-        path = table_file(self.job.folder, name)
-        if path.suffix == ".parquet":
-            return pd.read_parquet(path, columns=wanted)
-        return pd.read_csv(path, usecols=wanted) if path.exists() else None
+        if not table_file(self.job.folder, name).exists():
+            return None
+        return read_frame(self.job.folder, name, columns, as_text=False)
 
     def tensors(self, name: str) -> Mapping[str, Tensor]:
         from mi_runner.training.weights import read_weights

@@ -22,13 +22,14 @@ from mi_runner.config import composition, hydra_keys
 from mi_runner.config.composition import flattened
 from mi_runner.config.engine_schemas import LauncherConfig, OptunaSweeper
 from mi_runner.config.experiment_schemas import ExperimentConfig
-from mi_runner.config.hydra_composition import files_read_once, names_a_value
+from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, files_read_once, names_a_value
 from mi_runner.config.options import Choice, check_ranges
 from mi_runner.config.registry import ENGINES, EXPERIMENTS, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
 from mi_runner.errors import ConfigError, one_line, unknown
 from mi_runner.files import written_whole
-from mi_runner.runs import expectations
+from mi_runner.reading import Unreadable
+from mi_runner.runs import expectations, records
 from mi_runner.runs.run_folder import PLAN
 
 SCHEMA_VERSION = 1
@@ -217,10 +218,7 @@ def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Ref
         )
     jobs: dict[str, Job] = {}
     refused = []
-    earlier = (
-        {override.get_key_element(): str(override.input_line) for override in parse_overrides(job.overrides)}
-        for job in command.again
-    )
+    earlier = (_typed_by_key(command, job) for job in command.again)
     for by_key in itertools.chain(combinations(command), earlier):
         try:
             job = compose_job(command, by_key, len(jobs), hash_of)
@@ -230,6 +228,23 @@ def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Ref
             continue
         jobs.setdefault(job.config_hash, job)
     return list(jobs.values()), refused
+
+
+def _typed_by_key(command: Command, job: Job) -> dict[str, str]:
+    """The overrides of a job of an earlier command, by key.
+
+    Raises:
+        ConfigError: its plan was changed, and has others.
+    """
+    at = f"{PLAN}: the field jobs, of number {job.number}: overrides"
+    try:
+        parsed = [_check_override(override, at) for override in job.overrides]
+    except Unreadable as error:
+        raise ConfigError(f"{error}.") from error
+    by_key = {override.get_key_element(): str(override.input_line) for override in parsed}
+    if lacking := [key for key in command.swept if key not in by_key]:
+        raise ConfigError(f"{at} lacks {lacking[0]}=VALUE, which the sweep varies.")
+    return by_key
 
 
 def compose_job(command: Command, by_key: Mapping[str, str], number: int, hash_of: HashOf) -> Job:
@@ -272,6 +287,7 @@ class Plan:
         search: the options of the search, if there is one.
         searching: whether the search may still add jobs.
         launcher: the overrides that say where the jobs run; a resumed sweep takes them, if it is given no others.
+        folder: where the sweep was begun; relative paths in its options are from there. None where nothing says it.
     """
 
     command: str
@@ -285,6 +301,7 @@ class Plan:
     search: Mapping[str, Any] | None = None
     searching: bool = False
     launcher: tuple[str, ...] = ()
+    folder: str | None = None
 
     def write(self, sweep: Path) -> None:
         """sweep.json, whole."""
@@ -306,20 +323,77 @@ def read_plan(sweep: Path) -> Plan:
     Raises:
         ConfigError: there is none that can be read.
     """
+    path = sweep / PLAN
     try:
-        content = json.loads((sweep / PLAN).read_text(encoding="utf-8"))
-        if content.pop("schema_version") != SCHEMA_VERSION:
-            raise ValueError("it was written by another version of mi-run")
-        jobs = tuple(Job(**{**job, "overrides": tuple(job["overrides"])}) for job in content.pop("jobs"))
-        left_out = tuple(Refused(**refused) for refused in content.pop("left_out"))
-        given, swept = tuple(content.pop("overrides")), tuple(content.pop("swept"))
-        launcher = tuple(content.pop("launcher", ()))
-        return Plan(overrides=given, swept=swept, jobs=jobs, left_out=left_out, launcher=launcher, **content)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        content = records.read_sweep(path)
+        if content.get("schema_version") != SCHEMA_VERSION:
+            raise Unreadable(f"{path}: it was written by another version of mi-run")
+        _check_complete(content, path)
+    except OSError as error:
         raise ConfigError(
             f"{sweep} is no folder of a sweep: {PLAN} can't be read ({one_line(error)}). "
             "Name one such as outputs/sweeps/train/v001, the last line that the sweep printed."
         ) from error
+    except Unreadable as error:
+        raise ConfigError(
+            f"{sweep} is no folder of a sweep: {PLAN} can't be read ({error}). Mend the file, or name another folder, "
+            "such as outputs/sweeps/train/v001, the last line that the sweep printed."
+        ) from error
+    jobs = tuple(
+        Job(job["number"], tuple(job["overrides"]), job["swept"], job["config_hash"]) for job in content["jobs"]
+    )
+    return Plan(
+        command=content["command"],
+        overrides=tuple(content["overrides"]),
+        swept=tuple(content["swept"]),
+        base=content["base"],
+        code=content["code"],
+        jobs=jobs,
+        left_out=tuple(Refused(refused["name"], refused["reason"]) for refused in content["left_out"]),
+        objective=content.get("objective"),
+        search=_search(content.get("search")),
+        searching=content.get("searching", False),
+        launcher=tuple(content.get("launcher", ())),
+        folder=content.get("folder"),
+    )
+
+
+def _search(content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """The options of a search, without further keys of its object."""
+    known = [item.name for item in fields(records.SearchRecord)]
+    return None if content is None else {name: content[name] for name in known}
+
+
+def _check_complete(content: Mapping[str, Any], path: Path) -> None:
+    """A plan has what every sweep writes, and overrides that can be read: enough to make tables and to go on.
+
+    Raises:
+        Unreadable: it has not; the text names the field.
+    """
+    for name in ("command", "overrides", "swept", "base", "code", "left_out"):
+        if content.get(name) is None:
+            raise Unreadable(f"{path}: the field {name} is missing")
+    for name in ("overrides", "launcher"):
+        for place, override in enumerate(content.get(name, ())):
+            _check_override(override, f"{path}: the field {name}[{place}]")
+    for place, job in enumerate(content["jobs"]):
+        for name in ("overrides", "config_hash"):
+            if name not in job:
+                raise Unreadable(f"{path}: the field jobs[{place}].{name} is missing")
+        if lacking := [key for key in content["swept"] if key not in job["swept"]]:
+            raise Unreadable(f"{path}: the field jobs[{place}].swept.{lacking[0]} is missing")
+
+
+def _check_override(override: str, field_name: str) -> Override:
+    """Returns an override of a file as Hydra reads it.
+
+    Raises:
+        Unreadable: it is none.
+    """
+    try:
+        return parse_overrides([override])[0]
+    except COMPOSITION_ERRORS as error:
+        raise Unreadable(f"{field_name} is {override[:60]!r}; it must be KEY=VALUE, as it is typed") from error
 
 
 def base_of(configs: Sequence[RunConfig], swept: Sequence[str]) -> dict[str, Any]:

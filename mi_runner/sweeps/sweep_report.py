@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from mi_runner import console
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.files import written_whole
+from mi_runner.reading import files_below, is_own_file
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, rendering, run_report, tables, write_run_report
 from mi_runner.runs.report.images import images
@@ -48,8 +51,10 @@ def make_again(folder: Path) -> Path:
     """
     plan = read_plan(folder)
     for job in plan.jobs:
-        of_job = folder / str(job.number)
-        if (of_job / run_folder.RECORD).exists() and not (of_job / REPORT).exists():
+        of_job, state = folder / str(job.number), run_folder.job_state(folder, job.number)
+        if state.fault:
+            console.error(f"job {job.number} gets no page: {state.fault}")
+        elif state.record and not os.path.lexists(of_job / REPORT):
             write_run_report(of_job)
     return write_sweep_report(plan, folder, sweep_tables.ended(plan, folder))
 
@@ -66,7 +71,7 @@ def write_sweep_report(plan: Plan, folder: Path, jobs: Sequence[Ended]) -> Path:
     path = folder / REPORT
     page = _page(plan, folder, jobs)
     with written_whole(path) as beside:
-        beside.write_text(page, encoding="utf-8")
+        beside.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path
 
 
@@ -107,15 +112,15 @@ def _page(plan: Plan, folder: Path, jobs: Sequence[Ended]) -> str:
         first=first,
         more=more,
         data={"sweep": points} if points else {},
-        figures=images(sorted((folder / run_folder.FIGURES).glob("*.png")), folder, MOST_BYTES_OF_FIGURES),
+        figures=images(run_report.figure_files(folder), folder, MOST_BYTES_OF_FIGURES),
         left_out=plan.left_out,
         command=plan.command,
         provenance=_provenance(plan, jobs),
         base=[(key, str(value)) for key, value in plan.base.items()],
         files=[
             run_report.File(path.name, run_report.size(path.stat().st_size))
-            for path in sorted(folder.iterdir())
-            if path.is_file() and not path.name.startswith(".") and path.name != REPORT
+            for path in files_below(folder, deepest=0)
+            if path.name != REPORT
         ],
     )
 
@@ -162,7 +167,11 @@ def _linked(table: tables.Table, jobs: Sequence[Ended]) -> tables.Table:
 
 
 def _file(job: Ended) -> str:
-    there = (name for name in (REPORT, run_folder.RECORD, run_folder.LOG) if (job.folder / name).exists())
+    there = (
+        name
+        for name in (REPORT, run_folder.RECORD, run_folder.LOG)
+        if is_own_file(job.folder / name, job.folder.parent)
+    )
     name = next(there, None)
     return "" if name is None else f"{job.job.number}/{name}"
 
@@ -213,4 +222,4 @@ def _finite(value: Any) -> float | None:
 
 def is_sweep(folder: Path) -> bool:
     """Returns whether the folder is a sweep's."""
-    return (folder / PLAN).exists()
+    return os.path.lexists(folder / PLAN)

@@ -85,7 +85,7 @@ def is_done(folder: Path) -> bool:
         return False
     if plan.searching or not plan.jobs:
         return False
-    return all(run_folder.state(folder / str(job.number)).done for job in plan.jobs)
+    return all(run_folder.job_state(folder, job.number).done for job in plan.jobs)
 
 
 def _write(

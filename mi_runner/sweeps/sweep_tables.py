@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mi_runner.config.registry import EXPERIMENTS
-from mi_runner.runs.run_folder import State, state, table_file
+from mi_runner.reading import Unreadable
+from mi_runner.runs.run_folder import State, job_state, table_file
+from mi_runner.runs.saved_tables import read_rows
 from mi_runner.statistics import FEW, Measured, Range, Spread, Summed, over_seeds
 from mi_runner.sweeps.sweep_plan import Job, Plan
 
@@ -70,6 +71,19 @@ class Ended:
         """The values that each of its measures can have."""
         return {name: Range(*ends) for name, ends in (self.state.record.get("measures") or {}).items()}
 
+    def table(self, name: str) -> list[dict[str, str]]:
+        """The rows of a table as text, digit by digit as they stand in the file; none of one that can't be read.
+
+        Raises:
+            Unreadable: the job is done, and the table can't be read.
+        """
+        try:
+            return read_rows(table_file(self.folder, name))
+        except Unreadable:
+            if self.state.done:
+                raise
+            return []
+
     @property
     def taken(self) -> list[str]:
         """Columns of sweep.csv that its metrics table can't have."""
@@ -77,9 +91,22 @@ class Ended:
 
 
 def ended(plan: Plan, sweep: Path) -> list[Ended]:
-    """What became of every job of a sweep."""
-    folders = [sweep / str(job.number) for job in plan.jobs]
-    return [Ended(job, state(folder), folder) for job, folder in zip(plan.jobs, folders, strict=True)]
+    """What became of every job of a sweep. A job whose tables can't be read is not done."""
+    found = [Ended(job, job_state(sweep, job.number), sweep / str(job.number)) for job in plan.jobs]
+    return [
+        replace(one, state=replace(one.state, cause=fault, fault=fault)) if (fault := _fault(one)) else one
+        for one in found
+    ]
+
+
+def _fault(one: Ended) -> str:
+    """Why a table of a job that is done can't be read; empty if each can."""
+    for name in ("metrics", "summary") if one.state.done else ():
+        try:
+            one.table(name)
+        except Unreadable as error:
+            return str(error)
+    return ""
 
 
 def same_values(swept: Mapping[str, Any]) -> tuple[str, ...]:
@@ -100,7 +127,7 @@ def all_rows(jobs: Iterable[Ended]) -> list[Row]:
     columns: dict[str, None] = {}
     for one in jobs:
         # A run that goes on, or failed, may have written a table that isn't the whole one: its status says so.
-        for measured in _table(one.folder) or [{}]:
+        for measured in one.table("metrics") or [{}]:
             of_job = {"job": one.job.number, "status": one.state.status, **one.job.swept}
             own = {_own_name(name, one.taken): text for name, text in measured.items()}
             columns |= dict.fromkeys([*of_job, *own])
@@ -112,24 +139,6 @@ def all_rows(jobs: Iterable[Ended]) -> list[Row]:
 
 def _own_name(column: str, taken: Iterable[str]) -> str:
     return f"metrics.{column}" if column in taken else column
-
-
-def _table(folder: Path, name: str = "metrics") -> list[dict[str, str]]:
-    """The rows of a run's table as text, digit by digit as they stand in the file."""
-    path = table_file(folder, name)
-    if path.suffix == ".parquet":
-        import pandas as pd
-
-        frame = pd.read_parquet(path)
-        return [
-            {str(name): "" if pd.isna(value) else str(value) for name, value in row.items()}
-            for row in frame.to_dict("records")
-        ]
-    try:
-        with path.open(encoding="utf-8", newline="") as file:
-            return list(csv.DictReader(file))
-    except (OSError, UnicodeDecodeError, csv.Error):
-        return []
 
 
 # --- sweep_summary.csv ---------------------------------------------------------------------------------------------
@@ -165,7 +174,7 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
         columns = one.keys_of("summary")
         if one.job.number in told and columns is not None:
             of_job = {**one.job.swept, "code": one.code}
-            for own in _table(one.folder, "summary"):
+            for own in one.table("summary"):
                 name = {key: own.get(key, of_job.get(key, "")) for key in [*combination, *columns]}
                 measured.append(Measured.of((one.job.number, None), name, own, told[one.job.number][2]))
     return over_seeds(measured)

@@ -1,1 +1,1 @@
-"""Hostile and damaged inputs: nothing in them runs, none gives a wrong number, each gets a line that says what to do."""
+"""Hostile and damaged inputs: nothing in them runs, none gives a wrong number, each gets a line with what to do."""

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mi_runner import columns
+from mi_runner.reading import Unreadable, read_bytes
 
 MOST_BYTES = 450_000
 """Bytes of all figures of a run's page; base64 makes them a third longer."""
@@ -44,10 +45,12 @@ def images(paths: Sequence[Path], folder: Path, most: int = MOST_BYTES, *, exper
     """Returns the figures, together at most `most` bytes before base64; what doesn't fit has no data.
 
     Args:
-        paths: PNG files below `folder`.
+        paths: PNG files below `folder`; one that can't be read is left out.
         experiment: whose figures they are.
     """
-    contents = {path: path.read_bytes() for path in paths}
+    contents = {path: content for path in paths if (content := _content(path)) is not None}
+    paths = list(contents)
+    sizes = {path: _size(content) for path, content in contents.items()}
     whole = total = sum(map(len, contents.values()))
     for colours, divisor, least in STEPS:
         if least * whole > most:
@@ -55,7 +58,7 @@ def images(paths: Sequence[Path], folder: Path, most: int = MOST_BYTES, *, exper
         for path in sorted(paths, key=lambda path: -len(contents[path])):
             if total <= most:
                 break
-            smaller = _compressed(path, colours, divisor)
+            smaller = _compressed(contents[path], colours, divisor)
             if len(smaller) < len(contents[path]):
                 total += len(smaller) - len(contents[path])
                 contents[path] = smaller
@@ -65,7 +68,7 @@ def images(paths: Sequence[Path], folder: Path, most: int = MOST_BYTES, *, exper
         content = contents[path]
         fits = len(content) <= left
         left -= len(content) if fits else 0
-        width, height = _size(path)
+        width, height = sizes[path]
         made.append(
             Image(
                 name=path.stem,
@@ -79,17 +82,38 @@ def images(paths: Sequence[Path], folder: Path, most: int = MOST_BYTES, *, exper
     return made
 
 
-def _size(path: Path) -> tuple[int, int]:
-    with path.open("rb") as file:  # the header of a PNG file: signature, length, IHDR, width, height
-        header = file.read(24)
-    return int.from_bytes(header[16:20]), int.from_bytes(header[20:24])
+SIGNATURE = b"\x89PNG\r\n\x1a\n"
+
+MOST_BYTES_OF_FILE = 2**26
+"""Of a figure that is read: 64 MB."""
+
+MOST_PIXELS = 2**26
 
 
-def _compressed(path: Path, colours: int, divisor: int) -> bytes:
+def _content(path: Path) -> bytes | None:
+    """Returns the bytes of a figure; None if it is none."""
+    try:
+        content = read_bytes(path, MOST_BYTES_OF_FILE)
+    except (OSError, Unreadable):
+        return None
+    width, height = _size(content)
+    return content if content.startswith(SIGNATURE) and 0 < width * height <= MOST_PIXELS else None
+
+
+def _size(content: bytes) -> tuple[int, int]:
+    """Width and height, from the header of a PNG file: signature, length, IHDR, width, height."""
+    return int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
+
+
+def _compressed(content: bytes, colours: int, divisor: int) -> bytes:
+    """Returns the figure with fewer colours and pixels; as it is, if it is damaged."""
     from PIL import Image as Pillow
 
-    with Pillow.open(path) as opened:
-        picture = opened.convert("RGB")
+    try:
+        with Pillow.open(io.BytesIO(content), formats=["PNG"]) as opened:
+            picture = opened.convert("RGB")
+    except (OSError, ValueError, SyntaxError):  # what Pillow raises at a damaged PNG file
+        return content
     if divisor > 1:
         picture = picture.reduce(divisor)
     method, dither = Pillow.Quantize.FASTOCTREE, Pillow.Dither.NONE

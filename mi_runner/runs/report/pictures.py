@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from mi_runner.reading import is_own_file
 from mi_runner.runs.report.tables import Content, number, read
 from mi_runner.statistics import NONE
 
@@ -35,7 +36,7 @@ Data = dict[str, Any]
 def circuits(folder: Path) -> Data:
     """Returns the data of the picture of circuits; empty if the folder has no table of circuits."""
     path = folder / "circuits.parquet"
-    if not path.is_file():
+    if not is_own_file(path, folder):
         return {}
     import pyarrow as arrow
     import pyarrow.parquet as parquet
@@ -62,8 +63,11 @@ def _weights(folder: Path, metadata: Mapping[bytes, bytes]) -> list[np.ndarray]:
     from safetensors import safe_open
 
     described = json.loads(metadata.get(b"PANDAS_ATTRS", b"{}"))
-    analysed = folder / "circuits.safetensors"
-    with safe_open(analysed if analysed.is_file() else folder / "model.safetensors", "numpy") as tensors:
+    analysed, model = folder / "circuits.safetensors", folder / "model.safetensors"
+    weights = analysed if analysed.is_file() else model
+    if not is_own_file(weights, folder):
+        raise FileNotFoundError(f"{weights}: it is no file of this folder")
+    with safe_open(weights, "numpy") as tensors:
         names = list(tensors.keys())
         if described.get("layers"):
             chosen = [f"{layer['module']}.weight" for layer in described["layers"]]

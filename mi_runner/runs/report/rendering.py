@@ -17,6 +17,8 @@ from urllib.parse import quote
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from mi_runner.errors import escaped
+
 
 @cache
 def _environment() -> Environment:
@@ -26,9 +28,15 @@ def _environment() -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_written,
     )
     environment.filters["link"] = link
     return environment
+
+
+def _written(value: Any) -> Any:
+    """A value as a page shows it: no character of a text hides or turns others."""
+    return escaped(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 @cache
@@ -38,7 +46,7 @@ def _file(name: str) -> str:
 
 def link(path: str) -> str:
     """Returns the address of a file beside the page: `./` in front, so that no name is taken as `javascript:`."""
-    return "./" + quote(path)
+    return "./" + quote(path.encode(errors="surrogateescape"))
 
 
 def _hash(text: str) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -17,6 +18,7 @@ from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.config.run_schema import SWEEP_KEYS
 from mi_runner.errors import ConfigError
 from mi_runner.files import sha256, written_whole
+from mi_runner.reading import files_below, is_own_file, is_own_folder
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import answers, method_pictures, pictures, rendering, tables
 from mi_runner.runs.report.images import images
@@ -82,10 +84,11 @@ def write_run_report(folder: Path, state: State | None = None) -> Path:
         OSError: the folder can't be read or written.
     """
     path = folder / REPORT
-    page = run_page(folder, state or run_folder.state(folder))
+    found = state or run_folder.state(folder)
+    page = run_page(folder, found)
     with written_whole(path) as beside:
-        beside.write_text(page, encoding="utf-8")
-    record = run_folder.read_record(folder)
+        beside.write_text(page, encoding="utf-8", errors="backslashreplace")
+    record = None if found.fault else run_folder.read_record(folder)
     if state is None and record is not None and record.get("status") != "running":
         record["files"] = dict(sorted({**(record.get("files") or {}), REPORT: sha256(path)}.items()))
         RunFolder(folder).write_record(record)
@@ -115,8 +118,8 @@ def run_page(folder: Path, state: State) -> str:
             contents[name] = content
             shown.append(tables.table(name, content, path.name, experiment=experiment))
     answering = [name for name in printed if name in contents]
-    data = {**pictures.circuits(folder), **method_pictures.methods(folder), **pictures.network(folder)}
-    figures = images(sorted((folder / run_folder.FIGURES).glob("*.png")), folder, experiment=experiment)
+    data = _pictures(folder)
+    figures = images(figure_files(folder), folder, experiment=experiment)
     return rendering.page(
         "run.html",
         ["report.js", *dict.fromkeys(script for name in data for script in SCRIPTS[name])],
@@ -143,6 +146,23 @@ def run_page(folder: Path, state: State) -> str:
         files=_files(folder),
         n_files_left_out=max(0, len(_listed(folder)) - MOST_FILES),
     )
+
+
+def figure_files(folder: Path) -> list[Path]:
+    """Returns the figures of a folder, without those that it links from elsewhere."""
+    figures = folder / run_folder.FIGURES
+    if not is_own_folder(figures, folder):
+        return []
+    return [path for path in files_below(figures, deepest=0) if path.suffix == ".png"]
+
+
+def _pictures(folder: Path) -> pictures.Data:
+    """Returns the data of all interactive pictures; a damaged table makes none, and the page has all else."""
+    data: pictures.Data = {}
+    for made in (pictures.circuits, method_pictures.methods, pictures.network):
+        with suppress(Exception):  # each reads several files, by four libraries that raise what they like
+            data |= made(folder)
+    return data
 
 
 def _facts(state: State, contents: Mapping[str, tables.Content]) -> list[tuple[str, str]]:
@@ -250,6 +270,8 @@ def _log_lines(folder: Path, *, tracebacks: bool) -> list[str]:
     Args:
         tracebacks: with the traceback; that of a run that was interrupted says only where it was.
     """
+    if not is_own_file(folder / run_folder.LOG, folder):
+        return []
     try:
         with (folder / run_folder.LOG).open("rb") as file:
             file.seek(0, 2)
@@ -271,9 +293,7 @@ def _log_lines(folder: Path, *, tracebacks: bool) -> list[str]:
 
 
 def _listed(folder: Path) -> list[Path]:
-    below = ((path, path.relative_to(folder)) for path in folder.rglob("*"))
-    visible = ((path, name) for path, name in below if not any(word.startswith(".") for word in name.parts))
-    return sorted(path for path, name in visible if path.name != REPORT and path.is_file())
+    return [path for path in files_below(folder) if path.name != REPORT]
 
 
 def _files(folder: Path) -> list[File]:

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mi_runner import columns
+from mi_runner.reading import files_below, is_own_file
+from mi_runner.runs.saved_tables import READING_ERRORS
 
 MOST_ROWS = 300
 """Rows that a page has of the tables that the terminal shows."""
@@ -101,10 +103,12 @@ class Content:
 
 
 def read(path: Path, most: int) -> Content | None:
-    """Returns the first rows of a CSV or Parquet file; None if it can't be read."""
+    """Returns the first rows of a CSV or Parquet file; None if it can't be read, or isn't a file of its folder."""
+    if not is_own_file(path, path.parent):
+        return None
     try:
         return _read_parquet(path, most) if path.suffix == ".parquet" else _read_csv(path, most)
-    except (OSError, ValueError, csv.Error):  # pyarrow's errors are ValueErrors or OSErrors
+    except READING_ERRORS:
         return None
 
 
@@ -196,4 +200,4 @@ def of_folder(folder: Path, first: Sequence[str]) -> Iterator[tuple[str, Path]]:
 
 
 def _files(folder: Path) -> Iterable[Path]:
-    return (path for path in folder.iterdir() if path.suffix in (".csv", ".parquet") and not path.name.startswith("."))
+    return (path for path in files_below(folder, deepest=0) if path.suffix in (".csv", ".parquet"))
