@@ -13,13 +13,18 @@ from torch import Tensor
 from torch.nn import functional
 
 from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.kept import distinct
+from mi_runner.methods.circuits.measures import CircuitMeasures
+from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery import scores
 from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.edge_pruning import edge_pruning
 from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.find import Task, find, n_evaluated
 from mi_runner.methods.discovery.masked import MaskedPart, task_loss
+from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
 from mi_runner.methods.discovery.sampling import CircuitSampler
+from mi_runner.statistics import clopper_pearson
 
 from .test_discovery import ABLATIONS, examples, random_part
 
@@ -169,6 +174,79 @@ def test_of_a_single_layer_every_set_of_edges_is_drawn_alike() -> None:
     assert sampler.draw(6, 3).all()
     with pytest.raises(ValueError, match="k=7: give a number of edges from 1 to 6"):
         sampler.draw(7, 1)
+
+
+# --- all circuits, and samples of them, by hand -----------------------------------------------------------------------
+
+
+def test_edges_are_named_layer_by_layer_by_target_then_by_source() -> None:
+    layers, sources, targets = Edges((3, 2, 1)).names
+    assert layers.tolist() == [0] * 6 + [1] * 2
+    assert targets.tolist() == [0, 0, 0, 1, 1, 1, 0, 0] and sources.tolist() == [0, 1, 2, 0, 1, 2, 0, 1]
+
+
+def of_two_inputs() -> EveryCircuit:
+    """The circuits of three edges into one output that keep at least one of them, not in the order of their bits."""
+    measures = CircuitMeasures(
+        np.array([7, 1, 2, 4, 6, 3, 5], dtype=np.uint64),
+        np.array([9, 4, 4, 6, 6, 8, 7]),
+        np.array([10, 1, 2, 3, 4, 5, 6]),
+        np.array([0.0, 3.0, 1.0, 1.0, 0.5, 0.5, 0.25], dtype=np.float32),
+    )
+    return EveryCircuit(CircuitSpace((3, 1), "any"), measures)
+
+
+def bits(*circuits: int) -> np.ndarray:
+    return (np.array(circuits)[:, None] >> np.arange(3) & 1).astype(bool)
+
+
+def test_rows_sizes_shares_and_percentiles_of_every_circuit() -> None:
+    every = of_two_inputs()
+    assert every.measures.circuit.tolist() == [1, 2, 3, 4, 5, 6, 7] and every.n_edges.tolist() == [1, 1, 2, 1, 2, 2, 3]
+    assert [every.of_size(size).tolist() for size in range(4)] == [[], [0, 1, 3], [2, 4, 5], [6]]
+    assert every.rows(bits(0, 5, 7, 1)).tolist() == [-1, 4, 6, 0]
+    # Circuits 1, 2 and 4 have the squares 3, 1 and 1: half of the tie counts. 3, 5 and 6 have 0.5, 0.25 and 0.5.
+    percentiles = every.percentiles(bits(1, 2, 4, 3, 5, 6))
+    assert percentiles.tolist() == [1.0, 0.25, 0.25, 0.75, 0.0, 0.75]
+    assert np.isnan(every.percentiles(bits(0, 7))).all()  # no other circuit has as many edges
+    valid = every.measures.n_correct >= 7
+    assert every.shares(valid).tolist() == [1.0, 2 / 3, 2 / 3]  # 3, 5 and 7
+    assert np.isnan(every.shares(valid & False)).all()
+
+
+class Judged:
+    """Circuits whose distance is planted; the samples that were asked for."""
+
+    def __init__(self, distances: dict[int, float]) -> None:
+        self.distances, self.asked = distances, 0
+
+    def objective(self, circuits: np.ndarray) -> np.ndarray:
+        self.asked += 1
+        return np.array([self.distances[int((row << np.arange(3)).sum())] for row in circuits])
+
+
+def test_percentiles_among_samples_by_hand() -> None:
+    """Of size 2 the sample is 3, 5, 6, 6: the circuit itself is left out, and an equal one counts half."""
+    judged = Judged({3: 0.5, 5: 0.25, 6: 0.5, 1: 0.0, 2: 1.0, 4: 1.0})
+    samples = {2: bits(3, 5, 6, 6), 1: bits(1, 1, 1, 1)}
+    sampled = SampledCircuits(judged, lambda k, n: samples[k][:n], 4)  # type: ignore[arg-type]
+    found, low, high = sampled.percentiles(bits(3, 6, 5, 0, 7, 1, 2), np.array([0.5, 0.5, 0.25, 9.0, 0.0, 0.0, 1.0]))
+    # 3: of 5, 6, 6 one is smaller and two are equal. 6: of 3, 5 one each. 5: none of three. 2: all four are smaller.
+    assert found[[0, 1, 2, 6]].tolist() == [2 / 3, 0.75, 0.0, 1.0]
+    assert np.isnan(found[3:6]).all()  # the empty circuit, the full one, and one that the sample alone has
+    assert (low[0], high[0]) == (clopper_pearson(1, 3)[0], 1.0) and high[1] == 1.0 and low[2] == 0.0
+    assert high[2] == clopper_pearson(0, 3)[1] < 1 and low[6] == clopper_pearson(4, 4)[0] > 0
+    assert judged.asked == 2  # a sample is drawn and judged once
+
+
+def test_distinct_rows_with_further_columns() -> None:
+    rows = bits(5, 3, 5, 5, 3)
+    first, index = distinct(rows, np.array([0, 1, 0, 1, 1]))
+    groups = [set(np.flatnonzero(index == number).tolist()) for number in range(len(first))]
+    assert sorted(map(sorted, groups)) == [[0, 2], [1, 4], [3]] and all(
+        f in g for f, g in zip(first, groups, strict=True)
+    )
+    assert distinct(rows[:0])[1].tolist() == [] and distinct(rows)[1].max() == 1
 
 
 # --- arguments that don't fit ----------------------------------------------------------------------------------------
