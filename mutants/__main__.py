@@ -45,6 +45,7 @@ def run(options: argparse.Namespace, kept: Path, checkout: Path) -> None:
     file = kept / f"outcomes-{options.seed}.jsonl"
     before = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     done = {(row["file"], row["operator"], row["occurrence"]): row["outcome"] for row in before}
+    faults.sort(key=recording.is_compiled)  # what compiles kernels anew takes a minute each
     outcomes = []
     for number, fault in enumerate(faults, 1):
         change = changed(fault, checkout)

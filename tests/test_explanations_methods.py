@@ -392,3 +392,48 @@ def test_what_is_no_boolean_network() -> None:
     wide = Part((Layer(torch.ones(1, 6), torch.zeros(1)),))
     with pytest.raises(ValueError, match="6 inputs"):
         BooleanNetwork.of(wide)
+
+
+# --- what is refused -------------------------------------------------------------------------------------------------
+
+
+def test_an_output_of_exactly_a_half_under_interchange_is_an_error() -> None:
+    """Neurons A ∧ ¬B and ¬A ∧ B, a quarter each: ½ only where both are 1, which no input but an interchange does."""
+    network = BooleanNetwork.of(chain(([[1.0, -1.0], [-1.0, 1.0]], [0.0, 0.0]), ([[0.25, 0.25]], [0.0])))
+    assert network.answers() == 0
+    with pytest.raises(ValueError, match="under interchange the network's output is exactly ½"):
+        Interchange(network)
+
+
+def test_a_set_of_neurons_by_its_bits_and_its_name() -> None:
+    interchange = Interchange(random_network((2, 3, 2, 1), seed=0))
+    assert interchange.neuron_set(0b00101) == NeuronSet(1, (0, 2)) and interchange.neuron_set(0b10000) == NeuronSet(
+        2, (1,)
+    )
+    assert alignments.named(NeuronSet(1, (0, 2))) == "h1.0 h1.2"
+    with pytest.raises(ValueError, match="an empty set has no layer"):
+        interchange.neuron_set(0)
+
+
+def test_too_many_sets_or_alignments_are_refused_with_their_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    wide = BooleanNetwork.of(chain(([[1.0, 1.0]] * 17, [0.0] * 17), ([[1.0] * 17], [0.3])))
+    with pytest.raises(ValueError, match=r"hidden layers of \[17\] neurons have 131,071 sets, more than 100,000"):
+        Interchange(wide)
+    with pytest.raises(ValueError, match="pairs=each: use all or later"):
+        Interchange(PLANTED, "each")
+    (_, with_one), interchange = algorithms(XOR, 2, 2), Interchange(PLANTED)
+    monkeypatch.setattr(alignments, "MOST_CHOICES", 0)
+    with pytest.raises(ValueError, match=r"has more than 0 alignments to test jointly"):
+        interchange.align(with_one)
+    monkeypatch.setattr(alignments, "MOST_CHOICES", 1)
+    assert len(interchange.align(with_one).joint or ()) == 1
+
+
+def test_an_alignment_with_too_few_sets_or_of_another_function_does_not_hold() -> None:
+    (_, with_one) = algorithms(XOR, 2, 2)
+    first, second = NeuronSet(1, (0,)), NeuronSet(1, (1,))
+    assert alignments.alignment_holds(PLANTED, Alignment(with_one, (first, second)))
+    assert not alignments.alignment_holds(PLANTED, Alignment(with_one, (first,)))
+    assert not alignments.alignment_holds(PLANTED, Alignment(with_one, (first, NeuronSet(1, ()))))
+    for other in algorithms(AND, 2, 2):
+        assert not alignments.alignment_holds(PLANTED, Alignment(other, (first, second)[: len(other.nodes)]))
