@@ -10,6 +10,7 @@ numba's global settings don't change, so a program's own compiled functions beha
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import platform
 import re
@@ -35,6 +36,7 @@ from numba.core.caching import (
 
 from mi_runner import private
 from mi_runner.cache import KERNELS, cache_folder, say_unusable, usable
+from mi_runner.errors import one_line
 from mi_runner.files import written_whole
 from mi_runner.private import NotPrivate
 from mi_runner.progress import log
@@ -96,11 +98,6 @@ def _use(folder: Path) -> None:
             if is_version and time.time() - other.stat().st_mtime > UNUSED_DAYS * 24 * 3600:
                 log.debug(f"removes compiled kernels of another version, unused for {UNUSED_DAYS} days: {other}")
                 shutil.rmtree(other, ignore_errors=True)
-
-
-@cache
-def _say_once(text: str) -> None:
-    log.warning(text)
 
 
 class _Patience:
@@ -175,19 +172,30 @@ class _PrivateFiles(IndexDataCacheFile):
 
     def _load_index(self) -> Any:
         with suppress(FileNotFoundError):
-            private.check(Path(self._index_path))
+            _check(self._index_path)
         return super()._load_index()
 
     def _load_data(self, name: str) -> Any:
         if Path(name).name != name:
             raise ValueError(f"{self._index_path} names a file outside of its folder: {name}")
-        private.check(Path(self._data_path(name)))
+        _check(self._data_path(name))
         return super()._load_data(name)
 
     @contextmanager
     def _open_for_write(self, filepath: str) -> Iterator[BinaryIO]:
         with written_whole(Path(filepath), private=True) as beside, beside.open("wb") as file:
             yield file
+
+
+class _NotRead(Exception):
+    """A file is not private. Not an OSError, for which numba only compiles again, without a word."""
+
+
+def _check(file: str) -> None:
+    try:
+        private.check(Path(file))
+    except NotPrivate as error:
+        raise _NotRead(f"{error}, so it is not read") from error
 
 
 class _KernelCache(FunctionCache):
@@ -205,10 +213,8 @@ class _KernelCache(FunctionCache):
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # a damaged file can raise any exception
-            if isinstance(error, NotPrivate):
-                _say_once(f"{error}: it is not read, and compiled again")
-            else:
-                log.debug(f"{self.cache_path}: {error!r}; compiles again")
+            level = logging.WARNING if isinstance(error, _NotRead) else logging.DEBUG
+            log.log(level, f"{self.cache_path}: {one_line(error)}; compiles again")
             with suppress(OSError):
                 self.flush()  # otherwise the damaged index rejects the new code
             return None

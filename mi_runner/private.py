@@ -44,6 +44,7 @@ def make_folder(folder: Path) -> None:
         NotPrivate: see `check_folder`.
         OSError: it can't be made.
     """
+    check_above(folder)
     missing = [path for path in (folder, *folder.parents) if not os.path.lexists(path)]
     for path in reversed(missing):
         with suppress(FileExistsError):  # another process has just made it
@@ -61,7 +62,7 @@ def check_folder(folder: Path) -> None:
         OSError: it isn't a folder, or can't be looked at.
     """
     check_above(folder)
-    check(folder, follow=True)
+    check(folder.resolve())
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is no folder")
 
@@ -86,11 +87,8 @@ def check_above(folder: Path) -> None:
             raise NotPrivate(path, f"{_writers(state)} can write it", is_own=state.st_uid == os.geteuid())
 
 
-def check(path: Path, *, follow: bool = False) -> None:
-    """Checks that a file or folder is private; those above it aren't looked at.
-
-    Args:
-        follow: whether it may be a symbolic link, which is followed.
+def check(path: Path) -> None:
+    """Checks that a file or folder is private, and no link; those above it aren't looked at.
 
     Raises:
         NotPrivate: it isn't.
@@ -98,7 +96,7 @@ def check(path: Path, *, follow: bool = False) -> None:
     """
     if not _has_owners():
         return
-    state = os.stat(path, follow_symlinks=follow)
+    state = os.lstat(path)
     if state.st_uid != os.geteuid():
         raise NotPrivate(path, f"{_user(state.st_uid)} owns it", is_own=False)
     if stat.S_ISLNK(state.st_mode):
