@@ -276,8 +276,8 @@ class RunFolder:
         return self.path / WEIGHTS
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        """Writes run.json, and waits until it is on the disk."""
-        with written_whole(self.path / RECORD, lasting=True) as beside:
+        """Writes run.json; the last one, which says how the run ended, is on the disk afterwards."""
+        with written_whole(self.path / RECORD, lasting=record.get("status") != "running") as beside:
             beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def write_config(self, text: str) -> None:
