@@ -10,24 +10,35 @@ numba's global settings don't change, so a program's own compiled functions beha
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import platform
 import re
 import shutil
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import llvmlite
 import numba
 import numpy as np
-from filelock import FileLock
-from numba.core.caching import CompileResultCacheImpl, FunctionCache, NullCache, _CacheLocator
+from filelock import BaseFileLock, FileLock, Timeout
+from numba.core.caching import (
+    CompileResultCacheImpl,
+    FunctionCache,
+    IndexDataCacheFile,
+    NullCache,
+    _CacheLocator,
+)
 
-from mi_runner.cache import cache_folder
+from mi_runner import private
+from mi_runner.cache import KERNELS, cache_folder, say_unusable, usable
+from mi_runner.errors import one_line
+from mi_runner.files import written_whole
+from mi_runner.private import NotPrivate
 from mi_runner.progress import log
 
 SOURCES = (
@@ -38,6 +49,9 @@ SOURCES = (
     "methods/pruning.py",
 )
 """The sources that decide the compiled code. numba itself looks only at a function's own file, not at what it calls."""
+
+SECONDS_FOR_LOCK = 10.0
+"""How long a process waits in all for others that write compiled code; it has the code anyway, and keeps none then."""
 
 UNUSED_DAYS = 30
 """After this many days without use, a process of another version removes a version's folder."""
@@ -56,7 +70,7 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 def kernels_folder() -> Path:
     """Returns the folder of this version's compiled code."""
-    return cache_folder() / "kernels" / _version()
+    return cache_folder() / KERNELS / _version()
 
 
 @cache
@@ -77,7 +91,6 @@ def _use(folder: Path) -> None:
     If another process starts to use a folder during its removal, that process compiles again and stores the result.
     """
     with suppress(OSError):  # a read-only cache can still be used
-        folder.mkdir(parents=True, exist_ok=True)
         os.utime(folder)
     with suppress(OSError):
         for other in folder.parent.iterdir():
@@ -87,9 +100,42 @@ def _use(folder: Path) -> None:
                 shutil.rmtree(other, ignore_errors=True)
 
 
-@cache
-def _warn_once(folder: Path, error: str) -> None:
-    log.warning(f"compiled kernels can't be kept in {folder} ({error}): the next run compiles them again")
+class _Patience:
+    """How long this process still waits for others that keep their compiled code: for all kernels together."""
+
+    def __init__(self) -> None:
+        self.seconds = SECONDS_FOR_LOCK
+
+    @contextmanager
+    def locked(self, folder: Path) -> Iterator[bool]:
+        """Yields whether no other process writes into the folder meanwhile; a line says that this one waits."""
+        lock = FileLock(folder / "lock", mode=private.FILE)
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            if self.seconds <= 0 or not self._waited(lock):
+                yield False
+                return
+        try:
+            yield True
+        finally:
+            lock.release()
+
+    def _waited(self, lock: BaseFileLock) -> bool:
+        """Returns whether the lock was free in time."""
+        began = time.monotonic()
+        log.info(f"another process keeps compiled kernels: waits up to {self.seconds:.0f} s for {lock.lock_file}")
+        try:
+            lock.acquire(timeout=self.seconds)
+        except Timeout:
+            self.seconds = 0.0
+            log.warning(f"{lock.lock_file} is still held: this process keeps no compiled kernels, the next run does")
+            return False
+        self.seconds -= time.monotonic() - began
+        return True
+
+
+_patience = _Patience()
 
 
 # --- numba's cache, in another folder --------------------------------------------------------------------------------
@@ -120,30 +166,68 @@ class _InOurFolder(CompileResultCacheImpl):
     _locator_classes: list[type[object]] = [_Locator]  # noqa: RUF012, numba's attribute
 
 
+class _PrivateFiles(IndexDataCacheFile):
+    """The files of one function. They are pickles, which can run code: only those that this user alone can write are
+    read, and those that are written are the user's alone."""
+
+    def _load_index(self) -> Any:
+        with suppress(FileNotFoundError):
+            _check(self._index_path)
+        return super()._load_index()
+
+    def _load_data(self, name: str) -> Any:
+        if Path(name).name != name:
+            raise ValueError(f"{self._index_path} names a file outside of its folder: {name}")
+        _check(self._data_path(name))
+        return super()._load_data(name)
+
+    @contextmanager
+    def _open_for_write(self, filepath: str) -> Iterator[BinaryIO]:
+        with written_whole(Path(filepath), private=True) as beside, beside.open("wb") as file:
+            yield file
+
+
+class _NotRead(Exception):
+    """A file is not private. Not an OSError, for which numba only compiles again, without a word."""
+
+
+def _check(file: str) -> None:
+    try:
+        private.check(Path(file))
+    except NotPrivate as error:
+        raise _NotRead(f"{error}, so it is not read") from error
+
+
 class _KernelCache(FunctionCache):
     """The compiled code of one function. A file that can't be read or written only costs another compilation."""
 
     _impl_class = _InOurFolder
 
+    def __init__(self, function: Callable[..., Any]) -> None:
+        super().__init__(function)
+        self._cache_file = _PrivateFiles(
+            self._cache_path, self._impl.filename_base, self._impl.locator.get_source_stamp()
+        )
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         try:
             return super().load_overload(sig, target_context)
         except Exception as error:  # a damaged file can raise any exception
-            log.debug(f"{self.cache_path}: {error!r}; compiles again")
+            level = logging.WARNING if isinstance(error, _NotRead) else logging.DEBUG
+            log.log(level, f"{self.cache_path}: {one_line(error)}; compiles again")
             with suppress(OSError):
                 self.flush()  # otherwise the damaged index rejects the new code
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
-        folder = Path(self.cache_path)
         try:
-            folder.mkdir(parents=True, exist_ok=True)
             # numba reads the index, adds a file and writes the index. Without the lock, two processes could overwrite
             # each other's entries, and an entry could name the other process's file.
-            with FileLock(folder / "lock", timeout=60):
-                super().save_overload(sig, data)
+            with _patience.locked(Path(self.cache_path)) as is_ours:
+                if is_ours:
+                    super().save_overload(sig, data)
         except (OSError, NotImplementedError) as error:  # NotImplementedError: a file system without locks
-            _warn_once(folder, getattr(error, "strerror", None) or str(error))
+            say_unusable(error)
 
 
 class _OpenedAtFirstUse(NullCache):
@@ -153,6 +237,9 @@ class _OpenedAtFirstUse(NullCache):
         self._dispatcher = dispatcher
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
-        _use(kernels_folder())
+        folder = usable(f"{KERNELS}/{_version()}")
+        if folder is None:
+            return None  # the code is compiled, and not kept
+        _use(folder)
         self._dispatcher._cache = _KernelCache(self._dispatcher.py_func)
         return self._dispatcher._cache.load_overload(sig, target_context)

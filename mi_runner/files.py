@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import secrets
@@ -10,6 +11,8 @@ from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from mi_runner.private import new_file
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -71,13 +74,69 @@ def save_figure(drawing: Callable[[], Figure], path: Path) -> None:
 
 
 @contextmanager
-def written_whole(path: Path) -> Iterator[Path]:
-    """Yields a temporary path beside `path`; it replaces `path` when the block ends, or is removed if that fails."""
+def written_whole(path: Path, *, lasting: bool = False, private: bool = False) -> Iterator[Path]:
+    """Yields a temporary path beside `path`; it replaces `path` when the block ends, or is removed if that fails.
+
+    Args:
+        lasting: whether the file is on the disk, and not only on its way there, when the block has ended.
+        private: whether only this user can read and write it; the block then finds it there, empty.
+    """
     # A random name, because threads share a process id, and processes of two containers on one disk can.
     beside = path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp{path.suffix}")
     try:
+        if private:
+            new_file(beside)
         yield beside
+        if lasting:
+            sync(beside)
         os.replace(beside, path)
+        if lasting:
+            sync(path.parent)
     finally:
         with suppress(FileNotFoundError):
             beside.unlink()
+
+
+def sync(path: Path) -> None:
+    """Waits until a file's content, or a folder's list of files, is on the disk; a power cut then takes nothing away.
+
+    Raises:
+        OSError: the disk is full, or fails.
+    """
+    is_folder = path.is_dir()
+    try:
+        descriptor = os.open(path, os.O_RDONLY if is_folder or os.name != "nt" else os.O_RDWR)
+    except PermissionError:
+        if is_folder:  # on Windows, or a folder whose list this user can't read
+            return
+        raise
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):  # a file system that keeps nothing back
+            raise
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(folder: Path) -> None:
+    """Waits until a folder and all in it are on the disk.
+
+    Many files at once take the disk as long as one: eleven files 8 ms, and 106 ms one after the other.
+
+    Raises:
+        OSError: the disk is full, or fails.
+    """
+    from concurrent.futures import ThreadPoolExecutor  # here, because the program's start takes no time for it
+
+    paths = [folder.parent]
+    for inside, _, names in os.walk(folder):
+        files = (Path(inside, name) for name in names)
+        paths += [Path(inside), *(file for file in files if file.is_file() and not file.is_symlink())]
+
+    def synced(path: Path) -> None:
+        with suppress(FileNotFoundError):  # another process's temporary file
+            sync(path)
+
+    with ThreadPoolExecutor(min(32, len(paths))) as pool:
+        list(pool.map(synced, paths))

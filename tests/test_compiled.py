@@ -120,8 +120,8 @@ def test_a_folder_that_can_not_be_made_costs_one_warning(
     (tmp_path / blocked).write_text("no folder")
     assert loaded(tmp_path).four_times(3) == 12
     [line] = warnings_in_log
-    assert line.startswith(f"compiled kernels can't be kept in {folder} (")
-    assert line.endswith("): the next run compiles them again")
+    assert line.startswith(f"the cache {tmp_path / 'cache'} can't be used (")
+    assert line.endswith("): nothing is kept for the next run. MI_RUN_CACHE=FOLDER names another folder.")
     assert not list(tmp_path.rglob("*.nb?"))
 
 

@@ -1,14 +1,16 @@
 """MNIST (LeCun, Cortes, Burges): handwritten digits, 28×28 grey values.
 
 The four original files are in the package. They are unpacked into a cache folder, under a lock, verified by their
-sha256, and read by torchvision. The tensors are kept beside them and verified in each process, because an import of
-torchvision takes longer than everything else here.
+sha256, and read by torchvision. The tensors are kept beside them, because an import of torchvision takes longer than
+everything else here; each process verifies them by a digest in this module. Without a cache they are read in memory.
 """
 
 from __future__ import annotations
 
 import gzip
 import hashlib
+import struct
+import zlib
 from collections.abc import Sequence
 from functools import cache
 from importlib.resources import files
@@ -20,7 +22,9 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from mi_runner.cache import cache_folder
+from mi_runner import private
+from mi_runner.cache import MNIST as MNIST_FOLDER
+from mi_runner.cache import cache_folder, say_unusable, usable
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import parity_and_half
 from mi_runner.errors import ArgumentError, RunFailed
@@ -36,6 +40,15 @@ READ = "tensors.safetensors"
 """The file in the cache folder's MNIST with the tensors that torchvision read."""
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
+
+FILES = ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1")
+"""The packaged file of each tensor."""
+
+TENSORS_SHA256 = "06b0d1f124c4e5fa796686ade41a9b778edacc8622f2195a352ef479ad44fc16"
+"""The sha256 of the values of the four tensors: what a folder has is believed only with this digest."""
+
+SECONDS_FOR_LOCK = 60.0
+"""How long a process waits for another that unpacks the files, which takes a second."""
 
 
 def load(
@@ -69,10 +82,10 @@ def load(
     kept = list(range(10)) if digits is None else sorted(digits)
     if not kept or len(set(kept)) < len(kept):
         raise ArgumentError(f"digits={digits}: name at least one digit, each once.")
-    folder = Path(root).expanduser() if root else cache_folder()
+    folder = Path(root).expanduser() if root else None
     if download:
         try:
-            splits = _read(folder, download=True)
+            splits = _read(folder or cache_folder(), download=True)
         except RuntimeError as error:
             raise RunFailed(f"download=true: {error}. Use download=false for the packaged files.") from error
     else:
@@ -122,71 +135,137 @@ def _read(root: Path, *, download: bool) -> list[Tensor]:
     return [tensor.to(torch.uint8) for split in splits for tensor in (split.data, split.targets)]
 
 
-def _packaged(root: Path) -> list[Tensor]:
-    """Returns the tensors of the packaged files, from the cache folder if it has them; otherwise it stores them there.
+def _packaged(root: Path | None) -> list[Tensor]:
+    """Returns the tensors of the packaged files: those in `root`/MNIST if they are there, else they are stored there.
+
+    Args:
+        root: the user's folder; None: the cache, or the memory alone if the cache can't be used.
 
     Raises:
         RunFailed: the files can't be unpacked.
     """
-    place = root / "MNIST" / READ
+    if root is None:
+        folder = usable(MNIST_FOLDER)
+        if folder is None:
+            return _in_memory()
+        root = folder.parent
+        try:
+            return _stored(root, is_cache=True)
+        except OSError as error:
+            say_unusable(error)
+            return _in_memory()
+    try:
+        return _stored(root, is_cache=False)
+    except OSError as error:
+        place = root / MNIST_FOLDER / "raw"
+        raise RunFailed(f"can't unpack MNIST into {place} ({error}). Use root=FOLDER for another folder.") from error
+
+
+def _stored(root: Path, *, is_cache: bool) -> list[Tensor]:
+    """Returns the tensors of the packaged files by way of a folder, which has them afterwards.
+
+    Raises:
+        OSError: they can't be unpacked there.
+    """
+    place = root / MNIST_FOLDER / READ
     try:
         state = place.stat()
         if _is_whole(place, state.st_mtime_ns, state.st_size):
-            return _kept(place)[0]
+            return _kept(place)
         log.warning(f"{place} is damaged and will be written again")
     except FileNotFoundError:
         pass
     except (OSError, SafetensorError, KeyError, TypeError) as error:
         log.warning(f"{place} is damaged and will be written again: {error}")
-    unpack(root)
+    unpack(root, is_private=is_cache)
     read = _read(root, download=False)
+    if _digest(read) != TENSORS_SHA256:
+        return _in_memory()  # another process changed the files meanwhile
     try:
-        with written_whole(place) as beside:
-            beside.write_bytes(to_bytes(dict(zip(NAMES, read, strict=True)), {"sha256": _digest(read)}))
+        with written_whole(place, private=is_cache) as beside:
+            beside.write_bytes(to_bytes(dict(zip(NAMES, read, strict=True))))
     except OSError as error:
         log.warning(f"{place} can't be written ({error}): the next run will read MNIST again")
     return read
 
 
-def _kept(place: Path) -> tuple[list[Tensor], str]:
-    """Returns the tensors of a file, which are read from the disk at their first use, and the digest beside them."""
+def _in_memory() -> list[Tensor]:
+    """Returns the tensors of the packaged files, without a folder and without torchvision."""
+    return [_array(_content(f"{name}-ubyte")) for name in FILES]
+
+
+def _array(content: bytes) -> Tensor:
+    """Returns the values of a file in the format IDX with unsigned bytes: images `(N, 28, 28)`, labels `(N,)`.
+
+    A head of four bytes, of which the last is the number of dimensions; each dimension as four bytes, the highest
+    first; the values.
+    """
+    n_dimensions = content[3]
+    head = 4 + 4 * n_dimensions
+    shape = struct.unpack(f">{n_dimensions}I", content[4:head])
+    return torch.frombuffer(bytearray(content[head:]), dtype=torch.uint8).view(shape)
+
+
+def _kept(place: Path) -> list[Tensor]:
+    """Returns the tensors of a file, which are read from the disk at their first use."""
     with safe_open(place, "pt") as file:
-        return [file.get_tensor(name) for name in NAMES], file.metadata()["sha256"]
+        return [file.get_tensor(name) for name in NAMES]
 
 
 @cache
 def _is_whole(place: Path, changed_ns: int, size: int) -> bool:
-    """Returns whether a file's tensors have their digest; a process reads all of them once."""
-    tensors, digest = _kept(place)
-    return digest == _digest(tensors)
+    """Returns whether a file's tensors are those of the packaged files; a process reads all of them once."""
+    return _digest(_kept(place)) == TENSORS_SHA256
 
 
 def _digest(tensors: Sequence[Tensor]) -> str:
-    """Returns a digest of the tensors and of the packaged files that they come from."""
-    digest = hashlib.sha256((PACKAGED / "SHA256SUMS").read_bytes())
+    """Returns the sha256 of the values of tensors of unsigned bytes, one behind the other."""
+    digest = hashlib.sha256()
     for tensor in tensors:
         digest.update(tensor.numpy().data)
     return digest.hexdigest()
 
 
-def unpack(root: Path) -> None:
-    """Unpacks the packaged files into `root`/MNIST/raw, where torchvision reads them; keeps files that are correct.
+def _content(name: str) -> bytes:
+    """Returns a packaged file, unpacked.
 
     Raises:
-        RunFailed: the folder can't be written.
+        RunFailed: it is damaged.
     """
-    raw = root / "MNIST" / "raw"
+    expected = {name: digest for digest, name in map(str.split, (PACKAGED / "SHA256SUMS").read_text().splitlines())}
     try:
-        raw.mkdir(parents=True, exist_ok=True)
-        with FileLock(raw / ".lock"):
-            for line in (PACKAGED / "SHA256SUMS").read_text().splitlines():
-                expected, name = line.split()
-                if (raw / name).is_file() and sha256(raw / name) == expected:
-                    continue
-                content = gzip.decompress((PACKAGED / f"{name}.gz").read_bytes())
-                if hashlib.sha256(content).hexdigest() != expected:
-                    raise RunFailed(f"the packaged {name}.gz is damaged: install mi-run again.")
-                with written_whole(raw / name) as beside:
-                    beside.write_bytes(content)
-    except OSError as error:
-        raise RunFailed(f"can't unpack MNIST into {raw} ({error}). Use root=FOLDER for another folder.") from error
+        content = gzip.decompress((PACKAGED / f"{name}.gz").read_bytes())
+    except (OSError, EOFError, zlib.error):
+        content = b""
+    if hashlib.sha256(content).hexdigest() != expected[name]:
+        raise RunFailed(f"the packaged {name}.gz is damaged: install mi-run again.")
+    return content
+
+
+def unpack(root: Path, *, is_private: bool = False) -> None:
+    """Unpacks the packaged files into `root`/MNIST/raw, where torchvision reads them; keeps files that are correct.
+
+    Args:
+        is_private: whether only this user can read and write them.
+
+    Raises:
+        OSError: the folder can't be written, or another process has it.
+        RunFailed: the packaged files are damaged.
+    """
+    raw = root / MNIST_FOLDER / "raw"
+    private.make_folder(raw) if is_private else raw.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(raw / ".lock", mode=private.FILE) if is_private else FileLock(raw / ".lock")
+    try:
+        lock.acquire(timeout=SECONDS_FOR_LOCK)
+    except NotImplementedError as error:
+        raise OSError(f"{raw}: its file system has no locks") from error
+    try:
+        for line in (PACKAGED / "SHA256SUMS").read_text().splitlines():
+            expected, name = line.split()
+            if (raw / name).is_file() and sha256(raw / name) == expected:
+                continue
+            content = _content(name)
+            with written_whole(raw / name, private=is_private) as beside:
+                beside.write_bytes(content)
+    finally:
+        lock.release()

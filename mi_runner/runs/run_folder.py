@@ -56,6 +56,9 @@ RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
     "figures",
     "latest",
 )
+VERSION = "v([0-9]{3,})"
+"""The name of a version's folder."""
+
 PLAN = "sweep.json"
 """The file of a sweep's folder that lists its jobs, each in a folder named by its number."""
 
@@ -100,7 +103,7 @@ def _claim_version(parent: Path) -> Path:
 
 def _versions(parent: Path) -> list[tuple[int, Path]]:
     """Returns version numbers and folders in `parent`, in ascending order."""
-    matches = ((re.fullmatch(r"v(\d{3,})", entry.name), entry) for entry in parent.iterdir())
+    matches = ((re.fullmatch(VERSION, entry.name), entry) for entry in parent.iterdir())
     return sorted((int(match[1]), entry) for match, entry in matches if match)
 
 
@@ -295,8 +298,8 @@ class RunFolder:
         return self.path / WEIGHTS
 
     def write_record(self, record: Mapping[str, Any]) -> None:
-        """Writes run.json."""
-        with written_whole(self.path / RECORD) as beside:
+        """Writes run.json; the last one, which says how the run ended, is on the disk afterwards."""
+        with written_whole(self.path / RECORD, lasting=record.get("status") != "running") as beside:
             beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
     def write_config(self, text: str) -> None:
@@ -353,6 +356,10 @@ class RunFolder:
         files = sorted(path for path in self.path.rglob("*") if path.is_file() and not path.name.startswith("."))
         return {str(path.relative_to(self.path)): sha256(path) for path in files if path.name != RECORD}
 
+    def sync(self) -> None:
+        """Waits until all files of the folder are on the disk; call it before run.json says `done`."""
+        files.sync_folder(self.path)
+
     def point_latest_here(self) -> None:
         """Links `latest` to the newest version that is done; call it when this run is done."""
         point_latest(self.path.parent, _is_done)
@@ -370,16 +377,33 @@ def point_latest(parent: Path, is_done: Callable[[Path], bool]) -> None:
     """Links `latest` in `parent` to the newest version that is done; if no version is done, removes the link.
 
     If `parent` has no versions, nothing changes, because a moved folder may have other neighbours.
+
+    Raises:
+        FileExistsError: `latest` is something else than a link to a version: the user's own, which stays as it is.
+        OSError: the folder can't be written.
     """
+    link = parent / LATEST
     while (newest := _newest_done(parent, is_done)) is not None:
-        with written_whole(parent / LATEST) as beside:
-            beside.symlink_to(newest.name)
+        if _is_ours(link):
+            with written_whole(link) as beside:
+                beside.symlink_to(newest.name)
+        else:
+            try:
+                link.symlink_to(newest.name)
+            except FileExistsError:
+                if _is_ours(link):  # another run has just made it
+                    continue
+                raise FileExistsError(f"{link} is no link to a version; rename it to have one") from None
         # A run that ended meanwhile may have set the link before this rename, so check again.
         if _newest_done(parent, is_done) == newest:
             return
-    link = parent / LATEST
-    if link.is_symlink() and link.readlink() in [Path(folder.name) for _, folder in _versions(parent)]:
+    if _is_ours(link) and link.readlink() in [Path(folder.name) for _, folder in _versions(parent)]:
         link.unlink()
+
+
+def _is_ours(link: Path) -> bool:
+    """Returns whether a path is a link to a version beside it, as `point_latest` makes them."""
+    return link.is_symlink() and re.fullmatch(VERSION, str(link.readlink())) is not None
 
 
 def _newest_done(parent: Path, is_done: Callable[[Path], bool]) -> Path | None:

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import math
 import os
@@ -21,7 +22,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from functools import cache, partial
+from functools import partial
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, version
 from logging.handlers import MemoryHandler
@@ -32,7 +33,7 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mi_runner import checkout, console, machine, memory, signals, threads
+from mi_runner import cache, checkout, console, machine, memory, signals, threads
 from mi_runner.config.composition import config_hash, contents, flattened
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
@@ -103,6 +104,7 @@ def run(
     """
     assert isinstance(config.threads, int), "auto is a number once the config is typed"
     expected = expectations.parse(config.expect)
+    cache.check()
     names = config.experiment.name, config.dataset.name, config.model.name
     record = _new_record(config, command, timings or {})
     progress = progress or Progress()
@@ -573,6 +575,8 @@ def _report(place: RunFolder, record: Mapping[str, Any]) -> None:
 def _finish(place: RunFolder, record: dict[str, Any]) -> None:
     try:
         record["files"] = place.digests()
+        if record["status"] == "done":
+            place.sync()
         place.write_record(record)
     except OSError as error:
         if record["status"] != "done":
@@ -607,7 +611,7 @@ def _now() -> str:
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
-@cache
+@functools.cache
 def _version(name: str) -> str | None:
     try:
         return version(name)

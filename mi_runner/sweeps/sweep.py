@@ -18,7 +18,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mi_runner import console, signals
+from mi_runner import cache, console, signals
 from mi_runner.config.composition import flattened
 from mi_runner.config.engine_schemas import Direction, OptunaSweeper
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
@@ -88,6 +88,7 @@ def _run(asked: Command, old: Plan | None, folder: Path | None, command: str) ->
     if asked.own.plan:
         return jobs.show_plan()
     jobs.refuse_invalid()
+    cache.check()
     engines.check(asked.launcher)
     try:
         with signals.raised():

@@ -313,7 +313,7 @@ class Plan:
             for job in self.jobs
         ]
         content["left_out"] = [asdict(refused) for refused in self.left_out]
-        with written_whole(sweep / PLAN) as beside:
+        with written_whole(sweep / PLAN, lasting=True) as beside:
             beside.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
 
 

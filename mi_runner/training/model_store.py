@@ -22,10 +22,11 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 import mi_runner
-from mi_runner import machine
-from mi_runner.cache import cache_folder
+from mi_runner import machine, private
+from mi_runner.cache import MODELS, say_unusable, usable
 from mi_runner.files import sha256, tensors_sha256, written_whole
 from mi_runner.models import Built
+from mi_runner.private import NotPrivate
 from mi_runner.progress import Progress, log
 from mi_runner.training import loop, stacked
 from mi_runner.training.epochs import History
@@ -110,7 +111,7 @@ def obtain(
 ) -> list[Stored]:
     """Loads each network's trained weights from the store, or trains the network and stores the weights.
 
-    If the store can't be written, the networks are trained anyway and a warning says so.
+    If the store can't be used, the networks are trained anyway; a line says so once.
 
     Args:
         builts: the networks with their initial weights, on the device to train on.
@@ -177,8 +178,11 @@ def train_keeping(
     The stored weights of an epoch are bit for bit those of a training for so many epochs.
     """
     (built,), (seed,) = builts, seeds
+    store = usable(MODELS)
+    if store is None:
+        return train_stack(builts, training, seeds, progress)
     folders = {
-        epochs: cache_folder() / "models" / key(built, replace(training, epochs=epochs), seed=seed)
+        epochs: store / key(built, replace(training, epochs=epochs), seed=seed)
         for epochs in range(1, training.epochs + 1)
     }
     begun = _latest(list(folders.values())[-2::-1], built.model)
@@ -194,7 +198,7 @@ def train_keeping(
                 _write_epoch(folder, built.model, progressed)
         except OSError as error:
             unwritable = True
-            _warn_of_unwritable([folder], error)
+            say_unusable(error)
 
     try:
         history = loop.train(
@@ -214,6 +218,7 @@ def _latest(folders: Sequence[Path], network: nn.Module) -> loop.Progressed | No
         if stored.history and stored.history[-1].get("reached"):
             continue
         try:
+            private.check(folder / STATE)
             state = torch.load(folder / STATE, weights_only=True)
             begun = loop.Progressed(stored.history, state["optimizer"], state["generators"])
         except Exception as error:  # torch.load raises many kinds for a damaged file
@@ -225,18 +230,19 @@ def _latest(folders: Sequence[Path], network: nn.Module) -> loop.Progressed | No
 
 
 def _write_epoch(folder: Path, network: nn.Module, progressed: loop.Progressed) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    with written_whole(folder / STATE) as beside:
+    private.make_folder(folder)
+    with written_whole(folder / STATE, private=True) as beside:
         torch.save({"optimizer": progressed.optimizer, "generators": dict(progressed.generators)}, beside)
     _write(folder, network, progressed.history)
 
 
 def _write(folder: Path, network: nn.Module, history: Sequence[Mapping[str, Any]]) -> str:
     """Stores the weights and their history; returns the sha256 of the weights' file."""
-    with written_whole(folder / WEIGHTS) as beside:
+    private.make_folder(folder)
+    with written_whole(folder / WEIGHTS, private=True) as beside:
         save_weights(network.state_dict(), beside)
     digest = sha256(folder / WEIGHTS)
-    with written_whole(folder / RECORD) as beside:  # last: a model without a record doesn't count
+    with written_whole(folder / RECORD, private=True) as beside:  # last: a model without a record doesn't count
         beside.write_text(json.dumps({"sha256": digest, "history": list(history)}))
     return digest
 
@@ -247,7 +253,10 @@ def _obtain_together(
     train: Callable[[], Sequence[History | FloatingPointError]],
 ) -> list[Stored | FloatingPointError]:
     """Returns the trained models of these keys: all from the store, or all from one call of `train`."""
-    folders = [cache_folder() / "models" / key for key in keys]
+    store = usable(MODELS)
+    if store is None:
+        return [_not_stored(history) for history in train()]
+    folders = [store / key for key in keys]
     networks = [built.model for built in builts]
     if loaded := _load(folders, networks):
         return list(loaded)
@@ -256,7 +265,7 @@ def _obtain_together(
             # Another process may have trained them while this one waited.
             return list(_load(folders, networks)) or _save(folders, networks, train())
     except _Unwritable as error:
-        _warn_of_unwritable(folders, error)
+        say_unusable(error)
         return [_not_stored(history) for history in train()]
 
 
@@ -264,13 +273,8 @@ def _not_stored(history: History | FloatingPointError) -> Stored | FloatingPoint
     return history if isinstance(history, FloatingPointError) else Stored(None, None, history, True)
 
 
-def _warn_of_unwritable(folders: Sequence[Path], error: Exception) -> None:
-    what = "the model is not" if len(folders) == 1 else "not all models are"
-    log.warning(f"the model store {folders[0].parent} can't be written ({error}): {what} stored")
-
-
 class _Unwritable(Exception):
-    """The store's folder or lock can't be made."""
+    """The store's lock can't be made."""
 
 
 @contextmanager
@@ -280,15 +284,14 @@ def _locked(folder: Path) -> Iterator[None]:
     Raises:
         _Unwritable: the lock can't be made.
     """
-    lock = FileLock(folder.with_name(f"{folder.name}.lock"))
+    lock = FileLock(folder.with_name(f"{folder.name}.lock"), mode=private.FILE)
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
         try:
             lock.acquire(timeout=0)
         except Timeout:
             log.info("another process trains the same model; waiting for it")
             lock.acquire()
-    except OSError as error:
+    except (OSError, NotImplementedError) as error:  # NotImplementedError: a file system without locks
         raise _Unwritable(str(error)) from error
     try:
         yield
@@ -310,6 +313,8 @@ def _load(folders: Sequence[Path], networks: Sequence[nn.Module]) -> list[Stored
 def _read(folder: Path, network: nn.Module) -> tuple[Stored, dict[str, Tensor]] | None:
     """Returns a stored model and its weights with a verified sha256; None if it is missing or damaged."""
     try:
+        for path in (folder, folder / RECORD, folder / WEIGHTS):
+            private.check(path)
         record = json.loads((folder / RECORD).read_text())
         content = (folder / WEIGHTS).read_bytes()  # once, so that digest and weights are of the same bytes
         digest = hashlib.sha256(content).hexdigest()
@@ -326,7 +331,8 @@ def _read(folder: Path, network: nn.Module) -> tuple[Stored, dict[str, Tensor]] 
     except (FileNotFoundError, NotADirectoryError):
         return None
     except (OSError, ValueError, TypeError, KeyError, RuntimeError) as error:  # a ConfigError is a ValueError
-        log.warning(f"the stored model {folder} is damaged and will be trained again: {error}")
+        what = "not read" if isinstance(error, NotPrivate) else "damaged"
+        log.warning(f"the stored model {folder} is {what} and will be trained again: {error}")
         return None
 
 
@@ -341,12 +347,11 @@ def _save(
             kept.append(_not_stored(history))
             continue
         try:
-            folder.mkdir(exist_ok=True)
             digest = _write(folder, network, history)
             kept.append(Stored(folder / WEIGHTS, digest, history, True))
         except OSError as error:
             unwritable = error
-            _warn_of_unwritable(folders, error)
+            say_unusable(error)
             kept.append(_not_stored(history))
     return kept
 

@@ -6,10 +6,12 @@ import os
 import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
+from mi_runner import private
 from mi_runner.config.engine_schemas import LauncherConfig
-from mi_runner.errors import one_line
+from mi_runner.errors import RunFailed, one_line
 from mi_runner.sweeps.worker import SECONDS_TO_END, Ending, Task
 
 
@@ -106,6 +108,20 @@ def spread(slot: int, devices: int) -> str | None:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     names = visible.split(",") if visible else [str(number) for number in range(devices)]
     return names[slot % len(names)].strip()
+
+
+def make_private(folder: Path) -> None:
+    """Makes a folder of a sweep for what its jobs are given: pickles, which run code when they are read.
+
+    Raises:
+        RunFailed: another user owns or can write it.
+    """
+    try:
+        folder.mkdir(private.FOLDER, exist_ok=True)
+        private.check(folder)
+    except private.NotPrivate as error:
+        remedy = f"Type rm -r {folder}" if error.is_own else "Type a sweep of your own, with another output_dir"
+        raise RunFailed(f"{error}; jobs that are kept there could run code as you. {remedy}.") from error
 
 
 def wait_for(jobs: Collection[Any], meanwhile: Callable[[Any], None] = lambda job: None) -> None:

@@ -38,9 +38,10 @@ from pathlib import Path
 from mi_runner import console
 from mi_runner.config.engine_schemas import SubmititSlurmLauncher
 from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.files import written_whole
 from mi_runner.runs import run_folder
 from mi_runner.sweeps.engines import slurm_commands as slurm
-from mi_runner.sweeps.engines.engine import Earlier, NotNow, Running
+from mi_runner.sweeps.engines.engine import Earlier, NotNow, Running, make_private
 from mi_runner.sweeps.engines.slurm_commands import JobState, SlurmError
 from mi_runner.sweeps.submissions import Submission, read_submission
 from mi_runner.sweeps.worker import SECONDS_TO_END, TIMED_OUT, Ending, Task, Worker
@@ -172,10 +173,11 @@ class Slurm:
     def submit(self, slot: int, task: Task) -> Running:
         name = self._name(task)
         files = self.sweep / FILES
-        files.mkdir(exist_ok=True)
+        make_private(files)
         given, out = files / f"{task.number}.task", _output(task)
         worker = Worker(os.getcwd(), self.threads, minutes=self.config.timeout_min)
-        given.write_bytes(pickle.dumps(replace(task, worker=worker)))
+        with written_whole(given, private=True) as beside:
+            beside.write_bytes(pickle.dumps(replace(task, worker=worker)))
         options = {
             **self.options,
             "job-name": name,

@@ -6,11 +6,12 @@ import pickle
 import sys
 from pathlib import Path
 
-from mi_runner import console
+from mi_runner import console, private
 from mi_runner.sweeps.worker import Task, run_task
 
 if __name__ == "__main__":
-    task: Task = pickle.loads(Path(sys.argv[1]).read_bytes())  # the sweep of the same user wrote it
+    # A pickle can run code, so it is read only if the sweep of the same user wrote it, and nobody else can write it.
+    task: Task = pickle.loads(private.read_bytes(Path(sys.argv[1])))
     ending = run_task(task)
     if ending.error:
         console.note(ending.error)

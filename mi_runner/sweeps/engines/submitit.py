@@ -13,7 +13,7 @@ from typing import Any
 
 from mi_runner import machine
 from mi_runner.config.engine_schemas import SubmititLocalLauncher
-from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, shares, spread, wait_for
+from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, make_private, shares, spread, wait_for
 from mi_runner.sweeps.worker import Ending, Task, Worker, run_task_seeing
 
 MINUTES_TO_END = 2
@@ -36,6 +36,7 @@ class Submitit(OfThisProcess):
 
     def __init__(self, config: SubmititLocalLauncher, n_jobs: int, devices: int, sweep: Path) -> None:
         folder = (sweep / ".submitit").resolve()
+        make_private(folder)  # jobs and their results are pickles, which can run code
         self.executor = import_module("submitit").AutoExecutor(folder=folder, cluster="local")
         self.slots, self.threads = shares(config, n_jobs, machine.n_cores())
         self.devices, self.minutes = devices, config.timeout_min
