@@ -6,6 +6,7 @@ So a draw doesn't depend on which other draws a run makes: ablating one more sit
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -36,3 +37,35 @@ def global_seed(seed: int, *use: object) -> Iterator[None]:
     with torch.random.fork_rng(devices):
         seed_generators(derived_seed(seed, *use))
         yield
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """Restores the global generators after the block: torch's of the CPU, numpy's, Python's."""
+    import numpy as np
+
+    states = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng([]):
+        try:
+            yield
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+
+
+@contextmanager
+def others_seeded(seed: int) -> Iterator[None]:
+    """Seeds numpy's and Python's global generators within the block, and restores them afterwards.
+
+    For a user's code that draws weights with them.
+    """
+    import numpy as np
+
+    states = random.getstate(), np.random.get_state()
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])

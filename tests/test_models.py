@@ -428,25 +428,5 @@ def test_arguments_are_names_and_values(arguments: Any, own_module: str) -> None
         external(own_module, "Own", arguments=arguments)
 
 
-def test_a_changed_source_is_another_network(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The network's class may stand in another file than its factory, or behind a partial, which has no source."""
-    monkeypatch.syspath_prepend(tmp_path)
-    (tmp_path / "own_plain_factory.py").write_text("def make():\n    from own_class import Own\n    return Own(6, 3)\n")
-    (tmp_path / "own_partial_factory.py").write_text(
-        "import functools\nfrom own_class import Own\nmake = functools.partial(Own, 6, 3)\n"
-    )
-    written = "from torch import nn\nclass Own(nn.Linear):\n    def forward(self, x): return {} * super().forward(x)\n"
-    (tmp_path / "own_class.py").write_text(written.format(1))
-
-    def sources() -> list[str]:
-        configs = [ExternalConfig(factory=f"own_{kind}_factory:make") for kind in ("plain", "partial")]
-        return [build_network(config, classes(), seed=0).source for config in configs]
-
-    before = sources()
-    assert sources() == before
-    (tmp_path / "own_class.py").write_text(written.format(2))
-    assert all(new != old for new, old in zip(sources(), before, strict=True))
-
-
 def test_our_own_networks_have_no_source_of_their_own() -> None:
     assert build_network(MlpConfig(), classes(), seed=0).source == ""

@@ -61,6 +61,7 @@ class Setting(Generic[C]):
         seed: every random draw derives from it.
         history: a row per epoch of the model's training; empty for weights from a checkpoint.
         leaves: submodules that the model's graph takes as one site each.
+        source: identifies the user's own network, for the model store; otherwise empty.
         networks: the networks that the experiment's `networks` names; empty in `check`.
         members: with `seeds=32` a setting per seed, this one first; otherwise empty.
         progress: long work reports to it.
@@ -73,6 +74,7 @@ class Setting(Generic[C]):
     seed: int = 0
     history: Sequence[Row] = ()
     leaves: tuple[str, ...] = ()
+    source: str = ""
     networks: Mapping[str, TrainedNetwork] = field(default_factory=dict)
     members: tuple[Setting[C], ...] = ()
     progress: Progress = field(default_factory=Progress)

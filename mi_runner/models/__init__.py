@@ -32,14 +32,18 @@ class Built:
     Attributes:
         model: the initialised network, in evaluation mode.
         dataset: the given one, with flattened images if the network takes vectors.
-        source: identifies the code of the user's own network, for the model store; otherwise empty.
+        source: identifies the user's own network, for the model store; otherwise empty.
+        code: twelve digits of the digest of the user's own code; otherwise empty.
         leaves: submodules that the graph takes as one site each.
+        identify: returns source and code after the first forward pass, which may import modules.
     """
 
     model: nn.Module
     dataset: Dataset
     source: str = ""
     leaves: tuple[str, ...] = ()
+    code: str = ""
+    identify: Callable[[], tuple[str, str]] | None = None
 
     def to(self, device: torch.device) -> Built:
         """Returns the network and the data set on a device."""
@@ -60,6 +64,9 @@ def build(make: Callable[..., Built], dataset: Dataset, *, seed: int, **argument
         built = make(dataset, **arguments)
         built.model.eval()
         check_output(built)  # inside the block, because lazy modules are initialised by their first input
+    if built.identify is not None:
+        source, code = built.identify()
+        built = replace(built, source=source, code=code, identify=None)
     return built
 
 

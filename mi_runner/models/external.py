@@ -6,21 +6,22 @@ other option of mi-run runs code.
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
-from mi_runner import models
+from mi_runner import chance, models
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, unknown
+from mi_runner.models.own_code import DIGITS, attributes_digest, code_digest, defining_modules
+from mi_runner.progress import log
 
 
 def build(
@@ -34,7 +35,7 @@ def build(
     """Returns the factory's network for this data set.
 
     The factory gets `arguments`, and `input_shape` (a tuple, without the batch) and `n_outputs` if it has
-    parameters of these names.
+    parameters of these names. Compiled networks and those of DataParallel are taken without their wrapper.
 
     Args:
         factory: `package.module:callable`.
@@ -46,7 +47,9 @@ def build(
         ArgumentError: the callable can't be imported or called, or doesn't return an nn.Module.
     """
     dataset = dataset.flattened() if flatten else dataset
-    make = import_callable("factory", factory)
+    before = set(sys.modules)
+    with chance.kept():  # what the import draws must not change the network, which a later one in this process has, too
+        make = import_callable("factory", factory)
     if not isinstance(arguments, Mapping | None):
         raise ArgumentError(f"arguments={arguments}: write names and values, e.g. '{{width: 64}}'.")
     given = dict(arguments or {})
@@ -54,17 +57,85 @@ def build(
         if name in _parameters(make):
             given.setdefault(name, value)
     try:
-        model = make(**given)
+        with chance.others_seeded(torch.initial_seed()):
+            model = make(**given)
     except (Exception, SystemExit) as error:
         raise _fault(factory, f"the call with {given} raises {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise _fault(factory, f"it returns {type(model).__name__}; it must return an nn.Module")
+    model = _unwrapped(factory, model)
     names = [name for name, _ in model.named_modules() if name]
     for leaf in leaves:
         if leaf not in names:
             raise ArgumentError(f"leaves=[{','.join(leaves)}]: {unknown('submodule', leaf, names)}")
-    source = _source(factory, arguments, make, model)
-    return models.Built(model, dataset, source=source, leaves=tuple(leaves))
+
+    def identify() -> tuple[str, str]:
+        code = factory_code(factory, make, model, before)
+        text = repr((factory, sorted((arguments or {}).items()), code, attributes_digest(model.named_modules())))
+        return text, code[:DIGITS]
+
+    return models.Built(model, dataset, leaves=tuple(leaves), identify=identify)
+
+
+def _unwrapped(factory: str, model: nn.Module) -> nn.Module:
+    """Returns a network without the wrappers of torch.compile and DataParallel around it or its submodules.
+
+    Raises:
+        ArgumentError: it or a submodule is TorchScript, which hides its code.
+    """
+    removed: dict[str, None] = {}
+    # Without the import of torch.compile, which takes a second, nothing is compiled.
+    compiled = getattr(sys.modules.get("torch._dynamo.eval_frame"), "OptimizedModule", ())
+    parallel = nn.DataParallel, nn.parallel.DistributedDataParallel
+
+    def inner(module: Any) -> nn.Module:
+        while isinstance(module, (compiled, parallel)):
+            removed[type(module).__name__ if isinstance(module, parallel) else "torch.compile"] = None
+            module = module.module if isinstance(module, parallel) else module._orig_mod
+        return module
+
+    model = inner(model)
+    for module in list(model.modules()):
+        for name, child in list(module._modules.items()):
+            if child is not None and (plain := inner(child)) is not child:
+                module._modules[name] = plain
+    for name, module in model.named_modules():
+        if isinstance(module, torch.jit.ScriptModule):
+            what = f"its submodule {name}" if name else "it"
+            raise _fault(
+                factory,
+                f"{what} is a TorchScript module, whose values can't be read: return the plain network, without "
+                "torch.jit.script and torch.jit.trace",
+            )
+        if getattr(module, "_compiled_call_impl", None) is not None:
+            removed["torch.compile"] = None
+            module._compiled_call_impl = None
+    if removed:
+        log.info(f"model.factory={factory}: the plain network is taken, without {' and '.join(removed)}")
+    return model
+
+
+def factory_code(factory: str, make: Callable[..., Any], model: nn.Module, before: set[str]) -> str:
+    """Returns the digest of the own code of a network, in hexadecimal.
+
+    Args:
+        before: the modules that were imported before the factory was.
+    """
+    named = factory.partition(":")[0]
+    _brought.setdefault(named, {}).update(dict.fromkeys(name for name in sys.modules if name not in before))
+    kinds = {kind for module in model.modules() for kind in type(module).__mro__}
+    classes = {kind.__module__ for kind in kinds}
+    return code_digest([named, *defining_modules(make)], classes=classes, besides=_brought[named])
+
+
+_brought: dict[str, dict[str, None]] = {}
+"""Module of a factory → the modules that were imported first in this process when it was imported, called or run."""
+
+
+def callable_code(path: str) -> str:
+    """Returns twelve digits of the digest of a callable's own code, for a callable that is imported already."""
+    value = import_callable("callable", path)
+    return code_digest([path.partition(":")[0], *defining_modules(value)])[:DIGITS]
 
 
 def import_callable(argument: str, path: str) -> Callable[..., Any]:
@@ -110,20 +181,6 @@ def _parameters(factory: Callable[..., Any]) -> set[str]:
         return set(inspect.signature(factory).parameters)
     except ValueError:  # some built-in callables have no signature
         return set()
-
-
-def _source(factory: str, arguments: Mapping[str, Any] | None, make: Callable[..., Any], model: nn.Module) -> str:
-    """Returns a text that identifies the network: the factory, its arguments, and a hash of its modules' source files.
-
-    So a network with changed code is trained again.
-    """
-    digests = set()
-    definitions: list[Callable[..., Any]] = [make, *map(type, model.modules())]
-    for definition in definitions:
-        with suppress(TypeError, OSError):  # built-in code and code made by exec have no file
-            if file := inspect.getsourcefile(definition):
-                digests.add(hashlib.sha256(Path(file).read_bytes()).hexdigest())
-    return repr((factory, sorted((arguments or {}).items()), sorted(digests)))
 
 
 def _fault(factory: str, text: str) -> ArgumentError:

@@ -16,6 +16,7 @@ from mi_runner.config.dataset_schemas import DatasetConfig
 from mi_runner.config.experiment_schemas import ExperimentConfig
 from mi_runner.config.model_schemas import ModelConfig
 from mi_runner.config.options import Choice
+from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, as_options
@@ -54,6 +55,17 @@ def build_network(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
     options = arguments(config)
     with as_options("model", options):
         return models.build(import_module(config.module).build, dataset, seed=seed, **options)
+
+
+def own_code(config: RunConfig, built: Built) -> dict[str, str]:
+    """Returns `code of NAME` → a digest of the code, for the user's own network and methods that a run takes."""
+    found = {f"code of {config.model.factory}": built.code} if built.code else {}
+    methods = [name for name in getattr(config.experiment, "methods", ()) if isinstance(name, str) and ":" in name]
+    if methods:
+        from mi_runner.models.external import callable_code
+
+        found |= {f"code of {name}": callable_code(name) for name in methods}
+    return found
 
 
 def training_options(config: TrainingConfig) -> TrainingOptions:

@@ -45,7 +45,7 @@ from mi_runner.models import Built
 from mi_runner.progress import Progress, log
 from mi_runner.runs import checkpoints, expectations, run_folder
 from mi_runner.runs.checkpoints import Checkpoint
-from mi_runner.runs.choices import arguments, build_network, experiment_of, load_dataset, training_options
+from mi_runner.runs.choices import arguments, build_network, experiment_of, load_dataset, own_code, training_options
 from mi_runner.runs.expectations import Expectation
 from mi_runner.runs.report import REPORT, write_run_report
 from mi_runner.runs.run_folder import RunFolder
@@ -126,6 +126,7 @@ def run(
             dataset = load_dataset(config.dataset, seed=config.seed)
         with _stage(record, "model"):
             prepared = prepare(config, dataset, expected, progress=progress)
+        record["versions"] |= own_code(config, prepared.built)
         place = journal.begin()
         with _stage(record, "model"):
             setting, trained_now = _with_weights(prepared, config, device, record)
@@ -231,6 +232,7 @@ def prepare(
         dataset=built.dataset,
         seed=config.seed,
         leaves=built.leaves,
+        source=built.source,
         progress=progress,
     )
     if config.seeds is not None:
@@ -326,7 +328,7 @@ def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, n_seeds
     for seed in range(config.seed + 1, config.seed + n_seeds):
         own = load_dataset(config.dataset, seed=seed) if config.dataset.drawn else dataset
         built = build_network(config.model, own, seed=seed)
-        members.append(replace(setting, model=built.model, dataset=built.dataset, seed=seed))
+        members.append(replace(setting, model=built.model, dataset=built.dataset, seed=seed, source=built.source))
     with as_options("training", arguments(config.training)):
         for member in members:
             training.check(member.model, member.dataset, setting.training)
@@ -353,7 +355,7 @@ def _members_with_weights(
         Built(
             member.model.to(device),
             moved.get(member.dataset.fingerprint) or member.dataset.to(device),
-            source=built.source,
+            source=member.source,
         )
         for member in setting.members
     ]

@@ -39,11 +39,19 @@ class Ended:
     job: Job
     state: State
     folder: Path
+    edited: frozenset[str] = frozenset()
+    """The names in `versions` of a user's own code that not all jobs of the sweep ran alike."""
 
     @property
     def code(self) -> str:
-        """The version of the code that ran it; empty if it never began."""
-        return str(self.state.record.get("versions", {}).get("code") or "")
+        """The version of the code that ran it, and of a user's own code that was edited; empty if it never began."""
+        own = [str(self.versions[name]) for name in sorted(self.edited) if name in self.versions]
+        return "+".join([str(self.versions.get("code") or ""), *own])
+
+    @property
+    def versions(self) -> Mapping[str, str | None]:
+        """The program or library → version, and the digests of a user's own code."""
+        return self.state.record.get("versions") or {}
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -93,6 +101,13 @@ class Ended:
 def ended(plan: Plan, sweep: Path) -> list[Ended]:
     """What became of every job of a sweep. A job whose tables can't be read is not done."""
     found = [Ended(job, job_state(sweep, job.number), sweep / str(job.number)) for job in plan.jobs]
+    own: dict[str, set[str | None]] = {}
+    for one in found:
+        for name, digest in one.versions.items():
+            if name.startswith("code of "):
+                own.setdefault(name, set()).add(digest)
+    edited = frozenset(name for name, digests in own.items() if len(digests) > 1)
+    found = [replace(one, edited=edited) for one in found]
     return [
         replace(one, state=replace(one.state, cause=fault, fault=fault)) if (fault := _fault(one)) else one
         for one in found
