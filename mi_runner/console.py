@@ -1,10 +1,11 @@
 """Prints tables and the folder's path to standard output, and everything else to standard error.
 
-Only this module prints.
+Only this module prints. Characters that a terminal obeys are shown as their numbers, wherever a text comes from.
 """
 
 from __future__ import annotations
 
+import io
 import logging
 import math
 import sys
@@ -14,7 +15,8 @@ from contextlib import contextmanager
 from traceback import format_exception
 from typing import Any
 
-from mi_runner import progress
+from mi_runner import progress, streams
+from mi_runner.errors import escaped
 from mi_runner.progress import Advance
 
 WIDEST_TEXT = 40
@@ -29,27 +31,31 @@ MOST_ROWS = 60
 
 def page(text: str) -> None:
     """Prints a text that the user asked for to standard output."""
-    print(text)
+    streams.out(f"{escaped(text)}\n")
 
 
 def last_line(path: str) -> None:
-    """Prints the folder's path alone on a line, for scripts: `folder=$(mi-run ... | tail -n 1)`."""
-    print(path, flush=True)
+    """Prints the folder's path alone on a line, for scripts: `folder=$(mi-run ... | tail -n 1)`.
+
+    Where standard output can't be written, the line goes to standard error.
+    """
+    if (why := streams.out_path(path)) is not None:
+        note(f"standard output can't be written ({why.strerror or why}), so its last line is here:\n{path}")
 
 
 def error(text: str) -> None:
     """Prints one line that says what went wrong to standard error."""
-    print(f"mi-run: error: {text}", file=sys.stderr, flush=True)
+    streams.err(f"mi-run: error: {escaped(text)}\n")
 
 
 def traceback(error: BaseException) -> None:
     """Prints the traceback of an unexpected error to standard error."""
-    print("".join(format_exception(error)), end="", file=sys.stderr, flush=True)
+    streams.err(escaped("".join(format_exception(error))))
 
 
 def note(text: str) -> None:
     """Prints one line about progress to standard error."""
-    print(text, file=sys.stderr, flush=True)
+    streams.err(f"{escaped(text)}\n")
 
 
 def table(
@@ -72,12 +78,18 @@ def table(
     from rich.console import Console
     from rich.table import Table
 
+    title = escaped(title)
+    rows = [{escaped(str(column)): value for column, value in row.items()} for row in rows]
     columns = list(rows[0]) if rows else []
-    cells = {column: [_cell(row[column]) for row in rows[:most]] for column in columns}
+    cells = {column: [escaped(_cell(row[column])) for row in rows[:most]] for column in columns}
     widths = {column: _width([column, *cells[column]]) for column in columns}
     natural = max(sum(widths.values()) + 3 * len(columns) + 1, _width([title]))
-    is_terminal = (sys.stderr if to_stderr else sys.stdout).isatty()
-    console = Console(width=None if is_terminal else natural, stderr=to_stderr, highlight=False, markup=False)
+    stream = sys.stderr if to_stderr else sys.stdout
+    is_terminal = stream is not None and not stream.closed and stream.isatty()
+    width = None if is_terminal else natural
+    drawing = _Drawing(is_terminal, getattr(stream, "encoding", None) or "utf-8")
+    # In a name, neither [red] nor :bug: means anything.
+    console = Console(file=drawing, width=width, highlight=False, markup=False, emoji=False)
     left_out = _left_out(cells, widths, console.width, keep) if is_terminal else ()
     drawn = Table(title=title, title_justify="left")
     columns = [column for column in columns if column not in left_out]
@@ -92,6 +104,22 @@ def table(
         console.print(text, soft_wrap=True)
     if len(rows) > most:
         console.print(f"({len(rows) - most:,} more rows in the file)", soft_wrap=True)
+    (streams.err if to_stderr else streams.out)(drawing.getvalue())
+
+
+class _Drawing(io.StringIO):
+    """The text of a table that is drawn for a stream. rich asks it what the stream is, and can't fail at writing."""
+
+    def __init__(self, is_terminal: bool, encoding: str) -> None:
+        super().__init__()
+        self._is_terminal, self._encoding = is_terminal, encoding
+
+    def isatty(self) -> bool:
+        return self._is_terminal
+
+    @property
+    def encoding(self) -> str:  # type: ignore[override]
+        return self._encoding
 
 
 def _width(texts: Sequence[str]) -> int:
@@ -133,7 +161,7 @@ class Bars(progress.Progress):
 
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Advance]:
-        if not sys.stderr.isatty():
+        if sys.stderr is None or sys.stderr.closed or not sys.stderr.isatty():
             yield _PlainBar(description, total)
             return
         from rich.console import Console
@@ -141,18 +169,19 @@ class Bars(progress.Progress):
         from rich.progress import Progress as RichProgress
 
         columns = (
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(),
         )
-        with RichProgress(*columns, console=Console(stderr=True), transient=True) as bars:
-            task = bars.add_task(description, total=total, note="")
+        console = Console(stderr=True, markup=False, emoji=False)
+        with RichProgress(*columns, console=console, transient=True) as bars:
+            task = bars.add_task(escaped(description), total=total, note="")
 
             def advance(steps: int, note: str = "") -> None:
                 if note:
-                    bars.update(task, advance=steps, note=note)
+                    bars.update(task, advance=steps, note=escaped(note))
                 else:
                     bars.advance(task, steps)
 
@@ -172,11 +201,8 @@ class _PlainBar:
             return
         self.printed = now
         remaining = (now - self.began) / self.done * (self.total - self.done) if self.done else math.nan
-        print(
-            f"{self.description}: {self.done:,} of {self.total:,}, {remaining:.0f} s left {self.note}".rstrip(),
-            file=sys.stderr,
-            flush=True,
-        )
+        line = f"{self.description}: {self.done:,} of {self.total:,}, {remaining:.0f} s left {self.note}".rstrip()
+        streams.err(f"{escaped(line)}\n")
 
 
 _job: int | None = None
@@ -201,6 +227,6 @@ class LogHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         if _job is None:
-            print(self.format(record), file=sys.stderr, flush=True)
+            note(self.format(record))
         elif record.levelno >= logging.WARNING:
-            print(f"job {_job}: {self.format(record)}", file=sys.stderr, flush=True)
+            note(f"job {_job}: {self.format(record)}")

@@ -130,7 +130,7 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted (Ctrl-C)"
     if isinstance(error, Terminated):
-        return f"terminated ({error or 'SIGTERM'})"
+        return f"terminated ({str(error) or 'SIGTERM'})"
     text = " ".join(str(error).split())
     if isinstance(error, ConfigError | RunFailed):
         return text

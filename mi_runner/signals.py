@@ -1,4 +1,4 @@
-"""How Ctrl-C and SIGTERM end the program: with one line and an exit status, and without losing results.
+"""How Ctrl-C, SIGTERM and SIGHUP end the program: with one line and an exit status, and without losing results.
 
 | the program                | a signal                                             | function      |
 |----------------------------|------------------------------------------------------|---------------|
@@ -7,7 +7,8 @@
 | writes its files           | waits until all are written, then raises             | `held`        |
 | has its exit status        | changes nothing                                      | `ignore`      |
 
-A signal that was ignored at the start stays ignored, as the shell ignores Ctrl-C for a command in the background.
+A signal that was ignored at the start stays ignored, as the shell ignores Ctrl-C for a command in the background, and
+nohup SIGHUP.
 SIGQUIT (Ctrl-\\) and SIGKILL keep their meaning: they end a process that hangs.
 """
 
@@ -18,12 +19,13 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import FrameType
 
 from mi_runner.errors import Terminated, exit_status, one_line
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+"""SIGHUP says that the terminal is gone, and means the same as SIGTERM."""
 
 SECONDS_TO_UNWIND = 1.0
 """Within this time after a signal, further signals raise nothing, because the first exception is still unwinding.
@@ -39,8 +41,8 @@ def end_at_once() -> None:
 
     def end(signum: int, frame: object) -> None:
         error = _error(signum)
-        # os.write and not the console, whose imports may be incomplete.
-        os.write(2, f"mi-run: error: {one_line(error)}\n".encode())
+        with suppress(OSError):  # os.write and not the console, whose imports may be incomplete
+            os.write(2, f"mi-run: error: {one_line(error)}\n".encode())
         os._exit(exit_status(error))
 
     for signum in _before():
@@ -55,7 +57,7 @@ def ignore() -> None:
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Within the block, makes Ctrl-C raise KeyboardInterrupt, and SIGTERM raise Terminated."""
+    """Within the block, makes Ctrl-C raise KeyboardInterrupt, and SIGTERM and SIGHUP raise Terminated."""
     raised_at = -SECONDS_TO_UNWIND
 
     def unwind(signum: int, frame: object) -> None:
@@ -76,7 +78,8 @@ def held() -> Iterator[None]:
     def wait(signum: int, frame: object) -> None:
         arrived.append(signum)
         if signum == signal.SIGINT:
-            os.write(2, STILL_WRITING)
+            with suppress(OSError):
+                os.write(2, STILL_WRITING)
 
     try:
         with _handled_by(wait):
@@ -113,4 +116,4 @@ def _before() -> dict[int, Installed]:
 
 
 def _error(signum: int) -> BaseException:
-    return KeyboardInterrupt() if signum == signal.SIGINT else Terminated()
+    return KeyboardInterrupt() if signum == signal.SIGINT else Terminated(signal.Signals(signum).name)

@@ -21,7 +21,7 @@ from hydra._internal.utils import get_args_parser  # the parser of hydra.main it
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mi_runner import __version__, console, signals, threads
+from mi_runner import __version__, console, signals, streams, threads
 from mi_runner.config import composition, explanations, hydra_composition, hydra_keys
 from mi_runner.config.help_page import help_page, whole_page
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
@@ -39,6 +39,7 @@ COMMANDS = {
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs a command line (without the program's name) and returns its exit status."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
+    streams.begin()
     try:
         return _command(arguments)
     except SystemExit as stop:
@@ -47,9 +48,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         mistake = explanations.explain(error, [part for part in arguments if "=" in part and not part.startswith("-")])
         console.error(one_line(mistake))
         return ExitStatus.MISTAKE
-    except BrokenPipeError:  # the reader of standard output has ended
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return ExitStatus.FAILED
+    except BrokenPipeError:  # the reader of what Hydra prints has ended, and has what it wanted
+        return ExitStatus.DONE
     except (ConfigError, RunFailed, OSError, KeyboardInterrupt, Terminated) as error:
         console.error(one_line(error))
         return exit_status(error)
@@ -57,23 +57,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.traceback(error)
         console.error(one_line(error))
         return ExitStatus.FAILED
+    finally:
+        streams.flush()
+
+
+def _printed(status: int) -> int:
+    """The exit status of a command that only prints: another, if standard output takes no more.
+
+    A reader that ends early, as `head` does, has what it wanted.
+
+    Raises:
+        RunFailed: it can't be written.
+    """
+    why = streams.flush()
+    if why is not None and not isinstance(why, BrokenPipeError):
+        raise RunFailed(f"can't write to standard output ({why.strerror or why}).")
+    return status
 
 
 def _command(arguments: list[str]) -> int:
     if arguments and (command := COMMANDS.get(arguments[0])) is not None:
-        return import_module(command).run(arguments[1:])
+        return _printed(import_module(command).run(arguments[1:]))
     if arguments and arguments[0].isalpha() and arguments[0] != "all":
         raise ConfigError(explanations.not_a_command(arguments[0], [name for name in COMMANDS if name.isalpha()]))
     if "--version" in arguments:
         console.page(f"mi-run {__version__}")
-        return ExitStatus.DONE
+        return _printed(ExitStatus.DONE)
     parsed = get_args_parser().parse_intermixed_args(arguments)
     overrides: list[str] = parsed.overrides
     flags = [part for part in arguments if part not in overrides]
     if parsed.help:
         others = [override for override in overrides if override != "all"]
         console.page(whole_page(others) if "all" in overrides else help_page(overrides, is_sweep=_is_sweep(parsed)))
-        return ExitStatus.DONE
+        return _printed(ExitStatus.DONE)
     prints_only = parsed.cfg or parsed.info or parsed.hydra_help or parsed.shell_completion
     hydra_keys.check(overrides, has_engines=bool(_is_sweep(parsed) or prints_only))
     hydra_composition.register_schemas()
