@@ -176,10 +176,10 @@ COLUMNS: dict[str, Column] = {
             "found_accuracy": "accuracy on the examples that circuits are found on, not those they are judged on",
             "edge_sparsity": "edges that the circuit leaves out",
             "jaccard": "mean over pairs of resamples, not both empty: edges in both circuits, of those in at least one",
-            "overview.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which not all "
-            "are empty",
-            "summary.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which not all "
-            "are empty",
+            "overview.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which "
+            "not all are empty",
+            "summary.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which "
+            "not all are empty",
             "local": "draws whose smallest valid circuit needs each of its edges, of n_draws_valid; empty: not known",
             "percentile": "place of the circuit's mse among circuits of as many edges: 0 the best, 1 the worst; the "
             "empty circuit's among circuits of k edges; no value where k is less than one path has, and at all edges",
@@ -213,8 +213,8 @@ COLUMNS: dict[str, Column] = {
             "pairs_contained": "pairs of valid circuits of which the first keeps every edge of the second",
             "pruned_share": "inputs of the cluster that pruning removes",
             "rejected_others": "images of other classes that are answered with 'not this class'",
-            "sweep_circuits.share": "networks that have the circuit, or a circuit with this edge; no interval for circuits, "
-            "which are chosen by it",
+            "sweep_circuits.share": "networks that have the circuit, or a circuit with this edge; no interval for "
+            "circuits, which are chosen by it",
             "random_share": "the same if units are matched at random, mean over 1,000 random matchings",
             "random_share_low": "2.5 % of the random matchings are below",
             "random_share_high": "97.5 % of the random matchings are below",
@@ -303,7 +303,7 @@ COLUMNS: dict[str, Column] = {
             "n_sizes_jaccard": "sizes k that the mean jaccard is over",
             "n_sizes_percentile": "sizes k that the mean percentile is over, the same for each method",
             "smallest_valid": "edges of the smallest valid circuit that the method found; mean over n_draws_valid",
-            "n_groundings": "ways to read the neurons of the circuits as gates",
+            "n_groundings": "ways to read the neurons of the circuits as gates; empty for circuits that aren't valid",
             "n_groundings_partial": "groundings of the valid circuits that leave out a hidden neuron",
             "n_images": "different activation images",
             "n_inputs": "input units of the cluster",
