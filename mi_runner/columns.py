@@ -210,10 +210,10 @@ COLUMNS: dict[str, Column] = {
             "found_accuracy": "accuracy on the examples that circuits are found on, not those they are judged on",
             "edge_sparsity": "edges that the circuit leaves out",
             "jaccard": "mean over pairs of resamples, not both empty: edges in both circuits, of those in at least one",
-            "overview.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes "
-            "at which not all are empty",
-            "summary.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes "
-            "at which not all are empty",
+            "overview.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which "
+            "not all are empty",
+            "summary.jaccard": "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which "
+            "not all are empty",
             "local": "draws whose smallest valid circuit needs each of its edges, of n_draws_valid; empty: not known",
             "percentile": "place of the circuit's mse among circuits of as many edges: 0 the best, 1 the worst; the "
             "empty circuit's among circuits of k edges; no value where k is less than one path has, and at all edges",
@@ -355,7 +355,7 @@ COLUMNS: dict[str, Column] = {
             "n_sizes_percentile": "sizes k that the mean percentile is over, the same for each method",
             "smallest_valid": "edges of the smallest valid circuit that the method found; mean over n_draws_valid",
             "n_groundings": "ways to read the neurons of the circuits as gates",
-            "circuits.n_groundings": "groundings of the circuit; 0 also if it is not valid",
+            "circuits.n_groundings": "groundings of the circuit; empty if it is not valid",
             "n_groundings_partial": "groundings of the valid circuits that leave out a hidden neuron",
             "n_images": "different activation images",
             "n_inputs": "input units of the cluster",

@@ -47,6 +47,7 @@ def test_the_tables_agree_with_each_other(tmp_path: Path, capsys: pytest.Capture
     valid = circuits[circuits["valid"]]
     assert len(circuits) == trained["n_circuits"] and len(valid) == trained["n_valid"] > 0
     assert valid["n_groundings"].sum() == circuits["n_groundings"].sum() == trained["n_groundings"] > 0
+    assert (circuits["n_groundings"].isna() == ~circuits["valid"]).all()  # those of other circuits aren't counted
     partial = valid[valid["n_nodes"] < 3]
     assert partial["n_groundings"].sum() == trained["n_groundings_partial"]
     assert valid["n_groundings"].max() == trained["groundings_max"]

@@ -137,8 +137,9 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
     tables: dict[str, Any] = {"metrics": rows, "groundings": [], "algorithms": [], "alignments": []}
     frames = []
     drawn: dict[str, Drawing] = {}
+    as_text = any(max(found.groundings, default=0) >= 2**63 for found in explained.values())
     for output, found in explained.items():
-        frames.append(_circuit_frame(output, found))
+        frames.append(_circuit_frame(output, found, as_text=as_text))
         groundings = _grounding_rows(output, found, setting.config.listed)
         tables["groundings"] += groundings
         algorithms, alignments = _algorithm_rows(output, found, setting.config.listed)
@@ -308,12 +309,21 @@ def _random_function_rows(setting: Setting[ExplanationsConfig], control: Control
 # --- tables ----------------------------------------------------------------------------------------------------------
 
 
-def _circuit_frame(output: int, found: Explanations) -> DataFrame:
-    """As in experiment=circuits, with the groundings of valid circuits; as text where one has more than 64 bits."""
+def _circuit_frame(output: int, found: Explanations, *, as_text: bool) -> DataFrame:
+    """As in experiment=circuits, with the groundings of valid circuits; those of others aren't counted: empty.
+
+    Args:
+        as_text: whether counts are written as text, because one of the table has more than 64 bits.
+    """
+    import pandas as pd
+
     frame = circuit_table(found.examples, output, found.circuits)
     counts = dict(zip(found.circuits.valid.tolist(), found.groundings, strict=True))
-    numbers = [counts.get(circuit, 0) for circuit in frame["circuit"].tolist()]
-    frame["n_groundings"] = numbers if max(numbers, default=0) < 2**63 else [str(number) for number in numbers]
+    numbers = [counts.get(circuit) for circuit in frame["circuit"].tolist()]
+    if as_text:
+        frame["n_groundings"] = [None if number is None else str(number) for number in numbers]
+    else:
+        frame["n_groundings"] = pd.array(numbers, dtype="Int64")
     return frame
 
 
