@@ -35,6 +35,20 @@ def outputs_of(model: Callable[[Tensor], Tensor], x: Tensor, *, must_be_finite: 
     return outputs
 
 
+def refuse_not_finite(values: Tensor, what: str) -> None:
+    """Checks that values `(N, *site)` of N examples are finite.
+
+    Args:
+        what: says in the error what they are.
+
+    Raises:
+        RunFailed: one isn't.
+    """
+    n = int((~values.isfinite().reshape(len(values), -1).all(1)).sum())
+    if n:
+        raise RunFailed(f"{what} are infinite or NaN for {n:,} of {len(values):,} examples: no figure is made of them.")
+
+
 def not_finite(outputs: Tensor) -> str:
     """Returns how many examples have outputs `(N, K)` that are infinite or NaN, and what to do; empty for none."""
     broken = ~outputs.isfinite().flatten(1).all(1)

@@ -85,7 +85,7 @@ class Pair(nn.Module):
         self.checks = Checks()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.checks(x) if x.size(0) > 1 else self.checks(x)
+        return self.checks(x) if x.size(0) > 1 else self.checks(-x)
 
 
 class Layers(nn.Module):

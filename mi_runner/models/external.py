@@ -21,6 +21,7 @@ from torch import nn
 from mi_runner import models
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, unknown
+from mi_runner.models.one_output import with_one_output
 
 
 def build(
@@ -30,6 +31,7 @@ def build(
     arguments: Mapping[str, Any] | None = None,
     flatten: bool = False,
     leaves: Sequence[str] = (),
+    output: str | None = None,
 ) -> models.Built:
     """Returns the factory's network for this data set.
 
@@ -41,6 +43,8 @@ def build(
         arguments: the callable's keyword arguments.
         flatten: whether the network takes vectors instead of images.
         leaves: submodules that the graph takes as one site each.
+        output: which of several outputs is the network's: a position in a tuple or list, a key of a dict, or the name
+            of an attribute; None: it returns one tensor.
 
     Raises:
         ArgumentError: the callable can't be imported or called, or doesn't return an nn.Module.
@@ -59,11 +63,14 @@ def build(
         raise _fault(factory, f"the call with {given} raises {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise _fault(factory, f"it returns {type(model).__name__}; it must return an nn.Module")
-    names = [name for name, _ in model.named_modules() if name]
+    names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     for leaf in leaves:
         if leaf not in names:
             raise ArgumentError(f"leaves=[{','.join(leaves)}]: {unknown('submodule', leaf, names)}")
     source = _source(factory, arguments, make, model)
+    if output is not None:
+        model = with_one_output(model, output)
+        source = f"{source} output={output}"
     return models.Built(model, dataset, source=source, leaves=tuple(leaves))
 
 
