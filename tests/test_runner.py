@@ -303,7 +303,9 @@ def test_lines_from_before_the_folder_was_claimed_are_in_its_log(mi_run: MiRun) 
     ended = mi_run(*TINY, "checkpoint=weights.pt")
     text = (ended.folder / "run.log").read_text()
     assert ended.status == 0 and text.count("is taken as layers.0.weight") == 1
-    assert text.index("is taken as layers.0.weight") < text.index(f"→ {ended.folder}") < text.index("nothing is trained")
+    assert (
+        text.index("is taken as layers.0.weight") < text.index(f"→ {ended.folder}") < text.index("nothing is trained")
+    )
 
 
 def test_an_unknown_site_is_found_before_training(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,7 +85,7 @@ class Pair(nn.Module):
         self.checks = Checks()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.checks(x) if x.size(0) > 1 else self.checks(x)
+        return self.checks(x) if x.size(0) > 1 else self.checks(-x)
 
 
 class Layers(nn.Module):
@@ -120,7 +120,9 @@ def test_all_submodules_that_can_not_be_traced_are_named_at_once(given: list[str
 
 
 def test_where_the_networks_own_forward_decides_the_leaves_are_named_too() -> None:
-    with pytest.raises(ConfigError, match=r"\(return super\(\).forward\(x\) if x.sum\(\) > 0 else x\): it decides") as e:
+    with pytest.raises(
+        ConfigError, match=r"\(return super\(\).forward\(x\) if x.sum\(\) > 0 else x\): it decides"
+    ) as e:
         ModelGraph.trace(OwnDecision(), X)
     assert leaves_of(e) == ["NAME"]
 

@@ -82,4 +82,7 @@ class ExternalConfig(ModelConfig):
     # Any, because a dict[str, Any] in a structured config accepts no new keys from the command line.
     arguments: Any = option(None, "further keyword arguments for the callable, e.g. {width: 64}")
     flatten: bool = option(False, "give the network flat vectors instead of images")
+    output: str | None = option(
+        None, "which output is the network's if it returns several: 0 for the first of a tuple, a dict's key"
+    )
     leaves: list[str] = option([], "submodules to take as one site each, e.g. [block] where it can't be traced")

@@ -5,6 +5,7 @@ The options become arguments of `mi_runner.methods.ablation`, its rows become ta
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -143,6 +144,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
     runs = Runs(graph, x, memory=agreement["memory"] / (1 if choices["source"] is None else 2))
     ablated = ablation.ablate(graph, x, y, runs=runs, **choices)
     rows = ablated.rows
+    _say_empty(rows)
 
     metrics: dict[str, float] = {figure: rows[0][figure] for figure in FIGURES}
     for target, method in _pairs(graph, found, methods):
@@ -156,7 +158,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
     }
     shown = ["metrics"]
     if len(found) > MOST_SHOWN:
-        rows = _largest(rows, MOST_SHOWN)
+        rows = _largest(_known(rows), MOST_SHOWN)
         tables["largest"] = rows
         shown = ["largest"]
         log.info(f"shown are the {MOST_SHOWN} of {len(found)} targets with the largest drop; metrics.csv has all")
@@ -179,13 +181,14 @@ def run(setting: Setting[AblationConfig]) -> Result:
         with _explained("agree"):
             tables["scrubbing"] = ablation.scrub(graph, x, y, **together, **agreement)
         shown.append("scrubbing")
-    rows = _with_every_method(rows)
+    rows = _with_every_method(_known(rows))
     drawn: dict[str, Drawing] = {"accuracy": partial(ablation_figures.accuracy, rows)}
     drawn |= figures.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
     drawn |= ablation_figures.weight_images(graph, dataset)
     drawn |= ablation_figures.entering_images(graph, dataset, config.examples)
     if "units" in tables:
-        drawn["units"] = partial(ablation_figures.unit_drops, tables["units"])
+        _say_empty(tables["units"])
+        drawn["units"] = partial(ablation_figures.unit_drops, _known(tables["units"]))
     return Result(
         tables=tables,
         keys=KEYS,
@@ -195,7 +198,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         repeats=("repeat",),
         figures=drawn,
         shown=shown,
-        answer=_answer(ablated.rows),
+        answer=_answer(_known(ablated.rows)),
         parquet=frozenset({predictions.NAME}),
     )
 
@@ -228,6 +231,22 @@ def _is_inner_site(graph: ModelGraph, target: str) -> bool:
     return graph.kind(target) == "site" and graph.site(target).kind in ("module", "function")
 
 
+def _known(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that have figures: outputs that are not finite have none."""
+    return [row for row in rows if not math.isnan(row["accuracy"])]
+
+
+def _say_empty(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Logs which targets have no figures."""
+    empty = [f"{row['target']} by {row['method']}" for row in rows if math.isnan(row["accuracy"])]
+    if empty:
+        named = ", ".join(list(dict.fromkeys(empty))[:5]) + (", …" if len(set(empty)) > 5 else "")
+        log.warning(
+            f"{len(empty)} of {len(rows)} rows have no figures, because outputs are infinite or NaN where a value is "
+            f"ablated: {named}"
+        )
+
+
 def _by_drop(rows: Sequence[dict[str, Any]]) -> list[str]:
     """The targets of an ablation's rows by their mean drop in accuracy, the largest first."""
     drops: dict[str, list[float]] = {}
@@ -246,6 +265,8 @@ def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
     draws: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows[1:]:
         draws.setdefault((row["target"], row["method"]), []).append(row)
+    if not draws:
+        return f"The intact network's accuracy is {measured(rows[0], 'accuracy')}."
     ordered = sorted(draws, key=lambda pair: fmean(row["accuracy"] for row in draws[pair]))
     text = f"The intact network's accuracy is {measured(rows[0], 'accuracy')}."
     for pair, costs in zip(dict.fromkeys((ordered[0], ordered[-1])), ("most", "least"), strict=False):
@@ -259,7 +280,7 @@ def _predictions(ablated: ablation.Ablations, y: Tensor, *, classes: bool) -> Da
 
     The columns target, method and repeat are those of `metrics`.
     """
-    outputs, rows = ablated.outputs, ablated.rows
+    outputs, rows = ablated.outputs, _known(ablated.rows)
     most = predictions.MOST_NUMBERS // (len(y) * (outputs[None].shape[-1] + predictions.COLUMNS))
     if len(outputs) < len(rows):
         most = 1

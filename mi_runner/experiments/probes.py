@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from mi_runner import chance
-from mi_runner.batches import outputs_of
+from mi_runner.batches import outputs_of, refuse_not_finite
 from mi_runner.config.experiment_schemas import ProbeControl, ProbesConfig, Split
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError, RunFailed
@@ -249,6 +249,8 @@ def _features(read: Sequence[tuple[str, list[str], ModelGraph | None]], x: Tenso
         for together in [sites] if fit else [[site] for site in sites]:
             values = Runs(graph, x, memory=0).values_of(together)
             for site in together:
+                of_network = "" if control == NONE else f" of the control {control}"
+                refuse_not_finite(values[site], f"the values of {site}{of_network} (experiment.sites names others)")
                 yield Features(site, control, values.pop(site))
 
 

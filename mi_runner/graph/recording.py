@@ -14,6 +14,7 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.evaluator import PRODUCT, Evaluator, Program, Ref, Step, Value, first_of, linear_product
 from mi_runner.graph.naming import named, second_names
 from mi_runner.graph.tracing import NO_GRAD, traced
+from mi_runner.models.checks import DRAWS
 
 
 @dataclass(frozen=True)
@@ -48,12 +49,12 @@ def record(module: nn.Module, example: Tensor | tuple[Tensor, ...], leaves: Iter
             returned = next(node for node in graph.nodes if node.op == "output").args[0]
             if not isinstance(returned, fx.Node) or returned not in recorder.shapes:
                 raise ArgumentError(f"{type(module).__name__} returns {returned}: a graph needs one tensor. Wrap it.")
-            _refuse_other_output(module, recorded, expected)
+            _refuse_other_output(module, recorded, expected, inputs)
             program = Program(module, _steps(module, graph, names, recorder, inputs))
             given = tuple(names[node] for node in graph.nodes if node.op == "placeholder" and node in recorder.shapes)
             # The steps guard values against operations in place, so they can differ where the recorded graph doesn't.
             (again,) = Evaluator(program, dict(zip(given, inputs, strict=True))).run((), (names[returned],))
-            _refuse_other_output(module, again, expected)
+            _refuse_other_output(module, again, expected, inputs)
     aliases |= second_names(module, program.steps, aliases)
     return Recording(program, given, names[returned], aliases)
 
@@ -212,15 +213,23 @@ def _output_on_copies(module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
     return output
 
 
-def _refuse_other_output(module: nn.Module, output: Tensor, expected: Tensor) -> None:
+def _refuse_other_output(module: nn.Module, output: Tensor, expected: Tensor, inputs: tuple[Tensor, ...]) -> None:
     """Raise a ArgumentError unless the two are equal bit for bit; NaN equals NaN."""
+    if _equal(output, expected):
+        return
+    name = type(module).__name__
+    if not _equal(_output_on_copies(module, inputs), expected):
+        raise ArgumentError(f"{name} gives other outputs when it is evaluated again: {DRAWS}.")
+    raise ArgumentError(
+        f"{name} as recorded gives other outputs than the module itself: it changes values in place or keeps state. "
+        "Name the submodule that does so, leaves=[NAME]; what the module's own forward does so, move into a submodule "
+        "and name that."
+    )
+
+
+def _equal(output: Tensor, expected: Tensor) -> bool:
     same = output.shape == expected.shape and output.dtype == expected.dtype
-    if not same or not ((output == expected) | (output.isnan() & expected.isnan())).all():
-        raise ArgumentError(
-            f"{type(module).__name__} as recorded gives other outputs than the module itself: it draws random "
-            "numbers, changes values in place or keeps state. Name the submodule that does so, leaves=[NAME]; what "
-            "the module's own forward does so, move into a submodule and name that."
-        )
+    return same and bool(((output == expected) | (output.isnan() & expected.isnan())).all())
 
 
 @contextmanager

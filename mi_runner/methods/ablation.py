@@ -157,8 +157,9 @@ def ablate(
             progress.rows("metrics", [row])
             named = {name: row[name] for name in (*ABLATION, "repeat")}
             table.confusion.extend({**named, **count} for count in tally.confusion())
-            if ablation in outputs_of_batches:
-                table.outputs[ablation] = torch.cat(outputs_of_batches.pop(ablation))
+            outputs = outputs_of_batches.pop(ablation, [])
+            if outputs and tally.finite:
+                table.outputs[ablation] = torch.cat(outputs)
 
         n_ablations = sum(len(draws_of(graph, target, drawn)) for target in found)
         all_kept = (1 + n_ablations) * len(x) * graph.site(graph.output).n_units <= MOST_OUTPUTS
@@ -316,6 +317,7 @@ class _Tally:
         self.loss, self.classes, self.counted = loss, classes, counted
         self.n = self.n_correct = 0
         self.total_loss = 0.0
+        self.finite = True
         self.counts: Counter[tuple[int, int]] = Counter()
 
     def add(self, outputs: Tensor, labels: Tensor) -> None:
@@ -324,7 +326,8 @@ class _Tally:
         self.n += result.n
         self.n_correct += result.n_correct
         self.total_loss += result.loss * result.n
-        if not self.counted:
+        self.finite &= result.finite
+        if not self.counted or not self.finite:
             return
         for row in confusion(outputs, labels, classes=self.classes):
             self.counts[row["label"], row["predicted"]] += row["count"]
@@ -332,10 +335,12 @@ class _Tally:
     @property
     def score(self) -> Score:
         """The score of all batches."""
-        return Score(self.n, self.n_correct, self.total_loss / self.n)
+        return Score(self.n, self.n_correct, self.total_loss / self.n, self.finite)
 
     def confusion(self) -> list[dict[str, int]]:
-        """Rows `label, predicted, count`."""
+        """Rows `label, predicted, count`; none where an output isn't finite."""
+        if not self.finite:
+            return []
         pairs = sorted(self.counts.items())
         return [{"label": label, "predicted": predicted, "count": count} for (label, predicted), count in pairs]
 

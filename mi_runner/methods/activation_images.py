@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mi_runner.batches import BATCH, batches
+from mi_runner.batches import BATCH, batches, refuse_not_finite
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
@@ -83,6 +83,7 @@ def activation_images(
 
     Raises:
         ValueError: a site can't be read, one is named twice, or none is named.
+        RunFailed: a value isn't finite.
     """
     sites = named_sites(graph, sites)
     height, width = image_shape(graph, sites, at_least=at_least)
@@ -90,5 +91,6 @@ def activation_images(
     for start, part in zip(range(0, len(x), BATCH), batches(x), strict=True):
         for row, value in enumerate(read_sites(graph, part, sites).values()):
             units = value.reshape(len(part), -1)
+            refuse_not_finite(units, f"the values of {sites[row]}")
             images[start : start + len(part), row, : units.shape[1]] = units
     return images if decimals is None else images.round(decimals=decimals)

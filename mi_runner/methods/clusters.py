@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner import chance
-from mi_runner.batches import batches, outputs_of
+from mi_runner.batches import batches, outputs_of, refuse_not_finite
 from mi_runner.graph.chain import longest_part
 from mi_runner.graph.interventions import read_sites, run_variants
 from mi_runner.graph.model_graph import ModelGraph
@@ -116,7 +116,9 @@ def switch_clusters(
         for inputs, expected in zip(batches(x), batches(labels), strict=True):
             entering = read_sites(graph, inputs, [source])[source]
             values = torch.stack([functional.linear(entering, weight, bias) for weight in weights])
-            of_batches.append(run_variants(graph, inputs, layer, values).argmax(-1) == expected)
+            outputs = run_variants(graph, inputs, layer, values)
+            refuse_not_finite(outputs.transpose(0, 1), f"the outputs with clusters of {layer} switched off")
+            of_batches.append(outputs.argmax(-1) == expected)
         for (control, state, cluster), correct in zip(now, torch.cat(of_batches, dim=1), strict=True):
             switched.append(Switched(control, state, cluster, correct, labels))
         progress(len(now))

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner import chance, threads
-from mi_runner.batches import BATCH, outputs_of
+from mi_runner.batches import BATCH, outputs_of, refuse_not_finite
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.graph.interventions import Intervention, KeptSites, read_sites, run_with
@@ -193,6 +193,7 @@ def counterfactual_correct(
             for base, sources in batches
         ]
     )
+    refuse_not_finite(outputs, f"the outputs with values swapped at {aligned.site}")
     return correct(outputs, pairs.labels, classes=dataset.has_classes), outputs
 
 

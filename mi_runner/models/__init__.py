@@ -6,7 +6,7 @@ are the network's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -83,16 +83,36 @@ def check_output(built: Built) -> None:
     try:
         with torch.no_grad():
             output = built.model(example)
+    except ArgumentError:
+        raise
     except Exception as error:
         taken = tuple(example.shape[1:])
         reason = f"{type(error).__name__}: {error}"
         raise ArgumentError(f"{name} can't run on inputs of the shape {taken}: {reason}") from error
     if example._version != version:
         raise ArgumentError(f"{name} changes its input in place. Begin its forward with x = x.clone().")
+    if not isinstance(output, torch.Tensor) and (parts := several(output)):
+        shapes = ", ".join(f"{name} {shape}" for name, shape in parts.items())
+        fitting = next((name for name, shape in parts.items() if shape == (len(example), n_outputs)), next(iter(parts)))
+        raise ArgumentError(
+            f"{name} returns {type(output).__name__} of several: {shapes}. Say which is the network's output: "
+            f"output={fitting}."
+        )
     shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
     if shape != (len(example), n_outputs):
         wanted = (len(example), n_outputs)
         raise ArgumentError(f"{name} returns {shape} for {len(example)} examples; the data set needs {wanted}.")
+
+
+def several(output: Any) -> dict[str, tuple[int, ...]]:
+    """Returns the tensors of an output that is a dict, tuple or list: key or position → shape.
+
+    Empty where it is none of these.
+    """
+    named = (
+        output.items() if isinstance(output, Mapping) else enumerate(output) if isinstance(output, tuple | list) else ()
+    )
+    return {str(name): tuple(value.shape) for name, value in named if isinstance(value, torch.Tensor)}
 
 
 def activation(name: str) -> nn.Module:

@@ -20,6 +20,7 @@ from torch import nn
 from mi_runner import chance, models
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, unknown
+from mi_runner.models.one_output import with_one_output
 from mi_runner.models.own_code import DIGITS, attributes_digest, code_digest, defining_modules
 from mi_runner.progress import log
 
@@ -31,6 +32,7 @@ def build(
     arguments: Mapping[str, Any] | None = None,
     flatten: bool = False,
     leaves: Sequence[str] = (),
+    output: str | None = None,
 ) -> models.Built:
     """Returns the factory's network for this data set.
 
@@ -42,6 +44,8 @@ def build(
         arguments: the callable's keyword arguments.
         flatten: whether the network takes vectors instead of images.
         leaves: submodules that the graph takes as one site each.
+        output: which of several outputs is the network's: a position in a tuple or list, a key of a dict, or the name
+            of an attribute; None: it returns one tensor.
 
     Raises:
         ArgumentError: the callable can't be imported or called, or doesn't return an nn.Module.
@@ -64,16 +68,17 @@ def build(
     if not isinstance(model, nn.Module):
         raise _fault(factory, f"it returns {type(model).__name__}; it must return an nn.Module")
     model = _unwrapped(factory, model)
-    names = [name for name, _ in model.named_modules() if name]
+    names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     for leaf in leaves:
         if leaf not in names:
             raise ArgumentError(f"leaves=[{','.join(leaves)}]: {unknown('submodule', leaf, names)}")
 
     def identify() -> tuple[str, str]:
-        code = factory_code(factory, make, model, before)
-        text = repr((factory, sorted((arguments or {}).items()), code, attributes_digest(model.named_modules())))
-        return text, code[:DIGITS]
+        code = factory_code(factory, make, own, before)
+        text = repr((factory, sorted((arguments or {}).items()), code, attributes_digest(own.named_modules())))
+        return text if output is None else f"{text} output={output}", code[:DIGITS]
 
+    own, model = model, model if output is None else with_one_output(model, output)
     return models.Built(model, dataset, leaves=tuple(leaves), identify=identify)
 
 

@@ -37,8 +37,18 @@ from mi_runner import cache, checkout, console, machine, memory, signals, thread
 from mi_runner.config.composition import config_hash, contents, flattened
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, as_options, exit_status, one_line
+from mi_runner.errors import (
+    ArgumentError,
+    ConfigError,
+    ExitStatus,
+    RunFailed,
+    Terminated,
+    as_options,
+    exit_status,
+    one_line,
+)
 from mi_runner.experiments import Experiment, Result, Row, Setting, TrainedNetwork
+from mi_runner.experiments.evaluation import check_evaluation
 from mi_runner.experiments.predictions import with_predictions
 from mi_runner.files import code_version
 from mi_runner.models import Built
@@ -130,6 +140,7 @@ def run(
         place = journal.begin()
         with _stage(record, "model"):
             setting, trained_now = _with_weights(prepared, config, device, record)
+            _check_trained(setting)
             setting = _with_networks(setting, experiment, config, dataset)
 
         if setting.training.stop_loss is not None and prepared.checkpoint is None:
@@ -237,11 +248,13 @@ def prepare(
     )
     if config.seeds is not None:
         setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
+    checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
+    with as_options("model", arguments(config.model)):
+        check_evaluation(setting)
     experiment.check(setting)  # first, because its own options may set training options
     with as_options("model", arguments(config.model)), as_options("training", arguments(config.training)):
         training.check(built.model, built.dataset, setting.training)
     expectations.check(expected, experiment.metric_names(setting))
-    checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
     return Prepared(built, setting, checkpoint)
 
 
@@ -267,6 +280,20 @@ def _with_weights(
         "sha256": stored.sha256,
     }
     return replace(setting, model=model, dataset=dataset, history=stored.history), stored.trained_now
+
+
+def _check_trained(setting: Setting[Any]) -> None:
+    """Checks again, with the weights that the experiment gets.
+
+    Raises:
+        RunFailed: a network's outputs are not finite, or not those of each example alone.
+    """
+    for member in setting.members or (setting,):
+        try:
+            check_evaluation(member)
+        except ArgumentError as error:
+            of_seed = f"seed={member.seed}: " if setting.members else ""
+            raise RunFailed(f"{of_seed}{error}") from error
 
 
 def _obtain(

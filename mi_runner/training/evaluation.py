@@ -98,19 +98,26 @@ def correct(outputs: Tensor, targets: Tensor, *, classes: bool) -> Tensor:
 
 @dataclass(frozen=True)
 class Score:
-    """The number of correct predictions on `n` examples, and the mean loss."""
+    """The number of correct predictions on `n` examples, and the mean loss.
+
+    Attributes:
+        finite: whether all outputs are; otherwise there is no figure, and all are NaN, which tables leave empty.
+    """
 
     n: int
     n_correct: int
     loss: float
+    finite: bool = True
 
     @property
     def accuracy(self) -> float:
         """The fraction of correct predictions; NaN if n is 0."""
-        return self.n_correct / self.n if self.n else math.nan
+        return self.n_correct / self.n if self.n and self.finite else math.nan
 
     def columns(self) -> dict[str, float]:
         """Returns the columns accuracy, accuracy_low, accuracy_high (95 % Wilson interval), loss."""
+        if not self.finite:
+            return dict.fromkeys(("accuracy", "accuracy_low", "accuracy_high", "loss"), math.nan)
         low, high = wilson_interval(self.n_correct, self.n)
         return {"accuracy": self.accuracy, "accuracy_low": low, "accuracy_high": high, "loss": self.loss}
 
@@ -118,6 +125,8 @@ class Score:
 def score(outputs: Tensor, targets: Tensor, loss: LossFunction, *, classes: bool) -> Score:
     """Returns the score of outputs `(N, K)` on their targets; the loss is summed in float64."""
     n_correct = int(correct(outputs, targets, classes=classes).sum())
+    if not bool(outputs.isfinite().all()):
+        return Score(len(targets), n_correct, math.nan, finite=False)
     losses = loss(outputs, targets, reduction="none")
     return Score(len(targets), n_correct, float(losses.double().mean()) if len(targets) else math.nan)
 

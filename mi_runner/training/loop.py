@@ -138,7 +138,8 @@ def train(
                 with torch.no_grad():
                     row[regularizer.name] = float(regularizer.measure(model))
             check_finite(row, all(bool(parameter.isfinite().all()) for parameter in parameters))
-            tested = score(outputs_of(model, dataset.x_test), dataset.y_test, loss_of, classes=dataset.has_classes)
+            outputs = outputs_of(model, dataset.x_test, must_be_finite=False)
+            tested = score(outputs, dataset.y_test, loss_of, classes=dataset.has_classes)
             row |= {"test_loss": tested.loss, "test_accuracy": tested.accuracy, **reached(row, options)}
             history.append(row)
             progress.rows("history", [row])
@@ -214,11 +215,10 @@ def check(model: nn.Module, dataset: Dataset, options: TrainingOptions) -> None:
             )
 
 
-@torch.no_grad()
 def _check_output_in_training(model: nn.Module, dataset: Dataset) -> None:
-    """What the model returns in training mode is one tensor, too: some networks add outputs of inner layers."""
+    """What the model returns in training mode is one tensor, too, with a gradient: some networks add inner outputs."""
     trained = copy.deepcopy(model).train()  # a forward pass may change a network's buffers
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(), torch.enable_grad():
         try:
             output = trained(dataset.x_train[:2].clone())
         except Exception as error:
@@ -226,8 +226,13 @@ def _check_output_in_training(model: nn.Module, dataset: Dataset) -> None:
     if not isinstance(output, Tensor):
         raise ArgumentError(
             f"the model returns {type(output).__name__} in training mode, and training needs one tensor: turn the "
-            "further outputs off, as arguments='{aux_logits: false}' does for some networks, or bring "
-            "trained weights and use epochs=0."
+            "further outputs off, as arguments='{aux_logits: false}' does for some networks, take one of them "
+            "(output=0), or bring trained weights and use epochs=0."
+        )
+    if not output.requires_grad:
+        raise ArgumentError(
+            "the model's outputs have no gradient in training mode, so nothing can be trained: forward computes them "
+            "under torch.no_grad() or the like, or detaches them. Take that out, or use epochs=0."
         )
 
 

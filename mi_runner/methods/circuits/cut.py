@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mi_runner.batches import batches
+from mi_runner.batches import batches, refuse_not_finite
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
@@ -28,9 +28,14 @@ def entering_activations(graph: ModelGraph, part: Part, x: Tensor) -> tuple[Tens
     Args:
         part: of this graph, as `find_part` returns it.
         x: `(N, *input)`, on the network's device.
+
+    Raises:
+        RunFailed: a value isn't finite.
     """
     values = [read_sites(graph, batch, [part.site, graph.output]) for batch in batches(x)]
     entering, outputs = (torch.cat([value[site] for value in values]).cpu() for site in (part.site, graph.output))
+    refuse_not_finite(entering, f"the values of {part.site}")
+    refuse_not_finite(outputs, "the network's outputs")
     return entering, outputs
 
 

@@ -1,0 +1,27 @@
+"""The check of its network that every experiment begins with."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Any
+
+from mi_runner.experiments import Setting
+from mi_runner.models import checks
+from mi_runner.training.evaluation import correct
+from mi_runner.training.loop import multiplications
+
+MOST_MULTIPLICATIONS = 4e9
+"""Of the examples that are evaluated several times; a second or so on a CPU."""
+
+
+def check_evaluation(setting: Setting[Any]) -> None:
+    """Checks that the network's outputs are finite, the same when computed again, and those of each example alone.
+
+    Raises:
+        ArgumentError: they aren't; the text has the numbers, and says what to do.
+    """
+    dataset = setting.dataset
+    for_each = max(1, multiplications(setting.model, dataset.x_test))
+    examples = int(min(checks.EXAMPLES, max(8, MOST_MULTIPLICATIONS / for_each)))
+    right = partial(correct, classes=dataset.has_classes)
+    checks.check_evaluation(setting.model, dataset, right, examples=examples)
