@@ -413,7 +413,7 @@ def test_a_module_that_can_not_be_imported(tmp_path: Path, monkeypatch: pytest.M
     ("factory", "text"),
     [
         ("wrong_inputs", r"^\w+ can't run on inputs of the shape \(6,\): RuntimeError: .*cannot be mult"),
-        ("pair", r"^\w+ returns tuple for 2 examples; the data set needs \(2, 3\)\.$"),
+        ("pair", r"^\w+ returns tuple for 2 examples; the data set needs \(2, 3\)\. Return one tensor\.$"),
     ],
 )
 def test_a_network_that_does_not_fit_the_data_set(factory: str, text: str, own_module: str) -> None:

@@ -21,7 +21,7 @@ import torch
 
 from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import Control, IitConfig, Trained
-from mi_runner.errors import ConfigError, one_line
+from mi_runner.errors import ConfigError, as_options, one_line
 from mi_runner.experiments import Drawing, Result, Setting, iit_adversary, iit_figures
 from mi_runner.experiments.iit_cells import (
     Cell,
@@ -54,6 +54,7 @@ from mi_runner.methods.interchange import (
 )
 from mi_runner.progress import log
 from mi_runner.statistics import NONE, SHARE
+from mi_runner.training.epochs import merges_last
 from mi_runner.training.evaluation import loss_function, predictions
 from mi_runner.training.options import TrainingOptions
 
@@ -105,6 +106,9 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
     sources = base.flip(0)[:, None].expand(-1, len(cell.places))
     network, rotation = trained_parameters(aligned, how_to_train(setting).what)
     trained = network or rotation
+    if network and config.epochs:
+        with as_options("experiment", ["batch_size"]):
+            merges_last(setting.model, dataset.x_train, config.train_pairs, config.batch_size)
     with evaluating(setting.model), torch.random.fork_rng(), torch.enable_grad():
         try:
             outputs = aligned.outputs_on(x, base, sources)

@@ -101,7 +101,8 @@ def _steps(
             for local, tensor in submodule.named_parameters():
                 yield from parameter(f"{path}.{local}", tensor)
                 on_demand[local] = f"{path}.{local}"
-            if type(submodule) is nn.Linear and submodule.bias is not None:
+            # A pruned layer's weight is computed before each pass, and no parameter.
+            if type(submodule) is nn.Linear and submodule.bias is not None and "weight" in on_demand:
                 on_demand[PRODUCT] = f"{name}{PRODUCT}"
                 read = (first_of(args, kwargs), Ref(on_demand["weight"]))
                 yield Step(

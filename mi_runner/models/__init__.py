@@ -16,6 +16,7 @@ from torch import nn
 from mi_runner import chance
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, unknown
+from mi_runner.models import checks
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -59,33 +60,11 @@ def build(make: Callable[..., Built], dataset: Dataset, *, seed: int, **argument
     with chance.global_seed(seed, "initialisation"):
         built = make(dataset, **arguments)
         built.model.eval()
-        check_output(built)  # inside the block, because lazy modules are initialised by their first input
+        checks.check_tensors(built.model)
+        checks.check_output(
+            built.model, built.dataset
+        )  # in the block: lazy modules are initialised by their first input
     return built
-
-
-def check_output(built: Built) -> None:
-    """Checks by a forward pass of two examples that the network has the outputs that the data set needs.
-
-    Raises:
-        ArgumentError: the forward pass fails, or the output has another shape.
-    """
-    name = type(built.model).__name__
-    n_outputs = built.dataset.n_outputs
-    example = built.dataset.x_train[:2].clone()
-    version = example._version
-    try:
-        with torch.no_grad():
-            output = built.model(example)
-    except Exception as error:
-        taken = tuple(example.shape[1:])
-        reason = f"{type(error).__name__}: {error}"
-        raise ArgumentError(f"{name} can't run on inputs of the shape {taken}: {reason}") from error
-    if example._version != version:
-        raise ArgumentError(f"{name} changes its input in place. Begin its forward with x = x.clone().")
-    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if shape != (len(example), n_outputs):
-        wanted = (len(example), n_outputs)
-        raise ArgumentError(f"{name} returns {shape} for {len(example)} examples; the data set needs {wanted}.")
 
 
 def activation(name: str) -> nn.Module:

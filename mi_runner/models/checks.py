@@ -1,0 +1,142 @@
+"""What a network must be so that an experiment can work on it, and what to type where it isn't.
+
+A factory returns any network. What can't be trained, copied or read as a table of numbers is found here, before a run
+folder is made; where torch's own words would say what failed, these say what to change.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from mi_runner.datasets import Dataset, channels_last
+from mi_runner.errors import ArgumentError, one_line
+
+OLD_NORMS = {"WeightNorm": "weight_norm", "SpectralNorm": "spectral_norm"}
+"""The class of a hook that writes a weight before each forward pass → the parametrization that replaces it."""
+
+QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
+
+
+def check_tensors(model: nn.Module) -> None:
+    """Checks that parameters and buffers are ordinary tensors with numbers, on the CPU.
+
+    Raises:
+        ArgumentError: one is not; the text names it, and says what to change.
+    """
+    for name, module in model.named_modules():
+        where = name or type(model).__name__
+        if type(module).__module__.startswith(QUANTIZED):
+            raise ArgumentError(f"{where} is quantized ({type(module).__name__}): return the network as it was before.")
+        for hook in module._forward_pre_hooks.values():
+            if norm := OLD_NORMS.get(type(hook).__name__):
+                raise ArgumentError(
+                    f"{where} has torch.nn.utils.{norm}, whose weight can't be copied or trained in a stack: use "
+                    f"torch.nn.utils.parametrizations.{norm}."
+                )
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            continue
+        if fault := _fault(tensor):
+            raise ArgumentError(f"{name} {fault}")
+
+
+def _fault(tensor: Tensor) -> str:
+    if tensor.is_meta:
+        return "has no numbers (device meta): build the network on the CPU."
+    if tensor.is_quantized:
+        return f"is quantized ({tensor.dtype}): return the network as it was before."
+    if tensor.layout != torch.strided:
+        return f"is sparse ({tensor.layout}): save it as an ordinary tensor, .to_dense()."
+    if tensor.device.type != "cpu":
+        return f"is on {tensor.device}: leave the network on the CPU; device={tensor.device.type} moves it."
+    if tensor.is_complex():
+        return f"is {tensor.dtype}, and networks have real numbers here: keep real and imaginary parts apart."
+    if tensor.is_inference():
+        return "was made in torch.inference_mode(), and can't be trained: build the network outside of it."
+    if any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True)):
+        return "is expanded: its elements share memory, so they can't be trained or loaded. Make it with .clone()."
+    return ""
+
+
+def check_output(model: nn.Module, dataset: Dataset) -> None:
+    """Checks by a forward pass of two examples that the network has the outputs that the data set needs.
+
+    Raises:
+        ArgumentError: the forward pass fails, or the output is another; the text says what to change.
+    """
+    name = type(model).__name__
+    example = dataset.x_train[:2].clone()
+    version = example._version
+    try:
+        with torch.no_grad():
+            output = model(example)
+    except Exception as error:
+        reason = next(_reasons(error, model, example), one_line(error))
+        raise ArgumentError(f"{name} can't run on inputs of the shape {tuple(example.shape[1:])}: {reason}") from error
+    if example._version != version:
+        raise ArgumentError(f"{name} changes its input in place. Begin its forward with x = x.clone().")
+    n, wanted = len(example), (len(example), dataset.n_outputs)
+    if not isinstance(output, Tensor):
+        raise ArgumentError(
+            f"{name} returns {type(output).__name__} for {n} examples; the data set needs {wanted}. Return one tensor."
+        )
+    shape = tuple(output.shape)
+    if shape != wanted:
+        remedy = _remedy(shape, n, dataset)
+        raise ArgumentError(f"{name} returns {shape} for {n} examples; the data set needs {wanted}. {remedy}")
+    if not output.is_floating_point():
+        what = (
+            "complex numbers: return output.abs() or output.real" if output.is_complex() else "whole numbers: return "
+        )
+        what += "" if output.is_complex() else "the logits, before they are rounded"
+        raise ArgumentError(f"{name} returns {output.dtype}; outputs are real numbers, not {what}.")
+
+
+def _reasons(error: Exception, model: nn.Module, example: Tensor) -> Iterator[str]:
+    """Yields what a failed forward pass is most likely about, with what to type."""
+    text, shape = str(error), tuple(example.shape[1:])
+    dtypes = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if not is_lazy(p)} - {"float32"}
+    if dtypes:
+        yield (
+            f"its parameters are {' and '.join(sorted(dtypes))}, and the data are float32. End the factory with "
+            ".float(), as in return model.float(), or begin forward with a cast, as in x = x.double()."
+        )
+    if "dtype" in text and ("Double" in text or "double" in text):
+        yield "it computes in float64, and the data are float32. Make its tensors with dtype=x.dtype."
+    if "indices" in text and ("Long" in text or "Int" in text):
+        yield "the data are float32, and an Embedding takes integers: begin forward with x = x.long()."
+    if channels_last(shape):
+        yield f"they look like (H, W, C), and images are (C, H, W): save x.transpose(0, 3, 1, 2). ({one_line(error)})"
+    if len(shape) == 2:
+        yield (
+            f"{one_line(error)}. If they are images of one channel, save x[:, None], which is (N, 1, {shape[0]}, "
+            f"{shape[1]})."
+        )
+
+
+def _remedy(shape: tuple[int, ...], n: int, dataset: Dataset) -> str:
+    """Returns what to change so that an output of this shape is `(n, dataset.n_outputs)`."""
+    n_outputs = dataset.n_outputs
+    if shape[:1] != (n,):
+        return "The first axis is the examples: let forward keep it."
+    if shape[1:] in ((), (1,)) and dataset.has_classes:
+        squeezed = "" if shape[1:] else " and return output[:, None]"
+        return (
+            f"One output is no {n_outputs} classes: give the last layer {n_outputs} outputs. For 0 or 1 as a number "
+            f"type dataset.target=value{squeezed}."
+        )
+    if not shape[1:] and n_outputs == 1:
+        return "Keep the last axis: leave out squeeze() or Flatten(0), or return output[:, None]."
+    if len(shape) > 2 and torch.Size(shape[1:]).numel() == n_outputs:
+        return "It has as many numbers: end the network with torch.nn.Flatten()."
+    if len(shape) > 2 and shape[-1] == n_outputs:
+        return "If the middle axes are positions, return those of one, output[:, -1], or their mean."
+    return (
+        f"Give its last layer {n_outputs} outputs; a factory with a parameter n_outputs gets this number."
+        if len(shape) == 2
+        else "Return a row of outputs for each example."
+    )
