@@ -479,7 +479,7 @@ def test_bce_needs_outputs_between_0_and_1(weight: float) -> None:
     with pytest.raises(ConfigError) as caught:
         check(line(weight), dataset, config)
     assert str(caught.value) == (
-        "loss=bce takes outputs in 0..1: end the network with a sigmoid (output_activation=sigmoid), or use loss=mse."
+        "loss=bce takes outputs in 0..1: end the network with a sigmoid (torch.nn.Sigmoid()), or use loss=mse."
     )
 
 

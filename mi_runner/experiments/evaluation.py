@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any
 
 from mi_runner.experiments import Setting
-from mi_runner.models import checks
+from mi_runner.models import evaluation_checks
 from mi_runner.training.evaluation import correct
 from mi_runner.training.loop import multiplications
 
@@ -22,6 +22,6 @@ def check_evaluation(setting: Setting[Any]) -> None:
     """
     dataset = setting.dataset
     for_each = max(1, multiplications(setting.model, dataset.x_test))
-    examples = int(min(checks.EXAMPLES, max(8, MOST_MULTIPLICATIONS / for_each)))
+    examples = int(min(evaluation_checks.EXAMPLES, max(8, MOST_MULTIPLICATIONS / for_each)))
     right = partial(correct, classes=dataset.has_classes)
-    checks.check_evaluation(setting.model, dataset, right, examples=examples)
+    evaluation_checks.check_evaluation(setting.model, dataset, right, examples=examples)

@@ -55,6 +55,7 @@ from mi_runner.methods.interchange import (
 )
 from mi_runner.progress import log
 from mi_runner.statistics import NONE, SHARE
+from mi_runner.training.epochs import merges_last
 from mi_runner.training.evaluation import loss_function, predictions
 from mi_runner.training.options import TrainingOptions
 
@@ -117,6 +118,9 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
     sources = base.flip(0)[:, None].expand(-1, len(cell.places))
     network, rotation = trained_parameters(aligned, how_to_train(setting).what)
     trained = [*network, *rotation]
+    if network and config.epochs:
+        with as_options("experiment", ["batch_size"]):
+            merges_last(setting.model, dataset.x_train, config.train_pairs, config.batch_size)
     with evaluating(setting.model), torch.random.fork_rng(), torch.enable_grad():
         try:
             outputs = aligned.outputs_on(x, base, sources)

@@ -14,7 +14,7 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.evaluator import PRODUCT, Evaluator, Program, Ref, Step, Value, first_of, linear_product
 from mi_runner.graph.naming import named, second_names
 from mi_runner.graph.tracing import NO_GRAD, traced
-from mi_runner.models.checks import DRAWS
+from mi_runner.models.evaluation_checks import DRAWS
 
 
 @dataclass(frozen=True)
@@ -96,7 +96,8 @@ def _steps(
             for local, tensor in submodule.named_parameters():
                 yield from parameter(f"{path}.{local}", tensor)
                 on_demand[local] = f"{path}.{local}"
-            if type(submodule) is nn.Linear and submodule.bias is not None:
+            # A pruned layer's weight is computed before each pass, and no parameter.
+            if type(submodule) is nn.Linear and submodule.bias is not None and "weight" in on_demand:
                 on_demand[PRODUCT] = f"{name}{PRODUCT}"
                 read = (first_of(args, kwargs), Ref(on_demand["weight"]))
                 yield Step(

@@ -33,7 +33,7 @@ from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.progress import Progress
 from mi_runner.rows import row_keys
 from mi_runner.training import loop as training
-from mi_runner.training.epochs import EpochProgress, shuffled_batches
+from mi_runner.training.epochs import EpochProgress, batch_sizes, merges_last, shuffled_batches
 from mi_runner.training.evaluation import LossFunction, correct
 from mi_runner.training.optimizers import optimizer_named
 
@@ -321,6 +321,7 @@ def train_by_interchange(
         described: for the progress bar.
 
     Raises:
+        ArgumentError: the network can't be trained on batches of one pair.
         FloatingPointError: the loss is no longer finite.
     """
     history: list[dict[str, Any]] = [{"epoch": 0.0, "step": 0, **evaluate()}]
@@ -340,7 +341,8 @@ def train_by_interchange(
         values = (kept or KeptSites()).of(aligned.graph, dataset.x_train, aligned.graph.site(aligned.site))
     order = chance.generator(seed, "interchange order")
     x, y = dataset.x_train, dataset.y_train
-    n_steps = math.ceil(len(pairs) / how.batch_size)
+    merges_one = bool(network) and merges_last(aligned.model, x, len(pairs), how.batch_size, says=True)
+    n_steps = len(batch_sizes(len(pairs), how.batch_size, merges_one=merges_one))
     reported = {math.ceil(n_steps * tenth / ROWS_PER_EPOCH) for tenth in range(1, ROWS_PER_EPOCH + 1)}
 
     def values_of_pairs(base: Tensor, sources: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
@@ -359,7 +361,9 @@ def train_by_interchange(
             epoch_progress = EpochProgress(advance, f"epoch {epoch}/{how.epochs}", unit="pairs")
             aligned.model.train(bool(network))
             sums = torch.zeros(3, device=x.device)  # loss, correct predictions, pairs
-            shuffled = shuffled_batches(len(pairs), how.batch_size, generator=order, device=x.device)
+            shuffled = shuffled_batches(
+                len(pairs), how.batch_size, generator=order, device=x.device, merges_one=merges_one
+            )
             for step_of_epoch, index in enumerate(shuffled, start=1):
                 step += 1
                 if network:

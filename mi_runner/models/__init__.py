@@ -6,7 +6,7 @@ are the network's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from torch import nn
 from mi_runner import chance
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, unknown
+from mi_runner.models import checks
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -63,56 +64,13 @@ def build(make: Callable[..., Built], dataset: Dataset, *, seed: int, **argument
     with chance.global_seed(seed, "initialisation"):
         built = make(dataset, **arguments)
         built.model.eval()
-        check_output(built)  # inside the block, because lazy modules are initialised by their first input
+        checks.check_tensors(built.model)
+        # Inside the block, because lazy modules are initialised by their first input.
+        checks.check_output(built.model, built.dataset)
     if built.identify is not None:
         source, code = built.identify()
         built = replace(built, source=source, code=code, identify=None)
     return built
-
-
-def check_output(built: Built) -> None:
-    """Checks by a forward pass of two examples that the network has the outputs that the data set needs.
-
-    Raises:
-        ArgumentError: the forward pass fails, or the output has another shape.
-    """
-    name = type(built.model).__name__
-    n_outputs = built.dataset.n_outputs
-    example = built.dataset.x_train[:2].clone()
-    version = example._version
-    try:
-        with torch.no_grad():
-            output = built.model(example)
-    except ArgumentError:
-        raise
-    except Exception as error:
-        taken = tuple(example.shape[1:])
-        reason = f"{type(error).__name__}: {error}"
-        raise ArgumentError(f"{name} can't run on inputs of the shape {taken}: {reason}") from error
-    if example._version != version:
-        raise ArgumentError(f"{name} changes its input in place. Begin its forward with x = x.clone().")
-    if not isinstance(output, torch.Tensor) and (parts := several(output)):
-        shapes = ", ".join(f"{name} {shape}" for name, shape in parts.items())
-        fitting = next((name for name, shape in parts.items() if shape == (len(example), n_outputs)), next(iter(parts)))
-        raise ArgumentError(
-            f"{name} returns {type(output).__name__} of several: {shapes}. Say which is the network's output: "
-            f"output={fitting}."
-        )
-    shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-    if shape != (len(example), n_outputs):
-        wanted = (len(example), n_outputs)
-        raise ArgumentError(f"{name} returns {shape} for {len(example)} examples; the data set needs {wanted}.")
-
-
-def several(output: Any) -> dict[str, tuple[int, ...]]:
-    """Returns the tensors of an output that is a dict, tuple or list: key or position → shape.
-
-    Empty where it is none of these.
-    """
-    named = (
-        output.items() if isinstance(output, Mapping) else enumerate(output) if isinstance(output, tuple | list) else ()
-    )
-    return {str(name): tuple(value.shape) for name, value in named if isinstance(value, torch.Tensor)}
 
 
 def activation(name: str) -> nn.Module:

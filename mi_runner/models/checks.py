@@ -1,197 +1,160 @@
-"""Is a network a function of each example alone? Figures of one that isn't depend on chance, or on the batches.
+"""What a network must be so that an experiment can work on it, and what to type where it isn't.
 
-An experiment evaluates a network many times, in batches of different sizes, and compares the outputs. So two
-evaluations must agree, an example's outputs must not depend on the examples beside it, and outputs must be numbers.
-
-Rounding differs with the size of a batch, because sums are added in another order. Outputs that differ by no more than
-`ROUNDING` of their spread agree. Where they differ by more, as outputs far from 0 do, the network is evaluated in
-float64, whose rounding is 10⁹ times smaller: what stays is no rounding. A network that can't be evaluated so may
-differ by `ROUNDING_AT_MOST`.
-
-Letters: N examples, K outputs.
+A factory returns any network. What can't be trained, copied or read as a table of numbers is found here, before a run
+folder is made; where torch's own words would say what failed, these say what to change.
 """
 
 from __future__ import annotations
 
-import copy
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
-from mi_runner.batches import BATCH, batches, not_finite, outputs_of
-from mi_runner.datasets import Dataset
+from mi_runner.datasets import Dataset, channels_last
 from mi_runner.errors import ArgumentError, one_line
 
-EXAMPLES = 256
-"""Examples that are evaluated several times, half of them training examples."""
+OLD_NORMS = {"WeightNorm": "weight_norm", "SpectralNorm": "spectral_norm"}
+"""The class of a hook that writes a weight before each forward pass → the parametrization that replaces it."""
 
-LOOKED_AT = 2_000
-"""Examples of each split whose outputs are looked at before the work: one more evaluation of small data sets."""
-
-ROUNDING, ROUNDING_AT_MOST, ROUNDING_OF_DOUBLES = 1e-5, 1e-3, 1e-9
-"""Shares of the outputs' spread, the largest distance of an output from its mean over the examples."""
-
-SIZES = (1000, 100)
-"""Batches of these sizes are named in an error, with the accuracy in each."""
-
-DRAWS = (
-    "forward draws random numbers in evaluation, or keeps state. Draw in training alone: nn.Dropout, "
-    "F.dropout(h, p, training=self.training), noise below 'if self.training:'"
-)
-
-Correct = Callable[[Tensor, Tensor], Tensor]
-"""Whether the outputs `(N, K)` are correct for the targets, `(N,)`."""
+QUANTIZED = ("torch.ao.nn.quantized", "torch.ao.nn.intrinsic.quantized", "torch.nn.quantized")
 
 
-def check_evaluation(model: nn.Module, dataset: Dataset, correct: Correct, *, examples: int = EXAMPLES) -> None:
-    """Checks that a network's outputs are finite, the same again, and those of each example alone.
-
-    Args:
-        model: in evaluation mode, on the data set's device; it and all generators of random numbers stay as they are.
-        correct: for the accuracies in an error.
-        examples: how many are evaluated several times; fewer of a network that takes long.
+def check_tensors(model: nn.Module) -> None:
+    """Checks that parameters and buffers are ordinary tensors with numbers, on the CPU.
 
     Raises:
-        ArgumentError: they aren't; the text has the numbers, and says what to do.
+        ArgumentError: one is not; the text names it, and says what to change.
     """
-    own = _copy(model)
-    x = torch.cat([dataset.x_test[: (examples + 1) // 2], dataset.x_train[: examples // 2]])
-    with torch.no_grad(), _same_draws_afterwards():
-        _check_finite(own, x)
-        _check_draws(own, x, dataset, correct)
-        _check_batches(own, x, dataset, correct)
-        for inputs in (dataset.x_test, dataset.x_train):
-            _check_finite(own, inputs[:LOOKED_AT])
+    for name, module in model.named_modules():
+        where = name or type(model).__name__
+        if type(module).__module__.startswith(QUANTIZED):
+            raise ArgumentError(f"{where} is quantized ({type(module).__name__}): return the network as it was before.")
+        for hook in module._forward_pre_hooks.values():
+            if norm := OLD_NORMS.get(type(hook).__name__):
+                raise ArgumentError(
+                    f"{where} has torch.nn.utils.{norm}, whose weight can't be copied or trained in a stack: use "
+                    f"torch.nn.utils.parametrizations.{norm}."
+                )
+    for name, tensor in (*model.named_parameters(), *model.named_buffers()):
+        if is_lazy(tensor):
+            continue
+        if fault := _fault(tensor):
+            raise ArgumentError(f"{name} {fault}")
 
 
-def _check_finite(model: nn.Module, x: Tensor) -> None:
-    if text := not_finite(_evaluated(model, x)):
-        raise ArgumentError(f"{type(model).__name__}: {text}.")
+def _fault(tensor: Tensor) -> str:
+    if tensor.is_meta:
+        return "has no numbers (device meta): build the network on the CPU."
+    if tensor.is_quantized:
+        return f"is quantized ({tensor.dtype}): return the network as it was before."
+    if tensor.layout != torch.strided:
+        return f"is sparse ({tensor.layout}): save it as an ordinary tensor, .to_dense()."
+    if tensor.device.type != "cpu":
+        return f"is on {tensor.device}: leave the network on the CPU; device={tensor.device.type} moves it."
+    if tensor.is_complex():
+        return f"is {tensor.dtype}, and networks have real numbers here: keep real and imaginary parts apart."
+    if tensor.is_inference():
+        return "was made in torch.inference_mode(), and can't be trained: build the network outside of it."
+    if any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True)):
+        return "is expanded: its elements share memory, so they can't be trained or loaded. Make it with .clone()."
+    return ""
 
 
-def _check_draws(model: nn.Module, x: Tensor, dataset: Dataset, correct: Correct) -> None:
-    first, again = _evaluated(model, x), _evaluated(model, x)
-    apart = _apart(first, again)
-    if apart <= ROUNDING:
-        return
-    accuracies = [_accuracy(model, dataset, correct, BATCH) for _ in range(2)]
-    raise ArgumentError(
-        f"{type(model).__name__} gives other outputs when it is evaluated again on the same {len(x)} examples: they "
-        f"differ by up to {_most(first, again):.3g}, {apart:.2g} of their spread{_both(accuracies)}: {DRAWS}."
-    )
+def check_output(model: nn.Module, dataset: Dataset) -> None:
+    """Checks by a forward pass of two examples that the network has the outputs that the data set needs.
 
-
-def _check_batches(model: nn.Module, x: Tensor, dataset: Dataset, correct: Correct) -> None:
-    n = len(x)
-    whole = _evaluated(model, x)
-    apart, other = 0.0, 0
-    for size in (max(2, n // 3), 1):
-        # Of the smallest batches a few will do, and no other batch is as small.
-        part = x[: n // size * size] if size > 1 else x[:4]
-        try:
-            outputs = torch.cat([model(batch) for batch in part.split(size)])
-        except Exception as error:
-            if size == 1 and 1 not in _last_batches(dataset):
-                continue
+    Raises:
+        ArgumentError: the forward pass fails, or the output is another; the text says what to change.
+    """
+    name = type(model).__name__
+    example = dataset.x_train[:2].clone()
+    version = example._version
+    try:
+        with torch.no_grad():
+            output = model(example)
+    except ArgumentError:
+        raise
+    except Exception as error:
+        reason = next(_reasons(error, model, example), one_line(error))
+        raise ArgumentError(f"{name} can't run on inputs of the shape {tuple(example.shape[1:])}: {reason}") from error
+    if example._version != version:
+        raise ArgumentError(f"{name} changes its input in place. Begin its forward with x = x.clone().")
+    n, wanted = len(example), (len(example), dataset.n_outputs)
+    if not isinstance(output, Tensor):
+        if parts := _several(output):
+            shapes = ", ".join(f"{name} {shape}" for name, shape in parts.items())
+            fitting = next((name for name, shape in parts.items() if shape == wanted), next(iter(parts)))
             raise ArgumentError(
-                f"{type(model).__name__} can't be evaluated on a batch of {_examples(size)}: {one_line(error)}. The "
-                f"last batch of {len(dataset.x_test):,} test and {len(dataset.x_train):,} training examples may have "
-                "any size. Give BatchNorm its running statistics (track_running_stats=True), squeeze named dimensions "
-                "alone (x.squeeze(1))."
-            ) from error
-        if outputs.shape != whole[: len(part)].shape:
-            raise ArgumentError(
-                f"{type(model).__name__} returns {tuple(outputs.shape)} for {len(part)} examples in batches of {size}: "
-                "squeeze named dimensions alone (x.squeeze(1))."
+                f"{name} returns {type(output).__name__} of several: {shapes}. Say which is the network's output: "
+                f"output={fitting}."
             )
-        here = _apart(whole[: len(part)], outputs)
-        if here > ROUNDING and not _is_rounding(model, part, size, x, here):
-            apart, other = max(apart, here), other or size
-    if not other:
-        return
-    said = [
-        f"accuracy {accuracy:.3f} in batches of {size:,}"
-        for size in SIZES
-        if (accuracy := _accuracy(model, dataset, correct, size)) is not None
-    ]
-    raise ArgumentError(
-        f"{type(model).__name__} gives an example other outputs where other examples are in its batch: in batches of "
-        f"{n} and of {other} they differ by {apart:.2g} of their spread{'; ' if said else ''}{', '.join(said)}. So no "
-        "figure of it is one of the network alone. Give BatchNorm its running statistics (track_running_stats=True), "
-        "and keep means, sorting and softmax over the batch out of forward."
+        raise ArgumentError(
+            f"{name} returns {type(output).__name__} for {n} examples; the data set needs {wanted}. Return one tensor."
+        )
+    shape = tuple(output.shape)
+    if shape != wanted:
+        remedy = _remedy(shape, n, dataset)
+        raise ArgumentError(f"{name} returns {shape} for {n} examples; the data set needs {wanted}. {remedy}")
+    if not output.is_floating_point():
+        what = (
+            "complex numbers: return output.abs() or output.real" if output.is_complex() else "whole numbers: return "
+        )
+        what += "" if output.is_complex() else "the logits, before they are rounded"
+        raise ArgumentError(f"{name} returns {output.dtype}; outputs are real numbers, not {what}.")
+
+
+def _several(output: Any) -> dict[str, tuple[int, ...]]:
+    """Returns the tensors of an output that is a dict, tuple or list: key or position → shape; empty if it is none."""
+    named = (
+        output.items() if isinstance(output, Mapping) else enumerate(output) if isinstance(output, tuple | list) else ()
     )
+    return {str(name): tuple(value.shape) for name, value in named if isinstance(value, Tensor)}
 
 
-def _is_rounding(model: nn.Module, part: Tensor, size: int, x: Tensor, apart: float) -> bool:
-    """Whether the difference between batches of this size and one of all is rounding: in float64 it is gone."""
-    try:
-        exact = copy.deepcopy(model).double()
-        whole, pieces = exact(x.double()), torch.cat([exact(batch) for batch in part.double().split(size)])
-    except Exception:
-        return apart <= ROUNDING_AT_MOST
-    return _apart(whole[: len(part)], pieces) <= ROUNDING_OF_DOUBLES
+def _reasons(error: Exception, model: nn.Module, example: Tensor) -> Iterator[str]:
+    """Yields what a failed forward pass is most likely about, with what to type."""
+    text, shape = str(error), tuple(example.shape[1:])
+    dtypes = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if not is_lazy(p)} - {"float32"}
+    if dtypes:
+        yield (
+            f"its parameters are {' and '.join(sorted(dtypes))}, and the data are float32. End the factory with "
+            ".float(), as in return model.float(), or begin forward with a cast, as in x = x.double()."
+        )
+    if "dtype" in text and ("Double" in text or "double" in text):
+        yield "it computes in float64, and the data are float32. Make its tensors with dtype=x.dtype."
+    if "indices" in text and ("Long" in text or "Int" in text):
+        yield "the data are float32, and an Embedding takes integers: begin forward with x = x.long()."
+    if channels_last(shape):
+        yield f"they look like (H, W, C), and images are (C, H, W): save x.transpose(0, 3, 1, 2). ({one_line(error)})"
+    if len(shape) == 2:
+        yield (
+            f"{one_line(error)}. If they are images of one channel, save x[:, None], which is (N, 1, {shape[0]}, "
+            f"{shape[1]})."
+        )
 
 
-def _evaluated(model: nn.Module, x: Tensor) -> Tensor:
-    return outputs_of(model, x, must_be_finite=False)
-
-
-def _apart(outputs: Tensor, others: Tensor) -> float:
-    """The largest difference, as a share of the outputs' spread and of a hundredth of the largest output.
-
-    The latter is for outputs without a spread, as those of a network that learned nothing, which rounding moves, too.
-    """
-    most, exact = _most(outputs, others), outputs.double()
-    spread = float((exact - exact.mean(0)).abs().max() + exact.abs().max() / 100)
-    return most / spread if spread else (float("inf") if most else 0.0)
-
-
-def _most(outputs: Tensor, others: Tensor) -> float:
-    return float((outputs.double() - others.double()).abs().max())
-
-
-def _accuracy(model: nn.Module, dataset: Dataset, correct: Correct, size: int) -> float | None:
-    """The accuracy on the first test examples in batches of this size; None where it can't be computed."""
-    try:
-        outputs = torch.cat([model(batch) for batch in batches(dataset.x_test[:LOOKED_AT], size)])
-        return float(correct(outputs, dataset.y_test[:LOOKED_AT]).double().mean())
-    except Exception:
-        return None
-
-
-def _both(accuracies: list[float | None]) -> str:
-    first, second = accuracies
-    return "" if first is None or second is None else f" (accuracy {first:.3f} and {second:.3f})"
-
-
-def _last_batches(dataset: Dataset) -> set[int]:
-    return {len(x) % BATCH for x in (dataset.x_test, dataset.x_train)}
-
-
-def _examples(n: int) -> str:
-    return "one example" if n == 1 else f"{n} examples"
-
-
-def _copy(model: nn.Module) -> nn.Module:
-    """A copy, because a forward pass may change a network's buffers; the network where it can't be copied."""
-    try:
-        return copy.deepcopy(model).eval()
-    except Exception:
-        return model
-
-
-@contextmanager
-def _same_draws_afterwards() -> Iterator[None]:
-    """Generators of random numbers are afterwards as before; within the block they draw on."""
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices):
-        try:
-            yield
-        finally:
-            random.setstate(of_python)
-            np.random.set_state(of_numpy)
+def _remedy(shape: tuple[int, ...], n: int, dataset: Dataset) -> str:
+    """Returns what to change so that an output of this shape is `(n, dataset.n_outputs)`."""
+    n_outputs = dataset.n_outputs
+    if shape[:1] != (n,):
+        return "The first axis is the examples: let forward keep it."
+    if shape[1:] in ((), (1,)) and dataset.has_classes:
+        squeezed = "" if shape[1:] else " and return output[:, None]"
+        return (
+            f"One output is no {n_outputs} classes: give the last layer {n_outputs} outputs. For 0 or 1 as a number "
+            f"type dataset.target=value{squeezed}."
+        )
+    if not shape[1:] and n_outputs == 1:
+        return "Keep the last axis: leave out squeeze() or Flatten(0), or return output[:, None]."
+    if len(shape) > 2 and torch.Size(shape[1:]).numel() == n_outputs:
+        return "It has as many numbers: end the network with torch.nn.Flatten()."
+    if len(shape) > 2 and shape[-1] == n_outputs:
+        return "If the middle axes are positions, return those of one, output[:, -1], or their mean."
+    return (
+        f"Give its last layer {n_outputs} outputs; a factory with a parameter n_outputs gets this number."
+        if len(shape) == 2
+        else "Return a row of outputs for each example."
+    )

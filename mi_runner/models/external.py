@@ -10,7 +10,8 @@ import importlib
 import inspect
 import os
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +62,7 @@ def build(
         if name in _parameters(make):
             given.setdefault(name, value)
     try:
-        with chance.others_seeded(torch.initial_seed()):
+        with chance.others_seeded(torch.initial_seed()), _defaults_of_torch(factory):
             model = make(**given)
     except (Exception, SystemExit) as error:
         raise _fault(factory, f"the call with {given} raises {type(error).__name__}: {error}") from error
@@ -163,7 +164,8 @@ def import_callable(argument: str, path: str) -> Callable[..., Any]:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # at the end, so that a file there can't hide a library
     try:
-        value: Any = importlib.import_module(module_name)
+        with _defaults_of_torch(module_name):
+            value: Any = importlib.import_module(module_name)
     except (Exception, SystemExit) as error:
         file = Path(module_name)
         if file.suffix == ".py" and not file.is_absolute() and file.is_file():
@@ -179,6 +181,32 @@ def import_callable(argument: str, path: str) -> Callable[..., Any]:
     if not callable(value):
         raise fault(f"{attribute} is not callable")
     return value
+
+
+@contextmanager
+def _defaults_of_torch(code: str) -> Iterator[None]:
+    """Puts back, after the user's code, what torch computes with by default; a line says what was changed.
+
+    Args:
+        code: whose names the line has.
+    """
+    dtype, gradients, threads = torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
+    device = torch.get_default_device()
+    try:
+        yield
+    finally:
+        # A device that was set, even the CPU, lets each of torch's calls go through Python code.
+        restored_device = None if device.type == "cpu" else device
+        changed: list[tuple[str, Any, Any, Callable[[], Any]]] = [
+            ("default dtype", dtype, torch.get_default_dtype(), lambda: torch.set_default_dtype(dtype)),
+            ("gradients", gradients, torch.is_grad_enabled(), lambda: torch.set_grad_enabled(gradients)),
+            ("number of threads", threads, torch.get_num_threads(), lambda: torch.set_num_threads(threads)),
+            ("default device", device, torch.get_default_device(), lambda: torch.set_default_device(restored_device)),
+        ]
+        for name, before, after, restore in changed:
+            if after != before:
+                restore()
+                log.warning(f"{code} sets torch's {name} to {after}; it is {before} again")
 
 
 def _parameters(factory: Callable[..., Any]) -> set[str]:

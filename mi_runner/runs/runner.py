@@ -62,6 +62,7 @@ from mi_runner.runs.run_folder import RunFolder
 from mi_runner.training import loop as training
 from mi_runner.training import model_store
 from mi_runner.training import stacked as stacked_training
+from mi_runner.training.doubts import doubts
 from mi_runner.training.model_store import Stored
 
 VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
@@ -142,6 +143,9 @@ def run(
             setting, trained_now = _with_weights(prepared, config, device, record)
             _check_trained(setting)
             setting = _with_networks(setting, experiment, config, dataset)
+            if config.experiment.trains:
+                for doubt in doubts(setting.model, setting.dataset, setting.training, sigmoid=_sigmoid(config)):
+                    log.warning(doubt)
 
         if setting.training.stop_loss is not None and prepared.checkpoint is None:
             each = setting.members or (setting,)
@@ -253,9 +257,14 @@ def prepare(
         check_evaluation(setting)
     experiment.check(setting)  # first, because its own options may set training options
     with as_options("model", arguments(config.model)), as_options("training", arguments(config.training)):
-        training.check(built.model, built.dataset, setting.training)
+        training.check(built.model, built.dataset, setting.training, sigmoid=_sigmoid(config))
     expectations.check(expected, experiment.metric_names(setting))
     return Prepared(built, setting, checkpoint)
+
+
+def _sigmoid(config: RunConfig) -> str:
+    """Returns how to give the config's model a sigmoid at its end."""
+    return "model.output_activation=sigmoid" if "output_activation" in arguments(config.model) else "torch.nn.Sigmoid()"
 
 
 def _with_weights(

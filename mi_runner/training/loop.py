@@ -17,7 +17,7 @@ from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, one_line
 from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
-from mi_runner.training.epochs import EpochProgress, shuffled_batches
+from mi_runner.training.epochs import EpochProgress, merges_last, shuffled_batches
 from mi_runner.training.evaluation import loss_function, score
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
@@ -94,6 +94,7 @@ def train(
     optimizer = make_optimizer(parameters, options)
     order = chance.generator(seed, "batch order")
     x, y = dataset.x_train, dataset.y_train
+    merges_one = merges_last(model, x, len(x), options.batch_size, says=True)
     history: list[dict[str, Any]] = []
     if begun is not None:
         history = [dict(row) for row in begun.history]
@@ -114,7 +115,9 @@ def train(
             model.train()
             total_loss = torch.zeros((), device=x.device)
             total_penalty = torch.zeros((), device=x.device)
-            batches = shuffled_batches(len(x), options.batch_size, generator=order, device=x.device)
+            batches = shuffled_batches(
+                len(x), options.batch_size, generator=order, device=x.device, merges_one=merges_one
+            )
             n_unreported = 0
             for step, index in enumerate(batches, start=1):
                 batch_loss = loss_of(model(x[index]), y[index])
@@ -190,8 +193,11 @@ def check_finite(row: dict[str, Any], weights_are_finite: bool) -> None:
     raise FloatingPointError(f"training diverged in epoch {row['epoch']}: {what}.")
 
 
-def check(model: nn.Module, dataset: Dataset, options: TrainingOptions) -> None:
+def check(model: nn.Module, dataset: Dataset, options: TrainingOptions, *, sigmoid: str = "torch.nn.Sigmoid()") -> None:
     """Checks that model, data set, loss and optimizer fit each other, before training.
+
+    Args:
+        sigmoid: how an error says to give the network a sigmoid.
 
     Raises:
         ArgumentError: they don't fit; the text says what does.
@@ -206,12 +212,12 @@ def check(model: nn.Module, dataset: Dataset, options: TrainingOptions) -> None:
         raise ArgumentError("the model has no parameters to train: use epochs=0.")
     if options.epochs:
         _check_output_in_training(model, dataset)
+        merges_last(model, dataset.x_train, len(dataset.x_train), options.batch_size)
     if options.loss == "bce":
         outputs = outputs_of(model, dataset.x_train[:CHECKED])
         if not bool(((outputs >= 0) & (outputs <= 1)).all()):
             raise ArgumentError(
-                "loss=bce takes outputs in 0..1: end the network with a sigmoid (output_activation=sigmoid), "
-                "or use loss=mse."
+                f"loss=bce takes outputs in 0..1: end the network with a sigmoid ({sigmoid}), or use loss=mse."
             )
 
 

@@ -30,7 +30,7 @@ from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, one_line
 from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
-from mi_runner.training.epochs import EpochProgress, History
+from mi_runner.training.epochs import EpochProgress, History, in_batches, merges_last
 from mi_runner.training.evaluation import LossFunction, Score, loss_function, score
 from mi_runner.training.loop import STEPS_BETWEEN_NOTES, check_finite, reached, threads_for
 from mi_runner.training.optimizers import make_optimizer
@@ -79,6 +79,7 @@ def train_together(
     histories: list[History] = [[] for _ in networks]
     failed: dict[int, FloatingPointError] = {}
     stopped: dict[int, list[Tensor]] = {}  # member → its weights when it reached the stop loss
+    merges_one = merges_last(networks[0], datasets[0].x_train, n_examples, options.batch_size, says=True)
 
     with (
         torch.no_grad(),
@@ -88,7 +89,7 @@ def train_together(
         for epoch in range(1, options.epochs + 1):
             epoch_progress = EpochProgress(advance, f"epoch {epoch}/{options.epochs}")
             shuffled = torch.stack([torch.randperm(n_examples, generator=order) for order in orders])
-            batches = shuffled.to(stack.device).split(options.batch_size, dim=1)
+            batches = in_batches(shuffled.to(stack.device), options.batch_size, merges_one=merges_one, dim=1)
             losses, penalties = _epoch(stack, batches, epoch_progress)
             finite, measured, tested = stack.finite().tolist(), stack.measured(), stack.tested()
             rows = []

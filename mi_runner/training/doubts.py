@@ -1,0 +1,76 @@
+"""Are a network's outputs what the loss and the accuracy take them for?
+
+A class is the largest logit; a value is a number that is rounded. A network that was made for something else (one
+logit, probabilities) runs, and its figures mean something else. What can be seen of that in its outputs is said.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from mi_runner.batches import outputs_of
+from mi_runner.datasets import Dataset
+from mi_runner.training.options import TrainingOptions
+
+LOOKED_AT = 1000
+"""Test examples whose outputs are looked at."""
+
+SHARE = 0.05
+"""A share of these examples that is no accident: of numbers that are neither 0 nor 1, or of accuracy gained."""
+
+SUMS_TO_ONE = 1e-4
+"""Largest distance from 1 of the sum of probabilities."""
+
+
+def doubts(
+    model: Callable[[Tensor], Tensor],
+    dataset: Dataset,
+    options: TrainingOptions,
+    *,
+    sigmoid: str = "torch.nn.Sigmoid()",
+) -> list[str]:
+    """Returns a sentence for each doubt, with its numbers and what to type; mostly none.
+
+    Args:
+        model: in evaluation mode, with the weights that figures are made of.
+        sigmoid: how to give the network a sigmoid.
+    """
+    if not (dataset.has_classes or dataset.is_binary):
+        return []
+    outputs = outputs_of(model, dataset.x_test[:LOOKED_AT])
+    if not bool(outputs.isfinite().all()):
+        return []
+    if dataset.has_classes:
+        return _of_probabilities(outputs, options)
+    return _of_a_logit(outputs[:, 0], dataset.y_test[:LOOKED_AT], sigmoid)
+
+
+def _of_probabilities(outputs: Tensor, options: TrainingOptions) -> list[str]:
+    sums = outputs.double().sum(1)
+    are_probabilities = (
+        outputs.shape[1] > 1 and bool((outputs >= 0).all()) and bool(((sums - 1).abs() <= SUMS_TO_ONE).all())
+    )
+    if not are_probabilities or options.loss not in ("auto", "cross_entropy"):
+        return []
+    return [
+        "the network's outputs are probabilities (each row sums to 1), and cross_entropy takes logits: its loss is too "
+        "large, and it trains slowly. Leave the softmax at its end out."
+    ]
+
+
+def _of_a_logit(outputs: Tensor, targets: Tensor, sigmoid: str) -> list[str]:
+    rounded = outputs.round()
+    n, n_other = len(outputs), int(((rounded != 0) & (rounded != 1)).sum())
+    by_rounding = float((rounded == targets).double().mean())
+    by_sign = float(((outputs > 0) == (targets > 0.5)).double().mean())
+    if n_other < SHARE * n and by_sign - by_rounding < SHARE:
+        return []
+    return [
+        f"the network's one output is judged by rounding it, so 0.5 is the border between 0 and 1; it goes from "
+        f"{float(outputs.min()):.3g} to {float(outputs.max()):.3g}, {n_other} of {n} test examples round to another "
+        f"number, and {by_rounding:.3g} are correct. If it is a logit, whose border is 0, {by_sign:.3g} are: end the "
+        f"network with a sigmoid ({sigmoid}) and train with training.loss=bce, or give it two outputs and type "
+        "dataset.target=class."
+    ]
