@@ -237,8 +237,8 @@ def _check_output_in_training(model: nn.Module, dataset: Dataset) -> None:
         )
     if not output.requires_grad:
         raise ArgumentError(
-            "the model's outputs have no gradient in training mode, so nothing can be trained: forward computes them "
-            "under torch.no_grad() or the like, or detaches them. Take that out, or use epochs=0."
+            "no parameter gets a gradient from the model's output: its forward runs under torch.no_grad(), or detaches "
+            "what it returns. Take that out, or bring trained weights and use epochs=0."
         )
 
 

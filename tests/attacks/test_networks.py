@@ -105,7 +105,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     ),
     "an image": (lambda: Then(lambda h: h[:, :, None, None]), r"end the network with torch\.nn\.Flatten\(\)"),
     "positions": (lambda: Then(lambda h: torch.stack([h, h], 1)), r"output\[:, -1\], or their mean"),
-    "a tuple": (lambda: Then(lambda h: (h, h)), "returns tuple for 2 examples.* Return one tensor"),
+    "a tuple": (lambda: Then(lambda h: (h, h)), r"returns tuple of several: 0 \(2, 3\), 1 \(2, 3\)\. Say which"),
     "no axis of examples": (lambda: Then(lambda h: h.mean(0)), "The first axis is the examples"),
 }  # fmt: skip
 
