@@ -193,7 +193,7 @@ def _smallest(rows: Sequence[Mapping[str, Any]], n_draws: int, valid: str) -> li
 
 
 def answer(summary: Sequence[Mapping[str, Any]], n_edges: int, words: str) -> str:
-    """Returns which methods have the lowest mean, of the first output with each ablation, and over what it is a mean.
+    """Returns which methods are nearest to the best circuits, of the first output with each ablation; ties are named.
 
     It is one network, so it says nothing of methods in general: that takes a paired test over networks.
 
@@ -214,11 +214,12 @@ def answer(summary: Sequence[Mapping[str, Any]], n_edges: int, words: str) -> st
         lowest, highest = min(row[name] for row in known), max(row[name] for row in known)
         best = [row for row in known if row[name] == lowest]
         who = " and ".join(row["method"] for row in best)
-        text = f"With {ablation} ablation {who} {'has' if len(best) == 1 else 'have'} the lowest mean {word} over "
-        text += f"{counted(best[0][count], 'size')}, {figure(lowest)}"
+        verb, their = ("comes", "its") if len(best) == 1 else ("come", "their")
+        text = f"With {ablation} ablation {who} {verb} nearest to the best circuits: {their} mean {word} is "
+        text += f"{figure(lowest)} over {counted(best[0][count], 'size')}"
         if highest > lowest:
             worst = " and ".join(row["method"] for row in known if row[name] == highest)
-            text += f", {worst} the highest, {figure(highest)}"
+            text += f", that of {worst} {figure(highest)}"
         text += "".join(_smallest_of(row, n_edges) for row in best)
         fewest = best[0]["fewest_valid"]
         text += "" if fewest is None else f"; the smallest valid circuit there is has {fewest}"
