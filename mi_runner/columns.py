@@ -269,7 +269,7 @@ COLUMNS: dict[str, Column] = {
             "n": "examples",
             "seeds_summary.n": "networks",
             "sweep_summary.n": "seeds",
-            "n_algorithms": "algorithms that compute the function",
+            "n_algorithms": "algorithms that compute the function; not counted for a constant one",
             "n_algorithms_aligned": "algorithms that have an alignment",
             "n_alignments": "alignments of the algorithms with the network",
             "n_alignments_joint": "alignments that hold also if the nodes are swapped together",
