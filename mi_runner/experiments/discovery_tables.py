@@ -107,9 +107,9 @@ def _mean(values: Iterator[Any] | Sequence[Any]) -> float | None:
     return fmean(numbers) if numbers else None
 
 
-def _sizes_of(rows: Sequence[Mapping[str, Any]], measure: str) -> int:
-    """Returns the number of sizes at which a measure has a value in some draw."""
-    return len({row["k"] for row in rows if row[measure] is not None})
+def _sizes_of(rows: Sequence[Mapping[str, Any]], measure: str) -> int | None:
+    """Returns the number of sizes at which a measure has a value in some draw; None if there are none."""
+    return len({row["k"] for row in rows if row[measure] is not None}) or None
 
 
 def _reached(judged: Judged, smallest: Sequence[int], rows: Judgements) -> dict[str, float | None]:
@@ -156,12 +156,12 @@ def summary_row(
         "n_draws": n_draws,
         "fewest_valid": judged.fewest_valid,
         **{name: _mean([area[name] for area in areas if name in area]) for name in AREAS},
-        "n_sizes": len(judged.sizes),
+        "n_sizes": _sizes_of(rows, "regret_mse"),
         **{name: _mean([row[name] for row in rows]) for name in ("regret_mse", "regret_accuracy", "percentile")},
         "n_sizes_percentile": _sizes_of(rows, "percentile"),
         **_reached(judged, [first + place for place in smallest], judgements),
         "jaccard": _mean([row["jaccard"] for row in stable]),
-        "n_sizes_jaccard": _sizes_of(stable, "jaccard") if stable else None,
+        "n_sizes_jaccard": _sizes_of(stable, "jaccard"),
         "mse_sd": _mean([row["mse_sd"] for row in stable]),
         "n_forward": _mean([found.n_forward for found in method.repeats]),
         "seconds": method.seconds / n_draws,
