@@ -318,7 +318,7 @@ COLUMNS: dict[str, Column] = {
             "decoder/metrics.n": "held-out examples",
             "seeds_summary.n": "networks",
             "sweep_summary.n": "seeds",
-            "n_algorithms": "algorithms that compute the function",
+            "n_algorithms": "algorithms that compute the function; not counted for a constant one",
             "n_algorithms_aligned": "algorithms that have an alignment",
             "n_alignments": "minimal alignments of the algorithms with the network, each node swapped alone",
             "n_alignments_joint": "minimal alignments that hold with all nodes swapped together",

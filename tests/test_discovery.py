@@ -592,6 +592,7 @@ def test_a_sweep_over_seeds_summarises_each_method(mi_run: Callable[..., Ended])
         (["experiment.methods=[eap,eap]"], "eap twice"),
         (["experiment.methods=[own_scores:none]"], "experiment.methods=own_scores:none: no callable of own_scores"),
         (["experiment.last_layers=9"], "Type experiment.last_layers=3"),
+        (["experiment.judge_on=half"], "Type experiment.judge_on=train or experiment.judge_on=test"),
         (["model.hidden_sizes=[300,300]", "experiment.methods=[eap,greedy]"], "Type experiment.methods=[eap]"),
     ],
 )

@@ -40,6 +40,11 @@ def test_the_tables_agree_with_each_other(tmp_path: Path, capsys: pytest.Capture
     folder = folder_of([*SMALL, "experiment.listed=40", "experiment.max_depth=2"], tmp_path, capsys)
     metrics = pd.read_csv(folder / "metrics.csv")
     assert metrics["control"].tolist() == ["none", "untrained", "random_function"] and metrics["function"][0] == "XOR"
+    is_constant = metrics["function"].isin(["0000", "1111"])
+    assert is_constant.tolist() == [False, True, False]  # its algorithms are not looked for: not 0, but not known
+    for column in ("n_algorithms", "n_algorithms_aligned", "n_alignments", "n_alignments_joint"):
+        assert metrics[column].isna().tolist() == is_constant.tolist()
+    assert metrics["n_groundings"].notna().all()
     trained = metrics.iloc[0]
     assert trained["n_groundings_low"] == trained["n_groundings"] == trained["n_groundings_high"]
     assert trained["n_grounded"] == trained["n_valid"] and trained["converged"] == 1

@@ -107,9 +107,9 @@ def _mean(values: Iterator[Any] | Sequence[Any]) -> float | None:
     return fmean(numbers) if numbers else None
 
 
-def _sizes_of(rows: Sequence[Mapping[str, Any]], measure: str) -> int:
-    """Returns the number of sizes at which a measure has a value in some draw."""
-    return len({row["k"] for row in rows if row[measure] is not None})
+def _sizes_of(rows: Sequence[Mapping[str, Any]], measure: str) -> int | None:
+    """Returns the number of sizes at which a measure has a value in some draw; None if there are none."""
+    return len({row["k"] for row in rows if row[measure] is not None}) or None
 
 
 def _reached(judged: Judged, smallest: Sequence[int], rows: Judgements) -> dict[str, float | None]:
@@ -156,12 +156,12 @@ def summary_row(
         "n_draws": n_draws,
         "fewest_valid": judged.fewest_valid,
         **{name: _mean([area[name] for area in areas if name in area]) for name in AREAS},
-        "n_sizes": len(judged.sizes),
+        "n_sizes": _sizes_of(rows, "regret_mse"),
         **{name: _mean([row[name] for row in rows]) for name in ("regret_mse", "regret_accuracy", "percentile")},
         "n_sizes_percentile": _sizes_of(rows, "percentile"),
         **_reached(judged, [first + place for place in smallest], judgements),
         "jaccard": _mean([row["jaccard"] for row in stable]),
-        "n_sizes_jaccard": _sizes_of(stable, "jaccard") if stable else None,
+        "n_sizes_jaccard": _sizes_of(stable, "jaccard"),
         "mse_sd": _mean([row["mse_sd"] for row in stable]),
         "n_forward": _mean([found.n_forward for found in method.repeats]),
         "seconds": method.seconds / n_draws,
@@ -193,7 +193,7 @@ def _smallest(rows: Sequence[Mapping[str, Any]], n_draws: int, valid: str) -> li
 
 
 def answer(summary: Sequence[Mapping[str, Any]], n_edges: int, words: str) -> str:
-    """Returns which methods have the lowest mean, of the first output with each ablation, and over what it is a mean.
+    """Returns which methods are nearest to the best circuits, of the first output with each ablation; ties are named.
 
     It is one network, so it says nothing of methods in general: that takes a paired test over networks.
 
@@ -214,11 +214,12 @@ def answer(summary: Sequence[Mapping[str, Any]], n_edges: int, words: str) -> st
         lowest, highest = min(row[name] for row in known), max(row[name] for row in known)
         best = [row for row in known if row[name] == lowest]
         who = " and ".join(row["method"] for row in best)
-        text = f"With {ablation} ablation {who} {'has' if len(best) == 1 else 'have'} the lowest mean {word} over "
-        text += f"{counted(best[0][count], 'size')}, {figure(lowest)}"
+        verb, their = ("comes", "its") if len(best) == 1 else ("come", "their")
+        text = f"With {ablation} ablation {who} {verb} nearest to the best circuits: {their} mean {word} is "
+        text += f"{figure(lowest)} over {counted(best[0][count], 'size')}"
         if highest > lowest:
             worst = " and ".join(row["method"] for row in known if row[name] == highest)
-            text += f", {worst} the highest, {figure(highest)}"
+            text += f", that of {worst} {figure(highest)}"
         text += "".join(_smallest_of(row, n_edges) for row in best)
         fewest = best[0]["fewest_valid"]
         text += "" if fewest is None else f"; the smallest valid circuit there is has {fewest}"

@@ -267,13 +267,21 @@ def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tup
         "n_grounded": len(counts),
         "groundings_median": statistics.median_low(counts) if counts else None,
         "groundings_max": max(counts, default=None) if found.is_complete else None,
+        **_algorithm_counts(found, is_constant=table in (0, 2**n_rows - 1)),
+        "seconds": time.perf_counter() - began,
+    }
+    return row, found
+
+
+def _algorithm_counts(found: Explanations, *, is_constant: bool) -> dict[str, int | None]:
+    """The counts of algorithms and alignments; None for a constant function, whose algorithms are not looked for."""
+    counts = {
         "n_algorithms": len(found.aligned),
         "n_algorithms_aligned": sum(bool(each.single) for _, each in found.aligned),
         "n_alignments": found.n_alignments,
         "n_alignments_joint": found.n_alignments_joint,
-        "seconds": time.perf_counter() - began,
     }
-    return row, found
+    return dict.fromkeys(counts) if is_constant else counts
 
 
 def _control_rows(settings: Sequence[Setting[ExplanationsConfig]]) -> list[dict[str, Any]]:
