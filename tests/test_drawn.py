@@ -402,7 +402,7 @@ def test_recurrence_over_networks() -> None:
                 expected["C0"] = [of["share_low"], of["share_high"]]
             assert spans == expected
     texts = [text.get_text() for text in figure.legends[0].get_texts()]
-    assert texts == ["matched by activations, 95 % interval", "matched at random, 95 % of draws"]
+    assert texts == ["matched by activations; edges with 95 % interval", "matched at random, 95 % of draws"]
 
 
 def test_curves_of_methods_and_of_all_circuits() -> None:

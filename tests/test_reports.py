@@ -174,12 +174,9 @@ def _expected(name: str, tables: Callable[[str], Any]) -> list[str]:
         case "discovery":
             means = tables("metrics").groupby(["ablation", "method", "repeat"])["regret_mse"].mean()
             means = means.groupby(level=[0, 1]).mean()
-            best = [means[ablation].idxmin() for ablation in ("zero", "mean")]
-            return [
-                f"With {ablation} ablation {method} comes nearest to the best circuits: its mean regret is {value:.4g}"
-                for ablation, method in zip(("zero", "mean"), best, strict=True)
-                for value in [means[ablation, method]]
-            ]
+            n_sizes = tables("metrics")["k"].nunique()
+            said = [f"the lowest mean regret over {n_sizes} sizes, {means[of].min():.4g}" for of in ("zero", "mean")]
+            return [*said, *(f"With {of} ablation {means[of].idxmin()} " for of in ("zero", "mean"))]
         case "probes":
             overview = tables("overview")
             best = overview.loc[(overview["score"] - overview["input"]).idxmax()]
