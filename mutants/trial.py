@@ -11,6 +11,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -67,7 +68,15 @@ def noticed(fault: Fault, recording: Recording, log: Path) -> str:
         file.write_text(fault.source(checkout))
         for path in cached:
             path.unlink()
-        return forked(lambda: _tests(checkout, tests, version=None if compiles else KERNELS), log, seconds)
+        version = None if compiles else KERNELS
+        files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+        # First the two files that take least, because most faults are noticed there.
+        for group in (files[:2], files[2:]):
+            of_group = [test for test in tests if test.partition("::")[0] in group]
+            outcome = forked(partial(_tests, checkout, of_group, version=version), log, seconds) if group else "passed"
+            if outcome != "passed":
+                break
+        return outcome
     finally:
         file.write_text(before)
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))
