@@ -25,6 +25,7 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=200, help="of faults (200)")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn (0)")
     parser.add_argument("--only", default="*", help="sources to draw from, e.g. 'mi_runner/graph/*'")
+    parser.add_argument("--seconds", type=float, default=120, help="of tests for a fault, at most (120)")
     parser.add_argument("--folder", type=Path, help="keeps recordings and outcomes, and goes on with what is in it")
     parser.add_argument("--again", action="store_true", help="tries what was not noticed once more, with new tests")
     options = parser.parse_args()
@@ -53,7 +54,7 @@ def run(options: argparse.Namespace, kept: Path, checkout: Path) -> None:
         begin = time.monotonic()
         outcome = "equivalent" if (fault.file, *change) in known else done.get(key)
         if outcome is None or (options.again and outcome in ("passed", "unreached")):
-            outcome = trial.noticed(fault, recording, kept / f"fault-{options.seed}-{number}.log")
+            outcome = trial.noticed(fault, recording, kept / f"fault-{options.seed}-{number}.log", most=options.seconds)
             with file.open("a") as stream:
                 stream.write(json.dumps({**asdict(fault), "outcome": outcome}) + "\n")
         outcomes.append(outcome)

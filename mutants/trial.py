@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import shutil
@@ -54,9 +55,13 @@ def record(checkout: Path, test_file: str, recording: Path, log: Path) -> None:
         raise RuntimeError(f"{test_file} could not be recorded ({outcome}): see {log}")
 
 
-def noticed(fault: Fault, recording: Recording, log: Path) -> str:
-    """How the tests of a fault's statement notice it: failed, crashed, endless; or how not: passed, unreached."""
-    tests = recording.tests(fault)
+def noticed(fault: Fault, recording: Recording, log: Path, *, most: float = math.inf) -> str:
+    """How the tests of a fault's statement notice it: failed, crashed, endless; or how not: passed, unreached.
+
+    Args:
+        most: seconds of the tests that are run, files that take least first; the first file runs whatever it takes.
+    """
+    tests = recording.tests(fault, most)
     if not tests:
         return "unreached"
     checkout, file = recording.checkout, recording.checkout / fault.file
