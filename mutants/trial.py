@@ -67,7 +67,7 @@ def noticed(fault: Fault, recording: Recording, log: Path, *, most: float = math
     checkout, file = recording.checkout, recording.checkout / fault.file
     before, times = file.read_text(), file.stat()
     compiles = recording.is_compiled(fault)
-    seconds = 30 + 4 * sum(recording.seconds[test] for test in tests) + (COMPILATION_SECONDS if compiles else 0)
+    seconds = 15 + 3 * sum(recording.seconds[test] for test in tests) + (COMPILATION_SECONDS if compiles else 0)
     cached = list((file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"))
     try:
         file.write_text(fault.source(checkout))
