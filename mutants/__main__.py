@@ -25,6 +25,8 @@ def main() -> None:
     parser.add_argument("--number", type=int, default=200, help="of faults (200)")
     parser.add_argument("--seed", type=int, default=0, help="of what is drawn (0)")
     parser.add_argument("--only", default="*", help="sources to draw from, e.g. 'mi_runner/graph/*'")
+    parser.add_argument("--part", default="1/1", help="2/3: the second of three processes, which share a --folder")
+    parser.add_argument("--seconds", type=float, default=120, help="of tests for a fault, at most (120)")
     parser.add_argument("--folder", type=Path, help="keeps recordings and outcomes, and goes on with what is in it")
     parser.add_argument("--again", action="store_true", help="tries what was not noticed once more, with new tests")
     options = parser.parse_args()
@@ -46,14 +48,18 @@ def run(options: argparse.Namespace, kept: Path, checkout: Path) -> None:
     before = [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
     done = {(row["file"], row["operator"], row["occurrence"]): row["outcome"] for row in before}
     faults.sort(key=recording.is_compiled)  # what compiles kernels anew takes a minute each
+    part, n_parts = map(int, options.part.split("/"))
     outcomes = []
     for number, fault in enumerate(faults, 1):
         change = changed(fault, checkout)
+        if number % n_parts != part % n_parts:
+            outcomes.append("left out")
+            continue
         key = (fault.file, fault.operator, fault.occurrence)
         begin = time.monotonic()
         outcome = "equivalent" if (fault.file, *change) in known else done.get(key)
         if outcome is None or (options.again and outcome in ("passed", "unreached")):
-            outcome = trial.noticed(fault, recording, kept / f"fault-{options.seed}-{number}.log")
+            outcome = trial.noticed(fault, recording, kept / f"fault-{options.seed}-{number}.log", most=options.seconds)
             with file.open("a") as stream:
                 stream.write(json.dumps({**asdict(fault), "outcome": outcome}) + "\n")
         outcomes.append(outcome)
@@ -61,7 +67,7 @@ def run(options: argparse.Namespace, kept: Path, checkout: Path) -> None:
         if outcome in ("passed", "unreached"):
             print(f"     - {change[0]}\n     + {change[1]}")
         sys.stdout.flush()
-    report(faults, outcomes)
+    report([(fault, outcome) for fault, outcome in zip(faults, outcomes, strict=True) if outcome != "left out"])
 
 
 def record_all(checkout: Path, kept: Path) -> list[Path]:
@@ -91,13 +97,13 @@ def equivalent(checkout: Path) -> set[tuple[str, str, str]]:
     return {(row["file"], row["line"], row["with"]) for row in rows}
 
 
-def report(faults: list[places.Fault], outcomes: list[str]) -> None:
+def report(outcomes: list[tuple[places.Fault, str]]) -> None:
     """Prints the share that is noticed, by room, with its 95 % Wilson interval."""
     from mi_runner.statistics import wilson_interval
 
     print("\nroom         faults  equivalent  noticed  share")
     for room in (*places.ROOMS, "all"):
-        here = Counter(o for fault, o in zip(faults, outcomes, strict=True) if room in (fault.room, "all"))
+        here = Counter(outcome for fault, outcome in outcomes if room in (fault.room, "all"))
         n, k = here.total() - here["equivalent"], sum(here[outcome] for outcome in NOTICED)
         if n:
             low, high = wilson_interval(k, n)

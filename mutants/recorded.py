@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import hashlib
 import json
+import math
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -129,8 +130,8 @@ class Recording:
                     lines.setdefault(source, {}).setdefault(int(line), []).extend(tests)
         return cls(checkout, lines, seconds)
 
-    def tests(self, fault: Fault) -> list[str]:
-        """The tests that run the fault's statement, those files first that take least.
+    def tests(self, fault: Fault, most: float = math.inf) -> list[str]:
+        """The tests that run the fault's statement, those files first that take least, up to so many seconds.
 
         Where nothing says who runs it, because it is compiled or runs when its module is imported: those that run
         any function of the file, or of a file that imports it.
@@ -147,7 +148,12 @@ class Recording:
         for test in found:
             file = test.partition("::")[0]
             cost[file] = cost.get(file, 0) + self.seconds[test]
-        return sorted(found, key=lambda test: (cost[test.partition("::")[0]], test))
+        ordered, total = sorted(cost, key=lambda file: (cost[file], file)), 0.0
+        kept = [file for file in ordered if (total := total + cost[file]) <= most or file == ordered[0]]
+        place = {file: number for number, file in enumerate(kept)}
+        return sorted(
+            (t for t in found if t.partition("::")[0] in place), key=lambda t: (place[t.partition("::")[0]], t)
+        )
 
     def statement(self, fault: Fault) -> tuple[int, int, bool]:
         """First and last line of the fault's statement, and whether it is seen when they run.

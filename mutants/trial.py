@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import resource
 import shutil
@@ -11,6 +12,7 @@ import time
 import traceback
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 
@@ -53,21 +55,33 @@ def record(checkout: Path, test_file: str, recording: Path, log: Path) -> None:
         raise RuntimeError(f"{test_file} could not be recorded ({outcome}): see {log}")
 
 
-def noticed(fault: Fault, recording: Recording, log: Path) -> str:
-    """How the tests of a fault's statement notice it: failed, crashed, endless; or how not: passed, unreached."""
-    tests = recording.tests(fault)
+def noticed(fault: Fault, recording: Recording, log: Path, *, most: float = math.inf) -> str:
+    """How the tests of a fault's statement notice it: failed, crashed, endless; or how not: passed, unreached.
+
+    Args:
+        most: seconds of the tests that are run, files that take least first; the first file runs whatever it takes.
+    """
+    tests = recording.tests(fault, most)
     if not tests:
         return "unreached"
     checkout, file = recording.checkout, recording.checkout / fault.file
     before, times = file.read_text(), file.stat()
     compiles = recording.is_compiled(fault)
-    seconds = 30 + 4 * sum(recording.seconds[test] for test in tests) + (COMPILATION_SECONDS if compiles else 0)
+    seconds = 15 + 3 * sum(recording.seconds[test] for test in tests) + (COMPILATION_SECONDS if compiles else 0)
     cached = list((file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"))
     try:
         file.write_text(fault.source(checkout))
         for path in cached:
             path.unlink()
-        return forked(lambda: _tests(checkout, tests, version=None if compiles else KERNELS), log, seconds)
+        version = None if compiles else KERNELS
+        files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
+        # First the two files that take least, because most faults are noticed there.
+        for group in (files[:2], files[2:]):
+            of_group = [test for test in tests if test.partition("::")[0] in group]
+            outcome = forked(partial(_tests, checkout, of_group, version=version), log, seconds) if group else "passed"
+            if outcome != "passed":
+                break
+        return outcome
     finally:
         file.write_text(before)
         os.utime(file, ns=(times.st_atime_ns, times.st_mtime_ns))

@@ -437,3 +437,22 @@ def test_an_alignment_with_too_few_sets_or_of_another_function_does_not_hold() -
     assert not alignments.alignment_holds(PLANTED, Alignment(with_one, (first, NeuronSet(1, ()))))
     for other in algorithms(AND, 2, 2):
         assert not alignments.alignment_holds(PLANTED, Alignment(other, (first, second)[: len(other.nodes)]))
+
+
+def test_an_estimated_total_by_hand() -> None:
+    """7 groundings exactly, and 10 circuits of which two have 1 and 3: 10 · 2 ± 1.96 · 10 · √(2/2), on logarithms."""
+    known = sampling.Stratum(5, 9, 2, np.array([1, 2], dtype=np.uint64), is_complete=True)
+    drawn = sampling.Stratum(0, 4, 10, np.array([3, 4], dtype=np.uint64), is_complete=False)
+    assert sampling.estimate_total([known, known], [[3, 4], [5, 0]]) == sampling.Total(12, 12, 12)
+    found, factor = sampling.estimate_total([known, drawn], [[3, 4], [1, 3]]), math.exp(1.959963985 * 10 / 27)
+    assert found == sampling.Total(27, int(27 / factor), int(27 * factor))
+    # Of one circuit no variance is known, of none no mean; and a total of 0 has no interval.
+    assert sampling.estimate_total([known, drawn], [[3, 4], [2]]) == sampling.Total(27, None, None)
+    assert sampling.estimate_total([known, drawn], [[3, 4], []]) == sampling.Total(7, None, None)
+    assert sampling.estimate_total([drawn], [[0, 0]]) == sampling.Total(0, None, None)
+    # Two strata: variances add up.
+    both, factor = (
+        sampling.estimate_total([drawn, drawn], [[1, 3], [4, 8]]),
+        math.exp(1.959963985 * math.sqrt(500) / 80),
+    )
+    assert both == sampling.Total(80, int(80 / factor), int(80 * factor))
