@@ -10,11 +10,13 @@ numba's global settings don't change, so a program's own compiled functions beha
 from __future__ import annotations
 
 import hashlib
+import inspect
 import logging
 import os
 import platform
 import re
 import shutil
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -163,7 +165,13 @@ class _Locator(_CacheLocator):
 
 
 class _InOurFolder(CompileResultCacheImpl):
-    _locator_classes: list[type[object]] = [_Locator]  # noqa: RUF012, numba's attribute
+    """As numba's own, but that it asks no class which `.numba_config.yaml` of the current folder names."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        file = inspect.getfile(function)
+        self._lineno = function.__code__.co_firstlineno
+        self._locator = _Locator(function, file)
+        self._filename_base = self.get_filename_base(f"{Path(file).stem}.{function.__qualname__}", sys.abiflags)
 
 
 class _PrivateFiles(IndexDataCacheFile):

@@ -374,7 +374,7 @@ def test_jobs_are_every_combination_in_hydras_order() -> None:
         (("seed=0,1", "expect={acuracy: '>0'}"), "Did you mean accuracy"),
         (("seed=0,1", "resume=outputs"), "is no folder of a sweep"),
         (("seed=0,1", "seeds=3"), "seed=0,1 repeats jobs over seeds: leave one of the two out"),
-        (("--config-name", "x"), "but not --config-name or --config-path"),
+        (("--config-name", "x"), "type --config-dir FOLDER experiment=NAME"),
     ],
     ids=lambda part: part[0] if isinstance(part, tuple) else "",
 )

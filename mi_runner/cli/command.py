@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mi_runner import __version__, console, signals, streams, threads
-from mi_runner.config import composition, explanations, hydra_composition, hydra_keys
+from mi_runner.config import composition, environment, explanations, hydra_composition, hydra_keys
 from mi_runner.config.help_page import help_page, whole_page
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.imports import lasting_imports
@@ -91,19 +91,36 @@ def _command(arguments: list[str]) -> int:
         console.page(whole_page(others) if "all" in overrides else help_page(overrides, is_sweep=_is_sweep(parsed)))
         return _printed(ExitStatus.DONE)
     prints_only = parsed.cfg or parsed.info or parsed.hydra_help or parsed.shell_completion
+    _check_flags(parsed)
     hydra_keys.check(overrides, has_engines=bool(_is_sweep(parsed) or prints_only))
     hydra_composition.register_schemas()
     if _is_sweep(parsed) and not prints_only:
-        if parsed.config_name or parsed.config_path:
-            raise ConfigError("a sweep takes --config-dir, but not --config-name or --config-path.")
         from mi_runner.sweeps import sweep as sweeps
 
         return sweeps.run(_with_folder(overrides, parsed.config_dir), "mi-run " + shlex.join(arguments))
-    of_hydra = parsed.config_name, parsed.config_path, parsed.resolve, parsed.package, parsed.experimental_rerun
-    if prints_only or any(of_hydra):
-        asked = _composed_by_hydra([*overrides, *flags])
-        return ExitStatus.DONE if asked is None else _run(*asked)
+    if prints_only or parsed.resolve:
+        _print_by_hydra(["--hydra-help"] if parsed.hydra_help else [*overrides, *flags])
+        return _printed(ExitStatus.DONE)
     return _run(*_composed(_with_folder(overrides, parsed.config_dir)))
+
+
+def _check_flags(parsed: Namespace) -> None:
+    """Checks that none of Hydra's flags is there that would run code from a file, or have no effect.
+
+    Raises:
+        ConfigError: one is; the text says what to type.
+    """
+    if parsed.experimental_rerun:
+        raise ConfigError(
+            "--experimental-rerun reads a pickle, which can run code. Type the command in the run's run.json again."
+        )
+    if parsed.config_name or parsed.config_path:
+        raise ConfigError(
+            "--config-name, --config-path: the config is that of mi-run. Put choices of your own into "
+            "FOLDER/experiment/NAME.yaml, or another group, and type --config-dir FOLDER experiment=NAME."
+        )
+    if parsed.package and not parsed.cfg:
+        raise ConfigError("--package has an effect only with --cfg: type --cfg job --package KEY.")
 
 
 def _with_folder(overrides: Sequence[str], folder: str | None) -> list[str]:
@@ -118,6 +135,7 @@ def _is_sweep(parsed: Namespace) -> bool:
     return parsed.multirun or any(key in keys for key in ("resume", "plan", "sweep"))
 
 
+@environment.refused()
 def _composed(overrides: Sequence[str]) -> tuple[DictConfig, str]:
     """The config with these overrides, and its command line.
 
@@ -133,18 +151,16 @@ def _composed(overrides: Sequence[str]) -> tuple[DictConfig, str]:
     return config, command
 
 
-def _composed_by_hydra(arguments: Sequence[str]) -> tuple[DictConfig, str] | None:
-    """The config that Hydra composes, and its command line; None if Hydra was asked to print, which it has done."""
-    composed: list[tuple[DictConfig, str]] = []
+@environment.refused()
+def _print_by_hydra(arguments: Sequence[str]) -> None:
+    """Lets Hydra print what its own flags ask for."""
 
     @hydra.main(config_path=f"pkg://{hydra_composition.CONFIG_MODULE}", config_name="config", version_base="1.3")
     def job(config: DictConfig) -> None:
-        OmegaConf.resolve(config)  # ${hydra:...} has a value only in here
-        composed.append((config, "mi-run " + shlex.join(HydraConfig.get().overrides.task)))
+        raise AssertionError("Hydra runs nothing here: its logging and callbacks would run code that a config names")
 
     with _as_hydra_sees_it(arguments), explanations.plain_errors_explained():
         job()
-    return composed[0] if composed else None
 
 
 def _run(config: DictConfig, command: str) -> int:

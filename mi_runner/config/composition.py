@@ -18,6 +18,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from mi_runner import threads
+from mi_runner.config import environment
 from mi_runner.config.explanations import explain, plain_errors_explained
 from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, composed
 from mi_runner.config.options import check_ranges
@@ -47,16 +48,16 @@ def compose_untyped(overrides: Sequence[str], *, with_hydra: bool = False) -> Di
         raise explain(error, overrides) from error
 
 
+@environment.refused()
 def typed(config: DictConfig) -> RunConfig:
     """Returns the composed config as dataclasses, and checks their ranges.
 
     Raises:
         ConfigError: a value is missing or out of range.
     """
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise ConfigError(f"{missing[0]} has no value: type {missing[0]}=...")
     try:
+        if missing := sorted(OmegaConf.missing_keys(config)):
+            raise ConfigError(f"{missing[0]} has no value: type {missing[0]}=...")
         _check_keys(config)
         run_config = OmegaConf.to_object(config)
     except OmegaConfBaseException as error:

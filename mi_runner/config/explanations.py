@@ -16,6 +16,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
+from mi_runner.config import environment
 from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, chosen, composed
 from mi_runner.config.options import Choice
 from mi_runner.config.registry import ENGINES, SCHEMAS
@@ -37,11 +38,16 @@ def plain_errors_explained() -> Iterator[None]:
     except COMPOSITION_ERRORS:
         raise
     except (ValueError, YAMLError) as error:
+        if (refused := environment.refusal(error)) is not None:
+            raise refused from error
         raise ConfigError(" ".join(str(error).split())) from error
 
 
+@environment.refused()
 def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
     """Returns an error of Hydra or OmegaConf in one line: the cause, the nearest correct name, what is allowed."""
+    if (refused := environment.refusal(error) or environment.refused_in(overrides)) is not None:
+        return refused
     if isinstance(error, OverrideParseException):
         return ConfigError(
             f"can't read '{error.override}': write key=value; put values with spaces, commas, < or > in quotes."

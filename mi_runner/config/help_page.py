@@ -20,6 +20,7 @@ from typing import Any
 import yaml
 from omegaconf import MISSING, DictConfig, OmegaConf
 
+from mi_runner.config import environment
 from mi_runner.config.composition import compose_untyped
 from mi_runner.config.hydra_composition import CONFIG_MODULE, chosen
 from mi_runner.config.options import Choice
@@ -73,6 +74,7 @@ MEANING_AT = 43
 """Where the meaning of an option begins."""
 
 
+@environment.refused()
 def help_page(overrides: Sequence[str], *, is_sweep: bool = False) -> str:
     """Returns the page of `mi-run ... --help`: a screen; with a command, its options and their values in it.
 
@@ -97,6 +99,7 @@ def help_page(overrides: Sequence[str], *, is_sweep: bool = False) -> str:
     return "\n".join(lines)
 
 
+@environment.refused()
 def whole_page(overrides: Sequence[str]) -> str:
     """Returns the page of `mi-run --help all`: every option, with its value in the command with these overrides."""
     alone = compose_untyped(())

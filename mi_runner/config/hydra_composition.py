@@ -25,6 +25,7 @@ from hydra.errors import ConfigCompositionException, HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
+from mi_runner.config import environment
 from mi_runner.config.options import Choice
 from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import RunConfig
@@ -49,6 +50,7 @@ def register_schemas() -> None:
             store.store(group=f"schema/{group}", name=schema.name, node=schema)
 
 
+@environment.refused()
 def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> DictConfig:
     """Returns the config of `mi-run` with these overrides.
 
@@ -89,6 +91,7 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
     return config
 
 
+@environment.refused()
 def composed_by_hydra(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
     """Returns the same as `composed`, of which Hydra does all."""
     register_schemas()

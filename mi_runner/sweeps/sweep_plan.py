@@ -18,7 +18,7 @@ from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
-from mi_runner.config import composition, hydra_keys
+from mi_runner.config import composition, environment, hydra_keys
 from mi_runner.config.composition import flattened
 from mi_runner.config.engine_schemas import LauncherConfig, OptunaSweeper
 from mi_runner.config.experiment_schemas import ExperimentConfig
@@ -127,9 +127,10 @@ def _engine(config: DictConfig, group: str, engines: Sequence[type[Choice]]) -> 
     if choice not in names:
         raise ConfigError(f"hydra/{group}={choice}: {unknown(group, choice, ['basic', *names])}")
     try:
-        found = OmegaConf.to_object(config.hydra[group])
+        with environment.refused():
+            found = OmegaConf.to_object(config.hydra[group])
     except OmegaConfBaseException as error:
-        raise ConfigError(f"hydra.{group}: {one_line(error)}") from error
+        raise environment.refusal(error) or ConfigError(f"hydra.{group}: {one_line(error)}") from error
     check_ranges(found, f"hydra.{group}.")
     return found
 
