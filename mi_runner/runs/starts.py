@@ -51,6 +51,7 @@ def sentence(seeds: Iterable[Any], *, factory: str | None, checkpoint: str | Non
     """
     named = list(map(str, seeds))
     shown = ", ".join(named[:MOST_NAMED]) + (f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else "")
+    what = "one network" if checkpoint is not None else "one network, but for the order of its batches"
     if checkpoint is not None:
         remedy = f"checkpoint={checkpoint} is one network: leave it out to train one for each seed, or type one seed."
     elif factory is not None:
@@ -58,6 +59,6 @@ def sentence(seeds: Iterable[Any], *, factory: str | None, checkpoint: str | Non
     else:
         remedy = "Type one seed."
     return (
-        f"seeds {shown} start from the same weights on the same data: they are one network, so there is no interval "
-        f"over seeds. {remedy}"
+        f"seeds {shown} start from the same weights on the same data: they are {what}, so there is no interval over "
+        f"seeds. {remedy}"
     )

@@ -55,7 +55,7 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     if plan.search is not None:
         _say_best(plan, jobs)
     for line in sweep_tables.one_network(jobs):
-        console.error(line)
+        console.note(line)
     codes: dict[str, list[int]] = {}
     for one in jobs:
         if one.code:

@@ -287,8 +287,13 @@ def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | N
             shown = {name: spreads[name] for name in list(spreads)[:MOST_HEADLINE_METRICS]}
             rows.append({**swept, "n": max((spread.n for spread in shown.values()), default=0), **_columns(shown)})
     columns = dict.fromkeys(column for row in rows for column in row if most > 1 or column != "n")
-    title = f"{title}: mean over seeds, 95 % interval" if most > 1 else title
+    interval = ", 95 % interval" if any(row[name] is not None for row in rows for name in row if _is_end(name)) else ""
+    title = f"{title}: mean over seeds{interval}" if most > 1 else title
     return title, [{column: row.get(column) for column in columns} for row in rows]
+
+
+def _is_end(column: str) -> bool:
+    return column.endswith(("_low", "_high"))
 
 
 def _compared(jobs: Sequence[Ended]) -> tuple[str, ...]:
