@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from statistics import fmean, stdev
 from typing import Any
@@ -137,6 +137,10 @@ class Spread:
     def n(self) -> int:
         """The number of values."""
         return len(self.values)
+
+    def without_interval(self) -> Spread:
+        """Returns the same without an interval: for values that aren't of networks of different seeds."""
+        return replace(self, low=None, high=None)
 
     def columns(self) -> dict[str, float | None]:
         """Returns a table's columns n, mean, sd, low, high, min, max."""
@@ -317,21 +321,28 @@ class Measured:
         name: the columns that name the row, and their values.
         numbers: measure → its value.
         ranges: measure → the values that it can have.
+        start: what the network starts from; those with an equal start are one network. None: not known.
     """
 
     network: Hashable
     name: Mapping[str, Any]
     numbers: Mapping[str, float]
     ranges: Mapping[str, Range]
+    start: str | None = None
 
     @classmethod
     def of(
-        cls, network: Hashable, name: Mapping[str, Any], row: Mapping[str, Any], ranges: Mapping[str, Range]
+        cls,
+        network: Hashable,
+        name: Mapping[str, Any],
+        row: Mapping[str, Any],
+        ranges: Mapping[str, Range],
+        start: str | None = None,
     ) -> Measured:
         """Returns the measures of a row, without empty values, NaN, which tables write as empty, and words."""
         found = {measure: _number(row.get(measure)) for measure in ranges}
         numbers = {name: value for name, value in found.items() if value is not None and not math.isnan(value)}
-        return cls(network, name, numbers, ranges)
+        return cls(network, name, numbers, ranges, start)
 
 
 @dataclass(frozen=True)
@@ -352,22 +363,37 @@ def over_seeds(rows: Iterable[Measured]) -> list[Summed]:
     """Returns the spread over networks for each name and measure, in the order of their first rows.
 
     Rows with equal names are summarised together, wherever they stand; repeats are averaged first. A network without a
-    value counts nowhere, so n is the number of those that have one.
+    value counts nowhere, so n is the number of those that have one. If
+    several networks of a group have an equal start, there is no interval.
     """
+    starts: dict[Hashable, str | None] = {}
     groups: dict[tuple[tuple[str, Any], ...], dict[tuple[str, Range], dict[Hashable, list[float]]]] = {}
     for row in rows:
+        starts[row.network] = row.start
         group = groups.setdefault(tuple(row.name.items()), {})
         for measure, value in row.numbers.items():
             group.setdefault((measure, row.ranges[measure]), {}).setdefault(row.network, []).append(value)
-    return [
-        Summed(dict(name), measure, Spread.of(map(_mean, by_network.values()), within))
-        for name, group in groups.items()
-        for (measure, within), by_network in group.items()
-    ]
+    found = []
+    for name, group in groups.items():
+        for (measure, within), by_network in group.items():
+            spread = Spread.of(map(_mean, by_network.values()), within)
+            if have_twins(starts[network] for network in by_network):
+                spread = spread.without_interval()
+            found.append(Summed(dict(name), measure, spread))
+    return found
+
+
+def have_twins(starts: Iterable[str | None]) -> bool:
+    """Returns whether two networks start from the same weights and data, so that they are one network."""
+    known = [start for start in starts if start is not None]
+    return len(set(known)) < len(known)
 
 
 def seeds_summary(
-    rows: Iterable[Mapping[str, Any]], keys: Sequence[str], measures: Mapping[str, Range]
+    rows: Iterable[Mapping[str, Any]],
+    keys: Sequence[str],
+    measures: Mapping[str, Range],
+    starts: Mapping[Any, str] | None = None,
 ) -> list[dict[str, Any]]:
     """Returns n, mean, sd, 95 % interval, min and max over the seeds, for each name and measure of a table's rows.
 
@@ -378,8 +404,13 @@ def seeds_summary(
         rows: with the column `seed`.
         keys: the columns that name a row of one seed.
         measures: the columns to summarise, with the values that they can have.
+        starts: seed → what its network starts from. If two are equal, there is no interval.
     """
-    measured = (Measured.of(row["seed"], {key: row[key] for key in keys}, row, measures) for row in rows)
+    of_seed = starts or {}
+    measured = (
+        Measured.of(row["seed"], {key: row[key] for key in keys}, row, measures, of_seed.get(row["seed"]))
+        for row in rows
+    )
     return [summed.row for summed in over_seeds(measured)]
 
 

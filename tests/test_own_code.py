@@ -21,7 +21,7 @@ from torch import nn
 
 from mi_runner.config.model_schemas import ExternalConfig
 from mi_runner.errors import ConfigError
-from mi_runner.models import Built
+from mi_runner.models import Built, own_code
 from mi_runner.models.own_code import attributes_digest, code_digest
 from mi_runner.runs.choices import build_network
 
@@ -250,6 +250,17 @@ def test_the_digest_depends_on_no_other_factory_and_on_no_place(
     assert [new_process(f"zoo.{name}:Net").code for name in "ab"] == alone
 
 
+def test_a_limit_on_what_is_parsed_keeps_what_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(own_code, "MOST_PARSED", 1)
+    write({"net.py": net("from near import bend"), "near.py": "from far import bend\nimport else_\n", "far.py": BEND})
+    write({"else_.py": "import last\n", "last.py": "x = 1\n"})
+    codes = []
+    for changed in ({}, {"far.py": BEND.replace("relu", "tanh")}, {"last.py": "x = 2\n"}):
+        write(changed)
+        codes.append(new_process("net:Net").code)
+    assert len(set(codes)) == 3
+
+
 # --- the code that runs --------------------------------------------------------------------------------------------
 
 
@@ -431,6 +442,13 @@ def test_a_scripted_network_is_refused(made: str, what: str) -> None:
         network("net:make")
 
 
+def test_an_extra_state_is_refused() -> None:
+    made = "self.get_extra_state = dict\n    def get_extra_state(self): return {'a': 1}"
+    write({"net.py": LINEAR.format(imports="torch", made=made)})
+    with pytest.raises(ConfigError, match="its state_dict has _extra_state, which is no tensor: leave out get_extra"):
+        network("net:Net")
+
+
 # --- a run ---------------------------------------------------------------------------------------------------------
 
 
@@ -451,3 +469,18 @@ def test_a_changed_helper_trains_again_and_diff_says_that_the_code_differs(mi_ru
     assert codes[0] == codes[1] != codes[2]
     same, other = (mi_run("diff", str(runs[0].folder), str(run.folder)) for run in runs[1:])
     assert "code of net:Net" in other.out and codes[2] in other.out and "code of" not in same.out
+
+
+def test_diff_says_that_the_code_of_a_method_differs(mi_run: Callable[..., Ended]) -> None:
+    score = "from helper import sign\ndef score(part, x, target, ablation):\n    return [{} for layer in part.layers]\n"
+    write({"score.py": score.format("sign * layer.weight.abs()"), "helper.py": "sign = 1\n"})
+    command = ["experiment=discovery", "dataset=logic", "model.hidden_sizes=[2,2]", "experiment.methods=[score:score]"]
+    command += ["experiment.bootstrap=5", "experiment.accuracy_threshold=0.4", "report=false"]
+    before = set(sys.modules)
+    runs = []
+    for text in ("sign = 1\n", "sign = 2\n"):
+        write({"helper.py": text})
+        runs.append(mi_run(*command, "training.epochs=1"))
+        assert runs[-1].status == 0, runs[-1].err
+        forget(before)
+    assert "code of score:score" in mi_run("diff", *(str(run.folder) for run in runs)).out

@@ -63,6 +63,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
             "measures",
             "timings",
             "checkpoint",
+            "starts",
             "stop_epoch",
             "versions",
             "git",

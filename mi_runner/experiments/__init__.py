@@ -62,6 +62,8 @@ class Setting(Generic[C]):
         history: a row per epoch of the model's training; empty for weights from a checkpoint.
         leaves: submodules that the model's graph takes as one site each.
         source: identifies the user's own network, for the model store; otherwise empty.
+        start: a hash of what the network starts from: its weights before training, or those of a checkpoint, and the
+            data. Networks of two seeds with an equal start are one network.
         networks: the networks that the experiment's `networks` names; empty in `check`.
         members: with `seeds=32` a setting per seed, this one first; otherwise empty.
         progress: long work reports to it.
@@ -75,9 +77,15 @@ class Setting(Generic[C]):
     history: Sequence[Row] = ()
     leaves: tuple[str, ...] = ()
     source: str = ""
+    start: str = ""
     networks: Mapping[str, TrainedNetwork] = field(default_factory=dict)
     members: tuple[Setting[C], ...] = ()
     progress: Progress = field(default_factory=Progress)
+
+    @property
+    def starts(self) -> dict[int, str]:
+        """The start of each member, by its seed; of a member that isn't known, none."""
+        return {member.seed: member.start for member in self.members if member.start}
 
     def graph(self, model: nn.Module | None = None) -> ModelGraph:
         """Returns the graph of the model, or of another network of its architecture.

@@ -429,7 +429,7 @@ def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
         )
     log.info(f"{n_converged} of {len(setting.members)} networks are accurate enough and analysed")
     rows += _control_rows(setting.members)
-    summary = seeds_summary(rows, KEYS["metrics"], MEASURES)
+    summary = seeds_summary(rows, KEYS["metrics"], MEASURES, setting.starts)
     first = [row for row in rows if row["output"] == 0 and row["control"] == NONE]
     metrics = {}
     for name in SUMMARY:

@@ -16,7 +16,7 @@ from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import TrainConfig
 from mi_runner.experiments import Result, Setting, figures, predictions, train_figures
 from mi_runner.experiments.sentences import between, counted, figure, measured
-from mi_runner.statistics import ALL, NOT_NEGATIVE, SHARE, Spread, seeds_summary
+from mi_runner.statistics import ALL, NOT_NEGATIVE, SHARE, Spread, have_twins, seeds_summary
 from mi_runner.training.evaluation import confusion, loss_function, score
 from mi_runner.training.options import TrainingOptions
 
@@ -141,11 +141,11 @@ def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[Train
             counts += [{"seed": member.seed, **row} for row in own_counts]
             advance(1, f"seed {member.seed}")
     history = [{"seed": member.seed, **row} for member in members for row in member.history]
-    summary = seeds_summary(rows, KEYS["metrics"], MEASURES)
+    summary = seeds_summary(rows, KEYS["metrics"], MEASURES, setting.starts)
     return Result(
         tables={"metrics": rows, "seeds_summary": summary, "history": history, "confusion": counts},
         keys={**{name: ("seed", *keys) for name, keys in KEYS.items()}, "seeds_summary": (*KEYS["metrics"], "measure")},
-        metrics=_over_seeds(metrics),
+        metrics=_over_seeds(metrics, one_network=have_twins(setting.starts.values())),
         measures=MEASURES,
         figures={"seeds": partial(train_figures.many_seeds, rows, summary, history)},
         shown=("seeds_summary",),
@@ -154,13 +154,18 @@ def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[Train
     )
 
 
-def _over_seeds(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Returns the summary: each metric's mean over the seeds that have it, then the spread, as `accuracy_sd`."""
+def _over_seeds(metrics: Sequence[dict[str, float]], *, one_network: bool) -> dict[str, float]:
+    """Returns the summary: each metric's mean over the seeds that have it, then the spread, as `accuracy_sd`.
+
+    Args:
+        one_network: whether seeds share a network, so that there is no interval.
+    """
     means: dict[str, float] = {}
     rest: dict[str, float] = {}
     for name in metrics[0]:
         values = [member[name] for member in metrics if not math.isnan(member[name])] or [math.nan]
         spread = Spread.of(values, MEASURES[name.partition("/")[0]])
+        spread = spread.without_interval() if one_network else spread
         means[name] = spread.mean
         for of_spread in OVER_SEEDS if name in METRICS else ():
             value = spread.columns()[of_spread]

@@ -101,7 +101,8 @@ def many_seeds(rows: Sequence[Row], summary: Sequence[Row], history: Sequence[Ro
     left.axhline(overall["mean"], color=figures.REFERENCE, linestyle="--", linewidth=1)
     if overall["low"] is not None:
         left.axhspan(overall["low"], overall["high"], color=figures.REFERENCE, alpha=0.15, linewidth=0)
-    left.set_title(f"each network with its 95 % interval; dashed: the mean of {overall['n']}, with its own", fontsize=9)
+    own = ", with its own" if overall["low"] is not None else ""
+    left.set_title(f"each network with its 95 % interval; dashed: the mean of {overall['n']}{own}", fontsize=9)
     left.set(xlabel="seed", ylabel="test accuracy")
     left.xaxis.get_major_locator().set_params(integer=True)
     for seed in seeds:

@@ -69,6 +69,9 @@ def build(
     if not isinstance(model, nn.Module):
         raise _fault(factory, f"it returns {type(model).__name__}; it must return an nn.Module")
     model = _unwrapped(factory, model)
+    for name, value in model.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise _fault(factory, f"its state_dict has {name}, which is no tensor: leave out get_extra_state")
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     for leaf in leaves:
         if leaf not in names:

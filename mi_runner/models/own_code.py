@@ -16,7 +16,7 @@ import ast
 import hashlib
 import sys
 import sysconfig
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache, partial
@@ -34,6 +34,10 @@ from mi_runner.progress import log
 INSTALLED = ("site-packages", "dist-packages")
 
 DIGITS = 12
+
+MOST_PARSED = 300
+"""Modules whose imports are read, which takes some hundredths of a second each. Of a library that is worked on in
+place, further ones count if those that are imported hold them."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +79,7 @@ def code_digest(modules: Iterable[str], *, classes: Iterable[str] = (), besides:
     changed: list[str] = []
     queue = [*besides, *sorted(everywhere), *names]
     seen: set[str] = set()
+    n_parsed = 0
     while queue:
         name = queue.pop()
         if name in seen:
@@ -86,8 +91,11 @@ def code_digest(modules: Iterable[str], *, classes: Iterable[str] = (), besides:
         queue += [name.rpartition(".")[0]] if "." in name else []
         source = _source(found)
         is_library = found.file is not None and _is_installed(Path(found.file))
-        reads = source is not None and (not is_library or bool(found.path))  # of a library it would take seconds
-        imports = _imports(source, name, bool(found.path)) if source is not None and reads else ()
+        imports: Sequence[str] = ()
+        parsed = source is not None and n_parsed < MOST_PARSED and (not is_library or bool(found.path))
+        if source is not None and parsed:
+            n_parsed += 1
+            imports = _imports(source, name, bool(found.path))
         queue += imports
         if found.module is not None:
             functions += _functions(found.module)
@@ -100,7 +108,8 @@ def code_digest(modules: Iterable[str], *, classes: Iterable[str] = (), besides:
         text = _read(found)
         if found.module is not None and text is not None and text != source:
             changed.append(str(found.file))
-        if found.file is not None and not is_library and type(found.loader).__name__ == "SourceFileLoader":
+        plain = type(found.loader).__name__ == "SourceFileLoader"  # others, as pytest's, may change the code
+        if found.file is not None and found.module is not None and plain and parsed and not is_library:
             current[found.file] = _fingerprints(source, found.file)
     # A function that isn't in its file's text: the module was edited after its import and before this first look.
     earlier: set[str] = set()

@@ -68,6 +68,11 @@ def own_code(config: RunConfig, built: Built) -> dict[str, str]:
     return found
 
 
+def factory_of(config: ModelConfig) -> str | None:
+    """Returns the user's factory; None for a network of mi-run's own."""
+    return getattr(config, "factory", None)
+
+
 def training_options(config: TrainingConfig) -> TrainingOptions:
     """Returns the training options of a config."""
     return TrainingOptions(**arguments(config))

@@ -26,7 +26,7 @@ from mi_runner.reading import Unreadable
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_runs import SEED, Saved, SavedRun, SavedSweep, shown, summed
 from mi_runner.runs.saved_tables import read_frame
-from mi_runner.statistics import NONE, PairedAnswers, PairedValues, paired_means
+from mi_runner.statistics import NONE, PairedAnswers, PairedValues, have_twins, paired_means
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -229,7 +229,8 @@ def _compare_tables(
             if rows:
                 found.sections.append(Section(f"rows of {table}.csv: {name} and {base}", rows))
             if SEED in keys[table]:
-                found.sections.append(_rows_over_seeds(joined, (base, name)))
+                one_network = _have_one_network([run]) or _have_one_network([other])
+                found.sections.append(_rows_over_seeds(joined, (base, name), one_network=one_network))
     found.sections.append(Section(f"tables: {name} and {base}", overview, "" if overview else "the same rows"))
 
 
@@ -379,8 +380,12 @@ def _answers_of(run: SavedRun, names: Sequence[str]) -> DataFrame:
 # --- over seeds ----------------------------------------------------------------------------------------------------
 
 
-def _rows_over_seeds(joined: _Joined, names: tuple[str, str]) -> Section:
-    """The paired test over the networks of two runs with `seeds=...`, for each name of a row without its repeats."""
+def _rows_over_seeds(joined: _Joined, names: tuple[str, str], *, one_network: bool) -> Section:
+    """The paired test over the networks of two runs with `seeds=...`, for each name of a row without its repeats.
+
+    Args:
+        one_network: whether seeds of one of the runs have one network, so that there is no test.
+    """
     base, name = names
     rest = [key for key in joined.names if key != SEED and key not in joined.repeats]
     rows: list[Row] = []
@@ -391,8 +396,9 @@ def _rows_over_seeds(joined: _Joined, names: tuple[str, str]) -> Section:
             if any(column.isna().all() for column in columns):
                 continue  # one of the runs has no value under this name
             pairs = paired_means(*(zip(group[SEED], column.tolist(), strict=True) for column in columns))
-            rows.append({**dict(zip(rest, values, strict=True)), "measure": measure, **_tested(names, *pairs)})
-    return Section(f"over seeds: {name} and {base}", rows, _STUDENT)
+            tested = _tested(names, *pairs, one_network=one_network)
+            rows.append({**dict(zip(rest, values, strict=True)), "measure": measure, **tested})
+    return Section(f"over seeds: {name} and {base}", rows, _ONE_NETWORK if one_network else _STUDENT)
 
 
 _STUDENT = (
@@ -401,14 +407,26 @@ _STUDENT = (
 )
 
 
-def _tested(names: tuple[str, str], before: Sequence[float], after: Sequence[float]) -> Row:
-    """The columns of a paired test; without a pair all but n are empty."""
+_ONE_NETWORK = "seeds start from the same weights on the same data: they are one network, so there is no test"
+
+
+def _have_one_network(runs: Sequence[SavedRun]) -> bool:
+    """Whether two networks of these runs start from the same weights and data."""
+    return have_twins(start for run in runs for start in (run.record.get("starts") or {}).values())
+
+
+def _tested(
+    names: tuple[str, str], before: Sequence[float], after: Sequence[float], *, one_network: bool = False
+) -> Row:
+    """The columns of a paired test; without a pair all but n are empty, and for one network low, high and p."""
     base, name = names
     if not before:
         return {"n": 0, base: None, name: None, f"{name} − {base}": None, "low": None, "high": None, "p": None}
     test = PairedValues.of([b - a for a, b in zip(before, after, strict=True)])
     means = sum(before) / test.n, sum(after) / test.n
     row = {"n": test.n, base: means[0], name: means[1], f"{name} − {base}": test.mean}
+    if one_network:
+        return {**row, "low": None, "high": None, "p": None}
     return {**row, "low": test.low, "high": test.high, "p": test.p}
 
 
@@ -438,7 +456,8 @@ def _compare_sweeps(found: Comparison, sweeps: Mapping[str, SavedSweep], toleran
             group = tuple((key, shown(value)) for key, value in job.swept.items() if key != SEED)
             groups.setdefault(group, []).append((job, other))
         rows: list[Row] = []
-        for values, pairs in groups.items():
+        same = [len(pairs) > 1 and any(map(_have_one_network, zip(*pairs, strict=True))) for pairs in groups.values()]
+        for (values, pairs), one_network in zip(groups.items(), same, strict=True):
             for metric in dict.fromkeys(metric for pair in pairs for run in pair for metric in run.metrics):
                 if metric.partition("/")[0] in TIMES:
                     continue
@@ -449,8 +468,12 @@ def _compare_sweeps(found: Comparison, sweeps: Mapping[str, SavedSweep], toleran
                     continue
                 found.differs = True
                 numbers = paired_means(enumerate(before), enumerate(after))
-                rows.append({**dict(values), "metric": metric, **_tested((base, name), *numbers)})
+                rows.append(
+                    {**dict(values), "metric": metric, **_tested((base, name), *numbers, one_network=one_network)}
+                )
         note = "the same numbers in all pairs of jobs" if not rows else _STUDENT
+        if rows and any(same):
+            note += f"; {_ONE_NETWORK}"
         if left_out:
             note += f"; {left_out} jobs are not done or have no partner with the same values, and are left out"
         found.sections.append(Section(f"metrics: {name} and {base}", rows, note))

@@ -148,6 +148,8 @@ class RunRecord:
         measures: measure → its smallest and largest possible value; None for no end.
         timings: stage → seconds.
         checkpoint: where the weights are from.
+        starts: seed → a hash of what its network starts from: its weights before training, or those of a checkpoint,
+            and the data. Seeds with an equal one have one network.
         stop_epoch: seed → the epoch in which the training stopped early; None for one that did not.
         versions: program or library → version; `code`: the digest of mi-run's sources.
         git: the checkout; None outside of one.
@@ -183,6 +185,7 @@ class RunRecord:
     measures: Mapping[str, tuple[float | None, float | None]] | None = None
     timings: Mapping[str, Annotated[float, Between(0, 1e12)]] | None = None
     checkpoint: CheckpointRecord | None = None
+    starts: Mapping[str, Digest] | None = None
     stop_epoch: Mapping[str, int | None] | int | None = None
     versions: Mapping[str, str | None] | None = None
     git: GitRecord | None = None

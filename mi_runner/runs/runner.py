@@ -53,9 +53,17 @@ from mi_runner.experiments.predictions import with_predictions
 from mi_runner.files import code_version
 from mi_runner.models import Built
 from mi_runner.progress import Progress, log
-from mi_runner.runs import checkpoints, expectations, run_folder
+from mi_runner.runs import checkpoints, expectations, run_folder, starts
 from mi_runner.runs.checkpoints import Checkpoint
-from mi_runner.runs.choices import arguments, build_network, experiment_of, load_dataset, own_code, training_options
+from mi_runner.runs.choices import (
+    arguments,
+    build_network,
+    experiment_of,
+    factory_of,
+    load_dataset,
+    own_code,
+    training_options,
+)
 from mi_runner.runs.expectations import Expectation
 from mi_runner.runs.report import REPORT, write_run_report
 from mi_runner.runs.run_folder import RunFolder
@@ -138,6 +146,8 @@ def run(
         with _stage(record, "model"):
             prepared = prepare(config, dataset, expected, progress=progress)
         record["versions"] |= own_code(config, prepared.built)
+        members = prepared.setting.members or (prepared.setting,)
+        record["starts"] = {str(member.seed): member.start for member in members}
         place = journal.begin()
         with _stage(record, "model"):
             setting, trained_now = _with_weights(prepared, config, device, record)
@@ -259,7 +269,11 @@ def prepare(
     with as_options("model", arguments(config.model)), as_options("training", arguments(config.training)):
         training.check(built.model, built.dataset, setting.training, sigmoid=_sigmoid(config))
     expectations.check(expected, experiment.metric_names(setting))
-    return Prepared(built, setting, checkpoint)
+    setting = replace(setting, start=starts.start_of(setting.model, setting.dataset))
+    members = [replace(one, start=starts.start_of(one.model, one.dataset)) for one in setting.members]
+    if seeds := starts.shared((one.seed, one.start) for one in members):
+        log.warning(starts.sentence(seeds, factory=factory_of(config.model), checkpoint=config.checkpoint))
+    return Prepared(built, replace(setting, members=tuple(members)), checkpoint)
 
 
 def _sigmoid(config: RunConfig) -> str:
@@ -464,6 +478,7 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "measures": {},
         "timings": dict(timings),
         "checkpoint": None,
+        "starts": {},
         "stop_epoch": None,
         "versions": {
             "python": platform.python_version(),

@@ -13,6 +13,7 @@ from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.errors import ConfigError, one_line
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_tables import read_frame
+from mi_runner.statistics import have_twins
 from mi_runner.sweeps.sweep_tables import REPEATED, Ended, Row, same_values
 
 if TYPE_CHECKING:
@@ -51,13 +52,14 @@ class _JobFiles:
 def groups(jobs: Sequence[Ended]) -> list[list[Ended]]:
     """Returns the jobs to compare: done, equal in code and swept values but the seed, at least two of each.
 
-    Only jobs whose experiment compares networks.
+    Only jobs whose experiment compares networks, and whose networks differ.
     """
     able = {schema.name for schema in EXPERIMENTS if schema.compares_networks}
     found: dict[tuple[str, ...], list[Ended]] = {}
     for job in jobs:
         if job.state.done and job.state.record.get("experiment") in able:
             found.setdefault((job.code, *same_values(job.job.swept)), []).append(job)
+    found = {values: group for values, group in found.items() if not have_twins(job.start for job in group)}
     return [sorted(group, key=lambda job: job.job.number) for group in found.values() if len(group) > 1]
 
 

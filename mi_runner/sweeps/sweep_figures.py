@@ -142,4 +142,5 @@ def _over_seeds(spreads: Sequence[Spread]) -> str:
     """What is drawn, in words."""
     circles = "; a circle: one seed" if any(map(_seeds, spreads)) else ""
     counts = sorted({spread.n for spread in spreads})
-    return f"mean over {'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds, 95 % interval{circles}"
+    interval = ", 95 % interval" if any(spread.low is not None for spread in spreads) else ""
+    return f"mean over {'–'.join(map(str, dict.fromkeys((counts[0], counts[-1]))))} seeds{interval}{circles}"

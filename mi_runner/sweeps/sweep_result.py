@@ -54,6 +54,8 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
         console.table(title, shown)
     if plan.search is not None:
         _say_best(plan, jobs)
+    for line in sweep_tables.one_network(jobs):
+        console.note(line)
     codes: dict[str, list[int]] = {}
     for one in jobs:
         if one.code:

@@ -9,9 +9,10 @@ from typing import Any
 
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.reading import Unreadable
+from mi_runner.runs import starts
 from mi_runner.runs.run_folder import State, job_state, table_file
 from mi_runner.runs.saved_tables import read_rows
-from mi_runner.statistics import FEW, Measured, Range, Spread, Summed, over_seeds
+from mi_runner.statistics import FEW, Measured, Range, Spread, Summed, have_twins, over_seeds
 from mi_runner.sweeps.sweep_plan import Job, Plan
 
 Row = dict[str, Any]
@@ -52,6 +53,16 @@ class Ended:
     def versions(self) -> Mapping[str, str | None]:
         """The program or library → version, and the digests of a user's own code."""
         return self.state.record.get("versions") or {}
+
+    @property
+    def starts(self) -> Mapping[str, str]:
+        """Seed → what its network starts from; empty if run.json doesn't say."""
+        return self.state.record.get("starts") or {}
+
+    @property
+    def start(self) -> str | None:
+        """What the network of the job's own seed starts from; None if run.json doesn't say, or there are several."""
+        return next(iter(self.starts.values())) if len(self.starts) == 1 else None
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -175,6 +186,7 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
         for one in jobs
         if one.state.done and one.keys is not None
     }
+    numbered = {one.job.number: one for one in jobs}
     several_codes = len({row["code"] for row in rows if row["job"] in told}) > 1
     combination = [key for key in swept if key != REPEATED] + ["code"] * several_codes
     measured = []
@@ -184,14 +196,16 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
             names = [column for key in keys for column in (key, common.get(key)) if column is not None]
             name = {key: row.get(key, "") for key in [*combination, *names] if key != REPEATED}
             network = row["job"], row[REPEATED] if REPEATED in keys else None
-            measured.append(Measured.of(network, name, row, ranges))
+            ran = numbered[row["job"]]
+            start = ran.starts.get(row[REPEATED]) if REPEATED in keys else ran.start
+            measured.append(Measured.of(network, name, row, ranges, start))
     for one in jobs:
         columns = one.keys_of("summary")
         if one.job.number in told and columns is not None:
             of_job = {**one.job.swept, "code": one.code}
             for own in one.table("summary"):
                 name = {key: own.get(key, of_job.get(key, "")) for key in [*combination, *columns]}
-                measured.append(Measured.of((one.job.number, None), name, own, told[one.job.number][2]))
+                measured.append(Measured.of((one.job.number, None), name, own, told[one.job.number][2], one.start))
     return over_seeds(measured)
 
 
@@ -199,6 +213,25 @@ def summary_rows(summed: Sequence[Summed]) -> list[Row]:
     """The rows of sweep_summary.csv; a name that another experiment's rows have is empty."""
     names = dict.fromkeys(name for one in summed for name in one.name)
     return [dict.fromkeys(names, "") | one.row for one in summed]
+
+
+def one_network(jobs: Iterable[Ended]) -> list[str]:
+    """A line for the first combination of swept values whose seeds have one network; it counts the others."""
+    groups: dict[tuple[str, ...], list[Ended]] = {}
+    for one in jobs:
+        if one.state.done:
+            groups.setdefault(same_values(one.job.swept), []).append(one)
+    found = [(seeds, members[0]) for members in groups.values() if (seeds := _seeds_of_one_network(members))]
+    if not found:
+        return []
+    seeds, first = found[0]
+    config = first.state.record.get("config") or {}
+    line = starts.sentence(seeds, factory=config.get("model.factory"), checkpoint=config.get("checkpoint"))
+    return [line + (f" So it is with {len(found) - 1} more combinations of values." if len(found) > 1 else "")]
+
+
+def _seeds_of_one_network(members: Sequence[Ended]) -> list[Any]:
+    return starts.shared((one.job.swept.get(REPEATED, one.state.record.get(REPEATED)), one.start) for one in members)
 
 
 # --- the headline --------------------------------------------------------------------------------------------------
@@ -223,6 +256,8 @@ def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
             name: Spread.of([one.metrics[name] for one in members if name in one.metrics], ranges.get(_measure(name)))
             for name in list(names)[: MOST_HEADLINE_METRICS + 1]
         }
+        if have_twins(one.start for one in members):
+            spreads = {name: spread.without_interval() for name, spread in spreads.items()}
         swept = {key: value for key, value in members[0].job.swept.items() if key != REPEATED}
         found.append((swept, spreads))
     return found
@@ -252,8 +287,13 @@ def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | N
             shown = {name: spreads[name] for name in list(spreads)[:MOST_HEADLINE_METRICS]}
             rows.append({**swept, "n": max((spread.n for spread in shown.values()), default=0), **_columns(shown)})
     columns = dict.fromkeys(column for row in rows for column in row if most > 1 or column != "n")
-    title = f"{title}: mean over seeds, 95 % interval" if most > 1 else title
+    interval = ", 95 % interval" if any(row[name] is not None for row in rows for name in row if _is_end(name)) else ""
+    title = f"{title}: mean over seeds{interval}" if most > 1 else title
     return title, [{column: row.get(column) for column in columns} for row in rows]
+
+
+def _is_end(column: str) -> bool:
+    return column.endswith(("_low", "_high"))
 
 
 def _compared(jobs: Sequence[Ended]) -> tuple[str, ...]:

@@ -449,7 +449,7 @@ def _checked(path: Path, given: str, tensor: Tensor, name: str, own: Tensor) -> 
             f"{path}: {given} has the dtype {_dtype(tensor)}; the model's is {_dtype(own)}. Save it as float32: "
             f"state[{given!r}] = state[{given!r}].float()."
         )
-    if tensor.is_floating_point() and not bool(tensor.isfinite().all()):
+    if (tensor.is_floating_point() or tensor.is_complex()) and not bool(tensor.isfinite().all()):
         raise ArgumentError(f"{path}: {given} has NaN or infinite values.")
     converted = tensor.to(own.dtype)
     if own.is_floating_point():
