@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from mi_runner import __version__, console, signals, threads
 from mi_runner.config import composition, explanations, hydra_composition, hydra_keys
 from mi_runner.config.help_page import help_page, whole_page
+from mi_runner.config.text_values import with_quotes, yaml_text_kept
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.imports import lasting_imports
 
@@ -126,7 +127,7 @@ def _composed_by_hydra(arguments: Sequence[str]) -> tuple[DictConfig, str] | Non
         OmegaConf.resolve(config)  # ${hydra:...} has a value only in here
         composed.append((config, "mi-run " + shlex.join(HydraConfig.get().overrides.task)))
 
-    with _as_hydra_sees_it(arguments), explanations.plain_errors_explained():
+    with _as_hydra_sees_it(with_quotes(arguments)), yaml_text_kept(), explanations.plain_errors_explained():
         job()
     return composed[0] if composed else None
 
