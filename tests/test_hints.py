@@ -35,6 +35,43 @@ class Random(torch.nn.Module):
 class Noise(torch.nn.Module):
     def forward(self, x):
         return x if x.sum() > 0 else x + 1
+class Checks(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList([Block(), Block()])
+        self.last = torch.nn.Linear(4, 2)
+    def forward(self, x):
+        return self.last(self.blocks[1](self.blocks[0](x)))
+class Block(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.linear = torch.nn.Linear(4, 4)
+    def forward(self, x):
+        assert x.size(-1) == 4
+        return self.linear(x).relu()
+class Free(Block):
+    def forward(self, x):
+        return self.linear(x).relu()
+class Hooked(Checks):
+    def __init__(self):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList([Free(), Free()])
+        self.blocks[1].register_full_backward_hook(lambda module, given, _: (given[0] * 2,))
+class Pair(Checks):
+    def __init__(self):
+        super().__init__()
+        self.blocks = torch.nn.ModuleList([Free(), Free()])
+    def forward(self, x):
+        return x, super().forward(x)
+class Frozen(Pair):
+    def forward(self, x):
+        with torch.no_grad():
+            return super().forward(x)[1]
+class Half(Pair):
+    def forward(self, x):
+        with torch.no_grad():
+            h = self.blocks[0](x)
+        return self.last(self.blocks[1](h))
 """
 
 SMALL = "dataset.limit=60"
@@ -87,6 +124,12 @@ HINTS = [
     (f"{OWN}=./inner/hinted_too.py:Net", "model.factory=inner.hinted_too:Net"),
     (f"{OWN}=hinted:Empty", "training.epochs=0"),
     (f"{OWN}=hinted:Random experiment=ablation", "model.leaves=[noise]"),
+    (f"{OWN}=hinted:Checks experiment=ablation", "model.leaves=[blocks.0,blocks.1]"),
+    (f"{OWN}=hinted:Checks experiment=ablation model.leaves=[blocks.1]", "model.leaves=[blocks.1,blocks.0]"),
+    (f"{OWN}=hinted:Hooked experiment=iit experiment.site=blocks.0", "model.leaves=[blocks.1]"),
+    (f"{OWN}=hinted:Pair experiment=ablation", "model.output=1"),
+    (f"{OWN}=hinted:Frozen", "training.epochs=0"),
+    (f"{OWN}=hinted:Half experiment=iit experiment.site=blocks.0.linear", "experiment.train=network"),
     (f"{MOD} device=cuda", "device=cpu"),
     (f"{MOD} device=cuda", "device=auto"),
     # interchange

@@ -6,10 +6,15 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from mi_runner.config.experiment_schemas import AblationConfig
 from mi_runner.errors import ConfigError
+from mi_runner.experiments import Setting
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.patterns import level
+from mi_runner.training.options import TrainingOptions
+
+from .small_data import classes
 
 X = torch.randn(4, 3, generator=torch.Generator().manual_seed(1))
 
@@ -146,3 +151,12 @@ def test_a_name_with_the_signs_of_patterns_is_a_name_and_one_with_a_slash_is_ref
     model.add_module("a/b", nn.Linear(3, 3))
     with pytest.raises(ConfigError, match="submodule 'a/b' has a / in its name, which separates sites: rename it"):
         ModelGraph.trace(model, X)
+
+
+@pytest.mark.parametrize("word", ["none", "all"])
+def test_a_word_of_the_tables_is_no_name_of_a_submodule(word: str) -> None:
+    model = nn.Sequential()
+    model.add_module(word, nn.Linear(6, 3))
+    given: Setting[AblationConfig] = Setting(AblationConfig(), TrainingOptions(), model, classes())
+    with pytest.raises(ConfigError, match=f"named '{word}', which in tables and options means {word} .*: rename it"):
+        given.graph()

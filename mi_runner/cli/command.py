@@ -24,6 +24,7 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from mi_runner import __version__, console, signals, streams, threads
 from mi_runner.config import composition, environment, explanations, hydra_composition, hydra_keys
 from mi_runner.config.help_page import help_page, whole_page
+from mi_runner.config.text_values import with_quotes, yaml_text_kept
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.imports import lasting_imports
 
@@ -159,7 +160,7 @@ def _print_by_hydra(arguments: Sequence[str]) -> None:
     def job(config: DictConfig) -> None:
         raise AssertionError("Hydra runs nothing here: its logging and callbacks would run code that a config names")
 
-    with _as_hydra_sees_it(arguments), explanations.plain_errors_explained():
+    with _as_hydra_sees_it(with_quotes(arguments)), yaml_text_kept(), explanations.plain_errors_explained():
         job()
 
 

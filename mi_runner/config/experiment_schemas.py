@@ -276,11 +276,13 @@ class IitConfig(ExperimentConfig):
         None,
         "swapped together, [circularity,color]; several sets in turn, [[color],[area]]; all: every set of up to three "
         "variables; of more, each and all together; null: one set, all except the last",
+        text=True,
     )
     site: Any = option(
         None,
         "the site to train: conv1; several in turn, [conv1,fc1]; all: every layer with weights but the last; null: the "
         "first inner site",
+        text=True,
     )
     sources: Sources = option(
         Sources.single, "single: one source example for all variables; multi: one per variable, each at its own place"
@@ -397,6 +399,7 @@ class ProbesConfig(ExperimentConfig):
         None,
         "what is read: a variable or the sum of several, [circularity,color]; several in turn, [[color],[area]]; null: "
         "every set of up to three variables; of more, each and their sum",
+        text=True,
     )
     sites: list[str] | None = option(
         None, "sites to read, e.g. [conv1,relu]; null: every layer with weights but the last"

@@ -29,6 +29,7 @@ from mi_runner.config import environment
 from mi_runner.config.options import Choice
 from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import RunConfig
+from mi_runner.config.text_values import with_quotes, yaml_text_kept
 from mi_runner.config.training_schema import TrainingConfig
 
 CONFIG_MODULE = "mi_runner.conf"
@@ -67,7 +68,8 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
         HydraException, OmegaConfBaseException: an override is a mistake.
         ValueError, YAMLError: see `explanations.plain_errors_explained`.
     """
-    parsed = OverridesParser.create().parse_overrides(list(overrides))
+    overrides = with_quotes(overrides)
+    parsed = OverridesParser.create().parse_overrides(overrides)
     folders = _own_folders(parsed)
     values = [override for override in parsed if _sets_a_value(override, folders)]
     others = [override for override in parsed if override not in values]
@@ -98,8 +100,8 @@ def composed_by_hydra(overrides: Sequence[str], *, with_hydra: bool = False) -> 
     state = GlobalHydra.instance()
     if state.is_initialized():
         state.clear()
-    with initialize_config_module(CONFIG_MODULE, version_base="1.3"):
-        return compose("config", overrides=list(overrides), return_hydra_config=with_hydra)
+    with initialize_config_module(CONFIG_MODULE, version_base="1.3"), yaml_text_kept():
+        return compose("config", overrides=with_quotes(overrides), return_hydra_config=with_hydra)
 
 
 def names_a_value(key: str) -> bool:

@@ -20,9 +20,14 @@ def option(
     above: float | None = None,
     at_most: float | None = None,
     below: float | None = None,
+    text: bool = False,
 ) -> Any:
-    """Returns a dataclass field with its meaning (one line) and its range; a list's range holds for each element."""
-    metadata = {"doc": doc, "at_least": at_least, "above": above, "at_most": at_most, "below": below}
+    """Returns a dataclass field with its meaning (one line) and its range; a list's range holds for each element.
+
+    Args:
+        text: of a field of any type, whether its values, and those of its lists, are text.
+    """
+    metadata = {"doc": doc, "at_least": at_least, "above": above, "at_most": at_most, "below": below, "text": text}
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from mi_runner.config.experiment_schemas import ExperimentConfig
 from mi_runner.datasets import Dataset
-from mi_runner.errors import as_options
+from mi_runner.errors import ConfigError, as_options
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.progress import Progress
 from mi_runner.statistics import ALL, NONE, Range
@@ -101,7 +101,14 @@ class Setting(Generic[C]):
 
     def _traced(self, model: nn.Module) -> ModelGraph:
         with as_options("model", ["leaves"]):
-            return ModelGraph.trace(model, self.dataset.x_test[:2], leaves=self.leaves)
+            graph = ModelGraph.trace(model, self.dataset.x_test[:2], leaves=self.leaves)
+        for word in (ALL, NONE):
+            if graph.has(word):
+                raise ConfigError(
+                    f"the network has a submodule, parameter or input named '{word}', which in tables and options "
+                    f"means {word} of the sites: rename it."
+                )
+        return graph
 
 
 class Experiment(Protocol[C]):

@@ -26,6 +26,7 @@ from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, files_read_on
 from mi_runner.config.options import Choice, check_ranges
 from mi_runner.config.registry import ENGINES, EXPERIMENTS, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
+from mi_runner.config.text_values import with_quotes
 from mi_runner.errors import ConfigError, one_line, unknown
 from mi_runner.files import written_whole
 from mi_runner.reading import Unreadable
@@ -80,7 +81,7 @@ class Command:
 
 def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     """Overrides as Hydra reads them."""
-    return OverridesParser.create().parse_overrides(list(overrides))
+    return OverridesParser.create().parse_overrides(with_quotes(overrides))
 
 
 def read_command(overrides: Sequence[str]) -> Command:
