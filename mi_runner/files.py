@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -76,6 +77,25 @@ def save_figure(drawing: Callable[[], Figure], path: Path) -> None:
             Image.fromarray(np.asarray(canvas.buffer_rgba())).save(path, format="png", dpi=(DPI, DPI))
         finally:
             figure.dpi = before
+
+
+def whole_characters(text: str, escape: str = "\\") -> str:
+    """Returns a text that can be written as UTF-8.
+
+    A name of a file that is no text in the system's encoding comes as halves of characters. What they mean in UTF-8 is
+    taken, if it is that; otherwise each is written as its number.
+
+    Args:
+        escape: what begins a number; in JSON a backslash is two.
+    """
+    if text.isascii() or not _HALF.search(text):
+        return text
+    with suppress(UnicodeError):
+        return text.encode("utf-8", "surrogateescape").decode("utf-8")
+    return _HALF.sub(lambda found: f"{escape}u{ord(found[0]):04x}", text)
+
+
+_HALF = re.compile("[\ud800-\udfff]")
 
 
 @contextmanager

@@ -1,8 +1,9 @@
-"""Imports of the large libraries: how a process that works for one run makes them in little time."""
+"""Imports: those of the large libraries in little time, and none from a folder that is not meant for it."""
 
 from __future__ import annotations
 
 import gc
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,3 +24,37 @@ def lasting_imports() -> Iterator[None]:
     finally:
         gc.freeze()
         gc.enable()
+
+
+SAFE_PATH = "PYTHONSAFEPATH"
+"""The variable by which Python leaves the working directory out of `sys.path`, as `-P` does."""
+
+
+@contextmanager
+def safe_path() -> Iterator[None]:
+    """Within the block, a Python that is started takes no module from its working directory.
+
+    A file there that is named as a library, `random.py`, would be run in its place. The process that was started undoes
+    this for its own children by `restore_safe_path`.
+    """
+    before = os.environ.get(SAFE_PATH)
+    os.environ[SAFE_PATH] = "1"
+    try:
+        yield
+    finally:
+        restore_safe_path(before)
+
+
+def restore_safe_path(before: str | None) -> None:
+    """Sets the variable to what it was; None: it wasn't set."""
+    if before is None:
+        os.environ.pop(SAFE_PATH, None)
+    else:
+        os.environ[SAFE_PATH] = before
+
+
+def folder_last(folder: str) -> None:
+    """Modules are taken from a folder only where no other place of `sys.path` has them."""
+    named = [place for place in sys.path if place == "" or os.path.realpath(place) == os.path.realpath(folder)]
+    if named:
+        sys.path[:] = [*(place for place in sys.path if place not in named), folder]

@@ -300,12 +300,13 @@ class RunFolder:
     def write_record(self, record: Mapping[str, Any]) -> None:
         """Writes run.json; the last one, which says how the run ended, is on the disk afterwards."""
         with written_whole(self.path / RECORD, lasting=record.get("status") != "running") as beside:
-            beside.write_text(json.dumps(record, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+            text = files.whole_characters(json.dumps(record, indent=2, ensure_ascii=False), escape="\\\\")
+            beside.write_text(f"{text}\n", encoding="utf-8")
 
     def write_config(self, text: str) -> None:
         """Writes config.yaml."""
         with written_whole(self.path / CONFIG) as beside:
-            beside.write_text(text, encoding="utf-8")
+            beside.write_text(files.whole_characters(text), encoding="utf-8")
 
     def write_table(self, name: str, rows: Sequence[Mapping[str, Any]] | Any, *, parquet: bool = False) -> None:
         """Writes rows or a pandas DataFrame as NAME.csv, or as NAME.parquet if `parquet` or the table is large."""
@@ -316,10 +317,11 @@ class RunFolder:
             with written_whole(self.path / f"{name}.parquet") as beside:
                 # Outputs of networks hardly repeat, so a dictionary of them would only take time and space.
                 repeating = [name for name in frame.columns if frame[name].dtype != "float32"]
-                frame.to_parquet(beside, index=False, use_dictionary=repeating)
+                with beside.open("wb") as file:  # pyarrow takes no path that is no UTF-8
+                    frame.to_parquet(file, index=False, use_dictionary=repeating)
         else:
             with written_whole(self.path / f"{name}.csv") as beside:
-                frame.to_csv(beside, index=False)
+                frame.to_csv(beside, index=False, errors="backslashreplace")
 
     def write_figure(self, name: str, drawing: Callable[[], Figure]) -> None:
         """Draws a figure and writes it as figures/NAME.png."""

@@ -530,7 +530,7 @@ class _Journal:
         try:
             place.write_record(self.record)
             place.write_config(choices + OmegaConf.to_yaml(OmegaConf.create(contents(self._config))))
-            self._file = logging.FileHandler(place.log, encoding="utf-8")
+            self._file = logging.FileHandler(place.log, encoding="utf-8", errors="backslashreplace")
         except OSError as error:
             text = f"can't write into {place.path} ({error}). Use output_dir=FOLDER for another folder."
             raise RunFailed(text) from error

@@ -28,7 +28,7 @@ from mi_runner.config.registry import ENGINES, EXPERIMENTS, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
 from mi_runner.config.text_values import with_quotes
 from mi_runner.errors import ConfigError, one_line, unknown
-from mi_runner.files import written_whole
+from mi_runner.files import whole_characters, written_whole
 from mi_runner.reading import Unreadable
 from mi_runner.runs import expectations, records
 from mi_runner.runs.run_folder import PLAN
@@ -316,7 +316,8 @@ class Plan:
         ]
         content["left_out"] = [asdict(refused) for refused in self.left_out]
         with written_whole(sweep / PLAN, lasting=True) as beside:
-            beside.write_text(json.dumps(content, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            text = whole_characters(json.dumps(content, ensure_ascii=False, indent=1), escape="\\\\")
+            beside.write_text(f"{text}\n", encoding="utf-8")
 
 
 def read_plan(sweep: Path) -> Plan:

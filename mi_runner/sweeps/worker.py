@@ -12,13 +12,14 @@ import time
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from mi_runner import console, progress, signals, threads
+from mi_runner import console, progress, signals, streams, threads
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
-from mi_runner.imports import lasting_imports
+from mi_runner.imports import SAFE_PATH, folder_last, lasting_imports, restore_safe_path
 from mi_runner.runs import run_folder
 from mi_runner.sweeps import clean_state
 
@@ -45,6 +46,7 @@ class Worker:
         cuda: the CUDA devices that it sees; None leaves them.
         parent: the process whose end ends it; None for a cluster's, whose jobs go on.
         minutes: after which the job ends itself, and says so; None for no limit.
+        safe_path: what the variable `imports.SAFE_PATH` is for processes that the job itself starts.
     """
 
     folder: str
@@ -52,6 +54,7 @@ class Worker:
     cuda: str | None = None
     parent: int | None = None
     minutes: float | None = None
+    safe_path: str | None = field(default_factory=partial(os.environ.get, SAFE_PATH))
 
 
 @dataclass(frozen=True)
@@ -191,6 +194,9 @@ def _settle_in(worker: Worker) -> None:
     if _settled:
         return
     _settled = True
+    streams.prepare()
+    folder_last(worker.folder)
+    restore_safe_path(worker.safe_path)
     if worker.threads is not None:
         for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS", "NUMBA_NUM_THREADS"):
             os.environ[name] = str(worker.threads)

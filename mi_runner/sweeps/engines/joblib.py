@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import signal
 from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from dataclasses import replace
 from importlib import import_module
-from pathlib import Path
 from typing import Any
 
 from mi_runner import machine
 from mi_runner.config.engine_schemas import JoblibLauncher
-from mi_runner.runs import run_folder
+from mi_runner.imports import SAFE_PATH, safe_path
 from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, shares, spread, wait_for
 from mi_runner.sweeps.worker import Ending, Task, Worker, run_task
 
@@ -39,34 +37,33 @@ class Loky(OfThisProcess):
         self.slots, self.threads = shares(config, n_jobs, machine.n_cores())
         self.devices = devices
         self._executors: dict[int, Any] = {}
-        self._pids: dict[int, Any] = {}
         self._running: dict[int, Any] = {}
-        self._folders: dict[int, Path] = {}
 
     def submit(self, slot: int, task: Task) -> Running:
-        self._folders[slot] = task.folder
         place = Worker(os.getcwd(), self.threads, spread(slot, self.devices), parent=os.getpid())
         handed = replace(task, worker=place)
-        try:
-            self._running[slot] = self._pool(slot).submit(run_task, handed)
-        except BrokenExecutor:  # its worker died, at the last job or since then
-            self._executors.pop(slot).shutdown(wait=False, kill_workers=True)
-            self._running[slot] = self._pool(slot).submit(run_task, handed)
+        with safe_path():
+            try:
+                self._running[slot] = self._pool(slot).submit(run_task, handed)
+            except BrokenExecutor:  # its worker died, at the last job or since then
+                self._executors.pop(slot).shutdown(wait=False, kill_workers=True)
+                self._running[slot] = self._pool(slot).submit(run_task, handed)
         return _Future(self._running[slot])
 
     def _pool(self, slot: int) -> Any:
         if slot not in self._executors:
-            self._executors[slot] = self._pools.ProcessPoolExecutor(max_workers=1)
-            self._pids[slot] = self._executors[slot].submit(os.getpid)
+            # A worker whose memory has grown is replaced later, by a thread of loky's.
+            self._executors[slot] = self._pools.ProcessPoolExecutor(max_workers=1, env={SAFE_PATH: "1"})
         return self._executors[slot]
 
     def stop(self) -> None:
         for slot, future in self._running.items():
-            if not future.done() and self._pids[slot].done():
-                # The run knows best: loky replaces a worker whose memory has grown.
-                record = run_folder.read_record(self._folders[slot]) or {}
-                with suppress(Exception):  # it may just have died
-                    os.kill(record.get("pid") or self._pids[slot].result(), signal.SIGTERM)
+            if future.done():
+                continue
+            # Those that loky has started, by its own handles: what a run.json says may be anybody's process.
+            for process in list((self._executors[slot]._processes or {}).values()):
+                with suppress(OSError):  # it may just have died
+                    process.terminate()
         wait_for(self._running.values())
         for executor in self._executors.values():
             executor.shutdown(wait=False, kill_workers=True)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import secrets
 import signal
 import socket
+import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -18,12 +20,18 @@ from typing import Any
 from mi_runner import machine
 from mi_runner.config.engine_schemas import RayLauncher
 from mi_runner.errors import ConfigError, RunFailed, Terminated, one_line
+from mi_runner.imports import safe_path
 from mi_runner.runs import run_folder
 from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, wait_for
 from mi_runner.sweeps.worker import Ending, Task, Worker, run_task
 
 HTTP2_PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 EMPTY_SETTINGS = b"\0\0\0\x04\0\0\0\0\0"
+
+LOOPBACK = "127.0.0.1"
+
+HAS_CLUSTERS = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"
+"""The variable that says to Ray whether it can be a cluster of several machines."""
 
 SECONDS_TO_CONNECT = 5.0
 """How long a cluster has to answer at its address."""
@@ -102,6 +110,29 @@ def check(config: RayLauncher) -> None:
 
 
 @contextmanager
+def _on_loopback(wanted: bool) -> Iterator[None]:
+    """Within the block Ray takes this machine's address to be that of the loopback, where nobody else can reach it.
+
+    By itself it takes one that other machines can reach, and its servers listen on all, whatever address it is given.
+    Where it has no clusters, as on macOS, it takes the loopback: this variable and this constant say so.
+    """
+    if not wanted:
+        yield
+        return
+    constants: Any = import_module("ray._private.ray_constants")
+    before, known = os.environ.get(HAS_CLUSTERS), constants.ENABLE_RAY_CLUSTER
+    os.environ[HAS_CLUSTERS], constants.ENABLE_RAY_CLUSTER = "0", False
+    try:
+        yield
+    finally:
+        constants.ENABLE_RAY_CLUSTER = known
+        if before is None:
+            del os.environ[HAS_CLUSTERS]
+        else:
+            os.environ[HAS_CLUSTERS] = before
+
+
+@contextmanager
 def _interruptions() -> Iterator[None]:
     """Raises what a signal raises within the block, which Ray's compiled code may turn into a SystemError."""
     try:
@@ -141,10 +172,14 @@ class Ray(OfThisProcess):
         self.ray = import_module("ray")
         where: Mapping[str, Any] = {"address": config.address}
         if started_here:
-            where = {"address": "local", "num_cpus": machine.n_cores(), "include_dashboard": False}
+            loopback = {"_node_ip_address": LOOPBACK, "include_dashboard": False}
+            where = {"address": "local", "num_cpus": machine.n_cores(), **loopback}
+        self._empty = tempfile.TemporaryDirectory(prefix="mi-run-", ignore_cleanup_errors=True)
         on_sigterm = signal.getsignal(signal.SIGTERM)
         try:
-            self.ray.init(**where, log_to_driver=False, logging_level="ERROR")
+            # Ray's workers take modules first from where they are started: from an empty folder.
+            with safe_path(), contextlib.chdir(self._empty.name), _on_loopback(started_here):
+                self.ray.init(**where, log_to_driver=False, logging_level="ERROR")
         except Exception as error:
             what = "can't start Ray here" if started_here else f"hydra.launcher.address={config.address}"
             raise RunFailed(f"{what}: {one_line(error)}") from error
@@ -194,3 +229,4 @@ class Ray(OfThisProcess):
 
     def close(self) -> None:
         self.ray.shutdown()
+        self._empty.cleanup()

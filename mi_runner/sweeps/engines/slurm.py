@@ -72,7 +72,8 @@ NEVER = {
 }
 """Reasons of Slurm for which waiting alone doesn't help, and what to do."""
 
-RUNS = f"exec {shlex.quote(sys.executable)} -m mi_runner.sweeps.engines.slurm_job"
+RUNS = f"exec {shlex.quote(sys.executable)} -P -m mi_runner.sweeps.engines.slurm_job"
+"""`-P`: no module is taken from the working directory, which Slurm makes that of the sweep."""
 
 
 def check(config: SubmititSlurmLauncher) -> None:

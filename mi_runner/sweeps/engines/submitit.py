@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any
 
 from mi_runner import machine
 from mi_runner.config.engine_schemas import SubmititLocalLauncher
+from mi_runner.imports import safe_path
 from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, make_private, shares, spread, wait_for
 from mi_runner.sweeps.worker import Ending, Task, Worker, run_task_seeing
 
@@ -47,15 +48,15 @@ class Submitit(OfThisProcess):
     def submit(self, slot: int, task: Task) -> Running:
         worker = Worker(os.getcwd(), self.threads, minutes=self.minutes)
         cuda = spread(slot, self.devices) or os.environ.get("CUDA_VISIBLE_DEVICES")
-        with _children_deaf_to_ctrl_c():
+        with _children_deaf_to_ctrl_c(), safe_path():
             job = self.executor.submit(run_task_seeing, replace(task, worker=worker), cuda)
         self._jobs = [*(earlier for earlier in self._jobs if not earlier.done()), job]
         return _SubmititJob(job)
 
     def stop(self) -> None:
         def end(job: Any) -> None:
-            with suppress(ProcessLookupError):  # its controller hands the signal on, once it listens
-                os.kill(int(job.job_id), signal.SIGTERM)
+            # Its controller, by submitit's own handle, hands the signal on, once it listens.
+            job._process.send_signal(signal.SIGTERM)
 
         wait_for(self._jobs, meanwhile=end)
 
