@@ -34,6 +34,14 @@ def free_memory() -> int | None:
     return min(free, default=None)
 
 
+def lacking_memory(n_bytes: float) -> str:
+    """Returns a text that says that so many bytes are more than are free; empty if they aren't, or nobody knows."""
+    free = free_memory()
+    if free is None or n_bytes <= free:
+        return ""
+    return f"{n_bytes / 1e9:,.3g} GB of memory, and {free / 1e9:.3g} GB are free"
+
+
 @cache
 def processor() -> str:
     """Returns the processor's name; on Linux with family and model, because virtual machines shorten the name."""

@@ -188,19 +188,19 @@ def test_mappings_take_new_keys() -> None:
         ("+training.foo=1", "no key is named 'foo'. Allowed: epochs"),
         ("experiment.targets=[relu]", "experiment=ablation has it"),
         ("dataset.path=x", "dataset=arrays has it"),
-        ("training.epochs=abc", "training.epochs=abc: Value 'abc' .* Integer.*passes over the training set"),
-        ("training.epochs=1.5", "training.epochs=1.5: Value '1.5'"),
+        ("training.epochs=abc", "training.epochs=abc: must be a whole number.*passes over the training set"),
+        ("training.epochs=1.5", "training.epochs=1.5: must be a whole number"),
         ("model.activation=rleu", r"'rleu', expected one of \[relu, leaky_relu, tanh, sigmoid\]"),
-        ("model.hidden_sizes=[3,x]", "Value 'x' .* Integer"),
+        ("model.hidden_sizes=[3,x]", "must be a list of whole numbers"),
         ("training.epochs=-1", "training.epochs=-1: must be at least 0"),
         ("training.learning_rate=0", "must be above 0"),
-        ("training.learning_rate=nan", "must be above 0"),
+        ("training.learning_rate=nan", "must be a finite number"),
         ("training.label_smoothing=1", "must be below 1"),
         ("model.hidden_sizes=[8,0]", r"model.hidden_sizes=\[8, 0\]: must be at least 1"),
         ("dataset.digits=[3,10]", "must be at most 9"),
         ("dataset.limit=1", "must be at least 2"),
         ("seed=-1", "seed=-1: must be at least 0"),
-        ("seed=", "seed=: Value ''"),
+        ("seed=", "seed=: must be a whole number"),
         ("device=gpu", "device=gpu: must be auto, cpu, cuda or cuda:N"),
         ("threads=0", "threads=0: must be at least 1"),
         ("threads=all", "threads=all: must be a number of CPU threads, or auto."),
@@ -289,7 +289,7 @@ def test_values_set_in_a_copy_give_what_hydra_gives(changed: str, with_hydra: bo
 
 @pytest.mark.parametrize(
     ("override", "text"),
-    [("training.epochs=x", "training.epochs=x: Value 'x'"), ("training.epochs=-1", "must be at least 0"),
+    [("training.epochs=x", "training.epochs=x: must be a whole number"), ("training.epochs=-1", "must be at least 0"),
      ("training.epoch=1", "Did you mean training.epochs"), ("expect.foo=1", "expect")],
 )  # fmt: skip
 def test_both_routes_find_the_same_mistakes(override: str, text: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -260,11 +260,18 @@ def test_a_hint_on_a_key_is_a_key() -> None:
         ("model.hidden_size", "[3]", "model.hidden_sizes"),
         ("modle", "mlp", "model"),
         ("sede", "3", "seed"),
+        ("lr", "0.1", "training.learning_rate"),
+        ("training.lr", "0.1", "training.learning_rate"),
+        ("trainer.max_epochs", "3", "training.epochs"),
+        ("training.n_epochs", "3", "training.epochs"),
+        ("bs", "3", "training.batch_size"),
+        ("model.hidden", "[3]", "model.hidden_sizes"),
+        ("random_seed", "3", "seed"),
     ):
         with pytest.raises(ConfigError, match=f"Did you mean {meant}\\?"):
             composition.compose([f"{given}={value}"])
         composition.compose([f"{meant}={value}"])
-    for given in ("training.lr=1", "experiment.foo=1", "foo.bar=1", "strength=3"):
+    for given in ("experiment.foo=1", "foo.bar=1", "strength=3"):
         with pytest.raises(ConfigError) as caught:
             composition.compose([given])
         assert "Did you mean" not in str(caught.value) and "Allowed here: ." not in str(caught.value)

@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import re
+import unicodedata
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
 from enum import Enum
@@ -25,6 +26,9 @@ from mi_runner.config.options import check_ranges
 from mi_runner.config.registry import SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig, check_seeds
 from mi_runner.errors import ConfigError, unknown
+
+UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
+"""Categories of characters that a folder's line can't have: controls, halves of pairs, ends of lines and paragraphs."""
 
 NOT_IN_HASH = ("output_dir", "expect", "report", *SWEEP_KEYS)
 """Top-level keys that don't change a run's figures."""
@@ -67,10 +71,16 @@ def typed(config: DictConfig) -> RunConfig:
         run_config.threads = threads.automatic()
     if not isinstance(run_config.threads, int):
         raise ConfigError(f"threads={run_config.threads}: must be a number of CPU threads, or auto.")
+    check_ranges(run_config.experiment, "experiment.")  # first, because options of training may be copies of its own
     check_ranges(run_config)
     check_seeds(run_config)
     if not run_config.output_dir:
         raise ConfigError("output_dir= is empty: name a folder, for example output_dir=outputs.")
+    if any(unicodedata.category(character) in UNPRINTABLE for character in run_config.output_dir):
+        raise ConfigError(
+            f"output_dir={run_config.output_dir!a}: has a character that ends a line or can't be printed, and the "
+            "folder is the last line of a run's output. Name another folder."
+        )
     if not re.fullmatch(r"auto|cpu|cuda|cuda:\d+", run_config.device):
         raise ConfigError(f"device={run_config.device}: must be auto, cpu, cuda or cuda:N.")
     return run_config

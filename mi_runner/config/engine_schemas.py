@@ -25,10 +25,13 @@ class LauncherConfig(EngineConfig):
     """The options of every launcher."""
 
     n_jobs: int | None = option(
-        None, "jobs at once; null: the number of cores, but at most the number of jobs", at_least=1
+        None, "jobs at once; null: the number of cores, but at most the number of jobs", at_least=1, at_most=100_000
     )
     threads: int | None = option(
-        None, "cores for a job's compiled kernels; null: cores / jobs at once. Figures don't depend on it", at_least=1
+        None,
+        "cores for a job's compiled kernels; null: cores / jobs at once. Figures don't depend on it",
+        at_least=1,
+        at_most=1_024,
     )
 
 
@@ -57,9 +60,12 @@ class SubmititSlurmLauncher(LauncherConfig):
     name: ClassVar[str] = "submitit_slurm"
     extra: ClassVar[str] = "slurm"
 
-    n_jobs: int | None = option(100, "jobs in the queue at once; null: all", at_least=1)
+    n_jobs: int | None = option(100, "jobs in the queue at once; null: all", at_least=1, at_most=100_000)
     threads: int | None = option(
-        None, "cores requested for a job; its compiled kernels use them; null: 4, if a node has them", at_least=1
+        None,
+        "cores requested for a job; its compiled kernels use them; null: 4, if a node has them",
+        at_least=1,
+        at_most=1_024,
     )
     timeout_min: int = option(4 * 60, "minutes that a job has", at_least=1)
     mem_gb: float = option(8, "GB of memory requested for a job", above=0)
@@ -92,6 +98,8 @@ class OptunaSweeper(EngineConfig):
     name: ClassVar[str] = "optuna"
     extra: ClassVar[str] = "optuna"
 
-    n_trials: int = option(20, "jobs", at_least=1)
+    n_trials: int = option(20, "jobs", at_least=1, at_most=100_000)
     direction: Direction = option(Direction.maximize, "whether the objective should be large or small")
-    seed: int = option(0, "the seed of the search, which draws the first ten jobs at random", at_least=0)
+    seed: int = option(
+        0, "the seed of the search, which draws the first ten jobs at random", at_least=0, at_most=2**32 - 1
+    )

@@ -125,7 +125,7 @@ class AblationConfig(ExperimentConfig):
     methods: list[Method] = option(
         [Method.zero, Method.mean, Method.resample], "what replaces the value: zero, mean, resample"
     )
-    repeats: int = option(3, "draws of the resample method", at_least=1)
+    repeats: int = option(3, "draws of the resample method", at_least=1, at_most=10_000)
     granularity: Granularity = option(
         Granularity.site, "site: a target as a whole; unit: also each of its units by itself (units.csv)"
     )
@@ -188,7 +188,10 @@ class CircuitsConfig(ExperimentConfig):
         "auto: all if they fit, otherwise valid ones",
     )
     max_table_rows: int = option(
-        5_000_000, "largest number of rows of circuits.parquet; of more valid circuits a random sample", at_least=1
+        5_000_000,
+        "largest number of rows of circuits.parquet; of more valid circuits a random sample",
+        at_least=1,
+        at_most=1_000_000_000,
     )
     pairs: bool = option(True, "compare valid circuits with each other (if they are many, a random sample)")
     judge_on: JudgeOn = option(
@@ -214,7 +217,9 @@ class ClustersConfig(ExperimentConfig):
     layer: str | None = option(None, "the Linear layer whose weights are clustered; null: the middle one")
     n_clusters: int = option(4, "clusters of its output and input units, of sizes as equal as possible", at_least=2)
     strength: float = option(15.0, "the loss is reduced by this times the clusterability; 0 for the twin", at_least=0)
-    controls: int = option(10, "random partitions into clusters of the same sizes, as controls", at_least=0)
+    controls: int = option(
+        10, "random partitions into clusters of the same sizes, as controls", at_least=0, at_most=10_000
+    )
     top_k: int = option(50, "test images with a unit's largest activations", at_least=1)
     pruning_layers: list[str] | None = option(
         None, "Linear layers whose edges are pruned per class; null: the clustered layer and those after it; []: none"
@@ -239,8 +244,12 @@ class DecoderConfig(ExperimentConfig):
     sites: list[str] | None = option(
         None, "sites that are the image's rows, from the top; null: every activation function's output"
     )
-    decimals: int | None = option(2, "activations are rounded to this many decimals; null: not rounded", at_least=0)
-    kernels: int = option(3, "number of kernels; at each position the largest response counts", at_least=1)
+    decimals: int | None = option(
+        2, "activations are rounded to this many decimals; null: not rounded", at_least=0, at_most=15
+    )
+    kernels: int = option(
+        3, "number of kernels; at each position the largest response counts", at_least=1, at_most=10_000
+    )
     kernel_size: int = option(2, "height and width of a kernel", at_least=1)
     hidden_sizes: list[int] = option([30, 30], "units of each hidden layer of the decoder", at_least=1)
     dropout: float = option(0.5, "share of hidden units left out in each step of its training", at_least=0, below=1)
@@ -315,10 +324,15 @@ class IitConfig(ExperimentConfig):
     warmup_steps: int = option(20, "steps in which learning_rate rises from 0 to its value", at_least=0)
     gradient_clip: float | None = option(0.1, "largest norm of a step's gradient; null: no limit", above=0)
     starts: int = option(
-        1, "rotation: trainings, each from other random first directions; the summary is their mean", at_least=1
+        1,
+        "rotation: trainings, each from other random first directions; the summary is their mean",
+        at_least=1,
+        at_most=1_000,
     )
-    train_pairs: int = option(10_000, "pairs of training examples", at_least=1)
-    test_pairs: int = option(1_000, "pairs of test examples that aren't training examples", at_least=1)
+    train_pairs: int = option(10_000, "pairs of training examples", at_least=1, at_most=10_000_000)
+    test_pairs: int = option(
+        1_000, "pairs of test examples that aren't training examples", at_least=1, at_most=10_000_000
+    )
     memory: int = option(
         1000, "MB of sites' values that are kept of a network that isn't trained; with less it takes longer", at_least=0
     )
@@ -329,14 +343,18 @@ class IitConfig(ExperimentConfig):
         None, "variables that must not be swappable at the site: [area]; null: no adversary"
     )
     adversary_rank: int = option(4, "directions that the adversary swaps", at_least=1)
-    adversary_steps: int = option(5, "the adversary's steps before each step of the network", at_least=0)
+    adversary_steps: int = option(
+        5, "the adversary's steps before each step of the network", at_least=0, at_most=10_000
+    )
     adversary_learning_rate: float = option(1e-4, "step size for the adversary, with Adam", above=0)
     adversary_renewal: int | None = option(
         1,
         "the adversary starts again after so many steps of the network; 1: in each step, as published; null: never",
         at_least=1,
     )
-    adversary_count: int = option(1, "adversaries at a time, from different random directions", at_least=1)
+    adversary_count: int = option(
+        1, "adversaries at a time, from different random directions", at_least=1, at_most=1_000
+    )
     adversary_weight: float = option(1.0, "weight of the adversary's loss in the network's loss", at_least=0)
     adversary_bound: float | None = option(
         None, "the adversary's loss counts up to this value; null: without a bound, as published", above=0
@@ -438,14 +456,20 @@ class ExplanationsConfig(ExperimentConfig):
     min_accuracy: float = option(
         0.99, "a network with a lower test accuracy is not analysed: the run fails", at_least=0, at_most=1
     )
-    listed: int = option(1_000, "groundings and alignments of an output that are written out, at most", at_least=0)
+    listed: int = option(
+        1_000, "groundings and alignments of an output that are written out, at most", at_least=0, at_most=10_000_000
+    )
     sample: int = option(
-        3_000, "valid circuits whose groundings are counted where there are more than 5,000,000 circuits", at_least=20
+        3_000,
+        "valid circuits whose groundings are counted where there are more than 5,000,000 circuits",
+        at_least=20,
+        at_most=10_000_000,
     )
     random_functions: int = option(
         1,
         "of each network: controls trained on a random function from its initial weights; control=false: none",
         at_least=0,
+        at_most=1_000,
     )
     control: bool = option(True, "also count for the untrained network, with its own function as target")
 
@@ -485,10 +509,17 @@ class DiscoveryConfig(ExperimentConfig):
         "test: circuits are found and judged on the test examples; train: found on the training examples, judged on "
         "the test ones; half: found on half of the test examples, judged on the others",
     )
-    repeats: int = option(5, "runs of the methods that draw random numbers", at_least=1)
-    bootstrap: int = option(100, "resamples of the examples on which methods find circuits again; 0: none", at_least=0)
-    max_table_rows: int = option(
-        5_000_000, "largest number of circuits that are all evaluated; of more, samples are drawn", at_least=1
+    repeats: int = option(5, "runs of the methods that draw random numbers", at_least=1, at_most=10_000)
+    bootstrap: int = option(
+        100, "resamples of the examples on which methods find circuits again; 0: none", at_least=0, at_most=100_000
     )
-    samples: int = option(200, "circuits of a size that are drawn where not all are evaluated", at_least=1)
-    max_sizes: int = option(60, "sizes at which methods are judged, if there are more", at_least=3)
+    max_table_rows: int = option(
+        5_000_000,
+        "largest number of circuits that are all evaluated; of more, samples are drawn",
+        at_least=1,
+        at_most=1_000_000_000,
+    )
+    samples: int = option(
+        200, "circuits of a size that are drawn where not all are evaluated", at_least=1, at_most=1_000_000
+    )
+    max_sizes: int = option(60, "sizes at which methods are judged, if there are more", at_least=3, at_most=100_000)

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import difflib
 import re
+import shlex
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import fields, is_dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import Field, fields, is_dataclass
+from typing import Any
 
-from hydra.errors import MissingConfigException, OverrideParseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, MissingConfigException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
@@ -37,6 +40,8 @@ def plain_errors_explained() -> Iterator[None]:
         yield
     except COMPOSITION_ERRORS:
         raise
+    except RecursionError as error:
+        raise ConfigError(TOO_DEEP) from error
     except (ValueError, YAMLError) as error:
         if (refused := environment.refusal(error)) is not None:
             raise refused from error
@@ -49,19 +54,101 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
     if (refused := environment.refusal(error) or environment.refused_in(overrides)) is not None:
         return refused
     if isinstance(error, OverrideParseException):
-        return ConfigError(
-            f"can't read '{error.override}': write key=value; put values with spaces, commas, < or > in quotes."
-        )
+        override = str(error.override)
+        return ConfigError(f"can't read '{_cut(override)}': {_how_to_type(override, overrides)}")
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         return ConfigError(f"{group}={choice}: {unknown(group, choice, error.options)}")
     text = str(error)
+    if plain := _of_hydra(text, overrides):
+        return ConfigError(plain)
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     for key in re.findall(r"Could not override '([^']+)'", text) + re.findall(r"Error merging override (\S+)", text):
         return _explain_key(key, cause, overrides)
     if isinstance(cause, OmegaConfBaseException) and cause.full_key:
         return _explain_key(cause.full_key, cause, overrides)
     return ConfigError(" ".join(text.split()))
+
+
+def _how_to_type(override: str, overrides: Sequence[str]) -> str:
+    """Returns what to type instead of an override that can't be read."""
+    key, equals, value = override.partition("=")
+    general = "write key=value; put values with spaces, commas, < or > in quotes."
+    if not equals or not value:
+        return general
+    if re.match(r"-|\s", key) or re.search(r"\s$", key):
+        plain = f"{key.strip().lstrip('-')}={value.strip()}"
+        return f"type {shlex.quote(plain)}."
+    if value[0] in "{[" and value.count("{") + value.count("[") > value.count("}") + value.count("]"):
+        words = [*overrides]
+        rest = words[words.index(override) + 1 :] if override in words else []
+        for end in range(1, len(rest) + 1):
+            whole = " ".join([override, *rest[:end]])
+            if _is_read(whole):
+                return f"a shell ends a word at a space. Type {shlex.quote(whole)}."
+        return general
+    if (value[0] == "{" and value[-1] == "}") or (value[0] == "[" and value[-1] == "]"):
+        return general
+    quoted = as_text(key, value)
+    return f"type {shlex.quote(quoted)}." if quoted else general
+
+
+def as_text(key: str, value: str) -> str:
+    """Returns the override that gives a key this text, whatever its characters, as Hydra reads it; empty: none does."""
+    for quote in ('"', "'"):
+        override = f"{key}={quote}{value}{quote}"
+        if quote not in value and _is_read(override, value):
+            return override
+    escaped = value.replace('"', '\\"')
+    override = f'{key}="{escaped}"'
+    return override if _is_read(override, value) else ""
+
+
+def _is_read(override: str, value: str | None = None) -> bool:
+    try:
+        parsed = OverridesParser.create().parse_override(override)
+        return value is None or parsed.value() == value
+    except (HydraException, ValueError):
+        return False
+
+
+def _of_hydra(text: str, overrides: Sequence[str]) -> str:
+    """Returns what to type where Hydra itself says that a value, or a +, is one too many; empty for other errors."""
+    for override in re.findall(r"Ambiguous value for argument '(.*)'\n", text):
+        key, _, value = override.partition("=")
+        kind = str(_fields(overrides)[key].type) if key in _fields(overrides) else ""
+        quoted = as_text(key, value)
+        one = f"one list: {shlex.quote(f'{key}=[{value}]')}" if "list" in kind else f"one text: {shlex.quote(quoted)}"
+        other = f", or {one}" if "list" in kind or "str" in kind else ""
+        return f"{_cut(override)}: several values are a sweep: type mi-run -m {shlex.quote(override)}{other}."
+    for override in re.findall(r"Sweep parameters '(.*)' requires --multirun", text):
+        return f"{_cut(override)}: several values are a sweep: type mi-run -m {shlex.quote(override)}."
+    for key in re.findall(r"Multiple values for (\S+?)\.|An item is already at '([^']+)'", text):
+        name = "".join(key)
+        for override in overrides:
+            if override.startswith("+") and override.lstrip("+").partition("=")[0] == name:
+                return f"{_cut(override)}: {name} has a value already, so leave the + out: {override.lstrip('+')}."
+    if "Error resolving interpolation" in text:
+        for override in overrides:
+            key, _, value = override.partition("=")
+            if key in SCHEMAS and value[:1] in ("[", "{"):
+                names = value.strip("[]{} ").replace(" ", "")
+                each = f"mi-run -m {key}={names}" if "," in names else f"{key}={names}"
+                return f"{_cut(override)}: {key} is one name: type {each}."
+    return ""
+
+
+MOST_SHOWN = 200
+"""Largest number of characters of an override that an error repeats."""
+
+TOO_DEEP = (
+    "the command, or a config file that it names, nests too deeply, or includes itself: take the file out of its own "
+    "defaults list, or write fewer brackets in brackets."
+)
+
+
+def _cut(override: str) -> str:
+    return override if len(override) <= MOST_SHOWN else f"{override[:MOST_SHOWN]}…"
 
 
 def not_a_command(word: str, commands: Sequence[str]) -> str:
@@ -78,17 +165,51 @@ def not_a_command(word: str, commands: Sequence[str]) -> str:
 def _explain_key(override: str, cause: BaseException | None, overrides: Sequence[str]) -> ConfigError:
     key = override.lstrip("+~").partition("=")[0]
     named = [other for other in overrides if other.lstrip("+~").partition("=")[0] == key]
-    given = named[-1] if named else override
+    given = _cut(named[-1] if named else override)
     parent = key.rpartition(".")[0]
-    config = _choices_alone(overrides)
-    keys = dict(_keys(config))
-    if key.startswith("hydra"):
-        keys = dict(_engine_keys(overrides))
+    keys = _fields(overrides, of_engines=key.startswith("hydra"))
     if key not in keys and not any(name.startswith(f"{key}.") for name in keys) and parent not in keys:
-        return ConfigError(f"{given}: no key is named '{key}'.{_nearest(key, list(keys), config)}")
-    reason = " ".join(str(cause).split("\n")[0].split()) if cause else "is not allowed"
-    meaning = f"; {key} is: {keys[key]}" if keys.get(key) else ""
+        return ConfigError(f"{given}: no key is named '{key}'.{_nearest(key, list(keys), _choices_alone(overrides))}")
+    value = named[-1].partition("=")[2] if named else ""
+    reason = _wanted(key, value, str(keys[key].type)) if key in keys else ""
+    if not reason:
+        reason = " ".join(str(cause).split("\n")[0].split()).removesuffix(".") if cause else "is not allowed"
+    meaning = f"; {key} is: {keys[key].metadata['doc']}" if key in keys and keys[key].metadata.get("doc") else ""
     return ConfigError(f"{given}: {reason}{meaning}.")
+
+
+WORDS = {"int": "a whole number", "float": "a number", "bool": "true or false"}
+"""What a value of this type is called."""
+
+
+def _wanted(key: str, value: str, kind: str) -> str:
+    """Returns what a value of an option of this type must be, and what to type; empty for choices and text."""
+    element = re.search(r"\b(int|float|bool|str)\b", kind)
+    if element is None or "Any" in kind:
+        return ""
+    word = WORDS.get(element[1], "")
+    if value in ("None", "none") and "None" in kind:
+        return f"must be {word or 'text'}, or null for none: write {key}=null"
+    if kind.startswith("list"):
+        words = {"int": "whole numbers", "float": "numbers", "bool": "true and false", "str": "names"}[element[1]]
+        alone = f": type {shlex.quote(f'{key}=[{value}]')}" if value and value[0] not in "[{" else ""
+        return f"must be a list of {words}{alone}"
+    if not word:
+        return ""
+    if value[:1] == "[":
+        listed = value.strip("[] ").replace(" ", "")
+        return f"must be {word}: for several runs type mi-run -m {key}={listed}"
+    if element[1] == "int":
+        with suppress(ValueError, OverflowError):
+            number = float(value)
+            if number == int(number) and abs(number) < 2**53:
+                return f"must be a whole number: write {key}={int(number)}"
+    return f"must be {word}"
+
+
+def _fields(overrides: Sequence[str], *, of_engines: bool = False) -> dict[str, Field[Any]]:
+    """Returns every key that the choices of a command have, or its launcher and sweeper, with its field."""
+    return dict(_engine_keys(overrides)) if of_engines else dict(_keys(_choices_alone(overrides)))
 
 
 def _choices_alone(overrides: Sequence[str]) -> DictConfig:
@@ -100,14 +221,32 @@ def _choices_alone(overrides: Sequence[str]) -> DictConfig:
         return composed()
 
 
+ALIASES = {
+    **dict.fromkeys(("lr", "learningrate", "learning_rates"), "learning_rate"),
+    **dict.fromkeys(("bs", "batchsize", "batch", "train_batch_size"), "batch_size"),
+    **dict.fromkeys(("max_epochs", "n_epochs", "num_epochs", "num_train_epochs", "epoch"), "epochs"),
+    **dict.fromkeys(("wd", "l2"), "weight_decay"),
+    **dict.fromkeys(("optim", "opt"), "optimizer"),
+    **dict.fromkeys(("criterion", "loss_fn"), "loss"),
+    **dict.fromkeys(("hidden", "hidden_size", "hidden_dims", "layers"), "hidden_sizes"),
+    **dict.fromkeys(("random_seed", "random_state"), "seed"),
+    **dict.fromkeys(("out", "output", "out_dir", "outdir", "save_dir"), "output_dir"),
+    **dict.fromkeys(("ckpt", "weights", "checkpoint_path", "resume_from_checkpoint"), "checkpoint"),
+}
+"""What other programs call an option → what it is called here."""
+
+
 def _nearest(key: str, keys: Sequence[str], config: DictConfig) -> str:
     """Returns sentences for an unknown key: the key that may be meant, and the keys that are allowed there."""
     parent, _, last = key.rpartition(".")
     known = [*SCHEMAS, *keys]
     siblings = {name.rpartition(".")[2]: name for name in known if name.rpartition(".")[0] == parent}
     allowed = list(siblings.values())
+    alias = ALIASES.get(last, last)
     near = (
-        [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1, cutoff=0.8)]
+        [name for name in [siblings.get(alias, "")] if name]
+        or [name for name in keys if name.rpartition(".")[2] == alias and alias != last]
+        or [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1, cutoff=0.8)]
         or [name for name in keys if name.rpartition(".")[2] == last]
         or [siblings[name] for name in difflib.get_close_matches(last, siblings, n=1, cutoff=0.6)]
     )
@@ -135,8 +274,8 @@ def where_option(group: str, choices: Sequence[type[Choice]], option: str) -> st
     return f"{' or '.join(able)} has it: add {'that' if len(able) == 1 else 'one of them'} to the command."
 
 
-def _keys(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
-    """Yields every key of a composed config with its one-line meaning."""
+def _keys(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, Field[Any]]]:
+    """Yields every key of a composed config with its field."""
     schema = OmegaConf.get_type(config)
     if not is_dataclass(schema):
         return
@@ -144,12 +283,12 @@ def _keys(config: DictConfig, prefix: str = "") -> Iterator[tuple[str, str]]:
         if is_dataclass(OmegaConf.get_type(config, item.name)):
             yield from _keys(config[item.name], f"{prefix}{item.name}.")
         else:
-            yield f"{prefix}{item.name}", item.metadata.get("doc", "")
+            yield f"{prefix}{item.name}", item
 
 
-def _engine_keys(overrides: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Yields the keys of the launcher and sweeper that the overrides name, with their meanings."""
+def _engine_keys(overrides: Sequence[str]) -> Iterator[tuple[str, Field[Any]]]:
+    """Yields the keys of the launcher and sweeper that the overrides name, with their fields."""
     for group, engines in ENGINES.items():
         for engine in engines:
             if f"hydra/{group}={engine.name}" in overrides:
-                yield from ((f"hydra.{group}.{item.name}", item.metadata["doc"]) for item in fields(engine))
+                yield from ((f"hydra.{group}.{item.name}", item) for item in fields(engine))

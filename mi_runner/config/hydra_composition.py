@@ -31,6 +31,7 @@ from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.text_values import with_quotes, yaml_text_kept
 from mi_runner.config.training_schema import TrainingConfig
+from mi_runner.errors import ConfigError
 
 CONFIG_MODULE = "mi_runner.conf"
 
@@ -68,8 +69,8 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
         HydraException, OmegaConfBaseException: an override is a mistake.
         ValueError, YAMLError: see `explanations.plain_errors_explained`.
     """
+    parsed = parse_overrides(overrides)
     overrides = with_quotes(overrides)
-    parsed = OverridesParser.create().parse_overrides(overrides)
     folders = _own_folders(parsed)
     values = [override for override in parsed if _sets_a_value(override, folders)]
     others = [override for override in parsed if override not in values]
@@ -83,7 +84,7 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
             OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
         except (ConfigAttributeError, ConfigKeyError) as error:
             raise ConfigCompositionException(f"Could not override '{override.key_or_group}'.") from error
-        except OmegaConfBaseException as error:
+        except (OmegaConfBaseException, OverflowError) as error:
             raise ConfigCompositionException(f"Error merging override {override.input_line}") from error
     if with_hydra:
         _tell_hydra(config, parsed)
@@ -91,6 +92,20 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
         with open_dict(config):
             del config["hydra"]
     return config
+
+
+def parse_overrides(overrides: Sequence[str]) -> list[Override]:
+    """Returns overrides as Hydra reads them; names stay text.
+
+    Raises:
+        HydraException: one can't be read.
+        ConfigError: one has a number of thousands of digits.
+        RecursionError: see `explanations.plain_errors_explained`.
+    """
+    try:
+        return OverridesParser.create().parse_overrides(with_quotes(overrides))
+    except ValueError as error:  # of Python, which reads no number of more digits
+        raise ConfigError("a number has thousands of digits: write a smaller one.") from error
 
 
 @environment.refused()

@@ -5,11 +5,15 @@ The `..._schemas` modules define a dataclass of such fields for each choice of e
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
 from mi_runner.errors import ConfigError
+
+MOST = 1_000_000_000
+"""The largest whole number of an option that names no bound: no count here means more, and memory ends before."""
 
 
 def option(
@@ -23,6 +27,8 @@ def option(
     text: bool = False,
 ) -> Any:
     """Returns a dataclass field with its meaning (one line) and its range; a list's range holds for each element.
+
+    Numbers are finite, and whole numbers at most `MOST` in absolute value, where no range says otherwise.
 
     Args:
         text: of a field of any type, whether its values, and those of its lists, are text.
@@ -52,7 +58,8 @@ def check_ranges(config: Any, prefix: str = "") -> None:
     """Checks that each number of a config is in the range of its field.
 
     Raises:
-        ConfigError: a number is out of range; the text names the first one and its range.
+        ConfigError: a number is out of range; the text names the first one and its range. Or a text says None where
+            null is meant.
     """
     for item in fields(config):
         value = getattr(config, item.name)
@@ -60,11 +67,29 @@ def check_ranges(config: Any, prefix: str = "") -> None:
         if is_dataclass(value):
             check_ranges(value, f"{key}.")
             continue
+        if isinstance(value, str) and value in ("None", "none") and "None" in str(item.type):
+            raise ConfigError(f"{key}={value}: write {key}=null for none.")
         elements = value if isinstance(value, list) else [value]
+        for element in elements:
+            if not isinstance(element, int | float) or isinstance(element, bool):
+                continue
+            if isinstance(element, float) and not math.isfinite(element):
+                raise ConfigError(f"{key}={value}: must be a finite number ({item.metadata['doc']}).")
+            if isinstance(element, int) and item.metadata.get("at_most") is None and abs(element) > MOST:
+                raise ConfigError(f"{key}={_cut(value)}: must be at most {MOST} ({item.metadata['doc']}).")
         for rule, words, holds in _RANGE_CHECKS:
             bound = item.metadata.get(rule)
             for element in elements:
                 if bound is None or not isinstance(element, int | float):
                     continue
                 if not holds(element, bound):  # NaN is in no range
-                    raise ConfigError(f"{key}={value}: must be {words} {bound:g} ({item.metadata['doc']}).")
+                    raise ConfigError(f"{key}={_cut(value)}: must be {words} {_plain(bound)} ({item.metadata['doc']}).")
+
+
+def _plain(bound: float) -> str:
+    return str(bound) if isinstance(bound, int) else f"{bound:g}"
+
+
+def _cut(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 100 else f"{text[:100]}…"

@@ -30,11 +30,12 @@ class RunConfig:
     model: Any = MISSING
     training: TrainingConfig = field(default_factory=TrainingConfig)
     experiment: Any = MISSING
-    seed: int = option(MISSING, "every random draw derives from it", at_least=0)
+    seed: int = option(MISSING, "every random draw derives from it", at_least=0, at_most=2**63 - 1)
     seeds: int | None = option(
         MISSING,
         f"with experiment={TAKE_SEEDS}: this many networks at once, of seed, seed+1, ...; null: one",
         at_least=1,
+        at_most=10_000,
     )
     device: str = option(MISSING, "auto, cpu, cuda or cuda:N")
     threads: int | str | None = option(
@@ -42,6 +43,7 @@ class RunConfig:
         f"CPU threads that torch uses; figures depend on it. auto: the number of cores, but at most {threads.MOST}. "
         "Training steps that are too small to divide take one",
         at_least=1,
+        at_most=1_024,
     )
     checkpoint: str | None = option(
         MISSING, "trained weights: a file or a run folder; null: from the model store, or trained now"
@@ -76,6 +78,11 @@ def check_seeds(config: RunConfig) -> None:
     """
     if config.seeds is None:
         return
+    if config.seed + config.seeds > 2**63:
+        raise ConfigError(
+            f"seed={config.seed} seeds={config.seeds}: the last seed would be {config.seed + config.seeds - 1}, and "
+            f"seeds are at most {2**63 - 1}."
+        )
     sweep = f"Type -m 'seed=range({config.seed},{config.seed + config.seeds})' instead of seeds={config.seeds}."
     if not config.experiment.takes_seeds:
         raise ConfigError(

@@ -13,7 +13,9 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from mi_runner import machine
 from mi_runner.datasets.causal_models import CausalModel
+from mi_runner.errors import ArgumentError
 from mi_runner.files import tensors_sha256
 from mi_runner.statistics import ALL
 
@@ -140,6 +142,21 @@ class Dataset:
             return self
         moved = {name: getattr(self, name).to(device) for name in ("x_train", "y_train", "x_test", "y_test")}
         return replace(self, **moved, causal_model=self.causal_model and self.causal_model.to(device))
+
+
+def check_room(n_bytes: int, **sizes: int) -> None:
+    """Checks that drawing a data set takes no more memory than is free.
+
+    Args:
+        n_bytes: that it takes.
+        sizes: the arguments that decide it, for the error.
+
+    Raises:
+        ArgumentError: it takes more; the text names the arguments.
+    """
+    if lacking := machine.lacking_memory(n_bytes):
+        given = ", ".join(f"{name}={size}" for name, size in sizes.items())
+        raise ArgumentError(f"{given}: the data take {lacking}. Type a smaller {max(sizes, key=sizes.__getitem__)}.")
 
 
 def channels_last(shape: tuple[int, ...]) -> bool:

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mi_runner import chance, threads
-from mi_runner.datasets import Dataset
+from mi_runner.datasets import Dataset, check_room
 from mi_runner.datasets.causal_models import CausalModel, WeightedSum
 from mi_runner.errors import ArgumentError
 
@@ -103,6 +103,8 @@ def load(
     Raises:
         ArgumentError: there are not three coefficients.
     """
+    # Images in float32, and which pixels are inside, of the larger set.
+    check_room(SIZE**2 * (5 * train_size + 5 * test_size), train_size=train_size, test_size=test_size)
     if len(coefficients) != len(VARIABLES):
         given = ",".join(map(str, coefficients))
         raise ArgumentError(f"coefficients=[{given}]: give three, for circularity, color and area, e.g. [0.4,0.4,0.4].")

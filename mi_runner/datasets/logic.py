@@ -19,7 +19,7 @@ import torch
 from torch import Tensor
 
 from mi_runner import chance
-from mi_runner.datasets import Dataset
+from mi_runner.datasets import Dataset, check_room
 from mi_runner.datasets.causal_models import CausalModel, LabelTable
 from mi_runner.errors import ArgumentError
 
@@ -70,7 +70,7 @@ def load(
 
     Raises:
         ArgumentError: the functions have different numbers of inputs, one is constant, a truth table's length isn't 2ⁿ,
-            or the frequencies don't fit.
+            or the frequencies don't fit; noise or examples are too large.
     """
     given = [str(name) for name in functions]
     n = _n_inputs(given, n_inputs)
@@ -87,6 +87,7 @@ def load(
     classes = target == "class"
     if classes:
         y_test = y_test.long()
+    check_room(train_size * (32 * n + 64), train_size=train_size)
     counts = _counts(_frequencies(frequencies, 2**n, seed), train_size)
     order = torch.randperm(train_size, generator=chance.generator(seed, "logic", "order"))
     rows = torch.repeat_interleave(torch.arange(2**n), torch.tensor(counts))[order]
@@ -94,6 +95,8 @@ def load(
     if noise:
         draw = chance.generator(seed, "logic", "noise")
         x_train = x_train + noise * torch.randn(x_train.shape, generator=draw)
+        if not bool(x_train.isfinite().all()):
+            raise ArgumentError(f"noise={noise:g} is too large for float32. Type a smaller one.")
 
     labels = y_test.reshape(*(2,) * n, *y_test.shape[1:])
     causal_model = CausalModel(variable_names(n), x_test[rows].double(), x_test.double(), LabelTable(labels))

@@ -7,7 +7,7 @@ from torch import Tensor
 from torch.nn.functional import one_hot
 
 from mi_runner import chance
-from mi_runner.datasets import Dataset
+from mi_runner.datasets import Dataset, check_room
 from mi_runner.datasets.causal_models import CausalModel, ModularSum
 
 
@@ -28,8 +28,13 @@ def load(
         target: class; or value, the sum as a float.
         modulus: m.
         train_size, test_size: numbers of pairs.
+
+    Raises:
+        ArgumentError: they take more memory than is free.
     """
     by_class = target == "class"
+    # One-hot vectors in int64 and float32, and the terms.
+    check_room((train_size + test_size) * (24 * modulus + 64), train_size=train_size, test_size=test_size)
 
     def pairs(count: int, split: str) -> tuple[Tensor, Tensor, Tensor]:
         draw = chance.generator(seed, "mod_add", split)

@@ -46,6 +46,7 @@ from mi_runner.methods.decoding import (
     split_images,
     variables,
 )
+from mi_runner.models import check_room
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.progress import log
 from mi_runner.statistics import ALL, NONE, NOT_NEGATIVE, SHARE, Range, wilson_interval
@@ -105,6 +106,8 @@ def check(setting: Setting[DecoderConfig]) -> None:
             f"{len(examples):,} different inputs. Type experiment.folds={len(examples)}, or fewer."
         )
     height, width = image_shape(graph, sites, at_least=config.kernel_size)
+    n_responses = (height - config.kernel_size + 1) * (width - config.kernel_size + 1)
+    check_room([n_responses, *config.hidden_sizes, 1], f"experiment.hidden_sizes={config.hidden_sizes}")
     if (numbers := len(examples) * height * width) > MOST_NUMBERS:
         fitting = MOST_NUMBERS // (height * width)
         fewer = f", or type dataset.limit={fitting}" if fitting >= 2 else ""

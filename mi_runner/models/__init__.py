@@ -6,14 +6,15 @@ are the network's own.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from mi_runner import chance
+from mi_runner import chance, machine
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, unknown
 from mi_runner.models import checks
@@ -89,6 +90,21 @@ def output_activation(name: str, dataset: Dataset) -> nn.Module | None:
     if name == "auto":
         name = "sigmoid" if dataset.is_binary else "none"
     return None if name == "none" else activation(name)
+
+
+def check_room(sizes: Sequence[int], what: str) -> None:
+    """Checks that Linear layers of these sizes, their gradient and an optimizer's state fit into the free memory.
+
+    Args:
+        sizes: units of the input, of each hidden layer, and of the output.
+        what: the arguments that decide them, for the error.
+
+    Raises:
+        ArgumentError: they don't fit; the text says how much they take.
+    """
+    n_weights = sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes))
+    if lacking := machine.lacking_memory(16 * n_weights):
+        raise ArgumentError(f"{what}: training {n_weights:,} weights takes {lacking}. Take fewer units or inputs.")
 
 
 def n_features(dataset: Dataset) -> int:

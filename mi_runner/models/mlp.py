@@ -59,9 +59,14 @@ def build(
         activation: after each hidden layer, one of `models.ACTIVATIONS`.
         bias: whether the Linear layers have biases.
         output_activation: after the last layer; `auto`: a sigmoid if the target is one value that is 0 or 1.
+
+    Raises:
+        ArgumentError: the layers take more memory than is free.
     """
+    sizes = [models.n_features(dataset), *hidden_sizes, dataset.n_outputs]
+    models.check_room(sizes, f"hidden_sizes=[{','.join(map(str, hidden_sizes))}]")
     model = MLP(
-        [models.n_features(dataset), *hidden_sizes, dataset.n_outputs],
+        sizes,
         activation=lambda: models.activation(activation),
         output_activation=models.output_activation(output_activation, dataset),
         bias=bias,

@@ -28,5 +28,11 @@ class TwoLayerSkip(nn.Module):
 
 
 def build(dataset: Dataset) -> models.Built:
-    """Returns a TwoLayerSkip for the flattened inputs."""
-    return models.Built(TwoLayerSkip(models.n_features(dataset), dataset.n_outputs), dataset.flattened())
+    """Returns a TwoLayerSkip for the flattened inputs.
+
+    Raises:
+        ArgumentError: the layers take more memory than is free.
+    """
+    n = models.n_features(dataset)
+    models.check_room([n, n, dataset.n_outputs], f"inputs of {n:,} values")
+    return models.Built(TwoLayerSkip(n, dataset.n_outputs), dataset.flattened())

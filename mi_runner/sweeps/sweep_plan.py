@@ -13,7 +13,6 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
@@ -23,10 +22,10 @@ from mi_runner.config.composition import flattened
 from mi_runner.config.engine_schemas import LauncherConfig, OptunaSweeper
 from mi_runner.config.experiment_schemas import ExperimentConfig
 from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, files_read_once, names_a_value
+from mi_runner.config.hydra_composition import parse_overrides as parse_overrides
 from mi_runner.config.options import Choice, check_ranges
 from mi_runner.config.registry import ENGINES, EXPERIMENTS, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
-from mi_runner.config.text_values import with_quotes
 from mi_runner.errors import ConfigError, one_line, unknown
 from mi_runner.files import whole_characters, written_whole
 from mi_runner.reading import Unreadable
@@ -77,11 +76,6 @@ class Command:
         names = [] if chosen is None else texts(chosen) if chosen.is_sweep_override() else [chosen.value()]
         named = [schema.headline for schema in EXPERIMENTS if schema.name in names]
         return named[0] if named else ExperimentConfig.headline
-
-
-def parse_overrides(overrides: Sequence[str]) -> list[Override]:
-    """Overrides as Hydra reads them."""
-    return OverridesParser.create().parse_overrides(with_quotes(overrides))
 
 
 def read_command(overrides: Sequence[str]) -> Command:
