@@ -118,6 +118,23 @@ def test_a_model_is_trained_once_and_found_again(store: Path, warnings_in_log: l
     assert warnings_in_log == []
 
 
+def test_digest_and_weights_of_the_store_are_of_one_reading(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file that is replaced after its digest was compared is not the one that is loaded."""
+    trained = Trainer(new())
+    path = trained.obtain().path
+    assert path is not None
+    read, other = model_store.read_weights, {name: tensor + 1 for name, tensor in state_of(trained.built).items()}
+
+    def replaced_before(*given: Any) -> dict[str, Tensor]:
+        save_weights(other, path)
+        return read(*given)
+
+    monkeypatch.setattr(model_store, "read_weights", replaced_before)
+    found = Trainer(new())
+    assert not found.obtain().trained_now
+    assert same(state_of(found.built), state_of(trained.built))
+
+
 def test_a_model_that_is_not_trained_is_kept_too() -> None:
     config = TrainingOptions(epochs=0)
     assert Trainer(new(), config).obtain().history == []

@@ -7,6 +7,7 @@ are forgotten in between, which is what a new process does.
 from __future__ import annotations
 
 import importlib
+import json
 import random
 import sys
 import zipfile
@@ -22,7 +23,7 @@ from torch import nn
 from mi_runner.config.model_schemas import ExternalConfig
 from mi_runner.errors import ConfigError
 from mi_runner.models import Built, own_code
-from mi_runner.models.own_code import attributes_digest, code_digest
+from mi_runner.models.own_code import attributes_digest, code_of
 from mi_runner.runs.choices import build_network
 
 from .conftest import Ended
@@ -205,7 +206,7 @@ LAYOUTS: dict[str, tuple[str, dict[str, str], str]] = {
 
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_an_edit_of_what_an_import_brings_in_is_another_network(
-    layout: str, monkeypatch: pytest.MonkeyPatch, folder: Path, warnings_in_log: list[str]
+    layout: str, monkeypatch: pytest.MonkeyPatch, folder: Path
 ) -> None:
     factory, files, edited = LAYOUTS[layout]
     write(files)
@@ -216,8 +217,9 @@ def test_an_edit_of_what_an_import_brings_in_is_another_network(
     after = new_process(factory)
     assert after.source != before.source and after.code != before.code
     Path(edited).write_text(files[edited])
-    assert new_process(factory).source == before.source
-    assert warnings_in_log == []
+    again = new_process(factory)
+    assert again.source == before.source
+    assert all(built.warnings == () for built in (before, after, again))
 
 
 def test_what_is_not_imported_or_not_ones_own_does_not_count(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -264,7 +266,7 @@ def test_a_limit_on_what_is_parsed_keeps_what_is_held(monkeypatch: pytest.Monkey
 # --- the code that runs --------------------------------------------------------------------------------------------
 
 
-def test_an_edit_after_the_import_counts_in_the_next_process(warnings_in_log: list[str], folder: Path) -> None:
+def test_an_edit_after_the_import_counts_in_the_next_process(folder: Path) -> None:
     """This process still has the earlier code, so its digest stays, and a line says so."""
     write({"net.py": net("from helper import bend"), "helper.py": BEND})
     before = set(sys.modules)
@@ -274,17 +276,17 @@ def test_an_edit_after_the_import_counts_in_the_next_process(warnings_in_log: li
     second = network("net:Net")
     assert torch.equal(first.model(x), second.model(x))
     assert second.source == first.source
-    assert warnings_in_log == [
+    assert first.warnings == () and second.warnings == (
         f"{folder / 'helper.py'}: edited after the import; this process runs the earlier code. "
-        "Start it again to run the new."
-    ]
+        "Start it again to run the new.",
+    )
     forget(before)
     third = network("net:Net")
     assert not torch.equal(third.model(x), first.model(x)) and third.source != first.source
-    assert len(warnings_in_log) == 1
+    assert third.warnings == ()
 
 
-def test_an_edit_between_the_users_import_and_the_first_run_is_seen(warnings_in_log: list[str]) -> None:
+def test_an_edit_between_the_users_import_and_the_first_run_is_seen() -> None:
     """The file's new text isn't what runs: with its digest, the next process would take the wrong weights."""
     write({"net.py": net("from helper import bend"), "helper.py": BEND})
     import net as own  # type: ignore[import-not-found]
@@ -292,7 +294,7 @@ def test_an_edit_between_the_users_import_and_the_first_run_is_seen(warnings_in_
     write({"helper.py": BEND.replace("relu", "tanh")})
     running = network("net:Net")
     assert isinstance(running.model, own.Net)
-    (line,) = warnings_in_log
+    (line,) = running.warnings
     assert "helper.py: edited after the import" in line
     del sys.modules["net"], sys.modules["helper"]
     assert network("net:Net").source != running.source
@@ -301,13 +303,13 @@ def test_an_edit_between_the_users_import_and_the_first_run_is_seen(warnings_in_
     assert network("net:Net").source != running.source  # nobody knows what else the earlier text had
 
 
-def test_a_reloaded_module_counts_as_it_is(warnings_in_log: list[str]) -> None:
+def test_a_reloaded_module_counts_as_it_is() -> None:
     write({"net.py": net("import helper", "helper.bend"), "helper.py": BEND})
     before = network("net:Net")
     write({"helper.py": BEND.replace("relu", "tanh") + "\n"})
     importlib.reload(sys.modules["helper"])
-    assert network("net:Net").source != before.source
-    assert warnings_in_log == []
+    after = network("net:Net")
+    assert after.source != before.source and after.warnings == ()
 
 
 def test_code_that_was_typed_counts() -> None:
@@ -318,7 +320,7 @@ def test_code_that_was_typed_counts() -> None:
         module.__spec__ = None
         sys.modules[module.__name__] = module
         exec(text, vars(module))
-        return code_digest([module.__name__])
+        return code_of([module.__name__]).digest
 
     text = "SCALE = 2\nclass Net:\n    def forward(self, x):\n        return SCALE * x\n"
     assert typed(text) == typed(text + "unused = 3\n")
@@ -428,6 +430,7 @@ def test_the_plain_network_of_a_wrapper_is_taken(way: str, monkeypatch: pytest.M
     imports = f"from torch import nn\nfrom {__name__} import Wrapped as compiled\n"
     write({"net.py": f"{imports}def plain():\n    return {PLAIN}\ndef make():\n    {WRAPPERS[way]}\n"})
     built, plain = network("net:make"), network("net:plain")
+    assert "net:make: the plain network is taken, without " in built.notes[0] and plain.notes == ()
     assert repr(built.model) == repr(plain.model)
     assert all(torch.equal(built.model.state_dict()[name], value) for name, value in plain.model.state_dict().items())
     assert all(module._compiled_call_impl is None for module in built.model.modules())
@@ -469,6 +472,20 @@ def test_a_changed_helper_trains_again_and_diff_says_that_the_code_differs(mi_ru
     assert codes[0] == codes[1] != codes[2]
     same, other = (mi_run("diff", str(runs[0].folder), str(run.folder)) for run in runs[1:])
     assert "code of net:Net" in other.out and codes[2] in other.out and "code of" not in same.out
+
+
+def test_an_edit_during_a_sweep_is_said_and_changes_no_job(mi_run: Callable[..., Ended]) -> None:
+    """Tables that are made again group jobs by the code that they ran."""
+    write({"net.py": net("from helper import bend"), "helper.py": BEND})
+    data = ("dataset=mod_add", "dataset.train_size=40", "dataset.test_size=20", "training.epochs=1", "report=false")
+    swept = mi_run("-m", *data, "model=external", "model.factory=net:Net", "seed=0,1")
+    assert swept.status == 0 and "same code" not in swept.err
+    record = swept.folder / "1" / "run.json"
+    own = json.loads(record.read_text())["versions"]["code of net:Net"]
+    record.write_text(record.read_text().replace(own, "0123456789ab"))
+    again = mi_run(f"sweep={swept.folder}")
+    assert "+0123456789ab ran jobs 1: not all rows are by the same code" in again.err
+    assert f"+{own}" in (swept.folder / "sweep.csv").read_text()
 
 
 def test_diff_says_that_the_code_of_a_method_differs(mi_run: Callable[..., Ended]) -> None:

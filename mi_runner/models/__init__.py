@@ -37,7 +37,9 @@ class Built:
         source: identifies the user's own network, for the model store; otherwise empty.
         code: twelve digits of the digest of the user's own code; otherwise empty.
         leaves: submodules that the graph takes as one site each.
-        identify: returns source and code after the first forward pass, which may import modules.
+        notes, warnings: lines about how the user's own network was taken, for the log.
+        identified: returns the same with `source`, `code` and `warnings`, after the first forward pass, which may
+            import modules; None where there is nothing to add.
     """
 
     model: nn.Module
@@ -45,7 +47,9 @@ class Built:
     source: str = ""
     leaves: tuple[str, ...] = ()
     code: str = ""
-    identify: Callable[[], tuple[str, str]] | None = None
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    identified: Callable[[Built], Built] | None = None
 
     def to(self, device: torch.device) -> Built:
         """Returns the network and the data set on a device."""
@@ -68,10 +72,7 @@ def build(make: Callable[..., Built], dataset: Dataset, *, seed: int, **argument
         checks.check_tensors(built.model)
         # Inside the block, because lazy modules are initialised by their first input.
         checks.check_output(built.model, built.dataset)
-    if built.identify is not None:
-        source, code = built.identify()
-        built = replace(built, source=source, code=code, identify=None)
-    return built
+    return built if built.identified is None else built.identified(built)
 
 
 def activation(name: str) -> nn.Module:

@@ -12,6 +12,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mi_runner import chance, models
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, unknown
 from mi_runner.models.one_output import with_one_output
-from mi_runner.models.own_code import DIGITS, attributes_digest, code_digest, defining_modules
+from mi_runner.models.own_code import DIGITS, Code, attributes_digest, code_of, defining_modules
 from mi_runner.progress import log
 
 
@@ -68,7 +69,7 @@ def build(
         raise _fault(factory, f"the call with {given} raises {type(error).__name__}: {error}") from error
     if not isinstance(model, nn.Module):
         raise _fault(factory, f"it returns {type(model).__name__}; it must return an nn.Module")
-    model = _unwrapped(factory, model)
+    model, notes = _unwrapped(factory, model)
     for name, value in model.state_dict().items():
         if not isinstance(value, torch.Tensor):
             raise _fault(factory, f"its state_dict has {name}, which is no tensor: leave out get_extra_state")
@@ -77,17 +78,21 @@ def build(
         if leaf not in names:
             raise ArgumentError(f"leaves=[{','.join(leaves)}]: {unknown('submodule', leaf, names)}")
 
-    def identify() -> tuple[str, str]:
+    def identified(built: models.Built) -> models.Built:
         code = factory_code(factory, make, own, before)
-        text = repr((factory, sorted((arguments or {}).items()), code, attributes_digest(own.named_modules())))
-        return text if output is None else f"{text} output={output}", code[:DIGITS]
+        attributes = attributes_digest(own.named_modules())
+        source = repr((factory, sorted((arguments or {}).items()), code.digest, attributes))
+        source = source if output is None else f"{source} output={output}"
+        return replace(built, source=source, code=code.digest[:DIGITS], warnings=code.warnings, identified=None)
 
     own, model = model, model if output is None else with_one_output(model, output)
-    return models.Built(model, dataset, leaves=tuple(leaves), identify=identify)
+    return models.Built(model, dataset, leaves=tuple(leaves), notes=notes, identified=identified)
 
 
-def _unwrapped(factory: str, model: nn.Module) -> nn.Module:
+def _unwrapped(factory: str, model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     """Returns a network without the wrappers of torch.compile and DataParallel around it or its submodules.
+
+    And a line that says so, if there were any.
 
     Raises:
         ArgumentError: it or a submodule is TorchScript, which hides its code.
@@ -119,13 +124,12 @@ def _unwrapped(factory: str, model: nn.Module) -> nn.Module:
         if getattr(module, "_compiled_call_impl", None) is not None:
             removed["torch.compile"] = None
             module._compiled_call_impl = None
-    if removed:
-        log.info(f"model.factory={factory}: the plain network is taken, without {' and '.join(removed)}")
-    return model
+    without = f"model.factory={factory}: the plain network is taken, without {' and '.join(removed)}"
+    return model, (without,) if removed else ()
 
 
-def factory_code(factory: str, make: Callable[..., Any], model: nn.Module, before: set[str]) -> str:
-    """Returns the digest of the own code of a network, in hexadecimal.
+def factory_code(factory: str, make: Callable[..., Any], model: nn.Module, before: set[str]) -> Code:
+    """Returns the own code of a network.
 
     Args:
         before: the modules that were imported before the factory was.
@@ -134,7 +138,7 @@ def factory_code(factory: str, make: Callable[..., Any], model: nn.Module, befor
     _brought.setdefault(named, {}).update(dict.fromkeys(name for name in sys.modules if name not in before))
     kinds = {kind for module in model.modules() for kind in type(module).__mro__}
     classes = {kind.__module__ for kind in kinds}
-    return code_digest([named, *defining_modules(make)], classes=classes, besides=_brought[named])
+    return code_of([named, *defining_modules(make)], classes=classes, besides=_brought[named])
 
 
 _brought: dict[str, dict[str, None]] = {}
@@ -142,9 +146,15 @@ _brought: dict[str, dict[str, None]] = {}
 
 
 def callable_code(path: str) -> str:
-    """Returns twelve digits of the digest of a callable's own code, for a callable that is imported already."""
+    """Returns twelve digits of the digest of a callable's own code, for a callable that is imported already.
+
+    A line says which files were edited since.
+    """
     value = import_callable("callable", path)
-    return code_digest([path.partition(":")[0], *defining_modules(value)])[:DIGITS]
+    code = code_of([path.partition(":")[0], *defining_modules(value)])
+    for warning in code.warnings:
+        log.warning(warning)
+    return code.digest[:DIGITS]
 
 
 def import_callable(argument: str, path: str) -> Callable[..., Any]:

@@ -7,7 +7,7 @@ are read from the sources; what a module holds of others, and the classes of a n
 library that has the factory itself, the modules that hold each other count, as far as they are in its package.
 
 The digest is of the code that runs. Python keeps a module once it is imported, so a file that is edited later counts as
-it was; a warning says that the process runs the earlier code.
+it was, and `Code` says that the process runs the earlier code.
 """
 
 from __future__ import annotations
@@ -29,7 +29,6 @@ import torch
 
 import mi_runner
 from mi_runner.files import tensors_sha256
-from mi_runner.progress import log
 
 INSTALLED = ("site-packages", "dist-packages")
 
@@ -62,8 +61,27 @@ _sources: dict[str, tuple[object, bytes]] = {}
 """Module → its specification and its source as it was imported. This is the state of a process, as sys.modules is."""
 
 
-def code_digest(modules: Iterable[str], *, classes: Iterable[str] = (), besides: Iterable[str] = ()) -> str:
-    """Returns a digest of the own code of these modules and of what they import, in hexadecimal.
+@dataclass(frozen=True)
+class Code:
+    """The code that runs.
+
+    Attributes:
+        digest: in hexadecimal.
+        edited: the files that were edited after their import.
+    """
+
+    digest: str
+    edited: tuple[str, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """A line, if files were edited."""
+        what = "edited after the import; this process runs the earlier code. Start it again to run the new."
+        return (f"{', '.join(self.edited)}: {what}",) if self.edited else ()
+
+
+def code_of(modules: Iterable[str], *, classes: Iterable[str] = (), besides: Iterable[str] = ()) -> Code:
+    """Returns a digest of the own code of these modules and of what they import.
 
     Args:
         modules: names of imported modules, the factory's first. Code of a site-packages folder counts if it is in the
@@ -118,13 +136,8 @@ def code_digest(modules: Iterable[str], *, classes: Iterable[str] = (), besides:
         if file in current and (fingerprint := _fingerprint(function.__code__)) not in current[file]:
             earlier.add(fingerprint)
             changed.append(file)
-    if changed:
-        log.warning(
-            f"{', '.join(dict.fromkeys(changed))}: edited after the import; this process runs the earlier code. Start "
-            "it again to run the new."
-        )
     content = repr((sorted(parts.items()), sorted(earlier)))
-    return hashlib.sha256(content.encode()).hexdigest()
+    return Code(hashlib.sha256(content.encode()).hexdigest(), tuple(dict.fromkeys(changed)))
 
 
 def defining_modules(make: Any) -> list[str]:

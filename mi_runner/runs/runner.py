@@ -249,6 +249,10 @@ def prepare(
     """
     experiment = experiment_of(config.experiment)
     built = build_network(config.model, dataset, seed=config.seed)
+    for note in built.notes:
+        log.info(note)
+    for warning in built.warnings:
+        log.warning(warning)
     options = training_options(config.training)
     setting: Setting[Any] = Setting(
         config=config.experiment,
