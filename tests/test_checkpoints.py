@@ -6,9 +6,11 @@ import argparse
 import json
 import logging
 import pickle
+import random
 import re
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +203,9 @@ def test_a_pickle_that_would_run_code_is_refused_unrun(save: Callable[[Any, Path
 
 def test_a_whole_network_is_refused(tmp_path: Path) -> None:
     path = as_pytorch(network(), tmp_path)
-    assert "refused, because it holds more than weights" in refused(path, network())
+    text = refused(path, network())
+    assert "refused, because it holds more than weights" in text
+    assert text.endswith("Type torch.save(model.state_dict(), 'weights.pt') where it was made.")
 
 
 SAVE_NAMED = "Save names and tensors: torch.save(model.state_dict(), 'weights.pt')."
@@ -533,6 +537,34 @@ def test_a_counter_may_be_any_whole_number_and_nothing_else(tmp_path: Path) -> N
         assert int(model.norm.num_batches_tracked) == 9 and model.norm.num_batches_tracked.dtype == torch.int64
     path = as_pytorch({**state, "norm.num_batches_tracked": torch.tensor(9.5)}, tmp_path)
     assert "norm.num_batches_tracked has the dtype float32; the model's is int64" in refused(path, squares(2))
+
+
+def test_a_checkpoint_that_holds_itself_and_many_values(tmp_path: Path) -> None:
+    state: dict[str, Any] = dict(squares(1).state_dict())
+    content: dict[str, Any] = {f"log{number}": [number] for number in range(500)}
+    content |= {f"self{number}": content for number in range(50)}
+    path = as_pytorch({"net": state} | content, tmp_path)
+    load(str(path), model := squares(2))
+    assert torch.equal(model.up.weight, state["up.weight"])
+    assert "it holds no state_dict" in refused(as_pytorch(content, tmp_path), squares(2))
+
+
+@pytest.mark.parametrize("save", [as_pytorch, as_safetensors])
+def test_any_wrong_byte_is_found_or_changes_nothing(
+    save: Callable[[dict[str, Tensor], Path], Path], tmp_path: Path
+) -> None:
+    """Safetensors has no checksums: there a wrong byte of a weight is another weight."""
+    trained = dict(network(1).state_dict())
+    path = save(trained, tmp_path)
+    content, draw = path.read_bytes(), random.Random(0)
+    header = int.from_bytes(content[:8], "little") + 8 if save is as_safetensors else len(content)
+    for _ in range(200):
+        place = draw.randrange(header)
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << draw.randrange(8)]) + content[place + 1 :])
+        model = network(2)
+        with suppress(ConfigError):
+            load(str(path), model)
+            assert same(dict(model.state_dict()), trained)
 
 
 # --- bytes ----------------------------------------------------------------------------------------------------------

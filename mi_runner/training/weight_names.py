@@ -15,8 +15,10 @@ A checkpoint may hold the state_dict under any key. If several fit, none is take
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,9 @@ FLOATS = {torch.float16: "float16", torch.bfloat16: "bfloat16", torch.float32: "
 """The dtypes that weights can be kept in."""
 
 DEEPEST = 8
+MOST_VALUES = 10_000
+"""Levels and values of a file that are looked at."""
+
 MOST_NAMED = 6
 
 
@@ -129,30 +134,40 @@ def fitted(path: Path, content: Any, wanted: Mapping[str, Tensor]) -> Fitted:
 # --- what a file holds ---------------------------------------------------------------------------------------------
 
 
-def _candidates(content: Any, key: str = "", depth: int = 0) -> Iterator[_Candidate]:
-    if depth > DEEPEST:
-        return
-    if isinstance(content, Mapping):
-        named = {name: value for name, value in content.items() if isinstance(name, str)}
-        tensors = {name: value for name, value in named.items() if isinstance(value, Tensor)}
-        if tensors:
-            yield _Candidate(key, tensors, tuple(name for name in named if name not in tensors))
-        for name, value in named.items():
-            yield from _candidates(value, f"{key}[{name!r}]", depth + 1)
-    elif isinstance(content, list | tuple) and any(isinstance(value, Mapping) for value in content[:MOST_NAMED]):
-        for place, value in enumerate(content[:100]):
-            yield from _candidates(value, f"{key}[{place}]", depth + 1)
+def _walked(content: Any) -> Iterator[tuple[str, Any]]:
+    """Yields what a file holds and what is inside of it, each once, with its key: `['model']`."""
+    seen: set[int] = set()
+    queue = deque([("", content, 0)])
+    while queue and len(seen) < MOST_VALUES:
+        key, value, depth = queue.popleft()
+        if id(value) in seen:
+            continue
+        seen.add(id(value))
+        yield key, value
+        if isinstance(value, Mapping | list | tuple) and depth < DEEPEST:
+            pairs = value.items() if isinstance(value, Mapping) else enumerate(value)
+            queue += ((f"{key}[{name!r}]", inner, depth + 1) for name, inner in islice(pairs, MOST_VALUES))
+
+
+def _candidates(content: Any) -> Iterator[_Candidate]:
+    for key, value in _walked(content):
+        if isinstance(value, Mapping):
+            named = {name: inner for name, inner in value.items() if isinstance(name, str)}
+            tensors = {name: inner for name, inner in named.items() if isinstance(inner, Tensor)}
+            if tensors:
+                yield _Candidate(key, tensors, tuple(name for name in named if name not in tensors))
 
 
 def _nothing(path: Path, content: Any) -> ArgumentError:
     """Returns the error about a file without a tensor that has a name."""
     save = "Save names and tensors: torch.save(model.state_dict(), 'weights.pt')."
-    if isinstance(content, Mapping) and any(_is_array(value) for value in content.values()):
+    inside = [value for _, value in _walked(content)]
+    if any(map(_is_array, inside)):
         to_tensors = "{name: torch.as_tensor(array) for name, array in arrays.items()}"
         return ArgumentError(f"{path}: it holds numpy arrays. Save tensors: torch.save({to_tensors}, 'weights.pt').")
-    if isinstance(content, NotRead) or (isinstance(content, Mapping) and _has_objects(content)):
+    if any(isinstance(value, NotRead) for value in inside):
         return refused(path)
-    if isinstance(content, Mapping) and _empty(content):
+    if isinstance(content, Mapping) and all(isinstance(value, Mapping) for value in inside):
         return ArgumentError(f"{path}: it holds no tensors.")
     if isinstance(content, list | tuple):
         tensors = sum(isinstance(value, Tensor) for value in content)
@@ -165,17 +180,6 @@ def _nothing(path: Path, content: Any) -> ArgumentError:
 
 def _is_array(value: Any) -> bool:
     return isinstance(value, NotRead) and type(value).__module__.startswith("numpy.")
-
-
-def _empty(content: Mapping[Any, Any]) -> bool:
-    return all(isinstance(value, Mapping) and _empty(value) for value in content.values())
-
-
-def _has_objects(content: Mapping[Any, Any], depth: int = 0) -> bool:
-    return depth <= DEEPEST and any(
-        isinstance(value, NotRead) or (isinstance(value, Mapping) and _has_objects(value, depth + 1))
-        for value in content.values()
-    )
 
 
 def _beside(content: Any, chosen: _Candidate) -> list[str]:

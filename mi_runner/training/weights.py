@@ -125,26 +125,29 @@ def _pytorch(path: Path, content: bytes) -> Any:
             stand_ins = [
                 _stand_in(name) for name in torch.serialization.get_unsafe_globals_in_checkpoint(_file(content))
             ]
+        whole = False
         if stand_ins:
             with suppress(Exception):
                 found = _loaded(content, stand_ins)
-                if not isinstance(found, NotRead):
+                whole = isinstance(found, NotRead)
+                if not whole:
                     return found
         if not stand_ins and "Unsupported operand" in str(error):  # a byte that begins no instruction of a pickle
             # The text leaves out torch's own, which advises weights_only=False.
             raise ArgumentError(f"{path}: not a weights file, or a damaged one.") from error
-        raise refused(path) from error
+        more = " Type torch.save(model.state_dict(), 'weights.pt') where it was made." if whole else ""
+        raise refused(path, more) from error
     except Exception as error:  # torch.load raises exceptions of many types
         raise ArgumentError(
             f"{path}: not a weights file, or an incomplete one; a safetensors file must be named .safetensors."
         ) from error
 
 
-def refused(path: Path) -> ArgumentError:
+def refused(path: Path, more: str = "") -> ArgumentError:
     """Returns the error about a file that holds objects where weights are needed."""
     return ArgumentError(
         f"{path}: refused, because it holds more than weights and reading it could run code. "
-        "Save model.state_dict() alone."
+        f"Save model.state_dict() alone.{more}"
     )
 
 
