@@ -530,7 +530,8 @@ FIGURES = {
     "circuit": "A valid circuit.",
     "classes": "Mean image of each class, and the variance of each pixel.",
     "confusion": "Labels and predicted labels of the test examples.",
-    "curves": "Accuracy and mean squared error by kept edges; dashed: the best circuits; shaded: 10 to 90 % of all.",
+    "curves": "Accuracy and mean squared error by kept edges, means of a method's draws; dashed: the best circuits; "
+    "shaded: 10 to 90 % of all.",
     "controls": "Interchange intervention accuracy beside its controls, with 95 % intervals.",
     "distances": "Distances of activation images between inputs.",
     "distinct_classes": "How many classes a unit's top images have.",
