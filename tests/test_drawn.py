@@ -10,12 +10,15 @@ import math
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PolyCollection
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
+from mi_runner.datasets import logic
 from mi_runner.experiments import (
     ablation_figures,
     circuits_figures,
@@ -28,8 +31,12 @@ from mi_runner.experiments import (
     probes_figures,
     train_figures,
 )
+from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.explanations.explain import explain
 from mi_runner.statistics import NOT_NEGATIVE, SHARE, Range, Spread, Summed
 from mi_runner.sweeps import sweep_figures
+
+from .test_explanations_methods import PLANTED, XOR, chain, in_float32
 
 Row = dict[str, Any]
 
@@ -687,8 +694,6 @@ def test_rows_of_a_sweep() -> None:
 
 
 def test_strips_have_their_titles_captions_and_scales() -> None:
-    import torch
-
     rows = [
         ("upper", [torch.zeros(2, 2), torch.ones(2, 2)], "gray"),
         ("lower", [torch.ones(2, 2), torch.full((2, 2), 3.0)], "viridis"),
@@ -699,3 +704,147 @@ def test_strips_have_their_titles_captions_and_scales() -> None:
         assert list(ticks(axes, "x").values()) == ["left", "right"] and list(ticks(axes, "x")) == [0.5, 2.5]
         assert np.asarray(axes.images[0].get_array()) == near(torch.cat(pictures, 1))
         assert axes.images[0].get_cmap().name == cmap
+
+
+def test_a_mosaic_has_each_picture_below_its_caption() -> None:
+    pictures = [torch.full((10, 10), float(number)) for number in range(3)]
+    figure = figures.mosaic(pictures, ["a", "b", "c"], "three", cmap="gray")
+    (axes,) = figure.axes
+    assert figure.get_suptitle() == "three"
+    canvas = np.asarray(axes.images[0].get_array(), dtype=float)
+    for number, text in enumerate(axes.texts):
+        middle, above = text.get_position()
+        assert text.get_text() == "abc"[number]
+        assert (
+            canvas[int(np.ceil(above)) + 2 : int(np.ceil(above)) + 8, int(middle) - 3 : int(middle) + 3] == number
+        ).all()
+
+
+# --- tensors in, pictures out ----------------------------------------------------------------------------------------
+
+
+def test_kernels_and_what_they_see() -> None:
+    weight = torch.tensor([[[1.0, -2.0], [0.5, 0.25]], [[3.0, 0.0], [1.0, -1.5]]])
+    figure = decoder_figures.kernels(weight)
+    assert words(figure) == [("", "", "kernel 0"), ("", "", "kernel 1"), ("", "weight", "")]
+    for axes, kernel in zip(figure.axes, weight, strict=False):
+        assert np.asarray(axes.images[0].get_array()) == near(kernel)
+        assert axes.images[0].get_clim() == (-3, 3)
+        texts = {text.get_position(): float(text.get_text()) for text in axes.texts}
+        assert texts == {(column, row): kernel[row, column].item() for row in (0, 1) for column in (0, 1)}
+    images, responses = torch.arange(8.0).view(2, 2, 2), torch.arange(4.0).view(2, 2, 1, 1) - 1
+    filtered = responses.amax(1).tanh()
+    figure = decoder_figures.filtered_images(images, responses, filtered, ["0 + 1 = 1", "1, 1"], ["first", "second"])
+    assert words(figure) == [
+        ("", "0 + 1 = 1", "activations"), ("", "", "kernel 0"), ("", "", "kernel 1"), ("", "", "tanh of the largest"),
+        ("", "1\n1", ""), ("", "", ""), ("", "", ""), ("", "", ""),
+        ("activation", "", ""), ("response", "", ""), ("tanh", "", ""),
+    ]  # fmt: skip
+    shown = [np.asarray(axes.images[0].get_array()).ravel() for axes in figure.axes[:8]]
+    for number in (0, 1):
+        image, *seen, largest = shown[4 * number : 4 * number + 4]
+        assert image == near(images[number].ravel()) and largest == near(filtered[number].ravel())
+        assert np.concatenate(seen) == near(responses[number].ravel())
+    assert ticks(figure.axes[4], "y") == {0: "first", 1: "second"}
+
+
+def test_distances_are_ordered_by_label_and_divided_by_their_mean() -> None:
+    first = torch.tensor([[0.0, 1.0, 4.0], [1.0, 0.0, 2.0], [4.0, 2.0, 0.0]])
+    matrices = {"trained": {"first": first, "all": 2 * first}, "untrained": {"first": first.sqrt(), "all": first}}
+    label = torch.tensor([1, 0, 1])
+    figure = decoder_figures.distances(matrices, label, ["x", "y", "z"], ["even", "odd"], "parity")
+    assert words(figure) == [
+        ("", "trained", "first"), ("", "", "all sites"), ("", "untrained", "first"), ("", "", "all sites"),
+        ("", "distance ÷ mean distance", ""),
+    ]  # fmt: skip
+    assert figure.get_suptitle() == "distances of inputs, ordered by parity"
+    order = [1, 0, 2]
+    for axes, matrix in zip(figure.axes, (first, 2 * first, first.sqrt(), first), strict=False):
+        expected = matrix.numpy()[np.ix_(order, order)] / (matrix.sum().item() / 6)
+        assert np.asarray(axes.images[0].get_array()) == pytest.approx(expected, abs=1e-6)
+    assert ticks(figure.axes[0], "y") == {0: "y", 1: "x", 2: "z"}
+    many = torch.ones(61, 61).double() - torch.eye(61)
+    half = (torch.arange(61) > 30).long()
+    far = many + (half[:, None] != half[None])
+    averaged = decoder_figures.distances(
+        {"trained": {"first": far, "all": far}}, half, ["?"] * 61, ["low", "high"], "half"
+    )
+    assert averaged.get_suptitle() == "distances of inputs, averaged by half"
+    assert ticks(averaged.axes[0], "y") == {0: "low", 1: "high"}
+    means = np.asarray(averaged.axes[0].images[0].get_array())
+    assert means[0, 1] == pytest.approx(2 * means[0, 0]) and means[0, 0] == pytest.approx(means[1, 1])
+
+
+def network_edges(axes: Axes) -> set[tuple[int, int, int, str]]:
+    """Layer, source, target and colour of each drawn edge, by the places of the neurons that stand in the axes."""
+    lines = [line for line in axes.lines if len(line.get_xdata()) == 2]
+    points = [tuple(text.get_position()) for text in axes.texts]
+    points += [tuple(place) for group in axes.collections for place in np.asarray(group.get_offsets()).tolist()]
+    columns: dict[int, list[float]] = {}
+    for x, y in points:
+        if float(x) == round(x):
+            columns.setdefault(round(x), []).append(round(float(y), 6))
+    heights = {layer: sorted(set(of), reverse=True) for layer, of in columns.items()}
+    found = set()
+    for line in lines:
+        (x0, x1), (y0, y1) = (np.asarray(data, dtype=float).round(6).tolist() for data in line.get_data())
+        assert x1 == x0 + 1
+        found.add((int(x0), heights[int(x0)].index(y0), heights[int(x1)].index(y1), str(line.get_color())))
+    return found
+
+
+def test_circuits_of_an_output() -> None:
+    part = chain(([[2.0, -1.0], [0.5, 1.5]], [0.0, 0.0]), ([[1.0, -3.0]], [0.0]))
+    space = CircuitSpace(part.sizes)
+    rows = [(63, 6, True, 0.0, 0.9), (23, 4, True, 0.25, 0.6), (43, 4, False, 0.25, 0.3)]
+    table = pd.DataFrame(rows, columns=["circuit", "n_edges", "valid", "sparsity", "accuracy"])
+    shares = np.array([0.1, 0.2, 0.3, 0.4, 0.5, 0.7])
+    drawn = circuits_figures.of_output(part, space, 0, shares, 2, table)
+    sparsity = drawn["sparsity_0"]()
+    assert words(sparsity) == [
+        ("fraction of neurons and edges left out", "accuracy", "3 circuits"),
+        ("", "circuits", ""),
+    ]
+    found = {
+        tuple(place): count
+        for place, count in zip(
+            sparsity.axes[0].collections[0].get_offsets().round(2).tolist(),
+            sparsity.axes[0].collections[0].get_array(),
+            strict=True,
+        )
+    }
+    assert sum(found.values()) == 3 and max(x for x, _ in found) == pytest.approx(0.25, abs=0.02)
+    assert max(y for _, y in found) == pytest.approx(0.9, abs=0.02)
+    edges = drawn["edges_0"]()
+    assert words(edges) == [("from", "to", "layer 0"), ("from", "", "layer 1"), ("", "fraction of valid circuits", "")]
+    assert edges.get_suptitle() == "edges of 2 valid circuits"
+    for axes, block in zip(edges.axes, (shares[:4].reshape(2, 2), shares[4:].reshape(1, 2)), strict=False):
+        assert np.asarray(axes.images[0].get_array()) == near(block)
+        texts = {text.get_position(): text.get_text() for text in axes.texts}
+        assert texts == {(source, target): f"{block[target, source]:.2f}" for target, source in np.ndindex(block.shape)}
+    sparsest = drawn["sparsest_0"]()
+    assert [axes.get_title() for axes in sparsest.axes if axes.get_title()] == ["23: 4 of 6 edges", "63: 6 of 6 edges"]
+    # Bits of 23: edges 0, 1, 2 of the first layer, to neurons 0, 0, 1; and edge 0 of the second.
+    red, blue = "tab:red", "tab:blue"
+    assert network_edges(sparsest.axes[0]) == {(0, 0, 0, red), (0, 1, 0, blue), (0, 0, 1, red), (1, 0, 0, red)}
+
+
+def test_an_explained_circuit_and_an_alignment() -> None:
+    found = explain(in_float32(PLANTED), XOR, max_depth=2)
+    drawn = explanations_figures.of_output(0, found)
+    circuit = drawn["circuit_0"]().axes[0]
+    assert "4 edges" not in circuit.get_title() and f"{PLANTED.space.full.bit_count()} edges" in circuit.get_title()
+    red, blue = "tab:red", "tab:blue"
+    edges = {(0, 0, 0, red), (0, 1, 0, blue), (0, 0, 1, blue), (0, 1, 1, red), (1, 0, 0, red), (1, 1, 0, red)}
+    assert network_edges(circuit) == edges
+    by_height = sorted(circuit.texts, key=lambda text: (text.get_position()[0], -text.get_position()[1]))
+    gates = [logic.name_of("0010"), logic.name_of("0100"), "OR\n= XOR"]  # A ∧ ¬B, ¬A ∧ B, and what joins them
+    assert [text.get_text() for text in by_height] == ["A", "B", *gates]
+    left, right = drawn["alignment_0"]().axes
+    assert left.get_title() == "(A ∧ ¬B) ∨ (¬A ∧ B)"
+    colours = {text.get_text(): text.get_bbox_patch().get_facecolor() for text in right.texts}
+    assert list(colours) == ["A", "B", "h1.0", "h1.1", "out"] and network_edges(right) == edges
+    assert colours["h1.0"] == to_rgba(explanations_figures.COLOURS[0])
+    assert colours["h1.1"] == to_rgba(explanations_figures.COLOURS[1]) and colours["out"] == to_rgba("white")
+    of_gates = [text.get_bbox_patch().get_facecolor() for text in left.texts if text.get_text() in "∨∧"]
+    assert set(of_gates) == {to_rgba("white"), colours["h1.0"], colours["h1.1"]}

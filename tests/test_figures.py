@@ -288,6 +288,27 @@ def test_clusters(drawn_by: DrawnBy) -> None:
     weight = load_file(ended.record["checkpoint"]["path"])["layers.2.weight"]
     assert image_of(panels[1]) == near(weight.abs())
     sizes = table(ended, "clusters").query("network == 'clustered'")
+    assert [(axes.get_xlabel(), axes.get_ylabel()) for axes in panels] == [
+        ("input unit", "output unit"), ("input unit", ""), ("input unit", ""),
+    ]  # fmt: skip
+    of_edges = drawn["edges"].axes
+    assert [axes.get_title() for axes in of_edges] == ["before training", "clustered", "twin"]
+    # The middle matrix, 8 units to 6, has no bundles: an edge for each weight, from the input unit to the output unit.
+    heights = [np.linspace(1, 0, units + 2)[1:-1] for units in (8, 6)]
+    middle = of_edges[1].collections[1]
+    ends = {
+        (int(np.argmin(abs(heights[0] - y0))), int(np.argmin(abs(heights[1] - y1)))): tuple(colour[:3])
+        for ((x0, y0), (x1, y1)), colour in zip(middle.get_segments(), middle.get_colors(), strict=True)
+        if (x0, x1) == (1, 2)
+    }
+    assert ends == {
+        (source, target): to_rgba("#c8102e" if weight[target, source] > 0 else "#1f4fa8")[:3]
+        for source in range(8)
+        for target in range(6)
+    }
+    columns = [text.split("\n") for text in labels(of_edges[1].get_xticklabels())]
+    assert [text[1] for text in columns] == ["784 units", "8 units", "6 units", "10 units"]
+    assert columns[0][2] == "56 bundles"
     for axes in panels:
         assert [frame.get_height() for frame in axes.patches] == near(sizes["n_outputs"])
         assert [frame.get_width() for frame in axes.patches] == near(sizes["n_inputs"])

@@ -188,7 +188,7 @@ def _time(text: Any) -> str | None:
 
 def duration(seconds: float) -> str:
     """Returns a time as text: 3.2 s, 4 min 05 s, 2 h 10 min."""
-    if seconds < 60:
+    if seconds < 59.95:  # the next is written as 60.0
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest:02} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02} min"
