@@ -131,7 +131,9 @@ class Recording:
         return cls(checkout, lines, seconds)
 
     def tests(self, fault: Fault, most: float = math.inf) -> list[str]:
-        """The tests that run the fault's statement, those files first that take least, up to so many seconds.
+        """The tests that run the fault's statement, those files first that take least.
+
+        If they take more than so many seconds, these are the ones that take least.
 
         Where nothing says who runs it, because it is compiled or runs when its module is imported: those that run
         any function of the file, or of a file that imports it.
@@ -144,16 +146,16 @@ class Recording:
             found = {
                 test for file in self._users(fault.file) for of in self.lines.get(file, {}).values() for test in of
             }
+        chosen: list[str] = []
+        for test in sorted(found, key=lambda test: (self.seconds[test], test)):
+            most -= self.seconds[test]
+            if most >= 0 or not chosen:
+                chosen.append(test)
         cost: dict[str, float] = {}
-        for test in found:
+        for test in chosen:
             file = test.partition("::")[0]
             cost[file] = cost.get(file, 0) + self.seconds[test]
-        ordered, total = sorted(cost, key=lambda file: (cost[file], file)), 0.0
-        kept = [file for file in ordered if (total := total + cost[file]) <= most or file == ordered[0]]
-        place = {file: number for number, file in enumerate(kept)}
-        return sorted(
-            (t for t in found if t.partition("::")[0] in place), key=lambda t: (place[t.partition("::")[0]], t)
-        )
+        return sorted(chosen, key=lambda test: (cost[test.partition("::")[0]], test))
 
     def statement(self, fault: Fault) -> tuple[int, int, bool]:
         """First and last line of the fault's statement, and whether it is seen when they run.

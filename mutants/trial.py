@@ -59,7 +59,7 @@ def noticed(fault: Fault, recording: Recording, log: Path, *, most: float = math
     """How the tests of a fault's statement notice it: failed, crashed, endless; or how not: passed, unreached.
 
     Args:
-        most: seconds of the tests that are run, files that take least first; the first file runs whatever it takes.
+        most: seconds of the tests that are run; if there are more, those that take least.
     """
     tests = recording.tests(fault, most)
     if not tests:
