@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import resource
@@ -48,9 +49,9 @@ def import_libraries() -> None:
 
 def record(checkout: Path, test_file: str, recording: Path, log: Path) -> None:
     """Runs a file of tests without a fault, and writes which lines each test runs."""
-    outcome = forked(
-        lambda: _tests(checkout, [test_file], recorder=lambda: [Recorder(checkout, recording)]), log, seconds=1200
-    )
+    version = kernels_version(checkout)
+    recorder = lambda: [Recorder(checkout, recording)]  # noqa: E731
+    outcome = forked(partial(_tests, checkout, [test_file], log, version, recorder=recorder), log, seconds=1200)
     if not recording.exists():
         raise RuntimeError(f"{test_file} could not be recorded ({outcome}): see {log}")
 
@@ -67,18 +68,18 @@ def noticed(fault: Fault, recording: Recording, log: Path, *, most: float = math
     checkout, file = recording.checkout, recording.checkout / fault.file
     before, times = file.read_text(), file.stat()
     compiles = recording.is_compiled(fault)
+    version = None if compiles else kernels_version(checkout)
     seconds = 15 + 3 * sum(recording.seconds[test] for test in tests) + (COMPILATION_SECONDS if compiles else 0)
     cached = list((file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"))
     try:
         file.write_text(fault.source(checkout))
         for path in cached:
             path.unlink()
-        version = None if compiles else KERNELS
         files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
         # First the two files that take least, because most faults are noticed there.
         for group in (files[:2], files[2:]):
             of_group = [test for test in tests if test.partition("::")[0] in group]
-            outcome = forked(partial(_tests, checkout, of_group, version=version), log, seconds) if group else "passed"
+            outcome = forked(partial(_tests, checkout, of_group, log, version), log, seconds) if group else "passed"
             if outcome != "passed":
                 break
         return outcome
@@ -89,8 +90,10 @@ def noticed(fault: Fault, recording: Recording, log: Path, *, most: float = math
             path.unlink()
 
 
-KERNELS = "0123456789ab"
-"""The version of the compiled kernels without a fault."""
+def kernels_version(checkout: Path) -> str:
+    """Of the compiled kernels without a fault, so that a fault outside of them compiles nothing."""
+    files = sorted([*(checkout / "mi_runner/methods").rglob("*.py"), checkout / "mi_runner/compiled.py"])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 def forked(work: Callable[[], int], log: Path, seconds: float) -> str:
@@ -132,9 +135,10 @@ def forked(work: Callable[[], int], log: Path, seconds: float) -> str:
 def _tests(
     checkout: Path,
     tests: Sequence[str],
+    log: Path,
+    version: str | None,
     *,
     recorder: Callable[[], list[object]] = list,
-    version: str | None = KERNELS,
 ) -> int:
     os.chdir(checkout)
     here = str(Path(__file__).parent.parent)
@@ -146,6 +150,8 @@ def _tests(
         kernels._version = lambda: version
     import pytest
 
+    # Kernels without a fault are compiled once for all; those with one go with the copy.
+    cache = (checkout if version is None else log.parent) / "pytest_cache"
     options = [
         "-q",
         "-W",
@@ -155,6 +161,7 @@ def _tests(
         "-p",
         "no:randomly",
         "--tb=line",
+        *("-o", f"cache_dir={cache}"),
         *([] if plugins else ["-x"]),
     ]
     return int(pytest.main([*options, *tests], plugins=plugins))
