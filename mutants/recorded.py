@@ -180,6 +180,32 @@ class Recording:
         """Whether kernels are compiled anew with this fault: it is in one, or outside of all functions."""
         return not self.statement(fault)[2]
 
+    def changed_kernels(self, fault: Fault) -> set[str]:
+        """The compiled functions that a fault changes: its own, or those that read its constant; and their callers."""
+        names: set[str] = set()
+        tree = ast.parse((self.checkout / fault.file).read_text())
+        if not any(isinstance(node, ast.FunctionDef) and _is_compiled(node) for node in tree.body):
+            return names
+        for node in tree.body:
+            if node.lineno <= fault.line <= (node.end_lineno or 0):
+                targets = ast.walk(node) if not isinstance(node, ast.FunctionDef) else ()
+                names = {t.id for t in targets if isinstance(t, ast.Name)} | {getattr(node, "name", "")}
+        found: set[str] = set()
+        while names:
+            found |= names
+            names = {name for name, read in self._read_by_kernels.items() if read & found} - found
+        return found
+
+    @cached_property
+    def _read_by_kernels(self) -> dict[str, set[str]]:
+        """Compiled function → the names that it reads."""
+        return {
+            function.name: {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+            for source in sources(self.checkout)
+            for function in ast.parse((self.checkout / source).read_text()).body
+            if isinstance(function, ast.FunctionDef) and _is_compiled(function)
+        }
+
     def _users(self, file: str) -> list[str]:
         return [file, *self._importers.get(file, ())]
 
