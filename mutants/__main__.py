@@ -32,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
     signal.signal(signal.SIGTERM, lambda *_: sys.exit("interrupted"))
     with tempfile.TemporaryDirectory(prefix="mutants-") as temporary:
-        run(options, options.folder or Path(temporary) / "kept", Path(temporary) / "checkout")
+        run(options, (options.folder or Path(temporary) / "kept").resolve(), Path(temporary) / "checkout")
 
 
 def run(options: argparse.Namespace, kept: Path, checkout: Path) -> None:

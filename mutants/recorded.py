@@ -131,7 +131,9 @@ class Recording:
         return cls(checkout, lines, seconds)
 
     def tests(self, fault: Fault, most: float = math.inf) -> list[str]:
-        """The tests that run the fault's statement, those files first that take least, up to so many seconds.
+        """The tests that run the fault's statement, those files first that take least.
+
+        If they take more than so many seconds, these are the ones that take least.
 
         Where nothing says who runs it, because it is compiled or runs when its module is imported: those that run
         any function of the file, or of a file that imports it.
@@ -144,16 +146,16 @@ class Recording:
             found = {
                 test for file in self._users(fault.file) for of in self.lines.get(file, {}).values() for test in of
             }
+        chosen: list[str] = []
+        for test in sorted(found, key=lambda test: (self.seconds[test], test)):
+            most -= self.seconds[test]
+            if most >= 0 or not chosen:
+                chosen.append(test)
         cost: dict[str, float] = {}
-        for test in found:
+        for test in chosen:
             file = test.partition("::")[0]
             cost[file] = cost.get(file, 0) + self.seconds[test]
-        ordered, total = sorted(cost, key=lambda file: (cost[file], file)), 0.0
-        kept = [file for file in ordered if (total := total + cost[file]) <= most or file == ordered[0]]
-        place = {file: number for number, file in enumerate(kept)}
-        return sorted(
-            (t for t in found if t.partition("::")[0] in place), key=lambda t: (place[t.partition("::")[0]], t)
-        )
+        return sorted(chosen, key=lambda test: (cost[test.partition("::")[0]], test))
 
     def statement(self, fault: Fault) -> tuple[int, int, bool]:
         """First and last line of the fault's statement, and whether it is seen when they run.
@@ -177,6 +179,32 @@ class Recording:
     def is_compiled(self, fault: Fault) -> bool:
         """Whether kernels are compiled anew with this fault: it is in one, or outside of all functions."""
         return not self.statement(fault)[2]
+
+    def changed_kernels(self, fault: Fault) -> set[str]:
+        """The compiled functions that a fault changes: its own, or those that read its constant; and their callers."""
+        names: set[str] = set()
+        tree = ast.parse((self.checkout / fault.file).read_text())
+        if not any(isinstance(node, ast.FunctionDef) and _is_compiled(node) for node in tree.body):
+            return names
+        for node in tree.body:
+            if node.lineno <= fault.line <= (node.end_lineno or 0):
+                targets = ast.walk(node) if not isinstance(node, ast.FunctionDef) else ()
+                names = {t.id for t in targets if isinstance(t, ast.Name)} | {getattr(node, "name", "")}
+        found: set[str] = set()
+        while names:
+            found |= names
+            names = {name for name, read in self._read_by_kernels.items() if read & found} - found
+        return found
+
+    @cached_property
+    def _read_by_kernels(self) -> dict[str, set[str]]:
+        """Compiled function → the names that it reads."""
+        return {
+            function.name: {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+            for source in sources(self.checkout)
+            for function in ast.parse((self.checkout / source).read_text()).body
+            if isinstance(function, ast.FunctionDef) and _is_compiled(function)
+        }
 
     def _users(self, file: str) -> list[str]:
         return [file, *self._importers.get(file, ())]

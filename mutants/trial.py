@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import resource
@@ -27,7 +28,8 @@ IMPORTED = (
 )
 """What the tests import, but for mi_runner and themselves."""
 
-COMPILATION_SECONDS = 300
+COMPILATION = 120
+"""Seconds in which the kernels are compiled that a fault changes."""
 
 
 def copy(checkout: Path, to: Path) -> None:
@@ -48,8 +50,12 @@ def import_libraries() -> None:
 
 def record(checkout: Path, test_file: str, recording: Path, log: Path) -> None:
     """Runs a file of tests without a fault, and writes which lines each test runs."""
+    version = kernels_version(checkout)
+    recorder = lambda: [Recorder(checkout, recording)]  # noqa: E731
     outcome = forked(
-        lambda: _tests(checkout, [test_file], recorder=lambda: [Recorder(checkout, recording)]), log, seconds=1200
+        partial(_tests, checkout, [test_file], recording.parent / "pytest_cache", version, recorder=recorder),
+        log,
+        seconds=1200,
     )
     if not recording.exists():
         raise RuntimeError(f"{test_file} could not be recorded ({outcome}): see {log}")
@@ -59,26 +65,27 @@ def noticed(fault: Fault, recording: Recording, log: Path, *, most: float = math
     """How the tests of a fault's statement notice it: failed, crashed, endless; or how not: passed, unreached.
 
     Args:
-        most: seconds of the tests that are run, files that take least first; the first file runs whatever it takes.
+        most: seconds of the tests that are run; if there are more, those that take least.
     """
     tests = recording.tests(fault, most)
     if not tests:
         return "unreached"
     checkout, file = recording.checkout, recording.checkout / fault.file
     before, times = file.read_text(), file.stat()
-    compiles = recording.is_compiled(fault)
-    seconds = 15 + 3 * sum(recording.seconds[test] for test in tests) + (COMPILATION_SECONDS if compiles else 0)
+    version, cache = kernels_version(checkout), log.parent / "pytest_cache"
+    seconds = 15 + 3 * sum(recording.seconds[test] for test in tests)
+    if recording.is_compiled(fault):
+        cache, seconds = _without_kernels(cache, recording.changed_kernels(fault), checkout), seconds + COMPILATION
     cached = list((file.parent / "__pycache__").glob(f"{file.stem}.*.pyc"))
     try:
         file.write_text(fault.source(checkout))
         for path in cached:
             path.unlink()
-        version = None if compiles else KERNELS
         files = list(dict.fromkeys(test.partition("::")[0] for test in tests))
         # First the two files that take least, because most faults are noticed there.
         for group in (files[:2], files[2:]):
             of_group = [test for test in tests if test.partition("::")[0] in group]
-            outcome = forked(partial(_tests, checkout, of_group, version=version), log, seconds) if group else "passed"
+            outcome = forked(partial(_tests, checkout, of_group, cache, version), log, seconds) if group else "passed"
             if outcome != "passed":
                 break
         return outcome
@@ -89,8 +96,21 @@ def noticed(fault: Fault, recording: Recording, log: Path, *, most: float = math
             path.unlink()
 
 
-KERNELS = "0123456789ab"
-"""The version of the compiled kernels without a fault."""
+def _without_kernels(cache: Path, names: set[str], checkout: Path) -> Path:
+    """A copy of what is compiled, in the copy of the sources, but for these functions."""
+    copied = checkout / "pytest_cache"
+    shutil.rmtree(copied, ignore_errors=True)
+    shutil.copytree(cache, copied)
+    for path in copied.rglob("*.nb[ic]"):
+        if path.name.partition("-")[0].rpartition(".")[2] in names:
+            path.unlink()
+    return copied
+
+
+def kernels_version(checkout: Path) -> str:
+    """Of the compiled kernels without a fault, so that a fault outside of them compiles nothing."""
+    files = sorted([*(checkout / "mi_runner/methods").rglob("*.py"), checkout / "mi_runner/compiled.py"])
+    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
 def forked(work: Callable[[], int], log: Path, seconds: float) -> str:
@@ -130,31 +150,20 @@ def forked(work: Callable[[], int], log: Path, seconds: float) -> str:
 
 
 def _tests(
-    checkout: Path,
-    tests: Sequence[str],
-    *,
-    recorder: Callable[[], list[object]] = list,
-    version: str | None = KERNELS,
+    checkout: Path, tests: Sequence[str], cache: Path, version: str, *, recorder: Callable[[], list[object]] = list
 ) -> int:
+    """Runs tests in the copy; pytest's cache has the compiled kernels of this version."""
     os.chdir(checkout)
     here = str(Path(__file__).parent.parent)
     sys.path[:] = [str(checkout), *(path for path in sys.path if path not in ("", here))]
     plugins = recorder()  # before anything of mi_runner is imported
-    if version is not None:
-        import mi_runner.compiled as kernels
+    import mi_runner.compiled as kernels
 
-        kernels._version = lambda: version
+    kernels._version = lambda: version
     import pytest
 
     options = [
-        "-q",
-        "-W",
-        "ignore::pytest.PytestAssertRewriteWarning",
-        "-p",
-        "no:xdist",
-        "-p",
-        "no:randomly",
-        "--tb=line",
-        *([] if plugins else ["-x"]),
+        *("-q", "--tb=line", "-p", "no:xdist", "-W", "ignore::pytest.PytestAssertRewriteWarning"),
+        *("--basetemp", str(checkout / "tests_tmp"), "-o", f"cache_dir={cache}", *([] if plugins else ["-x"])),
     ]
     return int(pytest.main([*options, *tests], plugins=plugins))
