@@ -18,7 +18,8 @@ from mi_runner.errors import ConfigError
 from mi_runner.private import NotPrivate
 from mi_runner.progress import log
 
-VARIABLE = "MI_RUN_CACHE"
+VARIABLE, SHARED = "MI_RUN_CACHE", "MI_RUN_SHARED_CACHE"
+"""The environment variables that name the cache, and the cache of somebody else whose trained models are taken."""
 
 MODELS, MNIST, KERNELS = "models", "MNIST", "kernels"
 """The folders in the cache."""
@@ -62,6 +63,31 @@ def usable(name: str) -> Path | None:
     return root / name
 
 
+def shared(name: str) -> Path | None:
+    """Returns a folder in the cache that MI_RUN_SHARED_CACHE names; None if it names none, or there is no such folder.
+
+    It is only read, and code is never taken from it.
+
+    Raises:
+        ConfigError: more than one user can write it.
+    """
+    named = os.environ.get(SHARED)
+    if not named:
+        return None
+    folder = Path(named) / name
+    try:
+        owner = folder.stat().st_uid
+        private.check_above(folder, owner)
+        private.check_shared(folder.resolve(), owner)
+    except NotPrivate as error:
+        raise ConfigError(
+            f"{SHARED}={named}: {error}. Its owner types chmod -R go-w {shlex.quote(named)}, or leave {SHARED} out."
+        ) from error
+    except OSError:
+        return None
+    return folder
+
+
 def say_unusable(error: Exception | str) -> None:
     """Says why nothing is kept in the cache, once for a folder."""
     folder = cache_folder()
@@ -80,6 +106,10 @@ def check() -> None:
         ConfigError: others own or can write the cache, or a folder of it, or its kernels; the text says what to type.
     """
     root = cache_folder()
+    if os.environ.get(SHARED) and shared(MODELS) is None:
+        raise ConfigError(
+            f"{SHARED}={os.environ[SHARED]}: it has no folder {MODELS}. Name a folder as {VARIABLE} does."
+        )
     try:
         private.check_above(root / MODELS)
         for folder in (root / MODELS, root / MNIST, root / KERNELS, *(root / KERNELS).glob("*")):

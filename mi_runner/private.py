@@ -67,8 +67,11 @@ def check_folder(folder: Path) -> None:
         raise NotADirectoryError(f"{folder} is no folder")
 
 
-def check_above(folder: Path) -> None:
+def check_above(folder: Path, owner: int | None = None) -> None:
     """Checks that all folders above a folder are safe, along every symbolic link, as far as they exist.
+
+    Args:
+        owner: a further user who may own them; None: nobody.
 
     Raises:
         NotPrivate: one isn't.
@@ -81,10 +84,30 @@ def check_above(folder: Path) -> None:
             state = os.lstat(path)
         except FileNotFoundError:
             continue
-        if state.st_uid not in _trusted():
+        if state.st_uid not in {*_trusted(), owner}:
             raise NotPrivate(path, f"{_user(state.st_uid)} owns it", is_own=False)
         if state.st_mode & 0o022 and not state.st_mode & stat.S_ISVTX and not stat.S_ISLNK(state.st_mode):
             raise NotPrivate(path, f"{_writers(state)} can write it", is_own=state.st_uid == os.geteuid())
+
+
+def check_shared(path: Path, owner: int) -> None:
+    """Checks that only one user can write a file or folder, who may be another than this one.
+
+    Args:
+        owner: the number of that user.
+
+    Raises:
+        NotPrivate: others own or can write it.
+        OSError: it can't be looked at.
+    """
+    state = os.lstat(path)
+    if not _has_owners():
+        return
+    if state.st_uid != owner:
+        raise NotPrivate(path, f"{_user(state.st_uid)} owns it, and not {_user(owner)}", is_own=False)
+    if stat.S_ISLNK(state.st_mode) or state.st_mode & 0o022:
+        what = "it is a symbolic link" if stat.S_ISLNK(state.st_mode) else f"{_writers(state)} can write it"
+        raise NotPrivate(path, what, is_own=owner == os.geteuid())
 
 
 def check(path: Path) -> None:

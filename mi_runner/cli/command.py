@@ -100,6 +100,7 @@ def _command(arguments: list[str]) -> int:
 
         return sweeps.run(_with_folder(overrides, parsed.config_dir), "mi-run " + shlex.join(arguments))
     if prints_only or parsed.resolve:
+        hydra_composition.check_folders([] if parsed.shell_completion else overrides)
         _print_by_hydra(["--hydra-help"] if parsed.hydra_help else [*overrides, *flags])
         return _printed(ExitStatus.DONE)
     return _run(*_composed(_with_folder(overrides, parsed.config_dir)))

@@ -111,6 +111,7 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
 @environment.refused()
 def composed_by_hydra(overrides: Sequence[str], *, with_hydra: bool = False) -> DictConfig:
     """Returns the same as `composed`, of which Hydra does all."""
+    check_folders(overrides)
     register_schemas()
     state = GlobalHydra.instance()
     if state.is_initialized():
@@ -168,10 +169,30 @@ def _names_folders(override: Override) -> bool:
 
 
 def _own_folders(overrides: Sequence[Override]) -> list[Path]:
-    """Returns the user's own folders of configs."""
+    """Returns the user's own folders of configs.
+
+    Raises:
+        ConfigError: one is a Python package, which Hydra would import.
+    """
     values = [override.value() for override in overrides if _names_folders(override)]
     named = [str(folder) for value in values for folder in (value if isinstance(value, list) else [value])]
+    for folder in named:
+        if re.match(r"\s*['\"]?\s*pkg:", folder, re.IGNORECASE):
+            raise ConfigError(
+                f"hydra.searchpath=[{folder}]: to look into a package runs its code. "
+                "Type the folder with its configs: hydra.searchpath=[file://FOLDER]."
+            )
     return [Path(folder.removeprefix("file://")) for folder in named]
+
+
+def check_folders(overrides: Sequence[str]) -> None:
+    """Checks that the places where configs are looked for are folders.
+
+    Raises:
+        ConfigError: one is a Python package.
+        HydraException: an override can't be read.
+    """
+    _own_folders(OverridesParser.create().parse_overrides(list(overrides)))
 
 
 @dataclass(frozen=True)

@@ -136,7 +136,7 @@ def _read(root: Path, *, download: bool) -> list[Tensor]:
 
 
 def _packaged(root: Path | None) -> list[Tensor]:
-    """Returns the tensors of the packaged files: those in `root`/MNIST if they are there, else they are stored there.
+    """Returns the tensors of the packaged files: those in `root`/MNIST; if it lacks them, they are stored there.
 
     Args:
         root: the user's folder; None: the cache, or the memory alone if the cache can't be used.

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 
 import mi_runner
 from mi_runner import machine, private
-from mi_runner.cache import MODELS, say_unusable, usable
+from mi_runner.cache import MODELS, say_unusable, shared, usable
 from mi_runner.files import sha256, tensors_sha256, written_whole
 from mi_runner.models import Built
 from mi_runner.private import NotPrivate
@@ -243,7 +243,8 @@ def _write(folder: Path, network: nn.Module, history: Sequence[Mapping[str, Any]
         save_weights(network.state_dict(), beside)
     digest = sha256(folder / WEIGHTS)
     with written_whole(folder / RECORD, private=True) as beside:  # last: a model without a record doesn't count
-        beside.write_text(json.dumps({"sha256": digest, "history": list(history)}))
+        tensors = tensors_sha256(network.state_dict())
+        beside.write_text(json.dumps({"sha256": digest, "tensors": tensors, "history": list(history)}))
     return digest
 
 
@@ -252,14 +253,15 @@ def _obtain_together(
     keys: Sequence[str],
     train: Callable[[], Sequence[History | FloatingPointError]],
 ) -> list[Stored | FloatingPointError]:
-    """Returns the trained models of these keys: all from the store, or all from one call of `train`."""
-    store = usable(MODELS)
-    if store is None:
-        return [_not_stored(history) for history in train()]
-    folders = [store / key for key in keys]
-    networks = [built.model for built in builts]
-    if loaded := _load(folders, networks):
+    """Returns the trained models of these keys: all from the store or the shared one, or all from `train`."""
+    store, networks = usable(MODELS), [built.model for built in builts]
+    folders = [store / key for key in keys] if store is not None else []
+    if folders and (loaded := _load(folders, networks)):
         return list(loaded)
+    if (others := shared(MODELS)) and (loaded := _load([others / key for key in keys], networks, is_shared=True)):
+        return list(loaded)
+    if not folders:
+        return [_not_stored(history) for history in train()]
     try:
         with _locked(folders[0]):
             # Another process may have trained them while this one waited.
@@ -299,9 +301,9 @@ def _locked(folder: Path) -> Iterator[None]:
         lock.release()
 
 
-def _load(folders: Sequence[Path], networks: Sequence[nn.Module]) -> list[Stored]:
+def _load(folders: Sequence[Path], networks: Sequence[nn.Module], *, is_shared: bool = False) -> list[Stored]:
     """Loads the stored models into the networks; if one is missing or damaged, changes none and returns none."""
-    read = [_read(folder, network) for folder, network in zip(folders, networks, strict=True)]
+    read = [_read(folder, network, is_shared=is_shared) for folder, network in zip(folders, networks, strict=True)]
     complete = [model for model in read if model is not None]
     if len(complete) < len(networks):
         return []
@@ -310,11 +312,18 @@ def _load(folders: Sequence[Path], networks: Sequence[nn.Module]) -> list[Stored
     return [stored for stored, _ in complete]
 
 
-def _read(folder: Path, network: nn.Module) -> tuple[Stored, dict[str, Tensor]] | None:
-    """Returns a stored model and its weights with a verified sha256; None if it is missing or damaged."""
+def _read(folder: Path, network: nn.Module, *, is_shared: bool = False) -> tuple[Stored, dict[str, Tensor]] | None:
+    """Returns a stored model and its weights with a verified sha256; None if it is missing or damaged.
+
+    Args:
+        is_shared: whether it lies in another user's store; otherwise it must be this user's own.
+    """
     try:
         for path in (folder, folder / RECORD, folder / WEIGHTS):
-            private.check(path)
+            if is_shared:
+                private.check_shared(path, folder.parent.stat().st_uid)
+            else:
+                private.check(path)
         record = json.loads((folder / RECORD).read_text())
         content = (folder / WEIGHTS).read_bytes()  # once, so that digest and weights are of the same bytes
         digest = hashlib.sha256(content).hexdigest()
@@ -327,6 +336,8 @@ def _read(folder: Path, network: nn.Module) -> tuple[Stored, dict[str, Tensor]] 
         )
         if shapes != wanted:
             raise ValueError("its weights have other names or shapes")
+        if is_shared and tensors_sha256({name: state[name] for name in network.state_dict()}) != record["tensors"]:
+            raise ValueError("its tensors have another digest")
         return stored, state
     except (FileNotFoundError, NotADirectoryError):
         return None

@@ -367,3 +367,63 @@ def test_the_folder_of_tasks_is_private(umask_of_zero: None, tmp_path: Path) -> 
     (tmp_path / ".slurm").chmod(0o770)
     with pytest.raises(RunFailed, match=r"its group can write it; .* Type rm -r"):
         make_private(tmp_path / ".slurm")
+
+
+# --- a cache of somebody else --------------------------------------------------------------------------------------
+
+RUN = ("dataset=mod_add", "training.epochs=1", "report=false", "seed=4712")
+
+
+def run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, str]:
+    from mi_runner.cli import command
+
+    return command.main([*RUN, f"output_dir={tmp_path / 'out'}"]), capsys.readouterr().err
+
+
+@can_give_away
+def test_trained_models_of_a_shared_cache(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Weights are taken from a user that the environment names; kernels never are."""
+    assert run(tmp_path, capsys)[0] == 0
+    kernels(tmp_path).double(2)
+    planted(compiled.kernels_folder(), tmp_path / "mark")
+    own_cache.rename(theirs := tmp_path / "theirs")
+    for path in [theirs, *theirs.rglob("*")]:
+        os.chown(path, SOMEBODY, SOMEBODY)
+        path.chmod(0o755 if path.is_dir() else 0o644)
+    monkeypatch.setenv("MI_RUN_SHARED_CACHE", str(theirs))
+    status, error = run(tmp_path, capsys)
+    assert status == 0 and f"trained model loaded: {theirs}/models/" in error
+    assert kernels(tmp_path).double(3) == 6 and not (tmp_path / "mark").exists()
+
+    (weights,) = theirs.rglob("model.safetensors")
+    weights.chmod(0o664)  # of its group, too
+    status, error = run(tmp_path, capsys)
+    assert status == 0 and "its group can write it" in error and "trained model loaded" not in error
+    (theirs / "models").chmod(0o777)
+    status, error = run(tmp_path, capsys)
+    assert status == 2 and "everybody can write it" in error and f"chmod -R go-w {theirs}" in error
+    monkeypatch.setenv("MI_RUN_SHARED_CACHE", str(tmp_path / "nowhere"))
+    assert run(tmp_path, capsys)[0] == 2
+
+
+def test_other_tensors_in_a_shared_cache_are_not_taken(
+    tmp_path: Path, own_cache: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import hashlib
+    import json
+
+    from safetensors.torch import load_file, save_file
+
+    assert run(tmp_path, capsys)[0] == 0
+    own_cache.rename(theirs := tmp_path / "theirs")
+    monkeypatch.setenv("MI_RUN_SHARED_CACHE", str(theirs))
+    (weights,) = theirs.rglob("model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in load_file(weights).items()}, weights)
+    weights.chmod(0o600)
+    record = json.loads((weights.parent / "record.json").read_text())
+    record["sha256"] = hashlib.sha256(weights.read_bytes()).hexdigest()
+    (weights.parent / "record.json").write_text(json.dumps(record))
+    status, error = run(tmp_path, capsys)
+    assert status == 0 and "its tensors have another digest" in error and "trained model loaded" not in error
