@@ -624,7 +624,7 @@ def test_a_site_of_the_name_that_tables_use_for_all_is_refused() -> None:
     model = nn.Sequential()
     for name, module in (("first", nn.Linear(6, 4)), ("all", nn.ReLU()), ("last", nn.Linear(4, 3))):
         model.add_module(name, module)
-    with pytest.raises(ConfigError, match="there is a site named 'all', which tables call all of them together"):
+    with pytest.raises(ConfigError, match="named 'all', which in tables and options means all of the sites: rename it"):
         decoder.check(setting(model, classes()))
 
 

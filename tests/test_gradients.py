@@ -231,7 +231,9 @@ def test_hooks_on_gradients_are_refused_and_the_leaf_that_is_named_works() -> No
     graph = ModelGraph.trace(model, X[:2], leaves=["blocks.1"])
     check_gradients(graph, X, ["blocks.1"])
     of_module, of_graph = gradients(model, model), gradients(graph, model)
-    assert all(a is not None and b is not None and torch.equal(a, b) for a, b in zip(of_module, of_graph, strict=True))
+    for ours, theirs in zip(of_graph, of_module, strict=True):
+        assert theirs is ours is None or torch.equal(ours, theirs)  # b is not used
+    assert of_graph[0] is not None and of_graph[0].abs().max() > 0
 
 
 def test_hooks_of_the_network_itself_are_refused_and_those_of_what_is_a_site_or_a_parameter_are_not() -> None:

@@ -98,8 +98,6 @@ def check(setting: Setting[DecoderConfig]) -> None:
     graph, config = setting.graph(), setting.config
     sites = _sites(graph, config)
     examples = _examples(setting.dataset)
-    if ALL in sites:
-        raise ConfigError(f"there is a site named '{ALL}', which tables call all of them together: rename it.")
     if config.folds is not None and config.folds > len(examples):
         raise ConfigError(
             f"experiment.folds={config.folds}: each fold holds out another input, and the test set has "

@@ -13,12 +13,16 @@ import torch
 from torch import Tensor
 
 from mi_runner.batches import batches, refuse_not_finite
+from mi_runner.errors import RunFailed
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
 
 CUT_TOLERANCE = 1e-6
 """Largest allowed difference of an output from the whole network's; times the largest output, if that is above 1."""
+
+
+MOST = torch.finfo(torch.float32).max
 
 
 @torch.no_grad()
@@ -30,13 +34,34 @@ def entering_activations(graph: ModelGraph, part: Part, x: Tensor) -> tuple[Tens
         x: `(N, *input)`, on the network's device.
 
     Raises:
-        RunFailed: a value isn't finite.
+        RunFailed: a value isn't finite, or a circuit's could be too large for float32.
     """
     values = [read_sites(graph, batch, [part.site, graph.output]) for batch in batches(x)]
     entering, outputs = (torch.cat([value[site] for value in values]).cpu() for site in (part.site, graph.output))
     refuse_not_finite(entering, f"the values of {part.site}")
     refuse_not_finite(outputs, "the network's outputs")
+    largest = largest_value(part, entering)
+    if not largest <= MOST:
+        raise RunFailed(
+            f"a circuit's values could reach {largest:.3g}, more than float32 holds ({MOST:.3g}), so no circuit is "
+            "evaluated: the weights of the last layers are too large. Bring other weights."
+        )
     return entering, outputs
+
+
+def largest_value(part: Part, entering: Tensor) -> float:
+    """Returns a bound on the absolute values that any circuit of the part computes from activations `(N, n_0)`.
+
+    Each neuron adds up no more than all its edges with the largest absolute values that enter, and no activation
+    function makes a value larger, a sigmoid above 1 and a steep leaky_relu excepted.
+    """
+    bound = entering.double().abs().amax(0)
+    largest = float(bound.max())
+    for layer in part.layers:
+        bound = layer.weight.to(bound).abs() @ bound + layer.bias.to(bound).abs()
+        bound = (bound * max(1.0, abs(layer.slope))).clamp(min=1.0 if layer.activation == "sigmoid" else 0.0)
+        largest = max(largest, float(bound.max()))
+    return largest
 
 
 @torch.no_grad()

@@ -15,7 +15,10 @@ from torch.nn import functional
 
 from mi_runner.batches import outputs_of
 from mi_runner.errors import ArgumentError, RunFailed
-from mi_runner.models.checks import check_evaluation
+from mi_runner.graph.chain import find_part
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.circuits.cut import entering_activations, largest_value
+from mi_runner.models.evaluation_checks import check_evaluation
 
 from .conftest import Ended
 from .small_data import classes
@@ -276,3 +279,27 @@ def test_activations_that_are_not_finite_are_not_read(mi_run: MiRun) -> None:
         ended = mi_run(*own, *words)
         assert ended.status == 1 and "the values of log" in ended.err and "infinite or NaN for" in ended.err, ended.err
     assert mi_run(*own, "experiment=probes", "experiment.sites=[relu]", "experiment.controls=[]").status == 0
+
+
+def large(times: float) -> nn.Sequential:
+    """2·relu(relu(wx) − relu(wx)), which is 0."""
+    net = nn.Sequential(nn.Linear(1, 2), nn.ReLU(), nn.Linear(2, 1), nn.ReLU(), nn.Linear(1, 1)).eval()
+    with torch.no_grad():
+        for layer, weight in zip(net[::2], ([[times], [times]], [[1.0, -1.0]], [[2.0]]), strict=True):
+            layer.weight.copy_(torch.tensor(weight))
+            layer.bias.zero_()
+    return net
+
+
+def test_circuits_whose_values_could_overflow_are_not_evaluated() -> None:
+    """The whole network's values are finite, because two large ones cancel; a circuit without one of them overflows."""
+    x = torch.tensor([[1.0], [0.5]])
+    graph = ModelGraph.trace(large(2e38), x)
+    part = find_part(graph, None)
+    masks = [torch.ones(2, 1), torch.tensor([[1, 0]]), torch.ones(1, 1)]
+    assert graph(x).tolist() == [[0.0], [0.0]] and part.masked(masks, x).tolist()[0] == [torch.inf]
+    with pytest.raises(RunFailed, match=r"could reach 8e\+38, more than float32 holds"):
+        entering_activations(graph, part, x)
+    small = ModelGraph.trace(large(3.0), x)
+    entering, _ = entering_activations(small, find_part(small, None), x)
+    assert largest_value(find_part(small, None), entering) == 2 * (3.0 + 3.0)
