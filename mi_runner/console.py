@@ -39,7 +39,7 @@ def last_line(path: str) -> None:
 
     Where standard output can't be written, the line goes to standard error.
     """
-    if (why := streams.out_path(path)) is not None:
+    if (why := streams.out_path(path, escaped(path))) is not None:
         note(f"standard output can't be written ({why.strerror or why}), so its last line is here:\n{path}")
 
 

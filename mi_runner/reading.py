@@ -37,10 +37,11 @@ def read_bytes(path: Path, most: int = MOST_BYTES) -> bytes:
         raise
     except OSError as error:
         raise Unreadable(f"{path}: {error.strerror or one_line(error)}") from error
+    about = os.fstat(descriptor)
+    if not stat.S_ISREG(about.st_mode):
+        os.close(descriptor)
+        raise Unreadable(f"{path}: it is no regular file")
     with open(descriptor, "rb") as file:
-        about = os.fstat(descriptor)
-        if not stat.S_ISREG(about.st_mode):
-            raise Unreadable(f"{path}: it is no regular file")
         if about.st_size > most:
             raise Unreadable(f"{path}: it has {about.st_size:,} bytes; at most {most:,} are read")
         try:

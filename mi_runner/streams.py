@@ -80,8 +80,11 @@ def out(text: str) -> None:
         _lose(error)
 
 
-def out_path(path: str) -> OSError | None:
+def out_path(path: str, shown: str) -> OSError | None:
     """Writes a path on a line, in the bytes that the file system has, whatever the encoding of standard output.
+
+    Args:
+        shown: the path as a terminal shows it.
 
     Returns:
         Why it can't be written; None where it is.
@@ -91,7 +94,7 @@ def out_path(path: str) -> OSError | None:
         try:
             stream.flush()
             if (buffer := getattr(stream, "buffer", None)) is None or stream.isatty():
-                stream.write(_encodable(path, stream) + "\n")
+                stream.write(_encodable(shown, stream) + "\n")
             else:
                 buffer.write(os.fsencode(path) + b"\n")
             stream.flush()

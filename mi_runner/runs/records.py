@@ -155,8 +155,6 @@ class RunRecord:
         git: the checkout; None outside of one.
         command: as it was typed.
         host, pid: the process that runs it.
-        process_start: when that process began, as `BOOT:TICKS`, which no change of the clock alters; None where the
-            system doesn't say.
         started, finished: UTC, ISO 8601.
         error: one line; None where nothing is wrong.
         exit_status: of the process; None while it runs.
@@ -192,7 +190,6 @@ class RunRecord:
     command: str | None = None
     host: str | None = None
     pid: Pid | None = None
-    process_start: str | None = None
     started: str | None = None
     finished: str | None = None
     error: str | None = None
@@ -244,9 +241,9 @@ class SearchRecord:
         seed: of the search.
     """
 
-    n_trials: Annotated[int, Between(1, 10**9)]
-    direction: Literal["maximize", "minimize"]
-    seed: Annotated[int, Between(0, 2**32 - 1)]
+    n_trials: Annotated[int, Between(1, 10**9)] = 20
+    direction: Literal["maximize", "minimize"] = "maximize"
+    seed: Annotated[int, Between(0, 2**32 - 1)] = 0
 
 
 @dataclass(frozen=True)

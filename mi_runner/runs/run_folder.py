@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any
 from mi_runner import files
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed
 from mi_runner.files import sha256, written_whole
-from mi_runner.reading import Unreadable
+from mi_runner.reading import Unreadable, read_text
 from mi_runner.runs import records
 
 if TYPE_CHECKING:
@@ -46,6 +46,9 @@ SECONDS_WITHOUT_SIGN = 60.0
 
 ALIVE = ".alive"
 """The file of a run folder whose time of change is the last sign of life."""
+
+PROCESS = ".process"
+"""The file of a run folder that says which process writes into it, and when that process began, while it does."""
 
 MEMBERS = "members"
 RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
@@ -224,9 +227,7 @@ def signs_of_life(folder: Path) -> Iterator[None]:
 def seconds_without_sign(folder: Path) -> float | None:
     """How old the last sign of life is, by the clock of the disk that the folder is on; None where there is none."""
     now = folder / f"{ALIVE}.{secrets.token_hex(8)}"
-    try:
-        at = (folder / ALIVE).stat().st_mtime
-    except OSError:
+    if (at := last_sign(folder)) is None:
         return None
     try:
         now.touch()
@@ -238,10 +239,18 @@ def seconds_without_sign(folder: Path) -> float | None:
             now.unlink()
 
 
+def last_sign(folder: Path) -> float | None:
+    """The time of the last sign of life; None where there is none."""
+    try:
+        return (folder / ALIVE).stat().st_mtime
+    except OSError:
+        return None
+
+
 def is_alive(folder: Path, record: Mapping[str, Any]) -> bool | None:
     """Whether the process that a record names lives; None for one of another host that gives no signs of life."""
     if record.get("host") == socket.gethostname():
-        return _lives(record)
+        return _lives(record, _process_of(folder))
     silent = seconds_without_sign(folder)
     return None if silent is None else silent < SECONDS_WITHOUT_SIGN
 
@@ -250,8 +259,12 @@ def _process(record: Mapping[str, Any]) -> str:
     return f"process {record.get('pid')} on {record.get('host')}"
 
 
-def _lives(record: Mapping[str, Any]) -> bool:
-    """Returns whether the process of this host that writes this record may still run."""
+def _lives(record: Mapping[str, Any], noted: str | None = None) -> bool:
+    """Returns whether the process of this host that writes this record may still run.
+
+    Args:
+        noted: what the folder says of the process; None: nothing, as an earlier version of mi-run wrote it.
+    """
     pid = record.get("pid")
     if not isinstance(pid, int) or pid == os.getpid():  # this process doesn't run it while it reads
         return False
@@ -261,8 +274,11 @@ def _lives(record: Mapping[str, Any]) -> bool:
         return False
     except PermissionError:
         pass
-    try:  # another process may have this id by now; in containers ids are soon used again
-        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    if (noted or "").startswith(f"{pid} ") and (told := process_start(pid)) is not None:
+        return not _has_ended(pid) and noted == f"{pid} {told}"
+    # The record is of an earlier version. Another process may have this id by now, and in containers soon has
+    try:
+        fields = _of_process(pid)
         (booted,) = re.findall(r"^btime (\d+)", Path("/proc/stat").read_text(), re.MULTILINE)
         began = int(booted) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
         ended = fields[0] in "ZX"  # a zombie: its parent hasn't read its exit status
@@ -271,6 +287,42 @@ def _lives(record: Mapping[str, Any]) -> bool:
         return not Path("/proc/self/stat").exists()
     except (OSError, ValueError, KeyError):
         return True
+
+
+def process_start(pid: int) -> str | None:
+    """When a process of this host began, as `BOOT:TICKS`: of which start of the machine, and how long after it.
+
+    No other process has the same, and setting the clock changes nothing of it. None where the system doesn't say.
+    """
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}:{_of_process(pid)[19]}"
+    except (OSError, IndexError):
+        return None
+
+
+def _process_of(folder: Path) -> str | None:
+    try:
+        return read_text(folder / PROCESS, 1_000).strip()
+    except (OSError, Unreadable):
+        return None
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether a process is gone, or a zombie: its parent hasn't read its exit status."""
+    try:
+        return _of_process(pid)[0] in "ZX"
+    except OSError:
+        return True
+
+
+def _of_process(pid: int) -> list[str]:
+    """What Linux says of a process, from its state on.
+
+    Raises:
+        OSError: there is no such process, or this isn't Linux.
+    """
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def table_file(folder: Path, name: str) -> Path:
@@ -302,6 +354,17 @@ class RunFolder:
         with written_whole(self.path / RECORD, lasting=record.get("status") != "running") as beside:
             text = files.whole_characters(json.dumps(record, indent=2, ensure_ascii=False), escape="\\\\")
             beside.write_text(f"{text}\n", encoding="utf-8")
+
+    def write_process(self) -> None:
+        """Notes which process writes into the folder, so that it isn't taken for dead when the clock is set."""
+        if (began := process_start(os.getpid())) is not None:
+            with written_whole(self.path / PROCESS) as beside:
+                beside.write_text(f"{os.getpid()} {began}\n", encoding="utf-8")
+
+    def remove_process(self) -> None:
+        """The process has ended its work here."""
+        with suppress(OSError):
+            (self.path / PROCESS).unlink()
 
     def write_config(self, text: str) -> None:
         """Writes config.yaml."""

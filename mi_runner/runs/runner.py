@@ -532,6 +532,7 @@ class _Journal:
         place = self.place = self._claim()
         choices = "# experiment={experiment} dataset={dataset} model={model}\n".format(**self.record)
         try:
+            place.write_process()
             place.write_record(self.record)
             place.write_config(choices + OmegaConf.to_yaml(OmegaConf.create(contents(self._config))))
             self._file = logging.FileHandler(place.log, encoding="utf-8", errors="backslashreplace")
@@ -609,6 +610,8 @@ def _recorded(journal: _Journal, progress: Progress) -> Iterator[None]:
                 if journal.place is not None:
                     _finish(journal.place, record)
             finally:
+                if journal.place is not None:
+                    journal.place.remove_process()
                 log.propagate = propagated
                 log.removeHandler(to_screen)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import shlex
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mi_runner import console, signals
@@ -31,17 +32,46 @@ FIRST_PAUSE, LONGEST_PAUSE = 2.0, 120.0
 SECONDS_UNTIL_WAITING_IS_SAID = 60.0
 
 
-class RunsElsewhere:
-    """A job that a process runs which is not ours, and of which its folder shows that it lives."""
+@dataclass(frozen=True)
+class Clock:
+    """What a dispatch knows of time.
 
-    def __init__(self, folder: Path) -> None:
-        self.folder, self._looked = folder, 0.0
+    Attributes:
+        now: seconds since some moment; the time of day doesn't matter to it, which may be set.
+        sleep: waits so many seconds.
+    """
+
+    now: Callable[[], float] = time.monotonic
+    sleep: Callable[[float], None] = time.sleep
+
+
+class RunsElsewhere:
+    """A job that a process runs which is not ours, and of which its folder shows that it lives.
+
+    Its signs of life have the time of day, which somebody may set. So a sign that is old says that the job is dead only
+    if no other has come for as long as two take.
+    """
+
+    def __init__(self, folder: Path, clock: Clock) -> None:
+        self.folder, self.clock = folder, clock
+        self._looked = -math.inf
+        self._silent: tuple[float | None, float] | None = None
 
     def done(self) -> bool:
-        if time.monotonic() - self._looked < 1:
+        now = self.clock.now()
+        if now - self._looked < 1:
             return False
-        self._looked = time.monotonic()
-        return run_folder.state(self.folder).status != "running"
+        self._looked = now
+        state = run_folder.state(self.folder)
+        if state.status == "running":
+            self._silent = None
+            return False
+        sign = run_folder.last_sign(self.folder)
+        if state.status != "killed" or sign is None:
+            return True
+        if self._silent is None or self._silent[0] != sign:
+            self._silent = sign, now
+        return now - self._silent[1] >= 2 * run_folder.SECONDS_BETWEEN_SIGNS
 
     def ending(self) -> Ending:
         return Ending(worker_died=True)
@@ -50,14 +80,14 @@ class RunsElsewhere:
 class _Waiting:
     """Says which tasks wait, and for what, when nothing has changed for a while; again each time twice as late."""
 
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self.engine, self.clock = engine, clock
         self._last: tuple[int, str] = 0, ""
-        self._looked = self._changed = time.monotonic()
+        self._looked = self._changed = clock.now()
         self._patience = SECONDS_UNTIL_WAITING_IS_SAID
 
     def say(self, n_ended: int) -> None:
-        now = time.monotonic()
+        now = self.clock.now()
         if now - self._looked < min(1.0, SECONDS_UNTIL_WAITING_IS_SAID):
             return
         self._looked, waiting = now, self.engine.waiting()
@@ -73,6 +103,7 @@ class _Refused:
     """The job that the engine refused last, and when it is tried again.
 
     Attributes:
+        clock: it has the time.
         job: it waits to be tried again; None: no job does.
         number: of the job that was refused last; the engine may have taken it, and only its answer was lost.
         had_folder: whether its folder was there before the engine was asked.
@@ -80,6 +111,7 @@ class _Refused:
         again_at: the time of the next try.
     """
 
+    clock: Clock
     job: Job | None = None
     number: int | None = None
     had_folder: bool = True
@@ -90,11 +122,11 @@ class _Refused:
         """The engine refuses this job now."""
         self.job, self.number = job, job.number
         self.pause = min(max(2 * self.pause, FIRST_PAUSE), LONGEST_PAUSE)
-        self.again_at = time.monotonic() + self.pause
+        self.again_at = self.clock.now() + self.pause
 
     def waits(self) -> bool:
         """Whether there is a job, and it is too early to try it again."""
-        return self.job is not None and time.monotonic() < self.again_at
+        return self.job is not None and self.clock.now() < self.again_at
 
     def take(self) -> Job | None:
         """The job, which is no longer kept."""
@@ -109,6 +141,7 @@ class Dispatch:
     Attributes:
         resumed: whether an earlier process may have begun some of the jobs.
         adopt: whether what that process began, and waits or runs still, is waited for; otherwise it is ended first.
+        clock: what it waits by.
         known: by job number, states that a full disk kept out of run.json.
     """
 
@@ -118,11 +151,12 @@ class Dispatch:
     on_error: OnError
     resumed: bool = False
     adopt: bool = True
+    clock: Clock = field(default_factory=Clock)
 
     def __post_init__(self) -> None:
-        self._refused = _Refused()
+        self._refused = _Refused(self.clock)
         self._again: list[Job] = []
-        self._waiting = _Waiting(self.engine)
+        self._waiting = _Waiting(self.engine, self.clock)
         self.known: dict[int, State] = {}
         self._running: dict[int, tuple[Job, Task, Running, float]] = {}
         self._stopped = False
@@ -137,7 +171,7 @@ class Dispatch:
                     self._ended(*self._running.pop(slot))
                 self._waiting.say(self._n_ended)
                 if not ended:
-                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                    self.clock.sleep(SECONDS_BETWEEN_LOOKS)
         except BaseException:
             with signals.held():
                 ours = self._that_run()
@@ -174,7 +208,7 @@ class Dispatch:
             assert job.config is not None
             # Absolute, because a network's own code may change the working directory.
             task = Task(job.number, (self.folder / str(job.number)).absolute(), job.config, _command(job))
-            began = time.monotonic()  # before the engine is asked: in this process it returns when the job has ended
+            began = self.clock.now()  # before the engine is asked: in this process it returns when the job has ended
             try:
                 running = self._earlier(task) or self._submitted(slot, task)
             except NotNow as reason:
@@ -235,7 +269,7 @@ class Dispatch:
             return None
         end = "it is waited for" if lives else "adopt=false runs it again"
         console.note(f"job {task.number} {state.cause}: {end}")
-        return RunsElsewhere(task.folder) if lives else HasEnded(Ending(folder_taken=True))
+        return RunsElsewhere(task.folder, self.clock) if lives else HasEnded(Ending(folder_taken=True))
 
     def _ended(self, job: Job, task: Task, running: Running, began: float) -> None:
         self._n_ended += 1
@@ -251,7 +285,7 @@ class Dispatch:
             state = self._say_for(task, how, state)
         console.note(
             f"job {job.number} ({self._n_ended} of {self.jobs.n_left}) {job.name}: {state.status}, "
-            f"{time.monotonic() - began:.1f} s{_headline_metric(state)}{f': {state.cause}' if state.cause else ''}"
+            f"{self.clock.now() - began:.1f} s{_headline_metric(state)}{f': {state.cause}' if state.cause else ''}"
         )
         self.jobs.ended(job, state)
         if not state.done and self.on_error is OnError["stop"] and not self._stopped:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -133,6 +134,7 @@ class Listed:
             left_out=tuple(self.refused),
             objective=self.objective,
             launcher=self.asked.launched_by,
+            folder=os.getcwd(),
         )
 
     def next(self, folder: Path) -> Job | None:
@@ -226,6 +228,7 @@ class Searched:
             launcher=self.asked.launched_by,
             search=options,
             searching=True,
+            folder=os.getcwd(),
         )
 
     def next(self, folder: Path) -> Job | None:

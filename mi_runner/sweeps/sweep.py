@@ -9,6 +9,9 @@ and a sweep that is resumed runs the jobs that are not done.
 
 from __future__ import annotations
 
+import contextlib
+import os
+import shlex
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -19,15 +22,20 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from mi_runner import cache, console, signals
+from mi_runner.config import hydra_keys
 from mi_runner.config.composition import flattened
 from mi_runner.config.engine_schemas import Direction, OptunaSweeper
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.runs import run_folder
+from mi_runner.runs.run_folder import PLAN
 from mi_runner.sweeps import clean_state, engines
 from mi_runner.sweeps.dispatch import Dispatch
 from mi_runner.sweeps.job_source import JobSource, Listed, Searched
 from mi_runner.sweeps.sweep_plan import Command, Plan, parse_overrides, read_command, read_plan
 from mi_runner.sweeps.sweep_result import finish
+
+CODE = "model.factory"
+"""The option that runs code."""
 
 LOCK, LOG = ".lock", "sweep.log"
 """In a sweep's folder: the lock of the process that works at it; the traceback of what the sweep itself failed of."""
@@ -57,8 +65,13 @@ def run(overrides: Sequence[str], command: str) -> int:
     if asked.own.resume is None:
         return _run(asked, None, None, command)
     folder = run_folder.linked(Path(asked.own.resume).expanduser())
-    read_plan(folder)  # or say that there is none
-    with nullcontext() if asked.own.plan else _only_one(folder):
+    began_in = _place_of(read_plan(folder), folder, asked)  # or say that there is none
+    if began_in is not None:
+        folder = folder.absolute()
+    with (
+        nullcontext() if asked.own.plan else _only_one(folder),
+        nullcontext() if began_in is None else contextlib.chdir(began_in),
+    ):
         old = read_plan(folder)
         if not asked.overrides:
             asked = replace(read_command([*overrides, *old.overrides]), again=old.jobs)
@@ -66,6 +79,47 @@ def run(overrides: Sequence[str], command: str) -> int:
             direction = Direction[old.search["direction"]]
             asked = replace(asked, search=OptunaSweeper(**{**old.search, "direction": direction}))
         return _run(asked, old, folder, command)
+
+
+def _place_of(plan: Plan, folder: Path, asked: Command) -> str | None:
+    """The folder that a sweep was begun in, where it is another one than this: its relative paths are from there.
+
+    Raises:
+        ConfigError: the command has options of its own, whose relative paths would be from here; or another user could
+            have written what names the code that runs.
+    """
+    if plan.folder is None or os.path.realpath(plan.folder) == os.path.realpath("."):
+        return None
+    if not os.path.isdir(plan.folder):
+        console.note(f"{plan.folder}, where this sweep was begun, is gone: relative paths are from {os.getcwd()}")
+        return None
+    if asked.overrides:
+        if not _of_a_place(plan):
+            return None
+        raise ConfigError(
+            f"resume={folder}: the sweep was begun in {plan.folder}, from where its relative paths are, and this "
+            f"command has options of its own. Leave them out, for the sweep has them: mi-run -m resume={folder}; or "
+            f"type the same in that folder: cd {shlex.quote(plan.folder)}."
+        )
+    owners = {(folder / PLAN).stat().st_uid, os.stat(plan.folder).st_uid}
+    if owners != {os.getuid()} and CODE in _keys(plan):
+        raise ConfigError(
+            f"resume={folder}: the sweep was begun in {plan.folder}, and one of the two is another user's, so {CODE} "
+            f"isn't run from there. If you trust it, type the same in that folder: cd {shlex.quote(plan.folder)}."
+        )
+    console.note(f"the sweep goes on in {plan.folder}, where it was begun: its relative paths are from there")
+    return plan.folder
+
+
+def _of_a_place(plan: Plan) -> bool:
+    """Whether options of a sweep mean something else in another folder."""
+    return bool({CODE, "dataset.path", "checkpoint", hydra_keys.SEARCHPATH} & _keys(plan))
+
+
+def _keys(plan: Plan) -> set[str]:
+    """The keys of a sweep's options that have a value."""
+    typed = [override.get_key_element().lstrip("+") for override in parse_overrides(plan.overrides)]
+    return {*typed, *(key for key, value in plan.base.items() if value is not None)}
 
 
 def _launched_by(overrides: Sequence[str]) -> tuple[str, ...]:

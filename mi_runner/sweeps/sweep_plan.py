@@ -357,8 +357,10 @@ def read_plan(sweep: Path) -> Plan:
 
 def _search(content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
     """The options of a search, without further keys of its object."""
-    known = [item.name for item in fields(records.SearchRecord)]
-    return None if content is None else {name: content[name] for name in known}
+    if content is None:
+        return None
+    known = [item.name for item in fields(records.SearchRecord) if item.name in content]
+    return asdict(records.SearchRecord(**{name: content[name] for name in known}))
 
 
 def _check_complete(content: Mapping[str, Any], path: Path) -> None:
