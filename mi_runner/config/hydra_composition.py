@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from functools import cache
+from importlib.util import find_spec
 from pathlib import Path
 
 from hydra import compose, initialize_config_module
@@ -99,13 +100,14 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
 
     Raises:
         HydraException: one can't be read.
-        ConfigError: one has a number of thousands of digits.
-        RecursionError: see `explanations.plain_errors_explained`.
+        ConfigError: one has a number of thousands of digits, or hundreds of brackets in brackets.
     """
     try:
         return OverridesParser.create().parse_overrides(with_quotes(overrides))
     except ValueError as error:  # of Python, which reads no number of more digits
         raise ConfigError("a number has thousands of digits: write a smaller one.") from error
+    except RecursionError as error:
+        raise ConfigError("an option has too many brackets in brackets: write fewer.") from error
 
 
 @environment.refused()
@@ -168,10 +170,31 @@ def _names_folders(override: Override) -> bool:
 
 
 def _own_folders(overrides: Sequence[Override]) -> list[Path]:
-    """Returns the user's own folders of configs."""
+    """Returns the user's own folders of configs.
+
+    Raises:
+        ConfigError: one doesn't exist.
+    """
     values = [override.value() for override in overrides if _names_folders(override)]
     named = [str(folder) for value in values for folder in (value if isinstance(value, list) else [value])]
+    for name in named:
+        _check_folder(name)
     return [Path(folder.removeprefix("file://")) for folder in named]
+
+
+def _check_folder(name: str) -> None:
+    """Checks that a search path exists, because Hydra passes over one that doesn't.
+
+    Raises:
+        ConfigError: it doesn't.
+    """
+    scheme, _, package = name.rpartition("://")
+    exists = Path(package).is_dir()
+    if scheme == "pkg":  # its first part alone, because to look for the others imports it
+        exists = find_spec(package.partition(".")[0]) is not None if package else False
+    if scheme in ("", "file", "pkg") and not exists:
+        what = "package" if scheme == "pkg" else "folder"
+        raise ConfigError(f"no {what} of configs is named {package!a}: --config-dir and hydra.searchpath name {what}s.")
 
 
 @dataclass(frozen=True)
