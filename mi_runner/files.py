@@ -9,7 +9,7 @@ import re
 import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -55,7 +55,7 @@ def code_version() -> str:
 
 
 def save_figure(drawing: Callable[[], Figure], path: Path) -> None:
-    """Calls the function and writes its figure as PNG, with the same pixels as the figure's `savefig`.
+    """Calls the function and writes its figure as PNG, with the same pixels as the figure's `savefig`; `$` is a dollar.
 
     `savefig` draws twice, first without pixels for the layout; this draws once and takes two thirds of the time.
     matplotlib's own settings hold, and not those of a `matplotlibrc` in the current folder: they could name programs.
@@ -68,7 +68,7 @@ def save_figure(drawing: Callable[[], Figure], path: Path) -> None:
     # Not `rcdefaults`, which first reads all styles, for 0.1 s.
     own = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
     with matplotlib.rc_context(own):
-        figure = drawing()
+        figure = as_written(drawing())
         before = figure.dpi
         figure.dpi = DPI
         try:
@@ -96,6 +96,34 @@ def whole_characters(text: str, escape: str = "\\") -> str:
 
 
 _HALF = re.compile("[\ud800-\udfff]")
+
+
+def as_written(figure: Figure) -> Figure:
+    """Returns the figure, in which every text that it was given is drawn as it is written.
+
+    Names of sites, classes, files and values of a sweep are texts of the user's; matplotlib takes what stands between
+    two `$` for mathematics, and fails where it is none. Numbers at the axes are matplotlib's own, and stay.
+    """
+    from matplotlib.text import Text
+    from matplotlib.ticker import FuncFormatter, LogFormatter, NullFormatter, ScalarFormatter
+
+    for text in figure.findobj(Text):
+        if isinstance(text, Text) and "$" in text.get_text():
+            text.set_text(_escaped(text.get_text()))
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            formatter = axis.get_major_formatter()  # makes the labels again when the figure is drawn
+            if not isinstance(formatter, ScalarFormatter | LogFormatter | NullFormatter):
+                axis.set_major_formatter(FuncFormatter(partial(_escaped_label, formatter)))
+    return figure
+
+
+def _escaped_label(formatter: Callable[[float, int | None], str], x: float, position: int | None = None) -> str:
+    return _escaped(formatter(x, position))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("$", r"\$")
 
 
 @contextmanager

@@ -46,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SystemExit as stop:
         return stop.code if isinstance(stop.code, int) else ExitStatus.FAILED
     except hydra_composition.COMPOSITION_ERRORS as error:
-        mistake = explanations.explain(error, [part for part in arguments if "=" in part and not part.startswith("-")])
+        mistake = explanations.explain(error, [part for part in arguments if not part.startswith("-")])
         console.error(one_line(mistake))
         return ExitStatus.MISTAKE
     except BrokenPipeError:  # the reader of what Hydra prints has ended, and has what it wanted

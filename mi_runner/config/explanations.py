@@ -42,6 +42,8 @@ def plain_errors_explained() -> Iterator[None]:
         raise
     except RecursionError as error:
         raise ConfigError(TOO_DEEP) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"a config file is no text in UTF-8 ({error.reason}): save it again as UTF-8.") from error
     except (ValueError, YAMLError) as error:
         if (refused := environment.refusal(error)) is not None:
             raise refused from error
@@ -55,7 +57,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         return refused
     if isinstance(error, OverrideParseException):
         override = str(error.override)
-        return ConfigError(f"can't read '{_cut(override)}': {_how_to_type(override, overrides)}")
+        return ConfigError(f"can't read '{_cut(_printable(override))}': {_how_to_type(override, overrides)}")
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         return ConfigError(f"{group}={choice}: {unknown(group, choice, error.options)}")
@@ -72,6 +74,8 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
 
 def _how_to_type(override: str, overrides: Sequence[str]) -> str:
     """Returns what to type instead of an override that can't be read."""
+    if not override.isprintable():
+        return "it has characters that can't be printed; leave them out."
     key, equals, value = override.partition("=")
     general = "write key=value; put values with spaces, commas, < or > in quotes."
     if not equals or not value:
@@ -145,6 +149,10 @@ TOO_DEEP = (
     "the command, or a config file that it names, nests too deeply, or includes itself: take the file out of its own "
     "defaults list, or write fewer brackets in brackets."
 )
+
+
+def _printable(override: str) -> str:
+    return override if override.isprintable() else ascii(override)[1:-1]
 
 
 def _cut(override: str) -> str:

@@ -99,13 +99,14 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
 
     Raises:
         HydraException: one can't be read.
-        ConfigError: one has a number of thousands of digits.
-        RecursionError: see `explanations.plain_errors_explained`.
+        ConfigError: one has a number of thousands of digits, or hundreds of brackets in brackets.
     """
     try:
         return OverridesParser.create().parse_overrides(with_quotes(overrides))
     except ValueError as error:  # of Python, which reads no number of more digits
         raise ConfigError("a number has thousands of digits: write a smaller one.") from error
+    except RecursionError as error:
+        raise ConfigError("an option has too many brackets in brackets: write fewer.") from error
 
 
 @environment.refused()
@@ -172,7 +173,7 @@ def _own_folders(overrides: Sequence[Override]) -> list[Path]:
     """Returns the user's own folders of configs.
 
     Raises:
-        ConfigError: one is a Python package, which Hydra would import.
+        ConfigError: one is a Python package, which Hydra would import, or doesn't exist, which Hydra would pass over.
     """
     values = [override.value() for override in overrides if _names_folders(override)]
     named = [str(folder) for value in values for folder in (value if isinstance(value, list) else [value])]
@@ -182,6 +183,11 @@ def _own_folders(overrides: Sequence[Override]) -> list[Path]:
                 f"hydra.searchpath=[{folder}]: to look into a package runs its code. "
                 "Type the folder with its configs: hydra.searchpath=[file://FOLDER]."
             )
+        scheme, _, path = folder.rpartition("://")
+        if scheme in ("", "file") and not Path(path).is_dir():
+            raise ConfigError(
+                f"no folder of configs is named {path!a}: --config-dir and hydra.searchpath name folders."
+            )
     return [Path(folder.removeprefix("file://")) for folder in named]
 
 
@@ -189,7 +195,7 @@ def check_folders(overrides: Sequence[str]) -> None:
     """Checks that the places where configs are looked for are folders.
 
     Raises:
-        ConfigError: one is a Python package.
+        ConfigError: one is a Python package, or doesn't exist.
         HydraException: an override can't be read.
     """
     _own_folders(OverridesParser.create().parse_overrides(list(overrides)))

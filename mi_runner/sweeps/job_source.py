@@ -70,7 +70,11 @@ class Listed:
         if old is not None and jobs:
             check_same_sweep(old, asked, base_of([job.config for job in jobs if job.config], asked.swept), jobs)
             jobs = _numbered(jobs, old.jobs)
-        problems, self.costs = check_jobs(jobs) if jobs else ({}, {})
+        problems, self.costs = check_jobs(jobs, objective) if jobs else ({}, {})
+        # Of several experiments some may lack the metric; their jobs come last in the tables.
+        without = [number for number, problem in problems.items() if problem.startswith(f"objective={objective}: ")]
+        if len(without) < len(jobs):
+            problems = {number: problem for number, problem in problems.items() if number not in without}
         self.refused += [Refused(job.name, problems[job.number]) for job in jobs if job.number in problems]
         self.jobs = [job for job in jobs if job.number not in problems]
         if old is None:  # jobs that are left out leave no gap

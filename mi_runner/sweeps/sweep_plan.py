@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import json
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -174,6 +175,7 @@ def combinations(command: Command) -> Iterator[dict[str, str]]:
     Raises:
         ConfigError: a key's values can't be listed.
     """
+    _check_count(command)
     choices = []
     for key, override in command.parsed.items():
         assert override.input_line is not None
@@ -188,6 +190,50 @@ def combinations(command: Command) -> Iterator[dict[str, str]]:
             )
     for combination in itertools.product(*choices):
         yield dict(zip(command.parsed, combination, strict=True))
+
+
+MOST_JOBS = 100_000
+"""Largest number of combinations of a sweep; each is composed and checked before the first one runs."""
+
+
+def _check_count(command: Command) -> None:
+    """Checks, without listing them, that a sweep's keys have values, and that the combinations aren't too many.
+
+    Raises:
+        ConfigError: a key has none, or there are too many.
+    """
+    counts = {}
+    for key in command.swept:
+        override = command.parsed[key]
+        if not override.is_discrete_sweep():
+            continue
+        count = counts[key] = _count(override)
+        if not count:
+            raise ConfigError(
+                f"{override.input_line}: has no values. Its end is not one of them: {key}=range(0,3) is 0, 1, 2."
+            )
+    total = math.prod(counts.values())
+    if total > MOST_JOBS:
+        most = max(counts, key=counts.__getitem__)
+        words = " · ".join(f"{count:,.0f}" if count < 1e15 else "over 10¹⁵" for count in counts.values())
+        raise ConfigError(
+            f"{command.parsed[most].input_line}: the sweep has {words} jobs, more than {MOST_JOBS:,}. "
+            f"Give {most} fewer values."
+        )
+
+
+def _count(override: Override) -> float:
+    """Returns how many values a discrete sweep has."""
+    value = override.value()
+    if not isinstance(value, RangeSweep):
+        return len(value.list) if isinstance(value, ChoiceSweep) else 1  # what can't be listed is said where it is
+    start, stop, step = value.start, value.stop, value.step
+    if start is None or stop is None or not step:
+        return 1
+    if all(isinstance(end, int) for end in (start, stop, step)):
+        return max(0, -((start - stop) // step))
+    count = (float(stop) - float(start)) / float(step)
+    return math.inf if math.isnan(count) or count == math.inf else math.ceil(max(0.0, count))
 
 
 def texts(override: Override) -> list[str]:

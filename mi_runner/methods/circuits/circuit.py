@@ -119,7 +119,7 @@ class Circuit:
         """Returns a drawing of the kept edges, and saves it if a path is given; its ending names the format."""
         from mi_runner.methods.circuits.drawing import draw_circuits
 
-        figure = draw_circuits(self.part, [self.bits])
+        figure = files.as_written(draw_circuits(self.part, [self.bits]))
         if path is not None:
             figure.savefig(path, dpi=files.DPI)
         return figure
