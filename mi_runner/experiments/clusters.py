@@ -52,8 +52,6 @@ def check(setting: Setting[ClustersConfig]) -> None:
                 f"experiment.pruning_layers: '{path}' is not in the chain of Linear layers at the network's end; "
                 f"{unknown('layer of it', path, names)}"
             )
-    if ALL in names:
-        raise ConfigError(f"the network has a layer named '{ALL}', which tables call all layers together: rename it.")
 
 
 def _check_layer(setting: Setting[ClustersConfig], chain: list[str]) -> None:
