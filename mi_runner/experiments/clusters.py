@@ -21,7 +21,6 @@ from mi_runner.experiments.clusters_network import Network, chain_of, network_of
 from mi_runner.experiments.sentences import figure, measured
 from mi_runner.methods.clusters import Top, random_partitions, top_activations
 from mi_runner.progress import log
-from mi_runner.statistics import ALL
 from mi_runner.training.clusterability import contiguous, linear_layer
 from mi_runner.training.options import TrainingOptions
 
