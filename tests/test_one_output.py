@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.models import Built, check_output
+from mi_runner.models.checks import check_output
 from mi_runner.models.one_output import with_one_output
 
 from .conftest import Ended
@@ -83,8 +83,8 @@ def test_an_output_that_is_not_there_and_none_named_say_what_there_is() -> None:
         with_one_output(Several("tuple"), "2")(X)
     for form, typed in (("tuple", "1"), ("dict", "logits")):
         with pytest.raises(ArgumentError, match=rf"\(2, 4\).*\(2, 3\).*: output={typed}\.$"):
-            check_output(Built(Several(form).eval(), classes()))
-        check_output(Built(with_one_output(Several(form).eval(), typed), classes()))
+            check_output(Several(form).eval(), classes())
+        check_output(with_one_output(Several(form).eval(), typed), classes())
 
 
 NET = """
