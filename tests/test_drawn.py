@@ -549,11 +549,11 @@ def test_history_of_interchange_training() -> None:
     assert [line.get_label() for line in left.lines] == names
     for line, column in zip(left.lines, columns, strict=True):
         assert (list(line.get_xdata()), list(line.get_ydata())) == ([0, 1], [row[column] for row in rows])
+    assert list(right.lines[0].get_xdata()) == [0, 1, 0.5]
     assert list(right.lines[0].get_ydata()) == near([0.7, 0.6, 0.65])
     against = iit_figures.history([{**row, "adversary_loss": 0.3 + row["epoch"]} for row in rows])
-    assert {line.get_label(): list(line.get_ydata()) for line in against.axes[1].lines} == {
-        "chosen variables": [0.7, near(0.6)], "adversary": [0.3, 1.3],
-    }  # fmt: skip
+    drawn = {line.get_label(): (list(line.get_xdata()), line.get_ydata()) for line in against.axes[1].lines}
+    assert drawn == {"chosen variables": ([0, 1], near([0.7, 0.6])), "adversary": ([0, 1], near([0.3, 1.3]))}
 
 
 def test_networks_beside_an_adversary() -> None:
