@@ -92,7 +92,8 @@ def test_controls_beside_a_number_are_rows_that_differ_in_the_control_alone() ->
     ("seconds", "text"),
     [
         (0, "0.0 s"), (3.25, "3.2 s"), (59.94, "59.9 s"), (59.97, "1 min 00 s"), (60, "1 min 00 s"),
-        (65.4, "1 min 05 s"), (119.6, "2 min 00 s"), (3599.4, "59 min 59 s"), (3600, "1 h 00 min"), (7325, "2 h 02 min"),
+        (65.4, "1 min 05 s"), (119.6, "2 min 00 s"), (3599.4, "59 min 59 s"), (3600, "1 h 00 min"),
+        (7325, "2 h 02 min"),
         (100_000, "27 h 46 min"),
     ],
 )  # fmt: skip
