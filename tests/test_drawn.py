@@ -690,6 +690,26 @@ def test_rows_of_a_sweep() -> None:
     assert sweep_figures.by_row(summed[:1], ["model"]) is None
 
 
+@pytest.mark.parametrize(
+    ("values", "scale"), [((1, 100), "log"), ((1, 99), "linear"), ((0, 100), "linear"), ((-1, 100), "linear")]
+)
+def test_wide_ranges_have_a_logarithmic_scale(values: tuple[int, int], scale: str) -> None:
+    """Of swept values from a factor of 100 on; of a measure that is never negative likewise, of its ends."""
+    figure = sweep_figures.by_value([({"width": value}, {"accuracy": spread(0.5, 0)}) for value in values])
+    assert (figure.axes[0].get_xscale(), figure.axes[0].get_yscale()) == (scale, "linear")
+    lowest, highest = (Spread((float(value),), float(value), None, None, None, NOT_NEGATIVE) for value in values)
+    figure = sweep_figures.by_value([({"width": 1}, {"loss": lowest}), ({"width": 2}, {"loss": highest})])
+    assert (figure.axes[0].get_xscale(), figure.axes[0].get_yscale()) == ("linear", scale)
+
+
+def test_up_to_three_seeds_have_a_circle_each_and_rows_have_an_end() -> None:
+    for n, circles in ((1, 0), (2, 2), (3, 3), (4, 0)):
+        (axes,) = sweep_figures.by_value([({"width": 1}, {"accuracy": spread(0.5, 0, n=n)})]).axes
+        assert sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == "o") == circles
+    rows = [Summed({"target": str(n)}, "accuracy", spread(0.5, 0)) for n in range(figures.MOST_LABELS + 1)]
+    assert sweep_figures.by_row(rows, []) is None and sweep_figures.by_row(rows[1:], []) is not None
+
+
 # --- pictures in a grid ----------------------------------------------------------------------------------------------
 
 
