@@ -50,6 +50,8 @@ PUBLISHED: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     # 4 clusters, λ = 15; an edge is cut below 1e-4.
     (regularizers.Modularity, {"n_clusters": 4, "strength": 15.0}),
     (pruning.prune_classes, {"threshold": 1e-4, "criterion": "divergence"}),
+    # Distributed alignment search: batch 512, three epochs.
+    (adversary.fresh_rotation, {"batch_size": 512, "epochs": 3, "learning_rate": 5e-4}),
     # Adam 5e-4, batch 256, one epoch.
     (interchange.InterchangeTraining, {"learning_rate": 5e-4, "batch_size": 256, "epochs": 1}),
     (explain, {"accuracy_threshold": 0.99, "max_depth": 3, "pairs": "all"}),

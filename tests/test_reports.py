@@ -175,17 +175,8 @@ def _expected(name: str, tables: Callable[[str], Any]) -> list[str]:
             means = tables("metrics").groupby(["ablation", "method", "repeat"])["regret_mse"].mean()
             means = means.groupby(level=[0, 1]).mean()
             n_sizes = tables("metrics")["k"].nunique()
-<<<<<<< HEAD
-            best = [(of, means[of].idxmin(), means[of].min()) for of in ("zero", "mean")]
-            return [
-                f"With {of} ablation {method} comes nearest to the best circuits: its mean regret is {value:.4g} over "
-                f"{n_sizes} sizes"
-                for of, method, value in best
-            ]
-=======
             said = [f"With {of} ablation {means[of].idxmin()} " for of in ("zero", "mean")]
             return [*said, *(f"{means[of].min():.4g}" for of in ("zero", "mean")), f"over {n_sizes} sizes"]
->>>>>>> texts
         case "probes":
             overview = tables("overview")
             best = overview.loc[(overview["score"] - overview["input"]).idxmax()]
