@@ -367,6 +367,7 @@ def test_settings_of_libraries_with_modules_that_can_be_imported(
     hostile_folder(folder)
     for name in SHADOWS:
         (folder / f"{name}.py").unlink()
+    shutil.rmtree(folder / "hydra_plugins")  # Hydra looks for plugins once, before a factory is imported
     with monkeypatch.context() as patch:
         patch.setenv("MPLBACKEND", "module://evil")
         patch.setenv("NUMBA_CACHE_LOCATOR_CLASSES", "evil.Locator")
