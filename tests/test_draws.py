@@ -15,8 +15,10 @@ from mi_runner.datasets.causal_models import CausalModel, ModularSum
 from mi_runner.graph.interventions import draw_others
 from mi_runner.methods import decoding, matching
 from mi_runner.methods.ablation import ablate
+from mi_runner.methods.adversary import Adversaries, AdversaryTraining
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.circuits.kept import closed
+from mi_runner.methods.decoder_training import train_decoder
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.methods.discovery.scores import random as random_scores
@@ -49,7 +51,23 @@ LABELS = {"a": torch.arange(30), "b": torch.arange(30) + 100}
 IMAGES = torch.arange(30).float()[:, None, None].expand(30, 2, 2)
 ONE = torch.arange(8.0)[:, None]
 
+PART_OF_IMAGES = decoding.DecodingSplit(torch.arange(20), torch.arange(20, 30), 0)
+
+
+def decoder_of(seed: int, **options: Any) -> nn.Module:
+    return train_decoder(IMAGES, {"a": torch.arange(30) % 3}, PART_OF_IMAGES, seed=seed, **options)[0]
+
+
+def adversary(seed: int) -> Tensor:
+    """The first directions of an adversary."""
+    found = aligned(nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2)), "0", Units((6,), [torch.arange(2)]))
+    how = AdversaryTraining(rank=2, optimizer=sgd)
+    return Adversaries(found, torch.zeros(4), how, nn.functional.cross_entropy, seed=seed).strongest.alignment.weight
+
+
 DRAWN: dict[str, Callable[[int], Any]] = {
+    "first weights of a decoder": lambda seed: decoder_of(seed, epochs=0).heads.linear.weight,
+    "first directions of an adversary": adversary,
     "other examples": lambda seed: draw_others(30, generator=draw(seed)),
     "pairs": pairs_of,
     "pairs of a single source": lambda seed: pairs_of(seed, single_source=True),
