@@ -67,6 +67,12 @@ def test_the_defaults_are_the_published_settings(method: Callable[..., Any], pub
 def test_the_constants_are_the_published_ones() -> None:
     # Louizos et al. 2018: β = 2/3, γ = −0.1, ζ = 1.1. Integrated gradients in 10 steps. ACDC's thresholds 1e-6 to 1.
     assert (edge_pruning.BETA, edge_pruning.LOW, edge_pruning.HIGH) == (2 / 3, -0.1, 1.1)
+    assert (edge_pruning.STEPS, edge_pruning.BATCH, edge_pruning.LEARNING_RATE, edge_pruning.START) == (
+        600,
+        256,
+        0.05,
+        1,
+    )
     assert pytest.approx([10 ** (-3 + k / 2) for k in range(9)]) == edge_pruning.PENALTIES
     assert scores.STEPS == 10 and search.THRESHOLDS[[0, -1]].tolist() == pytest.approx([1e-6, 1.0])
     assert np.diff(np.log10(search.THRESHOLDS)) == pytest.approx(np.full(49, 6 / 49))
