@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,6 +25,12 @@ class Pair(NamedTuple):
     logits: Tensor
 
 
+@dataclass
+class Named:
+    hidden: Tensor
+    logits: Tensor
+
+
 class Several(nn.Module):
     """Returns hidden values and logits, in the form that is asked for."""
 
@@ -39,14 +46,19 @@ class Several(nn.Module):
             return logits
         if self.form in ("tuple", "training"):
             return hidden, logits
-        return {"dict": {"hidden": hidden, "logits": logits}, "named": Pair(hidden, logits)}[self.form]
+        return {
+            "dict": {"hidden": hidden, "logits": logits},
+            "named": Pair(hidden, logits),
+            "object": Named(hidden, logits),
+        }[self.form]
 
 
 X = torch.randn(3, 6, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(
-    ("form", "output"), [("tuple", "1"), ("dict", "logits"), ("named", "1"), ("named", "logits"), ("training", "1")]
+    ("form", "output"),
+    [("tuple", "1"), ("dict", "logits"), ("named", "1"), ("named", "logits"), ("object", "logits"), ("training", "1")],
 )
 def test_one_of_several_outputs(form: str, output: str) -> None:
     plain = Several(form)
@@ -81,7 +93,7 @@ def test_of_a_submodule_that_is_one_site() -> None:
 def test_an_output_that_is_not_there_and_none_named_say_what_there_is() -> None:
     with pytest.raises(ArgumentError, match=r"^output=2: no output is named '2'.* Allowed: 0, 1\.$"):
         with_one_output(Several("tuple"), "2")(X)
-    for form, typed in (("tuple", "1"), ("dict", "logits")):
+    for form, typed in (("tuple", "1"), ("dict", "logits"), ("object", "logits")):
         with pytest.raises(ArgumentError, match=rf"\(2, 4\).*\(2, 3\).*: output={typed}\.$"):
             check_output(Several(form).eval(), classes())
         check_output(with_one_output(Several(form).eval(), typed), classes())

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.parametrizations import spectral_norm
 
 from mi_runner.errors import ConfigError
 from mi_runner.graph.interventions import Intervention, read_sites, run_with
@@ -276,3 +277,50 @@ def test_a_site_with_another_name() -> None:
     for new, text in (("add", "'add' is a site already"), ("a/b", "has a '/', which separates sites")):
         with pytest.raises(ConfigError, match=text):
             graph.rename("relu", new)
+
+
+# --- layers that are more than a product ---------------------------------------------------------------------------
+
+
+class Doubled(nn.Linear):
+    def forward(self, x: Tensor) -> Tensor:
+        return 2 * super().forward(x)
+
+
+class ReadsASum(nn.Module):
+    def __init__(self, last: nn.Module) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(4, 4), last
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.last(x + self.first(x).relu())
+
+
+def last_of(kind: str) -> nn.Linear:
+    if kind == "subclass":
+        return Doubled(4, 3)
+    layer = nn.Linear(4, 3)
+    if kind == "hook":
+        layer.register_forward_hook(lambda module, given, output: 2 * output)
+        return layer
+    return {"weight_norm": nn.utils.parametrizations.weight_norm, "spectral_norm": spectral_norm}[kind](layer)
+
+
+@pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm", "subclass", "hook"])
+def test_a_layer_that_is_more_than_its_weight_is_not_distributed(kind: str) -> None:
+    torch.manual_seed(0)
+    model, x = ReadsASum(last_of(kind)).eval(), torch.randn(40, 4)
+    graph = ModelGraph.trace(model, x[:2], leaves=["last"])
+    assert graph.summands("last") == () and torch.equal(graph(x), model(x))
+    # Nothing is said to add up to the output, which the weight alone doesn't give.
+    assert contributions(graph, x, torch.zeros(40, dtype=torch.int64), depth=2) == []
+    with pytest.raises(ConfigError, match="last is no Linear layer that reads a sum"):
+        graph.distribute("last")
+
+
+def test_a_hook_sees_the_output_of_a_layer_whose_bias_is_replaced() -> None:
+    torch.manual_seed(0)
+    model, x = ReadsASum(last_of("hook")).eval(), torch.randn(40, 4)
+    graph = ModelGraph.trace(model, x[:2])
+    without = run_with(graph, x, [Intervention("last.bias", torch.zeros(3))])
+    assert torch.allclose(without, 2 * (x + model.first(x).relu()) @ model.last.weight.T, atol=1e-6)

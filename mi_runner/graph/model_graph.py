@@ -325,8 +325,11 @@ class ModelGraph:
 
         The sites of `whole` are taken as they are, even if they are sums.
         """
-        read = first_argument(self._step(name))
-        if not isinstance(self.submodule(name), nn.Linear) or not isinstance(read, Ref):
+        step = self._step(name)
+        read = first_argument(step)
+        # A weight that is computed, as by weight_norm, is no parameter.
+        is_product = sums.is_linear(self.submodule(name)) and "weight" in step.on_demand
+        if not is_product or not isinstance(read, Ref):
             return {}
         return sums.terms(self.program.steps, read.name, whole)
 

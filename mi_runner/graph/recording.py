@@ -13,6 +13,7 @@ from torch import Tensor, fx, nn
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.evaluator import PRODUCT, Evaluator, Program, Ref, Step, Value, first_of, linear_product
 from mi_runner.graph.naming import named, second_names
+from mi_runner.graph.sums import is_linear
 from mi_runner.graph.tracing import NO_GRAD, traced
 from mi_runner.models.evaluation_checks import DRAWS
 
@@ -97,7 +98,7 @@ def _steps(
                 yield from parameter(f"{path}.{local}", tensor)
                 on_demand[local] = f"{path}.{local}"
             # A pruned layer's weight is computed before each pass, and no parameter.
-            if type(submodule) is nn.Linear and submodule.bias is not None and "weight" in on_demand:
+            if is_linear(submodule) and submodule.bias is not None and "weight" in on_demand:
                 on_demand[PRODUCT] = f"{name}{PRODUCT}"
                 read = (first_of(args, kwargs), Ref(on_demand["weight"]))
                 yield Step(

@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import torch
+from torch import nn
 
 from mi_runner.graph.evaluator import Ref, Step
 
@@ -14,6 +15,11 @@ ADDITIONS = (operator.add, operator.iadd, torch.add, "add", "add_")
 SUBTRACTIONS = (operator.sub, operator.isub, torch.sub, torch.subtract, "sub", "sub_", "subtract")
 NEGATIONS = (operator.neg, torch.neg, torch.negative, "neg", "negative")
 SUMS = (torch.sum, "sum")
+
+
+def is_linear(module: nn.Module | None) -> bool:
+    """Whether a module computes `x @ weight.T + bias` and nothing else: no subclass of Linear, and no hooks on it."""
+    return type(module) is nn.Linear and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def terms(steps: Mapping[str, Step], name: str, whole: Collection[str] = ()) -> dict[str, float]:

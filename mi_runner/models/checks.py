@@ -6,7 +6,7 @@ folder is made; where torch's own words would say what failed, these say what to
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import torch
@@ -75,6 +75,7 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
     try:
         with torch.no_grad():
             output = model(example)
+            turns_gradients_on = torch.is_grad_enabled()
     except ArgumentError:
         raise
     except Exception as error:
@@ -82,6 +83,11 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
         raise ArgumentError(f"{name} can't run on inputs of the shape {tuple(example.shape[1:])}: {reason}") from error
     if example._version != version:
         raise ArgumentError(f"{name} changes its input in place. Begin its forward with x = x.clone().")
+    if turns_gradients_on:
+        raise ArgumentError(
+            f"{name} turns gradients on, in forward, for what comes after it. Write with torch.no_grad(): around what "
+            "has none, instead of torch.set_grad_enabled."
+        )
     n, wanted = len(example), (len(example), dataset.n_outputs)
     if not isinstance(output, Tensor):
         if parts := _several(output):
@@ -107,21 +113,27 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
 
 
 def _several(output: Any) -> dict[str, tuple[int, ...]]:
-    """Returns the tensors of an output that is a dict, tuple or list: key or position → shape; empty if it is none."""
-    named = (
-        output.items() if isinstance(output, Mapping) else enumerate(output) if isinstance(output, tuple | list) else ()
-    )
+    """Returns the tensors in an output, as model.output names them: key, position or attribute → shape."""
+    named: Iterable[tuple[Any, Any]]
+    if isinstance(output, tuple | list):
+        named = enumerate(output)
+    elif isinstance(output, Mapping):
+        named = output.items()
+    else:
+        named = ((name, value) for name, value in getattr(output, "__dict__", {}).items() if not name.startswith("_"))
     return {str(name): tuple(value.shape) for name, value in named if isinstance(value, Tensor)}
 
 
 def _reasons(error: Exception, model: nn.Module, example: Tensor) -> Iterator[str]:
     """Yields what a failed forward pass is most likely about, with what to type."""
     text, shape = str(error), tuple(example.shape[1:])
-    dtypes = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if not is_lazy(p)} - {"float32"}
-    if dtypes:
+    dtypes = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if not is_lazy(p)}
+    if dtypes - {"float32"}:
+        found = " and ".join(sorted(dtypes))
+        cast = "" if len(dtypes) > 1 else f", or begin forward with a cast, as in x = x.to(torch.{found})"
         yield (
-            f"its parameters are {' and '.join(sorted(dtypes))}, and the data are float32. End the factory with "
-            ".float(), as in return model.float(), or begin forward with a cast, as in x = x.double()."
+            f"its parameters are {found}, and the data are float32. End the factory with .float(), as in "
+            f"return model.float(){cast}."
         )
     if "dtype" in text and ("Double" in text or "double" in text):
         yield "it computes in float64, and the data are float32. Make its tensors with dtype=x.dtype."

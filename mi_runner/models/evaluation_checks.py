@@ -121,8 +121,9 @@ def _check_batches(model: nn.Module, x: Tensor, dataset: Dataset, correct: Corre
     raise ArgumentError(
         f"{type(model).__name__} gives an example other outputs where other examples are in its batch: in batches of "
         f"{n} and of {other} they differ by {apart:.2g} of their spread{'; ' if said else ''}{', '.join(said)}. So no "
-        "figure of it is one of the network alone. Give BatchNorm its running statistics (track_running_stats=True), "
-        "and keep means, sorting and softmax over the batch out of forward."
+        "figure of it is one of the network alone. Give BatchNorm its running statistics (track_running_stats=True) "
+        "and recurrent and attention layers batch_first=True, and keep means, sorting and softmax over the batch out "
+        "of forward."
     )
 
 

@@ -61,6 +61,8 @@ def _of_probabilities(outputs: Tensor, options: TrainingOptions) -> list[str]:
 
 
 def _of_a_logit(outputs: Tensor, targets: Tensor, sigmoid: str) -> list[str]:
+    if bool(((outputs >= 0) & (outputs <= 1)).all()):
+        return []  # a sigmoid's: of such outputs rounding is the judgement that is meant, however many are correct
     rounded = outputs.round()
     n, n_other = len(outputs), int(((rounded != 0) & (rounded != 1)).sum())
     by_rounding = float((rounded == targets).double().mean())

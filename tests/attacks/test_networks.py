@@ -91,8 +91,8 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
     "inference": (made_in_inference_mode, r"0\.weight was made in torch\.inference_mode\(\).*outside of it"),
     "old weight_norm": (lambda: OldNorm("WeightNorm"), r"layer has torch\.nn\.utils\.weight_norm, .* use torch\."),
     "old spectral_norm": (lambda: OldNorm("SpectralNorm"), r"use torch\.nn\.utils\.parametrizations\.spectral_norm\.$"),
-    "float64": (lambda: nn.Sequential(nn.Linear(6, 3)).double(), r"its parameters are float64, .*\.float\(\)"),
-    "half": (lambda: nn.Sequential(nn.Linear(6, 3)).half(), r"its parameters are float16, .*\.float\(\)"),
+    "float64": (lambda: nn.Linear(6, 3).double(), r"float64, .*\.float\(\), or .*x\.to\(torch\.float64\)"),
+    "half": (lambda: nn.Sequential(nn.Linear(6, 3)).half(), r"float16, .*\.float\(\), or .*x\.to\(torch\.float16\)"),
     "float64 inside": (lambda: Then(lambda h: h @ torch.eye(3, dtype=torch.float64)), r"float64, and .*dtype=x\.dtype"),
     "complex outputs": (lambda: Then(lambda h: h + 0j), r"returns torch\.complex64; .*return output\.abs\(\)"),
     "whole outputs": (lambda: Then(lambda h: h.round().long()), r"returns torch\.int64; .*before they are rounded"),
@@ -145,6 +145,26 @@ REMEDIES: dict[str, Callable[[], nn.Module]] = {
 @pytest.mark.parametrize("kind", REMEDIES)
 def test_what_the_error_says_is_taken(kind: str) -> None:
     build(lambda given: Built(REMEDIES[kind](), given), dataset(), seed=0)
+
+
+def test_no_cast_is_advised_where_only_some_parameters_have_another_dtype() -> None:
+    mixed = nn.Sequential(nn.Linear(6, 8), nn.Linear(8, 3).double())
+    text = refused(lambda: mixed, dataset())
+    assert "are float32 and float64" in text and text.endswith("as in return model.float().")
+    build(lambda given: Built(mixed.float(), given), dataset(), seed=0)
+
+
+def test_a_forward_that_turns_gradients_on_for_others() -> None:
+    def switched(h: Tensor) -> Tensor:
+        torch.set_grad_enabled(True)
+        return h
+
+    def within(h: Tensor) -> Tensor:
+        with torch.enable_grad():
+            return h
+
+    assert "Write with torch.no_grad(): around" in refused(lambda: Then(switched), dataset())
+    build(lambda given: Built(Then(within), given), dataset(), seed=0)
 
 
 def test_inputs_of_two_axes_that_a_convolution_does_not_take() -> None:
@@ -312,6 +332,14 @@ def test_what_is_as_it_should_be_is_not_doubted() -> None:
     assert doubts(Fixed(0.1, 0.5), binary(), TrainingOptions()) == []  # a regression of 0 and 1
     assert doubts(nn.Linear(6, 3), dataset(), TrainingOptions()) == []
     assert doubts(Fixed(1.0), dataset(y=X[:, 1]), TrainingOptions()) == []  # targets that are not 0 or 1
+
+
+def test_a_sigmoid_that_is_mostly_wrong_is_not_doubted() -> None:
+    network, data = nn.Sequential(Fixed(-1.0), nn.Sigmoid()), binary()
+    outputs = network(data.x_test)[:, 0]
+    # The sign would judge it better, because it is never negative: that is no reason to take it for a logit.
+    assert (outputs.round() == data.y_test).sum() + 2 < (data.y_test > 0.5).sum()
+    assert doubts(network, data, TrainingOptions(loss="bce")) == []
 
 
 def test_probabilities_where_logits_are_taken() -> None:
