@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,7 @@ from mi_runner.methods.decoder_training import train_decoder
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.methods.discovery.scores import random as random_scores
-from mi_runner.methods.interchange import InterchangeTraining, draw_pairs, train_by_interchange
+from mi_runner.methods.interchange import InterchangeTraining, Pairs, draw_pairs, train_by_interchange
 from mi_runner.methods.probes import split_folds
 from mi_runner.training.evaluation import loss_function
 from mi_runner.training.loop import train
@@ -168,41 +169,45 @@ def test_matchings_at_random_leave_the_first_network_and_permute_each_other_one(
 
 
 def test_dropout_of_a_training_depends_on_its_seed() -> None:
-    """With one batch of all examples the order plays no role but for rounding."""
+    """All examples are the same one, so that their order plays no role but for rounding."""
+    data = classes(40)
+    same = replace(data, x_train=data.x_train[:1].repeat(40, 1), y_train=data.y_train[:1].repeat(40))
     weights = []
     for seed in (0, 0, 1):
         torch.manual_seed(0)
         network = nn.Sequential(nn.Linear(6, 12), nn.Dropout(0.5), nn.Linear(12, 3))
-        train(network, classes(), TrainingOptions(epochs=2, batch_size=40, learning_rate=0.05), seed=seed)
+        train(network, same, TrainingOptions(epochs=2, batch_size=40, learning_rate=0.05, optimizer="sgd"), seed=seed)
         weights.append(network[2].weight.detach().clone())
-    assert torch.equal(weights[0], weights[1]) and not torch.allclose(weights[0], weights[2], atol=1e-3)
+    assert torch.equal(weights[0], weights[1]) and not torch.allclose(weights[0], weights[2], atol=1e-4)
 
 
 # --- interchange training --------------------------------------------------------------------------------------------
 
 
-def interchange_trained(seed: int, batch_size: int, dropout: float) -> Tensor:
-    """The last weights of a network after two epochs on 40 pairs."""
+def interchange_trained(seed: int, dropout: float) -> Tensor:
+    """The last weights of a network after two epochs on 40 pairs: in batches, or with dropout on one pair always."""
     dataset = bits(60)
     torch.manual_seed(0)
     network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 2))
     found = aligned(network, "0", Units((8,), [torch.arange(3)]))
     how = InterchangeTraining(
-        what="network", epochs=2, batch_size=batch_size, warmup_steps=0, learning_rate=0.5, gradient_clip=None,
-        optimizer=sgd,
+        what="network", epochs=2, batch_size=40 if dropout else 8, warmup_steps=0, learning_rate=0.5,
+        gradient_clip=None, optimizer=sgd,
     )  # fmt: skip
-    loss = loss_function(TrainingOptions(), dataset)
-    train_by_interchange(found, dataset, pairs(dataset, "train", ("a",), n=40), how, loss, seed=seed)
+    given = pairs(dataset, "train", ("a",), n=40)
+    if dropout:
+        first = torch.zeros(40, dtype=torch.int64)
+        given = Pairs(given.base[first], given.sources[first], given.labels[first], given.changed[first])
+    train_by_interchange(found, dataset, given, how, loss_function(TrainingOptions(), dataset), seed=seed)
     return network[3].weight.detach()
 
 
-@pytest.mark.parametrize(("batch_size", "dropout"), [(8, 0.0), (40, 0.5)], ids=["order of the pairs", "dropout"])
-def test_an_interchange_training_depends_on_its_seed(batch_size: int, dropout: float) -> None:
-    """In its batches; and where all pairs are one batch, in its dropout alone."""
-    weights = [interchange_trained(seed, batch_size, dropout) for seed in (0, 0, 1, 2)]
+@pytest.mark.parametrize("dropout", [0.0, 0.5], ids=["order of the pairs", "dropout"])
+def test_an_interchange_training_depends_on_its_seed(dropout: float) -> None:
+    weights = [interchange_trained(seed, dropout) for seed in (0, 0, 1, 2)]
     assert torch.equal(weights[0], weights[1])
     for one, other in ((0, 2), (2, 3), (0, 3)):
-        assert not torch.allclose(weights[one], weights[other], atol=1e-3)
+        assert not torch.allclose(weights[one], weights[other], atol=1e-4)
 
 
 def test_the_step_size_rises_over_the_first_steps_of_all_epochs() -> None:
