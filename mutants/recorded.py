@@ -136,7 +136,8 @@ class Recording:
         If they take more than so many seconds, these are the ones that take least.
 
         Where nothing says who runs it, because it is compiled or runs when its module is imported: those that run
-        any function of the file, or of a file that imports it.
+        any function of the file, or of a file that imports it. A default is also what tests of files see that import
+        its module and don't run the function.
         """
         first, last, traced = self.statement(fault)
         of_file = self.lines.get(fault.file, {})
@@ -146,6 +147,11 @@ class Recording:
             found = {
                 test for file in self._users(fault.file) for of in self.lines.get(file, {}).values() for test in of
             }
+        if not traced or self._is_default(fault):
+            module = fault.file.removesuffix(".py").replace("/", ".")
+            files = {test.partition("::")[0] for test in self.seconds}
+            importing = {file for file in files if module in _imports(self.checkout / file)}
+            found |= {test for test in self.seconds if test.partition("::")[0] in importing}
         chosen: list[str] = []
         for test in sorted(found, key=lambda test: (self.seconds[test], test)):
             most -= self.seconds[test]
@@ -175,6 +181,15 @@ class Recording:
         seen = bool(functions) and not any(map(_is_compiled, functions))
         body = [] if isinstance(inner, ast.FunctionDef) else getattr(inner, "body", [])
         return inner.lineno, max(inner.lineno, body[0].lineno - 1) if body else inner.end_lineno or 0, seen
+
+    def _is_default(self, fault: Fault) -> bool:
+        """Whether it is in the head of a function."""
+        functions = (
+            node
+            for node in ast.walk(ast.parse((self.checkout / fault.file).read_text()))
+            if isinstance(node, ast.FunctionDef)
+        )
+        return any(node.lineno <= fault.line < node.body[0].lineno for node in functions)
 
     def is_compiled(self, fault: Fault) -> bool:
         """Whether kernels are compiled anew with this fault: it is in one, or outside of all functions."""

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from mi_runner.batches import outputs_of
 from mi_runner.config.experiment_schemas import AblationConfig, Estimate, Granularity, Method
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
@@ -508,6 +509,23 @@ def test_sources_that_agree_have_a_table_of_their_own() -> None:
             ablation.check(setting(model, dataset, **options))
     with pytest.raises(ConfigError, match="experiment.agree=same compares classes: use dataset.target=class"):
         ablation.check(setting(MLP([6, 4, 1]), values(), agree="same"))
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.uint8, torch.bool])
+def test_integers_of_any_dtype_are_classes_or_values(dtype: torch.dtype) -> None:
+    """By the cross entropy of classes, or by the squared error of the same numbers as values."""
+    data, network = classes(30), MLP([6, 4, 3]).eval()
+    y = (data.y_test % 2).to(dtype)
+    (intact, *_) = ablating.ablate(network, data.x_test, y, targets=["layers.1"], methods=["zero"]).rows
+    outputs = outputs_of(network, data.x_test)
+    assert intact["loss"] == pytest.approx(float(functional.cross_entropy(outputs, y.long())), rel=1e-5)
+    of_value = MLP([6, 4, 1]).eval()
+    for targets in (y, y.float()):
+        rows = ablating.ablate(
+            of_value, data.x_test, targets, targets=["layers.1"], methods=["zero"], classes=False
+        ).rows
+        errors = (outputs_of(of_value, data.x_test)[:, 0].double() - y.double()).square()
+        assert rows[0]["loss"] == pytest.approx(float(errors.mean()), rel=1e-5)
 
 
 def test_parameters_and_patterns_are_targets() -> None:
