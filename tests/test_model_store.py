@@ -537,6 +537,8 @@ def test_a_sweep_over_the_epochs_trains_each_epoch_once(make: Callable[[], Built
         obtain([built], replace(KEPT, epochs=epochs), seeds=[0])
         states.append(state_of(built))
     assert trained_epochs(lines_in_log) == [1, 2, 3, 4]
+    continued = [line for line in lines_in_log if "continues" in line]
+    assert continued == [f"training continues from epoch {epoch}, which is stored" for epoch in (1, 2, 3)]
     alone = make()
     training.train(alone.model, alone.dataset, replace(KEPT, keep_epochs=False), seed=0)
     assert same(states[4], state_of(alone)) and not same(states[3], states[4])
