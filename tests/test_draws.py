@@ -24,7 +24,7 @@ from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.methods.discovery.scores import random as random_scores
 from mi_runner.methods.interchange import InterchangeTraining, Pairs, draw_pairs, train_by_interchange
-from mi_runner.methods.probes import split_folds
+from mi_runner.methods.probes import probe, split_folds
 from mi_runner.training.evaluation import loss_function
 from mi_runner.training.loop import train
 from mi_runner.training.options import TrainingOptions
@@ -232,3 +232,29 @@ def test_the_step_size_rises_over_the_first_steps_of_all_epochs() -> None:
     given = pairs(dataset, "train", ("a",), n=40)
     train_by_interchange(found, dataset, given, how, loss_function(TrainingOptions(), dataset))
     assert rates[0.8] == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8]) and rates[0.3] == [0.3] * 6
+
+
+def test_an_adversary_takes_the_first_source_of_a_pair() -> None:
+    """Two pairs that differ in their second source alone give the same adversary."""
+    network = nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2))
+    x, base, first, *others = torch.randn(5, 9, 4 + 2, generator=draw(0))
+    weights = []
+    for second in others:
+        found = aligned(network, "0", Units((6,), [torch.arange(2), torch.arange(2, 4)]))
+        labels = torch.arange(9) % 2
+        how = AdversaryTraining(rank=1, steps=3, learning_rate=0.5, optimizer=sgd)
+        opponent = Adversaries(found, labels, how, nn.functional.cross_entropy)
+        loss = opponent.added(torch.arange(9), x[:, :4], base, [first, second])
+        weights.append((opponent.strongest.alignment.weight.detach().clone(), float(loss.detach())))
+    assert torch.equal(weights[0][0], weights[1][0]) and weights[0][1] == weights[1][1]
+    moved = Adversaries(found, labels, how, nn.functional.cross_entropy)
+    moved.added(torch.arange(9), x[:, :4], base, [others[0], first])
+    assert not torch.allclose(moved.strongest.alignment.weight, weights[0][0], atol=1e-4)
+
+
+def test_of_equal_penalties_the_largest_is_chosen() -> None:
+    """Features that never vary predict the mean with every penalty."""
+    y = torch.randn(40, 1, generator=draw(0), dtype=torch.float64)
+    folds = split_folds(40, 4, generator=draw(1))
+    found = probe(torch.ones(40, 3), {"y": y}, folds, penalties=(0.01, 10.0, 0.1), generator=draw(2))
+    assert found.penalties["y"] == (10.0,) * 4

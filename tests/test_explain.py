@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.explanations import groundings
-from mi_runner.methods.explanations.boolean import BooleanNetwork, digits_of
+from mi_runner.methods.explanations.boolean import BooleanNetwork, digits_of, values_in_circuits
 from mi_runner.methods.explanations.explain import check_sizes, explain
 
 # Neurons relu(A + B) with the values 0, 1, 1, 2 and relu(A + B − 1) with 0, 0, 0, 1; the output weighs them.
@@ -74,6 +75,21 @@ def test_another_function_than_the_networks_has_neither_valid_circuits_nor_align
     assert found.circuits.n_valid == 0 and found.groundings == [] and found.total.value == 0
     published = explain(network("0110"), table("0110"), max_depth=2, pairs="later")
     assert published.n_alignments_joint is None
+
+
+def test_values_in_circuits_by_hand() -> None:
+    """An inactive neuron is 0, whatever its bias; an active one has its bias and the inputs that it keeps."""
+    part = Part(
+        (
+            Layer(torch.tensor([[1.0, 2.0], [3.0, 4.0]]), torch.tensor([0.5, 0.25]), "relu"),
+            Layer(torch.tensor([[2.0, 8.0]]), torch.tensor([1.0])),
+        )
+    )
+    # Bits: both inputs of neuron 0, both of neuron 1, the two edges into the output. Inputs 00, 01, 10, 11.
+    values = values_in_circuits(BooleanNetwork.of(part), np.array([0b01_0011, 0b11_1001], dtype=np.uint64))
+    assert values[0].tolist() == [[0.5, 2.5, 1.5, 3.5], [0.0] * 4, [2.0, 6.0, 4.0, 8.0]]
+    first, second = [0.5, 0.5, 1.5, 1.5], [0.25, 4.25, 0.25, 4.25]  # neuron 0 keeps A, neuron 1 B
+    assert values[1].tolist() == [first, second, [2 * a + 8 * b + 1 for a, b in zip(first, second, strict=True)]]
 
 
 def test_networks_with_too_many_circuits_are_refused_with_their_number() -> None:
