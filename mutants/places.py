@@ -106,12 +106,16 @@ def drawn(checkout: Path, number: int, seed: int, files: Sequence[str]) -> list[
     draw = random.Random(seed)
     chosen = draw.sample(sorted(places), min(number, len(places)))
     faults = [draw.choice(places[place]) for place in chosen]
-    return [fault for fault in faults if not _is_marker((checkout / fault.file).read_text(), fault)]
+    return [fault for fault in faults if not _is_marker(checkout, fault)]
 
 
-def _is_marker(source: str, fault: Fault) -> bool:
-    """Whether it is the `*` before arguments that have names, which cosmic-ray takes for a product."""
-    return source.splitlines()[fault.line - 1][fault.column :].startswith("*,")
+def _is_marker(checkout: Path, fault: Fault) -> bool:
+    """Whether it is a star that cosmic-ray takes for a product: before named arguments, or in `{**options}`."""
+    try:
+        ast.parse(fault.source(checkout))
+    except SyntaxError:
+        return True
+    return (checkout / fault.file).read_text().splitlines()[fault.line - 1][fault.column :].startswith("*,")
 
 
 @cache
