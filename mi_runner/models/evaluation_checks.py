@@ -33,7 +33,7 @@ IN_DOUBLES = 64
 """So many of these are evaluated in float64, where a small difference is doubted."""
 
 LOOKED_AT = 2_000
-"""Examples of each split whose outputs are looked at before the work: one more evaluation of small data sets."""
+"""Examples of each split whose outputs are looked at before the work, fewer of a network that takes long."""
 
 ROUNDING, ROUNDING_AT_MOST, ROUNDING_OF_DOUBLES = 1e-5, 1e-3, 1e-9
 """Shares of the outputs' spread, the largest distance of an output from its mean over the examples."""
@@ -62,14 +62,17 @@ def check_evaluation(model: nn.Module, dataset: Dataset, correct: Correct, *, ex
         ArgumentError: they aren't; the text has the numbers, and says what to do.
     """
     own = _copy(model)
-    x = torch.cat([dataset.x_test[: (examples + 1) // 2], dataset.x_train[: examples // 2]])
+    parts = (dataset.x_test, (examples + 1) // 2), (dataset.x_train, examples // 2)
+    x = torch.cat([inputs[:n] for inputs, n in parts])
+    looked_at = LOOKED_AT * min(examples, EXAMPLES) // EXAMPLES
     with torch.no_grad(), _same_draws_afterwards():
         whole = _evaluated(own, x)
         _check_finite(own, whole)
         _check_draws(own, x, whole, dataset, correct)
         _check_batches(own, x, whole, dataset, correct)
-        for inputs in (dataset.x_test, dataset.x_train):
-            _check_finite(own, _evaluated(own, inputs[:LOOKED_AT]))
+        for inputs, n in parts:
+            if len(rest := inputs[n:looked_at]):
+                _check_finite(own, _evaluated(own, rest))
 
 
 def _check_finite(model: nn.Module, outputs: Tensor) -> None:
