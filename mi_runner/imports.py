@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import logging
 import os
 import sys
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ def lasting_imports() -> Iterator[None]:
 
     torch and its modules make a million lasting objects, and searches through them take a quarter of the imports' time.
     """
+    logging.getLogger("matplotlib").addFilter(_is_not_about_its_cache)
     if "torch" in sys.modules or not gc.isenabled():  # the user's own program, which may need the collector
         yield
         return
@@ -58,3 +60,12 @@ def folder_last(folder: str) -> None:
     named = [place for place in sys.path if place == "" or os.path.realpath(place) == os.path.realpath(folder)]
     if named:
         sys.path[:] = [*(place for place in sys.path if place not in named), folder]
+
+
+def _is_not_about_its_cache(record: logging.LogRecord) -> bool:
+    """Returns whether a line of matplotlib says more than that it keeps its list of fonts in a temporary folder.
+
+    Without a home it says so in two lines, and `cache` says what follows for a run in one.
+    """
+    text = record.getMessage()
+    return "MPLCONFIGDIR" not in text and not text.startswith("mkdir -p failed")

@@ -105,7 +105,13 @@ def drawn(checkout: Path, number: int, seed: int, files: Sequence[str]) -> list[
             places.setdefault((fault.file, fault.line, fault.column), []).append(fault)
     draw = random.Random(seed)
     chosen = draw.sample(sorted(places), min(number, len(places)))
-    return [draw.choice(places[place]) for place in chosen]
+    faults = [draw.choice(places[place]) for place in chosen]
+    return [fault for fault in faults if not _is_marker((checkout / fault.file).read_text(), fault)]
+
+
+def _is_marker(source: str, fault: Fault) -> bool:
+    """Whether it is the `*` before arguments that have names, which cosmic-ray takes for a product."""
+    return source.splitlines()[fault.line - 1][fault.column :].startswith("*,")
 
 
 @cache

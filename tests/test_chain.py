@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,7 +13,7 @@ from torch.nn import functional
 
 from mi_runner.graph.chain import Layer, Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.circuits.circuit import Circuit
+from mi_runner.methods.circuits.circuit import Circuit, pair_shares
 from mi_runner.methods.circuits.space import CircuitSpace
 
 
@@ -182,3 +184,18 @@ def test_a_circuit_of_mean_ablation_gives_a_bias_to_layers_that_have_none() -> N
     by_hand = by_hand + v[0, 1] * torch.tanh(x @ w[1]).mean()
     assert torch.allclose(circuit.apply(x), by_hand, atol=1e-6)
     assert network[0].bias is None and network[2].bias is None  # the network itself stays
+
+
+def test_pairs_of_circuits_by_hand_and_of_a_sample_of_them() -> None:
+    """Of {0}, {0, 1}, {0, 2}, {0, 1, 2} only {0, 1} and {0, 2} are not one in the other; overlaps ½ ½ ⅓ ⅓ ⅔ ⅔."""
+    circuits = np.array([0b001, 0b011, 0b101, 0b111], dtype=np.uint64)
+    for most in (None, 4, 5):
+        assert pair_shares(circuits, most=most) == (pytest.approx(5 / 6), pytest.approx(1 / 2))
+    pairs = {(1.0, 1 / 2), (1.0, 1 / 3), (0.0, 1 / 3), (1.0, 2 / 3)}
+    drawn = [pair_shares(circuits, most=2, generator=torch.Generator().manual_seed(seed)) for seed in range(40)]
+    assert set(drawn) == pairs
+    assert drawn[:8] == [
+        pair_shares(circuits, most=2, generator=torch.Generator().manual_seed(seed)) for seed in range(8)
+    ]
+    assert all(math.isnan(share) for few in (circuits[:0], circuits[:1]) for share in pair_shares(few))
+    assert all(math.isnan(share) for share in pair_shares(circuits, most=1))

@@ -549,7 +549,7 @@ def test_a_layer_of_the_name_that_tables_use_for_all_is_refused() -> None:
     model = nn.Sequential()
     for name, module in (("first", nn.Linear(6, 4)), ("relu", nn.ReLU()), ("all", nn.Linear(4, 3))):
         model.add_module(name, module)
-    with pytest.raises(ConfigError, match="the network has a layer named 'all', which tables call all layers together"):
+    with pytest.raises(ConfigError, match="named 'all', which in tables and options means all of the sites: rename it"):
         clusters.check(setting(model, classes(), layer="first", n_clusters=2))
 
 

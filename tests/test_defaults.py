@@ -50,6 +50,8 @@ PUBLISHED: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     # 4 clusters, λ = 15; an edge is cut below 1e-4.
     (regularizers.Modularity, {"n_clusters": 4, "strength": 15.0}),
     (pruning.prune_classes, {"threshold": 1e-4, "criterion": "divergence"}),
+    # Distributed alignment search: batch 512, three epochs.
+    (adversary.fresh_rotation, {"batch_size": 512, "epochs": 3, "learning_rate": 5e-4}),
     # Adam 5e-4, batch 256, one epoch.
     (interchange.InterchangeTraining, {"learning_rate": 5e-4, "batch_size": 256, "epochs": 1}),
     (explain, {"accuracy_threshold": 0.99, "max_depth": 3, "pairs": "all"}),
@@ -65,6 +67,12 @@ def test_the_defaults_are_the_published_settings(method: Callable[..., Any], pub
 def test_the_constants_are_the_published_ones() -> None:
     # Louizos et al. 2018: β = 2/3, γ = −0.1, ζ = 1.1. Integrated gradients in 10 steps. ACDC's thresholds 1e-6 to 1.
     assert (edge_pruning.BETA, edge_pruning.LOW, edge_pruning.HIGH) == (2 / 3, -0.1, 1.1)
+    assert (edge_pruning.STEPS, edge_pruning.BATCH, edge_pruning.LEARNING_RATE, edge_pruning.START) == (
+        600,
+        256,
+        0.05,
+        1,
+    )
     assert pytest.approx([10 ** (-3 + k / 2) for k in range(9)]) == edge_pruning.PENALTIES
     assert scores.STEPS == 10 and search.THRESHOLDS[[0, -1]].tolist() == pytest.approx([1e-6, 1.0])
     assert np.diff(np.log10(search.THRESHOLDS)) == pytest.approx(np.full(49, 6 / 49))

@@ -549,11 +549,11 @@ def test_history_of_interchange_training() -> None:
     assert [line.get_label() for line in left.lines] == names
     for line, column in zip(left.lines, columns, strict=True):
         assert (list(line.get_xdata()), list(line.get_ydata())) == ([0, 1], [row[column] for row in rows])
+    assert list(right.lines[0].get_xdata()) == [0, 1, 0.5]
     assert list(right.lines[0].get_ydata()) == near([0.7, 0.6, 0.65])
     against = iit_figures.history([{**row, "adversary_loss": 0.3 + row["epoch"]} for row in rows])
-    assert {line.get_label(): list(line.get_ydata()) for line in against.axes[1].lines} == {
-        "chosen variables": [0.7, near(0.6)], "adversary": [0.3, 1.3],
-    }  # fmt: skip
+    drawn = {line.get_label(): (list(line.get_xdata()), line.get_ydata()) for line in against.axes[1].lines}
+    assert drawn == {"chosen variables": ([0, 1], near([0.7, 0.6])), "adversary": ([0, 1], near([0.3, 1.3]))}
 
 
 def test_networks_beside_an_adversary() -> None:
@@ -688,6 +688,26 @@ def test_rows_of_a_sweep() -> None:
     assert dots == {key: one.spread.mean for key, one in zip(keys, summed, strict=True)}
     assert spans == {key: (one.spread.low, one.spread.high) for key, one in zip(keys, summed, strict=True)}
     assert sweep_figures.by_row(summed[:1], ["model"]) is None
+
+
+@pytest.mark.parametrize(
+    ("values", "scale"), [((1, 100), "log"), ((1, 99), "linear"), ((0, 100), "linear"), ((-1, 100), "linear")]
+)
+def test_wide_ranges_have_a_logarithmic_scale(values: tuple[int, int], scale: str) -> None:
+    """Of swept values from a factor of 100 on; of a measure that is never negative likewise, of its ends."""
+    figure = sweep_figures.by_value([({"width": value}, {"accuracy": spread(0.5, 0)}) for value in values])
+    assert (figure.axes[0].get_xscale(), figure.axes[0].get_yscale()) == (scale, "linear")
+    lowest, highest = (Spread((float(value),), float(value), None, None, None, NOT_NEGATIVE) for value in values)
+    figure = sweep_figures.by_value([({"width": 1}, {"loss": lowest}), ({"width": 2}, {"loss": highest})])
+    assert (figure.axes[0].get_xscale(), figure.axes[0].get_yscale()) == ("linear", scale)
+
+
+def test_up_to_three_seeds_have_a_circle_each_and_rows_have_an_end() -> None:
+    for n, circles in ((1, 0), (2, 2), (3, 3), (4, 0)):
+        (axes,) = sweep_figures.by_value([({"width": 1}, {"accuracy": spread(0.5, 0, n=n)})]).axes
+        assert sum(len(line.get_xdata()) for line in axes.lines if line.get_marker() == "o") == circles
+    rows = [Summed({"target": str(n)}, "accuracy", spread(0.5, 0)) for n in range(figures.MOST_LABELS + 1)]
+    assert sweep_figures.by_row(rows, []) is None and sweep_figures.by_row(rows[1:], []) is not None
 
 
 # --- pictures in a grid ----------------------------------------------------------------------------------------------

@@ -15,18 +15,22 @@ from mi_runner.datasets.causal_models import CausalModel, ModularSum
 from mi_runner.graph.interventions import draw_others
 from mi_runner.methods import decoding, matching
 from mi_runner.methods.ablation import ablate
-from mi_runner.methods.alignment import Rotation
+from mi_runner.methods.adversary import Adversaries, AdversaryTraining
+from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.circuits.kept import closed
+from mi_runner.methods.decoder_training import train_decoder
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.methods.discovery.scores import random as random_scores
-from mi_runner.methods.interchange import draw_pairs
+from mi_runner.methods.interchange import InterchangeTraining, draw_pairs, train_by_interchange
 from mi_runner.methods.probes import split_folds
+from mi_runner.training.evaluation import loss_function
 from mi_runner.training.loop import train
 from mi_runner.training.options import TrainingOptions
 
 from .small_data import classes
 from .test_discovery import examples, random_part
+from .test_interchange_training import aligned, bits, pairs, sgd
 
 
 def draw(seed: int) -> torch.Generator:
@@ -47,7 +51,23 @@ LABELS = {"a": torch.arange(30), "b": torch.arange(30) + 100}
 IMAGES = torch.arange(30).float()[:, None, None].expand(30, 2, 2)
 ONE = torch.arange(8.0)[:, None]
 
+PART_OF_IMAGES = decoding.DecodingSplit(torch.arange(20), torch.arange(20, 30), 0)
+
+
+def decoder_of(seed: int, **options: Any) -> nn.Module:
+    return train_decoder(IMAGES, {"a": torch.arange(30) % 3}, PART_OF_IMAGES, seed=seed, **options)[0]
+
+
+def adversary(seed: int) -> Tensor:
+    """The first directions of an adversary."""
+    found = aligned(nn.Sequential(nn.Linear(4, 6), nn.Linear(6, 2)), "0", Units((6,), [torch.arange(2)]))
+    how = AdversaryTraining(rank=2, optimizer=sgd)
+    return Adversaries(found, torch.zeros(4), how, nn.functional.cross_entropy, seed=seed).strongest.alignment.weight
+
+
 DRAWN: dict[str, Callable[[int], Any]] = {
+    "first weights of a decoder": lambda seed: decoder_of(seed, epochs=0).heads.linear.weight,
+    "first directions of an adversary": adversary,
     "other examples": lambda seed: draw_others(30, generator=draw(seed)),
     "pairs": pairs_of,
     "pairs of a single source": lambda seed: pairs_of(seed, single_source=True),
@@ -156,3 +176,54 @@ def test_dropout_of_a_training_depends_on_its_seed() -> None:
         train(network, classes(), TrainingOptions(epochs=2, batch_size=40, learning_rate=0.05), seed=seed)
         weights.append(network[2].weight.detach().clone())
     assert torch.equal(weights[0], weights[1]) and not torch.allclose(weights[0], weights[2], atol=1e-3)
+
+
+# --- interchange training --------------------------------------------------------------------------------------------
+
+
+def interchange_trained(seed: int, batch_size: int, dropout: float) -> Tensor:
+    """The last weights of a network after two epochs on 40 pairs."""
+    dataset = bits(60)
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Dropout(dropout), nn.Linear(8, 2))
+    found = aligned(network, "0", Units((8,), [torch.arange(3)]))
+    how = InterchangeTraining(
+        what="network", epochs=2, batch_size=batch_size, warmup_steps=0, learning_rate=0.5, gradient_clip=None,
+        optimizer=sgd,
+    )  # fmt: skip
+    loss = loss_function(TrainingOptions(), dataset)
+    train_by_interchange(found, dataset, pairs(dataset, "train", ("a",), n=40), how, loss, seed=seed)
+    return network[3].weight.detach()
+
+
+@pytest.mark.parametrize(("batch_size", "dropout"), [(8, 0.0), (40, 0.5)], ids=["order of the pairs", "dropout"])
+def test_an_interchange_training_depends_on_its_seed(batch_size: int, dropout: float) -> None:
+    """In its batches; and where all pairs are one batch, in its dropout alone."""
+    weights = [interchange_trained(seed, batch_size, dropout) for seed in (0, 0, 1, 2)]
+    assert torch.equal(weights[0], weights[1])
+    for one, other in ((0, 2), (2, 3), (0, 3)):
+        assert not torch.allclose(weights[one], weights[other], atol=1e-3)
+
+
+def test_the_step_size_rises_over_the_first_steps_of_all_epochs() -> None:
+    """Two steps an epoch, four steps to rise: it doesn't begin again, and a rotation's stays as it is."""
+    dataset, rates = bits(60), {0.8: [], 0.3: []}
+
+    class Recording(torch.optim.SGD):
+        def __init__(self, parameters: Any, lr: float) -> None:
+            super().__init__(parameters, lr=lr)
+            self.rates = rates[lr]
+
+        def step(self, closure: Any = None) -> None:
+            self.rates.append(self.param_groups[0]["lr"])
+            super().step(closure)
+
+    found = aligned(
+        nn.Sequential(nn.Linear(4, 2), nn.Tanh(), nn.Linear(2, 2)), "0", Rotation((2,), 1, 1, generator=draw(0))
+    )
+    how = InterchangeTraining(
+        epochs=3, batch_size=20, warmup_steps=4, learning_rate=0.8, rotation_learning_rate=0.3, optimizer=Recording
+    )  # fmt: skip
+    given = pairs(dataset, "train", ("a",), n=40)
+    train_by_interchange(found, dataset, given, how, loss_function(TrainingOptions(), dataset))
+    assert rates[0.8] == pytest.approx([0.2, 0.4, 0.6, 0.8, 0.8, 0.8]) and rates[0.3] == [0.3] * 6

@@ -163,6 +163,23 @@ def test_several_values_are_right_only_together() -> None:
     assert correct(outputs, targets, classes=False).tolist() == [True, False, True]
 
 
+def test_targets_are_rounded_as_outputs_are() -> None:
+    """Half to even: 0.5 is 0, 1.5 and 2.5 are 2."""
+    outputs, targets = torch.tensor([1.2, 0.2, 0.7, 2.4, -0.4, 0.1]), torch.tensor([0.6, 0.6, 1.4, 2.5, -0.6, 0.5])
+    right = [True, False, True, True, False, True]
+    assert correct(outputs[:, None], targets, classes=False).tolist() == right
+    assert correct(outputs[:, None], targets[:, None], classes=False).tolist() == right
+    both = torch.stack([outputs, torch.ones(6)], 1), torch.stack([targets, torch.tensor([1.4] * 5 + [1.5])], 1)
+    assert correct(*both, classes=False).tolist() == [*right[:-1], False]
+    assert confusion(outputs[:, None], targets, classes=False) == [
+        {"label": -1, "predicted": 0, "count": 1},
+        {"label": 0, "predicted": 0, "count": 1},
+        {"label": 1, "predicted": 0, "count": 1},
+        {"label": 1, "predicted": 1, "count": 2},
+        {"label": 2, "predicted": 2, "count": 1},
+    ]
+
+
 def test_one_value_as_a_column_counts_as_one_value() -> None:
     outputs, targets = torch.tensor([[0.2], [0.8], [0.9]]), torch.tensor([0.0, 1.0, 0.0])
     assert correct(outputs, targets, classes=False).tolist() == [True, True, False]

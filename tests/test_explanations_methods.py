@@ -253,6 +253,17 @@ def test_strata_are_all_valid_circuits_of_their_numbers_of_edges() -> None:
         assert all(stratum.least_edges <= circuit.bit_count() <= stratum.most_edges for circuit in circuits)
         if stratum.is_complete:
             assert len(set(circuits)) == len(circuits) == stratum.n_valid
+    # What is left after the larger numbers of edges has all listed circuits of at most so many.
+    few = sampling.strata_of(part, sampled.examples, sampled.circuits, least=4, generator=np.random.default_rng(0))
+    *single, rest = few
+    numbers = [stratum.least_edges for stratum in single]
+    assert numbers and numbers == [stratum.most_edges for stratum in single] == sorted(numbers, reverse=True)
+    assert rest.least_edges == 0 and rest.most_edges < numbers[-1]
+    for stratum in few:
+        within = range(stratum.least_edges, stratum.most_edges + 1)
+        assert stratum.n_valid == sum(circuit.bit_count() in within for circuit in valid)
+    listed = sampled.circuits.valid.tolist()
+    assert rest.circuits.tolist() == [circuit for circuit in listed if circuit.bit_count() <= rest.most_edges] != []
 
 
 def test_well_formed_sets_of_edges() -> None:

@@ -23,6 +23,12 @@ class Net(torch.nn.Module):
         self.inner, self.outer = torch.nn.Linear(input_shape[0], 3), torch.nn.Linear(3, n_outputs)
     def forward(self, x):
         return self.outer(torch.relu(self.inner(x)))
+class Single(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(4, 1)
+class Normed(torch.nn.Sequential):
+    def __init__(self):
+        super().__init__(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
 class Empty(torch.nn.Module):
     def forward(self, x):
         return x[:, :2] * 1.0
@@ -76,7 +82,8 @@ class Half(Pair):
 
 SMALL = "dataset.limit=60"
 MOD = "dataset=mod_add dataset.train_size=60 dataset.test_size=60"
-OWN = f"{MOD} model=external model.factory"
+EXTERNAL = "model=external model.factory"
+OWN = f"{MOD} {EXTERNAL}"
 
 NARROW = "model=mlp model.hidden_sizes=[128,128,3,3,3] experiment.last_layers=3"
 
@@ -119,6 +126,10 @@ HINTS = [
     (f"{MOD} training.momentum=0.9", "training.optimizer=sgd"),
     # data and networks
     ("dataset=arrays dataset.path=floats.npz", "dataset.target=value"),
+    ("dataset=arrays dataset.target=value dataset.path=words.npz", "dataset.target=class"),
+    (f"{OWN}=hinted:Single", "dataset.target=value"),
+    (f"{OWN}=hinted:Normed training.batch_size=1", "training.batch_size=2"),
+    (f"{MOD} experiment=iit {EXTERNAL}=hinted:Normed experiment.batch_size=1", "experiment.batch_size=2"),
     (f"{MOD} model=cnn", "model=mlp"),
     (f"{OWN}=hinted.py:Net", "model.factory=hinted:Net"),
     (f"{OWN}=./inner/hinted_too.py:Net", "model.factory=inner.hinted_too:Net"),
@@ -186,6 +197,8 @@ def own_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         Path(name).write_text(NET)
     x = np.linspace(0, 1, 160).reshape(40, 4)
     np.savez("floats.npz", x_train=x, y_train=x[:, 0], x_test=x, y_test=x[:, 0])
+    words = np.array(["no", "yes"])[np.arange(40) % 2]
+    np.savez("words.npz", x_train=x, y_train=words, x_test=x, y_test=words)
 
 
 @pytest.mark.parametrize(("command", "said", "typed"), [*((command, words, words) for command, words in HINTS), *NAMES])

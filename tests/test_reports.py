@@ -175,8 +175,8 @@ def _expected(name: str, tables: Callable[[str], Any]) -> list[str]:
             means = tables("metrics").groupby(["ablation", "method", "repeat"])["regret_mse"].mean()
             means = means.groupby(level=[0, 1]).mean()
             n_sizes = tables("metrics")["k"].nunique()
-            said = [f"the lowest mean regret over {n_sizes} sizes, {means[of].min():.4g}" for of in ("zero", "mean")]
-            return [*said, *(f"With {of} ablation {means[of].idxmin()} " for of in ("zero", "mean"))]
+            said = [f"With {of} ablation {means[of].idxmin()} " for of in ("zero", "mean")]
+            return [*said, *(f"{means[of].min():.4g}" for of in ("zero", "mean")), f"over {n_sizes} sizes"]
         case "probes":
             overview = tables("overview")
             best = overview.loc[(overview["score"] - overview["input"]).idxmax()]

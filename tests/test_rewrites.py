@@ -98,7 +98,13 @@ def test_a_sum_in_any_form_is_distributed(written: str, times: tuple[float, floa
         assert torch.allclose(part, count * functional.linear(value, model.last.weight), atol=1e-5)
 
 
-@pytest.mark.parametrize("what", ["product", "mean", "another axis", "other shapes"])
+@pytest.mark.parametrize(
+    "what",
+    [
+        *("product", "mean", "another axis", "other shapes", "a size", "a product with a size", "an integer mask"),
+        *("three summands of a function", "rounded", "the middle of a stack"),
+    ],
+)
 def test_what_is_no_sum(what: str) -> None:
     class Other(nn.Module):
         def __init__(self) -> None:
@@ -111,6 +117,12 @@ def test_what_is_no_sum(what: str) -> None:
                 "mean": lambda: torch.stack([x, torch.tanh(x)]).mean(0),
                 "another axis": lambda: torch.stack([x, torch.tanh(x)], dim=1).sum(2).repeat(1, 2),
                 "other shapes": lambda: x + x.sum(1, keepdim=True),
+                "a size": lambda: torch.tanh(x) + x.size(1),
+                "a product with a size": lambda: torch.tanh(x) + 2 * x.size(1),
+                "an integer mask": lambda: torch.tanh(x) + (x > 0),
+                "three summands of a function": lambda: torch.addcmul(x, x, torch.tanh(x)),
+                "rounded": lambda: (x + torch.tanh(x)).round(),
+                "the middle of a stack": lambda: torch.cat([x, torch.tanh(x)]).unflatten(0, (2, -1)).sum(0),
             }
             return self.last(ways[what]())
 

@@ -125,11 +125,15 @@ def test_a_sample_as_large_as_the_limit_has_levels(more: int, is_known: bool, mo
 
 
 @pytest.mark.parametrize("block", [1, 3, 1000])
-@pytest.mark.parametrize("seed", [0, 1, 3])
-def test_a_census_rounds_half_integers_to_even(block: int, seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("seed", "sizes"), [(0, (2, 2, 2, 1)), (1, (2, 2, 2, 1)), (16, (2, 2, 2, 1)), (1, (2, 2, 1, 1))]
+)
+def test_a_census_rounds_half_integers_to_even(
+    block: int, seed: int, sizes: tuple[int, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Each circuit by its definition, in Python's whole numbers of quarters."""
     monkeypatch.setattr(census_module, "BLOCK", block)
-    part = halves_part((2, 2, 2, 1), seed)
+    part = halves_part(sizes, seed)
     grid = list(itertools.product(range(-2, 4), repeat=2))
     x = torch.tensor(grid, dtype=torch.float32)
     target = torch.tensor([float((3 * a + b) % 3) for a, b in grid])
@@ -138,7 +142,7 @@ def test_a_census_rounds_half_integers_to_even(block: int, seed: int, monkeypatc
     family = [c for c in range(space.full + 1) if space.is_well_formed(c)]
     outputs = {circuit: [by_fractions(part, space.masks(circuit), row) for row in grid] for circuit in family}
     n_ties = sum(value.denominator == 2 for row in outputs.values() for value in row)
-    assert n_ties > 100
+    assert n_ties > 20
     correct = [
         sum(round(value) == wanted for value, wanted in zip(outputs[c], target.tolist(), strict=True)) for c in family
     ]

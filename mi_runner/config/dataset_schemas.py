@@ -129,5 +129,5 @@ class ArraysConfig(DatasetConfig):
     causal_model: ClassVar[str | None] = "with the arrays variables, variables_train, variables_test and mechanism"
     drawn: ClassVar[bool] = False
 
-    path: str = option(MISSING, "the .npz file; x: (N, features) or (N, [channels,] height, width)")
-    target: Target = option(Target["class"], "class: y holds integers 0..K−1; value: y holds numbers")
+    path: str = option(MISSING, "the .npz file; x: (N, features), (N, [channels,] height, width), (N, time, features)")
+    target: Target = option(Target["class"], "class: y holds integers 0..K−1, or text; value: y holds numbers")

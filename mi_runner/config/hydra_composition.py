@@ -198,7 +198,7 @@ def check_folders(overrides: Sequence[str]) -> None:
         ConfigError: one is a Python package, or doesn't exist.
         HydraException: an override can't be read.
     """
-    _own_folders(OverridesParser.create().parse_overrides(list(overrides)))
+    _own_folders(parse_overrides(overrides))
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,6 @@ from mi_runner.experiments.clusters_network import Network, chain_of, network_of
 from mi_runner.experiments.sentences import figure, measured
 from mi_runner.methods.clusters import Top, random_partitions, top_activations
 from mi_runner.progress import log
-from mi_runner.statistics import ALL
 from mi_runner.training.clusterability import contiguous, linear_layer
 from mi_runner.training.options import TrainingOptions
 
@@ -52,8 +51,6 @@ def check(setting: Setting[ClustersConfig]) -> None:
                 f"experiment.pruning_layers: '{path}' is not in the chain of Linear layers at the network's end; "
                 f"{unknown('layer of it', path, names)}"
             )
-    if ALL in names:
-        raise ConfigError(f"the network has a layer named '{ALL}', which tables call all layers together: rename it.")
 
 
 def _check_layer(setting: Setting[ClustersConfig], chain: list[str]) -> None:

@@ -95,10 +95,6 @@ def test_a_folder_of_configs_that_is_missing(place: str, sweep: tuple[str, ...],
     assert "no folder of configs is named '/nowhere/at/all': --config-dir and hydra.searchpath name folders" in line
 
 
-def test_a_package_of_configs_that_is_missing(mi_run: Callable[..., Any]) -> None:
-    assert "no package of configs is named 'no_package.x'" in refused(mi_run, "hydra.searchpath=[pkg://no_package.x]")
-
-
 FILES = {
     "includes itself": b"defaults:\n  - own\n",
     "two that include each other": b"defaults:\n  - other\n",

@@ -360,19 +360,24 @@ def test_settings_of_libraries_with_modules_that_can_be_imported(
 ) -> None:
     """As after a factory, with which the current folder is among those of modules."""
     import matplotlib
+    import numba
 
     from mi_runner import compiled
 
     hostile_folder(folder)
     for name in SHADOWS:
         (folder / f"{name}.py").unlink()
-    monkeypatch.setenv("MPLBACKEND", "module://evil")
-    monkeypatch.setenv("NUMBA_CACHE_LOCATOR_CLASSES", "evil.Locator")
-    monkeypatch.setenv("MI_RUN_CACHE", str(folder / "cache"))
-    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    with matplotlib.rc_context(fname=folder / "matplotlibrc"):  # as an import of matplotlib in this folder would
-        assert mi_run("dataset=mod_add", "training.epochs=1").status == 0
-    double = compiled.compiled()(lambda number: 2 * number)
-    assert double(3) == 6
+    shutil.rmtree(folder / "hydra_plugins")  # Hydra looks for plugins once, before a factory is imported
+    with monkeypatch.context() as patch:
+        patch.setenv("MPLBACKEND", "module://evil")
+        patch.setenv("NUMBA_CACHE_LOCATOR_CLASSES", "evil.Locator")
+        patch.setenv("MI_RUN_CACHE", str(folder / "cache"))
+        patch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+        with matplotlib.rc_context(fname=folder / "matplotlibrc"):  # as an import of matplotlib in this folder would
+            assert mi_run("dataset=mod_add", "training.epochs=1").status == 0
+        double = compiled.compiled()(lambda number: 2 * number)
+        assert double(3) == 6
+    (folder / ".numba_config.yaml").unlink()
+    numba.core.config.reload_config()  # for the tests behind this one
     assert marks(folder) == []
     assert list((folder / "cache/kernels").glob("*/*.nbc"))  # where ours are, whatever the settings say

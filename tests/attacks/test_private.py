@@ -307,6 +307,19 @@ def test_without_a_cache_a_run_works_in_memory_and_one_line_says_so(
     assert list(here.iterdir()) == []
 
 
+def test_matplotlib_s_lines_about_its_own_cache_are_not_shown(caplog: pytest.LogCaptureFixture) -> None:
+    import logging
+
+    from mi_runner.imports import lasting_imports
+
+    with lasting_imports(), caplog.at_level("WARNING"):
+        log = logging.getLogger("matplotlib")
+        log.warning("mkdir -p failed for path %s: %s", "/nowhere", "No such file")
+        log.warning("it is highly recommended to set the MPLCONFIGDIR environment variable to a writable directory")
+        log.warning("another line")
+    assert [record.getMessage() for record in caplog.records] == ["another line"]
+
+
 def test_a_disk_that_is_full_while_the_cache_is_written(
     own_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warnings_in_log: list[str]
 ) -> None:
