@@ -507,7 +507,7 @@ VALUES: dict[str, tuple[Callable[[Tensor], Any], str]] = {
     "NaN": (lambda w: w.double() * float("nan"), "has NaN or infinite values"),
     "infinite in half": (lambda w: (w + 1e6).half(), "has NaN or infinite values"),
     "too large for float32": (lambda w: w.double() + 1e300, "has values up to 1e+300, too large for float32"),
-    "complex": (lambda w: w.to(torch.complex64), "has the dtype complex64; the model's is float32. Save it as float32"),
+    "complex": (lambda w: w.to(torch.complex64), "float32: state['up.weight'] = state['up.weight'].real.float()."),
     "integer": (lambda w: w.long(), "has the dtype int64"),
     "bool": (lambda w: w > 0, "has the dtype bool"),
     "float8": (lambda w: w.to(torch.float8_e5m2), "has the dtype float8_e5m2"),

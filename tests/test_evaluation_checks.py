@@ -18,7 +18,7 @@ from mi_runner.errors import ArgumentError, RunFailed
 from mi_runner.graph.chain import find_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.cut import entering_activations, largest_value
-from mi_runner.models.evaluation_checks import check_evaluation
+from mi_runner.models.evaluation_checks import ROUNDING, ROUNDING_AT_MOST, check_evaluation
 
 from .conftest import Ended
 from .small_data import classes
@@ -127,6 +127,24 @@ def test_a_network_whose_answer_depends_on_the_batch_is_refused_with_the_accurac
             accuracy = right(torch.cat(parts), dataset.y_test).float().mean().item()
             assert f"accuracy {accuracy:.3f} in batches of {size:,}" in str(caught.value)
     check_evaluation(Normed(tracks=True).eval(), dataset, right)
+
+
+class Slightly(Net):
+    """So little that rounding could do it."""
+
+    def inner(self, h: Tensor) -> Tensor:
+        return (h + 3e-3 * h.mean(0)).relu()
+
+
+def test_a_dependence_on_the_batch_as_small_as_rounding_is_refused() -> None:
+    dataset, model = classes(300), Slightly().eval()
+    x = torch.cat([dataset.x_test[:128], dataset.x_train[:128]])
+    with torch.no_grad():
+        whole, pieces = model(x), torch.cat([model(part) for part in x[:255].split(85)])
+    share = float((whole[:255] - pieces).abs().max() / (whole - whole.mean(0)).abs().max())
+    assert ROUNDING < share < ROUNDING_AT_MOST
+    with pytest.raises(ArgumentError, match="other examples are in its batch"):
+        check_evaluation(model, dataset, right)
 
 
 def test_a_last_batch_of_one_that_can_not_be_evaluated() -> None:

@@ -409,6 +409,18 @@ def test_a_module_that_can_not_be_imported(tmp_path: Path, monkeypatch: pytest.M
         assert str(caught.value) == f"model.factory={module}:Own: importing {module} raises {text}"
 
 
+@pytest.mark.parametrize("place", ["src/own_in_src.py", "src/own_in_src/__init__.py"])
+def test_a_package_in_the_folder_src_says_how_it_is_found(
+    place: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    Path(place).parent.mkdir(parents=True)
+    Path(place).write_text("from torch import nn\nOwn = nn.Identity\n")
+    with pytest.raises(ConfigError, match="own_in_src is in the folder src: begin the command with PYTHONPATH=src"):
+        build_network(ExternalConfig(factory="own_in_src:Own"), classes(), seed=0)
+
+
 @pytest.mark.parametrize(
     ("factory", "text"),
     [

@@ -184,6 +184,10 @@ def import_callable(argument: str, path: str) -> Callable[..., Any]:
         if file.suffix == ".py" and not file.is_absolute() and file.is_file():
             module = ".".join(file.with_suffix("").parts)
             raise fault(f"name the module, not its file: {argument}={module}:{attribute}") from error
+        package = module_name.partition(".")[0]
+        in_src = Path("src", package).is_dir() or Path("src", f"{package}.py").is_file()
+        if isinstance(error, ModuleNotFoundError) and error.name == package and in_src:
+            raise fault(f"{package} is in the folder src: begin the command with PYTHONPATH=src") from error
         raise fault(f"importing {module_name} raises {type(error).__name__}: {error}") from error
     for name in attribute.split("."):
         if not hasattr(value, name):

@@ -449,9 +449,10 @@ def _checked(path: Path, given: str, tensor: Tensor, name: str, own: Tensor) -> 
             "Was it trained with another model, or other sizes?"
         )
     if own.is_floating_point() and tensor.dtype not in FLOATS:
+        part = ".real" if tensor.is_complex() else ""
         raise ArgumentError(
             f"{path}: {given} has the dtype {_dtype(tensor)}; the model's is {_dtype(own)}. Save it as float32: "
-            f"state[{given!r}] = state[{given!r}].float()."
+            f"state[{given!r}] = state[{given!r}]{part}.float()."
         )
     if (tensor.is_floating_point() or tensor.is_complex()) and not bool(tensor.isfinite().all()):
         raise ArgumentError(f"{path}: {given} has NaN or infinite values.")
