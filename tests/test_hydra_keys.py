@@ -172,9 +172,11 @@ def test_options_of_ray_reach_its_tasks(monkeypatch: pytest.MonkeyPatch) -> None
             init=lambda **options: asked.update(options),
             nodes=lambda: [{"Alive": True, "Resources": {"CPU": 8.0, "GPU": 4.0}}],
             remote=remote,
+            shutdown=lambda: None,
         ),
     )
     engine = Ray(RayLauncher(n_jobs=7, threads=3, address="host:1", gpus=0.5), 20)
+    engine.close()  # its empty folder would warn that it is left, whenever memory is cleaned
     assert engine.slots == 7
     assert (asked["address"], asked["num_cpus"], asked["num_gpus"]) == ("host:1", 3, 0.5)
 

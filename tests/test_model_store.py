@@ -6,6 +6,7 @@ import ast
 import errno
 import json
 import logging
+import os
 import subprocess
 import sys
 import time
@@ -326,10 +327,18 @@ def shorten(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-20])
 
 
+def to_pipe(path: Path) -> None:
+    """A file without an end: who reads it waits for somebody who writes."""
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
 DAMAGES: dict[str, Callable[[Path], Any]] = {
     "weights cut short": lambda folder: shorten(folder / "model.safetensors"),
     "weights empty": lambda folder: (folder / "model.safetensors").write_bytes(b""),
     "other weights": other_weights,
+    "weights a pipe": lambda folder: to_pipe(folder / "model.safetensors"),
+    "record a pipe": lambda folder: to_pipe(folder / "record.json"),
     "record torn": lambda folder: shorten(folder / "record.json"),
     "record empty": lambda folder: (folder / "record.json").write_text(""),
     "record a list": lambda folder: (folder / "record.json").write_text("[]"),

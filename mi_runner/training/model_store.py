@@ -324,6 +324,8 @@ def _read(folder: Path, network: nn.Module, *, is_shared: bool = False) -> tuple
                 private.check_shared(path, folder.parent.stat().st_uid)
             else:
                 private.check(path)
+        if not ((folder / RECORD).is_file() and (folder / WEIGHTS).is_file()):  # a pipe would never give an end
+            raise OSError(f"{RECORD} or {WEIGHTS} is no regular file")
         record = json.loads((folder / RECORD).read_text())
         content = (folder / WEIGHTS).read_bytes()  # once, so that digest and weights are of the same bytes
         digest = hashlib.sha256(content).hexdigest()

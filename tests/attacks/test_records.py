@@ -127,6 +127,19 @@ def test_a_field_of_run_json_that_is_anything(data: st.DataObject, made: Path) -
     check_commands("x", Path("x/run.json"), "b", bool(faults))
 
 
+def test_a_field_of_run_json_that_is_null_or_missing(made: Path) -> None:
+    record = json.loads(Path("a/run.json").read_text())
+    changed = [{**record, name: None} for name in record]
+    changed += [{key: value for key, value in record.items() if key != name} for name in record]
+    for content in (*changed, {"status": "done"}, dict.fromkeys(record) | {"status": "done"}):
+        shutil.rmtree("x", ignore_errors=True)
+        shutil.copytree("a", "x")
+        Path("x/run.json").write_text(json.dumps(content))
+        status, _, err = said("diff", "x", "b")
+        assert status in (0, 1, 2) and "Traceback" not in err, (content, err)
+    check_commands("x", Path("x/run.json"), "b", wrong=False)
+
+
 @FUZZ
 @given(data=st.data())
 def test_a_field_of_sweep_json_that_is_anything(data: st.DataObject, made: Path) -> None:
