@@ -8,6 +8,7 @@ import logging
 import pickle
 import random
 import re
+import shlex
 import zipfile
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -400,6 +401,21 @@ def test_a_prefix_of_the_model_may_be_missing_in_the_file(tmp_path: Path) -> Non
         load(str(as_pytorch(by_alphabet(trained.state_dict()), tmp_path)), model)
         (inside,) = (module for module in model.modules() if isinstance(module, Squares))
         assert same(dict(inside.state_dict()), dict(trained.state_dict()))
+
+
+@pytest.mark.parametrize("key", ["", "state_dict"])
+def test_of_two_prefixes_the_command_that_is_said_saves_the_last(
+    key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    teacher = squares(2).state_dict()
+    both = {**prefixed("student.", squares(1).state_dict()), **prefixed("teacher.", teacher)}
+    path = as_pytorch({key: both} if key else both, tmp_path)
+    _, _, command = refused(path, squares(3)).partition("python -c ")
+    program = shlex.split(command.removesuffix(", then checkpoint=weights.pt."))[0]
+    exec(program, {})  # what the shell gives to Python
+    load("weights.pt", model := squares(3))
+    assert same(dict(model.state_dict()), dict(teacher))
 
 
 AMBIGUOUS: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {

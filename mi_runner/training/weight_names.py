@@ -253,9 +253,15 @@ def _by_name(
         if len(found) > 1:
             first, *_, last = found.values()
             examples = [next(iter(names.values())) for names in (first, last)]
+            name = next(iter(last))
+            remedy = "Save those that you mean under the model's names: torch.save(network.state_dict(), 'weights.pt')."
+            if path.suffix != ".safetensors" and examples[1].endswith(name):
+                prefix = examples[1].removesuffix(name)
+                taken = f"{{n.removeprefix({prefix!r}): t for n, t in torch.load({str(path)!r}){one.key}.items()"
+                remedy = f"Save those that you mean: {saving(f'{taken} if n.startswith({prefix!r})}}')}, then "
+                remedy += "checkpoint=weights.pt."
             raise ArgumentError(
-                f"{path}: the model's tensors are in it several times, as {examples[0]} and as {examples[1]}. "
-                "Save those that you mean under the model's names: torch.save(network.state_dict(), 'weights.pt')."
+                f"{path}: the model's tensors are in it several times, as {examples[0]} and as {examples[1]}. {remedy}"
             )
         if found:
             return next(iter(found.values()))
