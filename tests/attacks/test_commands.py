@@ -41,7 +41,8 @@ def refused(mi_run: Callable[..., Any], *arguments: str) -> str:
         ("training.learning_rate=range(0.1,1,1e-12)", "the sweep has 900,000,000,000 jobs"),
         ("seed=range(0,inf)", "the sweep has over 10¹⁵ jobs"),
         ("seed=range(0,nan)", "the sweep has over 10¹⁵ jobs"),
-        ("seed=range(0,1,0)", "can't list its values"),
+        ("seed=range(0,1,0)", "can't list its values (its step is 0)"),
+        ("seed=glob(*)", "can't list its values (type the names, separated by commas)"),
     ],
 )
 def test_a_sweep_of_no_job_or_of_too_many_is_refused_at_once(swept: str, text: str, mi_run: Callable[..., Any]) -> None:
