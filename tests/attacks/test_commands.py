@@ -138,6 +138,12 @@ def test_a_config_file_that_can_not_be_read(kind: str, mi_run: Callable[..., Any
         assert "nests too deeply, or includes itself" in line
 
 
+@pytest.mark.parametrize("sweep", [(), ("-m", "seed=0,1")])
+@pytest.mark.parametrize("override", ["=", "=1", "~"])
+def test_an_option_without_a_key(override: str, sweep: tuple[str, ...], mi_run: Callable[..., Any]) -> None:
+    assert f"can't read '{override}': it has no key. Write key=value." in refused(mi_run, *sweep, override)
+
+
 @pytest.mark.parametrize("group", ["experiment", "dataset", "model"])
 @pytest.mark.parametrize("content", ["- 1\n", "a: 1\n", ""])
 def test_a_config_file_made_from_nothing(group: str, content: str, mi_run: Callable[..., Any], tmp_path: Path) -> None:
