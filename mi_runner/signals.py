@@ -89,6 +89,21 @@ def held() -> Iterator[None]:
             signal.raise_signal(arrived[0])
 
 
+def interruption(error: BaseException) -> BaseException:
+    """Returns the interruption that an error stands for, otherwise the error itself.
+
+    A signal during the import of a library in C raises there, and the library turns it into an ImportError.
+    """
+    behind: BaseException | None = error
+    seen: set[int] = set()
+    while behind is not None and id(behind) not in seen:
+        if isinstance(behind, KeyboardInterrupt | Terminated):
+            return behind
+        seen.add(id(behind))
+        behind = behind.__cause__ or behind.__context__
+    return error
+
+
 Handler = Callable[[int, object], None]
 
 Installed = Callable[[int, FrameType | None], object] | int | signal.Handlers | None

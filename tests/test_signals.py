@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import pytest
 
 from mi_runner import signals
 from mi_runner.errors import Terminated
+
+from .conftest import Ended
 
 EXCEPTIONS = {signal.SIGINT: KeyboardInterrupt, signal.SIGTERM: Terminated}
 
@@ -187,3 +190,39 @@ def test_the_status_stands_while_python_ends(tmp_path: Path) -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, "") and done.stdout.startswith("mi-run ")
+
+
+# --- an interruption that a library turns into another error ---------------------------------------------------------
+
+
+def failed(cause: BaseException | None, context: BaseException | None = None) -> ImportError:
+    error = ImportError("initialization failed")
+    error.__cause__, error.__context__ = cause, context
+    return error
+
+
+def test_an_interruption_behind_an_error_is_found() -> None:
+    ended, pressed = Terminated("SIGTERM"), KeyboardInterrupt()
+    assert signals.interruption(failed(failed(ended))) is ended
+    assert signals.interruption(failed(None, failed(None, pressed))) is pressed
+    assert signals.interruption(pressed) is pressed
+    alone = failed(ValueError())
+    assert signals.interruption(alone) is alone
+    alone.__context__ = alone.__cause__ = failed(None, alone)  # a circle
+    assert signals.interruption(alone) is alone
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_run_whose_import_fails_by_a_signal_is_interrupted(
+    begun: bool, mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before its folder and after."""
+
+    def interrupted(*_: object, **__: object) -> None:
+        raise failed(Terminated("SIGTERM"))
+
+    monkeypatch.setattr(f"mi_runner.{'experiments.train.run' if begun else 'runs.runner.load_dataset'}", interrupted)
+    ended = mi_run("experiment=train", "dataset=mod_add", "dataset.train_size=20", "training.epochs=0", "report=false")
+    assert ended.status == 143 and "SIGTERM" in ended.err and "Traceback" not in ended.err
+    records = [json.loads(file.read_text()) for file in Path("outputs").rglob("v001/run.json")]
+    assert [record["status"] for record in records] == ["interrupted"] * begun

@@ -581,11 +581,12 @@ def _recorded(journal: _Journal, progress: Progress) -> Iterator[None]:
             record["status"] = "done"
             not_met = record.get("expect_not_met")
             record["exit_status"] = int(ExitStatus.EXPECTATION_NOT_MET if not_met else ExitStatus.DONE)
-        except BaseException as error:
+        except BaseException as raised:
             hold.enter_context(signals.held())
+            error = signals.interruption(raised)
             interrupted = isinstance(error, KeyboardInterrupt | Terminated)
             if journal.place is None and (interrupted or isinstance(error, ConfigError)):
-                raise
+                raise error
             place = journal.begin()
             record["status"] = "interrupted" if interrupted else "failed"
             record["error"] = one_line(error)
@@ -596,7 +597,7 @@ def _recorded(journal: _Journal, progress: Progress) -> Iterator[None]:
                 for name, rows in progress.tables.items():
                     place.write_table(name, rows)
             if isinstance(error, ConfigError | RunFailed) or interrupted:
-                raise
+                raise error
             raise RunFailed(f"{_cause(error)} The whole traceback is in {place.log}.") from error
         finally:
             _say_finished(record, began)
