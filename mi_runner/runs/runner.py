@@ -151,7 +151,8 @@ def run(
         place = journal.begin()
         with _stage(record, "model"):
             setting, trained_now = _with_weights(prepared, config, device, record)
-            _check_trained(setting)
+            if prepared.checkpoint is None or device.type != "cpu":  # otherwise `prepare` has checked this very network
+                _check_trained(setting)
             setting = _with_networks(setting, experiment, config, dataset)
             if config.experiment.trains:
                 for doubt in doubts(setting.model, setting.dataset, setting.training, sigmoid=_sigmoid(config)):
