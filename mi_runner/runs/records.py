@@ -67,7 +67,6 @@ Status = Literal[
 ]  # fmt: skip
 """How a run is, or ended."""
 
-Count = Annotated[int, Between(0, 2**53)]
 Pid = Annotated[int, Between(1, 2**31 - 1)]
 ExitCode = Annotated[int, Between(0, 255)]
 Digest = Annotated[str, Like(r"[0-9a-f]{1,128}", "hexadecimal digits")]

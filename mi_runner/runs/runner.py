@@ -277,7 +277,7 @@ def prepare(
     setting = replace(setting, start=starts.start_of(setting.model, setting.dataset))
     members = [replace(one, start=starts.start_of(one.model, one.dataset)) for one in setting.members]
     if seeds := starts.shared((one.seed, one.start) for one in members):
-        log.warning(starts.sentence(seeds, factory=factory_of(config.model), checkpoint=config.checkpoint))
+        log.warning(starts.sentence(seeds, factory=factory_of(config.model), checkpoint=None))
     return Prepared(built, replace(setting, members=tuple(members)), checkpoint)
 
 
