@@ -43,7 +43,7 @@ def shared(starts: Iterable[tuple[Any, str | None]]) -> list[Any]:
 
 
 def sentence(seeds: Iterable[Any], *, factory: str | None, checkpoint: str | None) -> str:
-    """Returns that these seeds have one network, and what to type.
+    """Returns a sentence that says that these seeds have one network, and what to type.
 
     Args:
         factory: the user's own, if there is one.
