@@ -67,6 +67,13 @@ def typed(config: DictConfig) -> RunConfig:
     except OmegaConfBaseException as error:
         raise explain(error, ()) from error
     assert isinstance(run_config, RunConfig)
+    for group in SCHEMAS:
+        if not is_dataclass(getattr(run_config, group, None)):
+            begin = "# @package _global_, and then " if group == "experiment" else ""
+            raise ConfigError(
+                f"{group}: the file that {group}=NAME chooses is made from no {group} of mi-run: begin it with "
+                f"{begin}defaults: [/{group}/{SCHEMAS[group][0].name}, _self_]."
+            )
     if run_config.threads is None or run_config.threads == "auto":
         run_config.threads = threads.automatic()
     if not isinstance(run_config.threads, int):

@@ -28,6 +28,7 @@ from omegaconf import _utils
 from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
+from mi_runner.errors import ConfigError
 
 ORDERING = ("choice", "sort", "shuffle", "tag")
 """Functions of Hydra's grammar whose unnamed arguments are values of the option."""
@@ -144,6 +145,16 @@ def yaml_text_kept() -> Iterator[None]:
                         _keep_text(value)
                 return super().construct_mapping(node, deep=deep)
 
+            def construct_document(self, node: Any) -> Any:
+                _check_size(node)
+                try:
+                    return super().construct_document(node)
+                except ValueError as error:  # of Python's int and float
+                    raise ConfigError(
+                        f"{node.start_mark.name}: it has a number that can't be read: write it again, with fewer "
+                        "digits, or in quotes if it is a text."
+                    ) from error
+
         return Loader
 
     _utils.get_yaml_loader = get_yaml_loader
@@ -151,6 +162,34 @@ def yaml_text_kept() -> Iterator[None]:
         yield
     finally:
         _utils.get_yaml_loader = plain
+
+
+MOST_VALUES = 100_000
+"""Values of a file of configs, those that its aliases repeat counted each time."""
+
+
+def _check_size(root: yaml.Node) -> None:
+    """Checks that a file of configs has not too many values: by aliases of aliases a short one can have billions.
+
+    Raises:
+        ConfigError: it has.
+        RecursionError: an alias means what it is in.
+    """
+    sizes: dict[int, int] = {}
+
+    def size(node: yaml.Node) -> int:
+        if isinstance(node, yaml.ScalarNode):
+            return 1
+        if id(node) not in sizes:
+            inner = [part for pair in node.value for part in (pair if isinstance(pair, tuple) else (pair,))]
+            sizes[id(node)] = 1 + sum(map(size, inner))
+        return sizes[id(node)]
+
+    if size(root) > MOST_VALUES:
+        raise ConfigError(
+            f"{root.start_mark.name}: it has more than {MOST_VALUES:,} values, what its aliases repeat counted each "
+            "time. Write fewer."
+        )
 
 
 def _keep_text(node: yaml.Node, *, in_list: bool = False) -> None:

@@ -274,8 +274,8 @@ def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None
     answers = predictions(outputs_of(setting.model, setting.dataset.x_test), classes=setting.dataset.has_classes)
     if bool((answers == answers[0]).all()) and not bool((y == y[0]).all()):
         log.warning(
-            f"the network answers every test example with {answers[0].item():g}: its ordinary training taught it nothing. "
-            "Try another seed, or more training.epochs."
+            f"the network answers every test example with {answers[0].item():g}: its ordinary training taught it "
+            "nothing. Try another seed, or more training.epochs."
         )
 
 

@@ -102,6 +102,10 @@ FILES = {
     "an alias of itself": b"# @package _global_\nseed: &a [*a]\n",
     "no UTF-8": b"\xff\xfe\x00",
     "no YAML": b"\tseed: 1\n",
+    "aliases of aliases": b"# @package _global_\na0: &a0 x\n"
+    + b"".join(b"a%d: &a%d [%s]\n" % (n, n, b",".join([b"*a%d" % (n - 1)] * 9)) for n in range(1, 13)),
+    "a number of thousands of digits": b"# @package _global_\nseed: " + b"9" * 5000,
+    "no number": b"# @package _global_\nseed: !!int x\n",
 }
 
 
@@ -123,10 +127,28 @@ def test_a_config_file_that_can_not_be_read(kind: str, mi_run: Callable[..., Any
     (folder / "own.yaml").write_bytes(FILES[kind])
     (folder / "other.yaml").write_text("defaults:\n  - own\n")
     line = refused(mi_run, "--config-dir=own", "experiment=own")
-    if kind in ("no UTF-8", "no YAML"):
+    if kind == "aliases of aliases":
+        assert "own.yaml: it has more than 100,000 values" in line
+    elif "number" in kind:
+        assert "own.yaml: it has a number that can't be read" in line
+    elif kind in ("no UTF-8", "no YAML"):
         assert "UTF-8" in line or "own.yaml" in line
     else:
         assert "nests too deeply, or includes itself" in line
+
+
+@pytest.mark.parametrize("group", ["experiment", "dataset", "model"])
+@pytest.mark.parametrize("content", ["- 1\n", "a: 1\n", ""])
+def test_a_config_file_made_from_nothing(group: str, content: str, mi_run: Callable[..., Any], tmp_path: Path) -> None:
+    file = tmp_path / "own" / group / "own.yaml"
+    file.parent.mkdir(parents=True)
+    file.write_text(content)
+    ended = mi_run("--config-dir=own", f"{group}=own")
+    (line,) = ended.err.splitlines()
+    assert ended.status == 2 and not Path("outputs").exists()
+    assert f"is made from no {group} of mi-run" in line
+    file.write_text(line.partition("begin it with ")[2].rstrip(".\n").replace(", and then ", "\n"))
+    assert mi_run("--config-dir=own", f"{group}=own", "--cfg", "job").status == 0
 
 
 @pytest.mark.parametrize("sweep", [(), ("-m", "seed=0,1")])
