@@ -307,7 +307,7 @@ def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Secti
     """Whether two runs differ in their answers on the same test examples."""
     (base, run), (name, other) = first, second
     title = f"answers: {name} and {base}"
-    keys = [(one.record.get("keys") or {}).get(PREDICTIONS) for one in (run, other)]
+    keys: list[Any] = [(one.record.get("keys") or {}).get(PREDICTIONS) for one in (run, other)]
     if None in keys:
         without = base if keys[0] is None else name
         return Section(title, note=f"{without} has no {PREDICTIONS}.parquet, so there is no test of the difference")
