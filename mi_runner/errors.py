@@ -125,6 +125,11 @@ def _escape(number: int) -> str:
     return "".join(f"\\u{half:04x}" for half in (0xD7C0 + (number >> 10), 0xDC00 + (number & 0x3FF)))
 
 
+def shortened(text: str, most: int) -> str:
+    """Returns a text of at most so many characters, and … for what is left out."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def one_line(error: BaseException) -> str:
     """Returns the text of `error` on one line."""
     if isinstance(error, KeyboardInterrupt):

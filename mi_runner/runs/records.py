@@ -16,6 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from mi_runner.errors import shortened
 from mi_runner.reading import Unreadable, read_object
 
 DEEPEST = 50
@@ -307,7 +308,9 @@ def read_run(path: Path) -> tuple[dict[str, Any], list[str]]:
             del content[name]
     measures = content.get("measures") or {}
     if turned := [name for name, (low, high) in measures.items() if high is not None and (low is None or low > high)]:
-        faults.append(f"{path}: the field measures.{_short(turned[0])} has no low end below its high end")
+        faults.append(
+            f"{path}: the field measures.{shortened(turned[0], MOST_SHOWN)} has no low end below its high end"
+        )
         del content["measures"]
     return content, faults
 
@@ -503,12 +506,8 @@ def _name(at: Place) -> str:
     words: list[str] = []
     while at:
         at, step = at
-        words.append(f"[{step}]" if isinstance(step, int) else f".{_short(step)}")
+        words.append(f"[{step}]" if isinstance(step, int) else f".{shortened(step, MOST_SHOWN)}")
     return "".join(reversed(words)).lstrip(".") or "of the file"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}…"
 
 
 def _shown(value: Any) -> str:
@@ -519,7 +518,7 @@ def _shown(value: Any) -> str:
         return "null" if value is None else str(value).lower()
     if isinstance(value, int) and abs(value) >= 10**MOST_SHOWN:
         return f"an integer of more than {MOST_SHOWN} digits"
-    return _short(repr(value))
+    return shortened(repr(value), MOST_SHOWN)
 
 
 _WORDS = {
