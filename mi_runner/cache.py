@@ -14,7 +14,7 @@ from pathlib import Path
 from platformdirs import user_cache_path
 
 from mi_runner import private
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ConfigError, reason
 from mi_runner.private import NotPrivate
 from mi_runner.progress import log
 
@@ -93,8 +93,9 @@ def say_unusable(error: Exception | str) -> None:
     folder = cache_folder()
     if folder not in _unusable:
         _unusable.add(folder)
+        why = error if isinstance(error, str) else reason(error)
         log.warning(
-            f"the cache {folder} can't be used ({error}): nothing is kept for the next run. "
+            f"the cache {folder} can't be used ({why}): nothing is kept for the next run. "
             f"{VARIABLE}=FOLDER names another folder."
         )
 

@@ -142,6 +142,14 @@ def one_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
+def reason(error: BaseException) -> str:
+    """Returns why something failed, on one line: of the system its words and the file, without Python's number."""
+    if not isinstance(error, OSError):
+        return one_line(error)
+    file = f": {error.filename}" if error.filename else ""
+    return " ".join(f"{error.strerror}{file}".split()) if error.strerror else " ".join(str(error).split())
+
+
 MOST_LISTED = 100
 """Largest number of names that an error lists; it counts the others."""
 

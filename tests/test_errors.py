@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line, unknown
+from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line, reason, unknown
 
 
 @pytest.mark.parametrize(
@@ -60,3 +60,16 @@ def test_of_many_names_the_first_are_listed_and_the_nearest_is_found_among_all()
     text = unknown("summary metric", "acuracy/999", names)
     assert text.startswith("no summary metric is named 'acuracy/999'. Did you mean accuracy/999? Allowed: accuracy/0, ")
     assert text.endswith("accuracy/98, accuracy/99 and 900 more.")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (FileNotFoundError(2, "No such file or directory", "a b"), "No such file or directory: a b"),
+        (OSError(28, "No space left on device"), "No space left on device"),
+        (PermissionError("folder: everybody\ncan write it"), "folder: everybody can write it"),
+        (ValueError("no number"), "ValueError: no number"),
+    ],
+)
+def test_a_reason_has_no_number_of_python(error: Exception, text: str) -> None:
+    assert reason(error) == text

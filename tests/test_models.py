@@ -390,6 +390,16 @@ def test_what_is_wrong_with_a_factory_is_named(
     assert str(caught.value) == f"model.factory={own_module}:{factory}: {text.format(module=own_module)}"
 
 
+def test_a_factory_that_asks_for_too_much_memory() -> None:
+    with pytest.raises(ConfigError, match=r"the call with .* asks for 160,000,000,000,000 bytes at once, more than"):
+        external("torch.nn", "Linear", arguments={"in_features": 4, "out_features": 10**13})
+
+
+def test_a_factory_has_no_folder_before_it() -> None:
+    with pytest.raises(ConfigError, match=r"write package.module:callable, without a dot or a folder before it"):
+        external("../torch", "Linear")
+
+
 @pytest.mark.parametrize("factory", ["own", "own.Own", "own:", ":Own", ":", ""])
 def test_a_factory_is_a_module_and_a_callable(factory: str) -> None:
     with pytest.raises(ConfigError) as caught:

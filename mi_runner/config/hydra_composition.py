@@ -99,14 +99,18 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
 
     Raises:
         HydraException: one can't be read.
-        ConfigError: one has a number of thousands of digits, or hundreds of brackets in brackets.
+        ConfigError: one has no key, a number of thousands of digits, or hundreds of brackets in brackets.
     """
     try:
-        return OverridesParser.create().parse_overrides(with_quotes(overrides))
+        parsed = OverridesParser.create().parse_overrides(with_quotes(overrides))
     except ValueError as error:  # of Python, which reads no number of more digits
         raise ConfigError("a number has thousands of digits: write a smaller one.") from error
     except RecursionError as error:
         raise ConfigError("an option has too many brackets in brackets: write fewer.") from error
+    for override in parsed:
+        if not override.key_or_group:
+            raise ConfigError(f"can't read '{override.input_line}': it has no key. Write key=value.")
+    return parsed
 
 
 @environment.refused()

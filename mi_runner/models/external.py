@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -66,7 +67,11 @@ def build(
         with chance.others_seeded(torch.initial_seed()), _defaults_of_torch(factory):
             model = make(**given)
     except (Exception, SystemExit) as error:
-        raise _fault(factory, f"the call with {given} raises {type(error).__name__}: {error}") from error
+        if asked := re.search(r"you tried to allocate (\d+) bytes", str(error)):  # torch's words for too large a tensor
+            what = f"asks for {int(asked[1]):,} bytes at once, more than the machine has free"
+        else:
+            what = f"raises {type(error).__name__}: {error}"
+        raise _fault(factory, f"the call with {given} {what}") from error
     if not isinstance(model, nn.Module):
         raise _fault(factory, f"it returns {type(model).__name__}; it must return an nn.Module")
     model, notes = _unwrapped(factory, model)
@@ -188,6 +193,8 @@ def import_callable(argument: str, path: str) -> Callable[..., Any]:
         in_src = Path("src", package).is_dir() or Path("src", f"{package}.py").is_file()
         if isinstance(error, ModuleNotFoundError) and error.name == package and in_src:
             raise fault(f"{package} is in the folder src: begin the command with PYTHONPATH=src") from error
+        if module_name.startswith("."):
+            raise fault("write package.module:callable, without a dot or a folder before it") from error
         raise fault(f"importing {module_name} raises {type(error).__name__}: {error}") from error
     for name in attribute.split("."):
         if not hasattr(value, name):

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mi_runner.errors import ArgumentError, ConfigError
+from mi_runner.errors import ArgumentError, ConfigError, reason
 from mi_runner.progress import log
 from mi_runner.runs.run_folder import MEMBERS, RECORD, WEIGHTS, state
 from mi_runner.training.weight_names import fitted
@@ -49,7 +49,7 @@ def load(named: str, model: nn.Module) -> Checkpoint:
             raise ConfigError(f"checkpoint={path}: no such file or run folder.")
         content = path.read_bytes()
     except (OSError, RuntimeError) as error:  # a name that a file can't have, an unknown user after ~
-        raise ConfigError(f"checkpoint={named}: {error}.") from error
+        raise ConfigError(f"checkpoint={named}: {reason(error)}.") from error
     if not content:
         raise ConfigError(f"checkpoint={path}: the file is empty.")
     digest = hashlib.sha256(content).hexdigest()

@@ -75,6 +75,7 @@ TableName = Annotated[str, Like(r"[^./\\\0][^/\\\0]*", "the name of a table, wit
 FileName = Annotated[
     str, Like(r"(?!/)(?!(.*/)?\.\.(/|\Z))[^\0]+", "a path below the folder, without .. and not from the root")
 ]
+PathName = Annotated[str, Like(r"[^\0]*", "a path")]
 JobNumber = Annotated[int, Between(0, 10**9)]
 
 
@@ -91,7 +92,7 @@ class MemberRecord:
 
     seed: int = 0
     from_: str = ""
-    path: str | None = None
+    path: PathName | None = None
     sha256: str | None = None
 
 
@@ -107,7 +108,7 @@ class CheckpointRecord:
     """
 
     from_: str = ""
-    path: str | None = None
+    path: PathName | None = None
     sha256: str | None = None
     members: tuple[MemberRecord, ...] = ()
 
@@ -278,7 +279,7 @@ class SweepRecord:
     search: SearchRecord | None = None
     searching: bool = False
     launcher: tuple[str, ...] = ()
-    folder: str | None = None
+    folder: PathName | None = None
 
 
 # --- checking ------------------------------------------------------------------------------------------------------

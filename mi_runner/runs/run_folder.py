@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mi_runner import files
-from mi_runner.errors import ConfigError, ExitStatus, RunFailed
+from mi_runner.errors import ConfigError, ExitStatus, RunFailed, reason
 from mi_runner.files import sha256, written_whole
 from mi_runner.reading import Unreadable, read_text
 from mi_runner.runs import records
@@ -88,7 +88,7 @@ def _claimed(output_dir: str | Path, below: str) -> Path:
     try:
         return _claim_version(Path(output_dir).expanduser() / below)
     except (OSError, RuntimeError) as error:
-        text = f"can't make a run folder in {output_dir} ({error}). Use output_dir=FOLDER for another folder."
+        text = f"can't make a run folder in {output_dir} ({reason(error)}). Use output_dir=FOLDER for another folder."
         raise RunFailed(text) from error
 
 

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from hydra.core.override_parser.types import ChoiceSweep, Override, RangeSweep
+from hydra.core.override_parser.types import ChoiceSweep, Glob, Override, RangeSweep
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import OmegaConfBaseException
 
@@ -27,7 +27,7 @@ from mi_runner.config.hydra_composition import parse_overrides as parse_override
 from mi_runner.config.options import Choice, check_ranges
 from mi_runner.config.registry import ENGINES, EXPERIMENTS, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
-from mi_runner.errors import ConfigError, one_line, unknown
+from mi_runner.errors import ConfigError, one_line, reason, unknown
 from mi_runner.files import whole_characters, written_whole
 from mi_runner.reading import Unreadable
 from mi_runner.runs import expectations, records
@@ -240,8 +240,10 @@ def texts(override: Override) -> list[str]:
     """The values of a discrete sweep as one would type them."""
     try:
         return [str(text) for text in override.sweep_string_iterator()]
-    except Exception as error:  # Hydra raises what it likes here: for a glob, for a range of no step
-        raise ConfigError(f"{override.input_line}: can't list its values ({one_line(error)}).") from error
+    except Exception as error:  # Hydra raises what it likes here
+        why = {RangeSweep: "its step is 0", Glob: "type the names, separated by commas"}
+        told = why.get(type(override.value()), one_line(error))
+        raise ConfigError(f"{override.input_line}: can't list its values ({told}).") from error
 
 
 @files_read_once()
@@ -374,7 +376,7 @@ def read_plan(sweep: Path) -> Plan:
         _check_complete(content, path)
     except OSError as error:
         raise ConfigError(
-            f"{sweep} is no folder of a sweep: {PLAN} can't be read ({one_line(error)}). "
+            f"{sweep} is no folder of a sweep: {PLAN} can't be read ({reason(error)}). "
             "Name one such as outputs/sweeps/train/v001, the last line that the sweep printed."
         ) from error
     except Unreadable as error:

@@ -10,6 +10,7 @@ import io
 import json
 import pickle
 import shlex
+import warnings
 import zipfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -163,7 +164,8 @@ def _file(content: bytes) -> Any:
 
 
 def _loaded(content: bytes, stand_ins: list[Any]) -> Any:
-    with torch.serialization.safe_globals(stand_ins):
+    with torch.serialization.safe_globals(stand_ins), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch's to those who save: our own errors say what is wrong with a file
         return torch.load(_file(content), map_location="cpu", weights_only=True)
 
 

@@ -41,7 +41,8 @@ def refused(mi_run: Callable[..., Any], *arguments: str) -> str:
         ("training.learning_rate=range(0.1,1,1e-12)", "the sweep has 900,000,000,000 jobs"),
         ("seed=range(0,inf)", "the sweep has over 10¹⁵ jobs"),
         ("seed=range(0,nan)", "the sweep has over 10¹⁵ jobs"),
-        ("seed=range(0,1,0)", "can't list its values"),
+        ("seed=range(0,1,0)", "can't list its values (its step is 0)"),
+        ("seed=glob(*)", "can't list its values (type the names, separated by commas)"),
     ],
 )
 def test_a_sweep_of_no_job_or_of_too_many_is_refused_at_once(swept: str, text: str, mi_run: Callable[..., Any]) -> None:
@@ -135,6 +136,12 @@ def test_a_config_file_that_can_not_be_read(kind: str, mi_run: Callable[..., Any
         assert "UTF-8" in line or "own.yaml" in line
     else:
         assert "nests too deeply, or includes itself" in line
+
+
+@pytest.mark.parametrize("sweep", [(), ("-m", "seed=0,1")])
+@pytest.mark.parametrize("override", ["=", "=1", "~"])
+def test_an_option_without_a_key(override: str, sweep: tuple[str, ...], mi_run: Callable[..., Any]) -> None:
+    assert f"can't read '{override}': it has no key. Write key=value." in refused(mi_run, *sweep, override)
 
 
 @pytest.mark.parametrize("group", ["experiment", "dataset", "model"])

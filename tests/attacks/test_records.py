@@ -251,6 +251,7 @@ def test_what_is_wrong_is_said_with_what_is_allowed(made: Path, tmp_path: Path) 
         ("metrics", {"accuracy": "high"}, "the field metrics.accuracy is 'high'; it must be a finite number or null"),
         ("keys", {"../x": []}, "the field keys has the key '../x'; it must be the name of a table"),
         ("files", {"../x": "00"}, "the field files has the key '../x'; it must be a path below the folder"),
+        ("checkpoint", {"path": "a\0b"}, "the field checkpoint.path is 'a\\x00b'; it must be a path or null"),
         ("checkpoint", {"members": [{"seed": "a"}]}, "the field checkpoint.members[0].seed is 'a'"),
     ):
         (tmp_path / "run.json").write_text(json.dumps({**record, name: value}))
@@ -309,4 +310,11 @@ def test_two_jobs_of_one_number(made: Path, tmp_path: Path) -> None:
     plan["jobs"][1]["number"] = 0
     (tmp_path / "sweep.json").write_text(json.dumps(plan))
     with pytest.raises(ConfigError, match=r"the field jobs\[1\].number is 0, which an earlier job has"):
+        read_plan(tmp_path)
+
+
+def test_a_sweep_begun_in_a_folder_of_no_possible_name(made: Path, tmp_path: Path) -> None:
+    plan = json.loads(Path("s/sweep.json").read_text()) | {"folder": "a\0b"}
+    (tmp_path / "sweep.json").write_text(json.dumps(plan))
+    with pytest.raises(ConfigError, match=r"the field folder is 'a\\x00b'; it must be a path or null"):
         read_plan(tmp_path)

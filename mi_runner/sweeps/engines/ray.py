@@ -19,7 +19,7 @@ from typing import Any
 
 from mi_runner import machine
 from mi_runner.config.engine_schemas import RayLauncher
-from mi_runner.errors import ConfigError, RunFailed, Terminated, one_line
+from mi_runner.errors import ConfigError, RunFailed, Terminated, one_line, reason
 from mi_runner.imports import safe_path
 from mi_runner.runs import run_folder
 from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, wait_for
@@ -103,8 +103,9 @@ def check(config: RayLauncher) -> None:
                 return
         raise ConnectionError("what answers is not Ray")
     except (OSError, ValueError, OverflowError) as error:
+        why = reason(error) if isinstance(error, OSError) else "it has no number of a port"
         raise ConfigError(
-            f"hydra.launcher.address={config.address}: no Ray answers there ({one_line(error)}). Type HOST:PORT, as "
+            f"hydra.launcher.address={config.address}: no Ray answers there ({why}). Type HOST:PORT, as "
             "ray start --head said it."
         ) from error
 
