@@ -32,7 +32,7 @@ def global_seed(seed: int, *use: object) -> Iterator[None]:
     generator is seeded: `torch.manual_seed` also asks for the stack of calls, for a GPU that may come later, and that
     takes as long as a small network's training.
     """
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
+    devices = _cuda_devices()
     seed_generators = torch.manual_seed if devices else torch.default_generator.manual_seed
     with torch.random.fork_rng(devices):
         seed_generators(derived_seed(seed, *use))
@@ -40,17 +40,14 @@ def global_seed(seed: int, *use: object) -> Iterator[None]:
 
 
 @contextmanager
-def kept() -> Iterator[None]:
-    """Restores the global generators after the block: torch's of the CPU, numpy's, Python's."""
-    import numpy as np
+def kept(*, of_cuda: bool = False) -> Iterator[None]:
+    """Restores the global generators after the block: torch's of the CPU, numpy's, Python's.
 
-    states = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng([]):
-        try:
-            yield
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
+    Args:
+        of_cuda: whether also those of all CUDA devices.
+    """
+    with _others_kept(), torch.random.fork_rng(_cuda_devices() if of_cuda else []):
+        yield
 
 
 @contextmanager
@@ -61,11 +58,24 @@ def others_seeded(seed: int) -> Iterator[None]:
     """
     import numpy as np
 
-    states = random.getstate(), np.random.get_state()
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
+    with _others_kept():
+        random.seed(seed)
+        np.random.seed(seed % 2**32)
+        yield
+
+
+@contextmanager
+def _others_kept() -> Iterator[None]:
+    """Restores numpy's and Python's global generators after the block."""
+    import numpy as np
+
+    of_python, of_numpy = random.getstate(), np.random.get_state()
     try:
         yield
     finally:
-        random.setstate(states[0])
-        np.random.set_state(states[1])
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)
+
+
+def _cuda_devices() -> list[int]:
+    return list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []

@@ -165,7 +165,7 @@ class _Locator(_CacheLocator):
 
 
 class _InOurFolder(CompileResultCacheImpl):
-    """As numba's own, but that it asks no class which `.numba_config.yaml` of the current folder names."""
+    """numba's own, without the classes that a file `.numba_config.yaml` of the current folder names."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         file = inspect.getfile(function)

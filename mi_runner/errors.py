@@ -13,7 +13,7 @@ If an expectation is not met, no exception is raised: the run is done, and its e
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from enum import IntEnum
 
@@ -125,6 +125,11 @@ def _escape(number: int) -> str:
     return "".join(f"\\u{half:04x}" for half in (0xD7C0 + (number >> 10), 0xDC00 + (number & 0x3FF)))
 
 
+def shortened(text: str, most: int) -> str:
+    """Returns a text of at most so many characters, and … for what is left out."""
+    return text if len(text) <= most else f"{text[:most]}…"
+
+
 def one_line(error: BaseException) -> str:
     """Returns the text of `error` on one line."""
     if isinstance(error, KeyboardInterrupt):
@@ -149,12 +154,17 @@ MOST_LISTED = 100
 """Largest number of names that an error lists; it counts the others."""
 
 
+def listed(names: Sequence[object], most: int) -> str:
+    """Returns the first `most` names, with commas between them, and how many more there are."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(map(str, names[:most])) + more
+
+
 def unknown(what: str, given: str, allowed: Iterable[str]) -> str:
     """Returns a sentence: no `what` is named `given`, the nearest correct name, and the allowed names."""
     import difflib  # here, because at the program's start Ctrl-C is handled only after the import of this module
 
     allowed = list(allowed)
-    more = f" and {len(allowed) - MOST_LISTED} more" if len(allowed) > MOST_LISTED else ""
     near = difflib.get_close_matches(given, allowed, n=1, cutoff=0.5)
     guess = f" Did you mean {near[0]}?" if near else ""
-    return f"no {what} is named '{given}'.{guess} Allowed: {', '.join(allowed[:MOST_LISTED]) or '(none)'}{more}."
+    return f"no {what} is named '{given}'.{guess} Allowed: {listed(allowed, MOST_LISTED) or '(none)'}."

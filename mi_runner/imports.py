@@ -56,7 +56,7 @@ def restore_safe_path(before: str | None) -> None:
 
 
 def folder_last(folder: str) -> None:
-    """Modules are taken from a folder only where no other place of `sys.path` has them."""
+    """Puts a folder that is in `sys.path` at its end: its modules are taken only where no other place has them."""
     named = [place for place in sys.path if place == "" or os.path.realpath(place) == os.path.realpath(folder)]
     if named:
         sys.path[:] = [*(place for place in sys.path if place not in named), folder]

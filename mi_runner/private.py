@@ -105,9 +105,7 @@ def check_shared(path: Path, owner: int) -> None:
         return
     if state.st_uid != owner:
         raise NotPrivate(path, f"{_user(state.st_uid)} owns it, and not {_user(owner)}", is_own=False)
-    if stat.S_ISLNK(state.st_mode) or state.st_mode & 0o022:
-        what = "it is a symbolic link" if stat.S_ISLNK(state.st_mode) else f"{_writers(state)} can write it"
-        raise NotPrivate(path, what, is_own=owner == os.geteuid())
+    _check_alone(path, state)
 
 
 def check(path: Path) -> None:
@@ -117,15 +115,7 @@ def check(path: Path) -> None:
         NotPrivate: it isn't.
         OSError: it can't be looked at.
     """
-    if not _has_owners():
-        return
-    state = os.lstat(path)
-    if state.st_uid != os.geteuid():
-        raise NotPrivate(path, f"{_user(state.st_uid)} owns it", is_own=False)
-    if stat.S_ISLNK(state.st_mode):
-        raise NotPrivate(path, "it is a symbolic link", is_own=True)
-    if state.st_mode & 0o022:
-        raise NotPrivate(path, f"{_writers(state)} can write it", is_own=True)
+    _check_private(path, os.lstat(path))
 
 
 def read_bytes(path: Path) -> bytes:
@@ -140,10 +130,7 @@ def read_bytes(path: Path) -> bytes:
         state = os.fstat(descriptor)
         if not stat.S_ISREG(state.st_mode):
             raise OSError(f"{path} is no regular file")
-        if _has_owners() and state.st_uid != os.geteuid():
-            raise NotPrivate(path, f"{_user(state.st_uid)} owns it", is_own=False)
-        if _has_owners() and state.st_mode & 0o022:
-            raise NotPrivate(path, f"{_writers(state)} can write it", is_own=True)
+        _check_private(path, state)
         return file.read()
 
 
@@ -155,6 +142,24 @@ def new_file(path: Path) -> None:
         OSError: it can't be made.
     """
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, FILE))
+
+
+def _check_private(path: Path, state: os.stat_result) -> None:
+    """Checks that a file or folder in this state is private, and no link."""
+    if not _has_owners():
+        return
+    if state.st_uid != os.geteuid():
+        raise NotPrivate(path, f"{_user(state.st_uid)} owns it", is_own=False)
+    _check_alone(path, state)
+
+
+def _check_alone(path: Path, state: os.stat_result) -> None:
+    """Checks that nobody but the owner can write a file or folder in this state, and that it is no link."""
+    is_own = state.st_uid == os.geteuid()
+    if stat.S_ISLNK(state.st_mode):
+        raise NotPrivate(path, "it is a symbolic link", is_own=is_own)
+    if state.st_mode & 0o022:
+        raise NotPrivate(path, f"{_writers(state)} can write it", is_own=is_own)
 
 
 def _above(folder: Path) -> Iterator[Path]:

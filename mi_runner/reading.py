@@ -95,7 +95,7 @@ def _keys_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def is_own_file(path: Path, folder: Path) -> bool:
-    """Whether a path is a regular file that lies below a folder, also where links on its way lead.
+    """Returns whether a path is a regular file below a folder, when all links on its way are followed.
 
     What a folder links from elsewhere is not its own: a page made of it would show a private file.
     """
@@ -106,7 +106,7 @@ def is_own_file(path: Path, folder: Path) -> bool:
 
 
 def is_own_folder(path: Path, folder: Path) -> bool:
-    """Whether a path is a folder that lies in another one, and is no link."""
+    """Returns whether a path is a folder directly in another one, and no link."""
     try:
         return path.parent == folder and stat.S_ISDIR(path.lstat().st_mode)
     except (OSError, ValueError):

@@ -363,8 +363,8 @@ def over_seeds(rows: Iterable[Measured]) -> list[Summed]:
     """Returns the spread over networks for each name and measure, in the order of their first rows.
 
     Rows with equal names are summarised together, wherever they stand; repeats are averaged first. A network without a
-    value counts nowhere, so n is the number of those that have one. If
-    several networks of a group have an equal start, there is no interval.
+    value counts nowhere, so n is the number of those that have one. If several networks of a group have an equal start,
+    there is no interval.
     """
     starts: dict[Hashable, str | None] = {}
     groups: dict[tuple[tuple[str, Any], ...], dict[tuple[str, Range], dict[Hashable, list[float]]]] = {}

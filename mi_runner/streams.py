@@ -121,7 +121,7 @@ def begin() -> None:
 
 
 def _lose(error: Exception) -> None:
-    """From now on standard output is nothing; Python, too, writes what it still has of it when it ends."""
+    """Sends standard output to nothing from now on, also what Python still holds of it and writes when it ends."""
     global _lost
     _lost = error if isinstance(error, OSError) else OSError(str(error))
     nothing = os.open(os.devnull, os.O_WRONLY)

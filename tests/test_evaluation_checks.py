@@ -19,6 +19,7 @@ from mi_runner.graph.chain import find_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.cut import entering_activations, largest_value
 from mi_runner.models.evaluation_checks import ROUNDING, ROUNDING_AT_MOST, check_evaluation
+from mi_runner.runs import runner
 
 from .conftest import Ended
 from .small_data import classes
@@ -266,6 +267,21 @@ def test_a_checkpoint_with_infinite_outputs_makes_no_figure(mi_run: MiRun, exper
     save_file({"only.weight": torch.full((2, 4), 3e38), "only.bias": torch.zeros(2)}, "huge.safetensors")
     ended = mi_run(*own, "checkpoint=huge.safetensors", "dataset.modulus=2")
     assert ended.status == 2 and "infinite or NaN for" in ended.err and not Path("outputs").exists()
+
+
+def test_a_checkpoint_is_checked_once_and_a_trained_network_before_and_after(
+    mi_run: MiRun, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On the CPU a checkpoint's network is the one that was checked before the folder; it may take seconds."""
+    Path("checked_of_tests.py").write_text(OWN)
+    weights: list[float] = []
+    monkeypatch.setattr(runner, "check_evaluation", lambda setting: weights.append(setting.model.only.bias[0].item()))
+    own = (*SMALL, "model.factory=checked_of_tests:Wide", "dataset.modulus=2", "device=cpu")
+    assert mi_run(*own).status == 0
+    assert len(weights) == 2 and weights[0] != weights[1]
+    save_file({"only.weight": torch.zeros(2, 4), "only.bias": torch.tensor([0.5, 0.25])}, "own.safetensors")
+    assert mi_run(*own, "checkpoint=own.safetensors").status == 0
+    assert weights[2:] == [0.5]
 
 
 def test_an_ablation_with_infinite_outputs_has_empty_cells(mi_run: MiRun) -> None:

@@ -23,7 +23,7 @@ from mi_runner.config import environment
 from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, chosen, composed
 from mi_runner.config.options import Choice
 from mi_runner.config.registry import ENGINES, SCHEMAS
-from mi_runner.errors import ConfigError, unknown
+from mi_runner.errors import ConfigError, shortened, unknown
 
 
 @contextmanager
@@ -57,7 +57,9 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         return refused
     if isinstance(error, OverrideParseException):
         override = str(error.override)
-        return ConfigError(f"can't read '{_cut(_printable(override))}': {_how_to_type(override, overrides)}")
+        return ConfigError(
+            f"can't read '{shortened(_printable(override), MOST_SHOWN)}': {_how_to_type(override, overrides)}"
+        )
     if isinstance(error, MissingConfigException) and error.options is not None:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         return ConfigError(f"{group}={choice}: {unknown(group, choice, error.options)}")
@@ -124,21 +126,23 @@ def _of_hydra(text: str, overrides: Sequence[str]) -> str:
         quoted = as_text(key, value)
         one = f"one list: {shlex.quote(f'{key}=[{value}]')}" if "list" in kind else f"one text: {shlex.quote(quoted)}"
         other = f", or {one}" if "list" in kind or "str" in kind else ""
-        return f"{_cut(override)}: several values are a sweep: type mi-run -m {shlex.quote(override)}{other}."
+        several = f"{shortened(override, MOST_SHOWN)}: several values are a sweep"
+        return f"{several}: type mi-run -m {shlex.quote(override)}{other}."
     for override in re.findall(r"Sweep parameters '(.*)' requires --multirun", text):
-        return f"{_cut(override)}: several values are a sweep: type mi-run -m {shlex.quote(override)}."
+        return f"{shortened(override, MOST_SHOWN)}: several values are a sweep: type mi-run -m {shlex.quote(override)}."
     for key in re.findall(r"Multiple values for (\S+?)\.|An item is already at '([^']+)'", text):
         name = "".join(key)
         for override in overrides:
             if override.startswith("+") and override.lstrip("+").partition("=")[0] == name:
-                return f"{_cut(override)}: {name} has a value already, so leave the + out: {override.lstrip('+')}."
+                shown = shortened(override, MOST_SHOWN)
+                return f"{shown}: {name} has a value already, so leave the + out: {override.lstrip('+')}."
     if "Error resolving interpolation" in text:
         for override in overrides:
             key, _, value = override.partition("=")
             if key in SCHEMAS and value[:1] in ("[", "{"):
                 names = value.strip("[]{} ").replace(" ", "")
                 each = f"mi-run -m {key}={names}" if "," in names else f"{key}={names}"
-                return f"{_cut(override)}: {key} is one name: type {each}."
+                return f"{shortened(override, MOST_SHOWN)}: {key} is one name: type {each}."
     return ""
 
 
@@ -155,10 +159,6 @@ def _printable(override: str) -> str:
     return override if override.isprintable() else ascii(override)[1:-1]
 
 
-def _cut(override: str) -> str:
-    return override if len(override) <= MOST_SHOWN else f"{override[:MOST_SHOWN]}…"
-
-
 def not_a_command(word: str, commands: Sequence[str]) -> str:
     """Returns what to type instead of a first word that is neither a command nor key=value."""
     for group, choices in SCHEMAS.items():
@@ -173,7 +173,7 @@ def not_a_command(word: str, commands: Sequence[str]) -> str:
 def _explain_key(override: str, cause: BaseException | None, overrides: Sequence[str]) -> ConfigError:
     key = override.lstrip("+~").partition("=")[0]
     named = [other for other in overrides if other.lstrip("+~").partition("=")[0] == key]
-    given = _cut(named[-1] if named else override)
+    given = shortened(named[-1] if named else override, MOST_SHOWN)
     parent = key.rpartition(".")[0]
     keys = _fields(overrides, of_engines=key.startswith("hydra"))
     if key not in keys and not any(name.startswith(f"{key}.") for name in keys) and parent not in keys:

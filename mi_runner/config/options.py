@@ -10,10 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
 from typing import Any, ClassVar
 
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ConfigError, shortened
 
 MOST = 1_000_000_000
 """The largest whole number of an option that names no bound: no count here means more, and memory ends before."""
+
+MOST_SHOWN = 100
+"""Characters of a wrong number that its error shows."""
 
 
 def option(
@@ -76,20 +79,17 @@ def check_ranges(config: Any, prefix: str = "") -> None:
             if isinstance(element, float) and not math.isfinite(element):
                 raise ConfigError(f"{key}={value}: must be a finite number ({item.metadata['doc']}).")
             if isinstance(element, int) and item.metadata.get("at_most") is None and abs(element) > MOST:
-                raise ConfigError(f"{key}={_cut(value)}: must be at most {MOST} ({item.metadata['doc']}).")
+                given = shortened(str(value), MOST_SHOWN)
+                raise ConfigError(f"{key}={given}: must be at most {MOST} ({item.metadata['doc']}).")
         for rule, words, holds in _RANGE_CHECKS:
             bound = item.metadata.get(rule)
             for element in elements:
                 if bound is None or not isinstance(element, int | float):
                     continue
-                if not holds(element, bound):  # NaN is in no range
-                    raise ConfigError(f"{key}={_cut(value)}: must be {words} {_plain(bound)} ({item.metadata['doc']}).")
+                if not holds(element, bound):
+                    given = shortened(str(value), MOST_SHOWN)
+                    raise ConfigError(f"{key}={given}: must be {words} {_plain(bound)} ({item.metadata['doc']}).")
 
 
 def _plain(bound: float) -> str:
     return str(bound) if isinstance(bound, int) else f"{bound:g}"
-
-
-def _cut(value: object) -> str:
-    text = str(value)
-    return text if len(text) <= 100 else f"{text[:100]}…"

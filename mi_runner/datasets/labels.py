@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from mi_runner.datasets.npz_files import Array, fault
+from mi_runner.errors import listed
 from mi_runner.progress import log
 from mi_runner.statistics import ALL
 
@@ -55,7 +56,8 @@ def classes(path: Path, y_train: Array, y_test: Array) -> tuple[Array, Array, tu
         raise fault(path, f"a label is {found[-1]}; classes are the integers 0..K−1, without large gaps. {AS_TEXT}")
     if len(found) < n_classes:
         without = sorted(set(range(n_classes)) - set(found))
-        log.warning(f"{path.name}: no example has {_listed(without)}, and the network gets outputs for them. {AS_TEXT}")
+        none = listed(without, MOST_SHOWN)
+        log.warning(f"{path.name}: no example has {none}, and the network gets outputs for them. {AS_TEXT}")
     return train.astype(np.int64), test.astype(np.int64), tuple(map(str, range(n_classes)))
 
 
@@ -100,7 +102,7 @@ def _of_text(path: Path, y_train: Array, y_test: Array) -> tuple[Array, Array, t
                 path, f"a label is {name!a}; a class's name has printable characters, at least one, and is not '{ALL}'."
             )
     places = {name: place for place, name in enumerate(names)}
-    log.info(f"{path.name}: y holds text; the classes are {_listed(names)}, in this order")
+    log.info(f"{path.name}: y holds text; the classes are {listed(names, MOST_SHOWN)}, in this order")
     return (
         np.array([places[name] for name in train], np.int64),
         np.array([places[name] for name in test], np.int64),
@@ -119,8 +121,3 @@ def _as_number(text: str) -> tuple[Any, ...]:
         return (0, value, text) if value == value else (1, text)
     except ValueError:
         return (1, text)
-
-
-def _listed(names: list[Any]) -> str:
-    shown = ", ".join(map(str, names[:MOST_SHOWN]))
-    return shown + (f" and {len(names) - MOST_SHOWN} more" if len(names) > MOST_SHOWN else "")

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from mi_runner import machine
-from mi_runner.errors import ArgumentError
+from mi_runner.errors import ArgumentError, listed
 
 SHARE = 0.5
 """Fraction of the memory that is free which a file's arrays may take; their copies as float32 take the rest."""
@@ -59,9 +59,8 @@ def read_npz(path: Path, names: Sequence[str], together: Sequence[str] = ()) -> 
         members = _members(path, archive)
         missing = [name for name in names if name not in members]
         if missing:
-            had = [ascii(name)[1:-1] for name in list(members)[:MOST_NAMED]]
-            more = f" and {len(members) - MOST_NAMED} more" if len(members) > MOST_NAMED else ""
-            raise fault(path, f"{', '.join(missing)} missing; it has {', '.join(had) or 'nothing'}{more}.")
+            had = listed([ascii(name)[1:-1] for name in members], MOST_NAMED)
+            raise fault(path, f"{', '.join(missing)} missing; it has {had or 'nothing'}.")
         more_names = [name for name in together if name in members]
         if more_names and len(more_names) < len(together):
             missing = [name for name in together if name not in more_names]

@@ -84,7 +84,7 @@ class Setting(Generic[C]):
 
     @property
     def starts(self) -> dict[int, str]:
-        """The start of each member, by its seed; of a member that isn't known, none."""
+        """Seed → what its member starts from; members whose start isn't known are left out."""
         return {member.seed: member.start for member in self.members if member.start}
 
     def graph(self, model: nn.Module | None = None) -> ModelGraph:

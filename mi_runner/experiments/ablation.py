@@ -265,10 +265,10 @@ def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
     draws: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows[1:]:
         draws.setdefault((row["target"], row["method"]), []).append(row)
-    if not draws:
-        return f"The intact network's accuracy is {measured(rows[0], 'accuracy')}."
-    ordered = sorted(draws, key=lambda pair: fmean(row["accuracy"] for row in draws[pair]))
     text = f"The intact network's accuracy is {measured(rows[0], 'accuracy')}."
+    if not draws:
+        return text
+    ordered = sorted(draws, key=lambda pair: fmean(row["accuracy"] for row in draws[pair]))
     for pair, costs in zip(dict.fromkeys((ordered[0], ordered[-1])), ("most", "least"), strict=False):
         text += f" Ablating {pair[0]} by {pair[1]} costs {costs}: accuracy is then "
         text += f"{several(draws[pair], 'accuracy', 'draws', among=len(draws))}."

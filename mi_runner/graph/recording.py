@@ -216,7 +216,7 @@ def _output_on_copies(module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
 
 
 def _refuse_other_output(module: nn.Module, output: Tensor, expected: Tensor, inputs: tuple[Tensor, ...]) -> None:
-    """Raise a ArgumentError unless the two are equal bit for bit; NaN equals NaN."""
+    """Raises an ArgumentError unless the two are equal bit for bit; NaN equals NaN."""
     if _equal(output, expected):
         return
     name = type(module).__name__

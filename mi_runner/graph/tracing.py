@@ -241,7 +241,7 @@ def _defaults(module: nn.Module, n_inputs: int) -> dict[str, Any]:
 
 
 def _refuse_open_parameters(module: nn.Module) -> None:
-    """Raise a ArgumentError if forward takes `*args` or `**kwargs`: a graph's inputs have names, and their number."""
+    """Raises an ArgumentError if forward takes `*args` or `**kwargs`: a graph's inputs have names, and their number."""
     stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     for p in inspect.signature(module.forward).parameters.values():
         if p.kind in stars:

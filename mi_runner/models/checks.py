@@ -106,9 +106,10 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
         raise ArgumentError(f"{name} returns {shape} for {n} examples; the data set needs {wanted}. {remedy}")
     if not output.is_floating_point():
         what = (
-            "complex numbers: return output.abs() or output.real" if output.is_complex() else "whole numbers: return "
+            "complex numbers: return output.abs() or output.real"
+            if output.is_complex()
+            else "whole numbers: return the logits, before they are rounded"
         )
-        what += "" if output.is_complex() else "the logits, before they are rounded"
         raise ArgumentError(f"{name} returns {output.dtype}; outputs are real numbers, not {what}.")
 
 

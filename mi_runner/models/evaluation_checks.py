@@ -14,14 +14,12 @@ Letters: N examples, K outputs.
 from __future__ import annotations
 
 import copy
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mi_runner import chance
 from mi_runner.batches import BATCH, batches, not_finite, outputs_of
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, one_line
@@ -65,7 +63,7 @@ def check_evaluation(model: nn.Module, dataset: Dataset, correct: Correct, *, ex
     parts = (dataset.x_test, (examples + 1) // 2), (dataset.x_train, examples // 2)
     x = torch.cat([inputs[:n] for inputs, n in parts])
     looked_at = LOOKED_AT * min(examples, EXAMPLES) // EXAMPLES
-    with torch.no_grad(), _same_draws_afterwards():
+    with torch.no_grad(), chance.kept(of_cuda=True):
         whole = _evaluated(own, x)
         _check_finite(own, whole)
         _check_draws(own, x, whole, dataset, correct)
@@ -197,16 +195,3 @@ def _copy(model: nn.Module) -> nn.Module:
         return copy.deepcopy(model).eval()
     except Exception:
         return model
-
-
-@contextmanager
-def _same_draws_afterwards() -> Iterator[None]:
-    """Generators of random numbers are afterwards as before; within the block they draw on."""
-    of_python, of_numpy = random.getstate(), np.random.get_state()
-    devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices):
-        try:
-            yield
-        finally:
-            random.setstate(of_python)
-            np.random.set_state(of_numpy)

@@ -16,6 +16,7 @@ from pathlib import Path
 from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from mi_runner.errors import shortened
 from mi_runner.reading import Unreadable, read_object
 
 DEEPEST = 50
@@ -67,7 +68,6 @@ Status = Literal[
 ]  # fmt: skip
 """How a run is, or ended."""
 
-Count = Annotated[int, Between(0, 2**53)]
 Pid = Annotated[int, Between(1, 2**31 - 1)]
 ExitCode = Annotated[int, Between(0, 255)]
 Digest = Annotated[str, Like(r"[0-9a-f]{1,128}", "hexadecimal digits")]
@@ -309,7 +309,9 @@ def read_run(path: Path) -> tuple[dict[str, Any], list[str]]:
             del content[name]
     measures = content.get("measures") or {}
     if turned := [name for name, (low, high) in measures.items() if high is not None and (low is None or low > high)]:
-        faults.append(f"{path}: the field measures.{_short(turned[0])} has no low end below its high end")
+        faults.append(
+            f"{path}: the field measures.{shortened(turned[0], MOST_SHOWN)} has no low end below its high end"
+        )
         del content["measures"]
     return content, faults
 
@@ -505,12 +507,8 @@ def _name(at: Place) -> str:
     words: list[str] = []
     while at:
         at, step = at
-        words.append(f"[{step}]" if isinstance(step, int) else f".{_short(step)}")
+        words.append(f"[{step}]" if isinstance(step, int) else f".{shortened(step, MOST_SHOWN)}")
     return "".join(reversed(words)).lstrip(".") or "of the file"
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= MOST_SHOWN else f"{name[:MOST_SHOWN]}…"
 
 
 def _shown(value: Any) -> str:
@@ -521,7 +519,7 @@ def _shown(value: Any) -> str:
         return "null" if value is None else str(value).lower()
     if isinstance(value, int) and abs(value) >= 10**MOST_SHOWN:
         return f"an integer of more than {MOST_SHOWN} digits"
-    return _short(repr(value))
+    return shortened(repr(value), MOST_SHOWN)
 
 
 _WORDS = {

@@ -362,7 +362,7 @@ class RunFolder:
                 beside.write_text(f"{os.getpid()} {began}\n", encoding="utf-8")
 
     def remove_process(self) -> None:
-        """The process has ended its work here."""
+        """Removes that note when the process has ended its work here."""
         with suppress(OSError):
             (self.path / PROCESS).unlink()
 

@@ -151,7 +151,8 @@ def run(
         place = journal.begin()
         with _stage(record, "model"):
             setting, trained_now = _with_weights(prepared, config, device, record)
-            _check_trained(setting)
+            if prepared.checkpoint is None or device.type != "cpu":  # otherwise `prepare` has checked this very network
+                _check_trained(setting)
             setting = _with_networks(setting, experiment, config, dataset)
             if config.experiment.trains:
                 for doubt in doubts(setting.model, setting.dataset, setting.training, sigmoid=_sigmoid(config)):
@@ -276,7 +277,7 @@ def prepare(
     setting = replace(setting, start=starts.start_of(setting.model, setting.dataset))
     members = [replace(one, start=starts.start_of(one.model, one.dataset)) for one in setting.members]
     if seeds := starts.shared((one.seed, one.start) for one in members):
-        log.warning(starts.sentence(seeds, factory=factory_of(config.model), checkpoint=config.checkpoint))
+        log.warning(starts.sentence(seeds, factory=factory_of(config.model), checkpoint=None))
     return Prepared(built, replace(setting, members=tuple(members)), checkpoint)
 
 

@@ -43,7 +43,7 @@ def unreadable(path: Path) -> Iterator[None]:
 
 
 def check_own(path: Path) -> None:
-    """The file of a table lies in its folder, is a regular file, and not too large.
+    """Checks that the file of a table lies in its folder, is a regular file, and is not too large.
 
     Raises:
         FileNotFoundError: there is none.
@@ -87,10 +87,10 @@ def read_frame(folder: Path, table: str, columns: Sequence[str] | None = None, *
 
 
 def check_cells(path: Path) -> None:
-    """A Parquet file says that it has a number of cells that can be held.
+    """Checks that a Parquet file declares no more cells than can be held.
 
     Raises:
-        Unreadable: it says more.
+        Unreadable: it declares more.
     """
     import pyarrow.parquet as parquet
 

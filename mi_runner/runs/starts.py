@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from mi_runner.errors import listed
 from mi_runner.files import tensors_sha256
 
 if TYPE_CHECKING:
@@ -43,14 +44,13 @@ def shared(starts: Iterable[tuple[Any, str | None]]) -> list[Any]:
 
 
 def sentence(seeds: Iterable[Any], *, factory: str | None, checkpoint: str | None) -> str:
-    """Returns that these seeds have one network, and what to type.
+    """Returns a sentence that says that these seeds have one network, and what to type.
 
     Args:
         factory: the user's own, if there is one.
         checkpoint: as the command names it.
     """
-    named = list(map(str, seeds))
-    shown = ", ".join(named[:MOST_NAMED]) + (f" and {len(named) - MOST_NAMED} more" if len(named) > MOST_NAMED else "")
+    named = listed(list(seeds), MOST_NAMED)
     what = "one network" if checkpoint is not None else "one network, but for the order of its batches"
     if checkpoint is not None:
         remedy = f"checkpoint={checkpoint} is one network: leave it out to train one for each seed, or type one seed."
@@ -59,6 +59,6 @@ def sentence(seeds: Iterable[Any], *, factory: str | None, checkpoint: str | Non
     else:
         remedy = "Type one seed."
     return (
-        f"seeds {shown} start from the same weights on the same data: they are {what}, so there is no interval over "
+        f"seeds {named} start from the same weights on the same data: they are {what}, so there is no interval over "
         f"seeds. {remedy}"
     )

@@ -48,8 +48,8 @@ class Clock:
 class RunsElsewhere:
     """A job that a process runs which is not ours, and of which its folder shows that it lives.
 
-    Its signs of life have the time of day, which somebody may set. So a sign that is old says that the job is dead only
-    if no other has come for as long as two take.
+    Its signs of life have the time of day, which somebody may set. So a job whose sign is old is taken for dead only if
+    no newer one comes in the time that two take.
     """
 
     def __init__(self, folder: Path, clock: Clock) -> None:

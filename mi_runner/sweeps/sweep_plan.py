@@ -412,10 +412,12 @@ def _search(content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
 
 
 def _check_complete(content: Mapping[str, Any], path: Path) -> None:
-    """A plan has what every sweep writes, and overrides that can be read: enough to make tables and to go on.
+    """Checks that a plan has what every sweep writes, and overrides that can be read.
+
+    Tables can then be made of it, and the sweep can go on.
 
     Raises:
-        Unreadable: it has not; the text names the field.
+        Unreadable: it lacks something; the text names the field.
     """
     for name in ("command", "overrides", "swept", "base", "code", "left_out"):
         if content.get(name) is None:

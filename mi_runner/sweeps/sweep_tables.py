@@ -217,11 +217,7 @@ def summary_rows(summed: Sequence[Summed]) -> list[Row]:
 
 def one_network(jobs: Iterable[Ended]) -> list[str]:
     """A line for the first combination of swept values whose seeds have one network; it counts the others."""
-    groups: dict[tuple[str, ...], list[Ended]] = {}
-    for one in jobs:
-        if one.state.done:
-            groups.setdefault(same_values(one.job.swept), []).append(one)
-    found = [(seeds, members[0]) for members in groups.values() if (seeds := _seeds_of_one_network(members))]
+    found = [(seeds, members[0]) for members in _by_values(jobs) if (seeds := _seeds_of_one_network(members))]
     if not found:
         return []
     seeds, first = found[0]
@@ -234,6 +230,15 @@ def _seeds_of_one_network(members: Sequence[Ended]) -> list[Any]:
     return starts.shared((one.job.swept.get(REPEATED, one.state.record.get(REPEATED)), one.start) for one in members)
 
 
+def _by_values(jobs: Iterable[Ended]) -> Iterable[list[Ended]]:
+    """Returns the jobs that are done, those with the same swept values but for the seed together."""
+    groups: dict[tuple[str, ...], list[Ended]] = {}
+    for one in jobs:
+        if one.state.done:
+            groups.setdefault(same_values(one.job.swept), []).append(one)
+    return groups.values()
+
+
 # --- the headline --------------------------------------------------------------------------------------------------
 
 
@@ -242,12 +247,8 @@ def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
 
     Plain are those without a part (`accuracy`, not `accuracy/relu/zero`); the objective comes first.
     """
-    groups: dict[tuple[str, ...], list[Ended]] = {}
-    for one in jobs:
-        if one.state.done:
-            groups.setdefault(same_values(one.job.swept), []).append(one)
     found: ByValues = []
-    for members in groups.values():
+    for members in _by_values(jobs):
         names = {name: None for one in members for name in one.metrics if "/" not in name or name == objective}
         first = [name for name in (objective, HEADLINE) if name in names]
         names = dict.fromkeys(first) | names

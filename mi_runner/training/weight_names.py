@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
-from mi_runner.errors import ArgumentError
+from mi_runner.errors import ArgumentError, listed
 from mi_runner.training.weights import NotRead, refused, saving
 
 WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
@@ -104,7 +104,7 @@ def fitted(path: Path, content: Any, wanted: Mapping[str, Tensor]) -> Fitted:
         notes += _renamed(path, names)
     else:
         chosen, names = _in_order(path, candidates, wanted)
-        pairs = ", ".join(f"{given} as {name}" for name, given in _some(list(names.items())))
+        pairs = ", ".join(f"{given} as {name}" for name, given in islice(names.items(), MOST_NAMED))
         warnings.append(
             f"{path}: no name is the model's, but the shapes leave one way, so they are taken in order: {pairs}"
         )
@@ -113,10 +113,10 @@ def fitted(path: Path, content: Any, wanted: Mapping[str, Tensor]) -> Fitted:
     _check_left_out(path, chosen, names, wanted)
     left_out = [name for name in chosen.state if name not in names.values() and not _is_tie(name, names, chosen.state)]
     if left_out:
-        warnings.append(f"{path}: left out, because the model has no such names: {_listed(left_out)}")
+        warnings.append(f"{path}: left out, because the model has no such names: {listed(left_out, MOST_NAMED)}")
     beside = _beside(content, chosen)
     if beside:
-        notes.append(f"{path}: left out, because it is not weights: {_listed(beside)}")
+        notes.append(f"{path}: left out, because it is not weights: {listed(beside, MOST_NAMED)}")
     state = {name: _checked(path, given, chosen.state[given], name, wanted[name]) for name, given in names.items()}
     _check_ties(path, state, names, ties)
     kinds = {
@@ -418,16 +418,7 @@ def _differing(path: Path, nearest: _Candidate, wanted: Mapping[str, Tensor]) ->
 
 
 def _shapes(state: Mapping[str, Tensor]) -> str:
-    return _listed([f"{name} {tuple(tensor.shape)}" for name, tensor in state.items()])
-
-
-def _some(items: Sequence[Any]) -> Sequence[Any]:
-    return items[:MOST_NAMED]
-
-
-def _listed(names: Sequence[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(_some(names)) + more
+    return listed([f"{name} {tuple(tensor.shape)}" for name, tensor in state.items()], MOST_NAMED)
 
 
 # --- values --------------------------------------------------------------------------------------------------------

@@ -129,7 +129,7 @@ def run_page(folder: Path, state: State) -> str:
         folder=str(folder.absolute()),
         state=state,
         record=record,
-        facts=_facts(state, contents),
+        facts=_facts(state),
         answers=answers.answers(
             record.get("metrics") or {},
             schema.headline if schema else "",
@@ -165,7 +165,7 @@ def _pictures(folder: Path) -> pictures.Data:
     return data
 
 
-def _facts(state: State, contents: Mapping[str, tables.Content]) -> list[tuple[str, str]]:
+def _facts(state: State) -> list[tuple[str, str]]:
     """Returns what a reader asks first: when, how long, with which seed, on which device."""
     record = state.record
     total = (record.get("timings") or {}).get("total")
