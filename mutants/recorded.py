@@ -23,7 +23,7 @@ def test_files(checkout: Path) -> list[str]:
     names = {f"mi_runner.{room}" for room in ROOMS}
     return sorted(
         str(path.relative_to(checkout))
-        for path in (checkout / "tests").glob("test_*.py")
+        for path in (checkout / "tests").rglob("test_*.py")
         if names & {".".join(name.split(".")[:2]) for name in _imports(path)}
     )
 

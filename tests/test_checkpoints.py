@@ -677,6 +677,12 @@ def test_a_run_that_used_weights_from_elsewhere_leads_to_them(tmp_path: Path) ->
     assert refused(folder, model) == f"checkpoint={path}: no such file or run folder."
 
 
+def test_a_network_without_weights_takes_no_file(tmp_path: Path) -> None:
+    path = tmp_path / "w.pt"
+    torch.save(network().state_dict(), path)
+    assert refused(path, nn.ReLU()).startswith(f"checkpoint={path}: 4 tensors, the model has 0; ")
+
+
 @pytest.mark.parametrize("status", ["running", "failed", "interrupted", None])
 def test_a_run_that_is_not_done(status: str | None, tmp_path: Path) -> None:
     folder = run_with_weights(tmp_path / "v001", network(), status=status)

@@ -77,7 +77,7 @@ def test_the_constants_are_the_published_ones() -> None:
     assert scores.STEPS == 10 and search.THRESHOLDS[[0, -1]].tolist() == pytest.approx([1e-6, 1.0])
     assert np.diff(np.log10(search.THRESHOLDS)) == pytest.approx(np.full(49, 6 / 49))
     assert pytest.approx([10.0**k for k in range(-6, 1)]) == probes.PENALTIES
-    assert regularizers.STRENGTHS["clusterability"] == 15.0
+    assert regularizers.STRENGTHS == {"clusterability": 15.0, "l1": 0.001, "orthogonality": 0.001}
     assert interchange.ROWS_PER_EPOCH == 10 and interchange.BELOW_CUTOFF == 0.001
 
 

@@ -125,6 +125,20 @@ def test_forward_passes_that_a_ranking_takes(name: str, n_forward: int) -> None:
     assert found.n_forward == n_forward  # of 4 + 4 + 2 edges
 
 
+def test_forward_passes_of_edge_pruning_count_a_batch_as_its_share_of_the_examples(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    part = random_part((2, 2, 1))
+    x, y = examples(part)
+    x, y = x.repeat(-(-400 // len(x)), 1)[:400], y.repeat(-(-400 // len(y)))[:400]
+    # The search itself plays no role here: 600 steps for each of 9 penalties, on 256 of 400 examples.
+    monkeypatch.setattr("mi_runner.methods.discovery.edge_pruning.edge_pruning", lambda *_, **__: np.ones((9, 6), bool))
+    found = find("edge_pruning", Task(part, x, y, "zero"), np.arange(7))
+    assert found.n_forward == 3456
+    few = find("edge_pruning", Task(part, x[:50], y[:50], "zero"), np.arange(7))
+    assert few.n_forward == 5400
+
+
 def test_the_cost_of_a_method_of_ones_own_is_not_known() -> None:
     part = random_part((2, 2, 1))
     x, y = examples(part)

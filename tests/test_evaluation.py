@@ -115,12 +115,12 @@ def test_auto_is_cross_entropy_for_classes_and_mse_for_values() -> None:
         ),
         (
             TrainingOptions(loss="bce"),
-            replace(values(), y_train=torch.full((40,), 1.5)),
+            replace(values(), y_train=torch.tensor([0.5] * 39 + [1.5])),
             "loss=bce takes targets in 0..1. Use loss=mse.",
         ),
         (
             TrainingOptions(loss="bce"),
-            replace(values(), y_test=torch.full((40,), -0.5)),
+            replace(values(), y_test=torch.tensor([-0.5] + [0.5] * 39)),
             "loss=bce takes targets in 0..1. Use loss=mse.",
         ),
         (

@@ -16,7 +16,7 @@ from torch.utils.checkpoint import checkpoint
 
 from mi_runner.cli import command
 from mi_runner.errors import ConfigError
-from mi_runner.graph.gradients import check_gradients
+from mi_runner.graph.gradients import _first_other, check_gradients
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
 
@@ -310,3 +310,24 @@ def test_iit_moves_the_weights_that_the_module_would_move(
         weights.append(load_file(Path(capsys.readouterr().out.splitlines()[-1]) / "model.safetensors"))
     moved = {name for name in weights[0] if not torch.equal(weights[0][name], weights[1][name])}
     assert ("a.weight" in moved) == a_moves and "b.weight" in moved
+
+
+# --- how near two gradients must be -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("largest", "ours", "wanted", "is_other"),
+    [
+        (1000.0, 5e-4, 0.0, False),  # a millionth of the largest is 1e-3
+        (1000.0, 2e-3, 0.0, True),
+        (1e-3, 5e-10, 0.0, False),  # and here 1e-9
+        (1e-3, 1e-6, 0.0, True),
+        (1.0, 1.0 + 5e-5, 1.0, False),  # a ten thousandth of its own
+        (1.0, 1.0 + 2e-4, 1.0, True),
+        (0.0, 0.0, 0.0, False),  # where all are 0 nothing differs
+    ],
+)
+def test_how_near_a_gradient_must_be(largest: float, ours: float, wanted: float, is_other: bool) -> None:
+    large, one, other = (torch.tensor([value], dtype=torch.float64) for value in (largest, wanted, ours))
+    found = _first_other({"large": large, "weight": other}, {"large": large, "weight": one})
+    assert found.startswith("weight: ") if is_other else found == ""

@@ -379,3 +379,30 @@ def test_values_as_targets() -> None:
     found = Aligned(network.eval(), ModelGraph.trace(network, x[:2]), "0", Units((3,), [torch.tensor([0, 2])]))
     assert iia(found, dataset, pairs(dataset, "test", ("p", "r"))) == 1
     assert iia(found, dataset, pairs(dataset, "test", ("p", "q"))) < 0.95
+
+
+class Decides(nn.Module):
+    """Has an if on its values, so it can't be traced."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.linear(x) if x.sum() > 0 else -self.linear(x)
+
+
+def test_a_copy_has_the_same_sites_and_weights_of_its_own() -> None:
+    network, rotation, x = nn.Sequential(Decides(), nn.Linear(2, 2)).eval(), direction(), torch.eye(4)
+    first = Aligned(network, ModelGraph.trace(network, x, leaves=["0"]), "0", rotation)
+    second = first.copied(x, ["0"])
+    assert list(second.graph.sites) == list(first.graph.sites) and second.target == "0"
+    outputs, weight = network(x), rotation.weight.detach().clone()
+    assert torch.equal(second.graph(x), outputs)
+    assert isinstance(second.alignment, Rotation) and torch.equal(second.alignment.weight, weight)
+    with torch.no_grad():
+        for parameter in (*second.model.parameters(), *second.alignment.parameters()):
+            parameter.add_(1)
+    assert not torch.allclose(second.graph(x), outputs)
+    assert torch.equal(network(x), outputs) and torch.equal(first.graph(x), outputs)
+    assert torch.equal(rotation.weight, weight)

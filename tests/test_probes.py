@@ -162,6 +162,18 @@ def test_features_of_few_dimensions_are_rotated_into_these(monkeypatch: pytest.M
     )
 
 
+def test_how_far_outside_of_a_span_examples_may_be_does_not_depend_on_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(methods, "SAMPLED", 20)
+    low = torch.randn(60, 5, generator=draw(), dtype=torch.float64) @ torch.randn(5, 50, generator=draw(1)).double()
+    outside = torch.zeros(60, 50, dtype=torch.float64)
+    outside[torch.randperm(60, generator=draw())[30:32]] = torch.randn(2, 50, generator=draw(2)).double()
+    share = float(outside.square().sum() / low.square().sum())
+    for mean in (0, 1000):
+        for of_squares, n_columns in ((1e-9, 7), (1e-13, 5)):  # the bound is 1e-11
+            features = low + mean + outside * math.sqrt(of_squares / share)
+            assert concise(features, generator=draw()).shape == (60, n_columns)
+
+
 def test_single_precision_is_enough_for_the_projection(monkeypatch: pytest.MonkeyPatch) -> None:
     """Probes of rotated float32 features, far from zero and of very different sizes, with the smallest penalty."""
     monkeypatch.setattr(methods, "SAMPLED", 200)

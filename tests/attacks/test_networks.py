@@ -334,6 +334,14 @@ def test_what_is_as_it_should_be_is_not_doubted() -> None:
     assert doubts(Fixed(1.0), dataset(y=X[:, 1]), TrainingOptions()) == []  # targets that are not 0 or 1
 
 
+@pytest.mark.parametrize(("n_far", "n_doubts"), [(1, 0), (2, 1)])
+def test_one_of_forty_outputs_that_rounds_to_another_number_is_an_accident(n_far: int, n_doubts: int) -> None:
+    x = torch.tensor([[-0.4], [0.4]]).repeat(20, 1)
+    x[:n_far] = torch.tensor([[-3.0], [3.0]])[:n_far]  # -2.5 and 3.5; the others are 0.1 and 0.9
+    found = doubts(Fixed(1.0, 0.5), dataset(40, x, (x[:, 0] > 0).float()), TrainingOptions())
+    assert len(found) == n_doubts and all(f"{n_far} of 40 test examples" in doubt for doubt in found)
+
+
 def test_a_sigmoid_that_is_mostly_wrong_is_not_doubted() -> None:
     network, data = nn.Sequential(Fixed(-1.0), nn.Sigmoid()), binary()
     outputs = network(data.x_test)[:, 0]
