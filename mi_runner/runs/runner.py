@@ -587,7 +587,7 @@ def _recorded(journal: _Journal, progress: Progress) -> Iterator[None]:
             error = signals.interruption(raised)
             interrupted = isinstance(error, KeyboardInterrupt | Terminated)
             if journal.place is None and (interrupted or isinstance(error, ConfigError)):
-                raise error
+                raise error from error.__cause__
             place = journal.begin()
             record["status"] = "interrupted" if interrupted else "failed"
             record["error"] = one_line(error)
@@ -598,7 +598,7 @@ def _recorded(journal: _Journal, progress: Progress) -> Iterator[None]:
                 for name, rows in progress.tables.items():
                     place.write_table(name, rows)
             if isinstance(error, ConfigError | RunFailed) or interrupted:
-                raise error
+                raise error from error.__cause__
             raise RunFailed(f"{_cause(error)} The whole traceback is in {place.log}.") from error
         finally:
             _say_finished(record, began)
