@@ -411,6 +411,13 @@ def test_a_stack_that_is_not_each_alone_is_refused() -> None:
         check_together([network] * 2, [classes()] * 2, TrainingOptions(), seeds=[0, 1])
 
 
+def test_a_step_that_is_not_a_number_in_both_ways_is_equal() -> None:
+    """That a training diverges is said when it does, and for the network that does."""
+    network = nn.Linear(6, 3)
+    nn.init.constant_(network.bias, math.nan)
+    check_together([network, nn.Linear(6, 3)], [classes()] * 2, TrainingOptions(), seeds=[0, 1])
+
+
 @pytest.mark.parametrize(
     ("other", "data"),
     [
