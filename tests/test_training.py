@@ -483,6 +483,11 @@ def test_bce_needs_outputs_between_0_and_1(weight: float) -> None:
     )
 
 
+def test_a_regularizer_that_does_not_fit_is_found_before_training() -> None:
+    with pytest.raises(ConfigError, match="^regularizer=orthogonality measures the Linear layers but the last"):
+        check(nn.Linear(6, 3), classes(), TrainingOptions(regularizer="orthogonality"))
+
+
 def test_a_loss_that_does_not_fit_is_found_before_training() -> None:
     model = network(3)
     before = weights_of(model)
