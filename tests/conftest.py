@@ -32,6 +32,8 @@ os.environ.setdefault("RAY_prestart_worker_first_driver", "0")  # processes for 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell ignores Ctrl-C for what it starts in the background, and programs inherit that. The tests send it.
     signal.signal(signal.SIGINT, signal.default_int_handler)
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # likewise below nohup
 
 REPOSITORY = Path(__file__).parent.parent
 ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
