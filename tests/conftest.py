@@ -42,6 +42,7 @@ ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 LONGEST = (
     *("slurm", "launchers[ray]", "decoder", "clusters", "launchers", "launchers[joblib]", "launchers[submitit_local]"),
     *("launchers_interrupted[ray]", "sweeps", "launchers_interrupted[submitit_local]", "launchers_interrupted[joblib]"),
+    *("engines", "streams", "doors", "records", "options"),
     *("composition", "iit", "circuits", "evaluator", "figures", "cli", "many_seeds", "reports", "explanations", "docs"),
     *("discovery", "reports_browser", "hints", "runner", "package", "readme", "matching", "ablation"),
     *("explanations_methods", "datasets", "signals", "model_store", "resumed", "library", "slurm_commands", "probes"),
