@@ -30,7 +30,7 @@ from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.progress import log
 from mi_runner.runs.checkpoints import load
 from mi_runner.training.weight_names import fitted
-from mi_runner.training.weights import read_weights, save_weights
+from mi_runner.training.weights import read_weights, save_weights, saving
 
 FILE = Path("w.pt")
 """For errors alone: nothing is read."""
@@ -766,6 +766,18 @@ def test_digest_and_weights_are_of_one_reading(tmp_path: Path, monkeypatch: pyte
     checkpoint = load(str(path), model := network(2))
     assert sha256(path) != before and checkpoint.sha256 == before
     assert same(dict(model.state_dict()), dict(network(1).state_dict()))
+
+
+@pytest.mark.parametrize("sign", ['"', "'", "$", "`", "\\", "!"])
+def test_a_command_is_one_argument_in_which_a_shell_changes_nothing(sign: str) -> None:
+    command = saving(f"load('a{sign}b')")
+    assert shlex.split(command) == ["python", "-c", f"import torch; torch.save(load('a{sign}b'), 'weights.pt')"]
+    assert command.startswith("python -c '") == (sign != "'")  # between double ones it would change all but this one
+
+
+def test_a_file_of_no_weights_is_none_of_weights(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="it holds no tensors"):
+        read_weights(as_pytorch({}, tmp_path))
 
 
 def test_files_of_others_are_named(tmp_path: Path) -> None:

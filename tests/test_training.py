@@ -22,7 +22,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import Advance, Progress
 from mi_runner.training import optimizers
-from mi_runner.training.loop import check, multiplications, stop_epoch, threads_for, train
+from mi_runner.training.loop import Progressed, check, multiplications, stop_epoch, threads_for, train
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Regularizer
@@ -429,6 +429,18 @@ def test_the_bar_ends_where_the_work_does() -> None:
     assert [note.split("  ")[0] for note in progress.notes] == ["epoch 1/2", "epoch 1/2", "epoch 2/2", "epoch 2/2"]
 
 
+def test_the_bar_of_a_training_that_continues_begins_where_it_ended() -> None:
+    kept: list[Progressed] = []
+    model = network(3)
+    train(model, classes(), TrainingOptions(epochs=2, batch_size=16), seed=0, keep=kept.append)
+    options, progress = TrainingOptions(epochs=3, batch_size=16), Counting()
+    history = train(model, classes(), options, seed=0, progress=progress, begun=kept[-1])
+    assert progress.steps == [80, 40] and progress.total == 120
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    whole = network(3)
+    assert train(whole, classes(), options, seed=0) == history and torch.equal(weights_of(whole), weights_of(model))
+
+
 def test_an_epoch_is_a_line_of_the_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
     logger = logging.getLogger("mi_runner")
     monkeypatch.setattr(logger, "propagate", True)  # a run within another test may have turned it off
@@ -452,6 +464,7 @@ def test_training_ends_after_the_epoch_that_reaches_the_stop_loss() -> None:
     history = train(never, dataset, replace(options, stop_loss=0.0), seed=3)
     assert torch.equal(weights_of(never), weights_of(plain)) and stop_epoch(history) is None
     assert not any(row["reached"] for row in history) and len(history) == 6
+    assert stop_epoch([]) is None
 
 
 def test_training_learns() -> None:
@@ -567,6 +580,15 @@ def test_a_loss_that_does_not_fit_is_found_before_training() -> None:
 def test_the_optimizer_is_the_one_named(kind: str, made: type) -> None:
     optimizer = make_optimizer(list(network(3).parameters()), TrainingOptions(optimizer=kind))
     assert type(optimizer) is made
+
+
+@pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
+def test_an_optimizer_has_no_decay_and_no_momentum_unless_they_are_given(kind: str) -> None:
+    weight = nn.Parameter(torch.ones(1))
+    defaults = optimizers.optimizer_named(kind, [weight], learning_rate=0.25).defaults
+    assert defaults["lr"] == 0.25 and defaults["weight_decay"] == 0 and defaults.get("momentum", 0) == 0
+    given = optimizers.optimizer_named(kind, [weight], learning_rate=1, weight_decay=0.5, momentum=0.75).defaults
+    assert given["weight_decay"] == 0.5 and given.get("momentum") == (0.75 if kind == "sgd" else None)
 
 
 @pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
