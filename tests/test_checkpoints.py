@@ -29,7 +29,11 @@ from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.progress import log
 from mi_runner.runs.checkpoints import load
-from mi_runner.training.weights import read_weights, save_weights
+from mi_runner.training.weight_names import fitted
+from mi_runner.training.weights import read_weights, save_weights, saving
+
+FILE = Path("w.pt")
+"""For errors alone: nothing is read."""
 
 
 def network(seed: int = 0) -> MLP:
@@ -512,6 +516,20 @@ def test_tied_weights_that_a_file_has_once_without_metadata(kept: str, tmp_path:
     assert "the file lacks" in refused(path, Tied(tied=False))
 
 
+@pytest.mark.parametrize("kept", ["first.weight", "last.weight"])
+def test_both_names_of_tied_weights_get_what_the_file_has(kept: str) -> None:
+    state = fitted(FILE, {kept: torch.eye(3)}, Tied().state_dict()).state
+    assert state.keys() == {"first.weight", "last.weight"}
+    assert all(torch.equal(tensor, torch.eye(3)) for tensor in state.values())
+
+
+def test_metadata_adds_a_name_and_changes_none(tmp_path: Path) -> None:
+    state = {"a": torch.zeros(2), "b": torch.ones(2)}
+    save_file(state, tmp_path / "w.safetensors", metadata={"b": "a", "c": "a", "d": "e", "format": "pt"})
+    found = read_weights(tmp_path / "w.safetensors")
+    assert {name: tensor.tolist() for name, tensor in found.items()} == {"a": [0, 0], "b": [1, 1], "c": [0, 0]}
+
+
 def test_tied_weights_that_differ_in_the_file(tmp_path: Path) -> None:
     path = as_pytorch({"first.weight": torch.eye(3), "last.weight": torch.zeros(3, 3)}, tmp_path)
     assert "first.weight and last.weight differ, but are one tensor in the model" in refused(path, Tied())
@@ -565,6 +583,125 @@ def test_a_checkpoint_that_holds_itself_and_many_values(tmp_path: Path) -> None:
     load(str(path), model := squares(2))
     assert torch.equal(model.up.weight, state["up.weight"])
     assert "it holds no state_dict" in refused(as_pytorch(content, tmp_path), squares(2))
+
+
+@pytest.mark.parametrize(("levels", "is_found"), [(8, True), (9, False)])
+def test_weights_are_found_as_deep_as_is_looked(levels: int, is_found: bool) -> None:
+    content: Any = {"w": torch.ones(2)}
+    for _ in range(levels):
+        content = {"inner": content}
+    if is_found:
+        assert fitted(FILE, content, {"w": torch.zeros(2)}).state["w"].tolist() == [1, 1]
+    else:
+        with pytest.raises(ConfigError, match="it holds no tensors"):
+            fitted(FILE, content, {"w": torch.zeros(2)})
+
+
+@pytest.mark.parametrize("value", ["each another", "all the same"])
+def test_ten_thousand_values_of_a_file_are_looked_at(value: str) -> None:
+    """Of a list: the list itself is a value, too, and what stands in it many times is one, at many places."""
+    most = 9_998 if value == "each another" else 9_999
+    before = [float(number) if value == "each another" else None for number in range(most + 1)]
+    state, wanted = {"w": torch.ones(2)}, {"w": torch.zeros(2)}
+    assert fitted(FILE, [*before[:most], state], wanted).state["w"].tolist() == [1, 1]
+    with pytest.raises(ConfigError, match=f"a list of {most + 2} values"):
+        fitted(FILE, [*before, state], wanted)
+
+
+def test_a_line_counts_the_names_that_are_taken_as_others() -> None:
+    found = fitted(FILE, prefixed("net.", network(1).state_dict()), network(2).state_dict())
+    first = "net.layers.0.weight is taken as layers.0.weight"
+    assert found.notes == [f"w.pt: {first}, and the other 3 names likewise"] and found.warnings == []
+
+
+def test_of_many_further_layers_three_tensors_are_named() -> None:
+    with pytest.raises(ConfigError, match=r"the file has layers\.4\.weight, layers\.4\.bias, layers\.6\.weight\. Was"):
+        fitted(FILE, MLP([6, 5, 3, 3, 3]).state_dict(), network().state_dict())
+
+
+def test_where_no_name_matches_the_largest_state_dict_is_described() -> None:
+    content = {"small": {"a": torch.ones(1)}, "large": {"b": torch.ones(1), "c": torch.ones(1)}}
+    with pytest.raises(ConfigError, match=r"2 tensors under the key \['large'\], the model has 4; .* has b, c\."):
+        fitted(FILE, content, network().state_dict())
+
+
+def test_shapes_decide_nothing_where_a_name_matches() -> None:
+    """The shapes leave one way, but a name that is right and one that is wrong look like another model's."""
+    wanted = {"a.weight": torch.zeros(3, 2), "b.weight": torch.zeros(2, 3)}
+    content = {"a.weight": torch.ones(3, 2), "c.weight": torch.ones(2, 3)}
+    with pytest.raises(ConfigError, match=r"the file lacks b\.weight, has c\.weight\."):
+        fitted(FILE, content, wanted)
+
+
+def test_one_stored_row_for_two_is_refused_and_for_one_it_is_a_row() -> None:
+    row = torch.arange(6.0).as_strided((1, 3), (0, 1))
+    assert fitted(FILE, {"w": row}, {"w": torch.zeros(1, 3)}).state["w"].tolist() == [[0, 1, 2]]
+    rows = torch.arange(6.0).as_strided((2, 3), (0, 1))  # as many values are stored as two rows have
+    with pytest.raises(ConfigError, match="w is expanded, one stored value for many"):
+        fitted(FILE, {"w": rows}, {"w": torch.zeros(2, 3)})
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "are_one"),
+    [
+        (torch.ones(2, 3), torch.ones(2, 3), True),
+        (torch.ones(2, 3), torch.ones(2, 3).half(), False),
+        (torch.ones(2, 3), torch.zeros(2, 3), False),
+        (torch.ones(1).expand(2, 3), torch.ones(1).expand(2, 3), False),  # they may stand for too many to compare
+    ],
+)
+def test_two_keys_with_the_same_weights_are_one(one: Tensor, other: Tensor, are_one: bool) -> None:
+    content = {"last": {"w": one}, "best": {"w": other}}
+    if are_one:
+        assert fitted(FILE, content, {"w": torch.zeros(2, 3)}).state["w"].tolist() == one.tolist()
+    else:
+        with pytest.raises(ConfigError, match=r"several state_dicts fit the model: \['last'\], \['best'\]\."):
+            fitted(FILE, content, {"w": torch.zeros(2, 3)})
+
+
+def test_a_view_of_a_tensor_is_not_tied_to_it() -> None:
+    """Transposed, and the first rows alone: they begin at one place in memory, and a file may hold other values."""
+    own = torch.zeros(3, 3)
+    for view in (own.T, own[:2]):
+        content = {"a": torch.arange(9.0).view(3, 3), "b": torch.ones_like(view)}
+        found = fitted(FILE, content, {"a": own, "b": view})
+        assert all(torch.equal(found.state[name], content[name]) for name in "ab")
+
+
+def test_tensors_without_values_are_not_tied() -> None:
+    with pytest.raises(ConfigError, match="the file lacks b"):
+        fitted(FILE, {"a": torch.zeros(0)}, {"a": torch.zeros(0), "b": torch.zeros(0)})
+
+
+def test_a_complex_weight_that_is_not_a_number_is_refused() -> None:
+    wanted = {"w": torch.zeros(2, dtype=torch.complex64)}
+    given = torch.tensor([complex(1, 2), complex(3, 4)])
+    assert torch.equal(fitted(FILE, {"w": given}, wanted).state["w"], given)
+    with pytest.raises(ConfigError, match="w has NaN or infinite values"):
+        fitted(FILE, {"w": given * complex("nan")}, wanted)
+
+
+def test_of_a_list_only_the_key_is_said() -> None:
+    found = fitted(FILE, ["epoch", {"w": torch.ones(2)}], {"w": torch.zeros(2)})
+    assert found.notes == ["w.pt: the weights are those of the key [1]"] and found.warnings == []
+
+
+@pytest.mark.parametrize(
+    ("names", "shapes"),
+    [
+        (("x.weight", "x.bias", "y.weight", "y.bias"), [(3, 2), (3,), (3, 4), (3,)]),  # a bias goes with its weight
+        (("x.kernel", "y.kernel"), [(3, 2), (4, 5)]),  # other last names: each tensor alone
+    ],
+)
+def test_other_names_are_told_by_a_modules_shapes_or_by_each(names: tuple[str, ...], shapes: list[Any]) -> None:
+    content = {
+        name: torch.full(shape, float(number)) for number, (name, shape) in enumerate(zip(names, shapes, strict=True))
+    }
+    own = [name.replace("x", "a").replace("y", "b").replace("kernel", "weight") for name in names]
+    wanted = {name: torch.zeros(shape) for name, shape in reversed(list(zip(own, shapes, strict=True)))}
+    found = fitted(FILE, content, wanted)
+    assert list(found.state) == list(wanted) and "the shapes leave one way" in found.warnings[0]
+    assert all(torch.equal(found.state[name], content[given]) for name, given in zip(own, names, strict=True))
 
 
 @pytest.mark.parametrize("save", [as_pytorch, as_safetensors])
@@ -629,6 +766,18 @@ def test_digest_and_weights_are_of_one_reading(tmp_path: Path, monkeypatch: pyte
     checkpoint = load(str(path), model := network(2))
     assert sha256(path) != before and checkpoint.sha256 == before
     assert same(dict(model.state_dict()), dict(network(1).state_dict()))
+
+
+@pytest.mark.parametrize("sign", ['"', "'", "$", "`", "\\", "!"])
+def test_a_command_is_one_argument_in_which_a_shell_changes_nothing(sign: str) -> None:
+    command = saving(f"load('a{sign}b')")
+    assert shlex.split(command) == ["python", "-c", f"import torch; torch.save(load('a{sign}b'), 'weights.pt')"]
+    assert command.startswith("python -c '") == (sign != "'")  # between double ones it would change all but this one
+
+
+def test_a_file_of_no_weights_is_none_of_weights(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="it holds no tensors"):
+        read_weights(as_pytorch({}, tmp_path))
 
 
 def test_files_of_others_are_named(tmp_path: Path) -> None:

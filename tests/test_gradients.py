@@ -236,6 +236,14 @@ def test_hooks_on_gradients_are_refused_and_the_leaf_that_is_named_works() -> No
     assert of_graph[0] is not None and of_graph[0].abs().max() > 0
 
 
+def test_the_innermost_submodule_with_a_hook_is_named() -> None:
+    model = Hooked().eval()
+    model.blocks[1] = nn.Sequential(Inner(), Inner())
+    model.blocks[1][1].register_full_backward_hook(doubled)
+    with pytest.raises(ConfigError, match=r"make the submodule that does so one site: leaves=\[blocks\.1\.1\]\.$"):
+        check_gradients(ModelGraph.trace(model, X[:2]), X)
+
+
 def test_hooks_of_the_network_itself_are_refused_and_those_of_what_is_a_site_or_a_parameter_are_not() -> None:
     model = Stepped().eval()
     model.b.register_full_backward_hook(doubled)
@@ -331,3 +339,56 @@ def test_how_near_a_gradient_must_be(largest: float, ours: float, wanted: float,
     large, one, other = (torch.tensor([value], dtype=torch.float64) for value in (largest, wanted, ours))
     found = _first_other({"large": large, "weight": other}, {"large": large, "weight": one})
     assert found.startswith("weight: ") if is_other else found == ""
+
+
+INF, NAN = torch.inf, torch.nan
+
+
+@pytest.mark.parametrize(
+    ("ours", "wanted", "found"),
+    [
+        ([0.0, 0.0], None, ""),  # no gradient counts as 0
+        ([0.0, 2.0], None, "weight: 2 instead of 0"),
+        (None, [0.0, -2.0], "weight: 0 instead of -2"),
+        (None, None, ""),
+        ([INF, NAN], [INF, NAN], ""),
+        ([INF, NAN], [INF, 1.0], "weight: nan instead of 1"),
+        ([INF, 1.0], [INF, NAN], "weight: 1 instead of nan"),
+        ([INF, 1.0], [-INF, 1.0], "weight: inf instead of -inf"),
+        ([5.0, NAN, 1.0], [1.0, 1.0, 1.0], "weight: nan instead of 1"),  # the furthest is named
+        ([1.5, 1.0, -1.0], [1.0, 1.0, 1.0], "weight: -1 instead of 1"),
+        ([INF, 5e-7], [INF, 0.0], "weight: 5e-07 instead of 0"),  # what is infinite makes no other gradient small
+        ([], [], ""),
+    ],
+)
+def test_which_gradient_is_another(ours: list[float] | None, wanted: list[float] | None, found: str) -> None:
+    got, expected = (None if one is None else torch.tensor(one) for one in (ours, wanted))
+    assert _first_other({"weight": got}, {"weight": expected}) == found
+
+
+def test_the_gradients_of_whole_numbers_and_of_none_are_checked() -> None:
+    """An input of whole numbers has no gradient; a network without parameters has the input's alone, or none."""
+    table = nn.Sequential(nn.Embedding(4, 3), nn.Linear(3, 2)).eval()
+    check_gradients(ModelGraph.trace(table, torch.tensor([1, 3])), torch.tensor([0, 1, 2]))
+    for function in (nn.Tanh(), Detaching()):
+        network = nn.Sequential(function).eval()
+        check_gradients(ModelGraph.trace(network, X[:2]), X)
+
+
+class Detaching(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.detach() * 2
+
+
+@pytest.mark.parametrize("without", [torch.inference_mode, torch.no_grad])
+def test_gradients_are_checked_where_they_are_turned_off(without: Callable[[], Any]) -> None:
+    model = Hooked().eval()
+    with without(), pytest.raises(ConfigError, match=r"leaves=\[blocks.1\]\.$"):
+        check_gradients(ModelGraph.trace(model, X[:2]), X)
+
+
+def test_a_frozen_parameter_keeps_its_gradient_while_the_others_are_checked() -> None:
+    model = Stepped().eval()
+    model.b.weight.requires_grad_(False).grad = torch.ones(4, 4)
+    check_gradients(ModelGraph.trace(model, X[:2]), X)
+    assert torch.equal(model.b.weight.grad, torch.ones(4, 4)) and model.a.weight.grad is None

@@ -11,6 +11,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.graph.naming import own_names, second_names
 from mi_runner.graph.patterns import level
 from mi_runner.training.options import TrainingOptions
 
@@ -126,6 +127,20 @@ class Both(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.second(x) + 1
+
+
+def test_second_names_of_a_site_and_of_a_block_that_is_traced_through() -> None:
+    """The first name of a thing is a site, or another name of one; only what has neither of both gets a line."""
+    model = Both()
+    assert own_names(model)["second.inner.bias"] == "first.inner.bias"
+    of_block = second_names(model, ["first.inner", "first.inner.weight", "tanh"], {"first": "tanh"})
+    assert of_block == {"second": "tanh", "second.inner": "first.inner", "second.inner.weight": "first.inner.weight"}
+    assert second_names(model, ["first", "second"], {"second.inner": "first"}) == {}
+    norm = nn.Module()
+    norm.one = norm.other = nn.BatchNorm1d(2, affine=False)
+    names = own_names(norm)
+    assert names["other"] == "one" and names["other.running_mean"] == "one.running_mean"
+    assert second_names(norm, ["one.running_var"], {}) == {"other.running_var": "one.running_var"}
 
 
 def test_a_buffer_and_a_parameter_keep_their_names() -> None:

@@ -22,7 +22,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import Advance, Progress
 from mi_runner.training import optimizers
-from mi_runner.training.loop import check, multiplications, stop_epoch, threads_for, train
+from mi_runner.training.loop import Progressed, check, multiplications, stop_epoch, threads_for, train
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Regularizer
@@ -86,6 +86,33 @@ def test_multiplications_by_hand() -> None:
     twice = Twice()
     assert multiplications(twice, torch.ones(4, 6)) == 2 * 3 * 5 + 5 + 4
     assert twice.calls == 0 and twice.training
+
+
+class Pair(nn.Linear):
+    """It returns what it computes twice."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        return super().forward(x), super().forward(x)
+
+
+class Noisy(nn.Module):
+    """A norm, a layer with two results, and noise in evaluation mode, too."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.norm, self.pair = nn.Linear(3, 4, bias=False), nn.LayerNorm(4), Pair(4, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first, second = self.pair(self.norm(self.layer(x)))
+        return first + second * torch.rand(())
+
+
+def test_multiplications_of_what_multiplies_no_vectors() -> None:
+    """A norm's weight is no matrix, and of two results it isn't known how many vectors there are; biases count."""
+    model = Noisy()
+    drawn = torch.get_rng_state()
+    assert multiplications(model, torch.ones(5, 3)) == 3 * 4 + 4 + 2
+    assert torch.equal(torch.get_rng_state(), drawn)
 
 
 def test_a_step_takes_all_threads_where_it_has_enough_to_do() -> None:
@@ -381,11 +408,13 @@ class Counting(Progress):
         super().__init__()
         self.total = self.done = 0
         self.notes: list[str] = []
+        self.steps: list[int] = []
 
     @contextmanager
     def bar(self, description: str, total: int) -> Iterator[Advance]:
         def advance(steps: int, note: str = "") -> None:
             self.done += steps
+            self.steps.append(steps)
             self.notes.append(note)
 
         self.total = total
@@ -396,8 +425,20 @@ def test_the_bar_ends_where_the_work_does() -> None:
     progress = Counting()
     # 40 batches an epoch: a note after 25 of them, and one at the end.
     train(network(3), classes(), TrainingOptions(epochs=2, batch_size=1), seed=0, progress=progress)
-    assert progress.done == progress.total == 80
+    assert progress.done == progress.total == 80 and progress.steps == [25, 15, 25, 15]
     assert [note.split("  ")[0] for note in progress.notes] == ["epoch 1/2", "epoch 1/2", "epoch 2/2", "epoch 2/2"]
+
+
+def test_the_bar_of_a_training_that_continues_begins_where_it_ended() -> None:
+    kept: list[Progressed] = []
+    model = network(3)
+    train(model, classes(), TrainingOptions(epochs=2, batch_size=16), seed=0, keep=kept.append)
+    options, progress = TrainingOptions(epochs=3, batch_size=16), Counting()
+    history = train(model, classes(), options, seed=0, progress=progress, begun=kept[-1])
+    assert progress.steps == [80, 40] and progress.total == 120
+    assert [row["epoch"] for row in history] == [1, 2, 3]
+    whole = network(3)
+    assert train(whole, classes(), options, seed=0) == history and torch.equal(weights_of(whole), weights_of(model))
 
 
 def test_an_epoch_is_a_line_of_the_log(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -423,6 +464,7 @@ def test_training_ends_after_the_epoch_that_reaches_the_stop_loss() -> None:
     history = train(never, dataset, replace(options, stop_loss=0.0), seed=3)
     assert torch.equal(weights_of(never), weights_of(plain)) and stop_epoch(history) is None
     assert not any(row["reached"] for row in history) and len(history) == 6
+    assert stop_epoch([]) is None
 
 
 def test_training_learns() -> None:
@@ -483,6 +525,37 @@ def test_bce_needs_outputs_between_0_and_1(weight: float) -> None:
     )
 
 
+def test_bce_takes_outputs_of_exactly_0_and_1() -> None:
+    check(line(1.0), points((0.0, 0.0), (1.0, 1.0)), TrainingOptions(loss="bce"))
+
+
+@pytest.mark.parametrize(("place", "is_refused"), [(999, True), (1000, False)])
+def test_the_outputs_of_the_first_thousand_examples_are_checked(place: int, is_refused: bool) -> None:
+    x, y = torch.full((1001, 1), 0.5), torch.ones(1001)
+    x[place] = 2.0
+    data = Dataset("arrays", x, y, x[:1], y[:1], None)
+    if is_refused:
+        with pytest.raises(ConfigError, match="loss=bce takes outputs in 0..1"):
+            check(line(1.0), data, TrainingOptions(loss="bce"))
+    else:
+        check(line(1.0), data, TrainingOptions(loss="bce"))
+
+
+class Doubling(nn.Linear):
+    """It works in place on its input."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.mul_(2))
+
+
+def test_a_check_leaves_the_data_alone_and_needs_no_gradients_around_it() -> None:
+    data = classes(n=5)
+    before = data.x_train.clone()
+    with torch.no_grad():
+        check(Doubling(6, 3), data, TrainingOptions(batch_size=4))  # a last batch of one is tried, too
+    assert torch.equal(data.x_train, before)
+
+
 def test_a_regularizer_that_does_not_fit_is_found_before_training() -> None:
     with pytest.raises(ConfigError, match="^regularizer=orthogonality measures the Linear layers but the last"):
         check(nn.Linear(6, 3), classes(), TrainingOptions(regularizer="orthogonality"))
@@ -507,6 +580,15 @@ def test_a_loss_that_does_not_fit_is_found_before_training() -> None:
 def test_the_optimizer_is_the_one_named(kind: str, made: type) -> None:
     optimizer = make_optimizer(list(network(3).parameters()), TrainingOptions(optimizer=kind))
     assert type(optimizer) is made
+
+
+@pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
+def test_an_optimizer_has_no_decay_and_no_momentum_unless_they_are_given(kind: str) -> None:
+    weight = nn.Parameter(torch.ones(1))
+    defaults = optimizers.optimizer_named(kind, [weight], learning_rate=0.25).defaults
+    assert defaults["lr"] == 0.25 and defaults["weight_decay"] == 0 and defaults.get("momentum", 0) == 0
+    given = optimizers.optimizer_named(kind, [weight], learning_rate=1, weight_decay=0.5, momentum=0.75).defaults
+    assert given["weight_decay"] == 0.5 and given.get("momentum") == (0.75 if kind == "sgd" else None)
 
 
 @pytest.mark.parametrize("kind", optimizers.OPTIMIZERS)
