@@ -6,6 +6,7 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch import Tensor, fx, nn
 from mi_runner.errors import ConfigError
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.graph.recording import _equal
+from mi_runner.graph.recording import _equal, _tensors, _works_in_place
 from mi_runner.graph.tracing import _defaults, _has_proxy, _subclasses
 
 X = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(1))
@@ -237,3 +238,35 @@ def test_the_defaults_of_parameters_that_are_no_inputs() -> None:
 )
 def test_outputs_are_equal_bit_for_bit_and_nan_equals_nan(one: list[float], other: list[float], equal: bool) -> None:
     assert _equal(torch.tensor(one), torch.tensor(other)) == equal
+
+
+@pytest.mark.parametrize(
+    ("op", "target", "given", "overwrites"),
+    [
+        ("call_method", "add_", {}, True),
+        ("call_method", "add", {}, False),
+        ("call_method", "__add__", {}, False),
+        ("call_function", torch.relu_, {}, True),
+        ("call_function", torch.relu, {}, False),
+        ("call_function", nn.functional.relu, {"inplace": True}, True),
+        ("call_function", nn.functional.relu, {"inplace": False}, False),
+        ("call_module", "over", {}, True),
+        ("call_module", "new", {}, False),
+        ("get_attr", "over_", {}, False),
+    ],
+)
+def test_which_operations_overwrite_their_first_argument(
+    op: str, target: Any, given: dict[str, Any], overwrites: bool
+) -> None:
+    module = nn.ModuleDict({"over": nn.ReLU(inplace=True), "new": nn.ReLU()})
+    graph = fx.Graph()
+    node = graph.create_node(op, target, (graph.placeholder("x"),), given)
+    assert _works_in_place(node, module) == overwrites
+
+
+def test_tensors_in_lists_and_tuples_are_found_and_sizes_are_per_example() -> None:
+    one, two, three = torch.ones(3).split(1)
+    assert all(a is b for a, b in zip(_tensors([one, (two, 5, [three])]), (one, two, three), strict=True))
+    graph = ModelGraph.trace(nn.Sequential(nn.Linear(3, 5), nn.ReLU()), torch.ones(2, 3))
+    step = graph.program.steps["1"]
+    assert (step.fixed_bytes, step.example_bytes) == (0, 5 * 4)
