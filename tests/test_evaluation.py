@@ -412,9 +412,9 @@ def test_the_outputs_of_a_thousand_examples_are_looked_at(place: int, is_doubted
 @pytest.mark.parametrize(("n", "is_doubted"), [(20, True), (21, False)])
 def test_one_output_in_twenty_that_is_no_0_or_1_or_is_better_judged_by_its_sign(n: int, is_doubted: bool) -> None:
     usual, targets = torch.full((n, 1), -0.25), torch.zeros(n)  # rounded to 0, which is right
-    for value in (3.0, 0.25):  # rounded to 3; rounded to 0, where the sign says 1
+    for value, target in ((3.0, 0.0), (0.25, 1.0)):  # wrong both ways; rounded to 0, where the sign says 1
         outputs, wanted = usual.clone(), targets.clone()
-        outputs[0], wanted[0] = value, 1.0
+        outputs[0], wanted[0] = value, target
         assert doubted(outputs, wanted) == is_doubted
 
 
