@@ -614,6 +614,13 @@ def test_a_line_counts_the_names_that_are_taken_as_others() -> None:
     assert found.notes == [f"w.pt: {first}, and the other 3 names likewise"] and found.warnings == []
 
 
+@pytest.mark.parametrize(("n", "more"), [(6, "f"), (7, "f and 1 more"), (8, "f and 2 more")])
+def test_of_names_that_are_left_out_six_are_named(n: int, more: str) -> None:
+    content = {"w": torch.ones(2)} | {name: torch.zeros(1) for name in "abcdefgh"[:n]}
+    (warning,) = fitted(FILE, content, {"w": torch.zeros(2)}).warnings
+    assert warning == f"w.pt: left out, because the model has no such names: a, b, c, d, e, {more}"
+
+
 def test_of_many_further_layers_three_tensors_are_named() -> None:
     with pytest.raises(ConfigError, match=r"the file has layers\.4\.weight, layers\.4\.bias, layers\.6\.weight\. Was"):
         fitted(FILE, MLP([6, 5, 3, 3, 3]).state_dict(), network().state_dict())

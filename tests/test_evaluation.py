@@ -16,6 +16,7 @@ from mi_runner.batches import BATCH, batches, outputs_of
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
 from mi_runner.statistics import wilson_interval
+from mi_runner.training.doubts import doubts
 from mi_runner.training.evaluation import Score, confusion, correct, loss_function, predictions, score
 from mi_runner.training.options import TrainingOptions
 
@@ -367,3 +368,55 @@ def test_outputs_in_batches_are_those_of_the_whole(n: int) -> None:
     outputs = outputs_of(doubled, x)
     assert torch.equal(outputs, 2 * x) and not outputs.requires_grad
     assert max(seen) <= BATCH and sum(seen) == n
+
+
+# --- doubts about what outputs mean ----------------------------------------------------------------------------------
+
+
+def doubted(outputs: Tensor, targets: Tensor, loss: str = "auto", names: tuple[str, ...] | None = None) -> bool:
+    """Whether outputs `(N, K)` that a network gives as they are get a doubt."""
+    data = Dataset("arrays", outputs, targets, outputs, targets, names)
+    return bool(doubts(nn.Identity(), data, TrainingOptions(loss=loss)))
+
+
+@pytest.mark.parametrize(
+    ("row", "is_doubted"),
+    [
+        ([0.25, 0.75], True),
+        ([1.0, 0.0], True),
+        ([1.5, -0.5], False),
+        ([0.5, 0.50009], True),
+        ([0.5, 0.50011], False),
+        ([0.5, 0.49989], False),
+        ([0.2, 0.3, 0.5], True),
+        ([1.0], False),  # one output is always 1 in sum
+    ],
+)
+def test_rows_that_sum_to_one_are_probabilities(row: list[float], is_doubted: bool) -> None:
+    outputs, targets, names = (
+        torch.tensor([row] * 4),
+        torch.zeros(4, dtype=torch.int64),
+        tuple(map(str, range(len(row)))),
+    )
+    for loss in ("auto", "cross_entropy"):
+        assert doubted(outputs, targets, loss, names) == is_doubted
+
+
+@pytest.mark.parametrize(("place", "is_doubted"), [(999, False), (1000, True)])
+def test_the_outputs_of_a_thousand_examples_are_looked_at(place: int, is_doubted: bool) -> None:
+    outputs = torch.full((1001, 2), 0.5)
+    outputs[place] = 2.0
+    assert doubted(outputs, torch.zeros(1001, dtype=torch.int64), names=("a", "b")) == is_doubted
+
+
+@pytest.mark.parametrize(("n", "is_doubted"), [(20, True), (21, False)])
+def test_one_output_in_twenty_that_is_no_0_or_1_or_is_better_judged_by_its_sign(n: int, is_doubted: bool) -> None:
+    usual, targets = torch.full((n, 1), -0.25), torch.zeros(n)  # rounded to 0, which is right
+    for value, target in ((3.0, 0.0), (0.25, 1.0)):  # wrong both ways; rounded to 0, where the sign says 1
+        outputs, wanted = usual.clone(), targets.clone()
+        outputs[0], wanted[0] = value, target
+        assert doubted(outputs, wanted) == is_doubted
+
+
+def test_outputs_from_0_to_1_are_a_sigmoids_however_they_are_judged() -> None:
+    assert not doubted(torch.tensor([[0.0], [1.0], [0.25], [0.25]]), torch.tensor([0.0, 1.0, 1.0, 1.0]))

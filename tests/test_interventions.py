@@ -15,7 +15,9 @@ from torch import Tensor, nn
 from mi_runner.graph.chain import find_part
 from mi_runner.graph.interventions import (
     Intervention,
+    KeptSites,
     Runs,
+    SiteValues,
     draw_others,
     interchange,
     mean,
@@ -219,3 +221,47 @@ def test_a_parameter_of_a_distributed_graph_can_be_replaced() -> None:
     split = graph.distribute("last")
     without_bias = run_with(split, x, [Intervention("last.bias", torch.zeros(3))])
     assert torch.allclose(without_bias, graph(x) - graph.submodule("last").bias, atol=1e-6)
+
+
+def test_the_runs_of_all_batches_are_kept_where_they_fit_to_the_byte() -> None:
+    graph, _ = skip()
+    x = torch.randn(1200, 5)
+    size = sum(graph.program.total_size(n) for n in (1000, 200))
+    all_fit, too_large = Runs(graph, x, memory=size), Runs(graph, x, memory=size - 1)
+    for runs, fit in ((all_fit, True), (too_large, False)):
+        first, second = runs[0], runs[1]
+        assert runs.fit == fit and runs[1] is second and (runs[0] is first) == fit
+
+
+def test_a_site_is_kept_where_it_fits_to_the_byte_and_gives_up_no_other_where_it_does_not() -> None:
+    graph, x = skip()
+    relu, last = graph.site("relu"), graph.site("last")
+    assert SiteValues(graph, x, relu, memory=9 * 5 * 4).size == 9 * 5 * 4
+    assert SiteValues(graph, x, relu, memory=9 * 5 * 4 - 1).kept is None
+    kept = KeptSites(memory=9 * 3 * 4)
+    small = kept.of(graph, x, last)
+    assert kept.of(graph, x, relu).kept is None
+    assert kept.of(graph, x, last) is small and small.kept is not None
+
+
+def test_values_are_kept_for_one_network_and_one_set_of_examples() -> None:
+    (one, x), kept = skip(), KeptSites()
+    other = ModelGraph.trace(TwoLayerSkip(5, 3), x[:2])
+    index = torch.tensor([4, 0])
+    for graph, examples in ((one, x), (one, -x), (other, x)):
+        found = kept.of(graph, examples, graph.site("relu"))
+        expected = torch.relu(graph.submodule("first")(examples[index]))
+        assert torch.allclose(found.rows(index), expected, atol=1e-6)
+
+
+def test_mean_of_an_empty_batch_and_interchange_of_some_units() -> None:
+    with pytest.raises(ValueError, match="the mean of no examples"):
+        mean([torch.zeros(0, 2)])
+    graph, x = skip()
+    source, mask = torch.randn(9, 5), torch.tensor([1, 0, 0, 1, 0])
+    first, last = graph.submodule("first"), graph.submodule("last")
+    hidden = torch.where(mask.bool(), torch.relu(first(source)), torch.relu(first(x)))
+    for units in (mask, mask.bool()):
+        assert torch.allclose(
+            run_with(graph, x, [interchange(graph, "relu", source, units)]), last(x + hidden), atol=1e-6
+        )

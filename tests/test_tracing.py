@@ -6,14 +6,17 @@ import importlib
 import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from mi_runner.errors import ConfigError
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.graph.recording import _equal, _tensors, _works_in_place
+from mi_runner.graph.tracing import _defaults, _has_proxy, _subclasses
 
 X = torch.randn(4, 5, 6, generator=torch.Generator().manual_seed(1))
 
@@ -174,3 +177,96 @@ def test_a_librarys_function_is_named_with_the_users_line_and_can_be_wrapped(
         traced("net_b", "import axes_of_tests", "axes_of_tests.rearranged")
     wrapped = traced("net_c", f'{by_name}\ntorch.fx.wrap("rearranged")', "rearranged")
     assert list(wrapped.sites) == ["x", "rearranged", "last"]
+
+
+VALUE = fx.Proxy(fx.Graph().placeholder("x"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "has_one"),
+    [
+        *((made, True) for made in (VALUE, [VALUE], (1, (2, VALUE)), {"size": VALUE}, ((), {"a": [VALUE]}))),
+        *((made, True) for made in (slice(VALUE, None), slice(VALUE), slice(None, None, VALUE))),
+        *((made, False) for made in (1, "x", None, [1], (), {"x": 1}, slice(1, 2, 3))),
+    ],
+)
+def test_a_recorded_value_is_found_wherever_it_stands(arguments: object, has_one: bool) -> None:
+    assert _has_proxy(arguments) == has_one
+
+
+def test_all_classes_below_a_function_are_found() -> None:
+    assert set(_subclasses(Below)) == {Lower, Lowest}
+
+
+class Below(torch.autograd.Function):
+    pass
+
+
+class Lower(Below):
+    pass
+
+
+class Lowest(Lower):
+    pass
+
+
+class Optional(nn.Module):
+    def forward(self, x: Tensor, y: Tensor | None = None, scale: float = 2.0) -> Tensor:
+        return (x if y is None else x + y) * scale
+
+
+class Required(nn.Module):
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x + y
+
+
+def test_the_defaults_of_parameters_that_are_no_inputs() -> None:
+    assert _defaults(Optional(), 1) == {"y": None, "scale": 2.0}
+    assert _defaults(Optional(), 2) == {"scale": 2.0} and _defaults(Optional(), 3) == {}
+    assert _defaults(Required(), 1) == {}
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "equal"),
+    [
+        ([1.0, torch.nan], [1.0, torch.nan], True),
+        ([1.0, torch.nan], [1.0, 2.0], False),
+        ([1.0, 2.0], [1.0, torch.nan], False),
+        ([1.0, 2.0], [1.0], False),
+        ([1.0, 2.0], [1, 2], False),  # whole numbers are another dtype
+    ],
+)
+def test_outputs_are_equal_bit_for_bit_and_nan_equals_nan(one: list[float], other: list[float], equal: bool) -> None:
+    assert _equal(torch.tensor(one), torch.tensor(other)) == equal
+
+
+@pytest.mark.parametrize(
+    ("op", "target", "given", "overwrites"),
+    [
+        ("call_method", "add_", {}, True),
+        ("call_method", "add", {}, False),
+        ("call_method", "__add__", {}, False),
+        ("call_function", torch.relu_, {}, True),
+        ("call_function", torch.relu, {}, False),
+        ("call_function", nn.functional.relu, {"inplace": True}, True),
+        ("call_function", nn.functional.relu, {"inplace": False}, False),
+        ("call_module", "over", {}, True),
+        ("call_module", "new", {}, False),
+        ("get_attr", "over_", {}, False),
+    ],
+)
+def test_which_operations_overwrite_their_first_argument(
+    op: str, target: Any, given: dict[str, Any], overwrites: bool
+) -> None:
+    module = nn.ModuleDict({"over": nn.ReLU(inplace=True), "new": nn.ReLU()})
+    graph = fx.Graph()
+    node = graph.create_node(op, target, (graph.placeholder("x"),), given)
+    assert _works_in_place(node, module) == overwrites
+
+
+def test_tensors_in_lists_and_tuples_are_found_and_sizes_are_per_example() -> None:
+    one, two, three = torch.ones(3).split(1)
+    assert all(a is b for a, b in zip(_tensors([one, (two, 5, [three])]), (one, two, three), strict=True))
+    graph = ModelGraph.trace(nn.Sequential(nn.Linear(3, 5), nn.ReLU()), torch.ones(2, 3))
+    step = graph.program.steps["1"]
+    assert (step.fixed_bytes, step.example_bytes) == (0, 5 * 4)
