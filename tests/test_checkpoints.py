@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import pickle
 import random
 import re
 import shlex
 import warnings
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,6 @@ from mi_runner.errors import ConfigError
 from mi_runner.files import sha256
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
-from mi_runner.progress import log
 from mi_runner.runs.checkpoints import load
 from mi_runner.training.weight_names import fitted
 from mi_runner.training.weights import read_weights, save_weights, saving
@@ -375,19 +373,6 @@ NAMED: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
         "",
     ),
 }
-
-
-@pytest.fixture
-def lines_in_log() -> Iterator[list[str]]:
-    lines: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-    before = log.level
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
-    yield lines
-    log.removeHandler(handler)
-    log.setLevel(before)
 
 
 @pytest.mark.parametrize("way", NAMED)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import errno
 import json
-import logging
 import os
 import subprocess
 import sys
@@ -26,7 +25,6 @@ from mi_runner import machine
 from mi_runner.config.model_schemas import Activation, MlpConfig
 from mi_runner.files import tensors_sha256
 from mi_runner.models import Built
-from mi_runner.progress import log
 from mi_runner.runs.choices import build_network
 from mi_runner.training import loop as training
 from mi_runner.training import model_store
@@ -53,20 +51,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def lines_in_log() -> Iterator[list[str]]:
-    """The lines that are logged meanwhile."""
-    lines: list[str] = []
-    handler = logging.Handler()
-    handler.emit = lambda record: lines.append(record.getMessage())  # type: ignore[method-assign]
-    before = log.level
-    log.setLevel(logging.INFO)
-    log.addHandler(handler)
-    yield lines
-    log.removeHandler(handler)
-    log.setLevel(before)
 
 
 def new(seed: int = 0, **changed: Any) -> Built:
