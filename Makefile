@@ -9,7 +9,7 @@ run: .venv/installed  ## the main job, or any other: make run ARGS="experiment=t
 
 # Processes of the tests keep compiled modules for each other, also where the environment forbids it.
 test: export PYTHONDONTWRITEBYTECODE =
-test: .venv/installed-for-tests  ## make test ARGS="tests/test_graph.py -x"
+test: .venv/installed-for-tests  ## make test ARGS="tests/graph/test_model_graph.py -x"
 	$(BIN)/python -m pytest --numprocesses 4 --dist loadfile --no-loadscope-reorder --durations 10 $(if $(filter file,$(origin ARGS)),,$(ARGS))
 
 check: .venv/installed-for-tests  ## style, types, and which module may import which

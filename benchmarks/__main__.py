@@ -2,8 +2,8 @@ import sys
 from importlib import import_module
 from pathlib import Path
 
-from mi_runner import threads
 from mi_runner.errors import unknown
+from mi_runner.machine import threads
 
 threads.let_waiting_threads_sleep()  # as in every run, and before torch is imported
 

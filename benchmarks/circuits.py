@@ -25,8 +25,8 @@ import numpy as np
 import torch
 
 from benchmarks.timing import seconds, spread, took
-from mi_runner import threads
 from mi_runner.graph.chain import Layer, Part
+from mi_runner.machine import threads
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_one, measure_some

@@ -17,11 +17,11 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 from benchmarks.timing import compare, seconds
-from mi_runner import threads
-from mi_runner.cache import cache_folder
 from mi_runner.config import composition
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.machine import threads
+from mi_runner.machine.cache import cache_folder
 from mi_runner.methods import pruning
 from mi_runner.methods.clusters import top_examples
 from mi_runner.runs.choices import build_network, load_dataset, training_options

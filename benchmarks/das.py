@@ -13,12 +13,14 @@ from functools import partial
 import torch
 
 from benchmarks.timing import compare
-from mi_runner import memory
 from mi_runner.config import composition
-from mi_runner.config.experiment_schemas import DasConfig
-from mi_runner.experiments import Setting, iit_cells, iit_trials
-from mi_runner.experiments.iit_cells import Cell
+from mi_runner.config.experiments.das import DasConfig
+from mi_runner.experiments import Setting
+from mi_runner.experiments.iit import cells as iit_cells
+from mi_runner.experiments.iit import trials as iit_trials
+from mi_runner.experiments.iit.cells import Cell
 from mi_runner.graph.interventions import Intervention, KeptSites, run_with
+from mi_runner.machine import memory
 from mi_runner.methods.alignment import Rotation
 from mi_runner.methods.interchange import Aligned, draw_pairs, train_by_interchange, without_gradients
 from mi_runner.runs.choices import build_network, load_dataset, training_options

@@ -23,7 +23,9 @@ from torch.nn import functional
 from benchmarks.timing import compare, seconds
 from mi_runner.config import composition
 from mi_runner.datasets import Dataset, ellipses
-from mi_runner.experiments import Setting, iit_cells, iit_trials
+from mi_runner.experiments import Setting
+from mi_runner.experiments.iit import cells as iit_cells
+from mi_runner.experiments.iit import trials as iit_trials
 from mi_runner.methods.interchange import Aligned, InterchangeTraining, Pairs, draw_pairs, train_by_interchange
 from mi_runner.models.cnn import CNN
 from mi_runner.runs.choices import build_network, load_dataset, training_options

@@ -13,8 +13,8 @@ from torchvision import transforms
 from torchvision.datasets import MNIST
 
 from benchmarks.timing import compare
-from mi_runner.cache import cache_folder
 from mi_runner.config import composition
+from mi_runner.machine.cache import cache_folder
 from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.training.loop import train
 

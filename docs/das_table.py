@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from mi_runner.statistics import SHARE, Spread
+from mi_runner.tables.intervals import Spread
+from mi_runner.tables.ranges import SHARE
 
 LEARNED = 0.7
 """Task accuracy from which a network counts as one that learned; one that answers alike has about 0.5."""

@@ -10,7 +10,7 @@ if __name__ == "__main__" and not sys.flags.safe_path and sys.path[:1] in ([""],
 
 def main() -> int:
     """Runs the command line and returns its exit status."""
-    from mi_runner import signals, streams
+    from mi_runner.machine import signals, streams
 
     streams.prepare()
     signals.end_at_once()

@@ -99,7 +99,7 @@ def equivalent(checkout: Path) -> set[tuple[str, str, str]]:
 
 def report(outcomes: list[tuple[places.Fault, str]]) -> None:
     """Prints the share that is noticed, by room, with its 95 % Wilson interval."""
-    from mi_runner.statistics import wilson_interval
+    from mi_runner.tables.intervals import wilson_interval
 
     print("\nroom         faults  equivalent  noticed  share")
     for room in (*places.ROOMS, "all"):

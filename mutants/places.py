@@ -21,7 +21,7 @@ from cosmic_ray.ast import ast_nodes, get_ast
 from cosmic_ray.mutating import mutate_code
 from parso.python.tree import Keyword, Name
 
-ROOMS = ("graph", "methods", "statistics", "training")
+ROOMS = ("graph", "methods", "tables", "training")
 """The rooms of mi_runner whose sources get faults."""
 
 LIKE = {
@@ -68,7 +68,7 @@ class Fault:
 
     @property
     def room(self) -> str:
-        """graph, methods, statistics or training."""
+        """graph, methods, tables or training."""
         return Path(self.file).parts[1].removesuffix(".py")
 
     def source(self, checkout: Path) -> str:

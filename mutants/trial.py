@@ -109,7 +109,7 @@ def _without_kernels(cache: Path, names: set[str], checkout: Path) -> Path:
 
 def kernels_version(checkout: Path) -> str:
     """Of the compiled kernels without a fault, so that a fault outside of them compiles nothing."""
-    files = sorted([*(checkout / "mi_runner/methods").rglob("*.py"), checkout / "mi_runner/compiled.py"])
+    files = sorted([*(checkout / "mi_runner/methods").rglob("*.py"), checkout / "mi_runner/machine/compiled.py"])
     return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
 
 
@@ -157,7 +157,7 @@ def _tests(
     here = str(Path(__file__).parent.parent)
     sys.path[:] = [str(checkout), *(path for path in sys.path if path not in ("", here))]
     plugins = recorder()  # before anything of mi_runner is imported
-    import mi_runner.compiled as kernels
+    import mi_runner.machine.compiled as kernels
 
     kernels._version = lambda: version
     import pytest

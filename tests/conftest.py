@@ -17,12 +17,11 @@ from typing import Any
 
 import pytest
 
-from mi_runner import files, threads
 from mi_runner.cli import command as cli
+from mi_runner.machine import files, threads
 from mi_runner.progress import log
-
-from . import forked
-from .undrawn import one_pixel
+from tests import forked
+from tests.undrawn import one_pixel
 
 gc.disable()  # until all is imported, see pytest_collection_finish
 threads.let_waiting_threads_sleep()  # before torch is imported, by the tests: xdist's own process needs none
@@ -40,12 +39,15 @@ ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 
 LONGEST = (
-    *("slurm", "launchers[ray]", "decoder", "clusters", "launchers", "launchers[joblib]", "launchers[submitit_local]"),
-    *("launchers_interrupted[ray]", "sweeps", "launchers_interrupted[submitit_local]", "launchers_interrupted[joblib]"),
-    *("engines", "streams", "doors", "records", "options"),
-    *("composition", "iit", "circuits", "evaluator", "figures", "cli", "many_seeds", "reports", "explanations", "docs"),
-    *("discovery", "reports_browser", "hints", "runner", "package", "readme", "matching", "ablation"),
-    *("explanations_methods", "datasets", "signals", "model_store", "resumed", "library", "slurm_commands", "probes"),
+    *("sweeps/slurm", "sweeps/launchers[ray]", "experiments/decoder", "experiments/clusters", "sweeps/launchers"),
+    *("sweeps/launchers[joblib]", "sweeps/launchers[submitit_local]", "sweeps/launchers_interrupted[ray]"),
+    *("sweeps/sweeps", "sweeps/launchers_interrupted[submitit_local]", "sweeps/launchers_interrupted[joblib]"),
+    *("sweeps/engines", "cli/streams", "sweeps/doors", "runs/records", "config/options"),
+    *("config/composition", "experiments/iit", "experiments/circuits", "graph/evaluator", "experiments/figures"),
+    *("cli/command", "experiments/many_seeds", "runs/reports", "experiments/explanations", "docs/docs"),
+    *("experiments/discovery", "runs/reports_browser", "cli/hints", "runs/runner", "package", "docs/readme"),
+    *("methods/matching", "experiments/ablation", "methods/explanations", "datasets/datasets", "machine/signals"),
+    *("training/model_store", "sweeps/resumed", "docs/library", "sweeps/slurm_commands", "experiments/probes"),
 )
 """What takes longest comes first, so that all processes end at about the same time; what waits, among what computes."""
 
@@ -57,10 +59,11 @@ def together(nodeid: str) -> str:
     share nothing.
     """
     file, _, test = nodeid.partition("::")
-    name = Path(file).stem.removeprefix("test_")
-    if name == "readme":
+    path = Path(file).relative_to("tests")
+    name = path.with_name(path.stem.removeprefix("test_")).as_posix()
+    if name == "docs/readme":
         return f"{name}:{test}"
-    engines = [engine for engine in ENGINES if f"[{engine}" in test] if name.startswith("launchers") else []
+    engines = [engine for engine in ENGINES if f"[{engine}" in test] if name.startswith("sweeps/launchers") else []
     return f"{name}[{engines[0]}]" if engines else name
 
 
@@ -132,7 +135,7 @@ def cache(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config)
 @pytest.fixture(scope="session")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
     """Name → the folder of a small run with its page."""
-    from .pages import SmallRuns, shared_folder
+    from tests.pages import SmallRuns, shared_folder
 
     return SmallRuns(shared_folder(tmp_path_factory))
 
@@ -140,7 +143,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Path]:
 @pytest.fixture(scope="session")
 def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a small sweep with its pages."""
-    from .pages import shared_folder, small_sweep
+    from tests.pages import shared_folder, small_sweep
 
     return small_sweep(shared_folder(tmp_path_factory))
 

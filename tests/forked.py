@@ -27,7 +27,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import IO, Any
 
-from .undrawn import one_pixel
+from tests.undrawn import one_pixel
 
 LIBRARIES = (
     *("torch", "torch.optim", "torch.func", "torch.fx.experimental.proxy_tensor", "safetensors.torch", "numpy.random"),
@@ -144,7 +144,7 @@ def _become_the_command(
     os.environ.update(environment)
     sys.path[:0] = [cwd, *filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = ["mi-run", *arguments]
-    from mi_runner import files
+    from mi_runner.machine import files
 
     files.save_figure = one_pixel
     try:

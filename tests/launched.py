@@ -10,9 +10,8 @@ from pathlib import Path
 
 from mi_runner.runs import run_folder
 from mi_runner.sweeps.sweep_plan import read_plan
-
-from .conftest import Ended
-from .forked import Forked
+from tests.conftest import Ended
+from tests.forked import Forked
 
 TINY = ("dataset=mod_add", "dataset.train_size=64", "dataset.test_size=32", "training.batch_size=16")
 

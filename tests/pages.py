@@ -12,11 +12,10 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from mi_runner import files
 from mi_runner.cli import command as cli
+from mi_runner.machine import files
 from mi_runner.runs.report import REPORT, write_run_report
-
-from .undrawn import one_pixel
+from tests.undrawn import one_pixel
 
 DATA = ("dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
 DIVERGES = ("training.optimizer=sgd", "training.learning_rate=1e30", "training.epochs=2")

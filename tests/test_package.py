@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import REPOSITORY
+from tests.conftest import REPOSITORY
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from .conftest import REPOSITORY
+from tests.conftest import REPOSITORY
 
 BANNED = {
     "rightly": "correctly, or: the correct ...",

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from mi_runner import console
 from mi_runner.errors import ConfigError
+from mi_runner.tables import console
 
 
 class Parser(argparse.ArgumentParser):

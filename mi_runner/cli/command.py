@@ -21,12 +21,14 @@ from hydra._internal.utils import get_args_parser  # the parser of hydra.main it
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from mi_runner import __version__, console, signals, streams, threads
+from mi_runner import __version__
 from mi_runner.config import composition, environment, explanations, hydra_composition, hydra_keys
 from mi_runner.config.help_page import help_page, whole_page
 from mi_runner.config.text_values import with_quotes, yaml_text_kept
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
-from mi_runner.imports import lasting_imports
+from mi_runner.machine import signals, streams, threads
+from mi_runner.machine.imports import lasting_imports
+from mi_runner.tables import console
 
 COMMANDS = {
     "ls": "mi_runner.cli.ls_command",

@@ -14,12 +14,12 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
-from mi_runner import console
 from mi_runner.config.help_page import choices_of, default_of, first_line, show
 from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import ConfigError, ExitStatus
+from mi_runner.tables import console
 
 BASH = r"""# bash completion of mi-run: eval "$(mi-run --completion bash)" in ~/.bashrc
 _mi_run() {

@@ -7,13 +7,13 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mi_runner import console
 from mi_runner.cli.arguments import Parser, existing_folder
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.runs import saved_runs
 from mi_runner.runs.comparison import Comparison, Section, compare
 from mi_runner.runs.run_folder import linked
 from mi_runner.runs.saved_runs import Saved
+from mi_runner.tables import console
 
 FORMATS = ("table", "markdown", "json")
 

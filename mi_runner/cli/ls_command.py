@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from mi_runner import console
 from mi_runner.cli.arguments import Parser, existing_folder
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.runs import saved_runs
 from mi_runner.runs.listing import Condition, Listing, listing
 from mi_runner.runs.saved_runs import Saved, shown
+from mi_runner.tables import console
 
 FORMATS = ("table", "csv", "json")
 

@@ -6,12 +6,12 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from mi_runner import console
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import write_run_report
 from mi_runner.runs.run_folder import PLAN
 from mi_runner.sweeps import sweep_report
+from mi_runner.tables import console
 
 USAGE = "Type mi-run report FOLDER, for example mi-run report outputs/ablation/mnist-skip/latest."
 

@@ -18,7 +18,6 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from mi_runner import threads
 from mi_runner.config import environment
 from mi_runner.config.explanations import explain, plain_errors_explained
 from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, composed
@@ -26,6 +25,7 @@ from mi_runner.config.options import check_ranges
 from mi_runner.config.registry import SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig, check_seeds
 from mi_runner.errors import ConfigError, unknown
+from mi_runner.machine import threads
 
 UNPRINTABLE = ("Cc", "Cs", "Zl", "Zp")
 """Categories of characters that a folder's line can't have: controls, halves of pairs, ends of lines and paragraphs."""

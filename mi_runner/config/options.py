@@ -1,6 +1,6 @@
 """An option of a config: a field of a dataclass with its meaning and its range.
 
-The `..._schemas` modules define a dataclass of such fields for each choice of each config group.
+Each choice of each config group has a dataclass of such fields, in a file of `experiments`, `datasets` or `models`.
 """
 
 from __future__ import annotations

@@ -5,15 +5,12 @@ Only this module and their own files name a data set, a model or an experiment.
 
 from __future__ import annotations
 
-from mi_runner.config.dataset_schemas import (
-    ArraysConfig,
-    DatasetConfig,
-    EllipsesConfig,
-    LogicConfig,
-    Mnist01Config,
-    MnistConfig,
-    ModAddConfig,
-)
+from mi_runner.config.datasets import DatasetConfig
+from mi_runner.config.datasets.arrays import ArraysConfig
+from mi_runner.config.datasets.ellipses import EllipsesConfig
+from mi_runner.config.datasets.logic import LogicConfig
+from mi_runner.config.datasets.mnist import Mnist01Config, MnistConfig
+from mi_runner.config.datasets.mod_add import ModAddConfig
 from mi_runner.config.engine_schemas import (
     EngineConfig,
     JoblibLauncher,
@@ -22,20 +19,21 @@ from mi_runner.config.engine_schemas import (
     SubmititLocalLauncher,
     SubmititSlurmLauncher,
 )
-from mi_runner.config.experiment_schemas import (
-    AblationConfig,
-    CircuitsConfig,
-    ClustersConfig,
-    DasConfig,
-    DecoderConfig,
-    DiscoveryConfig,
-    ExperimentConfig,
-    ExplanationsConfig,
-    IitConfig,
-    ProbesConfig,
-    TrainConfig,
-)
-from mi_runner.config.model_schemas import CnnConfig, ExternalConfig, MlpConfig, SkipConfig
+from mi_runner.config.experiments import ExperimentConfig
+from mi_runner.config.experiments.ablation import AblationConfig
+from mi_runner.config.experiments.circuits import CircuitsConfig
+from mi_runner.config.experiments.clusters import ClustersConfig
+from mi_runner.config.experiments.das import DasConfig
+from mi_runner.config.experiments.decoder import DecoderConfig
+from mi_runner.config.experiments.discovery import DiscoveryConfig
+from mi_runner.config.experiments.explanations import ExplanationsConfig
+from mi_runner.config.experiments.iit import IitConfig
+from mi_runner.config.experiments.probes import ProbesConfig
+from mi_runner.config.experiments.train import TrainConfig
+from mi_runner.config.models.cnn import CnnConfig
+from mi_runner.config.models.external import ExternalConfig
+from mi_runner.config.models.mlp import MlpConfig
+from mi_runner.config.models.skip import SkipConfig
 from mi_runner.config.options import Choice
 
 EXPERIMENTS: tuple[type[ExperimentConfig], ...] = (

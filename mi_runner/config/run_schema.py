@@ -8,11 +8,11 @@ from typing import Any
 
 from omegaconf import MISSING
 
-from mi_runner import threads
 from mi_runner.config.options import option
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import ConfigError
+from mi_runner.machine import threads
 
 # `continue` is a keyword, so this enumeration can't be written as a class.
 OnError = Enum("OnError", {"continue": "continue", "stop": "stop"})

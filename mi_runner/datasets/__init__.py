@@ -13,11 +13,11 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mi_runner import machine
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ArgumentError
-from mi_runner.files import tensors_sha256
-from mi_runner.statistics import ALL
+from mi_runner.machine import hardware
+from mi_runner.machine.files import tensors_sha256
+from mi_runner.tables.names import ALL
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ def check_room(n_bytes: int, **sizes: int) -> None:
     Raises:
         ArgumentError: it takes more; the text names the arguments.
     """
-    if lacking := machine.lacking_memory(n_bytes):
+    if lacking := hardware.lacking_memory(n_bytes):
         given = ", ".join(f"{name}={size}" for name, size in sizes.items())
         raise ArgumentError(f"{given}: the data take {lacking}. Type a smaller {max(sizes, key=sizes.__getitem__)}.")
 

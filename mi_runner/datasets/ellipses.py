@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mi_runner import chance, threads
+from mi_runner import chance
 from mi_runner.datasets import Dataset, check_room
 from mi_runner.datasets.causal_models import CausalModel, WeightedSum
 from mi_runner.errors import ArgumentError
+from mi_runner.machine import threads
 
 SIZE = 28
 VARIABLES = ("circularity", "color", "area")

@@ -13,7 +13,7 @@ import numpy as np
 from mi_runner.datasets.npz_files import Array, fault
 from mi_runner.errors import listed
 from mi_runner.progress import log
-from mi_runner.statistics import ALL
+from mi_runner.tables.names import ALL
 
 AS_TEXT = "Save y_train.astype(str) and y_test.astype(str): each value that occurs is a class of its own then."
 

@@ -22,13 +22,13 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from mi_runner import private
-from mi_runner.cache import MNIST as MNIST_FOLDER
-from mi_runner.cache import cache_folder, say_unusable, usable
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import parity_and_half
 from mi_runner.errors import ArgumentError, RunFailed
-from mi_runner.files import sha256, written_whole
+from mi_runner.machine import private
+from mi_runner.machine.cache import MNIST as MNIST_FOLDER
+from mi_runner.machine.cache import cache_folder, say_unusable, usable
+from mi_runner.machine.files import sha256, written_whole
 from mi_runner.progress import log
 
 STANDARD_MEAN, STANDARD_DEVIATION = 0.1307, 0.3081

@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
-from mi_runner import machine
 from mi_runner.errors import ArgumentError, listed
+from mi_runner.machine import hardware
 
 SHARE = 0.5
 """Fraction of the memory that is free which a file's arrays may take; their copies as float32 take the rest."""
@@ -140,7 +140,7 @@ def _check_header(path: Path, archive: zipfile.ZipFile, name: str, member: zipfi
 
 
 def _check_memory(path: Path, n_bytes: int) -> None:
-    free = machine.free_memory()
+    free = hardware.free_memory()
     if free is not None and n_bytes > SHARE * free:
         raise fault(
             path,

@@ -15,12 +15,13 @@ import pandas as pd
 from pandas import DataFrame
 from torch import Tensor, nn
 
-from mi_runner.config.experiment_schemas import ExperimentConfig
+from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, as_options
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.progress import Progress
-from mi_runner.statistics import ALL, NONE, Range
+from mi_runner.tables.names import ALL, NONE
+from mi_runner.tables.ranges import Range
 from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:

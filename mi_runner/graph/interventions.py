@@ -15,9 +15,9 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from mi_runner.batches import batches
 from mi_runner.graph.evaluator import Evaluator, Replacement, Rule
 from mi_runner.graph.model_graph import ModelGraph, Site
+from mi_runner.models.batches import batches
 
 MEMORY = 1e9
 """Bytes of sites' values on all examples that are kept; more are computed when they are needed."""

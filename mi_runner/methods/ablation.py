@@ -20,14 +20,14 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner import chance
-from mi_runner.batches import batches, outputs_of
 from mi_runner.errors import ArgumentError, ConfigError, one_line, unknown
 from mi_runner.graph.interventions import Intervention, Run, Runs, read_sites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods.ablation_targets import ablation_targets, can_be_ablated
 from mi_runner.methods.sources import ANY, OTHER, SAME, draw_sources
+from mi_runner.models.batches import batches, outputs_of
 from mi_runner.progress import Progress
-from mi_runner.statistics import NONE
+from mi_runner.tables.names import NONE
 from mi_runner.training.evaluation import LossFunction, Score, confusion, loss_of_values, score
 
 Method = Literal["zero", "mean", "resample"]

@@ -10,10 +10,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from mi_runner.batches import BATCH, batches, refuse_not_finite
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.models.batches import BATCH, batches, refuse_not_finite
 
 NORMALIZATIONS = {"Softmin", "Softmax", "Softmax2d", "LogSoftmax", "MultiheadAttention"}
 """What torch.nn.modules.activation has besides activation functions."""

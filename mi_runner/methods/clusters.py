@@ -17,10 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner import chance
-from mi_runner.batches import batches, outputs_of, refuse_not_finite
 from mi_runner.graph.chain import longest_part
 from mi_runner.graph.interventions import read_sites, run_variants
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.models.batches import batches, outputs_of, refuse_not_finite
 from mi_runner.training.clusterability import Partition, refuse_other_units, shuffled
 
 State = Literal["off", "on"]

@@ -21,10 +21,11 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from mi_runner import chance, threads
-from mi_runner.batches import BATCH
+from mi_runner import chance
+from mi_runner.machine import threads
 from mi_runner.methods.decoding import DecodingSplit, label_columns, losses
 from mi_runner.models.activation_decoder import ActivationDecoder
+from mi_runner.models.batches import BATCH
 from mi_runner.progress import Advance, Progress
 from mi_runner.training.epochs import History
 from mi_runner.training.loop import threads_for

@@ -20,11 +20,12 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner import chance
-from mi_runner.batches import batches
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.models.activation_decoder import Heads
-from mi_runner.rows import first_of_equal
-from mi_runner.statistics import ALL, wilson_interval
+from mi_runner.models.batches import batches
+from mi_runner.tables.intervals import wilson_interval
+from mi_runner.tables.names import ALL
 from mi_runner.training.optimizers import uncompiled
 
 MOST_VALUES = 1000

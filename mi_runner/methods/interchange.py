@@ -23,15 +23,16 @@ from typing import Any, Literal, Protocol
 import torch
 from torch import Tensor, nn
 
-from mi_runner import chance, threads
-from mi_runner.batches import BATCH, outputs_of, refuse_not_finite
+from mi_runner import chance
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel
+from mi_runner.datasets.distinct import row_keys
 from mi_runner.graph.interventions import Intervention, KeptSites, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.machine import threads
 from mi_runner.methods.alignment import Rotation, Units
+from mi_runner.models.batches import BATCH, outputs_of, refuse_not_finite
 from mi_runner.progress import Progress
-from mi_runner.rows import row_keys
 from mi_runner.training import loop as training
 from mi_runner.training.epochs import EpochProgress, batch_sizes, merges_last, shuffled_batches
 from mi_runner.training.evaluation import LossFunction, correct

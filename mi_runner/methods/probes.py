@@ -19,8 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from mi_runner.batches import batches
-from mi_runner.statistics import Z_95, wilson_interval
+from mi_runner.models.batches import batches
+from mi_runner.tables.intervals import Z_95, wilson_interval
 
 PENALTIES = (1e-6, 1e-5, 1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 """The values of c to choose from."""

@@ -33,8 +33,8 @@ from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
 
-from mi_runner.compiled import compiled
 from mi_runner.graph.chain import ACTIVATIONS, Part
+from mi_runner.machine.compiled import compiled
 from mi_runner.methods.circuits.kernel import activate
 
 Criterion = Literal["divergence", "all_classes", "own_class"]

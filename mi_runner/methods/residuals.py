@@ -9,12 +9,12 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mi_runner.batches import batches
 from mi_runner.errors import ConfigError
 from mi_runner.graph.interventions import Run, Runs
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import ablate, graph_of
 from mi_runner.methods.ablation_targets import ablation_targets
+from mi_runner.models.batches import batches
 
 RIDGE = 1e-8
 """What a linear fit adds to the diagonal of its features' products, relative to their mean."""

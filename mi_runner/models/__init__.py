@@ -14,9 +14,10 @@ from typing import Any
 import torch
 from torch import nn
 
-from mi_runner import chance, machine
+from mi_runner import chance
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, unknown
+from mi_runner.machine import hardware
 from mi_runner.models import checks
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
@@ -104,7 +105,7 @@ def check_room(sizes: Sequence[int], what: str) -> None:
         ArgumentError: they don't fit; the text says how much they take.
     """
     n_weights = sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes))
-    if lacking := machine.lacking_memory(16 * n_weights):
+    if lacking := hardware.lacking_memory(16 * n_weights):
         raise ArgumentError(f"{what}: training {n_weights:,} weights takes {lacking}. Take fewer units or inputs.")
 
 

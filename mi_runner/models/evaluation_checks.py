@@ -20,9 +20,9 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner import chance
-from mi_runner.batches import BATCH, batches, not_finite, outputs_of
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, one_line
+from mi_runner.models.batches import BATCH, batches, not_finite, outputs_of
 
 EXAMPLES = 256
 """Examples that are evaluated several times, half of them training examples."""

@@ -28,7 +28,7 @@ import numpy as np
 import torch
 
 import mi_runner
-from mi_runner.files import tensors_sha256
+from mi_runner.machine.files import tensors_sha256
 
 INSTALLED = ("site-packages", "dist-packages")
 

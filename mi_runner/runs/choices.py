@@ -12,9 +12,9 @@ from importlib import import_module
 from typing import Any, cast
 
 from mi_runner import models
-from mi_runner.config.dataset_schemas import DatasetConfig
-from mi_runner.config.experiment_schemas import ExperimentConfig
-from mi_runner.config.model_schemas import ModelConfig
+from mi_runner.config.datasets import DatasetConfig
+from mi_runner.config.experiments import ExperimentConfig
+from mi_runner.config.models import ModelConfig
 from mi_runner.config.options import Choice
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig

@@ -22,11 +22,13 @@ from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from mi_runner.errors import ConfigError
-from mi_runner.reading import Unreadable
+from mi_runner.machine.reading import Unreadable
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_runs import SEED, Saved, SavedRun, SavedSweep, shown, summed
 from mi_runner.runs.saved_tables import read_frame
-from mi_runner.statistics import NONE, PairedAnswers, PairedValues, have_twins, paired_means
+from mi_runner.tables.names import NONE
+from mi_runner.tables.over_seeds import have_twins
+from mi_runner.tables.paired import PairedAnswers, PairedValues, paired_means
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -17,7 +17,7 @@ from types import NoneType, UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_type_hints
 
 from mi_runner.errors import shortened
-from mi_runner.reading import Unreadable, read_object
+from mi_runner.machine.reading import Unreadable, read_object
 
 DEEPEST = 50
 """Levels of a value of any type."""

@@ -21,10 +21,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mi_runner import files
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, reason
-from mi_runner.files import sha256, written_whole
-from mi_runner.reading import Unreadable, read_text
+from mi_runner.machine import files
+from mi_runner.machine.files import sha256, written_whole
+from mi_runner.machine.reading import Unreadable, read_text
 from mi_runner.runs import records
 
 if TYPE_CHECKING:

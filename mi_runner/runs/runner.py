@@ -33,7 +33,6 @@ import torch
 from omegaconf import OmegaConf
 from torch import nn
 
-from mi_runner import cache, checkout, console, machine, memory, signals, threads
 from mi_runner.config.composition import config_hash, contents, flattened
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
@@ -48,12 +47,13 @@ from mi_runner.errors import (
     one_line,
 )
 from mi_runner.experiments import Experiment, Result, Row, Setting, TrainedNetwork
-from mi_runner.experiments.evaluation import check_evaluation
-from mi_runner.experiments.predictions import with_predictions
-from mi_runner.files import code_version
+from mi_runner.experiments.common.evaluation import check_evaluation
+from mi_runner.experiments.common.predictions import with_predictions
+from mi_runner.machine import cache, hardware, memory, signals, threads
+from mi_runner.machine.files import code_version
 from mi_runner.models import Built
 from mi_runner.progress import Progress, log
-from mi_runner.runs import checkpoints, expectations, run_folder, starts
+from mi_runner.runs import checkout, checkpoints, expectations, run_folder, starts
 from mi_runner.runs.checkpoints import Checkpoint
 from mi_runner.runs.choices import (
     arguments,
@@ -67,6 +67,7 @@ from mi_runner.runs.choices import (
 from mi_runner.runs.expectations import Expectation
 from mi_runner.runs.report import REPORT, write_run_report
 from mi_runner.runs.run_folder import RunFolder
+from mi_runner.tables import console
 from mi_runner.training import loop as training
 from mi_runner.training import model_store
 from mi_runner.training import stacked as stacked_training
@@ -470,8 +471,8 @@ def _new_record(config: RunConfig, command: str | None, timings: Mapping[str, fl
         "seed": config.seed,
         "device": config.device,
         "threads": config.threads,
-        "processor": machine.processor(),
-        "instruction_set": machine.instruction_set(),
+        "processor": hardware.processor(),
+        "instruction_set": hardware.instruction_set(),
         "config_hash": config_hash(config),
         "config": flattened(config),
         "answer": None,

@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from mi_runner.reading import Unreadable, read_text
+from mi_runner.machine.reading import Unreadable, read_text
 from mi_runner.runs import records
 from mi_runner.runs.run_folder import CONFIG, PLAN, RECORD, State, job_state, state
 

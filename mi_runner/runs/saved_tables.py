@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mi_runner.errors import one_line
-from mi_runner.reading import Unreadable, is_own_file
+from mi_runner.machine.reading import Unreadable, is_own_file
 from mi_runner.runs.run_folder import table_file
 
 if TYPE_CHECKING:

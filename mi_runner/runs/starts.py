@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from mi_runner.errors import listed
-from mi_runner.files import tensors_sha256
+from mi_runner.machine.files import tensors_sha256
 
 if TYPE_CHECKING:
     from torch import nn

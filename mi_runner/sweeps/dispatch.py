@@ -9,9 +9,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from mi_runner import console, signals
 from mi_runner.config.run_schema import OnError
 from mi_runner.errors import ExitStatus
+from mi_runner.machine import signals
 from mi_runner.runs import run_folder
 from mi_runner.runs.run_folder import State
 from mi_runner.sweeps import sweep_tables
@@ -21,6 +21,7 @@ from mi_runner.sweeps.job_folders import set_aside
 from mi_runner.sweeps.job_source import JobSource
 from mi_runner.sweeps.sweep_plan import Job
 from mi_runner.sweeps.worker import Ending, Task, write_ending
+from mi_runner.tables import console
 
 SECONDS_BETWEEN_LOOKS = 0.02
 """How often the launcher's jobs are looked at."""

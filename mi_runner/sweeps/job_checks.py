@@ -7,13 +7,14 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from mi_runner import console, threads
 from mi_runner.config.composition import flattened
 from mi_runner.errors import ConfigError, one_line, unknown
-from mi_runner.imports import lasting_imports
+from mi_runner.machine import threads
+from mi_runner.machine.imports import lasting_imports
 from mi_runner.progress import Progress
 from mi_runner.sweeps import clean_state
 from mi_runner.sweeps.sweep_plan import Job
+from mi_runner.tables import console
 
 UNCHECKED = ("seed", "device", "threads", "output_dir", "training.learning_rate")
 """Keys whose every value in range can run if one can."""

@@ -8,13 +8,12 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, Protocol
 
-from mi_runner import console
 from mi_runner.config.composition import config_hash
 from mi_runner.config.engine_schemas import OptunaSweeper
 from mi_runner.config.hydra_composition import Kept, files_read_once
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus
-from mi_runner.files import code_version
+from mi_runner.machine.files import code_version
 from mi_runner.runs import run_folder
 from mi_runner.runs.run_folder import State
 from mi_runner.sweeps import sweep_tables
@@ -32,6 +31,7 @@ from mi_runner.sweeps.sweep_plan import (
 )
 from mi_runner.sweeps.sweep_search import Search
 from mi_runner.sweeps.sweep_tables import Ended
+from mi_runner.tables import console
 
 
 class JobSource(Protocol):

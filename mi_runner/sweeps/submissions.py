@@ -9,8 +9,8 @@ import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from mi_runner.files import written_whole
-from mi_runner.reading import Unreadable
+from mi_runner.machine.files import written_whole
+from mi_runner.machine.reading import Unreadable
 from mi_runner.runs.records import read_checked
 
 FOLDER = ".jobs"

@@ -21,11 +21,11 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from mi_runner import cache, console, signals
 from mi_runner.config import hydra_keys
 from mi_runner.config.composition import flattened
 from mi_runner.config.engine_schemas import Direction, OptunaSweeper
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
+from mi_runner.machine import cache, signals
 from mi_runner.runs import run_folder
 from mi_runner.runs.run_folder import PLAN
 from mi_runner.sweeps import clean_state, engines
@@ -33,6 +33,7 @@ from mi_runner.sweeps.dispatch import Dispatch
 from mi_runner.sweeps.job_source import JobSource, Listed, Searched
 from mi_runner.sweeps.sweep_plan import Command, Plan, parse_overrides, read_command, read_plan
 from mi_runner.sweeps.sweep_result import finish
+from mi_runner.tables import console
 
 CODE = "model.factory"
 """The option that runs code."""

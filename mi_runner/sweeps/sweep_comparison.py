@@ -8,13 +8,13 @@ from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, cast
 
-from mi_runner import console
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.errors import ConfigError, one_line
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_tables import read_frame
-from mi_runner.statistics import have_twins
 from mi_runner.sweeps.sweep_tables import REPEATED, Ended, Row, same_values
+from mi_runner.tables import console
+from mi_runner.tables.over_seeds import have_twins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

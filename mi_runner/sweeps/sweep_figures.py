@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mi_runner.experiments import Drawing, Row, figures
-from mi_runner.statistics import FEW, NOT_NEGATIVE, Spread, Summed
+from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments.common import drawing
+from mi_runner.tables.intervals import FEW, Spread
+from mi_runner.tables.over_seeds import Summed
+from mi_runner.tables.ranges import NOT_NEGATIVE
 
 CIRCLE: dict[str, Any] = {"markersize": 5, "markerfacecolor": "none", "markeredgewidth": 0.7, "alpha": 0.8}
 """How one seed's value is drawn beside the mean."""
@@ -66,7 +69,7 @@ def by_value(found: Sequence[tuple[Row, Mapping[str, Spread]]]) -> Figure:
         if any(metrics[name].within == NOT_NEGATIVE for _, metrics in found if name in metrics) and min(ends) > 0:
             axes.set_yscale("log" if max(ends) >= 100 * min(ends) else "linear")
         axes.set(xlabel=along or "", ylabel=name)
-        figures.tidy(axes)
+        drawing.tidy(axes)
     if len(series) > 1:
         left_out = f"{len(series) - MOST_SERIES} more are not shown" if len(series) > MOST_SERIES else None
         axes.legend(frameon=False, fontsize=7, title=left_out, title_fontsize=7)
@@ -103,7 +106,7 @@ def by_row(
     shared = any(names != own[0] for names in own)
     named = {of_job: [(label(one, shared=shared), one.spread) for one in members] for of_job, members in series.items()}
     labels = list(dict.fromkeys(label for rows in named.values() for label, _ in rows))
-    if not 1 < len(labels) <= figures.MOST_LABELS or len(series) > MOST_SERIES:
+    if not 1 < len(labels) <= drawing.MOST_LABELS or len(series) > MOST_SERIES:
         return None
     title = f"{summed[0].measure}: {_over_seeds([one.spread for one in summed])}"
     return partial(_rows, named, labels, title)
@@ -124,7 +127,7 @@ def _rows(named: Mapping[str, Sequence[tuple[str, Spread]]], labels: Sequence[st
     axes.invert_yaxis()
     axes.set(xlabel=title)
     axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
-    figures.tidy(axes)
+    drawing.tidy(axes)
     return figure
 
 

@@ -21,15 +21,15 @@ from omegaconf.errors import OmegaConfBaseException
 from mi_runner.config import composition, environment, hydra_keys
 from mi_runner.config.composition import flattened
 from mi_runner.config.engine_schemas import LauncherConfig, OptunaSweeper
-from mi_runner.config.experiment_schemas import ExperimentConfig
+from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, files_read_once, names_a_value
 from mi_runner.config.hydra_composition import parse_overrides as parse_overrides
 from mi_runner.config.options import Choice, check_ranges
 from mi_runner.config.registry import ENGINES, EXPERIMENTS, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
 from mi_runner.errors import ConfigError, one_line, reason, unknown
-from mi_runner.files import whole_characters, written_whole
-from mi_runner.reading import Unreadable
+from mi_runner.machine.files import whole_characters, written_whole
+from mi_runner.machine.reading import Unreadable
 from mi_runner.runs import expectations, records
 from mi_runner.runs.run_folder import PLAN
 

@@ -9,18 +9,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from mi_runner import console
 from mi_runner.config.registry import EXPERIMENTS
-from mi_runner.files import written_whole
-from mi_runner.reading import files_below, is_own_file
+from mi_runner.machine.files import written_whole
+from mi_runner.machine.reading import files_below, is_own_file
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, rendering, run_report, tables, write_run_report
 from mi_runner.runs.report.images import images
 from mi_runner.runs.run_folder import PLAN
-from mi_runner.statistics import ALL, NONE
 from mi_runner.sweeps import sweep_tables
 from mi_runner.sweeps.sweep_plan import Plan, parse_overrides, read_plan
 from mi_runner.sweeps.sweep_tables import Ended, Row
+from mi_runner.tables import console
+from mi_runner.tables.names import ALL, NONE
 
 MOST_BYTES_OF_FIGURES = 900_000
 

@@ -9,14 +9,15 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mi_runner import console, threads
 from mi_runner.errors import ConfigError, ExitStatus, one_line
+from mi_runner.machine import threads
 from mi_runner.runs import run_folder
 from mi_runner.runs.run_folder import RunFolder, State
-from mi_runner.statistics import Summed
 from mi_runner.sweeps import sweep_report, sweep_tables
 from mi_runner.sweeps.sweep_plan import Plan, named, read_plan
 from mi_runner.sweeps.sweep_tables import Ended, Row
+from mi_runner.tables import console
+from mi_runner.tables.over_seeds import Summed
 
 if TYPE_CHECKING:
     from mi_runner.experiments import Drawing

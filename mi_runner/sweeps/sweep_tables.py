@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Any
 
 from mi_runner.config.registry import EXPERIMENTS
-from mi_runner.reading import Unreadable
+from mi_runner.machine.reading import Unreadable
 from mi_runner.runs import starts
 from mi_runner.runs.run_folder import State, job_state, table_file
 from mi_runner.runs.saved_tables import read_rows
-from mi_runner.statistics import FEW, Measured, Range, Spread, Summed, have_twins, over_seeds
 from mi_runner.sweeps.sweep_plan import Job, Plan
+from mi_runner.tables.intervals import FEW, Spread
+from mi_runner.tables.over_seeds import Measured, Summed, have_twins, over_seeds
+from mi_runner.tables.ranges import Range
 
 Row = dict[str, Any]
 

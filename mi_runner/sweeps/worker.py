@@ -16,12 +16,14 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-from mi_runner import console, progress, signals, streams, threads
+from mi_runner import progress
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
-from mi_runner.imports import SAFE_PATH, folder_last, lasting_imports, restore_safe_path
+from mi_runner.machine import signals, streams, threads
+from mi_runner.machine.imports import SAFE_PATH, folder_last, lasting_imports, restore_safe_path
 from mi_runner.runs import run_folder
 from mi_runner.sweeps import clean_state
+from mi_runner.tables import console
 
 SECONDS_TO_END = 30.0
 """How long jobs that are interrupted have to say so in their run.json."""

@@ -10,8 +10,8 @@ from collections.abc import Callable
 
 from torch import Tensor
 
-from mi_runner.batches import outputs_of
 from mi_runner.datasets import Dataset
+from mi_runner.models.batches import outputs_of
 from mi_runner.training.options import TrainingOptions
 
 LOOKED_AT = 1000

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, unknown
-from mi_runner.statistics import wilson_interval
+from mi_runner.tables.intervals import wilson_interval
 from mi_runner.training.options import TrainingOptions
 
 FURTHEST = 2**62

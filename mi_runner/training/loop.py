@@ -11,10 +11,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mi_runner import chance, threads
-from mi_runner.batches import outputs_of
+from mi_runner import chance
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, one_line
+from mi_runner.machine import threads
+from mi_runner.models.batches import outputs_of
 from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
 from mi_runner.training.epochs import EpochProgress, merges_last, shuffled_batches

@@ -22,11 +22,11 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 import mi_runner
-from mi_runner import machine, private
-from mi_runner.cache import MODELS, say_unusable, shared, usable
-from mi_runner.files import sha256, tensors_sha256, written_whole
+from mi_runner.machine import hardware, private
+from mi_runner.machine.cache import MODELS, say_unusable, shared, usable
+from mi_runner.machine.files import sha256, tensors_sha256, written_whole
+from mi_runner.machine.private import NotPrivate
 from mi_runner.models import Built
-from mi_runner.private import NotPrivate
 from mi_runner.progress import Progress, log
 from mi_runner.training import loop, stacked
 from mi_runner.training.epochs import History
@@ -38,8 +38,8 @@ WEIGHTS, RECORD, STATE = "model.safetensors", "record.json", "training.pt"
 TRAINING = (
     *("training/loop.py", "training/stacked.py", "training/epochs.py", "training/options.py"),
     *("training/optimizers.py", "training/regularizers.py"),
-    *("training/clusterability.py", "training/evaluation.py", "batches.py", "chance.py"),
-    "threads.py",
+    *("training/clusterability.py", "training/evaluation.py", "chance.py"),
+    "machine/threads.py",
 )
 """The sources that decide the trained weights, besides those of the models."""
 
@@ -97,7 +97,7 @@ def _computed_by(device: torch.device, built: Built, training: TrainingOptions, 
     if device.type == "cuda":
         return [torch.cuda.get_device_name(device)]
     n_threads = loop.threads_for(built.model, built.dataset.x_train, training.batch_size * n_networks)
-    return [device.type, machine.processor(), machine.instruction_set(), n_threads]
+    return [device.type, hardware.processor(), hardware.instruction_set(), n_threads]
 
 
 def obtain(

@@ -24,10 +24,11 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_map_only
 
-from mi_runner import chance, threads
-from mi_runner.batches import BATCH
+from mi_runner import chance
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, one_line
+from mi_runner.machine import threads
+from mi_runner.models.batches import BATCH
 from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
 from mi_runner.training.epochs import EpochProgress, History, in_batches, merges_last

@@ -15,9 +15,9 @@ import torch
 from numba import prange
 from torch import Tensor, nn
 
-from mi_runner import files
-from mi_runner.compiled import compiled
 from mi_runner.graph.chain import Layer, Part
+from mi_runner.machine import files
+from mi_runner.machine.compiled import compiled
 from mi_runner.methods.circuits.space import CircuitSpace
 
 if TYPE_CHECKING:

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mi_runner.batches import batches, refuse_not_finite
 from mi_runner.errors import RunFailed
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.models.batches import batches, refuse_not_finite
 
 CUT_TOLERANCE = 1e-6
 """Largest allowed difference of an output from the whole network's; times the largest output, if that is above 1."""

@@ -11,9 +11,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.graph.chain import Layer
 from mi_runner.methods.circuits.rounding import rounding_interval
-from mi_runner.rows import first_of_equal
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from mi_runner.compiled import compiled
+from mi_runner.machine.compiled import compiled
 
 IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID = range(5)
 """Numbers of the activations. The first three are z where z > 0, and slope · z elsewhere."""

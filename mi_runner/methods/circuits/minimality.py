@@ -27,13 +27,13 @@ import numpy as np
 import torch
 from numba import prange
 
-from mi_runner.compiled import compiled
+from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.graph.chain import Part
+from mi_runner.machine.compiled import compiled
 from mi_runner.methods.circuits.ablation import means_of
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.kept import closed, distinct, masks_of, outputs_of
 from mi_runner.methods.circuits.space import CircuitSpace
-from mi_runner.rows import first_of_equal
 
 LEVELS = ("", "quasi", "local", "subset", "cardinal")
 """Names of the levels. A circuit's level is the place of its highest one; 0: it reaches none, or it is not valid."""

@@ -12,7 +12,7 @@ from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.minimality import LEVELS
 from mi_runner.methods.circuits.search import CircuitSearch
-from mi_runner.statistics import wilson_interval
+from mi_runner.tables.intervals import wilson_interval
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -17,7 +17,7 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery.curves import percentile
 from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.masked import MaskedPart
-from mi_runner.statistics import clopper_pearson
+from mi_runner.tables.intervals import clopper_pearson
 
 NEAR_BEST = 16
 """Circuits of a size that are lowest by the table's float32 and compared in the examples' dtype."""

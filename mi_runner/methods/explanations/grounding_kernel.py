@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numba import prange
 
-from mi_runner.compiled import compiled
+from mi_runner.machine.compiled import compiled
 
 
 @compiled()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from mi_runner.compiled import compiled
+from mi_runner.machine.compiled import compiled
 
 HOLDS, FAILS, TIES = 1, 0, 2
 """What a test says; `TIES`: an output was exactly ½ before anything failed."""

@@ -23,7 +23,7 @@ from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.measures import measure_some
 from mi_runner.methods.circuits.search import CircuitSearch
 from mi_runner.methods.circuits.space import CircuitSpace
-from mi_runner.statistics import Z_95
+from mi_runner.tables.intervals import Z_95
 
 ENUMERATED = 20_000
 """Sets of so many edges are all tried where there are no more."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from mi_runner import columns
 from mi_runner.runs.report.tables import Content, number, shown
-from mi_runner.statistics import ALL, NONE
+from mi_runner.tables.names import ALL, NONE
 
 MOST_ANSWERS = 12
 MOST_COMPARED = 24

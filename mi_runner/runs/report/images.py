@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mi_runner import columns
-from mi_runner.reading import Unreadable, read_bytes
+from mi_runner.machine.reading import Unreadable, read_bytes
 
 MOST_BYTES = 450_000
 """Bytes of all figures of a run's page; base64 makes them a third longer."""

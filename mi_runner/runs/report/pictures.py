@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 
-from mi_runner.reading import is_own_file
+from mi_runner.machine.reading import is_own_file
 from mi_runner.runs.report.tables import Content, number, read
-from mi_runner.statistics import NONE
+from mi_runner.tables.names import NONE
 
 MOST_OUTPUTS = 10
 MOST_SPARSEST = 100

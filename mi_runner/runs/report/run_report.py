@@ -17,8 +17,8 @@ from mi_runner.config import composition
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.config.run_schema import SWEEP_KEYS
 from mi_runner.errors import ConfigError
-from mi_runner.files import sha256, written_whole
-from mi_runner.reading import files_below, is_own_file, is_own_folder
+from mi_runner.machine.files import sha256, written_whole
+from mi_runner.machine.reading import files_below, is_own_file, is_own_folder
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import answers, method_pictures, pictures, rendering, tables
 from mi_runner.runs.report.images import images

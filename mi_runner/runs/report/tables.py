@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mi_runner import columns
-from mi_runner.reading import files_below, is_own_file
+from mi_runner.machine.reading import files_below, is_own_file
 from mi_runner.runs.saved_tables import READING_ERRORS
 
 MOST_ROWS = 300

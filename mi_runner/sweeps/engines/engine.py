@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from mi_runner import private
 from mi_runner.config.engine_schemas import LauncherConfig
 from mi_runner.errors import RunFailed, one_line
+from mi_runner.machine import private
 from mi_runner.sweeps.worker import SECONDS_TO_END, Ending, Task
 
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 from importlib import import_module
 from typing import Any
 
-from mi_runner import machine
 from mi_runner.config.engine_schemas import JoblibLauncher
-from mi_runner.imports import SAFE_PATH, safe_path
+from mi_runner.machine import hardware
+from mi_runner.machine.imports import SAFE_PATH, safe_path
 from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, shares, spread, wait_for
 from mi_runner.sweeps.worker import Ending, Task, Worker, run_task
 
@@ -34,7 +34,7 @@ class Loky(OfThisProcess):
 
     def __init__(self, config: JoblibLauncher, n_jobs: int, devices: int) -> None:
         self._pools = import_module("joblib.externals.loky")
-        self.slots, self.threads = shares(config, n_jobs, machine.n_cores())
+        self.slots, self.threads = shares(config, n_jobs, hardware.n_cores())
         self.devices = devices
         self._executors: dict[int, Any] = {}
         self._running: dict[int, Any] = {}

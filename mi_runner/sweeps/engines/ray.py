@@ -17,10 +17,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mi_runner import machine
 from mi_runner.config.engine_schemas import RayLauncher
 from mi_runner.errors import ConfigError, RunFailed, Terminated, one_line, reason
-from mi_runner.imports import safe_path
+from mi_runner.machine import hardware
+from mi_runner.machine.imports import safe_path
 from mi_runner.runs import run_folder
 from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, wait_for
 from mi_runner.sweeps.worker import Ending, Task, Worker, run_task
@@ -174,7 +174,7 @@ class Ray(OfThisProcess):
         where: Mapping[str, Any] = {"address": config.address}
         if started_here:
             loopback = {"_node_ip_address": LOOPBACK, "include_dashboard": False}
-            where = {"address": "local", "num_cpus": machine.n_cores(), **loopback}
+            where = {"address": "local", "num_cpus": hardware.n_cores(), **loopback}
         self._empty = tempfile.TemporaryDirectory(prefix="mi-run-", ignore_cleanup_errors=True)
         on_sigterm = signal.getsignal(signal.SIGTERM)
         try:

@@ -35,16 +35,16 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
-from mi_runner import console
 from mi_runner.config.engine_schemas import SubmititSlurmLauncher
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.files import written_whole
+from mi_runner.machine.files import written_whole
 from mi_runner.runs import run_folder
 from mi_runner.sweeps.engines import slurm_commands as slurm
 from mi_runner.sweeps.engines.engine import Earlier, NotNow, Running, make_private
 from mi_runner.sweeps.engines.slurm_commands import JobState, SlurmError
 from mi_runner.sweeps.submissions import Submission, read_submission
 from mi_runner.sweeps.worker import SECONDS_TO_END, TIMED_OUT, Ending, Task, Worker
+from mi_runner.tables import console
 
 FILES = ".slurm"
 """In a sweep's folder: what each job is given, and what it wrote to its standard output and error."""

@@ -6,8 +6,9 @@ import pickle
 import sys
 from pathlib import Path
 
-from mi_runner import console, private
+from mi_runner.machine import private
 from mi_runner.sweeps.worker import Task, run_task
+from mi_runner.tables import console
 
 if __name__ == "__main__":
     # A pickle can run code, so it is read only if the sweep of the same user wrote it, and nobody else can write it.

@@ -11,9 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from mi_runner import machine
 from mi_runner.config.engine_schemas import SubmititLocalLauncher
-from mi_runner.imports import safe_path
+from mi_runner.machine import hardware
+from mi_runner.machine.imports import safe_path
 from mi_runner.sweeps.engines.engine import OfThisProcess, Running, ending_of, make_private, shares, spread, wait_for
 from mi_runner.sweeps.worker import Ending, Task, Worker, run_task_seeing
 
@@ -39,7 +39,7 @@ class Submitit(OfThisProcess):
         folder = (sweep / ".submitit").resolve()
         make_private(folder)  # jobs and their results are pickles, which can run code
         self.executor = import_module("submitit").AutoExecutor(folder=folder, cluster="local")
-        self.slots, self.threads = shares(config, n_jobs, machine.n_cores())
+        self.slots, self.threads = shares(config, n_jobs, hardware.n_cores())
         self.devices, self.minutes = devices, config.timeout_min
         self._jobs: list[Any] = []
         # Submitit ends a job before its time, and takes the job's own word for it; so the job ends itself.

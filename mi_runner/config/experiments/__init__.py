@@ -1,0 +1,28 @@
+"""The options of each experiment, a file each: `experiment=NAME`, `experiment.OPTION=VALUE`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mi_runner.config.options import Choice
+
+
+@dataclass
+class ExperimentConfig(Choice):
+    """The attributes of every experiment."""
+
+    module: ClassVar[str]
+    takes_seeds: ClassVar[bool] = False
+    """Whether it takes many networks at once, `seeds=32`."""
+    compares_networks: ClassVar[bool] = False
+    """Whether a sweep over the seed ends with a comparison of the networks; the module then has `compare_networks`."""
+    headline: ClassVar[str] = "accuracy"
+    """The summary metric that a search maximises."""
+    compared: ClassVar[tuple[str, ...]] = ("accuracy",)
+    """The measures that the printed table of a sweep has: of the jobs' table `summary`, where they have one."""
+
+    @property
+    def trains(self) -> bool:
+        """Whether the run trains the network; one that doesn't looks at a network with its first weights."""
+        return True

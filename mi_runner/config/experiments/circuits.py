@@ -1,0 +1,58 @@
+"""The options of `experiment=circuits`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+from mi_runner.config.experiments import ExperimentConfig
+from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAblation, JudgeOn
+from mi_runner.config.options import option
+
+
+class CircuitTable(Enum):
+    """The circuits that a search writes: all if they fit, all, valid ones, or none."""
+
+    auto = "auto"
+    all = "all"
+    valid = "valid"
+    none = "none"
+
+
+@dataclass
+class CircuitsConfig(ExperimentConfig):
+    """How many different sub-networks explain the same behaviour?"""
+
+    name: ClassVar[str] = "circuits"
+    module: ClassVar[str] = "mi_runner.experiments.circuits.experiment"
+    compares_networks: ClassVar[bool] = True
+
+    last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
+    ablation: EdgeAblation = option(
+        EdgeAblation.zero, "what an edge that is left out carries: 0; mean: its weight times its source's mean"
+    )
+    inputs: CircuitInputs = option(
+        CircuitInputs.all, "all: a circuit uses every neuron that enters the layers; any: it may leave some out"
+    )
+    accuracy_threshold: float = option(0.99, "a circuit is valid if its accuracy is above it", at_least=0, below=1)
+    min_node_sparsity: float = option(
+        0.0, "count only circuits that leave out at least this fraction of the hidden neurons", at_least=0, below=1
+    )
+    table: CircuitTable = option(
+        CircuitTable.auto,
+        "rows of circuits.parquet: all; valid; none (pairs and figures are made anyway); "
+        "auto: all if they fit, otherwise valid ones",
+    )
+    max_table_rows: int = option(
+        5_000_000,
+        "largest number of rows of circuits.parquet; of more valid circuits a random sample",
+        at_least=1,
+        at_most=1_000_000_000,
+    )
+    pairs: bool = option(True, "compare valid circuits with each other (if they are many, a random sample)")
+    judge_on: JudgeOn = option(
+        JudgeOn.test,
+        "test: circuits are found and judged on the test examples; train: found on the training examples, judged on "
+        "the test ones; half: found on half of the test examples, judged on the others",
+    )

@@ -1,0 +1,62 @@
+"""The options of `experiment=discovery`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import ClassVar
+
+from mi_runner.config.experiments import ExperimentConfig
+from mi_runner.config.experiments.circuit_options import JudgeOn
+from mi_runner.config.options import option
+
+
+class LeftOut(Enum):
+    zero = "zero"
+    mean = "mean"
+    both = "both"
+
+
+class DiscoveryObjective(Enum):
+    distance = "distance"
+    loss = "loss"
+
+
+@dataclass
+class DiscoveryConfig(ExperimentConfig):
+    """Which methods find good circuits? Each is judged by the best circuits there are."""
+
+    name: ClassVar[str] = "discovery"
+    module: ClassVar[str] = "mi_runner.experiments.discovery.experiment"
+    compared: ClassVar[tuple[str, ...]] = ("regret_mse", "percentile")
+
+    methods: list[str] = option(
+        ["random", "magnitude", "activation", "edge_patching", "eap", "eap_ig", "acdc", "greedy", "edge_pruning"],
+        "methods that find circuits, also eap_signed, eap_ig_signed; package.module:callable is your own. Runs code!",
+    )
+    ablation: LeftOut = option(LeftOut.both, "a left-out edge carries 0, or its mean; both: each by itself")
+    objective: DiscoveryObjective = option(
+        DiscoveryObjective.distance,
+        "edge_patching, acdc, greedy, edge_pruning keep it small: distance to the full network's output, or task loss",
+    )
+    last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
+    accuracy_threshold: float = option(0.99, "a circuit is valid if its accuracy is above it", at_least=0, below=1)
+    judge_on: JudgeOn = option(
+        JudgeOn.test,
+        "test: circuits are found and judged on the test examples; train: found on the training examples, judged on "
+        "the test ones; half: found on half of the test examples, judged on the others",
+    )
+    repeats: int = option(5, "runs of the methods that draw random numbers", at_least=1, at_most=10_000)
+    bootstrap: int = option(
+        100, "resamples of the examples on which methods find circuits again; 0: none", at_least=0, at_most=100_000
+    )
+    max_table_rows: int = option(
+        5_000_000,
+        "largest number of circuits that are all evaluated; of more, samples are drawn",
+        at_least=1,
+        at_most=1_000_000_000,
+    )
+    samples: int = option(
+        200, "circuits of a size that are drawn where not all are evaluated", at_least=1, at_most=1_000_000
+    )
+    max_sizes: int = option(60, "sizes at which methods are judged, if there are more", at_least=3, at_most=100_000)

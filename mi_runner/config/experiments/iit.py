@@ -1,0 +1,131 @@
+"""The options of `experiment=iit`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any, ClassVar
+
+from mi_runner.config.experiments import ExperimentConfig
+from mi_runner.config.options import option
+
+
+class Sources(Enum):
+    single = "single"
+    multi = "multi"
+
+
+class AlignmentKind(Enum):
+    units = "units"
+    rotation = "rotation"
+
+
+class Trained(Enum):
+    network = "network"
+    rotation = "rotation"
+    both = "both"
+
+
+class Control(Enum):
+    other_site = "other_site"
+    other_units = "other_units"
+    random_rotation = "random_rotation"
+    untrained = "untrained"
+    shuffled_labels = "shuffled_labels"
+
+
+@dataclass
+class IitConfig(ExperimentConfig):
+    """Can a network, or a rotation of a site, be trained to carry chosen variables at a chosen site? (IIT, DAS)"""
+
+    name: ClassVar[str] = "iit"
+    module: ClassVar[str] = "mi_runner.experiments.iit.experiment"
+    headline: ClassVar[str] = "iia"
+
+    # Any, because a list of names and a list of lists are both allowed.
+    variables: Any = option(
+        None,
+        "swapped together, [circularity,color]; several sets in turn, [[color],[area]]; all: every set of up to three "
+        "variables; of more, each and all together; null: one set, all except the last",
+        text=True,
+    )
+    site: Any = option(
+        None,
+        "the site to train: conv1; several in turn, [conv1,fc1]; all: every layer with weights but the last; null: the "
+        "first inner site",
+        text=True,
+    )
+    sources: Sources = option(
+        Sources.single, "single: one source example for all variables; multi: one per variable, each at its own place"
+    )
+    alignment: AlignmentKind = option(
+        AlignmentKind.rotation, "a place is some of the site's units, or of the directions of its rotated space"
+    )
+    size: int = option(
+        1, "units or directions per place; multi: a place per variable, single: one place for all", at_least=1
+    )
+    small_site_size: int | None = option(
+        None, "size at a site with no more than size units per place, such as fc1 of model=cnn; null: size", at_least=1
+    )
+    offsets: list[int] | None = option(
+        None, "units: the first unit of each place; null: one place after the other", at_least=0
+    )
+    # Any, because a dict in a structured config takes no new keys from the command line.
+    places: Any = option(
+        None,
+        "units: instead of size and offsets, slices of the site's axes, '{circularity: \"[..., 0:2]\"}'; null: none",
+    )
+    train: Trained = option(Trained.both, "network (IIT), rotation (DAS) or both")
+    task_weight: float = option(0.0, "weight of the ordinary loss on the base examples in the loss", at_least=0)
+    epochs: int = option(1, "passes over the training pairs", at_least=0)
+    batch_size: int = option(256, "pairs per step", at_least=1)
+    learning_rate: float = option(
+        5e-4, "step size for the network's weights (training.optimizer names the rule)", above=0
+    )
+    rotation_learning_rate: float = option(5e-3, "step size for the rotation", above=0)
+    warmup_steps: int = option(20, "steps in which learning_rate rises from 0 to its value", at_least=0)
+    gradient_clip: float | None = option(0.1, "largest norm of a step's gradient; null: no limit", above=0)
+    starts: int = option(
+        1,
+        "rotation: trainings, each from other random first directions; the summary is their mean",
+        at_least=1,
+        at_most=1_000,
+    )
+    train_pairs: int = option(10_000, "pairs of training examples", at_least=1, at_most=10_000_000)
+    test_pairs: int = option(
+        1_000, "pairs of test examples that aren't training examples", at_least=1, at_most=10_000_000
+    )
+    memory: int = option(
+        1000, "MB of sites' values that are kept of a network that isn't trained; with less it takes longer", at_least=0
+    )
+    controls: list[Control] = option(
+        list(Control), "what the result is compared with; []: nothing. The last two train again"
+    )
+    adversary: list[str] | None = option(
+        None, "variables that must not be swappable at the site: [area]; null: no adversary"
+    )
+    adversary_rank: int = option(4, "directions that the adversary swaps", at_least=1)
+    adversary_steps: int = option(
+        5, "the adversary's steps before each step of the network", at_least=0, at_most=10_000
+    )
+    adversary_learning_rate: float = option(1e-4, "step size for the adversary, with Adam", above=0)
+    adversary_renewal: int | None = option(
+        1,
+        "the adversary starts again after so many steps of the network; 1: in each step, as published; null: never",
+        at_least=1,
+    )
+    adversary_count: int = option(
+        1, "adversaries at a time, from different random directions", at_least=1, at_most=1_000
+    )
+    adversary_weight: float = option(1.0, "weight of the adversary's loss in the network's loss", at_least=0)
+    adversary_bound: float | None = option(
+        None, "the adversary's loss counts up to this value; null: without a bound, as published", above=0
+    )
+    adversary_cutoff: float | None = option(
+        0.5, "below it the loss of the chosen variables counts for a thousandth; null: in full", above=0
+    )
+    adversary_control: bool = option(True, "train the same without the adversary, as a control")
+    adversary_fresh_epochs: int = option(
+        3, "passes over the training pairs for each fresh rotation, which gives the verdict", at_least=1
+    )
+    adversary_fresh_learning_rate: float = option(5e-4, "step size for a fresh rotation, with Adam", above=0)

@@ -1,0 +1,17 @@
+"""The options of `experiment=train`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mi_runner.config.experiments import ExperimentConfig
+
+
+@dataclass
+class TrainConfig(ExperimentConfig):
+    """Train a model; how good is it, on which classes?"""
+
+    name: ClassVar[str] = "train"
+    module: ClassVar[str] = "mi_runner.experiments.train.experiment"
+    takes_seeds: ClassVar[bool] = True

@@ -1,0 +1,16 @@
+"""The options of `model=skip`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from mi_runner.config.models import ModelConfig
+
+
+@dataclass
+class SkipConfig(ModelConfig):
+    """TwoLayerSkip: last(x + relu(first(x))), the network of the ablation experiment."""
+
+    name: ClassVar[str] = "skip"
+    module: ClassVar[str] = "mi_runner.models.two_layer_skip"

@@ -1,0 +1,1 @@
+"""Which parts of a network does its answer depend on?"""

@@ -1,0 +1,438 @@
+"""Which parts of a network does its answer depend on?
+
+The options become arguments of `mi_runner.methods.ablation`, its rows become tables.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mi_runner.config.experiments.ablation import AblationConfig, Estimate, Granularity, Method
+from mi_runner.datasets import Dataset, arrays
+from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
+from mi_runner.experiments import Drawing, Result, Setting
+from mi_runner.experiments.ablation import figures
+from mi_runner.experiments.common import drawing, predictions
+from mi_runner.experiments.common.sentences import measured, several
+from mi_runner.graph.interventions import Runs
+from mi_runner.graph.model_graph import ModelGraph, evaluating
+from mi_runner.methods import ablation, ablation_targets, residuals, sources
+from mi_runner.methods.contributions import contributions
+from mi_runner.progress import log
+from mi_runner.tables.names import NONE
+from mi_runner.tables.ranges import ANY, DIFFERENCE_OF_SHARES, NOT_NEGATIVE, SHARE
+from mi_runner.training.evaluation import loss_function
+from mi_runner.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+FIGURES = ("accuracy", "loss")
+"""What the summary has of the intact network, and of each target and method as a mean over repeats."""
+
+KEYS = {
+    "metrics": ablation.ABLATION,
+    "confusion": (*ablation.ABLATION, "label", "predicted"),
+    "contributions": ("summand",),
+    "units": (*ablation.ABLATION, "unit"),
+    "largest": ablation.ABLATION,
+    "splits": ablation.ABLATION,
+    "scrubbing": ("agree",),
+    predictions.NAME: ("target", "method", predictions.EXAMPLE),
+    "graph": ("target",),
+}
+
+MEASURES = {
+    **{"accuracy": SHARE, "loss": NOT_NEGATIVE, "accuracy_drop": DIFFERENCE_OF_SHARES, "loss_increase": ANY},
+    **{"label_logit": ANY, "max_error": NOT_NEGATIVE, "loss_recovered": ANY},
+}
+
+LISTED = ("sites", "edges", "paths")
+"""What the summary counts with `experiment.list_only`: the paths are those from the inputs to the output."""
+
+MOST_SHOWN = 20
+"""Targets in the terminal and in the figure."""
+
+REHEARSED = 3
+"""Test examples on which every ablation is tried before anything is trained."""
+
+
+def check(setting: Setting[AblationConfig]) -> None:
+    """The model can be traced, and has the targets that are asked for; each can be ablated.
+
+    Raises:
+        ConfigError: it can't, or hasn't; the text lists its sites and edges. Or an ablation fails; it says which.
+    """
+    graph, config = setting.graph(), setting.config
+    found = _targets(graph, config)
+    if not found:
+        able = ", ".join(ablation_targets.can_be_ablated(graph)) or "(none)"
+        raise ConfigError(f"the network has no inner site to ablate, only {able}: name experiment.targets.")
+    methods = _methods(config)
+    _check_examples(config, setting.dataset)
+    source = _source(setting)
+    _check_agreement(config, setting.dataset, source)
+    if config.granularity is Granularity.unit:
+        n_runs = ablation.n_unit_runs(graph, found, methods, config.repeats)
+        if n_runs > ablation.MOST_UNIT_RUNS:
+            raise ConfigError(
+                f"experiment.granularity=unit asks for {n_runs:,} runs of the test set, more than "
+                f"{ablation.MOST_UNIT_RUNS:,}: "
+                "name fewer experiment.targets or experiment.methods, or lower experiment.repeats."
+            )
+    few = setting.dataset.x_test[:REHEARSED]
+    with evaluating(setting.model), torch.random.fork_rng():
+        try:
+            ablation.try_ablations(
+                graph,
+                few,
+                found,
+                methods,
+                source=None if source is None else source.x[:REHEARSED],
+                units=config.granularity is Granularity.unit,
+            )
+        except ConfigError as error:
+            raise ConfigError(f"{error} Name other experiment.targets.") from error
+
+
+def metric_names(setting: Setting[AblationConfig]) -> list[str]:
+    """The summary's names: `accuracy`, `loss`, and both for each target and method, `accuracy/x/add/zero`."""
+    config = setting.config
+    found = _targets(setting.graph(), config)
+    if config.list_only:
+        return [*LISTED]
+    pairs = _pairs(setting.graph(), found, _methods(config))
+    ablated = [f"{figure}/{target}/{method}" for target, method in pairs for figure in FIGURES]
+    return [*FIGURES, *ablated]
+
+
+def networks(setting: Setting[AblationConfig]) -> dict[str, TrainingOptions]:
+    """None besides the model."""
+    return {}
+
+
+def cost(setting: Setting[AblationConfig]) -> dict[str, int]:
+    """Too little to say."""
+    return {}
+
+
+def run(setting: Setting[AblationConfig]) -> Result:
+    """The table of accuracy and loss under each ablation, the intact network first."""
+    graph, config, dataset = setting.graph(), setting.config, setting.dataset
+    x, y = dataset.x_test, dataset.y_test
+    found, methods = _targets(graph, config), _methods(config)
+    if config.list_only:
+        return _listed(graph)
+    source = _source(setting)
+    agreement: dict[str, Any] = {"agree": _agree(config, dataset), "memory": config.memory * 1e6}
+    if source is not None:
+        agreement["source_y"] = source.y
+        log.info(f"means and samples come from the {len(source.x):,} examples of experiment.source={config.source}")
+    choices: dict[str, Any] = {
+        **{"targets": found, "methods": methods, "repeats": config.repeats},
+        "source": None if source is None else source.x,
+        **{"loss": loss_function(setting.training, dataset), "classes": dataset.has_classes},
+        **{"seed": setting.seed, "progress": setting.progress},
+        **agreement,
+    }
+    runs = Runs(graph, x, memory=agreement["memory"] / (1 if choices["source"] is None else 2))
+    ablated = ablation.ablate(graph, x, y, runs=runs, **choices)
+    rows = ablated.rows
+    _say_empty(rows)
+
+    metrics: dict[str, float] = {figure: rows[0][figure] for figure in FIGURES}
+    for target, method in _pairs(graph, found, methods):
+        of_method = [row for row in rows if (row["target"], row["method"]) == (target, method)]
+        for figure in FIGURES:
+            metrics[f"{figure}/{target}/{method}"] = sum(row[figure] for row in of_method) / len(of_method)
+
+    tables: dict[str, Any] = {
+        **{"metrics": rows, "confusion": ablated.confusion, "graph": _site_rows(graph)},
+        predictions.NAME: _predictions(ablated, y, classes=dataset.has_classes),
+    }
+    shown = ["metrics"]
+    if len(found) > MOST_SHOWN:
+        rows = _largest(_known(rows), MOST_SHOWN)
+        tables["largest"] = rows
+        shown = ["largest"]
+        log.info(f"shown are the {MOST_SHOWN} of {len(found)} targets with the largest drop; metrics.csv has all")
+    if dataset.has_classes:
+        summands = contributions(graph, x, y, depth=config.contribution_depth, runs=runs)
+        if summands:
+            tables["contributions"] = summands
+            shown.append("contributions")
+    if config.granularity is Granularity.unit:
+        tables["units"] = ablation.ablate_units(graph, x, y, runs=runs, **choices)
+    del runs  # what follows keeps values of its own
+    inner = [target for target in found if _is_inner_site(graph, target)]
+    if config.split is not Estimate.none and inner:
+        with _explained("split"):
+            beyond = choices | {"targets": inner, "progress": None}
+            tables["splits"] = residuals.ablate_beyond(graph, x, y, estimate=config.split.value, **beyond)
+        shown.append("splits")
+    if config.agree != sources.ANY:
+        together = {name: choices[name] for name in ("targets", "repeats", "source", "loss", "seed")}
+        with _explained("agree"):
+            tables["scrubbing"] = ablation.scrub(graph, x, y, **together, **agreement)
+        shown.append("scrubbing")
+    rows = _with_every_method(_known(rows))
+    drawn: dict[str, Drawing] = {"accuracy": partial(figures.accuracy, rows)}
+    drawn |= drawing.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
+    drawn |= figures.weight_images(graph, dataset)
+    drawn |= figures.entering_images(graph, dataset, config.examples)
+    if "units" in tables:
+        _say_empty(tables["units"])
+        drawn["units"] = partial(figures.unit_drops, _known(tables["units"]))
+    return Result(
+        tables=tables,
+        keys=KEYS,
+        metrics=metrics,
+        measures=MEASURES,
+        common_names={"target": "role"},
+        repeats=("repeat",),
+        figures=drawn,
+        shown=shown,
+        answer=_answer(_known(ablated.rows)),
+        parquet=frozenset({predictions.NAME}),
+    )
+
+
+def _targets(graph: ModelGraph, config: AblationConfig) -> list[str]:
+    """The targets that the options name, or those of the graph, which may be none."""
+    with as_options("experiment", ("targets", "depth")):
+        if config.targets is None and config.depth != "all":
+            return ablation_targets.readable_targets(graph, _depth(config))
+        return ablation_targets.ablation_targets(graph, config.targets)
+
+
+def _depth(config: AblationConfig) -> int | None:
+    if config.depth == "auto":
+        return None
+    if not config.depth.isdecimal() or config.depth == "0":
+        raise ArgumentError(f"depth={config.depth}: type auto, all, or a number from 1.")
+    return int(config.depth)
+
+
+def _pairs(
+    graph: ModelGraph, targets: Sequence[str], methods: Sequence[ablation.Method]
+) -> list[tuple[str, ablation.Method]]:
+    """Each target with each method that it is ablated by."""
+    once = ablation.draws(methods, 1)
+    return [(target, method) for target in targets for method, _ in ablation.draws_of(graph, target, once)]
+
+
+def _is_inner_site(graph: ModelGraph, target: str) -> bool:
+    return graph.kind(target) == "site" and graph.site(target).kind in ("module", "function")
+
+
+def _known(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows that have figures: outputs that are not finite have none."""
+    return [row for row in rows if not math.isnan(row["accuracy"])]
+
+
+def _say_empty(rows: Sequence[Mapping[str, Any]]) -> None:
+    """Logs which targets have no figures."""
+    empty = [f"{row['target']} by {row['method']}" for row in rows if math.isnan(row["accuracy"])]
+    if empty:
+        named = ", ".join(list(dict.fromkeys(empty))[:5]) + (", …" if len(set(empty)) > 5 else "")
+        log.warning(
+            f"{len(empty)} of {len(rows)} rows have no figures, because outputs are infinite or NaN where a value is "
+            f"ablated: {named}"
+        )
+
+
+def _by_drop(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """The targets of an ablation's rows by their mean drop in accuracy, the largest first."""
+    drops: dict[str, list[float]] = {}
+    for row in rows[1:]:
+        drops.setdefault(row["target"], []).append(row["accuracy_drop"])
+    return sorted(drops, key=lambda target: -sum(drops[target]) / len(drops[target]))
+
+
+def _largest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
+    """The intact network's row and those of the `most` targets with the largest drop, the largest first."""
+    return [rows[0], *(row for target in _by_drop(rows)[:most] for row in rows if row["target"] == target)]
+
+
+def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What ablations cost, the dearest and the cheapest; of several draws the mean and the range."""
+    draws: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows[1:]:
+        draws.setdefault((row["target"], row["method"]), []).append(row)
+    text = f"The intact network's accuracy is {measured(rows[0], 'accuracy')}."
+    if not draws:
+        return text
+    ordered = sorted(draws, key=lambda pair: fmean(row["accuracy"] for row in draws[pair]))
+    for pair, costs in zip(dict.fromkeys((ordered[0], ordered[-1])), ("most", "least"), strict=False):
+        text += f" Ablating {pair[0]} by {pair[1]} costs {costs}: accuracy is then "
+        text += f"{several(draws[pair], 'accuracy', 'draws', among=len(draws))}."
+    return text
+
+
+def _predictions(ablated: ablation.Ablations, y: Tensor, *, classes: bool) -> DataFrame:
+    """The answers of the intact network and after each ablation, or after those with the largest drop if all are many.
+
+    The columns target, method and repeat are those of `metrics`.
+    """
+    outputs, rows = ablated.outputs, _known(ablated.rows)
+    most = predictions.MOST_NUMBERS // (len(y) * (outputs[None].shape[-1] + predictions.COLUMNS))
+    if len(outputs) < len(rows):
+        most = 1
+    n_targets = len(_by_drop(rows))
+    kept = next(n for n in range(n_targets, -1, -1) if n == 0 or len(_largest(rows, n)) <= most)
+    if kept < n_targets:
+        shown = f"and the {kept} of {n_targets} targets with the largest drop" if kept else "alone"
+        log.info(f"{predictions.NAME}.parquet has the answers of the intact network {shown}: all would be too many")
+    of_targets = {NONE, *_by_drop(rows)[:kept]}
+    return predictions.table(
+        [
+            predictions.Answers(
+                y, outputs[_ablation_of(row)], {name: row[name] for name in ("target", "method", "repeat")}
+            )
+            for row in rows
+            if row["target"] in of_targets
+        ],
+        classes=classes,
+    )
+
+
+def _ablation_of(row: Mapping[str, Any]) -> ablation.Ablation | None:
+    return None if row["method"] == NONE else ablation.Ablation(row["target"], row["method"], row["repeat"])
+
+
+def _with_every_method(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The rows of targets that have a bar for each method: a parameter has none for resample."""
+    methods = {row["method"] for row in rows[1:]}
+    of: dict[str, set[str]] = {}
+    for row in rows[1:]:
+        of.setdefault(row["target"], set()).add(row["method"])
+    return [rows[0], *(row for row in rows[1:] if of[row["target"]] == methods)]
+
+
+def _site_rows(graph: ModelGraph) -> list[dict[str, str]]:
+    """The sites of a network, and the sites that each reads."""
+    return [
+        {
+            **{"target": name, "role": graph.role(name), "kind": "site", "of": site.module or site.kind},
+            **{"shape": "×".join(map(str, site.shape)) or "1", "reads": ", ".join(graph.sources(name)) or NONE},
+        }
+        for name, site in (*graph.sites.items(), *graph.module_sites.items())
+    ]
+
+
+def _listed(graph: ModelGraph) -> Result:
+    """The sites, edges and paths of a network."""
+    sites = _site_rows(graph)
+    paths: list[str] = []
+    for source in graph.inputs:
+        try:
+            paths += graph.paths(source, graph.output)
+        except ConfigError as error:  # too many, or the output doesn't depend on this input
+            log.info(f"paths are not listed: {error}")
+    edges = [
+        {
+            **{"target": target, "role": graph.role(target), "kind": graph.kind(target)},
+            **dict.fromkeys(("of", "shape", "reads"), NONE),
+        }
+        for target in dict.fromkeys((*graph.edges, *paths))
+    ]
+    counts = dict(zip(LISTED, (len(graph.sites), len(graph.edges), len(paths)), strict=True))
+    return Result(
+        tables={"metrics": [*sites, *edges], predictions.NAME: ()},  # nothing was trained
+        keys={"metrics": ("target",)},
+        metrics={name: float(count) for name, count in counts.items()},
+        measures=dict.fromkeys(LISTED, NOT_NEGATIVE),
+        answer=f"The network has {counts['sites']} sites, {counts['edges']} edges and {counts['paths']} paths from the "
+        "inputs to the output.",
+    )
+
+
+def _check_examples(config: AblationConfig, dataset: Dataset) -> None:
+    given, n = config.examples, len(dataset.x_test)
+    if given is not None and not (0 < len(given) <= figures.MOST_EXAMPLES and max(given) < n):
+        raise ConfigError(
+            f"experiment.examples={given}: name 1 to {figures.MOST_EXAMPLES} positions in the test set, "
+            f"from 0 to {n - 1}."
+        )
+
+
+def _agree(config: AblationConfig, dataset: Dataset) -> str | int:
+    """What sources agree in, a class as its number."""
+    agree, names = config.agree, dataset.class_names
+    return agree if names is None or agree in (sources.ANY, sources.SAME, sources.OTHER) else names.index(agree)
+
+
+def _check_agreement(config: AblationConfig, dataset: Dataset, source: _Source | None) -> None:
+    agree, names = config.agree, dataset.class_names
+    if agree == sources.ANY:
+        return
+    if names is None:
+        raise ConfigError(f"experiment.agree={agree} compares classes: use dataset.target=class.")
+    if agree not in (sources.SAME, sources.OTHER, *names):
+        raise ConfigError(
+            f"experiment.agree: {unknown('class', agree, [sources.ANY, sources.SAME, sources.OTHER, *names])}"
+        )
+    if Method.resample not in config.methods:
+        raise ConfigError(f"experiment.agree={agree} is about the method resample: add it to experiment.methods.")
+    if source is not None and source.y is None:
+        raise ConfigError(
+            f"experiment.agree={agree} compares classes, and {config.source} has none: add the array y to it, "
+            "the class of each x."
+        )
+    y = dataset.y_test
+    with _explained("agree"):
+        source_y = y if source is None or source.y is None else source.y
+        draw = torch.Generator().manual_seed(0)
+        sources.draw_sources(y, source_y, _agree(config, dataset), within=source is None, generator=draw)
+
+
+@contextmanager
+def _explained(option: str) -> Iterator[None]:
+    """An error of the methods within names the option that it is about."""
+    try:
+        yield
+    except ValueError as error:
+        raise ConfigError(f"experiment.{option}: {error}") from error
+
+
+def _methods(config: AblationConfig) -> list[ablation.Method]:
+    methods: list[ablation.Method] = [method.value for method in config.methods]
+    with as_options("experiment", ("methods", "repeats")):
+        ablation.draws(methods, config.repeats)
+    return methods
+
+
+@dataclass(frozen=True)
+class _Source:
+    """The examples that means and resampled values come from, `(M, *input)`, and their classes or values."""
+
+    x: Tensor
+    y: Tensor | None
+
+
+def _source(setting: Setting[AblationConfig]) -> _Source | None:
+    """The examples that `experiment.source` names; None for those that are ablated.
+
+    Raises:
+        ConfigError: the option is no split of the data set and no such file; the text says what to type.
+    """
+    name, dataset = setting.config.source, setting.dataset
+    if name == "test":
+        return None
+    if name == "train":
+        return _Source(dataset.x_train, dataset.y_train)
+    if not name.endswith(".npz"):
+        raise ConfigError(f"experiment.source={name}: type test, train, or the path of an .npz file with x (and y).")
+    with as_options("experiment", ["source"]):
+        x, y = arrays.load_examples(name, dataset, argument="source")
+    device = dataset.x_test.device
+    return _Source(x.to(device), None if y is None else y.to(device))

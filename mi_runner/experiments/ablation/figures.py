@@ -1,0 +1,138 @@
+"""Pictures of an ablation: rows in, matplotlib figures out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from functools import partial
+
+import torch
+from matplotlib.figure import Figure
+from torch import nn
+
+from mi_runner.datasets import Dataset
+from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments.common import drawing
+from mi_runner.graph.interventions import read_sites
+from mi_runner.graph.model_graph import ModelGraph, evaluating
+from mi_runner.training.evaluation import predictions
+
+COLORS = {"zero": "#4c72b0", "mean": "#dd8452", "resample": "#55a868", "none": drawing.REFERENCE}
+"""Of the methods of ablation."""
+
+MOST_IMAGES = 100
+
+MOST_EXAMPLES = 20
+"""Test examples whose value that enters the output layer is drawn."""
+
+
+def accuracy(rows: Sequence[Row]) -> Figure:
+    """Accuracy by target and method, with 95 % intervals; every repeat is a mark; the line is the intact network."""
+    intact, ablated = rows[0], rows[1:]
+    targets = list(dict.fromkeys(row["target"] for row in ablated))
+    methods = list(dict.fromkeys(row["method"] for row in ablated))
+    figure = Figure(figsize=(7.5, 1.3 + 0.24 * len(targets) * (len(methods) + 1)), layout="constrained")
+    axes = figure.subplots()
+    height = 0.8 / len(methods)
+    for number, method in enumerate(methods):
+        middles = [position + (number - (len(methods) - 1) / 2) * height for position in range(len(targets))]
+        marks = [[row for row in ablated if (row["target"], row["method"]) == (target, method)] for target in targets]
+        means = [sum(row["accuracy"] for row in of) / len(of) for of in marks]
+        label = f"{method} (mean of {len(marks[0])})" if len(marks[0]) > 1 else method
+        axes.barh(middles, means, height * 0.92, color=COLORS[method], label=label)
+        drawn = [row for of in marks for row in of]
+        places = [
+            middle + (repeat - (len(of) - 1) / 2) * height * 0.2
+            for middle, of in zip(middles, marks, strict=True)
+            for repeat in range(len(of))
+        ]
+        axes.errorbar(
+            [row["accuracy"] for row in drawn],
+            places,
+            xerr=[
+                [row["accuracy"] - row["accuracy_low"] for row in drawn],
+                [row["accuracy_high"] - row["accuracy"] for row in drawn],
+            ],
+            fmt=".", color="black", markersize=3, elinewidth=0.8,
+        )  # fmt: skip
+    axes.axvline(intact["accuracy"], color=COLORS["none"], linestyle="--", linewidth=1, label="intact")
+    axes.set_yticks(range(len(targets)), targets)
+    axes.invert_yaxis()
+    axes.set(xlim=(0, 1.02), xlabel="test accuracy", ylabel="ablated")
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
+    drawing.tidy(axes)
+    return figure
+
+
+def unit_drops(rows: Sequence[Row]) -> Figure:
+    """Accuracy lost by each unit of each target, sorted; a figure with one panel a target."""
+    targets = list(dict.fromkeys(row["target"] for row in rows))
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    figure = Figure(figsize=(7.5, 2.2 * len(targets)), layout="constrained")
+    for axes, target in zip(figure.subplots(len(targets), 1, squeeze=False)[:, 0], targets, strict=True):
+        for method in methods:
+            drops = [row["accuracy_drop"] for row in rows if (row["target"], row["method"]) == (target, method)]
+            axes.plot(sorted(drops, reverse=True), color=COLORS[method], label=method)
+        axes.axhline(0, color="black", linewidth=0.5)
+        axes.set(ylabel="accuracy lost", title=target)
+        drawing.tidy(axes)
+    axes.set_xlabel("units, by accuracy lost")
+    axes.legend(frameon=False, fontsize=8)
+    return figure
+
+
+def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Drawing]:
+    """For each Linear layer with a weight a pixel: the weights of its units (the largest, if many) as images."""
+    if dataset.image_shape is None:
+        return {}
+    drawn: dict[str, Drawing] = {}
+    for name in graph.sites:
+        layer = graph.submodule(name)
+        if not isinstance(layer, nn.Linear) or layer.in_features != math.prod(dataset.image_shape):
+            continue
+        weight = layer.weight.detach().cpu()
+        units = weight.norm(dim=1).topk(min(MOST_IMAGES, len(weight))).indices.sort().values.tolist()
+        limit = float(weight[units].abs().quantile(0.995)) or 1.0
+        pictures = [weight[unit].reshape(dataset.image_shape).mean(0) for unit in units]
+        of = "all units" if len(units) == len(weight) else f"the {len(units)} of {len(weight)} units of largest norm"
+        title = f"{name}.weight, {of}: blue negative, red positive"
+        captions, colours = [str(unit) for unit in units], {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
+        drawn[f"weights_{name}"] = partial(drawing.mosaic, pictures, captions, title, **colours)
+    return drawn
+
+
+@torch.no_grad()
+def entering_images(graph: ModelGraph, dataset: Dataset, examples: Sequence[int] | None) -> dict[str, Drawing]:
+    """Of test examples the image, and the value that enters the output layer as an image, with label and answer.
+
+    No figure unless the data are images with classes, the network ends with a Linear layer that reads a site behind the
+    input, and this site has as many numbers as an image, or a square number of them.
+
+    Args:
+        examples: their positions in the test set; None for the first example of each class.
+    """
+    (layer,) = [name for name, role in graph.roles.items() if role == "output"] or [graph.output]
+    read = graph.sources(layer)
+    if dataset.image_shape is None or dataset.class_names is None or len(read) != 1 or read[0] in graph.inputs:
+        return {}
+    n_units, side = graph.site(read[0]).n_units, math.isqrt(graph.site(read[0]).n_units)
+    shape = dataset.image_shape if n_units == math.prod(dataset.image_shape) else (1, side, side)
+    if math.prod(shape) != n_units or not isinstance(graph.submodule(layer), nn.Linear):
+        return {}
+    if examples is None:
+        labels = dataset.y_test.unique().tolist()[:MOST_EXAMPLES]
+        examples = [int((dataset.y_test == label).nonzero()[0]) for label in labels]
+    x = dataset.x_test[examples]
+    with evaluating(graph.module):
+        values, outputs = read_sites(graph, x, [read[0], graph.output]).values()
+    labels = [dataset.class_names[label] for label in dataset.y_test[examples].tolist()]
+    answers = [dataset.class_names[answer] for answer in predictions(outputs, classes=True).tolist()]
+    strips = [
+        ("image", [drawing.picture(image.reshape(dataset.image_shape)) for image in x], "gray"),
+        (f"{read[0]}, which {layer} reads", [value.reshape(shape).cpu().mean(0) for value in values], "viridis"),
+    ]
+    captions = [
+        f"{example}: {label}\nread as {answer}"
+        for example, label, answer in zip(examples, labels, answers, strict=True)
+    ]
+    return {"entering": partial(drawing.strips, strips, captions, "test examples: position, label, predicted label")}

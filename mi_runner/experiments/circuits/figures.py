@@ -1,0 +1,117 @@
+"""Figures of the circuits experiment, drawn from its tables."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments.common import drawing
+from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.drawing import draw_circuits
+from mi_runner.methods.circuits.space import CircuitSpace
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+MOST_CIRCUITS = 6
+"""Circuits in the figure of the sparsest ones."""
+
+MOST_SHARED = 12
+"""Circuits in the figure of a comparison of networks, the commonest first."""
+
+
+def of_output(
+    part: Part, space: CircuitSpace, index: int, shares: np.ndarray, n_valid: int, table: DataFrame
+) -> dict[str, Drawing]:
+    """Returns the figures of one output by name.
+
+    They show how often each edge occurs in valid circuits, the sparsest valid circuits, and accuracy against sparsity.
+
+    Args:
+        part: with this output only.
+        space: its circuits.
+        index: the output, counted from 0.
+        shares: `(n_edges,)`, the fraction of valid circuits that keep each edge.
+        n_valid: number of valid circuits.
+        table: the rows of circuits.parquet for this output.
+    """
+    drawn: dict[str, Drawing] = {}
+    valid = table.loc[table["valid"], ["circuit", "n_edges"]]
+    drawn_from = "" if len(valid) == n_valid else f" of {n_valid:,} valid ones, drawn at random"
+    if len(table):
+        columns = table[["sparsity", "accuracy"]]
+        drawn[f"sparsity_{index}"] = partial(_sparsity, columns, f"{len(table):,} circuits{drawn_from}")
+    if n_valid:
+        drawn[f"edges_{index}"] = partial(_edge_heat_map, part, space, shares, n_valid)
+    if len(valid):
+        sparsest = valid.nsmallest(MOST_CIRCUITS, ["n_edges", "circuit"])["circuit"].tolist()
+        among = f"the sparsest of {len(valid):,} circuits{drawn_from}" if drawn_from else "the sparsest valid circuits"
+        drawn[f"sparsest_{index}"] = partial(draw_circuits, part, sparsest, among)
+    return drawn
+
+
+def _sparsity(table: DataFrame, title: str) -> Figure:
+    figure = Figure(figsize=(6, 4), layout="constrained")
+    axes = figure.subplots()
+    shown = axes.hexbin(table["sparsity"], table["accuracy"], gridsize=40, bins="log", mincnt=1, cmap="viridis")
+    axes.set(xlabel="fraction of neurons and edges left out", ylabel="accuracy")
+    axes.set_title(title, fontsize=9)
+    figure.colorbar(shown, label="circuits")
+    drawing.tidy(axes)
+    return figure
+
+
+def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid: int) -> Figure:
+    shapes = [layer.weight.shape for layer in part.layers]
+    figure = Figure(figsize=(2.4 * len(shapes) + 1.2, 2.8), layout="constrained")
+    for index, (axes, start, (n_out, n_in)) in enumerate(
+        zip(figure.subplots(1, len(shapes), squeeze=False)[0], space.offsets, shapes, strict=True)
+    ):
+        block = shares[start : start + n_out * n_in].reshape(n_out, n_in)
+        shown = axes.imshow(block, cmap="magma", vmin=0, vmax=1)
+        for to in range(n_out):
+            for source in range(n_in):
+                colour = "white" if block[to, source] < 0.6 else "black"
+                axes.text(source, to, f"{block[to, source]:.2f}", ha="center", va="center", fontsize=8, color=colour)
+        axes.set(xticks=range(n_in), yticks=range(n_out), xlabel="from", title=f"layer {index}")
+        if index == 0:
+            axes.set_ylabel("to")
+    figure.colorbar(shown, ax=axes, label="fraction of valid circuits")
+    figure.suptitle(f"edges of {n_valid:,} valid circuits", fontsize=9)
+    return figure
+
+
+def of_networks(rows: Sequence[Row]) -> Figure:
+    """Returns how often edges (left) and circuits (right) recur over networks, beside random matchings.
+
+    Args:
+        rows: of one output, as `circuits_comparison.compare_networks` returns them.
+    """
+    edges = [row for row in rows if row["kind"] == "edge"]
+    # A circuit's name is its rank; sweep_circuits.csv has its edges in the same order.
+    circuits = [row for row in rows if row["kind"] != "edge"][: 1 + MOST_SHARED]
+    figure = Figure(figsize=(9, 1.4 + 0.2 * max(len(edges), len(circuits))), layout="constrained")
+    labels = [row["edges"] for row in edges], ["commonest", *(f"circuit {n}" for n in range(1, len(circuits)))]
+    for axes, shown, names, what in zip(
+        figure.subplots(1, 2), (edges, circuits), labels, ("edge layer:from→to", "circuit"), strict=True
+    ):
+        for height, row in enumerate(shown):
+            ends = row["random_share_low"], row["random_share_high"]
+            axes.plot(ends, [height + 0.2] * 2, color=drawing.REFERENCE, linewidth=1, alpha=0.6)
+            axes.plot(row["random_share"], height + 0.2, "|", color=drawing.REFERENCE, markersize=6)
+            axes.plot(row["share"], height - 0.1, "o", color="C0", markersize=4)
+            if row["share_low"] is not None:
+                axes.plot([row["share_low"], row["share_high"]], [height - 0.1] * 2, color="C0", linewidth=1.2)
+        axes.plot([], [], "o-", color="C0", markersize=4, label="matched by activations; edges with 95 % interval")
+        axes.plot([], [], "|-", color=drawing.REFERENCE, label="matched at random, 95 % of draws")
+        axes.set_yticks(range(len(shown)), names, fontsize=7)
+        axes.invert_yaxis()
+        axes.set(xlim=(-0.02, 1.02), xlabel=f"share of {rows[0]['n_networks']} networks", ylabel=what)
+        drawing.tidy(axes)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
+    return figure

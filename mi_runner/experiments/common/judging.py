@@ -1,0 +1,108 @@
+"""The examples that circuits are found on, and those that they are judged on.
+
+A circuit that was found or chosen on examples looks too good on these: it was taken because it is good there.
+`experiment.judge_on` says on which other examples it is judged.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from mi_runner import chance
+from mi_runner.datasets.distinct import first_of_equal
+from mi_runner.errors import ConfigError
+
+if TYPE_CHECKING:
+    from mi_runner.config.experiments.circuit_options import JudgeOn
+    from mi_runner.datasets import Dataset
+
+
+@dataclass(frozen=True)
+class Examples:
+    """Inputs `(N, *input)` and targets `(N,)` or `(N, outputs)`, on the data set's device."""
+
+    x: Tensor
+    y: Tensor
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+
+@dataclass(frozen=True)
+class FoundAndJudged:
+    """The examples that circuits are found on, and those that they are judged on.
+
+    Attributes:
+        found: the methods, the search and the choice of a circuit see these alone.
+        judged: the same object where they are the same examples.
+        words: what the two are, for a sentence.
+    """
+
+    found: Examples
+    judged: Examples
+    words: str
+
+    @property
+    def differ(self) -> bool:
+        """Whether circuits are judged on other examples than those that they are found on."""
+        return self.judged is not self.found
+
+
+def examples_of(dataset: Dataset, judge_on: JudgeOn, seed: int) -> FoundAndJudged:
+    """Returns the examples that `experiment.judge_on` asks for.
+
+    Raises:
+        ConfigError: the test examples can't be halved.
+    """
+    test = Examples(dataset.x_test, dataset.y_test)
+    if judge_on.name == "test":
+        return FoundAndJudged(test, test, "found and judged on the test examples")
+    if judge_on.name == "train":
+        train = Examples(dataset.x_train, dataset.y_train)
+        return FoundAndJudged(
+            train, test, f"found on {len(train):,} training examples, judged on {len(test):,} test ones"
+        )
+    remedy = "Type experiment.judge_on=train or experiment.judge_on=test."
+    if _is_every_boolean_input(dataset.x_test):
+        raise ConfigError(
+            f"experiment.judge_on=half: the {len(test)} test examples are all inputs there are, each once, so half of "
+            f"them says nothing of the others. {remedy}"
+        )
+    if len(test) < 2:
+        raise ConfigError(f"experiment.judge_on=half: {len(test)} test example can't be halved. {remedy}")
+    rows = halves(test.y, chance.generator(seed, "half of the test examples"))
+    found, judged = (Examples(test.x[half.to(test.x.device)], test.y[half.to(test.y.device)]) for half in rows)
+    words = f"found on {len(found):,} of the test examples, judged on the {len(judged):,} others"
+    return FoundAndJudged(found, judged, words)
+
+
+def halves(y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Returns the rows of two random halves of examples, `(N // 2 or one more,)` int64 each, ascending.
+
+    Both halves have as many examples of each target, or one more: examples are sorted by their targets, rounded to
+    integers as answers are, in random order among equal ones, and of each two neighbours one is drawn.
+
+    Args:
+        y: `(N,)` or `(N, outputs)`, the targets.
+    """
+    order = torch.randperm(len(y), generator=generator)
+    kinds = first_of_equal(y.cpu().reshape(len(y), -1).double().round()[order])[0].cpu()
+    order = order[kinds.argsort(stable=True)]
+    is_first = torch.rand(-(-len(y) // 2), generator=generator) < 0.5
+    in_first = torch.stack([is_first, ~is_first], dim=1).reshape(-1)[: len(y)]
+    return order[in_first].sort().values, order[~in_first].sort().values
+
+
+def _is_every_boolean_input(x: Tensor) -> bool:
+    """Returns whether these are the 2ⁿ rows of n zeros and ones, each once."""
+    n = x[0].numel()
+    return (
+        n < 64
+        and len(x) == 2**n
+        and bool(((x == 0) | (x == 1)).all())
+        and len(first_of_equal(x.reshape(len(x), -1))[1]) == len(x)
+    )

@@ -1,0 +1,101 @@
+"""The table `predictions`: what does a network answer on each test example? Two runs can be compared answer by answer.
+
+Its columns are `example`, the index in the test set; `label`; `answer`; and the outputs: `logit_0`, `logit_1`, … for
+classes, `output` for values. As in the table `confusion`, classes are numbers, and values are rounded to integers.
+
+Letters: N examples, K outputs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from mi_runner.experiments import Result, Setting
+from mi_runner.models.batches import outputs_of
+from mi_runner.progress import log
+from mi_runner.training.evaluation import FURTHEST, predictions
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+NAME, EXAMPLE = "predictions", "example"
+
+MOST_NUMBERS = 10_000_000
+"""Numbers in the table of many networks: 70 ablations of 10,000 examples with ten logits, 30 MB."""
+
+COLUMNS = 4
+"""Numbers of a row besides the outputs."""
+
+
+@dataclass(frozen=True)
+class Answers:
+    """The answers of a network.
+
+    Attributes:
+        y: `(N,)` labels: classes or values.
+        outputs: `(N, K)`.
+        name: the columns that name the network, with their values, such as `{"seed": 3}`; the same columns for each.
+    """
+
+    y: Tensor
+    outputs: Tensor
+    name: Mapping[str, str | int] = field(default_factory=dict)
+
+
+def table(networks: Sequence[Answers], *, classes: bool) -> DataFrame:
+    """Returns a row for each network and test example; no rows for targets with several values.
+
+    Args:
+        networks: at least one.
+        classes: whether labels are classes, so that the answer is the largest output, or values, so that it is the
+            output rounded.
+    """
+    import numpy as np
+    import pandas as pd
+
+    if networks[0].y.dim() > 1:
+        return pd.DataFrame()
+    sizes = [len(network.y) for network in networks]
+    columns: dict[str, Any] = {}
+    for key, first in networks[0].name.items():
+        values = [network.name[key] for network in networks]
+        kinds = {value: number for number, value in enumerate(dict.fromkeys(values))}
+        # Each text is stored once, and a number for it in every row.
+        columns[key] = (
+            pd.Categorical.from_codes(np.repeat([kinds[value] for value in values], sizes), list(kinds))
+            if isinstance(first, str)
+            else np.repeat(values, sizes)
+        )
+    outputs = torch.cat([network.outputs.cpu() for network in networks])
+    columns[EXAMPLE] = np.concatenate([np.arange(n) for n in sizes])
+    columns["label"] = _integers(torch.cat([network.y.cpu() for network in networks])).numpy()
+    columns["answer"] = _integers(predictions(outputs, classes=classes)).numpy()
+    for number, values_of_output in enumerate(outputs.float().T.contiguous().numpy()):
+        columns[f"logit_{number}" if classes else "output"] = values_of_output
+    return pd.DataFrame(columns, copy=False)
+
+
+def _integers(values: Tensor) -> Tensor:
+    if values.is_floating_point():
+        values = values.round().nan_to_num().clamp(-FURTHEST, FURTHEST)
+    return values.long()
+
+
+def with_predictions(result: Result, setting: Setting[Any]) -> Result:
+    """Returns the result of a run with the predictions of its network, or of those of all seeds, if it lacks them."""
+    if NAME in result.tables:
+        return result
+    members = [(member.model, member.dataset, {"seed": member.seed}) for member in setting.members]
+    networks = members or [(result.model or setting.model, setting.dataset, {})]
+    n_examples = sum(len(dataset.y_test) for _, dataset, _ in networks)
+    if members and n_examples * (setting.dataset.n_outputs + COLUMNS) > MOST_NUMBERS:
+        log.info(f"{NAME} are left out: {len(members)} networks have {n_examples:,} answers")
+        return result
+    answers = [Answers(dataset.y_test, outputs_of(model, dataset.x_test), name) for model, dataset, name in networks]
+    rows = table(answers, classes=setting.dataset.has_classes)
+    return replace(result.with_table(NAME, rows, (*networks[0][2], EXAMPLE)), parquet=result.parquet | {NAME})

@@ -1,0 +1,406 @@
+"""Can a network's inputs and its answer be read from its hidden activations alone?
+
+The hidden activations on an input are stacked to an image, a row per layer. A second network, the decoder, learns to
+read the input and the label from the image. A decoder of its own learns to read the network's own answer, the predicted
+label. Three controls say what its accuracy is worth: activations of the network before training, labels that are
+shuffled among the inputs (Hewitt & Liang, EMNLP 2019), and linear probes. The distances between the images show which
+inputs the network represents alike, layer by layer.
+
+Letters: N examples, D distinct ones, H sites and W units of an activation image, V decoded variables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from torch import Tensor, nn
+
+from mi_runner.config.experiments.decoder import DecoderConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError, RunFailed, as_options
+from mi_runner.experiments import Result, Setting
+from mi_runner.experiments.decoder import images as decoder_images
+from mi_runner.experiments.decoder import tables
+from mi_runner.experiments.decoder.images import PREDICTED, Read, distances_between_images
+from mi_runner.experiments.decoder.tables import DECODED, EXAMPLE, EXAMPLE_NUMBER, FOLD, INPUT
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.activation_images import (
+    hidden_sites,
+    image_shape,
+    named_sites,
+    readable_sites,
+)
+from mi_runner.methods.decoder_training import train_decoders
+from mi_runner.methods.decoding import (
+    DecodingSplit,
+    Examples,
+    Logits,
+    causal_variables,
+    decoded_logits,
+    distinct_examples,
+    image_numbers,
+    probe_logits,
+    shuffled_labels,
+    split_folds,
+    split_images,
+    variables,
+)
+from mi_runner.models import check_room
+from mi_runner.models.activation_decoder import ActivationDecoder
+from mi_runner.models.batches import outputs_of
+from mi_runner.progress import log
+from mi_runner.tables.intervals import wilson_interval
+from mi_runner.tables.names import ALL, NONE
+from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE, Range
+from mi_runner.training.evaluation import correct
+from mi_runner.training.options import TrainingOptions
+
+MOST_NUMBERS = 250_000_000
+"""Numbers of all activation images, at most (1 GB)."""
+
+FEW_HELD_OUT = 30
+"""Of fewer inputs an accuracy's interval is wider than a third, and a log line says so."""
+
+USUAL_FOLDS = 10
+"""What the log line then proposes."""
+
+TRAINED, UNTRAINED, SHUFFLED, LINEAR = "trained", "untrained", "shuffled", "linear"
+
+CONTROLS = (NONE, UNTRAINED, SHUFFLED)
+"""What the decoder itself is trained on: activations and labels as they are, or one of them without information."""
+
+SUMMARY = ("target_accuracy", "n_images", "shared_images", "test_loss")
+"""What the summary has besides the accuracies."""
+
+# `all` in the column `decoded`: every variable of an input correct; in `site`: all rows of the activation image.
+KEYS = {
+    "metrics": ("control", "site", "decoded"),
+    "kernels": (FOLD, "kernel", "row", "column"),
+    "answers": (EXAMPLE_NUMBER,),
+    "sites": ("row",),
+    "separation": ("network", "site", "by"),
+    "distances": ("network", "site", "by", "first", "second"),
+    "layer_similarity": ("network", "site", "other_network", "other_site"),
+    "decoder_history": ("control", "decoded", FOLD, "epoch"),
+}
+
+MEASURES = {
+    **dict.fromkeys(("accuracy", "train_accuracy", "target_accuracy", "chance"), SHARE),
+    **dict.fromkeys(("n_images", "shared_images", "test_loss", "distance", "within", "between", "ratio"), NOT_NEGATIVE),
+    "similarity": Range(-1.0, 1.0),
+}
+
+
+def check(setting: Setting[DecoderConfig]) -> None:
+    """There are sites to read, variables to decode, enough inputs, and room for the activation images.
+
+    Raises:
+        ConfigError: there aren't; the text says what to type.
+    """
+    graph, config = setting.graph(), setting.config
+    sites = _sites(graph, config)
+    examples = _examples(setting.dataset)
+    if config.folds is not None and config.folds > len(examples):
+        raise ConfigError(
+            f"experiment.folds={config.folds}: each fold holds out another input, and the test set has "
+            f"{len(examples):,} different inputs. Type experiment.folds={len(examples)}, or fewer."
+        )
+    height, width = image_shape(graph, sites, at_least=config.kernel_size)
+    n_responses = (height - config.kernel_size + 1) * (width - config.kernel_size + 1)
+    check_room([n_responses, *config.hidden_sizes, 1], f"experiment.hidden_sizes={config.hidden_sizes}")
+    if (numbers := len(examples) * height * width) > MOST_NUMBERS:
+        fitting = MOST_NUMBERS // (height * width)
+        fewer = f", or type dataset.limit={fitting}" if fitting >= 2 else ""
+        raise ConfigError(
+            f"{len(examples):,} activation images of {height}×{width} are {numbers:,} numbers, more than "
+            f"{MOST_NUMBERS:,}: name fewer or smaller sites (experiment.sites){fewer}."
+        )
+
+
+def metric_names(setting: Setting[DecoderConfig]) -> list[str]:
+    """The summary's names: `SUMMARY`, and one for each row of metrics.csv.
+
+    These are `accuracy/a`, `accuracy/a/untrained`, `accuracy/a/shuffled`, `accuracy/a/linear/layers.1`, and so on.
+    """
+    sites = _sites(setting.graph(), setting.config)
+    rows = [(control, ALL) for control in CONTROLS] + [(LINEAR, site) for site in _probed(sites)]
+    decoded = [*_examples(setting.dataset).labels, ALL, PREDICTED]
+    return [*SUMMARY, *(_metric(control, site, name) for control, site in rows for name in decoded)]
+
+
+def networks(setting: Setting[DecoderConfig]) -> dict[str, TrainingOptions]:
+    """The network before its training, a control."""
+    return {UNTRAINED: replace(setting.training, epochs=0)}
+
+
+def cost(setting: Setting[DecoderConfig]) -> dict[str, int]:
+    """Nothing: decoding takes little time."""
+    return {}
+
+
+def run(setting: Setting[DecoderConfig]) -> Result:
+    """How well each variable is decoded from activations that the decoder was not trained on, and the controls.
+
+    Raises:
+        RunFailed: the network has not learned its task, the images can't be split, or the decoder's training diverged.
+    """
+    config, dataset = setting.config, setting.dataset
+    graph, before = setting.graph(), setting.graph(setting.networks[UNTRAINED].model)
+    _check_task(graph, dataset, config)
+    sites = _sites(graph, config)
+    examples = _examples(dataset)
+    options = {"decimals": config.decimals, "at_least": config.kernel_size}
+    trained, untrained = (Read.of(of, dataset, examples, sites, **options) for of in (graph, before))
+    site_rows = tables.site_rows(graph, sites, *trained.images.shape[1:])
+
+    rows: list[dict[str, Any]] = []
+    history: list[dict[str, Any]] = []
+
+    def measured(new: Sequence[dict[str, Any]]) -> None:
+        rows.extend(new)
+        setting.progress.rows("metrics", new)
+
+    splits = _splits(trained.images, examples, setting)
+    n_held_out = sum(len(split.held_out) for split in splits)
+    if n_held_out < FEW_HELD_OUT:
+        folds = min(USUAL_FOLDS, len(examples))
+        more = "several seeds" if len(splits) > 1 else f"experiment.folds={folds}, or several seeds"
+        log.warning(f"each accuracy is of n={n_held_out} held-out inputs, too few to compare networks by; type {more}")
+    main: list[tuple[list[ActivationDecoder], list[Logits]]] = []
+    for control, read in ((NONE, trained), (UNTRAINED, untrained), (SHUFFLED, trained)):
+        its_splits = _splits(read.images, examples, setting)
+        for labels in (examples.labels, read.predicted):
+            if control == SHUFFLED:
+                labels = shuffled_labels(labels, seed=setting.seed)
+            decoders, epochs = _trained_decoders(setting, read.images, labels, its_splits, control)
+            history += epochs
+            logits = [decoded_logits(decoder, read.images) for decoder in decoders]
+            measured(_accuracy_rows(control, ALL, its_splits, labels, logits, read))
+            if control == NONE:
+                main.append((decoders, logits))
+    with setting.progress.bar("linear probes", len(_probed(sites))) as advance:
+        for site in _probed(sites):
+            features = (trained.images if site == ALL else trained.images[:, sites.index(site)]).flatten(1)
+            for labels in (examples.labels, trained.predicted):
+                logits = [probe_logits(features, labels, split.train) for split in splits]
+                measured(_accuracy_rows(LINEAR, site, splits, labels, logits, trained))
+            advance(1, site)
+
+    (decoders, logits), (answer_decoders, answer_logits) = main
+    labels, values = {**examples.labels, **trained.predicted}, {**examples.values, **trained.predicted_values}
+    distances = distances_between_images(
+        examples,
+        sites,
+        {TRAINED: trained, UNTRAINED: untrained},
+        label_name=dataset.label_name,
+        seed=setting.seed,
+    )
+    metrics = {
+        "target_accuracy": trained.accuracy,
+        "n_images": float(len(image_numbers(trained.images).unique())),
+        "shared_images": float(sum(split.n_shared for split in splits)),
+        "test_loss": rows[len(examples.labels)]["test_loss"],
+    }
+    metrics |= {_metric(row["control"], row["site"], row["decoded"]): row["accuracy"] for row in rows}
+    return Result(
+        tables={
+            "metrics": rows,
+            "kernels": tables.kernel_rows(decoders),
+            "answers": tables.answer_rows(
+                examples,
+                splits,
+                labels,
+                values,
+                [[*own, *of_answer] for own, of_answer in zip(logits, answer_logits, strict=True)],
+            ),
+            "sites": site_rows,
+            **distances.tables,
+            "decoder_history": history,
+        },
+        keys=KEYS,
+        metrics=metrics,
+        measures=MEASURES,
+        answer=tables.answer(rows),
+        figures={
+            **decoder_images.decoder_pictures(decoders[0], trained.images, examples, splits[0], sites, rows),
+            **distances.figures,
+        },
+        tensors={
+            "decoder": _together(decoders).state_dict(),
+            "decoder_predicted": _together(answer_decoders).state_dict(),
+        },
+        arrays={"activations": tables.activation_arrays(trained.images, labels, values, splits)},
+    )
+
+
+# --- options as arguments ----------------------------------------------------------------------------------------
+
+
+def _sites(graph: ModelGraph, config: DecoderConfig) -> list[str]:
+    """The sites that are the rows of an activation image: those asked for, or all hidden activations.
+
+    Raises:
+        ConfigError: there are none, or one can't be read.
+    """
+    if config.sites is None:
+        if found := hidden_sites(graph):
+            return found
+        raise ConfigError(
+            "the network has no activation function between its layers: name experiment.sites. Sites that can be "
+            f"read: {', '.join(readable_sites(graph)) or '(none)'}."
+        )
+    with as_options("experiment", ("sites",)):
+        return named_sites(graph, config.sites)
+
+
+def _check_task(graph: ModelGraph, dataset: Dataset, config: DecoderConfig) -> None:
+    """The network is accurate enough for its activations to be worth decoding.
+
+    Raises:
+        RunFailed: it isn't; the text says what to type.
+    """
+    right = correct(outputs_of(graph, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
+    accuracy = float(right.double().mean())
+    tries = (
+        "Train it longer (training.epochs), make it wider or try another seed. "
+        "experiment.min_target_accuracy=0 decodes it as it is."
+    )
+    if config.min_target_accuracy is None:
+        commonest = int(dataset.y_test.unique(return_counts=True)[1].max()) / len(right)
+        low, _ = wilson_interval(int(right.sum()), len(right))
+        if low <= commonest:
+            raise RunFailed(
+                f"the network has not learned its task: its test accuracy is {accuracy:.4f} (95 % interval from "
+                f"{low:.4f}), and the commonest label alone has {commonest:.4f}. {tries}"
+            )
+    elif accuracy < config.min_target_accuracy:
+        raise RunFailed(
+            f"the network has not learned its task: its test accuracy is {accuracy:.4f}, below "
+            f"experiment.min_target_accuracy={config.min_target_accuracy:g}. {tries}"
+        )
+
+
+def _splits(images: Tensor, examples: Examples, setting: Setting[DecoderConfig]) -> list[DecodingSplit]:
+    """One split, or as many as there are folds.
+
+    Raises:
+        RunFailed: all images are equal, so that none can be held out.
+    """
+    config, n_images = setting.config, len(image_numbers(images).unique())
+    if config.folds is None or config.folds == 1:
+        return [split_images(images, examples.index, config.test_share, seed=setting.seed)]
+    if n_images == 1:
+        raise RunFailed("all activation images are equal, so none can be held out. Type experiment.folds=null.")
+    if n_images < config.folds:
+        log.info(f"{n_images} folds instead of {config.folds}: there are {n_images} different activation images")
+    return split_folds(images, examples.index, min(config.folds, n_images), seed=setting.seed)
+
+
+def _examples(dataset: Dataset) -> Examples:
+    """The distinct test examples, and what is decoded.
+
+    Raises:
+        ConfigError: there is nothing to decode.
+    """
+    _check_names(dataset, causal_variables(dataset))
+    try:
+        asked = variables(dataset)
+    except ValueError as error:
+        raise ConfigError(f"dataset={dataset.name}: {error}") from error
+    try:
+        return distinct_examples(dataset.x_test, asked, caption=dataset.caption)
+    except ValueError as error:
+        raise ConfigError(f"dataset={dataset.name}: all test examples have the same {', '.join(asked)}.") from error
+
+
+def _check_names(dataset: Dataset, names: Iterable[str]) -> None:
+    """No variable has a name that the tables use for something else.
+
+    Raises:
+        ConfigError: one has; the text says which names are taken.
+    """
+    columns = [DECODED.format(name) for name in (dataset.label_name, PREDICTED, *names)]
+    for name in names:
+        if name in (taken := (dataset.label_name, ALL, EXAMPLE_NUMBER, EXAMPLE, FOLD, INPUT, PREDICTED, *columns)):
+            raise ConfigError(
+                f"dataset={dataset.name}: the causal model has a variable named '{name}', and the decoder's tables "
+                f"have that name for something else ({', '.join(taken[:7])} are taken): rename the variable."
+            )
+
+
+# --- what is read ------------------------------------------------------------------------------------------------
+
+
+def _trained_decoders(
+    setting: Setting[DecoderConfig],
+    images: Tensor,
+    labels: Mapping[str, Tensor],
+    splits: Sequence[DecodingSplit],
+    control: str,
+) -> tuple[list[ActivationDecoder], list[dict[str, Any]]]:
+    """A decoder for each split, and their histories; all have the same initial weights and dropout masks.
+
+    Raises:
+        RunFailed: the loss is no longer finite.
+    """
+    config = setting.config
+    decoded = PREDICTED if list(labels) == [PREDICTED] else ALL
+    title = " ".join(word for word in ("decoder", *(name for name in (control, decoded) if name not in (NONE, ALL))))
+    try:
+        trained = train_decoders(
+            images,
+            labels,
+            splits,
+            kernels=config.kernels,
+            kernel_size=config.kernel_size,
+            hidden_sizes=config.hidden_sizes,
+            dropout=config.dropout,
+            epochs=config.epochs,
+            batch_size=config.batch_size,
+            learning_rate=config.learning_rate,
+            optimizer=config.optimizer.name,
+            stop_loss=config.stop_loss,
+            seed=setting.seed,
+            progress=setting.progress,
+            title=title,
+        )
+    except FloatingPointError as error:
+        raise RunFailed(f"{error} Try a smaller experiment.learning_rate.") from error
+    names = {"control": control, "decoded": decoded}
+    history = [{**names, FOLD: fold, **row} for fold, (_, rows) in enumerate(trained) for row in rows]
+    return [decoder for decoder, _ in trained], history
+
+
+# --- tables, figures, files --------------------------------------------------------------------------------------
+
+
+def _probed(sites: Sequence[str]) -> list[str]:
+    """Each site by itself, and all of them."""
+    return [*sites, ALL]
+
+
+def _metric(control: str, site: str, name: str) -> str:
+    """A row's name in the summary."""
+    names = ["accuracy", name]
+    names += [] if control == NONE else [control]
+    return "/".join(names + ([site] if control == LINEAR else []))
+
+
+def _accuracy_rows(
+    control: str,
+    site: str,
+    splits: Sequence[DecodingSplit],
+    labels: Mapping[str, Tensor],
+    logits: Sequence[Logits],
+    read: Read,
+) -> list[dict[str, Any]]:
+    """The rows of one decoder or probe; of the predicted label by itself `all` would say the same again."""
+    rows = tables.accuracy_rows(control, site, splits, labels, logits, read.accuracy)
+    return rows if list(labels) != [PREDICTED] else rows[:-1]
+
+
+def _together(decoders: Sequence[ActivationDecoder]) -> nn.Module:
+    """One decoder as it is; several as a list, whose weights begin with the number of the fold."""
+    return decoders[0] if len(decoders) == 1 else nn.ModuleList(decoders)

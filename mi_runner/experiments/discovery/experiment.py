@@ -1,0 +1,410 @@
+"""Which methods find good circuits? Each is judged by the best circuits there are.
+
+The last layers of a network are analysed on the activations that enter them, as in experiment=circuits; circuits may
+leave inputs out. Each method gives a circuit of each size. Where all circuits can be evaluated, it is compared with the
+best circuit of at most as many edges, and with all circuits of as many; otherwise with circuits drawn uniformly.
+Outputs that are values are analysed one by one; those that are classes together.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from mi_runner import chance
+from mi_runner.config.experiments.circuit_options import JudgeOn
+from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
+from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
+from mi_runner.experiments import Drawing, Result, Setting
+from mi_runner.experiments.common.judging import Examples, examples_of
+from mi_runner.experiments.discovery import figures
+from mi_runner.experiments.discovery.judgement import Judged, space_of
+from mi_runner.experiments.discovery.tables import (
+    AREAS,
+    OF_LEVELS,
+    MethodFound,
+    analysed_rows,
+    answer,
+    areas_of,
+    edge_rows,
+    metrics_rows,
+    or_none,
+    score_rows,
+    size_rows,
+    summary_row,
+)
+from mi_runner.graph.chain import Part, find_part, longest_part
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
+from mi_runner.methods.circuits.kept import distinct
+from mi_runner.methods.circuits.rounding import rounding_interval
+from mi_runner.methods.discovery import stability
+from mi_runner.methods.discovery.agreement import rank_correlations
+from mi_runner.methods.discovery.edges import Edges
+from mi_runner.methods.discovery.find import CHANCE, METHODS, Resampled, Task, find, n_evaluated
+from mi_runner.methods.discovery.scores import ScoreFunction
+from mi_runner.models.external import import_callable
+from mi_runner.progress import log
+from mi_runner.tables.names import ALL
+from mi_runner.tables.ranges import ANY, NOT_NEGATIVE, SHARE, Range
+from mi_runner.training.evaluation import loss_function
+from mi_runner.training.options import TrainingOptions
+
+MOST_WORK = 5e12
+"""Most multiplications of a method: circuits times edges times examples."""
+
+NARROW = "model=mlp model.hidden_sizes=[128,128,3,3,3] experiment.last_layers=3"
+"""The published network; its last layers can be analysed with every data set."""
+
+KEYS = {
+    "metrics": ("method", "ablation", "output", "k"),
+    "summary": ("method", "ablation", "output"),
+    "overview": ("method", "ablation", "output"),
+    "scores": ("method", "ablation", "output", "layer", "source", "target"),
+    "correlations": ("method", "other", "ablation", "output"),
+    "edges": ("ablation", "output", "best", "k", "layer", "source", "target"),
+    "analysed": ("ablation", "output", "layer", "source", "target"),
+    "sizes": ("ablation", "output", "n_edges"),
+    "stability": ("method", "ablation", "output", "k"),
+}
+
+OVERVIEW = (
+    *("smallest_valid", "n_draws_valid", "n_draws", "fewest_valid", "regret_mse", "n_sizes"),
+    *("percentile", "n_sizes_percentile", "cardinal", "jaccard", "n_sizes_jaccard", "seconds"),
+)
+"""The columns of summary.csv that are printed."""
+
+CHOSEN = ("chosen_edges", "chosen_found_accuracy", "chosen_accuracy", "chosen_valid")
+"""The measures of the circuit that a method would choose, where circuits are judged on other examples."""
+
+SUMMARY: dict[str, Range] = {
+    **dict.fromkeys(("smallest_valid", "fewest_valid"), NOT_NEGATIVE),
+    **dict.fromkeys(AREAS, ANY),
+    "regret_mse": NOT_NEGATIVE,
+    "regret_accuracy": NOT_NEGATIVE,
+    "percentile": SHARE,
+    **dict.fromkeys(OF_LEVELS, SHARE),
+    "jaccard": SHARE,
+    "mse_sd": NOT_NEGATIVE,
+    "n_forward": NOT_NEGATIVE,
+    "seconds": NOT_NEGATIVE,
+}
+"""The measures of summary.csv."""
+
+MEASURES = {
+    **dict.fromkeys(("accuracy", "agreement", "best_accuracy", "found_accuracy"), SHARE),
+    **{name: NOT_NEGATIVE if name == "chosen_edges" else SHARE for name in CHOSEN},
+    **dict.fromkeys(("mse", "best_mse", "full_accuracy"), NOT_NEGATIVE),
+    "loss": ANY,
+    **SUMMARY,
+}
+
+
+# --- before the run --------------------------------------------------------------------------------------------------
+
+
+def check(setting: Setting[DiscoveryConfig]) -> None:
+    """Checks the methods, the last layers, and that no method takes too long.
+
+    Raises:
+        ConfigError: there is no such method, the layers can't be analysed, or there are too many circuits to evaluate.
+    """
+    config = setting.config
+    _own_methods(config)
+    graph = setting.graph()
+    try:
+        part = find_part(graph, config.last_layers)
+        if not setting.dataset.has_classes:
+            rounding_interval(part.layers[-1], 0.0)
+    except ValueError as error:
+        asked = "null" if config.last_layers is None else config.last_layers
+        chain = longest_part(graph)
+        remedy = f"experiment.last_layers={len(chain.layers)}" if chain and config.last_layers != 1 else NARROW
+        raise ConfigError(f"experiment.last_layers={asked}: {error} Type {remedy}.") from error
+    _check_work(setting, part)
+
+
+def _check_work(setting: Setting[DiscoveryConfig], part: Part) -> None:
+    config = setting.config
+    n_examples = len(examples_of(setting.dataset, config.judge_on, setting.seed).found)
+    n_edges = Edges(_parts(setting, part)[0][1].sizes).n
+    too_many = {
+        name: n_circuits
+        for name in config.methods
+        if (n_circuits := n_evaluated(name, n_edges) * (1 + config.bootstrap)) * n_edges * n_examples > MOST_WORK
+    }
+    if not too_many:
+        return
+    name, n_circuits = max(too_many.items(), key=lambda item: item[1])
+    others = [other for other in config.methods if other not in too_many]
+    remedies = [f"experiment.methods=[{','.join(others)}]"] if others else []
+    if config.bootstrap and n_evaluated(name, n_edges) * n_edges * n_examples <= MOST_WORK:
+        remedies.append("experiment.bootstrap=0")
+    remedies.append("a smaller dataset.limit or experiment.last_layers")
+    raise ConfigError(
+        f"experiment.methods has {name}: it would evaluate {n_circuits:,} circuits of {n_edges:,} edges on "
+        f"{n_examples:,} examples. Type {' or '.join(remedies)}."
+    )
+
+
+def _own_methods(config: DiscoveryConfig) -> dict[str, ScoreFunction | None]:
+    """Returns each method's name, and the function of a method of one's own.
+
+    Raises:
+        ConfigError: a method has another name, or comes twice.
+    """
+    if not config.methods:
+        raise ConfigError(f"experiment.methods=[]: name at least one of {', '.join(METHODS)}.")
+    own: dict[str, ScoreFunction | None] = {}
+    for name in config.methods:
+        if name in own:
+            raise ConfigError(f"experiment.methods has {name} twice. Name it once.")
+        own[name] = None
+        if ":" in name:
+            with as_options("experiment", ["methods"]):
+                own[name] = import_callable("methods", name)
+            log.warning(f"experiment.methods: the code of {name} is run")
+        elif name not in METHODS:
+            raise ConfigError(
+                f"experiment.methods has {name}: {unknown('method', name, METHODS)} Your own: package.module:callable."
+            )
+    return own
+
+
+def networks(setting: Setting[DiscoveryConfig]) -> dict[str, TrainingOptions]:
+    """Returns no networks: the experiment needs only the model."""
+    return {}
+
+
+def cost(setting: Setting[DiscoveryConfig]) -> dict[str, int]:
+    """Returns how many circuits are evaluated where all of them are: of all outputs and ablations together."""
+    part = find_part(setting.graph(), setting.config.last_layers)
+    spaces = [space_of(setting, single) for _, single in _parts(setting, part)]
+    n_circuits = sum(space.count() for space in spaces if space is not None)
+    return {"circuits": n_circuits * len(_ablations(setting.config))} if n_circuits else {}
+
+
+def metric_names(setting: Setting[DiscoveryConfig]) -> list[str]:
+    """Returns the names of the summary: `accuracy`, and a measure of each method and ablation."""
+    names = [
+        f"{measure}/{method}/{ablation}"
+        for method in setting.config.methods
+        for ablation in _ablations(setting.config)
+        for measure in _measures(setting.config)
+    ]
+    return ["accuracy", "n_edges", *names]
+
+
+def _measures(config: DiscoveryConfig) -> list[str]:
+    """Returns the measures of summary.csv that the summary has, too."""
+    return [*SUMMARY, *(CHOSEN if config.judge_on is not JudgeOn.test else ())]
+
+
+def _ablations(config: DiscoveryConfig) -> list[str]:
+    return ["zero", "mean"] if config.ablation is LeftOut.both else [config.ablation.name]
+
+
+def _parts(setting: Setting[DiscoveryConfig], part: Part) -> list[tuple[str | int, Part]]:
+    """Returns the analysed parts: of each output alone, or of all outputs that are classes together."""
+    if setting.dataset.has_classes:
+        return [(ALL, part)]
+    return [(index, part.output(index)) for index in range(part.sizes[-1])]
+
+
+# --- the run ---------------------------------------------------------------------------------------------------------
+
+
+def run(setting: Setting[DiscoveryConfig]) -> Result:
+    """Returns what each method finds at each size, beside the best circuits and all circuits."""
+    config, dataset = setting.config, setting.dataset
+    graph = setting.graph()
+    part = on_cpu(find_part(graph, config.last_layers))
+    on = examples_of(dataset, config.judge_on, setting.seed)
+    judging = _recorded(graph, part, on.judged)
+    finding = _recorded(graph, part, on.found) if on.differ else judging
+    own = _own_methods(config)
+    tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    drawn: dict[str, Drawing] = {}
+    for output, single in _parts(setting, part):
+        curves_of: dict[str, figures.Curves] = {}
+        for ablation in _ablations(config):
+            task, full = _task(setting, single, judging, output, ablation)
+            found_on = _task(setting, single, finding, output, ablation) if on.differ else None
+            judged = Judged(setting, output, task, full, found_on)
+            log.info(judged.description)
+            for name, rows in _judged_rows(setting, judged, own).items():
+                tables[name] += rows
+            curves_of[ablation] = judged.curves(tables)
+        drawn |= figures.of_output(output, single.sizes, curves_of)
+    tables["overview"] = [{name: row[name] for name in (*KEYS["overview"], *OVERVIEW)} for row in tables["summary"]]
+    first = next(iter(_parts(setting, part)))[0]
+    summary = {
+        f"{measure}/{row['method']}/{row['ablation']}": math.nan if row[measure] is None else float(row[measure])
+        for row in tables["summary"]
+        if row["output"] == first
+        for measure in _measures(config)
+    }
+    return Result(
+        tables=tables,
+        keys=KEYS,
+        metrics={
+            "accuracy": _accuracy(setting, judging),
+            "n_edges": float(Edges(_parts(setting, part)[0][1].sizes).n),
+            **summary,
+        },
+        measures=MEASURES,
+        repeats=("repeat",),
+        figures=drawn,
+        shown=("overview",),
+        answer=answer(tables["summary"], Edges(_parts(setting, part)[0][1].sizes).n, on.words),
+    )
+
+
+@dataclass(frozen=True)
+class _Recorded:
+    """What enters the analysed layers `(N, n_0)`, the whole network's outputs `(N, n_L)`, the targets; on the CPU."""
+
+    entering: Tensor
+    outputs: Tensor
+    y: Tensor
+
+
+def _recorded(graph: ModelGraph, part: Part, examples: Examples) -> _Recorded:
+    entering, outputs = entering_activations(graph, part, examples.x)
+    try:
+        check_cut(part, entering, outputs)
+    except ValueError as error:
+        raise RunFailed(str(error)) from error
+    return _Recorded(entering, outputs, examples.y.cpu())
+
+
+def _task(
+    setting: Setting[DiscoveryConfig], part: Part, on: _Recorded, output: str | int, ablation: str
+) -> tuple[Task, Tensor]:
+    """Returns the task on these examples, and the whole network's outputs of this part."""
+    target, full = on.y, on.outputs
+    if isinstance(output, int):
+        target, full = on.y.reshape(len(on.y), -1)[:, output].double(), on.outputs[:, [output]]
+    loss = loss_function(setting.training, setting.dataset)
+    return Task(part, on.entering.double(), target, ablation, setting.config.objective.name, loss), full
+
+
+def _accuracy(setting: Setting[DiscoveryConfig], judging: _Recorded) -> float:
+    """Returns the whole network's accuracy where circuits are judged; where targets are values, the first output's."""
+    y, outputs = judging.y, judging.outputs
+    has_classes = setting.dataset.has_classes
+    correct = outputs.argmax(1) == y if has_classes else outputs[:, 0].round() == y.reshape(len(y), -1)[:, 0]
+    return float(correct.double().mean())
+
+
+def _judged_rows(
+    setting: Setting[DiscoveryConfig], judged: Judged, own: Mapping[str, ScoreFunction | None]
+) -> dict[str, list[dict[str, Any]]]:
+    """Returns the rows of all tables for one output and ablation."""
+    config = setting.config
+    by_method = []
+    with setting.progress.bar("methods", len(own)) as advance:
+        for name, function in own.items():
+            by_method.append(_found(setting, judged, name, function))
+            advance(1, name)
+    circuits = np.concatenate([found.circuits for method in by_method for found in method.repeats])
+    edges = judged.edges
+    rows_of = judged.judge(np.concatenate([circuits, edges.empty, edges.full]))
+    best = None if judged.every is None else judged.every.best(judged.masked, circuits[distinct(circuits)[0]])
+    stable = _stability_rows(setting, judged, by_method) if config.bootstrap > 1 else []
+    tables: dict[str, list[dict[str, Any]]] = {"metrics": [], "summary": [], "stability": stable}
+    start = 0
+    for method in by_method:
+        rows, areas = [], []
+        for repeat, found in enumerate(method.repeats):
+            places = slice(start, start + len(judged.sizes))
+            rows += list(metrics_rows(judged, method.name, repeat, found, rows_of, places, best))
+            areas.append(areas_of(judged, rows_of, places, best))
+            start = places.stop
+        own_stability = [row for row in stable if row["method"] == method.name]
+        tables["metrics"] += rows
+        tables["summary"].append(summary_row(judged, method, rows, areas, own_stability, rows_of, start - len(rows)))
+    setting.progress.rows("metrics", tables["metrics"])
+    scored = {method.name: scores for method in by_method if (scores := method.repeats[0].scores) is not None}
+    tables["scores"] = [row for name, scores in scored.items() for row in score_rows(judged, name, scores)]
+    tables["analysed"] = list(analysed_rows(judged))
+    tables["correlations"] = [
+        {
+            "method": name,
+            "other": other,
+            "ablation": judged.task.ablation,
+            "output": judged.output,
+            "spearman": spearman,
+            "kendall": kendall,
+        }
+        for name, other, spearman, kendall in rank_correlations(scored)
+    ]
+    if best is not None:
+        tables["edges"] = list(edge_rows(judged, best))
+        tables["sizes"] = list(size_rows(judged))
+    return tables
+
+
+def _found(setting: Setting[DiscoveryConfig], judged: Judged, name: str, own: ScoreFunction | None) -> MethodFound:
+    began = time.perf_counter()
+    repeats = []
+    for repeat in range(setting.config.repeats if name in CHANCE else 1):
+        draw = chance.generator(setting.seed, name, judged.output, repeat)
+        try:
+            repeats.append(
+                find(name, judged.finding, judged.sizes, own=own, masked=judged.finding_masked, generator=draw)
+            )
+        except Exception as error:
+            if own is None:
+                raise
+            raise RunFailed(f"the method {name} raises {type(error).__name__}: {error}") from error
+    return MethodFound(name, own, repeats, time.perf_counter() - began)
+
+
+def _stability_rows(
+    setting: Setting[DiscoveryConfig], judged: Judged, by_method: Sequence[MethodFound]
+) -> list[dict[str, Any]]:
+    """Returns for each method but edge pruning and each size how its circuits differ between resamples."""
+    config, task = setting.config, judged.finding
+    draw = chance.generator(setting.seed, "resampled examples", judged.output)
+    rows = stability.resamples(judged.n_finding, config.bootstrap, draw)
+    resampled = Resampled(task, rows, stability.counts_of(rows))
+    which = np.repeat(np.arange(config.bootstrap), len(judged.sizes))
+    table = []
+    with setting.progress.bar("resampled examples", len(by_method)) as advance:
+        for method in by_method:
+            advance(1, method.name)
+            if method.name == "edge_pruning":
+                continue
+            generator = chance.generator(setting.seed, method.name, judged.output, "resampled")
+            circuits = resampled.find(method.name, judged.sizes, own=method.own, generator=generator)
+            flat = circuits.reshape(-1, judged.edges.n)
+            spread = stability.stability(circuits)
+            mse = judged.masked.objective(flat).reshape(circuits.shape[:2])
+            own_mse = resampled.masked.objective(flat, "distance", which).reshape(circuits.shape[:2])
+            for place, k in enumerate(judged.sizes.tolist()):
+                table.append(
+                    {
+                        "method": method.name,
+                        "ablation": task.ablation,
+                        "output": judged.output,
+                        "k": k,
+                        "n_resamples": config.bootstrap,
+                        "n_edges": float(spread.n_edges[place]),
+                        "jaccard": or_none(spread.jaccard[place]),
+                        "n_always": int(spread.n_always[place]),
+                        "n_ever": int(spread.n_ever[place]),
+                        "mse_mean": float(mse[:, place].mean()),
+                        "mse_sd": float(mse[:, place].std(ddof=1)),
+                        "own_mse_mean": float(own_mse[:, place].mean()),
+                        "own_mse_sd": float(own_mse[:, place].std(ddof=1)),
+                    }
+                )
+    return table

@@ -1,0 +1,128 @@
+"""Figures of the discovery experiment, drawn from its tables."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from statistics import fmean
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments.common import drawing
+
+COLOURS = ("0.5", *(f"tab:{name}" for name in ("brown", "olive", "cyan", "blue", "purple", "orange", "red", "green")))
+"""Of the methods, in their order."""
+
+MOST_DRAWN_EDGES = 400
+"""A part with more edges has no heat maps."""
+
+SMALLEST = 1e-9
+"""The lowest error of the logarithmic scale; smaller ones are drawn there."""
+
+
+@dataclass(frozen=True)
+class Curves:
+    """What figures show of one output with one ablation.
+
+    Attributes:
+        metrics, sizes, scores: rows of these tables.
+        shares: `(E,)`, the fraction of valid circuits that keep each edge; None if they aren't known.
+    """
+
+    metrics: Sequence[Row]
+    sizes: Sequence[Row]
+    scores: Sequence[Row]
+    shares: np.ndarray | None
+
+
+def of_output(output: str | int, sizes: Sequence[int], by_ablation: Mapping[str, Curves]) -> dict[str, Drawing]:
+    """Returns the figures of one output by name: accuracy and mse against size, and for each ablation the scores.
+
+    Args:
+        output: its number, or `all`.
+        sizes: neurons of each analysed layer.
+        by_ablation: what is drawn of each ablation.
+    """
+    drawn: dict[str, Drawing] = {f"curves_{output}": partial(_curves, by_ablation)}
+    n_edges = sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes))
+    for ablation, curves in by_ablation.items():
+        if curves.scores and n_edges <= MOST_DRAWN_EDGES:
+            drawn[f"scores_{ablation}_{output}"] = partial(_scores, ablation, sizes, curves)
+    return drawn
+
+
+def _curves(by_ablation: Mapping[str, Curves]) -> Figure:
+    figure = Figure(figsize=(5.2 * len(by_ablation) + 1.6, 7), layout="constrained")
+    grid = figure.subplots(2, len(by_ablation), squeeze=False, sharey="row")
+    for column, (ablation, curves) in enumerate(by_ablation.items()):
+        for axes, measure in zip(grid[:, column], ("accuracy", "mse"), strict=True):
+            _curve(axes, curves, measure)
+            axes.set_ylabel(measure if column == 0 else "")
+        grid[0, column].set_title(f"{ablation} ablation", fontsize=10)
+        grid[1, column].set(yscale="log", xlabel="kept edges")
+    handles, labels = grid[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside right center", fontsize=8)
+    return figure
+
+
+def _curve(axes: Axes, curves: Curves, measure: str) -> None:
+    lowest = SMALLEST if measure == "mse" else 0.0
+    if curves.sizes:
+        edges = [row["n_edges"] for row in curves.sizes]
+        low, high = ([max(lowest, row[f"{measure}_{quantile}"]) for row in curves.sizes] for quantile in (10, 90))
+        axes.fill_between(edges, low, high, color="0.9", label="all circuits, 10 to 90 %")
+    by_method: dict[str, dict[int, list[float]]] = {}
+    for row in curves.metrics:
+        by_method.setdefault(row["method"], {}).setdefault(row["k"], []).append(row[measure])
+    for index, (method, values) in enumerate(by_method.items()):
+        means = [max(lowest, fmean(values[k])) for k in values]
+        axes.plot(list(values), means, drawstyle="steps-post", linewidth=1.3, label=method, color=COLOURS[index % 9])
+    best = {row["k"]: row[f"best_{measure}"] for row in curves.metrics if row[f"best_{measure}"] is not None}
+    if best:
+        bound = [max(lowest, value) for value in best.values()]
+        axes.plot(list(best), bound, drawstyle="steps-post", color="black", linewidth=2, linestyle="--", label="best")
+    drawing.tidy(axes)
+
+
+def _scores(ablation: str, sizes: Sequence[int], curves: Curves) -> Figure:
+    """The score of each edge by each method, divided by the method's largest, and the share among valid circuits."""
+    shapes = [(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
+    by_method: dict[str, list[float]] = {}
+    for row in curves.scores:
+        by_method.setdefault(row["method"], []).append(row["score"])
+    columns = {name: np.array(scores) / (np.abs(scores).max() or 1.0) for name, scores in by_method.items()}
+    if curves.shares is not None and np.isfinite(curves.shares).all():
+        columns["fraction of valid circuits"] = curves.shares
+    figure = Figure(figsize=(1.9 * len(columns) + 1, 1.9 * len(shapes) + 0.4), layout="constrained")
+    grid = figure.subplots(len(shapes), len(columns), squeeze=False)
+    offsets = [0, *itertools.accumulate(n_out * n_in for n_out, n_in in shapes)]
+    for place, (name, values) in enumerate(columns.items()):
+        for layer, (n_out, n_in) in enumerate(shapes):
+            axes = grid[layer, place]
+            block = values[offsets[layer] : offsets[layer + 1]].reshape(n_out, n_in)
+            signed = values.min() < 0
+            shown = axes.imshow(
+                block, cmap="RdBu_r" if signed else "magma", vmin=-1 if signed else 0, vmax=1, aspect="auto"
+            )
+            if max(n_out, n_in) <= 6:
+                for to in range(n_out):
+                    for source in range(n_in):
+                        value = block[to, source]
+                        dark = value < 0.6 and not signed
+                        colour = "white" if dark else "black"
+                        axes.text(source, to, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=colour)
+            axes.set(xticks=[], yticks=[])
+            if layer == 0:
+                axes.set_title(name, fontsize=8)
+            if place == 0:
+                axes.set_ylabel(f"layer {layer}\nto", fontsize=8)
+            if layer == len(shapes) - 1:
+                axes.set_xlabel("from", fontsize=8)
+    figure.colorbar(shown, ax=grid, label="score, divided by the method's largest")
+    figure.suptitle(f"{ablation} ablation", fontsize=10)
+    return figure

@@ -1,0 +1,452 @@
+"""How many explanations does a network of a Boolean function have? (Méloux et al., ICLR 2025, main part)
+
+Where, then what: its valid circuits, and for each of them the groundings, logic gates that its neurons can be. What,
+then where: the algorithms for its function, and for each of them the alignments, neurons that carry its nodes. Both are
+counted completely. Controls: the untrained network, with its own function as target, and networks trained on random
+functions from the same initial weights. Where a function is constant, no algorithms are counted.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from mi_runner import chance
+from mi_runner.config.experiments.explanations import ExplanationsConfig
+from mi_runner.datasets import Dataset, logic
+from mi_runner.errors import ConfigError, RunFailed, as_options
+from mi_runner.experiments import Drawing, Result, Setting
+from mi_runner.experiments.common import sentences
+from mi_runner.experiments.explanations import figures
+from mi_runner.experiments.explanations.controls import RANDOM_FUNCTION, UNTRAINED, Control, train_on_random_functions
+from mi_runner.graph.chain import Part, find_part
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.circuits.cut import on_cpu
+from mi_runner.methods.circuits.rounding import rounding_interval
+from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.circuits.table import circuit_table
+from mi_runner.methods.explanations.algorithms import formula
+from mi_runner.methods.explanations.boolean import digits_of
+from mi_runner.methods.explanations.explain import Explanations, check_sizes, explain, own_table
+from mi_runner.methods.explanations.groundings import list_groundings
+from mi_runner.progress import log
+from mi_runner.tables.names import NONE
+from mi_runner.tables.over_seeds import seeds_summary
+from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
+from mi_runner.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+COUNTS = (
+    "n_valid",
+    "n_valid_partial",
+    "n_groundings",
+    "n_groundings_partial",
+    "groundings_median",
+    "groundings_max",
+    "n_algorithms_aligned",
+    "n_alignments",
+    "n_alignments_joint",
+)
+NOT_SUMMARISED = ("n_groundings_low", "n_groundings_high", "n_grounded")
+"""Columns that are no counts of a network: the interval of an estimate, and the circuits that it comes from."""
+SUMMARY = ("accuracy", "n_circuits", "n_algorithms", *COUNTS)
+
+KEYS = {
+    "metrics": ("control", "output"),
+    "circuits": ("output", "circuit"),
+    "groundings": ("output", "circuit", "grounding", "neuron"),
+    "algorithms": ("output", "algorithm"),
+    "alignments": ("output", "algorithm", "joint", "alignment", "node"),
+}
+REPEATS = ("repeat",)
+MEASURES = {"accuracy": SHARE, "converged": SHARE, **dict.fromkeys((*COUNTS, "seconds"), NOT_NEGATIVE)}
+
+
+def check(setting: Setting[ExplanationsConfig]) -> None:
+    """The data are a Boolean function's, the network is a chain of layers, and all can be counted.
+
+    Raises:
+        ConfigError: they aren't, or it can't; the text says what to type.
+    """
+    config, dataset = setting.config, setting.dataset
+    if dataset.has_classes:
+        raise ConfigError("experiment=explanations takes values: type dataset.target=value.")
+    n = dataset.input_shape[0]
+    is_boolean = len(dataset.input_shape) == 1 and n <= logic.MOST_INPUTS
+    if not is_boolean or not torch.equal(dataset.x_test.cpu(), logic.all_inputs(n)):
+        raise ConfigError(
+            "experiment=explanations takes a test set that is each input of a Boolean function once: type "
+            "dataset=logic dataset.limit=null."
+        )
+    for output, table in enumerate(_tables(dataset)):
+        if table in (0, 2**2**n - 1):
+            raise ConfigError(f"experiment=explanations: the function of output {output} is constant. Use another.")
+    graph = setting.graph()
+    try:
+        part = find_part(graph, None)
+        rounding_interval(part.layers[-1], 0.0)
+        with as_options("experiment", ("max_depth",)):
+            check_sizes(part.output(0).sizes, config.max_depth)
+    except ConfigError:
+        raise
+    except ValueError as error:
+        raise ConfigError(f"experiment=explanations: {error} Type model=mlp model.hidden_sizes=[3,3].") from error
+
+
+def metric_names(setting: Setting[ExplanationsConfig]) -> list[str]:
+    """The summary's names: of the first output; with many seeds their means."""
+    return list(SUMMARY)
+
+
+def networks(setting: Setting[ExplanationsConfig]) -> dict[str, TrainingOptions]:
+    """The untrained network, as control."""
+    return {UNTRAINED: replace(setting.training, epochs=0)} if setting.config.control else {}
+
+
+def cost(setting: Setting[ExplanationsConfig]) -> dict[str, int]:
+    """The number of circuits of all outputs and controls together."""
+    config = setting.config
+    part = find_part(setting.graph(), None).output(0)
+    n_networks = 2 + config.random_functions if config.control else 1
+    return {"circuits": CircuitSpace(part.sizes).count() * setting.dataset.n_outputs * n_networks}
+
+
+def run(setting: Setting[ExplanationsConfig]) -> Result:
+    """A row an output with its counts, tables of what is counted, and pictures."""
+    if setting.members:
+        return _run_members(setting)
+    rows, explained = _explained(setting, setting.graph())
+    if all(row["n_valid"] is None for row in rows):
+        worst = min(row["accuracy"] for row in rows)
+        raise RunFailed(
+            f"the network's accuracy is {worst:.4g}, below experiment.min_accuracy={setting.config.min_accuracy:g}: "
+            f"it is not analysed. Train longer (training.epochs={4 * setting.training.epochs}), with another seed, or "
+            f"lower experiment.min_accuracy."
+        )
+    rows += _control_rows([setting])
+    setting.progress.rows("metrics", rows)
+    tables: dict[str, Any] = {"metrics": rows, "groundings": [], "algorithms": [], "alignments": []}
+    frames = []
+    drawn: dict[str, Drawing] = {}
+    as_text = any(max(found.groundings, default=0) >= 2**63 for found in explained.values())
+    for output, found in explained.items():
+        frames.append(_circuit_frame(output, found, as_text=as_text))
+        groundings = _grounding_rows(output, found, setting.config.listed)
+        tables["groundings"] += groundings
+        algorithms, alignments = _algorithm_rows(output, found, setting.config.listed)
+        tables["algorithms"] += algorithms
+        tables["alignments"] += alignments
+        drawn |= figures.of_output(output, found)
+    if frames:
+        import pandas as pd
+
+        tables["circuits"] = pd.concat(frames, ignore_index=True)
+    return Result(
+        tables=tables,
+        keys=KEYS,
+        repeats=REPEATS,
+        metrics={name: _number(rows[0][name]) for name in SUMMARY},
+        measures=MEASURES,
+        figures=drawn,
+        parquet=frozenset({"circuits"}),
+        answer=_answer(rows[0]),
+        model=setting.model,
+    )
+
+
+def _answer(row: Mapping[str, Any]) -> str:
+    """The counts of the first output; of groundings that were sampled, with their interval."""
+    if row["n_valid"] is None:
+        return (
+            f"The network's accuracy on {row['function']} is {sentences.figure(row['accuracy'])}: it is not analysed."
+        )
+    of_counts = [row["n_groundings"], row["n_groundings_low"], row["n_groundings_high"]]
+    n, low, high = (f"{value:,}" for value in of_counts)
+    groundings = n if low == high else f"about {n} ({low} to {high})"
+    return (
+        f"{row['n_valid']:,} of {sentences.counted(row['n_circuits'], 'circuit')} compute {row['function']}, with "
+        f"{groundings} groundings as logic gates; {row['n_algorithms_aligned']:,} of "
+        f"{sentences.counted(row['n_algorithms'], 'algorithm')} for it align with the network, in "
+        f"{sentences.counted(row['n_alignments'], 'way')}."
+    )
+
+
+def _answer_over_seeds(summary: Sequence[Mapping[str, Any]], n_analysed: int) -> str:
+    means = {row["measure"]: row for row in summary if (row["output"], row["control"]) == (0, NONE)}
+    names = {"n_valid": "valid circuits", "n_groundings": "groundings", "n_alignments": "alignments"}
+    found = [
+        f"{sentences.between(means[name]['mean'], means[name]['low'], means[name]['high'])} {words}"
+        for name, words in names.items()
+        if name in means
+    ]
+    who = sentences.counted(n_analysed, "network that is", "networks that are")
+    return f"Means of {who} accurate enough: {', '.join(found)}."
+
+
+def _number(value: float | int | None) -> float:
+    return math.nan if value is None else float(value)
+
+
+def _tables(dataset: Dataset) -> list[int]:
+    """The truth table of each output of the data set."""
+    targets = dataset.y_test.cpu().reshape(len(dataset.y_test), -1).round()
+    return [sum(1 << row for row in range(len(targets)) if targets[row, k] == 1) for k in range(targets.shape[1])]
+
+
+def _explained(
+    setting: Setting[ExplanationsConfig],
+    graph: ModelGraph,
+    *,
+    control: str = NONE,
+    repeat: int = 0,
+    dataset: Dataset | None = None,
+) -> tuple[list[dict[str, Any]], dict[int, Explanations]]:
+    """A row an output, and the explanations of those outputs that are accurate enough.
+
+    Args:
+        dataset: of the functions that the network was trained on; None: the setting's.
+    """
+    rows: list[dict[str, Any]] = []
+    explained: dict[int, Explanations] = {}
+    part = on_cpu(find_part(graph, None))
+    for output, table in enumerate(_tables(dataset or setting.dataset)):
+        single = part.output(output)
+        try:
+            wanted = own_table(single) if control == UNTRAINED else table
+            row, found = _output(setting, single, wanted)
+        except ValueError as error:
+            raise RunFailed(f"output {output}: {error} Use another seed.") from error
+        rows.append({"control": control, "repeat": repeat, "output": output, **row})
+        if found is not None:
+            explained[output] = found
+    return rows, explained
+
+
+def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tuple[dict[str, Any], Explanations | None]:
+    config = setting.config
+    began = time.perf_counter()
+    n_rows = 2 ** part.sizes[0]
+    outputs = part(logic.all_inputs(part.sizes[0]))[:, 0].round().tolist()
+    accuracy = sum(value == (table >> row & 1) for row, value in enumerate(outputs)) / n_rows
+    converged = accuracy >= config.min_accuracy
+    row: dict[str, Any] = {
+        "function": logic.name_of(digits_of(table, n_rows)),
+        "accuracy": accuracy,
+        "converged": int(converged),
+    }
+    if not converged:
+        return {**row, **dict.fromkeys(("n_circuits", *COUNTS, *NOT_SUMMARISED, "n_algorithms", "seconds"))}, None
+    found = explain(
+        part,
+        table,
+        max_depth=config.max_depth,
+        pairs=config.pairs.name,
+        accuracy_threshold=config.accuracy_threshold,
+        sample=config.sample,
+        seed=chance.derived_seed(setting.seed, "sampled circuits"),
+        progress=setting.progress,
+    )
+    counts = found.groundings
+    row |= {
+        "n_circuits": found.circuits.n_circuits,
+        "n_valid": found.circuits.n_valid,
+        "n_valid_partial": found.circuits.n_valid_partial,
+        "n_groundings": found.total.value,
+        "n_groundings_low": found.total.low,
+        "n_groundings_high": found.total.high,
+        "n_groundings_partial": found.n_groundings_partial,
+        "n_grounded": len(counts),
+        "groundings_median": statistics.median_low(counts) if counts else None,
+        "groundings_max": max(counts, default=None) if found.is_complete else None,
+        **_algorithm_counts(found, is_constant=table in (0, 2**n_rows - 1)),
+        "seconds": time.perf_counter() - began,
+    }
+    return row, found
+
+
+def _algorithm_counts(found: Explanations, *, is_constant: bool) -> dict[str, int | None]:
+    """The counts of algorithms and alignments; None for a constant function, whose algorithms are not looked for."""
+    counts = {
+        "n_algorithms": len(found.aligned),
+        "n_algorithms_aligned": sum(bool(each.single) for _, each in found.aligned),
+        "n_alignments": found.n_alignments,
+        "n_alignments_joint": found.n_alignments_joint,
+    }
+    return dict.fromkeys(counts) if is_constant else counts
+
+
+def _control_rows(settings: Sequence[Setting[ExplanationsConfig]]) -> list[dict[str, Any]]:
+    """The rows of the controls: of each untrained network, and of networks trained on random functions.
+
+    An untrained network's target is its own function.
+    """
+    if UNTRAINED not in settings[0].networks:
+        return []
+    trained = train_on_random_functions(settings)
+    has_seeds = len(settings) > 1
+    rows: list[dict[str, Any]] = []
+    with settings[0].progress.bar("explaining controls", len(settings)) as advance:
+        for setting, controls in zip(settings, trained, strict=True):
+            own, _ = _explained(setting, setting.graph(setting.networks[UNTRAINED].model), control=UNTRAINED)
+            for repeat, control in enumerate(controls):
+                own += _random_function_rows(setting, control, repeat)
+            rows += [{"seed": setting.seed, **row} for row in own] if has_seeds else own
+            advance(1)
+    on_random = [row for row in rows if row["control"] == RANDOM_FUNCTION]
+    if on_random:
+        n_converged = sum(row["converged"] for row in on_random)
+        log.info(f"{n_converged} of {len(on_random)} controls on random functions are accurate enough and analysed")
+    return rows
+
+
+def _random_function_rows(setting: Setting[ExplanationsConfig], control: Control, repeat: int) -> list[dict[str, Any]]:
+    graph = setting.graph(control.model)
+    rows, _ = _explained(setting, graph, control=RANDOM_FUNCTION, repeat=repeat, dataset=control.dataset)
+    return rows
+
+
+# --- tables ----------------------------------------------------------------------------------------------------------
+
+
+def _circuit_frame(output: int, found: Explanations, *, as_text: bool) -> DataFrame:
+    """As in experiment=circuits, with the groundings of valid circuits; those of others aren't counted: empty.
+
+    Args:
+        as_text: whether counts are written as text, because one of the table has more than 64 bits.
+    """
+    import pandas as pd
+
+    frame = circuit_table(found.examples, output, found.circuits)
+    counts = dict(zip(found.circuits.valid.tolist(), found.groundings, strict=True))
+    numbers = [counts.get(circuit) for circuit in frame["circuit"].tolist()]
+    if as_text:
+        frame["n_groundings"] = [None if number is None else str(number) for number in numbers]
+    else:
+        frame["n_groundings"] = pd.array(numbers, dtype="Int64")
+    return frame
+
+
+def _sparsest_first(found: Explanations) -> list[int]:
+    return sorted(found.circuits.valid.tolist(), key=lambda circuit: (circuit.bit_count(), circuit))
+
+
+def _grounding_rows(output: int, found: Explanations, listed: int) -> list[dict[str, Any]]:
+    """A row a neuron of the first groundings, those of the sparsest circuits first."""
+    rows: list[dict[str, Any]] = []
+    left = listed
+    for circuit in _sparsest_first(found):
+        if not left:
+            log.info(f"output {output}: {listed:,} of {found.total.value:,} groundings are written")
+            break
+        groundings = list_groundings(found.network, circuit, most=left)
+        left -= len(groundings)
+        for number, grounding in enumerate(groundings):
+            for node in grounding.neurons:
+                rows.append(
+                    {
+                        "output": output,
+                        "circuit": circuit,
+                        "grounding": number,
+                        "neuron": neuron_name(found, node.layer, node.neuron),
+                        "threshold": node.threshold,
+                        "gate": figures.gate_name(node),
+                        "inputs": " ".join(neuron_name(found, node.layer - 1, parent) for parent in node.parents),
+                    }
+                )
+    return rows
+
+
+def neuron_name(found: Explanations, layer: int, neuron: int) -> str:
+    """A for an input, h1.0 for a hidden neuron, `out` for the output."""
+    if not layer:
+        return logic.variable_names(found.network.sizes[0])[neuron]
+    return "out" if layer == len(found.network.sizes) - 1 else f"h{layer}.{neuron}"
+
+
+def _algorithm_rows(output: int, found: Explanations, listed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    algorithms: list[dict[str, Any]] = []
+    alignments: list[dict[str, Any]] = []
+    left = listed
+    for number, (algorithm, aligned) in enumerate(found.aligned):
+        algorithms.append(
+            {
+                "output": output,
+                "algorithm": number,
+                "formula": algorithm.formula,
+                "depth": algorithm.depth,
+                "n_gates": algorithm.n_gates,
+                "inert": algorithm.is_inert,
+                "n_alignments": len(aligned.single),
+                "n_alignments_joint": None if aligned.joint is None else len(aligned.joint),
+            }
+        )
+        for is_joint, group in ((False, aligned.single), (True, aligned.joint or ())):
+            for place, alignment in enumerate(group[:left]):
+                for node, (tree, chosen) in enumerate(zip(algorithm.nodes, alignment.sets, strict=True)):
+                    alignments.append(
+                        {
+                            "output": output,
+                            "algorithm": number,
+                            "alignment": place,
+                            "node": node,
+                            "formula": formula(tree),
+                            "layer": chosen.layer,
+                            "neurons": " ".join(map(str, chosen.neurons)),
+                            "joint": is_joint,
+                        }
+                    )
+            left -= len(group[:left])
+    return algorithms, alignments
+
+
+# --- many seeds ------------------------------------------------------------------------------------------------------
+
+
+def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
+    """The rows of each network, and their spread over the seeds; networks that did not converge have no counts."""
+    rows: list[dict[str, Any]] = []
+    n_converged = 0
+    with setting.progress.bar("explaining", len(setting.members)) as advance:
+        for member in setting.members:
+            own, explained = _explained(member, member.graph())
+            n_converged += len(explained) == len(own)
+            rows += [{"seed": member.seed, **row} for row in own]
+            setting.progress.rows("metrics", rows[-len(own) :])
+            advance(1, f"seed {member.seed}")
+    if not n_converged:
+        raise RunFailed(
+            f"no network has an accuracy of experiment.min_accuracy={setting.config.min_accuracy:g}. Train longer: "
+            f"training.epochs={4 * setting.training.epochs}."
+        )
+    log.info(f"{n_converged} of {len(setting.members)} networks are accurate enough and analysed")
+    rows += _control_rows(setting.members)
+    summary = seeds_summary(rows, KEYS["metrics"], MEASURES, setting.starts)
+    first = [row for row in rows if row["output"] == 0 and row["control"] == NONE]
+    metrics = {}
+    for name in SUMMARY:
+        values = [_number(row[name]) for row in first if row[name] is not None]
+        metrics[name] = math.fsum(values) / len(values) if values else math.nan
+    history = [{"seed": member.seed, **row} for member in setting.members for row in member.history]
+    return Result(
+        tables={"metrics": rows, "seeds_summary": summary, "history": history},
+        keys={
+            "metrics": ("seed", *KEYS["metrics"]),
+            "seeds_summary": (*KEYS["metrics"], "measure"),
+            "history": ("seed", "epoch"),
+        },
+        repeats=REPEATS,
+        metrics=metrics,
+        measures=MEASURES,
+        figures=figures.of_seeds(first),
+        shown=("seeds_summary",),
+        answer=_answer_over_seeds(summary, n_converged),
+        members={f"seed_{member.seed}": member.model for member in setting.members},
+    )

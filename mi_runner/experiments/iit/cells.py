@@ -1,0 +1,401 @@
+"""Which variables are to live where: the cells of `experiment=iit` and `das`, each a set of variables at a site.
+
+What contradicts the data set, the network or other options is found here, before anything is trained.
+"""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
+from mi_runner.datasets.causal_models import CausalModel
+from mi_runner.errors import ConfigError
+from mi_runner.experiments import Setting
+from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
+from mi_runner.graph.model_graph import ModelGraph, Site
+from mi_runner.methods.alignment import units_at
+from mi_runner.tables.names import ALL
+
+MOST_ROTATION_NUMBERS = 20_000_000
+"""Numbers of a rotation's directions (80 MB); its gradient and the optimizer's state have three times as many."""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One set of variables at one site: a row, or rather some rows, of the table.
+
+    Attributes:
+        target: a site, edge or path.
+        places: for each source of a pair the variables that are taken from it.
+    """
+
+    variables: tuple[str, ...]
+    target: str
+    places: tuple[tuple[str, ...], ...]
+
+    @property
+    def columns(self) -> dict[str, str]:
+        """What identifies the cell in a table."""
+        return {"variables": "+".join(self.variables), "site": self.target}
+
+    @property
+    def name(self) -> str:
+        """What identifies it in the summary: `circularity+color/conv1`."""
+        return "/".join(self.columns.values())
+
+
+def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalModel) -> list[Cell]:
+    """Every set of variables at every site that the options ask for, sets first.
+
+    Raises:
+        ConfigError: a variable or site is not there, or named twice; the text lists those that are.
+    """
+    config = setting.config
+    _check_names_of_places(config, causal_model)
+    placed = list(config.places) if config.places is not None else None
+    # With all variables the counterfactual label is the source's own.
+    default = [causal_model.variables[:-1] or causal_model.variables]
+    given = placed if config.variables is None else config.variables
+    if given == ALL and ALL not in causal_model.variables:
+        given, default = None, every_set(causal_model)
+    sets = variable_sets(given, causal_model, default)
+    _check_places_of_all(config, sets)
+    able = [name for name, site in graph.sites.items() if not site.obstacle]
+    sites = [config.site] if isinstance(config.site, str) else config.site
+    if sites == [ALL] and ALL not in graph.sites:
+        layers = [name for name in able if has_weights(graph.submodule(name))]
+        sites = layers[:-1] or layers or None
+    if sites is None:
+        sites = [name for name in able if name not in (*graph.inputs, graph.output)][:1]
+        if not sites:
+            raise ConfigError(f"the network has no inner site: type experiment.site=..., one of {', '.join(able)}.")
+    if not isinstance(sites, list) or not sites or not all(isinstance(site, str) for site in sites):
+        raise ConfigError(f"experiment.site={config.site}: name a site, or several as [conv1,fc1].")
+    if len(set(sites)) < len(sites):
+        raise ConfigError(f"experiment.site=[{','.join(sites)}]: name each site once.")
+    for target in sites:
+        site = graph.target_site(target)
+        if site.obstacle:
+            raise ConfigError(
+                f"experiment.site={target}: its value can't be swapped, because {site.name} {site.obstacle}. "
+                f"Sites that can: {', '.join(able)}."
+            )
+    separate = config.sources is Sources.multi
+    return [
+        Cell(names, target, tuple((name,) for name in names) if separate else (names,))
+        for names in sets
+        for target in sites
+    ]
+
+
+def _check_names_of_places(config: IitConfig, causal_model: CausalModel) -> None:
+    for variable in config.places or ():
+        causal_model.column(str(variable))
+
+
+def _check_places_of_all(config: IitConfig, sets: list[tuple[str, ...]]) -> None:
+    """Every variable that is swapped has a place, and no other variable has any."""
+    if config.places is None:
+        return
+    swapped = dict.fromkeys(itertools.chain(*sets))
+    for variable in swapped:
+        if variable not in config.places:
+            raise ConfigError(
+                f"experiment.places={given_places(config)} has no place for {variable}, which is in "
+                f'experiment.variables: add {variable}: "[...]", or leave it out of experiment.variables.'
+            )
+    for variable in config.places:
+        if variable not in swapped:
+            raise ConfigError(
+                f"experiment.places={given_places(config)}: {variable} is not in experiment.variables. Add it there, "
+                "or leave out its place."
+            )
+
+
+def given_places(config: IitConfig) -> str:
+    """`experiment.places` as it is typed."""
+    return "{" + ", ".join(f'{variable}: "{place}"' for variable, place in config.places.items()) + "}"
+
+
+def causal_model_of(setting: Setting[IitConfig]) -> CausalModel:
+    """The data set's causal model, whose labels are the data set's.
+
+    Raises:
+        ConfigError: it has none, or another one.
+    """
+    dataset = setting.dataset
+    if dataset.causal_model is None:
+        raise ConfigError(
+            f"dataset={dataset.name} has no causal model, as it is configured: experiment={setting.config.name} "
+            f"needs one to say what a counterfactual label is. Those with one: {data_sets_with_variables()}."
+        )
+    for split in ("train", "test"):
+        y, values = getattr(dataset, f"y_{split}"), getattr(dataset.causal_model, f"values_{split}")
+        labels = dataset.causal_model.mechanism(values)
+        if labels.shape != y.shape or labels.dtype != y.dtype:
+            raise ConfigError(
+                f"dataset={dataset.name}: the causal model gives {tuple(labels.shape)} {labels.dtype} for y_{split}, "
+                f"which is {tuple(y.shape)} {y.dtype}."
+            )
+        wrong = (labels != y).nonzero().flatten().tolist()
+        if wrong:
+            first = wrong[0]
+            raise ConfigError(
+                f"dataset={dataset.name}: the causal model gives another label than y_{split} for {len(wrong)} of "
+                f"{len(y)} examples, the first of them number {first}: {labels[first].item()} for "
+                f"{y[first].item()}. Correct the variables or the mechanism."
+            )
+    return dataset.causal_model
+
+
+def check_options(config: IitConfig) -> None:
+    if config.alignment is AlignmentKind.units and config.train is not Trained.network:
+        raise ConfigError(
+            f"experiment.train={config.train.name} trains a rotation, and experiment.alignment=units has none: type "
+            "experiment.train=network or experiment.alignment=rotation."
+        )
+    if config.alignment is AlignmentKind.rotation and config.offsets is not None:
+        raise ConfigError("experiment.offsets is for experiment.alignment=units; a rotation's directions have none.")
+    if config.alignment is AlignmentKind.units and config.starts > 1:
+        raise ConfigError(
+            f"experiment.starts={config.starts} is for a rotation, whose first directions are random; "
+            "experiment.alignment=units has none: leave out experiment.starts."
+        )
+    if config.places is not None:
+        _check_options_of_places(config)
+    _check_options_of_adversary(config)
+    if len(set(config.controls)) < len(config.controls):
+        names = ",".join(control.name for control in config.controls)
+        raise ConfigError(f"experiment.controls=[{names}]: name each control once.")
+
+
+def _check_options_of_adversary(config: IitConfig) -> None:
+    if config.adversary is None:
+        for item in fields(config):
+            value = getattr(config, item.name)
+            if item.name.startswith("adversary_") and value != item.default:
+                raise ConfigError(
+                    f"experiment.{item.name}={value} is for an adversary, and there is none: add "
+                    "experiment.adversary=[...], the variables that must not be swappable."
+                )
+        return
+    given = f"experiment.adversary=[{','.join(config.adversary)}]"
+    if config.train is Trained.rotation:
+        instead = "experiment=iit" if config.name != "iit" else "experiment.train=both or experiment.train=network"
+        raise ConfigError(
+            f"{given} with experiment.train=rotation: the network stays as it is, so it can't learn to withstand an "
+            f"adversary. Type {instead}."
+        )
+    if config.alignment is AlignmentKind.units:
+        raise ConfigError(
+            f"{given} is judged by rotations of the site, also for the chosen variables: leave out "
+            "experiment.alignment=units."
+        )
+    if not config.epochs:
+        raise ConfigError(f"{given} with experiment.epochs=0: nothing is trained. Type experiment.epochs=1 or more.")
+    if not config.adversary or len(set(config.adversary)) < len(config.adversary):
+        raise ConfigError(f"{given}: name each variable once, at least one.")
+
+
+def check_adversary(config: IitConfig, cell: Cell, site: Site, causal_model: CausalModel) -> None:
+    """The adversary's variables are others than the cell's, and the site has room for its directions."""
+    if config.adversary is None:
+        return
+    for variable in config.adversary:
+        causal_model.column(variable)
+    given = f"experiment.adversary=[{','.join(config.adversary)}]"
+    if common := [variable for variable in cell.variables if variable in config.adversary]:
+        others = [variable for variable in causal_model.variables if variable not in config.adversary]
+        remedy = (
+            f"Type experiment.variables=[{','.join(others)}] or some of these"
+            if others
+            else "Leave one of them out of experiment.adversary"
+        )
+        raise ConfigError(
+            f"{given}: {', '.join(common)} can't be swappable and not swappable at {cell.target} at the same time. "
+            f"{remedy}."
+        )
+    fitting = min(site.n_units, MOST_ROTATION_NUMBERS // site.n_units // config.adversary_count)
+    if config.adversary_rank > fitting:
+        count = f" with experiment.adversary_count={config.adversary_count}" if config.adversary_count > 1 else ""
+        smaller = f"experiment.adversary_rank={fitting} or less" if fitting else "a smaller experiment.adversary_count"
+        raise ConfigError(
+            f"experiment.adversary_rank={config.adversary_rank}{count}: {cell.target} has {site.n_units} units, and "
+            f"there is room for {MOST_ROTATION_NUMBERS:,} numbers. Type {smaller}."
+        )
+
+
+def _check_options_of_places(config: IitConfig) -> None:
+    places = config.places
+    if not isinstance(places, Mapping) or not places or not all(isinstance(place, str) for place in places.values()):
+        raise ConfigError(
+            f"experiment.places={places}: give each variable slices of the site's axes, in quotes, as "
+            """experiment.places='{circularity: "[..., 0:2]"}'."""
+        )
+    given = given_places(config)
+    if config.alignment is AlignmentKind.rotation:
+        raise ConfigError(
+            f"experiment.places={given} is for units; a rotation's directions have no places. "
+            "Add experiment.alignment=units experiment.train=network."
+        )
+    if config.offsets is not None:
+        raise ConfigError(
+            f"experiment.places={given} and experiment.offsets={config.offsets} both say where: omit one."
+        )
+    if config.size != 1:
+        raise ConfigError(
+            f"experiment.size={config.size} with experiment.places={given}: the slices say how many units a place has. "
+            "Leave out experiment.size."
+        )
+
+
+def _check_slices(config: IitConfig, cell: Cell, site: Site) -> None:
+    """The slices fit the site, and no unit is in those of two variables."""
+    units: dict[str, set[int]] = {}
+    for variable in cell.variables:
+        try:
+            units[variable] = set(units_at(site.shape, config.places[variable]).tolist())
+        except ValueError as error:
+            raise ConfigError(f"experiment.places, {variable} at {cell.target}: {error}") from error
+    for variable, other in itertools.combinations(cell.variables, 2):
+        if common := units[variable] & units[other]:
+            raise ConfigError(
+                f"experiment.places={given_places(config)}: {len(common)} units of {cell.target} belong to both "
+                f"{variable} and {other}. Give each variable units of its own."
+            )
+
+
+def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
+    """The site has room for all places, and no unit is in two of them."""
+    if config.places is not None:
+        return _check_slices(config, cell, site)
+    n, size = len(cell.places), size_at(config, cell, site)
+    what = "units" if config.alignment is AlignmentKind.units else "dimensions"
+    fitting = site.n_units // n
+    if config.alignment is AlignmentKind.rotation:
+        fitting = min(fitting, MOST_ROTATION_NUMBERS // site.n_units // n)
+    smaller = f"experiment.size={fitting} or less, or " if fitting else ""
+    if n * size > site.n_units:
+        of_places = f"{n} variables of {size}" if n > 1 else f"{size}"
+        raise ConfigError(
+            f"experiment.size={size}: {of_places} {what} are more than {cell.target} has, {site.n_units}. "
+            f"Type {smaller}another experiment.site."
+        )
+    if config.alignment is AlignmentKind.rotation:
+        if n * size * site.n_units > MOST_ROTATION_NUMBERS:
+            raise ConfigError(
+                f"experiment.size={size}: {n * size} directions of {site.n_units} numbers are more than "
+                f"{MOST_ROTATION_NUMBERS:,}. Type {smaller}another experiment.site."
+            )
+        return
+    offsets = offsets_of(config, cell, site)
+    if len(offsets) != n:
+        raise ConfigError(
+            f"experiment.offsets={offsets}: give one for each place, {n} here "
+            f"({', '.join('+'.join(place) for place in cell.places)})."
+        )
+    for place, offset in zip(cell.places, offsets, strict=True):
+        if offset + size > site.n_units:
+            raise ConfigError(
+                f"experiment.offsets={offsets}: units {offset} to {offset + size - 1} of {'+'.join(place)} are not all "
+                f"in {cell.target}, whose units are 0 to {site.n_units - 1}."
+            )
+    by_offset = sorted(zip(offsets, cell.places, strict=True))
+    for (first, one), (second, other) in itertools.pairwise(by_offset):
+        if first + size > second:
+            behind = ",".join(str(number * size) for number in range(n))
+            raise ConfigError(
+                f"experiment.offsets={offsets}: units {second} to {first + size - 1} belong to both {'+'.join(one)} "
+                f"and {'+'.join(other)}. Type offsets at least experiment.size={size} apart, as [{behind}]."
+            )
+
+
+def size_at(config: IitConfig, cell: Cell, site: Site) -> int:
+    """The units or directions of each place at a site, where `experiment.places` doesn't say."""
+    if config.small_site_size is not None and len(cell.places) * config.size >= site.n_units:
+        return config.small_site_size
+    return config.size
+
+
+def offsets_of(config: IitConfig, cell: Cell, site: Site) -> list[int]:
+    if config.offsets is not None:
+        return list(config.offsets)
+    return [number * size_at(config, cell, site) for number in range(len(cell.places))]
+
+
+def places_of(config: IitConfig, cell: Cell, site: Site) -> list[Tensor]:
+    """The flat unit indices of each place; with one source for several variables those of all of them."""
+    if config.places is not None:
+        return [torch.cat([units_at(site.shape, config.places[name]) for name in place]) for place in cell.places]
+    size = size_at(config, cell, site)
+    return [torch.arange(offset, offset + size) for offset in offsets_of(config, cell, site)]
+
+
+def sizes_of(config: IitConfig, cell: Cell, site: Site) -> list[int]:
+    """The number of units or directions of each place."""
+    if config.places is not None:
+        return [len(units) for units in places_of(config, cell, site)]
+    return [size_at(config, cell, site)] * len(cell.places)
+
+
+def controls_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> list[Control]:
+    """The controls that are asked for and that this network and site have room for."""
+    without_room = controls_without_room(setting, graph, cell)
+    return [control for control in setting.config.controls if control not in without_room]
+
+
+def controls_without_room(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> dict[Control, str]:
+    """The controls that are asked for and can't be measured, each with the reason in words."""
+    config, site = setting.config, graph.target_site(cell.target)
+    needed, n_free = sum(sizes_of(config, cell, site)), len(free_units(config, site, cell))
+    what = "units" if config.alignment is AlignmentKind.units else "directions"
+    reasons = {}
+    if other_site(config, graph, cell) is None:
+        reasons[Control.other_site] = f"no other layer with weights has room for {needed} {what}"
+    if n_free < needed:
+        reasons[Control.other_units] = f"it takes {needed} units, and {cell.target} has {n_free} besides the places"
+    if needed * site.n_units > MOST_ROTATION_NUMBERS:
+        reasons[Control.random_rotation] = (
+            f"{needed} directions of {site.n_units} numbers are more than {MOST_ROTATION_NUMBERS:,}"
+        )
+    return {control: reason for control, reason in reasons.items() if control in config.controls}
+
+
+def free_units(config: IitConfig, site: Site, cell: Cell) -> Tensor:
+    """The site's units that are in no place; all of them if places are directions."""
+    free = torch.ones(site.n_units, dtype=torch.bool)
+    if config.alignment is AlignmentKind.units:
+        free[torch.cat(places_of(config, cell, site))] = False
+    return free.nonzero().flatten()
+
+
+def other_site(config: IitConfig, graph: ModelGraph, cell: Cell) -> str | None:
+    """The site of the control: the next layer with weights that has room, or the last one before; None without any.
+
+    It is a layer with weights, because a ReLU or pooling of the cell's site has the same units in the same places.
+    """
+    own = graph.target_site(cell.target).name
+    names = list(graph.sites)
+    needed = sum(sizes_of(config, cell, graph.target_site(cell.target)))
+    most = MOST_ROTATION_NUMBERS // needed if config.alignment is AlignmentKind.rotation else math.inf
+    layers = [
+        name
+        for name in names
+        if name not in (own, graph.output)
+        and has_weights(graph.submodule(name))
+        and not graph.sites[name].obstacle
+        and needed <= graph.sites[name].n_units <= most
+    ]
+    later = [name for name in layers if names.index(name) > names.index(own)]
+    return later[0] if later else layers[-1] if layers else None
+
+
+def has_weights(module: nn.Module | None) -> bool:
+    """Whether a site is the output of a layer with weights."""
+    return module is not None and any(True for _ in module.parameters())

@@ -1,0 +1,346 @@
+"""Can a network, or a rotation of a site, be trained to carry chosen variables at a chosen site? (IIT, DAS)
+
+An ordinarily trained network is trained on by interchange interventions: what it has at a site is partly replaced by
+what it has there on a source example, and its answer should become the counterfactual label, that of the data set's
+causal model with the chosen variables taken from the source. The share of pairs on which it does is the interchange
+intervention accuracy, IIA, reported before and after, and beside controls.
+"""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import partial
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from mi_runner.config.experiments.iit import Control, IitConfig, Trained
+from mi_runner.errors import ConfigError, as_options, one_line
+from mi_runner.experiments import Drawing, Result, Setting
+from mi_runner.experiments.common.sentences import counted, figure, several
+from mi_runner.experiments.iit import adversary, figures
+from mi_runner.experiments.iit.cells import (
+    Cell,
+    causal_model_of,
+    cells,
+    check_adversary,
+    check_options,
+    check_room,
+    controls_of,
+    controls_without_room,
+)
+from mi_runner.experiments.iit.trials import (
+    CELL,
+    SINGLE_SOURCE_SUMMARY,
+    SUBSETS,
+    SUMMARY,
+    Known,
+    Trial,
+    aligned_at_start,
+    how_to_train,
+    summary_names,
+    unseen_examples,
+)
+from mi_runner.graph.gradients import check_gradients
+from mi_runner.graph.interventions import KeptSites
+from mi_runner.graph.model_graph import ModelGraph, evaluating
+from mi_runner.methods.alignment import Rotation
+from mi_runner.methods.interchange import (
+    trained_parameters,
+)
+from mi_runner.models.batches import outputs_of
+from mi_runner.progress import log
+from mi_runner.tables.names import NONE
+from mi_runner.tables.ranges import SHARE
+from mi_runner.training.epochs import merges_last
+from mi_runner.training.evaluation import loss_function, predictions
+from mi_runner.training.options import TrainingOptions
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
+
+REHEARSED = 3
+"""Examples on which a step of the training is tried before anything is trained."""
+
+COMPARED = 8
+"""Examples on which the graph's gradients are compared with the network's."""
+
+KEYS = {
+    "metrics": ("phase", "control", *CELL, "site", "alignment", "sources", "subset"),
+    "overview": ("phase", "control", *CELL, "site", "sources"),
+    "history": ("variables", "site", "control", "step"),
+    "pairs": ("variables", "site", "sources", "pair"),
+    "directions": ("variables", "site", "place", "direction", "unit"),
+    "ordinary_training": ("epoch",),
+}
+
+MEASURES = dict.fromkeys(
+    (
+        "floor",
+        "iia_unswapped",
+        "commonest",
+        *(f"{figure}{phase}" for figure in SUMMARY + SINGLE_SOURCE_SUMMARY for phase in ("", "_before")),
+    ),
+    SHARE,
+)
+
+
+def check(setting: Setting[IitConfig]) -> None:
+    """The data set has a causal model with the variables, the network the site, and the site room for them.
+
+    Raises:
+        ConfigError: it hasn't, or options contradict each other; the text says what to type.
+    """
+    config, graph = setting.config, setting.graph()
+    causal_model = causal_model_of(setting)
+    check_options(config)
+    with as_options("model", ["leaves"]):
+        check_gradients(graph, setting.dataset.x_train[:COMPARED], setting.leaves)
+    for cell in cells(setting, graph, causal_model):
+        check_room(config, cell, graph.target_site(cell.target))
+        check_adversary(config, cell, graph.target_site(cell.target), causal_model)
+        _rehearse(setting, graph, cell)
+
+
+def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> None:
+    """Runs a step of the training on a few examples, without its update, so that mistakes show before training.
+
+    Raises:
+        ConfigError: it fails, or what is to be trained has no influence on the output.
+    """
+    config, dataset = setting.config, setting.dataset
+    x, y = dataset.x_train[:REHEARSED], dataset.y_train[:REHEARSED]
+    aligned = aligned_at_start(setting, setting.model, graph, cell)
+    base = torch.arange(len(x), device=x.device)
+    sources = base.flip(0)[:, None].expand(-1, len(cell.places))
+    network, rotation = trained_parameters(aligned, how_to_train(setting).what)
+    trained = [*network, *rotation]
+    if network and config.epochs:
+        with as_options("experiment", ["batch_size"]):
+            merges_last(setting.model, dataset.x_train, config.train_pairs, config.batch_size)
+    with evaluating(setting.model), torch.random.fork_rng(), torch.enable_grad():
+        try:
+            outputs = aligned.outputs_on(x, base, sources)
+            loss = loss_function(setting.training, dataset)(outputs, y)
+        except ConfigError:
+            raise
+        except Exception as error:
+            raise ConfigError(
+                f"{cell.target} can't be swapped: {one_line(error)}. Name another experiment.site."
+            ) from error
+    gradients = (
+        torch.autograd.grad(loss, trained, allow_unused=True)
+        if loss.requires_grad and trained
+        else [None] * len(trained)
+    )
+    of_network, of_rotation = gradients[: len(network)], gradients[len(network) :]
+    if config.epochs and all(gradient is None for gradient in of_network or of_rotation):
+        raise ConfigError(
+            f"experiment.train={config.train.name} has nothing to train: no weight of it bears on the output by way of "
+            f"{cell.target}. Name another experiment.site or experiment.train."
+        )
+    if config.epochs and rotation and all(gradient is None for gradient in of_rotation):
+        raise ConfigError(
+            f"experiment.train={config.train.name}: no gradient flows from the output to {cell.target} (torch.no_grad, "
+            "detach or the like are between), so no rotation is trained there. Name another experiment.site, or type "
+            "experiment.train=network."
+        )
+
+
+def metric_names(setting: Setting[IitConfig]) -> list[str]:
+    """The summary's names: the first cell's figures, what they were before, its controls; and those of every cell.
+
+    Each is the mean over starts.
+    """
+    graph, names = setting.graph(), summary_names(setting.config)
+    all_cells = cells(setting, graph, causal_model_of(setting))
+    controls = [f"iia/{control.name}" for control in controls_of(setting, graph, all_cells[0])]
+    of_cells = [f"{figure}/{cell.name}" for cell in all_cells for figure in names]
+    of_adversary = adversary.summary_names(setting.config, [cell.name for cell in all_cells])
+    return [
+        *names, *(f"{figure}_before" for figure in names), *controls, *of_cells,
+        *(of_adversary if setting.config.adversary else []),
+    ]  # fmt: skip
+
+
+def networks(setting: Setting[IitConfig]) -> dict[str, TrainingOptions]:
+    """The network before its training, if that control is asked for."""
+    if Control.untrained not in setting.config.controls:
+        return {}
+    return {Control.untrained.name: replace(setting.training, epochs=0)}
+
+
+def cost(setting: Setting[IitConfig]) -> dict[str, int]:
+    """Too little to say."""
+    return {}
+
+
+def run(setting: Setting[IitConfig]) -> Result:
+    """IIA and task accuracy before and after the training, and of the controls, for each cell."""
+    config, causal_model, graph = setting.config, causal_model_of(setting), setting.graph()
+    all_cells = cells(setting, graph, causal_model)
+    tables: dict[str, Any] = {"metrics": [], "history": [], "pairs": []}
+    plain: list[dict[str, Any]] = []  # rows of metrics without those of an adversary
+    directions: list[DataFrame] = []
+    drawn: dict[str, Drawing] = {}
+    metrics: dict[str, list[float]] = {}  # of each start
+    seconds = 0.0
+    unseen = unseen_examples(setting)
+    known = Known(KeptSites(memory=config.memory * 1e6))
+    _warn_of_a_network_that_learned_nothing(setting)
+    for cell, start in itertools.product(all_cells, range(1, config.starts + 1)):
+        trial = Trial(setting, graph, cell, causal_model, unseen, start, known)
+        contest = adversary.Contest(trial) if config.adversary else None
+        if contest is not None:
+            trial.opponent = contest.opponent
+        began = time.perf_counter()
+        after = trial.train(NONE, trial.start())
+        seconds += time.perf_counter() - began
+        networks = {("before", NONE): trial.start(), ("after", NONE): after}
+        for control, reason in controls_without_room(setting, graph, cell).items() if start == 1 else ():
+            log.info(f"{cell.name}: the control {control.name} is left out, because {reason}")
+        for control in controls_of(setting, graph, cell):
+            networks["control", control.name] = trial.control(control, after)
+        outcomes = {name: trial.measured(network) for name, network in networks.items()}
+        of_networks = {name: trial.rows(*name, network, outcomes[name]) for name, network in networks.items()}
+        rows = rows_of_table = list(itertools.chain(*of_networks.values()))
+        of_starts: dict[str, float] = {}
+        if contest is not None:
+            verdict = contest.judged(after)
+            rows_of_table = contest.rows(of_networks, verdict)
+            of_starts |= contest.summary(verdict, first=cell == all_cells[0])
+        plain += rows
+        tables["metrics"] += rows_of_table
+        setting.progress.rows("metrics", rows_of_table)
+        tables["history"] += trial.history
+        tables["pairs"] += trial.pair_rows(outcomes["before", NONE], outcomes["after", NONE])
+        if isinstance(after.alignment, Rotation):
+            directions.append(_directions(trial, after.alignment))
+        before_after = {"_before": outcomes["before", NONE], "": outcomes["after", NONE]}
+        of_starts |= {f"{figure}/{cell.name}": value for figure, value in before_after[""].summary().items()}
+        if cell == all_cells[0]:
+            of_starts |= {
+                f"{figure}{suffix}": value
+                for suffix, outcome in before_after.items()
+                for figure, value in outcome.summary().items()
+            }
+            of_starts |= {
+                f"iia/{name}": outcome.as_trained.iia() for (_, name), outcome in outcomes.items() if name != NONE
+            }
+        for name, value in of_starts.items():
+            metrics.setdefault(name, []).append(value)
+        if cell == all_cells[0] and start == 1:
+            drawn["training"] = partial(figures.history, [row for row in trial.history if row["control"] == NONE])
+            of_sources = [row for row in rows if row["sources"] == config.sources.name]
+            drawn["controls"] = partial(figures.controls, of_sources)
+            drawn |= trial.examples(outcomes["after", NONE])
+            if contest is not None:
+                drawn["adversary"] = partial(figures.adversary, [*rows_of_table], contest.sources)
+    if len(all_cells) > 1:
+        shown = ("after", config.sources.name)
+        of_cells = [row for row in plain if (row["phase"], row["sources"]) == shown]
+        drawn["iia"] = partial(figures.heat_map, of_cells)
+    added = adversary.KEYS if config.adversary else ()
+    tables["overview"] = _overview(tables["metrics"], added)
+    answer = _answer(_overview(plain), config.sources.name)
+    if config.adversary:
+        answer += adversary.answer(tables["overview"], config.adversary)
+    if directions:
+        import pandas as pd
+
+        tables["directions"] = pd.concat(directions, ignore_index=True)
+    if setting.history:
+        tables["ordinary_training"] = list(setting.history)
+    return Result(
+        tables=tables,
+        keys=KEYS | {table: (*KEYS[table], *added) for table in ("metrics", "overview")},
+        metrics={name: fmean(metrics[name]) for name in metric_names(setting)},
+        measures=MEASURES | (dict.fromkeys(adversary.MEASURES, SHARE) if config.adversary else {}),
+        repeats=("start",),
+        figures=drawn,
+        shown=("overview",),
+        answer=answer,
+        parquet=frozenset({"directions"}),
+        timings={"interchange_training": seconds},
+        model=after.model if len(all_cells) == config.starts == 1 and config.train is not Trained.rotation else None,
+    )
+
+
+def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None:
+    y = setting.dataset.y_test
+    answers = predictions(outputs_of(setting.model, setting.dataset.x_test), classes=setting.dataset.has_classes)
+    if bool((answers == answers[0]).all()) and not bool((y == y[0]).all()):
+        log.warning(
+            f"the network answers every test example with {answers[0].item():g}: its ordinary training taught it "
+            "nothing. Try another seed, or more training.epochs."
+        )
+
+
+def _overview(rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """The table of metrics with the subsets side by side, in a third of the rows.
+
+    Args:
+        keys: columns that it has besides, those of a training against an adversary.
+    """
+    first, others = KEYS["overview"][:3], KEYS["overview"][3:]
+    measures = ("iia", "iia_low", "iia_high", "floor", "iia_unswapped")
+    overview = []
+    for of_all, changed, unchanged in zip(*(iter(rows),) * len(SUBSETS), strict=True):
+        apart = {"iia_changed": changed["iia"], "iia_unchanged": unchanged["iia"]}
+        of_pairs = {name: of_all[name] for name in (*first, *keys, *others, "start", *measures)}
+        overview.append({**of_pairs, **apart, **{name: of_all[name] for name in ("task_accuracy", "commonest")}})
+    return overview
+
+
+def _answer(rows: Sequence[Mapping[str, Any]], sources: str) -> str:
+    """The highest IIA of a set of variables at a site, mean over starts, beside that of before and of controls."""
+    of_pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for row in rows:
+        if row["sources"] == sources:
+            of_pairs.setdefault((row["variables"], row["trained_site"]), []).append(row)
+
+    def mean(of: Sequence[Mapping[str, Any]]) -> float:
+        return fmean(row["iia"] for row in of)
+
+    def of_phase(pair: tuple[str, str], phase: str) -> list[Mapping[str, Any]]:
+        return [row for row in of_pairs[pair] if row["phase"] == phase]
+
+    best = max(of_pairs, key=lambda pair: mean(of_phase(pair, "after")))
+    among = f", the highest of {len(of_pairs)} sets of variables at a site," if len(of_pairs) > 1 else ""
+    text = (
+        f"The interchange intervention accuracy of {best[0]} at {best[1]}{among} is "
+        f"{several(of_phase(best, 'after'), 'iia', 'starts', among=len(of_pairs))}; before training it is "
+        f"{several(of_phase(best, 'before'), 'iia', 'starts')}"
+    )
+    controls: dict[str, list[Mapping[str, Any]]] = {}
+    for row in of_phase(best, "control"):
+        controls.setdefault(row["control"], []).append(row)
+    if controls:
+        strongest = max(controls, key=lambda name: mean(controls[name]))
+        text += f"; the highest of {counted(len(controls), 'control')}, {strongest}, has "
+        text += several(controls[strongest], "iia", "starts", among=len(controls))
+    after = of_phase(best, "after")
+    unswapped, floor = (fmean(row[name] for row in after) for name in ("iia_unswapped", "floor"))
+    text += (
+        f". Without a swap it would be {figure(unswapped)}; the label stays the same on {figure(floor)} of the pairs."
+    )
+    for phase, words in (("before", "Before training the"), ("after", "The")):
+        if all(row["commonest"] == 1 for row in of_phase(best, phase)):
+            text += f" {words} network gives every test example the same answer, so this says nothing about variables."
+    return text
+
+
+def _directions(trial: Trial, rotation: Rotation) -> DataFrame:
+    """A rotation's directions: a row for each unit of each direction of each place, with its weight."""
+    import pandas as pd
+
+    weight = rotation.weight.detach().cpu().numpy()
+    place, direction, unit = np.indices((len(trial.cell.places), rotation.sizes[0], weight.shape[1]), dtype=np.int32)
+    names = pd.Categorical.from_codes(place.ravel(), ["+".join(variables) for variables in trial.cell.places])
+    columns = {"place": names, "direction": direction.ravel(), "unit": unit.ravel()}
+    return pd.DataFrame({**trial.columns, **columns, "weight": weight.ravel()})

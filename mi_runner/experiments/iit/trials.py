@@ -1,0 +1,441 @@
+"""The work on a cell of `experiment=iit` or `das`: its training, its controls, how they answer, its tables' rows."""
+
+from __future__ import annotations
+
+import copy
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from mi_runner import chance
+from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
+from mi_runner.datasets.causal_models import CausalModel
+from mi_runner.errors import RunFailed
+from mi_runner.experiments import Drawing, Setting
+from mi_runner.experiments.iit import figures as iit_figures
+from mi_runner.experiments.iit.cells import Cell, free_units, other_site, places_of, sizes_of
+from mi_runner.graph.interventions import KeptSites
+from mi_runner.graph.model_graph import ModelGraph, Site
+from mi_runner.methods.alignment import Rotation, Units
+from mi_runner.methods.interchange import (
+    Aligned,
+    InterchangeTraining,
+    Opponent,
+    Pairs,
+    counterfactual_correct,
+    draw_pairs,
+    not_in,
+    train_by_interchange,
+)
+from mi_runner.models.batches import outputs_of
+from mi_runner.progress import log
+from mi_runner.tables.intervals import wilson_interval
+from mi_runner.tables.names import NONE
+from mi_runner.training.evaluation import correct, loss_function, predictions
+from mi_runner.training.optimizers import make_optimizer
+
+SUBSETS = ("all", "changed", "unchanged")
+SUMMARY = ("iia", "iia_changed", "iia_unchanged", "task_accuracy")
+SINGLE_SOURCE_SUMMARY = ("iia_single_source", "iia_single_source_changed")
+"""What `experiment.sources=multi` has besides: the figures on test pairs with one source for all variables."""
+
+CELL = ("variables", "trained_site")
+"""The columns that name a cell in tables where `site` is what was swapped, in a control another one."""
+
+RATES = {
+    Trained.network: "experiment.learning_rate",
+    Trained.rotation: "experiment.rotation_learning_rate",
+    Trained.both: "experiment.learning_rate and experiment.rotation_learning_rate",
+}
+"""What to lower where a training diverges."""
+
+
+@dataclass(frozen=True)
+class Interchanged:
+    """A network's predictions for test pairs under intervention.
+
+    Attributes:
+        correct: `(P,)` bool, whether the predicted label is the pair's counterfactual label.
+        predicted: `(P,)` predicted labels.
+        changed: `(P,)` bool, of the pairs.
+        unswapped: `(P,)` bool, whether the network's answer on the base without a swap is the counterfactual label.
+    """
+
+    correct: Tensor
+    predicted: Tensor
+    changed: Tensor
+    unswapped: Tensor
+
+    def of(self, subset: str) -> Tensor:
+        """`correct` for the pairs of a subset."""
+        return self.correct[self.of_subset(subset)]
+
+    def of_subset(self, subset: str) -> Tensor:
+        """`(P,)` bool, whether a pair is in a subset."""
+        if subset == "all":
+            return torch.ones_like(self.changed)
+        return self.changed if subset == "changed" else ~self.changed
+
+    def iia(self, subset: str = "all") -> float:
+        """The share of correct predictions; NaN if the subset is empty."""
+        return _share(self.of(subset))
+
+    def iia_unswapped(self, subset: str = "all") -> float:
+        """The IIA of this network if it ignored its sources; NaN if the subset is empty."""
+        return _share(self.unswapped[self.of_subset(subset)])
+
+    def floor(self, subset: str = "all") -> float:
+        """The share of pairs whose label doesn't change: `iia_unswapped` of a network that is always correct."""
+        return _share(~self.changed[self.of_subset(subset)])
+
+
+def _share(of: Tensor) -> float:
+    return int(of.sum()) / len(of) if len(of) else math.nan
+
+
+def commonest(answers: Tensor) -> tuple[float, Tensor]:
+    """The share of the commonest of the answers `(N, ...)`, and this answer."""
+    values, counts = answers.unique(dim=0, return_counts=True)
+    return int(counts.max()) / len(answers), values[counts.argmax()]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """The predictions of a network.
+
+    Attributes:
+        interchanged: for each kind of test pairs the predictions under intervention. The first kind is that of the
+            training pairs.
+        task: `(N,)` bool, whether the predicted label of each test example is correct without intervention.
+        commonest: the share of the test examples that have the network's commonest predicted label.
+    """
+
+    interchanged: Mapping[Sources, Interchanged]
+    task: Tensor
+    commonest: float
+
+    @property
+    def as_trained(self) -> Interchanged:
+        """The predictions for pairs of the kind that the training has."""
+        return next(iter(self.interchanged.values()))
+
+    def summary(self) -> dict[str, float]:
+        """Figure → value, in the order of `summary_names`."""
+        values = [*(self.as_trained.iia(subset) for subset in SUBSETS), float(self.task.double().mean())]
+        figures = dict(zip(SUMMARY, values, strict=True))
+        if len(self.interchanged) > 1:
+            single = self.interchanged[Sources.single]
+            figures |= zip(SINGLE_SOURCE_SUMMARY, (single.iia(), single.iia("changed")), strict=True)
+        return figures
+
+
+def summary_names(config: IitConfig) -> tuple[str, ...]:
+    """The figures of a network in the summary."""
+    return SUMMARY + (SINGLE_SOURCE_SUMMARY if config.sources is Sources.multi else ())
+
+
+@dataclass(frozen=True)
+class Known:
+    """What doesn't change while rotations are trained in a frozen network; it is computed once for all cells.
+
+    Attributes:
+        sites: values of sites.
+        outputs: network → its outputs on the test examples, without intervention.
+    """
+
+    sites: KeptSites
+    outputs: dict[nn.Module, Tensor] = field(default_factory=dict)
+
+
+class Trial:
+    """The work on one cell, from one start.
+
+    Attributes:
+        number: that of the start, from 1. Starts differ in what is drawn at random for the rotation and the controls;
+            the pairs and their order are the same.
+        history: rows of all trainings so far.
+        opponent: makes the opponent of a training; None: the training has none.
+        pairs: of test examples, for each kind of sources that the network is measured with. The first kind is that of
+            the training pairs.
+    """
+
+    def __init__(
+        self,
+        setting: Setting[IitConfig],
+        graph: ModelGraph,
+        cell: Cell,
+        causal_model: CausalModel,
+        unseen: Tensor,
+        number: int = 1,
+        known: Known | None = None,
+    ) -> None:
+        self.setting, self.graph, self.cell, self.causal_model = setting, graph, cell, causal_model
+        self.known = known or Known(KeptSites(memory=self.setting.config.memory * 1e6))
+        self.number, self.columns = number, {**cell.columns, "start": number}
+        self.config, self.dataset = setting.config, setting.dataset
+        self.history: list[dict[str, Any]] = []
+        self.opponent: Callable[[Aligned], Opponent] | None = None
+        everything = torch.arange(len(self.dataset.x_train), device=unseen.device)
+        n_train, n_test, kind = self.config.train_pairs, self.config.test_pairs, self.config.sources
+        self.training_pairs = self._pairs("train", causal_model.values_train, n_train, everything, kind)
+        # What is trained with several sources is also measured with one, as published.
+        self.pairs = {
+            measured: self._pairs("test", causal_model.values_test, n_test, unseen, measured)
+            for measured in dict.fromkeys((kind, Sources.single))
+        }
+
+    @property
+    def frozen(self) -> bool:
+        """Whether no network's weights are trained."""
+        return self.config.train is Trained.rotation
+
+    def _pairs(self, split: str, values: Tensor, n: int, among: Tensor, kind: Sources) -> Pairs:
+        draw = chance.generator(self.setting.seed, "pairs", split)
+        single = kind is Sources.single
+        return draw_pairs(
+            self.causal_model, values, self.cell.places, n, among=among, generator=draw, single_source=single
+        )
+
+    def start(self) -> Aligned:
+        """The ordinarily trained network, with the places that the training begins with."""
+        return aligned_at_start(self.setting, self.setting.model, self.graph, self.cell, self.number)
+
+    def train(self, control: str, start: Aligned, pairs: Pairs | None = None, *, unopposed: bool = False) -> Aligned:
+        """What the training makes of a copy of `start`; its history is kept under the control's name."""
+        setting, dataset = self.setting, self.dataset
+        if self.frozen:
+            trained = replace(start, alignment=copy.deepcopy(start.alignment))
+        else:
+            trained = start.copied(dataset.x_test[:2], setting.leaves)
+
+        def evaluate() -> dict[str, float]:
+            error = _orthonormality_error(trained.alignment)
+            return {**self.measured(trained).summary(), **({} if error is None else {"orthonormality_error": error})}
+
+        try:
+            rows = train_by_interchange(
+                trained,
+                dataset,
+                self.training_pairs if pairs is None else pairs,
+                how_to_train(setting),
+                loss_function(setting.training, dataset),
+                seed=setting.seed,
+                evaluate=evaluate,
+                kept=self.known.sites,
+                opponent=None if unopposed or self.opponent is None else self.opponent(trained),
+                progress=setting.progress,
+                described=self._described(control),
+            )
+        except FloatingPointError as error:
+            raise RunFailed(f"{error} Try a smaller {RATES[self.config.train]}.") from error
+        columns = dict.fromkeys(key for row in rows for key in row)
+        self.history += [
+            {**self.columns, "control": control, **{column: row.get(column) for column in columns}} for row in rows
+        ]
+        return trained
+
+    def _described(self, control: str) -> str:
+        """What the progress bar says of a training."""
+        start = f"start {self.number}/{self.config.starts}" if self.config.starts > 1 else ""
+        return " ".join(word for word in (self.cell.name, start, control if control != NONE else "") if word)
+
+    def control(self, control: Control, after: Aligned) -> Aligned:
+        """The network and alignment of a control."""
+        setting, cell, config = self.setting, self.cell, self.config
+        draw = chance.generator(setting.seed, "control", control.name, cell.name, *use_of_start(self.number))
+        if control is Control.shuffled_labels:
+            order = torch.randperm(len(self.training_pairs), generator=draw).to(self.training_pairs.labels.device)
+            shuffled = replace(self.training_pairs, labels=self.training_pairs.labels[order])
+            return self.train(control.name, self.start(), shuffled)
+        if control is Control.untrained:
+            model = setting.networks[control.name].model
+            untrained = aligned_at_start(setting, model, setting.graph(model), cell, self.number)
+            return self.train(control.name, untrained) if config.train is Trained.rotation else untrained
+        graph = after.graph
+        if control is Control.other_site:
+            target = other_site(config, graph, cell)
+            assert target is not None, "such a control is not measured"
+            sizes = sizes_of(config, cell, graph.target_site(cell.target))
+            alignment = alignment_at(
+                config, graph.target_site(target), sizes, torch.arange(sum(sizes)).split(sizes), draw
+            )
+            return Aligned(after.model, graph, target, alignment.to(self.dataset.x_test.device))
+        site = graph.target_site(cell.target)
+        sizes = sizes_of(config, cell, site)
+        if control is Control.random_rotation:
+            alignment = Rotation(site.shape, len(sizes), sizes, generator=draw)
+        else:
+            free = free_units(config, site, cell)
+            chosen = free[torch.randperm(len(free), generator=draw)[: sum(sizes)]]
+            alignment = Units(site.shape, chosen.split(sizes))
+        return Aligned(after.model, graph, cell.target, alignment.to(self.dataset.x_test.device))
+
+    def measured(self, aligned: Aligned, of_kinds: Mapping[Sources, Pairs] | None = None) -> Predictions:
+        """The predictions of a network for the test pairs, or for other pairs, and the test examples."""
+        dataset, classes, outputs = self.dataset, self.dataset.has_classes, self._outputs(aligned.model)
+        interchanged = {}
+        for kind, pairs in (of_kinds or self.pairs).items():
+            kept = self.known.sites if self.frozen else None
+            right, swapped = counterfactual_correct(aligned, dataset, pairs, kept)
+            unswapped = correct(outputs[pairs.base], pairs.labels, classes=classes)
+            interchanged[kind] = Interchanged(right, predictions(swapped, classes=classes), pairs.changed, unswapped)
+        most, _ = commonest(predictions(outputs, classes=classes))
+        return Predictions(interchanged, correct(outputs, dataset.y_test, classes=classes), most)
+
+    def _outputs(self, model: nn.Module) -> Tensor:
+        """A network's outputs `(N, K)` on the test examples, without intervention."""
+        if model in self.known.outputs:
+            return self.known.outputs[model]
+        outputs = outputs_of(model, self.dataset.x_test)
+        if self.frozen:
+            self.known.outputs[model] = outputs
+        return outputs
+
+    def rows(self, phase: str, control: str, network: Aligned, outcome: Predictions) -> list[dict[str, Any]]:
+        """The rows of a network in metrics.csv; site and alignment are what was swapped, in a control another one."""
+        alignment = AlignmentKind.rotation if isinstance(network.alignment, Rotation) else AlignmentKind.units
+        task = int(outcome.task.sum())
+        task_low, task_high = wilson_interval(task, len(outcome.task))
+        size = max(sizes_of(self.config, self.cell, self.graph.target_site(self.cell.target)))
+        rows = []
+        for (kind, interchanged), subset in itertools.product(outcome.interchanged.items(), SUBSETS):
+            right = interchanged.of(subset)
+            low, high = wilson_interval(int(right.sum()), len(right))
+            rows.append(
+                {
+                    "phase": phase,
+                    "control": control,
+                    **dict(zip(CELL, self.cell.columns.values(), strict=True)),
+                    "start": self.number,
+                    "site": network.target,
+                    "alignment": alignment.name,
+                    "size": size,
+                    "sources": kind.name,
+                    "subset": subset,
+                    "iia": interchanged.iia(subset),
+                    "iia_low": low,
+                    "iia_high": high,
+                    "floor": interchanged.floor(subset),
+                    "iia_unswapped": interchanged.iia_unswapped(subset),
+                    "task_accuracy": task / len(outcome.task),
+                    "task_low": task_low,
+                    "task_high": task_high,
+                    "commonest": outcome.commonest,
+                    "n_pairs": len(right),
+                }
+            )
+        return rows
+
+    def pair_rows(self, before: Predictions, after: Predictions) -> list[dict[str, Any]]:
+        """A row for each test pair: its examples (indices into the test set), labels and predicted labels."""
+        y, rows = self.dataset.y_test, []
+        for kind, pairs in self.pairs.items():
+            columns = {
+                "base": pairs.base,
+                **{f"source_{'+'.join(place)}": pairs.sources[:, n] for n, place in enumerate(self.cell.places)},
+                "base_label": y[pairs.base],
+                "counterfactual_label": pairs.labels,
+                "answer_before": before.interchanged[kind].predicted,
+                "answer_after": after.interchanged[kind].predicted,
+            }
+            lists = [column.tolist() for column in columns.values()]
+            rows += [
+                {**self.columns, "sources": kind.name, "pair": pair, **dict(zip(columns, row, strict=True))}
+                for pair, row in enumerate(zip(*lists, strict=True))
+            ]
+        return rows
+
+    def examples(self, outcome: Predictions) -> dict[str, Drawing]:
+        """The picture of some test pairs: base, sources, and the test example nearest to the counterfactual.
+
+        Nothing where there are no images.
+        """
+        if self.dataset.image_shape is None:
+            return {}
+        values, pairs = self.causal_model.values_test, self.pairs[self.config.sources]
+        spread = (values.amax(0) - values.amin(0)).clamp(min=1e-12)
+        wanted = values[pairs.base].clone()
+        for place, variables in enumerate(self.cell.places):
+            for variable in variables:
+                column = self.causal_model.column(variable)
+                wanted[:, column] = values[pairs.sources[:, place], column]
+        some = slice(iit_figures.MOST_EXAMPLES)
+        nearest = torch.cdist(wanted[some] / spread, values / spread).argmin(1)
+        of_pairs = (pairs.base[some], pairs.sources[some], nearest, pairs.labels[some])
+        predicted = outcome.as_trained.predicted[some]
+        return {"examples": partial(iit_figures.examples, self.dataset, self.cell.places, *of_pairs, predicted)}
+
+
+def alignment_at(
+    config: IitConfig, site: Site, sizes: Sequence[int], places: Sequence[Tensor], generator: torch.Generator
+) -> Units | Rotation:
+    """Random directions of a site, so many for each place, or the units of these places."""
+    if config.alignment is AlignmentKind.rotation:
+        return Rotation(site.shape, len(sizes), sizes, generator=generator)
+    return Units(site.shape, places)
+
+
+def use_of_start(number: int) -> tuple[str, ...]:
+    """What a start's draws are named after; the first has the draws of a run with one start."""
+    return (f"start {number}",) if number > 1 else ()
+
+
+def alignment_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell, start: int = 1) -> Units | Rotation:
+    """The places that the training begins with: the units that the options name, or directions drawn at random."""
+    draw = chance.generator(setting.seed, "rotation", cell.target, *use_of_start(start))
+    config, site = setting.config, graph.target_site(cell.target)
+    alignment = alignment_at(config, site, sizes_of(config, cell, site), places_of(config, cell, site), draw)
+    return alignment.to(setting.dataset.x_train.device)
+
+
+def aligned_at_start(
+    setting: Setting[IitConfig], model: nn.Module, graph: ModelGraph, cell: Cell, start: int = 1
+) -> Aligned:
+    return Aligned(model, graph, cell.target, alignment_of(setting, graph, cell, start))
+
+
+def _orthonormality_error(alignment: Units | Rotation) -> float | None:
+    """The largest entry of |R Rᵀ − 1|."""
+    if isinstance(alignment, Units):
+        return None
+    rows = alignment.weight.detach().double()
+    return float((rows @ rows.T - torch.eye(len(rows), dtype=rows.dtype, device=rows.device)).abs().max())
+
+
+def unseen_examples(setting: Setting[IitConfig]) -> Tensor:
+    """The test examples that are no training examples, of which pairs are made.
+
+    All of them where there are not two such, as with modular addition, whose inputs are few.
+    """
+    dataset = setting.dataset
+    unseen = not_in(dataset.x_test, dataset.x_train)
+    n_known = len(dataset.x_test) - len(unseen)
+    if len(unseen) < 2:
+        log.info(f"{n_known:,} of {len(dataset.x_test):,} test examples equal a training example: pairs have them too")
+        return torch.arange(len(dataset.x_test), device=dataset.x_test.device)
+    if n_known:
+        log.info(f"{n_known:,} of {len(dataset.x_test):,} test examples equal a training example: no pair has them")
+    return unseen
+
+
+def how_to_train(setting: Setting[IitConfig]) -> InterchangeTraining:
+    """The options of the training; the optimizer's rule is that of the ordinary training."""
+    config = setting.config
+    return InterchangeTraining(
+        what=config.train.value,
+        epochs=config.epochs,
+        batch_size=config.batch_size,
+        learning_rate=config.learning_rate,
+        rotation_learning_rate=config.rotation_learning_rate,
+        warmup_steps=config.warmup_steps,
+        gradient_clip=config.gradient_clip,
+        task_weight=config.task_weight,
+        cutoff=config.adversary_cutoff if config.adversary else None,
+        optimizer=lambda parameters, rate: make_optimizer(parameters, replace(setting.training, learning_rate=rate)),
+    )

@@ -1,0 +1,57 @@
+"""The picture of probes: what can be read from each site, with controls."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from matplotlib.figure import Figure
+
+from mi_runner.experiments.common import drawing
+from mi_runner.tables.names import NONE
+
+STYLES: dict[str, dict[str, Any]] = {
+    NONE: {"linestyle": "-", "marker": "o"},
+    "untrained": {"linestyle": ":", "marker": "s", "markerfacecolor": "none"},
+    "shuffled": {"linestyle": ":", "marker": "x", "alpha": 0.5},
+    "input": {"linestyle": "none", "marker": "D", "markerfacecolor": "none"},
+}
+"""How each control is drawn; the network itself is solid."""
+
+LABELS = {"r2": "R² on held-out examples", "accuracy": "accuracy on held-out examples"}
+LOWEST = -0.25
+"""The lower end of the axis: how far an R² is below 0 says little."""
+
+
+def by_site(rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """The score by site, a color for each set of variables, a panel for values and one for classes; controls dotted.
+
+    Args:
+        rows: of metrics.csv.
+    """
+    measures = [measure for measure in LABELS if any(row.get(measure) is not None for row in rows)]
+    sites = list(dict.fromkeys(row["site"] for row in rows if row["control"] == NONE))
+    names = list(dict.fromkeys(row["variables"] for row in rows))
+    figure = Figure(figsize=(1.8 + (2 + 0.8 * len(sites)) * len(measures), 3.8), layout="constrained")
+    for axes, measure in zip(figure.subplots(1, len(measures), squeeze=False)[0], measures, strict=True):
+        for number, name in enumerate(names):
+            for control, style in STYLES.items():
+                own = [row for row in rows if (row["variables"], row["control"]) == (name, control)]
+                points = [
+                    (-1 if control == "input" else sites.index(row["site"]), max(LOWEST, row[measure]))
+                    for row in own
+                    if row.get(measure) is not None
+                ]
+                if points:
+                    label = name if control == NONE else None
+                    axes.plot(*zip(*points, strict=True), color=f"C{number % 10}", markersize=4, label=label, **style)
+        has_input = any(row["control"] == "input" for row in rows)
+        ticks = ([-1] if has_input else []) + list(range(len(sites)))
+        axes.set_xticks(ticks, (["raw input"] if has_input else []) + sites, rotation=30, ha="right")
+        axes.set(ylabel=LABELS[measure], ylim=(LOWEST - 0.03 if measure == "r2" else -0.02, 1.03))
+        drawing.tidy(axes)
+    for control in STYLES:
+        if control != NONE and any(row["control"] == control for row in rows):
+            axes.plot([], [], color="gray", markersize=4, label=control, **STYLES[control])
+    axes.legend(frameon=False, fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure

@@ -1,0 +1,1 @@
+"""How good is a model, on which classes? Trains it, or loads it from the model store, and evaluates it."""

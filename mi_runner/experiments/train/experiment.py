@@ -1,0 +1,186 @@
+"""How good is a model, on which classes? Trains it, or loads it from the model store, and evaluates it.
+
+With `seeds=32`: how good are the networks of 32 seeds, and how much do they differ?
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+
+from mi_runner.config.experiments.train import TrainConfig
+from mi_runner.experiments import Result, Setting
+from mi_runner.experiments.common import drawing, predictions
+from mi_runner.experiments.common.sentences import between, counted, figure, measured
+from mi_runner.experiments.train import figures
+from mi_runner.models.batches import outputs_of
+from mi_runner.tables.intervals import Spread
+from mi_runner.tables.names import ALL
+from mi_runner.tables.over_seeds import have_twins, seeds_summary
+from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
+from mi_runner.training.evaluation import confusion, loss_function, score
+from mi_runner.training.options import TrainingOptions
+
+METRICS = ("accuracy", "loss", "train_accuracy", "train_loss")
+
+KEYS = {
+    **{"metrics": ("split", "class"), "history": ("epoch",), "confusion": ("label", "predicted")},
+    predictions.NAME: (predictions.EXAMPLE,),
+}
+
+MEASURES = {"accuracy": SHARE, "loss": NOT_NEGATIVE, "train_accuracy": SHARE, "train_loss": NOT_NEGATIVE}
+
+OVER_SEEDS = ("sd", "low", "high", "min", "max")
+"""What the summary of many seeds says about each metric besides its mean: `accuracy_sd`."""
+
+
+def check(setting: Setting[TrainConfig]) -> None:
+    """Checks nothing, because this experiment has no options."""
+
+
+def metric_names(setting: Setting[TrainConfig]) -> list[str]:
+    """Returns the summary's names: all examples, each class (`accuracy/7`), and with many seeds the spread."""
+    of_classes = [_of_class(name) for name in setting.dataset.class_names or ()]
+    over_seeds = [f"{name}_{figure}" for name in METRICS for figure in OVER_SEEDS] if setting.members else []
+    return [*METRICS, *of_classes, *over_seeds]
+
+
+def networks(setting: Setting[TrainConfig]) -> dict[str, TrainingOptions]:
+    """Returns no networks besides the model."""
+    return {}
+
+
+def cost(setting: Setting[TrainConfig]) -> dict[str, int]:
+    """Returns no counts, because evaluation takes little time."""
+    return {}
+
+
+def _of_class(name: str) -> str:
+    return f"accuracy/{name}"
+
+
+def run(setting: Setting[TrainConfig]) -> Result:
+    """Returns accuracy with its interval and loss on both splits, and on the test set per class."""
+    if setting.members:
+        return _run_members(setting.members, setting)
+    dataset = setting.dataset
+    rows, metrics, outputs = _measured(setting)
+    y = dataset.y_test
+    counts = confusion(outputs, y, classes=dataset.has_classes)
+    drawn = drawing.confusion(counts, dataset.class_names)
+    if setting.history:
+        drawn["history"] = partial(figures.history, setting.history)
+    if dataset.has_classes:
+        drawn |= figures.mistakes(dataset, outputs) | figures.class_images(dataset)
+    return Result(
+        tables={
+            "metrics": rows,
+            "history": setting.history,
+            "confusion": counts,
+            predictions.NAME: predictions.table([predictions.Answers(y, outputs)], classes=dataset.has_classes),
+        },
+        keys=KEYS,
+        metrics=metrics,
+        measures=MEASURES,
+        figures=drawn,
+        answer=_answer(rows, metrics),
+        parquet=frozenset({predictions.NAME}),
+        model=setting.model,
+    )
+
+
+def _measured(setting: Setting[TrainConfig]) -> tuple[list[dict[str, Any]], dict[str, float], Tensor]:
+    """Returns the rows of one network, its summary, and its outputs `(N, K)` on the test set.
+
+    The accuracy of a class without test examples is NaN.
+    """
+    dataset = setting.dataset
+    loss = loss_function(setting.training, dataset)
+    rows: list[dict[str, Any]] = []
+    metrics: dict[str, float] = {}
+
+    for split, x, y in (("train", dataset.x_train, dataset.y_train), ("test", dataset.x_test, dataset.y_test)):
+        outputs = outputs_of(setting.model, x)
+        split_score = score(outputs, y, loss, classes=dataset.has_classes)
+        rows.append({"split": split, "class": ALL, "n": split_score.n, **split_score.columns()})
+        prefix = "" if split == "test" else "train_"
+        metrics |= {f"{prefix}accuracy": split_score.accuracy, f"{prefix}loss": split_score.loss}
+    if dataset.class_names is not None:
+        for class_index, name in enumerate(dataset.class_names):
+            of_class = y == class_index
+            class_score = score(outputs[of_class], y[of_class], loss, classes=True)
+            metrics[_of_class(name)] = class_score.accuracy
+            if class_score.n:
+                rows.append({"split": "test", "class": name, "n": class_score.n, **class_score.columns()})
+    return rows, metrics, outputs
+
+
+def _answer(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, float]) -> str:
+    test = [row for row in rows if row["split"] == "test"]
+    text = f"The network's accuracy is {measured(test[0], 'accuracy')} on {test[0]['n']:,} test examples"
+    if len(test) > 2:
+        worst = min(test[1:], key=lambda row: row["accuracy"])
+        text += f"; it is lowest on class {worst['class']}, {measured(worst, 'accuracy', among=len(test) - 1)}"
+    return f"{text}. On the training examples it is {figure(metrics['train_accuracy'])}."
+
+
+# --- many seeds ----------------------------------------------------------------------------------------------------
+
+
+def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[TrainConfig]) -> Result:
+    """Returns the rows that each network has alone, and their spread over the seeds."""
+    rows: list[dict[str, Any]] = []
+    counts: list[dict[str, int]] = []
+    metrics: list[dict[str, float]] = []
+    with setting.progress.bar("evaluating", len(members)) as advance:
+        for member in members:
+            own_rows, own_metrics, outputs = _measured(member)
+            rows += [{"seed": member.seed, **row} for row in own_rows]
+            setting.progress.rows("metrics", rows[-len(own_rows) :])
+            metrics.append(own_metrics)
+            own_counts = confusion(outputs, member.dataset.y_test, classes=member.dataset.has_classes)
+            counts += [{"seed": member.seed, **row} for row in own_counts]
+            advance(1, f"seed {member.seed}")
+    history = [{"seed": member.seed, **row} for member in members for row in member.history]
+    summary = seeds_summary(rows, KEYS["metrics"], MEASURES, setting.starts)
+    return Result(
+        tables={"metrics": rows, "seeds_summary": summary, "history": history, "confusion": counts},
+        keys={**{name: ("seed", *keys) for name, keys in KEYS.items()}, "seeds_summary": (*KEYS["metrics"], "measure")},
+        metrics=_over_seeds(metrics, one_network=have_twins(setting.starts.values())),
+        measures=MEASURES,
+        figures={"seeds": partial(figures.many_seeds, rows, summary, history)},
+        shown=("seeds_summary",),
+        answer=_answer_over_seeds(summary),
+        members={f"seed_{member.seed}": member.model for member in members},
+    )
+
+
+def _over_seeds(metrics: Sequence[dict[str, float]], *, one_network: bool) -> dict[str, float]:
+    """Returns the summary: each metric's mean over the seeds that have it, then the spread, as `accuracy_sd`.
+
+    Args:
+        one_network: whether seeds share a network, so that there is no interval.
+    """
+    means: dict[str, float] = {}
+    rest: dict[str, float] = {}
+    for name in metrics[0]:
+        values = [member[name] for member in metrics if not math.isnan(member[name])] or [math.nan]
+        spread = Spread.of(values, MEASURES[name.partition("/")[0]])
+        spread = spread.without_interval() if one_network else spread
+        means[name] = spread.mean
+        for of_spread in OVER_SEEDS if name in METRICS else ():
+            value = spread.columns()[of_spread]
+            rest[f"{name}_{of_spread}"] = math.nan if value is None else value
+    return means | rest
+
+
+def _answer_over_seeds(summary: Sequence[Mapping[str, Any]]) -> str:
+    (row,) = (row for row in summary if (row["split"], row["class"], row["measure"]) == ("test", ALL, "accuracy"))
+    return (
+        f"The mean accuracy of {counted(row['n'], 'network')} is {between(row['mean'], row['low'], row['high'])}; "
+        f"the worst has {figure(row['min'])}, the best {figure(row['max'])}."
+    )

@@ -1,0 +1,1 @@
+"""What a table is, what its numbers mean, and how it is printed."""

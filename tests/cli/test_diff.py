@@ -1,0 +1,386 @@
+"""`mi-run diff`: what differs between runs or sweeps, and is it real?"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from statistics import fmean, stdev
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from mi_runner.runs.comparison import close
+from mi_runner.tables.paired import PairedAnswers, PairedValues
+from tests.cli.test_ls import write, write_sweep
+from tests.conftest import Ended
+
+A, B = Path("outputs/train/mnist-mlp/v001"), Path("outputs/train/mnist-mlp/v002")
+
+TOLD = {
+    "keys": {"metrics": ["split", "class"], "predictions": ["example"]},
+    "measures": {"accuracy": [0, 1], "loss": [0, None], "seconds": [0, None]},
+    "repeats": [],
+}
+
+
+def write_run(folder: Path, answers: list[int], *, rows: dict[str, float] | None = None, **changes: Any) -> Path:
+    """A run with predictions of ten examples, whose labels are 0, and a row of metrics.csv for each class."""
+    accuracy = answers.count(0) / len(answers)
+    changes = {**TOLD, "metrics": {"accuracy": accuracy, "seconds": accuracy + 1}, **changes}
+    write(folder, **changes)
+    named = rows if rows is not None else {"all": accuracy, "null": 0.5}
+    table = [
+        {"split": "test", "class": name, "n": 10, "accuracy": value, "seconds": 1} for name, value in named.items()
+    ]
+    pd.DataFrame(table).to_csv(folder / "metrics.csv", index=False)
+    frame = pd.DataFrame({"example": range(len(answers)), "label": 0, "answer": answers})
+    frame.to_parquet(folder / "predictions.parquet", index=False)
+    return folder
+
+
+def sections(ended: Ended) -> dict[str, dict[str, Any]]:
+    assert ended.status in (0, 1), ended.err
+    content = json.loads(ended.out)
+    assert content["differs"] == bool(ended.status)
+    return {section["title"]: section for section in content["sections"]}
+
+
+def test_what_differs_and_whether_it_is_real(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    write_run(A, [0] * 6 + [1] * 4, rows={"all": 0.6, "null": 0.5, "old": 1.0}, versions={"code": "a", "torch": "2"})
+    write_run(
+        B, [0] * 9 + [1], rows={"all": 0.9, "null": 0.5}, versions={"code": "b", "torch": "2"},
+        **{"training.epochs": 7, "output_dir": "elsewhere"},
+    )  # fmt: skip
+    found = sections(mi_run("diff", str(A), str(B), "--format", "json"))
+    assert [row["folder"] for row in found["runs"]["rows"]] == [str(A), str(B)]
+    assert found["config"]["rows"] == [{"key": "training.epochs", "A": "3", "B": "7"}]
+    assert found["code, versions, weights"]["rows"] == [{"key": "code", "A": "a", "B": "b"}]
+    (metric,) = found["metrics"]["rows"]  # seconds are no metric
+    assert metric == {"metric": "accuracy", "A": 0.6, "B": 0.9, "B − A": pytest.approx(0.3)}
+    (row,) = found["rows of metrics.csv: B and A"]["rows"]
+    assert (row["split"], row["class"], row["measure"], row["B"]) == ("test", "all", "accuracy", 0.9)
+    assert found["tables: B and A"]["rows"] == [
+        {"table": "metrics", "difference": "2 rows in both, 1 rows that differ, 1 only in A"}
+    ]
+    (answers,) = found["answers: B and A"]["rows"]
+    assert (answers["n"], answers["only A"], answers["only B"], answers["p"]) == (10, 0, 3, 0.25)  # 2 · (1/2)³
+    assert answers["low"] < 0.3 < answers["high"] and answers["B − A"] == pytest.approx(0.3)
+
+
+def test_exit_status_and_tolerance(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    write_run(A, [0] * 10), write_run(B, [0] * 10, metrics={"accuracy": 1 + 1e-9, "loss": None})
+    assert mi_run("diff", str(A), str(A)).out.endswith("no metric differs\n")
+    assert mi_run("diff", str(A), str(B), "--tolerance", "1e-6").status == 1  # the loss is in one of them only
+    write_run(A.with_name("v003"), [0] * 10, metrics={"accuracy": 1 + 1e-9, "seconds": 9})
+    third = str(A.with_name("v003"))
+    assert mi_run("diff", str(A), third).status == 1
+    assert mi_run("diff", str(A), third, "--tolerance", "1e-6").status == 0
+    assert mi_run("diff", str(A), str(A), third).status == 1
+    text = mi_run("diff", str(A), third, "--format", "markdown").out
+    assert text.startswith("**the metrics differ**\n\n### runs\n\n|  | folder |\n|---|---|\n| A | outputs/")
+    assert "| metric | A | B | B − A |\n|---|---:|---:|---:|\n| accuracy | 1 | 1 | 1.00e-09 |" in text
+    assert "metric" in mi_run("diff", str(A), third).out and "exit status" in mi_run("diff", "--help").out
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "tolerance", "equal"),
+    [
+        (1.0, 1.0, 0, True), (1.0, 1.1, 0.1, True), (1.0, 1.2, 0.1, False), (1000.0, 1050.0, 0.1, True),
+        (None, None, 0, True), (None, 1.0, 9, False), (math.inf, math.inf, 0, True), (math.nan, math.nan, 0, True),
+        (math.nan, 1.0, 1, False),
+    ],
+)  # fmt: skip
+def test_equal_but_for_the_tolerance(a: float | None, b: float | None, tolerance: float, equal: bool) -> None:
+    assert close(a, b, tolerance) is equal and close(b, a, tolerance) is equal
+
+
+def test_answers_are_compared_for_each_intervention_and_only_on_the_same_examples(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    keys = {**TOLD["keys"], "predictions": ["target", "method", "example"]}
+    for folder, answer in ((A, 1), (B, 0)):
+        write_run(folder, [0] * 4, keys=keys, repeats=["repeat"])
+        names = {"target": ["none", "relu", "relu"], "method": ["none", "zero", "zero"], "repeat": [1, 1, 2]}
+        rows = [
+            {**dict(zip(names, of, strict=True)), "example": example, "label": 0, "answer": answer * (of[2] == 2)}
+            for of in zip(*names.values(), strict=True)
+            for example in range(4)
+        ]
+        frame = pd.DataFrame(rows).astype({"target": "category", "method": "category"})
+        frame.to_parquet(folder / "predictions.parquet", index=False)
+    answers = sections(mi_run("diff", str(A), str(B), "--format", "json"))["answers: B and A"]["rows"]
+    assert [(row["target"], row["repeat"], row["only A"], row["only B"]) for row in answers] == [
+        *[("none", 1, 0, 0), ("relu", 1, 0, 0), ("relu", 2, 0, 4)],
+    ]
+    assert [row["p"] for row in answers] == [1.0, 1.0, 0.125]
+    write_run(A.with_name("v003"), [0] * 5)
+    write_run(A.with_name("v004"), [0] * 6)
+    write_run(A.with_name("v005"), [0] * 5, dataset="mnist01")
+    for other, text in (
+        ("v004", "different test examples"),
+        ("v005", "different test examples"),
+        ("v001", "different test examples"),
+    ):
+        found = sections(mi_run("diff", str(A.with_name("v003")), str(A.with_name(other)), "--format", "json"))
+        assert text in found["answers: B and A"]["note"] and not found["answers: B and A"]["rows"]
+
+
+def test_two_experiments_are_compared_by_their_intact_networks(mi_run: Callable[..., Ended]) -> None:
+    """Of training and an ablation; of an ablation and many networks, one of which has its seed."""
+    mi_run("--version")
+    third = A.with_name("v003")
+    write_run(A, [0] * 6 + [1] * 4)
+    write_run(B, [0], keys={**TOLD["keys"], "predictions": ["target", "method", "example"]}, repeats=["repeat"], seed=7)
+    write_run(third, [0], keys={**TOLD["keys"], "predictions": ["seed", "example"]})
+    shared = {"example": range(10), "label": 0}
+    intact = pd.DataFrame({"target": "none", "method": "none", "repeat": 1, **shared, "answer": [0] * 9 + [1]})
+    ablated = intact.assign(target="relu", method="zero", answer=1)
+    table = pd.concat([intact, ablated]).astype({"target": "category"})
+    table.to_parquet(B / "predictions.parquet", index=False)
+    seeds = [pd.DataFrame({"seed": seed, **shared, "answer": seed - 6}) for seed in (6, 7)]
+    pd.concat(seeds).to_parquet(third / "predictions.parquet", index=False)
+    for pair, counts in (((A, B), (0, 3)), ((B, A), (3, 0)), ((B, third), (9, 0))):
+        found = sections(mi_run("diff", *map(str, pair), "--format", "json"))["answers: B and A"]
+        (row,) = found["rows"]
+        assert (row["n"], row["only A"], row["only B"]) == (10, *counts) and "of the intact networks" in found["note"]
+    ablated.to_parquet(B / "predictions.parquet", index=False)  # without the intact network
+    found = sections(mi_run("diff", str(A), str(B), "--format", "json"))["answers: B and A"]
+    assert "different conditions" in found["note"] and not found["rows"]
+
+
+def test_the_rows_that_matter_most_are_shown_and_the_others_are_counted(mi_run: Callable[..., Ended]) -> None:
+    """A loss is larger than an accuracy, so differences count as fractions of the largest number of their measure."""
+    mi_run("--version")
+    metrics = {"accuracy": 0.9, **{f"accuracy/{n}": 0.5 for n in range(20)}, **{f"loss/{n}": 20.0 for n in range(20)}}
+    changed = {name: value - 0.001 for name, value in metrics.items()} | {f"accuracy/{n}": 0.4 for n in range(9)}
+    write_run(A, [0] * 10, metrics=metrics), write_run(B, [0] * 10, metrics=changed)
+    short, everything, text = (
+        mi_run("diff", str(A), str(B), *options) for options in ((), ("--all",), ("--format", "markdown"))
+    )
+    assert [ended.status for ended in (short, everything, text)] == [1, 1, 1]
+    shown = [f"accuracy/{n} " in short.out for n in range(20)]
+    assert shown == [True] * 9 + [False] * 11 and "accuracy  " in short.out and "loss/" not in short.out
+    assert "(31 more rows that differ less: --all shows them)" in short.out
+    assert all(f" {name} " in everything.out for name in metrics) and "--all" not in everything.out
+    assert text.out.count("| accuracy/") == 20 and "(11 more rows that differ less: --all shows them)" in text.out
+    found = sections(mi_run("diff", str(A), str(B), "--format", "json"))
+    assert len(found["metrics"]["rows"]) == 41
+
+
+def test_sweeps_are_paired_by_what_they_vary(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    jobs = {"model": ["mlp"] * 3 + ["cnn"], "seed": [0, 1, 2, 0]}
+    first, second = Path("outputs/sweeps/train/v001"), Path("outputs/sweeps/train/v002")
+    accuracies = {first: [0.5, 0.6, 0.7, 0.9], second: [0.6, 0.8, 0.8, 0.9]}
+    for sweep, values in accuracies.items():
+        write_sweep(sweep, jobs)
+        for number, value in enumerate(values):
+            write(sweep / str(number), metrics={"accuracy": value, "seconds": value})
+    found = sections(mi_run("diff", str(first), str(second), "--format", "json"))
+    (row,) = found["metrics: B and A"]["rows"]  # cnn has the same accuracy in both
+    differences = [0.1, 0.2, 0.1]
+    half = 4.302652729911275 * stdev(differences) / math.sqrt(3)
+    assert (row["model"], row["metric"], row["n"]) == ("mlp", "accuracy", 3)
+    assert [row["low"], row["B − A"], row["high"]] == pytest.approx(
+        [fmean(differences) - half, fmean(differences), fmean(differences) + half]
+    )
+    assert mi_run("diff", str(first), str(first)).status == 0
+    (second / "2/run.json").unlink()
+    found = sections(mi_run("diff", str(first), str(second), "--format", "json"))
+    assert found["metrics: B and A"]["rows"][0]["n"] == 2 and "2 jobs are not done" in found["metrics: B and A"]["note"]
+    assert sections(mi_run("diff", str(first / "0"), str(second / "0"), "--format", "json"))["runs"]["rows"]
+
+
+def test_networks_of_many_seeds_are_paired(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    for folder, accuracies in ((A, [0.1, 0.2, 0.3]), (B, [0.2, 0.4, 0.3])):
+        write_run(folder, [0], keys={"metrics": ["seed", "split"]})
+        rows = [{"seed": seed, "split": "test", "accuracy": value} for seed, value in enumerate(accuracies)]
+        pd.DataFrame(rows).to_csv(folder / "metrics.csv", index=False)
+    (row,) = sections(mi_run("diff", str(A), str(B), "--format", "json"))["over seeds: B and A"]["rows"]
+    test = PairedValues.of([0.1, 0.2, 0.0])
+    assert (row["n"], row["split"], row["measure"]) == (3, "test", "accuracy")
+    assert row["p"] == pytest.approx(test.p) and row["B − A"] == pytest.approx(0.1)
+
+
+def test_a_seed_without_a_value_is_in_no_pair_and_repeats_are_averaged_first(mi_run: Callable[..., Ended]) -> None:
+    """Ablations of five networks, two draws each: seed 1 has no value in B, seed 3 one draw, seed 4 is in A alone."""
+    from scipy.stats import ttest_rel
+
+    mi_run("--version")
+    values = {
+        A: {0: (0.1, 0.3), 1: (0.2, 0.2), 2: (0.5, 0.7), 3: (0.4, 0.8), 4: (0.9, 0.9)},
+        B: {0: (0.3, 0.4), 1: ("", "nan"), 2: (0.9, 0.8), 3: ("", 0.7)},
+    }
+    for folder, of_seeds in values.items():
+        write_run(folder, [0], keys={"metrics": ["seed", "target"]}, repeats=["repeat"])
+        lines = [
+            f"{seed},relu,{repeat},{value}\n" for seed, of in of_seeds.items() for repeat, value in enumerate(of, 1)
+        ]
+        # No network of B has a value for `add`, so nothing is tested there.
+        add = [f"{seed},add,1,{'' if folder is B else 0.5}\n" for seed in range(3)]
+        (folder / "metrics.csv").write_text("seed,target,repeat,accuracy\n" + "".join(lines + add))
+    (row,) = sections(mi_run("diff", str(A), str(B), "--format", "json"))["over seeds: B and A"]["rows"]
+    before, after = [0.2, 0.6, 0.6], [0.35, 0.85, 0.7]  # seeds 0, 2, 3
+    theirs = ttest_rel(after, before)
+    ends = theirs.confidence_interval(0.95)
+    assert (row["target"], row["n"]) == ("relu", 3) and "repeat" not in row
+    assert [row["A"], row["B"], row["B − A"]] == pytest.approx(
+        [fmean(before), fmean(after), fmean(after) - fmean(before)]
+    )
+    assert [row["low"], row["high"], row["p"]] == pytest.approx([ends.low, ends.high, theirs.pvalue])
+
+
+def test_a_job_without_a_number_is_in_no_pair_of_two_sweeps(mi_run: Callable[..., Ended]) -> None:
+    """Of four seeds one has no percentile in one sweep, one NaN (null in run.json) in the other: two pairs are left."""
+    from scipy.stats import ttest_rel
+
+    mi_run("--version")
+    first, second = Path("outputs/sweeps/train/v001"), Path("outputs/sweeps/train/v002")
+    values = {first: [0.5, 0.6, None, 0.9], second: [0.6, "absent", 0.8, 0.95]}
+    for sweep, of_seeds in values.items():
+        write_sweep(sweep, {"seed": [0, 1, 2, 3]})
+        for number, value in enumerate(of_seeds):
+            numbers = {"accuracy": 0.5, "alone": 1.0} if sweep is first else {"accuracy": 0.5}
+            write(sweep / str(number), metrics=numbers | ({} if value == "absent" else {"percentile": value}))
+    found = sections(mi_run("diff", str(first), str(second), "--format", "json"))["metrics: B and A"]["rows"]
+    assert [row["metric"] for row in found] == ["alone", "percentile"]  # the accuracy is the same everywhere
+    alone, row = found
+    assert alone == {"metric": "alone", "n": 0, **dict.fromkeys(("A", "B", "B − A", "low", "high", "p"))}
+    theirs = ttest_rel([0.6, 0.95], [0.5, 0.9])
+    assert (row["n"], row["A"], row["B"]) == (2, pytest.approx(0.7), pytest.approx(0.775))
+    assert row["p"] == pytest.approx(theirs.pvalue)
+
+
+@pytest.mark.parametrize("side", [0, 1])
+def test_what_one_side_alone_has_is_a_difference(side: int, mi_run: Callable[..., Ended]) -> None:
+    """A row, a measure, a table, a job: each by itself sets the exit status, and is named, on whichever side."""
+    mi_run("--version")
+
+    def told(more: Path, less: Path) -> Ended:
+        pair = (more, less) if side == 0 else (less, more)
+        assert mi_run("diff", str(less), str(less)).status == 0 and mi_run("diff", str(more), str(more)).status == 0
+        return mi_run("diff", *map(str, pair), "--format", "json")
+
+    def run(number: int, **changes: Any) -> Path:
+        return write_run(A.with_name(f"v{number:03}"), [0] * 10, **changes)
+
+    name, equal = "AB"[side], run(1)
+    assert mi_run("diff", str(equal), str(run(2))).status == 0
+    row = run(3, rows={"all": 1.0, "null": 0.5, "more": 0.5}, metrics={"accuracy": 1.0, "seconds": 2})
+    (found,) = sections(told(row, equal))["tables: B and A"]["rows"]
+    assert found == {"table": "metrics", "difference": f"2 rows in both, 1 only in {name}"}
+    measure = run(4)
+    frame = pd.read_csv(measure / "metrics.csv", keep_default_na=False)
+    frame.assign(loss=0.5).to_csv(measure / "metrics.csv", index=False)
+    (found,) = sections(told(measure, equal))["tables: B and A"]["rows"]
+    assert found == {"table": "metrics", "difference": f"loss only in {name}"}
+    table = run(5, keys={**TOLD["keys"], "units": ["unit"]})
+    pd.DataFrame({"unit": [0], "accuracy": [0.5]}).to_csv(table / "units.csv", index=False)
+    (found,) = sections(told(table, equal))["tables: B and A"]["rows"]
+    assert found == {"table": "units", "difference": f"only in {name}"}
+
+    few, many, failed = (Path(f"outputs/sweeps/train/v00{number}") for number in (1, 2, 3))
+    for sweep, seeds in ((few, [0, 1]), (many, [0, 1, 2]), (failed, [0, 1, 2])):
+        write_sweep(sweep, {"seed": seeds})
+        for number in seeds:
+            write(sweep / str(number), status="failed" if sweep is failed and number == 2 else "done")
+    assert "1 jobs are not done" in sections(told(many, few))["metrics: B and A"]["note"]
+    assert told(many, failed).status == 1
+    ended = mi_run("diff", str(failed), str(failed))
+    assert ended.status == 0 and "2 jobs are not done or have no partner" in " ".join(ended.out.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ([str(A)], "two folders are needed"),
+        ([str(A), "nowhere"], "nowhere: this folder doesn't exist. Type mi-run diff FOLDER"),
+        ([str(A), "outputs"], "outputs: no run or sweep is in this folder. mi-run ls outputs lists"),
+        ([str(A), str(B)], "the run is not done (status failed)"),
+        ([str(A), "outputs/sweeps/train/v001"], "outputs/sweeps/train/v001 is a sweep: compare runs with runs"),
+        (["outputs/sweeps/train/v001", "outputs/sweeps/train/v002"], "v001 varies seed, outputs/sweeps/train/v002"),
+        (["outputs/sweeps/train/v001", "outputs/sweeps/train/v003"], "no jobs that are done and have the same values"),
+        ([str(A), str(A), "--tolerance", "-1"], "--tolerance -1: must be 0 or more"),
+        ([str(A), str(A), "--format", "csv"], "invalid choice: 'csv'"),
+    ],
+)  # fmt: skip
+def test_a_mistake_is_one_line(arguments: list[str], text: str, mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    write_run(A, [0]), write_run(B, [0], status="failed")
+    for number, swept in ((1, {"seed": [0]}), (2, {"model": ["mlp"]}), (3, {"seed": [1]})):
+        write(write_sweep(Path(f"outputs/sweeps/train/v00{number}"), swept) / "0")
+    ended = mi_run("diff", *arguments)
+    assert (ended.status, ended.out) == (2, "") and text in ended.err and ended.err.count("\n") == 1, ended.err
+
+
+def test_real_runs_of_one_command_are_equal(mi_run: Callable[..., Ended]) -> None:
+    tiny = ("dataset=mod_add", "dataset.train_size=32", "dataset.test_size=16", "training.epochs=1", "seed=641")
+    first, second = (mi_run("experiment=ablation", "model=mlp", *tiny).folder for _ in range(2))
+    ended = mi_run("diff", str(first), str(second))
+    assert ended.status == 0 and "config: the same" in ended.out, ended.out
+    other = mi_run("experiment=ablation", "model=mlp", *tiny, "training.learning_rate=0.1").folder
+    assert mi_run("diff", str(first), str(other)).status == 1
+
+
+# --- the tests -----------------------------------------------------------------------------------------------------
+
+
+def test_mcnemars_exact_test_counts_every_outcome() -> None:
+    """The share of all ways to assign the examples to the two networks that are at least as uneven."""
+    for first, second in itertools.product(range(5), repeat=2):
+        ways = [sum(bits) for bits in itertools.product((0, 1), repeat=first + second)]
+        uneven = sum(abs(2 * way - first - second) >= abs(first - second) for way in ways) / len(ways)
+        assert PairedAnswers(7, first, second, 3).p == pytest.approx(uneven)
+
+
+@pytest.mark.parametrize(
+    ("counts", "low", "high"),
+    [((59, 16, 6, 80), -0.1186, -0.0046), ((59, 6, 16, 80), 0.0046, 0.1186)],
+)
+def test_newcombes_interval_as_another_program_has_it(counts: tuple[int, ...], low: float, high: float) -> None:
+    """The R package contingencytables, Newcombe_square_and_add_CI_paired_2x2, for the counts 59, 6, 16, 80."""
+    assert PairedAnswers(*counts).interval == pytest.approx((low, high), abs=5e-5)
+
+
+def test_newcombes_interval_covers_the_true_difference() -> None:
+    """All tables of 15 examples, with their probabilities: the interval contains the difference in about 95 %."""
+    n = 15
+    for shares in ((0.5, 0.2, 0.1, 0.2), (0.7, 0.1, 0.1, 0.1), (0.25, 0.25, 0.25, 0.25), (0.6, 0.05, 0.3, 0.05)):
+        covered = total = 0.0
+        for both, first, second in itertools.product(range(n + 1), repeat=3):
+            neither = n - both - first - second
+            if neither < 0:
+                continue
+            counts = (both, first, second, neither)
+            ways = math.factorial(n) / math.prod(map(math.factorial, counts))
+            probability = ways * math.prod(share**count for share, count in zip(shares, counts, strict=True))
+            low, high = PairedAnswers(*counts).interval
+            total += probability
+            covered += probability * (low <= shares[2] - shares[1] <= high)
+        assert total == pytest.approx(1) and 0.93 < covered < 0.995, (shares, covered)
+
+
+def test_edges_of_the_paired_tests() -> None:
+    nothing = PairedAnswers(0, 0, 0, 0)
+    assert nothing.p == 1 and nothing.interval == (-1, 1) and math.isnan(nothing.accuracies[0])
+    low, high = PairedAnswers(9, 0, 0, 0).interval
+    assert low < 0 < high and low == pytest.approx(-high)
+    assert PairedValues.of([0.2]) == PairedValues(1, 0.2)
+    assert PairedValues.of([0.0, 0.0]).p == 1.0 and PairedValues.of([0.5, 0.5]).p is None
+    assert math.isnan(PairedValues.of([0.5, math.nan]).mean)
+
+
+def test_students_paired_test_agrees_with_scipys() -> None:
+    from scipy.stats import ttest_rel
+
+    before, after = [0.5, 0.61, 0.72, 0.8], [0.55, 0.6, 0.8, 0.93]
+    ours = PairedValues.of([b - a for a, b in zip(before, after, strict=True)])
+    theirs = ttest_rel(after, before)
+    assert ours.p == pytest.approx(theirs.pvalue)
+    assert [ours.low, ours.high] == pytest.approx(list(theirs.confidence_interval(0.95)))

@@ -1,0 +1,206 @@
+"""The pages agree with the repository: links, names of files, fields, pictures, the example of CONTRIBUTING."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import yaml
+from PIL import Image
+
+import mi_runner
+from mi_runner.config.registry import SCHEMAS
+from tests.conftest import REPOSITORY, Ended
+
+PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
+CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def text_of(page: Path) -> str:
+    """A page without its blocks of code."""
+    return CODE.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors_of(page: Path) -> set[str]:
+    """What a link can name behind `#`: each heading in lower case, without punctuation, hyphens for spaces."""
+    headings = re.findall(r"^#+ (.*)$", text_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def links_of(page: Path) -> list[str]:
+    """The links of a page to files and headings of this repository."""
+    return [link for link in re.findall(r"\]\(([^)\s]+)\)", text_of(page)) if "://" not in link]
+
+
+def test_every_link_names_a_file_and_a_heading_that_exist() -> None:
+    links = [(page, link) for page in PAGES for link in links_of(page)]
+    broken = []
+    for page, link in links:
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.is_file() or (anchor and anchor not in anchors_of(target)):
+            broken.append(f"{page.relative_to(REPOSITORY)}: {link}")
+    assert not broken
+    assert len(links) >= 30 and sum("#" in link for _, link in links) >= 8
+
+
+def test_every_page_can_be_reached_from_the_readme() -> None:
+    reached, ahead = set(), [REPOSITORY / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        reached.add(page)
+        found = {(page.parent / link.partition("#")[0]).resolve() for link in links_of(page)}
+        ahead += [target for target in found if target.suffix == ".md" and target not in reached]
+    # The machine's page is named by the program that writes it.
+    assert {page for page in PAGES if page.name != "machine.md"} <= reached
+
+
+def test_every_file_that_a_page_names_exists() -> None:
+    named = {
+        name for page in PAGES for name in re.findall(r"`((?:[\w.]+/)*[\w.]+(?:\.py|\.md|\.txt|/))`", text_of(page))
+    }
+    there = {
+        name
+        for name in named
+        for root in (".", "mi_runner", "docs", "docs/images")
+        if (REPOSITORY / root / name).exists()
+    }
+    assert named - there == set() and len(there) >= 12
+
+
+def test_the_readme_has_at_most_200_lines() -> None:
+    assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
+
+
+def test_every_experiment_has_a_page_that_begins_with_its_question_and_command() -> None:
+    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    for name in (schema.name for schema in SCHEMAS["experiment"]):
+        page = (REPOSITORY / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        title, command = re.match(r"# (.*)\n\n```\n(.*)\n", page).groups()
+        assert title.endswith("?") and command.startswith("mi-run") and f"experiment={name}" in command
+        assert f"| `mi-run experiment={name}` | [{name}](docs/{name}.md) |" in readme
+
+
+def test_the_page_on_runs_has_the_fields_of_run_json(mi_run: Callable[..., Ended]) -> None:
+    page = (REPOSITORY / "docs/runs.md").read_text(encoding="utf-8")
+    table = page.split("## The fields of run.json")[1].split("\n## ")[0]
+    fields = [
+        name for line in table.splitlines() if line[:1] == "|" for name in re.findall("`(.*?)`", line.split("|")[1])
+    ]
+    ended = mi_run("dataset=mod_add", "dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
+    assert sorted(fields) == sorted(ended.record)
+
+
+# --- pictures ------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def draw() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("draw", REPOSITORY / "docs/draw.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+IMAGES = ["dataset.limit=60", "training.epochs=1"]
+SMALL = {
+    "experiment=ablation": [*IMAGES, "experiment.methods=[zero]"],
+    "experiment=circuits": [*IMAGES, "experiment.accuracy_threshold=0", "experiment.pairs=false"],  # each one is valid
+    "experiment=clusters": [*IMAGES, "experiment.pruning_layers=[]", "experiment.controls=0"],
+    "experiment=explanations": ["model.hidden_sizes=[3]", "training.learning_rate=0.02", "seed=1"],
+}
+
+
+def test_the_pictures_are_drawn_from_runs_and_their_page_says_what_each_depends_on(
+    draw: ModuleType, mi_run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    typed, threads = [], []
+
+    def run(arguments: list[str]) -> Path:
+        typed.append(" ".join(arguments[:-1]))
+        ended = mi_run(*arguments, *SMALL[arguments[0]], f"threads={1 + len(typed) % 2}")
+        threads.append(ended.record["threads"])
+        return ended.folder
+
+    images = tmp_path / "images"
+    draw.draw(images, ["circuits"], run)
+    draw.draw(images, ["ablation", "clusters", "explanations"], run)
+    experiments = ("circuits", "ablation model=skip", "clusters", "explanations")
+    assert typed == [f"experiment={experiment}" for experiment in experiments]
+    kept = REPOSITORY / "docs/images"
+    assert {path.name for path in images.iterdir()} == {path.name for path in kept.iterdir()}
+    pages = [(folder / "machine.md").read_text().splitlines() for folder in (images, kept)]
+    first_cells = [[line.split("|")[1:3] for line in page if line.startswith("|")] for page in pages]
+    assert first_cells[0] == first_cells[1]
+    head, _, *rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in pages[0] if line.startswith("|")]
+    assert {"processor", "instruction set", "threads", "torch"} <= set(head)
+    assert [int(row[head.index("threads")]) for row in rows] == [threads[1], threads[0], threads[2], threads[3]]
+
+
+def test_the_stored_pictures_are_small(draw: ModuleType) -> None:
+    for name in draw.PICTURES:
+        picture = REPOSITORY / f"docs/images/{name}.png"
+        assert picture.stat().st_size <= draw.LARGEST
+        with Image.open(picture) as opened:
+            assert min(opened.size) > 300
+
+
+# --- citation, and the example of CONTRIBUTING -----------------------------------------------------------------------
+
+
+def test_the_citation_names_this_version_and_the_five_origins() -> None:
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert (citation["cff-version"], citation["title"], citation["version"]) == (
+        "1.2.0",
+        "mi-run",
+        mi_runner.__version__,
+    )
+    assert citation["message"] and citation["authors"]
+    assert all(origin["authors"] and origin["title"] and origin["type"] for origin in citation["references"])
+    notes = " ".join(origin["notes"] for origin in citation["references"])
+    experiments = {schema.name for schema in SCHEMAS["experiment"]} - {"train"}
+    assert len(citation["references"]) == 5
+    assert {name for name in experiments if f"Experiment {name}" in notes} == experiments & set(
+        re.findall(r"\w+", notes)
+    )
+    assert len(re.findall(r"Experiment \w+", notes)) == 5
+
+
+def test_the_changelog_has_this_version() -> None:
+    changes = (REPOSITORY / "CHANGELOG.md").read_text(encoding="utf-8")
+    assert re.findall(r"^## (\S+),", changes, re.MULTILINE)[0] == mi_runner.__version__
+
+
+def test_the_examples_of_contributing_work_as_they_stand_there(tmp_path: Path) -> None:
+    """In a copy: the diffs are applied, then the tests that they bring run."""
+    page = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    diffs = re.findall(r"^```diff\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    new = [set(re.findall(r"^--- /dev/null\n\+\+\+ b/(\S+)", diff, re.MULTILINE)) for diff in diffs]
+    assert len(diffs) == 3 and all(len(files) == 4 for files in new)  # the code, the YAML, the test, the page
+    for folder in ("mi_runner", "conf", "docs"):
+        ignored = shutil.ignore_patterns("__pycache__", "*.gz", "images")
+        shutil.copytree(REPOSITORY / folder, tmp_path / folder, ignore=ignored)
+    (tmp_path / "mi_runner/conf").symlink_to("../conf")
+    for diff in diffs:  # -C0, because neighbouring lines of the registry belong to several of them
+        apply = ["git", "apply", "-C0", "--whitespace=nowarn", "-"]
+        done = subprocess.run(apply, cwd=tmp_path, input=diff, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+    tests = sorted(name for files in new for name in files if name.startswith("tests/"))
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0 and "6 passed" in done.stdout, done.stdout + done.stderr

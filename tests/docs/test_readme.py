@@ -1,0 +1,233 @@
+"""What the README and docs/ say can be typed, can be typed; what they say came out, has the form that comes out."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mi_runner.config import composition
+from tests.cli.test_ls import write, write_sweep
+from tests.conftest import REPOSITORY, Ended
+
+README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
+PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "docs").glob("*.md"))}
+BLOCK = re.compile(r"^```(?:\w*)\n(.*?)^```", re.MULTILINE | re.DOTALL)
+MAIN_JOB = "<!-- output of: mi-run experiment=ablation model=skip -->"
+
+
+def commands_of(page: str) -> list[str]:
+    """The commands in a page's blocks, and those in its text that set something."""
+    lines = [line for block in BLOCK.findall(page) for line in block.replace("\\\n", " ").splitlines()]
+    inline = re.findall(r"`(mi-run [^`]*=[^`]*)`", BLOCK.sub("", page))
+    return [line.partition(" #")[0].strip() for line in lines if line.strip().startswith("mi-run ")] + inline
+
+
+COMMANDS = [command for page in (README, *PAGES.values()) for command in commands_of(page)]
+SMALL = {
+    "mnist": ["dataset.limit=60", "training.epochs=1"],
+    "mnist01": ["dataset.limit=60", "training.epochs=1"],
+    "ellipses": ["dataset.train_size=60", "dataset.test_size=60", "training.epochs=1"],
+    "mod_add": ["dataset.train_size=60", "dataset.test_size=60", "training.epochs=1"],
+    "logic": ["dataset.train_size=60", "training.epochs=1"],
+    "arrays": ["training.epochs=1"],
+}
+
+
+def arguments_of(command: str) -> list[str]:
+    return shlex.split(command, comments=True)[1:]
+
+
+def test_there_are_commands_to_check() -> None:
+    assert len(commands_of(README)) >= 12 and len(set(COMMANDS)) >= 40
+
+
+@pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
+def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) -> None:
+    arguments = arguments_of(command)
+    if "--help" in arguments:
+        assert mi_run(*arguments).status == 0
+        return
+    first = arguments[0] if arguments else ""
+    if first == "--completion":
+        assert mi_run(*arguments[:2]).status == 0
+        return
+    if first == "ls":
+        for number in (1, 2):
+            write(
+                Path(f"outputs/ablation/mnist-skip/v00{number}"), experiment="ablation", **{"training.learning_rate": 1}
+            )
+        listed = mi_run(*arguments)
+        assert listed.status == 0 and listed.out, listed.err
+        return
+    if first == "diff":
+        for folder in map(Path, arguments[1:3]):
+            if "sweeps" in folder.parts:
+                write(write_sweep(folder, {"seed": [0]}) / "0")
+            elif folder.name == "latest":
+                folder.symlink_to("v001")
+            else:
+                write(folder)
+        compared = mi_run(*arguments)
+        assert compared.status == 0 and "no metric differs" in compared.out, compared.err
+        return
+    if first == "report":
+        assert mi_run("experiment=ablation", *SMALL["mnist"], "experiment.methods=[zero]").status == 0
+        assert mi_run(*arguments).status == 0
+        return
+    Path("my_module.py").write_text(
+        "import torch\n"
+        "def Net(input_shape, n_outputs, width):\n"
+        "    return torch.nn.Sequential(torch.nn.Linear(input_shape[0], width), torch.nn.Linear(width, n_outputs))\n"
+        "def score(part, x, target, ablation):\n"
+        "    return [layer.weight for layer in part.layers]\n"
+    )
+    if "hydra/launcher" in command:  # tests/sweeps/test_launchers.py runs them
+        planned = mi_run(*arguments, "plan=true")
+        assert planned.status == 0 and "2 jobs to run" in planned.out, planned.err
+        return
+    for part in arguments:
+        if part.startswith(("sweep=", "resume=")):
+            made = mi_run("-m", "experiment=ablation", *SMALL["mnist"], "experiment.methods=[zero]", "seed=0,1")
+            assert str(made.folder) == part.partition("=")[2]
+            assert mi_run(*arguments).status == 0
+            return
+    values = [[0, 0], [0, 1], [1, 0], [1, 1]]
+    causal = {"variables": ["half", "parity"], "variables_train": values, "variables_test": values}
+    causal["mechanism"] = [[0, 1], [0, 1]]
+    np.savez("data.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.eye(4), y_test=[0, 1, 0, 1], **causal)
+    if "mine.npz" in command:
+        (program,) = re.findall(r"```python\n(.*?)```", PAGES["ablation.md"], re.DOTALL)
+        exec(compile(program, "ablation.md", "exec"), {})
+    config = composition.compose(
+        [part.partition(",")[0] for part in arguments if part.partition("=")[0] in ("experiment", "dataset", "model")]
+        + [part for part in arguments if part.startswith(("dataset.path", "model.factory"))]
+    )
+    small = [*SMALL[config.dataset.name]]
+    if config.experiment.name == "decoder":
+        small += ["experiment.epochs=1", "experiment.min_target_accuracy=0"]
+        small += [
+            f"{key}={value}" for key, value in (("dataset.modulus", 3), ("experiment.folds", 2)) if key in command
+        ]
+    if config.experiment.name == "clusters":
+        small += ["experiment.controls=1", "experiment.pruning_examples=10"]
+    if config.experiment.name == "explanations":
+        arguments = [re.sub("^seeds=.*", "seeds=2", part) for part in arguments]
+        arguments = [re.sub(r"^model.hidden_sizes=\[[45],.*", "model.hidden_sizes=[3,3]", part) for part in arguments]
+        small += ["experiment.min_accuracy=0", "experiment.max_depth=2"]
+    if config.experiment.name in ("circuits", "das"):
+        arguments = [re.sub("^seed=range.*", "seed=0,1", part) for part in arguments]
+    if config.experiment.name == "discovery":
+        arguments = [re.sub("^seed=range.*", "seed=0,1", part) for part in arguments]
+        small += ["experiment.bootstrap=2", "experiment.repeats=1", "experiment.samples=3", "experiment.max_sizes=4"]
+        if not any(part.startswith("experiment.methods") for part in arguments):
+            small += ["experiment.methods=[random,eap,acdc]"]
+    if config.experiment.name in ("iit", "das"):
+        arguments = [re.sub("^seed=range.*", "seed=0,1", part) for part in arguments]
+        small += ["experiment.train_pairs=60", "experiment.test_pairs=60", "experiment.epochs=1"]
+        if config.experiment.name == "das" and "experiment.site" not in command:
+            small += ["experiment.site=[conv3,fc1]"]
+    if any(part.startswith("checkpoint=") for part in arguments):
+        trained = mi_run("experiment=ablation", "dataset.limit=60", "training.epochs=1", "seed=123456")
+        assert trained.status == 0
+        torch.save(load_file(trained.record["checkpoint"]["path"]), "weights.pt")
+    more = ["experiment.granularity=site"] if "granularity=unit" in command else [] if "-m" in arguments else ["seed=1"]
+    ended = mi_run(*arguments, *small, *more)
+    assert ended.status == 0, ended.err
+    assert ended.folder.is_dir() or "plan=true" in arguments
+
+
+def printed(page: str) -> list[str]:
+    """The lines of the main job's output in a page."""
+    return page.split(MAIN_JOB)[1].split("```")[1].strip().splitlines()
+
+
+def cells(lines: list[str]) -> list[list[str]]:
+    """The cells of each line of a table."""
+    return [[cell.strip() for cell in re.split("[┃│]", line)[1:-1]] for line in lines if line[:1] in "┃│"]
+
+
+def test_the_printed_tables_have_the_columns_and_rows_of_today(mi_run: Callable[..., Ended]) -> None:
+    today = cells(mi_run("experiment=ablation", "model=skip", *SMALL["mnist"]).out.splitlines())
+    page = cells(printed(PAGES["ablation.md"]))
+    headers = [row for row in page if "accuracy" in row]
+    assert headers == [row for row in today if "accuracy" in row] and len(headers) == 2
+    assert [row[:4] for row in page if len(row) == 10] == [row[:4] for row in today if len(row) == 10]
+    assert [row[0] for row in page if len(row) == 6] == [row[0] for row in today if len(row) == 6]
+
+
+def test_the_readmes_table_is_the_whole_one_but_for_the_rows_that_it_says_are_left_out() -> None:
+    short, whole = printed(README), printed(PAGES["ablation.md"])
+    second = next(number for number, line in enumerate(whole) if line.startswith("contributions: "))
+    (said,) = re.findall(r"^This table leaves out the (\d+) rows of (.*) and the second table;", README, re.MULTILINE)
+    number, names = int(said[0]), re.findall("`(.*?)`", said[1])
+    left_out = [line for line in whole[:second] if line[0] == "│" and cells([line])[0][0] in names]
+    assert len(left_out) == number > 0
+    assert {cells([line])[0][0] for line in left_out} == set(names)
+    assert short == [line for line in whole[:second] if line not in left_out] + whole[-1:]
+
+
+@pytest.mark.parametrize(
+    ("status", "found", "small"),
+    [
+        (0, '">=[^"]*"', '">=0"'),
+        (1, "training.epochs=1", "training.epochs=2 training.optimizer=sgd training.learning_rate=1e30"),
+        (2, "training.epochs", "training.epoch"),
+        (3, '">=[^"]*"', '">=1.1"'),
+    ],
+)
+def test_the_pipeline_step_of_the_readme_with_each_exit_status(
+    status: int, found: str, small: str, tmp_path: Path
+) -> None:
+    (script,) = re.findall(r"```bash\n(.*?)```", README, re.DOTALL)
+    script = script.replace("dataset.limit=5000", "dataset.limit=60")
+    small = re.sub(found, small, script)
+    assert small != script and "dataset.limit=60" in script
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", small],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == status and "cp:" not in done.stderr, done.stderr
+    artifacts = {path.name for path in tmp_path.glob("artifacts/*")}
+    if status in (0, 3):
+        assert {"metrics.csv", "run.json", "figures"} <= artifacts
+    else:
+        assert not artifacts and done.stderr.splitlines()[-1].startswith("mi-run: error: ")
+
+
+def test_the_program_in_the_readme_runs() -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    exec(compile(program, "README.md", "exec"), {})
+
+
+def test_the_makefile_has_the_targets_of_the_readme() -> None:
+    targets = set(re.findall(r"^make (\w+)|`make (\w+)`", README, re.MULTILINE))
+    names = {one or other for one, other in targets}
+    assert names == {"run", "test", "check", "bench", "docs"}
+    for name in names:
+        done = subprocess.run(["make", "-n", name], cwd=REPOSITORY, capture_output=True, text=True, check=False)
+        assert done.returncode == 0 and ".venv/bin/" in done.stdout
+
+
+def test_ci_calls_the_readmes_commands() -> None:
+    lines = [line for line in (REPOSITORY / ".ci/run").read_text().splitlines() if line and not line.startswith("#")]
+    assert lines[:3] == ["set -euo pipefail", 'cd "$(dirname "$0")/.."', "make check"] and lines[-1] == "make test"
+    # What stands between installs the packages that the tests of a real Slurm need, and can't fail.
+    between = "\n".join(lines[3:-1])
+    assert (
+        between.startswith("if ") and between.endswith("\nfi") and "mi-run" not in between and "pytest" not in between
+    )
