@@ -124,13 +124,13 @@ def test_nothing_but_the_console_prints() -> None:
 
 
 def test_what_pictures_share_is_used_by_several() -> None:
-    """Own pictures stand beside an experiment; a function of experiments/figures.py has two users or more."""
+    """Own pictures stand beside an experiment; a function of experiments/common/drawing.py has two users or more."""
     folder = REPOSITORY / "mi_runner/experiments"
-    own = [*folder.glob("*_figures.py"), REPOSITORY / "mi_runner/sweeps/sweep_figures.py"]
-    experiments = [path.with_name(path.name.replace("_figures", "")) for path in own]
+    own = [*folder.glob("*/figures.py"), REPOSITORY / "mi_runner/sweeps/sweep_figures.py"]
+    experiments = [path.with_name("experiment.py") for path in own[:-1]]
     assert len(own) > 5 and all(path.exists() for path in experiments)
-    shared = re.findall(r"^def ([a-z]\w*)", (folder / "figures.py").read_text(), re.MULTILINE)
+    shared = re.findall(r"^def ([a-z]\w*)", (folder / "common/drawing.py").read_text(), re.MULTILINE)
     assert {"confusion", "tidy"} <= set(shared)
     for name in shared:
-        users = [path.name for path in (*own, *experiments) if re.search(rf"\bfigures\.{name}\b", path.read_text())]
+        users = [path for path in (*own, *experiments) if re.search(rf"\bdrawing\.{name}\b", path.read_text())]
         assert len(users) > 1, f"{name} is used by {users}"

@@ -20,7 +20,7 @@ MOST_KEY_BYTES = 64
 
 def row_keys(rows: Tensor) -> Iterator[bytes]:
     """Yields a key for each row of `(N, ...)`; rows with equal values have equal keys, and −0 equals 0."""
-    for batch in rows.split(BLOCK):
+    for batch in rows.split(BLOCK) if len(rows) else ():
         data = (batch.cpu().numpy() + 0).tobytes()  # −0 + 0 is 0
         width = len(data) // len(batch)
         for start in range(0, len(data), width):

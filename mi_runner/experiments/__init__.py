@@ -1,7 +1,7 @@
 """Experiments: each takes a `Setting` and returns a `Result`, and knows no command line, run folder or console.
 
-Each experiment is a file of this folder with the functions of `Experiment`. A `Result` says which columns name the rows
-of its tables and which numbers are measures, so that the tables of many runs can be combined without guessing.
+Each experiment is a folder of this one, whose `experiment.py` has the `EXPERIMENT`. A `Result` says which columns name
+the rows of its tables and which numbers are measures, so that the tables of many runs can be combined without guessing.
 """
 
 from __future__ import annotations
@@ -112,35 +112,40 @@ class Setting(Generic[C]):
         return graph
 
 
-class Experiment(Protocol[C]):
-    """The functions that an experiment's file defines, for the options of its schema."""
+def no_networks(setting: Setting[Any]) -> Mapping[str, TrainingOptions]:
+    """Returns no networks: the experiment needs only the model."""
+    return {}
 
-    def check(self, setting: Setting[C]) -> None:
-        """Checks the options before anything is trained.
 
-        Raises:
-            ConfigError: an option is a mistake; the text says what to type.
-        """
+def no_cost(setting: Setting[Any]) -> Mapping[str, int]:
+    """Returns no counts: the experiment takes little time, or nobody can say."""
+    return {}
 
-    def metric_names(self, setting: Setting[C]) -> list[str]:
-        """Returns the names of `run`'s summary metrics, so that `expect` can be checked before anything is trained."""
 
-    def networks(self, setting: Setting[C]) -> Mapping[str, TrainingOptions]:
-        """Returns the networks that `run` needs besides the model: name → how it is trained.
+@dataclass(frozen=True)
+class Experiment(Generic[C]):
+    """An experiment: functions of a setting, for the options of its schema.
 
-        They start from the model's initial weights and are in `setting.networks` when `run` is called. `epochs=0` gives
-        the untrained network.
-        """
+    Attributes:
+        check: checks the options before anything is trained, and raises a ConfigError that says what to type if one is
+            a mistake.
+        metric_names: returns the names of `run`'s summary metrics, so that `expect` can be checked before anything is
+            trained.
+        run: returns the tables, figures and metrics; raises RunFailed if the experiment can't finish.
+        networks: returns the networks that `run` needs besides the model: name → how it is trained. They start from the
+            model's initial weights and are in `setting.networks` when `run` is called. `epochs=0` gives the untrained
+            network.
+        cost: returns counts of what `run` will do, for a sweep's plan: `{"circuits": 94591}`; may be empty.
+        compare_networks: returns a comparison of the networks of at least two runs that differ in the seed alone;
+            raises a ConfigError if they can't be compared. For experiments whose schema has `compares_networks`.
+    """
 
-    def cost(self, setting: Setting[C]) -> Mapping[str, int]:
-        """Returns counts of what `run` will do, for a sweep's plan: `{"circuits": 94591}`; may be empty."""
-
-    def run(self, setting: Setting[C]) -> Result:
-        """Returns the tables, figures and metrics.
-
-        Raises:
-            RunFailed: the experiment can't finish.
-        """
+    check: Callable[[Setting[C]], None]
+    metric_names: Callable[[Setting[C]], list[str]]
+    run: Callable[[Setting[C]], Result]
+    networks: Callable[[Setting[C]], Mapping[str, TrainingOptions]] = no_networks
+    cost: Callable[[Setting[C]], Mapping[str, int]] = no_cost
+    compare_networks: Callable[[Sequence[SavedRun]], Comparison] | None = None
 
 
 class SavedRun(Protocol):
@@ -179,17 +184,6 @@ class Comparison:
 
     def __post_init__(self) -> None:
         _check_drawings(self.figures)
-
-
-class ComparesNetworks(Protocol):
-    """What an experiment's file also defines if its schema has `compares_networks`."""
-
-    def compare_networks(self, runs: Sequence[SavedRun]) -> Comparison:
-        """Returns a comparison of the networks of at least two runs that differ in the seed alone.
-
-        Raises:
-            ConfigError: they can't be compared; the text says what to type.
-        """
 
 
 @dataclass(frozen=True)

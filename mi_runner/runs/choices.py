@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import fields, replace
 from enum import Enum
 from importlib import import_module
-from typing import Any, cast
+from typing import Any
 
 from mi_runner import models
 from mi_runner.config.datasets import DatasetConfig
@@ -79,5 +79,7 @@ def training_options(config: TrainingConfig) -> TrainingOptions:
 
 
 def experiment_of(config: ExperimentConfig) -> Experiment[Any]:
-    """Returns the experiment that the config names, which is a module."""
-    return cast(Experiment[Any], import_module(config.module))
+    """Returns the experiment that the config names."""
+    experiment = import_module(config.module).EXPERIMENT
+    assert isinstance(experiment, Experiment), f"{config.module}.EXPERIMENT is no Experiment"
+    return experiment

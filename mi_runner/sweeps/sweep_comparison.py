@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.errors import ConfigError, one_line
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pandas import DataFrame
     from torch import Tensor
 
-    from mi_runner.experiments import ComparesNetworks, Drawing
+    from mi_runner.experiments import Drawing
 
 
 @dataclass(frozen=True)
@@ -75,9 +75,9 @@ def compare(jobs: Sequence[Ended]) -> tuple[dict[str, list[Row]], dict[str, Draw
     for index, group in enumerate(compared):
         first = group[0]
         (schema,) = (one for one in EXPERIMENTS if one.name == first.state.record["experiment"])
-        experiment = cast("ComparesNetworks", import_module(schema.module))
+        compare_networks = import_module(schema.module).EXPERIMENT.compare_networks
         try:
-            comparison = experiment.compare_networks([_JobFiles(job) for job in group])
+            comparison = compare_networks([_JobFiles(job) for job in group])
         except Exception as error:  # the tables of the jobs are there, and stay
             say = console.note if isinstance(error, ConfigError) else console.error
             numbers = f"jobs {first.job.number} to {group[-1].job.number}"

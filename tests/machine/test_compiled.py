@@ -18,7 +18,7 @@ from tests.conftest import REPOSITORY
 
 SOURCE = """
 from numba import njit
-from mi_runner.compiled import compiled
+from mi_runner.machine.compiled import compiled
 
 @compiled()
 def double(number):

@@ -27,7 +27,7 @@ can_give_away = pytest.mark.skipif(
 )
 
 KERNELS = """
-from mi_runner.compiled import compiled
+from mi_runner.machine.compiled import compiled
 
 @compiled()
 def double(number):

@@ -11,11 +11,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from mi_runner.errors import Terminated
+from mi_runner.experiments.train import experiment as train
 from mi_runner.machine import signals
 from tests.conftest import Ended
 
@@ -220,7 +222,10 @@ def test_a_run_whose_import_fails_by_a_signal_is_interrupted(
     def interrupted(*_: object, **__: object) -> None:
         raise failed(Terminated("SIGTERM"))
 
-    monkeypatch.setattr(f"mi_runner.{'experiments.train.run' if begun else 'runs.runner.load_dataset'}", interrupted)
+    if begun:
+        monkeypatch.setattr(train, "EXPERIMENT", replace(train.EXPERIMENT, run=interrupted))
+    else:
+        monkeypatch.setattr("mi_runner.runs.runner.load_dataset", interrupted)
     ended = mi_run("experiment=train", "dataset=mod_add", "dataset.train_size=20", "training.epochs=0", "report=false")
     assert ended.status == 143 and "SIGTERM" in ended.err and "Traceback" not in ended.err
     records = [json.loads(file.read_text()) for file in Path("outputs").rglob("v001/run.json")]

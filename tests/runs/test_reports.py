@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ import pytest
 from mi_runner import columns
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.experiments.common import sentences
+from mi_runner.experiments.train import experiment as train
 from mi_runner.progress import log
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, answers, images, rendering, run_report, tables, write_run_report
@@ -59,7 +61,7 @@ def test_every_experiment_has_a_small_run() -> None:
 @pytest.mark.parametrize("schema", EXPERIMENTS, ids=lambda schema: schema.name)
 def test_every_key_and_measure_that_an_experiment_declares_has_a_meaning(schema: Any) -> None:
     module = import_module(schema.module)
-    module = module if hasattr(module, "KEYS") else import_module(f"{schema.module}_tables")
+    module = module if hasattr(module, "KEYS") else import_module(f"{schema.module.removesuffix('.experiment')}.tables")
     for table, keys in module.KEYS.items():
         assert columns.table(table), table
         assert [key for key in keys if columns.column(key, table) is None] == []
@@ -331,7 +333,7 @@ def test_an_interrupted_run_has_a_page(mi_run: MiRun, monkeypatch: pytest.Monkey
         log.warning("half of it is done")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("mi_runner.experiments.train.experiment.run", interrupted)
+    monkeypatch.setattr(train, "EXPERIMENT", replace(train.EXPERIMENT, run=interrupted))
     assert mi_run("dataset=ellipses", *DATA).status == 130
     folder = Path("outputs/train/ellipses-mlp/v001")
     page = parsed(folder)

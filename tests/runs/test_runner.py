@@ -9,6 +9,7 @@ import os
 import shutil
 import signal
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -327,7 +328,7 @@ def test_an_error_of_our_own_is_one_line_that_names_the_log(mi_run: MiRun, monke
     def broken(setting: object) -> None:
         raise ZeroDivisionError("oh")
 
-    monkeypatch.setattr(ablation, "run", broken)
+    monkeypatch.setattr(ablation, "EXPERIMENT", replace(ablation.EXPERIMENT, run=broken))
     ended = mi_run("experiment=ablation", "model=mlp", *TINY)
     assert ended.status == 1
     assert "ZeroDivisionError: oh. The whole traceback is in outputs/ablation/mod_add-mlp/v001/run.log." in ended.err

@@ -100,7 +100,7 @@ def test_a_terminal_sees_a_bar_and_log_lines_above_it(tmp_path: Path) -> None:
     master, slave = pty.openpty()
     program = (
         "import time\n"
-        "from mi_runner import console\n"
+        "from mi_runner.tables import console\n"
         "import logging\n"
         "log = logging.getLogger('x'); log.addHandler(console.LogHandler()); log.setLevel(logging.INFO)\n"
         "with console.Bars().bar('work', 10) as advance:\n"

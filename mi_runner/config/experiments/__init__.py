@@ -16,7 +16,7 @@ class ExperimentConfig(Choice):
     takes_seeds: ClassVar[bool] = False
     """Whether it takes many networks at once, `seeds=32`."""
     compares_networks: ClassVar[bool] = False
-    """Whether a sweep over the seed ends with a comparison of the networks; the module then has `compare_networks`."""
+    """Whether a sweep over the seed ends with a comparison of the networks."""
     headline: ClassVar[str] = "accuracy"
     """The summary metric that a search maximises."""
     compared: ClassVar[tuple[str, ...]] = ("accuracy",)

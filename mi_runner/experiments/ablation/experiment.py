@@ -19,7 +19,7 @@ from torch import Tensor
 from mi_runner.config.experiments.ablation import AblationConfig, Estimate, Granularity, Method
 from mi_runner.datasets import Dataset, arrays
 from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
-from mi_runner.experiments import Drawing, Result, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.ablation import figures
 from mi_runner.experiments.common import drawing, predictions
 from mi_runner.experiments.common.sentences import measured, several
@@ -31,7 +31,6 @@ from mi_runner.progress import log
 from mi_runner.tables.names import NONE
 from mi_runner.tables.ranges import ANY, DIFFERENCE_OF_SHARES, NOT_NEGATIVE, SHARE
 from mi_runner.training.evaluation import loss_function
-from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -113,16 +112,6 @@ def metric_names(setting: Setting[AblationConfig]) -> list[str]:
     pairs = _pairs(setting.graph(), found, _methods(config))
     ablated = [f"{figure}/{target}/{method}" for target, method in pairs for figure in FIGURES]
     return [*FIGURES, *ablated]
-
-
-def networks(setting: Setting[AblationConfig]) -> dict[str, TrainingOptions]:
-    """None besides the model."""
-    return {}
-
-
-def cost(setting: Setting[AblationConfig]) -> dict[str, int]:
-    """Too little to say."""
-    return {}
 
 
 def run(setting: Setting[AblationConfig]) -> Result:
@@ -436,3 +425,6 @@ def _source(setting: Setting[AblationConfig]) -> _Source | None:
         x, y = arrays.load_examples(name, dataset, argument="source")
     device = dataset.x_test.device
     return _Source(x.to(device), None if y is None else y.to(device))
+
+
+EXPERIMENT: Experiment[AblationConfig] = Experiment(check=check, metric_names=metric_names, run=run)

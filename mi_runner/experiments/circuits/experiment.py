@@ -23,8 +23,9 @@ from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
 from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.experiments import Drawing, Result, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.circuits import figures
+from mi_runner.experiments.circuits.comparison import compare_networks
 from mi_runner.experiments.common.judging import Examples, examples_of
 from mi_runner.experiments.common.sentences import counted, figure, measured
 from mi_runner.graph.chain import Part, find_part, longest_part
@@ -47,7 +48,6 @@ from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
-from mi_runner.training.options import TrainingOptions
 
 MOST_CIRCUITS = 2 * 10**10
 """Largest space of circuits that is searched."""
@@ -116,11 +116,6 @@ def _objection(graph: ModelGraph, config: CircuitsConfig) -> tuple[str, list[str
         limit = f"experiment.max_table_rows={config.max_table_rows}"
         return f"experiment.table=all: {have}, more than {limit}.", ["experiment.table=auto", larger]
     return None
-
-
-def networks(setting: Setting[CircuitsConfig]) -> dict[str, TrainingOptions]:
-    """Returns no networks: the experiment needs only the model."""
-    return {}
 
 
 def cost(setting: Setting[CircuitsConfig]) -> dict[str, int]:
@@ -501,3 +496,8 @@ def _edge_rows(part: Part, index: int, result: CircuitSearch) -> Iterator[dict[s
                     "n_valid": count,
                     "share": count / n_valid if n_valid else None,
                 }
+
+
+EXPERIMENT: Experiment[CircuitsConfig] = Experiment(
+    check=check, metric_names=metric_names, run=run, cost=cost, compare_networks=compare_networks
+)

@@ -16,7 +16,7 @@ import torch
 
 from mi_runner.config.experiments.clusters import ClustersConfig
 from mi_runner.errors import ConfigError, as_options, unknown
-from mi_runner.experiments import Drawing, Result, Row, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Row, Setting
 from mi_runner.experiments.clusters import figures as clusters_figures
 from mi_runner.experiments.clusters import tables as clusters_tables
 from mi_runner.experiments.clusters.network import Network, chain_of, network_of
@@ -89,11 +89,6 @@ def networks(setting: Setting[ClustersConfig]) -> dict[str, TrainingOptions]:
         TWIN: replace(setting.training, regularizer_strength=0.0),
         UNTRAINED: replace(setting.training, epochs=0),
     }
-
-
-def cost(setting: Setting[ClustersConfig]) -> dict[str, int]:
-    """Nothing that takes long."""
-    return {}
 
 
 def run(setting: Setting[ClustersConfig]) -> Result:
@@ -196,3 +191,6 @@ def _figures(
                     clusters_figures.unit_images, network, site, of_site, setting.dataset.x_test, shape, names
                 )
     return figures
+
+
+EXPERIMENT: Experiment[ClustersConfig] = Experiment(check=check, metric_names=metric_names, run=run, networks=networks)

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mi_runner.config.experiments.decoder import DecoderConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed, as_options
-from mi_runner.experiments import Result, Setting
+from mi_runner.experiments import Experiment, Result, Setting
 from mi_runner.experiments.decoder import images as decoder_images
 from mi_runner.experiments.decoder import tables
 from mi_runner.experiments.decoder.images import PREDICTED, Read, distances_between_images
@@ -133,11 +133,6 @@ def metric_names(setting: Setting[DecoderConfig]) -> list[str]:
 def networks(setting: Setting[DecoderConfig]) -> dict[str, TrainingOptions]:
     """The network before its training, a control."""
     return {UNTRAINED: replace(setting.training, epochs=0)}
-
-
-def cost(setting: Setting[DecoderConfig]) -> dict[str, int]:
-    """Nothing: decoding takes little time."""
-    return {}
 
 
 def run(setting: Setting[DecoderConfig]) -> Result:
@@ -404,3 +399,6 @@ def _accuracy_rows(
 def _together(decoders: Sequence[ActivationDecoder]) -> nn.Module:
     """One decoder as it is; several as a list, whose weights begin with the number of the fold."""
     return decoders[0] if len(decoders) == 1 else nn.ModuleList(decoders)
+
+
+EXPERIMENT: Experiment[DecoderConfig] = Experiment(check=check, metric_names=metric_names, run=run, networks=networks)

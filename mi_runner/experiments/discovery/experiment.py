@@ -22,7 +22,7 @@ from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
 from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
-from mi_runner.experiments import Drawing, Result, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.judging import Examples, examples_of
 from mi_runner.experiments.discovery import figures
 from mi_runner.experiments.discovery.judgement import Judged, space_of
@@ -55,7 +55,6 @@ from mi_runner.progress import log
 from mi_runner.tables.names import ALL
 from mi_runner.tables.ranges import ANY, NOT_NEGATIVE, SHARE, Range
 from mi_runner.training.evaluation import loss_function
-from mi_runner.training.options import TrainingOptions
 
 MOST_WORK = 5e12
 """Most multiplications of a method: circuits times edges times examples."""
@@ -176,11 +175,6 @@ def _own_methods(config: DiscoveryConfig) -> dict[str, ScoreFunction | None]:
                 f"experiment.methods has {name}: {unknown('method', name, METHODS)} Your own: package.module:callable."
             )
     return own
-
-
-def networks(setting: Setting[DiscoveryConfig]) -> dict[str, TrainingOptions]:
-    """Returns no networks: the experiment needs only the model."""
-    return {}
 
 
 def cost(setting: Setting[DiscoveryConfig]) -> dict[str, int]:
@@ -408,3 +402,6 @@ def _stability_rows(
                     }
                 )
     return table
+
+
+EXPERIMENT: Experiment[DiscoveryConfig] = Experiment(check=check, metric_names=metric_names, run=run, cost=cost)

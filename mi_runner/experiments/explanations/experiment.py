@@ -21,7 +21,7 @@ from mi_runner import chance
 from mi_runner.config.experiments.explanations import ExplanationsConfig
 from mi_runner.datasets import Dataset, logic
 from mi_runner.errors import ConfigError, RunFailed, as_options
-from mi_runner.experiments import Drawing, Result, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common import sentences
 from mi_runner.experiments.explanations import figures
 from mi_runner.experiments.explanations.controls import RANDOM_FUNCTION, UNTRAINED, Control, train_on_random_functions
@@ -450,3 +450,8 @@ def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
         answer=_answer_over_seeds(summary, n_converged),
         members={f"seed_{member.seed}": member.model for member in setting.members},
     )
+
+
+EXPERIMENT: Experiment[ExplanationsConfig] = Experiment(
+    check=check, metric_names=metric_names, run=run, networks=networks, cost=cost
+)

@@ -21,7 +21,7 @@ import torch
 
 from mi_runner.config.experiments.iit import Control, IitConfig, Trained
 from mi_runner.errors import ConfigError, as_options, one_line
-from mi_runner.experiments import Drawing, Result, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.sentences import counted, figure, several
 from mi_runner.experiments.iit import adversary, figures
 from mi_runner.experiments.iit.cells import (
@@ -173,11 +173,6 @@ def networks(setting: Setting[IitConfig]) -> dict[str, TrainingOptions]:
     if Control.untrained not in setting.config.controls:
         return {}
     return {Control.untrained.name: replace(setting.training, epochs=0)}
-
-
-def cost(setting: Setting[IitConfig]) -> dict[str, int]:
-    """Too little to say."""
-    return {}
 
 
 def run(setting: Setting[IitConfig]) -> Result:
@@ -344,3 +339,6 @@ def _directions(trial: Trial, rotation: Rotation) -> DataFrame:
     names = pd.Categorical.from_codes(place.ravel(), ["+".join(variables) for variables in trial.cell.places])
     columns = {"place": names, "direction": direction.ravel(), "unit": unit.ravel()}
     return pd.DataFrame({**trial.columns, **columns, "weight": weight.ravel()})
+
+
+EXPERIMENT: Experiment[IitConfig] = Experiment(check=check, metric_names=metric_names, run=run, networks=networks)

@@ -22,7 +22,7 @@ from mi_runner.config.experiments.probes import ProbeControl, ProbesConfig, Spli
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.datasets.distinct import row_keys
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.experiments import Result, Setting
+from mi_runner.experiments import Experiment, Result, Setting
 from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
 from mi_runner.experiments.iit.cells import has_weights
@@ -371,3 +371,8 @@ def _summary(setting: Setting[ProbesConfig], rows: Sequence[Mapping[str, Any]]) 
     outputs = outputs_of(setting.model, dataset.x_test)
     metrics["task_accuracy"] = float(correct(outputs, dataset.y_test, classes=dataset.has_classes).double().mean())
     return {name: metrics[name] for name in metric_names(setting)}
+
+
+EXPERIMENT: Experiment[ProbesConfig] = Experiment(
+    check=check, metric_names=metric_names, run=run, networks=networks, cost=cost
+)

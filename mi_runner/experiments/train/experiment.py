@@ -13,7 +13,7 @@ from typing import Any
 from torch import Tensor
 
 from mi_runner.config.experiments.train import TrainConfig
-from mi_runner.experiments import Result, Setting
+from mi_runner.experiments import Experiment, Result, Setting
 from mi_runner.experiments.common import drawing, predictions
 from mi_runner.experiments.common.sentences import between, counted, figure, measured
 from mi_runner.experiments.train import figures
@@ -23,7 +23,6 @@ from mi_runner.tables.names import ALL
 from mi_runner.tables.over_seeds import have_twins, seeds_summary
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
 from mi_runner.training.evaluation import confusion, loss_function, score
-from mi_runner.training.options import TrainingOptions
 
 METRICS = ("accuracy", "loss", "train_accuracy", "train_loss")
 
@@ -47,16 +46,6 @@ def metric_names(setting: Setting[TrainConfig]) -> list[str]:
     of_classes = [_of_class(name) for name in setting.dataset.class_names or ()]
     over_seeds = [f"{name}_{figure}" for name in METRICS for figure in OVER_SEEDS] if setting.members else []
     return [*METRICS, *of_classes, *over_seeds]
-
-
-def networks(setting: Setting[TrainConfig]) -> dict[str, TrainingOptions]:
-    """Returns no networks besides the model."""
-    return {}
-
-
-def cost(setting: Setting[TrainConfig]) -> dict[str, int]:
-    """Returns no counts, because evaluation takes little time."""
-    return {}
 
 
 def _of_class(name: str) -> str:
@@ -184,3 +173,6 @@ def _answer_over_seeds(summary: Sequence[Mapping[str, Any]]) -> str:
         f"The mean accuracy of {counted(row['n'], 'network')} is {between(row['mean'], row['low'], row['high'])}; "
         f"the worst has {figure(row['min'])}, the best {figure(row['max'])}."
     )
+
+
+EXPERIMENT: Experiment[TrainConfig] = Experiment(check=check, metric_names=metric_names, run=run)
