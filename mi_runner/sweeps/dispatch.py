@@ -13,13 +13,14 @@ from mi_runner.config.run_schema import OnError
 from mi_runner.errors import ExitStatus
 from mi_runner.machine import signals
 from mi_runner.runs import run_folder
+from mi_runner.runs.plan import Job
+from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import State
 from mi_runner.sweeps import sweep_tables
 from mi_runner.sweeps.engines.engine import Engine, NotNow, Running
 from mi_runner.sweeps.engines.in_this_process import HasEnded
 from mi_runner.sweeps.job_folders import set_aside
 from mi_runner.sweeps.job_source import JobSource
-from mi_runner.sweeps.sweep_plan import Job
 from mi_runner.sweeps.worker import Ending, Task, write_ending
 from mi_runner.tables import console
 
@@ -301,10 +302,11 @@ class Dispatch:
         """
         if how.status:
             ended = State(how.status, how.error, ExitStatus.FAILED, state.record)
-        elif how.worker_died and state.record:
+        elif how.worker_died and state.has_record:
             ended = run_folder.killed(state.record)
         elif how.worker_died:
-            ended = State("failed", f"its worker ended before the run began ({how.error})", ExitStatus.FAILED, {})
+            cause = f"its worker ended before the run began ({how.error})"
+            ended = State("failed", cause, ExitStatus.FAILED, RunRecord())
         else:  # the disk is full
             ended = State("failed", how.error or "ended without a word", ExitStatus.FAILED, state.record)
         write_ending(task, ended.status, ended.cause)
@@ -316,10 +318,10 @@ class Dispatch:
 
 
 def _headline_metric(state: State) -> str:
-    metrics = (state.record.get("metrics") or {}) if state.done else {}
+    metrics = state.record.metrics if state.done else {}
     for name in (sweep_tables.HEADLINE, *metrics):
-        if isinstance(metrics.get(name), int | float):
-            return f", {name} {metrics[name]:.4g}"
+        if (value := metrics.get(name)) is not None:
+            return f", {name} {value:.4g}"
     return ""
 
 

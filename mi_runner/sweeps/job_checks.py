@@ -12,8 +12,8 @@ from mi_runner.errors import ConfigError, one_line, unknown
 from mi_runner.machine import threads
 from mi_runner.machine.imports import lasting_imports
 from mi_runner.progress import Progress
+from mi_runner.runs.plan import Job
 from mi_runner.sweeps import clean_state
-from mi_runner.sweeps.sweep_plan import Job
 from mi_runner.tables import console
 
 UNCHECKED = ("seed", "device", "threads", "output_dir", "training.learning_rate")

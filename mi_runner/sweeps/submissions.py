@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mi_runner.machine.files import written_whole
 from mi_runner.machine.reading import Unreadable
-from mi_runner.runs.records import read_checked
+from mi_runner.machine.typed_json import read_file
 
 FOLDER = ".jobs"
 """In a sweep's folder: a file for each job that was submitted to a cluster."""
@@ -41,10 +41,9 @@ class Submission:
 def read_submission(job_folder: Path) -> Submission | None:
     """The latest submission of the job of a run folder; None where there was none that can be read."""
     try:
-        content = read_checked(_place(job_folder), Submission)
+        return read_file(_place(job_folder), Submission)
     except (OSError, Unreadable):
         return None
-    return Submission(content["launcher"], content["id"], content["name"])
 
 
 def _place(job_folder: Path) -> Path:

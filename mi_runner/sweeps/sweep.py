@@ -23,15 +23,14 @@ from filelock import FileLock, Timeout
 
 from mi_runner.config import hydra_keys
 from mi_runner.config.composition import flattened
-from mi_runner.config.engine_schemas import Direction, OptunaSweeper
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.machine import cache, signals
 from mi_runner.runs import run_folder
-from mi_runner.runs.run_folder import PLAN
+from mi_runner.runs.plan import PLAN, Plan
 from mi_runner.sweeps import clean_state, engines
 from mi_runner.sweeps.dispatch import Dispatch
 from mi_runner.sweeps.job_source import JobSource, Listed, Searched
-from mi_runner.sweeps.sweep_plan import Command, Plan, parse_overrides, read_command, read_plan
+from mi_runner.sweeps.sweep_plan import Command, parse_overrides, read_command, read_plan
 from mi_runner.sweeps.sweep_result import finish
 from mi_runner.tables import console
 
@@ -77,8 +76,7 @@ def run(overrides: Sequence[str], command: str) -> int:
         if not asked.overrides:
             asked = replace(read_command([*overrides, *old.overrides]), again=old.jobs)
         if old.search is not None and asked.search is None:
-            direction = Direction[old.search["direction"]]
-            asked = replace(asked, search=OptunaSweeper(**{**old.search, "direction": direction}))
+            asked = replace(asked, search=old.search)
         return _run(asked, old, folder, command)
 
 

@@ -10,9 +10,9 @@ from typing import Any
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.machine.reading import Unreadable
 from mi_runner.runs import starts
+from mi_runner.runs.plan import Job, Plan
 from mi_runner.runs.run_folder import State, job_state, table_file
 from mi_runner.runs.saved_tables import read_rows
-from mi_runner.sweeps.sweep_plan import Job, Plan
 from mi_runner.tables.intervals import FEW, Spread
 from mi_runner.tables.over_seeds import Measured, Summed, have_twins, over_seeds
 from mi_runner.tables.ranges import Range
@@ -54,12 +54,12 @@ class Ended:
     @property
     def versions(self) -> Mapping[str, str | None]:
         """The program or library → version, and the digests of a user's own code."""
-        return self.state.record.get("versions") or {}
+        return self.state.record.versions
 
     @property
     def starts(self) -> Mapping[str, str]:
         """Seed → what its network starts from; empty if run.json doesn't say."""
-        return self.state.record.get("starts") or {}
+        return self.state.record.starts
 
     @property
     def start(self) -> str | None:
@@ -69,28 +69,28 @@ class Ended:
     @property
     def metrics(self) -> dict[str, float]:
         """The numbers of its summary, if it is done."""
-        found = self.state.record.get("metrics") or {} if self.state.done else {}
-        return {name: value for name, value in found.items() if isinstance(value, int | float)}
+        found = self.state.record.metrics if self.state.done else {}
+        return {name: value for name, value in found.items() if value is not None}
 
     @property
-    def keys(self) -> list[str] | None:
+    def keys(self) -> Sequence[str] | None:
         """The columns that name the rows of its metrics table; None where its run.json doesn't say."""
         return self.keys_of("metrics")
 
-    def keys_of(self, table: str) -> list[str] | None:
+    def keys_of(self, table: str) -> Sequence[str] | None:
         """The columns that name the rows of a table; None if it has none, or its run.json doesn't say."""
-        return (self.state.record.get("keys") or {}).get(table)
+        return self.state.record.keys.get(table)
 
     @property
     def common_names(self) -> dict[str, str]:
         """A key of its metrics table → the column that has the same in names that other networks share."""
-        found = self.state.record.get("common_names") or {}
+        found = self.state.record.common_names
         return {_own_name(key, self.taken): _own_name(column, self.taken) for key, column in found.items()}
 
     @property
     def ranges(self) -> dict[str, Range]:
         """The values that each of its measures can have."""
-        return {name: Range(*ends) for name, ends in (self.state.record.get("measures") or {}).items()}
+        return {name: Range(*ends) for name, ends in self.state.record.measures.items()}
 
     def table(self, name: str) -> list[dict[str, str]]:
         """The rows of a table as text, digit by digit as they stand in the file; none of one that can't be read.
@@ -223,13 +223,13 @@ def one_network(jobs: Iterable[Ended]) -> list[str]:
     if not found:
         return []
     seeds, first = found[0]
-    config = first.state.record.get("config") or {}
+    config = first.state.record.config or {}
     line = starts.sentence(seeds, factory=config.get("model.factory"), checkpoint=config.get("checkpoint"))
     return [line + (f" So it is with {len(found) - 1} more combinations of values." if len(found) > 1 else "")]
 
 
 def _seeds_of_one_network(members: Sequence[Ended]) -> list[Any]:
-    return starts.shared((one.job.swept.get(REPEATED, one.state.record.get(REPEATED)), one.start) for one in members)
+    return starts.shared((one.job.swept.get(REPEATED, one.state.record.seed), one.start) for one in members)
 
 
 def _by_values(jobs: Iterable[Ended]) -> Iterable[list[Ended]]:
@@ -301,7 +301,7 @@ def _is_end(column: str) -> bool:
 
 def _compared(jobs: Sequence[Ended]) -> tuple[str, ...]:
     """The measures that the jobs' experiment compares; of several experiments that do otherwise, the accuracy."""
-    names = {one.state.record.get("experiment") for one in jobs if one.state.done}
+    names = {one.state.record.experiment for one in jobs if one.state.done}
     found = {schema.compared for schema in EXPERIMENTS if schema.name in names}
     return found.pop() if len(found) == 1 else (HEADLINE,)
 

@@ -181,9 +181,9 @@ def write_ending(task: Task, status: str, error: str, exit_status: int = ExitSta
     """A run.json that says how the job ended, where it could not say so itself; nothing, if the disk refuses."""
     with suppress(OSError):
         task.folder.mkdir(parents=True, exist_ok=True)
-        earlier = run_folder.read_record(task.folder) or {"command": task.command}
-        record = {**earlier, "status": status, "error": error, "exit_status": int(exit_status)}
-        run_folder.RunFolder(task.folder).write_record(record)
+        began = run_folder.read_record(task.folder) is not None
+        told = {"status": status, "error": error, "exit_status": int(exit_status)}
+        run_folder.RunFolder(task.folder).amend_record(**({} if began else {"command": task.command}), **told)
 
 
 _settled = False

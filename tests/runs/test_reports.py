@@ -323,8 +323,8 @@ def test_a_run_that_fails_has_a_page_with_the_cause(mi_run: MiRun) -> None:
     assert ended.status == 1
     (folder,) = Path("outputs/train/ellipses-mlp").glob("v*")
     page, record = parsed(folder), run_folder.read_record(folder)
-    assert record is not None and record["status"] == "failed" and record["files"][REPORT]
-    assert record["error"] in page.text and "failed" in page.text and "Traceback" in page.text
+    assert record is not None and record.status == "failed" and record.files[REPORT]
+    assert record.error in page.text and "failed" in page.text and "Traceback" in page.text
     assert ("div", "alert") in [(tag, of.get("role")) for tag, of in page.elements]
 
 

@@ -196,8 +196,9 @@ class Slurm:
         return self._watched(task, Submission(self.config.name, job, name))
 
     def earlier(self, task: Task) -> Earlier:
-        says = (run_folder.read_record(task.folder) or {}).get("status")
-        if says not in (None, "running"):  # its process has ended itself, though Slurm may be about to see it
+        record = run_folder.read_record(task.folder)
+        if record is not None and record.status not in (None, "running"):
+            # Its process has ended itself, though Slurm may be about to see it.
             return Earlier(is_over=True)
         if (running := self._of_name(task, self._name(task))) is not None:
             return Earlier(running, what=f"it is Slurm job {running.submission.id}")
@@ -338,7 +339,8 @@ class _Job:
 
     def says(self) -> str | None:
         """The status in its run.json."""
-        return (run_folder.read_record(self.task.folder) or {}).get("status")
+        record = run_folder.read_record(self.task.folder)
+        return None if record is None else record.status
 
     def is_over(self) -> bool:
         """Whether Slurm says that it waits and runs no more."""
