@@ -45,8 +45,7 @@ from mi_runner.progress import log
 
 SOURCES = (
     "machine/compiled.py",
-    "methods/circuits/*.py",
-    "methods/discovery/kernel.py",
+    "methods/circuits/kernels/*.py",
     "methods/explanations/*.py",
     "methods/pruning.py",
 )

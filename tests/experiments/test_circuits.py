@@ -28,14 +28,17 @@ from mi_runner.experiments.circuits import experiment as circuits
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits import census as census_module
-from mi_runner.methods.circuits import device_measures, kernel, prefixes
+from mi_runner.methods.circuits import device_measures, prefixes
 from mi_runner.methods.circuits.ablation import ABLATIONS, means_of
 from mi_runner.methods.circuits.census import take_census
-from mi_runner.methods.circuits.circuit import Circuit, compare_pairs, edge_counts, n_active
+from mi_runner.methods.circuits.circuit import Circuit, edge_counts, n_active
 from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.device_measures import measure_on
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.kept import circuits_of_edges, closed, kept_edges, outputs_of
+from mi_runner.methods.circuits.kernels.activations import activate
+from mi_runner.methods.circuits.kernels.census import circuits_of
+from mi_runner.methods.circuits.kernels.pairs import compare_pairs
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_one, measure_some
 from mi_runner.methods.circuits.minimality import LEVELS, minimality
 from mi_runner.methods.circuits.rounding import rounding_interval
@@ -353,9 +356,9 @@ def test_the_kernel_has_torchs_activations(activation: str) -> None:
     z = torch.cat([torch.linspace(-12, 12, 20_001), torch.tensor([-1e30, -100.0, -1e-20, 0.0, 1e-20, 100.0, 1e30])])
     layer = Layer(torch.eye(1), torch.zeros(1), activation, 0.01)
     kind, slope = prefixes.kernel_activation(layer)
-    ours = np.array([kernel.activate(number, kind, slope) for number in z.numpy()])
+    ours = np.array([activate(number, kind, slope) for number in z.numpy()])
     assert ours == pytest.approx(layer.activate(z).numpy(), rel=1e-6, abs=5e-7)
-    assert np.isnan(kernel.activate(np.float32(np.nan), kind, slope))
+    assert np.isnan(activate(np.float32(np.nan), kind, slope))
 
 
 DEVICES = [
@@ -481,7 +484,7 @@ def test_a_place_in_the_random_order_gives_its_circuit_back() -> None:
     circuits = np.random.default_rng(0).integers(0, 2**64, 1000, dtype=np.uint64)
     for salt in (0, 12345, 2**64 - 1):
         places = np.array([place(circuit, salt) for circuit in circuits.tolist()], dtype=np.uint64)
-        assert np.array_equal(kernel.circuits_of(places, np.uint64(salt)), circuits)
+        assert np.array_equal(circuits_of(places, np.uint64(salt)), circuits)
 
 
 def test_every_valid_circuit_is_as_likely_as_any_other_to_be_listed() -> None:

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from mi_runner.methods.circuits import minimality as minimality_module
 from mi_runner.methods.circuits.kept import circuits_of_edges, closed, kept_edges
+from mi_runner.methods.circuits.kernels.minimality import close_bits
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure
-from mi_runner.methods.circuits.minimality import LEVELS, close_bits, minimality, minimality_by_search
+from mi_runner.methods.circuits.minimality import LEVELS, minimality, minimality_by_search
 from mi_runner.methods.circuits.space import INPUTS, CircuitSpace
 from tests.experiments.test_circuits import examples_of, random_part
 

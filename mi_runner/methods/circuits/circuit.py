@@ -12,12 +12,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numba import prange
 from torch import Tensor, nn
 
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.machine import files
-from mi_runner.machine.compiled import compiled
+from mi_runner.methods.circuits.kernels.pairs import compare_pairs
 from mi_runner.methods.circuits.space import CircuitSpace
 
 if TYPE_CHECKING:
@@ -180,27 +179,6 @@ def neuron_masks(space: CircuitSpace) -> Iterable[int]:
         n_in, n_out = space.sizes[layer], space.sizes[layer + 1]
         for neuron in range(n_out):
             yield ((1 << n_in) - 1) << (start + neuron * n_in)
-
-
-@compiled()
-def _n_bits(word: np.uint64) -> np.uint64:
-    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
-
-
-@compiled(parallel=True)
-def compare_pairs(circuits: np.ndarray) -> tuple[int, float]:
-    """Returns in how many pairs of circuits `(K,)` one contains the other, and the sum of Jaccard overlaps."""
-    n_contained = np.zeros(len(circuits), dtype=np.int64)
-    overlap = np.zeros(len(circuits), dtype=np.float64)
-    for i in prange(len(circuits)):
-        for j in range(i):
-            both = circuits[i] & circuits[j]
-            n_contained[i] += both == circuits[i] or both == circuits[j]
-            overlap[i] += float(_n_bits(both)) / float(_n_bits(circuits[i] | circuits[j]))
-    return n_contained.sum(), overlap.sum()
 
 
 def pair_shares(
