@@ -13,7 +13,6 @@ from numba import get_num_threads
 
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import means_of
-from mi_runner.methods.circuits.circuit import neuron_masks
 from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, group_examples
 from mi_runner.methods.circuits.kernels import census as kernels
 from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
@@ -144,7 +143,7 @@ class _Sample:
 
 def _active_in(space: CircuitSpace, bits: np.ndarray, end: int) -> np.ndarray:
     """Returns, for each circuit, the active neurons among those with incoming edges below the bit `end`."""
-    masks = [mask for mask in neuron_masks(space) if mask < 1 << end]
+    masks = [mask for mask in space.neuron_masks() if mask < 1 << end]
     return sum(((bits & np.uint64(mask)) != 0).astype(np.int64) for mask in masks) + np.zeros(len(bits), dtype=np.int64)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -157,28 +156,6 @@ class Circuit:
             return Circuit(Part(tuple(layers), content["site"]), content["circuit"], content["output"], means)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{path} has no circuit ({type(error).__name__}: {error}).") from error
-
-
-def edge_counts(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
-    """Returns how many of the circuits `(K,)` uint64 keep each edge, `(n_edges,)` int64."""
-    bits = np.arange(space.n_edges, dtype=np.uint64)
-    return np.array([np.count_nonzero(circuits >> bit & np.uint64(1)) for bit in bits], dtype=np.int64)
-
-
-def n_active(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
-    """Returns the number of active hidden neurons of each circuit `(K,)` uint64, `(K,)` int64."""
-    counts = np.zeros(len(circuits), dtype=np.int64)
-    for mask in neuron_masks(space):
-        counts += (circuits & np.uint64(mask)) != 0
-    return counts
-
-
-def neuron_masks(space: CircuitSpace) -> Iterable[int]:
-    """Yields, for each hidden neuron, the bits of the edges into it."""
-    for layer, start in enumerate(space.offsets[:-1]):
-        n_in, n_out = space.sizes[layer], space.sizes[layer + 1]
-        for neuron in range(n_out):
-            yield ((1 << n_in) - 1) << (start + neuron * n_in)
 
 
 def pair_shares(

@@ -14,7 +14,7 @@ import torch
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import Means, means_of
 from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, group_examples
-from mi_runner.methods.circuits.kept import kept_edges, outputs_of
+from mi_runner.methods.circuits.kept import outputs_of
 from mi_runner.methods.circuits.kernels import evaluation
 from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -163,7 +163,7 @@ def _single_layer(
     n_at_once = max(1, NUMBERS_AT_ONCE // len(examples))
     for first in range(space.full if space.inputs == "all" else 1, space.full + 1, n_at_once):
         circuits = np.arange(first, min(first + n_at_once, space.full + 1), dtype=np.uint64)
-        outputs = outputs_of(part, kept_edges(space, circuits), examples.x, means)
+        outputs = outputs_of(part, space.edges.rows(circuits), examples.x, means)
         answers = outputs.round()
         yield CircuitMeasures(
             circuits,

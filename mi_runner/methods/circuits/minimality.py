@@ -28,8 +28,9 @@ import torch
 from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import means_of
+from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.kept import closed, distinct, masks_of, outputs_of
+from mi_runner.methods.circuits.kept import outputs_of
 from mi_runner.methods.circuits.kernels import minimality as kernels
 from mi_runner.methods.circuits.space import CircuitSpace
 
@@ -112,16 +113,16 @@ def minimality_by_search(
         fewest: the number of edges of the smallest valid circuit of the family; None: not known.
         most: the largest number of sub-circuits of a circuit that are evaluated to find a valid one.
     """
-    levels, exact = np.zeros(len(kept), dtype=np.int8), np.ones(len(kept), dtype=bool)
+    edges, levels, exact = Edges(tuple(sizes)), np.zeros(len(kept), dtype=np.int8), np.ones(len(kept), dtype=bool)
     for row, circuit in enumerate(kept):
         n_kept = int(circuit.sum())
-        children = _without_each_edge(sizes, circuit[None], inputs)
+        children = _without_each_edge(edges, circuit[None], inputs)
         n_valid_without = int(_validity(children, is_valid).sum())
         if n_valid_without:
             levels[row] = n_valid_without < n_kept
             continue
         levels[row] = 2
-        contains = _search(sizes, children, is_valid, inputs, most)
+        contains = _search(edges, children, is_valid, inputs, most)
         if contains is not False:
             exact[row] = contains is not None
             continue
@@ -162,7 +163,7 @@ def validity(
 # --- by search -------------------------------------------------------------------------------------------------------
 
 
-def _without_each_edge(sizes: Sequence[int], circuits: np.ndarray, inputs: str) -> np.ndarray:
+def _without_each_edge(edges: Edges, circuits: np.ndarray, inputs: str) -> np.ndarray:
     """Returns every circuit of the family that is one of the circuits `(M, E)` with one edge left out.
 
     Rows stand for edges, so equal ones occur more than once; circuits outside the family are left out.
@@ -170,10 +171,10 @@ def _without_each_edge(sizes: Sequence[int], circuits: np.ndarray, inputs: str) 
     row, edge = np.nonzero(circuits)
     children = circuits[row]
     children[np.arange(len(row)), edge] = False
-    children = closed(sizes, children)
+    children = edges.closed(children)
     inside = children.any(1)
     if inputs == "all":
-        inside &= np.all(np.any(masks_of(sizes, children)[0], axis=1), axis=1)
+        inside &= np.all(np.any(edges.masks(children)[0], axis=1), axis=1)
     return children[inside]
 
 
@@ -185,7 +186,7 @@ def _validity(circuits: np.ndarray, is_valid: Callable[[np.ndarray], np.ndarray]
 
 
 def _search(
-    sizes: Sequence[int],
+    edges: Edges,
     circuits: np.ndarray,
     is_valid: Callable[[np.ndarray], np.ndarray],
     inputs: str,
@@ -209,7 +210,7 @@ def _search(
             return True
         n_at_once = max(1, AT_ONCE // (these.shape[1] * n_kept))
         for first in range(0, len(these), n_at_once):
-            children = _without_each_edge(sizes, these[first : first + n_at_once], inputs)
+            children = _without_each_edge(edges, these[first : first + n_at_once], inputs)
             sizes_of = children.sum(1)
             for n in np.unique(sizes_of).tolist():
                 together = np.concatenate([*([waiting[n]] if n in waiting else []), children[sizes_of == n]])

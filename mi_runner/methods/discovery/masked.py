@@ -19,9 +19,8 @@ from torch.nn import functional
 
 from mi_runner.graph.chain import ACTIVATIONS, Part
 from mi_runner.methods.circuits.ablation import ABLATIONS
-from mi_runner.methods.circuits.kept import distinct
+from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.kernels.distances import distances
-from mi_runner.methods.discovery.edges import Edges
 
 OBJECTIVES = ("distance", "loss")
 

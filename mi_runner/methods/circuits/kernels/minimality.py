@@ -43,7 +43,7 @@ def _is_in(ordered: Any, circuit: np.uint64) -> bool:
 
 @compiled()
 def close_bits(circuit: np.uint64, sizes: Any, offsets: Any) -> np.uint64:
-    """Returns what `kept.closed` returns, for one set of edges as bits."""
+    """Returns what `Edges.closed` returns, for one set of edges as bits."""
     n_layers = len(offsets)
     every, one = ~np.uint64(0), np.uint64(1)
     reached = every
