@@ -79,8 +79,8 @@ def test_a_kernel_that_is_compiled_leaves_nothing_in_the_installed_package(wheel
     zipfile.ZipFile(wheel).extractall(site)
     before = set(site.rglob("*"))
     program = (
-        "import numpy as np; from mi_runner.methods.circuits import kernel; "
-        "print(kernel.activate(np.float32(-2), 1, 0.5))"
+        "import numpy as np; from mi_runner.methods.circuits.kernels import activations; "
+        "print(activations.activate(np.float32(-2), 1, 0.5))"
     )
     done = subprocess.run(
         [sys.executable, "-c", program],
@@ -97,7 +97,7 @@ def test_a_kernel_that_is_compiled_leaves_nothing_in_the_installed_package(wheel
     )
     assert (done.returncode, done.stdout) == (0, "-1.0\n"), done.stderr
     assert set(site.rglob("*")) == before
-    assert {file.suffix for file in (tmp_path / "cache/kernels").glob("*/kernel.activate*")} == {".nbi", ".nbc"}
+    assert {file.suffix for file in (tmp_path / "cache/kernels").glob("*/activations.activate*")} == {".nbi", ".nbc"}
 
 
 def test_constraints_are_names_and_versions_only() -> None:
