@@ -46,9 +46,10 @@ from mi_runner.errors import (
     exit_status,
     one_line,
 )
-from mi_runner.experiments import Experiment, Result, Row, Setting, TrainedNetwork
+from mi_runner.experiments import Experiment, Result, Setting, TrainedNetwork
 from mi_runner.experiments.common.evaluation import check_evaluation
 from mi_runner.experiments.common.predictions import with_predictions
+from mi_runner.experiments.common.tables import of_training
 from mi_runner.machine import cache, hardware, memory, signals, threads
 from mi_runner.machine.files import code_version
 from mi_runner.models import Built
@@ -68,6 +69,7 @@ from mi_runner.runs.expectations import Expectation
 from mi_runner.runs.report import REPORT, write_run_report
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.tables import console
+from mi_runner.tables.declaration import Row
 from mi_runner.training import loop as training
 from mi_runner.training import model_store
 from mi_runner.training import stacked as stacked_training
@@ -170,7 +172,7 @@ def run(
             log.info(result.answer)
         record["timings"] |= result.timings
         if trained_now and "history" not in result.tables:
-            result = result.with_table("history", setting.history, ["epoch"])
+            result = result.with_table(of_training(setting.history))
         model = result.model or (setting.model if trained_now else None)
         if prepared.checkpoint is not None and model is setting.model:
             model = None  # the command names the file that has these weights

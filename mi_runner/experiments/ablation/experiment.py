@@ -19,7 +19,7 @@ from torch import Tensor
 from mi_runner.config.experiments.ablation import AblationConfig, Estimate, Granularity, Method
 from mi_runner.datasets import Dataset, arrays
 from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
-from mi_runner.experiments import Drawing, Experiment, Result, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Setting, untyped
 from mi_runner.experiments.ablation import figures
 from mi_runner.experiments.common import drawing, predictions
 from mi_runner.experiments.common.sentences import measured, several
@@ -181,7 +181,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
     if "units" in tables:
         _say_empty(tables["units"])
         drawn["units"] = partial(figures.unit_drops, _known(tables["units"]))
-    return Result(
+    return untyped.result(
         tables=tables,
         keys=KEYS,
         metrics=metrics,
@@ -335,7 +335,7 @@ def _listed(graph: ModelGraph) -> Result:
         for target in dict.fromkeys((*graph.edges, *paths))
     ]
     counts = dict(zip(LISTED, (len(graph.sites), len(graph.edges), len(paths)), strict=True))
-    return Result(
+    return untyped.result(
         tables={"metrics": [*sites, *edges], predictions.NAME: ()},  # nothing was trained
         keys={"metrics": ("target",)},
         metrics={name: float(count) for name, count in counts.items()},

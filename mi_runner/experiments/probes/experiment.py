@@ -22,7 +22,7 @@ from mi_runner.config.experiments.probes import ProbeControl, ProbesConfig, Spli
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.datasets.distinct import row_keys
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.experiments import Experiment, Result, Setting
+from mi_runner.experiments import Experiment, Result, Setting, untyped
 from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
 from mi_runner.experiments.iit.cells import has_weights
@@ -212,7 +212,7 @@ def run(setting: Setting[ProbesConfig]) -> Result:
             advance(1, f"{site}{f' {control}' if control != NONE else ''}")
     rows = _present(rows)
     overview = _overview(rows)
-    return Result(
+    return untyped.result(
         tables={"metrics": rows, "folds": _present(of_folds), "overview": _present(overview)},
         keys=KEYS,
         metrics=_summary(setting, rows),
