@@ -16,7 +16,8 @@ import torch
 from torch import Tensor
 
 from mi_runner.graph.evaluator import Evaluator, Replacement, Rule
-from mi_runner.graph.model_graph import ModelGraph, Site
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.graph.sites import Site
 from mi_runner.models.batches import batches
 
 MEMORY = 1e9

@@ -48,46 +48,9 @@ from mi_runner.graph.evaluator import (
 )
 from mi_runner.graph.recording import evaluating, record
 from mi_runner.graph.roles import roles
+from mi_runner.graph.sites import Site, edges_of, sites_of
 
-__all__ = ["Difference", "ModelGraph", "Site", "evaluating"]
-
-
-@dataclass(frozen=True)
-class Site:
-    """One named value.
-
-    Attributes:
-        name: `x`, `layers.0`, `relu`, `add`.
-        kind: input, module, function (functions, operators and methods), parameter, or constant: a value whose first
-            dimension is not the batch, e.g. a transposed weight, a mean over the batch, an LSTM's last state.
-        shape: of one example's value, without the batch; where `kind` is parameter or constant, of the whole value, a
-            constant's as it was on the example that was traced.
-        module: the submodule's class name, or empty.
-        dtype: of the value.
-    """
-
-    name: str
-    kind: str
-    shape: tuple[int, ...]
-    module: str = ""
-    dtype: torch.dtype = torch.float32
-
-    @property
-    def n_units(self) -> int:
-        """How many numbers one example's value has; of a parameter or constant, the whole value."""
-        return int(torch.Size(self.shape).numel())
-
-    @property
-    def obstacle(self) -> str:
-        """Why the site has no numbers for each example, to read or to replace; empty where it has."""
-        if self.kind == "parameter":
-            return "is a parameter"
-        if self.kind == "constant":
-            return "has no value for each example (its first dimension is not the batch)"
-        if not self.dtype.is_floating_point:
-            what = "complex numbers" if self.dtype.is_complex else "integers"
-            return f"holds {'booleans' if self.dtype is torch.bool else what}"
-        return ""
+__all__ = ["Difference", "ModelGraph", "evaluating"]
 
 
 class Difference(NamedTuple):
@@ -123,30 +86,14 @@ class ModelGraph:
     edges: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        steps = self.program.steps
-        known = [step for step in steps.values() if step.value is not None]
         derived = {
             "aliases": MappingProxyType(dict(self.aliases)),
-            "sites": MappingProxyType({step.name: self._site(step) for step in known if step.shown}),
-            "module_sites": MappingProxyType({step.name: self._site(step) for step in known if not step.shown}),
-            "edges": tuple(
-                f"{source}/{step.name}"
-                for step in steps.values()
-                if step.carries and step.shown
-                for source in step.inputs
-                if steps[source].carries
-            ),
+            "sites": MappingProxyType(sites_of(self.program, shown=True)),
+            "module_sites": MappingProxyType(sites_of(self.program, shown=False)),
+            "edges": edges_of(self.program),
         }
         for name, value in derived.items():
             object.__setattr__(self, name, value)
-
-    def _site(self, step: Step) -> Site:
-        assert step.value is not None
-        kind = {"method": "function"}.get(step.operation, str(step.operation))
-        module = type(self.module.get_submodule(step.target)).__name__ if kind == "module" else ""
-        if kind != "parameter" and not step.value.of_examples:
-            kind = "constant"
-        return Site(step.name, kind, step.value.shape, module, step.value.dtype)
 
     @property
     def module(self) -> nn.Module:
@@ -195,7 +142,7 @@ class ModelGraph:
 
         The module `roles` has the names. A target may be named by them, too.
         """
-        return MappingProxyType(roles(self))
+        return MappingProxyType(roles(self.program, self.inputs, self.output, self.aliases))
 
     def role(self, target: str) -> str:
         """A target in the names that networks share, as `input/hidden_1`; a site that has none keeps its own."""
@@ -288,7 +235,10 @@ class ModelGraph:
         Raises:
             ConfigError: nothing is found, or the regular expression is none; the text has the nearest names.
         """
-        return patterns.find(self, pattern)
+        if not patterns.is_pattern(pattern) or self.has(pattern):
+            self.resolve(pattern)
+            return (pattern,)
+        return patterns.find(pattern, self.sites, self.module_sites, self.edges)
 
     def paths(self, source: str, target: str) -> tuple[str, ...]:
         """All paths from one site to another, `x/first/relu/add`.
@@ -296,11 +246,20 @@ class ModelGraph:
         Raises:
             ConfigError: there is no such site, no path, or there are more than `patterns.MOST_PATHS`.
         """
-        return patterns.paths(self, self.site(source).name, self.site(target).name)
+        first, last = self.site(source).name, self.site(target).name
+        return patterns.paths(first, last, edges=self.edges, order=tuple(self.program.steps))
+
+    def level(self, depth: int) -> tuple[str, ...]:
+        """Returns a site for each submodule at a depth of the module tree, and for each that ends above it.
+
+        The site is what the submodule returns. The names are the submodules' paths: at depth 1 `conv1` and `layer1`,
+        at 2 `conv1` and `layer1.0`. The output is left out.
+        """
+        return patterns.level(depth, self.sites, self.aliases, output=self.output, order=tuple(self.program.steps))
 
     def __str__(self) -> str:
         """A line for each site: where it stands in the tree of submodules, kind, shape, and the sites that it reads."""
-        return patterns.tree(self)
+        return patterns.tree(self.sites, self.module_sites, self.program.steps)
 
     # --- running -------------------------------------------------------------------------------------------------
 

@@ -29,7 +29,7 @@ def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[
         return {}, {}
     threads.let_waiting_threads_sleep()
     with lasting_imports():
-        from mi_runner.runs import expectations, runner
+        from mi_runner.runs import expectations, preparation
         from mi_runner.runs.choices import experiment_of, load_dataset
 
     clean_state.forget()
@@ -54,7 +54,7 @@ def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[
                 of_data = json.dumps([value for name, value in flat.items() if name.startswith("dataset")])
                 if loaded is None or loaded[0] != of_data:
                     loaded = of_data, load_dataset(config.dataset, seed=config.seed)
-                setting = runner.prepare(
+                setting = preparation.prepare(
                     config,
                     loaded[1],
                     expectations.parse(config.expect),

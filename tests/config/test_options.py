@@ -17,7 +17,7 @@ from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.machine import hardware
 from mi_runner.progress import Progress
-from mi_runner.runs import expectations, runner
+from mi_runner.runs import expectations, preparation
 from mi_runner.runs.choices import load_dataset
 from mi_runner.sweeps import sweep_plan
 
@@ -129,7 +129,7 @@ def test_the_largest_number_that_is_allowed_takes_no_memory_and_no_time_before_a
     try:
         config = composition.compose([*needed, f"{key}={typed(item, str(largest))}"])
         data_set = load_dataset(config.dataset, seed=config.seed)
-        runner.prepare(config, data_set, expectations.parse(config.expect), progress=Progress())
+        preparation.prepare(config, data_set, expectations.parse(config.expect), progress=Progress())
     except ConfigError as error:
         assert " " in str(error)  # a sentence; anything else is a fault of this program
 
@@ -184,7 +184,7 @@ def test_what_takes_more_memory_than_is_free_is_not_made(
     monkeypatch.setattr(hardware, "free_memory", lambda: 10**9)
     with pytest.raises(ArgumentError) as caught:
         config = composition.compose(overrides)
-        runner.prepare(config, load_dataset(config.dataset, seed=0), [], progress=Progress())
+        preparation.prepare(config, load_dataset(config.dataset, seed=0), [], progress=Progress())
     assert str(caught.value).startswith(text) and "1 GB are free" in str(caught.value)
 
 

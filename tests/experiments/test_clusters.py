@@ -46,7 +46,7 @@ from mi_runner.models.batches import outputs_of
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.progress import Progress
-from mi_runner.runs import expectations, runner
+from mi_runner.runs import expectations, preparation
 from mi_runner.runs.choices import load_dataset
 from mi_runner.training.clusterability import contiguous, shuffled
 from mi_runner.training.options import TrainingOptions
@@ -704,7 +704,7 @@ def test_each_data_set_and_network_runs_at_its_defaults_or_names_what_to_add(
     def check(*overrides: str) -> None:
         config = composition.compose(overrides)
         data = load_dataset(config.dataset, seed=config.seed)
-        runner.prepare(config, data, expectations.parse(config.expect), progress=Progress())
+        preparation.prepare(config, data, expectations.parse(config.expect), progress=Progress())
 
     added = ADDED.get((dataset, model))
     if added is not None:

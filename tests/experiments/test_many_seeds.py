@@ -29,7 +29,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.experiments.train.tables import METRICS
 from mi_runner.models import Built
 from mi_runner.progress import Progress
-from mi_runner.runs import runner
+from mi_runner.runs import preparation, runner
 from mi_runner.runs.choices import build_network, load_dataset
 from mi_runner.tables.over_seeds import seeds_summary
 from mi_runner.training import loop as training
@@ -678,7 +678,10 @@ def test_the_same_command_again_finds_the_models_and_writes_the_same_table(mi_ru
 
 def test_data_that_all_share_are_loaded_once(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
     loaded, load = [], runner.load_dataset
-    monkeypatch.setattr(runner, "load_dataset", lambda config, seed: (loaded.append(seed), load(config, seed=seed))[1])
+    for stage in (runner, preparation):
+        monkeypatch.setattr(
+            stage, "load_dataset", lambda config, seed: (loaded.append(seed), load(config, seed=seed))[1]
+        )
     small = ("dataset=mnist01", "dataset.limit=60", "training.epochs=1")
     many = mi_run("experiment=train", *small, "seeds=3")
     assert many.status == 0 and loaded == [0]

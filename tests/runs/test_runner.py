@@ -25,7 +25,7 @@ from mi_runner.experiments.train import experiment as train
 from mi_runner.machine import files, hardware, signals, threads
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import Progress, log
-from mi_runner.runs import run_folder, runner
+from mi_runner.runs import preparation, run_folder, runner
 from mi_runner.runs.choices import load_dataset
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.training import loop as training
@@ -174,7 +174,7 @@ def test_the_summary_has_the_names_that_were_promised(mi_run: MiRun) -> None:
     x, y = np.eye(4), [0, 1, 2, 1]
     np.savez("data.npz", x_train=x, y_train=y, x_test=x, y_test=[0, 1, 0, 1])
     record = mi_run("dataset=arrays", "dataset.path=data.npz", "training.epochs=1").record
-    setting = runner.prepare(
+    setting = preparation.prepare(
         config := composition.compose(["dataset=arrays", "dataset.path=data.npz"]),
         load_dataset(config.dataset, seed=0),
         [],

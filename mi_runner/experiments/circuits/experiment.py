@@ -47,7 +47,6 @@ from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.circuit import pair_shares
 from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.kept import kept_edges
 from mi_runner.methods.circuits.minimality import (
     LEVELS,
     MOST_SEARCHED,
@@ -354,7 +353,7 @@ def _levels(
         return levels
     found, exact = minimality_by_search(
         result.space.sizes,
-        kept_edges(result.space, result.valid),
+        result.space.edges.rows(result.valid),
         validity(part, examples, config.accuracy_threshold, ablation=config.ablation.name),
         inputs=config.inputs.name,
         fewest=result.fewest_edges,

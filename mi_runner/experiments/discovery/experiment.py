@@ -43,11 +43,10 @@ from mi_runner.experiments.discovery.tables import (
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
-from mi_runner.methods.circuits.kept import distinct
+from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.agreement import rank_correlations
-from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.find import CHANCE, METHODS, Resampled, Task, find, n_evaluated
 from mi_runner.methods.discovery.scores import ScoreFunction
 from mi_runner.models.external import import_callable

@@ -1,6 +1,6 @@
 """Measures of every circuit, one row for each circuit, computed by the kernel on the CPU.
 
-Letters: B examples, K circuits, P prefixes (see `kernel`).
+Letters: B examples, K circuits, P prefixes (see `kernels.evaluation`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ import numpy as np
 import torch
 
 from mi_runner.graph.chain import Part
-from mi_runner.methods.circuits import kernel
 from mi_runner.methods.circuits.ablation import Means, means_of
 from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, group_examples
-from mi_runner.methods.circuits.kept import kept_edges, outputs_of
+from mi_runner.methods.circuits.kept import outputs_of
+from mi_runner.methods.circuits.kernels import evaluation
 from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
@@ -123,7 +123,7 @@ def measure_some(
         for prefixes in prefixes_of(part, space, grouped.x, PREFIXES_AT_ONCE, means):
             first, end = np.searchsorted(prefix, prefixes.bits), np.searchsorted(prefix, prefixes.bits, side="right")
             (some,) = np.nonzero(end > first)
-            kernel.evaluate_listed(
+            evaluation.evaluate_listed(
                 prefixes.active[some],
                 prefixes.values[some],
                 first[some],
@@ -163,7 +163,7 @@ def _single_layer(
     n_at_once = max(1, NUMBERS_AT_ONCE // len(examples))
     for first in range(space.full if space.inputs == "all" else 1, space.full + 1, n_at_once):
         circuits = np.arange(first, min(first + n_at_once, space.full + 1), dtype=np.uint64)
-        outputs = outputs_of(part, kept_edges(space, circuits), examples.x, means)
+        outputs = outputs_of(part, space.edges.rows(circuits), examples.x, means)
         answers = outputs.round()
         yield CircuitMeasures(
             circuits,
@@ -183,7 +183,7 @@ def _measured(
     measures = CircuitMeasures(
         np.empty(total, np.uint64), np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total, np.float32)
     )
-    kernel.evaluate_prefixes(
+    evaluation.evaluate_prefixes(
         prefixes.bits,
         prefixes.active,
         prefixes.values,

@@ -1,6 +1,6 @@
 """The prefixes of a space's circuits: kept edges into all hidden layers but the last, and the neurons' values.
 
-Letters: B examples, P prefixes, n neurons behind the last hidden layer (see `kernel`).
+Letters: B examples, P prefixes, n neurons behind the last hidden layer (see `kernels.evaluation`).
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from mi_runner.graph.chain import Part
-from mi_runner.methods.discovery.edges import Edges
+from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.discovery.masked import (
     LossFunction,
     ablated_values,

@@ -19,9 +19,8 @@ from torch.nn import functional
 
 from mi_runner.graph.chain import ACTIVATIONS, Part
 from mi_runner.methods.circuits.ablation import ABLATIONS
-from mi_runner.methods.circuits.kept import distinct
-from mi_runner.methods.discovery import kernel
-from mi_runner.methods.discovery.edges import Edges
+from mi_runner.methods.circuits.edges import Edges, distinct
+from mi_runner.methods.circuits.kernels.distances import distances
 
 OBJECTIVES = ("distance", "loss")
 
@@ -242,7 +241,7 @@ class MaskedPart:
         first, index = distinct(circuits, rows)
         some = circuits[first]
         layers = self.part.layers
-        found = kernel.distances(
+        found = distances(
             some,
             rows[first],
             np.array(self.part.sizes),

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mi_runner.graph.chain import Part
-from mi_runner.methods.discovery.edges import Edges
+from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.discovery.masked import (
     LossFunction,
     MaskedPart,
