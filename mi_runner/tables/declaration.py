@@ -348,6 +348,16 @@ class Declarations:
         """The key → the column that has the same in names that networks of different architectures share."""
         return {key: column for table in self.tables for key, column in table.common_names.items()}
 
+    def with_others(self, other: Declarations) -> Declarations:
+        """Returns these declarations and others, of runs with other options."""
+        return Declarations(
+            (*self.tables, *(table for table in other.tables if table not in self.tables)),
+            (*self.summary, *(number for number in other.summary if number not in self.summary)),
+            (*self.figures, *(figure for figure in other.figures if figure not in self.figures)),
+            (*self.compared, *other.compared),
+            (*self.added, *other.added),
+        )
+
     def named(self, table: str) -> list[TableType]:
         """Returns the types of a table, `sweep_NAME` for one of a comparison; none if it is not declared."""
         of_comparison = [replace(one, name=f"sweep_{one.name}") for one in self.compared]
