@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
+from mi_runner.tables.declaration import Row
 from mi_runner.tables.intervals import FEW, Spread
 from mi_runner.tables.over_seeds import Summed
 from mi_runner.tables.ranges import NOT_NEGATIVE
