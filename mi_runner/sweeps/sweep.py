@@ -96,9 +96,9 @@ def _place_of(plan: Plan, folder: Path, asked: Command) -> str | None:
         if not _of_a_place(plan):
             return None
         raise ConfigError(
-            f"resume={folder}: the sweep was begun in {plan.folder}, from where its relative paths are, and this "
-            f"command has options of its own. Leave them out, for the sweep has them: mi-run -m resume={folder}; or "
-            f"type the same in that folder: cd {shlex.quote(plan.folder)}."
+            f"resume={folder}: the sweep was begun in {plan.folder}, where its relative paths start, and this command "
+            f"has options of its own. Leave them out, because the sweep has them: mi-run -m resume={folder}; or type "
+            f"the same in that folder: cd {shlex.quote(plan.folder)}."
         )
     owners = {(folder / PLAN).stat().st_uid, os.stat(plan.folder).st_uid}
     if owners != {os.getuid()} and CODE in _keys(plan):

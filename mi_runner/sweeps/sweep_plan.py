@@ -353,6 +353,8 @@ def check_same_sweep(old: Plan, command: Command, base: Mapping[str, Any], jobs:
     for job in jobs if not differing else ():
         earlier = by_values.get(json.dumps(job.swept, sort_keys=True))
         if earlier is not None and earlier.config_hash != job.config_hash:
-            differing.append(f"the config of job {earlier.number} ({job.name}) is another")
+            differing.append(f"the config of job {earlier.number} ({job.name}) differs")
     if differing:
-        raise ConfigError(f"resume: the config is another: {'; '.join(differing)}. Type the old one, or a new sweep.")
+        raise ConfigError(
+            f"resume: the config has changed: {'; '.join(differing)}. Type the old values, or a new sweep."
+        )

@@ -89,7 +89,7 @@ def check(config: SubmititSlurmLauncher) -> None:
         )
     for key in ("requeue", "array", "wait", "test_only", "parsable"):
         if config.more and key in {name.replace("-", "_") for name in config.more}:
-            raise ConfigError(f"hydra.launcher.more: {key} is not allowed, for each job of a sweep runs once, alone.")
+            raise ConfigError(f"hydra.launcher.more: {key} is not allowed: each job of a sweep runs once, by itself.")
     nodes = _nodes(config)
     cpus = max((node.cpus for node in nodes), default=None)
     where = f"partition {nodes[0].partition}" if nodes and len({node.partition for node in nodes}) == 1 else "Slurm"
