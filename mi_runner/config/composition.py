@@ -76,7 +76,7 @@ def typed(config: DictConfig) -> RunConfig:
         if not is_dataclass(getattr(run_config, group, None)):
             begin = "# @package _global_, and then " if group == "experiment" else ""
             raise ConfigError(
-                f"{group}: the file of {group}=NAME doesn't extend a {group} of mi-run: begin it with "
+                f"{group}: the file that {group}=NAME chooses is made from no {group} of mi-run: begin it with "
                 f"{begin}defaults: [/{group}/{SCHEMAS[group][0].name}, _self_]."
             )
     if run_config.threads is None or run_config.threads == "auto":

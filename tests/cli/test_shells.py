@@ -153,7 +153,7 @@ def test_a_config_file_made_from_nothing(group: str, content: str, mi_run: Calla
     ended = mi_run("--config-dir=own", f"{group}=own")
     (line,) = ended.err.splitlines()
     assert ended.status == 2 and not Path("outputs").exists()
-    assert f"doesn't extend a {group} of mi-run" in line
+    assert f"is made from no {group} of mi-run" in line
     file.write_text(line.partition("begin it with ")[2].rstrip(".\n").replace(", and then ", "\n"))
     assert mi_run("--config-dir=own", f"{group}=own", "--cfg", "job").status == 0
 
