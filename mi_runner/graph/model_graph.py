@@ -325,7 +325,7 @@ class ModelGraph:
         Args:
             depth: 1 splits the last layer's sum; 2 also the summands that are Linear layers themselves; and so on.
         """
-        levels: dict[str, int] = {}  # of each layer that is split, from the output, by the shortest way
+        levels: dict[str, int] = {}  # layer that is split → its distance from the output
         ahead = [self.output]
         for level in range(1, depth + 1):
             ahead = [name for name in ahead if name not in levels and self._can_be_distributed(name)]
@@ -336,7 +336,7 @@ class ModelGraph:
         graph = self
         for name in sorted(levels, key=self.program.position.__getitem__):
             whole = frozenset(levels) if levels[name] == depth else frozenset()
-            terms = graph._terms_read_by(name, whole)  # of the last, which is the output, in the end
+            terms = graph._terms_read_by(name, whole)  # in the end those of the last layer, the output
             graph = graph._distributed(name, whole)
         summands = {term: f"{self.output}[{term}]" for term in terms}
         bias = self._step(self.output).on_demand.get("bias")

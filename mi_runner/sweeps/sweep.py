@@ -1,9 +1,9 @@
-"""Many runs as one result, that survives what happens to them.
+"""Many runs as one result, which survives interruptions and failed jobs.
 
     overrides → every job composed and checked → a folder with sweep.json → jobs, wherever a launcher runs them
               → sweep.csv, sweep_summary.csv, figures, from the jobs' folders alone
 
-What became of a job is read from its run.json. So the tables can be made at any time, after whatever ended the sweep,
+What became of a job is read from its run.json. So the tables can be made at any time, however the sweep ended,
 and a sweep that is resumed runs the jobs that are not done.
 """
 
@@ -182,7 +182,7 @@ def _with_traceback(error: Exception, folder: Path) -> str:
         with place.open("a", encoding="utf-8") as file:
             file.write("".join(traceback.format_exception(error)))
     except OSError:
-        if not isinstance(error, OSError):  # else the disk is full, which needs no traceback
+        if not isinstance(error, OSError):  # otherwise the disk is full, which needs no traceback
             console.traceback(error)
         return ""
     return f" The whole traceback is in {place}."

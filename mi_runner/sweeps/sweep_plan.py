@@ -184,7 +184,7 @@ def _count(override: Override) -> float:
     """Returns how many values a discrete sweep has."""
     value = override.value()
     if not isinstance(value, RangeSweep):
-        return len(value.list) if isinstance(value, ChoiceSweep) else 1  # what can't be listed is said where it is
+        return len(value.list) if isinstance(value, ChoiceSweep) else 1  # other values are refused elsewhere
     start, stop, step = value.start, value.stop, value.step
     if start is None or stop is None or not step:
         return 1
