@@ -204,6 +204,15 @@ class TableType:
         """Returns the type with further columns."""
         return replace(self, columns=(*self.columns, *columns))
 
+    def for_names(self, names: Iterable[str]) -> TableType:
+        """Returns the type with a column for each of these names in place of each column with a `*`."""
+        given = list(names)
+        columns = (
+            [replace(column, name=column.name.replace("*", name)) for name in given] if column.is_family else [column]
+            for column in self.columns
+        )
+        return replace(self, columns=tuple(chain.from_iterable(columns)))
+
     def filled(self, rows: Rows, *where: str) -> Table:
         """Returns a table of this type.
 
