@@ -45,7 +45,7 @@ from mi_runner.experiments.common.sentences import counted, figure, measured
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.circuit import pair_shares
-from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
+from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.minimality import (
     LEVELS,
@@ -155,7 +155,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     """Returns the counts, the census, the table of circuits, and how valid circuits compare."""
     config, dataset = setting.config, setting.dataset
     graph = setting.graph()
-    part = on_cpu(find_part(graph, config.last_layers))
+    part = find_part(graph, config.last_layers).to(torch.device("cpu"))
     on = examples_of(dataset, config.judge_on, setting.seed)
     found = _recorded(graph, part, on.found)
     judging = _recorded(graph, part, on.judged) if on.differ else None

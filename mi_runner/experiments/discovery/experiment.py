@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mi_runner import chance
@@ -42,7 +43,7 @@ from mi_runner.experiments.discovery.rows import (
 from mi_runner.experiments.discovery.tables import CHOSEN, DECLARED, FEW_EDGES, OF_SUMMARY, OVERVIEW
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
+from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.space import MOST_EDGES
@@ -175,7 +176,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     """Returns what each method finds at each size, beside the best circuits and all circuits."""
     config, dataset = setting.config, setting.dataset
     graph = setting.graph()
-    part = on_cpu(find_part(graph, config.last_layers))
+    part = find_part(graph, config.last_layers).to(torch.device("cpu"))
     on = examples_of(dataset, config.judge_on, setting.seed)
     judging = _recorded(graph, part, on.judged)
     finding = _recorded(graph, part, on.found) if on.differ else judging

@@ -40,7 +40,6 @@ from mi_runner.experiments.explanations.tables import (
 )
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.circuits.cut import on_cpu
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.explanations.boolean import digits_of
@@ -212,7 +211,7 @@ def _explained(
     """
     rows: list[dict[str, Any]] = []
     explained: dict[int, Explanations] = {}
-    part = on_cpu(find_part(graph, None))
+    part = find_part(graph, None).to(torch.device("cpu"))
     for output, table in enumerate(_tables(dataset or setting.dataset)):
         single = part.output(output)
         try:
