@@ -115,6 +115,11 @@ class Note(Column):
     interval: bool = False
 
 
+def names_of(columns: Iterable[Column]) -> tuple[str, ...]:
+    """Returns the names of columns."""
+    return tuple(column.name for column in columns)
+
+
 def ends_of(column: Column, *, only: str = "") -> tuple[Note, ...]:
     """Returns the columns with the ends of a column's 95 % interval, for runs that have these alone."""
     return tuple(
