@@ -106,7 +106,7 @@ def ablate(
     runs: Runs | None = None,
     progress: Progress | None = None,
 ) -> Ablations:
-    """How well the network answers when each target is ablated by each method.
+    """Returns how well the network answers when each target is ablated by each method.
 
     Args:
         network: a module or its graph, which is run in evaluation mode. Make the graph yourself, with
@@ -177,7 +177,7 @@ def ablate(
 
 
 def draws_of(graph: ModelGraph, target: str, drawn: Sequence[tuple[Method, int]]) -> list[tuple[Method, int]]:
-    """Those of `draws` that a target has: a parameter has no value on another example, so it is never resampled.
+    """Returns those of `draws` that a target has: a parameter has no value on another example to resample.
 
     The mean of a parameter is that of its numbers.
     """
@@ -186,7 +186,7 @@ def draws_of(graph: ModelGraph, target: str, drawn: Sequence[tuple[Method, int]]
 
 
 def draws(methods: Sequence[Method] = METHODS, repeats: int = 3) -> list[tuple[Method, int]]:
-    """Pairs (method, repeat): each method once, but resample `repeats` times, counted from 1.
+    """Returns pairs (method, repeat): each method once, but resample `repeats` times, counted from 1.
 
     Raises:
         ConfigError: a method is unknown or named twice, none is named, or `repeats < 1`. The text begins with the
@@ -215,7 +215,7 @@ class _Agreement:
     agree: str | int = ANY
 
     def index(self, n_source: int | None, generator: torch.Generator) -> Tensor:
-        """The source of each example; of `n_source` others, or None: of themselves."""
+        """Returns the index of each example's source among `n_source` examples; None: among the examples themselves."""
         y = self.y
         if n_source is None:
             source_y = y
@@ -263,7 +263,7 @@ class _Data:
     def replacements(
         self, targets: Sequence[str], drawn: Sequence[tuple[Method, int]], *, seed: int
     ) -> Iterator[tuple[Ablation, int, Tensor, dict[Any, Any] | None]]:
-        """For each ablation and batch the replacement value `(B, *site)`; the batches of an ablation in their order.
+        """Yields the replacement value `(B, *site)` for each ablation and batch; an ablation's batches in their order.
 
         The last of the four is what batches of one size have in common that get the same value: see `Run.output`.
 
@@ -304,7 +304,7 @@ class _Data:
                         yield Ablation(target, method, repeat), number, value, shared
 
     def _draw(self, seed: int, repeat: int) -> tuple[Tensor, ...]:
-        """For each batch the examples of the source that it is resampled from."""
+        """Returns for each batch the examples of the source from which it is resampled."""
         draw = chance.generator(seed, "resample", repeat)
         index = self.agreement.index(None if self.same else len(self.source), draw)
         return tuple(batches(index.to(self.source.device)))
@@ -321,7 +321,7 @@ class _Tally:
         self.counts: Counter[tuple[int, int]] = Counter()
 
     def add(self, outputs: Tensor, labels: Tensor) -> None:
-        """The next batch."""
+        """Adds the next batch."""
         result = score(outputs, labels, self.loss, classes=self.classes)
         self.n += result.n
         self.n_correct += result.n_correct
@@ -338,7 +338,7 @@ class _Tally:
         return Score(self.n, self.n_correct, self.total_loss / self.n, self.finite)
 
     def confusion(self) -> list[dict[str, int]]:
-        """Rows `label, predicted, count`; none where an output isn't finite."""
+        """Returns rows `label, predicted, count`; none if an output isn't finite."""
         if not self.finite:
             return []
         pairs = sorted(self.counts.items())
@@ -355,7 +355,7 @@ def try_ablations(
     source: Tensor | None = None,
     units: bool = False,
 ) -> None:
-    """Find what can't be ablated before long work: one run for all sites, and an ablation of each kind of target.
+    """Checks before long work that all can be ablated: by one run for all sites and one for each kind of target.
 
     Args:
         x: a few examples, not as many as the graph was traced with.
@@ -415,7 +415,7 @@ def scrub(
     seed: int = 0,
     memory: float = MEMORY,
 ) -> list[dict[str, Any]]:
-    """How well the network answers when all targets at once are resampled from examples that agree.
+    """Returns how well the network answers when all targets at once are resampled from examples that agree.
 
     A row for each draw of `agree`, and as a control one for each draw of `any`: `agree`, `repeat`, accuracy with its
     interval, loss, and `loss_recovered`, the share of what the control of this draw loses that is not lost:
@@ -462,7 +462,7 @@ def scrub(
 def n_unit_runs(
     graph: ModelGraph, targets: Sequence[str], methods: Sequence[Method] = METHODS, repeats: int = 3
 ) -> int:
-    """How often `ablate_units` runs the examples: units times methods, and times repeats where resampled."""
+    """Returns how often `ablate_units` runs the examples: units times methods, times repeats if resampled."""
     return sum(graph.target_site(target).n_units for target in targets) * len(draws(methods, repeats))
 
 
@@ -486,7 +486,7 @@ def ablate_units(
     runs: Runs | None = None,
     progress: Progress | None = None,
 ) -> list[dict[str, Any]]:
-    """A row for each unit of each target ablated by itself, the other units as they are.
+    """Returns a row for each unit of each target ablated alone, while the other units keep their values.
 
     The columns are those of `ablate`'s rows, and `unit`: a number from 0, of the site's value flattened. The other
     arguments are those of `ablate`, and a resampled unit has the value that it has where the whole target is resampled.
@@ -539,7 +539,7 @@ def ablate_units(
 
 
 def _each_unit(run: Run, target: str, value: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Each unit of a target with the outputs `(B, *output)` where it alone is replaced."""
+    """Yields each unit of a target with the outputs `(B, *output)` if it alone is replaced."""
     site = run.graph.target_site(target)
     (base,) = run.values([site.name])
     at_once = max(1, VARIANT_NUMBERS // (site.n_units * len(base)))
@@ -549,7 +549,7 @@ def _each_unit(run: Run, target: str, value: Tensor) -> Iterator[tuple[int, Tens
 
 
 def _outputs_by_unit(run: Run, target: str, base: Tensor, replacement: Tensor, units: Tensor) -> Tensor:
-    """Outputs `(S, B, *output)`, in each one of `units` `(S,)` replaced; base and replacement are `(B, *site)`."""
+    """Returns the outputs `(S, B, *output)` with each of `units` `(S,)` replaced alone; values are `(B, *site)`."""
     values = base.reshape(len(base), -1).expand(len(units), -1, -1).clone()
     rank = torch.arange(len(units), device=units.device)
     values[rank, :, units] = replacement.reshape(len(base), -1)[:, units].T
@@ -561,14 +561,14 @@ def _outputs_by_unit(run: Run, target: str, base: Tensor, replacement: Tensor, u
 
 @contextmanager
 def graph_of(network: nn.Module | ModelGraph, x: Tensor) -> Iterator[ModelGraph]:
-    """The network's graph; within the block its module is in evaluation mode."""
+    """Yields the network's graph; its module is in evaluation mode within the block."""
     graph = network if isinstance(network, ModelGraph) else ModelGraph.trace(network, x[:2])
     with evaluating(graph.module):
         yield graph
 
 
 def check_drawn(graph: ModelGraph, targets: Sequence[str], methods: Sequence[Method], *, units: bool = False) -> None:
-    """Each target has a method that it can be ablated by, and units where they are asked for.
+    """Checks that each target has a method by which it can be ablated, and units if they are asked for.
 
     Raises:
         ConfigError: one has none. The text begins with the argument's name.
@@ -595,7 +595,7 @@ def _at_least_one(
 def loss_and_targets(
     x: Tensor, y: Tensor, loss: LossFunction | None, classes: bool | None
 ) -> tuple[LossFunction, Tensor, bool]:
-    """The loss, `y` in the dtype that losses take, and whether `y` are classes.
+    """Returns the loss, `y` in the dtype that losses take, and whether `y` are classes.
 
     Raises:
         ValueError: there are not as many targets as examples, no example, or the targets are no classes.

@@ -17,14 +17,14 @@ from torch import Tensor
 
 
 def distance_matrix(images: Tensor) -> Tensor:
-    """`(D, D)` float64 on the CPU: the Euclidean distances between images, or other features, `(D, ...)`."""
+    """Returns the Euclidean distances between images, or other features, `(D, ...)`: `(D, D)` float64 on the CPU."""
     features = images.flatten(1).double().cpu()
     # Without the product form, which turns equal rows into distances of rounding errors.
     return torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def mean_distances(distances: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean distances between examples of each two values, and how many pairs each mean is of; `(V, V)` each.
+    """Returns the mean distances between examples of each two values, and the number of their pairs; `(V, V)` each.
 
     An example makes no pair with itself. The mean of no pair is NaN.
 
@@ -58,7 +58,7 @@ class Separation:
 
 
 def separation(distances: Tensor, label: Tensor) -> Separation:
-    """How far apart the examples of different values are.
+    """Returns how far apart the examples of different values are.
 
     Args:
         distances: `(D, D)`, symmetric.
@@ -72,7 +72,7 @@ def separation(distances: Tensor, label: Tensor) -> Separation:
 
 
 def layer_similarity(matrices: Sequence[Tensor]) -> Tensor:
-    """`(L, L)`: the Pearson correlation of the distances of each two layers, over the P pairs of examples.
+    """Returns the Pearson correlation `(L, L)` of the distances of each two layers, over the P pairs of examples.
 
     NaN where all distances of a layer are equal.
 

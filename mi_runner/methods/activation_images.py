@@ -25,12 +25,12 @@ ACTIVATION_FUNCTIONS = frozenset(
 
 
 def readable_sites(graph: ModelGraph) -> list[str]:
-    """The sites that have numbers for each example, in the order in which the network computes them."""
+    """Returns the sites that have numbers for each example, in the order of computation."""
     return [name for name, site in graph.sites.items() if not site.obstacle]
 
 
 def hidden_sites(graph: ModelGraph) -> list[str]:
-    """The sites that are hidden activations, in the order in which the network computes them; there may be none.
+    """Returns the sites that are hidden activations, in the order of computation; there may be none.
 
     A hidden activation is what an activation function of torch gives (`nn.ReLU`, `torch.relu`, `functional.gelu`, …;
     not a softmax), except where it is the network's output.
@@ -45,7 +45,7 @@ def _is_activation(graph: ModelGraph, name: str) -> bool:
 
 
 def named_sites(graph: ModelGraph, sites: Sequence[str]) -> list[str]:
-    """The names by which the graph lists these sites.
+    """Returns the names by which the graph lists these sites.
 
     Raises:
         ConfigError: the graph has no such site; the text lists its sites.
@@ -62,7 +62,7 @@ def named_sites(graph: ModelGraph, sites: Sequence[str]) -> list[str]:
 
 
 def image_shape(graph: ModelGraph, sites: Sequence[str], *, at_least: int = 1) -> tuple[int, int]:
-    """`(H, W)`: a row for each site, as wide as the widest site; neither is smaller than `at_least`."""
+    """Returns `(H, W)`: a row for each site, as wide as the widest site; neither is smaller than `at_least`."""
     widest = max(graph.site(name).n_units for name in sites)
     return max(len(sites), at_least), max(widest, at_least)
 
@@ -71,7 +71,7 @@ def image_shape(graph: ModelGraph, sites: Sequence[str], *, at_least: int = 1) -
 def activation_images(
     graph: ModelGraph, x: Tensor, sites: Sequence[str], *, decimals: int | None = None, at_least: int = 1
 ) -> Tensor:
-    """The values of the sites as images `(D, H, W)` of inputs `(D, *input)`.
+    """Returns the values of the sites as images `(D, H, W)` of inputs `(D, *input)`.
 
     A site of several dimensions is flattened. A row that is narrower than the image has zeros at its end; where there
     are fewer sites than `at_least`, there are rows of zeros at the bottom.

@@ -93,7 +93,7 @@ class Adversaries:
         return replace(self.aligned, alignment=self._members[int(self._losses.argmin())][0])
 
     def added(self, index: Tensor, x: Tensor, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
-        """Minus the adversaries' mean loss on the pairs, after their steps, as `Opponent` says.
+        """Returns minus the adversaries' mean loss on the pairs, after their steps, as `Opponent` says.
 
         Its gradient goes through the network, also through the site's values, and not into the adversaries.
         """
@@ -127,7 +127,7 @@ class Adversaries:
         self._step += 1
 
     def row(self) -> dict[str, float]:
-        """`adversary_loss`: the adversaries' mean loss after their steps, mean over the steps since the last call."""
+        """Returns `adversary_loss`: the adversaries' mean loss after their steps, since the last call."""
         mean = float(self._sum) / self._n if self._n else math.nan
         self._sum, self._n = torch.zeros_like(self._sum), 0
         return {"adversary_loss": mean}
@@ -149,7 +149,7 @@ def fresh_rotation(
     progress: Progress | None = None,
     described: str = "fresh rotation",
 ) -> Aligned:
-    """The network with a rotation of its site that is trained from random directions; the network stays as it is.
+    """Returns the network, unchanged, with a rotation of its site that is trained from random directions.
 
     The setting is that of distributed alignment search: Adam, no warm-up, no bound on the gradient.
 

@@ -77,7 +77,7 @@ def switch_clusters(
     controls: Sequence[Partition] = (),
     progress: Callable[[int], None] = lambda variants: None,
 ) -> list[Switched]:
-    """The full network, then each cluster off, each cluster on; then the same for the clusters of each control.
+    """Returns the full network, then each cluster off, each cluster on; then the same for each control's clusters.
 
     The network's weights do not change. Only the layers after the clustered one are computed for each cluster.
 
@@ -126,7 +126,7 @@ def switch_clusters(
 
 
 def switched_weight(weight: Tensor, partition: Partition, cluster: int, state: State) -> Tensor:
-    """The weights `(O, I)` with the cluster's rows and columns zero (off), or those of all others (on).
+    """Returns the weights `(O, I)` with the cluster's rows and columns zero (off), or those of all others (on).
 
     Raises:
         ValueError: there is no such cluster or state.
@@ -142,7 +142,7 @@ def switched_weight(weight: Tensor, partition: Partition, cluster: int, state: S
 
 
 def random_partitions(partition: Partition, count: int, *, seed: int = 0) -> list[Partition]:
-    """Random partitions with clusters of the same sizes, as control.
+    """Returns random partitions with clusters of the same sizes, as control.
 
     The first ones do not depend on `count`.
     """
@@ -153,7 +153,7 @@ def random_partitions(partition: Partition, count: int, *, seed: int = 0) -> lis
 
 
 def pruned_share(graph: ModelGraph, layer: str, partition: Partition, cluster: int, n_parameters: int) -> float:
-    """The share of the network's parameters that a search within one cluster leaves out, in 0..1.
+    """Returns the share of the network's parameters that a search within one cluster leaves out, in 0..1.
 
     A cluster has its weights in the clustered layer, the biases of its output units, the parameters of its input units
     in the layer before, and the weights that read its output units in the layer after. The rest of the network belongs
@@ -213,7 +213,7 @@ class Top:
 
 @torch.no_grad()
 def top_activations(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) -> dict[str, Top]:
-    """Site → the examples with each unit's largest activations, and these activations; in one pass.
+    """Returns site → the examples with each unit's largest activations, and these activations; in one pass.
 
     Activations are compared as float32. Of equal ones the earlier example comes first. With fewer than k examples all
     are returned.
@@ -239,12 +239,12 @@ def top_activations(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) 
 
 
 def top_examples(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) -> dict[str, Tensor]:
-    """Site → the examples of `top_activations`, `(k, U)` int64, without the activations."""
+    """Returns site → the examples of `top_activations`, `(k, U)` int64, without the activations."""
     return {site: top.examples for site, top in top_activations(graph, x, sites, k).items()}
 
 
 def class_counts(classes: Tensor, n_classes: int) -> Tensor:
-    """The number of each unit's top examples in each class, `(U, K)` int64.
+    """Returns the number of each unit's top examples in each class, `(U, K)` int64.
 
     Args:
         classes: `(k, U)`, the classes of the top examples: `labels[top]`.
@@ -253,7 +253,7 @@ def class_counts(classes: Tensor, n_classes: int) -> Tensor:
 
 
 def interpretability(classes: Tensor, n_classes: int) -> float:
-    """The interpretability of a layer: 1 − the mean over its units of (distinct classes among the top k)/K.
+    """Returns a layer's interpretability: 1 − the mean over its units of (distinct classes among the top k)/K.
 
     It is 1 − 1/K where each unit's top examples are of one class, and 0 where they are of all classes.
 
@@ -274,7 +274,7 @@ _LAST = 2**32 - 1
 
 
 def _sortable(values: Tensor, start: int) -> Tensor:
-    """int64 keys in the order of these values `(B, U)` as float32; `start` is the index of the first example.
+    """Returns int64 keys in the order of these values `(B, U)` as float32; `start` is the index of the first example.
 
     A larger value has a larger key. Of equal values the earlier example has the larger key, so no stable sort is
     needed, which would take longer than the network's pass. The high 32 bits hold the value, the low 32 the example.
@@ -285,10 +285,10 @@ def _sortable(values: Tensor, start: int) -> Tensor:
 
 
 def _activations(keys: Tensor) -> Tensor:
-    """The float32 values that these keys hold."""
+    """Returns the float32 values that these keys hold."""
     return _ordered((keys >> 32).to(torch.int32)).view(torch.float32)
 
 
 def _ordered(bits: Tensor) -> Tensor:
-    """The bits of floats as integers in the floats' order, or back: negative floats order the other way round."""
+    """Returns the bits of floats as integers in the floats' order, or back: negative floats have the reverse order."""
     return bits ^ (bits >> 31 & 0x7FFFFFFF)

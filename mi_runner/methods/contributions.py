@@ -20,7 +20,7 @@ SPLIT_TOLERANCE = 1e-4
 def contributions(
     network: nn.Module | ModelGraph, x: Tensor, y: Tensor, *, depth: int = 1, runs: Runs | None = None
 ) -> list[dict[str, Any]]:
-    """Where the output is a Linear of a sum: a row for each summand of the logits; otherwise none.
+    """Returns a row for each summand of the logits if the output is a Linear layer of a sum; otherwise none.
 
     With `depth` 2 a summand that is itself the output of a Linear layer is split into that layer's summands, and so on:
     `second[x]` is what flows from `x` through `second` and the last layer, `second.bias` what that bias adds.

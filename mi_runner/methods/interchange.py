@@ -72,7 +72,7 @@ def draw_pairs(
     generator: torch.Generator,
     single_source: bool = False,
 ) -> Pairs:
-    """Pairs of examples with their counterfactual labels.
+    """Returns pairs of examples with their counterfactual labels.
 
     Every example is a base once before any is a base again. A source is drawn uniformly from the examples other than
     the base.
@@ -97,7 +97,7 @@ def draw_pairs(
 
 
 def relabelled(pairs: Pairs, model: CausalModel, values: Tensor, variables: Sequence[str]) -> Pairs:
-    """The same base examples, with the first source of each for other variables: the labels are those of their swap.
+    """Returns the same base examples with the first source of each for other variables, and the labels of that swap.
 
     Args:
         values: `(N, V)` of the examples.
@@ -109,7 +109,7 @@ def relabelled(pairs: Pairs, model: CausalModel, values: Tensor, variables: Sequ
 
 
 def not_in(x: Tensor, others: Tensor) -> Tensor:
-    """Indices `(M,)` of the rows of `x` `(N, *input)` that equal no row of `others`."""
+    """Returns the indices `(M,)` of the rows of `x` `(N, *input)` that equal no row of `others`."""
     known = set(row_keys(others))
     new = [index for index, key in enumerate(row_keys(x)) if key not in known]
     return torch.tensor(new, dtype=torch.int64, device=x.device)
@@ -134,7 +134,7 @@ class Aligned:
         return self.graph.target_site(self.target).name
 
     def outputs(self, x: Tensor, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
-        """Outputs `(B, K)` for base examples `(B, *input)` whose site has, in each place, its source's value.
+        """Returns the outputs `(B, K)` for base examples `(B, *input)` whose site has each source's value in its place.
 
         Args:
             base: `(B, *site)`, the site's value on the base examples.
@@ -144,7 +144,7 @@ class Aligned:
         return run_with(self.graph, x, [Intervention(self.target, value)])
 
     def outputs_on(self, x: Tensor, base: Tensor, sources: Tensor) -> Tensor:
-        """Outputs `(B, K)` for examples of `x`, whose site's values are computed.
+        """Returns the outputs `(B, K)` for examples of `x`, and computes their site's values.
 
         Args:
             base: `(B,)` indices into `x`.
@@ -153,7 +153,7 @@ class Aligned:
         return self.outputs(x[base], *self.values_on(x, base, sources))
 
     def values_on(self, x: Tensor, base: Tensor, sources: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """The site's values `(B, *site)` on base examples, and for each place on its source examples.
+        """Returns the site's values `(B, *site)` on base examples, and for each place on its source examples.
 
         Args:
             base: `(B,)` indices into `x`.
@@ -165,7 +165,7 @@ class Aligned:
         return of_base, of_sources
 
     def copied(self, example: Tensor, leaves: Sequence[str]) -> Aligned:
-        """The same with weights of its own.
+        """Returns the same with weights of its own.
 
         Args:
             example: `(B, *input)`, to trace the copy with.
@@ -179,7 +179,7 @@ class Aligned:
 def counterfactual_correct(
     aligned: Aligned, dataset: Dataset, pairs: Pairs, kept: KeptSites | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Whether the network under intervention predicts each test pair's counterfactual label `(P,)`; its outputs.
+    """Returns whether the network predicts each test pair's counterfactual label `(P,)`, and its outputs.
 
     Args:
         kept: values of sites from earlier calls, for a network that isn't trained between them.
@@ -200,7 +200,7 @@ def counterfactual_correct(
 
 @torch.no_grad()
 def task_correct(aligned: Aligned, dataset: Dataset) -> Tensor:
-    """Whether the network predicts each test example's label `(N,)`, without intervention."""
+    """Returns whether the network predicts each test example's label `(N,)`, without intervention."""
     return correct(outputs_of(aligned.model, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
 
 
@@ -212,7 +212,7 @@ MakeOptimizer = Callable[[Sequence[nn.Parameter], float], torch.optim.Optimizer]
 
 
 def adam(parameters: Sequence[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """Adam for these parameters."""
+    """Returns Adam for these parameters."""
     return optimizer_named("adam", parameters, learning_rate=learning_rate)
 
 
@@ -249,7 +249,7 @@ class Opponent(Protocol):
     """What pulls a training by interchange interventions in another direction."""
 
     def added(self, index: Tensor, x: Tensor, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
-        """What is added to the loss of a step, with its gradient; called once in each step.
+        """Returns what is added to the loss of a step, with its gradient; called once in each step.
 
         Args:
             index: `(B,)` of the step's pairs.
@@ -259,7 +259,7 @@ class Opponent(Protocol):
         """
 
     def row(self) -> dict[str, float]:
-        """Columns of the history, of the steps since the last call."""
+        """Returns columns of the history, of the steps since the last call."""
 
 
 BELOW_CUTOFF = 1e-3
@@ -267,12 +267,12 @@ BELOW_CUTOFF = 1e-3
 
 
 def cut_off(loss: Tensor, at: float) -> Tensor:
-    """The loss where it is above `at`, elsewhere 0.999·at + 0.001·loss: what is good enough hardly gets better."""
+    """Returns the loss if it is above `at`, otherwise 0.999·at + 0.001·loss: what is good enough hardly improves."""
     return torch.where(loss > at, loss, (1 - BELOW_CUTOFF) * at + BELOW_CUTOFF * loss)
 
 
 def trained_parameters(aligned: Aligned, what: Trained) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The network's and the alignment's parameters that are trained."""
+    """Returns the network's and the alignment's parameters that are trained."""
     network = [parameter for parameter in aligned.model.parameters() if parameter.requires_grad]
     rotation = list(aligned.alignment.parameters())
     return ([] if what == "rotation" else network), ([] if what == "network" else rotation)
@@ -280,7 +280,7 @@ def trained_parameters(aligned: Aligned, what: Trained) -> tuple[list[nn.Paramet
 
 @contextmanager
 def without_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Within the block no gradient of these parameters is computed."""
+    """Keeps torch from computing gradients of these parameters within the block."""
     needing = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in needing:
         parameter.requires_grad_(False)

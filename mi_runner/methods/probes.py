@@ -69,7 +69,7 @@ def probe(
     penalties: Sequence[float] = PENALTIES,
     generator: torch.Generator,
 ) -> HeldOut:
-    """Predictions of each target for each fold, by probes that are fitted to the other folds.
+    """Returns the predictions of each target for each fold, by probes that are fitted to the other folds.
 
     Args:
         features: `(N, *site)`, a site's values.
@@ -103,7 +103,7 @@ def probe(
 
 
 def split_folds(n: int, n_folds: int, *, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """The indices of n examples in random order, in folds of sizes as equal as possible."""
+    """Returns the indices of n examples in random order, in folds of sizes as equal as possible."""
     return torch.randperm(n, generator=generator).tensor_split(n_folds)
 
 
@@ -142,7 +142,7 @@ class _System:
     n: int
 
     def predictions(self, c: float, columns: Tensor | slice = slice(None)) -> Tensor:
-        """Predictions `(n_new, K)` of these columns of the targets."""
+        """Returns the predictions `(n_new, K)` of these columns of the targets."""
         diagonal = self.gram.diagonal()
         kept = diagonal.clone()
         diagonal += c * float(kept.sum()) / self.n or 1.0  # where no unit varies, the prediction is the mean
@@ -152,7 +152,7 @@ class _System:
 
 
 def ridge(x: Tensor, y: Tensor, new: Tensor) -> _System:
-    """The ridge regression of targets `(n, T)` on features `(n, d)`, to predict for features `(n_new, d)`; float64."""
+    """Returns the ridge regression of targets `(n, T)` on features `(n, d)` for features `(n_new, d)`; float64."""
     mean, of_targets = x.mean(0), y.mean(0)
     x, new, right = x - mean, new - mean, y - of_targets
     if x.shape[1] <= len(x):
@@ -164,7 +164,7 @@ def _chosen(
     x: Tensor, y: Tensor, training: Tensor, columns: Sequence[Tensor], penalties: Sequence[float],
     generator: torch.Generator,
 ) -> list[float]:  # fmt: skip
-    """For each target the penalty with the least squared error on examples that are set aside; the largest of equal."""
+    """Returns for each target the penalty with the least squared error on examples set aside; the largest of equal."""
     if len(penalties) == 1:
         return [penalties[0]] * len(columns)
     drawn = training[torch.randperm(len(training), generator=generator).to(training.device)][:MOST_CHOOSING]
@@ -179,7 +179,7 @@ def _chosen(
 
 
 def _of_units(x: Tensor, y: Tensor, folds: Sequence[Tensor]) -> Iterator[_System]:
-    """For each fold the regression on the others: the sums over all folds without its own."""
+    """Yields for each fold the regression on the others: the sums over all folds without its own."""
     centre = x.mean(0, dtype=torch.float64)  # near the means of all folds, so that little cancels
     parts = []
     for fold in folds:
@@ -198,7 +198,7 @@ def _of_units(x: Tensor, y: Tensor, folds: Sequence[Tensor]) -> Iterator[_System
 
 
 def _of_examples(x: Tensor, y: Tensor, folds: Sequence[Tensor]) -> Iterator[_System]:
-    """For each fold the regression on the others: their rows and columns of the products of all examples."""
+    """Yields for each fold the regression on the others: their rows and columns of the products of all examples."""
     products = _products(x.double() - x.mean(0, dtype=torch.float64))
     for number, fold in enumerate(folds):
         training = torch.cat([other for place, other in enumerate(folds) if place != number])
@@ -212,7 +212,7 @@ def _of_examples(x: Tensor, y: Tensor, folds: Sequence[Tensor]) -> Iterator[_Sys
 
 
 def _products(x: Tensor) -> Tensor:
-    """`x @ x.T`, with half of the multiplications."""
+    """Returns `x @ x.T`, with half of the multiplications."""
     n = len(x)
     products = x.new_empty(n, n)
     for start in range(0, n, BLOCK):
@@ -223,7 +223,7 @@ def _products(x: Tensor) -> Tensor:
 
 
 def concise(features: Tensor, *, generator: torch.Generator) -> Tensor:
-    """The features, or fewer of them with the same products of examples, where they lie in a span of few dimensions.
+    """Returns the features, or fewer with the same products of examples if they lie in a span of few dimensions.
 
     The units of a layer with fewer inputs than outputs, before its activation function, are such. A rotation of the
     features changes no ridge regression. The span is that of some examples: at random ones first, then those that are
@@ -266,14 +266,14 @@ def concise(features: Tensor, *, generator: torch.Generator) -> Tensor:
 
 
 def _orthogonal(rows: Tensor, basis: Tensor) -> Tensor:
-    """What of the rows `(m, d)` is orthogonal to an orthonormal basis `(d, r)`; twice, because once is inexact."""
+    """Returns the part of the rows `(m, d)` orthogonal to a basis `(d, r)`; computed twice, because once is inexact."""
     for _ in range(2 if basis.shape[1] else 0):
         rows = rows - (rows @ basis) @ basis.T
     return rows
 
 
 def _coordinates(features: Tensor, centre: Tensor, basis: Tensor) -> Tensor:
-    """The centred features `(N, d)` in a basis `(d, r)`.
+    """Returns the centred features `(N, d)` in a basis `(d, r)`.
 
     Rounding `basis` to float32 changes the norm of a probe's weights by a ten-millionth, and rounding the coordinates
     adds 1e-14 of the features' squares: a ten-thousandth of the smallest penalty.
@@ -308,11 +308,11 @@ class Target:
         return (self.values[:, None] == self.values.new_tensor(self.classes)).double()
 
     def shuffled(self, order: Tensor) -> Target:
-        """The target with each example's value taken from another example."""
+        """Returns the target with each example's value taken from another example."""
         return Target(self.values[order], self.classes)
 
     def chance(self, folds: Sequence[Tensor]) -> float:
-        """The score of a probe that reads nothing, over all folds; an R² of 0 where the target is a value.
+        """Returns the score of a probe that reads nothing, over all folds; an R² of 0 if the target is a value.
 
         Each fold's examples are answered with the class that is commonest among the examples of the other folds, the
         lowest of several. Where classes are equally frequent, that is correct less often than one class of all occurs.
@@ -327,7 +327,7 @@ class Target:
 
 
 def classes_of(values: Tensor) -> tuple[float, ...] | None:
-    """The values in ascending order, if they are few and integers: then the variable is a class; otherwise None."""
+    """Returns the values in ascending order if they are few and integers: the variable is a class then; or None."""
     different = values.unique()
     if len(different) > MOST_CLASSES or not torch.equal(different, different.round()):
         return None
@@ -350,7 +350,7 @@ class Score:
 
 
 def score(target: Target, predictions: Tensor, folds: Sequence[Tensor]) -> Score:
-    """The score of predictions `(N, K)` for held-out examples.
+    """Returns the score of predictions `(N, K)` for held-out examples.
 
     R² = 1 − SS(residual)/SS(total), both summed over all folds; the total is about each fold's own mean. Its interval
     is that of a ratio of means (delta method). The accuracy's is Wilson's. Both are of the examples: they cover other
@@ -376,6 +376,6 @@ def score(target: Target, predictions: Tensor, folds: Sequence[Tensor]) -> Score
 
 
 def _determination(residual: Tensor, total: Tensor) -> float:
-    """R²; NaN where the target doesn't vary."""
+    """Returns R²; NaN if the target doesn't vary."""
     whole = float(total.sum())
     return 1 - float(residual.sum()) / whole if whole else math.nan

@@ -26,7 +26,7 @@ Estimate = Literal["mean", "linear"]
 
 @torch.no_grad()
 def linear_fit(graph: ModelGraph, x: Tensor, site: str, reads: Sequence[str]) -> Callable[..., Tensor]:
-    """The linear function, with a constant, of the sites in `reads` that is nearest to a site on the examples.
+    """Returns the linear function, with a constant, of the sites in `reads` that is nearest to a site's values.
 
     Least squares in float64. It takes the values `(B, *shape)` of `reads` and gives `(B, *site)`.
 
@@ -68,7 +68,7 @@ def ablate_beyond(
     source: Tensor | None = None,
     **choices: Any,
 ) -> list[dict[str, Any]]:
-    """The rows of `ablate` for two sites that each target is split into: `relu[estimate]` and `relu[residual]`.
+    """Returns the rows of `ablate` for the two sites that a target is split into: `relu[estimate]`, `relu[residual]`.
 
     They say what a site does beyond its mean, or beyond a linear function of the network's inputs.
 
