@@ -84,6 +84,7 @@ _PUBLIC = {
     "Dataset": "mi_runner.datasets",
     "Setting": "mi_runner.experiments",
     "Result": "mi_runner.experiments",
+    "ArgumentError": "mi_runner.errors",
     "ConfigError": "mi_runner.errors",
     "RunFailed": "mi_runner.errors",
 }

@@ -101,7 +101,7 @@ class Setting(Generic[C]):
         return self._traced(self.model)
 
     def _traced(self, model: nn.Module) -> ModelGraph:
-        with as_options("model", ["leaves"]):
+        with as_options(model=["leaves"]):
             graph = ModelGraph.trace(model, self.dataset.x_test[:2], leaves=self.leaves)
         for word in (ALL, NONE):
             if graph.has(word):

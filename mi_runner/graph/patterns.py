@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING
 
-from mi_runner.errors import ConfigError, unknown
+from mi_runner.errors import ArgumentError, unknown
 
 if TYPE_CHECKING:
     from mi_runner.graph.model_graph import ModelGraph, Site
@@ -41,11 +41,11 @@ def find(graph: ModelGraph, pattern: str) -> tuple[str, ...]:
     kind = pattern.rpartition(":")[0].lower()
     kinds = {text for site in (*graph.sites.values(), *graph.module_sites.values()) for text in _kinds(site)}
     if not found and kind and not _is_expression(pattern) and "/" not in pattern and kind not in kinds:
-        raise ConfigError(f"nothing matches '{pattern}': {unknown('kind', kind, sorted(kinds))}")
+        raise ArgumentError("pattern", None, f"nothing matches '{pattern}': {unknown('kind', kind, sorted(kinds))}")
     if not found:
         wanted = re.sub(r"[*?^$/\\]|^\w+:", "", pattern)
         near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.3) or list(names)[:3]
-        raise ConfigError(f"nothing matches '{pattern}'. The nearest names: {', '.join(near)}.")
+        raise ArgumentError("pattern", None, f"nothing matches '{pattern}'.", f"The nearest names: {', '.join(near)}.")
     return found
 
 
@@ -63,9 +63,10 @@ def paths(graph: ModelGraph, source: str, target: str) -> tuple[str, ...]:
             count[name] = sum(count[after] for after in follows.get(name, ()))
     n = count[source] if source != target else 0
     if not n:
-        raise ConfigError(f"no path leads from {source} to {target}.")
+        raise ArgumentError(("source", "target"), None, f"no path leads from {source} to {target}.")
     if n > MOST_PATHS:
-        raise ConfigError(f"{n:,} paths lead from {source} to {target}, more than {MOST_PATHS:,}: name nearer sites.")
+        problem = f"{n:,} paths lead from {source} to {target}, more than {MOST_PATHS:,}:"
+        raise ArgumentError(("source", "target"), None, problem, "name nearer sites.")
     found: list[tuple[str, ...]] = [(source,)]
     while any(path[-1] != target for path in found):
         found = [
@@ -131,7 +132,7 @@ def _matcher(pattern: str) -> Callable[[Site], bool]:
         try:
             expression = re.compile(pattern[1:-1])
         except re.error as error:
-            raise ConfigError(f"'{pattern}' is no regular expression: {error}.") from error
+            raise ArgumentError("pattern", None, f"'{pattern}' is no regular expression: {error}.") from error
         return lambda site: expression.search(site.name) is not None
     kind, _, glob = pattern.rpartition(":")
     kind = kind.lower()
@@ -158,5 +159,6 @@ def _chains(graph: ModelGraph, pattern: str) -> tuple[str, ...]:
             if (after := edge.rpartition("/")[2]) in graph.sites and matches(graph.sites[after])
         ]
         if len(chains) > MOST_PATHS:
-            raise ConfigError(f"'{pattern}' matches more than {MOST_PATHS:,} paths: name nearer sites.")
+            problem = f"'{pattern}' matches more than {MOST_PATHS:,} paths:"
+            raise ArgumentError("pattern", None, problem, "name nearer sites.")
     return tuple("/".join(chain) for chain in chains)

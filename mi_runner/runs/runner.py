@@ -236,6 +236,7 @@ class Prepared:
     checkpoint: Checkpoint | None
 
 
+@as_options()
 def prepare(
     config: RunConfig,
     dataset: Dataset,
@@ -269,10 +270,10 @@ def prepare(
     if config.seeds is not None:
         setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
     checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
-    with as_options("model", arguments(config.model)):
+    with as_options(model=arguments(config.model)):
         check_evaluation(setting)
     experiment.check(setting)  # first, because its own options may set training options
-    with as_options("model", arguments(config.model)), as_options("training", arguments(config.training)):
+    with as_options(model=arguments(config.model), training=arguments(config.training)):
         training.check(built.model, built.dataset, setting.training, sigmoid=_sigmoid(config))
     expectations.check(expected, experiment.metric_names(setting))
     setting = replace(setting, start=starts.start_of(setting.model, setting.dataset))
@@ -385,7 +386,7 @@ def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, n_seeds
         own = load_dataset(config.dataset, seed=seed) if config.dataset.drawn else dataset
         built = build_network(config.model, own, seed=seed)
         members.append(replace(setting, model=built.model, dataset=built.dataset, seed=seed, source=built.source))
-    with as_options("training", arguments(config.training)):
+    with as_options(training=arguments(config.training)):
         for member in members:
             training.check(member.model, member.dataset, setting.training)
     try:
@@ -395,9 +396,10 @@ def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, n_seeds
             setting.training,
             seeds=[member.seed for member in members],
         )
-    except ConfigError as error:
+    except ArgumentError as error:
+        named = error.as_options({name: f"training.{name}" for name in arguments(config.training)})
         alone = f"-m 'seed=range({config.seed},{config.seed + n_seeds})' instead of seeds={n_seeds}"
-        raise ConfigError(f"seeds={n_seeds}: {error} Train them one after the other: {alone}.") from error
+        raise ConfigError(f"seeds={n_seeds}: {named} Train them one after the other: {alone}.") from error
     return tuple(members)
 
 
