@@ -171,7 +171,7 @@ def escaped(text: str, keep: str = "\n\t") -> str:
 
 
 def _escape(number: int) -> str:
-    """A character as JSON writes it, so that JSON with it is JSON still."""
+    """Returns a character as JSON writes it, so that JSON with it stays JSON."""
     if number < 2**16:
         return f"\\u{number:04x}"
     return "".join(f"\\u{half:04x}" for half in (0xD7C0 + (number >> 10), 0xDC00 + (number & 0x3FF)))

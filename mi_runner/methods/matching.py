@@ -20,7 +20,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mi_runner.errors import ArgumentError
-from mi_runner.methods.circuits.kept import circuits_of_edges
+from mi_runner.methods.circuits.edges import Edges, bits_of
 
 Matching = tuple[np.ndarray, ...]
 """For each layer of neurons, inputs first, `(n_l,)` int: at i the unit that matches unit i of the first network."""
@@ -96,15 +96,13 @@ def random_matching(sizes: Sequence[int], fixed: Sequence[bool], generator: np.r
 
 
 def edges_by_name(matching: Matching) -> np.ndarray:
-    """Returns the place of each edge in a network's own order, `(E,)` int: `kept[:, places]` has the first's names.
-
-    Edges are in the order of `CircuitSpace.offsets`: layer by layer, by target, then by source.
-    """
-    places, start = [], 0
-    for sources, targets in itertools.pairwise(matching):
-        places.append((start + targets[:, None] * len(sources) + sources[None, :]).reshape(-1))
-        start += len(sources) * len(targets)
-    return np.concatenate(places)
+    """Returns the place of each edge in a network's own order, `(E,)` int: `kept[:, places]` has the first's names."""
+    edges = Edges(tuple(map(len, matching)))
+    own = edges.masks(np.arange(edges.n))
+    units = itertools.pairwise(matching)
+    return np.concatenate(
+        [places[targets[:, None], sources].reshape(-1) for places, (sources, targets) in zip(own, units, strict=True)]
+    )
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def recurrence(kept: Sequence[np.ndarray], matchings: Sequence[Matching]) -> Rec
         raise ArgumentError("kept", None, problem, "give networks with circuits.")
     named = [own[:, edges_by_name(matching)] for own, matching in zip(kept, matchings, strict=True)]
     edges = np.stack([own.any(0) for own in named]).sum(0, dtype=np.int64)
-    own_circuits = [np.unique(circuits_of_edges(own)) for own in named]
+    own_circuits = [np.unique(bits_of(own)) for own in named]
     circuits, counts = np.unique(np.concatenate(own_circuits), return_counts=True)
     return Recurrence(len(kept), edges, circuits, counts)
 

@@ -36,7 +36,7 @@ from torch import Tensor
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import ACTIVATIONS, Part
 from mi_runner.machine.compiled import compiled
-from mi_runner.methods.circuits.kernel import activate
+from mi_runner.methods.circuits.kernels.activations import activate
 
 Criterion = Literal["divergence", "all_classes", "own_class"]
 

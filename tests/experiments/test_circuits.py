@@ -28,14 +28,18 @@ from mi_runner.experiments.circuits import experiment as circuits
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits import census as census_module
-from mi_runner.methods.circuits import device_measures, kernel, prefixes
+from mi_runner.methods.circuits import device_measures, prefixes
 from mi_runner.methods.circuits.ablation import ABLATIONS, means_of
 from mi_runner.methods.circuits.census import take_census
-from mi_runner.methods.circuits.circuit import Circuit, compare_pairs, edge_counts, n_active
+from mi_runner.methods.circuits.circuit import Circuit
 from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.device_measures import measure_on
+from mi_runner.methods.circuits.edges import Edges, bits_of
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.kept import circuits_of_edges, closed, kept_edges, outputs_of
+from mi_runner.methods.circuits.kernels.activations import activate
+from mi_runner.methods.circuits.kernels.census import circuits_of
+from mi_runner.methods.circuits.kernels.pairs import compare_pairs
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_one, measure_some
 from mi_runner.methods.circuits.minimality import LEVELS, minimality
 from mi_runner.methods.circuits.rounding import rounding_interval
@@ -115,9 +119,9 @@ def test_circuits_that_may_leave_inputs_out() -> None:
     space = CircuitSpace((3, 3, 3, 1), "any")
     found = all_of(random_part((3, 3, 3, 1), ["relu"] * 3), examples_of(random_part((3, 1), ["relu"]), 3), inputs="any")
     assert space.count() == len(np.unique(found.circuit)) == len(found) == 124_999
-    full = n_active(space, found.circuit) == space.n_hidden
+    full = space.n_active(found.circuit) == space.n_hidden
     assert space.count_all_active() == int(full.sum())
-    used = (kept_edges(space, found.circuit)[:, :9].reshape(-1, 3, 3).any(1)).all(1)
+    used = (space.edges.rows(found.circuit)[:, :9].reshape(-1, 3, 3).any(1)).all(1)
     assert int(used.sum()) == PUBLISHED[3, 3, 3, 1][0]
     with pytest.raises(ValueError, match="inputs=some: there are all and any"):
         CircuitSpace((2, 1), "some")
@@ -129,7 +133,7 @@ def test_every_circuit_is_visited_once(sizes: tuple[int, ...]) -> None:
     found = all_of(part, examples_of(part, n=3)).circuit
     assert len(np.unique(found)) == len(found) == PUBLISHED[sizes][0]
     space = CircuitSpace(sizes)
-    assert int((n_active(space, found) == space.n_hidden).sum()) == PUBLISHED[sizes][1]
+    assert int((space.n_active(found) == space.n_hidden).sum()) == PUBLISHED[sizes][1]
     draw = np.random.default_rng(0)
     assert all(space.is_well_formed(int(circuit)) for circuit in draw.choice(found, 60))
 
@@ -139,7 +143,7 @@ def test_a_large_space_is_visited_whole() -> None:
     seen = active = 0
     for found in measure(part, examples_of(part, n=1)):
         seen += len(found)
-        active += int((n_active(CircuitSpace((2, 4, 4, 1)), found.circuit) == 8).sum())
+        active += int((CircuitSpace((2, 4, 4, 1)).n_active(found.circuit) == 8).sum())
     assert (seen, active) == PUBLISHED[2, 4, 4, 1]
 
 
@@ -222,21 +226,35 @@ def test_what_a_left_out_edge_carries(sizes: tuple[int, ...], ablation: str) -> 
         means.append(values.mean(0).numpy())
         values = layer.activate(values @ layer.weight.double().T + layer.bias.double())
     space = CircuitSpace(sizes, "any")
-    carried = means_of(part, examples, ablation)
+    carried = means_of(part, examples.x, ablation)
     assert (carried is None) == (ablation == "zero")
     for mean, other in zip(carried or (), means, strict=carried is not None):
         assert mean.numpy() == pytest.approx(other, abs=1e-6)
     circuits = np.array([c for c in range(2**space.n_edges) if space.is_well_formed(c)], dtype=np.uint64)
-    kept = kept_edges(space, circuits)
-    assert np.array_equal(circuits_of_edges(kept), circuits)
-    together = outputs_of(part, kept, examples.x, carried)
+    kept = space.edges.rows(circuits)
+    assert np.array_equal(bits_of(kept), circuits)
+    together = outputs_of_circuits(part, kept, examples.x, carried)
     for row, circuit in enumerate(circuits.tolist()):
         expected = output_edge_by_edge(part, circuit, examples.x, means if ablation == "mean" else None)
-        assert part.masked(space.masks(circuit), examples.x, carried)[:, 0].numpy() == pytest.approx(expected, abs=1e-5)
-        assert together[row].numpy() == pytest.approx(expected, abs=1e-5)
-    assert torch.equal(part.masked(space.masks(space.full), examples.x, carried), part(examples.x))
-    with pytest.raises(ValueError, match="ablation=resample: there are zero and mean"):
-        means_of(part, examples, "resample")
+        assert together[row, :, 0].numpy() == pytest.approx(expected, abs=1e-5)
+    assert torch.equal(together[-1], part(examples.x))
+    with pytest.raises(ValueError, match="ablation=resample: use zero or mean"):
+        means_of(part, examples.x, "resample")
+
+
+@pytest.mark.parametrize("sizes", [(2, 2, 2, 1), (3, 2, 1), (4, 1)])
+@pytest.mark.parametrize("inputs", INPUTS)
+def test_well_formed_circuits_are_those_that_closing_leaves_as_they_are(sizes: tuple[int, ...], inputs: str) -> None:
+    space = CircuitSpace(sizes, inputs)
+    every = np.arange(space.full + 1, dtype=np.uint64)
+    rows = space.edges.rows(every)
+    expected = (space.edges.closed(rows) == rows).all(1) & rows.any(1)
+    if inputs == "all":
+        expected &= space.edges.masks(rows)[0].any(1).all(1)
+    assert expected.sum() == space.count()
+    assert np.array_equal(space.are_well_formed(every), expected)
+    assert [space.is_well_formed(int(bits)) for bits in every] == expected.tolist()
+    assert not space.is_well_formed(space.full + 1) and not space.is_well_formed(-1)
 
 
 @settings(max_examples=30, deadline=None)
@@ -250,7 +268,7 @@ def test_closing_leaves_the_largest_well_formed_circuit(sizes: list[int], seed: 
         for source in range(n_in)
     ]
     kept = np.random.default_rng(seed).random((20, len(edges))) < 0.5
-    for before, after in zip(kept, closed(sizes, kept), strict=True):
+    for before, after in zip(kept, Edges(tuple(sizes)).closed(kept), strict=True):
         left = {edge for edge, keeps in zip(edges, before, strict=True) if keeps}
         while True:
             entered, exited = {to for _, to in left}, {source for source, _ in left}
@@ -265,7 +283,7 @@ def test_closing_leaves_the_largest_well_formed_circuit(sizes: list[int], seed: 
         assert after.tolist() == [edge in left for edge in edges]
         if sizes[-1] == 1:
             space = CircuitSpace(tuple(sizes), "any")
-            assert not left or space.is_well_formed(int(circuits_of_edges(after[None])[0]))
+            assert not left or space.is_well_formed(int(bits_of(after[None])[0]))
 
 
 SIZES = st.lists(st.integers(1, 3), min_size=1, max_size=4).map(lambda sizes: (*sizes, 1))
@@ -317,7 +335,7 @@ def test_circuits_of_random_layers(
     examples = examples_of(part, n=20)
     table = all_of(part, examples, ablation=ablation, inputs=inputs).sorted()
     assert table.circuit.tolist() == expected
-    assert torch.equal(part.masked(space.masks(space.full), examples.x), part(examples.x))
+    assert torch.equal(Circuit(part, space.full).apply(examples.x), part(examples.x)[:, 0])
     assert table.n_agreeing[-1] == len(examples) and table.squares[-1] == pytest.approx(0, abs=1e-9)
     row = data.draw(st.integers(0, len(table) - 1)) if data else 0
     alone = measure_one(part, examples, expected[row], ablation=ablation)
@@ -339,7 +357,7 @@ def test_a_random_thousand_circuits_on_many_examples() -> None:
     rows = np.random.default_rng(0).choice(len(found), 1000, replace=False)
     for row in rows:
         circuit = int(found.circuit[row])
-        output = part.masked(CircuitSpace(part.sizes).masks(circuit), examples.x).squeeze(1)
+        output = Circuit(part, circuit).apply(examples.x)
         alone = measure_one(part, examples, circuit)
         # In float32 the order of a sum matters: an example this near a boundary may be rounded either way.
         unsure = int(((output - output.floor() - 0.5).abs() < 1e-5).sum())
@@ -353,9 +371,9 @@ def test_the_kernel_has_torchs_activations(activation: str) -> None:
     z = torch.cat([torch.linspace(-12, 12, 20_001), torch.tensor([-1e30, -100.0, -1e-20, 0.0, 1e-20, 100.0, 1e30])])
     layer = Layer(torch.eye(1), torch.zeros(1), activation, 0.01)
     kind, slope = prefixes.kernel_activation(layer)
-    ours = np.array([kernel.activate(number, kind, slope) for number in z.numpy()])
+    ours = np.array([activate(number, kind, slope) for number in z.numpy()])
     assert ours == pytest.approx(layer.activate(z).numpy(), rel=1e-6, abs=5e-7)
-    assert np.isnan(kernel.activate(np.float32(np.nan), kind, slope))
+    assert np.isnan(activate(np.float32(np.nan), kind, slope))
 
 
 DEVICES = [
@@ -448,12 +466,12 @@ def test_a_census_counts_what_the_table_has(
     least_correct = int(np.median(table.n_correct))
     census, listed = take_census(part, examples, least_correct, most_listed=10**9, **choices)
     expected = np.zeros_like(census.counts)
-    np.add.at(expected, (n_active(space, table.circuit), np.bitwise_count(table.circuit), table.n_correct), 1)
+    np.add.at(expected, (space.n_active(table.circuit), np.bitwise_count(table.circuit), table.n_correct), 1)
     assert np.array_equal(census.counts, expected)
     valid = table.kept(table.n_correct >= least_correct).sorted()
     assert len(valid) > 0
     assert np.array_equal(listed, valid.circuit)
-    assert np.array_equal(census.edge_counts, edge_counts(space, valid.circuit))
+    assert np.array_equal(census.edge_counts, space.edge_counts(valid.circuit))
 
 
 def place(circuit: int, salt: int) -> int:
@@ -481,7 +499,7 @@ def test_a_place_in_the_random_order_gives_its_circuit_back() -> None:
     circuits = np.random.default_rng(0).integers(0, 2**64, 1000, dtype=np.uint64)
     for salt in (0, 12345, 2**64 - 1):
         places = np.array([place(circuit, salt) for circuit in circuits.tolist()], dtype=np.uint64)
-        assert np.array_equal(kernel.circuits_of(places, np.uint64(salt)), circuits)
+        assert np.array_equal(circuits_of(places, np.uint64(salt)), circuits)
 
 
 def test_every_valid_circuit_is_as_likely_as_any_other_to_be_listed() -> None:
@@ -633,7 +651,6 @@ def test_a_circuit_applied_to_the_model_saved_and_loaded(tmp_path: Path) -> None
     for bits in [c for c in range(2**space.n_edges) if space.is_well_formed(c)][::7]:
         circuit = Circuit(part, bits)
         outputs = circuit.apply(entering)
-        assert torch.equal(outputs, part.masked(circuit.masks, entering)[:, 0])
         assert torch.allclose(circuit.apply_to(model)(x)[:, 0], outputs, atol=1e-6)
     circuit.save(tmp_path / "circuit.json")
     loaded = Circuit.load(tmp_path / "circuit.json")
@@ -643,7 +660,6 @@ def test_a_circuit_applied_to_the_model_saved_and_loaded(tmp_path: Path) -> None
     means = part.means(entering)
     mean = Circuit(part, 0b10_1000_1000, means=means)  # one path; the first input is left out
     outputs = mean.apply(entering)
-    assert torch.equal(outputs, part.masked(mean.masks, entering, means)[:, 0])
     assert torch.allclose(mean.apply_to(model)(x)[:, 0], outputs, atol=1e-6)
     mean.save(tmp_path / "mean.json")
     assert torch.equal(Circuit.load(tmp_path / "mean.json").apply(entering), outputs)
@@ -682,9 +698,9 @@ def test_pairs_and_edge_shares_against_one_by_one() -> None:
     pairs = list(itertools.combinations(found, 2))
     assert n_contained == sum(a.contains(b) or b.contains(a) for a, b in pairs)
     assert overlap == pytest.approx(sum(a.jaccard(b) for a, b in pairs))
-    counts = edge_counts(space, np.array([circuit.bits for circuit in found], dtype=np.uint64))
+    counts = space.edge_counts(np.array([circuit.bits for circuit in found], dtype=np.uint64))
     assert counts[0] == sum(circuit.masks[0][0, 0] for circuit in found)
-    assert edge_counts(space, np.array([], dtype=np.uint64)).tolist() == [0] * space.n_edges
+    assert space.edge_counts(np.array([], dtype=np.uint64)).tolist() == [0] * space.n_edges
 
 
 # --- the experiment -------------------------------------------------------------------------------------------------
@@ -717,8 +733,8 @@ def test_the_tables_agree_with_each_other() -> None:
     assert sparsest["sparsity"] == pytest.approx(1 - (sparsest["n_nodes"] + sparsest["n_edges"]) / (4 + 14))
     edges = pd.DataFrame(result.tables["edges"])
     valid = table.loc[table["valid"], "circuit"].to_numpy()
-    assert edges["n_valid"].tolist() == edge_counts(space, valid).tolist()
-    assert edges["share"].tolist() == pytest.approx((edge_counts(space, valid) / len(valid)).tolist())
+    assert edges["n_valid"].tolist() == space.edge_counts(valid).tolist()
+    assert edges["share"].tolist() == pytest.approx((space.edge_counts(valid) / len(valid)).tolist())
     assert result.metrics["n_valid"] == row["n_valid"] and result.timings["enumerate"] > 0
 
 

@@ -16,12 +16,11 @@ from torch import nn
 from mi_runner.graph.chain import Layer, Part, find_part
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.circuits.edges import Edges, bits_of, distinct
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.kept import circuits_of_edges, distinct
 from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.discovery import curves, scores, stability
 from mi_runner.methods.discovery.edge_pruning import edge_pruning
-from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.find import METHODS, Resampled, Task, find
 from mi_runner.methods.discovery.masked import MaskedPart
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
@@ -391,7 +390,7 @@ def test_the_optimum_and_percentiles_by_brute_force(ablation: str) -> None:
     every = EveryCircuit(searched.space, searched.listed)
     masked = MaskedPart(part, x, y, ablation, full=full[:, None])
     circuits = all_circuits(part.sizes)
-    assert np.array_equal(np.sort(circuits_of_edges(circuits)), every.measures.circuit)
+    assert np.array_equal(np.sort(bits_of(circuits)), every.measures.circuit)
     measures = masked.measures(circuits)
     empty = masked.measures(masked.edges.empty)
     best = every.best(masked, circuits[:5])

@@ -23,7 +23,6 @@ from mi_runner.experiments.common import judging
 from mi_runner.experiments.discovery import experiment as discovery
 from mi_runner.graph.chain import find_part
 from mi_runner.methods.circuits.cut import entering_activations
-from mi_runner.methods.circuits.kept import kept_edges
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.models.mlp import MLP
 from mi_runner.tables.intervals import wilson_interval
@@ -310,7 +309,7 @@ def test_circuits_are_selected_on_some_examples_and_judged_on_others(
     assert row["still_valid"] == valid["judged_valid"].mean()
     assert row["valid_found_accuracy"] == pytest.approx(valid["accuracy"].mean())
     assert row["valid_judged_accuracy"] == pytest.approx(valid["judged_accuracy"].mean())
-    fewest = kept_edges(space, valid["circuit"].to_numpy()).sum(1).min()
+    fewest = space.edges.rows(valid["circuit"].to_numpy()).sum(1).min()
     sparsest = valid[valid["n_edges"] == fewest]
     if max_table_rows > 40:
         assert row["sparsest_judged_accuracy"] == pytest.approx(sparsest["judged_accuracy"].mean())

@@ -15,10 +15,10 @@ from torch.nn import functional
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods import ablation, clusters, decoder_training, decoding, pruning
 from mi_runner.methods.circuits import census, measures, minimality
+from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.contributions import contributions
 from mi_runner.methods.discovery import masked, rankings, sampling, scores, stability
-from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.explanations import groundings
 from mi_runner.methods.interchange import Aligned, counterfactual_correct, draw_pairs
 from mi_runner.methods.residuals import linear_fit

@@ -13,13 +13,12 @@ from torch import Tensor
 from torch.nn import functional
 
 from mi_runner.graph.chain import Part
-from mi_runner.methods.circuits.kept import distinct
+from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery import scores
 from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.edge_pruning import edge_pruning
-from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.find import Task, find, n_evaluated
 from mi_runner.methods.discovery.masked import MaskedPart, task_loss
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits

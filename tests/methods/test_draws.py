@@ -18,7 +18,7 @@ from mi_runner.methods import decoding, matching
 from mi_runner.methods.ablation import ablate
 from mi_runner.methods.adversary import Adversaries, AdversaryTraining
 from mi_runner.methods.alignment import Rotation, Units
-from mi_runner.methods.circuits.kept import closed
+from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.decoder_training import train_decoder
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.sampling import CircuitSampler
@@ -156,7 +156,7 @@ def test_each_permutation_is_as_likely_and_fixed_layers_keep_their_names() -> No
 
 def test_matchings_at_random_leave_the_first_network_and_permute_each_other_one() -> None:
     """Three networks with one circuit, through the first of three hidden neurons: the others keep it by chance."""
-    circuit = closed((1, 3, 1), np.array([[True, False, False, True, False, False]]))
+    circuit = Edges((1, 3, 1)).closed(np.array([[True, False, False, True, False, False]]))
     found = matching.random_recurrence(
         [circuit] * 3, (1, 3, 1), (True, False, True), np.array([0b001001], dtype=np.uint64), draws=600,
         generator=np.random.default_rng(0),

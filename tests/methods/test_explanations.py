@@ -13,7 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mi_runner.graph.chain import Layer, Part
-from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.explanations import alignments, groundings, sampling
 from mi_runner.methods.explanations.algorithms import (
     Algorithm,
@@ -264,12 +263,6 @@ def test_strata_are_all_valid_circuits_of_their_numbers_of_edges() -> None:
         assert stratum.n_valid == sum(circuit.bit_count() in within for circuit in valid)
     listed = sampled.circuits.valid.tolist()
     assert rest.circuits.tolist() == [circuit for circuit in listed if circuit.bit_count() <= rest.most_edges] != []
-
-
-def test_well_formed_sets_of_edges() -> None:
-    space = CircuitSpace((2, 2, 2, 1))
-    every = np.arange(space.full + 1, dtype=np.uint64)
-    assert sampling.are_well_formed(space, every).tolist() == [space.is_well_formed(int(bits)) for bits in every]
 
 
 def test_valid_circuits_for_a_constant_function_have_no_groundings() -> None:

@@ -19,7 +19,8 @@ from mi_runner.experiments import Result, Setting
 from mi_runner.experiments.circuits import experiment as circuits_experiment
 from mi_runner.experiments.circuits.comparison import compare_networks
 from mi_runner.graph.chain import Layer, Part
-from mi_runner.methods.circuits.kept import circuits_of_edges, edges_of, kept_edges, masks_of
+from mi_runner.methods.circuits.edges import Edges, bits_of, rows_of
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.matching import (
     correlations,
@@ -61,7 +62,7 @@ def circuits(n: int, seed: int) -> np.ndarray:
     drawn = dict.fromkeys(int(bits) for bits in rng.integers(0, 2**space.n_edges, 5_000, dtype=np.uint64))
     formed = [bits for bits in drawn if space.is_well_formed(bits)][:n]
     assert len(formed) == n
-    return kept_edges(space, np.array(formed, dtype=np.uint64))
+    return space.edges.rows(np.array(formed, dtype=np.uint64))
 
 
 ORDERS = [[0, 1, 2], [2, 0, 3, 1], [1, 2, 0], [0]]
@@ -101,20 +102,17 @@ def test_a_network_and_its_permuted_copy_are_matched_by_the_permutation_and_recu
     assert [names.tolist() for names in matching] == [np.argsort(order).tolist() for order in ORDERS]
 
     kept = circuits(4, seed=0)
-    masks = masks_of(SIZES, kept)
-    of_copy = edges_of(
+    masks = Edges(SIZES).masks(kept)
+    of_copy = rows_of(
         [mask[:, after][:, :, before] for mask, before, after in zip(masks, ORDERS, ORDERS[1:], strict=False)]
     )
     for one, two in zip(kept, of_copy, strict=True):  # the same circuit of the same function
-        outputs = (
-            network.masked([mask[0] for mask in masks_of(SIZES, own[None])], x)
-            for network, own in ((part, one), (copy, two))
-        )
+        outputs = (outputs_of_circuits(network, own[None], x) for network, own in ((part, one), (copy, two)))
         assert torch.allclose(*outputs, atol=1e-5)
     own = tuple(np.arange(size) for size in SIZES)
     found = recurrence([kept, of_copy], [own, matching])
     assert found.n_networks == 2 and found.counts.tolist() == [2] * 4
-    assert sorted(found.circuits.tolist()) == sorted(circuits_of_edges(kept).tolist())
+    assert sorted(found.circuits.tolist()) == sorted(bits_of(kept).tolist())
     assert np.array_equal(found.edges, 2 * kept.any(0))
     assert recurrence([kept, of_copy], [own, own]).counts.max() == 1  # without the matching none recurs
 
@@ -220,7 +218,7 @@ def test_a_network_and_its_permuted_copy_have_the_same_circuits() -> None:
     sparsest = table[table["valid"] & (table["n_edges"] == table.loc[table["valid"], "n_edges"].min())]
     assert sorted(rows.loc[rows["kind"] == "circuit", "circuit"]) == sorted(sparsest["circuit"])
     edges = rows[rows["kind"] == "edge"]
-    kept = kept_edges(CircuitSpace((3, 2, 2, 1)), sparsest["circuit"].to_numpy()).any(0)
+    kept = Edges((3, 2, 2, 1)).rows(sparsest["circuit"].to_numpy()).any(0)
     assert (edges["share"] == kept).all() and edges["edges"].tolist()[:4] == ["0:0→0", "0:1→0", "0:2→0", "0:0→1"]
     matched = pd.DataFrame(found.tables["matching"])
     assert matched["matched_unit"].tolist() == [1, 2, 0, 1, 0, 1, 0]

@@ -12,9 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mi_runner.methods.circuits import minimality as minimality_module
-from mi_runner.methods.circuits.kept import circuits_of_edges, closed, kept_edges
+from mi_runner.methods.circuits.edges import Edges, bits_of
+from mi_runner.methods.circuits.kernels.minimality import close_bits
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure
-from mi_runner.methods.circuits.minimality import LEVELS, close_bits, minimality, minimality_by_search
+from mi_runner.methods.circuits.minimality import LEVELS, minimality, minimality_by_search
 from mi_runner.methods.circuits.space import INPUTS, CircuitSpace
 from tests.experiments.test_circuits import examples_of, random_part
 
@@ -80,11 +81,11 @@ def test_levels_are_those_of_the_definition(
         assert minimality(space, valid, circuits).tolist() == expected
 
     def is_valid(kept: np.ndarray) -> np.ndarray:
-        asked = circuits_of_edges(kept)
+        asked = bits_of(kept)
         assert np.isin(asked, circuits).all()  # nothing outside the family is evaluated
         return np.isin(asked, valid)
 
-    kept = kept_edges(space, valid)
+    kept = space.edges.rows(valid)
     fewest = min((circuit.bit_count() for circuit in known), default=None)
     levels, exact = minimality_by_search(sizes, kept, is_valid, inputs=inputs, fewest=fewest)
     assert levels.tolist() == of_valid and exact.all()
@@ -121,8 +122,8 @@ def test_closing_bits_is_closing_rows() -> None:
         space = CircuitSpace(sizes)
         shape = np.array(sizes), np.array(space.offsets)
         kept = draw.random((200, space.n_edges)) < 0.4
-        bits = [close_bits(circuit, *shape) for circuit in circuits_of_edges(kept)]
-        assert bits == circuits_of_edges(closed(sizes, kept)).tolist()
+        bits = [close_bits(circuit, *shape) for circuit in bits_of(kept)]
+        assert bits == bits_of(Edges(tuple(sizes)).closed(kept)).tolist()
 
 
 def test_no_circuit_is_valid() -> None:
@@ -142,7 +143,7 @@ def test_a_chain_of_many_edges() -> None:
         return np.any([kept[:, path].all(1) for path in paths], axis=0)
 
     draw = np.random.default_rng(0)
-    more = closed(sizes, paths[:1] | (draw.random((1, 630)) < 0.1))
+    more = Edges(tuple(sizes)).closed(paths[:1] | (draw.random((1, 630)) < 0.1))
     kept = np.concatenate([paths[:1], paths[:1] | paths[1:], more, np.ones((1, 630), dtype=bool)])
     levels, exact = minimality_by_search(sizes, kept, is_valid, fewest=2)
     assert [LEVELS[level] for level in levels] == ["cardinal", "", "quasi", ""] and exact.all()

@@ -21,15 +21,13 @@ from mi_runner.experiments.discovery import judgement as discovery_judgement
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits import census as census_module
 from mi_runner.methods.circuits.census import take_census
-from mi_runner.methods.circuits.circuit import n_active
+from mi_runner.methods.circuits.edges import Edges, bits_of
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.kept import circuits_of_edges, kept_edges
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.minimality import LEVELS, minimality_by_search, validity
 from mi_runner.methods.circuits.search import fewest_correct, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery import curves, edge_pruning
-from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.find import Task, find
 from mi_runner.methods.discovery.masked import MaskedPart
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
@@ -103,7 +101,7 @@ def test_as_many_sub_circuits_as_the_limit_are_searched(most: int, is_exact: boo
     asked = []
 
     def is_valid(kept: np.ndarray) -> np.ndarray:
-        asked.extend(circuits_of_edges(kept).tolist())
+        asked.extend(bits_of(kept).tolist())
         return kept.all(1)
 
     levels, exact = minimality_by_search((4, 1), np.ones((1, 4), dtype=bool), is_valid, fewest=4, most=most)
@@ -150,7 +148,7 @@ def test_a_census_rounds_half_integers_to_even(
     census, _ = take_census(part, examples, int(np.median(correct)), most_listed=0)
     expected = np.zeros_like(census.counts)
     bits = np.array(family, dtype=np.uint64)
-    np.add.at(expected, (n_active(space, bits), np.bitwise_count(bits), correct), 1)
+    np.add.at(expected, (space.n_active(bits), np.bitwise_count(bits), correct), 1)
     assert np.array_equal(census.counts, expected)
 
 
@@ -233,13 +231,13 @@ def test_edge_pruning_says_the_passes_that_it_takes(monkeypatch: pytest.MonkeyPa
     part = halves_part((3, 2, 1), seed=1)
     x = torch.randn(100, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     passed = []
-    gated = edge_pruning._gated
+    evaluator = edge_pruning.outputs_of_circuits
 
-    def counted(part: Part, edges: Edges, gates: torch.Tensor, fixed: list[torch.Tensor], x: torch.Tensor) -> object:
+    def counted(part: Part, gates: torch.Tensor, x: torch.Tensor, means: object) -> object:
         passed.append(len(gates) * len(x))
-        return gated(part, edges, gates, fixed, x)
+        return evaluator(part, gates, x, means)
 
-    monkeypatch.setattr(edge_pruning, "_gated", counted)
+    monkeypatch.setattr(edge_pruning, "outputs_of_circuits", counted)
     monkeypatch.setattr(edge_pruning, "STEPS", 7)
     monkeypatch.setattr(edge_pruning, "BATCH", 30)
     monkeypatch.setitem(edge_pruning.edge_pruning.__kwdefaults__, "steps", 7)
@@ -270,7 +268,7 @@ def exact_squares(part: Part, circuits_: np.ndarray, x: torch.Tensor) -> list[Fr
             ((by_fractions(part, space.masks(bits), row) - own) ** 2 for row, own in zip(rows, full, strict=True)),
             Fraction(0),
         )
-        for bits in circuits_of_edges(circuits_).tolist()
+        for bits in bits_of(circuits_).tolist()
     ]
 
 
@@ -349,7 +347,7 @@ def test_the_optimum_is_the_lowest_in_float64_where_float32_says_another() -> No
     listed = search_circuits(
         part, CircuitExamples(x.float(), y.float(), part(x.float())[:, 0]), accuracy_threshold=0.5, inputs="any"
     ).listed.sorted()
-    kept = kept_edges(CircuitSpace(part.sizes, "any"), listed.circuit)
+    kept = Edges(part.sizes).rows(listed.circuit)
     exact, n_edges = masked.objective(kept), kept.sum(1)
     rows = np.flatnonzero(n_edges == 7)
     assert len(np.unique(exact[rows])) > 2
@@ -380,7 +378,7 @@ def test_the_best_accuracy_is_never_below_the_tables() -> None:
     raised = CircuitMeasures(listed.circuit, n_correct, listed.n_agreeing, listed.squares)
     masked = MaskedPart(part, x, y, "zero")
     space = CircuitSpace(part.sizes, "any")
-    best = EveryCircuit(space, raised).best(masked, kept_edges(space, listed.circuit[:0]))
+    best = EveryCircuit(space, raised).best(masked, space.edges.rows(listed.circuit[:0]))
     for k in range(int(n_edges[row]), masked.edges.n + 1):
         assert best.accuracy[k] == (most + 1) / 30
 

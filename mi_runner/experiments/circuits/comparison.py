@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -12,11 +11,11 @@ import numpy as np
 
 from mi_runner import chance
 from mi_runner.errors import ConfigError
-from mi_runner.experiments import Comparison, Drawing, Row, SavedRun
+from mi_runner.experiments import Comparison, Drawing, SavedRun
 from mi_runner.experiments.circuits import figures as circuits_figures
+from mi_runner.experiments.circuits.tables import MATCHING, RECURRENCE
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.cut import saved_part
-from mi_runner.methods.circuits.kept import kept_edges
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.matching import (
     Matching,
@@ -26,6 +25,7 @@ from mi_runner.methods.matching import (
     random_recurrence,
     recurrence,
 )
+from mi_runner.tables.declaration import Row
 from mi_runner.tables.intervals import wilson_interval
 
 DRAWS = 1_000
@@ -84,10 +84,8 @@ def compare_networks(runs: Sequence[SavedRun]) -> Comparison:
         rows += of_output
         if of_output:
             figures[f"circuits_{output}"] = partial(circuits_figures.of_networks, of_output)
-    tables: dict[str, Sequence[Row]] = {"circuits": rows} if rows else {}
-    if matched := list(_matched(networks, matchings, fixed)):
-        tables["matching"] = matched
-    return Comparison(tables, figures)
+    filled = [RECURRENCE.filled(rows), MATCHING.filled(list(_matched(networks, matchings, fixed)))]
+    return Comparison([table for table in filled if len(table.rows)], figures)
 
 
 def _read(run: SavedRun) -> tuple[_Network, str]:
@@ -125,7 +123,7 @@ def _rows(
     ]
     if len(having) < 2:
         return
-    kept = [kept_edges(space, network.sparsest[output]) for network, _ in having]
+    kept = [space.edges.rows(network.sparsest[output]) for network, _ in having]
     found = recurrence(kept, [matching for _, matching in having])
     order = np.lexsort((found.circuits, np.bitwise_count(found.circuits), -found.counts))
     circuits, counts = found.circuits[order], found.counts[order]
@@ -138,7 +136,10 @@ def _rows(
         draws=DRAWS,
         generator=np.random.default_rng(chance.derived_seed(networks[0].run.seed, "random matching", output)),
     )
-    names = _edge_names(space.sizes)
+    names = [
+        f"{layer}:{source}→{target}"
+        for layer, source, target in zip(*(column.tolist() for column in space.edges.names), strict=True)
+    ]
 
     def row(kind: str, bits: int, count: int, chances: np.ndarray, interval: tuple[float, float] | None) -> Row:
         low, high = np.percentile(chances / len(having), PERCENTILES).tolist()
@@ -165,16 +166,6 @@ def _rows(
     yield row("commonest", int(circuits[0]), int(counts[0]), drawn.largest, None)
     for index, (bits, count) in enumerate(zip(circuits.tolist(), counts.tolist(), strict=True)):
         yield row("circuit", bits, count, drawn.circuits[:, index], None)
-
-
-def _edge_names(sizes: Sequence[int]) -> list[str]:
-    """Returns layer:source→target of each edge, in the order of a circuit's bits."""
-    return [
-        f"{layer}:{source}→{target}"
-        for layer, (n_in, n_out) in enumerate(itertools.pairwise(sizes))
-        for target in range(n_out)
-        for source in range(n_in)
-    ]
 
 
 def _matched(networks: Sequence[_Network], matchings: Sequence[Matching], fixed: Sequence[bool]) -> Iterator[Row]:

@@ -16,12 +16,11 @@ from mi_runner.config.experiments.discovery import DiscoveryConfig
 from mi_runner.experiments import Setting
 from mi_runner.experiments.discovery import figures
 from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.edges import Edges, bits_of, distinct
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.kept import circuits_of_edges, distinct
 from mi_runner.methods.circuits.minimality import LEVELS, minimality, minimality_by_search
 from mi_runner.methods.circuits.search import fewest_correct, search_circuits
 from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
-from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.find import Task
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
 from mi_runner.methods.discovery.sampling import CircuitSampler
@@ -240,7 +239,7 @@ class Judged:
         is_exact = np.ones(len(circuits), dtype=bool)
         if self.every is not None and self.space is not None:
             valid = self.every.measures.circuit[self.is_valid]
-            places = minimality(self.space, valid, circuits_of_edges(circuits[is_valid]))
+            places = minimality(self.space, valid, bits_of(circuits[is_valid]))
             levels[is_valid] = [LEVELS[place] for place in places.tolist()]
             return levels, is_exact
         per_circuit = self.edges.n * self.n_examples

@@ -12,7 +12,7 @@ import numpy as np
 
 from mi_runner.experiments.common.sentences import counted, figure
 from mi_runner.experiments.discovery.judgement import Judged, Judgements
-from mi_runner.methods.circuits.kept import circuits_of_edges
+from mi_runner.methods.circuits.edges import bits_of
 from mi_runner.methods.circuits.minimality import LEVELS
 from mi_runner.methods.circuits.space import MOST_EDGES
 from mi_runner.methods.discovery import curves
@@ -79,7 +79,7 @@ def metrics_rows(
                 "found_valid": bool(rows.found_valid[place]),
             }
         if judged.edges.n <= MOST_EDGES:
-            row["circuit"] = int(circuits_of_edges(found.circuits[place - places.start][None])[0])
+            row["circuit"] = int(bits_of(found.circuits[place - places.start][None])[0])
         yield row
 
 

@@ -11,5 +11,6 @@
 - `minimality`: how minimal a valid circuit is: without some edge, without each, any circuit inside it, any at all
 - `sampling`: circuits of exactly k edges, drawn uniformly, for chains of any size
 - `census`: exact counts of spaces that are too large for a table
-- `prefixes`, `kernel`: the evaluation of all circuits of a space, with work that circuits share done once
+- `prefixes`: the evaluation of all circuits of a space, with work that circuits share done once
+- `kernels/`: the compiled loops over circuits
 """

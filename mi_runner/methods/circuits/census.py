@@ -1,6 +1,6 @@
 """Exact counts of circuits by active neurons, kept edges and correct answers, for spaces too large for a table.
 
-Letters: B examples, D distinct ones, K circuits, P prefixes (see `kernel`).
+Letters: B examples, D distinct ones, K circuits, P prefixes (see `kernels.evaluation`).
 """
 
 from __future__ import annotations
@@ -12,10 +12,9 @@ import numpy as np
 from numba import get_num_threads
 
 from mi_runner.graph.chain import Part
-from mi_runner.methods.circuits import kernel
 from mi_runner.methods.circuits.ablation import means_of
-from mi_runner.methods.circuits.circuit import neuron_masks
 from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, group_examples
+from mi_runner.methods.circuits.kernels import census as kernels
 from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
@@ -65,7 +64,7 @@ def take_census(
         salt: 0 to 2⁶⁴ − 1, the seed of the random order.
     """
     progress = progress or Progress()
-    space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples, ablation)
+    space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)
     blocked = _blocked(group_examples(part.layers[-1], examples))
     n_threads = get_num_threads()
     counts = np.zeros((n_threads, space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
@@ -80,7 +79,7 @@ def take_census(
             n_valid = np.zeros(len(prefixes.bits), dtype=np.int64)
             valid_rows = np.zeros((len(prefixes.bits), part.sizes[-2], 1 << part.sizes[-3]), dtype=np.int64)
             before = [_active_in(space, prefixes.bits, last_hidden), np.bitwise_count(prefixes.bits).astype(np.int64)]
-            kernel.census_prefixes(
+            kernels.census_prefixes(
                 prefixes.bits,
                 prefixes.active,
                 prefixes.values,
@@ -108,7 +107,7 @@ def take_census(
 
 
 class _Sample:
-    """Collects the valid circuits that come first in a random order; see `kernel.census_prefixes`.
+    """Collects the valid circuits that come first in a random order; see `kernels.census.census_prefixes`.
 
     Attributes:
         most: the size of the sample.
@@ -139,12 +138,12 @@ class _Sample:
     def circuits(self) -> np.ndarray:
         """Returns the circuits of the sample `(K,)` uint64, sorted by their bits."""
         self.gather(all_of_them=True)
-        return np.sort(kernel.circuits_of(self.first, self.salt))
+        return np.sort(kernels.circuits_of(self.first, self.salt))
 
 
 def _active_in(space: CircuitSpace, bits: np.ndarray, end: int) -> np.ndarray:
     """Returns, for each circuit, the active neurons among those with incoming edges below the bit `end`."""
-    masks = [mask for mask in neuron_masks(space) if mask < 1 << end]
+    masks = [mask for mask in space.neuron_masks() if mask < 1 << end]
     return sum(((bits & np.uint64(mask)) != 0).astype(np.int64) for mask in masks) + np.zeros(len(bits), dtype=np.int64)
 
 
@@ -171,7 +170,7 @@ def _add_edges(
 
 @dataclass(frozen=True)
 class _Blocked:
-    """Distinct examples, sorted into blocks of similar ones; see `kernel.census_prefixes`.
+    """Distinct examples, sorted into blocks of similar ones; see `kernels.census.census_prefixes`.
 
     Attributes:
         x: `(D, n_0)`, the inputs in this order.

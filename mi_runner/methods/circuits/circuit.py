@@ -5,19 +5,18 @@ from __future__ import annotations
 import copy
 import json
 import math
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numba import prange
 from torch import Tensor, nn
 
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.machine import files
-from mi_runner.machine.compiled import compiled
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
+from mi_runner.methods.circuits.kernels.pairs import compare_pairs
 from mi_runner.methods.circuits.space import CircuitSpace
 
 if TYPE_CHECKING:
@@ -34,8 +33,8 @@ class Circuit:
         bits: the kept edges, as in the column `circuit` of circuits.parquet; `CircuitSpace.offsets` says which bit is
             which edge.
         output: the output's index in the network.
-        means: what edges that are left out carry, as for `Part.masked`; None: 0. `part.means(x)` has the means of the
-            examples x.
+        means: of the neurons that edges leave: what edges that are left out carry; None: 0. `part.means(x)` has the
+            means of the examples x.
         space: the well-formed circuits of the part, those that leave inputs out included.
 
     Raises:
@@ -81,7 +80,8 @@ class Circuit:
 
     def apply(self, x: Tensor) -> Tensor:
         """Returns the circuit's outputs `(B,)` for activations `(B, n_0)` that enter the part."""
-        return self.part.masked(self.masks, x, self.means).squeeze(1)
+        row = self.space.edges.rows(np.array([self.bits], dtype=np.uint64))
+        return outputs_of_circuits(self.part, row, x, self.means)[0, :, 0]
 
     def apply_to(self, model: nn.Module) -> nn.Module:
         """Returns a copy of the whole network in which the part keeps only this circuit's edges.
@@ -158,49 +158,6 @@ class Circuit:
             return Circuit(Part(tuple(layers), content["site"]), content["circuit"], content["output"], means)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
             raise ValueError(f"{path} has no circuit ({type(error).__name__}: {error}).") from error
-
-
-def edge_counts(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
-    """Returns how many of the circuits `(K,)` uint64 keep each edge, `(n_edges,)` int64."""
-    bits = np.arange(space.n_edges, dtype=np.uint64)
-    return np.array([np.count_nonzero(circuits >> bit & np.uint64(1)) for bit in bits], dtype=np.int64)
-
-
-def n_active(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
-    """Returns the number of active hidden neurons of each circuit `(K,)` uint64, `(K,)` int64."""
-    counts = np.zeros(len(circuits), dtype=np.int64)
-    for mask in neuron_masks(space):
-        counts += (circuits & np.uint64(mask)) != 0
-    return counts
-
-
-def neuron_masks(space: CircuitSpace) -> Iterable[int]:
-    """Yields, for each hidden neuron, the bits of the edges into it."""
-    for layer, start in enumerate(space.offsets[:-1]):
-        n_in, n_out = space.sizes[layer], space.sizes[layer + 1]
-        for neuron in range(n_out):
-            yield ((1 << n_in) - 1) << (start + neuron * n_in)
-
-
-@compiled()
-def _n_bits(word: np.uint64) -> np.uint64:
-    word = word - ((word >> np.uint64(1)) & np.uint64(0x5555555555555555))
-    word = (word & np.uint64(0x3333333333333333)) + ((word >> np.uint64(2)) & np.uint64(0x3333333333333333))
-    word = (word + (word >> np.uint64(4))) & np.uint64(0x0F0F0F0F0F0F0F0F)
-    return (word * np.uint64(0x0101010101010101)) >> np.uint64(56)
-
-
-@compiled(parallel=True)
-def compare_pairs(circuits: np.ndarray) -> tuple[int, float]:
-    """Returns in how many pairs of circuits `(K,)` one contains the other, and the sum of Jaccard overlaps."""
-    n_contained = np.zeros(len(circuits), dtype=np.int64)
-    overlap = np.zeros(len(circuits), dtype=np.float64)
-    for i in prange(len(circuits)):
-        for j in range(i):
-            both = circuits[i] & circuits[j]
-            n_contained[i] += both == circuits[i] or both == circuits[j]
-            overlap[i] += float(_n_bits(both)) / float(_n_bits(circuits[i] | circuits[j]))
-    return n_contained.sum(), overlap.sum()
 
 
 def pair_shares(

@@ -42,8 +42,8 @@ class CircuitExamples:
 class GroupedExamples:
     """Distinct examples, sorted by their correct answers and by how often they occur.
 
-    See `kernel.evaluate_prefixes`. Examples are equal if they have the same inputs and the same targets; the
-    full network's output is then that of the first, for it may differ in the last digit.
+    See `kernels.evaluation`. Examples are equal if they have the same inputs and the same targets; the full network's
+    output is then that of the first, for it may differ in the last digit.
     """
 
     x: np.ndarray

@@ -21,18 +21,17 @@ Letters: K circuits, M circuits to evaluate, E edges.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import numpy as np
 import torch
-from numba import prange
 
 from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.graph.chain import Part
-from mi_runner.machine.compiled import compiled
 from mi_runner.methods.circuits.ablation import means_of
+from mi_runner.methods.circuits.edges import Edges, distinct
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.kept import closed, distinct, masks_of, outputs_of
+from mi_runner.methods.circuits.kernels import minimality as kernels
 from mi_runner.methods.circuits.space import CircuitSpace
 
 LEVELS = ("", "quasi", "local", "subset", "cardinal")
@@ -68,11 +67,11 @@ def minimality(space: CircuitSpace, valid: np.ndarray, circuits: np.ndarray | No
     shape = np.array(space.sizes, dtype=np.int64), np.array(space.offsets, dtype=np.int64)
     if space.n_edges <= MOST_BITS:
         words = np.zeros(max(1, 2**space.n_edges // 64), dtype=np.uint64)
-        _set_bits(words, ordered)
-        n_valid_without = _count_valid_without(circuits, words, True, *shape)
-        is_valid = _has_bits(words, circuits)
+        kernels.set_bits(words, ordered)
+        n_valid_without = kernels.count_valid_without(circuits, words, True, *shape)
+        is_valid = kernels.has_bits(words, circuits)
     else:
-        n_valid_without = _count_valid_without(circuits, ordered, False, *shape)
+        n_valid_without = kernels.count_valid_without(circuits, ordered, False, *shape)
         is_valid = np.isin(circuits, ordered)
     n_kept = np.bitwise_count(circuits).astype(np.int64)
     levels = np.where(n_valid_without < n_kept, 1, 0)
@@ -81,12 +80,12 @@ def minimality(space: CircuitSpace, valid: np.ndarray, circuits: np.ndarray | No
     (local,) = np.nonzero(levels == 2)
     if len(local):
         if space.n_edges <= MOST_BITS:
-            _propagate(words)
-            contains = _contains_valid(circuits[local], words)
+            kernels.propagate(words)
+            contains = kernels.contains_valid(circuits[local], words)
         else:
             by_size = ordered[np.argsort(np.bitwise_count(ordered), kind="stable")]
             first = np.searchsorted(np.bitwise_count(by_size), n_kept[local])
-            contains = _search_valid(circuits[local], by_size, first)
+            contains = kernels.search_valid(circuits[local], by_size, first)
         levels[local[~contains]] = 3
     levels[(levels == 3) & (n_kept == int(np.bitwise_count(ordered).min()))] = 4
     return levels.astype(np.int8)
@@ -114,16 +113,16 @@ def minimality_by_search(
         fewest: the number of edges of the smallest valid circuit of the family; None: not known.
         most: the largest number of sub-circuits of a circuit that are evaluated to find a valid one.
     """
-    levels, exact = np.zeros(len(kept), dtype=np.int8), np.ones(len(kept), dtype=bool)
+    edges, levels, exact = Edges(tuple(sizes)), np.zeros(len(kept), dtype=np.int8), np.ones(len(kept), dtype=bool)
     for row, circuit in enumerate(kept):
         n_kept = int(circuit.sum())
-        children = _without_each_edge(sizes, circuit[None], inputs)
+        children = _without_each_edge(edges, circuit[None], inputs)
         n_valid_without = int(_validity(children, is_valid).sum())
         if n_valid_without:
             levels[row] = n_valid_without < n_kept
             continue
         levels[row] = 2
-        contains = _search(sizes, children, is_valid, inputs, most)
+        contains = _search(edges, children, is_valid, inputs, most)
         if contains is not False:
             exact[row] = contains is not None
             continue
@@ -145,7 +144,7 @@ def validity(
         accuracy_threshold: a circuit is valid if its fraction of correct answers is larger.
         ablation: what a left-out edge carries, one of `ABLATIONS`.
     """
-    means = means_of(part, examples, ablation)
+    means = means_of(part, examples.x, ablation)
     index, occurrences = first_of_equal(torch.column_stack([examples.x, examples.target]))
     x, target, weights = examples.x[occurrences], examples.target[occurrences], torch.bincount(index)
     n_at_once = max(1, NUMBERS_AT_ONCE // (len(x) * max(part.sizes)))
@@ -154,7 +153,8 @@ def validity(
         valid = np.zeros(len(kept), dtype=bool)
         for first in range(0, len(kept), n_at_once):
             rows = slice(first, first + n_at_once)
-            n_correct = ((outputs_of(part, kept[rows], x, means).round() == target) * weights).sum(1)
+            outputs = outputs_of_circuits(part, kept[rows], x, means)[:, :, 0]
+            n_correct = ((outputs.round() == target) * weights).sum(1)
             valid[rows] = (n_correct.double() / len(examples) > accuracy_threshold).numpy()
         return valid
 
@@ -164,7 +164,7 @@ def validity(
 # --- by search -------------------------------------------------------------------------------------------------------
 
 
-def _without_each_edge(sizes: Sequence[int], circuits: np.ndarray, inputs: str) -> np.ndarray:
+def _without_each_edge(edges: Edges, circuits: np.ndarray, inputs: str) -> np.ndarray:
     """Returns every circuit of the family that is one of the circuits `(M, E)` with one edge left out.
 
     Rows stand for edges, so equal ones occur more than once; circuits outside the family are left out.
@@ -172,10 +172,10 @@ def _without_each_edge(sizes: Sequence[int], circuits: np.ndarray, inputs: str) 
     row, edge = np.nonzero(circuits)
     children = circuits[row]
     children[np.arange(len(row)), edge] = False
-    children = closed(sizes, children)
+    children = edges.closed(children)
     inside = children.any(1)
     if inputs == "all":
-        inside &= np.all(np.any(masks_of(sizes, children)[0], axis=1), axis=1)
+        inside &= np.all(np.any(edges.masks(children)[0], axis=1), axis=1)
     return children[inside]
 
 
@@ -187,7 +187,7 @@ def _validity(circuits: np.ndarray, is_valid: Callable[[np.ndarray], np.ndarray]
 
 
 def _search(
-    sizes: Sequence[int],
+    edges: Edges,
     circuits: np.ndarray,
     is_valid: Callable[[np.ndarray], np.ndarray],
     inputs: str,
@@ -211,139 +211,9 @@ def _search(
             return True
         n_at_once = max(1, AT_ONCE // (these.shape[1] * n_kept))
         for first in range(0, len(these), n_at_once):
-            children = _without_each_edge(sizes, these[first : first + n_at_once], inputs)
+            children = _without_each_edge(edges, these[first : first + n_at_once], inputs)
             sizes_of = children.sum(1)
             for n in np.unique(sizes_of).tolist():
                 together = np.concatenate([*([waiting[n]] if n in waiting else []), children[sizes_of == n]])
                 waiting[n] = together[np.sort(distinct(together)[0])]
     return False
-
-
-# --- by a bit for each set of edges ----------------------------------------------------------------------------------
-
-
-@compiled()
-def _set_bits(words: Any, circuits: Any) -> None:
-    """Sets the bit of each circuit: bit c of the array is bit c mod 64 of word c div 64."""
-    for circuit in circuits:
-        words[circuit >> np.uint64(6)] |= np.uint64(1) << (circuit & np.uint64(63))
-
-
-@compiled()
-def _has_bit(words: Any, circuit: np.uint64) -> bool:
-    return (words[circuit >> np.uint64(6)] >> (circuit & np.uint64(63))) & np.uint64(1) != np.uint64(0)
-
-
-@compiled()
-def _has_bits(words: Any, circuits: Any) -> Any:
-    """Returns whether the bit of each circuit is set."""
-    has = np.empty(len(circuits), dtype=np.bool_)
-    for row in range(len(circuits)):
-        has[row] = _has_bit(words, circuits[row])
-    return has
-
-
-@compiled()
-def _is_in(ordered: Any, circuit: np.uint64) -> bool:
-    """Returns whether a sorted array has the circuit."""
-    place = np.searchsorted(ordered, circuit)
-    return bool(place < len(ordered) and ordered[place] == circuit)
-
-
-@compiled()
-def close_bits(circuit: np.uint64, sizes: Any, offsets: Any) -> np.uint64:
-    """Returns what `kept.closed` returns, for one set of edges as bits."""
-    n_layers = len(offsets)
-    every, one = ~np.uint64(0), np.uint64(1)
-    reached = every
-    left = np.uint64(0)
-    for layer in range(n_layers):
-        n_in = sizes[layer]
-        row_mask = (every >> np.uint64(64 - n_in)) & reached
-        reached = np.uint64(0)
-        for to in range(sizes[layer + 1]):
-            shift = np.uint64(offsets[layer] + to * n_in)
-            row = (circuit >> shift) & row_mask
-            left |= row << shift
-            reached |= np.uint64(row != np.uint64(0)) << np.uint64(to)
-    needed = one
-    for layer in range(n_layers - 1, -1, -1):
-        n_in = sizes[layer]
-        row_mask = every >> np.uint64(64 - n_in)
-        used = np.uint64(0)
-        for to in range(sizes[layer + 1]):
-            shift = np.uint64(offsets[layer] + to * n_in)
-            if (needed >> np.uint64(to)) & one:
-                used |= (left >> shift) & row_mask
-            else:
-                left &= ~(row_mask << shift)
-        needed = used
-    return left
-
-
-@compiled(parallel=True)
-def _count_valid_without(circuits: Any, valid: Any, as_bits: bool, sizes: Any, offsets: Any) -> Any:
-    """Returns for how many edges of each circuit the circuit without this edge is valid.
-
-    Args:
-        valid: all valid circuits as set bits, or sorted.
-    """
-    counts = np.zeros(len(circuits), dtype=np.int64)
-    for row in prange(len(circuits)):
-        rest = circuits[row]
-        while rest:
-            edge = rest & (~rest + np.uint64(1))
-            rest ^= edge
-            without = close_bits(circuits[row] ^ edge, sizes, offsets)
-            counts[row] += _has_bit(valid, without) if as_bits else _is_in(valid, without)
-    return counts
-
-
-_WITHOUT = tuple(
-    np.uint64(word)
-    for word in (
-        *(0x5555555555555555, 0x3333333333333333, 0x0F0F0F0F0F0F0F0F),
-        *(0x00FF00FF00FF00FF, 0x0000FFFF0000FFFF, 0x00000000FFFFFFFF),
-    )
-)
-"""The bits of a word whose number lacks bit 0, 1, …, 5."""
-
-
-@compiled(parallel=True)
-def _propagate(words: Any) -> None:
-    """Sets the bit of every set of edges that contains a set whose bit is set."""
-    for w in prange(len(words)):
-        for bit in range(6):
-            words[w] |= (words[w] & _WITHOUT[bit]) << np.uint64(1 << bit)
-    stride = 1
-    while stride < len(words):
-        for pair in prange(len(words) // (2 * stride)):
-            start = 2 * stride * pair
-            for w in range(start, start + stride):
-                words[w + stride] |= words[w]
-        stride *= 2
-
-
-@compiled()
-def _contains_valid(circuits: Any, words: Any) -> Any:
-    """Returns whether each circuit contains a valid one, itself excepted; `words` as `_propagate` leaves them."""
-    contains = np.zeros(len(circuits), dtype=np.bool_)
-    for row in range(len(circuits)):
-        rest = circuits[row]
-        while rest:
-            edge = rest & (~rest + np.uint64(1))
-            rest ^= edge
-            contains[row] |= _has_bit(words, circuits[row] ^ edge)
-    return contains
-
-
-@compiled(parallel=True)
-def _search_valid(circuits: Any, valid: Any, n_smaller: Any) -> Any:
-    """Returns whether each circuit contains one of the first `n_smaller` of `valid`, those with fewer edges."""
-    contains = np.zeros(len(circuits), dtype=np.bool_)
-    for row in prange(len(circuits)):
-        for other in valid[: n_smaller[row]]:
-            if other & ~circuits[row] == np.uint64(0):
-                contains[row] = True
-                break
-    return contains

@@ -13,7 +13,6 @@ import torch
 
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.census import take_census
-from mi_runner.methods.circuits.circuit import edge_counts, n_active
 from mi_runner.methods.circuits.device_measures import measure_on
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_some
@@ -161,11 +160,11 @@ def search_circuits(
     else:
         batches_of_circuits = measure(part, examples, progress=progress, **choices)
     listed = CircuitMeasures.joined(list(batches_of_circuits)).sorted()
-    listed = listed.kept(space.n_hidden - n_active(space, listed.circuit) >= least_left_out)
+    listed = listed.kept(space.n_hidden - space.n_active(listed.circuit) >= least_left_out)
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, n + 1), dtype=np.int64)
-    np.add.at(counts, (n_active(space, listed.circuit), np.bitwise_count(listed.circuit), listed.n_correct), 1)
+    np.add.at(counts, (space.n_active(listed.circuit), np.bitwise_count(listed.circuit), listed.n_correct), 1)
     valid = listed.circuit[listed.n_correct >= least_correct]
-    return CircuitSearch(space, listed, counts, edge_counts(space, valid), least_correct)
+    return CircuitSearch(space, listed, counts, space.edge_counts(valid), least_correct)
 
 
 def judged(

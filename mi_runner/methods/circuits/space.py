@@ -10,12 +10,14 @@ Letters: L Linear layers, sizes n_0 (inputs), n_1, …, n_L = 1 (the output).
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from math import comb
 
 import numpy as np
+
+from mi_runner.methods.circuits.edges import Edges, bits_of, rows_of
 
 INPUTS = ("all", "any")
 """The families of circuits: every input neuron must be used, or a circuit may leave inputs out."""
@@ -55,10 +57,15 @@ class CircuitSpace:
                 f"layers of {'-'.join(map(str, self.sizes))} neurons have {self.n_edges} edges, more than {MOST_EDGES}."
             )
 
+    @cached_property
+    def edges(self) -> Edges:
+        """The edges and their order."""
+        return Edges(self.sizes)
+
     @property
     def n_edges(self) -> int:
         """Number of edges of the full circuit."""
-        return sum(n_in * n_out for n_in, n_out in itertools.pairwise(self.sizes))
+        return self.edges.n
 
     @property
     def n_hidden(self) -> int:
@@ -67,15 +74,8 @@ class CircuitSpace:
 
     @property
     def offsets(self) -> tuple[int, ...]:
-        """The bit of the first edge of each Linear layer.
-
-        The edge from input i to output o of layer l is bit `offsets[l] + o · n_in + i`, the least significant bit
-        being 0: the masks `(out, in)` of the layers, read row by row, first layer first.
-        """
-        first = [0]
-        for n_in, n_out in itertools.pairwise(self.sizes):
-            first.append(first[-1] + n_in * n_out)
-        return tuple(first[:-1])
+        """The bit of the first edge of each Linear layer; see `Edges` for the order of edges."""
+        return self.edges.offsets[:-1]
 
     @property
     def full(self) -> int:
@@ -111,12 +111,7 @@ class CircuitSpace:
 
     def masks(self, circuit: int) -> tuple[np.ndarray, ...]:
         """Returns the kept edges of a circuit, a boolean mask `(out, in)` for each Linear layer."""
-        bits = np.array([circuit >> bit & 1 for bit in range(self.n_edges)], dtype=bool)
-        shapes = [(n_out, n_in) for n_in, n_out in itertools.pairwise(self.sizes)]
-        return tuple(
-            bits[start : start + n_out * n_in].reshape(n_out, n_in)
-            for start, (n_out, n_in) in zip(self.offsets, shapes, strict=True)
-        )
+        return tuple(self.edges.masks(self.edges.rows(np.array([circuit], dtype=np.uint64))[0]))
 
     def circuit(self, masks: Sequence[np.ndarray]) -> int:
         """Returns the circuit with these masks as an integer.
@@ -124,28 +119,47 @@ class CircuitSpace:
         Raises:
             ValueError: a mask's shape isn't that of its layer.
         """
-        bits = 0
-        for layer, (mask, start) in enumerate(zip(masks, self.offsets, strict=True)):
-            shape = (self.sizes[layer + 1], self.sizes[layer])
+        for layer, (mask, shape) in enumerate(zip(masks, self.edges.shapes, strict=True)):
             if np.shape(mask) != shape:
                 raise ValueError(f"the mask of layer {layer} has the shape {np.shape(mask)}, the layer {shape}.")
-            for position in np.flatnonzero(np.asarray(mask)).tolist():
-                bits |= 1 << (start + position)
-        return bits
+        return int(bits_of(rows_of([np.asarray(mask, dtype=bool)[None] for mask in masks]))[0])
 
     def is_well_formed(self, circuit: int) -> bool:
         """Returns whether the circuit is a well-formed circuit of this space."""
-        masks = self.masks(circuit)
-        reached: np.ndarray = np.ones(self.sizes[0], dtype=bool) if self.inputs == "all" else np.any(masks[0], 0)
-        for layer, mask in enumerate(masks):
-            used, needed = np.any(mask, 0), np.any(mask, 1)
-            if not np.array_equal(used, reached):
-                return False
-            reached = needed
-            if layer == len(masks) - 1 and not needed.all():
-                return False
-        return 0 <= circuit <= self.full
+        return 0 <= circuit <= self.full and bool(self.are_well_formed(np.array([circuit], dtype=np.uint64))[0])
+
+    def are_well_formed(self, circuits: np.ndarray) -> np.ndarray:
+        """Returns whether each of the circuits `(K,)` uint64 is a well-formed circuit of this space, `(K,)` bool."""
+        formed = np.ones(len(circuits), dtype=bool)
+        reached: list[np.ndarray] | None = [formed] * self.sizes[0] if self.inputs == "all" else None
+        for start, (n_out, n_in) in zip(self.offsets, self.edges.shapes, strict=True):
+            if reached is not None:
+                for neuron in range(n_in):
+                    leaving = sum(1 << (start + target * n_in + neuron) for target in range(n_out))
+                    formed = formed & (((circuits & np.uint64(leaving)) != 0) == reached[neuron])
+            entering = [((1 << n_in) - 1) << (start + target * n_in) for target in range(n_out)]
+            reached = [(circuits & np.uint64(mask)) != 0 for mask in entering]
+        assert reached is not None
+        return np.asarray(formed & reached[0])
 
     def active(self, circuit: int) -> tuple[int, ...]:
         """Returns the number of active neurons of each hidden layer."""
         return tuple(int(mask.any(1).sum()) for mask in self.masks(circuit)[:-1])
+
+    def n_active(self, circuits: np.ndarray) -> np.ndarray:
+        """Returns the number of active hidden neurons of each circuit `(K,)` uint64, `(K,)` int64."""
+        counts = np.zeros(len(circuits), dtype=np.int64)
+        for mask in self.neuron_masks():
+            counts += (circuits & np.uint64(mask)) != 0
+        return counts
+
+    def neuron_masks(self) -> Iterator[int]:
+        """Yields, for each hidden neuron, the bits of the edges into it."""
+        for start, (n_out, n_in) in zip(self.offsets[:-1], self.edges.shapes, strict=False):
+            for neuron in range(n_out):
+                yield ((1 << n_in) - 1) << (start + neuron * n_in)
+
+    def edge_counts(self, circuits: np.ndarray) -> np.ndarray:
+        """Returns how many of the circuits `(K,)` uint64 keep each edge, `(n_edges,)` int64."""
+        bits = np.arange(self.n_edges, dtype=np.uint64)
+        return np.array([np.count_nonzero(circuits >> bit & np.uint64(1)) for bit in bits], dtype=np.int64)

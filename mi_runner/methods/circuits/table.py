@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mi_runner.methods.circuits.circuit import n_active
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.minimality import LEVELS
@@ -76,7 +75,7 @@ def circuit_table(
     if valid_only:
         elsewhere = {name: column[is_valid] for name, column in elsewhere.items()}
         measures, is_valid = measures.kept(is_valid), is_valid[is_valid]
-    nodes = n_active(space, measures.circuit).astype(np.int32)
+    nodes = space.n_active(measures.circuit).astype(np.int32)
     edges = np.bitwise_count(measures.circuit).astype(np.int32)
     table = pd.DataFrame(
         {

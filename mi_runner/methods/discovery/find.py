@@ -15,9 +15,9 @@ import torch
 from torch import Tensor
 
 from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.discovery import edge_pruning as gates
 from mi_runner.methods.discovery import scores
-from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.masked import LossFunction, MaskedPart
 from mi_runner.methods.discovery.rankings import carried_forward, ranked_circuits
 from mi_runner.methods.discovery.scores import ScoreFunction

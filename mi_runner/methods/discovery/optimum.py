@@ -10,12 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from mi_runner.methods.circuits.circuit import edge_counts
-from mi_runner.methods.circuits.kept import circuits_of_edges, kept_edges
+from mi_runner.methods.circuits.edges import bits_of
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery.curves import percentile
-from mi_runner.methods.discovery.edges import Edges
 from mi_runner.methods.discovery.masked import MaskedPart
 from mi_runner.tables.intervals import clopper_pearson
 
@@ -52,14 +50,14 @@ class EveryCircuit:
     """
 
     def __init__(self, space: CircuitSpace, measures: CircuitMeasures) -> None:
-        self.space, self.edges, self.measures = space, Edges(space.sizes), measures.sorted()
+        self.space, self.edges, self.measures = space, space.edges, measures.sorted()
         self.n_edges = np.bitwise_count(self.measures.circuit).astype(np.int64)
         self._of_size = [np.flatnonzero(self.n_edges == size) for size in range(self.edges.n + 1)]
         self._squares = [np.sort(self.measures.squares[rows]) for rows in self._of_size]
 
     def rows(self, circuits: np.ndarray) -> np.ndarray:
         """Returns the row of each circuit `(K, E)`, `(K,)`; −1 for the empty one."""
-        bits = circuits_of_edges(circuits)
+        bits = bits_of(circuits)
         rows = np.searchsorted(self.measures.circuit, bits)
         return np.where(bits == 0, -1, rows)
 
@@ -108,7 +106,7 @@ class EveryCircuit:
         accurate = [
             rows[np.lexsort((squares[rows], -self.measures.n_correct[rows]))[:1]] for rows in self._of_size if len(rows)
         ]
-        several = kept_edges(self.space, self.measures.circuit[np.concatenate([*rows, *accurate])])
+        several = self.edges.rows(self.measures.circuit[np.concatenate([*rows, *accurate])])
         candidates = np.concatenate([edges.empty, several, found])
         measures, n_edges = masked.measures(candidates), candidates.sum(1)
         n_correct = measures.n_correct.copy()
@@ -132,7 +130,7 @@ class EveryCircuit:
             is_valid: `(N,)`, for the sorted measures.
         """
         valid = self.measures.circuit[is_valid]
-        return edge_counts(self.space, valid) / len(valid) if len(valid) else np.full(self.edges.n, np.nan)
+        return self.space.edge_counts(valid) / len(valid) if len(valid) else np.full(self.edges.n, np.nan)
 
     def of_size(self, size: int) -> np.ndarray:
         """Returns the rows of the circuits of this number of edges."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mi_runner.methods.discovery.edges import Edges
+from mi_runner.methods.circuits.edges import Edges
 
 BYTES_AT_ONCE = 100_000_000
 """Largest table of circuits that is closed at once."""

@@ -19,8 +19,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
-from mi_runner.methods.circuits.kept import edges_of
-from mi_runner.methods.discovery.edges import Edges
+from mi_runner.methods.circuits.edges import Edges, rows_of
 
 NUMBERS_AT_ONCE = 4_000_000
 """Edges of the proposals that are drawn together."""
@@ -102,7 +101,7 @@ class CircuitSampler:
         last = np.zeros((n, sizes[-2]), dtype=bool)
         np.put_along_axis(last, orders[-1], np.arange(sizes[-2]) < n_active[-1][:, None], axis=1)
         masks.append((self._not_empty((n, sizes[-2], sizes[-1]), share) & last[:, :, None]).transpose(0, 2, 1))
-        return edges_of(masks)
+        return rows_of(masks)
 
     def _active_numbers(self, weights: _Weights, n: int) -> list[np.ndarray]:
         """Returns the number of active neurons of each hidden layer, `(n,)` each."""

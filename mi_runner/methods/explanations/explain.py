@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from mi_runner.graph.chain import Part
-from mi_runner.methods.circuits.circuit import n_active
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.search import MOST_ROWS, CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -51,7 +50,7 @@ class Explanations:
     @property
     def is_partial(self) -> np.ndarray:
         """Whether each valid circuit that is listed leaves out a neuron, `(K,)` bool."""
-        return n_active(self.circuits.space, self.circuits.valid) < self.circuits.space.n_hidden
+        return self.circuits.space.n_active(self.circuits.valid) < self.circuits.space.n_hidden
 
     @property
     def is_complete(self) -> bool:

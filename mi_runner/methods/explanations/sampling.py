@@ -125,25 +125,12 @@ def _valid_among(
 
 def _valid(part: Part, examples: CircuitExamples, search: CircuitSearch, sets: np.ndarray) -> np.ndarray:
     """Those sets of edges `(K,)` uint64 that are well-formed and valid circuits, in their order."""
-    formed = sets[are_well_formed(search.space, sets)]
+    formed = sets[search.space.are_well_formed(sets)]
     if not len(formed):
         return formed
     unique, inverse = np.unique(formed, return_inverse=True)
     measures = measure_some(part, examples, unique).sorted()
     return formed[(measures.n_correct >= search.least_correct)[inverse]]
-
-
-def are_well_formed(space: CircuitSpace, circuits: np.ndarray) -> np.ndarray:
-    """Whether each of the circuits `(K,)` uint64 is well formed, `(K,)` bool; as `space.is_well_formed` says of one."""
-    formed = np.ones(len(circuits), dtype=bool)
-    reached = [formed] * space.sizes[0]
-    for start, (n_in, n_out) in zip(space.offsets, itertools.pairwise(space.sizes), strict=True):
-        for neuron in range(n_in):
-            leaving = sum(1 << (start + target * n_in + neuron) for target in range(n_out))
-            formed = formed & (((circuits & np.uint64(leaving)) != 0) == reached[neuron])
-        entering = [((1 << n_in) - 1) << (start + target * n_in) for target in range(n_out)]
-        reached = [(circuits & np.uint64(mask)) != 0 for mask in entering]
-    return np.asarray(formed & reached[0])
 
 
 def estimate_total(strata: Sequence[Stratum], counts: Sequence[Sequence[int]]) -> Total:

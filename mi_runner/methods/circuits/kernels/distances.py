@@ -15,7 +15,7 @@ import numpy as np
 from numba import prange
 
 from mi_runner.machine.compiled import compiled
-from mi_runner.methods.circuits.kernel import IDENTITY, LEAKY_RELU, RELU, TANH
+from mi_runner.methods.circuits.kernels.activations import IDENTITY, LEAKY_RELU, RELU, TANH
 
 BLOCK = 256
 """Examples whose values stay in the processor's nearest cache."""

@@ -1,0 +1,152 @@
+"""The edges of a chain of layers: their order, and circuits as rows of booleans, as masks and as bits.
+
+Edges are ordered by layer, first layer first, then by target, then by source: the masks `(out, in)` of the layers, read
+row by row. A circuit is a row `(E,)` bool, the kept edges in this order, or up to 64 edges an integer in which edge e
+is bit e, the least significant being bit 0.
+
+Letters: E edges, K circuits, sizes n_0 (inputs), …, n_L (outputs).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeVar
+
+import numpy as np
+from torch import Tensor
+
+Values = TypeVar("Values", np.ndarray, Tensor)
+
+
+@dataclass(frozen=True)
+class Edges:
+    """The edges between neighbouring layers of these sizes.
+
+    Attributes:
+        sizes: neurons of each layer, inputs first.
+    """
+
+    sizes: tuple[int, ...]
+
+    @cached_property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """The shape `(out, in)` of each layer's masks."""
+        return tuple((n_out, n_in) for n_in, n_out in itertools.pairwise(self.sizes))
+
+    @cached_property
+    def offsets(self) -> tuple[int, ...]:
+        """The first edge of each layer, and at the end the number of edges."""
+        return (0, *itertools.accumulate(n_out * n_in for n_out, n_in in self.shapes))
+
+    @property
+    def n(self) -> int:
+        """The number of edges."""
+        return self.offsets[-1]
+
+    @cached_property
+    def names(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The layer, the source and the target of each edge, three arrays `(E,)` int64."""
+        places = [np.indices(shape).reshape(2, -1) for shape in self.shapes]
+        layers = np.repeat(np.arange(len(self.shapes)), np.diff(self.offsets))
+        targets, sources = np.concatenate(places, axis=1)
+        return layers, sources, targets
+
+    @property
+    def full(self) -> np.ndarray:
+        """The full circuit, `(1, E)`."""
+        return np.ones((1, self.n), dtype=bool)
+
+    @property
+    def empty(self) -> np.ndarray:
+        """The empty circuit, `(1, E)`."""
+        return np.zeros((1, self.n), dtype=bool)
+
+    def masks(self, values: Values) -> list[Values]:
+        """Returns the values `(..., out, in)` of each layer's edges, of values `(..., E)` of all edges."""
+        return [
+            values[..., start : start + n_out * n_in].reshape(*values.shape[:-1], n_out, n_in)
+            for start, (n_out, n_in) in zip(self.offsets, self.shapes, strict=False)
+        ]
+
+    def rows(self, bits: np.ndarray) -> np.ndarray:
+        """Returns the kept edges `(K, E)` bool of circuits `(K,)` uint64."""
+        edges = np.arange(self.n, dtype=np.uint64)
+        return (bits.astype(np.uint64)[:, None] >> edges & np.uint64(1)).astype(bool)
+
+    def closed(self, circuits: np.ndarray) -> np.ndarray:
+        """Returns the circuits without the edges that lie on no path of kept edges from an input to an output.
+
+        The result is the largest well-formed circuit within each set of edges; it is empty if no path is left.
+
+        Args:
+            circuits: `(K, E)` bool, any sets of edges.
+        """
+        if not len(circuits):
+            return circuits
+        masks = self.masks(circuits)
+        reached: np.ndarray = np.ones((len(circuits), self.sizes[0]), dtype=bool)
+        before = []
+        for mask in masks:
+            before.append(mask & reached[:, None, :])
+            reached = before[-1].any(2)
+        needed: np.ndarray = np.ones((len(circuits), self.sizes[-1]), dtype=bool)
+        behind = []
+        for mask in reversed(before):
+            behind.append(mask & needed[:, :, None])
+            needed = behind[-1].any(1)
+        return rows_of(behind[::-1])
+
+    def flat(self, layers: Sequence[Tensor | np.ndarray]) -> np.ndarray:
+        """Returns one number for each edge `(E,)` float64 from an array `(out, in)` for each layer.
+
+        Raises:
+            ValueError: the shapes are not the layers', or a number is not finite.
+        """
+        arrays = [
+            np.asarray(layer.detach().cpu() if isinstance(layer, Tensor) else layer, dtype=float) for layer in layers
+        ]
+        given = [array.shape for array in arrays]
+        if given != list(self.shapes):
+            raise ValueError(
+                f"scores of shapes {given}: give an array (out, in) for each layer, of shapes {list(self.shapes)}."
+            )
+        numbers = np.concatenate([array.reshape(-1) for array in arrays])
+        if not np.isfinite(numbers).all():
+            raise ValueError("a score is not finite. Give a finite number for each edge.")
+        return numbers
+
+
+def rows_of(masks: Sequence[np.ndarray]) -> np.ndarray:
+    """Returns the kept edges `(K, E)` bool of masks `(K, out, in)` for each layer; the inverse of `Edges.masks`."""
+    return np.concatenate([mask.reshape(len(mask), -1) for mask in masks], axis=1).astype(bool)
+
+
+def bits_of(circuits: np.ndarray) -> np.ndarray:
+    """Returns circuits `(K, E)` bool, E at most 64, as bits `(K,)` uint64; the inverse of `Edges.rows`."""
+    bits = np.uint64(1) << np.arange(circuits.shape[1], dtype=np.uint64)
+    return np.where(circuits, bits, np.uint64(0)).sum(1, dtype=np.uint64)
+
+
+def distinct(circuits: np.ndarray, *more: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the first position of each distinct row `(D,)`, and for each row the index of its distinct one `(K,)`.
+
+    Args:
+        circuits: `(K, E)` bool.
+        more: further columns `(K,)` of whole numbers from 0 that belong to a row.
+    """
+    words = np.packbits(circuits, axis=1)
+    padded = np.zeros((len(words), -(-words.shape[1] // 8) * 8), dtype=np.uint8)
+    padded[:, : words.shape[1]] = words
+    columns = [*padded.view(np.uint64).T, *(column.astype(np.uint64) for column in more)]
+    order = np.lexsort(columns)
+    changes = np.zeros(len(order), dtype=bool)
+    changes[:1] = True
+    for column in columns:
+        ordered = column[order]
+        changes[1:] |= ordered[1:] != ordered[:-1]
+    index = np.empty(len(order), dtype=np.int64)
+    index[order] = np.cumsum(changes) - 1
+    return order[changes], index
