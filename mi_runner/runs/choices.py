@@ -39,7 +39,7 @@ def load_dataset(config: DatasetConfig, *, seed: int) -> Dataset:
         RunFailed: the data can't be unpacked or downloaded.
     """
     options = arguments(config)
-    with as_options("dataset", options):
+    with as_options(dataset=options):
         dataset = replace(import_module(config.module).load(seed=seed, **options), name=config.name)
     if min(len(dataset.x_train), len(dataset.x_test)) < 2:
         raise ConfigError(f"dataset={config.name}: training and test set need at least 2 examples each.")
@@ -53,7 +53,7 @@ def build_network(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
         ConfigError: network and data set don't fit; the text says what to type.
     """
     options = arguments(config)
-    with as_options("model", options):
+    with as_options(model=options):
         return models.build(import_module(config.module).build, dataset, seed=seed, **options)
 
 
