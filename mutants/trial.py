@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import math
 import os
 import resource
@@ -15,6 +14,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 
 from mutants.places import Fault
@@ -109,8 +109,13 @@ def _without_kernels(cache: Path, names: set[str], checkout: Path) -> Path:
 
 def kernels_version(checkout: Path) -> str:
     """Of the compiled kernels without a fault, so that a fault outside of them compiles nothing."""
-    files = sorted([*(checkout / "mi_runner/methods").rglob("*.py"), checkout / "mi_runner/machine/compiled.py"])
-    return hashlib.sha256(b"".join(path.read_bytes() for path in files)).hexdigest()[:12]
+    package = checkout / "mi_runner"
+    # From the copy, and by another name: nothing of mi_runner may be imported before the fork.
+    spec = spec_from_file_location("sources_of_the_copy", package / "machine/sources.py")
+    assert spec is not None and spec.loader is not None
+    sources = module_from_spec(spec)
+    spec.loader.exec_module(sources)
+    return str(sources.digest(sources.kernel_sources(package), package))[:12]
 
 
 def forked(work: Callable[[], int], log: Path, seconds: float) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shutil
@@ -48,7 +49,7 @@ def test_the_wheel_has_every_source_config_and_data_file(wheel: Path) -> None:
     data = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "mi_runner/datasets/mnist_files").iterdir()}
     templates = {str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("mi_runner/runs/report/templates/*")}
     assert len(data) == 6 and len(configs) >= 12 and len(templates) >= 5
-    assert sources | configs | data | templates <= inside
+    assert sources | configs | data | templates | {"mi_runner/py.typed"} <= inside
     assert not [name for name in inside if name.startswith(("tests", "benchmarks", "outputs", "conf"))]
 
 
@@ -114,6 +115,37 @@ def test_imports_go_down_only() -> None:
     program = "import sys; from importlinter.cli import lint_imports; sys.exit(lint_imports(no_cache=True))"
     done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stdout
+
+
+def test_no_two_modules_import_each_other() -> None:
+    """Not even by a third; imports for type checkers count, but for those of a folder's `__init__`, which names all."""
+    imports: dict[str, set[str]] = {}
+    for file in (REPOSITORY / "mi_runner").rglob("*.py"):
+        is_room = file.name == "__init__.py"
+        name = ".".join(file.relative_to(REPOSITORY).with_suffix("").parts).removesuffix(".__init__")
+        imports[name] = {
+            taken
+            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+            for taken in imported_names(node)
+            if not (is_room and taken.startswith(f"{name}."))
+        }
+    resolved = {
+        name: {taken if taken in imports else taken.rpartition(".")[0] for taken in all_taken} & set(imports) - {name}
+        for name, all_taken in imports.items()
+    }
+    left = dict(resolved)
+    while free := {name for name, taken in left.items() if not taken & set(left)}:
+        left = {name: taken for name, taken in left.items() if name not in free}
+    assert len(resolved) > 200 and sum(map(len, resolved.values())) > 1000
+    assert left == {}
+
+
+def imported_names(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [alias.name for alias in node.names]
+    if isinstance(node, ast.ImportFrom):
+        return [f"{node.module}.{alias.name}" for alias in node.names]
+    return []
 
 
 def test_nothing_but_the_console_prints() -> None:

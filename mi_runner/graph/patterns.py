@@ -5,13 +5,11 @@ from __future__ import annotations
 import difflib
 import fnmatch
 import re
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from mi_runner.errors import ConfigError, unknown
-
-if TYPE_CHECKING:
-    from mi_runner.graph.model_graph import ModelGraph, Site
+from mi_runner.graph.evaluator import Step
+from mi_runner.graph.sites import Site
 
 MOST_PATHS = 10_000
 """Paths that are listed; of more, the number is said."""
@@ -21,25 +19,24 @@ SIGNS = "*?:"
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a text is a pattern, not a name."""
+    """Returns whether a text is a pattern, not a name."""
     return any(sign in text for sign in SIGNS) or _is_expression(text)
 
 
-def find(graph: ModelGraph, pattern: str) -> tuple[str, ...]:
-    """The targets that a pattern names; see `ModelGraph.find`."""
-    if not is_pattern(pattern) or graph.has(pattern):
-        graph.resolve(pattern)
-        return (pattern,)
+def find(
+    pattern: str, sites: Mapping[str, Site], module_sites: Mapping[str, Site], edges: Sequence[str]
+) -> tuple[str, ...]:
+    """Returns the targets that a pattern names; see `ModelGraph.find`."""
     if "/" in pattern and not _is_expression(pattern):
-        found = _chains(graph, pattern)
-        names: Iterable[str] = graph.edges
+        found = _chains(pattern, sites, edges)
+        names: Iterable[str] = edges
     else:
         matches = _matcher(pattern)
-        shown = tuple(name for name, site in graph.sites.items() if matches(site))
-        found = shown or tuple(name for name, site in graph.module_sites.items() if matches(site))
-        names = [*graph.sites, *graph.module_sites]
+        shown = tuple(name for name, site in sites.items() if matches(site))
+        found = shown or tuple(name for name, site in module_sites.items() if matches(site))
+        names = [*sites, *module_sites]
     kind = pattern.rpartition(":")[0].lower()
-    kinds = {text for site in (*graph.sites.values(), *graph.module_sites.values()) for text in _kinds(site)}
+    kinds = {text for site in (*sites.values(), *module_sites.values()) for text in _kinds(site)}
     if not found and kind and not _is_expression(pattern) and "/" not in pattern and kind not in kinds:
         raise ConfigError(f"nothing matches '{pattern}': {unknown('kind', kind, sorted(kinds))}")
     if not found:
@@ -49,16 +46,17 @@ def find(graph: ModelGraph, pattern: str) -> tuple[str, ...]:
     return found
 
 
-def paths(graph: ModelGraph, source: str, target: str) -> tuple[str, ...]:
-    """All paths between two sites; see `ModelGraph.paths`."""
-    follows: dict[str, list[str]] = {}
-    for edge in graph.edges:
-        first, _, second = edge.rpartition("/")
-        follows.setdefault(first, []).append(second)
+def paths(source: str, target: str, *, edges: Sequence[str], order: Sequence[str]) -> tuple[str, ...]:
+    """Returns all paths between two sites; see `ModelGraph.paths`.
+
+    Args:
+        order: the names of all steps, in the order of computation.
+    """
+    follows = _follows(edges)
     # How many paths lead from each step to the target; the steps behind one are later in the program.
-    count = dict.fromkeys(graph.program.steps, 0)
+    count = dict.fromkeys(order, 0)
     count[target] = 1
-    for name in reversed(graph.program.steps):
+    for name in reversed(order):
         if name != target:
             count[name] = sum(count[after] for after in follows.get(name, ()))
     n = count[source] if source != target else 0
@@ -76,27 +74,26 @@ def paths(graph: ModelGraph, source: str, target: str) -> tuple[str, ...]:
     return tuple("/".join(path) for path in found)
 
 
-def level(graph: ModelGraph, depth: int) -> tuple[str, ...]:
-    """One site for each submodule at a depth of the module tree, and for each that ends above it: what it returns.
-
-    The names are the submodules' paths: at depth 1 `conv1` and `layer1`, at 2 `conv1` and `layer1.0`. The output is
-    left out.
-    """
-    returned = {name: name for name, site in graph.sites.items() if site.kind == "module"} | dict(graph.aliases)
+def level(
+    depth: int, sites: Mapping[str, Site], aliases: Mapping[str, str], *, output: str, order: Sequence[str]
+) -> tuple[str, ...]:
+    """Returns the paths of the submodules at a depth of the module tree; see `ModelGraph.level`."""
+    returned = {name: name for name, site in sites.items() if site.kind == "module"} | dict(aliases)
+    position = {name: number for number, name in enumerate(order)}
     found: dict[str, str] = {}  # site → path
-    for path, site in sorted(returned.items(), key=lambda item: graph.program.position[item[1]]):
-        ends = path in graph.sites
+    for path, site in sorted(returned.items(), key=lambda item: position[item[1]]):
+        ends = path in sites
         if path.count(".") + 1 == depth or (ends and path.count(".") + 1 < depth):
             found.setdefault(site, path)  # a submodule may have two names
-    return tuple(path for site, path in found.items() if site != graph.output)
+    return tuple(path for site, path in found.items() if site != output)
 
 
-def tree(graph: ModelGraph) -> str:
-    """A graph as text; see `ModelGraph.__str__`."""
+def tree(sites: Mapping[str, Site], module_sites: Mapping[str, Site], steps: Mapping[str, Step]) -> str:
+    """Returns a graph as text; see `ModelGraph.__str__`."""
     rows: list[tuple[str, str, str, str]] = []
     open_path: list[str] = []
-    for name, site in graph.sites.items():
-        owner = [part for part in graph.program.steps[name].owner.split(".") if part]
+    for name, site in sites.items():
+        owner = [part for part in steps[name].owner.split(".") if part]
         shared = 0
         while shared < min(len(owner), len(open_path)) and owner[shared] == open_path[shared]:
             shared += 1
@@ -104,7 +101,7 @@ def tree(graph: ModelGraph) -> str:
             rows.append((f"{'  ' * depth}{'.'.join(owner[: depth + 1])}", "", "", ""))
         open_path = owner
         shape = "×".join(map(str, site.shape)) or "1"
-        reads = ", ".join(graph.sources(name))
+        reads = ", ".join(source for source in steps[name].inputs if source in sites)
         rows.append((f"{'  ' * len(owner)}{name}", site.module or site.kind, shape, reads))
     header = ("site", "kind", "shape", "reads")
     widths = [max(len(row[column]) for row in [header, *rows]) for column in range(3)]
@@ -112,13 +109,18 @@ def tree(graph: ModelGraph) -> str:
         "  ".join([*(cell.ljust(width) for cell, width in zip(row, widths, strict=False)), row[3]]).rstrip()
         for row in [header, *rows]
     ]
-    further = len(graph.module_sites)
-    more = [f"Sites, too: {further} parameters of modules and products before their bias, as {_example(graph)}."]
+    example, further = " and ".join(list(module_sites)[:2]), len(module_sites)
+    more = [f"Sites, too: {further} parameters of modules and products before their bias, as {example}."]
     return "\n".join([*lines, *(more if further else [])])
 
 
-def _example(graph: ModelGraph) -> str:
-    return " and ".join(list(graph.module_sites)[:2])
+def _follows(edges: Iterable[str]) -> dict[str, list[str]]:
+    """Returns step → the steps that read it."""
+    follows: dict[str, list[str]] = {}
+    for edge in edges:
+        source, _, target = edge.rpartition("/")
+        follows.setdefault(source, []).append(target)
+    return follows
 
 
 def _is_expression(text: str) -> bool:
@@ -126,7 +128,7 @@ def _is_expression(text: str) -> bool:
 
 
 def _matcher(pattern: str) -> Callable[[Site], bool]:
-    """Whether a site is one that a pattern without edges names."""
+    """Returns a function that says whether a pattern without edges names a site."""
     if _is_expression(pattern):
         try:
             expression = re.compile(pattern[1:-1])
@@ -146,16 +148,17 @@ def _kinds(site: Site) -> tuple[str, ...]:
     return (site.kind, site.module.lower()) if site.module else (site.kind,)
 
 
-def _chains(graph: ModelGraph, pattern: str) -> tuple[str, ...]:
-    """The edges or paths whose sites match the parts of a pattern, one after the other."""
+def _chains(pattern: str, sites: Mapping[str, Site], edges: Sequence[str]) -> tuple[str, ...]:
+    """Returns the edges or paths whose sites match the parts of a pattern, one after the other."""
     matchers = [_matcher(part) for part in pattern.split("/")]
-    chains: list[tuple[str, ...]] = [(name,) for name, site in graph.sites.items() if matchers[0](site)]
+    follows = _follows(edges)
+    chains: list[tuple[str, ...]] = [(name,) for name, site in sites.items() if matchers[0](site)]
     for matches in matchers[1:]:
         chains = [
             (*chain, after)
             for chain in chains
-            for edge in graph.uses(chain[-1])
-            if (after := edge.rpartition("/")[2]) in graph.sites and matches(graph.sites[after])
+            for after in follows.get(chain[-1], ())
+            if after in sites and matches(sites[after])
         ]
         if len(chains) > MOST_PATHS:
             raise ConfigError(f"'{pattern}' matches more than {MOST_PATHS:,} paths: name nearer sites.")

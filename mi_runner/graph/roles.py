@@ -13,13 +13,12 @@ So `hidden_1_activation` is `layers.1` of an MLP and `relu` of a network that na
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
 
 from torch import nn
 from torch.nn.modules.conv import _ConvNd
 
-if TYPE_CHECKING:
-    from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.graph.evaluator import Program, Step
 
 FUNCTIONS = frozenset(
     [
@@ -31,36 +30,44 @@ FUNCTIONS = frozenset(
 """Activation functions, by the names that they have in torch."""
 
 
-def roles(graph: ModelGraph) -> dict[str, str]:
-    """Returns site → the name that networks share, for the sites that have one, and for their layers' parameters."""
-    layers = [name for name in graph.sites if isinstance(graph.submodule(name), nn.Linear | _ConvNd)]
+def roles(program: Program, inputs: Sequence[str], output: str, aliases: Mapping[str, str]) -> dict[str, str]:
+    """Returns site → the name that networks share, for the sites that have one, and for their layers' parameters.
+
+    Args:
+        inputs, output, aliases: as `ModelGraph` has them.
+    """
+    values = [step for step in program.steps.values() if step.value is not None]
+    sites = {step.name: step for step in values if step.shown}
+    layers = [name for name, step in sites.items() if isinstance(_submodule(program, step), nn.Linear | _ConvNd)]
     activations: dict[str, str] = {}
-    for name in graph.sites:
-        read = graph.sources(name)
-        if len(read) == 1 and read[0] in layers and _is_activation(graph, name):
+    for name, step in sites.items():
+        read = [source for source in step.inputs if source in sites]
+        if len(read) == 1 and read[0] in layers and _is_activation(program, step):
             activations.setdefault(read[0], name)
-    several = len(graph.inputs) > 1
-    found = {name: f"input_{number}" if several else "input" for number, name in enumerate(graph.inputs, 1)}
+    several = len(inputs) > 1
+    found = {name: f"input_{number}" if several else "input" for number, name in enumerate(inputs, 1)}
     for number, layer in enumerate(layers, 1):
-        is_last = layer == layers[-1] and graph.output in (layer, activations.get(layer))
+        is_last = layer == layers[-1] and output in (layer, activations.get(layer))
         found[layer] = "output" if is_last else f"hidden_{number}"
         if layer in activations:
             found[activations[layer]] = f"{found[layer]}_activation"
-        for name in graph.module_sites:  # first.weight, first[product]
-            if name.startswith((f"{layer}.", f"{layer}[")):
-                found[name] = found[layer] + name[len(layer) :]
+        for step in values:  # first.weight, first[product]
+            if not step.shown and step.name.startswith((f"{layer}.", f"{layer}[")):
+                found[step.name] = found[layer] + step.name[len(layer) :]
     # A name that is another site's own is no name for this one.
-    steps, aliases = graph.program.steps, graph.aliases
     return {
         name: role
         for name, role in found.items()
-        if role == name or (role not in steps and aliases.get(role, name) == name)
+        if role == name or (role not in program.steps and aliases.get(role, name) == name)
     }
 
 
-def _is_activation(graph: ModelGraph, name: str) -> bool:
-    module = graph.submodule(name)
+def _submodule(program: Program, step: Step) -> nn.Module | None:
+    return program.module.get_submodule(step.target) if step.operation == "module" else None
+
+
+def _is_activation(program: Program, step: Step) -> bool:
+    module = _submodule(program, step)
     if module is not None:
         return type(module).__module__ == nn.ReLU.__module__
-    function, _ = graph.function(name)
-    return getattr(function, "__name__", str(function)).rstrip("_") in FUNCTIONS
+    return getattr(step.target, "__name__", str(step.target)).rstrip("_") in FUNCTIONS

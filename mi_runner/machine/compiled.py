@@ -37,19 +37,11 @@ from numba.core.caching import (
 )
 
 from mi_runner.errors import one_line
-from mi_runner.machine import private
+from mi_runner.machine import private, sources
 from mi_runner.machine.cache import KERNELS, cache_folder, say_unusable, usable
 from mi_runner.machine.files import written_whole
 from mi_runner.machine.private import NotPrivate
 from mi_runner.progress import log
-
-SOURCES = (
-    "machine/compiled.py",
-    "methods/circuits/kernels/*.py",
-    "methods/explanations/*.py",
-    "methods/pruning.py",
-)
-"""The sources that decide the compiled code. numba itself looks only at a function's own file, not at what it calls."""
 
 SECONDS_FOR_LOCK = 10.0
 """How long a process waits in all for others that write compiled code; it has the code anyway, and keeps none then."""
@@ -76,13 +68,11 @@ def kernels_folder() -> Path:
 
 @cache
 def _version() -> str:
-    digest = hashlib.sha256()
-    for version in (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version()):
-        digest.update(f"{version}\n".encode())
+    """Returns twelve hexadecimal digits of what decides the code; numba itself looks only at a function's own file."""
     package = Path(__file__).parents[1]
-    for file in sorted(file for pattern in SOURCES for file in package.glob(pattern)):
-        digest.update(f"{file.relative_to(package)}\n".encode() + file.read_bytes())
-    return digest.hexdigest()[:12]
+    libraries = (numba.__version__, llvmlite.__version__, np.__version__, platform.python_version())
+    decided = "\n".join([*libraries, sources.digest(sources.kernel_sources(package), package)])
+    return hashlib.sha256(decided.encode()).hexdigest()[:12]
 
 
 @cache

@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, partial
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -43,7 +44,7 @@ def tensors_sha256(tensors: Mapping[str, Tensor]) -> str:
 @cache
 def code_version() -> str:
     """Returns twelve hexadecimal digits of the sha256 of this package's sources and configs."""
-    from mi_runner import conf
+    conf = import_module("mi_runner.conf")
 
     digest = hashlib.sha256()
     for root, pattern in ((Path(__file__).parents[1], "**/*.py"), (Path(conf.__path__[0]), "**/*.yaml")):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from mi_runner.errors import ArgumentError, ConfigError
-from mi_runner.graph.model_graph import ModelGraph, Site
-from mi_runner.graph.patterns import level
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.graph.sites import Site
 
 MOST_READABLE = 40
 """Targets that are ablated without being asked for; of a network that has more, one for each submodule."""
@@ -58,7 +58,7 @@ def readable_targets(graph: ModelGraph, depth: int | None = None) -> list[str]:
     able = set(can_be_ablated(graph))
 
     def at(depth: int) -> list[str]:
-        return [path for path in level(graph, depth) if graph.target_site(path).name in able]
+        return [path for path in graph.level(depth) if graph.target_site(path).name in able]
 
     if depth is not None:
         return at(depth)

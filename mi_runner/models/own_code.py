@@ -27,7 +27,6 @@ from typing import Any
 import numpy as np
 import torch
 
-import mi_runner
 from mi_runner.machine.files import tensors_sha256
 
 INSTALLED = ("site-packages", "dist-packages")
@@ -194,7 +193,7 @@ def _is_installed(place: Path) -> bool:
 def _is_pythons(place: Path) -> bool:
     """Returns whether a file is of Python's library, or of this package."""
     libraries = {Path(sysconfig.get_path(name)) for name in ("stdlib", "platstdlib")}
-    ours = Path(mi_runner.__file__).parent in place.parents
+    ours = Path(__file__).parents[1] in place.parents
     return ours or (not _is_installed(place) and not libraries.isdisjoint(place.parents))
 
 

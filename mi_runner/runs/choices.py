@@ -57,20 +57,15 @@ def build_network(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
         return models.build(import_module(config.module).build, dataset, seed=seed, **options)
 
 
-def own_code(config: RunConfig, built: Built) -> dict[str, str]:
-    """Returns `code of NAME` → a digest of the code, for the user's own network and methods that a run takes."""
-    found = {f"code of {config.model.factory}": built.code} if built.code else {}
-    methods = [name for name in getattr(config.experiment, "methods", ()) if isinstance(name, str) and ":" in name]
-    if methods:
-        from mi_runner.models.external import callable_code
-
-        found |= {f"code of {name}": callable_code(name) for name in methods}
-    return found
-
-
 def factory_of(config: ModelConfig) -> str | None:
     """Returns the user's factory; None for a network of mi-run's own."""
     return getattr(config, "factory", None)
+
+
+def import_choices(config: RunConfig) -> None:
+    """Imports the modules of the data set and the model, so that the time that it takes is no other stage's."""
+    import_module(config.dataset.module)
+    import_module(config.model.module)
 
 
 def training_options(config: TrainingConfig) -> TrainingOptions:

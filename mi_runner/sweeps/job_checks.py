@@ -12,8 +12,8 @@ from mi_runner.errors import ConfigError, one_line, unknown
 from mi_runner.machine import threads
 from mi_runner.machine.imports import lasting_imports
 from mi_runner.progress import Progress
+from mi_runner.runs.plan import Job
 from mi_runner.sweeps import clean_state
-from mi_runner.sweeps.sweep_plan import Job
 from mi_runner.tables import console
 
 UNCHECKED = ("seed", "device", "threads", "output_dir", "training.learning_rate")
@@ -21,7 +21,7 @@ UNCHECKED = ("seed", "device", "threads", "output_dir", "training.learning_rate"
 
 
 def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[int, str], dict[int, dict[str, int]]]:
-    """By job number: why a job can't run; and what it costs, where its experiment knows.
+    """Returns by job number why a job can't run, and what it costs if its experiment knows.
 
     Data set and network are built once for each combination of values that could make a difference.
     """
@@ -29,7 +29,7 @@ def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[
         return {}, {}
     threads.let_waiting_threads_sleep()
     with lasting_imports():
-        from mi_runner.runs import expectations, runner
+        from mi_runner.runs import expectations, preparation
         from mi_runner.runs.choices import experiment_of, load_dataset
 
     clean_state.forget()
@@ -54,7 +54,7 @@ def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[
                 of_data = json.dumps([value for name, value in flat.items() if name.startswith("dataset")])
                 if loaded is None or loaded[0] != of_data:
                     loaded = of_data, load_dataset(config.dataset, seed=config.seed)
-                setting = runner.prepare(
+                setting = preparation.prepare(
                     config,
                     loaded[1],
                     expectations.parse(config.expect),

@@ -22,7 +22,7 @@ from filelock import FileLock, Timeout
 from torch import Tensor, nn
 
 import mi_runner
-from mi_runner.machine import hardware, private
+from mi_runner.machine import hardware, private, sources
 from mi_runner.machine.cache import MODELS, say_unusable, shared, usable
 from mi_runner.machine.files import sha256, tensors_sha256, written_whole
 from mi_runner.machine.private import NotPrivate
@@ -35,13 +35,13 @@ from mi_runner.training.weights import read_weights, save_weights
 
 WEIGHTS, RECORD, STATE = "model.safetensors", "record.json", "training.pt"
 
-TRAINING = (
-    *("training/loop.py", "training/stacked.py", "training/epochs.py", "training/options.py"),
-    *("training/optimizers.py", "training/regularizers.py"),
-    *("training/clusterability.py", "training/evaluation.py", "chance.py"),
-    "machine/threads.py",
-)
-"""The sources that decide the trained weights, besides those of the models."""
+TRAINING = ("mi_runner.training.loop", "mi_runner.training.stacked", "mi_runner.models.*")
+"""The modules that train and those of the networks. Their sources decide the weights, and so do those that they import.
+
+Some of the imported modules decide no weights, as `errors`. An edit of one trains each model once more, which costs
+time; a list of exceptions could be wrong, which would give other weights than the command gives now. Data sets count by
+their content, and a user's own network by `Built.source`.
+"""
 
 
 Train = Callable[
@@ -281,7 +281,7 @@ class _Unwritable(Exception):
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Within the block, keeps other processes from training the model of this folder.
+    """Keeps other processes from training the model of this folder, within the block.
 
     Raises:
         _Unwritable: the lock can't be made.
@@ -373,10 +373,7 @@ def _save(
 def _code_digest() -> str:
     """Returns a digest of the sources that decide the weights, so that a model is trained again after an edit."""
     package = Path(mi_runner.__file__).parent
-    digest = hashlib.sha256()
-    for file in sorted([*package.glob("models/*.py"), *map(package.joinpath, TRAINING)]):
-        digest.update(file.name.encode() + file.read_bytes())
-    return digest.hexdigest()
+    return sources.digest(sources.imported_sources(TRAINING, package), package)
 
 
 def _training(training: TrainingOptions) -> dict[str, Any]:

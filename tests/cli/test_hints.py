@@ -13,7 +13,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.experiments.decoder import experiment as decoder
 from mi_runner.experiments.iit import cells as iit_cells
 from mi_runner.progress import Progress
-from mi_runner.runs import expectations, runner
+from mi_runner.runs import expectations, preparation
 from mi_runner.runs.choices import load_dataset
 
 NET = """
@@ -184,9 +184,9 @@ NAMES = [
 def check(*overrides: str) -> None:
     """All that is checked before a folder is claimed."""
     config = composition.compose(overrides)
-    runner._device(config.device)
+    preparation.device_of(config.device)
     dataset = load_dataset(config.dataset, seed=config.seed)
-    runner.prepare(config, dataset, expectations.parse(config.expect), progress=Progress())
+    preparation.prepare(config, dataset, expectations.parse(config.expect), progress=Progress())
 
 
 @pytest.fixture(autouse=True)

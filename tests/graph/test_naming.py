@@ -12,7 +12,6 @@ from mi_runner.experiments import Setting
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.naming import own_names, second_names
-from mi_runner.graph.patterns import level
 from mi_runner.training.options import TrainingOptions
 from tests.small_data import classes
 
@@ -73,7 +72,7 @@ def test_a_block_that_is_called_twice_means_its_first_call_and_each_call_has_a_n
         assert torch.equal(run_with(graph, X, returns=[name])[0], expected), name
     inner = run_with(graph, X, returns=["block_1.inner"])[0]
     assert torch.equal(inner, model.block_1.inner(second))
-    assert level(graph, 1) == ("block", "block_2", "block_1")
+    assert graph.level(1) == ("block", "block_2", "block_1")
 
 
 class Clashes(nn.Module):
@@ -115,7 +114,7 @@ def test_a_module_with_two_names_has_both() -> None:
     model.also = model.fc_1
     graph = ModelGraph.trace(model, X)
     assert graph.site("also") is graph.site("fc_1") and graph.site("also.weight") is graph.site("fc_1.weight")
-    assert level(graph, 1) == ("fc", "fc_2", "fc_1")
+    assert graph.level(1) == ("fc", "fc_2", "fc_1")
     assert ModelGraph.trace(Both(), X, leaves=["second"]).site("second").module == "Block"
 
 

@@ -14,7 +14,6 @@ import pytest
 from filelock import FileLock
 
 from mi_runner.machine import compiled
-from tests.conftest import REPOSITORY
 
 SOURCE = """
 from numba import njit
@@ -79,23 +78,28 @@ def test_a_program_s_own_functions_are_kept_where_it_says(
     assert [file.name.split("-")[0] for file in Path(own).rglob("*.nbc")] == ["kernels.of_the_program_itself"]
 
 
-def test_every_source_with_kernels_is_part_of_the_version() -> None:
-    """Otherwise an edit of it, or of what its kernels call, would find old code."""
-    package = REPOSITORY / "mi_runner"
-    sources = {file for pattern in compiled.SOURCES for file in package.glob(pattern)}
-    found = {file for file in package.rglob("*.py") if "@compiled(" in file.read_text() or "@njit" in file.read_text()}
-    assert len(found) >= 3 and found <= sources
-    assert not [file for file in found if "@njit" in file.read_text()]
+PACKAGE = {
+    "machine/compiled.py": "def compiled(): ...",
+    "kernels.py": "from mi_runner.machine.compiled import compiled\nfrom mi_runner.sizes import SIZE\n"
+    "from mi_runner.errors import unknown\n@compiled()\ndef kernel(): return SIZE",
+    "sizes.py": "SIZE = 1",
+    "errors.py": "",
+}
 
 
-def test_an_edit_of_a_source_is_another_version(tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "package/machine/compiled.py"))
+@pytest.mark.parametrize("edited", PACKAGE)
+def test_an_edit_of_a_source_that_decides_a_kernel_is_another_version(
+    edited: str, tmp_path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(compiled, "__file__", str(tmp_path / "mi_runner/machine/compiled.py"))
     versions = []
-    for text in ("a = 1", "a = 2", "a = 1"):
-        (tmp_path / "package/methods").mkdir(parents=True, exist_ok=True)
-        (tmp_path / "package/methods/pruning.py").write_text(text)
+    for addition in ("", "\n# an edit", ""):
+        for name, source in PACKAGE.items():
+            (tmp_path / "mi_runner" / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / "mi_runner" / name).write_text(source + addition * (name == edited))
         versions.append(compiled._version.__wrapped__())
-    assert versions[0] == versions[2] != versions[1]
+    assert versions[0] == versions[2]
+    assert (versions[0] == versions[1]) is (edited == "errors.py")
 
 
 def test_another_version_s_code_goes_when_nobody_uses_it(tmp_path: Path, folder: Path) -> None:

@@ -20,7 +20,7 @@ from mi_runner.methods.circuits.cut import entering_activations, largest_value
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.models.batches import outputs_of
 from mi_runner.models.evaluation_checks import ROUNDING, ROUNDING_AT_MOST, check_evaluation
-from mi_runner.runs import runner
+from mi_runner.runs import networks, preparation
 from tests.conftest import Ended
 from tests.small_data import classes
 
@@ -275,7 +275,10 @@ def test_a_checkpoint_is_checked_once_and_a_trained_network_before_and_after(
     """On the CPU a checkpoint's network is the one that was checked before the folder; it may take seconds."""
     Path("checked_of_tests.py").write_text(OWN)
     weights: list[float] = []
-    monkeypatch.setattr(runner, "check_evaluation", lambda setting: weights.append(setting.model.only.bias[0].item()))
+    for stage in (preparation, networks):
+        monkeypatch.setattr(
+            stage, "check_evaluation", lambda setting: weights.append(setting.model.only.bias[0].item())
+        )
     own = (*SMALL, "model.factory=checked_of_tests:Wide", "dataset.modulus=2", "device=cpu")
     assert mi_run(*own).status == 0
     assert len(weights) == 2 and weights[0] != weights[1]

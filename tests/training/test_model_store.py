@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import errno
 import json
 import os
@@ -22,7 +21,7 @@ from torch import Tensor, nn
 
 import mi_runner
 from mi_runner.config.models.mlp import Activation, MlpConfig
-from mi_runner.machine import hardware
+from mi_runner.machine import hardware, sources
 from mi_runner.machine.files import tensors_sha256
 from mi_runner.models import Built
 from mi_runner.runs.choices import build_network
@@ -248,36 +247,54 @@ def test_the_threads_that_train_are_in_the_key(monkeypatch: pytest.MonkeyPatch) 
     assert key(new(), CONFIG, seed=0) != alone
 
 
-def sources_of(module: str) -> set[str]:
-    """The modules of mi_runner that a module imports, itself included, and that these import."""
+PROGRAM = """
+import importlib, sys
+from pathlib import Path
+package = Path(sys.argv[1])
+for name in ("mi_runner.training.loop", "mi_runner.training.stacked"):
+    importlib.import_module(name)
+for file in (package / "models").glob("*.py"):
+    importlib.import_module(f"mi_runner.models.{file.stem}")
+for name, module in sys.modules.items():
+    if name.startswith("mi_runner"):
+        print(Path(module.__file__).relative_to(package))
+"""
+
+
+def test_the_key_has_every_source_that_training_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As Python imports them, but for the `__init__.py` of folders that have a docstring only."""
     package = Path(mi_runner.__file__).parent
-    found: set[str] = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
-        path = package.parent.joinpath(*name.split("."))
-        files = [file for file in (path.with_suffix(".py"), path / "__init__.py") if file.is_file()]
-        if name in found or not name.startswith("mi_runner") or not files:
-            continue
-        found.add(name)
-        for node in ast.walk(ast.parse(files[0].read_text(encoding="utf-8"))):
-            if isinstance(node, ast.Import):
-                waiting += [alias.name for alias in node.names]
-            elif isinstance(node, ast.ImportFrom) and node.module:
-                waiting += [node.module, *(f"{node.module}.{alias.name}" for alias in node.names)]
-    return {name.removeprefix("mi_runner").lstrip(".") for name in found}
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(package)], cwd=package.parent, capture_output=True, text=True, check=True
+    )
+    counted: list[Path] = []
+
+    def digest(files: list[Path], of: Path) -> str:
+        counted.extend(file.relative_to(of) for file in files)
+        return "0"
+
+    monkeypatch.setattr(sources, "digest", digest)
+    model_store._code_digest.__wrapped__()
+    imported = {Path(line) for line in done.stdout.splitlines()}
+    uncounted = {path for path in imported - set(counted) if path.name != "__init__.py"}
+    assert len(imported) > 25 and uncounted == set()
+    assert {Path("models/__init__.py"), Path("datasets/__init__.py"), Path("training/loop.py")} <= set(counted)
+    assert Path("__init__.py") not in counted and not [path for path in counted if path.parts[0] == "runs"]
 
 
-DECIDE_NO_WEIGHTS = {
-    *("", "errors", "files", "machine", "private", "progress", "statistics", "training"),
-    *("datasets", "datasets.causal_models"),  # whose products are in the key by content
-}
-
-
-def test_the_key_has_every_source_that_training_runs() -> None:
-    run = sources_of("mi_runner.training.stacked")
-    kept = {name.removesuffix(".py").replace("/", ".") for name in model_store.TRAINING}
-    assert run - kept == DECIDE_NO_WEIGHTS and kept <= run
+def test_an_edit_of_a_source_that_training_imports_trains_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "mi_runner"
+    files = {"training/loop.py": "import mi_runner.steps", "training/stacked.py": "", "models/mlp.py": ""}
+    files |= {"__init__.py": "", "steps.py": "", "sweeps.py": ""}
+    monkeypatch.setattr(mi_runner, "__file__", str(package / "__init__.py"))
+    digests = {}
+    for edited in ("", *files):
+        for name, source in files.items():
+            (package / name).parent.mkdir(parents=True, exist_ok=True)
+            (package / name).write_text(source + "\n# an edit" * (name == edited))
+        digests[edited] = model_store._code_digest.__wrapped__()
+    assert digests["sweeps.py"] == digests["__init__.py"] == digests[""]
+    assert len(set(digests.values())) == 1 + 4
 
 
 def test_names_shapes_and_types_of_the_initial_weights_are_in_the_key() -> None:

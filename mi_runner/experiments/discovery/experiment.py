@@ -23,7 +23,7 @@ from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
 from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
-from mi_runner.experiments import Drawing, Experiment, Result, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Setting, untyped
 from mi_runner.experiments.common.judging import Examples, examples_of
 from mi_runner.experiments.discovery import figures
 from mi_runner.experiments.discovery.judgement import Judged, space_of
@@ -245,7 +245,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         if row["output"] == first
         for measure in _measures(config)
     }
-    return Result(
+    return untyped.result(
         tables=tables,
         keys=KEYS,
         metrics={

@@ -21,7 +21,7 @@ from mi_runner import chance
 from mi_runner.config.experiments.explanations import ExplanationsConfig
 from mi_runner.datasets import Dataset, logic
 from mi_runner.errors import ConfigError, RunFailed, as_options
-from mi_runner.experiments import Drawing, Experiment, Result, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Setting, untyped
 from mi_runner.experiments.common import sentences
 from mi_runner.experiments.explanations import figures
 from mi_runner.experiments.explanations.controls import RANDOM_FUNCTION, UNTRAINED, Control, train_on_random_functions
@@ -148,7 +148,7 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
         import pandas as pd
 
         tables["circuits"] = pd.concat(frames, ignore_index=True)
-    return Result(
+    return untyped.result(
         tables=tables,
         keys=KEYS,
         repeats=REPEATS,
@@ -434,7 +434,7 @@ def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
         values = [_number(row[name]) for row in first if row[name] is not None]
         metrics[name] = math.fsum(values) / len(values) if values else math.nan
     history = [{"seed": member.seed, **row} for member in setting.members for row in member.history]
-    return Result(
+    return untyped.result(
         tables={"metrics": rows, "seeds_summary": summary, "history": history},
         keys={
             "metrics": ("seed", *KEYS["metrics"]),

@@ -18,7 +18,8 @@ from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting
 from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
-from mi_runner.graph.model_graph import ModelGraph, Site
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.graph.sites import Site
 from mi_runner.methods.alignment import units_at
 from mi_runner.tables.names import ALL
 

@@ -21,7 +21,8 @@ from mi_runner.experiments import Drawing, Setting
 from mi_runner.experiments.iit import figures as iit_figures
 from mi_runner.experiments.iit.cells import Cell, free_units, other_site, places_of, sizes_of
 from mi_runner.graph.interventions import KeptSites
-from mi_runner.graph.model_graph import ModelGraph, Site
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.graph.sites import Site
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import (
     Aligned,

@@ -1,0 +1,150 @@
+"""What of a run is checked before it has a folder: the device, the network, the setting, the members, the checkpoint.
+
+A mistake that is found here uses no version, and costs no training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from mi_runner.config.run_schema import RunConfig
+from mi_runner.datasets import Dataset
+from mi_runner.errors import ConfigError, as_options
+from mi_runner.experiments import Setting
+from mi_runner.experiments.common.evaluation import check_evaluation
+from mi_runner.models import Built
+from mi_runner.progress import Progress, log
+from mi_runner.runs import checkpoints, expectations, starts
+from mi_runner.runs.checkpoints import Checkpoint
+from mi_runner.runs.choices import (
+    arguments,
+    build_network,
+    experiment_of,
+    factory_of,
+    load_dataset,
+    training_options,
+)
+from mi_runner.runs.expectations import Expectation
+from mi_runner.training import loop as training
+from mi_runner.training import stacked as stacked_training
+
+
+def device_of(asked: str) -> torch.device:
+    """Returns the device that the config names.
+
+    Raises:
+        ConfigError: this machine doesn't have it.
+    """
+    if asked == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if asked == "cpu":
+        return torch.device("cpu")
+    if not torch.cuda.is_available():
+        raise ConfigError(f"device={asked}: torch finds no CUDA device here. Use device=cpu or device=auto.")
+    device = torch.device(asked)
+    if (device.index or 0) >= torch.cuda.device_count():
+        raise ConfigError(f"device={asked}: this machine has {torch.cuda.device_count()} CUDA devices, counted from 0.")
+    return device
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A run after all checks that are possible before training.
+
+    Attributes:
+        built: the network, on the CPU, with the checkpoint's weights if one is named.
+        setting: the experiment's setting for that network.
+        checkpoint: the weights that the config names.
+    """
+
+    built: Built
+    setting: Setting[Any]
+    checkpoint: Checkpoint | None
+
+    @property
+    def starts(self) -> dict[str, str]:
+        """Seed → a hash of what its network starts from."""
+        members = self.setting.members or (self.setting,)
+        return {str(member.seed): member.start for member in members if member.start is not None}
+
+
+def prepare(
+    config: RunConfig,
+    dataset: Dataset,
+    expected: Sequence[Expectation],
+    *,
+    progress: Progress,
+) -> Prepared:
+    """Builds the network and the setting of a run, checks them, and returns them.
+
+    Raises:
+        ConfigError: data set, model, training, experiment, expectations and checkpoint don't fit; the text says what
+            to type.
+    """
+    experiment = experiment_of(config.experiment)
+    built = build_network(config.model, dataset, seed=config.seed)
+    for note in built.notes:
+        log.info(note)
+    for warning in built.warnings:
+        log.warning(warning)
+    options = training_options(config.training)
+    setting: Setting[Any] = Setting(
+        config=config.experiment,
+        training=options if config.experiment.trains else replace(options, epochs=0),
+        model=built.model,
+        dataset=built.dataset,
+        seed=config.seed,
+        leaves=built.leaves,
+        source=built.source,
+        progress=progress,
+    )
+    if config.seeds is not None:
+        setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
+    checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
+    with as_options("model", arguments(config.model)):
+        check_evaluation(setting)
+    experiment.check(setting)  # first, because its own options may set training options
+    with as_options("model", arguments(config.model)), as_options("training", arguments(config.training)):
+        training.check(built.model, built.dataset, setting.training, sigmoid=sigmoid(config))
+    expectations.check(expected, experiment.metric_names(setting))
+    setting = replace(setting, start=starts.start_of(setting.model, setting.dataset))
+    members = [replace(one, start=starts.start_of(one.model, one.dataset)) for one in setting.members]
+    if seeds := starts.shared((one.seed, one.start) for one in members):
+        log.warning(starts.sentence(seeds, factory=factory_of(config.model), checkpoint=None))
+    return Prepared(built, replace(setting, members=tuple(members)), checkpoint)
+
+
+def sigmoid(config: RunConfig) -> str:
+    """Returns how to give the config's model a sigmoid at its end."""
+    return "model.output_activation=sigmoid" if "output_activation" in arguments(config.model) else "torch.nn.Sigmoid()"
+
+
+def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, n_seeds: int) -> tuple[Setting[Any], ...]:
+    """Returns a setting for each of the seeds `config.seed`, `config.seed` + 1, …, with the network that it has alone.
+
+    Raises:
+        ConfigError: the networks can't be trained together.
+    """
+    members = [setting]
+    for seed in range(config.seed + 1, config.seed + n_seeds):
+        own = load_dataset(config.dataset, seed=seed) if config.dataset.drawn else dataset
+        built = build_network(config.model, own, seed=seed)
+        members.append(replace(setting, model=built.model, dataset=built.dataset, seed=seed, source=built.source))
+    with as_options("training", arguments(config.training)):
+        for member in members:
+            training.check(member.model, member.dataset, setting.training)
+    try:
+        stacked_training.check_together(
+            [member.model for member in members],
+            [member.dataset for member in members],
+            setting.training,
+            seeds=[member.seed for member in members],
+        )
+    except ConfigError as error:
+        alone = f"-m 'seed=range({config.seed},{config.seed + n_seeds})' instead of seeds={n_seeds}"
+        raise ConfigError(f"seeds={n_seeds}: {error} Train them one after the other: {alone}.") from error
+    return tuple(members)

@@ -1,0 +1,82 @@
+"""Where a run's figures come from: the config, the versions, the checkout, the machine, the command, the time."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import shlex
+import socket
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from mi_runner.config.composition import config_hash, flattened
+from mi_runner.config.run_schema import RunConfig
+from mi_runner.machine import hardware
+from mi_runner.machine.files import code_version
+from mi_runner.models import Built
+from mi_runner.runs import checkout
+from mi_runner.runs.record import SCHEMA_VERSION, RunRecord
+
+VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
+
+
+def new_record(config: RunConfig, command: str | None, timings: Mapping[str, float]) -> RunRecord:
+    """Returns the record of a run that begins.
+
+    Args:
+        command: the command line; None: that of this process.
+        timings: stage → seconds, for stages before the run.
+    """
+    return RunRecord(
+        schema_version=SCHEMA_VERSION,
+        status="running",
+        experiment=config.experiment.name,
+        dataset=config.dataset.name,
+        model=config.model.name,
+        seed=config.seed,
+        device=config.device,
+        threads=config.threads,
+        processor=hardware.processor(),
+        instruction_set=hardware.instruction_set(),
+        config_hash=config_hash(config),
+        config=flattened(config),
+        timings=dict(timings),
+        versions={
+            "python": platform.python_version(),
+            **{name: _version(name) for name in VERSIONS},
+            "code": code_version(),
+        },
+        git=checkout.state(),
+        command=command or shlex.join(sys.argv),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=now(),
+    )
+
+
+def own_code(config: RunConfig, built: Built) -> dict[str, str]:
+    """Returns `code of NAME` → a digest of the code, for the user's own network and methods that a run takes."""
+    found = {f"code of {config.model.factory}": built.code} if built.code else {}
+    methods = [name for name in getattr(config.experiment, "methods", ()) if isinstance(name, str) and ":" in name]
+    if methods:
+        from mi_runner.models.external import callable_code
+
+        found |= {f"code of {name}": callable_code(name) for name in methods}
+    return found
+
+
+def now() -> str:
+    """Returns the time in UTC, as ISO 8601 has it, to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+@functools.cache
+def _version(name: str) -> str | None:
+    """Returns the version of an installed distribution; None if it isn't installed."""
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
