@@ -645,6 +645,19 @@ def test_a_full_disk_during_one_job(mi_run: MiRun) -> None:
     assert {job for job, record in started(done.folder).items() if record != before.get(job)} == {"3"}
 
 
+def test_each_table_of_a_job_is_read_once(two_seeds: Path, mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the tables of the sweep, its figures and its page."""
+    read: list[str] = []
+    read_rows = sweep_tables.read_rows
+    monkeypatch.setattr(
+        sweep_tables, "read_rows", lambda path: (read.append(f"{path.parent.name}/{path.name}"), read_rows(path))[1]
+    )
+    before = (two_seeds / "sweep.csv").read_bytes(), (two_seeds / "sweep_summary.csv").read_bytes()
+    assert mi_run(f"sweep={two_seeds}").status == 0
+    assert sorted(read) == [f"{job}/{name}.csv" for job in (0, 1) for name in ("metrics", "summary")]
+    assert before == ((two_seeds / "sweep.csv").read_bytes(), (two_seeds / "sweep_summary.csv").read_bytes())
+
+
 def test_tables_that_can_not_be_written(two_seeds: Path, mi_run: MiRun) -> None:
     (two_seeds / "sweep.csv").unlink()
     (two_seeds / "sweep.csv").mkdir()
