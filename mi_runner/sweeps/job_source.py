@@ -68,7 +68,9 @@ class Listed:
         if old is not None and jobs:
             check_same_sweep(old, asked, base_of([job.config for job in jobs if job.config], asked.swept), jobs)
             jobs = _numbered(jobs, old.jobs)
-        problems, self.costs = check_jobs(jobs, objective) if jobs else ({}, {})
+        checked = check_jobs(jobs, objective)
+        problems = {number: found.problem for number, found in checked.items() if found.problem}
+        self.costs = {number: found.cost for number, found in checked.items() if not found.problem}
         # Of several experiments some may lack the metric; their jobs come last in the tables.
         without = [number for number, problem in problems.items() if problem.startswith(f"objective={objective}: ")]
         if len(without) < len(jobs):
@@ -200,8 +202,8 @@ class Searched:
         self.base = base_of(self.configs, asked.swept)
         if old is not None:
             check_same_sweep(old, asked, self.base, ())
-        problems, _ = check_jobs([replace(job, number=number) for number, job in enumerate(corners)], objective)
-        self.problems = list(dict.fromkeys(problems.values()))
+        checked = check_jobs([replace(job, number=number) for number, job in enumerate(corners)], objective)
+        self.problems = list(dict.fromkeys(found.problem for found in checked.values() if found.problem))
         self.n_left = max(0, self.search.left)
 
     def show_plan(self) -> int:
