@@ -13,33 +13,20 @@ import pytest
 from filelock import FileLock
 
 from mi_runner.cli import command as cli
+from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.machine import files
 from mi_runner.runs.report import REPORT, write_run_report
 from tests.undrawn import one_pixel
 
 DATA = ("dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
 DIVERGES = ("training.optimizer=sgd", "training.learning_rate=1e30", "training.epochs=2")
-HIDDEN = ("model.hidden_sizes=[8,3,2]",)
-PAIRS = ("experiment.train_pairs=60", "experiment.test_pairs=60")
-FOUND = (
-    "experiment.methods=[random,magnitude,eap,greedy]",
-    *("experiment.bootstrap=3", "experiment.repeats=2", "experiment.accuracy_threshold=0.4"),
-)
+UNITS = ("model=mlp", "model.hidden_sizes=[8,3,2]", "experiment.granularity=unit")
 SMALL = {
-    "train": ("dataset=ellipses", *DATA, "dataset.target=class"),
+    **{schema.name: (f"experiment={schema.name}", *schema.small) for schema in EXPERIMENTS},
     "many seeds": ("experiment=train", "dataset=mod_add", *DATA, "seeds=2"),
-    "ablation": ("dataset=mod_add", *DATA, "experiment.split=mean", "experiment.agree=same"),
-    "units": ("experiment=ablation", "dataset=mod_add", "model=mlp", *HIDDEN, *DATA, "experiment.granularity=unit"),
-    "circuits": ("dataset=ellipses", *DATA, *HIDDEN, "experiment.last_layers=2", "experiment.accuracy_threshold=0.4"),
-    "clusters": ("dataset=mod_add", *DATA, "model.hidden_sizes=[8,8,8]", "experiment.controls=1"),
-    "iit": (*DATA, *PAIRS),
-    "das": (*DATA, *PAIRS, "experiment.epochs=1", "experiment.site=[conv3,fc1]", "experiment.size=2"),
-    "decoder": (*DATA, "experiment.epochs=1", "experiment.min_target_accuracy=0", "experiment.folds=2"),
-    "explanations": (*DATA[::2], "experiment.min_accuracy=0", "experiment.max_depth=2"),
-    "discovery": ("dataset=logic", "model.hidden_sizes=[2,2]", "training.epochs=1", *FOUND),
-    "probes": (*DATA,),
+    "units": ("experiment=ablation", "dataset=mod_add", *DATA, *UNITS),
 }
-"""Small runs; those of an experiment's name run it, and each experiment has one."""
+"""Small runs: one of each experiment, and two more."""
 
 
 def commanded(folder: Path, *options: str, status: int = 0) -> Path:
@@ -68,9 +55,7 @@ class SmallRuns(Mapping[str, Path]):
         self.folder = folder
 
     def __getitem__(self, name: str) -> Path:
-        options = SMALL[name]
-        chosen = [] if options[0].startswith("experiment=") else [f"experiment={name}"]
-        return commanded(self.folder / name, *chosen, *options)
+        return commanded(self.folder / name, *SMALL[name])
 
     def __iter__(self) -> Iterator[str]:
         return iter(SMALL)

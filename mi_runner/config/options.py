@@ -44,9 +44,17 @@ def option(
 
 @dataclass
 class Choice:
-    """A choice of a config group, such as `model=mlp`."""
+    """A choice of a config group, such as `model=mlp`.
+
+    Attributes:
+        name: what is typed behind `model=`.
+        place: where the help page lists it: in the order of these numbers, then of the names.
+        small: options with which a run takes seconds, for a first try, and for the tests that look at every choice.
+    """
 
     name: ClassVar[str]
+    place: ClassVar[int] = 500
+    small: ClassVar[tuple[str, ...]] = ()
 
 
 _RANGE_CHECKS: tuple[tuple[str, str, Callable[[float, float], bool]], ...] = (

@@ -1,16 +1,18 @@
 """Every choice of every config group.
 
-Only this module and their own files name a data set, a model or an experiment.
+A choice is a schema in a module of `config/experiments`, `config/datasets` or `config/models`: the modules are looked
+up, so no list names them.
 """
 
 from __future__ import annotations
 
+import pkgutil
+from importlib import import_module
+from types import ModuleType
+from typing import TypeVar
+
+from mi_runner.config import datasets, experiments, models
 from mi_runner.config.datasets import DatasetConfig
-from mi_runner.config.datasets.arrays import ArraysConfig
-from mi_runner.config.datasets.ellipses import EllipsesConfig
-from mi_runner.config.datasets.logic import LogicConfig
-from mi_runner.config.datasets.mnist import Mnist01Config, MnistConfig
-from mi_runner.config.datasets.mod_add import ModAddConfig
 from mi_runner.config.engine_schemas import (
     EngineConfig,
     JoblibLauncher,
@@ -20,48 +22,39 @@ from mi_runner.config.engine_schemas import (
     SubmititSlurmLauncher,
 )
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.experiments.ablation import AblationConfig
-from mi_runner.config.experiments.circuits import CircuitsConfig
-from mi_runner.config.experiments.clusters import ClustersConfig
-from mi_runner.config.experiments.das import DasConfig
-from mi_runner.config.experiments.decoder import DecoderConfig
-from mi_runner.config.experiments.discovery import DiscoveryConfig
-from mi_runner.config.experiments.explanations import ExplanationsConfig
-from mi_runner.config.experiments.iit import IitConfig
-from mi_runner.config.experiments.probes import ProbesConfig
-from mi_runner.config.experiments.train import TrainConfig
-from mi_runner.config.models.cnn import CnnConfig
-from mi_runner.config.models.external import ExternalConfig
-from mi_runner.config.models.mlp import MlpConfig
-from mi_runner.config.models.skip import SkipConfig
+from mi_runner.config.models import ModelConfig
 from mi_runner.config.options import Choice
 
-EXPERIMENTS: tuple[type[ExperimentConfig], ...] = (
-    TrainConfig,
-    AblationConfig,
-    CircuitsConfig,
-    ClustersConfig,
-    IitConfig,
-    DasConfig,
-    ProbesConfig,
-    DecoderConfig,
-    ExplanationsConfig,
-    DiscoveryConfig,
-)
+C = TypeVar("C", bound=Choice)
 
-DATASETS: tuple[type[DatasetConfig], ...] = (
-    MnistConfig,
-    Mnist01Config,
-    ModAddConfig,
-    EllipsesConfig,
-    LogicConfig,
-    ArraysConfig,
-)
+
+def schemas_of(package: ModuleType, kind: type[C]) -> list[type[C]]:
+    """Returns the schemas that the modules of a package define: the classes of this kind that have a name."""
+    modules = [import_module(f"{package.__name__}.{found.name}") for found in pkgutil.iter_modules(package.__path__)]
+    return [
+        value
+        for module in modules
+        for value in vars(module).values()
+        if isinstance(value, type)
+        and issubclass(value, kind)
+        and value.__module__ == module.__name__
+        and "name" in vars(value)
+    ]
+
+
+def in_order(schemas: list[type[C]]) -> tuple[type[C], ...]:
+    """Returns schemas in the order of the help page."""
+    return tuple(sorted(schemas, key=lambda schema: (schema.place, schema.name)))
+
+
+EXPERIMENTS: tuple[type[ExperimentConfig], ...] = in_order(schemas_of(experiments, ExperimentConfig))
+
+DATASETS: tuple[type[DatasetConfig], ...] = in_order(schemas_of(datasets, DatasetConfig))
 
 SCHEMAS: dict[str, tuple[type[Choice], ...]] = {
     "experiment": EXPERIMENTS,
     "dataset": DATASETS,
-    "model": (MlpConfig, SkipConfig, CnnConfig, ExternalConfig),
+    "model": in_order(schemas_of(models, ModelConfig)),
 }
 """Config group → its choices, in the order of the help page."""
 

@@ -14,13 +14,14 @@ import torch
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, RunFailed
-from mi_runner.experiments import Experiment, Row, Setting, TrainedNetwork
+from mi_runner.experiments import Experiment, Setting, TrainedNetwork
 from mi_runner.experiments.common.evaluation import check_evaluation
 from mi_runner.models import Built
 from mi_runner.progress import log
 from mi_runner.runs.choices import build_network
 from mi_runner.runs.preparation import Prepared, sigmoid
 from mi_runner.runs.record import CheckpointRecord, MemberRecord
+from mi_runner.tables.declaration import Row
 from mi_runner.training import loop as training
 from mi_runner.training import model_store
 from mi_runner.training import stacked as stacked_training

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 
 from torch import nn
 
-from mi_runner.experiments import Result, Row
+from mi_runner.experiments import Result
+from mi_runner.experiments.common.tables import of_training
 from mi_runner.runs.networks import Weighted
 from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder
+from mi_runner.tables.declaration import Row
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,7 @@ def with_history(result: Result, weighted: Weighted) -> Result:
     """Returns the result with the table of the training, if this run trained its network and the result has none."""
     if not weighted.trained_now or "history" in result.tables:
         return result
-    return result.with_table("history", weighted.setting.history, ["epoch"])
+    return result.with_table(of_training(weighted.setting.history))
 
 
 def model_to_write(result: Result, weighted: Weighted) -> nn.Module | None:

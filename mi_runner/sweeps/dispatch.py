@@ -121,17 +121,17 @@ class _Refused:
     again_at: float = 0.0
 
     def again(self, job: Job) -> None:
-        """The engine refuses this job now."""
+        """Keeps a job that the engine refuses now."""
         self.job, self.number = job, job.number
         self.pause = min(max(2 * self.pause, FIRST_PAUSE), LONGEST_PAUSE)
         self.again_at = self.clock.now() + self.pause
 
     def waits(self) -> bool:
-        """Whether there is a job, and it is too early to try it again."""
+        """Returns whether there is a job and it is too early to try it again."""
         return self.job is not None and self.clock.now() < self.again_at
 
     def take(self) -> Job | None:
-        """The job, which is no longer kept."""
+        """Returns the job, and keeps it no longer."""
         job, self.job = self.job, None
         return job
 
@@ -165,7 +165,7 @@ class Dispatch:
         self._n_ended = 0
 
     def run(self) -> None:
-        """Until the last job has ended; an interruption ends those that run."""
+        """Runs all jobs and returns after the last has ended; an interruption ends those that run."""
         try:
             while self._fill() or self._running:
                 ended = [slot for slot, (_, _, running, _) in self._running.items() if running.done()]
@@ -183,14 +183,14 @@ class Dispatch:
         self.engine.close()
 
     def _that_run(self) -> list[Task]:
-        """The tasks of our own engine that run now."""
+        """Returns the tasks of our own engine that run now."""
         ours = [
             task for _, task, running, _ in self._running.values() if not isinstance(running, RunsElsewhere | HasEnded)
         ]
         return [task for task in ours if run_folder.state(task.folder).status == "running"]
 
     def _say_interrupted(self, tasks: Sequence[Task]) -> None:
-        """The engine has ended these tasks: those that could not say so are said to be interrupted.
+        """Writes that tasks were interrupted, which the engine has ended and which could not write it themselves.
 
         A worker that doesn't listen in time is killed, and is as much ended by the interruption.
         """
@@ -199,7 +199,7 @@ class Dispatch:
                 write_ending(task, "interrupted", "its sweep was interrupted, and it left no word")
 
     def _fill(self) -> bool:
-        """Give each free slot a job; whether there was one."""
+        """Gives each free slot a job and returns whether there was one."""
         for slot in range(self.engine.slots):
             if slot in self._running:
                 continue
@@ -223,7 +223,7 @@ class Dispatch:
         return True
 
     def _next(self) -> Job | None:
-        """The next job; it may be one that the engine refused before."""
+        """Returns the next job, which may be one that the engine refused before."""
         if self._stopped:
             return None
         job = self._refused.take()
@@ -245,7 +245,7 @@ class Dispatch:
             raise
 
     def _earlier(self, task: Task) -> Running | None:
-        """What runs, or will run, a job that an earlier process began; None where nothing does.
+        """Returns what runs, or will run, a job that an earlier process began; None if nothing does.
 
         Raises:
             NotNow: the engine can't say.
@@ -295,7 +295,7 @@ class Dispatch:
             console.note(f"on_error=stop: job {job.number} failed, no later job starts")
 
     def _say_for(self, task: Task, how: Ending, state: State) -> State:
-        """What became of a job that has ended and could not say so; from now on its run.json says it.
+        """Returns what became of a job that has ended without a word, and writes it into the job's run.json.
 
         The engine's word decides whether the worker is gone: its process may be seen for a moment longer, or be on
         another machine.

@@ -44,19 +44,19 @@ class JobSource(Protocol):
     n_left: int
 
     def show_plan(self) -> int:
-        """Print what would run, and why what wouldn't; the exit status."""
+        """Prints what would run, and why the others wouldn't, and returns the exit status."""
 
     def refuse_invalid(self) -> None:
-        """Raise a ConfigError if there is a job that can't run and must not be left out."""
+        """Raises a ConfigError if there is a job that can't run and must not be left out."""
 
     def plan(self, command: str, old: Plan | None) -> Plan:
-        """All jobs that there are by now."""
+        """Returns the plan with all jobs that there are by now."""
 
     def next(self, folder: Path) -> Job | None:
-        """The next job; None after the last."""
+        """Returns the next job; None after the last."""
 
     def ended(self, job: Job, state: State) -> None:
-        """What became of it."""
+        """Takes note of what became of a job."""
 
 
 class Listed:
@@ -145,11 +145,11 @@ class Listed:
         return next(self._waiting, None)
 
     def ended(self, job: Job, state: State) -> None:
-        """Nothing depends on it."""
+        """Does nothing, because no later job depends on it."""
 
 
 def _numbered(jobs: Sequence[Job], old: Sequence[Job]) -> list[Job]:
-    """The jobs with the numbers that they had, new ones after the last."""
+    """Returns the jobs with the numbers that they had; new ones get numbers after the last."""
     numbers = {job.config_hash: job.number for job in old}
     free = max(numbers.values(), default=-1) + 1
     found = []
@@ -162,7 +162,7 @@ def _numbered(jobs: Sequence[Job], old: Sequence[Job]) -> list[Job]:
 
 
 def _settled(old: Plan, folder: Path | None, job: Job) -> str:
-    """Why a job of a resumed sweep need not run: this code has done it; otherwise empty."""
+    """Returns why a job of a resumed sweep need not run, because this code has done it; otherwise an empty text."""
     assert folder is not None
     if job.number not in {earlier.number for earlier in old.jobs}:
         return ""

@@ -32,14 +32,14 @@ class Submission:
     name: str
 
     def write(self, job_folder: Path) -> None:
-        """Note that it is for the job of this run folder; the job's latest submission counts."""
+        """Writes that it is for the job of this run folder; the job's latest submission counts."""
         (place := _place(job_folder)).parent.mkdir(exist_ok=True)
         with written_whole(place) as beside:
             beside.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
 
 def read_submission(job_folder: Path) -> Submission | None:
-    """The latest submission of the job of a run folder; None where there was none that can be read."""
+    """Returns the latest submission of the job of a run folder; None if there is none that can be read."""
     try:
         return read_file(_place(job_folder), Submission)
     except (OSError, Unreadable):

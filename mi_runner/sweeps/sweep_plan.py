@@ -76,7 +76,7 @@ class Command:
 
 
 def read_command(overrides: Sequence[str]) -> Command:
-    """The parts of a command line.
+    """Returns the parts of a command line.
 
     Raises:
         ConfigError: a setting of the sweep can't be.
@@ -111,7 +111,7 @@ def read_command(overrides: Sequence[str]) -> Command:
 
 
 def _engine(config: DictConfig, group: str, engines: Sequence[type[Choice]]) -> Any:
-    """The typed config of a Hydra group's choice, or None for Hydra's own `basic`."""
+    """Returns the typed config of a Hydra group's choice, or None for Hydra's own `basic`."""
     choice = config.hydra.runtime.choices[f"hydra/{group}"]
     if choice == "basic":
         return None
@@ -128,7 +128,7 @@ def _engine(config: DictConfig, group: str, engines: Sequence[type[Choice]]) -> 
 
 
 def combinations(command: Command) -> Iterator[dict[str, str]]:
-    """Each job's overrides by key, in the order of the command line, the last key fastest.
+    """Yields each job's overrides by key, in the order of the command line, the last key fastest.
 
     Raises:
         ConfigError: a key's values can't be listed.
@@ -195,7 +195,7 @@ def _count(override: Override) -> float:
 
 
 def texts(override: Override) -> list[str]:
-    """The values of a discrete sweep as one would type them."""
+    """Returns the values of a discrete sweep as one would type them."""
     try:
         return [str(text) for text in override.sweep_string_iterator()]
     except Exception as error:  # Hydra raises what it likes here
@@ -206,7 +206,7 @@ def texts(override: Override) -> list[str]:
 
 @files_read_once()
 def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Refused]]:
-    """Every combination as a job with its config, or refused; jobs are numbered from 0.
+    """Returns every combination as a job with its config, or refused; jobs are numbered from 0.
 
     Of combinations with equal configs (`seed=1,1`) the first is taken.
 
@@ -233,7 +233,7 @@ def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Ref
 
 
 def _typed_by_key(command: Command, job: Job) -> dict[str, str]:
-    """The overrides of a job of an earlier command, by key.
+    """Returns the overrides of a job of an earlier command, by key.
 
     Raises:
         ConfigError: its plan was changed, and has others.
@@ -250,7 +250,7 @@ def _typed_by_key(command: Command, job: Job) -> dict[str, str]:
 
 
 def compose_job(command: Command, by_key: Mapping[str, str], number: int, hash_of: HashOf) -> Job:
-    """The job of these overrides.
+    """Returns the job of these overrides.
 
     Raises:
         ConfigError: they don't compose.
@@ -264,7 +264,7 @@ def compose_job(command: Command, by_key: Mapping[str, str], number: int, hash_o
 
 
 def _column_value(key: str, text: str, flat: Mapping[str, Any]) -> Value:
-    """The value as it was composed, 0.001 for 1e-3; as it was typed where it is a choice or no single value."""
+    """Returns the value as it was composed, 0.001 for 1e-3; a choice, or no single value, as it was typed."""
     name = key.lstrip("+")
     value = flat.get(name, text)
     return text if name in SCHEMAS or isinstance(value, list | dict) else value
@@ -274,7 +274,7 @@ def _column_value(key: str, text: str, flat: Mapping[str, Any]) -> Value:
 
 
 def read_plan(sweep: Path) -> Plan:
-    """The plan of the sweep in a folder.
+    """Returns the plan of the sweep in a folder.
 
     Raises:
         ConfigError: there is none that can be read.
@@ -327,7 +327,7 @@ def _check_override(override: str, field_name: str) -> Override:
 
 
 def base_of(configs: Sequence[RunConfig], swept: Sequence[str]) -> dict[str, Any]:
-    """What configs have in common, by key, without what is swept and what may differ."""
+    """Returns what configs have in common, by key, without what is swept and what may differ."""
     first, *others = [flattened(config) for config in configs]
     for other in others:
         first = {key: value for key, value in first.items() if key in other and other[key] == value}
@@ -336,7 +336,7 @@ def base_of(configs: Sequence[RunConfig], swept: Sequence[str]) -> dict[str, Any
 
 
 def check_same_sweep(old: Plan, command: Command, base: Mapping[str, Any], jobs: Sequence[Job]) -> None:
-    """A command that resumes a sweep means the same one; it may have more values, or fewer.
+    """Checks that a command that resumes a sweep means the same one; it may have more values, or fewer.
 
     Raises:
         ConfigError: it sweeps other keys, or its config differs; the text says where.

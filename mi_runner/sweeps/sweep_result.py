@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -> int:
-    """Makes the tables and figures of a sweep from its jobs' folders, prints the headline; returns the exit status.
+    """Writes the tables and figures of a sweep from its jobs' folders, prints the headline, returns the exit status.
 
     Args:
         known: states of jobs that their folders can't tell.
@@ -54,7 +54,7 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a folder has a sweep all of whose jobs are done, as expected or not, and whose search has ended."""
+    """Returns whether a folder has a sweep whose jobs are all done, as expected or not, and whose search has ended."""
     try:
         plan = read_plan(folder)
     except ConfigError:
@@ -154,7 +154,7 @@ def _say_best(plan: Plan, jobs: Sequence[Ended]) -> None:
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers in short: 0-3, 7."""
+    """Returns ascending numbers in short: 0-3, 7."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][-1] + 1:

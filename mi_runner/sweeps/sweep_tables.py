@@ -101,7 +101,7 @@ class Ended:
         return {name: Range(*ends) for name, ends in self.state.record.measures.items()}
 
     def table(self, name: str) -> list[dict[str, str]]:
-        """Returns the rows of a table as text, digit by digit as they stand in the file; none of an unreadable one.
+        """Returns the rows of a table as text, digit by digit as they stand in the file; none if it can't be read.
 
         Raises:
             Unreadable: the job is done, and the table can't be read.
@@ -122,7 +122,7 @@ class Ended:
 
 
 def ended(plan: Plan, sweep: Path) -> list[Ended]:
-    """What became of every job of a sweep. A job whose tables can't be read is not done."""
+    """Returns what became of every job of a sweep. A job whose tables can't be read is not done."""
     found = [Ended(job, job_state(sweep, job.number), sweep / str(job.number)) for job in plan.jobs]
     own: dict[str, set[str | None]] = {}
     for one in found:
@@ -138,7 +138,7 @@ def ended(plan: Plan, sweep: Path) -> list[Ended]:
 
 
 def _fault(one: Ended) -> str:
-    """Why a table of a job that is done can't be read; empty if each can."""
+    """Returns why a table of a job that is done can't be read; empty if each can."""
     for name in ("metrics", "summary") if one.state.done else ():
         try:
             one.table(name)
@@ -181,7 +181,7 @@ def collect(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) 
 
 
 def same_values(swept: Mapping[str, Any]) -> tuple[str, ...]:
-    """What tells a combination of swept values from others, without the seed."""
+    """Returns what tells a combination of swept values from others, without the seed."""
     return tuple(f"{key}={value}" for key, value in swept.items() if key != REPEATED)
 
 
@@ -189,7 +189,7 @@ def same_values(swept: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def all_rows(jobs: Iterable[Ended]) -> list[Row]:
-    """Every row of every job's metrics table, as text; one row without measurements for a job that has none.
+    """Returns every row of every job's metrics table, as text; one row without measurements for a job that has none.
 
     A job that was interrupted has the rows that were finished. Columns of the metrics tables that are named as one of
     the job's get the name `metrics.NAME`.
@@ -219,7 +219,7 @@ def _own_name(column: str, taken: Iterable[str]) -> str:
 
 
 def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) -> list[Summed]:
-    """For every combination of swept values, every name of a row and each measure: the spread over the seeds.
+    """Returns the spread over the seeds, for every combination of swept values, every name of a row and each measure.
 
     Only jobs that are done count. What names a row, what counts repeats and what is a measure says the job's run.json;
     a job that doesn't say so is left out. Rows are matched by their names alone: a row that some jobs lack is averaged
@@ -258,13 +258,13 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
 
 
 def summary_rows(summed: Sequence[Summed]) -> list[Row]:
-    """The rows of sweep_summary.csv; a name that another experiment's rows have is empty."""
+    """Returns the rows of sweep_summary.csv; a name that only another experiment's rows have is empty."""
     names = dict.fromkeys(name for one in summed for name in one.name)
     return [dict.fromkeys(names, "") | one.row for one in summed]
 
 
 def one_network(jobs: Iterable[Ended]) -> list[str]:
-    """A line for the first combination of swept values whose seeds have one network; it counts the others."""
+    """Returns a line for the first combination of swept values whose seeds have one network; it counts the others."""
     found = [(seeds, members[0]) for members in _by_values(jobs) if (seeds := _seeds_of_one_network(members))]
     if not found:
         return []
@@ -291,7 +291,7 @@ def _by_values(jobs: Iterable[Ended]) -> Iterable[list[Ended]]:
 
 
 def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
-    """For every combination of swept values but the seed: these values, and the spread of each plain summary metric.
+    """Returns every combination of swept values but the seed, and the spread of each plain summary metric.
 
     Plain are those without a part (`accuracy`, not `accuracy/relu/zero`); the objective comes first.
     """
@@ -313,12 +313,12 @@ def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
 
 
 def _measure(metric: str) -> str:
-    """The measure that a summary metric is of: `accuracy/relu/zero` is of `accuracy`."""
+    """Returns the measure that a summary metric is of: `accuracy/relu/zero` is of `accuracy`."""
     return metric.partition("/")[0]
 
 
 def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | None) -> tuple[str, list[Row]]:
-    """The title and rows of the table that is printed: a screenful.
+    """Returns the title and rows of the table that is printed: a screenful.
 
     Where the summary of the jobs' tables is short enough, it is that of their accuracy, or of the measures that their
     experiment compares; otherwise a row for each combination of swept values, with metrics of run.json. In the first,
@@ -353,7 +353,7 @@ def _compared(jobs: Sequence[Ended]) -> tuple[str, ...]:
 
 
 def _of_measures(jobs: Sequence[Ended], summed: Sequence[Summed], measures: Sequence[str]) -> list[Row]:
-    """A row for each name that has these measures; where jobs have a table `summary`, its rows alone."""
+    """Returns a row for each name that has these measures; if jobs have a table `summary`, only its rows."""
     finer = {key for one in jobs for key in one.keys or () if (of := one.keys_of("summary")) and key not in of}
     groups: dict[tuple[tuple[str, Any], ...], dict[str, Spread]] = {}
     for one in summed:
@@ -369,7 +369,7 @@ def _of_measures(jobs: Sequence[Ended], summed: Sequence[Summed], measures: Sequ
 
 
 def _columns(spreads: Mapping[str, Spread]) -> Row:
-    """The measures' columns in the table that is printed; `X_n` where fewer seeds than n have a value of X."""
+    """Returns the measures' columns of the table that is printed; `X_n` if fewer seeds than n have a value of X."""
     most = max((spread.n for spread in spreads.values()), default=0)
     row: Row = {}
     for name, spread in spreads.items():
@@ -382,12 +382,12 @@ def _columns(spreads: Mapping[str, Spread]) -> Row:
 
 
 def _seeds(spread: Spread) -> Row:
-    """The values of few seeds, whose interval says little."""
+    """Returns the values of few seeds, whose interval says little."""
     return {"of each seed": " ".join(f"{value:.4f}" for value in spread.values)} if 1 < spread.n <= FEW else {}
 
 
 def failures(jobs: Sequence[Ended]) -> list[Row]:
-    """Every job that is not done or not as expected, with the cause."""
+    """Returns every job that is not done or not as expected, with the cause."""
     return [
         {"job": one.job.number, "values": one.job.name, "status": one.state.status, "cause": one.state.cause}
         for one in jobs

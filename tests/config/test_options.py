@@ -20,6 +20,7 @@ from mi_runner.progress import Progress
 from mi_runner.runs import expectations, preparation
 from mi_runner.runs.choices import load_dataset
 from mi_runner.sweeps import sweep_plan
+from tests.commands import of_name, small_options
 
 HUGE = (
     "2147483648",
@@ -35,16 +36,6 @@ HUGE = (
 
 NO_FLOAT = HUGE[3:]
 """Of these, those that no option of floats takes either."""
-
-SMALL = {
-    "arrays": ("dataset.path=data.npz",),
-    "mod_add": ("dataset.train_size=40", "dataset.test_size=40"),
-    "ellipses": ("dataset.train_size=40", "dataset.test_size=40"),
-    "logic": ("dataset.train_size=40",),
-    "mnist": ("dataset.limit=40",),
-    "mnist01": ("dataset.limit=40",),
-}
-LIGHT = {"explanations": "logic", "probes": "mod_add", "iit": "mod_add", "das": "mod_add", "decoder": "mod_add"}
 
 
 def numbers() -> Iterator[tuple[str, str, Any]]:
@@ -72,7 +63,8 @@ def test_there_are_numbers_in_every_group() -> None:
 
 @pytest.mark.parametrize(("choice", "key", "item"), NUMBERS, ids=[f"{choice}:{key}" for choice, key, _ in NUMBERS])
 def test_a_number_that_no_run_could_have_is_refused_by_name(choice: str, key: str, item: Any) -> None:
-    needed = [*([choice] if choice else []), *SMALL.get(choice.partition("=")[2], ())]
+    needed = [choice] if choice else []
+    needed += small_options(choice.partition("=")[2]) if choice.startswith("dataset=") else []
     for value in HUGE if "int" in str(item.type) else NO_FLOAT:
         if (key, value) == ("seed", "2147483648"):
             continue
@@ -117,13 +109,12 @@ def test_the_largest_number_that_is_allowed_takes_no_memory_and_no_time_before_a
         largest = min(largest, 1e30) if largest != 1 else 0.999
     name = choice.partition("=")[2]
     if key.startswith("dataset"):
-        needed = [choice, *SMALL[name], *(["model=mlp"] if name != "ellipses" else [])]
+        needed = [choice, *small_options(name), "model=mlp"]
     elif key.startswith("experiment"):
-        data = LIGHT.get(name, "mnist")
-        needed = [choice, f"dataset={data}", *SMALL[data]]
-        needed += ["model=mlp", "model.hidden_sizes=[3,3]"]
+        data = composition.compose([choice, *of_name("experiment", name).small]).dataset.name
+        needed = [choice, f"dataset={data}", *small_options(data), "model=mlp", "model.hidden_sizes=[3,3]"]
     else:
-        needed = [*([choice] if choice else []), "dataset=mod_add", *SMALL["mod_add"]]
+        needed = [*([choice] if choice else []), "dataset=mod_add", *small_options("mod_add")]
     if key == "seeds":
         largest = 50  # each network is built before the run begins
     try:

@@ -12,6 +12,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 import yaml
@@ -24,6 +25,15 @@ from tests.conftest import REPOSITORY, Ended
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
 CODE = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+
+
+def program(name: str) -> ModuleType:
+    """A program of docs/, as a module."""
+    spec = importlib.util.spec_from_file_location(name, REPOSITORY / f"docs/{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def text_of(page: Path) -> str:
@@ -66,8 +76,9 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
 
 
 def test_every_file_that_a_page_names_exists() -> None:
+    today = [page for page in PAGES if page.name != "CHANGELOG.md"]  # which names what was there, too
     named = {
-        name for page in PAGES for name in re.findall(r"`((?:[\w.]+/)*[\w.]+(?:\.py|\.md|\.txt|/))`", text_of(page))
+        name for page in today for name in re.findall(r"`((?:[\w.]+/)*[\w.]+(?:\.py|\.md|\.txt|/))`", text_of(page))
     }
     there = {
         name
@@ -83,12 +94,20 @@ def test_the_readme_has_at_most_200_lines() -> None:
 
 
 def test_every_experiment_has_a_page_that_begins_with_its_question_and_command() -> None:
-    readme = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     for name in (schema.name for schema in SCHEMAS["experiment"]):
         page = (REPOSITORY / "docs" / f"{name}.md").read_text(encoding="utf-8")
         title, command = re.match(r"# (.*)\n\n```\n(.*)\n", page).groups()
         assert title.endswith("?") and command.startswith("mi-run") and f"experiment={name}" in command
-        assert f"| `mi-run experiment={name}` | [{name}](docs/{name}.md) |" in readme
+
+
+def test_the_readme_has_the_question_of_every_experiments_page() -> None:
+    lists, readme = program("lists"), (REPOSITORY / "README.md").read_text(encoding="utf-8")
+    assert lists.readme(readme) == readme, "type python docs/lists.py"
+    for name in (schema.name for schema in SCHEMAS["experiment"]):
+        assert f"? | `mi-run experiment={name}` | [{name}](docs/{name}.md) |" in readme
+    assert "experiment.adversary=[area]` | [adversary](docs/adversary.md) |" in readme and "`mi-run ls`" in readme
+    fewer = readme.replace("| `mi-run experiment=das` |", "| `mi-run experiment=das seed=1` |")
+    assert lists.readme(fewer) == readme != fewer
 
 
 def test_the_page_on_runs_has_the_fields_of_run_json(mi_run: Callable[..., Ended]) -> None:
@@ -108,11 +127,7 @@ def test_the_page_on_runs_has_the_fields_of_run_json(mi_run: Callable[..., Ended
 
 @pytest.fixture
 def draw() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("draw", REPOSITORY / "docs/draw.py")
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return program("draw")
 
 
 IMAGES = ["dataset.limit=60", "training.epochs=1"]
@@ -184,27 +199,54 @@ def test_the_changelog_has_this_version() -> None:
     assert re.findall(r"^## (\S+),", changes, re.MULTILINE)[0] == mi_runner.__version__
 
 
-def test_the_examples_of_contributing_work_as_they_stand_there(tmp_path: Path) -> None:
-    """In a copy: the diffs are applied, then the tests that they bring run."""
+OF_EVERY_CHOICE = (
+    *("tests/config/test_composition.py", "tests/config/test_options.py", "tests/config/test_text_values.py"),
+    *("tests/cli/test_completion.py", "tests/runs/test_choices.py"),
+    *("tests/experiments/test_many_seeds.py", "tests/experiments/test_iit.py", "tests/experiments/test_clusters.py"),
+    *("tests/docs/test_docs.py", "tests/docs/test_readme.py", "tests/test_words.py"),
+)
+"""Tests that look at every data set, model or experiment; those of the new ones have their names in brackets."""
+
+OF_PAGES = ("tests/docs/test_docs.py", "tests/config/test_composition.py", "tests/test_words.py")
+"""Of these, the tests that run whole."""
+
+
+def copy_of_the_repository(folder: Path) -> None:
+    """Copies what tests need; the compiled kernels are those of the tests here."""
+    for name in ("mi_runner", "conf", "docs", "tests", "benchmarks", "mutants"):
+        shutil.copytree(REPOSITORY / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for file in (*PAGES, *REPOSITORY.glob("*.toml"), *REPOSITORY.glob("*.cff")):
+        if file.parent == REPOSITORY:
+            shutil.copy(file, folder)
+    (folder / "mi_runner/conf").symlink_to("../conf")
+
+
+def test_the_examples_of_contributing_work_as_they_stand_there(tmp_path: Path, pytestconfig: pytest.Config) -> None:
+    """In a copy: the diffs make files, then the tests that they bring run, and those that look at every choice."""
     page = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     diffs = re.findall(r"^```diff\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
-    new = [set(re.findall(r"^--- /dev/null\n\+\+\+ b/(\S+)", diff, re.MULTILINE)) for diff in diffs]
-    assert len(diffs) == 3 and all(len(files) == 4 for files in new)  # the code, the YAML, the test, the page
-    for folder in ("mi_runner", "conf", "docs"):
-        ignored = shutil.ignore_patterns("__pycache__", "*.gz", "images")
-        shutil.copytree(REPOSITORY / folder, tmp_path / folder, ignore=ignored)
-    (tmp_path / "mi_runner/conf").symlink_to("../conf")
-    for diff in diffs:  # -C0, because neighbouring lines of the registry belong to several of them
-        apply = ["git", "apply", "-C0", "--whitespace=nowarn", "-"]
-        done = subprocess.run(apply, cwd=tmp_path, input=diff, capture_output=True, text=True)
-        assert done.returncode == 0, done.stderr
+    new = [re.findall(r"^--- /dev/null\n\+\+\+ b/(\S+)", diff, re.MULTILINE) for diff in diffs]
+    assert [len(re.findall("^--- ", diff, re.MULTILINE)) for diff in diffs] == [len(files) for files in new]
+    assert len(diffs) == 3 and not any((REPOSITORY / file).exists() for files in new for file in files)
+    copy_of_the_repository(tmp_path)
+
+    def run(*command: str, **options: Any) -> None:
+        environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+        done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, **options)
+        assert done.returncode == 0, done.stdout + done.stderr
+        said.append(done.stdout)
+
+    said: list[str] = []
+    for diff in diffs:
+        run("git", "apply", "--whitespace=nowarn", "-", input=diff)
+    run(sys.executable, "docs/lists.py")
     tests = sorted(name for files in new for name in files if name.startswith("tests/"))
-    done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "no:xdist", *tests],
-        cwd=tmp_path,
-        env={**os.environ, "PYTHONPATH": str(tmp_path)},
-        capture_output=True,
-        text=True,
-        timeout=120,
+    pytest_here = (sys.executable, "-m", "pytest", "-n", "2", "-o", f"cache_dir={pytestconfig.cache._cachedir}")
+    run(*pytest_here, *tests, timeout=300)
+    assert "6 passed" in said[-1]
+    run(*pytest_here, *OF_PAGES, "-k", "not examples_of_contributing and not pictures", timeout=300)
+    names = ("majority", "residual", "calibration")
+    run(
+        *pytest_here, *(file for file in OF_EVERY_CHOICE if file not in OF_PAGES), "-k", " or ".join(names), timeout=300
     )
-    assert done.returncode == 0 and "6 passed" in done.stdout, done.stdout + done.stderr
+    assert int(re.findall(r"(\d+) passed", said[-1])[0]) >= 30

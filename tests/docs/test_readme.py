@@ -16,7 +16,9 @@ import torch
 from safetensors.torch import load_file
 
 from mi_runner.config import composition
+from mi_runner.config.run_schema import RunConfig
 from tests.cli.test_ls import write, write_sweep
+from tests.commands import of_name
 from tests.conftest import REPOSITORY, Ended
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
@@ -33,14 +35,7 @@ def commands_of(page: str) -> list[str]:
 
 
 COMMANDS = [command for page in (README, *PAGES.values()) for command in commands_of(page)]
-SMALL = {
-    "mnist": ["dataset.limit=60", "training.epochs=1"],
-    "mnist01": ["dataset.limit=60", "training.epochs=1"],
-    "ellipses": ["dataset.train_size=60", "dataset.test_size=60", "training.epochs=1"],
-    "mod_add": ["dataset.train_size=60", "dataset.test_size=60", "training.epochs=1"],
-    "logic": ["dataset.train_size=60", "training.epochs=1"],
-    "arrays": ["training.epochs=1"],
-}
+LIMITED = ["dataset.limit=60", "training.epochs=1"]
 
 
 def arguments_of(command: str) -> list[str]:
@@ -49,6 +44,18 @@ def arguments_of(command: str) -> list[str]:
 
 def test_there_are_commands_to_check() -> None:
     assert len(commands_of(README)) >= 12 and len(set(COMMANDS)) >= 40
+
+
+def own_options(config: RunConfig, arguments: list[str]) -> list[str]:
+    """The numbers with which the experiment is small, and its lists of sites and methods if the command has none."""
+    typed = {part.partition("=")[0] for part in arguments}
+    options = [option.partition("=") for option in of_name("experiment", config.experiment.name).small]
+    return [
+        "".join(option)
+        for option in options
+        if option[0].startswith("experiment.")
+        and (option[2].isdecimal() or (option[2].startswith("[") and option[0] not in typed))
+    ]
 
 
 @pytest.mark.parametrize("command", dict.fromkeys(COMMANDS))
@@ -81,7 +88,7 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         assert compared.status == 0 and "no metric differs" in compared.out, compared.err
         return
     if first == "report":
-        assert mi_run("experiment=ablation", *SMALL["mnist"], "experiment.methods=[zero]").status == 0
+        assert mi_run("experiment=ablation", *LIMITED, "experiment.methods=[zero]").status == 0
         assert mi_run(*arguments).status == 0
         return
     Path("my_module.py").write_text(
@@ -97,7 +104,7 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         return
     for part in arguments:
         if part.startswith(("sweep=", "resume=")):
-            made = mi_run("-m", "experiment=ablation", *SMALL["mnist"], "experiment.methods=[zero]", "seed=0,1")
+            made = mi_run("-m", "experiment=ablation", *LIMITED, "experiment.methods=[zero]", "seed=0,1")
             assert str(made.folder) == part.partition("=")[2]
             assert mi_run(*arguments).status == 0
             return
@@ -112,30 +119,19 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         [part.partition(",")[0] for part in arguments if part.partition("=")[0] in ("experiment", "dataset", "model")]
         + [part for part in arguments if part.startswith(("dataset.path", "model.factory"))]
     )
-    small = [*SMALL[config.dataset.name]]
+    small = [*of_name("dataset", config.dataset.name).small, "training.epochs=1", *own_options(config, arguments)]
+    arguments = [re.sub("^seed=range.*", "seed=0,1", part) for part in arguments]
     if config.experiment.name == "decoder":
-        small += ["experiment.epochs=1", "experiment.min_target_accuracy=0"]
-        small += [
-            f"{key}={value}" for key, value in (("dataset.modulus", 3), ("experiment.folds", 2)) if key in command
-        ]
+        small += ["dataset.modulus=3"] if "dataset.modulus" in command else []
     if config.experiment.name == "clusters":
         small += ["experiment.controls=1", "experiment.pruning_examples=10"]
     if config.experiment.name == "explanations":
         arguments = [re.sub("^seeds=.*", "seeds=2", part) for part in arguments]
         arguments = [re.sub(r"^model.hidden_sizes=\[[45],.*", "model.hidden_sizes=[3,3]", part) for part in arguments]
-        small += ["experiment.min_accuracy=0", "experiment.max_depth=2"]
-    if config.experiment.name in ("circuits", "das"):
-        arguments = [re.sub("^seed=range.*", "seed=0,1", part) for part in arguments]
     if config.experiment.name == "discovery":
-        arguments = [re.sub("^seed=range.*", "seed=0,1", part) for part in arguments]
-        small += ["experiment.bootstrap=2", "experiment.repeats=1", "experiment.samples=3", "experiment.max_sizes=4"]
-        if not any(part.startswith("experiment.methods") for part in arguments):
-            small += ["experiment.methods=[random,eap,acdc]"]
+        small += ["experiment.samples=3", "experiment.max_sizes=4"]
     if config.experiment.name in ("iit", "das"):
-        arguments = [re.sub("^seed=range.*", "seed=0,1", part) for part in arguments]
-        small += ["experiment.train_pairs=60", "experiment.test_pairs=60", "experiment.epochs=1"]
-        if config.experiment.name == "das" and "experiment.site" not in command:
-            small += ["experiment.site=[conv3,fc1]"]
+        small += ["experiment.epochs=1"]
     if any(part.startswith("checkpoint=") for part in arguments):
         trained = mi_run("experiment=ablation", "dataset.limit=60", "training.epochs=1", "seed=123456")
         assert trained.status == 0
@@ -157,7 +153,7 @@ def cells(lines: list[str]) -> list[list[str]]:
 
 
 def test_the_printed_tables_have_the_columns_and_rows_of_today(mi_run: Callable[..., Ended]) -> None:
-    today = cells(mi_run("experiment=ablation", "model=skip", *SMALL["mnist"]).out.splitlines())
+    today = cells(mi_run("experiment=ablation", "model=skip", *LIMITED).out.splitlines())
     page = cells(printed(PAGES["ablation.md"]))
     headers = [row for row in page if "accuracy" in row]
     assert headers == [row for row in today if "accuracy" in row] and len(headers) == 2

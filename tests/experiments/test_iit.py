@@ -25,6 +25,7 @@ from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import ModularSum
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, TrainedNetwork
+from mi_runner.experiments.common.variable_sets import data_sets_with_variables
 from mi_runner.experiments.iit import cells as iit_cells
 from mi_runner.experiments.iit import experiment as iit
 from mi_runner.experiments.iit import trials as iit_trials
@@ -34,6 +35,7 @@ from mi_runner.progress import log
 from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.training.options import TrainingOptions
+from tests.commands import of_name
 from tests.conftest import REPOSITORY, Ended
 from tests.datasets.test_causal_models import of_two_bits
 from tests.methods.test_interchange import ANGLE, Xor, bits
@@ -782,6 +784,10 @@ def test_every_data_set_and_model_runs_at_its_defaults_or_says_what_to_add(
     choices = {"dataset": dataset, "model": model}
     if dataset.startswith("mnist"):
         choices["dataset.limit"] = "100"
+    if of_name("dataset", dataset).causal_model is None:
+        with pytest.raises(ConfigError, match=re.escape(data_sets_with_variables())):
+            check_of(choices | {"model": "mlp"})
+        return
     while True:
         try:
             return check_of(choices)

@@ -26,7 +26,7 @@ from mi_runner.config.models.skip import SkipConfig
 from mi_runner.config.registry import SCHEMAS
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
-from mi_runner.experiments.train.experiment import KEYS, MEASURES
+from mi_runner.experiments.train.tables import METRICS
 from mi_runner.models import Built
 from mi_runner.progress import Progress
 from mi_runner.runs import preparation, runner
@@ -37,7 +37,7 @@ from mi_runner.training import model_store
 from mi_runner.training import stacked as stacked_training
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.stacked import check_together, train_together
-from tests.config.test_composition import REQUIRED
+from tests.commands import required
 from tests.conftest import Ended
 from tests.runs.test_runner import TINY as RUNNER_TINY
 from tests.small_data import classes, values
@@ -697,8 +697,8 @@ def test_a_data_set_is_drawn_from_the_seed_where_it_says_so(
     import numpy as np
 
     np.savez("data.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.eye(4), y_test=[0, 1, 0, 1])
-    required = REQUIRED.get(schema.name, [])
-    config = composition.compose([f"dataset={schema.name}", "dataset.limit=30", *required]).dataset
+    needed = [f"dataset={schema.name}", "dataset.limit=30", *required("dataset", schema)]
+    config = composition.compose(needed).dataset
     first, second = (load_dataset(config, seed=seed) for seed in (0, 1))
     assert (first.fingerprint != second.fingerprint) == schema.drawn
     assert torch.equal(first.x_train, second.x_train) != schema.drawn
@@ -788,7 +788,7 @@ def test_a_summary_by_hand() -> None:
         for split, name in (("train", "all"), ("test", "all"), ("test", "b"), ("test", "a"))
         if (seed, name) != (1, "a")
     ]
-    found = seeds_summary(rows, KEYS["metrics"], MEASURES)
+    found = seeds_summary(rows, METRICS.keys, METRICS.measures)
     assert [(row["split"], row["class"], row["measure"], row["n"]) for row in found] == [
         *(("train", "all", "accuracy", 3), ("train", "all", "loss", 3)),
         *(("test", "all", "accuracy", 3), ("test", "all", "loss", 3)),

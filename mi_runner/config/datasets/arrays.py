@@ -20,6 +20,7 @@ class ArraysConfig(DatasetConfig):
     """Your own data: an .npz file with x_train, y_train, x_test, y_test."""
 
     name: ClassVar[str] = "arrays"
+    place: ClassVar[int] = 1000
     module: ClassVar[str] = "mi_runner.datasets.arrays"
     causal_model: ClassVar[str | None] = "with the arrays variables, variables_train, variables_test and mechanism"
     drawn: ClassVar[bool] = False

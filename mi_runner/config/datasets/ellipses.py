@@ -15,8 +15,10 @@ class EllipsesConfig(DatasetConfig):
     """A grey ellipse on white, 28×28: is a weighted sum of its circularity, color and area large?"""
 
     name: ClassVar[str] = "ellipses"
+    place: ClassVar[int] = 40
     module: ClassVar[str] = "mi_runner.datasets.ellipses"
     causal_model: ClassVar[str | None] = ""
+    small: ClassVar[tuple[str, ...]] = ("dataset.train_size=60", "dataset.test_size=60")
 
     target: Target = option(Target["value"], "value: one output, 0 or 1; class: two outputs")
     train_size: int = option(10_000, "training images", at_least=2)

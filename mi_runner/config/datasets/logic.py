@@ -15,8 +15,10 @@ class LogicConfig(DatasetConfig):
     """Boolean functions of two to five inputs: XOR, AND, MAJORITY, or any truth table."""
 
     name: ClassVar[str] = "logic"
+    place: ClassVar[int] = 50
     module: ClassVar[str] = "mi_runner.datasets.logic"
     causal_model: ClassVar[str | None] = "with one function"
+    small: ClassVar[tuple[str, ...]] = ("dataset.train_size=60",)
 
     target: Target = option(Target["value"], "value: an output a function, 0 or 1; class: of one function, two outputs")
     functions: list[str] = option(

@@ -32,7 +32,16 @@ class AblationConfig(ExperimentConfig):
     """Which parts of the network does its answer depend on?"""
 
     name: ClassVar[str] = "ablation"
+    place: ClassVar[int] = 20
     module: ClassVar[str] = "mi_runner.experiments.ablation.experiment"
+    small: ClassVar[tuple[str, ...]] = (
+        "dataset=mod_add",
+        "dataset.train_size=60",
+        "dataset.test_size=60",
+        "training.epochs=1",
+        "experiment.split=mean",
+        "experiment.agree=same",
+    )
 
     targets: list[str] | None = option(
         None,

@@ -25,8 +25,18 @@ class CircuitsConfig(ExperimentConfig):
     """How many different sub-networks explain the same behaviour?"""
 
     name: ClassVar[str] = "circuits"
+    place: ClassVar[int] = 30
     module: ClassVar[str] = "mi_runner.experiments.circuits.experiment"
     compares_networks: ClassVar[bool] = True
+    small: ClassVar[tuple[str, ...]] = (
+        "dataset=ellipses",
+        "dataset.train_size=60",
+        "dataset.test_size=60",
+        "training.epochs=1",
+        "model.hidden_sizes=[8,3,2]",
+        "experiment.last_layers=2",
+        "experiment.accuracy_threshold=0.4",
+    )
 
     last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
     ablation: EdgeAblation = option(

@@ -21,7 +21,16 @@ class ClustersConfig(ExperimentConfig):
     """Does training for clusters make parts of a network that can be switched off?"""
 
     name: ClassVar[str] = "clusters"
+    place: ClassVar[int] = 40
     module: ClassVar[str] = "mi_runner.experiments.clusters.experiment"
+    small: ClassVar[tuple[str, ...]] = (
+        "dataset=mod_add",
+        "dataset.train_size=60",
+        "dataset.test_size=60",
+        "training.epochs=1",
+        "model.hidden_sizes=[8,8,8]",
+        "experiment.controls=1",
+    )
 
     layer: str | None = option(None, "the Linear layer whose weights are clustered; null: the middle one")
     n_clusters: int = option(4, "clusters of its output and input units, of sizes as equal as possible", at_least=2)

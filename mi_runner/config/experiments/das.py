@@ -19,6 +19,17 @@ class DasConfig(IitConfig):
     """Which sites of a trained network carry which variables along some directions? (DAS)"""
 
     name: ClassVar[str] = "das"
+    place: ClassVar[int] = 60
+    small: ClassVar[tuple[str, ...]] = (
+        "dataset.train_size=60",
+        "dataset.test_size=60",
+        "training.epochs=1",
+        "experiment.train_pairs=60",
+        "experiment.test_pairs=60",
+        "experiment.epochs=1",
+        "experiment.site=[conv3,fc1]",
+        "experiment.size=2",
+    )
 
     variables: Any = _with_default("variables", "all")
     site: Any = _with_default("site", "all")

@@ -15,8 +15,17 @@ class DecoderConfig(ExperimentConfig):
     """Can a network's inputs and answer be read from its hidden activations alone?"""
 
     name: ClassVar[str] = "decoder"
+    place: ClassVar[int] = 80
     module: ClassVar[str] = "mi_runner.experiments.decoder.experiment"
     headline: ClassVar[str] = "accuracy/all"
+    small: ClassVar[tuple[str, ...]] = (
+        "dataset.train_size=60",
+        "dataset.test_size=60",
+        "training.epochs=1",
+        "experiment.epochs=1",
+        "experiment.min_target_accuracy=0",
+        "experiment.folds=2",
+    )
 
     sites: list[str] | None = option(
         None, "sites that are the image's rows, from the top; null: every activation function's output"

@@ -27,8 +27,18 @@ class DiscoveryConfig(ExperimentConfig):
     """Which methods find good circuits? Each is judged by the best circuits there are."""
 
     name: ClassVar[str] = "discovery"
+    place: ClassVar[int] = 100
     module: ClassVar[str] = "mi_runner.experiments.discovery.experiment"
     compared: ClassVar[tuple[str, ...]] = ("regret_mse", "percentile")
+    small: ClassVar[tuple[str, ...]] = (
+        "dataset=logic",
+        "model.hidden_sizes=[2,2]",
+        "training.epochs=1",
+        "experiment.methods=[random,magnitude,eap,greedy]",
+        "experiment.bootstrap=3",
+        "experiment.repeats=2",
+        "experiment.accuracy_threshold=0.4",
+    )
 
     methods: list[str] = option(
         ["random", "magnitude", "activation", "edge_patching", "eap", "eap_ig", "acdc", "greedy", "edge_pruning"],

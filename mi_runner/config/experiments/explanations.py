@@ -20,8 +20,15 @@ class ExplanationsConfig(ExperimentConfig):
     """How many explanations does a network of a Boolean function have: circuits, groundings, algorithms, alignments?"""
 
     name: ClassVar[str] = "explanations"
+    place: ClassVar[int] = 90
     module: ClassVar[str] = "mi_runner.experiments.explanations.experiment"
     takes_seeds: ClassVar[bool] = True
+    small: ClassVar[tuple[str, ...]] = (
+        "dataset.train_size=60",
+        "training.epochs=1",
+        "experiment.min_accuracy=0",
+        "experiment.max_depth=2",
+    )
 
     max_depth: int = option(3, "gates on the longest way through an algorithm", at_least=1, at_most=6)
     pairs: InterchangePairs = option(

@@ -39,8 +39,16 @@ class IitConfig(ExperimentConfig):
     """Can a network, or a rotation of a site, be trained to carry chosen variables at a chosen site? (IIT, DAS)"""
 
     name: ClassVar[str] = "iit"
+    place: ClassVar[int] = 50
     module: ClassVar[str] = "mi_runner.experiments.iit.experiment"
     headline: ClassVar[str] = "iia"
+    small: ClassVar[tuple[str, ...]] = (
+        "dataset.train_size=60",
+        "dataset.test_size=60",
+        "training.epochs=1",
+        "experiment.train_pairs=60",
+        "experiment.test_pairs=60",
+    )
 
     # Any, because a list of names and a list of lists are both allowed.
     variables: Any = option(

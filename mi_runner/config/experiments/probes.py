@@ -26,8 +26,10 @@ class ProbesConfig(ExperimentConfig):
     """Which variables can be read from which site by a linear probe?"""
 
     name: ClassVar[str] = "probes"
+    place: ClassVar[int] = 70
     module: ClassVar[str] = "mi_runner.experiments.probes.experiment"
     headline: ClassVar[str] = "r2"
+    small: ClassVar[tuple[str, ...]] = ("dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
 
     # Any, because a list of names and a list of lists are both allowed.
     variables: Any = option(

@@ -13,5 +13,13 @@ class TrainConfig(ExperimentConfig):
     """Train a model; how good is it, on which classes?"""
 
     name: ClassVar[str] = "train"
+    place: ClassVar[int] = 10
     module: ClassVar[str] = "mi_runner.experiments.train.experiment"
     takes_seeds: ClassVar[bool] = True
+    small: ClassVar[tuple[str, ...]] = (
+        "dataset=ellipses",
+        "dataset.train_size=60",
+        "dataset.test_size=60",
+        "training.epochs=1",
+        "dataset.target=class",
+    )

@@ -15,6 +15,7 @@ class CnnConfig(ModelConfig):
     """Three 3×3 convolutions of 16, 32, 64 channels, two max-pools, two Linear layers."""
 
     name: ClassVar[str] = "cnn"
+    place: ClassVar[int] = 30
     module: ClassVar[str] = "mi_runner.models.cnn"
 
     output_activation: OutputActivation = option(

@@ -16,6 +16,7 @@ class ExternalConfig(ModelConfig):
     """Your own network: a callable that returns an nn.Module."""
 
     name: ClassVar[str] = "external"
+    place: ClassVar[int] = 1000
     module: ClassVar[str] = "mi_runner.models.external"
 
     factory: str = option(

@@ -31,6 +31,7 @@ class MlpConfig(ModelConfig):
     """A chain of Linear layers with one activation between them."""
 
     name: ClassVar[str] = "mlp"
+    place: ClassVar[int] = 10
     module: ClassVar[str] = "mi_runner.models.mlp"
 
     hidden_sizes: list[int] = option([128], "units of each hidden layer; []: a single Linear", at_least=1)

@@ -13,4 +13,5 @@ class SkipConfig(ModelConfig):
     """TwoLayerSkip: last(x + relu(first(x))), the network of the ablation experiment."""
 
     name: ClassVar[str] = "skip"
+    place: ClassVar[int] = 20
     module: ClassVar[str] = "mi_runner.models.two_layer_skip"
