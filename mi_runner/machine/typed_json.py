@@ -113,6 +113,9 @@ def sound_fields(content: Mapping[str, Any], schema: type[T]) -> tuple[T, dict[s
     """Returns a dataclass of the fields that are not wrong, and what is wrong with the others, by JSON key.
 
     A field that is wrong, missing or null has its default; further keys are ignored.
+
+    Args:
+        schema: every field of it has a default.
     """
     values, wrong = {}, {}
     readers = _field_readers(cast("Any", schema), NOTHING_OMITTED)

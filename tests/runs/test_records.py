@@ -273,6 +273,16 @@ def test_every_field_that_a_run_writes_has_a_type(made: Path) -> None:
     assert list(json.loads(Path("s/sweep.json").read_text())) == [item.name for item in fields(Plan)]
 
 
+def test_a_record_has_all_that_its_file_has(made: Path, tmp_path: Path) -> None:
+    """So it can be written again, the same byte for byte."""
+    record, faults = read_run(Path("a/run.json"))
+    assert not faults
+    run_folder.RunFolder(tmp_path).write_record(record)
+    assert (tmp_path / "run.json").read_bytes() == Path("a/run.json").read_bytes()
+    read_sweep(Path("s/sweep.json")).write(tmp_path)
+    assert (tmp_path / "sweep.json").read_bytes() == Path("s/sweep.json").read_bytes()
+
+
 def test_further_fields_are_kept_and_ignored(made: Path, tmp_path: Path) -> None:
     record = {**json.loads(Path("a/run.json").read_text()), "of_later": {"x": [None]}}
     (tmp_path / "run.json").write_text(json.dumps(record))
