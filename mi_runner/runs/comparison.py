@@ -307,14 +307,47 @@ def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, 
     return rows, int(any_changed.sum())
 
 
+class _NotPaired(Exception):
+    """Two runs have no answers to compare; the text says why, in a sentence."""
+
+
 def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Section:
-    """Whether two runs differ in their answers on the same test examples."""
+    """Returns whether two runs differ in their answers on the same test examples."""
     (base, run), (name, other) = first, second
     title = f"answers: {name} and {base}"
-    keys: list[Any] = [one.record.keys.get(PREDICTIONS) for one in (run, other)]
-    if None in keys:
+    keys = [one.record.keys.get(PREDICTIONS) for one in (run, other)]
+    if keys[0] is None or keys[1] is None:
         without = base if keys[0] is None else name
         return Section(title, note=f"{without} has no {PREDICTIONS}.parquet, so there is no test of the difference")
+    of_intact = sorted(keys[0]) != sorted(keys[1])
+    try:
+        joined, names = _same_examples(run, other, (keys[0], keys[1]), of_intact=of_intact)
+    except _NotPaired as reason:
+        return Section(title, note=str(reason))
+    groups = joined.groupby(names, sort=False, observed=True) if names else [((), joined)]
+    rows = [
+        {**dict(zip(names, values, strict=True)), **_tested_answers((base, name), group)} for values, group in groups
+    ]
+    of_networks = "of the intact networks, " if of_intact else ""
+    note = (
+        f"accuracy {of_networks}on the same examples; low, high: 95 % interval of the paired difference, by Newcombe's "
+        f"method; only {base}, only {name}: examples that only this one answers correctly; p: McNemar's exact test"
+    )
+    return Section(title, rows, note)
+
+
+def _same_examples(
+    run: SavedRun, other: SavedRun, keys: tuple[Sequence[str], Sequence[str]], *, of_intact: bool
+) -> tuple[DataFrame, list[str]]:
+    """Returns a row for each answer that both runs gave, with `answer_a` and `answer_b`, and the columns of its name.
+
+    Args:
+        keys: of the predictions of each.
+        of_intact: whether to take the answers of the intact networks alone.
+
+    Raises:
+        _NotPaired: the answers aren't on the same examples, under the same conditions; or can't be read.
+    """
     names = [key for key in keys[0] if key != EXAMPLE and key in keys[1]]
     try:
         frames = [
@@ -322,46 +355,37 @@ def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Secti
             for one, own in zip((run, other), keys, strict=True)
         ]
     except (OSError, ValueError) as error:
-        return Section(title, note=f"{PREDICTIONS}.parquet can't be read ({' '.join(str(error).split())})")
-    of_intact = sorted(keys[0]) != sorted(keys[1])
+        raise _NotPaired(f"{PREDICTIONS}.parquet can't be read ({' '.join(str(error).split())})") from error
     if of_intact:
         frames = [_intact(frames[0], run, other, names), _intact(frames[1], other, run, names)]
         if any(frame.empty or frame.duplicated([*names, EXAMPLE]).any() for frame in frames):
-            return Section(title, note="the two experiments answer under different conditions, so there is no test")
+            raise _NotPaired("the two experiments answer under different conditions, so there is no test")
     names += [column for column in frames[0] if column not in (*names, EXAMPLE, "label", "answer")]
     joined = frames[0].merge(frames[1], on=[*names, EXAMPLE], suffixes=("_a", "_b"), sort=False)
     examples = [set(frame[EXAMPLE]) for frame in frames]
     same_data = run.record.dataset == other.record.dataset and examples[0] == examples[1]
     if not same_data or (joined["label_a"] != joined["label_b"]).any():
-        return Section(title, note="the runs have different test examples, so there is no test")
-    joined["first"] = joined["answer_a"] == joined["label_a"]
-    joined["second"] = joined["answer_b"] == joined["label_b"]
-    rows = []
-    groups = joined.groupby(names, sort=False, observed=True) if names else [((), joined)]
-    for values, group in groups:
-        a, b = group["first"], group["second"]
-        counts = PairedAnswers(*(int(both.sum()) for both in (a & b, a & ~b, ~a & b, ~a & ~b)))
-        before, after = counts.accuracies
-        low, high = counts.interval
-        rows.append(
-            {
-                **dict(zip(names, values, strict=True)),
-                "n": counts.n,
-                base: before,
-                **_with_difference(base, name, before, after),
-                "low": low,
-                "high": high,
-                f"only {base}": counts.first,
-                f"only {name}": counts.second,
-                "p": counts.p,
-            }
-        )
-    of_networks = "of the intact networks, " if of_intact else ""
-    note = (
-        f"accuracy {of_networks}on the same examples; low, high: 95 % interval of the paired difference, by Newcombe's "
-        f"method; only {base}, only {name}: examples that only this one answers correctly; p: McNemar's exact test"
-    )
-    return Section(title, rows, note)
+        raise _NotPaired("the runs have different test examples, so there is no test")
+    return joined, names
+
+
+def _tested_answers(names: tuple[str, str], joined: DataFrame) -> Row:
+    """Returns the accuracies of two runs on the same examples, with the test of their difference."""
+    base, name = names
+    a, b = joined["answer_a"] == joined["label_a"], joined["answer_b"] == joined["label_b"]
+    counts = PairedAnswers(*(int(both.sum()) for both in (a & b, a & ~b, ~a & b, ~a & ~b)))
+    before, after = counts.accuracies
+    low, high = counts.interval
+    return {
+        "n": counts.n,
+        base: before,
+        **_with_difference(base, name, before, after),
+        "low": low,
+        "high": high,
+        f"only {base}": counts.first,
+        f"only {name}": counts.second,
+        "p": counts.p,
+    }
 
 
 def _intact(frame: DataFrame, run: SavedRun, other: SavedRun, names: Sequence[str]) -> DataFrame:
@@ -440,47 +464,70 @@ def _compare_sweeps(found: Comparison, sweeps: Mapping[str, SavedSweep], toleran
         if sweep.plan is None:
             raise ConfigError(f"{sweep.folder}: {sweep.error}, so its jobs aren't known.")
     for name, sweep in others:
-        if set(sweep.swept) != set(first.swept):
-            was, now = (", ".join(one.swept) or "nothing" for one in (first, sweep))
-            raise ConfigError(
-                f"{first.folder} varies {was}, {sweep.folder} varies {now}: jobs are paired by the values that are "
-                "varied, so both must vary the same keys."
-            )
         jobs, jobs_other = ({_values(job): job for job in one.jobs if job.state.done} for one in (first, sweep))
-        paired = {values: (job, jobs_other[values]) for values, job in jobs.items() if values in jobs_other}
-        if not paired:
-            raise ConfigError(
-                f"{first.folder} and {sweep.folder} have no jobs that are done and have the same values of "
-                f"{', '.join(first.swept) or 'their keys'}."
-            )
-        left_out = len(first.jobs) + len(sweep.jobs) - 2 * len(paired)
+        paired = _paired_jobs(first, sweep, jobs, jobs_other)
         found.differs |= jobs.keys() != jobs_other.keys()
         groups: dict[tuple[tuple[str, Any], ...], list[tuple[SavedRun, SavedRun]]] = {}
-        for job, other in paired.values():
+        for job, other in paired:
             group = tuple((key, shown(value)) for key, value in job.swept.items() if key != SEED)
             groups.setdefault(group, []).append((job, other))
         rows: list[Row] = []
         same = [len(pairs) > 1 and any(map(_have_one_network, zip(*pairs, strict=True))) for pairs in groups.values()]
         for (values, pairs), one_network in zip(groups.items(), same, strict=True):
-            for metric in dict.fromkeys(metric for pair in pairs for run in pair for metric in run.metrics):
-                if metric.partition("/")[0] in TIMES:
-                    continue
-                # None stands for a number that isn't finite, or is missing.
-                before, after = ([pair[side].metrics.get(metric) for pair in pairs] for side in (0, 1))
-                alone = any((metric in a.metrics) != (metric in b.metrics) for a, b in pairs)
-                if not alone and all(close(a, b, tolerance) for a, b in zip(before, after, strict=True)):
-                    continue
-                found.differs = True
-                numbers = paired_means(enumerate(before), enumerate(after))
-                rows.append(
-                    {**dict(values), "metric": metric, **_tested((base, name), *numbers, one_network=one_network)}
-                )
+            tested = _differing_metrics((base, name), pairs, tolerance, one_network=one_network)
+            rows += [{**dict(values), **row} for row in tested]
+        found.differs |= bool(rows)
         note = "the same numbers in all pairs of jobs" if not rows else _STUDENT
         if rows and any(same):
             note += f"; {_ONE_NETWORK}"
-        if left_out:
+        if left_out := len(first.jobs) + len(sweep.jobs) - 2 * len(paired):
             note += f"; {left_out} jobs are not done or have no partner with the same values, and are left out"
         found.sections.append(Section(f"metrics: {name} and {base}", rows, note))
+
+
+ByValues = Mapping[tuple[tuple[str, str], ...], SavedRun]
+"""The jobs of a sweep that are done, by their swept values."""
+
+
+def _paired_jobs(
+    first: SavedSweep, second: SavedSweep, jobs: ByValues, jobs_other: ByValues
+) -> list[tuple[SavedRun, SavedRun]]:
+    """Returns the jobs of two sweeps that have the same swept values.
+
+    Raises:
+        ConfigError: the sweeps vary other keys, or have no such jobs.
+    """
+    if set(second.swept) != set(first.swept):
+        was, now = (", ".join(one.swept) or "nothing" for one in (first, second))
+        raise ConfigError(
+            f"{first.folder} varies {was}, {second.folder} varies {now}: jobs are paired by the values that are "
+            "varied, so both must vary the same keys."
+        )
+    paired = [(job, jobs_other[values]) for values, job in jobs.items() if values in jobs_other]
+    if not paired:
+        raise ConfigError(
+            f"{first.folder} and {second.folder} have no jobs that are done and have the same values of "
+            f"{', '.join(first.swept) or 'their keys'}."
+        )
+    return paired
+
+
+def _differing_metrics(
+    names: tuple[str, str], pairs: Sequence[tuple[SavedRun, SavedRun]], tolerance: float, *, one_network: bool
+) -> list[Row]:
+    """Returns a row with a paired test for each number of the summary that differs in a pair of jobs."""
+    rows = []
+    for metric in dict.fromkeys(metric for pair in pairs for run in pair for metric in run.metrics):
+        if metric.partition("/")[0] in TIMES:
+            continue
+        # None stands for a number that isn't finite, or is missing.
+        before, after = ([pair[side].metrics.get(metric) for pair in pairs] for side in (0, 1))
+        alone = any((metric in a.metrics) != (metric in b.metrics) for a, b in pairs)
+        if not alone and all(close(a, b, tolerance) for a, b in zip(before, after, strict=True)):
+            continue
+        numbers = paired_means(enumerate(before), enumerate(after))
+        rows.append({"metric": metric, **_tested(names, *numbers, one_network=one_network)})
+    return rows
 
 
 def _values(job: SavedRun) -> tuple[tuple[str, str], ...]:
