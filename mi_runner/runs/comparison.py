@@ -128,7 +128,7 @@ def close(a: float | None, b: float | None, tolerance: float) -> bool:
 
 
 def _differing(title: str, values: Mapping[str, Mapping[str, Any]]) -> Section:
-    """The keys whose values aren't the same in all runs."""
+    """Returns the section of the keys whose values aren't the same in all runs."""
     rows = []
     for key in dict.fromkeys(key for of_run in values.values() for key in of_run):
         texts = {name: shown(of_run[key]) if key in of_run else "" for name, of_run in values.items()}
@@ -286,7 +286,7 @@ def _joined(
 
 
 def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, listed: bool) -> tuple[list[Row], int]:
-    """The measures that differ, a row for each if they are to be listed; and how many rows of the table differ."""
+    """Returns the measures that differ, a row for each if `listed`; and how many rows of the table differ."""
     import numpy as np
 
     base, name = names
@@ -389,7 +389,7 @@ def _tested_answers(names: tuple[str, str], joined: DataFrame) -> Row:
 
 
 def _intact(frame: DataFrame, run: SavedRun, other: SavedRun, names: Sequence[str]) -> DataFrame:
-    """The answers of a run's intact network; of many networks, those of the other run's seed."""
+    """Returns the answers of a run's intact network; of many networks, those of the other run's seed."""
     columns = [*names, EXAMPLE, "label", "answer"]
     for column in frame.columns.difference([*columns, *run.record.repeats]):
         wanted = str(other.record.seed) if column == SEED else NONE
@@ -409,7 +409,7 @@ def _answers_of(run: SavedRun, names: Sequence[str]) -> DataFrame:
 
 
 def _rows_over_seeds(joined: _Joined, names: tuple[str, str], *, one_network: bool) -> Section:
-    """The paired test over the networks of two runs with `seeds=...`, for each name of a row without its repeats.
+    """Returns the paired test over the networks of two runs with `seeds=...`, for each name of a row without repeats.
 
     Args:
         one_network: whether seeds of one of the runs have one network, so that there is no test.
@@ -439,14 +439,14 @@ _ONE_NETWORK = "seeds start from the same weights on the same data: they are one
 
 
 def _have_one_network(runs: Sequence[SavedRun]) -> bool:
-    """Whether two networks of these runs start from the same weights and data."""
+    """Returns whether two networks of these runs start from the same weights and data."""
     return have_twins(start for run in runs for start in run.record.starts.values())
 
 
 def _tested(
     names: tuple[str, str], before: Sequence[float], after: Sequence[float], *, one_network: bool = False
 ) -> Row:
-    """The columns of a paired test; without a pair all but n are empty, and for one network low, high and p."""
+    """Returns the columns of a paired test; without a pair all but n are empty, and for one network low, high, p."""
     base, name = names
     if not before:
         return {"n": 0, base: None, name: None, f"{name} − {base}": None, "low": None, "high": None, "p": None}

@@ -14,9 +14,9 @@ from mi_runner.config.hydra_composition import Kept, files_read_once
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.machine.files import code_version
-from mi_runner.runs import run_folder
+from mi_runner.runs import states
 from mi_runner.runs.plan import Job, Plan, Refused
-from mi_runner.runs.run_folder import State
+from mi_runner.runs.states import State
 from mi_runner.sweeps import sweep_tables
 from mi_runner.sweeps.job_checks import check_jobs
 from mi_runner.sweeps.sweep_plan import (
@@ -167,7 +167,7 @@ def _settled(old: Plan, folder: Path | None, job: Job) -> str:
     if job.number not in {earlier.number for earlier in old.jobs}:
         return ""
     place = folder / str(job.number)
-    one = Ended(job, run_folder.job_state(folder, job.number), place)
+    one = Ended(job, states.job_state(folder, job.number), place)
     if one.state.done and one.state.record.config_hash == job.config_hash:
         if one.code == code_version():
             return "is done"

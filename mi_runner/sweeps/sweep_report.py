@@ -13,7 +13,7 @@ from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.machine.files import written_whole
 from mi_runner.machine.reading import files_below, is_own_file
 from mi_runner.machine.typed_json import to_json
-from mi_runner.runs import run_folder
+from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import PLAN, Plan
 from mi_runner.runs.report import REPORT, rendering, run_report, tables, write_run_report
 from mi_runner.runs.report.images import images
@@ -52,7 +52,7 @@ def make_again(folder: Path) -> Path:
     """
     plan = read_plan(folder)
     for job in plan.jobs:
-        of_job, state = folder / str(job.number), run_folder.job_state(folder, job.number)
+        of_job, state = folder / str(job.number), states.job_state(folder, job.number)
         if state.fault:
             console.error(f"job {job.number} gets no page: {state.fault}")
         elif state.has_record and not os.path.lexists(of_job / REPORT):

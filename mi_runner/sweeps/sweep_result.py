@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 from mi_runner.config.engine_schemas import Direction
 from mi_runner.errors import ConfigError, ExitStatus, one_line
 from mi_runner.machine import threads
-from mi_runner.runs import run_folder
+from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import Plan, named
-from mi_runner.runs.run_folder import RunFolder, State
+from mi_runner.runs.run_folder import RunFolder
+from mi_runner.runs.states import State
 from mi_runner.sweeps import sweep_report, sweep_tables
 from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.sweeps.sweep_tables import Collected, Ended
@@ -61,7 +62,7 @@ def is_done(folder: Path) -> bool:
         return False
     if plan.searching or not plan.jobs:
         return False
-    return all(run_folder.job_state(folder, job.number).done for job in plan.jobs)
+    return all(states.job_state(folder, job.number).done for job in plan.jobs)
 
 
 def _write(found: Collected) -> None:

@@ -11,8 +11,9 @@ from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.machine.reading import Unreadable
 from mi_runner.runs import starts
 from mi_runner.runs.plan import Job, Plan
-from mi_runner.runs.run_folder import State, job_state, table_file
+from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_tables import read_rows
+from mi_runner.runs.states import State, job_state
 from mi_runner.tables.intervals import FEW, Spread
 from mi_runner.tables.over_seeds import Measured, Summed, have_twins, over_seeds
 from mi_runner.tables.ranges import Range
@@ -86,7 +87,7 @@ class Ended:
         return self.keys_of("metrics")
 
     def keys_of(self, table: str) -> Sequence[str] | None:
-        """The columns that name the rows of a table; None if it has none, or its run.json doesn't say."""
+        """Returns the columns that name the rows of a table; None if it has none, or its run.json doesn't say."""
         return self.state.record.keys.get(table)
 
     @property
@@ -346,7 +347,7 @@ def _is_end(column: str) -> bool:
 
 
 def _compared(jobs: Sequence[Ended]) -> tuple[str, ...]:
-    """The measures that the jobs' experiment compares; of several experiments that do otherwise, the accuracy."""
+    """Returns the measures that the jobs' experiment compares; the accuracy of several that differ in it."""
     names = {one.state.record.experiment for one in jobs if one.state.done}
     found = {schema.compared for schema in EXPERIMENTS if schema.name in names}
     return found.pop() if len(found) == 1 else (HEADLINE,)
