@@ -12,9 +12,9 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from pathlib import Path
 
+from mi_runner.config.registry import code_of
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.experiments import Row
 from mi_runner.experiments.common.predictions import with_predictions
@@ -92,8 +92,8 @@ def run(
             journal.begin()  # the sweep reads run.json while the run loads
         with stage(record, "import"):
             experiment = experiment_of(config.experiment)
-            import_module(config.dataset.module)
-            import_module(config.model.module)
+            code_of(config.dataset)
+            code_of(config.model)
         device = device_of(config.device)
         record["device"] = str(device)
 
