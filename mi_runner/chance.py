@@ -26,7 +26,7 @@ def generator(seed: int, *use: object) -> torch.Generator:
 
 @contextmanager
 def global_seed(seed: int, *use: object) -> Iterator[None]:
-    """Seeds torch's global generator for this use within the block, and restores it afterwards.
+    """Sets the seed of torch's global generator for this use within the block, and restores it afterwards.
 
     For code that takes no generator: the default initialisation of modules, dropout. Without a GPU only the CPU's
     generator is seeded: `torch.manual_seed` also asks for the stack of calls, for a GPU that may come later, and that
@@ -52,7 +52,7 @@ def kept(*, of_cuda: bool = False) -> Iterator[None]:
 
 @contextmanager
 def others_seeded(seed: int) -> Iterator[None]:
-    """Seeds numpy's and Python's global generators within the block, and restores them afterwards.
+    """Sets the seeds of numpy's and Python's global generators within the block, and restores them afterwards.
 
     For a user's code that draws weights with them.
     """

@@ -63,7 +63,7 @@ def as_options(group: str, names: Iterable[str]) -> AbstractContextManager[None]
 
 @contextmanager
 def arguments_named(names: Mapping[str, str]) -> Iterator[None]:
-    """Within the block, errors about arguments name them as the caller does.
+    """Names arguments in errors as the caller does, within the block.
 
     A name is an argument before `=`, and before `:` at the beginning of the text.
 
@@ -119,7 +119,7 @@ def escaped(text: str, keep: str = "\n\t") -> str:
 
 
 def _escape(number: int) -> str:
-    """A character as JSON writes it, so that JSON with it is JSON still."""
+    """Returns a character as JSON writes it, so that JSON with it stays JSON."""
     if number < 2**16:
         return f"\\u{number:04x}"
     return "".join(f"\\u{half:04x}" for half in (0xD7C0 + (number >> 10), 0xDC00 + (number & 0x3FF)))

@@ -49,7 +49,7 @@ def test_the_wheel_has_every_source_config_and_data_file(wheel: Path) -> None:
     data = {str(path.relative_to(REPOSITORY)) for path in (REPOSITORY / "mi_runner/datasets/mnist_files").iterdir()}
     templates = {str(path.relative_to(REPOSITORY)) for path in REPOSITORY.glob("mi_runner/runs/report/templates/*")}
     assert len(data) == 6 and len(configs) >= 12 and len(templates) >= 5
-    assert sources | configs | data | templates <= inside
+    assert sources | configs | data | templates | {"mi_runner/py.typed"} <= inside
     assert not [name for name in inside if name.startswith(("tests", "benchmarks", "outputs", "conf"))]
 
 

@@ -65,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _printed(status: int) -> int:
-    """The exit status of a command that only prints: another, if standard output takes no more.
+    """Returns the exit status of a command that only prints; another one if standard output takes no more.
 
     A reader that ends early, as `head` does, has what it wanted.
 
@@ -132,7 +132,7 @@ def _check_flags(parsed: Namespace) -> None:
 
 
 def _with_folder(overrides: Sequence[str], folder: str | None) -> list[str]:
-    """The overrides, with the folder of `--config-dir` among the places where configs are looked for."""
+    """Returns the overrides, with the folder of `--config-dir` among the places where configs are searched."""
     return [*overrides, *([f"hydra.searchpath=['file://{Path(folder).resolve()}']"] if folder else [])]
 
 
@@ -145,7 +145,7 @@ def _is_sweep(parsed: Namespace) -> bool:
 
 @environment.refused()
 def _composed(overrides: Sequence[str]) -> tuple[DictConfig, str]:
-    """The config with these overrides, and its command line.
+    """Returns the config with these overrides, and its command line.
 
     As `hydra.main` would compose it, which composes twice.
     """

@@ -183,7 +183,7 @@ def _of_command(command: str, last: str, current: str) -> Iterator[Candidate]:
 
 
 def _chosen(before: Sequence[str]) -> dict[str, type[Any]]:
-    """Key of a group → the schema of the choice that the words name, or that their experiment makes."""
+    """Returns group → the schema of the choice that the words name, or that their experiment makes."""
     typed = {key: value for key, _, value in (word.partition("=") for word in before)}
     names = choices_of(typed.get("experiment", "").partition(",")[0])
     names |= {group: typed[group].partition(",")[0] for group in SCHEMAS if group in typed}
@@ -205,7 +205,7 @@ class _Key:
 
 
 def _keys(before: Sequence[str]) -> dict[str, _Key]:
-    """Every key that a command may have, without the groups' own."""
+    """Returns every key that a command may have, without the groups' own."""
     keys = _fields(RunConfig, "") | _fields(TrainingConfig, "training.")
     for group, schema in _chosen(before).items():
         keys |= _fields(schema, f"{group}.")
@@ -222,7 +222,7 @@ def _fields(schema: type[Any], prefix: str) -> dict[str, _Key]:
 
 
 def _grouped(keys: Mapping[str, _Key], current: str) -> Iterator[Candidate]:
-    """The keys as they are typed; those below a group only once its name is typed."""
+    """Yields the keys as they are typed; those below a group only after its name is typed."""
     for group in SCHEMAS:
         yield Candidate(f"{group}=", f"choose the {group}")
     for group in ENGINES:
@@ -239,7 +239,7 @@ def _grouped(keys: Mapping[str, _Key], current: str) -> Iterator[Candidate]:
 
 
 def _values(key: str, typed: str, before: Sequence[str]) -> Iterator[Candidate]:
-    """The values of a key; of several that commas separate, the last is completed."""
+    """Yields the values of a key; of several that commas separate, the last is completed."""
     done = typed[: max(typed.rfind(","), typed.rfind("[")) + 1]
     choices = SCHEMAS.get(key) or (ENGINES.get(key.removeprefix("hydra/")) if key.startswith("hydra/") else None)
     if choices:

@@ -92,7 +92,7 @@ def _verdict(found: Comparison) -> str:
 
 
 def _shortened(section: Section, most: int | None) -> tuple[Sequence[dict[str, Any]], int]:
-    """The rows to show, in their order, and how many others there are.
+    """Returns the rows to show, in their order, and how many others there are.
 
     Args:
         most: rows; None: all. Those with the smallest p come first; without tests, those with the largest differences,
@@ -121,7 +121,7 @@ def _shortened(section: Section, most: int | None) -> tuple[Sequence[dict[str, A
 
 
 def _measure(row: Mapping[str, Any]) -> str:
-    """What a row's numbers measure: loss, of the metric loss/relu/zero too."""
+    """Returns what a row's numbers measure, as `loss` also for the metric loss/relu/zero."""
     return str(row.get("measure") or row.get("metric") or "").partition("/")[0]
 
 
@@ -187,13 +187,13 @@ def _digits(value: Any) -> str:
 
 
 def _filled(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows with all columns of any of them."""
+    """Returns the rows, each with all columns of any of them."""
     columns = dict.fromkeys(column for row in rows for column in row)
     return [{column: row.get(column) for column in columns} for row in rows]
 
 
 def _finite(value: Any) -> Any:
-    """The same without NaN and infinity, which JSON doesn't have."""
+    """Returns the same value without NaN and infinity, which JSON doesn't have."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -100,7 +100,7 @@ def run(arguments: Sequence[str]) -> int:
 
 
 def _say_faults(saved: Sequence[Saved]) -> None:
-    """A line on standard error for each file that can't be read as it should."""
+    """Writes a line to standard error for each file that can't be read as it should."""
     faults = list(dict.fromkeys(fault for one in saved for fault in one.faults))
     for fault in faults[:MOST_FAULTS]:
         console.error(f"{fault}. Mend the file, or delete the folder.")

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed
 from mi_runner.runs import run_folder
+from mi_runner.runs.plan import PLAN
 from mi_runner.runs.report import write_run_report
-from mi_runner.runs.run_folder import PLAN
 from mi_runner.sweeps import sweep_report
 from mi_runner.tables import console
 

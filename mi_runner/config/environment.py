@@ -29,7 +29,7 @@ class Refused(ConfigError):
 
 @contextmanager
 def refused() -> Iterator[None]:
-    """Within the block, an interpolation that reads the environment, or that somebody else registered, is a mistake."""
+    """Makes an interpolation a mistake, within the block, if it reads the environment or is not the program's own."""
     before = BaseContainer._resolvers
     BaseContainer._resolvers = {name: resolver for name, resolver in before.items() if name in ALLOWED}
     OmegaConf.register_new_resolver("oc.env", _refuse)

@@ -132,7 +132,7 @@ def _commands() -> list[str]:
 
 
 def _groups(config: DictConfig | None, alone: DictConfig | None) -> list[str]:
-    """The choices of each group.
+    """Returns the lines with the choices of each group.
 
     Args:
         config: marks its choices; None: no marks, and one line for each choice.
@@ -158,7 +158,7 @@ def _groups(config: DictConfig | None, alone: DictConfig | None) -> list[str]:
 
 
 def _wrapped(text: str, indent: int, *, less: int = 0) -> list[str]:
-    """A text in indented lines; of the first, `less` characters are taken."""
+    """Returns a text in indented lines; the first is shorter by `less` characters."""
     return textwrap.wrap(
         text,
         WIDTH,
@@ -180,7 +180,7 @@ def _options_of_every_run(config: DictConfig) -> list[str]:
 
 
 def _options_of(group: str, schema: type[Choice], config: DictConfig) -> list[str]:
-    """The options of a choice, with their values in the config if that has this choice, otherwise with the defaults."""
+    """Returns the options of a choice, with their values in the config if it has this choice, or the defaults."""
     lines = ["", f"With {group}={schema.name}"] if fields(schema) else []
     is_chosen = schema is chosen(config, group)
     for item in fields(schema):
@@ -189,7 +189,7 @@ def _options_of(group: str, schema: type[Choice], config: DictConfig) -> list[st
 
 
 def _options_of_sweeps(config: DictConfig, named: Mapping[str, str] | None = None) -> list[str]:
-    """The options of sweeps, and of each launcher and sweeper, or of those that are named alone."""
+    """Returns the options of sweeps, and of each launcher and sweeper, or only of those that are named."""
     lines = ["", "Options of sweeps (-m)"]
     for item in fields(RunConfig):
         if item.name in SWEEP_KEYS:

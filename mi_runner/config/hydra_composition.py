@@ -247,7 +247,7 @@ _read_once: ContextVar[Kept | None] = ContextVar("read_once", default=None)
 
 @contextmanager
 def files_read_once(kept: Kept | None = None) -> Iterator[None]:
-    """Within the block each of the user's own config files is read once, because a sweep composes many configs.
+    """Reads each of the user's own config files once within the block, because a sweep composes many configs.
 
     Args:
         kept: what earlier blocks have read, and what this one adds; None: nothing.

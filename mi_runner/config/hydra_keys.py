@@ -39,7 +39,7 @@ def of_hydra(override: str) -> bool:
 
 
 def of_launcher(override: str) -> bool:
-    """Whether an override names the launcher, or one of its options."""
+    """Returns whether an override names the launcher, or one of its options."""
     return re.match(r"hydra[./]launcher\b", _key(override)) is not None
 
 

@@ -63,7 +63,7 @@ def text_keys() -> frozenset[str]:
 
 @cache
 def _text_names() -> frozenset[str]:
-    """The same keys, and their last parts where all options of this name take text, for YAML files."""
+    """Returns the same keys, and their last parts if all options of this name take text, for YAML files."""
     schemas = [
         RunConfig,
         TrainingConfig,
@@ -113,7 +113,7 @@ def _tree(override: str) -> Any:
 
 
 def _spans(node: Any, *, in_list: bool = False) -> Iterator[tuple[int, int]]:
-    """Where the words stand that are to be quoted."""
+    """Yields where the words stand that are to be quoted."""
     if isinstance(node, OverrideParser.DictContainerContext):
         return
     if isinstance(node, OverrideParser.PrimitiveContext):
@@ -134,7 +134,7 @@ def _spans(node: Any, *, in_list: bool = False) -> Iterator[tuple[int, int]]:
 
 @contextmanager
 def yaml_text_kept() -> Iterator[None]:
-    """Within the block YAML files that OmegaConf loads keep the text of such options as it is written."""
+    """Keeps the text of such options as it is written in YAML files that OmegaConf loads within the block."""
     plain = _utils.get_yaml_loader
 
     def get_yaml_loader() -> Any:

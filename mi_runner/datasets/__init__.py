@@ -13,7 +13,8 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from mi_runner.datasets.causal_models import CausalModel
+from mi_runner.datasets.causal_models import CausalModel as CausalModel
+from mi_runner.datasets.causal_models import LabelTable as LabelTable
 from mi_runner.errors import ArgumentError
 from mi_runner.machine import hardware
 from mi_runner.machine.files import tensors_sha256

@@ -52,7 +52,7 @@ class CausalModel:
                 )
 
     def column(self, variable: str) -> int:
-        """The column of a variable.
+        """Returns the number of a variable's column.
 
         Raises:
             ConfigError: there is no such variable; the text lists them.
@@ -62,7 +62,7 @@ class CausalModel:
         return self.variables.index(variable)
 
     def counterfactual(self, base: Tensor, sources: Mapping[str, Tensor]) -> Tensor:
-        """The labels `(B,)` of base values with some variables taken from source examples.
+        """Returns the labels `(B,)` of base values with some variables taken from source examples.
 
         Args:
             base: `(B, V)` values of the base examples.
@@ -78,11 +78,11 @@ class CausalModel:
         return self.mechanism(values)
 
     def limited(self, limit: int) -> CausalModel:
-        """The first `limit` training and test examples."""
+        """Returns the causal model of the first `limit` training and test examples."""
         return replace(self, values_train=self.values_train[:limit], values_test=self.values_test[:limit])
 
     def to(self, device: torch.device) -> CausalModel:
-        """The values on `device`."""
+        """Returns the causal model with its values on `device`."""
         return replace(self, values_train=self.values_train.to(device), values_test=self.values_test.to(device))
 
 
@@ -154,7 +154,7 @@ class LabelTable:
 
 
 def parity_and_half(digits: tuple[int, ...], train: Tensor, test: Tensor, *, classes: bool) -> CausalModel | None:
-    """The causal model of digits d: parity d mod 2 and half d div 2; the label is 2·half + parity.
+    """Returns the causal model of digits d: parity d mod 2 and half d div 2; the label is 2·half + parity.
 
     None if the parity of one kept digit and the half of another give a digit that is not kept.
 

@@ -53,7 +53,7 @@ def load(
     frequencies: object = None,
     train_size: int = 1_000,
 ) -> Dataset:
-    """The inputs `(N, n)` and the functions' values: `(N,)` of one function, `(N, K)` of several.
+    """Returns the inputs `(N, n)` and the functions' values: `(N,)` of one function, `(N, K)` of several.
 
     An input occurs in the training set as often as its frequency says, to the nearest whole number (the largest
     remainders are rounded up). So only their order, noise and random frequencies are drawn.
@@ -112,7 +112,7 @@ def load(
 
 
 def relabelled(dataset: Dataset, tables: Sequence[str]) -> Dataset:
-    """The data set with other functions of its inputs: the same training and test inputs, in the same order.
+    """Returns the data set with other functions of its inputs: the same training and test inputs, in the same order.
 
     A noisy training input is that of the exact input it was made from. Where the data set has no causal model to say
     which, it is that of the nearest one.
@@ -132,7 +132,7 @@ def relabelled(dataset: Dataset, tables: Sequence[str]) -> Dataset:
 
 
 def random_tables(n: int, count: int, *, generator: torch.Generator) -> list[str]:
-    """Truth tables of n inputs, drawn with replacement; each that is not constant is as likely as any other."""
+    """Returns truth tables of n inputs, drawn with replacement; all that are not constant are equally likely."""
     tables: list[str] = []
     while len(tables) < count:
         digits = torch.randint(2, (2**n,), generator=generator).tolist()
@@ -142,17 +142,17 @@ def random_tables(n: int, count: int, *, generator: torch.Generator) -> list[str
 
 
 def all_inputs(n: int) -> Tensor:
-    """Each input once, `(2ⁿ, n)` float32, in the order of a truth table."""
+    """Returns each input once, `(2ⁿ, n)` float32, in the order of a truth table."""
     return torch.tensor(list(itertools.product((0.0, 1.0), repeat=n)))
 
 
 def variable_names(n: int) -> tuple[str, ...]:
-    """A, B, C, …"""
+    """Returns the names A, B, C, …"""
     return tuple("ABCDEFGHIJ"[:n])
 
 
 def truth_table(function: str, n: int) -> str:
-    """The 2ⁿ digits of a function that is given by name or by truth table.
+    """Returns the 2ⁿ digits of a function that is given by name or by truth table.
 
     Raises:
         ArgumentError: the function has another number of inputs.
@@ -171,7 +171,7 @@ def truth_table(function: str, n: int) -> str:
 
 
 def name_of(table: str) -> str:
-    """The name of the function with this truth table; the table itself where it has none."""
+    """Returns the name of the function with this truth table, or the table itself if it has no name."""
     n = len(table).bit_length() - 1
     for name in NAMED:
         if n in SIZES.get(name, range(LEAST_INPUTS, MOST_INPUTS + 1)) and truth_table(name, n) == table:
@@ -188,7 +188,7 @@ def _shown(functions: Sequence[str]) -> str:
 
 
 def _n_inputs(functions: Sequence[str], asked: int | None) -> int:
-    """The number of inputs of all functions."""
+    """Returns the number of inputs of all functions."""
     if not functions:
         raise ArgumentError("functions=[]: give at least one, such as functions=[XOR].")
     sizes = {}
@@ -224,7 +224,7 @@ def _n_inputs(functions: Sequence[str], asked: int | None) -> int:
 
 
 def _frequencies(given: object, n_rows: int, seed: int) -> list[float]:
-    """The frequency of each input; they sum to 1."""
+    """Returns the frequency of each input; they sum to 1."""
     if given is None:
         return [1 / n_rows] * n_rows
     numbers: list[Any]
@@ -247,7 +247,7 @@ def _frequencies(given: object, n_rows: int, seed: int) -> list[float]:
 
 
 def _counts(frequencies: Sequence[float], total: int) -> list[int]:
-    """Whole numbers of this total, as near to the frequencies as they can be."""
+    """Returns whole numbers with this total, as near to the frequencies as they can be."""
     counts = [math.floor(frequency * total + 1e-9) for frequency in frequencies]
     remainders = [frequency * total - count for frequency, count in zip(frequencies, counts, strict=True)]
     for row in sorted(range(len(counts)), key=lambda row: -remainders[row])[: total - sum(counts)]:

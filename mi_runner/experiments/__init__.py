@@ -1,34 +1,33 @@
 """Experiments: each takes a `Setting` and returns a `Result`, and knows no command line, run folder or console.
 
-Each experiment is a folder of this one, whose `experiment.py` has the `EXPERIMENT`. A `Result` says which columns name
-the rows of its tables and which numbers are measures, so that the tables of many runs can be combined without guessing.
+Each experiment is a folder of this one: `experiment.py` has the `EXPERIMENT`, `tables.py` the declarations of what its
+runs leave. A result's rows are checked against these. Torch isn't imported here, nor by any `tables.py`: a page of a
+saved run reads the declarations.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeAlias, TypeVar
 
-import pandas as pd
-from pandas import DataFrame
-from torch import Tensor, nn
-
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, as_options
-from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.progress import Progress
+from mi_runner.tables.declaration import Declarations, Row, Rows, Table
 from mi_runner.tables.names import ALL, NONE
 from mi_runner.tables.ranges import Range
-from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from numpy.typing import NDArray
+    from pandas import DataFrame
+    from torch import Tensor, nn
 
-Row = Mapping[str, Any]
+    from mi_runner.datasets import Dataset
+    from mi_runner.graph.model_graph import ModelGraph
+    from mi_runner.training.options import TrainingOptions
 
 Drawing: TypeAlias = "Callable[[], Figure]"
 """A function that draws a matplotlib figure: a picture takes time, and not everyone who wants numbers looks at it."""
@@ -101,6 +100,8 @@ class Setting(Generic[C]):
         return self._traced(self.model)
 
     def _traced(self, model: nn.Module) -> ModelGraph:
+        from mi_runner.graph.model_graph import ModelGraph
+
         with as_options("model", ["leaves"]):
             graph = ModelGraph.trace(model, self.dataset.x_test[:2], leaves=self.leaves)
         for word in (ALL, NONE):
@@ -138,6 +139,7 @@ class Experiment(Generic[C]):
         cost: returns counts of what `run` will do, for a sweep's plan: `{"circuits": 94591}`; may be empty.
         compare_networks: returns a comparison of the networks of at least two runs that differ in the seed alone;
             raises a ConfigError if they can't be compared. For experiments whose schema has `compares_networks`.
+        declared: the tables, summary numbers and figures that its runs may leave.
     """
 
     check: Callable[[Setting[C]], None]
@@ -146,6 +148,7 @@ class Experiment(Generic[C]):
     networks: Callable[[Setting[C]], Mapping[str, TrainingOptions]] = no_networks
     cost: Callable[[Setting[C]], Mapping[str, int]] = no_cost
     compare_networks: Callable[[Sequence[SavedRun]], Comparison] | None = None
+    declared: Declarations = Declarations()
 
 
 class SavedRun(Protocol):
@@ -175,15 +178,20 @@ class Comparison:
     """What the networks of several seeds have in common.
 
     Attributes:
-        tables: name → rows; a sweep writes them as sweep_NAME.csv.
+        filled: the tables; a sweep writes them as sweep_NAME.csv.
         figures: name → a function that draws a matplotlib figure, written as sweep_NAME.png.
     """
 
-    tables: Mapping[str, Sequence[Row]]
+    filled: Sequence[Table]
     figures: Mapping[str, Drawing] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_drawings(self.figures)
+
+    @cached_property
+    def tables(self) -> dict[str, Rows]:
+        """The table → its rows."""
+        return {table.name: table.rows for table in self.filled}
 
 
 @dataclass(frozen=True)
@@ -191,21 +199,15 @@ class Result:
     """The result of an experiment.
 
     Attributes:
-        tables: name → rows; "metrics" is the headline table, printed and written as metrics.csv.
-        keys: table → the columns that name its rows, for every table with rows. No two rows agree in all keys and
-            repeats. A key is never empty: it says `all` or `none` instead. In "metrics" the column `seed` names the
-            network, as the swept key `seed` does; summaries are over it.
+        filled: the tables. "metrics" is the headline table, printed and written as metrics.csv; its column `seed` names
+            the network, as the swept key `seed` does; summaries are over it.
         metrics: the summary: name → number, for run.json and `expect`.
-        measures: the values that may differ from seed to seed: a column of tables, or a name in the summary up to its
-            first `/` → its range. Counts of examples and ends of intervals are not measures, so they are not averaged.
-        common_names: a key of "metrics" → the column that has the same in names that networks of different
-            architectures share. Sweeps keep it beside the key; it isn't printed.
-        repeats: columns that count repetitions of one measurement; a summary over seeds averages these first.
+        declared: what the experiment's runs may leave.
         figures: name → a function that draws a matplotlib figure, for the runner to call.
+        pictures: name → the data of an interactive picture in the report, as JSON has them.
         shown: the tables that are printed.
         answer: the answer to the experiment's question in a sentence or two, with the figures of the tables and their
             intervals; empty for none.
-        parquet: tables, given as pandas DataFrames, that are written as Parquet even if they are small.
         timings: stage → seconds, for run.json.
         model: the network whose weights the run folder keeps; None: those of the setting's model, if trained now.
         members: name → network, for an experiment on many networks.
@@ -213,19 +215,17 @@ class Result:
         arrays: file name without ending → arrays by name, written as an .npz file.
 
     Raises:
-        ValueError: a table's keys don't name its rows, or a figure is not a function; the text says which.
+        ValueError: a table, a number of the summary or a figure is not declared, two tables have one name, or a figure
+            is not a function; the text says which.
     """
 
-    tables: Mapping[str, Sequence[Row] | DataFrame]
-    keys: Mapping[str, Sequence[str]]
+    filled: Sequence[Table]
     metrics: Mapping[str, float]
-    measures: Mapping[str, Range]
-    common_names: Mapping[str, str] = field(default_factory=dict)
-    repeats: Sequence[str] = ()
+    declared: Declarations
     figures: Mapping[str, Drawing] = field(default_factory=dict)
+    pictures: Mapping[str, Any] = field(default_factory=dict)
     shown: Sequence[str] = ("metrics",)
     answer: str = ""
-    parquet: frozenset[str] = frozenset()
     timings: Mapping[str, float] = field(default_factory=dict)
     model: nn.Module | None = None
     members: Mapping[str, nn.Module] = field(default_factory=dict)
@@ -234,14 +234,55 @@ class Result:
 
     def __post_init__(self) -> None:
         assert "metrics" in self.tables, "every experiment has a headline table"
-        for name, rows in self.tables.items():
-            if len(rows):
-                _check_keys(name, rows, self.keys.get(name, ()), self.repeats)
+        names = [table.name for table in self.filled]
+        if twice := [name for name in self.tables if names.count(name) > 1]:
+            raise ValueError(f"there are two tables {twice[0]}. Give each a name of its own.")
+        of_experiment = {table.name for table in (*self.declared.tables, *self.declared.added)}
+        _check_declared("table", (name for name in names if name not in of_experiment))
+        _check_declared("number of the summary", (name for name in self.metrics if self.declared.number(name) is None))
+        _check_declared("figure", (name for name in self.figures if self.declared.figure(name) is None))
         _check_drawings(self.figures)
 
-    def with_table(self, name: str, rows: Sequence[Row], keys: Sequence[str]) -> Result:
+    @cached_property
+    def tables(self) -> dict[str, Rows]:
+        """The table → its rows."""
+        return {table.name: table.rows for table in self.filled}
+
+    @property
+    def keys(self) -> dict[str, tuple[str, ...]]:
+        """The table → the columns that name its rows."""
+        return {table.name: table.type.keys for table in self.filled}
+
+    @property
+    def measures(self) -> Mapping[str, Range]:
+        """The measure → the values that it can have, of all tables and the summary of the experiment."""
+        return self.declared.measures
+
+    @property
+    def common_names(self) -> Mapping[str, str]:
+        """A key → the column that has the same in names that networks of different architectures share."""
+        return self.declared.common_names
+
+    @property
+    def repeats(self) -> tuple[str, ...]:
+        """The columns that count repetitions of one measurement."""
+        return self.declared.repeats
+
+    @property
+    def parquet(self) -> frozenset[str]:
+        """The tables that are written as Parquet even if they are small."""
+        return frozenset(table.name for table in self.filled if table.type.parquet)
+
+    def with_table(self, table: Table) -> Result:
         """Returns the result with one more table."""
-        return replace(self, tables={**self.tables, name: rows}, keys={**self.keys, name: keys})
+        declared = replace(self.declared, added=(*self.declared.added, table.type))
+        return replace(self, filled=(*self.filled, table), declared=declared)
+
+
+def _check_declared(what: str, missing: Iterable[str]) -> None:
+    name = next(iter(missing), None)
+    if name is not None:
+        raise ValueError(f"the {what} {name} is not declared. Add it to the experiment's declarations.")
 
 
 def _check_drawings(figures: Mapping[str, Drawing]) -> None:
@@ -251,51 +292,3 @@ def _check_drawings(figures: Mapping[str, Drawing]) -> None:
                 f"figure {name}: {type(drawing).__name__} is not a function. "
                 "Give a function that draws it: partial(my_figure, rows)."
             )
-
-
-def _check_keys(table: str, rows: Sequence[Row] | DataFrame, keys: Sequence[str], repeats: Sequence[str]) -> None:
-    if not keys:
-        raise ValueError(f"table {table}: keys are missing. Name the columns that name its rows.")
-    columns = set(rows.columns) if isinstance(rows, DataFrame) else set().union(*rows)
-    for key in keys:
-        if key not in columns:
-            raise ValueError(f"table {table}: the key '{key}' is not one of its columns.")
-        row = _first_empty(rows, key)
-        if row is not None:
-            raise ValueError(f"table {table}: the key '{key}' is empty in row {row}. Write {NONE} or {ALL}.")
-    names = [*keys, *(column for column in repeats if column in columns)]
-    row = _first_repeated(rows, names)
-    if row is not None:
-        of_row = rows.iloc[row] if isinstance(rows, DataFrame) else rows[row]
-        values = ", ".join(f"{name}={of_row.get(name)}" for name in names)
-        raise ValueError(f"table {table}: row {row} repeats {values}. Keys must differ from row to row.")
-
-
-# A DataFrame may have a million rows, which pandas is made for. For a few rows these lists are ten times as fast.
-
-
-def _first_empty(rows: Sequence[Row] | DataFrame, column: str) -> int | None:
-    if isinstance(rows, DataFrame):
-        empty = rows[column].isna() | rows[column].isin([""])
-        return int(empty.argmax()) if empty.any() else None
-    values = _values(rows, column)
-    return next((number for number, value in enumerate(values) if value is None or value == ""), None)
-
-
-def _first_repeated(rows: Sequence[Row] | DataFrame, columns: Sequence[str]) -> int | None:
-    if isinstance(rows, DataFrame):
-        repeated = rows.duplicated(list(columns))
-        return int(repeated.argmax()) if repeated.any() else None
-    seen: set[tuple[Any, ...]] = set()
-    for number, values in enumerate(zip(*(_values(rows, column) for column in columns), strict=True)):
-        if values in seen:
-            return number
-        seen.add(values)
-    return None
-
-
-def _values(rows: Sequence[Row], column: str) -> list[Any]:
-    """Returns the column's values; None for one that is missing."""
-    values = [row.get(column) for row in rows]
-    missing = {value for value in set(values) if pd.isna(value)}
-    return [None if value in missing else value for value in values] if missing else values

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -59,6 +58,14 @@ class Layer:
             return values
         return {"relu": torch.relu, "tanh": torch.tanh, "sigmoid": torch.sigmoid}[self.activation](values)
 
+    def __call__(self, x: Tensor) -> Tensor:
+        """Returns the layer's outputs `(B, out)` of inputs `(B, in)`."""
+        return self.activate(functional.linear(x, self.weight, self.bias))
+
+    def to(self, like: Tensor | torch.device) -> Layer:
+        """Returns the layer in the dtype and on the device of a tensor, or on a device."""
+        return replace(self, weight=self.weight.to(like), bias=self.bias.to(like))
+
 
 @dataclass(frozen=True)
 class Part:
@@ -86,28 +93,12 @@ class Part:
     def __call__(self, x: Tensor) -> Tensor:
         """Returns the outputs `(B, n_L)` of inputs `(B, n_0)`."""
         for layer in self.layers:
-            x = layer.activate(functional.linear(x, layer.weight, layer.bias))
+            x = layer(x)
         return x
 
-    def masked(self, masks: Sequence[np.ndarray | Tensor], x: Tensor, means: Sequence[Tensor] | None = None) -> Tensor:
-        """Returns the outputs `(B, n_L)` with only the kept edges: one boolean mask `(out, in)` for each layer.
-
-        Kept edges use the trained weight. A hidden neuron with no kept edge is inactive and outputs 0; an active neuron
-        keeps its bias. This is the definition; the kernel computes the same for all circuits of a space.
-
-        Args:
-            means: None: an edge that is left out carries 0. Otherwise it carries its weight times the mean of its
-                source, and an inactive neuron outputs its mean: `(n_l,)` for each layer that edges leave, inputs first,
-                as `means` returns them.
-        """
-        for index, (layer, mask) in enumerate(zip(self.layers, masks, strict=True)):
-            kept = torch.as_tensor(mask, dtype=torch.bool, device=x.device)
-            bias = layer.bias if means is None else layer.bias + (layer.weight * ~kept) @ means[index]
-            x = layer.activate(functional.linear(x, layer.weight * kept, bias))
-            if index < len(self.layers) - 1:
-                active = kept.any(1)
-                x = x * active if means is None else torch.where(active, x, means[index + 1])
-        return x
+    def to(self, like: Tensor | torch.device) -> Part:
+        """Returns the part in the dtype and on the device of a tensor, or on a device."""
+        return replace(self, layers=tuple(layer.to(like) for layer in self.layers))
 
     @torch.no_grad()
     def activations(self, x: Tensor) -> tuple[Tensor, ...]:
@@ -118,17 +109,22 @@ class Part:
         """
         values = [x]
         for layer in self.layers[:-1]:
-            values.append(layer.activate(functional.linear(values[-1], layer.weight, layer.bias)))
+            values.append(layer(values[-1]))
         return tuple(values)
 
     @torch.no_grad()
     def means(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Returns the mean of each neuron that edges leave, `(n_l,)` float32 for each such layer, inputs first.
+        """Returns the mean of each neuron that edges leave, `(n_l,)` for each such layer, inputs first.
 
         Args:
             x: `(B, n_0)`; the means are over these examples in the whole part.
         """
-        return tuple(values.double().mean(0).to(self.layers[0].weight.dtype) for values in self.activations(x))
+        return mean_values(self.activations(x))
+
+
+def mean_values(activations: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """Returns the mean over the examples `(n,)` of each layer's values `(B, n)`, added up in float64."""
+    return tuple(values.double().mean(0).to(values.dtype) for values in activations)
 
 
 def find_part(graph: ModelGraph, last_layers: int | None) -> Part:

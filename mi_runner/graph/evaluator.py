@@ -104,7 +104,7 @@ class Step:
 
 
 def map_refs(function: Callable[[Ref], Any], arguments: Any) -> Any:
-    """The arguments, of any nesting, with what the function gives for each `Ref`."""
+    """Returns the arguments, of any nesting, with what the function gives for each `Ref` in place of it."""
     mapped: Any = fx.node.map_aggregate
     return mapped(arguments, lambda argument: function(argument) if isinstance(argument, Ref) else argument)
 
@@ -179,7 +179,7 @@ class Program:
     # --- one step ------------------------------------------------------------------------------------------------
 
     def compute(self, step: Step, values: Mapping[str, Any]) -> Any:
-        """What the step gives for these values of its inputs, none of which it changes."""
+        """Returns what the step gives for these values of its inputs; it changes none of them."""
         if not step.grad and torch.is_grad_enabled():
             with torch.no_grad():
                 return self.compute(step, values)
@@ -202,7 +202,7 @@ class Program:
     def plan(
         self, replacements: Sequence[Replacement], returns: tuple[str, ...], known: frozenset[str]
     ) -> tuple[_Action, ...]:
-        """What to compute, in order, so that the values of `returns` are there; those of `known` are, intact."""
+        """Returns what has to be computed, in order, to have the values of `returns`; those of `known` are there."""
         key = (tuple((r.path, r.needs_base) for r in replacements), returns, known)
         if key in self._plans:
             self._plans.move_to_end(key)
@@ -228,13 +228,13 @@ class Program:
                 at_site.setdefault(last, []).append(number)
 
         def replaced_at(name: str, arriving: Arriving) -> list[int]:
-            """The replacements that this use of the step sees: those of the site, then those of edges and paths."""
+            """Returns the replacements that this use of the step sees: first of the site, then of edges and paths."""
             if not arriving:
                 return at_site.get(name, [])
             return at_site.get(name, []) + sorted(number for number, length in arriving if length == 1)
 
         def seen(source: str, arriving: Arriving, by: str | None = None) -> _Key:
-            """The value of `source` as `by` sees it, where that lies on the paths of `arriving`."""
+            """Returns the value of `source` as `by` sees it, where that lies on the paths of `arriving`."""
             along = {(n, length - 1) for n, length in arriving if paths[n][length - 2] == source}
             ending = {(n, len(path) - 1) for n, path in enumerate(paths) if len(path) > 1 and path[-2:] == (source, by)}
             use = frozenset(along | ending)
@@ -291,16 +291,16 @@ class Program:
     # --- memory --------------------------------------------------------------------------------------------------
 
     def size(self, name: str, n: int) -> float:
-        """Bytes of a step's value on n examples."""
+        """Returns the bytes of a step's value on n examples."""
         step = self.steps[name]
         return step.fixed_bytes + n * step.example_bytes if step.operation not in ("input", "parameter") else 0
 
     def total_size(self, n: int) -> float:
-        """Bytes of all values of the forward pass on n examples."""
+        """Returns the bytes of all values of the forward pass on n examples."""
         return sum(self.size(name, n) for name, step in self.steps.items() if step.shown)
 
     def kept(self, n: int, memory: float) -> frozenset[str]:
-        """The steps whose values on n examples are kept in so many bytes.
+        """Returns the steps whose values on n examples are kept in so many bytes.
 
         The smallest come first, because in most networks they are late, and so dear to compute again; those of one size
         are spread evenly.
@@ -361,7 +361,7 @@ class Evaluator:
         visit: Callable[[str, Tensor], None] | None = None,
         shared: dict[Any, Any] | None = None,
     ) -> tuple[Any, ...]:
-        """The values of `returns` with the replacements in place.
+        """Returns the values of `returns` with the replacements in place.
 
         Args:
             shared: what runs have in common that differ in their inputs alone, not in the number of examples: what
@@ -410,7 +410,7 @@ class Evaluator:
         return Evaluator(program, {name: value for name, value in self._known.items() if name in alike})
 
     def _start(self) -> None:
-        """The intact run, which keeps what fits."""
+        """Does the intact run, which keeps the values that fit."""
         self._started = True
         if any(submodule.training for submodule in self.program.module.modules()):
             return
@@ -430,38 +430,38 @@ class Evaluator:
 
 
 def attribute(module: nn.Module, path: str) -> Any:
-    """The parameter, buffer or other attribute at a path."""
+    """Returns the parameter, buffer or other attribute at a path."""
     owner, _, name = path.rpartition(".")
     return getattr(module.get_submodule(owner), name)
 
 
 def first_argument(step: Step) -> Any:
-    """What a step's first argument is, given by position or by keyword; torch calls it `input`."""
+    """Returns a step's first argument, given by position or by keyword; torch calls it `input`."""
     return first_of(step.args, step.kwargs)
 
 
 def first_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """The first of a call's arguments; None where it has none."""
+    """Returns the first argument of a call; None where it has none."""
     if args:
         return args[0]
     return kwargs["input"] if "input" in kwargs else next(iter(kwargs.values()), None)
 
 
 def linear_product(x: Tensor, weight: Tensor, times: float = 1.0) -> Tensor:
-    """`times * x @ weight.T`, a Linear without its bias."""
+    """Returns `times * x @ weight.T`, a Linear layer without its bias."""
     product = functional.linear(x, weight)
     return product if times == 1 else times * product
 
 
 def _demanded(submodule: Any, demanded: Mapping[str, Tensor], args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
-    """What a module gives with some of its parameters replaced, or of a Linear the product before its bias."""
+    """Returns what a module gives with some of its parameters replaced, or a Linear layer's product before its bias."""
     if PRODUCT in demanded:
         return demanded[PRODUCT] + demanded.get("bias", submodule.bias)
     return torch.func.functional_call(submodule, dict(demanded), tuple(args), dict(kwargs))
 
 
 def _replaced(base: Tensor | None, replacements: Iterable[Replacement]) -> Tensor:
-    """A value after the replacements, one after the other."""
+    """Returns a value after the replacements, which are made one after the other."""
     for replacement in replacements:
         value, units = replacement.value, replacement.units
         if not isinstance(value, Tensor):
@@ -480,5 +480,5 @@ def _copy(value: Any) -> Any:
 
 
 def _spread(position: int) -> int:
-    """The position's bits in reverse: in this order the first k of n positions are about n/k apart, for every k."""
+    """Returns the position's bits in reverse order: the first k of n positions are about n/k apart, for every k."""
     return int(f"{position:032b}"[::-1], 2)

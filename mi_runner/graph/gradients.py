@@ -62,7 +62,7 @@ def check_gradients(graph: ModelGraph, x: Tensor, leaves: Iterable[str] = ()) ->
 
 
 def _gradients(function: Callable[..., Tensor], module: nn.Module, x: Tensor) -> dict[str, Tensor | None]:
-    """The gradients of each parameter and of the input, of a random projection of the function's outputs."""
+    """Returns the gradients of a random projection of the function's outputs, by each parameter and by the input."""
     parameters = {name: parameter for name, parameter in module.named_parameters() if parameter.requires_grad}
     before = {name: parameter.grad for name, parameter in parameters.items()}
     draw = torch.Generator().manual_seed(0)
@@ -84,7 +84,7 @@ def _gradients(function: Callable[..., Tensor], module: nn.Module, x: Tensor) ->
 
 
 def _first_other(ours: Mapping[str, Tensor | None], expected: Mapping[str, Tensor | None]) -> str:
-    """The first gradient that differs, with its numbers; empty where none does. No gradient counts as 0."""
+    """Returns the first gradient that differs, with its numbers, or an empty text. No gradient counts as 0."""
     largest = max((_largest(gradient) for gradient in expected.values()), default=0.0)
     for name, wanted in expected.items():
         got = ours[name]
@@ -108,14 +108,14 @@ def _largest(gradient: Tensor | None) -> float:
 
 
 def _candidates(graph: ModelGraph, leaves: tuple[str, ...]) -> list[str]:
-    """Submodules that were traced through, the innermost first."""
+    """Returns the submodules that were traced through, the innermost first."""
     sites = {name for name, site in graph.sites.items() if site.kind == "module"}
     paths = [path for path, _ in graph.module.named_modules() if path and path not in sites and path not in leaves]
     return sorted(paths, key=lambda path: -path.count("."))[:MOST_TRIED]
 
 
 def _repairs(module: nn.Module, x: Tensor, leaves: tuple[str, ...], expected: Mapping[str, Any]) -> bool:
-    """Whether the graph with these leaves has the gradients of the module."""
+    """Returns whether the graph with these leaves has the gradients of the module."""
     try:
         return not _first_other(_gradients(ModelGraph.trace(module, x, leaves), module, x), expected)
     except Exception:

@@ -65,7 +65,7 @@ def run_with(
     interventions: Sequence[Intervention] = (),
     returns: Sequence[str] | None = None,
 ) -> Tensor | tuple[Tensor, ...]:
-    """The output, or the values of the sites in `returns`, with the interventions in place; gradients flow through.
+    """Returns the output, or the values of the sites in `returns`, with the interventions made; gradients flow.
 
     Several interventions on one target are applied in their order. An intervention on an edge or path sees, and
     overrides, those on the site from which it starts. A returned site's value is the one that its uses see by default:
@@ -101,13 +101,13 @@ class Run:
         self._evaluator = Evaluator(graph.program, dict(zip(graph.inputs, self.inputs, strict=True)), memory=memory)
 
     def of(self, derived: ModelGraph) -> Run:
-        """The same batch through a graph that is derived from this one: what both have in common is kept already."""
+        """Returns the same batch through a graph that is derived from this one, with the kept values that both have."""
         run = Run(derived, self.inputs)
         run._evaluator = self._evaluator.derived(derived.program)
         return run
 
     def output(self, interventions: Sequence[Intervention] = (), *, shared: dict[Any, Any] | None = None) -> Tensor:
-        """The output with the interventions in place; errors are those of `run_with`.
+        """Returns the output with the interventions made; errors are those of `run_with`.
 
         Args:
             shared: one dict for all runs with these same interventions on as many examples, empty before the first:
@@ -122,7 +122,7 @@ class Run:
         *,
         shared: dict[Any, Any] | None = None,
     ) -> tuple[Tensor, ...]:
-        """The values of sites with the interventions in place; arguments and errors are those of `output`.
+        """Returns the values of sites with the interventions made; arguments and errors are those of `output`.
 
         Don't change them: without interventions they are the kept values themselves.
         """
@@ -131,7 +131,7 @@ class Run:
         return self._evaluator.run(replacements, names, shared=shared)
 
     def visit(self, sites: Sequence[str], told: Callable[[str, Tensor], None]) -> None:
-        """Tell of each site's intact value as soon as it is computed, so that not all have to be there at once."""
+        """Calls a function with each site's intact value as soon as it is computed, so that few are kept at once."""
         left = {self.graph.site(name).name for name in sites}
 
         def visited(name: str, value: Tensor) -> None:
@@ -144,7 +144,7 @@ class Run:
             told(name, self.values([name])[0])
 
     def variants(self, target: str, values: Tensor) -> Tensor:
-        """Outputs `(S, B, *output)` of S runs that differ in the value at one target.
+        """Returns the outputs `(S, B, *output)` of S runs that differ in the value at one target.
 
         What doesn't depend on the target is computed once for all of them, where vmap can run the network.
 
@@ -170,11 +170,11 @@ class Run:
             return torch.stack([run(value) for value in values])
 
     def _few(self) -> Run:
-        """The run of the first examples alone."""
+        """Returns the run of the first few examples alone."""
         return Run(self.graph, tuple(x[:2] for x in self.inputs))
 
     def _takes_variants(self, target: str, values: Tensor) -> bool:
-        """Whether vmap knows every operation: on so few examples nothing else can fail, memory least of all."""
+        """Returns whether vmap knows every operation; on so few examples nothing else can fail, and memory suffices."""
         try:
             torch.vmap(lambda value: self.output([Intervention(target, value)]))(values)
         except RuntimeError:
@@ -196,12 +196,12 @@ class Run:
 
 
 def run_variants(graph: ModelGraph, inputs: Tensor, target: str, values: Tensor) -> Tensor:
-    """Outputs `(S, B, *output)` of S runs on `inputs` `(B, *input)`; see `Run.variants`."""
+    """Returns the outputs `(S, B, *output)` of S runs on `inputs` `(B, *input)`; see `Run.variants`."""
     return Run(graph, inputs).variants(target, values)
 
 
 def read_sites(graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], sites: Sequence[str]) -> dict[str, Tensor]:
-    """Name → value `(B, *site)` of these sites, in a run without interventions.
+    """Returns name → value `(B, *site)` of these sites, in a run without interventions.
 
     Raises:
         ConfigError: a site is not in the graph; the text lists the valid ones.
@@ -239,11 +239,11 @@ class Runs:
         return self._runs[number]
 
     def values(self, site: str) -> Tensor:
-        """A site's values `(N, *site)` on all examples."""
+        """Returns a site's values `(N, *site)` on all examples."""
         return self.values_of([site])[site]
 
     def values_of(self, sites: Sequence[str]) -> dict[str, Tensor]:
-        """Name → values `(N, *site)` of each site on all examples, gathered in one pass."""
+        """Returns name → values `(N, *site)` of each site on all examples, gathered in one pass."""
         values: dict[str, Tensor] = {}
         begin = 0
         for number, part in enumerate(self.parts):
@@ -255,7 +255,7 @@ class Runs:
         return values
 
     def means(self, sites: Sequence[str]) -> dict[str, Tensor]:
-        """Name → mean `(*site)` of each site over all examples, gathered in one pass; see `mean`."""
+        """Returns name → mean `(*site)` of each site over all examples, gathered in one pass; see `mean`."""
         totals: dict[str, Tensor] = {}
         dtypes: dict[str, torch.dtype] = {}
 
@@ -291,14 +291,14 @@ class SiteValues:
 
     @torch.no_grad()
     def rows(self, index: Tensor) -> Tensor:
-        """The values `(B, *site)` of the examples of `index` `(B,)`."""
+        """Returns the values `(B, *site)` of the examples of `index` `(B,)`."""
         if self.kept is not None:
             return self.kept[index]
         return Run(self.graph, self.x[index]).values([self.site.name])[0]
 
 
 def size_of_values(graph: ModelGraph, x: Tensor, site: Site) -> float:
-    """Bytes of a site's values on the examples `x` `(N, *input)`."""
+    """Returns the bytes of a site's values on the examples `x` `(N, *input)`."""
     return len(x) * graph.program.steps[site.name].example_bytes
 
 
@@ -316,7 +316,7 @@ class KeptSites:
         self._values: OrderedDict[tuple[int, int, str], SiteValues] = OrderedDict()
 
     def of(self, graph: ModelGraph, x: Tensor, site: Site) -> SiteValues:
-        """The values of a site on the examples `x` `(N, *input)`."""
+        """Returns the values of a site on the examples `x` `(N, *input)`."""
         key = (id(graph), id(x), site.name)  # the values hold both, so that no other object has their identity
         if key not in self._values:
             needed = size_of_values(graph, x, site)
@@ -330,7 +330,7 @@ class KeptSites:
 def interchange(
     graph: ModelGraph, target: str, source: Tensor | tuple[Tensor, ...], units: Tensor | None = None
 ) -> Intervention:
-    """The intervention that gives each base example the target's value on its source example.
+    """Returns the intervention that gives each base example the target's value on its source example.
 
     Args:
         source: `(B, *input)`, the source example of each base example.
@@ -341,12 +341,12 @@ def interchange(
 
 
 def zero(values: Tensor) -> Tensor:
-    """Zeros of the shape of `values` `(B, *site)`."""
+    """Returns zeros of the shape of `values` `(B, *site)`."""
     return torch.zeros_like(values)
 
 
 def mean(batches: Iterable[Tensor]) -> Tensor:
-    """The mean `(*site)` over all examples of batches `(B, *site)`, which may differ in size.
+    """Returns the mean `(*site)` over all examples of batches `(B, *site)`, which may differ in size.
 
     Sum and count, in float64: a mean of the batches' means would give the last, smaller one too much weight.
 
@@ -365,7 +365,7 @@ def mean(batches: Iterable[Tensor]) -> Tensor:
 
 
 def resample(values: Tensor, *, generator: torch.Generator) -> Tensor:
-    """Each row replaced by that of another example drawn at random, with replacement.
+    """Returns the values with each row replaced by that of another example, drawn at random with replacement.
 
     Args:
         values: `(B, *site)` values of a site on the source examples.
@@ -377,7 +377,7 @@ def resample(values: Tensor, *, generator: torch.Generator) -> Tensor:
 
 
 def draw_others(n: int, *, generator: torch.Generator) -> Tensor:
-    """For each of n examples the index of another one, `(n,)` int64, uniform over the others.
+    """Returns for each of n examples the index of another one, `(n,)` int64, drawn uniformly from the others.
 
     Raises:
         ValueError: if `n < 2`: there is no other example.
@@ -389,7 +389,7 @@ def draw_others(n: int, *, generator: torch.Generator) -> Tensor:
 
 
 def _rule_of_whole(intervention: Intervention) -> Rule:
-    """The intervention as a rule, for a value whose shape is known only when it is computed."""
+    """Returns the intervention as a rule, for a value whose shape is known only when it is computed."""
     target, value, units = intervention.target, intervention.value, intervention.units
 
     def rule(base: Tensor) -> Tensor:
@@ -409,6 +409,6 @@ def _broadcast(value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
 
 
 def _ends(graph: ModelGraph, sites: set[str]) -> tuple[str, ...]:
-    """Those of the sites that no other depends on: who computes them computes all."""
+    """Returns those of the sites on which no other one depends: a run that computes them computes all."""
     position, behind = graph.program.position, graph.program.behind
     return tuple(name for name in sites if not any(behind[name] >> position[other] & 1 for other in sites))

@@ -102,7 +102,7 @@ class ModelGraph:
 
     @classmethod
     def trace(cls, module: nn.Module, example: Tensor | tuple[Tensor, ...], leaves: Iterable[str] = ()) -> ModelGraph:
-        """The graph of a module, recorded in evaluation mode.
+        """Returns the graph of a module, recorded in evaluation mode.
 
         Modules of torch.nn are one site each; other submodules are traced through, unless `leaves` names them.
         The recorded graph is run on the example and must give the module's output bit for bit. It is also run on one
@@ -122,7 +122,7 @@ class ModelGraph:
     # --- names ---------------------------------------------------------------------------------------------------
 
     def site(self, name: str) -> Site:
-        """The site of this name.
+        """Returns the site of this name.
 
         Raises:
             ConfigError: there is none; the text lists the sites.
@@ -145,7 +145,7 @@ class ModelGraph:
         return MappingProxyType(roles(self.program, self.inputs, self.output, self.aliases))
 
     def role(self, target: str) -> str:
-        """A target in the names that networks share, as `input/hidden_1`; a site that has none keeps its own."""
+        """Returns a target in the names that networks share, as `input/hidden_1`; a site without one keeps its own."""
         return "/".join(self.roles.get(name, name) for name in self.resolve(target))
 
     @cached_property
@@ -153,24 +153,24 @@ class ModelGraph:
         return {role: name for name, role in self.roles.items()}
 
     def _own_name(self, name: str) -> str:
-        """The site of a name of its own, of an alias or of a role, in this order; a name that is none stays."""
+        """Returns the name of the site with this name, alias or role, in this order; an unknown name as it is."""
         name = self.aliases.get(name, name)
         return name if name in self.program.steps else self._site_with_role.get(name, name)
 
     def has(self, name: str) -> bool:
-        """Whether a site has this name."""
+        """Returns whether a site has this name."""
         name = self._own_name(name)
         return name in self.sites or name in self.module_sites
 
     def _taken_from(self, name: str) -> list[str]:
-        """The sites that read a step that has several values, or a part of it that has."""
+        """Returns the sites that are taken from a step with several values, directly or from a part of them."""
         steps = self.program.steps
         users = [step.name for step in steps.values() if step.carries and name in step.inputs]
         parts = [[user] if user in self.sites else self._taken_from(user) for user in users]
         return [name for part in parts for name in part]
 
     def resolve(self, target: str) -> tuple[str, ...]:
-        """The names of a target's steps, from the site whose value is replaced to the last that sees it.
+        """Returns the names of a target's steps, from the site whose value is replaced to the last step that sees it.
 
         Raises:
             ConfigError: the target names something that the graph doesn't have; the text lists what it has.
@@ -185,7 +185,7 @@ class ModelGraph:
         return path
 
     def target_site(self, target: str) -> Site:
-        """The site whose value an intervention at `target` replaces: the first of the chain.
+        """Returns the site whose value an intervention at `target` replaces: the first of the chain.
 
         Raises:
             ConfigError: the target names something that the graph doesn't have; the text lists what it has.
@@ -193,25 +193,25 @@ class ModelGraph:
         return self.site(self.resolve(target)[0])
 
     def kind(self, target: str) -> str:
-        """Whether `target` is a site, an edge or a path."""
+        """Returns whether `target` is a `site`, an `edge` or a `path`."""
         return {1: "site", 2: "edge"}.get(len(self.resolve(target)), "path")
 
     def uses(self, name: str) -> tuple[str, ...]:
-        """The edges that leave a site."""
+        """Returns the edges that leave a site."""
         site = self.site(name).name
         return tuple(edge for edge in self.edges if edge.rpartition("/")[0] == site)
 
     def submodule(self, name: str) -> nn.Module | None:
-        """The module whose output a site is, or None where a function made it."""
+        """Returns the module whose output a site is, or None where a function made it."""
         step = self._step(name)
         return self.module.get_submodule(step.target) if step.operation == "module" else None
 
     def sources(self, name: str) -> tuple[str, ...]:
-        """The sites that a site is computed from."""
+        """Returns the sites that a site is computed from."""
         return tuple(source for source in self._step(name).inputs if source in self.sites)
 
     def function(self, name: str) -> tuple[Any, Mapping[str, Any]]:
-        """The function or method name that made a site, and its keyword arguments; None where a module did."""
+        """Returns the function or method that made a site, and its keyword arguments; None where a module did."""
         step = self._step(name)
         return (None if step.operation == "module" else step.target), step.kwargs
 
@@ -219,7 +219,7 @@ class ModelGraph:
         return self.program.steps[self.site(name).name]
 
     def find(self, pattern: str) -> tuple[str, ...]:
-        """The sites, edges or paths that a pattern names, in the order of computation.
+        """Returns the sites, edges or paths that a pattern names, in the order of computation.
 
         | pattern                      | what it finds                                                                 |
         |------------------------------|-------------------------------------------------------------------------------|
@@ -241,7 +241,7 @@ class ModelGraph:
         return patterns.find(pattern, self.sites, self.module_sites, self.edges)
 
     def paths(self, source: str, target: str) -> tuple[str, ...]:
-        """All paths from one site to another, `x/first/relu/add`.
+        """Returns all paths from one site to another, `x/first/relu/add`.
 
         Raises:
             ConfigError: there is no such site, no path, or there are more than `patterns.MOST_PATHS`.
@@ -258,20 +258,20 @@ class ModelGraph:
         return patterns.level(depth, self.sites, self.aliases, output=self.output, order=tuple(self.program.steps))
 
     def __str__(self) -> str:
-        """A line for each site: where it stands in the tree of submodules, kind, shape, and the sites that it reads."""
+        """Returns a line for each site: its place in the tree of submodules, kind, shape, and the sites it reads."""
         return patterns.tree(self.sites, self.module_sites, self.program.steps)
 
     # --- running -------------------------------------------------------------------------------------------------
 
     def __call__(self, *inputs: Tensor) -> Tensor:
-        """The module's output, computed step by step."""
+        """Returns the module's output, computed step by step."""
         (output,) = Evaluator(self.program, dict(zip(self.inputs, inputs, strict=True))).run((), (self.output,))
         return output
 
     # --- rewriting -----------------------------------------------------------------------------------------------
 
     def summands(self, name: str) -> tuple[str, ...]:
-        """The sites whose sum a Linear layer reads; empty where it reads no sum, or the site is no Linear layer.
+        """Returns the sites whose sum a Linear layer reads; empty where it reads no sum or the site is no Linear layer.
 
         A sum is `a + b`, `a - b`, `-a`, `torch.add`, `torch.sub`, `sum([a, b])`, `torch.stack([a, b]).sum(0)`, or a sum
         of these.
@@ -280,7 +280,7 @@ class ModelGraph:
         return tuple(terms) if len(terms) > 1 else ()
 
     def _terms_read_by(self, name: str, whole: frozenset[str] = frozenset()) -> dict[str, float]:
-        """What a Linear layer reads as a sum: site → how often it counts; empty where the site is no Linear layer.
+        """Returns the terms of the sum that a Linear layer reads: site → how often it counts; empty for other sites.
 
         The sites of `whole` are taken as they are, even if they are sums.
         """
@@ -293,7 +293,7 @@ class ModelGraph:
         return sums.terms(self.program.steps, read.name, whole)
 
     def split_output(self, depth: int) -> tuple[ModelGraph, dict[str, str]]:
-        """The graph with the output distributed, and what then adds up to it: what it comes from → its site.
+        """Returns the graph with the output distributed, and the sites that add up to it, by what they come from.
 
         Empty where the output is no Linear layer that can be distributed; `bias` is that of the last layer.
 
@@ -322,7 +322,7 @@ class ModelGraph:
         return len(terms) > 1 or (len(terms) == 1 and "bias" in self._step(name).on_demand)
 
     def distribute(self, name: str) -> ModelGraph:
-        """The graph with a Linear layer distributed over the sum that it reads.
+        """Returns the graph with a Linear layer distributed over the sum that it reads.
 
         `last(x + relu)` becomes `last[x] + last[relu] + last.bias`, where `last[s]` is the weight applied to the
         summand s alone; these are sites of the new graph. It equals the old one up to rounding. A Linear layer that
@@ -378,7 +378,7 @@ class ModelGraph:
         return replace(self, program=Program(self.module, new))
 
     def split(self, name: str, estimate: Tensor | Callable[..., Tensor], reads: Sequence[str] = ()) -> ModelGraph:
-        """The graph in which a site is the sum of an estimate and what is left, `relu[estimate] + relu[residual]`.
+        """Returns the graph in which a site is a sum: an estimate and the rest, `relu[estimate] + relu[residual]`.
 
         Both are sites of the new graph, and so is `relu[value]`, what was there before. Neither depends on the other,
         and each can be replaced alone. The new graph equals the old one up to rounding.
@@ -417,7 +417,7 @@ class ModelGraph:
         return self._with_steps({site.name: new})
 
     def merge(self, names: Sequence[str], name: str | None = None) -> ModelGraph:
-        """The graph in which several sites are one, computed from what they read outside; the others are gone.
+        """Returns the graph in which several sites are one, computed from what they read outside; the others are gone.
 
         Args:
             names: sites; outside of them only the last is read.
@@ -456,7 +456,7 @@ class ModelGraph:
         return graph if name is None or name == last else graph.rename(last, name)
 
     def rename(self, name: str, new: str) -> ModelGraph:
-        """The graph in which a site has another name.
+        """Returns the graph in which a site has another name.
 
         Raises:
             ConfigError: there is no such site, or the new name is taken or has a `/`.
@@ -487,7 +487,7 @@ class ModelGraph:
         )
 
     def equivalent(self, other: ModelGraph, *inputs: Tensor) -> Difference:
-        """The largest difference between the values of this graph and another one, over all sites that both have.
+        """Returns the largest difference between this graph's values and another one's, over all sites that both have.
 
         The outputs are compared even where they have different names.
 
@@ -506,7 +506,7 @@ class ModelGraph:
         return max(differences, key=lambda difference: difference.largest)
 
     def _with_steps(self, changed: Mapping[str, Sequence[Step]]) -> ModelGraph:
-        """The graph with other steps in place of some."""
+        """Returns the graph with other steps in place of some."""
         steps = [new for name, step in self.program.steps.items() for new in changed.get(name, (step,))]
         demanded = {name for step in steps for name in step.on_demand.values()}
         steps = [step for step in steps if step.shown or step.name in demanded]
@@ -536,7 +536,7 @@ class _Residual:
 
 
 def _distance(value: Tensor, other: Tensor) -> float:
-    """The largest absolute difference; infinite where the shapes differ, or only one is NaN."""
+    """Returns the largest absolute difference; infinite where the shapes differ, or only one value is NaN."""
     if value.shape != other.shape:
         return float("inf")
     apart = (value.double() - other.double()).abs()

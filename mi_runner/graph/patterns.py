@@ -19,7 +19,7 @@ SIGNS = "*?:"
 
 
 def is_pattern(text: str) -> bool:
-    """Whether a text is a pattern, not a name."""
+    """Returns whether a text is a pattern, not a name."""
     return any(sign in text for sign in SIGNS) or _is_expression(text)
 
 
@@ -128,7 +128,7 @@ def _is_expression(text: str) -> bool:
 
 
 def _matcher(pattern: str) -> Callable[[Site], bool]:
-    """Whether a site is one that a pattern without edges names."""
+    """Returns a function that says whether a pattern without edges names a site."""
     if _is_expression(pattern):
         try:
             expression = re.compile(pattern[1:-1])

@@ -37,7 +37,7 @@ class Recording:
 
 
 def record(module: nn.Module, example: Tensor | tuple[Tensor, ...], leaves: Iterable[str]) -> Recording:
-    """The steps of a module in evaluation mode; arguments and errors are those of `ModelGraph.trace`."""
+    """Returns the steps of a module in evaluation mode; arguments and errors are those of `ModelGraph.trace`."""
     inputs = example if isinstance(example, tuple) else (example,)
     with evaluating(module):
         graph, tracer = traced(module, len(inputs), leaves)
@@ -63,7 +63,7 @@ def record(module: nn.Module, example: Tensor | tuple[Tensor, ...], leaves: Iter
 def _steps(
     module: nn.Module, graph: fx.Graph, names: dict[fx.Node, str], recorder: _Recorder, inputs: tuple[Tensor, ...]
 ) -> Iterator[Step]:
-    """The recorded nodes as steps; before a module its parameters and, of a Linear, the product before its bias."""
+    """Yields the recorded nodes as steps; before a module its parameters, and a Linear's product before its bias."""
     further, n, n_more = _run_on_one_more(recorder, inputs)
     operations: dict[str, Any] = {
         **{"placeholder": "input", "call_module": "module", "call_function": "function"},
@@ -128,7 +128,7 @@ def _steps(
 
 
 def _owner(node: fx.Node) -> str:
-    """The path of the submodule in whose forward the node stands."""
+    """Returns the path of the submodule in whose forward the node stands."""
     if node.op == "call_module":
         return str(node.target).rpartition(".")[0]
     return next(reversed(node.meta.get("nn_module_stack") or {"": None}))
@@ -140,7 +140,7 @@ def _with_refs(arguments: Any, names: Mapping[fx.Node, str]) -> Any:
 
 
 def _run_on_one_more(recorder: _Recorder, inputs: tuple[Tensor, ...]) -> tuple[_Recorder, int, int]:
-    """A second recorded run, on the inputs and the first example again; both numbers of examples."""
+    """Returns a second recorded run, with the first example given twice, and both numbers of examples."""
     n = len(inputs[0])
     more = tuple(torch.cat([x, x[:1]]) if x.dim() and len(x) == n else x.clone() for x in inputs)
     further = _Recorder(recorder.module)
@@ -194,12 +194,12 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def _versions(value: Any) -> list[int]:
-    """How often each tensor of a value was changed in place; it and its views count together."""
+    """Returns how often each tensor of a value was changed in place; it and its views count together."""
     return [tensor._version for tensor in _tensors(value)]
 
 
 def _output_on_copies(module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
-    """What the module returns for copies of the inputs.
+    """Returns what the module gives for copies of the inputs.
 
     Raises:
         ArgumentError: it changed the copies, as it would change the data.
@@ -236,7 +236,7 @@ def _equal(output: Tensor, expected: Tensor) -> bool:
 
 @contextmanager
 def evaluating(module: nn.Module) -> Iterator[None]:
-    """Within the block the module is in evaluation mode; afterwards each submodule is in the mode it was in."""
+    """Keeps the module in evaluation mode within the block; afterwards each submodule is in the mode it was in."""
     modes = {submodule: submodule.training for submodule in module.modules()}
     module.eval()
     try:
@@ -247,13 +247,13 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 
 def _changed(node: fx.Node, module: nn.Module) -> set[fx.Node]:
-    """The values that an operation overwrites, or would in training mode, by what it is called."""
+    """Returns the values that an operation overwrites, now or in training mode, by what the operation is called."""
     first = first_of(node.args, node.kwargs)
     return {first} if isinstance(first, fx.Node) and _works_in_place(node, module) else set()
 
 
 def _works_in_place(node: fx.Node, module: nn.Module) -> bool:
-    """Whether an operation overwrites its first argument."""
+    """Returns whether an operation overwrites its first argument."""
     if node.op == "call_module":
         return bool(getattr(module.get_submodule(str(node.target)), "inplace", False))
     called = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")

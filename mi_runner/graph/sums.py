@@ -18,12 +18,12 @@ SUMS = (torch.sum, "sum")
 
 
 def is_linear(module: nn.Module | None) -> bool:
-    """Whether a module computes `x @ weight.T + bias` and nothing else: no subclass of Linear, and no hooks on it."""
+    """Returns whether a module computes `x @ weight.T + bias` and nothing else: no subclass of Linear, and no hooks."""
     return type(module) is nn.Linear and not module._forward_hooks and not module._forward_pre_hooks
 
 
 def terms(steps: Mapping[str, Step], name: str, whole: Collection[str] = ()) -> dict[str, float]:
-    """The values whose sum a step's value is, and how often each counts; the value itself where it is no sum.
+    """Returns the values that a step's value is the sum of, with how often each counts; itself where it is no sum.
 
     They are in the order in which the sum names them, each once. All have the shape of the sum. Those of `whole` are
     not looked into.
@@ -41,7 +41,7 @@ def terms(steps: Mapping[str, Step], name: str, whole: Collection[str] = ()) -> 
 
 
 def _parts(steps: Mapping[str, Step], step: Step) -> list[tuple[str, float]]:
-    """What a single operation adds up, with its sign; empty where it is no sum, or adds up values of other shapes."""
+    """Returns what a single operation adds up, with its sign; empty where it is no sum of values of its own shape."""
     found: list[tuple[Any, float]] = []
     arguments, options = list(step.args), dict(step.kwargs)
     arguments += [options.pop(name) for name in ("input", "other") if name in options]
@@ -62,7 +62,7 @@ def _parts(steps: Mapping[str, Step], step: Step) -> list[tuple[str, float]]:
 
 
 def _stacked(stack: Step, over: Sequence[Any]) -> Sequence[Any]:
-    """The values that are stacked along the dimension that is summed over; none where that is not what happens."""
+    """Returns the values that are stacked along the dimension that is summed over; empty for any other operation."""
     if stack.operation != "function" or stack.target is not torch.stack or not stack.args:
         return ()
     along = stack.args[1] if len(stack.args) > 1 else stack.kwargs.get("dim", 0)
@@ -70,7 +70,7 @@ def _stacked(stack: Step, over: Sequence[Any]) -> Sequence[Any]:
 
 
 def _alike(step: Step, other: Step) -> bool:
-    """Whether both values have the same shape, the batch aside, and the same dtype."""
+    """Returns whether both values have the same shape, apart from the batch, and the same dtype."""
     if step.value is None or other.value is None:
         return False
     return (step.value.shape, step.value.dtype) == (other.value.shape, other.value.dtype)

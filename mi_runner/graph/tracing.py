@@ -135,7 +135,7 @@ def _trace(module: nn.Module, n_inputs: int, leaves: Iterable[nn.Module]) -> tup
 
 @contextmanager
 def _recording_calls(tracer: Tracer) -> Iterator[None]:
-    """Within the block, makers of tensors and custom autograd functions that get a recorded value become nodes."""
+    """Records, within the block, the calls that make tensors or apply custom autograd functions to recorded values."""
     undo: list[tuple[Any, str, Any]] = []  # None: the attribute was inherited
 
     def patch(owner: Any, name: str, value: Any) -> None:
@@ -192,14 +192,14 @@ def _recorded_forward(tracer: Tracer, kind: type[Function]) -> Callable[..., Any
 
 
 def _call_of(tracer: Tracer, kind: type[Function], args: Any, kwargs: Any) -> Any:
-    """The recorded call of a custom autograd function."""
+    """Returns the recorded call of a custom autograd function."""
     if kind is CheckpointFunction:  # it computes again in the backward pass: the gradients are those of the function
         return args[0](*args[2:])
     return tracer.create_proxy("call_function", _applied(kind), args, kwargs)
 
 
 def _applied(kind: type[Function]) -> Callable[..., Any]:
-    """A function of the class's name that applies it."""
+    """Returns a function with the class's name that applies it."""
 
     def applied(*args: Any, **kwargs: Any) -> Any:
         return kind.apply(*args, **kwargs)
@@ -235,7 +235,7 @@ def _subclasses(kind: type[Function]) -> list[type[Function]]:
 
 
 def _defaults(module: nn.Module, n_inputs: int) -> dict[str, Any]:
-    """The defaults of forward's optional parameters behind the first `n_inputs`: they are no inputs."""
+    """Returns the defaults of forward's optional parameters behind the first `n_inputs`, which are no inputs."""
     parameters = list(inspect.signature(module.forward).parameters.values())
     return {p.name: p.default for p in parameters[n_inputs:] if p.default is not p.empty}
 
@@ -255,7 +255,7 @@ def _refuse_open_parameters(module: nn.Module) -> None:
 
 
 def _explained(module: nn.Module, n_inputs: int, leaves: tuple[str, ...], error: _Untraceable) -> ArgumentError:
-    """Where in the user's code tracing stopped, and what to do: all submodules that have to be one site each."""
+    """Returns an error: where tracing stopped in the user's code, and which submodules have to be one site each."""
     name = type(module).__name__
     frames = list(traceback.walk_tb(error.cause.__traceback__))
     lines = _users(frames, module)
@@ -286,7 +286,7 @@ def _explained(module: nn.Module, n_inputs: int, leaves: tuple[str, ...], error:
 def _leaves_that_work(
     module: nn.Module, n_inputs: int, leaves: tuple[str, ...], error: _Untraceable
 ) -> tuple[tuple[str, ...], _Untraceable | None]:
-    """The submodules that have to be one site each, those of `leaves` first, and what fails with them; None: nothing.
+    """Returns the submodules that have to be one site each, first those of `leaves`, and what fails even then.
 
     What lies in a submodule of these is left out.
     """
@@ -304,7 +304,7 @@ def _leaves_that_work(
 
 
 def _reason(error: Exception) -> str:
-    """Why fx stopped, in a few words."""
+    """Returns in a few words why fx stopped."""
     text = " ".join(str(error).split()) or type(error).__name__
     if "cannot be iterated" in text:
         return "it loops over a value, or unpacks one (*), whose length is known only when it runs"
@@ -322,7 +322,7 @@ def _reason(error: Exception) -> str:
 
 
 def _users(frames: list[tuple[FrameType, int]], module: nn.Module) -> list[tuple[FrameType, int]]:
-    """The frames of the user's own code: beside the network's class, otherwise of no library, otherwise not torch's."""
+    """Returns the frames of the user's own code: beside the network's class, or of no library, or not torch's."""
     try:
         file = Path(inspect.getfile(type(module))).resolve()
     except (TypeError, OSError):  # code made by exec has no file
@@ -334,13 +334,13 @@ def _users(frames: list[tuple[FrameType, int]], module: nn.Module) -> list[tuple
 
 
 def _is_of(frame: FrameType, folders: Iterable[Path]) -> bool:
-    """Whether a frame's code is in one of the folders, or in no file."""
+    """Returns whether a frame's code is in one of the folders, or in no file."""
     file = frame.f_code.co_filename
     return file.startswith("<") or any(Path(file).resolve().is_relative_to(folder) for folder in folders)
 
 
 def _library_function(frames: list[FrameType], users: FrameType) -> tuple[str, str] | None:
-    """The function of a library in which tracing stopped and how it becomes one site; None where it is no such."""
+    """Returns the library's function in which tracing stopped, and how it becomes one site; None for any other."""
     after = frames[frames.index(users) + 1 :]
     if not after or _is_of(after[0], (TORCH, HERE)):
         return None

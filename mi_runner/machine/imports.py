@@ -34,7 +34,7 @@ SAFE_PATH = "PYTHONSAFEPATH"
 
 @contextmanager
 def safe_path() -> Iterator[None]:
-    """Within the block, a Python that is started takes no module from its working directory.
+    """Keeps a Python that is started within the block from taking modules from its working directory.
 
     A file there that is named as a library, `random.py`, would be run in its place. The process that was started undoes
     this for its own children by `restore_safe_path`.

@@ -57,7 +57,7 @@ def ignore() -> None:
 
 @contextmanager
 def raised() -> Iterator[None]:
-    """Within the block, makes Ctrl-C raise KeyboardInterrupt, and SIGTERM and SIGHUP raise Terminated."""
+    """Makes Ctrl-C raise KeyboardInterrupt, and SIGTERM and SIGHUP raise Terminated, within the block."""
     raised_at = -SECONDS_TO_UNWIND
 
     def unwind(signum: int, frame: object) -> None:

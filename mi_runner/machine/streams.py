@@ -131,6 +131,6 @@ def _lose(error: Exception) -> None:
 
 
 def _encodable(text: str, stream: io.TextIOBase | object) -> str:
-    """The text with what the stream's encoding lacks written as Python would."""
+    """Returns the text with characters that the stream's encoding lacks written as Python would."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     return text.encode(encoding, "backslashreplace").decode(encoding)

@@ -34,7 +34,7 @@ def automatic() -> int:
 
 @contextmanager
 def exactly(threads: int) -> Iterator[None]:
-    """Within the block, torch computes with exactly this many threads, even on fewer cores."""
+    """Makes torch compute with exactly this many threads within the block, even on fewer cores."""
     import torch
 
     before = torch.get_num_threads()

@@ -26,7 +26,7 @@ class Heads(nn.Module):
         self.linear = nn.Linear(n_features, sum(n_values))
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
-        """Logits `(B, values)` of each variable from features `(B, n_features)`."""
+        """Returns the logits `(B, values)` of each variable from features `(B, n_features)`."""
         return self.linear(features).split(self.n_values, dim=1)
 
 
@@ -70,13 +70,13 @@ class ActivationDecoder(nn.Module):
         self.heads = Heads(sizes[-1], n_values)
 
     def responses(self, images: Tensor) -> Tensor:
-        """The response of each kernel: `(B, K, H−k+1, W−k+1)` of images `(B, H, W)`."""
+        """Returns the response of each kernel: `(B, K, H−k+1, W−k+1)` of images `(B, H, W)`."""
         return self.kernels(images.unsqueeze(1))
 
     def filtered(self, images: Tensor) -> Tensor:
-        """At each position the tanh of the largest response, `(B, H−k+1, W−k+1)` of images `(B, H, W)`."""
+        """Returns the tanh of the largest response at each position, `(B, H−k+1, W−k+1)` of images `(B, H, W)`."""
         return self.responses(images).amax(1).tanh()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """For each variable the logits `(B, values)` of images `(B, H, W)`."""
+        """Returns the logits `(B, values)` of each variable from images `(B, H, W)`."""
         return self.heads(self.hidden(self.filtered(images).flatten(1)))

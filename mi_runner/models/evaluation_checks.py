@@ -132,7 +132,7 @@ def _check_batches(model: nn.Module, x: Tensor, whole: Tensor, dataset: Dataset,
 
 
 def _is_rounding(model: nn.Module, part: Tensor, size: int, x: Tensor, apart: float) -> bool:
-    """Whether the difference between batches of this size and one of all is rounding: in float64 it is gone.
+    """Returns whether batches of this size differ from one of all by rounding only: in float64 they don't.
 
     Of a small difference some of the examples will do, in batches that are as much smaller, because float64 takes
     many times as long.
@@ -154,7 +154,7 @@ def _evaluated(model: nn.Module, x: Tensor) -> Tensor:
 
 
 def _apart(outputs: Tensor, others: Tensor) -> float:
-    """The largest difference, as a share of the outputs' spread and of a hundredth of the largest output.
+    """Returns the largest difference, as a share of the outputs' spread and of a hundredth of the largest output.
 
     The latter is for outputs without a spread, as those of a network that learned nothing, which rounding moves, too.
     """
@@ -168,7 +168,7 @@ def _most(outputs: Tensor, others: Tensor) -> float:
 
 
 def _accuracy(model: nn.Module, dataset: Dataset, correct: Correct, size: int) -> float | None:
-    """The accuracy on the first test examples in batches of this size; None where it can't be computed."""
+    """Returns the accuracy on the first test examples in batches of this size; None if it can't be computed."""
     try:
         outputs = torch.cat([model(batch) for batch in batches(dataset.x_test[:LOOKED_AT], size)])
         return float(correct(outputs, dataset.y_test[:LOOKED_AT]).double().mean())
@@ -190,7 +190,7 @@ def _examples(n: int) -> str:
 
 
 def _copy(model: nn.Module) -> nn.Module:
-    """A copy, because a forward pass may change a network's buffers; the network where it can't be copied."""
+    """Returns a copy, as a forward pass may change a network's buffers; the network itself if it can't be copied."""
     try:
         return copy.deepcopy(model).eval()
     except Exception:

@@ -42,7 +42,7 @@ def with_one_output(model: nn.Module, output: str) -> nn.Module:
 
 
 def _found(returned: Any, output: str) -> tuple[str, Any] | None:
-    """How an output is taken: by which key, position or attribute; None where there is only one.
+    """Returns how an output is taken: by which key, position or attribute; None if there is only one output.
 
     Raises:
         ArgumentError: there is none of this name.

@@ -10,7 +10,8 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from typing import Any
+
+from mi_runner.runs.record import GitRecord
 
 SECONDS = 5
 """How long each call of git may take."""
@@ -40,10 +41,10 @@ KEPT = (
 """git's environment variables that say where to look; each other one is left out, because it may name a program."""
 
 
-def state() -> dict[str, Any] | None:
-    """Returns `{"commit": its hash, "dirty": whether tracked files differ from it}`; None outside of a checkout.
+def state() -> GitRecord | None:
+    """Returns the commit that is checked out, and whether tracked files differ from it; None outside of a checkout.
 
-    `dirty` is None if git can't say it in time. Without filters, a file that git keeps in another form than it lies
+    Without filters, a file that git keeps in another form than it lies
     in the folder, as Git LFS does, differs once its time has changed. Of a submodule only its commit is compared.
     """
     program = shutil.which("git")
@@ -60,8 +61,8 @@ def state() -> dict[str, Any] | None:
             SETTINGS | _no_filters(program),
         )
     except (OSError, ValueError, subprocess.SubprocessError):
-        return {"commit": commit, "dirty": None}
-    return {"commit": commit, "dirty": bool(changes)}
+        return GitRecord(commit, dirty=None)
+    return GitRecord(commit, dirty=bool(changes))
 
 
 def _no_filters(program: str) -> dict[str, str]:

@@ -75,18 +75,17 @@ def _of_run(folder: Path) -> tuple[Path, str]:
         raise ConfigError(f"checkpoint={folder}: not a run folder, because it has no readable {RECORD}.")
     if found.fault:
         raise ConfigError(f"checkpoint={folder}: {found.fault}. Name the file of the weights instead.")
-    if record.get("status") != "done":
+    if record.status != "done":
         raise ConfigError(
-            f"checkpoint={folder}: the run is not done (status {record.get('status')}); name a file, or a run that is."
+            f"checkpoint={folder}: the run is not done (status {record.status}); name a file, or a run that is."
         )
-    files = record.get("files") or {}
-    digest = files.get(WEIGHTS)
+    digest = record.files.get(WEIGHTS)
     if digest is not None:
         return folder / WEIGHTS, digest
-    used = record.get("checkpoint") or {}
-    if used.get("path") and used.get("sha256"):
-        return Path(used["path"]), used["sha256"]
-    if members := sorted(name for name in files if name.startswith(f"{MEMBERS}/")):
+    used = record.checkpoint
+    if used is not None and used.path and used.sha256:
+        return Path(used.path), used.sha256
+    if members := sorted(name for name in record.files if name.startswith(f"{MEMBERS}/")):
         raise ConfigError(
             f"checkpoint={folder}: the run has {len(members)} networks; name one, checkpoint={folder / members[0]}."
         )

@@ -16,13 +16,12 @@ from mi_runner.config.datasets import DatasetConfig
 from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.models import ModelConfig
 from mi_runner.config.options import Choice
-from mi_runner.config.registry import PLUGINS, code_of, origin_of
+from mi_runner.config.registry import code_of, origin_of
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed, as_options
 from mi_runner.experiments import Experiment
-from mi_runner.machine.files import package_digest
 from mi_runner.models import Built, external
 from mi_runner.training.options import TrainingOptions
 
@@ -73,26 +72,15 @@ def _function(config: Choice, name: str) -> Callable[..., Any]:
     return function
 
 
-def own_code(config: RunConfig, built: Built) -> dict[str, str]:
-    """Returns what else decides the figures of a run, as `versions` of its record has it.
-
-    `code of NAME` → a digest of the code, for the user's own network and methods. For a package that adds the
-    experiment, the data set or the model: its name → its version, and `code of PACKAGE` → a digest of its sources.
-    """
-    factory = factory_of(config.model)
-    found = {f"code of {factory}": built.code} if factory and built.code else {}
-    for choice in (config.experiment, config.dataset, config.model):
-        if point := PLUGINS.origins.get(type(choice)):
-            found[point.package] = point.version
-            found[f"code of {point.package}"] = package_digest(point.value.partition(".")[0].partition(":")[0])
-    methods = [name for name in getattr(config.experiment, "methods", ()) if isinstance(name, str) and ":" in name]
-    found |= {f"code of {name}": external.callable_code(name) for name in methods}
-    return found
-
-
 def factory_of(config: ModelConfig) -> str | None:
     """Returns the user's factory; None for a network of mi-run's own."""
     return getattr(config, "factory", None)
+
+
+def import_choices(config: RunConfig) -> None:
+    """Imports the modules of the data set and the model, so that the time that it takes is no other stage's."""
+    code_of(config.dataset)
+    code_of(config.model)
 
 
 def training_options(config: TrainingConfig) -> TrainingOptions:

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from mi_runner.errors import ConfigError
 from mi_runner.machine.reading import Unreadable
+from mi_runner.runs.record import CheckpointRecord, GitRecord
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_runs import SEED, Saved, SavedRun, SavedSweep, shown, summed
 from mi_runner.runs.saved_tables import read_frame
@@ -147,15 +148,16 @@ def _provenance(saved: Saved) -> dict[str, Any]:
         keys = dict.fromkeys(key for of_job in of_jobs for key in of_job if key != "weights")
         return {key: summed(of_job[key] for of_job in of_jobs if key in of_job) for key in keys}
     record = saved.record
-    versions, git, checkpoint = (record.get(name) or {} for name in ("versions", "git", "checkpoint"))
-    code = versions.get("code")
-    commit = str(git.get("commit") or "none")[:HASH_DIGITS]
-    weights = [checkpoint.get("sha256"), *(member.get("sha256") for member in checkpoint.get("members") or ())]
+    git, checkpoint = record.git or GitRecord(), record.checkpoint or CheckpointRecord()
+    commit = str(git.commit or "none")[:HASH_DIGITS]
+    weights = [checkpoint.sha256, *(member.sha256 for member in checkpoint.members)]
     return {
-        "code": code,
-        "commit": f"{commit} with changes" if git.get("dirty") else commit,
-        **{name: version for name, version in versions.items() if name != "code"},
-        **{name: record.get(name) for name in ("device", "processor", "instruction_set")},
+        "code": record.versions.get("code"),
+        "commit": f"{commit} with changes" if git.dirty else commit,
+        **{name: version for name, version in record.versions.items() if name != "code"},
+        "device": record.device,
+        "processor": record.processor,
+        "instruction_set": record.instruction_set,
         "weights": ",".join(str(sha256)[:HASH_DIGITS] for sha256 in weights if sha256) or None,
     }
 
@@ -195,7 +197,7 @@ def _compare_tables(
     found: Comparison, first: tuple[str, SavedRun], second: tuple[str, SavedRun], marked: Row, tolerance: float
 ) -> None:
     (base, run), (name, other) = first, second
-    keys, keys_other = (one.record.get("keys") or {} for one in (run, other))
+    keys, keys_other = run.record.keys, other.record.keys
     overview: list[Row] = []
     for table in dict.fromkeys([*keys, *keys_other]):
         if table == PREDICTIONS:
@@ -209,8 +211,8 @@ def _compare_tables(
             overview.append({**marked, "table": table, "difference": "its keys differ, so rows can't be matched"})
             found.differs = True
             continue
-        measures = [set(one.record.get("measures") or {}) - TIMES for one in (run, other)]
-        repeats = list(dict.fromkeys(name for one in (run, other) for name in one.record.get("repeats") or ()))
+        measures = [set(one.record.measures) - TIMES for one in (run, other)]
+        repeats = list(dict.fromkeys(name for one in (run, other) for name in one.record.repeats))
         try:
             joined = _joined(run.folder, other.folder, table, keys[table], repeats, measures)
         except (OSError, ValueError) as error:
@@ -309,7 +311,7 @@ def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Secti
     """Whether two runs differ in their answers on the same test examples."""
     (base, run), (name, other) = first, second
     title = f"answers: {name} and {base}"
-    keys: list[Any] = [(one.record.get("keys") or {}).get(PREDICTIONS) for one in (run, other)]
+    keys: list[Any] = [one.record.keys.get(PREDICTIONS) for one in (run, other)]
     if None in keys:
         without = base if keys[0] is None else name
         return Section(title, note=f"{without} has no {PREDICTIONS}.parquet, so there is no test of the difference")
@@ -329,7 +331,7 @@ def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Secti
     names += [column for column in frames[0] if column not in (*names, EXAMPLE, "label", "answer")]
     joined = frames[0].merge(frames[1], on=[*names, EXAMPLE], suffixes=("_a", "_b"), sort=False)
     examples = [set(frame[EXAMPLE]) for frame in frames]
-    same_data = run.record.get("dataset") == other.record.get("dataset") and examples[0] == examples[1]
+    same_data = run.record.dataset == other.record.dataset and examples[0] == examples[1]
     if not same_data or (joined["label_a"] != joined["label_b"]).any():
         return Section(title, note="the runs have different test examples, so there is no test")
     joined["first"] = joined["answer_a"] == joined["label_a"]
@@ -365,14 +367,14 @@ def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Secti
 def _intact(frame: DataFrame, run: SavedRun, other: SavedRun, names: Sequence[str]) -> DataFrame:
     """The answers of a run's intact network; of many networks, those of the other run's seed."""
     columns = [*names, EXAMPLE, "label", "answer"]
-    for column in frame.columns.difference([*columns, *(run.record.get("repeats") or ())]):
-        wanted = str(other.record.get(SEED)) if column == SEED else NONE
+    for column in frame.columns.difference([*columns, *run.record.repeats]):
+        wanted = str(other.record.seed) if column == SEED else NONE
         frame = frame[frame[column].astype(str) == wanted]
     return frame[columns]
 
 
 def _answers_of(run: SavedRun, names: Sequence[str]) -> DataFrame:
-    repeats = [column for column in run.record.get("repeats") or () if column not in names]
+    repeats = [column for column in run.record.repeats if column not in names]
     try:
         return read_frame(run.folder, PREDICTIONS, [*names, *repeats, EXAMPLE, "label", "answer"])
     except ValueError:  # no such column: this table has no repeats
@@ -414,7 +416,7 @@ _ONE_NETWORK = "seeds start from the same weights on the same data: they are one
 
 def _have_one_network(runs: Sequence[SavedRun]) -> bool:
     """Whether two networks of these runs start from the same weights and data."""
-    return have_twins(start for run in runs for start in (run.record.get("starts") or {}).values())
+    return have_twins(start for run in runs for start in run.record.starts.values())
 
 
 def _tested(

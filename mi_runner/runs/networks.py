@@ -6,7 +6,7 @@ The members of a run of many seeds are trained together; an experiment may need 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -14,53 +14,130 @@ import torch
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, RunFailed
-from mi_runner.experiments import Experiment, Row, Setting, TrainedNetwork
+from mi_runner.experiments import Experiment, Setting, TrainedNetwork
 from mi_runner.experiments.common.evaluation import check_evaluation
 from mi_runner.models import Built
 from mi_runner.progress import log
 from mi_runner.runs.choices import build_network
-from mi_runner.runs.preparation import Prepared
+from mi_runner.runs.preparation import Prepared, sigmoid
+from mi_runner.runs.record import CheckpointRecord, MemberRecord
+from mi_runner.tables.declaration import Row
+from mi_runner.training import loop as training
 from mi_runner.training import model_store
 from mi_runner.training import stacked as stacked_training
+from mi_runner.training.doubts import doubts
 from mi_runner.training.model_store import Stored
 
 
-def with_weights(
-    prepared: Prepared, config: RunConfig, device: torch.device, record: dict[str, Any]
-) -> tuple[Setting[Any], bool]:
-    """Returns the setting on its device with the model's weights, and whether they were trained now."""
+@dataclass(frozen=True)
+class Weighted:
+    """The setting of a run whose networks have their weights.
+
+    Attributes:
+        setting: on its device.
+        checkpoint: where the weights are from, for run.json.
+        trained_now: whether this run trained its one network.
+    """
+
+    setting: Setting[Any]
+    checkpoint: CheckpointRecord
+    trained_now: bool = False
+
+    @property
+    def of_checkpoint(self) -> bool:
+        """Whether the weights are those of the file that the config names, so that nothing is trained."""
+        return self.checkpoint.from_ == "checkpoint"
+
+    @property
+    def stop_epochs(self) -> dict[str, int | None] | None:
+        """Seed → the epoch in which `stop_loss` ended the training; None where it may end none."""
+        if self.setting.training.stop_loss is None or self.of_checkpoint:
+            return None
+        each = self.setting.members or (self.setting,)
+        return {str(member.seed): training.stop_epoch(member.history) for member in each}
+
+
+def with_weights(prepared: Prepared, config: RunConfig, device: torch.device) -> Weighted:
+    """Returns the setting on its device with the weights of a checkpoint, of the model store, or of a training now.
+
+    Raises:
+        RunFailed: a training diverged.
+    """
     built, setting, checkpoint = prepared.built.to(device), prepared.setting, prepared.checkpoint
     model, dataset = built.model, built.dataset
     if checkpoint is not None:
         log.info(f"weights loaded from {checkpoint.path}; nothing is trained")
-        path = str(checkpoint.path.resolve())
-        record["checkpoint"] = {"from": "checkpoint", "path": path, "sha256": checkpoint.sha256}
-        return replace(setting, model=model, dataset=dataset), False
-
+        origin = CheckpointRecord("checkpoint", str(checkpoint.path.resolve()), checkpoint.sha256)
+        return Weighted(replace(setting, model=model, dataset=dataset), origin)
     if setting.members:
-        return _members_with_weights(setting, built, config, record), False
-
+        return _members_with_weights(setting, built, config)
     (stored,) = _obtain([built], setting, seeds=[config.seed])
-    record["checkpoint"] = {
-        "from": "training" if stored.trained_now else "model store",
-        "path": str(stored.path) if stored.path else None,
-        "sha256": stored.sha256,
-    }
-    return replace(setting, model=model, dataset=dataset, history=stored.history), stored.trained_now
+    origin = CheckpointRecord(_source(stored), _path(stored), stored.sha256)
+    weighted = replace(setting, model=model, dataset=dataset, history=stored.history)
+    return Weighted(weighted, origin, stored.trained_now)
 
 
-def check_trained(setting: Setting[Any]) -> None:
+def _members_with_weights(setting: Setting[Any], built: Built, config: RunConfig) -> Weighted:
+    """Returns the setting with trained members, on the device of `built`."""
+    device = built.dataset.x_train.device
+    moved = {built.dataset.fingerprint: built.dataset}  # so that shared data are moved once
+    builts = [
+        Built(
+            member.model.to(device),
+            moved.get(member.dataset.fingerprint) or member.dataset.to(device),
+            source=member.source,
+        )
+        for member in setting.members
+    ]
+    seeds = [member.seed for member in setting.members]
+    at_once = stacked_training.at_once(built.model, built.dataset, setting.training, own_data=config.dataset.drawn)
+    stored = _obtain(builts, setting, seeds=seeds, at_once=at_once)
+    origin = CheckpointRecord(
+        "training" if any(model.trained_now for model in stored) else "model store",
+        members=tuple(
+            MemberRecord(seed, _source(model), _path(model), model.sha256)
+            for seed, model in zip(seeds, stored, strict=True)
+        ),
+    )
+    members = tuple(
+        replace(member, model=built.model, dataset=built.dataset, history=model.history)
+        for member, built, model in zip(setting.members, builts, stored, strict=True)
+    )
+    return Weighted(replace(members[0], members=members), origin)
+
+
+def _source(stored: Stored) -> str:
+    return "training" if stored.trained_now else "model store"
+
+
+def _path(stored: Stored) -> str | None:
+    return str(stored.path) if stored.path else None
+
+
+def check_trained(weighted: Weighted) -> None:
     """Checks again, with the weights that the experiment gets.
+
+    The network of a checkpoint on the CPU is the very one that `prepare` has checked.
 
     Raises:
         RunFailed: a network's outputs are not finite, or not those of each example alone.
     """
+    setting = weighted.setting
+    if weighted.of_checkpoint and setting.dataset.x_train.device.type == "cpu":
+        return
     for member in setting.members or (setting,):
         try:
             check_evaluation(member)
         except ArgumentError as error:
             of_seed = f"seed={member.seed}: " if setting.members else ""
             raise RunFailed(f"{of_seed}{error}") from error
+
+
+def say_doubts(setting: Setting[Any], config: RunConfig) -> None:
+    """Logs what makes it doubtful that the model's training did what it should; nothing where nothing is trained."""
+    if config.experiment.trains:
+        for doubt in doubts(setting.model, setting.dataset, setting.training, sigmoid=sigmoid(config)):
+            log.warning(doubt)
 
 
 def _obtain(
@@ -110,43 +187,3 @@ def with_networks(
         return replace(setting, networks=networks[0])
     members = tuple(replace(member, networks=own) for member, own in zip(each, networks, strict=True))
     return replace(setting, members=members, networks=networks[0])
-
-
-def _members_with_weights(
-    setting: Setting[Any], built: Built, config: RunConfig, record: dict[str, Any]
-) -> Setting[Any]:
-    """Returns the setting with trained members, on the device of `built`."""
-    device = built.dataset.x_train.device
-    moved = {built.dataset.fingerprint: built.dataset}  # so that shared data are moved once
-    builts = [
-        Built(
-            member.model.to(device),
-            moved.get(member.dataset.fingerprint) or member.dataset.to(device),
-            source=member.source,
-        )
-        for member in setting.members
-    ]
-    seeds = [member.seed for member in setting.members]
-
-    at_once = stacked_training.at_once(built.model, built.dataset, setting.training, own_data=config.dataset.drawn)
-    stored = _obtain(builts, setting, seeds=seeds, at_once=at_once)
-    n_loaded = sum(not model.trained_now for model in stored)
-    record["checkpoint"] = {
-        "from": "model store" if n_loaded == len(stored) else "training",
-        "path": None,
-        "sha256": None,
-        "members": [
-            {
-                "seed": seed,
-                "from": "training" if model.trained_now else "model store",
-                "path": str(model.path) if model.path else None,
-                "sha256": model.sha256,
-            }
-            for seed, model in zip(seeds, stored, strict=True)
-        ],
-    }
-    members = tuple(
-        replace(member, model=built.model, dataset=built.dataset, history=model.history)
-        for member, built, model in zip(setting.members, builts, stored, strict=True)
-    )
-    return replace(members[0], members=members)

@@ -65,6 +65,12 @@ class Prepared:
     setting: Setting[Any]
     checkpoint: Checkpoint | None
 
+    @property
+    def starts(self) -> dict[str, str]:
+        """Seed → a hash of what its network starts from."""
+        members = self.setting.members or (self.setting,)
+        return {str(member.seed): member.start for member in members if member.start is not None}
+
 
 def prepare(
     config: RunConfig,

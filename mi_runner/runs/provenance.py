@@ -11,65 +11,79 @@ import sys
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
 
 from mi_runner.config.composition import config_hash, flattened
+from mi_runner.config.registry import PLUGINS
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.machine import hardware
-from mi_runner.machine.files import code_version
-from mi_runner.runs import checkout, run_folder
+from mi_runner.machine.files import code_version, package_digest
+from mi_runner.models import Built, external
+from mi_runner.runs import checkout
+from mi_runner.runs.choices import factory_of
+from mi_runner.runs.record import SCHEMA_VERSION, RunRecord
 
 VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
 
 
-def new_record(config: RunConfig, command: str | None, timings: Mapping[str, float]) -> dict[str, Any]:
-    return {
-        "schema_version": run_folder.SCHEMA_VERSION,
-        "status": "running",
-        "experiment": config.experiment.name,
-        "dataset": config.dataset.name,
-        "model": config.model.name,
-        "seed": config.seed,
-        "device": config.device,
-        "threads": config.threads,
-        "processor": hardware.processor(),
-        "instruction_set": hardware.instruction_set(),
-        "config_hash": config_hash(config),
-        "config": flattened(config),
-        "answer": None,
-        "metrics": {},
-        "keys": {},
-        "common_names": {},
-        "repeats": [],
-        "shown": [],
-        "measures": {},
-        "timings": dict(timings),
-        "checkpoint": None,
-        "starts": {},
-        "stop_epoch": None,
-        "versions": {
+def new_record(config: RunConfig, command: str | None, timings: Mapping[str, float]) -> RunRecord:
+    """Returns the record of a run that begins.
+
+    Args:
+        command: the command line; None: that of this process.
+        timings: stage → seconds, for stages before the run.
+    """
+    return RunRecord(
+        schema_version=SCHEMA_VERSION,
+        status="running",
+        experiment=config.experiment.name,
+        dataset=config.dataset.name,
+        model=config.model.name,
+        seed=config.seed,
+        device=config.device,
+        threads=config.threads,
+        processor=hardware.processor(),
+        instruction_set=hardware.instruction_set(),
+        config_hash=config_hash(config),
+        config=flattened(config),
+        timings=dict(timings),
+        versions={
             "python": platform.python_version(),
             **{name: _version(name) for name in VERSIONS},
             "code": code_version(),
         },
-        "git": checkout.state(),
-        "command": command or shlex.join(sys.argv),
-        "host": socket.gethostname(),
-        "pid": os.getpid(),
-        "started": now(),
-        "finished": None,
-        "error": None,
-        "exit_status": None,
-        "files": {},
-    }
+        git=checkout.state(),
+        command=command or shlex.join(sys.argv),
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        started=now(),
+    )
+
+
+def own_code(config: RunConfig, built: Built) -> dict[str, str]:
+    """Returns what else decides the figures of a run, as `versions` of its record has it.
+
+    `code of NAME` → a digest of the code, for the user's own network and methods. For a package that adds the
+    experiment, the data set or the model: its name → its version, and `code of PACKAGE` → a digest of its sources.
+    """
+    factory = factory_of(config.model)
+    found = {f"code of {factory}": built.code} if factory and built.code else {}
+    for choice in (config.experiment, config.dataset, config.model):
+        if point := PLUGINS.origins.get(type(choice)):
+            found[point.package] = point.version
+            found[f"code of {point.package}"] = package_digest(point.value.partition(".")[0].partition(":")[0])
+    methods = [name for name in getattr(config.experiment, "methods", ()) if isinstance(name, str) and ":" in name]
+    found |= {f"code of {name}": external.callable_code(name) for name in methods}
+    return found
 
 
 def now() -> str:
+    """Returns the time in UTC, as ISO 8601 has it, to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 @functools.cache
 def _version(name: str) -> str | None:
+    """Returns the version of an installed distribution; None if it isn't installed."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -25,12 +25,11 @@ from mi_runner.errors import ConfigError, ExitStatus, RunFailed, reason
 from mi_runner.machine import files
 from mi_runner.machine.files import sha256, written_whole
 from mi_runner.machine.reading import Unreadable, read_text
-from mi_runner.runs import records
+from mi_runner.machine.typed_json import to_json
+from mi_runner.runs.record import RunRecord, amended, read_run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-SCHEMA_VERSION = 1
 
 MOST_CSV_ROWS = 100_000
 """Tables with more rows are written as Parquet."""
@@ -61,9 +60,6 @@ RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
 )
 VERSION = "v([0-9]{3,})"
 """The name of a version's folder."""
-
-PLAN = "sweep.json"
-"""The file of a sweep's folder that lists its jobs, each in a folder named by its number."""
 
 
 def claim(output_dir: str | Path, experiment: str, dataset: str, model: str) -> RunFolder:
@@ -110,10 +106,10 @@ def _versions(parent: Path) -> list[tuple[int, Path]]:
     return sorted((int(match[1]), entry) for match, entry in matches if match)
 
 
-def read_record(folder: Path) -> dict[str, Any] | None:
-    """Returns the content of a run's run.json, without fields that are wrong; None if it is missing or unreadable."""
+def read_record(folder: Path) -> RunRecord | None:
+    """Returns what a run's run.json has, without fields that are wrong; None if it is missing or unreadable."""
     try:
-        record, _ = records.read_run(folder / RECORD)
+        record, _ = read_run(folder / RECORD)
     except (OSError, Unreadable):
         return None
     return record
@@ -128,15 +124,20 @@ class State:
             is gone: killed. If run.json can't be read: torn. If there is none: missing.
         cause: one line that says what is wrong; empty if nothing is.
         exit_status: of the run.
-        record: the content of run.json, without fields that are wrong; empty if it is missing or can't be read.
+        record: what run.json has, without fields that are wrong.
         fault: one line that names the file and the field that is wrong; empty if none is.
     """
 
     status: str
     cause: str
     exit_status: int
-    record: Mapping[str, Any]
+    record: RunRecord
     fault: str = ""
+
+    @property
+    def has_record(self) -> bool:
+        """Whether run.json says anything; it doesn't if it is missing or can't be read."""
+        return self.record != RunRecord()
 
     @property
     def done(self) -> bool:
@@ -147,12 +148,12 @@ class State:
 def state(folder: Path) -> State:
     """Returns the state of the run in `folder`."""
     try:
-        record, faults = records.read_run(folder / RECORD)
+        record, faults = read_run(folder / RECORD)
     except (FileNotFoundError, NotADirectoryError):
         what = "has no run.json" if folder.is_dir() else "doesn't exist"
-        return State("missing", f"never began, or was deleted: {folder} {what}", ExitStatus.FAILED, {})
+        return State("missing", f"never began, or was deleted: {folder} {what}", ExitStatus.FAILED, RunRecord())
     except Unreadable as error:
-        return State("torn", f"{error}: {RECORD} is torn", ExitStatus.FAILED, {}, str(error))
+        return State("torn", f"{error}: {RECORD} is torn", ExitStatus.FAILED, RunRecord(), str(error))
     found = _state_of(folder, record)
     if not faults:
         return found
@@ -165,12 +166,12 @@ def job_state(sweep: Path, number: int) -> State:
     folder = sweep / str(number)
     if folder.is_symlink():
         cause = f"{folder} is a link, and no folder of this sweep"
-        return State("missing", cause, ExitStatus.FAILED, {}, cause)
+        return State("missing", cause, ExitStatus.FAILED, RunRecord(), cause)
     return state(folder)
 
 
-def _state_of(folder: Path, record: Mapping[str, Any]) -> State:
-    status = str(record.get("status"))
+def _state_of(folder: Path, record: RunRecord) -> State:
+    status = str(record.status)
     if status == "running" and (lives := is_alive(folder, record)) is not True:
         if lives is False:
             return killed(record, folder)
@@ -181,21 +182,21 @@ def _state_of(folder: Path, record: Mapping[str, Any]) -> State:
     return ended(record)
 
 
-def ended(record: Mapping[str, Any]) -> State:
+def ended(record: RunRecord) -> State:
     """Returns the state of a run whose run.json says that it has ended."""
-    status = str(record.get("status"))
+    status = str(record.status)
     if status == "done":
-        not_met = record.get("expect_not_met")
+        not_met = record.expect_not_met
         cause = f"expect: {'; '.join(not_met)}" if not_met else ""
         return State("done", cause, ExitStatus.EXPECTATION_NOT_MET if not_met else ExitStatus.DONE, record)
-    cause = record.get("error") or "ended without a word"
-    return State(status, cause, record.get("exit_status") or ExitStatus.FAILED, record)
+    cause = record.error or "ended without a word"
+    return State(status, cause, record.exit_status or ExitStatus.FAILED, record)
 
 
-def killed(record: Mapping[str, Any], folder: Path | None = None) -> State:
+def killed(record: RunRecord, folder: Path | None = None) -> State:
     """Returns the state of a run that ended before it could write how into run.json."""
     cause = f"{_process(record)} ended without a word"
-    if folder is not None and record.get("host") != socket.gethostname():
+    if folder is not None and record.host != socket.gethostname():
         cause += f", its last sign of life is {seconds_without_sign(folder) or 0:.0f} s old"
     return State("killed", cause, ExitStatus.FAILED, record)
 
@@ -247,26 +248,26 @@ def last_sign(folder: Path) -> float | None:
         return None
 
 
-def is_alive(folder: Path, record: Mapping[str, Any]) -> bool | None:
+def is_alive(folder: Path, record: RunRecord) -> bool | None:
     """Whether the process that a record names lives; None for one of another host that gives no signs of life."""
-    if record.get("host") == socket.gethostname():
+    if record.host == socket.gethostname():
         return _lives(record, _process_of(folder))
     silent = seconds_without_sign(folder)
     return None if silent is None else silent < SECONDS_WITHOUT_SIGN
 
 
-def _process(record: Mapping[str, Any]) -> str:
-    return f"process {record.get('pid')} on {record.get('host')}"
+def _process(record: RunRecord) -> str:
+    return f"process {record.pid} on {record.host}"
 
 
-def _lives(record: Mapping[str, Any], noted: str | None = None) -> bool:
+def _lives(record: RunRecord, noted: str | None = None) -> bool:
     """Returns whether the process of this host that writes this record may still run.
 
     Args:
         noted: what the folder says of the process; None: nothing, as an earlier version of mi-run wrote it.
     """
-    pid = record.get("pid")
-    if not isinstance(pid, int) or pid == os.getpid():  # this process doesn't run it while it reads
+    pid = record.pid
+    if pid is None or pid == os.getpid():  # this process doesn't run it while it reads
         return False
     try:
         os.kill(pid, 0)
@@ -282,10 +283,10 @@ def _lives(record: Mapping[str, Any], noted: str | None = None) -> bool:
         (booted,) = re.findall(r"^btime (\d+)", Path("/proc/stat").read_text(), re.MULTILINE)
         began = int(booted) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
         ended = fields[0] in "ZX"  # a zombie: its parent hasn't read its exit status
-        return not ended and began <= datetime.fromisoformat(record["started"]).timestamp() + CLOCK_ERROR
+        return not ended and began <= datetime.fromisoformat(record.started or "").timestamp() + CLOCK_ERROR
     except (FileNotFoundError, ProcessLookupError):  # it has just ended, or this isn't Linux
         return not Path("/proc/self/stat").exists()
-    except (OSError, ValueError, KeyError):
+    except (OSError, ValueError):
         return True
 
 
@@ -349,10 +350,21 @@ class RunFolder:
     def weights(self) -> Path:
         return self.path / WEIGHTS
 
-    def write_record(self, record: Mapping[str, Any]) -> None:
+    def write_record(self, record: RunRecord) -> None:
         """Writes run.json; the last one, which says how the run ended, is on the disk afterwards."""
-        with written_whole(self.path / RECORD, lasting=record.get("status") != "running") as beside:
-            text = files.whole_characters(json.dumps(record, indent=2, ensure_ascii=False), escape="\\\\")
+        self._write_record(to_json(record), lasting=record.status != "running")
+
+    def amend_record(self, **changed: Any) -> None:
+        """Writes run.json with other values of some fields; what it has besides stays, but for fields that are wrong.
+
+        Args:
+            changed: field → its new value.
+        """
+        self._write_record(amended(self.path / RECORD, **changed), lasting=True)
+
+    def _write_record(self, content: Mapping[str, Any], *, lasting: bool) -> None:
+        text = files.whole_characters(json.dumps(content, indent=2, ensure_ascii=False), escape="\\\\")
+        with written_whole(self.path / RECORD, lasting=lasting) as beside:
             beside.write_text(f"{text}\n", encoding="utf-8")
 
     def write_process(self) -> None:
@@ -432,10 +444,10 @@ class RunFolder:
 
 def _is_done(folder: Path) -> bool:
     try:
-        record, faults = records.read_run(folder / RECORD)
+        record, faults = read_run(folder / RECORD)
     except (OSError, Unreadable):
         return False
-    return record.get("status") == "done" and not faults
+    return record.status == "done" and not faults
 
 
 def point_latest(parent: Path, is_done: Callable[[Path], bool]) -> None:

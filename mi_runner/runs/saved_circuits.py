@@ -11,6 +11,7 @@ from torch import Tensor
 
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.ablation import means_of
 from mi_runner.methods.circuits.circuit import Circuit
 from mi_runner.methods.circuits.cut import saved_part
 from mi_runner.training.weights import read_weights
@@ -56,7 +57,7 @@ class SavedCircuits:
 
     @cached_property
     def _means(self) -> tuple[Tensor, ...] | None:
-        return self.part.means(self.x) if self.ablation == "mean" else None
+        return means_of(self.part, self.x, self.ablation)
 
 
 def load_circuits(folder: str | Path) -> SavedCircuits:

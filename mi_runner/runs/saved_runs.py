@@ -16,8 +16,9 @@ from statistics import fmean
 from typing import Any
 
 from mi_runner.machine.reading import Unreadable, read_text
-from mi_runner.runs import records
-from mi_runner.runs.run_folder import CONFIG, PLAN, RECORD, State, job_state, state
+from mi_runner.runs.plan import FOR_A_LIST, PLAN, Plan, read_sweep
+from mi_runner.runs.record import RunRecord
+from mi_runner.runs.run_folder import CONFIG, RECORD, State, job_state, state
 
 GROUPS = ("experiment", "dataset", "model")
 OF_GROUP = (*GROUPS, "training")
@@ -35,7 +36,7 @@ class SavedRun:
 
     Attributes:
         folder: as a user may type it.
-        state: of the run; its record is empty if run.json is missing or can't be read.
+        state: of the run.
         swept: as a job of a sweep: the swept keys and their values.
     """
 
@@ -49,8 +50,8 @@ class SavedRun:
         return cls(folder, state(folder), swept or {})
 
     @property
-    def record(self) -> Mapping[str, Any]:
-        """The content of run.json."""
+    def record(self) -> RunRecord:
+        """What run.json has."""
         return self.state.record
 
     @property
@@ -61,13 +62,13 @@ class SavedRun:
     @cached_property
     def config(self) -> Mapping[str, Any]:
         """Key → value of the complete config; of config.yaml, if run.json doesn't have it; empty if nothing has it."""
-        config = self.record.get("config")
+        config = self.record.config
         return _config_of_yaml(self.folder) if config is None else config
 
     @property
     def metrics(self) -> dict[str, float | None]:
         """The numbers of the summary; None for NaN and infinity. Empty if the run isn't done."""
-        return dict(self.record.get("metrics") or {}) if self.state.done else {}
+        return dict(self.record.metrics) if self.state.done else {}
 
     @cached_property
     def values(self) -> dict[str, Any]:
@@ -78,11 +79,20 @@ class SavedRun:
             "kind": "run",
             "status": self.state.status,
             "jobs": None,
-            **{name: record.get(name) for name in ("started", "finished", *GROUPS, SEED, "device", "threads")},
-            "seconds": _mapping(record, "timings").get("total"),
-            "code": _mapping(record, "versions").get("code"),
-            "commit": _mapping(record, "git").get("commit"),
-            **{name: record.get(name) for name in ("host", "command", "exit_status")},
+            "started": record.started,
+            "finished": record.finished,
+            "experiment": record.experiment,
+            "dataset": record.dataset,
+            "model": record.model,
+            SEED: record.seed,
+            "device": record.device,
+            "threads": record.threads,
+            "seconds": record.timings.get("total"),
+            "code": record.versions.get("code"),
+            "commit": record.git.commit if record.git else None,
+            "host": record.host,
+            "command": record.command,
+            "exit_status": record.exit_status,
             "error": self.state.cause or None,
         }
         return {**self.metrics, **self.config, **fields}
@@ -95,28 +105,25 @@ class SavedSweep:
     Attributes:
         folder: as a user may type it.
         jobs: all that are planned.
-        plan: the content of sweep.json; None if it can't be read.
+        plan: what sweep.json has; None if it can't be read.
         fault: why it can't be read, in a line that names the file and the field; empty if it can.
     """
 
     folder: Path
     jobs: tuple[SavedRun, ...]
-    plan: Mapping[str, Any] | None
+    plan: Plan | None
     fault: str = ""
 
     @classmethod
     def read(cls, folder: Path) -> SavedSweep:
         """Returns the sweep in a folder, in whatever state it is."""
         try:
-            plan = records.read_sweep(folder / PLAN)
+            plan = read_sweep(folder / PLAN, FOR_A_LIST)
         except FileNotFoundError:
             return cls(folder, (), None, f"{folder / PLAN}: there is none")
         except Unreadable as error:
             return cls(folder, (), None, str(error))
-        jobs = [
-            SavedRun(folder / str(job["number"]), job_state(folder, job["number"]), job["swept"])
-            for job in plan["jobs"]
-        ]
+        jobs = [SavedRun(folder / str(job.number), job_state(folder, job.number), job.swept) for job in plan.jobs]
         return cls(folder, tuple(jobs), plan)
 
     @property
@@ -137,7 +144,7 @@ class SavedSweep:
             return "torn"
         if "running" in statuses:
             return "running"
-        return "done" if statuses == {"done"} and not self.plan.get("searching") else "unfinished"
+        return "done" if statuses == {"done"} and not self.plan.searching else "unfinished"
 
     @property
     def error(self) -> str | None:
@@ -168,11 +175,11 @@ class SavedSweep:
     @cached_property
     def values(self) -> dict[str, Any]:
         """Name → value of everything that a list can show."""
-        records = [job.values for job in self.jobs if job.record]
+        began = [job.values for job in self.jobs if job.state.has_record]
         done = sum(job.state.done for job in self.jobs)
         common = ("device", "threads", "code", "commit", "host")
-        starts = [record["started"] for record in records if record["started"]]
-        ends = [record["finished"] for record in records if record["finished"]]
+        starts = [values["started"] for values in began if values["started"]]
+        ends = [values["finished"] for values in began if values["finished"]]
         fields = {
             "path": str(self.folder),
             "kind": "sweep",
@@ -180,10 +187,10 @@ class SavedSweep:
             "jobs": f"{done}/{len(self.jobs)}" if self.plan is not None else None,
             "started": min(starts, default=None),
             "finished": max(ends, default=None) if self.status == "done" else None,
-            **{name: summed(record[name] for record in records) for name in (*GROUPS, SEED, *common)},
-            "seconds": sum(record["seconds"] or 0 for record in records) or None,
-            "command": (self.plan or {}).get("command"),
-            "exit_status": max((record["exit_status"] or 0 for record in records), default=None),
+            **{name: summed(values[name] for values in began) for name in (*GROUPS, SEED, *common)},
+            "seconds": sum(values["seconds"] or 0 for values in began) or None,
+            "command": (self.plan.command or None) if self.plan else None,
+            "exit_status": max((values["exit_status"] or 0 for values in began), default=None),
             "error": self.error,
         }
         return {**self.metrics, **self.config, **fields}
@@ -257,10 +264,6 @@ def summed(values: Iterable[Any]) -> Any:
 def _keys(configs: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     for config in configs:
         yield from config
-
-
-def _mapping(record: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    return record.get(name) or {}
 
 
 MOST_YAML = 2**20

@@ -1,11 +1,43 @@
-"""Writes what an experiment has found into the run folder: tables, weights, tensors, arrays, figures."""
+"""Writes what an experiment has found: the files of the run folder, the fields of run.json, the tables to print."""
 
 from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from torch import nn
 
 from mi_runner.experiments import Result
+from mi_runner.experiments.common.tables import of_training
+from mi_runner.runs.networks import Weighted
+from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder
+from mi_runner.tables.declaration import Row
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table to print."""
+
+    title: str
+    rows: Sequence[Row]
+
+
+def with_history(result: Result, weighted: Weighted) -> Result:
+    """Returns the result with the table of the training, if this run trained its network and the result has none."""
+    if not weighted.trained_now or "history" in result.tables:
+        return result
+    return result.with_table(of_training(weighted.setting.history))
+
+
+def model_to_write(result: Result, weighted: Weighted) -> nn.Module | None:
+    """Returns the network whose weights the folder keeps; None if a file that the command names has them, or none is.
+
+    That is the experiment's, or the one that this run trained.
+    """
+    model = result.model or (weighted.setting.model if weighted.trained_now else None)
+    return None if weighted.of_checkpoint and model is weighted.setting.model else model
 
 
 def write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
@@ -23,3 +55,30 @@ def write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
         place.write_arrays(name, arrays)
     for name, drawing in result.figures.items():
         place.write_figure(name, drawing)
+
+
+def note(record: RunRecord, result: Result) -> None:
+    """Notes in the record how the tables of a result are read, and its numbers."""
+    record.keys = {name: tuple(result.keys[name]) for name, rows in result.tables.items() if len(rows)}
+    record.common_names = dict(result.common_names)
+    record.repeats = tuple(result.repeats)
+    record.shown = tuple(name for name in result.shown if len(result.tables[name]))
+    record.measures = {name: (within.low, within.high) for name, within in result.measures.items()}
+    # JSON has no NaN and no infinity.
+    record.metrics = {name: float(value) if math.isfinite(value) else None for name, value in result.metrics.items()}
+
+
+def printed(result: Result, title: str) -> list[Table]:
+    """Returns the tables to print, without the columns of common names.
+
+    Args:
+        title: behind the name of each table.
+    """
+    left_out = {*result.common_names.values()}
+    return [
+        Table(
+            f"{name}: {title}",
+            [{column: value for column, value in row.items() if column not in left_out} for row in result.tables[name]],
+        )
+        for name in result.shown
+    ]

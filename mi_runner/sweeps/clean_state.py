@@ -17,7 +17,7 @@ _restore: list[Callable[[], object]] = []
 
 
 def begin() -> None:
-    """Record the state of this process, the first time; bring it back, each later time."""
+    """Records the state of this process the first time, and restores it each later time."""
     if _restore:
         for restore in _restore:
             restore()
@@ -26,7 +26,7 @@ def begin() -> None:
 
 
 def forget() -> None:
-    """The next `begin` records again: another sweep begins in this process."""
+    """Makes the next `begin` record the state again, because another sweep begins in this process."""
     _restore.clear()
 
 

@@ -13,13 +13,14 @@ from mi_runner.config.run_schema import OnError
 from mi_runner.errors import ExitStatus
 from mi_runner.machine import signals
 from mi_runner.runs import run_folder
+from mi_runner.runs.plan import Job
+from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import State
 from mi_runner.sweeps import sweep_tables
 from mi_runner.sweeps.engines.engine import Engine, NotNow, Running
 from mi_runner.sweeps.engines.in_this_process import HasEnded
 from mi_runner.sweeps.job_folders import set_aside
 from mi_runner.sweeps.job_source import JobSource
-from mi_runner.sweeps.sweep_plan import Job
 from mi_runner.sweeps.worker import Ending, Task, write_ending
 from mi_runner.tables import console
 
@@ -120,17 +121,17 @@ class _Refused:
     again_at: float = 0.0
 
     def again(self, job: Job) -> None:
-        """The engine refuses this job now."""
+        """Keeps a job that the engine refuses now."""
         self.job, self.number = job, job.number
         self.pause = min(max(2 * self.pause, FIRST_PAUSE), LONGEST_PAUSE)
         self.again_at = self.clock.now() + self.pause
 
     def waits(self) -> bool:
-        """Whether there is a job, and it is too early to try it again."""
+        """Returns whether there is a job and it is too early to try it again."""
         return self.job is not None and self.clock.now() < self.again_at
 
     def take(self) -> Job | None:
-        """The job, which is no longer kept."""
+        """Returns the job, and keeps it no longer."""
         job, self.job = self.job, None
         return job
 
@@ -164,7 +165,7 @@ class Dispatch:
         self._n_ended = 0
 
     def run(self) -> None:
-        """Until the last job has ended; an interruption ends those that run."""
+        """Runs all jobs and returns after the last has ended; an interruption ends those that run."""
         try:
             while self._fill() or self._running:
                 ended = [slot for slot, (_, _, running, _) in self._running.items() if running.done()]
@@ -182,14 +183,14 @@ class Dispatch:
         self.engine.close()
 
     def _that_run(self) -> list[Task]:
-        """The tasks of our own engine that run now."""
+        """Returns the tasks of our own engine that run now."""
         ours = [
             task for _, task, running, _ in self._running.values() if not isinstance(running, RunsElsewhere | HasEnded)
         ]
         return [task for task in ours if run_folder.state(task.folder).status == "running"]
 
     def _say_interrupted(self, tasks: Sequence[Task]) -> None:
-        """The engine has ended these tasks: those that could not say so are said to be interrupted.
+        """Writes that tasks were interrupted, which the engine has ended and which could not write it themselves.
 
         A worker that doesn't listen in time is killed, and is as much ended by the interruption.
         """
@@ -198,7 +199,7 @@ class Dispatch:
                 write_ending(task, "interrupted", "its sweep was interrupted, and it left no word")
 
     def _fill(self) -> bool:
-        """Give each free slot a job; whether there was one."""
+        """Gives each free slot a job and returns whether there was one."""
         for slot in range(self.engine.slots):
             if slot in self._running:
                 continue
@@ -222,7 +223,7 @@ class Dispatch:
         return True
 
     def _next(self) -> Job | None:
-        """The next job; it may be one that the engine refused before."""
+        """Returns the next job, which may be one that the engine refused before."""
         if self._stopped:
             return None
         job = self._refused.take()
@@ -244,7 +245,7 @@ class Dispatch:
             raise
 
     def _earlier(self, task: Task) -> Running | None:
-        """What runs, or will run, a job that an earlier process began; None where nothing does.
+        """Returns what runs, or will run, a job that an earlier process began; None if nothing does.
 
         Raises:
             NotNow: the engine can't say.
@@ -294,17 +295,18 @@ class Dispatch:
             console.note(f"on_error=stop: job {job.number} failed, no later job starts")
 
     def _say_for(self, task: Task, how: Ending, state: State) -> State:
-        """What became of a job that has ended and could not say so; from now on its run.json says it.
+        """Returns what became of a job that has ended without a word, and writes it into the job's run.json.
 
         The engine's word decides whether the worker is gone: its process may be seen for a moment longer, or be on
         another machine.
         """
         if how.status:
             ended = State(how.status, how.error, ExitStatus.FAILED, state.record)
-        elif how.worker_died and state.record:
+        elif how.worker_died and state.has_record:
             ended = run_folder.killed(state.record)
         elif how.worker_died:
-            ended = State("failed", f"its worker ended before the run began ({how.error})", ExitStatus.FAILED, {})
+            cause = f"its worker ended before the run began ({how.error})"
+            ended = State("failed", cause, ExitStatus.FAILED, RunRecord())
         else:  # the disk is full
             ended = State("failed", how.error or "ended without a word", ExitStatus.FAILED, state.record)
         write_ending(task, ended.status, ended.cause)
@@ -316,10 +318,10 @@ class Dispatch:
 
 
 def _headline_metric(state: State) -> str:
-    metrics = (state.record.get("metrics") or {}) if state.done else {}
+    metrics = state.record.metrics if state.done else {}
     for name in (sweep_tables.HEADLINE, *metrics):
-        if isinstance(metrics.get(name), int | float):
-            return f", {name} {metrics[name]:.4g}"
+        if (value := metrics.get(name)) is not None:
+            return f", {name} {value:.4g}"
     return ""
 
 

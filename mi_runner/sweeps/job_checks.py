@@ -12,8 +12,8 @@ from mi_runner.errors import ConfigError, one_line, unknown
 from mi_runner.machine import threads
 from mi_runner.machine.imports import lasting_imports
 from mi_runner.progress import Progress
+from mi_runner.runs.plan import Job
 from mi_runner.sweeps import clean_state
-from mi_runner.sweeps.sweep_plan import Job
 from mi_runner.tables import console
 
 UNCHECKED = ("seed", "device", "threads", "output_dir", "training.learning_rate")
@@ -21,7 +21,7 @@ UNCHECKED = ("seed", "device", "threads", "output_dir", "training.learning_rate"
 
 
 def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[int, str], dict[int, dict[str, int]]]:
-    """By job number: why a job can't run; and what it costs, where its experiment knows.
+    """Returns by job number why a job can't run, and what it costs if its experiment knows.
 
     Data set and network are built once for each combination of values that could make a difference.
     """

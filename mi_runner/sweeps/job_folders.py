@@ -9,7 +9,7 @@ EARLIER = "earlier"
 
 
 def set_aside(folder: Path) -> Path:
-    """Where an earlier attempt at a job is moved to, so that one folder, and one row, is left of it."""
+    """Moves an earlier attempt at a job, so that one folder, and one row, is left of it, and returns its new place."""
     attempts = folder.parent / EARLIER
     attempts.mkdir(exist_ok=True)
     attempt = 1

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -15,14 +15,12 @@ from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.machine.files import code_version
 from mi_runner.runs import run_folder
+from mi_runner.runs.plan import Job, Plan, Refused
 from mi_runner.runs.run_folder import State
 from mi_runner.sweeps import sweep_tables
 from mi_runner.sweeps.job_checks import check_jobs
 from mi_runner.sweeps.sweep_plan import (
     Command,
-    Job,
-    Plan,
-    Refused,
     base_of,
     check_same_sweep,
     compose_job,
@@ -46,19 +44,19 @@ class JobSource(Protocol):
     n_left: int
 
     def show_plan(self) -> int:
-        """Print what would run, and why what wouldn't; the exit status."""
+        """Prints what would run, and why the others wouldn't, and returns the exit status."""
 
     def refuse_invalid(self) -> None:
-        """Raise a ConfigError if there is a job that can't run and must not be left out."""
+        """Raises a ConfigError if there is a job that can't run and must not be left out."""
 
     def plan(self, command: str, old: Plan | None) -> Plan:
-        """All jobs that there are by now."""
+        """Returns the plan with all jobs that there are by now."""
 
     def next(self, folder: Path) -> Job | None:
-        """The next job; None after the last."""
+        """Returns the next job; None after the last."""
 
     def ended(self, job: Job, state: State) -> None:
-        """What became of it."""
+        """Takes note of what became of a job."""
 
 
 class Listed:
@@ -145,11 +143,11 @@ class Listed:
         return next(self._waiting, None)
 
     def ended(self, job: Job, state: State) -> None:
-        """Nothing depends on it."""
+        """Does nothing, because no later job depends on it."""
 
 
 def _numbered(jobs: Sequence[Job], old: Sequence[Job]) -> list[Job]:
-    """The jobs with the numbers that they had, new ones after the last."""
+    """Returns the jobs with the numbers that they had; new ones get numbers after the last."""
     numbers = {job.config_hash: job.number for job in old}
     free = max(numbers.values(), default=-1) + 1
     found = []
@@ -162,13 +160,13 @@ def _numbered(jobs: Sequence[Job], old: Sequence[Job]) -> list[Job]:
 
 
 def _settled(old: Plan, folder: Path | None, job: Job) -> str:
-    """Why a job of a resumed sweep need not run: this code has done it; otherwise empty."""
+    """Returns why a job of a resumed sweep need not run, because this code has done it; otherwise an empty text."""
     assert folder is not None
     if job.number not in {earlier.number for earlier in old.jobs}:
         return ""
     place = folder / str(job.number)
     one = Ended(job, run_folder.job_state(folder, job.number), place)
-    if one.state.done and one.state.record.get("config_hash") == job.config_hash:
+    if one.state.done and one.state.record.config_hash == job.config_hash:
         if one.code == code_version():
             return "is done"
         console.note(f"job {job.number} was done by other code ({one.code or 'unknown'}), it runs again")
@@ -220,7 +218,6 @@ class Searched:
             raise ConfigError(self.problems[0])
 
     def plan(self, command: str, old: Plan | None) -> Plan:
-        options = {**asdict(self.config), "direction": self.config.direction.name}
         return Plan(
             command=old.command if old else command,
             overrides=old.overrides if old else self.asked.overrides,
@@ -228,9 +225,10 @@ class Searched:
             base=old.base if old else self.base,
             code=code_version(),
             jobs=tuple(self.jobs),
+            left_out=(),
             objective=self.objective,
             launcher=self.asked.launched_by,
-            search=options,
+            search=self.config,
             searching=True,
             folder=os.getcwd(),
         )
@@ -263,6 +261,6 @@ class Searched:
         return max((job.number for job in self.jobs), default=-1) + 1
 
     def ended(self, job: Job, state: State) -> None:
-        value = (state.record.get("metrics") or {}).get(self.objective) if state.done else None
+        value = state.record.metrics.get(self.objective) if state.done else None
         self._known[job.config_hash] = value
         self.search.tell(self._trials.pop(job.number), value)

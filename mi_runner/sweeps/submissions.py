@@ -11,7 +11,7 @@ from pathlib import Path
 
 from mi_runner.machine.files import written_whole
 from mi_runner.machine.reading import Unreadable
-from mi_runner.runs.records import read_checked
+from mi_runner.machine.typed_json import read_file
 
 FOLDER = ".jobs"
 """In a sweep's folder: a file for each job that was submitted to a cluster."""
@@ -32,19 +32,18 @@ class Submission:
     name: str
 
     def write(self, job_folder: Path) -> None:
-        """Note that it is for the job of this run folder; the job's latest submission counts."""
+        """Writes that it is for the job of this run folder; the job's latest submission counts."""
         (place := _place(job_folder)).parent.mkdir(exist_ok=True)
         with written_whole(place) as beside:
             beside.write_text(json.dumps(asdict(self)) + "\n", encoding="utf-8")
 
 
 def read_submission(job_folder: Path) -> Submission | None:
-    """The latest submission of the job of a run folder; None where there was none that can be read."""
+    """Returns the latest submission of the job of a run folder; None if there is none that can be read."""
     try:
-        content = read_checked(_place(job_folder), Submission)
+        return read_file(_place(job_folder), Submission)
     except (OSError, Unreadable):
         return None
-    return Submission(content["launcher"], content["id"], content["name"])
 
 
 def _place(job_folder: Path) -> Path:

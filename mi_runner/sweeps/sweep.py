@@ -23,15 +23,14 @@ from filelock import FileLock, Timeout
 
 from mi_runner.config import hydra_keys
 from mi_runner.config.composition import flattened
-from mi_runner.config.engine_schemas import Direction, OptunaSweeper
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.machine import cache, signals
 from mi_runner.runs import run_folder
-from mi_runner.runs.run_folder import PLAN
+from mi_runner.runs.plan import PLAN, Plan
 from mi_runner.sweeps import clean_state, engines
 from mi_runner.sweeps.dispatch import Dispatch
 from mi_runner.sweeps.job_source import JobSource, Listed, Searched
-from mi_runner.sweeps.sweep_plan import Command, Plan, parse_overrides, read_command, read_plan
+from mi_runner.sweeps.sweep_plan import Command, parse_overrides, read_command, read_plan
 from mi_runner.sweeps.sweep_result import finish
 from mi_runner.tables import console
 
@@ -43,7 +42,7 @@ LOCK, LOG = ".lock", "sweep.log"
 
 
 def run(overrides: Sequence[str], command: str) -> int:
-    """A sweep, or what else a command line with the keys of sweeps asks for; its exit status.
+    """Runs a sweep, or what else a command line with the keys of sweeps asks for, and returns its exit status.
 
     Args:
         overrides: those of the command line.
@@ -77,13 +76,12 @@ def run(overrides: Sequence[str], command: str) -> int:
         if not asked.overrides:
             asked = replace(read_command([*overrides, *old.overrides]), again=old.jobs)
         if old.search is not None and asked.search is None:
-            direction = Direction[old.search["direction"]]
-            asked = replace(asked, search=OptunaSweeper(**{**old.search, "direction": direction}))
+            asked = replace(asked, search=old.search)
         return _run(asked, old, folder, command)
 
 
 def _place_of(plan: Plan, folder: Path, asked: Command) -> str | None:
-    """The folder that a sweep was begun in, where it is another one than this: its relative paths are from there.
+    """Returns the folder that a sweep was begun in, if it is another one than this: its relative paths start there.
 
     Raises:
         ConfigError: the command has options of its own, whose relative paths would be from here; or another user could
@@ -113,19 +111,19 @@ def _place_of(plan: Plan, folder: Path, asked: Command) -> str | None:
 
 
 def _of_a_place(plan: Plan) -> bool:
-    """Whether options of a sweep mean something else in another folder."""
+    """Returns whether options of a sweep mean something else in another folder."""
     return bool({CODE, "dataset.path", "checkpoint", hydra_keys.SEARCHPATH} & _keys(plan))
 
 
 def _keys(plan: Plan) -> set[str]:
-    """The keys of a sweep's options that have a value."""
+    """Returns the keys of a sweep's options that have a value."""
     typed = [override.get_key_element().lstrip("+") for override in parse_overrides(plan.overrides)]
     return {*typed, *(key for key, value in plan.base.items() if value is not None)}
 
 
 def _launched_by(overrides: Sequence[str]) -> tuple[str, ...]:
-    """The launcher of the sweep that is resumed, where the command names none: its overrides; those of the command
-    come behind them."""
+    """Returns the overrides of the resumed sweep's launcher, if the command names none; the command's
+    come after them."""
     given = {override.get_key_element(): override.value() for override in parse_overrides(overrides)}
     folder = given.get("resume")
     if not isinstance(folder, str) or "hydra/launcher" in given:
@@ -164,7 +162,7 @@ def _work(jobs: JobSource, asked: Command, old: Plan | None, folder: Path | None
 
 @contextmanager
 def _logged(folder: Path) -> Iterator[None]:
-    """What nobody foresaw fails the sweep, and its traceback is in the sweep's folder.
+    """Writes the traceback of an unforeseen error within the block to the sweep's folder, and fails the sweep.
 
     Raises:
         RunFailed: the text says where.
@@ -178,7 +176,7 @@ def _logged(folder: Path) -> Iterator[None]:
 
 
 def _with_traceback(error: Exception, folder: Path) -> str:
-    """Write the traceback of an error into a sweep's folder; a sentence that says where it is."""
+    """Writes the traceback of an error to a sweep's folder and returns a sentence that says where it is."""
     place = folder / LOG
     try:
         with place.open("a", encoding="utf-8") as file:
@@ -220,7 +218,7 @@ def _dispatched(jobs: JobSource, asked: Command, old: Plan | None, folder: Path,
 
 @contextmanager
 def _only_one(folder: Path) -> Iterator[None]:
-    """Within the block no other process works at the sweep of this folder; the lock of one that was killed is gone."""
+    """Keeps other processes from this folder's sweep within the block; the lock of a killed process doesn't count."""
     lock = FileLock(folder / LOCK)
     try:
         lock.acquire(timeout=0)
@@ -235,7 +233,7 @@ def _only_one(folder: Path) -> Iterator[None]:
 
 
 def _devices(asked: Command, configs: Sequence[Mapping[str, Any]]) -> int:
-    """CUDA devices that workers of this machine are spread over: none, where a job names one."""
+    """Returns the number of CUDA devices that workers of this machine are spread over: 0 if a job names one."""
     if asked.launcher is None or any(config["device"] not in ("auto", "cuda") for config in configs):
         return 0
     import torch

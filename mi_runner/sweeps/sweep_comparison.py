@@ -35,7 +35,10 @@ class _JobFiles:
 
     @property
     def seed(self) -> int:
-        return int(self.job.state.record["seed"])
+        seed = self.job.state.record.seed
+        if seed is None:
+            raise ConfigError(f"{self.job.folder}: run.json doesn't say the seed")
+        return seed
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> DataFrame | None:
         if not table_file(self.job.folder, name).exists():
@@ -56,7 +59,7 @@ def groups(jobs: Sequence[Ended]) -> list[list[Ended]]:
     able = {schema.name for schema in EXPERIMENTS if schema.compares_networks}
     found: dict[tuple[str, ...], list[Ended]] = {}
     for job in jobs:
-        if job.state.done and job.state.record.get("experiment") in able:
+        if job.state.done and job.state.record.experiment in able:
             found.setdefault((job.code, *same_values(job.job.swept)), []).append(job)
     found = {values: group for values, group in found.items() if not have_twins(job.start for job in group)}
     return [sorted(group, key=lambda job: job.job.number) for group in found.values() if len(group) > 1]
@@ -73,7 +76,7 @@ def compare(jobs: Sequence[Ended]) -> tuple[dict[str, list[Row]], dict[str, Draw
     several_codes = len({group[0].code for group in compared}) > 1
     for index, group in enumerate(compared):
         first = group[0]
-        (schema,) = (one for one in EXPERIMENTS if one.name == first.state.record["experiment"])
+        (schema,) = (one for one in EXPERIMENTS if one.name == first.state.record.experiment)
         compare_networks = code_of(schema).EXPERIMENT.compare_networks
         try:
             comparison = compare_networks([_JobFiles(job) for job in group])

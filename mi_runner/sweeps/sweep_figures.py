@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from matplotlib.figure import Figure
 
-from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
+from mi_runner.tables.declaration import Row
 from mi_runner.tables.intervals import FEW, Spread
 from mi_runner.tables.over_seeds import Summed
 from mi_runner.tables.ranges import NOT_NEGATIVE
@@ -23,7 +24,7 @@ MOST_SERIES = 8
 
 
 def by_value(found: Sequence[tuple[Row, Mapping[str, Spread]]]) -> Figure:
-    """Mean and interval of each summary metric by swept value; a panel a metric; few seeds have a circle each.
+    """Returns a figure of each summary metric's mean and interval by swept value, a panel a metric.
 
     Args:
         found: for each combination, the swept values without the seed, and the spread of each metric.
@@ -82,7 +83,7 @@ def by_value(found: Sequence[tuple[Row, Mapping[str, Spread]]]) -> Figure:
 def by_row(
     summed: Sequence[Summed], combination: Sequence[str], common_names: Mapping[str, str] | None = None
 ) -> Drawing | None:
-    """One measure's mean and interval for every row of the jobs' tables, a colour a combination of swept values.
+    """Returns a drawing of a measure's mean and interval for every row of the jobs' tables, in colours by swept values.
 
     Few seeds have a circle each. None where that would be one row, or too many. Where combinations differ in the names
     of their rows, as networks of two architectures do, rows have the names that these share.
@@ -132,17 +133,17 @@ def _rows(named: Mapping[str, Sequence[tuple[str, Spread]]], labels: Sequence[st
 
 
 def _ends(spread: Spread) -> tuple[float, float]:
-    """The ends of the interval that is drawn; where there is none, the mean twice."""
+    """Returns the ends of the interval that is drawn; if there is none, the mean twice."""
     return (spread.mean, spread.mean) if spread.low is None or spread.high is None else (spread.low, spread.high)
 
 
 def _seeds(spread: Spread) -> tuple[float, ...]:
-    """The values that are drawn themselves."""
+    """Returns the values that are drawn one by one."""
     return spread.values if 1 < spread.n <= FEW else ()
 
 
 def _over_seeds(spreads: Sequence[Spread]) -> str:
-    """What is drawn, in words."""
+    """Returns in words what is drawn."""
     circles = "; a circle: one seed" if any(map(_seeds, spreads)) else ""
     counts = sorted({spread.n for spread in spreads})
     interval = ", 95 % interval" if any(spread.low is not None for spread in spreads) else ""

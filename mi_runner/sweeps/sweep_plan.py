@@ -2,6 +2,7 @@
 
 The plan is written to sweep.json in the sweep's folder. With it the tables can be made from the folders of the jobs
 alone, jobs that never began have a name, and `resume` knows whether a command means the same sweep.
+`mi_runner.runs.plan` has its fields.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import itertools
 import json
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,19 +29,14 @@ from mi_runner.config.options import Choice, check_ranges
 from mi_runner.config.registry import ENGINES, EXPERIMENTS, SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
 from mi_runner.errors import ConfigError, one_line, reason, unknown
-from mi_runner.machine.files import whole_characters, written_whole
 from mi_runner.machine.reading import Unreadable
-from mi_runner.runs import expectations, records
-from mi_runner.runs.run_folder import PLAN
-
-SCHEMA_VERSION = 1
+from mi_runner.runs import expectations
+from mi_runner.runs.plan import PLAN, SCHEMA_VERSION, Job, Plan, Refused, Value, named, read_sweep
 
 NOT_COMPARED = ("output_dir", "report", *SWEEP_KEYS)
 """Top-level keys that may differ when a sweep is resumed."""
 
 HashOf = Callable[[RunConfig], str]
-
-Value = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
@@ -80,7 +76,7 @@ class Command:
 
 
 def read_command(overrides: Sequence[str]) -> Command:
-    """The parts of a command line.
+    """Returns the parts of a command line.
 
     Raises:
         ConfigError: a setting of the sweep can't be.
@@ -115,7 +111,7 @@ def read_command(overrides: Sequence[str]) -> Command:
 
 
 def _engine(config: DictConfig, group: str, engines: Sequence[type[Choice]]) -> Any:
-    """The typed config of a Hydra group's choice, or None for Hydra's own `basic`."""
+    """Returns the typed config of a Hydra group's choice, or None for Hydra's own `basic`."""
     choice = config.hydra.runtime.choices[f"hydra/{group}"]
     if choice == "basic":
         return None
@@ -131,46 +127,8 @@ def _engine(config: DictConfig, group: str, engines: Sequence[type[Choice]]) -> 
     return found
 
 
-@dataclass(frozen=True)
-class Job:
-    """One run of a sweep.
-
-    Attributes:
-        number: its folder's name in the sweep's.
-        overrides: what to type to have it as a run of its own.
-        swept: the swept keys and their values, for the tables.
-        config_hash: the same for the same config.
-        config: None where it was not composed in this process.
-    """
-
-    number: int
-    overrides: tuple[str, ...]
-    swept: Mapping[str, Value]
-    config_hash: str
-    config: RunConfig | None = field(default=None, compare=False, repr=False)
-
-    @property
-    def name(self) -> str:
-        """The swept values, for a person."""
-        return named(self.swept)
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A combination that can't run, and why."""
-
-    name: str
-    reason: str
-
-
-def named(swept: Mapping[str, Value]) -> str:
-    """Swept values in one line."""
-    shown = {key: f"{value:.6g}" if isinstance(value, float) else value for key, value in swept.items()}
-    return " ".join(f"{key}={value}" for key, value in shown.items()) or "the one job"
-
-
 def combinations(command: Command) -> Iterator[dict[str, str]]:
-    """Each job's overrides by key, in the order of the command line, the last key fastest.
+    """Yields each job's overrides by key, in the order of the command line, the last key fastest.
 
     Raises:
         ConfigError: a key's values can't be listed.
@@ -237,7 +195,7 @@ def _count(override: Override) -> float:
 
 
 def texts(override: Override) -> list[str]:
-    """The values of a discrete sweep as one would type them."""
+    """Returns the values of a discrete sweep as one would type them."""
     try:
         return [str(text) for text in override.sweep_string_iterator()]
     except Exception as error:  # Hydra raises what it likes here
@@ -248,7 +206,7 @@ def texts(override: Override) -> list[str]:
 
 @files_read_once()
 def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Refused]]:
-    """Every combination as a job with its config, or refused; jobs are numbered from 0.
+    """Returns every combination as a job with its config, or refused; jobs are numbered from 0.
 
     Of combinations with equal configs (`seed=1,1`) the first is taken.
 
@@ -275,7 +233,7 @@ def compose_jobs(command: Command, hash_of: HashOf) -> tuple[list[Job], list[Ref
 
 
 def _typed_by_key(command: Command, job: Job) -> dict[str, str]:
-    """The overrides of a job of an earlier command, by key.
+    """Returns the overrides of a job of an earlier command, by key.
 
     Raises:
         ConfigError: its plan was changed, and has others.
@@ -292,7 +250,7 @@ def _typed_by_key(command: Command, job: Job) -> dict[str, str]:
 
 
 def compose_job(command: Command, by_key: Mapping[str, str], number: int, hash_of: HashOf) -> Job:
-    """The job of these overrides.
+    """Returns the job of these overrides.
 
     Raises:
         ConfigError: they don't compose.
@@ -306,7 +264,7 @@ def compose_job(command: Command, by_key: Mapping[str, str], number: int, hash_o
 
 
 def _column_value(key: str, text: str, flat: Mapping[str, Any]) -> Value:
-    """The value as it was composed, 0.001 for 1e-3; as it was typed where it is a choice or no single value."""
+    """Returns the value as it was composed, 0.001 for 1e-3; a choice, or no single value, as it was typed."""
     name = key.lstrip("+")
     value = flat.get(name, text)
     return text if name in SCHEMAS or isinstance(value, list | dict) else value
@@ -315,65 +273,18 @@ def _column_value(key: str, text: str, flat: Mapping[str, Any]) -> Value:
 # --- sweep.json ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Plan:
-    """What sweep.json has.
-
-    Attributes:
-        command: as it was typed first.
-        overrides: those that the jobs get, as they were typed.
-        swept: the keys with several values.
-        base: what all jobs have in common, by key.
-        code: the version of the code that began, or resumed, the sweep.
-        jobs: all that were ever planned.
-        left_out: combinations that can't run.
-        objective: the metric that is searched for, or shown first.
-        search: the options of the search, if there is one.
-        searching: whether the search may still add jobs.
-        launcher: the overrides that say where the jobs run; a resumed sweep takes them, if it is given no others.
-        folder: where the sweep was begun; relative paths in its options are from there. None where nothing says it.
-    """
-
-    command: str
-    overrides: tuple[str, ...]
-    swept: tuple[str, ...]
-    base: Mapping[str, Any]
-    code: str
-    jobs: tuple[Job, ...]
-    left_out: tuple[Refused, ...] = ()
-    objective: str | None = None
-    search: Mapping[str, Any] | None = None
-    searching: bool = False
-    launcher: tuple[str, ...] = ()
-    folder: str | None = None
-
-    def write(self, sweep: Path) -> None:
-        """sweep.json, whole."""
-        content: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
-        for item in fields(self):
-            content[item.name] = getattr(self, item.name)
-        content["jobs"] = [
-            {"number": job.number, "overrides": job.overrides, "swept": job.swept, "config_hash": job.config_hash}
-            for job in self.jobs
-        ]
-        content["left_out"] = [asdict(refused) for refused in self.left_out]
-        with written_whole(sweep / PLAN, lasting=True) as beside:
-            text = whole_characters(json.dumps(content, ensure_ascii=False, indent=1), escape="\\\\")
-            beside.write_text(f"{text}\n", encoding="utf-8")
-
-
 def read_plan(sweep: Path) -> Plan:
-    """The plan of the sweep in a folder.
+    """Returns the plan of the sweep in a folder.
 
     Raises:
         ConfigError: there is none that can be read.
     """
     path = sweep / PLAN
     try:
-        content = records.read_sweep(path)
-        if content.get("schema_version") != SCHEMA_VERSION:
+        plan = read_sweep(path)
+        if plan.schema_version != SCHEMA_VERSION:
             raise Unreadable(f"{path}: it was written by another version of mi-run")
-        _check_complete(content, path)
+        _check_overrides(plan, path)
     except OSError as error:
         raise ConfigError(
             f"{sweep} is no folder of a sweep: {PLAN} can't be read ({reason(error)}). "
@@ -384,52 +295,22 @@ def read_plan(sweep: Path) -> Plan:
             f"{sweep} is no folder of a sweep: {PLAN} can't be read ({error}). Mend the file, or name another folder, "
             "such as outputs/sweeps/train/v001, the last line that the sweep printed."
         ) from error
-    jobs = tuple(
-        Job(job["number"], tuple(job["overrides"]), job["swept"], job["config_hash"]) for job in content["jobs"]
-    )
-    return Plan(
-        command=content["command"],
-        overrides=tuple(content["overrides"]),
-        swept=tuple(content["swept"]),
-        base=content["base"],
-        code=content["code"],
-        jobs=jobs,
-        left_out=tuple(Refused(refused["name"], refused["reason"]) for refused in content["left_out"]),
-        objective=content.get("objective"),
-        search=_search(content.get("search")),
-        searching=content.get("searching", False),
-        launcher=tuple(content.get("launcher", ())),
-        folder=content.get("folder"),
-    )
+    return plan
 
 
-def _search(content: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
-    """The options of a search, without further keys of its object."""
-    if content is None:
-        return None
-    known = [item.name for item in fields(records.SearchRecord) if item.name in content]
-    return asdict(records.SearchRecord(**{name: content[name] for name in known}))
-
-
-def _check_complete(content: Mapping[str, Any], path: Path) -> None:
-    """Checks that a plan has what every sweep writes, and overrides that can be read.
+def _check_overrides(plan: Plan, path: Path) -> None:
+    """Checks that the overrides of a plan can be read, and that its jobs have the swept keys.
 
     Tables can then be made of it, and the sweep can go on.
 
     Raises:
         Unreadable: it lacks something; the text names the field.
     """
-    for name in ("command", "overrides", "swept", "base", "code", "left_out"):
-        if content.get(name) is None:
-            raise Unreadable(f"{path}: the field {name} is missing")
-    for name in ("overrides", "launcher"):
-        for place, override in enumerate(content.get(name, ())):
+    for name, overrides in (("overrides", plan.overrides), ("launcher", plan.launcher)):
+        for place, override in enumerate(overrides):
             _check_override(override, f"{path}: the field {name}[{place}]")
-    for place, job in enumerate(content["jobs"]):
-        for name in ("overrides", "config_hash"):
-            if name not in job:
-                raise Unreadable(f"{path}: the field jobs[{place}].{name} is missing")
-        if lacking := [key for key in content["swept"] if key not in job["swept"]]:
+    for place, job in enumerate(plan.jobs):
+        if lacking := [key for key in plan.swept if key not in job.swept]:
             raise Unreadable(f"{path}: the field jobs[{place}].swept.{lacking[0]} is missing")
 
 
@@ -446,7 +327,7 @@ def _check_override(override: str, field_name: str) -> Override:
 
 
 def base_of(configs: Sequence[RunConfig], swept: Sequence[str]) -> dict[str, Any]:
-    """What configs have in common, by key, without what is swept and what may differ."""
+    """Returns what configs have in common, by key, without what is swept and what may differ."""
     first, *others = [flattened(config) for config in configs]
     for other in others:
         first = {key: value for key, value in first.items() if key in other and other[key] == value}
@@ -455,7 +336,7 @@ def base_of(configs: Sequence[RunConfig], swept: Sequence[str]) -> dict[str, Any
 
 
 def check_same_sweep(old: Plan, command: Command, base: Mapping[str, Any], jobs: Sequence[Job]) -> None:
-    """A command that resumes a sweep means the same one; it may have more values, or fewer.
+    """Checks that a command that resumes a sweep means the same one; it may have more values, or fewer.
 
     Raises:
         ConfigError: it sweeps other keys, or its config differs; the text says where.

@@ -12,12 +12,13 @@ from typing import Any
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.machine.files import written_whole
 from mi_runner.machine.reading import files_below, is_own_file
+from mi_runner.machine.typed_json import to_json
 from mi_runner.runs import run_folder
+from mi_runner.runs.plan import PLAN, Plan
 from mi_runner.runs.report import REPORT, rendering, run_report, tables, write_run_report
 from mi_runner.runs.report.images import images
-from mi_runner.runs.run_folder import PLAN
 from mi_runner.sweeps import sweep_tables
-from mi_runner.sweeps.sweep_plan import Plan, parse_overrides, read_plan
+from mi_runner.sweeps.sweep_plan import parse_overrides, read_plan
 from mi_runner.sweeps.sweep_tables import Ended, Row
 from mi_runner.tables import console
 from mi_runner.tables.names import ALL, NONE
@@ -54,7 +55,7 @@ def make_again(folder: Path) -> Path:
         of_job, state = folder / str(job.number), run_folder.job_state(folder, job.number)
         if state.fault:
             console.error(f"job {job.number} gets no page: {state.fault}")
-        elif state.record and not os.path.lexists(of_job / REPORT):
+        elif state.has_record and not os.path.lexists(of_job / REPORT):
             write_run_report(of_job)
     return write_sweep_report(plan, folder, sweep_tables.ended(plan, folder))
 
@@ -96,7 +97,7 @@ def _page(plan: Plan, folder: Path, jobs: Sequence[Ended]) -> str:
     listed = _table("jobs", [_job_row(job) for job in jobs[:MOST_JOBS]], "Every job", len(jobs))
     if listed:
         more.insert(0, _linked(listed, jobs))
-    names = list(dict.fromkeys(str(job.state.record.get("experiment") or plan.base.get("experiment")) for job in jobs))
+    names = list(dict.fromkeys(str(job.state.record.experiment or plan.base.get("experiment")) for job in jobs))
     questions = [(schema.__doc__ or "").strip().splitlines()[0] for schema in EXPERIMENTS if schema.name in names]
     points = _points(summary, plan)
     return rendering.page(
@@ -137,14 +138,14 @@ def _facts(plan: Plan, jobs: Sequence[Ended]) -> list[tuple[str, str]]:
 
 def _provenance(plan: Plan, jobs: Sequence[Ended]) -> list[tuple[str, str]]:
     records = [job.state.record for job in jobs]
-    seconds = sum(float((record.get("timings") or {}).get("total") or 0) for record in records)
+    seconds = sum(record.timings.get("total", 0.0) for record in records)
     facts = [
         ("code", ", ".join(dict.fromkeys(job.code for job in jobs if job.code)) or plan.code),
-        ("machines", ", ".join(dict.fromkeys(str(record["host"]) for record in records if record.get("host")))),
-        ("processors", ", ".join(dict.fromkeys(str(r["processor"]) for r in records if r.get("processor")))),
+        ("machines", ", ".join(dict.fromkeys(record.host for record in records if record.host))),
+        ("processors", ", ".join(dict.fromkeys(record.processor for record in records if record.processor))),
         ("launcher", " ".join(plan.launcher) or "this process"),
         ("objective", plan.objective or ""),
-        ("search", "" if plan.search is None else str(dict(plan.search))),
+        ("search", "" if plan.search is None else str(to_json(plan.search))),
         ("time of all jobs", run_report.duration(seconds) if seconds else ""),
     ]
     return [(name, text) for name, text in facts if text]
@@ -178,7 +179,7 @@ def _file(job: Ended) -> str:
 
 def _job_row(job: Ended) -> Row:
     metrics = {name: value for name, value in job.metrics.items() if "/" not in name}
-    total = (job.state.record.get("timings") or {}).get("total")
+    total = job.state.record.timings.get("total")
     return {"job": job.job.number, "status": job.state.status, **job.job.swept, **metrics, "seconds": total}
 
 

@@ -9,12 +9,14 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from mi_runner.config.engine_schemas import Direction
 from mi_runner.errors import ConfigError, ExitStatus, one_line
 from mi_runner.machine import threads
 from mi_runner.runs import run_folder
+from mi_runner.runs.plan import Plan, named
 from mi_runner.runs.run_folder import RunFolder, State
 from mi_runner.sweeps import sweep_report, sweep_tables
-from mi_runner.sweeps.sweep_plan import Plan, named, read_plan
+from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.sweeps.sweep_tables import Ended, Row
 from mi_runner.tables import console
 from mi_runner.tables.over_seeds import Summed
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -> int:
-    """Make the tables and figures of a sweep from its jobs' folders, print the headline; the exit status.
+    """Writes the tables and figures of a sweep from its jobs' folders, prints the headline, returns the exit status.
 
     Args:
         known: states of jobs that their folders can't tell.
@@ -81,7 +83,7 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
 
 
 def is_done(folder: Path) -> bool:
-    """Whether a folder has a sweep all of whose jobs are done, as expected or not, and whose search has ended."""
+    """Returns whether a folder has a sweep whose jobs are all done, as expected or not, and whose search has ended."""
     try:
         plan = read_plan(folder)
     except ConfigError:
@@ -133,13 +135,13 @@ def _write(
 def _say_best(plan: Plan, jobs: Sequence[Ended]) -> None:
     able = [one for one in jobs if plan.objective in one.metrics]
     if able and plan.search is not None and plan.objective is not None:
-        objective, better = plan.objective, max if plan.search["direction"] == "maximize" else min
+        objective, better = plan.objective, max if plan.search.direction is Direction.maximize else min
         best = better(able, key=lambda one: one.metrics[objective])
         console.page(f"best: job {best.job.number}, {named(best.job.swept)}: {objective} {best.metrics[objective]:.6g}")
 
 
 def _ranges(numbers: Sequence[int]) -> str:
-    """Ascending numbers in short: 0-3, 7."""
+    """Returns ascending numbers in short: 0-3, 7."""
     parts: list[list[int]] = []
     for number in numbers:
         if parts and number == parts[-1][-1] + 1:

@@ -66,7 +66,7 @@ class Search:
                 self.left -= 1
 
     def ask(self) -> tuple[Any, dict[str, str]] | None:
-        """The next trial and its overrides by key, in the order of the command line; None after the last."""
+        """Returns the next trial and its overrides by key, in the order of the command line; None after the last."""
         if self.left <= 0:
             return None
         self.left -= 1
@@ -74,14 +74,14 @@ class Search:
         return trial, self.overrides(trial.params)
 
     def overrides(self, params: Mapping[str, Any]) -> dict[str, str]:
-        """A job's overrides by key, with these values of what is searched."""
+        """Returns a job's overrides by key, with these values of what is searched."""
         return {
             key: f"{key}={params[key]}" if key in params else str(override.input_line)
             for key, override in self.command.parsed.items()
         }
 
     def corners(self) -> list[dict[str, str]]:
-        """The overrides of two jobs between which all others lie: every key's first value, and its last."""
+        """Returns the overrides of two jobs between which all others are: every key's first value, and its last."""
         ends = []
         for index in (0, -1):
             params = {
@@ -92,7 +92,7 @@ class Search:
         return ends
 
     def tell(self, trial: Any, value: float | None) -> None:
-        """The objective of a trial; None where its job has none."""
+        """Gives the search the objective of a trial; None if its job has none."""
         if value is None or not math.isfinite(value):
             self.study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
         else:
@@ -111,7 +111,7 @@ class Search:
         return distributions.FloatDistribution(value.start, value.end, log=log)
 
     def _param(self, key: str, value: Any) -> Any:
-        """A job's value as a trial has it: a choice as it was typed."""
+        """Returns a job's value as a trial has it: a choice as it was typed."""
         kind = self.space[key]
         if not hasattr(kind, "choices"):
             return value
@@ -122,7 +122,7 @@ class Search:
 
 
 def _takes_integers(config: DictConfig, key: str) -> bool:
-    """Whether the schema of a config says that a key's value is an integer, or None."""
+    """Returns whether the schema of a config says that a key's value is an integer, or None."""
     above, _, name = key.rpartition(".")
     schema = OmegaConf.get_type(OmegaConf.select(config, above) if above else config)
     hint = get_type_hints(schema).get(name) if is_dataclass(schema) else None

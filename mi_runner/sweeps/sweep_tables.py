@@ -10,9 +10,9 @@ from typing import Any
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.machine.reading import Unreadable
 from mi_runner.runs import starts
+from mi_runner.runs.plan import Job, Plan
 from mi_runner.runs.run_folder import State, job_state, table_file
 from mi_runner.runs.saved_tables import read_rows
-from mi_runner.sweeps.sweep_plan import Job, Plan
 from mi_runner.tables.intervals import FEW, Spread
 from mi_runner.tables.over_seeds import Measured, Summed, have_twins, over_seeds
 from mi_runner.tables.ranges import Range
@@ -54,12 +54,12 @@ class Ended:
     @property
     def versions(self) -> Mapping[str, str | None]:
         """The program or library → version, and the digests of a user's own code."""
-        return self.state.record.get("versions") or {}
+        return self.state.record.versions
 
     @property
     def starts(self) -> Mapping[str, str]:
         """Seed → what its network starts from; empty if run.json doesn't say."""
-        return self.state.record.get("starts") or {}
+        return self.state.record.starts
 
     @property
     def start(self) -> str | None:
@@ -69,31 +69,31 @@ class Ended:
     @property
     def metrics(self) -> dict[str, float]:
         """The numbers of its summary, if it is done."""
-        found = self.state.record.get("metrics") or {} if self.state.done else {}
-        return {name: value for name, value in found.items() if isinstance(value, int | float)}
+        found = self.state.record.metrics if self.state.done else {}
+        return {name: value for name, value in found.items() if value is not None}
 
     @property
-    def keys(self) -> list[str] | None:
+    def keys(self) -> Sequence[str] | None:
         """The columns that name the rows of its metrics table; None where its run.json doesn't say."""
         return self.keys_of("metrics")
 
-    def keys_of(self, table: str) -> list[str] | None:
+    def keys_of(self, table: str) -> Sequence[str] | None:
         """The columns that name the rows of a table; None if it has none, or its run.json doesn't say."""
-        return (self.state.record.get("keys") or {}).get(table)
+        return self.state.record.keys.get(table)
 
     @property
     def common_names(self) -> dict[str, str]:
         """A key of its metrics table → the column that has the same in names that other networks share."""
-        found = self.state.record.get("common_names") or {}
+        found = self.state.record.common_names
         return {_own_name(key, self.taken): _own_name(column, self.taken) for key, column in found.items()}
 
     @property
     def ranges(self) -> dict[str, Range]:
         """The values that each of its measures can have."""
-        return {name: Range(*ends) for name, ends in (self.state.record.get("measures") or {}).items()}
+        return {name: Range(*ends) for name, ends in self.state.record.measures.items()}
 
     def table(self, name: str) -> list[dict[str, str]]:
-        """The rows of a table as text, digit by digit as they stand in the file; none of one that can't be read.
+        """Returns the rows of a table as text, digit by digit as they stand in the file; none if it can't be read.
 
         Raises:
             Unreadable: the job is done, and the table can't be read.
@@ -112,7 +112,7 @@ class Ended:
 
 
 def ended(plan: Plan, sweep: Path) -> list[Ended]:
-    """What became of every job of a sweep. A job whose tables can't be read is not done."""
+    """Returns what became of every job of a sweep. A job whose tables can't be read is not done."""
     found = [Ended(job, job_state(sweep, job.number), sweep / str(job.number)) for job in plan.jobs]
     own: dict[str, set[str | None]] = {}
     for one in found:
@@ -128,7 +128,7 @@ def ended(plan: Plan, sweep: Path) -> list[Ended]:
 
 
 def _fault(one: Ended) -> str:
-    """Why a table of a job that is done can't be read; empty if each can."""
+    """Returns why a table of a job that is done can't be read; empty if each can."""
     for name in ("metrics", "summary") if one.state.done else ():
         try:
             one.table(name)
@@ -138,7 +138,7 @@ def _fault(one: Ended) -> str:
 
 
 def same_values(swept: Mapping[str, Any]) -> tuple[str, ...]:
-    """What tells a combination of swept values from others, without the seed."""
+    """Returns what tells a combination of swept values from others, without the seed."""
     return tuple(f"{key}={value}" for key, value in swept.items() if key != REPEATED)
 
 
@@ -146,7 +146,7 @@ def same_values(swept: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def all_rows(jobs: Iterable[Ended]) -> list[Row]:
-    """Every row of every job's metrics table, as text; one row without measurements for a job that has none.
+    """Returns every row of every job's metrics table, as text; one row without measurements for a job that has none.
 
     A job that was interrupted has the rows that were finished. Columns of the metrics tables that are named as one of
     the job's get the name `metrics.NAME`.
@@ -173,7 +173,7 @@ def _own_name(column: str, taken: Iterable[str]) -> str:
 
 
 def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) -> list[Summed]:
-    """For every combination of swept values, every name of a row and each measure: the spread over the seeds.
+    """Returns the spread over the seeds, for every combination of swept values, every name of a row and each measure.
 
     Only jobs that are done count. What names a row, what counts repeats and what is a measure says the job's run.json;
     a job that doesn't say so is left out. Rows are matched by their names alone: a row that some jobs lack is averaged
@@ -212,24 +212,24 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
 
 
 def summary_rows(summed: Sequence[Summed]) -> list[Row]:
-    """The rows of sweep_summary.csv; a name that another experiment's rows have is empty."""
+    """Returns the rows of sweep_summary.csv; a name that only another experiment's rows have is empty."""
     names = dict.fromkeys(name for one in summed for name in one.name)
     return [dict.fromkeys(names, "") | one.row for one in summed]
 
 
 def one_network(jobs: Iterable[Ended]) -> list[str]:
-    """A line for the first combination of swept values whose seeds have one network; it counts the others."""
+    """Returns a line for the first combination of swept values whose seeds have one network; it counts the others."""
     found = [(seeds, members[0]) for members in _by_values(jobs) if (seeds := _seeds_of_one_network(members))]
     if not found:
         return []
     seeds, first = found[0]
-    config = first.state.record.get("config") or {}
+    config = first.state.record.config or {}
     line = starts.sentence(seeds, factory=config.get("model.factory"), checkpoint=config.get("checkpoint"))
     return [line + (f" So it is with {len(found) - 1} more combinations of values." if len(found) > 1 else "")]
 
 
 def _seeds_of_one_network(members: Sequence[Ended]) -> list[Any]:
-    return starts.shared((one.job.swept.get(REPEATED, one.state.record.get(REPEATED)), one.start) for one in members)
+    return starts.shared((one.job.swept.get(REPEATED, one.state.record.seed), one.start) for one in members)
 
 
 def _by_values(jobs: Iterable[Ended]) -> Iterable[list[Ended]]:
@@ -245,7 +245,7 @@ def _by_values(jobs: Iterable[Ended]) -> Iterable[list[Ended]]:
 
 
 def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
-    """For every combination of swept values but the seed: these values, and the spread of each plain summary metric.
+    """Returns every combination of swept values but the seed, and the spread of each plain summary metric.
 
     Plain are those without a part (`accuracy`, not `accuracy/relu/zero`); the objective comes first.
     """
@@ -267,12 +267,12 @@ def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
 
 
 def _measure(metric: str) -> str:
-    """The measure that a summary metric is of: `accuracy/relu/zero` is of `accuracy`."""
+    """Returns the measure that a summary metric is of: `accuracy/relu/zero` is of `accuracy`."""
     return metric.partition("/")[0]
 
 
 def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | None) -> tuple[str, list[Row]]:
-    """The title and rows of the table that is printed: a screenful.
+    """Returns the title and rows of the table that is printed: a screenful.
 
     Where the summary of the jobs' tables is short enough, it is that of their accuracy, or of the measures that their
     experiment compares; otherwise a row for each combination of swept values, with metrics of run.json. In the first,
@@ -301,13 +301,13 @@ def _is_end(column: str) -> bool:
 
 def _compared(jobs: Sequence[Ended]) -> tuple[str, ...]:
     """The measures that the jobs' experiment compares; of several experiments that do otherwise, the accuracy."""
-    names = {one.state.record.get("experiment") for one in jobs if one.state.done}
+    names = {one.state.record.experiment for one in jobs if one.state.done}
     found = {schema.compared for schema in EXPERIMENTS if schema.name in names}
     return found.pop() if len(found) == 1 else (HEADLINE,)
 
 
 def _of_measures(jobs: Sequence[Ended], summed: Sequence[Summed], measures: Sequence[str]) -> list[Row]:
-    """A row for each name that has these measures; where jobs have a table `summary`, its rows alone."""
+    """Returns a row for each name that has these measures; if jobs have a table `summary`, only its rows."""
     finer = {key for one in jobs for key in one.keys or () if (of := one.keys_of("summary")) and key not in of}
     groups: dict[tuple[tuple[str, Any], ...], dict[str, Spread]] = {}
     for one in summed:
@@ -323,7 +323,7 @@ def _of_measures(jobs: Sequence[Ended], summed: Sequence[Summed], measures: Sequ
 
 
 def _columns(spreads: Mapping[str, Spread]) -> Row:
-    """The measures' columns in the table that is printed; `X_n` where fewer seeds than n have a value of X."""
+    """Returns the measures' columns of the table that is printed; `X_n` if fewer seeds than n have a value of X."""
     most = max((spread.n for spread in spreads.values()), default=0)
     row: Row = {}
     for name, spread in spreads.items():
@@ -336,12 +336,12 @@ def _columns(spreads: Mapping[str, Spread]) -> Row:
 
 
 def _seeds(spread: Spread) -> Row:
-    """The values of few seeds, whose interval says little."""
+    """Returns the values of few seeds, whose interval says little."""
     return {"of each seed": " ".join(f"{value:.4f}" for value in spread.values)} if 1 < spread.n <= FEW else {}
 
 
 def failures(jobs: Sequence[Ended]) -> list[Row]:
-    """Every job that is not done or not as expected, with the cause."""
+    """Returns every job that is not done or not as expected, with the cause."""
     return [
         {"job": one.job.number, "values": one.job.name, "status": one.state.status, "cause": one.state.cause}
         for one in jobs

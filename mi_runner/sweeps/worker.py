@@ -97,7 +97,7 @@ class Ending:
 
 
 def run_task(task: Task) -> Ending:
-    """Run a job in a clean state. In the sweep's own process an interruption goes on to the sweep."""
+    """Runs a job in a clean state. In the sweep's own process an interruption goes on to the sweep."""
     if task.worker is None:
         return _run(task, console.Bars())
     _settle_in(task.worker)
@@ -121,7 +121,7 @@ class _Limit:
 
     @contextmanager
     def kept(self) -> Iterator[None]:
-        """Within the block this process gets SIGTERM when the time is over."""
+        """Sends this process SIGTERM when the time is over, within the block."""
         if self.minutes is None:
             yield
             return
@@ -134,12 +134,12 @@ class _Limit:
             timer.cancel()
 
     def is_over(self) -> bool:
-        """Whether the time is over; a cluster counts from a moment before this process began."""
+        """Returns whether the time is over; a cluster counts from shortly before this process began."""
         return self.minutes is not None and time.monotonic() - self.began > 60 * self.minutes - SECONDS_TO_BEGIN
 
 
 def run_task_seeing(task: Task, cuda: str | None) -> Ending:
-    """As `run_task`, with these CUDA devices; None for all.
+    """Runs a job as `run_task` does, with these CUDA devices; None for all.
 
     Submitit's local jobs would see the devices that its own option numbers; but devices have names, too.
     """
@@ -178,19 +178,19 @@ def _run(task: Task, reporting: progress.Progress) -> Ending:
 
 
 def write_ending(task: Task, status: str, error: str, exit_status: int = ExitStatus.FAILED) -> None:
-    """A run.json that says how the job ended, where it could not say so itself; nothing, if the disk refuses."""
+    """Writes how the job ended to its run.json if the job could not; nothing, if the disk refuses."""
     with suppress(OSError):
         task.folder.mkdir(parents=True, exist_ok=True)
-        earlier = run_folder.read_record(task.folder) or {"command": task.command}
-        record = {**earlier, "status": status, "error": error, "exit_status": int(exit_status)}
-        run_folder.RunFolder(task.folder).write_record(record)
+        began = run_folder.read_record(task.folder) is not None
+        told = {"status": status, "error": error, "exit_status": int(exit_status)}
+        run_folder.RunFolder(task.folder).amend_record(**({} if began else {"command": task.command}), **told)
 
 
 _settled = False
 
 
 def _settle_in(worker: Worker) -> None:
-    """What a new worker process does first: threads and devices must be set before torch is imported."""
+    """Sets threads and devices, which a new worker process must do before torch is imported."""
     global _settled
     os.chdir(worker.folder)
     if _settled:
@@ -211,7 +211,7 @@ def _settle_in(worker: Worker) -> None:
 
 
 def _end_with(parent: int) -> None:
-    """End this process once its parent is gone: nobody waits for the job, and a resumed sweep runs it again."""
+    """Ends this process after its parent is gone: nobody waits for the job, and a resumed sweep runs it again."""
     while os.getppid() == parent:
         time.sleep(SECONDS_BETWEEN_LOOKS)
     os.kill(os.getpid(), signal.SIGTERM)

@@ -211,7 +211,7 @@ _job: int | None = None
 
 @contextmanager
 def as_job(job: int) -> Iterator[None]:
-    """Within the block, shows only warnings among the log lines, each with the number of the sweep's job."""
+    """Shows only warnings among the log lines within the block, each with the number of the sweep's job."""
     global _job
     before, _job = _job, job
     try:

@@ -35,12 +35,12 @@ class Partition:
         return self.outputs[:, None] == self.inputs[None, :]
 
     def to(self, device: torch.device) -> Partition:
-        """The same partition on a device."""
+        """Returns the same partition on a device."""
         return Partition(self.outputs.to(device), self.inputs.to(device), self.n_clusters)
 
 
 def contiguous(n_outputs: int, n_inputs: int, n_clusters: int) -> Partition:
-    """Blocks of neighbouring units; where they don't divide evenly, the first blocks have one unit more.
+    """Returns blocks of neighbouring units; if they don't divide evenly, the first blocks have one unit more.
 
     Raises:
         ArgumentError: more clusters than units.
@@ -55,14 +55,14 @@ def contiguous(n_outputs: int, n_inputs: int, n_clusters: int) -> Partition:
 
 
 def shuffled(partition: Partition, *, generator: torch.Generator) -> Partition:
-    """A random partition with clusters of the same sizes; outputs and inputs are drawn separately."""
+    """Returns a random partition with clusters of the same sizes; outputs and inputs are drawn separately."""
     outputs = partition.outputs[torch.randperm(len(partition.outputs), generator=generator)]
     inputs = partition.inputs[torch.randperm(len(partition.inputs), generator=generator)]
     return Partition(outputs, inputs, partition.n_clusters)
 
 
 def refuse_other_units(layer: str, weight: Tensor, partition: Partition) -> None:
-    """Refuse a partition that has other units than the layer's weights `(O, I)`.
+    """Checks that a partition has the units of the layer's weights `(O, I)`.
 
     Raises:
         ArgumentError: it has; the text names both sizes.
@@ -76,7 +76,7 @@ def refuse_other_units(layer: str, weight: Tensor, partition: Partition) -> None
 
 
 def clusterability(weight: Tensor, inside: Tensor) -> Tensor:
-    """The share of the squared weights that lies inside the clusters, a scalar in 0..1; differentiable.
+    """Returns the share of the squared weights that is inside the clusters, a scalar in 0..1; differentiable.
 
     Args:
         weight: `(O, I)`, not all zeros.
@@ -86,7 +86,7 @@ def clusterability(weight: Tensor, inside: Tensor) -> Tensor:
 
 
 def composed_clusterability(weight: Tensor, inside: Tensor) -> Tensor:
-    """`clusterability` composed of torch's operations: slower, but `torch.func` can vectorise it over many weights."""
+    """Returns `clusterability`, composed of torch's operations: slower, but `torch.func` can vectorise it."""
     squares = weight * weight
     return (squares * inside).sum() / squares.sum()
 
@@ -112,7 +112,7 @@ class _Clusterability(torch.autograd.Function):
 
 
 def linear_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Linear]:
-    """The path of a Linear layer, and the layer.
+    """Returns the path of a Linear layer, and the layer.
 
     Args:
         name: its path; None: the middle Linear layer (the earlier of two).

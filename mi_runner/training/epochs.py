@@ -24,7 +24,7 @@ def shuffled_batches(
     device: torch.device | None = None,
     merges_one: bool = False,
 ) -> tuple[Tensor, ...]:
-    """The indices of n examples in random order, in batches `(B,)` int64; the last batch may be smaller.
+    """Returns the indices of n examples in random order, in batches `(B,)` int64; the last one may be smaller.
 
     Args:
         generator: draws the order; on the CPU.
@@ -105,7 +105,7 @@ class EpochProgress:
         self.began = time.perf_counter()
 
     def report(self, n_examples: int, loss: float) -> None:
-        """So many examples more are done; `loss` is shown."""
+        """Reports that so many examples more are done, and shows `loss`."""
         self.n_done += n_examples
         self.advance(n_examples, f"{self.title}  loss {loss:.4f}  {self.speed:,.0f} {self.unit}/s")
 

@@ -172,12 +172,12 @@ def _set_global_generators(states: Mapping[str, Tensor]) -> None:
 
 
 def reached(row: Mapping[str, Any], options: TrainingOptions) -> dict[str, bool]:
-    """What a history's row says of `stop_loss`: whether the loss is at or below it; nothing where there is none."""
+    """Returns what a history's row says of `stop_loss`: whether the loss is at or below it; empty without one."""
     return {} if options.stop_loss is None else {"reached": row["loss"] <= options.stop_loss}
 
 
 def stop_epoch(history: Sequence[Mapping[str, Any]]) -> int | None:
-    """The epoch in which `stop_loss` was reached; None where it wasn't, or there was none."""
+    """Returns the epoch in which `stop_loss` was reached; None if it wasn't, or there is none."""
     return int(history[-1]["epoch"]) if history and history[-1].get("reached") else None
 
 
@@ -223,7 +223,7 @@ def check(model: nn.Module, dataset: Dataset, options: TrainingOptions, *, sigmo
 
 
 def _check_output_in_training(model: nn.Module, dataset: Dataset) -> None:
-    """What the model returns in training mode is one tensor, too, with a gradient: some networks add inner outputs."""
+    """Checks that the model returns one tensor with a gradient in training mode, too: some add inner outputs."""
     trained = copy.deepcopy(model).train()  # a forward pass may change a network's buffers
     with torch.random.fork_rng(), torch.enable_grad():
         try:

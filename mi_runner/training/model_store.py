@@ -281,7 +281,7 @@ class _Unwritable(Exception):
 
 @contextmanager
 def _locked(folder: Path) -> Iterator[None]:
-    """Within the block, keeps other processes from training the model of this folder.
+    """Keeps other processes from training the model of this folder, within the block.
 
     Raises:
         _Unwritable: the lock can't be made.

@@ -88,24 +88,24 @@ class Modularity:
         self._share = composed_clusterability if vectorised else clusterability
 
     def value(self) -> Tensor:
-        """The clusterability of the layer's weights, a scalar in 0..1; differentiable."""
+        """Returns the clusterability of the layer's weights, a differentiable scalar in 0..1."""
         weight = self._linear.weight
         if self._inside.device != weight.device:  # the model has moved
             self._inside = self._inside.to(weight.device)
         return self._share(weight, self._inside)
 
     def loss(self) -> Tensor:
-        """−strength · `value()`, the term to add to the loss; differentiable."""
+        """Returns the term to add to the loss, −strength · `value()`; differentiable."""
         return -self.strength * self.value()
 
 
 def l1(model: nn.Module) -> Tensor:
-    """The sum of the absolute weights of all layers, a scalar; biases don't count. Differentiable."""
+    """Returns the sum of the absolute weights of all layers, without biases: a differentiable scalar."""
     return torch.stack([weight.abs().sum() for weight in model.parameters() if weight.dim() > 1]).sum()
 
 
 def orthogonality(model: nn.Module) -> Tensor:
-    """How far the hidden layers are from orthogonal ones: the sum of ‖WWᵀ − 1‖² of their weights, 0 if they are.
+    """Returns how far the hidden layers are from orthogonal ones: the sum of ‖WWᵀ − 1‖² of their weights.
 
     W is the matrix `(O, I)` of each Linear layer but the last. If it has more rows than columns its rows can't be
     orthogonal, and WᵀW, which is smaller, is compared. The norm is Frobenius'. Differentiable.
@@ -119,12 +119,12 @@ def _from_orthogonal(weight: Tensor) -> Tensor:
 
 
 def hidden_layers(model: nn.Module) -> list[nn.Linear]:
-    """The Linear layers but the last, in the order in which the model names them."""
+    """Returns the Linear layers but the last, in the order in which the model names them."""
     return [module for module in model.modules() if isinstance(module, nn.Linear)][:-1]
 
 
 def regularizer(model: nn.Module, options: TrainingOptions, *, vectorised: bool = False) -> Regularizer | None:
-    """The regulariser that the options name; None for `regularizer=none`.
+    """Returns the regulariser that the options name; None for `regularizer=none`.
 
     Args:
         vectorised: `torch.func` can vectorise its measure over many networks.

@@ -398,11 +398,11 @@ class _Stack:
         return regularizer.name, values
 
     def weights_of(self, member: int) -> list[Tensor]:
-        """A copy of a member's trained weights. Further steps compute it, too, and touch no other member."""
+        """Returns a copy of a member's trained weights. Further steps compute it, too, and touch no other member."""
         return [weight[member].clone() for weight in self.weights]
 
     def restore(self, member: int, weights: Sequence[Tensor]) -> None:
-        """Give a member weights that it had before."""
+        """Gives a member the weights that it had before."""
         for stacked, weight in zip(self.weights, weights, strict=True):
             stacked[member] = weight
 

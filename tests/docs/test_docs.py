@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import os
 import re
@@ -19,6 +20,7 @@ from PIL import Image
 
 import mi_runner
 from mi_runner.config.registry import SCHEMAS
+from mi_runner.runs.record import RunRecord
 from tests.conftest import REPOSITORY, Ended
 
 PAGES = sorted([*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md")])
@@ -114,8 +116,10 @@ def test_the_page_on_runs_has_the_fields_of_run_json(mi_run: Callable[..., Ended
     fields = [
         name for line in table.splitlines() if line[:1] == "|" for name in re.findall("`(.*?)`", line.split("|")[1])
     ]
-    ended = mi_run("dataset=mod_add", "dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
-    assert sorted(fields) == sorted(ended.record)
+    assert sorted(fields) == sorted(item.name for item in dataclasses.fields(RunRecord))
+    tiny = ("dataset=mod_add", "dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
+    assert set(fields) - set(mi_run(*tiny).record) == {"expect_not_met"}
+    assert set(mi_run(*tiny, "expect={accuracy: '>=0'}").record) == set(fields)
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------

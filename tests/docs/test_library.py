@@ -1,10 +1,17 @@
-"""What docs/library.md shows can be run, block after block, as in a notebook."""
+"""What docs/library.md shows can be run, block after block, as in a notebook, and has the types that it should have."""
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
+from pathlib import Path
 from typing import Any
 
+import pytest
+
+import mi_runner
 from tests.conftest import REPOSITORY
 
 PAGE = REPOSITORY / "docs" / "library.md"
@@ -20,3 +27,74 @@ def test_every_block_runs() -> None:
         first_line = TEXT[: block.start(1)].count("\n")
         # The empty lines make a traceback name the page's own line.
         exec(compile("\n" * first_line + block[1], str(PAGE), "exec"), names)
+
+
+WRONG = """
+import mi_runner
+from mi_runner.circuits import search
+from mi_runner.graph import ModelGraph
+
+search(accuracy_threshold="high")
+ModelGraph.trace(3)
+mi_runner.ablate(methods=3)
+mi_runner.circuits.no_such_name
+mi_runner.no_such_name
+"""
+
+
+def test_a_type_checker_knows_the_examples(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """As a file of a user, who has mi_runner in the folders of libraries; and a wrong file is noticed there, too."""
+    blocks = [block[1] for block in BLOCK.finditer(TEXT)]
+    (tmp_path / "library.py").write_text("\n".join(blocks), encoding="utf-8")
+    (tmp_path / "wrong.py").write_text(WRONG, encoding="utf-8")
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "mypy", "--config-file=", "--check-untyped-defs", "--allow-redefinition"),
+            *("--disable-error-code=import-untyped", "--no-error-summary", "--hide-error-context"),
+            *("--cache-dir", str(request.config.cache.mkdir("mypy")), "library.py", "wrong.py"),
+        ],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(REPOSITORY)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    lines = [line for line in done.stdout.splitlines() if ": note: " not in line]
+    assert done.stderr == "" and not [line for line in lines if not line.startswith("wrong.py:")], done.stdout
+    wrong = {int(line.split(":")[1]): line for line in lines}
+    assert sorted(wrong) == [6, 7, 8, 9, 10], done.stdout
+    assert all("attr-defined" in wrong[line] for line in (9, 10)) and "arg-type" in wrong[7]
+
+
+def test_each_name_that_a_type_checker_knows_is_there() -> None:
+    """The names are in `mi_runner/__init__.py` twice: as imports for type checkers, and where they are loaded from."""
+    source = (REPOSITORY / "mi_runner/__init__.py").read_text(encoding="utf-8").partition("else:\n")[0]
+    found = re.findall(r"^    from ([\w.]+) import (\w+) as (\w+)$", source, re.MULTILINE)
+    assert len(found) == source.count("\n    from ") > 80
+    assert sorted(name for _, _, name in found) == sorted(set(mi_runner.__all__) - {"__version__"})
+    for module, name, alias in found:
+        value = getattr(__import__(module, fromlist=[name]), name)
+        assert value is getattr(mi_runner, alias), alias
+
+
+def test_a_namespace_has_what_it_lists() -> None:
+    for name in mi_runner._NAMESPACES:
+        namespace = getattr(mi_runner, name)
+        assert namespace.__doc__ and namespace.__name__ == f"mi_runner.{name}"
+        for each in getattr(namespace, "__all__", ()):
+            assert getattr(namespace, each) is not None
+    with pytest.raises(AttributeError, match="module 'mi_runner' has no attribute 'no_such_name'"):
+        _ = mi_runner.no_such_name
+
+
+def test_the_page_names_each_namespace() -> None:
+    listed = re.findall(r"^\| `mi_runner\.(\w+)`", TEXT, re.MULTILINE)
+    assert set(listed) == set(mi_runner._NAMESPACES) - {"errors", "experiments", "models"}
+
+
+def test_importing_the_package_loads_none_of_it() -> None:
+    program = (
+        "import sys, mi_runner; print(sorted(name for name in sys.modules if 'mi_runner' in name or name == 'torch'))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=REPOSITORY, capture_output=True, text=True, check=True)
+    assert [name for name in eval(done.stdout) if not name.startswith("__editable__")] == ["mi_runner"]

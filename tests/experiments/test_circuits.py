@@ -35,8 +35,8 @@ from mi_runner.methods.circuits.circuit import Circuit
 from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.device_measures import measure_on
 from mi_runner.methods.circuits.edges import Edges, bits_of
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.kept import outputs_of
 from mi_runner.methods.circuits.kernels.activations import activate
 from mi_runner.methods.circuits.kernels.census import circuits_of
 from mi_runner.methods.circuits.kernels.pairs import compare_pairs
@@ -226,21 +226,20 @@ def test_what_a_left_out_edge_carries(sizes: tuple[int, ...], ablation: str) -> 
         means.append(values.mean(0).numpy())
         values = layer.activate(values @ layer.weight.double().T + layer.bias.double())
     space = CircuitSpace(sizes, "any")
-    carried = means_of(part, examples, ablation)
+    carried = means_of(part, examples.x, ablation)
     assert (carried is None) == (ablation == "zero")
     for mean, other in zip(carried or (), means, strict=carried is not None):
         assert mean.numpy() == pytest.approx(other, abs=1e-6)
     circuits = np.array([c for c in range(2**space.n_edges) if space.is_well_formed(c)], dtype=np.uint64)
     kept = space.edges.rows(circuits)
     assert np.array_equal(bits_of(kept), circuits)
-    together = outputs_of(part, kept, examples.x, carried)
+    together = outputs_of_circuits(part, kept, examples.x, carried)
     for row, circuit in enumerate(circuits.tolist()):
         expected = output_edge_by_edge(part, circuit, examples.x, means if ablation == "mean" else None)
-        assert part.masked(space.masks(circuit), examples.x, carried)[:, 0].numpy() == pytest.approx(expected, abs=1e-5)
-        assert together[row].numpy() == pytest.approx(expected, abs=1e-5)
-    assert torch.equal(part.masked(space.masks(space.full), examples.x, carried), part(examples.x))
-    with pytest.raises(ValueError, match="ablation=resample: there are zero and mean"):
-        means_of(part, examples, "resample")
+        assert together[row, :, 0].numpy() == pytest.approx(expected, abs=1e-5)
+    assert torch.equal(together[-1], part(examples.x))
+    with pytest.raises(ValueError, match="ablation=resample: use zero or mean"):
+        means_of(part, examples.x, "resample")
 
 
 @pytest.mark.parametrize("sizes", [(2, 2, 2, 1), (3, 2, 1), (4, 1)])
@@ -336,7 +335,7 @@ def test_circuits_of_random_layers(
     examples = examples_of(part, n=20)
     table = all_of(part, examples, ablation=ablation, inputs=inputs).sorted()
     assert table.circuit.tolist() == expected
-    assert torch.equal(part.masked(space.masks(space.full), examples.x), part(examples.x))
+    assert torch.equal(Circuit(part, space.full).apply(examples.x), part(examples.x)[:, 0])
     assert table.n_agreeing[-1] == len(examples) and table.squares[-1] == pytest.approx(0, abs=1e-9)
     row = data.draw(st.integers(0, len(table) - 1)) if data else 0
     alone = measure_one(part, examples, expected[row], ablation=ablation)
@@ -358,7 +357,7 @@ def test_a_random_thousand_circuits_on_many_examples() -> None:
     rows = np.random.default_rng(0).choice(len(found), 1000, replace=False)
     for row in rows:
         circuit = int(found.circuit[row])
-        output = part.masked(CircuitSpace(part.sizes).masks(circuit), examples.x).squeeze(1)
+        output = Circuit(part, circuit).apply(examples.x)
         alone = measure_one(part, examples, circuit)
         # In float32 the order of a sum matters: an example this near a boundary may be rounded either way.
         unsure = int(((output - output.floor() - 0.5).abs() < 1e-5).sum())
@@ -652,7 +651,6 @@ def test_a_circuit_applied_to_the_model_saved_and_loaded(tmp_path: Path) -> None
     for bits in [c for c in range(2**space.n_edges) if space.is_well_formed(c)][::7]:
         circuit = Circuit(part, bits)
         outputs = circuit.apply(entering)
-        assert torch.equal(outputs, part.masked(circuit.masks, entering)[:, 0])
         assert torch.allclose(circuit.apply_to(model)(x)[:, 0], outputs, atol=1e-6)
     circuit.save(tmp_path / "circuit.json")
     loaded = Circuit.load(tmp_path / "circuit.json")
@@ -662,7 +660,6 @@ def test_a_circuit_applied_to_the_model_saved_and_loaded(tmp_path: Path) -> None
     means = part.means(entering)
     mean = Circuit(part, 0b10_1000_1000, means=means)  # one path; the first input is left out
     outputs = mean.apply(entering)
-    assert torch.equal(outputs, part.masked(mean.masks, entering, means)[:, 0])
     assert torch.allclose(mean.apply_to(model)(x)[:, 0], outputs, atol=1e-6)
     mean.save(tmp_path / "mean.json")
     assert torch.equal(Circuit.load(tmp_path / "mean.json").apply(entering), outputs)

@@ -26,7 +26,7 @@ from mi_runner.config.models.skip import SkipConfig
 from mi_runner.config.registry import SCHEMAS
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError
-from mi_runner.experiments.train.experiment import KEYS, MEASURES
+from mi_runner.experiments.train.tables import METRICS
 from mi_runner.models import Built
 from mi_runner.progress import Progress
 from mi_runner.runs import preparation, runner
@@ -788,7 +788,7 @@ def test_a_summary_by_hand() -> None:
         for split, name in (("train", "all"), ("test", "all"), ("test", "b"), ("test", "a"))
         if (seed, name) != (1, "a")
     ]
-    found = seeds_summary(rows, KEYS["metrics"], MEASURES)
+    found = seeds_summary(rows, METRICS.keys, METRICS.measures)
     assert [(row["split"], row["class"], row["measure"], row["n"]) for row in found] == [
         *(("train", "all", "accuracy", 3), ("train", "all", "loss", 3)),
         *(("test", "all", "accuracy", 3), ("test", "all", "loss", 3)),

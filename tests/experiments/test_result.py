@@ -1,71 +1,66 @@
-"""What names the rows of a result's tables: checked where a result is made."""
+"""What a result may have: tables, numbers and figures that its experiment declares, and figures that are functions."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any
 
-import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
 from mi_runner.datasets import Dataset
 from mi_runner.experiments import Comparison, Result
+from mi_runner.tables.declaration import Declarations, FigureType, Key, Measure, Repeat, TableType
 from mi_runner.tables.ranges import SHARE
 from tests.small_data import classes
 
-
-def result(rows: Any, keys: Any = ("split", "class"), repeats: tuple[str, ...] = ("repeat",)) -> Result:
-    return Result({"metrics": rows}, {"metrics": keys}, {}, {"accuracy": SHARE}, repeats=repeats)
-
-
-ROWS = [
-    {"split": "train", "class": "all", "repeat": 1},
-    {"split": "test", "class": "all", "repeat": 1},
-    {"split": "test", "class": "all", "repeat": 2},
-]
+METRICS = TableType("metrics", "", (Key("split", ""), Repeat("repeat", ""), Measure("accuracy", "", within=SHARE)))
+HISTORY = TableType("history", "", (Key("epoch", ""),), parquet=True)
+DECLARED = Declarations((METRICS,), (Measure("accuracy", "", within=SHARE),), (FigureType("weights_*", ""),))
+ROWS = [{"split": "test", "repeat": 1, "accuracy": 0.5}, {"split": "test", "repeat": 2, "accuracy": 0.75}]
 
 
-@pytest.mark.parametrize("table", [list, pd.DataFrame], ids=["rows", "frame"])
-def test_rows_that_their_keys_name_are_taken(table: Any) -> None:
-    assert len(result(table(ROWS)).tables["metrics"]) == 3
-    assert not len(result(table([])).tables["metrics"])
+def result(metrics: Mapping[str, float] | None = None, **others: Any) -> Result:
+    return Result([METRICS.filled(ROWS)], metrics or {}, DECLARED, **others)
 
 
-@pytest.mark.parametrize("table", [list, pd.DataFrame], ids=["rows", "frame"])
+def test_a_result_has_the_rows_of_its_tables_and_what_they_declare() -> None:
+    made = result({"accuracy/train": 0.5})
+    assert made.tables == {"metrics": ROWS} and made.keys == {"metrics": ("split",)}
+    assert (made.repeats, made.measures, made.common_names, made.parquet) == (
+        ("repeat",),
+        {"accuracy": SHARE},
+        {},
+        frozenset(),
+    )
+
+
+def test_a_table_more_adds_no_measure() -> None:
+    made = result().with_table(HISTORY.filled([{"epoch": 1}, {"epoch": 2}]))
+    assert set(made.tables) == set(made.keys) == {"metrics", "history"}
+    assert made.parquet == {"history"} and made.measures == {"accuracy": SHARE}
+    with pytest.raises(ValueError, match="there are two tables history. Give each a name of its own"):
+        made.with_table(HISTORY.filled([]))
+
+
 @pytest.mark.parametrize(
-    ("row", "keys", "text"),
+    ("make", "text"),
     [
-        ({"split": "test", "class": "all", "repeat": 2}, ("split", "class"), "row 3 repeats split=test, "),
-        (
-            {"split": "test", "class": "", "repeat": 1},
-            ("split", "class"),
-            "'class' is empty in row 3. Write none or all",
-        ),
-        ({"split": "test", "class": None, "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
-        ({"split": None, "class": "", "repeat": 1}, ("class", "split"), "'class' is empty in row 3"),
-        ({"split": "test", "class": float("nan"), "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
-        ({"split": "test", "repeat": 1}, ("split", "class"), "'class' is empty in row 3"),
-        (ROWS[0] | {"repeat": 2}, ("split", "layer"), "the key 'layer' is not one of its columns"),
-        (ROWS[0] | {"repeat": 2}, (), "keys are missing. Name the columns that name its rows"),
+        (lambda: Result([METRICS.filled([]), HISTORY.filled([])], {}, DECLARED), "the table history is not declared"),
+        (lambda: result({"loss/train": 0.1}), "the number of the summary loss/train is not declared"),
+        (lambda: result(figures={"units": Figure}), "the figure units is not declared"),
     ],
 )
-def test_rows_that_their_keys_do_not_name_are_refused(row: Any, keys: Any, text: str, table: Any) -> None:
-    with pytest.raises(ValueError, match=f"table metrics.*{text}"):
-        result(table([*ROWS, row]), keys)
-
-
-def test_a_table_more_is_checked_too() -> None:
-    made = result(ROWS).with_table("history", [{"epoch": 1}, {"epoch": 2}], ["epoch"])
-    assert set(made.tables) == set(made.keys) == {"metrics", "history"}
-    with pytest.raises(ValueError, match="table history: row 1 repeats epoch=1"):
-        made.with_table("history", [{"epoch": 1}, {"epoch": 1}], ["epoch"])
+def test_what_is_not_declared_is_refused(make: Callable[[], Result], text: str) -> None:
+    with pytest.raises(ValueError, match=f"{text}. Add it to the experiment's declarations"):
+        make()
 
 
 def test_a_figure_is_a_function_that_draws_it() -> None:
-    for make in (lambda figures: Result({"metrics": []}, {}, {}, {}, figures=figures), lambda f: Comparison({}, f)):
-        make({"accuracy": Figure})
-        with pytest.raises(ValueError, match="figure accuracy: Figure is not a function. Give a function that draws"):
-            make({"accuracy": Figure()})
+    for make in (lambda figures: result(figures=figures), lambda figures: Comparison([], figures)):
+        make({"weights_first": Figure})
+        with pytest.raises(ValueError, match="figure weights_first: Figure is not a function. Give a function that dr"):
+            make({"weights_first": Figure()})
 
 
 @pytest.mark.parametrize("names", [("a", "all", "c"), ("a", "", "c"), ("a", "b", "a")], ids=str)

@@ -14,6 +14,8 @@ from torch.nn import functional
 from mi_runner.graph.chain import Layer, Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.circuit import Circuit, pair_shares
+from mi_runner.methods.circuits.edges import Edges, rows_of
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 
 
@@ -146,15 +148,38 @@ def test_a_part_and_the_values_that_enter_its_layers_by_hand() -> None:
     assert [mean.tolist() for mean in PART.means(X)] == [[1.0, 0.0], [pytest.approx(8 / 3), pytest.approx(14 / 3)]]
 
 
-def test_a_masked_part_by_hand() -> None:
-    """The first neuron keeps its second input, the second neuron none; the first output keeps both, the second one."""
-    masks = [torch.tensor([[False, True], [False, False]]), torch.tensor([[True, True], [False, True]])]
-    # Zero: hidden relu(2·x₁ + 1) = 3, 5, 0; the inactive neuron is 0, and its edges carry 0.
-    assert PART.masked(masks, X).tolist() == [[6.5, -0.5], [10.5, -0.5], [0.5, -0.5]]
-    # Mean: the first neuron's left-out edge carries 1 · 1: relu(2·x₁ + 2) = 4, 6, 0. The inactive neuron is 14/3.
+def test_circuits_of_a_part_by_hand() -> None:
+    """The first neuron keeps its second input, the second neuron none; of the first neuron the first output alone."""
+    edges = Edges(PART.sizes)
+    masks = [np.array([[[False, True], [False, False]]]), np.array([[[True, True], [False, True]]])]
+    circuit = edges.closed(rows_of(masks))  # edges out of the second neuron lie on no path
+    assert circuit.tolist() == [[False, True, False, False, True, False, False, False]]
+    # Zero: hidden relu(2·x₁ + 1) = 3, 5, 0; edges of the inactive neuron carry 0.
+    outputs = outputs_of_circuits(PART, circuit, X)
+    assert outputs.tolist() == [[[6.5, -0.5], [10.5, -0.5], [0.5, -0.5]]]
+    # Mean: the first neuron's left-out edge carries 1 · 1: relu(2·x₁ + 2) = 4, 6, 0. The inactive neuron has 14/3.
     means = PART.means(X)
     expected = [[2 * first + 14 / 3 + 0.5, -8 / 3 + 4 * 14 / 3 - 0.5] for first in (4.0, 6.0, 0.0)]
-    assert PART.masked(masks, X, means).tolist() == [pytest.approx(row) for row in expected]
+    several = outputs_of_circuits(PART, np.concatenate([edges.full, circuit, edges.empty]), X, means)
+    assert torch.equal(several[0], PART(X))
+    assert several[1].tolist() == [pytest.approx(row) for row in expected]
+    of_means = [2 * 8 / 3 + 14 / 3 + 0.5, -8 / 3 + 4 * 14 / 3 - 0.5]
+    assert several[2].tolist() == [pytest.approx(of_means)] * 3
+    own = [torch.stack([mean, 0 * mean, mean]) for mean in means]  # each circuit's own: the second's carry 0
+    assert torch.equal(outputs_of_circuits(PART, np.repeat(circuit, 3, axis=0), X, own)[1], outputs[0])
+    assert torch.equal(outputs_of_circuits(PART, np.repeat(circuit, 3, axis=0), X, own)[2], several[1])
+
+
+def test_gates_are_between_a_kept_edge_and_one_that_is_left_out_and_have_gradients() -> None:
+    gates, means = torch.ones(1, 8).index_fill(1, torch.tensor([0]), 0.25).requires_grad_(), PART.means(X)
+    outputs = outputs_of_circuits(PART, gates, X, means)
+    # The first edge carries ¼·x₀ + ¾·1, so the first neuron is relu(¼·x₀ + ¾ + 2·x₁ + 1).
+    first = [1 / 4 + 3 / 4 + 3, -1 / 4 + 3 / 4 + 5, 0.0]
+    second = [2.0, 0.0, 12.0]
+    assert outputs[0, :, 0].tolist() == pytest.approx([2 * a + b + 0.5 for a, b in zip(first, second, strict=True)])
+    (gradient,) = torch.autograd.grad(outputs[0, 1, 0], gates)
+    # Of the second example: by the first gate 2·1·(−1 − 1), by the gates of the outputs w·(value − mean).
+    assert gradient[0, [0, 4, 5]].tolist() == pytest.approx([-4.0, 2 * (first[1] - 8 / 3), 0.0 - 14 / 3])
 
 
 def test_a_circuit_by_hand() -> None:

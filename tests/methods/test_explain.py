@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from mi_runner.graph.chain import Layer, Part
+from mi_runner.methods.circuits.circuit import Circuit
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.explanations import groundings
 from mi_runner.methods.explanations.boolean import BooleanNetwork, digits_of, values_in_circuits
@@ -51,8 +52,7 @@ def test_the_explanations_of_a_function_by_hand(digits: str) -> None:
         bits
         for bits in range(1, space.full + 1)
         if space.is_well_formed(bits)
-        and part.masked(space.masks(bits), boolean.inputs.float())[:, 0].round().tolist()
-        == found.examples.target.tolist()
+        and Circuit(part, bits).apply(boolean.inputs.float()).round().tolist() == found.examples.target.tolist()
     ]
     assert found.circuits.valid.tolist() == valid and space.full in valid
     listed = [len(groundings.list_groundings(boolean, circuit)) for circuit in valid]

@@ -20,6 +20,7 @@ from mi_runner.experiments.circuits import experiment as circuits_experiment
 from mi_runner.experiments.circuits.comparison import compare_networks
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits.edges import Edges, bits_of, rows_of
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.matching import (
     correlations,
@@ -106,10 +107,7 @@ def test_a_network_and_its_permuted_copy_are_matched_by_the_permutation_and_recu
         [mask[:, after][:, :, before] for mask, before, after in zip(masks, ORDERS, ORDERS[1:], strict=False)]
     )
     for one, two in zip(kept, of_copy, strict=True):  # the same circuit of the same function
-        outputs = (
-            network.masked([mask[0] for mask in Edges(SIZES).masks(own[None])], x)
-            for network, own in ((part, one), (copy, two))
-        )
+        outputs = (outputs_of_circuits(network, own[None], x) for network, own in ((part, one), (copy, two)))
         assert torch.allclose(*outputs, atol=1e-5)
     own = tuple(np.arange(size) for size in SIZES)
     found = recurrence([kept, of_copy], [own, matching])

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from mi_runner.runs import checkout
+from mi_runner.runs.record import GitRecord
 
 TINY = ("experiment=train", "dataset=mod_add", "training.epochs=0", "report=false")
 
@@ -50,13 +51,13 @@ def touched(path: Path, content: str) -> None:
 
 def test_commit_and_changes(repository: Path) -> None:
     commit = git("rev-parse", "HEAD", cwd=repository)
-    assert checkout.state() == {"commit": commit, "dirty": False}
+    assert checkout.state() == GitRecord(commit, dirty=False)
     touched(repository / "file.txt", "text\n")
-    assert checkout.state() == {"commit": commit, "dirty": False}
+    assert checkout.state() == GitRecord(commit, dirty=False)
     (repository / "untracked").write_text("a")
-    assert checkout.state() == {"commit": commit, "dirty": False}
+    assert checkout.state() == GitRecord(commit, dirty=False)
     touched(repository / "file.txt", "other\n")
-    assert checkout.state() == {"commit": commit, "dirty": True}
+    assert checkout.state() == GitRecord(commit, dirty=True)
 
 
 def test_names_that_are_no_text(repository: Path) -> None:
@@ -66,7 +67,7 @@ def test_names_that_are_no_text(repository: Path) -> None:
     git("commit", "-qm", "second", cwd=repository)
     git("config", "core.quotepath", "false", cwd=repository)
     touched(Path(os.fsdecode(name)), "longer")
-    assert checkout.state() == {"commit": git("rev-parse", "HEAD", cwd=repository), "dirty": True}
+    assert checkout.state() == GitRecord(git("rev-parse", "HEAD", cwd=repository), dirty=True)
 
 
 PROGRAMS = (
@@ -129,7 +130,7 @@ def test_no_program_of_a_hostile_repository_is_run(
         monkeypatch.setenv(name, str(program))
         made.append(mark)
     state = checkout.state()
-    assert state is not None and state["dirty"] is True  # four files are in the index, and not in the commit
+    assert state is not None and state.dirty is True  # four files are in the index, and not in the commit
     assert [mark.name for mark in made if mark.exists()] == []
     # The same without the settings: the attack is one.
     subprocess.run(["git", "status", "--porcelain"], cwd=repository, capture_output=True, check=False)
@@ -150,7 +151,7 @@ def test_a_filter_whose_name_has_a_sign_of_equality(repository: Path, tmp_path: 
     git("config", "filter.a=b.clean", str(program), cwd=repository)
     (repository / ".gitattributes").write_text("file.txt filter=a=b\n")
     touched(repository / "file.txt", "text\n")
-    assert checkout.state() == {"commit": git("rev-parse", "HEAD", cwd=repository), "dirty": None}
+    assert checkout.state() == GitRecord(git("rev-parse", "HEAD", cwd=repository), dirty=None)
     assert not mark.exists()
 
 
@@ -168,7 +169,7 @@ def test_a_submodule_s_config_is_not_read(repository: Path, tmp_path: Path) -> N
     (repository / ".git/modules/sub/info/attributes").write_text("f filter=x\n")
     touched(repository / "sub/f", "text\n")
     state = checkout.state()
-    assert state is not None and state["dirty"] is False and not mark.exists()
+    assert state is not None and state.dirty is False and not mark.exists()
 
 
 def test_a_bare_repository_that_lies_in_a_folder(
@@ -200,7 +201,7 @@ def test_missing_objects_are_not_fetched(repository: Path, tmp_path: Path) -> No
     tree = git("rev-parse", "HEAD^{tree}", cwd=repository)
     (repository / ".git/objects" / tree[:2] / tree[2:]).unlink()
     state = checkout.state()
-    assert state is not None and state["dirty"] is None and not mark.exists()
+    assert state is not None and state.dirty is None and not mark.exists()
     subprocess.run(["git", "status"], cwd=repository, capture_output=True, check=False, timeout=20)
     assert mark.exists()
 
@@ -237,4 +238,4 @@ def test_git_that_takes_too_long(repository: Path, tmp_path: Path, monkeypatch: 
     program.chmod(0o755)
     monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
     monkeypatch.setattr(checkout, "SECONDS", 0.3)
-    assert checkout.state() == {"commit": "0123", "dirty": None}
+    assert checkout.state() == GitRecord("0123", dirty=None)

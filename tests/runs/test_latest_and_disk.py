@@ -12,6 +12,7 @@ import pytest
 
 from mi_runner.machine import files
 from mi_runner.runs import run_folder
+from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder, point_latest
 
 OWN: dict[str, Callable[[Path], Any]] = {
@@ -40,7 +41,7 @@ def content(path: Path) -> Any:
 @pytest.mark.parametrize("kind", OWN)
 def test_the_user_s_own_latest_stays(kind: str, tmp_path: Path) -> None:
     (tmp_path / "v001").mkdir()
-    RunFolder(tmp_path / "v001").write_record({"status": "done"})
+    RunFolder(tmp_path / "v001").write_record(RunRecord(status="done"))
     OWN[kind](tmp_path / "latest")
     before = content(tmp_path / "latest")
     for is_done in (lambda folder: True, lambda folder: False):
@@ -100,7 +101,9 @@ def test_all_is_on_the_disk_before_a_run_says_done(
     folder = Path(capsys.readouterr().out.splitlines()[-1])
     done = max(number for number, step in enumerate(steps) if step == ("replace", folder / "run.json"))
     synced = {path for what, path in steps[:done] if what == "sync"}
-    names = run_folder.read_record(folder)["files"]  # type: ignore[index]
+    record = run_folder.read_record(folder)
+    assert record is not None
+    names = record.files
     assert {"metrics.csv", "model.safetensors", "report.html", "figures/history.png"} <= set(names)
     assert {folder / name for name in names} <= synced
     assert {folder, folder / "figures", folder.parent} <= synced

@@ -9,8 +9,9 @@ import os
 import shutil
 import socket
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +20,10 @@ from hypothesis import strategies as st
 from mi_runner.cli import command as cli
 from mi_runner.errors import ConfigError
 from mi_runner.machine.reading import Unreadable, read_bytes, read_object
-from mi_runner.runs import records, run_folder
+from mi_runner.runs import run_folder
+from mi_runner.runs.plan import FOR_A_LIST, Plan, read_sweep
+from mi_runner.runs.record import RunRecord, read_run
+from mi_runner.runs.report import write_run_report
 from mi_runner.sweeps.sweep_plan import read_plan
 
 TINY = ("dataset=mod_add", "dataset.train_size=32", "dataset.test_size=16", "training.epochs=1", "report=false")
@@ -119,7 +123,7 @@ def test_a_field_of_run_json_that_is_anything(data: st.DataObject, made: Path) -
     put(record, at, data.draw(ANY_JSON, label="value"))
     Path("x/run.json").write_text(json.dumps(record))
     try:
-        _, faults = records.read_run(Path("x/run.json"))
+        _, faults = read_run(Path("x/run.json"))
     except Unreadable as error:
         faults = [str(error)]
     for fault in faults:
@@ -150,7 +154,7 @@ def test_a_field_of_sweep_json_that_is_anything(data: st.DataObject, made: Path)
     put(plan, at, data.draw(ANY_JSON, label="value"))
     Path("t/sweep.json").write_text(json.dumps(plan))
     try:
-        records.read_sweep(Path("t/sweep.json"))
+        read_sweep(Path("t/sweep.json"), FOR_A_LIST)
         wrong = False
     except Unreadable as error:
         wrong = True
@@ -257,23 +261,27 @@ def test_what_is_wrong_is_said_with_what_is_allowed(made: Path, tmp_path: Path) 
         (tmp_path / "run.json").write_text(json.dumps({**record, name: value}))
         found = run_folder.state(tmp_path)
         assert words in found.fault and words in found.cause and not found.done, found
-        assert name not in found.record and found.record["host"] == record["host"]
+        assert getattr(found.record, name) == getattr(RunRecord(), name) and found.record.host == record["host"]
     (tmp_path / "run.json").write_text(json.dumps({**record, "status": "perfect"}))
     assert "status is 'perfect'; it must be one of running, done" in run_folder.state(tmp_path).cause
 
 
 def test_every_field_that_a_run_writes_has_a_type(made: Path) -> None:
     """A field without one would be read unchecked."""
-    typed = {name.rstrip("_") for name in get_type_hints(records.RunRecord)}
-    assert set(json.loads(Path("a/run.json").read_text())) <= typed
-    typed = {name.rstrip("_") for name in get_type_hints(records.SweepRecord)}
-    assert set(json.loads(Path("s/sweep.json").read_text())) == typed
+    typed = [item.name for item in fields(RunRecord)]
+    assert [*json.loads(Path("a/run.json").read_text()), "expect_not_met"] == typed
+    assert list(json.loads(Path("s/sweep.json").read_text())) == [item.name for item in fields(Plan)]
 
 
 def test_further_fields_are_kept_and_ignored(made: Path, tmp_path: Path) -> None:
     record = {**json.loads(Path("a/run.json").read_text()), "of_later": {"x": [None]}}
     (tmp_path / "run.json").write_text(json.dumps(record))
-    assert run_folder.state(tmp_path).done and run_folder.read_record(tmp_path) == record
+    assert run_folder.state(tmp_path).done
+    write_run_report(tmp_path)  # it amends the record
+    amended = json.loads((tmp_path / "run.json").read_text())
+    assert list(amended) == list(record) and amended.pop("files").keys() == record.pop("files").keys() | {"report.html"}
+    record.pop("files", None)
+    assert amended == record
 
 
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path) -> None:

@@ -55,6 +55,11 @@ def test_every_column_table_figure_and_metric_of_a_run_has_a_meaning(name: str, 
 @pytest.mark.parametrize("schema", EXPERIMENTS, ids=lambda schema: schema.name)
 def test_every_key_and_measure_that_an_experiment_declares_has_a_meaning(schema: Any) -> None:
     module = import_module(schema.module)
+    if (declared := module.EXPERIMENT.declared).tables:
+        every = [column for table in (*declared.tables, *declared.compared) for column in table.all_columns]
+        assert [column.name for column in (*every, *declared.summary) if not column.meaning] == []
+        assert all(each.caption for each in (*declared.tables, *declared.compared, *declared.figures))
+        return
     module = module if hasattr(module, "KEYS") else import_module(f"{schema.module.removesuffix('.experiment')}.tables")
     for table, keys in module.KEYS.items():
         assert columns.table(table), table
@@ -317,8 +322,8 @@ def test_a_run_that_fails_has_a_page_with_the_cause(mi_run: MiRun) -> None:
     assert ended.status == 1
     (folder,) = Path("outputs/train/ellipses-mlp").glob("v*")
     page, record = parsed(folder), run_folder.read_record(folder)
-    assert record is not None and record["status"] == "failed" and record["files"][REPORT]
-    assert record["error"] in page.text and "failed" in page.text and "Traceback" in page.text
+    assert record is not None and record.status == "failed" and record.files[REPORT]
+    assert record.error in page.text and "failed" in page.text and "Traceback" in page.text
     assert ("div", "alert") in [(tag, of.get("role")) for tag, of in page.elements]
 
 

@@ -27,6 +27,7 @@ from mi_runner.errors import RunFailed
 from mi_runner.machine import files
 from mi_runner.machine.files import sha256, written_whole
 from mi_runner.runs import run_folder
+from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder, State, claim, claim_sweep, read_record, state
 
 
@@ -188,7 +189,7 @@ def runs(parent: Path, **statuses: str | None) -> dict[str, RunFolder]:
         found[name] = RunFolder(parent / name)
         found[name].path.mkdir(parents=True, exist_ok=True)
         if status is not None:
-            found[name].write_record({"status": status})
+            found[name].write_record(RunRecord(status=status))
     return found
 
 
@@ -222,12 +223,12 @@ def test_latest_never_goes_backwards(tmp_path: Path) -> None:
     folders = runs(tmp_path, v001="running", v002="running")
     seen = []
     for name in ("v002", "v001"):
-        folders[name].write_record({"status": "done"})
+        folders[name].write_record(RunRecord(status="done"))
         folders[name].point_latest_here()
         seen.append(latest(tmp_path))
     assert seen == ["v002", "v002"]
     # A link by name, so that the whole tree can be moved.
-    assert read_record(tmp_path / "latest") == {"status": "done"}
+    assert read_record(tmp_path / "latest") == RunRecord(status="done")
     assert names(tmp_path) == ["latest", "v001", "v002"]
 
 
@@ -239,7 +240,7 @@ def test_a_run_that_is_done_while_another_links_is_not_lost(tmp_path: Path, monk
     def overtaken(parent: Path, is_done: Callable[[Path], bool]) -> Path | None:
         found = looked(parent, is_done)
         monkeypatch.setattr(run_folder, "_newest_done", looked)
-        folders["v002"].write_record({"status": "done"})
+        folders["v002"].write_record(RunRecord(status="done"))
         folders["v002"].point_latest_here()
         return found
 
@@ -255,7 +256,7 @@ def test_runs_that_end_at_once_leave_latest_at_the_newest(tmp_path: Path) -> Non
 
     def end(folder: RunFolder) -> None:
         barrier.wait()
-        folder.write_record({"status": "done"})
+        folder.write_record(RunRecord(status="done"))
         folder.point_latest_here()
 
     with ThreadPoolExecutor(n_threads) as pool:
@@ -266,7 +267,7 @@ def test_runs_that_end_at_once_leave_latest_at_the_newest(tmp_path: Path) -> Non
 def test_a_link_to_a_version_that_is_done_no_more_is_taken_away(tmp_path: Path) -> None:
     folders = runs(tmp_path, v001="done")
     folders["v001"].point_latest_here()
-    folders["v001"].write_record({"status": "failed"})
+    folders["v001"].write_record(RunRecord(status="failed"))
     folders["v001"].point_latest_here()
     assert names(tmp_path) == ["v001"]
 
@@ -296,7 +297,7 @@ def folder(tmp_path: Path) -> RunFolder:
 
 
 def test_a_record_is_read_as_it_was_written(folder: RunFolder) -> None:
-    record = {"status": "done", "error": 'α\n"β"', "metrics": {"accuracy": 0.1 + 0.2}, "finished": None}
+    record = RunRecord(status="done", error='α\n"β"', metrics={"accuracy": 0.1 + 0.2}, shown=("metrics",))
     folder.write_record(record)
     assert read_record(folder.path) == record
     text = (folder.path / "run.json").read_text(encoding="utf-8")
@@ -370,7 +371,7 @@ class HalfDrawn(Figure):
         lambda folder: folder.write_figure("drawn", HalfDrawn),
         lambda folder: folder.write_table("table", [{"a": 1}, 3]),
         lambda folder: folder.write_weights({"a": torch.ones(2), "b": 3}),
-        lambda folder: folder.write_record({"a": object()}),
+        lambda folder: folder.write_record(RunRecord(config={"a": object()})),
     ],
     ids=["figure", "table", "weights", "record"],
 )
@@ -381,7 +382,7 @@ def test_a_write_that_fails_leaves_no_file(write: Callable[[RunFolder], None], f
 
 
 def test_digests_are_of_every_file_but_the_record(folder: RunFolder) -> None:
-    folder.write_record({"status": "running"})
+    folder.write_record(RunRecord(status="running"))
     folder.write_config("seed: 0\n")
     (folder.path / "figures").mkdir()
     (folder.path / "figures/confusion.png").write_bytes(b"png")
@@ -437,12 +438,12 @@ def test_what_became_of_a_run_is_read_from_its_record(
 
 def test_a_folder_that_was_deleted(tmp_path: Path) -> None:
     found = state(tmp_path / "3")
-    assert found == State("missing", f"never began, or was deleted: {tmp_path / '3'} doesn't exist", 1, {})
+    assert found == State("missing", f"never began, or was deleted: {tmp_path / '3'} doesn't exist", 1, RunRecord())
 
 
 def test_a_run_is_running_as_long_as_its_process_is_there(tmp_path: Path) -> None:
     def status(**record: Any) -> str:
-        RunFolder(tmp_path).write_record({"status": "running", "host": HERE, **record})
+        RunFolder(tmp_path).write_record(RunRecord(**{"status": "running", "host": HERE, **record}))
         return state(tmp_path).status
 
     now = datetime.now(UTC).isoformat(timespec="seconds")
@@ -464,5 +465,5 @@ def test_a_process_that_goes_while_it_is_looked_at_is_gone(tmp_path: Path, monke
     """Its id was there a moment ago; what /proc had of it is not any more."""
     monkeypatch.setattr(os, "kill", lambda pid, number: None)
     now = datetime.now(UTC).isoformat(timespec="seconds")
-    RunFolder(tmp_path).write_record({"status": "running", "host": HERE, "pid": dead_pid(), "started": now})
+    RunFolder(tmp_path).write_record(RunRecord(status="running", host=HERE, pid=dead_pid(), started=now))
     assert state(tmp_path).status == "killed"

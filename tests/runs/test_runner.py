@@ -264,8 +264,8 @@ def test_a_mistake_in_a_folder_that_was_given_is_in_its_record(tmp_path: Path) -
     with pytest.raises(ConfigError, match="Use model=mlp"):
         runner.run(composition.compose([*TINY, "model=cnn"]), folder=tmp_path / "3")
     record = run_folder.read_record(tmp_path / "3")
-    assert record is not None and (record["status"], record["exit_status"]) == ("failed", 2)
-    assert record["error"].startswith("model=cnn takes images") and record["finished"]
+    assert record is not None and (record.status, record.exit_status) == ("failed", 2)
+    assert record.error.startswith("model=cnn takes images") and record.finished
     assert "Traceback" in (tmp_path / "3/run.log").read_text()
 
 
@@ -359,7 +359,7 @@ def test_a_full_disk(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch, full_from: 
     ended = mi_run(*TINY)
     assert full and ended.status == 1 and "No space left on device" in ended.err
     folder = Path("outputs/train/mod_add-mlp/v002")
-    assert run_folder.read_record(folder)["status"] == "running"  # the disk has no room for another word
+    assert run_folder.read_record(folder).status == "running"  # the disk has no room for another word
     assert os.readlink("outputs/train/mod_add-mlp/latest") == "v001"
     assert not [path for path in folder.rglob(".*")]
 
@@ -389,7 +389,7 @@ def test_an_interruption_keeps_the_finished_rows(
         runner.run(config, progress=InterruptingProgress(error, after=4))
     folder = Path("outputs/ablation/mod_add-mlp/v002")
     record = run_folder.read_record(folder)
-    assert record["status"] == "interrupted" and record["finished"]
+    assert record.status == "interrupted" and record.finished
     whole = Path("outputs/ablation/mod_add-mlp/v001/metrics.csv").read_text().splitlines()
     assert (folder / "metrics.csv").read_text().splitlines() == whole[:5]
     assert os.readlink("outputs/ablation/mod_add-mlp/latest") == "v001"
@@ -411,11 +411,11 @@ def test_a_signal_while_the_run_says_how_it_began_or_ended(tmp_path: Path, monke
 
     def when_it_began(place: RunFolder, record: Any) -> None:
         write_record(place, record)
-        if record["status"] == "running":
+        if record.status == "running":
             signal.raise_signal(signal.SIGTERM)
 
     def when_it_ended(place: RunFolder) -> dict[str, str]:
-        seen.append(run_folder.read_record(place.path)["status"])
+        seen.append(run_folder.read_record(place.path).status)
         signal.raise_signal(signal.SIGTERM)
         return digests(place)
 
@@ -430,8 +430,8 @@ def test_a_signal_while_the_run_says_how_it_began_or_ended(tmp_path: Path, monke
             with pytest.raises(Terminated), signals.raised():
                 runner.run(composition.compose(list(TINY)), folder=place)
         record = run_folder.read_record(place)
-        assert record["status"] == status and record["finished"], name
-        assert name == "write_record" or "metrics.csv" in record["files"]
+        assert record.status == status and record.finished, name
+        assert name == "write_record" or "metrics.csv" in record.files
     assert seen == ["running"]
 
 
@@ -451,7 +451,7 @@ def test_a_second_signal_while_an_interrupted_run_writes_its_tables(
         runner.run(
             composition.compose([*TINY, "seed=78"]), folder=tmp_path, progress=InterruptingProgress(Terminated(), 2)
         )
-    assert run_folder.read_record(tmp_path)["status"] == "interrupted"
+    assert run_folder.read_record(tmp_path).status == "interrupted"
     assert len((tmp_path / "history.csv").read_text().splitlines()) == 3
 
 

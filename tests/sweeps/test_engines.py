@@ -22,6 +22,7 @@ from mi_runner.config.engine_schemas import JoblibLauncher, RayLauncher, Submiti
 from mi_runner.config.run_schema import OnError, RunConfig
 from mi_runner.machine.imports import SAFE_PATH, folder_last, safe_path
 from mi_runner.runs import run_folder
+from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import ALIVE, RunFolder, State
 from mi_runner.sweeps import dispatch
 from mi_runner.sweeps.dispatch import Clock, Dispatch, RunsElsewhere
@@ -121,7 +122,7 @@ def test_an_interruption_ends_no_process_that_a_record_names(
         assert pid > 1 and pid != stranger.pid
         kill(pid, number)
 
-    RunFolder(folder).write_record({"status": "running", "pid": stranger.pid, "host": socket.gethostname()})
+    RunFolder(folder).write_record(RunRecord(status="running", pid=stranger.pid, host=socket.gethostname()))
     with monkeypatch.context() as patched:
         patched.setattr(os, "kill", watched)
         started.stop()
@@ -167,9 +168,7 @@ def test_a_living_process_lives_whatever_the_clock_says(
     folder = RunFolder(tmp_path)
     for change in (timedelta(0), timedelta(hours=1), timedelta(days=365), -timedelta(hours=1)):
         started = (datetime.now(UTC) - change).isoformat(timespec="seconds")
-        folder.write_record(
-            {"status": "running", "pid": stranger.pid, "host": socket.gethostname(), "started": started}
-        )
+        folder.write_record(RunRecord(status="running", pid=stranger.pid, host=socket.gethostname(), started=started))
         (tmp_path / run_folder.PROCESS).write_text(f"{stranger.pid} {run_folder.process_start(stranger.pid)}\n")
         assert run_folder.state(tmp_path).status == "running", change
     # Another process that has got the id began at another moment, or after another start of the machine.
@@ -179,12 +178,7 @@ def test_a_living_process_lives_whatever_the_clock_says(
         assert run_folder.state(tmp_path).status == "killed"
     # What is noted of another process says nothing.
     (tmp_path / run_folder.PROCESS).write_text(f"{stranger.pid + 1} {boot}:{ticks}\n")
-    folder.write_record(
-        {
-            **{"status": "running", "pid": stranger.pid, "host": socket.gethostname()},
-            "started": datetime.now(UTC).isoformat(timespec="seconds"),
-        }
-    )
+    folder.amend_record(started=datetime.now(UTC).isoformat(timespec="seconds"))
     assert run_folder.state(tmp_path).status == "running"
 
 
@@ -221,7 +215,7 @@ class Time:
 def test_a_job_elsewhere_is_dead_if_no_sign_follows_an_old_one(tmp_path: Path) -> None:
     """A clock that is set makes every sign old, until the next one."""
     of = Time()
-    RunFolder(tmp_path).write_record({"status": "running", "host": "elsewhere", "pid": 7})
+    RunFolder(tmp_path).write_record(RunRecord(status="running", host="elsewhere", pid=7))
     (tmp_path / ALIVE).touch()
     job = RunsElsewhere(tmp_path, of.clock)
     assert not job.done()
@@ -282,7 +276,7 @@ class Refusing(OfThisProcess):
             raise NotNow("the queue is full")
         RunFolder(task.folder.parent).path.mkdir(exist_ok=True)
         task.folder.mkdir()
-        RunFolder(task.folder).write_record({"status": "done", "metrics": {}})
+        RunFolder(task.folder).write_record(RunRecord(status="done"))
         return Takes(self.of, self.seconds) if self.seconds else HasEnded(Ending())
 
     def waiting(self) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -19,6 +20,7 @@ from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import Terminated
 from mi_runner.machine import signals
 from mi_runner.runs import run_folder
+from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import ALIVE, RunFolder
 from mi_runner.sweeps import dispatch, engines, worker
 from mi_runner.sweeps.engines.engine import Running
@@ -34,8 +36,7 @@ SWEEP = ("-m", *TINY, "training.epochs=1", "seed=0,1")
 
 def run_elsewhere(folder: Path, *, last_sign: float | None) -> None:
     """A job's folder becomes that of a job of another host, whose last sign of life is so many seconds old."""
-    record = json.loads((folder / "run.json").read_text())
-    RunFolder(folder).write_record({**record, "status": "running", "host": "elsewhere", "pid": 7})
+    RunFolder(folder).amend_record(status="running", host="elsewhere", pid=7)
     if last_sign is not None:
         (folder / ALIVE).touch()
         os.utime(folder / ALIVE, (time.time() - last_sign,) * 2)
@@ -94,7 +95,7 @@ def test_a_job_has_the_time_that_was_asked_for(tmp_path: Path, monkeypatch: pyte
 
     def endless(task: Task, reporting: object) -> Ending:
         task.folder.mkdir()
-        RunFolder(task.folder).write_record({"status": "interrupted", "error": "terminated (SIGTERM)"})
+        RunFolder(task.folder).write_record(RunRecord(status="interrupted", error="terminated (SIGTERM)"))
         began = time.monotonic()
         try:
             time.sleep(30)
@@ -142,7 +143,7 @@ def test_a_job_that_another_host_runs_is_waited_for(mi_run: MiRun, monkeypatch: 
     def done_then(text: str) -> None:
         note(text)
         if "it is waited for" in text:
-            RunFolder(folder).write_record({**record, "host": "elsewhere"})
+            RunFolder(folder).amend_record(status="done", pid=record["pid"])
 
     monkeypatch.setattr(dispatch.console, "note", done_then)
     resumed = mi_run("-m", f"resume={done.folder}")
@@ -188,8 +189,8 @@ def test_jobs_elsewhere_that_an_interruption_ended_say_so(mi_run: MiRun, monkeyp
     class Engine(InThisProcess):
         def submit(self, slot: int, task: Task) -> Running:
             task.folder.mkdir()
-            record = json.loads((done.folder / "0/run.json").read_text())
-            RunFolder(task.folder).write_record({**record, "status": "running", "host": "elsewhere"})
+            shutil.copy(done.folder / "0/run.json", task.folder)
+            RunFolder(task.folder).amend_record(status="running", host="elsewhere")
             return Endless()
 
     monkeypatch.setattr(engines, "start", lambda *arguments: Engine())
@@ -212,10 +213,9 @@ def test_a_worker_that_is_killed_because_it_does_not_listen_was_interrupted(
         def submit(self, slot: int, task: Task) -> Running:
             workers.append(subprocess.Popen(["sleep", "600"]))
             task.folder.mkdir()
-            record = json.loads((done.folder / "0/run.json").read_text())
+            shutil.copy(done.folder / "0/run.json", task.folder)
             started = datetime.now(UTC).isoformat(timespec="seconds")
-            record |= {"status": "running", "pid": workers[-1].pid, "started": started, "finished": None}
-            RunFolder(task.folder).write_record(record)
+            RunFolder(task.folder).amend_record(status="running", pid=workers[-1].pid, started=started, finished=None)
             assert run_folder.state(task.folder).status == "running"
             return Deaf()
 

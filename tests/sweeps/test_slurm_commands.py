@@ -17,7 +17,6 @@ import pytest
 from mi_runner.config.engine_schemas import SubmititSlurmLauncher
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError
-from mi_runner.runs import run_folder
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.sweeps import dispatch, worker
 from mi_runner.sweeps.engines import slurm
@@ -299,9 +298,7 @@ def test_jobs_that_wait_are_adopted_or_cancelled(queue: Queue, mi_run: MiRun) ->
 
 def test_a_running_job_on_another_host_that_slurm_knows_no_more_is_over(queue: Queue, mi_run: MiRun) -> None:
     done = mi_run("-m", *TINY, *SLURM, "seed=0,1")
-    record = run_folder.read_record(done.folder / "1")
-    assert record is not None
-    RunFolder(done.folder / "1").write_record({**record, "status": "running", "host": "elsewhere"})
+    RunFolder(done.folder / "1").amend_record(status="running", host="elsewhere")
     queue.states.clear()
     resumed = mi_run("-m", f"resume={done.folder}")
     assert resumed.status == 0 and queue.submitted == [0, 1, 1], resumed.err

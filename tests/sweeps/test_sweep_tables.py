@@ -16,8 +16,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from mi_runner.runs.plan import Job
+from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import State
-from mi_runner.sweeps.sweep_plan import Job
 from mi_runner.sweeps.sweep_tables import Ended, all_rows, summary, summary_rows
 from mi_runner.tables.over_seeds import Summed
 
@@ -61,7 +62,7 @@ def ended(folder: Path, number: int, swept: Row, status: str, table: list[Row]) 
         writer = csv.DictWriter(file, COLUMNS)
         writer.writeheader()
         writer.writerows(table)
-    record = {"status": status, "keys": {"metrics": list(KEYS)}, "measures": RANGES, "versions": {"code": "c"}}
+    record = RunRecord(status=status, keys={"metrics": KEYS}, measures=RANGES, versions={"code": "c"})
     cause = "" if status == "done" else "ended without a word"
     return Ended(Job(number, (), swept, "hash"), State(status, cause, 0 if status == "done" else 1, record), at)
 

@@ -27,13 +27,15 @@ from mi_runner.config.engine_schemas import JoblibLauncher, SubmititLocalLaunche
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError
 from mi_runner.runs import run_folder, runner
+from mi_runner.runs.plan import Job, Plan
+from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.sweeps import clean_state, engines, sweep_tables, worker
 from mi_runner.sweeps import sweep as sweeps
 from mi_runner.sweeps.engines.engine import Running, shares, spread
 from mi_runner.sweeps.engines.in_this_process import HasEnded, InThisProcess
 from mi_runner.sweeps.engines.submitit import Submitit
-from mi_runner.sweeps.sweep_plan import Job, Plan, combinations, read_command, read_plan
+from mi_runner.sweeps.sweep_plan import combinations, read_command, read_plan
 from mi_runner.sweeps.sweep_result import is_done
 from mi_runner.sweeps.sweep_tables import all_rows, ended, headline, metrics_by_values, summary, summary_rows
 from mi_runner.sweeps.worker import Ending, Task
@@ -152,10 +154,10 @@ def hand_made(sweep: Path, jobs: list[tuple[dict[str, Any], dict[str, Any], str 
         folder = RunFolder(sweep / str(number))
         folder.path.mkdir(parents=True)
         if record:
-            folder.write_record({"versions": {"code": "c0de"}, **record})
+            folder.amend_record(**{"versions": {"code": "c0de"}, **record})
         if metrics is not None:
             (folder.path / "metrics.csv").write_text(metrics)
-    return Plan("mi-run -m", (), tuple(jobs[0][0]), {}, "c0de", tuple(planned))
+    return Plan("mi-run -m", (), tuple(jobs[0][0]), {}, "c0de", tuple(planned), ())
 
 
 DONE = {
@@ -492,8 +494,7 @@ def test_latest_is_the_newest_sweep_whose_jobs_are_all_done(mi_run: MiRun) -> No
     assert failed.status == 1 and (failed.folder.name, latest()) == ("v002", "v001")
     assert mi_run(*arguments, "seed=0", "expect={accuracy: '>1'}").status == 3 and latest() == "v003"
 
-    record = json.loads(Path("outputs/sweeps/train/v003/0/run.json").read_text())
-    RunFolder(Path("outputs/sweeps/train/v003/0")).write_record({**record, "status": "failed", "error": "by hand"})
+    RunFolder(Path("outputs/sweeps/train/v003/0")).amend_record(status="failed", error="by hand")
     remade = mi_run("sweep=outputs/sweeps/train/latest")  # it means v003 still
     assert remade.status == 1 and remade.folder.name == "v003" and latest() == "v001"
     assert mi_run("-m", "resume=outputs/sweeps/train/v003").status == 3 and latest() == "v003"
@@ -611,7 +612,7 @@ def test_expectations_of_jobs(mi_run: MiRun) -> None:
 
 def test_a_full_disk_during_one_job(mi_run: MiRun) -> None:
     """/dev/full is full: what job 3 writes gets the kernel's own error, its last run.json too."""
-    write_table, write_record = RunFolder.write_table, RunFolder.write_record
+    write_table, write_record = RunFolder.write_table, RunFolder._write_record
 
     def full() -> None:
         with open("/dev/full", "w") as file:
@@ -622,14 +623,14 @@ def test_a_full_disk_during_one_job(mi_run: MiRun) -> None:
             full()
         write_table(self, *arguments, **options)
 
-    def record(self: RunFolder, content: Any) -> None:
+    def record(self: RunFolder, content: Any, **options: Any) -> None:
         if self.path.name == "3" and content["status"] != "running":
             full()
-        write_record(self, content)
+        write_record(self, content, **options)
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(RunFolder, "write_table", tables)
-        patched.setattr(RunFolder, "write_record", record)
+        patched.setattr(RunFolder, "_write_record", record)
         done = mi_run("-m", *TINY, "training.epochs=1", "seed=range(0,5)")
     assert done.status == 1
     assert [row["status"] for row in table(done.folder) if row["split"] in ("train", "")] == [
@@ -663,7 +664,7 @@ def test_a_job_is_killed_if_its_engine_says_so(
                 return super().submit(slot, task)
             task.folder.mkdir()
             if task.number == 1:
-                record = {"status": "running", "pid": worker.pid, "host": host, "started": "2999-01-01T00:00:00+00:00"}
+                record = RunRecord(status="running", pid=worker.pid, host=host, started="2999-01-01T00:00:00+00:00")
                 RunFolder(task.folder).write_record(record)
             return HasEnded(Ending("BrokenPool: SIGKILL", worker_died=True))
 
@@ -739,8 +740,7 @@ def test_a_resumed_sweep_runs_what_is_not_done(mi_run: MiRun) -> None:
     text = (done.folder / "1/run.json").read_text()
     (done.folder / "1/run.json").write_text(text[: len(text) // 2])
     shutil.rmtree(done.folder / "2")
-    record = json.loads((done.folder / "3/run.json").read_text())
-    RunFolder(done.folder / "3").write_record({**record, "status": "running", "pid": 2**30})
+    RunFolder(done.folder / "3").amend_record(status="running", pid=2**30)
     before, metrics = started(done.folder), (done.folder / "3/metrics.csv").read_bytes()
     assert mi_run(f"sweep={done.folder}").status == 1
     found = {row["job"]: row["status"] for row in table(done.folder)}
@@ -796,7 +796,7 @@ def test_another_base_config_is_refused_with_what_differs(
 def test_the_same_values_must_mean_the_same_job() -> None:
     command = read_command(["model=mlp,skip"])
     old = [Job(0, (), {"model": "mlp"}, "a"), Job(1, (), {"model": "skip"}, "b")]
-    plan = Plan("", (), ("model",), {}, "", tuple(old))
+    plan = Plan("", (), ("model",), {}, "", tuple(old), ())
     from mi_runner.sweeps.sweep_plan import check_same_sweep
 
     check_same_sweep(plan, command, {}, [Job(0, (), {"model": "skip"}, "b"), Job(1, (), {"model": "cnn"}, "c")])
@@ -812,8 +812,7 @@ def test_two_processes_do_not_work_at_one_sweep(mi_run: MiRun) -> None:
 
 
 def test_a_job_that_somebody_runs_is_left_alone(two_seeds: Path, mi_run: MiRun) -> None:
-    record = json.loads((two_seeds / "1/run.json").read_text())
-    RunFolder(two_seeds / "1").write_record({**record, "status": "running", "host": "elsewhere"})
+    RunFolder(two_seeds / "1").amend_record(status="running", host="elsewhere")
     before = started(two_seeds)
     resumed = mi_run("-m", f"resume={two_seeds}")
     assert resumed.status == 1 and "on elsewhere" in resumed.err and started(two_seeds) == before

@@ -21,15 +21,31 @@ from mi_runner.datasets import Dataset, arrays
 from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.ablation import figures
+from mi_runner.experiments.ablation.tables import (
+    ANSWERS,
+    CONTRIBUTIONS,
+    DECLARED,
+    GRAPH,
+    LARGEST,
+    LISTED,
+    LISTING,
+    METRICS,
+    OF_TARGETS,
+    SCRUBBING,
+    SPLITS,
+    UNITS,
+    edge_rows,
+    site_rows,
+)
 from mi_runner.experiments.common import drawing, predictions
 from mi_runner.experiments.common.sentences import measured, several
+from mi_runner.experiments.common.tables import PREDICTIONS, of_answers
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods import ablation, ablation_targets, residuals, sources
 from mi_runner.methods.contributions import contributions
 from mi_runner.progress import log
 from mi_runner.tables.names import NONE
-from mi_runner.tables.ranges import ANY, DIFFERENCE_OF_SHARES, NOT_NEGATIVE, SHARE
 from mi_runner.training.evaluation import loss_function
 
 if TYPE_CHECKING:
@@ -37,26 +53,6 @@ if TYPE_CHECKING:
 
 FIGURES = ("accuracy", "loss")
 """What the summary has of the intact network, and of each target and method as a mean over repeats."""
-
-KEYS = {
-    "metrics": ablation.ABLATION,
-    "confusion": (*ablation.ABLATION, "label", "predicted"),
-    "contributions": ("summand",),
-    "units": (*ablation.ABLATION, "unit"),
-    "largest": ablation.ABLATION,
-    "splits": ablation.ABLATION,
-    "scrubbing": ("agree",),
-    predictions.NAME: ("target", "method", predictions.EXAMPLE),
-    "graph": ("target",),
-}
-
-MEASURES = {
-    **{"accuracy": SHARE, "loss": NOT_NEGATIVE, "accuracy_drop": DIFFERENCE_OF_SHARES, "loss_increase": ANY},
-    **{"label_logit": ANY, "max_error": NOT_NEGATIVE, "loss_recovered": ANY},
-}
-
-LISTED = ("sites", "edges", "paths")
-"""What the summary counts with `experiment.list_only`: the paths are those from the inputs to the output."""
 
 MOST_SHOWN = 20
 """Targets in the terminal and in the figure."""
@@ -108,7 +104,7 @@ def metric_names(setting: Setting[AblationConfig]) -> list[str]:
     config = setting.config
     found = _targets(setting.graph(), config)
     if config.list_only:
-        return [*LISTED]
+        return [number.name for number in LISTING.summary]
     pairs = _pairs(setting.graph(), found, _methods(config))
     ablated = [f"{figure}/{target}/{method}" for target, method in pairs for figure in FIGURES]
     return [*FIGURES, *ablated]
@@ -144,54 +140,56 @@ def run(setting: Setting[AblationConfig]) -> Result:
         for figure in FIGURES:
             metrics[f"{figure}/{target}/{method}"] = sum(row[figure] for row in of_method) / len(of_method)
 
-    tables: dict[str, Any] = {
-        **{"metrics": rows, "confusion": ablated.confusion, "graph": _site_rows(graph)},
-        predictions.NAME: _predictions(ablated, y, classes=dataset.has_classes),
-    }
+    filled = [
+        METRICS.filled(rows),
+        OF_TARGETS.filled(ablated.confusion),
+        GRAPH.filled(site_rows(graph)),
+        of_answers(_predictions(ablated, y, classes=dataset.has_classes), ANSWERS),
+    ]
     shown = ["metrics"]
     if len(found) > MOST_SHOWN:
         rows = _largest(_known(rows), MOST_SHOWN)
-        tables["largest"] = rows
+        filled.append(LARGEST.filled(rows))
         shown = ["largest"]
         log.info(f"shown are the {MOST_SHOWN} of {len(found)} targets with the largest drop; metrics.csv has all")
     if dataset.has_classes:
         summands = contributions(graph, x, y, depth=config.contribution_depth, runs=runs)
         if summands:
-            tables["contributions"] = summands
+            filled.append(CONTRIBUTIONS.filled(summands))
             shown.append("contributions")
+    units: list[dict[str, Any]] = []
     if config.granularity is Granularity.unit:
-        tables["units"] = ablation.ablate_units(graph, x, y, runs=runs, **choices)
+        units = ablation.ablate_units(graph, x, y, runs=runs, **choices)
+        filled.append(UNITS.filled(units))
     del runs  # what follows keeps values of its own
     inner = [target for target in found if _is_inner_site(graph, target)]
     if config.split is not Estimate.none and inner:
         with _explained("split"):
             beyond = choices | {"targets": inner, "progress": None}
-            tables["splits"] = residuals.ablate_beyond(graph, x, y, estimate=config.split.value, **beyond)
+            parts = residuals.ablate_beyond(graph, x, y, estimate=config.split.value, **beyond)
+        filled.append(SPLITS.filled(parts))
         shown.append("splits")
     if config.agree != sources.ANY:
         together = {name: choices[name] for name in ("targets", "repeats", "source", "loss", "seed")}
         with _explained("agree"):
-            tables["scrubbing"] = ablation.scrub(graph, x, y, **together, **agreement)
+            scrubbed = ablation.scrub(graph, x, y, **together, **agreement)
+        filled.append(SCRUBBING.filled(scrubbed))
         shown.append("scrubbing")
     rows = _with_every_method(_known(rows))
     drawn: dict[str, Drawing] = {"accuracy": partial(figures.accuracy, rows)}
     drawn |= drawing.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
     drawn |= figures.weight_images(graph, dataset)
     drawn |= figures.entering_images(graph, dataset, config.examples)
-    if "units" in tables:
-        _say_empty(tables["units"])
-        drawn["units"] = partial(figures.unit_drops, _known(tables["units"]))
+    if units:
+        _say_empty(units)
+        drawn["units"] = partial(figures.unit_drops, _known(units))
     return Result(
-        tables=tables,
-        keys=KEYS,
-        metrics=metrics,
-        measures=MEASURES,
-        common_names={"target": "role"},
-        repeats=("repeat",),
+        filled,
+        metrics,
+        DECLARED,
         figures=drawn,
         shown=shown,
         answer=_answer(_known(ablated.rows)),
-        parquet=frozenset({predictions.NAME}),
     )
 
 
@@ -307,39 +305,22 @@ def _with_every_method(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [rows[0], *(row for row in rows[1:] if of[row["target"]] == methods)]
 
 
-def _site_rows(graph: ModelGraph) -> list[dict[str, str]]:
-    """The sites of a network, and the sites that each reads."""
-    return [
-        {
-            **{"target": name, "role": graph.role(name), "kind": "site", "of": site.module or site.kind},
-            **{"shape": "×".join(map(str, site.shape)) or "1", "reads": ", ".join(graph.sources(name)) or NONE},
-        }
-        for name, site in (*graph.sites.items(), *graph.module_sites.items())
-    ]
-
-
 def _listed(graph: ModelGraph) -> Result:
     """The sites, edges and paths of a network."""
-    sites = _site_rows(graph)
+    sites = site_rows(graph)
     paths: list[str] = []
     for source in graph.inputs:
         try:
             paths += graph.paths(source, graph.output)
         except ConfigError as error:  # too many, or the output doesn't depend on this input
             log.info(f"paths are not listed: {error}")
-    edges = [
-        {
-            **{"target": target, "role": graph.role(target), "kind": graph.kind(target)},
-            **dict.fromkeys(("of", "shape", "reads"), NONE),
-        }
-        for target in dict.fromkeys((*graph.edges, *paths))
-    ]
-    counts = dict(zip(LISTED, (len(graph.sites), len(graph.edges), len(paths)), strict=True))
+    edges = edge_rows(graph, dict.fromkeys((*graph.edges, *paths)))
+    names = [number.name for number in LISTING.summary]
+    counts = dict(zip(names, (len(graph.sites), len(graph.edges), len(paths)), strict=True))
     return Result(
-        tables={"metrics": [*sites, *edges], predictions.NAME: ()},  # nothing was trained
-        keys={"metrics": ("target",)},
-        metrics={name: float(count) for name, count in counts.items()},
-        measures=dict.fromkeys(LISTED, NOT_NEGATIVE),
+        [LISTED.filled([*sites, *edges]), PREDICTIONS.filled(())],  # nothing was trained
+        {name: float(count) for name, count in counts.items()},
+        LISTING,
         answer=f"The network has {counts['sites']} sites, {counts['edges']} edges and {counts['paths']} paths from the "
         "inputs to the output.",
     )
@@ -427,4 +408,6 @@ def _source(setting: Setting[AblationConfig]) -> _Source | None:
     return _Source(x.to(device), None if y is None else y.to(device))
 
 
-EXPERIMENT: Experiment[AblationConfig] = Experiment(check=check, metric_names=metric_names, run=run)
+EXPERIMENT: Experiment[AblationConfig] = Experiment(
+    check=check, metric_names=metric_names, run=run, declared=DECLARED.with_others(LISTING)
+)

@@ -11,10 +11,11 @@ from matplotlib.figure import Figure
 from torch import nn
 
 from mi_runner.datasets import Dataset
-from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
+from mi_runner.tables.declaration import Row
 from mi_runner.training.evaluation import predictions
 
 COLORS = {"zero": "#4c72b0", "mean": "#dd8452", "resample": "#55a868", "none": drawing.REFERENCE}

@@ -11,8 +11,9 @@ import numpy as np
 
 from mi_runner import chance
 from mi_runner.errors import ArgumentError
-from mi_runner.experiments import Comparison, Drawing, Row, SavedRun
+from mi_runner.experiments import Comparison, Drawing, SavedRun
 from mi_runner.experiments.circuits import figures as circuits_figures
+from mi_runner.experiments.circuits.tables import MATCHING, RECURRENCE
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.cut import saved_part
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -24,6 +25,7 @@ from mi_runner.methods.matching import (
     random_recurrence,
     recurrence,
 )
+from mi_runner.tables.declaration import Row
 from mi_runner.tables.intervals import wilson_interval
 
 DRAWS = 1_000
@@ -82,10 +84,8 @@ def compare_networks(runs: Sequence[SavedRun]) -> Comparison:
         rows += of_output
         if of_output:
             figures[f"circuits_{output}"] = partial(circuits_figures.of_networks, of_output)
-    tables: dict[str, Sequence[Row]] = {"circuits": rows} if rows else {}
-    if matched := list(_matched(networks, matchings, fixed)):
-        tables["matching"] = matched
-    return Comparison(tables, figures)
+    filled = [RECURRENCE.filled(rows), MATCHING.filled(list(_matched(networks, matchings, fixed)))]
+    return Comparison([table for table in filled if len(table.rows)], figures)
 
 
 def _read(run: SavedRun) -> tuple[_Network, str]:

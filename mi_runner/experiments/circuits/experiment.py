@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -26,12 +26,26 @@ from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.comparison import compare_networks
+from mi_runner.experiments.circuits.tables import (
+    CENSUS,
+    CIRCUITS,
+    DECLARED,
+    EDGES,
+    METRICS,
+    OF_JUDGED,
+    OF_MINIMALITY,
+    OF_PAIRS,
+    census_rows,
+    edge_rows,
+    judged_columns,
+)
+from mi_runner.experiments.common.circuit_columns import JUDGED
 from mi_runner.experiments.common.judging import Examples, examples_of
 from mi_runner.experiments.common.sentences import counted, figure, measured
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.circuit import pair_shares
-from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
+from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.minimality import (
     LEVELS,
@@ -45,8 +59,6 @@ from mi_runner.methods.circuits.search import CircuitSearch, fewest_correct, jud
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
-from mi_runner.tables.intervals import wilson_interval
-from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
 
 MOST_CIRCUITS = 2 * 10**10
 """Largest space of circuits that is searched."""
@@ -125,27 +137,8 @@ def cost(setting: Setting[CircuitsConfig]) -> dict[str, int]:
     return {"circuits": space.count() * n_outputs}
 
 
-METRICS = ("accuracy", "n_circuits", "n_valid", "n_circuits_partial", "n_valid_partial", "threshold")
-METRICS_OF_PAIRS = ("pairs_contained", "mean_jaccard")
-METRICS_OF_JUDGED = (
-    *("still_valid", "valid_found_accuracy", "valid_judged_accuracy"),
-    *("sparsest_found_accuracy", "sparsest_judged_accuracy", "sparsest_still_valid"),
-)
-"""Where circuits are judged on other examples than those that they are found on."""
-METRICS_OF_MINIMALITY = tuple(f"n_{level}" for level in LEVELS[1:])
-
-KEYS = {
-    "metrics": ("output",),
-    "census": ("output", "n_nodes", "n_edges", "n_correct"),
-    "edges": ("output", "layer", "source", "target"),
-    "circuits": ("output", "circuit"),
-}
-
-# n_circuits follows from the layers, so it is no measure; neither is the threshold.
-MEASURES = {
-    **dict.fromkeys(("accuracy", "full_accuracy", "cut_accuracy", *METRICS_OF_PAIRS, *METRICS_OF_JUDGED), SHARE),
-    **dict.fromkeys(("n_valid", "n_valid_partial", *METRICS_OF_MINIMALITY, "cut_difference", "seconds"), NOT_NEGATIVE),
-}
+NAMES = ("accuracy", "n_circuits", "n_valid", "n_circuits_partial", "n_valid_partial", "threshold")
+"""What the summary has first; then come the levels of minimality, the pairs, and what is judged on other examples."""
 
 
 def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
@@ -154,15 +147,15 @@ def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
     Those of pairs are NaN if there are fewer than two valid circuits, those of minimality if not every valid circuit is
     listed (`n_cardinal` is always known).
     """
-    judged_elsewhere = METRICS_OF_JUDGED if setting.config.judge_on is not JudgeOn.test else ()
-    return [*METRICS, *METRICS_OF_MINIMALITY, *METRICS_OF_PAIRS, *judged_elsewhere]
+    judged_elsewhere = OF_JUDGED if setting.config.judge_on is not JudgeOn.test else ()
+    return [*NAMES, *(number.name for number in (*OF_MINIMALITY, *OF_PAIRS, *judged_elsewhere))]
 
 
 def run(setting: Setting[CircuitsConfig]) -> Result:
     """Returns the counts, the census, the table of circuits, and how valid circuits compare."""
     config, dataset = setting.config, setting.dataset
     graph = setting.graph()
-    part = on_cpu(find_part(graph, config.last_layers))
+    part = find_part(graph, config.last_layers).to(torch.device("cpu"))
     on = examples_of(dataset, config.judge_on, setting.seed)
     found = _recorded(graph, part, on.found)
     judging = _recorded(graph, part, on.judged) if on.differ else None
@@ -188,33 +181,32 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         minimal_seconds += time.perf_counter() - began - enumerated
         elsewhere = _judged(setting, single, judging.of_output(index), result) if judging else None
         rows.append(_summary(setting, index, result, levels, cut[index], enumerated))
-        rows[-1] |= _of_valid(result, len(examples), elsewhere) if elsewhere else {}
+        rows[-1] |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
         setting.progress.rows("metrics", rows[-1:])
         answer = answer or _answer(rows[-1], n_outputs, result, on.words if on.differ else "")
-        census += _census_rows(index, result.counts)
-        edges += _edge_rows(single, index, result)
+        census += census_rows(index, result.counts)
+        edges += edge_rows(single, index, result)
         valid_only = config.table is CircuitTable["valid"]
         tables.append(circuit_table(examples, index, result, levels=levels, valid_only=valid_only, judged=elsewhere))
         shares = result.edge_counts / max(1, result.n_valid)
         drawn |= figures.of_output(single, result.space, index, shares, result.n_valid, tables[-1])
 
-    written: dict[str, Any] = {"metrics": rows, "census": census, "edges": edges}
+    where = [JUDGED] if judging else []
+    filled = [METRICS.filled(rows, *where), CENSUS.filled(census), EDGES.filled(edges)]
     if config.table is not CircuitTable["none"]:
         import pandas as pd
 
         # A single table isn't copied, because it may take most of the memory.
-        written["circuits"] = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
-        # pandas writes them into the Parquet file, and reads them back
-        written["circuits"].attrs = _description(config, part, on.found.x)
+        listed = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
+        listed.attrs = _description(config, part, on.found.x)  # in the Parquet file, and so read back
+        filled.append(CIRCUITS.filled(listed, *where))
     first = {**rows[0], "accuracy": rows[0]["full_accuracy"]}  # the first output's, where there are several
     return Result(
-        tables=written,
-        keys=KEYS,
-        metrics={name: float(first[name]) for name in metric_names(setting)},
-        measures=MEASURES,
+        filled,
+        {name: float(first[name]) for name in metric_names(setting)},
+        DECLARED,
         figures=drawn,
         answer=answer,
-        parquet=frozenset({"circuits"}),
         tensors={"circuits": {**_weights(part), **found.tensors(), **(judging.tensors("judged_") if judging else {})}},
         timings={"enumerate": seconds, "minimality": minimal_seconds},
     )
@@ -403,44 +395,12 @@ def _summary(
         "n_valid": result.n_valid,
         "n_circuits_partial": result.n_circuits_partial,
         "n_valid_partial": result.n_valid_partial,
-        **dict(zip(METRICS_OF_MINIMALITY, reached, strict=True)),
+        **dict(zip((number.name for number in OF_MINIMALITY), reached, strict=True)),
         **cut,
         "threshold": config.accuracy_threshold,
         "pairs_contained": contained,
         "mean_jaccard": overlap,
         "seconds": seconds,
-    }
-
-
-def _of_valid(result: CircuitSearch, n_found: int, elsewhere: JudgedElsewhere) -> dict[str, Any]:
-    """Returns how good the listed valid circuits are where they were found, and where they are judged.
-
-    Of the sparsest valid circuits the mean of all; nothing where some are not listed. One alone has an interval.
-    """
-    is_valid = result.is_valid
-    found, later = result.listed.n_correct / n_found, elsewhere.measures.n_correct / elsewhere.n_examples
-    is_sparsest = is_valid & (np.bitwise_count(result.listed.circuit) == (result.fewest_edges or 0))
-    if int(is_sparsest.sum()) < result.n_cardinal:
-        is_sparsest[:] = False
-
-    def mean(values: np.ndarray, chosen: np.ndarray) -> float:
-        return float(values[chosen].mean()) if chosen.any() else math.nan
-
-    interval: tuple[float | None, float | None] = (None, None)
-    if is_sparsest.sum() == 1:
-        interval = wilson_interval(int(elsewhere.measures.n_correct[is_sparsest][0]), elsewhere.n_examples)
-    return {
-        "n_found": n_found,
-        "n_judged": elsewhere.n_examples,
-        "n_listed_valid": int(is_valid.sum()),
-        "still_valid": mean(elsewhere.is_valid, is_valid),
-        "valid_found_accuracy": mean(found, is_valid),
-        "valid_judged_accuracy": mean(later, is_valid),
-        "sparsest_found_accuracy": mean(found, is_sparsest),
-        "sparsest_judged_accuracy": mean(later, is_sparsest),
-        "sparsest_judged_accuracy_low": interval[0],
-        "sparsest_judged_accuracy_high": interval[1],
-        "sparsest_still_valid": mean(elsewhere.is_valid, is_sparsest),
     }
 
 
@@ -473,30 +433,11 @@ def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words
     return f"{text}."
 
 
-def _census_rows(index: int, counts: np.ndarray) -> Iterator[dict[str, int]]:
-    for nodes, edges, correct in np.argwhere(counts).tolist():
-        count = int(counts[nodes, edges, correct])
-        yield {"output": index, "n_nodes": nodes, "n_edges": edges, "n_correct": correct, "n_circuits": count}
-
-
-def _edge_rows(part: Part, index: int, result: CircuitSearch) -> Iterator[dict[str, Any]]:
-    """Yields each edge of the full circuit, its weight, and the fraction of valid circuits that keep it."""
-    n_valid = result.n_valid
-    for layer, (start, this) in enumerate(zip(result.space.offsets, part.layers, strict=True)):
-        for target, row in enumerate(this.weight.tolist()):
-            for source, weight in enumerate(row):
-                count = int(result.edge_counts[start + target * len(row) + source])
-                yield {
-                    "output": index,
-                    "layer": layer,
-                    "source": source,
-                    "target": target,
-                    "weight": weight,
-                    "n_valid": count,
-                    "share": count / n_valid if n_valid else None,
-                }
-
-
 EXPERIMENT: Experiment[CircuitsConfig] = Experiment(
-    check=check, metric_names=metric_names, run=run, cost=cost, compare_networks=compare_networks
+    check=check,
+    metric_names=metric_names,
+    run=run,
+    cost=cost,
+    compare_networks=compare_networks,
+    declared=DECLARED,
 )

@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 from matplotlib.figure import Figure
 
-from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.drawing import draw_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.tables.declaration import Row
 
 if TYPE_CHECKING:
     from pandas import DataFrame

@@ -16,13 +16,14 @@ import torch
 
 from mi_runner.config.experiments.clusters import ClustersConfig
 from mi_runner.errors import ConfigError, as_options, unknown
-from mi_runner.experiments import Drawing, Experiment, Result, Row, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Setting, untyped
 from mi_runner.experiments.clusters import figures as clusters_figures
 from mi_runner.experiments.clusters import tables as clusters_tables
 from mi_runner.experiments.clusters.network import Network, chain_of, network_of
 from mi_runner.experiments.common.sentences import figure, measured
 from mi_runner.methods.clusters import Top, random_partitions, top_activations
 from mi_runner.progress import log
+from mi_runner.tables.declaration import Row
 from mi_runner.training.clusterability import contiguous, linear_layer
 from mi_runner.training.options import TrainingOptions
 
@@ -137,7 +138,7 @@ def run(setting: Setting[ClustersConfig]) -> Result:
         metrics |= {f"{name}{suffix}": value for name, value in of_summary.items()}
     kept = metrics["kept_edges"]
     metrics["complexity_reduction"] = metrics[f"kept_edges/{TWIN}"] / kept if kept else float("nan")
-    return Result(
+    return untyped.result(
         tables=tables,
         keys=clusters_tables.KEYS,
         metrics=metrics,

@@ -13,10 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import Tensor
 
-from mi_runner.experiments import Row
 from mi_runner.experiments.clusters.network import Network
 from mi_runner.experiments.common import drawing
 from mi_runner.methods.clusters import Top
+from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL, NONE
 
 COLORS = {"clustered": "#c44e52", "twin": "#4c72b0"}

@@ -9,9 +9,10 @@ from torch import Tensor, nn
 
 from mi_runner.config.experiments.clusters import ClustersConfig
 from mi_runner.errors import ConfigError
-from mi_runner.experiments import Row, Setting
+from mi_runner.experiments import Setting
 from mi_runner.graph.chain import Part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.tables.declaration import Row
 from mi_runner.training.clusterability import Partition, contiguous, linear_layer
 
 

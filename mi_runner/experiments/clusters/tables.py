@@ -14,7 +14,7 @@ from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiments.clusters import ClustersConfig
-from mi_runner.experiments import Row, Setting
+from mi_runner.experiments import Setting
 from mi_runner.experiments.clusters.network import Network
 from mi_runner.graph.chain import Part
 from mi_runner.graph.interventions import Runs
@@ -28,6 +28,7 @@ from mi_runner.methods.clusters import (
 )
 from mi_runner.methods.pruning import Criterion, criterion_value, keep_edges, prune_classes, wanted
 from mi_runner.progress import log
+from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL, NONE
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
 from mi_runner.training.clusterability import Partition, clusterability

@@ -17,7 +17,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments import Drawing
+from mi_runner.tables.declaration import Row
 
 REFERENCE = "#444444"
 """The colour of the reference that a figure compares with."""

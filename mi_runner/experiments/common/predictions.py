@@ -9,13 +9,14 @@ Letters: N examples, K outputs.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from mi_runner.experiments import Result, Setting
+from mi_runner.experiments.common.tables import PREDICTIONS, of_answers
 from mi_runner.models.batches import outputs_of
 from mi_runner.progress import log
 from mi_runner.training.evaluation import FURTHEST, predictions
@@ -23,7 +24,7 @@ from mi_runner.training.evaluation import FURTHEST, predictions
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-NAME, EXAMPLE = "predictions", "example"
+NAME, EXAMPLE = PREDICTIONS.name, "example"
 
 MOST_NUMBERS = 10_000_000
 """Numbers in the table of many networks: 70 ablations of 10,000 examples with ten logits, 30 MB."""
@@ -98,4 +99,4 @@ def with_predictions(result: Result, setting: Setting[Any]) -> Result:
         return result
     answers = [Answers(dataset.y_test, outputs_of(model, dataset.x_test), name) for model, dataset, name in networks]
     rows = table(answers, classes=setting.dataset.has_classes)
-    return replace(result.with_table(NAME, rows, (*networks[0][2], EXAMPLE)), parquet=result.parquet | {NAME})
+    return result.with_table(of_answers(rows, PREDICTIONS.of_seeds() if members else PREDICTIONS))

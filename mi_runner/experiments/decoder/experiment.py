@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mi_runner.config.experiments.decoder import DecoderConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed, as_options
-from mi_runner.experiments import Experiment, Result, Setting
+from mi_runner.experiments import Experiment, Result, Setting, untyped
 from mi_runner.experiments.decoder import images as decoder_images
 from mi_runner.experiments.decoder import tables
 from mi_runner.experiments.decoder.images import PREDICTED, Read, distances_between_images
@@ -199,7 +199,7 @@ def run(setting: Setting[DecoderConfig]) -> Result:
         "test_loss": rows[len(examples.labels)]["test_loss"],
     }
     metrics |= {_metric(row["control"], row["site"], row["decoded"]): row["accuracy"] for row in rows}
-    return Result(
+    return untyped.result(
         tables={
             "metrics": rows,
             "kernels": tables.kernel_rows(decoders),

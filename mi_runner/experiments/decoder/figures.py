@@ -9,9 +9,9 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from mi_runner.experiments import Row
 from mi_runner.experiments.common import drawing
 from mi_runner.methods.activation_distances import mean_distances
+from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL, NONE
 
 MOST_PANELS = 8

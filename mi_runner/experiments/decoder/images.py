@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.datasets import Dataset
-from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments import Drawing
 from mi_runner.experiments.decoder import figures as decoder_figures
 from mi_runner.experiments.decoder import tables as decoder_tables
 from mi_runner.graph.model_graph import ModelGraph
@@ -22,6 +22,7 @@ from mi_runner.methods.activation_images import activation_images
 from mi_runner.methods.decoding import DecodingSplit, Examples, class_numbers
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.models.batches import outputs_of
+from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL
 from mi_runner.training.evaluation import correct, predictions
 

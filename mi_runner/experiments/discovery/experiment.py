@@ -16,13 +16,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
 from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
-from mi_runner.experiments import Drawing, Experiment, Result, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Setting, untyped
 from mi_runner.experiments.common.judging import Examples, examples_of
 from mi_runner.experiments.discovery import figures
 from mi_runner.experiments.discovery.judgement import Judged, space_of
@@ -42,7 +43,7 @@ from mi_runner.experiments.discovery.tables import (
 )
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.circuits.cut import check_cut, entering_activations, on_cpu
+from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.discovery import stability
@@ -218,7 +219,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     """Returns what each method finds at each size, beside the best circuits and all circuits."""
     config, dataset = setting.config, setting.dataset
     graph = setting.graph()
-    part = on_cpu(find_part(graph, config.last_layers))
+    part = find_part(graph, config.last_layers).to(torch.device("cpu"))
     on = examples_of(dataset, config.judge_on, setting.seed)
     judging = _recorded(graph, part, on.judged)
     finding = _recorded(graph, part, on.found) if on.differ else judging
@@ -244,7 +245,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         if row["output"] == first
         for measure in _measures(config)
     }
-    return Result(
+    return untyped.result(
         tables=tables,
         keys=KEYS,
         metrics={

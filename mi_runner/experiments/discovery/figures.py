@@ -12,8 +12,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
+from mi_runner.tables.declaration import Row
 
 COLOURS = ("0.5", *(f"tab:{name}" for name in ("brown", "olive", "cyan", "blue", "purple", "orange", "red", "green")))
 """Of the methods, in their order."""

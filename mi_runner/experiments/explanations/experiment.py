@@ -21,13 +21,12 @@ from mi_runner import chance
 from mi_runner.config.experiments.explanations import ExplanationsConfig
 from mi_runner.datasets import Dataset, logic
 from mi_runner.errors import ConfigError, RunFailed, as_options
-from mi_runner.experiments import Drawing, Experiment, Result, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Setting, untyped
 from mi_runner.experiments.common import sentences
 from mi_runner.experiments.explanations import figures
 from mi_runner.experiments.explanations.controls import RANDOM_FUNCTION, UNTRAINED, Control, train_on_random_functions
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.circuits.cut import on_cpu
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.circuits.table import circuit_table
@@ -149,7 +148,7 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
         import pandas as pd
 
         tables["circuits"] = pd.concat(frames, ignore_index=True)
-    return Result(
+    return untyped.result(
         tables=tables,
         keys=KEYS,
         repeats=REPEATS,
@@ -216,7 +215,7 @@ def _explained(
     """
     rows: list[dict[str, Any]] = []
     explained: dict[int, Explanations] = {}
-    part = on_cpu(find_part(graph, None))
+    part = find_part(graph, None).to(torch.device("cpu"))
     for output, table in enumerate(_tables(dataset or setting.dataset)):
         single = part.output(output)
         try:
@@ -435,7 +434,7 @@ def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
         values = [_number(row[name]) for row in first if row[name] is not None]
         metrics[name] = math.fsum(values) / len(values) if values else math.nan
     history = [{"seed": member.seed, **row} for member in setting.members for row in member.history]
-    return Result(
+    return untyped.result(
         tables={"metrics": rows, "seeds_summary": summary, "history": history},
         keys={
             "metrics": ("seed", *KEYS["metrics"]),

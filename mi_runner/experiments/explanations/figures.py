@@ -12,13 +12,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mi_runner.datasets import logic
-from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
 from mi_runner.methods.explanations.algorithms import CONVERSE_NIMP, NIMP, OR, Tree
 from mi_runner.methods.explanations.alignments import Alignment
 from mi_runner.methods.explanations.boolean import digits_of
 from mi_runner.methods.explanations.explain import Explanations
 from mi_runner.methods.explanations.groundings import GroundedNeuron, Grounding, list_groundings
+from mi_runner.tables.declaration import Row
 
 COLOURS = ("tab:orange", "tab:green", "plum", "gold", "tab:cyan", "tan", "tab:pink", "tab:olive")
 """Of an algorithm's nodes and the neurons that carry them; not those of edges, red and blue."""

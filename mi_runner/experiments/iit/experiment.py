@@ -21,7 +21,7 @@ import torch
 
 from mi_runner.config.experiments.iit import Control, IitConfig, Trained
 from mi_runner.errors import ConfigError, as_options, one_line
-from mi_runner.experiments import Drawing, Experiment, Result, Setting
+from mi_runner.experiments import Drawing, Experiment, Result, Setting, untyped
 from mi_runner.experiments.common.sentences import counted, figure, several
 from mi_runner.experiments.iit import adversary, figures
 from mi_runner.experiments.iit.cells import (
@@ -251,7 +251,7 @@ def run(setting: Setting[IitConfig]) -> Result:
         tables["directions"] = pd.concat(directions, ignore_index=True)
     if setting.history:
         tables["ordinary_training"] = list(setting.history)
-    return Result(
+    return untyped.result(
         tables=tables,
         keys=KEYS | {table: (*KEYS[table], *added) for table in ("metrics", "overview")},
         metrics={name: fmean(metrics[name]) for name in metric_names(setting)},

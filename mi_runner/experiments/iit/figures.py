@@ -10,8 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mi_runner.datasets import Dataset
-from mi_runner.experiments import Row
 from mi_runner.experiments.common import drawing
+from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import NONE
 
 MOST_EXAMPLES = 8

@@ -27,13 +27,25 @@ from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
 from mi_runner.experiments.iit.cells import has_weights
 from mi_runner.experiments.probes import figures
+from mi_runner.experiments.probes.tables import (
+    ACCURACY,
+    DECLARED,
+    FOLDS,
+    METRICS,
+    OVERVIEW,
+    R2,
+    has_columns,
+    measure_of,
+    measured_columns,
+    overview_rows,
+    present,
+)
 from mi_runner.graph.interventions import MEMORY, Runs, size_of_values
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.probes import Score, Target, classes_of, probe, score, split_folds
+from mi_runner.methods.probes import Target, classes_of, probe, score, split_folds
 from mi_runner.models.batches import outputs_of, refuse_not_finite
 from mi_runner.progress import log
 from mi_runner.tables.names import NONE
-from mi_runner.tables.ranges import ANY, SHARE
 from mi_runner.training.evaluation import correct
 from mi_runner.training.options import TrainingOptions
 
@@ -42,22 +54,6 @@ MOST_GRAM = 20_000
 
 LEAST_OUTSIDE = 4
 """Examples outside of a fold: probes are fitted to some of them, and the others choose the penalty."""
-
-R2, ACCURACY = "r2", "accuracy"
-"""The measure of values, and that of classes."""
-
-KEYS = {
-    "metrics": ("site", "variables", "control"),
-    "folds": ("site", "variables", "control", "fold"),
-    "overview": ("site", "variables"),
-}
-MEASURES = {
-    **{f"{R2}{suffix}": ANY for suffix in ("", *(f"_{control.name}" for control in ProbeControl))},
-    **{f"{ACCURACY}{suffix}": SHARE for suffix in ("", *(f"_{control.name}" for control in ProbeControl))},
-    "selectivity": ANY,
-    "task_accuracy": SHARE,
-}
-
 
 BESIDE = {"input": "from the raw input", "untrained": "of the untrained network", "shuffled": "of shuffled variables"}
 """Control → how the answer calls it."""
@@ -165,14 +161,10 @@ def metric_names(setting: Setting[ProbesConfig]) -> list[str]:
     """The summary's names: means over sites and sets, of the network and its controls; each cell; the task."""
     sites, controls = _sites(setting, setting.graph()), [control.name for control in setting.config.controls]
     targets = _targets(setting)
-    measures = dict.fromkeys(map(_measure, targets.values()))
+    measures = dict.fromkeys(map(measure_of, targets.values()))
     means = [name for measure in measures for name in (measure, *(f"{measure}_{control}" for control in controls))]
-    cells = [f"{_measure(target)}/{name}/{site}" for name, target in targets.items() for site in sites]
+    cells = [f"{measure_of(target)}/{name}/{site}" for name, target in targets.items() for site in sites]
     return [*means, *cells, "task_accuracy"]
-
-
-def _measure(target: Target) -> str:
-    return R2 if target.classes is None else ACCURACY
 
 
 def networks(setting: Setting[ProbesConfig]) -> dict[str, TrainingOptions]:
@@ -210,13 +202,17 @@ def run(setting: Setting[ProbesConfig]) -> Result:
             of_folds += own_folds
             setting.progress.rows("metrics", own)
             advance(1, f"{site}{f' {control}' if control != NONE else ''}")
-    rows = _present(rows)
-    overview = _overview(rows)
+    rows = present(rows)
+    overview = overview_rows(rows)
+    where = has_columns(targets, setting.config.controls)
     return Result(
-        tables={"metrics": rows, "folds": _present(of_folds), "overview": _present(overview)},
-        keys=KEYS,
-        metrics=_summary(setting, rows),
-        measures=MEASURES,
+        [
+            METRICS.filled(rows, *where),
+            FOLDS.filled(present(of_folds), *where),
+            OVERVIEW.filled(present(overview), *where),
+        ],
+        _summary(setting, rows),
+        DECLARED,
         figures={"probes": partial(figures.by_site, rows)},
         shown=("overview",),
         answer=_answer(overview),
@@ -280,47 +276,12 @@ def _probed(
     for (name, control), found in scores.items():
         target, shuffled = cells[name, control], scores.get((name, ProbeControl.shuffled.name))
         keys = {"site": features.site, "variables": name, "control": control}
-        rows.append({**keys, **_columns(target, folds, found, shuffled if control == NONE else None)})
+        rows.append({**keys, **measured_columns(target, folds, found, shuffled if control == NONE else None)})
         penalties = held_out.penalties[f"{name}/{control}"]
         for fold, (of_fold, penalty) in enumerate(zip(found.folds, penalties, strict=True)):
-            measured = {R2: None, ACCURACY: None, _measure(target): of_fold}
+            measured = {R2: None, ACCURACY: None, measure_of(target): of_fold}
             of_folds.append({**keys, "fold": fold, **measured, "penalty": penalty, "n": len(folds[fold])})
     return rows, of_folds
-
-
-def _columns(target: Target, folds: Sequence[Tensor], found: Score, shuffled: Score | None) -> dict[str, Any]:
-    empty = {f"{measure}{end}": None for measure in (R2, ACCURACY) for end in ("", "_low", "_high")}
-    measure = _measure(target)
-    return {
-        **empty,
-        measure: found.score,
-        f"{measure}_low": found.low,
-        f"{measure}_high": found.high,
-        "chance": None if target.classes is None else target.chance(folds),
-        "selectivity": None if shuffled is None else found.score - shuffled.score,
-        "n": len(target.values),
-    }
-
-
-def _overview(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """The scores with their controls side by side: a row for each site and set of variables."""
-    scores: dict[tuple[str, str, str], Mapping[str, Any]] = {
-        ("" if row["control"] == ProbeControl.input.name else row["site"], row["variables"], row["control"]): row
-        for row in rows
-    }
-    overview = []
-    for row in rows:
-        if row["control"] != NONE:
-            continue
-        measure = R2 if row.get(R2) is not None else ACCURACY
-        beside: dict[str, Any] = {}
-        for control in ProbeControl:
-            site = "" if control is ProbeControl.input else row["site"]
-            beside[control.name] = scores.get((site, row["variables"], control.name), {}).get(measure)
-        ends = {"low": row[f"{measure}_low"], "high": row[f"{measure}_high"]}
-        keys = {"site": row["site"], "variables": row["variables"], "measure": measure}
-        overview.append({**keys, "score": row[measure], **ends, **beside, "selectivity": row.get("selectivity")})
-    return overview
 
 
 def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
@@ -339,12 +300,6 @@ def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
         f"Of {counted(len(rows), 'set')} of variables at a site, {best['variables']} at {best['site']} {why}: the "
         f"probe's {measure} is {shown}{beside}."
     )
-
-
-def _present(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows without columns that are empty in all of them."""
-    empty = [column for column in rows[0] if all(row.get(column) is None for row in rows)]
-    return [{column: value for column, value in row.items() if column not in empty} for row in rows]
 
 
 def _tell_of_repeats(x: Tensor) -> None:
@@ -374,5 +329,5 @@ def _summary(setting: Setting[ProbesConfig], rows: Sequence[Mapping[str, Any]]) 
 
 
 EXPERIMENT: Experiment[ProbesConfig] = Experiment(
-    check=check, metric_names=metric_names, run=run, networks=networks, cost=cost
+    check=check, metric_names=metric_names, run=run, networks=networks, cost=cost, declared=DECLARED
 )

@@ -16,25 +16,17 @@ from mi_runner.config.experiments.train import TrainConfig
 from mi_runner.experiments import Experiment, Result, Setting
 from mi_runner.experiments.common import drawing, predictions
 from mi_runner.experiments.common.sentences import between, counted, figure, measured
+from mi_runner.experiments.common.tables import CONFUSION, HISTORY, SPREAD, of_answers, of_training
 from mi_runner.experiments.train import figures
+from mi_runner.experiments.train.tables import DECLARED, METRICS, SEEDS_SUMMARY, SUMMARY, metrics_row
 from mi_runner.models.batches import outputs_of
 from mi_runner.tables.intervals import Spread
 from mi_runner.tables.names import ALL
 from mi_runner.tables.over_seeds import have_twins, seeds_summary
-from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
 from mi_runner.training.evaluation import confusion, loss_function, score
 
-METRICS = ("accuracy", "loss", "train_accuracy", "train_loss")
-
-KEYS = {
-    **{"metrics": ("split", "class"), "history": ("epoch",), "confusion": ("label", "predicted")},
-    predictions.NAME: (predictions.EXAMPLE,),
-}
-
-MEASURES = {"accuracy": SHARE, "loss": NOT_NEGATIVE, "train_accuracy": SHARE, "train_loss": NOT_NEGATIVE}
-
-OVER_SEEDS = ("sd", "low", "high", "min", "max")
-"""What the summary of many seeds says about each metric besides its mean: `accuracy_sd`."""
+NAMES = tuple(number.name for number in SUMMARY)
+"""What the summary has of all examples."""
 
 
 def check(setting: Setting[TrainConfig]) -> None:
@@ -44,8 +36,8 @@ def check(setting: Setting[TrainConfig]) -> None:
 def metric_names(setting: Setting[TrainConfig]) -> list[str]:
     """Returns the summary's names: all examples, each class (`accuracy/7`), and with many seeds the spread."""
     of_classes = [_of_class(name) for name in setting.dataset.class_names or ()]
-    over_seeds = [f"{name}_{figure}" for name in METRICS for figure in OVER_SEEDS] if setting.members else []
-    return [*METRICS, *of_classes, *over_seeds]
+    over_seeds = [f"{name}_{figure}" for name in NAMES for figure in SPREAD] if setting.members else []
+    return [*NAMES, *of_classes, *over_seeds]
 
 
 def _of_class(name: str) -> str:
@@ -65,19 +57,13 @@ def run(setting: Setting[TrainConfig]) -> Result:
         drawn["history"] = partial(figures.history, setting.history)
     if dataset.has_classes:
         drawn |= figures.mistakes(dataset, outputs) | figures.class_images(dataset)
+    answers = predictions.table([predictions.Answers(y, outputs)], classes=dataset.has_classes)
     return Result(
-        tables={
-            "metrics": rows,
-            "history": setting.history,
-            "confusion": counts,
-            predictions.NAME: predictions.table([predictions.Answers(y, outputs)], classes=dataset.has_classes),
-        },
-        keys=KEYS,
-        metrics=metrics,
-        measures=MEASURES,
+        [METRICS.filled(rows), of_training(setting.history), CONFUSION.filled(counts), of_answers(answers)],
+        metrics,
+        DECLARED,
         figures=drawn,
         answer=_answer(rows, metrics),
-        parquet=frozenset({predictions.NAME}),
         model=setting.model,
     )
 
@@ -95,7 +81,7 @@ def _measured(setting: Setting[TrainConfig]) -> tuple[list[dict[str, Any]], dict
     for split, x, y in (("train", dataset.x_train, dataset.y_train), ("test", dataset.x_test, dataset.y_test)):
         outputs = outputs_of(setting.model, x)
         split_score = score(outputs, y, loss, classes=dataset.has_classes)
-        rows.append({"split": split, "class": ALL, "n": split_score.n, **split_score.columns()})
+        rows.append(metrics_row(split, ALL, split_score))
         prefix = "" if split == "test" else "train_"
         metrics |= {f"{prefix}accuracy": split_score.accuracy, f"{prefix}loss": split_score.loss}
     if dataset.class_names is not None:
@@ -104,7 +90,7 @@ def _measured(setting: Setting[TrainConfig]) -> tuple[list[dict[str, Any]], dict
             class_score = score(outputs[of_class], y[of_class], loss, classes=True)
             metrics[_of_class(name)] = class_score.accuracy
             if class_score.n:
-                rows.append({"split": "test", "class": name, "n": class_score.n, **class_score.columns()})
+                rows.append(metrics_row("test", name, class_score))
     return rows, metrics, outputs
 
 
@@ -135,12 +121,16 @@ def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[Train
             counts += [{"seed": member.seed, **row} for row in own_counts]
             advance(1, f"seed {member.seed}")
     history = [{"seed": member.seed, **row} for member in members for row in member.history]
-    summary = seeds_summary(rows, KEYS["metrics"], MEASURES, setting.starts)
+    summary = seeds_summary(rows, METRICS.keys, METRICS.measures, setting.starts)
     return Result(
-        tables={"metrics": rows, "seeds_summary": summary, "history": history, "confusion": counts},
-        keys={**{name: ("seed", *keys) for name, keys in KEYS.items()}, "seeds_summary": (*KEYS["metrics"], "measure")},
-        metrics=_over_seeds(metrics, one_network=have_twins(setting.starts.values())),
-        measures=MEASURES,
+        [
+            METRICS.of_seeds().filled(rows),
+            SEEDS_SUMMARY.filled(summary),
+            of_training(history, HISTORY.of_seeds()),
+            CONFUSION.of_seeds().filled(counts),
+        ],
+        _over_seeds(metrics, one_network=have_twins(setting.starts.values())),
+        DECLARED,
         figures={"seeds": partial(figures.many_seeds, rows, summary, history)},
         shown=("seeds_summary",),
         answer=_answer_over_seeds(summary),
@@ -158,10 +148,10 @@ def _over_seeds(metrics: Sequence[dict[str, float]], *, one_network: bool) -> di
     rest: dict[str, float] = {}
     for name in metrics[0]:
         values = [member[name] for member in metrics if not math.isnan(member[name])] or [math.nan]
-        spread = Spread.of(values, MEASURES[name.partition("/")[0]])
+        spread = Spread.of(values, DECLARED.measures[name.partition("/")[0]])
         spread = spread.without_interval() if one_network else spread
         means[name] = spread.mean
-        for of_spread in OVER_SEEDS if name in METRICS else ():
+        for of_spread in SPREAD if name in NAMES else ():
             value = spread.columns()[of_spread]
             rest[f"{name}_{of_spread}"] = math.nan if value is None else value
     return means | rest
@@ -175,4 +165,4 @@ def _answer_over_seeds(summary: Sequence[Mapping[str, Any]]) -> str:
     )
 
 
-EXPERIMENT: Experiment[TrainConfig] = Experiment(check=check, metric_names=metric_names, run=run)
+EXPERIMENT: Experiment[TrainConfig] = Experiment(check=check, metric_names=metric_names, run=run, declared=DECLARED)

@@ -9,8 +9,9 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from mi_runner.datasets import Dataset
-from mi_runner.experiments import Drawing, Row
+from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
+from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL
 from mi_runner.training.evaluation import predictions
 

@@ -12,23 +12,35 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from mi_runner.graph.chain import Part
-from mi_runner.methods.circuits.examples import CircuitExamples
 
 ABLATIONS = ("zero", "mean")
 
 Means = Sequence[Tensor]
-"""The mean of each neuron that edges leave, `(n_l,)` float32 for each such layer, inputs first; see `Part.means`."""
+"""The mean of each neuron that edges leave, `(n_l,)` for each such layer, inputs first; see `Part.means`."""
 
 
-def means_of(part: Part, examples: CircuitExamples, ablation: str) -> tuple[Tensor, ...] | None:
-    """Returns the means that left-out edges carry, for `Part.masked`; None for zero ablation.
+def check_ablation(ablation: str) -> None:
+    """Raises a ValueError if there is no such ablation."""
+    if ablation not in ABLATIONS:
+        raise ValueError(f"ablation={ablation}: use {' or '.join(ABLATIONS)}.")
+
+
+def means_of(part: Part, x: Tensor, ablation: str) -> tuple[Tensor, ...] | None:
+    """Returns the means that left-out edges carry; None for zero ablation.
 
     Args:
+        x: `(B, n_0)`, the examples that the means are over.
         ablation: one of `ABLATIONS`.
 
     Raises:
         ValueError: there is no such ablation.
     """
-    if ablation not in ABLATIONS:
-        raise ValueError(f"ablation={ablation}: there are {' and '.join(ABLATIONS)}.")
-    return part.means(examples.x) if ablation == "mean" else None
+    check_ablation(ablation)
+    return part.means(x) if ablation == "mean" else None
+
+
+def carried(part: Part, means: Means | None) -> tuple[Tensor, ...]:
+    """Returns the means, or zeros in their place where left-out edges carry 0."""
+    if means is not None:
+        return tuple(means)
+    return tuple(layer.weight.new_zeros(layer.weight.shape[1]) for layer in part.layers)

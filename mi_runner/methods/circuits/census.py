@@ -64,7 +64,7 @@ def take_census(
         salt: 0 to 2⁶⁴ − 1, the seed of the random order.
     """
     progress = progress or Progress()
-    space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples, ablation)
+    space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)
     blocked = _blocked(group_examples(part.layers[-1], examples))
     n_threads = get_num_threads()
     counts = np.zeros((n_threads, space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)

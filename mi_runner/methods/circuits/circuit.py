@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.machine import files
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.kernels.pairs import compare_pairs
 from mi_runner.methods.circuits.space import CircuitSpace
 
@@ -32,8 +33,8 @@ class Circuit:
         bits: the kept edges, as in the column `circuit` of circuits.parquet; `CircuitSpace.offsets` says which bit is
             which edge.
         output: the output's index in the network.
-        means: what edges that are left out carry, as for `Part.masked`; None: 0. `part.means(x)` has the means of the
-            examples x.
+        means: of the neurons that edges leave: what edges that are left out carry; None: 0. `part.means(x)` has the
+            means of the examples x.
         space: the well-formed circuits of the part, those that leave inputs out included.
 
     Raises:
@@ -79,7 +80,8 @@ class Circuit:
 
     def apply(self, x: Tensor) -> Tensor:
         """Returns the circuit's outputs `(B,)` for activations `(B, n_0)` that enter the part."""
-        return self.part.masked(self.masks, x, self.means).squeeze(1)
+        row = self.space.edges.rows(np.array([self.bits], dtype=np.uint64))
+        return outputs_of_circuits(self.part, row, x, self.means)[0, :, 0]
 
     def apply_to(self, model: nn.Module) -> nn.Module:
         """Returns a copy of the whole network in which the part keeps only this circuit's edges.

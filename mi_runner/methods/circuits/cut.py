@@ -6,7 +6,6 @@ Letters: N examples, n_0 neurons that enter the part, n_L outputs.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -80,12 +79,6 @@ def check_cut(part: Part, entering: Tensor, outputs: Tensor) -> Tensor:
     if not difference <= CUT_TOLERANCE * max(1.0, float(outputs.abs().max())):
         raise ValueError(f"the last layers alone miss the whole network's outputs by {difference:.3g}.")
     return alone
-
-
-def on_cpu(part: Part) -> Part:
-    """Returns the part with its weights on the CPU."""
-    layers = tuple(replace(layer, weight=layer.weight.cpu(), bias=layer.bias.cpu()) for layer in part.layers)
-    return replace(part, layers=layers)
 
 
 def saved_part(description: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> Part:

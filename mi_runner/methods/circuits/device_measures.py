@@ -6,7 +6,6 @@ Letters: P prefixes, R rows (kept inputs of each neuron of the last hidden layer
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -40,14 +39,12 @@ def measure_on(
     be rounded to the other side.
     """
     progress = progress or Progress()
-    space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples, ablation)
+    space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)
     grouped = group_examples(part.layers[-1], examples)
     per_group = np.column_stack([grouped.bounds, grouped.sizes])
     *bounds, sizes = torch.from_numpy(np.repeat(per_group, np.diff(grouped.groups), axis=0).T.copy()).to(device)
     full = torch.from_numpy(grouped.full).to(device)
-    hidden, output = (
-        replace(layer, weight=layer.weight.to(device), bias=layer.bias.to(device)) for layer in part.layers[-2:]
-    )
+    hidden, output = part.to(device).layers[-2:]
     n_in, n_neurons = part.sizes[-3], part.sizes[-2]
     kept = torch.tensor([[bool(m >> i & 1) for i in range(n_in)] for m in range(1 << n_in)], device=device)
     weights = hidden.weight[:, None, :] * kept  # (J, M, n)

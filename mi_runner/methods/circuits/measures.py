@@ -13,8 +13,9 @@ import torch
 
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import Means, means_of
+from mi_runner.methods.circuits.edges import Edges
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, group_examples
-from mi_runner.methods.circuits.kept import outputs_of
 from mi_runner.methods.circuits.kernels import evaluation
 from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -79,7 +80,7 @@ def measure(
         ValueError: the last activation is leaky_relu with a negative slope, or there is no such choice.
     """
     progress = progress or Progress()
-    space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples, ablation)
+    space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)
     grouped = group_examples(part.layers[-1], examples)
     with progress.bar("circuits", space.count()) as advance:
         if len(part.layers) == 1:
@@ -113,7 +114,7 @@ def measure_some(
     progress = progress or Progress()
     # With one hidden layer the prefix is empty, and one that uses every input serves every circuit.
     space = CircuitSpace(part.sizes, inputs if len(part.layers) > 2 else "all")
-    means = means_of(part, examples, ablation)
+    means = means_of(part, examples.x, ablation)
     grouped = group_examples(part.layers[-1], examples)
     prefix = circuits & np.uint64((1 << space.offsets[-2]) - 1)
     order = np.argsort(prefix, kind="stable")
@@ -145,8 +146,8 @@ def measure_some(
 
 def measure_one(part: Part, examples: CircuitExamples, circuit: int, *, ablation: str = "zero") -> CircuitMeasures:
     """Returns the measures of one circuit by its definition: one forward pass with masked weights."""
-    masks = CircuitSpace(part.sizes).masks(circuit)
-    output = part.masked(masks, examples.x, means_of(part, examples, ablation)).squeeze(1)
+    row = Edges(part.sizes).rows(np.array([circuit], dtype=np.uint64))
+    output = outputs_of_circuits(part, row, examples.x, means_of(part, examples.x, ablation))[0, :, 0]
     answer = output.round()
     return CircuitMeasures(
         np.array([circuit], dtype=np.uint64),
@@ -163,7 +164,7 @@ def _single_layer(
     n_at_once = max(1, NUMBERS_AT_ONCE // len(examples))
     for first in range(space.full if space.inputs == "all" else 1, space.full + 1, n_at_once):
         circuits = np.arange(first, min(first + n_at_once, space.full + 1), dtype=np.uint64)
-        outputs = outputs_of(part, space.edges.rows(circuits), examples.x, means)
+        outputs = outputs_of_circuits(part, space.edges.rows(circuits), examples.x, means)[:, :, 0]
         answers = outputs.round()
         yield CircuitMeasures(
             circuits,

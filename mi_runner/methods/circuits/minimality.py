@@ -29,8 +29,8 @@ from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import means_of
 from mi_runner.methods.circuits.edges import Edges, distinct
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.kept import outputs_of
 from mi_runner.methods.circuits.kernels import minimality as kernels
 from mi_runner.methods.circuits.space import CircuitSpace
 
@@ -144,7 +144,7 @@ def validity(
         accuracy_threshold: a circuit is valid if its fraction of correct answers is larger.
         ablation: what a left-out edge carries, one of `ABLATIONS`.
     """
-    means = means_of(part, examples, ablation)
+    means = means_of(part, examples.x, ablation)
     index, occurrences = first_of_equal(torch.column_stack([examples.x, examples.target]))
     x, target, weights = examples.x[occurrences], examples.target[occurrences], torch.bincount(index)
     n_at_once = max(1, NUMBERS_AT_ONCE // (len(x) * max(part.sizes)))
@@ -153,7 +153,8 @@ def validity(
         valid = np.zeros(len(kept), dtype=bool)
         for first in range(0, len(kept), n_at_once):
             rows = slice(first, first + n_at_once)
-            n_correct = ((outputs_of(part, kept[rows], x, means).round() == target) * weights).sum(1)
+            outputs = outputs_of_circuits(part, kept[rows], x, means)[:, :, 0]
+            n_correct = ((outputs.round() == target) * weights).sum(1)
             valid[rows] = (n_correct.double() / len(examples) > accuracy_threshold).numpy()
         return valid
 

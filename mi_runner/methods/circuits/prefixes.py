@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part
-from mi_runner.methods.circuits.ablation import Means
+from mi_runner.methods.circuits.ablation import Means, carried
 from mi_runner.methods.circuits.space import CircuitSpace
 
 PREFIXES_AT_ONCE = 512
@@ -55,7 +55,7 @@ def prefixes_of(
 
     Args:
         x: `(B, n_0)` float32, the inputs of the part.
-        means: as for `Part.masked`.
+        means: as `means_of` returns them.
     """
     batch: list[_State] = []
     values, every_input = np.ascontiguousarray(x.T), (1 << part.sizes[0]) - 1
@@ -127,8 +127,7 @@ def kernel_layers(part: Part, means: Means | None = None) -> tuple[tuple[Any, ..
     The means are zeros if left-out edges carry 0.
     """
     hidden, output = part.layers[-2], part.layers[-1]
-    carried = [torch.zeros(size) for size in part.sizes] if means is None else [*means, torch.empty(0)]
-    into_hidden, into_output = (mean.cpu().numpy() for mean in carried[-3:-1])
+    into_hidden, into_output = (mean.cpu().numpy() for mean in carried(part, means)[-2:])
     return (
         (hidden.weight.cpu().numpy(), hidden.bias.cpu().numpy(), into_hidden, *kernel_activation(hidden)),
         (output.weight.cpu().numpy()[0], np.float32(output.bias[0].item()), into_output, *kernel_activation(output)),

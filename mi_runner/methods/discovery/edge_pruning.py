@@ -14,15 +14,10 @@ import torch
 from torch import Tensor
 
 from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.ablation import means_of
 from mi_runner.methods.circuits.edges import Edges
-from mi_runner.methods.discovery.masked import (
-    LossFunction,
-    ablated_values,
-    in_dtype,
-    inputs_of_layers,
-    loss_per_example,
-    task_loss,
-)
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
+from mi_runner.methods.discovery.masked import LossFunction, loss_per_example, task_loss
 
 BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
 """Temperature of the hard concrete distribution, and the ends that it is stretched to."""
@@ -77,13 +72,13 @@ def _trained(
     generator: torch.Generator | None,
 ) -> np.ndarray:
     """Returns log α of each gate, `(P, E)`."""
-    part, loss, edges = in_dtype(part, x), loss or task_loss(target), Edges(part.sizes)
+    part, loss, edges = part.to(x), loss or task_loss(target), Edges(part.sizes)
     target = target.to(x) if target.is_floating_point() else target
     with torch.no_grad():
-        entering, full = inputs_of_layers(part, x)
-        fixed = ablated_values(entering, ablation)
+        full, means = part(x), means_of(part, x, ablation)
         closed_gates = torch.zeros(1, edges.n, dtype=x.dtype, device=x.device)
-        scale = _objective(_gated(part, edges, closed_gates, fixed, x), full, target, loss, objective).item()
+        empty = outputs_of_circuits(part, closed_gates, x, means)
+        scale = _objective(empty, full, target, loss, objective).item()
     weight = torch.tensor(penalties, dtype=x.dtype, device=x.device) * scale
     log_alpha = torch.full((len(penalties), edges.n), START, dtype=x.dtype, device=x.device, requires_grad=True)
     optimizer = torch.optim.Adam([log_alpha], lr=LEARNING_RATE)
@@ -91,7 +86,7 @@ def _trained(
         rows = torch.randint(len(x), (min(BATCH, len(x)),), generator=generator).to(x.device)
         u = torch.rand(log_alpha.shape, generator=generator, dtype=x.dtype).clamp(1e-6, 1 - 1e-6).to(x.device)
         gates = _stretched(torch.sigmoid((u.logit() + log_alpha) / BETA))
-        outputs = _gated(part, edges, gates, fixed, x[rows])
+        outputs = outputs_of_circuits(part, gates, x[rows], means)
         open_share = torch.sigmoid(log_alpha - BETA * math.log(-LOW / HIGH)).mean(1)
         each = _objective(outputs, full[rows], target[rows], loss, objective)
         optimizer.zero_grad()
@@ -102,17 +97,6 @@ def _trained(
 
 def _stretched(s: Tensor) -> Tensor:
     return (s * (HIGH - LOW) + LOW).clamp(0, 1)
-
-
-def _gated(part: Part, edges: Edges, gates: Tensor, fixed: list[Tensor], x: Tensor) -> Tensor:
-    """Returns the outputs `(P, B, n_L)` where each edge carries gate · clean + (1 − gate) · ablated."""
-    values = x.T.expand(len(gates), -1, -1)
-    for index, (layer, shape) in enumerate(zip(part.layers, edges.shapes, strict=True)):
-        gate = gates[:, edges.offsets[index] : edges.offsets[index + 1]].reshape(-1, *shape)
-        weight = gate * layer.weight
-        bias = layer.bias + ((layer.weight - weight) @ fixed[index])
-        values = layer.activate(torch.bmm(weight, values) + bias[:, :, None])
-    return values.transpose(1, 2)
 
 
 def _objective(outputs: Tensor, full: Tensor, target: Tensor, loss: LossFunction, objective: str) -> Tensor:

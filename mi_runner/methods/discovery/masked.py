@@ -1,8 +1,6 @@
 """Many circuits of one part on the same examples: their outputs and measures, with zero or mean ablation.
 
-An edge that is left out carries 0 (*zero*), or its weight times the mean of its source in the unablated network over
-the examples (*mean*). A hidden neuron without a kept edge then has no kept edge out either, so its own value is never
-used. Computed in the dtype of the examples: give float64 where differences are small.
+Computed in the dtype of the examples: give float64 where differences are small.
 
 Letters: B examples, E edges, K circuits, L layers, R resamples.
 """
@@ -10,7 +8,7 @@ Letters: B examples, E edges, K circuits, L layers, R resamples.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,8 +16,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mi_runner.graph.chain import ACTIVATIONS, Part
-from mi_runner.methods.circuits.ablation import ABLATIONS
+from mi_runner.methods.circuits.ablation import carried, check_ablation
 from mi_runner.methods.circuits.edges import Edges, distinct
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.kernels.distances import distances
 
 OBJECTIVES = ("distance", "loss")
@@ -49,32 +48,6 @@ def loss_per_example(loss: LossFunction, outputs: Tensor, target: Tensor) -> Ten
     """Returns the loss of each example, `(K, B)`, of outputs `(K, B, n_L)`; targets as in `MaskedPart`."""
     many = target.repeat(len(outputs), *[1] * (target.dim() - 1))
     return loss(outputs.reshape(-1, outputs.shape[2]), many, reduction="none").reshape(len(outputs), -1)
-
-
-def inputs_of_layers(part: Part, x: Tensor) -> tuple[list[Tensor], Tensor]:
-    """Returns the values `(B, n)` that enter each layer of the unablated part, and its outputs `(B, n_L)`."""
-    entering = []
-    for layer in part.layers:
-        entering.append(x)
-        x = layer.activate(functional.linear(x, layer.weight, layer.bias))
-    return entering, x
-
-
-def ablated_values(entering: list[Tensor], ablation: str) -> list[Tensor]:
-    """Returns what the neurons before each layer carry where an edge is left out: 0, or their means, `(n,)`.
-
-    Raises:
-        ValueError: `ablation` is neither zero nor mean.
-    """
-    if ablation not in ABLATIONS:
-        raise ValueError(f"ablation={ablation}: use zero or mean.")
-    return [values.mean(0) if ablation == "mean" else torch.zeros_like(values[0]) for values in entering]
-
-
-def in_dtype(part: Part, like: Tensor) -> Part:
-    """Returns the part with weights in the dtype and on the device of a tensor."""
-    layers = (replace(layer, weight=layer.weight.to(like), bias=layer.bias.to(like)) for layer in part.layers)
-    return replace(part, layers=tuple(layers))
 
 
 @dataclass(frozen=True)
@@ -138,23 +111,27 @@ class MaskedPart:
             raise ValueError(
                 f"x of shape {tuple(x.shape)}: give at least one row, of the {part.sizes[0]} activations that enter."
             )
-        self.part, self.edges, self.ablation = in_dtype(part, x), Edges(part.sizes), ablation
+        check_ablation(ablation)
+        self.part, self.edges, self.ablation = part.to(x), Edges(part.sizes), ablation
         self.target = target.to(x) if target.is_floating_point() else target
         self.loss = task_loss(target) if loss is None else loss
         with torch.no_grad():
-            entering, outputs = inputs_of_layers(self.part, x)
-            fixed = ablated_values(entering, ablation)
-        self.full = outputs if full is None else full.to(x).reshape(outputs.shape)
+            self.full = self.part(x) if full is None else full.to(x).reshape(len(x), part.sizes[-1])
         self.shares = torch.full((1, len(x)), 1 / len(x), dtype=x.dtype, device=x.device)
         if counts is not None:
             self.shares = counts.to(x) / counts.to(x).sum(1, keepdim=True)
-            if ablation == "mean":
-                fixed = [self.shares @ values for values in entering]  # (R, n)
-        self._fixed = [values.expand(len(self.shares), -1) for values in fixed]
-        self._x = x.T.contiguous()
+        self._means = None if ablation == "zero" else self._means_of_resamples(x, counts is not None)
+        self._x = x.T.contiguous().T  # so that the evaluator's product is one of rows
 
         # Products of large matrices are faster than the kernel, which skips edges that are left out.
         self._compiled = x.device.type == "cpu" and x.dtype == torch.float64 and self.edges.n <= MOST_COMPILED
+
+    @torch.no_grad()
+    def _means_of_resamples(self, x: Tensor, is_resampled: bool) -> list[Tensor]:
+        """Returns the means of the neurons that edges leave, `(R, n_l)` for each such layer."""
+        if not is_resampled:
+            return [values[None] for values in self.part.means(x)]
+        return [self.shares @ values for values in self.part.activations(x)]
 
     @property
     def n_resamples(self) -> int:
@@ -169,24 +146,11 @@ class MaskedPart:
             circuits: closed; see `Edges.closed`. The full circuit has the full network's outputs, bit for bit.
             resamples: `(K,)`, the resample whose means each circuit takes; None: the first.
         """
-        rows = np.zeros(len(circuits), dtype=np.int64) if resamples is None else resamples
-        values = self._x
-        device = values.device
-        at = torch.from_numpy(rows).to(device)
-        for index, (layer, mask) in enumerate(zip(self.part.layers, self.edges.masks(circuits), strict=True)):
-            weight = layer.weight * torch.from_numpy(mask).to(device)  # (K, out, in)
-            bias = layer.bias.expand(len(circuits), -1)
-            if self.ablation == "mean":
-                bias = bias + torch.einsum("koi,ki->ko", layer.weight - weight, self._fixed[index][at])
-            if index == 0:  # one product for all circuits
-                n_circuits, n_out, n_in = weight.shape
-                values = (weight.reshape(n_circuits * n_out, n_in) @ values).reshape(n_circuits, n_out, -1)
-            else:
-                values = torch.bmm(weight, values)
-            values = layer.activate(values.add_(bias[:, :, None]))
-        outputs = values.transpose(1, 2)
-        outputs[torch.from_numpy(circuits.all(1)).to(device)] = self.full
-        return outputs
+        means = None
+        if self._means is not None:
+            at = torch.zeros(len(circuits), dtype=torch.int64) if resamples is None else torch.from_numpy(resamples)
+            means = [values[at.to(values.device)] for values in self._means]
+        return outputs_of_circuits(self.part, circuits, self._x, means, full=self.full)
 
     def _per_example(self, outputs: Tensor, objective: str) -> Tensor:
         """Returns the objective of each example, `(K, B)`, of outputs `(K, B, n_L)`."""
@@ -195,7 +159,7 @@ class MaskedPart:
         return loss_per_example(self.loss, outputs, self.target)
 
     def _chunks(self, n_circuits: int) -> list[slice]:
-        width = max(max(self.part.sizes[1:]) * self._x.shape[1], self.edges.n)
+        width = max(max(self.part.sizes[1:]) * len(self._x), self.edges.n)
         step = max(1, NUMBERS_AT_ONCE // width)
         return [slice(start, start + step) for start in range(0, n_circuits, step)]
 
@@ -249,10 +213,10 @@ class MaskedPart:
             np.concatenate([layer.bias.numpy() for layer in layers]),
             np.array([ACTIVATIONS.index(layer.activation) for layer in layers]),
             np.array([layer.slope for layer in layers]),
-            self._x.numpy(),
+            self._x.T.numpy(),
             self.full.T.contiguous().numpy(),
             self.shares.numpy(),
-            torch.cat(self._fixed, dim=1).numpy(),
+            torch.cat([values.expand(self.n_resamples, -1) for values in carried(self.part, self._means)], 1).numpy(),
         )
         return np.where(some.all(1), 0.0, found)[index]
 

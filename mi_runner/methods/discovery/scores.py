@@ -15,16 +15,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mi_runner.graph.chain import Part
+from mi_runner.graph.chain import Part, mean_values
+from mi_runner.methods.circuits.ablation import carried, check_ablation
 from mi_runner.methods.circuits.edges import Edges
-from mi_runner.methods.discovery.masked import (
-    LossFunction,
-    MaskedPart,
-    ablated_values,
-    in_dtype,
-    inputs_of_layers,
-    task_loss,
-)
+from mi_runner.methods.discovery.masked import LossFunction, MaskedPart, task_loss
 
 Scores = Sequence[Tensor | np.ndarray]
 """A score for each edge: an array `(out, in)` for each layer."""
@@ -47,14 +41,14 @@ def random(
 
 def magnitude(part: Part, x: Tensor, target: Tensor, ablation: str) -> list[Tensor]:
     """Returns the absolute weight of each edge."""
-    return [layer.weight.abs() for layer in in_dtype(part, x).layers]
+    return [layer.weight.abs() for layer in part.to(x).layers]
 
 
 @torch.no_grad()
 def activation(part: Part, x: Tensor, target: Tensor, ablation: str) -> list[Tensor]:
     """Returns the absolute weight of each edge, times the mean of its source's absolute value over the examples."""
-    part = in_dtype(part, x)
-    entering, _ = inputs_of_layers(part, x)
+    part = part.to(x)
+    entering = part.activations(x)
     return [layer.weight.abs() * values.abs().mean(0) for layer, values in zip(part.layers, entering, strict=True)]
 
 
@@ -81,10 +75,7 @@ def edge_patching(
         circuits = np.repeat(edges.full, len(without), axis=0)
         circuits[np.arange(len(without)), without] = False
         scores[without] = masked.objective(edges.closed(circuits), objective)
-    return [
-        torch.from_numpy(scores[first : first + n_out * n_in].reshape(n_out, n_in))
-        for first, (n_out, n_in) in zip(edges.offsets, edges.shapes, strict=False)
-    ]
+    return edges.masks(torch.from_numpy(scores))
 
 
 def eap(
@@ -127,11 +118,12 @@ def _attribution(
     signed: bool,
     steps: int | None,
 ) -> list[Tensor]:
-    part, loss = in_dtype(part, x), loss or task_loss(target)
+    part, loss = part.to(x), loss or task_loss(target)
     if target.is_floating_point():
         target = target.to(x)
+    check_ablation(ablation)
     entering, gradients = _gradients(part, x, target, loss)
-    fixed = ablated_values(entering, ablation)
+    fixed = carried(part, mean_values(entering) if ablation == "mean" else None)
     if steps is not None:  # the last of the inputs is the clean one
         gradients = [gradient / steps for gradient in gradients]
         at_once = max(1, NUMBERS_AT_ONCE // x.numel())

@@ -22,6 +22,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.edges import rows_of
+from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.explanations import grounding_kernel
 from mi_runner.methods.explanations.boolean import BooleanNetwork, digits_of, values_in_circuits
 
@@ -251,7 +253,8 @@ def grounding_holds(network: BooleanNetwork, grounding: Grounding) -> bool:
         return False
     for node in grounding.neurons:
         layers = network.part.layers[: node.layer]
-        values = Part(layers).masked(masks[: node.layer], x)[:, node.neuron]
+        kept = rows_of([mask[None] for mask in masks[: node.layer]])
+        values = outputs_of_circuits(Part(layers), kept, x)[0, :, node.neuron]
         if node.layer == len(masks):
             values = values.round()
         above = (values > node.threshold).tolist()

@@ -20,6 +20,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.machine.files import sha256, written_whole
 from mi_runner.machine.reading import files_below, is_own_file, is_own_folder
 from mi_runner.runs import run_folder
+from mi_runner.runs.record import CheckpointRecord, RunRecord
 from mi_runner.runs.report import answers, method_pictures, pictures, rendering, tables
 from mi_runner.runs.report.images import images
 from mi_runner.runs.run_folder import RunFolder, State
@@ -89,9 +90,8 @@ def write_run_report(folder: Path, state: State | None = None) -> Path:
     with written_whole(path) as beside:
         beside.write_text(page, encoding="utf-8", errors="backslashreplace")
     record = None if found.fault else run_folder.read_record(folder)
-    if state is None and record is not None and record.get("status") != "running":
-        record["files"] = dict(sorted({**(record.get("files") or {}), REPORT: sha256(path)}.items()))
-        RunFolder(folder).write_record(record)
+    if state is None and record is not None and record.status != "running":
+        RunFolder(folder).amend_record(files=dict(sorted({**record.files, REPORT: sha256(path)}.items())))
     return path
 
 
@@ -105,15 +105,14 @@ def run_page(folder: Path, state: State) -> str:
         OSError: the folder can't be read.
     """
     record = state.record
-    experiment = str(record.get("experiment") or folder.parent.parent.name)
-    names = [str(record.get(name) or "") for name in ("experiment", "dataset", "model")]
+    experiment = str(record.experiment or folder.parent.parent.name)
+    names = [record.experiment or "", record.dataset or "", record.model or ""]
     schema = next((schema for schema in EXPERIMENTS if schema.name == experiment), None)
-    keys: Mapping[str, Sequence[str]] = record.get("keys") or {}
-    printed = list(dict.fromkeys([*(record.get("shown") or ()), "metrics"]))
+    printed = list(dict.fromkeys([*record.shown, "metrics"]))
     contents: dict[str, tables.Content] = {}
     shown = []
     for name, path in tables.of_folder(folder, printed):
-        most = tables.MOST_ROWS if name in (record.get("shown") or printed) else tables.MOST_OTHER_ROWS
+        most = tables.MOST_ROWS if name in (record.shown or printed) else tables.MOST_OTHER_ROWS
         if (content := tables.read(path, most)) is not None:
             contents[name] = content
             shown.append(tables.table(name, content, path.name, experiment=experiment))
@@ -131,10 +130,10 @@ def run_page(folder: Path, state: State) -> str:
         record=record,
         facts=_facts(state),
         answers=answers.answers(
-            record.get("metrics") or {},
+            record.metrics,
             schema.headline if schema else "",
             [contents[name] for name in answering],
-            [keys.get(name) or () for name in answering],
+            [record.keys.get(name, ()) for name in answering],
         ),
         n_first=len(answering),
         tables=shown,
@@ -168,13 +167,13 @@ def _pictures(folder: Path) -> pictures.Data:
 def _facts(state: State) -> list[tuple[str, str]]:
     """Returns what a reader asks first: when, how long, with which seed, on which device."""
     record = state.record
-    total = (record.get("timings") or {}).get("total")
+    total = record.timings.get("total")
     facts = [
-        ("seed", record.get("seed")),
-        ("started", _time(record.get("started"))),
+        ("seed", record.seed),
+        ("started", _time(record.started)),
         ("took", None if total is None else duration(float(total))),
-        ("device", record.get("device")),
-        ("weights", (record.get("checkpoint") or {}).get("from")),
+        ("device", record.device),
+        ("weights", record.checkpoint.from_ or None if record.checkpoint else None),
     ]
     return [(name, str(value)) for name, value in facts if value is not None]
 
@@ -235,28 +234,24 @@ def _flat(config: Any, prefix: str = "") -> list[tuple[str, str]]:
 # --- where it comes from -------------------------------------------------------------------------------------------
 
 
-def _provenance(record: Mapping[str, Any]) -> list[tuple[str, str]]:
+def _provenance(record: RunRecord) -> list[tuple[str, str]]:
     """Returns what the figures depend on, name → text."""
-    versions = record.get("versions") or {}
-    checkpoint = record.get("checkpoint") or {}
-    timings = record.get("timings") or {}
-    git = record.get("git")
-    members = checkpoint.get("members") or ()
+    checkpoint, git = record.checkpoint or CheckpointRecord(), record.git
     facts: list[tuple[str, Any]] = [
-        ("commit", None if not git else f"{git.get('commit')}{' with changes' if git.get('dirty') else ''}"),
-        ("code", versions.get("code")),
-        ("versions", ", ".join(f"{name} {text}" for name, text in versions.items() if name != "code" and text)),
-        ("machine", record.get("host")),
-        ("processor", " ".join(str(record[name]) for name in ("processor", "instruction_set") if record.get(name))),
-        ("threads", record.get("threads")),
-        ("device", record.get("device")),
-        ("config", record.get("config_hash")),
-        ("weights from", " ".join(str(checkpoint[name]) for name in ("from", "path") if checkpoint.get(name))),
-        ("sha256 of the weights", checkpoint.get("sha256")),
-        *((f"sha256 of the weights, seed {one.get('seed')}", one.get("sha256")) for one in members),
-        ("started", _time(record.get("started"))),
-        ("finished", _time(record.get("finished"))),
-        ("seconds by stage", ", ".join(f"{name} {seconds:g}" for name, seconds in timings.items())),
+        ("commit", None if git is None else f"{git.commit}{' with changes' if git.dirty else ''}"),
+        ("code", record.versions.get("code")),
+        ("versions", ", ".join(f"{name} {text}" for name, text in record.versions.items() if name != "code" and text)),
+        ("machine", record.host),
+        ("processor", " ".join(filter(None, (record.processor, record.instruction_set)))),
+        ("threads", record.threads),
+        ("device", record.device),
+        ("config", record.config_hash),
+        ("weights from", " ".join(filter(None, (checkpoint.from_, checkpoint.path)))),
+        ("sha256 of the weights", checkpoint.sha256),
+        *((f"sha256 of the weights, seed {one.seed}", one.sha256) for one in checkpoint.members),
+        ("started", _time(record.started)),
+        ("finished", _time(record.finished)),
+        ("seconds by stage", ", ".join(f"{name} {seconds:g}" for name, seconds in record.timings.items())),
     ]
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
 

@@ -37,7 +37,7 @@ LIBRARIES = {
 
 
 def check(config: LauncherConfig | None) -> None:
-    """What an engine is made of is there; this makes no file.
+    """Checks that what an engine needs is there, without making a file.
 
     Raises:
         ConfigError: its library is not installed, or Slurm is not on this machine.
@@ -65,7 +65,7 @@ def _not_installed(config: LauncherConfig, why: object) -> ConfigError:
 
 
 def start(config: LauncherConfig | None, n_jobs: int, devices: int, sweep: Path) -> Engine:
-    """The engine that a config asks for.
+    """Returns the engine that a config asks for.
 
     Args:
         n_jobs: jobs that there are to run.

@@ -23,10 +23,10 @@ class Running(Protocol):
     """A task that was handed over."""
 
     def done(self) -> bool:
-        """Whether it has ended, in whatever way."""
+        """Returns whether it has ended, in any way."""
 
     def ending(self) -> Ending:
-        """How it ended."""
+        """Returns how it ended."""
 
 
 @dataclass(frozen=True)
@@ -48,15 +48,15 @@ class OfThisProcess:
     """What engines share whose tasks are known to the process alone that submitted them."""
 
     def earlier(self, task: Task) -> Earlier:
-        """Nothing is known."""
+        """Returns that nothing is known."""
         return Earlier()
 
     def waiting(self) -> str:
-        """There is room for a task in each slot."""
+        """Returns an empty text: there is room for a task in each slot."""
         return ""
 
     def cancel(self, running: Sequence[Running]) -> None:
-        """`earlier` returned nothing."""
+        """Does nothing, because `earlier` returned nothing."""
 
 
 class Engine(Protocol):
@@ -69,40 +69,40 @@ class Engine(Protocol):
     slots: int
 
     def submit(self, slot: int, task: Task) -> Running:
-        """Begin a task.
+        """Begins a task.
 
         Raises:
             NotNow: it takes none for now.
         """
 
     def earlier(self, task: Task) -> Earlier:
-        """What it knows of what an earlier process submitted for this task.
+        """Returns what the engine knows of a task that an earlier process submitted.
 
         Raises:
             NotNow: it can't be known for now.
         """
 
     def waiting(self) -> str:
-        """Which tasks wait, and why, in one line; empty where none does, or nothing is known of it."""
+        """Returns in one line which tasks wait, and why; empty if none does, or nothing is known of it."""
 
     def cancel(self, running: Sequence[Running]) -> None:
-        """End what `earlier` returned, and wait until it has ended."""
+        """Ends what `earlier` returned, and waits until it has ended."""
 
     def stop(self) -> None:
-        """End what is running; its jobs say in their run.json that they were interrupted, if they can."""
+        """Ends what is running; its jobs write in their run.json that they were interrupted, if they can."""
 
     def close(self) -> None:
-        """Give everything back; nothing is running."""
+        """Frees everything that the engine holds; nothing is running."""
 
 
 def shares(config: LauncherConfig, n_jobs: int, cores: int) -> tuple[int, int]:
-    """Jobs at once, and CPU threads of each."""
+    """Returns the number of jobs at once, and of CPU threads of each."""
     slots = config.n_jobs or max(1, min(cores, n_jobs))
     return slots, config.threads or max(1, cores // slots)
 
 
 def spread(slot: int, devices: int) -> str | None:
-    """The CUDA device that the worker of a slot sees; None where there is nothing to spread over."""
+    """Returns the CUDA device that the worker of a slot sees; None if there is nothing to spread over."""
     if devices < 1:
         return None
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -125,7 +125,7 @@ def make_private(folder: Path) -> None:
 
 
 def wait_for(jobs: Collection[Any], meanwhile: Callable[[Any], None] = lambda job: None) -> None:
-    """Until all these are `done()`, or had their time to end; what is to be done to each that isn't."""
+    """Waits until all these are `done()` or had their time to end, and calls `meanwhile` with those that aren't."""
     ends = time.monotonic() + SECONDS_TO_END
     while (left := [job for job in jobs if not job.done()]) and time.monotonic() < ends:
         for job in left:
@@ -134,7 +134,7 @@ def wait_for(jobs: Collection[Any], meanwhile: Callable[[Any], None] = lambda jo
 
 
 def ending_of(result: Callable[[], Ending]) -> Ending:
-    """What the worker gave back, or the engine's word that it gave nothing back."""
+    """Returns what the worker returned, or the engine's word that it returned nothing."""
     try:
         return result()
     except Exception as error:

@@ -28,7 +28,7 @@ class InThisProcess(OfThisProcess):
         return HasEnded(run_task(task))
 
     def stop(self) -> None:
-        """The job was interrupted by what interrupted us."""
+        """Does nothing: the job was interrupted by what interrupted this process."""
 
     def close(self) -> None:
-        """There is nothing to give back."""
+        """Does nothing: there is nothing to free."""

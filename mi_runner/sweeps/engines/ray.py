@@ -49,7 +49,7 @@ class Node:
 
 
 def shares_of_nodes(config: RayLauncher, n_jobs: int, nodes: Sequence[Node]) -> tuple[int, int, float]:
-    """Jobs at once, cores of each, GPUs of each, so that each job fits on a node, as a job can't be on two.
+    """Returns the number of jobs at once, and the cores and GPUs of each, so that each job fits on one node.
 
     Args:
         n_jobs: jobs that there are to run.
@@ -84,7 +84,7 @@ def shares_of_nodes(config: RayLauncher, n_jobs: int, nodes: Sequence[Node]) -> 
 
 
 def check(config: RayLauncher) -> None:
-    """The cluster answers at its address; this makes no file.
+    """Checks that the cluster answers at its address, without making a file.
 
     Raises:
         ConfigError: nothing does within `SECONDS_TO_CONNECT`.
@@ -112,7 +112,7 @@ def check(config: RayLauncher) -> None:
 
 @contextmanager
 def _on_loopback(wanted: bool) -> Iterator[None]:
-    """Within the block Ray takes this machine's address to be that of the loopback, where nobody else can reach it.
+    """Makes Ray take the loopback's address for this machine's within the block, where nobody else can reach it.
 
     By itself it takes one that other machines can reach, and its servers listen on all, whatever address it is given.
     Where it has no clusters, as on macOS, it takes the loopback: this variable and this constant say so.

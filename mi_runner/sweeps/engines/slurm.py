@@ -77,7 +77,7 @@ RUNS = f"exec {shlex.quote(sys.executable)} -P -m mi_runner.sweeps.engines.slurm
 
 
 def check(config: SubmititSlurmLauncher) -> None:
-    """Slurm is there and would take the jobs; this makes no file.
+    """Checks that Slurm is there and would take the jobs, without making a file.
 
     Raises:
         ConfigError: there is no Slurm here, or it would never run such a job.
@@ -123,13 +123,13 @@ def check(config: SubmititSlurmLauncher) -> None:
 
 
 def _nodes(config: SubmititSlurmLauncher) -> list[slurm.NodeKind]:
-    """Those of the partition that the jobs go to."""
+    """Returns the kinds of nodes of the partition that the jobs go to."""
     names = (config.partition or "").split(",")
     return [node for node in slurm.nodes() if (node.partition in names if config.partition else node.is_default)]
 
 
 def _options(config: SubmititSlurmLauncher, nodes: Sequence[slurm.NodeKind]) -> dict[str, object]:
-    """The options of sbatch that a launcher's config means."""
+    """Returns the options of sbatch that a launcher's config means."""
     limits = [node.minutes for node in nodes]
     limit = None if not limits or None in limits else max(minutes for minutes in limits if minutes is not None)
     minutes = config.timeout_min + MINUTES_TO_WRITE
@@ -196,8 +196,9 @@ class Slurm:
         return self._watched(task, Submission(self.config.name, job, name))
 
     def earlier(self, task: Task) -> Earlier:
-        says = (run_folder.read_record(task.folder) or {}).get("status")
-        if says not in (None, "running"):  # its process has ended itself, though Slurm may be about to see it
+        record = run_folder.read_record(task.folder)
+        if record is not None and record.status not in (None, "running"):
+            # Its process has ended itself, though Slurm may be about to see it.
             return Earlier(is_over=True)
         if (running := self._of_name(task, self._name(task))) is not None:
             return Earlier(running, what=f"it is Slurm job {running.submission.id}")
@@ -205,7 +206,7 @@ class Slurm:
         return Earlier(is_over=submitted is not None and submitted.launcher == self.config.name)
 
     def _of_name(self, task: Task, name: str) -> _Job | None:
-        """The job of this name that waits or runs; the name finds it even if its id was never written down."""
+        """Returns the job of this name that waits or runs; the name finds it even if its id was never written down."""
         try:
             self.queue.look()
         except SlurmError as error:
@@ -223,7 +224,7 @@ class Slurm:
         return job
 
     def _name(self, task: Task) -> str:
-        """A name that no job of another sweep has, so that a job is found if its id was lost."""
+        """Returns a name that no job of another sweep has, so that a job is found if its id was lost."""
         digest = hashlib.sha256(str(self.sweep.resolve()).encode()).hexdigest()[:10]
         return f"mi-run-{digest}-{task.number}"
 
@@ -243,7 +244,7 @@ class Slurm:
         return f"{sum(map(len, reasons.values()))} jobs wait in Slurm's queue: {'; '.join(told)}"
 
     def cancel(self, running: Sequence[Running]) -> None:
-        """End these jobs, and wait until they have ended."""
+        """Ends these jobs, and waits until they have ended."""
         self._end([job for job in running if isinstance(job, _Job)], _Job.is_over)
 
     def _end(self, jobs: Sequence[_Job], is_over: Callable[[_Job], bool]) -> None:
@@ -282,7 +283,7 @@ class _Queue:
         self._thread: threading.Thread | None = None
 
     def look(self) -> None:
-        """Ask now.
+        """Asks Slurm now.
 
         Raises:
             SlurmError: there was no answer.
@@ -295,7 +296,7 @@ class _Queue:
         return self._jobs
 
     def state(self, job: str, since: float) -> JobState | None:
-        """What is known of a job.
+        """Returns what is known of a job.
 
         Args:
             since: an answer counts that was asked for later than this (by `time.monotonic`).
@@ -333,15 +334,16 @@ class _Job:
         self._never_began = False
 
     def state(self) -> JobState | None:
-        """Slurm's last word; None where it has said nothing since the submission."""
+        """Returns what Slurm said last; None if it has said nothing since the submission."""
         return self._queue.state(self.submission.id, self._since)
 
     def says(self) -> str | None:
         """The status in its run.json."""
-        return (run_folder.read_record(self.task.folder) or {}).get("status")
+        record = run_folder.read_record(self.task.folder)
+        return None if record is None else record.status
 
     def is_over(self) -> bool:
-        """Whether Slurm says that it waits and runs no more."""
+        """Returns whether Slurm says that it waits and runs no more."""
         state = self.state()
         if state is None or state.lives:
             return False
@@ -376,7 +378,7 @@ class _Job:
 
 
 def ending_of(state: JobState, job: str, config: SubmititSlurmLauncher, task: Task) -> Ending:
-    """What a job's state means for a sweep's job that didn't say itself how it ended."""
+    """Returns what a job's state means for a sweep's job that didn't write itself how it ended."""
     began = f"on {state.node}" if state.node else "before it began"
     exit_status, _, number = state.exit_code.partition(":")
     raised = re.match(r"RaisedSignal:(\d+)", state.reason)
@@ -408,7 +410,7 @@ def _output(task: Task) -> Path:
 
 
 def _told_of_memory(task: Task) -> bool:
-    """Whether Slurm wrote into the job's output that it used too much memory: some clusters say so nowhere else."""
+    """Returns whether Slurm wrote into the job's output that it used too much memory; some say it only there."""
     try:
         with _output(task).open("rb") as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - 4000))

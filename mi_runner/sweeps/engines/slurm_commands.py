@@ -71,12 +71,12 @@ class JobState:
 
 
 def is_here() -> bool:
-    """Whether this machine can submit jobs."""
+    """Returns whether this machine can submit jobs."""
     return shutil.which("sbatch") is not None
 
 
 def submit(options: Mapping[str, object], script: str) -> str:
-    """The id of a new job.
+    """Submits a job and returns its id.
 
     Args:
         options: of sbatch, by their long names; True for one without a value.
@@ -89,7 +89,7 @@ def submit(options: Mapping[str, object], script: str) -> str:
 
 
 def check(options: Mapping[str, object], script: str) -> None:
-    """Slurm would take such a job; none is submitted.
+    """Checks that Slurm would take such a job, and submits none.
 
     Raises:
         SlurmError: it would not.
@@ -102,7 +102,7 @@ def _arguments(options: Mapping[str, object]) -> list[str]:
 
 
 def queue() -> dict[str, JobState]:
-    """By id, every job of this user that waits, runs, or ended a short while ago.
+    """Returns by id every job of this user that waits, runs, or ended a short while ago.
 
     Raises:
         SlurmError: there was no answer.
@@ -116,7 +116,7 @@ def queue() -> dict[str, JobState]:
 
 
 def ended(job: str) -> JobState:
-    """How a job ended, by the controller or, if it has forgotten the job, by the accounts.
+    """Returns how a job ended, from the controller or, if it has forgotten the job, from the accounts.
 
     Raises:
         SlurmError: the controller didn't answer.
@@ -148,7 +148,7 @@ def _fields(line: str) -> dict[str, str]:
 
 
 def cancel(jobs: Sequence[str]) -> None:
-    """End these jobs, by one command; those that have ended stay as they are. A job that runs gets SIGTERM first.
+    """Ends these jobs by one command; those that have ended stay as they are. A job that runs gets SIGTERM first.
 
     Raises:
         SlurmError: there was no answer.
@@ -175,7 +175,7 @@ class NodeKind:
 
 
 def nodes() -> list[NodeKind]:
-    """Every partition's kinds of nodes; empty where Slurm doesn't answer."""
+    """Returns the kinds of nodes of every partition; empty if Slurm doesn't answer."""
     try:
         out = _run(["sinfo", "--noheader", "--exact", "--format=%P|%c|%m|%l"], seconds=30)
     except SlurmError:
@@ -189,7 +189,7 @@ def nodes() -> list[NodeKind]:
 
 
 def _minutes(text: str) -> float | None:
-    """The minutes of `DAYS-HH:MM:SS`, of which the first may be left out; None for no limit."""
+    """Returns the minutes of `DAYS-HH:MM:SS`, whose first parts may be left out; None for no limit."""
     if "infinite" in text or not re.search(r"\d", text):
         return None
     days, _, clock = text.rpartition("-")
@@ -198,7 +198,7 @@ def _minutes(text: str) -> float | None:
 
 
 def _run(command: Collection[str], given: str | None = None, *, seconds: float = SECONDS_TO_ANSWER) -> str:
-    """The standard output of a command.
+    """Runs a command and returns its standard output.
 
     Raises:
         SlurmError: it failed.

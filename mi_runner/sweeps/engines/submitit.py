@@ -61,12 +61,12 @@ class Submitit(OfThisProcess):
         wait_for(self._jobs, meanwhile=end)
 
     def close(self) -> None:
-        """Submitit keeps nothing."""
+        """Does nothing: Submitit keeps nothing."""
 
 
 @contextmanager
 def _children_deaf_to_ctrl_c() -> Iterator[None]:
-    """Processes that are started within the block ignore SIGINT, which a terminal sends to all: we end them."""
+    """Makes processes that are started within the block ignore SIGINT, which a terminal sends to all: we end them."""
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         yield

@@ -1,0 +1,211 @@
+"""What a run of `experiment=ablation` leaves: declarations, and the rows of the network's sites and edges."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from mi_runner.experiments.common.tables import ACCURACY, CONFUSION, CONFUSION_FIGURE, PREDICTIONS
+from mi_runner.tables.declaration import (
+    COUNT,
+    FRACTION,
+    LOSS,
+    CommonName,
+    Declarations,
+    FigureType,
+    Key,
+    Measure,
+    Note,
+    Repeat,
+    TableType,
+)
+from mi_runner.tables.names import NONE
+from mi_runner.tables.ranges import ANY, DIFFERENCE_OF_SHARES, NOT_NEGATIVE, SHARE
+
+if TYPE_CHECKING:
+    from mi_runner.graph.model_graph import ModelGraph
+
+TARGET = Key("target", "what is ablated: a site, an edge, a path or a parameter; none: the intact network")
+KIND = Key("kind", "site (also a parameter), edge or path; none: the intact network")
+METHOD = Key("method", "what replaces the value: zero, mean or resample; none: nothing")
+REPEAT = Repeat("repeat", "number of the draw of the resampled values, from 1; 1 where nothing is drawn")
+ROLE = CommonName("role", "the target in names that all architectures share, such as hidden_1", of="target")
+
+OF_ABLATION = (TARGET, ROLE, KIND, METHOD, REPEAT)
+
+CORRECT = Measure("accuracy", ACCURACY, FRACTION, within=SHARE, better="more", interval=True)
+MEAN_LOSS = Measure("loss", "mean loss", LOSS, within=NOT_NEGATIVE, better="less")
+
+MEASURED = (
+    CORRECT,
+    MEAN_LOSS,
+    Measure(
+        "accuracy_drop",
+        "accuracy of the intact network minus this accuracy",
+        "fraction, −1 to 1",
+        within=DIFFERENCE_OF_SHARES,
+    ),
+    Measure("loss_increase", "loss minus the loss of the intact network", LOSS, within=ANY),
+)
+
+METRICS = TableType("metrics", "Accuracy and loss after each ablation", (*OF_ABLATION, *MEASURED))
+
+LARGEST = replace(METRICS, name="largest", caption="The targets with the largest drop in accuracy")
+
+SPLITS = TableType(
+    "splits",
+    "What each site does beyond its mean or a linear function of the input",
+    (
+        replace(
+            TARGET,
+            meaning="a site's part: SITE[estimate] is the mean or linear fit, SITE[residual] the rest; none: "
+            "the intact network",
+        ),
+        *OF_ABLATION[1:],
+        *MEASURED,
+    ),
+)
+
+UNITS = TableType(
+    "units",
+    "Each unit ablated by itself",
+    (*OF_ABLATION, Key("unit", "number of the unit in the target's flattened value, from 0"), *MEASURED),
+)
+
+OF_TARGETS = replace(
+    CONFUSION,
+    caption="Labels and predicted labels after each ablation",
+    columns=(TARGET, KIND, METHOD, REPEAT, *CONFUSION.columns),
+)
+
+ANSWERS = replace(
+    PREDICTIONS,
+    caption="The network's answer on each test example, intact and after ablations",
+    columns=(TARGET, METHOD, REPEAT, *PREDICTIONS.columns),
+)
+
+CONTRIBUTIONS = TableType(
+    "contributions",
+    "What each summand before the output gives alone",
+    (
+        Key("summand", "the summand of the sum before the output; bias: the output layer's; sum: all of them"),
+        replace(CORRECT, meaning="examples whose label has the largest of the summand's logits"),
+        Measure(
+            "label_logit",
+            "the summand's part of the label's logit minus the mean of its parts of all classes' logits, mean over the "
+            "examples",
+            within=ANY,
+        ),
+        Measure(
+            "max_error",
+            "largest difference of the sum of all summands to the network's output; only of the sum",
+            within=NOT_NEGATIVE,
+            better="less",
+        ),
+    ),
+)
+
+SCRUBBING = TableType(
+    "scrubbing",
+    "All targets resampled together, from examples that agree with the one that is answered, and from any",
+    (
+        Key(
+            "agree", "what the resampled values' example has in common with the example that is answered; any: nothing"
+        ),
+        REPEAT,
+        CORRECT,
+        MEAN_LOSS,
+        Measure(
+            "loss_recovered",
+            "share of the loss that resampling from any example adds which is not added: 1: the loss is the intact "
+            "network's; 0: it is that of resampling from any example",
+            within=ANY,
+            better="more",
+        ),
+    ),
+)
+
+SITE = (
+    Note("of", "the class of the module, or function, input or parameter; none: not a site"),
+    Note("shape", "the shape of the value for an example; none: not a site"),
+    Note("reads", "the sites that this site reads; none: no site"),
+)
+
+GRAPH = TableType(
+    "graph",
+    "The named values of the network, and what each reads",
+    (
+        Key("target", "the site's name"),
+        replace(ROLE, meaning="the site's name in names that all architectures share"),
+        Note("kind", "site"),
+        *SITE,
+    ),
+)
+
+LISTED = TableType(
+    "metrics",
+    "The sites, edges and paths of the network, with experiment.list_only",
+    (
+        Key("target", "the name of the site, edge or path"),
+        Note("role", "the name in every architecture, such as hidden_1"),
+        Note("kind", "site, edge or path"),
+        *SITE,
+    ),
+)
+
+DECLARED = Declarations(
+    tables=(METRICS, LARGEST, SPLITS, UNITS, OF_TARGETS, ANSWERS, CONTRIBUTIONS, SCRUBBING, GRAPH),
+    summary=(
+        replace(
+            CORRECT,
+            meaning="examples whose predicted label is correct; of an ablation the mean of its draws",
+            interval=False,
+        ),
+        replace(MEAN_LOSS, meaning="mean loss; of an ablation the mean of its draws"),
+    ),
+    figures=(
+        FigureType(
+            "accuracy",
+            "Accuracy after each ablation. Bars: mean of the draws; marks: each draw with its 95 % interval; dashed "
+            "line: the intact network.",
+            "metrics",
+        ),
+        CONFUSION_FIGURE,
+        FigureType("weights_*", "Weights as images: blue negative, red positive."),
+        FigureType("entering", "The value that enters the output layer, as an image."),
+        FigureType("units", "The drop in accuracy by each unit's ablation, in descending order.", "units"),
+    ),
+)
+
+LISTING = Declarations(
+    tables=(LISTED, PREDICTIONS),
+    summary=(
+        Measure("sites", "sites of the network", COUNT, within=NOT_NEGATIVE),
+        Measure("edges", "edges between sites", COUNT, within=NOT_NEGATIVE),
+        Measure("paths", "paths from the inputs to the output", COUNT, within=NOT_NEGATIVE),
+    ),
+)
+"""With `experiment.list_only`."""
+
+
+def site_rows(graph: ModelGraph) -> list[dict[str, str]]:
+    """Returns the sites of a network, and the sites that each reads."""
+    return [
+        {
+            **{"target": name, "role": graph.role(name), "kind": "site", "of": site.module or site.kind},
+            **{"shape": "×".join(map(str, site.shape)) or "1", "reads": ", ".join(graph.sources(name)) or NONE},
+        }
+        for name, site in (*graph.sites.items(), *graph.module_sites.items())
+    ]
+
+
+def edge_rows(graph: ModelGraph, edges: Iterable[str]) -> list[dict[str, str]]:
+    """Returns edges and paths of a network with the columns that sites have."""
+    return [
+        {
+            **{"target": target, "role": graph.role(target), "kind": graph.kind(target)},
+            **dict.fromkeys((column.name for column in SITE), NONE),
+        }
+        for target in edges
+    ]

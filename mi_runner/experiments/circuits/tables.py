@@ -1,0 +1,317 @@
+"""What a run of `experiment=circuits`, and a comparison of its networks, leave; and rows of the tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mi_runner.experiments.common.circuit_columns import (
+    BITS,
+    JUDGED,
+    JUDGED_ELSEWHERE,
+    LAYER,
+    N_VALID,
+    N_VALID_PARTIAL,
+    OF_CIRCUIT,
+    OUTPUT,
+    SOURCE,
+    TARGET,
+)
+from mi_runner.tables.declaration import (
+    COUNT,
+    FRACTION,
+    SECONDS,
+    Declarations,
+    FigureType,
+    Key,
+    Measure,
+    Note,
+    TableType,
+    ends_of,
+)
+from mi_runner.tables.intervals import wilson_interval
+from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
+
+if TYPE_CHECKING:
+    from mi_runner.graph.chain import Part
+    from mi_runner.methods.circuits.search import CircuitSearch
+    from mi_runner.methods.circuits.table import JudgedElsewhere
+
+OF_PAIRS = (
+    Measure(
+        "pairs_contained",
+        "unordered pairs of valid circuits of which one keeps every edge of the other",
+        FRACTION,
+        within=SHARE,
+    ),
+    Measure(
+        "mean_jaccard",
+        "mean over unordered pairs of valid circuits: edges that both keep, of those that one or both keep",
+        FRACTION,
+        within=SHARE,
+    ),
+)
+
+SPARSEST_JUDGED = Measure(
+    "sparsest_judged_accuracy",
+    "accuracy of the sparsest valid circuits on the examples that they are judged on, mean",
+    FRACTION,
+    only=JUDGED,
+    within=SHARE,
+    better="more",
+)
+
+OF_JUDGED = (
+    Measure(
+        "still_valid",
+        "listed valid circuits that are also valid on the examples they are judged on",
+        FRACTION,
+        only=JUDGED,
+        within=SHARE,
+        better="more",
+    ),
+    Measure(
+        "valid_found_accuracy",
+        "accuracy of the listed valid circuits on the examples that they are found on, mean",
+        FRACTION,
+        only=JUDGED,
+        within=SHARE,
+        better="more",
+    ),
+    Measure(
+        "valid_judged_accuracy",
+        "accuracy of the same circuits on the examples that they are judged on, mean",
+        FRACTION,
+        only=JUDGED,
+        within=SHARE,
+        better="more",
+    ),
+    Measure(
+        "sparsest_found_accuracy",
+        "accuracy of the sparsest valid circuits on the examples that they are found on, mean; empty where not all of "
+        "them are listed",
+        FRACTION,
+        only=JUDGED,
+        within=SHARE,
+        better="more",
+    ),
+    SPARSEST_JUDGED,
+    Measure(
+        "sparsest_still_valid",
+        "sparsest valid circuits that are also valid on the examples they are judged on",
+        FRACTION,
+        only=JUDGED,
+        within=SHARE,
+        better="more",
+    ),
+)
+"""Where circuits are judged on other examples than those that they are found on."""
+
+OF_MINIMALITY = (
+    Measure("n_quasi", "valid circuits that have an edge that they need", COUNT, within=NOT_NEGATIVE),
+    Measure("n_local", "valid circuits that need each of their edges", COUNT, within=NOT_NEGATIVE),
+    Measure("n_subset", "valid circuits with no valid circuit inside", COUNT, within=NOT_NEGATIVE),
+    Measure("n_cardinal", "valid circuits with the fewest edges of all", COUNT, within=NOT_NEGATIVE),
+)
+
+N_CIRCUITS = Note("n_circuits", "well-formed circuits of the analysed layers", COUNT)
+N_CIRCUITS_PARTIAL = Note("n_circuits_partial", "circuits that leave out a hidden neuron", COUNT)
+THRESHOLD = Note("threshold", "a circuit is valid if its accuracy is above it", FRACTION)
+
+METRICS = TableType(
+    "metrics",
+    "How many circuits of each output are valid, and how alike these are",
+    (
+        OUTPUT,
+        Measure(
+            "full_accuracy",
+            "accuracy of the whole network on the examples that circuits are judged on",
+            FRACTION,
+            within=SHARE,
+            better="more",
+        ),
+        Measure("cut_accuracy", "accuracy of the analysed layers alone on the same examples", FRACTION, within=SHARE),
+        *OF_PAIRS,
+        *OF_JUDGED,
+        *ends_of(SPARSEST_JUDGED, only=JUDGED),
+        N_VALID,
+        N_VALID_PARTIAL,
+        *OF_MINIMALITY,
+        Measure(
+            "cut_difference",
+            "largest difference of the outputs of the analysed layers alone and of the whole network",
+            within=NOT_NEGATIVE,
+            better="less",
+        ),
+        Measure("seconds", "time that the search took", SECONDS, within=NOT_NEGATIVE, better="less"),
+        N_CIRCUITS,
+        N_CIRCUITS_PARTIAL,
+        THRESHOLD,
+        Note("n_found", "examples that circuits are found on", COUNT, only=JUDGED),
+        Note("n_judged", "examples that circuits are judged on", COUNT, only=JUDGED),
+        Note("n_listed_valid", "valid circuits that are listed, and so judged", COUNT, only=JUDGED),
+    ),
+)
+
+CENSUS = TableType(
+    "census",
+    "Number of circuits by active neurons, edges and correct examples",
+    (
+        OUTPUT,
+        Key("n_nodes", "active hidden neurons of the circuits", COUNT),
+        Key("n_edges", "edges that the circuits keep", COUNT),
+        Key("n_correct", "examples that the circuits answer correctly", COUNT),
+        Note("n_circuits", "circuits with these numbers", COUNT),
+    ),
+)
+
+EDGES = TableType(
+    "edges",
+    "Each edge of the full circuit, and how many valid circuits keep it",
+    (
+        OUTPUT,
+        Key("layer", LAYER),
+        Key("source", SOURCE),
+        Key("target", TARGET),
+        Note("weight", "the edge's weight"),
+        Measure("n_valid", "valid circuits that keep this edge", COUNT, within=NOT_NEGATIVE),
+        Note("share", "valid circuits that keep this edge, of all valid ones; empty without any", FRACTION),
+    ),
+)
+
+CIRCUITS = TableType(
+    "circuits",
+    "The circuits: all, the valid ones, or a sample of these",
+    (
+        *OF_CIRCUIT,
+        Note(
+            "minimality",
+            "highest level of minimality that the valid circuit reaches: quasi, local, subset or cardinal; empty: "
+            "none, or not searched",
+        ),
+        *JUDGED_ELSEWHERE,
+    ),
+    parquet=True,
+)
+
+RECURRENCE = TableType(
+    "circuits",
+    "How often edges and the sparsest valid circuits recur over networks",
+    (
+        OUTPUT,
+        Key("kind", "edge; circuit: a sparsest valid circuit of a network; commonest: the first of these"),
+        Key("circuit", f"{BITS}, in the names of the first network's units"),
+        Note("edges", "kept edges, layer:source→target, in the names of the first network's units"),
+        Note("n_edges", "edges that the circuit keeps", COUNT),
+        Note("n_with", "networks that have the circuit, or a sparsest valid circuit with this edge", COUNT),
+        Note("n_networks", "networks that have a valid circuit", COUNT),
+        Note(
+            "share",
+            "networks that have the circuit, or a sparsest valid circuit with this edge; no interval for circuits, "
+            "which are chosen by it",
+            FRACTION,
+            interval=True,
+        ),
+        Note("random_share", "the same if units are matched at random, mean over 1,000 random matchings", FRACTION),
+        Note("random_share_low", "2.5 % of the random matchings are below", FRACTION),
+        Note("random_share_high", "97.5 % of the random matchings are below", FRACTION),
+    ),
+)
+
+MATCHING = TableType(
+    "matching",
+    "Which units of each network are matched to those of the first",
+    (
+        Key("seed", "the seed of the network"),
+        Key("layer", "number of the layer of neurons, from 0: those that enter the analysed layers"),
+        Key("unit", "number of the first network's unit in the layer, from 0"),
+        Note("matched_unit", "number of the unit of this network, from 0, that is matched to it"),
+        Note("correlation", "correlation of the two units' activations on the examples, −1 to 1"),
+    ),
+)
+
+DECLARED = Declarations(
+    tables=(METRICS, CENSUS, EDGES, CIRCUITS),
+    summary=(
+        Measure("accuracy", "the same as full_accuracy of the first output", FRACTION, within=SHARE, better="more"),
+        N_CIRCUITS,
+        N_VALID,
+        N_CIRCUITS_PARTIAL,
+        N_VALID_PARTIAL,
+        THRESHOLD,
+        *OF_MINIMALITY,
+        *OF_PAIRS,
+        *OF_JUDGED,
+    ),
+    figures=(
+        FigureType("edges_*", "The fraction of the valid circuits that keep each edge.", "edges"),
+        FigureType("sparsest_*", "The sparsest valid circuits.", "circuits"),
+        FigureType("sparsity_*", "Accuracy of circuits by how much they leave out.", "circuits"),
+        FigureType(
+            "sweep_circuits_*",
+            "How often edges and the sparsest valid circuits recur over networks, beside random matchings.",
+            "sweep_circuits",
+        ),
+    ),
+    compared=(RECURRENCE, MATCHING),
+)
+
+
+def judged_columns(result: CircuitSearch, n_found: int, elsewhere: JudgedElsewhere) -> dict[str, Any]:
+    """Returns how good the listed valid circuits are where they were found, and where they are judged.
+
+    Of the sparsest valid circuits the mean of all; nothing where some are not listed. One alone has an interval.
+    """
+    is_valid = result.is_valid
+    found, later = result.listed.n_correct / n_found, elsewhere.measures.n_correct / elsewhere.n_examples
+    is_sparsest = is_valid & (np.bitwise_count(result.listed.circuit) == (result.fewest_edges or 0))
+    if int(is_sparsest.sum()) < result.n_cardinal:
+        is_sparsest[:] = False
+
+    def mean(values: np.ndarray, chosen: np.ndarray) -> float:
+        return float(values[chosen].mean()) if chosen.any() else math.nan
+
+    interval: tuple[float | None, float | None] = (None, None)
+    if is_sparsest.sum() == 1:
+        interval = wilson_interval(int(elsewhere.measures.n_correct[is_sparsest][0]), elsewhere.n_examples)
+    return {
+        "n_found": n_found,
+        "n_judged": elsewhere.n_examples,
+        "n_listed_valid": int(is_valid.sum()),
+        "still_valid": mean(elsewhere.is_valid, is_valid),
+        "valid_found_accuracy": mean(found, is_valid),
+        "valid_judged_accuracy": mean(later, is_valid),
+        "sparsest_found_accuracy": mean(found, is_sparsest),
+        "sparsest_judged_accuracy": mean(later, is_sparsest),
+        "sparsest_judged_accuracy_low": interval[0],
+        "sparsest_judged_accuracy_high": interval[1],
+        "sparsest_still_valid": mean(elsewhere.is_valid, is_sparsest),
+    }
+
+
+def census_rows(index: int, counts: np.ndarray) -> Iterator[dict[str, int]]:
+    """Yields a row for each number of active neurons, edges and correct examples that circuits have."""
+    for nodes, edges, correct in np.argwhere(counts).tolist():
+        count = int(counts[nodes, edges, correct])
+        yield {"output": index, "n_nodes": nodes, "n_edges": edges, "n_correct": correct, "n_circuits": count}
+
+
+def edge_rows(part: Part, index: int, result: CircuitSearch) -> Iterator[dict[str, Any]]:
+    """Yields each edge of the full circuit, its weight, and the fraction of valid circuits that keep it."""
+    n_valid = result.n_valid
+    for layer, (start, this) in enumerate(zip(result.space.offsets, part.layers, strict=True)):
+        for target, row in enumerate(this.weight.tolist()):
+            for source, weight in enumerate(row):
+                count = int(result.edge_counts[start + target * len(row) + source])
+                yield {
+                    "output": index,
+                    "layer": layer,
+                    "source": source,
+                    "target": target,
+                    "weight": weight,
+                    "n_valid": count,
+                    "share": count / n_valid if n_valid else None,
+                }

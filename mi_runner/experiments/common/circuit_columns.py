@@ -1,0 +1,58 @@
+"""Columns that say what a circuit is and how good it is: those of `methods.circuits.table`."""
+
+from __future__ import annotations
+
+from mi_runner.tables.declaration import COUNT, FRACTION, Key, Measure, Note
+from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
+
+JUDGED = "where circuits are judged on other examples than those that they are found on"
+
+OUTPUT = Key("output", "number of the network's output that is analysed, from 0")
+
+BITS = "the kept edges as bits, the first edge of the first layer lowest"
+
+LAYER = "number of the layer of edges among those that are analysed, from 0"
+
+SOURCE = "number of the neuron that the edge comes from, from 0"
+
+TARGET = "number of the neuron that the edge goes to, from 0"
+
+OF_CIRCUIT = (
+    OUTPUT,
+    Key("circuit", BITS),
+    Measure(
+        "accuracy",
+        "examples for which the circuit's rounded output is the label, of those that it is found on",
+        FRACTION,
+        within=SHARE,
+        better="more",
+    ),
+    Note("agreement", "examples for which the circuit's rounded output equals the full network's", FRACTION),
+    Note("mse", "mean squared difference of the circuit's output to the full network's"),
+    Note("n_nodes", "active hidden neurons", COUNT),
+    Note("n_edges", "edges that the circuit keeps", COUNT),
+    Note("node_sparsity", "hidden neurons that the circuit leaves out; empty where there are none", FRACTION),
+    Note("edge_sparsity", "edges that the circuit leaves out", FRACTION),
+    Note("sparsity", "hidden neurons and edges that the circuit leaves out", FRACTION),
+    Note("valid", "whether the accuracy is above the threshold"),
+)
+"""What the table of a search has of each circuit."""
+
+JUDGED_ELSEWHERE = (
+    Note(
+        "judged_accuracy",
+        "accuracy of the circuit on the examples that it is judged on",
+        FRACTION,
+        only=JUDGED,
+        interval=True,
+    ),
+    Note("judged_agreement", "agreement on the examples that the circuit is judged on", FRACTION, only=JUDGED),
+    Note("judged_mse", "mse on the examples that the circuit is judged on", only=JUDGED),
+    Note("judged_valid", "whether the accuracy on the examples it is judged on is above the threshold", only=JUDGED),
+)
+"""What it has besides of circuits that are judged on other examples."""
+
+N_VALID = Measure("n_valid", "valid circuits", COUNT, within=NOT_NEGATIVE)
+N_VALID_PARTIAL = Measure(
+    "n_valid_partial", "valid circuits that leave out a hidden neuron", COUNT, within=NOT_NEGATIVE
+)

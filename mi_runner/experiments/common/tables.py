@@ -1,0 +1,133 @@
+"""Tables that several experiments have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from mi_runner.tables.declaration import (
+    COUNT,
+    FRACTION,
+    LOSS,
+    Column,
+    FigureType,
+    Key,
+    Note,
+    Row,
+    Rows,
+    Table,
+    TableType,
+)
+
+CLASSES, VALUES = "where labels are classes", "where labels are values"
+
+LABEL = "the label in the data: the number of a class, or a value, rounded"
+
+PREDICTED = "the predicted label: the number of a class, or the output, rounded"
+
+PREDICTIONS = TableType(
+    "predictions",
+    "The network's answer on each test example",
+    (
+        Key("example", "index of the example in the test set"),
+        Note("label", LABEL),
+        Note("answer", PREDICTED),
+        Note("logit_*", "the network's output for the class of this number", only=CLASSES),
+        Note("output", "the network's output", only=VALUES),
+    ),
+    parquet=True,
+)
+
+CONFUSION = TableType(
+    "confusion",
+    "How often the network answers a test example of one label with another",
+    (Key("label", LABEL), Key("predicted", PREDICTED), Note("count", "test examples", COUNT)),
+)
+
+CONFUSION_FIGURE = FigureType("confusion", "Labels and predicted labels of the test examples.", "confusion")
+
+REGULARIZED, STOPPED = "where training has a regularizer", "where training.stop_loss is given"
+
+MEASURED = {
+    "clusterability": "the regularizer's measure after the epoch: share of the layer's squared weights inside clusters",
+    "l1": "the regularizer's measure after the epoch: sum of the absolute weights of all layers",
+    "orthogonality": "the regularizer's measure after the epoch: how far the hidden layers are from orthogonal ones",
+}
+"""Regularizer → its column of the history."""
+
+HISTORY = TableType(
+    "history",
+    "Training, epoch by epoch",
+    (
+        Key("epoch", "passes over the training examples so far", COUNT),
+        Note("loss", "mean training loss of the epoch, without a regularizer", LOSS),
+        Note("penalty", "the regularizer's addition to the loss, mean over the epoch's steps", only=REGULARIZED),
+        *(Note(name, meaning, only=f"where training.regularizer={name}") for name, meaning in MEASURED.items()),
+        Note("test_loss", "mean loss on the test set after the epoch", LOSS),
+        Note("test_accuracy", "test examples whose predicted label is correct, after the epoch", FRACTION),
+        Note("reached", "whether the training loss has reached training.stop_loss", only=STOPPED),
+    ),
+)
+
+
+def where_trained(rows: Sequence[Row]) -> list[str]:
+    """Returns which columns of a training's history some runs only have: those of its regularizer and its end."""
+    columns = set().union(*rows)
+    where = [f"where training.regularizer={name}" for name in MEASURED if name in columns]
+    return where + ([REGULARIZED] if "penalty" in columns else []) + ([STOPPED] if "reached" in columns else [])
+
+
+def of_training(rows: Sequence[Row], of: TableType = HISTORY) -> Table:
+    """Returns the table of a training's history."""
+    return of.filled(rows, *where_trained(rows))
+
+
+def of_answers(rows: Rows, of: TableType = PREDICTIONS) -> Table:
+    """Returns the table of answers, which has logits of classes, or an output."""
+    return of.filled(rows, VALUES if "output" in rows else CLASSES)
+
+
+# --- many seeds ------------------------------------------------------------------------------------------------------
+
+
+def summary_of_seeds(of: TableType) -> TableType:
+    """Returns the type of a table's summary over seeds, with the columns that name a row of one seed."""
+    return TableType(
+        "seeds_summary",
+        "Spread over the networks of all seeds",
+        (
+            *(column for column in of.columns if isinstance(column, Key)),
+            Key("measure", "the measure that is summarised"),
+            Note("n", "networks that have a value", COUNT),
+            Note("mean", "mean over the networks"),
+            Note("sd", "standard deviation over the networks; empty for one network"),
+            Note("low", "lower end of the 95 % interval of the mean"),
+            Note("high", "upper end of the 95 % interval of the mean"),
+            Note("min", "smallest value of a network"),
+            Note("max", "largest value of a network"),
+        ),
+    )
+
+
+OF_SEEDS = "where a run has many seeds"
+
+SPREAD = {
+    "sd": "standard deviation over the networks of {}",
+    "low": "lower end of the 95 % interval of the mean of {}",
+    "high": "upper end of the 95 % interval of the mean of {}",
+    "min": "smallest {} of a network",
+    "max": "largest {} of a network",
+}
+"""What the summary of many seeds says about a measure besides its mean → its meaning."""
+
+
+def with_spread(*measures: Column) -> tuple[Column, ...]:
+    """Returns numbers of the summary, and behind them what a run with many seeds has of each: `accuracy_sd`."""
+    spread = (
+        Note(f"{measure.name}_{end}", meaning.format(measure.name), measure.unit, only=OF_SEEDS)
+        for measure in measures
+        for end, meaning in SPREAD.items()
+    )
+    return (*measures, *spread)
+
+
+ACCURACY = "examples whose predicted label is correct"

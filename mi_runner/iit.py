@@ -1,0 +1,30 @@
+"""Does a site carry a variable, or can it be trained to? Interchange interventions, DAS, IIT and adversaries.
+
+A causal model (`mi_runner.datasets.CausalModel`) gives counterfactual labels. `train_by_interchange` trains a rotation
+of a site, or the network, to give them. docs/das.md, docs/iit.md and docs/adversary.md describe the methods.
+"""
+
+from mi_runner.methods.adversary import Adversaries, AdversaryTraining, fresh_rotation
+from mi_runner.methods.alignment import Rotation, Units
+from mi_runner.methods.interchange import (
+    Aligned,
+    InterchangeTraining,
+    counterfactual_correct,
+    draw_pairs,
+    relabelled,
+    train_by_interchange,
+)
+
+__all__ = [
+    "Adversaries",
+    "AdversaryTraining",
+    "Aligned",
+    "InterchangeTraining",
+    "Rotation",
+    "Units",
+    "counterfactual_correct",
+    "draw_pairs",
+    "fresh_rotation",
+    "relabelled",
+    "train_by_interchange",
+]

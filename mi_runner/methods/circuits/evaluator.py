@@ -1,0 +1,53 @@
+"""The outputs of circuits of a chain of layers of any size, by tensors: the definition that the kernels follow.
+
+Letters: B examples, K circuits, E edges, sizes n_0 (inputs), …, n_L (outputs).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.ablation import Means
+from mi_runner.methods.circuits.edges import Edges
+
+
+def outputs_of_circuits(
+    part: Part, circuits: np.ndarray | Tensor, x: Tensor, means: Means | None = None, *, full: Tensor | None = None
+) -> Tensor:
+    """Returns the outputs `(K, B, n_L)` of circuits on the same examples; gradients pass through.
+
+    A kept edge carries its source's value times the trained weight. A neuron with a kept edge keeps its bias. A hidden
+    neuron without one is inactive: in a closed circuit it has no kept edge out either, so that its own value plays no
+    role, only what its edges carry where they are left out. The full circuit is the part, bit for bit.
+
+    Its memory is K·B numbers for each neuron of two neighbouring layers.
+
+    Args:
+        circuits: `(K, E)` bool, closed; see `Edges.closed`. Or a tensor of gates `(K, E)` in 0..1: an edge carries
+            gate · what it carries where it is kept + (1 − gate) · what it carries where it is left out.
+        x: `(B, n_0)`, the inputs of the part, in the dtype of its weights.
+        means: of the neurons that edges leave, as `means_of` returns them, or `(K, n_l)`, each circuit's own: what a
+            left-out edge carries is its weight times its source's mean. None: 0.
+        full: `(B, n_L)`, the outputs of the full circuit; None: those of the part.
+    """
+    kept = torch.tensor(circuits, device=x.device) if isinstance(circuits, np.ndarray) else circuits
+    n_circuits, values = len(kept), x.T
+    for index, (layer, mask) in enumerate(zip(part.layers, Edges(part.sizes).masks(kept), strict=True)):
+        weight = layer.weight * mask  # (K, out, in)
+        bias = layer.bias.expand(n_circuits, -1)
+        if means is not None:
+            of_sources = means[index].expand(n_circuits, -1)
+            bias = bias + torch.einsum("koi,ki->ko", layer.weight - weight, of_sources)
+        if index == 0:  # one product for all circuits
+            values = (weight.flatten(0, 1) @ values).reshape(*weight.shape[:2], -1)
+        else:
+            values = torch.bmm(weight, values)
+        values = layer.activate(values.add_(bias[:, :, None]))
+    outputs = values.transpose(1, 2)
+    is_full = kept.all(1) if kept.dtype == torch.bool else torch.zeros(n_circuits, dtype=torch.bool)
+    if is_full.any():
+        outputs = torch.where(is_full[:, None, None], part(x) if full is None else full, outputs)
+    return outputs
