@@ -16,7 +16,7 @@ class MarginsConfig(ExperimentConfig):
     """How sure is a network of its answers, class by class?"""
 
     name: ClassVar[str] = "margins"
-    module: ClassVar[str] = "mi_rings.margins"
+    module: ClassVar[str] = "mi_rings.margins.experiment"
     small: ClassVar[tuple[str, ...]] = ("dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
 
     quantile: float = option(0.1, "the table has this quantile of the margins of each class", at_least=0, at_most=1)

@@ -6,11 +6,11 @@ from typing import Any
 
 from torch import Tensor
 
+from mi_rings.margins.tables import DECLARED, METRICS
 from mi_rings.schemas import MarginsConfig
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Experiment, Result, Setting
 from mi_runner.models.batches import outputs_of
-from mi_runner.tables.ranges import ANY, SHARE
 
 
 def check(setting: Setting[MarginsConfig]) -> None:
@@ -38,10 +38,9 @@ def run(setting: Setting[MarginsConfig]) -> Result:
         if (dataset.y_test == number).any()
     ]
     return Result(
-        tables={"metrics": rows},
-        keys={"metrics": ("class",)},
-        metrics={"accuracy": (margins > 0).double().mean().item(), "margin": margins.mean().item()},
-        measures={"accuracy": SHARE, "margin": ANY, "low_margin": ANY},
+        [METRICS.filled(rows)],
+        {"accuracy": (margins > 0).double().mean().item(), "margin": margins.mean().item()},
+        DECLARED,
         answer=f"The mean margin is {margins.mean():.4g}; {(margins <= 0).sum()} of {len(margins)} answers are wrong.",
     )
 
@@ -59,4 +58,4 @@ def _described(margins: Tensor, quantile: float) -> dict[str, Any]:
     return {"n": len(margins), "accuracy": accuracy, "margin": margins.mean().item(), "low_margin": low}
 
 
-EXPERIMENT = Experiment(check=check, metric_names=metric_names, run=run)
+EXPERIMENT = Experiment(check=check, metric_names=metric_names, run=run, declared=DECLARED)
