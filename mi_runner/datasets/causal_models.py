@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mi_runner.errors import ConfigError, unknown
+from mi_runner.errors import ArgumentError, unknown
 
 Mechanism = Callable[[Tensor], Tensor]
 """Values `(B, V)` float64 → labels `(B,)`, in the form of the data set's targets: int64 classes or float32 values."""
@@ -51,23 +51,21 @@ class CausalModel:
 
     def __post_init__(self) -> None:
         if not self.variables or len(set(self.variables)) < len(self.variables):
-            raise ValueError(f"variables={self.variables}: name at least one variable, each once.")
+            raise ArgumentError("variables", self.variables, "name at least one variable, each once.")
         for split in ("train", "test"):
             values = getattr(self, f"values_{split}")
             if values.dim() != 2 or values.shape[1] != len(self.variables) or values.dtype != torch.float64:
-                raise ValueError(
-                    f"values_{split} must be (N, {len(self.variables)}) float64, not {tuple(values.shape)} "
-                    f"{values.dtype}."
-                )
+                wanted = f"must be (N, {len(self.variables)}) float64, not {tuple(values.shape)} {values.dtype}."
+                raise ArgumentError(f"values_{split}", None, f"values_{split} {wanted}")
 
     def column(self, variable: str) -> int:
         """Returns the number of a variable's column.
 
         Raises:
-            ConfigError: there is no such variable; the text lists them.
+            ArgumentError: there is no such variable; the text lists them.
         """
         if variable not in self.variables:
-            raise ConfigError(unknown("variable", variable, self.variables))
+            raise ArgumentError("variable", None, unknown("variable", variable, self.variables))
         return self.variables.index(variable)
 
     def counterfactual(self, base: Tensor, sources: Mapping[str, Tensor]) -> Tensor:

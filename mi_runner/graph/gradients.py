@@ -52,19 +52,23 @@ def check_gradients(graph: ModelGraph, x: Tensor, leaves: Iterable[str] = ()) ->
     try:
         expected = _gradients(module, module, x)
     except Exception as error:
-        raise ArgumentError(f"{type(module).__name__} can't compute gradients: {one_line(error)}") from error
+        problem = f"{type(module).__name__} can't compute gradients: {one_line(error)}"
+        raise ArgumentError("graph", None, problem) from error
     other = _first_other(_gradients(graph, module, x), expected)
     if not other:
         return
     works = next((path for path in _candidates(graph, leaves) if _repairs(module, x, (*leaves, path), expected)), "")
     if works:
-        advice = f"make the submodule that does so one site: leaves=[{','.join((*leaves, works))}]."
+        advice = f"make the submodule that does so one site: {{leaves}}=[{','.join((*leaves, works))}]."
     else:
         named = ",".join((*leaves, "NAME"))
-        advice = f"remove it, or move what has it into a submodule and name that, leaves=[{named}]."
+        advice = f"remove it, or move what has it into a submodule and name that, {{leaves}}=[{named}]."
     raise ArgumentError(
+        ("graph", "leaves"),
+        None,
         f"{type(module).__name__} as recorded has other gradients than the module itself ({other}): a hook on "
-        f"gradients, or what else changes them, isn't recorded, so {advice}"
+        "gradients, or what else changes them, isn't recorded, so",
+        advice,
     )
 
 

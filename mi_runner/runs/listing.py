@@ -149,7 +149,7 @@ def listing(
 
 
 def _usual(found: Sequence[Saved]) -> list[str]:
-    """The columns that tell the rows apart."""
+    """Returns the columns that tell the rows apart."""
     first = [name for name in FIRST if any(one.values[name] is not None for one in found)]
     return [*first, *differing_keys(found), *headlines(found)]
 
@@ -187,7 +187,7 @@ def _number(text: str) -> float | None:
 
 
 def _order(value: Any) -> tuple[bool, float, str]:
-    """A key for sorting: numbers first, NaN behind them, then texts."""
+    """Returns a key for sorting: numbers first, NaN behind them, then texts."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return False, math.inf if math.isnan(value) else value, ""
     return True, 0.0, shown(value)

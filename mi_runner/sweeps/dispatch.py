@@ -12,10 +12,10 @@ from pathlib import Path
 from mi_runner.config.run_schema import OnError
 from mi_runner.errors import ExitStatus
 from mi_runner.machine import signals
-from mi_runner.runs import run_folder
+from mi_runner.runs import liveness, states
 from mi_runner.runs.plan import Job
 from mi_runner.runs.record import RunRecord
-from mi_runner.runs.run_folder import State
+from mi_runner.runs.states import State
 from mi_runner.sweeps import sweep_tables
 from mi_runner.sweeps.engines.engine import Engine, NotNow, Running
 from mi_runner.sweeps.engines.in_this_process import HasEnded
@@ -64,16 +64,16 @@ class RunsElsewhere:
         if now - self._looked < 1:
             return False
         self._looked = now
-        state = run_folder.state(self.folder)
+        state = states.read_state(self.folder)
         if state.status == "running":
             self._silent = None
             return False
-        sign = run_folder.last_sign(self.folder)
+        sign = liveness.last_sign(self.folder)
         if state.status != "killed" or sign is None:
             return True
         if self._silent is None or self._silent[0] != sign:
             self._silent = sign, now
-        return now - self._silent[1] >= 2 * run_folder.SECONDS_BETWEEN_SIGNS
+        return now - self._silent[1] >= 2 * liveness.SECONDS_BETWEEN_SIGNS
 
     def ending(self) -> Ending:
         return Ending(worker_died=True)
@@ -187,7 +187,7 @@ class Dispatch:
         ours = [
             task for _, task, running, _ in self._running.values() if not isinstance(running, RunsElsewhere | HasEnded)
         ]
-        return [task for task in ours if run_folder.state(task.folder).status == "running"]
+        return [task for task in ours if states.read_state(task.folder).status == "running"]
 
     def _say_interrupted(self, tasks: Sequence[Task]) -> None:
         """Writes that tasks were interrupted, which the engine has ended and which could not write it themselves.
@@ -195,7 +195,7 @@ class Dispatch:
         A worker that doesn't listen in time is killed, and is as much ended by the interruption.
         """
         for task in tasks:
-            if run_folder.state(task.folder).status in ("running", "killed"):
+            if states.read_state(task.folder).status in ("running", "killed"):
                 write_ending(task, "interrupted", "its sweep was interrupted, and it left no word")
 
     def _fill(self) -> bool:
@@ -261,12 +261,12 @@ class Dispatch:
         if earlier.running is not None:
             self.engine.cancel([earlier.running])
             return None
-        state = run_folder.state(task.folder)
+        state = states.read_state(task.folder)
         if refused and state.done and not self._refused.had_folder:  # the engine had taken it nevertheless
             return HasEnded(Ending())
         if state.status != "running" or earlier.is_over:
             return None
-        lives = run_folder.is_alive(task.folder, state.record)
+        lives = liveness.is_alive(task.folder, state.record)
         if lives is None and not self.adopt:
             return None
         end = "it is waited for" if lives else "adopt=false runs it again"
@@ -276,7 +276,7 @@ class Dispatch:
     def _ended(self, job: Job, task: Task, running: Running, began: float) -> None:
         self._n_ended += 1
         self._refused.again_at = 0.0
-        how, state = running.ending(), run_folder.state(task.folder)
+        how, state = running.ending(), states.read_state(task.folder)
         if isinstance(running, RunsElsewhere) and state.status == "killed":
             self._n_ended -= 1
             console.note(f"job {job.number} is over ({state.cause}): it runs again")
@@ -303,14 +303,14 @@ class Dispatch:
         if how.status:
             ended = State(how.status, how.error, ExitStatus.FAILED, state.record)
         elif how.worker_died and state.has_record:
-            ended = run_folder.killed(state.record)
+            ended = states.killed(state.record)
         elif how.worker_died:
             cause = f"its worker ended before the run began ({how.error})"
             ended = State("failed", cause, ExitStatus.FAILED, RunRecord())
         else:  # the disk is full
             ended = State("failed", how.error or "ended without a word", ExitStatus.FAILED, state.record)
         write_ending(task, ended.status, ended.cause)
-        written = run_folder.state(task.folder)
+        written = states.read_state(task.folder)
         if written.status == ended.status:
             return written
         self.known[task.number] = ended

@@ -21,7 +21,7 @@ from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.machine import signals, streams, threads
 from mi_runner.machine.imports import SAFE_PATH, folder_last, lasting_imports, restore_safe_path
-from mi_runner.runs import run_folder
+from mi_runner.runs import liveness, run_folder
 from mi_runner.sweeps import clean_state
 from mi_runner.tables import console
 
@@ -164,7 +164,7 @@ def _run(task: Task, reporting: progress.Progress) -> Ending:
         except OSError as error:
             return Ending(one_line(error))
         try:
-            with run_folder.signs_of_life(task.folder):
+            with liveness.signs_of_life(task.folder):
                 runner.run(task.config, folder=task.folder, command=task.command, progress=reporting)
         except Exception as error:
             if run_folder.read_record(task.folder) is None:  # it failed before the run began

@@ -208,10 +208,8 @@ def check_size(n: int, max_depth: int) -> None:
     counts = count_trees(n, max_depth)
     if sum(counts) > MOST_TREES:
         fits = max(depth for depth in range(max_depth) if sum(counts[: depth + 1]) <= MOST_TREES)
-        raise ArgumentError(
-            f"max_depth={max_depth}: there are {sum(counts):,} algorithms of {n} variables, more than {MOST_TREES:,}. "
-            f"Use max_depth={fits}."
-        )
+        problem = f"there are {sum(counts):,} algorithms of {n} variables, more than {MOST_TREES:,}."
+        raise ArgumentError("max_depth", max_depth, problem, f"Use {{max_depth}}={fits}.")
 
 
 @cache

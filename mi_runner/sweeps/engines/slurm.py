@@ -338,7 +338,7 @@ class _Job:
         return self._queue.state(self.submission.id, self._since)
 
     def says(self) -> str | None:
-        """The status in its run.json."""
+        """Returns the status in its run.json."""
         record = run_folder.read_record(self.task.folder)
         return None if record is None else record.status
 
