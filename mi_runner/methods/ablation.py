@@ -133,6 +133,19 @@ def ablate(
     Raises:
         ArgumentError: the network can't be traced, has no such target, or another argument is wrong; the text says
             which, and lists what there is.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.ablation import ablate
+        >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2))
+        >>> x, y = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> rows = ablate(net, x, y, targets=["1"], methods=["zero", "mean"]).rows
+        >>> [(row["target"], row["method"], row["accuracy"]) for row in rows]
+        [('none', 'none', 1.0), ('1', 'zero', 0.5), ('1', 'mean', 0.5)]
     """
     loss, y, classes = loss_and_targets(x, y, loss, classes)
     progress = progress or Progress()
@@ -434,6 +447,19 @@ def scrub(
 
     Raises:
         ArgumentError: as `ablate`, or an example has no source that agrees.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.ablation import scrub
+        >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2))
+        >>> x, y = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> rows = scrub(net, x.repeat(2, 1), y.repeat(2), targets=["1"], agree="same", repeats=1)
+        >>> [(row["agree"], row["accuracy"]) for row in rows]
+        [('any', 0.0), ('same', 1.0)]
     """
     loss, y, classes = loss_and_targets(x, y, loss, None)
     drawn = draws(["resample"], repeats)
@@ -502,6 +528,19 @@ def ablate_units(
 
     Raises:
         ArgumentError: as `ablate`, or the units need more runs than `most_runs`; the text says how many.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.ablation import ablate_units
+        >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2))
+        >>> x, y = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> rows = ablate_units(net, x, y, targets=["1"], methods=["zero"])
+        >>> [(row["unit"], row["accuracy_drop"]) for row in rows]
+        [(0, 0.5), (1, 0.5)]
     """
     loss, y, classes = loss_and_targets(x, y, loss, classes)
     progress = progress or Progress()

@@ -19,7 +19,15 @@ from mi_runner.errors import ArgumentError
 
 
 def distance_matrix(images: Tensor) -> Tensor:
-    """Returns the Euclidean distances between images, or other features, `(D, ...)`: `(D, D)` float64 on the CPU."""
+    """Returns the Euclidean distances between images, or other features, `(D, ...)`: `(D, D)` float64 on the CPU.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import distance_matrix
+        >>> distance_matrix(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+        tensor([[0., 5.],
+                [5., 0.]], dtype=torch.float64)
+    """
     features = images.flatten(1).double().cpu()
     # Without the product form, which turns equal rows into distances of rounding errors.
     return torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
@@ -83,6 +91,14 @@ def layer_similarity(matrices: Sequence[Tensor]) -> Tensor:
 
     Raises:
         ArgumentError: there are fewer than 3 examples, or the layers have different examples.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import distance_matrix, layer_similarity
+        >>> points = torch.tensor([[0.0], [1.0], [3.0]])
+        >>> layer_similarity([distance_matrix(points), distance_matrix(2 * points)])
+        tensor([[1.0000, 1.0000],
+                [1.0000, 1.0000]], dtype=torch.float64)
     """
     n = len(matrices[0])
     if n < 3 or any(matrix.shape != (n, n) for matrix in matrices):

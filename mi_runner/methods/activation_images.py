@@ -34,6 +34,15 @@ def hidden_sites(graph: ModelGraph) -> list[str]:
 
     A hidden activation is what an activation function of torch gives (`nn.ReLU`, `torch.relu`, `functional.gelu`, …;
     not a softmax), except where it is the network's output.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.decoding import hidden_sites
+        >>> from mi_runner.graph import ModelGraph
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))
+        >>> hidden_sites(ModelGraph.trace(net, torch.zeros(1, 2)))
+        ['1']
     """
     return [name for name in readable_sites(graph) if name != graph.output and _is_activation(graph, name)]
 
@@ -84,6 +93,16 @@ def activation_images(
     Raises:
         ArgumentError: a site can't be read, one is named twice, or none is named.
         RunFailed: a value isn't finite.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.decoding import activation_images
+        >>> from mi_runner.graph import ModelGraph
+        >>> graph = ModelGraph.trace(nn.Sequential(nn.ReLU(), nn.Hardtanh()), torch.zeros(1, 2))
+        >>> activation_images(graph, torch.tensor([[0.25, 3.0]]), ["0", "1"], decimals=1)
+        tensor([[[0.2000, 3.0000],
+                 [0.2000, 1.0000]]])
     """
     sites = named_sites(graph, sites)
     height, width = image_shape(graph, sites, at_least=at_least)

@@ -100,6 +100,13 @@ class Units(nn.Module):
 
     Raises:
         ArgumentError: slices do not fit the shape, or a unit belongs to two places.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.iit import Units
+        >>> units = Units((4,), ["[0:2]"])
+        >>> units(torch.zeros(1, 4), [torch.ones(1, 4)])
+        tensor([[1., 1., 0., 0.]])
     """
 
     masks: Tensor
@@ -131,6 +138,14 @@ class Rotation(nn.Module):
         n_places: S.
         size: n, or a sequence with the n of each place; together at most d.
         generator: draws the first directions, uniform over all orthonormal ones.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.iit import Rotation
+        >>> rotation = Rotation((4,), 1, 2, generator=torch.Generator().manual_seed(0))
+        >>> values = torch.rand(3, 4)
+        >>> torch.allclose(rotation(values, [values]), values, atol=1e-6)  # the source is the base: nothing changes
+        True
     """
 
     def __init__(

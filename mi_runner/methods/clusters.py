@@ -92,6 +92,21 @@ def switch_clusters(
 
     Raises:
         ArgumentError: the layer is no Linear layer, a partition has other units than it, or there are no examples.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.clusters import contiguous, switch_clusters
+        >>> from mi_runner.graph import ModelGraph
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2)) if parameter.ndim == 2 else parameter.zero_()
+        >>> x, labels = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> graph = ModelGraph.trace(net, x)
+        >>> rows = switch_clusters(graph, "0", contiguous(2, 2, n_clusters=2), x, labels)
+        >>> [(row.state, row.cluster, row.class_accuracy) for row in rows[:3]]
+        [('full', None, {0: 1.0, 1: 1.0}), ('off', 0, {0: 0.0, 1: 1.0}), ('off', 1, {0: 1.0, 1: 0.0})]
     """
     linear = _linear(graph, layer)
     for each in (partition, *controls):
@@ -147,6 +162,12 @@ def random_partitions(partition: Partition, count: int, *, seed: int = 0) -> lis
     """Returns random partitions with clusters of the same sizes, as control.
 
     The first ones do not depend on `count`.
+
+    Example:
+        >>> from mi_runner.clusters import contiguous, random_partitions
+        >>> partitions = random_partitions(contiguous(4, 4, n_clusters=2), 3, seed=0)
+        >>> [partition.outputs.bincount().tolist() for partition in partitions]
+        [[2, 2], [2, 2], [2, 2]]
     """
     return [
         shuffled(partition, generator=chance.generator(seed, "random partition", repeat))
@@ -168,6 +189,20 @@ def pruned_share(graph: ModelGraph, layer: str, partition: Partition, cluster: i
 
     Raises:
         ArgumentError: the layer is not in the chain, or the partition has other units than it.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.clusters import contiguous, pruned_share
+        >>> from mi_runner.graph import ModelGraph
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2)) if parameter.ndim == 2 else parameter.zero_()
+        >>> x, labels = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> graph = ModelGraph.trace(net, x)
+        >>> pruned_share(graph, "0", contiguous(2, 2, n_clusters=2), cluster=0, n_parameters=12)
+        0.5
     """
     chain = longest_part(graph)
     names = [each.module for each in chain.layers] if chain else []
@@ -224,6 +259,20 @@ def top_activations(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) 
 
     Raises:
         ArgumentError: k is less than 1.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.clusters import top_activations
+        >>> from mi_runner.graph import ModelGraph
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2)) if parameter.ndim == 2 else parameter.zero_()
+        >>> x, labels = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> graph = ModelGraph.trace(net, x)
+        >>> top_activations(graph, x, ["1"], k=1)["1"]
+        Top(examples=tensor([[0, 1]]), activations=tensor([[3., 4.]]))
     """
     if k < 1:
         raise ArgumentError("k", k, "take at least one example of each unit.")
@@ -240,7 +289,23 @@ def top_activations(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) 
 
 
 def top_examples(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) -> dict[str, Tensor]:
-    """Returns site → the examples of `top_activations`, `(k, U)` int64, without the activations."""
+    """Returns site → the examples of `top_activations`, `(k, U)` int64, without the activations.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.clusters import top_examples
+        >>> from mi_runner.graph import ModelGraph
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2)) if parameter.ndim == 2 else parameter.zero_()
+        >>> x, labels = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> graph = ModelGraph.trace(net, x)
+        >>> top_examples(graph, x, ["1"], k=2)["1"]
+        tensor([[0, 1],
+                [1, 0]])
+    """
     return {site: top.examples for site, top in top_activations(graph, x, sites, k).items()}
 
 
@@ -263,6 +328,12 @@ def interpretability(classes: Tensor, n_classes: int) -> float:
 
     Raises:
         ArgumentError: there are no units.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.clusters import interpretability
+        >>> interpretability(torch.tensor([[0, 1], [0, 2]]), n_classes=4)
+        0.625
     """
     distinct = (class_counts(classes, n_classes) > 0).sum(1)
     if not len(distinct):

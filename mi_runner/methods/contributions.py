@@ -37,6 +37,20 @@ def contributions(
 
     Raises:
         ArgumentError: the network can't be traced, `y` are no classes, or `depth < 1`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.ablation import contributions
+        >>> class Skip(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.hidden, self.last = nn.Linear(2, 2), nn.Linear(2, 2)
+        ...     def forward(self, x):
+        ...         return self.last(x + torch.relu(self.hidden(x)))
+        >>> rows = contributions(Skip(), torch.rand(4, 2), torch.tensor([0, 1, 0, 1]))
+        >>> [row["summand"] for row in rows]
+        ['x', 'relu', 'bias', 'sum']
     """
     if depth < 1:
         raise ArgumentError("depth", depth, f"{{depth}}={depth} must be at least 1.")

@@ -41,6 +41,16 @@ def train_decoder(
     """Trains a decoder on a split's training examples; returns it in evaluation mode, and a row per epoch.
 
     Arguments, rows and errors are those of `train_decoders`.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import decode, split_images, train_decoder
+        >>> labels = {"a": torch.arange(40) % 2}
+        >>> images = labels["a"].float()[:, None, None].expand(40, 2, 3) + 0.1 * torch.rand(40, 2, 3)
+        >>> split = split_images(images, torch.arange(40), 0.25, seed=0)
+        >>> decoder, history = train_decoder(images, labels, split, hidden_sizes=(8,), epochs=2)
+        >>> len(history), decode(decoder, images)[0].shape
+        (2, torch.Size([40]))
     """
     ((decoder, history),) = train_decoders(images, labels, [split], **options)
     return decoder, history
@@ -87,6 +97,15 @@ def train_decoders(
     Raises:
         ArgumentError: labels don't fit the images, kernels are larger than an image, or the optimizer is unknown.
         FloatingPointError: the loss is no longer finite; a smaller learning rate may help.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import split_folds, train_decoders
+        >>> labels = {"a": torch.arange(40) % 2}
+        >>> images = labels["a"].float()[:, None, None].expand(40, 2, 3) + 0.1 * torch.rand(40, 2, 3)
+        >>> folds = split_folds(images, torch.arange(40), 4, seed=0)
+        >>> [len(history) for _, history in train_decoders(images, labels, folds, hidden_sizes=(8,), epochs=2)]
+        [2, 2, 2, 2]
     """
     columns, n_values = label_columns(labels, images)
     with chance.global_seed(seed, "decoder initialisation"):
@@ -206,7 +225,7 @@ class _Decoders:
     def step(
         self, images: Tensor, columns: Tensor, rows: Tensor, counts: Sequence[int], masks: Sequence[Tensor] | None
     ) -> Tensor:
-        """Does a training step on examples `(S, B)`, of which each decoder takes the first `counts`.
+        """Does a training step on examples `(S, B)`, of which each decoder takes the first `counts`; returns the loss.
 
         Returns each decoder's loss `(S,)`, summed over its examples.
         """
@@ -222,7 +241,8 @@ class _Decoders:
         return total.detach()
 
     def masks(self, batch_size: int, draw: torch.Generator) -> list[Tensor] | None:
-        """Returns the factors `(B, F)` of each hidden layer's units: 0, or 1/(1 − dropout)."""
+        """Returns the factors `(B, F)` of each hidden layer's units: 0, or 1
+        (1 − dropout)."""
         layers = list(self.initial.hidden)
         dropouts = [layer.p for layer in layers if isinstance(layer, nn.Dropout)]
         sizes = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]

@@ -131,6 +131,15 @@ def distinct_examples(x: Tensor, variables: Mapping[str, Tensor], *, caption: st
 
     Raises:
         ArgumentError: a variable is not one integer an example, or there is nothing to decode.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import distinct_examples
+        >>> x = torch.tensor([[0.0], [1.0], [0.0]])
+        >>> examples = distinct_examples(x, {"a": torch.tensor([5, 7, 5])})
+        >>> examples.x, examples.labels, examples.values
+        (tensor([[0.],
+                [1.]]), {'a': tensor([0, 1])}, {'a': (5, 7)})
     """
     values, labels = {}, {}
     for name, variable in variables.items():
@@ -153,7 +162,15 @@ def image_numbers(images: Tensor) -> Tensor:
 
 
 def shuffled_labels(labels: Mapping[str, Tensor], *, seed: int) -> dict[str, Tensor]:
-    """Returns the labels `(D,)` in another order, the same for all variables: they can only be memorised."""
+    """Returns the labels `(D,)` in another order, the same for all variables: they can only be memorised.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import shuffled_labels
+        >>> shuffled = shuffled_labels({"a": torch.arange(4), "b": torch.arange(4) + 10}, seed=0)
+        >>> sorted(shuffled["a"].tolist()), torch.equal(shuffled["b"], shuffled["a"] + 10)
+        ([0, 1, 2, 3], True)
+    """
     n = len(next(iter(labels.values())))
     order = torch.randperm(n, generator=chance.generator(seed, "shuffled labels"))
     return {name: label[order] for name, label in labels.items()}
@@ -190,6 +207,13 @@ def split_images(images: Tensor, index: Tensor, share: float, *, seed: int) -> D
 
     Raises:
         ArgumentError: the share is not between 0 and 1, or there are fewer than two examples.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import split_images
+        >>> split = split_images(torch.rand(10, 2, 3), torch.arange(10), 0.3, seed=0)
+        >>> len(split.train), len(split.held_out)
+        (7, 3)
     """
     if not 0 < share < 1 or len(index) < 2:
         problem = f"{{share}}={share:g} of {len(index)} examples:"
@@ -222,6 +246,13 @@ def split_folds(images: Tensor, index: Tensor, folds: int, *, seed: int) -> list
 
     Raises:
         ArgumentError: there are fewer different images than folds, or fewer than 2 folds.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import split_folds
+        >>> folds = split_folds(torch.rand(10, 2, 3), torch.arange(10), 5, seed=0)
+        >>> sorted(torch.cat([fold.held_out for fold in folds]).tolist())
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     group = image_numbers(images)
     n_groups = int(group.max()) + 1
@@ -250,12 +281,31 @@ def decoded_logits(decoder: nn.Module, images: Tensor) -> Logits:
 
 
 def decode(decoder: nn.Module, images: Tensor) -> Answers:
-    """Returns for each variable the most likely value `(D,)`, as a decoder reads it from images `(D, H, W)`."""
+    """Returns for each variable the most likely value `(D,)`, as a decoder reads it from images `(D, H, W)`.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import decode, split_images, train_decoder
+        >>> labels = {"a": torch.arange(40) % 2}
+        >>> images = labels["a"].float()[:, None, None].expand(40, 2, 3) + 0.1 * torch.rand(40, 2, 3)
+        >>> split = split_images(images, torch.arange(40), 0.25, seed=0)
+        >>> decoder, _ = train_decoder(images, labels, split, hidden_sizes=(8,), epochs=0)
+        >>> decode(decoder, images)[0].shape
+        torch.Size([40])
+    """
     return [logits.argmax(1) for logits in decoded_logits(decoder, images)]
 
 
 def linear_probe(features: Tensor, labels: Mapping[str, Tensor], train: Tensor, *, penalty: float = 1e-3) -> Answers:
-    """Returns for each variable the value `(D,)` that a linear probe predicts; arguments as for `probe_logits`."""
+    """Returns for each variable the value `(D,)` that a linear probe predicts; arguments as for `probe_logits`.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import linear_probe
+        >>> features, labels = torch.tensor([[0.0], [1.0], [0.1], [0.9]]), {"a": torch.tensor([0, 1, 0, 1])}
+        >>> linear_probe(features, labels, train=torch.tensor([0, 1]))
+        [tensor([0, 1, 0, 1])]
+    """
     return [logits.argmax(1) for logits in probe_logits(features, labels, train, penalty=penalty)]
 
 
@@ -359,6 +409,14 @@ def decoding_accuracy(
         answers: of each variable the decoded value `(D,)`.
         labels: variable → `(D,)`, the true values.
         split: which examples were trained on, and which were held out.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import decoding_accuracy, split_images
+        >>> labels = {"a": torch.arange(8) % 2}
+        >>> split = split_images(torch.rand(8, 2, 2), torch.arange(8), 0.5, seed=0)
+        >>> decoding_accuracy([labels["a"]], labels, split)["a"].accuracy
+        1.0
     """
     labels_of = torch.stack(list(labels.values()), 1)
     trained_on = split.train.unique()
@@ -390,6 +448,14 @@ def folds_accuracy(
         answers: of each fold what its decoder answers on all examples.
         labels: variable → `(D,)`, the true values.
         splits: the folds.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import folds_accuracy, split_folds
+        >>> labels = {"a": torch.arange(8) % 2}
+        >>> folds = split_folds(torch.rand(8, 2, 2), torch.arange(8), 2, seed=0)
+        >>> folds_accuracy([[labels["a"]]] * 2, labels, folds)["a"].accuracy
+        1.0
     """
     each = [decoding_accuracy(own, labels, split) for own, split in zip(answers, splits, strict=True)]
     accuracies = {}

@@ -83,6 +83,18 @@ def draw_pairs(
         n: P.
         among: `(M,)` the examples to draw from; at least 2.
         single_source: all places have the same source example; otherwise each has its own.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner import iit
+        >>> from mi_runner.datasets import CausalModel, LabelTable
+        >>> values = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, LabelTable(torch.tensor([[0, 1], [1, 0]])))
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> pairs = iit.draw_pairs(causal, values, [("a",)], 5, among=torch.arange(4), generator=draw)
+        >>> a, b = values[pairs.sources[:, 0], 0], values[pairs.base, 1]
+        >>> torch.equal(pairs.labels, (a != b).long())
+        True
     """
     m = len(among)
     rounds = [torch.randperm(m, generator=generator) for _ in range(math.ceil(n / m))]
@@ -102,6 +114,24 @@ def relabelled(pairs: Pairs, model: CausalModel, values: Tensor, variables: Sequ
     Args:
         values: `(N, V)` of the examples.
         variables: those that are taken from the source.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import iit
+        >>> from mi_runner.datasets import CausalModel, Dataset, LabelTable
+        >>> from mi_runner.graph import ModelGraph
+        >>> values = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, LabelTable(torch.tensor([[0, 1], [1, 0]])))
+        >>> x, y = values.float(), torch.tensor([0, 1, 1, 0])
+        >>> data = Dataset("xor", x, y, x, y, ("0", "1"), causal_model=causal)
+        >>> net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2))
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> aligned = iit.Aligned(net, ModelGraph.trace(net, x), "0", iit.Rotation((4,), 1, 2, generator=draw))
+        >>> pairs = iit.draw_pairs(causal, values, [("a",)], 20, among=torch.arange(4), generator=draw)
+        >>> of_b = iit.relabelled(pairs, causal, values, ["b"])
+        >>> torch.equal(of_b.labels, (values[pairs.base, 0] != values[pairs.sources[:, 0], 1]).long())
+        True
     """
     sources = pairs.sources[:, :1]
     labels = model.counterfactual(values[pairs.base], dict.fromkeys(variables, values[sources[:, 0]]))
@@ -121,6 +151,23 @@ class Aligned:
 
     Attributes:
         target: the site, edge or path whose value is swapped.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import iit
+        >>> from mi_runner.datasets import CausalModel, Dataset, LabelTable
+        >>> from mi_runner.graph import ModelGraph
+        >>> values = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, LabelTable(torch.tensor([[0, 1], [1, 0]])))
+        >>> x, y = values.float(), torch.tensor([0, 1, 1, 0])
+        >>> data = Dataset("xor", x, y, x, y, ("0", "1"), causal_model=causal)
+        >>> net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2))
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> aligned = iit.Aligned(net, ModelGraph.trace(net, x), "0", iit.Rotation((4,), 1, 2, generator=draw))
+        >>> pairs = iit.draw_pairs(causal, values, [("a",)], 20, among=torch.arange(4), generator=draw)
+        >>> aligned.outputs_on(x, pairs.base[:5], pairs.sources[:5]).shape
+        torch.Size([5, 2])
     """
 
     model: nn.Module
@@ -183,6 +230,24 @@ def counterfactual_correct(
 
     Args:
         kept: values of sites from earlier calls, for a network that isn't trained between them.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import iit
+        >>> from mi_runner.datasets import CausalModel, Dataset, LabelTable
+        >>> from mi_runner.graph import ModelGraph
+        >>> values = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, LabelTable(torch.tensor([[0, 1], [1, 0]])))
+        >>> x, y = values.float(), torch.tensor([0, 1, 1, 0])
+        >>> data = Dataset("xor", x, y, x, y, ("0", "1"), causal_model=causal)
+        >>> net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2))
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> aligned = iit.Aligned(net, ModelGraph.trace(net, x), "0", iit.Rotation((4,), 1, 2, generator=draw))
+        >>> pairs = iit.draw_pairs(causal, values, [("a",)], 20, among=torch.arange(4), generator=draw)
+        >>> is_correct, outputs = iit.counterfactual_correct(aligned, data, pairs)
+        >>> is_correct.shape, outputs.shape
+        (torch.Size([20]), torch.Size([20, 2]))
     """
     values = (kept or KeptSites()).of(aligned.graph, dataset.x_test, aligned.graph.site(aligned.site))
     batches = zip(pairs.base.split(BATCH), pairs.sources.split(BATCH), strict=True)
@@ -231,6 +296,11 @@ class InterchangeTraining:
         task_weight: weight of the ordinary loss on the base examples in the loss.
         cutoff: below it the loss on counterfactual labels counts for a thousandth, `cut_off`; None: it counts in full.
         optimizer: makes the optimizer of parameters and a step size.
+
+    Example:
+        >>> from mi_runner.iit import InterchangeTraining
+        >>> InterchangeTraining(what="rotation", epochs=3).batch_size
+        256
     """
 
     what: Trained = "both"
@@ -324,6 +394,25 @@ def train_by_interchange(
     Raises:
         ArgumentError: the network can't be trained on batches of one pair.
         FloatingPointError: the loss is no longer finite.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import iit
+        >>> from mi_runner.datasets import CausalModel, Dataset, LabelTable
+        >>> from mi_runner.graph import ModelGraph
+        >>> values = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, LabelTable(torch.tensor([[0, 1], [1, 0]])))
+        >>> x, y = values.float(), torch.tensor([0, 1, 1, 0])
+        >>> data = Dataset("xor", x, y, x, y, ("0", "1"), causal_model=causal)
+        >>> net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2))
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> aligned = iit.Aligned(net, ModelGraph.trace(net, x), "0", iit.Rotation((4,), 1, 2, generator=draw))
+        >>> pairs = iit.draw_pairs(causal, values, [("a",)], 20, among=torch.arange(4), generator=draw)
+        >>> how = iit.InterchangeTraining(what="rotation", epochs=2, warmup_steps=0)
+        >>> history = iit.train_by_interchange(aligned, data, pairs, how, nn.functional.cross_entropy)
+        >>> [row["epoch"] for row in history]
+        [0.0, 1.0, 2.0]
     """
     history: list[dict[str, Any]] = [{"epoch": 0.0, "step": 0, **evaluate()}]
     if not how.epochs:

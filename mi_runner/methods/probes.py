@@ -81,6 +81,17 @@ def probe(
 
     Raises:
         ArgumentError: features or targets aren't finite or don't fit, or there are too few examples or folds.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.probes import Target, probe, split_folds
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> features = torch.randn(60, 3, generator=draw)
+        >>> target = Target((2 * features[:, 0] - features[:, 1]).double(), classes=None)
+        >>> folds = split_folds(60, 3, generator=draw)
+        >>> held_out = probe(features, {"area": target.columns}, folds, generator=draw)
+        >>> held_out.predictions["area"].shape
+        torch.Size([60, 1])
     """
     n = len(features)
     y = torch.cat(list(targets.values()), 1).double()
@@ -104,7 +115,14 @@ def probe(
 
 
 def split_folds(n: int, n_folds: int, *, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """Returns the indices of n examples in random order, in folds of sizes as equal as possible."""
+    """Returns the indices of n examples in random order, in folds of sizes as equal as possible.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.probes import split_folds
+        >>> [len(fold) for fold in split_folds(10, 3, generator=torch.Generator().manual_seed(0))]
+        [4, 3, 3]
+    """
     return torch.randperm(n, generator=generator).tensor_split(n_folds)
 
 
@@ -299,6 +317,14 @@ class Target:
     Attributes:
         values: `(N,)` float64.
         classes: the values in ascending order, where the target is a class; None where it is a value.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.probes import Target
+        >>> Target(torch.tensor([3.0, 5.0, 3.0]).double(), classes=(3.0, 5.0)).columns
+        tensor([[1., 0.],
+                [0., 1.],
+                [1., 0.]], dtype=torch.float64)
     """
 
     values: Tensor
@@ -359,6 +385,17 @@ def score(target: Target, predictions: Tensor, folds: Sequence[Tensor]) -> Score
     R² = 1 − SS(residual)/SS(total), both summed over all folds; the total is about each fold's own mean. Its interval
     is that of a ratio of means (delta method). The accuracy's is Wilson's. Both are of the examples: they cover other
     held-out examples, not other training examples.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.probes import Target, probe, score, split_folds
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> features = torch.randn(60, 3, generator=draw)
+        >>> target = Target((2 * features[:, 0] - features[:, 1]).double(), classes=None)
+        >>> folds = split_folds(60, 3, generator=draw)
+        >>> held_out = probe(features, {"area": target.columns}, folds, generator=draw)
+        >>> score(target, held_out.predictions["area"], folds).score > 0.99
+        True
     """
     if target.classes is not None:
         predicted = target.values.new_tensor(target.classes)[predictions.argmax(1)]

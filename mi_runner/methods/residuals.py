@@ -78,6 +78,19 @@ def ablate_beyond(
 
     Raises:
         ArgumentError: as `ablate` and `linear_fit`, or a target is no inner site.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.ablation import ablate_beyond
+        >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2))
+        >>> x, y = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> rows = ablate_beyond(net, x, y, targets=["1"], methods=["zero"])
+        >>> [(row["target"], row["accuracy"]) for row in rows]
+        [('1[estimate]', 1.0), ('1[residual]', 0.5)]
     """
     rows: list[dict[str, Any]] = []
     examples = x if source is None else source

@@ -61,7 +61,7 @@ REHEARSED = 3
 
 
 def check(setting: Setting[AblationConfig]) -> None:
-    """The model can be traced, and has the targets that are asked for; each can be ablated.
+    """Checks that the model can be traced and has the targets that are asked for, and that each can be ablated.
 
     Raises:
         ConfigError: it can't, or hasn't; the text lists its sites and edges. Or an ablation fails; it says which.
@@ -96,7 +96,7 @@ def check(setting: Setting[AblationConfig]) -> None:
 
 
 def metric_names(setting: Setting[AblationConfig]) -> list[str]:
-    """The summary's names: `accuracy`, `loss`, and both for each target and method, `accuracy/x/add/zero`."""
+    """Returns the summary's names: `accuracy`, `loss`, and both for each target and method, `accuracy/x/add/zero`."""
     config = setting.config
     found = _targets(setting.graph(), config)
     if config.list_only:
@@ -107,7 +107,7 @@ def metric_names(setting: Setting[AblationConfig]) -> list[str]:
 
 
 def run(setting: Setting[AblationConfig]) -> Result:
-    """The table of accuracy and loss under each ablation, the intact network first."""
+    """Returns the table of accuracy and loss under each ablation, the intact network first."""
     graph, config, dataset = setting.graph(), setting.config, setting.dataset
     x, y = dataset.x_test, dataset.y_test
     found, methods = _targets(graph, config), _methods(config)
@@ -190,7 +190,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
 
 
 def _targets(graph: ModelGraph, config: AblationConfig) -> list[str]:
-    """The targets that the options name, or those of the graph, which may be none."""
+    """Returns the targets that the options name, or those of the graph, which may be none."""
     with as_options(experiment=["targets"]):
         if config.targets is None and config.depth != "all":
             return ablation_targets.readable_targets(graph, _depth(config))
@@ -208,7 +208,7 @@ def _depth(config: AblationConfig) -> int | None:
 def _pairs(
     graph: ModelGraph, targets: Sequence[str], methods: Sequence[ablation.Method]
 ) -> list[tuple[str, ablation.Method]]:
-    """Each target with each method that it is ablated by."""
+    """Returns each target with each method that it is ablated by."""
     once = ablation.draws(methods, 1)
     return [(target, method) for target in targets for method, _ in ablation.draws_of(graph, target, once)]
 
@@ -218,7 +218,7 @@ def _is_inner_site(graph: ModelGraph, target: str) -> bool:
 
 
 def _known(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows that have figures: outputs that are not finite have none."""
+    """Returns the rows that have figures: outputs that are not finite have none."""
     return [row for row in rows if not math.isnan(row["accuracy"])]
 
 
@@ -233,7 +233,7 @@ def _say_empty(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _by_drop(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The targets of an ablation's rows by their mean drop in accuracy, the largest first."""
+    """Returns the targets of an ablation's rows by their mean drop in accuracy, the largest first."""
     drops: dict[str, list[float]] = {}
     for row in rows[1:]:
         drops.setdefault(row["target"], []).append(row["accuracy_drop"])
@@ -241,12 +241,12 @@ def _by_drop(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _largest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    """The intact network's row and those of the `most` targets with the largest drop, the largest first."""
+    """Returns the intact network's row and those of the `most` targets with the largest drop, the largest first."""
     return [rows[0], *(row for target in _by_drop(rows)[:most] for row in rows if row["target"] == target)]
 
 
 def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What ablations cost, the dearest and the cheapest; of several draws the mean and the range."""
+    """Returns what ablations cost: the most and the least costly, with mean and range if there are several draws."""
     draws: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows[1:]:
         draws.setdefault((row["target"], row["method"]), []).append(row)
@@ -261,7 +261,7 @@ def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _predictions(ablated: ablation.Ablations, y: Tensor, *, classes: bool) -> DataFrame:
-    """The answers of the intact network and after each ablation, or after those with the largest drop if all are many.
+    """Returns the answers of the intact network and after each ablation; if all are many, after the costliest.
 
     The columns target, method and repeat are those of `metrics`.
     """
@@ -292,7 +292,7 @@ def _ablation_of(row: Mapping[str, Any]) -> ablation.Ablation | None:
 
 
 def _with_every_method(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of targets that have a bar for each method: a parameter has none for resample."""
+    """Returns the rows of targets that have a bar for each method: a parameter has none for resample."""
     methods = {row["method"] for row in rows[1:]}
     of: dict[str, set[str]] = {}
     for row in rows[1:]:
@@ -301,7 +301,7 @@ def _with_every_method(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _listed(graph: ModelGraph) -> Result:
-    """The sites, edges and paths of a network."""
+    """Returns the sites, edges and paths of a network."""
     sites = site_rows(graph)
     paths: list[str] = []
     for source in graph.inputs:
@@ -331,7 +331,7 @@ def _check_examples(config: AblationConfig, dataset: Dataset) -> None:
 
 
 def _agree(config: AblationConfig, dataset: Dataset) -> str | int:
-    """What sources agree in, a class as its number."""
+    """Returns what sources agree in; a class as its number."""
     agree, names = config.agree, dataset.class_names
     return agree if names is None or agree in (sources.ANY, sources.SAME, sources.OTHER) else names.index(agree)
 
@@ -376,7 +376,7 @@ class _Source:
 
 
 def _source(setting: Setting[AblationConfig]) -> _Source | None:
-    """The examples that `experiment.source` names; None for those that are ablated.
+    """Returns the examples that `experiment.source` names; None for those that are ablated.
 
     Raises:
         ConfigError: the option is no split of the data set and no such file; the text says what to type.
