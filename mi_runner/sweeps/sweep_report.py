@@ -18,9 +18,11 @@ from mi_runner.runs.plan import PLAN, Plan
 from mi_runner.runs.report import REPORT, rendering, run_report, tables, write_run_report
 from mi_runner.runs.report.images import images
 from mi_runner.sweeps import sweep_tables
+from mi_runner.sweeps.declared import FAILURES, HEADLINE, JOBS, declarations_of_sweep
 from mi_runner.sweeps.sweep_plan import parse_overrides, read_plan
 from mi_runner.sweeps.sweep_tables import Ended, Row
 from mi_runner.tables import console
+from mi_runner.tables.declaration import Declarations
 from mi_runner.tables.names import ALL, NONE
 
 MOST_BYTES_OF_FIGURES = 900_000
@@ -82,22 +84,20 @@ def _page(plan: Plan, folder: Path, jobs: Sequence[Ended]) -> str:
     summary = sweep_tables.summary_rows(summed)
     failed = sweep_tables.failures(jobs)
     headline, shown = sweep_tables.headline(jobs, summed, plan.objective)
-    first = (
-        [_linked(failures, jobs)]
-        if (failures := _table("failures", failed, "Jobs that are not as they should be"))
-        else []
-    )
-    if headline_table := _table("headline", shown, headline):
+    names = list(dict.fromkeys(str(job.state.record.experiment or plan.base.get("experiment")) for job in jobs))
+    declared = declarations_of_sweep(names, plan.swept)
+    failures = _table(FAILURES.name, failed, declared, FAILURES.caption)
+    first = [_linked(failures, jobs)] if failures else []
+    if headline_table := _table(HEADLINE.name, shown, declared, headline):
         first.append(headline_table)
     more = [
-        tables.table(name, content, path.name)
+        tables.table(name, content, declared, path.name)
         for name, path in tables.of_folder(folder, ["sweep_summary", "sweep"])
         if (content := tables.read(path, tables.MOST_ROWS)) is not None
     ]
-    listed = _table("jobs", [_job_row(job) for job in jobs[:MOST_JOBS]], "Every job", len(jobs))
+    listed = _table(JOBS.name, [_job_row(job) for job in jobs[:MOST_JOBS]], declared, JOBS.caption, len(jobs))
     if listed:
         more.insert(0, _linked(listed, jobs))
-    names = list(dict.fromkeys(str(job.state.record.experiment or plan.base.get("experiment")) for job in jobs))
     questions = [(schema.__doc__ or "").strip().splitlines()[0] for schema in EXPERIMENTS if schema.name in names]
     points = _points(summary, plan)
     return rendering.page(
@@ -113,7 +113,7 @@ def _page(plan: Plan, folder: Path, jobs: Sequence[Ended]) -> str:
         first=first,
         more=more,
         data={"sweep": points} if points else {},
-        figures=images(run_report.figure_files(folder), folder, MOST_BYTES_OF_FIGURES),
+        figures=images(run_report.figure_files(folder), folder, declared, MOST_BYTES_OF_FIGURES),
         left_out=plan.left_out,
         command=plan.command,
         provenance=_provenance(plan, jobs),
@@ -152,11 +152,15 @@ def _provenance(plan: Plan, jobs: Sequence[Ended]) -> list[tuple[str, str]]:
 
 
 def _table(
-    name: str, rows: Sequence[Mapping[str, Any]], meaning: str, n_rows: int | None = None
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    declared: Declarations,
+    meaning: str,
+    n_rows: int | None = None,
 ) -> tables.Table | None:
     if not rows:
         return None
-    made = tables.of_rows(name, rows, meaning=meaning)
+    made = tables.of_rows(name, rows, declared, meaning=meaning)
     return made if n_rows is None or n_rows == len(rows) else replace(made, n_rows=n_rows, file="sweep.csv")
 
 

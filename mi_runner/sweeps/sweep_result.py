@@ -16,6 +16,7 @@ from mi_runner.runs import run_folder
 from mi_runner.runs.plan import Plan, named
 from mi_runner.runs.run_folder import RunFolder, State
 from mi_runner.sweeps import sweep_report, sweep_tables
+from mi_runner.sweeps.declared import SWEEP, SWEEP_SUMMARY
 from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.sweeps.sweep_tables import Ended, Row
 from mi_runner.tables import console
@@ -101,12 +102,12 @@ def _write(
     summed: Sequence[Summed],
 ) -> None:
     place = RunFolder(folder)
-    place.write_table("sweep", rows)
+    place.write_table(SWEEP.name, rows)
     if not summed:
         with suppress(FileNotFoundError):
-            (folder / "sweep_summary.csv").unlink()
+            (folder / f"{SWEEP_SUMMARY.name}.csv").unlink()
         return
-    place.write_table("sweep_summary", sweep_tables.summary_rows(summed))
+    place.write_table(SWEEP_SUMMARY.name, sweep_tables.summary_rows(summed))
     threads.let_waiting_threads_sleep()
     from mi_runner.sweeps import sweep_comparison, sweep_figures  # imports torch
 

@@ -13,6 +13,8 @@ from mi_runner.runs import starts
 from mi_runner.runs.plan import Job, Plan
 from mi_runner.runs.run_folder import State, job_state, table_file
 from mi_runner.runs.saved_tables import read_rows
+from mi_runner.sweeps.declared import SWEEP, own_name
+from mi_runner.tables.declaration import names_of
 from mi_runner.tables.intervals import FEW, Spread
 from mi_runner.tables.over_seeds import Measured, Summed, have_twins, over_seeds
 from mi_runner.tables.ranges import Range
@@ -22,7 +24,7 @@ Row = dict[str, Any]
 ByValues = list[tuple[Mapping[str, Any], dict[str, Spread]]]
 """For each combination of swept values: the values, and the spread of each metric."""
 
-OF_JOB = ("job", "status", "error", "code", "folder")
+OF_JOB = names_of(SWEEP.columns)
 """Columns of sweep.csv besides what is swept and what the jobs measured."""
 
 REPEATED = "seed"
@@ -85,7 +87,7 @@ class Ended:
     def common_names(self) -> dict[str, str]:
         """A key of its metrics table → the column that has the same in names that other networks share."""
         found = self.state.record.common_names
-        return {_own_name(key, self.taken): _own_name(column, self.taken) for key, column in found.items()}
+        return {own_name(key, self.taken): own_name(column, self.taken) for key, column in found.items()}
 
     @property
     def ranges(self) -> dict[str, Range]:
@@ -157,16 +159,12 @@ def all_rows(jobs: Iterable[Ended]) -> list[Row]:
         # A run that goes on, or failed, may have written a table that isn't the whole one: its status says so.
         for measured in one.table("metrics") or [{}]:
             of_job = {"job": one.job.number, "status": one.state.status, **one.job.swept}
-            own = {_own_name(name, one.taken): text for name, text in measured.items()}
+            own = {own_name(name, one.taken): text for name, text in measured.items()}
             columns |= dict.fromkeys([*of_job, *own])
             rows.append(of_job | own | {"error": one.state.cause, "code": one.code, "folder": str(one.folder)})
     for last in ("error", "code", "folder"):
         columns[last] = None
     return [{column: row.get(column, "") for column in columns} for row in rows]
-
-
-def _own_name(column: str, taken: Iterable[str]) -> str:
-    return f"metrics.{column}" if column in taken else column
 
 
 # --- sweep_summary.csv ---------------------------------------------------------------------------------------------
@@ -184,7 +182,7 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
         rows: of all jobs, as `all_rows` gives them.
     """
     told = {
-        one.job.number: ([_own_name(key, one.taken) for key in one.keys], one.common_names, one.ranges)
+        one.job.number: ([own_name(key, one.taken) for key in one.keys], one.common_names, one.ranges)
         for one in jobs
         if one.state.done and one.keys is not None
     }

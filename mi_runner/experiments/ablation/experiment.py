@@ -22,6 +22,7 @@ from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.ablation import figures
 from mi_runner.experiments.ablation.tables import (
+    ABLATING,
     ANSWERS,
     CONTRIBUTIONS,
     DECLARED,
@@ -186,7 +187,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
     return Result(
         filled,
         metrics,
-        DECLARED,
+        ABLATING,
         figures=drawn,
         shown=shown,
         answer=_answer(_known(ablated.rows)),
@@ -408,6 +409,4 @@ def _source(setting: Setting[AblationConfig]) -> _Source | None:
     return _Source(x.to(device), None if y is None else y.to(device))
 
 
-EXPERIMENT: Experiment[AblationConfig] = Experiment(
-    check=check, metric_names=metric_names, run=run, declared=DECLARED.with_others(LISTING)
-)
+EXPERIMENT: Experiment[AblationConfig] = Experiment(check=check, metric_names=metric_names, run=run, declared=DECLARED)
