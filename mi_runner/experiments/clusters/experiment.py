@@ -60,7 +60,7 @@ def check(setting: Setting[ClustersConfig]) -> None:
 def _check_layer(setting: Setting[ClustersConfig], chain: list[str]) -> None:
     """The clustered layer is in the chain of these layers, and has enough units."""
     config = setting.config
-    with as_options("experiment", ("layer",)):
+    with as_options(experiment=["layer"]):
         name, layer = linear_layer(setting.model, config.layer)
     if name not in chain:
         # The middle of the chain, as null means the middle of the network.
@@ -73,7 +73,7 @@ def _check_layer(setting: Setting[ClustersConfig], chain: list[str]) -> None:
             f"experiment.layer={name}{middle} is not in the chain of Linear layers at the network's end, "
             f"{', '.join(chain)}. Use experiment.layer={use}{more}."
         )
-    with as_options("experiment", ("n_clusters",)):
+    with as_options(experiment=["n_clusters"]):
         contiguous(layer.out_features, layer.in_features, config.n_clusters)
 
 

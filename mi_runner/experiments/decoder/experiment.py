@@ -105,7 +105,8 @@ def check(setting: Setting[DecoderConfig]) -> None:
         )
     height, width = image_shape(graph, sites, at_least=config.kernel_size)
     n_responses = (height - config.kernel_size + 1) * (width - config.kernel_size + 1)
-    check_room([n_responses, *config.hidden_sizes, 1], f"experiment.hidden_sizes={config.hidden_sizes}")
+    with as_options(experiment=["hidden_sizes"]):
+        check_room([n_responses, *config.hidden_sizes, 1], "hidden_sizes", f"{{hidden_sizes}}={config.hidden_sizes}")
     if (numbers := len(examples) * height * width) > MOST_NUMBERS:
         fitting = MOST_NUMBERS // (height * width)
         fewer = f", or type dataset.limit={fitting}" if fitting >= 2 else ""
@@ -239,7 +240,7 @@ def _sites(graph: ModelGraph, config: DecoderConfig) -> list[str]:
             "the network has no activation function between its layers: name experiment.sites. Sites that can be "
             f"read: {', '.join(readable_sites(graph)) or '(none)'}."
         )
-    with as_options("experiment", ("sites",)):
+    with as_options(experiment=["sites"]):
         return named_sites(graph, config.sites)
 
 
@@ -293,14 +294,11 @@ def _examples(dataset: Dataset) -> Examples:
         ConfigError: there is nothing to decode.
     """
     _check_names(dataset, causal_variables(dataset))
-    try:
+    with as_options():
         asked = variables(dataset)
-    except ValueError as error:
-        raise ConfigError(f"dataset={dataset.name}: {error}") from error
-    try:
-        return distinct_examples(dataset.x_test, asked, caption=dataset.caption)
-    except ValueError as error:
-        raise ConfigError(f"dataset={dataset.name}: all test examples have the same {', '.join(asked)}.") from error
+    if all(len(values.unique()) == 1 for values in asked.values()):
+        raise ConfigError(f"dataset={dataset.name}: all test examples have the same {', '.join(asked)}.")
+    return distinct_examples(dataset.x_test, asked, caption=dataset.caption)
 
 
 def _check_names(dataset: Dataset, names: Iterable[str]) -> None:

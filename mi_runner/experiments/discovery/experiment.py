@@ -123,7 +123,7 @@ def _own_methods(config: DiscoveryConfig) -> dict[str, ScoreFunction | None]:
             raise ConfigError(f"experiment.methods has {name} twice. Name it once.")
         own[name] = None
         if ":" in name:
-            with as_options("experiment", ["methods"]):
+            with as_options(experiment=["methods"]):
                 own[name] = import_callable("methods", name)
             log.warning(f"experiment.methods: the code of {name} is run")
         elif name not in METHODS:

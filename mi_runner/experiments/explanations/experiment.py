@@ -84,7 +84,7 @@ def check(setting: Setting[ExplanationsConfig]) -> None:
     try:
         part = find_part(graph, None)
         rounding_interval(part.layers[-1], 0.0)
-        with as_options("experiment", ("max_depth",)):
+        with as_options(experiment=["max_depth"]):
             check_sizes(part.output(0).sizes, config.max_depth)
     except ConfigError:
         raise

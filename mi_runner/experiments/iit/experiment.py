@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
-from mi_runner.errors import ConfigError, as_options, one_line
+from mi_runner.errors import ArgumentError, ConfigError, as_options, one_line
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.sentences import counted, figure, several
 from mi_runner.experiments.common.tables import of_training
@@ -91,7 +91,7 @@ def check(setting: Setting[IitConfig]) -> None:
     config, graph = setting.config, setting.graph()
     causal_model = causal_model_of(setting)
     check_options(config)
-    with as_options("model", ["leaves"]):
+    with as_options(model=["leaves"]):
         check_gradients(graph, setting.dataset.x_train[:COMPARED], setting.leaves)
     for cell in cells(setting, graph, causal_model):
         check_room(config, cell, graph.target_site(cell.target))
@@ -113,13 +113,15 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
     network, rotation = trained_parameters(aligned, how_to_train(setting).what)
     trained = [*network, *rotation]
     if network and config.epochs:
-        with as_options("experiment", ["batch_size"]):
+        with as_options(experiment=["batch_size"]):
             merges_last(setting.model, dataset.x_train, config.train_pairs, config.batch_size)
+    with as_options(training=["loss", "label_smoothing"]):
+        loss_of = loss_function(setting.training, dataset)
     with evaluating(setting.model), torch.random.fork_rng(), torch.enable_grad():
         try:
             outputs = aligned.outputs_on(x, base, sources)
-            loss = loss_function(setting.training, dataset)(outputs, y)
-        except ConfigError:
+            loss = loss_of(outputs, y)
+        except ArgumentError:
             raise
         except Exception as error:
             raise ConfigError(
