@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"report: a folder is missing. {USAGE}")
     unknown = [argument for argument in arguments if argument.startswith("-")]
     if unknown:
-        raise ConfigError(f"report takes folders, but no {unknown[0]}. {USAGE}")
+        raise ConfigError(f"report: {unknown[0]} is no option of it. {USAGE}")
     folders = [run_folder.linked(Path(argument).expanduser()) for argument in arguments]
     for folder in folders:
         if not folder.is_dir():

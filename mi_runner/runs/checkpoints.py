@@ -9,7 +9,7 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mi_runner.errors import ArgumentError, ConfigError, reason
+from mi_runner.errors import ConfigError, as_options, reason
 from mi_runner.progress import log
 from mi_runner.runs.run_folder import MEMBERS, RECORD, WEIGHTS
 from mi_runner.runs.states import read_state
@@ -56,10 +56,8 @@ def load(named: str, model: nn.Module) -> Checkpoint:
     digest = hashlib.sha256(content).hexdigest()
     if expected is not None and digest != expected:
         raise ConfigError(f"checkpoint={path}: the file has changed: its sha256 is {digest}, run.json says {expected}.")
-    try:
+    with as_options({"path": "checkpoint"}):
         found = fitted(path, read_content(path, content), model.state_dict())
-    except ArgumentError as error:
-        raise ConfigError(f"checkpoint={error}") from error
     model.load_state_dict(found.state)
     for note in found.notes:
         log.info(note)

@@ -74,7 +74,9 @@ class Condition:
         bound = _number(self.text)
         if isinstance(value, int | float) and not isinstance(value, bool):
             if bound is None:
-                raise ConfigError(f"--where '{self}': {self.name} is a number, {self.text or 'nothing'} is none.")
+                raise ConfigError(
+                    f"--where '{self}': {self.name} is a number, but {self.text or 'an empty text'} is not."
+                )
             return compare(value, bound)
         return compare(shown(value), self.text)
 

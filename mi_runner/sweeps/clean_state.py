@@ -72,7 +72,7 @@ def _of_numbers() -> list[Callable[[], object]]:
             torch.are_deterministic_algorithms_enabled(),
             torch.is_deterministic_algorithms_warn_only_enabled(),
         )
-        if found != (deterministic, only_warned):  # for the call imports torch's compiler
+        if found != (deterministic, only_warned):  # because the call imports torch's compiler
             torch.use_deterministic_algorithms(deterministic, warn_only=only_warned)
 
     def devices() -> None:

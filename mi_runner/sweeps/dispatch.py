@@ -39,7 +39,7 @@ class Clock:
     """What a dispatch knows of time.
 
     Attributes:
-        now: seconds since some moment; the time of day doesn't matter to it, which may be set.
+        now: seconds since some moment, independent of the time of day, which may be set.
         sleep: waits so many seconds.
     """
 
@@ -48,10 +48,10 @@ class Clock:
 
 
 class RunsElsewhere:
-    """A job that a process runs which is not ours, and of which its folder shows that it lives.
+    """A job that another process runs, as signs of life in its folder show.
 
-    Its signs of life have the time of day, which somebody may set. So a job whose sign is old is taken for dead only if
-    no newer one comes in the time that two take.
+    Signs of life carry the time of day, which somebody may set. So a job with an old sign is taken for dead only if no
+    newer one comes in the time of two.
     """
 
     def __init__(self, folder: Path, clock: Clock) -> None:
@@ -80,7 +80,7 @@ class RunsElsewhere:
 
 
 class _Waiting:
-    """Says which tasks wait, and for what, when nothing has changed for a while; again each time twice as late."""
+    """Says which tasks wait, and for what, when nothing has changed for a while; the pause doubles each time."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self.engine, self.clock = engine, clock
@@ -142,8 +142,8 @@ class Dispatch:
 
     Attributes:
         resumed: whether an earlier process may have begun some of the jobs.
-        adopt: whether what that process began, and waits or runs still, is waited for; otherwise it is ended first.
-        clock: what it waits by.
+        adopt: whether jobs of that process that still wait or run are waited for; otherwise they are ended first.
+        clock: by which it waits.
         known: by job number, states that a full disk kept out of run.json.
     """
 

@@ -195,7 +195,7 @@ class Searched:
         self.search = Search(asked, config, objective, earlier)
         self._known = {one.job.config_hash: one.metrics.get(objective) for one in earlier}
         self._trials: dict[int, Any] = {}
-        self._files: Kept = {}  # as they were at the beginning, whatever becomes of them during the search
+        self._files: Kept = {}  # as they were at the beginning, even if they change during the search
         with files_read_once(self._files):
             corners = [compose_job(asked, corner, 0, config_hash) for corner in self.search.corners()]
         self.configs = [job.config for job in corners if job.config]

@@ -813,7 +813,7 @@ def test_the_same_values_must_mean_the_same_job() -> None:
     from mi_runner.sweeps.sweep_plan import check_same_sweep
 
     check_same_sweep(plan, command, {}, [Job(0, (), {"model": "skip"}, "b"), Job(1, (), {"model": "cnn"}, "c")])
-    with pytest.raises(ConfigError, match="the config of job 1 .model=skip. is another"):
+    with pytest.raises(ConfigError, match="the config of job 1 .model=skip. differs"):
         check_same_sweep(plan, command, {}, [Job(0, (), {"model": "skip"}, "other")])
 
 
