@@ -36,6 +36,14 @@ class Dataset:
         label_name: the name of the target beside the causal model's variables.
         caption: a text about an example, with the names of its variables and label in braces: `{a} + {b} = {sum}`.
             Tables list them in this order. None: the label first, then the causal model's variables.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.datasets import Dataset
+        >>> x, y = torch.rand(10, 4), torch.arange(10) % 2
+        >>> data = Dataset("mine", x[:8], y[:8], x[8:], y[8:], class_names=("even", "odd"))
+        >>> data.has_classes, data.n_outputs
+        (True, 2)
     """
 
     name: str

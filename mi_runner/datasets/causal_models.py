@@ -33,6 +33,15 @@ class CausalModel:
         variables: their names, in the order of the columns of the values.
         values_train, values_test: `(N, V)` float64, a row for each example of the data set.
         mechanism: gives the labels of values.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.datasets import CausalModel, LabelTable
+        >>> table = LabelTable(torch.tensor([[0, 1], [1, 0]]))  # the exclusive or of two bits
+        >>> values = torch.tensor([[0, 0], [1, 0]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, table)
+        >>> causal.column("b")
+        1
     """
 
     variables: tuple[str, ...]
@@ -143,6 +152,13 @@ class LabelTable:
 
     Attributes:
         labels: `(k_1, ..., k_V)`, in the form of the data set's targets.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.datasets import LabelTable
+        >>> table = LabelTable(torch.tensor([[0, 1], [1, 0]]))  # the exclusive or of two bits
+        >>> table(torch.tensor([[1.0, 0.0], [1.0, 1.0]]).double())
+        tensor([1, 0])
     """
 
     labels: Tensor

@@ -40,6 +40,13 @@ def check_gradients(graph: ModelGraph, x: Tensor, leaves: Iterable[str] = ()) ->
 
     Raises:
         ArgumentError: a gradient differs, or the module can't compute them; the text says what to type.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import ModelGraph, check_gradients
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.Tanh())
+        >>> check_gradients(ModelGraph.trace(net, torch.zeros(1, 3)), torch.ones(4, 3))
     """
     module, leaves = graph.module, tuple(leaves)
     try:

@@ -54,7 +54,17 @@ __all__ = ["Difference", "ModelGraph", "evaluating"]
 
 
 class Difference(NamedTuple):
-    """How far two graphs are apart: the largest absolute difference of their values, and the site where it is."""
+    """How far two graphs are apart: the largest absolute difference of their values, and the site where it is.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import Difference, ModelGraph
+        >>> x = torch.tensor([[1.0], [2.0]])
+        >>> graph, other = (ModelGraph.trace(nn.Sequential(nn.Hardtanh(0, top)), x) for top in (1.0, 2.0))
+        >>> graph.equivalent(other, x)
+        Difference(largest=1.0, site='0')
+    """
 
     largest: float
     site: str
@@ -75,6 +85,21 @@ class ModelGraph:
         sites: name → `Site` of each value of the forward pass, in the order of computation.
         module_sites: the parameters and the products before the bias of modules that are one site.
         edges: all edges between sites, `source/target`; an edge stands for every use of the source by the target.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import ModelGraph
+        >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> graph = ModelGraph.trace(net, torch.zeros(1, 4))
+        >>> list(graph.sites)
+        ['input', '0', '1', '2']
+        >>> graph.edges
+        ('input/0', '0/1', '1/2')
+        >>> graph.find("linear:*")
+        ('0', '2')
+        >>> torch.equal(graph(torch.ones(5, 4)), net(torch.ones(5, 4)))
+        True
     """
 
     program: Program
@@ -301,7 +326,7 @@ class ModelGraph:
         Args:
             depth: 1 splits the last layer's sum; 2 also the summands that are Linear layers themselves; and so on.
         """
-        levels: dict[str, int] = {}  # of each layer that is split, from the output, by the shortest way
+        levels: dict[str, int] = {}  # layer that is split → its distance from the output
         ahead = [self.output]
         for level in range(1, depth + 1):
             ahead = [name for name in ahead if name not in levels and self._can_be_distributed(name)]
@@ -312,7 +337,7 @@ class ModelGraph:
         graph = self
         for name in sorted(levels, key=self.program.position.__getitem__):
             whole = frozenset(levels) if levels[name] == depth else frozenset()
-            terms = graph._terms_read_by(name, whole)  # of the last, which is the output, in the end
+            terms = graph._terms_read_by(name, whole)  # in the end those of the last layer, the output
             graph = graph._distributed(name, whole)
         summands = {term: f"{self.output}[{term}]" for term in terms}
         bias = self._step(self.output).on_demand.get("bias")

@@ -12,7 +12,7 @@ from mi_runner.graph.evaluator import Step
 from mi_runner.graph.sites import Site
 
 MOST_PATHS = 10_000
-"""Paths that are listed; of more, the number is said."""
+"""At most so many paths are listed; of more, only the number is said."""
 
 SIGNS = "*?:"
 """What makes a text a pattern; so do slashes at both ends."""

@@ -98,7 +98,7 @@ def _steps(
             for local, tensor in submodule.named_parameters():
                 yield from parameter(f"{path}.{local}", tensor)
                 on_demand[local] = f"{path}.{local}"
-            # A pruned layer's weight is computed before each pass, and no parameter.
+            # A pruned layer's weight is computed before each pass, so it is no parameter.
             if is_linear(submodule) and submodule.bias is not None and "weight" in on_demand:
                 on_demand[PRODUCT] = f"{name}{PRODUCT}"
                 read = (first_of(args, kwargs), Ref(on_demand["weight"]))
@@ -148,7 +148,7 @@ def _run_on_one_more(recorder: _Recorder, inputs: tuple[Tensor, ...]) -> tuple[_
     try:
         further.run(*more)
     except Exception:
-        # A network for batches of one size alone: its example's shapes are all there is to know.
+        # The network takes batches of one size only, so no more is known than its example's shapes.
         return recorder, n, n
     return further, n, len(more[0])
 

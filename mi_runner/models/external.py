@@ -146,6 +146,17 @@ def factory_code(factory: str, make: Callable[..., Any], model: nn.Module, befor
     return code_of([named, *defining_modules(make)], classes=classes, besides=_brought[named])
 
 
+def with_source(built: models.Built, make: Callable[..., models.Built], origin: str) -> models.Built:
+    """Returns a network that an installed package's `build` made, with what identifies it for the model store.
+
+    Args:
+        origin: the package and its version.
+    """
+    code = factory_code(make.__module__, make, built.model, set(sys.modules))
+    source = repr((origin, make.__module__, code.digest, attributes_digest(built.model.named_modules())))
+    return replace(built, source=source, code=code.digest[:DIGITS], warnings=(*built.warnings, *code.warnings))
+
+
 _brought: dict[str, dict[str, None]] = {}
 """Module of a factory → the modules that were imported first in this process when it was imported, called or run."""
 

@@ -23,6 +23,13 @@ class Partition:
         outputs: `(O,)` int64, the cluster of each output unit.
         inputs: `(I,)` int64, the cluster of each input unit.
         n_clusters: how many there are; each has at least one output and one input unit.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.clusters import Partition
+        >>> Partition(torch.tensor([0, 1]), torch.tensor([0, 1, 1]), n_clusters=2).inside
+        tensor([[ True, False, False],
+                [False,  True,  True]])
     """
 
     outputs: Tensor
@@ -44,6 +51,11 @@ def contiguous(n_outputs: int, n_inputs: int, n_clusters: int) -> Partition:
 
     Raises:
         ArgumentError: more clusters than units.
+
+    Example:
+        >>> from mi_runner.clusters import contiguous
+        >>> contiguous(4, 5, n_clusters=2)
+        Partition(outputs=tensor([0, 0, 1, 1]), inputs=tensor([0, 0, 0, 1, 1]), n_clusters=2)
     """
     fewest = min(n_outputs, n_inputs)
     if not 1 <= n_clusters <= fewest:
@@ -84,6 +96,12 @@ def clusterability(weight: Tensor, inside: Tensor) -> Tensor:
     Args:
         weight: `(O, I)`, not all zeros.
         inside: `(O, I)`, a partition's `inside`. In a training loop convert it to the weight's dtype once.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.clusters import clusterability, contiguous
+        >>> clusterability(torch.tensor([[3.0, 1.0], [1.0, 3.0]]), contiguous(2, 2, n_clusters=2).inside)
+        tensor(0.9000)
     """
     return _Clusterability.apply(weight, inside.to(weight.dtype))
 

@@ -62,6 +62,15 @@ class Modularity:
     Raises:
         ArgumentError: there is no such layer, it has fewer units than clusters, the partition has other units than the
             layer, or the strength is below 0.
+
+    Example:
+        >>> from torch import nn
+        >>> from mi_runner.clusters import Modularity
+        >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 2))
+        >>> _ = nn.init.ones_(net[2].weight)
+        >>> modularity = Modularity(net, n_clusters=2, strength=10)
+        >>> modularity.layer, modularity.value().item(), modularity.loss().item()
+        ('2', 0.5, -5.0)
     """
 
     def __init__(

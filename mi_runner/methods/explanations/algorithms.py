@@ -78,6 +78,12 @@ class Algorithm:
         tree: normalised.
         n: variables of the function.
         complemented: whether the function is the complement of the tree's root.
+
+    Example:
+        >>> from mi_runner.explanations import algorithms
+        >>> algorithm = algorithms(0b0110, 2, max_depth=2)[0]
+        >>> algorithm.formula
+        '¬(A ∧ B) ∧ (A ∨ B)'
     """
 
     tree: Tree
@@ -216,6 +222,11 @@ def algorithms(table: int, n: int, max_depth: int) -> tuple[Algorithm, ...]:
 
     Raises:
         ValueError: there are too many trees of this depth.
+
+    Example:
+        >>> from mi_runner.explanations import algorithms
+        >>> [algorithm.formula for algorithm in algorithms(0b1000, 2, max_depth=1)]
+        ['A ∧ B']
     """
     check_size(n, max_depth)
     complemented = bool(table & 1)
