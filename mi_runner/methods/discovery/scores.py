@@ -9,6 +9,7 @@ Letters: B examples, E edges; s source, t target of an edge; w its weight, a wha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -107,6 +108,10 @@ def eap_ig(
     As `eap`, with the gradient averaged over the inputs ablated + (k/steps)(clean − ablated) of the part, k = 1..steps.
     """
     return _attribution(part, x, target, ablation, loss, signed, steps=steps)
+
+
+eap_signed, eap_ig_signed = partial(eap, signed=True), partial(eap_ig, signed=True)
+"""Both without the absolute value, for comparison."""
 
 
 def _attribution(
