@@ -39,6 +39,11 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
 
     Raises:
         ConfigError: a name, type or range is wrong; the text says what is allowed.
+
+    Example:
+        >>> from mi_runner import compose
+        >>> compose(["dataset=mod_add", "model.hidden_sizes=[3]"]).model.hidden_sizes
+        [3]
     """
     return typed(compose_untyped(overrides))
 

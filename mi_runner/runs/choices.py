@@ -40,7 +40,7 @@ def load_dataset(config: DatasetConfig, *, seed: int) -> Dataset:
         RunFailed: the data can't be unpacked or downloaded.
     """
     options, load = arguments(config), _function(config, "load")
-    with as_options("dataset", options):
+    with as_options(dataset=options):
         dataset = replace(load(seed=seed, **options), name=config.name)
     if min(len(dataset.x_train), len(dataset.x_test)) < 2:
         raise ConfigError(f"dataset={config.name}: training and test set need at least 2 examples each.")
@@ -54,7 +54,7 @@ def build_network(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
         ConfigError: network and data set don't fit; the text says what to type.
     """
     options, make = arguments(config), _function(config, "build")
-    with as_options("model", options):
+    with as_options(model=options):
         built = models.build(make, dataset, seed=seed, **options)
     origin = origin_of(type(config))
     return external.with_source(built, make, origin) if origin and not built.source else built

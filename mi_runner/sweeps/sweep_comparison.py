@@ -8,7 +8,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from mi_runner.config.registry import EXPERIMENTS, code_of
-from mi_runner.errors import ConfigError, one_line
+from mi_runner.errors import ArgumentError, ConfigError, one_line
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_tables import read_frame
 from mi_runner.sweeps.sweep_tables import REPEATED, Ended, Row, same_values
@@ -81,7 +81,7 @@ def compare(jobs: Sequence[Ended]) -> tuple[dict[str, list[Row]], dict[str, Draw
         try:
             comparison = compare_networks([_JobFiles(job) for job in group])
         except Exception as error:  # the tables of the jobs are there, and stay
-            say = console.note if isinstance(error, ConfigError) else console.error
+            say = console.note if isinstance(error, ConfigError | ArgumentError) else console.error
             numbers = f"jobs {first.job.number} to {group[-1].job.number}"
             say(f"the networks of {numbers} are not compared: {one_line(error)}")
             continue

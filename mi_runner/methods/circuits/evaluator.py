@@ -39,8 +39,8 @@ def outputs_of_circuits(
         weight = layer.weight * mask  # (K, out, in)
         bias = layer.bias.expand(n_circuits, -1)
         if means is not None:
-            of_sources = means[index].expand(n_circuits, -1)
-            bias = bias + torch.einsum("koi,ki->ko", layer.weight - weight, of_sources)
+            left_out, mean = layer.weight - weight, means[index]
+            bias = bias + (left_out @ mean if mean.dim() == 1 else torch.einsum("koi,ki->ko", left_out, mean))
         if index == 0:  # one product for all circuits
             values = (weight.flatten(0, 1) @ values).reshape(*weight.shape[:2], -1)
         else:

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from mi_runner.graph.chain import ACTIVATIONS, Part
+from mi_runner.graph.chain import ACTIVATIONS, Part, mean_values
 from mi_runner.methods.circuits.ablation import carried, check_ablation
 from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
@@ -80,6 +80,21 @@ class MaskedPart:
         full: `(B, n_L)`, the full network's outputs.
         target: `(B,)` int64 classes, or values `(B,)` or `(B, n_L)`.
         ablation: zero or mean.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.discovery import MaskedPart
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
+        >>> x = torch.rand(20, 3, dtype=torch.float64)
+        >>> y = (x[:, 0] > 0.5).double()
+        >>> part = find_part(ModelGraph.trace(net, x[:2].float()), None)
+        >>> masked = MaskedPart(part, x, y, "zero")
+        >>> full = torch.ones(1, 8, dtype=torch.bool).numpy()
+        >>> masked.measures(full).mse
+        array([0.])
     """
 
     def __init__(
@@ -115,23 +130,22 @@ class MaskedPart:
         self.part, self.edges, self.ablation = part.to(x), Edges(part.sizes), ablation
         self.target = target.to(x) if target.is_floating_point() else target
         self.loss = task_loss(target) if loss is None else loss
-        with torch.no_grad():
-            self.full = self.part(x) if full is None else full.to(x).reshape(len(x), part.sizes[-1])
+        entering = self.part.activations(x)
+        if full is None:
+            full = self.part.layers[-1](entering[-1]).detach()
+        self.full = full.to(x).reshape(len(x), part.sizes[-1])
         self.shares = torch.full((1, len(x)), 1 / len(x), dtype=x.dtype, device=x.device)
         if counts is not None:
             self.shares = counts.to(x) / counts.to(x).sum(1, keepdim=True)
-        self._means = None if ablation == "zero" else self._means_of_resamples(x, counts is not None)
+        self._means: list[Tensor] | None = None  # (R, n_l)
+        if ablation == "mean":
+            self._means = [mean[None] for mean in mean_values(entering)]
+            if counts is not None:
+                self._means = [self.shares @ values for values in entering]
         self._x = x.T.contiguous().T  # so that the evaluator's product is one of rows
 
         # Products of large matrices are faster than the kernel, which skips edges that are left out.
         self._compiled = x.device.type == "cpu" and x.dtype == torch.float64 and self.edges.n <= MOST_COMPILED
-
-    @torch.no_grad()
-    def _means_of_resamples(self, x: Tensor, is_resampled: bool) -> list[Tensor]:
-        """Returns the means of the neurons that edges leave, `(R, n_l)` for each such layer."""
-        if not is_resampled:
-            return [values[None] for values in self.part.means(x)]
-        return [self.shares @ values for values in self.part.activations(x)]
 
     @property
     def n_resamples(self) -> int:
@@ -148,8 +162,8 @@ class MaskedPart:
         """
         means = None
         if self._means is not None:
-            at = torch.zeros(len(circuits), dtype=torch.int64) if resamples is None else torch.from_numpy(resamples)
-            means = [values[at.to(values.device)] for values in self._means]
+            at = 0 if resamples is None else torch.from_numpy(resamples).to(self._x.device)
+            means = [values[at] for values in self._means]
         return outputs_of_circuits(self.part, circuits, self._x, means, full=self.full)
 
     def _per_example(self, outputs: Tensor, objective: str) -> Tensor:
