@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import statistics
 import subprocess
@@ -11,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.timing import seconds
+from mi_runner.runs.record import read_run
 
 
 def run() -> None:
@@ -34,5 +34,5 @@ def run() -> None:
             print(f"start, {name}: {statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f})", flush=True)
         for number in ("first", "second"):
             whole = seconds(lambda: process("-m", "mi_runner", "experiment=ablation", "model=skip"))
-            record = json.loads((Path(folder) / "outputs/ablation/mnist-skip/latest/run.json").read_text())
-            print(f"main job, {number} run: {whole:.1f} s as a whole process, of which {record['timings']}", flush=True)
+            record, _ = read_run(Path(folder) / "outputs/ablation/mnist-skip/latest/run.json")
+            print(f"main job, {number} run: {whole:.1f} s as a whole process, of which {record.timings}", flush=True)

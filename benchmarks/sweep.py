@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import io
-import json
 import os
 import tempfile
 from pathlib import Path
 
 from benchmarks.timing import seconds
 from mi_runner.config import composition
-from mi_runner.runs import run_folder, runner
+from mi_runner.runs import runner, states
+from mi_runner.runs.record import read_run
 from mi_runner.sweeps import sweep as sweeps
 from mi_runner.sweeps.sweep_plan import read_plan
 
@@ -37,8 +37,8 @@ def run() -> None:
         folders: list[Path] = []
         whole = seconds(lambda: folders.append(sweep(0, N_JOBS)))
         after_500 = _megabytes()
-        records = [json.loads(path.read_text()) for path in folders[0].glob("*/run.json")]
-        work = sum(record["timings"]["total"] for record in records)
+        records = [read_run(path)[0] for path in folders[0].glob("*/run.json")]
+        work = sum(record.timings["total"] for record in records)
         with contextlib.redirect_stdout(io.StringIO()):
             plan = read_plan(folders[0])
             tables = seconds(lambda: sweeps.finish(plan, folders[0]))
@@ -58,7 +58,7 @@ def run() -> None:
 
         alone, together = seconds(one_by_one) / 20, seconds(lambda: sweep(40_000, 40_020)) / 20
         print(f"20 jobs: {together:.2f} s each in a sweep, {alone:.2f} s each one by one in this process", flush=True)
-        assert run_folder.state(folders[0] / "0").done
+        assert states.read_state(folders[0] / "0").done
 
 
 @contextlib.contextmanager

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from PIL import Image
+
+from mi_runner.runs.record import read_run
 
 IMAGES = Path(__file__).parent / "images"
 
@@ -56,13 +57,13 @@ def draw(images: Path, names: Iterable[str] = PICTURES, run: Callable[[list[str]
         arguments, figure = PICTURES[name]
         with tempfile.TemporaryDirectory() as outputs:
             folder = run([*arguments.split(), f"output_dir={outputs}"])
-            record = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+            record, _ = read_run(folder / "run.json")
             picture = images / f"{name}.png"
             with Image.open(folder / "figures" / figure) as drawn:
                 drawn.convert("RGB").quantize(COLORS, dither=Image.Dither.NONE).save(picture, optimize=True)
         if picture.stat().st_size > LARGEST:
             raise ValueError(f"{picture} has {picture.stat().st_size:,} bytes; {LARGEST:,} are allowed.")
-        depends_on = [*(record[key] for key in MACHINE), *(record["versions"][key] for key in VERSIONS)]
+        depends_on = [*(getattr(record, key) for key in MACHINE), *(record.versions[key] for key in VERSIONS)]
         rows[name] = row(f"[{name}.png]({name}.png)", f"`mi-run {arguments}`", *depends_on)
     head = ("picture", "command", *(key.replace("_", " ") for key in (*MACHINE, *VERSIONS)))
     lines = [

@@ -3,7 +3,7 @@
 | exception          | exit status | meaning                                                      |
 |--------------------|-------------|--------------------------------------------------------------|
 | `ConfigError`      | 2           | a mistake in the command, the config or a file that it names |
-| `ArgumentError`    | 2           | a mistake in a function's argument                           |
+| `ArgumentError`    | 1           | a function's argument doesn't fit, and no option names it    |
 | `RunFailed`        | 1           | the run began but could not finish                           |
 | `Terminated`       | 143         | SIGTERM, SIGHUP (Ctrl-C is `KeyboardInterrupt`, 130)         |
 
@@ -12,9 +12,8 @@ If an expectation is not met, no exception is raised: the run is done, and its e
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import contextmanager
 from enum import IntEnum
 
 
@@ -33,12 +32,83 @@ class ConfigError(ValueError):
     """A mistake in the user's input; its text names the cause and the remedy in one line."""
 
 
-class ArgumentError(ConfigError):
-    """An argument that doesn't fit; its text names the argument as `digits=[]`, not as an option."""
+class ArgumentError(ValueError):
+    """An argument of a function that doesn't fit, or several that don't fit together.
+
+    In `problem` and `remedy`, `{name}` stands for the name of an argument, as in "Use {loss}=mse."; on a command line
+    it becomes the option's name. The text begins with `argument=given: `, unless nothing is given or the problem is a
+    sentence that names the argument itself.
+
+    Args:
+        argument: its name, or the names of all that the text has, first the one that doesn't fit.
+        given: its value as the text shows it; None: the problem is a whole sentence.
+        problem: what is wrong, or the rule that is broken, with its full stop or colon.
+        remedy: what to give instead; empty if the problem says so.
+
+    Attributes:
+        argument, given, problem, remedy: as above, the argument's name alone.
+        arguments: all names, the argument's first.
+    """
+
+    def __init__(self, argument: str | Sequence[str], given: object, problem: str, remedy: str = "") -> None:
+        super().__init__(argument, given, problem, remedy)
+        self.arguments = (argument,) if isinstance(argument, str) else tuple(argument)
+        self.argument, self.given, self.problem, self.remedy = self.arguments[0], given, problem, remedy
+        self._text = self._with_names({})
+
+    def __str__(self) -> str:
+        return self._text
+
+    def renamed(self, names: Mapping[str, str]) -> ArgumentError:
+        """Returns the same error about the arguments of the caller.
+
+        Args:
+            names: argument → what the caller calls it.
+        """
+        slots = {name: f"{{{names.get(name, name)}}}" for name in self.arguments}
+        arguments = [names.get(name, name) for name in self.arguments]
+        return ArgumentError(arguments, self.given, _filled(self.problem, slots), _filled(self.remedy, slots))
+
+    def as_options(self, names: Mapping[str, str]) -> ConfigError:
+        """Returns the error about options: `digits=[]` becomes `dataset.digits=[]`.
+
+        Args:
+            names: argument → its option; other arguments keep their names.
+        """
+        return ConfigError(self._with_names(names))
+
+    def _with_names(self, names: Mapping[str, str]) -> str:
+        shown = {name: names.get(name, name) for name in self.arguments}
+        is_sentence = self.given is None or f"{{{self.argument}}}" in self.problem
+        begin = "" if is_sentence else f"{shown[self.argument]}={self.given}: "
+        return begin + " ".join(_filled(part, shown) for part in (self.problem, self.remedy) if part)
 
 
 class RunFailed(RuntimeError):
-    """The run could not finish; its text names the cause and the remedy in one line."""
+    """The run could not finish; its text names the cause and the remedy in one line.
+
+    Args:
+        text: the cause and the remedy; `{name}` stands for the name of an argument.
+        arguments: the names of those arguments.
+    """
+
+    def __init__(self, text: str, *arguments: str) -> None:
+        super().__init__(text, *arguments)
+        self.arguments = arguments
+
+    def __str__(self) -> str:
+        return _filled(self.args[0], {name: name for name in self.arguments})
+
+    def as_options(self, names: Mapping[str, str]) -> RunFailed:
+        """Returns the error with the names of options; see `ArgumentError.as_options`."""
+        return RunFailed(_filled(self.args[0], {name: names.get(name, name) for name in self.arguments}))
+
+
+def _filled(text: str, names: Mapping[str, str]) -> str:
+    """Returns a text with names in the place of `{name}`; other braces stay, since a text may have the user's words."""
+    for name, shown in names.items():
+        text = text.replace(f"{{{name}}}", shown)
+    return text
 
 
 class Terminated(BaseException):
@@ -48,40 +118,22 @@ class Terminated(BaseException):
     """
 
 
-def as_options(group: str, names: Iterable[str]) -> AbstractContextManager[None]:
-    """Turns errors about arguments into errors about options: `digits=[]` becomes `dataset.digits=[]`.
-
-    Args:
-        group: the prefix of the names on the command line.
-        names: the arguments that are options of this group.
-
-    Raises:
-        ArgumentError, RunFailed: the block's error with the options' names.
-    """
-    return arguments_named({name: f"{group}.{name}" for name in names})
-
-
 @contextmanager
-def arguments_named(names: Mapping[str, str]) -> Iterator[None]:
-    """Names arguments in errors as the caller does, within the block.
-
-    A name is an argument before `=`, and before `:` at the beginning of the text.
+def as_options(names: Mapping[str, str] | None = None, /, **groups: Iterable[str]) -> Iterator[None]:
+    """Within the block, errors about arguments become errors about options.
 
     Args:
-        names: argument → what the caller calls it.
+        names: argument → option, where the names differ.
+        groups: group of options → the arguments that are options of this group, `dataset=["digits"]`.
 
     Raises:
-        ArgumentError, RunFailed: the block's error with the caller's names.
+        ConfigError, RunFailed: the block's ArgumentError or RunFailed, with the options' names.
     """
-    if not names:
-        yield
-        return
-    known = "|".join(map(re.escape, names))
-    argument = re.compile(rf"(?<![\w.])({known})(?==)|\A({known})(?=:)")
     try:
         yield
     except (ArgumentError, RunFailed) as error:
-        raise type(error)(argument.sub(lambda found: names[found[0]], str(error))) from error
+        of_groups = {name: f"{group}.{name}" for group, members in groups.items() for name in members}
+        raise error.as_options({**of_groups, **(names or {})}) from error
 
 
 def exit_status(error: BaseException) -> ExitStatus:
@@ -137,7 +189,7 @@ def one_line(error: BaseException) -> str:
     if isinstance(error, Terminated):
         return f"terminated ({str(error) or 'SIGTERM'})"
     text = " ".join(str(error).split())
-    if isinstance(error, ConfigError | RunFailed):
+    if isinstance(error, ConfigError | ArgumentError | RunFailed):
         return text
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 

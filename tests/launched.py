@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from mi_runner.runs import run_folder
+from mi_runner.runs import states
 from mi_runner.sweeps.sweep_plan import read_plan
 from tests.conftest import Ended
 from tests.forked import Forked
@@ -17,7 +17,7 @@ TINY = ("dataset=mod_add", "dataset.train_size=64", "dataset.test_size=32", "tra
 
 
 def statuses(folder: Path) -> dict[int, str]:
-    return {job.number: run_folder.state(folder / str(job.number)).status for job in read_plan(folder).jobs}
+    return {job.number: states.read_state(folder / str(job.number)).status for job in read_plan(folder).jobs}
 
 
 def table(folder: Path) -> list[dict[str, str]]:
@@ -42,7 +42,7 @@ class Started:
         self.process = Forked("-m", *tiny, *arguments, cwd=at, environment=environment)
 
     def status(self, job: int) -> str:
-        return run_folder.state(self.folder / str(job)).status
+        return states.read_state(self.folder / str(job)).status
 
     def wait_for(self, job: int, *statuses: str) -> dict[str, object]:
         """Until a job has one of these statuses; its run.json."""

@@ -22,7 +22,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from mi_runner import __version__
-from mi_runner.config import composition, environment, explanations, hydra_composition, hydra_keys
+from mi_runner.config import composition, environment, explanations, hydra_composition, hydra_keys, registry
 from mi_runner.config.help_page import help_page, whole_page
 from mi_runner.config.text_values import with_quotes, yaml_text_kept
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
@@ -87,11 +87,15 @@ def _command(arguments: list[str]) -> int:
         console.page(f"mi-run {__version__}")
         return _printed(ExitStatus.DONE)
     parsed = get_args_parser().parse_intermixed_args(arguments)
+    for fault in registry.PLUGINS.faults:
+        if f"{fault.group}={fault.name}" not in parsed.overrides:  # then it is an error
+            console.note(f"mi-run: warning: {fault.text}")
     overrides: list[str] = parsed.overrides
     flags = [part for part in arguments if part not in overrides]
     if parsed.help:
         others = [override for override in overrides if override != "all"]
-        console.page(whole_page(others) if "all" in overrides else help_page(overrides, is_sweep=_is_sweep(parsed)))
+        typed = _with_folder(overrides, parsed.config_dir) if overrides else overrides
+        console.page(whole_page(others) if "all" in overrides else help_page(typed, is_sweep=_is_sweep(parsed)))
         return _printed(ExitStatus.DONE)
     prints_only = parsed.cfg or parsed.info or parsed.hydra_help or parsed.shell_completion
     _check_flags(parsed)
@@ -159,7 +163,7 @@ def _composed(overrides: Sequence[str]) -> tuple[DictConfig, str]:
 def _print_by_hydra(arguments: Sequence[str]) -> None:
     """Lets Hydra print what its own flags ask for."""
 
-    @hydra.main(config_path=f"pkg://{hydra_composition.CONFIG_MODULE}", config_name="config", version_base="1.3")
+    @hydra.main(config_path=f"pkg://{registry.CONFIG_MODULES[0]}", config_name="config", version_base="1.3")
     def job(config: DictConfig) -> None:
         raise AssertionError("Hydra runs nothing here: its logging and callbacks would run code that a config names")
 
@@ -174,7 +178,7 @@ def _run(config: DictConfig, command: str) -> int:
     with lasting_imports():
         from mi_runner.runs import runner  # imports torch
 
-        import_module(run_config.experiment.module)
+        registry.code_of(run_config.experiment)
     timings = {"import": time.perf_counter() - began}
     with signals.raised():
         outcome = runner.run(run_config, command=command, progress=console.Bars(), timings=timings)

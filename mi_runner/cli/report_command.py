@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed
-from mi_runner.runs import run_folder
+from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import PLAN
 from mi_runner.runs.report import write_run_report
 from mi_runner.sweeps import sweep_report
@@ -27,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"report: a folder is missing. {USAGE}")
     unknown = [argument for argument in arguments if argument.startswith("-")]
     if unknown:
-        raise ConfigError(f"report takes folders, but no {unknown[0]}. {USAGE}")
+        raise ConfigError(f"report: {unknown[0]} is no option of it. {USAGE}")
     folders = [run_folder.linked(Path(argument).expanduser()) for argument in arguments]
     for folder in folders:
         if not folder.is_dir():
@@ -36,7 +36,7 @@ def run(arguments: Sequence[str]) -> int:
             lacks = f"it has no {run_folder.RECORD} and no {PLAN}"
             raise ConfigError(f"{folder}: {lacks}, so it isn't the folder of a run or sweep. {USAGE}")
     for folder in folders:
-        if not sweep_report.is_sweep(folder) and (fault := run_folder.state(folder).fault):
+        if not sweep_report.is_sweep(folder) and (fault := states.read_state(folder).fault):
             console.error(f"{fault}. The page leaves it out; mend the file, and type the same again.")
         try:
             write = sweep_report.make_again if sweep_report.is_sweep(folder) else write_run_report

@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from mi_runner.config import environment
 from mi_runner.config.explanations import explain, plain_errors_explained
-from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, composed
+from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, check_schema, composed
 from mi_runner.config.options import check_ranges
 from mi_runner.config.registry import SCHEMAS
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig, check_seeds
@@ -39,6 +39,11 @@ def compose(overrides: Sequence[str] = ()) -> RunConfig:
 
     Raises:
         ConfigError: a name, type or range is wrong; the text says what is allowed.
+
+    Example:
+        >>> from mi_runner import compose
+        >>> compose(["dataset=mod_add", "model.hidden_sizes=[3]"]).model.hidden_sizes
+        [3]
     """
     return typed(compose_untyped(overrides))
 
@@ -68,12 +73,7 @@ def typed(config: DictConfig) -> RunConfig:
         raise explain(error, ()) from error
     assert isinstance(run_config, RunConfig)
     for group in SCHEMAS:
-        if not is_dataclass(getattr(run_config, group, None)):
-            begin = "# @package _global_, and then " if group == "experiment" else ""
-            raise ConfigError(
-                f"{group}: the file that {group}=NAME chooses is made from no {group} of mi-run: begin it with "
-                f"{begin}defaults: [/{group}/{SCHEMAS[group][0].name}, _self_]."
-            )
+        check_schema(group, type(getattr(run_config, group, None)))
     if run_config.threads is None or run_config.threads == "auto":
         run_config.threads = threads.automatic()
     if not isinstance(run_config.threads, int):

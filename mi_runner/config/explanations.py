@@ -20,7 +20,7 @@ from omegaconf.errors import OmegaConfBaseException
 from yaml import YAMLError
 
 from mi_runner.config import environment
-from mi_runner.config.hydra_composition import COMPOSITION_ERRORS, chosen, composed
+from mi_runner.config.hydra_composition import CODE, COMPOSITION_ERRORS, chosen, composed, no_schema
 from mi_runner.config.options import Choice
 from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.errors import ConfigError, shortened, unknown
@@ -64,7 +64,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         return ConfigError(f"{group}={choice}: {unknown(group, choice, error.options)}")
     text = str(error)
-    if plain := _of_hydra(text, overrides):
+    if plain := _of_own_folder(text) or _of_hydra(text, overrides):
         return ConfigError(plain)
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     for key in re.findall(r"Could not override '([^']+)'", text) + re.findall(r"Error merging override (\S+)", text):
@@ -146,6 +146,21 @@ def _of_hydra(text: str, overrides: Sequence[str]) -> str:
     return ""
 
 
+def _of_own_folder(text: str) -> str:
+    """Returns what to type where a file of the user's own folder names code or options that no schema has."""
+    for file, group, name in re.findall(r"In '([^']+)': Could not (?:find|load) '/?schema/(\w+)/([^'@]+)'", text):
+        choices = SCHEMAS.get(group, ())
+        first = f"/{group}/{choices[0].name}" if choices else "the name of a file that there is"
+        return f"{file}.yaml: no schema of {group} is named '{name}'. Begin it with defaults: [{first}, _self_]. {CODE}"
+    found = re.search(r"In '([^']+)': ConfigKeyError raised while composing config:\s*Key '([^']+)' not in", text)
+    if found and (key := re.search(r"full_key: (\S+)", text)):
+        return f"{found[1]}.yaml: {key[1]} is no option, and a file of a folder has values of options alone. {CODE}"
+    for file, group, name in re.findall(r"In '([^']+)': Could not (?:find|load) '/?(\w+)/([^'@]+)'", text):
+        if group in SCHEMAS:
+            return f"{file}.yaml: {unknown(group, name, [schema.name for schema in SCHEMAS[group]])}"
+    return ""
+
+
 MOST_SHOWN = 200
 """Largest number of characters of an override that an error repeats."""
 
@@ -178,6 +193,8 @@ def _explain_key(override: str, cause: BaseException | None, overrides: Sequence
     keys = _fields(overrides, of_engines=key.startswith("hydra"))
     if key not in keys and not any(name.startswith(f"{key}.") for name in keys) and parent not in keys:
         return ConfigError(f"{given}: no key is named '{key}'.{_nearest(key, list(keys), _choices_alone(overrides))}")
+    if key in keys and parent in SCHEMAS and "is not in struct" in str(cause):
+        return no_schema(parent)
     value = named[-1].partition("=")[2] if named else ""
     reason = _wanted(key, value, str(keys[key].type)) if key in keys else ""
     if not reason:

@@ -22,9 +22,9 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 
 from mi_runner.config import environment
 from mi_runner.config.composition import compose_untyped
-from mi_runner.config.hydra_composition import CONFIG_MODULE, chosen
+from mi_runner.config.hydra_composition import chosen
 from mi_runner.config.options import Choice, records_of
-from mi_runner.config.registry import ENGINES, SCHEMAS
+from mi_runner.config.registry import CONFIG_MODULES, ENGINES, PLUGINS, SCHEMAS, origin_of
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 
@@ -87,6 +87,9 @@ def help_page(overrides: Sequence[str], *, is_sweep: bool = False) -> str:
     config = compose_untyped(overrides)
     experiment = chosen(config, "experiment")
     lines = [f"mi-run {' '.join(overrides)}".rstrip(), f"  {first_line(experiment)}"]
+    for group in SCHEMAS:
+        if origin := origin_of(schema := chosen(config, group)):
+            lines.append(f"  {group}={schema.name} is of the package {origin}")
     if words := settings_of(experiment.name, compose_untyped(())):
         lines += _wrapped(f"experiment={experiment.name} sets {' '.join(words)}", 2)
     lines += _options_of_every_run(config)
@@ -140,13 +143,17 @@ def _groups(config: DictConfig | None, alone: DictConfig | None) -> list[str]:
         for position, schema in enumerate(choices):
             mark = "*" if config is not None and schema is chosen(config, group) else " "
             begin = f"  {group if position == 0 else '':<11}{mark} {schema.name:<{NAME_WIDTH}} "
+            origin = f" [{origin}]" if (origin := origin_of(schema)) else ""
             if config is None:
-                lines.append(begin + textwrap.shorten(first_line(schema), WIDTH - len(begin), placeholder=" …"))
+                most = WIDTH - len(begin) - len(origin)
+                lines.append(begin + textwrap.shorten(first_line(schema), most, placeholder=" …") + origin)
             else:
-                first, *rest = _wrapped(first_line(schema), len(begin))
+                first, *rest = _wrapped(first_line(schema) + origin, len(begin))
                 lines += [begin + first.lstrip(), *rest]
             if alone is not None and group == "experiment" and (words := settings_of(schema.name, alone)):
                 lines += _wrapped(f"sets {' '.join(words)}", len(begin))
+    if PLUGINS.origins:
+        lines.append("  [package version]: a choice of an installed package; the others are mi-run's own")
     return lines
 
 
@@ -264,9 +271,12 @@ def _file(path: str) -> DictConfig:
 
 
 def _text(path: str) -> str:
-    """Returns the text of a file in conf/; empty if it doesn't exist."""
-    file = resources.files(CONFIG_MODULE) / path
-    return file.read_text(encoding="utf-8") if file.is_file() else ""
+    """Returns the text of a file in conf/, of mi-run or an installed package; empty if it doesn't exist."""
+    for module in CONFIG_MODULES:
+        file = resources.files(module) / path
+        if file.is_file():
+            return file.read_text(encoding="utf-8")
+    return ""
 
 
 def first_line(schema: type) -> str:

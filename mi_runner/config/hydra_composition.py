@@ -14,26 +14,28 @@ from contextvars import ContextVar
 from dataclasses import dataclass, fields
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from hydra import compose, initialize_config_module
 from hydra._internal.config_loader_impl import get_overrides_dirname  # it has no public name
+from hydra.core.config_search_path import ConfigSearchPath
 from hydra.core.config_store import ConfigStore
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import Override, OverrideType
+from hydra.core.plugins import Plugins
 from hydra.errors import ConfigCompositionException, HydraException
+from hydra.plugins.search_path_plugin import SearchPathPlugin
 from omegaconf import DictConfig, OmegaConf, open_dict
 from omegaconf.errors import ConfigAttributeError, ConfigKeyError, OmegaConfBaseException
 
 from mi_runner.config import environment
 from mi_runner.config.options import Choice
-from mi_runner.config.registry import ENGINES, SCHEMAS
+from mi_runner.config.registry import CONFIG_MODULES, ENGINES, SCHEMAS, check_usable
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.text_values import with_quotes, yaml_text_kept
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import ConfigError
-
-CONFIG_MODULE = "mi_runner.conf"
 
 GROUPS = (*SCHEMAS, "training")
 """The groups of a run's config."""
@@ -50,6 +52,16 @@ def register_schemas() -> None:
     for group, choices in {**SCHEMAS, **ENGINES}.items():
         for schema in choices:
             store.store(group=f"schema/{group}", name=schema.name, node=schema)
+    Plugins.instance().register(ConfigsOfPackages)
+
+
+class ConfigsOfPackages(SearchPathPlugin):
+    """Lets Hydra find the config files of installed packages."""
+
+    def manipulate_search_path(self, search_path: ConfigSearchPath) -> None:
+        """Adds their folders behind mi-run's own."""
+        for module in CONFIG_MODULES[1:]:
+            search_path.append(provider=module, path=f"pkg://{module}")
 
 
 @environment.refused()
@@ -79,6 +91,8 @@ def composed(overrides: Sequence[str] = (), *, with_hydra: bool = False) -> Dict
         return composed_by_hydra(overrides, with_hydra=with_hydra)
     has_hydra = with_hydra or any(override.is_hydra_override() for override in values)
     config = _kept_or_composed(others, kept).config(with_hydra=has_hydra)
+    for group in SCHEMAS if folders else ():
+        chosen(config, group)
     for override in values:
         try:
             OmegaConf.update(config, override.key_or_group, override.value(), merge=True)
@@ -110,6 +124,8 @@ def parse_overrides(overrides: Sequence[str]) -> list[Override]:
     for override in parsed:
         if not override.key_or_group:
             raise ConfigError(f"can't read '{override.input_line}': it has no key. Write key=value.")
+        if override.key_or_group in SCHEMAS and isinstance(override.value(), str):
+            check_usable(override.key_or_group, str(override.value()))
     return parsed
 
 
@@ -121,7 +137,7 @@ def composed_by_hydra(overrides: Sequence[str], *, with_hydra: bool = False) -> 
     state = GlobalHydra.instance()
     if state.is_initialized():
         state.clear()
-    with initialize_config_module(CONFIG_MODULE, version_base="1.3"), yaml_text_kept():
+    with initialize_config_module(CONFIG_MODULES[0], version_base="1.3"), yaml_text_kept():
         return compose("config", overrides=with_quotes(overrides), return_hydra_config=with_hydra)
 
 
@@ -274,7 +290,36 @@ def _tell_hydra(config: DictConfig, parsed: Sequence[Override]) -> None:
 
 
 def chosen(config: DictConfig, group: str) -> type[Choice]:
-    """Returns the schema of a group's choice in a composed config."""
-    schema = OmegaConf.get_type(config[group])
-    assert schema is not None and issubclass(schema, Choice)
-    return schema
+    """Returns the schema of a group's choice in a composed config.
+
+    Raises:
+        ConfigError: it has none, because a file of the user's own folder names none.
+    """
+    return check_schema(group, OmegaConf.get_type(config[group]))
+
+
+def check_schema(group: str, kind: type[Any] | None) -> type[Choice]:
+    """Returns the type of a group's choice, which is a schema.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    if kind is None or not issubclass(kind, Choice):
+        raise no_schema(group)
+    return kind
+
+
+def no_schema(group: str) -> ConfigError:
+    """Returns the error of a file that names no schema of its group."""
+    begin = "# @package _global_, and then " if group == "experiment" else ""
+    return ConfigError(
+        f"{group}: the file that {group}=NAME chooses is made from no {group} of mi-run: begin it with "
+        f"{begin}defaults: [/{group}/{SCHEMAS[group][0].name}, _self_]. {CODE}"
+    )
+
+
+CODE = (
+    "Code and options of your own are a package that is installed, as docs/plugins.md shows; for a network alone type "
+    "model=external model.factory=module:callable."
+)
+"""What to do where a file of the user's own folder names code."""

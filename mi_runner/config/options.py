@@ -90,11 +90,13 @@ class Choice:
 
     Attributes:
         name: what is typed behind `model=`.
+        module: the module with its code, which is imported when a run begins.
         place: where the help page lists it: in the order of these numbers, then of the names.
         small: options with which a run takes seconds, for a first try, and for the tests that look at every choice.
     """
 
     name: ClassVar[str]
+    module: ClassVar[str]
     place: ClassVar[int] = 500
     small: ClassVar[tuple[str, ...]] = ()
 

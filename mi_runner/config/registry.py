@@ -1,7 +1,7 @@
 """Every choice of every config group.
 
-A choice is a schema in a module of `config/experiments`, `config/datasets` or `config/models`: the modules are looked
-up, so no list names them.
+A choice is a schema in a module of `config/experiments`, `config/datasets` or `config/models`, or in an installed
+package. They are looked up, so no list names them.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from mi_runner.config.engine_schemas import (
 from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.models import ModelConfig
 from mi_runner.config.options import Choice
+from mi_runner.config.plugins import Plugins
+from mi_runner.errors import ConfigError, RunFailed, one_line
 
 C = TypeVar("C", bound=Choice)
 
@@ -42,24 +44,65 @@ def schemas_of(package: ModuleType, kind: type[C]) -> list[type[C]]:
     ]
 
 
-def in_order(schemas: list[type[C]]) -> tuple[type[C], ...]:
-    """Returns schemas in the order of the help page."""
-    return tuple(sorted(schemas, key=lambda schema: (schema.place, schema.name)))
+PLUGINS = Plugins()
+"""What installed packages add."""
 
 
-EXPERIMENTS: tuple[type[ExperimentConfig], ...] = in_order(schemas_of(experiments, ExperimentConfig))
+def _choices(group: str, package: ModuleType, kind: type[C]) -> tuple[type[C], ...]:
+    """Returns the choices of a group, in the order of the help page."""
+    own = schemas_of(package, kind)
+    added = PLUGINS.schemas(group, kind, [schema.name for schema in own])
+    return tuple(sorted([*own, *added], key=lambda schema: (schema.place, schema.name)))
 
-DATASETS: tuple[type[DatasetConfig], ...] = in_order(schemas_of(datasets, DatasetConfig))
+
+EXPERIMENTS = _choices("experiment", experiments, ExperimentConfig)
+
+DATASETS = _choices("dataset", datasets, DatasetConfig)
 
 SCHEMAS: dict[str, tuple[type[Choice], ...]] = {
     "experiment": EXPERIMENTS,
     "dataset": DATASETS,
-    "model": in_order(schemas_of(models, ModelConfig)),
+    "model": _choices("model", models, ModelConfig),
 }
 """Config group → its choices, in the order of the help page."""
+
+CONFIG_MODULES = ("mi_runner.conf", *PLUGINS.config_modules)
+"""The packages whose config files are known, mi-run's first."""
 
 ENGINES: dict[str, tuple[type[EngineConfig], ...]] = {
     "launcher": (JoblibLauncher, SubmititLocalLauncher, SubmititSlurmLauncher, RayLauncher),
     "sweeper": (OptunaSweeper,),
 }
 """Hydra's groups hydra/launcher and hydra/sweeper → their choices besides Hydra's own `basic`."""
+
+
+def origin_of(schema: type[Choice]) -> str:
+    """Returns the package and version that a choice comes from; empty for mi-run's own."""
+    point = PLUGINS.origins.get(schema)
+    return point.origin if point else ""
+
+
+def check_usable(group: str, name: str) -> None:
+    """Checks that no installed package makes a choice unusable.
+
+    Raises:
+        ConfigError: one does: it can't be imported, or has a name that is taken.
+    """
+    for fault in PLUGINS.faults:
+        if (fault.group, fault.name) == (group, name):
+            raise ConfigError(fault.text)
+
+
+def code_of(schema: Choice | type[Choice]) -> ModuleType:
+    """Imports the module with the code of a choice, and returns it.
+
+    Raises:
+        RunFailed: it is an installed package's, and can't be imported.
+    """
+    kind = schema if isinstance(schema, type) else type(schema)
+    try:
+        return import_module(kind.module)
+    except Exception as error:
+        if not (origin := origin_of(kind)):
+            raise
+        raise RunFailed(f"{kind.module} of {origin} can't be imported ({one_line(error)}). Repair it.") from error

@@ -187,8 +187,8 @@ def _check_size(root: yaml.Node) -> None:
 
     if size(root) > MOST_VALUES:
         raise ConfigError(
-            f"{root.start_mark.name}: it has more than {MOST_VALUES:,} values, what its aliases repeat counted each "
-            "time. Write fewer."
+            f"{root.start_mark.name}: it has more than {MOST_VALUES:,} values; what an alias repeats counts each time. "
+            "Write fewer."
         )
 
 

@@ -36,6 +36,14 @@ class Dataset:
         label_name: the name of the target beside the causal model's variables.
         caption: a text about an example, with the names of its variables and label in braces: `{a} + {b} = {sum}`.
             Tables list them in this order. None: the label first, then the causal model's variables.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.datasets import Dataset
+        >>> x, y = torch.rand(10, 4), torch.arange(10) % 2
+        >>> data = Dataset("mine", x[:8], y[:8], x[8:], y[8:], class_names=("even", "odd"))
+        >>> data.has_classes, data.n_outputs
+        (True, 2)
     """
 
     name: str
@@ -51,17 +59,18 @@ class Dataset:
 
     def __post_init__(self) -> None:
         if self.class_names is not None and len({*self.class_names, "", ALL}) < len(self.class_names) + 2:
-            raise ValueError(f"class_names={self.class_names}: names must differ, and none may be empty or '{ALL}'.")
+            rule = f"names must differ, and none may be empty or '{ALL}'."
+            raise ArgumentError("class_names", self.class_names, rule)
         for split in ("train", "test"):
             x, y = getattr(self, f"x_{split}"), getattr(self, f"y_{split}")
             if len(x) != len(y):
-                raise ValueError(f"x_{split} has {len(x)} examples, y_{split} has {len(y)}; give equally many.")
+                sizes = f"x_{split} has {len(x)} examples, y_{split} has {len(y)};"
+                raise ArgumentError((f"x_{split}", f"y_{split}"), None, sizes, "give equally many.")
             if x.dtype != torch.float32:
-                raise ValueError(f"x_{split} must be float32, not {x.dtype}.")
+                raise ArgumentError(f"x_{split}", None, f"x_{split} must be float32, not {x.dtype}.")
             if y.dtype != (torch.float32 if self.class_names is None else torch.int64):
-                raise ValueError(
-                    f"y_{split} has the dtype {y.dtype}; it must be int64 with class_names, float32 without."
-                )
+                wanted = "it must be int64 with class_names, float32 without."
+                raise ArgumentError(f"y_{split}", None, f"y_{split} has the dtype {y.dtype}; {wanted}")
 
     @cached_property
     def fingerprint(self) -> str:
@@ -156,8 +165,9 @@ def check_room(n_bytes: int, **sizes: int) -> None:
         ArgumentError: it takes more; the text names the arguments.
     """
     if lacking := hardware.lacking_memory(n_bytes):
-        given = ", ".join(f"{name}={size}" for name, size in sizes.items())
-        raise ArgumentError(f"{given}: the data take {lacking}. Type a smaller {max(sizes, key=sizes.__getitem__)}.")
+        given = ", ".join(f"{{{name}}}={size}" for name, size in sizes.items())
+        largest = max(sizes, key=sizes.__getitem__)
+        raise ArgumentError(list(sizes), None, f"{given}: the data take {lacking}.", f"Type a smaller {{{largest}}}.")
 
 
 def channels_last(shape: tuple[int, ...]) -> bool:

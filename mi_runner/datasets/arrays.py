@@ -52,7 +52,7 @@ def _path(path: str) -> Path:
     try:
         return Path(path).expanduser()
     except RuntimeError as error:  # an unknown user after ~
-        raise ArgumentError(f"path={path}: {error}.") from error
+        raise fault(path, f"{error}.") from error
 
 
 def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tuple[Tensor, Tensor | None]:
@@ -89,7 +89,7 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
             raise fault(file, f"y has classes of {y.min()} to {y.max()}; {dataset.name} has 0 to {len(names) - 1}.")
         return examples, torch.from_numpy(y.astype(np.int64 if names is not None else np.float32))
     except ArgumentError as error:
-        raise ArgumentError(str(error).replace("path=", f"{argument}=", 1)) from error
+        raise error.renamed({"path": argument}) from error
 
 
 def _dataset(path: Path, *, by_class: bool) -> Dataset:
@@ -138,7 +138,8 @@ def _dataset(path: Path, *, by_class: bool) -> Dataset:
 def _values(path: Path, name: str, y: Array) -> Tensor:
     """Returns targets `(N,)` or `(N, outputs)` float32."""
     if y.dtype.kind in "US":
-        raise fault(path, f"{name} holds text: save {name}.astype(float), or use target=class.")
+        remedy = f"save {name}.astype(float), or use {{target}}=class."
+        raise fault(path, f"{name} holds text:", remedy, others=["target"])
     if y.ndim > 2:
         if name == "y_train":
             log.info(f"{path.name}: y has the shape {y.shape}; it is flattened to {(len(y), math.prod(y.shape[1:]))}")

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from mi_runner.errors import ConfigError, unknown
+from mi_runner.errors import ArgumentError, unknown
 
 Mechanism = Callable[[Tensor], Tensor]
 """Values `(B, V)` float64 → labels `(B,)`, in the form of the data set's targets: int64 classes or float32 values."""
@@ -33,6 +33,15 @@ class CausalModel:
         variables: their names, in the order of the columns of the values.
         values_train, values_test: `(N, V)` float64, a row for each example of the data set.
         mechanism: gives the labels of values.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.datasets import CausalModel, LabelTable
+        >>> table = LabelTable(torch.tensor([[0, 1], [1, 0]]))  # the exclusive or of two bits
+        >>> values = torch.tensor([[0, 0], [1, 0]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, table)
+        >>> causal.column("b")
+        1
     """
 
     variables: tuple[str, ...]
@@ -42,23 +51,21 @@ class CausalModel:
 
     def __post_init__(self) -> None:
         if not self.variables or len(set(self.variables)) < len(self.variables):
-            raise ValueError(f"variables={self.variables}: name at least one variable, each once.")
+            raise ArgumentError("variables", self.variables, "name at least one variable, each once.")
         for split in ("train", "test"):
             values = getattr(self, f"values_{split}")
             if values.dim() != 2 or values.shape[1] != len(self.variables) or values.dtype != torch.float64:
-                raise ValueError(
-                    f"values_{split} must be (N, {len(self.variables)}) float64, not {tuple(values.shape)} "
-                    f"{values.dtype}."
-                )
+                wanted = f"must be (N, {len(self.variables)}) float64, not {tuple(values.shape)} {values.dtype}."
+                raise ArgumentError(f"values_{split}", None, f"values_{split} {wanted}")
 
     def column(self, variable: str) -> int:
         """Returns the number of a variable's column.
 
         Raises:
-            ConfigError: there is no such variable; the text lists them.
+            ArgumentError: there is no such variable; the text lists them.
         """
         if variable not in self.variables:
-            raise ConfigError(unknown("variable", variable, self.variables))
+            raise ArgumentError("variable", None, unknown("variable", variable, self.variables))
         return self.variables.index(variable)
 
     def counterfactual(self, base: Tensor, sources: Mapping[str, Tensor]) -> Tensor:
@@ -145,6 +152,13 @@ class LabelTable:
 
     Attributes:
         labels: `(k_1, ..., k_V)`, in the form of the data set's targets.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.datasets import LabelTable
+        >>> table = LabelTable(torch.tensor([[0, 1], [1, 0]]))  # the exclusive or of two bits
+        >>> table(torch.tensor([[1.0, 0.0], [1.0, 1.0]]).double())
+        tensor([1, 0])
     """
 
     labels: Tensor

@@ -108,7 +108,8 @@ def load(
     check_room(SIZE**2 * (5 * train_size + 5 * test_size), train_size=train_size, test_size=test_size)
     if len(coefficients) != len(VARIABLES):
         given = ",".join(map(str, coefficients))
-        raise ArgumentError(f"coefficients=[{given}]: give three, for circularity, color and area, e.g. [0.4,0.4,0.4].")
+        rule = "give three, for circularity, color and area, e.g. [0.4,0.4,0.4]."
+        raise ArgumentError("coefficients", f"[{given}]", rule)
     by_class = target == "class"
     mechanism = WeightedSum(tuple(coefficients), threshold, by_class)
     train, test = (

@@ -73,11 +73,8 @@ def _columns(path: Path, y_train: Array, y_test: Array) -> tuple[Array, Array]:
             y.ndim == 2 and y.dtype.kind in "fiub" and bool(((y == 0) | (y == 1)).all() and (y.sum(1) == 1).all())
         )
         if not is_one_hot:
-            raise fault(
-                path,
-                f"{name} has the shape {y.shape}; it must be (N,), or one-hot rows (N, classes). For numbers that are "
-                "no classes use target=value.",
-            )
+            problem = f"{name} has the shape {y.shape}; it must be (N,), or one-hot rows (N, classes)."
+            raise fault(path, problem, "For numbers that are no classes use {target}=value.", others=["target"])
     log.info(f"{path.name}: y has one-hot rows; the place of the 1 is taken as the class")
     return y_train.argmax(1), y_test.argmax(1)
 
@@ -85,7 +82,8 @@ def _columns(path: Path, y_train: Array, y_test: Array) -> tuple[Array, Array]:
 def _whole(path: Path, name: str, y: Array) -> Array:
     if y.dtype.kind == "f":
         if not bool((y == np.floor(y)).all()) or (len(y) and float(np.abs(y).max()) > EXACT):
-            raise fault(path, f"{name} has the dtype {y.dtype}; store integers, or use target=value.")
+            remedy = "store integers, or use {target}=value."
+            raise fault(path, f"{name} has the dtype {y.dtype};", remedy, others=["target"])
         return y.astype(np.int64)
     return y.astype(np.uint8) if y.dtype.kind == "b" else y
 

@@ -77,9 +77,11 @@ def load(
     tables = [truth_table(name, n) for name in given]
     for name, table in zip(given, tables, strict=True):
         if len(set(table)) == 1:
-            raise ArgumentError(f"functions={_shown(given)}: {name} is constant. Give a function that has both values.")
+            remedy = "Give a function that has both values."
+            raise ArgumentError("functions", _shown(given), f"{name} is constant.", remedy)
     if target == "class" and len(tables) > 1:
-        raise ArgumentError(f"functions={_shown(given)}: target=class takes one function; use target=value.")
+        one = "{target}=class takes one function;"
+        raise ArgumentError(("functions", "target"), _shown(given), one, "use {target}=value.")
 
     x_test = all_inputs(n)
     values = torch.tensor([[float(digit) for digit in table] for table in tables]).T
@@ -96,7 +98,7 @@ def load(
         draw = chance.generator(seed, "logic", "noise")
         x_train = x_train + noise * torch.randn(x_train.shape, generator=draw)
         if not bool(x_train.isfinite().all()):
-            raise ArgumentError(f"noise={noise:g} is too large for float32. Type a smaller one.")
+            raise ArgumentError("noise", noise, f"{{noise}}={noise:g} is too large for float32.", "Type a smaller one.")
 
     labels = y_test.reshape(*(2,) * n, *y_test.shape[1:])
     causal_model = CausalModel(variable_names(n), x_test[rows].double(), x_test.double(), LabelTable(labels))
@@ -159,14 +161,14 @@ def truth_table(function: str, n: int) -> str:
     """
     if _is_table(function):
         if len(function) != 2**n:
-            raise ArgumentError(
-                f"functions=[{function}]: a truth table of n_inputs={n} has {2**n} digits, this has {len(function)}."
-            )
+            problem = f"a truth table of {{n_inputs}}={n} has {2**n} digits, this has {len(function)}."
+            raise ArgumentError(("functions", "n_inputs"), f"[{function}]", problem)
         return function
     sizes = SIZES.get(function, range(LEAST_INPUTS, MOST_INPUTS + 1))
     if n not in sizes:
         allowed = " or ".join(map(str, sizes))
-        raise ArgumentError(f"functions=[{function}]: {function} has {allowed} inputs, not n_inputs={n}.")
+        problem = f"{function} has {allowed} inputs, not {{n_inputs}}={n}."
+        raise ArgumentError(("functions", "n_inputs"), f"[{function}]", problem)
     return "".join(str(int(NAMED[function](bits))) for bits in itertools.product((0, 1), repeat=n))
 
 
@@ -190,35 +192,34 @@ def _shown(functions: Sequence[str]) -> str:
 def _n_inputs(functions: Sequence[str], asked: int | None) -> int:
     """Returns the number of inputs of all functions."""
     if not functions:
-        raise ArgumentError("functions=[]: give at least one, such as functions=[XOR].")
+        raise ArgumentError("functions", "[]", "give at least one,", "such as {functions}=[XOR].")
     sizes = {}
     for function in functions:
         if _is_table(function):
             n = len(function).bit_length() - 1
             if len(function) != 2**n or not LEAST_INPUTS <= n <= MOST_INPUTS:
-                raise ArgumentError(
-                    f"functions={_shown(functions)}: {function} has {len(function)} digits. A truth table has 4, 8, 16 "
-                    "or 32: functions=[0110]."
-                )
+                digits = f"{function} has {len(function)} digits."
+                remedy = "A truth table has 4, 8, 16 or 32: {functions}=[0110]."
+                raise ArgumentError("functions", _shown(functions), digits, remedy)
             sizes[function] = n
         elif function not in NAMED:
-            raise ArgumentError(
-                f"functions={_shown(functions)}: no function is named {function}. Use {', '.join(NAMED)}, or a truth "
-                "table: functions=[0110]."
-            )
+            remedy = f"Use {', '.join(NAMED)}, or a truth table: {{functions}}=[0110]."
+            raise ArgumentError("functions", _shown(functions), f"no function is named {function}.", remedy)
         elif asked is None and function in ("MAJORITY", "PARITY"):
             sizes[function] = 3
         elif function in ("IMP", "NIMP"):
             sizes[function] = 2
     if asked is not None:
         if not LEAST_INPUTS <= asked <= MOST_INPUTS:
-            raise ArgumentError(f"n_inputs={asked}: use {LEAST_INPUTS} to {MOST_INPUTS}.")
+            raise ArgumentError("n_inputs", asked, f"use {LEAST_INPUTS} to {MOST_INPUTS}.")
         return asked
     if len(set(sizes.values())) > 1:
         each = ", ".join(f"{function} has {n}" for function, n in sizes.items())
         raise ArgumentError(
-            f"functions={_shown(functions)}: they have different numbers of inputs ({each}). Give functions of one "
-            "number of inputs, or n_inputs."
+            ("functions", "n_inputs"),
+            _shown(functions),
+            f"they have different numbers of inputs ({each}).",
+            "Give functions of one number of inputs, or {n_inputs}.",
         )
     return next(iter(sizes.values()), LEAST_INPUTS)
 
@@ -233,16 +234,16 @@ def _frequencies(given: object, n_rows: int, seed: int) -> list[float]:
         uniform = torch.rand(n_rows, generator=chance.generator(seed, "logic", "frequencies"), dtype=torch.float64)
         numbers = (-uniform.clamp(min=1e-300).log()).tolist()
     elif isinstance(given, str) or not isinstance(given, Sequence):
-        raise ArgumentError(f"frequencies={given}: give null, random or a list of {n_rows} numbers.")
+        raise ArgumentError("frequencies", given, f"give null, random or a list of {n_rows} numbers.")
     else:
         numbers = list(given)
     if len(numbers) != n_rows or not all(
         isinstance(number, int | float) and math.isfinite(number) and number >= 0 for number in numbers
     ):
-        raise ArgumentError(f"frequencies={given}: give {n_rows} numbers from 0 on, one for each input.")
+        raise ArgumentError("frequencies", given, f"give {n_rows} numbers from 0 on, one for each input.")
     total = math.fsum(numbers)
     if not total:
-        raise ArgumentError(f"frequencies={given}: at least one must be above 0.")
+        raise ArgumentError("frequencies", given, "at least one must be above 0.")
     return [number / total for number in numbers]
 
 

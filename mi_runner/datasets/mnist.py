@@ -81,13 +81,14 @@ def load(
     """
     kept = list(range(10)) if digits is None else sorted(digits)
     if not kept or len(set(kept)) < len(kept):
-        raise ArgumentError(f"digits={digits}: name at least one digit, each once.")
+        raise ArgumentError("digits", digits, "name at least one digit, each once.")
     folder = Path(root).expanduser() if root else None
     if download:
         try:
             splits = _read(folder or cache_folder(), download=True)
         except RuntimeError as error:
-            raise RunFailed(f"download=true: {error}. Use download=false for the packaged files.") from error
+            text = f"{{download}}=true: {error}. Use {{download}}=false for the packaged files."
+            raise RunFailed(text, "download") from error
     else:
         splits = _packaged(folder)
     by_class = target == "class"
@@ -158,7 +159,8 @@ def _packaged(root: Path | None) -> list[Tensor]:
         return _stored(root, is_cache=False)
     except OSError as error:
         place = root / MNIST_FOLDER / "raw"
-        raise RunFailed(f"can't unpack MNIST into {place} ({error}). Use root=FOLDER for another folder.") from error
+        text = f"can't unpack MNIST into {place} ({error}). Use {{root}}=FOLDER for another folder."
+        raise RunFailed(text, "root") from error
 
 
 def _stored(root: Path, *, is_cache: bool) -> list[Tensor]:

@@ -72,9 +72,13 @@ def read_npz(path: Path, names: Sequence[str], together: Sequence[str] = ()) -> 
         return {name: _array(path, archive, name, member) for name, member in asked.items()}
 
 
-def fault(path: Path, text: str) -> ArgumentError:
-    """Returns the error of a file."""
-    return ArgumentError(f"path={path}: {text}")
+def fault(path: Path | str, problem: str, remedy: str = "", *, others: Sequence[str] = ()) -> ArgumentError:
+    """Returns the error of a file.
+
+    Args:
+        others: further arguments that the texts name, as `{target}`.
+    """
+    return ArgumentError(("path", *others), path, problem, remedy)
 
 
 def _is_file(path: Path) -> bool:

@@ -102,7 +102,7 @@ class Setting(Generic[C]):
     def _traced(self, model: nn.Module) -> ModelGraph:
         from mi_runner.graph.model_graph import ModelGraph
 
-        with as_options("model", ["leaves"]):
+        with as_options(model=["leaves"]):
             graph = ModelGraph.trace(model, self.dataset.x_test[:2], leaves=self.leaves)
         for word in (ALL, NONE):
             if graph.has(word):

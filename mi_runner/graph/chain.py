@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.model_graph import ModelGraph
 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid")
@@ -134,7 +135,7 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
         last_layers: how many Linear layers; None for the whole network.
 
     Raises:
-        ValueError: there is another operation between them, or the network has fewer; the text names the site.
+        ArgumentError: there is another operation between them, or the network has fewer; the text names the site.
     """
     layers: list[Layer] = []
     activation: tuple[str, float] = ("identity", 0.0)
@@ -155,7 +156,7 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
             raise _not_a_chain(name)
         (name,) = sources
     if last_layers is not None and len(layers) < last_layers:
-        raise ValueError(f"the network has only {len(layers)} Linear layers.")
+        raise ArgumentError("last_layers", None, f"the network has only {len(layers)} Linear layers.")
     if not layers or activation[0] != "identity" or len(graph.sites[name].shape) != 1:
         raise _not_a_chain(name)
     return Part(tuple(reversed(layers)), name)
@@ -167,7 +168,7 @@ def longest_part(graph: ModelGraph) -> Part | None:
     while True:
         try:
             longest = find_part(graph, len(longest.layers) + 1 if longest else 1)
-        except ValueError:
+        except ArgumentError:
             return longest
 
 
@@ -186,8 +187,10 @@ def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:
     return None
 
 
-def _not_a_chain(name: str) -> ValueError:
-    return ValueError(
+def _not_a_chain(name: str) -> ArgumentError:
+    return ArgumentError(
+        ("last_layers", "graph"),
+        None,
         f"'{name}' ends the chain of last layers: it may have only Linear layers, each followed by at most one "
-        f"elementwise activation ({', '.join(ACTIVATIONS)})."
+        f"elementwise activation ({', '.join(ACTIVATIONS)}).",
     )

@@ -40,24 +40,35 @@ def check_gradients(graph: ModelGraph, x: Tensor, leaves: Iterable[str] = ()) ->
 
     Raises:
         ArgumentError: a gradient differs, or the module can't compute them; the text says what to type.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import ModelGraph, check_gradients
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.Tanh())
+        >>> check_gradients(ModelGraph.trace(net, torch.zeros(1, 3)), torch.ones(4, 3))
     """
     module, leaves = graph.module, tuple(leaves)
     try:
         expected = _gradients(module, module, x)
     except Exception as error:
-        raise ArgumentError(f"{type(module).__name__} can't compute gradients: {one_line(error)}") from error
+        problem = f"{type(module).__name__} can't compute gradients: {one_line(error)}"
+        raise ArgumentError("graph", None, problem) from error
     other = _first_other(_gradients(graph, module, x), expected)
     if not other:
         return
     works = next((path for path in _candidates(graph, leaves) if _repairs(module, x, (*leaves, path), expected)), "")
     if works:
-        advice = f"make the submodule that does so one site: leaves=[{','.join((*leaves, works))}]."
+        advice = f"make the submodule that does so one site: {{leaves}}=[{','.join((*leaves, works))}]."
     else:
         named = ",".join((*leaves, "NAME"))
-        advice = f"remove it, or move what has it into a submodule and name that, leaves=[{named}]."
+        advice = f"remove it, or move what has it into a submodule and name that, {{leaves}}=[{named}]."
     raise ArgumentError(
+        ("graph", "leaves"),
+        None,
         f"{type(module).__name__} as recorded has other gradients than the module itself ({other}): a hook on "
-        f"gradients, or what else changes them, isn't recorded, so {advice}"
+        "gradients, or what else changes them, isn't recorded, so",
+        advice,
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.evaluator import Evaluator, Replacement, Rule
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.sites import Site
@@ -75,8 +76,8 @@ def run_with(
         inputs: `(B, *input)`, a tuple where the module takes several.
 
     Raises:
-        ConfigError: a target is not in the graph; the text lists the valid ones.
-        ValueError: a value or mask doesn't broadcast to its site.
+        ArgumentError: a target is not in the graph, and the text lists the valid ones; or a value or mask doesn't
+            broadcast to its site.
     """
     run = Run(graph, inputs)
     if returns is None:
@@ -204,7 +205,7 @@ def read_sites(graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], sites: Se
     """Returns name → value `(B, *site)` of these sites, in a run without interventions.
 
     Raises:
-        ConfigError: a site is not in the graph; the text lists the valid ones.
+        ArgumentError: a site is not in the graph; the text lists the valid ones.
     """
     values = run_with(graph, inputs, returns=sites)
     return dict(zip(sites, values, strict=True))
@@ -351,7 +352,7 @@ def mean(batches: Iterable[Tensor]) -> Tensor:
     Sum and count, in float64: a mean of the batches' means would give the last, smaller one too much weight.
 
     Raises:
-        ValueError: if there is no example.
+        ArgumentError: if there is no example.
     """
     total, count = None, 0
     for values in batches:
@@ -360,7 +361,7 @@ def mean(batches: Iterable[Tensor]) -> Tensor:
         count += len(values)
         dtype = values.dtype
     if total is None or count == 0:
-        raise ValueError("the mean of no examples is not defined.")
+        raise ArgumentError("batches", None, "the mean of no examples is not defined.")
     return (total / count).to(dtype)
 
 
@@ -371,7 +372,7 @@ def resample(values: Tensor, *, generator: torch.Generator) -> Tensor:
         values: `(B, *site)` values of a site on the source examples.
 
     Raises:
-        ValueError: if `B < 2`: there is no other example.
+        ArgumentError: if `B < 2`: there is no other example.
     """
     return values[draw_others(len(values), generator=generator).to(values.device)]
 
@@ -380,10 +381,10 @@ def draw_others(n: int, *, generator: torch.Generator) -> Tensor:
     """Returns for each of n examples the index of another one, `(n,)` int64, drawn uniformly from the others.
 
     Raises:
-        ValueError: if `n < 2`: there is no other example.
+        ArgumentError: if `n < 2`: there is no other example.
     """
     if n < 2:
-        raise ValueError(f"{n} examples: there is no other example to draw.")
+        raise ArgumentError("n", None, f"{n} examples: there is no other example to draw.")
     index = torch.randint(n - 1, (n,), generator=generator)
     return index + (index >= torch.arange(n))
 
@@ -405,7 +406,8 @@ def _broadcast(value: Tensor, shape: tuple[int, ...], what: str) -> Tensor:
     try:
         return value.expand(shape)
     except RuntimeError as error:
-        raise ValueError(f"{what}: the shape {tuple(value.shape)} doesn't broadcast to {shape}.") from error
+        problem = f"{what}: the shape {tuple(value.shape)} doesn't broadcast to {shape}."
+        raise ArgumentError("value", None, problem) from error
 
 
 def _ends(graph: ModelGraph, sites: set[str]) -> tuple[str, ...]:

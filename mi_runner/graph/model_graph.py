@@ -33,7 +33,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from mi_runner.errors import ConfigError, unknown
+from mi_runner.errors import ArgumentError, unknown
 from mi_runner.graph import patterns, sums
 from mi_runner.graph.evaluator import (
     PRODUCT,
@@ -54,7 +54,17 @@ __all__ = ["Difference", "ModelGraph", "evaluating"]
 
 
 class Difference(NamedTuple):
-    """How far two graphs are apart: the largest absolute difference of their values, and the site where it is."""
+    """How far two graphs are apart: the largest absolute difference of their values, and the site where it is.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import Difference, ModelGraph
+        >>> x = torch.tensor([[1.0], [2.0]])
+        >>> graph, other = (ModelGraph.trace(nn.Sequential(nn.Hardtanh(0, top)), x) for top in (1.0, 2.0))
+        >>> graph.equivalent(other, x)
+        Difference(largest=1.0, site='0')
+    """
 
     largest: float
     site: str
@@ -75,6 +85,21 @@ class ModelGraph:
         sites: name → `Site` of each value of the forward pass, in the order of computation.
         module_sites: the parameters and the products before the bias of modules that are one site.
         edges: all edges between sites, `source/target`; an edge stands for every use of the source by the target.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import ModelGraph
+        >>> net = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+        >>> graph = ModelGraph.trace(net, torch.zeros(1, 4))
+        >>> list(graph.sites)
+        ['input', '0', '1', '2']
+        >>> graph.edges
+        ('input/0', '0/1', '1/2')
+        >>> graph.find("linear:*")
+        ('0', '2')
+        >>> torch.equal(graph(torch.ones(5, 4)), net(torch.ones(5, 4)))
+        True
     """
 
     program: Program
@@ -113,7 +138,7 @@ class ModelGraph:
             leaves: paths of submodules that are to be one site each, e.g. because they can't be traced.
 
         Raises:
-            ConfigError: the module can't be traced, or what was recorded is not what it computes; the text says
+            ArgumentError: the module can't be traced, or what was recorded is not what it computes; the text says
                 where, and what to do.
         """
         recorded = record(module, example, leaves)
@@ -125,7 +150,7 @@ class ModelGraph:
         """Returns the site of this name.
 
         Raises:
-            ConfigError: there is none; the text lists the sites.
+            ArgumentError: there is none; the text lists the sites.
         """
         name = self._own_name(name)
         site = self.sites.get(name) or self.module_sites.get(name)
@@ -133,8 +158,9 @@ class ModelGraph:
             return site
         if name in self.program.steps and self.program.steps[name].carries:
             taken = ", ".join(self._taken_from(name)) or "(none)"
-            raise ConfigError(f"'{name}' returns several values, so it is no site. Name one taken from it: {taken}.")
-        raise ConfigError(unknown("site", name, self.sites))
+            problem = f"'{name}' returns several values, so it is no site."
+            raise ArgumentError("name", None, problem, f"Name one taken from it: {taken}.")
+        raise ArgumentError("name", None, unknown("site", name, self.sites))
 
     @cached_property
     def roles(self) -> Mapping[str, str]:
@@ -173,7 +199,7 @@ class ModelGraph:
         """Returns the names of a target's steps, from the site whose value is replaced to the last step that sees it.
 
         Raises:
-            ConfigError: the target names something that the graph doesn't have; the text lists what it has.
+            ArgumentError: the target names something that the graph doesn't have; the text lists what it has.
         """
         path = tuple(self._own_name(part) for part in target.split("/"))
         self.site(path[0])
@@ -181,14 +207,14 @@ class ModelGraph:
             if (source, name) not in self.program.edges or not self.program.steps[name].carries:
                 leaving = [edge for edge in self.edges if edge.startswith(f"{source}/")]
                 what = "edge" if len(path) == 2 else f"edge (of the path {target})"
-                raise ConfigError(unknown(what, f"{source}/{name}", leaving or self.edges))
+                raise ArgumentError("target", None, unknown(what, f"{source}/{name}", leaving or self.edges))
         return path
 
     def target_site(self, target: str) -> Site:
         """Returns the site whose value an intervention at `target` replaces: the first of the chain.
 
         Raises:
-            ConfigError: the target names something that the graph doesn't have; the text lists what it has.
+            ArgumentError: the target names something that the graph doesn't have; the text lists what it has.
         """
         return self.site(self.resolve(target)[0])
 
@@ -233,7 +259,7 @@ class ModelGraph:
         `*.weight`, `parameter:*`, `first[[]product]`.
 
         Raises:
-            ConfigError: nothing is found, or the regular expression is none; the text has the nearest names.
+            ArgumentError: nothing is found, or the regular expression is none; the text has the nearest names.
         """
         if not patterns.is_pattern(pattern) or self.has(pattern):
             self.resolve(pattern)
@@ -244,7 +270,7 @@ class ModelGraph:
         """Returns all paths from one site to another, `x/first/relu/add`.
 
         Raises:
-            ConfigError: there is no such site, no path, or there are more than `patterns.MOST_PATHS`.
+            ArgumentError: there is no such site, no path, or there are more than `patterns.MOST_PATHS`.
         """
         first, last = self.site(source).name, self.site(target).name
         return patterns.paths(first, last, edges=self.edges, order=tuple(self.program.steps))
@@ -300,7 +326,7 @@ class ModelGraph:
         Args:
             depth: 1 splits the last layer's sum; 2 also the summands that are Linear layers themselves; and so on.
         """
-        levels: dict[str, int] = {}  # of each layer that is split, from the output, by the shortest way
+        levels: dict[str, int] = {}  # layer that is split → its distance from the output
         ahead = [self.output]
         for level in range(1, depth + 1):
             ahead = [name for name in ahead if name not in levels and self._can_be_distributed(name)]
@@ -311,7 +337,7 @@ class ModelGraph:
         graph = self
         for name in sorted(levels, key=self.program.position.__getitem__):
             whole = frozenset(levels) if levels[name] == depth else frozenset()
-            terms = graph._terms_read_by(name, whole)  # of the last, which is the output, in the end
+            terms = graph._terms_read_by(name, whole)  # in the end those of the last layer, the output
             graph = graph._distributed(name, whole)
         summands = {term: f"{self.output}[{term}]" for term in terms}
         bias = self._step(self.output).on_demand.get("bias")
@@ -329,14 +355,15 @@ class ModelGraph:
         reads one value becomes its product and its bias.
 
         Raises:
-            ConfigError: the site is no Linear layer, or it has nothing to be distributed over.
+            ArgumentError: the site is no Linear layer, or it has nothing to be distributed over.
         """
         return self._distributed(name, frozenset())
 
     def _distributed(self, name: str, whole: frozenset[str]) -> ModelGraph:
         terms, step = self._terms_read_by(name, whole), self._step(name)
         if not self._can_be_distributed(name):
-            raise ConfigError(f"{name} is no Linear layer that reads a sum, so it can't be distributed.")
+            problem = f"{name} is no Linear layer that reads a sum, so it can't be distributed."
+            raise ArgumentError("name", None, problem)
         assert step.value is not None
         steps = self.program.steps
         weight, bias = (step.on_demand.get(local) for local in ("weight", "bias"))
@@ -389,23 +416,23 @@ class ModelGraph:
             reads: sites that are computed before the one that is split.
 
         Raises:
-            ConfigError: there is no such site.
-            ValueError: the site has no value for each example, the estimate doesn't fit its shape, or one of `reads`
-                depends on it.
+            ArgumentError: there is no such site, it has no value for each example, the estimate doesn't fit its shape,
+                or one of `reads` depends on it.
         """
         site, step = self.site(name), self._step(name)
         if site.obstacle or step.operation == "input":
-            raise ValueError(f"{name} {site.obstacle or 'is an input'}, so it can't be split.")
+            raise ArgumentError("name", None, f"{name} {site.obstacle or 'is an input'}, so it can't be split.")
         value, fit, left = (f"{site.name}[{part}]" for part in ("value", "estimate", "residual"))
         sources = [self.site(source).name for source in reads]
         for source in sources:
             if self.program.position[source] >= self.program.position[site.name]:
-                raise ValueError(f"reads: {source} is not computed before {site.name}.")
+                raise ArgumentError("reads", None, f"{{reads}}: {source} is not computed before {site.name}.")
         like: dict[str, Any] = {"value": step.value, "carries": True, "owner": step.owner, "grad": step.grad}
         like |= {"fixed_bytes": step.fixed_bytes, "example_bytes": step.example_bytes}
         if isinstance(estimate, Tensor):
             if tuple(estimate.shape) != site.shape:
-                raise ValueError(f"estimate: the shape {tuple(estimate.shape)} is not that of {name}, {site.shape}.")
+                problem = f"{{estimate}}: the shape {tuple(estimate.shape)} is not that of {name}, {site.shape}."
+                raise ArgumentError("estimate", None, problem)
             estimate, sources = _Constant(estimate.detach()), [value]
         args = tuple(Ref(source) for source in sources)
         new = [
@@ -424,8 +451,7 @@ class ModelGraph:
             name: of the merged site; None for that of the last.
 
         Raises:
-            ConfigError: there is no such site, or the name is taken.
-            ValueError: an inner site is read outside, or one is an input.
+            ArgumentError: there is no such site, the name is taken, an inner site is read outside, or one is an input.
         """
         inside = sorted({self.site(one).name for one in names}, key=self.program.position.__getitem__)
         steps = self.program.steps
@@ -439,7 +465,7 @@ class ModelGraph:
             readers = [step.name for step in steps.values() if one in step.inputs and step.name not in inside]
             if steps[one].operation == "input" or (one != last and (readers or one == self.output)):
                 what = f"is read by {', '.join(readers)}" if readers else "is an input or the output"
-                raise ValueError(f"{one} {what}, so it can't be merged into {last}.")
+                raise ArgumentError("names", None, f"{one} {what}, so it can't be merged into {last}.")
         chosen = sorted(inside, key=self.program.position.__getitem__)
         reads = dict.fromkeys(source for one in chosen for source in steps[one].inputs if source not in chosen)
         merged = replace(
@@ -459,13 +485,14 @@ class ModelGraph:
         """Returns the graph in which a site has another name.
 
         Raises:
-            ConfigError: there is no such site, or the new name is taken or has a `/`.
+            ArgumentError: there is no such site, or the new name is taken or has a `/`.
         """
         old = self.site(name).name
         if "/" in new or not new:
-            raise ConfigError(f"'{new}' can't be a site's name: it is empty or has a '/', which separates sites.")
+            problem = f"'{new}' can't be a site's name: it is empty or has a '/', which separates sites."
+            raise ArgumentError("new", None, problem)
         if new in self.program.steps:
-            raise ConfigError(f"'{new}' is a site already: choose another name.")
+            raise ArgumentError("new", None, f"'{new}' is a site already:", "choose another name.")
 
         def called(other: str) -> str:
             return new if other == old else other

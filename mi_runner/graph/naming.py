@@ -36,7 +36,8 @@ def named(
     own = own_names(module)
     for path in own:
         if "/" in path:
-            raise ArgumentError(f"the submodule '{path}' has a / in its name, which separates sites: rename it.")
+            problem = f"the submodule '{path}' has a / in its name, which separates sites:"
+            raise ArgumentError("module", None, problem, "rename it.")
     names: dict[fx.Node, str] = {}
     taken: set[str] = set()
 

@@ -7,12 +7,12 @@ import fnmatch
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from mi_runner.errors import ConfigError, unknown
+from mi_runner.errors import ArgumentError, unknown
 from mi_runner.graph.evaluator import Step
 from mi_runner.graph.sites import Site
 
 MOST_PATHS = 10_000
-"""Paths that are listed; of more, the number is said."""
+"""At most so many paths are listed; of more, only the number is said."""
 
 SIGNS = "*?:"
 """What makes a text a pattern; so do slashes at both ends."""
@@ -38,11 +38,11 @@ def find(
     kind = pattern.rpartition(":")[0].lower()
     kinds = {text for site in (*sites.values(), *module_sites.values()) for text in _kinds(site)}
     if not found and kind and not _is_expression(pattern) and "/" not in pattern and kind not in kinds:
-        raise ConfigError(f"nothing matches '{pattern}': {unknown('kind', kind, sorted(kinds))}")
+        raise ArgumentError("pattern", None, f"nothing matches '{pattern}': {unknown('kind', kind, sorted(kinds))}")
     if not found:
         wanted = re.sub(r"[*?^$/\\]|^\w+:", "", pattern)
         near = difflib.get_close_matches(wanted, names, n=3, cutoff=0.3) or list(names)[:3]
-        raise ConfigError(f"nothing matches '{pattern}'. The nearest names: {', '.join(near)}.")
+        raise ArgumentError("pattern", None, f"nothing matches '{pattern}'.", f"The nearest names: {', '.join(near)}.")
     return found
 
 
@@ -61,9 +61,10 @@ def paths(source: str, target: str, *, edges: Sequence[str], order: Sequence[str
             count[name] = sum(count[after] for after in follows.get(name, ()))
     n = count[source] if source != target else 0
     if not n:
-        raise ConfigError(f"no path leads from {source} to {target}.")
+        raise ArgumentError(("source", "target"), None, f"no path leads from {source} to {target}.")
     if n > MOST_PATHS:
-        raise ConfigError(f"{n:,} paths lead from {source} to {target}, more than {MOST_PATHS:,}: name nearer sites.")
+        problem = f"{n:,} paths lead from {source} to {target}, more than {MOST_PATHS:,}:"
+        raise ArgumentError(("source", "target"), None, problem, "name nearer sites.")
     found: list[tuple[str, ...]] = [(source,)]
     while any(path[-1] != target for path in found):
         found = [
@@ -133,7 +134,7 @@ def _matcher(pattern: str) -> Callable[[Site], bool]:
         try:
             expression = re.compile(pattern[1:-1])
         except re.error as error:
-            raise ConfigError(f"'{pattern}' is no regular expression: {error}.") from error
+            raise ArgumentError("pattern", None, f"'{pattern}' is no regular expression: {error}.") from error
         return lambda site: expression.search(site.name) is not None
     kind, _, glob = pattern.rpartition(":")
     kind = kind.lower()
@@ -161,5 +162,6 @@ def _chains(pattern: str, sites: Mapping[str, Site], edges: Sequence[str]) -> tu
             if after in sites and matches(sites[after])
         ]
         if len(chains) > MOST_PATHS:
-            raise ConfigError(f"'{pattern}' matches more than {MOST_PATHS:,} paths: name nearer sites.")
+            problem = f"'{pattern}' matches more than {MOST_PATHS:,} paths:"
+            raise ArgumentError("pattern", None, problem, "name nearer sites.")
     return tuple("/".join(chain) for chain in chains)

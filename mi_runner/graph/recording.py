@@ -49,7 +49,8 @@ def record(module: nn.Module, example: Tensor | tuple[Tensor, ...], leaves: Iter
             recorded = recorder.run(*(x.clone() for x in inputs))
             returned = next(node for node in graph.nodes if node.op == "output").args[0]
             if not isinstance(returned, fx.Node) or returned not in recorder.shapes:
-                raise ArgumentError(f"{type(module).__name__} returns {returned}: a graph needs one tensor. Wrap it.")
+                problem = f"{type(module).__name__} returns {returned}: a graph needs one tensor."
+                raise ArgumentError("module", None, problem, "Wrap it.")
             _refuse_other_output(module, recorded, expected, inputs)
             program = Program(module, _steps(module, graph, names, recorder, inputs))
             given = tuple(names[node] for node in graph.nodes if node.op == "placeholder" and node in recorder.shapes)
@@ -97,7 +98,7 @@ def _steps(
             for local, tensor in submodule.named_parameters():
                 yield from parameter(f"{path}.{local}", tensor)
                 on_demand[local] = f"{path}.{local}"
-            # A pruned layer's weight is computed before each pass, and no parameter.
+            # A pruned layer's weight is computed before each pass, so it is no parameter.
             if is_linear(submodule) and submodule.bias is not None and "weight" in on_demand:
                 on_demand[PRODUCT] = f"{name}{PRODUCT}"
                 read = (first_of(args, kwargs), Ref(on_demand["weight"]))
@@ -147,7 +148,7 @@ def _run_on_one_more(recorder: _Recorder, inputs: tuple[Tensor, ...]) -> tuple[_
     try:
         further.run(*more)
     except Exception:
-        # A network for batches of one size alone: its example's shapes are all there is to know.
+        # The network takes batches of one size only, so no more is known than its example's shapes.
         return recorder, n, n
     return further, n, len(more[0])
 
@@ -209,8 +210,11 @@ def _output_on_copies(module: nn.Module, inputs: tuple[Tensor, ...]) -> Any:
     output = module(*copies)
     if [x._version for x in copies] != versions:
         raise ArgumentError(
-            f"{type(module).__name__}: forward changes its input in place: begin it with x = x.clone() and use what "
-            "operations in place return, as in x = x.mul_(2), or do without them."
+            "module",
+            None,
+            f"{type(module).__name__}: forward changes its input in place:",
+            "begin it with x = x.clone() and use what operations in place return, as in x = x.mul_(2), or do without "
+            "them.",
         )
     return output
 
@@ -221,11 +225,13 @@ def _refuse_other_output(module: nn.Module, output: Tensor, expected: Tensor, in
         return
     name = type(module).__name__
     if not _equal(_output_on_copies(module, inputs), expected):
-        raise ArgumentError(f"{name} gives other outputs when it is evaluated again: {DRAWS}.")
+        raise ArgumentError("module", None, f"{name} gives other outputs when it is evaluated again: {DRAWS}.")
     raise ArgumentError(
-        f"{name} as recorded gives other outputs than the module itself: it changes values in place or keeps state. "
-        "Name the submodule that does so, leaves=[NAME]; what the module's own forward does so, move into a submodule "
-        "and name that."
+        ("module", "leaves"),
+        None,
+        f"{name} as recorded gives other outputs than the module itself: it changes values in place or keeps state.",
+        "Name the submodule that does so, {leaves}=[NAME]; what the module's own forward does so, move into a "
+        "submodule and name that.",
     )
 
 

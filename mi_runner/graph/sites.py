@@ -21,6 +21,17 @@ class Site:
             constant's as it was on the example that was traced.
         module: the submodule's class name, or empty.
         dtype: of the value.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import ModelGraph, Site
+        >>> graph = ModelGraph.trace(nn.Sequential(nn.Conv2d(1, 3, kernel_size=2)), torch.zeros(1, 1, 5, 5))
+        >>> site = graph.site("0")
+        >>> site.shape, site.n_units
+        ((3, 4, 4), 48)
+        >>> site == Site("0", "module", (3, 4, 4), module="Conv2d")
+        True
     """
 
     name: str

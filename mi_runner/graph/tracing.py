@@ -245,10 +245,8 @@ def _refuse_open_parameters(module: nn.Module) -> None:
     stars = {inspect.Parameter.VAR_POSITIONAL: "*", inspect.Parameter.VAR_KEYWORD: "**"}
     for p in inspect.signature(module.forward).parameters.values():
         if p.kind in stars:
-            raise ArgumentError(
-                f"{type(module).__name__}.forward takes {stars[p.kind]}{p.name}: write the parameters out, "
-                "e.g. forward(self, x)."
-            )
+            problem = f"{type(module).__name__}.forward takes {stars[p.kind]}{p.name}:"
+            raise ArgumentError("module", None, problem, "write the parameters out, e.g. forward(self, x).")
 
 
 # --- errors ------------------------------------------------------------------------------------------------------
@@ -267,20 +265,21 @@ def _explained(module: nn.Module, n_inputs: int, leaves: tuple[str, ...], error:
     library_function = _library_function([frame for frame, _ in frames], lines[-1][0]) if lines else None
     if library_function is not None:
         function, how = library_function
-        refused = f"{name} can't be traced{where}: {function} doesn't take values that are being recorded. {how}, "
+        refused = f"{name} can't be traced{where}: {function} doesn't take values that are being recorded. {how},"
         own = "move that line"
     else:
         own = "where forward needs them, move it"
         refused = (
             f"{name} can't be traced{where}: {_reason(error.cause)}. Keep decisions about values and assignments into "
-            "tensors out of forward (torch.where does both in the graph), "
+            "tensors out of forward (torch.where does both in the graph),"
         )
     all_leaves, last = _leaves_that_work(module, n_inputs, leaves, error)
     if last is None:
         several = "the submodule one site" if len(all_leaves) == 1 else "the submodules one site each"
-        return ArgumentError(f"{refused}or make {several}: leaves=[{','.join(all_leaves)}].")
-    named = ",".join((*all_leaves, "NAME"))
-    return ArgumentError(f"{refused}or {own} into a submodule and name that, leaves=[{named}].")
+        remedy = f"or make {several}: {{leaves}}=[{','.join(all_leaves)}]."
+    else:
+        remedy = f"or {own} into a submodule and name that, {{leaves}}=[{','.join((*all_leaves, 'NAME'))}]."
+    return ArgumentError(("module", "leaves"), None, refused, remedy)
 
 
 def _leaves_that_work(

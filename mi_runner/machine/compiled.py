@@ -75,6 +75,21 @@ def _version() -> str:
     return hashlib.sha256(decided.encode()).hexdigest()[:12]
 
 
+def _digest_of_others(file: Path) -> str:
+    """Returns a digest of the package that a source is in, if it is another one than this; otherwise an empty text.
+
+    Of another package all sources count: they are few, and only its author edits them. A module without a package
+    counts alone.
+    """
+    if Path(__file__).parents[1] in file.parents:
+        return ""
+    package = file.parent
+    while (package.parent / "__init__.py").exists():
+        package = package.parent
+    files = sorted(package.rglob("*.py")) if (package / "__init__.py").exists() else [file]
+    return sources.digest(files, package)
+
+
 @cache
 def _use(folder: Path) -> None:
     """Marks the folder as used now, once per process, and removes unused folders of other versions.
@@ -136,7 +151,7 @@ class _Locator(_CacheLocator):
     """Tells numba where to keep the code of one function."""
 
     def __init__(self, function: Callable[..., Any], file: str) -> None:
-        self._module, self._lineno, self._py_file = function.__module__, function.__code__.co_firstlineno, file
+        self._module, self._lineno, self._file = function.__module__, function.__code__.co_firstlineno, Path(file)
         self._folder = kernels_folder()
 
     @classmethod
@@ -147,7 +162,7 @@ class _Locator(_CacheLocator):
         return str(self._folder)
 
     def get_source_stamp(self) -> str:
-        return self._folder.name  # the version
+        return f"{self._folder.name} {_digest_of_others(self._file)}".rstrip()
 
     def get_disambiguator(self) -> str:
         return f"{self._module}-{self._lineno}"

@@ -7,6 +7,7 @@ import hashlib
 import os
 import re
 import secrets
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from functools import cache, partial
@@ -52,6 +53,23 @@ def code_version() -> str:
             name = file.relative_to(root)
             if name.parts[0] != "conf":  # conf/__init__.py is inside the package only after an installation
                 digest.update(f"{name}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:12]
+
+
+@cache
+def package_digest(name: str) -> str:
+    """Returns twelve hexadecimal digits of the sha256 of an installed package's sources and configs.
+
+    Args:
+        name: of a package, or of a module that is in none; it is imported already.
+    """
+    module = sys.modules[name]
+    digest = hashlib.sha256()
+    for root in map(Path, getattr(module, "__path__", ())):
+        for file in sorted(file for file in root.rglob("*") if file.suffix in (".py", ".yaml")):
+            digest.update(f"{file.relative_to(root)}\n".encode() + file.read_bytes())
+    if not hasattr(module, "__path__") and module.__file__:
+        digest.update(Path(module.__file__).read_bytes())
     return digest.hexdigest()[:12]
 
 

@@ -113,6 +113,9 @@ def sound_fields(content: Mapping[str, Any], schema: type[T]) -> tuple[T, dict[s
     """Returns a dataclass of the fields that are not wrong, and what is wrong with the others, by JSON key.
 
     A field that is wrong, missing or null has its default; further keys are ignored.
+
+    Args:
+        schema: every field of it has a default.
     """
     values, wrong = {}, {}
     readers = _field_readers(cast("Any", schema), NOTHING_OMITTED)
@@ -295,7 +298,7 @@ def _reader_of_mapping(kinds: Sequence[Any], omitted: Omitted) -> Reader:
 
 
 def _is_any(value: Any, at: Place, depth: int = 0) -> bool:
-    """Any JSON value that isn't too deep, of numbers that can be computed with and texts that can be written."""
+    """Returns whether a value can be kept: not too deep, of numbers to compute with and texts to write."""
     if depth > DEEPEST:
         raise Wrong(f"the field {_name(at)} is nested more than {DEEPEST} times")
     if isinstance(value, str):
@@ -326,7 +329,7 @@ def _is_finite(value: float) -> bool:
 
 
 def _is_text(value: Any, at: Place) -> bool:
-    """Whether it is a text, without half of a surrogate pair, which no file can have in UTF-8."""
+    """Returns whether it is a text, without half of a surrogate pair, which no file can have in UTF-8."""
     return isinstance(value, str) and (
         value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
     )
@@ -353,7 +356,7 @@ _PLAIN: dict[Any, Callable[[Any, Place], bool]] = {
 
 
 def _name(at: Place) -> str:
-    """The name of a place: `jobs[3].number`."""
+    """Returns the name of a place: `jobs[3].number`."""
     words: list[str] = []
     while at:
         at, step = at
@@ -362,7 +365,7 @@ def _name(at: Place) -> str:
 
 
 def _shown(value: Any) -> str:
-    """A wrong value in a line: not all of a long one."""
+    """Returns a wrong value in a line: not all of a long one."""
     if isinstance(value, dict | list):
         return f"{'an object' if isinstance(value, dict) else 'a list'} of {len(value)}"
     if isinstance(value, bool) or value is None:
@@ -383,7 +386,7 @@ _WORDS = {
 
 
 def _words(hint: Any) -> str:
-    """What an annotation allows, for a person."""
+    """Returns what an annotation allows, for a person."""
     origin = get_origin(hint)
     if hint in _WORDS:
         return _WORDS[hint]

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner import chance
-from mi_runner.errors import ArgumentError, ConfigError, one_line, unknown
+from mi_runner.errors import ArgumentError, one_line, unknown
 from mi_runner.graph.interventions import Intervention, Run, Runs, read_sites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods.ablation_targets import ablation_targets, can_be_ablated
@@ -131,8 +131,8 @@ def ablate(
         progress: told of each finished row, in the table `metrics`.
 
     Raises:
-        ConfigError: the network can't be traced, or has no such target; the text says where, or lists what it has.
-        ValueError: another argument is wrong.
+        ArgumentError: the network can't be traced, has no such target, or another argument is wrong; the text says
+            which, and lists what there is.
     """
     loss, y, classes = loss_and_targets(x, y, loss, classes)
     progress = progress or Progress()
@@ -189,16 +189,15 @@ def draws(methods: Sequence[Method] = METHODS, repeats: int = 3) -> list[tuple[M
     """Pairs (method, repeat): each method once, but resample `repeats` times, counted from 1.
 
     Raises:
-        ConfigError: a method is unknown or named twice, none is named, or `repeats < 1`. The text begins with the
-            argument's name.
+        ArgumentError: a method is unknown or named twice, none is named, or `repeats < 1`.
     """
     for method in methods:
         if method not in METHODS:
-            raise ArgumentError(f"methods: {unknown('method', method, METHODS)}")
+            raise ArgumentError("methods", None, f"{{methods}}: {unknown('method', method, METHODS)}")
     if len(set(methods)) < len(methods) or not methods:
-        raise ArgumentError(f"methods=[{', '.join(methods)}]: name at least one method, each once.")
+        raise ArgumentError("methods", f"[{', '.join(methods)}]", "name at least one method, each once.")
     if repeats < 1:
-        raise ArgumentError(f"repeats={repeats} must be at least 1.")
+        raise ArgumentError("repeats", repeats, f"{{repeats}}={repeats} must be at least 1.")
     return [(method, repeat) for method in methods for repeat in range(1, (repeats if method == "resample" else 1) + 1)]
 
 
@@ -207,7 +206,7 @@ class _Agreement:
     """The classes of examples and sources, and which sources an example may have.
 
     Raises:
-        ValueError: they are to be compared, and are none.
+        ArgumentError: they are to be compared, and are none.
     """
 
     y: Tensor
@@ -222,11 +221,13 @@ class _Agreement:
         elif self.agree == ANY:
             source_y = torch.empty(n_source)
         elif self.source_y is None or len(self.source_y) != n_source:
-            raise ValueError(f"agree={self.agree}: give source_y, the class of each of the {n_source} source examples.")
+            remedy = f"give {{source_y}}, the class of each of the {n_source} source examples."
+            raise ArgumentError(("agree", "source_y"), self.agree, "", remedy)
         else:
             source_y = self.source_y
         if self.agree != ANY and (y.is_floating_point() or y.dim() > 1):
-            raise ValueError(f"agree={self.agree} compares classes, and y are values: use agree={ANY}.")
+            problem = f"{{agree}}={self.agree} compares classes, and y are values:"
+            raise ArgumentError("agree", self.agree, problem, f"use {{agree}}={ANY}.")
         return draw_sources(y, source_y, self.agree, within=n_source is None, generator=generator)
 
 
@@ -268,7 +269,7 @@ class _Data:
         The last of the four is what batches of one size have in common that get the same value: see `Run.output`.
 
         Raises:
-            ValueError: a value is to be resampled from `x`, which has a single example.
+            ArgumentError: a value is to be resampled from `x`, which has a single example.
         """
         site_of = {target: self.graph.target_site(target) for target in targets}
         methods = {method for method, _ in drawn}
@@ -362,7 +363,7 @@ def try_ablations(
         units: whether to ablate a unit by itself, too.
 
     Raises:
-        ConfigError: the network can't be run on so many examples, a target's value has another shape than when it was
+        ArgumentError: the network can't be run on so many examples, a target's value has another shape than when it was
             traced, or an ablation fails; the text names the target and the error.
     """
     n = len(x)
@@ -375,11 +376,11 @@ def try_ablations(
         try:
             run.visit(sites, lambda name, value: shapes.update({name: tuple(value.shape)}))
         except Exception as error:
-            raise ConfigError(f"the network can't be run on {n} examples: {one_line(error)}.") from error
+            raise _cannot(f"the network can't be run on {n} examples: {one_line(error)}.") from error
         for name in sites:
             if shapes[name] != (n, *graph.site(name).shape):
                 shape = ("…", *graph.site(name).shape)
-                raise ConfigError(f"{name} can't be ablated: on {n} examples its shape is {shapes[name]}, not {shape}.")
+                raise _cannot(f"{name} can't be ablated: on {n} examples its shape is {shapes[name]}, not {shape}.")
         drawn = draws(methods, 1)
         data = _Data(graph, x, source, drawn, MEMORY, _Agreement(torch.zeros(n), None))
         # Behind the last target of a kind there is least to compute; a run of units meets every operation behind it.
@@ -394,10 +395,15 @@ def try_ablations(
                         base = data.runs[number].values([graph.target_site(target).name])[0]
                         first = torch.zeros(1, dtype=torch.int64, device=x.device)
                         _outputs_by_unit(data.runs[number], target, base, value.expand(base.shape), first)
-            except ConfigError:
+            except ArgumentError:
                 raise
             except Exception as error:
-                raise ConfigError(f"{target} can't be ablated: {one_line(error)}.") from error
+                raise _cannot(f"{target} can't be ablated: {one_line(error)}.") from error
+
+
+def _cannot(problem: str) -> ArgumentError:
+    """Returns the error about targets that can't be ablated in this network."""
+    return ArgumentError("targets", None, problem, "Name other {targets}.")
 
 
 @torch.no_grad()
@@ -427,8 +433,7 @@ def scrub(
             are those of `ablate`.
 
     Raises:
-        ConfigError: as `ablate`.
-        ValueError: as `ablate`, or an example has no source that agrees.
+        ArgumentError: as `ablate`, or an example has no source that agrees.
     """
     loss, y, classes = loss_and_targets(x, y, loss, None)
     drawn = draws(["resample"], repeats)
@@ -496,8 +501,7 @@ def ablate_units(
         progress: told of the finished rows of each target and draw, in the table `units`.
 
     Raises:
-        ConfigError: as `ablate`.
-        ValueError: as `ablate`, or the units need more runs than `most_runs`; the text says how many.
+        ArgumentError: as `ablate`, or the units need more runs than `most_runs`; the text says how many.
     """
     loss, y, classes = loss_and_targets(x, y, loss, classes)
     progress = progress or Progress()
@@ -507,10 +511,9 @@ def ablate_units(
         found = _at_least_one(graph, targets, methods, units=True)
         total = n_unit_runs(graph, found, methods, repeats)
         if total > most_runs:
-            raise ValueError(
-                f"{total:,} runs of x are needed, more than most_runs={most_runs:,}: "
-                "name fewer targets or methods, or lower repeats."
-            )
+            problem = f"{total:,} runs of x are needed, more than {{most_runs}}={most_runs:,}:"
+            remedy = "name fewer {targets} or {methods}, or lower {repeats}."
+            raise ArgumentError(("most_runs", "targets", "methods", "repeats"), None, problem, remedy)
         data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree), runs)
         labels = list(batches(y))
         intact = _Tally(loss, classes, counted=False)
@@ -571,14 +574,15 @@ def check_drawn(graph: ModelGraph, targets: Sequence[str], methods: Sequence[Met
     """Each target has a method that it can be ablated by, and units where they are asked for.
 
     Raises:
-        ConfigError: one has none. The text begins with the argument's name.
+        ArgumentError: one has none.
     """
     for target in targets:
         if graph.target_site(target).kind == "parameter":
             if units:
-                raise ConfigError(f"targets: {target} is a parameter: its numbers are not ablated one by one.")
+                raise _cannot(f"{{targets}}: {target} is a parameter: its numbers are not ablated one by one.")
             if not draws_of(graph, target, draws(methods, 1)):
-                raise ConfigError(f"methods: {target} is a parameter, which has no value on another example: add zero.")
+                problem = f"{{methods}}: {target} is a parameter, which has no value on another example:"
+                raise ArgumentError("methods", None, problem, "add zero.")
 
 
 def _at_least_one(
@@ -588,7 +592,8 @@ def _at_least_one(
     check_drawn(graph, found, methods, units=units)
     if not found:
         able = ", ".join(can_be_ablated(graph)) or "(none)"
-        raise ConfigError(f"the network has no inner site to ablate, only {able}: name targets.")
+        problem = f"the network has no inner site to ablate, only {able}:"
+        raise ArgumentError("targets", None, problem, "name {targets}.")
     return found
 
 
@@ -598,15 +603,17 @@ def loss_and_targets(
     """The loss, `y` in the dtype that losses take, and whether `y` are classes.
 
     Raises:
-        ValueError: there are not as many targets as examples, no example, or the targets are no classes.
+        ArgumentError: there are not as many targets as examples, no example, or the targets are no classes.
     """
     if len(x) != len(y) or not len(x):
-        raise ValueError(f"x has {len(x)} examples, y has {len(y)}: give one y for each x, and at least one.")
+        problem = f"x has {len(x)} examples, y has {len(y)}:"
+        raise ArgumentError(("x", "y"), None, problem, "give one y for each x, and at least one.")
     integers = not (y.is_floating_point() or y.is_complex())
     if classes is None:
         classes = integers
     if classes and (not integers or y.dim() != 1):
-        raise ValueError(f"y has the shape {tuple(y.shape)} and dtype {y.dtype}: classes are (N,) integers from 0.")
+        problem = f"y has the shape {tuple(y.shape)} and dtype {y.dtype}: classes are (N,) integers from 0."
+        raise ArgumentError("y", None, problem)
     if integers:
         y = y.long() if classes else y.float()
     return loss or (functional.cross_entropy if classes else loss_of_values(functional.mse_loss)), y, classes

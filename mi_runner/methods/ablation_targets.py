@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mi_runner.errors import ArgumentError, ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.sites import Site
 
@@ -20,25 +20,23 @@ def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> l
     network whose only sites are its inputs and its output has no target by default.
 
     Raises:
-        ConfigError: the graph has no such target, it can't be ablated, or one is named twice. The text begins with
-            `targets`.
+        ArgumentError: the graph has no such target, it can't be ablated, or one is named twice.
     """
     if asked is not None:
         if len(set(asked)) < len(asked) or not asked:
-            raise ArgumentError(f"targets={list(asked)}: name at least one target, each once.")
+            raise ArgumentError("targets", list(asked), "name at least one target, each once.")
         found: dict[str, None] = {}
         for target in asked:
             try:
                 obstacles = {name: obstacle_to_ablation(graph.target_site(name)) for name in graph.find(target)}
-            except ConfigError as error:
-                raise ArgumentError(f"targets: {error}") from error
+            except ArgumentError as error:
+                raise ArgumentError("targets", None, f"{{targets}}: {error}") from error
             named = [name for name, obstacle in obstacles.items() if not obstacle]
             if not named:
                 name, obstacle = next(iter(obstacles.items()))
-                raise ArgumentError(
-                    f"targets: {target} can't be ablated, because {graph.target_site(name).name} {obstacle}. "
-                    f"Sites that can: {', '.join(can_be_ablated(graph)) or '(none)'}."
-                )
+                problem = f"{{targets}}: {target} can't be ablated, because {graph.target_site(name).name} {obstacle}."
+                names = ", ".join(can_be_ablated(graph)) or "(none)"
+                raise ArgumentError("targets", None, problem, f"Sites that can: {names}.")
             found |= dict.fromkeys(named)
         return list(found)
     outer = {*graph.inputs, graph.output}

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mi_runner.errors import ArgumentError
+
 
 def distance_matrix(images: Tensor) -> Tensor:
     """`(D, D)` float64 on the CPU: the Euclidean distances between images, or other features, `(D, ...)`."""
@@ -80,12 +82,13 @@ def layer_similarity(matrices: Sequence[Tensor]) -> Tensor:
         matrices: of each layer the distances `(D, D)` between the same D examples, at least 3.
 
     Raises:
-        ValueError: there are fewer than 3 examples, or the layers have different examples.
+        ArgumentError: there are fewer than 3 examples, or the layers have different examples.
     """
     n = len(matrices[0])
     if n < 3 or any(matrix.shape != (n, n) for matrix in matrices):
         shapes = ", ".join(str(tuple(matrix.shape)) for matrix in matrices)
-        raise ValueError(f"matrices of {shapes}: give distances between the same examples, at least 3.")
+        problem = f"matrices of {shapes}:"
+        raise ArgumentError("matrices", None, problem, "give distances between the same examples, at least 3.")
     row, column = torch.triu_indices(n, n, 1)
     pairs = torch.stack([matrix[row, column] for matrix in matrices])
     centred = pairs - pairs.mean(1, keepdim=True)

@@ -48,16 +48,16 @@ def named_sites(graph: ModelGraph, sites: Sequence[str]) -> list[str]:
     """The names by which the graph lists these sites.
 
     Raises:
-        ConfigError: the graph has no such site; the text lists its sites.
-        ArgumentError: the site has no numbers for each example, one is named twice, or none is.
+        ArgumentError: the graph has no such site, it has no numbers for each example, one is named twice, or none is.
     """
     for name in sites:
         if obstacle := graph.site(name).obstacle:
             able = ", ".join(readable_sites(graph)) or "(none)"
-            raise ArgumentError(f"sites: {name} can't be read, because it {obstacle}. Sites that can: {able}.")
+            problem = f"{{sites}}: {name} can't be read, because it {obstacle}."
+            raise ArgumentError("sites", None, problem, f"Sites that can: {able}.")
     found = [graph.site(name).name for name in sites]
     if not found or len(set(found)) < len(found):
-        raise ArgumentError(f"sites={list(sites)}: name at least one site, each once.")
+        raise ArgumentError("sites", list(sites), "name at least one site, each once.")
     return found
 
 
@@ -82,7 +82,7 @@ def activation_images(
         at_least: the smallest height and width of an image, e.g. the size of the kernels that read it.
 
     Raises:
-        ValueError: a site can't be read, one is named twice, or none is named.
+        ArgumentError: a site can't be read, one is named twice, or none is named.
         RunFailed: a value isn't finite.
     """
     sites = named_sites(graph, sites)

@@ -16,6 +16,8 @@ from types import EllipsisType
 import torch
 from torch import Tensor, nn
 
+from mi_runner.errors import ArgumentError
+
 AxisIndex = int | slice | EllipsisType
 """What one axis is indexed with; an ellipsis stands for all axes that have no index."""
 
@@ -39,7 +41,7 @@ def units_at(shape: Sequence[int], place: Place) -> Tensor:
             that are indexed are taken whole. Unlike in Python a slice may not reach past its axis.
 
     Raises:
-        ValueError: the text is no such index, or it does not fit the shape; the text of the error says why.
+        ArgumentError: the text is no such index, or it does not fit the shape; the text of the error says why.
     """
     if isinstance(place, Tensor):
         return place
@@ -48,17 +50,16 @@ def units_at(shape: Sequence[int], place: Place) -> Tensor:
     n_ellipses = sum(entry is ... for entry in entries)
     n_missing = len(shape) - (len(entries) - n_ellipses)
     if n_ellipses > 1:
-        raise ValueError(f"{given} has {n_ellipses} ellipses. {ALLOWED_SLICES}.")
+        raise ArgumentError("place", None, f"{given} has {n_ellipses} ellipses.", f"{ALLOWED_SLICES}.")
     if n_missing < 0:
-        raise ValueError(f"{given} indexes more axes than the site has: its shape is {tuple(shape)}.")
+        problem = f"{given} indexes more axes than the site has: its shape is {tuple(shape)}."
+        raise ArgumentError("place", None, problem)
     ellipsis = next((axis for axis, entry in enumerate(entries) if entry is ...), len(entries))
     index = (*entries[:ellipsis], *[slice(None)] * n_missing, *entries[ellipsis + 1 :])
     for axis, (entry, length) in enumerate(zip(index, shape, strict=True)):
         if not _fits(entry, length):
-            raise ValueError(
-                f"{given} does not fit axis {axis} of the site's shape {tuple(shape)}, whose positions are 0 to "
-                f"{length - 1}. {ALLOWED_SLICES}."
-            )
+            positions = f"axis {axis} of the site's shape {tuple(shape)}, whose positions are 0 to {length - 1}."
+            raise ArgumentError("place", None, f"{given} does not fit {positions}", f"{ALLOWED_SLICES}.")
     return torch.arange(torch.Size(shape).numel()).reshape(tuple(shape))[index].flatten()
 
 
@@ -76,7 +77,7 @@ def _parsed_entry(entry: str, text: str) -> AxisIndex:
         return int(bounds[0])
     if 2 <= len(bounds) <= 3 and all(re.fullmatch(f"({INTEGER})?", bound) for bound in bounds):
         return slice(*(int(bound) if bound else None for bound in bounds))
-    raise ValueError(f"{text} is no index. {ALLOWED_SLICES}.")
+    raise ArgumentError("place", None, f"{text} is no index.", f"{ALLOWED_SLICES}.")
 
 
 def _fits(entry: AxisIndex, length: int) -> bool:
@@ -98,7 +99,7 @@ class Units(nn.Module):
             `units_at` takes them, such as `"[..., 0:2]"`. No unit has two places.
 
     Raises:
-        ValueError: slices do not fit the shape, or a unit belongs to two places.
+        ArgumentError: slices do not fit the shape, or a unit belongs to two places.
     """
 
     masks: Tensor
@@ -109,7 +110,7 @@ class Units(nn.Module):
         for mask, place in zip(masks, places, strict=True):
             mask[units_at(shape, place)] = True
         if bool((masks.sum(0) > 1).any()):
-            raise ValueError("a unit belongs to two places.")
+            raise ArgumentError("places", None, "a unit belongs to two places.")
         self.register_buffer("masks", masks.reshape(len(places), *shape))
 
     def forward(self, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
@@ -139,9 +140,10 @@ class Rotation(nn.Module):
         n_units = int(torch.Size(shape).numel())
         self.sizes = [size] * n_places if isinstance(size, int) else list(size)
         if len(self.sizes) != n_places:
-            raise ValueError(f"size={self.sizes}: give one size for each of the {n_places} places.")
+            raise ArgumentError("size", self.sizes, f"give one size for each of the {n_places} places.")
         if sum(self.sizes) > n_units:
-            raise ValueError(f"{sum(self.sizes)} orthonormal directions do not fit in a space of {n_units} dimensions.")
+            problem = f"{sum(self.sizes)} orthonormal directions do not fit in a space of {n_units} dimensions."
+            raise ArgumentError("size", None, problem)
         self.weight = nn.Parameter(_orthonormal(torch.randn(sum(self.sizes), n_units, generator=generator)))
 
     def directions(self) -> Tensor:

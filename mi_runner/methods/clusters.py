@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner import chance
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import longest_part
 from mi_runner.graph.interventions import read_sites, run_variants
 from mi_runner.graph.model_graph import ModelGraph
@@ -90,13 +91,14 @@ def switch_clusters(
         progress: called with the number of clusters switched since the last call.
 
     Raises:
-        ValueError: the layer is no Linear layer, a partition has other units than it, or there are no examples.
+        ArgumentError: the layer is no Linear layer, a partition has other units than it, or there are no examples.
     """
     linear = _linear(graph, layer)
     for each in (partition, *controls):
         refuse_other_units(layer, linear.weight, each)
     if not len(x) or len(x) != len(labels):
-        raise ValueError(f"{len(x)} examples and {len(labels)} labels: give one label for each, and at least one.")
+        problem = f"{len(x)} examples and {len(labels)} labels:"
+        raise ArgumentError(("x", "labels"), None, problem, "give one label for each, and at least one.")
     variants = [
         (control, state, cluster)
         for control, each in enumerate((partition, *controls))
@@ -129,12 +131,12 @@ def switched_weight(weight: Tensor, partition: Partition, cluster: int, state: S
     """The weights `(O, I)` with the cluster's rows and columns zero (off), or those of all others (on).
 
     Raises:
-        ValueError: there is no such cluster or state.
+        ArgumentError: there is no such cluster or state.
     """
     if state not in STATES:
-        raise ValueError(f"state={state!r}: a cluster is {' or '.join(map(repr, STATES))}.")
+        raise ArgumentError("state", repr(state), f"a cluster is {' or '.join(map(repr, STATES))}.")
     if not 0 <= cluster < partition.n_clusters:
-        raise ValueError(f"cluster={cluster}: the clusters are 0 to {partition.n_clusters - 1}.")
+        raise ArgumentError("cluster", cluster, f"the clusters are 0 to {partition.n_clusters - 1}.")
     in_rows, in_columns = partition.outputs == cluster, partition.inputs == cluster
     if state == "off":
         in_rows, in_columns = ~in_rows, ~in_columns
@@ -165,15 +167,13 @@ def pruned_share(graph: ModelGraph, layer: str, partition: Partition, cluster: i
         n_parameters: of the whole network.
 
     Raises:
-        ValueError: the layer is not in the chain, or the partition has other units than it.
+        ArgumentError: the layer is not in the chain, or the partition has other units than it.
     """
     chain = longest_part(graph)
     names = [each.module for each in chain.layers] if chain else []
     if chain is None or layer not in names:
-        raise ValueError(
-            f"layer={layer!r} is not in the chain of Linear layers at the network's end. "
-            f"Layers of the chain: {', '.join(names) or '(none)'}."
-        )
+        problem = f"{{layer}}={layer!r} is not in the chain of Linear layers at the network's end."
+        raise ArgumentError("layer", layer, problem, f"Layers of the chain: {', '.join(names) or '(none)'}.")
     layers, here = chain.layers, names.index(layer)
     refuse_other_units(layer, layers[here].weight, partition)
     has_bias = [_linear(graph, name).bias is not None for name in names]
@@ -191,7 +191,8 @@ def _linear(graph: ModelGraph, layer: str) -> nn.Linear:
     module = graph.submodule(layer)
     if not isinstance(module, nn.Linear):
         linears = [name for name in graph.sites if isinstance(graph.submodule(name), nn.Linear)]
-        raise ValueError(f"layer={layer!r} is no Linear layer. Linear layers: {', '.join(linears) or '(none)'}.")
+        problem = f"{{layer}}={layer!r} is no Linear layer."
+        raise ArgumentError("layer", layer, problem, f"Linear layers: {', '.join(linears) or '(none)'}.")
     return module
 
 
@@ -222,10 +223,10 @@ def top_activations(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) 
         x: `(N, *input)`, the examples.
 
     Raises:
-        ValueError: k is less than 1.
+        ArgumentError: k is less than 1.
     """
     if k < 1:
-        raise ValueError(f"k={k}: take at least one example of each unit.")
+        raise ArgumentError("k", k, "take at least one example of each unit.")
     kept: dict[str, Tensor] = {}
     start = 0
     for batch in batches(x):
@@ -261,11 +262,11 @@ def interpretability(classes: Tensor, n_classes: int) -> float:
         classes: `(k, U)`, the classes of the top examples: `labels[top]`.
 
     Raises:
-        ValueError: there are no units.
+        ArgumentError: there are no units.
     """
     distinct = (class_counts(classes, n_classes) > 0).sum(1)
     if not len(distinct):
-        raise ValueError("the interpretability of a layer without units is not defined.")
+        raise ArgumentError("classes", None, "the interpretability of a layer without units is not defined.")
     return 1 - int(distinct.sum()) / len(distinct) / n_classes
 
 

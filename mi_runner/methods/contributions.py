@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import graph_of, loss_and_targets
@@ -35,11 +36,10 @@ def contributions(
         runs: as in `ablate`.
 
     Raises:
-        ConfigError: the network can't be traced.
-        ValueError: `y` are no classes, or `depth < 1`.
+        ArgumentError: the network can't be traced, `y` are no classes, or `depth < 1`.
     """
     if depth < 1:
-        raise ValueError(f"depth={depth} must be at least 1.")
+        raise ArgumentError("depth", depth, f"{{depth}}={depth} must be at least 1.")
     _, y, _ = loss_and_targets(x, y, _no_loss, classes=True)
     with graph_of(network, x) as graph:
         split, summands = graph.split_output(depth)

@@ -85,7 +85,7 @@ def train_decoders(
         title: the name of the progress bar.
 
     Raises:
-        ValueError: labels don't fit the images, kernels are larger than an image, or the optimizer is unknown.
+        ArgumentError: labels don't fit the images, kernels are larger than an image, or the optimizer is unknown.
         FloatingPointError: the loss is no longer finite; a smaller learning rate may help.
     """
     columns, n_values = label_columns(labels, images)

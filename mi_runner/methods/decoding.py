@@ -22,6 +22,7 @@ from torch.nn import functional
 from mi_runner import chance
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.distinct import first_of_equal
+from mi_runner.errors import ArgumentError
 from mi_runner.models.activation_decoder import Heads
 from mi_runner.models.batches import batches
 from mi_runner.tables.intervals import wilson_interval
@@ -58,19 +59,16 @@ def variables(dataset: Dataset) -> dict[str, Tensor]:
     number is that number, otherwise its position among the classes.
 
     Raises:
-        ValueError: the target is neither a class nor one of a few integers, or a variable has the label's name.
+        ArgumentError: the target is neither a class nor one of a few integers, or a variable has the label's name.
     """
     y = dataset.y_test
     if y.dim() > 1 or not _few_integers(y):
-        raise ValueError(
-            f"what is decoded must be one class per example, or one of at most {MOST_VALUES} different integers. "
-            "Store such integers in y."
-        )
+        problem = f"what is decoded must be one class per example, or one of at most {MOST_VALUES} different integers."
+        raise ArgumentError("dataset", dataset.name, problem, "Store such integers in y.")
     label, causal = y.long(), causal_variables(dataset)
     if dataset.label_name in causal:
-        raise ValueError(
-            f"the causal model has a variable named '{dataset.label_name}', as the label is: rename the variable."
-        )
+        problem = f"the causal model has a variable named '{dataset.label_name}', as the label is:"
+        raise ArgumentError("dataset", dataset.name, problem, "rename the variable.")
     if dataset.class_names is not None:
         label = torch.tensor(class_numbers(dataset.class_names), device=y.device)[label]
     found = {dataset.label_name: label, **causal}
@@ -132,20 +130,19 @@ def distinct_examples(x: Tensor, variables: Mapping[str, Tensor], *, caption: st
         caption: an example in words, with names of variables in braces, such as `{a} + {b} = {sum}`.
 
     Raises:
-        ValueError: a variable is not one integer an example, or there is nothing to decode.
+        ArgumentError: a variable is not one integer an example, or there is nothing to decode.
     """
     values, labels = {}, {}
     for name, variable in variables.items():
         if variable.shape != x.shape[:1] or not _few_integers(variable):
-            raise ValueError(
-                f"variables['{name}'] of shape {tuple(variable.shape)}: give an integer for each of the {len(x)} "
-                f"examples, at most {MOST_VALUES} different ones."
-            )
+            rule = f"give an integer for each of the {len(x)} examples, at most {MOST_VALUES} different ones."
+            raise ArgumentError("variables", None, f"variables['{name}'] of shape {tuple(variable.shape)}:", rule)
         possible, label = variable.long().unique(return_inverse=True)
         if len(possible) > 1:
             values[name], labels[name] = tuple(possible.tolist()), label
     if not labels:
-        raise ValueError(f"nothing to decode: all examples have the same {', '.join(variables) or '(no variables)'}.")
+        problem = f"nothing to decode: all examples have the same {', '.join(variables) or '(no variables)'}."
+        raise ArgumentError("variables", None, problem)
     index, first = first_of_equal(torch.cat([x.flatten(1), torch.stack(list(labels.values()), 1)], 1))
     return Examples(x[first], index, values, {name: label[first] for name, label in labels.items()}, caption)
 
@@ -192,10 +189,11 @@ def split_images(images: Tensor, index: Tensor, share: float, *, seed: int) -> D
         share: between 0 and 1, both excluded.
 
     Raises:
-        ValueError: the share is not between 0 and 1, or there are fewer than two examples.
+        ArgumentError: the share is not between 0 and 1, or there are fewer than two examples.
     """
     if not 0 < share < 1 or len(index) < 2:
-        raise ValueError(f"share={share:g} of {len(index)} examples: give at least 2, and a share between 0 and 1.")
+        problem = f"{{share}}={share:g} of {len(index)} examples:"
+        raise ArgumentError(("share", "index"), share, problem, "give at least 2, and a share between 0 and 1.")
     group = image_numbers(images)
     n_groups = int(group.max()) + 1
     n_held_out = _fraction_of(n_groups, share)
@@ -223,12 +221,13 @@ def split_folds(images: Tensor, index: Tensor, folds: int, *, seed: int) -> list
         folds: from 2 to the number of different images.
 
     Raises:
-        ValueError: there are fewer different images than folds, or fewer than 2 folds.
+        ArgumentError: there are fewer different images than folds, or fewer than 2 folds.
     """
     group = image_numbers(images)
     n_groups = int(group.max()) + 1
     if not 2 <= folds <= n_groups:
-        raise ValueError(f"folds={folds} of {n_groups} different images: give at least 2, and at most one per image.")
+        problem = f"{{folds}}={folds} of {n_groups} different images:"
+        raise ArgumentError(("folds", "images"), folds, problem, "give at least 2, and at most one per image.")
     order = torch.randperm(n_groups, generator=chance.generator(seed, "decoder folds"))
     fold_of_group = torch.empty(n_groups, dtype=torch.int64)
     fold_of_group[order] = torch.arange(n_groups) % folds
@@ -273,7 +272,7 @@ def probe_logits(features: Tensor, labels: Mapping[str, Tensor], train: Tensor, 
             minimum where the classes can be separated.
 
     Raises:
-        ValueError: labels don't fit the features.
+        ArgumentError: labels don't fit the features.
     """
     columns, n_values = label_columns(labels, features)
     rows, counts = train.unique(return_counts=True)
@@ -308,16 +307,16 @@ def label_columns(labels: Mapping[str, Tensor], examples: Tensor) -> tuple[Tenso
         examples: `(D, ...)`.
 
     Raises:
-        ValueError: there are no labels, a variable is named `all`, or its labels are not D integers from 0 on.
+        ArgumentError: there are no labels, a variable is named `all`, or its labels are not D integers from 0 on.
     """
     if not labels or ALL in labels:
-        raise ValueError(f"labels of {list(labels)}: give at least one variable; '{ALL}' means all of them together.")
+        rule = f"give at least one variable; '{ALL}' means all of them together."
+        raise ArgumentError("labels", None, f"labels of {list(labels)}:", rule)
     for name, label in labels.items():
         if label.dtype != torch.int64 or label.shape != examples.shape[:1] or int(label.min()) < 0:
-            raise ValueError(
-                f"labels['{name}'] is {label.dtype} of shape {tuple(label.shape)}: give int64 from 0 on, "
-                f"({len(examples)},), a number for each example."
-            )
+            problem = f"labels['{name}'] is {label.dtype} of shape {tuple(label.shape)}:"
+            rule = f"give int64 from 0 on, ({len(examples)},), a number for each example."
+            raise ArgumentError("labels", None, problem, rule)
     return torch.stack(list(labels.values()), 1), [int(label.max()) + 1 for label in labels.values()]
 
 

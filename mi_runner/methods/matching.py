@@ -19,6 +19,7 @@ import torch
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
+from mi_runner.errors import ArgumentError
 from mi_runner.methods.circuits.edges import Edges, bits_of
 
 Matching = tuple[np.ndarray, ...]
@@ -34,10 +35,11 @@ def correlations(first: Tensor, second: Tensor) -> np.ndarray:
         first, second: `(N, a)` and `(N, b)`, activations on the same examples.
 
     Raises:
-        ValueError: the examples differ in number.
+        ArgumentError: the examples differ in number.
     """
     if len(first) != len(second):
-        raise ValueError(f"first has {len(first)} examples and second {len(second)}: give the same examples.")
+        problem = f"first has {len(first)} examples and second {len(second)}:"
+        raise ArgumentError(("first", "second"), None, problem, "give the same examples.")
     scaled = []
     for values in (first, second):
         values = values.double()
@@ -59,10 +61,11 @@ def match_units(first: Tensor, second: Tensor) -> np.ndarray:
         first, second: `(N, n)`, activations on the same examples.
 
     Raises:
-        ValueError: the shapes differ.
+        ArgumentError: the shapes differ.
     """
     if first.shape != second.shape:
-        raise ValueError(f"first is {tuple(first.shape)} and second {tuple(second.shape)}: the shapes must be equal.")
+        problem = f"first is {tuple(first.shape)} and second {tuple(second.shape)}: the shapes must be equal."
+        raise ArgumentError(("first", "second"), None, problem)
     return linear_sum_assignment(correlations(first, second), maximize=True)[1]
 
 
@@ -73,7 +76,7 @@ def match_layers(first: Sequence[Tensor], second: Sequence[Tensor]) -> Matching:
         first, second: `(N, n_l)` for each layer, inputs first. Equal inputs are the data themselves, not hidden units.
 
     Raises:
-        ValueError: the layers differ in number or shape.
+        ArgumentError: the layers differ in number or shape.
     """
     return tuple(
         np.arange(a.shape[1]) if torch.equal(a, b) else match_units(a, b) for a, b in zip(first, second, strict=True)
@@ -132,10 +135,11 @@ def recurrence(kept: Sequence[np.ndarray], matchings: Sequence[Matching]) -> Rec
         matchings: for each network, how its units are matched to the first network's.
 
     Raises:
-        ValueError: a network has no circuit, or there is no network.
+        ArgumentError: a network has no circuit, or there is no network.
     """
     if not kept or not all(len(own) for own in kept):
-        raise ValueError("kept has a network without circuits, or no network: give networks with circuits.")
+        problem = "kept has a network without circuits, or no network:"
+        raise ArgumentError("kept", None, problem, "give networks with circuits.")
     named = [own[:, edges_by_name(matching)] for own, matching in zip(kept, matchings, strict=True)]
     edges = np.stack([own.any(0) for own in named]).sum(0, dtype=np.int64)
     own_circuits = [np.unique(bits_of(own)) for own in named]

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mi_runner.errors import ArgumentError
 from mi_runner.models.batches import batches
 from mi_runner.tables.intervals import Z_95, wilson_interval
 
@@ -79,7 +80,7 @@ def probe(
         generator: draws the examples that choose c.
 
     Raises:
-        ValueError: features or targets aren't finite or don't fit, or there are too few examples or folds.
+        ArgumentError: features or targets aren't finite or don't fit, or there are too few examples or folds.
     """
     n = len(features)
     y = torch.cat(list(targets.values()), 1).double()
@@ -110,14 +111,17 @@ def split_folds(n: int, n_folds: int, *, generator: torch.Generator) -> tuple[Te
 def _check(features: Tensor, y: Tensor, folds: Sequence[Tensor]) -> None:
     n = len(features)
     if len(y) != n:
-        raise ValueError(f"targets have {len(y)} rows, features {n}: give equally many.")
+        problem = f"targets have {len(y)} rows, features {n}:"
+        raise ArgumentError(("targets", "features"), None, problem, "give equally many.")
     if len(folds) < 2 or not torch.equal(torch.cat(list(folds)).sort().values.cpu(), torch.arange(n)):
-        raise ValueError(f"folds: give at least two, with each of the {n} examples in one of them.")
+        rule = f"give at least two, with each of the {n} examples in one of them."
+        raise ArgumentError("folds", None, "{folds}:", rule)
     if n - max(map(len, folds)) < 4:
-        raise ValueError(f"{n} examples in {len(folds)} folds: a fold needs at least 4 examples outside of it.")
+        problem = f"{n} examples in {len(folds)} folds: a fold needs at least 4 examples outside of it."
+        raise ArgumentError("folds", None, problem)
     for name, values in (("features", features), ("targets", y)):
         if not all(map(math.isfinite, map(float, values.aminmax()))):  # no tensor as large as the values
-            raise ValueError(f"{name} have values that are not finite.")
+            raise ArgumentError(name, None, f"{name} have values that are not finite.")
 
 
 # --- one regression --------------------------------------------------------------------------------------------------

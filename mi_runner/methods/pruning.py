@@ -33,6 +33,7 @@ from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import ACTIVATIONS, Part
 from mi_runner.machine.compiled import compiled
 from mi_runner.methods.circuits.kernels.activations import activate
@@ -70,10 +71,11 @@ def prune_classes(
         progress: called with the number of edges visited since the last call, and the class.
 
     Raises:
-        ValueError: an argument doesn't fit the others; the text says which.
+        ArgumentError: an argument doesn't fit the others; the text says which.
     """
     if len(labels) != len(inputs):
-        raise ValueError(f"{len(inputs)} examples and {len(labels)} labels: give one label for each.")
+        problem = f"{len(inputs)} examples and {len(labels)} labels:"
+        raise ArgumentError(("inputs", "labels"), None, problem, "give one label for each.")
     classes = labels.unique().tolist()
     # Before the threads start, so that a wrong argument is an error at once.
     for class_index in classes:
@@ -106,10 +108,10 @@ def wanted(criterion: Criterion, logits: Tensor, labels: Tensor, class_index: in
         class_index: the class, the index of its output.
 
     Raises:
-        ValueError: there is no such criterion.
+        ArgumentError: there is no such criterion.
     """
     if criterion not in CRITERIA:
-        raise ValueError(f"criterion={criterion!r}: the criteria are {', '.join(map(repr, CRITERIA))}.")
+        raise ArgumentError("criterion", repr(criterion), f"the criteria are {', '.join(map(repr, CRITERIA))}.")
     of_class = labels == class_index
     if criterion == "own_class":
         index = of_class.nonzero().squeeze(1)
@@ -154,11 +156,12 @@ def prune(
         layers: which layers to prune, by number; None for all.
 
     Raises:
-        ValueError: there are no examples, or fewer than two outputs, or an argument doesn't fit the part.
+        ArgumentError: there are no examples, or fewer than two outputs, or an argument doesn't fit the part.
     """
     _refuse(part, inputs, class_index, layers)
     if len(probability) != len(inputs):
-        raise ValueError(f"{len(inputs)} examples and {len(probability)} wanted probabilities: give one for each.")
+        problem = f"{len(inputs)} examples and {len(probability)} wanted probabilities:"
+        raise ArgumentError(("inputs", "probability"), None, problem, "give one for each.")
     weights = [layer.weight.cpu().numpy().astype(np.float32) for layer in part.layers]
     sizes = np.array(part.sizes)
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])  # of each layer's units, the inputs as layer 0
@@ -186,19 +189,19 @@ def prune(
 
 
 def _refuse(part: Part, inputs: Tensor, class_index: int, layers: Sequence[int] | None) -> None:
-    """Raise a ValueError for arguments that don't fit: the kernel checks no index."""
+    """Raises an ArgumentError for arguments that don't fit: the kernel checks no index."""
     n_inputs, n_outputs = part.sizes[0], part.sizes[-1]
     if not len(inputs) or n_outputs < 2:
-        raise ValueError(
-            f"{len(inputs)} examples, {n_outputs} outputs: pruning needs at least 1 example and 2 outputs."
-        )
+        problem = f"{len(inputs)} examples, {n_outputs} outputs: pruning needs at least 1 example and 2 outputs."
+        raise ArgumentError(("inputs", "part"), None, problem)
     if inputs.dim() != 2 or inputs.shape[1] != n_inputs:
-        raise ValueError(f"inputs of shape {tuple(inputs.shape)}: the first layer takes (N, {n_inputs}).")
+        problem = f"inputs of shape {tuple(inputs.shape)}: the first layer takes (N, {n_inputs})."
+        raise ArgumentError("inputs", None, problem)
     if not 0 <= class_index < n_outputs:
-        raise ValueError(f"class {class_index}: the outputs are 0 to {n_outputs - 1}.")
+        raise ArgumentError("class_index", None, f"class {class_index}: the outputs are 0 to {n_outputs - 1}.")
     for layer in layers or ():
         if not 0 <= layer < len(part.layers):
-            raise ValueError(f"layers={list(layers or ())}: the layers are 0 to {len(part.layers) - 1}.")
+            raise ArgumentError("layers", list(layers or ()), f"the layers are 0 to {len(part.layers) - 1}.")
 
 
 def keep_edges(part: Part, kept: Sequence[Tensor]) -> Part:

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import Run, Runs
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import ablate, graph_of
@@ -31,12 +31,13 @@ def linear_fit(graph: ModelGraph, x: Tensor, site: str, reads: Sequence[str]) ->
     Least squares in float64. It takes the values `(B, *shape)` of `reads` and gives `(B, *site)`.
 
     Raises:
-        ValueError: there are not more examples than numbers that the function reads.
+        ArgumentError: there are not more examples than numbers that the function reads.
     """
     shape = graph.site(site).shape
     n_read = sum(graph.site(name).n_units for name in reads)
     if len(x) <= n_read:
-        raise ValueError(f"a linear fit of {site} reads {n_read:,} numbers, so it needs more than {len(x):,} examples.")
+        fit = f"a linear fit of {site} reads {n_read:,} numbers, so it needs more than {len(x):,} examples."
+        raise ArgumentError(("reads", "x"), None, f"{{reads}}: {fit}")
 
     def features(values: Sequence[Tensor]) -> Tensor:
         ones = values[0].new_ones(len(values[0]), 1)
@@ -76,7 +77,7 @@ def ablate_beyond(
         targets: sites; None for all inner ones. The other arguments are those of `ablate`.
 
     Raises:
-        ConfigError, ValueError: as `ablate` and `linear_fit`, or a target is no inner site.
+        ArgumentError: as `ablate` and `linear_fit`, or a target is no inner site.
     """
     rows: list[dict[str, Any]] = []
     examples = x if source is None else source
@@ -85,7 +86,8 @@ def ablate_beyond(
             if targets is None and graph.kind(target) != "site":
                 continue
             if graph.kind(target) != "site" or graph.site(target).kind == "input":
-                raise ConfigError(f"targets: {target} is no inner site, so it can't be split.")
+                problem = f"{{targets}}: {target} is no inner site, so it can't be split."
+                raise ArgumentError("targets", None, problem)
             name = graph.site(target).name
             if estimate == "mean":
                 split = graph.split(name, Runs(graph, examples, memory=0).means([name])[name])

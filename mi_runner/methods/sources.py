@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import draw_others
 
 ANY, SAME, OTHER = "any", "same", "other"
@@ -27,7 +28,7 @@ def draw_sources(
         within: whether the source examples are the examples themselves; then no example is its own source.
 
     Raises:
-        ValueError: an example has no source to choose; the text says which class.
+        ArgumentError: an example has no source to choose; the text says which class.
     """
     n, n_source = len(y), len(source_y)
     if agree == ANY:
@@ -41,7 +42,8 @@ def draw_sources(
         own = within and bool(fits[rows[0]])  # the examples of this class are among their candidates
         n_others = len(candidates) - own
         if n_others < 1:
-            raise ValueError(f"an example of class {label} has no source example: there is none of class {agree}.")
+            problem = f"an example of class {label} has no source example: there is none of class {agree}."
+            raise ArgumentError("agree", None, f"{{agree}}: {problem}")
         drawn = torch.randint(n_others, (len(rows),), generator=generator)
         if own:
             drawn += drawn >= torch.searchsorted(candidates, rows)

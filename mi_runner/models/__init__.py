@@ -83,7 +83,7 @@ def activation(name: str) -> nn.Module:
         ArgumentError: no activation has this name; the text lists the names.
     """
     if name not in ACTIVATIONS:
-        raise ArgumentError(f"activation={name}: {unknown('activation', name, ACTIVATIONS)}")
+        raise ArgumentError("activation", name, unknown("activation", name, ACTIVATIONS))
     return ACTIVATIONS[name]()
 
 
@@ -94,19 +94,21 @@ def output_activation(name: str, dataset: Dataset) -> nn.Module | None:
     return None if name == "none" else activation(name)
 
 
-def check_room(sizes: Sequence[int], what: str) -> None:
+def check_room(sizes: Sequence[int], argument: str, what: str) -> None:
     """Checks that Linear layers of these sizes, their gradient and an optimizer's state fit into the free memory.
 
     Args:
         sizes: units of the input, of each hidden layer, and of the output.
-        what: the arguments that decide them, for the error.
+        argument: the one that decides them.
+        what: how the error names them, as "{hidden_sizes}=[512]".
 
     Raises:
         ArgumentError: they don't fit; the text says how much they take.
     """
     n_weights = sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes))
     if lacking := hardware.lacking_memory(16 * n_weights):
-        raise ArgumentError(f"{what}: training {n_weights:,} weights takes {lacking}. Take fewer units or inputs.")
+        problem = f"{what}: training {n_weights:,} weights takes {lacking}."
+        raise ArgumentError(argument, None, problem, "Take fewer units or inputs.")
 
 
 def n_features(dataset: Dataset) -> int:

@@ -11,6 +11,8 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from mi_runner.errors import ArgumentError
+
 
 class Heads(nn.Module):
     """A linear map from the same features to the logits of each variable.
@@ -45,7 +47,7 @@ class ActivationDecoder(nn.Module):
         dropout: fraction of a hidden layer's units that are left out in each step of training.
 
     Raises:
-        ValueError: the kernels are larger than the image.
+        ArgumentError: the kernels are larger than the image.
     """
 
     def __init__(
@@ -60,7 +62,8 @@ class ActivationDecoder(nn.Module):
         super().__init__()
         height, width = (side - kernel_size + 1 for side in image_shape)
         if min(height, width) < 1:
-            raise ValueError(f"kernels of {kernel_size}×{kernel_size} don't fit into images of {image_shape}.")
+            problem = f"kernels of {kernel_size}×{kernel_size} don't fit into images of {image_shape}."
+            raise ArgumentError(("kernel_size", "image_shape"), None, problem)
         self.kernels = nn.Conv2d(1, kernels, kernel_size, bias=False)
         layers: list[nn.Module] = []
         sizes = [height * width, *hidden_sizes]

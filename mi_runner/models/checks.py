@@ -31,18 +31,17 @@ def check_tensors(model: nn.Module) -> None:
     for name, module in model.named_modules():
         where = name or type(model).__name__
         if type(module).__module__.startswith(QUANTIZED):
-            raise ArgumentError(f"{where} is quantized ({type(module).__name__}): return the network as it was before.")
+            problem = f"{where} is quantized ({type(module).__name__}):"
+            raise ArgumentError("model", None, problem, "return the network as it was before.")
         for hook in module._forward_pre_hooks.values():
             if norm := OLD_NORMS.get(type(hook).__name__):
-                raise ArgumentError(
-                    f"{where} has torch.nn.utils.{norm}, whose weight can't be copied or trained in a stack: use "
-                    f"torch.nn.utils.parametrizations.{norm}."
-                )
+                problem = f"{where} has torch.nn.utils.{norm}, whose weight can't be copied or trained in a stack:"
+                raise ArgumentError("model", None, problem, f"use torch.nn.utils.parametrizations.{norm}.")
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if is_lazy(tensor):
             continue
         if fault := _fault(tensor):
-            raise ArgumentError(f"{name} {fault}")
+            raise ArgumentError("model", None, f"{name} {fault}")
 
 
 def _fault(tensor: Tensor) -> str:
@@ -80,37 +79,39 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
         raise
     except Exception as error:
         reason = next(_reasons(error, model, example), one_line(error))
-        raise ArgumentError(f"{name} can't run on inputs of the shape {tuple(example.shape[1:])}: {reason}") from error
+        problem = f"{name} can't run on inputs of the shape {tuple(example.shape[1:])}:"
+        raise ArgumentError("model", None, problem, reason) from error
     if example._version != version:
-        raise ArgumentError(f"{name} changes its input in place. Begin its forward with x = x.clone().")
+        problem = f"{name} changes its input in place."
+        raise ArgumentError("model", None, problem, "Begin its forward with x = x.clone().")
     if turns_gradients_on:
         raise ArgumentError(
-            f"{name} turns gradients on, in forward, for what comes after it. Write with torch.no_grad(): around what "
-            "has none, instead of torch.set_grad_enabled."
+            "model",
+            None,
+            f"{name} turns gradients on, in forward, for what comes after it.",
+            "Write with torch.no_grad(): around what has none, instead of torch.set_grad_enabled.",
         )
     n, wanted = len(example), (len(example), dataset.n_outputs)
     if not isinstance(output, Tensor):
         if parts := _several(output):
             shapes = ", ".join(f"{name} {shape}" for name, shape in parts.items())
             fitting = next((name for name, shape in parts.items() if shape == wanted), next(iter(parts)))
-            raise ArgumentError(
-                f"{name} returns {type(output).__name__} of several: {shapes}. Say which is the network's output: "
-                f"output={fitting}."
-            )
-        raise ArgumentError(
-            f"{name} returns {type(output).__name__} for {n} examples; the data set needs {wanted}. Return one tensor."
-        )
+            problem = f"{name} returns {type(output).__name__} of several: {shapes}."
+            remedy = f"Say which is the network's output: {{output}}={fitting}."
+            raise ArgumentError(("model", "output"), None, problem, remedy)
+        problem = f"{name} returns {type(output).__name__} for {n} examples; the data set needs {wanted}."
+        raise ArgumentError("model", None, problem, "Return one tensor.")
     shape = tuple(output.shape)
     if shape != wanted:
-        remedy = _remedy(shape, n, dataset)
-        raise ArgumentError(f"{name} returns {shape} for {n} examples; the data set needs {wanted}. {remedy}")
+        problem = f"{name} returns {shape} for {n} examples; the data set needs {wanted}."
+        raise ArgumentError("model", None, problem, _remedy(shape, n, dataset))
     if not output.is_floating_point():
         what = (
             "complex numbers: return output.abs() or output.real"
             if output.is_complex()
             else "whole numbers: return the logits, before they are rounded"
         )
-        raise ArgumentError(f"{name} returns {output.dtype}; outputs are real numbers, not {what}.")
+        raise ArgumentError("model", None, f"{name} returns {output.dtype}; outputs are real numbers, not {what}.")
 
 
 def _several(output: Any) -> dict[str, tuple[int, ...]]:

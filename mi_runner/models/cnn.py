@@ -62,17 +62,21 @@ def build(dataset: Dataset, *, output_activation: str = "auto") -> models.Built:
     """
     dataset = dataset.with_channel()
     if channels_last(dataset.input_shape) and dataset.input_shape[2] < 4:
-        raise ArgumentError(
+        problem = (
             f"model=cnn takes images (N, C, H, W); an input of dataset={dataset.name} is {dataset.input_shape}, which "
-            "looks like (H, W, C). Save x.transpose(0, 3, 1, 2)."
+            "looks like (H, W, C)."
         )
+        raise ArgumentError("dataset", None, problem, "Save x.transpose(0, 3, 1, 2).")
     if not dataset.has_images and len(dataset.input_shape) > 1:
-        raise ArgumentError(f"model=cnn takes images, not inputs of the shape {dataset.input_shape}. Use model=mlp.")
+        problem = f"model=cnn takes images, not inputs of the shape {dataset.input_shape}."
+        raise ArgumentError("dataset", None, problem, "Use model=mlp.")
     if not dataset.has_images:
         n = models.n_features(dataset)
-        raise ArgumentError(f"model=cnn takes images; dataset={dataset.name} gives vectors of {n}. Use model=mlp.")
+        problem = f"model=cnn takes images; dataset={dataset.name} gives vectors of {n}."
+        raise ArgumentError("dataset", None, problem, "Use model=mlp.")
     channels, height, width = dataset.input_shape
     if min(height, width) < 4:
-        raise ArgumentError(f"model=cnn takes images of at least 4×4, not {height}×{width}. Use model=mlp.")
+        problem = f"model=cnn takes images of at least 4×4, not {height}×{width}."
+        raise ArgumentError("dataset", None, problem, "Use model=mlp.")
     last = models.output_activation(output_activation, dataset)
     return models.Built(CNN(channels, (height, width), dataset.n_outputs, last), dataset)

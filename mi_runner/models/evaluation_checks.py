@@ -75,7 +75,7 @@ def check_evaluation(model: nn.Module, dataset: Dataset, correct: Correct, *, ex
 
 def _check_finite(model: nn.Module, outputs: Tensor) -> None:
     if text := not_finite(outputs):
-        raise ArgumentError(f"{type(model).__name__}: {text}.")
+        raise ArgumentError("model", None, f"{type(model).__name__}: {text}.")
 
 
 def _check_draws(model: nn.Module, x: Tensor, first: Tensor, dataset: Dataset, correct: Correct) -> None:
@@ -85,8 +85,10 @@ def _check_draws(model: nn.Module, x: Tensor, first: Tensor, dataset: Dataset, c
         return
     accuracies = [_accuracy(model, dataset, correct, BATCH) for _ in range(2)]
     raise ArgumentError(
+        "model",
+        None,
         f"{type(model).__name__} gives other outputs when it is evaluated again on the same {len(x)} examples: they "
-        f"differ by up to {_most(first, again):.3g}, {apart:.2g} of their spread{_both(accuracies)}: {DRAWS}."
+        f"differ by up to {_most(first, again):.3g}, {apart:.2g} of their spread{_both(accuracies)}: {DRAWS}.",
     )
 
 
@@ -102,16 +104,18 @@ def _check_batches(model: nn.Module, x: Tensor, whole: Tensor, dataset: Dataset,
             if size == 1 and 1 not in _last_batches(dataset):
                 continue
             raise ArgumentError(
+                "model",
+                None,
                 f"{type(model).__name__} can't be evaluated on a batch of {_examples(size)}: {one_line(error)}. The "
                 f"last batch of {len(dataset.x_test):,} test and {len(dataset.x_train):,} training examples may have "
-                "any size. Give BatchNorm its running statistics (track_running_stats=True), squeeze named dimensions "
-                "alone (x.squeeze(1))."
+                "any size.",
+                "Give BatchNorm its running statistics (track_running_stats=True), squeeze named dimensions alone "
+                "(x.squeeze(1)).",
             ) from error
         if outputs.shape != whole[: len(part)].shape:
-            raise ArgumentError(
-                f"{type(model).__name__} returns {tuple(outputs.shape)} for {len(part)} examples in batches of {size}: "
-                "squeeze named dimensions alone (x.squeeze(1))."
-            )
+            of = f"for {len(part)} examples in batches of {size}:"
+            problem = f"{type(model).__name__} returns {tuple(outputs.shape)} {of}"
+            raise ArgumentError("model", None, problem, "squeeze named dimensions alone (x.squeeze(1)).")
         here = _apart(whole[: len(part)], outputs)
         if here > ROUNDING and not _is_rounding(model, part, size, x, here):
             apart, other = max(apart, here), other or size
@@ -123,11 +127,13 @@ def _check_batches(model: nn.Module, x: Tensor, whole: Tensor, dataset: Dataset,
         if (accuracy := _accuracy(model, dataset, correct, size)) is not None
     ]
     raise ArgumentError(
+        "model",
+        None,
         f"{type(model).__name__} gives an example other outputs where other examples are in its batch: in batches of "
         f"{n} and of {other} they differ by {apart:.2g} of their spread{'; ' if said else ''}{', '.join(said)}. So no "
-        "figure of it is one of the network alone. Give BatchNorm its running statistics (track_running_stats=True) "
-        "and recurrent and attention layers batch_first=True, and keep means, sorting and softmax over the batch out "
-        "of forward."
+        "figure of it is one of the network alone.",
+        "Give BatchNorm its running statistics (track_running_stats=True) and recurrent and attention layers "
+        "batch_first=True, and keep means, sorting and softmax over the batch out of forward.",
     )
 
 

@@ -58,7 +58,7 @@ def build(
     with chance.kept():  # what the import draws must not change the network, which a later one in this process has, too
         make = import_callable("factory", factory)
     if not isinstance(arguments, Mapping | None):
-        raise ArgumentError(f"arguments={arguments}: write names and values, e.g. '{{width: 64}}'.")
+        raise ArgumentError("arguments", arguments, "write names and values, e.g. '{width: 64}'.")
     given = dict(arguments or {})
     for name, value in (("input_shape", dataset.input_shape), ("n_outputs", dataset.n_outputs)):
         if name in _parameters(make):
@@ -81,7 +81,7 @@ def build(
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     for leaf in leaves:
         if leaf not in names:
-            raise ArgumentError(f"leaves=[{','.join(leaves)}]: {unknown('submodule', leaf, names)}")
+            raise ArgumentError("leaves", f"[{','.join(leaves)}]", unknown("submodule", leaf, names))
 
     def identified(built: models.Built) -> models.Built:
         code = factory_code(factory, make, own, before)
@@ -146,6 +146,17 @@ def factory_code(factory: str, make: Callable[..., Any], model: nn.Module, befor
     return code_of([named, *defining_modules(make)], classes=classes, besides=_brought[named])
 
 
+def with_source(built: models.Built, make: Callable[..., models.Built], origin: str) -> models.Built:
+    """Returns a network that an installed package's `build` made, with what identifies it for the model store.
+
+    Args:
+        origin: the package and its version.
+    """
+    code = factory_code(make.__module__, make, built.model, set(sys.modules))
+    source = repr((origin, make.__module__, code.digest, attributes_digest(built.model.named_modules())))
+    return replace(built, source=source, code=code.digest[:DIGITS], warnings=(*built.warnings, *code.warnings))
+
+
 _brought: dict[str, dict[str, None]] = {}
 """Module of a factory → the modules that were imported first in this process when it was imported, called or run."""
 
@@ -173,12 +184,12 @@ def import_callable(argument: str, path: str) -> Callable[..., Any]:
         ArgumentError: the module can't be imported, or has no such callable.
     """
 
-    def fault(text: str) -> ArgumentError:
-        return ArgumentError(f"{argument}={path}: {text}.")
+    def fault(problem: str, remedy: str = "") -> ArgumentError:
+        return ArgumentError(argument, path, problem, remedy)
 
     module_name, colon, attribute = path.partition(":")
     if not (module_name and colon and attribute):
-        raise fault("write package.module:callable")
+        raise fault("write package.module:callable.")
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())  # at the end, so that a file there can't hide a library
     try:
@@ -188,22 +199,22 @@ def import_callable(argument: str, path: str) -> Callable[..., Any]:
         file = Path(module_name)
         if file.suffix == ".py" and not file.is_absolute() and file.is_file():
             module = ".".join(file.with_suffix("").parts)
-            raise fault(f"name the module, not its file: {argument}={module}:{attribute}") from error
+            raise fault("name the module, not its file:", f"{{{argument}}}={module}:{attribute}.") from error
         package = module_name.partition(".")[0]
         in_src = Path("src", package).is_dir() or Path("src", f"{package}.py").is_file()
         if isinstance(error, ModuleNotFoundError) and error.name == package and in_src:
-            raise fault(f"{package} is in the folder src: begin the command with PYTHONPATH=src") from error
+            raise fault(f"{package} is in the folder src:", "begin the command with PYTHONPATH=src.") from error
         if module_name.startswith("."):
-            raise fault("write package.module:callable, without a dot or a folder before it") from error
-        raise fault(f"importing {module_name} raises {type(error).__name__}: {error}") from error
+            raise fault("write package.module:callable, without a dot or a folder before it.") from error
+        raise fault(f"importing {module_name} raises {type(error).__name__}: {error}.") from error
     for name in attribute.split("."):
         if not hasattr(value, name):
             members = getattr(value, "__dict__", {})
             public = [member for member, called in members.items() if callable(called) and not member.startswith("_")]
-            raise fault(unknown(f"callable of {module_name}", name, public).removesuffix("."))
+            raise fault(unknown(f"callable of {module_name}", name, public))
         value = getattr(value, name)
     if not callable(value):
-        raise fault(f"{attribute} is not callable")
+        raise fault(f"{attribute} is not callable.")
     return value
 
 
@@ -241,4 +252,4 @@ def _parameters(factory: Callable[..., Any]) -> set[str]:
 
 
 def _fault(factory: str, text: str) -> ArgumentError:
-    return ArgumentError(f"factory={factory}: {text}.")
+    return ArgumentError("factory", factory, f"{text}.")

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mi_runner import models
 from mi_runner.datasets import Dataset
+from mi_runner.errors import ArgumentError
 
 
 class MLP(nn.Module):
@@ -30,7 +31,7 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         if len(sizes) < 2:
-            raise ValueError(f"sizes={list(sizes)}: give at least two, those of the input and the output.")
+            raise ArgumentError("sizes", list(sizes), "give at least two, those of the input and the output.")
         layers: list[nn.Module] = []
         for n_in, n_out in itertools.pairwise(sizes):
             layers += [nn.Linear(n_in, n_out, bias=bias), activation()]
@@ -64,7 +65,7 @@ def build(
         ArgumentError: the layers take more memory than is free.
     """
     sizes = [models.n_features(dataset), *hidden_sizes, dataset.n_outputs]
-    models.check_room(sizes, f"hidden_sizes=[{','.join(map(str, hidden_sizes))}]")
+    models.check_room(sizes, "hidden_sizes", f"{{hidden_sizes}}=[{','.join(map(str, hidden_sizes))}]")
     model = MLP(
         sizes,
         activation=lambda: models.activation(activation),

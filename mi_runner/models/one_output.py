@@ -58,7 +58,7 @@ def _found(returned: Any, output: str) -> tuple[str, Any] | None:
     else:
         ways = {name: ("attribute", name) for name in getattr(returned, "__dict__", {}) if not name.startswith("_")}
     if output not in ways:
-        raise ArgumentError(f"output={output}: {unknown('output', output, ways)}")
+        raise ArgumentError("output", output, unknown("output", output, ways))
     return ways[output]
 
 

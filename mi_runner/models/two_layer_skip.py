@@ -34,5 +34,5 @@ def build(dataset: Dataset) -> models.Built:
         ArgumentError: the layers take more memory than is free.
     """
     n = models.n_features(dataset)
-    models.check_room([n, n, dataset.n_outputs], f"inputs of {n:,} values")
+    models.check_room([n, n, dataset.n_outputs], "dataset", f"inputs of {n:,} values")
     return models.Built(TwoLayerSkip(n, dataset.n_outputs), dataset.flattened())

@@ -9,9 +9,10 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from mi_runner.errors import ArgumentError, ConfigError, reason
+from mi_runner.errors import ConfigError, as_options, reason
 from mi_runner.progress import log
-from mi_runner.runs.run_folder import MEMBERS, RECORD, WEIGHTS, state
+from mi_runner.runs.run_folder import MEMBERS, RECORD, WEIGHTS
+from mi_runner.runs.states import read_state
 from mi_runner.training.weight_names import fitted
 from mi_runner.training.weights import read_content
 
@@ -55,10 +56,8 @@ def load(named: str, model: nn.Module) -> Checkpoint:
     digest = hashlib.sha256(content).hexdigest()
     if expected is not None and digest != expected:
         raise ConfigError(f"checkpoint={path}: the file has changed: its sha256 is {digest}, run.json says {expected}.")
-    try:
+    with as_options({"path": "checkpoint"}):
         found = fitted(path, read_content(path, content), model.state_dict())
-    except ArgumentError as error:
-        raise ConfigError(f"checkpoint={error}") from error
     model.load_state_dict(found.state)
     for note in found.notes:
         log.info(note)
@@ -69,7 +68,7 @@ def load(named: str, model: nn.Module) -> Checkpoint:
 
 def _of_run(folder: Path) -> tuple[Path, str]:
     """Returns the weights' file of a run, and its sha256 from run.json."""
-    found = state(folder)
+    found = read_state(folder)
     record = found.record
     if found.status in ("torn", "missing"):
         raise ConfigError(f"checkpoint={folder}: not a run folder, because it has no readable {RECORD}.")

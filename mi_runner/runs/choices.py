@@ -6,9 +6,9 @@ options.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import fields, replace
 from enum import Enum
-from importlib import import_module
 from typing import Any
 
 from mi_runner import models
@@ -16,12 +16,13 @@ from mi_runner.config.datasets import DatasetConfig
 from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.models import ModelConfig
 from mi_runner.config.options import Choice
+from mi_runner.config.registry import code_of, origin_of
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError, as_options
+from mi_runner.errors import ConfigError, RunFailed, as_options
 from mi_runner.experiments import Experiment
-from mi_runner.models import Built
+from mi_runner.models import Built, external
 from mi_runner.training.options import TrainingOptions
 
 
@@ -38,9 +39,9 @@ def load_dataset(config: DatasetConfig, *, seed: int) -> Dataset:
         ConfigError: the data are missing or don't fit; the text says what to type.
         RunFailed: the data can't be unpacked or downloaded.
     """
-    options = arguments(config)
-    with as_options("dataset", options):
-        dataset = replace(import_module(config.module).load(seed=seed, **options), name=config.name)
+    options, load = arguments(config), _function(config, "load")
+    with as_options(dataset=options):
+        dataset = replace(load(seed=seed, **options), name=config.name)
     if min(len(dataset.x_train), len(dataset.x_test)) < 2:
         raise ConfigError(f"dataset={config.name}: training and test set need at least 2 examples each.")
     return dataset
@@ -52,9 +53,23 @@ def build_network(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
     Raises:
         ConfigError: network and data set don't fit; the text says what to type.
     """
-    options = arguments(config)
-    with as_options("model", options):
-        return models.build(import_module(config.module).build, dataset, seed=seed, **options)
+    options, make = arguments(config), _function(config, "build")
+    with as_options(model=options):
+        built = models.build(make, dataset, seed=seed, **options)
+    origin = origin_of(type(config))
+    return external.with_source(built, make, origin) if origin and not built.source else built
+
+
+def _function(config: Choice, name: str) -> Callable[..., Any]:
+    """Returns a function of the module with the code of a choice.
+
+    Raises:
+        RunFailed: the module, of an installed package, can't be imported or has no such function.
+    """
+    module = code_of(config)
+    if not callable(function := getattr(module, name, None)):
+        raise RunFailed(f"{module.__name__} of {origin_of(type(config)) or 'mi-run'} has no function '{name}'.")
+    return function
 
 
 def factory_of(config: ModelConfig) -> str | None:
@@ -64,8 +79,8 @@ def factory_of(config: ModelConfig) -> str | None:
 
 def import_choices(config: RunConfig) -> None:
     """Imports the modules of the data set and the model, so that the time that it takes is no other stage's."""
-    import_module(config.dataset.module)
-    import_module(config.model.module)
+    code_of(config.dataset)
+    code_of(config.model)
 
 
 def training_options(config: TrainingConfig) -> TrainingOptions:
@@ -75,6 +90,8 @@ def training_options(config: TrainingConfig) -> TrainingOptions:
 
 def experiment_of(config: ExperimentConfig) -> Experiment[Any]:
     """Returns the experiment that the config names."""
-    experiment = import_module(config.module).EXPERIMENT
-    assert isinstance(experiment, Experiment), f"{config.module}.EXPERIMENT is no Experiment"
+    experiment = getattr(code_of(config), "EXPERIMENT", None)
+    if not isinstance(experiment, Experiment):
+        origin = origin_of(type(config)) or "mi-run"
+        raise RunFailed(f"{config.module} of {origin} has no EXPERIMENT, which must be an Experiment.")
     return experiment

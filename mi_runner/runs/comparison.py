@@ -128,7 +128,7 @@ def close(a: float | None, b: float | None, tolerance: float) -> bool:
 
 
 def _differing(title: str, values: Mapping[str, Mapping[str, Any]]) -> Section:
-    """The keys whose values aren't the same in all runs."""
+    """Returns the section of the keys whose values aren't the same in all runs."""
     rows = []
     for key in dict.fromkeys(key for of_run in values.values() for key in of_run):
         texts = {name: shown(of_run[key]) if key in of_run else "" for name, of_run in values.items()}
@@ -286,7 +286,7 @@ def _joined(
 
 
 def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, listed: bool) -> tuple[list[Row], int]:
-    """The measures that differ, a row for each if they are to be listed; and how many rows of the table differ."""
+    """Returns the measures that differ, a row for each if `listed`; and how many rows of the table differ."""
     import numpy as np
 
     base, name = names
@@ -307,55 +307,27 @@ def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, 
     return rows, int(any_changed.sum())
 
 
+class _NotPaired(Exception):
+    """Two runs have no answers to compare; the text says why, in a sentence."""
+
+
 def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Section:
-    """Whether two runs differ in their answers on the same test examples."""
+    """Returns whether two runs differ in their answers on the same test examples."""
     (base, run), (name, other) = first, second
     title = f"answers: {name} and {base}"
-    keys: list[Any] = [one.record.keys.get(PREDICTIONS) for one in (run, other)]
-    if None in keys:
+    keys = [one.record.keys.get(PREDICTIONS) for one in (run, other)]
+    if keys[0] is None or keys[1] is None:
         without = base if keys[0] is None else name
         return Section(title, note=f"{without} has no {PREDICTIONS}.parquet, so there is no test of the difference")
-    names = [key for key in keys[0] if key != EXAMPLE and key in keys[1]]
-    try:
-        frames = [
-            _answers_of(one, [key for key in own if key != EXAMPLE])
-            for one, own in zip((run, other), keys, strict=True)
-        ]
-    except (OSError, ValueError) as error:
-        return Section(title, note=f"{PREDICTIONS}.parquet can't be read ({' '.join(str(error).split())})")
     of_intact = sorted(keys[0]) != sorted(keys[1])
-    if of_intact:
-        frames = [_intact(frames[0], run, other, names), _intact(frames[1], other, run, names)]
-        if any(frame.empty or frame.duplicated([*names, EXAMPLE]).any() for frame in frames):
-            return Section(title, note="the two experiments answer under different conditions, so there is no test")
-    names += [column for column in frames[0] if column not in (*names, EXAMPLE, "label", "answer")]
-    joined = frames[0].merge(frames[1], on=[*names, EXAMPLE], suffixes=("_a", "_b"), sort=False)
-    examples = [set(frame[EXAMPLE]) for frame in frames]
-    same_data = run.record.dataset == other.record.dataset and examples[0] == examples[1]
-    if not same_data or (joined["label_a"] != joined["label_b"]).any():
-        return Section(title, note="the runs have different test examples, so there is no test")
-    joined["first"] = joined["answer_a"] == joined["label_a"]
-    joined["second"] = joined["answer_b"] == joined["label_b"]
-    rows = []
+    try:
+        joined, names = _same_examples(run, other, (keys[0], keys[1]), of_intact=of_intact)
+    except _NotPaired as reason:
+        return Section(title, note=str(reason))
     groups = joined.groupby(names, sort=False, observed=True) if names else [((), joined)]
-    for values, group in groups:
-        a, b = group["first"], group["second"]
-        counts = PairedAnswers(*(int(both.sum()) for both in (a & b, a & ~b, ~a & b, ~a & ~b)))
-        before, after = counts.accuracies
-        low, high = counts.interval
-        rows.append(
-            {
-                **dict(zip(names, values, strict=True)),
-                "n": counts.n,
-                base: before,
-                **_with_difference(base, name, before, after),
-                "low": low,
-                "high": high,
-                f"only {base}": counts.first,
-                f"only {name}": counts.second,
-                "p": counts.p,
-            }
-        )
+    rows = [
+        {**dict(zip(names, values, strict=True)), **_tested_answers((base, name), group)} for values, group in groups
+    ]
     of_networks = "of the intact networks, " if of_intact else ""
     note = (
         f"accuracy {of_networks}on the same examples; low, high: 95 % interval of the paired difference, by Newcombe's "
@@ -364,8 +336,60 @@ def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Secti
     return Section(title, rows, note)
 
 
+def _same_examples(
+    run: SavedRun, other: SavedRun, keys: tuple[Sequence[str], Sequence[str]], *, of_intact: bool
+) -> tuple[DataFrame, list[str]]:
+    """Returns a row for each answer that both runs gave, with `answer_a` and `answer_b`, and the columns of its name.
+
+    Args:
+        keys: of the predictions of each.
+        of_intact: whether to take the answers of the intact networks alone.
+
+    Raises:
+        _NotPaired: the answers aren't on the same examples, under the same conditions; or can't be read.
+    """
+    names = [key for key in keys[0] if key != EXAMPLE and key in keys[1]]
+    try:
+        frames = [
+            _answers_of(one, [key for key in own if key != EXAMPLE])
+            for one, own in zip((run, other), keys, strict=True)
+        ]
+    except (OSError, ValueError) as error:
+        raise _NotPaired(f"{PREDICTIONS}.parquet can't be read ({' '.join(str(error).split())})") from error
+    if of_intact:
+        frames = [_intact(frames[0], run, other, names), _intact(frames[1], other, run, names)]
+        if any(frame.empty or frame.duplicated([*names, EXAMPLE]).any() for frame in frames):
+            raise _NotPaired("the two experiments answer under different conditions, so there is no test")
+    names += [column for column in frames[0] if column not in (*names, EXAMPLE, "label", "answer")]
+    joined = frames[0].merge(frames[1], on=[*names, EXAMPLE], suffixes=("_a", "_b"), sort=False)
+    examples = [set(frame[EXAMPLE]) for frame in frames]
+    same_data = run.record.dataset == other.record.dataset and examples[0] == examples[1]
+    if not same_data or (joined["label_a"] != joined["label_b"]).any():
+        raise _NotPaired("the runs have different test examples, so there is no test")
+    return joined, names
+
+
+def _tested_answers(names: tuple[str, str], joined: DataFrame) -> Row:
+    """Returns the accuracies of two runs on the same examples, with the test of their difference."""
+    base, name = names
+    a, b = joined["answer_a"] == joined["label_a"], joined["answer_b"] == joined["label_b"]
+    counts = PairedAnswers(*(int(both.sum()) for both in (a & b, a & ~b, ~a & b, ~a & ~b)))
+    before, after = counts.accuracies
+    low, high = counts.interval
+    return {
+        "n": counts.n,
+        base: before,
+        **_with_difference(base, name, before, after),
+        "low": low,
+        "high": high,
+        f"only {base}": counts.first,
+        f"only {name}": counts.second,
+        "p": counts.p,
+    }
+
+
 def _intact(frame: DataFrame, run: SavedRun, other: SavedRun, names: Sequence[str]) -> DataFrame:
-    """The answers of a run's intact network; of many networks, those of the other run's seed."""
+    """Returns the answers of a run's intact network; of many networks, those of the other run's seed."""
     columns = [*names, EXAMPLE, "label", "answer"]
     for column in frame.columns.difference([*columns, *run.record.repeats]):
         wanted = str(other.record.seed) if column == SEED else NONE
@@ -385,7 +409,7 @@ def _answers_of(run: SavedRun, names: Sequence[str]) -> DataFrame:
 
 
 def _rows_over_seeds(joined: _Joined, names: tuple[str, str], *, one_network: bool) -> Section:
-    """The paired test over the networks of two runs with `seeds=...`, for each name of a row without its repeats.
+    """Returns the paired test over the networks of two runs with `seeds=...`, for each name of a row without repeats.
 
     Args:
         one_network: whether seeds of one of the runs have one network, so that there is no test.
@@ -415,14 +439,14 @@ _ONE_NETWORK = "seeds start from the same weights on the same data: they are one
 
 
 def _have_one_network(runs: Sequence[SavedRun]) -> bool:
-    """Whether two networks of these runs start from the same weights and data."""
+    """Returns whether two networks of these runs start from the same weights and data."""
     return have_twins(start for run in runs for start in run.record.starts.values())
 
 
 def _tested(
     names: tuple[str, str], before: Sequence[float], after: Sequence[float], *, one_network: bool = False
 ) -> Row:
-    """The columns of a paired test; without a pair all but n are empty, and for one network low, high and p."""
+    """Returns the columns of a paired test; without a pair all but n are empty, and for one network low, high, p."""
     base, name = names
     if not before:
         return {"n": 0, base: None, name: None, f"{name} − {base}": None, "low": None, "high": None, "p": None}
@@ -440,47 +464,70 @@ def _compare_sweeps(found: Comparison, sweeps: Mapping[str, SavedSweep], toleran
         if sweep.plan is None:
             raise ConfigError(f"{sweep.folder}: {sweep.error}, so its jobs aren't known.")
     for name, sweep in others:
-        if set(sweep.swept) != set(first.swept):
-            was, now = (", ".join(one.swept) or "nothing" for one in (first, sweep))
-            raise ConfigError(
-                f"{first.folder} varies {was}, {sweep.folder} varies {now}: jobs are paired by the values that are "
-                "varied, so both must vary the same keys."
-            )
         jobs, jobs_other = ({_values(job): job for job in one.jobs if job.state.done} for one in (first, sweep))
-        paired = {values: (job, jobs_other[values]) for values, job in jobs.items() if values in jobs_other}
-        if not paired:
-            raise ConfigError(
-                f"{first.folder} and {sweep.folder} have no jobs that are done and have the same values of "
-                f"{', '.join(first.swept) or 'their keys'}."
-            )
-        left_out = len(first.jobs) + len(sweep.jobs) - 2 * len(paired)
+        paired = _paired_jobs(first, sweep, jobs, jobs_other)
         found.differs |= jobs.keys() != jobs_other.keys()
         groups: dict[tuple[tuple[str, Any], ...], list[tuple[SavedRun, SavedRun]]] = {}
-        for job, other in paired.values():
+        for job, other in paired:
             group = tuple((key, shown(value)) for key, value in job.swept.items() if key != SEED)
             groups.setdefault(group, []).append((job, other))
         rows: list[Row] = []
         same = [len(pairs) > 1 and any(map(_have_one_network, zip(*pairs, strict=True))) for pairs in groups.values()]
         for (values, pairs), one_network in zip(groups.items(), same, strict=True):
-            for metric in dict.fromkeys(metric for pair in pairs for run in pair for metric in run.metrics):
-                if metric.partition("/")[0] in TIMES:
-                    continue
-                # None stands for a number that isn't finite, or is missing.
-                before, after = ([pair[side].metrics.get(metric) for pair in pairs] for side in (0, 1))
-                alone = any((metric in a.metrics) != (metric in b.metrics) for a, b in pairs)
-                if not alone and all(close(a, b, tolerance) for a, b in zip(before, after, strict=True)):
-                    continue
-                found.differs = True
-                numbers = paired_means(enumerate(before), enumerate(after))
-                rows.append(
-                    {**dict(values), "metric": metric, **_tested((base, name), *numbers, one_network=one_network)}
-                )
+            tested = _differing_metrics((base, name), pairs, tolerance, one_network=one_network)
+            rows += [{**dict(values), **row} for row in tested]
+        found.differs |= bool(rows)
         note = "the same numbers in all pairs of jobs" if not rows else _STUDENT
         if rows and any(same):
             note += f"; {_ONE_NETWORK}"
-        if left_out:
+        if left_out := len(first.jobs) + len(sweep.jobs) - 2 * len(paired):
             note += f"; {left_out} jobs are not done or have no partner with the same values, and are left out"
         found.sections.append(Section(f"metrics: {name} and {base}", rows, note))
+
+
+ByValues = Mapping[tuple[tuple[str, str], ...], SavedRun]
+"""The jobs of a sweep that are done, by their swept values."""
+
+
+def _paired_jobs(
+    first: SavedSweep, second: SavedSweep, jobs: ByValues, jobs_other: ByValues
+) -> list[tuple[SavedRun, SavedRun]]:
+    """Returns the jobs of two sweeps that have the same swept values.
+
+    Raises:
+        ConfigError: the sweeps vary other keys, or have no such jobs.
+    """
+    if set(second.swept) != set(first.swept):
+        was, now = (", ".join(one.swept) or "nothing" for one in (first, second))
+        raise ConfigError(
+            f"{first.folder} varies {was}, {second.folder} varies {now}: jobs are paired by the values that are "
+            "varied, so both must vary the same keys."
+        )
+    paired = [(job, jobs_other[values]) for values, job in jobs.items() if values in jobs_other]
+    if not paired:
+        raise ConfigError(
+            f"{first.folder} and {second.folder} have no jobs that are done and have the same values of "
+            f"{', '.join(first.swept) or 'their keys'}."
+        )
+    return paired
+
+
+def _differing_metrics(
+    names: tuple[str, str], pairs: Sequence[tuple[SavedRun, SavedRun]], tolerance: float, *, one_network: bool
+) -> list[Row]:
+    """Returns a row with a paired test for each number of the summary that differs in a pair of jobs."""
+    rows = []
+    for metric in dict.fromkeys(metric for pair in pairs for run in pair for metric in run.metrics):
+        if metric.partition("/")[0] in TIMES:
+            continue
+        # None stands for a number that isn't finite, or is missing.
+        before, after = ([pair[side].metrics.get(metric) for pair in pairs] for side in (0, 1))
+        alone = any((metric in a.metrics) != (metric in b.metrics) for a, b in pairs)
+        if not alone and all(close(a, b, tolerance) for a, b in zip(before, after, strict=True)):
+            continue
+        numbers = paired_means(enumerate(before), enumerate(after))
+        rows.append({"metric": metric, **_tested(names, *numbers, one_network=one_network)})
+    return rows
 
 
 def _values(job: SavedRun) -> tuple[tuple[str, str], ...]:

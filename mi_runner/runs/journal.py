@@ -19,7 +19,7 @@ from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.machine import signals
 from mi_runner.progress import Progress, log
-from mi_runner.runs import run_folder
+from mi_runner.runs import run_folder, states
 from mi_runner.runs.provenance import now
 from mi_runner.runs.record import RunRecord
 from mi_runner.runs.report import REPORT, write_run_report
@@ -192,7 +192,7 @@ def _interrupts(error: BaseException) -> bool:
 def _report(place: RunFolder, record: RunRecord) -> None:
     """Writes report.html; a run whose report can't be written has its tables anyway."""
     try:
-        write_run_report(place.path, run_folder.ended(record))
+        write_run_report(place.path, states.ended(record))
     except Exception as error:
         if record.status == "done" or not isinstance(error, OSError):  # on a full disk, one error is enough
             again = f"mi-run report {shlex.quote(str(place.path))}"

@@ -74,7 +74,9 @@ class Condition:
         bound = _number(self.text)
         if isinstance(value, int | float) and not isinstance(value, bool):
             if bound is None:
-                raise ConfigError(f"--where '{self}': {self.name} is a number, {self.text or 'nothing'} is none.")
+                raise ConfigError(
+                    f"--where '{self}': {self.name} is a number, but {self.text or 'an empty text'} is not."
+                )
             return compare(value, bound)
         return compare(shown(value), self.text)
 
@@ -147,7 +149,7 @@ def listing(
 
 
 def _usual(found: Sequence[Saved]) -> list[str]:
-    """The columns that tell the rows apart."""
+    """Returns the columns that tell the rows apart."""
     first = [name for name in FIRST if any(one.values[name] is not None for one in found)]
     return [*first, *differing_keys(found), *headlines(found)]
 
@@ -185,7 +187,7 @@ def _number(text: str) -> float | None:
 
 
 def _order(value: Any) -> tuple[bool, float, str]:
-    """A key for sorting: numbers first, NaN behind them, then texts."""
+    """Returns a key for sorting: numbers first, NaN behind them, then texts."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return False, math.inf if math.isnan(value) else value, ""
     return True, 0.0, shown(value)

@@ -13,7 +13,7 @@ import torch
 
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError, as_options
+from mi_runner.errors import ArgumentError, ConfigError, as_options
 from mi_runner.experiments import Setting
 from mi_runner.experiments.common.evaluation import check_evaluation
 from mi_runner.models import Built
@@ -72,6 +72,7 @@ class Prepared:
         return {str(member.seed): member.start for member in members if member.start is not None}
 
 
+@as_options()
 def prepare(
     config: RunConfig,
     dataset: Dataset,
@@ -105,10 +106,10 @@ def prepare(
     if config.seeds is not None:
         setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
     checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
-    with as_options("model", arguments(config.model)):
+    with as_options(model=arguments(config.model)):
         check_evaluation(setting)
     experiment.check(setting)  # first, because its own options may set training options
-    with as_options("model", arguments(config.model)), as_options("training", arguments(config.training)):
+    with as_options(model=arguments(config.model), training=arguments(config.training)):
         training.check(built.model, built.dataset, setting.training, sigmoid=sigmoid(config))
     expectations.check(expected, experiment.metric_names(setting))
     setting = replace(setting, start=starts.start_of(setting.model, setting.dataset))
@@ -134,7 +135,7 @@ def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, n_seeds
         own = load_dataset(config.dataset, seed=seed) if config.dataset.drawn else dataset
         built = build_network(config.model, own, seed=seed)
         members.append(replace(setting, model=built.model, dataset=built.dataset, seed=seed, source=built.source))
-    with as_options("training", arguments(config.training)):
+    with as_options(model=arguments(config.model), training=arguments(config.training)):
         for member in members:
             training.check(member.model, member.dataset, setting.training)
     try:
@@ -144,7 +145,8 @@ def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, n_seeds
             setting.training,
             seeds=[member.seed for member in members],
         )
-    except ConfigError as error:
+    except ArgumentError as error:
+        named = error.as_options({name: f"training.{name}" for name in arguments(config.training)})
         alone = f"-m 'seed=range({config.seed},{config.seed + n_seeds})' instead of seeds={n_seeds}"
-        raise ConfigError(f"seeds={n_seeds}: {error} Train them one after the other: {alone}.") from error
+        raise ConfigError(f"seeds={n_seeds}: {named} Train them one after the other: {alone}.") from error
     return tuple(members)

@@ -1,4 +1,4 @@
-"""The folder of a run: its files' names, its version, its state, and how files are written completely or not at all.
+"""The folder of a run: its files' names, its version, and how files are written completely or not at all.
 
 Runs have `outputs/<experiment>/<dataset>-<model>/v001`, `v002`, …; `latest` links to the newest run that is done.
 Sweeps have `outputs/sweeps/<experiment>/v001`, … and a `latest`, too.
@@ -11,21 +11,18 @@ from __future__ import annotations
 import json
 import os
 import re
-import secrets
-import socket
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
-from datetime import datetime
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mi_runner.errors import ConfigError, ExitStatus, RunFailed, reason
+from mi_runner.errors import ConfigError, RunFailed, reason
 from mi_runner.machine import files
 from mi_runner.machine.files import sha256, written_whole
-from mi_runner.machine.reading import Unreadable, read_text
+from mi_runner.machine.reading import Unreadable
 from mi_runner.machine.typed_json import to_json
+from mi_runner.runs.liveness import PROCESS, process_start
 from mi_runner.runs.record import RunRecord, amended, read_run
 
 if TYPE_CHECKING:
@@ -34,20 +31,6 @@ if TYPE_CHECKING:
 MOST_CSV_ROWS = 100_000
 """Tables with more rows are written as Parquet."""
 
-CLOCK_ERROR = 5.0
-"""Largest difference in seconds between the boot time and the wall clock."""
-
-SECONDS_BETWEEN_SIGNS = 5.0
-"""How often a job of a sweep says that it lives."""
-
-SECONDS_WITHOUT_SIGN = 60.0
-"""A job on another host that says nothing for so long is dead; a shared disk may show its signs late."""
-
-ALIVE = ".alive"
-"""The file of a run folder whose time of change is the last sign of life."""
-
-PROCESS = ".process"
-"""The file of a run folder that says which process writes into it, and when that process began, while it does."""
 
 MEMBERS = "members"
 RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
@@ -113,217 +96,6 @@ def read_record(folder: Path) -> RunRecord | None:
     except (OSError, Unreadable):
         return None
     return record
-
-
-@dataclass(frozen=True)
-class State:
-    """The state of a run, from its folder alone.
-
-    Attributes:
-        status: done, failed, interrupted, killed or running, as run.json says. If run.json says running and the process
-            is gone: killed. If run.json can't be read: torn. If there is none: missing.
-        cause: one line that says what is wrong; empty if nothing is.
-        exit_status: of the run.
-        record: what run.json has, without fields that are wrong.
-        fault: one line that names the file and the field that is wrong; empty if none is.
-    """
-
-    status: str
-    cause: str
-    exit_status: int
-    record: RunRecord
-    fault: str = ""
-
-    @property
-    def has_record(self) -> bool:
-        """Whether run.json says anything; it doesn't if it is missing or can't be read."""
-        return self.record != RunRecord()
-
-    @property
-    def done(self) -> bool:
-        """Whether the run has its tables, even if they don't meet the expectations, and its record is sound."""
-        return self.status == "done" and not self.fault
-
-
-def state(folder: Path) -> State:
-    """Returns the state of the run in `folder`."""
-    try:
-        record, faults = read_run(folder / RECORD)
-    except (FileNotFoundError, NotADirectoryError):
-        what = "has no run.json" if folder.is_dir() else "doesn't exist"
-        return State("missing", f"never began, or was deleted: {folder} {what}", ExitStatus.FAILED, RunRecord())
-    except Unreadable as error:
-        return State("torn", f"{error}: {RECORD} is torn", ExitStatus.FAILED, RunRecord(), str(error))
-    found = _state_of(folder, record)
-    if not faults:
-        return found
-    more = f" (and {len(faults) - 1} more fields)" if len(faults) > 1 else ""
-    return replace(found, cause=f"unreadable: {faults[0]}{more}", exit_status=ExitStatus.FAILED, fault=faults[0] + more)
-
-
-def job_state(sweep: Path, number: int) -> State:
-    """Returns the state of a sweep's job; its folder lies in the sweep's, and a link to another isn't one."""
-    folder = sweep / str(number)
-    if folder.is_symlink():
-        cause = f"{folder} is a link, and no folder of this sweep"
-        return State("missing", cause, ExitStatus.FAILED, RunRecord(), cause)
-    return state(folder)
-
-
-def _state_of(folder: Path, record: RunRecord) -> State:
-    status = str(record.status)
-    if status == "running" and (lives := is_alive(folder, record)) is not True:
-        if lives is False:
-            return killed(record, folder)
-        cause = f"is run by {_process(record)}, of which nobody here knows whether it lives"
-        return State("running", cause, ExitStatus.FAILED, record)
-    if status == "running":
-        return State(status, f"is run by {_process(record)}", ExitStatus.FAILED, record)
-    return ended(record)
-
-
-def ended(record: RunRecord) -> State:
-    """Returns the state of a run whose run.json says that it has ended."""
-    status = str(record.status)
-    if status == "done":
-        not_met = record.expect_not_met
-        cause = f"expect: {'; '.join(not_met)}" if not_met else ""
-        return State("done", cause, ExitStatus.EXPECTATION_NOT_MET if not_met else ExitStatus.DONE, record)
-    cause = record.error or "ended without a word"
-    return State(status, cause, record.exit_status or ExitStatus.FAILED, record)
-
-
-def killed(record: RunRecord, folder: Path | None = None) -> State:
-    """Returns the state of a run that ended before it could write how into run.json."""
-    cause = f"{_process(record)} ended without a word"
-    if folder is not None and record.host != socket.gethostname():
-        cause += f", its last sign of life is {seconds_without_sign(folder) or 0:.0f} s old"
-    return State("killed", cause, ExitStatus.FAILED, record)
-
-
-@contextmanager
-def signs_of_life(folder: Path) -> Iterator[None]:
-    """Within the block a file of the folder is touched again and again, so that other hosts see that we live."""
-    ended = threading.Event()
-    file = folder / ALIVE
-
-    def say() -> None:
-        while not ended.wait(SECONDS_BETWEEN_SIGNS):
-            with suppress(OSError):  # the folder may be gone, or its disk full for a moment
-                os.utime(file)
-
-    with suppress(OSError):
-        file.touch()
-    thread = threading.Thread(target=say, daemon=True)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-        with suppress(OSError):
-            file.unlink()
-
-
-def seconds_without_sign(folder: Path) -> float | None:
-    """How old the last sign of life is, by the clock of the disk that the folder is on; None where there is none."""
-    now = folder / f"{ALIVE}.{secrets.token_hex(8)}"
-    if (at := last_sign(folder)) is None:
-        return None
-    try:
-        now.touch()
-        return now.stat().st_mtime - at
-    except OSError:  # a folder that is not ours to write
-        return datetime.now().timestamp() - at
-    finally:
-        with suppress(OSError):
-            now.unlink()
-
-
-def last_sign(folder: Path) -> float | None:
-    """The time of the last sign of life; None where there is none."""
-    try:
-        return (folder / ALIVE).stat().st_mtime
-    except OSError:
-        return None
-
-
-def is_alive(folder: Path, record: RunRecord) -> bool | None:
-    """Whether the process that a record names lives; None for one of another host that gives no signs of life."""
-    if record.host == socket.gethostname():
-        return _lives(record, _process_of(folder))
-    silent = seconds_without_sign(folder)
-    return None if silent is None else silent < SECONDS_WITHOUT_SIGN
-
-
-def _process(record: RunRecord) -> str:
-    return f"process {record.pid} on {record.host}"
-
-
-def _lives(record: RunRecord, noted: str | None = None) -> bool:
-    """Returns whether the process of this host that writes this record may still run.
-
-    Args:
-        noted: what the folder says of the process; None: nothing, as an earlier version of mi-run wrote it.
-    """
-    pid = record.pid
-    if pid is None or pid == os.getpid():  # this process doesn't run it while it reads
-        return False
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    if (noted or "").startswith(f"{pid} ") and (told := process_start(pid)) is not None:
-        return not _has_ended(pid) and noted == f"{pid} {told}"
-    # The record is of an earlier version. Another process may have this id by now, and in containers soon has
-    try:
-        fields = _of_process(pid)
-        (booted,) = re.findall(r"^btime (\d+)", Path("/proc/stat").read_text(), re.MULTILINE)
-        began = int(booted) + int(fields[19]) / os.sysconf("SC_CLK_TCK")
-        ended = fields[0] in "ZX"  # a zombie: its parent hasn't read its exit status
-        return not ended and began <= datetime.fromisoformat(record.started or "").timestamp() + CLOCK_ERROR
-    except (FileNotFoundError, ProcessLookupError):  # it has just ended, or this isn't Linux
-        return not Path("/proc/self/stat").exists()
-    except (OSError, ValueError):
-        return True
-
-
-def process_start(pid: int) -> str | None:
-    """When a process of this host began, as `BOOT:TICKS`: of which start of the machine, and how long after it.
-
-    No other process has the same, and setting the clock changes nothing of it. None where the system doesn't say.
-    """
-    try:
-        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return f"{boot}:{_of_process(pid)[19]}"
-    except (OSError, IndexError):
-        return None
-
-
-def _process_of(folder: Path) -> str | None:
-    try:
-        return read_text(folder / PROCESS, 1_000).strip()
-    except (OSError, Unreadable):
-        return None
-
-
-def _has_ended(pid: int) -> bool:
-    """Whether a process is gone, or a zombie: its parent hasn't read its exit status."""
-    try:
-        return _of_process(pid)[0] in "ZX"
-    except OSError:
-        return True
-
-
-def _of_process(pid: int) -> list[str]:
-    """What Linux says of a process, from its state on.
-
-    Raises:
-        OSError: there is no such process, or this isn't Linux.
-    """
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
 
 
 def table_file(folder: Path, name: str) -> Path:
@@ -422,7 +194,7 @@ class RunFolder:
             save_weights(tensors, beside)
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
-        """NAME.npz, compressed: equal arrays give equal files."""
+        """Writes NAME.npz, compressed: equal arrays give equal files."""
         import numpy as np
 
         with written_whole(self.path / f"{name}.npz") as beside, beside.open("wb") as file:

@@ -75,8 +75,10 @@ def load_circuits(folder: str | Path) -> SavedCircuits:
     table, weights = folder / "circuits.parquet", folder / "circuits.safetensors"
     if not (table.is_file() and weights.is_file()):
         raise ArgumentError(
-            f"folder={folder}: it lacks {(weights if table.is_file() else table).name}. Name the folder of a run of "
-            "experiment=circuits with experiment.table=auto, all or valid."
+            "folder",
+            folder,
+            f"it lacks {(weights if table.is_file() else table).name}.",
+            "Name the folder of a run of experiment=circuits with experiment.table=auto, all or valid.",
         )
     frame, tensors = pd.read_parquet(table), read_weights(weights)
     x, targets, outputs = (tensors[name] for name in ("x", "targets", "outputs"))

@@ -18,7 +18,8 @@ from typing import Any
 from mi_runner.machine.reading import Unreadable, read_text
 from mi_runner.runs.plan import FOR_A_LIST, PLAN, Plan, read_sweep
 from mi_runner.runs.record import RunRecord
-from mi_runner.runs.run_folder import CONFIG, RECORD, State, job_state, state
+from mi_runner.runs.run_folder import CONFIG, RECORD
+from mi_runner.runs.states import State, job_state, read_state
 
 GROUPS = ("experiment", "dataset", "model")
 OF_GROUP = (*GROUPS, "training")
@@ -47,7 +48,7 @@ class SavedRun:
     @classmethod
     def read(cls, folder: Path, swept: Mapping[str, Any] | None = None) -> SavedRun:
         """Returns the run in a folder, in whatever state it is."""
-        return cls(folder, state(folder), swept or {})
+        return cls(folder, read_state(folder), swept or {})
 
     @property
     def record(self) -> RunRecord:

@@ -31,10 +31,31 @@ def forget() -> None:
 
 
 def _recorded() -> list[Callable[[], object]]:
+    """Returns what brings the state of this process back: Python's, numpy's, torch's, and that of the kernels."""
+    return [*_of_python(), *_of_numbers(), _kernels]
+
+
+def _of_python() -> list[Callable[[], object]]:
+    """Returns what brings back the environment, the working directory, the import path and the warnings."""
+    environment, folder, path, filters = dict(os.environ), os.getcwd(), list(sys.path), list(warnings.filters)
+
+    def variables() -> None:
+        for name in set(os.environ) - set(environment):
+            del os.environ[name]
+        os.environ.update(environment)
+
+    def warned() -> None:
+        assert isinstance(warnings.filters, list)
+        warnings.filters[:] = filters
+
+    return [variables, lambda: os.chdir(folder), lambda: sys.path.__setitem__(slice(None), path), warned]
+
+
+def _of_numbers() -> list[Callable[[], object]]:
+    """Returns what brings back the random numbers, and how torch computes."""
     import numpy as np
     import torch
 
-    environment, folder, path, filters = dict(os.environ), os.getcwd(), list(sys.path), list(warnings.filters)
     own, of_numpy, of_torch = random.getstate(), np.random.get_state(), torch.get_rng_state()
     dtype, threads, gradients = torch.get_default_dtype(), torch.get_num_threads(), torch.is_grad_enabled()
     device, precision = torch.get_default_device(), torch.get_float32_matmul_precision()
@@ -42,10 +63,17 @@ def _recorded() -> list[Callable[[], object]]:
     only_warned = torch.is_deterministic_algorithms_warn_only_enabled()
     benchmark = torch.backends.cudnn.benchmark
 
-    def variables() -> None:
-        for name in set(os.environ) - set(environment):
-            del os.environ[name]
-        os.environ.update(environment)
+    def cuda_seed() -> None:
+        if torch.cuda.is_initialized():
+            torch.cuda.manual_seed_all(torch.initial_seed())
+
+    def determinism() -> None:
+        found = (
+            torch.are_deterministic_algorithms_enabled(),
+            torch.is_deterministic_algorithms_warn_only_enabled(),
+        )
+        if found != (deterministic, only_warned):  # because the call imports torch's compiler
+            torch.use_deterministic_algorithms(deterministic, warn_only=only_warned)
 
     def devices() -> None:
         if device.type == "cpu":  # where it was set, each of torch's calls goes through Python code
@@ -54,31 +82,7 @@ def _recorded() -> list[Callable[[], object]]:
             torch.set_default_device(device)
         torch.backends.cudnn.benchmark = benchmark
 
-    def cuda_seed() -> None:
-        if torch.cuda.is_initialized():
-            torch.cuda.manual_seed_all(torch.initial_seed())
-
-    def kernels() -> None:
-        if (numba := sys.modules.get("numba")) is not None:
-            numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)
-
-    def determinism() -> None:
-        found = (
-            torch.are_deterministic_algorithms_enabled(),
-            torch.is_deterministic_algorithms_warn_only_enabled(),
-        )
-        if found != (deterministic, only_warned):  # for the call imports torch's compiler
-            torch.use_deterministic_algorithms(deterministic, warn_only=only_warned)
-
-    def warned() -> None:
-        assert isinstance(warnings.filters, list)
-        warnings.filters[:] = filters
-
     return [
-        variables,
-        lambda: os.chdir(folder),
-        lambda: sys.path.__setitem__(slice(None), path),
-        warned,
         lambda: random.setstate(own),
         lambda: np.random.set_state(of_numpy),
         lambda: torch.set_rng_state(of_torch),
@@ -89,5 +93,10 @@ def _recorded() -> list[Callable[[], object]]:
         lambda: torch.set_float32_matmul_precision(precision),
         determinism,
         devices,
-        kernels,
     ]
+
+
+def _kernels() -> None:
+    """Gives the compiled kernels as many threads as they had at the beginning."""
+    if (numba := sys.modules.get("numba")) is not None:
+        numba.set_num_threads(numba.config.NUMBA_NUM_THREADS)

@@ -12,10 +12,10 @@ from pathlib import Path
 from mi_runner.config.run_schema import OnError
 from mi_runner.errors import ExitStatus
 from mi_runner.machine import signals
-from mi_runner.runs import run_folder
+from mi_runner.runs import liveness, states
 from mi_runner.runs.plan import Job
 from mi_runner.runs.record import RunRecord
-from mi_runner.runs.run_folder import State
+from mi_runner.runs.states import State
 from mi_runner.sweeps import sweep_tables
 from mi_runner.sweeps.engines.engine import Engine, NotNow, Running
 from mi_runner.sweeps.engines.in_this_process import HasEnded
@@ -39,7 +39,7 @@ class Clock:
     """What a dispatch knows of time.
 
     Attributes:
-        now: seconds since some moment; the time of day doesn't matter to it, which may be set.
+        now: seconds since some moment, independent of the time of day, which may be set.
         sleep: waits so many seconds.
     """
 
@@ -48,10 +48,10 @@ class Clock:
 
 
 class RunsElsewhere:
-    """A job that a process runs which is not ours, and of which its folder shows that it lives.
+    """A job that another process runs, as signs of life in its folder show.
 
-    Its signs of life have the time of day, which somebody may set. So a job whose sign is old is taken for dead only if
-    no newer one comes in the time that two take.
+    Signs of life carry the time of day, which somebody may set. So a job with an old sign is taken for dead only if no
+    newer one comes in the time of two.
     """
 
     def __init__(self, folder: Path, clock: Clock) -> None:
@@ -64,23 +64,23 @@ class RunsElsewhere:
         if now - self._looked < 1:
             return False
         self._looked = now
-        state = run_folder.state(self.folder)
+        state = states.read_state(self.folder)
         if state.status == "running":
             self._silent = None
             return False
-        sign = run_folder.last_sign(self.folder)
+        sign = liveness.last_sign(self.folder)
         if state.status != "killed" or sign is None:
             return True
         if self._silent is None or self._silent[0] != sign:
             self._silent = sign, now
-        return now - self._silent[1] >= 2 * run_folder.SECONDS_BETWEEN_SIGNS
+        return now - self._silent[1] >= 2 * liveness.SECONDS_BETWEEN_SIGNS
 
     def ending(self) -> Ending:
         return Ending(worker_died=True)
 
 
 class _Waiting:
-    """Says which tasks wait, and for what, when nothing has changed for a while; again each time twice as late."""
+    """Says which tasks wait, and for what, when nothing has changed for a while; the pause doubles each time."""
 
     def __init__(self, engine: Engine, clock: Clock) -> None:
         self.engine, self.clock = engine, clock
@@ -142,8 +142,8 @@ class Dispatch:
 
     Attributes:
         resumed: whether an earlier process may have begun some of the jobs.
-        adopt: whether what that process began, and waits or runs still, is waited for; otherwise it is ended first.
-        clock: what it waits by.
+        adopt: whether jobs of that process that still wait or run are waited for; otherwise they are ended first.
+        clock: by which it waits.
         known: by job number, states that a full disk kept out of run.json.
     """
 
@@ -187,7 +187,7 @@ class Dispatch:
         ours = [
             task for _, task, running, _ in self._running.values() if not isinstance(running, RunsElsewhere | HasEnded)
         ]
-        return [task for task in ours if run_folder.state(task.folder).status == "running"]
+        return [task for task in ours if states.read_state(task.folder).status == "running"]
 
     def _say_interrupted(self, tasks: Sequence[Task]) -> None:
         """Writes that tasks were interrupted, which the engine has ended and which could not write it themselves.
@@ -195,7 +195,7 @@ class Dispatch:
         A worker that doesn't listen in time is killed, and is as much ended by the interruption.
         """
         for task in tasks:
-            if run_folder.state(task.folder).status in ("running", "killed"):
+            if states.read_state(task.folder).status in ("running", "killed"):
                 write_ending(task, "interrupted", "its sweep was interrupted, and it left no word")
 
     def _fill(self) -> bool:
@@ -261,12 +261,12 @@ class Dispatch:
         if earlier.running is not None:
             self.engine.cancel([earlier.running])
             return None
-        state = run_folder.state(task.folder)
+        state = states.read_state(task.folder)
         if refused and state.done and not self._refused.had_folder:  # the engine had taken it nevertheless
             return HasEnded(Ending())
         if state.status != "running" or earlier.is_over:
             return None
-        lives = run_folder.is_alive(task.folder, state.record)
+        lives = liveness.is_alive(task.folder, state.record)
         if lives is None and not self.adopt:
             return None
         end = "it is waited for" if lives else "adopt=false runs it again"
@@ -276,7 +276,7 @@ class Dispatch:
     def _ended(self, job: Job, task: Task, running: Running, began: float) -> None:
         self._n_ended += 1
         self._refused.again_at = 0.0
-        how, state = running.ending(), run_folder.state(task.folder)
+        how, state = running.ending(), states.read_state(task.folder)
         if isinstance(running, RunsElsewhere) and state.status == "killed":
             self._n_ended -= 1
             console.note(f"job {job.number} is over ({state.cause}): it runs again")
@@ -303,14 +303,14 @@ class Dispatch:
         if how.status:
             ended = State(how.status, how.error, ExitStatus.FAILED, state.record)
         elif how.worker_died and state.has_record:
-            ended = run_folder.killed(state.record)
+            ended = states.killed(state.record)
         elif how.worker_died:
             cause = f"its worker ended before the run began ({how.error})"
             ended = State("failed", cause, ExitStatus.FAILED, RunRecord())
         else:  # the disk is full
             ended = State("failed", how.error or "ended without a word", ExitStatus.FAILED, state.record)
         write_ending(task, ended.status, ended.cause)
-        written = run_folder.state(task.folder)
+        written = states.read_state(task.folder)
         if written.status == ended.status:
             return written
         self.known[task.number] = ended

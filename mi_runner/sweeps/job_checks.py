@@ -4,75 +4,115 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib import import_module
+from typing import TYPE_CHECKING
 
 from mi_runner.config.composition import flattened
+from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, one_line, unknown
 from mi_runner.machine import threads
 from mi_runner.machine.imports import lasting_imports
 from mi_runner.progress import Progress
+from mi_runner.runs import expectations
 from mi_runner.runs.plan import Job
 from mi_runner.sweeps import clean_state
 from mi_runner.tables import console
+
+if TYPE_CHECKING:
+    from mi_runner.datasets import Dataset
 
 UNCHECKED = ("seed", "device", "threads", "output_dir", "training.learning_rate")
 """Keys whose every value in range can run if one can."""
 
 
-def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> tuple[dict[int, str], dict[int, dict[str, int]]]:
-    """Returns by job number why a job can't run, and what it costs if its experiment knows.
+@dataclass(frozen=True)
+class Checked:
+    """What can be said of a job before it runs.
+
+    Attributes:
+        problem: why it can't run; empty if it can.
+        cost: what it costs, where its experiment knows.
+    """
+
+    problem: str = ""
+    cost: Mapping[str, int] = field(default_factory=dict)
+
+
+def check_jobs(jobs: Sequence[Job], objective: str | None = None) -> dict[int, Checked]:
+    """Returns what can be said of each job before the first one runs, by its number.
 
     Data set and network are built once for each combination of values that could make a difference.
     """
     if not jobs:  # a typo is answered before torch is imported
-        return {}, {}
+        return {}
     threads.let_waiting_threads_sleep()
     with lasting_imports():
-        from mi_runner.runs import expectations, preparation
-        from mi_runner.runs.choices import experiment_of, load_dataset
-
+        import_module("mi_runner.runs.preparation")  # it imports torch
     clean_state.forget()
     clean_state.begin()
-    problems: dict[int, str] = {}
-    costs: dict[int, dict[str, int]] = {}
-    checked: dict[str, tuple[str, dict[str, int]]] = {}
-    loaded: tuple[str, Any] | None = None
+    check = _Check(objective)
+    checked: dict[str, Checked] = {}
+    found = {}
     began = time.monotonic()
     for job in jobs:
-        config = job.config
-        assert config is not None
-        flat = flattened(config)
+        assert job.config is not None
+        flat = flattened(job.config)
         key = json.dumps({name: value for name, value in flat.items() if name not in UNCHECKED}, sort_keys=True)
         if key not in checked:
             if time.monotonic() - began > 10:
                 began = time.monotonic()
                 console.note(f"checked {len(checked)} combinations, at job {job.number} of {len(jobs)}")
-            problem = ""
-            cost: dict[str, int] = {}
-            try:
-                of_data = json.dumps([value for name, value in flat.items() if name.startswith("dataset")])
-                if loaded is None or loaded[0] != of_data:
-                    loaded = of_data, load_dataset(config.dataset, seed=config.seed)
-                setting = preparation.prepare(
-                    config,
-                    loaded[1],
-                    expectations.parse(config.expect),
-                    progress=Progress(),
-                ).setting
-                experiment = experiment_of(config.experiment)
-                if objective is not None and objective not in (names := experiment.metric_names(setting)):
-                    raise ConfigError(f"objective={objective}: {unknown('summary metric', objective, names)}")
-                cost = dict(experiment.cost(setting))
-            except ConfigError as error:
-                problem = str(error)
-            except Exception as error:  # not a mistake of the command; the job itself will say it, in its own folder
-                console.note(f"job {job.number} could not be checked: {one_line(error)}")
-            checked[key] = problem, cost
+            checked[key] = check(job, job.config)
             clean_state.begin()
-        problem, cost = checked[key]
-        if problem:
-            problems[job.number] = problem
-        else:
-            costs[job.number] = cost
-    return problems, costs
+        found[job.number] = checked[key]
+    return found
+
+
+class _Check:
+    """Checks jobs one after the other; it keeps the data set of the last one, which the next often has, too.
+
+    Args:
+        objective: a summary metric that each job must have; None: no job need have one.
+    """
+
+    def __init__(self, objective: str | None) -> None:
+        self._objective = objective
+        self._loaded: tuple[str, Dataset] | None = None
+
+    def __call__(self, job: Job, config: RunConfig) -> Checked:
+        """Returns what can be said of a job."""
+        try:
+            return Checked(cost=self._cost(config))
+        except ConfigError as error:
+            return Checked(problem=str(error))
+        except Exception as error:  # not a mistake of the command; the job itself will say it, in its own folder
+            console.note(f"job {job.number} could not be checked: {one_line(error)}")
+            return Checked()
+
+    def _cost(self, config: RunConfig) -> dict[str, int]:
+        """Returns what a job costs.
+
+        Raises:
+            ConfigError: it can't run.
+        """
+        from mi_runner.runs.choices import experiment_of
+        from mi_runner.runs.preparation import prepare
+
+        expected = expectations.parse(config.expect)
+        prepared = prepare(config, self._dataset(config), expected, progress=Progress())
+        experiment = experiment_of(config.experiment)
+        objective = self._objective
+        if objective is not None and objective not in (names := experiment.metric_names(prepared.setting)):
+            raise ConfigError(f"objective={objective}: {unknown('summary metric', objective, names)}")
+        return dict(experiment.cost(prepared.setting))
+
+    def _dataset(self, config: RunConfig) -> Dataset:
+        from mi_runner.runs.choices import load_dataset
+
+        flat = flattened(config)
+        options = json.dumps([value for name, value in flat.items() if name.startswith("dataset")])
+        if self._loaded is None or self._loaded[0] != options:
+            self._loaded = options, load_dataset(config.dataset, seed=config.seed)
+        return self._loaded[1]

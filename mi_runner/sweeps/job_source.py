@@ -14,9 +14,9 @@ from mi_runner.config.hydra_composition import Kept, files_read_once
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.machine.files import code_version
-from mi_runner.runs import run_folder
+from mi_runner.runs import states
 from mi_runner.runs.plan import Job, Plan, Refused
-from mi_runner.runs.run_folder import State
+from mi_runner.runs.states import State
 from mi_runner.sweeps import sweep_tables
 from mi_runner.sweeps.job_checks import check_jobs
 from mi_runner.sweeps.sweep_plan import (
@@ -68,7 +68,9 @@ class Listed:
         if old is not None and jobs:
             check_same_sweep(old, asked, base_of([job.config for job in jobs if job.config], asked.swept), jobs)
             jobs = _numbered(jobs, old.jobs)
-        problems, self.costs = check_jobs(jobs, objective) if jobs else ({}, {})
+        checked = check_jobs(jobs, objective)
+        problems = {number: found.problem for number, found in checked.items() if found.problem}
+        self.costs = {number: found.cost for number, found in checked.items() if not found.problem}
         # Of several experiments some may lack the metric; their jobs come last in the tables.
         without = [number for number, problem in problems.items() if problem.startswith(f"objective={objective}: ")]
         if len(without) < len(jobs):
@@ -165,7 +167,7 @@ def _settled(old: Plan, folder: Path | None, job: Job) -> str:
     if job.number not in {earlier.number for earlier in old.jobs}:
         return ""
     place = folder / str(job.number)
-    one = Ended(job, run_folder.job_state(folder, job.number), place)
+    one = Ended(job, states.job_state(folder, job.number), place)
     if one.state.done and one.state.record.config_hash == job.config_hash:
         if one.code == code_version():
             return "is done"
@@ -193,15 +195,15 @@ class Searched:
         self.search = Search(asked, config, objective, earlier)
         self._known = {one.job.config_hash: one.metrics.get(objective) for one in earlier}
         self._trials: dict[int, Any] = {}
-        self._files: Kept = {}  # as they were at the beginning, whatever becomes of them during the search
+        self._files: Kept = {}  # as they were at the beginning, even if they change during the search
         with files_read_once(self._files):
             corners = [compose_job(asked, corner, 0, config_hash) for corner in self.search.corners()]
         self.configs = [job.config for job in corners if job.config]
         self.base = base_of(self.configs, asked.swept)
         if old is not None:
             check_same_sweep(old, asked, self.base, ())
-        problems, _ = check_jobs([replace(job, number=number) for number, job in enumerate(corners)], objective)
-        self.problems = list(dict.fromkeys(problems.values()))
+        checked = check_jobs([replace(job, number=number) for number, job in enumerate(corners)], objective)
+        self.problems = list(dict.fromkeys(found.problem for found in checked.values() if found.problem))
         self.n_left = max(0, self.search.left)
 
     def show_plan(self) -> int:

@@ -1,9 +1,9 @@
-"""Many runs as one result, that survives what happens to them.
+"""Many runs as one result, which survives interruptions and failed jobs.
 
     overrides → every job composed and checked → a folder with sweep.json → jobs, wherever a launcher runs them
               → sweep.csv, sweep_summary.csv, figures, from the jobs' folders alone
 
-What became of a job is read from its run.json. So the tables can be made at any time, after whatever ended the sweep,
+What became of a job is read from its run.json. So the tables can be made at any time, however the sweep ended,
 and a sweep that is resumed runs the jobs that are not done.
 """
 
@@ -96,9 +96,9 @@ def _place_of(plan: Plan, folder: Path, asked: Command) -> str | None:
         if not _of_a_place(plan):
             return None
         raise ConfigError(
-            f"resume={folder}: the sweep was begun in {plan.folder}, from where its relative paths are, and this "
-            f"command has options of its own. Leave them out, for the sweep has them: mi-run -m resume={folder}; or "
-            f"type the same in that folder: cd {shlex.quote(plan.folder)}."
+            f"resume={folder}: the sweep was begun in {plan.folder}, where its relative paths start, and this command "
+            f"has options of its own. Leave them out, because the sweep has them: mi-run -m resume={folder}; or type "
+            f"the same in that folder: cd {shlex.quote(plan.folder)}."
         )
     owners = {(folder / PLAN).stat().st_uid, os.stat(plan.folder).st_uid}
     if owners != {os.getuid()} and CODE in _keys(plan):
@@ -182,7 +182,7 @@ def _with_traceback(error: Exception, folder: Path) -> str:
         with place.open("a", encoding="utf-8") as file:
             file.write("".join(traceback.format_exception(error)))
     except OSError:
-        if not isinstance(error, OSError):  # else the disk is full, which needs no traceback
+        if not isinstance(error, OSError):  # otherwise the disk is full, which needs no traceback
             console.traceback(error)
         return ""
     return f" The whole traceback is in {place}."

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib import import_module
 from typing import TYPE_CHECKING
 
-from mi_runner.config.registry import EXPERIMENTS
-from mi_runner.errors import ConfigError, one_line
+from mi_runner.config.registry import EXPERIMENTS, code_of
+from mi_runner.errors import ArgumentError, ConfigError, one_line
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_tables import read_frame
 from mi_runner.sweeps.sweep_tables import REPEATED, Ended, Row, same_values
@@ -78,11 +77,11 @@ def compare(jobs: Sequence[Ended]) -> tuple[dict[str, list[Row]], dict[str, Draw
     for index, group in enumerate(compared):
         first = group[0]
         (schema,) = (one for one in EXPERIMENTS if one.name == first.state.record.experiment)
-        compare_networks = import_module(schema.module).EXPERIMENT.compare_networks
+        compare_networks = code_of(schema).EXPERIMENT.compare_networks
         try:
             comparison = compare_networks([_JobFiles(job) for job in group])
         except Exception as error:  # the tables of the jobs are there, and stay
-            say = console.note if isinstance(error, ConfigError) else console.error
+            say = console.note if isinstance(error, ConfigError | ArgumentError) else console.error
             numbers = f"jobs {first.job.number} to {group[-1].job.number}"
             say(f"the networks of {numbers} are not compared: {one_line(error)}")
             continue

@@ -61,12 +61,12 @@ def by_value(found: Sequence[tuple[Row, Mapping[str, Spread]]]) -> Figure:
         if numeric and min(values) > 0 and max(values) >= 100 * min(values):
             axes.set_xscale("log")
         elif numeric:
-            axes.locator_params(axis="x", nbins=5)  # of more, long numbers run into each other
+            axes.locator_params(axis="x", nbins=5)  # with more, long numbers overlap
         else:
             axes.set_xticks(range(len(values)), [str(value) for value in values], rotation=30, ha="right")
             axes.set_xlim(-0.5, len(values) - 0.5)
         ends = [end for _, metrics in found if name in metrics for end in _ends(metrics[name])]
-        # Of a loss the interval of two seeds is so long that nothing else could be seen beside it.
+        # A loss's interval over two seeds is so long that nothing else could be seen beside it.
         if any(metrics[name].within == NOT_NEGATIVE for _, metrics in found if name in metrics) and min(ends) > 0:
             axes.set_yscale("log" if max(ends) >= 100 * min(ends) else "linear")
         axes.set(xlabel=along or "", ylabel=name)

@@ -184,7 +184,7 @@ def _count(override: Override) -> float:
     """Returns how many values a discrete sweep has."""
     value = override.value()
     if not isinstance(value, RangeSweep):
-        return len(value.list) if isinstance(value, ChoiceSweep) else 1  # what can't be listed is said where it is
+        return len(value.list) if isinstance(value, ChoiceSweep) else 1  # other values are refused elsewhere
     start, stop, step = value.start, value.stop, value.step
     if start is None or stop is None or not step:
         return 1
@@ -353,6 +353,8 @@ def check_same_sweep(old: Plan, command: Command, base: Mapping[str, Any], jobs:
     for job in jobs if not differing else ():
         earlier = by_values.get(json.dumps(job.swept, sort_keys=True))
         if earlier is not None and earlier.config_hash != job.config_hash:
-            differing.append(f"the config of job {earlier.number} ({job.name}) is another")
+            differing.append(f"the config of job {earlier.number} ({job.name}) differs")
     if differing:
-        raise ConfigError(f"resume: the config is another: {'; '.join(differing)}. Type the old one, or a new sweep.")
+        raise ConfigError(
+            f"resume: the config has changed: {'; '.join(differing)}. Type the old values, or a new sweep."
+        )

@@ -13,13 +13,13 @@ from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.machine.files import written_whole
 from mi_runner.machine.reading import files_below, is_own_file
 from mi_runner.machine.typed_json import to_json
-from mi_runner.runs import run_folder
+from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import PLAN, Plan
 from mi_runner.runs.report import REPORT, rendering, run_report, tables, write_run_report
 from mi_runner.runs.report.images import images
 from mi_runner.sweeps import sweep_tables
 from mi_runner.sweeps.sweep_plan import parse_overrides, read_plan
-from mi_runner.sweeps.sweep_tables import Ended, Row
+from mi_runner.sweeps.sweep_tables import Collected, Ended, Row
 from mi_runner.tables import console
 from mi_runner.tables.names import ALL, NONE
 
@@ -52,66 +52,44 @@ def make_again(folder: Path) -> Path:
     """
     plan = read_plan(folder)
     for job in plan.jobs:
-        of_job, state = folder / str(job.number), run_folder.job_state(folder, job.number)
+        of_job, state = folder / str(job.number), states.job_state(folder, job.number)
         if state.fault:
             console.error(f"job {job.number} gets no page: {state.fault}")
         elif state.has_record and not os.path.lexists(of_job / REPORT):
             write_run_report(of_job)
-    return write_sweep_report(plan, folder, sweep_tables.ended(plan, folder))
+    return write_sweep_report(sweep_tables.collect(plan, folder))
 
 
-def write_sweep_report(plan: Plan, folder: Path, jobs: Sequence[Ended]) -> Path:
+def write_sweep_report(found: Collected) -> Path:
     """Writes report.html into a sweep's folder, and returns its path.
-
-    Args:
-        jobs: what became of each.
 
     Raises:
         OSError: the folder can't be read or written.
     """
-    path = folder / REPORT
-    page = _page(plan, folder, jobs)
+    path = found.folder / REPORT
+    page = _page(found)
     with written_whole(path) as beside:
         beside.write_text(page, encoding="utf-8", errors="backslashreplace")
     return path
 
 
-def _page(plan: Plan, folder: Path, jobs: Sequence[Ended]) -> str:
-    rows = sweep_tables.all_rows(jobs)
-    summed = sweep_tables.summary(jobs, rows, plan.swept)
-    summary = sweep_tables.summary_rows(summed)
-    failed = sweep_tables.failures(jobs)
-    headline, shown = sweep_tables.headline(jobs, summed, plan.objective)
-    first = (
-        [_linked(failures, jobs)]
-        if (failures := _table("failures", failed, "Jobs that are not as they should be"))
-        else []
-    )
-    if headline_table := _table("headline", shown, headline):
-        first.append(headline_table)
-    more = [
-        tables.table(name, content, path.name)
-        for name, path in tables.of_folder(folder, ["sweep_summary", "sweep"])
-        if (content := tables.read(path, tables.MOST_ROWS)) is not None
-    ]
-    listed = _table("jobs", [_job_row(job) for job in jobs[:MOST_JOBS]], "Every job", len(jobs))
-    if listed:
-        more.insert(0, _linked(listed, jobs))
+def _page(found: Collected) -> str:
+    """Returns the page of a sweep."""
+    plan, folder, jobs = found.plan, found.folder, found.jobs
     names = list(dict.fromkeys(str(job.state.record.experiment or plan.base.get("experiment")) for job in jobs))
-    questions = [(schema.__doc__ or "").strip().splitlines()[0] for schema in EXPERIMENTS if schema.name in names]
-    points = _points(summary, plan)
+    points = _points(sweep_tables.summary_rows(found.summed), plan)
     return rendering.page(
         "sweep.html",
         ["report.js", *(["sweep.js"] if points else [])],
         title="sweep · " + " · ".join(names),
-        questions=questions,
+        questions=[(schema.__doc__ or "").strip().splitlines()[0] for schema in EXPERIMENTS if schema.name in names],
         folder=str(folder.absolute()),
         facts=_facts(plan, jobs),
-        n_failed=len(failed),
+        n_failed=len(sweep_tables.failures(jobs)),
         n_jobs=len(jobs),
         searching=plan.searching,
-        first=first,
-        more=more,
+        first=_first_tables(found),
+        more=_more_tables(found),
         data={"sweep": points} if points else {},
         figures=images(run_report.figure_files(folder), folder, MOST_BYTES_OF_FIGURES),
         left_out=plan.left_out,
@@ -124,6 +102,26 @@ def _page(plan: Plan, folder: Path, jobs: Sequence[Ended]) -> str:
             if path.name != REPORT
         ],
     )
+
+
+def _first_tables(found: Collected) -> list[tables.Table]:
+    """Returns the tables that answer: the jobs that are not as they should be, and the headline."""
+    title, shown = sweep_tables.headline(found.jobs, found.summed, found.plan.objective)
+    failures = _table("failures", sweep_tables.failures(found.jobs), "Jobs that are not as they should be")
+    headline = _table("headline", shown, title)
+    return [*([_linked(failures, found.jobs)] if failures else []), *([headline] if headline else [])]
+
+
+def _more_tables(found: Collected) -> list[tables.Table]:
+    """Returns the list of the jobs and the tables of the folder."""
+    rows = [_job_row(job) for job in found.jobs[:MOST_JOBS]]
+    listed = _table("jobs", rows, "Every job", len(found.jobs))
+    of_folder = [
+        tables.table(name, content, path.name)
+        for name, path in tables.of_folder(found.folder, ["sweep_summary", "sweep"])
+        if (content := tables.read(path, tables.MOST_ROWS)) is not None
+    ]
+    return [*([_linked(listed, found.jobs)] if listed else []), *of_folder]
 
 
 def _facts(plan: Plan, jobs: Sequence[Ended]) -> list[tuple[str, str]]:

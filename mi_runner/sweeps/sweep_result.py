@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,14 +11,14 @@ from typing import TYPE_CHECKING
 from mi_runner.config.engine_schemas import Direction
 from mi_runner.errors import ConfigError, ExitStatus, one_line
 from mi_runner.machine import threads
-from mi_runner.runs import run_folder
+from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import Plan, named
-from mi_runner.runs.run_folder import RunFolder, State
+from mi_runner.runs.run_folder import RunFolder
+from mi_runner.runs.states import State
 from mi_runner.sweeps import sweep_report, sweep_tables
 from mi_runner.sweeps.sweep_plan import read_plan
-from mi_runner.sweeps.sweep_tables import Ended, Row
+from mi_runner.sweeps.sweep_tables import Collected, Ended
 from mi_runner.tables import console
-from mi_runner.tables.over_seeds import Summed
 
 if TYPE_CHECKING:
     from mi_runner.experiments import Drawing
@@ -31,53 +30,26 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     Args:
         known: states of jobs that their folders can't tell.
     """
-    jobs = [
-        replace(one, state=known[one.job.number]) if known and one.job.number in known else one
-        for one in sweep_tables.ended(plan, folder)
-    ]
-    rows = sweep_tables.all_rows(jobs)
-    summed = sweep_tables.summary(jobs, rows, plan.swept)
+    found = sweep_tables.collect(plan, folder, known)
     try:
-        _write(plan, folder, jobs, rows, summed)
+        _write(found)
     except OSError as error:
         console.error(f"can't write the tables into {folder} ({error}): make room, and type mi-run sweep={folder}")
         console.last_line(str(folder))
         return ExitStatus.FAILED
-    if sweep_report.wants_report(plan):
-        try:
-            sweep_report.write_sweep_report(plan, folder, jobs)
-        except Exception as error:  # the tables are there, and stay
-            console.error(f"can't write the report ({one_line(error)}); mi-run report {folder} tries it again")
+    _report(found)
     try:
         run_folder.point_latest(folder.parent, is_done)
     except OSError as error:
         console.error(f"can't point {folder.parent / run_folder.LATEST} to the newest sweep that is done ({error})")
-    title, shown = sweep_tables.headline(jobs, summed, plan.objective)
-    if shown:
-        console.table(title, shown)
-    if plan.search is not None:
-        _say_best(plan, jobs)
-    for line in sweep_tables.one_network(jobs):
-        console.note(line)
-    codes: dict[str, list[int]] = {}
-    for one in jobs:
-        if one.code:
-            codes.setdefault(one.code, []).append(one.job.number)
-    if len(codes) > 1:
-        for code, numbers in codes.items():
-            console.error(f"code {code} ran jobs {_ranges(numbers)}: not all rows are by the same code")
-    unnamed = [one.job.number for one in jobs if one.state.done and one.keys is None]
-    if unnamed:
-        console.error(
-            f"jobs {_ranges(unnamed)}: run.json doesn't say which columns name the rows, because an earlier version of "
-            f"mi-run wrote it. sweep.csv has them, sweep_summary.csv doesn't; type mi-run -m resume={folder} to run "
-            "them again."
-        )
-    failures = sweep_tables.failures(jobs)
+    _print_headline(found)
+    _say_what_differs(found)
+    failures = sweep_tables.failures(found.jobs)
     if failures:
-        console.table(f"{len(failures)} of {len(jobs)} jobs are not as they should be", failures, to_stderr=True)
+        title = f"{len(failures)} of {len(found.jobs)} jobs are not as they should be"
+        console.table(title, failures, to_stderr=True)
     console.last_line(str(folder))
-    if any(not one.state.done for one in jobs):
+    if any(not one.state.done for one in found.jobs):
         return ExitStatus.FAILED
     return ExitStatus.EXPECTATION_NOT_MET if failures else ExitStatus.DONE
 
@@ -90,38 +62,29 @@ def is_done(folder: Path) -> bool:
         return False
     if plan.searching or not plan.jobs:
         return False
-    return all(run_folder.job_state(folder, job.number).done for job in plan.jobs)
+    return all(states.job_state(folder, job.number).done for job in plan.jobs)
 
 
-def _write(
-    plan: Plan,
-    folder: Path,
-    jobs: Sequence[Ended],
-    rows: Sequence[Row],
-    summed: Sequence[Summed],
-) -> None:
-    place = RunFolder(folder)
-    place.write_table("sweep", rows)
-    if not summed:
+def _write(found: Collected) -> None:
+    """Writes the tables of a sweep, those of a comparison of its networks, and then the figures.
+
+    Raises:
+        OSError: the disk is full, or the folder can't be written.
+    """
+    place = RunFolder(found.folder)
+    place.write_table("sweep", found.rows)
+    if not found.summed:
         with suppress(FileNotFoundError):
-            (folder / "sweep_summary.csv").unlink()
+            (found.folder / "sweep_summary.csv").unlink()
         return
-    place.write_table("sweep_summary", sweep_tables.summary_rows(summed))
+    place.write_table("sweep_summary", sweep_tables.summary_rows(found.summed))
     threads.let_waiting_threads_sleep()
-    from mi_runner.sweeps import sweep_comparison, sweep_figures  # imports torch
+    from mi_runner.sweeps import sweep_comparison  # imports torch
 
-    found = [item for item in sweep_tables.metrics_by_values(jobs, plan.objective) if item[1]]
-    drawn: dict[str, Drawing] = {"sweep": partial(sweep_figures.by_value, found)} if found else {}
-    combination = [key for key in plan.swept if key != sweep_tables.REPEATED]
-    measured = [one for one in summed if one.measure == sweep_tables.HEADLINE]
-    common = {key: column for one in jobs for key, column in one.common_names.items()}
-    by_row = sweep_figures.by_row(measured, [*combination, "code"], common) if measured else None
-    if by_row is not None:
-        drawn["sweep_rows"] = by_row
-    compared, figures = sweep_comparison.compare(jobs)
+    compared, figures = sweep_comparison.compare(found.jobs)
     for name, table in compared.items():
         place.write_table(f"sweep_{name}", table)
-    for name, drawing in drawn.items():
+    for name, drawing in _drawn(found).items():
         place.write_figure(name, drawing)
     for name, drawing in figures.items():
         try:
@@ -130,6 +93,57 @@ def _write(
             raise
         except Exception as error:  # the tables are there, and stay
             console.error(f"the figure sweep_{name} can't be drawn: {one_line(error)}")
+
+
+def _drawn(found: Collected) -> dict[str, Drawing]:
+    """Returns the figures of the summary: of the metrics by swept values, and of the rows of the jobs' tables."""
+    from mi_runner.sweeps import sweep_figures
+
+    by_values = [item for item in sweep_tables.metrics_by_values(found.jobs, found.plan.objective) if item[1]]
+    drawn: dict[str, Drawing] = {"sweep": partial(sweep_figures.by_value, by_values)} if by_values else {}
+    combination = [key for key in found.plan.swept if key != sweep_tables.REPEATED]
+    measured = [one for one in found.summed if one.measure == sweep_tables.HEADLINE]
+    common = {key: column for one in found.jobs for key, column in one.common_names.items()}
+    by_row = sweep_figures.by_row(measured, [*combination, "code"], common) if measured else None
+    return drawn | ({} if by_row is None else {"sweep_rows": by_row})
+
+
+def _report(found: Collected) -> None:
+    """Writes the page, unless the command says `report=false`; a sweep without a page has its tables anyway."""
+    if sweep_report.wants_report(found.plan):
+        try:
+            sweep_report.write_sweep_report(found)
+        except Exception as error:
+            console.error(f"can't write the report ({one_line(error)}); mi-run report {found.folder} tries it again")
+
+
+def _print_headline(found: Collected) -> None:
+    """Prints the headline, and the best job of a search."""
+    title, shown = sweep_tables.headline(found.jobs, found.summed, found.plan.objective)
+    if shown:
+        console.table(title, shown)
+    if found.plan.search is not None:
+        _say_best(found.plan, found.jobs)
+
+
+def _say_what_differs(found: Collected) -> None:
+    """Says which seeds have one network, which jobs other code ran, and which jobs the summary leaves out."""
+    for line in sweep_tables.one_network(found.jobs):
+        console.note(line)
+    codes: dict[str, list[int]] = {}
+    for one in found.jobs:
+        if one.code:
+            codes.setdefault(one.code, []).append(one.job.number)
+    if len(codes) > 1:
+        for code, numbers in codes.items():
+            console.error(f"code {code} ran jobs {_ranges(numbers)}: not all rows are by the same code")
+    unnamed = [one.job.number for one in found.jobs if one.state.done and one.keys is None]
+    if unnamed:
+        console.error(
+            f"jobs {_ranges(unnamed)}: run.json doesn't say which columns name the rows, because an earlier version of "
+            f"mi-run wrote it. sweep.csv has them, sweep_summary.csv doesn't; type mi-run -m resume={found.folder} to "
+            "run them again."
+        )
 
 
 def _say_best(plan: Plan, jobs: Sequence[Ended]) -> None:

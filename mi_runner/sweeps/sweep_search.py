@@ -54,7 +54,7 @@ class Search:
         self.left = config.n_trials
         self.study = optuna.create_study(
             direction=optuna.study.StudyDirection[config.direction.name.upper()],
-            # Resumed, it must not draw again what it drew first.
+            # A resumed search must not draw the same values again.
             sampler=optuna.samplers.TPESampler(seed=config.seed + len(earlier)),
         )
         for one in earlier:

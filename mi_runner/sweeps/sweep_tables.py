@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +11,9 @@ from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.machine.reading import Unreadable
 from mi_runner.runs import starts
 from mi_runner.runs.plan import Job, Plan
-from mi_runner.runs.run_folder import State, job_state, table_file
+from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_tables import read_rows
+from mi_runner.runs.states import State, job_state
 from mi_runner.tables.intervals import FEW, Spread
 from mi_runner.tables.over_seeds import Measured, Summed, have_twins, over_seeds
 from mi_runner.tables.ranges import Range
@@ -37,13 +38,21 @@ MOST_HEADLINE_METRICS = 3
 
 @dataclass(frozen=True)
 class Ended:
-    """A job of a sweep and what became of it."""
+    """A job of a sweep and what became of it.
+
+    Attributes:
+        job: as it was planned.
+        state: what its folder says.
+        folder: its run folder.
+        edited: the names in `versions` of a user's own code that not all jobs of the sweep ran alike.
+        read: the rows of its tables that were read, by name; each is read once.
+    """
 
     job: Job
     state: State
     folder: Path
     edited: frozenset[str] = frozenset()
-    """The names in `versions` of a user's own code that not all jobs of the sweep ran alike."""
+    read: dict[str, list[dict[str, str]]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def code(self) -> str:
@@ -78,7 +87,7 @@ class Ended:
         return self.keys_of("metrics")
 
     def keys_of(self, table: str) -> Sequence[str] | None:
-        """The columns that name the rows of a table; None if it has none, or its run.json doesn't say."""
+        """Returns the columns that name the rows of a table; None if it has none, or its run.json doesn't say."""
         return self.state.record.keys.get(table)
 
     @property
@@ -98,12 +107,14 @@ class Ended:
         Raises:
             Unreadable: the job is done, and the table can't be read.
         """
-        try:
-            return read_rows(table_file(self.folder, name))
-        except Unreadable:
-            if self.state.done:
-                raise
-            return []
+        if name not in self.read:
+            try:
+                self.read[name] = read_rows(table_file(self.folder, name))
+            except Unreadable:
+                if self.state.done:
+                    raise
+                return []
+        return self.read[name]
 
     @property
     def taken(self) -> list[str]:
@@ -137,6 +148,39 @@ def _fault(one: Ended) -> str:
     return ""
 
 
+@dataclass(frozen=True)
+class Collected:
+    """All that the folders of a sweep's jobs say.
+
+    Attributes:
+        plan: of the sweep.
+        folder: the sweep's.
+        jobs: what became of each.
+        rows: of sweep.csv.
+        summed: what sweep_summary.csv has.
+    """
+
+    plan: Plan
+    folder: Path
+    jobs: Sequence[Ended]
+    rows: Sequence[Row]
+    summed: Sequence[Summed]
+
+
+def collect(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -> Collected:
+    """Returns what the folders of a sweep's jobs say; each of their tables is read once.
+
+    Args:
+        known: states of jobs that their folders can't tell.
+    """
+    jobs = [
+        replace(one, state=known[one.job.number]) if known and one.job.number in known else one
+        for one in ended(plan, folder)
+    ]
+    rows = all_rows(jobs)
+    return Collected(plan, folder, jobs, rows, summary(jobs, rows, plan.swept))
+
+
 def same_values(swept: Mapping[str, Any]) -> tuple[str, ...]:
     """Returns what tells a combination of swept values from others, without the seed."""
     return tuple(f"{key}={value}" for key, value in swept.items() if key != REPEATED)
@@ -151,18 +195,21 @@ def all_rows(jobs: Iterable[Ended]) -> list[Row]:
     A job that was interrupted has the rows that were finished. Columns of the metrics tables that are named as one of
     the job's get the name `metrics.NAME`.
     """
-    rows: list[Row] = []
     columns: dict[str, None] = {}
+    read = []
     for one in jobs:
         # A run that goes on, or failed, may have written a table that isn't the whole one: its status says so.
-        for measured in one.table("metrics") or [{}]:
-            of_job = {"job": one.job.number, "status": one.state.status, **one.job.swept}
-            own = {_own_name(name, one.taken): text for name, text in measured.items()}
-            columns |= dict.fromkeys([*of_job, *own])
-            rows.append(of_job | own | {"error": one.state.cause, "code": one.code, "folder": str(one.folder)})
-    for last in ("error", "code", "folder"):
-        columns[last] = None
-    return [{column: row.get(column, "") for column in columns} for row in rows]
+        table = one.table("metrics") or [{}]
+        names = {name: _own_name(name, one.taken) for name in table[0]}
+        columns |= dict.fromkeys(["job", "status", *one.job.swept, *names.values()])
+        read.append((one, table, names))
+    empty = dict.fromkeys([*columns, "error", "code", "folder"], "")
+    rows = []
+    for one, table, names in read:
+        of_job = {"job": one.job.number, "status": one.state.status, **one.job.swept}
+        of_job |= {"error": one.state.cause, "code": one.code, "folder": str(one.folder)}
+        rows += [{**empty, **of_job, **{names[name]: text for name, text in row.items()}} for row in table]
+    return rows
 
 
 def _own_name(column: str, taken: Iterable[str]) -> str:
@@ -300,7 +347,7 @@ def _is_end(column: str) -> bool:
 
 
 def _compared(jobs: Sequence[Ended]) -> tuple[str, ...]:
-    """The measures that the jobs' experiment compares; of several experiments that do otherwise, the accuracy."""
+    """Returns the measures that the jobs' experiment compares; the accuracy of several that differ in it."""
     names = {one.state.record.experiment for one in jobs if one.state.done}
     found = {schema.compared for schema in EXPERIMENTS if schema.name in names}
     return found.pop() if len(found) == 1 else (HEADLINE,)

@@ -21,7 +21,7 @@ from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.machine import signals, streams, threads
 from mi_runner.machine.imports import SAFE_PATH, folder_last, lasting_imports, restore_safe_path
-from mi_runner.runs import run_folder
+from mi_runner.runs import liveness, run_folder
 from mi_runner.sweeps import clean_state
 from mi_runner.tables import console
 
@@ -46,7 +46,7 @@ class Worker:
         threads: CPU threads of work whose figures don't depend on their number: the compiled kernels. None leaves them.
             Torch computes with as many as the job's config says, wherever it runs.
         cuda: the CUDA devices that it sees; None leaves them.
-        parent: the process whose end ends it; None for a cluster's, whose jobs go on.
+        parent: the process after whose end this one ends; None on a cluster, where jobs go on.
         minutes: after which the job ends itself, and says so; None for no limit.
         safe_path: what the variable `imports.SAFE_PATH` is for processes that the job itself starts.
     """
@@ -105,7 +105,7 @@ def run_task(task: Task) -> Ending:
     try:
         with signals.raised(), limit.kept():
             return _run(task, progress.Progress())
-    except (Exception, KeyboardInterrupt, Terminated) as error:  # what the engine raises is then always its own word
+    except (Exception, KeyboardInterrupt, Terminated) as error:  # so an error of the engine is always its own
         if isinstance(error, Terminated) and limit.is_over():
             write_ending(task, TIMED_OUT, limit.text)
             return Ending(limit.text, status=TIMED_OUT)
@@ -156,7 +156,7 @@ def _run(task: Task, reporting: progress.Progress) -> Ending:
     clean_state.begin()
     with console.as_job(task.number):
         try:
-            # mkdir of a folder that must not exist is the one step that two processes, on whatever hosts, can't both
+            # mkdir of a folder that must not exist is the one step that two processes, on any hosts, can't both
             # succeed in: a job's folder has one writer.
             task.folder.mkdir(parents=True)
         except FileExistsError:
@@ -164,7 +164,7 @@ def _run(task: Task, reporting: progress.Progress) -> Ending:
         except OSError as error:
             return Ending(one_line(error))
         try:
-            with run_folder.signs_of_life(task.folder):
+            with liveness.signs_of_life(task.folder):
                 runner.run(task.config, folder=task.folder, command=task.command, progress=reporting)
         except Exception as error:
             if run_folder.read_record(task.folder) is None:  # it failed before the run began
@@ -206,7 +206,7 @@ def _settle_in(worker: Worker) -> None:
         os.environ["CUDA_VISIBLE_DEVICES"] = worker.cuda
     threads.let_waiting_threads_sleep()
     if worker.parent is not None:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hear: it ends us by SIGTERM
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C: it sends SIGTERM
         threading.Thread(target=_end_with, args=(worker.parent,), daemon=True).start()
 
 

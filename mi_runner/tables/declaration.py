@@ -115,6 +115,11 @@ class Note(Column):
     interval: bool = False
 
 
+def names_of(columns: Iterable[Column]) -> tuple[str, ...]:
+    """Returns the names of columns."""
+    return tuple(column.name for column in columns)
+
+
 def ends_of(column: Column, *, only: str = "") -> tuple[Note, ...]:
     """Returns the columns with the ends of a column's 95 % interval, for runs that have these alone."""
     return tuple(
@@ -203,6 +208,15 @@ class TableType:
     def and_columns(self, *columns: Column) -> TableType:
         """Returns the type with further columns."""
         return replace(self, columns=(*self.columns, *columns))
+
+    def for_names(self, names: Iterable[str]) -> TableType:
+        """Returns the type with a column for each of these names in place of each column with a `*`."""
+        given = list(names)
+        columns = (
+            [replace(column, name=column.name.replace("*", name)) for name in given] if column.is_family else [column]
+            for column in self.columns
+        )
+        return replace(self, columns=tuple(chain.from_iterable(columns)))
 
     def filled(self, rows: Rows, *where: str) -> Table:
         """Returns a table of this type.
@@ -310,6 +324,8 @@ class Declarations:
         figures: of the runs and, beginning with `sweep_`, of comparisons of networks.
         compared: the tables of a comparison of networks; a sweep writes them as sweep_NAME.csv.
         added: tables that the runner adds, such as the training's history. Their measures are those of the others.
+        last: a table whose measures come after those of others, in run.json and so in sweeps' summaries, although it
+            has some of these, too.
 
     Raises:
         ValueError: a measure has two ranges, or a figure draws a table that is not declared.
@@ -320,6 +336,7 @@ class Declarations:
     figures: tuple[FigureType, ...] = ()
     compared: tuple[TableType, ...] = ()
     added: tuple[TableType, ...] = ()
+    last: TableType | None = None
 
     def __post_init__(self) -> None:
         found: dict[str, Range] = {}
@@ -335,8 +352,9 @@ class Declarations:
     def measures(self) -> dict[str, Range]:
         """The measure → the values that it can have, of the tables and then the summary."""
         of_summary = {column.name: column.within for column in self.summary if isinstance(column, Measure)}
-        found = [table.measures for table in self.tables]
-        return {name: within for one in (*found, of_summary) for name, within in one.items()}
+        last = self.last.measures if self.last is not None else {}
+        found = {name: within for table in self.tables for name, within in table.measures.items() if name not in last}
+        return found | last | of_summary
 
     @cached_property
     def repeats(self) -> tuple[str, ...]:

@@ -23,6 +23,13 @@ class Partition:
         outputs: `(O,)` int64, the cluster of each output unit.
         inputs: `(I,)` int64, the cluster of each input unit.
         n_clusters: how many there are; each has at least one output and one input unit.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.clusters import Partition
+        >>> Partition(torch.tensor([0, 1]), torch.tensor([0, 1, 1]), n_clusters=2).inside
+        tensor([[ True, False, False],
+                [False,  True,  True]])
     """
 
     outputs: Tensor
@@ -44,13 +51,19 @@ def contiguous(n_outputs: int, n_inputs: int, n_clusters: int) -> Partition:
 
     Raises:
         ArgumentError: more clusters than units.
+
+    Example:
+        >>> from mi_runner.clusters import contiguous
+        >>> contiguous(4, 5, n_clusters=2)
+        Partition(outputs=tensor([0, 0, 1, 1]), inputs=tensor([0, 0, 0, 1, 1]), n_clusters=2)
     """
     fewest = min(n_outputs, n_inputs)
     if not 1 <= n_clusters <= fewest:
         matrix, remedy = f"a {n_outputs}×{n_inputs} weight matrix", "Take a layer with at least two units on each side."
         if fewest >= 2:
-            remedy = f"Use n_clusters={fewest}{' or less' if fewest > 2 else ''}."
-        raise ArgumentError(f"n_clusters={n_clusters}: {matrix} has room for at most {max(fewest, 1)}. {remedy}")
+            remedy = f"Use {{n_clusters}}={fewest}{' or less' if fewest > 2 else ''}."
+        problem = f"{matrix} has room for at most {max(fewest, 1)}."
+        raise ArgumentError("n_clusters", n_clusters, problem, remedy)
     return Partition(_blocks(n_outputs, n_clusters), _blocks(n_inputs, n_clusters), n_clusters)
 
 
@@ -70,8 +83,10 @@ def refuse_other_units(layer: str, weight: Tensor, partition: Partition) -> None
     n_outputs, n_inputs = len(partition.outputs), len(partition.inputs)
     if (n_outputs, n_inputs) != tuple(weight.shape):
         raise ArgumentError(
+            ("partition", "layer"),
+            None,
             f"the partition has {n_outputs} outputs and {n_inputs} inputs, "
-            f"but the weights of {layer!r} are {weight.shape[0]}×{weight.shape[1]}."
+            f"but the weights of {layer!r} are {weight.shape[0]}×{weight.shape[1]}.",
         )
 
 
@@ -81,6 +96,12 @@ def clusterability(weight: Tensor, inside: Tensor) -> Tensor:
     Args:
         weight: `(O, I)`, not all zeros.
         inside: `(O, I)`, a partition's `inside`. In a training loop convert it to the weight's dtype once.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.clusters import clusterability, contiguous
+        >>> clusterability(torch.tensor([[3.0, 1.0], [1.0, 3.0]]), contiguous(2, 2, n_clusters=2).inside)
+        tensor(0.9000)
     """
     return _Clusterability.apply(weight, inside.to(weight.dtype))
 
@@ -122,11 +143,12 @@ def linear_layer(model: nn.Module, name: str | None) -> tuple[str, nn.Linear]:
     """
     linears = {path: module for path, module in model.named_modules() if isinstance(module, nn.Linear)}
     if not linears:
-        raise ArgumentError("the network has no Linear layer, so it has no weight matrix to cluster.")
+        problem = "the network has no Linear layer, so it has no weight matrix to cluster."
+        raise ArgumentError("model", None, problem)
     if name is None:
         name = list(linears)[(len(linears) - 1) // 2]
     if name not in linears:
-        raise ArgumentError(f"layer={name}: {unknown('Linear layer', name, linears)}")
+        raise ArgumentError("layer", name, unknown("Linear layer", name, linears))
     return name, linears[name]
 
 

@@ -68,8 +68,10 @@ def merges_last(model: nn.Module, x: Tensor, n: int, batch_size: int, *, says: b
         return False
     if min(n, batch_size) == 1:
         raise ArgumentError(
-            f"batch_size={batch_size}: the network can't be trained on one example at a time, as BatchNorm needs two "
-            "values of each channel. Use batch_size=2 or more."
+            "batch_size",
+            batch_size,
+            "the network can't be trained on one example at a time, as BatchNorm needs two values of each channel.",
+            "Use {batch_size}=2 or more.",
         )
     if says:
         log.info(

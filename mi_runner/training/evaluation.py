@@ -35,19 +35,19 @@ def loss_function(options: TrainingOptions, dataset: Dataset) -> LossFunction:
     """
     name, smoothing = options.loss, options.label_smoothing
     if name not in LOSSES:
-        raise ArgumentError(f"loss={name}: {unknown('loss', name, LOSSES)}")
+        raise ArgumentError("loss", name, unknown("loss", name, LOSSES))
     fitting = "cross_entropy" if dataset.has_classes else "mse"
     if name == "auto":
         name = fitting
     if (name == "cross_entropy") != dataset.has_classes:
         has, takes = ("classes", "values") if dataset.has_classes else ("values", "classes")
-        raise ArgumentError(
-            f"loss={name} takes {takes}, but the targets of {dataset.name} are {has}. Use loss={fitting}."
-        )
+        problem = f"{{loss}}={name} takes {takes}, but the targets of {dataset.name} are {has}."
+        raise ArgumentError("loss", name, problem, f"Use {{loss}}={fitting}.")
     if name == "bce" and not all(bool(((y >= 0) & (y <= 1)).all()) for y in (dataset.y_train, dataset.y_test)):
-        raise ArgumentError("loss=bce takes targets in 0..1. Use loss=mse.")
+        raise ArgumentError("loss", name, "{loss}=bce takes targets in 0..1.", "Use {loss}=mse.")
     if smoothing and name != "cross_entropy":
-        raise ArgumentError(f"label_smoothing={smoothing:g} is for cross_entropy; loss={name} has none.")
+        problem = f"{{label_smoothing}}={smoothing:g} is for cross_entropy; {{loss}}={name} has none."
+        raise ArgumentError(("label_smoothing", "loss"), smoothing, problem)
 
     def cross_entropy(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
         return functional.cross_entropy(outputs, targets, reduction=reduction, label_smoothing=smoothing)

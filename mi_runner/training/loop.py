@@ -207,19 +207,20 @@ def check(model: nn.Module, dataset: Dataset, options: TrainingOptions, *, sigmo
     regularizers.regularizer(model, options)
     if options.momentum and options.optimizer != "sgd":
         raise ArgumentError(
-            f"momentum={options.momentum:g} is for optimizer=sgd; optimizer={options.optimizer} has none."
+            ("momentum", "optimizer"),
+            options.momentum,
+            f"{{momentum}}={options.momentum:g} is for {{optimizer}}=sgd; {{optimizer}}={options.optimizer} has none.",
         )
     if options.epochs and not any(parameter.requires_grad for parameter in model.parameters()):
-        raise ArgumentError("the model has no parameters to train: use epochs=0.")
+        raise ArgumentError(("model", "epochs"), None, "the model has no parameters to train:", "use {epochs}=0.")
     if options.epochs:
         _check_output_in_training(model, dataset)
         merges_last(model, dataset.x_train, len(dataset.x_train), options.batch_size)
     if options.loss == "bce":
         outputs = outputs_of(model, dataset.x_train[:CHECKED])
         if not bool(((outputs >= 0) & (outputs <= 1)).all()):
-            raise ArgumentError(
-                f"loss=bce takes outputs in 0..1: end the network with a sigmoid ({sigmoid}), or use loss=mse."
-            )
+            remedy = f"end the network with a sigmoid ({sigmoid}), or use {{loss}}=mse."
+            raise ArgumentError("loss", "bce", "{loss}=bce takes outputs in 0..1:", remedy)
 
 
 def _check_output_in_training(model: nn.Module, dataset: Dataset) -> None:
@@ -229,17 +230,23 @@ def _check_output_in_training(model: nn.Module, dataset: Dataset) -> None:
         try:
             output = trained(dataset.x_train[:2].clone())
         except Exception as error:
-            raise ArgumentError(f"the model can't run on two examples in training mode: {one_line(error)}") from error
+            problem = f"the model can't run on two examples in training mode: {one_line(error)}"
+            raise ArgumentError("model", None, problem) from error
     if not isinstance(output, Tensor):
         raise ArgumentError(
-            f"the model returns {type(output).__name__} in training mode, and training needs one tensor: turn the "
-            "further outputs off, as arguments='{aux_logits: false}' does for some networks, take one of them "
-            "(output=0), or bring trained weights and use epochs=0."
+            ("model", "arguments", "output", "epochs"),
+            None,
+            f"the model returns {type(output).__name__} in training mode, and training needs one tensor:",
+            "turn the further outputs off, as {arguments}='{aux_logits: false}' does for some networks, take one of "
+            "them ({output}=0), or bring trained weights and use {epochs}=0.",
         )
     if not output.requires_grad:
         raise ArgumentError(
+            ("model", "epochs"),
+            None,
             "no parameter gets a gradient from the model's output: its forward runs under torch.no_grad(), or detaches "
-            "what it returns. Take that out, or bring trained weights and use epochs=0."
+            "what it returns.",
+            "Take that out, or bring trained weights and use {epochs}=0.",
         )
 
 

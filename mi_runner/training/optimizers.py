@@ -50,7 +50,7 @@ def optimizer_named(
         ArgumentError: no optimizer has this name; the text lists the names.
     """
     if name not in OPTIMIZERS:
-        raise ArgumentError(f"optimizer={name}: {unknown('optimizer', name, OPTIMIZERS)}")
+        raise ArgumentError("optimizer", name, unknown("optimizer", name, OPTIMIZERS))
     options: dict[str, object] = {"lr": learning_rate, "weight_decay": weight_decay, "fused": True}
     if name == "sgd":
         options["momentum"] = momentum

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from mi_runner.errors import ArgumentError, arguments_named, unknown
+from mi_runner.errors import ArgumentError, unknown
 from mi_runner.training.clusterability import (
     Partition,
     clusterability,
@@ -62,6 +62,15 @@ class Modularity:
     Raises:
         ArgumentError: there is no such layer, it has fewer units than clusters, the partition has other units than the
             layer, or the strength is below 0.
+
+    Example:
+        >>> from torch import nn
+        >>> from mi_runner.clusters import Modularity
+        >>> net = nn.Sequential(nn.Linear(3, 4), nn.ReLU(), nn.Linear(4, 4), nn.Linear(4, 2))
+        >>> _ = nn.init.ones_(net[2].weight)
+        >>> modularity = Modularity(net, n_clusters=2, strength=10)
+        >>> modularity.layer, modularity.value().item(), modularity.loss().item()
+        ('2', 0.5, -5.0)
     """
 
     def __init__(
@@ -75,7 +84,7 @@ class Modularity:
         vectorised: bool = False,
     ) -> None:
         if not strength >= 0:
-            raise ArgumentError(f"strength={strength}: give a number of at least 0.")
+            raise ArgumentError("strength", strength, "give a number of at least 0.")
         self.layer, self._linear = linear_layer(model, layer)
         weight = self._linear.weight
         if partition is None:
@@ -135,23 +144,27 @@ def regularizer(model: nn.Module, options: TrainingOptions, *, vectorised: bool 
     """
     if options.regularizer not in REGULARIZERS:
         text = unknown("regularizer", options.regularizer, REGULARIZERS)
-        raise ArgumentError(f"regularizer={options.regularizer}: {text}")
+        raise ArgumentError("regularizer", options.regularizer, text)
     if options.regularizer == "none":
         return None
     strength = STRENGTHS[options.regularizer] if options.regularizer_strength is None else options.regularizer_strength
     if options.regularizer == "l1":
         if not any(weight.dim() > 1 for weight in model.parameters()):
-            raise ArgumentError("regularizer=l1: the network has no weights. Use regularizer=none.")
+            raise ArgumentError("regularizer", "l1", "the network has no weights.", "Use {regularizer}=none.")
         return Regularizer("l1", l1, strength)
     if options.regularizer == "orthogonality":
         if not hidden_layers(model):
             raise ArgumentError(
-                "regularizer=orthogonality measures the Linear layers but the last, and the network has none. Use a "
-                "network with a hidden Linear layer or regularizer=none."
+                "regularizer",
+                "orthogonality",
+                "{regularizer}=orthogonality measures the Linear layers but the last, and the network has none.",
+                "Use a network with a hidden Linear layer or {regularizer}=none.",
             )
         return Regularizer("orthogonality", orthogonality, strength)
-    with arguments_named({"layer": "regularizer_layer", "n_clusters": "regularizer_clusters"}):
+    try:
         path, layer = linear_layer(model, options.regularizer_layer)
         partition = contiguous(layer.out_features, layer.in_features, options.regularizer_clusters)
+    except ArgumentError as error:
+        raise error.renamed({"layer": "regularizer_layer", "n_clusters": "regularizer_clusters"}) from error
     term = Modularity(model, strength=strength, layer=path, partition=partition, vectorised=vectorised)
     return Regularizer("clusterability", lambda _: term.value(), -term.strength)

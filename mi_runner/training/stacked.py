@@ -173,20 +173,24 @@ def check_together(
     """
     for seed, network, dataset in zip(seeds, networks, datasets, strict=True):
         if _form(network, dataset) != _form(networks[0], datasets[0]):
-            raise ArgumentError(f"the networks or the data's sizes of seed={seed} and seed={seeds[0]} differ.")
+            problem = f"the networks or the data's sizes of seed={seed} and seed={seeds[0]} differ."
+            raise ArgumentError(("networks", "datasets"), None, problem)
     if not options.epochs:
         return
     if options.keep_epochs:
-        raise ArgumentError("keep_epochs=true keeps the epochs of a network that is trained alone.")
+        problem = "{keep_epochs}=true keeps the epochs of a network that is trained alone."
+        raise ArgumentError("keep_epochs", "true", problem)
     if why := _obstacle(networks[0], datasets[0].x_train[:REHEARSED]):
-        raise ArgumentError(f"{why} in training mode; networks in a stack can't do that separately.")
+        problem = f"{why} in training mode; networks in a stack can't do that separately."
+        raise ArgumentError("networks", None, problem)
     pair = [0, len(networks) - 1]
     try:
         equal = _rehearse([networks[i] for i in pair], [datasets[i] for i in pair], options)
     except Exception as error:  # an operation that vmap doesn't support can raise any exception
-        raise ArgumentError(f"a step of stacked networks fails ({one_line(error)}).") from error
+        raise ArgumentError("networks", None, f"a step of stacked networks fails ({one_line(error)}).") from error
     if not equal:
-        raise ArgumentError("a step of stacked networks differs from a step of each network alone.")
+        problem = "a step of stacked networks differs from a step of each network alone."
+        raise ArgumentError("networks", None, problem)
 
 
 def at_once(network: nn.Module, dataset: Dataset, options: TrainingOptions, *, own_data: bool) -> int:

@@ -27,7 +27,7 @@ from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from mi_runner.errors import ArgumentError, listed
-from mi_runner.training.weights import NotRead, refused, saving
+from mi_runner.training.weights import NotRead, fault, refused, saving
 
 WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
 """Names that wrappers of modules put into the names of parameters, and no module has."""
@@ -94,9 +94,7 @@ def fitted(path: Path, content: Any, wanted: Mapping[str, Tensor]) -> Fitted:
     full = [one for place, one in enumerate(full) if not any(_same(one[0], other[0]) for other in full[:place])]
     if len(full) > 1:
         keys = [one.key for one, _ in full]
-        raise ArgumentError(
-            f"{path}: several state_dicts fit the model: {', '.join(keys)}. {_take_one(path, keys[-1])}"
-        )
+        raise fault(path, f"several state_dicts fit the model: {', '.join(keys)}.", _take_one(path, keys[-1]))
     notes: list[str] = []
     warnings: list[str] = []
     if full:
@@ -164,18 +162,20 @@ def _nothing(path: Path, content: Any) -> ArgumentError:
     inside = [value for _, value in _walked(content)]
     if any(map(_is_array, inside)):
         to_tensors = "{name: torch.as_tensor(array) for name, array in arrays.items()}"
-        return ArgumentError(f"{path}: it holds numpy arrays. Save tensors: torch.save({to_tensors}, 'weights.pt').")
+        return fault(path, "it holds numpy arrays.", f"Save tensors: torch.save({to_tensors}, 'weights.pt').")
     if any(isinstance(value, NotRead) for value in inside):
         return refused(path)
     if isinstance(content, Mapping) and all(isinstance(value, Mapping) for value in inside):
-        return ArgumentError(f"{path}: it holds no tensors.")
+        return fault(path, "it holds no tensors.")
     if isinstance(content, list | tuple):
         tensors = sum(isinstance(value, Tensor) for value in content)
-        return ArgumentError(
-            f"{path}: it holds no state_dict (parameter name → tensor), but a {type(content).__name__} of "
-            f"{len(content)} values, {tensors} of them tensors without names. {save}"
+        return fault(
+            path,
+            f"it holds no state_dict (parameter name → tensor), but a {type(content).__name__} of "
+            f"{len(content)} values, {tensors} of them tensors without names.",
+            save,
         )
-    return ArgumentError(f"{path}: it holds no state_dict (parameter name → tensor). {save}")
+    return fault(path, "it holds no state_dict (parameter name → tensor).", save)
 
 
 def _is_array(value: Any) -> bool:
@@ -259,9 +259,11 @@ def _by_name(
                 prefix = examples[1].removesuffix(name)
                 taken = f"{{n.removeprefix({prefix!r}): t for n, t in torch.load({str(path)!r}){one.key}.items()"
                 remedy = f"Save those that you mean: {saving(f'{taken} if n.startswith({prefix!r})}}')}, then "
-                remedy += "checkpoint=weights.pt."
-            raise ArgumentError(
-                f"{path}: the model's tensors are in it several times, as {examples[0]} and as {examples[1]}. {remedy}"
+                remedy += "{path}=weights.pt."
+            raise fault(
+                path,
+                f"the model's tensors are in it several times, as {examples[0]} and as {examples[1]}.",
+                remedy,
             )
         if found:
             return next(iter(found.values()))
@@ -325,9 +327,10 @@ def _check_left_out(path: Path, chosen: _Candidate, names: Mapping[str, str], wa
         if name not in taken and re.sub(r"\d+", "#", name) in kinds and not _is_tie(name, names, chosen.state)
     ]
     if further:
-        raise ArgumentError(
-            f"{path}: {len(chosen.state)} tensors, the model has {len(wanted)}; the file has {', '.join(further[:3])}. "
-            "Was it trained with another model, or other sizes?"
+        raise fault(
+            path,
+            f"{len(chosen.state)} tensors, the model has {len(wanted)}; the file has {', '.join(further[:3])}.",
+            "Was it trained with another model, or other sizes?",
         )
 
 
@@ -404,16 +407,19 @@ def _differing(path: Path, nearest: _Candidate, wanted: Mapping[str, Tensor]) ->
     where = f" under the key {nearest.key}" if nearest.key else ""
     matching = _matching(nearest, wanted)
     if len(wanted) == len(nearest.state) and not matching:
-        return ArgumentError(
-            f"{path}: no name{where} is the model's, and the shapes leave no single way. The file has "
-            f"{_shapes(nearest.state)}; the model has {_shapes(wanted)}. Save it under the model's names."
+        return fault(
+            path,
+            f"no name{where} is the model's, and the shapes leave no single way. The file has "
+            f"{_shapes(nearest.state)}; the model has {_shapes(wanted)}.",
+            "Save it under the model's names.",
         )
     missing = sorted(set(wanted) - set(matching))
     extra = sorted(set(nearest.state) - set(matching.values()))
     missing = [f"{name} (no tensor there)" if name in nearest.beside else name for name in missing]
     differences = [f"{verb} {', '.join(names[:3])}" for verb, names in (("lacks", missing), ("has", extra)) if names]
-    return ArgumentError(
-        f"{path}: {len(nearest.state)} tensors{where}, the model has {len(wanted)}; the file {', '.join(differences)}."
+    return fault(
+        path,
+        f"{len(nearest.state)} tensors{where}, the model has {len(wanted)}; the file {', '.join(differences)}.",
     )
 
 
@@ -439,27 +445,29 @@ def _checked(path: Path, given: str, tensor: Tensor, name: str, own: Tensor) -> 
     """
     kind, remedy = _unusual(tensor)
     if kind:
-        raise ArgumentError(f"{path}: {given} is {kind}; weights are plain numbers. {remedy}")
+        raise fault(path, f"{given} is {kind}; weights are plain numbers.", remedy)
     if tensor.shape != own.shape:
-        raise ArgumentError(
-            f"{path}: {given} has the shape {tuple(tensor.shape)}, the model's {name} has {tuple(own.shape)}. "
-            "Was it trained with another model, or other sizes?"
+        raise fault(
+            path,
+            f"{given} has the shape {tuple(tensor.shape)}, the model's {name} has {tuple(own.shape)}.",
+            "Was it trained with another model, or other sizes?",
         )
     if own.is_floating_point() and tensor.dtype not in FLOATS:
         part = ".real" if tensor.is_complex() else ""
-        raise ArgumentError(
-            f"{path}: {given} has the dtype {_dtype(tensor)}; the model's is {_dtype(own)}. Save it as float32: "
-            f"state[{given!r}] = state[{given!r}]{part}.float()."
+        raise fault(
+            path,
+            f"{given} has the dtype {_dtype(tensor)}; the model's is {_dtype(own)}.",
+            f"Save it as float32: state[{given!r}] = state[{given!r}]{part}.float().",
         )
     if (tensor.is_floating_point() or tensor.is_complex()) and not bool(tensor.isfinite().all()):
-        raise ArgumentError(f"{path}: {given} has NaN or infinite values.")
+        raise fault(path, f"{given} has NaN or infinite values.")
     converted = tensor.to(own.dtype)
     if own.is_floating_point():
         if not bool(converted.isfinite().all()):
             largest = float(tensor.abs().max())
-            raise ArgumentError(f"{path}: {given} has values up to {largest:.3g}, too large for {_dtype(own)}.")
+            raise fault(path, f"{given} has values up to {largest:.3g}, too large for {_dtype(own)}.")
     elif tensor.dtype != own.dtype and not torch.equal(converted.to(tensor.dtype), tensor):
-        raise ArgumentError(f"{path}: {given} has the dtype {_dtype(tensor)}; the model's is {_dtype(own)}.")
+        raise fault(path, f"{given} has the dtype {_dtype(tensor)}; the model's is {_dtype(own)}.")
     return converted
 
 
@@ -492,7 +500,8 @@ def _check_ties(
     for name, others in ties.items():
         for other in others:
             if name in state and other in state and not torch.equal(state[name], state[other]):
-                raise ArgumentError(
-                    f"{path}: {names[name]} and {names[other]} differ, but are one tensor in the model. "
-                    "Was it trained with another model?"
+                raise fault(
+                    path,
+                    f"{names[name]} and {names[other]} differ, but are one tensor in the model.",
+                    "Was it trained with another model?",
                 )

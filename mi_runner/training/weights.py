@@ -78,9 +78,9 @@ def read_weights(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
     if not isinstance(found, Mapping) or not all(
         isinstance(name, str) and isinstance(value, Tensor) for name, value in found.items()
     ):
-        raise ArgumentError(f"{path}: it holds no state_dict (parameter name → tensor).")
+        raise fault(path, "it holds no state_dict (parameter name → tensor).")
     if not found:
-        raise ArgumentError(f"{path}: it holds no tensors.")
+        raise fault(path, "it holds no tensors.")
     return dict(found)
 
 
@@ -100,12 +100,12 @@ def save_weights(state: Mapping[str, Any], path: Path) -> None:
 def _safetensors(path: Path, content: bytes) -> dict[str, Tensor]:
     """Returns the tensors, and under a second name those that `save_model` wrote once: its metadata says which."""
     if content.startswith(b"PK\x03\x04"):
-        raise ArgumentError(f"{path}: a file of torch.save, not safetensors. Name it {path.stem}.pt.")
+        raise fault(path, "a file of torch.save, not safetensors.", f"Name it {path.stem}.pt.")
     try:
         state = from_bytes(content)
         header = json.loads(content[8 : 8 + int.from_bytes(content[:8], "little")])
     except (SafetensorError, OSError, ValueError, KeyError) as error:
-        raise ArgumentError(f"{path}: not a safetensors file, or an incomplete one ({one_line(error)}).") from error
+        raise fault(path, f"not a safetensors file, or an incomplete one ({one_line(error)}).") from error
     for removed, kept in (header.get("__metadata__") or {}).items():
         if removed not in state and kept in state:
             state[removed] = state[kept]
@@ -135,20 +135,26 @@ def _pytorch(path: Path, content: bytes) -> Any:
                     return found
         if not stand_ins and "Unsupported operand" in str(error):  # a byte that begins no instruction of a pickle
             # The text leaves out torch's own, which advises weights_only=False.
-            raise ArgumentError(f"{path}: not a weights file, or a damaged one.") from error
+            raise fault(path, "not a weights file, or a damaged one.") from error
         more = " Type torch.save(model.state_dict(), 'weights.pt') where it was made." if whole else ""
         raise refused(path, more) from error
     except Exception as error:  # torch.load raises exceptions of many types
-        raise ArgumentError(
-            f"{path}: not a weights file, or an incomplete one; a safetensors file must be named .safetensors."
+        raise fault(
+            path, "not a weights file, or an incomplete one; a safetensors file must be named .safetensors."
         ) from error
+
+
+def fault(path: Path, problem: str, remedy: str = "") -> ArgumentError:
+    """Returns the error of a file."""
+    return ArgumentError("path", path, problem, remedy)
 
 
 def refused(path: Path, more: str = "") -> ArgumentError:
     """Returns the error about a file that holds objects where weights are needed."""
-    return ArgumentError(
-        f"{path}: refused, because it holds more than weights and reading it could run code. "
-        f"Save model.state_dict() alone.{more}"
+    return fault(
+        path,
+        "refused, because it holds more than weights and reading it could run code.",
+        f"Save model.state_dict() alone.{more}",
     )
 
 
@@ -186,24 +192,21 @@ def _check_archive(path: Path, content: bytes) -> None:
             members = archive.infolist()
             names = [member.filename for member in members]
             if any(name.endswith(".npy") for name in names):
-                raise ArgumentError(
-                    f"{path}: an .npz file of arrays. Save tensors: "
-                    "torch.save({name: torch.as_tensor(array) for name, array in numpy.load('w.npz').items()}, 'w.pt')."
-                )
+                tensors = "{name: torch.as_tensor(array) for name, array in numpy.load('w.npz').items()}"
+                remedy = f"Save tensors: torch.save({tensors}, 'w.pt')."
+                raise fault(path, "an .npz file of arrays.", remedy)
             if any(name.endswith("/constants.pkl") for name in names):
                 read = f"torch.jit.load({str(path)!r}).state_dict()"
-                raise ArgumentError(
-                    f"{path}: a TorchScript archive, which holds code besides weights. Take its weights: "
-                    f"{saving(read)}, then checkpoint=weights.pt."
-                )
+                remedy = f"Take its weights: {saving(read)}, then {{path}}=weights.pt."
+                raise fault(path, "a TorchScript archive, which holds code besides weights.", remedy)
             if len(set(names)) < len(names):
-                raise ArgumentError(f"{path}: damaged: it has two members of one name.")
+                raise fault(path, "damaged: it has two members of one name.")
             if any(member.compress_type != zipfile.ZIP_STORED for member in members):
-                raise ArgumentError(f"{path}: its members are compressed, which torch.save does not do. {SAVE}")
+                raise fault(path, "its members are compressed, which torch.save does not do.", SAVE)
             wrong = archive.testzip()
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as error:
         if isinstance(error, ArgumentError):
             raise
-        raise ArgumentError(f"{path}: not a weights file, or an incomplete one ({one_line(error)}).") from error
+        raise fault(path, f"not a weights file, or an incomplete one ({one_line(error)}).") from error
     if wrong is not None:
-        raise ArgumentError(f"{path}: damaged: the checksum of its member {wrong} is wrong. Copy it again.")
+        raise fault(path, f"damaged: the checksum of its member {wrong} is wrong.", "Copy it again.")

@@ -192,7 +192,7 @@ def test_the_table_says_what_it_leaves_out(mi_run: Callable[..., Ended]) -> None
         (["nowhere"], "nowhere: this folder doesn't exist. Type mi-run ls FOLDER"),
         (["--where", "accuracy"], "--where 'accuracy': write NAME=VALUE"),
         (["--where", "acuracy>0.9"], "no column is named 'acuracy'. Did you mean accuracy?"),
-        (["--where", "accuracy>high"], "--where 'accuracy>high': accuracy is a number, high is none."),
+        (["--where", "accuracy>high"], "--where 'accuracy>high': accuracy is a number, but high is not."),
         (["--sort", "sede"], "no column is named 'sede'. Did you mean seed?"),
         (["--columns", "seed,training.epoch"], "Did you mean training.epochs?"),
         (["--limit", "0"], "--limit 0: must be 1 or more"),

@@ -154,7 +154,8 @@ def test_a_config_file_made_from_nothing(group: str, content: str, mi_run: Calla
     (line,) = ended.err.splitlines()
     assert ended.status == 2 and not Path("outputs").exists()
     assert f"is made from no {group} of mi-run" in line
-    file.write_text(line.partition("begin it with ")[2].rstrip(".\n").replace(", and then ", "\n"))
+    typed = line.partition("begin it with ")[2].partition(". Code and options of your own")[0]
+    file.write_text(typed.replace(", and then ", "\n"))
     assert mi_run("--config-dir=own", f"{group}=own", "--cfg", "job").status == 0
 
 

@@ -14,7 +14,7 @@ from mi_runner.config import composition, options
 from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
-from mi_runner.errors import ArgumentError, ConfigError
+from mi_runner.errors import ConfigError
 from mi_runner.machine import hardware
 from mi_runner.progress import Progress
 from mi_runner.runs import expectations, preparation
@@ -173,7 +173,7 @@ def test_what_takes_more_memory_than_is_free_is_not_made(
     overrides: list[str], text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(hardware, "free_memory", lambda: 10**9)
-    with pytest.raises(ArgumentError) as caught:
+    with pytest.raises(ConfigError) as caught:
         config = composition.compose(overrides)
         preparation.prepare(config, load_dataset(config.dataset, seed=0), [], progress=Progress())
     assert str(caught.value).startswith(text) and "1 GB are free" in str(caught.value)

@@ -16,7 +16,7 @@ from mi_runner.config.datasets.arrays import ArraysConfig, Target
 from mi_runner.config.datasets.mnist import Mnist01Config, MnistConfig
 from mi_runner.config.datasets.mod_add import ModAddConfig
 from mi_runner.datasets.causal_models import CausalModel, DigitOfParityAndHalf, LabelTable, ModularSum, WeightedSum
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.runs.choices import load_dataset
 
 
@@ -120,7 +120,9 @@ def test_a_causal_model_needs_fitting_values_and_names() -> None:
         CausalModel(("a",), values, values, mechanism)
     with pytest.raises(ValueError, match="values_test must be .*not .* torch.float32"):
         CausalModel(("a", "b"), values, values.float(), mechanism)
-    with pytest.raises(ConfigError, match="no variable is named 'colour'. Did you mean color\\? Allowed: color, area"):
+    with pytest.raises(
+        ArgumentError, match="no variable is named 'colour'. Did you mean color\\? Allowed: color, area"
+    ):
         CausalModel(("color", "area"), values, values, mechanism).counterfactual(values, {"colour": values})
 
 

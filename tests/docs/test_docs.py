@@ -200,15 +200,15 @@ def test_the_changelog_has_this_version() -> None:
 
 
 OF_EVERY_CHOICE = (
-    *("tests/config/test_composition.py", "tests/config/test_options.py", "tests/config/test_text_values.py"),
+    *("tests/config/test_composition.py", "tests/config/test_options.py"),
     *("tests/cli/test_completion.py", "tests/runs/test_choices.py"),
     *("tests/experiments/test_many_seeds.py", "tests/experiments/test_iit.py", "tests/experiments/test_clusters.py"),
     *("tests/docs/test_docs.py", "tests/docs/test_readme.py", "tests/test_words.py"),
 )
 """Tests that look at every data set, model or experiment; those of the new ones have their names in brackets."""
 
-OF_PAGES = ("tests/docs/test_docs.py", "tests/config/test_composition.py", "tests/test_words.py")
-"""Of these, the tests that run whole."""
+WHOLE = ("test_docs", "test_composition", "test_words")
+"""Of these, the files all of whose tests run."""
 
 
 def copy_of_the_repository(folder: Path) -> None:
@@ -241,12 +241,12 @@ def test_the_examples_of_contributing_work_as_they_stand_there(tmp_path: Path, p
         run("git", "apply", "--whitespace=nowarn", "-", input=diff)
     run(sys.executable, "docs/lists.py")
     tests = sorted(name for files in new for name in files if name.startswith("tests/"))
-    pytest_here = (sys.executable, "-m", "pytest", "-n", "2", "-o", f"cache_dir={pytestconfig.cache._cachedir}")
-    run(*pytest_here, *tests, timeout=300)
-    assert "6 passed" in said[-1]
-    run(*pytest_here, *OF_PAGES, "-k", "not examples_of_contributing and not pictures", timeout=300)
-    names = ("majority", "residual", "calibration")
+    chosen = " or ".join(("majority", "residual", "calibration", *WHOLE))
+    keywords = f"({chosen}) and not examples_of_contributing and not pictures"
+    cache = f"cache_dir={pytestconfig.cache._cachedir}"
     run(
-        *pytest_here, *(file for file in OF_EVERY_CHOICE if file not in OF_PAGES), "-k", " or ".join(names), timeout=300
+        *(sys.executable, "-m", "pytest", "-n", "2", "-o", cache, "-rA", "-k", keywords, *tests, *OF_EVERY_CHOICE),
+        timeout=400,
     )
-    assert int(re.findall(r"(\d+) passed", said[-1])[0]) >= 30
+    passed = re.findall(r"^PASSED (\S+?)::", said[-1], re.MULTILINE)
+    assert {*tests, *OF_EVERY_CHOICE} <= set(passed) and sum(passed.count(test) for test in tests) == 6

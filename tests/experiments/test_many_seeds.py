@@ -25,7 +25,7 @@ from mi_runner.config.models.mlp import MlpConfig
 from mi_runner.config.models.skip import SkipConfig
 from mi_runner.config.registry import SCHEMAS
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.experiments.train.tables import METRICS
 from mi_runner.models import Built
 from mi_runner.progress import Progress
@@ -390,7 +390,7 @@ def test_what_can_not_be_stacked_is_refused(obstacle: str) -> None:
     networks = [initialised(make, seed) for seed in range(3)]
     before = [{name: tensor.clone() for name, tensor in one.state_dict().items()} for one in networks]
     config = TrainingOptions(epochs=1, batch_size=16)
-    with pytest.raises(ConfigError, match=rf"^{text}") as caught:
+    with pytest.raises(ArgumentError, match=rf"^{text}") as caught:
         check_together(networks, [classes()] * 3, config, seeds=[7, 8, 9])
     assert "\n" not in str(caught.value)
     for network, state in zip(networks, before, strict=True):
@@ -408,7 +408,7 @@ def test_a_stack_that_is_not_each_alone_is_refused() -> None:
     """Here each call of the forward multiplies by the number of calls."""
     calls = itertools.count(1)
     network = InForward(lambda x: x * next(calls))
-    with pytest.raises(ConfigError, match=r"^a step of stacked networks differs from a step of each network alone\."):
+    with pytest.raises(ArgumentError, match=r"^a step of stacked networks differs from a step of each network alone\."):
         check_together([network] * 2, [classes()] * 2, TrainingOptions(), seeds=[0, 1])
 
 
@@ -428,7 +428,7 @@ def test_a_step_that_is_not_a_number_in_both_ways_is_equal() -> None:
     ],
 )
 def test_networks_must_be_alike(other: nn.Module, data: Dataset) -> None:
-    with pytest.raises(ConfigError, match=r"^the networks or the data's sizes of seed=6 and seed="):
+    with pytest.raises(ArgumentError, match=r"^the networks or the data's sizes of seed=6 and seed="):
         check_together([nn.Linear(6, 3), other], [classes(), data], TrainingOptions(), seeds=[5, 6])
 
 

@@ -15,7 +15,7 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from mi_runner.cli import command
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.gradients import _first_other, check_gradients
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
@@ -226,7 +226,7 @@ class Hooked(Net):
 
 def test_hooks_on_gradients_are_refused_and_the_leaf_that_is_named_works() -> None:
     model = Hooked().eval()
-    with pytest.raises(ConfigError, match=r"\(a.weight: \S+ instead of \S+\).* leaves=\[blocks.1\]\.$"):
+    with pytest.raises(ArgumentError, match=r"\(a.weight: \S+ instead of \S+\).* leaves=\[blocks.1\]\.$"):
         check_gradients(ModelGraph.trace(model, X[:2]), X)
     graph = ModelGraph.trace(model, X[:2], leaves=["blocks.1"])
     check_gradients(graph, X, ["blocks.1"])
@@ -240,7 +240,7 @@ def test_the_innermost_submodule_with_a_hook_is_named() -> None:
     model = Hooked().eval()
     model.blocks[1] = nn.Sequential(Inner(), Inner())
     model.blocks[1][1].register_full_backward_hook(doubled)
-    with pytest.raises(ConfigError, match=r"make the submodule that does so one site: leaves=\[blocks\.1\.1\]\.$"):
+    with pytest.raises(ArgumentError, match=r"make the submodule that does so one site: leaves=\[blocks\.1\.1\]\.$"):
         check_gradients(ModelGraph.trace(model, X[:2]), X)
 
 
@@ -250,7 +250,7 @@ def test_hooks_of_the_network_itself_are_refused_and_those_of_what_is_a_site_or_
     model.c.weight.register_hook(lambda gradient: gradient * 0)
     check_gradients(ModelGraph.trace(model, X[:2]), X)
     model.register_full_backward_hook(doubled)
-    with pytest.raises(ConfigError, match=r"remove it, or move what has it into a submodule .* leaves=\[NAME\]\.$"):
+    with pytest.raises(ArgumentError, match=r"remove it, or move what has it into a submodule .* leaves=\[NAME\]\.$"):
         check_gradients(ModelGraph.trace(model, X[:2]), X)
 
 
@@ -383,7 +383,7 @@ class Detaching(nn.Module):
 @pytest.mark.parametrize("without", [torch.inference_mode, torch.no_grad])
 def test_gradients_are_checked_where_they_are_turned_off(without: Callable[[], Any]) -> None:
     model = Hooked().eval()
-    with without(), pytest.raises(ConfigError, match=r"leaves=\[blocks.1\]\.$"):
+    with without(), pytest.raises(ArgumentError, match=r"leaves=\[blocks.1\]\.$"):
         check_gradients(ModelGraph.trace(model, X[:2]), X)
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import Intervention, interchange, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.models.cnn import CNN
@@ -354,7 +354,7 @@ def test_distributing_over_nested_sums_is_equivalent() -> None:
 def test_what_can_not_be_distributed() -> None:
     graph = traced()
     assert graph.summands("first") == () and graph.summands("relu") == ()
-    with pytest.raises(ConfigError, match="relu is no Linear layer that reads a sum"):
+    with pytest.raises(ArgumentError, match="relu is no Linear layer that reads a sum"):
         graph.distribute("relu")
 
 
@@ -413,7 +413,7 @@ class TwoOutputs(nn.Module):
     ],
 )
 def test_a_model_that_has_no_graph_says_why_and_what_to_do(model: nn.Module, text: str) -> None:
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(ArgumentError, match=text):
         ModelGraph.trace(model, X)
 
 
@@ -428,7 +428,7 @@ class Outer(nn.Module):
 
 def test_a_leaf_is_the_remedy_for_a_submodule_that_can_not_be_traced() -> None:
     model = Outer(Decides())
-    with pytest.raises(ConfigError, match="can't be traced"):
+    with pytest.raises(ArgumentError, match="can't be traced"):
         ModelGraph.trace(model, X)
     graph = ModelGraph.trace(model, X, leaves=["block"])
     assert list(graph.sites) == ["x", "block", "last"]
@@ -567,7 +567,7 @@ def test_a_network_for_batches_of_one_size_has_a_graph() -> None:
 def test_a_module_that_returns_several_values_names_those_taken_from_it() -> None:
     graph = ModelGraph.trace(WithoutBatch(), X)
     for target in ("l", "l/getitem"):
-        with pytest.raises(ConfigError, match="several values.*taken from it: getitem, getitem_2, getitem_3.$"):
+        with pytest.raises(ArgumentError, match="several values.*taken from it: getitem, getitem_2, getitem_3.$"):
             graph.kind(target)
 
 
@@ -607,7 +607,7 @@ class ChangesItsInput(nn.Module):
 def test_a_forward_that_has_to_be_written_otherwise_is_refused(model: nn.Module, text: str, inference: bool) -> None:
     with torch.inference_mode(inference):
         x = X.clone()
-        with pytest.raises(ConfigError, match=text):
+        with pytest.raises(ArgumentError, match=text):
             ModelGraph.trace(model, x)
         assert torch.equal(x, X)
 
@@ -620,7 +620,7 @@ def test_a_forward_that_changes_a_copy_of_its_input_has_a_graph() -> None:
             return x + 1
 
     # That x is another after mul_, the recorded graph doesn't know: it would give x.clone() + 1.
-    with pytest.raises(ConfigError, match="gives other outputs than the module itself"):
+    with pytest.raises(ArgumentError, match="gives other outputs than the module itself"):
         ModelGraph.trace(ChangesACopy(), X)
 
     class UsesTheResult(nn.Module):
@@ -643,14 +643,14 @@ def test_where_tracing_stopped_is_shown_in_a_folder_that_is_called_like_torch(
     )
     monkeypatch.syspath_prepend(str(tmp_path / "mytorch"))
     text = r"can't be traced at .*mytorch.of_the_user.py:4 \(raise .*\): no full stop\. Keep decisions"
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(ArgumentError, match=text):
         ModelGraph.trace(importlib.import_module("of_the_user").Net(), X)
 
 
 def test_the_remedy_names_the_submodule_or_says_to_make_one() -> None:
-    with pytest.raises(ConfigError, match=r" leaves=\[block\]\.$"):
+    with pytest.raises(ArgumentError, match=r" leaves=\[block\]\.$"):
         ModelGraph.trace(Outer(Decides()), X)
-    with pytest.raises(ConfigError, match=r"move it into a submodule and name that, leaves=\[NAME\]\.$"):
+    with pytest.raises(ArgumentError, match=r"move it into a submodule and name that, leaves=\[NAME\]\.$"):
         ModelGraph.trace(Decides(), X)
 
 
@@ -668,9 +668,9 @@ def test_the_remedy_names_the_submodule_or_says_to_make_one() -> None:
     ],
 )
 def test_an_unknown_target_lists_the_valid_ones(target: str, text: str) -> None:
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(ArgumentError, match=text):
         run_with(traced(), X, [Intervention(target, torch.zeros(2))])
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(ArgumentError, match=text):
         traced().kind(target)
 
 

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from mi_runner.config.experiments.ablation import AblationConfig
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.experiments import Setting
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
@@ -101,7 +101,7 @@ def test_names_of_modules_win_over_functions_operators_and_inputs() -> None:
     assert graph.inputs == ("x_1",)
     functions = [name for name, site in graph.sites.items() if site.kind == "function"]
     assert functions == ["relu_1", "add_1", "tanh_1"]
-    with pytest.raises(ConfigError, match="no site is named 'tanh'. Did you mean tanh_1"):
+    with pytest.raises(ArgumentError, match="no site is named 'tanh'. Did you mean tanh_1"):
         graph.site("tanh")
     # The names that networks share are given to no site that would take them from another.
     assert graph.role("input") == "output" or graph.role("input") == "input"
@@ -162,7 +162,7 @@ def test_a_name_with_the_signs_of_patterns_is_a_name_and_one_with_a_slash_is_ref
     graph = ModelGraph.trace(model, X)
     assert graph.find("a:b*") == ("a:b*",)
     model.add_module("a/b", nn.Linear(3, 3))
-    with pytest.raises(ConfigError, match="submodule 'a/b' has a / in its name, which separates sites: rename it"):
+    with pytest.raises(ArgumentError, match="submodule 'a/b' has a / in its name, which separates sites: rename it"):
         ModelGraph.trace(model, X)
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import Intervention, Run, interchange, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import ablate, ablate_units
@@ -114,9 +114,11 @@ def test_parameters_are_ablated_by_zero_and_by_the_mean_of_their_numbers() -> No
 
 def test_what_parameters_have_not() -> None:
     y = torch.tensor([0, 1])
-    with pytest.raises(ConfigError, match="^methods: first.bias is a parameter, which has no value on another example"):
+    with pytest.raises(
+        ArgumentError, match="^methods: first.bias is a parameter, which has no value on another example"
+    ):
         ablate(micro(), X, y, targets=["first.bias"], methods=["resample"])
     with pytest.raises(
-        ConfigError, match="^targets: first.bias is a parameter: its numbers are not ablated one by one"
+        ArgumentError, match="^targets: first.bias is a parameter: its numbers are not ablated one by one"
     ):
         ablate_units(micro(), X, y, targets=["first.bias"])

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.graph import patterns
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import ablate
@@ -97,7 +97,7 @@ def test_patterns(pattern: str, expected: list[str]) -> None:
     ],
 )
 def test_a_pattern_that_finds_nothing_is_an_error_with_the_nearest_names(pattern: str, text: str) -> None:
-    with pytest.raises(ConfigError, match=text):
+    with pytest.raises(ArgumentError, match=text):
         residual().find(pattern)
 
 
@@ -119,13 +119,13 @@ def test_paths_are_all_chains_of_edges() -> None:
 
 
 def test_paths_that_are_none_or_too_many() -> None:
-    with pytest.raises(ConfigError, match="no path leads from last to x"):
+    with pytest.raises(ArgumentError, match="no path leads from last to x"):
         residual().paths("last", "x")
-    with pytest.raises(ConfigError, match="no path leads from x to x"):
+    with pytest.raises(ArgumentError, match="no path leads from x to x"):
         residual().paths("x", "x")
-    with pytest.raises(ConfigError, match="16,384 paths lead from x to last, more than 10,000: name nearer sites"):
+    with pytest.raises(ArgumentError, match="16,384 paths lead from x to last, more than 10,000: name nearer sites"):
         residual(14).paths("x", "last")
-    with pytest.raises(ConfigError, match=r"'\*/\*.*' matches more than 10,000 paths"):
+    with pytest.raises(ArgumentError, match=r"'\*/\*.*' matches more than 10,000 paths"):
         residual(100).find("/".join("*" * 12))
     assert patterns.MOST_PATHS == 10_000
 
@@ -135,5 +135,5 @@ def test_targets_of_an_ablation_may_be_patterns() -> None:
     assert ablation_targets(graph, ["relu*", "x/*", "relu"]) == ["relu", "relu_1", "x/layers.0.norm", "x/add"]
     rows = ablate(micro(), X, torch.tensor([0, 1]), targets=["function:*", "*/add"], methods=["zero"]).rows
     assert [row["target"] for row in rows] == ["none", "relu", "add", "x/add", "relu/add"]
-    with pytest.raises(ConfigError, match=r"^targets: nothing matches 'rleu\*'"):
+    with pytest.raises(ArgumentError, match=r"^targets: nothing matches 'rleu\*'"):
         ablation_targets(graph, ["rleu*"])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.parametrizations import spectral_norm
 
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import Intervention, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.contributions import contributions
@@ -127,7 +127,7 @@ def test_what_is_no_sum(what: str) -> None:
 
     graph = ModelGraph.trace(Other(), torch.randn(2, 4))
     assert graph.summands("last") == ()
-    with pytest.raises(ConfigError, match="last is no Linear layer that reads a sum"):
+    with pytest.raises(ArgumentError, match="last is no Linear layer that reads a sum"):
         graph.distribute("last")
 
 
@@ -274,7 +274,7 @@ def test_a_site_with_another_name() -> None:
     assert torch.equal(run_with(renamed, x, [replaced]), run_with(graph, x, [replaced]))
     assert renamed.distribute("logits").summands("logits") == ()
     for new, text in (("add", "'add' is a site already"), ("a/b", "has a '/', which separates sites")):
-        with pytest.raises(ConfigError, match=text):
+        with pytest.raises(ArgumentError, match=text):
             graph.rename("relu", new)
 
 
@@ -313,7 +313,7 @@ def test_a_layer_that_is_more_than_its_weight_is_not_distributed(kind: str) -> N
     assert graph.summands("last") == () and torch.equal(graph(x), model(x))
     # Nothing is said to add up to the output, which the weight alone doesn't give.
     assert contributions(graph, x, torch.zeros(40, dtype=torch.int64), depth=2) == []
-    with pytest.raises(ConfigError, match="last is no Linear layer that reads a sum"):
+    with pytest.raises(ArgumentError, match="last is no Linear layer that reads a sum"):
         graph.distribute("last")
 
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, fx, nn
 
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.recording import _equal, _tensors, _works_in_place
@@ -61,7 +61,7 @@ def test_tensors_made_from_a_size_are_recorded(kind: type[nn.Module]) -> None:
 
 def test_an_lstm_is_one_site_that_returns_several_values() -> None:
     graph = ModelGraph.trace(Rnn().eval(), X[:2])
-    with pytest.raises(ConfigError, match="'lstm' returns several values.*Name one taken from it: getitem_1"):
+    with pytest.raises(ArgumentError, match="'lstm' returns several values.*Name one taken from it: getitem_1"):
         graph.site("lstm")
 
 
@@ -107,7 +107,7 @@ class OwnDecision(Layers):
         return super().forward(x) if x.sum() > 0 else x
 
 
-def leaves_of(error: pytest.ExceptionInfo[ConfigError]) -> list[str]:
+def leaves_of(error: pytest.ExceptionInfo[ArgumentError]) -> list[str]:
     (found,) = re.findall(r"leaves=\[([^\]]*)\]\.$", str(error.value))
     return found.split(",")
 
@@ -115,7 +115,7 @@ def leaves_of(error: pytest.ExceptionInfo[ConfigError]) -> list[str]:
 @pytest.mark.parametrize("given", [[], ["layers.0"], ["layers.2"]])
 def test_all_submodules_that_can_not_be_traced_are_named_at_once(given: list[str]) -> None:
     model = Layers()
-    with pytest.raises(ConfigError, match=r"or make the submodules? one site each: leaves=") as caught:
+    with pytest.raises(ArgumentError, match=r"or make the submodules? one site each: leaves=") as caught:
         ModelGraph.trace(model, X, leaves=given)
     assert sorted(leaves_of(caught)) == ["layers.0", "layers.2", "layers.3"]
     graph = ModelGraph.trace(model, X, leaves=leaves_of(caught))
@@ -124,7 +124,7 @@ def test_all_submodules_that_can_not_be_traced_are_named_at_once(given: list[str
 
 def test_where_the_networks_own_forward_decides_the_leaves_are_named_too() -> None:
     with pytest.raises(
-        ConfigError, match=r"\(return super\(\).forward\(x\) if x.sum\(\) > 0 else x\): it decides"
+        ArgumentError, match=r"\(return super\(\).forward\(x\) if x.sum\(\) > 0 else x\): it decides"
     ) as e:
         ModelGraph.trace(OwnDecision(), X)
     assert leaves_of(e) == ["NAME"]
@@ -132,7 +132,7 @@ def test_where_the_networks_own_forward_decides_the_leaves_are_named_too() -> No
 
 def test_torchs_words_are_put_short() -> None:
     for model, words in ((Checks(), "it decides by a value"), (Unpacks(), "it loops over a value, or unpacks one")):
-        with pytest.raises(ConfigError, match=words) as caught:
+        with pytest.raises(ArgumentError, match=words) as caught:
             ModelGraph.trace(model, X)
         assert "Proxy" not in str(caught.value) and "docs" not in str(caught.value)
 
@@ -170,10 +170,12 @@ def test_a_librarys_function_is_named_with_the_users_line_and_can_be_wrapped(
         return ModelGraph.trace(importlib.import_module(name).Net(), X)
 
     by_name = "from axes_of_tests import rearranged"
-    with pytest.raises(ConfigError, match=r"own/net_a.py:9 \(return self.last\(rearranged\(") as caught:
+    with pytest.raises(ArgumentError, match=r"own/net_a.py:9 \(return self.last\(rearranged\(") as caught:
         traced("net_a", by_name, "rearranged")
     assert 'torch.fx.wrap("rearranged") below the imports of' in str(caught.value)
-    with pytest.raises(ConfigError, match=f'write {by_name} and below it torch.fx.wrap\\("rearranged"\\) in') as caught:
+    with pytest.raises(
+        ArgumentError, match=f'write {by_name} and below it torch.fx.wrap\\("rearranged"\\) in'
+    ) as caught:
         traced("net_b", "import axes_of_tests", "axes_of_tests.rearranged")
     wrapped = traced("net_c", f'{by_name}\ntorch.fx.wrap("rearranged")', "rearranged")
     assert list(wrapped.sites) == ["x", "rearranged", "last"]

@@ -41,11 +41,11 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return compiled.kernels_folder()
 
 
-def loaded(tmp_path: Path) -> Any:
+def loaded(tmp_path: Path, source: str = SOURCE) -> Any:
     """The module above as a new process would see it: nothing is compiled yet."""
     file = tmp_path / "program" / "kernels.py"
     file.parent.mkdir(exist_ok=True)
-    file.write_text(SOURCE)
+    file.write_text(source)
     spec = importlib.util.spec_from_file_location("kernels", file)
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -65,6 +65,26 @@ def test_code_is_kept_in_the_cache_folder_and_found_again(tmp_path: Path, folder
     assert not list((tmp_path / "program").rglob("*.nb?"))
     second = loaded(tmp_path)
     assert (second.four_times(3), second.double(2), hits(second.double), hits(second.four_times)) == (12, 4, 1, 1)
+
+
+def test_an_edit_of_another_package_s_function_is_compiled_again(tmp_path: Path, folder: Path) -> None:
+    """The folder's version covers this package alone; a package that is installed beside it has kernels of its own."""
+    first = loaded(tmp_path)
+    assert (first.four_times(3), hits(first.four_times)) == (12, 0)
+    edited = SOURCE.replace("return 2 * number", "return 3 * number")
+    second = loaded(tmp_path, edited)
+    assert (second.double(3), second.four_times(3), hits(second.double), hits(second.four_times)) == (9, 27, 0, 0)
+    third = loaded(tmp_path, edited)
+    assert (third.four_times(3), hits(third.four_times)) == (27, 1)
+    for name in ("__init__.py", "others/__init__.py"):  # a package: all of its sources count
+        (tmp_path / "program" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "program" / name).touch()
+    counts = []
+    for text in ("A = 1", "A = 1", "A = 2"):
+        (tmp_path / "program/others/values.py").write_text(text)
+        module = loaded(tmp_path, edited)
+        counts.append((module.double(3), hits(module.double)))
+    assert counts == [(9, 0), (9, 1), (9, 0)]
 
 
 def test_a_program_s_own_functions_are_kept_where_it_says(

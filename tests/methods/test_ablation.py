@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import mi_runner
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import Ablation, ablate, ablate_units, draws, n_unit_runs, try_ablations
 from mi_runner.methods.ablation_targets import ablation_targets
@@ -199,7 +199,8 @@ def test_an_ablation_that_can_not_run_is_named() -> None:
 
     graph = ModelGraph.trace(OfTwo(), X)
     try_ablations(graph, X, ["add"], units=True)
-    with pytest.raises(ConfigError, match=r"^the network can't be run on 3 examples: RuntimeError: .* size 6\.$"):
+    text = r"^the network can't be run on 3 examples: RuntimeError: .* size 6\. Name other targets\.$"
+    with pytest.raises(ArgumentError, match=text):
         try_ablations(graph, torch.ones(3, 2), ["view"])
 
 

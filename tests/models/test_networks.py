@@ -15,7 +15,7 @@ from torch.nn import functional
 
 from mi_runner import chance
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ArgumentError, ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.models import Built, build
 from mi_runner.models.external import import_callable
 from mi_runner.training import loop, stacked
@@ -177,7 +177,7 @@ def test_inputs_of_two_axes_that_a_convolution_does_not_take() -> None:
 @pytest.mark.parametrize("forward", [torch.no_grad()(lambda h: h * 2), lambda h: h.detach()])
 def test_a_network_without_gradients_is_refused_before_it_is_trained(forward: Callable[[Tensor], Tensor]) -> None:
     network = Then(lambda h: forward(h).detach())
-    with pytest.raises(ConfigError, match=r"no parameter gets a gradient .* use epochs=0\.$"):
+    with pytest.raises(ArgumentError, match=r"no parameter gets a gradient .* use epochs=0\.$"):
         loop.check(network, dataset(), TrainingOptions())
     loop.check(network, dataset(), TrainingOptions(epochs=0))
 

@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file, save_model
 from torch import Tensor, nn
 
 from mi_runner import chance
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.machine.files import sha256
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
@@ -578,7 +578,7 @@ def test_weights_are_found_as_deep_as_is_looked(levels: int, is_found: bool) -> 
     if is_found:
         assert fitted(FILE, content, {"w": torch.zeros(2)}).state["w"].tolist() == [1, 1]
     else:
-        with pytest.raises(ConfigError, match="it holds no tensors"):
+        with pytest.raises(ArgumentError, match="it holds no tensors"):
             fitted(FILE, content, {"w": torch.zeros(2)})
 
 
@@ -589,7 +589,7 @@ def test_ten_thousand_values_of_a_file_are_looked_at(value: str) -> None:
     before = [float(number) if value == "each another" else None for number in range(most + 1)]
     state, wanted = {"w": torch.ones(2)}, {"w": torch.zeros(2)}
     assert fitted(FILE, [*before[:most], state], wanted).state["w"].tolist() == [1, 1]
-    with pytest.raises(ConfigError, match=f"a list of {most + 2} values"):
+    with pytest.raises(ArgumentError, match=f"a list of {most + 2} values"):
         fitted(FILE, [*before, state], wanted)
 
 
@@ -607,13 +607,15 @@ def test_of_names_that_are_left_out_six_are_named(n: int, more: str) -> None:
 
 
 def test_of_many_further_layers_three_tensors_are_named() -> None:
-    with pytest.raises(ConfigError, match=r"the file has layers\.4\.weight, layers\.4\.bias, layers\.6\.weight\. Was"):
+    with pytest.raises(
+        ArgumentError, match=r"the file has layers\.4\.weight, layers\.4\.bias, layers\.6\.weight\. Was"
+    ):
         fitted(FILE, MLP([6, 5, 3, 3, 3]).state_dict(), network().state_dict())
 
 
 def test_where_no_name_matches_the_largest_state_dict_is_described() -> None:
     content = {"small": {"a": torch.ones(1)}, "large": {"b": torch.ones(1), "c": torch.ones(1)}}
-    with pytest.raises(ConfigError, match=r"2 tensors under the key \['large'\], the model has 4; .* has b, c\."):
+    with pytest.raises(ArgumentError, match=r"2 tensors under the key \['large'\], the model has 4; .* has b, c\."):
         fitted(FILE, content, network().state_dict())
 
 
@@ -621,7 +623,7 @@ def test_shapes_decide_nothing_where_a_name_matches() -> None:
     """The shapes leave one way, but a name that is right and one that is wrong look like another model's."""
     wanted = {"a.weight": torch.zeros(3, 2), "b.weight": torch.zeros(2, 3)}
     content = {"a.weight": torch.ones(3, 2), "c.weight": torch.ones(2, 3)}
-    with pytest.raises(ConfigError, match=r"the file lacks b\.weight, has c\.weight\."):
+    with pytest.raises(ArgumentError, match=r"the file lacks b\.weight, has c\.weight\."):
         fitted(FILE, content, wanted)
 
 
@@ -629,7 +631,7 @@ def test_one_stored_row_for_two_is_refused_and_for_one_it_is_a_row() -> None:
     row = torch.arange(6.0).as_strided((1, 3), (0, 1))
     assert fitted(FILE, {"w": row}, {"w": torch.zeros(1, 3)}).state["w"].tolist() == [[0, 1, 2]]
     rows = torch.arange(6.0).as_strided((2, 3), (0, 1))  # as many values are stored as two rows have
-    with pytest.raises(ConfigError, match="w is expanded, one stored value for many"):
+    with pytest.raises(ArgumentError, match="w is expanded, one stored value for many"):
         fitted(FILE, {"w": rows}, {"w": torch.zeros(2, 3)})
 
 
@@ -647,7 +649,7 @@ def test_two_keys_with_the_same_weights_are_one(one: Tensor, other: Tensor, are_
     if are_one:
         assert fitted(FILE, content, {"w": torch.zeros(2, 3)}).state["w"].tolist() == one.tolist()
     else:
-        with pytest.raises(ConfigError, match=r"several state_dicts fit the model: \['last'\], \['best'\]\."):
+        with pytest.raises(ArgumentError, match=r"several state_dicts fit the model: \['last'\], \['best'\]\."):
             fitted(FILE, content, {"w": torch.zeros(2, 3)})
 
 
@@ -661,7 +663,7 @@ def test_a_view_of_a_tensor_is_not_tied_to_it() -> None:
 
 
 def test_tensors_without_values_are_not_tied() -> None:
-    with pytest.raises(ConfigError, match="the file lacks b"):
+    with pytest.raises(ArgumentError, match="the file lacks b"):
         fitted(FILE, {"a": torch.zeros(0)}, {"a": torch.zeros(0), "b": torch.zeros(0)})
 
 
@@ -669,7 +671,7 @@ def test_a_complex_weight_that_is_not_a_number_is_refused() -> None:
     wanted = {"w": torch.zeros(2, dtype=torch.complex64)}
     given = torch.tensor([complex(1, 2), complex(3, 4)])
     assert torch.equal(fitted(FILE, {"w": given}, wanted).state["w"], given)
-    with pytest.raises(ConfigError, match="w has NaN or infinite values"):
+    with pytest.raises(ArgumentError, match="w has NaN or infinite values"):
         fitted(FILE, {"w": given * complex("nan")}, wanted)
 
 
@@ -768,7 +770,7 @@ def test_a_command_is_one_argument_in_which_a_shell_changes_nothing(sign: str) -
 
 
 def test_a_file_of_no_weights_is_none_of_weights(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="it holds no tensors"):
+    with pytest.raises(ArgumentError, match="it holds no tensors"):
         read_weights(as_pytorch({}, tmp_path))
 
 

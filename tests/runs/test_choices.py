@@ -15,7 +15,6 @@ from omegaconf import MISSING
 from mi_runner.config.options import Choice
 from mi_runner.config.registry import DATASETS, SCHEMAS
 from mi_runner.config.training_schema import Loss, Optimizer, RegularizerChoice, TrainingConfig
-from mi_runner.errors import ArgumentError, RunFailed, as_options
 from mi_runner.runs.choices import arguments, training_options
 from mi_runner.training.evaluation import LOSSES
 from mi_runner.training.optimizers import OPTIMIZERS
@@ -63,21 +62,3 @@ def test_the_choices_of_training_are_those_of_its_schema() -> None:
 
 def test_arguments_are_plain_values() -> None:
     assert arguments(TrainingConfig(optimizer=Optimizer.sgd))["optimizer"] == "sgd"
-
-
-@pytest.mark.parametrize(
-    ("text", "said"),
-    [
-        (
-            "digits=[]: name one. Use digits=[1] or no.digits=3",
-            "data.digits=[]: name one. Use data.digits=[1] or no.digits=3",
-        ),
-        ("digits: none of them", "data.digits: none of them"),
-        ("the digits: none, my_digits=3", "the digits: none, my_digits=3"),
-    ],
-)
-@pytest.mark.parametrize("kind", [ArgumentError, RunFailed])
-def test_errors_about_arguments_become_errors_about_options(kind: type[Exception], text: str, said: str) -> None:
-    with pytest.raises(kind) as caught, as_options("data", ["digits"]):
-        raise kind(text)
-    assert str(caught.value) == said

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from mi_runner.machine import files
-from mi_runner.runs import run_folder
+from mi_runner.runs import run_folder, states
 from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder, point_latest
 
@@ -126,4 +126,4 @@ def test_a_disk_that_fails_to_keep_the_files_fails_the_run(
     monkeypatch.setattr(files, "sync_folder", failing)
     assert command.main(["dataset=mod_add", "training.epochs=0", f"output_dir={tmp_path}", "report=false"]) == 1
     assert "the run is not done" in capsys.readouterr().err
-    assert run_folder.state(tmp_path / "train/mod_add-mlp/v001").status != "done"
+    assert states.read_state(tmp_path / "train/mod_add-mlp/v001").status != "done"

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from mi_runner.cli import command as cli
 from mi_runner.errors import ConfigError
 from mi_runner.machine.reading import Unreadable, read_bytes, read_object
-from mi_runner.runs import run_folder
+from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import FOR_A_LIST, Plan, read_sweep
 from mi_runner.runs.record import RunRecord, read_run
 from mi_runner.runs.report import write_run_report
@@ -245,7 +245,7 @@ def test_a_record_that_is_no_file_or_no_record(kind: str, name: str, made: Path)
 
 def test_a_byte_order_mark_is_no_fault(made: Path, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(b"\xef\xbb\xbf" + Path("a/run.json").read_bytes())
-    assert run_folder.state(tmp_path).done
+    assert states.read_state(tmp_path).done
 
 
 def test_what_is_wrong_is_said_with_what_is_allowed(made: Path, tmp_path: Path) -> None:
@@ -259,11 +259,11 @@ def test_what_is_wrong_is_said_with_what_is_allowed(made: Path, tmp_path: Path) 
         ("checkpoint", {"members": [{"seed": "a"}]}, "the field checkpoint.members[0].seed is 'a'"),
     ):
         (tmp_path / "run.json").write_text(json.dumps({**record, name: value}))
-        found = run_folder.state(tmp_path)
+        found = states.read_state(tmp_path)
         assert words in found.fault and words in found.cause and not found.done, found
         assert getattr(found.record, name) == getattr(RunRecord(), name) and found.record.host == record["host"]
     (tmp_path / "run.json").write_text(json.dumps({**record, "status": "perfect"}))
-    assert "status is 'perfect'; it must be one of running, done" in run_folder.state(tmp_path).cause
+    assert "status is 'perfect'; it must be one of running, done" in states.read_state(tmp_path).cause
 
 
 def test_every_field_that_a_run_writes_has_a_type(made: Path) -> None:
@@ -273,10 +273,20 @@ def test_every_field_that_a_run_writes_has_a_type(made: Path) -> None:
     assert list(json.loads(Path("s/sweep.json").read_text())) == [item.name for item in fields(Plan)]
 
 
+def test_a_record_has_all_that_its_file_has(made: Path, tmp_path: Path) -> None:
+    """So it can be written again, the same byte for byte."""
+    record, faults = read_run(Path("a/run.json"))
+    assert not faults
+    run_folder.RunFolder(tmp_path).write_record(record)
+    assert (tmp_path / "run.json").read_bytes() == Path("a/run.json").read_bytes()
+    read_sweep(Path("s/sweep.json")).write(tmp_path)
+    assert (tmp_path / "sweep.json").read_bytes() == Path("s/sweep.json").read_bytes()
+
+
 def test_further_fields_are_kept_and_ignored(made: Path, tmp_path: Path) -> None:
     record = {**json.loads(Path("a/run.json").read_text()), "of_later": {"x": [None]}}
     (tmp_path / "run.json").write_text(json.dumps(record))
-    assert run_folder.state(tmp_path).done
+    assert states.read_state(tmp_path).done
     write_run_report(tmp_path)  # it amends the record
     amended = json.loads((tmp_path / "run.json").read_text())
     assert list(amended) == list(record) and amended.pop("files").keys() == record.pop("files").keys() | {"report.html"}

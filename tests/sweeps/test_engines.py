@@ -21,9 +21,11 @@ import pytest
 from mi_runner.config.engine_schemas import JoblibLauncher, RayLauncher, SubmititLocalLauncher
 from mi_runner.config.run_schema import OnError, RunConfig
 from mi_runner.machine.imports import SAFE_PATH, folder_last, safe_path
-from mi_runner.runs import run_folder
+from mi_runner.runs import liveness, states
+from mi_runner.runs.liveness import ALIVE
 from mi_runner.runs.record import RunRecord
-from mi_runner.runs.run_folder import ALIVE, RunFolder, State
+from mi_runner.runs.run_folder import RunFolder
+from mi_runner.runs.states import State
 from mi_runner.sweeps import dispatch
 from mi_runner.sweeps.dispatch import Clock, Dispatch, RunsElsewhere
 from mi_runner.sweeps.engines import slurm
@@ -169,17 +171,17 @@ def test_a_living_process_lives_whatever_the_clock_says(
     for change in (timedelta(0), timedelta(hours=1), timedelta(days=365), -timedelta(hours=1)):
         started = (datetime.now(UTC) - change).isoformat(timespec="seconds")
         folder.write_record(RunRecord(status="running", pid=stranger.pid, host=socket.gethostname(), started=started))
-        (tmp_path / run_folder.PROCESS).write_text(f"{stranger.pid} {run_folder.process_start(stranger.pid)}\n")
-        assert run_folder.state(tmp_path).status == "running", change
+        (tmp_path / liveness.PROCESS).write_text(f"{stranger.pid} {liveness.process_start(stranger.pid)}\n")
+        assert states.read_state(tmp_path).status == "running", change
     # Another process that has got the id began at another moment, or after another start of the machine.
-    boot, ticks = str(run_folder.process_start(stranger.pid)).split(":")
+    boot, ticks = str(liveness.process_start(stranger.pid)).split(":")
     for other in (f"{boot}:{int(ticks) - 1}", f"another:{ticks}"):
-        (tmp_path / run_folder.PROCESS).write_text(f"{stranger.pid} {other}\n")
-        assert run_folder.state(tmp_path).status == "killed"
+        (tmp_path / liveness.PROCESS).write_text(f"{stranger.pid} {other}\n")
+        assert states.read_state(tmp_path).status == "killed"
     # What is noted of another process says nothing.
-    (tmp_path / run_folder.PROCESS).write_text(f"{stranger.pid + 1} {boot}:{ticks}\n")
+    (tmp_path / liveness.PROCESS).write_text(f"{stranger.pid + 1} {boot}:{ticks}\n")
     folder.amend_record(started=datetime.now(UTC).isoformat(timespec="seconds"))
-    assert run_folder.state(tmp_path).status == "running"
+    assert states.read_state(tmp_path).status == "running"
 
 
 def test_a_run_notes_its_process_while_it_runs(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -187,13 +189,13 @@ def test_a_run_notes_its_process_while_it_runs(mi_run: MiRun, monkeypatch: pytes
     write = RunFolder.write_table
 
     def watched(self: RunFolder, *arguments: Any, **options: Any) -> None:
-        noted.append((self.path / run_folder.PROCESS).read_text())
+        noted.append((self.path / liveness.PROCESS).read_text())
         write(self, *arguments, **options)
 
     monkeypatch.setattr(RunFolder, "write_table", watched)
     ended = mi_run(*TINY)
-    assert ended.status == 0 and set(noted) == {f"{os.getpid()} {run_folder.process_start(os.getpid())}\n"}
-    assert not (ended.folder / run_folder.PROCESS).exists()
+    assert ended.status == 0 and set(noted) == {f"{os.getpid()} {liveness.process_start(os.getpid())}\n"}
+    assert not (ended.folder / liveness.PROCESS).exists()
 
 
 class Time:

@@ -21,7 +21,7 @@ from filelock import FileLock
 
 from mi_runner.config.engine_schemas import RayLauncher
 from mi_runner.errors import RunFailed, Terminated
-from mi_runner.runs import run_folder
+from mi_runner.runs import states
 from mi_runner.sweeps.engines.ray import Node, _RayTask, shares_of_nodes
 from tests.conftest import Ended
 from tests.forked import Forked
@@ -119,7 +119,7 @@ def test_a_worker_that_is_killed_and_a_job_that_fails_end_no_other_job(swept: Sw
     word = f"process {swept.killed['pid']} on {swept.killed['host']} ended without a word"
     assert (rows["1"]["status"], rows["1"]["error"]) == ("killed", word)
     assert word in done.err
-    found = run_folder.state(folder / "1")
+    found = states.read_state(folder / "1")
     assert (found.record["status"], found.exit_status) == ("killed", 1)
     assert {rows[job]["status"] for job in "03"} == {"done"}
     pids = [record_of(folder / str(job))["pid"] for job in range(4)]

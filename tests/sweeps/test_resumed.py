@@ -19,9 +19,10 @@ import pytest
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import Terminated
 from mi_runner.machine import signals
-from mi_runner.runs import run_folder
+from mi_runner.runs import liveness, states
+from mi_runner.runs.liveness import ALIVE
 from mi_runner.runs.record import RunRecord
-from mi_runner.runs.run_folder import ALIVE, RunFolder
+from mi_runner.runs.run_folder import RunFolder
 from mi_runner.sweeps import dispatch, engines, worker
 from mi_runner.sweeps.engines.engine import Running
 from mi_runner.sweeps.engines.in_this_process import InThisProcess
@@ -56,19 +57,19 @@ def run_elsewhere(folder: Path, *, last_sign: float | None) -> None:
 def test_the_state_of_a_job_on_another_host(last_sign: float | None, status: str, cause: str, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
     run_elsewhere(tmp_path, last_sign=last_sign)
-    state = run_folder.state(tmp_path)
+    state = states.read_state(tmp_path)
     assert state.status == status and re.fullmatch(cause, state.cause)
 
 
 def test_a_job_gives_signs_of_life_while_it_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run_folder, "SECONDS_BETWEEN_SIGNS", 0.05)
-    with run_folder.signs_of_life(tmp_path):
+    monkeypatch.setattr(liveness, "SECONDS_BETWEEN_SIGNS", 0.05)
+    with liveness.signs_of_life(tmp_path):
         os.utime(tmp_path / ALIVE, (0, 0))
         deadline = time.monotonic() + 20
-        while (run_folder.seconds_without_sign(tmp_path) or 0) > 10:
+        while (liveness.seconds_without_sign(tmp_path) or 0) > 10:
             assert time.monotonic() < deadline
             time.sleep(0.02)
-    assert run_folder.seconds_without_sign(tmp_path) is None and not list(tmp_path.iterdir())
+    assert liveness.seconds_without_sign(tmp_path) is None and not list(tmp_path.iterdir())
 
 
 # --- one writer ----------------------------------------------------------------------------------------------------
@@ -107,7 +108,7 @@ def test_a_job_has_the_time_that_was_asked_for(tmp_path: Path, monkeypatch: pyte
     task = Task(0, tmp_path / "0", RunConfig(), "", Worker("", minutes=0.02))
     ending = worker.run_task(task)
     assert ending.status == "timed out" and 1.1 < took[0] < 10
-    state = run_folder.state(task.folder)
+    state = states.read_state(task.folder)
     assert (state.status, state.cause) == ("timed out", "it took longer than hydra.launcher.timeout_min=0.02")
 
 
@@ -216,7 +217,7 @@ def test_a_worker_that_is_killed_because_it_does_not_listen_was_interrupted(
             shutil.copy(done.folder / "0/run.json", task.folder)
             started = datetime.now(UTC).isoformat(timespec="seconds")
             RunFolder(task.folder).amend_record(status="running", pid=workers[-1].pid, started=started, finished=None)
-            assert run_folder.state(task.folder).status == "running"
+            assert states.read_state(task.folder).status == "running"
             return Deaf()
 
         def stop(self) -> None:

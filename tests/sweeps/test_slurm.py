@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from mi_runner.runs import run_folder
+from mi_runner.runs import states
 from mi_runner.sweeps import dispatch
 from tests.conftest import Ended
 from tests.launched import TINY, Started, statuses, table
@@ -179,4 +179,4 @@ def test_a_limit_on_submitted_jobs_and_a_controller_that_is_restarted(
     assert len(of_sweep(with_accounts, sweep.folder)) == 3
     with (sweep.folder / "sweep.csv").open(newline="") as file:
         assert {row["status"] for row in csv.DictReader(file)} == {"done"}
-    assert run_folder.state(sweep.folder / "0").done
+    assert states.read_state(sweep.folder / "0").done

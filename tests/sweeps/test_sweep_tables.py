@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from mi_runner.runs.plan import Job
 from mi_runner.runs.record import RunRecord
-from mi_runner.runs.run_folder import State
+from mi_runner.runs.states import State
 from mi_runner.sweeps.sweep_tables import Ended, all_rows, summary, summary_rows
 from mi_runner.tables.over_seeds import Summed
 

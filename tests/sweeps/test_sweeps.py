@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from mi_runner.config.engine_schemas import JoblibLauncher, SubmititLocalLauncher
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError
-from mi_runner.runs import run_folder, runner
+from mi_runner.runs import runner, states
 from mi_runner.runs.plan import Job, Plan
 from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder
@@ -53,7 +53,7 @@ def table(folder: Path, name: str = "sweep") -> list[dict[str, str]]:
 
 
 def statuses(folder: Path) -> dict[int, str]:
-    return {job.number: run_folder.state(folder / str(job.number)).status for job in read_plan(folder).jobs}
+    return {job.number: states.read_state(folder / str(job.number)).status for job in read_plan(folder).jobs}
 
 
 def started(folder: Path) -> dict[str, str]:
@@ -645,6 +645,19 @@ def test_a_full_disk_during_one_job(mi_run: MiRun) -> None:
     assert {job for job, record in started(done.folder).items() if record != before.get(job)} == {"3"}
 
 
+def test_each_table_of_a_job_is_read_once(two_seeds: Path, mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For the tables of the sweep, its figures and its page."""
+    read: list[str] = []
+    read_rows = sweep_tables.read_rows
+    monkeypatch.setattr(
+        sweep_tables, "read_rows", lambda path: (read.append(f"{path.parent.name}/{path.name}"), read_rows(path))[1]
+    )
+    before = (two_seeds / "sweep.csv").read_bytes(), (two_seeds / "sweep_summary.csv").read_bytes()
+    assert mi_run(f"sweep={two_seeds}").status == 0
+    assert sorted(read) == [f"{job}/{name}.csv" for job in (0, 1) for name in ("metrics", "summary")]
+    assert before == ((two_seeds / "sweep.csv").read_bytes(), (two_seeds / "sweep_summary.csv").read_bytes())
+
+
 def test_tables_that_can_not_be_written(two_seeds: Path, mi_run: MiRun) -> None:
     (two_seeds / "sweep.csv").unlink()
     (two_seeds / "sweep.csv").mkdir()
@@ -677,7 +690,7 @@ def test_a_job_is_killed_if_its_engine_says_so(
     assert done.status == 1 and f"seed=1: killed, 0.0 s: {word}" in done.err
     causes = {row["job"]: row["error"] for row in table(done.folder)}
     assert causes["1"] == word and causes["2"] == "its worker ended before the run began (BrokenPool: SIGKILL)"
-    assert run_folder.state(done.folder / "1").exit_status == 1
+    assert states.read_state(done.folder / "1").exit_status == 1
     assert json.loads((done.folder / "1/run.json").read_text())["status"] == "killed"
     resumed = mi_run("-m", f"resume={done.folder}")
     assert resumed.status == 0 and set(statuses(done.folder).values()) == {"done"}
@@ -800,7 +813,7 @@ def test_the_same_values_must_mean_the_same_job() -> None:
     from mi_runner.sweeps.sweep_plan import check_same_sweep
 
     check_same_sweep(plan, command, {}, [Job(0, (), {"model": "skip"}, "b"), Job(1, (), {"model": "cnn"}, "c")])
-    with pytest.raises(ConfigError, match="the config of job 1 .model=skip. is another"):
+    with pytest.raises(ConfigError, match="the config of job 1 .model=skip. differs"):
         check_same_sweep(plan, command, {}, [Job(0, (), {"model": "skip"}, "other")])
 
 
@@ -949,7 +962,7 @@ def begun(tmp_path: Path, *arguments: str, running: int) -> tuple[Forked, Path]:
     process = Forked("-m", *TINY, *arguments, cwd=tmp_path)
     folder = tmp_path / "outputs/sweeps/train/v001"
     deadline = time.monotonic() + 120
-    while run_folder.state(folder / str(running)).status != "running":
+    while states.read_state(folder / str(running)).status != "running":
         assert process.poll() is None, process.communicate(timeout=60)
         assert time.monotonic() < deadline, "the job has not begun"
         time.sleep(0.05)

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional
 
 from mi_runner.chance import generator
-from mi_runner.errors import ArgumentError, ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.machine import threads
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
@@ -68,7 +68,7 @@ def test_more_clusters_than_units_is_a_mistake() -> None:
         ((1, 9, 2), "n_clusters=2: a 1×9 weight matrix has room for at most 1. Take a layer with at least two "
                     "units on each side."),
     ):  # fmt: skip
-        with pytest.raises(ConfigError) as caught:
+        with pytest.raises(ArgumentError) as caught:
             contiguous(*sizes)
         assert str(caught.value) == text
 
@@ -84,9 +84,9 @@ def test_the_middle_layer(n_layers: int, middle: str) -> None:
 
 
 def test_a_wrong_layer_names_the_right_ones() -> None:
-    with pytest.raises(ConfigError, match=r"no Linear layer is named 'frist'\. Did you mean first\? .*last"):
+    with pytest.raises(ArgumentError, match=r"no Linear layer is named 'frist'\. Did you mean first\? .*last"):
         linear_layer(TwoLayerSkip(4, 2), "frist")
-    with pytest.raises(ConfigError, match="no Linear layer"):
+    with pytest.raises(ArgumentError, match="no Linear layer"):
         linear_layer(torch.nn.Sequential(torch.nn.ReLU()), None)
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.models.batches import BATCH, batches, outputs_of
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.training.doubts import doubts
@@ -132,7 +132,7 @@ def test_auto_is_cross_entropy_for_classes_and_mse_for_values() -> None:
     ids=["mse of classes", "bce of classes", "entropy of values", "bce above 1", "bce below 0 in test", "smoothing"],
 )
 def test_a_loss_that_does_not_fit_is_refused(config: TrainingOptions, dataset: Dataset, text: str) -> None:
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         loss_function(config, dataset)
     assert str(caught.value) == text
 

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from mi_runner import chance
 from mi_runner.config.training_schema import Loss
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import Advance, Progress
 from mi_runner.training import optimizers
@@ -364,7 +364,7 @@ def test_no_epochs_train_nothing() -> None:
 
 def test_a_network_without_parameters_is_evaluated_but_not_trained() -> None:
     assert train(nn.Identity(), classes(n_features=3), TrainingOptions(epochs=0), seed=0) == []
-    with pytest.raises(ConfigError, match=r"^the model has no parameters to train: use epochs=0\.$"):
+    with pytest.raises(ArgumentError, match=r"^the model has no parameters to train: use epochs=0\.$"):
         train(nn.Identity(), classes(n_features=3), TrainingOptions(epochs=1), seed=0)
 
 
@@ -506,7 +506,7 @@ def test_a_penalty_that_is_not_finite_ends_the_run(penalty: float) -> None:
 @pytest.mark.parametrize("optimizer", ["adam", "adamw"])
 def test_momentum_is_for_sgd(optimizer: str) -> None:
     config = TrainingOptions(optimizer=optimizer, momentum=0.9)
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         check(network(3), classes(), config)
     assert str(caught.value) == f"momentum=0.9 is for optimizer=sgd; optimizer={optimizer} has none."
     check(network(3), classes(), replace(config, optimizer="sgd"))
@@ -517,7 +517,7 @@ def test_bce_needs_outputs_between_0_and_1(weight: float) -> None:
     config = TrainingOptions(loss="bce")
     dataset = points((1.0, 1.0), (0.5, 0.0))
     check(line(1.0), dataset, config)  # outputs 1 and 0.5
-    with pytest.raises(ConfigError) as caught:
+    with pytest.raises(ArgumentError) as caught:
         check(line(weight), dataset, config)
     assert str(caught.value) == (
         "loss=bce takes outputs in 0..1: end the network with a sigmoid (torch.nn.Sigmoid()), or use loss=mse."
@@ -534,7 +534,7 @@ def test_the_outputs_of_the_first_thousand_examples_are_checked(place: int, is_r
     x[place] = 2.0
     data = Dataset("arrays", x, y, x[:1], y[:1], None)
     if is_refused:
-        with pytest.raises(ConfigError, match="loss=bce takes outputs in 0..1"):
+        with pytest.raises(ArgumentError, match="loss=bce takes outputs in 0..1"):
             check(line(1.0), data, TrainingOptions(loss="bce"))
     else:
         check(line(1.0), data, TrainingOptions(loss="bce"))
@@ -556,14 +556,14 @@ def test_a_check_leaves_the_data_alone_and_needs_no_gradients_around_it() -> Non
 
 
 def test_a_regularizer_that_does_not_fit_is_found_before_training() -> None:
-    with pytest.raises(ConfigError, match="^regularizer=orthogonality measures the Linear layers but the last"):
+    with pytest.raises(ArgumentError, match="^regularizer=orthogonality measures the Linear layers but the last"):
         check(nn.Linear(6, 3), classes(), TrainingOptions(regularizer="orthogonality"))
 
 
 def test_a_loss_that_does_not_fit_is_found_before_training() -> None:
     model = network(3)
     before = weights_of(model)
-    with pytest.raises(ConfigError, match=r"^loss=mse takes values"):
+    with pytest.raises(ArgumentError, match=r"^loss=mse takes values"):
         train(model, classes(), TrainingOptions(loss="mse"), seed=0)
     assert torch.equal(weights_of(model), before)
 
@@ -622,7 +622,7 @@ class MoreInTraining(nn.Module):
 def test_further_outputs_in_training_mode_are_refused_before_training() -> None:
     model = MoreInTraining().eval()
     before, drawn = copy.deepcopy(model.state_dict()), torch.random.get_rng_state()
-    with pytest.raises(ConfigError, match=r"returns tuple in training mode.*arguments='\{aux_logits: false\}'"):
+    with pytest.raises(ArgumentError, match=r"returns tuple in training mode.*arguments='\{aux_logits: false\}'"):
         check(model, classes(), TrainingOptions())
     assert not model.training and torch.equal(torch.random.get_rng_state(), drawn)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())

@@ -12,7 +12,6 @@ from mi_runner.config.options import Choice, option
 class DatasetConfig(Choice):
     """The options of every data set."""
 
-    module: ClassVar[str]
     drawn: ClassVar[bool] = True
     """Whether the examples depend on the run's seed."""
     causal_model: ClassVar[str | None] = None

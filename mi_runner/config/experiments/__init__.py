@@ -12,7 +12,6 @@ from mi_runner.config.options import Choice
 class ExperimentConfig(Choice):
     """The attributes of every experiment."""
 
-    module: ClassVar[str]
     takes_seeds: ClassVar[bool] = False
     """Whether it takes many networks at once, `seeds=32`."""
     compares_networks: ClassVar[bool] = False

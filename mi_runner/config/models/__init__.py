@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar
 
 from mi_runner.config.options import Choice
 
@@ -11,5 +10,3 @@ from mi_runner.config.options import Choice
 @dataclass
 class ModelConfig(Choice):
     """The attributes of every model."""
-
-    module: ClassVar[str]

@@ -6,8 +6,7 @@ The options become arguments of `mi_runner.methods.ablation`, its rows become ta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import fmean
@@ -18,7 +17,7 @@ from torch import Tensor
 
 from mi_runner.config.experiments.ablation import AblationConfig, Estimate, Granularity, Method
 from mi_runner.datasets import Dataset, arrays
-from mi_runner.errors import ArgumentError, ConfigError, as_options, unknown
+from mi_runner.errors import ArgumentError, ConfigError, as_options, listed, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.ablation import figures
 from mi_runner.experiments.ablation.tables import (
@@ -85,18 +84,15 @@ def check(setting: Setting[AblationConfig]) -> None:
                 "name fewer experiment.targets or experiment.methods, or lower experiment.repeats."
             )
     few = setting.dataset.x_test[:REHEARSED]
-    with evaluating(setting.model), torch.random.fork_rng():
-        try:
-            ablation.try_ablations(
-                graph,
-                few,
-                found,
-                methods,
-                source=None if source is None else source.x[:REHEARSED],
-                units=config.granularity is Granularity.unit,
-            )
-        except ConfigError as error:
-            raise ConfigError(f"{error} Name other experiment.targets.") from error
+    with evaluating(setting.model), torch.random.fork_rng(), as_options(experiment=["targets", "methods"]):
+        ablation.try_ablations(
+            graph,
+            few,
+            found,
+            methods,
+            source=None if source is None else source.x[:REHEARSED],
+            units=config.granularity is Granularity.unit,
+        )
 
 
 def metric_names(setting: Setting[AblationConfig]) -> list[str]:
@@ -164,14 +160,14 @@ def run(setting: Setting[AblationConfig]) -> Result:
     del runs  # what follows keeps values of its own
     inner = [target for target in found if _is_inner_site(graph, target)]
     if config.split is not Estimate.none and inner:
-        with _explained("split"):
+        with as_options({"reads": "experiment.split"}):
             beyond = choices | {"targets": inner, "progress": None}
             parts = residuals.ablate_beyond(graph, x, y, estimate=config.split.value, **beyond)
         filled.append(SPLITS.filled(parts))
         shown.append("splits")
     if config.agree != sources.ANY:
         together = {name: choices[name] for name in ("targets", "repeats", "source", "loss", "seed")}
-        with _explained("agree"):
+        with as_options(experiment=["agree"]):
             scrubbed = ablation.scrub(graph, x, y, **together, **agreement)
         filled.append(SCRUBBING.filled(scrubbed))
         shown.append("scrubbing")
@@ -195,7 +191,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
 
 def _targets(graph: ModelGraph, config: AblationConfig) -> list[str]:
     """The targets that the options name, or those of the graph, which may be none."""
-    with as_options("experiment", ("targets", "depth")):
+    with as_options(experiment=["targets"]):
         if config.targets is None and config.depth != "all":
             return ablation_targets.readable_targets(graph, _depth(config))
         return ablation_targets.ablation_targets(graph, config.targets)
@@ -205,7 +201,7 @@ def _depth(config: AblationConfig) -> int | None:
     if config.depth == "auto":
         return None
     if not config.depth.isdecimal() or config.depth == "0":
-        raise ArgumentError(f"depth={config.depth}: type auto, all, or a number from 1.")
+        raise ConfigError(f"experiment.depth={config.depth}: type auto, all, or a number from 1.")
     return int(config.depth)
 
 
@@ -230,10 +226,9 @@ def _say_empty(rows: Sequence[Mapping[str, Any]]) -> None:
     """Logs which targets have no figures."""
     empty = [f"{row['target']} by {row['method']}" for row in rows if math.isnan(row["accuracy"])]
     if empty:
-        named = ", ".join(list(dict.fromkeys(empty))[:5]) + (", …" if len(set(empty)) > 5 else "")
         log.warning(
             f"{len(empty)} of {len(rows)} rows have no figures, because outputs are infinite or NaN where a value is "
-            f"ablated: {named}"
+            f"ablated: {listed(list(dict.fromkeys(empty)), 5)}"
         )
 
 
@@ -312,7 +307,7 @@ def _listed(graph: ModelGraph) -> Result:
     for source in graph.inputs:
         try:
             paths += graph.paths(source, graph.output)
-        except ConfigError as error:  # too many, or the output doesn't depend on this input
+        except ArgumentError as error:  # too many, or the output doesn't depend on this input
             log.info(f"paths are not listed: {error}")
     edges = edge_rows(graph, dict.fromkeys((*graph.edges, *paths)))
     names = [number.name for number in LISTING.summary]
@@ -359,24 +354,15 @@ def _check_agreement(config: AblationConfig, dataset: Dataset, source: _Source |
             "the class of each x."
         )
     y = dataset.y_test
-    with _explained("agree"):
+    with as_options(experiment=["agree"]):
         source_y = y if source is None or source.y is None else source.y
         draw = torch.Generator().manual_seed(0)
         sources.draw_sources(y, source_y, _agree(config, dataset), within=source is None, generator=draw)
 
 
-@contextmanager
-def _explained(option: str) -> Iterator[None]:
-    """An error of the methods within names the option that it is about."""
-    try:
-        yield
-    except ValueError as error:
-        raise ConfigError(f"experiment.{option}: {error}") from error
-
-
 def _methods(config: AblationConfig) -> list[ablation.Method]:
     methods: list[ablation.Method] = [method.value for method in config.methods]
-    with as_options("experiment", ("methods", "repeats")):
+    with as_options(experiment=["methods", "repeats"]):
         ablation.draws(methods, config.repeats)
     return methods
 
@@ -402,7 +388,7 @@ def _source(setting: Setting[AblationConfig]) -> _Source | None:
         return _Source(dataset.x_train, dataset.y_train)
     if not name.endswith(".npz"):
         raise ConfigError(f"experiment.source={name}: type test, train, or the path of an .npz file with x (and y).")
-    with as_options("experiment", ["source"]):
+    with as_options(experiment=["source"]):
         x, y = arrays.load_examples(name, dataset, argument="source")
     device = dataset.x_test.device
     return _Source(x.to(device), None if y is None else y.to(device))

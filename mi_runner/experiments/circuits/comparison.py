@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from mi_runner import chance
-from mi_runner.errors import ArgumentError
+from mi_runner.errors import ConfigError
 from mi_runner.experiments import Comparison, Drawing, SavedRun
 from mi_runner.experiments.circuits import figures as circuits_figures
 from mi_runner.experiments.circuits.tables import MATCHING, RECURRENCE
@@ -60,11 +60,11 @@ def compare_networks(runs: Sequence[SavedRun]) -> Comparison:
         runs: of `experiment=circuits`, with the same options and another seed each.
 
     Raises:
-        ArgumentError: the networks can't be compared; the text says what to type.
+        ConfigError: the networks can't be compared; the text says what to type.
     """
     described = [_read(run) for run in runs]
     if len({digest for _, digest in described}) > 1:
-        raise ArgumentError(
+        raise ConfigError(
             "the test examples differ from seed to seed, so units can't be matched by their activations. "
             "dataset=mnist01 and dataset=arrays have the same test examples for every seed, but not the same halves of "
             "them: type experiment.judge_on=test or experiment.judge_on=train."
@@ -93,7 +93,7 @@ def _read(run: SavedRun) -> tuple[_Network, str]:
     table = run.table("circuits", ["output", "circuit", "n_edges", "valid"])
     metrics = run.table("metrics")
     if table is None or metrics is None:
-        raise ArgumentError(f"{run.name} has no circuits.parquet. Type experiment.table=auto.")
+        raise ConfigError(f"{run.name} has no circuits.parquet. Type experiment.table=auto.")
     tensors = run.tensors("circuits")
     part = saved_part(table.attrs, tensors)
     valid = table[table["valid"]]
@@ -101,7 +101,7 @@ def _read(run: SavedRun) -> tuple[_Network, str]:
     for output, n_valid in zip(metrics["output"], metrics["n_valid"], strict=True):
         of_output = valid[valid["output"] == output]
         if len(of_output) < n_valid:
-            raise ArgumentError(
+            raise ConfigError(
                 f"{run.name} lists {len(of_output):,} of its {n_valid:,} valid circuits, so the sparsest aren't known. "
                 f"Type experiment.max_table_rows={n_valid} or more."
             )

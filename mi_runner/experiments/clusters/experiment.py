@@ -16,10 +16,11 @@ import torch
 
 from mi_runner.config.experiments.clusters import ClustersConfig
 from mi_runner.errors import ConfigError, as_options, unknown
-from mi_runner.experiments import Drawing, Experiment, Result, Setting, untyped
+from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.clusters import figures as clusters_figures
-from mi_runner.experiments.clusters import tables as clusters_tables
+from mi_runner.experiments.clusters import rows as clusters_rows
 from mi_runner.experiments.clusters.network import Network, chain_of, network_of
+from mi_runner.experiments.clusters.tables import DECLARED
 from mi_runner.experiments.common.sentences import figure, measured
 from mi_runner.methods.clusters import Top, random_partitions, top_activations
 from mi_runner.progress import log
@@ -59,7 +60,7 @@ def check(setting: Setting[ClustersConfig]) -> None:
 def _check_layer(setting: Setting[ClustersConfig], chain: list[str]) -> None:
     """The clustered layer is in the chain of these layers, and has enough units."""
     config = setting.config
-    with as_options("experiment", ("layer",)):
+    with as_options(experiment=["layer"]):
         name, layer = linear_layer(setting.model, config.layer)
     if name not in chain:
         # The middle of the chain, as null means the middle of the network.
@@ -72,7 +73,7 @@ def _check_layer(setting: Setting[ClustersConfig], chain: list[str]) -> None:
             f"experiment.layer={name}{middle} is not in the chain of Linear layers at the network's end, "
             f"{', '.join(chain)}. Use experiment.layer={use}{more}."
         )
-    with as_options("experiment", ("n_clusters",)):
+    with as_options(experiment=["n_clusters"]):
         contiguous(layer.out_features, layer.in_features, config.n_clusters)
 
 
@@ -80,7 +81,7 @@ def metric_names(setting: Setting[ClustersConfig]) -> list[str]:
     """The summary's names: for the clustered network `accuracy`, for its twin `accuracy/twin`."""
     network = network_of(setting, CLUSTERED, setting.model)
     layers = (*network.hidden, network.logits)
-    names = clusters_tables.summary_names(layers, setting.dataset.class_names or ())
+    names = clusters_rows.summary_names(layers, setting.dataset.class_names or ())
     return [*names, *(f"{name}/{TWIN}" for name in names), "complexity_reduction"]
 
 
@@ -107,22 +108,22 @@ def run(setting: Setting[ClustersConfig]) -> Result:
         log.info(f"{both[0].layer}'s {sum(sizes)} units don't divide evenly: clusters of {sizes} units")
 
     controls = random_partitions(both[0].partition, config.controls, seed=setting.seed)
-    tables: dict[str, list[Row]] = {name: [] for name in clusters_tables.KEYS}
+    tables: dict[str, list[Row]] = {table.name: [] for table in DECLARED.tables}
     top: dict[str, dict[str, Top]] = {}
     for network in both:
-        rows = list(clusters_tables.switched(setting, network, controls))
+        rows = list(clusters_rows.switched(setting, network, controls))
         setting.progress.rows("metrics", rows)
         tables["metrics"] += rows
-        tables["clusters"] += clusters_tables.clusters(network, rows)
+        tables["clusters"] += clusters_rows.clusters(network, rows)
         sites = (*network.hidden, network.logits)
         top[network.name] = of_network = top_activations(network.graph, dataset.x_test, sites, config.top_k)
-        tables["layers"] += clusters_tables.layers(setting, network, of_network)
-        tables["units"] += clusters_tables.units(setting, network, of_network)
-        tables["unit_images"] += clusters_tables.unit_images(setting, network, of_network)
+        tables["layers"] += clusters_rows.layers(setting, network, of_network)
+        tables["units"] += clusters_rows.units(setting, network, of_network)
+        tables["unit_images"] += clusters_rows.unit_images(setting, network, of_network)
         tables["history"] += network.history
     if config.pruning_layers != []:
         for network in both:
-            of_layers, of_classes = clusters_tables.pruned(setting, network)
+            of_layers, of_classes = clusters_rows.pruned(setting, network)
             setting.progress.rows("pruning", of_layers)
             tables["pruning"] += of_layers
             tables["pruned_classes"] += of_classes
@@ -132,18 +133,16 @@ def run(setting: Setting[ClustersConfig]) -> Result:
 
     metrics: dict[str, float] = {}
     for network in both:
-        tables["networks"].append(clusters_tables.overview(network, tables))
+        tables["networks"].append(clusters_rows.overview(network, tables))
         suffix = "" if network.name == CLUSTERED else f"/{TWIN}"
-        of_summary = clusters_tables.summary(network, tables, dataset.class_names)
+        of_summary = clusters_rows.summary(network, tables, dataset.class_names)
         metrics |= {f"{name}{suffix}": value for name, value in of_summary.items()}
     kept = metrics["kept_edges"]
     metrics["complexity_reduction"] = metrics[f"kept_edges/{TWIN}"] / kept if kept else float("nan")
-    return untyped.result(
-        tables=tables,
-        keys=clusters_tables.KEYS,
-        metrics=metrics,
-        measures=clusters_tables.MEASURES,
-        repeats=("repeat",),
+    return Result(
+        [table.filled(tables[table.name]) for table in DECLARED.tables],
+        metrics,
+        DECLARED,
         figures=_figures(setting, [untrained, *both], tables, top),
         shown=("networks", "clusters", "layers"),
         answer=_answer(tables["networks"]),
@@ -194,4 +193,6 @@ def _figures(
     return figures
 
 
-EXPERIMENT: Experiment[ClustersConfig] = Experiment(check=check, metric_names=metric_names, run=run, networks=networks)
+EXPERIMENT: Experiment[ClustersConfig] = Experiment(
+    check=check, metric_names=metric_names, run=run, networks=networks, declared=DECLARED
+)

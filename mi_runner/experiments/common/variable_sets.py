@@ -8,7 +8,7 @@ from typing import Any
 
 from mi_runner.config.registry import DATASETS
 from mi_runner.datasets.causal_models import CausalModel
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ConfigError, as_options
 
 MOST_IN_ALL_SETS = 3
 """So many variables have few sets; of more, only each and all together are taken."""
@@ -22,6 +22,7 @@ def every_set(variables: CausalModel) -> list[tuple[str, ...]]:
     return sets if largest == len(names) else [*sets, names]
 
 
+@as_options()
 def variable_sets(given: Any, variables: CausalModel, default: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """The sets of variables that `experiment.variables` names, each in the order in which it was typed.
 

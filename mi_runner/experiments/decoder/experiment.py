@@ -20,11 +20,26 @@ from torch import Tensor, nn
 from mi_runner.config.experiments.decoder import DecoderConfig
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed, as_options
-from mi_runner.experiments import Experiment, Result, Setting, untyped
+from mi_runner.experiments import Experiment, Result, Setting
 from mi_runner.experiments.decoder import images as decoder_images
-from mi_runner.experiments.decoder import tables
+from mi_runner.experiments.decoder import rows as decoder_rows
 from mi_runner.experiments.decoder.images import PREDICTED, Read, distances_between_images
-from mi_runner.experiments.decoder.tables import DECODED, EXAMPLE, EXAMPLE_NUMBER, FOLD, INPUT
+from mi_runner.experiments.decoder.rows import INPUT
+from mi_runner.experiments.decoder.tables import (
+    ANSWERS,
+    DECLARED,
+    DECODED,
+    DECODER_HISTORY,
+    DISTANCES,
+    EXAMPLE,
+    EXAMPLE_NUMBER,
+    FOLD,
+    KERNELS,
+    LAYER_SIMILARITY,
+    METRICS,
+    SEPARATION,
+    SITES,
+)
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.activation_images import (
     hidden_sites,
@@ -53,7 +68,6 @@ from mi_runner.models.batches import outputs_of
 from mi_runner.progress import log
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.names import ALL, NONE
-from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE, Range
 from mi_runner.training.evaluation import correct
 from mi_runner.training.options import TrainingOptions
 
@@ -71,26 +85,8 @@ TRAINED, UNTRAINED, SHUFFLED, LINEAR = "trained", "untrained", "shuffled", "line
 CONTROLS = (NONE, UNTRAINED, SHUFFLED)
 """What the decoder itself is trained on: activations and labels as they are, or one of them without information."""
 
-SUMMARY = ("target_accuracy", "n_images", "shared_images", "test_loss")
+SUMMARY = tuple(number.name for number in DECLARED.summary if number.name != "accuracy")
 """What the summary has besides the accuracies."""
-
-# `all` in the column `decoded`: every variable of an input correct; in `site`: all rows of the activation image.
-KEYS = {
-    "metrics": ("control", "site", "decoded"),
-    "kernels": (FOLD, "kernel", "row", "column"),
-    "answers": (EXAMPLE_NUMBER,),
-    "sites": ("row",),
-    "separation": ("network", "site", "by"),
-    "distances": ("network", "site", "by", "first", "second"),
-    "layer_similarity": ("network", "site", "other_network", "other_site"),
-    "decoder_history": ("control", "decoded", FOLD, "epoch"),
-}
-
-MEASURES = {
-    **dict.fromkeys(("accuracy", "train_accuracy", "target_accuracy", "chance"), SHARE),
-    **dict.fromkeys(("n_images", "shared_images", "test_loss", "distance", "within", "between", "ratio"), NOT_NEGATIVE),
-    "similarity": Range(-1.0, 1.0),
-}
 
 
 def check(setting: Setting[DecoderConfig]) -> None:
@@ -109,7 +105,8 @@ def check(setting: Setting[DecoderConfig]) -> None:
         )
     height, width = image_shape(graph, sites, at_least=config.kernel_size)
     n_responses = (height - config.kernel_size + 1) * (width - config.kernel_size + 1)
-    check_room([n_responses, *config.hidden_sizes, 1], f"experiment.hidden_sizes={config.hidden_sizes}")
+    with as_options(experiment=["hidden_sizes"]):
+        check_room([n_responses, *config.hidden_sizes, 1], "hidden_sizes", f"{{hidden_sizes}}={config.hidden_sizes}")
     if (numbers := len(examples) * height * width) > MOST_NUMBERS:
         fitting = MOST_NUMBERS // (height * width)
         fewer = f", or type dataset.limit={fitting}" if fitting >= 2 else ""
@@ -148,7 +145,7 @@ def run(setting: Setting[DecoderConfig]) -> Result:
     examples = _examples(dataset)
     options = {"decimals": config.decimals, "at_least": config.kernel_size}
     trained, untrained = (Read.of(of, dataset, examples, sites, **options) for of in (graph, before))
-    site_rows = tables.site_rows(graph, sites, *trained.images.shape[1:])
+    site_rows = decoder_rows.site_rows(graph, sites, *trained.images.shape[1:])
 
     rows: list[dict[str, Any]] = []
     history: list[dict[str, Any]] = []
@@ -199,25 +196,22 @@ def run(setting: Setting[DecoderConfig]) -> Result:
         "test_loss": rows[len(examples.labels)]["test_loss"],
     }
     metrics |= {_metric(row["control"], row["site"], row["decoded"]): row["accuracy"] for row in rows}
-    return untyped.result(
-        tables={
-            "metrics": rows,
-            "kernels": tables.kernel_rows(decoders),
-            "answers": tables.answer_rows(
-                examples,
-                splits,
-                labels,
-                values,
-                [[*own, *of_answer] for own, of_answer in zip(logits, answer_logits, strict=True)],
-            ),
-            "sites": site_rows,
-            **distances.tables,
-            "decoder_history": history,
-        },
-        keys=KEYS,
-        metrics=metrics,
-        measures=MEASURES,
-        answer=tables.answer(rows),
+    of_variables = [[*own, *of_answer] for own, of_answer in zip(logits, answer_logits, strict=True)]
+    answers = decoder_rows.answer_rows(examples, splits, labels, values, of_variables)
+    return Result(
+        [
+            METRICS.filled(rows),
+            KERNELS.filled(decoder_rows.kernel_rows(decoders)),
+            ANSWERS.for_names(labels).filled(answers),
+            SITES.filled(site_rows),
+            SEPARATION.filled(distances.separation),
+            DISTANCES.filled(distances.distances),
+            LAYER_SIMILARITY.filled(distances.layer_similarity),
+            DECODER_HISTORY.filled(history),
+        ],
+        metrics,
+        DECLARED,
+        answer=decoder_rows.answer(rows),
         figures={
             **decoder_images.decoder_pictures(decoders[0], trained.images, examples, splits[0], sites, rows),
             **distances.figures,
@@ -226,7 +220,7 @@ def run(setting: Setting[DecoderConfig]) -> Result:
             "decoder": _together(decoders).state_dict(),
             "decoder_predicted": _together(answer_decoders).state_dict(),
         },
-        arrays={"activations": tables.activation_arrays(trained.images, labels, values, splits)},
+        arrays={"activations": decoder_rows.activation_arrays(trained.images, labels, values, splits)},
     )
 
 
@@ -246,7 +240,7 @@ def _sites(graph: ModelGraph, config: DecoderConfig) -> list[str]:
             "the network has no activation function between its layers: name experiment.sites. Sites that can be "
             f"read: {', '.join(readable_sites(graph)) or '(none)'}."
         )
-    with as_options("experiment", ("sites",)):
+    with as_options(experiment=["sites"]):
         return named_sites(graph, config.sites)
 
 
@@ -300,14 +294,11 @@ def _examples(dataset: Dataset) -> Examples:
         ConfigError: there is nothing to decode.
     """
     _check_names(dataset, causal_variables(dataset))
-    try:
+    with as_options():
         asked = variables(dataset)
-    except ValueError as error:
-        raise ConfigError(f"dataset={dataset.name}: {error}") from error
-    try:
-        return distinct_examples(dataset.x_test, asked, caption=dataset.caption)
-    except ValueError as error:
-        raise ConfigError(f"dataset={dataset.name}: all test examples have the same {', '.join(asked)}.") from error
+    if all(len(values.unique()) == 1 for values in asked.values()):
+        raise ConfigError(f"dataset={dataset.name}: all test examples have the same {', '.join(asked)}.")
+    return distinct_examples(dataset.x_test, asked, caption=dataset.caption)
 
 
 def _check_names(dataset: Dataset, names: Iterable[str]) -> None:
@@ -392,7 +383,7 @@ def _accuracy_rows(
     read: Read,
 ) -> list[dict[str, Any]]:
     """The rows of one decoder or probe; of the predicted label by itself `all` would say the same again."""
-    rows = tables.accuracy_rows(control, site, splits, labels, logits, read.accuracy)
+    rows = decoder_rows.accuracy_rows(control, site, splits, labels, logits, read.accuracy)
     return rows if list(labels) != [PREDICTED] else rows[:-1]
 
 
@@ -401,4 +392,6 @@ def _together(decoders: Sequence[ActivationDecoder]) -> nn.Module:
     return decoders[0] if len(decoders) == 1 else nn.ModuleList(decoders)
 
 
-EXPERIMENT: Experiment[DecoderConfig] = Experiment(check=check, metric_names=metric_names, run=run, networks=networks)
+EXPERIMENT: Experiment[DecoderConfig] = Experiment(
+    check=check, metric_names=metric_names, run=run, networks=networks, declared=DECLARED
+)

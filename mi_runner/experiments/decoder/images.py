@@ -15,7 +15,7 @@ from mi_runner import chance
 from mi_runner.datasets import Dataset
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.decoder import figures as decoder_figures
-from mi_runner.experiments.decoder import tables as decoder_tables
+from mi_runner.experiments.decoder import rows as decoder_rows
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.activation_distances import distance_matrix
 from mi_runner.methods.activation_images import activation_images
@@ -66,16 +66,18 @@ class Read:
 
 @dataclass(frozen=True)
 class Distances:
-    """Tables and figures by name."""
+    """Rows of the tables of these names, and figures by name."""
 
-    tables: dict[str, list[dict[str, Any]]]
+    separation: list[dict[str, Any]]
+    distances: list[dict[str, Any]]
+    layer_similarity: list[dict[str, Any]]
     figures: dict[str, Drawing]
 
 
 def distances_between_images(
     examples: Examples, sites: Sequence[str], networks: Mapping[str, Read], *, label_name: str, seed: int
 ) -> Distances:
-    """Tables and figures of the distances between activation images, of at most `MOST_COMPARED` inputs.
+    """Returns tables and figures of the distances between activation images, of at most `MOST_COMPARED` inputs.
 
     Args:
         examples: the distinct examples.
@@ -97,12 +99,12 @@ def distances_between_images(
         by_layer |= {(name, site): matrix for site, matrix in matrices[name].items()}
         matrices[name][ALL] = distance_matrix(images)
         labels = {key: label[compared].cpu() for key, label in {**examples.labels, **read.predicted}.items()}
-        new_distances, new_separations = decoder_tables.distance_rows(
+        new_distances, new_separations = decoder_rows.distance_rows(
             name, matrices[name], numbers, labels, {**examples.values, **read.predicted_values}
         )
         distances += new_distances
         separations += new_separations
-    similarity = decoder_tables.similarity_rows(by_layer)
+    similarity = decoder_rows.similarity_rows(by_layer)
     by = label_name if label_name in examples.labels else next(iter(examples.labels))
     figures: dict[str, Drawing] = {
         "distances": partial(
@@ -116,7 +118,7 @@ def distances_between_images(
     }
     if similarity:
         figures["layer_similarity"] = partial(decoder_figures.layer_similarity, similarity)
-    return Distances({"separation": separations, "distances": distances, "layer_similarity": similarity}, figures)
+    return Distances(separations, distances, similarity, figures)
 
 
 def decoder_pictures(

@@ -1,218 +1,207 @@
-"""The tables of the decoder experiment: splits, logits and distances in, rows out."""
+"""What a run of `experiment=decoder` leaves: its tables, numbers of the summary, figures. `rows` fills them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
-import torch
-from numpy.typing import NDArray
-from torch import Tensor
-
-from mi_runner.experiments.common.sentences import counted, measured
-from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.activation_distances import layer_similarity, mean_distances, separation
-from mi_runner.methods.decoding import DecodingSplit, Examples, Logits, folds_accuracy, folds_loss
-from mi_runner.models.activation_decoder import ActivationDecoder
-from mi_runner.progress import log
-from mi_runner.tables.names import ALL, NONE
+from mi_runner.tables.declaration import COUNT, FRACTION, NATS, Declarations, FigureType, Key, Measure, Note, TableType
+from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE, Range
 
 EXAMPLE_NUMBER, EXAMPLE, FOLD, DECODED = "example_number", "example", "fold", "{}_decoded"
 """Columns of answers.csv besides the variables."""
 
-INPUT = "input"
-"""In the column `by`: the distances of each two inputs, and not of groups of them."""
+CONTROL = Key(
+    "control",
+    "none: the decoder itself; untrained: a decoder of the untrained network's activations; shuffled: of shuffled "
+    "labels; linear: a linear probe",
+)
+WHAT = Key(
+    "decoded", "what is decoded: a variable, all variables together, or the network's own predicted label (predicted)"
+)
+OF_FOLD = Key(FOLD, "number of the decoder, which did not see the examples of this fold, from 0")
 
-CONTROLS = {"untrained": "from the untrained network's", "shuffled": "for shuffled labels"}
-"""Control → how the answer calls it."""
+NETWORK = Key("network", "the network: trained, or untrained")
+SITE = Key("site", "the site, a row of the activation image; all: the whole image")
+BY = Key("by", "the variable that the inputs are grouped by; input: each input is a group")
 
-MOST_GROUPS = 60
-"""Values of a variable, or inputs, whose distances are listed one by one."""
+CORRECT = Measure(
+    "accuracy", "held-out examples of which the value is decoded", FRACTION, within=SHARE, better="more", interval=True
+)
+TARGET_ACCURACY = Measure(
+    "target_accuracy", "accuracy of the network that is decoded, on the test examples", FRACTION, within=SHARE,
+    better="more",
+)  # fmt: skip
+SHARED_IMAGES = Measure(
+    "shared_images",
+    "distinct activation images of held-out examples that are also a training example's",
+    COUNT,
+    within=NOT_NEGATIVE,
+    better="less",
+)
 
+METRICS = TableType(
+    "metrics",
+    "How well each variable is decoded from activations that the decoder was not trained on, and by controls",
+    (
+        CONTROL,
+        Key("site", "the activations that are read: a site of a linear probe; all: the whole activation image"),
+        WHAT,
+        CORRECT,
+        Measure(
+            "train_accuracy",
+            "distinct training examples of which the value is decoded, mean over the folds",
+            FRACTION,
+            within=SHARE,
+            better="more",
+        ),
+        TARGET_ACCURACY,
+        Measure(
+            "chance",
+            "accuracy on held-out examples of always answering the value that is commonest in training",
+            FRACTION,
+            within=SHARE,
+        ),
+        SHARED_IMAGES,
+        Measure(
+            "test_loss",
+            "mean cross entropy on the held-out examples; all: the sum over the variables",
+            NATS,
+            within=NOT_NEGATIVE,
+            better="less",
+        ),
+        Note("n", "held-out examples", COUNT),
+    ),
+)
 
-def accuracy_rows(
-    control: str,
-    site: str,
-    splits: Sequence[DecodingSplit],
-    labels: Mapping[str, Tensor],
-    logits: Sequence[Logits],
-    target_accuracy: float,
-) -> list[dict[str, Any]]:
-    """A row for each variable and, of several, one for all of them.
+KERNELS = TableType(
+    "kernels",
+    "The decoder's kernels",
+    (
+        OF_FOLD,
+        Key("kernel", "number of the kernel, from 0"),
+        Key("row", "row of the kernel, from 0"),
+        Key("column", "column of the kernel, from 0"),
+        Note("weight", "the weight"),
+    ),
+)
 
-    Args:
-        control, site, target_accuracy: the columns of this name.
-        splits: one, or the folds.
-        labels: variable → `(D,)`, the true values.
-        logits: of each split what its decoder computes on all examples.
-    """
-    answers = [[values.argmax(1) for values in own] for own in logits]
-    test_loss = folds_loss(logits, labels, splits)
-    return [
-        {
-            "control": control,
-            "site": site,
-            "decoded": name,
-            "accuracy": of_name.accuracy,
-            "accuracy_low": of_name.low,
-            "accuracy_high": of_name.high,
-            "chance": of_name.chance,
-            "n": of_name.n,
-            "shared_images": sum(split.n_shared for split in splits),
-            "test_loss": test_loss[name],
-            "train_accuracy": of_name.train_accuracy,
-            "target_accuracy": target_accuracy,
-        }
-        for name, of_name in folds_accuracy(answers, labels, splits).items()
-    ]
+ANSWERS = TableType(
+    "answers",
+    "What the decoder reads from the activations of each example that it was not trained on",
+    (
+        Key(EXAMPLE_NUMBER, "number of the distinct example, from 0"),
+        Note(EXAMPLE, "the example as text"),
+        Note(FOLD, "number of the decoder that did not see this example in training, from 0"),
+        Note("*", "the value of this variable; predicted: the network's own predicted label"),
+        Note("*_decoded", "what the decoder reads for this variable"),
+    ),
+)
 
+SITES = TableType(
+    "sites",
+    "The sites that are the rows of the activation image",
+    (
+        Key("row", "row of the activation image, from 0, the top one"),
+        Note("site", "the site whose units are in the row"),
+        Note("units", "units of the site", COUNT),
+        Note("padding", "zeros that are added so that all rows of the image are equally long", COUNT),
+    ),
+)
 
-def site_rows(graph: ModelGraph, sites: Sequence[str], height: int, width: int) -> list[dict[str, Any]]:
-    """The rows of an activation image from top to bottom; a log line says what is padded with zeros."""
-    units = [graph.site(name).n_units for name in sites]
-    padded = [f"{name} by {width - count}" for name, count in zip(sites, units, strict=True) if count < width]
-    padded += [f"{height - len(sites)} empty rows at the bottom"] if height > len(sites) else []
-    if padded:
-        log.info(f"activation images of {height}×{width} are padded with zeros: {', '.join(padded)}")
-    rows = enumerate(zip(sites, units, strict=True))
-    return [{"row": row, "site": name, "units": count, "padding": width - count} for row, (name, count) in rows]
+SEPARATION = TableType(
+    "separation",
+    "How well the activations separate the values of each variable",
+    (
+        NETWORK,
+        SITE,
+        replace(BY, meaning="the variable whose values are separated"),
+        Measure("within", "mean distance of two inputs with the same value", within=NOT_NEGATIVE),
+        Measure("between", "mean distance of two inputs with different values", within=NOT_NEGATIVE),
+        Measure("ratio", "between divided by within", within=NOT_NEGATIVE, better="more"),
+    ),
+)
 
+DISTANCES = TableType(
+    "distances",
+    "Distances of activation images between inputs, and between values of a variable",
+    (
+        NETWORK,
+        SITE,
+        BY,
+        Key("first", "the first of the two that are compared: a value of the variable, or the number of an input"),
+        Key("second", "the second of the two"),
+        Measure("distance", "mean Euclidean distance of the activation images of the pairs", within=NOT_NEGATIVE),
+        Note("pairs", "pairs of inputs", COUNT),
+    ),
+)
 
-def kernel_rows(decoders: Sequence[ActivationDecoder]) -> list[dict[str, Any]]:
-    """The weights of the kernels of each fold's decoder."""
-    return [
-        {FOLD: fold, "kernel": kernel, "row": row, "column": column, "weight": weight}
-        for fold, decoder in enumerate(decoders)
-        for kernel, rows in enumerate(decoder.kernels.weight.detach().squeeze(1).tolist())
-        for row, weights in enumerate(rows)
-        for column, weight in enumerate(weights)
-    ]
+LAYER_SIMILARITY = TableType(
+    "layer_similarity",
+    "How alike two sites arrange the inputs",
+    (
+        NETWORK,
+        replace(SITE, meaning="the site"),
+        Key("other_network", "the network of the other site: trained, or untrained"),
+        Key("other_site", "the other site"),
+        Measure(
+            "similarity",
+            "Pearson correlation of the distances of pairs of inputs at the two sites, −1 to 1",
+            within=Range(-1.0, 1.0),
+        ),
+    ),
+)
 
+DECODER_HISTORY = TableType(
+    "decoder_history",
+    "The decoder's training, epoch by epoch",
+    (
+        CONTROL,
+        replace(WHAT, meaning="what the decoder learns: all variables, or the network's predicted label (predicted)"),
+        OF_FOLD,
+        Key("epoch", "passes over the decoder's training examples so far", COUNT),
+        Note("loss", "cross entropy on the training examples during the epoch, the sum over the variables", NATS),
+        Measure(
+            "test_loss",
+            "cross entropy on the held-out examples after the epoch, the sum over the variables",
+            NATS,
+            within=NOT_NEGATIVE,
+            better="less",
+        ),
+        replace(
+            CORRECT, meaning="held-out examples of which every variable is decoded, after the epoch", interval=False
+        ),
+    ),
+)
 
-def answer_rows(
-    examples: Examples,
-    splits: Sequence[DecodingSplit],
-    labels: Mapping[str, Tensor],
-    values: Mapping[str, Sequence[int]],
-    logits: Sequence[Logits],
-) -> list[dict[str, Any]]:
-    """A row for each held-out example: the true values, and those that the decoder of its fold reads.
-
-    Args:
-        labels: variable → `(D,)`, the position of the true value in `values`.
-        values: variable → the integers that it can be.
-        logits: of each fold and variable, `(D, values)`.
-    """
-    rows = []
-    for fold, (split, own) in enumerate(zip(splits, logits, strict=True)):
-        decoded = {name: one.argmax(1).tolist() for name, one in zip(labels, own, strict=True)}
-        for example in split.held_out.tolist():
-            row: dict[str, Any] = {EXAMPLE_NUMBER: example, EXAMPLE: examples.caption(example), FOLD: fold}
-            for name, label in labels.items():
-                row[name] = values[name][int(label[example])]
-                row[DECODED.format(name)] = values[name][decoded[name][example]]
-            rows.append(row)
-    return sorted(rows, key=lambda row: row[EXAMPLE_NUMBER])
-
-
-def distance_rows(
-    network: str,
-    matrices: Mapping[str, Tensor],
-    numbers: Sequence[int],
-    labels: Mapping[str, Tensor],
-    values: Mapping[str, Sequence[int]],
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of the tables `distances` and `separation` of a network.
-
-    Args:
-        network: the column of this name.
-        matrices: site → the distances `(D, D)` between the images of the compared examples.
-        numbers: the numbers of these examples.
-        labels: variable → `(D,)`, the position of an example's value in `values`.
-        values: variable → the integers that it can be.
-    """
-    distances, separations = [], []
-    for site, matrix in matrices.items():
-        names = {"network": network, "site": site}
-        groups: list[tuple[str, Tensor, Sequence[int]]] = [(INPUT, torch.arange(len(numbers)), numbers)]
-        groups += [(name, label, values[name]) for name, label in labels.items()]
-        for by, label, of_group in groups:
-            if by != INPUT:
-                apart = separation(matrix, label)
-                separations.append(
-                    {**names, "by": by, "within": apart.within, "between": apart.between, "ratio": apart.ratio}
-                )
-            if len(of_group) > MOST_GROUPS:
-                continue
-            means, pairs = mean_distances(matrix, label)
-            distances += [
-                {
-                    **names,
-                    "by": by,
-                    "first": of_group[first],
-                    "second": of_group[second],
-                    "distance": float(means[first, second]),
-                    "pairs": int(pairs[first, second]),
-                }
-                for first in range(len(means))
-                for second in range(first, len(means))
-                if pairs[first, second]
-            ]
-    return distances, separations
-
-
-def similarity_rows(matrices: Mapping[tuple[str, str], Tensor]) -> list[dict[str, Any]]:
-    """How alike each two layers are, by their distances; none if there are fewer than three examples.
-
-    Args:
-        matrices: (network, site) → distances `(D, D)` between the same examples.
-    """
-    if len(next(iter(matrices.values()))) < 3:
-        return []
-    similarity = layer_similarity(list(matrices.values())).tolist()
-    return [
-        {
-            "network": network,
-            "site": site,
-            "other_network": other_network,
-            "other_site": other_site,
-            "similarity": None if math.isnan(value) else value,
-        }
-        for (network, site), row in zip(matrices, similarity, strict=True)
-        for (other_network, other_site), value in zip(matrices, row, strict=True)
-    ]
-
-
-def activation_arrays(
-    images: Tensor, labels: Mapping[str, Tensor], values: Mapping[str, Sequence[int]], splits: Sequence[DecodingSplit]
-) -> dict[str, NDArray[Any]]:
-    """The activation images with their labels.
-
-    These are `images` `(D, H, W)`; `names` `(V,)` of the variables; `labels` `(V, D)`, their integers; and `fold`
-    `(D,)`, the fold that held out the image, −1 for none.
-    """
-    fold = torch.full((len(images),), -1)
-    for number, split in enumerate(splits):
-        fold[split.held_out.cpu()] = number
-    return {
-        "images": images.cpu().numpy(),
-        "names": np.array(list(labels)),
-        "labels": np.stack([np.array(values[name])[label.cpu().numpy()] for name, label in labels.items()]),
-        "fold": fold.numpy(),
-    }
-
-
-def answer(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns how well all variables, or the only one, and the network's answer are read, beside the controls."""
-    own = [row for row in rows if row["control"] == NONE]
-    variables, predicted = own[-2], own[-1]
-    beside = {row["control"]: row for row in rows if row["decoded"] == variables["decoded"] and row["site"] == ALL}
-    name = "all variables together" if variables["decoded"] == ALL else variables["decoded"]
-    controls = [f"{measured(beside[control], 'accuracy')} {words}" for control, words in CONTROLS.items()]
-    return (
-        f"From activations of {counted(variables['n'], 'input')} that the decoder was not trained on it reads {name} "
-        f"with accuracy {measured(variables, 'accuracy')}, beside {' and '.join(controls)}; the network's own answer "
-        f"with accuracy {measured(predicted, 'accuracy')}."
-    )
+DECLARED = Declarations(
+    tables=(
+        METRICS,
+        KERNELS,
+        ANSWERS,
+        SITES,
+        SEPARATION,
+        DISTANCES,
+        LAYER_SIMILARITY,
+        DECODER_HISTORY,
+    ),
+    summary=(
+        TARGET_ACCURACY,
+        Measure("n_images", "different activation images", COUNT, within=NOT_NEGATIVE),
+        SHARED_IMAGES,
+        Measure(
+            "test_loss",
+            "cross entropy of the decoder on the held-out examples, the sum over the variables",
+            NATS,
+            within=NOT_NEGATIVE,
+            better="less",
+        ),
+        replace(CORRECT, interval=False),
+    ),
+    figures=(
+        FigureType("kernels", "The decoder's kernels.", "kernels"),
+        FigureType("filtered", "Activation images of held-out inputs, and the decoder's filtered ones."),
+        FigureType("layers", "Accuracy of what is decoded from each layer, and by the decoder.", "metrics"),
+        FigureType("distances", "Distances of activation images between inputs.", "distances"),
+        FigureType("layer_similarity", "How alike two sites arrange the inputs.", "layer_similarity"),
+    ),
+)

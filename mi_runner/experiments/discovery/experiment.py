@@ -23,13 +23,12 @@ from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
 from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
-from mi_runner.experiments import Drawing, Experiment, Result, Setting, untyped
+from mi_runner.experiments import Drawing, Experiment, Result, Setting
+from mi_runner.experiments.common.circuit_columns import JUDGED
 from mi_runner.experiments.common.judging import Examples, examples_of
 from mi_runner.experiments.discovery import figures
 from mi_runner.experiments.discovery.judgement import Judged, space_of
-from mi_runner.experiments.discovery.tables import (
-    AREAS,
-    OF_LEVELS,
+from mi_runner.experiments.discovery.rows import (
     MethodFound,
     analysed_rows,
     answer,
@@ -41,11 +40,13 @@ from mi_runner.experiments.discovery.tables import (
     size_rows,
     summary_row,
 )
+from mi_runner.experiments.discovery.tables import CHOSEN, DECLARED, FEW_EDGES, OF_SUMMARY, OVERVIEW
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.rounding import rounding_interval
+from mi_runner.methods.circuits.space import MOST_EDGES
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.find import Resampled, Task, find
@@ -53,7 +54,6 @@ from mi_runner.methods.discovery.records import METHODS, Method, all_methods, ow
 from mi_runner.models.external import import_callable
 from mi_runner.progress import log
 from mi_runner.tables.names import ALL
-from mi_runner.tables.ranges import ANY, NOT_NEGATIVE, SHARE, Range
 from mi_runner.training.evaluation import loss_function
 
 MOST_WORK = 5e12
@@ -61,50 +61,6 @@ MOST_WORK = 5e12
 
 NARROW = "model=mlp model.hidden_sizes=[128,128,3,3,3] experiment.last_layers=3"
 """The published network; its last layers can be analysed with every data set."""
-
-KEYS = {
-    "metrics": ("method", "ablation", "output", "k"),
-    "summary": ("method", "ablation", "output"),
-    "overview": ("method", "ablation", "output"),
-    "scores": ("method", "ablation", "output", "layer", "source", "target"),
-    "correlations": ("method", "other", "ablation", "output"),
-    "edges": ("ablation", "output", "best", "k", "layer", "source", "target"),
-    "analysed": ("ablation", "output", "layer", "source", "target"),
-    "sizes": ("ablation", "output", "n_edges"),
-    "stability": ("method", "ablation", "output", "k"),
-}
-
-OVERVIEW = (
-    *("smallest_valid", "n_draws_valid", "n_draws", "fewest_valid", "regret_mse", "n_sizes"),
-    *("percentile", "n_sizes_percentile", "cardinal", "jaccard", "n_sizes_jaccard", "seconds"),
-)
-"""The columns of summary.csv that are printed."""
-
-CHOSEN = ("chosen_edges", "chosen_found_accuracy", "chosen_accuracy", "chosen_valid")
-"""The measures of the circuit that a method would choose, where circuits are judged on other examples."""
-
-SUMMARY: dict[str, Range] = {
-    **dict.fromkeys(("smallest_valid", "fewest_valid"), NOT_NEGATIVE),
-    **dict.fromkeys(AREAS, ANY),
-    "regret_mse": NOT_NEGATIVE,
-    "regret_accuracy": NOT_NEGATIVE,
-    "percentile": SHARE,
-    **dict.fromkeys(OF_LEVELS, SHARE),
-    "jaccard": SHARE,
-    "mse_sd": NOT_NEGATIVE,
-    "n_forward": NOT_NEGATIVE,
-    "seconds": NOT_NEGATIVE,
-}
-"""The measures of summary.csv."""
-
-MEASURES = {
-    **dict.fromkeys(("accuracy", "agreement", "best_accuracy", "found_accuracy"), SHARE),
-    **{name: NOT_NEGATIVE if name == "chosen_edges" else SHARE for name in CHOSEN},
-    **dict.fromkeys(("mse", "best_mse", "full_accuracy"), NOT_NEGATIVE),
-    "loss": ANY,
-    **SUMMARY,
-}
-
 
 # --- before the run --------------------------------------------------------------------------------------------------
 
@@ -169,7 +125,7 @@ def _methods(config: DiscoveryConfig) -> list[Method]:
 
 def _method(name: str, by_name: Mapping[str, Method]) -> Method:
     if ":" in name:
-        with as_options("experiment", ["methods"]):
+        with as_options(experiment=["methods"]):
             own = own_method(name, import_callable("methods", name))
         log.warning(f"experiment.methods: the code of {name} is run")
         return own
@@ -206,7 +162,8 @@ def metric_names(setting: Setting[DiscoveryConfig]) -> list[str]:
 
 def _measures(config: DiscoveryConfig) -> list[str]:
     """Returns the measures of summary.csv that the summary has, too."""
-    return [*SUMMARY, *(CHOSEN if config.judge_on is not JudgeOn.test else ())]
+    chosen = CHOSEN if config.judge_on is not JudgeOn.test else ()
+    return [measure.name for measure in (*OF_SUMMARY, *chosen)]
 
 
 def _ablations(config: DiscoveryConfig) -> list[str]:
@@ -245,7 +202,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
                 tables[name] += rows
             curves_of[ablation] = judged.curves(tables)
         drawn |= figures.of_output(output, single.sizes, curves_of)
-    tables["overview"] = [{name: row[name] for name in (*KEYS["overview"], *OVERVIEW)} for row in tables["summary"]]
+    tables["overview"] = [{column.name: row[column.name] for column in OVERVIEW.columns} for row in tables["summary"]]
     first = next(iter(_parts(setting, part)))[0]
     summary = {
         f"{measure}/{row['method']}/{row['ablation']}": math.nan if row[measure] is None else float(row[measure])
@@ -253,19 +210,19 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         if row["output"] == first
         for measure in _measures(config)
     }
-    return untyped.result(
-        tables=tables,
-        keys=KEYS,
+    n_edges = Edges(_parts(setting, part)[0][1].sizes).n
+    where = [*([JUDGED] if on.differ else []), *([FEW_EDGES] if n_edges <= MOST_EDGES else [])]
+    return Result(
+        [table.filled(tables[table.name], *where) for table in DECLARED.tables],
         metrics={
             "accuracy": _accuracy(setting, judging),
-            "n_edges": float(Edges(_parts(setting, part)[0][1].sizes).n),
+            "n_edges": float(n_edges),
             **summary,
         },
-        measures=MEASURES,
-        repeats=("repeat",),
+        declared=DECLARED,
         figures=drawn,
         shown=("overview",),
-        answer=answer(tables["summary"], Edges(_parts(setting, part)[0][1].sizes).n, on.words),
+        answer=answer(tables["summary"], n_edges, on.words),
     )
 
 
@@ -411,4 +368,6 @@ def _stability_rows(
     return table
 
 
-EXPERIMENT: Experiment[DiscoveryConfig] = Experiment(check=check, metric_names=metric_names, run=run, cost=cost)
+EXPERIMENT: Experiment[DiscoveryConfig] = Experiment(
+    check=check, metric_names=metric_names, run=run, cost=cost, declared=DECLARED
+)

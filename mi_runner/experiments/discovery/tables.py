@@ -1,322 +1,386 @@
-"""Rows of the tables of experiment=discovery: what methods found and how it is judged, in columns."""
+"""What a run of `experiment=discovery` leaves: its tables, numbers of the summary, figures. `rows` fills them."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from statistics import fmean
-from typing import Any
+from dataclasses import replace
 
-import numpy as np
-
-from mi_runner.experiments.common.sentences import counted, figure
-from mi_runner.experiments.discovery.judgement import Judged, Judgements
-from mi_runner.methods.circuits.edges import bits_of
-from mi_runner.methods.circuits.minimality import LEVELS
-from mi_runner.methods.circuits.space import MOST_EDGES
-from mi_runner.methods.discovery import curves
-from mi_runner.methods.discovery.find import Found
-from mi_runner.methods.discovery.optimum import Best
-from mi_runner.methods.discovery.rankings import ranks
-from mi_runner.methods.discovery.records import Method
-from mi_runner.tables.intervals import wilson_interval
-
-QUANTILES = (0.1, 0.5, 0.9)
-
-OF_LEVELS = ("quasi", "local", "subset", "cardinal")
+from mi_runner.experiments.common.circuit_columns import BITS, JUDGED, LAYER, SOURCE, TARGET
+from mi_runner.tables.declaration import (
+    COUNT,
+    FRACTION,
+    LOSS,
+    SECONDS,
+    Declarations,
+    FigureType,
+    Key,
+    Measure,
+    Note,
+    Repeat,
+    TableType,
+    ends_of,
+)
+from mi_runner.tables.ranges import ANY, NOT_NEGATIVE, SHARE
 
 AREAS = ("cpr", "best_cpr", "cmd", "best_cmd")
 """CPR of −L and CMD of the accuracy (that of −L is 1 − CPR), of a method and of the best circuits."""
 
+OF_LEVELS = ("quasi", "local", "subset", "cardinal")
 
-@dataclass(frozen=True)
-class MethodFound:
-    """What a method found in each of its repeats, and the seconds of all of them."""
+FEW_EDGES = "where the analysed layers have at most 64 edges"
 
-    method: Method
-    repeats: list[Found]
-    seconds: float
-
-    @property
-    def name(self) -> str:
-        """The method's name."""
-        return self.method.name
+METHOD = Key("method", "the method that finds circuits")
+ABLATION = Key("ablation", "what a left-out edge carries: zero, or its mean")
+OUTPUT = Key("output", "number of the output that is analysed, from 0; all: outputs that are classes, together")
+SIZE = Key("k", "edges that a circuit may have at most", COUNT)
+OF_METHOD = (METHOD, ABLATION, OUTPUT)
+EDGE = (Key("layer", LAYER), Key("source", SOURCE), Key("target", TARGET))
 
 
-def metrics_rows(
-    judged: Judged, name: str, repeat: int, found: Found, rows: Judgements, places: slice, best: Best | None
-) -> Iterator[dict[str, Any]]:
-    """Yields a row for each size; of circuits that are found on other examples, with an interval of the accuracy."""
-    n = judged.n_examples
-    for k, place in zip(judged.sizes.tolist(), range(places.start, places.stop), strict=True):
-        accuracy, mse = rows.n_correct[place] / n, float(rows.mse[place])
-        percentile, low, high = judged.percentile_at(k, rows, place)
-        row = {
-            "method": name,
-            "ablation": judged.task.ablation,
-            "output": judged.output,
-            "repeat": repeat,
-            "k": k,
-            "n_edges": int(rows.n_edges[place]),
-            "accuracy": float(accuracy),
-            "agreement": float(rows.n_agreeing[place] / n),
-            "mse": mse,
-            "loss": float(rows.loss[place]),
-            "best_accuracy": None if best is None else float(best.accuracy[k]),
-            "best_mse": None if best is None else float(best.mse[k]),
-            "regret_accuracy": None if best is None else float(best.accuracy[k] - accuracy),
-            "regret_mse": None if best is None else mse - float(best.mse[k]),
-            "percentile": or_none(percentile),
-            "minimality": rows.level[place],
-            "valid": bool(rows.is_valid[place]),
-            "n_forward": found.n_forward,
-            "percentile_low": or_none(low),
-            "percentile_high": or_none(high),
-        }
-        if judged.is_found_elsewhere:
-            row |= {
-                **dict(
-                    zip(("accuracy_low", "accuracy_high"), wilson_interval(int(rows.n_correct[place]), n), strict=True)
-                ),
-                "found_accuracy": float(rows.found_correct[place] / judged.n_finding),
-                "found_valid": bool(rows.found_valid[place]),
-            }
-        if judged.edges.n <= MOST_EDGES:
-            row["circuit"] = int(bits_of(found.circuits[place - places.start][None])[0])
-        yield row
+def _share(name: str, meaning: str, *, only: str = "", better: bool = True) -> Measure:
+    return Measure(name, meaning, FRACTION, only, within=SHARE, better="more" if better else None)
 
 
-def or_none(value: float) -> float | None:
-    return None if math.isnan(value) else float(value)
+ACCURACY = _share("accuracy", "examples that the circuit answers correctly, of those that it is judged on")
+PERCENTILE = Measure(
+    "percentile",
+    "place of the circuit's mse among circuits of as many edges: 0 the best, 1 the worst; the empty circuit's among "
+    "circuits of k edges; no value where k is less than one path has, and at all edges",
+    FRACTION,
+    within=SHARE,
+    better="less",
+    interval=True,
+)
+REGRET_MSE = Measure(
+    "regret_mse",
+    "mse of the circuit minus the smallest mse of a circuit of at most k edges; empty where circuits are sampled",
+    within=NOT_NEGATIVE,
+    better="less",
+)
+REGRET_ACCURACY = Measure(
+    "regret_accuracy",
+    "accuracy of the best circuit of at most k edges minus the circuit's; empty where circuits are sampled",
+    FRACTION,
+    within=NOT_NEGATIVE,
+    better="less",
+)
+N_FORWARD = Measure(
+    "n_forward",
+    "passes over all examples that the method took; empty for a method of your own",
+    COUNT,
+    within=NOT_NEGATIVE,
+    better="less",
+)
 
+METRICS = TableType(
+    "metrics",
+    "The circuit that each method finds at each size, beside the best circuit and all circuits",
+    (
+        *OF_METHOD,
+        SIZE,
+        Repeat("repeat", "number of the draw of a method that draws random numbers, from 0"),
+        ACCURACY,
+        *ends_of(ACCURACY, only=JUDGED),
+        _share("agreement", "examples for which the circuit's answer equals the full network's"),
+        _share("best_accuracy", "highest accuracy of a circuit of at most k edges; empty where circuits are sampled"),
+        _share("found_accuracy", "accuracy on the examples that circuits are found on", only=JUDGED),
+        Measure(
+            "mse",
+            "mean squared difference of the circuit's output to the full network's",
+            within=NOT_NEGATIVE,
+            better="less",
+        ),
+        Measure(
+            "best_mse",
+            "smallest mse of a circuit of at most k edges; empty where circuits are sampled",
+            within=NOT_NEGATIVE,
+        ),
+        Measure("loss", "mean loss of the circuit on the task", LOSS, within=ANY, better="less"),
+        REGRET_MSE,
+        REGRET_ACCURACY,
+        PERCENTILE,
+        N_FORWARD,
+        Note("n_edges", "edges that the circuit keeps", COUNT),
+        Note(
+            "minimality",
+            "highest level of minimality that is proven: quasi, local, subset or cardinal; empty: none, or not valid; "
+            "unknown: the circuit is too large to say",
+        ),
+        Note("valid", "whether the accuracy on the examples that circuits are judged on is above the threshold"),
+        Note(
+            "found_valid",
+            "whether the accuracy on the examples that circuits are found on is above the threshold",
+            only=JUDGED,
+        ),
+        Note("circuit", BITS, only=FEW_EDGES),
+    ),
+)
 
-def areas_of(judged: Judged, rows: Judgements, places: slice, best: Best | None) -> dict[str, float]:
-    """Returns the areas under a method's curves, and under those of the best circuits."""
-    empty, full = len(rows.mse) - 2, len(rows.mse) - 1  # judged last
-    n, sizes = judged.n_examples, judged.sizes
+CHOSEN = (
+    Measure(
+        "chosen_edges",
+        "edges of the method's smallest circuit that is valid on the examples it was found on; mean over "
+        "n_draws_chosen",
+        COUNT,
+        JUDGED,
+        within=NOT_NEGATIVE,
+        better="less",
+    ),
+    _share("chosen_found_accuracy", "accuracy of the same circuit on the examples it was found on", only=JUDGED),
+    _share("chosen_accuracy", "accuracy of the same circuit on the examples it is judged on", only=JUDGED),
+    _share(
+        "chosen_valid", "draws in which the same circuit is also valid on the examples it is judged on", only=JUDGED
+    ),
+)
+"""The circuit that a method would choose, where circuits are judged on other examples."""
 
-    def areas(mse: np.ndarray, accuracy: np.ndarray, prefix: str = "") -> dict[str, float]:
-        by_mse = curves.recovered(-mse, -rows.mse[empty], -rows.mse[full])
-        by_accuracy = curves.recovered(accuracy, rows.n_correct[empty] / n, rows.n_correct[full] / n)
-        return {f"{prefix}cpr": curves.cpr(by_mse, sizes), f"{prefix}cmd": curves.cmd(by_accuracy, sizes)}
+SMALLEST_VALID = Measure(
+    "smallest_valid",
+    "edges of the smallest valid circuit that the method found; mean over n_draws_valid",
+    COUNT,
+    within=NOT_NEGATIVE,
+    better="less",
+)
+FEWEST_VALID = Measure(
+    "fewest_valid",
+    "edges of the smallest valid circuit there is; empty where circuits are sampled",
+    COUNT,
+    within=NOT_NEGATIVE,
+)
+MEAN_REGRET = replace(
+    REGRET_MSE,
+    meaning="mse of the circuit minus the smallest mse of a circuit of at most k edges, mean over the draws and "
+    "n_sizes sizes; empty where circuits are sampled",
+)
+MEAN_PERCENTILE = replace(
+    PERCENTILE,
+    meaning="place of the circuit's mse among circuits of as many edges, mean over draws and n_sizes_percentile sizes: "
+    "0 the best, 1 the worst",
+    interval=False,
+)
+CARDINAL = _share(
+    "cardinal",
+    "draws whose smallest valid circuit has the fewest edges of all valid ones, of n_draws_valid; empty where circuits "
+    "are sampled",
+)
+JACCARD = _share(
+    "jaccard",
+    "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which not all are empty",
+)
+TIME = Measure("seconds", "time that the method took, mean over its draws", SECONDS, within=NOT_NEGATIVE, better="less")
 
-    found = areas(rows.mse[places], rows.n_correct[places] / n)
-    return found if best is None else found | areas(best.mse, best.accuracy, "best_")
+OF_SUMMARY = (
+    SMALLEST_VALID,
+    FEWEST_VALID,
+    Measure(
+        "cpr",
+        "area under the method's curve, −mse by fraction of edges, 1 at the full network and 0 at no edge",
+        within=ANY,
+        better="more",
+    ),
+    Measure("best_cpr", "cpr of the best circuits of each size; empty where circuits are sampled", within=ANY),
+    Measure(
+        "cmd",
+        "area between the accuracy of the method's circuits and the full network's, by fraction of edges",
+        within=ANY,
+        better="less",
+    ),
+    Measure("best_cmd", "cmd of the best circuits of each size; empty where circuits are sampled", within=ANY),
+    MEAN_REGRET,
+    replace(
+        REGRET_ACCURACY,
+        meaning="accuracy of the best circuit of at most k edges minus the circuit's, mean over the draws and n_sizes "
+        "sizes; empty where circuits are sampled",
+    ),
+    MEAN_PERCENTILE,
+    _share(
+        "quasi",
+        "draws whose smallest valid circuit has an edge that it needs, of n_draws_valid; empty: not known",
+    ),
+    _share("local", "draws whose smallest valid circuit needs each of its edges, of n_draws_valid; empty: not known"),
+    _share("subset", "draws with no valid circuit inside their smallest one, of n_draws_valid; empty: not known"),
+    CARDINAL,
+    JACCARD,
+    Measure(
+        "mse_sd",
+        "standard deviation of the mse of the circuits over resamples, mean over the sizes",
+        within=NOT_NEGATIVE,
+        better="less",
+    ),
+    replace(
+        N_FORWARD,
+        meaning="passes over all examples that the method took, mean over its draws; empty for a method of your own",
+    ),
+    TIME,
+)
+"""The measures of the table `summary`, which the summary of run.json has, too."""
 
+N_DRAWS_VALID = Note(
+    "n_draws_valid", "draws in which the method found a valid circuit; smallest_valid is a mean over these", COUNT
+)
+N_DRAWS = Note("n_draws", "draws of the method: 1, or experiment.repeats of one that draws random numbers", COUNT)
+N_SIZES = Note("n_sizes", "sizes k, from 0 to all edges, that the mean regrets are over", COUNT)
+N_SIZES_PERCENTILE = Note(
+    "n_sizes_percentile", "sizes k that the mean percentile is over, the same for each method", COUNT
+)
+N_SIZES_JACCARD = Note("n_sizes_jaccard", "sizes k that the mean jaccard is over", COUNT)
 
-def _mean(values: Iterator[Any] | Sequence[Any]) -> float | None:
-    """Returns the mean of those that are numbers; None if there are none."""
-    numbers = [float(value) for value in values if value is not None and not math.isnan(value)]
-    return fmean(numbers) if numbers else None
+SUMMARY = TableType(
+    "summary",
+    "Each method: its smallest valid circuit, areas, means over sizes, and over how many sizes and draws",
+    (
+        *OF_METHOD,
+        *CHOSEN,
+        *OF_SUMMARY,
+        N_DRAWS_VALID,
+        N_DRAWS,
+        N_SIZES,
+        N_SIZES_PERCENTILE,
+        N_SIZES_JACCARD,
+        Note(
+            "n_draws_chosen",
+            "draws with a circuit that is valid on the examples it was found on",
+            COUNT,
+            only=JUDGED,
+        ),
+    ),
+)
 
+OVERVIEW = TableType(
+    "overview",
+    "Each method in short: the columns of summary.csv that are printed",
+    (
+        *OF_METHOD,
+        SMALLEST_VALID,
+        N_DRAWS_VALID,
+        N_DRAWS,
+        FEWEST_VALID,
+        MEAN_REGRET,
+        N_SIZES,
+        MEAN_PERCENTILE,
+        N_SIZES_PERCENTILE,
+        CARDINAL,
+        JACCARD,
+        N_SIZES_JACCARD,
+        TIME,
+    ),
+)
+"""Its columns are in the order of the file."""
 
-def _sizes_of(rows: Sequence[Mapping[str, Any]], measure: str) -> int | None:
-    """Returns the number of sizes at which a measure has a value in some draw; None if there are none."""
-    return len({row["k"] for row in rows if row[measure] is not None}) or None
+SCORES = TableType(
+    "scores",
+    "Each edge's score and rank by each method that scores",
+    (
+        *OF_METHOD,
+        *EDGE,
+        Note("score", "the method's score of the edge; a high one is kept first"),
+        Note("rank", "place of the edge by its score, from 1, the highest; of equal ones the first edge comes first"),
+    ),
+)
 
+CORRELATIONS = TableType(
+    "correlations",
+    "How alike two methods rank the edges",
+    (
+        Key("method", "the method whose scores are compared"),
+        Key("other", "the method that it is compared with"),
+        ABLATION,
+        OUTPUT,
+        Note("spearman", "Spearman's rank correlation of the two methods' scores, −1 to 1"),
+        Note("kendall", "Kendall's rank correlation of the two methods' scores, −1 to 1"),
+    ),
+)
 
-def _reached(judged: Judged, smallest: Sequence[int], rows: Judgements) -> dict[str, float | None]:
-    """Returns the fraction of these circuits that reach each level of minimality; None if that of one is not known.
+EDGES = TableType(
+    "edges",
+    "The edges of the best circuit of each size, where all circuits are evaluated",
+    (
+        ABLATION,
+        OUTPUT,
+        Key("best", "by which measure the circuit is the best of at most k edges: mse or accuracy"),
+        SIZE,
+        *EDGE,
+    ),
+)
 
-    Where circuits are sampled, nobody knows whether a valid circuit has the fewest edges. The search could only say
-    that it has not, and a mean of these is always 0.
-    """
-    found: dict[str, float | None] = {}
-    for name in OF_LEVELS:
-        wanted, known = LEVELS.index(name), list[bool]()
-        for place in smallest:
-            proven = LEVELS.index(rows.level[place]) if rows.level[place] in LEVELS else 0
-            if proven >= wanted or rows.is_exact[place]:
-                known.append(proven >= wanted)
-        is_known = len(known) == len(smallest) and (name != "cardinal" or judged.every is not None)
-        found[name] = _mean(known) if is_known else None
-    return found
+ANALYSED = TableType(
+    "analysed",
+    "Each edge of the analysed layers: its weight, and how many valid circuits keep it",
+    (
+        ABLATION,
+        OUTPUT,
+        *EDGE,
+        Note("weight", "the edge's weight"),
+        Note(
+            "share",
+            "valid circuits that keep this edge, of all valid ones; empty without any, or where circuits are sampled",
+            FRACTION,
+        ),
+    ),
+)
 
+SIZES = TableType(
+    "sizes",
+    "All circuits by number of edges, where all are evaluated",
+    (
+        ABLATION,
+        OUTPUT,
+        Key("n_edges", "edges that the circuits keep", COUNT),
+        Note("n_circuits", "circuits of this size", COUNT),
+        Note("n_valid", "valid circuits of this size", COUNT),
+        Note("mse_10", "mse that 10 % of the circuits of this size are below"),
+        Note("mse_50", "median mse of the circuits of this size"),
+        Note("mse_90", "mse that 90 % of the circuits of this size are below"),
+        Note("accuracy_10", "accuracy that 10 % of the circuits of this size are below", FRACTION),
+        Note("accuracy_50", "median accuracy of the circuits of this size", FRACTION),
+        Note("accuracy_90", "accuracy that 90 % of the circuits of this size are below", FRACTION),
+    ),
+)
 
-def summary_row(
-    judged: Judged,
-    method: MethodFound,
-    rows: Sequence[Mapping[str, Any]],
-    areas: Sequence[Mapping[str, float]],
-    stable: Sequence[Mapping[str, Any]],
-    judgements: Judgements,
-    first: int,
-) -> dict[str, Any]:
-    """Returns the row of a method in summary.csv: means over its draws and sizes, and over how many these are.
+STABILITY = TableType(
+    "stability",
+    "How much a method's circuits differ when the examples are resampled",
+    (
+        *OF_METHOD,
+        SIZE,
+        Note("n_resamples", "resamples of the examples", COUNT),
+        Note("n_edges", "edges of the circuits that were found on resamples, mean", COUNT),
+        replace(
+            JACCARD,
+            meaning="mean over pairs of resamples, not both empty: edges in both circuits, of those in at least one",
+        ),
+        Note("n_always", "edges in the circuit of every resample", COUNT),
+        Note("n_ever", "edges in the circuit of at least one resample", COUNT),
+        Note("mse_mean", "mean mse, on all examples, of the circuits that were found on resamples"),
+        Measure("mse_sd", "standard deviation of that mse over resamples", within=NOT_NEGATIVE, better="less"),
+        Note("own_mse_mean", "mean mse of the circuits on the resample on which each was found"),
+        Note("own_mse_sd", "standard deviation of that mse over resamples"),
+    ),
+)
 
-    Args:
-        rows: of metrics.csv.
-        judgements, first: the row of metrics.csv at place i is judged at place first + i.
-    """
-    n_draws = len(method.repeats)
-    smallest = _smallest(rows, n_draws, "valid")
-    row = {
-        "method": method.name,
-        "ablation": judged.task.ablation,
-        "output": judged.output,
-        "smallest_valid": _mean([rows[place]["n_edges"] for place in smallest]),
-        "n_draws_valid": len(smallest),
-        "n_draws": n_draws,
-        "fewest_valid": judged.fewest_valid,
-        **{name: _mean([area[name] for area in areas if name in area]) for name in AREAS},
-        "n_sizes": _sizes_of(rows, "regret_mse"),
-        **{name: _mean([row[name] for row in rows]) for name in ("regret_mse", "regret_accuracy", "percentile")},
-        "n_sizes_percentile": _sizes_of(rows, "percentile"),
-        **_reached(judged, [first + place for place in smallest], judgements),
-        "jaccard": _mean([row["jaccard"] for row in stable]),
-        "n_sizes_jaccard": _sizes_of(stable, "jaccard"),
-        "mse_sd": _mean([row["mse_sd"] for row in stable]),
-        "n_forward": _mean([found.n_forward for found in method.repeats]),
-        "seconds": method.seconds / n_draws,
-    }
-    if judged.is_found_elsewhere:
-        chosen = [rows[place] for place in _smallest(rows, n_draws, "found_valid")]
-        row |= {
-            "chosen_edges": _mean([each["n_edges"] for each in chosen]),
-            "chosen_found_accuracy": _mean([each["found_accuracy"] for each in chosen]),
-            "chosen_accuracy": _mean([each["accuracy"] for each in chosen]),
-            "chosen_valid": _mean([each["valid"] for each in chosen]),
-            "n_draws_chosen": len(chosen),
-        }
-    return row
-
-
-def _smallest(rows: Sequence[Mapping[str, Any]], n_draws: int, valid: str) -> list[int]:
-    """Returns the place of the row with the smallest valid circuit of each draw that has one.
-
-    Args:
-        valid: the column that says which are valid.
-    """
-    found = []
-    for repeat in range(n_draws):
-        places = [place for place, row in enumerate(rows) if row["repeat"] == repeat and row[valid]]
-        if places:
-            found.append(min(places, key=lambda place: rows[place]["n_edges"]))
-    return found
-
-
-def answer(summary: Sequence[Mapping[str, Any]], n_edges: int, words: str) -> str:
-    """Returns which methods are nearest to the best circuits, of the first output with each ablation; ties are named.
-
-    It is one network, so it says nothing of methods in general: that takes a paired test over networks.
-
-    Args:
-        words: which examples circuits are found and judged on.
-    """
-    first = summary[0]["output"]
-    sentences = []
-    for ablation in dict.fromkeys(row["ablation"] for row in summary):
-        rows = [row for row in summary if (row["output"], row["ablation"]) == (first, ablation)]
-        has_regret = rows[0]["regret_mse"] is not None
-        name, count, word = (
-            ("regret_mse", "n_sizes", "regret") if has_regret else ("percentile", "n_sizes_percentile", "percentile")
-        )
-        known = [row for row in rows if row[name] is not None]
-        if not known:
-            continue
-        lowest, highest = min(row[name] for row in known), max(row[name] for row in known)
-        best = [row for row in known if row[name] == lowest]
-        who = " and ".join(row["method"] for row in best)
-        verb, their = ("comes", "its") if len(best) == 1 else ("come", "their")
-        text = f"With {ablation} ablation {who} {verb} nearest to the best circuits: {their} mean {word} is "
-        text += f"{figure(lowest)} over {counted(best[0][count], 'size')}"
-        if highest > lowest:
-            worst = " and ".join(row["method"] for row in known if row[name] == highest)
-            text += f", that of {worst} {figure(highest)}"
-        text += "".join(_smallest_of(row, n_edges) for row in best)
-        fewest = best[0]["fewest_valid"]
-        text += "" if fewest is None else f"; the smallest valid circuit there is has {fewest}"
-        sentences.append(f"{text}.")
-    if not sentences:
-        return ""
-    return f"{' '.join(sentences)} This is one network, {words}: whether methods differ takes a sweep over seeds."
-
-
-def _smallest_of(row: Mapping[str, Any], n_edges: int) -> str:
-    """Returns what an answer says of a method's smallest valid circuit."""
-    if row["smallest_valid"] is None:
-        return f"; {row['method']} finds no valid circuit"
-    size = f"{figure(row['smallest_valid'])} of {n_edges:,} edges"
-    if row["n_draws"] == 1:
-        return f"; {row['method']}'s smallest valid circuit has {size}"
-    draws = f"mean of the {row['n_draws_valid']} of {row['n_draws']} draws that find one"
-    return f"; {row['method']}'s smallest valid circuit has {size} ({draws})"
-
-
-def score_rows(judged: Judged, name: str, scores: np.ndarray) -> Iterator[dict[str, Any]]:
-    layers, sources, targets = judged.edges.names
-    columns = (layers.tolist(), sources.tolist(), targets.tolist(), scores.tolist(), (ranks(scores) + 1).tolist())
-    for layer, source, target, score, rank in zip(*columns, strict=True):
-        yield {
-            "method": name,
-            "ablation": judged.task.ablation,
-            "output": judged.output,
-            "layer": layer,
-            "source": source,
-            "target": target,
-            "score": score,
-            "rank": rank,
-        }
-
-
-def analysed_rows(judged: Judged) -> Iterator[dict[str, Any]]:
-    """Yields the weight of each analysed edge and the share of valid circuits that keep it; none for large layers."""
-    if judged.edges.n > MOST_EDGES:
-        return
-    shares = np.full(judged.edges.n, np.nan) if judged.every is None else judged.every.shares(judged.is_valid)
-    weights = judged.edges.flat([layer.weight for layer in judged.task.part.layers])
-    layers, sources, targets = judged.edges.names
-    columns = (layers.tolist(), sources.tolist(), targets.tolist(), weights.tolist(), shares.tolist())
-    for layer, source, target, weight, share in zip(*columns, strict=True):
-        yield {
-            "ablation": judged.task.ablation,
-            "output": judged.output,
-            "layer": layer,
-            "source": source,
-            "target": target,
-            "weight": weight,
-            "share": or_none(share),
-        }
-
-
-def edge_rows(judged: Judged, best: Best) -> Iterator[dict[str, Any]]:
-    """Yields each kept edge of the best circuit of at most k edges, by accuracy and by mse."""
-    layers, sources, targets = (column.tolist() for column in judged.edges.names)
-    for name, circuits in (("mse", best.by_mse), ("accuracy", best.by_accuracy)):
-        for k in judged.sizes.tolist():
-            for edge in np.flatnonzero(circuits[k]).tolist():
-                yield {
-                    "ablation": judged.task.ablation,
-                    "output": judged.output,
-                    "best": name,
-                    "k": k,
-                    "layer": layers[edge],
-                    "source": sources[edge],
-                    "target": targets[edge],
-                }
-
-
-def size_rows(judged: Judged) -> Iterator[dict[str, Any]]:
-    """Yields the number and the range of all circuits of each number of edges."""
-    every, n = judged.every, judged.n_examples
-    assert every is not None
-    for size in range(1, judged.edges.n + 1):
-        rows = every.of_size(size)
-        if not len(rows):
-            continue
-        mse, accuracy = every.measures.squares[rows].astype(float) / n, every.measures.n_correct[rows] / n
-        yield {
-            "ablation": judged.task.ablation,
-            "output": judged.output,
-            "n_edges": size,
-            "n_circuits": len(rows),
-            "n_valid": int(judged.is_valid[rows].sum()),
-            **_quantiles("mse", mse),
-            **_quantiles("accuracy", accuracy),
-        }
-
-
-def _quantiles(name: str, values: np.ndarray) -> dict[str, float]:
-    found = np.quantile(values, QUANTILES).tolist()
-    return {f"{name}_{round(100 * quantile)}": value for quantile, value in zip(QUANTILES, found, strict=True)}
+DECLARED = Declarations(
+    tables=(METRICS, SUMMARY, STABILITY, SCORES, ANALYSED, CORRELATIONS, EDGES, SIZES, OVERVIEW),
+    summary=(
+        _share(
+            "accuracy",
+            "examples whose label is predicted, of those that circuits are judged on; where targets are values, of the "
+            "first output",
+        ),
+        Note("n_edges", "edges of the analysed layers", COUNT),
+        *OF_SUMMARY,
+        *CHOSEN,
+    ),
+    figures=(
+        FigureType(
+            "curves_*",
+            "Accuracy and mean squared error by kept edges, means of a method's draws; dashed: the best circuits; "
+            "shaded: 10 to 90 % of all.",
+            "metrics",
+        ),
+        FigureType(
+            "scores_*",
+            "Scores of the edges by each method, beside the fraction of valid circuits that keep each.",
+            "scores",
+        ),
+    ),
+    last=SUMMARY,
+)

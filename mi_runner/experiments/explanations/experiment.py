@@ -21,52 +21,44 @@ from mi_runner import chance
 from mi_runner.config.experiments.explanations import ExplanationsConfig
 from mi_runner.datasets import Dataset, logic
 from mi_runner.errors import ConfigError, RunFailed, as_options
-from mi_runner.experiments import Drawing, Experiment, Result, Setting, untyped
+from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common import sentences
+from mi_runner.experiments.common.tables import HISTORY, of_training
 from mi_runner.experiments.explanations import figures
 from mi_runner.experiments.explanations.controls import RANDOM_FUNCTION, UNTRAINED, Control, train_on_random_functions
+from mi_runner.experiments.explanations.rows import algorithm_rows, circuit_frame, grounding_rows
+from mi_runner.experiments.explanations.tables import (
+    ALGORITHMS,
+    ALIGNMENTS,
+    CIRCUITS,
+    COUNTS,
+    DECLARED,
+    GROUNDINGS,
+    METRICS,
+    SEEDS_SUMMARY,
+    SUMMARY,
+)
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.space import CircuitSpace
-from mi_runner.methods.circuits.table import circuit_table
-from mi_runner.methods.explanations.algorithms import formula
 from mi_runner.methods.explanations.boolean import digits_of
 from mi_runner.methods.explanations.explain import Explanations, check_sizes, explain, own_table
-from mi_runner.methods.explanations.groundings import list_groundings
 from mi_runner.progress import log
 from mi_runner.tables.names import NONE
 from mi_runner.tables.over_seeds import seeds_summary
-from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
 from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
-    from pandas import DataFrame
+    pass
 
-COUNTS = (
-    "n_valid",
-    "n_valid_partial",
-    "n_groundings",
-    "n_groundings_partial",
-    "groundings_median",
-    "groundings_max",
-    "n_algorithms_aligned",
-    "n_alignments",
-    "n_alignments_joint",
+OF_ANALYSED = (
+    *("n_circuits", *(count.name for count in COUNTS)),
+    *("n_groundings_low", "n_groundings_high", "n_grounded", "n_algorithms", "seconds"),
 )
-NOT_SUMMARISED = ("n_groundings_low", "n_groundings_high", "n_grounded")
-"""Columns that are no counts of a network: the interval of an estimate, and the circuits that it comes from."""
-SUMMARY = ("accuracy", "n_circuits", "n_algorithms", *COUNTS)
-
-KEYS = {
-    "metrics": ("control", "output"),
-    "circuits": ("output", "circuit"),
-    "groundings": ("output", "circuit", "grounding", "neuron"),
-    "algorithms": ("output", "algorithm"),
-    "alignments": ("output", "algorithm", "joint", "alignment", "node"),
-}
-REPEATS = ("repeat",)
-MEASURES = {"accuracy": SHARE, "converged": SHARE, **dict.fromkeys((*COUNTS, "seconds"), NOT_NEGATIVE)}
+"""Columns that are empty where a network is not accurate enough to be analysed."""
+NAMES = tuple(number.name for number in SUMMARY)
+"""What the summary has."""
 
 
 def check(setting: Setting[ExplanationsConfig]) -> None:
@@ -92,7 +84,7 @@ def check(setting: Setting[ExplanationsConfig]) -> None:
     try:
         part = find_part(graph, None)
         rounding_interval(part.layers[-1], 0.0)
-        with as_options("experiment", ("max_depth",)):
+        with as_options(experiment=["max_depth"]):
             check_sizes(part.output(0).sizes, config.max_depth)
     except ConfigError:
         raise
@@ -102,7 +94,7 @@ def check(setting: Setting[ExplanationsConfig]) -> None:
 
 def metric_names(setting: Setting[ExplanationsConfig]) -> list[str]:
     """The summary's names: of the first output; with many seeds their means."""
-    return list(SUMMARY)
+    return list(NAMES)
 
 
 def networks(setting: Setting[ExplanationsConfig]) -> dict[str, TrainingOptions]:
@@ -132,30 +124,34 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
         )
     rows += _control_rows([setting])
     setting.progress.rows("metrics", rows)
-    tables: dict[str, Any] = {"metrics": rows, "groundings": [], "algorithms": [], "alignments": []}
+    groundings: list[dict[str, Any]] = []
+    algorithms: list[dict[str, Any]] = []
+    alignments: list[dict[str, Any]] = []
     frames = []
     drawn: dict[str, Drawing] = {}
     as_text = any(max(found.groundings, default=0) >= 2**63 for found in explained.values())
     for output, found in explained.items():
-        frames.append(_circuit_frame(output, found, as_text=as_text))
-        groundings = _grounding_rows(output, found, setting.config.listed)
-        tables["groundings"] += groundings
-        algorithms, alignments = _algorithm_rows(output, found, setting.config.listed)
-        tables["algorithms"] += algorithms
-        tables["alignments"] += alignments
+        frames.append(circuit_frame(output, found, as_text=as_text))
+        groundings += grounding_rows(output, found, setting.config.listed)
+        of_output = algorithm_rows(output, found, setting.config.listed)
+        algorithms += of_output[0]
+        alignments += of_output[1]
         drawn |= figures.of_output(output, found)
+    filled = [
+        METRICS.filled(rows),
+        GROUNDINGS.filled(groundings),
+        ALGORITHMS.filled(algorithms),
+        ALIGNMENTS.filled(alignments),
+    ]
     if frames:
         import pandas as pd
 
-        tables["circuits"] = pd.concat(frames, ignore_index=True)
-    return untyped.result(
-        tables=tables,
-        keys=KEYS,
-        repeats=REPEATS,
-        metrics={name: _number(rows[0][name]) for name in SUMMARY},
-        measures=MEASURES,
+        filled.append(CIRCUITS.filled(pd.concat(frames, ignore_index=True)))
+    return Result(
+        filled,
+        metrics={name: _number(rows[0][name]) for name in NAMES},
+        declared=DECLARED,
         figures=drawn,
-        parquet=frozenset({"circuits"}),
         answer=_answer(rows[0]),
         model=setting.model,
     )
@@ -242,7 +238,7 @@ def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tup
         "converged": int(converged),
     }
     if not converged:
-        return {**row, **dict.fromkeys(("n_circuits", *COUNTS, *NOT_SUMMARISED, "n_algorithms", "seconds"))}, None
+        return {**row, **dict.fromkeys(OF_ANALYSED)}, None
     found = explain(
         part,
         table,
@@ -312,100 +308,6 @@ def _random_function_rows(setting: Setting[ExplanationsConfig], control: Control
     return rows
 
 
-# --- tables ----------------------------------------------------------------------------------------------------------
-
-
-def _circuit_frame(output: int, found: Explanations, *, as_text: bool) -> DataFrame:
-    """As in experiment=circuits, with the groundings of valid circuits; those of others aren't counted: empty.
-
-    Args:
-        as_text: whether counts are written as text, because one of the table has more than 64 bits.
-    """
-    import pandas as pd
-
-    frame = circuit_table(found.examples, output, found.circuits)
-    counts = dict(zip(found.circuits.valid.tolist(), found.groundings, strict=True))
-    numbers = [counts.get(circuit) for circuit in frame["circuit"].tolist()]
-    if as_text:
-        frame["n_groundings"] = [None if number is None else str(number) for number in numbers]
-    else:
-        frame["n_groundings"] = pd.array(numbers, dtype="Int64")
-    return frame
-
-
-def _sparsest_first(found: Explanations) -> list[int]:
-    return sorted(found.circuits.valid.tolist(), key=lambda circuit: (circuit.bit_count(), circuit))
-
-
-def _grounding_rows(output: int, found: Explanations, listed: int) -> list[dict[str, Any]]:
-    """A row a neuron of the first groundings, those of the sparsest circuits first."""
-    rows: list[dict[str, Any]] = []
-    left = listed
-    for circuit in _sparsest_first(found):
-        if not left:
-            log.info(f"output {output}: {listed:,} of {found.total.value:,} groundings are written")
-            break
-        groundings = list_groundings(found.network, circuit, most=left)
-        left -= len(groundings)
-        for number, grounding in enumerate(groundings):
-            for node in grounding.neurons:
-                rows.append(
-                    {
-                        "output": output,
-                        "circuit": circuit,
-                        "grounding": number,
-                        "neuron": neuron_name(found, node.layer, node.neuron),
-                        "threshold": node.threshold,
-                        "gate": figures.gate_name(node),
-                        "inputs": " ".join(neuron_name(found, node.layer - 1, parent) for parent in node.parents),
-                    }
-                )
-    return rows
-
-
-def neuron_name(found: Explanations, layer: int, neuron: int) -> str:
-    """A for an input, h1.0 for a hidden neuron, `out` for the output."""
-    if not layer:
-        return logic.variable_names(found.network.sizes[0])[neuron]
-    return "out" if layer == len(found.network.sizes) - 1 else f"h{layer}.{neuron}"
-
-
-def _algorithm_rows(output: int, found: Explanations, listed: int) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    algorithms: list[dict[str, Any]] = []
-    alignments: list[dict[str, Any]] = []
-    left = listed
-    for number, (algorithm, aligned) in enumerate(found.aligned):
-        algorithms.append(
-            {
-                "output": output,
-                "algorithm": number,
-                "formula": algorithm.formula,
-                "depth": algorithm.depth,
-                "n_gates": algorithm.n_gates,
-                "inert": algorithm.is_inert,
-                "n_alignments": len(aligned.single),
-                "n_alignments_joint": None if aligned.joint is None else len(aligned.joint),
-            }
-        )
-        for is_joint, group in ((False, aligned.single), (True, aligned.joint or ())):
-            for place, alignment in enumerate(group[:left]):
-                for node, (tree, chosen) in enumerate(zip(algorithm.nodes, alignment.sets, strict=True)):
-                    alignments.append(
-                        {
-                            "output": output,
-                            "algorithm": number,
-                            "alignment": place,
-                            "node": node,
-                            "formula": formula(tree),
-                            "layer": chosen.layer,
-                            "neurons": " ".join(map(str, chosen.neurons)),
-                            "joint": is_joint,
-                        }
-                    )
-            left -= len(group[:left])
-    return algorithms, alignments
-
-
 # --- many seeds ------------------------------------------------------------------------------------------------------
 
 
@@ -427,23 +329,21 @@ def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
         )
     log.info(f"{n_converged} of {len(setting.members)} networks are accurate enough and analysed")
     rows += _control_rows(setting.members)
-    summary = seeds_summary(rows, KEYS["metrics"], MEASURES, setting.starts)
+    summary = seeds_summary(rows, METRICS.keys, METRICS.measures, setting.starts)
     first = [row for row in rows if row["output"] == 0 and row["control"] == NONE]
     metrics = {}
-    for name in SUMMARY:
+    for name in NAMES:
         values = [_number(row[name]) for row in first if row[name] is not None]
         metrics[name] = math.fsum(values) / len(values) if values else math.nan
     history = [{"seed": member.seed, **row} for member in setting.members for row in member.history]
-    return untyped.result(
-        tables={"metrics": rows, "seeds_summary": summary, "history": history},
-        keys={
-            "metrics": ("seed", *KEYS["metrics"]),
-            "seeds_summary": (*KEYS["metrics"], "measure"),
-            "history": ("seed", "epoch"),
-        },
-        repeats=REPEATS,
-        metrics=metrics,
-        measures=MEASURES,
+    return Result(
+        [
+            METRICS.of_seeds().filled(rows),
+            SEEDS_SUMMARY.filled(summary),
+            of_training(history, HISTORY.of_seeds()),
+        ],
+        metrics,
+        DECLARED,
         figures=figures.of_seeds(first),
         shown=("seeds_summary",),
         answer=_answer_over_seeds(summary, n_converged),
@@ -452,5 +352,5 @@ def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
 
 
 EXPERIMENT: Experiment[ExplanationsConfig] = Experiment(
-    check=check, metric_names=metric_names, run=run, networks=networks, cost=cost
+    check=check, metric_names=metric_names, run=run, networks=networks, cost=cost, declared=DECLARED
 )

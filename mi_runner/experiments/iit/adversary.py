@@ -20,12 +20,14 @@ from mi_runner.errors import RunFailed
 from mi_runner.experiments.common.sentences import figure, several
 from mi_runner.experiments.iit.cells import sizes_of
 from mi_runner.experiments.iit.figures import FRESH, NO_ADVERSARY, OWN
-from mi_runner.experiments.iit.trials import CELL, Trial, commonest, use_of_start
+from mi_runner.experiments.iit.tables import CELL, OF_CONTEST
+from mi_runner.experiments.iit.trials import Trial, commonest, use_of_start
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.methods.adversary import Adversaries, AdversaryTraining, fresh_rotation
 from mi_runner.methods.interchange import Aligned, Opponent, Pairs, relabelled
 from mi_runner.models.batches import outputs_of
 from mi_runner.progress import log
+from mi_runner.tables.declaration import names_of
 from mi_runner.tables.names import NONE
 from mi_runner.training.evaluation import loss_function, predictions
 
@@ -34,19 +36,9 @@ Row = dict[str, Any]
 COLLAPSED = 0.95
 """A network has collapsed if it gives one answer to so many of the test examples, and did not before."""
 
-KEYS = ("swapped", "rotation")
-"""The columns that name rows of metrics and overview besides those without an adversary."""
-
-SUMMARY = ("iia_fresh", "adversary_iia", "adversary_iia_fresh", "adversary_iia_unswapped", "commonest")
+SUMMARY = names_of(OF_CONTEST)
 OF_CONTROL = ("iia", "task_accuracy", "iia_fresh", "adversary_iia_fresh")
 """What the summary has of a network, and of the control besides."""
-
-
-MEASURES = (
-    "adversary_floor",
-    *(f"{figure}{phase}" for figure in SUMMARY for phase in ("", "_before")),
-)
-"""What an adversary adds to the measures; each is a fraction."""
 
 
 @dataclass(frozen=True)
@@ -238,7 +230,7 @@ def answer(rows: Sequence[Row], adversary: Sequence[str]) -> str:
     """
     name = "+".join(adversary)
     fresh = [row for row in rows if row["rotation"] == FRESH and row["swapped"] == name]
-    cell = [row for row in fresh if all(row[key] == fresh[0][key] for key in CELL)]
+    cell = [row for row in fresh if all(row[key] == fresh[0][key] for key in names_of(CELL))]
     before, after = ([row for row in cell if row["phase"] == phase] for phase in ("before", "after"))
     return (
         f" After the training against an adversary at {after[0]['trained_site']}, the accuracy of a fresh rotation for "

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
 from mi_runner.datasets.causal_models import CausalModel
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ConfigError, as_options
 from mi_runner.experiments import Setting
 from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
 from mi_runner.graph.model_graph import ModelGraph
@@ -51,6 +51,7 @@ class Cell:
         return "/".join(self.columns.values())
 
 
+@as_options()
 def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalModel) -> list[Cell]:
     """Every set of variables at every site that the options ask for, sets first.
 
@@ -204,6 +205,7 @@ def _check_options_of_adversary(config: IitConfig) -> None:
         raise ConfigError(f"{given}: name each variable once, at least one.")
 
 
+@as_options()
 def check_adversary(config: IitConfig, cell: Cell, site: Site, causal_model: CausalModel) -> None:
     """The adversary's variables are others than the cell's, and the site has room for its directions."""
     if config.adversary is None:

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from mi_runner.config.experiments.iit import Control, IitConfig, Trained
-from mi_runner.errors import ConfigError, as_options, one_line
-from mi_runner.experiments import Drawing, Experiment, Result, Setting, untyped
+from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
+from mi_runner.errors import ArgumentError, ConfigError, as_options, one_line
+from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.sentences import counted, figure, several
+from mi_runner.experiments.common.tables import of_training
 from mi_runner.experiments.iit import adversary, figures
 from mi_runner.experiments.iit.cells import (
     Cell,
@@ -34,11 +35,20 @@ from mi_runner.experiments.iit.cells import (
     controls_of,
     controls_without_room,
 )
+from mi_runner.experiments.iit.tables import (
+    ADVERSARY,
+    AGAINST,
+    CONTESTED,
+    DECLARED,
+    DIRECTIONS,
+    MULTI,
+    ORDINARY_TRAINING,
+    PAIRS,
+    ROTATION,
+    TRAINED,
+    overview_rows,
+)
 from mi_runner.experiments.iit.trials import (
-    CELL,
-    SINGLE_SOURCE_SUMMARY,
-    SUBSETS,
-    SUMMARY,
     Known,
     Trial,
     aligned_at_start,
@@ -55,8 +65,8 @@ from mi_runner.methods.interchange import (
 )
 from mi_runner.models.batches import outputs_of
 from mi_runner.progress import log
+from mi_runner.tables.declaration import Declarations, Table
 from mi_runner.tables.names import NONE
-from mi_runner.tables.ranges import SHARE
 from mi_runner.training.epochs import merges_last
 from mi_runner.training.evaluation import loss_function, predictions
 from mi_runner.training.options import TrainingOptions
@@ -70,25 +80,6 @@ REHEARSED = 3
 COMPARED = 8
 """Examples on which the graph's gradients are compared with the network's."""
 
-KEYS = {
-    "metrics": ("phase", "control", *CELL, "site", "alignment", "sources", "subset"),
-    "overview": ("phase", "control", *CELL, "site", "sources"),
-    "history": ("variables", "site", "control", "step"),
-    "pairs": ("variables", "site", "sources", "pair"),
-    "directions": ("variables", "site", "place", "direction", "unit"),
-    "ordinary_training": ("epoch",),
-}
-
-MEASURES = dict.fromkeys(
-    (
-        "floor",
-        "iia_unswapped",
-        "commonest",
-        *(f"{figure}{phase}" for figure in SUMMARY + SINGLE_SOURCE_SUMMARY for phase in ("", "_before")),
-    ),
-    SHARE,
-)
-
 
 def check(setting: Setting[IitConfig]) -> None:
     """The data set has a causal model with the variables, the network the site, and the site room for them.
@@ -99,7 +90,7 @@ def check(setting: Setting[IitConfig]) -> None:
     config, graph = setting.config, setting.graph()
     causal_model = causal_model_of(setting)
     check_options(config)
-    with as_options("model", ["leaves"]):
+    with as_options(model=["leaves"]):
         check_gradients(graph, setting.dataset.x_train[:COMPARED], setting.leaves)
     for cell in cells(setting, graph, causal_model):
         check_room(config, cell, graph.target_site(cell.target))
@@ -121,13 +112,15 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
     network, rotation = trained_parameters(aligned, how_to_train(setting).what)
     trained = [*network, *rotation]
     if network and config.epochs:
-        with as_options("experiment", ["batch_size"]):
+        with as_options(experiment=["batch_size"]):
             merges_last(setting.model, dataset.x_train, config.train_pairs, config.batch_size)
+    with as_options(training=["loss", "label_smoothing"]):
+        loss_of = loss_function(setting.training, dataset)
     with evaluating(setting.model), torch.random.fork_rng(), torch.enable_grad():
         try:
             outputs = aligned.outputs_on(x, base, sources)
-            loss = loss_function(setting.training, dataset)(outputs, y)
-        except ConfigError:
+            loss = loss_of(outputs, y)
+        except ArgumentError:
             raise
         except Exception as error:
             raise ConfigError(
@@ -240,30 +233,50 @@ def run(setting: Setting[IitConfig]) -> Result:
         shown = ("after", config.sources.name)
         of_cells = [row for row in plain if (row["phase"], row["sources"]) == shown]
         drawn["iia"] = partial(figures.heat_map, of_cells)
-    added = adversary.KEYS if config.adversary else ()
-    tables["overview"] = _overview(tables["metrics"], added)
-    answer = _answer(_overview(plain), config.sources.name)
+    overview = overview_rows(tables["metrics"], CONTESTED if config.adversary else ())
+    answer = _answer(overview_rows(plain), config.sources.name)
     if config.adversary:
-        answer += adversary.answer(tables["overview"], config.adversary)
-    if directions:
-        import pandas as pd
-
-        tables["directions"] = pd.concat(directions, ignore_index=True)
-    if setting.history:
-        tables["ordinary_training"] = list(setting.history)
-    return untyped.result(
-        tables=tables,
-        keys=KEYS | {table: (*KEYS[table], *added) for table in ("metrics", "overview")},
-        metrics={name: fmean(metrics[name]) for name in metric_names(setting)},
-        measures=MEASURES | (dict.fromkeys(adversary.MEASURES, SHARE) if config.adversary else {}),
-        repeats=("start",),
+        answer += adversary.answer(overview, config.adversary)
+    declared = AGAINST if config.adversary else DECLARED
+    return Result(
+        _filled(setting, all_cells, declared, {**tables, "overview": overview, "directions": directions}),
+        {name: fmean(metrics[name]) for name in metric_names(setting)},
+        declared,
         figures=drawn,
         shown=("overview",),
         answer=answer,
-        parquet=frozenset({"directions"}),
         timings={"interchange_training": seconds},
         model=after.model if len(all_cells) == config.starts == 1 and config.train is not Trained.rotation else None,
     )
+
+
+def _filled(
+    setting: Setting[IitConfig], all_cells: Sequence[Cell], declared: Declarations, rows: Mapping[str, Any]
+) -> list[Table]:
+    """Returns the tables.
+
+    Args:
+        rows: table → its rows; of `directions` a DataFrame for each rotation.
+    """
+    config = setting.config
+    asked = {
+        TRAINED: config.epochs > 0,
+        ROTATION: config.alignment is AlignmentKind.rotation,
+        MULTI: config.sources is Sources.multi,
+        ADVERSARY: bool(config.adversary),
+    }
+    where = [name for name, is_asked in asked.items() if is_asked]
+    places = dict.fromkeys("+".join(place) for cell in all_cells for place in cell.places)
+    filled = [
+        (table.for_names(places) if table is PAIRS else table).filled(rows[table.name], *where)
+        for table in declared.tables
+        if table not in (DIRECTIONS, ORDINARY_TRAINING)
+    ]
+    if rows["directions"]:
+        import pandas as pd
+
+        filled.append(DIRECTIONS.filled(pd.concat(rows["directions"], ignore_index=True)))
+    return [*filled, of_training(setting.history, ORDINARY_TRAINING)] if setting.history else filled
 
 
 def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None:
@@ -274,22 +287,6 @@ def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None
             f"the network answers every test example with {answers[0].item():g}: its ordinary training taught it "
             "nothing. Try another seed, or more training.epochs."
         )
-
-
-def _overview(rows: Sequence[Mapping[str, Any]], keys: Sequence[str] = ()) -> list[dict[str, Any]]:
-    """The table of metrics with the subsets side by side, in a third of the rows.
-
-    Args:
-        keys: columns that it has besides, those of a training against an adversary.
-    """
-    first, others = KEYS["overview"][:3], KEYS["overview"][3:]
-    measures = ("iia", "iia_low", "iia_high", "floor", "iia_unswapped")
-    overview = []
-    for of_all, changed, unchanged in zip(*(iter(rows),) * len(SUBSETS), strict=True):
-        apart = {"iia_changed": changed["iia"], "iia_unchanged": unchanged["iia"]}
-        of_pairs = {name: of_all[name] for name in (*first, *keys, *others, "start", *measures)}
-        overview.append({**of_pairs, **apart, **{name: of_all[name] for name in ("task_accuracy", "commonest")}})
-    return overview
 
 
 def _answer(rows: Sequence[Mapping[str, Any]], sources: str) -> str:
@@ -341,4 +338,6 @@ def _directions(trial: Trial, rotation: Rotation) -> DataFrame:
     return pd.DataFrame({**trial.columns, **columns, "weight": weight.ravel()})
 
 
-EXPERIMENT: Experiment[IitConfig] = Experiment(check=check, metric_names=metric_names, run=run, networks=networks)
+EXPERIMENT: Experiment[IitConfig] = Experiment(
+    check=check, metric_names=metric_names, run=run, networks=networks, declared=DECLARED.with_others(AGAINST)
+)

@@ -20,6 +20,7 @@ from mi_runner.errors import RunFailed
 from mi_runner.experiments import Drawing, Setting
 from mi_runner.experiments.iit import figures as iit_figures
 from mi_runner.experiments.iit.cells import Cell, free_units, other_site, places_of, sizes_of
+from mi_runner.experiments.iit.tables import CELL, OF_NETWORK, SINGLE_SOURCE, SUBSETS
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.sites import Site
@@ -36,18 +37,11 @@ from mi_runner.methods.interchange import (
 )
 from mi_runner.models.batches import outputs_of
 from mi_runner.progress import log
+from mi_runner.tables.declaration import names_of
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.names import NONE
 from mi_runner.training.evaluation import correct, loss_function, predictions
 from mi_runner.training.optimizers import make_optimizer
-
-SUBSETS = ("all", "changed", "unchanged")
-SUMMARY = ("iia", "iia_changed", "iia_unchanged", "task_accuracy")
-SINGLE_SOURCE_SUMMARY = ("iia_single_source", "iia_single_source_changed")
-"""What `experiment.sources=multi` has besides: the figures on test pairs with one source for all variables."""
-
-CELL = ("variables", "trained_site")
-"""The columns that name a cell in tables where `site` is what was swapped, in a control another one."""
 
 RATES = {
     Trained.network: "experiment.learning_rate",
@@ -129,16 +123,16 @@ class Predictions:
     def summary(self) -> dict[str, float]:
         """Figure → value, in the order of `summary_names`."""
         values = [*(self.as_trained.iia(subset) for subset in SUBSETS), float(self.task.double().mean())]
-        figures = dict(zip(SUMMARY, values, strict=True))
+        figures = dict(zip(names_of(OF_NETWORK), values, strict=True))
         if len(self.interchanged) > 1:
             single = self.interchanged[Sources.single]
-            figures |= zip(SINGLE_SOURCE_SUMMARY, (single.iia(), single.iia("changed")), strict=True)
+            figures |= zip(names_of(SINGLE_SOURCE), (single.iia(), single.iia("changed")), strict=True)
         return figures
 
 
 def summary_names(config: IitConfig) -> tuple[str, ...]:
     """The figures of a network in the summary."""
-    return SUMMARY + (SINGLE_SOURCE_SUMMARY if config.sources is Sources.multi else ())
+    return names_of((*OF_NETWORK, *(SINGLE_SOURCE if config.sources is Sources.multi else ())))
 
 
 @dataclass(frozen=True)
@@ -312,7 +306,7 @@ class Trial:
                 {
                     "phase": phase,
                     "control": control,
-                    **dict(zip(CELL, self.cell.columns.values(), strict=True)),
+                    **dict(zip(names_of(CELL), self.cell.columns.values(), strict=True)),
                     "start": self.number,
                     "site": network.target,
                     "alignment": alignment.name,

@@ -21,7 +21,7 @@ from mi_runner import chance
 from mi_runner.config.experiments.probes import ProbeControl, ProbesConfig, Split
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.datasets.distinct import row_keys
-from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.errors import ConfigError, RunFailed, as_options
 from mi_runner.experiments import Experiment, Result, Setting
 from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
@@ -111,6 +111,7 @@ def _causal_model(setting: Setting[ProbesConfig]) -> CausalModel:
     return setting.dataset.causal_model
 
 
+@as_options()
 def _sites(setting: Setting[ProbesConfig], graph: ModelGraph) -> list[str]:
     """The sites that are read, in the order in which they were typed, or of the network.
 

@@ -39,6 +39,25 @@ class Circuit:
 
     Raises:
         ValueError: the part has several outputs, or the circuit is not well formed.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import circuits
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.fill_(1.0) if parameter.ndim == 2 else parameter.zero_()
+        >>> x = torch.tensor([[0.0, 0.0], [0.0, 1.0]])
+        >>> graph = ModelGraph.trace(net, x)
+        >>> part = find_part(graph, None)
+        >>> circuit = circuits.Circuit(part, 0b11_1010)
+        >>> circuit.masks
+        (array([[False,  True],
+               [False,  True]]), array([[ True,  True]]))
+        >>> circuit.apply(x)
+        tensor([0., 2.])
     """
 
     part: Part = field(compare=False, repr=False)

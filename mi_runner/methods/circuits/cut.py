@@ -34,6 +34,24 @@ def entering_activations(graph: ModelGraph, part: Part, x: Tensor) -> tuple[Tens
 
     Raises:
         RunFailed: a value isn't finite, or a circuit's could be too large for float32.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import circuits
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.fill_(1.0) if parameter.ndim == 2 else parameter.zero_()
+        >>> x = torch.tensor([[0.0, 0.0], [0.0, 1.0]])
+        >>> graph = ModelGraph.trace(net, x)
+        >>> part = find_part(graph, None)
+        >>> entering, outputs = circuits.entering_activations(graph, find_part(graph, 1), x)
+        >>> entering, outputs
+        (tensor([[0., 0.],
+                [1., 1.]]), tensor([[0.],
+                [2.]]))
     """
     values = [read_sites(graph, batch, [part.site, graph.output]) for batch in batches(x)]
     entering, outputs = (torch.cat([value[site] for value in values]).cpu() for site in (part.site, graph.output))
@@ -73,6 +91,23 @@ def check_cut(part: Part, entering: Tensor, outputs: Tensor) -> Tensor:
 
     Raises:
         ValueError: an output differs by more than `CUT_TOLERANCE` (times the largest output, if that is above 1).
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import circuits
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.fill_(1.0) if parameter.ndim == 2 else parameter.zero_()
+        >>> x = torch.tensor([[0.0, 0.0], [0.0, 1.0]])
+        >>> graph = ModelGraph.trace(net, x)
+        >>> part = find_part(graph, None)
+        >>> entering, outputs = circuits.entering_activations(graph, part, x)
+        >>> circuits.check_cut(part, entering, outputs)
+        tensor([[0.],
+                [2.]])
     """
     alone = part(entering)
     difference = float((alone - outputs).abs().max())

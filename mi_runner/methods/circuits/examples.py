@@ -24,6 +24,13 @@ class CircuitExamples:
         x: `(B, n_0)` float32, the recorded activations that enter the part.
         target: `(B,)` float32; an answer is correct if the output, rounded half to even, equals it.
         full: `(B,)` float32, the full network's outputs.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.circuits import CircuitExamples
+        >>> examples = CircuitExamples(torch.rand(10, 3), target=torch.arange(10.0), full=torch.arange(10.0) + 0.1)
+        >>> len(examples.x)
+        10
     """
 
     x: Tensor

@@ -131,6 +131,24 @@ def search_circuits(
     Raises:
         ValueError: the part has several outputs or too many edges, its inputs are not the examples', there is no
             example, an option is out of its range, or the last activation falls.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import circuits
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.fill_(1.0) if parameter.ndim == 2 else parameter.zero_()
+        >>> x = torch.tensor([[0.0, 0.0], [0.0, 1.0]])
+        >>> graph = ModelGraph.trace(net, x)
+        >>> part = find_part(graph, None)
+        >>> entering, outputs = circuits.entering_activations(graph, part, x)
+        >>> examples = circuits.CircuitExamples(entering, outputs[:, 0], outputs[:, 0])
+        >>> found = circuits.search(part, examples, accuracy_threshold=0.9)
+        >>> found.n_circuits, found.n_valid
+        (9, 3)
     """
     space = CircuitSpace(part.sizes, inputs)
     choices = {"ablation": ablation, "inputs": inputs}

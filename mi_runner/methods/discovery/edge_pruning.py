@@ -53,6 +53,19 @@ def edge_pruning(
             circuit.
         steps: of Adam.
         generator: draws gates and batches; None: torch's own.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.discovery import edge_pruning
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
+        >>> x = torch.rand(20, 3, dtype=torch.float64)
+        >>> y = (x[:, 0] > 0.5).double()
+        >>> part = find_part(ModelGraph.trace(net, x[:2].float()), None)
+        >>> edge_pruning(part, x, y, "zero", penalties=(0.01, 1.0), steps=20).shape
+        (2, 8)
     """
     edges = Edges(part.sizes)
     at_once = max(1, GATED_AT_ONCE // edges.n)

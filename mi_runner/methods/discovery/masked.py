@@ -81,6 +81,21 @@ class MaskedPart:
         full: `(B, n_L)`, the full network's outputs.
         target: `(B,)` int64 classes, or values `(B,)` or `(B, n_L)`.
         ablation: zero or mean.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.discovery import MaskedPart
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
+        >>> x = torch.rand(20, 3, dtype=torch.float64)
+        >>> y = (x[:, 0] > 0.5).double()
+        >>> part = find_part(ModelGraph.trace(net, x[:2].float()), None)
+        >>> masked = MaskedPart(part, x, y, "zero")
+        >>> full = torch.ones(1, 8, dtype=torch.bool).numpy()
+        >>> masked.measures(full).mse
+        array([0.])
     """
 
     def __init__(

@@ -182,7 +182,7 @@ METHODS = (
     ),
     Method(
         name="acdc",
-        sentence="from the output backwards, leaves out edges that raise the objective by less than a threshold; 50 thresholds",
+        sentence="from the output backwards, leaves out edges that raise the objective by less than one of fifty limits",
         searches=f"{_SEARCH}:acdc",
         takes=("objective",),
         passes=_passes_of_acdc,

@@ -33,6 +33,12 @@ class CircuitSampler:
 
     Attributes:
         edges: of the chain.
+
+    Example:
+        >>> from mi_runner.discovery import CircuitSampler
+        >>> circuits = CircuitSampler((3, 2, 1)).draw(5, 10)
+        >>> circuits.shape, set(circuits.sum(1).tolist())
+        ((10, 8), {5})
     """
 
     def __init__(self, sizes: tuple[int, ...], generator: torch.Generator | None = None) -> None:

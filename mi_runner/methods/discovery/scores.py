@@ -66,6 +66,19 @@ def edge_patching(
 
     Args:
         objective: distance, the mean squared difference to the full network's output, or loss, the task's.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.discovery import edge_patching
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
+        >>> x = torch.rand(20, 3, dtype=torch.float64)
+        >>> y = (x[:, 0] > 0.5).double()
+        >>> part = find_part(ModelGraph.trace(net, x[:2].float()), None)
+        >>> [tuple(scores.shape) for scores in edge_patching(part, x, y, "zero")]
+        [(2, 3), (1, 2)]
     """
     masked = MaskedPart(part, x, target, ablation, loss=loss)
     edges = masked.edges
@@ -89,6 +102,19 @@ def eap(
     Args:
         loss: of the task, its mean over the examples; None: `task_loss`.
         signed: without the absolute value, for comparison.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.discovery import eap
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
+        >>> x = torch.rand(20, 3, dtype=torch.float64)
+        >>> y = (x[:, 0] > 0.5).double()
+        >>> part = find_part(ModelGraph.trace(net, x[:2].float()), None)
+        >>> [tuple(scores.shape) for scores in eap(part, x, y, "zero")]
+        [(2, 3), (1, 2)]
     """
     return _attribution(part, x, target, ablation, loss, signed, steps=None)
 
@@ -106,6 +132,19 @@ def eap_ig(
     """Returns the scores of EAP with integrated gradients (Hanna et al. 2024).
 
     As `eap`, with the gradient averaged over the inputs ablated + (k/steps)(clean − ablated) of the part, k = 1..steps.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.discovery import eap_ig
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
+        >>> x = torch.rand(20, 3, dtype=torch.float64)
+        >>> y = (x[:, 0] > 0.5).double()
+        >>> part = find_part(ModelGraph.trace(net, x[:2].float()), None)
+        >>> [tuple(scores.shape) for scores in eap_ig(part, x, y, "mean", steps=5)]
+        [(2, 3), (1, 2)]
     """
     return _attribution(part, x, target, ablation, loss, signed, steps=steps)
 

@@ -38,6 +38,21 @@ def acdc(masked: MaskedPart, *, objective: str = "distance", thresholds: np.ndar
 
     Args:
         thresholds: `(T,)`, each times the objective of the empty circuit.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.discovery import MaskedPart, acdc
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
+        >>> x = torch.rand(20, 3, dtype=torch.float64)
+        >>> y = (x[:, 0] > 0.5).double()
+        >>> part = find_part(ModelGraph.trace(net, x[:2].float()), None)
+        >>> import numpy as np
+        >>> found = acdc(MaskedPart(part, x, y, "zero"), thresholds=np.array([1e-9, 1e9])).circuits
+        >>> found[0].sum(1).tolist()
+        [8, 2]
     """
     edges, n_resamples = masked.edges, masked.n_resamples
     every = np.arange(n_resamples)
@@ -71,6 +86,20 @@ def greedy(masked: MaskedPart, *, objective: str = "distance") -> Search:
     """Returns the circuits from the full to the empty one, each without one more edge and what closes with it.
 
     Each step leaves out the edge that gives the lowest objective after closing, the first one on ties.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.discovery import MaskedPart, greedy
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> _ = torch.manual_seed(0)
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 1))
+        >>> x = torch.rand(20, 3, dtype=torch.float64)
+        >>> y = (x[:, 0] > 0.5).double()
+        >>> part = find_part(ModelGraph.trace(net, x[:2].float()), None)
+        >>> circuits = greedy(MaskedPart(part, x, y, "zero")).circuits[0]
+        >>> circuits.sum(1)[[0, -1]].tolist()
+        [8, 0]
     """
     edges, n_resamples = masked.edges, masked.n_resamples
     states = np.repeat(edges.full, n_resamples, axis=0)

@@ -78,6 +78,12 @@ class Algorithm:
         tree: normalised.
         n: variables of the function.
         complemented: whether the function is the complement of the tree's root.
+
+    Example:
+        >>> from mi_runner.explanations import algorithms
+        >>> algorithm = algorithms(0b0110, 2, max_depth=2)[0]
+        >>> algorithm.formula
+        '¬(A ∧ B) ∧ (A ∨ B)'
     """
 
     tree: Tree
@@ -202,10 +208,8 @@ def check_size(n: int, max_depth: int) -> None:
     counts = count_trees(n, max_depth)
     if sum(counts) > MOST_TREES:
         fits = max(depth for depth in range(max_depth) if sum(counts[: depth + 1]) <= MOST_TREES)
-        raise ArgumentError(
-            f"max_depth={max_depth}: there are {sum(counts):,} algorithms of {n} variables, more than {MOST_TREES:,}. "
-            f"Use max_depth={fits}."
-        )
+        problem = f"there are {sum(counts):,} algorithms of {n} variables, more than {MOST_TREES:,}."
+        raise ArgumentError("max_depth", max_depth, problem, f"Use {{max_depth}}={fits}.")
 
 
 @cache
@@ -218,6 +222,11 @@ def algorithms(table: int, n: int, max_depth: int) -> tuple[Algorithm, ...]:
 
     Raises:
         ValueError: there are too many trees of this depth.
+
+    Example:
+        >>> from mi_runner.explanations import algorithms
+        >>> [algorithm.formula for algorithm in algorithms(0b1000, 2, max_depth=1)]
+        ['A ∧ B']
     """
     check_size(n, max_depth)
     complemented = bool(table & 1)

@@ -54,7 +54,22 @@ class NeuronSet:
 
 @dataclass(frozen=True)
 class Alignment:
-    """A set of neurons for each of an algorithm's `nodes`."""
+    """A set of neurons for each of an algorithm's `nodes`.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner import explanations
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> from mi_runner.models.mlp import MLP
+        >>> model = MLP([2, 1, 1])
+        >>> with torch.no_grad():
+        ...     for parameter, value in zip(model.parameters(), (1.0, -1.0, 1.0, 0.0)):
+        ...         _ = parameter.fill_(value)  # A and B by hand
+        >>> part = find_part(ModelGraph.trace(model, torch.zeros(1, 2)), None)
+        >>> ((algorithm, aligned),) = explanations.explain(part, 0b1000, max_depth=1).aligned
+        >>> algorithm.formula, aligned.joint[0].sets
+        ('A ∧ B', ())
+    """
 
     algorithm: Algorithm
     sets: tuple[NeuronSet, ...]
@@ -248,6 +263,21 @@ def alignment_holds(network: BooleanNetwork, alignment: Alignment, *, pairs: str
     Args:
         pairs: one of `PAIRS`, for each node alone.
         joint: whether it must also hold with every node taken from a source of its own.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner import explanations
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> from mi_runner.models.mlp import MLP
+        >>> model = MLP([2, 1, 1])
+        >>> with torch.no_grad():
+        ...     for parameter, value in zip(model.parameters(), (1.0, -1.0, 1.0, 0.0)):
+        ...         _ = parameter.fill_(value)  # A and B by hand
+        >>> part = find_part(ModelGraph.trace(model, torch.zeros(1, 2)), None)
+        >>> found = explanations.explain(part, 0b1000, max_depth=1)
+        >>> ((algorithm, aligned),) = found.aligned
+        >>> explanations.alignment_holds(found.network, aligned.joint[0], joint=True)
+        True
     """
     algorithm, rows = alignment.algorithm, range(2**alignment.algorithm.n)
     used = [(group.layer, neuron) for group in alignment.sets for neuron in group.neurons]

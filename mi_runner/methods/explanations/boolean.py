@@ -35,6 +35,20 @@ class BooleanNetwork:
 
     Raises:
         ValueError: it has more than one output, or too many inputs.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner import explanations
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> from mi_runner.models.mlp import MLP
+        >>> model = MLP([2, 1, 1])
+        >>> with torch.no_grad():
+        ...     for parameter, value in zip(model.parameters(), (1.0, -1.0, 1.0, 0.0)):
+        ...         _ = parameter.fill_(value)  # A and B by hand
+        >>> part = find_part(ModelGraph.trace(model, torch.zeros(1, 2)), None)
+        >>> network = explanations.BooleanNetwork.of(part)
+        >>> network.space
+        CircuitSpace(sizes=(2, 1, 1), inputs='all')
     """
 
     part: Part

@@ -118,6 +118,20 @@ def explain(
 
     Raises:
         ValueError: an output is exactly ½, or there is too much to count.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner import explanations
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> from mi_runner.models.mlp import MLP
+        >>> model = MLP([2, 1, 1])
+        >>> with torch.no_grad():
+        ...     for parameter, value in zip(model.parameters(), (1.0, -1.0, 1.0, 0.0)):
+        ...         _ = parameter.fill_(value)  # A and B by hand
+        >>> part = find_part(ModelGraph.trace(model, torch.zeros(1, 2)), None)
+        >>> found = explanations.explain(part, 0b1000, max_depth=1)
+        >>> found.groundings, [algorithm.formula for algorithm, _ in found.aligned]
+        ([1], ['A ∧ B'])
     """
     check_sizes(part.sizes, max_depth)
     network = BooleanNetwork.of(part)

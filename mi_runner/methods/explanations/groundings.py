@@ -73,6 +73,21 @@ class Grounding:
     Attributes:
         circuit: the kept edges.
         neurons: those behind the inputs that are active, in the order of the layers.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner import explanations
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> from mi_runner.models.mlp import MLP
+        >>> model = MLP([2, 1, 1])
+        >>> with torch.no_grad():
+        ...     for parameter, value in zip(model.parameters(), (1.0, -1.0, 1.0, 0.0)):
+        ...         _ = parameter.fill_(value)  # A and B by hand
+        >>> part = find_part(ModelGraph.trace(model, torch.zeros(1, 2)), None)
+        >>> network = explanations.BooleanNetwork.of(part)
+        >>> (grounding,) = explanations.list_groundings(network, network.space.full)
+        >>> grounding.circuit == network.space.full, len(grounding.neurons)
+        (True, 2)
     """
 
     circuit: int
@@ -149,6 +164,21 @@ def count_groundings(network: BooleanNetwork, circuits: np.ndarray) -> list[int]
 
     Raises:
         ValueError: an output lies exactly between two integers, or a layer has too many combinations of thresholds.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner import explanations
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> from mi_runner.models.mlp import MLP
+        >>> model = MLP([2, 1, 1])
+        >>> with torch.no_grad():
+        ...     for parameter, value in zip(model.parameters(), (1.0, -1.0, 1.0, 0.0)):
+        ...         _ = parameter.fill_(value)  # A and B by hand
+        >>> part = find_part(ModelGraph.trace(model, torch.zeros(1, 2)), None)
+        >>> import numpy as np
+        >>> network = explanations.BooleanNetwork.of(part)
+        >>> explanations.count_groundings(network, np.array([network.space.full], dtype=np.uint64))
+        [1]
     """
     counts: list[int] = []
     for start in range(0, len(circuits), AT_ONCE):
@@ -210,6 +240,21 @@ def list_groundings(network: BooleanNetwork, circuit: int, *, most: int | None =
 
     Raises:
         ValueError: an output lies exactly between two integers.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner import explanations
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> from mi_runner.models.mlp import MLP
+        >>> model = MLP([2, 1, 1])
+        >>> with torch.no_grad():
+        ...     for parameter, value in zip(model.parameters(), (1.0, -1.0, 1.0, 0.0)):
+        ...         _ = parameter.fill_(value)  # A and B by hand
+        >>> part = find_part(ModelGraph.trace(model, torch.zeros(1, 2)), None)
+        >>> network = explanations.BooleanNetwork.of(part)
+        >>> (grounding,) = explanations.list_groundings(network, network.space.full)
+        >>> [neuron.local_table for neuron in grounding.neurons]  # the conjunction, then its copy
+        [8, 2]
     """
     found = thresholds(network, np.array([circuit], dtype=np.uint64))
     rows = range(2 ** network.sizes[0])
@@ -243,6 +288,21 @@ def grounding_holds(network: BooleanNetwork, grounding: Grounding) -> bool:
 
     Each neuron's value is above its threshold where its table is 1, some value lies on each side, and its local table
     gives its table from its parents' tables. Neurons of the grounding are the active ones.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner import explanations
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> from mi_runner.models.mlp import MLP
+        >>> model = MLP([2, 1, 1])
+        >>> with torch.no_grad():
+        ...     for parameter, value in zip(model.parameters(), (1.0, -1.0, 1.0, 0.0)):
+        ...         _ = parameter.fill_(value)  # A and B by hand
+        >>> part = find_part(ModelGraph.trace(model, torch.zeros(1, 2)), None)
+        >>> network = explanations.explain(part, 0b1000, max_depth=1).network
+        >>> (grounding,) = explanations.list_groundings(network, network.space.full)
+        >>> explanations.grounding_holds(network, grounding)
+        True
     """
     masks = network.space.masks(grounding.circuit)
     x = network.inputs

@@ -101,7 +101,7 @@ def _content(path: Path) -> bytes | None:
 
 
 def _size(content: bytes) -> tuple[int, int]:
-    """Width and height, from the header of a PNG file: signature, length, IHDR, width, height."""
+    """Returns width and height, from the header of a PNG file: signature, length, IHDR, width, height."""
     return int.from_bytes(content[16:20]), int.from_bytes(content[20:24])
 
 

@@ -35,7 +35,7 @@ def _environment() -> Environment:
 
 
 def _written(value: Any) -> Any:
-    """A value as a page shows it: no character of a text hides or turns others."""
+    """Returns a value as a page shows it: no character of a text hides or turns others."""
     return escaped(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 

@@ -19,12 +19,13 @@ from mi_runner.config.run_schema import SWEEP_KEYS
 from mi_runner.errors import ConfigError
 from mi_runner.machine.files import sha256, written_whole
 from mi_runner.machine.reading import files_below, is_own_file, is_own_folder
-from mi_runner.runs import run_folder
+from mi_runner.runs import run_folder, states
 from mi_runner.runs.record import CheckpointRecord, RunRecord
 from mi_runner.runs.report import answers, method_pictures, pictures, rendering, tables
 from mi_runner.runs.report.images import images
-from mi_runner.runs.run_folder import RunFolder, State
+from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.saved_runs import SavedRun
+from mi_runner.runs.states import State
 
 REPORT = "report.html"
 
@@ -85,7 +86,7 @@ def write_run_report(folder: Path, state: State | None = None) -> Path:
         OSError: the folder can't be read or written.
     """
     path = folder / REPORT
-    found = state or run_folder.state(folder)
+    found = state or states.read_state(folder)
     page = run_page(folder, found)
     with written_whole(path) as beside:
         beside.write_text(page, encoding="utf-8", errors="backslashreplace")

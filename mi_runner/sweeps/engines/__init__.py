@@ -1,8 +1,8 @@
 """Where the jobs of a sweep run: in this process, in workers on this machine, on a Slurm or Ray cluster.
 
-An engine takes a task for a free slot and says when it has ended. What became of a job its run.json says; the engine's
-word counts where that says nothing, because the worker is gone. Each slot has its own worker, so where one is killed it
-is known which job died, and no other does.
+An engine takes a task for a free slot and says when it has ended. A job's run.json says what became of it;
+if it says nothing, because the worker is gone, the engine's word counts. Each slot has its own worker, so if one is
+killed, it is known which job died, and no other job dies.
 
 Nothing here imports torch before a worker has its environment.
 """

@@ -20,7 +20,7 @@ class NotNow(Exception):
 
 
 class Running(Protocol):
-    """A task that was handed over."""
+    """A task that was submitted."""
 
     def done(self) -> bool:
         """Returns whether it has ended, in any way."""
@@ -36,7 +36,7 @@ class Earlier:
     Attributes:
         running: the task, if it waits or runs still.
         is_over: whether it is known that it neither waits nor runs.
-        what: it, for a person.
+        what: its name in messages.
     """
 
     running: Running | None = None
@@ -45,7 +45,7 @@ class Earlier:
 
 
 class OfThisProcess:
-    """What engines share whose tasks are known to the process alone that submitted them."""
+    """What engines share if only the process that submitted a task knows it."""
 
     def earlier(self, task: Task) -> Earlier:
         """Returns that nothing is known."""

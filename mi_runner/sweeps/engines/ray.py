@@ -184,14 +184,14 @@ class Ray(OfThisProcess):
         except Exception as error:
             what = "can't start Ray here" if started_here else f"hydra.launcher.address={config.address}"
             raise RunFailed(f"{what}: {one_line(error)}") from error
-        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has put its own in its place, which ends us without a word
+        signal.signal(signal.SIGTERM, on_sigterm)  # Ray has set its own, which ends us without a word
         try:
             self.slots, self.threads, gpus = shares_of_nodes(config, n_jobs, self._nodes())
         except RunFailed:
             self.close()
             raise
         self.gpus = gpus
-        # A job that died is not tried again behind our back: it may have died of itself.
+        # Ray must not run a job again that died: the job itself may be the cause.
         self._run = self.ray.remote(num_cpus=self.threads, num_gpus=gpus, max_retries=0)(run_task)
         self._tasks: list[_RayTask] = []
 

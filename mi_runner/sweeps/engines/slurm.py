@@ -1,4 +1,4 @@
-"""Each job of a sweep a job of Slurm's queue, by Slurm's own commands.
+"""Runs each job of a sweep as a job of Slurm's queue, by Slurm's own commands.
 
 Why not by submitit, which serves well on one machine: for control it asks `sacct`, which fails where a cluster keeps
 no accounts, and then takes a job that died for one that runs; it waits 15 s for the files of each job that left none;
@@ -89,7 +89,7 @@ def check(config: SubmititSlurmLauncher) -> None:
         )
     for key in ("requeue", "array", "wait", "test_only", "parsable"):
         if config.more and key in {name.replace("-", "_") for name in config.more}:
-            raise ConfigError(f"hydra.launcher.more: {key} is not allowed, for each job of a sweep runs once, alone.")
+            raise ConfigError(f"hydra.launcher.more: {key} is not allowed: each job of a sweep runs once, by itself.")
     nodes = _nodes(config)
     cpus = max((node.cpus for node in nodes), default=None)
     where = f"partition {nodes[0].partition}" if nodes and len({node.partition for node in nodes}) == 1 else "Slurm"
@@ -134,7 +134,7 @@ def _options(config: SubmititSlurmLauncher, nodes: Sequence[slurm.NodeKind]) -> 
     limit = None if not limits or None in limits else max(minutes for minutes in limits if minutes is not None)
     minutes = config.timeout_min + MINUTES_TO_WRITE
     if limit is not None and config.timeout_min <= limit < minutes:
-        minutes = config.timeout_min  # Slurm gives it some seconds to end, which have to do
+        minutes = config.timeout_min  # Slurm gives a job a few seconds to end, which must be enough
     asked: dict[str, object] = {
         "time": minutes,
         "cpus-per-task": _threads(config, nodes),
@@ -198,7 +198,7 @@ class Slurm:
     def earlier(self, task: Task) -> Earlier:
         record = run_folder.read_record(task.folder)
         if record is not None and record.status not in (None, "running"):
-            # Its process has ended itself, though Slurm may be about to see it.
+            # Its process has ended, even if Slurm hasn't noticed yet.
             return Earlier(is_over=True)
         if (running := self._of_name(task, self._name(task))) is not None:
             return Earlier(running, what=f"it is Slurm job {running.submission.id}")
@@ -338,7 +338,7 @@ class _Job:
         return self._queue.state(self.submission.id, self._since)
 
     def says(self) -> str | None:
-        """The status in its run.json."""
+        """Returns the status in its run.json."""
         record = run_folder.read_record(self.task.folder)
         return None if record is None else record.status
 

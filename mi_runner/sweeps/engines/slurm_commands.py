@@ -211,7 +211,7 @@ def _run(command: Collection[str], given: str | None = None, *, seconds: float =
             capture_output=True,
             text=True,
             timeout=seconds,
-            start_new_session=True,  # Ctrl-C is ours to hear: half a submission would be a job that nobody knows
+            start_new_session=True,  # no Ctrl-C: half a submission would be a job that nobody knows
             env={**os.environ, "SLURM_TIME_FORMAT": "standard"},
         )
     except subprocess.TimeoutExpired as error:

@@ -1,4 +1,4 @@
-"""Each job a process of its own on this machine, by submitit."""
+"""Runs each job in a process of its own on this machine, by submitit."""
 
 from __future__ import annotations
 

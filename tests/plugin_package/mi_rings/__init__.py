@@ -1,0 +1,1 @@
+"""Rings: a data set, a network and an experiment for mi-run."""

@@ -1,0 +1,1 @@
+"""How sure is a network of its answers, class by class?"""
