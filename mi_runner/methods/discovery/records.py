@@ -182,7 +182,8 @@ METHODS = (
     ),
     Method(
         name="acdc",
-        sentence="leaves out, from the output backwards, edges that raise the objective less than one of 50 thresholds",
+        sentence="from the output backwards, leaves out edges that raise the objective by less than a threshold; 50 "
+        "thresholds",
         searches=f"{_SEARCH}:acdc",
         takes=("objective",),
         passes=_passes_of_acdc,
