@@ -20,6 +20,7 @@ from mi_runner.datasets import Dataset, arrays
 from mi_runner.errors import ArgumentError, ConfigError, as_options, listed, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.ablation import figures
+from mi_runner.experiments.ablation.pictures import network_picture
 from mi_runner.experiments.ablation.tables import (
     ABLATING,
     ANSWERS,
@@ -137,10 +138,11 @@ def run(setting: Setting[AblationConfig]) -> Result:
         for figure in FIGURES:
             metrics[f"{figure}/{target}/{method}"] = sum(row[figure] for row in of_method) / len(of_method)
 
+    sites = site_rows(graph)
     filled = [
         METRICS.filled(rows),
         OF_TARGETS.filled(ablated.confusion),
-        GRAPH.filled(site_rows(graph)),
+        GRAPH.filled(sites),
         of_answers(_predictions(ablated, y, classes=dataset.has_classes), ANSWERS),
     ]
     shown = ["metrics"]
@@ -185,6 +187,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         metrics,
         ABLATING,
         figures=drawn,
+        pictures={"network": partial(network_picture, sites, ablated.rows)},
         shown=shown,
         answer=_answer(_known(ablated.rows)),
     )
