@@ -33,12 +33,13 @@ MOST_CSV_ROWS = 100_000
 
 
 MEMBERS = "members"
-RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
+RECORD, CONFIG, LOG, WEIGHTS, FIGURES, PICTURES, LATEST = (
     "run.json",
     "config.yaml",
     "run.log",
     "model.safetensors",
     "figures",
+    "pictures.json",
     "latest",
 )
 VERSION = "v([0-9]{3,})"
@@ -177,6 +178,11 @@ class RunFolder:
             raise OSError(f"{self.path / FIGURES} is a link to another folder, where nothing is written")
         with written_whole(self.path / FIGURES / f"{name}.png") as beside:
             files.save_figure(drawing, beside)
+
+    def write_pictures(self, pictures: Mapping[str, Any]) -> None:
+        """Writes the data of the interactive pictures as pictures.json."""
+        with written_whole(self.path / PICTURES) as beside:
+            beside.write_text(json.dumps(pictures, allow_nan=False), encoding="utf-8")
 
     def write_weights(self, state: Mapping[str, Any], member: str | None = None) -> None:
         """Writes model.safetensors, or members/MEMBER.safetensors for a member of many networks."""

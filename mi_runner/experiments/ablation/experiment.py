@@ -21,6 +21,7 @@ from mi_runner.datasets import Dataset, arrays
 from mi_runner.errors import ArgumentError, ConfigError, as_options, listed, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.ablation import figures
+from mi_runner.experiments.ablation.pictures import network_picture
 from mi_runner.experiments.ablation.tables import (
     ABLATING,
     ANSWERS,
@@ -147,6 +148,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         _summary(graph, asked, ablated.rows),
         ABLATING,
         figures=drawn,
+        pictures={"network": partial(network_picture, site_rows(graph), ablated.rows)},
         shown=[*shown, *(table.name for table in filled if table.name in ALSO_SHOWN)],
         answer=_answer(_known(ablated.rows)),
     )

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,7 @@ from mi_runner.datasets import Dataset, logic
 from mi_runner.errors import ConfigError, RunFailed, as_options
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common import sentences
+from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
 from mi_runner.experiments.common.tables import HISTORY, of_training
 from mi_runner.experiments.explanations import figures
 from mi_runner.experiments.explanations.controls import RANDOM_FUNCTION, UNTRAINED, Control, train_on_random_functions
@@ -128,10 +130,13 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
     algorithms: list[dict[str, Any]] = []
     alignments: list[dict[str, Any]] = []
     frames = []
+    pictures: list[Callable[[], Any]] = []
+    part = find_part(setting.graph(), None)
     drawn: dict[str, Drawing] = {}
     as_text = any(max(found.groundings, default=0) >= 2**63 for found in explained.values())
     for output, found in explained.items():
         frames.append(circuit_frame(output, found, as_text=as_text))
+        pictures.append(partial(output_picture, output, part.output(output), frames[-1]))
         groundings += grounding_rows(output, found, setting.config.listed)
         of_output = algorithm_rows(output, found, setting.config.listed)
         algorithms += of_output[0]
@@ -152,6 +157,7 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
         metrics={name: _number(rows[0][name]) for name in NAMES},
         declared=DECLARED,
         figures=drawn,
+        pictures={"circuits": partial(circuits_picture, pictures)} if pictures else {},
         answer=_answer(rows[0]),
         model=setting.model,
     )
