@@ -225,7 +225,7 @@ class _Decoders:
     def step(
         self, images: Tensor, columns: Tensor, rows: Tensor, counts: Sequence[int], masks: Sequence[Tensor] | None
     ) -> Tensor:
-        """Does a training step on examples `(S, B)`, of which each decoder takes the first `counts`; returns the loss.
+        """Does a training step on examples `(S, B)`, of which each decoder takes the first `counts`.
 
         Returns each decoder's loss `(S,)`, summed over its examples.
         """
@@ -241,8 +241,7 @@ class _Decoders:
         return total.detach()
 
     def masks(self, batch_size: int, draw: torch.Generator) -> list[Tensor] | None:
-        """Returns the factors `(B, F)` of each hidden layer's units: 0, or 1
-        (1 − dropout)."""
+        """Returns the factors `(B, F)` of each hidden layer's units: 0, or 1/(1 − dropout)."""
         layers = list(self.initial.hidden)
         dropouts = [layer.p for layer in layers if isinstance(layer, nn.Dropout)]
         sizes = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
