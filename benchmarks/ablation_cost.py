@@ -9,8 +9,9 @@ from torchvision import models
 
 from benchmarks.timing import spread, took
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.ablation import Method, ablate
+from mi_runner.methods.ablation import ablate
 from mi_runner.methods.ablation_targets import ablation_targets
+from mi_runner.methods.replacements import Method, Source
 
 IMAGES = 100
 
@@ -33,7 +34,7 @@ def run() -> None:
         model(x)
         for method in methods:
             forward = [took(partial(model, x)) for _ in range(5)]
-            stage = took(partial(ablate, graph, x, y, targets=targets, methods=[method], repeats=1))
+            stage = took(partial(ablate, graph, x, y, targets=targets, methods=[method], source=Source(repeats=1)))
             wall = spread([stage.wall / (len(targets) * call.wall) for call in forward])
             cpu = spread([stage.cpu / (len(targets) * call.cpu) for call in forward])
             print(

@@ -13,6 +13,7 @@ from torchvision import models
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import ablate
 from mi_runner.methods.ablation_targets import ablation_targets
+from mi_runner.methods.replacements import Running
 torch.manual_seed(0)
 x, y = torch.randn(100, 3, 64, 64), torch.randint(4, (100,))
 model = models.densenet121(num_classes=4).eval()
@@ -20,7 +21,7 @@ with torch.no_grad():
     model(x)
 graph = ModelGraph.trace(model, x[:2])
 if {bound}:
-    ablate(graph, x, y, targets=ablation_targets(graph)[::64], methods=["mean"], memory={bound})
+    ablate(graph, x, y, targets=ablation_targets(graph)[::64], methods=["mean"], running=Running({bound}))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024, graph.program.total_size(100))
 """
 

@@ -5,11 +5,15 @@ agree. `ablate_beyond` asks what a site does beyond its mean or beyond a linear 
 splits the logits into what each summand adds. docs/ablation.md explains the measures.
 """
 
-from mi_runner.methods.ablation import ablate, ablate_units, scrub
+from mi_runner.methods.ablation import Scoring, ablate, ablate_units, scrub
 from mi_runner.methods.contributions import contributions
+from mi_runner.methods.replacements import Running, Source
 from mi_runner.methods.residuals import ablate_beyond
 
 __all__ = [
+    "Running",
+    "Scoring",
+    "Source",
     "ablate",
     "ablate_beyond",
     "ablate_units",

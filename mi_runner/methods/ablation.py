@@ -9,31 +9,35 @@ Letters: N examples, B batch, K outputs, U units of a site, S of them at once.
 from __future__ import annotations
 
 import math
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Any, Literal, get_args
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from mi_runner import chance
-from mi_runner.errors import ArgumentError, one_line, unknown
-from mi_runner.graph.interventions import Intervention, Run, Runs, read_sites
+from mi_runner.errors import ArgumentError, one_line
+from mi_runner.graph.interventions import Intervention, Run
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods.ablation_targets import ablation_targets, can_be_ablated
-from mi_runner.methods.sources import ANY, OTHER, SAME, draw_sources
+from mi_runner.methods.replacements import (
+    METHODS,
+    Ablation,
+    Method,
+    Replacements,
+    Running,
+    Source,
+    draws,
+    draws_of,
+)
+from mi_runner.methods.sources import ANY, SAME
 from mi_runner.models.batches import batches, outputs_of
 from mi_runner.progress import Progress
 from mi_runner.tables.names import NONE
 from mi_runner.training.evaluation import LossFunction, Score, confusion, loss_of_values, score
-
-Method = Literal["zero", "mean", "resample"]
-"""What replaces a value: zeros, its mean over the examples of `source`, or its value on another example."""
-
-METHODS: tuple[Method, ...] = get_args(Method)
 
 ABLATION = ("target", "kind", "method")
 """The columns that name an ablation; the intact network has none in each of them. `repeat` counts draws of one."""
@@ -41,29 +45,23 @@ ABLATION = ("target", "kind", "method")
 VARIANT_NUMBERS = 4_000_000
 """Numbers in the replacement values of the units that run at once: 16 MB, so that they stay near the processor."""
 
-MEMORY = 1_000_000_000
-"""Bytes of intact values that are kept, so that an ablation computes only what lies behind its target."""
-
 MOST_OUTPUTS = 50_000_000
 """Numbers in the outputs of all ablations that are kept: 200 MB. Of more, those of the intact network alone."""
 
-MOST_UNIT_RUNS = 200_000
-"""Units times methods times repeats that are run without objection."""
-
 
 @dataclass(frozen=True)
-class Ablation:
-    """One ablation of the table.
+class Scoring:
+    """How answers are scored.
 
     Attributes:
-        target: a site, edge or path.
-        method: what replaces the value.
-        repeat: from 1; zero and mean have no chance in them, and only one.
+        loss: `loss(outputs, y, reduction="none")` gives a number per example. None for the cross entropy of classes,
+            the squared error of values.
+        classes: whether `y` are classes, so that the answer is the largest output, or values, so that it is the output
+            rounded. None: integers are classes.
     """
 
-    target: str
-    method: Method
-    repeat: int = 1
+    loss: LossFunction | None = None
+    classes: bool | None = None
 
 
 @dataclass(frozen=True)
@@ -95,16 +93,9 @@ def ablate(
     *,
     targets: Sequence[str] | None = None,
     methods: Sequence[Method] = METHODS,
-    repeats: int = 3,
-    source: Tensor | None = None,
-    source_y: Tensor | None = None,
-    agree: str | int = ANY,
-    loss: LossFunction | None = None,
-    classes: bool | None = None,
-    seed: int = 0,
-    memory: float = MEMORY,
-    runs: Runs | None = None,
-    progress: Progress | None = None,
+    source: Source = Source(),
+    scoring: Scoring = Scoring(),
+    running: Running = Running(),
 ) -> Ablations:
     """How well the network answers when each target is ablated by each method.
 
@@ -115,200 +106,70 @@ def ablate(
         y: `(N,)` classes, or `(N,)` or `(N, K)` values.
         targets: sites (`relu`), edges (`x/add`), paths (`x/first/relu/add`) and patterns (`relu*`, `linear:*`) of them;
             None for those of `ablation_targets`.
-        repeats: draws of the resample method.
-        source: `(M, *input)`, the examples that means and resampled values come from; None for `x`.
-        source_y: `(M,)` their classes, where `agree` compares them.
-        agree: which examples a value is resampled from: `any`, those of the `same` class, of an `other` class, or of
-            the class of this number.
-        loss: `loss(outputs, y, reduction="none")` gives a number per example. None for the cross entropy of classes,
-            the squared error of values.
-        classes: whether `y` are classes, so that the answer is the largest output, or values, so that it is the output
-            rounded. None: integers are classes.
-        seed: of the resample method; a draw depends on seed and repeat alone, so that every target is resampled from
-            the same examples.
-        memory: bytes of intact values that are kept. With fewer the result is the same, and takes longer.
-        runs: those of `x`, whose kept values several calls share; None: of this call alone.
-        progress: told of each finished row, in the table `metrics`.
+        methods: what replaces a value.
+        source: the examples that means and resampled values come from, and how often values are resampled.
+        scoring: the loss, and whether `y` are classes.
+        running: the memory and runs that are used; its progress is told of each finished row, in the table `metrics`.
 
     Raises:
         ArgumentError: the network can't be traced, has no such target, or another argument is wrong; the text says
             which, and lists what there is.
     """
-    loss, y, classes = loss_and_targets(x, y, loss, classes)
-    progress = progress or Progress()
-    drawn = draws(methods, repeats)
+    loss, y, classes = loss_and_targets(x, y, scoring)
+    drawn, progress = draws(methods, source.repeats), running.progress or Progress()
     with graph_of(network, x) as graph:
         found = _at_least_one(graph, targets, methods)
-        table = Ablations()
-        data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree), runs)
-        tallies: dict[Ablation | None, _Tally] = {}
-        labels = list(batches(y))
-        outputs_of_batches: dict[Ablation | None, list[Tensor]] = {}
-
-        def add(ablation: Ablation | None, outputs: Tensor, labels: Tensor) -> None:
-            tallies.setdefault(ablation, _Tally(loss, classes)).add(outputs, labels)
-            if ablation is None or all_kept:
-                outputs_of_batches.setdefault(ablation, []).append(outputs.cpu())
-
-        def finished(ablation: Ablation | None) -> None:
-            tally, intact = tallies[ablation], tallies[None].score
-            row = {**_identity(graph, ablation), **tally.score.columns(), **_change(intact, tally.score)}
-            table.rows.append(row)
-            progress.rows("metrics", [row])
-            named = {name: row[name] for name in (*ABLATION, "repeat")}
-            table.confusion.extend({**named, **count} for count in tally.confusion())
-            outputs = outputs_of_batches.pop(ablation, [])
-            if outputs and tally.finite:
-                table.outputs[ablation] = torch.cat(outputs)
-
+        replacements = Replacements(graph, x, y, source, drawn, running)
+        labels, runs = list(batches(y)), replacements.runs
         n_ablations = sum(len(draws_of(graph, target, drawn)) for target in found)
         all_kept = (1 + n_ablations) * len(x) * graph.site(graph.output).n_units <= MOST_OUTPUTS
-        for number in range(len(data)):
-            add(None, data.runs[number].output(), labels[number])
-        finished(None)
-        with progress.bar("ablations", n_ablations * len(data)) as advance:
-            for ablation, number, value, shared in data.replacements(found, drawn, seed=seed):
-                outputs = data.runs[number].output([Intervention(ablation.target, value)], shared=shared)
-                add(ablation, outputs, labels[number])
-                if number == len(data) - 1:
-                    finished(ablation)
+        table = _Table(graph, loss, classes, progress, all_kept)
+        for number in range(len(replacements)):
+            table.add(None, runs[number].output(), labels[number])
+        table.finish(None)
+        with progress.bar("ablations", n_ablations * len(replacements)) as advance:
+            for ablation, number, value, shared in replacements.values(found):
+                outputs = runs[number].output([Intervention(ablation.target, value)], shared=shared)
+                table.add(ablation, outputs, labels[number])
+                if number == len(replacements) - 1:
+                    table.finish(ablation)
                 advance(1, f"{ablation.target} {ablation.method}")
-    return table
+    return table.ablations
 
 
-def draws_of(graph: ModelGraph, target: str, drawn: Sequence[tuple[Method, int]]) -> list[tuple[Method, int]]:
-    """Those of `draws` that a target has: a parameter has no value on another example, so it is never resampled.
+class _Table:
+    """The table of ablations while it is filled, batch by batch; the intact network is finished first.
 
-    The mean of a parameter is that of its numbers.
-    """
-    is_parameter = graph.target_site(target).kind == "parameter"
-    return [draw for draw in drawn if not (is_parameter and draw[0] == "resample")]
-
-
-def draws(methods: Sequence[Method] = METHODS, repeats: int = 3) -> list[tuple[Method, int]]:
-    """Pairs (method, repeat): each method once, but resample `repeats` times, counted from 1.
-
-    Raises:
-        ArgumentError: a method is unknown or named twice, none is named, or `repeats < 1`.
-    """
-    for method in methods:
-        if method not in METHODS:
-            raise ArgumentError("methods", None, f"{{methods}}: {unknown('method', method, METHODS)}")
-    if len(set(methods)) < len(methods) or not methods:
-        raise ArgumentError("methods", f"[{', '.join(methods)}]", "name at least one method, each once.")
-    if repeats < 1:
-        raise ArgumentError("repeats", repeats, f"{{repeats}}={repeats} must be at least 1.")
-    return [(method, repeat) for method in methods for repeat in range(1, (repeats if method == "resample" else 1) + 1)]
-
-
-@dataclass(frozen=True)
-class _Agreement:
-    """The classes of examples and sources, and which sources an example may have.
-
-    Raises:
-        ArgumentError: they are to be compared, and are none.
-    """
-
-    y: Tensor
-    source_y: Tensor | None
-    agree: str | int = ANY
-
-    def index(self, n_source: int | None, generator: torch.Generator) -> Tensor:
-        """The source of each example; of `n_source` others, or None: of themselves."""
-        y = self.y
-        if n_source is None:
-            source_y = y
-        elif self.agree == ANY:
-            source_y = torch.empty(n_source)
-        elif self.source_y is None or len(self.source_y) != n_source:
-            remedy = f"give {{source_y}}, the class of each of the {n_source} source examples."
-            raise ArgumentError(("agree", "source_y"), self.agree, "", remedy)
-        else:
-            source_y = self.source_y
-        if self.agree != ANY and (y.is_floating_point() or y.dim() > 1):
-            problem = f"{{agree}}={self.agree} compares classes, and y are values:"
-            raise ArgumentError("agree", self.agree, problem, f"use {{agree}}={ANY}.")
-        return draw_sources(y, source_y, self.agree, within=n_source is None, generator=generator)
-
-
-class _Data:
-    """The examples that are ablated and those that replacement values come from, with the runs that they share.
-
-    Where the values of all batches fit into the memory, they are kept. Otherwise batch follows batch, and of each there
-    is a run of its examples, and one for each draw of the examples that are resampled.
+    Attributes:
+        ablations: what is finished.
     """
 
     def __init__(
-        self,
-        graph: ModelGraph,
-        x: Tensor,
-        source: Tensor | None,
-        drawn: Sequence[tuple[Method, int]],
-        memory: float,
-        agreement: _Agreement,
-        runs: Runs | None = None,
+        self, graph: ModelGraph, loss: LossFunction, classes: bool, progress: Progress, all_kept: bool
     ) -> None:
-        self.graph, self.source, self.agreement = graph, x if source is None else source, agreement
-        self.same = self.source is x
-        self.runs = runs or Runs(graph, x, memory=memory if self.same else memory / 2)
-        self.sources = self.runs if self.same else Runs(graph, self.source, memory=memory / 2)
-        self.fit = self.runs.fit and self.sources.fit
-        if not self.fit:
-            self.share = memory / (1 + sum(method == "resample" for method, _ in drawn))
-            self.runs = Runs(graph, x, memory=self.share)
-            self.sources = Runs(graph, self.source, memory=0)
+        self.ablations = Ablations()
+        self._graph, self._progress, self._all_kept = graph, progress, all_kept
+        self._loss, self._classes = loss, classes
+        self._tallies: dict[Ablation | None, _Tally] = {}
+        self._outputs: dict[Ablation | None, list[Tensor]] = {}
 
-    def __len__(self) -> int:
-        return len(self.runs)
+    def add(self, ablation: Ablation | None, outputs: Tensor, labels: Tensor) -> None:
+        """Adds an ablation's outputs `(B, K)` for the next batch; None is the intact network."""
+        self._tallies.setdefault(ablation, _Tally(self._loss, self._classes)).add(outputs, labels)
+        if ablation is None or self._all_kept:
+            self._outputs.setdefault(ablation, []).append(outputs.cpu())
 
-    def replacements(
-        self, targets: Sequence[str], drawn: Sequence[tuple[Method, int]], *, seed: int
-    ) -> Iterator[tuple[Ablation, int, Tensor, dict[Any, Any] | None]]:
-        """For each ablation and batch the replacement value `(B, *site)`; the batches of an ablation in their order.
-
-        The last of the four is what batches of one size have in common that get the same value: see `Run.output`.
-
-        Raises:
-            ArgumentError: a value is to be resampled from `x`, which has a single example.
-        """
-        site_of = {target: self.graph.target_site(target) for target in targets}
-        methods = {method for method, _ in drawn}
-        parameters = {site.name for site in site_of.values() if site.kind == "parameter"}
-        names = list(dict.fromkeys(site.name for site in site_of.values() if site.name not in parameters))
-        means = self.sources.means(names) if "mean" in methods else {}
-        if "mean" in methods:
-            means |= {name: read_sites(self.graph, self.source[:1], [name])[name].mean() for name in parameters}
-        indices = {repeat: self._draw(seed, repeat) for method, repeat in drawn if method == "resample"}
-        for group in [range(len(self))] if self.fit else [range(k, k + 1) for k in range(len(self))]:
-            resampled: dict[int, Run] = {}
-            if not self.fit:
-                for repeat, parts in indices.items():
-                    resampled[repeat] = Run(self.graph, self.source[parts[group[0]]], memory=self.share)
-            values: tuple[str, Tensor] | None = None
-            for target, site in site_of.items():
-                drawn_here = draws_of(self.graph, target, drawn)
-                resamples = any(method == "resample" for method, _ in drawn_here)
-                if self.fit and resamples and (values is None or values[0] != site.name):
-                    values = site.name, self.sources.values(site.name)
-                for method, repeat in drawn_here:
-                    common: defaultdict[int, dict[Any, Any]] = defaultdict(dict)
-                    for number in group:
-                        if method == "mean":
-                            value = means[site.name]
-                        elif method == "zero":
-                            value = torch.zeros(site.shape, dtype=site.dtype, device=self.source.device)
-                        elif values is not None:
-                            value = values[1][indices[repeat][number]]
-                        else:
-                            (value,) = resampled[repeat].values([site.name])
-                        shared = common[len(self.runs.parts[number])] if self.fit and method != "resample" else None
-                        yield Ablation(target, method, repeat), number, value, shared
-
-    def _draw(self, seed: int, repeat: int) -> tuple[Tensor, ...]:
-        """For each batch the examples of the source that it is resampled from."""
-        draw = chance.generator(seed, "resample", repeat)
-        index = self.agreement.index(None if self.same else len(self.source), draw)
-        return tuple(batches(index.to(self.source.device)))
+    def finish(self, ablation: Ablation | None) -> None:
+        """Makes the rows of an ablation whose batches are all there."""
+        tally, intact = self._tallies[ablation], self._tallies[None].score
+        row = {**_identity(self._graph, ablation), **tally.score.columns(), **_change(intact, tally.score)}
+        self.ablations.rows.append(row)
+        self._progress.rows("metrics", [row])
+        named = {name: row[name] for name in (*ABLATION, "repeat")}
+        self.ablations.confusion.extend({**named, **count} for count in tally.confusion())
+        outputs = self._outputs.pop(ablation, [])
+        if outputs and tally.finite:
+            self.ablations.outputs[ablation] = torch.cat(outputs)
 
 
 class _Tally:
@@ -353,7 +214,7 @@ def try_ablations(
     targets: Sequence[str],
     methods: Sequence[Method] = METHODS,
     *,
-    source: Tensor | None = None,
+    source: Source = Source(),
     units: bool = False,
 ) -> None:
     """Find what can't be ablated before long work: one run for all sites, and an ablation of each kind of target.
@@ -382,19 +243,20 @@ def try_ablations(
                 shape = ("…", *graph.site(name).shape)
                 raise _cannot(f"{name} can't be ablated: on {n} examples its shape is {shapes[name]}, not {shape}.")
         drawn = draws(methods, 1)
-        data = _Data(graph, x, source, drawn, MEMORY, _Agreement(torch.zeros(n), None))
+        anyone = replace(source, agree=ANY, repeats=1, seed=0)
+        replacements = Replacements(graph, x, torch.zeros(n), anyone, drawn, Running())
         # Behind the last target of a kind there is least to compute; a run of units meets every operation behind it.
         for target in {
             (graph.kind(target), graph.target_site(target).kind == "parameter"): target
             for target in (reversed(targets) if units else targets)
         }.values():
             try:
-                for _, number, value, _ in data.replacements([target], drawn, seed=0):
-                    data.runs[number].output([Intervention(target, value)])
+                for _, number, value, _ in replacements.values([target]):
+                    replacements.runs[number].output([Intervention(target, value)])
                     if units:
-                        base = data.runs[number].values([graph.target_site(target).name])[0]
+                        base = replacements.runs[number].values([graph.target_site(target).name])[0]
                         first = torch.zeros(1, dtype=torch.int64, device=x.device)
-                        _outputs_by_unit(data.runs[number], target, base, value.expand(base.shape), first)
+                        _outputs_by_unit(replacements.runs[number], target, base, value.expand(base.shape), first)
             except ArgumentError:
                 raise
             except Exception as error:
@@ -413,18 +275,14 @@ def scrub(
     y: Tensor,
     *,
     targets: Sequence[str],
-    agree: str | int = SAME,
-    repeats: int = 3,
-    source: Tensor | None = None,
-    source_y: Tensor | None = None,
-    loss: LossFunction | None = None,
-    seed: int = 0,
-    memory: float = MEMORY,
+    source: Source = Source(agree=SAME),
+    scoring: Scoring = Scoring(),
+    running: Running = Running(),
 ) -> list[dict[str, Any]]:
     """How well the network answers when all targets at once are resampled from examples that agree.
 
-    A row for each draw of `agree`, and as a control one for each draw of `any`: `agree`, `repeat`, accuracy with its
-    interval, loss, and `loss_recovered`, the share of what the control of this draw loses that is not lost:
+    A row for each draw of `source.agree`, and as a control one for each draw of `any`: `agree`, `repeat`, accuracy with
+    its interval, loss, and `loss_recovered`, the share of what the control of this draw loses that is not lost:
     (control's loss − loss) / (control's loss − intact loss); 0 in the control itself. Where the targets do not matter
     beyond what the examples agree in, it is 1.
 
@@ -435,25 +293,24 @@ def scrub(
     Raises:
         ArgumentError: as `ablate`, or an example has no source that agrees.
     """
-    loss, y, classes = loss_and_targets(x, y, loss, None)
-    drawn = draws(["resample"], repeats)
+    loss, y, classes = loss_and_targets(x, y, scoring)
+    drawn = draws(["resample"], source.repeats)
     labels = list(batches(y))
     rows: list[dict[str, Any]] = []
     with graph_of(network, x) as graph:
         found = _at_least_one(graph, targets, ["resample"])
         intact = score(outputs_of(graph, x), y, loss, classes=classes).loss
         scores: dict[tuple[str, int], Score] = {}
-        for which in (ANY, str(agree)):
-            agreement = _Agreement(y, source_y, which if which in (ANY, SAME, OTHER) else int(which))
-            data = _Data(graph, x, source, drawn, memory, agreement)
+        for agree in (ANY, source.agree):
+            replacements = Replacements(graph, x, y, replace(source, agree=agree), drawn, running)
             tallies = {repeat: _Tally(loss, classes, counted=False) for _, repeat in drawn}
             ahead: dict[tuple[int, int], list[Intervention]] = {}
-            for ablation, number, value, _ in data.replacements(found, drawn, seed=seed):
+            for ablation, number, value, _ in replacements.values(found):
                 ahead.setdefault((ablation.repeat, number), []).append(Intervention(ablation.target, value))
                 if len(ahead[ablation.repeat, number]) == len(found):
-                    outputs = data.runs[number].output(ahead.pop((ablation.repeat, number)))
+                    outputs = replacements.runs[number].output(ahead.pop((ablation.repeat, number)))
                     tallies[ablation.repeat].add(outputs, labels[number])
-            scores |= {(which, repeat): tally.score for repeat, tally in tallies.items()}
+            scores |= {(str(agree), repeat): tally.score for repeat, tally in tallies.items()}
         for (which, repeat), result in scores.items():
             lost = scores[ANY, repeat].loss - intact
             recovered = (scores[ANY, repeat].loss - result.loss) / lost if lost else math.nan
@@ -479,17 +336,9 @@ def ablate_units(
     *,
     targets: Sequence[str] | None = None,
     methods: Sequence[Method] = METHODS,
-    repeats: int = 3,
-    source: Tensor | None = None,
-    source_y: Tensor | None = None,
-    agree: str | int = ANY,
-    loss: LossFunction | None = None,
-    classes: bool | None = None,
-    seed: int = 0,
-    most_runs: int = MOST_UNIT_RUNS,
-    memory: float = MEMORY,
-    runs: Runs | None = None,
-    progress: Progress | None = None,
+    source: Source = Source(),
+    scoring: Scoring = Scoring(),
+    running: Running = Running(),
 ) -> list[dict[str, Any]]:
     """A row for each unit of each target ablated by itself, the other units as they are.
 
@@ -497,48 +346,53 @@ def ablate_units(
     arguments are those of `ablate`, and a resampled unit has the value that it has where the whole target is resampled.
 
     Args:
-        most_runs: so often `x` may be run.
-        progress: told of the finished rows of each target and draw, in the table `units`.
+        running: its progress is told of the finished rows of each target and draw, in the table `units`.
 
     Raises:
-        ArgumentError: as `ablate`, or the units need more runs than `most_runs`; the text says how many.
+        ArgumentError: as `ablate`, or the units need more runs than `running.most_runs`; the text says how many.
     """
-    loss, y, classes = loss_and_targets(x, y, loss, classes)
-    progress = progress or Progress()
-    drawn = draws(methods, repeats)
+    loss, y, classes = loss_and_targets(x, y, scoring)
+    drawn, labels, progress = draws(methods, source.repeats), list(batches(y)), running.progress or Progress()
     rows: list[dict[str, Any]] = []
     with graph_of(network, x) as graph:
         found = _at_least_one(graph, targets, methods, units=True)
-        total = n_unit_runs(graph, found, methods, repeats)
-        if total > most_runs:
-            problem = f"{total:,} runs of x are needed, more than {{most_runs}}={most_runs:,}:"
-            remedy = "name fewer {targets} or {methods}, or lower {repeats}."
-            raise ArgumentError(("most_runs", "targets", "methods", "repeats"), None, problem, remedy)
-        data = _Data(graph, x, source, drawn, memory, _Agreement(y, source_y, agree), runs)
-        labels = list(batches(y))
+        total = n_unit_runs(graph, found, methods, source.repeats)
+        _check_runs(total, running.most_runs)
+        replacements = Replacements(graph, x, y, source, drawn, running)
         intact = _Tally(loss, classes, counted=False)
-        for number in range(len(data)):
-            intact.add(data.runs[number].output(), labels[number])
+        for number in range(len(replacements)):
+            intact.add(replacements.runs[number].output(), labels[number])
         tallies: dict[Ablation, list[_Tally]] = {}
-        with progress.bar("units", total * len(data)) as advance:
-            for ablation, number, value, _ in data.replacements(found, drawn, seed=seed):
+        with progress.bar("units", total * len(replacements)) as advance:
+            for ablation, number, value, _ in replacements.values(found):
                 n_units = graph.target_site(ablation.target).n_units
                 if ablation not in tallies:
                     tallies[ablation] = [_Tally(loss, classes, counted=False) for _ in range(n_units)]
-                for unit, outputs in _each_unit(data.runs[number], ablation.target, value):
+                for unit, outputs in _each_unit(replacements.runs[number], ablation.target, value):
                     tallies[ablation][unit].add(outputs, labels[number])
-                if number == len(data) - 1:
-                    finished = [
-                        {
-                            **{**_identity(graph, ablation), "unit": unit},
-                            **{**tally.score.columns(), **_change(intact.score, tally.score)},
-                        }
-                        for unit, tally in enumerate(tallies.pop(ablation))
-                    ]
+                if number == len(replacements) - 1:
+                    finished = _unit_rows(graph, ablation, intact.score, tallies.pop(ablation))
                     progress.rows("units", finished)
                     rows += finished
                 advance(n_units, f"{ablation.target} {ablation.method}")
     return rows
+
+
+def _check_runs(total: int, most_runs: int) -> None:
+    """Raises an ArgumentError if single units need more runs of the examples than are allowed."""
+    if total > most_runs:
+        problem = f"{total:,} runs of x are needed, more than {{most_runs}}={most_runs:,}:"
+        remedy = "name fewer {targets} or {methods}, or lower {repeats}."
+        raise ArgumentError(("most_runs", "targets", "methods", "repeats"), None, problem, remedy)
+
+
+def _unit_rows(graph: ModelGraph, ablation: Ablation, intact: Score, tallies: Sequence[_Tally]) -> list[dict[str, Any]]:
+    """Returns the row of each unit of a target under an ablation."""
+    identity = _identity(graph, ablation)
+    return [
+        {**identity, "unit": unit, **tally.score.columns(), **_change(intact, tally.score)}
+        for unit, tally in enumerate(tallies)
+    ]
 
 
 def _each_unit(run: Run, target: str, value: Tensor) -> Iterator[tuple[int, Tensor]]:
@@ -597,9 +451,7 @@ def _at_least_one(
     return found
 
 
-def loss_and_targets(
-    x: Tensor, y: Tensor, loss: LossFunction | None, classes: bool | None
-) -> tuple[LossFunction, Tensor, bool]:
+def loss_and_targets(x: Tensor, y: Tensor, scoring: Scoring) -> tuple[LossFunction, Tensor, bool]:
     """The loss, `y` in the dtype that losses take, and whether `y` are classes.
 
     Raises:
@@ -609,14 +461,13 @@ def loss_and_targets(
         problem = f"x has {len(x)} examples, y has {len(y)}:"
         raise ArgumentError(("x", "y"), None, problem, "give one y for each x, and at least one.")
     integers = not (y.is_floating_point() or y.is_complex())
-    if classes is None:
-        classes = integers
+    classes = integers if scoring.classes is None else scoring.classes
     if classes and (not integers or y.dim() != 1):
         problem = f"y has the shape {tuple(y.shape)} and dtype {y.dtype}: classes are (N,) integers from 0."
         raise ArgumentError("y", None, problem)
     if integers:
         y = y.long() if classes else y.float()
-    return loss or (functional.cross_entropy if classes else loss_of_values(functional.mse_loss)), y, classes
+    return scoring.loss or (functional.cross_entropy if classes else loss_of_values(functional.mse_loss)), y, classes
 
 
 def _identity(graph: ModelGraph, ablation: Ablation | None) -> dict[str, Any]:

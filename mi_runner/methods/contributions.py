@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.ablation import graph_of, loss_and_targets
+from mi_runner.methods.ablation import Scoring, graph_of, loss_and_targets
 from mi_runner.training.evaluation import score
 
 SPLIT_TOLERANCE = 1e-4
@@ -40,7 +40,7 @@ def contributions(
     """
     if depth < 1:
         raise ArgumentError("depth", depth, f"{{depth}}={depth} must be at least 1.")
-    _, y, _ = loss_and_targets(x, y, _no_loss, classes=True)
+    _, y, _ = loss_and_targets(x, y, Scoring(_no_loss, classes=True))
     with graph_of(network, x) as graph:
         split, summands = graph.split_output(depth)
         if len(summands.keys() - {"bias"}) < 2:

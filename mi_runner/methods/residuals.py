@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, TypedDict, Unpack
 
 import torch
 from torch import Tensor, nn
@@ -12,8 +12,9 @@ from torch import Tensor, nn
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import Run, Runs
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.ablation import ablate, graph_of
+from mi_runner.methods.ablation import Scoring, ablate, graph_of
 from mi_runner.methods.ablation_targets import ablation_targets
+from mi_runner.methods.replacements import Method, Running, Source
 from mi_runner.models.batches import batches
 
 RIDGE = 1e-8
@@ -58,6 +59,14 @@ def linear_fit(graph: ModelGraph, x: Tensor, site: str, reads: Sequence[str]) ->
     return fitted
 
 
+class Choices(TypedDict, total=False):
+    """Arguments of `ablate` that `ablate_beyond` passes on."""
+
+    methods: Sequence[Method]
+    scoring: Scoring
+    running: Running
+
+
 @torch.no_grad()
 def ablate_beyond(
     network: nn.Module | ModelGraph,
@@ -66,8 +75,8 @@ def ablate_beyond(
     *,
     estimate: Estimate = "mean",
     targets: Sequence[str] | None = None,
-    source: Tensor | None = None,
-    **choices: Any,
+    source: Source = Source(),
+    **choices: Unpack[Choices],
 ) -> list[dict[str, Any]]:
     """The rows of `ablate` for two sites that each target is split into: `relu[estimate]` and `relu[residual]`.
 
@@ -80,7 +89,7 @@ def ablate_beyond(
         ArgumentError: as `ablate` and `linear_fit`, or a target is no inner site.
     """
     rows: list[dict[str, Any]] = []
-    examples = x if source is None else source
+    examples = x if source.x is None else source.x
     with graph_of(network, x) as graph:
         for target in ablation_targets(graph, targets):
             if targets is None and graph.kind(target) != "site":

@@ -21,7 +21,16 @@ from mi_runner.config.experiments.explanations import ExplanationsConfig
 from mi_runner.config.experiments.iit import IitConfig
 from mi_runner.config.experiments.probes import ProbesConfig
 from mi_runner.config.training_schema import TrainingConfig
-from mi_runner.methods import ablation, adversary, clusters, decoder_training, interchange, probes, pruning
+from mi_runner.methods import (
+    ablation,
+    adversary,
+    clusters,
+    decoder_training,
+    interchange,
+    probes,
+    pruning,
+    replacements,
+)
 from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.discovery import edge_pruning, scores, search
 from mi_runner.methods.explanations.explain import explain
@@ -47,7 +56,7 @@ def option_of(config: type[Any], name: str) -> Any:
 
 PUBLISHED: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     # Repeated at least 3 times (REMIX day 1).
-    *((method, {"repeats": 3}) for method in (ablation.ablate, ablation.draws, ablation.scrub, ablation.ablate_units)),
+    *((method, {"repeats": 3}) for method in (replacements.draws, replacements.Source)),
     # 3 kernels of 2×2, two hidden layers of 30 units, dropout ½.
     (
         decoder_training.train_decoders,
@@ -90,7 +99,7 @@ def test_the_constants_are_the_published_ones() -> None:
 # --- the option of the experiment ------------------------------------------------------------------------------------
 
 OPTIONS: list[tuple[Callable[..., Any], type[Any], dict[str, str]]] = [
-    (ablation.ablate, AblationConfig, {"repeats": "repeats", "agree": "agree"}),
+    (replacements.Source, AblationConfig, {"repeats": "repeats", "agree": "agree"}),
     (
         pruning.prune_classes,
         ClustersConfig,
@@ -162,5 +171,5 @@ def test_a_value_is_resampled_three_times_and_a_module_is_ablated_by_every_metho
     assert [(row["method"], row["repeat"]) for row in rows[1:]] == [
         ("zero", 1), ("mean", 1), ("resample", 1), ("resample", 2), ("resample", 3)
     ]  # fmt: skip
-    assert ablation.draws() == [("zero", 1), ("mean", 1), ("resample", 1), ("resample", 2), ("resample", 3)]
+    assert replacements.draws() == [("zero", 1), ("mean", 1), ("resample", 1), ("resample", 2), ("resample", 3)]
     assert clusters.STATES == ("off", "on")

@@ -20,6 +20,7 @@ from mi_runner.experiments import Result, Setting
 from mi_runner.experiments.ablation import experiment as ablation
 from mi_runner.graph.interventions import Run
 from mi_runner.methods import ablation as ablating
+from mi_runner.methods.replacements import Running
 from mi_runner.models.batches import outputs_of
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
@@ -198,7 +199,7 @@ def test_values_that_are_not_kept_give_the_same_table(memory: int) -> None:
     dataset = classes(1200)  # whose values take 1200 · 27 · 4 bytes
     graph = setting(skip(), dataset).graph()
     kept = ablating.ablate(graph, dataset.x_test, dataset.y_test)
-    computed = ablating.ablate(graph, dataset.x_test, dataset.y_test, memory=memory)
+    computed = ablating.ablate(graph, dataset.x_test, dataset.y_test, running=Running(memory))
     for one, other in zip(kept.rows, computed.rows, strict=True):
         assert one == pytest.approx(other, abs=1e-6)
 
@@ -387,7 +388,7 @@ def test_checking_changes_neither_the_model_nor_the_global_draws() -> None:
 
 
 def test_too_many_units_are_refused_with_the_count(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ablating, "MOST_UNIT_RUNS", 100)
+    monkeypatch.setattr(ablation, "MOST_UNIT_RUNS", 100)
     with pytest.raises(ConfigError, match="asks for 150 runs .* more than 100: name fewer"):
         ablation.check(setting(skip(), classes(), granularity=Granularity.unit))  # 5 targets × 6 units × 5 draws
     ablation.check(setting(skip(), classes(), granularity=Granularity.unit, repeats=1, methods=[Method.zero]))
@@ -522,7 +523,12 @@ def test_integers_of_any_dtype_are_classes_or_values(dtype: torch.dtype) -> None
     of_value = MLP([6, 4, 1]).eval()
     for targets in (y, y.float()):
         rows = ablating.ablate(
-            of_value, data.x_test, targets, targets=["layers.1"], methods=["zero"], classes=False
+            of_value,
+            data.x_test,
+            targets,
+            targets=["layers.1"],
+            methods=["zero"],
+            scoring=ablating.Scoring(classes=False),
         ).rows
         errors = (outputs_of(of_value, data.x_test)[:, 0].double() - y.double()).square()
         assert rows[0]["loss"] == pytest.approx(float(errors.mean()), rel=1e-5)

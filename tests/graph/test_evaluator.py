@@ -12,6 +12,7 @@ from torch.nn import functional
 from mi_runner.graph.interventions import Intervention, Run, Runs, interchange, mean, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import ablate
+from mi_runner.methods.replacements import Running
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from tests.graph.test_model_graph import X, micro
 
@@ -300,7 +301,7 @@ def test_an_ablation_is_a_whole_run_on_every_batch() -> None:
     graph = ModelGraph.trace(model, x[:2])
     targets = ["relu", "first", "x/first", "x/add", "x/first/relu/add"]
     for memory in (0.0, 60_000.0, 1e9):
-        rows = ablate(graph, x, y, targets=targets, methods=["zero", "mean"], memory=memory).rows[1:]
+        rows = ablate(graph, x, y, targets=targets, methods=["zero", "mean"], running=Running(memory)).rows[1:]
         for row in rows:
             site = graph.target_site(row["target"]).name
             values = mean([read_sites(graph, part, [site])[site] for part in x.split(1000)])

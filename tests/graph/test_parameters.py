@@ -13,6 +13,7 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import Intervention, Run, interchange, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import ablate, ablate_units
+from mi_runner.methods.replacements import Source
 from tests.graph.test_model_graph import X, micro, traced
 
 
@@ -95,7 +96,7 @@ def test_gradients_reach_a_replaced_parameter() -> None:
 
 def test_parameters_are_ablated_by_zero_and_by_the_mean_of_their_numbers() -> None:
     y = torch.tensor([0, 1])
-    table = ablate(micro(), X, y, targets=["first.*", "last[product]"], repeats=2)
+    table = ablate(micro(), X, y, targets=["first.*", "last[product]"], source=Source(repeats=2))
     kinds = [(row["target"], row["method"], row["repeat"]) for row in table.rows[1:]]
     assert kinds == [
         *(

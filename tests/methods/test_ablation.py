@@ -13,9 +13,10 @@ from torch.nn import functional
 import mi_runner
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.ablation import Ablation, ablate, ablate_units, draws, n_unit_runs, try_ablations
+from mi_runner.methods.ablation import Scoring, ablate, ablate_units, n_unit_runs, try_ablations
 from mi_runner.methods.ablation_targets import ablation_targets
 from mi_runner.methods.contributions import contributions
+from mi_runner.methods.replacements import Ablation, Running, Source, draws
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.progress import Progress
@@ -68,14 +69,14 @@ def test_the_micro_network_by_hand() -> None:
 
 def test_with_two_examples_resampling_swaps_them() -> None:
     # relu swapped: add = (1, 2), (−3, 5) → (6, 0), (11, −11)
-    rows = ablate(micro(), X, Y, targets=["relu"], methods=["resample"], repeats=2).rows
+    rows = ablate(micro(), X, Y, targets=["relu"], methods=["resample"], source=Source(repeats=2)).rows
     assert [row["repeat"] for row in rows] == [1, 1, 2]
     assert [row["loss"] for row in rows[1:]] == [pytest.approx(cross_entropy((6, 0), (11, -11)))] * 2
 
 
 def test_means_and_samples_of_another_source() -> None:
     # On (1, 2) alone relu is (0, 4), its mean and its only sample: add = (1, 6), (−3, 5)
-    rows = ablate(micro(), X, Y, targets=["relu"], methods=["mean", "resample"], repeats=1, source=X[:1]).rows
+    rows = ablate(micro(), X, Y, targets=["relu"], methods=["mean", "resample"], source=Source(X[:1], repeats=1)).rows
     assert [row["loss"] for row in rows[1:]] == [pytest.approx(cross_entropy((18, -4), (11, -11)))] * 2
 
 
@@ -118,14 +119,16 @@ def test_values_and_losses_of_ones_own() -> None:
     y = torch.tensor([3.0, 1.0])
     intact, zeroed = ablate(model, X, y, targets=["0"], methods=["zero"]).rows
     assert (intact["accuracy"], intact["loss"]) == (0.5, 4.5) and (zeroed["accuracy"], zeroed["loss"]) == (0.0, 5.0)
-    counted = ablate(model, X, y.long(), targets=["0"], methods=["zero"], classes=False).rows
+    counted = ablate(model, X, y.long(), targets=["0"], methods=["zero"], scoring=Scoring(classes=False)).rows
     assert [row["loss"] for row in counted] == [4.5, 5.0]
 
     def absolute(outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
         assert reduction == "none"
         return (outputs.squeeze(1) - targets).abs()
 
-    assert [row["loss"] for row in ablate(model, X, y, targets=["0"], methods=["zero"], loss=absolute).rows] == [1.5, 2]
+    assert [
+        row["loss"] for row in ablate(model, X, y, targets=["0"], methods=["zero"], scoring=Scoring(absolute)).rows
+    ] == [1.5, 2]
 
 
 def test_a_module_runs_in_evaluation_mode_and_keeps_its_own() -> None:
@@ -142,13 +145,13 @@ def test_a_draw_depends_on_seed_and_repeat_alone() -> None:
     alone = ablate(model, x, y, targets=["x/add"], methods=["resample"]).rows
     more = ablate(model, x, y, targets=["relu", "x/add"]).rows
     assert found(alone, "x/add", "resample") == found(more, "x/add", "resample")
-    assert alone != ablate(model, x, y, targets=["x/add"], methods=["resample"], seed=1).rows
+    assert alone != ablate(model, x, y, targets=["x/add"], methods=["resample"], source=Source(seed=1)).rows
 
 
 def test_finished_rows_are_reported() -> None:
     progress = Progress()
-    table = ablate(micro(), X, Y, progress=progress)
-    units = ablate_units(micro(), X, Y, targets=["relu"], progress=progress)
+    table = ablate(micro(), X, Y, running=Running(progress=progress))
+    units = ablate_units(micro(), X, Y, targets=["relu"], running=Running(progress=progress))
     assert progress.tables == {"metrics": table.rows, "units": units}
 
 
@@ -170,10 +173,10 @@ def test_what_is_ablated_and_how_often() -> None:
             {"methods": ["men"]},
             r"^methods: no method is named 'men'. Did you mean mean\? Allowed: zero, mean, resample",
         ),
-        ({"repeats": 0}, r"^repeats=0 must be at least 1\.$"),
+        ({"source": Source(repeats=0)}, r"^repeats=0 must be at least 1\.$"),
         ({"y": Y[:1]}, r"^x has 2 examples, y has 1: give one y for each x"),
         (
-            {"y": Y.float(), "classes": True},
+            {"y": Y.float(), "scoring": Scoring(classes=True)},
             r"^y has the shape \(2,\) and dtype torch.float32: classes are \(N,\) integ",
         ),
         ({"network": nn.Linear(2, 2)}, r"^the network has no inner site to ablate, only \w+, \w*: name targets\.$"),
@@ -188,8 +191,8 @@ def test_errors_speak_of_the_arguments(method: Any, arguments: dict[str, Any], t
 
 def test_many_units_are_refused_with_the_count() -> None:
     with pytest.raises(ValueError, match=r"^50 runs of x are needed, more than most_runs=49: name fewer targets or"):
-        ablate_units(micro(), X, Y, most_runs=49)  # 5 targets × 2 units × 5 draws
-    assert len(ablate_units(micro(), X, Y, most_runs=50)) == 50
+        ablate_units(micro(), X, Y, running=Running(most_runs=49))  # 5 targets × 2 units × 5 draws
+    assert len(ablate_units(micro(), X, Y, running=Running(most_runs=50))) == 50
 
 
 def test_an_ablation_that_can_not_run_is_named() -> None:

@@ -21,6 +21,7 @@ from mi_runner.methods.contributions import contributions
 from mi_runner.methods.discovery import masked, rankings, sampling, scores, stability
 from mi_runner.methods.explanations import groundings
 from mi_runner.methods.interchange import Aligned, counterfactual_correct, draw_pairs
+from mi_runner.methods.replacements import Running, Source
 from mi_runner.methods.residuals import linear_fit
 from mi_runner.models.batches import BATCH, outputs_of
 from mi_runner.models.two_layer_skip import TwoLayerSkip
@@ -113,7 +114,7 @@ def units() -> list[Any]:
     torch.manual_seed(0)
     data = classes()
     rows = ablation.ablate_units(
-        TwoLayerSkip(6, 3).eval(), data.x_test, data.y_test, targets=["relu", "x/add"], repeats=2
+        TwoLayerSkip(6, 3).eval(), data.x_test, data.y_test, targets=["relu", "x/add"], source=Source(repeats=2)
     )
     return [[row["unit"], row["loss"], row["accuracy"]] for row in rows]
 
@@ -187,7 +188,7 @@ def test_ablations_of_more_than_a_batch() -> None:
     network, x, y = many()
     hidden = torch.relu(network.first(x))
     for memory in (0, 1e9):
-        found = ablation.ablate(network, x, y, targets=["relu"], methods=["mean", "zero"], memory=memory)
+        found = ablation.ablate(network, x, y, targets=["relu"], methods=["mean", "zero"], running=Running(memory))
         expected = [network(x), network.last(x + hidden.mean(0)), network.last(x)]
         for row, outputs in zip(found.rows, expected, strict=True):
             assert row["loss"] == pytest.approx(float(functional.cross_entropy(outputs, y)), rel=1e-5)

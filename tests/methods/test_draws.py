@@ -25,6 +25,7 @@ from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.methods.discovery.scores import random as random_scores
 from mi_runner.methods.interchange import InterchangeTraining, Pairs, draw_pairs, train_by_interchange
 from mi_runner.methods.probes import probe, split_folds
+from mi_runner.methods.replacements import Source
 from mi_runner.training.evaluation import loss_function
 from mi_runner.training.loop import train
 from mi_runner.training.options import TrainingOptions
@@ -92,7 +93,7 @@ DRAWN: dict[str, Callable[[int], Any]] = {
             ONE[:, 0],
             targets=["0"],
             methods=["resample"],
-            seed=seed,
+            source=Source(seed=seed),
         ).rows
     ],
 }
@@ -107,7 +108,7 @@ def test_a_seed_draws_the_same_again_and_seeds_differ(name: str) -> None:
 
 def test_repeats_of_a_resampled_value_differ_and_targets_share_their_sources() -> None:
     network = nn.Sequential(nn.Identity(), nn.Identity()).eval()
-    rows = ablate(network, ONE, ONE[:, 0], targets=["0", "1"], methods=["resample"], repeats=4).rows[1:]
+    rows = ablate(network, ONE, ONE[:, 0], targets=["0", "1"], methods=["resample"], source=Source(repeats=4)).rows[1:]
     losses = {target: [row["loss"] for row in rows if row["target"] == target] for target in ("0", "1")}
     assert len(set(losses["0"])) == 4 and losses["0"] == losses["1"]
     assert all(loss > 0 for loss in losses["0"])  # no example is its own source

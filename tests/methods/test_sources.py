@@ -10,6 +10,7 @@ from torch.nn import functional
 from mi_runner.graph.interventions import Intervention, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import ablate, scrub
+from mi_runner.methods.replacements import Running, Source
 from mi_runner.methods.sources import draw_sources
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 
@@ -76,7 +77,7 @@ def test_the_loss_is_recovered_where_only_the_class_matters() -> None:
     same = [row for row in scrub(Class(), x, y, targets=["x/kept"]) if row["agree"] == "same"]
     # x/kept reads the class alone, and from an example of the same class reads the same.
     assert [row["loss_recovered"] for row in same] == [pytest.approx(1.0, abs=1e-6)] * 3
-    rows = scrub(Class(), x, y, targets=["x/kept"], agree="other", repeats=2)
+    rows = scrub(Class(), x, y, targets=["x/kept"], source=Source(agree="other", repeats=2))
     assert [(row["agree"], row["repeat"]) for row in rows] == [("any", 1), ("any", 2), ("other", 1), ("other", 2)]
     assert all(row["loss_recovered"] == 0 for row in rows[:2]) and all(row["loss_recovered"] < 0 for row in rows[2:])
     assert all(row["accuracy"] < 0.2 for row in rows[2:])
@@ -88,8 +89,8 @@ def test_all_targets_have_the_same_source_example() -> None:
     y = torch.randint(3, (1300,))
     # Both edges together are the site: its loss is that of the network on the source examples.
     for memory in (0.0, 1e9):
-        both = scrub(model, x, y, targets=["x/*"], memory=memory)
-        whole = scrub(model, x, y, targets=["x"], memory=memory)
+        both = scrub(model, x, y, targets=["x/*"], running=Running(memory))
+        whole = scrub(model, x, y, targets=["x"], running=Running(memory))
         assert [row["loss"] for row in both] == pytest.approx([row["loss"] for row in whole], abs=1e-6)
 
 
@@ -98,12 +99,12 @@ def test_an_ablation_resamples_from_sources_that_agree() -> None:
     x, y = examples()
     others = x[:100].flip(0)
     of_same = ablate(
-        Class(), x, y, targets=["kept"], methods=["resample"], source=others, source_y=y[:100].flip(0), agree="same"
+        Class(), x, y, targets=["kept"], methods=["resample"], source=Source(others, y[:100].flip(0), agree="same")
     )
     assert all(row["loss_increase"] == pytest.approx(0, abs=1e-6) for row in of_same.rows)
     graph = ModelGraph.trace(Class(), x[:2])
     (kept,) = read_sites(graph, x, ["kept"]).values()
-    given = ablate(graph, x, y, targets=["kept"], methods=["resample"], repeats=1, agree=1).rows[1]
+    given = ablate(graph, x, y, targets=["kept"], methods=["resample"], source=Source(repeats=1, agree=1)).rows[1]
     value = kept[y == 1][0]  # the same for all of the class
     outputs = run_with(graph, x, [Intervention("kept", value)])
     assert given["loss"] == pytest.approx(float(functional.cross_entropy(outputs, y)), abs=1e-6)
@@ -111,7 +112,7 @@ def test_an_ablation_resamples_from_sources_that_agree() -> None:
 
 def test_what_does_not_fit() -> None:
     x, y = examples()
-    with pytest.raises(ValueError, match="^agree=same: give source_y, the class of each of the 10 source examples"):
-        ablate(Class(), x, y, targets=["kept"], source=x[:10], agree="same")
+    with pytest.raises(ValueError, match="^agree=same: give source.y, the class of each of the 10 source examples"):
+        ablate(Class(), x, y, targets=["kept"], source=Source(x[:10], agree="same"))
     with pytest.raises(ValueError, match="^agree=same compares classes, and y are values"):
-        ablate(Class(), x, torch.randn(400, 2), targets=["kept"], agree="same")
+        ablate(Class(), x, torch.randn(400, 2), targets=["kept"], source=Source(agree="same"))

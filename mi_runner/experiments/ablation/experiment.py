@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from mi_runner.config.experiments.ablation import AblationConfig, Estimate, Granularity, Method
+from mi_runner.config.experiments.ablation import AblationConfig, Estimate, Granularity
+from mi_runner.config.experiments.ablation import Method as AskedMethod
 from mi_runner.datasets import Dataset, arrays
 from mi_runner.errors import ArgumentError, ConfigError, as_options, listed, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.ablation import figures
 from mi_runner.experiments.ablation.tables import (
+    ABLATING,
     ANSWERS,
     CONTRIBUTIONS,
     DECLARED,
@@ -41,9 +43,13 @@ from mi_runner.experiments.common.sentences import measured, several
 from mi_runner.experiments.common.tables import PREDICTIONS, of_answers
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph, evaluating
-from mi_runner.methods import ablation, ablation_targets, residuals, sources
+from mi_runner.methods import ablation_targets, sources
+from mi_runner.methods.ablation import Ablations, Scoring, ablate, ablate_units, n_unit_runs, scrub, try_ablations
 from mi_runner.methods.contributions import contributions
+from mi_runner.methods.replacements import MOST_UNIT_RUNS, Ablation, Method, Running, Source, draws, draws_of
+from mi_runner.methods.residuals import Choices, ablate_beyond
 from mi_runner.progress import log
+from mi_runner.tables.declaration import Table
 from mi_runner.tables.names import NONE
 from mi_runner.training.evaluation import loss_function
 
@@ -55,6 +61,12 @@ FIGURES = ("accuracy", "loss")
 
 MOST_SHOWN = 20
 """Targets in the terminal and in the figure."""
+
+ALSO_SHOWN = (CONTRIBUTIONS.name, SPLITS.name, SCRUBBING.name)
+"""Tables that are printed if they are there."""
+
+OF_ALL = 4
+"""Tables of all targets, which stand before that of the largest drops."""
 
 REHEARSED = 3
 """Test examples on which every ablation is tried before anything is trained."""
@@ -76,21 +88,21 @@ def check(setting: Setting[AblationConfig]) -> None:
     source = _source(setting)
     _check_agreement(config, setting.dataset, source)
     if config.granularity is Granularity.unit:
-        n_runs = ablation.n_unit_runs(graph, found, methods, config.repeats)
-        if n_runs > ablation.MOST_UNIT_RUNS:
+        n_runs = n_unit_runs(graph, found, methods, config.repeats)
+        if n_runs > MOST_UNIT_RUNS:
             raise ConfigError(
                 f"experiment.granularity=unit asks for {n_runs:,} runs of the test set, more than "
-                f"{ablation.MOST_UNIT_RUNS:,}: "
+                f"{MOST_UNIT_RUNS:,}: "
                 "name fewer experiment.targets or experiment.methods, or lower experiment.repeats."
             )
     few = setting.dataset.x_test[:REHEARSED]
     with evaluating(setting.model), torch.random.fork_rng(), as_options(experiment=["targets", "methods"]):
-        ablation.try_ablations(
+        try_ablations(
             graph,
             few,
             found,
             methods,
-            source=None if source is None else source.x[:REHEARSED],
+            source=source if source.x is None else replace(source, x=source.x[:REHEARSED]),
             units=config.granularity is Granularity.unit,
         )
 
@@ -109,84 +121,108 @@ def metric_names(setting: Setting[AblationConfig]) -> list[str]:
 def run(setting: Setting[AblationConfig]) -> Result:
     """The table of accuracy and loss under each ablation, the intact network first."""
     graph, config, dataset = setting.graph(), setting.config, setting.dataset
-    x, y = dataset.x_test, dataset.y_test
-    found, methods = _targets(graph, config), _methods(config)
     if config.list_only:
         return _listed(graph)
-    source = _source(setting)
-    agreement: dict[str, Any] = {"agree": _agree(config, dataset), "memory": config.memory * 1e6}
-    if source is not None:
-        agreement["source_y"] = source.y
-        log.info(f"means and samples come from the {len(source.x):,} examples of experiment.source={config.source}")
-    choices: dict[str, Any] = {
-        **{"targets": found, "methods": methods, "repeats": config.repeats},
-        "source": None if source is None else source.x,
-        **{"loss": loss_function(setting.training, dataset), "classes": dataset.has_classes},
-        **{"seed": setting.seed, "progress": setting.progress},
-        **agreement,
-    }
-    runs = Runs(graph, x, memory=agreement["memory"] / (1 if choices["source"] is None else 2))
-    ablated = ablation.ablate(graph, x, y, runs=runs, **choices)
-    rows = ablated.rows
-    _say_empty(rows)
-
-    metrics: dict[str, float] = {figure: rows[0][figure] for figure in FIGURES}
-    for target, method in _pairs(graph, found, methods):
-        of_method = [row for row in rows if (row["target"], row["method"]) == (target, method)]
-        for figure in FIGURES:
-            metrics[f"{figure}/{target}/{method}"] = sum(row[figure] for row in of_method) / len(of_method)
-
-    filled = [
-        METRICS.filled(rows),
-        OF_TARGETS.filled(ablated.confusion),
-        GRAPH.filled(site_rows(graph)),
-        of_answers(_predictions(ablated, y, classes=dataset.has_classes), ANSWERS),
-    ]
-    shown = ["metrics"]
-    if len(found) > MOST_SHOWN:
-        rows = _largest(_known(rows), MOST_SHOWN)
-        filled.append(LARGEST.filled(rows))
-        shown = ["largest"]
-        log.info(f"shown are the {MOST_SHOWN} of {len(found)} targets with the largest drop; metrics.csv has all")
-    if dataset.has_classes:
-        summands = contributions(graph, x, y, depth=config.contribution_depth, runs=runs)
-        if summands:
-            filled.append(CONTRIBUTIONS.filled(summands))
-            shown.append("contributions")
-    units: list[dict[str, Any]] = []
-    if config.granularity is Granularity.unit:
-        units = ablation.ablate_units(graph, x, y, runs=runs, **choices)
-        filled.append(UNITS.filled(units))
-    del runs  # what follows keeps values of its own
-    inner = [target for target in found if _is_inner_site(graph, target)]
-    if config.split is not Estimate.none and inner:
-        with as_options({"reads": "experiment.split"}):
-            beyond = choices | {"targets": inner, "progress": None}
-            parts = residuals.ablate_beyond(graph, x, y, estimate=config.split.value, **beyond)
-        filled.append(SPLITS.filled(parts))
-        shown.append("splits")
-    if config.agree != sources.ANY:
-        together = {name: choices[name] for name in ("targets", "repeats", "source", "loss", "seed")}
-        with as_options(experiment=["agree"]):
-            scrubbed = ablation.scrub(graph, x, y, **together, **agreement)
-        filled.append(SCRUBBING.filled(scrubbed))
-        shown.append("scrubbing")
-    rows = _with_every_method(_known(rows))
-    drawn: dict[str, Drawing] = {"accuracy": partial(figures.accuracy, rows)}
+    asked = _asked(setting, graph)
+    if asked.source.x is not None:
+        n = len(asked.source.x)
+        log.info(f"means and samples come from the {n:,} examples of experiment.source={config.source}")
+    ablated, units, filled = _one_by_one(setting, graph, asked)  # what follows keeps values of its own
+    filled += _together(setting, graph, asked)
+    rows, shown = ablated.rows, [METRICS.name]
+    if len(asked.targets) > MOST_SHOWN:
+        rows, shown = _largest(_known(rows), MOST_SHOWN), [LARGEST.name]
+        filled.insert(OF_ALL, LARGEST.filled(rows))
+        log.info(
+            f"shown are the {MOST_SHOWN} of {len(asked.targets)} targets with the largest drop; metrics.csv has all"
+        )
+    drawn: dict[str, Drawing] = {"accuracy": partial(figures.accuracy, _with_every_method(_known(rows)))}
     drawn |= drawing.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
     drawn |= figures.weight_images(graph, dataset)
     drawn |= figures.entering_images(graph, dataset, config.examples)
     if units:
-        _say_empty(units)
         drawn["units"] = partial(figures.unit_drops, _known(units))
     return Result(
         filled,
-        metrics,
-        DECLARED,
+        _summary(graph, asked, ablated.rows),
+        ABLATING,
         figures=drawn,
-        shown=shown,
+        shown=[*shown, *(table.name for table in filled if table.name in ALSO_SHOWN)],
         answer=_answer(_known(ablated.rows)),
     )
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """The options of a run, as the methods take them."""
+
+    targets: list[str]
+    methods: list[Method]
+    source: Source
+    scoring: Scoring
+    memory: float
+
+
+def _asked(setting: Setting[AblationConfig], graph: ModelGraph) -> _Asked:
+    config, dataset = setting.config, setting.dataset
+    scoring = Scoring(loss_function(setting.training, dataset), dataset.has_classes)
+    return _Asked(_targets(graph, config), _methods(config), _source(setting), scoring, config.memory * 1e6)
+
+
+def _one_by_one(
+    setting: Setting[AblationConfig], graph: ModelGraph, asked: _Asked
+) -> tuple[Ablations, list[dict[str, Any]], list[Table]]:
+    """Returns each target's ablation, the rows of their units if they are asked for, and the tables."""
+    config, x, y = setting.config, setting.dataset.x_test, setting.dataset.y_test
+    runs = Runs(graph, x, memory=asked.memory / (1 if asked.source.x is None else 2))
+    running = Running(asked.memory, runs, setting.progress)
+    choices: Choices = {"methods": asked.methods, "scoring": asked.scoring, "running": running}
+    ablated = ablate(graph, x, y, targets=asked.targets, source=asked.source, **choices)
+    _say_empty(ablated.rows)
+    filled = [
+        METRICS.filled(ablated.rows),
+        OF_TARGETS.filled(ablated.confusion),
+        GRAPH.filled(site_rows(graph)),
+        of_answers(_predictions(ablated, y, classes=setting.dataset.has_classes), ANSWERS),
+    ]
+    if setting.dataset.has_classes:
+        summands = contributions(graph, x, y, depth=config.contribution_depth, runs=runs)
+        filled += [CONTRIBUTIONS.filled(summands)] if summands else []
+    if config.granularity is Granularity.site:
+        return ablated, [], filled
+    units = ablate_units(graph, x, y, targets=asked.targets, source=asked.source, **choices)
+    _say_empty(units)
+    return ablated, units, [*filled, UNITS.filled(units)]
+
+
+def _together(setting: Setting[AblationConfig], graph: ModelGraph, asked: _Asked) -> list[Table]:
+    """Returns the tables of what sites do beyond an estimate, and of all targets resampled at once."""
+    config, x, y = setting.config, setting.dataset.x_test, setting.dataset.y_test
+    filled, running = [], Running(asked.memory)
+    inner = [target for target in asked.targets if _is_inner_site(graph, target)]
+    if config.split is not Estimate.none and inner:
+        with as_options({"reads": "experiment.split"}):
+            choices: Choices = {"methods": asked.methods, "scoring": asked.scoring, "running": running}
+            estimate = config.split.value
+            parts = ablate_beyond(graph, x, y, estimate=estimate, targets=inner, source=asked.source, **choices)
+        filled.append(SPLITS.filled(parts))
+    if config.agree != sources.ANY:
+        with as_options(experiment=["agree"]):
+            scrubbed = scrub(
+                graph, x, y, targets=asked.targets, source=asked.source, scoring=asked.scoring, running=running
+            )
+        filled.append(SCRUBBING.filled(scrubbed))
+    return filled
+
+
+def _summary(graph: ModelGraph, asked: _Asked, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
+    """Returns the figures of the intact network, and of each target and method as a mean over repeats."""
+    metrics: dict[str, float] = {figure: rows[0][figure] for figure in FIGURES}
+    for target, method in _pairs(graph, asked.targets, asked.methods):
+        of_method = [row for row in rows if (row["target"], row["method"]) == (target, method)]
+        for figure in FIGURES:
+            metrics[f"{figure}/{target}/{method}"] = sum(row[figure] for row in of_method) / len(of_method)
+    return metrics
 
 
 def _targets(graph: ModelGraph, config: AblationConfig) -> list[str]:
@@ -205,12 +241,10 @@ def _depth(config: AblationConfig) -> int | None:
     return int(config.depth)
 
 
-def _pairs(
-    graph: ModelGraph, targets: Sequence[str], methods: Sequence[ablation.Method]
-) -> list[tuple[str, ablation.Method]]:
+def _pairs(graph: ModelGraph, targets: Sequence[str], methods: Sequence[Method]) -> list[tuple[str, Method]]:
     """Each target with each method that it is ablated by."""
-    once = ablation.draws(methods, 1)
-    return [(target, method) for target in targets for method, _ in ablation.draws_of(graph, target, once)]
+    once = draws(methods, 1)
+    return [(target, method) for target in targets for method, _ in draws_of(graph, target, once)]
 
 
 def _is_inner_site(graph: ModelGraph, target: str) -> bool:
@@ -247,20 +281,20 @@ def _largest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
 
 def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
     """What ablations cost, the dearest and the cheapest; of several draws the mean and the range."""
-    draws: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    by_pair: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows[1:]:
-        draws.setdefault((row["target"], row["method"]), []).append(row)
+        by_pair.setdefault((row["target"], row["method"]), []).append(row)
     text = f"The intact network's accuracy is {measured(rows[0], 'accuracy')}."
-    if not draws:
+    if not by_pair:
         return text
-    ordered = sorted(draws, key=lambda pair: fmean(row["accuracy"] for row in draws[pair]))
+    ordered = sorted(by_pair, key=lambda pair: fmean(row["accuracy"] for row in by_pair[pair]))
     for pair, costs in zip(dict.fromkeys((ordered[0], ordered[-1])), ("most", "least"), strict=False):
         text += f" Ablating {pair[0]} by {pair[1]} costs {costs}: accuracy is then "
-        text += f"{several(draws[pair], 'accuracy', 'draws', among=len(draws))}."
+        text += f"{several(by_pair[pair], 'accuracy', 'draws', among=len(by_pair))}."
     return text
 
 
-def _predictions(ablated: ablation.Ablations, y: Tensor, *, classes: bool) -> DataFrame:
+def _predictions(ablated: Ablations, y: Tensor, *, classes: bool) -> DataFrame:
     """The answers of the intact network and after each ablation, or after those with the largest drop if all are many.
 
     The columns target, method and repeat are those of `metrics`.
@@ -287,8 +321,8 @@ def _predictions(ablated: ablation.Ablations, y: Tensor, *, classes: bool) -> Da
     )
 
 
-def _ablation_of(row: Mapping[str, Any]) -> ablation.Ablation | None:
-    return None if row["method"] == NONE else ablation.Ablation(row["target"], row["method"], row["repeat"])
+def _ablation_of(row: Mapping[str, Any]) -> Ablation | None:
+    return None if row["method"] == NONE else Ablation(row["target"], row["method"], row["repeat"])
 
 
 def _with_every_method(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -331,12 +365,12 @@ def _check_examples(config: AblationConfig, dataset: Dataset) -> None:
 
 
 def _agree(config: AblationConfig, dataset: Dataset) -> str | int:
-    """What sources agree in, a class as its number."""
-    agree, names = config.agree, dataset.class_names
-    return agree if names is None or agree in (sources.ANY, sources.SAME, sources.OTHER) else names.index(agree)
+    """What sources agree in, a class as its number; a word that is none stays, and `check` refuses it."""
+    agree, names = config.agree, dataset.class_names or ()
+    return names.index(agree) if agree in names and agree not in (sources.ANY, sources.SAME, sources.OTHER) else agree
 
 
-def _check_agreement(config: AblationConfig, dataset: Dataset, source: _Source | None) -> None:
+def _check_agreement(config: AblationConfig, dataset: Dataset, source: Source) -> None:
     agree, names = config.agree, dataset.class_names
     if agree == sources.ANY:
         return
@@ -346,54 +380,43 @@ def _check_agreement(config: AblationConfig, dataset: Dataset, source: _Source |
         raise ConfigError(
             f"experiment.agree: {unknown('class', agree, [sources.ANY, sources.SAME, sources.OTHER, *names])}"
         )
-    if Method.resample not in config.methods:
+    if AskedMethod.resample not in config.methods:
         raise ConfigError(f"experiment.agree={agree} is about the method resample: add it to experiment.methods.")
-    if source is not None and source.y is None:
+    if source.x is not None and source.y is None:
         raise ConfigError(
             f"experiment.agree={agree} compares classes, and {config.source} has none: add the array y to it, "
             "the class of each x."
         )
-    y = dataset.y_test
     with as_options(experiment=["agree"]):
-        source_y = y if source is None or source.y is None else source.y
-        draw = torch.Generator().manual_seed(0)
-        sources.draw_sources(y, source_y, _agree(config, dataset), within=source is None, generator=draw)
+        source.index(dataset.y_test, repeat=1)
 
 
-def _methods(config: AblationConfig) -> list[ablation.Method]:
-    methods: list[ablation.Method] = [method.value for method in config.methods]
+def _methods(config: AblationConfig) -> list[Method]:
+    methods: list[Method] = [method.value for method in config.methods]
     with as_options(experiment=["methods", "repeats"]):
-        ablation.draws(methods, config.repeats)
+        draws(methods, config.repeats)
     return methods
 
 
-@dataclass(frozen=True)
-class _Source:
-    """The examples that means and resampled values come from, `(M, *input)`, and their classes or values."""
-
-    x: Tensor
-    y: Tensor | None
-
-
-def _source(setting: Setting[AblationConfig]) -> _Source | None:
-    """The examples that `experiment.source` names; None for those that are ablated.
+def _source(setting: Setting[AblationConfig]) -> Source:
+    """The examples that `experiment.source` names, and how values are resampled from them.
 
     Raises:
         ConfigError: the option is no split of the data set and no such file; the text says what to type.
     """
-    name, dataset = setting.config.source, setting.dataset
+    config, dataset = setting.config, setting.dataset
+    name = config.source
+    source = Source(agree=_agree(config, dataset), repeats=config.repeats, seed=setting.seed)
     if name == "test":
-        return None
+        return source
     if name == "train":
-        return _Source(dataset.x_train, dataset.y_train)
+        return replace(source, x=dataset.x_train, y=dataset.y_train)
     if not name.endswith(".npz"):
         raise ConfigError(f"experiment.source={name}: type test, train, or the path of an .npz file with x (and y).")
     with as_options(experiment=["source"]):
         x, y = arrays.load_examples(name, dataset, argument="source")
     device = dataset.x_test.device
-    return _Source(x.to(device), None if y is None else y.to(device))
+    return replace(source, x=x.to(device), y=None if y is None else y.to(device))
 
 
-EXPERIMENT: Experiment[AblationConfig] = Experiment(
-    check=check, metric_names=metric_names, run=run, declared=DECLARED.with_others(LISTING)
-)
+EXPERIMENT: Experiment[AblationConfig] = Experiment(check=check, metric_names=metric_names, run=run, declared=DECLARED)

@@ -38,6 +38,7 @@ from mi_runner.experiments.iit.cells import (
 from mi_runner.experiments.iit.tables import (
     ADVERSARY,
     AGAINST,
+    ALONE,
     CONTESTED,
     DECLARED,
     DIRECTIONS,
@@ -237,7 +238,7 @@ def run(setting: Setting[IitConfig]) -> Result:
     answer = _answer(overview_rows(plain), config.sources.name)
     if config.adversary:
         answer += adversary.answer(overview, config.adversary)
-    declared = AGAINST if config.adversary else DECLARED
+    declared = AGAINST if config.adversary else ALONE
     return Result(
         _filled(setting, all_cells, declared, {**tables, "overview": overview, "directions": directions}),
         {name: fmean(metrics[name]) for name in metric_names(setting)},
@@ -339,5 +340,5 @@ def _directions(trial: Trial, rotation: Rotation) -> DataFrame:
 
 
 EXPERIMENT: Experiment[IitConfig] = Experiment(
-    check=check, metric_names=metric_names, run=run, networks=networks, declared=DECLARED.with_others(AGAINST)
+    check=check, metric_names=metric_names, run=run, networks=networks, declared=DECLARED
 )

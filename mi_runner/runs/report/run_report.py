@@ -17,6 +17,7 @@ from mi_runner.config import composition
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.config.run_schema import SWEEP_KEYS
 from mi_runner.errors import ConfigError
+from mi_runner.experiments.declared import declarations_of
 from mi_runner.machine.files import sha256, written_whole
 from mi_runner.machine.reading import files_below, is_own_file, is_own_folder
 from mi_runner.runs import run_folder, states
@@ -109,6 +110,7 @@ def run_page(folder: Path, state: State) -> str:
     experiment = str(record.experiment or folder.parent.parent.name)
     names = [record.experiment or "", record.dataset or "", record.model or ""]
     schema = next((schema for schema in EXPERIMENTS if schema.name == experiment), None)
+    declared = declarations_of(experiment)
     printed = list(dict.fromkeys([*record.shown, "metrics"]))
     contents: dict[str, tables.Content] = {}
     shown = []
@@ -116,10 +118,10 @@ def run_page(folder: Path, state: State) -> str:
         most = tables.MOST_ROWS if name in (record.shown or printed) else tables.MOST_OTHER_ROWS
         if (content := tables.read(path, most)) is not None:
             contents[name] = content
-            shown.append(tables.table(name, content, path.name, experiment=experiment))
+            shown.append(tables.table(name, content, declared, path.name))
     answering = [name for name in printed if name in contents]
     data = _pictures(folder)
-    figures = images(figure_files(folder), folder, experiment=experiment)
+    figures = images(figure_files(folder), folder, declared)
     return rendering.page(
         "run.html",
         ["report.js", *dict.fromkeys(script for name in data for script in SCRIPTS[name])],
@@ -133,6 +135,7 @@ def run_page(folder: Path, state: State) -> str:
         answers=answers.answers(
             record.metrics,
             schema.headline if schema else "",
+            declared,
             [contents[name] for name in answering],
             [record.keys.get(name, ()) for name in answering],
         ),

@@ -1,0 +1,213 @@
+"""What replaces a value where it is ablated: zeros, a mean, or what it is on another example.
+
+`Source` says which examples means and resampled values come from; `Replacements` computes them, batch by batch, and
+shares runs of the network between the ablations.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from mi_runner import chance
+from mi_runner.errors import ArgumentError, unknown
+from mi_runner.graph.interventions import Run, Runs, read_sites
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.sources import ANY, draw_sources
+from mi_runner.models.batches import batches
+from mi_runner.progress import Progress
+
+Method = Literal["zero", "mean", "resample"]
+"""What replaces a value: zeros, its mean over the examples of `source`, or its value on another example."""
+
+METHODS: tuple[Method, ...] = get_args(Method)
+
+MEMORY = 1_000_000_000
+"""Bytes of intact values that are kept, so that an ablation computes only what lies behind its target."""
+
+MOST_UNIT_RUNS = 200_000
+"""Units times methods times repeats that are run without objection."""
+
+
+@dataclass(frozen=True)
+class Ablation:
+    """One ablation of the table.
+
+    Attributes:
+        target: a site, edge or path.
+        method: what replaces the value.
+        repeat: from 1; zero and mean have no chance in them, and only one.
+    """
+
+    target: str
+    method: Method
+    repeat: int = 1
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where means and resampled values come from.
+
+    Attributes:
+        x: `(M, *input)`, the examples; None: those that are ablated.
+        y: `(M,)` their classes, where `agree` compares them.
+        agree: which examples a value is resampled from: `any`, those of the `same` class, of an `other` class, or of
+            the class of this number.
+        repeats: draws of the resample method.
+        seed: of the resample method; a draw depends on seed and repeat alone, so that every target is resampled from
+            the same examples.
+    """
+
+    x: Tensor | None = None
+    y: Tensor | None = None
+    agree: str | int = ANY
+    repeats: int = 3
+    seed: int = 0
+
+    def index(self, y: Tensor, repeat: int) -> Tensor:
+        """Returns for each ablated example, of classes `y` `(N,)`, the number of its source example.
+
+        Raises:
+            ArgumentError: classes are to be compared, and there are none; or an example has no source that agrees.
+        """
+        if self.x is None:
+            source_y = y
+        elif self.agree == ANY:
+            source_y = torch.empty(len(self.x))
+        elif self.y is None or len(self.y) != len(self.x):
+            remedy = f"give source.y, the class of each of the {len(self.x)} source examples."
+            raise ArgumentError("agree", self.agree, "", remedy)
+        else:
+            source_y = self.y
+        if self.agree != ANY and (y.is_floating_point() or y.dim() > 1):
+            problem = f"{{agree}}={self.agree} compares classes, and y are values:"
+            raise ArgumentError("agree", self.agree, problem, f"use {{agree}}={ANY}.")
+        draw = chance.generator(self.seed, "resample", repeat)
+        return draw_sources(y, source_y, self.agree, within=self.x is None, generator=draw)
+
+
+@dataclass(frozen=True)
+class Running:
+    """How ablations are run; the result doesn't depend on it.
+
+    Attributes:
+        memory: bytes of intact values that are kept. With fewer it takes longer.
+        runs: those of the examples, whose kept values several calls share; None: of one call alone.
+        progress: told of finished rows; None: nobody is.
+        most_runs: so often single units may be ablated: units times methods, and times repeats where resampled.
+    """
+
+    memory: float = MEMORY
+    runs: Runs | None = None
+    progress: Progress | None = None
+    most_runs: int = MOST_UNIT_RUNS
+
+
+def draws_of(graph: ModelGraph, target: str, drawn: Sequence[tuple[Method, int]]) -> list[tuple[Method, int]]:
+    """Those of `draws` that a target has: a parameter has no value on another example, so it is never resampled.
+
+    The mean of a parameter is that of its numbers.
+    """
+    is_parameter = graph.target_site(target).kind == "parameter"
+    return [draw for draw in drawn if not (is_parameter and draw[0] == "resample")]
+
+
+def draws(methods: Sequence[Method] = METHODS, repeats: int = 3) -> list[tuple[Method, int]]:
+    """Pairs (method, repeat): each method once, but resample `repeats` times, counted from 1.
+
+    Raises:
+        ArgumentError: a method is unknown or named twice, none is named, or `repeats < 1`.
+    """
+    for method in methods:
+        if method not in METHODS:
+            raise ArgumentError("methods", None, f"{{methods}}: {unknown('method', method, METHODS)}")
+    if len(set(methods)) < len(methods) or not methods:
+        raise ArgumentError("methods", f"[{', '.join(methods)}]", "name at least one method, each once.")
+    if repeats < 1:
+        raise ArgumentError("repeats", repeats, f"{{repeats}}={repeats} must be at least 1.")
+    return [(method, repeat) for method in methods for repeat in range(1, (repeats if method == "resample" else 1) + 1)]
+
+
+class Replacements:
+    """Replacement values of examples, and the runs of examples and sources that they are computed with.
+
+    Where the values of all batches fit into the memory, they are kept. Otherwise batch follows batch, and of each there
+    is a run of its examples, and one for each draw of the examples that are resampled.
+
+    Args:
+        x, y: the examples that are ablated, and their classes or values.
+        drawn: pairs (method, repeat), see `draws`.
+    """
+
+    def __init__(
+        self,
+        graph: ModelGraph,
+        x: Tensor,
+        y: Tensor,
+        source: Source,
+        drawn: Sequence[tuple[Method, int]],
+        running: Running,
+    ) -> None:
+        self.graph, self.y, self.origin, self.drawn = graph, y, source, drawn
+        same = source.x is None
+        self.source = x if source.x is None else source.x
+        self.runs = running.runs or Runs(graph, x, memory=running.memory if same else running.memory / 2)
+        self.sources = self.runs if same else Runs(graph, self.source, memory=running.memory / 2)
+        self.fit = self.runs.fit and self.sources.fit
+        if not self.fit:
+            self.share = running.memory / (1 + sum(method == "resample" for method, _ in drawn))
+            self.runs = Runs(graph, x, memory=self.share)
+            self.sources = Runs(graph, self.source, memory=0)
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    def values(self, targets: Sequence[str]) -> Iterator[tuple[Ablation, int, Tensor, dict[Any, Any] | None]]:
+        """For each ablation and batch the replacement value `(B, *site)`; the batches of an ablation in their order.
+
+        The last of the four is what batches of one size have in common that get the same value: see `Run.output`.
+
+        Raises:
+            ArgumentError: a value is to be resampled from `x`, which has a single example.
+        """
+        site_of = {target: self.graph.target_site(target) for target in targets}
+        methods = {method for method, _ in self.drawn}
+        parameters = {site.name for site in site_of.values() if site.kind == "parameter"}
+        names = list(dict.fromkeys(site.name for site in site_of.values() if site.name not in parameters))
+        means = self.sources.means(names) if "mean" in methods else {}
+        if "mean" in methods:
+            means |= {name: read_sites(self.graph, self.source[:1], [name])[name].mean() for name in parameters}
+        indices = {repeat: self._index(repeat) for method, repeat in self.drawn if method == "resample"}
+        for group in [range(len(self))] if self.fit else [range(k, k + 1) for k in range(len(self))]:
+            resampled: dict[int, Run] = {}
+            if not self.fit:
+                for repeat, parts in indices.items():
+                    resampled[repeat] = Run(self.graph, self.source[parts[group[0]]], memory=self.share)
+            values: tuple[str, Tensor] | None = None
+            for target, site in site_of.items():
+                drawn_here = draws_of(self.graph, target, self.drawn)
+                resamples = any(method == "resample" for method, _ in drawn_here)
+                if self.fit and resamples and (values is None or values[0] != site.name):
+                    values = site.name, self.sources.values(site.name)
+                for method, repeat in drawn_here:
+                    common: defaultdict[int, dict[Any, Any]] = defaultdict(dict)
+                    for number in group:
+                        if method == "mean":
+                            value = means[site.name]
+                        elif method == "zero":
+                            value = torch.zeros(site.shape, dtype=site.dtype, device=self.source.device)
+                        elif values is not None:
+                            value = values[1][indices[repeat][number]]
+                        else:
+                            (value,) = resampled[repeat].values([site.name])
+                        shared = common[len(self.runs.parts[number])] if self.fit and method != "resample" else None
+                        yield Ablation(target, method, repeat), number, value, shared
+
+    def _index(self, repeat: int) -> tuple[Tensor, ...]:
+        """Returns for each batch the source examples that it is resampled from."""
+        return tuple(batches(self.origin.index(self.y, repeat).to(self.source.device)))
