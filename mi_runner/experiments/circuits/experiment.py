@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +41,7 @@ from mi_runner.experiments.circuits.tables import (
     judged_columns,
 )
 from mi_runner.experiments.common.circuit_columns import JUDGED
+from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
 from mi_runner.experiments.common.judging import Recorded, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
 from mi_runner.experiments.common.sentences import counted, figure, measured
@@ -162,12 +164,14 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     cut = _check_cut(part, judging or found)
     outputs = [_of_output(setting, part, found, judging, index, cut[index]) for index in range(len(cut))]
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
+    pictures = [output.picture for output in outputs]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
     return Result(
         _tables(config, outputs, [JUDGED] if judging else [], _description(config, part, on.found.x)),
         {name: float(first[name]) for name in metric_names(setting)},
         DECLARED,
         figures={name: drawing for output in outputs for name, drawing in output.figures.items()},
+        pictures={} if config.table is CircuitTable["none"] else {"circuits": partial(circuits_picture, pictures)},
         answer=_answer(first, len(outputs), outputs[0].result, on.words if on.differ else ""),
         tensors={"circuits": tensors},
         timings={
@@ -187,6 +191,7 @@ class _Output:
         census, edges: rows of these tables.
         listed: the circuits, as in circuits.parquet.
         figures: by name.
+        picture: the data of the interactive one.
         minimal_seconds: how long the levels of minimality took.
     """
 
@@ -196,6 +201,7 @@ class _Output:
     edges: list[dict[str, Any]]
     listed: DataFrame
     figures: dict[str, Drawing]
+    picture: Callable[[], Any]
     minimal_seconds: float
 
 
@@ -226,14 +232,15 @@ def _of_output(
     setting.progress.rows("metrics", [row])
     valid_only = config.table is CircuitTable["valid"]
     listed = circuit_table(examples, index, result, levels=levels, valid_only=valid_only, judged=elsewhere)
-    shares = result.edge_counts / max(1, result.n_valid)
+    edges, shares = list(edge_rows(single, index, result)), result.edge_counts / max(1, result.n_valid)
     return _Output(
         result,
         row,
         list(census_rows(index, result.counts)),
-        list(edge_rows(single, index, result)),
+        edges,
         listed,
         figures.of_output(single, result.space, index, shares, result.n_valid, listed),
+        partial(output_picture, index, single, listed, [edge["share"] for edge in edges]),
         minimal - enumerated,
     )
 
