@@ -26,7 +26,7 @@ from mi_runner.experiments.train import experiment as train
 from mi_runner.progress import log
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, answers, images, rendering, run_report, tables, write_run_report
-from mi_runner.tables.declaration import Declarations, FigureType
+from mi_runner.tables.declaration import Declarations, FigureType, Key
 from tests.conftest import REPOSITORY, Ended
 from tests.pages import BAD, DATA, DIVERGES, SMALL, Parsed, hostile_folder, parsed, pictures
 
@@ -64,6 +64,30 @@ def test_all_that_an_experiment_declares_has_a_meaning(schema: Any) -> None:
     assert every and [column.name for column in (*every, *declared.summary) if not column.meaning] == []
     assert all(each.caption for each in (*tables, *declared.figures))
     assert [column.name for column in every if column.only and not column.only.startswith("where ")] == []
+
+
+NOT_IN_SMALL = {
+    ("ablation", "largest"),  # of more than 20 targets
+    ("explanations", "groundings"),  # of a network that is accurate enough
+    ("explanations", "alignments"),
+    ("explanations", "seeds_summary"),
+}
+"""Tables that no small run has; other tests read them."""
+
+
+def test_each_table_and_column_that_is_declared_occurs(runs: Runs) -> None:
+    found: dict[tuple[str, str], set[str]] = {}
+    for name in SMALL:
+        experiment = json.loads((runs[name] / "run.json").read_text())["experiment"]
+        for table, columns in files_of(runs[name]).items():
+            found.setdefault((experiment, table), set()).update(columns)
+    tables = [(schema.name, table) for schema in EXPERIMENTS for table in declarations_of(schema.name).tables]
+    assert {(experiment, table.name) for experiment, table in tables} - found.keys() == NOT_IN_SMALL
+    for experiment, table in tables:
+        names = found.get((experiment, table.name), set())
+        is_there = {key.name for key in table.columns if isinstance(key, Key) and not key.only} <= names
+        always = [column for column in table.all_columns if is_there and not column.only]
+        assert [column.name for column in always if not any(map(column.names, names))] == [], (experiment, table.name)
 
 
 def test_declarations_are_read_without_torch() -> None:
