@@ -200,7 +200,7 @@ class RunFolder:
             save_weights(tensors, beside)
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
-        """Writes NAME.npz, compressed: equal arrays give equal files."""
+        """Writes NAME.npz, compressed; equal arrays give equal files."""
         import numpy as np
 
         with written_whole(self.path / f"{name}.npz") as beside, beside.open("wb") as file:

@@ -35,8 +35,8 @@ from mi_runner.models.mlp import MLP
 from mi_runner.progress import log
 from mi_runner.training.evaluation import loss_function
 from mi_runner.training.options import TrainingOptions
-from tests.experiments.test_iit import METRICS_COLUMNS, of, setting, units
-from tests.methods.test_interchange import TURN, Xor, aligned, bits, direction, iia, pairs, sgd
+from tests.iit_settings import METRICS_COLUMNS, of, setting, units
+from tests.interchanges import TURN, Xor, aligned, bits, direction, iia, pairs, sgd
 
 
 class TwoRoutes(Xor):

@@ -27,7 +27,7 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.models.mlp import MLP
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.training.options import TrainingOptions
-from tests.experiments.test_discovery import by_definition
+from tests.masked_parts import by_definition
 from tests.small_data import classes, values
 
 METHODS = ["random", "activation", "edge_patching", "eap", "eap_ig", "acdc", "greedy"]

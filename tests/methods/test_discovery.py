@@ -25,7 +25,7 @@ from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
 from mi_runner.methods.discovery.records import method_of, own_method
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.tables.intervals import clopper_pearson
-from tests.experiments.test_discovery import ABLATIONS, examples, random_part
+from tests.masked_parts import ABLATIONS, examples, random_part
 
 # --- edge pruning ----------------------------------------------------------------------------------------------------
 

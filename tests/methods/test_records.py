@@ -15,7 +15,7 @@ from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.find import Resampled, Task, find
 from mi_runner.methods.discovery.records import METHODS, Method, all_methods, method_of, own_method
 from tests.conftest import REPOSITORY
-from tests.experiments.test_discovery import examples, random_part
+from tests.masked_parts import examples, random_part
 
 PUBLISHED = 21, 2115
 """Edges and examples of the published setting."""

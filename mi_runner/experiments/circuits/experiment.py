@@ -413,7 +413,7 @@ def _summary(
 
 
 def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words: str) -> str:
-    """How many circuits are valid, of the first output, and how small they can be.
+    """Returns how many circuits are valid, of the first output, and how small they can be.
 
     Args:
         words: which examples circuits are found and judged on; empty where they are the same.
