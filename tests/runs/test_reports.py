@@ -86,7 +86,8 @@ def test_each_table_and_column_that_is_declared_occurs(runs: Runs) -> None:
     for experiment, table in tables:
         names = found.get((experiment, table.name), set())
         is_first = declarations_of(experiment).named(table.name)[0] == table  # others are of runs with other options
-        always = [column for column in table.all_columns if names and is_first and not column.only]
+        is_run = is_first and set(table.keys) - {column.name for column in table.columns if column.only} <= names
+        always = [column for column in table.all_columns if is_run and names and not column.only]
         assert [column.name for column in always if not any(map(column.names, names))] == [], (experiment, table.name)
 
 
