@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from mi_runner.experiments.discovery import experiment as discovery
 from mi_runner.graph.chain import Layer, Part, find_part
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
@@ -25,7 +26,7 @@ from mi_runner.methods.discovery.find import Resampled, Task, find
 from mi_runner.methods.discovery.masked import MaskedPart
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
 from mi_runner.methods.discovery.rankings import carried_forward, ranked_circuits
-from mi_runner.methods.discovery.records import METHODS
+from mi_runner.methods.discovery.records import METHODS, Method
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.methods.discovery.search import acdc, greedy
 from mi_runner.tables.intervals import clopper_pearson
@@ -563,6 +564,23 @@ def test_mistakes_are_found_before_training(
     ended = mi_run(*SMALL, *arguments)
     assert ended.status == 2 and said in ended.err
     assert not list(Path().rglob("run.json"))
+
+
+def test_a_method_that_is_not_the_package_s_says_what_is_wrong_with_it(
+    mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the run if its code can't be imported, in the run if it raises."""
+
+    def raises(part: Part, x: torch.Tensor, target: torch.Tensor, ablation: str) -> None:
+        raise KeyError("edges")
+
+    added = Method("gone", "is gone", scores="own_package:score"), Method("raising", "raises", scores=raises)
+    monkeypatch.setattr(discovery, "all_methods", lambda: (*METHODS, *added))
+    ended = mi_run(*SMALL, "experiment.methods=[eap,gone]")
+    cause = "its code can't be imported (ModuleNotFoundError: No module named 'own_package')"
+    assert ended.status == 2 and f"experiment.methods has gone: {cause}" in ended.err
+    ended = mi_run(*SMALL, "experiment.methods=[eap,raising]")
+    assert ended.status == 1 and "the method raising raises KeyError: 'edges'" in ended.err
 
 
 def test_scores_of_another_shape_fail_the_run(mi_run: Callable[..., Ended], own_method: None) -> None:

@@ -19,15 +19,16 @@ import pyarrow.parquet as parquet
 import pytest
 
 from mi_runner.config.registry import EXPERIMENTS
-from mi_runner.experiments.common import sentences
+from mi_runner.experiments.common import circuit_picture, sentences
 from mi_runner.experiments.declared import declarations_of
+from mi_runner.experiments.discovery.pictures import BEST_BY
 from mi_runner.experiments.train import experiment as train
 from mi_runner.progress import log
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, answers, images, rendering, run_report, tables, write_run_report
 from mi_runner.tables.declaration import Declarations, FigureType
 from tests.conftest import REPOSITORY, Ended
-from tests.pages import BAD, DATA, DIVERGES, SMALL, Parsed, hostile_folder, parsed
+from tests.pages import BAD, DATA, DIVERGES, SMALL, Parsed, hostile_folder, parsed, pictures
 
 MiRun = Callable[..., Ended]
 Runs = Mapping[str, Path]
@@ -260,12 +261,12 @@ def test_the_hash_of_the_page_is_in_run_json_and_it_says_how_the_run_ended(runs:
         assert record["timings"]["total"] >= record["timings"]["report"] > 0
 
 
-def test_a_picture_of_circuits_has_the_best_and_the_sparsest(runs: Runs, tmp_path: Path) -> None:
+def test_a_picture_of_circuits_has_the_best_and_the_sparsest(runs: Runs) -> None:
     """Against the table itself, by pandas."""
     import pandas as pd
 
     frame = pd.read_parquet(runs["circuits"] / "circuits.parquet")
-    (drawn,) = run_report.pictures.circuits(runs["circuits"])["circuits"]["outputs"]
+    (drawn,) = pictures(runs["circuits"])["circuits"]["outputs"]
     assert drawn["sizes"] == [3, 2, 1] and len(drawn["edges"]) == 8
     best = frame.groupby("n_edges")["accuracy"].max()
     assert {circuit["edges"]: circuit["accuracy"] for circuit in drawn["best"]} == pytest.approx(best.to_dict())
@@ -278,18 +279,26 @@ def test_a_picture_of_circuits_has_the_best_and_the_sparsest(runs: Runs, tmp_pat
     edges = pd.read_csv(runs["circuits"] / "edges.csv")
     assert [edge["share"] for edge in drawn["edges"]] == pytest.approx(edges["share"].tolist(), rel=1e-5)
     assert [edge["weight"] for edge in drawn["edges"]] == pytest.approx(edges["weight"].tolist(), rel=1e-5)
-    shutil.copytree(runs["circuits"], tmp_path / "copy", ignore=shutil.ignore_patterns("edges.csv", "figures"))
-    # The shares follow from the table of circuits, too.
-    (alone,) = run_report.pictures.circuits(tmp_path / "copy")["circuits"]["outputs"]
-    assert [edge["share"] for edge in alone["edges"]] == pytest.approx(edges["share"].tolist(), rel=1e-5)
+    (of_explanations,) = pictures(runs["explanations"])["circuits"]["outputs"]
+    frame = pd.read_parquet(runs["explanations"] / "circuits.parquet")
+    assert of_explanations["n_circuits"] == len(frame) and of_explanations["n_valid"] == frame["valid"].sum()
 
 
-def test_a_picture_of_methods_has_their_circuits_and_the_best(runs: Runs, tmp_path: Path) -> None:
+def test_shares_of_edges_follow_from_the_valid_circuits(runs: Runs) -> None:
+    import pandas as pd
+
+    frame, edges = pd.read_parquet(runs["circuits"] / "circuits.parquet"), pd.read_csv(runs["circuits"] / "edges.csv")
+    found = circuit_picture._shares(frame.loc[frame["valid"], "circuit"].to_numpy(), len(edges))
+    assert found == pytest.approx(edges["share"].tolist(), rel=1e-5)
+    assert circuit_picture._shares(frame["circuit"].to_numpy()[:0], 2) == [None, None]
+
+
+def test_a_picture_of_methods_has_their_circuits_and_the_best(runs: Runs) -> None:
     """Against the tables, by pandas; bits of the best ones against the rows of their kept edges."""
     import pandas as pd
 
     frames = {name: pd.read_csv(runs["discovery"] / f"{name}.csv") for name in ("metrics", "analysed", "edges")}
-    drawn = run_report.method_pictures.methods(runs["discovery"])["methods"]
+    drawn = pictures(runs["discovery"])["methods"]
     assert [part["ablation"] for part in drawn["parts"]] == ["zero", "mean"] and drawn["n_left_out"] == 0
     for part in drawn["parts"]:
         own = {name: frame[frame["ablation"] == part["ablation"]] for name, frame in frames.items()}
@@ -303,22 +312,32 @@ def test_a_picture_of_methods_has_their_circuits_and_the_best(runs: Runs, tmp_pa
             assert list(map(int, of_method["bits"])) == rows["circuit"].tolist()
             assert [int(bits).bit_count() for bits in of_method["bits"]] == rows["n_edges"].tolist()
             assert of_method["mse"] == pytest.approx(rows["mse"].tolist(), rel=1e-5)
-        for measure, name in run_report.method_pictures.BEST_BY.items():
+        for measure, name in BEST_BY.items():
             kept = own["edges"][own["edges"]["best"] == measure]
             for k, bits in zip(part["k"], map(int, part["lists"][name]["bits"]), strict=True):
                 of_k = kept[kept["k"] == k]
                 edges = {names.index(edge) for edge in zip(of_k["layer"], of_k["source"], of_k["target"], strict=True)}
                 assert edges == {edge for edge in range(10) if bits >> edge & 1}
         assert set(part["scores"]) == {"random", "magnitude", "eap"}
-    shutil.copytree(runs["discovery"], tmp_path / "copy", ignore=shutil.ignore_patterns("figures"))
-    (tmp_path / "copy/analysed.csv").write_text("ablation,output,layer\nzero,0,x\n")  # a damaged table has no picture
-    assert run_report.method_pictures.methods(tmp_path / "copy") == {}
+
+
+@pytest.mark.parametrize("content", [None, "{", "[1]", '{"circuits": 7, "invented": {}}'])
+def test_without_sound_data_a_page_has_no_picture(content: str | None, runs: Runs, tmp_path: Path) -> None:
+    """As the folders of earlier versions, which have no such file."""
+    shutil.copytree(runs["circuits"], tmp_path / "v001", ignore=shutil.ignore_patterns("figures", REPORT))
+    (tmp_path / "v001" / run_folder.PICTURES).unlink()
+    if content is not None:
+        (tmp_path / "v001" / run_folder.PICTURES).write_text(content)
+    write_run_report(tmp_path / "v001")
+    page = (tmp_path / "v001" / REPORT).read_text()
+    assert 'id="data-circuits"' not in page and parsed(tmp_path / "v001").tables["metrics"]
+    assert 'id="data-circuits"' in (runs["circuits"] / REPORT).read_text()
 
 
 def test_a_picture_of_a_network_has_what_each_ablation_costs(runs: Runs) -> None:
     import pandas as pd
 
-    drawn = run_report.pictures.network(runs["ablation"])["network"]
+    drawn = pictures(runs["ablation"])["network"]
     assert [site["name"] for site in drawn["sites"]] == ["x", "first", "relu", "add", "last"]
     assert drawn["sites"][3]["reads"] == ["x", "relu"] and drawn["methods"] == ["zero", "mean", "resample"]
     drops = pd.read_csv(runs["ablation"] / "metrics.csv").groupby(["target", "method"])["accuracy_drop"].mean()

@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from mi_runner.experiments.common.circuit_columns import JUDGED
 from mi_runner.experiments.common.judging import Examples, examples_of
 from mi_runner.experiments.discovery import figures
 from mi_runner.experiments.discovery.judgement import Judged, space_of
+from mi_runner.experiments.discovery.pictures import methods_picture
 from mi_runner.experiments.discovery.rows import (
     MethodFound,
     analysed_rows,
@@ -223,6 +225,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         },
         declared=DECLARED,
         figures=drawn,
+        pictures={"methods": partial(methods_picture, tables)},
         shown=("overview",),
         answer=answer(tables["summary"], n_edges, on.words),
     )
