@@ -1,6 +1,6 @@
 """The examples that circuits are found on, and those that they are judged on.
 
-A circuit that was found or chosen on examples looks too good on these: it was taken because it is good there.
+A circuit looks too good on the examples on which it was found or chosen, because it was chosen for them.
 `experiment.judge_on` says on which other examples it is judged.
 """
 
