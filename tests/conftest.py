@@ -39,15 +39,8 @@ ENGINES = {"joblib": "joblib", "submitit_local": "submitit", "ray": "ray"}
 
 
 LONGEST = (
-    *(
-        "sweeps/slurm",
-        "docs/docs",
-        "cli/plugins",
-        "sweeps/launchers[ray]",
-        "experiments/decoder",
-        "experiments/clusters",
-        "sweeps/launchers",
-    ),
+    *("sweeps/slurm", "docs/docs", "cli/plugins"),
+    *("sweeps/launchers[ray]", "experiments/decoder", "experiments/clusters", "sweeps/launchers"),
     *("sweeps/launchers[joblib]", "sweeps/launchers[submitit_local]", "sweeps/launchers_interrupted[ray]"),
     *("sweeps/sweeps", "sweeps/launchers_interrupted[submitit_local]", "sweeps/launchers_interrupted[joblib]"),
     *("sweeps/engines", "cli/streams", "sweeps/doors", "runs/records", "config/options"),
