@@ -12,6 +12,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Protocol
 
 from mi_runner.errors import ConfigError, shortened
+from mi_runner.machine.installed import EntryPoint
 
 MOST = 1_000_000_000
 """The largest whole number of an option that names no bound: no count here means more, and memory ends before."""
@@ -52,6 +53,8 @@ class Described(Protocol):
     def sentence(self) -> str: ...
     @property
     def is_default(self) -> bool: ...
+    @property
+    def origin(self) -> EntryPoint | None: ...
 
 
 def option_of_records(function: str, doc: str) -> Any:
