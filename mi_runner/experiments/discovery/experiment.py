@@ -50,7 +50,7 @@ from mi_runner.methods.circuits.space import MOST_EDGES
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.find import Resampled, Task, find
-from mi_runner.methods.discovery.records import METHODS, Method, all_methods, own_method
+from mi_runner.methods.discovery.records import METHODS, Method, all_methods, fault_of, own_method
 from mi_runner.models.external import import_callable
 from mi_runner.progress import log
 from mi_runner.tables.names import ALL
@@ -126,6 +126,8 @@ def _method(name: str, by_name: Mapping[str, Method]) -> Method:
             own = own_method(name, import_callable("methods", name))
         log.warning(f"experiment.methods: the code of {name} is run")
         return own
+    if fault := fault_of(name):
+        raise ConfigError(f"experiment.methods has {name}: {fault}")
     if name not in by_name:
         words = unknown("method", name, list(by_name))
         raise ConfigError(f"experiment.methods has {name}: {words} Your own: package.module:callable.")
