@@ -1,4 +1,4 @@
-"""Writes the lists that are made from the code and the pages: the README's questions, one of each experiment's page.
+"""Writes what pages have from other files: the README's questions, and the package that docs/plugins.md shows.
 
 `python docs/lists.py` writes them; a test compares them with what stands there.
 """
@@ -13,6 +13,11 @@ from mi_runner.config.registry import EXPERIMENTS
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
+
+PACKAGE = DOCS.parent / "tests/plugin_package"
+FILES, END = "<!-- files of tests/plugin_package -->", "<!-- end of the files -->"
+LANGUAGES = {".toml": "toml", ".py": "python", ".yaml": "yaml"}
+"""Endings of the files that the page shows, and what they are written in."""
 
 BEGIN = "| question | command | page |\n|---|---|---|\n"
 """What stands before the rows of the experiments."""
@@ -45,9 +50,31 @@ def readme(text: str) -> str:
     return before + begin + "".join([*questions(), *others])
 
 
+def plugins(text: str) -> str:
+    """Returns the page on plugins with the files of today."""
+    before, begin, after = text.partition(FILES)
+    end = after[after.index(END) :]
+    return f"{before}{begin}\n{''.join(package_files())}{end}"
+
+
+def package_files() -> Iterator[str]:
+    """Yields each file of the package with its name as a heading; those that are empty in a sentence at the end."""
+    names = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in LANGUAGES]
+    for path in sorted(names, key=lambda path: (path.suffix != ".toml", path)):
+        if content := path.read_text(encoding="utf-8"):
+            yield f"### {path.relative_to(PACKAGE)}\n\n```{LANGUAGES[path.suffix]}\n{content}```\n\n"
+    empty = [str(path.relative_to(PACKAGE)) for path in names if not path.stat().st_size]
+    yield f"Empty: {', '.join(empty)}.\n"
+
+
+PAGES = {README: readme, DOCS / "plugins.md": plugins}
+"""Page → the function that writes its lists."""
+
+
 def write() -> None:
     """Writes the lists."""
-    README.write_text(readme(README.read_text(encoding="utf-8")), encoding="utf-8")
+    for page, written in PAGES.items():
+        page.write_text(written(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ class Terminated(BaseException):
 
 @contextmanager
 def as_options(names: Mapping[str, str] | None = None, /, **groups: Iterable[str]) -> Iterator[None]:
-    """Within the block, errors about arguments become errors about options.
+    """Turns errors about arguments into errors about options, within the block.
 
     Args:
         names: argument → option, where the names differ.

@@ -1,4 +1,4 @@
-"""Commands that the schemas give: what a choice can't be composed without, and what makes its run small."""
+"""Commands: what the schemas say that a choice needs, and what makes its run small; a check of a command."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from typing import Any
 
 from omegaconf import MISSING
 
+from mi_runner.config import composition
 from mi_runner.config.registry import SCHEMAS
+from mi_runner.progress import Progress
+from mi_runner.runs import expectations, preparation
+from mi_runner.runs.choices import load_dataset
 
 
 def required(group: str, schema: type[Any]) -> list[str]:
@@ -29,3 +33,21 @@ def small_options(name: str) -> list[str]:
     """Options that make a data set small, and those that it can't be composed without."""
     schema = of_name("dataset", name)
     return [*required("dataset", schema), *schema.small]
+
+
+def check(*overrides: str) -> None:
+    """All that is checked before a folder is claimed."""
+    config = composition.compose(overrides)
+    preparation.device_of(config.device)
+    dataset = load_dataset(config.dataset, seed=config.seed)
+    preparation.prepare(config, dataset, expectations.parse(config.expect), progress=Progress())
+
+
+TINY = (
+    "dataset=mod_add",
+    "dataset.train_size=64",
+    "dataset.test_size=32",
+    "training.epochs=2",
+    "training.batch_size=16",
+)
+"""Options of a training that takes no time."""

@@ -8,14 +8,17 @@ import os
 from collections.abc import Iterator, Mapping
 from html.parser import HTMLParser
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
 
 from mi_runner.cli import command as cli
 from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.experiments.ablation.pictures import network_picture
 from mi_runner.machine import files
 from mi_runner.runs.report import REPORT, write_run_report
+from mi_runner.runs.run_folder import PICTURES
 from tests.undrawn import one_pixel
 
 DATA = ("dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
@@ -120,6 +123,11 @@ def parsed(folder: Path) -> Parsed:
 BAD = "</script><script>hacked=1</script><img src=x onerror=hacked=1>\"'><b onclick=hacked=1>"
 
 
+def pictures(folder: Path) -> Any:
+    """The data of a run's interactive pictures."""
+    return json.loads((folder / PICTURES).read_text())
+
+
 def hostile_folder(folder: Path) -> Path:
     """The folder, with a run whose every text is an attack: names of columns, sites, files, options, the error."""
     name = BAD.replace("/", "∕")
@@ -127,8 +135,12 @@ def hostile_folder(folder: Path) -> Path:
         lines = csv.writer(file)
         lines.writerow(["target", "kind", "method", "accuracy_drop", BAD])
         lines.writerows([[BAD, "site", BAD, 0.5, BAD], ["x", "site", "zero", 0.1, BAD]])
-    with (folder / "graph.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([["target", "kind", "of", "shape", "reads"], [BAD, "site", BAD, BAD, "none"]])
+    costs = [
+        {"target": BAD, "method": BAD, "accuracy_drop": 0.5},
+        {"target": "x", "method": "zero", "accuracy_drop": 0.1},
+    ]
+    drawn = network_picture([{"target": BAD, "of": BAD, "shape": BAD, "reads": "none"}], costs)
+    (folder / PICTURES).write_text(json.dumps({"network": drawn, BAD: {BAD: BAD}}))
     (folder / f"{name}.csv").write_text("a\n1\n")
     (folder / "javascript:hacked=1").write_text("")
     (folder / "config.yaml").write_text(json.dumps({"dataset": {BAD: BAD}, "seed": 1}))

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from typing import Any
+
+import numpy as np
 import torch
 
 from mi_runner.datasets import Dataset
@@ -21,3 +25,12 @@ def values(n: int = 40, n_features: int = 6, seed: int = 0) -> Dataset:
     x = torch.randn(2 * n, n_features, generator=draw)
     y = (x[:, 0] > 0).float()
     return Dataset("arrays", x[:n], y[:n], x[n:], y[n:], None)
+
+
+def of_two_bits(**changed: Any) -> dict[str, Any]:
+    """x is two bits, y is their exclusive or, with the causal model that says so."""
+    bits = np.array(list(itertools.product((0, 1), (0, 1))) * 3)
+    arrays = {"variables": ["p", "q"], "mechanism": [[0, 1], [1, 0]]}
+    for split in ("train", "test"):
+        arrays |= {f"x_{split}": bits.astype(float), f"y_{split}": bits[:, 0] ^ bits[:, 1], f"variables_{split}": bits}
+    return {name: array for name, array in (arrays | changed).items() if array is not None}

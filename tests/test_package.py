@@ -166,3 +166,23 @@ def test_what_pictures_share_is_used_by_several() -> None:
     for name in shared:
         users = [path for path in (*own, *experiments) if re.search(rf"\bdrawing\.{name}\b", path.read_text())]
         assert len(users) > 1, f"{name} is used by {users}"
+
+
+def test_no_test_module_imports_another_and_each_folder_is_named_after_a_room() -> None:
+    files = sorted((REPOSITORY / "tests").rglob("*.py"))
+    imported = [
+        f"{path.relative_to(REPOSITORY)}: {name}"
+        for path in files
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for name in (
+            [node.module or ""]
+            if isinstance(node, ast.ImportFrom)
+            else [alias.name for alias in node.names]
+            if isinstance(node, ast.Import)
+            else []
+        )
+        if re.search(r"(^|\.)test_\w+$", name)
+    ]
+    assert imported == [], "what tests share stands in tests/networks.py and its like"
+    folders = {path.parent.name for path in files if path.name.startswith("test_")} - {"tests"}
+    assert folders == {name for name in folders if (REPOSITORY / "mi_runner" / name).is_dir()} | {"docs"}

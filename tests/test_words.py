@@ -1,7 +1,11 @@
-"""Docstrings, comments, messages and pages use plain present-day English: clean files have no banned phrase."""
+"""Docstrings, comments, messages and pages use plain present-day English.
+
+Clean files have no banned phrase, and a function's docstring begins with what the function does.
+"""
 
 from __future__ import annotations
 
+import ast
 import io
 import re
 import tokenize
@@ -97,3 +101,64 @@ def test_a_banned_phrase_is_found(name: str, text: str) -> None:
 )
 def test_code_and_longer_words_are_no_phrases(name: str, text: str) -> None:
     assert banned_in(name, text) == []
+
+
+VERBS = (
+    *("Adds", "Asks", "Begins", "Builds", "Calls", "Checks", "Closes", "Computes", "Copies"),
+    *("Counts", "Cuts", "Delays", "Does", "Draws", "Drops", "Ends", "Fills", "Forgets"),
+    *("Frees", "Gives", "Imports", "Keeps", "Lets", "Links", "Loads", "Logs", "Makes"),
+    *("Marks", "Merges", "Moves", "Notes", "Prints", "Puts", "Raises", "Reads"),
+    *("Records", "Refuses", "Registers", "Removes", "Replaces", "Reports", "Restores", "Returns", "Runs"),
+    *("Says", "Sends", "Sets", "Shows", "Splits", "Stores", "Submits", "Takes", "Touches"),
+    *("Trains", "Turns", "Unpacks", "Waits", "Writes", "Yields"),
+)
+"""The first word of a function's docstring: what the function does, in the third person."""
+
+
+def first_words(source: str) -> list[tuple[int, str]]:
+    """Line and first word of each function's docstring. A property may name what it is; `Args:` says only that."""
+    found = []
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and (text := ast.get_docstring(node)):
+            is_property = any("property" in ast.unparse(decorator) for decorator in node.decorator_list)
+            if not is_property and not text.startswith("Args:"):
+                found.append((node.lineno, text.split()[0].rstrip(",")))
+    return found
+
+
+def test_a_function_s_docstring_begins_with_what_it_does() -> None:
+    words = {
+        (str(file.relative_to(REPOSITORY)), line): word
+        for file in sorted((REPOSITORY / "mi_runner").rglob("*.py"))
+        for line, word in first_words(file.read_text(encoding="utf-8"))
+    }
+    others = [f"{file}:{line}: {word}" for (file, line), word in words.items() if word not in VERBS]
+    assert others == [], f"Begin with a verb in the third person, as {', '.join(VERBS)}."
+    assert len(words) > 1000
+
+
+SOURCE = '''
+def f():
+    """The answer."""
+
+class A:
+    """A."""
+
+    def g(self):
+        """
+        Returns: x.
+        """
+
+    @cached_property
+    def h(self):
+        """The h."""
+
+    def __init__(self):
+        """Args: x."""
+
+def k(): ...
+'''
+
+
+def test_the_first_words_of_docstrings_are_found() -> None:
+    assert first_words(SOURCE) == [(2, "The"), (8, "Returns:")]

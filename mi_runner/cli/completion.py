@@ -7,14 +7,16 @@ stand in place of CURRENT, a tab, and its meaning. Hydra's own scripts fail on a
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from enum import Enum
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from typing import Any, get_args, get_origin, get_type_hints
 
 from mi_runner.config.help_page import choices_of, default_of, first_line, show
+from mi_runner.config.options import Described, records_of
 from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
@@ -202,6 +204,7 @@ class _Key:
     meaning: str
     kind: Any
     default: Any
+    records: Callable[[], Sequence[Described]]
 
 
 def _keys(before: Sequence[str]) -> dict[str, _Key]:
@@ -215,7 +218,9 @@ def _keys(before: Sequence[str]) -> dict[str, _Key]:
 def _fields(schema: type[Any], prefix: str) -> dict[str, _Key]:
     kinds = get_type_hints(schema)
     return {
-        f"{prefix}{item.name}": _Key(item.metadata["doc"], kinds[item.name], default_of(item))
+        f"{prefix}{item.name}": _Key(
+            item.metadata["doc"], kinds[item.name], default_of(item), partial(records_of, item.metadata)
+        )
         for item in fields(schema)
         if item.metadata
     }
@@ -261,6 +266,8 @@ def _values(key: str, typed: str, before: Sequence[str]) -> Iterator[Candidate]:
         elif kind is bool and not is_list:
             yield from (Candidate(f"{done}{word}") for word in ("true", "false"))
     yield from (Candidate(f"{done}{word}") for word in NAMED_VALUES.get(key, ()))
+    opened = done if "[" in done else f"{done}["
+    yield from (Candidate(f"{opened}{record.name}", record.sentence) for record in described.records())
     if type(None) in kinds and not done:
         yield Candidate("null")
     default = show(described.default)

@@ -23,7 +23,7 @@ from omegaconf import MISSING, DictConfig, OmegaConf
 from mi_runner.config import environment
 from mi_runner.config.composition import compose_untyped
 from mi_runner.config.hydra_composition import chosen
-from mi_runner.config.options import Choice
+from mi_runner.config.options import Choice, records_of
 from mi_runner.config.registry import CONFIG_MODULES, ENGINES, PLUGINS, SCHEMAS, origin_of
 from mi_runner.config.run_schema import SWEEP_KEYS, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
@@ -158,7 +158,7 @@ def _groups(config: DictConfig | None, alone: DictConfig | None) -> list[str]:
 
 
 def _wrapped(text: str, indent: int, *, less: int = 0) -> list[str]:
-    """Returns a text in indented lines; the first is shorter by `less` characters."""
+    """Returns a text in indented lines; the first is shorter by `less` characters, longer where it is below 0."""
     return textwrap.wrap(
         text,
         WIDTH,
@@ -297,6 +297,8 @@ def _value(config: DictConfig, item: Field[Any]) -> Any:
 def _option_lines(prefix: str, item: Field[Any], value: Any) -> list[str]:
     typed = f"  {prefix}{item.name}={show(value)}"
     meaning = _wrapped(item.metadata["doc"], MEANING_AT)
+    for record in records_of(item.metadata):
+        meaning += _wrapped(f"{record.name}: {record.sentence}", MEANING_AT + 2, less=-2)
     if len(typed) >= MEANING_AT:
         return [typed, *meaning]
     return [typed.ljust(MEANING_AT) + meaning[0].lstrip(), *meaning[1:]]

@@ -6,10 +6,11 @@ Each choice of each config group has a dataclass of such fields, in a file of `e
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass, fields, is_dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields, is_dataclass
 from enum import Enum
-from typing import Any, ClassVar, TypeVar
+from importlib import import_module
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from mi_runner.errors import ConfigError, shortened
 from mi_runner.options import MOST
@@ -57,6 +58,47 @@ def plain(value: Any) -> Any:
     if isinstance(value, list):
         return tuple(value)
     return value.name if isinstance(value, Enum) else value
+
+
+class Described(Protocol):
+    """A thing that an option names, with what help says of it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def sentence(self) -> str: ...
+    @property
+    def is_default(self) -> bool: ...
+
+
+def option_of_records(function: str, doc: str) -> Any:
+    """Returns a dataclass field with the names of some of the records that a function returns.
+
+    Its default are the records that are one. Help and completion show each record with its sentence.
+
+    Args:
+        function: `package.module:function`, which returns the records. It is imported when it is asked for, because
+            what it describes lies above the options; its module must import at once.
+    """
+    metadata = {"doc": doc, "records": function}
+
+    def default() -> list[str]:
+        return [record.name for record in records_of(metadata) if record.is_default]
+
+    return field(default_factory=default, metadata=metadata)
+
+
+def records_of(metadata: Mapping[str, Any]) -> Sequence[Described]:
+    """Returns the records that an option's values may name, in the order of help; none if it has other values.
+
+    Args:
+        metadata: of the field.
+    """
+    if "records" not in metadata:
+        return ()
+    module, _, name = metadata["records"].partition(":")
+    records: Sequence[Described] = getattr(import_module(module), name)()
+    return records
 
 
 @dataclass

@@ -204,7 +204,8 @@ class Result:
         metrics: the summary: name → number, for run.json and `expect`.
         declared: what the experiment's runs may leave.
         figures: name → a function that draws a matplotlib figure, for the runner to call.
-        pictures: name → the data of an interactive picture in the report, as JSON has them.
+        pictures: name → a function that returns the data of an interactive picture in the report, as JSON has them;
+            None: there is nothing to draw.
         shown: the tables that are printed.
         answer: the answer to the experiment's question in a sentence or two, with the figures of the tables and their
             intervals; empty for none.
@@ -223,7 +224,7 @@ class Result:
     metrics: Mapping[str, float]
     declared: Declarations
     figures: Mapping[str, Drawing] = field(default_factory=dict)
-    pictures: Mapping[str, Any] = field(default_factory=dict)
+    pictures: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     shown: Sequence[str] = ("metrics",)
     answer: str = ""
     timings: Mapping[str, float] = field(default_factory=dict)

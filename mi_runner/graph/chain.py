@@ -75,6 +75,17 @@ class Part:
     Attributes:
         layers: from the inputs to the outputs.
         site: the site of the network whose value enters the first layer.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.Tanh(), nn.Linear(2, 2))
+        >>> part = find_part(ModelGraph.trace(net, torch.zeros(1, 3)), None)
+        >>> [layer.activation for layer in part.layers]
+        ['tanh', 'identity']
+        >>> part.output(1).sizes
+        (3, 2, 1)
     """
 
     layers: tuple[Layer, ...]
@@ -136,6 +147,17 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
 
     Raises:
         ArgumentError: there is another operation between them, or the network has fewer; the text names the site.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(5, 4), nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 1))
+        >>> graph = ModelGraph.trace(net, torch.zeros(1, 5))
+        >>> find_part(graph, last_layers=2).sizes
+        (4, 3, 1)
+        >>> find_part(graph, None).sizes
+        (5, 4, 3, 1)
     """
     layers: list[Layer] = []
     activation: tuple[str, float] = ("identity", 0.0)
@@ -163,7 +185,17 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
 
 
 def longest_part(graph: ModelGraph) -> Part | None:
-    """Returns the longest chain of Linear layers at a network's end; None if it doesn't end in a Linear layer."""
+    """Returns the longest chain of Linear layers at a network's end; None if it doesn't end in a Linear layer.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import ModelGraph, longest_part
+        >>> net = nn.Sequential(nn.Conv2d(1, 2, 2), nn.Flatten(), nn.Linear(2, 3))
+        >>> part = longest_part(ModelGraph.trace(net, torch.zeros(1, 1, 2, 2)))
+        >>> part.site, part.sizes
+        ('1', (2, 3))
+    """
     longest: Part | None = None
     while True:
         try:

@@ -34,6 +34,18 @@ class Intervention:
         value: a tensor that broadcasts to `(B, *site)`, or a rule. A parameter or constant has no B: the tensor
             broadcasts to the whole value.
         units: None for all units; otherwise a boolean mask that broadcasts likewise, True where they are replaced.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import Intervention, ModelGraph, run_with
+        >>> graph = ModelGraph.trace(nn.Sequential(nn.ReLU(), nn.Flatten()), torch.zeros(1, 3))
+        >>> x = torch.tensor([[1.0, 2.0, 3.0]])
+        >>> first = torch.tensor([True, False, False])
+        >>> run_with(graph, x, [Intervention("0", torch.zeros(3), units=first)])
+        tensor([[0., 2., 3.]])
+        >>> run_with(graph, x, [Intervention("0", lambda value: 10 * value)])
+        tensor([[10., 20., 30.]])
     """
 
     target: str
@@ -78,6 +90,17 @@ def run_with(
     Raises:
         ArgumentError: a target is not in the graph, and the text lists the valid ones; or a value or mask doesn't
             broadcast to its site.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import Intervention, ModelGraph, run_with
+        >>> graph = ModelGraph.trace(nn.Sequential(nn.ReLU(), nn.Softmax(1)), torch.zeros(1, 2))
+        >>> x = torch.tensor([[-1.0, 3.0]])
+        >>> run_with(graph, x, [Intervention("0", torch.ones(2))])
+        tensor([[0.5000, 0.5000]])
+        >>> run_with(graph, x, returns=["0"])
+        (tensor([[0., 3.]]),)
     """
     run = Run(graph, inputs)
     if returns is None:
@@ -94,6 +117,17 @@ class Run:
     Args:
         inputs: `(B, *input)`, a tuple where the module takes several.
         memory: bytes that are kept; 0 where there is only one run to do.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import Intervention, ModelGraph, Run
+        >>> net = nn.Sequential(nn.ReLU(), nn.Flatten()).eval()
+        >>> x = torch.tensor([[1.0, 2.0, 3.0]])
+        >>> run = Run(ModelGraph.trace(net, x), x, memory=1_000_000)
+        >>> units = torch.eye(3).bool()
+        >>> [run.output([Intervention("0", torch.zeros(3), unit)]).sum().item() for unit in units]
+        [5.0, 4.0, 3.0]
     """
 
     def __init__(self, graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], *, memory: float = 0) -> None:
@@ -206,6 +240,14 @@ def read_sites(graph: ModelGraph, inputs: Tensor | tuple[Tensor, ...], sites: Se
 
     Raises:
         ArgumentError: a site is not in the graph; the text lists the valid ones.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import ModelGraph, read_sites
+        >>> graph = ModelGraph.trace(nn.Sequential(nn.ReLU(), nn.Softmax(1)), torch.zeros(1, 2))
+        >>> read_sites(graph, torch.tensor([[-1.0, 3.0]]), ["0"])
+        {'0': tensor([[0., 3.]])}
     """
     values = run_with(graph, inputs, returns=sites)
     return dict(zip(sites, values, strict=True))
@@ -336,13 +378,29 @@ def interchange(
     Args:
         source: `(B, *input)`, the source example of each base example.
         units: as in `Intervention`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.graph import ModelGraph, interchange, run_with
+        >>> graph = ModelGraph.trace(nn.Sequential(nn.ReLU(), nn.Flatten()), torch.zeros(1, 2))
+        >>> base, source = torch.tensor([[1.0, 2.0]]), torch.tensor([[5.0, 6.0]])
+        >>> run_with(graph, base, [interchange(graph, "0", source, units=torch.tensor([True, False]))])
+        tensor([[5., 2.]])
     """
     site = graph.target_site(target).name
     return Intervention(target, read_sites(graph, source, [site])[site], units)
 
 
 def zero(values: Tensor) -> Tensor:
-    """Returns zeros of the shape of `values` `(B, *site)`."""
+    """Returns zeros of the shape of `values` `(B, *site)`.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.graph import zero
+        >>> zero(torch.ones(1, 3))
+        tensor([[0., 0., 0.]])
+    """
     return torch.zeros_like(values)
 
 
@@ -353,6 +411,12 @@ def mean(batches: Iterable[Tensor]) -> Tensor:
 
     Raises:
         ArgumentError: if there is no example.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.graph import mean
+        >>> mean([torch.tensor([[1.0], [2.0]]), torch.tensor([[6.0]])])
+        tensor([3.])
     """
     total, count = None, 0
     for values in batches:
@@ -373,6 +437,14 @@ def resample(values: Tensor, *, generator: torch.Generator) -> Tensor:
 
     Raises:
         ArgumentError: if `B < 2`: there is no other example.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.graph import resample
+        >>> values = torch.tensor([[1.0], [2.0]])
+        >>> resample(values, generator=torch.Generator().manual_seed(0))
+        tensor([[2.],
+                [1.]])
     """
     return values[draw_others(len(values), generator=generator).to(values.device)]
 

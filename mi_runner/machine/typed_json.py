@@ -251,7 +251,8 @@ def _reader_of_list(kinds: Sequence[Any], omitted: Omitted) -> Reader:
 
 def _reader_of_object(schema: Any, omitted: Omitted) -> Reader:
     readers = _field_readers(schema, omitted)
-    needed = {_key(item.name) for item in fields(schema) if item.default is MISSING and item.default_factory is MISSING}
+    without_default = [item for item in fields(schema) if item.default is item.default_factory is MISSING]
+    needed = [_key(item.name) for item in without_default]
     empty = {name: _empty(hint) for name, _, hint in readers.values() if name in omitted.of(schema)}
 
     def read(value: Any, at: Place) -> Any:

@@ -97,7 +97,7 @@ def ablate(
     scoring: Scoring = Scoring(),
     running: Running = Running(),
 ) -> Ablations:
-    """How well the network answers when each target is ablated by each method.
+    """Returns how well the network answers when each target is ablated by each method.
 
     Args:
         network: a module or its graph, which is run in evaluation mode. Make the graph yourself, with
@@ -114,6 +114,19 @@ def ablate(
     Raises:
         ArgumentError: the network can't be traced, has no such target, or another argument is wrong; the text says
             which, and lists what there is.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.ablation import ablate
+        >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2))
+        >>> x, y = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> rows = ablate(net, x, y, targets=["1"], methods=["zero", "mean"]).rows
+        >>> [(row["target"], row["method"], row["accuracy"]) for row in rows]
+        [('none', 'none', 1.0), ('1', 'zero', 0.5), ('1', 'mean', 0.5)]
     """
     loss, y, classes = loss_and_targets(x, y, scoring)
     drawn, progress = draws(methods, source.repeats), running.progress or Progress()
@@ -183,7 +196,7 @@ class _Tally:
         self.counts: Counter[tuple[int, int]] = Counter()
 
     def add(self, outputs: Tensor, labels: Tensor) -> None:
-        """The next batch."""
+        """Adds the next batch."""
         result = score(outputs, labels, self.loss, classes=self.classes)
         self.n += result.n
         self.n_correct += result.n_correct
@@ -200,7 +213,7 @@ class _Tally:
         return Score(self.n, self.n_correct, self.total_loss / self.n, self.finite)
 
     def confusion(self) -> list[dict[str, int]]:
-        """Rows `label, predicted, count`; none where an output isn't finite."""
+        """Returns rows `label, predicted, count`; none if an output isn't finite."""
         if not self.finite:
             return []
         pairs = sorted(self.counts.items())
@@ -217,7 +230,7 @@ def try_ablations(
     source: Source = Source(),
     units: bool = False,
 ) -> None:
-    """Find what can't be ablated before long work: one run for all sites, and an ablation of each kind of target.
+    """Checks before long work that all can be ablated: by one run for all sites and one for each kind of target.
 
     Args:
         x: a few examples, not as many as the graph was traced with.
@@ -279,7 +292,7 @@ def scrub(
     scoring: Scoring = Scoring(),
     running: Running = Running(),
 ) -> list[dict[str, Any]]:
-    """How well the network answers when all targets at once are resampled from examples that agree.
+    """Returns how well the network answers when all targets at once are resampled from examples that agree.
 
     A row for each draw of `source.agree`, and as a control one for each draw of `any`: `agree`, `repeat`, accuracy with
     its interval, loss, and `loss_recovered`, the share of what the control of this draw loses that is not lost:
@@ -292,6 +305,20 @@ def scrub(
 
     Raises:
         ArgumentError: as `ablate`, or an example has no source that agrees.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.ablation import Source, scrub
+        >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2))
+        >>> x, y = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> source = Source(agree="same", repeats=1)
+        >>> rows = scrub(net, x.repeat(2, 1), y.repeat(2), targets=["1"], source=source)
+        >>> [(row["agree"], row["accuracy"]) for row in rows]
+        [('any', 0.0), ('same', 1.0)]
     """
     loss, y, classes = loss_and_targets(x, y, scoring)
     drawn = draws(["resample"], source.repeats)
@@ -324,7 +351,7 @@ def scrub(
 def n_unit_runs(
     graph: ModelGraph, targets: Sequence[str], methods: Sequence[Method] = METHODS, repeats: int = 3
 ) -> int:
-    """How often `ablate_units` runs the examples: units times methods, and times repeats where resampled."""
+    """Returns how often `ablate_units` runs the examples: units times methods, times repeats if resampled."""
     return sum(graph.target_site(target).n_units for target in targets) * len(draws(methods, repeats))
 
 
@@ -340,7 +367,7 @@ def ablate_units(
     scoring: Scoring = Scoring(),
     running: Running = Running(),
 ) -> list[dict[str, Any]]:
-    """A row for each unit of each target ablated by itself, the other units as they are.
+    """Returns a row for each unit of each target ablated alone, while the other units keep their values.
 
     The columns are those of `ablate`'s rows, and `unit`: a number from 0, of the site's value flattened. The other
     arguments are those of `ablate`, and a resampled unit has the value that it has where the whole target is resampled.
@@ -396,7 +423,7 @@ def _unit_rows(graph: ModelGraph, ablation: Ablation, intact: Score, tallies: Se
 
 
 def _each_unit(run: Run, target: str, value: Tensor) -> Iterator[tuple[int, Tensor]]:
-    """Each unit of a target with the outputs `(B, *output)` where it alone is replaced."""
+    """Yields each unit of a target with the outputs `(B, *output)` if it alone is replaced."""
     site = run.graph.target_site(target)
     (base,) = run.values([site.name])
     at_once = max(1, VARIANT_NUMBERS // (site.n_units * len(base)))
@@ -406,7 +433,7 @@ def _each_unit(run: Run, target: str, value: Tensor) -> Iterator[tuple[int, Tens
 
 
 def _outputs_by_unit(run: Run, target: str, base: Tensor, replacement: Tensor, units: Tensor) -> Tensor:
-    """Outputs `(S, B, *output)`, in each one of `units` `(S,)` replaced; base and replacement are `(B, *site)`."""
+    """Returns the outputs `(S, B, *output)` with each of `units` `(S,)` replaced alone; values are `(B, *site)`."""
     values = base.reshape(len(base), -1).expand(len(units), -1, -1).clone()
     rank = torch.arange(len(units), device=units.device)
     values[rank, :, units] = replacement.reshape(len(base), -1)[:, units].T
@@ -418,14 +445,14 @@ def _outputs_by_unit(run: Run, target: str, base: Tensor, replacement: Tensor, u
 
 @contextmanager
 def graph_of(network: nn.Module | ModelGraph, x: Tensor) -> Iterator[ModelGraph]:
-    """The network's graph; within the block its module is in evaluation mode."""
+    """Yields the network's graph; its module is in evaluation mode within the block."""
     graph = network if isinstance(network, ModelGraph) else ModelGraph.trace(network, x[:2])
     with evaluating(graph.module):
         yield graph
 
 
 def check_drawn(graph: ModelGraph, targets: Sequence[str], methods: Sequence[Method], *, units: bool = False) -> None:
-    """Each target has a method that it can be ablated by, and units where they are asked for.
+    """Checks that each target has a method by which it can be ablated, and units if they are asked for.
 
     Raises:
         ArgumentError: one has none.

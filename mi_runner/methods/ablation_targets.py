@@ -13,7 +13,7 @@ MOST_READABLE = 40
 
 
 def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> list[str]:
-    """What is ablated: what was asked for, or every inner site and every edge whose source feeds more than one site.
+    """Returns the targets that were asked for, or every inner site and every edge from a site with several uses.
 
     Patterns may be asked for, see `ModelGraph.find`; they take the sites that can be ablated. These are the sites with
     floating-point values for each example, because indices have no mean, and parameters, if they are asked for. A
@@ -47,7 +47,7 @@ def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> l
 
 
 def readable_targets(graph: ModelGraph, depth: int | None = None) -> list[str]:
-    """One target for each submodule at a depth of the module tree, as `layer1.0` at depth 2.
+    """Returns one target for each submodule at a depth of the module tree, as `layer1.0` at depth 2.
 
     Args:
         depth: None for the one with most targets, but at most `MOST_READABLE`; where the inner sites and forked edges
@@ -70,10 +70,10 @@ def readable_targets(graph: ModelGraph, depth: int | None = None) -> list[str]:
 
 
 def can_be_ablated(graph: ModelGraph) -> list[str]:
-    """The sites that have floating-point values for each example."""
+    """Returns the sites that have floating-point values for each example."""
     return [name for name, site in graph.sites.items() if not site.obstacle]
 
 
 def obstacle_to_ablation(site: Site) -> str:
-    """Why a site can't be ablated; empty where it can."""
+    """Returns why a site can't be ablated; empty if it can."""
     return "" if site.kind == "parameter" and site.dtype.is_floating_point else site.obstacle

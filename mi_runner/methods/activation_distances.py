@@ -19,14 +19,22 @@ from mi_runner.errors import ArgumentError
 
 
 def distance_matrix(images: Tensor) -> Tensor:
-    """`(D, D)` float64 on the CPU: the Euclidean distances between images, or other features, `(D, ...)`."""
+    """Returns the Euclidean distances between images, or other features, `(D, ...)`: `(D, D)` float64 on the CPU.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import distance_matrix
+        >>> distance_matrix(torch.tensor([[0.0, 0.0], [3.0, 4.0]]))
+        tensor([[0., 5.],
+                [5., 0.]], dtype=torch.float64)
+    """
     features = images.flatten(1).double().cpu()
     # Without the product form, which turns equal rows into distances of rounding errors.
     return torch.cdist(features, features, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def mean_distances(distances: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
-    """The mean distances between examples of each two values, and how many pairs each mean is of; `(V, V)` each.
+    """Returns the mean distances between examples of each two values, and the number of their pairs; `(V, V)` each.
 
     An example makes no pair with itself. The mean of no pair is NaN.
 
@@ -60,7 +68,7 @@ class Separation:
 
 
 def separation(distances: Tensor, label: Tensor) -> Separation:
-    """How far apart the examples of different values are.
+    """Returns how far apart the examples of different values are.
 
     Args:
         distances: `(D, D)`, symmetric.
@@ -74,7 +82,7 @@ def separation(distances: Tensor, label: Tensor) -> Separation:
 
 
 def layer_similarity(matrices: Sequence[Tensor]) -> Tensor:
-    """`(L, L)`: the Pearson correlation of the distances of each two layers, over the P pairs of examples.
+    """Returns the Pearson correlation `(L, L)` of the distances of each two layers, over the P pairs of examples.
 
     NaN where all distances of a layer are equal.
 
@@ -83,6 +91,14 @@ def layer_similarity(matrices: Sequence[Tensor]) -> Tensor:
 
     Raises:
         ArgumentError: there are fewer than 3 examples, or the layers have different examples.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import distance_matrix, layer_similarity
+        >>> points = torch.tensor([[0.0], [1.0], [3.0]])
+        >>> layer_similarity([distance_matrix(points), distance_matrix(2 * points)])
+        tensor([[1.0000, 1.0000],
+                [1.0000, 1.0000]], dtype=torch.float64)
     """
     n = len(matrices[0])
     if n < 3 or any(matrix.shape != (n, n) for matrix in matrices):

@@ -25,15 +25,24 @@ ACTIVATION_FUNCTIONS = frozenset(
 
 
 def readable_sites(graph: ModelGraph) -> list[str]:
-    """The sites that have numbers for each example, in the order in which the network computes them."""
+    """Returns the sites that have numbers for each example, in the order of computation."""
     return [name for name, site in graph.sites.items() if not site.obstacle]
 
 
 def hidden_sites(graph: ModelGraph) -> list[str]:
-    """The sites that are hidden activations, in the order in which the network computes them; there may be none.
+    """Returns the sites that are hidden activations, in the order of computation; there may be none.
 
     A hidden activation is what an activation function of torch gives (`nn.ReLU`, `torch.relu`, `functional.gelu`, …;
     not a softmax), except where it is the network's output.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.decoding import hidden_sites
+        >>> from mi_runner.graph import ModelGraph
+        >>> net = nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 2))
+        >>> hidden_sites(ModelGraph.trace(net, torch.zeros(1, 2)))
+        ['1']
     """
     return [name for name in readable_sites(graph) if name != graph.output and _is_activation(graph, name)]
 
@@ -45,7 +54,7 @@ def _is_activation(graph: ModelGraph, name: str) -> bool:
 
 
 def named_sites(graph: ModelGraph, sites: Sequence[str]) -> list[str]:
-    """The names by which the graph lists these sites.
+    """Returns the names by which the graph lists these sites.
 
     Raises:
         ArgumentError: the graph has no such site, it has no numbers for each example, one is named twice, or none is.
@@ -62,7 +71,7 @@ def named_sites(graph: ModelGraph, sites: Sequence[str]) -> list[str]:
 
 
 def image_shape(graph: ModelGraph, sites: Sequence[str], *, at_least: int = 1) -> tuple[int, int]:
-    """`(H, W)`: a row for each site, as wide as the widest site; neither is smaller than `at_least`."""
+    """Returns `(H, W)`: a row for each site, as wide as the widest site; neither is smaller than `at_least`."""
     widest = max(graph.site(name).n_units for name in sites)
     return max(len(sites), at_least), max(widest, at_least)
 
@@ -71,7 +80,7 @@ def image_shape(graph: ModelGraph, sites: Sequence[str], *, at_least: int = 1) -
 def activation_images(
     graph: ModelGraph, x: Tensor, sites: Sequence[str], *, decimals: int | None = None, at_least: int = 1
 ) -> Tensor:
-    """The values of the sites as images `(D, H, W)` of inputs `(D, *input)`.
+    """Returns the values of the sites as images `(D, H, W)` of inputs `(D, *input)`.
 
     A site of several dimensions is flattened. A row that is narrower than the image has zeros at its end; where there
     are fewer sites than `at_least`, there are rows of zeros at the bottom.
@@ -84,6 +93,16 @@ def activation_images(
     Raises:
         ArgumentError: a site can't be read, one is named twice, or none is named.
         RunFailed: a value isn't finite.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.decoding import activation_images
+        >>> from mi_runner.graph import ModelGraph
+        >>> graph = ModelGraph.trace(nn.Sequential(nn.ReLU(), nn.Hardtanh()), torch.zeros(1, 2))
+        >>> activation_images(graph, torch.tensor([[0.25, 3.0]]), ["0", "1"], decimals=1)
+        tensor([[[0.2000, 3.0000],
+                 [0.2000, 1.0000]]])
     """
     sites = named_sites(graph, sites)
     height, width = image_shape(graph, sites, at_least=at_least)

@@ -44,6 +44,11 @@ class AdversaryTraining(AdversaryOptions):
 
     Attributes:
         optimizer: makes the optimizer of parameters and a step size.
+
+    Example:
+        >>> from mi_runner.iit import AdversaryTraining
+        >>> AdversaryTraining(rank=1, renewal=None).count
+        1
     """
 
     optimizer: MakeOptimizer = adam
@@ -58,6 +63,28 @@ class Adversaries:
             pair's first source.
         loss_of: `loss(outputs (B, K), labels (B,))`.
         seed: the first directions derive from it.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import iit
+        >>> from mi_runner.datasets import CausalModel, Dataset, LabelTable
+        >>> from mi_runner.graph import ModelGraph
+        >>> values = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, LabelTable(torch.tensor([[0, 1], [1, 0]])))
+        >>> x, y = values.float(), torch.tensor([0, 1, 1, 0])
+        >>> data = Dataset("xor", x, y, x, y, ("0", "1"), causal_model=causal)
+        >>> net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2))
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> aligned = iit.Aligned(net, ModelGraph.trace(net, x), "0", iit.Rotation((4,), 1, 2, generator=draw))
+        >>> pairs = iit.draw_pairs(causal, values, [("a",)], 20, among=torch.arange(4), generator=draw)
+        >>> of_b = iit.relabelled(pairs, causal, values, ["b"])
+        >>> against = iit.AdversaryTraining(rank=1, learning_rate=0.01, renewal=None, bound=0.7)
+        >>> opponent = iit.Adversaries(aligned, of_b.labels, against, nn.functional.cross_entropy)
+        >>> how = iit.InterchangeTraining(epochs=1, warmup_steps=0)
+        >>> loss = nn.functional.cross_entropy
+        >>> "adversary_loss" in iit.train_by_interchange(aligned, data, pairs, how, loss, opponent=opponent)[-1]
+        True
     """
 
     def __init__(
@@ -80,7 +107,7 @@ class Adversaries:
         return replace(self.aligned, alignment=self._members[int(self._losses.argmin())][0])
 
     def added(self, index: Tensor, x: Tensor, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
-        """Minus the adversaries' mean loss on the pairs, after their steps, as `Opponent` says.
+        """Returns minus the adversaries' mean loss on the pairs, after their steps, as `Opponent` says.
 
         Its gradient goes through the network, also through the site's values, and not into the adversaries.
         """
@@ -114,7 +141,7 @@ class Adversaries:
         self._step += 1
 
     def row(self) -> dict[str, float]:
-        """`adversary_loss`: the adversaries' mean loss after their steps, mean over the steps since the last call."""
+        """Returns `adversary_loss`: the adversaries' mean loss after their steps, since the last call."""
         mean = float(self._sum) / self._n if self._n else math.nan
         self._sum, self._n = torch.zeros_like(self._sum), 0
         return {"adversary_loss": mean}
@@ -131,7 +158,7 @@ def fresh_rotation(
     seed: int = 0,
     following: Following = Following(described="fresh rotation"),
 ) -> Aligned:
-    """Returns the network, which stays as it is, with a rotation of its site that is trained from random directions.
+    """Returns the network, unchanged, with a rotation of its site that is trained from random directions.
 
     The setting is that of distributed alignment search: Adam, no warm-up, no bound on the gradient.
 
@@ -146,6 +173,25 @@ def fresh_rotation(
 
     Raises:
         FloatingPointError: the loss is no longer finite.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import iit
+        >>> from mi_runner.datasets import CausalModel, Dataset, LabelTable
+        >>> from mi_runner.graph import ModelGraph
+        >>> values = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, LabelTable(torch.tensor([[0, 1], [1, 0]])))
+        >>> x, y = values.float(), torch.tensor([0, 1, 1, 0])
+        >>> data = Dataset("xor", x, y, x, y, ("0", "1"), causal_model=causal)
+        >>> net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2))
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> aligned = iit.Aligned(net, ModelGraph.trace(net, x), "0", iit.Rotation((4,), 1, 2, generator=draw))
+        >>> pairs = iit.draw_pairs(causal, values, [("a",)], 20, among=torch.arange(4), generator=draw)
+        >>> loss = nn.functional.cross_entropy
+        >>> fresh = iit.fresh_rotation(aligned, data, pairs, loss, iit.RotationTraining(1, epochs=1), generator=draw)
+        >>> fresh.alignment is not aligned.alignment
+        True
     """
     shape = aligned.graph.target_site(aligned.target).shape
     rotation = Rotation(shape, pairs.sources.shape[1], how.size, generator=generator).to(dataset.x_train.device)

@@ -33,7 +33,7 @@ ALLOWED_SLICES = (
 
 
 def units_at(shape: Sequence[int], place: Place) -> Tensor:
-    """The flat unit indices `(n,)` of a place in a site's value `(B, *shape)`.
+    """Returns the indices `(n,)` of a place's units in a site's flattened value `(B, *shape)`.
 
     Args:
         shape: of the site's value, without the batch.
@@ -64,7 +64,7 @@ def units_at(shape: Sequence[int], place: Place) -> Tensor:
 
 
 def _parsed(text: str) -> tuple[AxisIndex, ...]:
-    """The index that a text such as `[..., 0:2]` stands for; the brackets may be missing."""
+    """Returns the index that a text such as `[..., 0:2]` stands for; the brackets may be missing."""
     inner = re.sub(r"^\s*\[(.*)\]\s*$", r"\1", text, flags=re.DOTALL)
     return tuple(_parsed_entry(entry, text) for entry in inner.split(","))
 
@@ -81,7 +81,7 @@ def _parsed_entry(entry: str, text: str) -> AxisIndex:
 
 
 def _fits(entry: AxisIndex, length: int) -> bool:
-    """Whether an index of an axis takes at least one position, and reaches past no end."""
+    """Returns whether an index of an axis takes at least one position, and none behind the axis's ends."""
     if isinstance(entry, int):
         return -length <= entry < length
     if not isinstance(entry, slice) or (entry.step is not None and entry.step < 1):
@@ -100,6 +100,13 @@ class Units(nn.Module):
 
     Raises:
         ArgumentError: slices do not fit the shape, or a unit belongs to two places.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.iit import Units
+        >>> units = Units((4,), ["[0:2]"])
+        >>> units(torch.zeros(1, 4), [torch.ones(1, 4)])
+        tensor([[1., 1., 0., 0.]])
     """
 
     masks: Tensor
@@ -114,7 +121,7 @@ class Units(nn.Module):
         self.register_buffer("masks", masks.reshape(len(places), *shape))
 
     def forward(self, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
-        """The base values `(B, *site)` with each place's units taken from its source values `(B, *site)`."""
+        """Returns the base values `(B, *site)` with each place's units taken from its source values `(B, *site)`."""
         for mask, source in zip(self.masks, sources, strict=True):
             base = torch.where(mask, source, base)
         return base
@@ -131,6 +138,14 @@ class Rotation(nn.Module):
         n_places: S.
         size: n, or a sequence with the n of each place; together at most d.
         generator: draws the first directions, uniform over all orthonormal ones.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.iit import Rotation
+        >>> rotation = Rotation((4,), 1, 2, generator=torch.Generator().manual_seed(0))
+        >>> values = torch.rand(3, 4)
+        >>> torch.allclose(rotation(values, [values]), values, atol=1e-6)  # the source is the base: nothing changes
+        True
     """
 
     def __init__(
@@ -147,7 +162,7 @@ class Rotation(nn.Module):
         self.weight = nn.Parameter(_orthonormal(torch.randn(sum(self.sizes), n_units, generator=generator)))
 
     def directions(self) -> Tensor:
-        """R: the rows `(S·n, d)` of the weight, made orthonormal by Gram-Schmidt; orthonormal rows stay as they are."""
+        """Returns R: the rows `(S·n, d)` of the weight, made orthonormal by Gram-Schmidt; orthonormal rows stay."""
         return _orthonormal(self.weight)
 
     @torch.no_grad()
@@ -156,7 +171,7 @@ class Rotation(nn.Module):
         self.weight.copy_(self.directions())
 
     def forward(self, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
-        """The base values `(B, *site)` with the coordinates of each place taken from its source values `(B, *site)`."""
+        """Returns the base values `(B, *site)` with each place's coordinates taken from its source values."""
         directions = self.directions().to(base.dtype)
         flat = base.flatten(1)
         moved = flat
@@ -166,6 +181,6 @@ class Rotation(nn.Module):
 
 
 def _orthonormal(weight: Tensor) -> Tensor:
-    """Gram-Schmidt of the rows of `(n, d)`, by Householder's QR, with signs that keep orthonormal rows as they are."""
+    """Returns Gram-Schmidt of the rows of `(n, d)`, by Householder's QR, with signs that keep orthonormal rows."""
     q, r = torch.linalg.qr(weight.T)
     return (q * r.diagonal().sgn()).T.contiguous()

@@ -78,7 +78,7 @@ def switch_clusters(
     controls: Sequence[Partition] = (),
     progress: Callable[[int], None] = lambda variants: None,
 ) -> list[Switched]:
-    """The full network, then each cluster off, each cluster on; then the same for the clusters of each control.
+    """Returns the full network, then each cluster off, each cluster on; then the same for each control's clusters.
 
     The network's weights do not change. Only the layers after the clustered one are computed for each cluster.
 
@@ -92,6 +92,21 @@ def switch_clusters(
 
     Raises:
         ArgumentError: the layer is no Linear layer, a partition has other units than it, or there are no examples.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.clusters import contiguous, switch_clusters
+        >>> from mi_runner.graph import ModelGraph
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2)) if parameter.ndim == 2 else parameter.zero_()
+        >>> x, labels = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> graph = ModelGraph.trace(net, x)
+        >>> rows = switch_clusters(graph, "0", contiguous(2, 2, n_clusters=2), x, labels)
+        >>> [(row.state, row.cluster, row.class_accuracy) for row in rows[:3]]
+        [('full', None, {0: 1.0, 1: 1.0}), ('off', 0, {0: 0.0, 1: 1.0}), ('off', 1, {0: 1.0, 1: 0.0})]
     """
     linear = _linear(graph, layer)
     for each in (partition, *controls):
@@ -128,7 +143,7 @@ def switch_clusters(
 
 
 def switched_weight(weight: Tensor, partition: Partition, cluster: int, state: State) -> Tensor:
-    """The weights `(O, I)` with the cluster's rows and columns zero (off), or those of all others (on).
+    """Returns the weights `(O, I)` with the cluster's rows and columns zero (off), or those of all others (on).
 
     Raises:
         ArgumentError: there is no such cluster or state.
@@ -144,9 +159,15 @@ def switched_weight(weight: Tensor, partition: Partition, cluster: int, state: S
 
 
 def random_partitions(partition: Partition, count: int, *, seed: int = 0) -> list[Partition]:
-    """Random partitions with clusters of the same sizes, as control.
+    """Returns random partitions with clusters of the same sizes, as control.
 
     The first ones do not depend on `count`.
+
+    Example:
+        >>> from mi_runner.clusters import contiguous, random_partitions
+        >>> partitions = random_partitions(contiguous(4, 4, n_clusters=2), 3, seed=0)
+        >>> [partition.outputs.bincount().tolist() for partition in partitions]
+        [[2, 2], [2, 2], [2, 2]]
     """
     return [
         shuffled(partition, generator=chance.generator(seed, "random partition", repeat))
@@ -155,7 +176,7 @@ def random_partitions(partition: Partition, count: int, *, seed: int = 0) -> lis
 
 
 def pruned_share(graph: ModelGraph, layer: str, partition: Partition, cluster: int, n_parameters: int) -> float:
-    """The share of the network's parameters that a search within one cluster leaves out, in 0..1.
+    """Returns the share of the network's parameters that a search within one cluster leaves out, in 0..1.
 
     A cluster has its weights in the clustered layer, the biases of its output units, the parameters of its input units
     in the layer before, and the weights that read its output units in the layer after. The rest of the network belongs
@@ -168,6 +189,20 @@ def pruned_share(graph: ModelGraph, layer: str, partition: Partition, cluster: i
 
     Raises:
         ArgumentError: the layer is not in the chain, or the partition has other units than it.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.clusters import contiguous, pruned_share
+        >>> from mi_runner.graph import ModelGraph
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2)) if parameter.ndim == 2 else parameter.zero_()
+        >>> x, labels = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> graph = ModelGraph.trace(net, x)
+        >>> pruned_share(graph, "0", contiguous(2, 2, n_clusters=2), cluster=0, n_parameters=12)
+        0.5
     """
     chain = longest_part(graph)
     names = [each.module for each in chain.layers] if chain else []
@@ -214,7 +249,7 @@ class Top:
 
 @torch.no_grad()
 def top_activations(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) -> dict[str, Top]:
-    """Site → the examples with each unit's largest activations, and these activations; in one pass.
+    """Returns site → the examples with each unit's largest activations, and these activations; in one pass.
 
     Activations are compared as float32. Of equal ones the earlier example comes first. With fewer than k examples all
     are returned.
@@ -224,6 +259,20 @@ def top_activations(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) 
 
     Raises:
         ArgumentError: k is less than 1.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.clusters import top_activations
+        >>> from mi_runner.graph import ModelGraph
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2)) if parameter.ndim == 2 else parameter.zero_()
+        >>> x, labels = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> graph = ModelGraph.trace(net, x)
+        >>> top_activations(graph, x, ["1"], k=1)["1"]
+        Top(examples=tensor([[0, 1]]), activations=tensor([[3., 4.]]))
     """
     if k < 1:
         raise ArgumentError("k", k, "take at least one example of each unit.")
@@ -240,12 +289,28 @@ def top_activations(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) 
 
 
 def top_examples(graph: ModelGraph, x: Tensor, sites: Sequence[str], k: int) -> dict[str, Tensor]:
-    """Site → the examples of `top_activations`, `(k, U)` int64, without the activations."""
+    """Returns site → the examples of `top_activations`, `(k, U)` int64, without the activations.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.clusters import top_examples
+        >>> from mi_runner.graph import ModelGraph
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 2))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2)) if parameter.ndim == 2 else parameter.zero_()
+        >>> x, labels = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> graph = ModelGraph.trace(net, x)
+        >>> top_examples(graph, x, ["1"], k=2)["1"]
+        tensor([[0, 1],
+                [1, 0]])
+    """
     return {site: top.examples for site, top in top_activations(graph, x, sites, k).items()}
 
 
 def class_counts(classes: Tensor, n_classes: int) -> Tensor:
-    """The number of each unit's top examples in each class, `(U, K)` int64.
+    """Returns the number of each unit's top examples in each class, `(U, K)` int64.
 
     Args:
         classes: `(k, U)`, the classes of the top examples: `labels[top]`.
@@ -254,7 +319,7 @@ def class_counts(classes: Tensor, n_classes: int) -> Tensor:
 
 
 def interpretability(classes: Tensor, n_classes: int) -> float:
-    """The interpretability of a layer: 1 − the mean over its units of (distinct classes among the top k)/K.
+    """Returns a layer's interpretability: 1 − the mean over its units of (distinct classes among the top k)/K.
 
     It is 1 − 1/K where each unit's top examples are of one class, and 0 where they are of all classes.
 
@@ -263,6 +328,12 @@ def interpretability(classes: Tensor, n_classes: int) -> float:
 
     Raises:
         ArgumentError: there are no units.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.clusters import interpretability
+        >>> interpretability(torch.tensor([[0, 1], [0, 2]]), n_classes=4)
+        0.625
     """
     distinct = (class_counts(classes, n_classes) > 0).sum(1)
     if not len(distinct):
@@ -275,7 +346,7 @@ _LAST = 2**32 - 1
 
 
 def _sortable(values: Tensor, start: int) -> Tensor:
-    """int64 keys in the order of these values `(B, U)` as float32; `start` is the index of the first example.
+    """Returns int64 keys in the order of these values `(B, U)` as float32; `start` is the index of the first example.
 
     A larger value has a larger key. Of equal values the earlier example has the larger key, so no stable sort is
     needed, which would take longer than the network's pass. The high 32 bits hold the value, the low 32 the example.
@@ -286,10 +357,10 @@ def _sortable(values: Tensor, start: int) -> Tensor:
 
 
 def _activations(keys: Tensor) -> Tensor:
-    """The float32 values that these keys hold."""
+    """Returns the float32 values that these keys hold."""
     return _ordered((keys >> 32).to(torch.int32)).view(torch.float32)
 
 
 def _ordered(bits: Tensor) -> Tensor:
-    """The bits of floats as integers in the floats' order, or back: negative floats order the other way round."""
+    """Returns the bits of floats as integers in the floats' order, or back: negative floats have the reverse order."""
     return bits ^ (bits >> 31 & 0x7FFFFFFF)

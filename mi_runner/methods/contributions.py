@@ -21,7 +21,7 @@ SPLIT_TOLERANCE = 1e-4
 def contributions(
     network: nn.Module | ModelGraph, x: Tensor, y: Tensor, *, depth: int = 1, runs: Runs | None = None
 ) -> list[dict[str, Any]]:
-    """Where the output is a Linear of a sum: a row for each summand of the logits; otherwise none.
+    """Returns a row for each summand of the logits if the output is a Linear layer of a sum; otherwise none.
 
     With `depth` 2 a summand that is itself the output of a Linear layer is split into that layer's summands, and so on:
     `second[x]` is what flows from `x` through `second` and the last layer, `second.bias` what that bias adds.
@@ -37,6 +37,20 @@ def contributions(
 
     Raises:
         ArgumentError: the network can't be traced, `y` are no classes, or `depth < 1`.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.ablation import contributions
+        >>> class Skip(nn.Module):
+        ...     def __init__(self):
+        ...         super().__init__()
+        ...         self.hidden, self.last = nn.Linear(2, 2), nn.Linear(2, 2)
+        ...     def forward(self, x):
+        ...         return self.last(x + torch.relu(self.hidden(x)))
+        >>> rows = contributions(Skip(), torch.rand(4, 2), torch.tensor([0, 1, 0, 1]))
+        >>> [row["summand"] for row in rows]
+        ['x', 'relu', 'bias', 'sum']
     """
     if depth < 1:
         raise ArgumentError("depth", depth, f"{{depth}}={depth} must be at least 1.")

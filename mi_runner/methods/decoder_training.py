@@ -46,9 +46,19 @@ def train_decoder(
     seed: int = 0,
     **changes: Any,
 ) -> tuple[ActivationDecoder, History]:
-    """Returns a decoder trained on a split's training examples, in evaluation mode, and a row per epoch.
+    """Trains a decoder on a split's training examples; returns it in evaluation mode, and a row per epoch.
 
     Arguments, rows and errors are those of `train_decoders`.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import decode, split_images, train_decoder
+        >>> labels = {"a": torch.arange(40) % 2}
+        >>> images = labels["a"].float()[:, None, None].expand(40, 2, 3) + 0.1 * torch.rand(40, 2, 3)
+        >>> split = split_images(images, torch.arange(40), 0.25, seed=0)
+        >>> decoder, history = train_decoder(images, labels, split, hidden_sizes=(8,), epochs=2)
+        >>> len(history), decode(decoder, images)[0].shape
+        (2, torch.Size([40]))
     """
     ((decoder, history),) = train_decoders(images, labels, [split], options, seed=seed, **changes)
     return decoder, history
@@ -65,7 +75,7 @@ def train_decoders(
     title: str = "decoder",
     **changes: Any,
 ) -> list[tuple[ActivationDecoder, History]]:
-    """Returns for each split a decoder trained on its training examples, in evaluation mode, and a row per epoch.
+    """Trains a decoder on each split's training examples; returns each in evaluation mode, and a row per epoch.
 
     The loss is the sum of the variables' cross-entropies in nats. A row has `epoch`; `loss`, the mean loss of the
     training examples during the epoch; `test_loss`, the mean loss of the held-out examples after it; and `accuracy`,
@@ -84,6 +94,15 @@ def train_decoders(
     Raises:
         ArgumentError: labels don't fit the images, kernels are larger than an image, or the optimizer is unknown.
         FloatingPointError: the loss is no longer finite; a smaller learning rate may help.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import split_folds, train_decoders
+        >>> labels = {"a": torch.arange(40) % 2}
+        >>> images = labels["a"].float()[:, None, None].expand(40, 2, 3) + 0.1 * torch.rand(40, 2, 3)
+        >>> folds = split_folds(images, torch.arange(40), 4, seed=0)
+        >>> [len(history) for _, history in train_decoders(images, labels, folds, hidden_sizes=(8,), epochs=2)]
+        [2, 2, 2, 2]
     """
     options = replace(options, **changes)
     columns, n_values = label_columns(labels, images)
@@ -124,7 +143,7 @@ def _train(
     seed: int,
     advance: Advance,
 ) -> list[History]:
-    """Trains the stack in place on labels `(D, V)`, and returns each split's history."""
+    """Trains the stack in place on labels `(D, V)` and returns each split's history."""
     epochs, batch_size = options.epochs, options.batch_size
     orders = [chance.generator(seed, "decoder batch order") for _ in splits]
     histories: list[History] = [[] for _ in splits]
@@ -155,7 +174,7 @@ def _train(
 def _batches(
     splits: Sequence[DecodingSplit], orders: Sequence[torch.Generator], active: Sequence[int], batch_size: int
 ) -> Iterator[tuple[Tensor, list[int]]]:
-    """Of each step the training examples `(S, B)`, and how many of the B are each split's; the others are filled up.
+    """Yields for each step the training examples `(S, B)` and how many of the B are each split's own; the rest fill up.
 
     Splits that are not active, or whose epoch has fewer steps, have 0.
     """
@@ -175,7 +194,7 @@ def _batches(
 def _tested(
     stack: _Decoders, images: Tensor, columns: Tensor, splits: Sequence[DecodingSplit]
 ) -> list[tuple[float, float]]:
-    """For each split the mean loss of its held-out examples, and the fraction with every variable correct."""
+    """Returns for each split the mean loss of its held-out examples, and the fraction with every variable correct."""
     n = [len(split.held_out) for split in splits]
     rows = nn.utils.rnn.pad_sequence([split.held_out for split in splits], batch_first=True)
     parts = rows.split(max(1, BATCH // len(splits)), dim=1)
@@ -208,7 +227,7 @@ class _Decoders:
     def step(
         self, images: Tensor, columns: Tensor, rows: Tensor, counts: Sequence[int], masks: Sequence[Tensor] | None
     ) -> Tensor:
-        """A training step on examples `(S, B)`, of which each decoder takes the first `counts`.
+        """Does a training step on examples `(S, B)`, of which each decoder takes the first `counts`; returns the loss.
 
         Returns each decoder's loss `(S,)`, summed over its examples.
         """
@@ -224,7 +243,8 @@ class _Decoders:
         return total.detach()
 
     def masks(self, batch_size: int, draw: torch.Generator) -> list[Tensor] | None:
-        """Of each hidden layer what its units are multiplied with, `(B, F)`: 0, or 1 / (1 − dropout)."""
+        """Returns the factors `(B, F)` of each hidden layer's units: 0, or 1
+        (1 − dropout)."""
         layers = list(self.initial.hidden)
         dropouts = [layer.p for layer in layers if isinstance(layer, nn.Dropout)]
         sizes = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
@@ -237,7 +257,7 @@ class _Decoders:
         return [mask.to(self.weights.device) for mask in drawn]
 
     def logits(self, images: Tensor, rows: Tensor, masks: Sequence[Tensor] | None) -> tuple[Tensor, ...]:
-        """For each variable the logits `(S, B, values)` of examples `(S, B)`, as `ActivationDecoder.forward` has them.
+        """Returns for each variable the logits `(S, B, values)` of examples `(S, B)`, as `ActivationDecoder.forward`.
 
         Args:
             images: `(D, H, W)`.
@@ -259,12 +279,12 @@ class _Decoders:
         return torch.baddbmm(bias[:, None], features, head.mT).split(self.initial.heads.n_values, dim=2)
 
     def _tensors(self) -> list[Tensor]:
-        """Each parameter of the decoders, `(S, *shape)`."""
+        """Returns each parameter of the decoders, `(S, *shape)`."""
         slices = self.weights.split([shape.numel() for shape in self.shapes], dim=1)
         return [values.view(-1, *shape) for values, shape in zip(slices, self.shapes, strict=True)]
 
     def decoders(self) -> list[ActivationDecoder]:
-        """Each as a network of its own, in evaluation mode."""
+        """Returns each decoder as a network of its own, in evaluation mode."""
         made = [copy.deepcopy(self.initial).eval() for _ in self.rows]
         for decoder, row in zip(made, self.rows, strict=True):
             vector_to_parameters(row.clone(), decoder.parameters())
@@ -272,7 +292,7 @@ class _Decoders:
 
 
 def _filtered(kernels: Tensor, images: Tensor) -> Tensor:
-    """At each position the tanh of the largest response, `(S, B, P)`.
+    """Returns the tanh of the largest response at each position, `(S, B, P)`.
 
     Args:
         kernels: `(S, K, 1, k, k)`.
@@ -289,6 +309,6 @@ def _filtered(kernels: Tensor, images: Tensor) -> Tensor:
 
 
 def _taken(features: Tensor, rows: Tensor) -> Tensor:
-    """Features `(S, B, F)` of examples `(S, B)`, of those of all examples `(S, D, F)`."""
+    """Returns the features `(S, B, F)` of examples `(S, B)` from those of all examples, `(S, D, F)`."""
     first = torch.arange(len(features), device=rows.device)[:, None] * features.shape[1]
     return functional.embedding(rows + first, features.flatten(0, 1))

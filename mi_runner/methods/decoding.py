@@ -46,14 +46,14 @@ Answers = list[Tensor]
 
 
 def causal_variables(dataset: Dataset) -> dict[str, Tensor]:
-    """The variables of a data set's causal model that are integers, on the test examples: name → `(N,)` int64."""
+    """Returns the integer variables of a data set's causal model on the test examples: name → `(N,)` int64."""
     model = dataset.causal_model
     columns = zip(model.variables, model.values_test.unbind(1), strict=True) if model is not None else ()
     return {name: column.long() for name, column in columns if _few_integers(column)}
 
 
 def variables(dataset: Dataset) -> dict[str, Tensor]:
-    """What can be decoded from the test examples of a data set: name → integers `(N,)` int64.
+    """Returns what can be decoded from the test examples of a data set: name → integers `(N,)` int64.
 
     These are the label and the variables of the data set's causal model that are integers. A class whose name is a
     number is that number, otherwise its position among the classes.
@@ -81,14 +81,14 @@ def _few_integers(values: Tensor) -> bool:
 
 
 def class_numbers(names: Sequence[str]) -> list[int]:
-    """The numbers by which classes are named, or their positions if a name is not a number."""
+    """Returns the numbers by which classes are named, or their positions if a name is not a number."""
     if all(re.fullmatch("0|-?[1-9][0-9]{0,17}", name) for name in names):
         return [int(name) for name in names]
     return list(range(len(names)))
 
 
 def _named_in(caption: str) -> list[str]:
-    """The names that stand in braces."""
+    """Returns the names that stand in braces."""
     return [name for _, name, _, _ in string.Formatter().parse(caption) if name]
 
 
@@ -114,7 +114,7 @@ class Examples:
         return len(self.x)
 
     def caption(self, example: int) -> str:
-        """The example in words: `1 + 0 = 1`, or `digit 7, parity 1, half 3`."""
+        """Returns the example in words: `1 + 0 = 1`, or `digit 7, parity 1, half 3`."""
         value = {name: self.values[name][int(label[example])] for name, label in self.labels.items()}
         if self.in_words is not None and set(_named_in(self.in_words)) <= set(value):
             return self.in_words.format(**value)
@@ -122,7 +122,7 @@ class Examples:
 
 
 def distinct_examples(x: Tensor, variables: Mapping[str, Tensor], *, caption: str | None = None) -> Examples:
-    """The distinct examples with what can be decoded; a variable with a single value is left out.
+    """Returns the distinct examples with what can be decoded; a variable with a single value is left out.
 
     Args:
         x: `(N, *input)`.
@@ -131,6 +131,15 @@ def distinct_examples(x: Tensor, variables: Mapping[str, Tensor], *, caption: st
 
     Raises:
         ArgumentError: a variable is not one integer an example, or there is nothing to decode.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import distinct_examples
+        >>> x = torch.tensor([[0.0], [1.0], [0.0]])
+        >>> examples = distinct_examples(x, {"a": torch.tensor([5, 7, 5])})
+        >>> examples.x, examples.labels, examples.values
+        (tensor([[0.],
+                [1.]]), {'a': tensor([0, 1])}, {'a': (5, 7)})
     """
     values, labels = {}, {}
     for name, variable in variables.items():
@@ -148,12 +157,20 @@ def distinct_examples(x: Tensor, variables: Mapping[str, Tensor], *, caption: st
 
 
 def image_numbers(images: Tensor) -> Tensor:
-    """`(D,)`: equal images `(D, H, W)` have the same number, counted from 0, the others different ones."""
+    """Returns a number `(D,)` for each image of `(D, H, W)`, counted from 0; equal images have the same number."""
     return first_of_equal(images.flatten(1))[0]
 
 
 def shuffled_labels(labels: Mapping[str, Tensor], *, seed: int) -> dict[str, Tensor]:
-    """The labels `(D,)` in another order, the same for all variables: they can only be memorised."""
+    """Returns the labels `(D,)` in another order, the same for all variables: they can only be memorised.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import shuffled_labels
+        >>> shuffled = shuffled_labels({"a": torch.arange(4), "b": torch.arange(4) + 10}, seed=0)
+        >>> sorted(shuffled["a"].tolist()), torch.equal(shuffled["b"], shuffled["a"] + 10)
+        ([0, 1, 2, 3], True)
+    """
     n = len(next(iter(labels.values())))
     order = torch.randperm(n, generator=chance.generator(seed, "shuffled labels"))
     return {name: label[order] for name, label in labels.items()}
@@ -178,7 +195,7 @@ class DecodingSplit:
 
 
 def split_images(images: Tensor, index: Tensor, share: float, *, seed: int) -> DecodingSplit:
-    """A split that holds out `share` of the distinct images, rounded down.
+    """Returns a split that holds out `share` of the distinct images, rounded down.
 
     If that is none, `share` of the examples are held out instead. Then an image may be both trained on and held out,
     and `n_shared` counts those.
@@ -190,6 +207,13 @@ def split_images(images: Tensor, index: Tensor, share: float, *, seed: int) -> D
 
     Raises:
         ArgumentError: the share is not between 0 and 1, or there are fewer than two examples.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import split_images
+        >>> split = split_images(torch.rand(10, 2, 3), torch.arange(10), 0.3, seed=0)
+        >>> len(split.train), len(split.held_out)
+        (7, 3)
     """
     if not 0 < share < 1 or len(index) < 2:
         problem = f"{{share}}={share:g} of {len(index)} examples:"
@@ -222,6 +246,13 @@ def split_folds(images: Tensor, index: Tensor, folds: int, *, seed: int) -> list
 
     Raises:
         ArgumentError: there are fewer different images than folds, or fewer than 2 folds.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import split_folds
+        >>> folds = split_folds(torch.rand(10, 2, 3), torch.arange(10), 5, seed=0)
+        >>> sorted(torch.cat([fold.held_out for fold in folds]).tolist())
+        [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]
     """
     group = image_numbers(images)
     n_groups = int(group.max()) + 1
@@ -236,7 +267,7 @@ def split_folds(images: Tensor, index: Tensor, folds: int, *, seed: int) -> list
 
 
 def _fraction_of(n: int, share: float) -> int:
-    """`share` of n, rounded down, and never all."""
+    """Returns `share` of n, rounded down, and never all."""
     return min(n - 1, math.floor(share * n + 1e-9))  # because 0.29 · 100 is 28.999999999999996 in floating point
 
 
@@ -245,22 +276,41 @@ def _fraction_of(n: int, share: float) -> int:
 
 @torch.no_grad()
 def decoded_logits(decoder: nn.Module, images: Tensor) -> Logits:
-    """For each variable the logits `(D, values)` that a decoder computes from images `(D, H, W)`."""
+    """Returns for each variable the logits `(D, values)` that a decoder computes from images `(D, H, W)`."""
     return [torch.cat(logits) for logits in zip(*map(decoder, batches(images)), strict=True)]
 
 
 def decode(decoder: nn.Module, images: Tensor) -> Answers:
-    """For each variable the most likely value `(D,)`, as a decoder reads it from images `(D, H, W)`."""
+    """Returns for each variable the most likely value `(D,)`, as a decoder reads it from images `(D, H, W)`.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import decode, split_images, train_decoder
+        >>> labels = {"a": torch.arange(40) % 2}
+        >>> images = labels["a"].float()[:, None, None].expand(40, 2, 3) + 0.1 * torch.rand(40, 2, 3)
+        >>> split = split_images(images, torch.arange(40), 0.25, seed=0)
+        >>> decoder, _ = train_decoder(images, labels, split, hidden_sizes=(8,), epochs=0)
+        >>> decode(decoder, images)[0].shape
+        torch.Size([40])
+    """
     return [logits.argmax(1) for logits in decoded_logits(decoder, images)]
 
 
 def linear_probe(features: Tensor, labels: Mapping[str, Tensor], train: Tensor, *, penalty: float = 1e-3) -> Answers:
-    """For each variable the value `(D,)` that a linear probe predicts; arguments and errors as `probe_logits`."""
+    """Returns for each variable the value `(D,)` that a linear probe predicts; arguments as for `probe_logits`.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import linear_probe
+        >>> features, labels = torch.tensor([[0.0], [1.0], [0.1], [0.9]]), {"a": torch.tensor([0, 1, 0, 1])}
+        >>> linear_probe(features, labels, train=torch.tensor([0, 1]))
+        [tensor([0, 1, 0, 1])]
+    """
     return [logits.argmax(1) for logits in probe_logits(features, labels, train, penalty=penalty)]
 
 
 def probe_logits(features: Tensor, labels: Mapping[str, Tensor], train: Tensor, *, penalty: float = 1e-3) -> Logits:
-    """For each variable the logits `(D, values)` of multinomial logistic regression on features `(D, F)`.
+    """Returns for each variable the logits `(D, values)` of multinomial logistic regression on features `(D, F)`.
 
     It is fitted to the training examples, on which the features are standardised; equal ones count once, with a
     weight. The loss has a single minimum, which L-BFGS searches for.
@@ -300,7 +350,7 @@ def probe_logits(features: Tensor, labels: Mapping[str, Tensor], train: Tensor, 
 
 
 def label_columns(labels: Mapping[str, Tensor], examples: Tensor) -> tuple[Tensor, list[int]]:
-    """The labels `(D, V)`, and how many values each variable has.
+    """Returns the labels `(D, V)`, and how many values each variable has.
 
     Args:
         labels: variable → `(D,)` int64, counted from 0.
@@ -321,7 +371,7 @@ def label_columns(labels: Mapping[str, Tensor], examples: Tensor) -> tuple[Tenso
 
 
 def losses(logits: Sequence[Tensor], labels: Tensor) -> Tensor:
-    """The sum over variables of the cross-entropy `(B,)` in nats, of logits `(B, values)` each and labels `(B, V)`."""
+    """Returns the cross-entropy `(B,)` in nats, summed over variables, of logits `(B, values)` and labels `(B, V)`."""
     each = [functional.cross_entropy(one, labels[:, v], reduction="none") for v, one in enumerate(logits)]
     return torch.stack(each).sum(0)
 
@@ -353,12 +403,20 @@ class DecodingAccuracy:
 def decoding_accuracy(
     answers: Answers, labels: Mapping[str, Tensor], split: DecodingSplit
 ) -> dict[str, DecodingAccuracy]:
-    """Variable → how well it is decoded, and `all`: how often all variables of an example are.
+    """Returns variable → how well it is decoded, and `all`: how often all variables of an example are.
 
     Args:
         answers: of each variable the decoded value `(D,)`.
         labels: variable → `(D,)`, the true values.
         split: which examples were trained on, and which were held out.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import decoding_accuracy, split_images
+        >>> labels = {"a": torch.arange(8) % 2}
+        >>> split = split_images(torch.rand(8, 2, 2), torch.arange(8), 0.5, seed=0)
+        >>> decoding_accuracy([labels["a"]], labels, split)["a"].accuracy
+        1.0
     """
     labels_of = torch.stack(list(labels.values()), 1)
     trained_on = split.train.unique()
@@ -379,7 +437,7 @@ def decoding_accuracy(
 def folds_accuracy(
     answers: Sequence[Answers], labels: Mapping[str, Tensor], splits: Sequence[DecodingSplit]
 ) -> dict[str, DecodingAccuracy]:
-    """Variable → how well it is decoded over all folds, and `all`.
+    """Returns variable → how well it is decoded over all folds, and `all`.
 
     The held-out examples of all folds count together, for `chance` too: each fold's are answered with the commonest
     value of its own training examples. `train_accuracy` is the mean over the folds, weighted by their held-out
@@ -390,6 +448,14 @@ def folds_accuracy(
         answers: of each fold what its decoder answers on all examples.
         labels: variable → `(D,)`, the true values.
         splits: the folds.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.decoding import folds_accuracy, split_folds
+        >>> labels = {"a": torch.arange(8) % 2}
+        >>> folds = split_folds(torch.rand(8, 2, 2), torch.arange(8), 2, seed=0)
+        >>> folds_accuracy([[labels["a"]]] * 2, labels, folds)["a"].accuracy
+        1.0
     """
     each = [decoding_accuracy(own, labels, split) for own, split in zip(answers, splits, strict=True)]
     accuracies = {}
@@ -408,7 +474,7 @@ def folds_accuracy(
 def folds_loss(
     logits: Sequence[Logits], labels: Mapping[str, Tensor], splits: Sequence[DecodingSplit]
 ) -> dict[str, float]:
-    """Variable → the mean cross-entropy of the held-out examples of all folds in nats, and `all`: their sum.
+    """Returns variable → the mean cross-entropy of the held-out examples of all folds in nats, and `all`: their sum.
 
     Args:
         logits: of each fold what its decoder computes on all examples.
@@ -430,6 +496,6 @@ def _accuracy(n_correct: int, n: int, chance: float, train_accuracy: float) -> D
 
 
 def _correct(answers: Answers, labels: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Variable → whether it was decoded, and `all`: whether all were; `(n,)` bool each."""
+    """Returns variable → whether it was decoded, and `all`: whether all were; `(n,)` bool each."""
     correct = {name: answer == label for (name, label), answer in zip(labels.items(), answers, strict=True)}
     return {**correct, ALL: torch.stack(list(correct.values())).all(0)}

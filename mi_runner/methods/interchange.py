@@ -73,7 +73,7 @@ def draw_pairs(
     generator: torch.Generator,
     single_source: bool = False,
 ) -> Pairs:
-    """Pairs of examples with their counterfactual labels.
+    """Returns pairs of examples with their counterfactual labels.
 
     Every example is a base once before any is a base again. A source is drawn uniformly from the examples other than
     the base.
@@ -84,6 +84,18 @@ def draw_pairs(
         n: P.
         among: `(M,)` the examples to draw from; at least 2.
         single_source: all places have the same source example; otherwise each has its own.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner import iit
+        >>> from mi_runner.datasets import CausalModel, LabelTable
+        >>> values = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, LabelTable(torch.tensor([[0, 1], [1, 0]])))
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> pairs = iit.draw_pairs(causal, values, [("a",)], 5, among=torch.arange(4), generator=draw)
+        >>> a, b = values[pairs.sources[:, 0], 0], values[pairs.base, 1]
+        >>> torch.equal(pairs.labels, (a != b).long())
+        True
     """
     m = len(among)
     rounds = [torch.randperm(m, generator=generator) for _ in range(math.ceil(n / m))]
@@ -98,11 +110,29 @@ def draw_pairs(
 
 
 def relabelled(pairs: Pairs, model: CausalModel, values: Tensor, variables: Sequence[str]) -> Pairs:
-    """The same base examples, with the first source of each for other variables: the labels are those of their swap.
+    """Returns the same base examples with the first source of each for other variables, and the labels of that swap.
 
     Args:
         values: `(N, V)` of the examples.
         variables: those that are taken from the source.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import iit
+        >>> from mi_runner.datasets import CausalModel, Dataset, LabelTable
+        >>> from mi_runner.graph import ModelGraph
+        >>> values = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, LabelTable(torch.tensor([[0, 1], [1, 0]])))
+        >>> x, y = values.float(), torch.tensor([0, 1, 1, 0])
+        >>> data = Dataset("xor", x, y, x, y, ("0", "1"), causal_model=causal)
+        >>> net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2))
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> aligned = iit.Aligned(net, ModelGraph.trace(net, x), "0", iit.Rotation((4,), 1, 2, generator=draw))
+        >>> pairs = iit.draw_pairs(causal, values, [("a",)], 20, among=torch.arange(4), generator=draw)
+        >>> of_b = iit.relabelled(pairs, causal, values, ["b"])
+        >>> torch.equal(of_b.labels, (values[pairs.base, 0] != values[pairs.sources[:, 0], 1]).long())
+        True
     """
     sources = pairs.sources[:, :1]
     labels = model.counterfactual(values[pairs.base], dict.fromkeys(variables, values[sources[:, 0]]))
@@ -110,7 +140,7 @@ def relabelled(pairs: Pairs, model: CausalModel, values: Tensor, variables: Sequ
 
 
 def not_in(x: Tensor, others: Tensor) -> Tensor:
-    """Indices `(M,)` of the rows of `x` `(N, *input)` that equal no row of `others`."""
+    """Returns the indices `(M,)` of the rows of `x` `(N, *input)` that equal no row of `others`."""
     known = set(row_keys(others))
     new = [index for index, key in enumerate(row_keys(x)) if key not in known]
     return torch.tensor(new, dtype=torch.int64, device=x.device)
@@ -122,6 +152,23 @@ class Aligned:
 
     Attributes:
         target: the site, edge or path whose value is swapped.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import iit
+        >>> from mi_runner.datasets import CausalModel, Dataset, LabelTable
+        >>> from mi_runner.graph import ModelGraph
+        >>> values = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, LabelTable(torch.tensor([[0, 1], [1, 0]])))
+        >>> x, y = values.float(), torch.tensor([0, 1, 1, 0])
+        >>> data = Dataset("xor", x, y, x, y, ("0", "1"), causal_model=causal)
+        >>> net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2))
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> aligned = iit.Aligned(net, ModelGraph.trace(net, x), "0", iit.Rotation((4,), 1, 2, generator=draw))
+        >>> pairs = iit.draw_pairs(causal, values, [("a",)], 20, among=torch.arange(4), generator=draw)
+        >>> aligned.outputs_on(x, pairs.base[:5], pairs.sources[:5]).shape
+        torch.Size([5, 2])
     """
 
     model: nn.Module
@@ -135,7 +182,7 @@ class Aligned:
         return self.graph.target_site(self.target).name
 
     def outputs(self, x: Tensor, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
-        """Outputs `(B, K)` for base examples `(B, *input)` whose site has, in each place, its source's value.
+        """Returns the outputs `(B, K)` for base examples `(B, *input)` whose site has each source's value in its place.
 
         Args:
             base: `(B, *site)`, the site's value on the base examples.
@@ -145,7 +192,7 @@ class Aligned:
         return run_with(self.graph, x, [Intervention(self.target, value)])
 
     def outputs_on(self, x: Tensor, base: Tensor, sources: Tensor) -> Tensor:
-        """Outputs `(B, K)` for examples of `x`, whose site's values are computed.
+        """Returns the outputs `(B, K)` for examples of `x`, and computes their site's values.
 
         Args:
             base: `(B,)` indices into `x`.
@@ -154,7 +201,7 @@ class Aligned:
         return self.outputs(x[base], *self.values_on(x, base, sources))
 
     def values_on(self, x: Tensor, base: Tensor, sources: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        """The site's values `(B, *site)` on base examples, and for each place on its source examples.
+        """Returns the site's values `(B, *site)` on base examples, and for each place on its source examples.
 
         Args:
             base: `(B,)` indices into `x`.
@@ -166,7 +213,7 @@ class Aligned:
         return of_base, of_sources
 
     def copied(self, example: Tensor, leaves: Sequence[str]) -> Aligned:
-        """The same with weights of its own.
+        """Returns the same with weights of its own.
 
         Args:
             example: `(B, *input)`, to trace the copy with.
@@ -180,10 +227,28 @@ class Aligned:
 def counterfactual_correct(
     aligned: Aligned, dataset: Dataset, pairs: Pairs, kept: KeptSites | None = None
 ) -> tuple[Tensor, Tensor]:
-    """Whether the network under intervention predicts each test pair's counterfactual label `(P,)`; its outputs.
+    """Returns whether the network predicts each test pair's counterfactual label `(P,)`, and its outputs.
 
     Args:
         kept: values of sites from earlier calls, for a network that isn't trained between them.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import iit
+        >>> from mi_runner.datasets import CausalModel, Dataset, LabelTable
+        >>> from mi_runner.graph import ModelGraph
+        >>> values = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, LabelTable(torch.tensor([[0, 1], [1, 0]])))
+        >>> x, y = values.float(), torch.tensor([0, 1, 1, 0])
+        >>> data = Dataset("xor", x, y, x, y, ("0", "1"), causal_model=causal)
+        >>> net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2))
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> aligned = iit.Aligned(net, ModelGraph.trace(net, x), "0", iit.Rotation((4,), 1, 2, generator=draw))
+        >>> pairs = iit.draw_pairs(causal, values, [("a",)], 20, among=torch.arange(4), generator=draw)
+        >>> is_correct, outputs = iit.counterfactual_correct(aligned, data, pairs)
+        >>> is_correct.shape, outputs.shape
+        (torch.Size([20]), torch.Size([20, 2]))
     """
     values = (kept or KeptSites()).of(aligned.graph, dataset.x_test, aligned.graph.site(aligned.site))
     batches = zip(pairs.base.split(BATCH), pairs.sources.split(BATCH), strict=True)
@@ -201,7 +266,7 @@ def counterfactual_correct(
 
 @torch.no_grad()
 def task_correct(aligned: Aligned, dataset: Dataset) -> Tensor:
-    """Whether the network predicts each test example's label `(N,)`, without intervention."""
+    """Returns whether the network predicts each test example's label `(N,)`, without intervention."""
     return correct(outputs_of(aligned.model, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
 
 
@@ -210,7 +275,7 @@ MakeOptimizer = Callable[[Sequence[nn.Parameter], float], torch.optim.Optimizer]
 
 
 def adam(parameters: Sequence[nn.Parameter], learning_rate: float) -> torch.optim.Optimizer:
-    """Adam for these parameters."""
+    """Returns Adam for these parameters."""
     return optimizer_named("adam", parameters, learning_rate=learning_rate)
 
 
@@ -221,6 +286,11 @@ class InterchangeTraining(InterchangeOptions):
     Attributes:
         cutoff: below it the loss on counterfactual labels counts for a thousandth, `cut_off`; None: it counts in full.
         optimizer: makes the optimizer of parameters and a step size.
+
+    Example:
+        >>> from mi_runner.iit import InterchangeTraining
+        >>> InterchangeTraining(what="rotation", epochs=3).batch_size
+        256
     """
 
     cutoff: float | None = None
@@ -231,7 +301,7 @@ class Opponent(Protocol):
     """What pulls a training by interchange interventions in another direction."""
 
     def added(self, index: Tensor, x: Tensor, base: Tensor, sources: Sequence[Tensor]) -> Tensor:
-        """What is added to the loss of a step, with its gradient; called once in each step.
+        """Returns what is added to the loss of a step, with its gradient; called once in each step.
 
         Args:
             index: `(B,)` of the step's pairs.
@@ -241,7 +311,7 @@ class Opponent(Protocol):
         """
 
     def row(self) -> dict[str, float]:
-        """Columns of the history, of the steps since the last call."""
+        """Returns columns of the history, of the steps since the last call."""
 
 
 BELOW_CUTOFF = 1e-3
@@ -249,12 +319,12 @@ BELOW_CUTOFF = 1e-3
 
 
 def cut_off(loss: Tensor, at: float) -> Tensor:
-    """The loss where it is above `at`, elsewhere 0.999·at + 0.001·loss: what is good enough hardly gets better."""
+    """Returns the loss if it is above `at`, otherwise 0.999·at + 0.001·loss: what is good enough hardly improves."""
     return torch.where(loss > at, loss, (1 - BELOW_CUTOFF) * at + BELOW_CUTOFF * loss)
 
 
 def trained_parameters(aligned: Aligned, what: Trained) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """The network's and the alignment's parameters that are trained."""
+    """Returns the network's and the alignment's parameters that are trained."""
     network = [parameter for parameter in aligned.model.parameters() if parameter.requires_grad]
     rotation = list(aligned.alignment.parameters())
     return ([] if what == "rotation" else network), ([] if what == "network" else rotation)
@@ -262,7 +332,7 @@ def trained_parameters(aligned: Aligned, what: Trained) -> tuple[list[nn.Paramet
 
 @contextmanager
 def without_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
-    """Within the block no gradient of these parameters is computed."""
+    """Keeps torch from computing gradients of these parameters within the block."""
     needing = [parameter for parameter in parameters if parameter.requires_grad]
     for parameter in needing:
         parameter.requires_grad_(False)
@@ -318,6 +388,25 @@ def train_by_interchange(
     Raises:
         ArgumentError: the network can't be trained on batches of one pair.
         FloatingPointError: the loss is no longer finite.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import iit
+        >>> from mi_runner.datasets import CausalModel, Dataset, LabelTable
+        >>> from mi_runner.graph import ModelGraph
+        >>> values = torch.tensor([[0, 0], [0, 1], [1, 0], [1, 1]]).double()
+        >>> causal = CausalModel(("a", "b"), values, values, LabelTable(torch.tensor([[0, 1], [1, 0]])))
+        >>> x, y = values.float(), torch.tensor([0, 1, 1, 0])
+        >>> data = Dataset("xor", x, y, x, y, ("0", "1"), causal_model=causal)
+        >>> net = nn.Sequential(nn.Linear(2, 4), nn.Tanh(), nn.Linear(4, 2))
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> aligned = iit.Aligned(net, ModelGraph.trace(net, x), "0", iit.Rotation((4,), 1, 2, generator=draw))
+        >>> pairs = iit.draw_pairs(causal, values, [("a",)], 20, among=torch.arange(4), generator=draw)
+        >>> how = iit.InterchangeTraining(what="rotation", epochs=2, warmup_steps=0)
+        >>> history = iit.train_by_interchange(aligned, data, pairs, how, nn.functional.cross_entropy)
+        >>> [row["epoch"] for row in history]
+        [0.0, 1.0, 2.0]
     """
     history: list[dict[str, Any]] = [{"epoch": 0.0, "step": 0, **following.evaluate()}]
     if not how.epochs:

@@ -70,7 +70,7 @@ def probe(
     penalties: Sequence[float] = PENALTIES,
     generator: torch.Generator,
 ) -> HeldOut:
-    """Predictions of each target for each fold, by probes that are fitted to the other folds.
+    """Returns the predictions of each target for each fold, by probes that are fitted to the other folds.
 
     Args:
         features: `(N, *site)`, a site's values.
@@ -81,6 +81,17 @@ def probe(
 
     Raises:
         ArgumentError: features or targets aren't finite or don't fit, or there are too few examples or folds.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.probes import Target, probe, split_folds
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> features = torch.randn(60, 3, generator=draw)
+        >>> target = Target((2 * features[:, 0] - features[:, 1]).double(), classes=None)
+        >>> folds = split_folds(60, 3, generator=draw)
+        >>> held_out = probe(features, {"area": target.columns}, folds, generator=draw)
+        >>> held_out.predictions["area"].shape
+        torch.Size([60, 1])
     """
     n = len(features)
     y = torch.cat(list(targets.values()), 1).double()
@@ -104,7 +115,14 @@ def probe(
 
 
 def split_folds(n: int, n_folds: int, *, generator: torch.Generator) -> tuple[Tensor, ...]:
-    """The indices of n examples in random order, in folds of sizes as equal as possible."""
+    """Returns the indices of n examples in random order, in folds of sizes as equal as possible.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.probes import split_folds
+        >>> [len(fold) for fold in split_folds(10, 3, generator=torch.Generator().manual_seed(0))]
+        [4, 3, 3]
+    """
     return torch.randperm(n, generator=generator).tensor_split(n_folds)
 
 
@@ -146,7 +164,7 @@ class _System:
     n: int
 
     def predictions(self, c: float, columns: Tensor | slice = slice(None)) -> Tensor:
-        """Predictions `(n_new, K)` of these columns of the targets."""
+        """Returns the predictions `(n_new, K)` of these columns of the targets."""
         diagonal = self.gram.diagonal()
         kept = diagonal.clone()
         diagonal += c * float(kept.sum()) / self.n or 1.0  # where no unit varies, the prediction is the mean
@@ -156,7 +174,7 @@ class _System:
 
 
 def ridge(x: Tensor, y: Tensor, new: Tensor) -> _System:
-    """The ridge regression of targets `(n, T)` on features `(n, d)`, to predict for features `(n_new, d)`; float64."""
+    """Returns the ridge regression of targets `(n, T)` on features `(n, d)` for features `(n_new, d)`; float64."""
     mean, of_targets = x.mean(0), y.mean(0)
     x, new, right = x - mean, new - mean, y - of_targets
     if x.shape[1] <= len(x):
@@ -168,7 +186,7 @@ def _chosen(
     x: Tensor, y: Tensor, training: Tensor, columns: Sequence[Tensor], penalties: Sequence[float],
     generator: torch.Generator,
 ) -> list[float]:  # fmt: skip
-    """For each target the penalty with the least squared error on examples that are set aside; the largest of equal."""
+    """Returns for each target the penalty with the least squared error on examples set aside; the largest of equal."""
     if len(penalties) == 1:
         return [penalties[0]] * len(columns)
     drawn = training[torch.randperm(len(training), generator=generator).to(training.device)][:MOST_CHOOSING]
@@ -183,7 +201,7 @@ def _chosen(
 
 
 def _of_units(x: Tensor, y: Tensor, folds: Sequence[Tensor]) -> Iterator[_System]:
-    """For each fold the regression on the others: the sums over all folds without its own."""
+    """Yields for each fold the regression on the others: the sums over all folds without its own."""
     centre = x.mean(0, dtype=torch.float64)  # near the means of all folds, so that little cancels
     parts = []
     for fold in folds:
@@ -202,7 +220,7 @@ def _of_units(x: Tensor, y: Tensor, folds: Sequence[Tensor]) -> Iterator[_System
 
 
 def _of_examples(x: Tensor, y: Tensor, folds: Sequence[Tensor]) -> Iterator[_System]:
-    """For each fold the regression on the others: their rows and columns of the products of all examples."""
+    """Yields for each fold the regression on the others: their rows and columns of the products of all examples."""
     products = _products(x.double() - x.mean(0, dtype=torch.float64))
     for number, fold in enumerate(folds):
         training = torch.cat([other for place, other in enumerate(folds) if place != number])
@@ -216,7 +234,7 @@ def _of_examples(x: Tensor, y: Tensor, folds: Sequence[Tensor]) -> Iterator[_Sys
 
 
 def _products(x: Tensor) -> Tensor:
-    """`x @ x.T`, with half of the multiplications."""
+    """Returns `x @ x.T`, with half of the multiplications."""
     n = len(x)
     products = x.new_empty(n, n)
     for start in range(0, n, BLOCK):
@@ -227,7 +245,7 @@ def _products(x: Tensor) -> Tensor:
 
 
 def concise(features: Tensor, *, generator: torch.Generator) -> Tensor:
-    """The features, or fewer of them with the same products of examples, where they lie in a span of few dimensions.
+    """Returns the features, or fewer with the same products of examples if they lie in a span of few dimensions.
 
     The units of a layer with fewer inputs than outputs, before its activation function, are such. A rotation of the
     features changes no ridge regression. The span is that of some examples: at random ones first, then those that are
@@ -270,14 +288,14 @@ def concise(features: Tensor, *, generator: torch.Generator) -> Tensor:
 
 
 def _orthogonal(rows: Tensor, basis: Tensor) -> Tensor:
-    """What of the rows `(m, d)` is orthogonal to an orthonormal basis `(d, r)`; twice, because once is inexact."""
+    """Returns the part of the rows `(m, d)` orthogonal to a basis `(d, r)`; computed twice, because once is inexact."""
     for _ in range(2 if basis.shape[1] else 0):
         rows = rows - (rows @ basis) @ basis.T
     return rows
 
 
 def _coordinates(features: Tensor, centre: Tensor, basis: Tensor) -> Tensor:
-    """The centred features `(N, d)` in a basis `(d, r)`.
+    """Returns the centred features `(N, d)` in a basis `(d, r)`.
 
     Rounding `basis` to float32 changes the norm of a probe's weights by a ten-millionth, and rounding the coordinates
     adds 1e-14 of the features' squares: a ten-thousandth of the smallest penalty.
@@ -299,6 +317,14 @@ class Target:
     Attributes:
         values: `(N,)` float64.
         classes: the values in ascending order, where the target is a class; None where it is a value.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.probes import Target
+        >>> Target(torch.tensor([3.0, 5.0, 3.0]).double(), classes=(3.0, 5.0)).columns
+        tensor([[1., 0.],
+                [0., 1.],
+                [1., 0.]], dtype=torch.float64)
     """
 
     values: Tensor
@@ -312,11 +338,11 @@ class Target:
         return (self.values[:, None] == self.values.new_tensor(self.classes)).double()
 
     def shuffled(self, order: Tensor) -> Target:
-        """The target with each example's value taken from another example."""
+        """Returns the target with each example's value taken from another example."""
         return Target(self.values[order], self.classes)
 
     def chance(self, folds: Sequence[Tensor]) -> float:
-        """The score of a probe that reads nothing, over all folds; an R² of 0 where the target is a value.
+        """Returns the score of a probe that reads nothing, over all folds; an R² of 0 if the target is a value.
 
         Each fold's examples are answered with the class that is commonest among the examples of the other folds, the
         lowest of several. Where classes are equally frequent, that is correct less often than one class of all occurs.
@@ -331,7 +357,7 @@ class Target:
 
 
 def classes_of(values: Tensor) -> tuple[float, ...] | None:
-    """The values in ascending order, if they are few and integers: then the variable is a class; otherwise None."""
+    """Returns the values in ascending order if they are few and integers: the variable is a class then; or None."""
     different = values.unique()
     if len(different) > MOST_CLASSES or not torch.equal(different, different.round()):
         return None
@@ -354,11 +380,22 @@ class Score:
 
 
 def score(target: Target, predictions: Tensor, folds: Sequence[Tensor]) -> Score:
-    """The score of predictions `(N, K)` for held-out examples.
+    """Returns the score of predictions `(N, K)` for held-out examples.
 
     R² = 1 − SS(residual)/SS(total), both summed over all folds; the total is about each fold's own mean. Its interval
     is that of a ratio of means (delta method). The accuracy's is Wilson's. Both are of the examples: they cover other
     held-out examples, not other training examples.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.probes import Target, probe, score, split_folds
+        >>> draw = torch.Generator().manual_seed(0)
+        >>> features = torch.randn(60, 3, generator=draw)
+        >>> target = Target((2 * features[:, 0] - features[:, 1]).double(), classes=None)
+        >>> folds = split_folds(60, 3, generator=draw)
+        >>> held_out = probe(features, {"area": target.columns}, folds, generator=draw)
+        >>> score(target, held_out.predictions["area"], folds).score > 0.99
+        True
     """
     if target.classes is not None:
         predicted = target.values.new_tensor(target.classes)[predictions.argmax(1)]
@@ -380,6 +417,6 @@ def score(target: Target, predictions: Tensor, folds: Sequence[Tensor]) -> Score
 
 
 def _determination(residual: Tensor, total: Tensor) -> float:
-    """R²; NaN where the target doesn't vary."""
+    """Returns R²; NaN if the target doesn't vary."""
     whole = float(total.sum())
     return 1 - float(residual.sum()) / whole if whole else math.nan

@@ -59,7 +59,7 @@ def prune_classes(
     layers: Sequence[int] | None = None,
     progress: Callable[[int, int], None] = lambda edges, class_index: None,
 ) -> dict[int, list[Tensor]]:
-    """Class → the edges that the network needs for it, as `prune` returns them; the classes run in parallel.
+    """Returns class → the edges that the network needs for it, as `prune` returns them; classes run in parallel.
 
     A class without an example has no entry.
 
@@ -72,6 +72,20 @@ def prune_classes(
 
     Raises:
         ArgumentError: an argument doesn't fit the others; the text says which.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.clusters import prune_classes
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(2, 2))
+        >>> with torch.no_grad():
+        ...     _, _ = net[0].weight.copy_(torch.tensor([[9.0, 0.0], [0.0, 9.0]])), net[0].bias.zero_()
+        >>> x, labels = torch.eye(2), torch.tensor([0, 1])
+        >>> part = find_part(ModelGraph.trace(net, x), None)
+        >>> kept = prune_classes(part, x, labels, threshold=0.01)
+        >>> {label: int(masks[0].sum()) for label, masks in kept.items()}
+        {0: 2, 1: 2}
     """
     if len(labels) != len(inputs):
         problem = f"{len(inputs)} examples and {len(labels)} labels:"
@@ -100,7 +114,7 @@ def prune_classes(
 
 
 def wanted(criterion: Criterion, logits: Tensor, labels: Tensor, class_index: int) -> tuple[Tensor, Tensor]:
-    """The examples of a class's criterion, `(M,)` int64, and the wanted probability of the class on each, `(M,)`.
+    """Returns the examples `(M,)` int64 of a class's criterion, and the class's wanted probability on each, `(M,)`.
 
     Args:
         logits: `(N, K)`, the full network's.
@@ -123,7 +137,7 @@ def wanted(criterion: Criterion, logits: Tensor, labels: Tensor, class_index: in
 
 
 def criterion_value(logits: Tensor, probability: Tensor, class_index: int) -> float:
-    """The criterion, computed by its definition in float64.
+    """Returns the criterion, computed by its definition in float64.
 
     Args:
         logits: `(N, K)`.
@@ -144,7 +158,7 @@ def prune(
     layers: Sequence[int] | None = None,
     progress: Progress = lambda edges: None,
 ) -> list[Tensor]:
-    """The kept edges, a boolean mask `(O, I)` for each layer on the CPU; layers that are not pruned keep all.
+    """Returns the kept edges, a boolean mask `(O, I)` for each layer on the CPU; unpruned layers keep all.
 
     Several threads may call this at once: it holds no lock while it computes.
 
@@ -157,6 +171,20 @@ def prune(
 
     Raises:
         ArgumentError: there are no examples, or fewer than two outputs, or an argument doesn't fit the part.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.clusters import prune
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(2, 2))
+        >>> with torch.no_grad():
+        ...     _, _ = net[0].weight.copy_(torch.tensor([[9.0, 0.0], [0.0, 9.0]])), net[0].bias.zero_()
+        >>> x, labels = torch.eye(2), torch.tensor([0, 1])
+        >>> part = find_part(ModelGraph.trace(net, x), None)
+        >>> prune(part, x, net(x).softmax(1)[:, 0].detach(), class_index=0, threshold=0.01)
+        [tensor([[ True, False],
+                [False,  True]])]
     """
     _refuse(part, inputs, class_index, layers)
     if len(probability) != len(inputs):
@@ -189,7 +217,7 @@ def prune(
 
 
 def _refuse(part: Part, inputs: Tensor, class_index: int, layers: Sequence[int] | None) -> None:
-    """Raises an ArgumentError for arguments that don't fit: the kernel checks no index."""
+    """Raises a ValueError for arguments that don't fit, because the kernel checks no index."""
     n_inputs, n_outputs = part.sizes[0], part.sizes[-1]
     if not len(inputs) or n_outputs < 2:
         problem = f"{len(inputs)} examples, {n_outputs} outputs: pruning needs at least 1 example and 2 outputs."
@@ -205,17 +233,32 @@ def _refuse(part: Part, inputs: Tensor, class_index: int, layers: Sequence[int] 
 
 
 def keep_edges(part: Part, kept: Sequence[Tensor]) -> Part:
-    """The part with the weights of all other edges at zero; the biases stay.
+    """Returns the part with the weights of all other edges at zero; the biases stay.
 
     Args:
         kept: a boolean mask `(O, I)` for each layer, as `prune` returns them.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.clusters import keep_edges
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(2, 2))
+        >>> with torch.no_grad():
+        ...     _, _ = net[0].weight.copy_(torch.tensor([[9.0, 0.0], [0.0, 9.0]])), net[0].bias.zero_()
+        >>> x, labels = torch.eye(2), torch.tensor([0, 1])
+        >>> part = find_part(ModelGraph.trace(net, x), None)
+        >>> first = torch.tensor([[True, True], [False, False]])
+        >>> keep_edges(part, [first]).layers[0].weight
+        tensor([[9., 0.],
+                [0., 0.]])
     """
     pairs = zip(part.layers, kept, strict=True)
     return replace_weights(part, [layer.weight * mask.to(layer.weight.device) for layer, mask in pairs])
 
 
 def replace_weights(part: Part, weights: Sequence[Tensor]) -> Part:
-    """The part with other weights, `(O, I)` for each layer."""
+    """Returns the part with other weights, `(O, I)` for each layer."""
     pairs = zip(part.layers, weights, strict=True)
     return replace(part, layers=tuple(replace(layer, weight=weight) for layer, weight in pairs))
 
@@ -226,7 +269,7 @@ def _matrix(flat: np.ndarray, offsets: np.ndarray, part: Part, layer: int) -> np
 
 
 def _fill(part: Part, before: np.ndarray, after: np.ndarray, starts: np.ndarray) -> None:
-    """Every unit's value before and after its activation, `(units, N)`; the inputs stand in `after` already."""
+    """Fills in every unit's value before and after its activation, `(units, N)`; `after` begins with the inputs."""
     values = torch.from_numpy(after[: part.sizes[0]]).T
     for start, layer in zip(starts[1:], part.layers, strict=True):
         z = torch.nn.functional.linear(values, layer.weight, layer.bias.cpu())
@@ -247,7 +290,7 @@ def _prune_unit(
     layer: int, unit: int, weights: Any, kept: Any, sizes: Any, starts: Any, offsets: Any, kinds: Any, slopes: Any,
     before: Any, after: Any, scratch: Any, goal: Any, class_index: int, threshold: float,
 ) -> None:  # fmt: skip
-    """Visit one output unit's edges; cut those that the criterion allows, in `weights`, `kept`, `before`, `after`.
+    """Cuts the edges of an output unit that the criterion allows, in `weights`, `kept`, `before`, `after`.
 
     Weights and kept `(edges,)` of all layers one after the other; before and after the activation, `(units, N)`; goal
     `(N,)`, the wanted probability. `scratch` has the values of `before` without the edge.
@@ -299,7 +342,7 @@ def _prune_unit(
 
 @compiled(nogil=True, inline="always")
 def _activate_change(z: Any, old: Any, change: Any, kind: int, slope: float) -> None:
-    """The change of each activation: `(N,)` values that enter it now, and its values until now."""
+    """Computes into `change` how activations change: from `old` to those of the values `z`, `(N,)` each."""
     if kind <= 2:
         for e in range(z.shape[0]):
             change[e] = (z[e] if z[e] > np.float32(0) else slope * z[e]) - old[e]
@@ -310,7 +353,7 @@ def _activate_change(z: Any, old: Any, change: Any, kind: int, slope: float) -> 
 
 @compiled(nogil=True, fastmath=_REORDER)
 def _criterion(outputs: Any, goal: Any, class_index: int) -> float:
-    """The criterion of outputs `(K, N)`: the mean of softplus(m) − q·m, m = the class's logit above the others'."""
+    """Returns the mean of softplus(m) − q·m over outputs `(K, N)`, m being the class's logit above the others'."""
     n_outputs, n_examples = outputs.shape
     largest = np.full(n_examples, np.float32(-np.inf))
     total = np.zeros(n_examples, np.float32)
@@ -340,19 +383,19 @@ def _criterion(outputs: Any, goal: Any, class_index: int) -> float:
 
 @intrinsic
 def _float_of_bits(context: Any, bits: Any) -> Any:
-    """The float32 with these 32 bits."""
+    """Returns the float32 with these 32 bits."""
     return types.float32(types.int32), lambda c, builder, s, arguments: builder.bitcast(arguments[0], ir.FloatType())
 
 
 @intrinsic
 def _bits_of_float(context: Any, value: Any) -> Any:
-    """The 32 bits of a float32."""
+    """Returns the 32 bits of a float32."""
     return types.int32(types.float32), lambda c, builder, s, arguments: builder.bitcast(arguments[0], ir.IntType(32))
 
 
 @compiled(nogil=True, inline="always")
 def _exp(x: np.float32) -> np.float32:
-    """e^x for x ≤ 0, relative error below 2·10⁻⁷; below −87 e^−87."""
+    """Returns e^x for x ≤ 0, with a relative error below 2·10⁻⁷; below −87, e^−87."""
     x = x if x > np.float32(-87) else np.float32(-87)
     power = np.int32(x * np.float32(1.44269504) - np.float32(0.5))  # towards zero: the nearest integer
     whole = np.float32(power)
@@ -369,7 +412,7 @@ def _exp(x: np.float32) -> np.float32:
 
 @compiled(nogil=True, inline="always")
 def _log(x: np.float32) -> np.float32:
-    """log x for normal x > 0, absolute error below 2·10⁻⁷ times the result or 10⁻⁷."""
+    """Returns log x for normal x > 0, with an absolute error below 2·10⁻⁷ times the result or 10⁻⁷."""
     bits: np.int32 = _bits_of_float(np.float32(x))  # type: ignore[call-arg]  # numba adds the context
     power = np.float32((bits >> np.int32(23)) - np.int32(126))
     m = _float_of_bits(np.int32((bits & np.int32(0x7FFFFF)) | np.int32(0x3F000000)))  # in 0.5..1

@@ -27,7 +27,7 @@ Estimate = Literal["mean", "linear"]
 
 @torch.no_grad()
 def linear_fit(graph: ModelGraph, x: Tensor, site: str, reads: Sequence[str]) -> Callable[..., Tensor]:
-    """The linear function, with a constant, of the sites in `reads` that is nearest to a site on the examples.
+    """Returns the linear function, with a constant, of the sites in `reads` that is nearest to a site's values.
 
     Least squares in float64. It takes the values `(B, *shape)` of `reads` and gives `(B, *site)`.
 
@@ -78,7 +78,7 @@ def ablate_beyond(
     source: Source = Source(),
     **choices: Unpack[Choices],
 ) -> list[dict[str, Any]]:
-    """The rows of `ablate` for two sites that each target is split into: `relu[estimate]` and `relu[residual]`.
+    """Returns the rows of `ablate` for the two sites that a target is split into: `relu[estimate]`, `relu[residual]`.
 
     They say what a site does beyond its mean, or beyond a linear function of the network's inputs.
 
@@ -87,6 +87,19 @@ def ablate_beyond(
 
     Raises:
         ArgumentError: as `ablate` and `linear_fit`, or a target is no inner site.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.ablation import ablate_beyond
+        >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2))
+        >>> x, y = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> rows = ablate_beyond(net, x, y, targets=["1"], methods=["zero"])
+        >>> [(row["target"], row["accuracy"]) for row in rows]
+        [('1[estimate]', 1.0), ('1[residual]', 0.5)]
     """
     rows: list[dict[str, Any]] = []
     examples = x if source.x is None else source.x

@@ -19,7 +19,7 @@ ANY, SAME, OTHER = "any", "same", "other"
 def draw_sources(
     y: Tensor, source_y: Tensor, agree: str | int = ANY, *, within: bool, generator: torch.Generator
 ) -> Tensor:
-    """For each example the index of its source example `(N,)` int64, drawn with replacement.
+    """Returns for each example the index of its source example `(N,)` int64, drawn with replacement.
 
     Args:
         y: `(N,)` classes of the examples.

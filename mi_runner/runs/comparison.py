@@ -286,7 +286,7 @@ def _joined(
 
 
 def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, listed: bool) -> tuple[list[Row], int]:
-    """Returns the measures that differ, a row for each if `listed`; and how many rows of the table differ."""
+    """Returns the measures that differ, a row for each if they are listed, and how many rows of the table differ."""
     import numpy as np
 
     base, name = names
@@ -446,7 +446,7 @@ def _have_one_network(runs: Sequence[SavedRun]) -> bool:
 def _tested(
     names: tuple[str, str], before: Sequence[float], after: Sequence[float], *, one_network: bool = False
 ) -> Row:
-    """Returns the columns of a paired test; without a pair all but n are empty, and for one network low, high, p."""
+    """Returns the columns of a paired test; without a pair all but n are empty, for one network low, high and p."""
     base, name = names
     if not before:
         return {"n": 0, base: None, name: None, f"{name} − {base}": None, "low": None, "high": None, "p": None}

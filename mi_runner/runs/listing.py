@@ -187,7 +187,7 @@ def _number(text: str) -> float | None:
 
 
 def _order(value: Any) -> tuple[bool, float, str]:
-    """Returns a key for sorting: numbers first, NaN behind them, then texts."""
+    """Returns a key for sorting: numbers first, then NaN, then texts."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return False, math.inf if math.isnan(value) else value, ""
     return True, 0.0, shown(value)

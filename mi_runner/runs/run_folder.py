@@ -33,12 +33,13 @@ MOST_CSV_ROWS = 100_000
 
 
 MEMBERS = "members"
-RECORD, CONFIG, LOG, WEIGHTS, FIGURES, LATEST = (
+RECORD, CONFIG, LOG, WEIGHTS, FIGURES, PICTURES, LATEST = (
     "run.json",
     "config.yaml",
     "run.log",
     "model.safetensors",
     "figures",
+    "pictures.json",
     "latest",
 )
 VERSION = "v([0-9]{3,})"
@@ -178,6 +179,11 @@ class RunFolder:
         with written_whole(self.path / FIGURES / f"{name}.png") as beside:
             files.save_figure(drawing, beside)
 
+    def write_pictures(self, pictures: Mapping[str, Any]) -> None:
+        """Writes the data of the interactive pictures as pictures.json."""
+        with written_whole(self.path / PICTURES) as beside:
+            beside.write_text(json.dumps(pictures, allow_nan=False), encoding="utf-8")
+
     def write_weights(self, state: Mapping[str, Any], member: str | None = None) -> None:
         """Writes model.safetensors, or members/MEMBER.safetensors for a member of many networks."""
         self._write_safetensors(self.path / MEMBERS / f"{member}.safetensors" if member else self.weights, state)
@@ -194,7 +200,7 @@ class RunFolder:
             save_weights(tensors, beside)
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
-        """Writes NAME.npz, compressed: equal arrays give equal files."""
+        """Writes NAME.npz, compressed; equal arrays give equal files."""
         import numpy as np
 
         with written_whole(self.path / f"{name}.npz") as beside, beside.open("wb") as file:

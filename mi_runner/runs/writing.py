@@ -41,7 +41,7 @@ def model_to_write(result: Result, weighted: Weighted) -> nn.Module | None:
 
 
 def write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
-    """Writes the tables and weights of a result, the weights of `model`, and last the figures: one may fail."""
+    """Writes the tables and weights of a result, the weights of `model`, and last pictures: one may fail."""
     for name, rows in result.tables.items():
         if len(rows):  # a CSV file without rows and header can't be read
             place.write_table(name, rows, parquet=name in result.parquet)
@@ -53,6 +53,9 @@ def write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
         place.write_tensors(name, tensors)
     for name, arrays in result.arrays.items():
         place.write_arrays(name, arrays)
+    pictures = {name: data for name, made in result.pictures.items() if (data := made()) is not None}
+    if pictures:
+        place.write_pictures(pictures)
     for name, drawing in result.figures.items():
         place.write_figure(name, drawing)
 

@@ -18,9 +18,11 @@ from mi_runner.runs.plan import PLAN, Plan
 from mi_runner.runs.report import REPORT, rendering, run_report, tables, write_run_report
 from mi_runner.runs.report.images import images
 from mi_runner.sweeps import sweep_tables
+from mi_runner.sweeps.declared import FAILURES, HEADLINE, JOBS, declarations_of_sweep
 from mi_runner.sweeps.sweep_plan import parse_overrides, read_plan
 from mi_runner.sweeps.sweep_tables import Collected, Ended, Row
 from mi_runner.tables import console
+from mi_runner.tables.declaration import Declarations
 from mi_runner.tables.names import ALL, NONE
 
 MOST_BYTES_OF_FIGURES = 900_000
@@ -77,6 +79,7 @@ def _page(found: Collected) -> str:
     """Returns the page of a sweep."""
     plan, folder, jobs = found.plan, found.folder, found.jobs
     names = list(dict.fromkeys(str(job.state.record.experiment or plan.base.get("experiment")) for job in jobs))
+    declared = declarations_of_sweep(names, plan.swept)
     points = _points(sweep_tables.summary_rows(found.summed), plan)
     return rendering.page(
         "sweep.html",
@@ -88,10 +91,10 @@ def _page(found: Collected) -> str:
         n_failed=len(sweep_tables.failures(jobs)),
         n_jobs=len(jobs),
         searching=plan.searching,
-        first=_first_tables(found),
-        more=_more_tables(found),
+        first=_first_tables(found, declared),
+        more=_more_tables(found, declared),
         data={"sweep": points} if points else {},
-        figures=images(run_report.figure_files(folder), folder, MOST_BYTES_OF_FIGURES),
+        figures=images(run_report.figure_files(folder), folder, declared, MOST_BYTES_OF_FIGURES),
         left_out=plan.left_out,
         command=plan.command,
         provenance=_provenance(plan, jobs),
@@ -104,20 +107,20 @@ def _page(found: Collected) -> str:
     )
 
 
-def _first_tables(found: Collected) -> list[tables.Table]:
+def _first_tables(found: Collected, declared: Declarations) -> list[tables.Table]:
     """Returns the tables that answer: the jobs that are not as they should be, and the headline."""
     title, shown = sweep_tables.headline(found.jobs, found.summed, found.plan.objective)
-    failures = _table("failures", sweep_tables.failures(found.jobs), "Jobs that are not as they should be")
-    headline = _table("headline", shown, title)
+    failures = _table(FAILURES.name, sweep_tables.failures(found.jobs), declared, FAILURES.caption)
+    headline = _table(HEADLINE.name, shown, declared, title)
     return [*([_linked(failures, found.jobs)] if failures else []), *([headline] if headline else [])]
 
 
-def _more_tables(found: Collected) -> list[tables.Table]:
+def _more_tables(found: Collected, declared: Declarations) -> list[tables.Table]:
     """Returns the list of the jobs and the tables of the folder."""
     rows = [_job_row(job) for job in found.jobs[:MOST_JOBS]]
-    listed = _table("jobs", rows, "Every job", len(found.jobs))
+    listed = _table(JOBS.name, rows, declared, JOBS.caption, len(found.jobs))
     of_folder = [
-        tables.table(name, content, path.name)
+        tables.table(name, content, declared, path.name)
         for name, path in tables.of_folder(found.folder, ["sweep_summary", "sweep"])
         if (content := tables.read(path, tables.MOST_ROWS)) is not None
     ]
@@ -150,11 +153,15 @@ def _provenance(plan: Plan, jobs: Sequence[Ended]) -> list[tuple[str, str]]:
 
 
 def _table(
-    name: str, rows: Sequence[Mapping[str, Any]], meaning: str, n_rows: int | None = None
+    name: str,
+    rows: Sequence[Mapping[str, Any]],
+    declared: Declarations,
+    meaning: str,
+    n_rows: int | None = None,
 ) -> tables.Table | None:
     if not rows:
         return None
-    made = tables.of_rows(name, rows, meaning=meaning)
+    made = tables.of_rows(name, rows, declared, meaning=meaning)
     return made if n_rows is None or n_rows == len(rows) else replace(made, n_rows=n_rows, file="sweep.csv")
 
 

@@ -16,6 +16,7 @@ from mi_runner.runs.plan import Plan, named
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.states import State
 from mi_runner.sweeps import sweep_report, sweep_tables
+from mi_runner.sweeps.declared import SWEEP, SWEEP_SUMMARY
 from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.sweeps.sweep_tables import Collected, Ended
 from mi_runner.tables import console
@@ -72,12 +73,12 @@ def _write(found: Collected) -> None:
         OSError: the disk is full, or the folder can't be written.
     """
     place = RunFolder(found.folder)
-    place.write_table("sweep", found.rows)
+    place.write_table(SWEEP.name, found.rows)
     if not found.summed:
         with suppress(FileNotFoundError):
-            (found.folder / "sweep_summary.csv").unlink()
+            (found.folder / f"{SWEEP_SUMMARY.name}.csv").unlink()
         return
-    place.write_table("sweep_summary", sweep_tables.summary_rows(found.summed))
+    place.write_table(SWEEP_SUMMARY.name, sweep_tables.summary_rows(found.summed))
     threads.let_waiting_threads_sleep()
     from mi_runner.sweeps import sweep_comparison  # imports torch
 

@@ -14,6 +14,8 @@ from mi_runner.runs.plan import Job, Plan
 from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_tables import read_rows
 from mi_runner.runs.states import State, job_state
+from mi_runner.sweeps.declared import SWEEP, own_name
+from mi_runner.tables.declaration import names_of
 from mi_runner.tables.intervals import FEW, Spread
 from mi_runner.tables.over_seeds import Measured, Summed, have_twins, over_seeds
 from mi_runner.tables.ranges import Range
@@ -23,7 +25,7 @@ Row = dict[str, Any]
 ByValues = list[tuple[Mapping[str, Any], dict[str, Spread]]]
 """For each combination of swept values: the values, and the spread of each metric."""
 
-OF_JOB = ("job", "status", "error", "code", "folder")
+OF_JOB = names_of(SWEEP.columns)
 """Columns of sweep.csv besides what is swept and what the jobs measured."""
 
 REPEATED = "seed"
@@ -94,7 +96,7 @@ class Ended:
     def common_names(self) -> dict[str, str]:
         """A key of its metrics table → the column that has the same in names that other networks share."""
         found = self.state.record.common_names
-        return {_own_name(key, self.taken): _own_name(column, self.taken) for key, column in found.items()}
+        return {own_name(key, self.taken): own_name(column, self.taken) for key, column in found.items()}
 
     @property
     def ranges(self) -> dict[str, Range]:
@@ -200,7 +202,7 @@ def all_rows(jobs: Iterable[Ended]) -> list[Row]:
     for one in jobs:
         # A run that goes on, or failed, may have written a table that isn't the whole one: its status says so.
         table = one.table("metrics") or [{}]
-        names = {name: _own_name(name, one.taken) for name in table[0]}
+        names = {name: own_name(name, one.taken) for name in table[0]}
         columns |= dict.fromkeys(["job", "status", *one.job.swept, *names.values()])
         read.append((one, table, names))
     empty = dict.fromkeys([*columns, "error", "code", "folder"], "")
@@ -210,10 +212,6 @@ def all_rows(jobs: Iterable[Ended]) -> list[Row]:
         of_job |= {"error": one.state.cause, "code": one.code, "folder": str(one.folder)}
         rows += [{**empty, **of_job, **{names[name]: text for name, text in row.items()}} for row in table]
     return rows
-
-
-def _own_name(column: str, taken: Iterable[str]) -> str:
-    return f"metrics.{column}" if column in taken else column
 
 
 # --- sweep_summary.csv ---------------------------------------------------------------------------------------------
@@ -231,7 +229,7 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
         rows: of all jobs, as `all_rows` gives them.
     """
     told = {
-        one.job.number: ([_own_name(key, one.taken) for key in one.keys], one.common_names, one.ranges)
+        one.job.number: ([own_name(key, one.taken) for key in one.keys], one.common_names, one.ranges)
         for one in jobs
         if one.state.done and one.keys is not None
     }

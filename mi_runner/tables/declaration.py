@@ -50,7 +50,12 @@ class Column:
     only: str = ""
 
     def __str__(self) -> str:
-        return f"{self.meaning} ({self.unit})" if self.unit else self.meaning
+        return f"{self.meaning} ({self.terms})" if self.terms else self.meaning
+
+    @property
+    def terms(self) -> str:
+        """The unit, and of a measure whether more of it is better."""
+        return self.unit
 
     @property
     def is_family(self) -> bool:
@@ -99,9 +104,9 @@ class Measure(Column):
     better: Literal["more", "less"] | None = None
     interval: bool = False
 
-    def __str__(self) -> str:
-        said = [part for part in (self.unit, self.better and f"{self.better} is better") if part]
-        return f"{self.meaning} ({'; '.join(said)})" if said else self.meaning
+    @property
+    def terms(self) -> str:
+        return "; ".join(part for part in (self.unit, self.better and f"{self.better} is better") if part)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,12 @@ from tests.conftest import Ended
         ("experiment=ablation experiment.methods=[zero,m", ["experiment.methods=[zero,mean"]),
         ("experiment=ablation experiment.methods=m", []),
         ("experiment=ablation experiment.methods=[m", ["experiment.methods=[mean"]),
+        ("experiment=discovery experiment.methods=g", []),
+        ("experiment=discovery experiment.methods=[g", ["experiment.methods=[greedy"]),
+        (
+            "experiment=discovery experiment.methods=[eap,a",
+            [f"experiment.methods=[eap,{name}" for name in ("acdc", "activation")],
+        ),
         ("plan=", ["plan=true", "plan=false"]),
         ("dataset.limit=", ["dataset.limit=null"]),
         ("training.epochs=", ["training.epochs=3"]),

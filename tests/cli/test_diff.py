@@ -15,8 +15,8 @@ import pytest
 
 from mi_runner.runs.comparison import close
 from mi_runner.tables.paired import PairedAnswers, PairedValues
-from tests.cli.test_ls import write, write_sweep
 from tests.conftest import Ended
+from tests.run_records import write, write_sweep
 
 A, B = Path("outputs/train/mnist-mlp/v001"), Path("outputs/train/mnist-mlp/v002")
 

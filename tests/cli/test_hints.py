@@ -12,9 +12,7 @@ from mi_runner.config import composition, hydra_keys
 from mi_runner.errors import ConfigError
 from mi_runner.experiments.decoder import experiment as decoder
 from mi_runner.experiments.iit import cells as iit_cells
-from mi_runner.progress import Progress
-from mi_runner.runs import expectations, preparation
-from mi_runner.runs.choices import load_dataset
+from tests.commands import check
 
 NET = """
 import torch
@@ -179,14 +177,6 @@ NAMES = [
     ("dataset=arrays dataset.target=value", "type dataset.path=...", "dataset.path=floats.npz"),
 ]
 """The same where the error has a name, or a key, alone; last what is typed by it."""
-
-
-def check(*overrides: str) -> None:
-    """All that is checked before a folder is claimed."""
-    config = composition.compose(overrides)
-    preparation.device_of(config.device)
-    dataset = load_dataset(config.dataset, seed=config.seed)
-    preparation.prepare(config, dataset, expectations.parse(config.expect), progress=Progress())
 
 
 @pytest.fixture(autouse=True)

@@ -26,6 +26,7 @@ from mi_runner.config.run_schema import SWEEP_KEYS, OnError, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import ConfigError
 from mi_runner.machine import threads
+from mi_runner.methods.discovery.records import all_methods
 from tests.commands import required
 from tests.conftest import REPOSITORY
 
@@ -115,6 +116,15 @@ def test_help_of_a_command_shows_its_own_options_alone() -> None:
     sweep = help_page(["hydra/launcher=joblib"], is_sweep=True)
     assert "on_error=continue" in sweep and "hydra.launcher.n_jobs=" in sweep and "partition" not in sweep
     assert "hydra/launcher=basic" in help_page([], is_sweep=True)
+
+
+def test_help_of_discovery_says_what_each_method_does() -> None:
+    page = help_page(["experiment=discovery"])
+    (listed,) = re.findall(r"^  experiment.methods=(.*?)^  experiment.ablation=", page, re.MULTILINE | re.DOTALL)
+    words = " ".join(listed.split())
+    assert words.startswith("[random,magnitude,activation,edge_patching,eap,eap_ig,acdc,greedy,edge_pruning] methods ")
+    for method in all_methods():
+        assert f" {method.name}: {method.sentence}" in words
 
 
 def test_lines_of_options_fit_a_hundred_columns() -> None:

@@ -18,6 +18,7 @@ from mi_runner.config.datasets.mod_add import ModAddConfig
 from mi_runner.datasets.causal_models import CausalModel, DigitOfParityAndHalf, LabelTable, ModularSum, WeightedSum
 from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.runs.choices import load_dataset
+from tests.small_data import of_two_bits
 
 
 def rows(*values: tuple[float, ...]) -> torch.Tensor:
@@ -127,15 +128,6 @@ def test_a_causal_model_needs_fitting_values_and_names() -> None:
 
 
 # --- the user's own --------------------------------------------------------------------------------------------------
-
-
-def of_two_bits(**changed: Any) -> dict[str, Any]:
-    """x is two bits, y is their exclusive or, with the causal model that says so."""
-    bits = np.array(list(itertools.product((0, 1), (0, 1))) * 3)
-    arrays = {"variables": ["p", "q"], "mechanism": [[0, 1], [1, 0]]}
-    for split in ("train", "test"):
-        arrays |= {f"x_{split}": bits.astype(float), f"y_{split}": bits[:, 0] ^ bits[:, 1], f"variables_{split}": bits}
-    return {name: array for name, array in (arrays | changed).items() if array is not None}
 
 
 @pytest.fixture

@@ -110,6 +110,16 @@ def test_the_readme_has_the_question_of_every_experiments_page() -> None:
     assert lists.readme(fewer) == readme != fewer
 
 
+def test_the_page_on_plugins_has_the_package_that_is_installed_and_used() -> None:
+    lists, page = program("lists"), (REPOSITORY / "docs/plugins.md").read_text(encoding="utf-8")
+    assert lists.plugins(page) == page, "type python docs/lists.py"
+    shown = dict(re.findall(r"^### (\S+)\n\n```\w+\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    (empty,) = re.findall(r"^Empty: (.*)\.$", page, re.MULTILINE)
+    package = REPOSITORY / "tests/plugin_package"
+    files = {str(path.relative_to(package)): path for path in package.rglob("*.*") if path.suffix != ".pyc"}
+    assert shown | dict.fromkeys(empty.split(", "), "") == {name: path.read_text() for name, path in files.items()}
+
+
 def test_the_page_on_runs_has_the_fields_of_run_json(mi_run: Callable[..., Ended]) -> None:
     page = (REPOSITORY / "docs/runs.md").read_text(encoding="utf-8")
     table = page.split("## The fields of run.json")[1].split("\n## ")[0]

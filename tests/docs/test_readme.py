@@ -17,9 +17,9 @@ from safetensors.torch import load_file
 
 from mi_runner.config import composition
 from mi_runner.config.run_schema import RunConfig
-from tests.cli.test_ls import write, write_sweep
 from tests.commands import of_name
 from tests.conftest import REPOSITORY, Ended
+from tests.run_records import write, write_sweep
 
 README = (REPOSITORY / "README.md").read_text(encoding="utf-8")
 PAGES = {path.name: path.read_text(encoding="utf-8") for path in sorted((REPOSITORY / "docs").glob("*.md"))}
@@ -34,7 +34,11 @@ def commands_of(page: str) -> list[str]:
     return [line.partition(" #")[0].strip() for line in lines if line.strip().startswith("mi-run ")] + inline
 
 
-COMMANDS = [command for page in (README, *PAGES.values()) for command in commands_of(page)]
+COMMANDS = [
+    command
+    for page in (README, *(text for name, text in PAGES.items() if name != "plugins.md"))  # tests/cli/test_plugins.py
+    for command in commands_of(page)
+]
 LIMITED = ["dataset.limit=60", "training.epochs=1"]
 
 

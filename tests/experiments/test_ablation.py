@@ -26,7 +26,7 @@ from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.training.options import TrainingOptions
 from tests.conftest import Ended
-from tests.graph.test_model_graph import X, micro
+from tests.networks import X, micro
 from tests.small_data import classes, values
 
 

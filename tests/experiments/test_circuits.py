@@ -50,9 +50,10 @@ from mi_runner.models.mlp import MLP
 from mi_runner.progress import log
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.weights import read_weights
-from tests.cli.test_hints import check
+from tests.commands import check
 from tests.conftest import REPOSITORY, Ended
 from tests.small_data import classes, values
+from tests.small_parts import all_of, examples_of, random_part
 
 PUBLISHED = {
     (2, 2, 2, 1): (69, 49),
@@ -64,31 +65,6 @@ PUBLISHED = {
     (2, 5, 5, 1): (7_271_931_361, 6_024_498_961),
 }
 SMALL = [(2, 2, 2, 1), (3, 2, 1), (2, 2, 1, 2, 1), (4, 1), (1, 1), (2, 1, 1), (1, 3, 1), (2, 3, 1, 1)]
-
-
-def random_part(sizes: tuple[int, ...], activations: list[str], seed: int = 0) -> Part:
-    draw = torch.Generator().manual_seed(seed)
-    layers = [
-        Layer(
-            torch.randn(n_out, n_in, generator=draw),
-            torch.randn(n_out, generator=draw),
-            activation,
-            0.01 if activation == "leaky_relu" else 0.0,
-            module=f"layers.{2 * number}",
-        )
-        for number, ((n_in, n_out), activation) in enumerate(zip(itertools.pairwise(sizes), activations, strict=True))
-    ]
-    return Part(tuple(layers))
-
-
-def examples_of(part: Part, n: int = 60, seed: int = 1) -> CircuitExamples:
-    draw = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, part.sizes[0], generator=draw)
-    return CircuitExamples(x, torch.randint(0, 2, (n,), generator=draw).float(), part(x).squeeze(1))
-
-
-def all_of(part: Part, examples: CircuitExamples, **choices: str) -> CircuitMeasures:
-    return CircuitMeasures.joined(list(measure(part, examples, **choices)))
 
 
 # --- the space -------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import pytest
 import torch
 from torch import nn
 
+from mi_runner.experiments.discovery import experiment as discovery
 from mi_runner.graph.chain import Layer, Part, find_part
 from mi_runner.graph.interventions import Intervention, run_with
 from mi_runner.graph.model_graph import ModelGraph
@@ -21,53 +22,16 @@ from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.discovery import curves, scores, stability
 from mi_runner.methods.discovery.edge_pruning import edge_pruning
-from mi_runner.methods.discovery.find import METHODS, Resampled, Task, find
+from mi_runner.methods.discovery.find import Resampled, Task, find
 from mi_runner.methods.discovery.masked import MaskedPart
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
 from mi_runner.methods.discovery.rankings import carried_forward, ranked_circuits
+from mi_runner.methods.discovery.records import METHODS, Method
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.methods.discovery.search import acdc, greedy
 from mi_runner.tables.intervals import clopper_pearson
 from tests.conftest import Ended
-
-ABLATIONS = ("zero", "mean")
-
-
-def random_part(sizes: tuple[int, ...], activation: str = "leaky_relu", seed: int = 0) -> Part:
-    draw = torch.Generator().manual_seed(seed)
-    layers = [
-        Layer(torch.randn(n_out, n_in, generator=draw), torch.randn(n_out, generator=draw), activation, 0.1)
-        for n_in, n_out in itertools.pairwise(sizes)
-    ]
-    return Part(tuple(layers))
-
-
-def examples(part: Part, n: int = 40, seed: int = 1) -> tuple[torch.Tensor, torch.Tensor]:
-    draw = torch.Generator().manual_seed(seed)
-    x = torch.randn(n, part.sizes[0], generator=draw, dtype=torch.float64)
-    return x, torch.randint(0, 2, (n,), generator=draw).double()
-
-
-def all_circuits(sizes: tuple[int, ...]) -> np.ndarray:
-    """Every closed circuit but the empty one, by trying all sets of edges."""
-    edges = Edges(sizes)
-    every = (np.arange(2**edges.n)[:, None] >> np.arange(edges.n) & 1).astype(bool)
-    return every[(edges.closed(every) == every).all(1) & every.any(1)]
-
-
-def by_definition(part: Part, masks: list[np.ndarray], x: torch.Tensor, ablation: str) -> torch.Tensor:
-    """The outputs of one circuit, an edge at a time."""
-    clean, value = x, x
-    for layer, mask in zip(part.layers, masks, strict=True):
-        mean = clean.mean(0) if ablation == "mean" else torch.zeros(clean.shape[1], dtype=x.dtype)
-        weight, sums = layer.weight.double(), layer.bias.double().repeat(len(x), 1)
-        for target, source in itertools.product(*map(range, mask.shape)):
-            carried = value[:, source] if mask[target, source] else mean[source].expand(len(x))
-            sums[:, target] += weight[target, source] * carried
-        clean = layer.activate(clean @ weight.T + layer.bias.double())
-        value = layer.activate(sums)
-    return value
-
+from tests.masked_parts import ABLATIONS, all_circuits, by_definition, examples, random_part
 
 # --- circuits of a part ----------------------------------------------------------------------------------------------
 
@@ -327,7 +291,7 @@ def test_every_method_has_closed_circuits_that_fit_each_size() -> None:
     part = random_part((2, 2, 2, 1))
     x, y = examples(part)
     sizes = np.arange(11)
-    assert set(METHODS) > {"random", "eap_signed", "edge_pruning"}
+    assert {method.name for method in METHODS} > {"random", "eap_signed", "edge_pruning"}
     for name in METHODS:
         found = find(name, Task(part, x, y, "mean"), sizes, generator=torch.Generator().manual_seed(0))
         assert (found.circuits.sum(1) <= sizes).all() and (np.diff(found.circuits.sum(1)) >= 0).all()
@@ -600,6 +564,23 @@ def test_mistakes_are_found_before_training(
     ended = mi_run(*SMALL, *arguments)
     assert ended.status == 2 and said in ended.err
     assert not list(Path().rglob("run.json"))
+
+
+def test_a_method_that_is_not_the_package_s_says_what_is_wrong_with_it(
+    mi_run: Callable[..., Ended], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before the run if its code can't be imported, in the run if it raises."""
+
+    def raises(part: Part, x: torch.Tensor, target: torch.Tensor, ablation: str) -> None:
+        raise KeyError("edges")
+
+    added = Method("gone", "is gone", scores="own_package:score"), Method("raising", "raises", scores=raises)
+    monkeypatch.setattr(discovery, "all_methods", lambda: (*METHODS, *added))
+    ended = mi_run(*SMALL, "experiment.methods=[eap,gone]")
+    cause = "its code can't be imported (ModuleNotFoundError: No module named 'own_package')"
+    assert ended.status == 2 and f"experiment.methods has gone: {cause}" in ended.err
+    ended = mi_run(*SMALL, "experiment.methods=[eap,raising]")
+    assert ended.status == 1 and "the method raising raises KeyError: 'edges'" in ended.err
 
 
 def test_scores_of_another_shape_fail_the_run(mi_run: Callable[..., Ended], own_method: None) -> None:

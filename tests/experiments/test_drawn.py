@@ -35,7 +35,7 @@ from mi_runner.sweeps import sweep_figures
 from mi_runner.tables.intervals import Spread
 from mi_runner.tables.over_seeds import Summed
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE, Range
-from tests.methods.test_explanations import PLANTED, XOR, chain, in_float32
+from tests.boolean_networks import PLANTED, XOR, chain, in_float32
 
 Row = dict[str, Any]
 

@@ -24,7 +24,7 @@ from mi_runner.config.registry import SCHEMAS
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import ModularSum
 from mi_runner.errors import ConfigError, RunFailed
-from mi_runner.experiments import Result, Setting, TrainedNetwork
+from mi_runner.experiments import Result, Setting
 from mi_runner.experiments.common.variable_sets import data_sets_with_variables
 from mi_runner.experiments.iit import cells as iit_cells
 from mi_runner.experiments.iit import experiment as iit
@@ -37,9 +37,9 @@ from mi_runner.tables.intervals import wilson_interval
 from mi_runner.training.options import TrainingOptions
 from tests.commands import of_name
 from tests.conftest import REPOSITORY, Ended
-from tests.datasets.test_causal_models import of_two_bits
-from tests.methods.test_interchange import ANGLE, Xor, bits
-from tests.small_data import classes
+from tests.iit_settings import METRICS_COLUMNS, of, setting, units
+from tests.interchanges import ANGLE, Xor, bits
+from tests.small_data import classes, of_two_bits
 
 SMALL = (
     *("dataset.train_size=60", "dataset.test_size=40", "training.epochs=1", "experiment.batch_size=20"),
@@ -48,26 +48,10 @@ SMALL = (
 
 UNITS = ("experiment.alignment=units", "experiment.train=network")
 
-METRICS_COLUMNS = [
-    *("phase", "control", "variables", "trained_site", "start", "site", "alignment", "size", "sources", "subset"),
-    *("iia", "iia_low", "iia_high", "floor", "iia_unswapped"),
-    *("task_accuracy", "task_low", "task_high", "commonest", "n_pairs"),
-]
-
-
-def setting(model: nn.Module, dataset: Dataset, training: TrainingOptions | None = None, **options: Any) -> Setting:
-    options = {"train_pairs": 60, "test_pairs": 50, "batch_size": 20} | options
-    networks = {"untrained": TrainedNetwork(type(model)())} if isinstance(model, Xor) else {}
-    return Setting(IitConfig(**options), training or TrainingOptions(), model.eval(), dataset, networks=networks)
-
 
 def mlp(dataset: Dataset, hidden: int = 8) -> MLP:
     torch.manual_seed(0)
     return MLP([dataset.x_train.shape[1], hidden, dataset.n_outputs], nn.Tanh)
-
-
-def units(**options: Any) -> dict[str, Any]:
-    return {"alignment": AlignmentKind.units, "train": Trained.network, **options}
 
 
 def small_ellipses() -> Dataset:
@@ -230,15 +214,6 @@ def test_mistakes_at_the_command_line_exit_2_before_any_work(mi_run: Callable[..
 
 
 # --- what is measured ------------------------------------------------------------------------------------------------
-
-
-def of(result: Result, phase: str, subset: str = "all", control: str = "none") -> dict[str, Any]:
-    (found,) = [
-        dict(row)
-        for row in result.tables["metrics"]
-        if (row["phase"], row["subset"], row["control"]) == (phase, subset, control)
-    ]
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from mi_runner import chance, columns
+from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAblation, JudgeOn
 from mi_runner.config.experiments.circuits import CircuitsConfig
 from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
@@ -27,7 +27,7 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.models.mlp import MLP
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.training.options import TrainingOptions
-from tests.experiments.test_discovery import by_definition
+from tests.masked_parts import by_definition
 from tests.small_data import classes, values
 
 METHODS = ["random", "activation", "edge_patching", "eap", "eap_ig", "acdc", "greedy"]
@@ -316,16 +316,6 @@ def test_circuits_are_selected_on_some_examples_and_judged_on_others(
         assert (row["sparsest_judged_accuracy_low"] is not None) == (len(sparsest) == 1)
         assert f"{round(row['still_valid'] * len(valid)):,} of {len(valid):,} valid circuits are still" in result.answer
     assert set(circuits.metric_names(given)) == set(result.metrics)
-
-
-def test_every_column_has_a_meaning() -> None:
-    of_circuits = circuits.run(setting(CircuitsConfig(accuracy_threshold=0.55, judge_on=JudgeOn.half)))
-    config = DiscoveryConfig(methods=["eap"], bootstrap=2, judge_on=JudgeOn.half)
-    for result in (of_circuits, discovery.run(setting(config))):
-        for table, rows in result.tables.items():
-            for name in pd.DataFrame(rows).columns:
-                assert columns.column(name, table) is not None, (table, name)
-        assert [name for name in result.metrics if columns.metric(name) is None] == []
 
 
 def test_judged_on_the_same_examples_nothing_is_added() -> None:

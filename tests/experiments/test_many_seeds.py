@@ -37,11 +37,11 @@ from mi_runner.training import model_store
 from mi_runner.training import stacked as stacked_training
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.stacked import check_together, train_together
+from tests.commands import TINY as RUNNER_TINY
 from tests.commands import required
 from tests.conftest import Ended
-from tests.runs.test_runner import TINY as RUNNER_TINY
+from tests.networks import OPTIMIZERS, Counting, WithDropout
 from tests.small_data import classes, values
-from tests.training.test_loop import OPTIMIZERS, Counting, WithDropout
 
 MiRun = Callable[..., Ended]
 

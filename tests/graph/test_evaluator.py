@@ -14,7 +14,7 @@ from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import ablate
 from mi_runner.methods.replacements import Running
 from mi_runner.models.two_layer_skip import TwoLayerSkip
-from tests.graph.test_model_graph import X, micro
+from tests.networks import X, micro
 
 
 class Encoder(nn.Module):

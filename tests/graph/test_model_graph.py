@@ -20,32 +20,8 @@ from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.models.cnn import CNN
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
+from tests.networks import X, micro, traced
 from tests.random_networks import WIDTH, Planned, planned_networks
-
-X = torch.tensor([[1.0, 2.0], [-3.0, 1.0]])
-
-
-def micro() -> TwoLayerSkip:
-    """TwoLayerSkip on two inputs with integer weights.
-
-    first(x) = (x0 − x1 + 1, 2·x0 + x1)   last(h) = (h0 + 3·h1 − 1, 2·h0 − h1)
-
-    | x       | first   | relu   | add     | last      |
-    |---------|---------|--------|---------|-----------|
-    | ( 1, 2) | ( 0, 4) | (0, 4) | ( 1, 6) | (18, −4)  |
-    | (−3, 1) | (−3,−5) | (0, 0) | (−3, 1) | (−1, −7)  |
-    """
-    model = TwoLayerSkip(2, 2)
-    with torch.no_grad():
-        model.first.weight.copy_(torch.tensor([[1.0, -1.0], [2.0, 1.0]]))
-        model.first.bias.copy_(torch.tensor([1.0, 0.0]))
-        model.last.weight.copy_(torch.tensor([[1.0, 3.0], [2.0, -1.0]]))
-        model.last.bias.copy_(torch.tensor([-1.0, 0.0]))
-    return model
-
-
-def traced(model: nn.Module | None = None, example: Tensor = X) -> ModelGraph:
-    return ModelGraph.trace(model or micro(), example)
 
 
 def test_sites_and_edges_of_two_layer_skip() -> None:

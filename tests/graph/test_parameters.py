@@ -14,7 +14,7 @@ from mi_runner.graph.interventions import Intervention, Run, interchange, read_s
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import ablate, ablate_units
 from mi_runner.methods.replacements import Source
-from tests.graph.test_model_graph import X, micro, traced
+from tests.networks import X, micro, traced
 
 
 def test_they_are_listed_beside_the_values_of_the_forward_pass() -> None:

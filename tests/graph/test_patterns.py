@@ -13,7 +13,7 @@ from mi_runner.graph import patterns
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import ablate
 from mi_runner.methods.ablation_targets import ablation_targets
-from tests.graph.test_model_graph import X, micro
+from tests.networks import X, micro
 
 
 class Block(nn.Module):

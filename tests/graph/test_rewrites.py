@@ -15,7 +15,7 @@ from mi_runner.graph.interventions import Intervention, read_sites, run_with
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.contributions import contributions
 from mi_runner.models.two_layer_skip import TwoLayerSkip
-from tests.graph.test_model_graph import X, micro, traced
+from tests.networks import X, micro, traced
 
 
 def skip() -> tuple[ModelGraph, Tensor]:

@@ -20,7 +20,7 @@ from mi_runner.methods.replacements import Ablation, Running, Source, draws
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.progress import Progress
-from tests.graph.test_model_graph import X, micro
+from tests.networks import X, micro
 from tests.random_networks import WIDTH, Planned, planned_networks
 
 Y = torch.tensor([0, 1])

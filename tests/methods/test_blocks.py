@@ -27,11 +27,11 @@ from mi_runner.models.batches import BATCH, outputs_of
 from mi_runner.models.two_layer_skip import TwoLayerSkip
 from mi_runner.tables.names import NONE
 from mi_runner.training.clusterability import contiguous
-from tests.experiments.test_circuits import all_of, examples_of
-from tests.experiments.test_circuits import random_part as part_of_kinds
-from tests.experiments.test_discovery import all_circuits, examples, random_part
-from tests.methods.test_explanations import random_network, well_formed
+from tests.boolean_networks import random_network, well_formed
+from tests.masked_parts import all_circuits, examples, random_part
 from tests.small_data import classes
+from tests.small_parts import all_of, examples_of
+from tests.small_parts import random_part as part_of_kinds
 
 
 def flat(values: Any) -> np.ndarray:
@@ -227,7 +227,8 @@ def test_a_linear_fit_of_more_than_a_batch() -> None:
 
 
 def test_more_pairs_than_a_batch() -> None:
-    from tests.methods.test_interchange import Units, Xor, bits
+    from mi_runner.methods.alignment import Units
+    from tests.interchanges import Xor, bits
 
     dataset = bits(1500)
     model = dataset.causal_model

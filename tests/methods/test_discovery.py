@@ -19,12 +19,13 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery import scores
 from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.edge_pruning import edge_pruning
-from mi_runner.methods.discovery.find import Task, find, n_evaluated
+from mi_runner.methods.discovery.find import Task, find
 from mi_runner.methods.discovery.masked import MaskedPart, task_loss
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
+from mi_runner.methods.discovery.records import method_of, own_method
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.tables.intervals import clopper_pearson
-from tests.experiments.test_discovery import ABLATIONS, examples, random_part
+from tests.masked_parts import ABLATIONS, examples, random_part
 
 # --- edge pruning ----------------------------------------------------------------------------------------------------
 
@@ -141,14 +142,15 @@ def test_the_cost_of_a_method_of_ones_own_is_not_known() -> None:
     part = random_part((2, 2, 1))
     x, y = examples(part)
     given = lambda part, x, target, ablation: scores.magnitude(part, x, target, ablation)  # noqa: E731
-    found = find("mine", Task(part, x, y, "zero"), np.arange(7), own=given)
+    found = find(own_method("mine", given), Task(part, x, y, "zero"), np.arange(7))
     assert found.n_forward is None
     assert np.array_equal(found.scores, find("magnitude", Task(part, x, y, "zero"), np.arange(7)).scores)
 
 
 def test_circuits_that_a_search_evaluates_at_most() -> None:
-    assert [n_evaluated(name, 10) for name in ("edge_patching", "greedy", "magnitude", "eap")] == [10, 55, 0, 0]
-    assert n_evaluated("acdc", 10) == 10 * n_evaluated("acdc", 1) > 100
+    names = ("edge_patching", "greedy", "magnitude", "eap")
+    assert [method_of(name).evaluations(10) for name in names] == [10, 55, 0, 0]
+    assert method_of("acdc").evaluations(10) == 10 * method_of("acdc").evaluations(1) > 100
 
 
 # --- rank correlations -----------------------------------------------------------------------------------------------

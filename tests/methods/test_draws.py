@@ -29,8 +29,8 @@ from mi_runner.methods.replacements import Source
 from mi_runner.training.evaluation import loss_function
 from mi_runner.training.loop import train
 from mi_runner.training.options import TrainingOptions
-from tests.experiments.test_discovery import examples, random_part
-from tests.methods.test_interchange import aligned, bits, pairs, sgd
+from tests.interchanges import aligned, bits, pairs, sgd
+from tests.masked_parts import examples, random_part
 from tests.small_data import classes
 
 

@@ -26,40 +26,7 @@ from mi_runner.methods.explanations.algorithms import (
 from mi_runner.methods.explanations.alignments import Alignment, Interchange, NeuronSet
 from mi_runner.methods.explanations.boolean import BooleanNetwork, digits_of
 from mi_runner.methods.explanations.explain import explain, own_table
-
-XOR, AND, OR, NIMP = 0b0110, 0b1000, 0b1110, 0b0100  # bit b is input b of 00, 01, 10, 11
-
-
-def chain(*layers: tuple[list[list[float]], list[float]], activation: str = "relu", last: str = "identity") -> Part:
-    kinds = [activation] * (len(layers) - 1) + [last]
-    return Part(
-        tuple(
-            Layer(torch.tensor(weight), torch.tensor(bias), kind, 0.01)
-            for (weight, bias), kind in zip(layers, kinds, strict=True)
-        )
-    )
-
-
-def random_network(sizes: tuple[int, ...], seed: int) -> BooleanNetwork:
-    """Weights drawn so that neurons have many values on the inputs, and the rounded output few."""
-    draw = torch.Generator().manual_seed(seed)
-    layers = [
-        (torch.randn(n_out, n_in, generator=draw).mul(2).tolist(), torch.randn(n_out, generator=draw).tolist())
-        for n_in, n_out in itertools.pairwise(sizes)
-    ]
-    weight, bias = layers[-1]
-    layers[-1] = ([[0.25 * value for value in weight[0]]], bias)
-    return BooleanNetwork.of(chain(*layers, activation="leaky_relu", last="leaky_relu"))
-
-
-def in_float32(network: BooleanNetwork) -> Part:
-    layers = network.part.layers
-    return Part(tuple(replace(layer, weight=layer.weight.float(), bias=layer.bias.float()) for layer in layers))
-
-
-PLANTED = BooleanNetwork.of(chain(([[1.0, -1.0], [-1.0, 1.0]], [0.0, 0.0]), ([[1.0, 1.0]], [0.0])))
-"""XOR: neuron 0 is A ∧ ¬B, neuron 1 is ¬A ∧ B, the output their sum."""
-
+from tests.boolean_networks import AND, NIMP, OR, PLANTED, XOR, chain, in_float32, random_network, well_formed
 
 # --- the planted network -------------------------------------------------------------------------------------------
 
@@ -107,14 +74,6 @@ def test_an_output_of_exactly_a_half_is_an_error() -> None:
 
 
 # --- groundings ----------------------------------------------------------------------------------------------------
-
-
-def well_formed(network: BooleanNetwork, most: int, seed: int) -> list[int]:
-    space = network.space
-    draw = np.random.default_rng(seed)
-    every = map(int, draw.integers(1, space.full, size=4000, dtype=np.int64, endpoint=True))
-    formed = sorted({circuit for circuit in every if space.is_well_formed(circuit)})
-    return [formed[int(place)] for place in draw.permutation(len(formed))[:most]]
 
 
 def count_by_trying(network: BooleanNetwork, circuit: int) -> int:

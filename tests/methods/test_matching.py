@@ -12,7 +12,6 @@ import pandas as pd
 import pytest
 import torch
 
-from mi_runner import columns
 from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Result, Setting
@@ -32,6 +31,7 @@ from mi_runner.methods.matching import (
     recurrence,
 )
 from mi_runner.models.mlp import MLP
+from mi_runner.sweeps.declared import declarations_of_sweep
 from mi_runner.training.options import TrainingOptions
 from tests.conftest import Ended
 from tests.small_data import values
@@ -254,10 +254,14 @@ def test_a_sweep_over_the_seed_ends_with_the_comparison(mi_run: Callable[..., En
     assert done.status == 0 and "not compared" not in done.err, done.err
     made = {name: pd.read_csv(done.folder / f"sweep_{name}.csv") for name in ("circuits", "matching")}
     assert (done.folder / "figures/sweep_circuits_0_0.png").exists()
-    assert [key for name, table in made.items() for key in table if columns.column(key, f"sweep_{name}") is None] == [
+    declared = declarations_of_sweep(["circuits"], ["experiment.accuracy_threshold", "seed"])
+    assert [key for name, table in made.items() for key in table if not declared.column(f"sweep_{name}", key)] == [
         "experiment.accuracy_threshold"
     ] * 2
-    assert all(columns.table(f"sweep_{name}") for name in made) and columns.figure("sweep_circuits_0")
+    assert all(declared.caption(f"sweep_{name}") for name in made) and declared.figure("sweep_circuits_0_1")
+    for name in ("sweep", "sweep_summary"):
+        own = pd.read_csv(done.folder / f"{name}.csv")
+        assert [key for key in own if not declared.column(name, key)] == ["experiment.accuracy_threshold"]
     assert set(made["matching"]["experiment.accuracy_threshold"]) == {0.2, 0.99}
     assert set(made["matching"]["seed"]) == {1} and set(made["circuits"]["kind"]) == {"edge", "commonest", "circuit"}
     first = (done.folder / "sweep_circuits.csv").read_bytes()

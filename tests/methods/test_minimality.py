@@ -17,7 +17,7 @@ from mi_runner.methods.circuits.kernels.minimality import close_bits
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure
 from mi_runner.methods.circuits.minimality import LEVELS, minimality, minimality_by_search
 from mi_runner.methods.circuits.space import INPUTS, CircuitSpace
-from tests.experiments.test_circuits import examples_of, random_part
+from tests.small_parts import examples_of, random_part
 
 SIZES = [(2, 2, 2, 1), (3, 2, 1), (2, 1, 2, 1), (4, 1), (1, 3, 1)]
 

@@ -37,8 +37,8 @@ from mi_runner.methods.explanations.boolean import BooleanNetwork
 from mi_runner.methods.pruning import prune
 from mi_runner.models.mlp import MLP
 from mi_runner.training.options import TrainingOptions
-from tests.experiments.test_circuits import random_part
 from tests.small_data import values
+from tests.small_parts import random_part
 
 
 def chain(*weights: list[list[float]], activation: str = "relu", biases: list[list[float]] | None = None) -> Part:

@@ -11,21 +11,24 @@ import sys
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import import_module
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
 
-from mi_runner import columns
 from mi_runner.config.registry import EXPERIMENTS
-from mi_runner.experiments.common import sentences
+from mi_runner.experiments.common import circuit_picture, sentences
+from mi_runner.experiments.declared import declarations_of
+from mi_runner.experiments.discovery.pictures import BEST_BY
 from mi_runner.experiments.train import experiment as train
 from mi_runner.progress import log
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, answers, images, rendering, run_report, tables, write_run_report
+from mi_runner.tables.declaration import Declarations, FigureType
 from tests.conftest import REPOSITORY, Ended
-from tests.pages import BAD, DATA, DIVERGES, SMALL, Parsed, hostile_folder, parsed
+from tests.pages import BAD, DATA, DIVERGES, SMALL, Parsed, hostile_folder, parsed, pictures
 
 MiRun = Callable[..., Ended]
 Runs = Mapping[str, Path]
@@ -42,43 +45,54 @@ def files_of(folder: Path) -> dict[str, list[str]]:
 @pytest.mark.parametrize("name", SMALL)
 def test_every_column_table_figure_and_metric_of_a_run_has_a_meaning(name: str, runs: Runs) -> None:
     folder = runs[name]
-    found, experiment = files_of(folder), json.loads((folder / "run.json").read_text())["experiment"]
+    record = json.loads((folder / "run.json").read_text())
+    found, declared = files_of(folder), declarations_of(record["experiment"])
     assert len(found) > 2 and "metrics" in found
-    of_tables = [(table, name) for table, names in found.items() for name in names]
-    assert [of for of in of_tables if columns.column(of[1], of[0], experiment) is None] == []
-    assert [table for table in found if not columns.table(table)] == []
-    assert [path.name for path in folder.glob("figures/*.png") if not columns.figure(path.stem, experiment)] == []
-    metrics = json.loads((folder / "run.json").read_text())["metrics"]
-    assert metrics and [name for name in metrics if columns.metric(name) is None] == []
+    of_columns = {(table, name): declared.column(table, name) for table, names in found.items() for name in names}
+    assert [of for of, column in of_columns.items() if column is None or not column.meaning] == []
+    assert [table for table in found if not declared.caption(table)] == []
+    assert [path.name for path in folder.glob("figures/*.png") if declared.figure(path.stem) is None] == []
+    assert record["metrics"] and [name for name in record["metrics"] if declared.number(name) is None] == []
 
 
 @pytest.mark.parametrize("schema", EXPERIMENTS, ids=lambda schema: schema.name)
-def test_every_key_and_measure_that_an_experiment_declares_has_a_meaning(schema: Any) -> None:
-    module = import_module(schema.module)
-    if (declared := module.EXPERIMENT.declared).tables:
-        every = [column for table in (*declared.tables, *declared.compared) for column in table.all_columns]
-        assert [column.name for column in (*every, *declared.summary) if not column.meaning] == []
-        assert all(each.caption for each in (*declared.tables, *declared.compared, *declared.figures))
-        return
-    module = module if hasattr(module, "KEYS") else import_module(f"{schema.module.removesuffix('.experiment')}.tables")
-    for table, keys in module.KEYS.items():
-        assert columns.table(table), table
-        assert [key for key in keys if columns.column(key, table) is None] == []
-    assert [name for name in module.MEASURES if columns.metric(name) is None] == []
+def test_all_that_an_experiment_declares_has_a_meaning(schema: Any) -> None:
+    declared = declarations_of(schema.name)
+    assert import_module(schema.module).EXPERIMENT.declared.tables == declared.tables
+    tables = (*declared.tables, *declared.compared, *declared.added)
+    every = [column for table in tables for column in table.all_columns]
+    assert every and [column.name for column in (*every, *declared.summary) if not column.meaning] == []
+    assert all(each.caption for each in (*tables, *declared.figures))
+    assert [column.name for column in every if column.only and not column.only.startswith("where ")] == []
 
 
-def test_the_page_of_columns_is_made_from_the_code() -> None:
-    assert (REPOSITORY / "docs/columns.md").read_text(encoding="utf-8") == columns.page()
+def test_declarations_are_read_without_torch() -> None:
+    program = "import sys; from mi_runner.config.registry import EXPERIMENTS; "
+    program += "from mi_runner.sweeps.declared import declarations_of_sweep; "
+    program += "declarations_of_sweep([schema.name for schema in EXPERIMENTS]); "
+    program += "print([name for name in ('torch', 'pandas', 'matplotlib') if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stdout == "[]\n", done.stderr
 
 
-def test_names_have_the_meaning_of_their_table_and_of_what_they_describe() -> None:
-    assert columns.column("n", "seeds_summary") != columns.column("n", "metrics") is not None
-    low, of = columns.column("accuracy_low"), columns.column("accuracy")
-    assert low is not None and of is not None and low.unit == of.unit and "accuracy" in low.meaning
-    assert columns.metric("accuracy/relu/zero") == columns.Column(f"{of.meaning}: relu, zero", of.unit)
-    assert columns.column("invented") is columns.metric("invented/7") is None
-    assert columns.column("invented", "answers") == columns.COLUMNS["answers.*"]
-    assert columns.figure("weights_first_layer") == columns.FIGURES["weights"] and columns.figure("invented") == ""
+def test_a_name_has_the_meaning_that_it_has_in_the_experiment() -> None:
+    method = {name: declarations_of(name).column("metrics", "method") for name in ("ablation", "discovery")}
+    assert [column and column.meaning for column in method.values()] == [
+        "what replaces the value: zero, mean or resample; none: nothing",
+        "the method that finds circuits",
+    ]
+    rank = declarations_of("discovery").column("scores", "rank")
+    assert rank and rank.meaning.startswith("place of the edge by its score")
+    unknown = declarations_of("invented")
+    assert unknown.column("metrics", "accuracy") is None and unknown.caption("predictions")
+
+
+def test_the_page_of_columns_is_made_from_the_declarations() -> None:
+    spec = spec_from_file_location("columns", REPOSITORY / "docs/columns.py")
+    assert spec is not None and spec.loader is not None
+    program = module_from_spec(spec)
+    spec.loader.exec_module(program)
+    assert (REPOSITORY / "docs/columns.md").read_text(encoding="utf-8") == program.page()
 
 
 # --- what a page has -------------------------------------------------------------------------------------------------
@@ -247,12 +261,12 @@ def test_the_hash_of_the_page_is_in_run_json_and_it_says_how_the_run_ended(runs:
         assert record["timings"]["total"] >= record["timings"]["report"] > 0
 
 
-def test_a_picture_of_circuits_has_the_best_and_the_sparsest(runs: Runs, tmp_path: Path) -> None:
+def test_a_picture_of_circuits_has_the_best_and_the_sparsest(runs: Runs) -> None:
     """Against the table itself, by pandas."""
     import pandas as pd
 
     frame = pd.read_parquet(runs["circuits"] / "circuits.parquet")
-    (drawn,) = run_report.pictures.circuits(runs["circuits"])["circuits"]["outputs"]
+    (drawn,) = pictures(runs["circuits"])["circuits"]["outputs"]
     assert drawn["sizes"] == [3, 2, 1] and len(drawn["edges"]) == 8
     best = frame.groupby("n_edges")["accuracy"].max()
     assert {circuit["edges"]: circuit["accuracy"] for circuit in drawn["best"]} == pytest.approx(best.to_dict())
@@ -265,18 +279,26 @@ def test_a_picture_of_circuits_has_the_best_and_the_sparsest(runs: Runs, tmp_pat
     edges = pd.read_csv(runs["circuits"] / "edges.csv")
     assert [edge["share"] for edge in drawn["edges"]] == pytest.approx(edges["share"].tolist(), rel=1e-5)
     assert [edge["weight"] for edge in drawn["edges"]] == pytest.approx(edges["weight"].tolist(), rel=1e-5)
-    shutil.copytree(runs["circuits"], tmp_path / "copy", ignore=shutil.ignore_patterns("edges.csv", "figures"))
-    # The shares follow from the table of circuits, too.
-    (alone,) = run_report.pictures.circuits(tmp_path / "copy")["circuits"]["outputs"]
-    assert [edge["share"] for edge in alone["edges"]] == pytest.approx(edges["share"].tolist(), rel=1e-5)
+    (of_explanations,) = pictures(runs["explanations"])["circuits"]["outputs"]
+    frame = pd.read_parquet(runs["explanations"] / "circuits.parquet")
+    assert of_explanations["n_circuits"] == len(frame) and of_explanations["n_valid"] == frame["valid"].sum()
 
 
-def test_a_picture_of_methods_has_their_circuits_and_the_best(runs: Runs, tmp_path: Path) -> None:
+def test_shares_of_edges_follow_from_the_valid_circuits(runs: Runs) -> None:
+    import pandas as pd
+
+    frame, edges = pd.read_parquet(runs["circuits"] / "circuits.parquet"), pd.read_csv(runs["circuits"] / "edges.csv")
+    found = circuit_picture._shares(frame.loc[frame["valid"], "circuit"].to_numpy(), len(edges))
+    assert found == pytest.approx(edges["share"].tolist(), rel=1e-5)
+    assert circuit_picture._shares(frame["circuit"].to_numpy()[:0], 2) == [None, None]
+
+
+def test_a_picture_of_methods_has_their_circuits_and_the_best(runs: Runs) -> None:
     """Against the tables, by pandas; bits of the best ones against the rows of their kept edges."""
     import pandas as pd
 
     frames = {name: pd.read_csv(runs["discovery"] / f"{name}.csv") for name in ("metrics", "analysed", "edges")}
-    drawn = run_report.method_pictures.methods(runs["discovery"])["methods"]
+    drawn = pictures(runs["discovery"])["methods"]
     assert [part["ablation"] for part in drawn["parts"]] == ["zero", "mean"] and drawn["n_left_out"] == 0
     for part in drawn["parts"]:
         own = {name: frame[frame["ablation"] == part["ablation"]] for name, frame in frames.items()}
@@ -290,22 +312,32 @@ def test_a_picture_of_methods_has_their_circuits_and_the_best(runs: Runs, tmp_pa
             assert list(map(int, of_method["bits"])) == rows["circuit"].tolist()
             assert [int(bits).bit_count() for bits in of_method["bits"]] == rows["n_edges"].tolist()
             assert of_method["mse"] == pytest.approx(rows["mse"].tolist(), rel=1e-5)
-        for measure, name in run_report.method_pictures.BEST_BY.items():
+        for measure, name in BEST_BY.items():
             kept = own["edges"][own["edges"]["best"] == measure]
             for k, bits in zip(part["k"], map(int, part["lists"][name]["bits"]), strict=True):
                 of_k = kept[kept["k"] == k]
                 edges = {names.index(edge) for edge in zip(of_k["layer"], of_k["source"], of_k["target"], strict=True)}
                 assert edges == {edge for edge in range(10) if bits >> edge & 1}
         assert set(part["scores"]) == {"random", "magnitude", "eap"}
-    shutil.copytree(runs["discovery"], tmp_path / "copy", ignore=shutil.ignore_patterns("figures"))
-    (tmp_path / "copy/analysed.csv").write_text("ablation,output,layer\nzero,0,x\n")  # a damaged table has no picture
-    assert run_report.method_pictures.methods(tmp_path / "copy") == {}
+
+
+@pytest.mark.parametrize("content", [None, "{", "[1]", '{"circuits": 7, "invented": {}}'])
+def test_without_sound_data_a_page_has_no_picture(content: str | None, runs: Runs, tmp_path: Path) -> None:
+    """As the folders of earlier versions, which have no such file."""
+    shutil.copytree(runs["circuits"], tmp_path / "v001", ignore=shutil.ignore_patterns("figures", REPORT))
+    (tmp_path / "v001" / run_folder.PICTURES).unlink()
+    if content is not None:
+        (tmp_path / "v001" / run_folder.PICTURES).write_text(content)
+    write_run_report(tmp_path / "v001")
+    page = (tmp_path / "v001" / REPORT).read_text()
+    assert 'id="data-circuits"' not in page and parsed(tmp_path / "v001").tables["metrics"]
+    assert 'id="data-circuits"' in (runs["circuits"] / REPORT).read_text()
 
 
 def test_a_picture_of_a_network_has_what_each_ablation_costs(runs: Runs) -> None:
     import pandas as pd
 
-    drawn = run_report.pictures.network(runs["ablation"])["network"]
+    drawn = pictures(runs["ablation"])["network"]
     assert [site["name"] for site in drawn["sites"]] == ["x", "first", "relu", "add", "last"]
     assert drawn["sites"][3]["reads"] == ["x", "relu"] and drawn["methods"] == ["zero", "mean", "resample"]
     drops = pd.read_csv(runs["ablation"] / "metrics.csv").groupby(["target", "method"])["accuracy_drop"].mean()
@@ -454,6 +486,9 @@ def test_a_long_and_wide_table_is_shortened_with_a_word_on_the_rest(tmp_path: Pa
     assert f"The first {tables.MOST_COLUMNS} of {n_columns} columns" in page.text
 
 
+WEIGHTS = Declarations(figures=(FigureType("weights_*", "Weights of a layer"),))
+
+
 def test_figures_take_no_more_than_their_bytes(tmp_path: Path) -> None:
     import numpy as np
     from PIL import Image
@@ -463,12 +498,12 @@ def test_figures_take_no_more_than_their_bytes(tmp_path: Path) -> None:
     for path in paths:
         Image.fromarray(draw.integers(0, 256, (200, 300, 3), dtype=np.uint8)).save(path)
     whole = sum(path.stat().st_size for path in paths)
-    kept = images.images(paths, tmp_path, most=whole)
+    kept = images.images(paths, tmp_path, WEIGHTS, most=whole)
     assert [len(image.data) > path.stat().st_size for image, path in zip(kept, paths, strict=True)] == [True] * 4
     for most in (whole // 2, whole // 8, whole // 2_000):
-        made = images.images(paths, tmp_path, most=most)
+        made = images.images(paths, tmp_path, WEIGHTS, most=most)
         assert sum(len(image.data) for image in made) * 3 / 4 <= most
-        assert (made[0].width, made[0].height) == (300, 200) and made[0].caption == columns.FIGURES["weights"]
+        assert (made[0].width, made[0].height) == (300, 200) and made[0].caption == "Weights of a layer"
     assert [image.data for image in made] == [""] * 4  # they are links only
 
 
@@ -537,7 +572,7 @@ def test_report_false_leaves_out_the_pages_of_a_sweep(mi_run: MiRun) -> None:
 
 def test_numbers_of_one_measure_stand_together_in_the_answer() -> None:
     summary = {"accuracy": 0.9, "regret_mse/eap/zero": 0.5, "regret_mse/greedy/zero": 0.25, "n_edges": 21.0}
-    first, regret, edges = answers.answers(summary, "accuracy", [], [])
+    first, regret, edges = answers.answers(summary, "accuracy", declarations_of("discovery"), [], [])
     assert (first.name, first.value, edges.name, edges.value) == ("accuracy", "0.9000", "n_edges", "21")
     assert (regret.name, regret.value) == ("regret_mse", "")
     assert [(each.name, each.value) for each in regret.compared] == [("eap/zero", "0.5000"), ("greedy/zero", "0.2500")]
@@ -545,5 +580,5 @@ def test_numbers_of_one_measure_stand_together_in_the_answer() -> None:
 
 def test_an_interval_of_counts_has_no_digits_behind_the_point() -> None:
     summary = {"n_groundings": 1234.0, "n_groundings_low": 1200.0, "n_groundings_high": 1300.0}
-    (answer,) = answers.answers(summary, "accuracy", [], [])[:1]
+    (answer,) = answers.answers(summary, "accuracy", declarations_of("explanations"), [], [])[:1]
     assert answer.interval == "1,200 to 1,300"

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from mi_runner.runs.report import REPORT, method_pictures, pictures
+from mi_runner.runs.report import REPORT
 from tests.browser import Browser, chromium, missing
-from tests.pages import SMALL, hostile_folder
+from tests.pages import SMALL, hostile_folder, pictures
 
 Runs = Mapping[str, Path]
 
@@ -100,7 +100,7 @@ def test_dark_colours_follow_the_system_and_the_button(runs: Runs, browser: Brow
 def test_sliders_step_through_circuits_by_keyboard(runs: Runs, browser: Browser) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    (drawn,) = pictures.circuits(runs["circuits"])["circuits"]["outputs"]
+    (drawn,) = pictures(runs["circuits"])["circuits"]["outputs"]
     browser.open(runs["circuits"] / REPORT)
     about = "return document.querySelector('[data-about=left]').textContent"
     slider = browser.driver.find_element("css selector", "[data-slider=left]")
@@ -126,7 +126,7 @@ def test_edges_say_what_they_are_at_the_pointer_and_at_the_keyboard(runs: Runs, 
     from selenium.webdriver import ActionChains
     from selenium.webdriver.common.keys import Keys
 
-    (drawn,) = pictures.circuits(runs["circuits"])["circuits"]["outputs"]
+    (drawn,) = pictures(runs["circuits"])["circuits"]["outputs"]
     browser.open(runs["circuits"] / REPORT)
     keys = ActionChains(browser.driver)
     browser.driver.find_element("css selector", "[data-slider=left]").send_keys(Keys.TAB)
@@ -151,7 +151,7 @@ def test_edges_say_what_they_are_at_the_pointer_and_at_the_keyboard(runs: Runs, 
         seen.add(focused)
         assert label == browser.run(HINT) and label.startswith(f"{focused}: ")
         keys.send_keys(Keys.ARROW_DOWN).perform()
-    costs = pictures.network(runs["ablation"])["network"]["costs"]
+    costs = pictures(runs["ablation"])["network"]["costs"]
     assert len(seen) == 10 and {"x", "last", "relu/add"} <= seen and costs.keys() <= seen
     assert browser.said() == []
 
@@ -159,7 +159,7 @@ def test_edges_say_what_they_are_at_the_pointer_and_at_the_keyboard(runs: Runs, 
 def test_the_slider_steps_through_the_sizes_of_two_methods(runs: Runs, browser: Browser) -> None:
     from selenium.webdriver.common.keys import Keys
 
-    zero, mean = method_pictures.methods(runs["discovery"])["methods"]["parts"]
+    zero, mean = pictures(runs["discovery"])["methods"]["parts"]
     browser.open(runs["discovery"] / REPORT)
     said = "return document.querySelector('[data-about={}]').textContent"
     choose = "const one = document.querySelector(arguments[0]); one.value = arguments[1];"
@@ -195,7 +195,7 @@ def test_the_slider_steps_through_the_sizes_of_two_methods(runs: Runs, browser: 
 
 
 def test_the_network_is_shaded_by_the_chosen_method(runs: Runs, browser: Browser) -> None:
-    costs = pictures.network(runs["ablation"])["network"]["costs"]
+    costs = pictures(runs["ablation"])["network"]["costs"]
     browser.open(runs["ablation"] / REPORT)
     title = "return document.querySelector('[data-site=add] title').textContent"
     for method in ("zero", "mean", "resample"):

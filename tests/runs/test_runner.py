@@ -29,15 +29,9 @@ from mi_runner.runs import preparation, run_folder, runner
 from mi_runner.runs.choices import load_dataset
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.training import loop as training
+from tests.commands import TINY
 from tests.conftest import Ended
 
-TINY = (
-    "dataset=mod_add",
-    "dataset.train_size=64",
-    "dataset.test_size=32",
-    "training.epochs=2",
-    "training.batch_size=16",
-)
 MiRun = Callable[..., Ended]
 
 

@@ -7,7 +7,6 @@ import hashlib
 import logging
 import math
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
@@ -19,13 +18,13 @@ from mi_runner import chance
 from mi_runner.config.training_schema import Loss
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError
-from mi_runner.models.mlp import MLP
-from mi_runner.progress import Advance, Progress
+from mi_runner.progress import Progress
 from mi_runner.training import optimizers
 from mi_runner.training.loop import Progressed, check, multiplications, stop_epoch, threads_for, train
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Regularizer
+from tests.networks import OPTIMIZERS, Counting, WithDropout, network
 from tests.small_data import classes, values
 
 
@@ -36,11 +35,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-def network(n_outputs: int, output_activation: nn.Module | None = None, seed: int = 0) -> MLP:
-    with chance.global_seed(seed, "test"):
-        return MLP([6, 5, n_outputs], nn.Tanh, output_activation)
 
 
 def weights_of(model: nn.Module) -> Tensor:
@@ -185,19 +179,6 @@ def train_written_out(model: nn.Module, dataset: Dataset, config: TrainingOption
     return losses
 
 
-OPTIMIZERS = {
-    "sgd": {"optimizer": "sgd", "learning_rate": 0.1},
-    "sgd, momentum and decay": {
-        "optimizer": "sgd",
-        "learning_rate": 0.05,
-        "momentum": 0.9,
-        "weight_decay": 0.1,
-    },
-    "adam": {"optimizer": "adam", "learning_rate": 0.01},
-    "adam, decay": {"optimizer": "adam", "learning_rate": 0.01, "weight_decay": 0.1},
-    "adamw, decay": {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1},
-}
-
 LOSSES: dict[str, tuple[dict[str, Any], Callable[[], Dataset], Callable[[], nn.Module]]] = {
     "cross_entropy": ({"loss": "cross_entropy"}, classes, lambda: network(3)),
     "label smoothing": ({"loss": "cross_entropy", "label_smoothing": 0.2}, classes, lambda: network(3)),
@@ -318,17 +299,6 @@ def test_frozen_weights_stay_as_they_are() -> None:
 # --- chance --------------------------------------------------------------------------------------------------------
 
 
-class WithDropout(nn.Module):
-    """A network that draws at random while it trains."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.linear, self.dropout = nn.Linear(6, 3), nn.Dropout(0.5)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.linear(self.dropout(x))
-
-
 @pytest.mark.parametrize("make", [lambda: network(3), WithDropout], ids=["mlp", "dropout"])
 def test_the_seed_decides_the_weights(make: Callable[[], nn.Module]) -> None:
     def trained(seed: int) -> Tensor:
@@ -398,26 +368,6 @@ def test_the_network_trains_in_training_mode_and_is_left_in_evaluation_mode() ->
     train(model, classes(), TrainingOptions(epochs=2, batch_size=20), seed=0)
     assert modes == [(2, True), *2 * [(20, True), (20, True), (40, False)]]  # the first is the check
     assert not model.training
-
-
-class Counting(Progress):
-    """Counts the steps of its bar, and keeps the notes behind it."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.total = self.done = 0
-        self.notes: list[str] = []
-        self.steps: list[int] = []
-
-    @contextmanager
-    def bar(self, description: str, total: int) -> Iterator[Advance]:
-        def advance(steps: int, note: str = "") -> None:
-            self.done += steps
-            self.steps.append(steps)
-            self.notes.append(note)
-
-        self.total = total
-        yield advance
 
 
 def test_the_bar_ends_where_the_work_does() -> None:

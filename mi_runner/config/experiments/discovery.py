@@ -8,7 +8,7 @@ from typing import ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.experiments.circuit_options import JudgeOn
-from mi_runner.config.options import option
+from mi_runner.config.options import option, option_of_records
 
 
 class LeftOut(Enum):
@@ -40,14 +40,14 @@ class DiscoveryConfig(ExperimentConfig):
         "experiment.accuracy_threshold=0.4",
     )
 
-    methods: list[str] = option(
-        ["random", "magnitude", "activation", "edge_patching", "eap", "eap_ig", "acdc", "greedy", "edge_pruning"],
-        "methods that find circuits, also eap_signed, eap_ig_signed; package.module:callable is your own. Runs code!",
+    methods: list[str] = option_of_records(
+        "mi_runner.methods.discovery.records:all_methods",
+        "methods that find circuits; package.module:callable is your own. Runs code!",
     )
     ablation: LeftOut = option(LeftOut.both, "a left-out edge carries 0, or its mean; both: each by itself")
     objective: DiscoveryObjective = option(
         DiscoveryObjective.distance,
-        "edge_patching, acdc, greedy, edge_pruning keep it small: distance to the full network's output, or task loss",
+        "what methods with an objective keep small: the distance to the full network's output, or the task's loss",
     )
     last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
     accuracy_threshold: float = option(0.99, "a circuit is valid if its accuracy is above it", at_least=0, below=1)

@@ -21,7 +21,9 @@ from mi_runner.datasets import Dataset, arrays
 from mi_runner.errors import ArgumentError, ConfigError, as_options, listed, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.ablation import figures
+from mi_runner.experiments.ablation.pictures import network_picture
 from mi_runner.experiments.ablation.tables import (
+    ABLATING,
     ANSWERS,
     CONTRIBUTIONS,
     DECLARED,
@@ -72,7 +74,7 @@ REHEARSED = 3
 
 
 def check(setting: Setting[AblationConfig]) -> None:
-    """The model can be traced, and has the targets that are asked for; each can be ablated.
+    """Checks that the model can be traced and has the targets that are asked for, and that each can be ablated.
 
     Raises:
         ConfigError: it can't, or hasn't; the text lists its sites and edges. Or an ablation fails; it says which.
@@ -107,7 +109,7 @@ def check(setting: Setting[AblationConfig]) -> None:
 
 
 def metric_names(setting: Setting[AblationConfig]) -> list[str]:
-    """The summary's names: `accuracy`, `loss`, and both for each target and method, `accuracy/x/add/zero`."""
+    """Returns the summary's names: `accuracy`, `loss`, and both for each target and method, `accuracy/x/add/zero`."""
     config = setting.config
     found = _targets(setting.graph(), config)
     if config.list_only:
@@ -118,7 +120,7 @@ def metric_names(setting: Setting[AblationConfig]) -> list[str]:
 
 
 def run(setting: Setting[AblationConfig]) -> Result:
-    """The table of accuracy and loss under each ablation, the intact network first."""
+    """Returns the table of accuracy and loss under each ablation, the intact network first."""
     graph, config, dataset = setting.graph(), setting.config, setting.dataset
     if config.list_only:
         return _listed(graph)
@@ -144,8 +146,9 @@ def run(setting: Setting[AblationConfig]) -> Result:
     return Result(
         filled,
         _summary(graph, asked, ablated.rows),
-        DECLARED,
+        ABLATING,
         figures=drawn,
+        pictures={"network": partial(network_picture, site_rows(graph), ablated.rows)},
         shown=[*shown, *(table.name for table in filled if table.name in ALSO_SHOWN)],
         answer=_answer(_known(ablated.rows)),
     )
@@ -225,7 +228,7 @@ def _summary(graph: ModelGraph, asked: _Asked, rows: Sequence[dict[str, Any]]) -
 
 
 def _targets(graph: ModelGraph, config: AblationConfig) -> list[str]:
-    """The targets that the options name, or those of the graph, which may be none."""
+    """Returns the targets that the options name, or those of the graph, which may be none."""
     with as_options(experiment=["targets"]):
         if config.targets is None and config.depth != "all":
             return ablation_targets.readable_targets(graph, _depth(config))
@@ -251,7 +254,7 @@ def _is_inner_site(graph: ModelGraph, target: str) -> bool:
 
 
 def _known(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows that have figures: outputs that are not finite have none."""
+    """Returns the rows that have figures: outputs that are not finite have none."""
     return [row for row in rows if not math.isnan(row["accuracy"])]
 
 
@@ -266,7 +269,7 @@ def _say_empty(rows: Sequence[Mapping[str, Any]]) -> None:
 
 
 def _by_drop(rows: Sequence[dict[str, Any]]) -> list[str]:
-    """The targets of an ablation's rows by their mean drop in accuracy, the largest first."""
+    """Returns the targets of an ablation's rows by their mean drop in accuracy, the largest first."""
     drops: dict[str, list[float]] = {}
     for row in rows[1:]:
         drops.setdefault(row["target"], []).append(row["accuracy_drop"])
@@ -274,7 +277,7 @@ def _by_drop(rows: Sequence[dict[str, Any]]) -> list[str]:
 
 
 def _largest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
-    """The intact network's row and those of the `most` targets with the largest drop, the largest first."""
+    """Returns the intact network's row and those of the `most` targets with the largest drop, the largest first."""
     return [rows[0], *(row for target in _by_drop(rows)[:most] for row in rows if row["target"] == target)]
 
 
@@ -325,7 +328,7 @@ def _ablation_of(row: Mapping[str, Any]) -> Ablation | None:
 
 
 def _with_every_method(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The rows of targets that have a bar for each method: a parameter has none for resample."""
+    """Returns the rows of targets that have a bar for each method: a parameter has none for resample."""
     methods = {row["method"] for row in rows[1:]}
     of: dict[str, set[str]] = {}
     for row in rows[1:]:
@@ -334,7 +337,7 @@ def _with_every_method(rows: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _listed(graph: ModelGraph) -> Result:
-    """The sites, edges and paths of a network."""
+    """Returns the sites, edges and paths of a network."""
     sites = site_rows(graph)
     paths: list[str] = []
     for source in graph.inputs:
@@ -418,6 +421,4 @@ def _source(setting: Setting[AblationConfig]) -> Source:
     return replace(source, x=x.to(device), y=None if y is None else y.to(device))
 
 
-EXPERIMENT: Experiment[AblationConfig] = Experiment(
-    check=check, metric_names=metric_names, run=run, declared=DECLARED.with_others(LISTING)
-)
+EXPERIMENT: Experiment[AblationConfig] = Experiment(check=check, metric_names=metric_names, run=run, declared=DECLARED)

@@ -28,7 +28,7 @@ MOST_EXAMPLES = 20
 
 
 def accuracy(rows: Sequence[Row]) -> Figure:
-    """Accuracy by target and method, with 95 % intervals; every repeat is a mark; the line is the intact network."""
+    """Draws accuracy by target and method, with 95 % intervals; a mark a repeat; the line is the intact network."""
     intact, ablated = rows[0], rows[1:]
     targets = list(dict.fromkeys(row["target"] for row in ablated))
     methods = list(dict.fromkeys(row["method"] for row in ablated))
@@ -66,7 +66,7 @@ def accuracy(rows: Sequence[Row]) -> Figure:
 
 
 def unit_drops(rows: Sequence[Row]) -> Figure:
-    """Accuracy lost by each unit of each target, sorted; a figure with one panel a target."""
+    """Draws the accuracy lost by each unit of each target, sorted, with a panel for each target."""
     targets = list(dict.fromkeys(row["target"] for row in rows))
     methods = list(dict.fromkeys(row["method"] for row in rows))
     figure = Figure(figsize=(7.5, 2.2 * len(targets)), layout="constrained")
@@ -83,7 +83,7 @@ def unit_drops(rows: Sequence[Row]) -> Figure:
 
 
 def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Drawing]:
-    """For each Linear layer with a weight a pixel: the weights of its units (the largest, if many) as images."""
+    """Returns pictures of each Linear layer with a weight a pixel: its units' weights (the largest) as images."""
     if dataset.image_shape is None:
         return {}
     drawn: dict[str, Drawing] = {}
@@ -104,7 +104,7 @@ def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Drawing]:
 
 @torch.no_grad()
 def entering_images(graph: ModelGraph, dataset: Dataset, examples: Sequence[int] | None) -> dict[str, Drawing]:
-    """Of test examples the image, and the value that enters the output layer as an image, with label and answer.
+    """Returns pictures of test examples: the image, and what enters the output layer, with label and answer.
 
     No figure unless the data are images with classes, the network ends with a Linear layer that reads a site behind the
     input, and this site has as many numbers as an image, or a square number of them.

@@ -154,7 +154,7 @@ LISTED = TableType(
     ),
 )
 
-DECLARED = Declarations(
+ABLATING = Declarations(
     tables=(METRICS, LARGEST, SPLITS, UNITS, OF_TARGETS, ANSWERS, CONTRIBUTIONS, SCRUBBING, GRAPH),
     summary=(
         replace(
@@ -187,6 +187,8 @@ LISTING = Declarations(
     ),
 )
 """With `experiment.list_only`."""
+
+DECLARED = ABLATING.with_others(LISTING)
 
 
 def site_rows(graph: ModelGraph) -> list[dict[str, str]]:

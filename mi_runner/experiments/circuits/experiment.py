@@ -10,8 +10,9 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,7 @@ from mi_runner.experiments.circuits.tables import (
     judged_columns,
 )
 from mi_runner.experiments.common.circuit_columns import JUDGED
+from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
 from mi_runner.experiments.common.judging import Examples, examples_of
 from mi_runner.experiments.common.sentences import counted, figure, measured
 from mi_runner.graph.chain import Part, find_part, longest_part
@@ -167,6 +169,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     edges: list[dict[str, Any]] = []
     tables = []
     drawn: dict[str, Drawing] = {}
+    pictures: list[Callable[[], Any]] = []
     seconds = minimal_seconds = 0.0
     n_outputs = found.outputs.shape[1]
     for index in range(n_outputs):
@@ -185,11 +188,15 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         setting.progress.rows("metrics", rows[-1:])
         answer = answer or _answer(rows[-1], n_outputs, result, on.words if on.differ else "")
         census += census_rows(index, result.counts)
-        edges += edge_rows(single, index, result)
+        of_edges = list(edge_rows(single, index, result))
+        edges += of_edges
         valid_only = config.table is CircuitTable["valid"]
         tables.append(circuit_table(examples, index, result, levels=levels, valid_only=valid_only, judged=elsewhere))
         shares = result.edge_counts / max(1, result.n_valid)
         drawn |= figures.of_output(single, result.space, index, shares, result.n_valid, tables[-1])
+        if config.table is not CircuitTable["none"]:
+            share_of = [row["share"] for row in of_edges]
+            pictures.append(partial(output_picture, index, single, tables[-1], share_of))
 
     where = [JUDGED] if judging else []
     filled = [METRICS.filled(rows, *where), CENSUS.filled(census), EDGES.filled(edges)]
@@ -206,6 +213,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
         {name: float(first[name]) for name in metric_names(setting)},
         DECLARED,
         figures=drawn,
+        pictures={"circuits": partial(circuits_picture, pictures)} if pictures else {},
         answer=answer,
         tensors={"circuits": {**_weights(part), **found.tensors(), **(judging.tensors("judged_") if judging else {})}},
         timings={"enumerate": seconds, "minimality": minimal_seconds},
@@ -405,7 +413,7 @@ def _summary(
 
 
 def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words: str) -> str:
-    """How many circuits are valid, of the first output, and how small they can be.
+    """Returns how many circuits are valid, of the first output, and how small they can be.
 
     Args:
         words: which examples circuits are found and judged on; empty where they are the same.

@@ -32,7 +32,7 @@ CLUSTERED, TWIN, UNTRAINED = "clustered", "twin", "untrained"
 
 
 def check(setting: Setting[ClustersConfig]) -> None:
-    """The data set has classes, the network ends in Linear layers, and the named layers are among them.
+    """Checks that the data set has classes, and that the network ends in Linear layers with the named ones.
 
     Raises:
         ConfigError: they aren't, or the training doesn't fit the experiment; the text says what to type.
@@ -58,7 +58,7 @@ def check(setting: Setting[ClustersConfig]) -> None:
 
 
 def _check_layer(setting: Setting[ClustersConfig], chain: list[str]) -> None:
-    """The clustered layer is in the chain of these layers, and has enough units."""
+    """Checks that the clustered layer is in the chain of these layers, and has enough units."""
     config = setting.config
     with as_options(experiment=["layer"]):
         name, layer = linear_layer(setting.model, config.layer)
@@ -78,7 +78,7 @@ def _check_layer(setting: Setting[ClustersConfig], chain: list[str]) -> None:
 
 
 def metric_names(setting: Setting[ClustersConfig]) -> list[str]:
-    """The summary's names: for the clustered network `accuracy`, for its twin `accuracy/twin`."""
+    """Returns the summary's names: `accuracy` for the clustered network, `accuracy/twin` for its twin."""
     network = network_of(setting, CLUSTERED, setting.model)
     layers = (*network.hidden, network.logits)
     names = clusters_rows.summary_names(layers, setting.dataset.class_names or ())
@@ -86,7 +86,7 @@ def metric_names(setting: Setting[ClustersConfig]) -> list[str]:
 
 
 def networks(setting: Setting[ClustersConfig]) -> dict[str, TrainingOptions]:
-    """The twin, and the network before any training."""
+    """Returns the twin, and the network before any training."""
     return {
         TWIN: replace(setting.training, regularizer_strength=0.0),
         UNTRAINED: replace(setting.training, epochs=0),
@@ -94,7 +94,7 @@ def networks(setting: Setting[ClustersConfig]) -> dict[str, TrainingOptions]:
 
 
 def run(setting: Setting[ClustersConfig]) -> Result:
-    """Tables and figures of both networks, side by side."""
+    """Returns tables and figures of both networks, side by side."""
     config, dataset = setting.config, setting.dataset
     assert dataset.class_names is not None, "check refuses values"
     twin = setting.networks[TWIN]
@@ -169,7 +169,7 @@ def _figures(
     tables: Mapping[str, list[Row]],
     top: Mapping[str, Mapping[str, Top]],
 ) -> dict[str, Drawing]:
-    """Every figure.
+    """Returns every figure.
 
     Args:
         networks: the untrained one first.

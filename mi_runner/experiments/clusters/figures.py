@@ -45,7 +45,7 @@ IMAGES_OF_UNIT = {1: 14, 2: 10, 3: 8, 4: 7}
 
 
 def weights(networks: Sequence[Network]) -> Figure:
-    """The size of each weight of the clustered layer, the clusters framed, a panel for each network."""
+    """Draws the size of each weight of the clustered layer, with framed clusters, a panel for each network."""
     partition = networks[0].partition
     both = (partition.outputs, partition.inputs)
     outputs, inputs = (torch.bincount(units.cpu()).cumsum(0).tolist() for units in both)
@@ -75,7 +75,7 @@ def _title(network: Network) -> str:
 
 
 def edges(networks: Sequence[Network]) -> Figure:
-    """The chain's layers as columns of nodes, every weight matrix as edges between them, a panel for each network.
+    """Draws the chain's layers as columns of nodes with every weight matrix as edges, a panel for each network.
 
     Red edges are positive, blue ones negative. Width and opacity show the weight relative to the matrix's largest, so
     that each matrix can be read. Of each matrix the `MOST_EDGES` largest are drawn. The units of a layer wider than
@@ -94,7 +94,7 @@ def edges(networks: Sequence[Network]) -> Figure:
 
 
 def bundles(network: Network) -> list[list[Tensor]]:
-    """For each column of units of the chain, inputs first, the units of each node: one, or a bundle of a cluster's."""
+    """Returns for each column of units, inputs first, the units of each node: one, or a bundle of a cluster's."""
     nodes = []
     for site, n_units in zip(network.columns, network.chain.sizes, strict=True):
         clusters = network.clusters_at(site)
@@ -109,7 +109,7 @@ def bundles(network: Network) -> list[list[Tensor]]:
 
 
 def _bundled(units: Tensor, most: int) -> list[Tensor]:
-    """The units in at most so many bundles, of equal sizes where more than half as many bundles allow it."""
+    """Returns the units in at most so many bundles, of equal sizes if more than half as many bundles allow it."""
     counts = [n for n in range(min(most, len(units)), most // 2, -1) if len(units) % n == 0]
     return list(units.tensor_split(counts[0] if counts else min(most, len(units))))
 
@@ -158,7 +158,7 @@ def _network(axes: Axes, network: Network) -> None:
 
 
 def off_on(rows: Sequence[Row], class_names: Sequence[str]) -> Figure:
-    """Accuracy per class (across) with each cluster off and on (down), a panel for each network.
+    """Draws the accuracy per class (across) with each cluster off and on (down), a panel for each network.
 
     Args:
         rows: of metrics.csv.
@@ -191,7 +191,7 @@ def off_on(rows: Sequence[Row], class_names: Sequence[str]) -> Figure:
 
 
 def training(history: Sequence[Row]) -> Figure:
-    """Clusterability and test accuracy over the epochs, a line for each network.
+    """Draws clusterability and test accuracy over the epochs, a line for each network.
 
     Args:
         history: rows of history.csv.
@@ -215,7 +215,7 @@ def training(history: Sequence[Row]) -> Figure:
 
 
 def distinct_classes(units: Sequence[Row], n_classes: int) -> Figure:
-    """How many units have how many classes among their top images, and below it the cumulative share of units.
+    """Draws how many units have how many classes among their top images, and below it the cumulative share.
 
     Args:
         units: rows of units.csv; a column of panels for each layer.
@@ -249,7 +249,7 @@ def distinct_classes(units: Sequence[Row], n_classes: int) -> Figure:
 def unit_images(
     network: Network, site: str, top: Top, x: Tensor, image_shape: tuple[int, ...], class_names: Sequence[str]
 ) -> Figure:
-    """The top images of the units of a layer: a strip for each unit, the largest activation first, by cluster.
+    """Draws the top images of a layer's units: a strip for each unit, the largest activation first, by cluster.
 
     Args:
         top: of the layer's units.
@@ -289,7 +289,7 @@ def unit_images(
 
 
 def shown_units(network: Network, site: str, n_units: int) -> tuple[list[tuple[str, list[int]]], int]:
-    """Title → units of each block of the picture of a layer, and how many units are left out.
+    """Returns title → units of each block of a layer's picture, and how many units are left out.
 
     A block is a cluster where the layer has clusters. Of more units than `MOST_UNITS` some are chosen, at equal
     distances within each block.

@@ -65,14 +65,14 @@ class Network:
         return self.graph.output
 
     def clusters_at(self, site: str) -> list[int] | None:
-        """The cluster of each unit of a site that the clustered layer reads or computes; None for another site."""
+        """Returns the cluster of each unit of a site that the clustered layer reads or computes; None for others."""
         if site == self.columns[self.position]:
             return self.partition.inputs.tolist()
         return self.partition.outputs.tolist() if site == self.columns[self.position + 1] else None
 
 
 def network_of(setting: Setting[ClustersConfig], name: str, model: nn.Module, history: Sequence[Row] = ()) -> Network:
-    """A model as a network of the experiment.
+    """Returns a model as a network of the experiment.
 
     Args:
         history: of its training, as `training.loop.train` returns it.
@@ -104,7 +104,7 @@ def network_of(setting: Setting[ClustersConfig], name: str, model: nn.Module, hi
 
 
 def chain_of(graph: ModelGraph) -> Part:
-    """The longest chain of Linear layers and elementwise activations at a network's end.
+    """Returns the longest chain of Linear layers and elementwise activations at a network's end.
 
     Raises:
         ConfigError: the network does not end in a Linear layer.

@@ -46,7 +46,7 @@ FULL = "full"
 def switched(
     setting: Setting[ClustersConfig], network: Network, controls: Sequence[Partition]
 ) -> Iterator[dict[str, Any]]:
-    """Rows of accuracy, of all classes and per class: the full network, each cluster off and on, the controls."""
+    """Yields rows of accuracy, of all classes and per class: full network, each cluster off and on, the controls."""
     n_variants = (1 + len(controls)) * len(STATES) * network.partition.n_clusters
     with setting.progress.bar(f"clusters of the {network.name} network", n_variants) as advance:
         variants = switch_clusters(
@@ -79,7 +79,7 @@ def _accuracies(setting: Setting[ClustersConfig], name: Row, correct: Tensor) ->
 
 
 def clusters(network: Network, metrics: Sequence[Row]) -> Iterator[dict[str, Any]]:
-    """For each cluster: its size, the share of parameters outside it, and the accuracy with it off and on.
+    """Yields for each cluster its size, the share of parameters outside it, and the accuracy with it off and on.
 
     `off_random` and `on_random` are means over the clusters of the random partitions.
 
@@ -113,7 +113,7 @@ def clusters(network: Network, metrics: Sequence[Row]) -> Iterator[dict[str, Any
 
 
 def layers(setting: Setting[ClustersConfig], network: Network, top: Mapping[str, Top]) -> Iterator[dict[str, Any]]:
-    """For each layer the mean number of classes among a unit's top images, and the layer's interpretability."""
+    """Yields for each layer the mean number of classes among a unit's top images, and the interpretability."""
     n_classes = len(setting.dataset.class_names or ())
     for site, of_site in top.items():
         labels = setting.dataset.y_test[of_site.examples]
@@ -129,7 +129,7 @@ def layers(setting: Setting[ClustersConfig], network: Network, top: Mapping[str,
 
 
 def units(setting: Setting[ClustersConfig], network: Network, top: Mapping[str, Top]) -> Iterator[dict[str, Any]]:
-    """For each unit the classes of its top images."""
+    """Yields for each unit the classes of its top images."""
     names = setting.dataset.class_names or ()
     for site, of_site in top.items():
         labels = setting.dataset.y_test[of_site.examples]  # (k, U)
@@ -150,7 +150,7 @@ def units(setting: Setting[ClustersConfig], network: Network, top: Mapping[str, 
 
 
 def unit_images(setting: Setting[ClustersConfig], network: Network, top: Mapping[str, Top]) -> Iterator[dict[str, Any]]:
-    """Each unit's top images: rank from 1, index in the test set, class, activation."""
+    """Yields each unit's top images: rank from 1, index in the test set, class, activation."""
     names = setting.dataset.class_names or ()
     for site, of_site in top.items():
         labels = setting.dataset.y_test[of_site.examples].T.tolist()  # [U][k]
@@ -172,7 +172,7 @@ def unit_images(setting: Setting[ClustersConfig], network: Network, top: Mapping
 
 
 def pruned(setting: Setting[ClustersConfig], network: Network) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of `pruning` and of `pruned_classes`.
+    """Returns the rows of `pruning` and of `pruned_classes`.
 
     `pruning`: kept edges by class and layer. The row of all layers has the criterion on the pruning examples, and loss
     and accuracy on the test set, before and after. `pruned_classes`: loss and accuracy on the test examples of each
@@ -239,14 +239,14 @@ def pruned(setting: Setting[ClustersConfig], network: Network) -> tuple[list[dic
 
 @torch.no_grad()
 def _entering(network: Network, x: Tensor) -> Tensor:
-    """What enters the chain on the examples x, `(N, I)`."""
+    """Returns what enters the chain on the examples x, `(N, I)`."""
     return Runs(network.graph, x, memory=0).values(network.chain.site)
 
 
 def _kept_edges(
     setting: Setting[ClustersConfig], network: Network, x: Tensor, labels: Tensor, chosen: Sequence[int]
 ) -> dict[int, list[Tensor]]:
-    """Class → the kept edges of each layer, for the classes with an example among x, which enters the chain."""
+    """Returns class → the kept edges of each layer, for the classes with an example among x, which enters the chain."""
     config, chain, names = setting.config, network.chain, setting.dataset.class_names or ()
     present = set(labels.tolist())
     for class_index, name in enumerate(names):
@@ -272,7 +272,7 @@ def _criterion_of(setting: Setting[ClustersConfig]) -> Criterion:
 def _criterion(
     setting: Setting[ClustersConfig], chain: Part, left: Part, x: Tensor, labels: Tensor, class_index: int
 ) -> dict[str, float]:
-    """The criterion of pruning on its examples, before and after."""
+    """Returns the criterion of pruning on its examples, before and after."""
     before = chain(x)
     index, probability = wanted(_criterion_of(setting), before, labels, class_index)
     return {
@@ -282,7 +282,7 @@ def _criterion(
 
 
 def _before_and_after(setting: Setting[ClustersConfig], before: Tensor, after: Tensor, y: Tensor) -> dict[str, float]:
-    """Loss and accuracy of the full network's outputs `(N, K)` and the pruned network's."""
+    """Returns loss and accuracy of the full network's outputs `(N, K)` and the pruned network's."""
     loss = loss_function(setting.training, setting.dataset)
     full, left = (score(outputs, y, loss, classes=True) for outputs in (before, after))
     return {
@@ -297,7 +297,7 @@ def _before_and_after(setting: Setting[ClustersConfig], before: Tensor, after: T
 
 
 def overview(network: Network, tables: Mapping[str, Sequence[Row]]) -> dict[str, Any]:
-    """A network's row of `networks`; `interpretability` is the mean over its hidden layers."""
+    """Returns a network's row of `networks`; `interpretability` is the mean over its hidden layers."""
     mine = {table: [row for row in rows if row["network"] == network.name] for table, rows in tables.items()}
     full = next(row for row in mine["metrics"] if row["state"] == FULL and row["class"] == ALL)
     return {
@@ -311,7 +311,7 @@ def overview(network: Network, tables: Mapping[str, Sequence[Row]]) -> dict[str,
 
 
 def summary(network: Network, tables: Mapping[str, Sequence[Row]], classes: Sequence[str]) -> dict[str, float]:
-    """A network's figures of the summary: those of `networks`, then per layer and per class.
+    """Returns a network's figures of the summary: those of `networks`, then per layer and per class.
 
     Per class: the full network's accuracy on the class, and the edges that the class needs; not a number for a class
     without test examples, or that was not pruned.
@@ -329,17 +329,17 @@ def summary(network: Network, tables: Mapping[str, Sequence[Row]], classes: Sequ
 
 
 def summary_names(layers: Sequence[str], classes: Sequence[str]) -> list[str]:
-    """The names of `summary`'s figures, in its order."""
+    """Returns the names of `summary`'s figures, in its order."""
     per_class = [f"{figure}/{name}" for figure in ("accuracy", "kept_edges") for name in classes]
     return [*(number.name for number in OF_NETWORK), *(f"interpretability/{layer}" for layer in layers), *per_class]
 
 
 def _share(correct: Tensor, name: str = "accuracy") -> dict[str, float]:
-    """The share of True in `(N,)` with its interval."""
+    """Returns the share of True in `(N,)` with its interval."""
     columns = Score(len(correct), int(correct.sum()), 0.0).columns()
     return {f"{name}{column.removeprefix('accuracy')}": columns[column] for column in columns if column != "loss"}
 
 
 def mean(numbers: Sequence[float]) -> float:
-    """The mean; NaN without numbers."""
+    """Returns the mean; NaN without numbers."""
     return sum(numbers) / len(numbers) if numbers else math.nan

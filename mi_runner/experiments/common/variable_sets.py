@@ -15,7 +15,7 @@ MOST_IN_ALL_SETS = 3
 
 
 def every_set(variables: CausalModel) -> list[tuple[str, ...]]:
-    """Every non-empty set of up to three variables, small ones first; of more variables, each and all together."""
+    """Returns every non-empty set of up to three variables, small ones first; of more, each and all together."""
     names = variables.variables
     largest = len(names) if len(names) <= MOST_IN_ALL_SETS else 1
     sets = [chosen for size in range(1, largest + 1) for chosen in itertools.combinations(names, size)]
@@ -24,7 +24,7 @@ def every_set(variables: CausalModel) -> list[tuple[str, ...]]:
 
 @as_options()
 def variable_sets(given: Any, variables: CausalModel, default: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
-    """The sets of variables that `experiment.variables` names, each in the order in which it was typed.
+    """Returns the sets of variables that `experiment.variables` names, each in the order in which it was typed.
 
     Args:
         given: a name, a list of names (one set), or a list of lists; None: the default.
@@ -57,7 +57,7 @@ def variable_sets(given: Any, variables: CausalModel, default: Sequence[Sequence
 
 
 def data_sets_with_variables() -> str:
-    """The data sets that have a causal model, with the condition of each, for an error."""
+    """Returns the data sets that have a causal model, with the condition of each, for an error."""
     able = [schema for schema in DATASETS if schema.causal_model is not None]
     return ", ".join(
         f"{schema.name} ({schema.causal_model})" if schema.causal_model else schema.name for schema in able

@@ -92,7 +92,7 @@ SUMMARY = tuple(number.name for number in DECLARED.summary if number.name != "ac
 
 
 def check(setting: Setting[DecoderConfig]) -> None:
-    """There are sites to read, variables to decode, enough inputs, and room for the activation images.
+    """Checks that there are sites to read, variables to decode, enough inputs, and room for the activation images.
 
     Raises:
         ConfigError: there aren't; the text says what to type.
@@ -119,7 +119,7 @@ def check(setting: Setting[DecoderConfig]) -> None:
 
 
 def metric_names(setting: Setting[DecoderConfig]) -> list[str]:
-    """The summary's names: `SUMMARY`, and one for each row of metrics.csv.
+    """Returns the summary's names: `SUMMARY`, and one for each row of metrics.csv.
 
     These are `accuracy/a`, `accuracy/a/untrained`, `accuracy/a/shuffled`, `accuracy/a/linear/layers.1`, and so on.
     """
@@ -130,12 +130,12 @@ def metric_names(setting: Setting[DecoderConfig]) -> list[str]:
 
 
 def networks(setting: Setting[DecoderConfig]) -> dict[str, TrainingOptions]:
-    """The network before its training, a control."""
+    """Returns the network before its training, a control."""
     return {UNTRAINED: replace(setting.training, epochs=0)}
 
 
 def run(setting: Setting[DecoderConfig]) -> Result:
-    """How well each variable is decoded from activations that the decoder was not trained on, and the controls.
+    """Returns how well each variable is decoded from activations not seen in training, and the controls.
 
     Raises:
         RunFailed: the network has not learned its task, the images can't be split, or the decoder's training diverged.
@@ -230,7 +230,7 @@ def run(setting: Setting[DecoderConfig]) -> Result:
 
 
 def _sites(graph: ModelGraph, config: DecoderConfig) -> list[str]:
-    """The sites that are the rows of an activation image: those asked for, or all hidden activations.
+    """Returns the sites that are the rows of an activation image: those asked for, or all hidden activations.
 
     Raises:
         ConfigError: there are none, or one can't be read.
@@ -247,7 +247,7 @@ def _sites(graph: ModelGraph, config: DecoderConfig) -> list[str]:
 
 
 def _check_task(graph: ModelGraph, dataset: Dataset, config: DecoderConfig) -> None:
-    """The network is accurate enough for its activations to be worth decoding.
+    """Checks that the network is accurate enough for its activations to be worth decoding.
 
     Raises:
         RunFailed: it isn't; the text says what to type.
@@ -274,7 +274,7 @@ def _check_task(graph: ModelGraph, dataset: Dataset, config: DecoderConfig) -> N
 
 
 def _splits(images: Tensor, examples: Examples, setting: Setting[DecoderConfig]) -> list[DecodingSplit]:
-    """One split, or as many as there are folds.
+    """Returns one split, or as many as there are folds.
 
     Raises:
         RunFailed: all images are equal, so that none can be held out.
@@ -290,7 +290,7 @@ def _splits(images: Tensor, examples: Examples, setting: Setting[DecoderConfig])
 
 
 def _examples(dataset: Dataset) -> Examples:
-    """The distinct test examples, and what is decoded.
+    """Returns the distinct test examples, and what is decoded.
 
     Raises:
         ConfigError: there is nothing to decode.
@@ -304,7 +304,7 @@ def _examples(dataset: Dataset) -> Examples:
 
 
 def _check_names(dataset: Dataset, names: Iterable[str]) -> None:
-    """No variable has a name that the tables use for something else.
+    """Checks that no variable has a name that the tables use for something else.
 
     Raises:
         ConfigError: one has; the text says which names are taken.
@@ -328,7 +328,7 @@ def _trained_decoders(
     splits: Sequence[DecodingSplit],
     control: str,
 ) -> tuple[list[ActivationDecoder], list[dict[str, Any]]]:
-    """A decoder for each split, and their histories; all have the same initial weights and dropout masks.
+    """Returns a decoder for each split, and their histories; all have the same initial weights and dropout masks.
 
     Raises:
         RunFailed: the loss is no longer finite.
@@ -357,12 +357,12 @@ def _trained_decoders(
 
 
 def _probed(sites: Sequence[str]) -> list[str]:
-    """Each site by itself, and all of them."""
+    """Returns each site by itself, and all of them."""
     return [*sites, ALL]
 
 
 def _metric(control: str, site: str, name: str) -> str:
-    """A row's name in the summary."""
+    """Returns a row's name in the summary."""
     names = ["accuracy", name]
     names += [] if control == NONE else [control]
     return "/".join(names + ([site] if control == LINEAR else []))
@@ -376,13 +376,13 @@ def _accuracy_rows(
     logits: Sequence[Logits],
     read: Read,
 ) -> list[dict[str, Any]]:
-    """The rows of one decoder or probe; of the predicted label by itself `all` would say the same again."""
+    """Returns the rows of one decoder or probe, without `all` if only the predicted label is decoded."""
     rows = decoder_rows.accuracy_rows(control, site, splits, labels, logits, read.accuracy)
     return rows if list(labels) != [PREDICTED] else rows[:-1]
 
 
 def _together(decoders: Sequence[ActivationDecoder]) -> nn.Module:
-    """One decoder as it is; several as a list, whose weights begin with the number of the fold."""
+    """Returns one decoder as it is; several as a list, whose weights begin with the number of the fold."""
     return decoders[0] if len(decoders) == 1 else nn.ModuleList(decoders)
 
 

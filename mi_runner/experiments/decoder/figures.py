@@ -19,7 +19,7 @@ MOST_PANELS = 8
 
 
 def kernels(weight: Tensor) -> Figure:
-    """A decoder's kernels `(K, k, k)`, with their weights."""
+    """Draws a decoder's kernels `(K, k, k)`, with their weights."""
     weight = weight.cpu()
     limit = float(weight.abs().max()) or 1.0
     figure = Figure(figsize=(1.2 + 1.7 * len(weight), 2.2), layout="constrained")
@@ -40,7 +40,7 @@ def kernels(weight: Tensor) -> Figure:
 def filtered_images(
     images: Tensor, responses: Tensor, filtered: Tensor, captions: Sequence[str], sites: Sequence[str]
 ) -> Figure:
-    """A row for each input: its activation image `(H, W)`, what each kernel sees, and what goes on to the decoder.
+    """Draws a row for each input: its activation image `(H, W)`, what each kernel sees, and what the decoder reads.
 
     Args:
         images: `(B, H, W)`.
@@ -70,7 +70,7 @@ def filtered_images(
 
 
 def accuracy_by_layer(rows: Sequence[Row]) -> Figure:
-    """Accuracy of the linear probes by layer with 95 % intervals; on the right of all layers, and of the decoder."""
+    """Draws the accuracy of the linear probes by layer with 95 % intervals, of all layers, and of the decoder."""
     probes = [row for row in rows if row["control"] == "linear"]
     sites = list(dict.fromkeys(row["site"] for row in probes))
     names = list(dict.fromkeys(row["decoded"] for row in probes))
@@ -103,7 +103,7 @@ def distances(
     values: Sequence[str],
     by: str,
 ) -> Figure:
-    """A row for each network, a matrix of distances for each site, each divided by its mean.
+    """Draws a row for each network: a matrix of distances for each site, divided by its mean.
 
     Few inputs are shown one by one, in the order of their labels; of many the mean distances of each two labels.
 
@@ -139,7 +139,7 @@ def distances(
 
 
 def layer_similarity(rows: Sequence[Row]) -> Figure:
-    """The similarity of each two layers, of the trained and the untrained network."""
+    """Draws the similarity of each two layers, of the trained and the untrained network."""
     names = list(dict.fromkeys((row["network"], row["site"]) for row in rows))
     values = torch.tensor([math.nan if row["similarity"] is None else row["similarity"] for row in rows])
     matrix = values.view(len(names), len(names))

@@ -54,7 +54,12 @@ class Read:
 
     @classmethod
     def of(cls, graph: ModelGraph, dataset: Dataset, examples: Examples, sites: Sequence[str], **options: Any) -> Read:
-        """Args: options of `activation_images`."""
+        """Reads the activations of the examples as images, and the network's predicted labels.
+        / Args: options of `activation_images`.
+
+        Args:
+            options: of `activation_images`.
+        """
         images = activation_images(graph, examples.x, sites, **options)
         predicted = predictions(outputs_of(graph, examples.x), classes=dataset.has_classes).long()
         if dataset.class_names is not None:
@@ -129,7 +134,7 @@ def decoder_pictures(
     sites: Sequence[str],
     rows: Sequence[Row],
 ) -> dict[str, Drawing]:
-    """Figures of a decoder, by name: its kernels, what they see of held-out images, and the accuracies of `rows`."""
+    """Returns a decoder's figures by name: its kernels, what they see of held-out images, the accuracies of `rows`."""
     labels = list(examples.labels.values())
     by_values = sorted(split.held_out.tolist(), key=lambda example: [int(label[example]) for label in labels])
     chosen = by_values[:: math.ceil(len(by_values) / MOST_SHOWN)]

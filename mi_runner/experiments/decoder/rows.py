@@ -38,7 +38,7 @@ def accuracy_rows(
     logits: Sequence[Logits],
     target_accuracy: float,
 ) -> list[dict[str, Any]]:
-    """A row for each variable and, of several, one for all of them.
+    """Returns a row for each variable and, of several, one for all of them.
 
     Args:
         control, site, target_accuracy: the columns of this name.
@@ -68,7 +68,7 @@ def accuracy_rows(
 
 
 def site_rows(graph: ModelGraph, sites: Sequence[str], height: int, width: int) -> list[dict[str, Any]]:
-    """The rows of an activation image from top to bottom; a log line says what is padded with zeros."""
+    """Returns the rows of an activation image from top to bottom; a log line says what is padded with zeros."""
     units = [graph.site(name).n_units for name in sites]
     padded = [f"{name} by {width - count}" for name, count in zip(sites, units, strict=True) if count < width]
     padded += [f"{height - len(sites)} empty rows at the bottom"] if height > len(sites) else []
@@ -79,7 +79,7 @@ def site_rows(graph: ModelGraph, sites: Sequence[str], height: int, width: int) 
 
 
 def kernel_rows(decoders: Sequence[ActivationDecoder]) -> list[dict[str, Any]]:
-    """The weights of the kernels of each fold's decoder."""
+    """Returns the weights of the kernels of each fold's decoder."""
     return [
         {FOLD: fold, "kernel": kernel, "row": row, "column": column, "weight": weight}
         for fold, decoder in enumerate(decoders)
@@ -96,7 +96,7 @@ def answer_rows(
     values: Mapping[str, Sequence[int]],
     logits: Sequence[Logits],
 ) -> list[dict[str, Any]]:
-    """A row for each held-out example: the true values, and those that the decoder of its fold reads.
+    """Returns a row for each held-out example: the true values, and those that the decoder of its fold reads.
 
     Args:
         labels: variable → `(D,)`, the position of the true value in `values`.
@@ -122,7 +122,7 @@ def distance_rows(
     labels: Mapping[str, Tensor],
     values: Mapping[str, Sequence[int]],
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Rows of the tables `distances` and `separation` of a network.
+    """Returns rows of the tables `distances` and `separation` of a network.
 
     Args:
         network: the column of this name.
@@ -162,7 +162,7 @@ def distance_rows(
 
 
 def similarity_rows(matrices: Mapping[tuple[str, str], Tensor]) -> list[dict[str, Any]]:
-    """How alike each two layers are, by their distances; none if there are fewer than three examples.
+    """Returns how alike each two layers are, by their distances; none if there are fewer than three examples.
 
     Args:
         matrices: (network, site) → distances `(D, D)` between the same examples.
@@ -186,7 +186,7 @@ def similarity_rows(matrices: Mapping[tuple[str, str], Tensor]) -> list[dict[str
 def activation_arrays(
     images: Tensor, labels: Mapping[str, Tensor], values: Mapping[str, Sequence[int]], splits: Sequence[DecodingSplit]
 ) -> dict[str, NDArray[Any]]:
-    """The activation images with their labels.
+    """Returns the activation images with their labels.
 
     These are `images` `(D, H, W)`; `names` `(V,)` of the variables; `labels` `(V, D)`, their integers; and `fold`
     `(D,)`, the fold that held out the image, −1 for none.

@@ -13,6 +13,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from mi_runner.experiments.common.circuit_columns import JUDGED
 from mi_runner.experiments.common.judging import Examples, examples_of
 from mi_runner.experiments.discovery import figures
 from mi_runner.experiments.discovery.judgement import Judged, space_of
+from mi_runner.experiments.discovery.pictures import methods_picture
 from mi_runner.experiments.discovery.rows import (
     MethodFound,
     analysed_rows,
@@ -49,8 +51,8 @@ from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.space import MOST_EDGES
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.agreement import rank_correlations
-from mi_runner.methods.discovery.find import CHANCE, METHODS, Resampled, Task, find, n_evaluated
-from mi_runner.methods.discovery.scores import ScoreFunction
+from mi_runner.methods.discovery.find import Resampled, Task, find
+from mi_runner.methods.discovery.records import METHODS, Method, all_methods, own_method
 from mi_runner.models.external import import_callable
 from mi_runner.progress import log
 from mi_runner.tables.names import ALL
@@ -72,7 +74,7 @@ def check(setting: Setting[DiscoveryConfig]) -> None:
         ConfigError: there is no such method, the layers can't be analysed, or there are too many circuits to evaluate.
     """
     config = setting.config
-    _own_methods(config)
+    methods = _methods(config)
     graph = setting.graph()
     try:
         part = find_part(graph, config.last_layers)
@@ -83,24 +85,23 @@ def check(setting: Setting[DiscoveryConfig]) -> None:
         chain = longest_part(graph)
         remedy = f"experiment.last_layers={len(chain.layers)}" if chain and config.last_layers != 1 else NARROW
         raise ConfigError(f"experiment.last_layers={asked}: {error} Type {remedy}.") from error
-    _check_work(setting, part)
+    _check_work(setting, part, methods)
 
 
-def _check_work(setting: Setting[DiscoveryConfig], part: Part) -> None:
+def _check_work(setting: Setting[DiscoveryConfig], part: Part, methods: Sequence[Method]) -> None:
     config = setting.config
     n_examples = len(examples_of(setting.dataset, config.judge_on, setting.seed).found)
     n_edges = Edges(_parts(setting, part)[0][1].sizes).n
-    too_many = {
-        name: n_circuits
-        for name in config.methods
-        if (n_circuits := n_evaluated(name, n_edges) * (1 + config.bootstrap)) * n_edges * n_examples > MOST_WORK
-    }
+    once = {method.name: method.evaluations(n_edges) for method in methods}
+    n_times = {method.name: 1 + config.bootstrap if method.resamples else 1 for method in methods}
+    too_many = {name: once[name] * n_times[name] for name in once}
+    too_many = {name: n for name, n in too_many.items() if n * n_edges * n_examples > MOST_WORK}
     if not too_many:
         return
     name, n_circuits = max(too_many.items(), key=lambda item: item[1])
-    others = [other for other in config.methods if other not in too_many]
+    others = [method.name for method in methods if method.name not in too_many]
     remedies = [f"experiment.methods=[{','.join(others)}]"] if others else []
-    if config.bootstrap and n_evaluated(name, n_edges) * n_edges * n_examples <= MOST_WORK:
+    if n_times[name] > 1 and once[name] * n_edges * n_examples <= MOST_WORK:
         remedies.append("experiment.bootstrap=0")
     remedies.append("a smaller dataset.limit or experiment.last_layers")
     raise ConfigError(
@@ -109,28 +110,37 @@ def _check_work(setting: Setting[DiscoveryConfig], part: Part) -> None:
     )
 
 
-def _own_methods(config: DiscoveryConfig) -> dict[str, ScoreFunction | None]:
-    """Returns each method's name, and the function of a method of one's own.
+def _methods(config: DiscoveryConfig) -> list[Method]:
+    """Returns the record of each method; that of a method of your own is made here.
 
     Raises:
-        ConfigError: a method has another name, or comes twice.
+        ConfigError: no method has this name, one comes twice, or its code can't be imported.
     """
+    by_name = {method.name: method for method in all_methods()}
     if not config.methods:
-        raise ConfigError(f"experiment.methods=[]: name at least one of {', '.join(METHODS)}.")
-    own: dict[str, ScoreFunction | None] = {}
+        raise ConfigError(f"experiment.methods=[]: name at least one of {', '.join(by_name)}.")
     for name in config.methods:
-        if name in own:
+        if config.methods.count(name) > 1:
             raise ConfigError(f"experiment.methods has {name} twice. Name it once.")
-        own[name] = None
-        if ":" in name:
-            with as_options(experiment=["methods"]):
-                own[name] = import_callable("methods", name)
-            log.warning(f"experiment.methods: the code of {name} is run")
-        elif name not in METHODS:
-            raise ConfigError(
-                f"experiment.methods has {name}: {unknown('method', name, METHODS)} Your own: package.module:callable."
-            )
-    return own
+    return [_method(name, by_name) for name in config.methods]
+
+
+def _method(name: str, by_name: Mapping[str, Method]) -> Method:
+    if ":" in name:
+        with as_options(experiment=["methods"]):
+            own = own_method(name, import_callable("methods", name))
+        log.warning(f"experiment.methods: the code of {name} is run")
+        return own
+    if name not in by_name:
+        words = unknown("method", name, list(by_name))
+        raise ConfigError(f"experiment.methods has {name}: {words} Your own: package.module:callable.")
+    try:
+        by_name[name].load()  # now, not in the time that the method takes
+    except Exception as error:
+        raise ConfigError(
+            f"experiment.methods has {name}: its code can't be imported ({type(error).__name__}: {error})."
+        ) from error
+    return by_name[name]
 
 
 def cost(setting: Setting[DiscoveryConfig]) -> dict[str, int]:
@@ -180,7 +190,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     on = examples_of(dataset, config.judge_on, setting.seed)
     judging = _recorded(graph, part, on.judged)
     finding = _recorded(graph, part, on.found) if on.differ else judging
-    own = _own_methods(config)
+    methods = _methods(config)
     tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
     drawn: dict[str, Drawing] = {}
     for output, single in _parts(setting, part):
@@ -190,7 +200,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
             found_on = _task(setting, single, finding, output, ablation) if on.differ else None
             judged = Judged(setting, output, task, full, found_on)
             log.info(judged.description)
-            for name, rows in _judged_rows(setting, judged, own).items():
+            for name, rows in _judged_rows(setting, judged, methods).items():
                 tables[name] += rows
             curves_of[ablation] = judged.curves(tables)
         drawn |= figures.of_output(output, single.sizes, curves_of)
@@ -213,6 +223,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         },
         declared=DECLARED,
         figures=drawn,
+        pictures={"methods": partial(methods_picture, tables)},
         shown=("overview",),
         answer=answer(tables["summary"], n_edges, on.words),
     )
@@ -256,15 +267,15 @@ def _accuracy(setting: Setting[DiscoveryConfig], judging: _Recorded) -> float:
 
 
 def _judged_rows(
-    setting: Setting[DiscoveryConfig], judged: Judged, own: Mapping[str, ScoreFunction | None]
+    setting: Setting[DiscoveryConfig], judged: Judged, methods: Sequence[Method]
 ) -> dict[str, list[dict[str, Any]]]:
     """Returns the rows of all tables for one output and ablation."""
     config = setting.config
     by_method = []
-    with setting.progress.bar("methods", len(own)) as advance:
-        for name, function in own.items():
-            by_method.append(_found(setting, judged, name, function))
-            advance(1, name)
+    with setting.progress.bar("methods", len(methods)) as advance:
+        for each in methods:
+            by_method.append(_found(setting, judged, each))
+            advance(1, each.name)
     circuits = np.concatenate([found.circuits for method in by_method for found in method.repeats])
     edges = judged.edges
     rows_of = judged.judge(np.concatenate([circuits, edges.empty, edges.full]))
@@ -303,26 +314,25 @@ def _judged_rows(
     return tables
 
 
-def _found(setting: Setting[DiscoveryConfig], judged: Judged, name: str, own: ScoreFunction | None) -> MethodFound:
+def _found(setting: Setting[DiscoveryConfig], judged: Judged, method: Method) -> MethodFound:
     began = time.perf_counter()
     repeats = []
-    for repeat in range(setting.config.repeats if name in CHANCE else 1):
-        draw = chance.generator(setting.seed, name, judged.output, repeat)
+    for repeat in range(setting.config.repeats if method.draws else 1):
+        draw = chance.generator(setting.seed, method.name, judged.output, repeat)
         try:
-            repeats.append(
-                find(name, judged.finding, judged.sizes, own=own, masked=judged.finding_masked, generator=draw)
-            )
+            found = find(method, judged.finding, judged.sizes, masked=judged.finding_masked, generator=draw)
         except Exception as error:
-            if own is None:
+            if method in METHODS:
                 raise
-            raise RunFailed(f"the method {name} raises {type(error).__name__}: {error}") from error
-    return MethodFound(name, own, repeats, time.perf_counter() - began)
+            raise RunFailed(f"the method {method.name} raises {type(error).__name__}: {error}") from error
+        repeats.append(found)
+    return MethodFound(method, repeats, time.perf_counter() - began)
 
 
 def _stability_rows(
     setting: Setting[DiscoveryConfig], judged: Judged, by_method: Sequence[MethodFound]
 ) -> list[dict[str, Any]]:
-    """Returns for each method but edge pruning and each size how its circuits differ between resamples."""
+    """Returns for each method that resamples and each size how its circuits differ between resamples."""
     config, task = setting.config, judged.finding
     draw = chance.generator(setting.seed, "resampled examples", judged.output)
     rows = stability.resamples(judged.n_finding, config.bootstrap, draw)
@@ -332,10 +342,10 @@ def _stability_rows(
     with setting.progress.bar("resampled examples", len(by_method)) as advance:
         for method in by_method:
             advance(1, method.name)
-            if method.name == "edge_pruning":
+            if not method.method.resamples:
                 continue
             generator = chance.generator(setting.seed, method.name, judged.output, "resampled")
-            circuits = resampled.find(method.name, judged.sizes, own=method.own, generator=generator)
+            circuits = resampled.find(method.method, judged.sizes, generator=generator)
             flat = circuits.reshape(-1, judged.edges.n)
             spread = stability.stability(circuits)
             mse = judged.masked.objective(flat).reshape(circuits.shape[:2])

@@ -91,7 +91,7 @@ def _curve(axes: Axes, curves: Curves, measure: str) -> None:
 
 
 def _scores(ablation: str, sizes: Sequence[int], curves: Curves) -> Figure:
-    """The score of each edge by each method, divided by the method's largest, and the share among valid circuits."""
+    """Draws each edge's score by each method, divided by the method's largest, and its share among valid circuits."""
     shapes = [(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
     by_method: dict[str, list[float]] = {}
     for row in curves.scores:

@@ -20,7 +20,7 @@ from mi_runner.methods.discovery import curves
 from mi_runner.methods.discovery.find import Found
 from mi_runner.methods.discovery.optimum import Best
 from mi_runner.methods.discovery.rankings import ranks
-from mi_runner.methods.discovery.scores import ScoreFunction
+from mi_runner.methods.discovery.records import Method
 from mi_runner.tables.intervals import wilson_interval
 
 QUANTILES = (0.1, 0.5, 0.9)
@@ -30,10 +30,14 @@ QUANTILES = (0.1, 0.5, 0.9)
 class MethodFound:
     """What a method found in each of its repeats, and the seconds of all of them."""
 
-    name: str
-    own: ScoreFunction | None
+    method: Method
     repeats: list[Found]
     seconds: float
+
+    @property
+    def name(self) -> str:
+        """The method's name."""
+        return self.method.name
 
 
 def metrics_rows(

@@ -11,8 +11,9 @@ from __future__ import annotations
 import math
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -23,6 +24,7 @@ from mi_runner.datasets import Dataset, logic
 from mi_runner.errors import ConfigError, RunFailed, as_options
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common import sentences
+from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
 from mi_runner.experiments.common.tables import HISTORY, of_training
 from mi_runner.experiments.explanations import figures
 from mi_runner.experiments.explanations.controls import RANDOM_FUNCTION, UNTRAINED, Control, train_on_random_functions
@@ -62,7 +64,7 @@ NAMES = tuple(number.name for number in SUMMARY)
 
 
 def check(setting: Setting[ExplanationsConfig]) -> None:
-    """The data are a Boolean function's, the network is a chain of layers, and all can be counted.
+    """Checks that the data are a Boolean function's, the network is a chain of layers, and all can be counted.
 
     Raises:
         ConfigError: they aren't, or it can't; the text says what to type.
@@ -93,17 +95,17 @@ def check(setting: Setting[ExplanationsConfig]) -> None:
 
 
 def metric_names(setting: Setting[ExplanationsConfig]) -> list[str]:
-    """The summary's names: of the first output; with many seeds their means."""
+    """Returns the summary's names: of the first output; with many seeds their means."""
     return list(NAMES)
 
 
 def networks(setting: Setting[ExplanationsConfig]) -> dict[str, TrainingOptions]:
-    """The untrained network, as control."""
+    """Returns the untrained network, as control."""
     return {UNTRAINED: replace(setting.training, epochs=0)} if setting.config.control else {}
 
 
 def cost(setting: Setting[ExplanationsConfig]) -> dict[str, int]:
-    """The number of circuits of all outputs and controls together."""
+    """Returns the number of circuits of all outputs and controls together."""
     config = setting.config
     part = find_part(setting.graph(), None).output(0)
     n_networks = 2 + config.random_functions if config.control else 1
@@ -111,7 +113,7 @@ def cost(setting: Setting[ExplanationsConfig]) -> dict[str, int]:
 
 
 def run(setting: Setting[ExplanationsConfig]) -> Result:
-    """A row an output with its counts, tables of what is counted, and pictures."""
+    """Returns a row an output with its counts, tables of what is counted, and pictures."""
     if setting.members:
         return _run_members(setting)
     rows, explained = _explained(setting, setting.graph())
@@ -128,10 +130,13 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
     algorithms: list[dict[str, Any]] = []
     alignments: list[dict[str, Any]] = []
     frames = []
+    pictures: list[Callable[[], Any]] = []
+    part = find_part(setting.graph(), None)
     drawn: dict[str, Drawing] = {}
     as_text = any(max(found.groundings, default=0) >= 2**63 for found in explained.values())
     for output, found in explained.items():
         frames.append(circuit_frame(output, found, as_text=as_text))
+        pictures.append(partial(output_picture, output, part.output(output), frames[-1]))
         groundings += grounding_rows(output, found, setting.config.listed)
         of_output = algorithm_rows(output, found, setting.config.listed)
         algorithms += of_output[0]
@@ -152,13 +157,14 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
         metrics={name: _number(rows[0][name]) for name in NAMES},
         declared=DECLARED,
         figures=drawn,
+        pictures={"circuits": partial(circuits_picture, pictures)} if pictures else {},
         answer=_answer(rows[0]),
         model=setting.model,
     )
 
 
 def _answer(row: Mapping[str, Any]) -> str:
-    """The counts of the first output; of groundings that were sampled, with their interval."""
+    """Returns the counts of the first output; of groundings that were sampled, with their interval."""
     if row["n_valid"] is None:
         return (
             f"The network's accuracy on {row['function']} is {sentences.figure(row['accuracy'])}: it is not analysed."
@@ -191,7 +197,7 @@ def _number(value: float | int | None) -> float:
 
 
 def _tables(dataset: Dataset) -> list[int]:
-    """The truth table of each output of the data set."""
+    """Returns the truth table of each output of the data set."""
     targets = dataset.y_test.cpu().reshape(len(dataset.y_test), -1).round()
     return [sum(1 << row for row in range(len(targets)) if targets[row, k] == 1) for k in range(targets.shape[1])]
 
@@ -204,7 +210,7 @@ def _explained(
     repeat: int = 0,
     dataset: Dataset | None = None,
 ) -> tuple[list[dict[str, Any]], dict[int, Explanations]]:
-    """A row an output, and the explanations of those outputs that are accurate enough.
+    """Returns a row an output, and the explanations of those outputs that are accurate enough.
 
     Args:
         dataset: of the functions that the network was trained on; None: the setting's.
@@ -268,7 +274,7 @@ def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tup
 
 
 def _algorithm_counts(found: Explanations, *, is_constant: bool) -> dict[str, int | None]:
-    """The counts of algorithms and alignments; None for a constant function, whose algorithms are not looked for."""
+    """Returns the counts of algorithms and alignments; None for a constant function, which has no algorithms."""
     counts = {
         "n_algorithms": len(found.aligned),
         "n_algorithms_aligned": sum(bool(each.single) for _, each in found.aligned),
@@ -279,7 +285,7 @@ def _algorithm_counts(found: Explanations, *, is_constant: bool) -> dict[str, in
 
 
 def _control_rows(settings: Sequence[Setting[ExplanationsConfig]]) -> list[dict[str, Any]]:
-    """The rows of the controls: of each untrained network, and of networks trained on random functions.
+    """Returns the rows of the controls: of each untrained network, and of networks trained on random functions.
 
     An untrained network's target is its own function.
     """
@@ -312,7 +318,7 @@ def _random_function_rows(setting: Setting[ExplanationsConfig], control: Control
 
 
 def _run_members(setting: Setting[ExplanationsConfig]) -> Result:
-    """The rows of each network, and their spread over the seeds; networks that did not converge have no counts."""
+    """Returns the rows of each network, and their spread over the seeds; unconverged networks have no counts."""
     rows: list[dict[str, Any]] = []
     n_converged = 0
     with setting.progress.bar("explaining", len(setting.members)) as advance:

@@ -26,7 +26,7 @@ COLOURS = ("tab:orange", "tab:green", "plum", "gold", "tab:cyan", "tan", "tab:pi
 
 
 def of_output(output: int, found: Explanations) -> dict[str, Drawing]:
-    """Of one output: groundings per circuit, the sparsest grounded circuit, and an aligned algorithm."""
+    """Returns figures of one output: groundings per circuit, the sparsest grounded circuit, an aligned algorithm."""
     drawn: dict[str, Drawing] = {}
     if found.groundings:
         drawn[f"groundings_{output}"] = partial(_groundings, found.groundings, found.circuits.n_valid)
@@ -46,14 +46,14 @@ def of_output(output: int, found: Explanations) -> dict[str, Drawing]:
 
 
 def gate_name(node: GroundedNeuron) -> str:
-    """The name of a neuron's local table, or its digits."""
+    """Returns the name of a neuron's local table, or its digits."""
     if len(node.parents) == 1:
         return {"01": "IS", "10": "NOT"}.get(node.local_digits, node.local_digits)
     return logic.name_of(node.local_digits) if len(node.parents) <= logic.MOST_INPUTS else node.local_digits
 
 
 def of_seeds(rows: Sequence[Row]) -> dict[str, Drawing]:
-    """How the counts of the first output differ from network to network."""
+    """Returns a figure of how the counts of the first output differ from network to network."""
     names = [name for name in ("n_valid", "n_groundings", "n_alignments") if any(row[name] for row in rows)]
     if not names:
         return {}
@@ -74,7 +74,7 @@ def _seeds(rows: Sequence[Row], names: Sequence[str]) -> Figure:
 
 
 def _groundings(counts: Sequence[int], n_valid: int) -> Figure:
-    """How many circuits have how many groundings.
+    """Draws how many circuits have how many groundings.
 
     Args:
         counts: of all valid circuits, or of a sample.
@@ -100,7 +100,7 @@ def _places(sizes: Sequence[int]) -> list[list[tuple[float, float]]]:
 
 
 def _circuit(found: Explanations, circuit: int, grounding: Grounding | None, n_groundings: int) -> Figure:
-    """The kept edges, and at each neuron its gate; behind the first layer also its function of the inputs."""
+    """Draws the kept edges, and at each neuron its gate; behind the first layer also its function of the inputs."""
     sizes = found.network.sizes
     places = _places(sizes)
     figure = Figure(figsize=(1.7 * len(sizes) + 0.6, 0.75 * max(sizes) + 1.3), layout="constrained")
@@ -151,7 +151,7 @@ def _frame(axes: Axes, n_columns: float) -> None:
 
 
 def _alignment(found: Explanations, alignment: Alignment) -> Figure:
-    """The algorithm as a tree, and the network; a node and its neurons have one colour."""
+    """Draws the algorithm as a tree, and the network; a node and its neurons have one colour."""
     algorithm, sizes = alignment.algorithm, found.network.sizes
     figure = Figure(figsize=(1.3 * len(sizes) + 3.2, 0.7 * max(sizes) + 1.2), layout="constrained")
     left, right = figure.subplots(1, 2)

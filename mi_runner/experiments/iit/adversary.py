@@ -52,7 +52,7 @@ class Judged:
 
 
 def summary_names(config: IitConfig, cells: Sequence[str]) -> list[str]:
-    """The names in the summary besides those without an adversary.
+    """Returns the names in the summary besides those without an adversary.
 
     Args:
         cells: their names, the first one first.
@@ -79,7 +79,7 @@ class Contest:
         self._adversaries: dict[nn.Module, Adversaries] = {}  # of each network
 
     def opponent(self, trained: Aligned) -> Opponent:
-        """The adversaries of a training of this network."""
+        """Returns the adversaries of a training of this network."""
         config, labels = self.trial.config, self.training_pairs.labels
         how = options_of(AdversaryTraining, config, "adversary_")
         seed = chance.derived_seed(self.trial.setting.seed, "adversary", *use_of_start(self.trial.number))
@@ -93,7 +93,7 @@ class Contest:
         return {"+".join(self.trial.cell.variables): kind, "+".join(self.variables): Sources.single.name}
 
     def judged(self, after: Aligned) -> dict[tuple[str, str], Judged]:
-        """The verdict on the ordinary network, the trained one, and the control, by phase and control."""
+        """Returns the verdict on the ordinary network, the trained one, and the control, by phase and control."""
         trial = self.trial
         networks = {("before", NONE): trial.start(), ("after", NONE): after}
         self._say_if_collapsed(after.model)
@@ -108,7 +108,7 @@ class Contest:
         of_networks: Mapping[tuple[str, str], Sequence[Row]],
         verdict: Mapping[tuple[str, str], Judged],
     ) -> list[Row]:
-        """The rows of metrics: of each network those without an adversary, with more columns, and then the verdict.
+        """Returns the rows of metrics: each network's, with more columns than without an adversary, then the verdict.
 
         Args:
             of_networks: phase and control → rows without an adversary.
@@ -121,7 +121,7 @@ class Contest:
         return rows
 
     def summary(self, verdict: Mapping[tuple[str, str], Judged], *, first: bool) -> dict[str, float]:
-        """The cell's numbers in the summary; those of the first cell also under plain names."""
+        """Returns the cell's numbers in the summary; those of the first cell also under plain names."""
         after, before = verdict["after", NONE].summary, verdict["before", NONE].summary
         found = {f"{figure}/{self.trial.cell.name}": after[figure] for figure in SUMMARY}
         if first:
@@ -195,7 +195,7 @@ class Contest:
             )
 
     def _against_collapse(self) -> str:
-        """What keeps a network from it: the task's loss, or a bound that is not far above an undecided network's."""
+        """Returns what keeps a network from collapse: the task's loss, or a bound little above an undecided one's."""
         config, dataset = self.trial.config, self.trial.dataset
         weight = f"experiment.task_weight={max(1.0, 2 * config.task_weight):g}"
         if config.adversary_bound is not None or not dataset.has_classes:
@@ -204,7 +204,7 @@ class Contest:
         return f"{weight} or experiment.adversary_bound={1.5 * undecided:.2g}"
 
     def _answers(self, model: nn.Module) -> Tensor:
-        """The predicted label of each test example, without a swap."""
+        """Returns the predicted label of each test example, without a swap."""
         dataset = self.trial.dataset
         return predictions(outputs_of(model, dataset.x_test), classes=dataset.has_classes)
 
@@ -216,7 +216,7 @@ def with_columns(rows: Sequence[Row], swapped: Sequence[str], rotation: str) -> 
 
 
 def answer(rows: Sequence[Row], adversary: Sequence[str]) -> str:
-    """What fresh rotations say, before and after, at the first site with the first set of chosen variables.
+    """Returns what fresh rotations say, before and after, at the first site with the first set of chosen variables.
 
     Args:
         rows: of the table overview.

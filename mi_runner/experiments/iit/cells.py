@@ -53,7 +53,7 @@ class Cell:
 
 @as_options()
 def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalModel) -> list[Cell]:
-    """Every set of variables at every site that the options ask for, sets first.
+    """Returns every set of variables at every site that the options ask for, sets first.
 
     Raises:
         ConfigError: a variable or site is not there, or named twice; the text lists those that are.
@@ -102,7 +102,7 @@ def _check_names_of_places(config: IitConfig, causal_model: CausalModel) -> None
 
 
 def _check_places_of_all(config: IitConfig, sets: list[tuple[str, ...]]) -> None:
-    """Every variable that is swapped has a place, and no other variable has any."""
+    """Checks that every variable that is swapped has a place, and no other variable has any."""
     if config.places is None:
         return
     swapped = dict.fromkeys(itertools.chain(*sets))
@@ -121,12 +121,12 @@ def _check_places_of_all(config: IitConfig, sets: list[tuple[str, ...]]) -> None
 
 
 def given_places(config: IitConfig) -> str:
-    """`experiment.places` as it is typed."""
+    """Returns `experiment.places` as it is typed."""
     return "{" + ", ".join(f'{variable}: "{place}"' for variable, place in config.places.items()) + "}"
 
 
 def causal_model_of(setting: Setting[IitConfig]) -> CausalModel:
-    """The data set's causal model, whose labels are the data set's.
+    """Returns the data set's causal model, whose labels are the data set's.
 
     Raises:
         ConfigError: it has none, or another one.
@@ -207,7 +207,7 @@ def _check_options_of_adversary(config: IitConfig) -> None:
 
 @as_options()
 def check_adversary(config: IitConfig, cell: Cell, site: Site, causal_model: CausalModel) -> None:
-    """The adversary's variables are others than the cell's, and the site has room for its directions."""
+    """Checks that the adversary's variables are not the cell's, and that the site has room for its directions."""
     if config.adversary is None:
         return
     for variable in config.adversary:
@@ -259,7 +259,7 @@ def _check_options_of_places(config: IitConfig) -> None:
 
 
 def _check_slices(config: IitConfig, cell: Cell, site: Site) -> None:
-    """The slices fit the site, and no unit is in those of two variables."""
+    """Checks that the slices fit the site, and that no unit is in those of two variables."""
     units: dict[str, set[int]] = {}
     for variable in cell.variables:
         try:
@@ -275,7 +275,7 @@ def _check_slices(config: IitConfig, cell: Cell, site: Site) -> None:
 
 
 def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
-    """The site has room for all places, and no unit is in two of them."""
+    """Checks that the site has room for all places, and that no unit is in two of them."""
     if config.places is not None:
         return _check_slices(config, cell, site)
     n, size = len(cell.places), size_at(config, cell, site)
@@ -320,7 +320,7 @@ def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
 
 
 def size_at(config: IitConfig, cell: Cell, site: Site) -> int:
-    """The units or directions of each place at a site, where `experiment.places` doesn't say."""
+    """Returns the units or directions of each place at a site, if `experiment.places` doesn't say."""
     if config.small_site_size is not None and len(cell.places) * config.size >= site.n_units:
         return config.small_site_size
     return config.size
@@ -333,7 +333,7 @@ def offsets_of(config: IitConfig, cell: Cell, site: Site) -> list[int]:
 
 
 def places_of(config: IitConfig, cell: Cell, site: Site) -> list[Tensor]:
-    """The flat unit indices of each place; with one source for several variables those of all of them."""
+    """Returns each place's units, as indices into the flattened value; with a single source, those of all places."""
     if config.places is not None:
         return [torch.cat([units_at(site.shape, config.places[name]) for name in place]) for place in cell.places]
     size = size_at(config, cell, site)
@@ -341,20 +341,20 @@ def places_of(config: IitConfig, cell: Cell, site: Site) -> list[Tensor]:
 
 
 def sizes_of(config: IitConfig, cell: Cell, site: Site) -> list[int]:
-    """The number of units or directions of each place."""
+    """Returns the number of units or directions of each place."""
     if config.places is not None:
         return [len(units) for units in places_of(config, cell, site)]
     return [size_at(config, cell, site)] * len(cell.places)
 
 
 def controls_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> list[Control]:
-    """The controls that are asked for and that this network and site have room for."""
+    """Returns the controls that are asked for and that this network and site have room for."""
     without_room = controls_without_room(setting, graph, cell)
     return [control for control in setting.config.controls if control not in without_room]
 
 
 def controls_without_room(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> dict[Control, str]:
-    """The controls that are asked for and can't be measured, each with the reason in words."""
+    """Returns the controls that are asked for and can't be measured, each with the reason in words."""
     config, site = setting.config, graph.target_site(cell.target)
     needed, n_free = sum(sizes_of(config, cell, site)), len(free_units(config, site, cell))
     what = "units" if config.alignment is AlignmentKind.units else "directions"
@@ -371,7 +371,7 @@ def controls_without_room(setting: Setting[IitConfig], graph: ModelGraph, cell: 
 
 
 def free_units(config: IitConfig, site: Site, cell: Cell) -> Tensor:
-    """The site's units that are in no place; all of them if places are directions."""
+    """Returns the site's units that are in no place; all of them if places are directions."""
     free = torch.ones(site.n_units, dtype=torch.bool)
     if config.alignment is AlignmentKind.units:
         free[torch.cat(places_of(config, cell, site))] = False
@@ -379,7 +379,7 @@ def free_units(config: IitConfig, site: Site, cell: Cell) -> Tensor:
 
 
 def other_site(config: IitConfig, graph: ModelGraph, cell: Cell) -> str | None:
-    """The site of the control: the next layer with weights that has room, or the last one before; None without any.
+    """Returns the control's site: the next layer with weights that has room, or the last one before; None if none has.
 
     It is a layer with weights, because a ReLU or pooling of the cell's site has the same units in the same places.
     """
@@ -400,5 +400,5 @@ def other_site(config: IitConfig, graph: ModelGraph, cell: Cell) -> str | None:
 
 
 def has_weights(module: nn.Module | None) -> bool:
-    """Whether a site is the output of a layer with weights."""
+    """Returns whether a site is the output of a layer with weights."""
     return module is not None and any(True for _ in module.parameters())

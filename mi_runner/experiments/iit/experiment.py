@@ -38,6 +38,7 @@ from mi_runner.experiments.iit.cells import (
 from mi_runner.experiments.iit.tables import (
     ADVERSARY,
     AGAINST,
+    ALONE,
     CONTESTED,
     DECLARED,
     DIRECTIONS,
@@ -82,7 +83,7 @@ COMPARED = 8
 
 
 def check(setting: Setting[IitConfig]) -> None:
-    """The data set has a causal model with the variables, the network the site, and the site room for them.
+    """Checks that the causal model has the variables and the network the sites, and that the sites have room for them.
 
     Raises:
         ConfigError: it hasn't, or options contradict each other; the text says what to type.
@@ -146,7 +147,7 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
 
 
 def metric_names(setting: Setting[IitConfig]) -> list[str]:
-    """The summary's names: the first cell's figures, what they were before, its controls; and those of every cell.
+    """Returns the summary's names: the first cell's figures, those before, its controls; and those of every cell.
 
     Each is the mean over starts.
     """
@@ -162,14 +163,14 @@ def metric_names(setting: Setting[IitConfig]) -> list[str]:
 
 
 def networks(setting: Setting[IitConfig]) -> dict[str, TrainingOptions]:
-    """The network before its training, if that control is asked for."""
+    """Returns the network before its training, if that control is asked for."""
     if Control.untrained not in setting.config.controls:
         return {}
     return {Control.untrained.name: replace(setting.training, epochs=0)}
 
 
 def run(setting: Setting[IitConfig]) -> Result:
-    """IIA and task accuracy before and after the training, and of the controls, for each cell."""
+    """Returns IIA and task accuracy before and after the training, and of the controls, for each cell."""
     config, causal_model, graph = setting.config, causal_model_of(setting), setting.graph()
     all_cells = cells(setting, graph, causal_model)
     tables: dict[str, Any] = {"metrics": [], "history": [], "pairs": []}
@@ -237,7 +238,7 @@ def run(setting: Setting[IitConfig]) -> Result:
     answer = _answer(overview_rows(plain), config.sources.name)
     if config.adversary:
         answer += adversary.answer(overview, config.adversary)
-    declared = AGAINST if config.adversary else DECLARED
+    declared = AGAINST if config.adversary else ALONE
     return Result(
         _filled(setting, all_cells, declared, {**tables, "overview": overview, "directions": directions}),
         {name: fmean(metrics[name]) for name in metric_names(setting)},
@@ -290,7 +291,7 @@ def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None
 
 
 def _answer(rows: Sequence[Mapping[str, Any]], sources: str) -> str:
-    """The highest IIA of a set of variables at a site, mean over starts, beside that of before and of controls."""
+    """Returns the highest IIA of a set at a site, mean over starts, beside that before and of the controls."""
     of_pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows:
         if row["sources"] == sources:
@@ -328,7 +329,7 @@ def _answer(rows: Sequence[Mapping[str, Any]], sources: str) -> str:
 
 
 def _directions(trial: Trial, rotation: Rotation) -> DataFrame:
-    """A rotation's directions: a row for each unit of each direction of each place, with its weight."""
+    """Returns a rotation's directions: a row for each unit of each direction of each place, with its weight."""
     import pandas as pd
 
     weight = rotation.weight.detach().cpu().numpy()
@@ -339,5 +340,5 @@ def _directions(trial: Trial, rotation: Rotation) -> DataFrame:
 
 
 EXPERIMENT: Experiment[IitConfig] = Experiment(
-    check=check, metric_names=metric_names, run=run, networks=networks, declared=DECLARED.with_others(AGAINST)
+    check=check, metric_names=metric_names, run=run, networks=networks, declared=DECLARED
 )

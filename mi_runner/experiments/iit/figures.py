@@ -25,7 +25,7 @@ NO_ADVERSARY = "no_adversary"
 
 
 def history(rows: Sequence[Row]) -> Figure:
-    """IIA and task accuracy over the epochs of training by interchange interventions, and the loss."""
+    """Draws IIA and task accuracy over the epochs of training by interchange interventions, and the loss."""
     figure = Figure(figsize=(8.5, 3.4), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(3, 2))
     lines = {
@@ -54,7 +54,7 @@ def history(rows: Sequence[Row]) -> Figure:
 
 
 def controls(rows: Sequence[Row]) -> Figure:
-    """IIA before, after and of each control, on the pairs whose label changes and on the others; 95 % intervals."""
+    """Draws IIA before, after and of each control, for pairs whose label changes and the others; 95 % intervals."""
     names = list(dict.fromkeys((row["phase"], row["control"]) for row in rows))
     figure = Figure(figsize=(7.5, 1.2 + 0.5 * len(names)), layout="constrained")
     axes = figure.subplots()
@@ -82,7 +82,7 @@ def controls(rows: Sequence[Row]) -> Figure:
 
 
 def adversary(rows: Sequence[Row], sources: Mapping[str, str]) -> Figure:
-    """IIA of the chosen and the adversary's variables in each network, by the training's rotation and by a fresh one.
+    """Draws IIA of the chosen and the adversary's variables in each network, by the training's and a fresh rotation.
 
     Bars have 95 % intervals. A black line is the floor, a dotted one what the network's answers without a swap give.
 
@@ -127,7 +127,7 @@ def adversary(rows: Sequence[Row], sources: Mapping[str, str]) -> Figure:
 
 
 def heat_map(rows: Sequence[Row]) -> Figure:
-    """IIA by set of variables (down) and site (across), of all pairs and of those whose label changes.
+    """Draws IIA by set of variables (down) and site (across), of all pairs and of those whose label changes.
 
     Args:
         rows: of metrics.csv, one run's or several's; of several starts or runs the mean is shown.
@@ -165,7 +165,7 @@ def examples(
     labels: Tensor,
     answers: Tensor,
 ) -> Figure:
-    """Test pairs, one a row: base, sources, and the test image whose variables are nearest to the counterfactual ones.
+    """Draws test pairs, one a row: base, sources, and the test image nearest to the counterfactual variables.
 
     Args:
         places: for each source the variables that are taken from it.

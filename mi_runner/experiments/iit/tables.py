@@ -210,7 +210,7 @@ FIGURES = (
 
 SUMMARY: tuple[Column, ...] = _and_before(*OF_NETWORK, *SINGLE_SOURCE)
 
-DECLARED = Declarations(
+ALONE = Declarations(
     tables=(METRICS, HISTORY, PAIRS, OVERVIEW, DIRECTIONS, ORDINARY_TRAINING),
     summary=SUMMARY,
     figures=FIGURES,
@@ -250,6 +250,8 @@ AGAINST = Declarations(
     ),
 )  # fmt: skip
 """With `experiment.adversary`."""
+
+DECLARED = ALONE.with_others(AGAINST)
 
 
 def overview_rows(rows: Sequence[Mapping[str, Any]], keys: Sequence[Column] = ()) -> list[dict[str, Any]]:

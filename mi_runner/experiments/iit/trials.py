@@ -70,25 +70,25 @@ class Interchanged:
     unswapped: Tensor
 
     def of(self, subset: str) -> Tensor:
-        """`correct` for the pairs of a subset."""
+        """Returns `correct` for the pairs of a subset."""
         return self.correct[self.of_subset(subset)]
 
     def of_subset(self, subset: str) -> Tensor:
-        """`(P,)` bool, whether a pair is in a subset."""
+        """Returns whether each pair is in a subset, `(P,)` bool."""
         if subset == "all":
             return torch.ones_like(self.changed)
         return self.changed if subset == "changed" else ~self.changed
 
     def iia(self, subset: str = "all") -> float:
-        """The share of correct predictions; NaN if the subset is empty."""
+        """Returns the share of correct predictions; NaN if the subset is empty."""
         return _share(self.of(subset))
 
     def iia_unswapped(self, subset: str = "all") -> float:
-        """The IIA of this network if it ignored its sources; NaN if the subset is empty."""
+        """Returns the IIA of this network if it ignored its sources; NaN if the subset is empty."""
         return _share(self.unswapped[self.of_subset(subset)])
 
     def floor(self, subset: str = "all") -> float:
-        """The share of pairs whose label doesn't change: `iia_unswapped` of a network that is always correct."""
+        """Returns the share of pairs whose label doesn't change: `iia_unswapped` of a network without mistakes."""
         return _share(~self.changed[self.of_subset(subset)])
 
 
@@ -97,7 +97,7 @@ def _share(of: Tensor) -> float:
 
 
 def commonest(answers: Tensor) -> tuple[float, Tensor]:
-    """The share of the commonest of the answers `(N, ...)`, and this answer."""
+    """Returns the share of the commonest of the answers `(N, ...)`, and this answer."""
     values, counts = answers.unique(dim=0, return_counts=True)
     return int(counts.max()) / len(answers), values[counts.argmax()]
 
@@ -123,7 +123,7 @@ class Predictions:
         return next(iter(self.interchanged.values()))
 
     def summary(self) -> dict[str, float]:
-        """Figure → value, in the order of `summary_names`."""
+        """Returns figure → value, in the order of `summary_names`."""
         values = [*(self.as_trained.iia(subset) for subset in SUBSETS), float(self.task.double().mean())]
         figures = dict(zip(names_of(OF_NETWORK), values, strict=True))
         if len(self.interchanged) > 1:
@@ -133,7 +133,7 @@ class Predictions:
 
 
 def summary_names(config: IitConfig) -> tuple[str, ...]:
-    """The figures of a network in the summary."""
+    """Returns the figures of a network in the summary."""
     return names_of((*OF_NETWORK, *(SINGLE_SOURCE if config.sources is Sources.multi else ())))
 
 
@@ -200,11 +200,11 @@ class Trial:
         )
 
     def start(self) -> Aligned:
-        """The ordinarily trained network, with the places that the training begins with."""
+        """Returns the ordinarily trained network, with the places that the training begins with."""
         return aligned_at_start(self.setting, self.setting.model, self.graph, self.cell, self.number)
 
     def train(self, control: str, start: Aligned, pairs: Pairs | None = None, *, unopposed: bool = False) -> Aligned:
-        """What the training makes of a copy of `start`; its history is kept under the control's name."""
+        """Trains a copy of `start` and returns it; its history is kept under the control's name."""
         setting, dataset = self.setting, self.dataset
         if self.frozen:
             trained = replace(start, alignment=copy.deepcopy(start.alignment))
@@ -235,12 +235,12 @@ class Trial:
         return trained
 
     def _described(self, control: str) -> str:
-        """What the progress bar says of a training."""
+        """Returns what the progress bar says of a training."""
         start = f"start {self.number}/{self.config.starts}" if self.config.starts > 1 else ""
         return " ".join(word for word in (self.cell.name, start, control if control != NONE else "") if word)
 
     def control(self, control: Control, after: Aligned) -> Aligned:
-        """The network and alignment of a control."""
+        """Returns the network and alignment of a control."""
         setting, cell, config = self.setting, self.cell, self.config
         draw = chance.generator(setting.seed, "control", control.name, cell.name, *use_of_start(self.number))
         if control is Control.shuffled_labels:
@@ -271,7 +271,7 @@ class Trial:
         return Aligned(after.model, graph, cell.target, alignment.to(self.dataset.x_test.device))
 
     def measured(self, aligned: Aligned, of_kinds: Mapping[Sources, Pairs] | None = None) -> Predictions:
-        """The predictions of a network for the test pairs, or for other pairs, and the test examples."""
+        """Returns the predictions of a network for the test pairs, or for other pairs, and the test examples."""
         dataset, classes, outputs = self.dataset, self.dataset.has_classes, self._outputs(aligned.model)
         interchanged = {}
         for kind, pairs in (of_kinds or self.pairs).items():
@@ -283,7 +283,7 @@ class Trial:
         return Predictions(interchanged, correct(outputs, dataset.y_test, classes=classes), most)
 
     def _outputs(self, model: nn.Module) -> Tensor:
-        """A network's outputs `(N, K)` on the test examples, without intervention."""
+        """Returns a network's outputs `(N, K)` on the test examples, without intervention."""
         if model in self.known.outputs:
             return self.known.outputs[model]
         outputs = outputs_of(model, self.dataset.x_test)
@@ -292,7 +292,7 @@ class Trial:
         return outputs
 
     def rows(self, phase: str, control: str, network: Aligned, outcome: Predictions) -> list[dict[str, Any]]:
-        """The rows of a network in metrics.csv; site and alignment are what was swapped, in a control another one."""
+        """Returns a network's rows in metrics.csv, with the site and alignment that were swapped, also of a control."""
         alignment = AlignmentKind.rotation if isinstance(network.alignment, Rotation) else AlignmentKind.units
         task = int(outcome.task.sum())
         task_low, task_high = wilson_interval(task, len(outcome.task))
@@ -327,7 +327,7 @@ class Trial:
         return rows
 
     def pair_rows(self, before: Predictions, after: Predictions) -> list[dict[str, Any]]:
-        """A row for each test pair: its examples (indices into the test set), labels and predicted labels."""
+        """Returns a row for each test pair: its examples (indices into the test set), labels and predicted labels."""
         y, rows = self.dataset.y_test, []
         for kind, pairs in self.pairs.items():
             columns = {
@@ -346,7 +346,7 @@ class Trial:
         return rows
 
     def examples(self, outcome: Predictions) -> dict[str, Drawing]:
-        """The picture of some test pairs: base, sources, and the test example nearest to the counterfactual.
+        """Returns the picture of some test pairs: base, sources, and the test example nearest to the counterfactual.
 
         Nothing where there are no images.
         """
@@ -369,19 +369,19 @@ class Trial:
 def alignment_at(
     config: IitConfig, site: Site, sizes: Sequence[int], places: Sequence[Tensor], generator: torch.Generator
 ) -> Units | Rotation:
-    """Random directions of a site, so many for each place, or the units of these places."""
+    """Returns random directions of a site, so many for each place, or the units of these places."""
     if config.alignment is AlignmentKind.rotation:
         return Rotation(site.shape, len(sizes), sizes, generator=generator)
     return Units(site.shape, places)
 
 
 def use_of_start(number: int) -> tuple[str, ...]:
-    """What a start's draws are named after; the first has the draws of a run with one start."""
+    """Returns what a start's draws are named after; the first has the draws of a run with one start."""
     return (f"start {number}",) if number > 1 else ()
 
 
 def alignment_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell, start: int = 1) -> Units | Rotation:
-    """The places that the training begins with: the units that the options name, or directions drawn at random."""
+    """Returns the places that the training begins with: the units that the options name, or random directions."""
     draw = chance.generator(setting.seed, "rotation", cell.target, *use_of_start(start))
     config, site = setting.config, graph.target_site(cell.target)
     alignment = alignment_at(config, site, sizes_of(config, cell, site), places_of(config, cell, site), draw)
@@ -395,7 +395,7 @@ def aligned_at_start(
 
 
 def _orthonormality_error(alignment: Units | Rotation) -> float | None:
-    """The largest entry of |R Rᵀ − 1|."""
+    """Returns the largest entry of |R Rᵀ − 1|."""
     if isinstance(alignment, Units):
         return None
     rows = alignment.weight.detach().double()
@@ -403,7 +403,7 @@ def _orthonormality_error(alignment: Units | Rotation) -> float | None:
 
 
 def unseen_examples(setting: Setting[IitConfig]) -> Tensor:
-    """The test examples that are no training examples, of which pairs are made.
+    """Returns the test examples that are no training examples, of which pairs are made.
 
     All of them where there are not two such, as with modular addition, whose inputs are few.
     """
@@ -419,7 +419,7 @@ def unseen_examples(setting: Setting[IitConfig]) -> Tensor:
 
 
 def how_to_train(setting: Setting[IitConfig]) -> InterchangeTraining:
-    """The options of the training; the optimizer's rule is that of the ordinary training."""
+    """Returns the options of the training; the optimizer's rule is that of the ordinary training."""
     config = setting.config
     return replace(
         options_of(InterchangeTraining, config),

@@ -75,7 +75,7 @@ class Features:
 
 
 def check(setting: Setting[ProbesConfig]) -> None:
-    """The data set has the variables, the network the sites, and the Gram matrices have room.
+    """Checks that the data set has the variables, the network the sites, and memory room for the Gram matrices.
 
     Raises:
         ConfigError: it hasn't; the text says what to type.
@@ -113,7 +113,7 @@ def _causal_model(setting: Setting[ProbesConfig]) -> CausalModel:
 
 @as_options()
 def _sites(setting: Setting[ProbesConfig], graph: ModelGraph) -> list[str]:
-    """The sites that are read, in the order in which they were typed, or of the network.
+    """Returns the sites that are read, in the order in which they were typed, or of the network.
 
     Raises:
         ConfigError: a site is not there, named twice, or has no value for each example.
@@ -137,7 +137,7 @@ def _sites(setting: Setting[ProbesConfig], graph: ModelGraph) -> list[str]:
 
 
 def _examples(setting: Setting[ProbesConfig]) -> tuple[Tensor, Tensor]:
-    """The examples' inputs `(N, *input)` and the values of their variables `(N, V)`."""
+    """Returns the examples' inputs `(N, *input)` and the values of their variables `(N, V)`."""
     dataset, variables = setting.dataset, _causal_model(setting)
     if setting.config.source is Split.train:
         x, values = dataset.x_train, variables.values_train
@@ -147,7 +147,7 @@ def _examples(setting: Setting[ProbesConfig]) -> tuple[Tensor, Tensor]:
 
 
 def _targets(setting: Setting[ProbesConfig]) -> dict[str, Target]:
-    """What is read: `circularity+color` → the sum of the two."""
+    """Returns what is read: `circularity+color` → the sum of the two."""
     variables = _causal_model(setting)
     sets = variable_sets(setting.config.variables, variables, every_set(variables))
     columns = {"+".join(chosen): [variables.column(name) for name in chosen] for chosen in sets}
@@ -159,7 +159,7 @@ def _targets(setting: Setting[ProbesConfig]) -> dict[str, Target]:
 
 
 def metric_names(setting: Setting[ProbesConfig]) -> list[str]:
-    """The summary's names: means over sites and sets, of the network and its controls; each cell; the task."""
+    """Returns the summary's names: means over sites and sets, of the network and its controls; each cell; the task."""
     sites, controls = _sites(setting, setting.graph()), [control.name for control in setting.config.controls]
     targets = _targets(setting)
     measures = dict.fromkeys(map(measure_of, targets.values()))
@@ -169,14 +169,14 @@ def metric_names(setting: Setting[ProbesConfig]) -> list[str]:
 
 
 def networks(setting: Setting[ProbesConfig]) -> dict[str, TrainingOptions]:
-    """The network before its training, if that control is asked for."""
+    """Returns the network before its training, if that control is asked for."""
     if ProbeControl.untrained not in setting.config.controls:
         return {}
     return {ProbeControl.untrained.name: replace(setting.training, epochs=0)}
 
 
 def cost(setting: Setting[ProbesConfig]) -> dict[str, int]:
-    """The number of probes."""
+    """Returns the number of probes."""
     n_targets, controls = len(_targets(setting)), setting.config.controls
     n_sites = len(_sites(setting, setting.graph()))
     n_shuffled, n_untrained = (kind in controls for kind in (ProbeControl.shuffled, ProbeControl.untrained))
@@ -186,7 +186,7 @@ def cost(setting: Setting[ProbesConfig]) -> dict[str, int]:
 
 @torch.no_grad()
 def run(setting: Setting[ProbesConfig]) -> Result:
-    """A row for each site, set of variables and control, and for each fold of it."""
+    """Returns a row for each site, set of variables and control, and for each fold of it."""
     targets = _targets(setting)
     x, _ = _examples(setting)
     folds = [fold.to(x.device) for fold in split_folds(len(x), setting.config.folds, generator=_draw(setting, "folds"))]
@@ -226,7 +226,7 @@ def _draw(setting: Setting[ProbesConfig], *use: str) -> torch.Generator:
 
 
 def _read(setting: Setting[ProbesConfig]) -> list[tuple[str, list[str], ModelGraph | None]]:
-    """What is read: control, sites, and the graph of the network; no graph for the raw input."""
+    """Returns what is read: control, sites, and the graph of the network; no graph for the raw input."""
     graph = setting.graph()
     sites, controls = _sites(setting, graph), setting.config.controls
     read: list[tuple[str, list[str], ModelGraph | None]] = [(NONE, sites, graph)]
@@ -239,7 +239,7 @@ def _read(setting: Setting[ProbesConfig]) -> list[tuple[str, list[str], ModelGra
 
 
 def _features(read: Sequence[tuple[str, list[str], ModelGraph | None]], x: Tensor) -> Iterator[Features]:
-    """The sites' values: in one pass through the network, where there is room for those of all sites at once."""
+    """Yields the sites' values, in one pass through the network if there is room for those of all sites at once."""
     for control, sites, graph in read:
         if graph is None:
             yield Features(sites[0], control, x)
@@ -256,7 +256,7 @@ def _features(read: Sequence[tuple[str, list[str], ModelGraph | None]], x: Tenso
 def _probed(
     setting: Setting[ProbesConfig], features: Features, targets: Mapping[str, Target], folds: Sequence[Tensor]
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The rows of all targets from one site's values, those of the shuffled variables beside them, and of the folds."""
+    """Returns the rows of all targets from one site's values, those of the shuffled variables, and those of folds."""
     cells = {(name, features.control): target for name, target in targets.items()}
     if features.control == NONE and ProbeControl.shuffled in setting.config.controls:
         n = len(features.values)
@@ -286,7 +286,7 @@ def _probed(
 
 
 def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
-    """The cell that gains most over the raw input, or has the highest score where there is no such control."""
+    """Returns the cell that gains most over the raw input, or the highest score if there is no such control."""
     rows = [row for row in rows if math.isfinite(row["score"])]
     if not rows:
         return ""

@@ -24,7 +24,7 @@ LOWEST = -0.25
 
 
 def by_site(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """The score by site, a color for each set of variables, a panel for values and one for classes; controls dotted.
+    """Draws the score by site, a color for each set of variables, a panel for values and one for classes.
 
     Args:
         rows: of metrics.csv.

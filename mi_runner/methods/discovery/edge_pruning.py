@@ -17,7 +17,8 @@ from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import means_of
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
-from mi_runner.methods.discovery.masked import LossFunction, loss_per_example, task_loss
+from mi_runner.methods.discovery.masked import LossFunction, MaskedPart, loss_per_example, task_loss
+from mi_runner.methods.discovery.search import Search
 
 BETA, LOW, HIGH = 2 / 3, -0.1, 1.1
 """Temperature of the hard concrete distribution, and the ends that it is stretched to."""
@@ -71,6 +72,25 @@ def edge_pruning(
     groups = [penalties[start : start + at_once] for start in range(0, len(penalties), at_once)]
     found = [_trained(part, x, target, ablation, objective, loss, group, steps, generator) for group in groups]
     return edges.closed(np.concatenate(found) > 0)
+
+
+def search(masked: MaskedPart, *, objective: str = "distance", generator: torch.Generator | None = None) -> Search:
+    """Returns the circuits of `edge_pruning` on the examples of a masked part, without its resamples."""
+    circuits = edge_pruning(
+        masked.part,
+        masked.x,
+        masked.target,
+        masked.ablation,
+        objective=objective,
+        loss=masked.loss,
+        generator=generator,
+    )
+    return Search([circuits], np.array([n_passes(len(masked.x))]))
+
+
+def n_passes(n_examples: int) -> int:
+    """Returns the forward passes over the examples: a batch counts as its share of them."""
+    return round(STEPS * len(PENALTIES) * min(BATCH, n_examples) / n_examples)
 
 
 def _trained(

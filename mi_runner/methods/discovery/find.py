@@ -5,9 +5,7 @@ Letters: B examples, E edges, M circuits, R resamples, S sizes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,34 +14,10 @@ from torch import Tensor
 
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import Edges
-from mi_runner.methods.discovery import edge_pruning as gates
-from mi_runner.methods.discovery import scores
 from mi_runner.methods.discovery.masked import LossFunction, MaskedPart
 from mi_runner.methods.discovery.rankings import carried_forward, ranked_circuits
-from mi_runner.methods.discovery.scores import ScoreFunction
-from mi_runner.methods.discovery.search import THRESHOLDS, Search, acdc, greedy
-
-SCORES: Mapping[str, Callable[..., Any]] = {
-    "random": scores.random,
-    "magnitude": scores.magnitude,
-    "activation": scores.activation,
-    "edge_patching": scores.edge_patching,
-    "eap": scores.eap,
-    "eap_ig": scores.eap_ig,
-    "eap_signed": partial(scores.eap, signed=True),
-    "eap_ig_signed": partial(scores.eap_ig, signed=True),
-}
-"""Methods that give each edge a score."""
-
-SEARCHES: Mapping[str, Callable[..., Search]] = {"acdc": acdc, "greedy": greedy}
-"""Methods that search circuits edge by edge."""
-
-METHODS = (*SCORES, *SEARCHES, "edge_pruning")
-
-CHANCE = ("random", "edge_pruning")
-"""Methods that draw random numbers, and so are repeated."""
-
-_WITH_LOSS = ("edge_patching", "eap", "eap_ig", "eap_signed", "eap_ig_signed")
+from mi_runner.methods.discovery.records import Method, method_of
+from mi_runner.methods.discovery.search import Search
 
 
 @dataclass(frozen=True)
@@ -78,7 +52,7 @@ class Found:
     Attributes:
         circuits: `(S, E)`, the circuit that it stands with at each size.
         scores: `(E,)` of a method that scores; otherwise None.
-        n_forward: forward passes over the examples; None for a method of your own.
+        n_forward: forward passes over the examples; None: not known.
     """
 
     circuits: np.ndarray
@@ -86,77 +60,41 @@ class Found:
     n_forward: int | None
 
 
-def score_function(
-    name: str, own: ScoreFunction | None, task: Task, generator: torch.Generator | None
-) -> ScoreFunction:
-    """Returns the function of a method that scores, `own` if it is given, with the task's objective and loss."""
-    if own is not None:
-        return own
-    function = SCORES[name]
-    if name == "random":
-        return partial(function, generator=generator)
-    if name == "edge_patching":
-        return partial(function, objective=task.objective, loss=task.loss)
-    return partial(function, loss=task.loss) if name in _WITH_LOSS else function
-
-
 def find(
-    name: str,
+    method: str | Method,
     task: Task,
     sizes: np.ndarray,
     *,
-    own: ScoreFunction | None = None,
     masked: MaskedPart | None = None,
     generator: torch.Generator | None = None,
 ) -> Found:
     """Returns the circuits of a method at each size.
 
     Args:
-        name: one of `METHODS`, or any name of your own method.
+        method: its record, or the name of one.
         sizes: `(S,)`, from 0 to the number of edges.
-        own: your own method.
         masked: `task.masked()`, if there is one already.
         generator: for methods that draw random numbers; None: torch's own.
 
     Raises:
         ValueError: no method has this name, or its scores do not fit the part.
     """
-    edges = Edges(task.part.sizes)
-    if own is None and name not in METHODS:
-        raise ValueError(f"no method is named '{name}'. Use one of {', '.join(METHODS)}, or give `own`.")
-    if own is not None or name in SCORES:
-        given = score_function(name, own, task, generator)(task.part, task.x, task.target, task.ablation)
-        flat = edges.flat(given)
-        return Found(ranked_circuits(edges, flat[None], sizes)[0], flat, _n_forward(name, edges.n, own))
+    method = method_of(method) if isinstance(method, str) else method
+    edges, taken = Edges(task.part.sizes), _taken(method, task, generator)
+    if method.scores is not None:
+        given = method.load()(task.part, task.x, task.target, task.ablation, **taken)
+        flat, n_forward = edges.flat(given), method.n_passes(edges.n, len(task.x))
+        return Found(ranked_circuits(edges, flat[None], sizes)[0], flat, n_forward)
     masked = task.masked() if masked is None else masked
-    if name == "edge_pruning":
-        circuits = gates.edge_pruning(
-            task.part,
-            task.x,
-            task.target,
-            task.ablation,
-            objective=task.objective,
-            loss=task.loss,
-            generator=generator,
-        )
-        passes = gates.STEPS * len(gates.PENALTIES) * min(gates.BATCH, len(task.x)) / len(task.x)
-        n_forward = round(passes)
-    else:
-        search = SEARCHES[name](masked, objective=task.objective)
-        circuits, n_forward = search.circuits[0], int(search.n_forward[0])
+    search: Search = method.load()(masked, **taken)
+    circuits, n_forward = search.circuits[0], int(search.n_forward[0])
     return Found(carried_forward(circuits, masked.objective(circuits, task.objective), sizes), None, n_forward)
 
 
-def _n_forward(name: str, n_edges: int, own: ScoreFunction | None) -> int | None:
-    passes = {"random": 0, "magnitude": 0, "activation": 1, "edge_patching": n_edges}
-    passes |= dict.fromkeys(("eap", "eap_signed"), 1) | dict.fromkeys(("eap_ig", "eap_ig_signed"), scores.STEPS)
-    return None if own is not None else passes[name]
-
-
-def n_evaluated(name: str, n_edges: int) -> int:
-    """Returns how many circuits a method evaluates at most on one set of examples."""
-    steps = {"edge_patching": n_edges, "acdc": len(THRESHOLDS) * n_edges, "greedy": n_edges * (n_edges + 1) // 2}
-    return steps.get(name, 0)
+def _taken(method: Method, task: Task, generator: torch.Generator | None) -> dict[str, Any]:
+    """Returns the keyword arguments that a method takes besides the part and its examples."""
+    available = {"objective": task.objective, "loss": task.loss, "generator": generator}
+    return {name: available[name] for name in method.takes}
 
 
 class Resampled:
@@ -171,22 +109,23 @@ class Resampled:
         self.task, self.rows = task, rows
         self.masked = task.masked(counts=counts)
 
-    def find(
-        self,
-        name: str,
-        sizes: np.ndarray,
-        *,
-        own: ScoreFunction | None = None,
-        generator: torch.Generator | None = None,
-    ) -> np.ndarray:
-        """Returns the circuits `(R, S, E)` of a method on each resample; edge pruning has none."""
+    def find(self, method: str | Method, sizes: np.ndarray, *, generator: torch.Generator | None = None) -> np.ndarray:
+        """Returns the circuits `(R, S, E)` of a method on each resample.
+
+        Raises:
+            ValueError: no method has this name, or it doesn't resample.
+        """
+        method = method_of(method) if isinstance(method, str) else method
+        if not method.resamples:
+            raise ValueError(f"the method {method.name} finds no circuits on resampled examples.")
         task, masked = self.task, self.masked
-        edges = masked.edges
-        if own is not None or name in SCORES:
-            function = score_function(name, own, task, generator)
-            given = [function(task.part, task.x[rows], task.target[rows], task.ablation) for rows in self.rows]
+        edges, taken = masked.edges, _taken(method, task, generator)
+        if method.scores is not None:
+            given = [
+                method.load()(task.part, task.x[rows], task.target[rows], task.ablation, **taken) for rows in self.rows
+            ]
             return ranked_circuits(edges, np.stack([edges.flat(each) for each in given]), sizes)
-        search = SEARCHES[name](masked, objective=task.objective)
+        search: Search = method.load()(masked, **taken)
         lengths = [len(circuits) for circuits in search.circuits]
         resample = np.repeat(np.arange(len(lengths)), lengths)
         objective = masked.objective(np.concatenate(search.circuits), task.objective, resample)

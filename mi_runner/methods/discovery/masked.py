@@ -76,6 +76,7 @@ class MaskedPart:
 
     Attributes:
         part: in the dtype of the examples.
+        x: `(B, n_0)`, the activations that enter it.
         edges: the part's.
         full: `(B, n_L)`, the full network's outputs.
         target: `(B,)` int64 classes, or values `(B,)` or `(B, n_L)`.
@@ -142,7 +143,7 @@ class MaskedPart:
             self._means = [mean[None] for mean in mean_values(entering)]
             if counts is not None:
                 self._means = [self.shares @ values for values in entering]
-        self._x = x.T.contiguous().T  # so that the evaluator's product is one of rows
+        self.x, self._x = x, x.T.contiguous().T  # in the second the values of a neuron lie together, for products
 
         # Products of large matrices are faster than the kernel, which skips edges that are left out.
         self._compiled = x.device.type == "cpu" and x.dtype == torch.float64 and self.edges.n <= MOST_COMPILED

@@ -9,6 +9,7 @@ Letters: B examples, E edges; s source, t target of an edge; w its weight, a wha
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -146,6 +147,10 @@ def eap_ig(
         [(2, 3), (1, 2)]
     """
     return _attribution(part, x, target, ablation, loss, signed, steps=steps)
+
+
+eap_signed, eap_ig_signed = partial(eap, signed=True), partial(eap_ig, signed=True)
+"""Both without the absolute value, for comparison."""
 
 
 def _attribution(

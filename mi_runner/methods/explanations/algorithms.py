@@ -38,7 +38,7 @@ T = TypeVar("T", int, np.ndarray)
 
 
 def apply_gate(gate: int, left: T, right: T) -> T:
-    """The truth table of a gate of two truth tables, or of arrays of them."""
+    """Returns the truth table of a gate of two truth tables, or of arrays of them."""
     if gate == AND:
         return left & right
     if gate == OR:
@@ -48,12 +48,12 @@ def apply_gate(gate: int, left: T, right: T) -> T:
 
 @cache
 def variable_table(variable: int, n: int) -> int:
-    """The truth table of a variable, the first being number 0."""
+    """Returns the truth table of a variable, the first being number 0."""
     return sum(1 << row for row in range(2**n) if row >> (n - 1 - variable) & 1)
 
 
 def table_of_tree(tree: Tree, n: int) -> int:
-    """The truth table of a normalised tree."""
+    """Returns the truth table of a normalised tree."""
     if isinstance(tree, int):
         return variable_table(tree, n)
     gate, left, right = tree
@@ -61,12 +61,12 @@ def table_of_tree(tree: Tree, n: int) -> int:
 
 
 def depth_of(tree: Tree) -> int:
-    """0 for a variable, otherwise one more than the deeper of the two subtrees."""
+    """Returns 0 for a variable, otherwise one more than the depth of the deeper subtree."""
     return 0 if isinstance(tree, int) else 1 + max(depth_of(tree[1]), depth_of(tree[2]))
 
 
 def inner_nodes(tree: Tree) -> tuple[Tree, ...]:
-    """The subtrees that are no variables, each occurrence by itself; the root first, then the left ones."""
+    """Returns the subtrees that are no variables, each occurrence by itself; the root first, then the left ones."""
     return () if isinstance(tree, int) else (tree, *inner_nodes(tree[1]), *inner_nodes(tree[2]))
 
 
@@ -137,7 +137,7 @@ class Algorithm:
         )
 
     def with_node(self, place: int, table: int) -> int:
-        """The function's truth table where the node at this place of `nodes` has another table."""
+        """Returns the function's truth table if the node at this place of `nodes` has another table."""
         every = 2**2**self.n - 1
         seen = -1  # the root
 
@@ -170,7 +170,7 @@ class Algorithm:
 
     @property
     def formula(self) -> str:
-        """Such as `(A ∧ ¬B) ∨ (¬A ∧ B)`."""
+        """Returns a tree in the notation of logic, without its own outer brackets."""
         inner = formula(self.tree)
         if not self.complemented:
             return inner
@@ -178,7 +178,7 @@ class Algorithm:
 
 
 def formula(tree: Tree) -> str:
-    """A tree in the notation of logic, its own outer brackets left out."""
+    """Returns a tree in the notation of logic, without its own outer brackets."""
     if isinstance(tree, int):
         return VARIABLES[tree]
     gate, left, right = tree
@@ -191,7 +191,7 @@ def formula(tree: Tree) -> str:
 
 
 def count_trees(n: int, max_depth: int) -> list[int]:
-    """The number of normalised trees over n variables of each exact depth, 0 to `max_depth`."""
+    """Returns the number of normalised trees over n variables of each exact depth, 0 to `max_depth`."""
     counts = [n]
     for _ in range(max_depth):
         last, shallower = counts[-1], sum(counts[:-1])
@@ -200,7 +200,7 @@ def count_trees(n: int, max_depth: int) -> list[int]:
 
 
 def check_size(n: int, max_depth: int) -> None:
-    """The trees up to the depth can be made.
+    """Checks that the trees up to the depth can be made.
 
     Raises:
         ValueError: they are too many; the text says how many, and the depth that fits.
@@ -214,7 +214,7 @@ def check_size(n: int, max_depth: int) -> None:
 
 @cache
 def algorithms(table: int, n: int, max_depth: int) -> tuple[Algorithm, ...]:
-    """Every algorithm that computes a function, the shallow ones first. The result is kept.
+    """Returns every algorithm that computes a function, the shallow ones first. The result is kept.
 
     Args:
         table: the function's truth table.
@@ -242,7 +242,7 @@ def algorithms(table: int, n: int, max_depth: int) -> tuple[Algorithm, ...]:
 
 
 def _trees(n: int, max_depth: int) -> tuple[list[Tree], np.ndarray, int]:
-    """All trees up to a depth, their truth tables, and how many of them are of a smaller depth."""
+    """Returns all trees up to a depth, their truth tables, and how many of them are of a smaller depth."""
     trees: list[Tree] = list(range(n))
     tables = np.array([variable_table(variable, n) for variable in range(n)], dtype=np.int64)
     n_shallower = 0
@@ -258,7 +258,7 @@ def _trees(n: int, max_depth: int) -> tuple[list[Tree], np.ndarray, int]:
 
 
 def _pairs(n_trees: int, n_shallower: int) -> tuple[np.ndarray, np.ndarray]:
-    """The places of all pairs of two trees of which at least one is of the last depth; the smaller place first."""
+    """Returns the places of all pairs of trees of which at least one is of the last depth, the smaller place first."""
     left, right = np.triu_indices(n_trees, 1)
     deep = right >= n_shallower
     return left[deep], right[deep]

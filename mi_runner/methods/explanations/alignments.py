@@ -122,7 +122,7 @@ class Interchange:
             first += size
 
     def _answers(self, layer: int, masks: Tensor) -> Iterator[int]:
-        """For each set `(S, n_l)` the answers, bit s·B + b for source s and base b."""
+        """Yields for each set `(S, n_l)` the answers, bit s·B + b for source s and base b."""
         layers = self.network.part.layers
         values = Part(layers[:layer])(self.network.inputs)
         for chosen in masks.split(1_000):
@@ -154,7 +154,7 @@ class Interchange:
         return sum(self.network.sizes[1:-1])
 
     def neuron_set(self, bits: int) -> NeuronSet:
-        """The set of hidden neurons of these bits, all of one layer."""
+        """Returns the set of hidden neurons of these bits, all of one layer."""
         first = 0
         for layer, size in enumerate(self.network.sizes[1:-1], start=1):
             if inside := bits >> first & ((1 << size) - 1):
@@ -163,11 +163,11 @@ class Interchange:
         raise ValueError("an empty set has no layer.")
 
     def sets_of_nodes(self, algorithm: Algorithm) -> list[list[int]]:
-        """For each of the algorithm's nodes the sets that carry it alone, as bits of hidden neurons."""
+        """Returns for each of the algorithm's nodes the sets that carry it alone, as bits of hidden neurons."""
         return [self.by_answers.get(answers & self.mask, []) for answers in algorithm.interchanged]
 
     def align(self, algorithm: Algorithm) -> Alignments:
-        """The minimal alignments of an algorithm that computes the network's answers; none of another.
+        """Returns the minimal alignments of an algorithm that computes the network's answers; none of any other.
 
         Raises:
             ValueError: an output is exactly ½, or there are too many alignments to test jointly.
@@ -219,12 +219,12 @@ def _refuse_ties(outputs: Tensor) -> None:
 
 
 def _is_inside(subset: int, bits: int) -> bool:
-    """Whether it is a proper subset."""
+    """Returns whether it is a proper subset."""
     return subset != bits and subset & ~bits == 0
 
 
 def _disjoint(of_nodes: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
-    """Every choice of a set for each node in which no neuron occurs twice."""
+    """Yields every choice of a set for each node in which no neuron occurs twice."""
     if not of_nodes:
         yield ()
         return
@@ -238,7 +238,7 @@ def _disjoint(of_nodes: Sequence[Sequence[int]]) -> Iterator[tuple[int, ...]]:
 
 
 def _root(algorithm: Algorithm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The root's children and gate, as the kernel takes them."""
+    """Returns the root's children and gate, as the kernel takes them."""
     if isinstance(algorithm.tree, int):  # the answer is the variable itself: OR of it with itself
         children: tuple[Tree, Tree] = (algorithm.tree, algorithm.tree)
         gate = 3
@@ -258,7 +258,7 @@ def _root(algorithm: Algorithm) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 @torch.no_grad()
 def alignment_holds(network: BooleanNetwork, alignment: Alignment, *, pairs: str = "all", joint: bool = False) -> bool:
-    """Whether an alignment holds, by running the network for each source and base.
+    """Returns whether an alignment holds, by running the network for each source and base.
 
     Args:
         pairs: one of `PAIRS`, for each node alone.
@@ -298,7 +298,7 @@ def alignment_holds(network: BooleanNetwork, alignment: Alignment, *, pairs: str
 
 
 def _agree(network: BooleanNetwork, alignment: Alignment, base: int, sources: dict[int, int]) -> bool:
-    """Whether network and algorithm answer alike on the base with these nodes at their values on their sources."""
+    """Returns whether network and algorithm answer alike on the base with these nodes set to their sources' values."""
     layers, x = network.part.layers, network.inputs
     value = x[base]
     for number, layer in enumerate(layers, start=1):
@@ -313,7 +313,7 @@ def _agree(network: BooleanNetwork, alignment: Alignment, base: int, sources: di
 
 
 def _answer(algorithm: Algorithm, base: int, sources: dict[int, int]) -> bool:
-    """The algorithm's answer on the base with these nodes at their values on their sources."""
+    """Returns the algorithm's answer on the base with these nodes set to their sources' values."""
     tables = algorithm.node_tables
     numbers = itertools.count(-1)  # the root, then the nodes
 
@@ -329,5 +329,5 @@ def _answer(algorithm: Algorithm, base: int, sources: dict[int, int]) -> bool:
 
 
 def named(group: NeuronSet) -> str:
-    """Such as `h1.0 h1.2`: neurons 0 and 2 of the first hidden layer."""
+    """Returns a name such as `h1.0 h1.2`: neurons 0 and 2 of the first hidden layer."""
     return " ".join(f"h{group.layer}.{neuron}" for neuron in group.neurons)

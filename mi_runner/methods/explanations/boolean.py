@@ -63,7 +63,7 @@ class BooleanNetwork:
 
     @staticmethod
     def of(part: Part) -> BooleanNetwork:
-        """The network of a chain of any dtype and device."""
+        """Returns the network of a chain of any dtype and device."""
         layers = tuple(
             replace(layer, weight=layer.weight.detach().cpu().double(), bias=layer.bias.detach().cpu().double())
             for layer in part.layers
@@ -86,11 +86,11 @@ class BooleanNetwork:
         return torch.tensor(list(itertools.product((0.0, 1.0), repeat=self.sizes[0])), dtype=torch.float64)
 
     def outputs(self) -> Tensor:
-        """`(B,)` float64, of the whole network."""
+        """Returns the outputs `(B,)` float64 of the whole network."""
         return self.part(self.inputs)[:, 0]
 
     def answers(self) -> int:
-        """The truth table of the network's answers: outputs above ½.
+        """Returns the truth table of the network's answers: outputs above ½.
 
         Raises:
             ValueError: an output is exactly ½.
@@ -103,27 +103,27 @@ class BooleanNetwork:
         return table_of((outputs > TIE).tolist())
 
     def layer_numbers(self) -> list[int]:
-        """The layer of each neuron behind the inputs, from 1; `(N,)`."""
+        """Returns the layer of each neuron behind the inputs, from 1; `(N,)`."""
         return [layer for layer, size in enumerate(self.sizes[1:], start=1) for _ in range(size)]
 
 
 def table_of(values: Sequence[bool]) -> int:
-    """The truth table with these values, input 0 first."""
+    """Returns the truth table with these values, input 0 first."""
     return sum(int(value) << place for place, value in enumerate(values))
 
 
 def digits_of(table: int, n_rows: int) -> str:
-    """The truth table as a string, input 0 first: 6 of four rows is 0110."""
+    """Returns the truth table as a string, input 0 first: 6 of four rows is 0110."""
     return "".join(str(table >> row & 1) for row in range(n_rows))
 
 
 def first_input(chosen: Tensor, n_inputs: int) -> str:
-    """The first input `(B,)` bool that is chosen, as digits: 01."""
+    """Returns the first input `(B,)` bool that is chosen, as digits: 01."""
     return f"{int(chosen.nonzero()[0, 0]):0{n_inputs}b}"
 
 
 def values_in_circuits(network: BooleanNetwork, circuits: np.ndarray) -> np.ndarray:
-    """The values of all neurons behind the inputs in each circuit, `(K, N, B)` float64.
+    """Returns the values of all neurons behind the inputs in each circuit, `(K, N, B)` float64.
 
     An inactive neuron is 0. Terms are added in the order of the sources, so that values are equal wherever their terms
     are.

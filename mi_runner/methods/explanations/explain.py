@@ -77,7 +77,7 @@ class Explanations:
 
 
 def check_sizes(sizes: tuple[int, ...], max_depth: int) -> None:
-    """The explanations of a network of these sizes can be counted.
+    """Checks that the explanations of a network of these sizes can be counted.
 
     Raises:
         ValueError: there are too many edges or circuits; the text says how many.
@@ -164,7 +164,7 @@ def explain(
 
 
 def _counts(network: BooleanNetwork, table: int, search: CircuitSearch, circuits: np.ndarray) -> dict[int, int]:
-    """Valid circuit → its groundings, for circuits `(K,)` uint64."""
+    """Returns valid circuit → its groundings, for circuits `(K,)` uint64."""
     n_rows = 2 ** network.sizes[0]
     if table in (0, 2**n_rows - 1) and search.least_correct == n_rows:
         # The output of each valid circuit has one value on all inputs, so there is no threshold.
@@ -173,7 +173,7 @@ def _counts(network: BooleanNetwork, table: int, search: CircuitSearch, circuits
 
 
 def own_table(part: Part) -> int:
-    """The truth table of a network's rounded outputs, above 0 as 1: the function that it computes itself."""
+    """Returns the truth table of a network's rounded outputs, above 0 as 1: the function that it computes itself."""
     network = BooleanNetwork.of(part)
     network.answers()
     return table_of([bool(value >= 1) for value in network.outputs().round().tolist()])

@@ -29,7 +29,7 @@ def _power_of_two(exponent: int, modulus: int) -> int:
 
 @compiled()
 def _local_tables(table: int, parents: int, patterns: Any, rows: Any, n_patterns: int, modulus: int) -> int:
-    """The number of allowed local tables by which a neuron has this table.
+    """Returns the number of allowed local tables by which a neuron has this table.
 
     `rows[i]` are the inputs on which its parents have the values `patterns[i]`. Patterns that never occur are free.
     With exactly two parents XOR and XNOR are not allowed.
@@ -50,7 +50,7 @@ def _local_tables(table: int, parents: int, patterns: Any, rows: Any, n_patterns
 
 @compiled()
 def _count(sizes: Any, first: Any, kept: Any, tables: Any, n_tables: Any, n_rows: int, modulus: int) -> int:
-    """The groundings of one circuit; see `count`."""
+    """Returns the groundings of one circuit; see `count`."""
     n_layers = len(sizes) - 1
     widest = sizes.max()
     ahead = np.ones(n_tables[first[n_layers]], dtype=np.int64)
@@ -147,7 +147,7 @@ def _count(sizes: Any, first: Any, kept: Any, tables: Any, n_tables: Any, n_rows
 
 @compiled(parallel=True)
 def count(sizes: Any, first: Any, kept: Any, tables: Any, n_tables: Any, n_rows: int, moduli: Any) -> Any:
-    """The groundings of each circuit, `(K, P)` int64: modulo each of the moduli, or all of them where it is 0.
+    """Returns the groundings of each circuit, `(K, P)` int64: modulo each of the moduli, or all if it is 0.
 
     Args:
         sizes: neurons of each layer, inputs first.

@@ -112,7 +112,7 @@ class Thresholds:
 
 
 def thresholds(network: BooleanNetwork, circuits: np.ndarray) -> Thresholds:
-    """The thresholds of all neurons behind the inputs in the circuits `(K,)` uint64.
+    """Returns the thresholds of all neurons behind the inputs in the circuits `(K,)` uint64.
 
     Raises:
         ValueError: an output lies exactly between two integers, so that rounding it would be a choice.
@@ -146,7 +146,7 @@ def _rounded_output(outputs: np.ndarray, circuits: np.ndarray) -> np.ndarray:
 
 
 def _kept(network: BooleanNetwork, circuits: np.ndarray) -> np.ndarray:
-    """`(K, N)` int64: the edges into each neuron behind the inputs, bit i from neuron i of the layer before."""
+    """Returns the edges into each neuron behind the inputs, `(K, N)` int64, bit i from neuron i of the layer before."""
     space = network.space
     columns = []
     for start, (n_in, n_out) in zip(space.offsets, itertools.pairwise(space.sizes), strict=True):
@@ -157,7 +157,7 @@ def _kept(network: BooleanNetwork, circuits: np.ndarray) -> np.ndarray:
 
 
 def count_groundings(network: BooleanNetwork, circuits: np.ndarray) -> list[int]:
-    """The number of groundings of each circuit, exactly, whatever its size.
+    """Returns the number of groundings of each circuit, exactly, of any size.
 
     Args:
         circuits: `(K,)` uint64, well-formed circuits of the network.
@@ -216,7 +216,7 @@ def _count(network: BooleanNetwork, found: Thresholds) -> list[int]:
 
 
 def primes_for(bits: float) -> list[int]:
-    """The largest primes below 2³¹, as many as are needed so that their product exceeds 2 to the power `bits`."""
+    """Returns the largest primes below 2³¹, as many as are needed for a product above 2 to the power `bits`."""
     primes: list[int] = []
     candidate = 2**31 - 1
     while len(primes) * 30.9 <= bits:
@@ -227,7 +227,7 @@ def primes_for(bits: float) -> list[int]:
 
 
 def from_remainders(remainders: list[int], primes: list[int]) -> int:
-    """The number from 0 on, below the product of the primes, with these remainders (Chinese remainder theorem)."""
+    """Returns the number below the product of the primes that has these remainders (Chinese remainder theorem)."""
     number, product = 0, 1
     for remainder, prime in zip(remainders, primes, strict=True):
         number += product * ((remainder - number) * pow(product, -1, prime) % prime)
@@ -236,7 +236,7 @@ def from_remainders(remainders: list[int], primes: list[int]) -> int:
 
 
 def list_groundings(network: BooleanNetwork, circuit: int, *, most: int | None = None) -> list[Grounding]:
-    """The groundings of a circuit, the lowest thresholds first; at most so many.
+    """Returns the groundings of a circuit, the lowest thresholds first; at most so many.
 
     Raises:
         ValueError: an output lies exactly between two integers.
@@ -279,12 +279,12 @@ def list_groundings(network: BooleanNetwork, circuit: int, *, most: int | None =
 
 
 def is_allowed(local_table: int, n_parents: int) -> bool:
-    """Whether a neuron behind the first layer may have this local table: not XOR or XNOR of exactly two parents."""
+    """Returns whether a neuron behind the first layer may have this table: not XOR or XNOR of exactly two parents."""
     return n_parents != 2 or local_table not in (XOR, XNOR)
 
 
 def grounding_holds(network: BooleanNetwork, grounding: Grounding) -> bool:
-    """Whether a grounding is one of its circuit, by running the circuit and looking at each neuron.
+    """Returns whether a grounding is one of its circuit, by running the circuit and looking at each neuron.
 
     Each neuron's value is above its threshold where its table is 1, some value lies on each side, and its local table
     gives its table from its parents' tables. Neurons of the grounding are the active ones.
@@ -339,13 +339,13 @@ def _numbers_in_layer(network: BooleanNetwork) -> list[int]:
 
 
 def _middle(below: float, above: float) -> float:
-    """A threshold between two values; the lower one where no number lies between them."""
+    """Returns a threshold between two values; the lower one if no number is between them."""
     middle = below + (above - below) / 2
     return middle if below <= middle < above else below
 
 
 def _local_tables(table: int, parents: list[int], n_rows: int) -> Iterator[int]:
-    """Every local table by which parents of these tables give the table."""
+    """Yields every local table by which parents with these tables give the table."""
     fixed: dict[int, int] = {}
     for row in range(n_rows):
         pattern = 0

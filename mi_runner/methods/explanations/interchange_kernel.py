@@ -42,7 +42,7 @@ def holds_jointly(
     right: Any,
     root: Any,
 ) -> int:
-    """Whether the network answers as the algorithm does, on each base, for each choice of a source for each node.
+    """Returns whether network and algorithm answer alike on each base, for each choice of a source for each node.
 
     Args:
         sizes: `(L + 1,)`, neurons of each layer, inputs first.

@@ -67,7 +67,7 @@ class Total:
 def strata_of(
     part: Part, examples: CircuitExamples, search: CircuitSearch, *, least: int, generator: np.random.Generator
 ) -> list[Stratum]:
-    """The valid circuits of a search by their number of kept edges, with at least so many of each drawn if possible.
+    """Returns the valid circuits of a search by their number of kept edges, with so many of each if possible.
 
     Args:
         search: whose valid listed circuits are all, or a uniform sample of them.
@@ -99,13 +99,13 @@ def strata_of(
 
 
 def _sets_of(space: CircuitSpace, edges: int) -> Iterator[np.ndarray]:
-    """All sets of so many edges, in one batch `(K,)` uint64."""
+    """Yields all sets of so many edges, in one batch `(K,)` uint64."""
     left_out = itertools.combinations(range(space.n_edges), space.n_edges - edges)
     yield np.array([space.full - sum(1 << bit for bit in left) for left in left_out], dtype=np.uint64)
 
 
 def _random_sets(space: CircuitSpace, edges: int, generator: np.random.Generator) -> Iterator[np.ndarray]:
-    """Random sets of so many edges, in batches `(K,)` uint64."""
+    """Yields random sets of so many edges, in batches `(K,)` uint64."""
     for _ in range(MOST_TRIED // TRIED_AT_ONCE):
         order = generator.random((TRIED_AT_ONCE, space.n_edges)).argsort(1)[:, :edges]
         yield np.bitwise_or.reduce(np.uint64(1) << order.astype(np.uint64), axis=1)
@@ -114,7 +114,7 @@ def _random_sets(space: CircuitSpace, edges: int, generator: np.random.Generator
 def _valid_among(
     part: Part, examples: CircuitExamples, search: CircuitSearch, batches: Iterator[np.ndarray], most: int
 ) -> np.ndarray:
-    """The first circuits `(K,)` uint64 of the batches that are valid, at most so many."""
+    """Returns the first circuits `(K,)` uint64 of the batches that are valid, at most so many."""
     drawn: list[np.ndarray] = []
     for sets in batches:
         drawn.append(_valid(part, examples, search, sets))
@@ -124,7 +124,7 @@ def _valid_among(
 
 
 def _valid(part: Part, examples: CircuitExamples, search: CircuitSearch, sets: np.ndarray) -> np.ndarray:
-    """Those sets of edges `(K,)` uint64 that are well-formed and valid circuits, in their order."""
+    """Returns those sets of edges `(K,)` uint64 that are well-formed and valid circuits, in their order."""
     formed = sets[search.space.are_well_formed(sets)]
     if not len(formed):
         return formed
@@ -134,7 +134,7 @@ def _valid(part: Part, examples: CircuitExamples, search: CircuitSearch, sets: n
 
 
 def estimate_total(strata: Sequence[Stratum], counts: Sequence[Sequence[int]]) -> Total:
-    """The number of groundings of all valid circuits: exact if each stratum is complete, otherwise an estimate.
+    """Returns the number of groundings of all valid circuits, exact if each stratum is complete, or else estimated.
 
     The estimate is the sum over strata of their size times the mean of their sample. Its standard error gives the
     interval on a logarithmic scale, because the number is not negative.

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from mi_runner import columns
 from mi_runner.runs.report.tables import Content, number, shown
+from mi_runner.tables.declaration import COUNT, Declarations
 from mi_runner.tables.names import ALL, NONE
 
 MOST_ANSWERS = 12
@@ -41,6 +41,7 @@ class Answer:
 def answers(
     metrics: Mapping[str, float | None],
     headline: str,
+    declared: Declarations,
     tables: Sequence[Content],
     keys: Sequence[Sequence[str]],
 ) -> list[Answer]:
@@ -49,6 +50,7 @@ def answers(
     Args:
         metrics: name → number; None: it is not finite.
         headline: the name of the most important number.
+        declared: what the numbers mean.
         tables: those that have the numbers with their intervals.
         keys: of each table the columns that name its rows.
     """
@@ -61,15 +63,16 @@ def answers(
     for name in first[:MOST_ANSWERS]:
         below = [other for other in names if above[other] == name]
         compared = [
-            _answer(other, _end(other, name), metrics[other], metrics, tables, keys) for other in below[:MOST_COMPARED]
+            _answer(other, _end(other, name), metrics[other], metrics, declared, tables, keys)
+            for other in below[:MOST_COMPARED]
         ]
         left_out = max(0, len(below) - MOST_COMPARED)
         if name not in metrics:
-            about = columns.metric(name)
+            about = declared.number(name)
             made.append(Answer(name, "" if about is None else str(about), "", "", compared, left_out))
             continue
-        compared += list(_controls(name, metrics[name], tables, keys))[: MOST_COMPARED - len(compared)]
-        answer = _answer(name, name, metrics[name], metrics, tables, keys)
+        compared += list(_controls(name, metrics[name], declared, tables, keys))[: MOST_COMPARED - len(compared)]
+        answer = _answer(name, name, metrics[name], metrics, declared, tables, keys)
         made.append(Answer(answer.name, answer.meaning, answer.value, answer.interval, compared, left_out))
     return made
 
@@ -106,27 +109,28 @@ def _answer(
     label: str,
     value: float | None,
     metrics: Mapping[str, float | None],
+    declared: Declarations,
     tables: Sequence[Content],
     keys: Sequence[Sequence[str]],
 ) -> Answer:
-    about = columns.metric(name)
-    text = "not defined" if value is None else shown_metric(name, value)
+    about = declared.number(name)
+    text = "not defined" if value is None else _shown(name, value, declared)
     ends = metrics.get(f"{name}_low"), metrics.get(f"{name}_high")
     interval = ends if None not in ends else _interval(name, value, tables, keys)
-    words = "" if interval is None or interval[0] == interval[1] else _words(name, interval)
+    words = "" if interval is None or interval[0] == interval[1] else _words(name, interval, declared)
     return Answer(label, "" if about is None else str(about), text, words)
 
 
-def _words(name: str, interval: tuple[float | None, float | None]) -> str:
+def _words(name: str, interval: tuple[float | None, float | None], declared: Declarations) -> str:
     if None in interval:
         return ""
-    return " to ".join(shown_metric(name, end) for end in interval if end is not None)
+    return " to ".join(_shown(name, end, declared) for end in interval if end is not None)
 
 
-def shown_metric(name: str, value: float) -> str:
+def _shown(name: str, value: float, declared: Declarations) -> str:
     """Returns a number of the summary as text."""
-    about = columns.metric(name)
-    return shown(value, counts=about is not None and about.unit == columns.COUNT)
+    about = declared.number(name)
+    return shown(value, counts=about is not None and about.unit == COUNT)
 
 
 def _interval(
@@ -158,7 +162,11 @@ def _named(row: Mapping[str, str], keys: Sequence[str]) -> list[str]:
 
 
 def _controls(
-    name: str, value: float | None, tables: Sequence[Content], keys: Sequence[Sequence[str]]
+    name: str,
+    value: float | None,
+    declared: Declarations,
+    tables: Sequence[Content],
+    keys: Sequence[Sequence[str]],
 ) -> Iterator[Answer]:
     """Yields the same number of each control, where the summary hasn't them: of rows that differ in `control` only."""
     if value is None:
@@ -174,5 +182,5 @@ def _controls(
             of_control = number(row[name])
             if row["control"] == NONE or of_control is None or any(row[key] != own[key] for key in others):
                 continue
-            yield Answer(row["control"], "", shown_metric(name, of_control), "")
+            yield Answer(row["control"], "", _shown(name, of_control, declared), "")
         return

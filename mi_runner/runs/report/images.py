@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from mi_runner import columns
 from mi_runner.machine.reading import Unreadable, read_bytes
+from mi_runner.tables.declaration import Declarations
 
 MOST_BYTES = 450_000
 """Bytes of all figures of a run's page; base64 makes them a third longer."""
@@ -28,6 +28,7 @@ class Image:
     Attributes:
         name: of its file, without ending.
         caption: what it shows; the name if nothing says that.
+        table: the table that it draws; empty for none.
         file: path in the folder.
         data: its content as a data URL; empty if it is too large.
         width, height: in pixels of the original.
@@ -35,18 +36,19 @@ class Image:
 
     name: str
     caption: str
+    table: str
     file: str
     data: str
     width: int
     height: int
 
 
-def images(paths: Sequence[Path], folder: Path, most: int = MOST_BYTES, *, experiment: str = "") -> list[Image]:
+def images(paths: Sequence[Path], folder: Path, declared: Declarations, most: int = MOST_BYTES) -> list[Image]:
     """Returns the figures, together at most `most` bytes before base64; what doesn't fit has no data.
 
     Args:
         paths: PNG files below `folder`; one that can't be read is left out.
-        experiment: whose figures they are.
+        declared: what the figures show.
     """
     contents = {path: content for path in paths if (content := _content(path)) is not None}
     paths = list(contents)
@@ -69,10 +71,12 @@ def images(paths: Sequence[Path], folder: Path, most: int = MOST_BYTES, *, exper
         fits = len(content) <= left
         left -= len(content) if fits else 0
         width, height = sizes[path]
+        figure = declared.figure(path.stem)
         made.append(
             Image(
                 name=path.stem,
-                caption=columns.figure(path.stem, experiment) or path.stem.replace("_", " "),
+                caption=path.stem.replace("_", " ") if figure is None else figure.caption,
+                table="" if figure is None else figure.table,
                 file=path.relative_to(folder).as_posix(),
                 data="data:image/png;base64," + base64.b64encode(content).decode() if fits else "",
                 width=width,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -17,11 +16,12 @@ from mi_runner.config import composition
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.config.run_schema import SWEEP_KEYS
 from mi_runner.errors import ConfigError
+from mi_runner.experiments.declared import declarations_of
 from mi_runner.machine.files import sha256, written_whole
-from mi_runner.machine.reading import files_below, is_own_file, is_own_folder
+from mi_runner.machine.reading import Unreadable, files_below, is_own_file, is_own_folder, read_object
 from mi_runner.runs import run_folder, states
 from mi_runner.runs.record import CheckpointRecord, RunRecord
-from mi_runner.runs.report import answers, method_pictures, pictures, rendering, tables
+from mi_runner.runs.report import answers, rendering, tables
 from mi_runner.runs.report.images import images
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.saved_runs import SavedRun
@@ -109,6 +109,7 @@ def run_page(folder: Path, state: State) -> str:
     experiment = str(record.experiment or folder.parent.parent.name)
     names = [record.experiment or "", record.dataset or "", record.model or ""]
     schema = next((schema for schema in EXPERIMENTS if schema.name == experiment), None)
+    declared = declarations_of(experiment)
     printed = list(dict.fromkeys([*record.shown, "metrics"]))
     contents: dict[str, tables.Content] = {}
     shown = []
@@ -116,10 +117,10 @@ def run_page(folder: Path, state: State) -> str:
         most = tables.MOST_ROWS if name in (record.shown or printed) else tables.MOST_OTHER_ROWS
         if (content := tables.read(path, most)) is not None:
             contents[name] = content
-            shown.append(tables.table(name, content, path.name, experiment=experiment))
+            shown.append(tables.table(name, content, declared, path.name))
     answering = [name for name in printed if name in contents]
     data = _pictures(folder)
-    figures = images(figure_files(folder), folder, experiment=experiment)
+    figures = images(figure_files(folder), folder, declared)
     return rendering.page(
         "run.html",
         ["report.js", *dict.fromkeys(script for name in data for script in SCRIPTS[name])],
@@ -133,6 +134,7 @@ def run_page(folder: Path, state: State) -> str:
         answers=answers.answers(
             record.metrics,
             schema.headline if schema else "",
+            declared,
             [contents[name] for name in answering],
             [record.keys.get(name, ()) for name in answering],
         ),
@@ -156,13 +158,16 @@ def figure_files(folder: Path) -> list[Path]:
     return [path for path in files_below(figures, deepest=0) if path.suffix == ".png"]
 
 
-def _pictures(folder: Path) -> pictures.Data:
-    """Returns the data of all interactive pictures; a damaged table makes none, and the page has all else."""
-    data: pictures.Data = {}
-    for made in (pictures.circuits, method_pictures.methods, pictures.network):
-        with suppress(Exception):  # each reads several files, by four libraries that raise what they like
-            data |= made(folder)
-    return data
+def _pictures(folder: Path) -> dict[str, Any]:
+    """Returns the data of the interactive pictures; none where the file is missing or damaged."""
+    path = folder / run_folder.PICTURES
+    if not is_own_file(path, folder):
+        return {}
+    try:
+        found = read_object(path)
+    except (OSError, Unreadable):
+        return {}
+    return {name: data for name, data in found.items() if name in SCRIPTS and isinstance(data, dict)}
 
 
 def _facts(state: State) -> list[tuple[str, str]]:

@@ -10,9 +10,9 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from mi_runner import columns
 from mi_runner.machine.reading import files_below, is_own_file
 from mi_runner.runs.saved_tables import READING_ERRORS
+from mi_runner.tables.declaration import COUNT, Column, Declarations
 
 MOST_ROWS = 300
 """Rows that a page has of the tables that the terminal shows."""
@@ -44,19 +44,28 @@ class Heading:
     """A column's heading.
 
     Attributes:
-        meaning, unit: empty if nothing says them.
+        column: its declaration; None if there is none.
         numeric: whether every value is a number or empty.
     """
 
     name: str
-    meaning: str
-    unit: str
+    column: Column | None
     numeric: bool
+
+    @property
+    def meaning(self) -> str:
+        """What the column has; empty if nothing says it."""
+        return "" if self.column is None else self.column.meaning
+
+    @property
+    def terms(self) -> str:
+        """Its unit, and whether more of it is better; empty if nothing says it."""
+        return "" if self.column is None else self.column.terms
 
     @property
     def about(self) -> str:
         """Meaning and unit in one line."""
-        return str(columns.Column(self.meaning, self.unit))
+        return "" if self.column is None else str(self.column)
 
 
 @dataclass(frozen=True)
@@ -134,33 +143,37 @@ def _text(value: Any) -> str:
     return "" if value is None or (isinstance(value, float) and math.isnan(value)) else str(value)
 
 
-def table(name: str, content: Content, file: str = "", *, meaning: str | None = None, experiment: str = "") -> Table:
-    """Returns a table of an experiment's run, or of a sweep, as a page shows it."""
+def table(name: str, content: Content, declared: Declarations, file: str = "", *, meaning: str | None = None) -> Table:
+    """Returns a table of an experiment's run, or of a sweep, as a page shows it.
+
+    Args:
+        declared: what the table and its columns mean.
+        meaning: what the table has; None: as it is declared.
+    """
     shown = list(content.columns)[:MOST_COLUMNS]
     headings = []
     for column in shown:
-        entry = columns.column(column, name, experiment) or columns.Column("")
         values = [row.get(column, "") for row in content.rows]
         numeric = any(values) and all(value == "" or number(value) is not None for value in values)
-        headings.append(Heading(column, entry.meaning, entry.unit, numeric))
+        headings.append(Heading(column, declared.column(name, column), numeric))
     rows = [
         [
-            _cell(row.get(heading.name, ""), counts=heading.unit == columns.COUNT)
-            if heading.meaning
+            _cell(row.get(heading.name, ""), counts=heading.column.unit == COUNT)
+            if heading.column is not None
             else Cell(row.get(heading.name, ""))  # an option's value, as it was typed
             for heading in headings
         ]
         for row in content.rows
     ]
-    about = columns.table(name) if meaning is None else meaning
+    about = declared.caption(name) if meaning is None else meaning
     return Table(name, about, file, headings, rows, content.n_rows, len(content.columns))
 
 
-def of_rows(name: str, rows: Sequence[Mapping[str, Any]], *, meaning: str | None = None) -> Table:
+def of_rows(name: str, rows: Sequence[Mapping[str, Any]], declared: Declarations, *, meaning: str) -> Table:
     """Returns rows of values as a table that isn't a file."""
     names = list(dict.fromkeys(column for row in rows for column in row))
     texts = [{column: _text(row.get(column)) for column in names} for row in rows]
-    return table(name, Content(names, texts, len(rows)), meaning=meaning)
+    return table(name, Content(names, texts, len(rows)), declared, meaning=meaning)
 
 
 def number(text: str) -> float | None:
