@@ -9,7 +9,6 @@ from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.experiments.declared import ADDED, declarations_of
 from mi_runner.sweeps.declared import SWEEP, SWEEP_SUMMARY
 from mi_runner.tables.declaration import Column, Declarations, Key, Measure, Repeat, TableType
-from mi_runner.tables.ranges import Range
 
 PAGE = Path(__file__).with_name("columns.md")
 
@@ -64,16 +63,9 @@ def _columns(columns: Iterable[Column]) -> Iterator[str]:
 
 def _kind(column: Column) -> str:
     if isinstance(column, Measure):
-        return ", ".join(
-            ("measure", *_range(column.within), *([f"{column.better} is better"] if column.better else []))
-        )
+        better = [f"{column.better} is better"] if column.better else []
+        return ", ".join(["measure", str(column.within), *better])
     return "key" if isinstance(column, Key) else "repeat" if isinstance(column, Repeat) else ""
-
-
-def _range(within: Range) -> list[str]:
-    if within.low is None:
-        return []
-    return [f"{within.low:g} to {within.high:g}" if within.high is not None else f"at least {within.low:g}"]
 
 
 def _figures(declared: Declarations) -> Iterator[str]:

@@ -13,6 +13,7 @@ from importlib import import_module
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from mi_runner.errors import ConfigError, shortened
+from mi_runner.machine.installed import EntryPoint
 from mi_runner.options import MOST
 from mi_runner.options import option as option
 
@@ -69,6 +70,8 @@ class Described(Protocol):
     def sentence(self) -> str: ...
     @property
     def is_default(self) -> bool: ...
+    @property
+    def origin(self) -> EntryPoint | None: ...
 
 
 def option_of_records(function: str, doc: str) -> Any:

@@ -58,6 +58,11 @@ class Scoring:
             the squared error of values.
         classes: whether `y` are classes, so that the answer is the largest output, or values, so that it is the output
             rounded. None: integers are classes.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.ablation import Scoring
+        >>> scoring = Scoring(torch.nn.functional.l1_loss, classes=False)
     """
 
     loss: LossFunction | None = None
@@ -315,8 +320,7 @@ def scrub(
         ...     for parameter in net.parameters():
         ...         _ = parameter.copy_(torch.eye(2))
         >>> x, y = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
-        >>> source = Source(agree="same", repeats=1)
-        >>> rows = scrub(net, x.repeat(2, 1), y.repeat(2), targets=["1"], source=source)
+        >>> rows = scrub(net, x.repeat(2, 1), y.repeat(2), targets=["1"], source=Source(agree="same", repeats=1))
         >>> [(row["agree"], row["accuracy"]) for row in rows]
         [('any', 0.0), ('same', 1.0)]
     """
@@ -377,6 +381,19 @@ def ablate_units(
 
     Raises:
         ArgumentError: as `ablate`, or the units need more runs than `running.most_runs`; the text says how many.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner.ablation import ablate_units
+        >>> net = nn.Sequential(nn.Linear(2, 2, bias=False), nn.ReLU(), nn.Linear(2, 2, bias=False))
+        >>> with torch.no_grad():
+        ...     for parameter in net.parameters():
+        ...         _ = parameter.copy_(torch.eye(2))
+        >>> x, y = torch.tensor([[3.0, 1.0], [1.0, 4.0]]), torch.tensor([0, 1])
+        >>> rows = ablate_units(net, x, y, targets=["1"], methods=["zero"])
+        >>> [(row["unit"], row["accuracy_drop"]) for row in rows]
+        [(0, 0.5), (1, 0.5)]
     """
     loss, y, classes = loss_and_targets(x, y, scoring)
     drawn, labels, progress = draws(methods, source.repeats), list(batches(y)), running.progress or Progress()
@@ -479,7 +496,7 @@ def _at_least_one(
 
 
 def loss_and_targets(x: Tensor, y: Tensor, scoring: Scoring) -> tuple[LossFunction, Tensor, bool]:
-    """The loss, `y` in the dtype that losses take, and whether `y` are classes.
+    """Returns the loss, `y` in the dtype that losses take, and whether `y` are classes.
 
     Raises:
         ArgumentError: there are not as many targets as examples, no example, or the targets are no classes.

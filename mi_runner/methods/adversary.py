@@ -158,7 +158,7 @@ def fresh_rotation(
     seed: int = 0,
     following: Following = Following(described="fresh rotation"),
 ) -> Aligned:
-    """Returns the network, unchanged, with a rotation of its site that is trained from random directions.
+    """Returns the network, which stays as it is, with a rotation of its site that is trained from random directions.
 
     The setting is that of distributed alignment search: Adam, no warm-up, no bound on the gradient.
 
@@ -189,7 +189,8 @@ def fresh_rotation(
         >>> aligned = iit.Aligned(net, ModelGraph.trace(net, x), "0", iit.Rotation((4,), 1, 2, generator=draw))
         >>> pairs = iit.draw_pairs(causal, values, [("a",)], 20, among=torch.arange(4), generator=draw)
         >>> loss = nn.functional.cross_entropy
-        >>> fresh = iit.fresh_rotation(aligned, data, pairs, loss, iit.RotationTraining(1, epochs=1), generator=draw)
+        >>> how = iit.RotationTraining(size=1, epochs=1)
+        >>> fresh = iit.fresh_rotation(aligned, data, pairs, loss, how, generator=draw)
         >>> fresh.alignment is not aligned.alignment
         True
     """

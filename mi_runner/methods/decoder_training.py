@@ -46,7 +46,7 @@ def train_decoder(
     seed: int = 0,
     **changes: Any,
 ) -> tuple[ActivationDecoder, History]:
-    """Trains a decoder on a split's training examples; returns it in evaluation mode, and a row per epoch.
+    """Returns a decoder trained on a split's training examples, in evaluation mode, and a row per epoch.
 
     Arguments, rows and errors are those of `train_decoders`.
 
@@ -75,7 +75,7 @@ def train_decoders(
     title: str = "decoder",
     **changes: Any,
 ) -> list[tuple[ActivationDecoder, History]]:
-    """Trains a decoder on each split's training examples; returns each in evaluation mode, and a row per epoch.
+    """Returns for each split a decoder trained on its training examples, in evaluation mode, and a row per epoch.
 
     The loss is the sum of the variables' cross-entropies in nats. A row has `epoch`; `loss`, the mean loss of the
     training examples during the epoch; `test_loss`, the mean loss of the held-out examples after it; and `accuracy`,
@@ -143,7 +143,7 @@ def _train(
     seed: int,
     advance: Advance,
 ) -> list[History]:
-    """Trains the stack in place on labels `(D, V)` and returns each split's history."""
+    """Trains the stack in place on labels `(D, V)`, and returns each split's history."""
     epochs, batch_size = options.epochs, options.batch_size
     orders = [chance.generator(seed, "decoder batch order") for _ in splits]
     histories: list[History] = [[] for _ in splits]
@@ -227,7 +227,7 @@ class _Decoders:
     def step(
         self, images: Tensor, columns: Tensor, rows: Tensor, counts: Sequence[int], masks: Sequence[Tensor] | None
     ) -> Tensor:
-        """Does a training step on examples `(S, B)`, of which each decoder takes the first `counts`; returns the loss.
+        """Does a training step on examples `(S, B)`, of which each decoder takes the first `counts`.
 
         Returns each decoder's loss `(S,)`, summed over its examples.
         """
@@ -243,8 +243,7 @@ class _Decoders:
         return total.detach()
 
     def masks(self, batch_size: int, draw: torch.Generator) -> list[Tensor] | None:
-        """Returns the factors `(B, F)` of each hidden layer's units: 0, or 1
-        (1 − dropout)."""
+        """Returns the factors `(B, F)` of each hidden layer's units: 0, or 1/(1 − dropout)."""
         layers = list(self.initial.hidden)
         dropouts = [layer.p for layer in layers if isinstance(layer, nn.Dropout)]
         sizes = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]

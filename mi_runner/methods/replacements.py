@@ -61,6 +61,13 @@ class Source:
         repeats: draws of the resample method.
         seed: of the resample method; a draw depends on seed and repeat alone, so that every target is resampled from
             the same examples.
+
+    Example:
+        >>> import torch
+        >>> from mi_runner.ablation import Source
+        >>> source = Source(torch.rand(100, 4), repeats=5)
+        >>> source.index(torch.zeros(8).long(), repeat=1).shape
+        torch.Size([8])
     """
 
     x: Tensor | None = None
@@ -100,6 +107,11 @@ class Running:
         runs: those of the examples, whose kept values several calls share; None: of one call alone.
         progress: told of finished rows; None: nobody is.
         most_runs: so often single units may be ablated: units times methods, and times repeats where resampled.
+
+    Example:
+        >>> from mi_runner.ablation import Running
+        >>> Running(memory=1e9).most_runs
+        200000
     """
 
     memory: float = MEMORY
@@ -109,7 +121,7 @@ class Running:
 
 
 def draws_of(graph: ModelGraph, target: str, drawn: Sequence[tuple[Method, int]]) -> list[tuple[Method, int]]:
-    """Those of `draws` that a target has: a parameter has no value on another example, so it is never resampled.
+    """Returns those of `draws` that a target has: a parameter has no value on another example to resample.
 
     The mean of a parameter is that of its numbers.
     """
@@ -118,7 +130,7 @@ def draws_of(graph: ModelGraph, target: str, drawn: Sequence[tuple[Method, int]]
 
 
 def draws(methods: Sequence[Method] = METHODS, repeats: int = 3) -> list[tuple[Method, int]]:
-    """Pairs (method, repeat): each method once, but resample `repeats` times, counted from 1.
+    """Returns pairs (method, repeat): each method once, but resample `repeats` times, counted from 1.
 
     Raises:
         ArgumentError: a method is unknown or named twice, none is named, or `repeats < 1`.
@@ -168,7 +180,7 @@ class Replacements:
         return len(self.runs)
 
     def values(self, targets: Sequence[str]) -> Iterator[tuple[Ablation, int, Tensor, dict[Any, Any] | None]]:
-        """For each ablation and batch the replacement value `(B, *site)`; the batches of an ablation in their order.
+        """Yields the replacement value `(B, *site)` for each ablation and batch; an ablation's batches in their order.
 
         The last of the four is what batches of one size have in common that get the same value: see `Run.output`.
 

@@ -15,13 +15,15 @@ A test is of one row; with many rows, some have a small p by chance.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
 from mi_runner.errors import ConfigError
+from mi_runner.experiments.common.tables import PREDICTIONS as ANSWERS
+from mi_runner.experiments.declared import declarations_of
 from mi_runner.machine.reading import Unreadable
 from mi_runner.runs.record import CheckpointRecord, GitRecord
 from mi_runner.runs.run_folder import table_file
@@ -36,11 +38,11 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-HEADLINE, PREDICTIONS, EXAMPLE = "metrics", "predictions", "example"
+HEADLINE, PREDICTIONS, EXAMPLE = "metrics", ANSWERS.name, ANSWERS.keys[0]
 """Tables, and the column of the second that counts the test examples."""
 
-TIMES = frozenset({"seconds"})
-"""Measures that differ from run to run because they are times."""
+SECONDS = "seconds"
+"""The name of a time, also in runs of experiments that are not known here."""
 
 OF_TRAINING = frozenset({"history", "ordinary_training"})
 """Tables that a run has only if it trained the network itself, and did not find it in the model store."""
@@ -170,6 +172,7 @@ def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], tolerance: fl
         if not run.state.done:
             raise ConfigError(f"{run.folder}: the run is not done (status {run.state.status}).")
     (base, first), *others = runs.items()
+    times = _times(runs.values())
     rows: list[Row] = []
     for metric in dict.fromkeys(name for run in runs.values() for name in run.metrics):
         row: Row = {"metric": metric, base: first.metrics.get(metric)}
@@ -177,7 +180,7 @@ def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], tolerance: fl
         for name, run in others:
             row |= _with_difference(base, name, first.metrics.get(metric), run.metrics.get(metric))
             equal &= metric in run.metrics and close(row[base], row[name], tolerance)
-        if metric.partition("/")[0] not in TIMES and not equal:
+        if metric.partition("/")[0] not in times and not equal:
             rows.append(row)
     equal_metrics = len(first.metrics) - sum(row["metric"] in first.metrics for row in rows)
     found.sections.append(Section("metrics", rows, f"numbers of the summary that are the same: {equal_metrics}"))
@@ -193,11 +196,17 @@ def _with_difference(base: str, name: str, before: float | None, after: float | 
     return {name: after, f"{name} − {base}": difference}
 
 
+def _times(runs: Iterable[SavedRun]) -> frozenset[str]:
+    """Returns the measures of these runs that differ from run to run because they are times."""
+    experiments = {run.record.experiment for run in runs}
+    return frozenset({SECONDS}).union(*(declarations_of(name).times for name in experiments if name is not None))
+
+
 def _compare_tables(
     found: Comparison, first: tuple[str, SavedRun], second: tuple[str, SavedRun], marked: Row, tolerance: float
 ) -> None:
     (base, run), (name, other) = first, second
-    keys, keys_other = run.record.keys, other.record.keys
+    keys, keys_other, times = run.record.keys, other.record.keys, _times([run, other])
     overview: list[Row] = []
     for table in dict.fromkeys([*keys, *keys_other]):
         if table == PREDICTIONS:
@@ -211,7 +220,7 @@ def _compare_tables(
             overview.append({**marked, "table": table, "difference": "its keys differ, so rows can't be matched"})
             found.differs = True
             continue
-        measures = [set(one.record.measures) - TIMES for one in (run, other)]
+        measures = [set(one.record.measures) - times for one in (run, other)]
         repeats = list(dict.fromkeys(name for one in (run, other) for name in one.record.repeats))
         try:
             joined = _joined(run.folder, other.folder, table, keys[table], repeats, measures)
@@ -286,7 +295,7 @@ def _joined(
 
 
 def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, listed: bool) -> tuple[list[Row], int]:
-    """Returns the measures that differ, a row for each if they are listed, and how many rows of the table differ."""
+    """Returns the measures that differ, a row for each if `listed`, and how many rows of the table differ."""
     import numpy as np
 
     base, name = names
@@ -516,9 +525,9 @@ def _differing_metrics(
     names: tuple[str, str], pairs: Sequence[tuple[SavedRun, SavedRun]], tolerance: float, *, one_network: bool
 ) -> list[Row]:
     """Returns a row with a paired test for each number of the summary that differs in a pair of jobs."""
-    rows = []
+    rows, times = [], _times(run for pair in pairs for run in pair)
     for metric in dict.fromkeys(metric for pair in pairs for run in pair for metric in run.metrics):
-        if metric.partition("/")[0] in TIMES:
+        if metric.partition("/")[0] in times:
             continue
         # None stands for a number that isn't finite, or is missing.
         before, after = ([pair[side].metrics.get(metric) for pair in pairs] for side in (0, 1))

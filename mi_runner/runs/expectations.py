@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from mi_runner.errors import ConfigError, unknown
+from mi_runner.tables.declaration import Declarations, Measure
 
 COMPARISONS: dict[str, Callable[[float, float], bool]] = {
     ">=": operator.ge,
@@ -48,6 +49,22 @@ def check(expected: Iterable[Expectation], names: Sequence[str]) -> None:
     for bound in expected:
         if bound.metric not in names:
             raise ConfigError(f"expect: {unknown('summary metric', bound.metric, names)}")
+
+
+def impossible(expected: Iterable[Expectation], declared: Declarations) -> list[str]:
+    """Returns a line for each bound that no value of its metric meets, such as a percentage for a fraction."""
+    lines = []
+    for bound in expected:
+        number = declared.number(bound.metric)
+        if not isinstance(number, Measure):
+            continue
+        ends = [math.inf if number.within.high is None else number.within.high]
+        ends += [-math.inf if number.within.low is None else number.within.low]
+        between = [bound.bound] if bound.bound in number.within else []
+        if not any(COMPARISONS[bound.comparison](value, bound.bound) for value in (*ends, *between)):
+            asked = f"{bound.metric} {bound.comparison} {bound.bound:g}"
+            lines.append(f"expect: {asked} can't be met, because {number.name} is {number.within}")
+    return lines
 
 
 def parse(expect: Any) -> list[Expectation]:

@@ -112,6 +112,8 @@ def prepare(
     with as_options(model=arguments(config.model), training=arguments(config.training)):
         training.check(built.model, built.dataset, setting.training, sigmoid=sigmoid(config))
     expectations.check(expected, experiment.metric_names(setting))
+    for line in expectations.impossible(expected, experiment.declared):
+        log.warning(line)
     setting = replace(setting, start=starts.start_of(setting.model, setting.dataset))
     members = [replace(one, start=starts.start_of(one.model, one.dataset)) for one in setting.members]
     if seeds := starts.shared((one.seed, one.start) for one in members):

@@ -82,8 +82,8 @@ class GitRecord:
 class RunRecord:
     """The fields of run.json, in their order.
 
-    A run begins with the record of `provenance.new_record` and fills it as it goes on; who reads a record changes
-    nothing of it. A file may lack fields, because an earlier version of mi-run or somebody else wrote it; a field that
+    A run begins with the record of `provenance.new_record` and fills it as it goes on; no reader changes a
+    record. A file may lack fields, because an earlier version of mi-run or somebody else wrote it; a field that
     is missing, null or wrong has its default. Further fields of a file are ignored, and stay in the file.
 
     Attributes:

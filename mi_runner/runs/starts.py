@@ -1,7 +1,7 @@
 """Which seeds have one network? Those that start from the same weights on the same data.
 
 A factory that calls torch.manual_seed, or takes constant weights, makes all seeds one network, as a checkpoint does. An
-interval over such seeds would be of nothing.
+interval over such seeds would mean nothing.
 """
 
 from __future__ import annotations

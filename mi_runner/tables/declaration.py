@@ -362,6 +362,12 @@ class Declarations:
         return found | last | of_summary
 
     @cached_property
+    def times(self) -> frozenset[str]:
+        """The columns and numbers of the summary that are seconds, and so differ from run to run."""
+        columns = chain(*(table.columns for table in self.tables), self.summary)
+        return frozenset(column.name for column in columns if column.unit == SECONDS)
+
+    @cached_property
     def repeats(self) -> tuple[str, ...]:
         """The columns that count repetitions of one measurement, of all tables."""
         return tuple(dict.fromkeys(name for table in self.tables for name in table.repeats))

@@ -20,6 +20,11 @@ class Range:
         if self.low is None and self.high is not None:
             raise ValueError(f"high={self.high} needs a lower end, low=...: change the measure's sign.")
 
+    def __str__(self) -> str:
+        if self.low is None:
+            return "any number"
+        return f"at least {self.low:g}" if self.high is None else f"{self.low:g} to {self.high:g}"
+
     def __contains__(self, value: float) -> bool:
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)
 

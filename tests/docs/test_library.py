@@ -1,4 +1,4 @@
-"""What docs/library.md shows can be run, block after block, as in a notebook, and has the types that it should have."""
+"""What docs/library.md shows can be run, block after block, as in a notebook; type checkers know the pages' names."""
 
 from __future__ import annotations
 
@@ -43,15 +43,19 @@ mi_runner.no_such_name
 
 
 def test_a_type_checker_knows_the_examples(tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    """As a file of a user, who has mi_runner in the folders of libraries; and a wrong file is noticed there, too."""
-    blocks = [block[1] for block in BLOCK.finditer(TEXT)]
-    (tmp_path / "library.py").write_text("\n".join(blocks), encoding="utf-8")
+    """Each page's as a file of a user, who has mi_runner among the libraries; a wrong file is noticed there, too."""
     (tmp_path / "wrong.py").write_text(WRONG, encoding="utf-8")
+    for page in PAGE.parent.glob("*.md"):
+        blocks = [block[1] for block in BLOCK.finditer(page.read_text(encoding="utf-8"))]
+        if blocks and page.name != "plugins.md":  # which shows the files of a package; a test installs it
+            (tmp_path / f"page_{page.stem}.py").write_text("\n".join(blocks), encoding="utf-8")
+    files = sorted(path.name for path in tmp_path.iterdir())
+    assert "page_library.py" in files and len(files) > 8
     done = subprocess.run(
         [
             *(sys.executable, "-m", "mypy", "--config-file=", "--check-untyped-defs", "--allow-redefinition"),
-            *("--disable-error-code=import-untyped", "--no-error-summary", "--hide-error-context"),
-            *("--cache-dir", str(request.config.cache.mkdir("mypy")), "library.py", "wrong.py"),
+            *("--disable-error-code=import-untyped", "--no-error-summary"),
+            *("--cache-dir", str(request.config.cache.mkdir("mypy")), *files),
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},

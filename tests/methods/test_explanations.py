@@ -73,6 +73,13 @@ def test_an_output_of_exactly_a_half_is_an_error() -> None:
         groundings.count_groundings(half, np.array([half.space.full], dtype=np.uint64))
 
 
+def test_a_network_in_float32_says_how_to_make_it() -> None:
+    """Its outputs would be rounded another way than the kernels' are."""
+    with pytest.raises(ValueError, match=r"weights are float32 on cpu: make the network by BooleanNetwork\.of\(part\)"):
+        BooleanNetwork(in_float32(PLANTED))
+    assert BooleanNetwork.of(in_float32(PLANTED)).answers() == PLANTED.answers()
+
+
 # --- groundings ----------------------------------------------------------------------------------------------------
 
 

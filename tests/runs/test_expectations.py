@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 
 from mi_runner.errors import ConfigError
-from mi_runner.runs.expectations import COMPARISONS, Expectation, parse
+from mi_runner.runs.expectations import COMPARISONS, Expectation, impossible, parse
+from mi_runner.tables.declaration import Declarations, Measure, Note
+from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
 
 
 @pytest.mark.parametrize(
@@ -103,6 +105,31 @@ def test_not_a_number_meets_nothing(comparison: str) -> None:
 def test_infinity_is_a_number() -> None:
     assert Expectation("loss", ">", 1e300).unmet({"loss": math.inf}) is None
     assert Expectation("loss", "<", 0.5).unmet({"loss": math.inf}) == "loss = inf, expected < 0.5"
+
+
+DECLARED = Declarations(
+    summary=(
+        Measure("accuracy", "correct examples", within=SHARE),
+        Measure("loss", "mean loss", within=NOT_NEGATIVE),
+        Measure("r2", "R²"),
+        Note("n", "examples"),
+    )
+)
+
+
+@pytest.mark.parametrize(
+    ("expect", "met"),
+    [
+        ({"accuracy/7": ">=97"}, "accuracy/7 >= 97 can't be met, because accuracy is 0 to 1"),
+        ({"accuracy": ">1"}, "accuracy > 1 can't be met, because accuracy is 0 to 1"),
+        ({"accuracy": "==-1"}, "accuracy == -1 can't be met, because accuracy is 0 to 1"),
+        ({"loss": "<0"}, "loss < 0 can't be met, because loss is at least 0"),
+        ({"accuracy": [">=1", "<=0", "<1", ">0", "==0.5", "!=0", "!=3", ">-1", "<2"]}, ""),
+        ({"loss": [">=1e9", "<=0", "==0"], "r2": [">1", "<-5", "==9"], "n": "<0", "unknown": "<0"}, ""),
+    ],
+)
+def test_a_bound_that_no_value_meets_is_named(expect: Any, met: str) -> None:
+    assert impossible(parse(expect), DECLARED) == ([f"expect: {met}"] if met else [])
 
 
 def test_an_unknown_metric_is_unmet_and_gets_the_nearest() -> None:

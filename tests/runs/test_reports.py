@@ -66,6 +66,31 @@ def test_all_that_an_experiment_declares_has_a_meaning(schema: Any) -> None:
     assert [column.name for column in every if column.only and not column.only.startswith("where ")] == []
 
 
+NOT_IN_SMALL = {
+    ("ablation", "largest"),  # of more than 20 targets
+    ("explanations", "groundings"),  # of a network that is accurate enough
+    ("explanations", "alignments"),
+    ("explanations", "seeds_summary"),
+}
+"""Tables that no small run has; other tests read them."""
+
+
+def test_each_table_and_column_that_is_declared_occurs(runs: Runs) -> None:
+    found: dict[tuple[str, str], set[str]] = {}
+    for name in SMALL:
+        experiment = json.loads((runs[name] / "run.json").read_text())["experiment"]
+        for table, columns in files_of(runs[name]).items():
+            found.setdefault((experiment, table), set()).update(columns)
+    tables = [(schema.name, table) for schema in EXPERIMENTS for table in declarations_of(schema.name).tables]
+    assert {(experiment, table.name) for experiment, table in tables} - found.keys() == NOT_IN_SMALL
+    for experiment, table in tables:
+        names = found.get((experiment, table.name), set())
+        is_first = declarations_of(experiment).named(table.name)[0] == table  # others are of runs with other options
+        is_run = is_first and set(table.keys) - {column.name for column in table.columns if column.only} <= names
+        always = [column for column in table.all_columns if is_run and names and not column.only]
+        assert [column.name for column in always if not any(map(column.names, names))] == [], (experiment, table.name)
+
+
 def test_declarations_are_read_without_torch() -> None:
     program = "import sys; from mi_runner.config.registry import EXPERIMENTS; "
     program += "from mi_runner.sweeps.declared import declarations_of_sweep; "

@@ -142,6 +142,7 @@ def test_expectations(mi_run: MiRun) -> None:
     assert ended.status == 3
     assert ended.record["status"] == "done"
     assert f"accuracy = {ended.record['metrics']['accuracy']:.10g}, expected > 1" in ended.err
+    assert "expect: accuracy > 1 can't be met, because accuracy is 0 to 1" in ended.err and "can't" not in met.err
     unknown = mi_run(*TINY, "expect={acuracy: '>0'}")
     assert unknown.status == 2 and "no summary metric is named 'acuracy'. Did you mean accuracy" in unknown.err
     sweep = mi_run("-m", *TINY, "seed=0,1", "expect={accuracy: '>1'}")

@@ -120,7 +120,7 @@ def test_a_worker_that_is_killed_and_a_job_that_fails_end_no_other_job(swept: Sw
     assert (rows["1"]["status"], rows["1"]["error"]) == ("killed", word)
     assert word in done.err
     found = states.read_state(folder / "1")
-    assert (found.record["status"], found.exit_status) == ("killed", 1)
+    assert (found.record.status, found.exit_status) == ("killed", 1)
     assert {rows[job]["status"] for job in "03"} == {"done"}
     pids = [record_of(folder / str(job))["pid"] for job in range(4)]
     assert swept.killed["pid"] == pids[1] not in (pids[0], pids[2], pids[3])

@@ -244,7 +244,7 @@ def _depth(config: AblationConfig) -> int | None:
 
 
 def _pairs(graph: ModelGraph, targets: Sequence[str], methods: Sequence[Method]) -> list[tuple[str, Method]]:
-    """Each target with each method that it is ablated by."""
+    """Returns each target with each method that it is ablated by."""
     once = draws(methods, 1)
     return [(target, method) for target in targets for method, _ in draws_of(graph, target, once)]
 
@@ -282,7 +282,7 @@ def _largest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
 
 
 def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
-    """What ablations cost, the dearest and the cheapest; of several draws the mean and the range."""
+    """Returns what ablations cost: the most and the least costly, with mean and range if there are several draws."""
     by_pair: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for row in rows[1:]:
         by_pair.setdefault((row["target"], row["method"]), []).append(row)
@@ -297,7 +297,7 @@ def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _predictions(ablated: Ablations, y: Tensor, *, classes: bool) -> DataFrame:
-    """The answers of the intact network and after each ablation, or after those with the largest drop if all are many.
+    """Returns the answers of the intact network and after each ablation; if all are many, after the costliest.
 
     The columns target, method and repeat are those of `metrics`.
     """
@@ -367,7 +367,7 @@ def _check_examples(config: AblationConfig, dataset: Dataset) -> None:
 
 
 def _agree(config: AblationConfig, dataset: Dataset) -> str | int:
-    """What sources agree in, a class as its number; a word that is none stays, and `check` refuses it."""
+    """Returns what sources agree in, a class as its number; an unknown word as it is, and `check` refuses it."""
     agree, names = config.agree, dataset.class_names or ()
     return names.index(agree) if agree in names and agree not in (sources.ANY, sources.SAME, sources.OTHER) else agree
 
@@ -401,7 +401,7 @@ def _methods(config: AblationConfig) -> list[Method]:
 
 
 def _source(setting: Setting[AblationConfig]) -> Source:
-    """The examples that `experiment.source` names, and how values are resampled from them.
+    """Returns the examples that `experiment.source` names, and how values are resampled from them.
 
     Raises:
         ConfigError: the option is no split of the data set and no such file; the text says what to type.

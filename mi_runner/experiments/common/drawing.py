@@ -1,7 +1,7 @@
 """Figures that several experiments share.
 
-An experiment's own figures are in `<experiment>_figures.py`: rows in, matplotlib figures out. A result has functions
-that draw them, and the runner calls these when it writes the files.
+An experiment's own figures are in its `figures.py`: rows in, matplotlib figures out. A result has functions that draw
+them, and the runner calls these when it writes the files.
 Figures are made without pyplot, so that they need no screen and leave no global state.
 """
 

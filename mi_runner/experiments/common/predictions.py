@@ -24,7 +24,7 @@ from mi_runner.training.evaluation import FURTHEST, predictions
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-NAME, EXAMPLE = PREDICTIONS.name, "example"
+NAME, EXAMPLE = PREDICTIONS.name, PREDICTIONS.keys[0]
 
 MOST_NUMBERS = 10_000_000
 """Numbers in the table of many networks: 70 ablations of 10,000 examples with ten logits, 30 MB."""

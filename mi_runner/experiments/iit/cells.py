@@ -1,4 +1,4 @@
-"""Which variables are to live where: the cells of `experiment=iit` and `das`, each a set of variables at a site.
+"""Which variables should be at which site: the cells of `experiment=iit` and `das`, each a set of variables at a site.
 
 What contradicts the data set, the network or other options is found here, before anything is trained.
 """
@@ -29,7 +29,7 @@ MOST_ROTATION_NUMBERS = 20_000_000
 
 @dataclass(frozen=True)
 class Cell:
-    """One set of variables at one site: a row, or rather some rows, of the table.
+    """One set of variables at one site, which has several rows in the table.
 
     Attributes:
         target: a site, edge or path.

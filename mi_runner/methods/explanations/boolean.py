@@ -31,10 +31,10 @@ class BooleanNetwork:
     """A chain of layers with one output, on the inputs 0/1.
 
     Attributes:
-        part: the chain, in float64 on the CPU.
+        part: the chain, in float64 on the CPU; `BooleanNetwork.of` takes any.
 
     Raises:
-        ValueError: it has more than one output, or too many inputs.
+        ValueError: its weights are others, it has more than one output, or too many inputs.
 
     Example:
         >>> import torch
@@ -54,6 +54,10 @@ class BooleanNetwork:
     part: Part
 
     def __post_init__(self) -> None:
+        for weight in (layer.weight for layer in self.part.layers):
+            if weight.dtype != torch.float64 or weight.device.type != "cpu":
+                what = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}"
+                raise ValueError(f"the chain's weights are {what}: make the network by BooleanNetwork.of(part).")
         if self.part.sizes[-1] != 1:
             raise ValueError(f"the chain has {self.part.sizes[-1]} outputs: take one, part.output(number).")
         if not 1 <= self.part.sizes[0] <= MOST_INPUTS:
