@@ -24,8 +24,8 @@ bench: .venv/installed-for-tests  ## ratios, each measured in one run
 mutants: .venv/installed-for-mutants  ## do the tests notice small faults? make mutants ARGS="--number 20 --seed 1"
 	$(BIN)/python -m mutants $(if $(filter file,$(origin ARGS)),,$(ARGS))
 
-docs: .venv/installed  ## writes docs/columns.md, draws the pictures of docs/ from fresh runs
-	$(BIN)/python docs/columns.py
+docs: .venv/installed  ## writes the lists of pages, draws the pictures of docs/ from fresh runs
+	$(BIN)/python docs/lists.py
 	$(BIN)/python docs/draw.py
 
 .venv/installed: pyproject.toml constraints.txt

@@ -22,7 +22,7 @@ from mi_runner.experiments.iit.cells import Cell
 from mi_runner.graph.interventions import Intervention, KeptSites, run_with
 from mi_runner.machine import memory
 from mi_runner.methods.alignment import Rotation
-from mi_runner.methods.interchange import Aligned, draw_pairs, train_by_interchange, without_gradients
+from mi_runner.methods.interchange import Aligned, Following, draw_pairs, train_by_interchange, without_gradients
 from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.training.epochs import shuffled_batches
 from mi_runner.training.evaluation import loss_function
@@ -56,7 +56,9 @@ class Site:
     def one_by_one(self, kept: KeptSites, n_sets: int) -> None:
         """Trains the directions of each of so many sets."""
         for start, pairs in zip(self.starts()[:n_sets], self.pairs, strict=False):
-            train_by_interchange(start, self.dataset, pairs, self.how, self.loss_of, seed=SEED, kept=kept)
+            train_by_interchange(
+                start, self.dataset, pairs, self.how, self.loss_of, seed=SEED, following=Following(kept=kept)
+            )
 
     def stacked(self, kept: KeptSites) -> None:
         """Trains the directions of all sets in one computation."""

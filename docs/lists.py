@@ -1,6 +1,8 @@
-"""Writes what pages have from other files: the README's questions, and the package that docs/plugins.md shows.
+"""Writes what pages have from elsewhere.
 
-`python docs/lists.py` writes them; a test compares them with what stands there.
+The README has the question of each experiment's page, docs/discovery.md the methods, docs/plugins.md the package that a
+test installs, docs/columns.md what the tables declare. `python docs/lists.py` writes them; tests compare them with what
+stands there.
 """
 
 from __future__ import annotations
@@ -8,8 +10,10 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from runpy import run_path
 
 from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.methods.discovery.records import METHODS, Method
 
 DOCS = Path(__file__).parent
 README = DOCS.parent / "README.md"
@@ -18,6 +22,10 @@ PACKAGE = DOCS.parent / "tests/plugin_package"
 FILES, END = "<!-- files of tests/plugin_package -->", "<!-- end of the files -->"
 LANGUAGES = {".toml": "toml", ".py": "python", ".yaml": "yaml"}
 """Endings of the files that the page shows, and what they are written in."""
+
+METHODS_BEGIN = "| method | what it does | passes over the examples | paper |\n|---|---|---|---|\n"
+PUBLISHED = 21, 2115
+"""Edges and examples of the published setting, for which docs/discovery.md counts passes."""
 
 BEGIN = "| question | command | page |\n|---|---|---|\n"
 """What stands before the rows of the experiments."""
@@ -67,7 +75,31 @@ def package_files() -> Iterator[str]:
     yield f"Empty: {', '.join(empty)}.\n"
 
 
-PAGES = {README: readme, DOCS / "plugins.md": plugins}
+def discovery(text: str) -> str:
+    """Returns the page on discovery with the methods of today."""
+    before, begin, after = text.partition(METHODS_BEGIN)
+    return before + begin + "".join(map(_method_row, METHODS)) + after[after.index("\n\n") + 1 :]
+
+
+def _method_row(method: Method) -> str:
+    at_most = "at most " if method.searches is not None and method.evaluations(PUBLISHED[0]) else ""
+    passes = method.n_passes(*PUBLISHED)
+    shown = "" if passes is None else f"{at_most}{passes:,}"
+    return f"| `{method.name}` | {method.sentence} | {shown} | {method.paper} |\n"
+
+
+def columns(text: str) -> str:
+    """Returns the page of columns of today."""
+    page: str = run_path(str(DOCS / "columns.py"))["page"]()
+    return page
+
+
+PAGES = {
+    README: readme,
+    DOCS / "columns.md": columns,
+    DOCS / "discovery.md": discovery,
+    DOCS / "plugins.md": plugins,
+}
 """Page → the function that writes its lists."""
 
 

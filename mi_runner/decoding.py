@@ -5,6 +5,7 @@ docs/decoder.md describes the images, the decoder, its controls and the distance
 
 from mi_runner.methods.activation_distances import distance_matrix, layer_similarity
 from mi_runner.methods.activation_images import activation_images, hidden_sites
+from mi_runner.methods.decoder_options import DecoderOptions
 from mi_runner.methods.decoder_training import train_decoder, train_decoders
 from mi_runner.methods.decoding import (
     decode,
@@ -18,6 +19,7 @@ from mi_runner.methods.decoding import (
 )
 
 __all__ = [
+    "DecoderOptions",
     "activation_images",
     "decode",
     "decoding_accuracy",

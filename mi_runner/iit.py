@@ -8,19 +8,23 @@ from mi_runner.methods.adversary import Adversaries, AdversaryTraining, fresh_ro
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import (
     Aligned,
+    Following,
     InterchangeTraining,
     counterfactual_correct,
     draw_pairs,
     relabelled,
     train_by_interchange,
 )
+from mi_runner.methods.interchange_options import RotationTraining
 
 __all__ = [
     "Adversaries",
     "AdversaryTraining",
     "Aligned",
+    "Following",
     "InterchangeTraining",
     "Rotation",
+    "RotationTraining",
     "Units",
     "counterfactual_correct",
     "draw_pairs",

@@ -88,7 +88,7 @@ def _command(arguments: list[str]) -> int:
         return _printed(ExitStatus.DONE)
     parsed = get_args_parser().parse_intermixed_args(arguments)
     for fault in registry.PLUGINS.faults:
-        if f"{fault.group}={fault.name}" not in parsed.overrides:  # then it is an error
+        if fault.what not in parsed.overrides:  # then it is an error
             console.note(f"mi-run: warning: {fault.text}")
     overrides: list[str] = parsed.overrides
     flags = [part for part in arguments if part not in overrides]

@@ -11,6 +11,7 @@ import shlex
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import Field, fields, is_dataclass
+from importlib import resources
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -22,7 +23,7 @@ from yaml import YAMLError
 from mi_runner.config import environment
 from mi_runner.config.hydra_composition import CODE, COMPOSITION_ERRORS, chosen, composed, no_schema
 from mi_runner.config.options import Choice
-from mi_runner.config.registry import ENGINES, SCHEMAS
+from mi_runner.config.registry import CONFIG_MODULES, ENGINES, SCHEMAS
 from mi_runner.errors import ConfigError, shortened, unknown
 
 
@@ -64,7 +65,7 @@ def explain(error: Exception, overrides: Sequence[str]) -> ConfigError:
         group, _, choice = (error.missing_cfg_file or "").rpartition("/")
         return ConfigError(f"{group}={choice}: {unknown(group, choice, error.options)}")
     text = str(error)
-    if plain := _of_own_folder(text) or _of_hydra(text, overrides):
+    if plain := _of_file(text, overrides) or _of_hydra(text, overrides):
         return ConfigError(plain)
     cause = error if isinstance(error, OmegaConfBaseException) else error.__cause__
     for key in re.findall(r"Could not override '([^']+)'", text) + re.findall(r"Error merging override (\S+)", text):
@@ -146,14 +147,19 @@ def _of_hydra(text: str, overrides: Sequence[str]) -> str:
     return ""
 
 
-def _of_own_folder(text: str) -> str:
-    """Returns what to type where a file of the user's own folder names code or options that no schema has."""
+def _of_file(text: str, overrides: Sequence[str]) -> str:
+    """Returns what to type where a config file names code, options or choices that there are not."""
     for file, group, name in re.findall(r"In '([^']+)': Could not (?:find|load) '/?schema/(\w+)/([^'@]+)'", text):
         choices = SCHEMAS.get(group, ())
         first = f"/{group}/{choices[0].name}" if choices else "the name of a file that there is"
         return f"{file}.yaml: no schema of {group} is named '{name}'. Begin it with defaults: [{first}, _self_]. {CODE}"
     found = re.search(r"In '([^']+)': ConfigKeyError raised while composing config:\s*Key '([^']+)' not in", text)
     if found and (key := re.search(r"full_key: (\S+)", text)):
+        if any((resources.files(module) / f"{found[1]}.yaml").is_file() for module in CONFIG_MODULES):
+            group = key[1].partition(".")[0]
+            named = [override for override in overrides if override.partition("=")[0] == group]
+            what = f"{found[1].replace('/', '=')} sets {key[1]}"
+            return f"{what}, an option that {named[-1] if named else f'this {group}'} doesn't have. Choose another."
         return f"{found[1]}.yaml: {key[1]} is no option, and a file of a folder has values of options alone. {CODE}"
     for file, group, name in re.findall(r"In '([^']+)': Could not (?:find|load) '/?(\w+)/([^'@]+)'", text):
         if group in SCHEMAS:

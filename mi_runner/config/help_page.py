@@ -298,7 +298,8 @@ def _option_lines(prefix: str, item: Field[Any], value: Any) -> list[str]:
     typed = f"  {prefix}{item.name}={show(value)}"
     meaning = _wrapped(item.metadata["doc"], MEANING_AT)
     for record in records_of(item.metadata):
-        meaning += _wrapped(f"{record.name}: {record.sentence}", MEANING_AT + 2, less=-2)
+        origin = f" [{record.origin.origin}]" if record.origin else ""
+        meaning += _wrapped(f"{record.name}: {record.sentence}{origin}", MEANING_AT + 2, less=-2)
     if len(typed) >= MEANING_AT:
         return [typed, *meaning]
     return [typed.ljust(MEANING_AT) + meaning[0].lstrip(), *meaning[1:]]

@@ -8,39 +8,57 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, is_dataclass
+from enum import Enum
 from importlib import import_module
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, Protocol, TypeVar
 
 from mi_runner.errors import ConfigError, shortened
+from mi_runner.machine.installed import EntryPoint
+from mi_runner.options import MOST
+from mi_runner.options import option as option
 
-MOST = 1_000_000_000
-"""The largest whole number of an option that names no bound: no count here means more, and memory ends before."""
+T = TypeVar("T")
+"""A dataclass of options."""
 
 MOST_SHOWN = 100
 """Characters of a wrong number that its error shows."""
 
 
-def option(
-    default: Any,
-    doc: str,
-    *,
-    at_least: float | None = None,
-    above: float | None = None,
-    at_most: float | None = None,
-    below: float | None = None,
-    text: bool = False,
-) -> Any:
-    """Returns a dataclass field with its meaning (one line) and its range; a list's range holds for each element.
+def same(options: type, name: str, choices: type[Enum] | None = None, *, doc: str | None = None) -> Any:
+    """Returns the option that a frozen dataclass of options defines for a method: its default, meaning and range.
 
-    Numbers are finite, and whole numbers at most `MOST` in absolute value, where no range says otherwise.
+    Where a text says None, the command line has null.
 
     Args:
-        text: of a field of any type, whether its values, and those of its lists, are text.
+        options: the dataclass, whose fields are made by `option`.
+        name: the field.
+        choices: an enumeration of the values that a text may have.
+        doc: what the command line says, where it has other words for the meaning.
     """
-    metadata = {"doc": doc, "at_least": at_least, "above": above, "at_most": at_most, "below": below, "text": text}
-    if isinstance(default, list | dict):
-        return field(default_factory=lambda: type(default)(default), metadata=metadata)
-    return field(default=default, metadata=metadata)
+    (item,) = (item for item in fields(options) if item.name == name)
+    said = {**item.metadata, "doc": doc or item.metadata["doc"].replace("None", "null")}
+    default: Any = item.default
+    if choices is not None:
+        default = choices[default]
+    return option(list(default) if isinstance(default, tuple) else default, **said)
+
+
+def options_of(options: type[T], config: object, prefix: str = "") -> T:
+    """Returns the options of a method with the values that a config has for fields of the same names.
+
+    Args:
+        options: a dataclass of options.
+        prefix: with which the config's names begin.
+    """
+    given = {item.name: f"{prefix}{item.name}" for item in fields(options)}  # type: ignore[arg-type]
+    return options(**{name: plain(getattr(config, own)) for name, own in given.items() if hasattr(config, own)})
+
+
+def plain(value: Any) -> Any:
+    """Returns an option's value as functions take it: a member of an enumeration becomes its name, a list a tuple."""
+    if isinstance(value, list):
+        return tuple(value)
+    return value.name if isinstance(value, Enum) else value
 
 
 class Described(Protocol):
@@ -52,6 +70,8 @@ class Described(Protocol):
     def sentence(self) -> str: ...
     @property
     def is_default(self) -> bool: ...
+    @property
+    def origin(self) -> EntryPoint | None: ...
 
 
 def option_of_records(function: str, doc: str) -> Any:

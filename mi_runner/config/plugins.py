@@ -1,42 +1,21 @@
-"""Schemas that installed packages add, by entry points of the groups in `GROUPS`.
-
-A package that can't be used takes nothing away from the others: what is wrong with it is a line, which is an error only
-where its choice is typed.
-"""
+"""Schemas that installed packages add, by entry points of the groups in `GROUPS`."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from dataclasses import dataclass, is_dataclass
+from dataclasses import is_dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from mi_runner.config.options import Choice
-from mi_runner.machine.installed import EntryPoint, entry_points
+from mi_runner.machine.installed import EntryPoint, Fault, Unusable, added
 
 GROUPS = {"experiment": "experiments", "dataset": "datasets", "model": "models"}
 """Config group → the group of entry points."""
 
 C = TypeVar("C", bound=Choice)
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A choice that can't be used.
-
-    Attributes:
-        group, name: of the choice.
-        text: why, and what to do, in one line.
-    """
-
-    group: str
-    name: str
-    text: str
-
-
-class Unusable(Exception):
-    """What is wrong with an entry point."""
 
 
 class Plugins:
@@ -60,58 +39,29 @@ class Plugins:
             kind: what they are subclasses of.
             own: the names of mi-run's own choices.
         """
-        by_name: dict[str, list[EntryPoint]] = {}
-        for point in entry_points():
-            if point.group == GROUPS[group]:
-                by_name.setdefault(point.name, []).append(point)
-        for name, points in by_name.items():
-            try:
-                (point,) = _alone(points, f"{group}={name}", name in own)
-                schema = _schema(point, kind)
-                module = _config_module(schema, group, point.origin)
-            except Unusable as error:
-                self.faults.append(Fault(group, name, str(error)))
-                continue
+        found, faults = added(GROUPS[group], f"{group}=", own, partial(_schema, kind, group))
+        self.faults += faults
+        for point, (schema, module) in found:
             self.origins[schema] = point
             if module not in self.config_modules:
                 self.config_modules.append(module)
             yield schema
 
 
-def _alone(points: list[EntryPoint], what: str, is_own: bool) -> list[EntryPoint]:
-    """Returns the entry points of a name, of which there is one.
+def _schema(kind: type[C], group: str, point: EntryPoint, schema: Any) -> tuple[type[C], str]:
+    """Returns the schema that an entry point names, and the package with its config file.
 
     Raises:
-        Unusable: there are several, or mi-run has the name itself.
+        Unusable: it is no schema of this kind and name, or has no config file.
     """
-    packages = " and ".join(point.origin for point in points)
-    uninstall = f"pip uninstall {points[-1].package}"
-    if is_own:
-        raise Unusable(f"{what}: mi-run has it, and {packages} has another of this name. Rename that, or {uninstall}.")
-    if len(points) > 1:
-        raise Unusable(f"{what}: {packages} both have it. Keep one: {uninstall}.")
-    return points
-
-
-def _schema(point: EntryPoint, kind: type[C]) -> type[C]:
-    """Returns the schema that an entry point names.
-
-    Raises:
-        Unusable: it can't be imported, or is no schema of this kind and name.
-    """
-    begin = f"{point.group.removesuffix('s')}={point.name}: {point.value} of {point.origin}"
-    try:
-        schema = point.load()
-    except (Exception, SystemExit) as error:  # of somebody else's code
-        reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise Unusable(f"{begin} can't be imported ({reason}). Repair it, or pip uninstall {point.package}.") from error
+    begin = f"{point.value} of {point.origin}"
     if not (isinstance(schema, type) and issubclass(schema, kind) and is_dataclass(schema)):
         raise Unusable(f"{begin} is no dataclass of {kind.__name__}.")
     if vars(schema).get("name") != point.name or not isinstance(getattr(schema, "module", None), str):
         raise Unusable(f'{begin} needs name: ClassVar[str] = "{point.name}", and module, which names its code.')
     if not (schema.__doc__ or "").strip() or (schema.__doc__ or "").startswith(f"{schema.__name__}("):
         raise Unusable(f"{begin} needs a docstring, whose first line the help page shows.")
-    return schema
+    return schema, _config_module(schema, group, point.origin)
 
 
 def _config_module(schema: type[Choice], group: str, origin: str) -> str:
@@ -129,6 +79,6 @@ def _config_module(schema: type[Choice], group: str, origin: str) -> str:
         package, _, _ = package.rpartition(".")
     file = f"{schema.__module__.partition('.')[0]}/conf/{group}/{schema.name}.yaml"
     raise Unusable(
-        f"{group}={schema.name}: {origin} has no file {file}. Write it, with an empty conf/__init__.py, and name both "
+        f"{origin} has no file {file}. Write it, with an empty conf/__init__.py, and name both "
         "in the package's pyproject.toml, as package and package-data."
     )

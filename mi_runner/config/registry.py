@@ -89,7 +89,7 @@ def check_usable(group: str, name: str) -> None:
         ConfigError: one does: it can't be imported, or has a name that is taken.
     """
     for fault in PLUGINS.faults:
-        if (fault.group, fault.name) == (group, name):
+        if fault.what == f"{group}={name}":
             raise ConfigError(fault.text)
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
-from mi_runner.config.options import option
+from mi_runner.config.options import same
+from mi_runner.training.options import TrainingOptions
 
 
 class Optimizer(Enum):
@@ -32,30 +33,26 @@ class RegularizerChoice(Enum):
 class TrainingConfig:
     """How a model is trained."""
 
-    epochs: int = option(3, "passes over the training set", at_least=0)
-    batch_size: int = option(64, "examples per step", at_least=1)
-    optimizer: Optimizer = option(Optimizer.adam, "the update rule")
-    learning_rate: float = option(1e-3, "the optimizer's step size", above=0)
-    weight_decay: float = option(0.0, "the optimizer's weight decay", at_least=0)
-    momentum: float = option(0.0, "sgd's momentum", at_least=0, below=1)
-    loss: Loss = option(Loss.auto, "auto: cross_entropy for target=class, mse for target=value; bce: outputs in 0..1")
-    label_smoothing: float = option(0.0, "for cross_entropy; reported losses use it, too", at_least=0, below=1)
-    stop_loss: float | None = option(
-        None, "training ends after the epoch whose mean training loss is at or below it; null: after epochs", at_least=0
+    epochs: int = same(TrainingOptions, "epochs")
+    batch_size: int = same(TrainingOptions, "batch_size")
+    optimizer: Optimizer = same(TrainingOptions, "optimizer", Optimizer, doc="the update rule")
+    learning_rate: float = same(TrainingOptions, "learning_rate")
+    weight_decay: float = same(TrainingOptions, "weight_decay")
+    momentum: float = same(TrainingOptions, "momentum")
+    loss: Loss = same(
+        TrainingOptions,
+        "loss",
+        Loss,
+        doc="auto: cross_entropy for target=class, mse for target=value; bce: outputs in 0..1",
     )
-    keep_epochs: bool = option(
-        False, "the model store keeps the weights of each epoch, so that a sweep over training.epochs trains once"
+    label_smoothing: float = same(TrainingOptions, "label_smoothing")
+    stop_loss: float | None = same(TrainingOptions, "stop_loss")
+    keep_epochs: bool = same(
+        TrainingOptions,
+        "keep_epochs",
+        doc="the model store keeps the weights of each epoch, so that a sweep over training.epochs trains once",
     )
-    regularizer: RegularizerChoice = option(
-        RegularizerChoice.none,
-        "clusterability: rewards squared weights of a layer that lie inside clusters of its units; l1: absolute "
-        "weights; orthogonality: ‖WWᵀ − 1‖² of each Linear layer but the last",
-    )
-    regularizer_strength: float | None = option(
-        None,
-        "this times its value is added to the loss, for clusterability subtracted; null: 15 for clusterability, "
-        "0.001 for the others",
-        at_least=0,
-    )
-    regularizer_layer: str | None = option(None, "the Linear layer of clusterability; null: the middle one")
-    regularizer_clusters: int = option(4, "number of clusters of that layer's units", at_least=2)
+    regularizer: RegularizerChoice = same(TrainingOptions, "regularizer", RegularizerChoice)
+    regularizer_strength: float | None = same(TrainingOptions, "regularizer_strength")
+    regularizer_layer: str | None = same(TrainingOptions, "regularizer_layer")
+    regularizer_clusters: int = same(TrainingOptions, "regularizer_clusters")

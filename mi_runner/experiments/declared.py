@@ -6,7 +6,7 @@ from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 
-from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.config.registry import EXPERIMENTS, code_of
 from mi_runner.experiments.common.tables import HISTORY, PREDICTIONS
 from mi_runner.tables.declaration import Declarations
 
@@ -23,7 +23,7 @@ def declarations_of(experiment: str) -> Declarations:
     schema = next((schema for schema in EXPERIMENTS if schema.name == experiment), None)
     if schema is None:
         return Declarations(added=ADDED)
-    beside = f"{schema.module.rpartition('.')[0]}.tables"
-    has_tables = find_spec(beside) is not None
-    declared = import_module(beside).DECLARED if has_tables else import_module(schema.module).EXPERIMENT.declared
+    package = schema.module.rpartition(".")[0]
+    beside = import_module(f"{package}.tables") if package and find_spec(f"{package}.tables") else None
+    declared = getattr(beside, "DECLARED", None) or code_of(schema).EXPERIMENT.declared
     return replace(declared, added=(*declared.added, *ADDED))

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, TypeVar
 
 PREFIX = "mi_runner."
 """What the names of mi-run's groups of entry points begin with."""
+
+T = TypeVar("T")
 
 METADATA = {".dist-info": "METADATA", ".egg-info": "PKG-INFO"}
 """How the folder of an installed package's description ends → its file with the name and the version."""
@@ -40,6 +42,11 @@ class EntryPoint:
     version: str
 
     @property
+    def top(self) -> str:
+        """The package, or module, that Python imports first for it."""
+        return self.value.partition(":")[0].partition(".")[0]
+
+    @property
     def origin(self) -> str:
         """The package and its version, as texts name them."""
         return f"{self.package} {self.version}".strip()
@@ -51,6 +58,78 @@ class EntryPoint:
         for attribute in filter(None, attributes.split(".")):
             value = getattr(value, attribute)
         return value
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What an entry point names can't be used.
+
+    Attributes:
+        what: as texts name it: `model=quadratic`.
+        text: why, and what to do, in one line.
+    """
+
+    what: str
+    text: str
+
+
+class Unusable(Exception):
+    """Why what an entry point names can't be used."""
+
+
+def added(
+    group: str, what: str, own: Collection[str], checked: Callable[[EntryPoint, Any], T]
+) -> tuple[list[tuple[EntryPoint, T]], list[Fault]]:
+    """Returns what installed packages add to a group, and what of it can't be used.
+
+    A package that can't be used takes nothing away from the others.
+
+    Args:
+        what: what texts say before a name: `model=`.
+        own: mi-run's own names.
+        checked: returns what is taken of the loaded value, or raises Unusable with the reason.
+    """
+    by_name: dict[str, list[EntryPoint]] = {}
+    for point in entry_points():
+        if point.group == group:
+            by_name.setdefault(point.name, []).append(point)
+    found, faults = [], []
+    for name, points in by_name.items():
+        try:
+            point = _alone(points, name in own)
+            found.append((point, checked(point, _loaded(point))))
+        except Unusable as error:
+            faults.append(Fault(f"{what}{name}", f"{what}{name}: {error}"))
+    return found, faults
+
+
+def _alone(points: list[EntryPoint], is_own: bool) -> EntryPoint:
+    """Returns the entry point of a name, if there is one.
+
+    Raises:
+        Unusable: there are several, or mi-run has the name itself.
+    """
+    packages = " and ".join(point.origin for point in points)
+    uninstall = f"pip uninstall {points[-1].package}"
+    if is_own:
+        raise Unusable(f"mi-run has it, and {packages} has another of this name. Rename that, or {uninstall}.")
+    if len(points) > 1:
+        raise Unusable(f"{packages} both have it. Keep one: {uninstall}.")
+    return points[0]
+
+
+def _loaded(point: EntryPoint) -> Any:
+    """Returns what an entry point names.
+
+    Raises:
+        Unusable: it can't be imported.
+    """
+    try:
+        return point.load()
+    except (Exception, SystemExit) as error:  # of somebody else's code
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        repair = f"Repair it, or pip uninstall {point.package}."
+        raise Unusable(f"{point.value} of {point.origin} can't be imported ({reason}). {repair}") from error
 
 
 @cache

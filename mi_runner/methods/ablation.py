@@ -172,7 +172,7 @@ class _Table:
         self._outputs: dict[Ablation | None, list[Tensor]] = {}
 
     def add(self, ablation: Ablation | None, outputs: Tensor, labels: Tensor) -> None:
-        """Adds the next batch."""
+        """Adds an ablation's outputs `(B, K)` for the next batch; None is the intact network."""
         self._tallies.setdefault(ablation, _Tally(self._loss, self._classes)).add(outputs, labels)
         if ablation is None or self._all_kept:
             self._outputs.setdefault(ablation, []).append(outputs.cpu())

@@ -19,11 +19,11 @@ from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.datasets import Dataset
-from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import evaluating
 from mi_runner.methods.alignment import Rotation
 from mi_runner.methods.interchange import (
     Aligned,
+    Following,
     InterchangeTraining,
     MakeOptimizer,
     Pairs,
@@ -31,24 +31,18 @@ from mi_runner.methods.interchange import (
     train_by_interchange,
     without_gradients,
 )
-from mi_runner.progress import Progress
+from mi_runner.methods.interchange_options import AdversaryOptions, RotationTraining
 from mi_runner.training.evaluation import LossFunction
 
 
 @dataclass(frozen=True)
-class AdversaryTraining:
+class AdversaryTraining(AdversaryOptions):
     """How adversaries are trained, and what they count for. The defaults are published.
 
+    With a `renewal` an adversary has new random directions and a new optimizer after so many steps of the network, and
+    the renewals of several adversaries are spread over the steps. A loss above the `bound` has no gradient.
+
     Attributes:
-        rank: directions that an adversary swaps.
-        steps: of an adversary before each step of the network.
-        learning_rate: step size of an adversary.
-        renewal: an adversary has new random directions and a new optimizer after so many steps of the network; 1: in
-            each step; None: never.
-        count: adversaries at a time; their renewals are spread over the steps.
-        weight: of their mean loss in the network's loss.
-        bound: an adversary's loss above it, in the unit of the loss, counts as this value and has no gradient; None:
-            no bound.
         optimizer: makes the optimizer of parameters and a step size.
 
     Example:
@@ -57,13 +51,6 @@ class AdversaryTraining:
         1
     """
 
-    rank: int = 4
-    steps: int = 5
-    learning_rate: float = 1e-4
-    renewal: int | None = 1
-    count: int = 1
-    weight: float = 1.0
-    bound: float | None = None
     optimizer: MakeOptimizer = adam
 
 
@@ -165,18 +152,13 @@ def fresh_rotation(
     dataset: Dataset,
     pairs: Pairs,
     loss_of: LossFunction,
+    how: RotationTraining,
     *,
-    size: int | Sequence[int],
-    epochs: int = 3,
-    batch_size: int = 512,
-    learning_rate: float = 5e-4,
     generator: torch.Generator,
     seed: int = 0,
-    kept: KeptSites | None = None,
-    progress: Progress | None = None,
-    described: str = "fresh rotation",
+    following: Following = Following(described="fresh rotation"),
 ) -> Aligned:
-    """Returns the network, unchanged, with a rotation of its site that is trained from random directions.
+    """Returns the network, which stays as it is, with a rotation of its site that is trained from random directions.
 
     The setting is that of distributed alignment search: Adam, no warm-up, no bound on the gradient.
 
@@ -184,10 +166,10 @@ def fresh_rotation(
         aligned: the network and the site; its own alignment plays no role.
         dataset: on the model's device.
         pairs: of training examples.
-        size: directions of each place.
+        how: the directions of each place, and how they are trained.
         generator: draws the first directions.
         seed: the order of the pairs derives from it.
-        kept: values of sites from earlier trainings of a rotation in the same network.
+        following: who follows the training, and values of sites from earlier ones in the same network.
 
     Raises:
         FloatingPointError: the loss is no longer finite.
@@ -207,18 +189,17 @@ def fresh_rotation(
         >>> aligned = iit.Aligned(net, ModelGraph.trace(net, x), "0", iit.Rotation((4,), 1, 2, generator=draw))
         >>> pairs = iit.draw_pairs(causal, values, [("a",)], 20, among=torch.arange(4), generator=draw)
         >>> loss = nn.functional.cross_entropy
-        >>> fresh = iit.fresh_rotation(aligned, data, pairs, loss, size=1, epochs=1, generator=draw)
+        >>> how = iit.RotationTraining(size=1, epochs=1)
+        >>> fresh = iit.fresh_rotation(aligned, data, pairs, loss, how, generator=draw)
         >>> fresh.alignment is not aligned.alignment
         True
     """
     shape = aligned.graph.target_site(aligned.target).shape
-    rotation = Rotation(shape, pairs.sources.shape[1], size, generator=generator).to(dataset.x_train.device)
+    rotation = Rotation(shape, pairs.sources.shape[1], how.size, generator=generator).to(dataset.x_train.device)
     fresh = Aligned(aligned.model, aligned.graph, aligned.target, rotation)
-    how = InterchangeTraining(
-        what="rotation", epochs=epochs, batch_size=batch_size, rotation_learning_rate=learning_rate, warmup_steps=0,
-        gradient_clip=None,
+    training = InterchangeTraining(
+        what="rotation", epochs=how.epochs, batch_size=how.batch_size, rotation_learning_rate=how.learning_rate,
+        warmup_steps=0, gradient_clip=None,
     )  # fmt: skip
-    train_by_interchange(
-        fresh, dataset, pairs, how, loss_of, seed=seed, kept=kept, progress=progress, described=described
-    )
+    train_by_interchange(fresh, dataset, pairs, training, loss_of, seed=seed, following=following)
     return fresh

@@ -14,6 +14,7 @@ import copy
 import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
 from mi_runner import chance
 from mi_runner.machine import threads
+from mi_runner.methods.decoder_options import DecoderOptions
 from mi_runner.methods.decoding import DecodingSplit, label_columns, losses
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.models.batches import BATCH
@@ -36,9 +38,15 @@ MOST_STEP_NUMBERS = 100_000_000
 
 
 def train_decoder(
-    images: Tensor, labels: Mapping[str, Tensor], split: DecodingSplit, **options: Any
+    images: Tensor,
+    labels: Mapping[str, Tensor],
+    split: DecodingSplit,
+    options: DecoderOptions = DecoderOptions(),
+    *,
+    seed: int = 0,
+    **changes: Any,
 ) -> tuple[ActivationDecoder, History]:
-    """Trains a decoder on a split's training examples; returns it in evaluation mode, and a row per epoch.
+    """Returns a decoder trained on a split's training examples, in evaluation mode, and a row per epoch.
 
     Arguments, rows and errors are those of `train_decoders`.
 
@@ -52,7 +60,7 @@ def train_decoder(
         >>> len(history), decode(decoder, images)[0].shape
         (2, torch.Size([40]))
     """
-    ((decoder, history),) = train_decoders(images, labels, [split], **options)
+    ((decoder, history),) = train_decoders(images, labels, [split], options, seed=seed, **changes)
     return decoder, history
 
 
@@ -60,39 +68,28 @@ def train_decoders(
     images: Tensor,
     labels: Mapping[str, Tensor],
     splits: Sequence[DecodingSplit],
+    options: DecoderOptions = DecoderOptions(),
     *,
-    kernels: int = 3,
-    kernel_size: int = 2,
-    hidden_sizes: Sequence[int] = (30, 30),
-    dropout: float = 0.5,
-    epochs: int = 10,
-    batch_size: int = 256,
-    learning_rate: float = 1e-2,
-    optimizer: str = "adam",
-    stop_loss: float | None = None,
     seed: int = 0,
     progress: Progress | None = None,
     title: str = "decoder",
+    **changes: Any,
 ) -> list[tuple[ActivationDecoder, History]]:
-    """Trains a decoder on each split's training examples; returns each in evaluation mode, and a row per epoch.
+    """Returns for each split a decoder trained on its training examples, in evaluation mode, and a row per epoch.
 
     The loss is the sum of the variables' cross-entropies in nats. A row has `epoch`; `loss`, the mean loss of the
     training examples during the epoch; `test_loss`, the mean loss of the held-out examples after it; and `accuracy`,
     the fraction of held-out examples with every variable correct.
 
     Args:
-        images: `(D, H, W)`, neither H nor W smaller than `kernel_size`.
+        images: `(D, H, W)`, neither H nor W smaller than a kernel.
         labels: variable → `(D,)` int64, its value on each image, counted from 0.
         splits: which examples each decoder is trained on and tested on, such as those of `split_folds`.
-        kernels, kernel_size, hidden_sizes, dropout: as `ActivationDecoder` has them.
-        epochs: passes over the training examples, at most.
-        batch_size: training examples of a step.
-        learning_rate: the optimizer's step size.
-        optimizer: sgd, adam or adamw.
-        stop_loss: a decoder stops after the first epoch with a training `loss` of at most this; None: never.
+        options: how the decoders are built and trained.
         seed: initial weights, order of the batches and dropout follow from it.
         progress: is told of each epoch.
         title: the name of the progress bar.
+        changes: fields of the options with other values, such as `epochs=60`.
 
     Raises:
         ArgumentError: labels don't fit the images, kernels are larger than an image, or the optimizer is unknown.
@@ -107,28 +104,33 @@ def train_decoders(
         >>> [len(history) for _, history in train_decoders(images, labels, folds, hidden_sizes=(8,), epochs=2)]
         [2, 2, 2, 2]
     """
+    options = replace(options, **changes)
     columns, n_values = label_columns(labels, images)
     with chance.global_seed(seed, "decoder initialisation"):
         initial = ActivationDecoder(
             (images.shape[1], images.shape[2]),
             n_values,
-            kernels=kernels,
-            kernel_size=kernel_size,
-            hidden_sizes=hidden_sizes,
-            dropout=dropout,
+            kernels=options.kernels,
+            kernel_size=options.kernel_size,
+            hidden_sizes=options.hidden_sizes,
+            dropout=options.dropout,
         ).to(images.device)
-    positions = math.prod(side - kernel_size + 1 for side in images.shape[1:])
-    features = positions * (kernel_size**2 + kernels + 1) + 3 * sum(hidden_sizes) + sum(n_values)
-    at_once = max(1, MOST_STEP_NUMBERS // (features * batch_size))
+    at_once = max(1, MOST_STEP_NUMBERS // (_step_numbers(images, n_values, options) * options.batch_size))
     results: list[tuple[ActivationDecoder, History]] = []
-    with (progress or Progress()).bar(title, epochs * len(splits)) as advance:
+    with (progress or Progress()).bar(title, options.epochs * len(splits)) as advance:
         for start in range(0, len(splits), at_once):
             members = splits[start : start + at_once]
-            stack = _Decoders(initial, len(members), optimizer, learning_rate)
-            with threads.exactly(threads_for(initial, images, batch_size * len(members))):
-                histories = _train(stack, images, columns, members, epochs, batch_size, stop_loss, seed, advance)
+            stack = _Decoders(initial, len(members), options.optimizer, options.learning_rate)
+            with threads.exactly(threads_for(initial, images, options.batch_size * len(members))):
+                histories = _train(stack, images, columns, members, options, seed=seed, advance=advance)
             results += zip(stack.decoders(), histories, strict=True)
     return results
+
+
+def _step_numbers(images: Tensor, n_values: Sequence[int], options: DecoderOptions) -> int:
+    """Returns how many numbers a decoder computes for an example."""
+    positions = math.prod(side - options.kernel_size + 1 for side in images.shape[1:])
+    return positions * (options.kernel_size**2 + options.kernels + 1) + 3 * sum(options.hidden_sizes) + sum(n_values)
 
 
 def _train(
@@ -136,13 +138,13 @@ def _train(
     images: Tensor,
     columns: Tensor,
     splits: Sequence[DecodingSplit],
-    epochs: int,
-    batch_size: int,
-    stop_loss: float | None,
+    options: DecoderOptions,
+    *,
     seed: int,
     advance: Advance,
 ) -> list[History]:
-    """Trains the stack in place on labels `(D, V)` and returns each split's history."""
+    """Trains the stack in place on labels `(D, V)`, and returns each split's history."""
+    epochs, batch_size = options.epochs, options.batch_size
     orders = [chance.generator(seed, "decoder batch order") for _ in splits]
     histories: list[History] = [[] for _ in splits]
     active = list(range(len(splits)))
@@ -159,7 +161,7 @@ def _train(
                 raise FloatingPointError(f"the decoder's training diverged in epoch {epoch}: the loss is {loss}.")
             test_loss, accuracy = tested[member]
             histories[member].append({"epoch": epoch, "loss": loss, "test_loss": test_loss, "accuracy": accuracy})
-            stopped = stop_loss is not None and loss <= stop_loss
+            stopped = options.stop_loss is not None and loss <= options.stop_loss
             note = f"loss {loss:.4f}  test loss {test_loss:.4f}  accuracy {accuracy:.4f}"
             advance(epochs - epoch + 1 if stopped else 1, note)
             if stopped:
@@ -225,7 +227,7 @@ class _Decoders:
     def step(
         self, images: Tensor, columns: Tensor, rows: Tensor, counts: Sequence[int], masks: Sequence[Tensor] | None
     ) -> Tensor:
-        """Does a training step on examples `(S, B)`, of which each decoder takes the first `counts`; returns the loss.
+        """Does a training step on examples `(S, B)`, of which each decoder takes the first `counts`.
 
         Returns each decoder's loss `(S,)`, summed over its examples.
         """
@@ -241,8 +243,7 @@ class _Decoders:
         return total.detach()
 
     def masks(self, batch_size: int, draw: torch.Generator) -> list[Tensor] | None:
-        """Returns the factors `(B, F)` of each hidden layer's units: 0, or 1
-        (1 − dropout)."""
+        """Returns the factors `(B, F)` of each hidden layer's units: 0, or 1/(1 − dropout)."""
         layers = list(self.initial.hidden)
         dropouts = [layer.p for layer in layers if isinstance(layer, nn.Dropout)]
         sizes = [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]

@@ -18,7 +18,7 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -31,6 +31,7 @@ from mi_runner.graph.interventions import Intervention, KeptSites, read_sites, r
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine import threads
 from mi_runner.methods.alignment import Rotation, Units
+from mi_runner.methods.interchange_options import InterchangeOptions, Trained
 from mi_runner.models.batches import BATCH, outputs_of, refuse_not_finite
 from mi_runner.progress import Progress
 from mi_runner.training import loop as training
@@ -269,9 +270,6 @@ def task_correct(aligned: Aligned, dataset: Dataset) -> Tensor:
     return correct(outputs_of(aligned.model, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
 
 
-Trained = Literal["network", "rotation", "both"]
-"""What interchange interventions train: the network's weights (IIT), a rotation of the site (DAS), or both."""
-
 MakeOptimizer = Callable[[Sequence[nn.Parameter], float], torch.optim.Optimizer]
 """Parameters and a step size → the optimizer of these."""
 
@@ -282,18 +280,10 @@ def adam(parameters: Sequence[nn.Parameter], learning_rate: float) -> torch.opti
 
 
 @dataclass(frozen=True)
-class InterchangeTraining:
+class InterchangeTraining(InterchangeOptions):
     """How interchange interventions train.
 
     Attributes:
-        what: the network, the rotation, or both.
-        epochs: passes over the pairs.
-        batch_size: pairs a step.
-        learning_rate: step size for the network's weights.
-        rotation_learning_rate: step size for the rotation.
-        warmup_steps: steps in which `learning_rate` rises from 0 to its value.
-        gradient_clip: largest norm of a step's gradient; None: any.
-        task_weight: weight of the ordinary loss on the base examples in the loss.
         cutoff: below it the loss on counterfactual labels counts for a thousandth, `cut_off`; None: it counts in full.
         optimizer: makes the optimizer of parameters and a step size.
 
@@ -303,14 +293,6 @@ class InterchangeTraining:
         256
     """
 
-    what: Trained = "both"
-    epochs: int = 1
-    batch_size: int = 256
-    learning_rate: float = 5e-4
-    rotation_learning_rate: float = 5e-3
-    warmup_steps: int = 20
-    gradient_clip: float | None = 0.1
-    task_weight: float = 0.0
     cutoff: float | None = None
     optimizer: MakeOptimizer = adam
 
@@ -361,6 +343,28 @@ def without_gradients(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad_(True)
 
 
+@dataclass(frozen=True)
+class Following:
+    """Who follows a training, and what it may use.
+
+    Attributes:
+        evaluate: is called before the first step and after each epoch; what it returns goes into the history.
+        kept: values of sites from earlier trainings of a rotation in the same network; None: of this one alone.
+        progress: told of the steps; None: nobody is.
+        described: for the progress bar.
+
+    Example:
+        >>> from mi_runner.iit import Following
+        >>> Following(evaluate=lambda: {"iia": 0.5}).evaluate()
+        {'iia': 0.5}
+    """
+
+    evaluate: Callable[[], dict[str, float]] = dict
+    kept: KeptSites | None = None
+    progress: Progress | None = None
+    described: str = "interchange training"
+
+
 def train_by_interchange(
     aligned: Aligned,
     dataset: Dataset,
@@ -369,27 +373,22 @@ def train_by_interchange(
     loss_of: LossFunction,
     *,
     seed: int = 0,
-    evaluate: Callable[[], dict[str, float]] = dict,
-    kept: KeptSites | None = None,
     opponent: Opponent | None = None,
-    progress: Progress | None = None,
-    described: str = "interchange training",
+    following: Following = Following(),
 ) -> list[dict[str, Any]]:
     """Trains what `how` names, in place, and leaves the network in evaluation mode; returns the history.
 
     A row has `epoch` (rows are a tenth of an epoch apart), `step`, and `loss` and `train_iia` of the pairs since the
-    row before, each at its step. The last row of an epoch also has what `evaluate` returns. The first row is before the
-    first step.
+    row before, each at its step. The last row of an epoch also has what `following.evaluate` returns. The first row is
+    before the first step.
 
     Args:
         dataset: on the model's device.
         pairs: of training examples.
         loss_of: `loss(outputs (B, K), labels (B,))`.
         seed: the order of the pairs derives from it.
-        evaluate: is called before the first step and after each epoch; what it returns goes into the history.
-        kept: values of sites from earlier trainings of a rotation in the same network.
         opponent: adds to the loss of each step, and to the rows of the history.
-        described: for the progress bar.
+        following: who follows the training, and the values that it may use.
 
     Raises:
         ArgumentError: the network can't be trained on batches of one pair.
@@ -414,81 +413,116 @@ def train_by_interchange(
         >>> [row["epoch"] for row in history]
         [0.0, 1.0, 2.0]
     """
-    history: list[dict[str, Any]] = [{"epoch": 0.0, "step": 0, **evaluate()}]
+    history: list[dict[str, Any]] = [{"epoch": 0.0, "step": 0, **following.evaluate()}]
     if not how.epochs:
         return history
-    progress = progress or Progress()
-    network, rotation = trained_parameters(aligned, how.what)
-    trained = [*network, *rotation]
-    optimizers = [
-        how.optimizer(parameters, rate)
-        for parameters, rate in ((network, how.learning_rate), (rotation, how.rotation_learning_rate))
-        if parameters
-    ]
-    # Of a network that doesn't change the site's values are computed once, where there is room for them.
-    values = None
-    if not network:
-        values = (kept or KeptSites()).of(aligned.graph, dataset.x_train, aligned.graph.site(aligned.site))
-    order = chance.generator(seed, "interchange order")
-    x, y = dataset.x_train, dataset.y_train
-    merges_one = bool(network) and merges_last(aligned.model, x, len(pairs), how.batch_size, says=True)
+    steps = _Steps(aligned, dataset, pairs, how, loss_of, opponent=opponent, kept=following.kept)
+    order, x = chance.generator(seed, "interchange order"), dataset.x_train
+    merges_one = bool(steps.network) and merges_last(aligned.model, x, len(pairs), how.batch_size, says=True)
     n_steps = len(batch_sizes(len(pairs), how.batch_size, merges_one=merges_one))
     reported = {math.ceil(n_steps * tenth / ROWS_PER_EPOCH) for tenth in range(1, ROWS_PER_EPOCH + 1)}
-
-    def values_of_pairs(base: Tensor, sources: Tensor) -> tuple[Tensor, Sequence[Tensor]]:
-        if values is None:
-            return aligned.values_on(x, base, sources)
-        return values.rows(base), [values.rows(source) for source in sources.unbind(1)]
-
-    step = 0
     with (
-        without_gradients({*aligned.model.parameters(), *aligned.alignment.parameters()}.difference(trained)),
+        without_gradients({*aligned.model.parameters(), *aligned.alignment.parameters()}.difference(steps.trained)),
         chance.global_seed(seed, "interchange training"),
         threads.exactly(training.threads_for(aligned.model, x, how.batch_size)),
-        progress.bar(described, how.epochs * len(pairs)) as advance,
+        (following.progress or Progress()).bar(following.described, how.epochs * len(pairs)) as advance,
     ):
         for epoch in range(1, how.epochs + 1):
             epoch_progress = EpochProgress(advance, f"epoch {epoch}/{how.epochs}", unit="pairs")
-            aligned.model.train(bool(network))
-            sums = torch.zeros(3, device=x.device)  # loss, correct predictions, pairs
+            aligned.model.train(bool(steps.network))
             shuffled = shuffled_batches(
                 len(pairs), how.batch_size, generator=order, device=x.device, merges_one=merges_one
             )
             for step_of_epoch, index in enumerate(shuffled, start=1):
-                step += 1
-                if network:
-                    warmed = min(1.0, step / how.warmup_steps) if how.warmup_steps else 1.0
-                    optimizers[0].param_groups[0]["lr"] = how.learning_rate * warmed
-                base, labels = pairs.base[index], pairs.labels[index]
-                of_base, of_sources = values_of_pairs(base, pairs.sources[index])
-                outputs = aligned.outputs(x[base], of_base, of_sources)
-                loss = objective = loss_of(outputs, labels)
-                if how.cutoff is not None:
-                    objective = cut_off(loss, how.cutoff)
-                if how.task_weight:
-                    objective = objective + how.task_weight * loss_of(aligned.graph(x[base]), y[base])
-                if opponent is not None:
-                    objective = objective + opponent.added(index, x[base], of_base, of_sources)
-                for optimizer in optimizers:
-                    optimizer.zero_grad()
-                objective.backward()
-                if how.gradient_clip is not None:
-                    nn.utils.clip_grad_norm_(trained, how.gradient_clip)
-                for optimizer in optimizers:
-                    optimizer.step()
-                if rotation and isinstance(aligned.alignment, Rotation):
-                    aligned.alignment.retract()
-                n_correct = correct(outputs.detach(), labels, classes=dataset.has_classes).sum()
-                sums += torch.stack([loss.detach() * len(index), n_correct, torch.full_like(n_correct, len(index))])
+                steps.take(index)
                 if step_of_epoch in reported:
-                    total_loss, total_correct, n = sums.tolist()
-                    sums.zero_()
-                    mean_loss = total_loss / n
-                    row = {"epoch": epoch - 1 + step_of_epoch / n_steps, "step": step, "loss": mean_loss}
-                    of_opponent = opponent.row() if opponent is not None else {}
-                    history.append({**row, "train_iia": total_correct / n, **of_opponent})
-                    training.check_finite({"epoch": epoch, "loss": mean_loss}, weights_are_finite=True)
-                    epoch_progress.report(int(n), mean_loss)
+                    row, n = steps.row()
+                    history.append({"epoch": epoch - 1 + step_of_epoch / n_steps, **row})
+                    training.check_finite({"epoch": epoch, "loss": row["loss"]}, weights_are_finite=True)
+                    epoch_progress.report(n, row["loss"])
             aligned.model.eval()
-            history[-1] |= evaluate()
+            history[-1] |= following.evaluate()
     return history
+
+
+class _Steps:
+    """The steps of a training by interchange interventions.
+
+    Attributes:
+        network, trained: the parameters of the network that are trained, and all that are.
+    """
+
+    def __init__(
+        self,
+        aligned: Aligned,
+        dataset: Dataset,
+        pairs: Pairs,
+        how: InterchangeTraining,
+        loss_of: LossFunction,
+        *,
+        opponent: Opponent | None,
+        kept: KeptSites | None,
+    ) -> None:
+        self.aligned, self.dataset, self.pairs, self.how, self.loss_of = aligned, dataset, pairs, how, loss_of
+        self.opponent = opponent
+        self.network, rotation = trained_parameters(aligned, how.what)
+        self.trained = [*self.network, *rotation]
+        self._retracts = bool(rotation) and isinstance(aligned.alignment, Rotation)
+        self._optimizers = [
+            how.optimizer(parameters, rate)
+            for parameters, rate in ((self.network, how.learning_rate), (rotation, how.rotation_learning_rate))
+            if parameters
+        ]
+        # Of a network that doesn't change the site's values are computed once, where there is room for them.
+        self._values = None
+        if not self.network:
+            site = aligned.graph.site(aligned.site)
+            self._values = (kept or KeptSites()).of(aligned.graph, dataset.x_train, site)
+        self._step = 0
+        self._sums = torch.zeros(3, device=dataset.x_train.device)  # loss, correct predictions, pairs
+
+    def take(self, index: Tensor) -> None:
+        """Takes a step on these pairs `(B,)`."""
+        self._step += 1
+        how, aligned = self.how, self.aligned
+        if self.network:
+            warmed = min(1.0, self._step / how.warmup_steps) if how.warmup_steps else 1.0
+            self._optimizers[0].param_groups[0]["lr"] = how.learning_rate * warmed
+        labels = self.pairs.labels[index]
+        loss, objective, outputs = self._losses(index, labels)
+        for optimizer in self._optimizers:
+            optimizer.zero_grad()
+        objective.backward()
+        if how.gradient_clip is not None:
+            nn.utils.clip_grad_norm_(self.trained, how.gradient_clip)
+        for optimizer in self._optimizers:
+            optimizer.step()
+        if self._retracts and isinstance(aligned.alignment, Rotation):
+            aligned.alignment.retract()
+        n_correct = correct(outputs.detach(), labels, classes=self.dataset.has_classes).sum()
+        self._sums += torch.stack([loss.detach() * len(index), n_correct, torch.full_like(n_correct, len(index))])
+
+    def _losses(self, index: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Returns the loss on counterfactual labels, what is made smaller, and the outputs `(B, K)`."""
+        how, aligned, x = self.how, self.aligned, self.dataset.x_train
+        base, sources = self.pairs.base[index], self.pairs.sources[index]
+        if self._values is None:
+            of_base, of_sources = aligned.values_on(x, base, sources)
+        else:
+            of_base, of_sources = self._values.rows(base), [self._values.rows(one) for one in sources.unbind(1)]
+        outputs = aligned.outputs(x[base], of_base, of_sources)
+        loss = objective = self.loss_of(outputs, labels)
+        if how.cutoff is not None:
+            objective = cut_off(loss, how.cutoff)
+        if how.task_weight:
+            objective = objective + how.task_weight * self.loss_of(aligned.graph(x[base]), self.dataset.y_train[base])
+        if self.opponent is not None:
+            objective = objective + self.opponent.added(index, x[base], of_base, of_sources)
+        return loss, objective, outputs
+
+    def row(self) -> tuple[dict[str, Any], int]:
+        """Returns `step`, `loss` and `train_iia` of the pairs since the last call, and the number of these pairs."""
+        total_loss, total_correct, n = self._sums.tolist()
+        self._sums.zero_()
+        of_opponent = self.opponent.row() if self.opponent is not None else {}
+        return {"step": self._step, "loss": total_loss / n, "train_iia": total_correct / n, **of_opponent}, int(n)

@@ -217,7 +217,7 @@ def prune(
 
 
 def _refuse(part: Part, inputs: Tensor, class_index: int, layers: Sequence[int] | None) -> None:
-    """Raises a ValueError for arguments that don't fit, because the kernel checks no index."""
+    """Raises an ArgumentError for arguments that don't fit, because the kernel checks no index."""
     n_inputs, n_outputs = part.sizes[0], part.sizes[-1]
     if not len(inputs) or n_outputs < 2:
         problem = f"{len(inputs)} examples, {n_outputs} outputs: pruning needs at least 1 example and 2 outputs."

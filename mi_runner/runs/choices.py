@@ -15,7 +15,7 @@ from mi_runner import models
 from mi_runner.config.datasets import DatasetConfig
 from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.models import ModelConfig
-from mi_runner.config.options import Choice
+from mi_runner.config.options import Choice, options_of
 from mi_runner.config.registry import code_of, origin_of
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
@@ -85,7 +85,7 @@ def import_choices(config: RunConfig) -> None:
 
 def training_options(config: TrainingConfig) -> TrainingOptions:
     """Returns the training options of a config."""
-    return TrainingOptions(**arguments(config))
+    return options_of(TrainingOptions, config)
 
 
 def experiment_of(config: ExperimentConfig) -> Experiment[Any]:

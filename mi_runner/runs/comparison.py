@@ -295,7 +295,7 @@ def _joined(
 
 
 def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, listed: bool) -> tuple[list[Row], int]:
-    """Returns the measures that differ, a row for each if they are listed, and how many rows of the table differ."""
+    """Returns the measures that differ, a row for each if `listed`, and how many rows of the table differ."""
     import numpy as np
 
     base, name = names

@@ -13,13 +13,13 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from mi_runner.config.composition import config_hash, flattened
-from mi_runner.config.registry import PLUGINS
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.machine import hardware
-from mi_runner.machine.files import code_version, package_digest
+from mi_runner.machine.files import code_version
 from mi_runner.models import Built, external
 from mi_runner.runs import checkout
 from mi_runner.runs.choices import factory_of
+from mi_runner.runs.packages import versions_of
 from mi_runner.runs.record import SCHEMA_VERSION, RunRecord
 
 VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
@@ -63,14 +63,12 @@ def own_code(config: RunConfig, built: Built) -> dict[str, str]:
     """Returns what else decides the figures of a run, as `versions` of its record has it.
 
     `code of NAME` → a digest of the code, for the user's own network and methods. For a package that adds the
-    experiment, the data set or the model: its name → its version, and `code of PACKAGE` → a digest of its sources.
+    experiment, the data set, the model or a method: its name → its version, and `code of PACKAGE` → a digest of its
+    sources.
     """
     factory = factory_of(config.model)
     found = {f"code of {factory}": built.code} if factory and built.code else {}
-    for choice in (config.experiment, config.dataset, config.model):
-        if point := PLUGINS.origins.get(type(choice)):
-            found[point.package] = point.version
-            found[f"code of {point.package}"] = package_digest(point.value.partition(".")[0].partition(":")[0])
+    found |= versions_of(config)
     methods = [name for name in getattr(config.experiment, "methods", ()) if isinstance(name, str) and ":" in name]
     found |= {f"code of {name}": external.callable_code(name) for name in methods}
     return found

@@ -29,7 +29,7 @@ READING_ERRORS = (
 
 @contextmanager
 def unreadable(path: Path) -> Iterator[None]:
-    """Makes errors about a table within the block `Unreadable`, and names its file.
+    """Makes errors about a table within the block `Unreadable`, with the name of its file.
 
     Raises:
         Unreadable: instead of what the block raises.

@@ -4,41 +4,38 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from mi_runner.options import option
+
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """How a network is trained.
+    """How a network is trained. Beside each field stand its default, its meaning and its range."""
 
-    Attributes:
-        epochs: passes over the training set.
-        batch_size: examples per step.
-        optimizer: sgd, adam or adamw.
-        learning_rate: the optimizer's step size.
-        weight_decay: the optimizer's weight decay.
-        momentum: sgd's momentum; the other optimizers have none.
-        loss: cross_entropy for classes, mse or bce for values; auto: cross_entropy for classes, mse for values.
-        label_smoothing: for cross_entropy; reported losses use it, too.
-        stop_loss: training ends after the epoch whose mean training loss is at or below it; None: after `epochs`.
-        keep_epochs: the model store keeps the weights of each epoch, and what training needs to continue from them. It
-            changes no weights.
-        regularizer: none, clusterability, l1 or orthogonality; see `regularizers`.
-        regularizer_strength: this times the regulariser's value is added to the loss; subtracted for clusterability.
-            None: 15 for clusterability, 0.001 for the others.
-        regularizer_layer: the Linear layer that clusterability measures; None: the middle one.
-        regularizer_clusters: number of clusters of that layer's units.
-    """
-
-    epochs: int = 3
-    batch_size: int = 64
-    optimizer: str = "adam"
-    learning_rate: float = 1e-3
-    weight_decay: float = 0.0
-    momentum: float = 0.0
-    loss: str = "auto"
-    label_smoothing: float = 0.0
-    stop_loss: float | None = None
-    keep_epochs: bool = False
-    regularizer: str = "none"
-    regularizer_strength: float | None = None
-    regularizer_layer: str | None = None
-    regularizer_clusters: int = 4
+    epochs: int = option(3, "passes over the training set", at_least=0)
+    batch_size: int = option(64, "examples per step", at_least=1)
+    optimizer: str = option("adam", "the update rule: sgd, adam or adamw")
+    learning_rate: float = option(1e-3, "the optimizer's step size", above=0)
+    weight_decay: float = option(0.0, "the optimizer's weight decay", at_least=0)
+    momentum: float = option(0.0, "sgd's momentum", at_least=0, below=1)
+    loss: str = option("auto", "cross_entropy for classes; mse or bce for values; auto: cross_entropy or mse")
+    label_smoothing: float = option(0.0, "for cross_entropy; reported losses use it, too", at_least=0, below=1)
+    stop_loss: float | None = option(
+        None, "training ends after the epoch whose mean training loss is at or below it; None: after epochs", at_least=0
+    )
+    keep_epochs: bool = option(
+        False,
+        "the model store keeps the weights of each epoch, and what training needs to continue from them",
+    )
+    regularizer: str = option(
+        "none",
+        "clusterability: rewards squared weights of a layer that lie inside clusters of its units; l1: absolute "
+        "weights; orthogonality: ‖WWᵀ − 1‖² of each Linear layer but the last",
+    )
+    regularizer_strength: float | None = option(
+        None,
+        "this times its value is added to the loss, for clusterability subtracted; None: 15 for clusterability, "
+        "0.001 for the others",
+        at_least=0,
+    )
+    regularizer_layer: str | None = option(None, "the Linear layer of clusterability; None: the middle one")
+    regularizer_clusters: int = option(4, "number of clusters of that layer's units", at_least=2)

@@ -16,13 +16,17 @@ from typing import Any
 
 import pytest
 
-from mi_runner.config import plugins
+from mi_runner.config import explanations, plugins
 from mi_runner.config.datasets import DatasetConfig
 from mi_runner.config.experiments import ExperimentConfig
+from mi_runner.config.experiments.discovery import DiscoveryConfig
 from mi_runner.config.models import ModelConfig
 from mi_runner.config.plugins import Plugins
+from mi_runner.errors import ConfigError
+from mi_runner.experiments.discovery import experiment as discovery
 from mi_runner.machine import installed
 from mi_runner.machine.installed import EntryPoint
+from mi_runner.methods.discovery import records
 from tests.conftest import REPOSITORY, Ended
 
 PACKAGE = REPOSITORY / "tests/plugin_package"
@@ -61,11 +65,11 @@ def test_entry_points_are_those_that_importlib_finds(site: Path, monkeypatch: py
     found = installed.entry_points.__wrapped__()
     by_importlib = {
         (point.group, point.name, point.value, point.dist.name, point.dist.version)
-        for group in plugins.GROUPS.values()
+        for group in (*plugins.GROUPS.values(), "methods")
         for point in importlib.metadata.entry_points(group=f"mi_runner.{group}")
     }
     mine = {(f"mi_runner.{one.group}", one.name, one.value, one.package, one.version) for one in found}
-    assert mine == by_importlib and len(mine) >= 3
+    assert mine == by_importlib and len(mine) >= 4
 
 
 def test_entry_points_of_texts_as_tools_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -110,6 +114,11 @@ def test_help_completion_and_errors_have_the_choices(with_plugin: Callable[..., 
     assert "experiment=margins sets dataset=rings model=quadratic training.epochs=5 training.learning_rate=0.03" in own
     words = with_plugin("--completion", "words", "experiment=margins", "dataset.n").out
     assert words == "dataset.noise=\tstandard deviation of the radius\n"
+    of_discovery = " ".join(with_plugin("experiment=discovery", "--help").out.split())
+    assert "paths: edges ranked by the products of absolute weights" in of_discovery
+    assert "summed [mi-rings 0.3.0]" in of_discovery and "eap,eap_ig,acdc,greedy,edge_pruning]" in of_discovery
+    methods = with_plugin("--completion", "words", "experiment=discovery", "experiment.methods=[eap,pa").out
+    assert methods.startswith("experiment.methods=[eap,paths\tedges ranked by")
     wrong = with_plugin("experiment=margin")
     assert wrong.status == 2 and "Did you mean margins? Allowed: ablation, " in wrong.err
     assert "Allowed here: experiment.quantile." in with_plugin("experiment=margins", "experiment.quantiles=1").err
@@ -128,7 +137,7 @@ def test_a_run_and_its_report(with_plugin: Callable[..., Ended], site: Path, tmp
     report = (tmp_path / ended.folder / "report.html").read_text()
     assert "How sure is a network of its answers, class by class?" in report and record["answer"] in report
     assert "mi-rings 0.3.0" in report
-    refused = with_plugin("experiment=margins", "dataset=mod_add", "dataset.target=value")
+    refused = with_plugin("experiment=margins", "dataset.target=value")
     assert refused.status == 2 and "experiment=margins takes classes" in refused.err
 
 
@@ -153,15 +162,13 @@ def test_a_network_is_trained_again_once_its_code_is_edited(
     assert codes[0] == codes[1] != codes[2]
 
 
-def test_the_commands_of_the_page_and_workers(
-    with_plugin: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_of_the_page_and_workers(with_plugin: Callable[..., Ended], site: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     lines = [line for language, block in blocks if not language for line in block.splitlines()]
     commands = [shlex.split(line.partition(" #")[0])[1:] for line in lines if line.startswith("mi-run ")]
     (folder_only,) = (typed for typed in commands if "--config-dir" in typed)
     sweeps = [typed for typed in commands if "-m" in typed]
-    assert len(commands) == 5 and len(sweeps) == 1
+    assert len(commands) == 6 and len(sweeps) == 1
     swept = with_plugin(*sweeps[0][:-1], "seed=0,1", *SMALL, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
     assert swept.status == 0, swept.err
     folder = tmp_path / "outputs/sweeps/margins/v001"
@@ -169,8 +176,22 @@ def test_the_commands_of_the_page_and_workers(
     assert "quadratic" in summary and "mlp" in summary and "low_margin" in summary
     assert {json.loads(file.read_text())["status"] for file in folder.glob("*/run.json")} == {"done"}
     assert "How sure is a network" in (folder / "report.html").read_text()
+    resumed = ("-m", "resume=outputs/sweeps/margins/v001", "plan=true")
+    assert "\n0 jobs to run" in with_plugin(*resumed).out
+    code = site / "mi_rings/margins/experiment.py"
+    before = code.read_text()
+    code.write_text(f"{before}# edited\n")
+    planned = with_plugin(*resumed)
+    assert "\n4 jobs to run" in planned.out and planned.err.count("was done by other code") == 4
+    code.write_text(before)
     of_page = with_plugin("experiment=ablation", "dataset=rings", "model=quadratic", *SMALL)
     assert of_page.status == 0, of_page.err
+    small = ("dataset.train_size=60", "dataset.test_size=60", "experiment.accuracy_threshold=0.4")
+    found = with_plugin(*next(typed for typed in commands if "experiment=discovery" in typed), *small, f"seed={1}")
+    assert found.status == 0, found.err
+    record = json.loads((tmp_path / found.folder / "run.json").read_text())
+    assert any(name.endswith("/paths/zero") for name in record["metrics"])
+    assert record["versions"]["mi-rings"] == "0.3.0"
     listed = with_plugin("ls").out
     assert "margins" in listed and "rings" in listed
     jobs = [str(folder.relative_to(tmp_path) / str(job)) for job in (0, 1)]
@@ -225,10 +246,10 @@ def faults_of(
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
     monkeypatch.syspath_prepend(folder)
-    monkeypatch.setattr(plugins, "entry_points", lambda: tuple(points))
+    monkeypatch.setattr(installed, "entry_points", lambda: tuple(points))
     found = Plugins()
     names = [schema.name for schema in found.schemas("model", ModelConfig, ["mlp"])]
-    assert all("\n" not in fault.text and fault.group == "model" for fault in found.faults)
+    assert all("\n" not in fault.text and fault.text.startswith(f"{fault.what}: ") for fault in found.faults)
     return names, [fault.text for fault in found.faults]
 
 
@@ -321,6 +342,32 @@ def test_a_broken_package_is_a_line_and_an_error_where_it_is_typed(
     assert command("--completion", "words", "experiment=b", **environment).out == ""
 
 
+def test_methods_that_can_not_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "found_methods.py").write_text(
+        "from mi_runner.methods.discovery.records import Method\n"
+        "good = Method('good', 'does', scores='found_methods:score', is_default=True)\n"
+        "named = Method('other', 'does', scores='found_methods:score')\n"
+        "text = 'good'\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    names = {"good": "good", "named": "named", "text": "text", "gone": "gone", "eap": "good"}
+    points = tuple(point(name, f"found_methods:{value}", group="methods") for name, value in names.items())
+    monkeypatch.setattr(installed, "entry_points", lambda: points)
+    records._added.cache_clear()
+    monkeypatch.setattr(records, "_added", records._added.__wrapped__)
+    added = records.all_methods()[len(records.METHODS) :]
+    assert [(method.name, method.is_default, method.origin) for method in added] == [("good", False, points[0])]
+    assert "of nets 1.5 is no Method with name=" in records.fault_of("named") and records.fault_of("good") == ""
+    assert "the method text: found_methods:text of nets 1.5 is no Method" in records.fault_of("text")
+    assert "the method gone: found_methods:gone of nets 1.5 can't be imported (AttributeError" in records.fault_of(
+        "gone"
+    )
+    assert "the method eap: mi-run has it, and nets 1.5 has another of this name" in records.fault_of("eap")
+    with pytest.raises(ConfigError, match="experiment.methods has gone: the method gone: .* can't be imported"):
+        discovery._methods(DiscoveryConfig(methods=["gone"]))
+    assert [method.name for method in discovery._methods(DiscoveryConfig(methods=["magnitude"]))] == ["magnitude"]
+
+
 def test_kinds_of_choices_are_those_of_the_groups() -> None:
     assert plugins.GROUPS.keys() == {"experiment", "dataset", "model"}
     for group, kind in (("experiment", ExperimentConfig), ("dataset", DatasetConfig), ("model", ModelConfig)):
@@ -374,6 +421,17 @@ def test_a_folder_that_names_a_choice_there_is_not(mi_run: Callable[..., Ended],
     ended = mi_run("--config-dir", "own", "model=own")
     assert (
         ended.status == 2 and "model/own.yaml: no model is named 'mpl'. Did you mean mlp? Allowed: mlp, " in ended.err
+    )
+
+
+def test_an_experiment_that_sets_what_a_choice_has_not() -> None:
+    line = explanations._of_file(
+        "In 'experiment/circuits': ConfigKeyError raised while composing config:\nKey 'target' not in 'RingsConfig'\n"
+        "    full_key: dataset.target\n    object_type=RingsConfig",
+        ["experiment=circuits", "dataset=rings"],
+    )
+    assert line == (
+        "experiment=circuits sets dataset.target, an option that dataset=rings doesn't have. Choose another."
     )
 
 

@@ -20,20 +20,21 @@ from mi_runner.config.experiments.decoder import DecoderConfig
 from mi_runner.config.experiments.explanations import ExplanationsConfig
 from mi_runner.config.experiments.iit import IitConfig
 from mi_runner.config.experiments.probes import ProbesConfig
+from mi_runner.config.options import plain
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.methods import (
     ablation,
-    adversary,
     clusters,
-    decoder_training,
     interchange,
     probes,
     pruning,
     replacements,
 )
 from mi_runner.methods.circuits.search import search_circuits
+from mi_runner.methods.decoder_options import DecoderOptions
 from mi_runner.methods.discovery import edge_pruning, scores, search
 from mi_runner.methods.explanations.explain import explain
+from mi_runner.methods.interchange_options import AdversaryOptions, InterchangeOptions, RotationTraining
 from mi_runner.training import regularizers
 from mi_runner.training.options import TrainingOptions
 
@@ -58,15 +59,12 @@ PUBLISHED: list[tuple[Callable[..., Any], dict[str, Any]]] = [
     # Repeated at least 3 times (REMIX day 1).
     *((method, {"repeats": 3}) for method in (replacements.draws, replacements.Source)),
     # 3 kernels of 2×2, two hidden layers of 30 units, dropout ½.
-    (
-        decoder_training.train_decoders,
-        {"kernels": 3, "kernel_size": 2, "hidden_sizes": (30, 30), "dropout": 0.5},
-    ),
+    (DecoderOptions, {"kernels": 3, "kernel_size": 2, "hidden_sizes": (30, 30), "dropout": 0.5}),
     # 4 clusters, λ = 15; an edge is cut below 1e-4.
     (regularizers.Modularity, {"n_clusters": 4, "strength": 15.0}),
     (pruning.prune_classes, {"threshold": 1e-4, "criterion": "divergence"}),
     # Distributed alignment search: batch 512, three epochs.
-    (adversary.fresh_rotation, {"batch_size": 512, "epochs": 3, "learning_rate": 5e-4}),
+    (RotationTraining, {"batch_size": 512, "epochs": 3, "learning_rate": 5e-4}),
     # Adam 5e-4, batch 256, one epoch.
     (interchange.InterchangeTraining, {"learning_rate": 5e-4, "batch_size": 256, "epochs": 1}),
     (explain, {"accuracy_threshold": 0.99, "max_depth": 3, "pairs": "all"}),
@@ -106,36 +104,6 @@ OPTIONS: list[tuple[Callable[..., Any], type[Any], dict[str, str]]] = [
         {"threshold": "pruning_threshold", "criterion": "pruning_criterion"},
     ),
     (regularizers.Modularity, ClustersConfig, {"n_clusters": "n_clusters", "strength": "strength"}),
-    (
-        decoder_training.train_decoders,
-        DecoderConfig,
-        {
-            name: name
-            for name in ("kernels", "kernel_size", "dropout", "epochs", "batch_size", "learning_rate", "optimizer")
-        },
-    ),
-    (
-        interchange.InterchangeTraining,
-        IitConfig,
-        {
-            **{name: name for name in ("epochs", "batch_size", "learning_rate", "rotation_learning_rate")},
-            **{name: name for name in ("warmup_steps", "gradient_clip", "task_weight")},
-            "what": "train",
-        },
-    ),
-    (
-        adversary.AdversaryTraining,
-        IitConfig,
-        {
-            name: f"adversary_{name}"
-            for name in ("rank", "steps", "learning_rate", "renewal", "count", "weight", "bound")
-        },
-    ),
-    (
-        adversary.fresh_rotation,
-        IitConfig,
-        {"epochs": "adversary_fresh_epochs", "learning_rate": "adversary_fresh_learning_rate"},
-    ),
     (search_circuits, CircuitsConfig, {"min_node_sparsity": "min_node_sparsity"}),
     (
         explain,
@@ -153,9 +121,23 @@ def test_a_method_does_what_its_experiment_does_where_nothing_is_said(
     assert of_method == {argument: option_of(config, option) for argument, option in names.items()}
 
 
-def test_training_does_what_its_options_do_where_nothing_is_said() -> None:
-    for field in fields(TrainingOptions):
-        assert getattr(TrainingOptions(), field.name) == option_of(TrainingConfig, field.name), field.name
+@pytest.mark.parametrize(
+    ("options", "config", "prefix", "renamed"),
+    [
+        (TrainingOptions, TrainingConfig, "", {}),
+        (DecoderOptions, DecoderConfig, "", {}),
+        (InterchangeOptions, IitConfig, "", {"what": "train"}),
+        (AdversaryOptions, IitConfig, "adversary_", {}),
+    ],
+    ids=lambda value: getattr(value, "__name__", ""),
+)
+def test_each_option_of_a_method_is_one_of_the_command_line(
+    options: type[Any], config: type[Any], prefix: str, renamed: dict[str, str]
+) -> None:
+    """With its default; only so is it possible to say in a command what a program can say."""
+    for field in fields(options):
+        name = renamed.get(field.name, f"{prefix}{field.name}")
+        assert plain(getattr(config(), name)) == getattr(options(), field.name), name
 
 
 def test_probes_choose_among_the_penalties_of_the_option() -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import fields
+from dataclasses import dataclass, fields
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from mi_runner.config import composition, options
+from mi_runner.config.options import check_ranges, option, options_of, same
 from mi_runner.config.registry import ENGINES, SCHEMAS
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
@@ -196,3 +198,40 @@ def test_none_is_written_null(key: str, none: str) -> None:
     with pytest.raises(ConfigError, match=rf"^{key}={none}: .*write {key}=null"):
         composition.compose([f"{key}={none}"])
     composition.compose([f"{key}=null"])
+
+
+# --- options of methods ----------------------------------------------------------------------------------------------
+
+
+class Way(Enum):
+    near = "near"
+    far = "far"
+
+
+@dataclass(frozen=True)
+class Walk:
+    steps: int = option(3, "steps; None: any", at_least=1)
+    way: str = option("far", "how far")
+    sizes: tuple[int, ...] = option((1, 2), "of each step", at_most=9)
+
+
+@dataclass
+class WalkConfig:
+    steps: int = same(Walk, "steps")
+    long_way: Way = same(Walk, "way", Way)
+    long_sizes: list[int] = same(Walk, "sizes", doc="other words")
+
+
+def test_an_option_has_default_meaning_and_range_of_the_method() -> None:
+    steps, way, sizes = fields(WalkConfig)
+    assert (WalkConfig().steps, WalkConfig().long_way, WalkConfig().long_sizes) == (3, Way.far, [1, 2])
+    assert (steps.metadata["doc"], steps.metadata["at_least"]) == ("steps; null: any", 1)
+    assert (way.metadata["doc"], sizes.metadata["doc"], sizes.metadata["at_most"]) == ("how far", "other words", 9)
+    with pytest.raises(ConfigError, match="steps=0: must be at least 1"):
+        check_ranges(WalkConfig(steps=0))
+
+
+def test_a_method_gets_the_values_of_a_config() -> None:
+    config = WalkConfig(5, Way.near, [4])
+    assert options_of(Walk, config) == Walk(steps=5)
+    assert options_of(Walk, config, "long_") == Walk(way="near", sizes=(4,))

@@ -100,9 +100,17 @@ def test_every_experiment_has_a_page_that_begins_with_its_question_and_command()
         assert title.endswith("?") and command.startswith("mi-run") and f"experiment={name}" in command
 
 
+def test_lists_are_those_of_the_code() -> None:
+    lists = program("lists")
+    for page, written in lists.PAGES.items():
+        text = page.read_text(encoding="utf-8")
+        assert written(text) == text, f"{page.name}: type python docs/lists.py"
+    text = (REPOSITORY / "docs/discovery.md").read_text(encoding="utf-8")
+    assert lists.discovery(text.replace("| `greedy` |", "| `gready` |")) == text
+
+
 def test_the_readme_has_the_question_of_every_experiments_page() -> None:
     lists, readme = program("lists"), (REPOSITORY / "README.md").read_text(encoding="utf-8")
-    assert lists.readme(readme) == readme, "type python docs/lists.py"
     for name in (schema.name for schema in SCHEMAS["experiment"]):
         assert f"? | `mi-run experiment={name}` | [{name}](docs/{name}.md) |" in readme
     assert "experiment.adversary=[area]` | [adversary](docs/adversary.md) |" in readme and "`mi-run ls`" in readme
@@ -111,8 +119,7 @@ def test_the_readme_has_the_question_of_every_experiments_page() -> None:
 
 
 def test_the_page_on_plugins_has_the_package_that_is_installed_and_used() -> None:
-    lists, page = program("lists"), (REPOSITORY / "docs/plugins.md").read_text(encoding="utf-8")
-    assert lists.plugins(page) == page, "type python docs/lists.py"
+    page = (REPOSITORY / "docs/plugins.md").read_text(encoding="utf-8")
     shown = dict(re.findall(r"^### (\S+)\n\n```\w+\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
     (empty,) = re.findall(r"^Empty: (.*)\.$", page, re.MULTILINE)
     package = REPOSITORY / "tests/plugin_package"
@@ -211,14 +218,15 @@ def test_the_changelog_has_this_version() -> None:
 
 OF_EVERY_CHOICE = (
     *("tests/config/test_composition.py", "tests/config/test_options.py"),
-    *("tests/cli/test_completion.py", "tests/runs/test_choices.py"),
+    *("tests/cli/test_completion.py", "tests/runs/test_choices.py", "tests/runs/test_reports.py"),
+    "tests/methods/test_records.py",
     *("tests/experiments/test_many_seeds.py", "tests/experiments/test_iit.py", "tests/experiments/test_clusters.py"),
     *("tests/docs/test_docs.py", "tests/docs/test_readme.py", "tests/test_words.py"),
 )
 """Tests that look at every data set, model or experiment; those of the new ones have their names in brackets."""
 
-WHOLE = ("test_docs", "test_composition", "test_words")
-"""Of these, the files all of whose tests run."""
+WHOLE = ("test_docs", "test_composition", "test_words", "test_records", "page_of_columns")
+"""Of these, those that run though they have no name of a new one."""
 
 
 def copy_of_the_repository(folder: Path) -> None:
@@ -236,8 +244,9 @@ def test_the_examples_of_contributing_work_as_they_stand_there(tmp_path: Path, p
     page = (REPOSITORY / "CONTRIBUTING.md").read_text(encoding="utf-8")
     diffs = re.findall(r"^```diff\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     new = [re.findall(r"^--- /dev/null\n\+\+\+ b/(\S+)", diff, re.MULTILINE) for diff in diffs]
-    assert [len(re.findall("^--- ", diff, re.MULTILINE)) for diff in diffs] == [len(files) for files in new]
-    assert len(diffs) == 3 and not any((REPOSITORY / file).exists() for files in new for file in files)
+    changed = [len(re.findall("^--- a/", diff, re.MULTILINE)) for diff in diffs]
+    assert changed == [0, 0, 0, 1]  # a method's record stands in a tuple
+    assert len(diffs) == 4 and not any((REPOSITORY / file).exists() for files in new for file in files)
     copy_of_the_repository(tmp_path)
 
     def run(*command: str, **options: Any) -> None:
@@ -251,7 +260,7 @@ def test_the_examples_of_contributing_work_as_they_stand_there(tmp_path: Path, p
         run("git", "apply", "--whitespace=nowarn", "-", input=diff)
     run(sys.executable, "docs/lists.py")
     tests = sorted(name for files in new for name in files if name.startswith("tests/"))
-    chosen = " or ".join(("majority", "residual", "calibration", *WHOLE))
+    chosen = " or ".join(("majority", "residual", "calibration", "snip", *WHOLE))
     keywords = f"({chosen}) and not examples_of_contributing and not pictures"
     cache = f"cache_dir={pytestconfig.cache._cachedir}"
     run(
@@ -259,4 +268,4 @@ def test_the_examples_of_contributing_work_as_they_stand_there(tmp_path: Path, p
         timeout=400,
     )
     passed = re.findall(r"^PASSED (\S+?)::", said[-1], re.MULTILINE)
-    assert {*tests, *OF_EVERY_CHOICE} <= set(passed) and sum(passed.count(test) for test in tests) == 6
+    assert {*tests, *OF_EVERY_CHOICE} <= set(passed) and sum(passed.count(test) for test in tests) == 8

@@ -47,16 +47,15 @@ def test_a_type_checker_knows_the_examples(tmp_path: Path, request: pytest.Fixtu
     (tmp_path / "wrong.py").write_text(WRONG, encoding="utf-8")
     for page in PAGE.parent.glob("*.md"):
         blocks = [block[1] for block in BLOCK.finditer(page.read_text(encoding="utf-8"))]
-        if blocks:
+        if blocks and page.name != "plugins.md":  # which shows the files of a package; a test installs it
             (tmp_path / f"page_{page.stem}.py").write_text("\n".join(blocks), encoding="utf-8")
     files = sorted(path.name for path in tmp_path.iterdir())
     assert "page_library.py" in files and len(files) > 8
     done = subprocess.run(
         [
             *(sys.executable, "-m", "mypy", "--config-file=", "--check-untyped-defs", "--allow-redefinition"),
-            # Libraries without types, and packages of the reader's own.
-            *("--disable-error-code=import-untyped", "--disable-error-code=import-not-found"),
-            *("--no-error-summary", "--cache-dir", str(request.config.cache.mkdir("mypy")), *files),
+            *("--disable-error-code=import-untyped", "--no-error-summary"),
+            *("--cache-dir", str(request.config.cache.mkdir("mypy")), *files),
         ],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(REPOSITORY)},

@@ -31,6 +31,7 @@ from mi_runner.methods.interchange import (
     task_correct,
     train_by_interchange,
 )
+from mi_runner.methods.interchange_options import RotationTraining
 from mi_runner.models.mlp import MLP
 from mi_runner.progress import log
 from mi_runner.training.evaluation import loss_function
@@ -242,7 +243,7 @@ def test_a_planted_direction_can_be_swapped_before_and_not_after() -> None:
 
     def fresh(given: Pairs, measured: Pairs) -> float:
         found_afresh = fresh_rotation(
-            found, dataset, given, loss_of, size=1, epochs=6, batch_size=50, learning_rate=0.05,
+            found, dataset, given, loss_of, RotationTraining(size=1, epochs=6, batch_size=50, learning_rate=0.05),
             generator=torch.Generator().manual_seed(2),
         )  # fmt: skip
         return iia(found_afresh, dataset, measured)

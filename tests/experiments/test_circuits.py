@@ -25,6 +25,7 @@ from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting
 from mi_runner.experiments.circuits import experiment as circuits
+from mi_runner.experiments.common.last_layers import NARROW
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits import census as census_module
@@ -943,8 +944,8 @@ def test_every_data_set_and_model_runs_or_says_what_to_add(
         assert text.startswith("model=cnn takes images") and text.endswith("Use model=mlp.")
         check(*command, "model=mlp")
     else:
-        assert text.startswith(NOT_A_CHAIN[model]) and text.endswith(f"Type {circuits.NARROW}.")
-        check(*command, *circuits.NARROW.split())
+        assert text.startswith(NOT_A_CHAIN[model]) and text.endswith(f"Type {NARROW}.")
+        check(*command, *NARROW.split())
 
 
 @pytest.mark.parametrize("model", ["cnn", "skip", "mlp"])
@@ -953,6 +954,6 @@ def test_layers_that_have_a_single_circuit_are_refused(model: str) -> None:
     command = ["experiment=circuits", data, "dataset.test_size=60", f"model={model}", "experiment.last_layers=1"]
     with pytest.raises(ConfigError, match="last_layers=1: layers of [34]-1 neurons have one circuit") as caught:
         check(*command)
-    hint = "experiment.last_layers=3" if model == "mlp" else circuits.NARROW
+    hint = "experiment.last_layers=3" if model == "mlp" else NARROW
     assert str(caught.value).endswith(f"Type {hint}.")
     check(*command, *hint.split())

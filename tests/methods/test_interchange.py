@@ -18,6 +18,7 @@ from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import (
     Aligned,
+    Following,
     InterchangeTraining,
     Pairs,
     Trained,
@@ -134,8 +135,7 @@ def trained(
         given,
         how,
         loss_function(TrainingOptions(), dataset),
-        evaluate=lambda: {"iia": iia(found, dataset, pairs(dataset, "test", *places))},
-        kept=kept,
+        following=Following(lambda: {"iia": iia(found, dataset, pairs(dataset, "test", *places))}, kept),
     )
 
 
@@ -257,7 +257,7 @@ def test_a_network_trains_in_training_mode_and_one_that_stays_is_as_in_evaluatio
     how = replace(QUICK, what=what, epochs=2, batch_size=40, gradient_clip=None, optimizer=sgd)
     history = train_by_interchange(
         found, dataset, given, how, loss_function(TrainingOptions(), dataset),
-        evaluate=lambda: {"training": modes.append(model.training) or 0.0},
+        following=Following(lambda: {"training": modes.append(model.training) or 0.0}),
     )  # fmt: skip
     assert history[1]["loss"] == pytest.approx(float(functional.cross_entropy(outputs, given.labels)))
     assert all(torch.equal(model[place].weight, before) for place, before in zip((0, 3), weights, strict=True))

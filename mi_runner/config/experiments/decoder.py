@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.options import option
+from mi_runner.config.options import option, same
 from mi_runner.config.training_schema import Optimizer
+from mi_runner.methods.decoder_options import DecoderOptions
 
 
 @dataclass
@@ -33,23 +34,19 @@ class DecoderConfig(ExperimentConfig):
     decimals: int | None = option(
         2, "activations are rounded to this many decimals; null: not rounded", at_least=0, at_most=15
     )
-    kernels: int = option(
-        3, "number of kernels; at each position the largest response counts", at_least=1, at_most=10_000
-    )
-    kernel_size: int = option(2, "height and width of a kernel", at_least=1)
-    hidden_sizes: list[int] = option([30, 30], "units of each hidden layer of the decoder", at_least=1)
-    dropout: float = option(0.5, "share of hidden units left out in each step of its training", at_least=0, below=1)
+    kernels: int = same(DecoderOptions, "kernels")
+    kernel_size: int = same(DecoderOptions, "kernel_size")
+    hidden_sizes: list[int] = same(DecoderOptions, "hidden_sizes")
+    dropout: float = same(DecoderOptions, "dropout")
     test_share: float = option(0.1, "fraction of the activation images that is held out", above=0, below=1)
     folds: int | None = option(
         None, "10: ten decoders, which together hold out every image once; null or 1: a single split", at_least=1
     )
-    epochs: int = option(10, "passes over the decoder's training examples, at most", at_least=0)
-    stop_loss: float | None = option(
-        None, "a decoder stops after an epoch with a mean training loss of at most this, in nats; null: never", above=0
-    )
-    batch_size: int = option(256, "examples a step of the decoder's training", at_least=1)
-    optimizer: Optimizer = option(Optimizer.adam, "the decoder's update rule")
-    learning_rate: float = option(1e-2, "its step size", above=0)
+    epochs: int = same(DecoderOptions, "epochs")
+    stop_loss: float | None = same(DecoderOptions, "stop_loss")
+    batch_size: int = same(DecoderOptions, "batch_size")
+    optimizer: Optimizer = same(DecoderOptions, "optimizer", Optimizer, doc="the decoder's update rule")
+    learning_rate: float = same(DecoderOptions, "learning_rate")
     min_target_accuracy: float | None = option(
         None,
         "a network with a lower test accuracy is not decoded: the run fails; null: it must beat the commonest label",

@@ -7,7 +7,8 @@ from enum import Enum
 from typing import Any, ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.options import option
+from mi_runner.config.options import option, same
+from mi_runner.methods.interchange_options import AdversaryOptions, InterchangeOptions, RotationTraining
 
 
 class Sources(Enum):
@@ -83,16 +84,18 @@ class IitConfig(ExperimentConfig):
         None,
         "units: instead of size and offsets, slices of the site's axes, '{circularity: \"[..., 0:2]\"}'; null: none",
     )
-    train: Trained = option(Trained.both, "network (IIT), rotation (DAS) or both")
-    task_weight: float = option(0.0, "weight of the ordinary loss on the base examples in the loss", at_least=0)
-    epochs: int = option(1, "passes over the training pairs", at_least=0)
-    batch_size: int = option(256, "pairs per step", at_least=1)
-    learning_rate: float = option(
-        5e-4, "step size for the network's weights (training.optimizer names the rule)", above=0
+    train: Trained = same(InterchangeOptions, "what", Trained)
+    task_weight: float = same(InterchangeOptions, "task_weight")
+    epochs: int = same(InterchangeOptions, "epochs")
+    batch_size: int = same(InterchangeOptions, "batch_size")
+    learning_rate: float = same(
+        InterchangeOptions,
+        "learning_rate",
+        doc="step size for the network's weights (training.optimizer names the rule)",
     )
-    rotation_learning_rate: float = option(5e-3, "step size for the rotation", above=0)
-    warmup_steps: int = option(20, "steps in which learning_rate rises from 0 to its value", at_least=0)
-    gradient_clip: float | None = option(0.1, "largest norm of a step's gradient; null: no limit", above=0)
+    rotation_learning_rate: float = same(InterchangeOptions, "rotation_learning_rate")
+    warmup_steps: int = same(InterchangeOptions, "warmup_steps")
+    gradient_clip: float | None = same(InterchangeOptions, "gradient_clip")
     starts: int = option(
         1,
         "rotation: trainings, each from other random first directions; the summary is their mean",
@@ -112,28 +115,16 @@ class IitConfig(ExperimentConfig):
     adversary: list[str] | None = option(
         None, "variables that must not be swappable at the site: [area]; null: no adversary"
     )
-    adversary_rank: int = option(4, "directions that the adversary swaps", at_least=1)
-    adversary_steps: int = option(
-        5, "the adversary's steps before each step of the network", at_least=0, at_most=10_000
-    )
-    adversary_learning_rate: float = option(1e-4, "step size for the adversary, with Adam", above=0)
-    adversary_renewal: int | None = option(
-        1,
-        "the adversary starts again after so many steps of the network; 1: in each step, as published; null: never",
-        at_least=1,
-    )
-    adversary_count: int = option(
-        1, "adversaries at a time, from different random directions", at_least=1, at_most=1_000
-    )
-    adversary_weight: float = option(1.0, "weight of the adversary's loss in the network's loss", at_least=0)
-    adversary_bound: float | None = option(
-        None, "the adversary's loss counts up to this value; null: without a bound, as published", above=0
-    )
+    adversary_rank: int = same(AdversaryOptions, "rank")
+    adversary_steps: int = same(AdversaryOptions, "steps")
+    adversary_learning_rate: float = same(AdversaryOptions, "learning_rate")
+    adversary_renewal: int | None = same(AdversaryOptions, "renewal")
+    adversary_count: int = same(AdversaryOptions, "count")
+    adversary_weight: float = same(AdversaryOptions, "weight")
+    adversary_bound: float | None = same(AdversaryOptions, "bound")
     adversary_cutoff: float | None = option(
         0.5, "below it the loss of the chosen variables counts for a thousandth; null: in full", above=0
     )
     adversary_control: bool = option(True, "train the same without the adversary, as a control")
-    adversary_fresh_epochs: int = option(
-        3, "passes over the training pairs for each fresh rotation, which gives the verdict", at_least=1
-    )
-    adversary_fresh_learning_rate: float = option(5e-4, "step size for a fresh rotation, with Adam", above=0)
+    adversary_fresh_epochs: int = same(RotationTraining, "epochs")
+    adversary_fresh_learning_rate: float = same(RotationTraining, "learning_rate")

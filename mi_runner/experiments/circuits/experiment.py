@@ -10,10 +10,10 @@ from __future__ import annotations
 import hashlib
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -23,7 +23,7 @@ from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
 from mi_runner.datasets.distinct import first_of_equal
-from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.errors import ConfigError
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.comparison import compare_networks
@@ -42,12 +42,12 @@ from mi_runner.experiments.circuits.tables import (
 )
 from mi_runner.experiments.common.circuit_columns import JUDGED
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
-from mi_runner.experiments.common.judging import Examples, examples_of
+from mi_runner.experiments.common.judging import Recorded, examples_of, recorded
+from mi_runner.experiments.common.last_layers import refused
 from mi_runner.experiments.common.sentences import counted, figure, measured
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.circuit import pair_shares
-from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.minimality import (
     LEVELS,
@@ -61,12 +61,13 @@ from mi_runner.methods.circuits.search import CircuitSearch, fewest_correct, jud
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
+from mi_runner.tables.declaration import Table
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MOST_CIRCUITS = 2 * 10**10
 """Largest space of circuits that is searched."""
-
-NARROW = "model=mlp model.hidden_sizes=[128,128,3,3,3] experiment.last_layers=3"
-"""The published network; its last layers can be analysed with every data set."""
 
 MOST_COMPARED = 5_000
 """Valid circuits that are compared with each other; if there are more, a random sample of this size."""
@@ -103,8 +104,7 @@ def check(setting: Setting[CircuitsConfig]) -> None:
         if _objection(graph, replace(config, last_layers=n)) is None:
             remedies.append(f"experiment.last_layers={n}")
             break
-    asked = "null" if config.last_layers is None else config.last_layers
-    raise ConfigError(f"experiment.last_layers={asked}: {why} Type {' or '.join(remedies or [NARROW])}.")
+    raise refused(config.last_layers, why, remedies)
 
 
 def _objection(graph: ModelGraph, config: CircuitsConfig) -> tuple[str, list[str]] | None:
@@ -155,108 +155,143 @@ def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
 
 def run(setting: Setting[CircuitsConfig]) -> Result:
     """Returns the counts, the census, the table of circuits, and how valid circuits compare."""
-    config, dataset = setting.config, setting.dataset
+    config = setting.config
     graph = setting.graph()
     part = find_part(graph, config.last_layers).to(torch.device("cpu"))
-    on = examples_of(dataset, config.judge_on, setting.seed)
-    found = _recorded(graph, part, on.found)
-    judging = _recorded(graph, part, on.judged) if on.differ else None
+    on = examples_of(setting.dataset, config.judge_on, setting.seed)
+    found = recorded(graph, part, on.found)
+    judging = recorded(graph, part, on.judged) if on.differ else None
     cut = _check_cut(part, judging or found)
+    outputs = [_of_output(setting, part, found, judging, index, cut[index]) for index in range(len(cut))]
+    first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
+    pictures = [output.picture for output in outputs]
+    tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
+    return Result(
+        _tables(config, outputs, [JUDGED] if judging else [], _description(config, part, on.found.x)),
+        {name: float(first[name]) for name in metric_names(setting)},
+        DECLARED,
+        figures={name: drawing for output in outputs for name, drawing in output.figures.items()},
+        pictures={} if config.table is CircuitTable["none"] else {"circuits": partial(circuits_picture, pictures)},
+        answer=_answer(first, len(outputs), outputs[0].result, on.words if on.differ else ""),
+        tensors={"circuits": tensors},
+        timings={
+            "enumerate": sum(output.row["seconds"] for output in outputs),
+            "minimality": sum(output.minimal_seconds for output in outputs),
+        },
+    )
 
-    rows: list[dict[str, Any]] = []
-    answer = ""
-    census: list[dict[str, int]] = []
-    edges: list[dict[str, Any]] = []
-    tables = []
-    drawn: dict[str, Drawing] = {}
-    pictures: list[Callable[[], Any]] = []
-    seconds = minimal_seconds = 0.0
-    n_outputs = found.outputs.shape[1]
-    for index in range(n_outputs):
-        single = part.output(index)
-        examples = found.of_output(index)
-        log.info(_estimate(CircuitSpace(single.sizes, config.inputs.name), examples, index, config.max_table_rows))
-        began = time.perf_counter()
-        result = _search(setting, single, examples, index)
-        enumerated = time.perf_counter() - began
-        seconds += enumerated
-        levels = _levels(config, single, examples, index, result)
-        minimal_seconds += time.perf_counter() - began - enumerated
-        elsewhere = _judged(setting, single, judging.of_output(index), result) if judging else None
-        rows.append(_summary(setting, index, result, levels, cut[index], enumerated))
-        rows[-1] |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
-        setting.progress.rows("metrics", rows[-1:])
-        answer = answer or _answer(rows[-1], n_outputs, result, on.words if on.differ else "")
-        census += census_rows(index, result.counts)
-        of_edges = list(edge_rows(single, index, result))
-        edges += of_edges
-        valid_only = config.table is CircuitTable["valid"]
-        tables.append(circuit_table(examples, index, result, levels=levels, valid_only=valid_only, judged=elsewhere))
-        shares = result.edge_counts / max(1, result.n_valid)
-        drawn |= figures.of_output(single, result.space, index, shares, result.n_valid, tables[-1])
-        if config.table is not CircuitTable["none"]:
-            share_of = [row["share"] for row in of_edges]
-            pictures.append(partial(output_picture, index, single, tables[-1], share_of))
 
-    where = [JUDGED] if judging else []
-    filled = [METRICS.filled(rows, *where), CENSUS.filled(census), EDGES.filled(edges)]
+@dataclass(frozen=True)
+class _Output:
+    """What is found of one output.
+
+    Attributes:
+        result: of the search.
+        row: of metrics.csv.
+        census, edges: rows of these tables.
+        listed: the circuits, as in circuits.parquet.
+        figures: by name.
+        picture: the data of the interactive one.
+        minimal_seconds: how long the levels of minimality took.
+    """
+
+    result: CircuitSearch
+    row: dict[str, Any]
+    census: list[dict[str, int]]
+    edges: list[dict[str, Any]]
+    listed: DataFrame
+    figures: dict[str, Drawing]
+    picture: Callable[[], Any]
+    minimal_seconds: float
+
+
+def _of_output(
+    setting: Setting[CircuitsConfig],
+    part: Part,
+    found: Recorded,
+    judging: Recorded | None,
+    index: int,
+    cut: dict[str, float],
+) -> _Output:
+    """Returns what is found of the output `index`.
+
+    Args:
+        judging: the examples that circuits are judged on; None: those that they are found on.
+        cut: how the analysed layers alone compare with the whole network.
+    """
+    config, single, examples = setting.config, part.output(index), _examples(found, index)
+    log.info(_estimate(CircuitSpace(single.sizes, config.inputs.name), examples, index, config.max_table_rows))
+    began = time.perf_counter()
+    result = _search(setting, single, examples, index)
+    enumerated = time.perf_counter()
+    levels = _levels(config, single, examples, index, result)
+    minimal = time.perf_counter()
+    elsewhere = _judged(setting, single, _examples(judging, index), result) if judging else None
+    row = _summary(setting, index, result, levels, cut, enumerated - began)
+    row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
+    setting.progress.rows("metrics", [row])
+    valid_only = config.table is CircuitTable["valid"]
+    listed = circuit_table(examples, index, result, levels=levels, valid_only=valid_only, judged=elsewhere)
+    edges, shares = list(edge_rows(single, index, result)), result.edge_counts / max(1, result.n_valid)
+    return _Output(
+        result,
+        row,
+        list(census_rows(index, result.counts)),
+        edges,
+        listed,
+        figures.of_output(single, result.space, index, shares, result.n_valid, listed),
+        partial(output_picture, index, single, listed, [edge["share"] for edge in edges]),
+        minimal - enumerated,
+    )
+
+
+def _tables(
+    config: CircuitsConfig, outputs: Sequence[_Output], where: Sequence[str], description: Mapping[str, Any]
+) -> list[Table]:
+    """Returns the tables, filled.
+
+    Args:
+        where: the conditions of the columns that they have.
+        description: of the analysed layers, for circuits.parquet.
+    """
+    filled = [
+        METRICS.filled([output.row for output in outputs], *where),
+        CENSUS.filled([row for output in outputs for row in output.census]),
+        EDGES.filled([row for output in outputs for row in output.edges]),
+    ]
     if config.table is not CircuitTable["none"]:
         import pandas as pd
 
         # A single table isn't copied, because it may take most of the memory.
+        tables = [output.listed for output in outputs]
         listed = tables[0] if len(tables) == 1 else pd.concat(tables, ignore_index=True)
-        listed.attrs = _description(config, part, on.found.x)  # in the Parquet file, and so read back
+        listed.attrs = dict(description)  # in the Parquet file, and so read back
         filled.append(CIRCUITS.filled(listed, *where))
-    first = {**rows[0], "accuracy": rows[0]["full_accuracy"]}  # the first output's, where there are several
-    return Result(
-        filled,
-        {name: float(first[name]) for name in metric_names(setting)},
-        DECLARED,
-        figures=drawn,
-        pictures={"circuits": partial(circuits_picture, pictures)} if pictures else {},
-        answer=answer,
-        tensors={"circuits": {**_weights(part), **found.tensors(), **(judging.tensors("judged_") if judging else {})}},
-        timings={"enumerate": seconds, "minimality": minimal_seconds},
-    )
+    return filled
 
 
 def _named(space: CircuitSpace) -> str:
     return f"layers of {'-'.join(map(str, space.sizes))} neurons"
 
 
-@dataclass(frozen=True)
-class _Recorded:
-    """What enters the analysed layers `(N, n_0)`, the network's outputs and the targets `(N, n_L)`; on the CPU."""
-
-    entering: Tensor
-    outputs: Tensor
-    targets: Tensor
-
-    def of_output(self, index: int) -> CircuitExamples:
-        return CircuitExamples(self.entering, self.targets[:, index], self.outputs[:, index])
-
-    def tensors(self, prefix: str = "") -> dict[str, Tensor]:
-        """Returns them under the names of circuits.safetensors."""
-        named = {"x": self.entering, "targets": self.targets, "outputs": self.outputs}
-        return {f"{prefix}{name}": tensor for name, tensor in named.items()}
+def _examples(on: Recorded, index: int) -> CircuitExamples:
+    """Returns the examples for one output, their targets rounded as answers are."""
+    return CircuitExamples(on.entering, on.values[:, index].round(), on.outputs[:, index])
 
 
-def _recorded(graph: ModelGraph, part: Part, examples: Examples) -> _Recorded:
-    entering, outputs = entering_activations(graph, part, examples.x)
-    return _Recorded(entering, outputs, examples.y.reshape(len(outputs), -1).round().cpu())
+def _tensors(on: Recorded, prefix: str = "") -> dict[str, Tensor]:
+    """Returns the examples under the names of circuits.safetensors."""
+    named = {"x": on.entering, "targets": on.values.round(), "outputs": on.outputs}
+    return {f"{prefix}{name}": tensor for name, tensor in named.items()}
 
 
-def _check_cut(part: Part, examples: _Recorded) -> list[dict[str, float]]:
+def _check_cut(part: Part, examples: Recorded) -> list[dict[str, float]]:
     """Returns, for each output, how the analysed layers alone compare with the whole network on these examples.
 
     Raises:
         RunFailed: their outputs differ.
     """
-    entering, outputs, targets = examples.entering, examples.outputs, examples.targets
-    try:
-        alone = check_cut(part, entering, outputs)
-    except ValueError as error:
-        raise RunFailed(str(error)) from error
+    outputs, targets, alone = examples.outputs, examples.values.round(), examples.alone(part)
     columns = zip(
         (outputs.round() == targets).double().mean(0).tolist(),
         (alone.round() == targets).double().mean(0).tolist(),

@@ -301,17 +301,16 @@ def census_rows(index: int, counts: np.ndarray) -> Iterator[dict[str, int]]:
 
 def edge_rows(part: Part, index: int, result: CircuitSearch) -> Iterator[dict[str, Any]]:
     """Yields each edge of the full circuit, its weight, and the fraction of valid circuits that keep it."""
-    n_valid = result.n_valid
-    for layer, (start, this) in enumerate(zip(result.space.offsets, part.layers, strict=True)):
-        for target, row in enumerate(this.weight.tolist()):
-            for source, weight in enumerate(row):
-                count = int(result.edge_counts[start + target * len(row) + source])
-                yield {
-                    "output": index,
-                    "layer": layer,
-                    "source": source,
-                    "target": target,
-                    "weight": weight,
-                    "n_valid": count,
-                    "share": count / n_valid if n_valid else None,
-                }
+    edges, n_valid = result.space.edges, result.n_valid
+    weights = edges.flat([layer.weight for layer in part.layers])
+    columns = (column.tolist() for column in (*edges.names, weights, result.edge_counts))
+    for layer, source, target, weight, count in zip(*columns, strict=True):
+        yield {
+            "output": index,
+            "layer": layer,
+            "source": source,
+            "target": target,
+            "weight": weight,
+            "n_valid": count,
+            "share": count / n_valid if n_valid else None,
+        }

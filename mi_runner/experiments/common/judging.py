@@ -1,4 +1,4 @@
-"""The examples that circuits are found on, and those that they are judged on.
+"""The examples that circuits are found on, and those that they are judged on, as the analysed layers see them.
 
 A circuit looks too good on the examples on which it was found or chosen, because it was chosen for them.
 `experiment.judge_on` says on which other examples it is judged.
@@ -14,11 +14,14 @@ from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.datasets.distinct import first_of_equal
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.methods.circuits.cut import check_cut, entering_activations
 
 if TYPE_CHECKING:
     from mi_runner.config.experiments.circuit_options import JudgeOn
     from mi_runner.datasets import Dataset
+    from mi_runner.graph.chain import Part
+    from mi_runner.graph.model_graph import ModelGraph
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,47 @@ def examples_of(dataset: Dataset, judge_on: JudgeOn, seed: int) -> FoundAndJudge
     found, judged = (Examples(test.x[half.to(test.x.device)], test.y[half.to(test.y.device)]) for half in rows)
     words = f"found on {len(found):,} of the test examples, judged on the {len(judged):,} others"
     return FoundAndJudged(found, judged, words)
+
+
+@dataclass(frozen=True)
+class Recorded:
+    """Examples as the analysed layers of a network see them; on the CPU.
+
+    Attributes:
+        entering: `(N, n_0)`, what enters the analysed layers.
+        outputs: `(N, n_L)`, the whole network's outputs.
+        y: `(N,)` or `(N, n_L)`, the targets.
+    """
+
+    entering: Tensor
+    outputs: Tensor
+    y: Tensor
+
+    @property
+    def values(self) -> Tensor:
+        """The targets `(N, n_L)` where they are values."""
+        return self.y.reshape(len(self.y), -1)
+
+    def alone(self, part: Part) -> Tensor:
+        """Returns the outputs `(N, n_L)` of the analysed layers alone.
+
+        Raises:
+            RunFailed: they are not the whole network's.
+        """
+        try:
+            return check_cut(part, self.entering, self.outputs)
+        except ValueError as error:
+            raise RunFailed(str(error)) from error
+
+
+def recorded(graph: ModelGraph, part: Part, examples: Examples) -> Recorded:
+    """Returns the examples as the analysed layers see them.
+
+    Raises:
+        RunFailed: a value isn't finite, or a circuit's could be too large for float32.
+    """
+    entering, outputs = entering_activations(graph, part, examples.x)
+    return Recorded(entering, outputs, examples.y.cpu())
 
 
 def halves(y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

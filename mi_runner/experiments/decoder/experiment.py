@@ -18,6 +18,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from mi_runner.config.experiments.decoder import DecoderConfig
+from mi_runner.config.options import options_of
 from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, RunFailed, as_options
 from mi_runner.experiments import Experiment, Result, Setting
@@ -47,6 +48,7 @@ from mi_runner.methods.activation_images import (
     named_sites,
     readable_sites,
 )
+from mi_runner.methods.decoder_options import DecoderOptions
 from mi_runner.methods.decoder_training import train_decoders
 from mi_runner.methods.decoding import (
     DecodingSplit,
@@ -339,15 +341,7 @@ def _trained_decoders(
             images,
             labels,
             splits,
-            kernels=config.kernels,
-            kernel_size=config.kernel_size,
-            hidden_sizes=config.hidden_sizes,
-            dropout=config.dropout,
-            epochs=config.epochs,
-            batch_size=config.batch_size,
-            learning_rate=config.learning_rate,
-            optimizer=config.optimizer.name,
-            stop_loss=config.stop_loss,
+            options_of(DecoderOptions, config),
             seed=setting.seed,
             progress=setting.progress,
             title=title,

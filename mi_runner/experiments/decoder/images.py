@@ -55,7 +55,6 @@ class Read:
     @classmethod
     def of(cls, graph: ModelGraph, dataset: Dataset, examples: Examples, sites: Sequence[str], **options: Any) -> Read:
         """Reads the activations of the examples as images, and the network's predicted labels.
-        / Args: options of `activation_images`.
 
         Args:
             options: of `activation_images`.

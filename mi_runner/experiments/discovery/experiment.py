@@ -12,7 +12,6 @@ import math
 import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -26,7 +25,8 @@ from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
 from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.circuit_columns import JUDGED
-from mi_runner.experiments.common.judging import Examples, examples_of
+from mi_runner.experiments.common.judging import Recorded, examples_of, recorded
+from mi_runner.experiments.common.last_layers import refused
 from mi_runner.experiments.discovery import figures
 from mi_runner.experiments.discovery.judgement import Judged, space_of
 from mi_runner.experiments.discovery.pictures import methods_picture
@@ -44,15 +44,13 @@ from mi_runner.experiments.discovery.rows import (
 )
 from mi_runner.experiments.discovery.tables import CHOSEN, DECLARED, FEW_EDGES, OF_SUMMARY, OVERVIEW
 from mi_runner.graph.chain import Part, find_part, longest_part
-from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.space import MOST_EDGES
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.find import Resampled, Task, find
-from mi_runner.methods.discovery.records import METHODS, Method, all_methods, own_method
+from mi_runner.methods.discovery.records import METHODS, Method, all_methods, fault_of, own_method
 from mi_runner.models.external import import_callable
 from mi_runner.progress import log
 from mi_runner.tables.names import ALL
@@ -61,8 +59,6 @@ from mi_runner.training.evaluation import loss_function
 MOST_WORK = 5e12
 """Most multiplications of a method: circuits times edges times examples."""
 
-NARROW = "model=mlp model.hidden_sizes=[128,128,3,3,3] experiment.last_layers=3"
-"""The published network; its last layers can be analysed with every data set."""
 
 # --- before the run --------------------------------------------------------------------------------------------------
 
@@ -81,10 +77,9 @@ def check(setting: Setting[DiscoveryConfig]) -> None:
         if not setting.dataset.has_classes:
             rounding_interval(part.layers[-1], 0.0)
     except ValueError as error:
-        asked = "null" if config.last_layers is None else config.last_layers
         chain = longest_part(graph)
-        remedy = f"experiment.last_layers={len(chain.layers)}" if chain and config.last_layers != 1 else NARROW
-        raise ConfigError(f"experiment.last_layers={asked}: {error} Type {remedy}.") from error
+        remedies = [f"experiment.last_layers={len(chain.layers)}"] if chain and config.last_layers != 1 else []
+        raise refused(config.last_layers, str(error), remedies) from error
     _check_work(setting, part, methods)
 
 
@@ -131,6 +126,8 @@ def _method(name: str, by_name: Mapping[str, Method]) -> Method:
             own = own_method(name, import_callable("methods", name))
         log.warning(f"experiment.methods: the code of {name} is run")
         return own
+    if fault := fault_of(name):
+        raise ConfigError(f"experiment.methods has {name}: {fault}")
     if name not in by_name:
         words = unknown("method", name, list(by_name))
         raise ConfigError(f"experiment.methods has {name}: {words} Your own: package.module:callable.")
@@ -188,8 +185,10 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     graph = setting.graph()
     part = find_part(graph, config.last_layers).to(torch.device("cpu"))
     on = examples_of(dataset, config.judge_on, setting.seed)
-    judging = _recorded(graph, part, on.judged)
-    finding = _recorded(graph, part, on.found) if on.differ else judging
+    judging = recorded(graph, part, on.judged)
+    finding = recorded(graph, part, on.found) if on.differ else judging
+    for examples in (judging, finding) if on.differ else (judging,):
+        examples.alone(part)  # raises if these are not the whole network's outputs
     methods = _methods(config)
     tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
     drawn: dict[str, Drawing] = {}
@@ -229,40 +228,21 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     )
 
 
-@dataclass(frozen=True)
-class _Recorded:
-    """What enters the analysed layers `(N, n_0)`, the whole network's outputs `(N, n_L)`, the targets; on the CPU."""
-
-    entering: Tensor
-    outputs: Tensor
-    y: Tensor
-
-
-def _recorded(graph: ModelGraph, part: Part, examples: Examples) -> _Recorded:
-    entering, outputs = entering_activations(graph, part, examples.x)
-    try:
-        check_cut(part, entering, outputs)
-    except ValueError as error:
-        raise RunFailed(str(error)) from error
-    return _Recorded(entering, outputs, examples.y.cpu())
-
-
 def _task(
-    setting: Setting[DiscoveryConfig], part: Part, on: _Recorded, output: str | int, ablation: str
+    setting: Setting[DiscoveryConfig], part: Part, on: Recorded, output: str | int, ablation: str
 ) -> tuple[Task, Tensor]:
     """Returns the task on these examples, and the whole network's outputs of this part."""
     target, full = on.y, on.outputs
     if isinstance(output, int):
-        target, full = on.y.reshape(len(on.y), -1)[:, output].double(), on.outputs[:, [output]]
+        target, full = on.values[:, output].double(), on.outputs[:, [output]]
     loss = loss_function(setting.training, setting.dataset)
     return Task(part, on.entering.double(), target, ablation, setting.config.objective.name, loss), full
 
 
-def _accuracy(setting: Setting[DiscoveryConfig], judging: _Recorded) -> float:
+def _accuracy(setting: Setting[DiscoveryConfig], judging: Recorded) -> float:
     """Returns the whole network's accuracy where circuits are judged; where targets are values, the first output's."""
-    y, outputs = judging.y, judging.outputs
-    has_classes = setting.dataset.has_classes
-    correct = outputs.argmax(1) == y if has_classes else outputs[:, 0].round() == y.reshape(len(y), -1)[:, 0]
+    outputs, has_classes = judging.outputs, setting.dataset.has_classes
+    correct = outputs.argmax(1) == judging.y if has_classes else outputs[:, 0].round() == judging.values[:, 0]
     return float(correct.double().mean())
 
 

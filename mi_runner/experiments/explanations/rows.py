@@ -65,7 +65,7 @@ def grounding_rows(output: int, found: Explanations, listed: int) -> list[dict[s
 
 
 def neuron_name(found: Explanations, layer: int, neuron: int) -> str:
-    """Returns A for an input, h1.0 for a hidden neuron, `out` for the output."""
+    """Returns the name of a neuron: A for an input, h1.0 for a hidden neuron, `out` for the output."""
     if not layer:
         return logic.variable_names(found.network.sizes[0])[neuron]
     return "out" if layer == len(found.network.sizes) - 1 else f"h{layer}.{neuron}"

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from mi_runner import chance
 from mi_runner.config.experiments.iit import IitConfig, Sources
+from mi_runner.config.options import options_of
 from mi_runner.errors import RunFailed
 from mi_runner.experiments.common.sentences import figure, several
 from mi_runner.experiments.iit.cells import sizes_of
@@ -24,7 +25,8 @@ from mi_runner.experiments.iit.tables import CELL, OF_CONTEST
 from mi_runner.experiments.iit.trials import Trial, commonest, use_of_start
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.methods.adversary import Adversaries, AdversaryTraining, fresh_rotation
-from mi_runner.methods.interchange import Aligned, Opponent, Pairs, relabelled
+from mi_runner.methods.interchange import Aligned, Following, Opponent, Pairs, relabelled
+from mi_runner.methods.interchange_options import RotationTraining
 from mi_runner.models.batches import outputs_of
 from mi_runner.progress import log
 from mi_runner.tables.declaration import names_of
@@ -79,23 +81,10 @@ class Contest:
     def opponent(self, trained: Aligned) -> Opponent:
         """Returns the adversaries of a training of this network."""
         config, labels = self.trial.config, self.training_pairs.labels
-        how = AdversaryTraining(
-            rank=config.adversary_rank,
-            steps=config.adversary_steps,
-            learning_rate=config.adversary_learning_rate,
-            renewal=config.adversary_renewal,
-            count=config.adversary_count,
-            weight=config.adversary_weight,
-            bound=config.adversary_bound,
-        )
+        how = options_of(AdversaryTraining, config, "adversary_")
         seed = chance.derived_seed(self.trial.setting.seed, "adversary", *use_of_start(self.trial.number))
         self._adversaries[trained.model] = made = Adversaries(trained, labels, how, self.loss_of, seed=seed)
         return made
-
-    def described(self, rows: Sequence[Row], swapped: Sequence[str], rotation: str) -> list[Row]:
-        """Returns rows of metrics of a network with the columns that a contest adds."""
-        named = {"swapped": "+".join(swapped), "rotation": rotation}
-        return [{**{name: row[name] for name in ("phase", "control", "variables")}, **named, **row} for row in rows]
 
     @property
     def sources(self) -> dict[str, str]:
@@ -127,7 +116,7 @@ class Contest:
         rows = []
         for name in dict.fromkeys([*list(of_networks)[:2], *verdict, *of_networks]):
             if name in of_networks:
-                rows += self.described(of_networks[name], self.trial.cell.variables, OWN)
+                rows += with_columns(of_networks[name], self.trial.cell.variables, OWN)
             rows += verdict[name].rows if name in verdict else []
         return rows
 
@@ -160,13 +149,13 @@ class Contest:
         for rotation, aligned in chosen.items():
             outcome = trial.measured(aligned)
             own = trial.rows(phase, control, aligned, outcome)
-            rows += self.described(own, cell.variables, rotation)
+            rows += with_columns(own, cell.variables, rotation)
             summary["iia_fresh" if rotation == FRESH else "iia"] = outcome.as_trained.iia()
         of_kinds = {Sources.single: self.pairs}
         for rotation, aligned in adversary.items():
             outcome = trial.measured(aligned, of_kinds)
             own = [{**row, "size": config.adversary_rank} for row in trial.rows(phase, control, aligned, outcome)]
-            rows += self.described(own, self.variables, rotation)
+            rows += with_columns(own, self.variables, rotation)
             summary["adversary_iia_fresh" if rotation == FRESH else "adversary_iia"] = outcome.as_trained.iia()
         whole = next(row for row in reversed(rows) if row["subset"] == "all")
         of_network = {name: whole[name] for name in ("commonest", "task_accuracy")}
@@ -176,21 +165,20 @@ class Contest:
     def _fresh(self, network: Aligned, pairs: Pairs, sizes: Sequence[int], kept: KeptSites, of: str) -> Aligned:
         trial, config = self.trial, self.trial.config
         use = ("fresh rotation", of, trial.cell.name, *use_of_start(trial.number))
+        how = RotationTraining(
+            sizes, config.adversary_fresh_epochs, config.batch_size, config.adversary_fresh_learning_rate
+        )
+        described = f"{trial.cell.name} fresh rotation"
         try:
             return fresh_rotation(
                 network,
                 trial.dataset,
                 pairs,
                 self.loss_of,
-                size=sizes,
-                epochs=config.adversary_fresh_epochs,
-                batch_size=config.batch_size,
-                learning_rate=config.adversary_fresh_learning_rate,
+                how,
                 generator=chance.generator(trial.setting.seed, *use),
                 seed=trial.setting.seed,
-                kept=kept,
-                progress=trial.setting.progress,
-                described=f"{trial.cell.name} fresh rotation",
+                following=Following(kept=kept, progress=trial.setting.progress, described=described),
             )
         except FloatingPointError as error:
             raise RunFailed(
@@ -219,6 +207,12 @@ class Contest:
         """Returns the predicted label of each test example, without a swap."""
         dataset = self.trial.dataset
         return predictions(outputs_of(model, dataset.x_test), classes=dataset.has_classes)
+
+
+def with_columns(rows: Sequence[Row], swapped: Sequence[str], rotation: str) -> list[Row]:
+    """Returns rows of metrics of a network with the columns that a contest adds."""
+    named = {"swapped": "+".join(swapped), "rotation": rotation}
+    return [{**{name: row[name] for name in ("phase", "control", "variables")}, **named, **row} for row in rows]
 
 
 def answer(rows: Sequence[Row], adversary: Sequence[str]) -> str:

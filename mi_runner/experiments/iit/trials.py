@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from mi_runner import chance
 from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
+from mi_runner.config.options import options_of
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
 from mi_runner.experiments import Drawing, Setting
@@ -27,6 +28,7 @@ from mi_runner.graph.sites import Site
 from mi_runner.methods.alignment import Rotation, Units
 from mi_runner.methods.interchange import (
     Aligned,
+    Following,
     InterchangeTraining,
     Opponent,
     Pairs,
@@ -221,11 +223,8 @@ class Trial:
                 how_to_train(setting),
                 loss_function(setting.training, dataset),
                 seed=setting.seed,
-                evaluate=evaluate,
-                kept=self.known.sites,
                 opponent=None if unopposed or self.opponent is None else self.opponent(trained),
-                progress=setting.progress,
-                described=self._described(control),
+                following=Following(evaluate, self.known.sites, setting.progress, self._described(control)),
             )
         except FloatingPointError as error:
             raise RunFailed(f"{error} Try a smaller {RATES[self.config.train]}.") from error
@@ -422,15 +421,9 @@ def unseen_examples(setting: Setting[IitConfig]) -> Tensor:
 def how_to_train(setting: Setting[IitConfig]) -> InterchangeTraining:
     """Returns the options of the training; the optimizer's rule is that of the ordinary training."""
     config = setting.config
-    return InterchangeTraining(
+    return replace(
+        options_of(InterchangeTraining, config),
         what=config.train.value,
-        epochs=config.epochs,
-        batch_size=config.batch_size,
-        learning_rate=config.learning_rate,
-        rotation_learning_rate=config.rotation_learning_rate,
-        warmup_steps=config.warmup_steps,
-        gradient_clip=config.gradient_clip,
-        task_weight=config.task_weight,
         cutoff=config.adversary_cutoff if config.adversary else None,
         optimizer=lambda parameters, rate: make_optimizer(parameters, replace(setting.training, learning_rate=rate)),
     )

@@ -75,7 +75,7 @@ class Features:
 
 
 def check(setting: Setting[ProbesConfig]) -> None:
-    """Checks that the data set has the variables, the network the sites, and memory room for the Gram matrices.
+    """Checks that the data set has the variables, the network the sites, and that memory suffices.
 
     Raises:
         ConfigError: it hasn't; the text says what to type.

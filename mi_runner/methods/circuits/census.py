@@ -12,7 +12,7 @@ import numpy as np
 from numba import get_num_threads
 
 from mi_runner.graph.chain import Part
-from mi_runner.methods.circuits.ablation import means_of
+from mi_runner.methods.circuits.ablation import Means, means_of
 from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, group_examples
 from mi_runner.methods.circuits.kernels import census as kernels
 from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
@@ -65,45 +65,63 @@ def take_census(
     """
     progress = progress or Progress()
     space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)
-    blocked = _blocked(group_examples(part.layers[-1], examples))
-    n_threads = get_num_threads()
-    counts = np.zeros((n_threads, space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
-    edge_counts = np.zeros(space.n_edges, dtype=np.int64)
+    blocked, n_threads = _blocked(group_examples(part.layers[-1], examples)), get_num_threads()
+    totals = Census(
+        np.zeros((n_threads, space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64),
+        np.zeros(space.n_edges, dtype=np.int64),
+    )
     sample = _Sample(min(most_listed, space.count()), np.uint64(salt), n_threads)
-    last_hidden = space.offsets[-2]
     per_size = [rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)]
     with progress.bar("circuits", space.count()) as advance:
         at_once = max(1, min(PREFIXES_AT_ONCE, COUNTED_AT_ONCE // per_size[-1]) // n_threads) * n_threads
-        for unordered in prefixes_of(part, space, blocked.x, at_once, means):
-            prefixes = unordered.by_size()  # thread t takes every n_threads-th of them
-            n_valid = np.zeros(len(prefixes.bits), dtype=np.int64)
-            valid_rows = np.zeros((len(prefixes.bits), part.sizes[-2], 1 << part.sizes[-3]), dtype=np.int64)
-            before = [_active_in(space, prefixes.bits, last_hidden), np.bitwise_count(prefixes.bits).astype(np.int64)]
-            kernels.census_prefixes(
-                prefixes.bits,
-                prefixes.active,
-                prefixes.values,
-                *kernel_layers(part, means),
-                blocked.blocks,
-                blocked.sizes,
-                blocked.bounds,
-                least_correct,
-                np.stack(before, axis=1),
-                counts,
-                n_valid,
-                valid_rows,
-                np.array(space.offsets[-2:], dtype=np.int64),
-                sample.salt,
-                sample.most,
-                sample.beyond,
-                sample.n_listed,
-                sample.listed,
-            )
-            _add_edges(space, part, prefixes, n_valid, valid_rows, edge_counts)
+        for prefixes in prefixes_of(part, space, blocked.x, at_once, means):
+            _count(part, space, means, blocked, prefixes.by_size(), least_correct, totals, sample)
             sample.gather()
             active = np.bitwise_count(prefixes.active.astype(np.uint64))
             advance(sum(per_size[size] for size in active.tolist()))
-    return Census(counts.sum(0), edge_counts), sample.circuits()
+    return Census(totals.counts.sum(0), totals.edge_counts), sample.circuits()
+
+
+def _count(
+    part: Part,
+    space: CircuitSpace,
+    means: Means | None,
+    blocked: _Blocked,
+    prefixes: Prefixes,
+    least_correct: int,
+    totals: Census,
+    sample: _Sample,
+) -> None:
+    """Adds the circuits with these prefixes to the totals, and lists the valid ones of the sample.
+
+    Args:
+        prefixes: by size; thread t takes every n_threads-th of them.
+        totals: their `counts` are those of each thread.
+    """
+    n_valid = np.zeros(len(prefixes.bits), dtype=np.int64)
+    valid_rows = np.zeros((len(prefixes.bits), part.sizes[-2], 1 << part.sizes[-3]), dtype=np.int64)
+    n_edges = np.bitwise_count(prefixes.bits).astype(np.int64)
+    kernels.census_prefixes(
+        prefixes.bits,
+        prefixes.active,
+        prefixes.values,
+        *kernel_layers(part, means),
+        blocked.blocks,
+        blocked.sizes,
+        blocked.bounds,
+        least_correct,
+        np.stack([_active_in(space, prefixes.bits, space.offsets[-2]), n_edges], axis=1),
+        totals.counts,
+        n_valid,
+        valid_rows,
+        np.array(space.offsets[-2:], dtype=np.int64),
+        sample.salt,
+        sample.most,
+        sample.beyond,
+        sample.n_listed,
+        sample.listed,
+    )
+    _add_edges(space, part, prefixes, n_valid, valid_rows, totals.edge_counts)
 
 
 class _Sample:

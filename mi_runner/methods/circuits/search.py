@@ -150,36 +150,67 @@ def search_circuits(
         >>> found.n_circuits, found.n_valid
         (9, 3)
     """
-    space = CircuitSpace(part.sizes, inputs)
-    choices = {"ablation": ablation, "inputs": inputs}
-    n, count = len(examples), space.count()
-    if not n or examples.x.shape[1:] != (space.sizes[0],):
+    space, device = CircuitSpace(part.sizes, inputs), torch.device(device)
+    _check(space, examples, accuracy_threshold, min_node_sparsity)
+    least_correct = fewest_correct(len(examples), accuracy_threshold)
+    least_left_out = math.ceil(min_node_sparsity * space.n_hidden - 1e-9)
+    if space.count() <= max_table_rows or not space.n_hidden:
+        return _in_a_table(part, examples, space, ablation, least_correct, least_left_out, device, progress)
+    if least_left_out:
+        raise ValueError(
+            f"min_node_sparsity={min_node_sparsity:g} works where all circuits fit into a table: there are "
+            f"{space.count():,}, and max_table_rows={max_table_rows}."
+        )
+    most = max_table_rows if most_listed is None else most_listed
+    salt = int(torch.randint(2**63 - 1, (), generator=generator)) if generator is not None else 0
+    return _by_census(part, examples, space, ablation, least_correct, most, salt, progress)
+
+
+def _check(space: CircuitSpace, examples: CircuitExamples, accuracy_threshold: float, min_node_sparsity: float) -> None:
+    """Checks what a search is given; raises a ValueError if it doesn't fit."""
+    if not len(examples) or examples.x.shape[1:] != (space.sizes[0],):
         given = f"examples.x of shape {tuple(examples.x.shape)}"
         raise ValueError(f"{given}: give at least one row, of the {space.sizes[0]} activations that enter the part.")
     for name, share in (("accuracy_threshold", accuracy_threshold), ("min_node_sparsity", min_node_sparsity)):
         if not 0 <= share <= 1:
             raise ValueError(f"{name}={share:g}: give a number between 0 and 1.")
-    least_correct = fewest_correct(n, accuracy_threshold)
-    least_left_out = math.ceil(min_node_sparsity * space.n_hidden - 1e-9)
-    if count > max_table_rows and space.n_hidden:
-        if least_left_out:
-            raise ValueError(
-                f"min_node_sparsity={min_node_sparsity:g} works where all circuits fit into a table: there are "
-                f"{count:,}, and max_table_rows={max_table_rows}."
-            )
-        salt = int(torch.randint(2**63 - 1, (), generator=generator)) if generator is not None else 0
-        most = max_table_rows if most_listed is None else most_listed
-        census, circuits = take_census(part, examples, least_correct, most, salt=salt, progress=progress, **choices)
-        listed = measure_some(part, examples, circuits, progress=progress, **choices).sorted()
-        return CircuitSearch(space, listed, census.counts, census.edge_counts, least_correct)
-    device = torch.device(device)
+
+
+def _by_census(
+    part: Part,
+    examples: CircuitExamples,
+    space: CircuitSpace,
+    ablation: str,
+    least_correct: int,
+    most_listed: int,
+    salt: int,
+    progress: Progress | None,
+) -> CircuitSearch:
+    """Returns the counts of all circuits by a census, and its sample of valid ones, measured."""
+    choices = {"ablation": ablation, "inputs": space.inputs}
+    census, circuits = take_census(part, examples, least_correct, most_listed, salt=salt, progress=progress, **choices)
+    listed = measure_some(part, examples, circuits, progress=progress, **choices).sorted()
+    return CircuitSearch(space, listed, census.counts, census.edge_counts, least_correct)
+
+
+def _in_a_table(
+    part: Part,
+    examples: CircuitExamples,
+    space: CircuitSpace,
+    ablation: str,
+    least_correct: int,
+    least_left_out: int,
+    device: torch.device,
+    progress: Progress | None,
+) -> CircuitSearch:
+    """Returns all circuits that leave out at least so many hidden neurons, measured and counted."""
     if device.type == "cuda" and space.n_hidden:
-        batches_of_circuits = measure_on(device, part, examples, progress=progress, **choices)
+        batches = measure_on(device, part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
     else:
-        batches_of_circuits = measure(part, examples, progress=progress, **choices)
-    listed = CircuitMeasures.joined(list(batches_of_circuits)).sorted()
+        batches = measure(part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
+    listed = CircuitMeasures.joined(list(batches)).sorted()
     listed = listed.kept(space.n_hidden - space.n_active(listed.circuit) >= least_left_out)
-    counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, n + 1), dtype=np.int64)
+    counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
     np.add.at(counts, (space.n_active(listed.circuit), np.bitwise_count(listed.circuit), listed.n_correct), 1)
     valid = listed.circuit[listed.n_correct >= least_correct]
     return CircuitSearch(space, listed, counts, space.edge_counts(valid), least_correct)

@@ -1,8 +1,8 @@
 """Every method that finds circuits, a record each: what it does, how it runs, what it costs, whose it is.
 
-A new method is a function and its record in `METHODS`; options, help, completion, checks and the table in
-docs/discovery.md read the records. Nothing here imports torch: a record names its function, which is imported when the
-method first runs.
+A new method is a function and its record in `METHODS`, or in an installed package, as an entry point of
+`mi_runner.methods`. Options, help, completion, checks and the table in docs/discovery.md read the records. Nothing here
+imports torch: a record names its function, which is imported when the method first runs.
 
 Letters: E edges, B examples.
 """
@@ -10,9 +10,12 @@ Letters: E edges, B examples.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from importlib import import_module
 from typing import Any
+
+from mi_runner.machine.installed import EntryPoint, Fault, Unusable, added
 
 TAKES = ("objective", "loss", "generator")
 """What a method may take besides its part and examples."""
@@ -39,7 +42,8 @@ class Method:
         draws: whether it draws random numbers, and so is repeated.
         resamples: whether it finds circuits again on resampled examples; one that takes too long for that doesn't.
         paper: where it was published; empty: nowhere.
-        is_default: whether a run that names no methods has it.
+        is_default: whether a run that names no methods has it; none of an installed package is.
+        origin: the entry point of the installed package that adds it; None: it is mi-run's own, or is given by itself.
 
     Raises:
         ValueError: not exactly one of `scores` and `searches` is given, or it takes something else.
@@ -56,6 +60,7 @@ class Method:
     resamples: bool = True
     paper: str = ""
     is_default: bool = False
+    origin: EntryPoint | None = None
 
     def __post_init__(self) -> None:
         if (self.scores is None) == (self.searches is None):
@@ -215,9 +220,32 @@ METHODS = (
 """The methods of the package, in the order of the help page."""
 
 
+@cache
+def _added() -> tuple[tuple[Method, ...], tuple[Fault, ...]]:
+    """Returns the methods that installed packages add, and what of them can't be used."""
+    found, faults = added("methods", "the method ", [method.name for method in METHODS], _checked)
+    return tuple(method for _, method in found), tuple(faults)
+
+
+def _checked(point: EntryPoint, method: Any) -> Method:
+    """Returns the record that an entry point names.
+
+    Raises:
+        Unusable: it is no record of this name.
+    """
+    if not isinstance(method, Method) or method.name != point.name:
+        raise Unusable(f'{point.value} of {point.origin} is no Method with name="{point.name}".')
+    return replace(method, is_default=False, origin=point)
+
+
 def all_methods() -> tuple[Method, ...]:
-    """Returns every method that has a name."""
-    return METHODS
+    """Returns every method that has a name: those of the package, then those that installed packages add."""
+    return (*METHODS, *_added()[0])
+
+
+def fault_of(name: str) -> str:
+    """Returns why a method that an installed package adds can't be used; empty if none of this name is unusable."""
+    return next((fault.text for fault in _added()[1] if fault.what == f"the method {name}"), "")
 
 
 def method_of(name: str) -> Method:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from mi_runner.config.datasets import DatasetConfig
+from mi_runner.config.datasets.arrays import Target
 from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.models import ModelConfig
 from mi_runner.config.options import option
@@ -30,6 +31,7 @@ class RingsConfig(DatasetConfig):
     module: ClassVar[str] = "mi_rings.rings"
     small: ClassVar[tuple[str, ...]] = ("dataset.train_size=60", "dataset.test_size=60")
 
+    target: Target = option(Target["class"], "class: an output per ring; value: one output, 0 or 1")
     noise: float = option(0.1, "standard deviation of the radius", at_least=0)
     train_size: int = option(1_000, "training points", at_least=2)
     test_size: int = option(1_000, "test points", at_least=2)
