@@ -136,7 +136,7 @@ def test_a_run_and_its_report(with_plugin: Callable[..., Ended], site: Path, tmp
     assert (tmp_path / ended.folder / "metrics.csv").read_text().startswith("class,n,accuracy,margin,low_margin\n")
     report = (tmp_path / ended.folder / "report.html").read_text()
     assert "How sure is a network of its answers, class by class?" in report and record["answer"] in report
-    assert "mi-rings 0.3.0" in report
+    assert "mi-rings 0.3.0" in report and "the quantile experiment.quantile of the margins" in report
     refused = with_plugin("experiment=margins", "dataset.target=value")
     assert refused.status == 2 and "experiment=margins takes classes" in refused.err
 
@@ -256,8 +256,8 @@ def faults_of(
 YAML = {
     "nets/__init__.py": "",
     "nets/conf/__init__.py": "",
-    "nets/conf/model/net.yaml": "",
-    "nets/conf/model/a.yaml": "",
+    "nets/conf/model/net.yaml": "defaults:\n  - /schema/model/net@_here_\n",
+    "nets/conf/model/a.yaml": "defaults:\n  - /schema/model/a@_here_\n",
 }
 
 
@@ -284,6 +284,11 @@ def test_a_schema_that_is_whole_can_be_used(tmp_path: Path, monkeypatch: pytest.
         ({}, "nets.schemas:dataclass", "nets.schemas:dataclass of nets 1.5 is no dataclass of ModelConfig."),
         ({"name": "nut"}, "nets.schemas:Net", 'needs name: ClassVar[str] = "net", and module, which names its code.'),
         ({"module": ""}, "nets.schemas:Net", 'needs name: ClassVar[str] = "net", and module, which names its code.'),
+        (
+            {"yaml": "width: 3"},
+            "nets.schemas:Net",
+            "net.yaml of nets 1.5 must have in its defaults list: - /schema/mod",
+        ),
         ({"doc": ""}, "nets.schemas:Net", "needs a docstring, whose first line the help page shows."),
         (
             {"yaml": ""},
@@ -297,7 +302,10 @@ def test_a_schema_that_can_not_be_used_is_a_line(
 ) -> None:
     files = {**YAML, "nets/schemas.py": SCHEMA.format(**{**GOOD, **change}), "nets/ends.py": "raise SystemExit('bye')"}
     if "yaml" in change:
-        del files["nets/conf/model/net.yaml"]
+        file = "nets/conf/model/net.yaml"
+        files = {name: text for name, text in files.items() if name != file} | (
+            {file: change["yaml"]} if change["yaml"] else {}
+        )
     names, lines = faults_of([point("net", value)], tmp_path, monkeypatch, files)
     assert names == [] and len(lines) == 1 and text in lines[0] and lines[0].startswith("model=net: ")
 
