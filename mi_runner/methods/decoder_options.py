@@ -9,7 +9,13 @@ from mi_runner.options import option
 
 @dataclass(frozen=True)
 class DecoderOptions:
-    """How decoders are built and trained. Beside each field stand its default, its meaning and its range."""
+    """How decoders are built and trained. Beside each field stand its default, its meaning and its range.
+
+    Example:
+        >>> from mi_runner.decoding import DecoderOptions
+        >>> DecoderOptions(epochs=3).hidden_sizes
+        (30, 30)
+    """
 
     kernels: int = option(
         3, "number of kernels; at each position the largest response counts", at_least=1, at_most=10_000

@@ -352,6 +352,11 @@ class Following:
         kept: values of sites from earlier trainings of a rotation in the same network; None: of this one alone.
         progress: told of the steps; None: nobody is.
         described: for the progress bar.
+
+    Example:
+        >>> from mi_runner.iit import Following
+        >>> Following(evaluate=lambda: {"iia": 0.5}).evaluate()
+        {'iia': 0.5}
     """
 
     evaluate: Callable[[], dict[str, float]] = dict

@@ -54,6 +54,11 @@ class RotationTraining:
 
     Attributes:
         size: directions of each place.
+
+    Example:
+        >>> from mi_runner.iit import RotationTraining
+        >>> RotationTraining(size=2).epochs
+        3
     """
 
     size: int | Sequence[int]
