@@ -162,14 +162,22 @@ def test_a_network_is_trained_again_once_its_code_is_edited(
     assert codes[0] == codes[1] != codes[2]
 
 
-def test_the_commands_of_the_page_and_workers(with_plugin: Callable[..., Ended], site: Path, tmp_path: Path) -> None:
+def test_workers_have_the_choices(launcher: str, with_plugin: Callable[..., Ended], tmp_path: Path) -> None:
+    methods = ("experiment=discovery", "experiment.methods=[paths]", "experiment.accuracy_threshold=0.4")
+    small = ("dataset=rings", *SMALL[:2], "training.epochs=0", "experiment.bootstrap=0", "report=false")
+    swept = with_plugin("-m", *methods, *small, "seed=0,1", launcher, "hydra.launcher.n_jobs=2")
+    assert swept.status == 0, swept.err
+    assert "paths" in (tmp_path / swept.folder / "sweep.csv").read_text()
+
+
+def test_the_commands_of_the_page(with_plugin: Callable[..., Ended], site: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     lines = [line for language, block in blocks if not language for line in block.splitlines()]
     commands = [shlex.split(line.partition(" #")[0])[1:] for line in lines if line.startswith("mi-run ")]
     (folder_only,) = (typed for typed in commands if "--config-dir" in typed)
     sweeps = [typed for typed in commands if "-m" in typed]
     assert len(commands) == 6 and len(sweeps) == 1
-    swept = with_plugin(*sweeps[0][:-1], "seed=0,1", *SMALL, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    swept = with_plugin(*sweeps[0][:-1], "seed=0,1", *SMALL)
     assert swept.status == 0, swept.err
     folder = tmp_path / "outputs/sweeps/margins/v001"
     summary = (folder / "sweep_summary.csv").read_text()
