@@ -341,6 +341,7 @@ def test_a_broken_package_is_a_line_and_an_error_where_it_is_typed(
     (described / "METADATA").write_text("Name: broken\nVersion: 1.0\n")
     (described / "entry_points.txt").write_text(
         "[mi_runner.experiments]\nbroken = broken_one:Config\nablation = broken_one:Other\n"
+        "[mi_runner.methods]\nmagnitude = broken_one:Method\n"
     )
     environment = {"PYTHONPATH": str(tmp_path / "site")}
     why = "broken_one:Config of broken 1.0 can't be imported (ModuleNotFoundError: No module named 'broken_one')"
@@ -349,6 +350,8 @@ def test_a_broken_package_is_a_line_and_an_error_where_it_is_typed(
         f"mi-run: warning: experiment=broken: {why}. Repair it, or pip uninstall broken.",
         "mi-run: warning: experiment=ablation: mi-run has it, and broken 1.0 has another of this name. Rename that, or "
         "pip uninstall broken.",
+        "mi-run: warning: the method magnitude: mi-run has it, and broken 1.0 has another of this name. Rename that, "
+        "or pip uninstall broken.",
     ]
     chosen = command("experiment=broken", **environment)
     assert chosen.status == 2 and f"mi-run: error: experiment=broken: {why}" in chosen.err
