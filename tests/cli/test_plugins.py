@@ -11,22 +11,25 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from mi_runner.config import explanations, plugins
+from mi_runner.config import explanations, plugins, registry
 from mi_runner.config.datasets import DatasetConfig
 from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.experiments.discovery import DiscoveryConfig
 from mi_runner.config.models import ModelConfig
 from mi_runner.config.plugins import Plugins
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.experiments import declared
 from mi_runner.experiments.discovery import experiment as discovery
 from mi_runner.machine import installed
 from mi_runner.machine.installed import EntryPoint
 from mi_runner.methods.discovery import records
+from mi_runner.runs import choices
 from tests.conftest import REPOSITORY, Ended
 
 PACKAGE = REPOSITORY / "tests/plugin_package"
@@ -385,6 +388,33 @@ def test_methods_that_can_not_be_used(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError, match="experiment.methods has gone: the method gone: .* can't be imported"):
         discovery._methods(DiscoveryConfig(methods=["gone"]))
     assert [method.name for method in discovery._methods(DiscoveryConfig(methods=["magnitude"]))] == ["magnitude"]
+
+
+def test_code_that_can_not_be_imported_is_a_line_for_runs_and_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass
+    class Mine(ExperimentConfig):
+        name: ClassVar[str] = "mine"
+        module: ClassVar[str] = "mine_of_tests.experiment"
+
+    (tmp_path / "mine_of_tests").mkdir()
+    for name in ("__init__", "experiment"):
+        (tmp_path / f"mine_of_tests/{name}.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(declared, "EXPERIMENTS", (Mine,))
+    with pytest.raises(AttributeError):  # a fault of mi-run's own is none of a package
+        declared.declarations_of("mine")
+    monkeypatch.setitem(registry.PLUGINS.origins, Mine, point("mine", "mine_of_tests:Mine"))
+    with pytest.raises(RunFailed, match="mine_of_tests.experiment of nets 1.5 can't be imported .* Repair it"):
+        declared.declarations_of("mine")
+    with pytest.raises(RunFailed, match="mine_of_tests.experiment of nets 1.5 has no EXPERIMENT, which must be an"):
+        choices.experiment_of(Mine())
+    (tmp_path / "mine_of_tests/tables.py").write_text("import nothing_of_this_name\n")
+    with pytest.raises(RunFailed, match="of nets 1.5 can't be imported .*nothing_of_this_name"):
+        declared.declarations_of("mine")
+    with pytest.raises(RunFailed, match="mine_of_tests.experiment of nets 1.5 has no function 'load'"):
+        choices.load_dataset(Mine(), seed=0)  # type: ignore[arg-type]
 
 
 def test_kinds_of_choices_are_those_of_the_groups() -> None:
