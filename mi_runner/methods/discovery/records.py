@@ -246,9 +246,14 @@ def all_methods() -> tuple[Method, ...]:
     return (*METHODS, *_added()[0])
 
 
+def faults() -> tuple[Fault, ...]:
+    """Returns which methods of installed packages can't be used, and why."""
+    return _added()[1]
+
+
 def fault_of(name: str) -> str:
     """Returns why a method that an installed package adds can't be used; empty if none of this name is unusable."""
-    return next((fault.text for fault in _added()[1] if fault.what == f"the method {name}"), "")
+    return next((fault.text for fault in faults() if fault.what == f"the method {name}"), "")
 
 
 def method_of(name: str) -> Method:
