@@ -182,6 +182,25 @@ def test_gates_are_between_a_kept_edge_and_one_that_is_left_out_and_have_gradien
     assert gradient[0, [0, 4, 5]].tolist() == pytest.approx([-4.0, 2 * (first[1] - 8 / 3), 0.0 - 14 / 3])
 
 
+@pytest.mark.parametrize("activation", ["sigmoid", "tanh", "leaky_relu", "identity"])
+def test_gradients_pass_through_circuits_the_full_one_too(activation: str) -> None:
+    draw = torch.Generator().manual_seed(0)
+    layers = [
+        Layer(torch.randn(*shape, generator=draw), torch.randn(shape[0], generator=draw), activation, 0.1)
+        for shape in ((2, 3), (2, 2))
+    ]
+    part, x = Part(tuple(layers)), torch.randn(4, 3, generator=draw).requires_grad_()
+    circuits = np.array([[True] * 10, [True, False, True, False, False, False, True, False, True, False]])
+    outputs = outputs_of_circuits(part, circuits, x)
+    for row, masks in enumerate(zip(*Edges(part.sizes).masks(circuits), strict=True)):
+        values = x
+        for layer, mask in zip(layers, masks, strict=True):
+            values = layer.activate(values @ (layer.weight * torch.from_numpy(mask)).T + layer.bias)
+        (expected,) = torch.autograd.grad(values[:, 0].sum(), x)
+        (found,) = torch.autograd.grad(outputs[row, :, 0].sum(), x, retain_graph=True)
+        assert torch.allclose(found, expected, atol=1e-6) and found.abs().max() > 1e-4
+
+
 def test_a_circuit_by_hand() -> None:
     """Of the first output: both neurons are active, and the edge from the first input to the first neuron is cut."""
     part = PART.output(0)

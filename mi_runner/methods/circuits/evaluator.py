@@ -34,10 +34,10 @@ def outputs_of_circuits(
         full: `(B, n_L)`, the outputs of the full circuit; None: those of the part.
     """
     kept = torch.tensor(circuits, device=x.device) if isinstance(circuits, np.ndarray) else circuits
-    n_circuits, values = len(kept), x.T
+    values = x.T
     for index, (layer, mask) in enumerate(zip(part.layers, Edges(part.sizes).masks(kept), strict=True)):
         weight = layer.weight * mask  # (K, out, in)
-        bias = layer.bias.expand(n_circuits, -1)
+        bias = layer.bias
         if means is not None:
             left_out, mean = layer.weight - weight, means[index]
             bias = bias + (left_out @ mean if mean.dim() == 1 else torch.einsum("koi,ki->ko", left_out, mean))
@@ -45,9 +45,10 @@ def outputs_of_circuits(
             values = (weight.flatten(0, 1) @ values).reshape(*weight.shape[:2], -1)
         else:
             values = torch.bmm(weight, values)
-        values = layer.activate(values.add_(bias[:, :, None]))
+        # In place where nothing is differentiated, because the values are the largest numbers there are.
+        add = torch.add if values.requires_grad else Tensor.add_
+        values = layer.activate(add(values, bias[..., None]))
     outputs = values.transpose(1, 2)
-    is_full = kept.all(1) if kept.dtype == torch.bool else torch.zeros(n_circuits, dtype=torch.bool)
-    if is_full.any():
+    if kept.dtype == torch.bool and (is_full := kept.all(1)).any():
         outputs = torch.where(is_full[:, None, None], part(x) if full is None else full, outputs)
     return outputs

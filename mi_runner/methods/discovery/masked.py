@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -215,14 +216,12 @@ class MaskedPart:
             means[chunk] = (each * self.shares[torch.from_numpy(at)]).sum(1).cpu().numpy()
         return means[index]
 
-    def _distances(self, circuits: np.ndarray, rows: np.ndarray) -> np.ndarray:
-        """Returns the distance of each circuit by the compiled kernel, `(K,)`; that of the full circuit is 0."""
-        first, index = distinct(circuits, rows)
-        some = circuits[first]
+    @cached_property
+    def _arrays(self) -> tuple[np.ndarray, ...]:
+        """What the kernel takes besides circuits and resamples."""
         layers = self.part.layers
-        found = distances(
-            some,
-            rows[first],
+        means = [values.expand(self.n_resamples, -1) for values in carried(self.part, self._means)]
+        return (
             np.array(self.part.sizes),
             np.concatenate([layer.weight.numpy().reshape(-1) for layer in layers]),
             np.concatenate([layer.bias.numpy() for layer in layers]),
@@ -231,8 +230,14 @@ class MaskedPart:
             self._x.T.numpy(),
             self.full.T.contiguous().numpy(),
             self.shares.numpy(),
-            torch.cat([values.expand(self.n_resamples, -1) for values in carried(self.part, self._means)], 1).numpy(),
+            torch.cat(means, 1).numpy(),
         )
+
+    def _distances(self, circuits: np.ndarray, rows: np.ndarray) -> np.ndarray:
+        """Returns the distance of each circuit by the compiled kernel, `(K,)`; that of the full circuit is 0."""
+        first, index = distinct(circuits, rows)
+        some = circuits[first]
+        found = distances(some, rows[first], *self._arrays)
         return np.where(some.all(1), 0.0, found)[index]
 
     @torch.no_grad()
