@@ -139,7 +139,7 @@ def run() -> None:
     pairs = draw_pairs(
         causal_model, causal_model.values_train, cell.places, 10_000, among=torch.arange(10_000), generator=draw
     )
-    start = Aligned(built.model, graph, cell.target, iit_trials.alignment_of(setting, graph, cell))
+    start = Aligned(built.model, graph, cell.target, iit_trials.alignment_of(setting, cell))
 
     def our_epoch() -> None:
         copied = start.copied(dataset.x_test[:2], ())

@@ -379,7 +379,7 @@ def test_units_of_the_control_are_others() -> None:
     dataset = bits()
     given = setting(mlp(dataset), dataset, **units(size=2, offsets=[3]))
     (cell,) = iit_cells.cells(given, given.graph(), dataset.causal_model)  # type: ignore[arg-type]
-    assert iit_cells.free_units(given.config, given.graph().site("layers.0"), cell).tolist() == [0, 1, 2, 5, 6, 7]
+    assert iit_cells.free_units(cell).tolist() == [0, 1, 2, 5, 6, 7]
     trial = iit_trials.Trial(given, given.graph(), cell, dataset.causal_model, torch.arange(400))  # type: ignore[arg-type]
     control = trial.control(Control.other_units, trial.start())
     (mask,) = control.alignment.masks
@@ -589,8 +589,8 @@ def test_das_is_the_published_grid_in_one_word() -> None:
     grid = Setting(das.experiment, TrainingOptions(), build_network(das.model, dataset, seed=0).model, dataset)
     found = iit_cells.cells(grid, grid.graph(), iit_cells.causal_model_of(grid))
     assert len(found) == 7 * 4 and len({cell.variables for cell in found}) == 7
-    sizes = {cell.target: iit_cells.sizes_of(grid.config, cell, grid.graph().site(cell.target)) for cell in found}
-    assert sizes == {"conv1": [4], "conv2": [4], "conv3": [4], "fc1": [1]}
+    sizes = {cell.target: cell.sizes for cell in found}
+    assert sizes == {"conv1": (4,), "conv2": (4,), "conv3": (4,), "fc1": (1,)}
 
 
 def test_a_small_site_has_a_size_of_its_own() -> None:
@@ -604,7 +604,7 @@ def test_a_small_site_has_a_size_of_its_own() -> None:
         assert [cell.columns for cell in found] == [
             {"variables": variables, "site": "layers.0"} for variables in ("a", "b", "a+b")
         ]
-        assert iit_cells.sizes_of(given.config, found[0], given.graph().site("layers.0")) == [expected]
+        assert found[0].sizes == (expected,)
 
 
 def test_each_start_has_its_rows_and_the_summary_is_their_mean() -> None:

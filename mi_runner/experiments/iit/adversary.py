@@ -19,7 +19,6 @@ from mi_runner.config.experiments.iit import IitConfig, Sources
 from mi_runner.config.options import options_of
 from mi_runner.errors import RunFailed
 from mi_runner.experiments.common.sentences import figure, several
-from mi_runner.experiments.iit.cells import sizes_of
 from mi_runner.experiments.iit.figures import FRESH, NO_ADVERSARY, OWN
 from mi_runner.experiments.iit.tables import CELL, OF_CONTEST
 from mi_runner.experiments.iit.trials import Trial, commonest, use_of_start
@@ -135,8 +134,7 @@ class Contest:
     def _judged(self, phase: str, control: str, network: Aligned) -> Judged:
         trial, cell, config = self.trial, self.trial.cell, self.trial.config
         kept = KeptSites(memory=config.memory * 1e6)
-        sizes = sizes_of(config, cell, trial.graph.target_site(cell.target))
-        chosen = {FRESH: self._fresh(network, trial.training_pairs, sizes, kept, "chosen")}
+        chosen = {FRESH: self._fresh(network, trial.training_pairs, cell.sizes, kept, "chosen")}
         adversary = {FRESH: self._fresh(network, self.training_pairs, [config.adversary_rank], kept, "adversary")}
         if control == NO_ADVERSARY:
             chosen = {OWN: network, **chosen}  # of the others the experiment has these rows

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from torch import Tensor, nn
 
 from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
 from mi_runner.datasets.causal_models import CausalModel
-from mi_runner.errors import ConfigError, as_options
+from mi_runner.errors import ArgumentError, ConfigError, as_options
 from mi_runner.experiments import Setting
 from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
 from mi_runner.graph.model_graph import ModelGraph
@@ -29,16 +29,29 @@ MOST_ROTATION_NUMBERS = 20_000_000
 
 @dataclass(frozen=True)
 class Cell:
-    """One set of variables at one site, which has several rows in the table.
+    """One set of variables at one site, which has several rows in the table, with what the options say of it.
 
     Attributes:
         target: a site, edge or path.
         places: for each source of a pair the variables that are taken from it.
+        site: the site whose value is swapped.
+        alignment: what a place is: some of the site's units, or of the directions of its rotated space.
+        sizes: of each place the number of units or directions.
+        units: of each place the units, as indices into the flattened value; empty where places are directions.
     """
 
     variables: tuple[str, ...]
     target: str
     places: tuple[tuple[str, ...], ...]
+    site: Site = field(compare=False)
+    alignment: AlignmentKind
+    sizes: tuple[int, ...]
+    units: tuple[Tensor, ...] = field(default=(), compare=False)
+
+    @property
+    def size(self) -> int:
+        """The number of units or directions of all places together."""
+        return sum(self.sizes)
 
     @property
     def columns(self) -> dict[str, str]:
@@ -56,7 +69,8 @@ def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalMo
     """Returns every set of variables at every site that the options ask for, sets first.
 
     Raises:
-        ConfigError: a variable or site is not there, or named twice; the text lists those that are.
+        ConfigError: a variable or site is not there, or named twice, and the text lists those that are; or a site has
+            no room for the places.
     """
     config = setting.config
     _check_names_of_places(config, causal_model)
@@ -68,6 +82,17 @@ def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalMo
         given, default = None, every_set(causal_model)
     sets = variable_sets(given, causal_model, default)
     _check_places_of_all(config, sets)
+    targets = _targets(config, graph)
+    separate = config.sources is Sources.multi
+    return [
+        _cell(config, names, target, tuple((name,) for name in names) if separate else (names,), site)
+        for names in sets
+        for target, site in targets.items()
+    ]
+
+
+def _targets(config: IitConfig, graph: ModelGraph) -> dict[str, Site]:
+    """Returns what `experiment.site` names, each with the site whose value is swapped."""
     able = [name for name, site in graph.sites.items() if not site.obstacle]
     sites = [config.site] if isinstance(config.site, str) else config.site
     if sites == [ALL] and ALL not in graph.sites:
@@ -81,19 +106,38 @@ def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalMo
         raise ConfigError(f"experiment.site={config.site}: name a site, or several as [conv1,fc1].")
     if len(set(sites)) < len(sites):
         raise ConfigError(f"experiment.site=[{','.join(sites)}]: name each site once.")
-    for target in sites:
-        site = graph.target_site(target)
+    targets = {target: graph.target_site(target) for target in sites}
+    for target, site in targets.items():
         if site.obstacle:
             raise ConfigError(
                 f"experiment.site={target}: its value can't be swapped, because {site.name} {site.obstacle}. "
                 f"Sites that can: {', '.join(able)}."
             )
-    separate = config.sources is Sources.multi
-    return [
-        Cell(names, target, tuple((name,) for name in names) if separate else (names,))
-        for names in sets
-        for target in sites
-    ]
+    return targets
+
+
+def _cell(
+    config: IitConfig, variables: tuple[str, ...], target: str, places: tuple[tuple[str, ...], ...], site: Site
+) -> Cell:
+    """Returns a cell with the units or directions of its places.
+
+    Raises:
+        ConfigError: the site has no room for them, or a unit is in two places.
+    """
+    if config.places is not None:
+        of_variables = _slices(config, variables, target, site)
+        units = tuple(torch.cat([of_variables[name] for name in place]) for place in places)
+        return Cell(variables, target, places, site, config.alignment, tuple(map(len, units)), units)
+    n, size = len(places), config.size
+    if config.small_site_size is not None and n * size >= site.n_units:
+        size = config.small_site_size
+    _check_size(config, n, size, target, site)
+    cell = Cell(variables, target, places, site, config.alignment, (size,) * n)
+    if config.alignment is AlignmentKind.rotation:
+        return cell
+    offsets = [number * size for number in range(n)] if config.offsets is None else list(config.offsets)
+    _check_offsets(cell, offsets, size)
+    return replace(cell, units=tuple(torch.arange(offset, offset + size) for offset in offsets))
 
 
 def _check_names_of_places(config: IitConfig, causal_model: CausalModel) -> None:
@@ -206,7 +250,7 @@ def _check_options_of_adversary(config: IitConfig) -> None:
 
 
 @as_options()
-def check_adversary(config: IitConfig, cell: Cell, site: Site, causal_model: CausalModel) -> None:
+def check_adversary(config: IitConfig, cell: Cell, causal_model: CausalModel) -> None:
     """Checks that the adversary's variables are not the cell's, and that the site has room for its directions."""
     if config.adversary is None:
         return
@@ -224,12 +268,13 @@ def check_adversary(config: IitConfig, cell: Cell, site: Site, causal_model: Cau
             f"{given}: {', '.join(common)} can't be swappable and not swappable at {cell.target} at the same time. "
             f"{remedy}."
         )
-    fitting = min(site.n_units, MOST_ROTATION_NUMBERS // site.n_units // config.adversary_count)
+    n_units = cell.site.n_units
+    fitting = min(n_units, MOST_ROTATION_NUMBERS // n_units // config.adversary_count)
     if config.adversary_rank > fitting:
         count = f" with experiment.adversary_count={config.adversary_count}" if config.adversary_count > 1 else ""
         smaller = f"experiment.adversary_rank={fitting} or less" if fitting else "a smaller experiment.adversary_count"
         raise ConfigError(
-            f"experiment.adversary_rank={config.adversary_rank}{count}: {cell.target} has {site.n_units} units, and "
+            f"experiment.adversary_rank={config.adversary_rank}{count}: {cell.target} has {n_units} units, and "
             f"there is room for {MOST_ROTATION_NUMBERS:,} numbers. Type {smaller}."
         )
 
@@ -258,27 +303,29 @@ def _check_options_of_places(config: IitConfig) -> None:
         )
 
 
-def _check_slices(config: IitConfig, cell: Cell, site: Site) -> None:
-    """Checks that the slices fit the site, and that no unit is in those of two variables."""
-    units: dict[str, set[int]] = {}
-    for variable in cell.variables:
+def _slices(config: IitConfig, variables: Sequence[str], target: str, site: Site) -> dict[str, Tensor]:
+    """Returns the units of each variable's place.
+
+    Raises:
+        ConfigError: the slices don't fit the site, or a unit is in those of two variables.
+    """
+    units: dict[str, Tensor] = {}
+    for variable in variables:
         try:
-            units[variable] = set(units_at(site.shape, config.places[variable]).tolist())
-        except ValueError as error:
-            raise ConfigError(f"experiment.places, {variable} at {cell.target}: {error}") from error
-    for variable, other in itertools.combinations(cell.variables, 2):
-        if common := units[variable] & units[other]:
+            units[variable] = units_at(site.shape, config.places[variable])
+        except ArgumentError as error:
+            raise ConfigError(f"experiment.places, {variable} at {target}: {error}") from error
+    for variable, other in itertools.combinations(variables, 2):
+        if common := set(units[variable].tolist()) & set(units[other].tolist()):
             raise ConfigError(
-                f"experiment.places={given_places(config)}: {len(common)} units of {cell.target} belong to both "
+                f"experiment.places={given_places(config)}: {len(common)} units of {target} belong to both "
                 f"{variable} and {other}. Give each variable units of its own."
             )
+    return units
 
 
-def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
-    """Checks that the site has room for all places, and that no unit is in two of them."""
-    if config.places is not None:
-        return _check_slices(config, cell, site)
-    n, size = len(cell.places), size_at(config, cell, site)
+def _check_size(config: IitConfig, n: int, size: int, target: str, site: Site) -> None:
+    """Checks that a site has room for `n` places of this size."""
     what = "units" if config.alignment is AlignmentKind.units else "dimensions"
     fitting = site.n_units // n
     if config.alignment is AlignmentKind.rotation:
@@ -287,27 +334,29 @@ def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
     if n * size > site.n_units:
         of_places = f"{n} variables of {size}" if n > 1 else f"{size}"
         raise ConfigError(
-            f"experiment.size={size}: {of_places} {what} are more than {cell.target} has, {site.n_units}. "
+            f"experiment.size={size}: {of_places} {what} are more than {target} has, {site.n_units}. "
             f"Type {smaller}another experiment.site."
         )
-    if config.alignment is AlignmentKind.rotation:
-        if n * size * site.n_units > MOST_ROTATION_NUMBERS:
-            raise ConfigError(
-                f"experiment.size={size}: {n * size} directions of {site.n_units} numbers are more than "
-                f"{MOST_ROTATION_NUMBERS:,}. Type {smaller}another experiment.site."
-            )
-        return
-    offsets = offsets_of(config, cell, site)
+    if config.alignment is AlignmentKind.rotation and n * size * site.n_units > MOST_ROTATION_NUMBERS:
+        raise ConfigError(
+            f"experiment.size={size}: {n * size} directions of {site.n_units} numbers are more than "
+            f"{MOST_ROTATION_NUMBERS:,}. Type {smaller}another experiment.site."
+        )
+
+
+def _check_offsets(cell: Cell, offsets: Sequence[int], size: int) -> None:
+    """Checks that each place has its units at an offset, all of them in the site, and none of them in another place."""
+    n, n_units = len(cell.places), cell.site.n_units
     if len(offsets) != n:
         raise ConfigError(
             f"experiment.offsets={offsets}: give one for each place, {n} here "
             f"({', '.join('+'.join(place) for place in cell.places)})."
         )
     for place, offset in zip(cell.places, offsets, strict=True):
-        if offset + size > site.n_units:
+        if offset + size > n_units:
             raise ConfigError(
                 f"experiment.offsets={offsets}: units {offset} to {offset + size - 1} of {'+'.join(place)} are not all "
-                f"in {cell.target}, whose units are 0 to {site.n_units - 1}."
+                f"in {cell.target}, whose units are 0 to {n_units - 1}."
             )
     by_offset = sorted(zip(offsets, cell.places, strict=True))
     for (first, one), (second, other) in itertools.pairwise(by_offset):
@@ -319,81 +368,53 @@ def check_room(config: IitConfig, cell: Cell, site: Site) -> None:
             )
 
 
-def size_at(config: IitConfig, cell: Cell, site: Site) -> int:
-    """Returns the units or directions of each place at a site, if `experiment.places` doesn't say."""
-    if config.small_site_size is not None and len(cell.places) * config.size >= site.n_units:
-        return config.small_site_size
-    return config.size
+# --- controls ----------------------------------------------------------------------------------------------------
 
 
-def offsets_of(config: IitConfig, cell: Cell, site: Site) -> list[int]:
-    if config.offsets is not None:
-        return list(config.offsets)
-    return [number * size_at(config, cell, site) for number in range(len(cell.places))]
-
-
-def places_of(config: IitConfig, cell: Cell, site: Site) -> list[Tensor]:
-    """Returns each place's units, as indices into the flattened value; with a single source, those of all places."""
-    if config.places is not None:
-        return [torch.cat([units_at(site.shape, config.places[name]) for name in place]) for place in cell.places]
-    size = size_at(config, cell, site)
-    return [torch.arange(offset, offset + size) for offset in offsets_of(config, cell, site)]
-
-
-def sizes_of(config: IitConfig, cell: Cell, site: Site) -> list[int]:
-    """Returns the number of units or directions of each place."""
-    if config.places is not None:
-        return [len(units) for units in places_of(config, cell, site)]
-    return [size_at(config, cell, site)] * len(cell.places)
-
-
-def controls_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> list[Control]:
+def controls_of(asked: Sequence[Control], graph: ModelGraph, cell: Cell) -> list[Control]:
     """Returns the controls that are asked for and that this network and site have room for."""
-    without_room = controls_without_room(setting, graph, cell)
-    return [control for control in setting.config.controls if control not in without_room]
+    without_room = controls_without_room(asked, graph, cell)
+    return [control for control in asked if control not in without_room]
 
 
-def controls_without_room(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> dict[Control, str]:
+def controls_without_room(asked: Sequence[Control], graph: ModelGraph, cell: Cell) -> dict[Control, str]:
     """Returns the controls that are asked for and can't be measured, each with the reason in words."""
-    config, site = setting.config, graph.target_site(cell.target)
-    needed, n_free = sum(sizes_of(config, cell, site)), len(free_units(config, site, cell))
-    what = "units" if config.alignment is AlignmentKind.units else "directions"
+    n_free, n_units = len(free_units(cell)), cell.site.n_units
+    what = "units" if cell.alignment is AlignmentKind.units else "directions"
     reasons = {}
-    if other_site(config, graph, cell) is None:
-        reasons[Control.other_site] = f"no other layer with weights has room for {needed} {what}"
-    if n_free < needed:
-        reasons[Control.other_units] = f"it takes {needed} units, and {cell.target} has {n_free} besides the places"
-    if needed * site.n_units > MOST_ROTATION_NUMBERS:
+    if other_site(graph, cell) is None:
+        reasons[Control.other_site] = f"no other layer with weights has room for {cell.size} {what}"
+    if n_free < cell.size:
+        reasons[Control.other_units] = f"it takes {cell.size} units, and {cell.target} has {n_free} besides the places"
+    if cell.size * n_units > MOST_ROTATION_NUMBERS:
         reasons[Control.random_rotation] = (
-            f"{needed} directions of {site.n_units} numbers are more than {MOST_ROTATION_NUMBERS:,}"
+            f"{cell.size} directions of {n_units} numbers are more than {MOST_ROTATION_NUMBERS:,}"
         )
-    return {control: reason for control, reason in reasons.items() if control in config.controls}
+    return {control: reason for control, reason in reasons.items() if control in asked}
 
 
-def free_units(config: IitConfig, site: Site, cell: Cell) -> Tensor:
+def free_units(cell: Cell) -> Tensor:
     """Returns the site's units that are in no place; all of them if places are directions."""
-    free = torch.ones(site.n_units, dtype=torch.bool)
-    if config.alignment is AlignmentKind.units:
-        free[torch.cat(places_of(config, cell, site))] = False
+    free = torch.ones(cell.site.n_units, dtype=torch.bool)
+    for units in cell.units:
+        free[units] = False
     return free.nonzero().flatten()
 
 
-def other_site(config: IitConfig, graph: ModelGraph, cell: Cell) -> str | None:
+def other_site(graph: ModelGraph, cell: Cell) -> str | None:
     """Returns the control's site: the next layer with weights that has room, or the last one before; None if none has.
 
     It is a layer with weights, because a ReLU or pooling of the cell's site has the same units in the same places.
     """
-    own = graph.target_site(cell.target).name
-    names = list(graph.sites)
-    needed = sum(sizes_of(config, cell, graph.target_site(cell.target)))
-    most = MOST_ROTATION_NUMBERS // needed if config.alignment is AlignmentKind.rotation else math.inf
+    own, names = cell.site.name, list(graph.sites)
+    most = MOST_ROTATION_NUMBERS // cell.size if cell.alignment is AlignmentKind.rotation else math.inf
     layers = [
         name
         for name in names
         if name not in (own, graph.output)
         and has_weights(graph.submodule(name))
         and not graph.sites[name].obstacle
-        and needed <= graph.sites[name].n_units <= most
+        and cell.size <= graph.sites[name].n_units <= most
     ]
     later = [name for name in layers if names.index(name) > names.index(own)]
     return later[0] if later else layers[-1] if layers else None

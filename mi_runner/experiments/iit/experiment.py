@@ -31,7 +31,6 @@ from mi_runner.experiments.iit.cells import (
     cells,
     check_adversary,
     check_options,
-    check_room,
     controls_of,
     controls_without_room,
 )
@@ -94,8 +93,7 @@ def check(setting: Setting[IitConfig]) -> None:
     with as_options(model=["leaves"]):
         check_gradients(graph, setting.dataset.x_train[:COMPARED], setting.leaves)
     for cell in cells(setting, graph, causal_model):
-        check_room(config, cell, graph.target_site(cell.target))
-        check_adversary(config, cell, graph.target_site(cell.target), causal_model)
+        check_adversary(config, cell, causal_model)
         _rehearse(setting, graph, cell)
 
 
@@ -153,7 +151,7 @@ def metric_names(setting: Setting[IitConfig]) -> list[str]:
     """
     graph, names = setting.graph(), summary_names(setting.config)
     all_cells = cells(setting, graph, causal_model_of(setting))
-    controls = [f"iia/{control.name}" for control in controls_of(setting, graph, all_cells[0])]
+    controls = [f"iia/{control.name}" for control in controls_of(setting.config.controls, graph, all_cells[0])]
     of_cells = [f"{figure}/{cell.name}" for cell in all_cells for figure in names]
     of_adversary = adversary.summary_names(setting.config, [cell.name for cell in all_cells])
     return [
@@ -191,9 +189,9 @@ def run(setting: Setting[IitConfig]) -> Result:
         after = trial.train(NONE, trial.start())
         seconds += time.perf_counter() - began
         networks = {("before", NONE): trial.start(), ("after", NONE): after}
-        for control, reason in controls_without_room(setting, graph, cell).items() if start == 1 else ():
+        for control, reason in controls_without_room(config.controls, graph, cell).items() if start == 1 else ():
             log.info(f"{cell.name}: the control {control.name} is left out, because {reason}")
-        for control in controls_of(setting, graph, cell):
+        for control in controls_of(config.controls, graph, cell):
             networks["control", control.name] = trial.control(control, after)
         outcomes = {name: trial.measured(network) for name, network in networks.items()}
         of_networks = {name: trial.rows(*name, network, outcomes[name]) for name, network in networks.items()}

@@ -20,7 +20,7 @@ from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import RunFailed
 from mi_runner.experiments import Drawing, Setting
 from mi_runner.experiments.iit import figures as iit_figures
-from mi_runner.experiments.iit.cells import Cell, free_units, other_site, places_of, sizes_of
+from mi_runner.experiments.iit.cells import Cell, free_units, other_site
 from mi_runner.experiments.iit.tables import CELL, OF_NETWORK, SINGLE_SOURCE, SUBSETS
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph
@@ -241,7 +241,7 @@ class Trial:
 
     def control(self, control: Control, after: Aligned) -> Aligned:
         """Returns the network and alignment of a control."""
-        setting, cell, config = self.setting, self.cell, self.config
+        setting, cell = self.setting, self.cell
         draw = chance.generator(setting.seed, "control", control.name, cell.name, *use_of_start(self.number))
         if control is Control.shuffled_labels:
             order = torch.randperm(len(self.training_pairs), generator=draw).to(self.training_pairs.labels.device)
@@ -250,24 +250,20 @@ class Trial:
         if control is Control.untrained:
             model = setting.networks[control.name].model
             untrained = aligned_at_start(setting, model, setting.graph(model), cell, self.number)
-            return self.train(control.name, untrained) if config.train is Trained.rotation else untrained
+            return self.train(control.name, untrained) if self.frozen else untrained
         graph = after.graph
         if control is Control.other_site:
-            target = other_site(config, graph, cell)
+            target = other_site(graph, cell)
             assert target is not None, "such a control is not measured"
-            sizes = sizes_of(config, cell, graph.target_site(cell.target))
-            alignment = alignment_at(
-                config, graph.target_site(target), sizes, torch.arange(sum(sizes)).split(sizes), draw
-            )
+            units = torch.arange(cell.size).split(list(cell.sizes))
+            alignment = alignment_at(graph.target_site(target), cell, units, draw)
             return Aligned(after.model, graph, target, alignment.to(self.dataset.x_test.device))
-        site = graph.target_site(cell.target)
-        sizes = sizes_of(config, cell, site)
         if control is Control.random_rotation:
-            alignment = Rotation(site.shape, len(sizes), sizes, generator=draw)
+            alignment = Rotation(cell.site.shape, len(cell.sizes), cell.sizes, generator=draw)
         else:
-            free = free_units(config, site, cell)
-            chosen = free[torch.randperm(len(free), generator=draw)[: sum(sizes)]]
-            alignment = Units(site.shape, chosen.split(sizes))
+            free = free_units(cell)
+            chosen = free[torch.randperm(len(free), generator=draw)[: cell.size]]
+            alignment = Units(cell.site.shape, chosen.split(list(cell.sizes)))
         return Aligned(after.model, graph, cell.target, alignment.to(self.dataset.x_test.device))
 
     def measured(self, aligned: Aligned, of_kinds: Mapping[Sources, Pairs] | None = None) -> Predictions:
@@ -296,7 +292,6 @@ class Trial:
         alignment = AlignmentKind.rotation if isinstance(network.alignment, Rotation) else AlignmentKind.units
         task = int(outcome.task.sum())
         task_low, task_high = wilson_interval(task, len(outcome.task))
-        size = max(sizes_of(self.config, self.cell, self.graph.target_site(self.cell.target)))
         rows = []
         for (kind, interchanged), subset in itertools.product(outcome.interchanged.items(), SUBSETS):
             right = interchanged.of(subset)
@@ -309,7 +304,7 @@ class Trial:
                     "start": self.number,
                     "site": network.target,
                     "alignment": alignment.name,
-                    "size": size,
+                    "size": max(self.cell.sizes),
                     "sources": kind.name,
                     "subset": subset,
                     "iia": interchanged.iia(subset),
@@ -366,13 +361,11 @@ class Trial:
         return {"examples": partial(iit_figures.examples, self.dataset, self.cell.places, *of_pairs, predicted)}
 
 
-def alignment_at(
-    config: IitConfig, site: Site, sizes: Sequence[int], places: Sequence[Tensor], generator: torch.Generator
-) -> Units | Rotation:
-    """Returns random directions of a site, so many for each place, or the units of these places."""
-    if config.alignment is AlignmentKind.rotation:
-        return Rotation(site.shape, len(sizes), sizes, generator=generator)
-    return Units(site.shape, places)
+def alignment_at(site: Site, cell: Cell, units: Sequence[Tensor], generator: torch.Generator) -> Units | Rotation:
+    """Returns random directions of a site, as many as a cell's places have, or these units of each place."""
+    if cell.alignment is AlignmentKind.rotation:
+        return Rotation(site.shape, len(cell.sizes), cell.sizes, generator=generator)
+    return Units(site.shape, units)
 
 
 def use_of_start(number: int) -> tuple[str, ...]:
@@ -380,18 +373,17 @@ def use_of_start(number: int) -> tuple[str, ...]:
     return (f"start {number}",) if number > 1 else ()
 
 
-def alignment_of(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell, start: int = 1) -> Units | Rotation:
+def alignment_of(setting: Setting[IitConfig], cell: Cell, start: int = 1) -> Units | Rotation:
     """Returns the places that the training begins with: the units that the options name, or random directions."""
     draw = chance.generator(setting.seed, "rotation", cell.target, *use_of_start(start))
-    config, site = setting.config, graph.target_site(cell.target)
-    alignment = alignment_at(config, site, sizes_of(config, cell, site), places_of(config, cell, site), draw)
-    return alignment.to(setting.dataset.x_train.device)
+    return alignment_at(cell.site, cell, cell.units, draw).to(setting.dataset.x_train.device)
 
 
 def aligned_at_start(
     setting: Setting[IitConfig], model: nn.Module, graph: ModelGraph, cell: Cell, start: int = 1
 ) -> Aligned:
-    return Aligned(model, graph, cell.target, alignment_of(setting, graph, cell, start))
+    """Returns a network with the places that the training begins with."""
+    return Aligned(model, graph, cell.target, alignment_of(setting, cell, start))
 
 
 def _orthonormality_error(alignment: Units | Rotation) -> float | None:
