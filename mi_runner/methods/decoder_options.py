@@ -13,7 +13,7 @@ class DecoderOptions:
 
     Example:
         >>> from mi_runner.decoding import DecoderOptions
-        >>> DecoderOptions(epochs=60).hidden_sizes
+        >>> DecoderOptions(epochs=3).hidden_sizes
         (30, 30)
     """
 

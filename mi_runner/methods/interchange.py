@@ -355,8 +355,8 @@ class Following:
 
     Example:
         >>> from mi_runner.iit import Following
-        >>> Following(described="swaps").evaluate()
-        {}
+        >>> Following(evaluate=lambda: {"iia": 0.5}).evaluate()
+        {'iia': 0.5}
     """
 
     evaluate: Callable[[], dict[str, float]] = dict

@@ -8,21 +8,18 @@ import platform
 import shlex
 import socket
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from mi_runner.config.composition import config_hash, flattened
-from mi_runner.config.options import records_of
-from mi_runner.config.registry import PLUGINS
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.machine import hardware
-from mi_runner.machine.files import code_version, package_digest
-from mi_runner.machine.installed import EntryPoint
+from mi_runner.machine.files import code_version
 from mi_runner.models import Built, external
 from mi_runner.runs import checkout
 from mi_runner.runs.choices import factory_of
+from mi_runner.runs.packages import versions_of
 from mi_runner.runs.record import SCHEMA_VERSION, RunRecord
 
 VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
@@ -71,23 +68,10 @@ def own_code(config: RunConfig, built: Built) -> dict[str, str]:
     """
     factory = factory_of(config.model)
     found = {f"code of {factory}": built.code} if factory and built.code else {}
-    for point in _entry_points_of(config):
-        found[point.package] = point.version
-        found[f"code of {point.package}"] = package_digest(point.top)
+    found |= versions_of(config)
     methods = [name for name in getattr(config.experiment, "methods", ()) if isinstance(name, str) and ":" in name]
     found |= {f"code of {name}": external.callable_code(name) for name in methods}
     return found
-
-
-def _entry_points_of(config: RunConfig) -> Iterator[EntryPoint]:
-    """Yields the entry points of what a run takes of installed packages."""
-    for choice in (config.experiment, config.dataset, config.model):
-        if point := PLUGINS.origins.get(type(choice)):
-            yield point
-    for item in fields(config.experiment):
-        for record in records_of(item.metadata):
-            if record.origin and record.name in getattr(config.experiment, item.name):
-                yield record.origin
 
 
 def now() -> str:

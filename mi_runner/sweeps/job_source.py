@@ -15,6 +15,7 @@ from mi_runner.config.run_schema import RunConfig
 from mi_runner.errors import ConfigError, ExitStatus
 from mi_runner.machine.files import code_version
 from mi_runner.runs import states
+from mi_runner.runs.packages import versions_of
 from mi_runner.runs.plan import Job, Plan, Refused
 from mi_runner.runs.states import State
 from mi_runner.sweeps import sweep_tables
@@ -169,7 +170,8 @@ def _settled(old: Plan, folder: Path | None, job: Job) -> str:
     place = folder / str(job.number)
     one = Ended(job, states.job_state(folder, job.number), place)
     if one.state.done and one.state.record.config_hash == job.config_hash:
-        if one.code == code_version():
+        packages = versions_of(job.config) if job.config else {}
+        if one.code == code_version() and packages.items() <= one.versions.items():
             return "is done"
         console.note(f"job {job.number} was done by other code ({one.code or 'unknown'}), it runs again")
         return ""

@@ -162,9 +162,7 @@ def test_a_network_is_trained_again_once_its_code_is_edited(
     assert codes[0] == codes[1] != codes[2]
 
 
-def test_the_commands_of_the_page_and_workers(
-    with_plugin: Callable[..., Ended], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_commands_of_the_page_and_workers(with_plugin: Callable[..., Ended], site: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     lines = [line for language, block in blocks if not language for line in block.splitlines()]
     commands = [shlex.split(line.partition(" #")[0])[1:] for line in lines if line.startswith("mi-run ")]
@@ -178,6 +176,14 @@ def test_the_commands_of_the_page_and_workers(
     assert "quadratic" in summary and "mlp" in summary and "low_margin" in summary
     assert {json.loads(file.read_text())["status"] for file in folder.glob("*/run.json")} == {"done"}
     assert "How sure is a network" in (folder / "report.html").read_text()
+    resumed = ("-m", "resume=outputs/sweeps/margins/v001", "plan=true")
+    assert "\n0 jobs to run" in with_plugin(*resumed).out
+    code = site / "mi_rings/margins/experiment.py"
+    before = code.read_text()
+    code.write_text(f"{before}# edited\n")
+    planned = with_plugin(*resumed)
+    assert "\n4 jobs to run" in planned.out and planned.err.count("was done by other code") == 4
+    code.write_text(before)
     of_page = with_plugin("experiment=ablation", "dataset=rings", "model=quadratic", *SMALL)
     assert of_page.status == 0, of_page.err
     small = ("dataset.train_size=60", "dataset.test_size=60", "experiment.accuracy_threshold=0.4")

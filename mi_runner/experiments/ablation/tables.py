@@ -34,6 +34,9 @@ ROLE = CommonName("role", "the target in names that all architectures share, suc
 
 OF_ABLATION = (TARGET, ROLE, KIND, METHOD, REPEAT)
 
+OF_TARGET = tuple(replace(column, meaning=column.meaning.partition("; none")[0]) for column in OF_ABLATION)
+"""The same in tables without the intact network."""
+
 CORRECT = Measure("accuracy", ACCURACY, FRACTION, within=SHARE, better="more", interval=True)
 MEAN_LOSS = Measure("loss", "mean loss", LOSS, within=NOT_NEGATIVE, better="less")
 
@@ -57,12 +60,8 @@ SPLITS = TableType(
     "splits",
     "What each site does beyond its mean or a linear function of the input",
     (
-        replace(
-            TARGET,
-            meaning="a site's part: SITE[estimate] is the mean or linear fit, SITE[residual] the rest; none: "
-            "the intact network",
-        ),
-        *OF_ABLATION[1:],
+        replace(TARGET, meaning="a site's part: SITE[estimate], its mean or linear fit, or SITE[residual], the rest"),
+        *OF_TARGET[1:],
         *MEASURED,
     ),
 )
@@ -70,7 +69,7 @@ SPLITS = TableType(
 UNITS = TableType(
     "units",
     "Each unit ablated by itself",
-    (*OF_ABLATION, Key("unit", "number of the unit in the target's flattened value, from 0"), *MEASURED),
+    (*OF_TARGET, Key("unit", "number of the unit in the target's flattened value, from 0"), *MEASURED),
 )
 
 OF_TARGETS = replace(

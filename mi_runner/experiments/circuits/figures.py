@@ -48,7 +48,7 @@ def of_output(
         columns = table[["sparsity", "accuracy"]]
         drawn[f"sparsity_{index}"] = partial(_sparsity, columns, f"{len(table):,} circuits{drawn_from}")
     if n_valid:
-        drawn[f"edges_{index}"] = partial(_edge_heat_map, part, space, shares, n_valid)
+        drawn[f"edges_{index}"] = partial(_edge_heat_map, space, shares, n_valid)
     if len(valid):
         sparsest = valid.nsmallest(MOST_CIRCUITS, ["n_edges", "circuit"])["circuit"].tolist()
         among = f"the sparsest of {len(valid):,} circuits{drawn_from}" if drawn_from else "the sparsest valid circuits"
@@ -67,13 +67,11 @@ def _sparsity(table: DataFrame, title: str) -> Figure:
     return figure
 
 
-def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid: int) -> Figure:
-    shapes = [layer.weight.shape for layer in part.layers]
-    figure = Figure(figsize=(2.4 * len(shapes) + 1.2, 2.8), layout="constrained")
-    for index, (axes, start, (n_out, n_in)) in enumerate(
-        zip(figure.subplots(1, len(shapes), squeeze=False)[0], space.offsets, shapes, strict=True)
-    ):
-        block = shares[start : start + n_out * n_in].reshape(n_out, n_in)
+def _edge_heat_map(space: CircuitSpace, shares: np.ndarray, n_valid: int) -> Figure:
+    blocks = space.edges.masks(shares)
+    figure = Figure(figsize=(2.4 * len(blocks) + 1.2, 2.8), layout="constrained")
+    for index, (axes, block) in enumerate(zip(figure.subplots(1, len(blocks), squeeze=False)[0], blocks, strict=True)):
+        n_out, n_in = block.shape
         shown = axes.imshow(block, cmap="magma", vmin=0, vmax=1)
         for to in range(n_out):
             for source in range(n_in):

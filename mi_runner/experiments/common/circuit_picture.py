@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+
+from mi_runner.methods.circuits.edges import Edges
+from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -17,9 +19,6 @@ if TYPE_CHECKING:
 MOST_OUTPUTS = 10
 MOST_SPARSEST = 100
 """Of the sparsest valid circuits."""
-
-MOST_EDGES = 64
-"""A circuit is an integer of 64 bits."""
 
 MOST_READ = 5_000_000
 """Circuits of a table that a picture looks at."""
@@ -48,49 +47,49 @@ def output_picture(output: int, part: Part, table: DataFrame, shares: Sequence[f
         table: its circuits, as `methods.circuits.table` has them.
         shares: of each edge, in the order of the bits, the valid circuits that keep it; by default those of the table.
     """
-    layers = [layer.weight.detach().cpu().double().numpy() for layer in part.layers]
-    sizes = [layers[0].shape[1], *(len(layer) for layer in layers)]
-    n_edges = sum(before * after for before, after in itertools.pairwise(sizes))
-    if n_edges > MOST_EDGES:
+    if Edges(part.sizes).n > MOST_EDGES:
         return None
+    space = CircuitSpace(part.sizes)
     of = {name: table[name].to_numpy()[:MOST_READ] for name in COLUMNS}
     valid = np.flatnonzero(of["valid"])
     order = np.lexsort((of["mse"], -of["agreement"], -of["accuracy"], of["n_edges"]))  # the last key counts first
     _, first = np.unique(of["n_edges"][order], return_index=True)
     sparse = np.lexsort((of["mse"][valid], -of["accuracy"][valid], of["n_nodes"][valid], of["n_edges"][valid]))
-    known = list(shares) or _shares(of["circuit"][valid], n_edges)
-    ends = [
-        (layer, source, target)
-        for layer, weight in enumerate(layers)
-        for target in range(weight.shape[0])
-        for source in range(weight.shape[1])
-    ]
+    known = list(shares) or _shares(space, of["circuit"][valid])
+    weights = space.edges.flat([layer.weight for layer in part.layers]).tolist()
     return {
         "output": output,
-        "sizes": sizes,
+        "sizes": list(space.sizes),
         "n_valid": len(valid),
         "n_circuits": len(of["circuit"]),
-        "edges": [
-            {
-                "layer": layer,
-                "source": source,
-                "target": target,
-                "weight": rounded(layers[layer][target, source]),
-                "share": rounded(share),
-            }
-            for (layer, source, target), share in zip(ends, known, strict=True)
-        ],
+        "edges": edges_data(zip(*(column.tolist() for column in space.edges.names), strict=True), weights, known),
         "best": [_circuit(of, row) for row in order[first]],
         "sparsest": [_circuit(of, row) for row in valid[sparse[:MOST_SPARSEST]]],
     }
 
 
-def _shares(valid: np.ndarray, n_edges: int) -> list[float | None]:
-    """Returns the fraction of circuits that keep each edge; None without circuits."""
+def edges_data(
+    edges: Iterable[tuple[int, int, int]], weights: Iterable[float], shares: Iterable[float | None]
+) -> list[Data]:
+    """Returns the data of edges: layer, source and target, weight, and the fraction of valid circuits that keep it."""
+    return [
+        {
+            "layer": layer,
+            "source": source,
+            "target": target,
+            "weight": rounded(weight),
+            "share": rounded(share),
+        }
+        for (layer, source, target), weight, share in zip(edges, weights, shares, strict=True)
+    ]
+
+
+def _shares(space: CircuitSpace, valid: np.ndarray) -> list[float | None]:
+    """Returns the fraction of circuits `(K,)` that keep each edge; None without circuits."""
     if not len(valid):
-        return [None] * n_edges
-    bits = valid.astype(np.uint64)
-    return [float((bits >> np.uint64(edge) & np.uint64(1)).mean()) for edge in range(n_edges)]
+        return [None] * space.n_edges
+    shares: list[float | None] = (space.edge_counts(valid.astype(np.uint64)) / len(valid)).tolist()
+    return shares
 
 
 def _circuit(of: Mapping[str, np.ndarray], row: int) -> Data:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
+from mi_runner.methods.circuits.edges import Edges
 from mi_runner.tables.declaration import Row
 
 COLOURS = ("0.5", *(f"tab:{name}" for name in ("brown", "olive", "cyan", "blue", "purple", "orange", "red", "green")))
@@ -50,10 +50,10 @@ def of_output(output: str | int, sizes: Sequence[int], by_ablation: Mapping[str,
         by_ablation: what is drawn of each ablation.
     """
     drawn: dict[str, Drawing] = {f"curves_{output}": partial(_curves, by_ablation)}
-    n_edges = sum(n_in * n_out for n_in, n_out in itertools.pairwise(sizes))
+    edges = Edges(tuple(sizes))
     for ablation, curves in by_ablation.items():
-        if curves.scores and n_edges <= MOST_DRAWN_EDGES:
-            drawn[f"scores_{ablation}_{output}"] = partial(_scores, ablation, sizes, curves)
+        if curves.scores and edges.n <= MOST_DRAWN_EDGES:
+            drawn[f"scores_{ablation}_{output}"] = partial(_scores, ablation, edges, curves)
     return drawn
 
 
@@ -90,22 +90,20 @@ def _curve(axes: Axes, curves: Curves, measure: str) -> None:
     drawing.tidy(axes)
 
 
-def _scores(ablation: str, sizes: Sequence[int], curves: Curves) -> Figure:
+def _scores(ablation: str, edges: Edges, curves: Curves) -> Figure:
     """Draws each edge's score by each method, divided by the method's largest, and its share among valid circuits."""
-    shapes = [(n_out, n_in) for n_in, n_out in itertools.pairwise(sizes)]
     by_method: dict[str, list[float]] = {}
     for row in curves.scores:
         by_method.setdefault(row["method"], []).append(row["score"])
     columns = {name: np.array(scores) / (np.abs(scores).max() or 1.0) for name, scores in by_method.items()}
     if curves.shares is not None and np.isfinite(curves.shares).all():
         columns["fraction of valid circuits"] = curves.shares
-    figure = Figure(figsize=(1.9 * len(columns) + 1, 1.9 * len(shapes) + 0.4), layout="constrained")
-    grid = figure.subplots(len(shapes), len(columns), squeeze=False)
-    offsets = [0, *itertools.accumulate(n_out * n_in for n_out, n_in in shapes)]
+    n_layers = len(edges.shapes)
+    figure = Figure(figsize=(1.9 * len(columns) + 1, 1.9 * n_layers + 0.4), layout="constrained")
+    grid = figure.subplots(n_layers, len(columns), squeeze=False)
     for place, (name, values) in enumerate(columns.items()):
-        for layer, (n_out, n_in) in enumerate(shapes):
-            axes = grid[layer, place]
-            block = values[offsets[layer] : offsets[layer + 1]].reshape(n_out, n_in)
+        for layer, block in enumerate(edges.masks(values)):
+            axes, (n_out, n_in) = grid[layer, place], block.shape
             signed = values.min() < 0
             shown = axes.imshow(
                 block, cmap="RdBu_r" if signed else "magma", vmin=-1 if signed else 0, vmax=1, aspect="auto"
@@ -122,7 +120,7 @@ def _scores(ablation: str, sizes: Sequence[int], curves: Curves) -> Figure:
                 axes.set_title(name, fontsize=8)
             if place == 0:
                 axes.set_ylabel(f"layer {layer}\nto", fontsize=8)
-            if layer == len(shapes) - 1:
+            if layer == n_layers - 1:
                 axes.set_xlabel("from", fontsize=8)
     figure.colorbar(shown, ax=grid, label="score, divided by the method's largest")
     figure.suptitle(f"{ablation} ablation", fontsize=10)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from mi_runner.experiments.common.circuit_picture import Data, rounded
+from mi_runner.experiments.common.circuit_picture import Data, edges_data, rounded
 from mi_runner.tables.declaration import Row
 
 MOST_CIRCUITS = 2_000
@@ -56,16 +56,7 @@ def _part(rows: Sequence[Row], own: Mapping[str, Sequence[Row]]) -> Data:
     return {
         "sizes": [*sizes, 1 + max(target for at, _, target in edges if at == edges[-1][0])],
         "k": list(dict.fromkeys(row["k"] for row in rows)),
-        "edges": [
-            {
-                "layer": layer,
-                "source": source,
-                "target": target,
-                "weight": rounded(row["weight"]),
-                "share": rounded(row["share"]),
-            }
-            for (layer, source, target), row in zip(edges, own["analysed"], strict=True)
-        ],
+        "edges": edges_data(edges, *([row[name] for row in own["analysed"]] for name in ("weight", "share"))),
         "lists": lists,
         "best": [name for name in BEST_BY.values() if name in lists],
         "scores": scores,

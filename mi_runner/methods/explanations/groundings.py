@@ -149,7 +149,7 @@ def _kept(network: BooleanNetwork, circuits: np.ndarray) -> np.ndarray:
     """Returns the edges into each neuron behind the inputs, `(K, N)` int64, bit i from neuron i of the layer before."""
     space = network.space
     columns = []
-    for start, (n_in, n_out) in zip(space.offsets, itertools.pairwise(space.sizes), strict=True):
+    for start, (n_out, n_in) in zip(space.offsets, space.edges.shapes, strict=True):
         for neuron in range(n_out):
             bits = circuits >> np.uint64(start + neuron * n_in) & np.uint64((1 << n_in) - 1)
             columns.append(bits.astype(np.int64))
