@@ -67,8 +67,9 @@ def plugins(text: str) -> str:
 
 def package_files() -> Iterator[str]:
     """Yields each file of the package with its name as a heading; those that are empty in a sentence at the end."""
-    names = [path for path in sorted(PACKAGE.rglob("*")) if path.suffix in LANGUAGES]
-    for path in sorted(names, key=lambda path: (path.suffix != ".toml", path)):
+    sources = (path for path in sorted((PACKAGE / "mi_rings").rglob("*")) if path.suffix in LANGUAGES)
+    names = [PACKAGE / "pyproject.toml", *sources]
+    for path in names:
         if content := path.read_text(encoding="utf-8"):
             yield f"### {path.relative_to(PACKAGE)}\n\n```{LANGUAGES[path.suffix]}\n{content}```\n\n"
     empty = [str(path.relative_to(PACKAGE)) for path in names if not path.stat().st_size]

@@ -68,17 +68,34 @@ def _config_module(schema: type[Choice], group: str, origin: str) -> str:
     """Returns the name of the package with the config file of a schema: `conf` beside its module, or above.
 
     Raises:
-        Unusable: there is none, or the file isn't in it.
+        Unusable: there is none, the file isn't in it, or doesn't name the schema.
     """
     package, _, _ = schema.__module__.rpartition(".")
     while package:
         found = find_spec(f"{package}.conf")
         for folder in (found.submodule_search_locations or ()) if found else ():
-            if Path(folder, group, f"{schema.name}.yaml").is_file():
+            file = Path(folder, group, f"{schema.name}.yaml")
+            if file.is_file():
+                _check_names(file, f"/schema/{group}/{schema.name}", group, origin)
                 return f"{package}.conf"
         package, _, _ = package.rpartition(".")
-    file = f"{schema.__module__.partition('.')[0]}/conf/{group}/{schema.name}.yaml"
+    name = f"{schema.__module__.partition('.')[0]}/conf/{group}/{schema.name}.yaml"
     raise Unusable(
-        f"{origin} has no file {file}. Write it, with an empty conf/__init__.py, and name both "
-        "in the package's pyproject.toml, as package and package-data."
+        f"{origin} has no file {name}. Write it, with an empty conf/__init__.py, and name both in the package's "
+        "pyproject.toml, as package and package-data."
     )
+
+
+def _check_names(file: Path, schema: str, group: str, origin: str) -> None:
+    """Checks that a config file is made from a schema.
+
+    Raises:
+        Unusable: it is not, or can't be read.
+    """
+    try:
+        text = file.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        raise Unusable(f"{file.name} of {origin} can't be read ({error}).") from error
+    if f"- {schema}@" not in text:
+        place = group if group == "experiment" else "_here_"
+        raise Unusable(f"{file.name} of {origin} must have in its defaults list: - {schema}@{place}")

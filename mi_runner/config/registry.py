@@ -7,6 +7,8 @@ package. They are looked up, so no list names them.
 from __future__ import annotations
 
 import pkgutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from types import ModuleType
 from typing import TypeVar
@@ -100,9 +102,22 @@ def code_of(schema: Choice | type[Choice]) -> ModuleType:
         RunFailed: it is an installed package's, and can't be imported.
     """
     kind = schema if isinstance(schema, type) else type(schema)
-    try:
+    with said_of(kind):
         return import_module(kind.module)
+
+
+@contextmanager
+def said_of(schema: type[Choice]) -> Iterator[None]:
+    """Within the block, an error of an installed package's code becomes one line that names the package.
+
+    Raises:
+        RunFailed: in place of the package's error.
+    """
+    try:
+        yield
+    except RunFailed:
+        raise
     except Exception as error:
-        if not (origin := origin_of(kind)):
+        if not (origin := origin_of(schema)):
             raise
-        raise RunFailed(f"{kind.module} of {origin} can't be imported ({one_line(error)}). Repair it.") from error
+        raise RunFailed(f"{schema.module} of {origin} can't be imported ({one_line(error)}). Repair it.") from error

@@ -6,7 +6,7 @@ from dataclasses import replace
 from importlib import import_module
 from importlib.util import find_spec
 
-from mi_runner.config.registry import EXPERIMENTS, code_of
+from mi_runner.config.registry import EXPERIMENTS, code_of, said_of
 from mi_runner.experiments.common.tables import HISTORY, PREDICTIONS
 from mi_runner.tables.declaration import Declarations
 
@@ -19,11 +19,15 @@ def declarations_of(experiment: str) -> Declarations:
 
     They are the `DECLARED` of the module `tables` beside that of the experiment; without such a module, those of its
     `EXPERIMENT`.
+
+    Raises:
+        RunFailed: they are an installed package's, which can't be imported.
     """
     schema = next((schema for schema in EXPERIMENTS if schema.name == experiment), None)
     if schema is None:
         return Declarations(added=ADDED)
     package = schema.module.rpartition(".")[0]
-    beside = import_module(f"{package}.tables") if package and find_spec(f"{package}.tables") else None
-    declared = getattr(beside, "DECLARED", None) or code_of(schema).EXPERIMENT.declared
+    with said_of(schema):
+        beside = import_module(f"{package}.tables") if package and find_spec(f"{package}.tables") else None
+        declared = getattr(beside, "DECLARED", None) or code_of(schema).EXPERIMENT.declared
     return replace(declared, added=(*declared.added, *ADDED))

@@ -11,22 +11,25 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
-from mi_runner.config import explanations, plugins
+from mi_runner.config import explanations, plugins, registry
 from mi_runner.config.datasets import DatasetConfig
 from mi_runner.config.experiments import ExperimentConfig
 from mi_runner.config.experiments.discovery import DiscoveryConfig
 from mi_runner.config.models import ModelConfig
 from mi_runner.config.plugins import Plugins
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.experiments import declared
 from mi_runner.experiments.discovery import experiment as discovery
 from mi_runner.machine import installed
 from mi_runner.machine.installed import EntryPoint
 from mi_runner.methods.discovery import records
+from mi_runner.runs import choices
 from tests.conftest import REPOSITORY, Ended
 
 PACKAGE = REPOSITORY / "tests/plugin_package"
@@ -136,7 +139,7 @@ def test_a_run_and_its_report(with_plugin: Callable[..., Ended], site: Path, tmp
     assert (tmp_path / ended.folder / "metrics.csv").read_text().startswith("class,n,accuracy,margin,low_margin\n")
     report = (tmp_path / ended.folder / "report.html").read_text()
     assert "How sure is a network of its answers, class by class?" in report and record["answer"] in report
-    assert "mi-rings 0.3.0" in report
+    assert "mi-rings 0.3.0" in report and "the quantile experiment.quantile of the margins" in report
     refused = with_plugin("experiment=margins", "dataset.target=value")
     assert refused.status == 2 and "experiment=margins takes classes" in refused.err
 
@@ -162,14 +165,22 @@ def test_a_network_is_trained_again_once_its_code_is_edited(
     assert codes[0] == codes[1] != codes[2]
 
 
-def test_the_commands_of_the_page_and_workers(with_plugin: Callable[..., Ended], site: Path, tmp_path: Path) -> None:
+def test_workers_have_the_choices(launcher: str, with_plugin: Callable[..., Ended], tmp_path: Path) -> None:
+    methods = ("experiment=discovery", "experiment.methods=[paths]", "experiment.accuracy_threshold=0.4")
+    small = ("dataset=rings", *SMALL[:2], "training.epochs=0", "experiment.bootstrap=0", "report=false")
+    swept = with_plugin("-m", *methods, *small, "seed=0,1", launcher, "hydra.launcher.n_jobs=2")
+    assert swept.status == 0, swept.err
+    assert "paths" in (tmp_path / swept.folder / "sweep.csv").read_text()
+
+
+def test_the_commands_of_the_page(with_plugin: Callable[..., Ended], site: Path, tmp_path: Path) -> None:
     blocks = re.findall(r"^```(\w*)\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
     lines = [line for language, block in blocks if not language for line in block.splitlines()]
     commands = [shlex.split(line.partition(" #")[0])[1:] for line in lines if line.startswith("mi-run ")]
     (folder_only,) = (typed for typed in commands if "--config-dir" in typed)
     sweeps = [typed for typed in commands if "-m" in typed]
     assert len(commands) == 6 and len(sweeps) == 1
-    swept = with_plugin(*sweeps[0][:-1], "seed=0,1", *SMALL, "hydra/launcher=joblib", "hydra.launcher.n_jobs=2")
+    swept = with_plugin(*sweeps[0][:-1], "seed=0,1", *SMALL)
     assert swept.status == 0, swept.err
     folder = tmp_path / "outputs/sweeps/margins/v001"
     summary = (folder / "sweep_summary.csv").read_text()
@@ -256,8 +267,8 @@ def faults_of(
 YAML = {
     "nets/__init__.py": "",
     "nets/conf/__init__.py": "",
-    "nets/conf/model/net.yaml": "",
-    "nets/conf/model/a.yaml": "",
+    "nets/conf/model/net.yaml": "defaults:\n  - /schema/model/net@_here_\n",
+    "nets/conf/model/a.yaml": "defaults:\n  - /schema/model/a@_here_\n",
 }
 
 
@@ -284,6 +295,11 @@ def test_a_schema_that_is_whole_can_be_used(tmp_path: Path, monkeypatch: pytest.
         ({}, "nets.schemas:dataclass", "nets.schemas:dataclass of nets 1.5 is no dataclass of ModelConfig."),
         ({"name": "nut"}, "nets.schemas:Net", 'needs name: ClassVar[str] = "net", and module, which names its code.'),
         ({"module": ""}, "nets.schemas:Net", 'needs name: ClassVar[str] = "net", and module, which names its code.'),
+        (
+            {"yaml": "width: 3"},
+            "nets.schemas:Net",
+            "net.yaml of nets 1.5 must have in its defaults list: - /schema/mod",
+        ),
         ({"doc": ""}, "nets.schemas:Net", "needs a docstring, whose first line the help page shows."),
         (
             {"yaml": ""},
@@ -297,7 +313,10 @@ def test_a_schema_that_can_not_be_used_is_a_line(
 ) -> None:
     files = {**YAML, "nets/schemas.py": SCHEMA.format(**{**GOOD, **change}), "nets/ends.py": "raise SystemExit('bye')"}
     if "yaml" in change:
-        del files["nets/conf/model/net.yaml"]
+        file = "nets/conf/model/net.yaml"
+        files = {name: text for name, text in files.items() if name != file} | (
+            {file: change["yaml"]} if change["yaml"] else {}
+        )
     names, lines = faults_of([point("net", value)], tmp_path, monkeypatch, files)
     assert names == [] and len(lines) == 1 and text in lines[0] and lines[0].startswith("model=net: ")
 
@@ -325,6 +344,7 @@ def test_a_broken_package_is_a_line_and_an_error_where_it_is_typed(
     (described / "METADATA").write_text("Name: broken\nVersion: 1.0\n")
     (described / "entry_points.txt").write_text(
         "[mi_runner.experiments]\nbroken = broken_one:Config\nablation = broken_one:Other\n"
+        "[mi_runner.methods]\nmagnitude = broken_one:Method\n"
     )
     environment = {"PYTHONPATH": str(tmp_path / "site")}
     why = "broken_one:Config of broken 1.0 can't be imported (ModuleNotFoundError: No module named 'broken_one')"
@@ -333,6 +353,8 @@ def test_a_broken_package_is_a_line_and_an_error_where_it_is_typed(
         f"mi-run: warning: experiment=broken: {why}. Repair it, or pip uninstall broken.",
         "mi-run: warning: experiment=ablation: mi-run has it, and broken 1.0 has another of this name. Rename that, or "
         "pip uninstall broken.",
+        "mi-run: warning: the method magnitude: mi-run has it, and broken 1.0 has another of this name. Rename that, "
+        "or pip uninstall broken.",
     ]
     chosen = command("experiment=broken", **environment)
     assert chosen.status == 2 and f"mi-run: error: experiment=broken: {why}" in chosen.err
@@ -366,6 +388,33 @@ def test_methods_that_can_not_be_used(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError, match="experiment.methods has gone: the method gone: .* can't be imported"):
         discovery._methods(DiscoveryConfig(methods=["gone"]))
     assert [method.name for method in discovery._methods(DiscoveryConfig(methods=["magnitude"]))] == ["magnitude"]
+
+
+def test_code_that_can_not_be_imported_is_a_line_for_runs_and_reports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @dataclass
+    class Mine(ExperimentConfig):
+        name: ClassVar[str] = "mine"
+        module: ClassVar[str] = "mine_of_tests.experiment"
+
+    (tmp_path / "mine_of_tests").mkdir()
+    for name in ("__init__", "experiment"):
+        (tmp_path / f"mine_of_tests/{name}.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(declared, "EXPERIMENTS", (Mine,))
+    with pytest.raises(AttributeError):  # a fault of mi-run's own is none of a package
+        declared.declarations_of("mine")
+    monkeypatch.setitem(registry.PLUGINS.origins, Mine, point("mine", "mine_of_tests:Mine"))
+    with pytest.raises(RunFailed, match="mine_of_tests.experiment of nets 1.5 can't be imported .* Repair it"):
+        declared.declarations_of("mine")
+    with pytest.raises(RunFailed, match="mine_of_tests.experiment of nets 1.5 has no EXPERIMENT, which must be an"):
+        choices.experiment_of(Mine())
+    (tmp_path / "mine_of_tests/tables.py").write_text("import nothing_of_this_name\n")
+    with pytest.raises(RunFailed, match="of nets 1.5 can't be imported .*nothing_of_this_name"):
+        declared.declarations_of("mine")
+    with pytest.raises(RunFailed, match="mine_of_tests.experiment of nets 1.5 has no function 'load'"):
+        choices.load_dataset(Mine(), seed=0)  # type: ignore[arg-type]
 
 
 def test_kinds_of_choices_are_those_of_the_groups() -> None:

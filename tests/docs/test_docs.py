@@ -123,7 +123,11 @@ def test_the_page_on_plugins_has_the_package_that_is_installed_and_used() -> Non
     shown = dict(re.findall(r"^### (\S+)\n\n```\w+\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
     (empty,) = re.findall(r"^Empty: (.*)\.$", page, re.MULTILINE)
     package = REPOSITORY / "tests/plugin_package"
-    files = {str(path.relative_to(package)): path for path in package.rglob("*.*") if path.suffix != ".pyc"}
+    files = {
+        str(path.relative_to(package)): path
+        for path in package.rglob("*.*")
+        if path.suffix != ".pyc" and path.is_file()
+    }
     assert shown | dict.fromkeys(empty.split(", "), "") == {name: path.read_text() for name, path in files.items()}
 
 

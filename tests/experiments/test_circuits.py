@@ -22,7 +22,7 @@ from torch import nn
 import mi_runner
 from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAblation
 from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.experiments import Setting
 from mi_runner.experiments.circuits import experiment as circuits
 from mi_runner.experiments.common.last_layers import NARROW
@@ -215,7 +215,7 @@ def test_what_a_left_out_edge_carries(sizes: tuple[int, ...], ablation: str) -> 
         expected = output_edge_by_edge(part, circuit, examples.x, means if ablation == "mean" else None)
         assert together[row, :, 0].numpy() == pytest.approx(expected, abs=1e-5)
     assert torch.equal(together[-1], part(examples.x))
-    with pytest.raises(ValueError, match="ablation=resample: use zero or mean"):
+    with pytest.raises(ArgumentError, match="ablation=resample: use zero or mean"):
         means_of(part, examples.x, "resample")
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.measures import CircuitMeasures
@@ -283,7 +284,7 @@ def test_arguments_that_do_not_fit_are_named() -> None:
         (lambda: edges.flat(ones[::-1]), r"scores of shapes \[\(1, 2\), \(2, 3\)\]: give an array \(out, in\)"),
     ]
     for call, text in cases:
-        with pytest.raises(ValueError, match=text):
+        with pytest.raises(ArgumentError, match=text):
             call()
     assert MaskedPart(part, x[:1], y[:1], "mean").objective(edges.full)[0] == 0  # one example is enough
     assert task_loss(y)(torch.zeros(40, 1), y[:, None]) == pytest.approx(float(y.square().mean()))

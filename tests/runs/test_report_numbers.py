@@ -10,6 +10,7 @@ from mi_runner.experiments.common import sentences
 from mi_runner.runs.report import answers
 from mi_runner.runs.report.run_report import duration
 from mi_runner.runs.report.tables import Content
+from mi_runner.tables.declaration import Declarations
 
 Row = dict[str, Any]
 
@@ -25,7 +26,7 @@ def row(accuracy: float, low: float | str, high: float | str, **names: str) -> R
 
 def intervals(metrics: dict[str, float | None], table: Content, keys: tuple[str, ...]) -> dict[str, str]:
     """Name → interval of every number of the answer, and of those beside it."""
-    found = answers.answers(metrics, "accuracy", [table], [keys])
+    found = answers.answers(metrics, "accuracy", Declarations(), [table], [keys])
     return {one.name: one.interval for answer in found for one in (answer, *answer.compared)}
 
 
@@ -67,13 +68,15 @@ def test_an_interval_is_of_the_row_whose_names_the_number_has() -> None:
     ],
 )
 def test_no_interval_is_made_up(rows: list[Row], value: float | None) -> None:
-    (answer,) = answers.answers({"accuracy": value}, "accuracy", [content(*rows)], [("split",)])
+    (answer,) = answers.answers({"accuracy": value}, "accuracy", Declarations(), [content(*rows)], [("split",)])
     assert answer.interval == "" and answer.value == ("not defined" if value is None else "0.9000")
 
 
 def test_an_interval_of_the_summary_counts_before_one_of_a_table() -> None:
     metrics = {"accuracy": 0.9, "accuracy_low": 0.85, "accuracy_high": 0.97}
-    found = answers.answers(metrics, "accuracy", [content(row(0.9, 0.1, 0.99, split="test"))], [("split",)])
+    found = answers.answers(
+        metrics, "accuracy", Declarations(), [content(row(0.9, 0.1, 0.99, split="test"))], [("split",)]
+    )
     assert [(one.name, one.interval) for one in found] == [("accuracy", "0.8500 to 0.9700")]
 
 
@@ -84,7 +87,7 @@ def test_controls_beside_a_number_are_rows_that_differ_in_the_control_alone() ->
         row(0.7, 0.6, 0.8, control="untrained", site="first"),
         row(0.2, 0.1, 0.3, control="shuffled", site="last"),
     )
-    (answer,) = answers.answers({"accuracy": 0.9}, "accuracy", [table], [("control", "site")])
+    (answer,) = answers.answers({"accuracy": 0.9}, "accuracy", Declarations(), [table], [("control", "site")])
     assert [(one.name, one.value) for one in answer.compared] == [("untrained", "0.3000"), ("shuffled", "0.2000")]
 
 

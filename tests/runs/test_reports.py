@@ -27,7 +27,7 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import log
 from mi_runner.runs import run_folder
 from mi_runner.runs.report import REPORT, answers, images, rendering, run_report, tables, write_run_report
-from mi_runner.tables.declaration import Declarations, FigureType
+from mi_runner.tables.declaration import Declarations, FigureType, Measure
 from tests.conftest import REPOSITORY, Ended
 from tests.pages import BAD, DATA, DIVERGES, SMALL, Parsed, hostile_folder, parsed, pictures
 
@@ -65,6 +65,12 @@ def test_all_that_an_experiment_declares_has_a_meaning(schema: Any) -> None:
     assert every and [column.name for column in (*every, *declared.summary) if not column.meaning] == []
     assert all(each.caption for each in (*tables, *declared.figures))
     assert [column.name for column in every if column.only and not column.only.startswith("where ")] == []
+
+
+@pytest.mark.parametrize("schema", EXPERIMENTS, ids=lambda schema: schema.name)
+def test_the_headline_of_an_experiment_is_a_declared_number_of_which_more_is_better(schema: Any) -> None:
+    headline = declarations_of(schema.name).number(schema.headline)
+    assert isinstance(headline, Measure) and headline.better == "more"
 
 
 NOT_IN_SMALL = {

@@ -21,7 +21,7 @@ import torch
 from mi_runner import chance
 from mi_runner.config.experiments.explanations import ExplanationsConfig
 from mi_runner.datasets import Dataset, logic
-from mi_runner.errors import ConfigError, RunFailed, as_options
+from mi_runner.errors import ArgumentError, ConfigError, RunFailed
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common import sentences
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
@@ -86,11 +86,10 @@ def check(setting: Setting[ExplanationsConfig]) -> None:
     try:
         part = find_part(graph, None)
         rounding_interval(part.layers[-1], 0.0)
-        with as_options(experiment=["max_depth"]):
-            check_sizes(part.output(0).sizes, config.max_depth)
-    except ConfigError:
-        raise
+        check_sizes(part.output(0).sizes, config.max_depth)
     except ValueError as error:
+        if isinstance(error, ArgumentError) and error.argument == "max_depth":
+            raise error.as_options({"max_depth": "experiment.max_depth"}) from error
         raise ConfigError(f"experiment=explanations: {error} Type model=mlp model.hidden_sizes=[3,3].") from error
 
 

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 
 ABLATIONS = ("zero", "mean")
@@ -20,9 +21,9 @@ Means = Sequence[Tensor]
 
 
 def check_ablation(ablation: str) -> None:
-    """Raises a ValueError if there is no such ablation."""
+    """Raises an ArgumentError if there is no such ablation."""
     if ablation not in ABLATIONS:
-        raise ValueError(f"ablation={ablation}: use {' or '.join(ABLATIONS)}.")
+        raise ArgumentError("ablation", ablation, f"use {' or '.join(ABLATIONS)}.")
 
 
 def means_of(part: Part, x: Tensor, ablation: str) -> tuple[Tensor, ...] | None:
@@ -33,7 +34,7 @@ def means_of(part: Part, x: Tensor, ablation: str) -> tuple[Tensor, ...] | None:
         ablation: one of `ABLATIONS`.
 
     Raises:
-        ValueError: there is no such ablation.
+        ArgumentError: there is no such ablation.
     """
     check_ablation(ablation)
     return part.means(x) if ablation == "mean" else None

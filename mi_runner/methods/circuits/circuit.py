@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.machine import files
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
@@ -38,7 +39,7 @@ class Circuit:
         space: the well-formed circuits of the part, those that leave inputs out included.
 
     Raises:
-        ValueError: the part has several outputs, or the circuit is not well formed.
+        ArgumentError: the part has several outputs, or the circuit is not well formed.
 
     Example:
         >>> import torch
@@ -72,7 +73,8 @@ class Circuit:
             object.__setattr__(self, name, value)  # a row of a table has numpy's integers
         if not self.space.is_well_formed(self.bits):
             sizes = "-".join(map(str, self.space.sizes))
-            raise ValueError(f"bits={self.bits} is not a well-formed circuit of layers of {sizes} neurons.")
+            problem = f"{{bits}}={self.bits} is not a well-formed circuit of layers of {sizes} neurons."
+            raise ArgumentError("bits", self.bits, problem)
 
     @property
     def masks(self) -> tuple[np.ndarray, ...]:
@@ -110,7 +112,7 @@ class Circuit:
         outputs are unchanged.
 
         Raises:
-            ValueError: the network has other Linear layers than the part.
+            ArgumentError: the network has other Linear layers than the part.
         """
         copied = copy.deepcopy(model)
         modules = dict(copied.named_modules())
@@ -123,9 +125,8 @@ class Circuit:
                 weight = weight[rows]
                 if tuple(weight.shape) != mask.shape:
                     n_out, n_in = mask.shape
-                    raise ValueError(
-                        f"the model has no Linear layer '{layer.module}' of {n_in} inputs and {n_out} outputs."
-                    )
+                    problem = f"the model has no Linear layer '{layer.module}' of {n_in} inputs and {n_out} outputs."
+                    raise ArgumentError("model", None, problem)
                 kept = torch.as_tensor(mask, device=weight.device)
                 if self.means is not None and isinstance(linear, nn.Linear):
                     if linear.bias is None:
@@ -165,7 +166,7 @@ class Circuit:
         """Returns the circuit that `save` wrote.
 
         Raises:
-            ValueError: the file can't be read, or it has no circuit.
+            ArgumentError: the file can't be read, or it has no circuit.
         """
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -176,7 +177,8 @@ class Circuit:
             means = tuple(torch.tensor(mean) for mean in content["means"]) if "means" in content else None
             return Circuit(Part(tuple(layers), content["site"]), content["circuit"], content["output"], means)
         except (OSError, ValueError, KeyError, TypeError, IndexError) as error:
-            raise ValueError(f"{path} has no circuit ({type(error).__name__}: {error}).") from error
+            problem = f"{path} has no circuit ({type(error).__name__}: {error})."
+            raise ArgumentError("path", None, problem) from error
 
 
 def pair_shares(

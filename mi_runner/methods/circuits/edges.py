@@ -18,6 +18,8 @@ from typing import TypeVar
 import numpy as np
 from torch import Tensor
 
+from mi_runner.errors import ArgumentError
+
 Values = TypeVar("Values", np.ndarray, Tensor)
 
 
@@ -103,19 +105,18 @@ class Edges:
         """Returns one number for each edge `(E,)` float64 from an array `(out, in)` for each layer.
 
         Raises:
-            ValueError: the shapes are not the layers', or a number is not finite.
+            ArgumentError: the shapes are not the layers', or a number is not finite.
         """
         arrays = [
             np.asarray(layer.detach().cpu() if isinstance(layer, Tensor) else layer, dtype=float) for layer in layers
         ]
         given = [array.shape for array in arrays]
         if given != list(self.shapes):
-            raise ValueError(
-                f"scores of shapes {given}: give an array (out, in) for each layer, of shapes {list(self.shapes)}."
-            )
+            remedy = f"give an array (out, in) for each layer, of shapes {list(self.shapes)}."
+            raise ArgumentError("layers", None, f"scores of shapes {given}:", remedy)
         numbers = np.concatenate([array.reshape(-1) for array in arrays])
         if not np.isfinite(numbers).all():
-            raise ValueError("a score is not finite. Give a finite number for each edge.")
+            raise ArgumentError("layers", None, "a score is not finite.", "Give a finite number for each edge.")
         return numbers
 
 

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from mi_runner.datasets.distinct import first_of_equal
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Layer
 from mi_runner.methods.circuits.rounding import rounding_interval
 
@@ -39,7 +40,8 @@ class CircuitExamples:
 
     def __post_init__(self) -> None:
         if not len(self.x) == len(self.target) == len(self.full):
-            raise ValueError(f"{len(self.x)} inputs, {len(self.target)} targets, {len(self.full)} outputs.")
+            problem = f"{len(self.x)} inputs, {len(self.target)} targets, {len(self.full)} outputs."
+            raise ArgumentError(("x", "target", "full"), None, problem)
 
     def __len__(self) -> int:
         return len(self.x)

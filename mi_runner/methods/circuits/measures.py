@@ -77,7 +77,7 @@ def measure(
         inputs: the family of circuits, one of `INPUTS`.
 
     Raises:
-        ValueError: the last activation is leaky_relu with a negative slope, or there is no such choice.
+        ArgumentError: the last activation is leaky_relu with a negative slope, or there is no such choice.
     """
     progress = progress or Progress()
     space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)

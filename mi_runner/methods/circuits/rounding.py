@@ -7,6 +7,7 @@ from collections.abc import Callable
 import numpy as np
 import torch
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Layer
 
 
@@ -18,10 +19,11 @@ def rounding_interval(layer: Layer, answer: float) -> tuple[float, float]:
     (infinity, −infinity).
 
     Raises:
-        ValueError: the activation is leaky_relu with a negative slope, which is not monotone.
+        ArgumentError: the activation is leaky_relu with a negative slope, which is not monotone.
     """
     if layer.activation == "leaky_relu" and layer.slope < 0:
-        raise ValueError(f"leaky_relu with the negative slope {layer.slope} is not monotone.")
+        problem = f"leaky_relu with the negative slope {layer.slope} is not monotone."
+        raise ArgumentError("layer", None, problem)
 
     def rounded(key: int) -> float:
         return float(layer.activate(torch.tensor(_float_of(key))).round())

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.device_measures import measure_on
@@ -129,7 +130,7 @@ def search_circuits(
         device: the device that computes a table; a census always runs on the CPU.
 
     Raises:
-        ValueError: the part has several outputs or too many edges, its inputs are not the examples', there is no
+        ArgumentError: the part has several outputs or too many edges, its inputs are not the examples', there is no
             example, an option is out of its range, or the last activation falls.
 
     Example:
@@ -157,9 +158,11 @@ def search_circuits(
     if space.count() <= max_table_rows or not space.n_hidden:
         return _in_a_table(part, examples, space, ablation, least_correct, least_left_out, device, progress)
     if least_left_out:
-        raise ValueError(
-            f"min_node_sparsity={min_node_sparsity:g} works where all circuits fit into a table: there are "
-            f"{space.count():,}, and max_table_rows={max_table_rows}."
+        raise ArgumentError(
+            ("min_node_sparsity", "max_table_rows"),
+            min_node_sparsity,
+            f"{{min_node_sparsity}}={min_node_sparsity:g} works where all circuits fit into a table: there are "
+            f"{space.count():,}, and {{max_table_rows}}={max_table_rows}.",
         )
     most = max_table_rows if most_listed is None else most_listed
     salt = int(torch.randint(2**63 - 1, (), generator=generator)) if generator is not None else 0
@@ -167,13 +170,14 @@ def search_circuits(
 
 
 def _check(space: CircuitSpace, examples: CircuitExamples, accuracy_threshold: float, min_node_sparsity: float) -> None:
-    """Checks what a search is given; raises a ValueError if it doesn't fit."""
+    """Checks what a search is given; raises an ArgumentError if it doesn't fit."""
     if not len(examples) or examples.x.shape[1:] != (space.sizes[0],):
         given = f"examples.x of shape {tuple(examples.x.shape)}"
-        raise ValueError(f"{given}: give at least one row, of the {space.sizes[0]} activations that enter the part.")
+        remedy = f"give at least one row, of the {space.sizes[0]} activations that enter the part."
+        raise ArgumentError("examples", None, f"{given}:", remedy)
     for name, share in (("accuracy_threshold", accuracy_threshold), ("min_node_sparsity", min_node_sparsity)):
         if not 0 <= share <= 1:
-            raise ValueError(f"{name}={share:g}: give a number between 0 and 1.")
+            raise ArgumentError(name, f"{share:g}", "give a number between 0 and 1.")
 
 
 def _by_census(

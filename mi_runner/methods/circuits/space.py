@@ -17,6 +17,7 @@ from math import comb
 
 import numpy as np
 
+from mi_runner.errors import ArgumentError
 from mi_runner.methods.circuits.edges import Edges, bits_of, rows_of
 
 INPUTS = ("all", "any")
@@ -41,7 +42,7 @@ class CircuitSpace:
         inputs: the family, one of `INPUTS`. The empty circuit is in neither.
 
     Raises:
-        ValueError: a size is below 1, the last isn't 1, there are more than 64 edges, or there is no such family.
+        ArgumentError: a size is below 1, the last isn't 1, there are more than 64 edges, or there is no such family.
     """
 
     sizes: tuple[int, ...]
@@ -49,13 +50,14 @@ class CircuitSpace:
 
     def __post_init__(self) -> None:
         if self.inputs not in INPUTS:
-            raise ValueError(f"inputs={self.inputs}: there are {' and '.join(INPUTS)}.")
+            raise ArgumentError("inputs", self.inputs, f"there are {' and '.join(INPUTS)}.")
         if len(self.sizes) < 2 or min(self.sizes) < 1 or self.sizes[-1] != 1:
-            raise ValueError(f"sizes={self.sizes}: a space has an input layer, positive sizes, and one output.")
+            problem = "a space has an input layer, positive sizes, and one output."
+            raise ArgumentError("sizes", self.sizes, problem)
         if self.n_edges > MOST_EDGES:
-            raise ValueError(
-                f"layers of {'-'.join(map(str, self.sizes))} neurons have {self.n_edges} edges, more than {MOST_EDGES}."
-            )
+            named = "-".join(map(str, self.sizes))
+            problem = f"layers of {named} neurons have {self.n_edges} edges, more than {MOST_EDGES}."
+            raise ArgumentError("sizes", None, problem)
 
     @cached_property
     def edges(self) -> Edges:
@@ -117,11 +119,12 @@ class CircuitSpace:
         """Returns the circuit with these masks as an integer.
 
         Raises:
-            ValueError: a mask's shape isn't that of its layer.
+            ArgumentError: a mask's shape isn't that of its layer.
         """
         for layer, (mask, shape) in enumerate(zip(masks, self.edges.shapes, strict=True)):
             if np.shape(mask) != shape:
-                raise ValueError(f"the mask of layer {layer} has the shape {np.shape(mask)}, the layer {shape}.")
+                problem = f"the mask of layer {layer} has the shape {np.shape(mask)}, the layer {shape}."
+                raise ArgumentError("masks", None, problem)
         return int(bits_of(rows_of([np.asarray(mask, dtype=bool)[None] for mask in masks]))[0])
 
     def is_well_formed(self, circuit: int) -> bool:

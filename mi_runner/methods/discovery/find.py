@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.discovery.masked import LossFunction, MaskedPart
@@ -77,7 +78,7 @@ def find(
         generator: for methods that draw random numbers; None: torch's own.
 
     Raises:
-        ValueError: no method has this name, or its scores do not fit the part.
+        ArgumentError: no method has this name, or its scores do not fit the part.
     """
     method = method_of(method) if isinstance(method, str) else method
     edges, taken = Edges(task.part.sizes), _taken(method, task, generator)
@@ -113,11 +114,12 @@ class Resampled:
         """Returns the circuits `(R, S, E)` of a method on each resample.
 
         Raises:
-            ValueError: no method has this name, or it doesn't resample.
+            ArgumentError: no method has this name, or it doesn't resample.
         """
         method = method_of(method) if isinstance(method, str) else method
         if not method.resamples:
-            raise ValueError(f"the method {method.name} finds no circuits on resampled examples.")
+            problem = f"the method {method.name} finds no circuits on resampled examples."
+            raise ArgumentError("method", None, problem)
         task, masked = self.task, self.masked
         edges, taken = masked.edges, _taken(method, task, generator)
         if method.scores is not None:

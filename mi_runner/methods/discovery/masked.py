@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import ACTIVATIONS, Part, mean_values
 from mi_runner.methods.circuits.ablation import carried, check_ablation
 from mi_runner.methods.circuits.edges import Edges, distinct
@@ -121,12 +122,11 @@ class MaskedPart:
                 `objective` are over these.
 
         Raises:
-            ValueError: the ablation has another name, or x does not fit.
+            ArgumentError: the ablation has another name, or x does not fit.
         """
         if x.dim() != 2 or not len(x) or x.shape[1] != part.sizes[0]:
-            raise ValueError(
-                f"x of shape {tuple(x.shape)}: give at least one row, of the {part.sizes[0]} activations that enter."
-            )
+            remedy = f"give at least one row, of the {part.sizes[0]} activations that enter."
+            raise ArgumentError("x", None, f"x of shape {tuple(x.shape)}:", remedy)
         check_ablation(ablation)
         self.part, self.edges, self.ablation = part.to(x), Edges(part.sizes), ablation
         self.target = target.to(x) if target.is_floating_point() else target
@@ -192,7 +192,7 @@ class MaskedPart:
             resamples: `(K,)`, the resample that each is judged on; None: the first.
         """
         if objective not in OBJECTIVES:
-            raise ValueError(f"objective={objective}: use distance or loss.")
+            raise ArgumentError("objective", objective, f"use {' or '.join(OBJECTIVES)}.")
         rows = np.zeros(len(circuits), dtype=np.int64) if resamples is None else resamples
         if objective == "distance" and self._compiled and (self.ablation == "mean" or self.n_resamples == 1):
             return self._distances(circuits, rows)

@@ -15,6 +15,7 @@ from functools import cache
 from importlib import import_module
 from typing import Any
 
+from mi_runner.errors import ArgumentError
 from mi_runner.machine.installed import EntryPoint, Fault, Unusable, added
 
 TAKES = ("objective", "loss", "generator")
@@ -46,7 +47,7 @@ class Method:
         origin: the entry point of the installed package that adds it; None: it is mi-run's own, or is given by itself.
 
     Raises:
-        ValueError: not exactly one of `scores` and `searches` is given, or it takes something else.
+        ArgumentError: not exactly one of `scores` and `searches` is given, or it takes something else.
     """
 
     name: str
@@ -64,9 +65,11 @@ class Method:
 
     def __post_init__(self) -> None:
         if (self.scores is None) == (self.searches is None):
-            raise ValueError(f"the method {self.name}: give either scores or searches.")
+            problem = f"the method {self.name}: give either {{scores}} or {{searches}}."
+            raise ArgumentError(("scores", "searches"), None, problem)
         if others := set(self.takes) - set(TAKES):
-            raise ValueError(f"the method {self.name} takes {', '.join(sorted(others))}: use {', '.join(TAKES)}.")
+            problem = f"the method {self.name} takes {', '.join(sorted(others))}:"
+            raise ArgumentError("takes", None, problem, f"use {', '.join(TAKES)}.")
 
     def load(self) -> Callable[..., Any]:
         """Returns the function that scores or searches; the first call imports it."""
@@ -243,20 +246,26 @@ def all_methods() -> tuple[Method, ...]:
     return (*METHODS, *_added()[0])
 
 
+def faults() -> tuple[Fault, ...]:
+    """Returns which methods of installed packages can't be used, and why."""
+    return _added()[1]
+
+
 def fault_of(name: str) -> str:
     """Returns why a method that an installed package adds can't be used; empty if none of this name is unusable."""
-    return next((fault.text for fault in _added()[1] if fault.what == f"the method {name}"), "")
+    return next((fault.text for fault in faults() if fault.what == f"the method {name}"), "")
 
 
 def method_of(name: str) -> Method:
     """Returns the record of a name.
 
     Raises:
-        ValueError: no method has it.
+        ArgumentError: no method has it.
     """
     by_name = {method.name: method for method in all_methods()}
     if name not in by_name:
-        raise ValueError(f"no method is named '{name}'. Use one of {', '.join(by_name)}, or give a Method.")
+        remedy = f"Use one of {', '.join(by_name)}, or give a Method."
+        raise ArgumentError("name", None, f"no method is named '{name}'.", remedy)
     return by_name[name]
 
 

@@ -19,6 +19,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 
+from mi_runner.errors import ArgumentError
 from mi_runner.methods.circuits.edges import Edges, rows_of
 
 NUMBERS_AT_ONCE = 4_000_000
@@ -54,11 +55,11 @@ class CircuitSampler:
         """Returns n circuits of k edges `(n, E)` bool, drawn uniformly and independently.
 
         Raises:
-            ValueError: there is no circuit of k edges, or none is drawn.
+            ArgumentError: there is no circuit of k edges, or none is drawn.
         """
         total = self.edges.n
         if not 0 < k <= total:
-            raise ValueError(f"k={k}: give a number of edges from 1 to {total}.")
+            raise ArgumentError("k", k, f"give a number of edges from 1 to {total}.")
         if k == total:
             return np.repeat(self.edges.full, n, axis=0)
         if len(self.edges.sizes) == 2:  # every set of edges is a circuit
@@ -74,7 +75,7 @@ class CircuitSampler:
             n_found += len(found[-1])
             n_proposals += at_once
             if not n_found and n_proposals > MOST_PROPOSALS:
-                raise ValueError(f"k={k}: there seems to be no circuit of so many edges.")
+                raise ArgumentError("k", k, "there seems to be no circuit of so many edges.")
         return np.concatenate(found)[:n]
 
     def _weights(self, k: int) -> _Weights:

@@ -11,6 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mi_runner.errors import ArgumentError
+
 
 @dataclass(frozen=True)
 class Stability:
@@ -44,11 +46,11 @@ def stability(circuits: np.ndarray) -> Stability:
     """Returns how the circuits `(R, S, E)` of R resamples compare at each size.
 
     Raises:
-        ValueError: there are fewer than two resamples.
+        ArgumentError: there are fewer than two resamples.
     """
     n_resamples = len(circuits)
     if n_resamples < 2:
-        raise ValueError(f"{n_resamples} resamples: give at least two.")
+        raise ArgumentError("circuits", None, f"{n_resamples} resamples:", "give at least two.")
     pairs = np.triu_indices(n_resamples, 1)
     jaccard = np.full(circuits.shape[1], np.nan)
     for size in range(circuits.shape[1]):

@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import ACTIVATIONS, Part
 from mi_runner.methods.explanations import interchange_kernel
 from mi_runner.methods.explanations.algorithms import Algorithm, Tree, apply_gate, variable_table
@@ -101,11 +102,12 @@ class Interchange:
 
     def __init__(self, network: BooleanNetwork, pairs: str = "all") -> None:
         if pairs not in PAIRS:
-            raise ValueError(f"pairs={pairs}: use {' or '.join(PAIRS)}.")
+            raise ArgumentError("pairs", pairs, f"use {' or '.join(PAIRS)}.")
         hidden = network.sizes[1:-1]
         n_sets = sum(2**size - 1 for size in hidden)
         if n_sets > MOST_SETS:
-            raise ValueError(f"hidden layers of {list(hidden)} neurons have {n_sets:,} sets, more than {MOST_SETS:,}.")
+            problem = f"hidden layers of {list(hidden)} neurons have {n_sets:,} sets, more than {MOST_SETS:,}."
+            raise ArgumentError("network", None, problem)
         self.network = network
         self.pairs = pairs
         self.table = network.answers()

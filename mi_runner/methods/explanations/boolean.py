@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.space import CircuitSpace
 
@@ -57,13 +58,14 @@ class BooleanNetwork:
         for weight in (layer.weight for layer in self.part.layers):
             if weight.dtype != torch.float64 or weight.device.type != "cpu":
                 what = f"{str(weight.dtype).removeprefix('torch.')} on {weight.device}"
-                raise ValueError(f"the chain's weights are {what}: make the network by BooleanNetwork.of(part).")
+                problem = f"the chain's weights are {what}:"
+                raise ArgumentError("part", None, problem, "make the network by BooleanNetwork.of(part).")
         if self.part.sizes[-1] != 1:
-            raise ValueError(f"the chain has {self.part.sizes[-1]} outputs: take one, part.output(number).")
+            problem = f"the chain has {self.part.sizes[-1]} outputs:"
+            raise ArgumentError("part", None, problem, "take one, part.output(number).")
         if not 1 <= self.part.sizes[0] <= MOST_INPUTS:
-            raise ValueError(
-                f"the chain has {self.part.sizes[0]} inputs; a Boolean function here has 1 to {MOST_INPUTS}."
-            )
+            problem = f"the chain has {self.part.sizes[0]} inputs; a Boolean function here has 1 to {MOST_INPUTS}."
+            raise ArgumentError("part", None, problem)
 
     @staticmethod
     def of(part: Part) -> BooleanNetwork:

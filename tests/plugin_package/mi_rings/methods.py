@@ -1,4 +1,4 @@
-"""A method that finds circuits, for experiment=discovery. mi-run imports the record for its help: without torch."""
+"""A method that finds circuits, for experiment=discovery. mi-run imports the record at its start: without torch."""
 
 from __future__ import annotations
 
