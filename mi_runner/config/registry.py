@@ -108,7 +108,7 @@ def code_of(schema: Choice | type[Choice]) -> ModuleType:
 
 @contextmanager
 def said_of(schema: type[Choice]) -> Iterator[None]:
-    """Within the block, an error of an installed package's code becomes one line that names the package.
+    """Turns an error of an installed package's code, within the block, into one line that names the package.
 
     Raises:
         RunFailed: in place of the package's error.

@@ -207,86 +207,10 @@ class Program:
         if key in self._plans:
             self._plans.move_to_end(key)
             return self._plans[key]
-        self._plans[key] = self._plan(replacements, returns, known)
+        self._plans[key] = _Planner(self, replacements, known).plan(returns)
         if len(self._plans) > PLANS:
             self._plans.popitem(last=False)
         return self._plans[key]
-
-    def _plan(
-        self, replacements: Sequence[Replacement], returns: tuple[str, ...], known: frozenset[str]
-    ) -> tuple[_Action, ...]:
-        paths = [replacement.path for replacement in replacements]
-        named = {name for path in paths for name in path}
-        at_site: dict[str, list[int]] = {}
-        changed = 0  # the steps that read, directly or not, a replaced value
-        for number, path in enumerate(paths):
-            last = path[-1]
-            changed |= self.behind[last]
-            if len(path) > 1:
-                changed |= 1 << self.position[last]
-            else:
-                at_site.setdefault(last, []).append(number)
-
-        def replaced_at(name: str, arriving: Arriving) -> list[int]:
-            """Returns the replacements that this use of the step sees: first of the site, then of edges and paths."""
-            if not arriving:
-                return at_site.get(name, [])
-            return at_site.get(name, []) + sorted(number for number, length in arriving if length == 1)
-
-        def seen(source: str, arriving: Arriving, by: str | None = None) -> _Key:
-            """Returns the value of `source` as `by` sees it, where that lies on the paths of `arriving`."""
-            along = {(n, length - 1) for n, length in arriving if paths[n][length - 2] == source}
-            ending = {(n, len(path) - 1) for n, path in enumerate(paths) if len(path) > 1 and path[-2:] == (source, by)}
-            use = frozenset(along | ending)
-            return _Key(source, use, bool(replaced_at(source, use)))
-
-        wanted: dict[int, dict[_Key, None]] = {}
-
-        def want(key: _Key) -> None:
-            intact = not key.arriving and not key.replaced and not changed >> self.position[key.name] & 1
-            if not (intact and key.name in known):
-                wanted.setdefault(self.position[key.name], {})[key] = None
-
-        kept = {_Key(name, PLAIN, bool(replaced_at(name, PLAIN))) for name in returns}
-        for key in kept:
-            want(key)
-        backwards: list[_Action] = []
-        used = set(kept)
-
-        def add(key: _Key, sources: dict[str, _Key], base: _Key | None, at_key: Sequence[int]) -> None:
-            read = [*sources.values(), *([base] if base else [])]
-            freed = tuple(source for source in dict.fromkeys(read) if source not in used)
-            used.update(read)
-            backwards.append(_Action(key, sources, base, tuple(at_key), freed))
-            for source in read:
-                want(source)
-
-        for position in range(max(wanted, default=-1), -1, -1):
-            # Replaced values first: what they replace is a value of the same step.
-            for key in sorted(wanted.get(position, ()), key=lambda key: not key.replaced):
-                if key.replaced:
-                    here = replaced_at(key.name, key.arriving)
-                    # What stands before the last replacement of the whole value doesn't matter.
-                    whole = [rank for rank, number in enumerate(here) if not replacements[number].needs_base]
-                    if whole:
-                        add(key, {}, None, here[whole[-1] :])
-                    else:
-                        rest = frozenset(pair for pair in key.arriving if pair[1] > 1)
-                        add(key, {}, _Key(key.name, rest), here)
-            for key in [key for key in wanted.get(position, ()) if not key.replaced]:
-                step = self.steps[key.name]
-                demanded = [name for name in step.on_demand.values() if name in named]
-                inputs = (*self.inputs[key.name], *demanded)
-                add(key, {source: seen(source, key.arriving, key.name) for source in inputs}, None, ())
-            wanted.pop(position, None)
-        actions: list[_Action] = []
-        steady: set[_Key] = set()
-        for action in reversed(backwards):
-            if action.base is None and steady.issuperset(action.sources.values()):
-                steady.add(action.key)
-                action = action._replace(steady=True)
-            actions.append(action)
-        return tuple(actions)
 
     # --- memory --------------------------------------------------------------------------------------------------
 
@@ -334,6 +258,98 @@ class Merged:
     def __call__(self, *values: Any) -> Any:
         (value,) = Evaluator(self.program, dict(zip(self.reads, values, strict=True))).run((), (self.last,))
         return value
+
+
+class _Planner:
+    """Plans what has to be computed to have some values, from the last step back to the first.
+
+    Args:
+        known: the steps whose intact values are there.
+    """
+
+    def __init__(self, program: Program, replacements: Sequence[Replacement], known: frozenset[str]) -> None:
+        self.program, self.replacements, self.known = program, replacements, known
+        self.paths = [replacement.path for replacement in replacements]
+        self.named = {name for path in self.paths for name in path}
+        self.at_site: dict[str, list[int]] = {}
+        self.changed = 0  # the steps that read, directly or not, a replaced value
+        for number, path in enumerate(self.paths):
+            last = path[-1]
+            self.changed |= program.behind[last]
+            if len(path) > 1:
+                self.changed |= 1 << program.position[last]
+            else:
+                self.at_site.setdefault(last, []).append(number)
+        self.wanted: dict[int, dict[_Key, None]] = {}
+        self.used: set[_Key] = set()
+        self.backwards: list[_Action] = []
+
+    def plan(self, returns: tuple[str, ...]) -> tuple[_Action, ...]:
+        """Returns what is computed, in order, to have the values of these steps."""
+        kept = {_Key(name, PLAIN, bool(self.replaced_at(name, PLAIN))) for name in returns}
+        self.used = set(kept)
+        for key in kept:
+            self.want(key)
+        for position in range(max(self.wanted, default=-1), -1, -1):
+            # Replaced values first: what they replace is a value of the same step.
+            for key in sorted(self.wanted.get(position, ()), key=lambda key: not key.replaced):
+                if key.replaced:
+                    self.add_replaced(key)
+            for key in [key for key in self.wanted.get(position, ()) if not key.replaced]:
+                step = self.program.steps[key.name]
+                demanded = [name for name in step.on_demand.values() if name in self.named]
+                inputs = (*self.program.inputs[key.name], *demanded)
+                self.add(key, {source: self.seen(source, key.arriving, key.name) for source in inputs}, None, ())
+            self.wanted.pop(position, None)
+        actions: list[_Action] = []
+        steady: set[_Key] = set()
+        for action in reversed(self.backwards):
+            if action.base is None and steady.issuperset(action.sources.values()):
+                steady.add(action.key)
+                action = action._replace(steady=True)
+            actions.append(action)
+        return tuple(actions)
+
+    def replaced_at(self, name: str, arriving: Arriving) -> list[int]:
+        """Returns the replacements that this use of the step sees: first of the site, then of edges and paths."""
+        if not arriving:
+            return self.at_site.get(name, [])
+        return self.at_site.get(name, []) + sorted(number for number, length in arriving if length == 1)
+
+    def seen(self, source: str, arriving: Arriving, by: str) -> _Key:
+        """Returns the value of `source` as `by` sees it, where that lies on the paths of `arriving`."""
+        paths = self.paths
+        along = {(n, length - 1) for n, length in arriving if paths[n][length - 2] == source}
+        ending = {(n, len(path) - 1) for n, path in enumerate(paths) if len(path) > 1 and path[-2:] == (source, by)}
+        use = frozenset(along | ending)
+        return _Key(source, use, bool(self.replaced_at(source, use)))
+
+    def want(self, key: _Key) -> None:
+        """Notes that a value is needed, unless it is known."""
+        position = self.program.position[key.name]
+        intact = not key.arriving and not key.replaced and not self.changed >> position & 1
+        if not (intact and key.name in self.known):
+            self.wanted.setdefault(position, {})[key] = None
+
+    def add_replaced(self, key: _Key) -> None:
+        """Adds the computation of a replaced value."""
+        here = self.replaced_at(key.name, key.arriving)
+        # What stands before the last replacement of the whole value doesn't matter.
+        whole = [rank for rank, number in enumerate(here) if not self.replacements[number].needs_base]
+        if whole:
+            self.add(key, {}, None, here[whole[-1] :])
+        else:
+            rest = frozenset(pair for pair in key.arriving if pair[1] > 1)
+            self.add(key, {}, _Key(key.name, rest), here)
+
+    def add(self, key: _Key, sources: dict[str, _Key], base: _Key | None, at_key: Sequence[int]) -> None:
+        """Adds the computation of a value, before those that are there, and wants what it reads."""
+        read = [*sources.values(), *([base] if base else [])]
+        freed = tuple(source for source in dict.fromkeys(read) if source not in self.used)
+        self.used.update(read)
+        self.backwards.append(_Action(key, sources, base, tuple(at_key), freed))
+        for source in read:
+            self.want(source)
 
 
 class Evaluator:

@@ -65,28 +65,9 @@ def _steps(
     module: nn.Module, graph: fx.Graph, names: dict[fx.Node, str], recorder: _Recorder, inputs: tuple[Tensor, ...]
 ) -> Iterator[Step]:
     """Yields the recorded nodes as steps; before a module its parameters, and a Linear's product before its bias."""
-    further, n, n_more = _run_on_one_more(recorder, inputs)
-    operations: dict[str, Any] = {
-        **{"placeholder": "input", "call_module": "module", "call_function": "function"},
-        **{"call_method": "method", "get_attr": "parameter"},
-    }
+    known = _Known(recorder, *_run_on_one_more(recorder, inputs))
     read_by_forward = {str(node.target) for node in graph.nodes if node.op == "get_attr"}
     made: set[str] = set()
-
-    def value(node: fx.Node) -> Value | None:
-        if node not in recorder.shapes:
-            return None
-        shape, more = recorder.shapes[node], further.shapes[node]
-        of_examples = node.op != "get_attr" and shape[:1] == (n,) and more[:1] == (n_more,)
-        return Value(shape[1:] if of_examples else shape, recorder.dtypes[node], of_examples)
-
-    def parameter(path: str, tensor: Tensor) -> Iterator[Step]:
-        if path not in made:
-            made.add(path)
-            shown = path in read_by_forward
-            known = Value(tuple(tensor.shape), tensor.dtype, of_examples=False)
-            yield Step(path, "parameter", path, value=known, carries=True, shown=shown)
-
     for node in graph.nodes:
         name = names.get(node)
         if name is None or name in made:
@@ -96,28 +77,27 @@ def _steps(
         if node.op == "call_module":
             submodule, path = module.get_submodule(str(node.target)), str(node.target)
             for local, tensor in submodule.named_parameters():
-                yield from parameter(f"{path}.{local}", tensor)
-                on_demand[local] = f"{path}.{local}"
+                of_parameter = on_demand[local] = f"{path}.{local}"
+                if of_parameter not in made:
+                    made.add(of_parameter)
+                    yield _parameter(of_parameter, tensor, shown=of_parameter in read_by_forward)
             # A pruned layer's weight is computed before each pass, so it is no parameter.
             if is_linear(submodule) and submodule.bias is not None and "weight" in on_demand:
                 on_demand[PRODUCT] = f"{name}{PRODUCT}"
                 read = (first_of(args, kwargs), Ref(on_demand["weight"]))
                 yield Step(
                     on_demand[PRODUCT], "function", linear_product, read,
-                    value=value(node), carries=True, shown=False, grad=NO_GRAD not in node.meta,
+                    value=known.value(node), carries=True, shown=False, grad=NO_GRAD not in node.meta,
                 )  # fmt: skip
-        fixed, for_each = recorder.sizes.get(node, 0), 0.0
-        if n_more > n:
-            for_each = (further.sizes.get(node, 0) - fixed) / (n_more - n)
-            fixed -= n * for_each
+        fixed, for_each = known.n_bytes(node)
         made.add(name)
         yield Step(
             name,
-            operations[node.op],
+            OPERATIONS[node.op],
             node.target,
             tuple(args),
             dict(kwargs),
-            value=value(node),
+            value=known.value(node),
             carries=node in recorder.carriers,
             changes=frozenset(names[source] for source in _changed(node, module) | recorder.changed[node]),
             fixed_bytes=fixed,
@@ -126,6 +106,45 @@ def _steps(
             owner=_owner(node),
             grad=NO_GRAD not in node.meta,
         )
+
+
+OPERATIONS: dict[str, Any] = {
+    **{"placeholder": "input", "call_module": "module", "call_function": "function"},
+    **{"call_method": "method", "get_attr": "parameter"},
+}
+"""What torch.fx calls a node → what a step does."""
+
+
+def _parameter(path: str, tensor: Tensor, *, shown: bool) -> Step:
+    """Returns the step that gives a parameter."""
+    known = Value(tuple(tensor.shape), tensor.dtype, of_examples=False)
+    return Step(path, "parameter", path, value=known, carries=True, shown=shown)
+
+
+@dataclass(frozen=True)
+class _Known:
+    """What two runs say of the values, on `n` examples and on `n_more`: those of examples grow, the others stay."""
+
+    recorder: _Recorder
+    further: _Recorder
+    n: int
+    n_more: int
+
+    def value(self, node: fx.Node) -> Value | None:
+        """Returns what is known of a node's tensor; None if it has none."""
+        if node not in self.recorder.shapes:
+            return None
+        shape, more = self.recorder.shapes[node], self.further.shapes[node]
+        of_examples = node.op != "get_attr" and shape[:1] == (self.n,) and more[:1] == (self.n_more,)
+        return Value(shape[1:] if of_examples else shape, self.recorder.dtypes[node], of_examples)
+
+    def n_bytes(self, node: fx.Node) -> tuple[float, float]:
+        """Returns the bytes of a node's value that stay, and those of each example."""
+        fixed, for_each = self.recorder.sizes.get(node, 0), 0.0
+        if self.n_more > self.n:
+            for_each = (self.further.sizes.get(node, 0) - fixed) / (self.n_more - self.n)
+            fixed -= self.n * for_each
+        return fixed, for_each
 
 
 def _owner(node: fx.Node) -> str:

@@ -6,7 +6,7 @@ folder is made; where torch's own words would say what failed, these say what to
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from torch.nn.parameter import is_lazy
 
 from mi_runner.datasets import Dataset, channels_last
 from mi_runner.errors import ArgumentError, one_line
+from mi_runner.models.one_output import taken, ways
 
 OLD_NORMS = {"WeightNorm": "weight_norm", "SpectralNorm": "spectral_norm"}
 """The class of a hook that writes a weight before each forward pass → the parametrization that replaces it."""
@@ -57,9 +58,16 @@ def _fault(tensor: Tensor) -> str:
         return f"is {tensor.dtype}, and networks have real numbers here: keep real and imaginary parts apart."
     if tensor.is_inference():
         return "was made in torch.inference_mode(), and can't be trained: build the network outside of it."
-    if any(stride == 0 and size > 1 for stride, size in zip(tensor.stride(), tensor.shape, strict=True)):
+    if is_expanded(tensor):
         return "is expanded: its elements share memory, so they can't be trained or loaded. Make it with .clone()."
     return ""
+
+
+def is_expanded(tensor: Tensor) -> bool:
+    """Returns whether elements of a tensor share memory, so that one stored value stands for many."""
+    return any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True)) or (
+        tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
+    )
 
 
 def check_output(model: nn.Module, dataset: Dataset) -> None:
@@ -116,14 +124,10 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
 
 def _several(output: Any) -> dict[str, tuple[int, ...]]:
     """Returns the tensors in an output, as model.output names them: key, position or attribute → shape."""
-    named: Iterable[tuple[Any, Any]]
-    if isinstance(output, tuple | list):
-        named = enumerate(output)
-    elif isinstance(output, Mapping):
-        named = output.items()
-    else:
-        named = ((name, value) for name, value in getattr(output, "__dict__", {}).items() if not name.startswith("_"))
-    return {str(name): tuple(value.shape) for name, value in named if isinstance(value, Tensor)}
+    named = {
+        name: taken(output, way) for name, way in ways(output).items() if name not in getattr(output, "_fields", ())
+    }
+    return {name: tuple(value.shape) for name, value in named.items() if isinstance(value, Tensor)}
 
 
 def _reasons(error: Exception, model: nn.Module, example: Tensor) -> Iterator[str]:

@@ -29,11 +29,11 @@ def with_one_output(model: nn.Module, output: str) -> nn.Module:
     def of_one(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         returned = forward(self, *args, **kwargs)
         if isinstance(returned, fx.Proxy):  # of a submodule that is one site
-            return _taken(returned, type(self).taken_in_evaluation)  # type: ignore[attr-defined]
+            return taken(returned, type(self).taken_in_evaluation)  # type: ignore[attr-defined]
         found = _found(returned, output)
         if not self.training:
             type(self).taken_in_evaluation = found  # type: ignore[attr-defined]
-        return _taken(returned, found)
+        return taken(returned, found)
 
     # A class of its own, because a copy of the network, and torch.fx, take forward from there.
     own = {"forward": of_one, "__module__": kind.__module__, "taken_in_evaluation": None}
@@ -42,28 +42,32 @@ def with_one_output(model: nn.Module, output: str) -> nn.Module:
 
 
 def _found(returned: Any, output: str) -> tuple[str, Any] | None:
-    """Returns how an output is taken: by which key, position or attribute; None if there is only one output.
+    """Returns how an output is taken: by which key, position or attribute; None where there is only one.
 
     Raises:
         ArgumentError: there is none of this name.
     """
     if isinstance(returned, Tensor):
         return None
-    ways: dict[str, tuple[str, Any]]
+    found = ways(returned)
+    if output not in found:
+        raise ArgumentError("output", output, unknown("output", output, found))
+    return found[output]
+
+
+def ways(returned: Any) -> dict[str, tuple[str, Any]]:
+    """Returns the name of each output of several → how it is taken, and by which key, position or attribute."""
     if isinstance(returned, Mapping):
-        ways = {str(key): ("item", key) for key in returned}
-    elif isinstance(returned, tuple | list):
-        ways = {str(position): ("item", position) for position in range(len(returned))}
-        ways |= {name: ("attribute", name) for name in getattr(returned, "_fields", ())}
-    else:
-        ways = {name: ("attribute", name) for name in getattr(returned, "__dict__", {}) if not name.startswith("_")}
-    if output not in ways:
-        raise ArgumentError("output", output, unknown("output", output, ways))
-    return ways[output]
+        return {str(key): ("item", key) for key in returned}
+    if isinstance(returned, tuple | list):
+        positions = {str(position): ("item", position) for position in range(len(returned))}
+        return positions | {name: ("attribute", name) for name in getattr(returned, "_fields", ())}
+    return {name: ("attribute", name) for name in getattr(returned, "__dict__", {}) if not name.startswith("_")}
 
 
-def _taken(returned: Any, found: tuple[str, Any] | None) -> Any:
-    if found is None:
+def taken(returned: Any, way: tuple[str, Any] | None) -> Any:
+    """Returns one of several outputs; all that is returned where there is only one."""
+    if way is None:
         return returned
-    how, name = found
+    how, name = way
     return returned[name] if how == "item" else getattr(returned, name)

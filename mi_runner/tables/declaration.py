@@ -92,7 +92,7 @@ class CommonName(Column):
 class Measure(Column):
     """A value that may differ from seed to seed and is averaged over them.
 
-    A name that is a measure in one table of an experiment is one in each of its tables.
+    In run.json a name that is a measure in one table of the experiment is a measure in each table of the run.
 
     Attributes:
         within: the values that it can have.
@@ -106,6 +106,7 @@ class Measure(Column):
 
     @property
     def terms(self) -> str:
+        """The unit, and whether more of it is better."""
         return "; ".join(part for part in (self.unit, self.better and f"{self.better} is better") if part)
 
 
@@ -378,13 +379,12 @@ class Declarations:
         return {key: column for table in self.tables for key, column in table.common_names.items()}
 
     def with_others(self, other: Declarations) -> Declarations:
-        """Returns these declarations and others, of runs with other options."""
-        return Declarations(
-            (*self.tables, *(table for table in other.tables if table not in self.tables)),
-            (*self.summary, *(number for number in other.summary if number not in self.summary)),
-            (*self.figures, *(figure for figure in other.figures if figure not in self.figures)),
-            (*self.compared, *other.compared),
-            (*self.added, *other.added),
+        """Returns these declarations with the tables, numbers and figures of runs with other options."""
+        return replace(
+            self,
+            tables=(*self.tables, *(table for table in other.tables if table not in self.tables)),
+            summary=(*self.summary, *(number for number in other.summary if number not in self.summary)),
+            figures=(*self.figures, *(figure for figure in other.figures if figure not in self.figures)),
         )
 
     def named(self, table: str) -> list[TableType]:

@@ -19,7 +19,7 @@ from mi_runner.models.batches import outputs_of
 from mi_runner.progress import Progress, log
 from mi_runner.training import regularizers
 from mi_runner.training.epochs import EpochProgress, merges_last, shuffled_batches
-from mi_runner.training.evaluation import loss_function, score
+from mi_runner.training.evaluation import LossFunction, loss_function, score
 from mi_runner.training.optimizers import make_optimizer
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.regularizers import Regularizer
@@ -94,7 +94,7 @@ def train(
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = make_optimizer(parameters, options)
     order = chance.generator(seed, "batch order")
-    x, y = dataset.x_train, dataset.y_train
+    x, steps = dataset.x_train, _Steps(model, dataset, loss_of, regularizer, optimizer)
     merges_one = merges_last(model, x, len(x), options.batch_size, says=True)
     history: list[dict[str, Any]] = []
     if begun is not None:
@@ -113,43 +113,17 @@ def train(
             advance(len(history) * len(x))
         for epoch in range(len(history) + 1, options.epochs + 1):
             epoch_progress = EpochProgress(advance, f"epoch {epoch}/{options.epochs}")
-            model.train()
-            total_loss = torch.zeros((), device=x.device)
-            total_penalty = torch.zeros((), device=x.device)
             batches = shuffled_batches(
                 len(x), options.batch_size, generator=order, device=x.device, merges_one=merges_one
             )
-            n_unreported = 0
-            for step, index in enumerate(batches, start=1):
-                batch_loss = loss_of(model(x[index]), y[index])
-                objective = batch_loss
-                if regularizer is not None and regularizer.factor:
-                    penalty = regularizer.factor * regularizer.measure(model)
-                    objective = batch_loss + penalty
-                    total_penalty += penalty.detach()
-                optimizer.zero_grad()
-                objective.backward()
-                optimizer.step()
-                total_loss += batch_loss.detach() * len(index)
-                n_unreported += len(index)
-                if step % STEPS_BETWEEN_NOTES == 0 or step == len(batches):
-                    epoch_progress.report(n_unreported, float(batch_loss.detach()))
-                    n_unreported = 0
-            model.eval()
-            row: dict[str, Any] = {"epoch": epoch, "loss": float(total_loss) / len(x)}
-            if regularizer is not None:
-                row["penalty"] = float(total_penalty) / len(batches)
-                with torch.no_grad():
-                    row[regularizer.name] = float(regularizer.measure(model))
+            row: dict[str, Any] = {"epoch": epoch, **steps.take(batches, epoch_progress)}
             check_finite(row, all(bool(parameter.isfinite().all()) for parameter in parameters))
-            outputs = outputs_of(model, dataset.x_test, must_be_finite=False)
-            tested = score(outputs, dataset.y_test, loss_of, classes=dataset.has_classes)
-            row |= {"test_loss": tested.loss, "test_accuracy": tested.accuracy, **reached(row, options)}
+            row |= {**steps.tested(), **reached(row, options)}
             history.append(row)
             progress.rows("history", [row])
             log.info(
-                f"epoch {epoch}/{options.epochs}  loss {row['loss']:.4f}  test loss {tested.loss:.4f}  "
-                f"test accuracy {tested.accuracy:.4f}  {epoch_progress.speed:,.0f} examples/s"
+                f"epoch {epoch}/{options.epochs}  loss {row['loss']:.4f}  test loss {row['test_loss']:.4f}  "
+                f"test accuracy {row['test_accuracy']:.4f}  {epoch_progress.speed:,.0f} examples/s"
             )
             if keep is not None:
                 generators = {"order": order.get_state(), **_global_generators(x.device)}
@@ -158,6 +132,54 @@ def train(
                 log.info(f"stop_loss={options.stop_loss:g} is reached in epoch {epoch}")
                 break
     return history
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """The steps of a training of one network."""
+
+    model: nn.Module
+    dataset: Dataset
+    loss_of: LossFunction
+    regularizer: Regularizer | None
+    optimizer: torch.optim.Optimizer
+
+    def take(self, batches: Sequence[Tensor], progress: EpochProgress) -> dict[str, float]:
+        """Takes a step for each of the batches, and returns what the history says of an epoch before it is tested."""
+        x, y, regularizer = self.dataset.x_train, self.dataset.y_train, self.regularizer
+        self.model.train()
+        total_loss = torch.zeros((), device=x.device)
+        total_penalty = torch.zeros((), device=x.device)
+        n_unreported = 0
+        for step, index in enumerate(batches, start=1):
+            batch_loss = self.loss_of(self.model(x[index]), y[index])
+            objective = batch_loss
+            if regularizer is not None and regularizer.factor:
+                penalty = regularizer.factor * regularizer.measure(self.model)
+                objective = batch_loss + penalty
+                total_penalty += penalty.detach()
+            self.optimizer.zero_grad()
+            objective.backward()
+            self.optimizer.step()
+            total_loss += batch_loss.detach() * len(index)
+            n_unreported += len(index)
+            if step % STEPS_BETWEEN_NOTES == 0 or step == len(batches):
+                progress.report(n_unreported, float(batch_loss.detach()))
+                n_unreported = 0
+        self.model.eval()
+        row = {"loss": float(total_loss) / len(x)}
+        if regularizer is not None:
+            row["penalty"] = float(total_penalty) / len(batches)
+            with torch.no_grad():
+                row[regularizer.name] = float(regularizer.measure(self.model))
+        return row
+
+    def tested(self) -> dict[str, float]:
+        """Returns the loss and accuracy on the test set."""
+        dataset = self.dataset
+        outputs = outputs_of(self.model, dataset.x_test, must_be_finite=False)
+        found = score(outputs, dataset.y_test, self.loss_of, classes=dataset.has_classes)
+        return {"test_loss": found.loss, "test_accuracy": found.accuracy}
 
 
 def _global_generators(device: torch.device) -> dict[str, Tensor]:

@@ -77,9 +77,7 @@ def train_together(
     stack = _Stack(networks, datasets, options)
     orders = [chance.generator(seed, "batch order") for seed in seeds]
     n_members, n_examples = len(networks), len(datasets[0].x_train)
-    histories: list[History] = [[] for _ in networks]
-    failed: dict[int, FloatingPointError] = {}
-    stopped: dict[int, list[Tensor]] = {}  # member → its weights when it reached the stop loss
+    members = _Members(stack, options, seeds, n_examples)
     merges_one = merges_last(networks[0], datasets[0].x_train, n_examples, options.batch_size, says=True)
 
     with (
@@ -92,38 +90,66 @@ def train_together(
             shuffled = torch.stack([torch.randperm(n_examples, generator=order) for order in orders])
             batches = in_batches(shuffled.to(stack.device), options.batch_size, merges_one=merges_one, dim=1)
             losses, penalties = _epoch(stack, batches, epoch_progress)
-            finite, measured, tested = stack.finite().tolist(), stack.measured(), stack.tested()
-            rows = []
-            for member, history in enumerate(histories):
-                if member in failed or member in stopped:
-                    continue
-                row: dict[str, Any] = {"epoch": epoch, "loss": float(losses[member]) / n_examples}
-                if measured is not None:
-                    row |= {"penalty": float(penalties[member]) / len(batches), measured[0]: measured[1][member]}
-                try:
-                    check_finite(row, finite[member])
-                except FloatingPointError as error:
-                    failed[member] = error
-                    log.warning(f"seed={seeds[member]}: {error}")
-                    continue
-                row |= {"test_loss": tested[member].loss, "test_accuracy": tested[member].accuracy}
-                row |= reached(row, options)
-                history.append(row)
-                if row.get("reached"):
-                    stopped[member] = stack.weights_of(member)
-                rows.append({"seed": seeds[member], **row})
+            rows = members.after_epoch(epoch, losses, penalties, n_steps=len(batches))
             progress.rows("history", rows)
             if not rows:
                 break
             _log_epoch(rows, options.epochs, epoch_progress.speed)
-            if len(failed) + len(stopped) == n_members:
+            if len(members.failed) + len(members.stopped) == n_members:
                 break
         if options.stop_loss is not None:
-            log.info(f"stop_loss={options.stop_loss:g} is reached by {len(stopped)} of {n_members} networks")
-        for member, weights in stopped.items():
+            n_stopped = len(members.stopped)
+            log.info(f"stop_loss={options.stop_loss:g} is reached by {n_stopped} of {n_members} networks")
+        for member, weights in members.stopped.items():
             stack.restore(member, weights)
     stack.unstack()
-    return [failed.get(member, history) for member, history in enumerate(histories)]
+    return [members.failed.get(member, history) for member, history in enumerate(members.histories)]
+
+
+class _Members:
+    """What becomes of each network of a stack.
+
+    Attributes:
+        histories: a row for each epoch, up to the one in which a network failed or stopped.
+        failed: member → the error of a network whose values are not finite.
+        stopped: member → its weights when it reached the stop loss.
+    """
+
+    def __init__(self, stack: _Stack, options: TrainingOptions, seeds: Sequence[int], n_examples: int) -> None:
+        self._stack, self._options, self._seeds, self._n_examples = stack, options, seeds, n_examples
+        self.histories: list[History] = [[] for _ in seeds]
+        self.failed: dict[int, FloatingPointError] = {}
+        self.stopped: dict[int, list[Tensor]] = {}
+
+    def after_epoch(self, epoch: int, losses: Tensor, penalties: Tensor, *, n_steps: int) -> list[dict[str, Any]]:
+        """Adds a row to the history of each network that is still trained, and returns these rows with their seeds.
+
+        Args:
+            losses: `(M,)`, summed over the examples.
+            penalties: `(M,)`, summed over the steps.
+        """
+        stack = self._stack
+        finite, measured, tested = stack.finite().tolist(), stack.measured(), stack.tested()
+        rows = []
+        for member, history in enumerate(self.histories):
+            if member in self.failed or member in self.stopped:
+                continue
+            row: dict[str, Any] = {"epoch": epoch, "loss": float(losses[member]) / self._n_examples}
+            if measured is not None:
+                row |= {"penalty": float(penalties[member]) / n_steps, measured[0]: measured[1][member]}
+            try:
+                check_finite(row, finite[member])
+            except FloatingPointError as error:
+                self.failed[member] = error
+                log.warning(f"seed={self._seeds[member]}: {error}")
+                continue
+            row |= {"test_loss": tested[member].loss, "test_accuracy": tested[member].accuracy}
+            row |= reached(row, self._options)
+            history.append(row)
+            if row.get("reached"):
+                self.stopped[member] = stack.weights_of(member)
+            rows.append({"seed": self._seeds[member], **row})
+        return rows
 
 
 def _epoch(stack: _Stack, batches: Sequence[Tensor], progress: EpochProgress) -> tuple[Tensor, Tensor]:

@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from mi_runner.errors import ArgumentError, listed
+from mi_runner.models.checks import is_expanded
 from mi_runner.training.weights import NotRead, fault, refused, saving
 
 WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
@@ -200,7 +201,7 @@ def _same(one: _Candidate, other: _Candidate) -> bool:
 
 def _equal(one: Tensor, other: Tensor) -> bool:
     plain = all(tensor.layout == torch.strided and not tensor.is_meta for tensor in (one, other))
-    return plain and not _expanded(one) and not _expanded(other) and torch.equal(one, other)
+    return plain and not is_expanded(one) and not is_expanded(other) and torch.equal(one, other)
 
 
 def _take_one(path: Path, key: str) -> str:
@@ -430,13 +431,6 @@ def _shapes(state: Mapping[str, Tensor]) -> str:
 # --- values --------------------------------------------------------------------------------------------------------
 
 
-def _expanded(tensor: Tensor) -> bool:
-    """Returns whether one stored value stands for many."""
-    return any(step == 0 and size > 1 for step, size in zip(tensor.stride(), tensor.shape, strict=True)) or (
-        tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes()
-    )
-
-
 def _checked(path: Path, given: str, tensor: Tensor, name: str, own: Tensor) -> Tensor:
     """Returns a tensor in the dtype of the model's own.
 
@@ -481,7 +475,7 @@ def _unusual(tensor: Tensor) -> tuple[str, str]:
         return "quantized", "Save the network before its quantization, or state[name].dequantize()."
     if tensor.is_nested or tensor.layout != torch.strided:
         return "sparse" if not tensor.is_nested else "nested", "Save state[name].to_dense()."
-    if _expanded(tensor):
+    if is_expanded(tensor):
         return "expanded, one stored value for many", "Save state[name].contiguous()."
     return "", ""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
+    SECONDS,
     Column,
     CommonName,
     Declarations,
@@ -164,6 +166,39 @@ def test_declarations_say_what_names_of_tables_numbers_and_figures_mean() -> Non
     figure = declared.figure("weights_first_layer")
     assert figure and figure.caption == "Weights" and declared.figure("units") is None
     assert declared.measures == {"accuracy": SHARE} and declared.repeats == ("repeat",)
+
+
+def test_declarations_of_runs_with_other_options_are_joined() -> None:
+    listed = TableType("metrics", "The sites", (Key("target", "the site"),))
+    figure = FigureType("accuracy", "Accuracy", "metrics")
+    joined = Declarations((METRICS,), (ACCURACY,), (figure,)).with_others(
+        Declarations((listed, METRICS), (ACCURACY, Note("sites", "sites", COUNT)), (figure,))
+    )
+    assert joined.tables == (METRICS, listed) and joined.figures == (figure,)
+    assert [number.name for number in joined.summary] == ["accuracy", "sites"]
+    assert joined.column("metrics", "target") is listed.columns[0] and joined.caption("metrics") == "The headline"
+
+
+def test_measures_of_the_last_table_come_last() -> None:
+    summary = TableType("summary", "Means", (Key("method", ""), Measure("edges", ""), Measure("mse", "")))
+    metrics = TableType("metrics", "Rows", (Key("method", ""), Measure("mse", ""), Measure("loss", "")))
+    declared = Declarations((metrics, summary), (Measure("r2", ""),))
+    assert list(declared.measures) == ["mse", "loss", "edges", "r2"]
+    assert list(replace(declared, last=summary).measures) == ["loss", "edges", "mse", "r2"]
+
+
+def test_a_type_for_names_has_a_column_for_each() -> None:
+    pairs = TableType("pairs", "Pairs", (Key("pair", ""), Note("source_*", "of these")))
+    made = pairs.for_names(["a", "b+c"])
+    assert [column.name for column in made.columns] == ["pair", "source_a", "source_b+c"]
+    made.filled([{"pair": 0, "source_a": 1, "source_b+c": 2}])
+    with pytest.raises(ValueError, match="table pairs: the column 'source_d' is not declared"):
+        made.filled([{"pair": 0, "source_a": 1, "source_b+c": 2, "source_d": 3}])
+
+
+def test_times_are_what_is_in_seconds() -> None:
+    timed = TableType("metrics", "", (Key("method", ""), Measure("took", "", SECONDS), Note("n", "", COUNT)))
+    assert Declarations((timed,), (Measure("total", "", SECONDS),)).times == {"took", "total"}
 
 
 def test_declarations_need_neither_torch_nor_pandas() -> None:

@@ -202,39 +202,54 @@ def pruned(setting: Setting[ClustersConfig], network: Network) -> tuple[list[dic
             after = left(x_test)
             predicted = predictions(after, classes=True)
             name = {"network": network.name, "class": names[class_index]}
+            edges = _edge_rows(name, chain, kept, chosen)
             of_layers.append(
                 {
                     **name,
                     "layer": ALL,
-                    "n_edges": sum(kept[position].numel() for position in chosen),
-                    "kept": sum(int(kept[position].sum()) for position in chosen),
+                    "n_edges": sum(row["n_edges"] for row in edges),
+                    "kept": sum(row["kept"] for row in edges),
                     **_criterion(setting, chain, left, x, labels, class_index),
                     **_share((predicted == y_test)[of_class], "class_accuracy"),
                     **_before_and_after(setting, before, after, y_test),
                     "rejected_others": float((predicted != class_index)[~of_class].double().mean()),
                 }
             )
-            of_layers += [
-                {
-                    **name,
-                    "layer": chain.layers[position].module,
-                    "n_edges": kept[position].numel(),
-                    "kept": int(kept[position].sum()),
-                }
-                for position in chosen
-            ]
-            for test_class, test_name in enumerate(names):
-                tested = y_test == test_class
-                if bool(tested.any()):
-                    of_classes.append(
-                        {
-                            **name,
-                            "test_class": test_name,
-                            "n": int(tested.sum()),
-                            **_before_and_after(setting, before[tested], after[tested], y_test[tested]),
-                        }
-                    )
+            of_layers += edges
+            of_classes += _class_rows(setting, name, before, after)
     return of_layers, of_classes
+
+
+def _edge_rows(
+    name: Mapping[str, Any], chain: Part, kept: Sequence[Tensor], chosen: Sequence[int]
+) -> list[dict[str, Any]]:
+    """Returns how many edges of each of the chosen layers are kept."""
+    return [
+        {
+            **name,
+            "layer": chain.layers[position].module,
+            "n_edges": kept[position].numel(),
+            "kept": int(kept[position].sum()),
+        }
+        for position in chosen
+    ]
+
+
+def _class_rows(
+    setting: Setting[ClustersConfig], name: Mapping[str, Any], before: Tensor, after: Tensor
+) -> list[dict[str, Any]]:
+    """Returns loss and accuracy on the test examples of each class that has some, before and after pruning.
+
+    Args:
+        before, after: the outputs on the test set `(N, K)`.
+    """
+    y, rows = setting.dataset.y_test, []
+    for test_class, test_name in enumerate(setting.dataset.class_names or ()):
+        tested = y == test_class
+        if bool(tested.any()):
+            of_class = _before_and_after(setting, before[tested], after[tested], y[tested])
+            rows.append({**name, "test_class": test_name, "n": int(tested.sum()), **of_class})
+    return rows
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ Letters: N examples, D distinct ones, H sites and W units of an activation image
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -67,7 +67,7 @@ from mi_runner.methods.decoding import (
 from mi_runner.models import check_room
 from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.models.batches import outputs_of
-from mi_runner.progress import log
+from mi_runner.progress import Progress, log
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.names import ALL, NONE
 from mi_runner.training.evaluation import correct
@@ -147,43 +147,12 @@ def run(setting: Setting[DecoderConfig]) -> Result:
     examples = _examples(dataset)
     options = {"decimals": config.decimals, "at_least": config.kernel_size}
     trained, untrained = (Read.of(of, dataset, examples, sites, **options) for of in (graph, before))
-    site_rows = decoder_rows.site_rows(graph, sites, *trained.images.shape[1:])
-
-    rows: list[dict[str, Any]] = []
-    history: list[dict[str, Any]] = []
-
-    def measured(new: Sequence[dict[str, Any]]) -> None:
-        rows.extend(new)
-        setting.progress.rows("metrics", new)
-
     splits = _splits(trained.images, examples, setting)
-    n_held_out = sum(len(split.held_out) for split in splits)
-    if n_held_out < FEW_HELD_OUT:
-        folds = min(USUAL_FOLDS, len(examples))
-        more = "several seeds" if len(splits) > 1 else f"experiment.folds={folds}, or several seeds"
-        log.warning(f"each accuracy is of n={n_held_out} held-out inputs, too few to compare networks by; type {more}")
-    main: list[tuple[list[ActivationDecoder], list[Logits]]] = []
+    _warn_of_few_held_out(sum(len(split.held_out) for split in splits), len(examples), len(splits))
+    found = _Found(setting.progress)
     for control, read in ((NONE, trained), (UNTRAINED, untrained), (SHUFFLED, trained)):
-        its_splits = _splits(read.images, examples, setting)
-        for labels in (examples.labels, read.predicted):
-            if control == SHUFFLED:
-                labels = shuffled_labels(labels, seed=setting.seed)
-            decoders, epochs = _trained_decoders(setting, read.images, labels, its_splits, control)
-            history += epochs
-            logits = [decoded_logits(decoder, read.images) for decoder in decoders]
-            measured(_accuracy_rows(control, ALL, its_splits, labels, logits, read))
-            if control == NONE:
-                main.append((decoders, logits))
-    with setting.progress.bar("linear probes", len(_probed(sites))) as advance:
-        for site in _probed(sites):
-            features = (trained.images if site == ALL else trained.images[:, sites.index(site)]).flatten(1)
-            for labels in (examples.labels, trained.predicted):
-                logits = [probe_logits(features, labels, split.train) for split in splits]
-                measured(_accuracy_rows(LINEAR, site, splits, labels, logits, trained))
-            advance(1, site)
-
-    (decoders, logits), (answer_decoders, answer_logits) = main
-    labels, values = {**examples.labels, **trained.predicted}, {**examples.values, **trained.predicted_values}
+        _decode(setting, examples, read, control, found)
+    _probe(examples, trained, sites, splits, found)
     distances = distances_between_images(
         examples,
         sites,
@@ -195,35 +164,91 @@ def run(setting: Setting[DecoderConfig]) -> Result:
         "target_accuracy": trained.accuracy,
         "n_images": float(len(image_numbers(trained.images).unique())),
         "shared_images": float(sum(split.n_shared for split in splits)),
-        "test_loss": rows[len(examples.labels)]["test_loss"],
+        "test_loss": found.rows[len(examples.labels)]["test_loss"],
     }
-    metrics |= {_metric(row["control"], row["site"], row["decoded"]): row["accuracy"] for row in rows}
+    metrics |= {_metric(row["control"], row["site"], row["decoded"]): row["accuracy"] for row in found.rows}
+    (decoders, logits), (answer_decoders, answer_logits) = found.main
+    labels, values = {**examples.labels, **trained.predicted}, {**examples.values, **trained.predicted_values}
     of_variables = [[*own, *of_answer] for own, of_answer in zip(logits, answer_logits, strict=True)]
     answers = decoder_rows.answer_rows(examples, splits, labels, values, of_variables)
+    pictures = decoder_images.decoder_pictures(decoders[0], trained.images, examples, splits[0], sites, found.rows)
     return Result(
         [
-            METRICS.filled(rows),
+            METRICS.filled(found.rows),
             KERNELS.filled(decoder_rows.kernel_rows(decoders)),
             ANSWERS.for_names(labels).filled(answers),
-            SITES.filled(site_rows),
+            SITES.filled(decoder_rows.site_rows(graph, sites, *trained.images.shape[1:])),
             SEPARATION.filled(distances.separation),
             DISTANCES.filled(distances.distances),
             LAYER_SIMILARITY.filled(distances.layer_similarity),
-            DECODER_HISTORY.filled(history),
+            DECODER_HISTORY.filled(found.history),
         ],
         metrics,
         DECLARED,
-        answer=decoder_rows.answer(rows),
-        figures={
-            **decoder_images.decoder_pictures(decoders[0], trained.images, examples, splits[0], sites, rows),
-            **distances.figures,
-        },
+        answer=decoder_rows.answer(found.rows),
+        figures={**pictures, **distances.figures},
         tensors={
             "decoder": _together(decoders).state_dict(),
             "decoder_predicted": _together(answer_decoders).state_dict(),
         },
         arrays={"activations": decoder_rows.activation_arrays(trained.images, labels, values, splits)},
     )
+
+
+@dataclass
+class _Found:
+    """What decoders and probes gave so far.
+
+    Attributes:
+        progress: told of the rows.
+        rows: of metrics.
+        history: rows of all trainings.
+        main: the decoders of the variables, and those of the predicted label, without a control: each with its logits.
+    """
+
+    progress: Progress
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    history: list[dict[str, Any]] = field(default_factory=list)
+    main: list[tuple[list[ActivationDecoder], list[Logits]]] = field(default_factory=list)
+
+    def add(self, rows: Sequence[dict[str, Any]]) -> None:
+        """Adds rows of metrics."""
+        self.rows += rows
+        self.progress.rows("metrics", rows)
+
+
+def _decode(setting: Setting[DecoderConfig], examples: Examples, read: Read, control: str, found: _Found) -> None:
+    """Trains the decoders of a control, those of the variables and that of the predicted label, and adds their rows."""
+    splits = _splits(read.images, examples, setting)
+    for labels in (examples.labels, read.predicted):
+        if control == SHUFFLED:
+            labels = shuffled_labels(labels, seed=setting.seed)
+        decoders, epochs = _trained_decoders(setting, read.images, labels, splits, control)
+        found.history += epochs
+        logits = [decoded_logits(decoder, read.images) for decoder in decoders]
+        found.add(_accuracy_rows(control, ALL, splits, labels, logits, read))
+        if control == NONE:
+            found.main.append((decoders, logits))
+
+
+def _probe(
+    examples: Examples, read: Read, sites: Sequence[str], splits: Sequence[DecodingSplit], found: _Found
+) -> None:
+    """Adds the rows of linear probes of each site and of all of them."""
+    with found.progress.bar("linear probes", len(_probed(sites))) as advance:
+        for site in _probed(sites):
+            features = (read.images if site == ALL else read.images[:, sites.index(site)]).flatten(1)
+            for labels in (examples.labels, read.predicted):
+                logits = [probe_logits(features, labels, split.train) for split in splits]
+                found.add(_accuracy_rows(LINEAR, site, splits, labels, logits, read))
+            advance(1, site)
+
+
+def _warn_of_few_held_out(n_held_out: int, n_examples: int, n_splits: int) -> None:
+    if n_held_out < FEW_HELD_OUT:
+        folds = min(USUAL_FOLDS, n_examples)
+        more = "several seeds" if n_splits > 1 else f"experiment.folds={folds}, or several seeds"
+        log.warning(f"each accuracy is of n={n_held_out} held-out inputs, too few to compare networks by; type {more}")
 
 
 # --- options as arguments ----------------------------------------------------------------------------------------

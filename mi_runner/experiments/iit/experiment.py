@@ -11,7 +11,7 @@ from __future__ import annotations
 import itertools
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from statistics import fmean
 from typing import TYPE_CHECKING, Any
@@ -50,6 +50,7 @@ from mi_runner.experiments.iit.tables import (
 )
 from mi_runner.experiments.iit.trials import (
     Known,
+    Predictions,
     Trial,
     aligned_at_start,
     how_to_train,
@@ -60,9 +61,7 @@ from mi_runner.graph.gradients import check_gradients
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods.alignment import Rotation
-from mi_runner.methods.interchange import (
-    trained_parameters,
-)
+from mi_runner.methods.interchange import Aligned, trained_parameters
 from mi_runner.models.batches import outputs_of
 from mi_runner.progress import log
 from mi_runner.tables.declaration import Declarations, Table
@@ -171,82 +170,147 @@ def run(setting: Setting[IitConfig]) -> Result:
     """Returns IIA and task accuracy before and after the training, and of the controls, for each cell."""
     config, causal_model, graph = setting.config, causal_model_of(setting), setting.graph()
     all_cells = cells(setting, graph, causal_model)
-    tables: dict[str, Any] = {"metrics": [], "history": [], "pairs": []}
-    plain: list[dict[str, Any]] = []  # rows of metrics without those of an adversary
-    directions: list[DataFrame] = []
-    drawn: dict[str, Drawing] = {}
-    metrics: dict[str, list[float]] = {}  # of each start
-    seconds = 0.0
-    unseen = unseen_examples(setting)
-    known = Known(KeptSites(memory=config.memory * 1e6))
+    unseen, known = unseen_examples(setting), Known(KeptSites(memory=config.memory * 1e6))
     _warn_of_a_network_that_learned_nothing(setting)
+    collected = _Collected()
     for cell, start in itertools.product(all_cells, range(1, config.starts + 1)):
         trial = Trial(setting, graph, cell, causal_model, unseen, start, known)
-        contest = adversary.Contest(trial) if config.adversary else None
-        if contest is not None:
-            trial.opponent = contest.opponent
-        began = time.perf_counter()
-        after = trial.train(NONE, trial.start())
-        seconds += time.perf_counter() - began
-        networks = {("before", NONE): trial.start(), ("after", NONE): after}
-        for control, reason in controls_without_room(config.controls, graph, cell).items() if start == 1 else ():
-            log.info(f"{cell.name}: the control {control.name} is left out, because {reason}")
-        for control in controls_of(config.controls, graph, cell):
-            networks["control", control.name] = trial.control(control, after)
-        outcomes = {name: trial.measured(network) for name, network in networks.items()}
-        of_networks = {name: trial.rows(*name, network, outcomes[name]) for name, network in networks.items()}
-        rows = rows_of_table = list(itertools.chain(*of_networks.values()))
-        of_starts: dict[str, float] = {}
-        if contest is not None:
-            verdict = contest.judged(after)
-            rows_of_table = contest.rows(of_networks, verdict)
-            of_starts |= contest.summary(verdict, first=cell == all_cells[0])
-        plain += rows
-        tables["metrics"] += rows_of_table
-        setting.progress.rows("metrics", rows_of_table)
-        tables["history"] += trial.history
-        tables["pairs"] += trial.pair_rows(outcomes["before", NONE], outcomes["after", NONE])
-        if isinstance(after.alignment, Rotation):
-            directions.append(_directions(trial, after.alignment))
-        before_after = {"_before": outcomes["before", NONE], "": outcomes["after", NONE]}
-        of_starts |= {f"{figure}/{cell.name}": value for figure, value in before_after[""].summary().items()}
-        if cell == all_cells[0]:
-            of_starts |= {
-                f"{figure}{suffix}": value
-                for suffix, outcome in before_after.items()
-                for figure, value in outcome.summary().items()
-            }
-            of_starts |= {
-                f"iia/{name}": outcome.as_trained.iia() for (_, name), outcome in outcomes.items() if name != NONE
-            }
-        for name, value in of_starts.items():
-            metrics.setdefault(name, []).append(value)
+        ended = _ended(trial, is_first=cell == all_cells[0])
+        setting.progress.rows("metrics", ended.rows)
+        collected.add(ended)
         if cell == all_cells[0] and start == 1:
-            drawn["training"] = partial(figures.history, [row for row in trial.history if row["control"] == NONE])
-            of_sources = [row for row in rows if row["sources"] == config.sources.name]
-            drawn["controls"] = partial(figures.controls, of_sources)
-            drawn |= trial.examples(outcomes["after", NONE])
-            if contest is not None:
-                drawn["adversary"] = partial(figures.adversary, [*rows_of_table], contest.sources)
+            collected.figures |= _drawn(ended)
     if len(all_cells) > 1:
         shown = ("after", config.sources.name)
-        of_cells = [row for row in plain if (row["phase"], row["sources"]) == shown]
-        drawn["iia"] = partial(figures.heat_map, of_cells)
-    overview = overview_rows(tables["metrics"], CONTESTED if config.adversary else ())
-    answer = _answer(overview_rows(plain), config.sources.name)
+        of_cells = [row for row in collected.plain if (row["phase"], row["sources"]) == shown]
+        collected.figures["iia"] = partial(figures.heat_map, of_cells)
+    overview = overview_rows(collected.rows["metrics"], CONTESTED if config.adversary else ())
+    answer = _answer(overview_rows(collected.plain), config.sources.name)
     if config.adversary:
         answer += adversary.answer(overview, config.adversary)
     declared = AGAINST if config.adversary else ALONE
+    keeps = len(all_cells) == config.starts == 1 and config.train is not Trained.rotation
     return Result(
-        _filled(setting, all_cells, declared, {**tables, "overview": overview, "directions": directions}),
-        {name: fmean(metrics[name]) for name in metric_names(setting)},
+        _filled(setting, all_cells, declared, {**collected.rows, "overview": overview}),
+        {name: fmean(collected.metrics[name]) for name in metric_names(setting)},
         declared,
-        figures=drawn,
+        figures=collected.figures,
         shown=("overview",),
         answer=answer,
-        timings={"interchange_training": seconds},
-        model=after.model if len(all_cells) == config.starts == 1 and config.train is not Trained.rotation else None,
+        timings={"interchange_training": collected.seconds},
+        model=ended.after.model if keeps else None,
     )
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """A trial that has ended.
+
+    Attributes:
+        after: the trained network.
+        contest: that with the adversary; None: there is none.
+        outcomes: phase and control → the predictions of this network.
+        plain: rows of metrics without those of an adversary.
+        rows: of metrics.
+        metrics: the trial's part of the summary.
+        seconds: that the training took.
+    """
+
+    trial: Trial
+    after: Aligned
+    contest: adversary.Contest | None
+    outcomes: Mapping[tuple[str, str], Predictions]
+    plain: Sequence[dict[str, Any]]
+    rows: Sequence[dict[str, Any]]
+    metrics: Mapping[str, float]
+    seconds: float
+
+
+@dataclass
+class _Collected:
+    """What all trials left so far.
+
+    Attributes:
+        rows: table → its rows; of `directions` a DataFrame for each rotation.
+        plain: rows of metrics without those of an adversary.
+        metrics: name of the summary → the value of each start.
+    """
+
+    rows: dict[str, list[Any]] = field(
+        default_factory=lambda: {"metrics": [], "history": [], "pairs": [], "directions": []}
+    )
+    plain: list[dict[str, Any]] = field(default_factory=list)
+    metrics: dict[str, list[float]] = field(default_factory=dict)
+    figures: dict[str, Drawing] = field(default_factory=dict)
+    seconds: float = 0.0
+
+    def add(self, ended: _Ended) -> None:
+        """Adds the rows and figures of a trial."""
+        trial, outcomes = ended.trial, ended.outcomes
+        self.plain += ended.plain
+        self.rows["metrics"] += ended.rows
+        self.rows["history"] += trial.history
+        self.rows["pairs"] += trial.pair_rows(outcomes["before", NONE], outcomes["after", NONE])
+        if isinstance(ended.after.alignment, Rotation):
+            self.rows["directions"].append(_directions(trial, ended.after.alignment))
+        for name, value in ended.metrics.items():
+            self.metrics.setdefault(name, []).append(value)
+        self.seconds += ended.seconds
+
+
+def _ended(trial: Trial, *, is_first: bool) -> _Ended:
+    """Trains and measures the network of a trial and its controls, and returns the rows and figures.
+
+    Args:
+        is_first: whether the summary has the cell's figures under plain names, too.
+    """
+    config, graph, cell = trial.config, trial.graph, trial.cell
+    contest = adversary.Contest(trial) if config.adversary else None
+    if contest is not None:
+        trial.opponent = contest.opponent
+    began = time.perf_counter()
+    after = trial.train(NONE, trial.start())
+    seconds = time.perf_counter() - began
+    networks = {("before", NONE): trial.start(), ("after", NONE): after}
+    for control, reason in controls_without_room(config.controls, graph, cell).items() if trial.number == 1 else ():
+        log.info(f"{cell.name}: the control {control.name} is left out, because {reason}")
+    for control in controls_of(config.controls, graph, cell):
+        networks["control", control.name] = trial.control(control, after)
+    outcomes = {name: trial.measured(network) for name, network in networks.items()}
+    of_networks = {name: trial.rows(*name, network, outcomes[name]) for name, network in networks.items()}
+    plain = rows = list(itertools.chain(*of_networks.values()))
+    metrics: dict[str, float] = {}
+    if contest is not None:
+        verdict = contest.judged(after)
+        rows = contest.rows(of_networks, verdict)
+        metrics |= contest.summary(verdict, first=is_first)
+    metrics |= _summary(cell, outcomes, is_first=is_first)
+    return _Ended(trial, after, contest, outcomes, plain, rows, metrics, seconds)
+
+
+def _summary(cell: Cell, outcomes: Mapping[tuple[str, str], Predictions], *, is_first: bool) -> dict[str, float]:
+    """Returns a trial's part of the summary, without the figures of an adversary."""
+    before, after = outcomes["before", NONE], outcomes["after", NONE]
+    metrics = {f"{figure}/{cell.name}": value for figure, value in after.summary().items()}
+    if is_first:
+        metrics |= {f"{figure}_before": value for figure, value in before.summary().items()}
+        metrics |= after.summary()
+        controls = {name: outcome for (_, name), outcome in outcomes.items() if name != NONE}
+        metrics |= {f"iia/{name}": outcome.as_trained.iia() for name, outcome in controls.items()}
+    return metrics
+
+
+def _drawn(ended: _Ended) -> dict[str, Drawing]:
+    """Returns the figures of the first trial."""
+    trial, sources = ended.trial, ended.trial.config.sources.name
+    drawn: dict[str, Drawing] = {
+        "training": partial(figures.history, [row for row in trial.history if row["control"] == NONE]),
+        "controls": partial(figures.controls, [row for row in ended.plain if row["sources"] == sources]),
+        **trial.examples(ended.outcomes["after", NONE]),
+    }
+    if ended.contest is not None:
+        drawn["adversary"] = partial(figures.adversary, [*ended.rows], ended.contest.sources)
+    return drawn
 
 
 def _filled(
