@@ -140,6 +140,36 @@ def test_no_two_modules_import_each_other() -> None:
     assert left == {}
 
 
+def test_functions_are_short_and_take_few_parameters() -> None:
+    """Compiled kernels aside, which take arrays one by one and can't be cut without a cost."""
+    functions = {
+        f"{file.relative_to(REPOSITORY)}:{node.lineno} {node.name}": node
+        for file in (REPOSITORY / "mi_runner").rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_kernel(node)
+    }
+    assert len(functions) > 2000
+    assert {name: n for name, node in functions.items() if (n := lines_of(node)) > 60} == {}
+    assert {name: n for name, node in functions.items() if (n := parameters_of(node)) > 11} == {}
+
+
+def is_kernel(function: ast.FunctionDef | ast.AsyncFunctionDef) -> bool:
+    return any(ast.unparse(decorator).startswith("compiled(") for decorator in function.decorator_list)
+
+
+def lines_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Those without the docstring and the decorators."""
+    said = function.body[0] if ast.get_docstring(function) is not None else None
+    of_docstring = 0 if said is None else (said.end_lineno or said.lineno) - said.lineno + 1
+    return (function.end_lineno or function.lineno) - function.lineno + 1 - of_docstring
+
+
+def parameters_of(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    given = function.args
+    named = [*given.posonlyargs, *given.args, *given.kwonlyargs]
+    return len(named) + (given.vararg is not None) + (given.kwarg is not None)
+
+
 def imported_names(node: ast.AST) -> list[str]:
     if isinstance(node, ast.Import):
         return [alias.name for alias in node.names]
