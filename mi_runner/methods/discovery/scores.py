@@ -8,7 +8,7 @@ Letters: B examples, E edges; s source, t target of an edge; w its weight, a wha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
@@ -23,8 +23,6 @@ from mi_runner.methods.discovery.masked import LossFunction, MaskedPart, task_lo
 
 Scores = Sequence[Tensor | np.ndarray]
 """A score for each edge: an array `(out, in)` for each layer."""
-
-ScoreFunction = Callable[[Part, Tensor, Tensor, str], Scores]
 
 NUMBERS_AT_ONCE = 1_000_000
 """Inputs of the part, for all its examples, at which EAP-IG takes the gradients together."""
