@@ -136,6 +136,19 @@ def as_options(names: Mapping[str, str] | None = None, /, **groups: Iterable[str
         raise error.as_options({**of_groups, **(names or {})}) from error
 
 
+@contextmanager
+def of_option(option: str) -> Iterator[None]:
+    """Turns errors about a part of an option's value, within the block, into errors that begin with the option.
+
+    Raises:
+        ConfigError: the block's ArgumentError, behind the option's name.
+    """
+    try:
+        yield
+    except ArgumentError as error:
+        raise ConfigError(f"{option}: {error}") from error
+
+
 def exit_status(error: BaseException) -> ExitStatus:
     """Returns the exit status of a program that ends with `error`."""
     if isinstance(error, KeyboardInterrupt):

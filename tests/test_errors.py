@@ -18,6 +18,7 @@ from mi_runner.errors import (
     Terminated,
     as_options,
     exit_status,
+    of_option,
     one_line,
     reason,
     unknown,
@@ -143,6 +144,13 @@ def test_options_of_several_groups_and_of_other_names() -> None:
     error = ArgumentError(("a", "b", "c", "d"), None, "{a} {b} {c} {d}")
     with pytest.raises(ConfigError, match="^one.a two.b other d$"), as_options({"c": "other"}, one=["a"], two=["b"]):
         raise error
+
+
+def test_an_error_about_a_part_of_an_options_value_begins_with_the_option() -> None:
+    with pytest.raises(ConfigError, match="^experiment.site: no site is named 'x'.$"), of_option("experiment.site"):
+        raise ArgumentError("name", None, "no site is named 'x'.")
+    with pytest.raises(RunFailed, match="^other$"), of_option("experiment.site"):
+        raise RunFailed("other")
 
 
 def test_what_fails_in_a_run_names_options_too() -> None:

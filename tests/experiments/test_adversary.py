@@ -269,7 +269,7 @@ def test_a_planted_direction_can_be_swapped_before_and_not_after() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"adversary": ["c"]}, "no variable is named 'c'. Allowed: a, b"),
+        ({"adversary": ["c"]}, "^experiment.adversary: no variable is named 'c'. Allowed: a, b"),
         ({"adversary": []}, r"experiment.adversary=\[\]: name each variable once, at least one"),
         ({"adversary": ["b", "b"]}, r"experiment.adversary=\[b,b\]: name each variable once"),
         (

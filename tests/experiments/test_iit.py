@@ -64,13 +64,13 @@ def small_ellipses() -> Dataset:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"variables": ["c"]}, "no variable is named 'c'. Allowed: a, b"),
+        ({"variables": ["c"]}, "^experiment.variables: no variable is named 'c'. Allowed: a, b"),
         ({"variables": ["a", "a"]}, r"experiment.variables=\[a,a\]: name each variable once"),
         ({"variables": []}, r"name variables as \[a,b\], or several sets as \[\[a\],\[b\]\]. There are: a, b"),
         ({"variables": 3}, "name variables as"),
         ({"variables": [["a"], []]}, "name variables as"),
         ({"variables": [["a", "b"], ["b", "a"]]}, "name each set once"),
-        ({"site": "layers.9"}, "no site is named 'layers.9'"),
+        ({"site": "layers.9"}, "^experiment.site: no site is named 'layers.9'"),
         ({"site": []}, r"name a site, or several as \[conv1,fc1\]"),
         ({"site": 3}, "name a site, or several as"),
         ({"site": ["layers.0", "layers.0"]}, "name each site once"),
@@ -96,7 +96,7 @@ def small_ellipses() -> Dataset:
         ),
         ({"alignment": AlignmentKind.units, "train": Trained.rotation}, "experiment.train=rotation trains a rotation"),
         ({"places": {"a": "[0]"}}, "is for units; .* Add experiment.alignment=units experiment.train=network"),
-        (units(places={"c": "[0]"}), "no variable is named 'c'. Allowed: a, b"),
+        (units(places={"c": "[0]"}), "^experiment.places: no variable is named 'c'. Allowed: a, b"),
         (units(places={"a": "[8]"}), r"experiment.places, a at layers.0: \[8\] does not fit axis 0 .* 0 to 7. Give"),
         (
             units(places={"a": "[0, 0]"}),

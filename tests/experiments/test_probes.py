@@ -376,9 +376,9 @@ def test_test_examples_and_a_few_of_them() -> None:
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"variables": ["z"]}, "no variable is named 'z'. Allowed: p, q, side"),
+        ({"variables": ["z"]}, "^experiment.variables: no variable is named 'z'. Allowed: p, q, side"),
         ({"variables": [["p"], ["p"]]}, "name each set once"),
-        ({"sites": ["nowhere"]}, "no site is named 'nowhere'"),
+        ({"sites": ["nowhere"]}, "^experiment.sites: no site is named 'nowhere'"),
         ({"sites": []}, r"experiment.sites=\[\]: name at least one site"),
         ({"sites": ["mixed", "mixed"]}, "each once"),
         ({"penalties": []}, r"experiment.penalties=\[\]: give at least one"),

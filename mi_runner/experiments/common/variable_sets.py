@@ -8,7 +8,7 @@ from typing import Any
 
 from mi_runner.config.registry import DATASETS
 from mi_runner.datasets.causal_models import CausalModel
-from mi_runner.errors import ConfigError, as_options
+from mi_runner.errors import ConfigError, of_option
 
 MOST_IN_ALL_SETS = 3
 """So many variables have few sets; of more, only each and all together are taken."""
@@ -22,7 +22,6 @@ def every_set(variables: CausalModel) -> list[tuple[str, ...]]:
     return sets if largest == len(names) else [*sets, names]
 
 
-@as_options()
 def variable_sets(given: Any, variables: CausalModel, default: Sequence[Sequence[str]]) -> list[tuple[str, ...]]:
     """Returns the sets of variables that `experiment.variables` names, each in the order in which it was typed.
 
@@ -47,8 +46,9 @@ def variable_sets(given: Any, variables: CausalModel, default: Sequence[Sequence
                 f"experiment.variables={given}: name variables as [a,b], or several sets as [[a],[b]]. "
                 f"There are: {', '.join(variables.variables)}."
             )
-        for name in names:
-            variables.column(name)
+        with of_option("experiment.variables"):
+            for name in names:
+                variables.column(name)
         if len(set(names)) < len(names):
             raise ConfigError(f"experiment.variables=[{','.join(names)}]: name each variable once.")
     if len({frozenset(names) for names in sets}) < len(sets):

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from mi_runner.config.experiments.decoder import DecoderConfig
 from mi_runner.config.options import options_of
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError, RunFailed, as_options
+from mi_runner.errors import ConfigError, RunFailed, as_options, of_option
 from mi_runner.experiments import Experiment, Result, Setting
 from mi_runner.experiments.decoder import images as decoder_images
 from mi_runner.experiments.decoder import rows as decoder_rows
@@ -267,6 +267,9 @@ def _sites(graph: ModelGraph, config: DecoderConfig) -> list[str]:
             "the network has no activation function between its layers: name experiment.sites. Sites that can be "
             f"read: {', '.join(readable_sites(graph)) or '(none)'}."
         )
+    with of_option("experiment.sites"):
+        for name in config.sites:
+            graph.site(name)
     with as_options(experiment=["sites"]):
         return named_sites(graph, config.sites)
 

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
 from mi_runner.datasets.causal_models import CausalModel
-from mi_runner.errors import ArgumentError, ConfigError, as_options
+from mi_runner.errors import ArgumentError, ConfigError, of_option
 from mi_runner.experiments import Setting
 from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
 from mi_runner.graph.model_graph import ModelGraph
@@ -64,7 +64,6 @@ class Cell:
         return "/".join(self.columns.values())
 
 
-@as_options()
 def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalModel) -> list[Cell]:
     """Returns every set of variables at every site that the options ask for, sets first.
 
@@ -106,7 +105,8 @@ def _targets(config: IitConfig, graph: ModelGraph) -> dict[str, Site]:
         raise ConfigError(f"experiment.site={config.site}: name a site, or several as [conv1,fc1].")
     if len(set(sites)) < len(sites):
         raise ConfigError(f"experiment.site=[{','.join(sites)}]: name each site once.")
-    targets = {target: graph.target_site(target) for target in sites}
+    with of_option("experiment.site"):
+        targets = {target: graph.target_site(target) for target in sites}
     for target, site in targets.items():
         if site.obstacle:
             raise ConfigError(
@@ -141,8 +141,9 @@ def _cell(
 
 
 def _check_names_of_places(config: IitConfig, causal_model: CausalModel) -> None:
-    for variable in config.places or ():
-        causal_model.column(str(variable))
+    with of_option("experiment.places"):
+        for variable in config.places or ():
+            causal_model.column(str(variable))
 
 
 def _check_places_of_all(config: IitConfig, sets: list[tuple[str, ...]]) -> None:
@@ -249,13 +250,13 @@ def _check_options_of_adversary(config: IitConfig) -> None:
         raise ConfigError(f"{given}: name each variable once, at least one.")
 
 
-@as_options()
 def check_adversary(config: IitConfig, cell: Cell, causal_model: CausalModel) -> None:
     """Checks that the adversary's variables are not the cell's, and that the site has room for its directions."""
     if config.adversary is None:
         return
-    for variable in config.adversary:
-        causal_model.column(variable)
+    with of_option("experiment.adversary"):
+        for variable in config.adversary:
+            causal_model.column(variable)
     given = f"experiment.adversary=[{','.join(config.adversary)}]"
     if common := [variable for variable in cell.variables if variable in config.adversary]:
         others = [variable for variable in causal_model.variables if variable not in config.adversary]

@@ -21,7 +21,7 @@ from mi_runner import chance
 from mi_runner.config.experiments.probes import ProbeControl, ProbesConfig, Split
 from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.datasets.distinct import row_keys
-from mi_runner.errors import ConfigError, RunFailed, as_options
+from mi_runner.errors import ConfigError, RunFailed, of_option
 from mi_runner.experiments import Experiment, Result, Setting
 from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
@@ -111,7 +111,6 @@ def _causal_model(setting: Setting[ProbesConfig]) -> CausalModel:
     return setting.dataset.causal_model
 
 
-@as_options()
 def _sites(setting: Setting[ProbesConfig], graph: ModelGraph) -> list[str]:
     """Returns the sites that are read, in the order in which they were typed, or of the network.
 
@@ -127,13 +126,15 @@ def _sites(setting: Setting[ProbesConfig], graph: ModelGraph) -> list[str]:
     sites = list(setting.config.sites)
     if not sites or len(set(sites)) < len(sites):
         raise ConfigError(f"experiment.sites=[{','.join(sites)}]: name at least one site, and each once.")
-    for name in sites:
-        if (site := graph.site(name)).obstacle:
+    with of_option("experiment.sites"):
+        named = {name: graph.site(name) for name in sites}
+    for name, site in named.items():
+        if site.obstacle:
             raise ConfigError(
                 f"experiment.sites: {name} can't be read, because it {site.obstacle}. "
                 f"Sites that can: {', '.join(able)}."
             )
-    return [graph.site(name).name for name in sites]
+    return [site.name for site in named.values()]
 
 
 def _examples(setting: Setting[ProbesConfig]) -> tuple[Tensor, Tensor]:
