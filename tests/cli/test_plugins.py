@@ -104,6 +104,13 @@ def test_the_start_takes_no_time_for_it(site: Path) -> None:
     assert subprocess.run([sys.executable, "-c", program], env=environment, timeout=60).returncode == 0
 
 
+def test_the_page_of_columns_is_of_the_repository_alone(site: Path) -> None:
+    program = "import runpy, sys; sys.exit('margins' in runpy.run_path('docs/columns.py')['page']())"
+    environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{REPOSITORY}"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=REPOSITORY, timeout=60)
+    assert done.returncode == 0
+
+
 # --- the package of the page -----------------------------------------------------------------------------------------
 
 
