@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.config.registry import EXPERIMENTS, origin_of
 from mi_runner.experiments.declared import ADDED, declarations_of
 from mi_runner.sweeps.declared import SWEEP, SWEEP_SUMMARY
 from mi_runner.tables.declaration import Column, Declarations, Key, Measure, Repeat, TableType
@@ -24,8 +24,9 @@ whether more or less is better. `*` in a name stands for any name.
 def page() -> str:
     """Returns the page docs/columns.md."""
     lines = [BEGIN]
+    own = [schema for schema in EXPERIMENTS if not origin_of(schema)]
     written: dict[int, str] = {}
-    for schema in EXPERIMENTS:
+    for schema in own:
         lines.append(f"## experiment={schema.name}\n")
         declared = declarations_of(schema.name)
         same = written.setdefault(id(declared.tables), schema.name)
@@ -36,7 +37,7 @@ def page() -> str:
         lines += ["### Numbers of the summary\n", *_columns(declared.summary), "### Figures\n", *_figures(declared)]
     lines += ["## In every run\n", *_tables(ADDED), "## Sweeps\n", *_tables((SWEEP, SWEEP_SUMMARY))]
     lines.append("Besides these, both have the swept values and columns of the jobs' tables.\n")
-    for schema in EXPERIMENTS:
+    for schema in own:
         lines += _tables(declarations_of(schema.name).compared, "sweep_")
     return "\n".join(lines)
 

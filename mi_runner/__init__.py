@@ -195,4 +195,4 @@ else:
         return getattr(import_module(_PUBLIC[name]), name)
 
     def __dir__():
-        return sorted([*globals(), *_NAMESPACES, *_PUBLIC])
+        return sorted({*globals(), *_NAMESPACES, *_PUBLIC} - {"TYPE_CHECKING"})

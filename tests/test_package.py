@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+import mi_runner
 from tests.conftest import REPOSITORY
 
 
@@ -38,6 +39,11 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     assert done.returncode == 0, done.stderr
     (found,) = folder.glob("*.whl")
     return found
+
+
+def test_the_names_of_the_package_are_listed_once() -> None:
+    names = dir(mi_runner)
+    assert len(set(names)) == len(names) and {"circuits", "ablate"} <= set(names) and "TYPE_CHECKING" not in names
 
 
 def test_the_wheel_has_every_source_config_and_data_file(wheel: Path) -> None:

@@ -23,7 +23,7 @@ from yaml import YAMLError
 from mi_runner.config import environment
 from mi_runner.config.hydra_composition import CODE, COMPOSITION_ERRORS, chosen, composed, no_schema
 from mi_runner.config.options import Choice
-from mi_runner.config.registry import CONFIG_MODULES, ENGINES, SCHEMAS
+from mi_runner.config.registry import CONFIG_MODULES, ENGINES, SCHEMAS, fault_of
 from mi_runner.errors import ConfigError, shortened, unknown
 
 
@@ -150,6 +150,8 @@ def _of_hydra(text: str, overrides: Sequence[str]) -> str:
 def _of_file(text: str, overrides: Sequence[str]) -> str:
     """Returns what to type where a config file names code, options or choices that there are not."""
     for file, group, name in re.findall(r"In '([^']+)': Could not (?:find|load) '/?schema/(\w+)/([^'@]+)'", text):
+        if fault := fault_of(group, name):
+            return fault
         choices = SCHEMAS.get(group, ())
         first = f"/{group}/{choices[0].name}" if choices else "the name of a file that there is"
         return f"{file}.yaml: no schema of {group} is named '{name}'. Begin it with defaults: [{first}, _self_]. {CODE}"

@@ -84,15 +84,19 @@ def origin_of(schema: type[Choice]) -> str:
     return point.origin if point else ""
 
 
+def fault_of(group: str, name: str) -> str:
+    """Returns why an installed package's choice can't be used; empty if there is none of this name that can't."""
+    return next((fault.text for fault in PLUGINS.faults if fault.what == f"{group}={name}"), "")
+
+
 def check_usable(group: str, name: str) -> None:
     """Checks that no installed package makes a choice unusable.
 
     Raises:
         ConfigError: one does: it can't be imported, or has a name that is taken.
     """
-    for fault in PLUGINS.faults:
-        if fault.what == f"{group}={name}":
-            raise ConfigError(fault.text)
+    if fault := fault_of(group, name):
+        raise ConfigError(fault)
 
 
 def code_of(schema: Choice | type[Choice]) -> ModuleType:

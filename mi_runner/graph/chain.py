@@ -97,7 +97,13 @@ class Part:
         return (self.layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in self.layers))
 
     def output(self, index: int) -> Part:
-        """Returns the part that computes output `index` alone, counted from 0."""
+        """Returns the part that computes output `index` alone, counted from 0.
+
+        Raises:
+            ArgumentError: there is no such output.
+        """
+        if not 0 <= index < self.sizes[-1]:
+            raise ArgumentError("index", index, f"the part has {self.sizes[-1]} outputs:", "count from 0.")
         last = self.layers[-1]
         rows = slice(index, index + 1)
         return replace(self, layers=(*self.layers[:-1], replace(last, weight=last.weight[rows], bias=last.bias[rows])))

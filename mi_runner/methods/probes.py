@@ -80,7 +80,8 @@ def probe(
         generator: draws the examples that choose c.
 
     Raises:
-        ArgumentError: features or targets aren't finite or don't fit, or there are too few examples or folds.
+        ArgumentError: features or targets aren't finite or don't fit, a penalty isn't above 0, or there are too few
+            examples or folds.
 
     Example:
         >>> import torch
@@ -94,6 +95,7 @@ def probe(
         torch.Size([60, 1])
     """
     n = len(features)
+    _check_given(targets, penalties)
     y = torch.cat(list(targets.values()), 1).double()
     _check(features, y, folds)
     x = concise(features.flatten(1), generator=generator)
@@ -117,13 +119,29 @@ def probe(
 def split_folds(n: int, n_folds: int, *, generator: torch.Generator) -> tuple[Tensor, ...]:
     """Returns the indices of n examples in random order, in folds of sizes as equal as possible.
 
+    Raises:
+        ArgumentError: there are fewer than two folds, or fewer examples than folds.
+
     Example:
         >>> import torch
         >>> from mi_runner.probes import split_folds
         >>> [len(fold) for fold in split_folds(10, 3, generator=torch.Generator().manual_seed(0))]
         [4, 3, 3]
     """
+    if not 2 <= n_folds <= n:
+        raise ArgumentError("n_folds", n_folds, f"{n} examples: give at least 2, and at most one per example.")
     return torch.randperm(n, generator=generator).tensor_split(n_folds)
+
+
+def _check_given(targets: Mapping[str, Tensor], penalties: Sequence[float]) -> None:
+    if not targets:
+        raise ArgumentError("targets", None, "{targets}: give at least one.")
+    for name, columns in targets.items():
+        if columns.dim() != 2 or len(columns) != len(next(iter(targets.values()))):
+            rule = "give (N, K), of equally many examples as the others."
+            raise ArgumentError("targets", None, f"targets['{name}'] of shape {tuple(columns.shape)}:", rule)
+    if not penalties or not all(0 < penalty < math.inf for penalty in penalties):
+        raise ArgumentError("penalties", list(penalties), "give at least one number, each above 0.")
 
 
 def _check(features: Tensor, y: Tensor, folds: Sequence[Tensor]) -> None:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, TypedDict, Unpack, get_args
 
 import torch
 from torch import Tensor, nn
 
-from mi_runner.errors import ArgumentError
+from mi_runner.errors import ArgumentError, unknown
 from mi_runner.graph.interventions import Run, Runs
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import Scoring, ablate, graph_of
@@ -86,7 +86,7 @@ def ablate_beyond(
         targets: sites; None for all inner ones. The other arguments are those of `ablate`.
 
     Raises:
-        ArgumentError: as `ablate` and `linear_fit`, or a target is no inner site.
+        ArgumentError: as `ablate` and `linear_fit`, a target is no inner site, or no estimate has this name.
 
     Example:
         >>> import torch
@@ -101,6 +101,8 @@ def ablate_beyond(
         >>> [(row["target"], row["accuracy"]) for row in rows]
         [('1[estimate]', 1.0), ('1[residual]', 0.5)]
     """
+    if estimate not in get_args(Estimate):
+        raise ArgumentError("estimate", None, f"{{estimate}}: {unknown('estimate', estimate, get_args(Estimate))}")
     rows: list[dict[str, Any]] = []
     examples = x if source.x is None else source.x
     with graph_of(network, x) as graph:

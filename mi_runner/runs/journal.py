@@ -228,4 +228,4 @@ def _cause(error: BaseException) -> str:
         return f"can't write or read a file ({error}). Free some space, or use output_dir=FOLDER for another folder."
     if isinstance(error, torch.OutOfMemoryError):
         return f"the device's memory is full ({one_line(error)}). End other programs that use it, or use device=cpu."
-    return f"{one_line(error)}."
+    return f"{one_line(error).removesuffix('.')}."

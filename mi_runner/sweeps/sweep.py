@@ -172,7 +172,7 @@ def _logged(folder: Path) -> Iterator[None]:
     except (ConfigError, RunFailed, OSError):
         raise
     except Exception as error:
-        raise RunFailed(f"{one_line(error)}.{_with_traceback(error, folder)}") from error
+        raise RunFailed(f"{one_line(error).removesuffix('.')}.{_with_traceback(error, folder)}") from error
 
 
 def _with_traceback(error: Exception, folder: Path) -> str:

@@ -311,7 +311,7 @@ class FigureType:
 
     Attributes:
         name: that of its file, without ending; with `*` for any name, where there are several: `weights_*`.
-        caption: what it shows.
+        caption: what it shows, in sentences.
         table: the table that it draws; empty: it draws the network or examples.
     """
 

@@ -104,6 +104,13 @@ def test_the_start_takes_no_time_for_it(site: Path) -> None:
     assert subprocess.run([sys.executable, "-c", program], env=environment, timeout=60).returncode == 0
 
 
+def test_the_page_of_columns_is_of_the_repository_alone(site: Path) -> None:
+    program = "import runpy, sys; sys.exit('margins' in runpy.run_path('docs/columns.py')['page']())"
+    environment = {**os.environ, "PYTHONPATH": f"{site}{os.pathsep}{REPOSITORY}"}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, cwd=REPOSITORY, timeout=60)
+    assert done.returncode == 0
+
+
 # --- the package of the page -----------------------------------------------------------------------------------------
 
 
@@ -358,6 +365,10 @@ def test_a_broken_package_is_a_line_and_an_error_where_it_is_typed(
     ]
     chosen = command("experiment=broken", **environment)
     assert chosen.status == 2 and f"mi-run: error: experiment=broken: {why}" in chosen.err
+    (tmp_path / "own/experiment").mkdir(parents=True)
+    (tmp_path / "own/experiment/own.yaml").write_text("defaults:\n  - /schema/experiment/broken@experiment\n")
+    by_file = command("--config-dir", tmp_path / "own", "experiment=own", **environment)
+    assert by_file.status == 2 and f"mi-run: error: experiment=broken: {why}" in by_file.err
     swept = command("-m", "experiment=broken,train", "plan=true", **environment)
     assert swept.status == 2 and f"experiment=broken: {why}" in swept.err
     assert "mi-run: error: experiment=ablation: mi-run has it" in command("experiment=ablation", **environment).err

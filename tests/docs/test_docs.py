@@ -229,7 +229,7 @@ OF_EVERY_CHOICE = (
 )
 """Tests that look at every data set, model or experiment; those of the new ones have their names in brackets."""
 
-WHOLE = ("test_docs", "test_composition", "test_words", "test_records", "page_of_columns")
+WHOLE = ("test_docs", "test_composition", "test_words", "test_records")
 """Of these, those that run though they have no name of a new one."""
 
 

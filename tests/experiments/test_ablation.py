@@ -15,12 +15,13 @@ from torch.nn import functional
 
 from mi_runner.config.experiments.ablation import AblationConfig, Estimate, Granularity, Method
 from mi_runner.datasets import Dataset
-from mi_runner.errors import ConfigError
+from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.experiments import Result, Setting
 from mi_runner.experiments.ablation import experiment as ablation
 from mi_runner.graph.interventions import Run
 from mi_runner.methods import ablation as ablating
 from mi_runner.methods.replacements import Running
+from mi_runner.methods.residuals import ablate_beyond
 from mi_runner.models.batches import outputs_of
 from mi_runner.models.mlp import MLP
 from mi_runner.models.two_layer_skip import TwoLayerSkip
@@ -491,6 +492,8 @@ def test_what_sites_do_beyond_their_mean_and_beyond_a_linear_function() -> None:
                 assert rows[target]["loss"] == pytest.approx(float(expected), abs=1e-4), (estimate, target)
     with pytest.raises(ConfigError, match=r"^experiment.split: a linear fit of relu reads 6 numbers, so it needs more"):
         ablation.run(setting(model, classes(5), split=Estimate.linear, targets=["relu"]))
+    with pytest.raises(ArgumentError, match=r"^estimate: no estimate is named 'linar'. Did you mean linear\?"):
+        ablate_beyond(model, dataset.x_test, dataset.y_test, estimate="linar")  # type: ignore[arg-type]
 
 
 def test_sources_that_agree_have_a_table_of_their_own() -> None:

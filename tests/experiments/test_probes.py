@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mi_runner.config.experiments.probes import ProbeControl, ProbesConfig, Split
 from mi_runner.datasets import Dataset
 from mi_runner.datasets.causal_models import CausalModel, WeightedSum
-from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.errors import ArgumentError, ConfigError, RunFailed
 from mi_runner.experiments import Setting, TrainedNetwork
 from mi_runner.experiments.probes import experiment as probes
 from mi_runner.methods import probes as methods
@@ -207,6 +207,11 @@ def test_what_is_drawn_next_does_not_depend_on_the_search_of_a_span(monkeypatch:
         ({"features": torch.full((9, 2), math.nan)}, "features have values that are not finite"),
         ({"targets": {"a": torch.full((9, 1), math.inf)}}, "targets have values that are not finite"),
         ({"targets": {"a": torch.zeros(8, 1)}}, "targets have 8 rows, features 9"),
+        ({"targets": {}}, "targets: give at least one"),
+        ({"targets": {"a": torch.zeros(9)}}, r"targets\['a'\] of shape \(9,\): give \(N, K\)"),
+        ({"targets": {"a": torch.zeros(9, 1), "b": torch.zeros(8, 1)}}, r"targets\['b'\] of shape \(8, 1\): give"),
+        ({"penalties": []}, r"penalties=\[\]: give at least one number"),
+        ({"penalties": [1.0, -1.0]}, r"penalties=\[1.0, -1.0\]: give at least one number, each above 0"),
         ({"folds": [torch.arange(9)]}, "give at least two"),
         ({"folds": [torch.arange(8), torch.arange(1)]}, "each of the 9 examples in one of them"),
         ({"folds": [torch.arange(6), torch.arange(6, 9)]}, "9 examples in 2 folds: a fold needs at least 4"),
@@ -216,6 +221,13 @@ def test_mistakes_are_errors(change: dict[str, Any], text: str) -> None:
     given = {"features": torch.zeros(9, 2), "targets": {"a": torch.zeros(9, 1)}, "folds": torch.arange(9).split(3)}
     with pytest.raises(ValueError, match=text):
         probe(**{**given, **change}, generator=draw())
+
+
+def test_more_folds_than_examples_are_an_error() -> None:
+    assert [len(fold) for fold in split_folds(3, 3, generator=draw())] == [1, 1, 1]
+    for n_folds in (1, 4):
+        with pytest.raises(ArgumentError, match=rf"^n_folds={n_folds}: 3 examples: give at least 2, and at most one"):
+            split_folds(3, n_folds, generator=draw())
 
 
 def test_a_site_that_never_varies_predicts_the_mean() -> None:

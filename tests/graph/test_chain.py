@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Layer, Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.circuit import Circuit, pair_shares
@@ -199,6 +200,14 @@ def test_gradients_pass_through_circuits_the_full_one_too(activation: str) -> No
         (expected,) = torch.autograd.grad(values[:, 0].sum(), x)
         (found,) = torch.autograd.grad(outputs[row, :, 0].sum(), x, retain_graph=True)
         assert torch.allclose(found, expected, atol=1e-6) and found.abs().max() > 1e-4
+
+
+def test_an_output_that_there_is_not() -> None:
+    part = Part((Layer(torch.eye(2), torch.zeros(2)),))
+    assert part.output(1).layers[0].weight.tolist() == [[0.0, 1.0]]
+    for index in (2, -1):
+        with pytest.raises(ArgumentError, match=rf"^index={index}: the part has 2 outputs: count from 0\."):
+            part.output(index)
 
 
 def test_a_circuit_by_hand() -> None:

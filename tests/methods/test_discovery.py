@@ -20,11 +20,12 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery import scores
 from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.edge_pruning import edge_pruning
-from mi_runner.methods.discovery.find import Task, find
+from mi_runner.methods.discovery.find import Resampled, Task, find
 from mi_runner.methods.discovery.masked import MaskedPart, task_loss
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
-from mi_runner.methods.discovery.records import method_of, own_method
+from mi_runner.methods.discovery.records import Method, method_of, own_method
 from mi_runner.methods.discovery.sampling import CircuitSampler
+from mi_runner.methods.discovery.search import Search
 from mi_runner.tables.intervals import clopper_pearson
 from tests.masked_parts import ABLATIONS, examples, random_part
 
@@ -273,12 +274,22 @@ def test_arguments_that_do_not_fit_are_named() -> None:
     task, edges = Task(part, x, y, "zero"), Edges(part.sizes)
     masked = MaskedPart(part, x, y, "zero")
     ones = [np.ones(shape) for shape in edges.shapes]
+    single = Method(
+        "single", "one edge, on no path", searches=lambda masked: Search([edges.rows(np.ones(1))], np.ones(1))
+    )
+    of_resamples = Resampled(task, torch.arange(40)[None], torch.ones(1, 40))
+    no_path = "the method single returns circuits with edges on no path of kept edges: return masked"
     cases: list[tuple[Callable[[], object], str]] = [
         (lambda: find("magnitudes", task, np.arange(9)), "no method is named 'magnitudes'. Use one of random,"),
+        (lambda: find(single, task, np.arange(9)), no_path),
+        (lambda: of_resamples.find(single, np.arange(9)), no_path),
         (lambda: MaskedPart(part, x, y, "resample"), "ablation=resample: use zero or mean"),
         (lambda: MaskedPart(part, x[:, :2], y, "zero"), r"x of shape \(40, 2\): give at least one row, of the 3 act"),
         (lambda: MaskedPart(part, x[:0], y[:0], "zero"), r"x of shape \(0, 3\): give at least one row"),
         (lambda: MaskedPart(part, x[0], y, "zero"), r"x of shape \(3,\): give at least one row"),
+        (lambda: scores.eap(part, x[:, :2], y, "zero"), r"x of shape \(40, 2\): give at least one row, of the 3 act"),
+        (lambda: scores.eap_ig(part, x, y[:5], "zero"), "40 examples, 5 targets: give one for each"),
+        (lambda: MaskedPart(part, x, y[:5], "zero"), "40 examples, 5 targets: give one for each"),
         (lambda: masked.objective(edges.full, "mse"), "objective=mse: use distance or loss"),
         (lambda: edges.flat([ones[0] * math.nan, ones[1]]), "a score is not finite. Give a finite number"),
         (lambda: edges.flat(ones[::-1]), r"scores of shapes \[\(1, 2\), \(2, 3\)\]: give an array \(out, in\)"),

@@ -264,6 +264,14 @@ def test_a_mistake_in_a_folder_that_was_given_is_in_its_record(tmp_path: Path) -
     assert "Traceback" in (tmp_path / "3/run.log").read_text()
 
 
+def test_a_crash_whose_text_is_a_sentence_has_one_full_stop(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(config: object, seed: int) -> None:
+        raise ValueError("Give a list.")
+
+    monkeypatch.setattr(runner, "load_dataset", broken)
+    assert "ValueError: Give a list. The whole traceback" in mi_run(*TINY).err
+
+
 def test_a_crash_while_the_data_are_loaded_leaves_the_log_and_the_traceback(
     mi_run: MiRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:

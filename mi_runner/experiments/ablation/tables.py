@@ -117,8 +117,8 @@ SCRUBBING = TableType(
         MEAN_LOSS,
         Measure(
             "loss_recovered",
-            "share of the loss that resampling from any example adds which is not added: 1: the loss is the intact "
-            "network's; 0: it is that of resampling from any example",
+            "share of what resampling from any example adds to the loss that this resampling doesn't add; 1: the loss "
+            "is the intact network's; 0: it is that of resampling from any example",
             within=ANY,
             better="more",
         ),

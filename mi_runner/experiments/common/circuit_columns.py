@@ -31,7 +31,11 @@ OF_CIRCUIT = (
     Note("mse", "mean squared difference of the circuit's output to the full network's"),
     Note("n_nodes", "active hidden neurons", COUNT),
     Note("n_edges", "edges that the circuit keeps", COUNT),
-    Note("node_sparsity", "hidden neurons that the circuit leaves out; empty where there are none", FRACTION),
+    Note(
+        "node_sparsity",
+        "hidden neurons that the circuit leaves out; empty where the layers have no hidden neuron",
+        FRACTION,
+    ),
     Note("edge_sparsity", "edges that the circuit leaves out", FRACTION),
     Note("sparsity", "hidden neurons and edges that the circuit leaves out", FRACTION),
     Note("valid", "whether the accuracy is above the threshold"),

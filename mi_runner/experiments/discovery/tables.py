@@ -65,7 +65,7 @@ REGRET_ACCURACY = Measure(
 )
 N_FORWARD = Measure(
     "n_forward",
-    "passes over all examples that the method took; empty for a method of your own",
+    "passes over all examples that the method took; empty where it isn't known",
     COUNT,
     within=NOT_NEGATIVE,
     better="less",
@@ -208,7 +208,7 @@ OF_SUMMARY = (
     ),
     replace(
         N_FORWARD,
-        meaning="passes over all examples that the method took, mean over its draws; empty for a method of your own",
+        meaning="passes over all examples that the method took, mean over its draws; empty where it isn't known",
     ),
     TIME,
 )

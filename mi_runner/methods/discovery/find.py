@@ -17,7 +17,7 @@ from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.discovery.masked import LossFunction, MaskedPart
 from mi_runner.methods.discovery.rankings import carried_forward, ranked_circuits
-from mi_runner.methods.discovery.records import Method, method_of
+from mi_runner.methods.discovery.records import METHODS, Method, method_of
 from mi_runner.methods.discovery.search import Search
 
 
@@ -78,7 +78,7 @@ def find(
         generator: for methods that draw random numbers; None: torch's own.
 
     Raises:
-        ArgumentError: no method has this name, or its scores do not fit the part.
+        ArgumentError: no method has this name, or its scores or circuits do not fit the part.
     """
     method = method_of(method) if isinstance(method, str) else method
     edges, taken = Edges(task.part.sizes), _taken(method, task, generator)
@@ -88,8 +88,21 @@ def find(
         return Found(ranked_circuits(edges, flat[None], sizes)[0], flat, n_forward)
     masked = task.masked() if masked is None else masked
     search: Search = method.load()(masked, **taken)
+    _check_closed(method, edges, search)
     circuits, n_forward = search.circuits[0], int(search.n_forward[0])
     return Found(carried_forward(circuits, masked.objective(circuits, task.objective), sizes), None, n_forward)
+
+
+def _check_closed(method: Method, edges: Edges, search: Search) -> None:
+    """Checks that each edge of the circuits that a method of the user's own found lies on a path of kept edges.
+
+    Raises:
+        ArgumentError: one doesn't, so there may be no other circuits of this size to compare with.
+    """
+    for circuits in search.circuits if method not in METHODS else ():
+        if not np.array_equal(edges.closed(circuits), circuits):
+            problem = f"the method {method.name} returns circuits with edges on no path of kept edges:"
+            raise ArgumentError("method", None, problem, "return masked.edges.closed(circuits).")
 
 
 def _taken(method: Method, task: Task, generator: torch.Generator | None) -> dict[str, Any]:
@@ -128,6 +141,7 @@ class Resampled:
             ]
             return ranked_circuits(edges, np.stack([edges.flat(each) for each in given]), sizes)
         search: Search = method.load()(masked, **taken)
+        _check_closed(method, edges, search)
         lengths = [len(circuits) for circuits in search.circuits]
         resample = np.repeat(np.arange(len(lengths)), lengths)
         objective = masked.objective(np.concatenate(search.circuits), task.objective, resample)

@@ -73,6 +73,19 @@ class Measures:
         return Measures(self.n_correct[rows], self.n_agreeing[rows], self.mse[rows], self.loss[rows])
 
 
+def check_examples(part: Part, x: Tensor, target: Tensor) -> None:
+    """Checks that examples are those of a part.
+
+    Raises:
+        ArgumentError: x isn't what enters the part, or there isn't a target for each example.
+    """
+    if x.dim() != 2 or not len(x) or x.shape[1] != part.sizes[0]:
+        remedy = f"give at least one row, of the {part.sizes[0]} activations that enter."
+        raise ArgumentError("x", None, f"x of shape {tuple(x.shape)}:", remedy)
+    if len(target) != len(x):
+        raise ArgumentError("target", None, f"{len(x)} examples, {len(target)} targets: give one for each.")
+
+
 class MaskedPart:
     """A part on fixed examples, with any circuits of it.
 
@@ -123,11 +136,9 @@ class MaskedPart:
                 `objective` are over these.
 
         Raises:
-            ArgumentError: the ablation has another name, or x does not fit.
+            ArgumentError: the ablation has another name, or x or the target does not fit.
         """
-        if x.dim() != 2 or not len(x) or x.shape[1] != part.sizes[0]:
-            remedy = f"give at least one row, of the {part.sizes[0]} activations that enter."
-            raise ArgumentError("x", None, f"x of shape {tuple(x.shape)}:", remedy)
+        check_examples(part, x, target)
         check_ablation(ablation)
         self.part, self.edges, self.ablation = part.to(x), Edges(part.sizes), ablation
         self.target = target.to(x) if target.is_floating_point() else target

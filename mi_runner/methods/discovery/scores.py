@@ -19,7 +19,7 @@ from torch.nn import functional
 from mi_runner.graph.chain import Part, mean_values
 from mi_runner.methods.circuits.ablation import carried, check_ablation
 from mi_runner.methods.circuits.edges import Edges
-from mi_runner.methods.discovery.masked import LossFunction, MaskedPart, task_loss
+from mi_runner.methods.discovery.masked import LossFunction, MaskedPart, check_examples, task_loss
 
 Scores = Sequence[Tensor | np.ndarray]
 """A score for each edge: an array `(out, in)` for each layer."""
@@ -160,6 +160,7 @@ def _attribution(
     signed: bool,
     steps: int | None,
 ) -> list[Tensor]:
+    check_examples(part, x, target)
     part, loss = part.to(x), loss or task_loss(target)
     if target.is_floating_point():
         target = target.to(x)
