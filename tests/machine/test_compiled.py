@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import sys
 import threading
 import time
 from pathlib import Path
@@ -38,6 +39,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where compiled code is kept, in a cache of the test's own."""
     monkeypatch.setenv("MI_RUN_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    # An edit of the same second and size would find the module's old bytecode.
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     return compiled.kernels_folder()
 
 
