@@ -14,7 +14,7 @@ from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from mi_runner.tables.ranges import Range
+from mi_runner.tables.ranges import SHARE, Range
 from mi_runner.tables.row_names import check_key, first_repeated, is_frame
 
 if TYPE_CHECKING:
@@ -108,6 +108,16 @@ class Measure(Column):
     def terms(self) -> str:
         """The unit, and whether more of it is better."""
         return "; ".join(part for part in (self.unit, self.better and f"{self.better} is better") if part)
+
+
+def share(name: str, meaning: str, *, better: bool = True, only: str = "", interval: bool = False) -> Measure:
+    """Returns a measure that is a fraction of things.
+
+    Args:
+        better: whether more of it is better; False: neither.
+        only, interval: as in `Measure`.
+    """
+    return Measure(name, meaning, FRACTION, only, within=SHARE, better="more" if better else None, interval=interval)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from mi_runner.tables.declaration import (
     Note,
     Repeat,
     TableType,
+    share,
 )
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
 
@@ -22,10 +23,6 @@ NETWORK = Key("network", "clustered: trained for clusters; twin: trained from th
 LAYER = Key("layer", "the site of the units")
 UNIT = Key("unit", "number of the unit in its layer, from 0")
 PRUNED_FOR = Key("class", "the class that the network is pruned for")
-
-
-def _share(name: str, meaning: str, *, interval: bool = False) -> Measure:
-    return Measure(name, meaning, FRACTION, within=SHARE, better="more", interval=interval)
 
 
 def _loss(name: str, meaning: str) -> Measure:
@@ -43,11 +40,11 @@ METRICS = TableType(
         Key("cluster", "the cluster, from 0; none: no cluster is switched off"),
         Key("class", "the class of the examples; all: every class"),
         Note("n", "test examples", COUNT),
-        _share("accuracy", "test examples whose predicted label is correct", interval=True),
+        share("accuracy", "test examples whose predicted label is correct", interval=True),
     ),
 )
 
-CLUSTERABILITY = _share("clusterability", "the clustered layer's squared weights that are inside clusters")
+CLUSTERABILITY = share("clusterability", "the clustered layer's squared weights that are inside clusters")
 KEPT_EDGES = Measure(
     "kept_edges",
     "edges that are kept when the network is pruned for a class, mean over the classes",
@@ -57,13 +54,13 @@ KEPT_EDGES = Measure(
 )
 
 OF_NETWORK = (
-    _share("accuracy", "test examples whose predicted label is correct"),
+    share("accuracy", "test examples whose predicted label is correct"),
     CLUSTERABILITY,
-    _share(
+    share(
         "interpretability",
         "one minus the mean fraction of the classes that are among a unit's top images, mean over the hidden layers",
     ),
-    _share("pruned_share", "parameters of the network that are outside a cluster, mean over the clusters"),
+    share("pruned_share", "parameters of the network that are outside a cluster, mean over the clusters"),
     KEPT_EDGES,
 )
 """What the table `networks` and the summary have of a network."""
@@ -82,7 +79,7 @@ CLUSTERS = TableType(
         Key("cluster", "the cluster, from 0"),
         Note("n_outputs", "output units of the layer that are in the cluster", COUNT),
         Note("n_inputs", "input units of the layer that are in the cluster", COUNT),
-        _share("pruned_share", "parameters of the network that are outside the cluster"),
+        share("pruned_share", "parameters of the network that are outside the cluster"),
         Measure("off", "accuracy with the cluster switched off", FRACTION, within=SHARE, interval=True),
         Measure(
             "off_random",
@@ -115,7 +112,7 @@ LAYERS = TableType(
             within=NOT_NEGATIVE,
             better="less",
         ),
-        _share("interpretability", "one minus the mean fraction of the classes that are among a unit's top images"),
+        share("interpretability", "one minus the mean fraction of the classes that are among a unit's top images"),
     ),
 )
 
@@ -159,12 +156,12 @@ PRUNING = TableType(
         Measure("kept", "edges that are kept", COUNT, within=NOT_NEGATIVE, better="less"),
         _loss("criterion_before", "the criterion of pruning on its training examples, of the full network"),
         _loss("criterion_after", "the criterion of pruning on its training examples, of the pruned network"),
-        _share("class_accuracy", "test examples of the class whose label the pruned network predicts", interval=True),
+        share("class_accuracy", "test examples of the class whose label the pruned network predicts", interval=True),
         _loss("loss_before", "mean loss of the full network on the test examples"),
         _loss("loss_after", "mean loss of the pruned network on the test examples"),
-        _share("accuracy_before", "test examples whose label the full network predicts"),
-        _share("accuracy", "test examples whose label the pruned network predicts", interval=True),
-        _share("rejected_others", "test images of other classes that the pruned network doesn't take for the class"),
+        share("accuracy_before", "test examples whose label the full network predicts"),
+        share("accuracy", "test examples whose label the pruned network predicts", interval=True),
+        share("rejected_others", "test images of other classes that the pruned network doesn't take for the class"),
     ),
 )
 
@@ -178,8 +175,8 @@ PRUNED_CLASSES = TableType(
         Note("n", "test examples of the test class", COUNT),
         _loss("loss_before", "mean loss of the full network on the test examples of the test class"),
         _loss("loss_after", "mean loss of the pruned network on the test examples of the test class"),
-        _share("accuracy_before", "test examples of the test class whose label the full network predicts"),
-        _share("accuracy", "test examples of the test class whose label the pruned network predicts", interval=True),
+        share("accuracy_before", "test examples of the test class whose label the full network predicts"),
+        share("accuracy", "test examples of the test class whose label the pruned network predicts", interval=True),
     ),
 )
 

@@ -18,6 +18,7 @@ from mi_runner.tables.declaration import (
     Repeat,
     TableType,
     ends_of,
+    share,
 )
 from mi_runner.tables.ranges import ANY, NOT_NEGATIVE, SHARE
 
@@ -36,11 +37,7 @@ OF_METHOD = (METHOD, ABLATION, OUTPUT)
 EDGE = (Key("layer", LAYER), Key("source", SOURCE), Key("target", TARGET))
 
 
-def _share(name: str, meaning: str, *, only: str = "", better: bool = True) -> Measure:
-    return Measure(name, meaning, FRACTION, only, within=SHARE, better="more" if better else None)
-
-
-ACCURACY = _share("accuracy", "examples that the circuit answers correctly, of those that it is judged on")
+ACCURACY = share("accuracy", "examples that the circuit answers correctly, of those that it is judged on")
 PERCENTILE = Measure(
     "percentile",
     "place of the circuit's mse among circuits of as many edges: 0 the best, 1 the worst; the empty circuit's among "
@@ -80,9 +77,9 @@ METRICS = TableType(
         Repeat("repeat", "number of the draw of a method that draws random numbers, from 0"),
         ACCURACY,
         *ends_of(ACCURACY, only=JUDGED),
-        _share("agreement", "examples for which the circuit's answer equals the full network's"),
-        _share("best_accuracy", "highest accuracy of a circuit of at most k edges; empty where circuits are sampled"),
-        _share("found_accuracy", "accuracy on the examples that circuits are found on", only=JUDGED),
+        share("agreement", "examples for which the circuit's answer equals the full network's"),
+        share("best_accuracy", "highest accuracy of a circuit of at most k edges; empty where circuits are sampled"),
+        share("found_accuracy", "accuracy on the examples that circuits are found on", only=JUDGED),
         Measure(
             "mse",
             "mean squared difference of the circuit's output to the full network's",
@@ -125,11 +122,9 @@ CHOSEN = (
         within=NOT_NEGATIVE,
         better="less",
     ),
-    _share("chosen_found_accuracy", "accuracy of the same circuit on the examples it was found on", only=JUDGED),
-    _share("chosen_accuracy", "accuracy of the same circuit on the examples it is judged on", only=JUDGED),
-    _share(
-        "chosen_valid", "draws in which the same circuit is also valid on the examples it is judged on", only=JUDGED
-    ),
+    share("chosen_found_accuracy", "accuracy of the same circuit on the examples it was found on", only=JUDGED),
+    share("chosen_accuracy", "accuracy of the same circuit on the examples it is judged on", only=JUDGED),
+    share("chosen_valid", "draws in which the same circuit is also valid on the examples it is judged on", only=JUDGED),
 )
 """The circuit that a method would choose, where circuits are judged on other examples."""
 
@@ -157,12 +152,12 @@ MEAN_PERCENTILE = replace(
     "0 the best, 1 the worst",
     interval=False,
 )
-CARDINAL = _share(
+CARDINAL = share(
     "cardinal",
     "draws whose smallest valid circuit has the fewest edges of all valid ones, of n_draws_valid; empty where circuits "
     "are sampled",
 )
-JACCARD = _share(
+JACCARD = share(
     "jaccard",
     "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which not all are empty",
 )
@@ -192,12 +187,12 @@ OF_SUMMARY = (
         "sizes; empty where circuits are sampled",
     ),
     MEAN_PERCENTILE,
-    _share(
+    share(
         "quasi",
         "draws whose smallest valid circuit has an edge that it needs, of n_draws_valid; empty: not known",
     ),
-    _share("local", "draws whose smallest valid circuit needs each of its edges, of n_draws_valid; empty: not known"),
-    _share("subset", "draws with no valid circuit inside their smallest one, of n_draws_valid; empty: not known"),
+    share("local", "draws whose smallest valid circuit needs each of its edges, of n_draws_valid; empty: not known"),
+    share("subset", "draws with no valid circuit inside their smallest one, of n_draws_valid; empty: not known"),
     CARDINAL,
     JACCARD,
     Measure(
@@ -360,7 +355,7 @@ STABILITY = TableType(
 DECLARED = Declarations(
     tables=(METRICS, SUMMARY, STABILITY, SCORES, ANALYSED, CORRELATIONS, EDGES, SIZES, OVERVIEW),
     summary=(
-        _share(
+        share(
             "accuracy",
             "examples whose label is predicted, of those that circuits are judged on; where targets are values, of the "
             "first output",

@@ -19,8 +19,8 @@ from mi_runner.tables.declaration import (
     Note,
     Repeat,
     TableType,
+    share,
 )
-from mi_runner.tables.ranges import SHARE
 
 SUBSETS = ("all", "changed", "unchanged")
 
@@ -49,35 +49,31 @@ CONTESTED = (SWAPPED, OF_ROTATION)
 """The columns that name rows besides, where there is an adversary."""
 
 
-def _share(name: str, meaning: str, *, better: bool = True, only: str = "", interval: bool = False) -> Measure:
-    return Measure(name, meaning, FRACTION, only, within=SHARE, better="more" if better else None, interval=interval)
-
-
-IIA = _share(
+IIA = share(
     "iia",
     "interchange intervention accuracy: pairs for which the network gives the counterfactual label after the swap",
 )
-IIA_CHANGED = _share("iia_changed", "iia on the pairs whose counterfactual label differs from the base's")
-IIA_UNCHANGED = _share("iia_unchanged", "iia on the pairs whose counterfactual label is the base's")
-TASK_ACCURACY = _share("task_accuracy", "accuracy on the test examples of the task itself, without swaps")
+IIA_CHANGED = share("iia_changed", "iia on the pairs whose counterfactual label differs from the base's")
+IIA_UNCHANGED = share("iia_unchanged", "iia on the pairs whose counterfactual label is the base's")
+TASK_ACCURACY = share("task_accuracy", "accuracy on the test examples of the task itself, without swaps")
 OF_NETWORK = (IIA, IIA_CHANGED, IIA_UNCHANGED, TASK_ACCURACY)
 """What the summary and the history have of a network."""
 
 SINGLE_SOURCE = (
-    _share("iia_single_source", "iia with one source example for all variables", only=MULTI),
-    _share("iia_single_source_changed", "iia_changed with one source example for all variables", only=MULTI),
+    share("iia_single_source", "iia with one source example for all variables", only=MULTI),
+    share("iia_single_source_changed", "iia_changed with one source example for all variables", only=MULTI),
 )
 """What `experiment.sources=multi` has besides: the figures on test pairs with one source for all variables."""
 
-FLOOR = _share(
+FLOOR = share(
     "floor",
     "pairs whose counterfactual label is the base's: iia_unswapped of a network that is always correct",
     better=False,
 )
-IIA_UNSWAPPED = _share(
+IIA_UNSWAPPED = share(
     "iia_unswapped", "pairs whose counterfactual label the network gives for the base without a swap", better=False
 )
-COMMONEST = _share(
+COMMONEST = share(
     "commonest",
     "test examples with the predicted label that the network gives most often; 1: it gives no other",
     better=False,
@@ -217,22 +213,22 @@ ALONE = Declarations(
 )
 
 OF_CONTEST = (
-    _share("iia_fresh", "iia of a rotation that is trained from scratch in the network as it is", only=ADVERSARY),
-    _share(
+    share("iia_fresh", "iia of a rotation that is trained from scratch in the network as it is", only=ADVERSARY),
+    share(
         "adversary_iia", "iia of the adversary's variables by the adversary's rotation", better=False, only=ADVERSARY
     ),
-    _share(
+    share(
         "adversary_iia_fresh",
         "iia of the adversary's variables by a rotation that is trained from scratch",
         better=False,
         only=ADVERSARY,
     ),
-    _share("adversary_iia_unswapped", "iia_unswapped of the adversary's variables", better=False, only=ADVERSARY),
+    share("adversary_iia_unswapped", "iia_unswapped of the adversary's variables", better=False, only=ADVERSARY),
     COMMONEST,
 )
 """What the summary has of a network besides, where there is an adversary."""
 
-ADVERSARY_FLOOR = _share("adversary_floor", "floor of the adversary's variables", better=False, only=ADVERSARY)
+ADVERSARY_FLOOR = share("adversary_floor", "floor of the adversary's variables", better=False, only=ADVERSARY)
 
 AGAINST = Declarations(
     tables=(
