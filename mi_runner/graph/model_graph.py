@@ -183,6 +183,11 @@ class ModelGraph:
         name = self.aliases.get(name, name)
         return name if name in self.program.steps else self._site_with_role.get(name, name)
 
+    @property
+    def usable_sites(self) -> list[str]:
+        """The sites that have floating-point values for each example, in the order of computation."""
+        return [name for name, site in self.sites.items() if not site.obstacle]
+
     def has(self, name: str) -> bool:
         """Returns whether a site has this name."""
         name = self._own_name(name)

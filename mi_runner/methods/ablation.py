@@ -22,7 +22,7 @@ from torch.nn import functional
 from mi_runner.errors import ArgumentError, one_line
 from mi_runner.graph.interventions import Intervention, Run
 from mi_runner.graph.model_graph import ModelGraph, evaluating
-from mi_runner.methods.ablation_targets import ablation_targets, can_be_ablated
+from mi_runner.methods.ablation_targets import ablation_targets
 from mi_runner.methods.replacements import (
     METHODS,
     Ablation,
@@ -489,7 +489,7 @@ def _at_least_one(
     found = ablation_targets(graph, targets)
     check_drawn(graph, found, methods, units=units)
     if not found:
-        able = ", ".join(can_be_ablated(graph)) or "(none)"
+        able = ", ".join(graph.usable_sites) or "(none)"
         problem = f"the network has no inner site to ablate, only {able}:"
         raise ArgumentError("targets", None, problem, "name {targets}.")
     return found

@@ -35,12 +35,12 @@ def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> l
             if not named:
                 name, obstacle = next(iter(obstacles.items()))
                 problem = f"{{targets}}: {target} can't be ablated, because {graph.target_site(name).name} {obstacle}."
-                names = ", ".join(can_be_ablated(graph)) or "(none)"
+                names = ", ".join(graph.usable_sites) or "(none)"
                 raise ArgumentError("targets", None, problem, f"Sites that can: {names}.")
             found |= dict.fromkeys(named)
         return list(found)
     outer = {*graph.inputs, graph.output}
-    able = can_be_ablated(graph)
+    able = graph.usable_sites
     inner = [name for name in able if name not in outer]
     forked = [edge for name in able if len(graph.uses(name)) > 1 for edge in graph.uses(name)]
     return [*inner, *forked]
@@ -53,7 +53,7 @@ def readable_targets(graph: ModelGraph, depth: int | None = None) -> list[str]:
         depth: None for the one with most targets, but at most `MOST_READABLE`; where the inner sites and forked edges
             are no more than these, or there are no submodules, these.
     """
-    able = set(can_be_ablated(graph))
+    able = set(graph.usable_sites)
 
     def at(depth: int) -> list[str]:
         return [path for path in graph.level(depth) if graph.target_site(path).name in able]
@@ -67,11 +67,6 @@ def readable_targets(graph: ModelGraph, depth: int | None = None) -> list[str]:
     levels = [found for found in map(at, range(1, deepest + 1)) if found]
     few = [found for found in levels if len(found) <= MOST_READABLE]
     return max(few, key=len) if few else levels[0] if levels else everything
-
-
-def can_be_ablated(graph: ModelGraph) -> list[str]:
-    """Returns the sites that have floating-point values for each example."""
-    return [name for name, site in graph.sites.items() if not site.obstacle]
 
 
 def obstacle_to_ablation(site: Site) -> str:

@@ -24,11 +24,6 @@ ACTIVATION_FUNCTIONS = frozenset(
 """`relu`, `leakyrelu`, `tanh`, …: the modules' names, and without underscores the functions'."""
 
 
-def readable_sites(graph: ModelGraph) -> list[str]:
-    """Returns the sites that have numbers for each example, in the order of computation."""
-    return [name for name, site in graph.sites.items() if not site.obstacle]
-
-
 def hidden_sites(graph: ModelGraph) -> list[str]:
     """Returns the sites that are hidden activations, in the order of computation; there may be none.
 
@@ -44,7 +39,7 @@ def hidden_sites(graph: ModelGraph) -> list[str]:
         >>> hidden_sites(ModelGraph.trace(net, torch.zeros(1, 2)))
         ['1']
     """
-    return [name for name in readable_sites(graph) if name != graph.output and _is_activation(graph, name)]
+    return [name for name in graph.usable_sites if name != graph.output and _is_activation(graph, name)]
 
 
 def _is_activation(graph: ModelGraph, name: str) -> bool:
@@ -61,7 +56,7 @@ def named_sites(graph: ModelGraph, sites: Sequence[str]) -> list[str]:
     """
     for name in sites:
         if obstacle := graph.site(name).obstacle:
-            able = ", ".join(readable_sites(graph)) or "(none)"
+            able = ", ".join(graph.usable_sites) or "(none)"
             problem = f"{{sites}}: {name} can't be read, because it {obstacle}."
             raise ArgumentError("sites", None, problem, f"Sites that can: {able}.")
     found = [graph.site(name).name for name in sites]

@@ -82,7 +82,7 @@ def check(setting: Setting[AblationConfig]) -> None:
     graph, config = setting.graph(), setting.config
     found = _targets(graph, config)
     if not found:
-        able = ", ".join(ablation_targets.can_be_ablated(graph)) or "(none)"
+        able = ", ".join(graph.usable_sites) or "(none)"
         raise ConfigError(f"the network has no inner site to ablate, only {able}: name experiment.targets.")
     methods = _methods(config)
     _check_examples(config, setting.dataset)

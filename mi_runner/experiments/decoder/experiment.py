@@ -46,7 +46,6 @@ from mi_runner.methods.activation_images import (
     hidden_sites,
     image_shape,
     named_sites,
-    readable_sites,
 )
 from mi_runner.methods.decoder_options import DecoderOptions
 from mi_runner.methods.decoder_training import train_decoders
@@ -265,7 +264,7 @@ def _sites(graph: ModelGraph, config: DecoderConfig) -> list[str]:
             return found
         raise ConfigError(
             "the network has no activation function between its layers: name experiment.sites. Sites that can be "
-            f"read: {', '.join(readable_sites(graph)) or '(none)'}."
+            f"read: {', '.join(graph.usable_sites) or '(none)'}."
         )
     with of_option("experiment.sites"):
         for name in config.sites:

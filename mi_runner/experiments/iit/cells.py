@@ -92,7 +92,7 @@ def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalMo
 
 def _targets(config: IitConfig, graph: ModelGraph) -> dict[str, Site]:
     """Returns what `experiment.site` names, each with the site whose value is swapped."""
-    able = [name for name, site in graph.sites.items() if not site.obstacle]
+    able = graph.usable_sites
     sites = [config.site] if isinstance(config.site, str) else config.site
     if sites == [ALL] and ALL not in graph.sites:
         layers = [name for name in able if has_weights(graph.submodule(name))]

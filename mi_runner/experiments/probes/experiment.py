@@ -117,7 +117,7 @@ def _sites(setting: Setting[ProbesConfig], graph: ModelGraph) -> list[str]:
     Raises:
         ConfigError: a site is not there, named twice, or has no value for each example.
     """
-    able = [name for name, site in graph.sites.items() if not site.obstacle]
+    able = graph.usable_sites
     if setting.config.sites is None:
         layers = [name for name in able if has_weights(graph.submodule(name))]
         if not layers:
