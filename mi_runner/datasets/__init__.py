@@ -7,6 +7,7 @@ Letters: N examples, C channels, H height, W width.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from mi_runner.datasets.causal_models import CausalModel as CausalModel
 from mi_runner.datasets.causal_models import LabelTable as LabelTable
+from mi_runner.datasets.features import Column, Feature, check_columns, check_names
 from mi_runner.errors import ArgumentError
 from mi_runner.machine import hardware
 from mi_runner.machine.files import tensors_sha256
@@ -36,6 +38,9 @@ class Dataset:
         label_name: the name of the target beside the causal model's variables.
         caption: a text about an example, with the names of its variables and label in braces: `{a} + {b} = {sum}`.
             Tables list them in this order. None: the label first, then the causal model's variables.
+        feature_names: a name for each number of an input, in the order of the flattened input; None if they have none.
+            Names change no figure, so they are no part of the fingerprint.
+        columns: the columns of a table that the numbers were made of; None if they are of no table.
 
     Example:
         >>> import torch
@@ -56,6 +61,8 @@ class Dataset:
     causal_model: CausalModel | None = None
     label_name: str = "label"
     caption: str | None = None
+    feature_names: tuple[str, ...] | None = None
+    columns: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.class_names is not None and len({*self.class_names, "", ALL}) < len(self.class_names) + 2:
@@ -71,6 +78,10 @@ class Dataset:
             if y.dtype != (torch.float32 if self.class_names is None else torch.int64):
                 wanted = "it must be int64 with class_names, float32 without."
                 raise ArgumentError(f"y_{split}", None, f"y_{split} has the dtype {y.dtype}; {wanted}")
+        if self.feature_names is not None:
+            check_names(self.feature_names, math.prod(self.input_shape))
+        if self.columns is not None:
+            check_columns(self.columns, math.prod(self.input_shape))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -103,6 +114,14 @@ class Dataset:
     def has_classes(self) -> bool:
         """Whether the target is a class. If not, it is a value, and a prediction is an output rounded to an integer."""
         return self.class_names is not None
+
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """What a person would name of an input: each column of a table, or each number, by its name or its place."""
+        if self.columns is not None:
+            return tuple(Feature(column.name, column.inputs) for column in self.columns)
+        names = self.feature_names or map(str, range(math.prod(self.input_shape)))
+        return tuple(Feature(name, (place,)) for place, name in enumerate(names))
 
     @property
     def n_outputs(self) -> int:
