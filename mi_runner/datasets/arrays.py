@@ -21,7 +21,8 @@ from torch import Tensor
 
 from mi_runner.datasets import Dataset, channels_last, labels
 from mi_runner.datasets.causal_models import CausalModel, LabelTable
-from mi_runner.datasets.npz_files import Array, fault, read_npz
+from mi_runner.datasets.files import fault, file_path
+from mi_runner.datasets.npz_files import Array, read_npz
 from mi_runner.errors import ArgumentError
 from mi_runner.progress import log
 
@@ -45,14 +46,7 @@ def load(path: str, *, seed: int = 0, limit: int | None = None, target: str = "c
     Raises:
         ArgumentError: the file or an array is missing or not as described; the text names the first mistake.
     """
-    return _dataset(_path(path), by_class=target == "class").limited(limit)
-
-
-def _path(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:  # an unknown user after ~
-        raise fault(path, f"{error}.") from error
+    return _dataset(file_path(path), by_class=target == "class").limited(limit)
 
 
 def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tuple[Tensor, Tensor | None]:
@@ -68,7 +62,7 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
         ArgumentError: the file or an array is missing or not as described; the text names the first mistake.
     """
     try:
-        file = _path(path)
+        file = file_path(path)
         arrays = _read(file, ("x",), ("y",))
         x = arrays["x"]
         shapes = [shape for shape in dict.fromkeys((dataset.input_shape, dataset.image_shape)) if shape]

@@ -23,7 +23,7 @@ from mi_runner.runs.choices import experiment_of, import_choices, load_dataset
 from mi_runner.runs.journal import Journal, recorded
 from mi_runner.runs.networks import check_trained, say_doubts, with_networks, with_weights
 from mi_runner.runs.preparation import device_of, prepare
-from mi_runner.runs.provenance import new_record, own_code
+from mi_runner.runs.provenance import data_of, metadata_of, new_record, own_code
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.writing import Table, model_to_write, note, printed, with_history, write
 
@@ -86,6 +86,7 @@ def run(
 
         with journal.stage("data"):
             dataset = load_dataset(config.dataset, seed=config.seed)
+        record.data = data_of(dataset)
         with journal.stage("model"):
             prepared = prepare(config, dataset, expected, progress=progress)
         record.versions = {**record.versions, **own_code(config, prepared.built)}
@@ -109,7 +110,7 @@ def run(
 
         result = with_history(result, weighted)
         with journal.stage("write"):
-            write(place, result, model_to_write(result, weighted))
+            write(place, result, model_to_write(result, weighted), metadata_of(setting.dataset))
         note(record, result)
         not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
         record.expect_not_met = tuple(not_met) if expected else None
