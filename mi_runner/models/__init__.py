@@ -43,6 +43,7 @@ class Built:
         notes, warnings: lines about how the user's own network was taken, for the log.
         identified: returns the same with `source`, `code` and `warnings`, after the first forward pass, which may
             import modules; None where there is nothing to add.
+        stored: whether the model store may keep and give its trained weights.
     """
 
     model: nn.Module
@@ -53,6 +54,7 @@ class Built:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     identified: Callable[[Built], Built] | None = None
+    stored: bool = True
 
     def to(self, device: torch.device) -> Built:
         """Returns the network and the data set on a device."""

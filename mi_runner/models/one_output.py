@@ -42,7 +42,7 @@ def with_one_output(model: nn.Module, output: str) -> nn.Module:
 
 
 def with_column(model: nn.Module) -> nn.Module:
-    """Returns the network, whose forward now returns its one output per example as a column, `(N, 1)` instead of `(N,)`."""
+    """Returns the network, whose forward now returns its one output `(N,)` as a column, `(N, 1)`."""
     kind = type(model)
     forward = kind.forward
 

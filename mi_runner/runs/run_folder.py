@@ -99,6 +99,11 @@ def read_record(folder: Path) -> RunRecord | None:
     return record
 
 
+def is_parquet(n_rows: int, *, asked: bool) -> bool:
+    """Returns whether a table is written as Parquet: if that is asked for, or it is large."""
+    return asked or n_rows > MOST_CSV_ROWS
+
+
 def table_file(folder: Path, name: str) -> Path:
     """Returns the file of a run's table, the one that `RunFolder.write_table` chose; the CSV file may be missing."""
     large = folder / f"{name}.parquet"
@@ -161,7 +166,7 @@ class RunFolder:
         import pandas as pd
 
         frame = rows if isinstance(rows, pd.DataFrame) else pd.DataFrame(list(rows))
-        if parquet or len(frame) > MOST_CSV_ROWS:
+        if is_parquet(len(frame), asked=parquet):
             with written_whole(self.path / f"{name}.parquet") as beside:
                 # Outputs of networks hardly repeat, so a dictionary of them would only take time and space.
                 repeating = [name for name in frame.columns if frame[name].dtype != "float32"]

@@ -12,7 +12,8 @@ from mi_runner.experiments import Result
 from mi_runner.experiments.common.tables import of_training
 from mi_runner.runs.networks import Weighted
 from mi_runner.runs.record import RunRecord
-from mi_runner.runs.run_folder import RunFolder
+from mi_runner.runs.run_folder import RunFolder, is_parquet
+from mi_runner.tables.cell_types import column_types
 from mi_runner.tables.declaration import Row
 
 
@@ -34,9 +35,9 @@ def with_history(result: Result, weighted: Weighted) -> Result:
 def model_to_write(result: Result, weighted: Weighted) -> nn.Module | None:
     """Returns the network whose weights the folder keeps; None if a file that the command names has them, or none is.
 
-    That is the experiment's, or the one that this run trained.
+    That is the experiment's, or the one that this run trained or a program gave.
     """
-    model = result.model or (weighted.setting.model if weighted.trained_now else None)
+    model = result.model or (weighted.setting.model if weighted.trained_now or weighted.of_program else None)
     return None if weighted.of_checkpoint and model is weighted.setting.model else model
 
 
@@ -71,6 +72,11 @@ def note(record: RunRecord, result: Result) -> None:
     record.repeats = tuple(result.repeats)
     record.shown = tuple(name for name in result.shown if len(result.tables[name]))
     record.measures = {name: (within.low, within.high) for name, within in result.measures.items()}
+    record.types = {
+        table.name: column_types(table)
+        for table in result.filled
+        if len(table.rows) and not is_parquet(len(table.rows), asked=table.name in result.parquet)
+    }
     # JSON has no NaN and no infinity.
     record.metrics = {name: float(value) if math.isfinite(value) else None for name, value in result.metrics.items()}
 
