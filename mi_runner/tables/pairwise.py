@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 from typing import Any
 
 EXACT_UP_TO = 14
@@ -32,9 +33,8 @@ class Compared:
 
     Attributes:
         means: of each alternative over the units.
-        n: units; 0 if the units are the whole population, so that nothing is tested and unequal means differ.
-        p: `p[a][b]`, the p-value that their means are equal, corrected for all pairs; of the population 1 for equal
-            means, otherwise 0.
+        n: units; 0 where they are the whole population, so that nothing is tested; see `compare_population`.
+        p: `p[a][b]`, the p-value that their means are equal, corrected for all pairs.
     """
 
     means: tuple[float, ...]
@@ -62,7 +62,7 @@ class Compared:
         return all(p >= LEVEL for row in self.p for p in row)
 
 
-def compare_all(values: Sequence[Sequence[float]], *, is_population: bool = False) -> Compared:
+def compare_all(values: Sequence[Sequence[float]]) -> Compared:
     """Returns a paired test of the means of each two alternatives, corrected for the number of pairs.
 
     If two alternatives are equally good, the signs of their differences are those of fair coins. The same signs are
@@ -74,7 +74,6 @@ def compare_all(values: Sequence[Sequence[float]], *, is_population: bool = Fals
 
     Args:
         values: of each alternative those of the units, all in the same order; finite.
-        is_population: whether the units are all there are. Then nothing is sampled, and unequal means differ.
 
     Raises:
         ValueError: the alternatives have different numbers of units, or none.
@@ -85,15 +84,30 @@ def compare_all(values: Sequence[Sequence[float]], *, is_population: bool = Fals
         raise ValueError("give each alternative the same units, at least one.")
     of = np.asarray(values, dtype=np.float64)
     means = of.mean(1)
-    if is_population:
-        scale = np.maximum(np.abs(means[:, None]), np.abs(means))
-        p = (np.abs(means[:, None] - means) <= SAME * scale).astype(float)
-        return Compared(tuple(means.tolist()), 0, tuple(map(tuple, p.tolist())))
     p = np.ones((len(of), len(of)))
     first, second = np.triu_indices(len(of), 1)
     if len(first) and len(of) <= MOST_ALTERNATIVES:
         p[first, second] = p[second, first] = _westfall_young(of, first, second)
     return Compared(tuple(means.tolist()), of.shape[1], tuple(map(tuple, p.tolist())))
+
+
+def compare_population(draws: Sequence[Sequence[float]]) -> Compared:
+    """Returns which alternatives differ where their means are over all the units there are, so that none is sampled.
+
+    Only draws of an alternative are: two alternatives are told apart if all draws of one are below all of the other.
+    Their p-value is then 0, otherwise 1.
+
+    Args:
+        draws: of each alternative the mean of each of its draws; one of an alternative that draws nothing.
+    """
+    ends = [(min(own), max(own)) for own in draws]
+
+    def differ(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        (_, below), (above, _) = sorted((one, other))
+        return above - below > SAME * max(abs(above), abs(below))
+
+    p = tuple(tuple(0.0 if differ(one, other) else 1.0 for other in ends) for one in ends)
+    return Compared(tuple(fmean(own) for own in draws), 0, p)
 
 
 def _westfall_young(of: Any, first: Any, second: Any) -> Any:

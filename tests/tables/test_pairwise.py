@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
-from mi_runner.tables.pairwise import EXACT_UP_TO, compare_all
+from mi_runner.tables.pairwise import EXACT_UP_TO, compare_all, compare_population
 
 
 def test_of_six_units_that_all_agree_one_pattern_in_32_is_as_extreme() -> None:
@@ -95,10 +95,12 @@ def test_equal_values_tie_also_where_they_were_added_up_otherwise() -> None:
     assert compare_all([[1.0, 2.0]]).tied_with(0) == []
 
 
-def test_of_a_population_nothing_is_sampled() -> None:
-    found = compare_all([[0.0, 1.0], [0.5, 0.5], [0.5, 0.6]], is_population=True)
-    assert (found.p, found.n) == (((1, 1, 0), (1, 1, 0), (0, 0, 1)), 0)
-    assert (found.lowest, found.tied_with(0), found.highest) == (0, [1], 2)
+def test_of_a_population_only_draws_are_sampled() -> None:
+    """0.5 is below both draws of the second and among those of the third; equal numbers tie."""
+    found = compare_population([[0.5], [0.625, 0.75], [0.375, 1.0], [0.5 + 1e-15]])
+    assert found.p == ((1, 0, 1, 1), (0, 1, 1, 0), (1, 1, 1, 1), (1, 0, 1, 1))
+    assert (found.n, found.means[:3]) == (0, (0.5, 0.6875, 0.6875))
+    assert (found.lowest, found.tied_with(0), found.highest) == (0, [3, 2], 1)
 
 
 def test_units_must_be_the_same() -> None:
