@@ -20,6 +20,7 @@ from mi_runner.config.registry import code_of, origin_of
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ConfigError, RunFailed, as_options
 from mi_runner.experiments import Experiment
 from mi_runner.models import Built, external
@@ -47,15 +48,20 @@ def load_dataset(config: DatasetConfig, *, seed: int) -> Dataset:
     return dataset
 
 
-def build_network(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
+def build_network(config: ModelConfig, dataset: Dataset, *, seed: int, outputs: Outputs | None = None) -> Built:
     """Returns the network that the config names, for this data set, initialised from `seed`.
+
+    Args:
+        outputs: what its outputs are; None: what the config says.
 
     Raises:
         ConfigError: network and data set don't fit; the text says what to type.
     """
     options, make = arguments(config), _function(config, "build")
     with as_options(model=options):
-        built = models.build(make, dataset, seed=seed, **options)
+        said = options.pop("outputs")
+        asked = outputs or (None if said == "auto" else Outputs[said])
+        built = models.build(make, dataset, seed=seed, outputs=asked, **options)
     origin = origin_of(type(config))
     return external.with_source(built, make, origin) if origin and not built.source else built
 
