@@ -19,7 +19,7 @@ from mi_runner.datasets import Dataset
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, unknown
 from mi_runner.machine import hardware
-from mi_runner.models import checks, output_kind
+from mi_runner.models import adapted, checks, output_kind
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -35,7 +35,7 @@ class Built:
 
     Attributes:
         model: the initialised network, in evaluation mode.
-        dataset: the given one, with flattened images if the network takes vectors.
+        dataset: the given one, with flattened images if the network takes vectors, int64 inputs if it takes integers.
         source: identifies the user's own network, for the model store; otherwise empty.
         code: twelve digits of the digest of the user's own code; otherwise empty.
         leaves: submodules that the graph takes as one site each.
@@ -79,6 +79,10 @@ def build(
         built.model.eval()
         checks.check_tensors(built.model)
         # Inside the block, because lazy modules are initialised by their first input.
+        dataset, of_inputs = adapted.inputs_that_fit(built.model, built.dataset)
+        model, of_output = adapted.output_that_fits(built.model, dataset)
+        notes = (*built.notes, *filter(None, (of_inputs, of_output)))
+        built = replace(built, model=model, dataset=dataset, notes=notes)
         output = checks.check_output(built.model, built.dataset, outputs)
     answered = output_kind.answered_as(built.model, built.dataset, output, outputs)
     notes = built.notes
