@@ -3,18 +3,17 @@
     what differs                                                   what is done
     the network takes integers, such as tokens; x holds such       x is int64, not float32
     it returns `(N,)`, and one output is needed                    `(N, 1)`
-    it returns images, or more axes, with as many numbers          flattened, `(N, outputs)`, as targets are
+    it returns images, or more axes, with as many numbers          `(N, outputs)`, flattened as targets are
 
 Letters: N examples.
 """
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 import torch
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
 from mi_runner.datasets import Dataset
 
@@ -36,7 +35,7 @@ def inputs_that_fit(model: nn.Module, dataset: Dataset) -> tuple[Dataset, str]:
     taken = (
         "integers (int64), because it can't run on float32" if floating else "float32, because it can't run on int64"
     )
-    return other, f"{type(model).__name__} gets its inputs as {taken}"
+    return other, f"gets its inputs as {taken}"
 
 
 def _failure(model: nn.Module, x: Tensor) -> str | None:
@@ -49,41 +48,18 @@ def _failure(model: nn.Module, x: Tensor) -> str | None:
     return None
 
 
-def output_that_fits(model: nn.Module, dataset: Dataset) -> tuple[nn.Module, str]:
-    """Returns the network with an output of one row for each example, and a line that says what was changed, or none.
+def rows_of(output: Any, dataset: Dataset) -> tuple[int, str]:
+    """Returns how many outputs each example has in an output that has other axes, and a line; 0 where it needs nothing.
 
-    An output that has as many numbers as are needed, in other axes, is changed: `(N,)` to `(N, 1)`, and `(N, C, H, W)`
-    to `(N, C·H·W)`. The network's class is then one of its own, with the same name, submodules and weights.
+    Args:
+        output: what the network returns for two examples; with as many numbers for each as are needed it becomes a row.
     """
-    try:
-        with torch.no_grad():
-            output = model(dataset.x_train[:2].clone())
-    except Exception:
-        return model, ""
     n = len(dataset.x_train[:2])
     if not isinstance(output, Tensor) or output.shape[:1] != (n,) or output.dim() == 2:
-        return model, ""
-    counts = {dataset.n_outputs} | ({1} if len(dataset.class_names or ()) == 2 else set())
-    n_outputs, shape, name = output[0].numel(), tuple(output.shape[1:]), type(model).__name__
-    if n_outputs not in counts:
-        return model, ""
-    line = f"{name} returns {shape} for each example; it is flattened to {n_outputs} outputs"
+        return 0, ""
+    n_outputs, shape = output[0].numel(), tuple(output.shape[1:])
+    if n_outputs != dataset.n_outputs and not (n_outputs == 1 and len(dataset.class_names or ()) == 2):
+        return 0, ""
     if not shape:
-        line = f"{name} returns one number for each example, (N,); it is taken as (N, 1)"
-    return _with_rows(model, "flatten" if shape else "unsqueeze"), line
-
-
-def _with_rows(model: nn.Module, method: str) -> nn.Module:
-    """Returns the network, whose forward now ends with a method of tensors, `flatten(1)` or `unsqueeze(1)`."""
-    kind = type(model)
-    forward = kind.forward
-
-    @functools.wraps(forward)
-    def of_rows(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        returned = forward(self, *args, **kwargs)
-        # In training mode some networks return several.
-        return getattr(returned, method)(1) if isinstance(returned, Tensor | fx.Proxy) else returned
-
-    # A class of its own, because a copy of the network, and torch.fx, take forward from there.
-    model.__class__ = type(kind.__name__, (kind,), {"forward": of_rows, "__module__": kind.__module__})
-    return model
+        return 1, "returns one number for each example, (N,); it is taken as (N, 1)"
+    return n_outputs, f"returns {shape} for each example; it is flattened to {n_outputs} outputs"
