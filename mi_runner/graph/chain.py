@@ -1,7 +1,9 @@
 """The analysed part of a network: the Linear layers at its end, taken from its graph.
 
 A part is a chain of Linear layers, each followed by an elementwise activation or none; the last may be followed by a
-softmax over the outputs. Its inputs are the recorded activations that enter it. Letters: B examples; n_0, …, n_L neurons of each layer, inputs first.
+softmax over the outputs. What only changes the shape of values, such as a flatten at the network's end, doesn't count.
+The part's inputs are the recorded activations that enter it. Letters: B examples; n_0, …, n_L neurons of each layer,
+inputs first.
 """
 
 from __future__ import annotations
@@ -21,6 +23,9 @@ ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid")
 
 OVER_OUTPUTS = ("softmax", "log_softmax")
 """What may follow the last layer besides these: functions of all outputs of an example."""
+
+RESHAPING = ("contiguous", "flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view")
+"""Functions and methods that keep an example's numbers and their order."""
 
 _FUNCTIONS = {
     "relu": (torch.relu, functional.relu, "relu"),
@@ -203,10 +208,12 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
     while name not in graph.inputs and (last_layers is None or len(layers) < last_layers):
         module = graph.submodule(name)
         if isinstance(module, nn.Linear):
+            if len(graph.sites[name].shape) != 1:
+                raise _not_a_chain(name)
             bias = torch.zeros(module.out_features) if module.bias is None else module.bias.detach()
             layers.append(Layer(module.weight.detach(), bias.to(module.weight.device), *activation, module=name))
             activation = ("identity", 0.0)
-        else:
+        elif not _is_reshaped(graph, name):
             this = _activation(graph, name) or (None if layers else _over_outputs(graph, name))
             if this is None or (activation[0] != "identity" and this[0] != "identity"):
                 raise _not_a_chain(name)
@@ -240,6 +247,17 @@ def longest_part(graph: ModelGraph) -> Part | None:
             longest = find_part(graph, len(longest.layers) + 1 if longest else 1)
         except ArgumentError:
             return longest
+
+
+def _is_reshaped(graph: ModelGraph, name: str) -> bool:
+    """Returns whether a site has the numbers of the one site that it reads, in their order, in another shape."""
+    module, sources = graph.submodule(name), graph.sources(name)
+    if len(sources) != 1 or graph.sites[sources[0]].n_units != graph.sites[name].n_units:
+        return False
+    if module is not None:
+        return isinstance(module, nn.Flatten | nn.Unflatten)
+    called, _ = graph.function(name)
+    return getattr(called, "__name__", called) in RESHAPING
 
 
 def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:
