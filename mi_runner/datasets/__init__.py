@@ -7,6 +7,7 @@ Letters: N examples, C channels, H height, W width.
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from mi_runner.datasets.causal_models import CausalModel as CausalModel
 from mi_runner.datasets.causal_models import LabelTable as LabelTable
+from mi_runner.datasets.features import Column, Feature, check_columns, check_names
 from mi_runner.datasets.outputs import Outputs as Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.machine import hardware
@@ -38,6 +40,9 @@ class Dataset:
         caption: a text about an example, with the names of its variables and label in braces: `{a} + {b} = {sum}`.
             Tables list them in this order. None: the label first, then the causal model's variables.
         answered_by: what the outputs of the network are that answers; None: logits of classes, or values.
+        feature_names: a name for each number of an input, in the order of the flattened input; None if they have none.
+            Names change no figure, so they are no part of the fingerprint.
+        columns: the columns of a table that the numbers were made of; None if they are of no table.
 
     Example:
         >>> import torch
@@ -59,6 +64,8 @@ class Dataset:
     label_name: str = "label"
     caption: str | None = None
     answered_by: Outputs | None = None
+    feature_names: tuple[str, ...] | None = None
+    columns: tuple[Column, ...] | None = None
 
     def __post_init__(self) -> None:
         if self.class_names is not None and len({*self.class_names, "", ALL}) < len(self.class_names) + 2:
@@ -78,6 +85,10 @@ class Dataset:
         if kind is not None and (kind.are_of_classes != (n > 0) or (kind.are_of_one and n != 2)):
             has = f"{n} classes" if n else "values"
             raise ArgumentError("answered_by", kind.name, f"outputs that are a {kind.name} can't answer {has}.")
+        if self.feature_names is not None:
+            check_names(self.feature_names, math.prod(self.input_shape))
+        if self.columns is not None:
+            check_columns(self.columns, math.prod(self.input_shape))
 
     @cached_property
     def fingerprint(self) -> str:
@@ -110,6 +121,14 @@ class Dataset:
     def has_classes(self) -> bool:
         """Whether the target is a class. If not, it is a value, and a prediction is an output rounded to an integer."""
         return self.class_names is not None
+
+    @cached_property
+    def features(self) -> tuple[Feature, ...]:
+        """What a person would name of an input: each column of a table, or each number, by its name or its place."""
+        if self.columns is not None:
+            return tuple(Feature(column.name, column.inputs) for column in self.columns)
+        names = self.feature_names or map(str, range(math.prod(self.input_shape)))
+        return tuple(Feature(name, (place,)) for place, name in enumerate(names))
 
     @property
     def outputs(self) -> Outputs:

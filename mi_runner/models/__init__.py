@@ -20,6 +20,7 @@ from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, unknown
 from mi_runner.machine import hardware
 from mi_runner.models import checks, output_kind
+from mi_runner.models.one_output import with_column
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -42,6 +43,7 @@ class Built:
         notes, warnings: lines about how the user's own network was taken, for the log.
         identified: returns the same with `source`, `code` and `warnings`, after the first forward pass, which may
             import modules; None where there is nothing to add.
+        stored: whether the model store may keep and give its trained weights.
     """
 
     model: nn.Module
@@ -52,6 +54,7 @@ class Built:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     identified: Callable[[Built], Built] | None = None
+    stored: bool = True
 
     def to(self, device: torch.device) -> Built:
         """Returns the network and the data set on a device."""
@@ -79,7 +82,11 @@ def build(
         built.model.eval()
         checks.check_tensors(built.model)
         # Inside the block, because lazy modules are initialised by their first input.
-        output = checks.check_output(built.model, built.dataset, outputs)
+        output = checks.first_outputs(built.model, built.dataset)
+        if checks.is_squeezed(output, built.dataset):
+            built = replace(built, model=with_column(built.model))
+            output = output[:, None]
+        output = checks.check_output(built.model, output, built.dataset, outputs)
     answered = output_kind.answered_as(built.model, built.dataset, output, outputs)
     notes = built.notes
     if outputs is not None or answered is not built.dataset:

@@ -71,14 +71,11 @@ def is_expanded(tensor: Tensor) -> bool:
     )
 
 
-def check_output(model: nn.Module, dataset: Dataset, outputs: Outputs | None = None) -> Tensor:
-    """Returns the network's outputs of two examples, after a check that they are what the data set needs.
-
-    Args:
-        outputs: what they are said to be; None: nothing is said.
+def first_outputs(model: nn.Module, dataset: Dataset) -> Any:
+    """Returns what the network returns for two examples.
 
     Raises:
-        ArgumentError: the forward pass fails, or the output is another; the text says what to change.
+        ArgumentError: the forward pass fails, or changes what it must not; the text says what to change.
     """
     name = type(model).__name__
     example = dataset.x_train[:2].clone()
@@ -103,7 +100,27 @@ def check_output(model: nn.Module, dataset: Dataset, outputs: Outputs | None = N
             f"{name} turns gradients on, in forward, for what comes after it.",
             "Write with torch.no_grad(): around what has none, instead of torch.set_grad_enabled.",
         )
-    n, wanted = len(example), (len(example), dataset.n_outputs)
+    return output
+
+
+def is_squeezed(output: Any, dataset: Dataset) -> bool:
+    """Returns whether an output of two examples is `(2,)`, where one output for each is what the data set needs."""
+    one_will_do = dataset.n_outputs == 1 or len(dataset.class_names or ()) == 2
+    return isinstance(output, Tensor) and output.shape == (2,) and one_will_do
+
+
+def check_output(model: nn.Module, output: Any, dataset: Dataset, outputs: Outputs | None = None) -> Tensor:
+    """Returns the network's outputs of two examples, after a check that they are what the data set needs.
+
+    Args:
+        output: as `first_outputs` returns it.
+        outputs: what they are said to be; None: nothing is said.
+
+    Raises:
+        ArgumentError: the output is another; the text says what to change.
+    """
+    name, n = type(model).__name__, len(dataset.x_train[:2])
+    wanted = (n, dataset.n_outputs)
     if not isinstance(output, Tensor):
         if parts := _several(output):
             shapes = ", ".join(f"{name} {shape}" for name, shape in parts.items())
@@ -165,12 +182,8 @@ def _remedy(shape: tuple[int, ...], n: int, dataset: Dataset) -> str:
     n_outputs = dataset.n_outputs
     if shape[:1] != (n,):
         return "The first axis is the examples: let forward keep it."
-    if shape[1:] == () and len(dataset.class_names or ()) == 2:
-        return "Keep the last axis: leave out squeeze() or Flatten(0), or return output[:, None]."
     if shape[1:] in ((), (1,)) and dataset.has_classes:
         return f"One output is no {n_outputs} classes: give the last layer {n_outputs} outputs."
-    if not shape[1:] and n_outputs == 1:
-        return "Keep the last axis: leave out squeeze() or Flatten(0), or return output[:, None]."
     if len(shape) > 2 and torch.Size(shape[1:]).numel() == n_outputs:
         return "It has as many numbers: end the network with torch.nn.Flatten()."
     if len(shape) > 2 and shape[-1] == n_outputs:

@@ -33,6 +33,7 @@ from mi_runner.runs.choices import (
     training_options,
 )
 from mi_runner.runs.expectations import Expectation
+from mi_runner.runs.given import NOTHING, Given
 from mi_runner.training import loop as training
 from mi_runner.training import stacked as stacked_training
 from mi_runner.training.options import TrainingOptions
@@ -84,8 +85,12 @@ def prepare(
     expected: Sequence[Expectation],
     *,
     progress: Progress,
+    given: Given = NOTHING,
 ) -> Prepared:
     """Builds the network and the setting of a run, checks them, and returns them.
+
+    Args:
+        given: what a program gave in place of the config's network.
 
     Raises:
         ConfigError: data set, model, training, experiment, expectations and checkpoint don't fit; the text says what
@@ -93,10 +98,11 @@ def prepare(
     """
     experiment = experiment_of(config.experiment)
     options = training_options(config.training)
-    built = build_network(config.model, dataset, seed=config.seed)
+    built = build_network(config.model, dataset, seed=config.seed, given=given)
     checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
     if config.model.outputs is NetworkOutputs.auto:
-        built = _as_a_logit(built, options, has_weights=checkpoint is not None)
+        has_weights = checkpoint is not None or given.is_analysed_as_it_is
+        built = _as_a_logit(built, options, has_weights=has_weights)
     for note in built.notes:
         log.info(note)
     for warning in built.warnings:
@@ -112,10 +118,12 @@ def prepare(
         progress=progress,
     )
     if config.seeds is not None:
-        setting = replace(setting, members=_members(setting, config, dataset, config.seeds))
+        setting = replace(setting, members=_members(setting, config, dataset, given))
     with as_options(model=arguments(config.model)):
         check_evaluation(setting)
     experiment.check(setting)  # first, because its own options may set training options
+    if given.is_analysed_as_it_is and experiment.networks(setting):
+        build_network(config.model, dataset, seed=config.seed, given=given, before_training=True)
     with as_options(model=arguments(config.model), training=arguments(config.training)):
         training.check(built.model, built.dataset, setting.training, sigmoid=sigmoid(config))
     expectations.check(expected, experiment.metric_names(setting))
@@ -158,16 +166,17 @@ def sigmoid(config: RunConfig) -> str:
     return "model.output_activation=sigmoid" if "output_activation" in arguments(config.model) else "torch.nn.Sigmoid()"
 
 
-def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, n_seeds: int) -> tuple[Setting[Any], ...]:
+def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, given: Given) -> tuple[Setting[Any], ...]:
     """Returns a setting for each of the seeds `config.seed`, `config.seed` + 1, …, with the network that it has alone.
 
     Raises:
         ConfigError: the networks can't be trained together.
     """
+    n_seeds = config.seeds or 1
     members = [setting]
     for seed in range(config.seed + 1, config.seed + n_seeds):
         own = load_dataset(config.dataset, seed=seed) if config.dataset.drawn else dataset
-        built = build_network(config.model, own, seed=seed, outputs=setting.dataset.outputs)
+        built = build_network(config.model, own, seed=seed, outputs=setting.dataset.outputs, given=given)
         members.append(replace(setting, model=built.model, dataset=built.dataset, seed=seed, source=built.source))
     with as_options(model=arguments(config.model), training=arguments(config.training)):
         for member in members:
