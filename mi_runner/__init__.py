@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mi_runner import iit as iit
     from mi_runner import models as models
     from mi_runner import probes as probes
+    from mi_runner import program as program
     from mi_runner.ablation import ablate as ablate
     from mi_runner.ablation import ablate_units as ablate_units
     from mi_runner.ablation import contributions as contributions
@@ -96,18 +97,26 @@ if TYPE_CHECKING:
     from mi_runner.iit import draw_pairs as draw_pairs
     from mi_runner.iit import train_by_interchange as train_by_interchange
     from mi_runner.methods.circuits.search import search_circuits as search_circuits
-    from mi_runner.runs.runner import run as run
+    from mi_runner.program import Run as Run
+    from mi_runner.program import Sweep as Sweep
+    from mi_runner.program import open as open
+    from mi_runner.program import open_sweep as open_sweep
+    from mi_runner.program import run as run
     from mi_runner.runs.saved_circuits import load_circuits as load_circuits
 else:
     _NAMESPACES = (
         *("ablation", "circuits", "clusters", "datasets", "decoding", "discovery", "errors", "experiments"),
-        *("explanations", "graph", "iit", "models", "probes"),
+        *("explanations", "graph", "iit", "models", "probes", "program"),
     )
 
     # Where each name of this module is defined.
     _PUBLIC = {
         "compose": "mi_runner.config.composition",
-        "run": "mi_runner.runs.runner",
+        "run": "mi_runner.program",
+        "open": "mi_runner.program",
+        "open_sweep": "mi_runner.program",
+        "Run": "mi_runner.program",
+        "Sweep": "mi_runner.program",
         "ModelGraph": "mi_runner.graph.model_graph",
         "Intervention": "mi_runner.graph.interventions",
         "run_with": "mi_runner.graph.interventions",
@@ -183,7 +192,8 @@ else:
         "RunFailed": "mi_runner.errors",
     }
 
-    __all__ = ["__version__", *_NAMESPACES, *_PUBLIC]
+    # `from mi_runner import *` must not hide Python's own open.
+    __all__ = ["__version__", *_NAMESPACES, *(name for name in _PUBLIC if name != "open")]
 
     def __getattr__(name):
         from importlib import import_module

@@ -134,11 +134,20 @@ def composed_by_hydra(overrides: Sequence[str], *, with_hydra: bool = False) -> 
     """Returns the same as `composed`, of which Hydra does all."""
     check_folders(overrides)
     register_schemas()
-    state = GlobalHydra.instance()
-    if state.is_initialized():
-        state.clear()
-    with initialize_config_module(CONFIG_MODULES[0], version_base="1.3"), yaml_text_kept():
+    with _without_others(), initialize_config_module(CONFIG_MODULES[0], version_base="1.3"), yaml_text_kept():
         return compose("config", overrides=with_quotes(overrides), return_hydra_config=with_hydra)
+
+
+@contextmanager
+def _without_others() -> Iterator[None]:
+    """Sets the Hydra of the process aside within the block: that of a program that is itself made with Hydra."""
+    state = GlobalHydra.instance()
+    before = state.hydra
+    state.clear()
+    try:
+        yield
+    finally:
+        state.hydra = before
 
 
 def names_a_value(key: str) -> bool:

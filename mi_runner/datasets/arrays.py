@@ -12,7 +12,7 @@ Four more arrays give the causal model of the data, for experiment=iit:
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +21,8 @@ from torch import Tensor
 
 from mi_runner.datasets import Dataset, channels_last, labels
 from mi_runner.datasets.causal_models import CausalModel, LabelTable
-from mi_runner.datasets.npz_files import Array, fault, read_npz
+from mi_runner.datasets.files import fault, file_path
+from mi_runner.datasets.npz_files import Array, read_npz
 from mi_runner.errors import ArgumentError
 from mi_runner.progress import log
 
@@ -45,14 +46,8 @@ def load(path: str, *, seed: int = 0, limit: int | None = None, target: str = "c
     Raises:
         ArgumentError: the file or an array is missing or not as described; the text names the first mistake.
     """
-    return _dataset(_path(path), by_class=target == "class").limited(limit)
-
-
-def _path(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:  # an unknown user after ~
-        raise fault(path, f"{error}.") from error
+    file = file_path(path)
+    return of_arrays(file, _read(file, NAMES, CAUSAL_NAMES), target=target).limited(limit)
 
 
 def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tuple[Tensor, Tensor | None]:
@@ -68,7 +63,7 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
         ArgumentError: the file or an array is missing or not as described; the text names the first mistake.
     """
     try:
-        file = _path(path)
+        file = file_path(path)
         arrays = _read(file, ("x",), ("y",))
         x = arrays["x"]
         shapes = [shape for shape in dict.fromkeys((dataset.input_shape, dataset.image_shape)) if shape]
@@ -92,8 +87,16 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
         raise error.renamed({"path": argument}) from error
 
 
-def _dataset(path: Path, *, by_class: bool) -> Dataset:
-    arrays = _read(path, NAMES, CAUSAL_NAMES)
+def of_arrays(path: Path, arrays: Mapping[str, Array], *, target: str) -> Dataset:
+    """Returns the data set of arrays that `checked` has checked, as `load` does.
+
+    Args:
+        path: the file, or what errors and lines name in its place.
+
+    Raises:
+        ArgumentError: an array is not as described; the text names the first mistake.
+    """
+    by_class = target == "class"
     for split in ("train", "test"):
         x, y = arrays[f"x_{split}"], arrays[f"y_{split}"]
         if x.ndim < 2:
@@ -156,7 +159,7 @@ def _float32(path: Path, name: str, array: Array) -> Tensor:
     return tensor
 
 
-def _causal_model(path: Path, arrays: dict[str, Array], tensors: dict[str, Tensor]) -> CausalModel | None:
+def _causal_model(path: Path, arrays: Mapping[str, Array], tensors: dict[str, Tensor]) -> CausalModel | None:
     """Returns the file's causal model; None if it has none.
 
     Raises:
@@ -198,7 +201,18 @@ def _causal_model(path: Path, arrays: dict[str, Array], tensors: dict[str, Tenso
 
 def _read(path: Path, names: Sequence[str], together: Sequence[str]) -> dict[str, Array]:
     """Returns the arrays of a file, as `read_npz`: finite real numbers, or text where text may be."""
-    arrays = read_npz(path, names, together)
+    return checked(path, read_npz(path, names, together))
+
+
+def checked(path: Path, arrays: dict[str, Array]) -> dict[str, Array]:
+    """Returns the arrays, which have finite real numbers, or text where text may be.
+
+    Args:
+        path: the file, or what errors name in its place.
+
+    Raises:
+        ArgumentError: one has something else; the text says what to save instead.
+    """
     for name, array in arrays.items():
         kind = array.dtype.kind
         if name == "variables":

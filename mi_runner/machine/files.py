@@ -79,14 +79,11 @@ def save_figure(drawing: Callable[[], Figure], path: Path) -> None:
     `savefig` draws twice, first without pixels for the layout; this draws once and takes two thirds of the time.
     matplotlib's own settings hold, and not those of a `matplotlibrc` in the current folder: they could name programs.
     """
-    import matplotlib
     import numpy as np
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from PIL import Image
 
-    # Not `rcdefaults`, which first reads all styles, for 0.1 s.
-    own = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
-    with matplotlib.rc_context(own):
+    with _own_style():
         figure = as_written(drawing())
         before = figure.dpi
         figure.dpi = DPI
@@ -96,6 +93,23 @@ def save_figure(drawing: Callable[[], Figure], path: Path) -> None:
             Image.fromarray(np.asarray(canvas.buffer_rgba())).save(path, format="png", dpi=(DPI, DPI))
         finally:
             figure.dpi = before
+
+
+def drawn(drawing: Callable[[], Figure]) -> Figure:
+    """Calls the function and returns its figure, as `save_figure` writes it."""
+    with _own_style():
+        return as_written(drawing())
+
+
+@contextmanager
+def _own_style() -> Iterator[None]:
+    """Lets matplotlib's own settings hold within the block."""
+    import matplotlib
+
+    # Not `rcdefaults`, which first reads all styles, for 0.1 s.
+    own = {name: value for name, value in matplotlib.rcParamsDefault.items() if not name.startswith("backend")}
+    with matplotlib.rc_context(own):
+        yield
 
 
 def whole_characters(text: str, escape: str = "\\") -> str:

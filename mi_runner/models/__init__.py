@@ -16,9 +16,11 @@ from torch import nn
 
 from mi_runner import chance
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, unknown
 from mi_runner.machine import hardware
-from mi_runner.models import checks
+from mi_runner.models import checks, output_kind
+from mi_runner.models.one_output import with_column
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -41,6 +43,7 @@ class Built:
         notes, warnings: lines about how the user's own network was taken, for the log.
         identified: returns the same with `source`, `code` and `warnings`, after the first forward pass, which may
             import modules; None where there is nothing to add.
+        stored: whether the model store may keep and give its trained weights.
     """
 
     model: nn.Module
@@ -51,28 +54,44 @@ class Built:
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     identified: Callable[[Built], Built] | None = None
+    stored: bool = True
 
     def to(self, device: torch.device) -> Built:
         """Returns the network and the data set on a device."""
         return replace(self, model=self.model.to(device), dataset=self.dataset.to(device))
 
 
-def build(make: Callable[..., Built], dataset: Dataset, *, seed: int, **arguments: Any) -> Built:
+def build(
+    make: Callable[..., Built], dataset: Dataset, *, seed: int, outputs: Outputs | None = None, **arguments: Any
+) -> Built:
     """Returns a network for this data set, initialised from `seed`.
 
     Args:
         make: the `build` of a network's file.
+        outputs: what its outputs are; None: what the data and the network say. Probabilities are one for each class,
+            or that of the second of two classes alone.
         arguments: further arguments for `make`.
 
     Raises:
         ArgumentError: network and data set don't fit; the text says what does.
     """
+    if outputs is not None:
+        dataset = dataset.answered(outputs)
     with chance.global_seed(seed, "initialisation"):
         built = make(dataset, **arguments)
         built.model.eval()
         checks.check_tensors(built.model)
         # Inside the block, because lazy modules are initialised by their first input.
-        checks.check_output(built.model, built.dataset)
+        output = checks.first_outputs(built.model, built.dataset)
+        if checks.is_squeezed(output, built.dataset):
+            built = replace(built, model=with_column(built.model))
+            output = output[:, None]
+        output = checks.check_output(built.model, output, built.dataset, outputs)
+    answered = output_kind.answered_as(built.model, built.dataset, output, outputs)
+    notes = built.notes
+    if outputs is not None or answered is not built.dataset:
+        notes = (*notes, output_kind.sentence(answered.outputs, said=outputs is not None))
+    built = replace(built, dataset=answered, notes=notes)
     return built if built.identified is None else built.identified(built)
 
 
@@ -88,10 +107,27 @@ def activation(name: str) -> nn.Module:
 
 
 def output_activation(name: str, dataset: Dataset) -> nn.Module | None:
-    """Returns the module after the last layer: None for `none`; for `auto` a sigmoid if the target is 0 or 1."""
+    """Returns the module after the last layer: None for `none`.
+
+    For `auto` it is a sigmoid if the target is one value that is 0 or 1, or the outputs are a probability; a softmax if
+    they are probabilities.
+    """
     if name == "auto":
-        name = "sigmoid" if dataset.is_binary else "none"
+        kinds = {Outputs.probability: "sigmoid", Outputs.probabilities: "softmax"}
+        name = kinds.get(dataset.outputs, "sigmoid" if dataset.is_binary else "none")
+    if name == "softmax":
+        return nn.Softmax(dim=-1)
     return None if name == "none" else activation(name)
+
+
+def n_outputs(dataset: Dataset, output_activation: str) -> int:
+    """Returns how many outputs a network has: one, where a sigmoid gives the probability of the second of two classes.
+
+    Args:
+        output_activation: as `output_activation` takes it.
+    """
+    is_one = dataset.outputs is Outputs.probabilities and output_activation == "sigmoid" and dataset.n_outputs == 2
+    return 1 if is_one else dataset.n_outputs
 
 
 def check_room(sizes: Sequence[int], argument: str, what: str) -> None:

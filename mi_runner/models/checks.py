@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from mi_runner.datasets import Dataset, channels_last
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, one_line
 from mi_runner.models.one_output import taken, ways
 
@@ -70,11 +71,11 @@ def is_expanded(tensor: Tensor) -> bool:
     )
 
 
-def check_output(model: nn.Module, dataset: Dataset) -> None:
-    """Checks by a forward pass of two examples that the network has the outputs that the data set needs.
+def first_outputs(model: nn.Module, dataset: Dataset) -> Any:
+    """Returns what the network returns for two examples.
 
     Raises:
-        ArgumentError: the forward pass fails, or the output is another; the text says what to change.
+        ArgumentError: the forward pass fails, or changes what it must not; the text says what to change.
     """
     name = type(model).__name__
     example = dataset.x_train[:2].clone()
@@ -99,7 +100,27 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
             f"{name} turns gradients on, in forward, for what comes after it.",
             "Write with torch.no_grad(): around what has none, instead of torch.set_grad_enabled.",
         )
-    n, wanted = len(example), (len(example), dataset.n_outputs)
+    return output
+
+
+def is_squeezed(output: Any, dataset: Dataset) -> bool:
+    """Returns whether an output of two examples is `(2,)`, where one output for each is what the data set needs."""
+    one_will_do = dataset.n_outputs == 1 or len(dataset.class_names or ()) == 2
+    return isinstance(output, Tensor) and output.shape == (2,) and one_will_do
+
+
+def check_output(model: nn.Module, output: Any, dataset: Dataset, outputs: Outputs | None = None) -> Tensor:
+    """Returns the network's outputs of two examples, after a check that they are what the data set needs.
+
+    Args:
+        output: as `first_outputs` returns it.
+        outputs: what they are said to be; None: nothing is said.
+
+    Raises:
+        ArgumentError: the output is another; the text says what to change.
+    """
+    name, n = type(model).__name__, len(dataset.x_train[:2])
+    wanted = (n, dataset.n_outputs)
     if not isinstance(output, Tensor):
         if parts := _several(output):
             shapes = ", ".join(f"{name} {shape}" for name, shape in parts.items())
@@ -110,7 +131,8 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
         problem = f"{name} returns {type(output).__name__} for {n} examples; the data set needs {wanted}."
         raise ArgumentError("model", None, problem, "Return one tensor.")
     shape = tuple(output.shape)
-    if shape != wanted:
+    may_be_one = outputs in (None, Outputs.probabilities) and len(dataset.class_names or ()) == 2
+    if shape != wanted and not (may_be_one and shape == (n, 1)):
         problem = f"{name} returns {shape} for {n} examples; the data set needs {wanted}."
         raise ArgumentError("model", None, problem, _remedy(shape, n, dataset))
     if not output.is_floating_point():
@@ -120,6 +142,7 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
             else "whole numbers: return the logits, before they are rounded"
         )
         raise ArgumentError("model", None, f"{name} returns {output.dtype}; outputs are real numbers, not {what}.")
+    return output
 
 
 def _several(output: Any) -> dict[str, tuple[int, ...]]:
@@ -160,13 +183,7 @@ def _remedy(shape: tuple[int, ...], n: int, dataset: Dataset) -> str:
     if shape[:1] != (n,):
         return "The first axis is the examples: let forward keep it."
     if shape[1:] in ((), (1,)) and dataset.has_classes:
-        squeezed = "" if shape[1:] else " and return output[:, None]"
-        return (
-            f"One output is no {n_outputs} classes: give the last layer {n_outputs} outputs. For 0 or 1 as a number "
-            f"type dataset.target=value{squeezed}."
-        )
-    if not shape[1:] and n_outputs == 1:
-        return "Keep the last axis: leave out squeeze() or Flatten(0), or return output[:, None]."
+        return f"One output is no {n_outputs} classes: give the last layer {n_outputs} outputs."
     if len(shape) > 2 and torch.Size(shape[1:]).numel() == n_outputs:
         return "It has as many numbers: end the network with torch.nn.Flatten()."
     if len(shape) > 2 and shape[-1] == n_outputs:

@@ -53,10 +53,43 @@ def build(
     Raises:
         ArgumentError: the callable can't be imported or called, or doesn't return an nn.Module.
     """
-    dataset = dataset.flattened() if flatten else dataset
     before = set(sys.modules)
     with chance.kept():  # what the import draws must not change the network, which a later one in this process has, too
         make = import_callable("factory", factory)
+    return of_callable(
+        dataset,
+        factory,
+        make,
+        arguments=arguments,
+        flatten=flatten,
+        leaves=leaves,
+        output=output,
+        before=before,
+    )
+
+
+def of_callable(
+    dataset: Dataset,
+    factory: str,
+    make: Callable[..., Any],
+    *,
+    arguments: Mapping[str, Any] | None,
+    flatten: bool,
+    leaves: Sequence[str],
+    output: str | None,
+    before: set[str] | None = None,
+) -> models.Built:
+    """Returns the network that a callable makes, as `build` does.
+
+    Args:
+        factory: its module and name.
+        before: the modules that were imported before its own; None: it is imported already.
+
+    Raises:
+        ArgumentError: it can't be called, or doesn't return an nn.Module.
+    """
+    before = set(sys.modules) if before is None else before
+    dataset = dataset.flattened() if flatten else dataset
     if not isinstance(arguments, Mapping | None):
         raise ArgumentError("arguments", arguments, "write names and values, e.g. '{width: 64}'.")
     given = dict(arguments or {})
@@ -74,27 +107,58 @@ def build(
         raise _fault(factory, f"the call with {given} {what}") from error
     if not isinstance(model, nn.Module):
         raise _fault(factory, f"it returns {type(model).__name__}; it must return an nn.Module")
-    model, notes = _unwrapped(factory, model)
-    for name, value in model.state_dict().items():
-        if not isinstance(value, torch.Tensor):
-            raise _fault(factory, f"its state_dict has {name}, which is no tensor: leave out get_extra_state")
+    own, notes = unwrapped(factory, model)
+    check_leaves(own, leaves)
+
+    def identified(built: models.Built) -> models.Built:
+        code = factory_code(factory, make, own, before)
+        return with_code(built, code, (factory, sorted((arguments or {}).items())), own, output)
+
+    model = own if output is None else with_one_output(own, output)
+    return models.Built(model, dataset, leaves=tuple(leaves), notes=notes, identified=identified)
+
+
+def with_code(
+    built: models.Built, code: Code, recipe: tuple[Any, ...], own: nn.Module, output: str | None = None
+) -> models.Built:
+    """Returns a network with what identifies its code.
+
+    Args:
+        recipe: what it was made from, besides its code.
+        own: the network with all its outputs.
+        output: the one that is taken; None: it has one.
+    """
+    source = repr((*recipe, code.digest, attributes_digest(own.named_modules())))
+    source = source if output is None else f"{source} output={output}"
+    return replace(built, source=source, code=code.digest[:DIGITS], warnings=code.warnings, identified=None)
+
+
+def check_leaves(model: nn.Module, leaves: Sequence[str]) -> None:
+    """Checks that each leaf is a submodule.
+
+    Raises:
+        ArgumentError: one is not; the text lists the submodules.
+    """
     names = [name for name, _ in model.named_modules(remove_duplicate=False) if name]
     for leaf in leaves:
         if leaf not in names:
             raise ArgumentError("leaves", f"[{','.join(leaves)}]", unknown("submodule", leaf, names))
 
-    def identified(built: models.Built) -> models.Built:
-        code = factory_code(factory, make, own, before)
-        attributes = attributes_digest(own.named_modules())
-        source = repr((factory, sorted((arguments or {}).items()), code.digest, attributes))
-        source = source if output is None else f"{source} output={output}"
-        return replace(built, source=source, code=code.digest[:DIGITS], warnings=code.warnings, identified=None)
 
-    own, model = model, model if output is None else with_one_output(model, output)
-    return models.Built(model, dataset, leaves=tuple(leaves), notes=notes, identified=identified)
+def unwrapped(factory: str, model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """Returns a network without wrappers, as `_without_wrappers`, whose state has tensors alone.
+
+    Raises:
+        ArgumentError: it is TorchScript, or its state has something else.
+    """
+    model, notes = _without_wrappers(factory, model)
+    for name, value in model.state_dict().items():
+        if not isinstance(value, torch.Tensor):
+            raise _fault(factory, f"its state_dict has {name}, which is no tensor: leave out get_extra_state")
+    return model, notes
 
 
-def _unwrapped(factory: str, model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+def _without_wrappers(factory: str, model: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     """Returns a network without the wrappers of torch.compile and DataParallel around it or its submodules.
 
     And a line that says so, if there were any.
@@ -103,14 +167,10 @@ def _unwrapped(factory: str, model: nn.Module) -> tuple[nn.Module, tuple[str, ..
         ArgumentError: it or a submodule is TorchScript, which hides its code.
     """
     removed: dict[str, None] = {}
-    # Without the import of torch.compile, which takes a second, nothing is compiled.
-    compiled = getattr(sys.modules.get("torch._dynamo.eval_frame"), "OptimizedModule", ())
-    parallel = nn.DataParallel, nn.parallel.DistributedDataParallel
 
-    def inner(module: Any) -> nn.Module:
-        while isinstance(module, (compiled, parallel)):
-            removed[type(module).__name__ if isinstance(module, parallel) else "torch.compile"] = None
-            module = module.module if isinstance(module, parallel) else module._orig_mod
+    def inner(module: nn.Module) -> nn.Module:
+        module, names = without_wrapper(module)
+        removed.update(dict.fromkeys(names))
         return module
 
     model = inner(model)
@@ -131,6 +191,18 @@ def _unwrapped(factory: str, model: nn.Module) -> tuple[nn.Module, tuple[str, ..
             module._compiled_call_impl = None
     without = f"model.factory={factory}: the plain network is taken, without {' and '.join(removed)}"
     return model, (without,) if removed else ()
+
+
+def without_wrapper(module: Any) -> tuple[nn.Module, list[str]]:
+    """Returns a module without torch.compile's or DataParallel's wrapper, and the names of those that it had."""
+    # Without the import of torch.compile, which takes a second, nothing is compiled.
+    compiled = getattr(sys.modules.get("torch._dynamo.eval_frame"), "OptimizedModule", ())
+    parallel = nn.DataParallel, nn.parallel.DistributedDataParallel
+    names = []
+    while isinstance(module, (compiled, parallel)):
+        names.append(type(module).__name__ if isinstance(module, parallel) else "torch.compile")
+        module = module.module if isinstance(module, parallel) else module._orig_mod
+    return module, names
 
 
 def factory_code(factory: str, make: Callable[..., Any], model: nn.Module, before: set[str]) -> Code:

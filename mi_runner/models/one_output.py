@@ -41,6 +41,19 @@ def with_one_output(model: nn.Module, output: str) -> nn.Module:
     return model
 
 
+def with_column(model: nn.Module) -> nn.Module:
+    """Returns the network, whose forward now returns its one output `(N,)` as a column, `(N, 1)`."""
+    kind = type(model)
+    forward = kind.forward
+
+    @functools.wraps(forward)
+    def of_column(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        return forward(self, *args, **kwargs).reshape(-1, 1)
+
+    model.__class__ = type(kind.__name__, (kind,), {"forward": of_column, "__module__": kind.__module__})
+    return model
+
+
 def _found(returned: Any, output: str) -> tuple[str, Any] | None:
     """Returns how an output is taken: by which key, position or attribute; None where there is only one.
 

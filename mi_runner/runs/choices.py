@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, replace
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from mi_runner import models
@@ -20,9 +21,11 @@ from mi_runner.config.registry import code_of, origin_of
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ConfigError, RunFailed, as_options
 from mi_runner.experiments import Experiment
 from mi_runner.models import Built, external
+from mi_runner.runs.given import NOTHING, Given
 from mi_runner.training.options import TrainingOptions
 
 
@@ -32,30 +35,54 @@ def arguments(config: Choice | TrainingConfig) -> dict[str, Any]:
     return {name: value.name if isinstance(value, Enum) else value for name, value in values.items()}
 
 
-def load_dataset(config: DatasetConfig, *, seed: int) -> Dataset:
-    """Returns the data set that the config names.
+def load_dataset(config: DatasetConfig, *, seed: int, given: Given = NOTHING) -> Dataset:
+    """Returns the data set that a program gave, or that the config names.
 
     Raises:
         ConfigError: the data are missing or don't fit; the text says what to type.
         RunFailed: the data can't be unpacked or downloaded.
     """
-    options, load = arguments(config), _function(config, "load")
-    with as_options(dataset=options):
-        dataset = replace(load(seed=seed, **options), name=config.name)
+    if given.dataset is not None:
+        dataset = given.dataset.limited(config.limit)
+    else:
+        options, load = arguments(config), _function(config, "load")
+        with as_options(dataset=options):
+            dataset = replace(load(seed=seed, **options), name=config.name)
     if min(len(dataset.x_train), len(dataset.x_test)) < 2:
         raise ConfigError(f"dataset={config.name}: training and test set need at least 2 examples each.")
     return dataset
 
 
-def build_network(config: ModelConfig, dataset: Dataset, *, seed: int) -> Built:
-    """Returns the network that the config names, for this data set, initialised from `seed`.
+def build_network(
+    config: ModelConfig,
+    dataset: Dataset,
+    *,
+    seed: int,
+    outputs: Outputs | None = None,
+    given: Given = NOTHING,
+    before_training: bool = False,
+) -> Built:
+    """Returns the network that a program gave, or that the config names, for this data set, initialised from `seed`.
+
+    Args:
+        outputs: what its outputs are; None: what the config says.
+        before_training: whether it is the network before any training, also where a program gave trained weights.
 
     Raises:
         ConfigError: network and data set don't fit; the text says what to type.
     """
-    options, make = arguments(config), _function(config, "build")
+    options = arguments(config)
+    said = options["outputs"]
+    asked = outputs or (None if said == "auto" else Outputs[said])
+    if given.network is not None:
+        taken = {name: value for name, value in options.items() if name not in ("factory", "outputs")}
+        live = partial(given.network.build, before_training=before_training)
+        with as_options({"factory": "model"}, model=options):
+            return models.build(live, dataset, seed=seed, outputs=asked, **taken)
+    make = _function(config, "build")
     with as_options(model=options):
-        built = models.build(make, dataset, seed=seed, **options)
+        taken = {name: value for name, value in options.items() if name != "outputs"}
+        built = models.build(make, dataset, seed=seed, outputs=asked, **taken)
     origin = origin_of(type(config))
     return external.with_source(built, make, origin) if origin and not built.source else built
 

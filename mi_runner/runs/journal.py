@@ -35,10 +35,13 @@ class Journal:
         place: the run folder; None before `begin`.
         log: the log handler of run.log.
         has_report: whether the folder gets a report.html.
+        quiet: whether the screen gets warnings alone.
     """
 
-    def __init__(self, record: RunRecord, config: RunConfig, claim: Callable[[], RunFolder]) -> None:
-        self.record = record
+    def __init__(
+        self, record: RunRecord, config: RunConfig, claim: Callable[[], RunFolder], *, quiet: bool = False
+    ) -> None:
+        self.record, self.quiet = record, quiet
         self.has_report = config.report
         self.place: RunFolder | None = None
         self.log = MemoryHandler(sys.maxsize, flushLevel=sys.maxsize)
@@ -172,15 +175,17 @@ def recorded(journal: Journal, progress: Progress) -> Iterator[None]:
 @contextmanager
 def _logged(journal: Journal) -> Iterator[None]:
     """Sends the log to the screen and to run.log, and nowhere else."""
-    to_screen = console.LogHandler()
+    to_screen = console.LogHandler(logging.WARNING if journal.quiet else logging.NOTSET)
+    level, propagated = log.level, log.propagate
     log.setLevel(logging.INFO)
-    propagated, log.propagate = log.propagate, False
+    log.propagate = False
     log.addHandler(journal.log)
     log.addHandler(to_screen)
     try:
         yield
     finally:
         log.propagate = propagated
+        log.setLevel(level)
         log.removeHandler(to_screen)
 
 

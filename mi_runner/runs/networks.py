@@ -16,10 +16,12 @@ from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, RunFailed
 from mi_runner.experiments import Experiment, Setting, TrainedNetwork
 from mi_runner.experiments.common.evaluation import check_evaluation
+from mi_runner.machine.files import tensors_sha256
 from mi_runner.models import Built
 from mi_runner.progress import log
 from mi_runner.runs.choices import build_network
-from mi_runner.runs.preparation import Prepared, sigmoid
+from mi_runner.runs.given import NOTHING, Given
+from mi_runner.runs.preparation import Prepared
 from mi_runner.runs.record import CheckpointRecord, MemberRecord
 from mi_runner.tables.declaration import Row
 from mi_runner.training import loop as training
@@ -49,16 +51,23 @@ class Weighted:
         return self.checkpoint.from_ == "checkpoint"
 
     @property
+    def of_program(self) -> bool:
+        """Whether the weights are those of a network that a program gave, so that nothing is trained."""
+        return self.checkpoint.from_ == "program"
+
+    @property
     def stop_epochs(self) -> dict[str, int | None] | None:
         """Seed → the epoch in which `stop_loss` ended the training; None where it may end none."""
-        if self.setting.training.stop_loss is None or self.of_checkpoint:
+        if self.setting.training.stop_loss is None or self.of_checkpoint or self.of_program:
             return None
         each = self.setting.members or (self.setting,)
         return {str(member.seed): training.stop_epoch(member.history) for member in each}
 
 
-def with_weights(prepared: Prepared, config: RunConfig, device: torch.device) -> Weighted:
-    """Returns the setting on its device with the weights of a checkpoint, of the model store, or of a training now.
+def with_weights(prepared: Prepared, config: RunConfig, device: torch.device, given: Given = NOTHING) -> Weighted:
+    """Returns the setting on its device with its network's weights.
+
+    They are those of a checkpoint, of a program's network, of the model store, or of a training now.
 
     Raises:
         RunFailed: a training diverged.
@@ -68,6 +77,10 @@ def with_weights(prepared: Prepared, config: RunConfig, device: torch.device) ->
     if checkpoint is not None:
         log.info(f"weights loaded from {checkpoint.path}; nothing is trained")
         origin = CheckpointRecord("checkpoint", str(checkpoint.path.resolve()), checkpoint.sha256)
+        return Weighted(replace(setting, model=model, dataset=dataset), origin)
+    if given.is_analysed_as_it_is:
+        log.info(f"{type(model).__name__} is analysed with the weights that it has; nothing is trained")
+        origin = CheckpointRecord("program", sha256=tensors_sha256(model.state_dict()))
         return Weighted(replace(setting, model=model, dataset=dataset), origin)
     if setting.members:
         return _members_with_weights(setting, built, config)
@@ -86,6 +99,7 @@ def _members_with_weights(setting: Setting[Any], built: Built, config: RunConfig
             member.model.to(device),
             moved.get(member.dataset.fingerprint) or member.dataset.to(device),
             source=member.source,
+            stored=built.stored,
         )
         for member in setting.members
     ]
@@ -123,7 +137,7 @@ def check_trained(weighted: Weighted) -> None:
         RunFailed: a network's outputs are not finite, or not those of each example alone.
     """
     setting = weighted.setting
-    if weighted.of_checkpoint and setting.dataset.x_train.device.type == "cpu":
+    if (weighted.of_checkpoint or weighted.of_program) and setting.dataset.x_train.device.type == "cpu":
         return
     for member in setting.members or (setting,):
         try:
@@ -136,7 +150,7 @@ def check_trained(weighted: Weighted) -> None:
 def say_doubts(setting: Setting[Any], config: RunConfig) -> None:
     """Logs what makes it doubtful that the model's training did what it should; nothing where nothing is trained."""
     if config.experiment.trains:
-        for doubt in doubts(setting.model, setting.dataset, setting.training, sigmoid=sigmoid(config)):
+        for doubt in doubts(setting.model, setting.dataset, setting.training):
             log.warning(doubt)
 
 
@@ -160,7 +174,7 @@ def _obtain(
 
 
 def with_networks(
-    setting: Setting[Any], experiment: Experiment[Any], config: RunConfig, dataset: Dataset
+    setting: Setting[Any], experiment: Experiment[Any], config: RunConfig, dataset: Dataset, given: Given = NOTHING
 ) -> Setting[Any]:
     """Returns the setting, and its members, with the networks that the experiment needs besides their model."""
     each = setting.members or (setting,)
@@ -169,7 +183,14 @@ def with_networks(
     for name, options in experiment.networks(setting).items():
         data = [member.dataset.to(cpu) for member in setting.members] or [dataset]  # networks are built on the CPU
         builts = [
-            build_network(config.model, own, seed=member.seed).to(device)
+            build_network(
+                config.model,
+                own,
+                seed=member.seed,
+                outputs=member.dataset.outputs,
+                given=given,
+                before_training=True,
+            ).to(device)
             for member, own in zip(each, data, strict=True)
         ]
         histories: Sequence[Sequence[Row]] = [()] * len(each)

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import platform
-import shlex
 import socket
-import sys
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
+from mi_runner.config import commands
 from mi_runner.config.composition import config_hash, flattened
 from mi_runner.config.run_schema import RunConfig
+from mi_runner.datasets import Dataset
 from mi_runner.machine import hardware
 from mi_runner.machine.files import code_version
 from mi_runner.models import Built, external
 from mi_runner.runs import checkout
 from mi_runner.runs.choices import factory_of
+from mi_runner.runs.given import NOTHING, Given
 from mi_runner.runs.packages import versions_of
-from mi_runner.runs.record import SCHEMA_VERSION, RunRecord
+from mi_runner.runs.record import SCHEMA_VERSION, ColumnRecord, DataRecord, RunRecord
 
 VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
 
@@ -29,7 +32,7 @@ def new_record(config: RunConfig, command: str | None, timings: Mapping[str, flo
     """Returns the record of a run that begins.
 
     Args:
-        command: the command line; None: that of this process.
+        command: the command line; None: one that has this config.
         timings: stage → seconds, for stages before the run.
     """
     return RunRecord(
@@ -52,26 +55,44 @@ def new_record(config: RunConfig, command: str | None, timings: Mapping[str, flo
             "code": code_version(),
         },
         git=checkout.state(),
-        command=command or shlex.join(sys.argv),
+        command=command or _command_of(config),
         host=socket.gethostname(),
         pid=os.getpid(),
         started=now(),
     )
 
 
-def own_code(config: RunConfig, built: Built) -> dict[str, str]:
+def _command_of(config: RunConfig) -> str:
+    """Returns the command that has a config, or the call in Python where none has."""
+    overrides = commands.overrides_of(config)
+    return "mi_runner.run(config)" if overrides is None else commands.command_line(overrides)
+
+
+def own_code(config: RunConfig, built: Built, given: Given = NOTHING) -> dict[str, str]:
     """Returns what else decides the figures of a run, as `versions` of its record has it.
 
     `code of NAME` → a digest of the code, for the user's own network and methods. For a package that adds the
     experiment, the data set, the model or a method: its name → its version, and `code of PACKAGE` → a digest of its
     sources.
     """
-    factory = factory_of(config.model)
+    factory = given.network.kind if given.network is not None else factory_of(config.model)
     found = {f"code of {factory}": built.code} if factory and built.code else {}
     found |= versions_of(config)
     methods = [name for name in getattr(config.experiment, "methods", ()) if isinstance(name, str) and ":" in name]
     found |= {f"code of {name}": external.callable_code(name) for name in methods}
     return found
+
+
+def data_of(dataset: Dataset) -> DataRecord:
+    """Returns the names that a data set has, and how its columns became inputs."""
+    columns = tuple(ColumnRecord(**asdict(column)) for column in dataset.columns or ())
+    return DataRecord(dataset.class_names, dataset.feature_names, columns)
+
+
+def metadata_of(dataset: Dataset) -> dict[str, str]:
+    """Returns the metadata of a file of weights: the names of the network's inputs and classes, as JSON lists."""
+    names = {"feature_names": dataset.feature_names, "class_names": dataset.class_names}
+    return {name: json.dumps(of, ensure_ascii=False) for name, of in names.items() if of is not None}
 
 
 def now() -> str:

@@ -11,6 +11,7 @@ from mi_runner.errors import shortened
 from mi_runner.machine import typed_json
 from mi_runner.machine.reading import Unreadable, read_object
 from mi_runner.machine.typed_json import MOST_SHOWN, UNLESS_DEFAULT, Between, Like
+from mi_runner.tables.cell_types import CellType
 
 SCHEMA_VERSION = 1
 """The version of the format of run.json."""
@@ -53,9 +54,9 @@ class CheckpointRecord:
     """Where the weights of a run are from.
 
     Attributes:
-        from_: `checkpoint`, `training` or `model store`.
+        from_: `checkpoint`, `training`, `model store`, or `program` for a network that a program gave.
         path: of the file; None for weights that are in no file, or in several.
-        sha256: of that file.
+        sha256: of that file; for a program's network of its tensors.
         members: of a run of many networks, each one's; not written for one network.
     """
 
@@ -63,6 +64,43 @@ class CheckpointRecord:
     path: PathName | None = None
     sha256: str | None = None
     members: tuple[MemberRecord, ...] = field(default=(), metadata=UNLESS_DEFAULT)
+
+
+@dataclass(frozen=True)
+class ColumnRecord:
+    """How a column of a table became numbers of an input, as `mi_runner.datasets.features.Column` explains it.
+
+    Attributes:
+        name: of the column.
+        kind: number, boolean or category.
+        inputs: the places of its numbers in the input, from 0.
+        mean, scale: of a number: the input is (x − mean) / scale.
+        categories: of a category: what each of its numbers stands for.
+        filled: what stands in place of a missing value; None where none is missing.
+    """
+
+    name: str = ""
+    kind: str = ""
+    inputs: tuple[int, ...] = ()
+    mean: float | None = None
+    scale: float | None = None
+    categories: tuple[str, ...] | None = None
+    filled: float | str | None = None
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """What the numbers of inputs and targets are.
+
+    Attributes:
+        class_names: the classes, in the order of the outputs; None where targets are values.
+        feature_names: a name for each number of an input; None where they have none.
+        columns: the columns of a table that the inputs were made of; not written where they are of no table.
+    """
+
+    class_names: tuple[str, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
+    columns: tuple[ColumnRecord, ...] = field(default=(), metadata=UNLESS_DEFAULT)
 
 
 @dataclass(frozen=True)
@@ -76,6 +114,27 @@ class GitRecord:
 
     commit: str | None = None
     dirty: bool | None = None
+
+
+@dataclass(frozen=True)
+class GivenRecord:
+    """What a program gave to a run that no config names.
+
+    Attributes:
+        model: module and name of the network's class, or of what makes it, `__main__:Net`; None: the config names one.
+        code: twelve digits of the digest of its code.
+        weights: the sha256 of the tensors of a network; None for a class or function.
+        trained: whether the run trained it; otherwise it was analysed with these weights.
+        data: the class of the data; None: the config names them.
+        fingerprint: the sha256 of their content.
+    """
+
+    model: str | None = None
+    code: Digest | None = None
+    weights: Digest | None = None
+    trained: bool | None = None
+    data: str | None = None
+    fingerprint: Digest | None = None
 
 
 @dataclass
@@ -96,6 +155,7 @@ class RunRecord:
         processor, instruction_set: of the machine.
         config_hash: sha256 of the config; equal for equal configs.
         config: the whole resolved config, key → value.
+        data: the names of classes and inputs, and how the columns of a table became inputs.
         answer: a sentence; None where the experiment says none.
         metrics: the summary, name → number; None for one that is not finite.
         keys: table → the columns that name its rows.
@@ -103,6 +163,7 @@ class RunRecord:
         repeats: columns that count repeated measurements.
         shown: the tables that the terminal shows.
         measures: measure → its smallest and largest possible value; None for no end.
+        types: table → column → what its cells are; of CSV tables, which don't say it.
         timings: stage → seconds; `total`: of the whole run.
         checkpoint: where the weights are from.
         starts: seed → a hash of what its network starts from: its weights before training, or those of a checkpoint,
@@ -112,13 +173,14 @@ class RunRecord:
         versions: program or library → version; `code`: the digest of mi-run's sources; `code of NAME`: the digest of
             a user's own code.
         git: the checkout; None outside of one.
-        command: as it was typed.
+        command: as it was typed; of a program the command that does the same, or the call in Python.
         host, pid: the process that runs it.
         started, finished: UTC, ISO 8601.
         error: one line; None where nothing is wrong.
         exit_status: of the process; None while it runs.
         files: path below the folder → sha256.
         expect_not_met: a line per expectation that is not met; None, and not written, where none is typed.
+        given: the network and data that a program gave; None, and not written, where the config names both.
     """
 
     schema_version: int | None = None
@@ -133,6 +195,7 @@ class RunRecord:
     instruction_set: str | None = None
     config_hash: str | None = None
     config: Mapping[str, Any] | None = None
+    data: DataRecord | None = None
     answer: str | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     keys: Mapping[TableName, tuple[str, ...]] = field(default_factory=dict)
@@ -140,6 +203,7 @@ class RunRecord:
     repeats: tuple[str, ...] = ()
     shown: tuple[TableName, ...] = ()
     measures: Mapping[str, tuple[float | None, float | None]] = field(default_factory=dict)
+    types: Mapping[TableName, Mapping[str, CellType]] = field(default_factory=dict)
     timings: Mapping[str, Seconds] = field(default_factory=dict)
     checkpoint: CheckpointRecord | None = None
     starts: Mapping[str, Digest] = field(default_factory=dict)
@@ -155,6 +219,7 @@ class RunRecord:
     exit_status: ExitCode | None = None
     files: Mapping[FileName, Digest] = field(default_factory=dict)
     expect_not_met: tuple[str, ...] | None = field(default=None, metadata=UNLESS_DEFAULT)
+    given: GivenRecord | None = field(default=None, metadata=UNLESS_DEFAULT)
 
 
 def read_run(path: Path) -> tuple[RunRecord, list[str]]:

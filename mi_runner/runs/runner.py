@@ -15,15 +15,17 @@ from functools import partial
 from pathlib import Path
 
 from mi_runner.config.run_schema import RunConfig
+from mi_runner.experiments import Drawing
 from mi_runner.experiments.common.predictions import with_predictions
 from mi_runner.machine import cache, memory, threads
 from mi_runner.progress import Progress, log
 from mi_runner.runs import expectations, run_folder
 from mi_runner.runs.choices import experiment_of, import_choices, load_dataset
+from mi_runner.runs.given import NOTHING, Given
 from mi_runner.runs.journal import Journal, recorded
 from mi_runner.runs.networks import check_trained, say_doubts, with_networks, with_weights
 from mi_runner.runs.preparation import device_of, prepare
-from mi_runner.runs.provenance import new_record, own_code
+from mi_runner.runs.provenance import data_of, metadata_of, new_record, own_code
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.writing import Table, model_to_write, note, printed, with_history, write
 
@@ -37,12 +39,14 @@ class Outcome:
         tables: the tables to print.
         metrics: the summary.
         not_met: a line per expectation that isn't met.
+        figures: name → a function that draws the figure.
     """
 
     folder: Path
     tables: Sequence[Table]
     metrics: Mapping[str, float]
     not_met: Sequence[str]
+    figures: Mapping[str, Drawing]
 
 
 def run(
@@ -52,14 +56,18 @@ def run(
     command: str | None = None,
     progress: Progress | None = None,
     timings: Mapping[str, float] | None = None,
+    given: Given = NOTHING,
+    quiet: bool = False,
 ) -> Outcome:
     """Runs an experiment from the config to the files, and returns the outcome.
 
     Args:
         folder: an existing empty folder to use, as a sweep gives to each job; None: a new version, after all checks.
-        command: the command line, for run.json.
+        command: the command line, for run.json; None: one that has this config.
         progress: long work reports to it.
         timings: stage → seconds, for stages before this call.
+        given: a network and data of a program, in place of those that the config names.
+        quiet: whether standard error gets warnings alone.
 
     Raises:
         ConfigError: a mistake in the config or a file that it names.
@@ -73,7 +81,7 @@ def run(
     names = config.experiment.name, config.dataset.name, config.model.name
     record = new_record(config, command, timings or {})
     claim = partial(run_folder.claim, config.output_dir, *names) if folder is None else partial(RunFolder, folder)
-    journal = Journal(record, config, claim)
+    journal = Journal(record, config, claim, quiet=quiet)
 
     with recorded(journal, progress), threads.exactly(config.threads):
         if folder is not None:
@@ -85,18 +93,19 @@ def run(
         record.device = str(device)
 
         with journal.stage("data"):
-            dataset = load_dataset(config.dataset, seed=config.seed)
+            dataset = load_dataset(config.dataset, seed=config.seed, given=given)
+        record.data = data_of(dataset)
         with journal.stage("model"):
-            prepared = prepare(config, dataset, expected, progress=progress)
-        record.versions = {**record.versions, **own_code(config, prepared.built)}
-        record.starts = prepared.starts
+            prepared = prepare(config, dataset, expected, progress=progress, given=given)
+        record.versions = {**record.versions, **own_code(config, prepared.built, given)}
+        record.starts, record.given = prepared.starts, given.record(prepared.built)
         place = journal.begin()
 
         with journal.stage("model"):
-            weighted = with_weights(prepared, config, device)
+            weighted = with_weights(prepared, config, device, given)
             record.checkpoint = weighted.checkpoint
             check_trained(weighted)
-            setting = with_networks(weighted.setting, experiment, config, dataset)
+            setting = with_networks(weighted.setting, experiment, config, dataset, given)
             say_doubts(setting, config)
         record.stop_epoch = weighted.stop_epochs
 
@@ -109,9 +118,9 @@ def run(
 
         result = with_history(result, weighted)
         with journal.stage("write"):
-            write(place, result, model_to_write(result, weighted))
+            write(place, result, model_to_write(result, weighted), metadata_of(setting.dataset))
         note(record, result)
         not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
         record.expect_not_met = tuple(not_met) if expected else None
 
-    return Outcome(place.path, printed(result, " · ".join(names)), result.metrics, not_met)
+    return Outcome(place.path, printed(result, " · ".join(names)), result.metrics, not_met, result.figures)

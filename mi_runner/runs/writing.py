@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -12,7 +12,8 @@ from mi_runner.experiments import Result
 from mi_runner.experiments.common.tables import of_training
 from mi_runner.runs.networks import Weighted
 from mi_runner.runs.record import RunRecord
-from mi_runner.runs.run_folder import RunFolder
+from mi_runner.runs.run_folder import RunFolder, is_parquet
+from mi_runner.tables.cell_types import column_types
 from mi_runner.tables.declaration import Row
 
 
@@ -34,21 +35,25 @@ def with_history(result: Result, weighted: Weighted) -> Result:
 def model_to_write(result: Result, weighted: Weighted) -> nn.Module | None:
     """Returns the network whose weights the folder keeps; None if a file that the command names has them, or none is.
 
-    That is the experiment's, or the one that this run trained.
+    That is the experiment's, or the one that this run trained or a program gave.
     """
-    model = result.model or (weighted.setting.model if weighted.trained_now else None)
+    model = result.model or (weighted.setting.model if weighted.trained_now or weighted.of_program else None)
     return None if weighted.of_checkpoint and model is weighted.setting.model else model
 
 
-def write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
-    """Writes the tables and weights of a result, the weights of `model`, and last pictures: one may fail."""
+def write(place: RunFolder, result: Result, model: nn.Module | None, metadata: Mapping[str, str]) -> None:
+    """Writes the tables and weights of a result, the weights of `model`, and last pictures: one may fail.
+
+    Args:
+        metadata: of the files of weights: the names of inputs and classes.
+    """
     for name, rows in result.tables.items():
         if len(rows):  # a CSV file without rows and header can't be read
             place.write_table(name, rows, parquet=name in result.parquet)
     if model is not None:
-        place.write_weights(model.state_dict())
+        place.write_weights(model.state_dict(), metadata=metadata)
     for name, member in result.members.items():
-        place.write_weights(member.state_dict(), name)
+        place.write_weights(member.state_dict(), name, metadata=metadata)
     for name, tensors in result.tensors.items():
         place.write_tensors(name, tensors)
     for name, arrays in result.arrays.items():
@@ -67,6 +72,11 @@ def note(record: RunRecord, result: Result) -> None:
     record.repeats = tuple(result.repeats)
     record.shown = tuple(name for name in result.shown if len(result.tables[name]))
     record.measures = {name: (within.low, within.high) for name, within in result.measures.items()}
+    record.types = {
+        table.name: column_types(table)
+        for table in result.filled
+        if len(table.rows) and not is_parquet(len(table.rows), asked=table.name in result.parquet)
+    }
     # JSON has no NaN and no infinity.
     record.metrics = {name: float(value) if math.isfinite(value) else None for name, value in result.metrics.items()}
 

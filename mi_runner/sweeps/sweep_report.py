@@ -80,10 +80,10 @@ def _page(found: Collected) -> str:
     plan, folder, jobs = found.plan, found.folder, found.jobs
     names = list(dict.fromkeys(str(job.state.record.experiment or plan.base.get("experiment")) for job in jobs))
     declared = declarations_of_sweep(names, plan.swept)
-    points = _points(sweep_tables.summary_rows(found.summed), plan)
+    drawn = points(sweep_tables.summary_rows(found.summed), plan)
     return rendering.page(
         "sweep.html",
-        ["report.js", *(["sweep.js"] if points else [])],
+        ["report.js", *(["sweep.js"] if drawn else [])],
         title="sweep · " + " · ".join(names),
         questions=[(schema.__doc__ or "").strip().splitlines()[0] for schema in EXPERIMENTS if schema.name in names],
         folder=str(folder.absolute()),
@@ -93,7 +93,7 @@ def _page(found: Collected) -> str:
         searching=plan.searching,
         first=_first_tables(found, declared),
         more=_more_tables(found, declared),
-        data={"sweep": points} if points else {},
+        data={"sweep": drawn} if drawn else {},
         figures=images(run_report.figure_files(folder), folder, declared, MOST_BYTES_OF_FIGURES),
         left_out=plan.left_out,
         command=plan.command,
@@ -188,7 +188,7 @@ def _job_row(job: Ended) -> Row:
     return {"job": job.job.number, "status": job.state.status, **job.job.swept, **metrics, "seconds": total}
 
 
-def _points(summary: Sequence[Row], plan: Plan) -> dict[str, Any]:
+def points(summary: Sequence[Row], plan: Plan) -> dict[str, Any]:
     """Returns what the picture draws: for each name and measure the mean and its interval; empty for none."""
     numbers = ("measure", "n", "mean", "sd", "low", "high", "min", "max")
     rows = [row for row in summary if row["mean"] is not None][:MOST_POINTS]

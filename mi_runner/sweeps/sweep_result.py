@@ -123,8 +123,8 @@ def _print_headline(found: Collected) -> None:
     title, shown = sweep_tables.headline(found.jobs, found.summed, found.plan.objective)
     if shown:
         console.table(title, shown)
-    if found.plan.search is not None:
-        _say_best(found.plan, found.jobs)
+    if (best := best_job(found.plan, found.jobs)) is not None:
+        console.page(best)
 
 
 def _say_what_differs(found: Collected) -> None:
@@ -147,12 +147,14 @@ def _say_what_differs(found: Collected) -> None:
         )
 
 
-def _say_best(plan: Plan, jobs: Sequence[Ended]) -> None:
+def best_job(plan: Plan, jobs: Sequence[Ended]) -> str | None:
+    """Returns the best job of a search in words; None where there is no search, or no job has its objective."""
     able = [one for one in jobs if plan.objective in one.metrics]
     if able and plan.search is not None and plan.objective is not None:
         objective, better = plan.objective, max if plan.search.direction is Direction.maximize else min
         best = better(able, key=lambda one: one.metrics[objective])
-        console.page(f"best: job {best.job.number}, {named(best.job.swept)}: {objective} {best.metrics[objective]:.6g}")
+        return f"best: job {best.job.number}, {named(best.job.swept)}: {objective} {best.metrics[objective]:.6g}"
+    return None
 
 
 def _ranges(numbers: Sequence[int]) -> str:

@@ -89,8 +89,8 @@ def table(
     is_terminal = stream is not None and not stream.closed and stream.isatty()
     width = None if is_terminal else natural
     drawing = _Drawing(is_terminal, getattr(stream, "encoding", None) or "utf-8")
-    # In a name, neither [red] nor :bug: means anything.
-    console = Console(file=drawing, width=width, highlight=False, markup=False, emoji=False)
+    # In a name, neither [red] nor :bug: means anything. In a notebook, rich would show the text besides.
+    console = Console(file=drawing, width=width, highlight=False, markup=False, emoji=False, force_jupyter=False)
     left_out = _left_out(cells, widths, console.width, keep) if is_terminal else ()
     drawn = Table(title=title, title_justify="left")
     columns = [column for column in columns if column not in left_out]
@@ -176,7 +176,7 @@ class Bars(progress.Progress):
             TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(),
         )
-        console = Console(stderr=True, markup=False, emoji=False)
+        console = Console(stderr=True, markup=False, emoji=False, force_jupyter=False)
         with RichProgress(*columns, console=console, transient=True) as bars:
             task = bars.add_task(escaped(description), total=total, note="")
 

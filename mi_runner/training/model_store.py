@@ -77,6 +77,7 @@ def key(built: Built, training: TrainingOptions, *, seed: int, stack: Sequence[s
     device = next((tensor.device for tensor in built.model.state_dict().values()), torch.device("cpu"))
     recipe = {
         "dataset": built.dataset.fingerprint,
+        "outputs": built.dataset.outputs.name,  # they decide the loss
         "model": repr(built.model),
         "source": built.source,
         "initial": tensors_sha256(built.model.state_dict()),
@@ -111,7 +112,8 @@ def obtain(
 ) -> list[Stored]:
     """Loads each network's trained weights from the store, or trains the network and stores the weights.
 
-    If the store can't be used, the networks are trained anyway; a line says so once.
+    If the store can't be used, the networks are trained anyway; a line says so once. Networks that say that they are
+    not stored are always trained.
 
     Args:
         builts: the networks with their initial weights, on the device to train on.
@@ -131,7 +133,7 @@ def obtain(
         keys = [key(builts[place], training, seed=seeds[place], stack=stack) for place in places]
 
         members = [builts[place] for place in places], training, [seeds[place] for place in places], progress
-        how = train_keeping if training.keep_epochs and len(places) == 1 else train_stack
+        how = train_keeping if training.keep_epochs and len(places) == 1 and builts[start].stored else train_stack
         obtained += _obtain_together(members[0], keys, partial(train or how, *members))
     diverged = {
         seed: error for seed, error in zip(seeds, obtained, strict=True) if isinstance(error, FloatingPointError)
@@ -254,6 +256,8 @@ def _obtain_together(
     train: Callable[[], Sequence[History | FloatingPointError]],
 ) -> list[Stored | FloatingPointError]:
     """Returns the trained models of these keys: all from the store or the shared one, or all from `train`."""
+    if not all(built.stored for built in builts):
+        return [_not_stored(history) for history in train()]
     store, networks = usable(MODELS), [built.model for built in builts]
     folders = [store / key for key in keys] if store is not None else []
     if folders and (loaded := _load(folders, networks)):

@@ -15,6 +15,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+import torch
 import yaml
 from PIL import Image
 
@@ -139,8 +140,11 @@ def test_the_page_on_runs_has_the_fields_of_run_json(mi_run: Callable[..., Ended
     ]
     assert sorted(fields) == sorted(item.name for item in dataclasses.fields(RunRecord))
     tiny = ("dataset=mod_add", "dataset.train_size=60", "dataset.test_size=60", "training.epochs=1")
-    assert set(fields) - set(mi_run(*tiny).record) == {"expect_not_met"}
-    assert set(mi_run(*tiny, "expect={accuracy: '>=0'}").record) == set(fields)
+    assert set(fields) - set(mi_run(*tiny).record) == {"expect_not_met", "given"}
+    expecting = mi_run(*tiny, "expect={accuracy: '>=0'}").record
+    given = mi_runner.run(tiny, model=lambda: torch.nn.Linear(4, 2)).record
+    assert set(expecting) | {item.name for item in dataclasses.fields(given)} == set(fields)
+    assert set(fields) - set(expecting) == {"given"} and given.given is not None
 
 
 # --- pictures ------------------------------------------------------------------------------------------------------

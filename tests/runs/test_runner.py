@@ -56,6 +56,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
             "repeats",
             "shown",
             "measures",
+            "types",
             "timings",
             "checkpoint",
             "starts",

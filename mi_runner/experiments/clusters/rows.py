@@ -32,7 +32,7 @@ from mi_runner.progress import log
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL, NONE
 from mi_runner.training.clusterability import Partition, clusterability
-from mi_runner.training.evaluation import Score, loss_function, predictions, score
+from mi_runner.training.evaluation import Score, loss_function, score
 
 TRAINED, RANDOM = "trained", "random"
 """The partition that the network is trained for, and the random ones."""
@@ -200,7 +200,7 @@ def pruned(setting: Setting[ClustersConfig], network: Network) -> tuple[list[dic
                 continue
             left = keep_edges(chain, kept)
             after = left(x_test)
-            predicted = predictions(after, classes=True)
+            predicted = dataset.outputs.answers(after)
             name = {"network": network.name, "class": names[class_index]}
             edges = _edge_rows(name, chain, kept, chosen)
             of_layers.append(
@@ -299,7 +299,7 @@ def _criterion(
 def _before_and_after(setting: Setting[ClustersConfig], before: Tensor, after: Tensor, y: Tensor) -> dict[str, float]:
     """Returns loss and accuracy of the full network's outputs `(N, K)` and the pruned network's."""
     loss = loss_function(setting.training, setting.dataset)
-    full, left = (score(outputs, y, loss, classes=True) for outputs in (before, after))
+    full, left = (score(outputs, y, loss, kind=setting.dataset.outputs) for outputs in (before, after))
     return {
         "loss_before": full.loss,
         "loss_after": left.loss,

@@ -50,7 +50,7 @@ def images(paths: Sequence[Path], folder: Path, declared: Declarations, most: in
         paths: PNG files below `folder`; one that can't be read is left out.
         declared: what the figures show.
     """
-    contents = {path: content for path in paths if (content := _content(path)) is not None}
+    contents = {path: content for path in paths if (content := content_of(path)) is not None}
     paths = list(contents)
     sizes = {path: _size(content) for path, content in contents.items()}
     whole = total = sum(map(len, contents.values()))
@@ -94,7 +94,7 @@ MOST_BYTES_OF_FILE = 2**26
 MOST_PIXELS = 2**26
 
 
-def _content(path: Path) -> bytes | None:
+def content_of(path: Path) -> bytes | None:
     """Returns the bytes of a figure; None if it is none."""
     try:
         content = read_bytes(path, MOST_BYTES_OF_FILE)

@@ -53,6 +53,11 @@ def _hash(text: str) -> str:
     return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
+def fragment(template: str, **content: Any) -> str:
+    """Returns a template's part of a page that is somebody else's; it has neither scripts nor styles of its own."""
+    return _environment().get_template(template).render(**content)
+
+
 def page(template: str, scripts: Sequence[str], **content: Any) -> str:
     """Returns the page of a template.
 

@@ -119,7 +119,7 @@ def run_page(folder: Path, state: State) -> str:
             contents[name] = content
             shown.append(tables.table(name, content, declared, path.name))
     answering = [name for name in printed if name in contents]
-    data = _pictures(folder)
+    data = pictures_of(folder)
     figures = images(figure_files(folder), folder, declared)
     return rendering.page(
         "run.html",
@@ -158,7 +158,7 @@ def figure_files(folder: Path) -> list[Path]:
     return [path for path in files_below(figures, deepest=0) if path.suffix == ".png"]
 
 
-def _pictures(folder: Path) -> dict[str, Any]:
+def pictures_of(folder: Path) -> dict[str, Any]:
     """Returns the data of the interactive pictures; none where the file is missing or damaged."""
     path = folder / run_folder.PICTURES
     if not is_own_file(path, folder):

@@ -94,7 +94,7 @@ function shown(value, digits = 4) {
 {
   const button = document.getElementById("theme");
   const names = { "": ["◐ auto", "colours: as the system"], light: ["☀ light", "colours: light"], dark: ["☾ dark", "colours: dark"] };
-  button.addEventListener("click", () => {
+  button?.addEventListener("click", () => {
     const all = Object.keys(names);
     const next = all[(all.indexOf(document.documentElement.dataset.theme ?? "") + 1) % all.length];
     if (next) document.documentElement.dataset.theme = next;
