@@ -256,7 +256,7 @@ def _is_reshaped(graph: ModelGraph, name: str) -> bool:
         return False
     if module is not None:
         return isinstance(module, nn.Flatten | nn.Unflatten)
-    called, _ = graph.function(name)
+    called, _, _ = graph.function(name)
     return getattr(called, "__name__", called) in RESHAPING
 
 
