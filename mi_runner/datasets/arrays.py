@@ -83,6 +83,7 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
             examples = torch.from_numpy(x.astype(np.float32, order="C")).reshape(-1, *dataset.input_shape)
         if not examples.isfinite().all():
             raise fault(file, "x has values that are too large for float32.")
+        examples = _as_inputs(file, examples, dataset)
         if "y" not in arrays:
             return examples, None
         y, names = arrays["y"], dataset.class_names
@@ -93,6 +94,17 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
         return examples, torch.from_numpy(y.astype(np.int64 if names is not None else np.float32))
     except ArgumentError as error:
         raise error.renamed({"path": argument}) from error
+
+
+def _as_inputs(file: Path, examples: Tensor, dataset: Dataset) -> Tensor:
+    """Returns examples, float32, in the dtype of the data set's inputs.
+
+    Raises:
+        ArgumentError: the inputs are integers, and the examples are not.
+    """
+    if not dataset.x_train.is_floating_point() and not torch.equal(examples, examples.round()):
+        raise fault(file, f"x has numbers that are no integers; the inputs of {dataset.name} are integers.")
+    return examples.to(dataset.x_train.dtype)
 
 
 def of_arrays(path: Path, arrays: Mapping[str, Array], *, target: str) -> Dataset:

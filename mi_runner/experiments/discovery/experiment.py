@@ -28,6 +28,7 @@ from mi_runner.experiments.common.circuit_columns import JUDGED
 from mi_runner.experiments.common.judging import Recorded, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
 from mi_runner.experiments.discovery import answers, figures
+from mi_runner.experiments.discovery.comparison import compare_networks
 from mi_runner.experiments.discovery.judgement import Judged, Judgements, space_of
 from mi_runner.experiments.discovery.pictures import methods_picture
 from mi_runner.experiments.discovery.rows import (
@@ -390,5 +391,10 @@ def _stability_rows(
 
 
 EXPERIMENT: Experiment[DiscoveryConfig] = Experiment(
-    check=check, metric_names=metric_names, run=run, cost=cost, declared=DECLARED
+    check=check,
+    metric_names=metric_names,
+    run=run,
+    cost=cost,
+    compare_networks=compare_networks,
+    declared=DECLARED,
 )

@@ -15,7 +15,7 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.device_measures import measure_on
-from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_some
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
@@ -26,7 +26,7 @@ MOST_ROWS = 5_000_000
 
 @dataclass(frozen=True)
 class CircuitSearch:
-    """The counts of all circuits of one output, and a list of circuits.
+    """The counts of all circuits of one output, or of several that answer a class, and a list of circuits.
 
     Attributes:
         space: the circuits.
@@ -111,9 +111,10 @@ def search_circuits(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> CircuitSearch:
-    """Returns the counts of all well-formed circuits of a part with one output, and a list of circuits.
+    """Returns the counts of all well-formed circuits of a part, and a list of circuits.
 
-    A circuit is valid if its accuracy is above the threshold. Up to `max_table_rows` circuits are all measured and
+    The part has one output, whose answer is a rounded value or one of two classes, or several, whose answer is the
+    class of the largest. A circuit is valid if its accuracy is above the threshold. Up to `max_table_rows` circuits are all measured and
     listed. If there are more, a census counts all and lists valid ones.
 
     Args:
@@ -127,11 +128,13 @@ def search_circuits(
         max_table_rows: the largest number of circuits that are all measured and listed.
         most_listed: the largest number of valid circuits that a census lists; None: `max_table_rows`.
         generator: draws which valid circuits are listed if there are too many; None: always the same.
-        device: the device that computes a table; a census always runs on the CPU.
+        device: the device that computes a table of one output; of several outputs it is computed on the CPU, and so is
+            a census.
 
     Raises:
-        ArgumentError: the part has several outputs or too many edges, its inputs are not the examples', there is no
-            example, an option is out of its range, or the last activation falls.
+        ArgumentError: the part has other outputs than the examples or too many edges, its inputs are not the examples',
+            there is no example, an option is out of its range, the last activation falls, or a part without hidden
+            layers has more circuits than fit into a table.
 
     Example:
         >>> import torch
@@ -153,10 +156,19 @@ def search_circuits(
     """
     space, device = CircuitSpace(part.sizes, inputs), torch.device(device)
     _check(space, examples, accuracy_threshold, min_node_sparsity)
+    check_outputs(part, examples)
     least_correct = fewest_correct(len(examples), accuracy_threshold)
     least_left_out = math.ceil(min_node_sparsity * space.n_hidden - 1e-9)
-    if space.count() <= max_table_rows or not space.n_hidden:
+    if space.count() <= max_table_rows:
         return _in_a_table(part, examples, space, ablation, least_correct, least_left_out, device, progress)
+    if not space.n_hidden:
+        problem = f"a part without hidden layers has {space.count():,} circuits, more than {max_table_rows:,}, and a "
+        raise ArgumentError(
+            "max_table_rows",
+            None,
+            f"{problem}census takes a hidden layer.",
+            f"Type {space.count()} or analyse more layers.",
+        )
     if least_left_out:
         raise ArgumentError(
             ("min_node_sparsity", "max_table_rows"),
@@ -208,7 +220,7 @@ def _in_a_table(
     progress: Progress | None,
 ) -> CircuitSearch:
     """Returns all circuits that leave out at least so many hidden neurons, measured and counted."""
-    if device.type == "cuda" and space.n_hidden:
+    if device.type == "cuda" and space.n_hidden and not examples.has_several:
         batches = measure_on(device, part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
     else:
         batches = measure(part, examples, ablation=ablation, inputs=space.inputs, progress=progress)

@@ -131,6 +131,7 @@ def run_page(folder: Path, state: State) -> str:
         state=state,
         record=record,
         facts=_facts(state),
+        has_intervals=bool(_INTERVAL.search(record.answer or "")),
         answers=answers.answers(
             record.metrics,
             schema.headline if schema else "",
@@ -261,6 +262,9 @@ def _provenance(record: RunRecord) -> list[tuple[str, str]]:
     ]
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
 
+
+_INTERVAL = re.compile(r"\([−\d][\d.,e+-]* to [−\d][\d.,e+-]*\)")
+"""An interval in the sentence of an answer."""
 
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (\w+) ")
 
