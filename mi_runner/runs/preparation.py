@@ -100,6 +100,8 @@ def prepare(
     options = training_options(config.training)
     built = build_network(config.model, dataset, seed=config.seed, given=given)
     checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
+    for line in checkpoints.other_names(checkpoint, built.dataset) if checkpoint else ():
+        log.warning(line)
     if config.model.outputs is NetworkOutputs.auto:
         has_weights = checkpoint is not None or given.is_analysed_as_it_is
         built = _as_a_logit(built, options, has_weights=has_weights)

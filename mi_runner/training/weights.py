@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -82,6 +82,12 @@ def read_weights(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
     if not found:
         raise fault(path, "it holds no tensors.")
     return dict(found)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """Returns the metadata of a safetensors file that can be read, key → text."""
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
 
 
 def save_weights(state: Mapping[str, Any], path: Path, metadata: Mapping[str, str] | None = None) -> None:
