@@ -139,6 +139,8 @@ class Experiment(Generic[C]):
         cost: returns counts of what `run` will do, for a sweep's plan: `{"circuits": 94591}`; may be empty.
         compare_networks: returns a comparison of the networks of at least two runs that differ in the seed alone;
             raises a ConfigError if they can't be compared. For experiments whose schema has `compares_networks`.
+        compare_two: returns what the networks of two runs have in common, for `mi-run diff`; raises a ConfigError if
+            that can't be said. Their options may differ.
         declared: the tables, summary numbers and figures that its runs may leave.
     """
 
@@ -148,6 +150,7 @@ class Experiment(Generic[C]):
     networks: Callable[[Setting[C]], Mapping[str, TrainingOptions]] = no_networks
     cost: Callable[[Setting[C]], Mapping[str, int]] = no_cost
     compare_networks: Callable[[Sequence[SavedRun]], Comparison] | None = None
+    compare_two: Callable[[SavedRun, SavedRun], TwoRuns] | None = None
     declared: Declarations = Declarations()
 
 
@@ -156,7 +159,7 @@ class SavedRun(Protocol):
 
     @property
     def name(self) -> str:
-        """How errors name it."""
+        """How sentences name it: job 3, A."""
 
     @property
     def seed(self) -> int:
@@ -192,6 +195,25 @@ class Comparison:
     def tables(self) -> dict[str, Rows]:
         """The table → its rows."""
         return {table.name: table.rows for table in self.filled}
+
+
+@dataclass(frozen=True)
+class TwoRuns:
+    """What two runs have in common.
+
+    Attributes:
+        answer: in sentences, with the names of the runs.
+        rows: of a table; the runs' names are columns.
+        brief: the rows that are shown where not all are asked for.
+        note: what the columns are.
+        details: title → rows that are shown where all are asked for, and what they are.
+    """
+
+    answer: str
+    rows: Sequence[Row]
+    brief: Sequence[Row]
+    note: str = ""
+    details: Mapping[str, tuple[Sequence[Row], str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

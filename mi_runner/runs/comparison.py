@@ -16,17 +16,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from mi_runner.errors import ConfigError
+from mi_runner.config.registry import EXPERIMENTS, code_of
+from mi_runner.errors import ArgumentError, ConfigError, one_line
 from mi_runner.experiments.common.tables import PREDICTIONS as ANSWERS
 from mi_runner.experiments.declared import declarations_of
 from mi_runner.machine.reading import Unreadable
 from mi_runner.runs.record import CheckpointRecord, GitRecord
 from mi_runner.runs.run_folder import table_file
+from mi_runner.runs.saved_files import RunFiles
 from mi_runner.runs.saved_runs import SEED, Saved, SavedRun, SavedSweep, shown, summed
 from mi_runner.runs.saved_tables import read_frame
 from mi_runner.tables.names import NONE
@@ -63,11 +65,17 @@ class Section:
         title: what it is about.
         rows: empty if nothing differs.
         note: a sentence for below the table, or instead of it.
+        answer: sentences for above the table.
+        brief: the rows to show where not all are asked for; None: those that matter most.
+        is_detail: whether it is shown only where all rows are asked for, because sentences say what it means.
     """
 
     title: str
     rows: Sequence[Row] = ()
     note: str = ""
+    answer: str = ""
+    brief: Sequence[Row] | None = None
+    is_detail: bool = False
 
 
 @dataclass
@@ -183,12 +191,43 @@ def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], tolerance: fl
         if metric.partition("/")[0] not in times and not equal:
             rows.append(row)
     equal_metrics = len(first.metrics) - sum(row["metric"] in first.metrics for row in rows)
-    found.sections.append(Section("metrics", rows, f"numbers of the summary that are the same: {equal_metrics}"))
     found.differs |= bool(rows)
+    in_common = {name: _in_common((base, first), (name, run)) for name, run in others}
+    for sections in in_common.values():
+        found.sections += sections
+    is_detail = all(any(section.answer for section in sections) for sections in in_common.values())
+    note = f"numbers of the summary that are the same: {equal_metrics}"
+    found.sections.append(Section("metrics", rows, note, is_detail=is_detail))
     for name, run in others:
         marked = {"run": name} if len(others) > 1 else {}
         found.sections.append(_answers((base, first), (name, run)))
+        details = len(found.sections)
         _compare_tables(found, (base, first), (name, run), marked, tolerance)
+        if is_detail:
+            found.sections[details:] = [replace(section, is_detail=True) for section in found.sections[details:]]
+
+
+def _in_common(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> list[Section]:
+    """Returns what the networks of two runs have in common, where their experiment says it; otherwise nothing."""
+    (base, run), (name, other) = first, second
+    experiments = {one.record.experiment for one in (run, other)}
+    able = [schema for schema in EXPERIMENTS if schema.compares_networks and {schema.name} == experiments]
+    if not able:
+        return []
+    compare_two = code_of(able[0]).EXPERIMENT.compare_two
+    if compare_two is None:
+        return []
+    title = f"{able[0].name}: {name} and {base}"
+    try:
+        found = compare_two(*(RunFiles(one.folder, letter, one.record.seed or 0) for letter, one in (first, second)))
+    except (ConfigError, ArgumentError, OSError, ValueError, KeyError) as error:  # files of anybody, of any version
+        return [Section(title, note=f"what {base} and {name} have in common isn't known: {one_line(error)}")]
+    details = [
+        Section(f"{detail}: {name} and {base}", rows, note, is_detail=True)
+        for detail, (rows, note) in found.details.items()
+        if rows
+    ]
+    return [Section(title, found.rows, found.note, found.answer, found.brief), *details]
 
 
 def _with_difference(base: str, name: str, before: float | None, after: float | None) -> Row:

@@ -2,53 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
 from mi_runner.config.registry import EXPERIMENTS, code_of
 from mi_runner.errors import ArgumentError, ConfigError, one_line
-from mi_runner.runs.run_folder import table_file
-from mi_runner.runs.saved_tables import read_frame
+from mi_runner.runs.saved_files import RunFiles
 from mi_runner.sweeps.sweep_tables import REPEATED, Ended, Row, same_values
 from mi_runner.tables import console
 from mi_runner.tables.over_seeds import have_twins
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pandas import DataFrame
-    from torch import Tensor
 
     from mi_runner.experiments import Drawing
 
 
-@dataclass(frozen=True)
-class _JobFiles:
-    """The files of a job, as `mi_runner.experiments.SavedRun` describes them."""
+def files_of(job: Ended) -> RunFiles:
+    """Returns the files of a job.
 
-    job: Ended
-
-    @property
-    def name(self) -> str:
-        return f"job {self.job.job.number}"
-
-    @property
-    def seed(self) -> int:
-        seed = self.job.state.record.seed
-        if seed is None:
-            raise ConfigError(f"{self.job.folder}: run.json doesn't say the seed")
-        return seed
-
-    def table(self, name: str, columns: Sequence[str] | None = None) -> DataFrame | None:
-        if not table_file(self.job.folder, name).exists():
-            return None
-        return read_frame(self.job.folder, name, columns, as_text=False)
-
-    def tensors(self, name: str) -> Mapping[str, Tensor]:
-        from mi_runner.training.weights import read_weights
-
-        return read_weights(self.job.folder / f"{name}.safetensors")
+    Raises:
+        ConfigError: its run.json doesn't say the seed.
+    """
+    seed = job.state.record.seed
+    if seed is None:
+        raise ConfigError(f"{job.folder}: run.json doesn't say the seed")
+    return RunFiles(job.folder, f"job {job.job.number}", seed)
 
 
 def groups(jobs: Sequence[Ended]) -> list[list[Ended]]:
@@ -79,7 +59,7 @@ def compare(jobs: Sequence[Ended]) -> tuple[dict[str, list[Row]], dict[str, Draw
         (schema,) = (one for one in EXPERIMENTS if one.name == first.state.record.experiment)
         compare_networks = code_of(schema).EXPERIMENT.compare_networks
         try:
-            comparison = compare_networks([_JobFiles(job) for job in group])
+            comparison = compare_networks([files_of(job) for job in group])
         except Exception as error:  # the tables of the jobs are there, and stay
             say = console.note if isinstance(error, ConfigError | ArgumentError) else console.error
             numbers = f"jobs {first.job.number} to {group[-1].job.number}"
