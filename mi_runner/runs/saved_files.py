@@ -21,12 +21,14 @@ class RunFiles:
 
     Attributes:
         folder: the run's.
-        name: how sentences name it.
-        seed: of its network.
+        name: how errors name it.
+        label: how tables and sentences name its network.
+        seed: of the run.
     """
 
     folder: Path
     name: str
+    label: str
     seed: int
 
     def table(self, name: str, columns: Sequence[str] | None = None) -> DataFrame | None:

@@ -170,7 +170,7 @@ def match(first: Network, second: Network) -> Matched:
     if first.part.sizes != second.part.sizes:
         one, other = ("-".join(map(str, network.part.sizes)) for network in (first, second))
         raise ConfigError(
-            f"{first.run.name} has layers of {one} neurons and {second.run.name} of {other}, so their hidden units "
+            f"{first.run.label} has layers of {one} neurons and {second.run.label} of {other}, so their hidden units "
             "can't be matched one to one, and edges and circuits have no common names."
         )
     sizes = first.part.sizes
@@ -182,7 +182,7 @@ def match(first: Network, second: Network) -> Matched:
         return Matched(own, fixed, tuple(np.ones(size) for size in sizes[:-1]))
     if not same_examples or len(first.x) != len(second.x):
         raise ConfigError(
-            f"circuits of {first.run.name} and {second.run.name} are found on different examples, so units can't be "
+            f"circuits of {first.run.label} and {second.run.label} are found on different examples, so units can't be "
             "matched by their activations, and edges and circuits have no common names."
         )
     mirrored = first.mirrored_inputs and second.mirrored_inputs

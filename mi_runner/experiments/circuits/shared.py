@@ -15,6 +15,7 @@ from mi_runner.experiments import SavedRun, TwoRuns
 from mi_runner.experiments.circuits.networks import Matched, Network, match, read_network
 from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.methods.circuits.random_overlap import mean_overlap
+from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.shared_circuits import Checked, InCommon, SharedCircuits, ValidCircuits, shared_circuits
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.intervals import wilson_interval
@@ -155,7 +156,7 @@ class Pair:
 
     @property
     def _names(self) -> tuple[str, str]:
-        return self.first.run.name, self.second.run.name
+        return self.first.run.label, self.second.run.label
 
     def _different_choices(self) -> Iterator[str]:
         one, other = self.first.choices, self.second.choices
@@ -237,13 +238,13 @@ def _named_edges(circuits: ValidCircuits, kept: np.ndarray) -> str:
     (places,) = np.nonzero(kept)
     if not 0 < len(places) <= MOST_EDGES_NAMED:
         return ""
-    names = edge_names(circuits)
+    names = edge_names(circuits.space)
     return f" ({', '.join(names[place] for place in places)})"
 
 
-def edge_names(circuits: ValidCircuits) -> list[str]:
+def edge_names(space: CircuitSpace) -> list[str]:
     """Returns the name of each edge: layer:source→target."""
-    columns = (column.tolist() for column in circuits.space.edges.names)
+    columns = (column.tolist() for column in space.edges.names)
     return [f"{layer}:{source}→{target}" for layer, source, target in zip(*columns, strict=True)]
 
 
@@ -273,7 +274,7 @@ def compare_two(first: SavedRun, second: SavedRun) -> TwoRuns:
     few = FIRST_SHOWN if pair.n_outputs <= MOST_OUTPUTS else (VALID,)
     meaning = (
         "fraction of the valid circuits that keep the edge; its name, layer:source→target, has the units of "
-        f"{pair.first.run.name}"
+        f"{pair.first.run.label}"
     )
     return TwoRuns(
         answer=pair.sentences(),
@@ -286,7 +287,7 @@ def compare_two(first: SavedRun, second: SavedRun) -> TwoRuns:
 
 def _named(row: Row, pair: Pair) -> dict[str, Any]:
     """Returns a row with the runs' names as columns; without the output where there is one, and what nothing fills."""
-    first, second = pair.first.run.name, pair.second.run.name
+    first, second = pair.first.run.label, pair.second.run.label
     named = {"output": row["output"]} if pair.n_outputs > 1 else {}
     named |= {"what": row["what"], first: row["first"], second: row["second"]}
     if pair.matched is not None:
@@ -308,13 +309,13 @@ def _note(pair: Pair) -> str:
 
 def _edge_rows(pair: Pair) -> list[dict[str, Any]]:
     """Returns how often the valid circuits of each network keep each edge; none where edges have no common names."""
-    first, second = pair.first.run.name, pair.second.run.name
+    first, second = pair.first.run.label, pair.second.run.label
     rows = []
     for output, shared in enumerate(pair.shared):
         if shared is None:
             continue
         one = pair.first.outputs[output]
-        columns = zip(edge_names(one), one.shares.tolist(), shared.second_shares.tolist(), strict=True)
+        columns = zip(edge_names(one.space), one.shares.tolist(), shared.second_shares.tolist(), strict=True)
         named = {"output": output} if pair.n_outputs > 1 else {}
         rows += [{**named, "edge": name, first: a, second: b, f"{second} − {first}": b - a} for name, a, b in columns]
     return rows
