@@ -242,7 +242,7 @@ def test_levels_that_are_not_known_are_empty_where_circuits_are_sampled() -> Non
     )
     result = discovery.run(given)
     assert np.isnan(result.metrics["cardinal/greedy/zero"]) and np.isnan(result.metrics["fewest_valid/greedy/mean"])
-    assert "there is has" not in result.answer and "over 11 sizes" in result.answer
+    assert "The smallest valid circuit has" not in result.answer and "over 15 sizes" in result.answer
 
 
 @pytest.mark.parametrize(("limit", "known"), [("MOST_WORK_OF_MINIMALITY", []), ("most", ["quasi", "local"])])
