@@ -373,7 +373,6 @@ def arrays(kind: str, *, target: str = "classes") -> dict[str, Any]:
             x[:, 0], x[:, 3] = p, 2 * q
         else:
             x = 0.3 * draw.normal(size=(n, *SHAPES[kind])).astype("float32")
-            _, *_place = SHAPES[kind] if len(SHAPES[kind]) == 3 else (0, *SHAPES[kind])
             flat = x.reshape(n, -1)
             half = flat.shape[1] // 2
             flat[:, : half // 2 + 1] += p[:, None]

@@ -191,6 +191,7 @@ def prune(
         [tensor([[ True, False],
                 [False,  True]])]
     """
+    part = part.without_softmax  # the criterion makes probabilities of the logits itself
     _refuse(part, inputs, class_index, layers)
     if len(probability) != len(inputs):
         problem = f"{len(inputs)} examples and {len(probability)} wanted probabilities:"
