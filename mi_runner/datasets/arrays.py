@@ -21,7 +21,8 @@ from torch import Tensor
 
 from mi_runner.datasets import Dataset, channels_last, labels
 from mi_runner.datasets.causal_models import CausalModel, LabelTable
-from mi_runner.datasets.npz_files import Array, fault, read_npz
+from mi_runner.datasets.files import fault, file_path
+from mi_runner.datasets.npz_files import Array, read_npz
 from mi_runner.errors import ArgumentError
 from mi_runner.progress import log
 
@@ -45,15 +46,8 @@ def load(path: str, *, seed: int = 0, limit: int | None = None, target: str = "c
     Raises:
         ArgumentError: the file or an array is missing or not as described; the text names the first mistake.
     """
-    file = _path(path)
+    file = file_path(path)
     return of_arrays(file, _read(file, NAMES, CAUSAL_NAMES), target=target).limited(limit)
-
-
-def _path(path: str) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError as error:  # an unknown user after ~
-        raise fault(path, f"{error}.") from error
 
 
 def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tuple[Tensor, Tensor | None]:
@@ -69,7 +63,7 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
         ArgumentError: the file or an array is missing or not as described; the text names the first mistake.
     """
     try:
-        file = _path(path)
+        file = file_path(path)
         arrays = _read(file, ("x",), ("y",))
         x = arrays["x"]
         shapes = [shape for shape in dict.fromkeys((dataset.input_shape, dataset.image_shape)) if shape]
@@ -81,6 +75,7 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
             examples = torch.from_numpy(x.astype(np.float32, order="C")).reshape(-1, *dataset.input_shape)
         if not examples.isfinite().all():
             raise fault(file, "x has values that are too large for float32.")
+        examples = _as_inputs(file, examples, dataset)
         if "y" not in arrays:
             return examples, None
         y, names = arrays["y"], dataset.class_names
@@ -91,6 +86,17 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
         return examples, torch.from_numpy(y.astype(np.int64 if names is not None else np.float32))
     except ArgumentError as error:
         raise error.renamed({"path": argument}) from error
+
+
+def _as_inputs(file: Path, examples: Tensor, dataset: Dataset) -> Tensor:
+    """Returns examples, float32, in the dtype of the data set's inputs.
+
+    Raises:
+        ArgumentError: the inputs are integers, and the examples are not.
+    """
+    if not dataset.x_train.is_floating_point() and not torch.equal(examples, examples.round()):
+        raise fault(file, f"x has numbers that are no integers; the inputs of {dataset.name} are integers.")
+    return examples.to(dataset.x_train.dtype)
 
 
 def of_arrays(path: Path, arrays: Mapping[str, Array], *, target: str) -> Dataset:

@@ -88,6 +88,10 @@ class CausalModel:
         """Returns the causal model of the first `limit` training and test examples."""
         return replace(self, values_train=self.values_train[:limit], values_test=self.values_test[:limit])
 
+    def with_classes(self) -> CausalModel:
+        """Returns the causal model whose labels, values that are whole numbers, are classes."""
+        return replace(self, mechanism=AsClasses(self.mechanism))
+
     def to(self, device: torch.device) -> CausalModel:
         """Returns the causal model with its values on `device`."""
         return replace(self, values_train=self.values_train.to(device), values_test=self.values_test.to(device))
@@ -113,6 +117,20 @@ class WeightedSum:
     def __call__(self, values: Tensor) -> Tensor:
         above = values @ values.new_tensor(self.weights) > self.threshold
         return above.to(torch.int64 if self.classes else torch.float32)
+
+
+@dataclass(frozen=True)
+class AsClasses:
+    """The labels of another mechanism, as classes.
+
+    Attributes:
+        mechanism: gives labels that are the values 0.0, 1.0, …
+    """
+
+    mechanism: Mechanism
+
+    def __call__(self, values: Tensor) -> Tensor:
+        return self.mechanism(values).long()
 
 
 @dataclass(frozen=True)

@@ -5,13 +5,15 @@ Nothing is guessed: a form is taken only where it has one meaning, and a line sa
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from mi_runner.datasets.npz_files import Array, fault
-from mi_runner.errors import listed
+from mi_runner.datasets.files import fault
+from mi_runner.datasets.npz_files import Array
+from mi_runner.errors import ArgumentError, listed
 from mi_runner.progress import log
 from mi_runner.tables.names import ALL
 
@@ -93,12 +95,11 @@ def _of_text(path: Path, y_train: Array, y_test: Array) -> tuple[Array, Array, t
         train, test = ([str(text) for text in _decoded(y).tolist()] for y in (y_train, y_test))
     except UnicodeDecodeError as error:
         raise fault(path, f"the labels are bytes that are no UTF-8 ({error.reason}): save text.") from error
-    names = sorted({*train, *test}, key=_as_number)
-    for name in names:
-        if not name or name == ALL or not name.isprintable():
-            raise fault(
-                path, f"a label is {name!a}; a class's name has printable characters, at least one, and is not '{ALL}'."
-            )
+    names = sorted({*train, *test}, key=by_value)
+    try:
+        check_class_names(names)
+    except ArgumentError as error:
+        raise fault(path, error.problem) from error
     places = {name: place for place, name in enumerate(names)}
     log.info(f"{path.name}: y holds text; the classes are {listed(names, MOST_SHOWN)}, in this order")
     return (
@@ -108,11 +109,23 @@ def _of_text(path: Path, y_train: Array, y_test: Array) -> tuple[Array, Array, t
     )
 
 
+def check_class_names(names: Sequence[str]) -> None:
+    """Checks that texts can name classes in tables.
+
+    Raises:
+        ArgumentError: one can't.
+    """
+    for name in names:
+        if not name or name == ALL or not name.isprintable():
+            rule = f"a class's name has printable characters, at least one, and is not '{ALL}'."
+            raise ArgumentError("class_names", None, f"a label is {name!a}; {rule}")
+
+
 def _decoded(y: Array) -> Array:
     return np.char.decode(y, "utf-8") if y.dtype.kind == "S" else y
 
 
-def _as_number(text: str) -> tuple[Any, ...]:
+def by_value(text: str) -> tuple[Any, ...]:
     """Returns a key that sorts numbers by value, before all other texts."""
     try:
         value = float(text)

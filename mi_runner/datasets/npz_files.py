@@ -22,6 +22,7 @@ from typing import Any
 
 import numpy as np
 
+from mi_runner.datasets.files import fault, is_file
 from mi_runner.errors import ArgumentError, listed
 from mi_runner.machine import hardware
 
@@ -49,7 +50,7 @@ def read_npz(path: Path, names: Sequence[str], together: Sequence[str] = ()) -> 
         ArgumentError: the file is missing, no .npz, damaged, too large for the memory, or lacks an array; the text
             says what it is and what to type.
     """
-    if not _is_file(path):
+    if not is_file(path):
         raise fault(path, "it is a folder; name the .npz file in it." if path.is_dir() else "no such file.")
     if is_not := _what_it_is(path, names):
         raise fault(path, is_not)
@@ -70,22 +71,6 @@ def read_npz(path: Path, names: Sequence[str], together: Sequence[str] = ()) -> 
             _check_header(path, archive, name, member)
         _check_memory(path, sum(member.file_size for member in asked.values()))
         return {name: _array(path, archive, name, member) for name, member in asked.items()}
-
-
-def fault(path: Path | str, problem: str, remedy: str = "", *, others: Sequence[str] = ()) -> ArgumentError:
-    """Returns the error of a file.
-
-    Args:
-        others: further arguments that the texts name, as `{target}`.
-    """
-    return ArgumentError(("path", *others), path, problem, remedy)
-
-
-def _is_file(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except (OSError, ValueError) as error:  # a name that no file can have
-        raise fault(path, f"no file has such a name ({error}).") from error
 
 
 @contextmanager

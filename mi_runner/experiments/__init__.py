@@ -180,10 +180,12 @@ class Comparison:
     Attributes:
         filled: the tables; a sweep writes them as sweep_NAME.csv.
         figures: name → a function that draws a matplotlib figure, written as sweep_NAME.png.
+        answer: what the networks say together, in a sentence or two; empty for none.
     """
 
     filled: Sequence[Table]
     figures: Mapping[str, Drawing] = field(default_factory=dict)
+    answer: str = ""
 
     def __post_init__(self) -> None:
         _check_drawings(self.figures)

@@ -1,7 +1,9 @@
 """The analysed part of a network: the Linear layers at its end, taken from its graph.
 
-A part is a chain of Linear layers, each followed by an elementwise activation or none. Its inputs are the recorded
-activations that enter it. Letters: B examples; n_0, …, n_L neurons of each layer, inputs first.
+A part is a chain of Linear layers, each followed by an elementwise activation or none; the last may be followed by a
+softmax over the outputs. What only changes the shape of values, such as a flatten at the network's end, doesn't count.
+The part's inputs are the recorded activations that enter it. Letters: B examples; n_0, …, n_L neurons of each layer,
+inputs first.
 """
 
 from __future__ import annotations
@@ -17,12 +19,23 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.model_graph import ModelGraph
 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid")
+"""Elementwise activations; the kernels number them in this order."""
+
+OVER_OUTPUTS = ("softmax", "log_softmax")
+"""What may follow the last layer besides these: functions of all outputs of an example."""
+
+RESHAPING = ("contiguous", "flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view")
+"""Functions and methods that keep an example's numbers and their order."""
 
 _FUNCTIONS = {
     "relu": (torch.relu, functional.relu, "relu"),
     "tanh": (torch.tanh, functional.tanh, "tanh"),
     "sigmoid": (torch.sigmoid, functional.sigmoid, "sigmoid"),
     "leaky_relu": (functional.leaky_relu,),
+}
+_FUNCTIONS_OVER_OUTPUTS = {
+    "softmax": (torch.softmax, functional.softmax, "softmax"),
+    "log_softmax": (torch.log_softmax, functional.log_softmax, "log_softmax"),
 }
 _MODULES = {
     nn.ReLU: "relu",
@@ -40,7 +53,7 @@ class Layer:
     Attributes:
         weight: `(out, in)` float32.
         bias: `(out,)` float32, zeros where the layer has none.
-        activation: one of `ACTIVATIONS`.
+        activation: one of `ACTIVATIONS`, or of a last layer one of `OVER_OUTPUTS`.
         slope: leaky_relu's for negative values.
         module: the Linear module's path in the network.
     """
@@ -51,8 +64,21 @@ class Layer:
     slope: float = 0.0
     module: str = ""
 
-    def activate(self, values: Tensor) -> Tensor:
-        """Returns the activation of values of any shape."""
+    @property
+    def is_elementwise(self) -> bool:
+        """Whether each output depends on its own sum alone."""
+        return self.activation not in OVER_OUTPUTS
+
+    def activate(self, values: Tensor, dim: int = -1) -> Tensor:
+        """Returns the activation of values of any shape.
+
+        Args:
+            dim: where the layer's outputs lie; a softmax is over these.
+        """
+        if self.activation == "softmax":
+            return torch.softmax(values, dim)
+        if self.activation == "log_softmax":
+            return torch.log_softmax(values, dim)
         if self.activation == "leaky_relu":
             return functional.leaky_relu(values, self.slope)
         if self.activation == "identity":
@@ -100,13 +126,24 @@ class Part:
         """Returns the part that computes output `index` alone, counted from 0.
 
         Raises:
-            ArgumentError: there is no such output.
+            ArgumentError: there is no such output, or the part ends in a softmax, which mixes several outputs.
         """
         if not 0 <= index < self.sizes[-1]:
             raise ArgumentError("index", index, f"the part has {self.sizes[-1]} outputs:", "count from 0.")
         last = self.layers[-1]
+        if not last.is_elementwise:
+            problem = f"a {last.activation} mixes the outputs, so none of them can be analysed alone."
+            raise ArgumentError("index", None, problem)
         rows = slice(index, index + 1)
         return replace(self, layers=(*self.layers[:-1], replace(last, weight=last.weight[rows], bias=last.bias[rows])))
+
+    @property
+    def without_softmax(self) -> Part:
+        """The part without a softmax at its end, which changes the outputs, but not which of them is the largest."""
+        last = self.layers[-1]
+        if last.is_elementwise:
+            return self
+        return replace(self, layers=(*self.layers[:-1], replace(last, activation="identity")))
 
     def __call__(self, x: Tensor) -> Tensor:
         """Returns the outputs `(B, n_L)` of inputs `(B, n_0)`."""
@@ -171,11 +208,13 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
     while name not in graph.inputs and (last_layers is None or len(layers) < last_layers):
         module = graph.submodule(name)
         if isinstance(module, nn.Linear):
+            if len(graph.sites[name].shape) != 1:
+                raise _not_a_chain(name)
             bias = torch.zeros(module.out_features) if module.bias is None else module.bias.detach()
             layers.append(Layer(module.weight.detach(), bias.to(module.weight.device), *activation, module=name))
             activation = ("identity", 0.0)
-        else:
-            this = _activation(graph, name)
+        elif not _is_reshaped(graph, name):
+            this = _activation(graph, name) or (None if layers else _over_outputs(graph, name))
             if this is None or (activation[0] != "identity" and this[0] != "identity"):
                 raise _not_a_chain(name)
             activation = this if this[0] != "identity" else activation
@@ -210,6 +249,17 @@ def longest_part(graph: ModelGraph) -> Part | None:
             return longest
 
 
+def _is_reshaped(graph: ModelGraph, name: str) -> bool:
+    """Returns whether a site has the numbers of the one site that it reads, in their order, in another shape."""
+    module, sources = graph.submodule(name), graph.sources(name)
+    if len(sources) != 1 or graph.sites[sources[0]].n_units != graph.sites[name].n_units:
+        return False
+    if module is not None:
+        return isinstance(module, nn.Flatten | nn.Unflatten)
+    called, _, _ = graph.function(name)
+    return getattr(called, "__name__", called) in RESHAPING
+
+
 def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:
     """Returns the kind and the slope of the activation at a site; None if it is no activation."""
     module = graph.submodule(name)
@@ -218,11 +268,25 @@ def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:
         if isinstance(module, nn.Dropout):
             kind = "identity"  # in evaluation it is
         return None if kind is None else (kind, getattr(module, "negative_slope", 0.0))
-    called, keywords = graph.function(name)
+    called, _, keywords = graph.function(name)
     for kind, functions in _FUNCTIONS.items():
         if called in functions:
             return kind, float(keywords.get("negative_slope", 0.01)) if kind == "leaky_relu" else 0.0
     return None
+
+
+def _over_outputs(graph: ModelGraph, name: str) -> tuple[str, float] | None:
+    """Returns the kind of a softmax over the outputs `(B, n)`, n at least 2, at a site, and 0; None if it is none."""
+    module, kind, dim = graph.submodule(name), None, None
+    if isinstance(module, nn.Softmax | nn.LogSoftmax):
+        kind, dim = "softmax" if isinstance(module, nn.Softmax) else "log_softmax", module.dim
+    elif module is None:
+        called, positional, keywords = graph.function(name)
+        kind = next((kind for kind, functions in _FUNCTIONS_OVER_OUTPUTS.items() if called in functions), None)
+        dim = keywords.get("dim", positional[0] if positional else None)
+    shape = graph.sites[name].shape
+    is_over_outputs = len(shape) == 1 and shape[0] > 1 and dim in (None, -1, 1)
+    return (kind, 0.0) if kind is not None and is_over_outputs else None
 
 
 def _not_a_chain(name: str) -> ArgumentError:
@@ -230,5 +294,6 @@ def _not_a_chain(name: str) -> ArgumentError:
         ("last_layers", "graph"),
         None,
         f"'{name}' ends the chain of last layers: it may have only Linear layers, each followed by at most one "
-        f"elementwise activation ({', '.join(ACTIVATIONS)}).",
+        f"elementwise activation ({', '.join(ACTIVATIONS)}); the last may be followed by "
+        f"{' or '.join(OVER_OUTPUTS)} over several outputs.",
     )

@@ -241,10 +241,13 @@ class ModelGraph:
         """Returns the sites that a site is computed from."""
         return tuple(source for source in self._step(name).inputs if source in self.sites)
 
-    def function(self, name: str) -> tuple[Any, Mapping[str, Any]]:
-        """Returns the function or method that made a site, and its keyword arguments; None where a module did."""
+    def function(self, name: str) -> tuple[Any, tuple[Any, ...], Mapping[str, Any]]:
+        """Returns the function or method that made a site, None where a module did, and its arguments.
+
+        These are the positional ones behind the first, and those by keyword.
+        """
         step = self._step(name)
-        return (None if step.operation == "module" else step.target), step.kwargs
+        return (None if step.operation == "module" else step.target), step.args[1:], step.kwargs
 
     def _step(self, name: str) -> Step:
         return self.program.steps[self.site(name).name]

@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, one_line
 from mi_runner.graph.interventions import Intervention, Run
 from mi_runner.graph.model_graph import ModelGraph, evaluating
@@ -37,7 +38,7 @@ from mi_runner.methods.sources import ANY, SAME
 from mi_runner.models.batches import batches, outputs_of
 from mi_runner.progress import Progress
 from mi_runner.tables.names import NONE
-from mi_runner.training.evaluation import LossFunction, Score, confusion, loss_of_values, score
+from mi_runner.training.evaluation import LossFunction, Score, confusion, loss_of_classes, loss_of_values, score
 
 ABLATION = ("target", "kind", "method")
 """The columns that name an ablation; the intact network has none in each of them. `repeat` counts draws of one."""
@@ -56,17 +57,16 @@ class Scoring:
     Attributes:
         loss: `loss(outputs, y, reduction="none")` gives a number per example. None for the cross entropy of classes,
             the squared error of values.
-        classes: whether `y` are classes, so that the answer is the largest output, or values, so that it is the output
-            rounded. None: integers are classes.
+        kind: what the outputs are, which decides the answer. None: logits for integers `y`, otherwise values.
 
     Example:
         >>> import torch
         >>> from mi_runner.ablation import Scoring
-        >>> scoring = Scoring(torch.nn.functional.l1_loss, classes=False)
+        >>> scoring = Scoring(torch.nn.functional.l1_loss, kind=Outputs.values)
     """
 
     loss: LossFunction | None = None
-    classes: bool | None = None
+    kind: Outputs | None = None
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def ablate(
             None for those of `ablation_targets`.
         methods: what replaces a value.
         source: the examples that means and resampled values come from, and how often values are resampled.
-        scoring: the loss, and whether `y` are classes.
+        scoring: the loss, and what the outputs are.
         running: the memory and runs that are used; its progress is told of each finished row, in the table `metrics`.
 
     Raises:
@@ -133,7 +133,7 @@ def ablate(
         >>> [(row["target"], row["method"], row["accuracy"]) for row in rows]
         [('none', 'none', 1.0), ('1', 'zero', 0.5), ('1', 'mean', 0.5)]
     """
-    loss, y, classes = loss_and_targets(x, y, scoring)
+    loss, y, kind = loss_and_targets(x, y, scoring)
     drawn, progress = draws(methods, source.repeats), running.progress or Progress()
     with graph_of(network, x) as graph:
         found = _at_least_one(graph, targets, methods)
@@ -141,7 +141,7 @@ def ablate(
         labels, runs = list(batches(y)), replacements.runs
         n_ablations = sum(len(draws_of(graph, target, drawn)) for target in found)
         all_kept = (1 + n_ablations) * len(x) * graph.site(graph.output).n_units <= MOST_OUTPUTS
-        table = _Table(graph, loss, classes, progress, all_kept)
+        table = _Table(graph, loss, kind, progress, all_kept)
         for number in range(len(replacements)):
             table.add(None, runs[number].output(), labels[number])
         table.finish(None)
@@ -163,17 +163,17 @@ class _Table:
     """
 
     def __init__(
-        self, graph: ModelGraph, loss: LossFunction, classes: bool, progress: Progress, all_kept: bool
+        self, graph: ModelGraph, loss: LossFunction, kind: Outputs, progress: Progress, all_kept: bool
     ) -> None:
         self.ablations = Ablations()
         self._graph, self._progress, self._all_kept = graph, progress, all_kept
-        self._loss, self._classes = loss, classes
+        self._loss, self._kind = loss, kind
         self._tallies: dict[Ablation | None, _Tally] = {}
         self._outputs: dict[Ablation | None, list[Tensor]] = {}
 
     def add(self, ablation: Ablation | None, outputs: Tensor, labels: Tensor) -> None:
         """Adds an ablation's outputs `(B, K)` for the next batch; None is the intact network."""
-        self._tallies.setdefault(ablation, _Tally(self._loss, self._classes)).add(outputs, labels)
+        self._tallies.setdefault(ablation, _Tally(self._loss, self._kind)).add(outputs, labels)
         if ablation is None or self._all_kept:
             self._outputs.setdefault(ablation, []).append(outputs.cpu())
 
@@ -193,8 +193,8 @@ class _Table:
 class _Tally:
     """Score and, if they are counted, pairs of label and prediction of batches of outputs, added up."""
 
-    def __init__(self, loss: LossFunction, classes: bool, *, counted: bool = True) -> None:
-        self.loss, self.classes, self.counted = loss, classes, counted
+    def __init__(self, loss: LossFunction, kind: Outputs, *, counted: bool = True) -> None:
+        self.loss, self.kind, self.counted = loss, kind, counted
         self.n = self.n_correct = 0
         self.total_loss = 0.0
         self.finite = True
@@ -202,14 +202,14 @@ class _Tally:
 
     def add(self, outputs: Tensor, labels: Tensor) -> None:
         """Adds the next batch."""
-        result = score(outputs, labels, self.loss, classes=self.classes)
+        result = score(outputs, labels, self.loss, kind=self.kind)
         self.n += result.n
         self.n_correct += result.n_correct
         self.total_loss += result.loss * result.n
         self.finite &= result.finite
         if not self.counted or not self.finite:
             return
-        for row in confusion(outputs, labels, classes=self.classes):
+        for row in confusion(outputs, labels, kind=self.kind):
             self.counts[row["label"], row["predicted"]] += row["count"]
 
     @property
@@ -324,17 +324,17 @@ def scrub(
         >>> [(row["agree"], row["accuracy"]) for row in rows]
         [('any', 0.0), ('same', 1.0)]
     """
-    loss, y, classes = loss_and_targets(x, y, scoring)
+    loss, y, kind = loss_and_targets(x, y, scoring)
     drawn = draws(["resample"], source.repeats)
     labels = list(batches(y))
     rows: list[dict[str, Any]] = []
     with graph_of(network, x) as graph:
         found = _at_least_one(graph, targets, ["resample"])
-        intact = score(outputs_of(graph, x), y, loss, classes=classes).loss
+        intact = score(outputs_of(graph, x), y, loss, kind=kind).loss
         scores: dict[tuple[str, int], Score] = {}
         for agree in (ANY, source.agree):
             replacements = Replacements(graph, x, y, replace(source, agree=agree), drawn, running)
-            tallies = {repeat: _Tally(loss, classes, counted=False) for _, repeat in drawn}
+            tallies = {repeat: _Tally(loss, kind, counted=False) for _, repeat in drawn}
             ahead: dict[tuple[int, int], list[Intervention]] = {}
             for ablation, number, value, _ in replacements.values(found):
                 ahead.setdefault((ablation.repeat, number), []).append(Intervention(ablation.target, value))
@@ -395,7 +395,7 @@ def ablate_units(
         >>> [(row["unit"], row["accuracy_drop"]) for row in rows]
         [(0, 0.5), (1, 0.5)]
     """
-    loss, y, classes = loss_and_targets(x, y, scoring)
+    loss, y, kind = loss_and_targets(x, y, scoring)
     drawn, labels, progress = draws(methods, source.repeats), list(batches(y)), running.progress or Progress()
     rows: list[dict[str, Any]] = []
     with graph_of(network, x) as graph:
@@ -403,7 +403,7 @@ def ablate_units(
         total = n_unit_runs(graph, found, methods, source.repeats)
         _check_runs(total, running.most_runs)
         replacements = Replacements(graph, x, y, source, drawn, running)
-        intact = _Tally(loss, classes, counted=False)
+        intact = _Tally(loss, kind, counted=False)
         for number in range(len(replacements)):
             intact.add(replacements.runs[number].output(), labels[number])
         tallies: dict[Ablation, list[_Tally]] = {}
@@ -411,7 +411,7 @@ def ablate_units(
             for ablation, number, value, _ in replacements.values(found):
                 n_units = graph.target_site(ablation.target).n_units
                 if ablation not in tallies:
-                    tallies[ablation] = [_Tally(loss, classes, counted=False) for _ in range(n_units)]
+                    tallies[ablation] = [_Tally(loss, kind, counted=False) for _ in range(n_units)]
                 for unit, outputs in _each_unit(replacements.runs[number], ablation.target, value):
                     tallies[ablation][unit].add(outputs, labels[number])
                 if number == len(replacements) - 1:
@@ -495,8 +495,8 @@ def _at_least_one(
     return found
 
 
-def loss_and_targets(x: Tensor, y: Tensor, scoring: Scoring) -> tuple[LossFunction, Tensor, bool]:
-    """Returns the loss, `y` in the dtype that losses take, and whether `y` are classes.
+def loss_and_targets(x: Tensor, y: Tensor, scoring: Scoring) -> tuple[LossFunction, Tensor, Outputs]:
+    """Returns the loss, `y` in the dtype that losses take, and what the outputs are.
 
     Raises:
         ArgumentError: there are not as many targets as examples, no example, or the targets are no classes.
@@ -505,13 +505,14 @@ def loss_and_targets(x: Tensor, y: Tensor, scoring: Scoring) -> tuple[LossFuncti
         problem = f"x has {len(x)} examples, y has {len(y)}:"
         raise ArgumentError(("x", "y"), None, problem, "give one y for each x, and at least one.")
     integers = not (y.is_floating_point() or y.is_complex())
-    classes = integers if scoring.classes is None else scoring.classes
-    if classes and (not integers or y.dim() != 1):
+    kind = scoring.kind or (Outputs.logits if integers else Outputs.values)
+    if kind.are_of_classes and (not integers or y.dim() != 1):
         problem = f"y has the shape {tuple(y.shape)} and dtype {y.dtype}: classes are (N,) integers from 0."
         raise ArgumentError("y", None, problem)
     if integers:
-        y = y.long() if classes else y.float()
-    return scoring.loss or (functional.cross_entropy if classes else loss_of_values(functional.mse_loss)), y, classes
+        y = y.long() if kind.are_of_classes else y.float()
+    fitting = loss_of_classes(kind) if kind.are_of_classes else loss_of_values(functional.mse_loss)
+    return scoring.loss or fitting, y, kind
 
 
 def _identity(graph: ModelGraph, ablation: Ablation | None) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def hidden_sites(graph: ModelGraph) -> list[str]:
 
 
 def _is_activation(graph: ModelGraph, name: str) -> bool:
-    function, _ = graph.function(name)
+    function, *_ = graph.function(name)
     called = graph.site(name).module or (function if isinstance(function, str) else getattr(function, "__name__", ""))
     return called.replace("_", "").lower() in ACTIVATION_FUNCTIONS
 

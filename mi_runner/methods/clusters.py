@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from mi_runner import chance
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import longest_part
 from mi_runner.graph.interventions import read_sites, run_variants
@@ -75,6 +76,7 @@ def switch_clusters(
     x: Tensor,
     labels: Tensor,
     *,
+    kind: Outputs = Outputs.logits,
     controls: Sequence[Partition] = (),
     progress: Callable[[int], None] = lambda variants: None,
 ) -> list[Switched]:
@@ -83,10 +85,11 @@ def switch_clusters(
     The network's weights do not change. Only the layers after the clustered one are computed for each cluster.
 
     Args:
-        graph: of a network whose outputs `(N, K)` are logits of classes.
+        graph: of a network whose outputs `(N, K)` answer classes.
         layer: the Linear layer whose weights are clustered.
         x: `(N, *input)`.
         labels: `(N,)` classes.
+        kind: what the outputs are.
         controls: partitions to compare with, e.g. of `random_partitions`.
         progress: called with the number of clusters switched since the last call.
 
@@ -123,7 +126,7 @@ def switch_clusters(
     of_control = [each.to(linear.weight.device) for each in (partition, *controls)]
     bias = torch.zeros_like(linear.weight[:, 0]) if linear.bias is None else linear.bias
     (source,) = graph.sources(layer)
-    full = outputs_of(graph, x).argmax(-1) == labels
+    full = kind.answers(outputs_of(graph, x)) == labels
     switched = [Switched(0, "full", None, full, labels)]
     at_once = max(1, MOST_VALUES // (len(bias) * min(1000, len(x))))
     for start in range(0, len(variants), at_once):
@@ -135,7 +138,7 @@ def switch_clusters(
             values = torch.stack([functional.linear(entering, weight, bias) for weight in weights])
             outputs = run_variants(graph, inputs, layer, values)
             refuse_not_finite(outputs.transpose(0, 1), f"the outputs with clusters of {layer} switched off")
-            of_batches.append(outputs.argmax(-1) == expected)
+            of_batches.append(kind.answers(outputs) == expected)
         for (control, state, cluster), correct in zip(now, torch.cat(of_batches, dim=1), strict=True):
             switched.append(Switched(control, state, cluster, correct, labels))
         progress(len(now))

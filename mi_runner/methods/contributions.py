@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph
@@ -19,7 +20,13 @@ SPLIT_TOLERANCE = 1e-4
 
 @torch.no_grad()
 def contributions(
-    network: nn.Module | ModelGraph, x: Tensor, y: Tensor, *, depth: int = 1, runs: Runs | None = None
+    network: nn.Module | ModelGraph,
+    x: Tensor,
+    y: Tensor,
+    *,
+    depth: int = 1,
+    kind: Outputs = Outputs.logits,
+    runs: Runs | None = None,
 ) -> list[dict[str, Any]]:
     """Returns a row for each summand of the logits if the output is a Linear layer of a sum; otherwise none.
 
@@ -33,6 +40,7 @@ def contributions(
         network, x: as in `ablate`.
         y: `(N,)` classes.
         depth: how many Linear layers, one behind the other, are split.
+        kind: what the outputs are: logits, or a logit, of which the first class has half with the opposite sign.
         runs: as in `ablate`.
 
     Raises:
@@ -54,7 +62,7 @@ def contributions(
     """
     if depth < 1:
         raise ArgumentError("depth", depth, f"{{depth}}={depth} must be at least 1.")
-    _, y, _ = loss_and_targets(x, y, Scoring(_no_loss, classes=True))
+    _, y, _ = loss_and_targets(x, y, Scoring(_no_loss, kind))
     with graph_of(network, x) as graph:
         split, summands = graph.split_output(depth)
         if len(summands.keys() - {"bias"}) < 2:
@@ -70,8 +78,9 @@ def contributions(
     rows = []
     for number, summand in enumerate([*summands, "sum"]):
         values = whole if summand == "sum" else torch.cat([part[number].expand(len(part[-1]), -1) for part in parts])
-        alone = score(values, y, _no_loss, classes=True).columns()
-        above_mean = values.gather(1, y[:, None]).squeeze(1) - values.mean(1)
+        alone = score(values, y, _no_loss, kind=kind).columns()
+        of_classes = kind.class_logits(values)
+        above_mean = of_classes.gather(1, y[:, None]).squeeze(1) - of_classes.mean(1)
         rows.append(
             {
                 "summand": summand,

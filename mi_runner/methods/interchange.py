@@ -36,7 +36,7 @@ from mi_runner.models.batches import BATCH, outputs_of, refuse_not_finite
 from mi_runner.progress import Progress
 from mi_runner.training import loop as training
 from mi_runner.training.epochs import EpochProgress, batch_sizes, merges_last, shuffled_batches
-from mi_runner.training.evaluation import LossFunction, correct
+from mi_runner.training.evaluation import LossFunction
 from mi_runner.training.optimizers import optimizer_named
 
 ROWS_PER_EPOCH = 10
@@ -261,13 +261,13 @@ def counterfactual_correct(
         ]
     )
     refuse_not_finite(outputs, f"the outputs with values swapped at {aligned.site}")
-    return correct(outputs, pairs.labels, classes=dataset.has_classes), outputs
+    return dataset.outputs.correct(outputs, pairs.labels), outputs
 
 
 @torch.no_grad()
 def task_correct(aligned: Aligned, dataset: Dataset) -> Tensor:
     """Returns whether the network predicts each test example's label `(N,)`, without intervention."""
-    return correct(outputs_of(aligned.model, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
+    return dataset.outputs.correct(outputs_of(aligned.model, dataset.x_test), dataset.y_test)
 
 
 MakeOptimizer = Callable[[Sequence[nn.Parameter], float], torch.optim.Optimizer]
@@ -499,7 +499,7 @@ class _Steps:
             optimizer.step()
         if self._retracts and isinstance(aligned.alignment, Rotation):
             aligned.alignment.retract()
-        n_correct = correct(outputs.detach(), labels, classes=self.dataset.has_classes).sum()
+        n_correct = self.dataset.outputs.correct(outputs.detach(), labels).sum()
         self._sums += torch.stack([loss.detach() * len(index), n_correct, torch.full_like(n_correct, len(index))])
 
     def _losses(self, index: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:

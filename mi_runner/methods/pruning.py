@@ -33,6 +33,7 @@ from numba import types
 from numba.extending import intrinsic
 from torch import Tensor
 
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import ACTIVATIONS, Part
 from mi_runner.machine.compiled import compiled
@@ -65,7 +66,7 @@ def prune_classes(
 
     Args:
         inputs: `(N, I)`, what enters the first layer.
-        labels: `(N,)` classes, each the index of an output.
+        labels: `(N,)` classes, each the index of an output; of one output, which is the logit of class 1, 0 or 1.
         threshold: an edge is cut if the criterion then grows by less, in nats.
         layers: which layers to prune, by number; None for all.
         progress: called with the number of edges visited since the last call, and the class.
@@ -117,7 +118,7 @@ def wanted(criterion: Criterion, logits: Tensor, labels: Tensor, class_index: in
     """Returns the examples `(M,)` int64 of a class's criterion, and the class's wanted probability on each, `(M,)`.
 
     Args:
-        logits: `(N, K)`, the full network's.
+        logits: `(N, K)`, the full network's; `(N, 1)`: of class 1, that of class 0 being 0.
         labels: `(N,)` classes.
         class_index: the class, the index of its output.
 
@@ -133,19 +134,23 @@ def wanted(criterion: Criterion, logits: Tensor, labels: Tensor, class_index: in
     index = torch.arange(len(labels), device=logits.device)
     if criterion == "all_classes":
         return index, of_class.float()
-    return index, logits.double().softmax(1)[:, class_index].float()
+    return index, _of_classes(logits.double()).softmax(1)[:, class_index].float()
 
 
 def criterion_value(logits: Tensor, probability: Tensor, class_index: int) -> float:
     """Returns the criterion, computed by its definition in float64.
 
     Args:
-        logits: `(N, K)`.
+        logits: `(N, K)`, or `(N, 1)` as for `wanted`.
         probability: `(N,)`, the wanted one.
     """
-    log_p = logits.double().log_softmax(1)
+    log_p = _of_classes(logits.double()).log_softmax(1)
     others = torch.cat([log_p[:, :class_index], log_p[:, class_index + 1 :]], 1).logsumexp(1)
     return float(-(probability * log_p[:, class_index] + (1 - probability) * others).mean())
+
+
+def _of_classes(logits: Tensor) -> Tensor:
+    return Outputs.logit.class_logits(logits) if logits.shape[1] == 1 else logits
 
 
 def prune(
@@ -165,12 +170,12 @@ def prune(
     Args:
         inputs: `(N, I)`, what enters the first layer.
         probability: `(N,)`, the wanted probability of the class.
-        class_index: the class, the index of its output.
+        class_index: the class, the index of its output; of one output, which is the logit of class 1, 0 or 1.
         threshold: an edge is cut if the criterion then grows by less, in nats.
         layers: which layers to prune, by number; None for all.
 
     Raises:
-        ArgumentError: there are no examples, or fewer than two outputs, or an argument doesn't fit the part.
+        ArgumentError: there are no examples, or an argument doesn't fit the part.
 
     Example:
         >>> import torch
@@ -186,6 +191,7 @@ def prune(
         [tensor([[ True, False],
                 [False,  True]])]
     """
+    part = part.without_softmax  # the criterion makes probabilities of the logits itself
     _refuse(part, inputs, class_index, layers)
     if len(probability) != len(inputs):
         problem = f"{len(inputs)} examples and {len(probability)} wanted probabilities:"
@@ -218,15 +224,14 @@ def prune(
 
 def _refuse(part: Part, inputs: Tensor, class_index: int, layers: Sequence[int] | None) -> None:
     """Raises an ArgumentError for arguments that don't fit, because the kernel checks no index."""
-    n_inputs, n_outputs = part.sizes[0], part.sizes[-1]
-    if not len(inputs) or n_outputs < 2:
-        problem = f"{len(inputs)} examples, {n_outputs} outputs: pruning needs at least 1 example and 2 outputs."
-        raise ArgumentError(("inputs", "part"), None, problem)
+    n_inputs, n_classes = part.sizes[0], max(2, part.sizes[-1])
+    if not len(inputs):
+        raise ArgumentError("inputs", None, "no examples: pruning needs at least one.")
     if inputs.dim() != 2 or inputs.shape[1] != n_inputs:
         problem = f"inputs of shape {tuple(inputs.shape)}: the first layer takes (N, {n_inputs})."
         raise ArgumentError("inputs", None, problem)
-    if not 0 <= class_index < n_outputs:
-        raise ArgumentError("class_index", None, f"class {class_index}: the outputs are 0 to {n_outputs - 1}.")
+    if not 0 <= class_index < n_classes:
+        raise ArgumentError("class_index", None, f"class {class_index}: the classes are 0 to {n_classes - 1}.")
     for layer in layers or ():
         if not 0 <= layer < len(part.layers):
             raise ArgumentError("layers", list(layers or ()), f"the layers are 0 to {len(part.layers) - 1}.")
@@ -353,10 +358,18 @@ def _activate_change(z: Any, old: Any, change: Any, kind: int, slope: float) -> 
 
 @compiled(nogil=True, fastmath=_REORDER)
 def _criterion(outputs: Any, goal: Any, class_index: int) -> float:
-    """Returns the mean of softplus(m) − q·m over outputs `(K, N)`, m being the class's logit above the others'."""
+    """Returns the mean of softplus(m) − q·m over outputs `(K, N)`, m being the class's logit above the others'.
+
+    One output is the logit of class 1 above that of class 0.
+    """
     n_outputs, n_examples = outputs.shape
-    largest = np.full(n_examples, np.float32(-np.inf))
     total = np.zeros(n_examples, np.float32)
+    if n_outputs == 1:
+        sign = np.float32(1 if class_index == 1 else -1)
+        for e in range(n_examples):
+            total[e] = _softplus_less(sign * outputs[0, e], goal[e])
+        return _mean(total)
+    largest = np.full(n_examples, np.float32(-np.inf))
     for out in range(n_outputs):
         if out != class_index:
             for e in range(n_examples):
@@ -367,14 +380,25 @@ def _criterion(outputs: Any, goal: Any, class_index: int) -> float:
             for e in range(n_examples):
                 total[e] += _exp(outputs[out, e] - largest[e])
     for e in range(n_examples):
-        m = outputs[class_index, e] - largest[e] - _log(total[e])
-        size = m if m > np.float32(0) else -m
-        positive = m if m > np.float32(0) else np.float32(0)
-        total[e] = positive + _log(np.float32(1) + _exp(-size)) - goal[e] * m
+        total[e] = _softplus_less(outputs[class_index, e] - largest[e] - _log(total[e]), goal[e])
+    return _mean(total)
+
+
+@compiled(nogil=True, inline="always")
+def _softplus_less(m: np.float32, goal: np.float32) -> np.float32:
+    """Returns softplus(m) − goal·m."""
+    size = m if m > np.float32(0) else -m
+    positive = m if m > np.float32(0) else np.float32(0)
+    return positive + _log(np.float32(1) + _exp(-size)) - goal * m
+
+
+@compiled(nogil=True, fastmath=_REORDER)
+def _mean(values: Any) -> float:
+    """Returns the mean, summed in float64."""
     mean = 0.0
-    for e in range(n_examples):
-        mean += total[e]
-    return mean / n_examples
+    for e in range(values.shape[0]):
+        mean += values[e]
+    return mean / values.shape[0]
 
 
 # exp and log as polynomials (Cephes, expf and logf), because calls into the C library can't be vectorised: log(1 + e^x)

@@ -16,9 +16,11 @@ from torch import nn
 
 from mi_runner import chance
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, unknown
 from mi_runner.machine import hardware
-from mi_runner.models import checks
+from mi_runner.models import adapted, checks, output_kind
+from mi_runner.models.one_output import with_rows
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -34,7 +36,7 @@ class Built:
 
     Attributes:
         model: the initialised network, in evaluation mode.
-        dataset: the given one, with flattened images if the network takes vectors.
+        dataset: the given one, with flattened images if the network takes vectors, int64 inputs if it takes integers.
         source: identifies the user's own network, for the model store; otherwise empty.
         code: twelve digits of the digest of the user's own code; otherwise empty.
         leaves: submodules that the graph takes as one site each.
@@ -59,22 +61,40 @@ class Built:
         return replace(self, model=self.model.to(device), dataset=self.dataset.to(device))
 
 
-def build(make: Callable[..., Built], dataset: Dataset, *, seed: int, **arguments: Any) -> Built:
+def build(
+    make: Callable[..., Built], dataset: Dataset, *, seed: int, outputs: Outputs | None = None, **arguments: Any
+) -> Built:
     """Returns a network for this data set, initialised from `seed`.
 
     Args:
         make: the `build` of a network's file.
+        outputs: what its outputs are; None: what the data and the network say. Probabilities are one for each class,
+            or that of the second of two classes alone.
         arguments: further arguments for `make`.
 
     Raises:
         ArgumentError: network and data set don't fit; the text says what does.
     """
+    if outputs is not None:
+        dataset = dataset.answered(outputs)
     with chance.global_seed(seed, "initialisation"):
         built = make(dataset, **arguments)
         built.model.eval()
         checks.check_tensors(built.model)
         # Inside the block, because lazy modules are initialised by their first input.
-        checks.check_output(built.model, built.dataset)
+        dataset, of_inputs = adapted.inputs_that_fit(built.model, built.dataset)
+        output = checks.first_outputs(built.model, dataset)
+        n_outputs, of_output = adapted.rows_of(output, dataset)
+        if n_outputs:
+            built, output = replace(built, model=with_rows(built.model, n_outputs)), output.reshape(-1, n_outputs)
+        lines = (f"{type(built.model).__name__} {line}" for line in (of_inputs, of_output) if line)
+        built = replace(built, dataset=dataset, notes=(*built.notes, *lines))
+        output = checks.check_output(built.model, output, dataset, outputs)
+    answered = output_kind.answered_as(built.model, built.dataset, output, outputs)
+    notes = built.notes
+    if outputs is not None or answered is not built.dataset:
+        notes = (*notes, output_kind.sentence(answered.outputs, said=outputs is not None))
+    built = replace(built, dataset=answered, notes=notes)
     return built if built.identified is None else built.identified(built)
 
 
@@ -90,10 +110,27 @@ def activation(name: str) -> nn.Module:
 
 
 def output_activation(name: str, dataset: Dataset) -> nn.Module | None:
-    """Returns the module after the last layer: None for `none`; for `auto` a sigmoid if the target is 0 or 1."""
+    """Returns the module after the last layer: None for `none`.
+
+    For `auto` it is a sigmoid if the target is one value that is 0 or 1, or the outputs are a probability; a softmax if
+    they are probabilities.
+    """
     if name == "auto":
-        name = "sigmoid" if dataset.is_binary else "none"
+        kinds = {Outputs.probability: "sigmoid", Outputs.probabilities: "softmax"}
+        name = kinds.get(dataset.outputs, "sigmoid" if dataset.is_binary else "none")
+    if name == "softmax":
+        return nn.Softmax(dim=-1)
     return None if name == "none" else activation(name)
+
+
+def n_outputs(dataset: Dataset, output_activation: str) -> int:
+    """Returns how many outputs a network has: one, where a sigmoid gives the probability of the second of two classes.
+
+    Args:
+        output_activation: as `output_activation` takes it.
+    """
+    is_one = dataset.outputs is Outputs.probabilities and output_activation == "sigmoid" and dataset.n_outputs == 2
+    return 1 if is_one else dataset.n_outputs
 
 
 def check_room(sizes: Sequence[int], argument: str, what: str) -> None:

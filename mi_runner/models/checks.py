@@ -6,6 +6,7 @@ folder is made; where torch's own words would say what failed, these say what to
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn.parameter import is_lazy
 
 from mi_runner.datasets import Dataset, channels_last
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, one_line
 from mi_runner.models.one_output import taken, ways
 
@@ -70,11 +72,11 @@ def is_expanded(tensor: Tensor) -> bool:
     )
 
 
-def check_output(model: nn.Module, dataset: Dataset) -> None:
-    """Checks by a forward pass of two examples that the network has the outputs that the data set needs.
+def first_outputs(model: nn.Module, dataset: Dataset) -> Any:
+    """Returns what the network returns for two examples.
 
     Raises:
-        ArgumentError: the forward pass fails, or the output is another; the text says what to change.
+        ArgumentError: the forward pass fails, or changes what it must not; the text says what to change.
     """
     name = type(model).__name__
     example = dataset.x_train[:2].clone()
@@ -83,11 +85,13 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
         with torch.no_grad():
             output = model(example)
             turns_gradients_on = torch.is_grad_enabled()
+            if dataset.has_integers:  # an Embedding has rows for some
+                model(_extremes(dataset))
     except ArgumentError:
         raise
     except Exception as error:
-        reason = next(_reasons(error, model, example), one_line(error))
-        problem = f"{name} can't run on inputs of the shape {tuple(example.shape[1:])}:"
+        reason = next(_reasons(error, model, dataset), one_line(error))
+        problem = f"{name} can't run on inputs of the shape {dataset.input_shape}:"
         raise ArgumentError("model", None, problem, reason) from error
     if example._version != version:
         problem = f"{name} changes its input in place."
@@ -99,7 +103,21 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
             f"{name} turns gradients on, in forward, for what comes after it.",
             "Write with torch.no_grad(): around what has none, instead of torch.set_grad_enabled.",
         )
-    n, wanted = len(example), (len(example), dataset.n_outputs)
+    return output
+
+
+def check_output(model: nn.Module, output: Any, dataset: Dataset, outputs: Outputs | None = None) -> Tensor:
+    """Returns the network's outputs of two examples, after a check that they are what the data set needs.
+
+    Args:
+        output: as `first_outputs` returns it.
+        outputs: what they are said to be; None: nothing is said.
+
+    Raises:
+        ArgumentError: the output is another; the text says what to change.
+    """
+    name, n = type(model).__name__, len(dataset.x_train[:2])
+    wanted = (n, dataset.n_outputs)
     if not isinstance(output, Tensor):
         if parts := _several(output):
             shapes = ", ".join(f"{name} {shape}" for name, shape in parts.items())
@@ -110,7 +128,8 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
         problem = f"{name} returns {type(output).__name__} for {n} examples; the data set needs {wanted}."
         raise ArgumentError("model", None, problem, "Return one tensor.")
     shape = tuple(output.shape)
-    if shape != wanted:
+    may_be_one = outputs in (None, Outputs.probabilities) and len(dataset.class_names or ()) == 2
+    if shape != wanted and not (may_be_one and shape == (n, 1)):
         problem = f"{name} returns {shape} for {n} examples; the data set needs {wanted}."
         raise ArgumentError("model", None, problem, _remedy(shape, n, dataset))
     if not output.is_floating_point():
@@ -120,6 +139,7 @@ def check_output(model: nn.Module, dataset: Dataset) -> None:
             else "whole numbers: return the logits, before they are rounded"
         )
         raise ArgumentError("model", None, f"{name} returns {output.dtype}; outputs are real numbers, not {what}.")
+    return output
 
 
 def _several(output: Any) -> dict[str, tuple[int, ...]]:
@@ -130,9 +150,25 @@ def _several(output: Any) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in named.items() if isinstance(value, Tensor)}
 
 
-def _reasons(error: Exception, model: nn.Module, example: Tensor) -> Iterator[str]:
+def _inputs_of(model: nn.Module) -> list[str]:
+    """Returns the names of forward's parameters that have no default."""
+    given = inspect.signature(model.forward).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [one.name for one in given if one.default is one.empty and one.kind in named]
+
+
+def _extremes(dataset: Dataset) -> Tensor:
+    """Returns the training and test examples with the smallest and the largest number, `(4, *input)`."""
+    rows = []
+    for x in (dataset.x_train, dataset.x_test):
+        numbers = x.flatten(1)
+        rows += [x[numbers.amin(1).argmin()], x[numbers.amax(1).argmax()]]
+    return torch.stack(rows)
+
+
+def _reasons(error: Exception, model: nn.Module, dataset: Dataset) -> Iterator[str]:
     """Yields what a failed forward pass is most likely about, with what to type."""
-    text, shape = str(error), tuple(example.shape[1:])
+    text, shape = str(error), dataset.input_shape
     dtypes = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if not is_lazy(p)}
     if dtypes - {"float32"}:
         found = " and ".join(sorted(dtypes))
@@ -143,8 +179,28 @@ def _reasons(error: Exception, model: nn.Module, example: Tensor) -> Iterator[st
         )
     if "dtype" in text and ("Double" in text or "double" in text):
         yield "it computes in float64, and the data are float32. Make its tensors with dtype=x.dtype."
-    if "indices" in text and ("Long" in text or "Int" in text):
-        yield "the data are float32, and an Embedding takes integers: begin forward with x = x.long()."
+    embeddings = {path: module for path, module in model.named_modules() if isinstance(module, nn.Embedding)}
+    if "index out of range" in text and embeddings and dataset.has_integers:
+        numbers = _extremes(dataset)
+        rows = ", ".join(f"{path} has {module.num_embeddings} rows" for path, module in embeddings.items())
+        yield (
+            f"x has integers from {int(numbers.min())} to {int(numbers.max())}; {rows}, for 0 to one less. Give it "
+            "more rows, or number the tokens anew, as numpy.unique(x, return_inverse=True) does."
+        )
+    if "indices" in text and ("Long" in text or "Int" in text) and not dataset.has_integers:
+        values = dataset.x_train[dataset.x_train != dataset.x_train.round()]
+        number = f"such as {float(values[0]):.3g}" if len(values) else "that are too large"
+        yield (
+            f"an Embedding takes integers, and x has numbers {number}. Save integers; if the integer parts are meant, "
+            "begin forward with x = x.long()."
+        )
+    inputs = _inputs_of(model)
+    if len(inputs) > 1 and "missing" in text and "argument" in text:
+        names = ", ".join(inputs)
+        yield (
+            f"its forward takes {len(inputs)} inputs, {names}, and an example is one array. Save them in one, "
+            f"numpy.stack([{names}], axis=1), and let a forward(self, x) begin with {names} = x.unbind(1)."
+        )
     if channels_last(shape):
         yield f"they look like (H, W, C), and images are (C, H, W): save x.transpose(0, 3, 1, 2). ({one_line(error)})"
     if len(shape) == 2:
@@ -160,13 +216,7 @@ def _remedy(shape: tuple[int, ...], n: int, dataset: Dataset) -> str:
     if shape[:1] != (n,):
         return "The first axis is the examples: let forward keep it."
     if shape[1:] in ((), (1,)) and dataset.has_classes:
-        squeezed = "" if shape[1:] else " and return output[:, None]"
-        return (
-            f"One output is no {n_outputs} classes: give the last layer {n_outputs} outputs. For 0 or 1 as a number "
-            f"type dataset.target=value{squeezed}."
-        )
-    if not shape[1:] and n_outputs == 1:
-        return "Keep the last axis: leave out squeeze() or Flatten(0), or return output[:, None]."
+        return f"One output is no {n_outputs} classes: give the last layer {n_outputs} outputs."
     if len(shape) > 2 and torch.Size(shape[1:]).numel() == n_outputs:
         return "It has as many numbers: end the network with torch.nn.Flatten()."
     if len(shape) > 2 and shape[-1] == n_outputs:

@@ -79,4 +79,4 @@ def build(dataset: Dataset, *, output_activation: str = "auto") -> models.Built:
         problem = f"model=cnn takes images of at least 4×4, not {height}×{width}."
         raise ArgumentError("dataset", None, problem, "Use model=mlp.")
     last = models.output_activation(output_activation, dataset)
-    return models.Built(CNN(channels, (height, width), dataset.n_outputs, last), dataset)
+    return models.Built(CNN(channels, (height, width), models.n_outputs(dataset, output_activation), last), dataset)

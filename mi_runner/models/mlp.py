@@ -64,7 +64,7 @@ def build(
     Raises:
         ArgumentError: the layers take more memory than is free.
     """
-    sizes = [models.n_features(dataset), *hidden_sizes, dataset.n_outputs]
+    sizes = [models.n_features(dataset), *hidden_sizes, models.n_outputs(dataset, output_activation)]
     models.check_room(sizes, "hidden_sizes", f"{{hidden_sizes}}=[{','.join(map(str, hidden_sizes))}]")
     model = MLP(
         sizes,

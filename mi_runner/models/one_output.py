@@ -41,6 +41,21 @@ def with_one_output(model: nn.Module, output: str) -> nn.Module:
     return model
 
 
+def with_rows(model: nn.Module, n_outputs: int) -> nn.Module:
+    """Returns the network, whose forward now returns its output, of whatever axes, as rows `(N, n_outputs)`."""
+    kind = type(model)
+    forward = kind.forward
+
+    @functools.wraps(forward)
+    def of_rows(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        returned = forward(self, *args, **kwargs)
+        # In training mode some networks return several.
+        return returned.reshape(-1, n_outputs) if isinstance(returned, Tensor | fx.Proxy) else returned
+
+    model.__class__ = type(kind.__name__, (kind,), {"forward": of_rows, "__module__": kind.__module__})
+    return model
+
+
 def _found(returned: Any, output: str) -> tuple[str, Any] | None:
     """Returns how an output is taken: by which key, position or attribute; None where there is only one.
 

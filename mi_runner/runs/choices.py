@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, replace
 from enum import Enum
+from functools import partial
 from typing import Any
 
 from mi_runner import models
@@ -20,6 +21,7 @@ from mi_runner.config.registry import code_of, origin_of
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ConfigError, RunFailed, as_options
 from mi_runner.experiments import Experiment
 from mi_runner.models import Built, external
@@ -52,24 +54,35 @@ def load_dataset(config: DatasetConfig, *, seed: int, given: Given = NOTHING) ->
 
 
 def build_network(
-    config: ModelConfig, dataset: Dataset, *, seed: int, given: Given = NOTHING, before_training: bool = False
+    config: ModelConfig,
+    dataset: Dataset,
+    *,
+    seed: int,
+    outputs: Outputs | None = None,
+    given: Given = NOTHING,
+    before_training: bool = False,
 ) -> Built:
     """Returns the network that a program gave, or that the config names, for this data set, initialised from `seed`.
 
     Args:
+        outputs: what its outputs are; None: what the config says.
         before_training: whether it is the network before any training, also where a program gave trained weights.
 
     Raises:
         ConfigError: network and data set don't fit; the text says what to type.
     """
     options = arguments(config)
+    said = options["outputs"]
+    asked = outputs or (None if said == "auto" else Outputs[said])
     if given.network is not None:
-        taken = {name: value for name, value in options.items() if name != "factory"}
-        with as_options({"factory": "model"}, model=taken):
-            return models.build(given.network.build, dataset, seed=seed, before_training=before_training, **taken)
+        taken = {name: value for name, value in options.items() if name not in ("factory", "outputs")}
+        live = partial(given.network.build, before_training=before_training)
+        with as_options({"factory": "model"}, model=options):
+            return models.build(live, dataset, seed=seed, outputs=asked, **taken)
     make = _function(config, "build")
     with as_options(model=options):
-        built = models.build(make, dataset, seed=seed, **options)
+        taken = {name: value for name, value in options.items() if name != "outputs"}
+        built = models.build(make, dataset, seed=seed, outputs=asked, **taken)
     origin = origin_of(type(config))
     return external.with_source(built, make, origin) if origin and not built.source else built
 

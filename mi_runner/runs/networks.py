@@ -21,7 +21,7 @@ from mi_runner.models import Built
 from mi_runner.progress import log
 from mi_runner.runs.choices import build_network
 from mi_runner.runs.given import NOTHING, Given
-from mi_runner.runs.preparation import Prepared, sigmoid
+from mi_runner.runs.preparation import Prepared
 from mi_runner.runs.record import CheckpointRecord, MemberRecord
 from mi_runner.tables.declaration import Row
 from mi_runner.training import loop as training
@@ -150,7 +150,7 @@ def check_trained(weighted: Weighted) -> None:
 def say_doubts(setting: Setting[Any], config: RunConfig) -> None:
     """Logs what makes it doubtful that the model's training did what it should; nothing where nothing is trained."""
     if config.experiment.trains:
-        for doubt in doubts(setting.model, setting.dataset, setting.training, sigmoid=sigmoid(config)):
+        for doubt in doubts(setting.model, setting.dataset, setting.training):
             log.warning(doubt)
 
 
@@ -183,7 +183,14 @@ def with_networks(
     for name, options in experiment.networks(setting).items():
         data = [member.dataset.to(cpu) for member in setting.members] or [dataset]  # networks are built on the CPU
         builts = [
-            build_network(config.model, own, seed=member.seed, given=given, before_training=True).to(device)
+            build_network(
+                config.model,
+                own,
+                seed=member.seed,
+                outputs=member.dataset.outputs,
+                given=given,
+                before_training=True,
+            ).to(device)
             for member, own in zip(each, data, strict=True)
         ]
         histories: Sequence[Sequence[Row]] = [()] * len(each)

@@ -11,12 +11,16 @@ from typing import Any
 
 import torch
 
+from mi_runner.config.models import NetworkOutputs
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, ConfigError, as_options
 from mi_runner.experiments import Setting
 from mi_runner.experiments.common.evaluation import check_evaluation
 from mi_runner.models import Built
+from mi_runner.models.batches import outputs_of
+from mi_runner.models.output_kind import is_maybe_a_logit, sentence
 from mi_runner.progress import Progress, log
 from mi_runner.runs import checkpoints, expectations, starts
 from mi_runner.runs.checkpoints import Checkpoint
@@ -32,6 +36,7 @@ from mi_runner.runs.expectations import Expectation
 from mi_runner.runs.given import NOTHING, Given
 from mi_runner.training import loop as training
 from mi_runner.training import stacked as stacked_training
+from mi_runner.training.options import TrainingOptions
 
 
 def device_of(asked: str) -> torch.device:
@@ -92,12 +97,16 @@ def prepare(
             to type.
     """
     experiment = experiment_of(config.experiment)
+    options = training_options(config.training)
     built = build_network(config.model, dataset, seed=config.seed, given=given)
+    checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
+    if config.model.outputs is NetworkOutputs.auto:
+        has_weights = checkpoint is not None or given.is_analysed_as_it_is
+        built = _as_a_logit(built, options, has_weights=has_weights)
     for note in built.notes:
         log.info(note)
     for warning in built.warnings:
         log.warning(warning)
-    options = training_options(config.training)
     setting: Setting[Any] = Setting(
         config=config.experiment,
         training=options if config.experiment.trains else replace(options, epochs=0),
@@ -110,7 +119,6 @@ def prepare(
     )
     if config.seeds is not None:
         setting = replace(setting, members=_members(setting, config, dataset, given))
-    checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
     with as_options(model=arguments(config.model)):
         check_evaluation(setting)
     experiment.check(setting)  # first, because its own options may set training options
@@ -128,6 +136,31 @@ def prepare(
     return Prepared(built, replace(setting, members=tuple(members)), checkpoint)
 
 
+def _as_a_logit(built: Built, options: TrainingOptions, *, has_weights: bool) -> Built:
+    """Returns the network and data set; with classes where its one output, for a target 0 or 1, is a logit.
+
+    It is one if it is trained as one, by `training.loss=bce` without a sigmoid. Weights of a checkpoint say nothing of
+    their loss: then it is one if more training examples are correct so.
+    """
+    dataset = built.dataset
+    if not is_maybe_a_logit(built.model, dataset):
+        return built
+    as_logit = dataset.answered(Outputs.logit)
+    if options.loss == "bce":
+        why = "training.loss=bce, and no sigmoid ends the network"
+    elif has_weights:
+        outputs = outputs_of(built.model, dataset.x_train, must_be_finite=False)
+        as_value = float(dataset.outputs.correct(outputs, dataset.y_train).double().mean())
+        by_sign = float(Outputs.logit.correct(outputs, as_logit.y_train).double().mean())
+        if by_sign <= as_value:
+            return built
+        why = f"so {by_sign:.3g} of the training examples are correct; rounded as a value {as_value:.3g}"
+    else:
+        return built
+    note = f"{sentence(Outputs.logit, said=False)}: {why}"
+    return replace(built, dataset=as_logit, notes=(*built.notes, note))
+
+
 def sigmoid(config: RunConfig) -> str:
     """Returns how to give the config's model a sigmoid at its end."""
     return "model.output_activation=sigmoid" if "output_activation" in arguments(config.model) else "torch.nn.Sigmoid()"
@@ -143,7 +176,7 @@ def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, given: 
     members = [setting]
     for seed in range(config.seed + 1, config.seed + n_seeds):
         own = load_dataset(config.dataset, seed=seed) if config.dataset.drawn else dataset
-        built = build_network(config.model, own, seed=seed, given=given)
+        built = build_network(config.model, own, seed=seed, outputs=setting.dataset.outputs, given=given)
         members.append(replace(setting, model=built.model, dataset=built.dataset, seed=seed, source=built.source))
     with as_options(model=arguments(config.model), training=arguments(config.training)):
         for member in members:

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import platform
 import socket
 from collections.abc import Mapping
+from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from mi_runner.config import commands
 from mi_runner.config.composition import config_hash, flattened
 from mi_runner.config.run_schema import RunConfig
+from mi_runner.datasets import Dataset
 from mi_runner.machine import hardware
 from mi_runner.machine.files import code_version
 from mi_runner.models import Built, external
@@ -20,7 +23,7 @@ from mi_runner.runs import checkout
 from mi_runner.runs.choices import factory_of
 from mi_runner.runs.given import NOTHING, Given
 from mi_runner.runs.packages import versions_of
-from mi_runner.runs.record import SCHEMA_VERSION, RunRecord
+from mi_runner.runs.record import SCHEMA_VERSION, ColumnRecord, DataRecord, RunRecord
 
 VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
 
@@ -78,6 +81,18 @@ def own_code(config: RunConfig, built: Built, given: Given = NOTHING) -> dict[st
     methods = [name for name in getattr(config.experiment, "methods", ()) if isinstance(name, str) and ":" in name]
     found |= {f"code of {name}": external.callable_code(name) for name in methods}
     return found
+
+
+def data_of(dataset: Dataset) -> DataRecord:
+    """Returns the names that a data set has, and how its columns became inputs."""
+    columns = tuple(ColumnRecord(**asdict(column)) for column in dataset.columns or ())
+    return DataRecord(dataset.class_names, dataset.feature_names, columns)
+
+
+def metadata_of(dataset: Dataset) -> dict[str, str]:
+    """Returns the metadata of a file of weights: the names of the network's inputs and classes, as JSON lists."""
+    names = {"feature_names": dataset.feature_names, "class_names": dataset.class_names}
+    return {name: json.dumps(of, ensure_ascii=False) for name, of in names.items() if of is not None}
 
 
 def now() -> str:

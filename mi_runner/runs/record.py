@@ -67,6 +67,43 @@ class CheckpointRecord:
 
 
 @dataclass(frozen=True)
+class ColumnRecord:
+    """How a column of a table became numbers of an input, as `mi_runner.datasets.features.Column` explains it.
+
+    Attributes:
+        name: of the column.
+        kind: number, boolean or category.
+        inputs: the places of its numbers in the input, from 0.
+        mean, scale: of a number: the input is (x − mean) / scale.
+        categories: of a category: what each of its numbers stands for.
+        filled: what stands in place of a missing value; None where none is missing.
+    """
+
+    name: str = ""
+    kind: str = ""
+    inputs: tuple[int, ...] = ()
+    mean: float | None = None
+    scale: float | None = None
+    categories: tuple[str, ...] | None = None
+    filled: float | str | None = None
+
+
+@dataclass(frozen=True)
+class DataRecord:
+    """What the numbers of inputs and targets are.
+
+    Attributes:
+        class_names: the classes, in the order of the outputs; None where targets are values.
+        feature_names: a name for each number of an input; None where they have none.
+        columns: the columns of a table that the inputs were made of; not written where they are of no table.
+    """
+
+    class_names: tuple[str, ...] | None = None
+    feature_names: tuple[str, ...] | None = None
+    columns: tuple[ColumnRecord, ...] = field(default=(), metadata=UNLESS_DEFAULT)
+
+
+@dataclass(frozen=True)
 class GitRecord:
     """The checkout that the run was started in.
 
@@ -118,6 +155,7 @@ class RunRecord:
         processor, instruction_set: of the machine.
         config_hash: sha256 of the config; equal for equal configs.
         config: the whole resolved config, key → value.
+        data: the names of classes and inputs, and how the columns of a table became inputs.
         answer: a sentence; None where the experiment says none.
         metrics: the summary, name → number; None for one that is not finite.
         keys: table → the columns that name its rows.
@@ -157,6 +195,7 @@ class RunRecord:
     instruction_set: str | None = None
     config_hash: str | None = None
     config: Mapping[str, Any] | None = None
+    data: DataRecord | None = None
     answer: str | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     keys: Mapping[TableName, tuple[str, ...]] = field(default_factory=dict)

@@ -189,20 +189,29 @@ class RunFolder:
         with written_whole(self.path / PICTURES) as beside:
             beside.write_text(json.dumps(pictures, allow_nan=False), encoding="utf-8")
 
-    def write_weights(self, state: Mapping[str, Any], member: str | None = None) -> None:
-        """Writes model.safetensors, or members/MEMBER.safetensors for a member of many networks."""
-        self._write_safetensors(self.path / MEMBERS / f"{member}.safetensors" if member else self.weights, state)
+    def write_weights(
+        self, state: Mapping[str, Any], member: str | None = None, *, metadata: Mapping[str, str] | None = None
+    ) -> None:
+        """Writes model.safetensors, or members/MEMBER.safetensors for a member of many networks.
+
+        Args:
+            metadata: key → text, in the file's header.
+        """
+        path = self.path / MEMBERS / f"{member}.safetensors" if member else self.weights
+        self._write_safetensors(path, state, metadata)
 
     def write_tensors(self, name: str, tensors: Mapping[str, Any]) -> None:
         """Writes NAME.safetensors."""
         self._write_safetensors(self.path / f"{name}.safetensors", tensors)
 
-    def _write_safetensors(self, path: Path, tensors: Mapping[str, Any]) -> None:
+    def _write_safetensors(
+        self, path: Path, tensors: Mapping[str, Any], metadata: Mapping[str, str] | None = None
+    ) -> None:
         from mi_runner.training.weights import save_weights
 
         path.parent.mkdir(exist_ok=True)
         with written_whole(path) as beside:
-            save_weights(tensors, beside)
+            save_weights(tensors, beside, metadata)
 
     def write_arrays(self, name: str, arrays: Mapping[str, Any]) -> None:
         """Writes NAME.npz, compressed; equal arrays give equal files."""

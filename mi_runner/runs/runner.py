@@ -25,7 +25,7 @@ from mi_runner.runs.given import NOTHING, Given
 from mi_runner.runs.journal import Journal, recorded
 from mi_runner.runs.networks import check_trained, say_doubts, with_networks, with_weights
 from mi_runner.runs.preparation import device_of, prepare
-from mi_runner.runs.provenance import new_record, own_code
+from mi_runner.runs.provenance import data_of, metadata_of, new_record, own_code
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.writing import Table, model_to_write, note, printed, with_history, write
 
@@ -97,7 +97,7 @@ def run(
         with journal.stage("model"):
             prepared = prepare(config, dataset, expected, progress=progress, given=given)
         record.versions = {**record.versions, **own_code(config, prepared.built, given)}
-        record.starts, record.given = prepared.starts, given.record(prepared.built)
+        record.starts, record.given, record.data = prepared.starts, given.record(prepared.built), data_of(dataset)
         place = journal.begin()
 
         with journal.stage("model"):
@@ -117,7 +117,7 @@ def run(
 
         result = with_history(result, weighted)
         with journal.stage("write"):
-            write(place, result, model_to_write(result, weighted))
+            write(place, result, model_to_write(result, weighted), metadata_of(setting.dataset))
         note(record, result)
         not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
         record.expect_not_met = tuple(not_met) if expected else None

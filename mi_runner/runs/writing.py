@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from torch import nn
@@ -41,15 +41,19 @@ def model_to_write(result: Result, weighted: Weighted) -> nn.Module | None:
     return None if weighted.of_checkpoint and model is weighted.setting.model else model
 
 
-def write(place: RunFolder, result: Result, model: nn.Module | None) -> None:
-    """Writes the tables and weights of a result, the weights of `model`, and last pictures: one may fail."""
+def write(place: RunFolder, result: Result, model: nn.Module | None, metadata: Mapping[str, str]) -> None:
+    """Writes the tables and weights of a result, the weights of `model`, and last pictures: one may fail.
+
+    Args:
+        metadata: of the files of weights: the names of inputs and classes.
+    """
     for name, rows in result.tables.items():
         if len(rows):  # a CSV file without rows and header can't be read
             place.write_table(name, rows, parquet=name in result.parquet)
     if model is not None:
-        place.write_weights(model.state_dict())
+        place.write_weights(model.state_dict(), metadata=metadata)
     for name, member in result.members.items():
-        place.write_weights(member.state_dict(), name)
+        place.write_weights(member.state_dict(), name, metadata=metadata)
     for name, tensors in result.tensors.items():
         place.write_tensors(name, tensors)
     for name, arrays in result.arrays.items():

@@ -65,13 +65,29 @@ def groups(jobs: Sequence[Ended]) -> list[list[Ended]]:
     return [sorted(group, key=lambda job: job.job.number) for group in found.values() if len(group) > 1]
 
 
-def compare(jobs: Sequence[Ended]) -> tuple[dict[str, list[Row]], dict[str, Drawing]]:
-    """Returns the rows of each comparison's tables, after the swept values but the seed, and the figures, by name.
+@dataclass(frozen=True)
+class Compared:
+    """What comparisons of all combinations of swept values, but for the seed, found.
+
+    Attributes:
+        tables: name → rows, with the swept values first.
+        figures: by name.
+        answer: of each combination, with its swept values; empty if no comparison has one.
+    """
+
+    tables: dict[str, list[Row]]
+    figures: dict[str, Drawing]
+    answer: str
+
+
+def compare(jobs: Sequence[Ended]) -> Compared:
+    """Returns the comparisons of networks that differ in the seed alone.
 
     A group that can't be compared is named in a line on the screen, with the reason.
     """
     tables: dict[str, list[Row]] = {}
     figures: dict[str, Drawing] = {}
+    answers = []
     compared = groups(jobs)
     several_codes = len({group[0].code for group in compared}) > 1
     for index, group in enumerate(compared):
@@ -92,7 +108,9 @@ def compare(jobs: Sequence[Ended]) -> tuple[dict[str, list[Row]], dict[str, Draw
         title = " ".join(f"{key}={value}" for key, value in combination.items())
         for name, drawing in comparison.figures.items():
             figures[name if len(compared) == 1 else f"{name}_{index}"] = partial(_titled, drawing, title)
-    return tables, figures
+        if comparison.answer:
+            answers.append(f"{title}: {comparison.answer}" if title else comparison.answer)
+    return Compared(tables, figures, "\n".join(answers))
 
 
 def _titled(drawing: Drawing, title: str) -> Figure:

@@ -15,7 +15,7 @@ from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import Plan, named
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.states import State
-from mi_runner.sweeps import sweep_report, sweep_tables
+from mi_runner.sweeps import sweep_answer, sweep_report, sweep_tables
 from mi_runner.sweeps.declared import SWEEP, SWEEP_SUMMARY
 from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.sweeps.sweep_tables import Collected, Ended
@@ -82,12 +82,13 @@ def _write(found: Collected) -> None:
     threads.let_waiting_threads_sleep()
     from mi_runner.sweeps import sweep_comparison  # imports torch
 
-    compared, figures = sweep_comparison.compare(found.jobs)
-    for name, table in compared.items():
+    compared = sweep_comparison.compare(found.jobs)
+    for name, table in compared.tables.items():
         place.write_table(f"sweep_{name}", table)
+    sweep_answer.write(found.folder, compared.answer)
     for name, drawing in _drawn(found).items():
         place.write_figure(name, drawing)
-    for name, drawing in figures.items():
+    for name, drawing in compared.figures.items():
         try:
             place.write_figure(f"sweep_{name}", drawing)
         except OSError:
@@ -123,6 +124,8 @@ def _print_headline(found: Collected) -> None:
     title, shown = sweep_tables.headline(found.jobs, found.summed, found.plan.objective)
     if shown:
         console.table(title, shown)
+    if text := sweep_answer.read(found.folder):
+        console.note(text)
     if (best := best_job(found.plan, found.jobs)) is not None:
         console.page(best)
 

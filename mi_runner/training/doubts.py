@@ -1,7 +1,7 @@
 """Are a network's outputs what the loss and the accuracy take them for?
 
-A class is the largest logit; a value is a number that is rounded. A network that was made for something else (one
-logit, probabilities) runs, and its figures mean something else. What can be seen of that in its outputs is said.
+What a network's outputs are follows from the data and its last function, or from an option. Where that is wrong the
+network runs, and its figures mean something else. What can be seen of that in its outputs is said.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Callable
 from torch import Tensor
 
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.models.batches import outputs_of
 from mi_runner.training.options import TrainingOptions
 
@@ -28,24 +29,22 @@ def doubts(
     model: Callable[[Tensor], Tensor],
     dataset: Dataset,
     options: TrainingOptions,
-    *,
-    sigmoid: str = "torch.nn.Sigmoid()",
 ) -> list[str]:
     """Returns a sentence for each doubt, with its numbers and what to type; mostly none.
 
     Args:
         model: in evaluation mode, with the weights that figures are made of.
-        sigmoid: how to give the network a sigmoid.
 
     Raises:
         RunFailed: an output isn't finite.
     """
-    if not (dataset.has_classes or dataset.is_binary):
+    is_logits = dataset.outputs is Outputs.logits
+    if not (is_logits or dataset.is_binary):
         return []
     outputs = outputs_of(model, dataset.x_test[:LOOKED_AT])
-    if dataset.has_classes:
+    if is_logits:
         return _of_probabilities(outputs, options)
-    return _of_a_logit(outputs[:, 0], dataset.y_test[:LOOKED_AT], sigmoid)
+    return _of_a_logit(outputs[:, 0], dataset.y_test[:LOOKED_AT])
 
 
 def _of_probabilities(outputs: Tensor, options: TrainingOptions) -> list[str]:
@@ -57,11 +56,11 @@ def _of_probabilities(outputs: Tensor, options: TrainingOptions) -> list[str]:
         return []
     return [
         "the network's outputs are probabilities (each row sums to 1), and cross_entropy takes logits: its loss is too "
-        "large, and it trains slowly. Leave the softmax at its end out."
+        "large, and it trains slowly. Leave the softmax at its end out, or type model.outputs=probabilities."
     ]
 
 
-def _of_a_logit(outputs: Tensor, targets: Tensor, sigmoid: str) -> list[str]:
+def _of_a_logit(outputs: Tensor, targets: Tensor) -> list[str]:
     if bool(((outputs >= 0) & (outputs <= 1)).all()):
         return []  # a sigmoid's: of such outputs rounding is the judgement that is meant, however many are correct
     rounded = outputs.round()
@@ -73,7 +72,6 @@ def _of_a_logit(outputs: Tensor, targets: Tensor, sigmoid: str) -> list[str]:
     return [
         f"the network's one output is judged by rounding it, so 0.5 is the border between 0 and 1; it goes from "
         f"{float(outputs.min()):.3g} to {float(outputs.max()):.3g}, {n_other} of {n} test examples round to another "
-        f"number, and {by_rounding:.3g} are correct. If it is a logit, whose border is 0, {by_sign:.3g} are: end the "
-        f"network with a sigmoid ({sigmoid}) and train with training.loss=bce, or give it two outputs and type "
-        "dataset.target=class."
+        f"number, and {by_rounding:.3g} are correct. If it is a logit, whose border is 0, {by_sign:.3g} are: type "
+        "model.outputs=logit."
     ]

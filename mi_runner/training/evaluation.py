@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, unknown
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.training.options import TrainingOptions
@@ -36,11 +37,12 @@ def loss_function(options: TrainingOptions, dataset: Dataset) -> LossFunction:
     name, smoothing = options.loss, options.label_smoothing
     if name not in LOSSES:
         raise ArgumentError("loss", name, unknown("loss", name, LOSSES))
-    fitting = "cross_entropy" if dataset.has_classes else "mse"
-    if name == "auto":
+    kind = dataset.outputs
+    fitting = "cross_entropy" if kind.are_of_classes else "mse"
+    if name == "auto" or (name == "bce" and kind.are_of_one):  # of one output these two are one loss
         name = fitting
-    if (name == "cross_entropy") != dataset.has_classes:
-        has, takes = ("classes", "values") if dataset.has_classes else ("values", "classes")
+    if (name == "cross_entropy") != kind.are_of_classes:
+        has, takes = ("classes", "values") if kind.are_of_classes else ("values", "classes")
         problem = f"{{loss}}={name} takes {takes}, but the targets of {dataset.name} are {has}."
         raise ArgumentError("loss", name, problem, f"Use {{loss}}={fitting}.")
     if name == "bce" and not all(bool(((y >= 0) & (y <= 1)).all()) for y in (dataset.y_train, dataset.y_test)):
@@ -49,12 +51,19 @@ def loss_function(options: TrainingOptions, dataset: Dataset) -> LossFunction:
         problem = f"{{label_smoothing}}={smoothing:g} is for cross_entropy; {{loss}}={name} has none."
         raise ArgumentError(("label_smoothing", "loss"), smoothing, problem)
 
-    def cross_entropy(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
-        return functional.cross_entropy(outputs, targets, reduction=reduction, label_smoothing=smoothing)
-
     if name == "cross_entropy":
-        return cross_entropy
+        return loss_of_classes(kind, smoothing)
     return loss_of_values(functional.mse_loss if name == "mse" else functional.binary_cross_entropy)
+
+
+def loss_of_classes(kind: Outputs, label_smoothing: float = 0.0) -> LossFunction:
+    """Returns the cross-entropy of outputs `(B, K)` of a kind that answers classes, on classes `(B,)`."""
+
+    def cross_entropy(outputs: Tensor, targets: Tensor, reduction: str = "mean") -> Tensor:
+        logits = kind.class_logits(outputs)
+        return functional.cross_entropy(logits, targets, reduction=reduction, label_smoothing=label_smoothing)
+
+    return cross_entropy
 
 
 def loss_of_values(pointwise: LossFunction) -> LossFunction:
@@ -68,32 +77,6 @@ def loss_of_values(pointwise: LossFunction) -> LossFunction:
         return losses.flatten(1).mean(1) if losses.dim() > 1 else losses
 
     return loss
-
-
-def predictions(outputs: Tensor, *, classes: bool) -> Tensor:
-    """Returns the predictions of outputs `(..., K)`.
-
-    For classes: `(...)` int64, the index of the largest output, and of the first one among equals. For values: the
-    outputs rounded to the nearest integer, half to even; `(...)` for one output, `(..., K)` for several.
-    """
-    if classes:
-        return outputs.argmax(-1)
-    rounded = outputs.round()
-    return rounded.squeeze(-1) if rounded.shape[-1] == 1 else rounded
-
-
-def correct(outputs: Tensor, targets: Tensor, *, classes: bool) -> Tensor:
-    """Returns whether each example's prediction is correct, `(..., N)` bool; with several values, whether all are.
-
-    A value is correct if output and target round to the same integer, half to even.
-
-    Args:
-        outputs: `(..., N, K)`.
-        targets: `(N,)`, or `(N, K)` values.
-    """
-    if targets.dim() == 2:
-        return (outputs.round() == targets.round()).all(-1)
-    return predictions(outputs, classes=classes) == (targets if classes else targets.round())
 
 
 @dataclass(frozen=True)
@@ -122,25 +105,25 @@ class Score:
         return {"accuracy": self.accuracy, "accuracy_low": low, "accuracy_high": high, "loss": self.loss}
 
 
-def score(outputs: Tensor, targets: Tensor, loss: LossFunction, *, classes: bool) -> Score:
-    """Returns the score of outputs `(N, K)` on their targets; the loss is summed in float64."""
-    n_correct = int(correct(outputs, targets, classes=classes).sum())
+def score(outputs: Tensor, targets: Tensor, loss: LossFunction, *, kind: Outputs) -> Score:
+    """Returns the score of outputs `(N, K)` of a kind on their targets; the loss is summed in float64."""
+    n_correct = int(kind.correct(outputs, targets).sum())
     if not bool(outputs.isfinite().all()):
         return Score(len(targets), n_correct, math.nan, finite=False)
     losses = loss(outputs, targets, reduction="none")
     return Score(len(targets), n_correct, float(losses.double().mean()) if len(targets) else math.nan)
 
 
-def confusion(outputs: Tensor, targets: Tensor, *, classes: bool) -> list[dict[str, int]]:
+def confusion(outputs: Tensor, targets: Tensor, *, kind: Outputs) -> list[dict[str, int]]:
     """Returns rows `label, predicted, count` for all pairs that occur; values are rounded to integers.
 
     Targets with several values give no rows.
     """
     if targets.dim() > 1 or not len(targets):
         return []
-    predicted = predictions(outputs, classes=classes)
-    if classes:
-        n_classes = outputs.shape[-1]
+    predicted = kind.answers(outputs)
+    if kind.are_of_classes:
+        n_classes = 2 if kind.are_of_one else outputs.shape[-1]
         codes, counts = torch.unique(targets * n_classes + predicted, return_counts=True)
         return [
             {"label": code // n_classes, "predicted": code % n_classes, "count": count}

@@ -178,7 +178,7 @@ class _Steps:
         """Returns the loss and accuracy on the test set."""
         dataset = self.dataset
         outputs = outputs_of(self.model, dataset.x_test, must_be_finite=False)
-        found = score(outputs, dataset.y_test, self.loss_of, classes=dataset.has_classes)
+        found = score(outputs, dataset.y_test, self.loss_of, kind=dataset.outputs)
         return {"test_loss": found.loss, "test_accuracy": found.accuracy}
 
 

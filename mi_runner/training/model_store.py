@@ -77,6 +77,7 @@ def key(built: Built, training: TrainingOptions, *, seed: int, stack: Sequence[s
     device = next((tensor.device for tensor in built.model.state_dict().values()), torch.device("cpu"))
     recipe = {
         "dataset": built.dataset.fingerprint,
+        "outputs": built.dataset.outputs.name,  # they decide the loss
         "model": repr(built.model),
         "source": built.source,
         "initial": tensors_sha256(built.model.state_dict()),

@@ -408,7 +408,7 @@ class _Stack:
         batches = self.x_test.split(self.at_once, dim=0 if self.shared else 1)
         outputs = torch.cat([self.outputs(*self.tensors.values(), batch)[0] for batch in batches], dim=1)
         return [
-            score(outputs[member], dataset.y_test, self.loss_of, classes=dataset.has_classes)
+            score(outputs[member], dataset.y_test, self.loss_of, kind=dataset.outputs)
             for member, dataset in enumerate(self.datasets)
         ]
 

@@ -84,14 +84,31 @@ def read_weights(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
     return dict(found)
 
 
-def save_weights(state: Mapping[str, Any], path: Path) -> None:
-    """Writes a state_dict as safetensors."""
+def save_weights(state: Mapping[str, Any], path: Path, metadata: Mapping[str, str] | None = None) -> None:
+    """Writes a state_dict as safetensors.
+
+    Args:
+        metadata: key → text, in the file's header.
+    """
     # Clones, because safetensors refuses tensors that share memory, as tied weights do.
     clones = {
         name: tensor.detach().cpu().clone(memory_format=torch.contiguous_format) for name, tensor in state.items()
     }
     # safetensors' own save_file makes a file that only its owner can read, and hides the error of a full disk.
-    path.write_bytes(to_bytes(clones))
+    path.write_bytes(_with_metadata(to_bytes(clones), metadata) if metadata else to_bytes(clones))
+
+
+def _with_metadata(content: bytes, metadata: Mapping[str, str]) -> bytes:
+    """Returns a safetensors file with metadata in its header.
+
+    safetensors itself writes several keys in an order that changes from process to process; equal weights have equal
+    files here.
+    """
+    length = int.from_bytes(content[:8], "little")
+    header = {"__metadata__": dict(metadata)} | json.loads(content[8 : 8 + length])
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % 8)  # the format's alignment
+    return len(text).to_bytes(8, "little") + text + content[8 + length :]
 
 
 # --- safetensors ---------------------------------------------------------------------------------------------------

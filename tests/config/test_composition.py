@@ -204,7 +204,7 @@ def test_mappings_take_new_keys() -> None:
         ("+sede=3", "no key is named 'sede'. Did you mean seed"),
         ("+training.foo=1", "no key is named 'foo'. Allowed: epochs"),
         ("experiment.targets=[relu]", "experiment=ablation has it"),
-        ("dataset.path=x", "dataset=arrays has it"),
+        ("dataset.path=x", "dataset=arrays or dataset=table has it"),
         ("training.epochs=abc", "training.epochs=abc: must be a whole number.*passes over the training set"),
         ("training.epochs=1.5", "training.epochs=1.5: must be a whole number"),
         ("model.activation=rleu", r"'rleu', expected one of \[relu, leaky_relu, tanh, sigmoid\]"),

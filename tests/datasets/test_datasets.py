@@ -734,7 +734,10 @@ def test_a_target_is_binary_if_it_is_one_value_of_0_or_1(targets: Tensor, n_outp
     ("changed", "text"),
     [
         ({"x_train": torch.zeros(3, 6)}, "x_train has 3 examples, y_train has 40; give equally many."),
-        ({"x_test": torch.zeros(40, 6).double()}, "x_test must be float32, not torch.float64."),
+        (
+            {"x_test": torch.zeros(40, 6).double()},
+            "x_test must be float32, or x_train and x_test both int64, not torch.float64.",
+        ),
         (
             {"y_train": torch.zeros(40)},
             "y_train has the dtype torch.float32; it must be int64 with class_names, float32 without.",

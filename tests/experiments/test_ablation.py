@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from mi_runner.config.experiments.ablation import AblationConfig, Estimate, Granularity, Method
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.experiments import Result, Setting
 from mi_runner.experiments.ablation import experiment as ablation
@@ -531,7 +532,7 @@ def test_integers_of_any_dtype_are_classes_or_values(dtype: torch.dtype) -> None
             targets,
             targets=["layers.1"],
             methods=["zero"],
-            scoring=ablating.Scoring(classes=False),
+            scoring=ablating.Scoring(kind=Outputs.values),
         ).rows
         errors = (outputs_of(of_value, data.x_test)[:, 0].double() - y.double()).square()
         assert rows[0]["loss"] == pytest.approx(float(errors.mean()), rel=1e-5)

@@ -16,6 +16,7 @@ import yaml
 
 from mi_runner.config.experiments.ablation import AblationConfig, Method
 from mi_runner.config.experiments.train import TrainConfig
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.experiments import Setting
 from mi_runner.experiments.ablation import experiment as ablation
 from mi_runner.experiments.common import predictions
@@ -75,11 +76,11 @@ def test_of_too_many_answers_those_after_the_largest_drops_are_kept(
 
 def test_values_are_rounded_as_in_the_confusion_and_several_have_no_table() -> None:
     outputs = torch.tensor([[0.4], [0.6], [2.5], [float("nan")]])
-    table = predictions.table([Answers(torch.tensor([0.0, 1.0, 1.6, 0.0]), outputs)], classes=False)
+    table = predictions.table([Answers(torch.tensor([0.0, 1.0, 1.6, 0.0]), outputs)], kind=Outputs.values)
     assert list(table) == ["example", "label", "answer", "output"]
     assert table["label"].tolist() == [0, 1, 2, 0] and table["answer"].tolist() == [0, 1, 2, 0]
     assert table["output"].tolist() == pytest.approx([0.4, 0.6, 2.5, float("nan")], nan_ok=True)
-    assert not len(predictions.table([Answers(torch.zeros(4, 2), torch.zeros(4, 2))], classes=False))
+    assert not len(predictions.table([Answers(torch.zeros(4, 2), torch.zeros(4, 2))], kind=Outputs.values))
     torch.manual_seed(0)
     given = Setting(TrainConfig(), TrainingOptions(), MLP([6, 4, 1]).eval(), values(30))
     result = train.run(given)

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 import mi_runner
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.ablation import Scoring, ablate, ablate_units, n_unit_runs, try_ablations
@@ -119,7 +120,7 @@ def test_values_and_losses_of_ones_own() -> None:
     y = torch.tensor([3.0, 1.0])
     intact, zeroed = ablate(model, X, y, targets=["0"], methods=["zero"]).rows
     assert (intact["accuracy"], intact["loss"]) == (0.5, 4.5) and (zeroed["accuracy"], zeroed["loss"]) == (0.0, 5.0)
-    counted = ablate(model, X, y.long(), targets=["0"], methods=["zero"], scoring=Scoring(classes=False)).rows
+    counted = ablate(model, X, y.long(), targets=["0"], methods=["zero"], scoring=Scoring(kind=Outputs.values)).rows
     assert [row["loss"] for row in counted] == [4.5, 5.0]
 
     def absolute(outputs: Tensor, targets: Tensor, reduction: str) -> Tensor:
@@ -176,7 +177,7 @@ def test_what_is_ablated_and_how_often() -> None:
         ({"source": Source(repeats=0)}, r"^repeats=0 must be at least 1\.$"),
         ({"y": Y[:1]}, r"^x has 2 examples, y has 1: give one y for each x"),
         (
-            {"y": Y.float(), "scoring": Scoring(classes=True)},
+            {"y": Y.float(), "scoring": Scoring(kind=Outputs.logits)},
             r"^y has the shape \(2,\) and dtype torch.float32: classes are \(N,\) integ",
         ),
         ({"network": nn.Linear(2, 2)}, r"^the network has no inner site to ablate, only \w+, \w*: name targets\.$"),

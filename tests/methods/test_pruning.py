@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -171,13 +172,15 @@ def test_the_criterion_is_a_divergence_smallest_at_the_wanted_probability() -> N
     assert criterion_value(logits + torch.tensor([0.1, 0.0, 0.0]), q, 0) > entropy
 
 
-@pytest.mark.parametrize("n_outputs", [2, 3, 10])
+@pytest.mark.parametrize("n_outputs", [1, 2, 3, 10])
 def test_the_kernels_criterion_is_the_definition(n_outputs: int) -> None:
     draw = torch.Generator().manual_seed(n_outputs)
     logits = 40 * torch.randn(300, n_outputs, generator=draw)
     q = torch.rand(300, generator=draw)
-    ours = pruning._criterion(np.ascontiguousarray(logits.numpy().T), q.numpy(), n_outputs - 1)
-    assert ours == pytest.approx(criterion_value(logits, q, n_outputs - 1), rel=1e-6)
+    last = max(2, n_outputs) - 1
+    for class_index in (0, last):
+        ours = pruning._criterion(np.ascontiguousarray(logits.numpy().T), q.numpy(), class_index)
+        assert ours == pytest.approx(criterion_value(logits, q, class_index), rel=1e-6)
 
 
 def test_exp_and_log_are_those_of_numpy() -> None:
@@ -190,12 +193,23 @@ def test_exp_and_log_are_those_of_numpy() -> None:
     np.testing.assert_allclose(ours, np.log(x.astype(np.float64)), rtol=2e-7, atol=2e-7)
 
 
-def test_without_examples_or_with_one_output_there_is_nothing_to_prune() -> None:
-    part = part_of([4, 3, 1])
-    with pytest.raises(ValueError, match="1 outputs"):
-        prune(part, inputs_of(part), torch.ones(50), 0, threshold=0.1)
+@pytest.mark.parametrize("criterion", CRITERIA)
+def test_one_logit_is_pruned_as_the_second_of_two_whose_first_is_0(criterion: Criterion) -> None:
+    one = part_of([5, 4, 1], seed=3)
+    last = one.layers[-1]
+    weight, bias = (torch.cat([torch.zeros_like(tensor), tensor]) for tensor in (last.weight, last.bias))
+    two = replace(one, layers=(*one.layers[:-1], replace(last, weight=weight, bias=bias)))
+    x = inputs_of(one)
+    labels = (torch.randn(50, generator=torch.Generator().manual_seed(2)) > 0).long()
+    of_one, of_two = (prune_classes(part, x, labels, criterion=criterion, threshold=0.02) for part in (one, two))
+    assert of_one.keys() == of_two.keys() == {0, 1}
+    for label, (first, second) in of_one.items():
+        assert torch.equal(first, of_two[label][0]) and torch.equal(second[0], of_two[label][1][1])
+
+
+def test_without_examples_there_is_nothing_to_prune() -> None:
     part = part_of([4, 3])
-    with pytest.raises(ValueError, match="0 examples"):
+    with pytest.raises(ValueError, match="no examples"):
         prune(part, torch.zeros(0, 4), torch.ones(0), 0, threshold=0.1)
 
 
@@ -229,7 +243,7 @@ def test_only_the_kept_edges_weights_stay() -> None:
 def test_what_the_kernel_would_read_out_of_bounds_is_refused() -> None:
     part = part_of([4, 5, 3])
     x, q = inputs_of(part), torch.ones(50)
-    with pytest.raises(ValueError, match=r"class 3: the outputs are 0 to 2\."):
+    with pytest.raises(ValueError, match=r"class 3: the classes are 0 to 2\."):
         prune(part, x, q, 3, threshold=0.1)
     with pytest.raises(ValueError, match="50 examples and 49 wanted probabilities"):
         prune(part, x, q[:49], 0, threshold=0.1)
@@ -239,7 +253,7 @@ def test_what_the_kernel_would_read_out_of_bounds_is_refused() -> None:
         prune(part, x, q, 0, threshold=0.1, layers=[0, 2])
     with pytest.raises(ValueError, match="50 examples and 40 labels"):
         prune_classes(part, x, torch.zeros(40, dtype=torch.int64))
-    with pytest.raises(ValueError, match="class 7: the outputs are 0 to 2"):
+    with pytest.raises(ValueError, match="class 7: the classes are 0 to 2"):
         prune_classes(part, x, torch.full((50,), 7))
     with pytest.raises(ValueError, match="'divergence', 'all_classes', 'own_class'"):
         prune_classes(part, x, torch.zeros(50, dtype=torch.int64), criterion="loss")  # type: ignore[arg-type]

@@ -118,7 +118,7 @@ def test_mlp_is_its_formula_with_every_activation(kind: Activation) -> None:
 
 def test_every_activation_of_the_config_has_a_formula_here() -> None:
     assert {kind.name for kind in Activation} == set(FORMULAS)
-    assert {kind.name for kind in OutputActivation} == {*FORMULAS, "auto", "none"}
+    assert {kind.name for kind in OutputActivation} == {*FORMULAS, "auto", "none", "softmax"}
 
 
 @pytest.mark.parametrize("name", FORMULAS)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.models.checks import check_output
+from mi_runner.models.checks import check_output, first_outputs
 from mi_runner.models.one_output import with_one_output
 from tests.conftest import Ended
 from tests.small_data import classes
@@ -93,9 +93,11 @@ def test_an_output_that_is_not_there_and_none_named_say_what_there_is() -> None:
     with pytest.raises(ArgumentError, match=r"^output=2: no output is named '2'.* Allowed: 0, 1\.$"):
         with_one_output(Several("tuple"), "2")(X)
     for form, typed in (("tuple", "1"), ("dict", "logits"), ("object", "logits")):
+        several = Several(form).eval()
         with pytest.raises(ArgumentError, match=rf"\(2, 4\).*\(2, 3\).*: output={typed}\.$"):
-            check_output(Several(form).eval(), classes())
-        check_output(with_one_output(Several(form).eval(), typed), classes())
+            check_output(several, first_outputs(several, classes()), classes())
+        network = with_one_output(Several(form).eval(), typed)
+        check_output(network, first_outputs(network, classes()), classes())
 
 
 NET = """

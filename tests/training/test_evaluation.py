@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from mi_runner.datasets import Dataset
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.models.batches import BATCH, batches, outputs_of
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.training.doubts import doubts
-from mi_runner.training.evaluation import Score, confusion, correct, loss_function, predictions, score
+from mi_runner.training.evaluation import Score, confusion, loss_function, score
 from mi_runner.training.options import TrainingOptions
 from tests.small_data import classes, values
 
@@ -142,9 +143,9 @@ def test_a_loss_that_does_not_fit_is_refused(config: TrainingOptions, dataset: D
 
 def test_the_class_of_equal_outputs_is_the_first() -> None:
     outputs = torch.tensor([[1.0, 1.0, 0.0], [0.0, 2.0, 2.0], [3.0, 3.0, 3.0]])
-    assert predictions(outputs, classes=True).tolist() == [0, 1, 0]
+    assert Outputs.logits.answers(outputs).tolist() == [0, 1, 0]
     # Long rows take the vectorised path of the search for the largest.
-    assert predictions(torch.zeros(2, 1000), classes=True).tolist() == [0, 0]
+    assert Outputs.logits.answers(torch.zeros(2, 1000)).tolist() == [0, 0]
 
 
 @pytest.mark.parametrize(
@@ -152,26 +153,26 @@ def test_the_class_of_equal_outputs_is_the_first() -> None:
     [(0.5, 0.0), (1.5, 2.0), (2.5, 2.0), (3.5, 4.0), (-0.5, 0.0), (-1.5, -2.0), (0.49, 0.0), (0.51, 1.0), (7.0, 7.0)],
 )
 def test_values_are_rounded_half_to_even(output: float, rounded: float) -> None:
-    assert predictions(torch.tensor([[output]]), classes=False).tolist() == [rounded]
+    assert Outputs.values.answers(torch.tensor([[output]])).tolist() == [rounded]
     assert rounded == round(output)  # Python's own rule
 
 
 def test_several_values_are_right_only_together() -> None:
     outputs = torch.tensor([[1.2, 0.4], [1.2, 0.6], [0.9, -0.2]])
     targets = torch.tensor([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]])
-    assert predictions(outputs, classes=False).tolist() == [[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]]
-    assert correct(outputs, targets, classes=False).tolist() == [True, False, True]
+    assert Outputs.values.answers(outputs).tolist() == [[1.0, 0.0], [1.0, 1.0], [1.0, 0.0]]
+    assert Outputs.values.correct(outputs, targets).tolist() == [True, False, True]
 
 
 def test_targets_are_rounded_as_outputs_are() -> None:
     """Half to even: 0.5 is 0, 1.5 and 2.5 are 2."""
     outputs, targets = torch.tensor([1.2, 0.2, 0.7, 2.4, -0.4, 0.1]), torch.tensor([0.6, 0.6, 1.4, 2.5, -0.6, 0.5])
     right = [True, False, True, True, False, True]
-    assert correct(outputs[:, None], targets, classes=False).tolist() == right
-    assert correct(outputs[:, None], targets[:, None], classes=False).tolist() == right
+    assert Outputs.values.correct(outputs[:, None], targets).tolist() == right
+    assert Outputs.values.correct(outputs[:, None], targets[:, None]).tolist() == right
     both = torch.stack([outputs, torch.ones(6)], 1), torch.stack([targets, torch.tensor([1.4] * 5 + [1.5])], 1)
-    assert correct(*both, classes=False).tolist() == [*right[:-1], False]
-    assert confusion(outputs[:, None], targets, classes=False) == [
+    assert Outputs.values.correct(*both).tolist() == [*right[:-1], False]
+    assert confusion(outputs[:, None], targets, kind=Outputs.values) == [
         {"label": -1, "predicted": 0, "count": 1},
         {"label": 0, "predicted": 0, "count": 1},
         {"label": 1, "predicted": 0, "count": 1},
@@ -182,32 +183,32 @@ def test_targets_are_rounded_as_outputs_are() -> None:
 
 def test_one_value_as_a_column_counts_as_one_value() -> None:
     outputs, targets = torch.tensor([[0.2], [0.8], [0.9]]), torch.tensor([0.0, 1.0, 0.0])
-    assert correct(outputs, targets, classes=False).tolist() == [True, True, False]
-    assert correct(outputs, targets.unsqueeze(1), classes=False).tolist() == [True, True, False]
+    assert Outputs.values.correct(outputs, targets).tolist() == [True, True, False]
+    assert Outputs.values.correct(outputs, targets.unsqueeze(1)).tolist() == [True, True, False]
 
 
 def test_correct_takes_many_networks_at_once() -> None:
     """Outputs `(C, N, K)` of C circuits are judged as if one after the other."""
     draw = torch.Generator().manual_seed(0)
-    for outputs, targets, by_class in (
-        (torch.randn(5, 7, 3, generator=draw), torch.randint(0, 3, (7,), generator=draw), True),
-        (torch.rand(5, 7, 1, generator=draw), torch.randint(0, 2, (7,), generator=draw).float(), False),
-        (torch.rand(5, 7, 2, generator=draw), torch.randint(0, 2, (7, 2), generator=draw).float(), False),
+    for outputs, targets, kind in (
+        (torch.randn(5, 7, 3, generator=draw), torch.randint(0, 3, (7,), generator=draw), Outputs.logits),
+        (torch.rand(5, 7, 1, generator=draw), torch.randint(0, 2, (7,), generator=draw).float(), Outputs.values),
+        (torch.rand(5, 7, 2, generator=draw), torch.randint(0, 2, (7, 2), generator=draw).float(), Outputs.values),
     ):
-        together = correct(outputs, targets, classes=by_class)
+        together = kind.correct(outputs, targets)
         assert together.shape == (5, 7)
         for one, alone in zip(together, outputs, strict=True):
-            assert torch.equal(one, correct(alone, targets, classes=by_class))
+            assert torch.equal(one, kind.correct(alone, targets))
 
 
 def test_not_a_number_is_never_right() -> None:
     outputs = torch.tensor([[math.nan], [0.0]])
-    assert correct(outputs, torch.tensor([0.0, 0.0]), classes=False).tolist() == [False, True]
+    assert Outputs.values.correct(outputs, torch.tensor([0.0, 0.0])).tolist() == [False, True]
 
 
 def test_score_by_hand() -> None:
     outputs, targets = torch.tensor([[1.0], [0.0], [0.4]]), torch.tensor([1.0, 1.0, 0.0])
-    scored = score(outputs, targets, loss_function(TrainingOptions(), values()), classes=False)
+    scored = score(outputs, targets, loss_function(TrainingOptions(), values()), kind=Outputs.values)
     assert (scored.n, scored.n_correct) == (3, 2)
     assert scored.loss == pytest.approx((0.0 + 1.0 + 0.16) / 3)
     assert scored.accuracy == 2 / 3
@@ -216,14 +217,14 @@ def test_score_by_hand() -> None:
 def test_score_sums_the_losses_in_double_precision() -> None:
     # 2²⁴ + 1 is no float32: summed there, the ones beside the large loss would vanish.
     outputs, targets = torch.tensor([[4096.0]] + [[1.0]] * 255), torch.zeros(256)
-    scored = score(outputs, targets, loss_function(TrainingOptions(), values()), classes=False)
+    scored = score(outputs, targets, loss_function(TrainingOptions(), values()), kind=Outputs.values)
     assert scored.loss == (4096**2 + 255) / 256
 
 
 def test_score_of_nothing() -> None:
     for dataset, targets in ((classes(), torch.zeros(0, dtype=torch.int64)), (values(), torch.zeros(0))):
         loss = loss_function(TrainingOptions(), dataset)
-        nothing = score(torch.zeros(0, dataset.n_outputs), targets, loss, classes=dataset.has_classes)
+        nothing = score(torch.zeros(0, dataset.n_outputs), targets, loss, kind=dataset.outputs)
         assert (nothing.n, nothing.n_correct) == (0, 0)
         assert math.isnan(nothing.loss) and math.isnan(nothing.accuracy)
         assert (nothing.columns()["accuracy_low"], nothing.columns()["accuracy_high"]) == (0.0, 1.0)
@@ -304,23 +305,23 @@ def counted_naively(labels: list[int], predicted: list[int]) -> list[dict[str, i
 def test_confusion_of_classes_against_a_naive_count(pairs: list[tuple[int, int]]) -> None:
     labels, predicted = [label for label, _ in pairs], [guess for _, guess in pairs]
     outputs = nn.functional.one_hot(torch.tensor(predicted), 5).float()
-    rows = confusion(outputs, torch.tensor(labels), classes=True)
+    rows = confusion(outputs, torch.tensor(labels), kind=Outputs.logits)
     assert rows == counted_naively(labels, predicted)
-    n_correct = int(correct(outputs, torch.tensor(labels), classes=True).sum())
+    n_correct = int(Outputs.logits.correct(outputs, torch.tensor(labels)).sum())
     assert sum(row["count"] for row in rows if row["label"] == row["predicted"]) == n_correct
 
 
 @given(st.lists(st.tuples(st.integers(-3, 9), st.floats(-20, 20, width=32)), min_size=1, max_size=40))
 def test_confusion_of_values_against_a_naive_count(pairs: list[tuple[int, float]]) -> None:
     labels, outputs = [label for label, _ in pairs], [output for _, output in pairs]
-    rows = confusion(torch.tensor(outputs).unsqueeze(1), torch.tensor(labels).float(), classes=False)
+    rows = confusion(torch.tensor(outputs).unsqueeze(1), torch.tensor(labels).float(), kind=Outputs.values)
     assert rows == counted_naively(labels, [round(output) for output in outputs])
 
 
 def test_confusion_counts_outputs_that_are_far_off() -> None:
     # 2³³ apart: a code of label × width + prediction would not fit into 64 bits.
     outputs = torch.tensor([[2.0**33], [-(2.0**33)], [2.0**33], [1.0]])
-    rows = confusion(outputs, torch.tensor([0.0, 0.0, 0.0, 1.0]), classes=False)
+    rows = confusion(outputs, torch.tensor([0.0, 0.0, 0.0, 1.0]), kind=Outputs.values)
     assert rows == [
         {"label": 0, "predicted": -(2**33), "count": 1},
         {"label": 0, "predicted": 2**33, "count": 2},
@@ -329,7 +330,7 @@ def test_confusion_counts_outputs_that_are_far_off() -> None:
 
 
 def test_confusion_counts_infinite_outputs_at_the_ends() -> None:
-    rows = confusion(torch.tensor([[math.inf], [-math.inf], [1e30]]), torch.zeros(3), classes=False)
+    rows = confusion(torch.tensor([[math.inf], [-math.inf], [1e30]]), torch.zeros(3), kind=Outputs.values)
     assert rows == [
         {"label": 0, "predicted": -(2**62), "count": 1},
         {"label": 0, "predicted": 2**62, "count": 2},
@@ -337,9 +338,9 @@ def test_confusion_counts_infinite_outputs_at_the_ends() -> None:
 
 
 def test_confusion_without_pairs() -> None:
-    assert confusion(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), classes=True) == []
-    assert confusion(torch.zeros(0, 1), torch.zeros(0), classes=False) == []
-    assert confusion(torch.zeros(4, 2), torch.zeros(4, 2), classes=False) == []
+    assert confusion(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64), kind=Outputs.logits) == []
+    assert confusion(torch.zeros(0, 1), torch.zeros(0), kind=Outputs.values) == []
+    assert confusion(torch.zeros(4, 2), torch.zeros(4, 2), kind=Outputs.values) == []
 
 
 # --- batches -----------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class DiscoveryConfig(ExperimentConfig):
     name: ClassVar[str] = "discovery"
     place: ClassVar[int] = 100
     module: ClassVar[str] = "mi_runner.experiments.discovery.experiment"
+    compares_networks: ClassVar[bool] = True
     compared: ClassVar[tuple[str, ...]] = ("regret_mse", "percentile")
     small: ClassVar[tuple[str, ...]] = (
         "dataset=logic",

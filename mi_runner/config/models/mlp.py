@@ -24,6 +24,7 @@ class OutputActivation(Enum):
     leaky_relu = "leaky_relu"
     tanh = "tanh"
     sigmoid = "sigmoid"
+    softmax = "softmax"
 
 
 @dataclass

@@ -18,6 +18,7 @@ from torch import Tensor
 from mi_runner.config.experiments.ablation import AblationConfig, Estimate, Granularity
 from mi_runner.config.experiments.ablation import Method as AskedMethod
 from mi_runner.datasets import Dataset, arrays
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, ConfigError, as_options, listed, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.ablation import figures
@@ -167,7 +168,7 @@ class _Asked:
 
 def _asked(setting: Setting[AblationConfig], graph: ModelGraph) -> _Asked:
     config, dataset = setting.config, setting.dataset
-    scoring = Scoring(loss_function(setting.training, dataset), dataset.has_classes)
+    scoring = Scoring(loss_function(setting.training, dataset), dataset.outputs)
     return _Asked(_targets(graph, config), _methods(config), _source(setting), scoring, config.memory * 1e6)
 
 
@@ -185,10 +186,11 @@ def _one_by_one(
         METRICS.filled(ablated.rows),
         OF_TARGETS.filled(ablated.confusion),
         GRAPH.filled(site_rows(graph)),
-        of_answers(_predictions(ablated, y, classes=setting.dataset.has_classes), ANSWERS),
+        of_answers(_predictions(ablated, y, kind=setting.dataset.outputs), setting.dataset.outputs, ANSWERS),
     ]
     if setting.dataset.has_classes:
-        summands = contributions(graph, x, y, depth=config.contribution_depth, runs=runs)
+        depth, kind = config.contribution_depth, setting.dataset.outputs
+        summands = contributions(graph, x, y, depth=depth, kind=kind, runs=runs)
         filled += [CONTRIBUTIONS.filled(summands)] if summands else []
     if config.granularity is Granularity.site:
         return ablated, [], filled
@@ -296,7 +298,7 @@ def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
     return text
 
 
-def _predictions(ablated: Ablations, y: Tensor, *, classes: bool) -> DataFrame:
+def _predictions(ablated: Ablations, y: Tensor, *, kind: Outputs) -> DataFrame:
     """Returns the answers of the intact network and after each ablation; if all are many, after the costliest.
 
     The columns target, method and repeat are those of `metrics`.
@@ -319,7 +321,7 @@ def _predictions(ablated: Ablations, y: Tensor, *, classes: bool) -> DataFrame:
             for row in rows
             if row["target"] in of_targets
         ],
-        classes=classes,
+        kind=kind,
     )
 
 

@@ -16,7 +16,6 @@ from mi_runner.experiments.common import drawing
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.tables.declaration import Row
-from mi_runner.training.evaluation import predictions
 
 COLORS = {"zero": "#4c72b0", "mean": "#dd8452", "resample": "#55a868", "none": drawing.REFERENCE}
 """Of the methods of ablation."""
@@ -127,7 +126,7 @@ def entering_images(graph: ModelGraph, dataset: Dataset, examples: Sequence[int]
     with evaluating(graph.module):
         values, outputs = read_sites(graph, x, [read[0], graph.output]).values()
     labels = [dataset.class_names[label] for label in dataset.y_test[examples].tolist()]
-    answers = [dataset.class_names[answer] for answer in predictions(outputs, classes=True).tolist()]
+    answers = [dataset.class_names[answer] for answer in dataset.outputs.answers(outputs).tolist()]
     strips = [
         ("image", [drawing.picture(image.reshape(dataset.image_shape)) for image in x], "gray"),
         (f"{read[0]}, which {layer} reads", [value.reshape(shape).cpu().mean(0) for value in values], "viridis"),

@@ -57,7 +57,7 @@ from mi_runner.methods.circuits.minimality import (
     validity,
 )
 from mi_runner.methods.circuits.rounding import rounding_interval
-from mi_runner.methods.circuits.search import CircuitSearch, fewest_correct, judged, search_circuits
+from mi_runner.methods.circuits.search import CircuitSearch, judged, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
@@ -376,7 +376,7 @@ def _judged(
     """Returns the listed circuits on the examples that they are judged on."""
     config = setting.config
     measures = judged(result, part, examples, ablation=config.ablation.name, progress=setting.progress)
-    return JudgedElsewhere(measures, len(examples), fewest_correct(len(examples), config.accuracy_threshold))
+    return JudgedElsewhere(measures, examples, config.accuracy_threshold)
 
 
 def _levels(

@@ -262,6 +262,7 @@ def unit_images(
     gap, room, line = max(1, width // 14), 2 * width, max(1, height // 9)
     rows = max(len(units) for _, units in blocks)
     block_width = room + across * (width + gap)
+    is_of_classes = site == network.logits and not network.kind.are_of_one
     first = drawing.picture(x[0].reshape(image_shape))
     canvas = torch.full((rows * (height + line), len(blocks) * block_width, *first.shape[2:]), math.nan)
     inches = 1.9 * len(blocks) + 1.2 * across / 5
@@ -273,7 +274,7 @@ def unit_images(
             axes.text(left, -0.25 * height, title, ha="left", va="bottom", fontsize=7, weight="bold")
         for row, unit in enumerate(units):
             upper = row * (height + line)
-            name = class_names[unit] if site == network.logits else str(unit)
+            name = class_names[unit] if is_of_classes else str(unit)
             axes.text(left - 0.2 * width, upper + height / 2, name, ha="right", va="center", fontsize=6)
             for place, example in enumerate(top.examples[:across, unit].tolist()):
                 start = left + place * (width + gap)
@@ -283,7 +284,7 @@ def unit_images(
     axes.set_axis_off()
     axes.set_ylim(canvas.shape[0], -0.6 * height if blocks[0][0] else 0)
     more = f"; {left_out} of its units left out" if left_out else ""
-    what = "class" if site == network.logits else "unit"
+    what = "class" if is_of_classes else "unit"
     figure.suptitle(f"{site}, {network.name} network: the images with each {what}'s largest values{more}", fontsize=8)
     return figure
 

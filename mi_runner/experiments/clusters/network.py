@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor, nn
 
 from mi_runner.config.experiments.clusters import ClustersConfig
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting
 from mi_runner.graph.chain import Part, longest_part
@@ -23,7 +24,8 @@ class Network:
     Attributes:
         name: clustered, twin or untrained.
         graph: of its model.
-        chain: the Linear layers at its end.
+        chain: the Linear layers at its end; without a sigmoid or softmax behind them.
+        kind: what the outputs of the chain are: logits of classes, or one logit.
         position: the clustered layer's index in the chain.
         partition: of the clustered layer's units.
         n_parameters: of the whole network.
@@ -33,6 +35,7 @@ class Network:
     name: str
     graph: ModelGraph
     chain: Part
+    kind: Outputs
     position: int
     partition: Partition
     n_parameters: int
@@ -79,7 +82,7 @@ def network_of(setting: Setting[ClustersConfig], name: str, model: nn.Module, hi
     """
     config = setting.config
     graph = setting.graph(model)
-    chain = chain_of(graph)
+    chain, kind = logits_of(chain_of(graph), setting.dataset.outputs)
     path, layer = linear_layer(model, config.layer)
     partition = contiguous(layer.out_features, layer.in_features, config.n_clusters).to(layer.weight.device)
     rows = [
@@ -96,11 +99,24 @@ def network_of(setting: Setting[ClustersConfig], name: str, model: nn.Module, hi
         name=name,
         graph=graph,
         chain=chain,
+        kind=kind,
         position=[layer.module for layer in chain.layers].index(path),
         partition=partition,
         n_parameters=sum(parameter.numel() for parameter in model.parameters()),
         history=rows,
     )
+
+
+def logits_of(chain: Part, kind: Outputs) -> tuple[Part, Outputs]:
+    """Returns a chain whose outputs are logits, and whether these are of each class or one of two classes.
+
+    The classes of the network's probabilities are those of the logits from which its last function makes them.
+    """
+    plain = {Outputs.probability: Outputs.logit, Outputs.probabilities: Outputs.logits}
+    if kind not in plain:
+        return chain, kind
+    last = replace(chain.layers[-1], activation="identity")
+    return replace(chain, layers=(*chain.layers[:-1], last)), plain[kind]
 
 
 def chain_of(graph: ModelGraph) -> Part:

@@ -32,7 +32,7 @@ from mi_runner.progress import log
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL, NONE
 from mi_runner.training.clusterability import Partition, clusterability
-from mi_runner.training.evaluation import Score, loss_function, predictions, score
+from mi_runner.training.evaluation import Score, loss_function, score
 
 TRAINED, RANDOM = "trained", "random"
 """The partition that the network is trained for, and the random ones."""
@@ -55,6 +55,7 @@ def switched(
             network.partition,
             setting.dataset.x_test,
             setting.dataset.y_test,
+            kind=setting.dataset.outputs,
             controls=controls,
             progress=lambda variants: advance(variants, ""),
         )
@@ -200,7 +201,7 @@ def pruned(setting: Setting[ClustersConfig], network: Network) -> tuple[list[dic
                 continue
             left = keep_edges(chain, kept)
             after = left(x_test)
-            predicted = predictions(after, classes=True)
+            predicted = network.kind.answers(after)
             name = {"network": network.name, "class": names[class_index]}
             edges = _edge_rows(name, chain, kept, chosen)
             of_layers.append(
@@ -211,12 +212,12 @@ def pruned(setting: Setting[ClustersConfig], network: Network) -> tuple[list[dic
                     "kept": sum(row["kept"] for row in edges),
                     **_criterion(setting, chain, left, x, labels, class_index),
                     **_share((predicted == y_test)[of_class], "class_accuracy"),
-                    **_before_and_after(setting, before, after, y_test),
+                    **_before_and_after(setting, network, before, after, y_test),
                     "rejected_others": float((predicted != class_index)[~of_class].double().mean()),
                 }
             )
             of_layers += edges
-            of_classes += _class_rows(setting, name, before, after)
+            of_classes += _class_rows(setting, network, name, before, after)
     return of_layers, of_classes
 
 
@@ -236,7 +237,7 @@ def _edge_rows(
 
 
 def _class_rows(
-    setting: Setting[ClustersConfig], name: Mapping[str, Any], before: Tensor, after: Tensor
+    setting: Setting[ClustersConfig], network: Network, name: Mapping[str, Any], before: Tensor, after: Tensor
 ) -> list[dict[str, Any]]:
     """Returns loss and accuracy on the test examples of each class that has some, before and after pruning.
 
@@ -247,7 +248,7 @@ def _class_rows(
     for test_class, test_name in enumerate(setting.dataset.class_names or ()):
         tested = y == test_class
         if bool(tested.any()):
-            of_class = _before_and_after(setting, before[tested], after[tested], y[tested])
+            of_class = _before_and_after(setting, network, before[tested], after[tested], y[tested])
             rows.append({**name, "test_class": test_name, "n": int(tested.sum()), **of_class})
     return rows
 
@@ -296,10 +297,12 @@ def _criterion(
     }
 
 
-def _before_and_after(setting: Setting[ClustersConfig], before: Tensor, after: Tensor, y: Tensor) -> dict[str, float]:
-    """Returns loss and accuracy of the full network's outputs `(N, K)` and the pruned network's."""
-    loss = loss_function(setting.training, setting.dataset)
-    full, left = (score(outputs, y, loss, classes=True) for outputs in (before, after))
+def _before_and_after(
+    setting: Setting[ClustersConfig], network: Network, before: Tensor, after: Tensor, y: Tensor
+) -> dict[str, float]:
+    """Returns loss and accuracy of the full chain's outputs `(N, K)` and the pruned chain's."""
+    loss = loss_function(setting.training, setting.dataset.answered(network.kind))
+    full, left = (score(outputs, y, loss, kind=network.kind) for outputs in (before, after))
     return {
         "loss_before": full.loss,
         "loss_after": left.loss,

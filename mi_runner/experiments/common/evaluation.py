@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import Any
 
 from mi_runner.experiments import Setting
 from mi_runner.models import evaluation_checks
-from mi_runner.training.evaluation import correct
 from mi_runner.training.loop import multiplications
 
 MOST_MULTIPLICATIONS = 4e9
@@ -23,5 +21,4 @@ def check_evaluation(setting: Setting[Any]) -> None:
     dataset = setting.dataset
     for_each = max(1, multiplications(setting.model, dataset.x_test))
     examples = int(min(evaluation_checks.EXAMPLES, max(8, MOST_MULTIPLICATIONS / for_each)))
-    right = partial(correct, classes=dataset.has_classes)
-    evaluation_checks.check_evaluation(setting.model, dataset, right, examples=examples)
+    evaluation_checks.check_evaluation(setting.model, dataset, dataset.outputs.correct, examples=examples)

@@ -54,6 +54,11 @@ class FoundAndJudged:
         """Whether circuits are judged on other examples than those that they are found on."""
         return self.judged is not self.found
 
+    @property
+    def are_all_inputs(self) -> bool:
+        """Whether the examples that circuits are judged on are all inputs there are, so that none is sampled."""
+        return _is_every_boolean_input(self.judged.x)
+
 
 def examples_of(dataset: Dataset, judge_on: JudgeOn, seed: int) -> FoundAndJudged:
     """Returns the examples that `experiment.judge_on` asks for.

@@ -1,7 +1,8 @@
 """The table `predictions`: what does a network answer on each test example? Two runs can be compared answer by answer.
 
 Its columns are `example`, the index in the test set; `label`; `answer`; and the outputs: `logit_0`, `logit_1`, … for
-classes, `output` for values. As in the table `confusion`, classes are numbers, and values are rounded to integers.
+classes, `probability_0`, … for probabilities, `logit` or `probability` for one output that answers two classes,
+`output` for values. As in the table `confusion`, classes are numbers, and values are rounded to integers.
 
 Letters: N examples, K outputs.
 """
@@ -15,11 +16,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.experiments import Result, Setting
 from mi_runner.experiments.common.tables import PREDICTIONS, of_answers
 from mi_runner.models.batches import outputs_of
 from mi_runner.progress import log
-from mi_runner.training.evaluation import FURTHEST, predictions
+from mi_runner.training.evaluation import FURTHEST
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -48,13 +50,12 @@ class Answers:
     name: Mapping[str, str | int] = field(default_factory=dict)
 
 
-def table(networks: Sequence[Answers], *, classes: bool) -> DataFrame:
+def table(networks: Sequence[Answers], *, kind: Outputs) -> DataFrame:
     """Returns a row for each network and test example; no rows for targets with several values.
 
     Args:
         networks: at least one.
-        classes: whether labels are classes, so that the answer is the largest output, or values, so that it is the
-            output rounded.
+        kind: what the outputs are, which decides the answer.
     """
     import numpy as np
     import pandas as pd
@@ -75,9 +76,9 @@ def table(networks: Sequence[Answers], *, classes: bool) -> DataFrame:
     outputs = torch.cat([network.outputs.cpu() for network in networks])
     columns[EXAMPLE] = np.concatenate([np.arange(n) for n in sizes])
     columns["label"] = _integers(torch.cat([network.y.cpu() for network in networks])).numpy()
-    columns["answer"] = _integers(predictions(outputs, classes=classes)).numpy()
-    for number, values_of_output in enumerate(outputs.float().T.contiguous().numpy()):
-        columns[f"logit_{number}" if classes else "output"] = values_of_output
+    columns["answer"] = _integers(kind.answers(outputs)).numpy()
+    names = kind.column_names(outputs.shape[1])
+    columns |= dict(zip(names, outputs.float().T.contiguous().numpy(), strict=True))
     return pd.DataFrame(columns, copy=False)
 
 
@@ -98,5 +99,7 @@ def with_predictions(result: Result, setting: Setting[Any]) -> Result:
         log.info(f"{NAME} are left out: {len(members)} networks have {n_examples:,} answers")
         return result
     answers = [Answers(dataset.y_test, outputs_of(model, dataset.x_test), name) for model, dataset, name in networks]
-    rows = table(answers, classes=setting.dataset.has_classes)
-    return result.with_table(of_answers(rows, PREDICTIONS.of_seeds() if members else PREDICTIONS))
+    rows = table(answers, kind=setting.dataset.outputs)
+    return result.with_table(
+        of_answers(rows, setting.dataset.outputs, PREDICTIONS.of_seeds() if members else PREDICTIONS)
+    )

@@ -1,6 +1,7 @@
 """Words for the answer of a run, `Result.answer`: its numbers, with their 95 % intervals in brackets.
 
 What was chosen as the highest or lowest of several has no interval: an ordinary one is for what was named beforehand.
+It is named with those that a test doesn't tell apart from it: they tie.
 """
 
 from __future__ import annotations
@@ -9,6 +10,11 @@ import math
 from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
+
+from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL, SAME, Compared
+
+MOST_NAMED = 5
+"""Names in a sentence; of more, the others are counted."""
 
 
 def figure(value: float | None) -> str:
@@ -55,3 +61,79 @@ def between(value: float | None, low: float | None, high: float | None) -> str:
 def counted(n: int, one: str, more: str = "") -> str:
     """Returns a number with its noun: 1 circuit, 19,162 circuits."""
     return f"{n:,} {one if n == 1 else more or f'{one}s'}"
+
+
+def listed(names: Sequence[str], others: str = "others") -> str:
+    """Returns names as a list: a; a and b; a, b and c; of many the first, and the number of the others."""
+    if len(names) > MOST_NAMED + 1:
+        names = [*names[:MOST_NAMED], f"{len(names) - MOST_NAMED} {others}"]
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1])))
+
+
+def ends(compared: Compared, names: Sequence[str], what: str, shown: Sequence[float]) -> str:
+    """Returns which of at least two alternatives have the lowest and the highest mean, each with those that tie.
+
+    Args:
+        compared: the alternatives.
+        names: of each.
+        what: the measure, in words: mean regret.
+        shown: the number that is said of each, in the order of their means.
+
+    Returns:
+        Two sentences, the first without a capital: the lowest mean regret is 0.1, that of a; b (0.11) ties with it. The
+        highest is 0.4, that of c.
+    """
+    low, high = compared.lowest, compared.highest
+    if _equal(compared.means[low], compared.means[high]):
+        return f"all of {listed(names)} have the same {what}, {figure(shown[low])}"
+    if compared.tells_none_apart:
+        return (
+            f"no two of {counted(len(names), 'method')} are told apart by their {what}, from {figure(shown[low])} "
+            f"({names[low]}) to {figure(shown[high])} ({names[high]})"
+        )
+    if compared.p[low][high] >= LEVEL:
+        apart = [
+            f"{names[one]} from {names[other]}"
+            for one, row in enumerate(compared.p)
+            for other, p in enumerate(row)
+            if p < LEVEL and compared.means[one] < compared.means[other]
+        ]
+        return (
+            f"the {what} is {figure(shown[low])} ({names[low]}) to {figure(shown[high])} ({names[high]}), "
+            f"and these two tie; told apart are only {listed(apart)}"
+        )
+    return (
+        f"the lowest {what} is {figure(shown[low])}, {_of(compared, low, names, shown)}. "
+        f"The highest is {figure(shown[high])}, {_of(compared, high, names, shown)}"
+    )
+
+
+def _of(compared: Compared, place: int, names: Sequence[str], shown: Sequence[float]) -> str:
+    equal = [other for other, mean in enumerate(compared.means) if _equal(mean, compared.means[place])]
+    ties = [other for other in compared.tied_with(place) if other not in equal]
+    differs = any(figure(shown[other]) != figure(shown[place]) for other in ties)
+    named = [f"{names[other]} ({figure(shown[other])})" if differs else names[other] for other in ties]
+    return f"that of {listed([names[other] for other in equal])}{tied(named, 'it' if len(equal) == 1 else 'them')}"
+
+
+def tied(names: Sequence[str], with_what: str) -> str:
+    """Returns what ties with something, behind a semicolon; empty if nothing does."""
+    return f"; {listed(names)} {'ties' if len(names) == 1 else 'tie'} with {with_what}" if names else ""
+
+
+def _equal(one: float, other: float) -> bool:
+    return abs(one - other) <= SAME * max(abs(one), abs(other))
+
+
+def of_the_test(n: int, unit: str, n_compared: int) -> str:
+    """Returns what it means that alternatives tie, as a sentence; empty for one alternative.
+
+    Args:
+        n: units of the paired test.
+        unit: what these are: test example.
+    """
+    if n_compared < 2:
+        return ""
+    corrected = ", corrected for all pairs," if n_compared > 2 else ""
+    few = f"; fewer than {FEWEST_UNITS} tell nothing apart" if n < FEWEST_UNITS else ""
+    return f" What ties is not told apart by a paired test over {counted(n, unit)}{corrected} at 5 %{few}."

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
@@ -18,7 +19,16 @@ from mi_runner.tables.declaration import (
     TableType,
 )
 
-CLASSES, VALUES = "where labels are classes", "where labels are values"
+VALUES = "where labels are values"
+
+OF_OUTPUTS = {
+    Outputs.values: VALUES,
+    Outputs.logits: "where labels are classes",
+    Outputs.probabilities: "where the network's outputs are probabilities",
+    Outputs.logit: "where one logit answers two classes",
+    Outputs.probability: "where one probability answers two classes",
+}
+"""What the outputs are → which runs have their columns."""
 
 LABEL = "the label in the data: the number of a class, or a value, rounded"
 
@@ -31,8 +41,25 @@ PREDICTIONS = TableType(
         Key("example", "index of the example in the test set"),
         Note("label", LABEL),
         Note("answer", PREDICTED),
-        Note("logit_*", "the network's output for the class of this number", only=CLASSES),
+        Note("logit_*", "the network's output for the class of this number", only=OF_OUTPUTS[Outputs.logits]),
         Note("output", "the network's output", only=VALUES),
+        Note(
+            "logit",
+            "the network's output; above 0 the answer is the second class",
+            only=OF_OUTPUTS[Outputs.logit],
+        ),
+        Note(
+            "probability_*",
+            "the network's output for the class of this number",
+            FRACTION,
+            only=OF_OUTPUTS[Outputs.probabilities],
+        ),
+        Note(
+            "probability",
+            "the network's output, the probability of the second class; above ½ it is the answer",
+            FRACTION,
+            only=OF_OUTPUTS[Outputs.probability],
+        ),
     ),
     parquet=True,
 )
@@ -81,9 +108,9 @@ def of_training(rows: Sequence[Row], of: TableType = HISTORY) -> Table:
     return of.filled(rows, *where_trained(rows))
 
 
-def of_answers(rows: Rows, of: TableType = PREDICTIONS) -> Table:
-    """Returns the table of answers, which has logits of classes, or an output."""
-    return of.filled(rows, VALUES if "output" in rows else CLASSES)
+def of_answers(rows: Rows, kind: Outputs, of: TableType = PREDICTIONS) -> Table:
+    """Returns the table of answers, whose last columns are named after what the network's outputs are."""
+    return of.filled(rows, OF_OUTPUTS[kind])
 
 
 # --- many seeds ------------------------------------------------------------------------------------------------------

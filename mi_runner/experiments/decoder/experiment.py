@@ -69,7 +69,6 @@ from mi_runner.models.batches import outputs_of
 from mi_runner.progress import Progress, log
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.names import ALL, NONE
-from mi_runner.training.evaluation import correct
 from mi_runner.training.options import TrainingOptions
 
 MOST_NUMBERS = 250_000_000
@@ -279,7 +278,7 @@ def _check_task(graph: ModelGraph, dataset: Dataset, config: DecoderConfig) -> N
     Raises:
         RunFailed: it isn't; the text says what to type.
     """
-    right = correct(outputs_of(graph, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
+    right = dataset.outputs.correct(outputs_of(graph, dataset.x_test), dataset.y_test)
     accuracy = float(right.double().mean())
     tries = (
         "Train it longer (training.epochs), make it wider or try another seed. "

@@ -24,7 +24,6 @@ from mi_runner.models.activation_decoder import ActivationDecoder
 from mi_runner.models.batches import outputs_of
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL
-from mi_runner.training.evaluation import correct, predictions
 
 MOST_SHOWN = 8
 """Inputs whose activation images are drawn."""
@@ -60,11 +59,11 @@ class Read:
             options: of `activation_images`.
         """
         images = activation_images(graph, examples.x, sites, **options)
-        predicted = predictions(outputs_of(graph, examples.x), classes=dataset.has_classes).long()
+        predicted = dataset.outputs.answers(outputs_of(graph, examples.x)).long()
         if dataset.class_names is not None:
             predicted = torch.tensor(class_numbers(dataset.class_names), device=predicted.device)[predicted]
         possible, label = predicted.unique(return_inverse=True)
-        is_correct = correct(outputs_of(graph, dataset.x_test), dataset.y_test, classes=dataset.has_classes)
+        is_correct = dataset.outputs.correct(outputs_of(graph, dataset.x_test), dataset.y_test)
         return cls(images, {PREDICTED: label}, {PREDICTED: tuple(possible.tolist())}, float(is_correct.double().mean()))
 
 

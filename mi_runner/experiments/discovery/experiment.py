@@ -27,19 +27,20 @@ from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.circuit_columns import JUDGED
 from mi_runner.experiments.common.judging import Recorded, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
-from mi_runner.experiments.discovery import figures
-from mi_runner.experiments.discovery.judgement import Judged, space_of
+from mi_runner.experiments.discovery import answers, figures
+from mi_runner.experiments.discovery.comparison import compare_networks
+from mi_runner.experiments.discovery.judgement import Judged, Judgements, space_of
 from mi_runner.experiments.discovery.pictures import methods_picture
 from mi_runner.experiments.discovery.rows import (
     MethodFound,
     analysed_rows,
-    answer,
     areas_of,
     edge_rows,
     metrics_rows,
     or_none,
     score_rows,
     size_rows,
+    sizes_of_all,
     summary_row,
 )
 from mi_runner.experiments.discovery.tables import CHOSEN, DECLARED, FEW_EDGES, OF_SUMMARY, OVERVIEW
@@ -50,10 +51,12 @@ from mi_runner.methods.circuits.space import MOST_EDGES
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.find import Resampled, Task, find
+from mi_runner.methods.discovery.optimum import Best
 from mi_runner.methods.discovery.records import METHODS, Method, all_methods, fault_of, own_method
 from mi_runner.models.external import import_callable
 from mi_runner.progress import log
 from mi_runner.tables.names import ALL
+from mi_runner.tables.pairwise import Compared
 from mi_runner.training.evaluation import loss_function
 
 MOST_WORK = 5e12
@@ -192,6 +195,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     methods = _methods(config)
     tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
     drawn: dict[str, Drawing] = {}
+    compared: dict[tuple[str | int, str], Compared] = {}
     for output, single in _parts(setting, part):
         curves_of: dict[str, figures.Curves] = {}
         for ablation in _ablations(config):
@@ -199,8 +203,10 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
             found_on = _task(setting, single, finding, output, ablation) if on.differ else None
             judged = Judged(setting, output, task, full, found_on)
             log.info(judged.description)
-            for name, rows in _judged_rows(setting, judged, methods).items():
+            made, of_methods = _judged_rows(setting, judged, methods, is_population=on.are_all_inputs)
+            for name, rows in made.items():
                 tables[name] += rows
+            compared.setdefault((output, ablation), of_methods)
             curves_of[ablation] = judged.curves(tables)
         drawn |= figures.of_output(output, single.sizes, curves_of)
     tables["overview"] = [{column.name: row[column.name] for column in OVERVIEW.columns} for row in tables["summary"]]
@@ -224,7 +230,12 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         figures=drawn,
         pictures={"methods": partial(methods_picture, tables)},
         shown=("overview",),
-        answer=answer(tables["summary"], n_edges, on.words),
+        answer=answers.answer(
+            tables["summary"],
+            {ablation: compared[first, ablation] for ablation in _ablations(config)},
+            n_edges,
+            on.words,
+        ),
     )
 
 
@@ -247,10 +258,13 @@ def _accuracy(setting: Setting[DiscoveryConfig], judging: Recorded) -> float:
 
 
 def _judged_rows(
-    setting: Setting[DiscoveryConfig], judged: Judged, methods: Sequence[Method]
-) -> dict[str, list[dict[str, Any]]]:
-    """Returns the rows of all tables for one output and ablation."""
-    config = setting.config
+    setting: Setting[DiscoveryConfig], judged: Judged, methods: Sequence[Method], *, is_population: bool
+) -> tuple[dict[str, list[dict[str, Any]]], Compared]:
+    """Returns the rows of all tables for one output and ablation, and how methods compare.
+
+    Args:
+        is_population: whether the judged examples are all inputs there are.
+    """
     by_method = []
     with setting.progress.bar("methods", len(methods)) as advance:
         for each in methods:
@@ -260,20 +274,12 @@ def _judged_rows(
     edges = judged.edges
     rows_of = judged.judge(np.concatenate([circuits, edges.empty, edges.full]))
     best = None if judged.every is None else judged.every.best(judged.masked, circuits[distinct(circuits)[0]])
-    stable = _stability_rows(setting, judged, by_method) if config.bootstrap > 1 else []
-    tables: dict[str, list[dict[str, Any]]] = {"metrics": [], "summary": [], "stability": stable}
-    start = 0
-    for method in by_method:
-        rows, areas = [], []
-        for repeat, found in enumerate(method.repeats):
-            places = slice(start, start + len(judged.sizes))
-            rows += list(metrics_rows(judged, method.name, repeat, found, rows_of, places, best))
-            areas.append(areas_of(judged, rows_of, places, best))
-            start = places.stop
-        own_stability = [row for row in stable if row["method"] == method.name]
-        tables["metrics"] += rows
-        tables["summary"].append(summary_row(judged, method, rows, areas, own_stability, rows_of, start - len(rows)))
+    stable = _stability_rows(setting, judged, by_method) if setting.config.bootstrap > 1 else []
+    tables = {**_method_rows(judged, by_method, rows_of, best, stable), "stability": stable}
     setting.progress.rows("metrics", tables["metrics"])
+    compared = answers.compared_methods(judged, by_method, tables["metrics"], is_population=is_population)
+    for row, tested in zip(tables["summary"], answers.tested_columns(compared), strict=True):
+        row |= tested
     scored = {method.name: scores for method in by_method if (scores := method.repeats[0].scores) is not None}
     tables["scores"] = [row for name, scores in scored.items() for row in score_rows(judged, name, scores)]
     tables["analysed"] = list(analysed_rows(judged))
@@ -291,7 +297,40 @@ def _judged_rows(
     if best is not None:
         tables["edges"] = list(edge_rows(judged, best))
         tables["sizes"] = list(size_rows(judged))
-    return tables
+    return tables, compared
+
+
+def _method_rows(
+    judged: Judged,
+    by_method: Sequence[MethodFound],
+    judgements: Judgements,
+    best: Best | None,
+    stable: Sequence[Mapping[str, Any]],
+) -> dict[str, list[dict[str, Any]]]:
+    """Returns the rows of metrics and summary.
+
+    Args:
+        judgements: of the circuits of all methods and draws, one behind the other.
+    """
+    n_sizes, start = len(judged.sizes), 0
+    rows: dict[str, list[dict[str, Any]]] = {}
+    areas: dict[str, list[dict[str, float]]] = {}
+    first: dict[str, int] = {}
+    for method in by_method:
+        rows[method.name], areas[method.name], first[method.name] = [], [], start
+        for repeat, found in enumerate(method.repeats):
+            places = slice(start, start + n_sizes)
+            rows[method.name] += metrics_rows(judged, method.name, repeat, found, judgements, places, best)
+            areas[method.name].append(areas_of(judged, judgements, places, best))
+            start = places.stop
+    metrics = [row for of_method in rows.values() for row in of_method]
+    common = sizes_of_all(metrics, "percentile")
+    summary = []
+    for method in by_method:
+        own = [row for row in stable if row["method"] == method.name]
+        name = method.name
+        summary.append(summary_row(judged, method, rows[name], areas[name], own, judgements, first[name], common))
+    return {"metrics": metrics, "summary": summary}
 
 
 def _found(setting: Setting[DiscoveryConfig], judged: Judged, method: Method) -> MethodFound:
@@ -352,5 +391,10 @@ def _stability_rows(
 
 
 EXPERIMENT: Experiment[DiscoveryConfig] = Experiment(
-    check=check, metric_names=metric_names, run=run, cost=cost, declared=DECLARED
+    check=check,
+    metric_names=metric_names,
+    run=run,
+    cost=cost,
+    compare_networks=compare_networks,
+    declared=DECLARED,
 )

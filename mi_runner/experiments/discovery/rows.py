@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from mi_runner.experiments.common.sentences import counted, figure
 from mi_runner.experiments.discovery.judgement import Judged, Judgements
 from mi_runner.experiments.discovery.tables import AREAS, OF_LEVELS
 from mi_runner.methods.circuits.edges import bits_of
@@ -107,9 +106,14 @@ def _mean(values: Iterator[Any] | Sequence[Any]) -> float | None:
     return fmean(numbers) if numbers else None
 
 
-def _sizes_of(rows: Sequence[Mapping[str, Any]], measure: str) -> int | None:
-    """Returns the number of sizes at which a measure has a value in some draw; None if there are none."""
-    return len({row["k"] for row in rows if row[measure] is not None}) or None
+def sizes_of_all(rows: Sequence[Mapping[str, Any]], measure: str) -> frozenset[int]:
+    """Returns the sizes at which a measure has a value in every draw of every method, over which it is averaged.
+
+    Args:
+        rows: of metrics.csv, of all methods.
+    """
+    without = {row["k"] for row in rows if row[measure] is None}
+    return frozenset(row["k"] for row in rows) - without
 
 
 def _reached(judged: Judged, smallest: Sequence[int], rows: Judgements) -> dict[str, float | None]:
@@ -138,12 +142,14 @@ def summary_row(
     stable: Sequence[Mapping[str, Any]],
     judgements: Judgements,
     first: int,
+    compared_sizes: frozenset[int],
 ) -> dict[str, Any]:
     """Returns the row of a method in summary.csv: means over its draws and sizes, and over how many these are.
 
     Args:
         rows: of metrics.csv.
         judgements, first: the row of metrics.csv at place i is judged at place first + i.
+        compared_sizes: those at which every method has a percentile.
     """
     n_draws = len(method.repeats)
     smallest = _smallest(rows, n_draws, "valid")
@@ -156,12 +162,13 @@ def summary_row(
         "n_draws": n_draws,
         "fewest_valid": judged.fewest_valid,
         **{name: _mean([area[name] for area in areas if name in area]) for name in AREAS},
-        "n_sizes": _sizes_of(rows, "regret_mse"),
-        **{name: _mean([row[name] for row in rows]) for name in ("regret_mse", "regret_accuracy", "percentile")},
-        "n_sizes_percentile": _sizes_of(rows, "percentile"),
+        "n_sizes": len(judged.sizes),
+        **{name: _mean([row[name] for row in rows]) for name in ("mse", "regret_mse", "regret_accuracy")},
+        "percentile": _mean([row["percentile"] for row in rows if row["k"] in compared_sizes]),
+        "n_sizes_percentile": len(compared_sizes) or None,
         **_reached(judged, [first + place for place in smallest], judgements),
         "jaccard": _mean([row["jaccard"] for row in stable]),
-        "n_sizes_jaccard": _sizes_of(stable, "jaccard"),
+        "n_sizes_jaccard": len({row["k"] for row in stable if row["jaccard"] is not None}) or None,
         "mse_sd": _mean([row["mse_sd"] for row in stable]),
         "n_forward": _mean([found.n_forward for found in method.repeats]),
         "seconds": method.seconds / n_draws,
@@ -190,54 +197,6 @@ def _smallest(rows: Sequence[Mapping[str, Any]], n_draws: int, valid: str) -> li
         if places:
             found.append(min(places, key=lambda place: rows[place]["n_edges"]))
     return found
-
-
-def answer(summary: Sequence[Mapping[str, Any]], n_edges: int, words: str) -> str:
-    """Returns which methods are nearest to the best circuits, of the first output with each ablation; ties are named.
-
-    It is one network, so it says nothing of methods in general: that takes a paired test over networks.
-
-    Args:
-        words: which examples circuits are found and judged on.
-    """
-    first = summary[0]["output"]
-    sentences = []
-    for ablation in dict.fromkeys(row["ablation"] for row in summary):
-        rows = [row for row in summary if (row["output"], row["ablation"]) == (first, ablation)]
-        has_regret = rows[0]["regret_mse"] is not None
-        name, count, word = (
-            ("regret_mse", "n_sizes", "regret") if has_regret else ("percentile", "n_sizes_percentile", "percentile")
-        )
-        known = [row for row in rows if row[name] is not None]
-        if not known:
-            continue
-        lowest, highest = min(row[name] for row in known), max(row[name] for row in known)
-        best = [row for row in known if row[name] == lowest]
-        who = " and ".join(row["method"] for row in best)
-        verb, their = ("comes", "its") if len(best) == 1 else ("come", "their")
-        text = f"With {ablation} ablation {who} {verb} nearest to the best circuits: {their} mean {word} is "
-        text += f"{figure(lowest)} over {counted(best[0][count], 'size')}"
-        if highest > lowest:
-            worst = " and ".join(row["method"] for row in known if row[name] == highest)
-            text += f", that of {worst} {figure(highest)}"
-        text += "".join(_smallest_of(row, n_edges) for row in best)
-        fewest = best[0]["fewest_valid"]
-        text += "" if fewest is None else f"; the smallest valid circuit there is has {fewest}"
-        sentences.append(f"{text}.")
-    if not sentences:
-        return ""
-    return f"{' '.join(sentences)} This is one network, {words}: whether methods differ takes a sweep over seeds."
-
-
-def _smallest_of(row: Mapping[str, Any], n_edges: int) -> str:
-    """Returns what an answer says of a method's smallest valid circuit."""
-    if row["smallest_valid"] is None:
-        return f"; {row['method']} finds no valid circuit"
-    size = f"{figure(row['smallest_valid'])} of {n_edges:,} edges"
-    if row["n_draws"] == 1:
-        return f"; {row['method']}'s smallest valid circuit has {size}"
-    draws = f"mean of the {row['n_draws_valid']} of {row['n_draws']} draws that find one"
-    return f"; {row['method']}'s smallest valid circuit has {size} ({draws})"
 
 
 def score_rows(judged: Judged, name: str, scores: np.ndarray) -> Iterator[dict[str, Any]]:

@@ -146,6 +146,28 @@ MEAN_REGRET = replace(
     meaning="mse of the circuit minus the smallest mse of a circuit of at most k edges, mean over the draws and "
     "n_sizes sizes; empty where circuits are sampled",
 )
+MEAN_MSE = Measure(
+    "mse",
+    "mean squared difference of the circuit's output to the full network's, mean over the draws and n_sizes sizes",
+    within=NOT_NEGATIVE,
+    better="less",
+)
+IS_LOWEST = Note(
+    "lowest",
+    "whether the method has the lowest mean mse, which is that of the lowest regret, or ties with it: a paired test "
+    "doesn't tell them apart",
+)
+IS_HIGHEST = Note("highest", "whether the method has the highest mean mse, or ties with it")
+OF_TEST = (
+    IS_LOWEST,
+    IS_HIGHEST,
+    Note(
+        "p_lowest",
+        "p-value of the paired test over the judged examples against the method with the lowest mean mse, corrected "
+        "for all pairs of methods; empty where the examples are all inputs there are",
+    ),
+    Note("p_highest", "the same against the method with the highest mean mse"),
+)
 MEAN_PERCENTILE = replace(
     PERCENTILE,
     meaning="place of the circuit's mse among circuits of as many edges, mean over draws and n_sizes_percentile sizes: "
@@ -180,6 +202,7 @@ OF_SUMMARY = (
         better="less",
     ),
     Measure("best_cmd", "cmd of the best circuits of each size; empty where circuits are sampled", within=ANY),
+    MEAN_MSE,
     MEAN_REGRET,
     replace(
         REGRET_ACCURACY,
@@ -213,7 +236,9 @@ N_DRAWS_VALID = Note(
     "n_draws_valid", "draws in which the method found a valid circuit; smallest_valid is a mean over these", COUNT
 )
 N_DRAWS = Note("n_draws", "draws of the method: 1, or experiment.repeats of one that draws random numbers", COUNT)
-N_SIZES = Note("n_sizes", "sizes k, from 0 to all edges, that the mean regrets are over", COUNT)
+N_SIZES = Note(
+    "n_sizes", "sizes k, from 0 to all edges, that mean mse and regrets are over; the same for each method", COUNT
+)
 N_SIZES_PERCENTILE = Note(
     "n_sizes_percentile", "sizes k that the mean percentile is over, the same for each method", COUNT
 )
@@ -226,6 +251,7 @@ SUMMARY = TableType(
         *OF_METHOD,
         *CHOSEN,
         *OF_SUMMARY,
+        *OF_TEST,
         N_DRAWS_VALID,
         N_DRAWS,
         N_SIZES,
@@ -249,7 +275,10 @@ OVERVIEW = TableType(
         N_DRAWS_VALID,
         N_DRAWS,
         FEWEST_VALID,
+        MEAN_MSE,
         MEAN_REGRET,
+        IS_LOWEST,
+        IS_HIGHEST,
         N_SIZES,
         MEAN_PERCENTILE,
         N_SIZES_PERCENTILE,
@@ -260,6 +289,26 @@ OVERVIEW = TableType(
     ),
 )
 """Its columns are in the order of the file."""
+
+OVER_NETWORKS = TableType(
+    "methods",
+    "Each method over the networks of all seeds, and which ones a paired test over the networks tells apart",
+    (
+        *OF_METHOD,
+        Note("n_networks", "networks", COUNT),
+        Note("mse", "mean mse of a network's summary, mean over the networks"),
+        Note("regret_mse", "mean regret of a network's summary, mean over the networks; empty where one has none"),
+        Note("percentile", "mean percentile, mean over the networks; empty where one has none", FRACTION),
+        replace(IS_LOWEST, meaning=IS_LOWEST.meaning.replace("mean mse", "mean mse over networks", 1)),
+        replace(IS_HIGHEST, meaning=IS_HIGHEST.meaning.replace("mean mse", "mean mse over networks", 1)),
+        Note(
+            "p_lowest",
+            "p-value of the paired test over networks against the method with the lowest mean mse, corrected for all "
+            "pairs of methods",
+        ),
+        Note("p_highest", "the same against the method with the highest mean mse"),
+    ),
+)
 
 SCORES = TableType(
     "scores",
@@ -377,5 +426,6 @@ DECLARED = Declarations(
             "scores",
         ),
     ),
+    compared=(OVER_NETWORKS,),
     last=SUMMARY,
 )

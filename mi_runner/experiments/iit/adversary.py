@@ -30,7 +30,7 @@ from mi_runner.models.batches import outputs_of
 from mi_runner.progress import log
 from mi_runner.tables.declaration import names_of
 from mi_runner.tables.names import NONE
-from mi_runner.training.evaluation import loss_function, predictions
+from mi_runner.training.evaluation import loss_function
 
 Row = dict[str, Any]
 
@@ -204,7 +204,7 @@ class Contest:
     def _answers(self, model: nn.Module) -> Tensor:
         """Returns the predicted label of each test example, without a swap."""
         dataset = self.trial.dataset
-        return predictions(outputs_of(model, dataset.x_test), classes=dataset.has_classes)
+        return dataset.outputs.answers(outputs_of(model, dataset.x_test))
 
 
 def with_columns(rows: Sequence[Row], swapped: Sequence[str], rotation: str) -> list[Row]:

@@ -67,7 +67,7 @@ from mi_runner.progress import log
 from mi_runner.tables.declaration import Declarations, Table
 from mi_runner.tables.names import NONE
 from mi_runner.training.epochs import merges_last
-from mi_runner.training.evaluation import loss_function, predictions
+from mi_runner.training.evaluation import loss_function
 from mi_runner.training.options import TrainingOptions
 
 if TYPE_CHECKING:
@@ -344,7 +344,7 @@ def _filled(
 
 def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None:
     y = setting.dataset.y_test
-    answers = predictions(outputs_of(setting.model, setting.dataset.x_test), classes=setting.dataset.has_classes)
+    answers = setting.dataset.outputs.answers(outputs_of(setting.model, setting.dataset.x_test))
     if bool((answers == answers[0]).all()) and not bool((y == y[0]).all()):
         log.warning(
             f"the network answers every test example with {answers[0].item():g}: its ordinary training taught it "

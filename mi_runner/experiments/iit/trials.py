@@ -42,7 +42,7 @@ from mi_runner.progress import log
 from mi_runner.tables.declaration import names_of
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.names import NONE
-from mi_runner.training.evaluation import correct, loss_function, predictions
+from mi_runner.training.evaluation import loss_function
 from mi_runner.training.optimizers import make_optimizer
 
 RATES = {
@@ -268,15 +268,16 @@ class Trial:
 
     def measured(self, aligned: Aligned, of_kinds: Mapping[Sources, Pairs] | None = None) -> Predictions:
         """Returns the predictions of a network for the test pairs, or for other pairs, and the test examples."""
-        dataset, classes, outputs = self.dataset, self.dataset.has_classes, self._outputs(aligned.model)
+        dataset, outputs = self.dataset, self._outputs(aligned.model)
+        answers, correct = dataset.outputs.answers, dataset.outputs.correct
         interchanged = {}
         for kind, pairs in (of_kinds or self.pairs).items():
             kept = self.known.sites if self.frozen else None
             right, swapped = counterfactual_correct(aligned, dataset, pairs, kept)
-            unswapped = correct(outputs[pairs.base], pairs.labels, classes=classes)
-            interchanged[kind] = Interchanged(right, predictions(swapped, classes=classes), pairs.changed, unswapped)
-        most, _ = commonest(predictions(outputs, classes=classes))
-        return Predictions(interchanged, correct(outputs, dataset.y_test, classes=classes), most)
+            unswapped = correct(outputs[pairs.base], pairs.labels)
+            interchanged[kind] = Interchanged(right, answers(swapped), pairs.changed, unswapped)
+        most, _ = commonest(answers(outputs))
+        return Predictions(interchanged, correct(outputs, dataset.y_test), most)
 
     def _outputs(self, model: nn.Module) -> Tensor:
         """Returns a network's outputs `(N, K)` on the test examples, without intervention."""

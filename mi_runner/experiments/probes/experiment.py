@@ -46,7 +46,6 @@ from mi_runner.methods.probes import Target, classes_of, probe, score, split_fol
 from mi_runner.models.batches import outputs_of, refuse_not_finite
 from mi_runner.progress import log
 from mi_runner.tables.names import NONE
-from mi_runner.training.evaluation import correct
 from mi_runner.training.options import TrainingOptions
 
 MOST_GRAM = 20_000
@@ -326,7 +325,7 @@ def _summary(setting: Setting[ProbesConfig], rows: Sequence[Mapping[str, Any]]) 
         }
     dataset = setting.dataset
     outputs = outputs_of(setting.model, dataset.x_test)
-    metrics["task_accuracy"] = float(correct(outputs, dataset.y_test, classes=dataset.has_classes).double().mean())
+    metrics["task_accuracy"] = float(dataset.outputs.correct(outputs, dataset.y_test).double().mean())
     return {name: metrics[name] for name in metric_names(setting)}
 
 

@@ -51,15 +51,21 @@ def run(setting: Setting[TrainConfig]) -> Result:
     dataset = setting.dataset
     rows, metrics, outputs = _measured(setting)
     y = dataset.y_test
-    counts = confusion(outputs, y, classes=dataset.has_classes)
+    counts = confusion(outputs, y, kind=dataset.outputs)
     drawn = drawing.confusion(counts, dataset.class_names)
     if setting.history:
         drawn["history"] = partial(figures.history, setting.history)
     if dataset.has_classes:
         drawn |= figures.mistakes(dataset, outputs) | figures.class_images(dataset)
-    answers = predictions.table([predictions.Answers(y, outputs)], classes=dataset.has_classes)
+    kind = dataset.outputs
+    answers = of_answers(predictions.table([predictions.Answers(y, outputs)], kind=kind), kind)
     return Result(
-        [METRICS.filled(rows), of_training(setting.history), CONFUSION.filled(counts), of_answers(answers)],
+        [
+            METRICS.filled(rows),
+            of_training(setting.history),
+            CONFUSION.filled(counts),
+            answers,
+        ],
         metrics,
         DECLARED,
         figures=drawn,
@@ -80,14 +86,14 @@ def _measured(setting: Setting[TrainConfig]) -> tuple[list[dict[str, Any]], dict
 
     for split, x, y in (("train", dataset.x_train, dataset.y_train), ("test", dataset.x_test, dataset.y_test)):
         outputs = outputs_of(setting.model, x)
-        split_score = score(outputs, y, loss, classes=dataset.has_classes)
+        split_score = score(outputs, y, loss, kind=dataset.outputs)
         rows.append(metrics_row(split, ALL, split_score))
         prefix = "" if split == "test" else "train_"
         metrics |= {f"{prefix}accuracy": split_score.accuracy, f"{prefix}loss": split_score.loss}
     if dataset.class_names is not None:
         for class_index, name in enumerate(dataset.class_names):
             of_class = y == class_index
-            class_score = score(outputs[of_class], y[of_class], loss, classes=True)
+            class_score = score(outputs[of_class], y[of_class], loss, kind=dataset.outputs)
             metrics[_of_class(name)] = class_score.accuracy
             if class_score.n:
                 rows.append(metrics_row("test", name, class_score))
@@ -117,7 +123,7 @@ def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[Train
             rows += [{"seed": member.seed, **row} for row in own_rows]
             setting.progress.rows("metrics", rows[-len(own_rows) :])
             metrics.append(own_metrics)
-            own_counts = confusion(outputs, member.dataset.y_test, classes=member.dataset.has_classes)
+            own_counts = confusion(outputs, member.dataset.y_test, kind=member.dataset.outputs)
             counts += [{"seed": member.seed, **row} for row in own_counts]
             advance(1, f"seed {member.seed}")
     history = [{"seed": member.seed, **row} for member in members for row in member.history]

@@ -13,7 +13,6 @@ from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.names import ALL
-from mi_runner.training.evaluation import predictions
 
 MOST_MISTAKES = 25
 
@@ -44,9 +43,10 @@ def mistakes(dataset: Dataset, outputs: Tensor) -> dict[str, Drawing]:
     Above each image are its label and predicted label, and below them the logits of these two.
 
     Args:
-        outputs: `(N, K)` logits of the test examples.
+        outputs: `(N, K)`, those of the test examples.
     """
-    predicted = predictions(outputs, classes=True)
+    predicted = dataset.outputs.answers(outputs)
+    logits_of = dataset.outputs.class_logits(outputs)
     wrong = predicted != dataset.y_test
     index = wrong.nonzero().squeeze(1)[:MOST_MISTAKES].tolist()
     if dataset.image_shape is None or dataset.class_names is None or not index:
@@ -54,7 +54,7 @@ def mistakes(dataset: Dataset, outputs: Tensor) -> dict[str, Drawing]:
     names = dataset.class_names
     pictures, captions = [], []
     for example in index:
-        label, answer, logits = int(dataset.y_test[example]), int(predicted[example]), outputs[example].tolist()
+        label, answer, logits = int(dataset.y_test[example]), int(predicted[example]), logits_of[example].tolist()
         pictures.append(drawing.picture(dataset.x_test[example].reshape(dataset.image_shape)))
         captions.append(
             f"{names[label]}, read as {names[answer]}\nlogits {logits[label]:.1f}, {logits[answer]:.1f}",

@@ -1,6 +1,7 @@
 """Exact counts of circuits by active neurons, kept edges and correct answers, for spaces too large for a table.
 
-Letters: B examples, D distinct ones, K circuits, P prefixes (see `kernels.evaluation`).
+Letters: B examples, D distinct ones, C blocks of them, K circuits, P prefixes, J neurons of the last hidden layer and Q
+choices of each (see `kernels.evaluation` and `kernels.class_census`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from numba import get_num_threads
 
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import Means, means_of
-from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, group_examples
+from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, check_outputs, group_examples
 from mi_runner.methods.circuits.kernels import census as kernels
+from mi_runner.methods.circuits.kernels import class_census as class_kernels
 from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
+from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
 
@@ -56,13 +59,18 @@ def take_census(
     depend on the order of the search or the number of threads.
 
     Args:
-        part: with one output and at least one hidden layer.
+        part: with one output, or with several that answer a class, and at least one hidden layer.
         least_correct: a circuit with at least so many correct answers is valid.
         most_listed: the size of the sample; if there are no more valid circuits, all are listed.
         ablation: what a left-out edge carries, one of `ABLATIONS`.
         inputs: the family of circuits, one of `INPUTS`.
         salt: 0 to 2⁶⁴ − 1, the seed of the random order.
+
+    Raises:
+        ArgumentError: the last activation is leaky_relu with a negative slope, or part and examples don't fit.
     """
+    check_outputs(part, examples)
+    refuse_falling(part.layers[-1])
     progress = progress or Progress()
     space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)
     blocked, n_threads = _blocked(group_examples(part.layers[-1], examples)), get_num_threads()
@@ -71,7 +79,7 @@ def take_census(
         np.zeros(space.n_edges, dtype=np.int64),
     )
     sample = _Sample(min(most_listed, space.count()), np.uint64(salt), n_threads)
-    per_size = [rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)]
+    per_size = [rows_of_prefix(space, size) for size in range(part.sizes[-3] + 1)]
     with progress.bar("circuits", space.count()) as advance:
         at_once = max(1, min(PREFIXES_AT_ONCE, COUNTED_AT_ONCE // per_size[-1]) // n_threads) * n_threads
         for prefixes in prefixes_of(part, space, blocked.x, at_once, means):
@@ -99,16 +107,20 @@ def _count(
         totals: their `counts` are those of each thread.
     """
     n_valid = np.zeros(len(prefixes.bits), dtype=np.int64)
-    valid_rows = np.zeros((len(prefixes.bits), part.sizes[-2], 1 << part.sizes[-3]), dtype=np.int64)
+    choices = _choices(space)
+    valid_rows = np.zeros((len(prefixes.bits), part.sizes[-2], len(choices)), dtype=np.int64)
     n_edges = np.bitwise_count(prefixes.bits).astype(np.int64)
-    kernels.census_prefixes(
+    has_several = blocked.wanted.ndim == 1
+    kernel = class_kernels.census_class_prefixes if has_several else kernels.census_prefixes
+    kernel(
         prefixes.bits,
         prefixes.active,
         prefixes.values,
-        *kernel_layers(part, means),
+        *kernel_layers(part, means, has_several=has_several),
         blocked.blocks,
         blocked.sizes,
-        blocked.bounds,
+        blocked.wanted,
+        *((choices, space.inputs == "all") if has_several else ()),
         least_correct,
         np.stack([_active_in(space, prefixes.bits, space.offsets[-2]), n_edges], axis=1),
         totals.counts,
@@ -121,7 +133,17 @@ def _count(
         sample.n_listed,
         sample.listed,
     )
-    _add_edges(space, part, prefixes, n_valid, valid_rows, totals.edge_counts)
+    _add_edges(space, prefixes, n_valid, valid_rows.sum(0), choices, totals.edge_counts)
+
+
+def _choices(space: CircuitSpace) -> np.ndarray:
+    """Returns the masks of inputs and of outputs that a neuron of the last hidden layer can keep, `(Q, 2)` int64.
+
+    The first choice is to keep nothing.
+    """
+    n_in, _, n_out = space.sizes[-3:]
+    kept = [(m, o) for m in range(1, 1 << n_in) for o in range(1, 1 << n_out)]
+    return np.array([(0, 0), *kept], dtype=np.int64)
 
 
 class _Sample:
@@ -167,45 +189,51 @@ def _active_in(space: CircuitSpace, bits: np.ndarray, end: int) -> np.ndarray:
 
 def _add_edges(
     space: CircuitSpace,
-    part: Part,
     prefixes: Prefixes,
     n_valid: np.ndarray,
-    valid_rows: np.ndarray,
+    rows: np.ndarray,
+    choices: np.ndarray,
     edge_counts: np.ndarray,
 ) -> None:
-    """Adds to `edge_counts`, for each edge, the valid circuits with these prefixes that keep it."""
+    """Adds to `edge_counts`, for each edge, the valid circuits with these prefixes that keep it.
+
+    Args:
+        n_valid: `(P,)`, valid circuits with each prefix.
+        rows: `(J, Q)`, valid circuits with each choice of each neuron.
+    """
     hidden, output = space.offsets[-2:]
+    n_in, n_neurons, n_out = space.sizes[-3:]
     for bit in range(hidden):
         edge_counts[bit] += n_valid[prefixes.bits >> np.uint64(bit) & np.uint64(1) == 1].sum()
-    rows = valid_rows.sum(0)
-    for neuron in range(part.sizes[-2]):
-        for mask in range(1, rows.shape[1]):
-            for i in range(part.sizes[-3]):
-                if mask >> i & 1:
-                    edge_counts[hidden + neuron * part.sizes[-3] + i] += rows[neuron, mask]
-            edge_counts[output + neuron] += rows[neuron, mask]
+    for i in range(n_in):  # the edges from i into each neuron, and from each neuron to k
+        edge_counts[hidden + i : output : n_in] += rows[:, choices[:, 0] >> i & 1 == 1].sum(1)
+    for k in range(n_out):
+        first = output + k * n_neurons
+        edge_counts[first : first + n_neurons] += rows[:, choices[:, 1] >> k & 1 == 1].sum(1)
 
 
 @dataclass(frozen=True)
 class _Blocked:
-    """Distinct examples, sorted into blocks of similar ones; see `kernels.census.census_prefixes`.
+    """Distinct examples, sorted into blocks of similar ones; see `kernels.census` and `kernels.class_census`.
 
     Attributes:
         x: `(D, n_0)`, the inputs in this order.
-        blocks, sizes, bounds: as for the kernel. An example that occurs several times is a block of its own.
+        blocks, sizes: as for the kernels. An example that occurs several times is a block of its own.
+        wanted: the bounds of the correct answers `(2, C)` float32, or of several outputs the correct classes `(C,)`.
     """
 
     x: np.ndarray
     blocks: np.ndarray
     sizes: np.ndarray
-    bounds: np.ndarray
+    wanted: np.ndarray
 
 
 def _blocked(grouped: GroupedExamples) -> _Blocked:
     """Returns the examples in blocks; examples that occur once share a block with similar ones."""
     x: list[np.ndarray] = []
     sizes: list[float] = []
-    bounds: list[np.ndarray] = []
+    wanted: list[np.ndarray] = []
+    n_wanted = 1 if grouped.wanted.dtype == np.int64 else 2  # what is said of the correct answer
     for group in range(len(grouped.groups) - 1):
         members = slice(grouped.groups[group], grouped.groups[group + 1])
         rows, size = grouped.x[members], grouped.sizes[group]
@@ -213,12 +241,12 @@ def _blocked(grouped: GroupedExamples) -> _Blocked:
         for block in _near(rows, alone) if size == 1 else alone[:, None]:
             x.append(rows[block])
             sizes.append(size * len(block))
-            bounds.append(grouped.bounds[group, :2])
+            wanted.append(grouped.wanted[group, :n_wanted])
     return _Blocked(
         x=np.ascontiguousarray(np.concatenate(x)),
         blocks=np.concatenate([[0], np.cumsum([len(block) for block in x])]).astype(np.int64),
         sizes=np.array(sizes, dtype=np.float32),
-        bounds=np.ascontiguousarray(np.array(bounds, dtype=np.float32).T),
+        wanted=np.ascontiguousarray(np.array(wanted).T[0] if n_wanted == 1 else np.array(wanted).T),
     )
 
 

@@ -5,6 +5,7 @@ Letters: N examples, n_0 neurons that enter the part, n_L outputs.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -70,13 +71,16 @@ def largest_value(part: Part, entering: Tensor) -> float:
     """Returns a bound on the absolute values that any circuit of the part computes from activations `(N, n_0)`.
 
     Each neuron adds up no more than all its edges with the largest absolute values that enter, and no activation
-    function makes a value larger, a sigmoid above 1 and a steep leaky_relu excepted.
+    function makes a value larger, a sigmoid above 1, a steep leaky_relu and a log_softmax excepted.
     """
     bound = entering.double().abs().amax(0)
     largest = float(bound.max())
     for layer in part.layers:
         bound = layer.weight.to(bound).abs() @ bound + layer.bias.to(bound).abs()
-        bound = (bound * max(1.0, abs(layer.slope))).clamp(min=1.0 if layer.activation == "sigmoid" else 0.0)
+        is_share = layer.activation in ("sigmoid", "softmax")
+        bound = (bound * max(1.0, abs(layer.slope))).clamp(min=1.0 if is_share else 0.0)
+        if layer.activation == "log_softmax":  # the difference to the largest, and at most log(n) more
+            bound = 2 * bound.max() + math.log(len(bound)) + torch.zeros_like(bound)
         largest = max(largest, float(bound.max()))
     return largest
 

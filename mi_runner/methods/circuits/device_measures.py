@@ -41,7 +41,7 @@ def measure_on(
     progress = progress or Progress()
     space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)
     grouped = group_examples(part.layers[-1], examples)
-    per_group = np.column_stack([grouped.bounds, grouped.sizes])
+    per_group = np.column_stack([grouped.wanted, grouped.sizes])
     *bounds, sizes = torch.from_numpy(np.repeat(per_group, np.diff(grouped.groups), axis=0).T.copy()).to(device)
     full = torch.from_numpy(grouped.full).to(device)
     hidden, output = part.to(device).layers[-2:]

@@ -47,7 +47,7 @@ def outputs_of_circuits(
             values = torch.bmm(weight, values)
         # In place where nothing is differentiated, because the values are the largest numbers there are.
         add = torch.add if values.requires_grad else Tensor.add_
-        values = layer.activate(add(values, bias[..., None]))
+        values = layer.activate(add(values, bias[..., None]), dim=1)
     outputs = values.transpose(1, 2)
     if kept.dtype == torch.bool and (is_full := kept.all(1)).any():
         outputs = torch.where(is_full[:, None, None], part(x) if full is None else full, outputs)

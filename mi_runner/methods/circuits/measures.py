@@ -1,4 +1,6 @@
-"""Measures of every circuit, one row for each circuit, computed by the kernel on the CPU.
+"""Measures of every circuit, one row for each circuit, computed by the kernels on the CPU.
+
+One output is a value, or answers two classes; several outputs answer a class together.
 
 Letters: B examples, K circuits, P prefixes (see `kernels.evaluation`).
 """
@@ -15,8 +17,8 @@ from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import Means, means_of
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
-from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, group_examples
-from mi_runner.methods.circuits.kernels import evaluation
+from mi_runner.methods.circuits.examples import CircuitExamples, GroupedExamples, check_outputs, group_examples
+from mi_runner.methods.circuits.kernels import class_evaluation, evaluation
 from mi_runner.methods.circuits.prefixes import PREFIXES_AT_ONCE, Prefixes, kernel_layers, prefixes_of, rows_of_prefix
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
@@ -36,7 +38,7 @@ class CircuitMeasures:
         circuit: uint64, the kept edges as bits.
         n_correct: examples answered correctly.
         n_agreeing: examples answered as the full network does.
-        squares: sum of squared differences to the full network's outputs.
+        squares: sum of squared differences to the full network's outputs; of several outputs their mean.
     """
 
     circuit: np.ndarray
@@ -70,15 +72,17 @@ def measure(
     inputs: str = "all",
     progress: Progress | None = None,
 ) -> Iterator[CircuitMeasures]:
-    """Yields, in batches, the measures of every well-formed circuit of a part with one output.
+    """Yields, in batches, the measures of every well-formed circuit of a part.
 
     Args:
+        part: with one output, or with several that answer a class.
         ablation: what a left-out edge carries, one of `ABLATIONS`.
         inputs: the family of circuits, one of `INPUTS`.
 
     Raises:
         ArgumentError: the last activation is leaky_relu with a negative slope, or there is no such choice.
     """
+    check_outputs(part, examples)
     progress = progress or Progress()
     space, means = CircuitSpace(part.sizes, inputs), means_of(part, examples.x, ablation)
     grouped = group_examples(part.layers[-1], examples)
@@ -88,9 +92,9 @@ def measure(
                 yield measures
                 advance(len(measures))
             return
-        most = max(1, min(PREFIXES_AT_ONCE, ROWS_AT_ONCE // rows_of_prefix(part.sizes[-3], part.sizes[-2])))
+        most = max(1, min(PREFIXES_AT_ONCE, ROWS_AT_ONCE // rows_of_prefix(space, part.sizes[-3])))
         for prefixes in prefixes_of(part, space, grouped.x, most, means):
-            measures = _measured(part, space, prefixes, grouped, means)
+            measures = _measured(part, space, prefixes, grouped, means, examples.has_several)
             yield measures
             advance(len(measures))
 
@@ -107,10 +111,11 @@ def measure_some(
     """Returns the measures of the given well-formed circuits `(K,)` uint64; the order of the rows may be another.
 
     Args:
-        part: with one output and at least one hidden layer.
+        part: with at least one hidden layer.
         ablation: what a left-out edge carries, one of `ABLATIONS`.
         inputs: the family of the circuits, one of `INPUTS`.
     """
+    check_outputs(part, examples)
     progress = progress or Progress()
     # With one hidden layer the prefix is empty, and one that uses every input serves every circuit.
     space = CircuitSpace(part.sizes, inputs if len(part.layers) > 2 else "all")
@@ -124,15 +129,16 @@ def measure_some(
         for prefixes in prefixes_of(part, space, grouped.x, PREFIXES_AT_ONCE, means):
             first, end = np.searchsorted(prefix, prefixes.bits), np.searchsorted(prefix, prefixes.bits, side="right")
             (some,) = np.nonzero(end > first)
-            evaluation.evaluate_listed(
+            kernel = class_evaluation.evaluate_class_listed if examples.has_several else evaluation.evaluate_listed
+            kernel(
                 prefixes.active[some],
                 prefixes.values[some],
                 first[some],
                 end[some],
                 circuits,
-                *kernel_layers(part, means),
+                *kernel_layers(part, means, has_several=examples.has_several),
                 grouped.groups,
-                grouped.bounds,
+                grouped.wanted,
                 grouped.sizes,
                 grouped.full,
                 np.array(space.offsets[-2:], dtype=np.int64),
@@ -146,55 +152,67 @@ def measure_some(
 
 def measure_one(part: Part, examples: CircuitExamples, circuit: int, *, ablation: str = "zero") -> CircuitMeasures:
     """Returns the measures of one circuit by its definition: one forward pass with masked weights."""
-    row = Edges(part.sizes).rows(np.array([circuit], dtype=np.uint64))
-    output = outputs_of_circuits(part, row, examples.x, means_of(part, examples.x, ablation))[0, :, 0]
-    answer = output.round()
+    check_outputs(part, examples)
+    circuits = np.array([circuit], dtype=np.uint64)
+    return _by_tensors(part, examples, circuits, means_of(part, examples.x, ablation))
+
+
+def _by_tensors(part: Part, examples: CircuitExamples, circuits: np.ndarray, means: Means | None) -> CircuitMeasures:
+    """Returns the measures of circuits `(K,)` uint64, by forward passes with masked weights."""
+    rows = Edges(part.sizes).rows(circuits)
+    before = outputs_of_circuits(part.without_softmax, rows, examples.x, means)
+    outputs = before if part.layers[-1].is_elementwise else part.layers[-1].activate(before)
+    answers = examples.kind.answers(before)
+    full = examples.full.reshape(len(examples), -1)
     return CircuitMeasures(
-        np.array([circuit], dtype=np.uint64),
-        np.array([int((answer == examples.target).sum())], dtype=np.int32),
-        np.array([int((answer == examples.full.round()).sum())], dtype=np.int32),
-        np.array([float((output - examples.full).double().square().sum())], dtype=np.float32),
+        circuits,
+        (answers == examples.target).sum(1).to(torch.int32).numpy(),
+        (answers == examples.full_answers).sum(1).to(torch.int32).numpy(),
+        (outputs - full).double().square().mean(2).sum(1).float().numpy(),
     )
 
 
 def _single_layer(
     part: Part, examples: CircuitExamples, space: CircuitSpace, means: Means | None
 ) -> Iterator[CircuitMeasures]:
-    """Yields the measures of the circuits of a single Linear layer: the full one, or in the family any all but ∅."""
-    n_at_once = max(1, NUMBERS_AT_ONCE // len(examples))
-    for first in range(space.full if space.inputs == "all" else 1, space.full + 1, n_at_once):
+    """Yields the measures of the circuits of a single Linear layer.
+
+    Of one output it is the full one, or in the family any all but the empty one.
+    """
+    n_at_once = max(1, NUMBERS_AT_ONCE // (len(examples) * part.sizes[-1]))
+    for first in range(space.full if space.count() == 1 else 1, space.full + 1, n_at_once):
         circuits = np.arange(first, min(first + n_at_once, space.full + 1), dtype=np.uint64)
-        outputs = outputs_of_circuits(part, space.edges.rows(circuits), examples.x, means)[:, :, 0]
-        answers = outputs.round()
-        yield CircuitMeasures(
-            circuits,
-            (answers == examples.target).sum(1).to(torch.int32).numpy(),
-            (answers == examples.full.round()).sum(1).to(torch.int32).numpy(),
-            (outputs - examples.full).double().square().sum(1).float().numpy(),
-        )
+        yield _by_tensors(part, examples, circuits[space.are_well_formed(circuits)], means)
 
 
 def _measured(
-    part: Part, space: CircuitSpace, prefixes: Prefixes, grouped: GroupedExamples, means: Means | None
+    part: Part,
+    space: CircuitSpace,
+    prefixes: Prefixes,
+    grouped: GroupedExamples,
+    means: Means | None,
+    has_several: bool,
 ) -> CircuitMeasures:
-    per_size = np.array([rows_of_prefix(size, part.sizes[-2]) for size in range(part.sizes[-3] + 1)])
+    per_size = np.array([rows_of_prefix(space, size) for size in range(part.sizes[-3] + 1)])
     counts = per_size[np.bitwise_count(prefixes.active.astype(np.uint64))]
     first = np.concatenate([[0], np.cumsum(counts)])
     total = int(first[-1])
     measures = CircuitMeasures(
         np.empty(total, np.uint64), np.empty(total, np.int32), np.empty(total, np.int32), np.empty(total, np.float32)
     )
-    evaluation.evaluate_prefixes(
+    kernel = class_evaluation.evaluate_class_prefixes if has_several else evaluation.evaluate_prefixes
+    kernel(
         prefixes.bits,
         prefixes.active,
         prefixes.values,
         first[:-1].astype(np.int64),
-        *kernel_layers(part, means),
+        *kernel_layers(part, means, has_several=has_several),
         grouped.groups,
-        grouped.bounds,
+        grouped.wanted,
         grouped.sizes,
         grouped.full,
         np.array(space.offsets[-2:], dtype=np.int64),
+        *([space.inputs == "all"] if has_several else []),
         measures.circuit,
         measures.n_correct,
         measures.n_agreeing,

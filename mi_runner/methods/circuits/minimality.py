@@ -1,8 +1,8 @@
 """How minimal is a valid circuit? (Adolfi et al. 2024; Hadad, Katz and Bassan, ICLR 2026)
 
 A sub-circuit of a circuit is a circuit of the same family whose edges are some of its edges, not all. To leave an edge
-out means: remove it, then remove every edge that lies on no path from an input to the output. If nothing is left, or if
-an input is lost that the family needs, the rest is not valid. A valid circuit is
+out means: remove it, then remove every edge that lies on no path from an input to an output. If nothing is left, or if
+an input or output is lost that the family needs, the rest is not valid. A valid circuit is
 
 - *quasi*-minimal if it has an edge without which it is not valid,
 - *locally* minimal if that holds for each of its edges,
@@ -30,7 +30,7 @@ from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import means_of
 from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
-from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs
 from mi_runner.methods.circuits.kernels import minimality as kernels
 from mi_runner.methods.circuits.space import CircuitSpace
 
@@ -106,7 +106,7 @@ def minimality_by_search(
     sub-circuits, or it is subset-minimal and `fewest` is not known.
 
     Args:
-        sizes: neurons of each layer, inputs first; the last is 1.
+        sizes: neurons of each layer, inputs first.
         kept: `(K, E)` bool, closed circuits that are valid.
         is_valid: says of circuits `(M, E)` bool, closed and not empty, which are valid, `(M,)` bool.
         inputs: the family of circuits, one of `INPUTS`.
@@ -140,22 +140,24 @@ def validity(
     last digits of float32.
 
     Args:
-        part: with one output.
-        accuracy_threshold: a circuit is valid if its fraction of correct answers is larger.
+        part: with one output, or with several that answer a class.
+        accuracy_threshold: as for `search_circuits`.
         ablation: what a left-out edge carries, one of `ABLATIONS`.
     """
-    means = means_of(part, examples.x, ablation)
-    index, occurrences = first_of_equal(torch.column_stack([examples.x, examples.target]))
-    x, target, weights = examples.x[occurrences], examples.target[occurrences], torch.bincount(index)
+    check_outputs(part, examples)
+    part, means = part.without_softmax, means_of(part, examples.x, ablation)
+    index, occurrences = first_of_equal(torch.column_stack([examples.x, examples.goal]))
+    x, goal, weights = examples.x[occurrences], examples.goal[occurrences], torch.bincount(index)
+    fewest = examples.fewest_right(accuracy_threshold)
     n_at_once = max(1, NUMBERS_AT_ONCE // (len(x) * max(part.sizes)))
 
     def is_valid(kept: np.ndarray) -> np.ndarray:
         valid = np.zeros(len(kept), dtype=bool)
         for first in range(0, len(kept), n_at_once):
             rows = slice(first, first + n_at_once)
-            outputs = outputs_of_circuits(part, kept[rows], x, means)[:, :, 0]
-            n_correct = ((outputs.round() == target) * weights).sum(1)
-            valid[rows] = (n_correct.double() / len(examples) > accuracy_threshold).numpy()
+            answers = examples.kind.answers(outputs_of_circuits(part, kept[rows], x, means))
+            n_right = ((answers == goal) * weights).sum(1)
+            valid[rows] = (n_right >= fewest).numpy()
         return valid
 
     return is_valid
@@ -175,7 +177,8 @@ def _without_each_edge(edges: Edges, circuits: np.ndarray, inputs: str) -> np.nd
     children = edges.closed(children)
     inside = children.any(1)
     if inputs == "all":
-        inside &= np.all(np.any(edges.masks(children)[0], axis=1), axis=1)
+        masks = edges.masks(children)
+        inside &= np.all(np.any(masks[0], axis=1), axis=1) & np.all(np.any(masks[-1], axis=2), axis=1)
     return children[inside]
 
 

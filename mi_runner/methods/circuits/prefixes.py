@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from mi_runner.graph.chain import ACTIVATIONS, Layer, Part
+from mi_runner.graph.chain import ACTIVATIONS, OVER_OUTPUTS, Layer, Part
 from mi_runner.methods.circuits.ablation import Means, carried
 from mi_runner.methods.circuits.space import CircuitSpace
 
@@ -116,25 +116,45 @@ def _stacked(batch: list[_State]) -> Prefixes:
     return Prefixes(np.array(bits, dtype=np.uint64), np.array(active, dtype=np.int64), np.stack(values))
 
 
-def rows_of_prefix(n_active: int, n_neurons: int) -> int:
-    """Returns in how many ways `n_neurons` neurons can keep inputs so that each of `n_active` inputs is kept."""
-    return sum((-1) ** k * comb(n_active, k) * 2 ** ((n_active - k) * n_neurons) for k in range(n_active + 1))
+def rows_of_prefix(space: CircuitSpace, n_active: int) -> int:
+    """Returns how many circuits have a prefix with so many active neurons behind the last hidden layer.
+
+    Each neuron of that layer keeps some of these active neurons and some outputs, or none of either; together they keep
+    each active neuron, and in the family all each output. By inclusion and exclusion over the active neurons and the
+    outputs that none of them keeps.
+    """
+    n_neurons, n_outputs = space.sizes[-2:]
+
+    def within(n_inputs: int, n_used: int) -> int:
+        return (1 + (2**n_inputs - 1) * (2**n_used - 1)) ** n_neurons
+
+    def without(left_out: int) -> int:
+        n_used = n_outputs - left_out
+        return sum((-1) ** k * comb(n_active, k) * within(n_active - k, n_used) for k in range(n_active + 1))
+
+    most = n_outputs if space.inputs == "all" else 0
+    return sum((-1) ** left_out * comb(n_outputs, left_out) * without(left_out) for left_out in range(most + 1))
 
 
-def kernel_layers(part: Part, means: Means | None = None) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+def kernel_layers(part: Part, means: Means | None, *, has_several: bool) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
     """Returns weight, bias, sources' means, activation and slope of the last hidden layer and of the output.
 
     The means are zeros if left-out edges carry 0.
+
+    Args:
+        has_several: whether the kernel takes several outputs: weight `(K, J)` and bias `(K,)`; otherwise those of the
+            only output.
     """
     hidden, output = part.layers[-2], part.layers[-1]
     into_hidden, into_output = (mean.cpu().numpy() for mean in carried(part, means)[-2:])
+    weight, bias = output.weight.cpu().numpy(), output.bias.cpu().numpy()
     return (
         (hidden.weight.cpu().numpy(), hidden.bias.cpu().numpy(), into_hidden, *kernel_activation(hidden)),
-        (output.weight.cpu().numpy()[0], np.float32(output.bias[0].item()), into_output, *kernel_activation(output)),
+        (*((weight, bias) if has_several else (weight[0], bias[0])), into_output, *kernel_activation(output)),
     )
 
 
 def kernel_activation(layer: Layer) -> tuple[int, np.float32]:
     """Returns the kernel's number of the activation, and its slope for negative values."""
     slope = {"identity": 1.0, "relu": 0.0, "leaky_relu": layer.slope}.get(layer.activation, 0.0)
-    return ACTIVATIONS.index(layer.activation), np.float32(slope)
+    return (*ACTIVATIONS, *OVER_OUTPUTS).index(layer.activation), np.float32(slope)

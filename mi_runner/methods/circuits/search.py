@@ -6,7 +6,7 @@ Letters: B examples, K circuits.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -15,7 +15,7 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.device_measures import measure_on
-from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_some
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
@@ -26,15 +26,17 @@ MOST_ROWS = 5_000_000
 
 @dataclass(frozen=True)
 class CircuitSearch:
-    """The counts of all circuits of one output, and a list of circuits.
+    """The counts of all circuits of one output, or of several that answer a class, and a list of circuits.
 
     Attributes:
         space: the circuits.
         listed: all circuits if they fit into a table, otherwise the valid ones; a random sample of these if they don't
             fit. Sorted by their bits.
-        counts: `(n_hidden + 1, n_edges + 1, B + 1)` int64: circuits by active neurons, kept edges, correct answers.
+        counts: `(n_hidden + 1, n_edges + 1, B + 1)` int64: circuits by active neurons, kept edges, right answers.
         edge_counts: `(n_edges,)` int64: valid circuits that keep each edge.
-        least_correct: the fewest correct answers of a valid circuit; B + 1 if no circuit can be valid.
+        least_correct: the fewest right answers of a valid circuit; B + 1 if no circuit can be valid.
+        right: `(K,)`, the right answers of each listed circuit. An answer is right if it is correct, or, where the
+            examples say that circuits are valid by agreement, if the full network gives it, too.
     """
 
     space: CircuitSpace
@@ -42,6 +44,7 @@ class CircuitSearch:
     counts: np.ndarray
     edge_counts: np.ndarray
     least_correct: int
+    right: np.ndarray
 
     @property
     def n_circuits(self) -> int:
@@ -83,18 +86,12 @@ class CircuitSearch:
     @property
     def is_valid(self) -> np.ndarray:
         """Whether each listed circuit is valid, `(K,)` bool."""
-        return self.listed.n_correct >= self.least_correct
+        return self.right >= self.least_correct
 
     @property
     def valid(self) -> np.ndarray:
         """The listed circuits that are valid, `(K,)` uint64."""
         return self.listed.circuit[self.is_valid]
-
-
-def fewest_correct(n_examples: int, accuracy_threshold: float) -> int:
-    """Returns the fewest correct examples of a valid circuit; n_examples + 1 if no accuracy is above the threshold."""
-    numbers = range(n_examples + 1)
-    return next((correct for correct in numbers if correct / n_examples > accuracy_threshold), n_examples + 1)
 
 
 def search_circuits(
@@ -111,15 +108,17 @@ def search_circuits(
     device: torch.device | str = "cpu",
     progress: Progress | None = None,
 ) -> CircuitSearch:
-    """Returns the counts of all well-formed circuits of a part with one output, and a list of circuits.
+    """Returns the counts of all well-formed circuits of a part, and a list of circuits.
 
-    A circuit is valid if its accuracy is above the threshold. Up to `max_table_rows` circuits are all measured and
+    The part has one output, whose answer is a rounded value or one of two classes, or several, whose answer is the
+    class of the largest. A circuit is valid if its accuracy is above the threshold. Up to `max_table_rows` circuits are all measured and
     listed. If there are more, a census counts all and lists valid ones.
 
     Args:
         part: its weights on the CPU; `part.output(0)` is the part of the first output alone.
         examples: their `x` are the activations that enter the part.
-        accuracy_threshold: 0 to 1; a circuit is valid if its fraction of correct answers is larger.
+        accuracy_threshold: 0 to 1; a circuit is valid if its fraction of right answers is larger; where `examples` say
+            that circuits are valid relative to the network, if its accuracy is at least this share of the network's.
         ablation: what a left-out edge carries, one of `ABLATIONS`.
         inputs: the family of circuits, one of `INPUTS`.
         min_node_sparsity: 0 to 1; circuits that leave out a smaller fraction of the hidden neurons are not counted.
@@ -127,11 +126,13 @@ def search_circuits(
         max_table_rows: the largest number of circuits that are all measured and listed.
         most_listed: the largest number of valid circuits that a census lists; None: `max_table_rows`.
         generator: draws which valid circuits are listed if there are too many; None: always the same.
-        device: the device that computes a table; a census always runs on the CPU.
+        device: the device that computes a table of one output; of several outputs it is computed on the CPU, and so is
+            a census.
 
     Raises:
-        ArgumentError: the part has several outputs or too many edges, its inputs are not the examples', there is no
-            example, an option is out of its range, or the last activation falls.
+        ArgumentError: the part has other outputs than the examples or too many edges, its inputs are not the examples',
+            there is no example, an option is out of its range, the last activation falls, or a part without hidden
+            layers has more circuits than fit into a table.
 
     Example:
         >>> import torch
@@ -153,10 +154,19 @@ def search_circuits(
     """
     space, device = CircuitSpace(part.sizes, inputs), torch.device(device)
     _check(space, examples, accuracy_threshold, min_node_sparsity)
-    least_correct = fewest_correct(len(examples), accuracy_threshold)
+    check_outputs(part, examples)
+    least_correct = examples.fewest_right(accuracy_threshold)
     least_left_out = math.ceil(min_node_sparsity * space.n_hidden - 1e-9)
-    if space.count() <= max_table_rows or not space.n_hidden:
+    if space.count() <= max_table_rows:
         return _in_a_table(part, examples, space, ablation, least_correct, least_left_out, device, progress)
+    if not space.n_hidden:
+        problem = f"a part without hidden layers has {space.count():,} circuits, more than {max_table_rows:,}, and a "
+        raise ArgumentError(
+            "max_table_rows",
+            None,
+            f"{problem}census takes a hidden layer.",
+            f"Type {space.count()} or analyse more layers.",
+        )
     if least_left_out:
         raise ArgumentError(
             ("min_node_sparsity", "max_table_rows"),
@@ -192,9 +202,11 @@ def _by_census(
 ) -> CircuitSearch:
     """Returns the counts of all circuits by a census, and its sample of valid ones, measured."""
     choices = {"ablation": ablation, "inputs": space.inputs}
-    census, circuits = take_census(part, examples, least_correct, most_listed, salt=salt, progress=progress, **choices)
+    goal = replace(examples, target=examples.goal.to(examples.target))  # what a census counts
+    census, circuits = take_census(part, goal, least_correct, most_listed, salt=salt, progress=progress, **choices)
     listed = measure_some(part, examples, circuits, progress=progress, **choices).sorted()
-    return CircuitSearch(space, listed, census.counts, census.edge_counts, least_correct)
+    right = examples.n_right(listed)
+    return CircuitSearch(space, listed, census.counts, census.edge_counts, least_correct, right)
 
 
 def _in_a_table(
@@ -208,16 +220,17 @@ def _in_a_table(
     progress: Progress | None,
 ) -> CircuitSearch:
     """Returns all circuits that leave out at least so many hidden neurons, measured and counted."""
-    if device.type == "cuda" and space.n_hidden:
+    if device.type == "cuda" and space.n_hidden and not examples.has_several:
         batches = measure_on(device, part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
     else:
         batches = measure(part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
     listed = CircuitMeasures.joined(list(batches)).sorted()
     listed = listed.kept(space.n_hidden - space.n_active(listed.circuit) >= least_left_out)
+    right = examples.n_right(listed)
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
-    np.add.at(counts, (space.n_active(listed.circuit), np.bitwise_count(listed.circuit), listed.n_correct), 1)
-    valid = listed.circuit[listed.n_correct >= least_correct]
-    return CircuitSearch(space, listed, counts, space.edge_counts(valid), least_correct)
+    np.add.at(counts, (space.n_active(listed.circuit), np.bitwise_count(listed.circuit), right), 1)
+    edge_counts = space.edge_counts(listed.circuit[right >= least_correct])
+    return CircuitSearch(space, listed, counts, edge_counts, least_correct, right)
 
 
 def judged(

@@ -1,15 +1,15 @@
-"""The space of circuits of a chain of layers with one output: its size, and the numbering of its circuits.
+"""The space of circuits of a chain of layers: its size, and the numbering of its circuits.
 
 A circuit keeps a set of edges between neurons. It is well formed when every hidden neuron has an incoming edge exactly
-if it has an outgoing one, and the output has an incoming one. Every input neuron must have an outgoing edge (the family
-*all*), or a circuit may leave inputs out (the family *any*). A hidden neuron with kept edges is active.
+if it has an outgoing one. In the family *all* every input neuron has an outgoing edge and every output an incoming one.
+In the family *any* a circuit may leave inputs and outputs out, but keeps an edge: every edge that it keeps lies on a
+path from an input to an output. A hidden neuron with kept edges is active, an output without one is left out.
 
-Letters: L Linear layers, sizes n_0 (inputs), n_1, …, n_L = 1 (the output).
+Letters: L Linear layers, sizes n_0 (inputs), n_1, …, n_L (outputs).
 """
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -21,7 +21,10 @@ from mi_runner.errors import ArgumentError
 from mi_runner.methods.circuits.edges import Edges, bits_of, rows_of
 
 INPUTS = ("all", "any")
-"""The families of circuits: every input neuron must be used, or a circuit may leave inputs out."""
+"""The families of circuits: every input and output must be used, or a circuit may leave inputs and outputs out.
+
+An only output is always used, because the empty circuit is in neither family.
+"""
 
 MOST_EDGES = 64
 """A circuit is one unsigned 64-bit integer."""
@@ -35,14 +38,14 @@ def full_matrices(n_rows: int, n_columns: int) -> int:
 
 @dataclass(frozen=True)
 class CircuitSpace:
-    """The well-formed circuits of one output of a chain of layers.
+    """The well-formed circuits of a chain of layers: of one output, or of several that are analysed together.
 
     Attributes:
-        sizes: neurons of each layer, inputs first; the last is 1.
+        sizes: neurons of each layer, inputs first.
         inputs: the family, one of `INPUTS`. The empty circuit is in neither.
 
     Raises:
-        ArgumentError: a size is below 1, the last isn't 1, there are more than 64 edges, or there is no such family.
+        ArgumentError: a size is below 1, there are more than 64 edges, or there is no such family.
     """
 
     sizes: tuple[int, ...]
@@ -51,8 +54,8 @@ class CircuitSpace:
     def __post_init__(self) -> None:
         if self.inputs not in INPUTS:
             raise ArgumentError("inputs", self.inputs, f"there are {' and '.join(INPUTS)}.")
-        if len(self.sizes) < 2 or min(self.sizes) < 1 or self.sizes[-1] != 1:
-            problem = "a space has an input layer, positive sizes, and one output."
+        if len(self.sizes) < 2 or min(self.sizes) < 1:
+            problem = "a space has an input layer, an output layer, and positive sizes."
             raise ArgumentError("sizes", self.sizes, problem)
         if self.n_edges > MOST_EDGES:
             named = "-".join(map(str, self.sizes))
@@ -87,8 +90,9 @@ class CircuitSpace:
     def count(self) -> int:
         """Returns the number of well-formed circuits.
 
-        The sum over the numbers of active neurons of each hidden layer (and of used inputs, in the family any) of the
-        products of the ways to choose them and of M(a, b), the number of a×b matrices without an empty row or column.
+        The sum over the numbers of active neurons of each hidden layer (in the family any also of used inputs and
+        outputs) of the products of the ways to choose them and of M(a, b), the number of a×b matrices without an empty
+        row or column.
         """
         ways = self._ways_to_use_inputs()  # active neurons of the layer before → circuits so far
         for size in self.sizes[1:]:
@@ -96,20 +100,29 @@ class CircuitSpace:
                 active: comb(size, active) * sum(n * full_matrices(active, before) for before, n in ways.items())
                 for active in range(1, size + 1)
             }
-        return ways[1]
+        return sum(ways[used] for used in self._used_outputs())
 
     def count_all_active(self) -> int:
         """Returns the number of well-formed circuits in which every hidden neuron is active."""
-        first = self.sizes[1]
-        product = sum(n * full_matrices(first, used) for used, n in self._ways_to_use_inputs().items())
-        for n_in, n_out in itertools.pairwise(self.sizes[1:]):
-            product *= full_matrices(n_out, n_in)
-        return product
+        ways = self._ways_to_use_inputs()
+        for size in self.sizes[1:-1]:
+            ways = {size: sum(n * full_matrices(size, before) for before, n in ways.items())}
+        n_outputs = self.sizes[-1]
+        return sum(
+            comb(n_outputs, used) * n * full_matrices(used, before)
+            for used in self._used_outputs()
+            for before, n in ways.items()
+        )
 
     def _ways_to_use_inputs(self) -> dict[int, int]:
         """Returns, for each number of used inputs, in how many ways they can be chosen."""
         n = self.sizes[0]
         return {n: 1} if self.inputs == "all" else {used: comb(n, used) for used in range(1, n + 1)}
+
+    def _used_outputs(self) -> range:
+        """Returns how many outputs a circuit may use."""
+        n = self.sizes[-1]
+        return range(n, n + 1) if self.inputs == "all" else range(1, n + 1)
 
     def masks(self, circuit: int) -> tuple[np.ndarray, ...]:
         """Returns the kept edges of a circuit, a boolean mask `(out, in)` for each Linear layer."""
@@ -143,7 +156,8 @@ class CircuitSpace:
             entering = [((1 << n_in) - 1) << (start + target * n_in) for target in range(n_out)]
             reached = [(circuits & np.uint64(mask)) != 0 for mask in entering]
         assert reached is not None
-        return np.asarray(formed & reached[0])
+        used = np.stack(reached)
+        return np.asarray(formed & (used.all(0) if self.inputs == "all" else used.any(0)))
 
     def active(self, circuit: int) -> tuple[int, ...]:
         """Returns the number of active neurons of each hidden layer."""

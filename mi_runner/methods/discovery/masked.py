@@ -275,6 +275,20 @@ class MaskedPart:
                 column.append(values.cpu().numpy())
         return Measures(*(np.concatenate(column) for column in columns)).of(index)
 
+    @torch.no_grad()
+    def distance_by_example(self, circuits: np.ndarray) -> np.ndarray:
+        """Returns the squared difference of each example's output to the full network's, mean over circuits, `(B,)`.
+
+        Args:
+            circuits: `(K, E)`, closed; one that occurs several times counts as often.
+        """
+        first, index = distinct(circuits)
+        weights = torch.from_numpy(np.bincount(index, minlength=len(first)) / len(circuits)).to(self.x)
+        total = torch.zeros(len(self.x), dtype=self.x.dtype, device=self.x.device)
+        for chunk in self._chunks(len(first)):
+            total += weights[chunk] @ self._per_example(self.outputs(circuits[first[chunk]]), "distance")
+        return total.cpu().numpy()
+
     def answers(self, outputs: Tensor) -> Tensor:
         """Returns the answers of outputs `(..., n_L)`: the largest output's class `(...)`, or each output rounded."""
         return outputs.round() if self.target.is_floating_point() else outputs.argmax(-1)

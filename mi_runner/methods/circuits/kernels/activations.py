@@ -6,8 +6,9 @@ import numpy as np
 
 from mi_runner.machine.compiled import compiled
 
-IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID = range(5)
-"""Numbers of the activations. The first three are z where z > 0, and slope · z elsewhere."""
+IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID, SOFTMAX, LOG_SOFTMAX = range(7)
+"""Numbers of the activations. The first three are z where z > 0, and slope · z elsewhere; the last two are over all
+outputs of an example."""
 
 ZERO = np.float32(0)  # a plain 0 would make numba compare in float64
 

@@ -21,7 +21,7 @@ from mi_runner.methods.circuits.kernels.evaluation import between, contributions
 
 
 @compiled(fastmath={"nnan", "nsz"})  # or the search for the smallest could not be vectorised
-def _extremes(terms: Any, blocks: Any, smallest: Any, largest: Any, active: int) -> None:
+def extremes(terms: Any, blocks: Any, smallest: Any, largest: Any, active: int) -> None:
     """Fills `smallest[j, m]` and `largest[j, m]` `(C,)` with the bounds of each block's contributions."""
     for j in range(terms.shape[0]):
         for m in range(terms.shape[1]):
@@ -107,7 +107,7 @@ def _look(
 
 
 @compiled()
-def _fitting(active: int, fitting: Any) -> None:
+def fitting_masks(active: int, fitting: Any) -> None:
     """Fills `fitting[need]` with the number of masks of active neurons that contain `need`, then with these masks."""
     fitting[:, 0] = 0
     for m in range(fitting.shape[0]):
@@ -123,7 +123,7 @@ def _tally(correct: Any, masks: Any, least_correct: int, counts: Any, first: int
 
     Args:
         correct: `(2ⁿ,)`, the correct answers of the circuit with each mask.
-        masks: a row of `_fitting`.
+        masks: a row of `fitting_masks`.
         counts: a circuit with mask m and r correct answers adds 1 at first + of_mask[m] + r.
         valid: `(2ⁿ,)`; a valid circuit with mask m adds 1 at m.
     """
@@ -139,7 +139,7 @@ def _tally(correct: Any, masks: Any, least_correct: int, counts: Any, first: int
 
 
 @compiled()
-def _rank(circuit: np.uint64, salt: np.uint64) -> np.uint64:
+def rank_of(circuit: np.uint64, salt: np.uint64) -> np.uint64:
     """Returns the circuit's place in a random order: its bits, mixed by SplitMix64's last step, which is invertible."""
     z = circuit ^ salt
     z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
@@ -148,7 +148,7 @@ def _rank(circuit: np.uint64, salt: np.uint64) -> np.uint64:
 
 
 @compiled()
-def _shorten(places: Any, most: int) -> tuple[int, int]:
+def shorten(places: Any, most: int) -> tuple[int, int]:
     """Moves the `most` lowest of these distinct places, and a few more, to the front.
 
     Returns how many were moved, and the highest of them. The boundary is found by bisection, and need not be exact.
@@ -174,7 +174,7 @@ def _shorten(places: Any, most: int) -> tuple[int, int]:
 
 
 def circuits_of(ranks: np.ndarray, salt: np.uint64) -> np.ndarray:
-    """Returns the circuits `(K,)` uint64 at these places `(K,)` uint64 of the random order; the inverse of `_rank`."""
+    """Returns the circuits `(K,)` uint64 at these places `(K,)` uint64 of the random order; the inverse of `rank_of`."""
     z = ranks ^ (ranks >> np.uint64(31)) ^ (ranks >> np.uint64(62))
     z = z * np.uint64(0x319642B2D24D8EC3)  # 0x94D0…·0x3196… = 1 modulo 2⁶⁴
     z = z ^ (z >> np.uint64(27)) ^ (z >> np.uint64(54))
@@ -219,7 +219,7 @@ def census_prefixes(
         n_valid: `(P,)` int64, filled with the number of valid circuits of each prefix.
         valid_rows: `(P, J, 2ⁿ)` int64, filled with how many valid circuits keep the inputs m of neuron j.
         offsets: `(2,)`, the bits at which the last hidden layer's and the output's edges begin.
-        salt: uint64; the random order of the circuits, see `_rank`.
+        salt: uint64; the random order of the circuits, see `rank_of`.
         most: how many valid circuits are listed: those that come first in the random order.
         beyond: `(T,)` uint64, for each thread the last place that is still listed; lowered when more are found.
         n_listed: `(T,)` int64; how many places each thread has listed.
@@ -260,8 +260,8 @@ def census_prefixes(
         last = n_neurons - 1
         for p in range(thread, prefixes.shape[0], n_threads):
             contributions(values[p], active[p], hidden, out_weight, out_means, terms)
-            _extremes(terms, blocks, smallest, largest, active[p])
-            _fitting(active[p], fitting)
+            extremes(terms, blocks, smallest, largest, active[p])
+            fitting_masks(active[p], fitting)
             last_low = np.ascontiguousarray(smallest[last].T)
             last_high = np.ascontiguousarray(largest[last].T)
             low[0, :] = out_bias
@@ -289,12 +289,12 @@ def census_prefixes(
                             m = masks[i]
                             if correct[m] < least_correct:
                                 continue
-                            rank = _rank(bits[j] | edge_bits(j, m, n_inputs, offsets), salt)
+                            rank = rank_of(bits[j] | edge_bits(j, m, n_inputs, offsets), salt)
                             if rank <= beyond[thread]:
                                 listed[thread, n_listed[thread]] = rank
                                 n_listed[thread] += 1
                                 if n_listed[thread] == listed.shape[1]:
-                                    n_listed[thread], beyond[thread] = _shorten(listed[thread], most)
+                                    n_listed[thread], beyond[thread] = shorten(listed[thread], most)
                     n_valid[p] += n_found
                     for neuron in range(last):
                         valid_rows[p, neuron, chosen[neuron]] += n_found

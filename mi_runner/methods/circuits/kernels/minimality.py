@@ -57,7 +57,7 @@ def close_bits(circuit: np.uint64, sizes: Any, offsets: Any) -> np.uint64:
             row = (circuit >> shift) & row_mask
             left |= row << shift
             reached |= np.uint64(row != np.uint64(0)) << np.uint64(to)
-    needed = one
+    needed = every  # all outputs
     for layer in range(n_layers - 1, -1, -1):
         n_in = sizes[layer]
         row_mask = every >> np.uint64(64 - n_in)

@@ -1,0 +1,170 @@
+"""Which of several alternatives differ? Each two of them are compared on the same units: examples, or networks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import Any
+
+EXACT_UP_TO = 14
+"""Up to this many units all sign patterns are tried; of more, some are drawn."""
+
+DRAWN_PATTERNS = 5_000
+MOST_NUMBERS = 50_000_000
+"""Patterns times pairs that are compared; of more pairs fewer patterns are drawn."""
+
+FEWEST_PATTERNS = 1_000
+MOST_ALTERNATIVES = 300
+"""So many have 44,850 pairs. Of more, none is told apart from another."""
+
+SAME = 1e-9
+"""Values whose relative difference is at most this are equal: they were added up in another order."""
+
+ROUNDING = 1e-6
+
+FEWEST_UNITS = 6
+"""Of fewer, at least one sign pattern in 16 is as extreme as the observed one, so nothing is told apart."""
+
+LEVEL = 0.05
+"""A p-value of at least this doesn't tell two alternatives apart."""
+
+
+@dataclass(frozen=True)
+class Compared:
+    """Several alternatives that were measured on the same units (examples, or networks), each pair of them compared.
+
+    Attributes:
+        means: of each alternative over the units.
+        n: units; 0 where they are the whole population, so that nothing is tested; see `compare_population`.
+        p: `p[a][b]`, the p-value that their means are equal, corrected for all pairs.
+    """
+
+    means: tuple[float, ...]
+    n: int
+    p: tuple[tuple[float, ...], ...]
+
+    def tied_with(self, place: int) -> list[int]:
+        """Returns the other alternatives that are not told apart from this one, by their means, the nearest first."""
+        others = [other for other, p in enumerate(self.p[place]) if other != place and p >= LEVEL]
+        return sorted(others, key=lambda other: abs(self.means[other] - self.means[place]))
+
+    @property
+    def lowest(self) -> int:
+        """The alternative with the lowest mean, the first of equal ones; not told apart from those `tied_with` it."""
+        return min(range(len(self.means)), key=lambda place: self.means[place])
+
+    @property
+    def highest(self) -> int:
+        """The alternative with the highest mean, the first of equal ones."""
+        return max(range(len(self.means)), key=lambda place: self.means[place])
+
+    @property
+    def tells_none_apart(self) -> bool:
+        """Whether no two alternatives are told apart."""
+        return all(p >= LEVEL for row in self.p for p in row)
+
+
+def compare_all(values: Sequence[Sequence[float]]) -> Compared:
+    """Returns a paired test of the means of each two alternatives, corrected for the number of pairs.
+
+    If two alternatives are equally good, the signs of their differences are those of fair coins. The same signs are
+    given to the differences of all pairs, so that the correction knows how the pairs depend on each other: the
+    step-down procedure of P. Westfall and S. Young, Resampling-based multiple testing (1993), with the statistic
+    |Σd| / √Σd² of a pair's differences d, which orders samples as Student's |t| does. Whichever pair is looked at, also
+    the lowest and the next, a false difference is found with a probability of at most 5 % among all pairs.
+    Fewer than `FEWEST_UNITS` can't tell anything apart.
+
+    Args:
+        values: of each alternative those of the units, all in the same order; finite.
+
+    Raises:
+        ValueError: the alternatives have different numbers of units, or none.
+    """
+    import numpy as np
+
+    if len({len(row) for row in values}) != 1 or not len(values[0]):
+        raise ValueError("give each alternative the same units, at least one.")
+    of = np.asarray(values, dtype=np.float64)
+    means = of.mean(1)
+    p = np.ones((len(of), len(of)))
+    first, second = np.triu_indices(len(of), 1)
+    if len(first) and len(of) <= MOST_ALTERNATIVES:
+        p[first, second] = p[second, first] = _westfall_young(of, first, second)
+    return Compared(tuple(means.tolist()), of.shape[1], tuple(map(tuple, p.tolist())))
+
+
+def compare_population(draws: Sequence[Sequence[float]]) -> Compared:
+    """Returns which alternatives differ where their means are over all the units there are, so that none is sampled.
+
+    Only draws of an alternative are: two alternatives are told apart if all draws of one are below all of the other.
+    Their p-value is then 0, otherwise 1.
+
+    Args:
+        draws: of each alternative the mean of each of its draws; one of an alternative that draws nothing.
+    """
+    ends = [(min(own), max(own)) for own in draws]
+
+    def differ(one: tuple[float, float], other: tuple[float, float]) -> bool:
+        (_, below), (above, _) = sorted((one, other))
+        return above - below > SAME * max(abs(above), abs(below))
+
+    p = tuple(tuple(0.0 if differ(one, other) else 1.0 for other in ends) for one in ends)
+    return Compared(tuple(fmean(own) for own in draws), 0, p)
+
+
+def _westfall_young(of: Any, first: Any, second: Any) -> Any:
+    """Returns the corrected p-value of each pair.
+
+    Args:
+        of: `(M, N)`, values of M alternatives for N units.
+        first, second: `(P,)`, the alternatives of each pair.
+    """
+    import numpy as np
+
+    scale = np.sqrt((of**2).sum(1))
+    of = of - of.mean(0)  # differences stay, and sums of nearly equal numbers lose no digits
+    n = of.shape[1]
+    norm = np.concatenate([np.sqrt(((of[row + 1 :] - of[row]) ** 2).sum(1)) for row in range(len(of) - 1)])
+    is_equal = norm <= SAME * np.maximum(scale[first], scale[second])
+    inverse = np.where(is_equal, 0.0, 1 / np.where(is_equal, 1.0, norm))
+
+    def statistics(signs: Any) -> Any:
+        sums = signs @ of.T
+        return np.abs(sums[:, first] - sums[:, second]) * inverse
+
+    observed = statistics(np.ones((1, n)))[0]
+    order = np.argsort(-observed, kind="stable")
+    bound = observed[order] * (1 - ROUNDING)  # what rounds to less than the observed value is equal to it
+    reached = np.zeros(len(order))
+    n_patterns = 0
+    for signs in _sign_patterns(n, len(first)):
+        found = statistics(signs)[:, order]
+        found = np.maximum.accumulate(found[:, ::-1], axis=1)[:, ::-1]
+        reached += (found >= bound).sum(0)
+        n_patterns += len(signs)
+    corrected = np.empty(len(order))
+    corrected[order] = np.maximum.accumulate(reached / n_patterns)
+    return np.where(is_equal, 1.0, corrected)
+
+
+def _sign_patterns(n: int, n_pairs: int) -> Iterator[Any]:
+    """Yields arrays `(C, n)` of signs, the first pattern without a minus: all patterns, or some that are drawn.
+
+    A pattern and its opposite give the same |Σ|, so the first sign is always plus where all are tried.
+    """
+    import numpy as np
+
+    at_once = max(1, 20_000_000 // max(n, n_pairs))
+    if n <= EXACT_UP_TO:
+        numbers = np.arange(2 ** (n - 1))
+        signs = 1.0 - 2.0 * (numbers[:, None] >> np.arange(n) & 1)
+        yield from (signs[start : start + at_once] for start in range(0, len(signs), at_once))
+        return
+    left = max(FEWEST_PATTERNS, min(DRAWN_PATTERNS, MOST_NUMBERS // n_pairs)) - 1
+    draw = np.random.default_rng(0)
+    yield np.ones((1, n))
+    while left:
+        some = min(at_once, left)
+        yield 1.0 - 2.0 * draw.integers(0, 2, (some, n), dtype=np.int8)
+        left -= some
