@@ -25,6 +25,7 @@ from mi_runner.errors import ArgumentError, ConfigError, RunFailed
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common import sentences
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
+from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.tables import HISTORY, of_training
 from mi_runner.experiments.explanations import figures
 from mi_runner.experiments.explanations.controls import RANDOM_FUNCTION, UNTRAINED, Control, train_on_random_functions
@@ -130,7 +131,7 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
     alignments: list[dict[str, Any]] = []
     frames = []
     pictures: list[Callable[[], Any]] = []
-    part = find_part(setting.graph(), None)
+    part = named(find_part(setting.graph(), None), setting.graph(), setting.dataset)
     drawn: dict[str, Drawing] = {}
     as_text = any(max(found.groundings, default=0) >= 2**63 for found in explained.values())
     for output, found in explained.items():
