@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mi_runner.datasets import Dataset, arrays
-from mi_runner.datasets.arrays import CAUSAL_NAMES, NAMES
+from mi_runner.datasets.arrays import CAUSAL_NAMES, NAMES, WORDS
 from mi_runner.datasets.npz_files import Array
 from mi_runner.errors import ArgumentError, one_line, unknown
 
@@ -56,7 +56,7 @@ def load(
 def _by_name(data: Any) -> dict[str, Any]:
     """Returns name → what is given for it."""
     if isinstance(data, Mapping):
-        names = [*NAMES, *CAUSAL_NAMES]
+        names = [*NAMES, *CAUSAL_NAMES, *WORDS]
         if missing := [name for name in NAMES if name not in data]:
             raise ArgumentError("data", None, f"{{data}}: {', '.join(missing)} missing;", WANTED)
         if others := [name for name in data if name not in names]:
@@ -132,7 +132,7 @@ def _named(dataset: Dataset, feature_names: Sequence[str] | None, class_names: S
             n = len(dataset.class_names)
             raise ArgumentError("class_names", list(names), f"there are {n} classes; give {n} names.")
         dataset = replace(dataset, class_names=names)
-    return dataset
+    return dataset if feature_names is None else replace(dataset, feature_names=tuple(map(str, feature_names)))
 
 
 def _as_given(error: ArgumentError) -> ArgumentError:

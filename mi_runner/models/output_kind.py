@@ -19,7 +19,7 @@ SOFTMAXES = ("softmax",)
 QUOTIENTS = ("div", "__truediv__", "true_divide", "divide", "reciprocal", "__rtruediv__", "__rdiv__", "mul", "exp")
 """What a sigmoid or a softmax that is written by hand may end with; then the outputs themselves decide."""
 
-SAME_NUMBERS = ("squeeze", "unsqueeze", "view", "reshape", "flatten", "contiguous", "clone", "to", "float")
+SAME_NUMBERS = ("squeeze", "unsqueeze", "unflatten", "view", "reshape", "flatten", "contiguous", "clone", "to", "float")
 """Functions that return the numbers that they get, in another shape."""
 
 LOOKED_AT = 1000

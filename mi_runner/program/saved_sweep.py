@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
-MOST_ROWS = 6
+MOST_ROWS = 4
 """Rows of the headline that the answer has in words."""
 
 

@@ -27,6 +27,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.comparison import compare_networks
+from mi_runner.experiments.circuits.shared import compare_two
 from mi_runner.experiments.circuits.tables import (
     CENSUS,
     CIRCUITS,
@@ -57,7 +58,7 @@ from mi_runner.methods.circuits.minimality import (
     validity,
 )
 from mi_runner.methods.circuits.rounding import rounding_interval
-from mi_runner.methods.circuits.search import CircuitSearch, fewest_correct, judged, search_circuits
+from mi_runner.methods.circuits.search import CircuitSearch, judged, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
@@ -167,7 +168,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     pictures = [output.picture for output in outputs]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
     return Result(
-        _tables(config, outputs, [JUDGED] if judging else [], _description(config, part, on.found.x)),
+        _tables(config, outputs, [JUDGED] if judging else [], _description(config, graph, part, on.found.x)),
         {name: float(first[name]) for name in metric_names(setting)},
         DECLARED,
         figures={name: drawing for output in outputs for name, drawing in output.figures.items()},
@@ -321,15 +322,19 @@ def _weights(part: Part) -> dict[str, Tensor]:
     }
 
 
-def _description(config: CircuitsConfig, part: Part, x: Tensor) -> dict[str, Any]:
+def _description(config: CircuitsConfig, graph: ModelGraph, part: Part, x: Tensor) -> dict[str, Any]:
     """Returns what the weights don't say about the analysed layers, for the metadata of circuits.parquet.
 
-    The digest of the examples x that circuits are found on says whether two runs have the same.
+    The digest of the examples x that circuits are found on says whether two runs have the same. `activation` is that of
+    the values that enter the layers, None where no Linear layer gives them.
     """
     digest = hashlib.sha256(x.cpu().contiguous().numpy().tobytes()).hexdigest()
     layers = [{"module": layer.module, "activation": layer.activation, "slope": layer.slope} for layer in part.layers]
     family = {"ablation": config.ablation.name, "inputs": config.inputs.name}
-    return {"sizes": list(part.sizes), "site": part.site, "layers": layers, "test_examples": digest, **family}
+    chain = longest_part(graph)
+    before = chain.layers[: -len(part.layers)] if chain is not None else ()
+    entering = {"site": part.site, "activation": before[-1].activation if before else None}
+    return {"sizes": list(part.sizes), **entering, "layers": layers, "test_examples": digest, **family}
 
 
 # --- the search ------------------------------------------------------------------------------------------------------
@@ -376,7 +381,7 @@ def _judged(
     """Returns the listed circuits on the examples that they are judged on."""
     config = setting.config
     measures = judged(result, part, examples, ablation=config.ablation.name, progress=setting.progress)
-    return JudgedElsewhere(measures, len(examples), fewest_correct(len(examples), config.accuracy_threshold))
+    return JudgedElsewhere(measures, examples, config.accuracy_threshold)
 
 
 def _levels(
@@ -482,5 +487,6 @@ EXPERIMENT: Experiment[CircuitsConfig] = Experiment(
     run=run,
     cost=cost,
     compare_networks=compare_networks,
+    compare_two=compare_two,
     declared=DECLARED,
 )
