@@ -268,7 +268,7 @@ def _by_name(
     for own_prefixes in ([""], _prefixes([_plain(name) for name in wanted])):
         found: dict[str, dict[str, str]] = {}
         for own in own_prefixes:
-            for prefix in _prefixes_in_file(given, wanted, own):
+            for prefix in _prefixes_in_file(given, wanted, ties, own):
                 names = _with_prefix(given, wanted, ties, own, prefix)
                 if names is not None:
                     found.setdefault(" ".join(names.values()), names)
@@ -305,9 +305,13 @@ def _prefixes(names: Sequence[str]) -> list[str]:
     return prefixes
 
 
-def _prefixes_in_file(given: Mapping[str, str], wanted: Mapping[str, Tensor], own: str) -> list[str]:
+def _prefixes_in_file(
+    given: Mapping[str, str], wanted: Mapping[str, Tensor], ties: Mapping[str, tuple[str, ...]], own: str
+) -> list[str]:
     """Returns what stands before one of the model's names in the file, nothing first."""
-    names = [_plain(name)[len(own) :] for name in wanted if name.rpartition(".")[2] != COUNTER][:2]
+    needed = [name for name in wanted if name.rpartition(".")[2] != COUNTER]
+    # Of tied weights the file may have any one.
+    names = [_plain(name)[len(own) :] for name in [name for name in needed if name not in ties][:2] or needed]
     if own and not any("." in _plain(name)[len(own) :] for name in wanted):
         return [""]  # a single module, which any other would fit
     found = {name[: -len(end)] for end in names for name in given if name.endswith(end)}

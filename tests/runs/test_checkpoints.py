@@ -630,6 +630,21 @@ def test_both_names_of_tied_weights_get_what_the_file_has(kept: str) -> None:
     assert all(torch.equal(tensor, torch.eye(3)) for tensor in state.values())
 
 
+@pytest.mark.parametrize("kept", ["first", "middle", "last"])
+def test_of_three_tied_weights_behind_a_prefix_any_one_will_do(kept: str, tmp_path: Path) -> None:
+    def tied() -> nn.Module:
+        layers = {name: nn.Linear(3, 3, bias=False) for name in ("first", "middle", "last")}
+        for layer in layers.values():
+            layer.weight = layers["first"].weight
+        return nn.ModuleDict({**layers, "head": nn.Linear(3, 2)})
+
+    whole, model = tied(), tied()
+    state = {f"module.{name}": t for name, t in whole.state_dict().items() if name.startswith((kept, "head"))}
+    assert len(state) == 3
+    load(str(as_pytorch(state, tmp_path)), model)
+    assert same(model.state_dict(), whole.state_dict())
+
+
 def test_metadata_adds_a_name_and_changes_none(tmp_path: Path) -> None:
     state = {"a": torch.zeros(2), "b": torch.ones(2)}
     save_file(state, tmp_path / "w.safetensors", metadata={"b": "a", "c": "a", "d": "e", "format": "pt"})
