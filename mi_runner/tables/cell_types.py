@@ -48,7 +48,7 @@ def type_of(values: Iterable[Any]) -> CellType | None:
 def _kind(value: Any) -> CellType | None:
     if value is None or value != value:  # NaN
         return None
-    if isinstance(value, bool) or type(value).__name__ == "bool_" or type(value).__module__ == "numpy.bool":
+    if type(value).__name__ in ("bool", "bool_"):  # Python's, or numpy's of either version
         return "truth value"
     return "integer" if isinstance(value, Integral) else "number" if isinstance(value, Real) else "text"
 
