@@ -82,11 +82,14 @@ class Ablations:
         confusion: rows target, kind, method, repeat, label, predicted, count.
         outputs: the network's outputs `(N, K)` on the CPU: under None of the intact network, under each ablation those
             after it. Only the intact network's if all together have more than `MOST_OUTPUTS` numbers.
+        correct: whether each example is answered correctly, `(N,)` bool on the CPU, under the same keys; none under an
+            ablation whose outputs are not finite.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     confusion: list[dict[str, Any]] = field(default_factory=list)
     outputs: dict[Ablation | None, Tensor] = field(default_factory=dict)
+    correct: dict[Ablation | None, Tensor] = field(default_factory=dict)
 
 
 # --- whole targets -----------------------------------------------------------------------------------------------
@@ -196,12 +199,14 @@ class _Table:
         named = {name: row[name] for name in (*ABLATION, "repeat")}
         self.ablations.confusion.extend({**named, **count} for count in tally.confusion())
         outputs = self._outputs.pop(ablation, [])
+        if tally.finite:
+            self.ablations.correct[ablation] = torch.cat(tally.correct)
         if outputs and tally.finite:
             self.ablations.outputs[ablation] = torch.cat(outputs)
 
 
 class _Tally:
-    """Score and, if they are counted, pairs of label and prediction of batches of outputs, added up."""
+    """Score and, if they are counted, correct examples and pairs of label and prediction of batches of outputs."""
 
     def __init__(self, loss: LossFunction, kind: Outputs, *, counted: bool = True) -> None:
         self.loss, self.kind, self.counted = loss, kind, counted
@@ -209,6 +214,7 @@ class _Tally:
         self.total_loss = 0.0
         self.finite = True
         self.counts: Counter[tuple[int, int]] = Counter()
+        self.correct: list[Tensor] = []
 
     def add(self, outputs: Tensor, labels: Tensor) -> None:
         """Adds the next batch."""
@@ -219,6 +225,7 @@ class _Tally:
         self.finite &= result.finite
         if not self.counted or not self.finite:
             return
+        self.correct.append(self.kind.correct(outputs, labels).cpu())
         for row in confusion(outputs, labels, kind=self.kind):
             self.counts[row["label"], row["predicted"]] += row["count"]
 

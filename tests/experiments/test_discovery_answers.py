@@ -79,7 +79,7 @@ def test_two_methods_have_the_p_value_of_a_paired_permutation_test(
     assert summary.loc["greedy", "p_lowest"] == summary.loc["random", "p_highest"] == 1
     tie = expected.pvalue >= 0.05
     assert summary["lowest"].tolist() == [tie, True] and summary["highest"].tolist() == [True, tie]
-    assert "a paired test over 12 examples at 5 %" in ended.record["answer"]
+    assert "The test is paired over 12 examples at 5 %" in ended.record["answer"]
 
 
 def test_where_a_method_found_nothing_it_is_averaged_with_the_empty_circuit(
@@ -158,15 +158,18 @@ def test_over_networks_the_lowest_is_named_if_the_test_tells_it_apart() -> None:
     # As large as Σd/√Σd² = 12/√20 of b − a: all signs alike, and alternating signs, by which b − c has √8.
     assert rows["b"]["p_lowest"] == 4 / 2**8 and rows["a"]["n_networks"] == 8
     assert found.answer == (
-        "With zero ablation the lowest mean regret is 1.25, that of a. The highest is 2.75, that of b and c. What ties "
-        "is not told apart by a paired test over 8 networks, corrected for all pairs, at 5 %."
+        "With zero ablation the lowest mean regret is 1.25, that of a. The highest is 2.75, that of b and c. The "
+        "test is paired over 8 networks, corrected for all pairs, at 5 %: what it doesn't tell apart ties."
     )
 
 
 def test_of_few_networks_none_is_named_the_best() -> None:
     found = compare_networks(of_networks(4))
     assert "no two of 3 methods are told apart by their mean regret, from 1.05 (a) to 2.55" in found.answer
-    assert "a paired test over 4 networks, corrected for all pairs, at 5 %; fewer than 6 tell nothing" in found.answer
+    assert (
+        "over 4 networks, corrected for all pairs, at 5 %: what it doesn't tell apart ties; fewer than 6"
+        in found.answer
+    )
 
 
 def test_where_a_network_has_no_best_circuits_the_sentence_is_about_the_mse() -> None:

@@ -70,9 +70,9 @@ def test_where_the_ends_tie_only_the_pairs_that_differ_are_named() -> None:
 
 def test_what_a_tie_is_says_the_test_and_that_few_units_tell_nothing() -> None:
     assert of_the_test(40, "example", 9) == (
-        " What ties is not told apart by a paired test over 40 examples, corrected for all pairs, at 5 %."
+        " The test is paired over 40 examples, corrected for all pairs, at 5 %: what it doesn't tell apart ties."
     )
     assert of_the_test(5, "network", 2) == (
-        " What ties is not told apart by a paired test over 5 networks at 5 %; fewer than 6 tell nothing apart."
+        " The test is paired over 5 networks at 5 %: what it doesn't tell apart ties; fewer than 6 tell nothing apart."
     )
     assert of_the_test(5, "network", 1) == ""

@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,10 +17,11 @@ from torch import Tensor
 from mi_runner.config.experiments.ablation import AblationConfig, Estimate, Granularity
 from mi_runner.config.experiments.ablation import Method as AskedMethod
 from mi_runner.datasets import Dataset, arrays
+from mi_runner.datasets.distinct import is_every_boolean_input
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, ConfigError, as_options, listed, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
-from mi_runner.experiments.ablation import figures
+from mi_runner.experiments.ablation import answers, figures
 from mi_runner.experiments.ablation.pictures import network_picture
 from mi_runner.experiments.ablation.tables import (
     ABLATING,
@@ -45,8 +45,7 @@ from mi_runner.experiments.ablation.tables import (
     with_unit_names,
 )
 from mi_runner.experiments.common import drawing, predictions
-from mi_runner.experiments.common.sentences import measured, several
-from mi_runner.experiments.common.tables import PREDICTIONS, of_answers
+from mi_runner.experiments.common.tables import PREDICTIONS, of_answers, of_confusion
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods import ablation_targets, sources
@@ -156,7 +155,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         figures=drawn,
         pictures={"network": partial(network_picture, site_rows(graph), ablated.rows)},
         shown=[*shown, *(table.name for table in filled if table.name in ALSO_SHOWN)],
-        answer=_answer(_known(ablated.rows)),
+        answer=answers.answer(ablated, _known(ablated.rows), is_population=is_every_boolean_input(dataset.x_test)),
     )
 
 
@@ -191,7 +190,7 @@ def _one_by_one(
     _say_empty(ablated.rows)
     filled = [
         METRICS.filled(ablated.rows, *_where(asked)),
-        OF_TARGETS.filled(ablated.confusion),
+        of_confusion(ablated.confusion, setting.dataset.class_names, OF_TARGETS),
         GRAPH.filled(site_rows(graph)),
         of_answers(_predictions(ablated, y, kind=setting.dataset.outputs), setting.dataset.outputs, ANSWERS),
     ]
@@ -321,21 +320,6 @@ def _by_drop(rows: Sequence[dict[str, Any]]) -> list[str]:
 def _largest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     """Returns the intact network's row and those of the `most` targets with the largest drop, the largest first."""
     return [rows[0], *(row for target in _by_drop(rows)[:most] for row in rows if row["target"] == target)]
-
-
-def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns what ablations cost: the most and the least costly, with mean and range if there are several draws."""
-    by_pair: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in rows[1:]:
-        by_pair.setdefault((row["target"], row["method"]), []).append(row)
-    text = f"The intact network's accuracy is {measured(rows[0], 'accuracy')}."
-    if not by_pair:
-        return text
-    ordered = sorted(by_pair, key=lambda pair: fmean(row["accuracy"] for row in by_pair[pair]))
-    for pair, costs in zip(dict.fromkeys((ordered[0], ordered[-1])), ("most", "least"), strict=False):
-        text += f" Ablating {pair[0]} by {pair[1]} costs {costs}: accuracy is then "
-        text += f"{several(by_pair[pair], 'accuracy', 'draws', among=len(by_pair))}."
-    return text
 
 
 def _predictions(ablated: Ablations, y: Tensor, *, kind: Outputs) -> DataFrame:

@@ -136,4 +136,4 @@ def of_the_test(n: int, unit: str, n_compared: int) -> str:
         return ""
     corrected = ", corrected for all pairs," if n_compared > 2 else ""
     few = f"; fewer than {FEWEST_UNITS} tell nothing apart" if n < FEWEST_UNITS else ""
-    return f" What ties is not told apart by a paired test over {counted(n, unit)}{corrected} at 5 %{few}."
+    return f" The test is paired over {counted(n, unit)}{corrected} at 5 %: what it doesn't tell apart ties{few}."
