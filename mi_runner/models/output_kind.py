@@ -68,7 +68,7 @@ def last_function(model: Callable[[Tensor], Tensor], x: Tensor) -> str:
 
 
 def kind_of(model: Callable[[Tensor], Tensor], dataset: Dataset, n_outputs: int) -> Outputs:
-    """Returns what the outputs of a network for classes are: probabilities after a sigmoid or softmax, else logits.
+    """Returns what a network's outputs of classes are: probabilities after a sigmoid or softmax, otherwise logits.
 
     Args:
         model: in evaluation mode, returns `(N, n_outputs)`.
