@@ -118,11 +118,13 @@ def test_live_objects_give_the_tables_of_the_same_files(name: str, mi_run: MiRun
     of_file, of_live = tables(ended.folder), tables(live.folder)
     assert of_file == of_live and {"metrics.csv", "predictions.parquet"} <= set(of_live)
     assert live.record.starts == ended.record["starts"] and live.answer == ended.record["answer"]
-    assert live.metrics == ended.record["metrics"]
+    without_times = [{key: value for key, value in metrics.items() if not key.startswith("seconds")} for metrics in
+                     (live.metrics, ended.record["metrics"])]  # fmt: skip
+    assert without_times[0] == without_times[1]
     assert live.folder == Path("outputs").absolute() / f"{name}/arrays-external/v002"
-    assert {path.name for path in ended.folder.iterdir()} ^ {path.name for path in live.folder.iterdir()} == (
-        set() if name == "train" else {"model.safetensors"}
-    )
+    # No file has the weights that were given, so the folder keeps them.
+    kept = {path.name for path in live.folder.iterdir()} - {path.name for path in ended.folder.iterdir()}
+    assert kept == {"model.safetensors"}
 
 
 def test_a_class_is_trained_as_the_factory_of_a_command(mi_run: MiRun, tmp_path: Path, monkeypatch: Any) -> None:
@@ -318,7 +320,10 @@ def test_a_causal_model_is_taken(tmp_path: Path) -> None:
         "output_dir": tmp_path,
     }
     first, second = (mi_runner.run(options, data=given) for given in (mapping, dataset))
-    assert tables(first.folder) == tables(second.folder) and set(first.tables["metrics"]["variable"]) >= {"p", "q"}
+    found = [
+        {name: rows for name, rows in tables(run.folder).items() if name != "history.csv"} for run in (first, second)
+    ]
+    assert found[0] == found[1] and set(first.tables["metrics"]["variables"]) >= {"p", "q"}
 
 
 class Lonely(nn.Module):
@@ -347,14 +352,17 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "missing": ({"data": {"x_train": X}}, "data: y_train, x_test, y_test missing; give"),
     "other array": ({"data": {**arrays(2), "z": X}}, "no array is named 'z'"),
     "half a causal model": ({"data": {**arrays(2), "variables": ["a"]}}, "mechanism missing; a causal model is"),
-    "NaN": ({"data": (X * np.nan, Y, TEST, LABELS)}, "data: x_train has NaN or infinite values: 300"),
-    "text": ({"data": (X.astype(str), Y, TEST, LABELS)}, r"data: x_train has the dtype <U\d+; it must be real numbers"),
+    "NaN": ({"data": (X * np.nan, Y, TEST, LABELS)}, "data: x_train .* has NaN or infinite values: 300"),
+    "text": (
+        {"data": (X.astype(str), Y, TEST, LABELS)},
+        r"data: x_train .* has the dtype <U\d+; it must be real numbers",
+    ),
     "one axis": ({"data": (X[:, 0], Y, TEST, LABELS)}, r"data: x_train has the shape \(60,\).*Give x_train\[:, None\]"),
-    "lengths": ({"data": (X, Y[:3], TEST, LABELS)}, "data: x_train has 60 examples and y_train 3"),
-    "values": ({"data": (X, Y + 0.5, TEST, LABELS + 0.5)}, "store integers, or use dataset.target=value"),
+    "lengths": ({"data": (X, Y[:3], TEST, LABELS)}, r"data: x_train \(60, 5\) has 60 examples and y_train \(3,\) 3"),
+    "values": ({"data": (X, Y + 0.5, TEST, LABELS + 0.5)}, "use dataset.target=value, or give y_train.astype"),
     "ragged": ({"data": ([[1], [1, 2]], Y, TEST, LABELS)}, "data: x_train is list, no array"),
     "objects": ({"data": (np.array([[None]] * 60), Y, TEST, LABELS)}, "x_train has values of the type NoneType"),
-    "names": ({"data": GOOD, "class_names": ["a"]}, r"class_names=\['a'\]: there are 2 classes; give 2 names"),
+    "names": ({"data": GOOD, "class_names": ["a"]}, "labels of 2 classes, 0 to 1: give a name for each"),
     "a text for names": ({"data": GOOD, "class_names": "ab"}, "class_names='ab': give a list of names"),
     "names of nothing": ({"class_names": ["a", "b"]}, "class_names= names what is in data=, which is missing"),
     "both data": ({"overrides": "dataset=mnist", "data": GOOD}, "dataset=mnist and data= both name the data"),
@@ -427,13 +435,13 @@ def of_bits() -> dict[str, Any]:
 def test_a_line_says_what_is_not_used(tmp_path: Path, capsys: pytest.CaptureFixture[str], net: Any) -> None:
     network = net()
     network.first.register_forward_hook(lambda module, inputs, output: None)
-    options = ["dataset.target=value", "training.epochs=3", "training.loss=mse", f"output_dir={tmp_path}"]
+    options = ["dataset.target=value", "training.epochs=3", "training.loss=auto", f"output_dir={tmp_path}"]
     run = mi_runner.run(options, model=network, data=arrays())
     said = capsys.readouterr()
     assert said.out == "" and "training.epochs doesn't train the network that is given" in said.err
     assert "has hooks on its forward pass" in said.err and "is analysed with the weights" not in said.err
     assert "is analysed with the weights" in (run.folder / "run.log").read_text()
-    mi_runner.run(["training.loss=mse", "dataset.target=value", f"output_dir={tmp_path}"], model=net(), data=arrays())
+    mi_runner.run(["training.loss=auto", "dataset.target=value", f"output_dir={tmp_path}"], model=net(), data=arrays())
     assert capsys.readouterr().err == ""
 
 

@@ -41,10 +41,11 @@ from mi_runner.experiments.circuits.tables import (
     edge_rows,
     judged_columns,
 )
-from mi_runner.experiments.common.circuit_columns import JUDGED
+from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
 from mi_runner.experiments.common.judging import Recorded, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
+from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.sentences import counted, figure, measured
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
@@ -158,17 +159,18 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     """Returns the counts, the census, the table of circuits, and how valid circuits compare."""
     config = setting.config
     graph = setting.graph()
-    part = find_part(graph, config.last_layers).to(torch.device("cpu"))
+    part = named(find_part(graph, config.last_layers).to(torch.device("cpu")), graph, setting.dataset)
     on = examples_of(setting.dataset, config.judge_on, setting.seed)
     found = recorded(graph, part, on.found)
     judging = recorded(graph, part, on.judged) if on.differ else None
     cut = _check_cut(part, judging or found)
     outputs = [_of_output(setting, part, found, judging, index, cut[index]) for index in range(len(cut))]
+    where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else [])]
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
     pictures = [output.picture for output in outputs]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
     return Result(
-        _tables(config, outputs, [JUDGED] if judging else [], _description(config, graph, part, on.found.x)),
+        _tables(config, outputs, where, _description(config, graph, part, on.found.x)),
         {name: float(first[name]) for name in metric_names(setting)},
         DECLARED,
         figures={name: drawing for output in outputs for name, drawing in output.figures.items()},
@@ -258,7 +260,7 @@ def _tables(
     filled = [
         METRICS.filled([output.row for output in outputs], *where),
         CENSUS.filled([row for output in outputs for row in output.census]),
-        EDGES.filled([row for output in outputs for row in output.edges]),
+        EDGES.filled([row for output in outputs for row in output.edges], *where),
     ]
     if config.table is not CircuitTable["none"]:
         import pandas as pd

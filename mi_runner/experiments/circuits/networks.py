@@ -163,7 +163,7 @@ def _are_valid(
 ) -> np.ndarray:
     """Returns whether circuits `(K,)` uint64 are valid, `(K,)` bool, by evaluating them."""
     found = measure_some(part, examples, circuits, ablation=family["ablation"], inputs=family["inputs"])
-    valid = found.circuit[examples.n_right(found) >= examples.fewest_right(threshold)]
+    valid = found.circuit[found.right(examples.valid_by) >= examples.fewest_right(threshold)]
     return np.isin(circuits, valid)
 
 

@@ -11,6 +11,7 @@ import numpy as np
 
 from mi_runner.experiments.common.circuit_columns import (
     BITS,
+    END_NAMES,
     JUDGED,
     JUDGED_ELSEWHERE,
     LAYER,
@@ -20,6 +21,7 @@ from mi_runner.experiments.common.circuit_columns import (
     OUTPUT,
     SOURCE,
     TARGET,
+    end_names,
 )
 from mi_runner.tables.declaration import (
     COUNT,
@@ -177,6 +179,7 @@ EDGES = TableType(
         Key("layer", LAYER),
         Key("source", SOURCE),
         Key("target", TARGET),
+        *END_NAMES,
         Note("weight", "the edge's weight"),
         Measure("n_valid", "valid circuits that keep this edge", COUNT, within=NOT_NEGATIVE),
         Note("share", "valid circuits that keep this edge, of all valid ones; empty without any", FRACTION),
@@ -342,6 +345,7 @@ def edge_rows(part: Part, index: int, result: CircuitSearch) -> Iterator[dict[st
             "layer": layer,
             "source": source,
             "target": target,
+            **end_names(part, layer, source, target),
             "weight": weight,
             "n_valid": count,
             "share": count / n_valid if n_valid else None,
