@@ -286,8 +286,11 @@ def test_discovery_of_classes_names_its_outputs() -> None:
 
 @pytest.mark.drawn
 def test_pictures_write_the_names() -> None:
-    config = CircuitsConfig(last_layers=None, accuracy_threshold=0.02)
-    result = circuits.run(setting(people(by_class=False), network(1, (2,)), config))
+    model, dataset = network(1, (2,)).eval(), people(by_class=False)
+    with torch.no_grad():
+        dataset = replace(dataset, y_test=model(dataset.x_test)[:, 0].round())
+    config = CircuitsConfig(last_layers=None, accuracy_threshold=0.5)
+    result = circuits.run(setting(dataset, model, config))
     sparsest = result.figures["sparsest_0"]()
     written = {text.get_text() for axes in sparsest.axes for text in axes.texts}
     assert {*NAMES, "outcome"} <= written
