@@ -27,6 +27,7 @@ from mi_runner.methods.matching import (
 )
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.intervals import wilson_interval
+from mi_runner.tables.names import ALL
 
 DRAWS = 1_000
 """Random matchings, each of all networks."""
@@ -41,13 +42,14 @@ class _Network:
     Attributes:
         part: its analysed layers.
         layers: `(N, n_l)` float32 for each layer of neurons that edges leave, where circuits are found.
-        sparsest: output → the valid circuits with the fewest edges, `(K,)` uint64; K is 0 if none is valid.
+        sparsest: output → the valid circuits with the fewest edges, `(K,)` uint64; K is 0 if none is valid. The output
+            is its number, or `all`.
     """
 
     run: SavedRun
     part: Part
     layers: tuple[Any, ...]
-    sparsest: tuple[np.ndarray, ...]
+    sparsest: dict[int | str, np.ndarray]
 
 
 def compare_networks(runs: Sequence[SavedRun]) -> Comparison:
@@ -79,7 +81,7 @@ def compare_networks(runs: Sequence[SavedRun]) -> Comparison:
     ] + [True]
     rows: list[Row] = []
     figures: dict[str, Drawing] = {}
-    for output in range(len(first.sparsest)):
+    for output in first.sparsest:
         of_output = list(_rows(networks, matchings, fixed, output))
         rows += of_output
         if of_output:
@@ -97,7 +99,7 @@ def _read(run: SavedRun) -> tuple[_Network, str]:
     tensors = run.tensors("circuits")
     part = saved_part(table.attrs, tensors)
     valid = table[table["valid"]]
-    sparsest = []
+    sparsest: dict[int | str, np.ndarray] = {}
     for output, n_valid in zip(metrics["output"], metrics["n_valid"], strict=True):
         of_output = valid[valid["output"] == output]
         if len(of_output) < n_valid:
@@ -106,18 +108,18 @@ def _read(run: SavedRun) -> tuple[_Network, str]:
                 f"Type experiment.max_table_rows={n_valid} or more."
             )
         fewest = of_output["n_edges"] == of_output["n_edges"].min()
-        sparsest.append(of_output.loc[fewest, "circuit"].to_numpy(np.uint64))
-    return _Network(run, part, part.activations(tensors["x"]), tuple(sparsest)), table.attrs["test_examples"]
+        sparsest[output if output == ALL else int(output)] = of_output.loc[fewest, "circuit"].to_numpy(np.uint64)
+    return _Network(run, part, part.activations(tensors["x"]), sparsest), table.attrs["test_examples"]
 
 
 def _rows(
-    networks: Sequence[_Network], matchings: Sequence[Matching], fixed: Sequence[bool], output: int
+    networks: Sequence[_Network], matchings: Sequence[Matching], fixed: Sequence[bool], output: int | str
 ) -> Iterator[Row]:
     """Yields a row for each edge, for the commonest circuit, and for each circuit that a network has."""
     space = CircuitSpace(networks[0].part.output(output).sizes)
     cut = slice(0, len(space.sizes) - 1)
     having = [
-        (network, (*matching[cut], np.arange(1)))
+        (network, (*matching[cut], np.arange(space.sizes[-1])))
         for network, matching in zip(networks, matchings, strict=True)
         if len(network.sparsest[output])
     ]

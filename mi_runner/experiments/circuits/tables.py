@@ -123,7 +123,7 @@ THRESHOLD = Note("threshold", "a circuit is valid if its accuracy is above it", 
 
 METRICS = TableType(
     "metrics",
-    "How many circuits of each output are valid, and how alike these are",
+    "How many circuits of each output, or of all together, are valid, and how alike these are",
     (
         OUTPUT,
         Measure(
@@ -292,21 +292,21 @@ def judged_columns(result: CircuitSearch, n_found: int, elsewhere: JudgedElsewhe
     }
 
 
-def census_rows(index: int, counts: np.ndarray) -> Iterator[dict[str, int]]:
+def census_rows(output: int | str, counts: np.ndarray) -> Iterator[dict[str, Any]]:
     """Yields a row for each number of active neurons, edges and correct examples that circuits have."""
     for nodes, edges, correct in np.argwhere(counts).tolist():
         count = int(counts[nodes, edges, correct])
-        yield {"output": index, "n_nodes": nodes, "n_edges": edges, "n_correct": correct, "n_circuits": count}
+        yield {"output": output, "n_nodes": nodes, "n_edges": edges, "n_correct": correct, "n_circuits": count}
 
 
-def edge_rows(part: Part, index: int, result: CircuitSearch) -> Iterator[dict[str, Any]]:
+def edge_rows(part: Part, output: int | str, result: CircuitSearch) -> Iterator[dict[str, Any]]:
     """Yields each edge of the full circuit, its weight, and the fraction of valid circuits that keep it."""
     edges, n_valid = result.space.edges, result.n_valid
     weights = edges.flat([layer.weight for layer in part.layers])
     columns = (column.tolist() for column in (*edges.names, weights, result.edge_counts))
     for layer, source, target, weight, count in zip(*columns, strict=True):
         yield {
-            "output": index,
+            "output": output,
             "layer": layer,
             "source": source,
             "target": target,

@@ -7,7 +7,7 @@ from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
 
 JUDGED = "where circuits are judged on other examples than those that they are found on"
 
-OUTPUT = Key("output", "number of the network's output that is analysed, from 0")
+OUTPUT = Key("output", "number of the output that is analysed, from 0; all: outputs that are classes, together")
 
 BITS = "the kept edges as bits, the first edge of the first layer lowest"
 
@@ -22,13 +22,13 @@ OF_CIRCUIT = (
     Key("circuit", BITS),
     Measure(
         "accuracy",
-        "examples for which the circuit's rounded output is the label, of those that it is found on",
+        "examples for which the circuit's answer is the label, of those that it is found on",
         FRACTION,
         within=SHARE,
         better="more",
     ),
-    Note("agreement", "examples for which the circuit's rounded output equals the full network's", FRACTION),
-    Note("mse", "mean squared difference of the circuit's output to the full network's"),
+    Note("agreement", "examples for which the circuit's answer equals the full network's", FRACTION),
+    Note("mse", "mean squared difference of the circuit's output to the full network's; of several outputs their mean"),
     Note("n_nodes", "active hidden neurons", COUNT),
     Note("n_edges", "edges that the circuit keeps", COUNT),
     Note(

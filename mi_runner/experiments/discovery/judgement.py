@@ -1,4 +1,4 @@
-"""Circuits of one output with one ablation, judged by all circuits or by circuits drawn uniformly."""
+"""Circuits of one output, or of all that answer a class, with one ablation, judged by all circuits or uniform draws."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ UNKNOWN = "unknown"
 
 def space_of(setting: Setting[DiscoveryConfig], part: Part) -> CircuitSpace | None:
     """Returns the space of all circuits, if it can be evaluated whole."""
-    if setting.dataset.has_classes or Edges(part.sizes).n > MOST_EDGES:
+    if Edges(part.sizes).n > MOST_EDGES:
         return None
     space = CircuitSpace(part.sizes, "any")
     return space if space.count() <= setting.config.max_table_rows else None
@@ -110,10 +110,11 @@ class Judged:
         self.every: EveryCircuit | None = None
         self.samples: SampledCircuits | None = None
         if self.space is not None:
-            target = task.target.float().round()
+            kind, several = setting.dataset.outputs, full.shape[1] > 1
+            target = task.target if kind.are_of_classes else task.target.float().round()
             search = search_circuits(
                 task.part,
-                CircuitExamples(task.x.float(), target, full[:, 0]),
+                CircuitExamples(task.x.float(), target, full if several else full[:, 0], kind),
                 accuracy_threshold=threshold,
                 ablation=task.ablation,
                 inputs="any",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mi_runner.experiments.common.circuit_columns import BITS, JUDGED, LAYER, SOURCE, TARGET
+from mi_runner.experiments.common.circuit_columns import BITS, JUDGED, LAYER, OUTPUT, SOURCE, TARGET
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
@@ -31,7 +31,6 @@ FEW_EDGES = "where the analysed layers have at most 64 edges"
 
 METHOD = Key("method", "the method that finds circuits")
 ABLATION = Key("ablation", "what a left-out edge carries: zero, or its mean")
-OUTPUT = Key("output", "number of the output that is analysed, from 0; all: outputs that are classes, together")
 SIZE = Key("k", "edges that a circuit may have at most", COUNT)
 OF_METHOD = (METHOD, ABLATION, OUTPUT)
 EDGE = (Key("layer", LAYER), Key("source", SOURCE), Key("target", TARGET))
