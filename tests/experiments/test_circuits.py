@@ -664,7 +664,7 @@ def test_a_circuit_of_the_second_output(tmp_path: Path) -> None:
     circuit.save(tmp_path / "circuit.json")
     assert Circuit.load(tmp_path / "circuit.json") == circuit
     with pytest.raises(ValueError, match="not a well-formed circuit of layers of 4-3-2 neurons"):
-        Circuit(part, bits)
+        Circuit(part, 1)
 
 
 def test_pairs_and_edge_shares_against_one_by_one() -> None:
@@ -926,16 +926,18 @@ NOT_A_CHAIN = {
 }
 
 
+@pytest.mark.parametrize("target", ["value", "class"])
 @pytest.mark.parametrize("dataset", [*IMAGES, *VECTORS])
 @pytest.mark.parametrize("model", ["mlp", "skip", "cnn"])
 def test_every_data_set_and_model_runs_or_says_what_to_add(
-    dataset: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: str, model: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     x = np.linspace(0, 1, 160).reshape(40, 4)
     np.savez("arrays.npz", x_train=x, y_train=x[:, 0].round(), x_test=x, y_test=x[:, 0].round())
-    command = ["experiment=circuits", f"dataset={dataset}", f"model={model}", (IMAGES | VECTORS)[dataset]]
-    if model == "mlp":
+    data = [f"dataset={dataset}", f"dataset.target={target}", (IMAGES | VECTORS)[dataset]]
+    command = ["experiment=circuits", *data, f"model={model}"]
+    if model == "mlp" and not (dataset == "mnist" and target == "class"):
         check(*command)
         return
     with pytest.raises(ConfigError) as caught:
@@ -944,9 +946,11 @@ def test_every_data_set_and_model_runs_or_says_what_to_add(
     if model == "cnn" and dataset in VECTORS:
         assert text.startswith("model=cnn takes images") and text.endswith("Use model=mlp.")
         check(*command, "model=mlp")
-    else:
-        assert text.startswith(NOT_A_CHAIN[model]) and text.endswith(f"Type {NARROW}.")
-        check(*command, *NARROW.split())
+        return
+    hint = text.removesuffix(".").rpartition(" Type ")[2]
+    assert text.startswith(NOT_A_CHAIN.get(model, "experiment.last_layers=3: layers of 3-3-3-10 neurons have 20,355"))
+    assert target == "class" or hint == NARROW
+    check(*command, *hint.split())
 
 
 @pytest.mark.parametrize("model", ["cnn", "skip", "mlp"])

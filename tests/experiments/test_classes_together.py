@@ -24,6 +24,9 @@ from mi_runner.experiments import Setting
 from mi_runner.experiments.circuits import experiment as circuits
 from mi_runner.experiments.discovery import experiment as discovery
 from mi_runner.experiments.explanations import experiment as explanations
+from mi_runner.graph.chain import find_part
+from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.methods.circuits.circuit import Circuit
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.models.mlp import MLP
 from mi_runner.training.options import TrainingOptions
@@ -46,7 +49,7 @@ def network(last: nn.Module | None = None, n_outputs: int = 2, seed: int = 1) ->
     model = MLP([4, 3, n_outputs], nn.LeakyReLU, last).eval()
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter.mul_(2)
+            parameter.mul_(4)
     return model
 
 
@@ -109,6 +112,12 @@ def test_a_softmax_at_the_end_changes_no_answer_and_the_distance_is_of_probabili
         assert one[column].tolist() == other[column].tolist()
     assert found[Outputs.logits].tables["census"] == found[Outputs.probabilities].tables["census"]
     assert other["mse"].max() <= 1 < one["mse"].max()
+    part = find_part(ModelGraph.trace(probabilities, data.x_test), 2)
+    with torch.no_grad():
+        full = probabilities(data.x_test)
+        for row in other.iloc[::9_000].itertuples():
+            mse = float((Circuit(part, row.circuit).apply(data.x_test) - full).square().mean())
+            assert mse == pytest.approx(row.mse, rel=1e-4, abs=1e-7)
 
 
 def test_one_output_that_answers_two_classes_is_judged_by_its_sign_or_by_a_half() -> None:

@@ -22,6 +22,7 @@ from torch import Tensor
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
+from mi_runner.datasets import Dataset
 from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
@@ -51,6 +52,7 @@ from mi_runner.experiments.common.validity import sentence, valid_by
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.circuits.circuit import pair_shares
+from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.minimality import (
     LEVELS,
@@ -61,7 +63,7 @@ from mi_runner.methods.circuits.minimality import (
 )
 from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.search import CircuitSearch, judged, search_circuits
-from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
 from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
 from mi_runner.tables.declaration import Table
@@ -104,7 +106,23 @@ def check(setting: Setting[CircuitsConfig]) -> None:
         if _objection(graph, replace(config, last_layers=n), kind) is None:
             remedies.append(f"experiment.last_layers={n}")
             break
-    raise refused(config.last_layers, why, remedies)
+    raise refused(config.last_layers, why, remedies or _narrow(setting.dataset))
+
+
+def _narrow(dataset: Dataset) -> list[str]:
+    """Returns how to type an MLP whose last layers can be analysed, if its outputs answer a class together.
+
+    There are so many circuits of more than ten outputs that the class must be a number.
+    """
+    kind, n = dataset.outputs, dataset.n_outputs
+    if not kind.are_of_classes or kind.are_of_one:
+        return []
+    for width in (3, 2):
+        sizes = (width, width, width, n)
+        if Edges(sizes).n <= MOST_EDGES and CircuitSpace(sizes).count() <= MOST_CIRCUITS:
+            hidden = f"128,128,{width},{width},{width}"
+            return [f"model=mlp model.hidden_sizes=[{hidden}] experiment.last_layers=3"]
+    return ["dataset.target=value"]
 
 
 def _objection(graph: ModelGraph, config: CircuitsConfig, kind: Outputs) -> tuple[str, list[str]] | None:
