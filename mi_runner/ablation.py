@@ -9,10 +9,12 @@ from mi_runner.methods.ablation import Scoring, ablate, ablate_units, scrub
 from mi_runner.methods.contributions import contributions
 from mi_runner.methods.replacements import Running, Source
 from mi_runner.methods.residuals import ablate_beyond
+from mi_runner.methods.site_parts import SitePart
 
 __all__ = [
     "Running",
     "Scoring",
+    "SitePart",
     "Source",
     "ablate",
     "ablate_beyond",

@@ -23,6 +23,9 @@ from mi_runner.machine import hardware
 from mi_runner.machine.files import tensors_sha256
 from mi_runner.tables.names import ALL
 
+LARGEST_INTEGER = 2**24
+"""Up to here float32 holds every integer."""
+
 
 @dataclass(frozen=True)
 class Dataset:
@@ -30,7 +33,7 @@ class Dataset:
 
     Attributes:
         name: for tables, logs and errors.
-        x_train, x_test: `(N, *input_shape)` float32.
+        x_train, x_test: `(N, *input_shape)` float32; int64 for a network that takes integers, such as tokens.
         y_train, y_test: for classes `(N,)` int64 in 0..n_classes−1; for values `(N,)` or `(N, outputs)` float32.
         class_names: the names of the classes, in order; None if the target is a value. They name rows of tables, so
             they differ, and none is empty or `all`, which names all classes together.
@@ -76,8 +79,9 @@ class Dataset:
             if len(x) != len(y):
                 sizes = f"x_{split} has {len(x)} examples, y_{split} has {len(y)};"
                 raise ArgumentError((f"x_{split}", f"y_{split}"), None, sizes, "give equally many.")
-            if x.dtype != torch.float32:
-                raise ArgumentError(f"x_{split}", None, f"x_{split} must be float32, not {x.dtype}.")
+            if x.dtype not in (torch.float32, torch.int64) or x.dtype != self.x_train.dtype:
+                both = "float32, or x_train and x_test both int64"
+                raise ArgumentError(f"x_{split}", None, f"x_{split} must be {both}, not {x.dtype}.")
             if y.dtype != (torch.float32 if self.class_names is None else torch.int64):
                 wanted = "it must be int64 with class_names, float32 without."
                 raise ArgumentError(f"y_{split}", None, f"y_{split} has the dtype {y.dtype}; {wanted}")
@@ -105,6 +109,19 @@ class Dataset:
     def has_images(self) -> bool:
         """Whether the inputs are images `(C, H, W)`."""
         return len(self.input_shape) == 3
+
+    @cached_property
+    def has_integers(self) -> bool:
+        """Whether all numbers of the inputs are integers, which float32 and int64 both hold exactly."""
+        # A few examples first, which say no of most data.
+        parts = (self.x_train[:10], self.x_test, self.x_train)
+        return all(bool(((x == x.round()) & (x.abs() <= LARGEST_INTEGER)).all()) for x in parts)
+
+    def with_inputs(self, dtype: torch.dtype) -> Dataset:
+        """Returns the data set with inputs of a dtype, float32 or int64; itself if they have it."""
+        if self.x_train.dtype == dtype:
+            return self
+        return replace(self, x_train=self.x_train.to(dtype), x_test=self.x_test.to(dtype))
 
     def with_channel(self) -> Dataset:
         """Returns the data set with inputs `(N, H, W)` as images of one channel; others as they are."""

@@ -1,4 +1,9 @@
-"""The user's own data: an .npz file with x_train, y_train, x_test, y_test, and optionally a causal model.
+"""The user's own data: an .npz file with x_train, y_train, x_test, y_test, and optionally names and a causal model.
+
+| array                              | shape            | what it holds                                             |
+|------------------------------------|------------------|-----------------------------------------------------------|
+| `feature_names`                    | `(D,)`           | a name for each number of an example's input, as text     |
+| `class_names`                      | `(K,)`           | the names of the classes, in order, as text               |
 
 Four more arrays give the causal model of the data, for experiment=iit:
 
@@ -21,12 +26,14 @@ from torch import Tensor
 
 from mi_runner.datasets import Dataset, channels_last, labels
 from mi_runner.datasets.causal_models import CausalModel, LabelTable
+from mi_runner.datasets.features import check_names
 from mi_runner.datasets.files import fault, file_path
 from mi_runner.datasets.npz_files import Array, read_npz
 from mi_runner.errors import ArgumentError
 from mi_runner.progress import log
 
 NAMES = ("x_train", "y_train", "x_test", "y_test")
+WORDS = ("feature_names", "class_names")
 CAUSAL_NAMES = ("variables", "variables_train", "variables_test", "mechanism")
 
 
@@ -35,8 +42,9 @@ def load(path: str, *, seed: int = 0, limit: int | None = None, target: str = "c
 
     x may be `(N, features)`, images `(N, H, W)` or `(N, C, H, W)`, sequences `(N, time, features)`, or of more axes, of
     any real dtype. For classes y holds integers 0..K−1, or text: its distinct values, sorted, are the classes then.
-    Whole numbers of another dtype, one column `(N, 1)` and one-hot rows `(N, K)` are taken as what they say, with a
-    line. For values y holds numbers `(N,)` or `(N, outputs)`; targets of more axes are flattened, with a line.
+    Whole numbers of another dtype, 1..K, −1 and 1, one column `(N, 1)` and one-hot rows `(N, K)` are taken as what they
+    say, with a line. For values y holds numbers `(N,)` or `(N, outputs)`; targets of more axes are flattened, with a
+    line.
 
     Args:
         seed: has no effect, because the file has the examples.
@@ -47,7 +55,7 @@ def load(path: str, *, seed: int = 0, limit: int | None = None, target: str = "c
         ArgumentError: the file or an array is missing or not as described; the text names the first mistake.
     """
     file = file_path(path)
-    return of_arrays(file, _read(file, NAMES, CAUSAL_NAMES), target=target).limited(limit)
+    return of_arrays(file, _read(file, NAMES, CAUSAL_NAMES, WORDS), target=target).limited(limit)
 
 
 def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tuple[Tensor, Tensor | None]:
@@ -75,6 +83,7 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
             examples = torch.from_numpy(x.astype(np.float32, order="C")).reshape(-1, *dataset.input_shape)
         if not examples.isfinite().all():
             raise fault(file, "x has values that are too large for float32.")
+        examples = _as_inputs(file, examples, dataset)
         if "y" not in arrays:
             return examples, None
         y, names = arrays["y"], dataset.class_names
@@ -85,6 +94,17 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
         return examples, torch.from_numpy(y.astype(np.int64 if names is not None else np.float32))
     except ArgumentError as error:
         raise error.renamed({"path": argument}) from error
+
+
+def _as_inputs(file: Path, examples: Tensor, dataset: Dataset) -> Tensor:
+    """Returns examples, float32, in the dtype of the data set's inputs.
+
+    Raises:
+        ArgumentError: the inputs are integers, and the examples are not.
+    """
+    if not dataset.x_train.is_floating_point() and not torch.equal(examples, examples.round()):
+        raise fault(file, f"x has numbers that are no integers; the inputs of {dataset.name} are integers.")
+    return examples.to(dataset.x_train.dtype)
 
 
 def of_arrays(path: Path, arrays: Mapping[str, Array], *, target: str) -> Dataset:
@@ -108,18 +128,20 @@ def of_arrays(path: Path, arrays: Mapping[str, Array], *, target: str) -> Datase
             empty, shape = (f"x_{split}", x.shape) if 0 in x.shape[1:] else (f"y_{split}", y.shape)
             raise fault(path, f"{empty} has the shape {shape}; an example must have at least one value.")
         if len(x) != len(y):
-            raise fault(path, f"x_{split} has {len(x)} examples and y_{split} {len(y)}; give equally many.")
+            raise _unequal(path, split, x, y)
     for name in ("x", "y"):
-        train, test = arrays[f"{name}_train"].shape[1:], arrays[f"{name}_test"].shape[1:]
-        if train != test:
-            raise fault(
-                path, f"an example of {name}_train has the shape {train}, of {name}_test {test}; they must be equal."
-            )
+        _check_alike(path, name, arrays[f"{name}_train"], arrays[f"{name}_test"])
     class_names: tuple[str, ...] | None = None
     if by_class:
-        train, test, class_names = labels.classes(path, arrays["y_train"], arrays["y_test"])
+        train, test, class_names, values = labels.classes(
+            path, arrays["y_train"], arrays["y_test"], _words(arrays, "class_names")
+        )
         targets = {"y_train": torch.from_numpy(train), "y_test": torch.from_numpy(test)}
+        if values is not None and "mechanism" in arrays:
+            arrays = {**arrays, "mechanism": labels.places(path, "mechanism", arrays["mechanism"], values)}
     else:
+        if "class_names" in arrays:
+            log.info(f"{path.name}: class_names are not taken, because the targets are values")
         targets = {name: _values(path, name, arrays[name]) for name in ("y_train", "y_test")}
     inputs = {name: _float32(path, name, arrays[name]) for name in ("x_train", "x_test")}
     if channels_last(arrays["x_train"].shape[1:]):
@@ -135,14 +157,68 @@ def of_arrays(path: Path, arrays: Mapping[str, Array], *, target: str) -> Datase
         y_test=targets["y_test"],
         class_names=class_names,
         causal_model=_causal_model(path, arrays, targets),
+        feature_names=_feature_names(path, arrays),
     )
+
+
+def _unequal(path: Path, split: str, x: Array, y: Array) -> ArgumentError:
+    """Returns the error about inputs and targets that are not equally many."""
+    problem = f"x_{split} {x.shape} has {len(x)} examples and y_{split} {y.shape} {len(y)}; give equally many."
+    turned = [name for name, one, other in (("x", x, y), ("y", y, x)) if one.ndim == 2 and one.shape[1] == len(other)]
+    return fault(path, problem, f"Save {turned[0]}_{split}.T." if turned else "")
+
+
+def _check_alike(path: Path, name: str, train: Array, test: Array) -> None:
+    """Checks that an example has one shape in training and test.
+
+    Raises:
+        ArgumentError: it hasn't.
+    """
+    one, other = train.shape[1:], test.shape[1:]
+    if one != other:
+        remedy = ""
+        if math.prod(one) == math.prod(other):
+            remedy = f"Save {name}_test.reshape(len({name}_test), {', '.join(map(str, one))})."
+        problem = f"an example of {name}_train {train.shape} has the shape {one}, of {name}_test {test.shape} {other};"
+        raise fault(path, f"{problem} they must be equal.", remedy)
+
+
+def _words(arrays: Mapping[str, Array], name: str) -> tuple[str, ...] | None:
+    """Returns an array of text as a tuple; None if it is not there."""
+    return tuple(map(str, arrays[name].tolist())) if name in arrays else None
+
+
+def _feature_names(path: Path, arrays: Mapping[str, Array]) -> tuple[str, ...] | None:
+    """Returns the names of an input's numbers; None if the file has none.
+
+    Raises:
+        ArgumentError: there are more or fewer names than numbers, or two are equal.
+    """
+    names, shape = _words(arrays, "feature_names"), arrays["x_train"].shape
+    if names is None:
+        return None
+    n = math.prod(shape[1:])
+    if len(names) != n:
+        problem = f"feature_names has the shape ({len(names)},), and an example of x_train {shape} has {n} numbers:"
+        remedy = "save a name for each."
+        if len(shape) == 3 and len(names) == shape[2]:
+            remedy = (
+                f"save numpy.array([f'{{name}} {{step}}' for step in range({shape[1]}) for name in feature_names]), a "
+                "name for each feature at each step."
+            )
+        raise fault(path, problem, remedy)
+    try:
+        check_names(names, n)
+    except ArgumentError as error:
+        raise fault(path, error.problem) from error
+    return names
 
 
 def _values(path: Path, name: str, y: Array) -> Tensor:
     """Returns targets `(N,)` or `(N, outputs)` float32."""
     if y.dtype.kind in "US":
         remedy = f"save {name}.astype(float), or use {{target}}=class."
-        raise fault(path, f"{name} holds text:", remedy, others=["target"])
+        raise fault(path, f"{name} {y.shape} holds text:", remedy, others=["target"])
     if y.ndim > 2:
         if name == "y_train":
             log.info(f"{path.name}: y has the shape {y.shape}; it is flattened to {(len(y), math.prod(y.shape[1:]))}")
@@ -155,7 +231,10 @@ def _float32(path: Path, name: str, array: Array) -> Tensor:
     with np.errstate(over="ignore"):
         tensor = torch.from_numpy(array.astype(np.float32, order="C"))
     if not tensor.isfinite().all():
-        raise fault(path, f"{name} has values that are too large for float32.")
+        largest = np.abs(array[~tensor.isfinite().numpy()]).max()
+        both = " and ".join(f"{name[:2]}{split} / {largest:.0e}" for split in ("train", "test"))
+        problem = f"{name} {array.shape} has values that are too large for float32, such as {largest:.3g}."
+        raise fault(path, problem, f"Save {both}.")
     return tensor
 
 
@@ -199,9 +278,9 @@ def _causal_model(path: Path, arrays: Mapping[str, Array], tensors: dict[str, Te
     return CausalModel(tuple(names), values_train, values_test, LabelTable(table))
 
 
-def _read(path: Path, names: Sequence[str], together: Sequence[str]) -> dict[str, Array]:
+def _read(path: Path, names: Sequence[str], together: Sequence[str], more: Sequence[str] = ()) -> dict[str, Array]:
     """Returns the arrays of a file, as `read_npz`: finite real numbers, or text where text may be."""
-    return checked(path, read_npz(path, names, together))
+    return checked(path, read_npz(path, names, together, more))
 
 
 def checked(path: Path, arrays: dict[str, Array]) -> dict[str, Array]:
@@ -214,31 +293,40 @@ def checked(path: Path, arrays: dict[str, Array]) -> dict[str, Array]:
         ArgumentError: one has something else; the text says what to save instead.
     """
     for name, array in arrays.items():
-        kind = array.dtype.kind
-        if name == "variables":
-            if kind != "U":
-                raise fault(path, f"variables has the dtype {array.dtype}; it must be text, the variables' names.")
+        kind, has = array.dtype.kind, f"{name} {array.shape} has the dtype {array.dtype}"
+        if name in ("variables", *WORDS):
+            if kind != "U" or (array.ndim != 1 and name in WORDS):
+                flat = "" if array.ndim == 1 else ".ravel()"
+                raise fault(path, f"{has}; it must be names, as text of one axis: save {name}{flat}.astype(str).")
             continue
         if name.startswith("y_") and kind in "US":
             continue
         if kind == "c":
             raise fault(
                 path,
-                f"{name} has the dtype {array.dtype}; it must be real numbers. Save numpy.abs({name}), or "
+                f"{has}; it must be real numbers. Save numpy.abs({name}), or "
                 f"numpy.concatenate([{name}.real, {name}.imag], 1).",
             )
         if kind in "US":
-            raise fault(
-                path, f"{name} has the dtype {array.dtype}; it must be real numbers: save {name}.astype(float)."
-            )
+            raise fault(path, f"{has}; it must be real numbers: save {name}.astype(float).")
         if kind not in "fiub":
-            raise fault(path, f"{name} has the dtype {array.dtype}; it must be real numbers.")
+            raise fault(path, f"{has}; it must be real numbers.")
         if kind == "f" and not (finite := np.isfinite(array)).all():
             example, *place = np.unravel_index(int(np.argmin(finite)), array.shape) if array.ndim else (0,)
             at = f" at {', '.join(map(str, place))}" if place else ""
             raise fault(
                 path,
-                f"{name} has NaN or infinite values: {finite.size - int(finite.sum())}, the first in example "
-                f"{example}{at}. Leave such examples out, or save numpy.nan_to_num({name}).",
+                f"{name} {array.shape} has NaN or infinite values: {finite.size - int(finite.sum())}, the first in "
+                f"example {example}{at}.",
+                f"Save numpy.nan_to_num({name}){_without_such(name, array)}.",
             )
     return arrays
+
+
+def _without_such(name: str, array: Array) -> str:
+    """Returns the lines that leave out the examples of an array with NaN, and those of its partner."""
+    if not array.ndim or not name.startswith(("x_", "y_")):
+        return ""
+    finite = f"numpy.isfinite({name})" + ("" if array.ndim == 1 else f".reshape(len({name}), -1).all(1)")
+    x, y = f"x_{name[2:]}", f"y_{name[2:]}"
+    return f"; or leave such examples out: keep = {finite}, then save {x}[keep] and {y}[keep]"

@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import math
+import re
 import shlex
 import tokenize
 import zipfile
@@ -41,8 +42,10 @@ DAMAGES = (
 """What zipfile, zlib and numpy raise for bytes that nobody would write on purpose; a file chooses which."""
 
 
-def read_npz(path: Path, names: Sequence[str], together: Sequence[str] = ()) -> dict[str, Array]:
-    """Returns the arrays of a file: all of `names`, and either all or none of `together`.
+def read_npz(
+    path: Path, names: Sequence[str], together: Sequence[str] = (), more: Sequence[str] = ()
+) -> dict[str, Array]:
+    """Returns the arrays of a file: all of `names`, either all or none of `together`, and those of `more` it has.
 
     Their dtypes are numbers, text, or whatever numpy stores without pickle.
 
@@ -61,12 +64,13 @@ def read_npz(path: Path, names: Sequence[str], together: Sequence[str] = ()) -> 
         missing = [name for name in names if name not in members]
         if missing:
             had = listed([ascii(name)[1:-1] for name in members], MOST_NAMED)
-            raise fault(path, f"{', '.join(missing)} missing; it has {had or 'nothing'}.")
+            problem = f"{', '.join(missing)} missing; it has {had or 'nothing'}."
+            raise fault(path, problem, _split(path, names, list(members)))
         more_names = [name for name in together if name in members]
         if more_names and len(more_names) < len(together):
             missing = [name for name in together if name not in more_names]
             raise fault(path, f"{', '.join(missing)} missing; a causal model is {', '.join(together)}.")
-        asked = {name: members[name] for name in (*names, *more_names)}
+        asked = {name: members[name] for name in (*names, *more_names, *more) if name in members}
         for name, member in asked.items():
             _check_header(path, archive, name, member)
         _check_memory(path, sum(member.file_size for member in asked.values()))
@@ -116,8 +120,8 @@ def _check_header(path: Path, archive: zipfile.ZipFile, name: str, member: zipfi
         if dtype.hasobject:
             raise fault(
                 path,
-                f"{name} holds Python objects (dtype object), which are read by running code. Save it with a plain "
-                f"dtype: {name}.astype(str) for names, {name}.astype(float) for numbers.",
+                f"{name} {shape} holds Python objects (dtype object), which are read by running code. Save it with a "
+                f"plain dtype: {name}.astype(str) for names, {name}.astype(float) for numbers.",
             )
         if any(isinstance(n, bool) or n < 0 for n in shape):
             raise _Contradiction(f"its header has the shape {shape}")
@@ -172,6 +176,8 @@ def _what_it_is(path: Path, names: Sequence[str]) -> str:
         )
     kinds = {b"\x89HDF": "HDF5 (.h5)", b"PAR1": "Parquet", b"\x1f\x8b": "gzip", b"MATLAB": "MATLAB (.mat)"}
     for begin, kind in kinds.items():
+        if head.startswith(begin) and kind == "Parquet" and tuple(names[:2]) == ("x_train", "y_train"):
+            return f"it is Parquet, not .npz: type dataset=table {{path}}={path} dataset.target_column=..., its target."
         if head.startswith(begin):
             return f"it is {kind}, not .npz. Read it in Python, and save its arrays: {save}."
     if (table := _as_table(path, head)) and tuple(names[:2]) == ("x_train", "y_train"):
@@ -192,8 +198,27 @@ def _of_torch(path: Path) -> str:
     return f"it was written by torch.save. If it holds a dict of tensors, type {_python(program)}"
 
 
+def _split(path: Path, names: Sequence[str], members: Sequence[str]) -> str:
+    """Returns the command that makes the four arrays of an .npz file that has inputs and targets in one; or empty."""
+    found = [
+        next((name for name in members if name.lower() in alike), None)
+        for alike in (("x", "data", "features", "inputs"), ("y", "labels", "target", "targets"))
+    ]
+    if None in found or tuple(names[:2]) != ("x_train", "y_train"):
+        return ""
+    program = (
+        f"import numpy as np; f = np.load({_text(path)}); x, y = f[{json.dumps(found[0])}], f[{json.dumps(found[1])}]; "
+        'r = np.random.default_rng(0).permutation(len(x)); n = len(x) * 4 // 5; np.savez("data.npz", '
+        "x_train=x[r[:n]], y_train=y[r[:n]], x_test=x[r[n:]], y_test=y[r[n:]])"
+    )
+    return f"This makes a file whose test set is a fifth of the examples: {_python(program)}"
+
+
 def _as_table(path: Path, head: bytes) -> str:
-    """Returns the command that makes an .npz file of a table of numbers as text; empty if the file is none."""
+    """Returns the option for a table of text, or the command that makes an .npz file of one without names.
+
+    Empty if the file is no table.
+    """
     try:
         text = head.decode("utf-8-sig")
         lines = text.splitlines()[:-1] or text.splitlines()
@@ -202,20 +227,29 @@ def _as_table(path: Path, head: bytes) -> str:
     except (UnicodeDecodeError, csv.Error, IndexError):
         return ""
     first, last = rows[0], rows[-1]
-    if len(last) < 2 or not all(map(_is_number, last[:-1])):
+    if len(last) < 2 or len(first) != len(last):
         return ""
-    skipped = 0 if all(map(_is_number, first[:-1])) else 1
+    if not any(map(_is_number, first)):
+        column = first[-1].strip()
+        of_target = column if re.fullmatch(r"[A-Za-z_][\w.-]*", column) else shlex.quote(json.dumps(column))
+        return (
+            f"it is a table of text with {len(last)} columns, not .npz. If {column} is the target, type dataset=table "
+            f"{{path}}={path} dataset.target_column={of_target}"
+        )
+    if not all(map(_is_number, last[:-1])):
+        return ""
     as_text = not _is_number(last[-1])
     kind, x = (", dtype=str", "t[{}, :-1].astype(float)") if as_text else ("", "t[{}, :-1]")
     program = (
-        f"import numpy as np; t = np.loadtxt({_text(path)}, delimiter={json.dumps(dialect.delimiter)}, "
-        f'skiprows={skipped}{kind}, encoding="utf-8-sig"); t = np.random.default_rng(0).permutation(t); '
+        f"import numpy as np; t = np.loadtxt({_text(path)}, delimiter={json.dumps(dialect.delimiter)}"
+        f'{kind}, encoding="utf-8-sig"); t = np.random.default_rng(0).permutation(t); '
         f'n = len(t) * 4 // 5; np.savez("data.npz", x_train={x.format(":n")}, y_train=t[:n, -1], '
         f"x_test={x.format('n:')}, y_test=t[n:, -1])"
     )
     return (
-        f"it is a table of text with {len(last)} columns, not .npz. If the last column is the label, this makes a file "
-        f"whose test set is a fifth of the rows: {_python(program)}"
+        f"it is a table of text with {len(last)} columns, not .npz. Write a line with their names above, and type "
+        "dataset=table. Or, if the last column is the label, this makes a file whose test set is a fifth of the rows: "
+        f"{_python(program)}"
     )
 
 

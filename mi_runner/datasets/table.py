@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Unpack
 
 import numpy as np
 import torch
@@ -20,7 +20,7 @@ from mi_runner.datasets import Dataset
 from mi_runner.datasets.files import fault, file_path
 from mi_runner.datasets.labels import by_value, check_class_names
 from mi_runner.datasets.table_columns import STRATEGIES, as_texts, kinds_of, prepare, typed
-from mi_runner.datasets.table_files import Form, read_table
+from mi_runner.datasets.table_files import Reading, ReadingOptions, read_table
 from mi_runner.errors import ArgumentError, listed, unknown
 from mi_runner.progress import log
 
@@ -47,13 +47,8 @@ def load(
     split_seed: int = 0,
     target: str = "class",
     missing: str = REFUSE,
-    missing_values: Sequence[str] = (),
     leave_out: Sequence[str] = (),
-    categories: Sequence[str] = (),
-    standardize: bool = True,
-    separator: str = "auto",
-    decimal: str = "point",
-    encoding: str = "utf-8",
+    **how: Unpack[ReadingOptions],
 ) -> Dataset:
     """Returns the data set of a table, with the names of features and classes, and how each column became numbers.
 
@@ -70,19 +65,17 @@ def load(
         split_seed: of that draw.
         target: class or value.
         missing: what stands for missing values: `refuse`, `leave_out_rows`, or one of `STRATEGIES`.
-        missing_values: texts that mean a missing value.
         leave_out: columns that are no inputs.
-        categories: columns that are taken as categories, whatever they hold.
-        standardize: whether numbers are standardised.
-        separator, decimal, encoding: how a text file is written; see `Form`.
+        how: how the table is read, and its columns taken; see `Reading`.
 
     Raises:
         ArgumentError: the file is no table, a column can't be taken, or the rows can't be split; the text says what to
             type.
     """
-    form = Form(separator, decimal, encoding, tuple(missing_values), tuple(categories))
-    choices = _Choices(target_column or "", target == "class", missing, tuple(leave_out), tuple(categories))
-    train, test = _rows(file_path(path), test_path, form, choices)
+    reading = Reading(**how)
+    categories = tuple(reading.categories)
+    choices = _Choices(target_column or "", target == "class", missing, tuple(leave_out), categories)
+    train, test = _rows(file_path(path), test_path, reading, choices)
     name = choices.target_column
     kinds = kinds_of((train if test is None else _together(train, test)).drop(columns=name), categories)
     both = [_with_missing(table, list(kinds), choices) for table in (train, test) if table is not None]
@@ -91,7 +84,7 @@ def load(
         rows = _split(targets[0], test_share, split_seed, class_names, name)
         both, targets = [both[0].iloc[part] for part in rows], [targets[0][part] for part in rows]
     _say_unlearnable(targets, class_names)
-    prepared = prepare(both[0], both[1], kinds, missing=missing, standardize=standardize)
+    prepared = prepare(both[0], both[1], kinds, missing=missing, standardize=reading.standardize)
     x_train, x_test = (_float32(x, prepared.names) for x in (prepared.x_train, prepared.x_test))
     try:
         return Dataset(
@@ -123,16 +116,17 @@ class _Choices:
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-def _rows(path: Path, test_path: str | None, form: Form, choices: _Choices) -> tuple[DataFrame, DataFrame | None]:
+def _rows(path: Path, test_path: str | None, reading: Reading, choices: _Choices) -> tuple[DataFrame, DataFrame | None]:
     """Returns the table, and that of the test rows if they have a file, without the columns that are left out."""
-    train = read_table(path, form)
-    _check_named(train, choices)
+    train = read_table(path, reading)
     if test_path is None:
+        _check_named(train, train, choices)
         return train.drop(columns=list(choices.leave_out)), None
     try:
-        test = read_table(file_path(test_path), form)
+        test = read_table(file_path(test_path), reading)
     except ArgumentError as error:
         raise error.renamed({"path": "test_path"}) from error
+    _check_named(train, test, choices)
     train, test = (table.drop(columns=list(choices.leave_out), errors="ignore") for table in (train, test))
     for one, other, name in ((train, test, path.name), (test, train, Path(test_path).name)):
         if more := [column for column in one.columns if column not in other.columns]:
@@ -143,8 +137,8 @@ def _rows(path: Path, test_path: str | None, form: Form, choices: _Choices) -> t
     return train, test[list(train.columns)]
 
 
-def _check_named(table: DataFrame, choices: _Choices) -> None:
-    """Checks that the table has the columns that options name."""
+def _check_named(table: DataFrame, test: DataFrame, choices: _Choices) -> None:
+    """Checks that the table, or for columns that are left out that of the test rows, has what options name."""
     names, target = list(map(str, table.columns)), choices.target_column
     if not target:
         columns = f"the columns are {listed(names, MOST_SHOWN)}."
@@ -152,20 +146,20 @@ def _check_named(table: DataFrame, choices: _Choices) -> None:
     of_options = {"target_column": (target,), "leave_out": choices.leave_out, "categories": choices.categories}
     for option, asked in of_options.items():
         for name in asked:
-            if name not in names:
+            if name not in names and (option != "leave_out" or name not in test.columns):
                 raise ArgumentError(option, None, f"{{{option}}}: {unknown('column', name, names)}")
         if option != "target_column" and target in asked:
             raise ArgumentError(option, None, f"{{{option}}}: {target} is the target's column, which is no input.")
     if both := [name for name in choices.categories if name in choices.leave_out]:
         problem = f"{{categories}}: {listed(both, MOST_SHOWN)} is in {{leave_out}}, too."
         raise ArgumentError(("categories", "leave_out"), None, problem, "Name a column in one of them.")
-    if len(names) == 1 + len(choices.leave_out):
+    if not {*names} - {target, *choices.leave_out}:
         raise ArgumentError("leave_out", None, "no column is left that could be an input.")
-    _say_counters(table.drop(columns=[target, *choices.leave_out, *choices.categories]))
+    _say_counters(table.drop(columns=[target, *choices.leave_out, *choices.categories], errors="ignore"))
 
 
 def _say_counters(table: DataFrame) -> None:
-    """Warns of columns that number the rows."""
+    """Logs which columns number the rows."""
     for name in table.columns:
         values = table[name]
         if values.dtype.kind not in "iu" or len(values) <= MOST_SHOWN or values.isna().any():
@@ -191,6 +185,9 @@ def _with_missing(table: DataFrame, names: list[str], choices: _Choices) -> Data
         kept = table.dropna()
         if len(kept) < len(table):
             n = len(table) - len(kept)
+            if not len(kept):
+                problem = f"each of the {len(table)} rows lacks a value."
+                raise ArgumentError(("missing", "leave_out"), choices.missing, problem, "Name columns in {leave_out}.")
             log.warning(f"{n} of {len(table)} rows lack a value and are left out; {len(kept)} stay")
         return kept.reset_index(drop=True)
     target = table[choices.target_column]
@@ -291,7 +288,7 @@ def _split(
 
 
 def _say_unlearnable(targets: Sequence[np.ndarray], class_names: tuple[str, ...] | None) -> None:
-    """Warns of classes that only the training or only the test rows have."""
+    """Logs which classes only the training or only the test rows have."""
     if class_names is None:
         return
     train, test = ({class_names[k] for k in np.unique(y).tolist()} for y in targets)

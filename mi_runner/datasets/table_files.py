@@ -12,7 +12,7 @@ import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 from mi_runner.datasets.files import fault, is_file
 from mi_runner.errors import ArgumentError, listed, one_line
@@ -34,25 +34,38 @@ MOST_SHOWN = 30
 
 
 @dataclass(frozen=True)
-class Form:
-    """How a text file is written.
+class Reading:
+    """How a table is read, and how its columns are taken.
 
     Attributes:
+        categories: columns that are taken as categories, whatever they hold; 01234 stays what it is.
+        missing_values: texts that mean a missing value, besides those that pandas takes as such.
+        standardize: whether numbers are standardised.
         separator: `auto`, a word of `SEPARATORS`, or what it stands for.
         decimal: a word of `DECIMALS`, or what it stands for.
         encoding: of the letters, as Python names it.
-        missing_values: texts that mean a missing value, besides those that pandas takes as such.
-        categories: columns that are read as text, so that 01234 stays what it is.
     """
 
+    categories: Sequence[str] = ()
+    missing_values: Sequence[str] = ()
+    standardize: bool = True
     separator: str = "auto"
     decimal: str = "point"
     encoding: str = "utf-8"
-    missing_values: Sequence[str] = ()
-    categories: Sequence[str] = ()
 
 
-def read_table(path: Path, form: Form) -> DataFrame:
+class ReadingOptions(TypedDict, total=False):
+    """The fields of `Reading`, as keyword arguments."""
+
+    categories: Sequence[str]
+    missing_values: Sequence[str]
+    standardize: bool
+    separator: str
+    decimal: str
+    encoding: str
+
+
+def read_table(path: Path, reading: Reading) -> DataFrame:
     """Returns the table of a file, with the names of its columns as text, and rows numbered from 0.
 
     Raises:
@@ -74,7 +87,7 @@ def read_table(path: Path, form: Form) -> DataFrame:
         table = _parquet(path)
     else:
         _refuse_other_kinds(path, head)
-        table = _text(path, form)
+        table = _text(path, reading)
     if not len(table):
         raise fault(path, f"it has a header ({listed(list(table.columns), MOST_SHOWN)}) and no rows.")
     return table
@@ -116,17 +129,17 @@ def _parquet(path: Path) -> DataFrame:
     return table.reset_index(drop=True)
 
 
-def _text(path: Path, form: Form) -> DataFrame:
+def _text(path: Path, reading: Reading) -> DataFrame:
     """Returns the table of a text file."""
     import pandas as pd
 
-    encoding = "utf-8-sig" if form.encoding.lower() in ("utf-8", "utf8") else form.encoding
-    decimal = _one_of("decimal", form.decimal, DECIMALS)
-    separator = _separator(path, form.separator, encoding)
+    encoding = "utf-8-sig" if reading.encoding.lower() in ("utf-8", "utf8") else reading.encoding
+    decimal = _one_of("decimal", reading.decimal, DECIMALS)
+    separator = _separator(path, reading.separator, encoding)
     names = _header(path, separator, encoding)
-    as_text = dict.fromkeys((name for name in form.categories if name in names), str)
+    as_text = dict.fromkeys((name for name in reading.categories if name in names), str)
     if decimal == separator:
-        raise ArgumentError("decimal", form.decimal, f"{path.name} has this mark between its columns.")
+        raise ArgumentError("decimal", reading.decimal, f"{path.name} has this mark between its columns.")
     with warnings.catch_warnings(), _readable(path, encoding):
         warnings.simplefilter("error", pd.errors.ParserWarning)  # fields would be cut
         warnings.simplefilter("ignore", pd.errors.DtypeWarning)  # a column of numbers and texts is refused later
@@ -140,7 +153,7 @@ def _text(path: Path, form: Form) -> DataFrame:
             index_col=False,
             skipinitialspace=True,
             dtype=as_text,
-            na_values=list(form.missing_values),
+            na_values=list(reading.missing_values),
             low_memory=False,
         )
     return _without_row_numbers(path, table)

@@ -1,8 +1,9 @@
 """The analysed part of a network: the Linear layers at its end, taken from its graph.
 
 A part is a chain of Linear layers, each followed by an elementwise activation or none; the last may be followed by a
-softmax over the outputs. Its inputs are the recorded activations that enter it. Letters: B examples; n_0, …, n_L
-neurons of each layer, inputs first.
+softmax over the outputs. What only changes the shape of values, such as a flatten at the network's end, doesn't count.
+The part's inputs are the recorded activations that enter it. Letters: B examples; n_0, …, n_L neurons of each layer,
+inputs first.
 """
 
 from __future__ import annotations
@@ -23,6 +24,9 @@ ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid")
 
 OVER_OUTPUTS = ("softmax", "log_softmax")
 """What may follow the last layer besides these: functions of all outputs of an example."""
+
+RESHAPING = ("contiguous", "flatten", "reshape", "squeeze", "unflatten", "unsqueeze", "view")
+"""Functions and methods that keep an example's numbers and their order."""
 
 _FUNCTIONS = {
     "relu": (torch.relu, functional.relu, "relu"),
@@ -98,6 +102,8 @@ class Part:
     Attributes:
         layers: from the inputs to the outputs.
         site: the site of the network whose value enters the first layer.
+        input_names: of the neurons that enter the first layer, where these are inputs with names; otherwise None.
+        output_names: of the outputs, where they have names, as classes have; otherwise None.
 
     Example:
         >>> import torch
@@ -113,6 +119,8 @@ class Part:
 
     layers: tuple[Layer, ...]
     site: str = "x"
+    input_names: tuple[str, ...] | None = None
+    output_names: tuple[str, ...] | None = None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -134,7 +142,24 @@ class Part:
             problem = f"a {last.activation} mixes the outputs, so none of them can be analysed alone."
             raise ArgumentError("index", None, problem)
         rows = slice(index, index + 1)
-        return replace(self, layers=(*self.layers[:-1], replace(last, weight=last.weight[rows], bias=last.bias[rows])))
+        layers = (*self.layers[:-1], replace(last, weight=last.weight[rows], bias=last.bias[rows]))
+        return replace(self, layers=layers, output_names=self.output_names and self.output_names[rows])
+
+    @property
+    def has_names(self) -> bool:
+        """Whether the neurons that enter it, or its outputs, have names."""
+        return self.input_names is not None or self.output_names is not None
+
+    def name(self, layer: int, neuron: int) -> str | None:
+        """Returns the name of a neuron, an input or an output; None where it has none.
+
+        Args:
+            layer: of neurons, from 0: the inputs.
+            neuron: its number in the layer, from 0.
+        """
+        if layer == 0 and self.input_names is not None:
+            return self.input_names[neuron]
+        return self.output_names[neuron] if layer == len(self.layers) and self.output_names is not None else None
 
     @property
     def without_softmax(self) -> Part:
@@ -207,10 +232,12 @@ def find_part(graph: ModelGraph, last_layers: int | None) -> Part:
     while name not in graph.inputs and (last_layers is None or len(layers) < last_layers):
         module = graph.submodule(name)
         if isinstance(module, nn.Linear):
+            if len(graph.sites[name].shape) != 1:
+                raise _not_a_chain(name)
             bias = torch.zeros(module.out_features) if module.bias is None else module.bias.detach()
             layers.append(Layer(module.weight.detach(), bias.to(module.weight.device), *activation, module=name))
             activation = ("identity", 0.0)
-        else:
+        elif not _is_reshaped(graph, name):
             this = _activation(graph, name) or (None if layers else _over_outputs(graph, name))
             if this is None or (activation[0] != "identity" and this[0] != "identity"):
                 raise _not_a_chain(name)
@@ -244,6 +271,17 @@ def longest_part(graph: ModelGraph) -> Part | None:
             longest = find_part(graph, len(longest.layers) + 1 if longest else 1)
         except ArgumentError:
             return longest
+
+
+def _is_reshaped(graph: ModelGraph, name: str) -> bool:
+    """Returns whether a site has the numbers of the one site that it reads, in their order, in another shape."""
+    module, sources = graph.submodule(name), graph.sources(name)
+    if len(sources) != 1 or graph.sites[sources[0]].n_units != graph.sites[name].n_units:
+        return False
+    if module is not None:
+        return isinstance(module, nn.Flatten | nn.Unflatten)
+    called, _, _ = graph.function(name)
+    return getattr(called, "__name__", called) in RESHAPING
 
 
 def _activation(graph: ModelGraph, name: str) -> tuple[str, float] | None:

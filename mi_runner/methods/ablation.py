@@ -10,9 +10,10 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -34,6 +35,7 @@ from mi_runner.methods.replacements import (
     draws,
     draws_of,
 )
+from mi_runner.methods.site_parts import NO_PARTS, Parts, intervention_at, kind_of, role_of, site_at
 from mi_runner.methods.sources import ANY, SAME
 from mi_runner.models.batches import batches, outputs_of
 from mi_runner.progress import Progress
@@ -74,17 +76,20 @@ class Ablations:
     """What ablations do to a network's answers, the intact network first.
 
     Attributes:
-        rows: a row for each ablation: target; role, the target in names that networks share; kind (site, edge, path),
-            method, repeat; accuracy with its 95 % interval, loss; `accuracy_drop` and `loss_increase` from the intact
-            network.
+        rows: a row for each ablation: target; role, the target in names that networks share; kind (site, edge, path,
+            feature), method, repeat; accuracy with its 95 % interval, loss; `accuracy_drop` and `loss_increase` from
+            the intact network.
         confusion: rows target, kind, method, repeat, label, predicted, count.
         outputs: the network's outputs `(N, K)` on the CPU: under None of the intact network, under each ablation those
             after it. Only the intact network's if all together have more than `MOST_OUTPUTS` numbers.
+        correct: whether each example is answered correctly, `(N,)` bool on the CPU, under the same keys; none under an
+            ablation whose outputs are not finite.
     """
 
     rows: list[dict[str, Any]] = field(default_factory=list)
     confusion: list[dict[str, Any]] = field(default_factory=list)
     outputs: dict[Ablation | None, Tensor] = field(default_factory=dict)
+    correct: dict[Ablation | None, Tensor] = field(default_factory=dict)
 
 
 # --- whole targets -----------------------------------------------------------------------------------------------
@@ -97,6 +102,7 @@ def ablate(
     y: Tensor,
     *,
     targets: Sequence[str] | None = None,
+    parts: Parts = NO_PARTS,
     methods: Sequence[Method] = METHODS,
     source: Source = Source(),
     scoring: Scoring = Scoring(),
@@ -112,6 +118,7 @@ def ablate(
         targets: sites (`relu`), edges (`x/add`), paths (`x/first/relu/add`) and patterns (`relu*`, `linear:*`) of them;
             None for those of `ablation_targets`.
         methods: what replaces a value.
+        parts: targets that the graph does not have: numbers of a site, such as the features of an input.
         source: the examples that means and resampled values come from, and how often values are resampled.
         scoring: the loss, and what the outputs are.
         running: the memory and runs that are used; its progress is told of each finished row, in the table `metrics`.
@@ -136,18 +143,19 @@ def ablate(
     loss, y, kind = loss_and_targets(x, y, scoring)
     drawn, progress = draws(methods, source.repeats), running.progress or Progress()
     with graph_of(network, x) as graph:
-        found = _at_least_one(graph, targets, methods)
+        found = _at_least_one(graph, targets, methods, parts)
         replacements = Replacements(graph, x, y, source, drawn, running)
         labels, runs = list(batches(y)), replacements.runs
-        n_ablations = sum(len(draws_of(graph, target, drawn)) for target in found)
+        n_ablations = sum(len(draws_of(site_at(graph, target, parts), drawn)) for target in found)
         all_kept = (1 + n_ablations) * len(x) * graph.site(graph.output).n_units <= MOST_OUTPUTS
-        table = _Table(graph, loss, kind, progress, all_kept)
+        table = _Table(partial(_identity, graph, parts=parts), loss, kind, progress, all_kept)
         for number in range(len(replacements)):
             table.add(None, runs[number].output(), labels[number])
         table.finish(None)
         with progress.bar("ablations", n_ablations * len(replacements)) as advance:
-            for ablation, number, value, shared in replacements.values(found):
-                outputs = runs[number].output([Intervention(ablation.target, value)], shared=shared)
+            for ablation, number, value, shared in replacements.values(found, parts):
+                ablating = intervention_at(graph, ablation.target, value, parts)
+                outputs = runs[number].output([ablating], shared=shared)
                 table.add(ablation, outputs, labels[number])
                 if number == len(replacements) - 1:
                     table.finish(ablation)
@@ -163,10 +171,15 @@ class _Table:
     """
 
     def __init__(
-        self, graph: ModelGraph, loss: LossFunction, kind: Outputs, progress: Progress, all_kept: bool
+        self,
+        identity: Callable[[Ablation | None], dict[str, Any]],
+        loss: LossFunction,
+        kind: Outputs,
+        progress: Progress,
+        all_kept: bool,
     ) -> None:
         self.ablations = Ablations()
-        self._graph, self._progress, self._all_kept = graph, progress, all_kept
+        self._identity, self._progress, self._all_kept = identity, progress, all_kept
         self._loss, self._kind = loss, kind
         self._tallies: dict[Ablation | None, _Tally] = {}
         self._outputs: dict[Ablation | None, list[Tensor]] = {}
@@ -180,18 +193,20 @@ class _Table:
     def finish(self, ablation: Ablation | None) -> None:
         """Makes the rows of an ablation whose batches are all there."""
         tally, intact = self._tallies[ablation], self._tallies[None].score
-        row = {**_identity(self._graph, ablation), **tally.score.columns(), **_change(intact, tally.score)}
+        row = {**self._identity(ablation), **tally.score.columns(), **_change(intact, tally.score)}
         self.ablations.rows.append(row)
         self._progress.rows("metrics", [row])
         named = {name: row[name] for name in (*ABLATION, "repeat")}
         self.ablations.confusion.extend({**named, **count} for count in tally.confusion())
         outputs = self._outputs.pop(ablation, [])
+        if tally.finite:
+            self.ablations.correct[ablation] = torch.cat(tally.correct)
         if outputs and tally.finite:
             self.ablations.outputs[ablation] = torch.cat(outputs)
 
 
 class _Tally:
-    """Score and, if they are counted, pairs of label and prediction of batches of outputs, added up."""
+    """Score and, if they are counted, correct examples and pairs of label and prediction of batches of outputs."""
 
     def __init__(self, loss: LossFunction, kind: Outputs, *, counted: bool = True) -> None:
         self.loss, self.kind, self.counted = loss, kind, counted
@@ -199,6 +214,7 @@ class _Tally:
         self.total_loss = 0.0
         self.finite = True
         self.counts: Counter[tuple[int, int]] = Counter()
+        self.correct: list[Tensor] = []
 
     def add(self, outputs: Tensor, labels: Tensor) -> None:
         """Adds the next batch."""
@@ -209,6 +225,7 @@ class _Tally:
         self.finite &= result.finite
         if not self.counted or not self.finite:
             return
+        self.correct.append(self.kind.correct(outputs, labels).cpu())
         for row in confusion(outputs, labels, kind=self.kind):
             self.counts[row["label"], row["predicted"]] += row["count"]
 
@@ -232,6 +249,7 @@ def try_ablations(
     targets: Sequence[str],
     methods: Sequence[Method] = METHODS,
     *,
+    parts: Parts = NO_PARTS,
     source: Source = Source(),
     units: bool = False,
 ) -> None:
@@ -239,6 +257,7 @@ def try_ablations(
 
     Args:
         x: a few examples, not as many as the graph was traced with.
+        parts: as in `ablate`.
         units: whether to ablate a unit by itself, too.
 
     Raises:
@@ -248,9 +267,9 @@ def try_ablations(
     n = len(x)
     run = Run(graph, x)
     shapes: dict[str, tuple[int, ...]] = {}
-    check_drawn(graph, targets, methods, units=units)
-    of_targets = (graph.target_site(target) for target in targets)
-    sites = list(dict.fromkeys(site.name for site in of_targets if site.kind != "parameter"))
+    check_drawn(graph, targets, methods, parts, units=units)
+    of_targets = {target: site_at(graph, target, parts) for target in targets}
+    sites = list(dict.fromkeys(site.name for site in of_targets.values() if site.kind != "parameter"))
     with evaluating(graph.module):
         try:
             run.visit(sites, lambda name, value: shapes.update({name: tuple(value.shape)}))
@@ -265,16 +284,17 @@ def try_ablations(
         replacements = Replacements(graph, x, torch.zeros(n), anyone, drawn, Running())
         # Behind the last target of a kind there is least to compute; a run of units meets every operation behind it.
         for target in {
-            (graph.kind(target), graph.target_site(target).kind == "parameter"): target
+            (kind_of(graph, target, parts), of_targets[target].kind == "parameter"): target
             for target in (reversed(targets) if units else targets)
         }.values():
             try:
-                for _, number, value, _ in replacements.values([target]):
-                    replacements.runs[number].output([Intervention(target, value)])
+                for _, number, value, _ in replacements.values([target], parts):
+                    replacements.runs[number].output([intervention_at(graph, target, value, parts)])
                     if units:
-                        base = replacements.runs[number].values([graph.target_site(target).name])[0]
+                        place = of_targets[target].name if target in parts else target
+                        base = replacements.runs[number].values([of_targets[target].name])[0]
                         first = torch.zeros(1, dtype=torch.int64, device=x.device)
-                        _outputs_by_unit(replacements.runs[number], target, base, value.expand(base.shape), first)
+                        _outputs_by_unit(replacements.runs[number], place, base, value.expand(base.shape), first)
             except ArgumentError:
                 raise
             except Exception as error:
@@ -293,6 +313,7 @@ def scrub(
     y: Tensor,
     *,
     targets: Sequence[str],
+    parts: Parts = NO_PARTS,
     source: Source = Source(agree=SAME),
     scoring: Scoring = Scoring(),
     running: Running = Running(),
@@ -329,15 +350,16 @@ def scrub(
     labels = list(batches(y))
     rows: list[dict[str, Any]] = []
     with graph_of(network, x) as graph:
-        found = _at_least_one(graph, targets, ["resample"])
+        found = _at_least_one(graph, targets, ["resample"], parts)
         intact = score(outputs_of(graph, x), y, loss, kind=kind).loss
         scores: dict[tuple[str, int], Score] = {}
         for agree in (ANY, source.agree):
             replacements = Replacements(graph, x, y, replace(source, agree=agree), drawn, running)
             tallies = {repeat: _Tally(loss, kind, counted=False) for _, repeat in drawn}
             ahead: dict[tuple[int, int], list[Intervention]] = {}
-            for ablation, number, value, _ in replacements.values(found):
-                ahead.setdefault((ablation.repeat, number), []).append(Intervention(ablation.target, value))
+            for ablation, number, value, _ in replacements.values(found, parts):
+                ablating = intervention_at(graph, ablation.target, value, parts)
+                ahead.setdefault((ablation.repeat, number), []).append(ablating)
                 if len(ahead[ablation.repeat, number]) == len(found):
                     outputs = replacements.runs[number].output(ahead.pop((ablation.repeat, number)))
                     tallies[ablation.repeat].add(outputs, labels[number])
@@ -399,7 +421,7 @@ def ablate_units(
     drawn, labels, progress = draws(methods, source.repeats), list(batches(y)), running.progress or Progress()
     rows: list[dict[str, Any]] = []
     with graph_of(network, x) as graph:
-        found = _at_least_one(graph, targets, methods, units=True)
+        found = _at_least_one(graph, targets, methods, NO_PARTS, units=True)
         total = n_unit_runs(graph, found, methods, source.repeats)
         _check_runs(total, running.most_runs)
         replacements = Replacements(graph, x, y, source, drawn, running)
@@ -468,26 +490,33 @@ def graph_of(network: nn.Module | ModelGraph, x: Tensor) -> Iterator[ModelGraph]
         yield graph
 
 
-def check_drawn(graph: ModelGraph, targets: Sequence[str], methods: Sequence[Method], *, units: bool = False) -> None:
+def check_drawn(
+    graph: ModelGraph,
+    targets: Sequence[str],
+    methods: Sequence[Method],
+    parts: Parts = NO_PARTS,
+    *,
+    units: bool = False,
+) -> None:
     """Checks that each target has a method by which it can be ablated, and units if they are asked for.
 
     Raises:
         ArgumentError: one has none.
     """
     for target in targets:
-        if graph.target_site(target).kind == "parameter":
+        if (site := site_at(graph, target, parts)).kind == "parameter":
             if units:
                 raise _cannot(f"{{targets}}: {target} is a parameter: its numbers are not ablated one by one.")
-            if not draws_of(graph, target, draws(methods, 1)):
+            if not draws_of(site, draws(methods, 1)):
                 problem = f"{{methods}}: {target} is a parameter, which has no value on another example:"
                 raise ArgumentError("methods", None, problem, "add zero.")
 
 
 def _at_least_one(
-    graph: ModelGraph, targets: Sequence[str] | None, methods: Sequence[Method], *, units: bool = False
+    graph: ModelGraph, targets: Sequence[str] | None, methods: Sequence[Method], parts: Parts, *, units: bool = False
 ) -> list[str]:
-    found = ablation_targets(graph, targets)
-    check_drawn(graph, found, methods, units=units)
+    found = ablation_targets(graph, targets, parts)
+    check_drawn(graph, found, methods, parts, units=units)
     if not found:
         able = ", ".join(graph.usable_sites) or "(none)"
         problem = f"the network has no inner site to ablate, only {able}:"
@@ -515,13 +544,13 @@ def loss_and_targets(x: Tensor, y: Tensor, scoring: Scoring) -> tuple[LossFuncti
     return scoring.loss or fitting, y, kind
 
 
-def _identity(graph: ModelGraph, ablation: Ablation | None) -> dict[str, Any]:
+def _identity(graph: ModelGraph, ablation: Ablation | None, parts: Parts = NO_PARTS) -> dict[str, Any]:
     if ablation is None:
         return {"target": NONE, "role": NONE, "kind": NONE, "method": NONE, "repeat": 1}
     return {
         "target": ablation.target,
-        "role": graph.role(ablation.target),
-        "kind": graph.kind(ablation.target),
+        "role": role_of(graph, ablation.target, parts),
+        "kind": kind_of(graph, ablation.target, parts),
         "method": ablation.method,
         "repeat": ablation.repeat,
     }

@@ -7,17 +7,19 @@ from collections.abc import Sequence
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.sites import Site
+from mi_runner.methods.site_parts import NO_PARTS, Parts
 
 MOST_READABLE = 40
 """Targets that are ablated without being asked for; of a network that has more, one for each submodule."""
 
 
-def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> list[str]:
+def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None, parts: Parts = NO_PARTS) -> list[str]:
     """Returns the targets that were asked for, or every inner site and every edge from a site with several uses.
 
     Patterns may be asked for, see `ModelGraph.find`; they take the sites that can be ablated. These are the sites with
     floating-point values for each example, because indices have no mean, and parameters, if they are asked for. A
-    network whose only sites are its inputs and its output has no target by default.
+    network whose only sites are its inputs and its output has no target by default. What is in `parts` may be asked
+    for, too.
 
     Raises:
         ArgumentError: the graph has no such target, it can't be ablated, or one is named twice.
@@ -27,6 +29,9 @@ def ablation_targets(graph: ModelGraph, asked: Sequence[str] | None = None) -> l
             raise ArgumentError("targets", list(asked), "name at least one target, each once.")
         found: dict[str, None] = {}
         for target in asked:
+            if target in parts:
+                found[target] = None
+                continue
             try:
                 obstacles = {name: obstacle_to_ablation(graph.target_site(name)) for name in graph.find(target)}
             except ArgumentError as error:

@@ -1,9 +1,13 @@
 """Do networks of different seeds have the same circuits? Their hidden units are matched by activations first.
 
-Hidden units have no order that networks of two seeds share. Units of a network are matched one to one to those of a
-first network, layer by layer, so that the sum of the correlations of matched units is largest (Li et al., Convergent
-Learning, 2016). Then circuits of all networks are written in the names of the first network's units, and counted. The
-same counts under random matchings say how much of the recurrence is chance.
+Hidden units have no order that two networks share. Units of a network are matched one to one to those of a first
+network, layer by layer, so that the sum of the correlations of matched units is largest (Li et al., Convergent
+Learning, 2016). A unit whose activation is odd (tanh, none) and its mirror image are one unit, because turning the
+signs of its weights changes nothing; there the sum is that of the absolute correlations. Weights decide between units
+that correlate alike: those that are constant, and those that are equal.
+
+Then circuits of all networks are written in the names of the first network's units, and counted. The same counts under
+random matchings say how much of the recurrence is chance.
 
 Letters: N examples, n_0 (inputs), …, n_L neurons of each layer, K circuits, E edges of the chain, D random matchings.
 """
@@ -20,7 +24,17 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 
 from mi_runner.errors import ArgumentError
+from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import Edges, bits_of
+
+ODD = ("tanh", "identity")
+"""Activations f with f(−v) = −f(v)."""
+
+TIES = 1e-6
+"""Correlations that differ by less are alike: rounding makes such differences, and weights decide."""
+
+MOST_ROUNDS = 5
+"""Rounds over the layers in which weights decide; the neighbours' matching may change in each."""
 
 Matching = tuple[np.ndarray, ...]
 """For each layer of neurons, inputs first, `(n_l,)` int: at i the unit that matches unit i of the first network."""
@@ -81,6 +95,98 @@ def match_layers(first: Sequence[Tensor], second: Sequence[Tensor]) -> Matching:
     return tuple(
         np.arange(a.shape[1]) if torch.equal(a, b) else match_units(a, b) for a, b in zip(first, second, strict=True)
     )
+
+
+def match_parts(first: Part, second: Part, x: Tensor, x_second: Tensor, *, mirrored_inputs: bool = False) -> Matching:
+    """Returns the matching of all layers of two parts of the same sizes; outputs keep their names.
+
+    Args:
+        x, x_second: `(N, n_0)`, what enters the first and the second part on the same examples. If they are equal, they
+            are the data themselves, and the inputs keep their names.
+        mirrored_inputs: whether an input and its mirror image are one unit, as in layers with an odd activation.
+
+    Raises:
+        ArgumentError: the parts differ in their sizes, or the examples in number.
+    """
+    if first.sizes != second.sizes:
+        raise ArgumentError(
+            ("first", "second"),
+            None,
+            f"first has layers of {_named(first.sizes)} neurons, second of {_named(second.sizes)}:",
+            "units of layers of different sizes can't be matched one to one.",
+        )
+    odd = (mirrored_inputs, *(layer.activation in ODD for layer in first.layers[:-1]))
+    layers = list(zip(first.activations(x), second.activations(x_second), strict=True))
+    first_place = 1 if torch.equal(x, x_second) else 0  # the data keep their names
+    signed = [correlations(a, b) for a, b in layers]
+    alike = [np.abs(found) if is_odd else found for found, is_odd in zip(signed, odd, strict=True)]
+    signs = [
+        np.where(found < 0, -1.0, 1.0) if is_odd else np.ones_like(found)
+        for found, is_odd in zip(signed, odd, strict=True)
+    ]
+    own = [np.arange(size) for size in first.sizes]
+    matching = [*own[:first_place], *map(_assigned, alike[first_place:]), own[-1]]
+    for number in range(MOST_ROUNDS):
+        before = matching.copy()
+        for place in range(first_place, len(layers)):
+            # In the first round the layer behind isn't matched well yet.
+            distance = _weight_distance(first, second, matching, signs, place, both_ways=number > 0)
+            matching[place] = _assigned(alike[place] - TIES * distance)
+        if number and all(np.array_equal(a, b) for a, b in zip(before, matching, strict=True)):
+            break
+    return tuple(matching)
+
+
+def _assigned(scores: np.ndarray) -> np.ndarray:
+    """Returns the permutation with the largest sum of scores `(n, n)`."""
+    return linear_sum_assignment(scores, maximize=True)[1]
+
+
+def _named(sizes: Sequence[int]) -> str:
+    return "-".join(map(str, sizes))
+
+
+def _weight_distance(
+    first: Part,
+    second: Part,
+    matching: Sequence[np.ndarray],
+    signs: Sequence[np.ndarray],
+    place: int,
+    *,
+    both_ways: bool,
+) -> np.ndarray:
+    """Returns how far the weights and the bias of each unit of a layer are from those of each of the other part.
+
+    `(n, n)`, 0 (equal) to 1: the norm of the difference over the sum of the norms. Weights from and to the neighbouring
+    layers are paired as these are matched. A unit that is matched to a mirror image counts with the signs of its
+    weights turned.
+
+    Args:
+        signs: for each layer `(n, n)`, −1 where the second's unit is a mirror image of the first's.
+        place: of the layer of neurons, 0 for the inputs.
+        both_ways: whether the weights to the layer behind count, too.
+    """
+
+    def turned(at: int) -> np.ndarray:
+        units = matching[at]
+        return signs[at][np.arange(len(units)), units] if at < len(signs) else np.ones(len(units))
+
+    own, theirs = [], []  # for each unit its bias and the weights to its neighbours
+    if place:
+        of_unit = [part.layers[place - 1] for part in (first, second)]
+        weights, biases = ([getattr(layer, name).double().numpy() for layer in of_unit] for name in ("weight", "bias"))
+        own += [weights[0], biases[0][:, None]]
+        theirs += [weights[1][:, matching[place - 1]] * turned(place - 1), biases[1][:, None]]
+    if both_ways:
+        weights = [part.layers[place].weight.double().numpy().T for part in (first, second)]
+        own.append(weights[0])
+        theirs.append(weights[1][:, matching[place + 1]] * turned(place + 1))
+    if not own:
+        return np.zeros_like(signs[place])
+    ours, others = np.hstack(own), np.hstack(theirs)
+    sums = np.linalg.norm(ours, axis=1)[:, None] + np.linalg.norm(others, axis=1)
+    difference = np.linalg.norm(ours[:, None] - signs[place][..., None] * others, axis=2)
+    return difference / np.where(sums > 0, sums, 1.0)
 
 
 def random_matching(sizes: Sequence[int], fixed: Sequence[bool], generator: np.random.Generator) -> Matching:

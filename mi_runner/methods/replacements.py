@@ -18,6 +18,8 @@ from mi_runner import chance
 from mi_runner.errors import ArgumentError, unknown
 from mi_runner.graph.interventions import Run, Runs, read_sites
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.graph.sites import Site
+from mi_runner.methods.site_parts import NO_PARTS, Parts, site_at
 from mi_runner.methods.sources import ANY, draw_sources
 from mi_runner.models.batches import batches
 from mi_runner.progress import Progress
@@ -120,13 +122,12 @@ class Running:
     most_runs: int = MOST_UNIT_RUNS
 
 
-def draws_of(graph: ModelGraph, target: str, drawn: Sequence[tuple[Method, int]]) -> list[tuple[Method, int]]:
-    """Returns those of `draws` that a target has: a parameter has no value on another example to resample.
+def draws_of(site: Site, drawn: Sequence[tuple[Method, int]]) -> list[tuple[Method, int]]:
+    """Returns those of `draws` that a site has: a parameter has no value on another example to resample.
 
     The mean of a parameter is that of its numbers.
     """
-    is_parameter = graph.target_site(target).kind == "parameter"
-    return [draw for draw in drawn if not (is_parameter and draw[0] == "resample")]
+    return [draw for draw in drawn if not (site.kind == "parameter" and draw[0] == "resample")]
 
 
 def draws(methods: Sequence[Method] = METHODS, repeats: int = 3) -> list[tuple[Method, int]]:
@@ -179,15 +180,19 @@ class Replacements:
     def __len__(self) -> int:
         return len(self.runs)
 
-    def values(self, targets: Sequence[str]) -> Iterator[tuple[Ablation, int, Tensor, dict[Any, Any] | None]]:
+    def values(
+        self, targets: Sequence[str], parts: Parts = NO_PARTS
+    ) -> Iterator[tuple[Ablation, int, Tensor, dict[Any, Any] | None]]:
         """Yields the replacement value `(B, *site)` for each ablation and batch; an ablation's batches in their order.
+
+        A target that is a part of a site gets the value of the whole site.
 
         The last of the four is what batches of one size have in common that get the same value: see `Run.output`.
 
         Raises:
             ArgumentError: a value is to be resampled from `x`, which has a single example.
         """
-        site_of = {target: self.graph.target_site(target) for target in targets}
+        site_of = {target: site_at(self.graph, target, parts) for target in targets}
         methods = {method for method, _ in self.drawn}
         parameters = {site.name for site in site_of.values() if site.kind == "parameter"}
         names = list(dict.fromkeys(site.name for site in site_of.values() if site.name not in parameters))
@@ -198,11 +203,11 @@ class Replacements:
         for group in [range(len(self))] if self.fit else [range(k, k + 1) for k in range(len(self))]:
             resampled: dict[int, Run] = {}
             if not self.fit:
-                for repeat, parts in indices.items():
-                    resampled[repeat] = Run(self.graph, self.source[parts[group[0]]], memory=self.share)
+                for repeat, index in indices.items():
+                    resampled[repeat] = Run(self.graph, self.source[index[group[0]]], memory=self.share)
             values: tuple[str, Tensor] | None = None
             for target, site in site_of.items():
-                drawn_here = draws_of(self.graph, target, self.drawn)
+                drawn_here = draws_of(site, self.drawn)
                 resamples = any(method == "resample" for method, _ in drawn_here)
                 if self.fit and resamples and (values is None or values[0] != site.name):
                     values = site.name, self.sources.values(site.name)

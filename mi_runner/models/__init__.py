@@ -19,8 +19,8 @@ from mi_runner.datasets import Dataset
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, unknown
 from mi_runner.machine import hardware
-from mi_runner.models import checks, output_kind
-from mi_runner.models.one_output import with_column
+from mi_runner.models import adapted, checks, output_kind
+from mi_runner.models.one_output import with_rows
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -36,7 +36,7 @@ class Built:
 
     Attributes:
         model: the initialised network, in evaluation mode.
-        dataset: the given one, with flattened images if the network takes vectors.
+        dataset: the given one, with flattened images if the network takes vectors, int64 inputs if it takes integers.
         source: identifies the user's own network, for the model store; otherwise empty.
         code: twelve digits of the digest of the user's own code; otherwise empty.
         leaves: submodules that the graph takes as one site each.
@@ -82,11 +82,14 @@ def build(
         built.model.eval()
         checks.check_tensors(built.model)
         # Inside the block, because lazy modules are initialised by their first input.
-        output = checks.first_outputs(built.model, built.dataset)
-        if checks.is_squeezed(output, built.dataset):
-            built = replace(built, model=with_column(built.model))
-            output = output[:, None]
-        output = checks.check_output(built.model, output, built.dataset, outputs)
+        dataset, of_inputs = adapted.inputs_that_fit(built.model, built.dataset)
+        output = checks.first_outputs(built.model, dataset)
+        n_outputs, of_output = adapted.rows_of(output, dataset)
+        if n_outputs:
+            built, output = replace(built, model=with_rows(built.model, n_outputs)), output.reshape(-1, n_outputs)
+        lines = (f"{type(built.model).__name__} {line}" for line in (of_inputs, of_output) if line)
+        built = replace(built, dataset=dataset, notes=(*built.notes, *lines))
+        output = checks.check_output(built.model, output, dataset, outputs)
     answered = output_kind.answered_as(built.model, built.dataset, output, outputs)
     notes = built.notes
     if outputs is not None or answered is not built.dataset:

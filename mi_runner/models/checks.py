@@ -6,6 +6,7 @@ folder is made; where torch's own words would say what failed, these say what to
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator
 from typing import Any
 
@@ -84,11 +85,13 @@ def first_outputs(model: nn.Module, dataset: Dataset) -> Any:
         with torch.no_grad():
             output = model(example)
             turns_gradients_on = torch.is_grad_enabled()
+            if dataset.has_integers:  # an Embedding has rows for some
+                model(_extremes(dataset))
     except ArgumentError:
         raise
     except Exception as error:
-        reason = next(_reasons(error, model, example), one_line(error))
-        problem = f"{name} can't run on inputs of the shape {tuple(example.shape[1:])}:"
+        reason = next(_reasons(error, model, dataset), one_line(error))
+        problem = f"{name} can't run on inputs of the shape {dataset.input_shape}:"
         raise ArgumentError("model", None, problem, reason) from error
     if example._version != version:
         problem = f"{name} changes its input in place."
@@ -101,12 +104,6 @@ def first_outputs(model: nn.Module, dataset: Dataset) -> Any:
             "Write with torch.no_grad(): around what has none, instead of torch.set_grad_enabled.",
         )
     return output
-
-
-def is_squeezed(output: Any, dataset: Dataset) -> bool:
-    """Returns whether an output of two examples is `(2,)`, where one output for each is what the data set needs."""
-    one_will_do = dataset.n_outputs == 1 or len(dataset.class_names or ()) == 2
-    return isinstance(output, Tensor) and output.shape == (2,) and one_will_do
 
 
 def check_output(model: nn.Module, output: Any, dataset: Dataset, outputs: Outputs | None = None) -> Tensor:
@@ -153,9 +150,25 @@ def _several(output: Any) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in named.items() if isinstance(value, Tensor)}
 
 
-def _reasons(error: Exception, model: nn.Module, example: Tensor) -> Iterator[str]:
+def _inputs_of(model: nn.Module) -> list[str]:
+    """Returns the names of forward's parameters that have no default."""
+    given = inspect.signature(model.forward).parameters.values()
+    named = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+    return [one.name for one in given if one.default is one.empty and one.kind in named]
+
+
+def _extremes(dataset: Dataset) -> Tensor:
+    """Returns the training and test examples with the smallest and the largest number, `(4, *input)`."""
+    rows = []
+    for x in (dataset.x_train, dataset.x_test):
+        numbers = x.flatten(1)
+        rows += [x[numbers.amin(1).argmin()], x[numbers.amax(1).argmax()]]
+    return torch.stack(rows)
+
+
+def _reasons(error: Exception, model: nn.Module, dataset: Dataset) -> Iterator[str]:
     """Yields what a failed forward pass is most likely about, with what to type."""
-    text, shape = str(error), tuple(example.shape[1:])
+    text, shape = str(error), dataset.input_shape
     dtypes = {str(p.dtype).removeprefix("torch.") for p in model.parameters() if not is_lazy(p)}
     if dtypes - {"float32"}:
         found = " and ".join(sorted(dtypes))
@@ -166,8 +179,28 @@ def _reasons(error: Exception, model: nn.Module, example: Tensor) -> Iterator[st
         )
     if "dtype" in text and ("Double" in text or "double" in text):
         yield "it computes in float64, and the data are float32. Make its tensors with dtype=x.dtype."
-    if "indices" in text and ("Long" in text or "Int" in text):
-        yield "the data are float32, and an Embedding takes integers: begin forward with x = x.long()."
+    embeddings = {path: module for path, module in model.named_modules() if isinstance(module, nn.Embedding)}
+    if "index out of range" in text and embeddings and dataset.has_integers:
+        numbers = _extremes(dataset)
+        rows = ", ".join(f"{path} has {module.num_embeddings} rows" for path, module in embeddings.items())
+        yield (
+            f"x has integers from {int(numbers.min())} to {int(numbers.max())}; {rows}, for 0 to one less. Give it "
+            "more rows, or number the tokens again, as numpy.unique(x, return_inverse=True) does."
+        )
+    if "indices" in text and ("Long" in text or "Int" in text) and not dataset.has_integers:
+        values = dataset.x_train[dataset.x_train != dataset.x_train.round()]
+        number = f"such as {float(values[0]):.3g}" if len(values) else "that are too large"
+        yield (
+            f"an Embedding takes integers, and x has numbers {number}. Save integers; if the integer parts are meant, "
+            "begin forward with x = x.long()."
+        )
+    inputs = _inputs_of(model)
+    if len(inputs) > 1 and "missing" in text and "argument" in text:
+        names = ", ".join(inputs)
+        yield (
+            f"its forward takes {len(inputs)} inputs, {names}, and an example is one array. Save them in one, "
+            f"numpy.stack([{names}], axis=1), and let a forward(self, x) begin with {names} = x.unbind(1)."
+        )
     if channels_last(shape):
         yield f"they look like (H, W, C), and images are (C, H, W): save x.transpose(0, 3, 1, 2). ({one_line(error)})"
     if len(shape) == 2:
@@ -175,6 +208,12 @@ def _reasons(error: Exception, model: nn.Module, example: Tensor) -> Iterator[st
             f"{one_line(error)}. If they are images of one channel, save x[:, None], which is (N, 1, {shape[0]}, "
             f"{shape[1]})."
         )
+
+
+def _may_be_classes(dataset: Dataset, n_outputs: int) -> bool:
+    """Returns whether targets that are values may be classes, of which a network has an output for each."""
+    y = dataset.y_train
+    return y.dim() == 1 and n_outputs > 1 and bool(((y == y.round()) & (y >= 0) & (y < n_outputs)).all())
 
 
 def _remedy(shape: tuple[int, ...], n: int, dataset: Dataset) -> str:
@@ -188,6 +227,8 @@ def _remedy(shape: tuple[int, ...], n: int, dataset: Dataset) -> str:
         return "It has as many numbers: end the network with torch.nn.Flatten()."
     if len(shape) > 2 and shape[-1] == n_outputs:
         return "If the middle axes are positions, return those of one, output[:, -1], or their mean."
+    if len(shape) == 2 and not dataset.has_classes and _may_be_classes(dataset, shape[1]):
+        return f"If the targets, 0 to {int(dataset.y_train.max())}, are classes, type dataset.target=class."
     return (
         f"Give its last layer {n_outputs} outputs; a factory with a parameter n_outputs gets this number."
         if len(shape) == 2

@@ -149,7 +149,9 @@ def _is_rounding(model: nn.Module, part: Tensor, size: int, x: Tensor, apart: fl
         part = x[: IN_DOUBLES // size * size] if size > 1 else part[:IN_DOUBLES]
     try:
         exact = copy.deepcopy(model).double()
-        whole, pieces = exact(x.double()), torch.cat([exact(batch) for batch in part.double().split(size)])
+        if x.is_floating_point():
+            x, part = x.double(), part.double()
+        whole, pieces = exact(x), torch.cat([exact(batch) for batch in part.split(size)])
     except Exception:
         return apart <= ROUNDING_AT_MOST
     return _apart(whole[: len(part)], pieces) <= ROUNDING_OF_DOUBLES

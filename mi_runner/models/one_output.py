@@ -41,16 +41,18 @@ def with_one_output(model: nn.Module, output: str) -> nn.Module:
     return model
 
 
-def with_column(model: nn.Module) -> nn.Module:
-    """Returns the network, whose forward now returns its one output `(N,)` as a column, `(N, 1)`."""
+def with_rows(model: nn.Module, n_outputs: int) -> nn.Module:
+    """Returns the network, whose forward now returns its output, of whatever axes, as rows `(N, n_outputs)`."""
     kind = type(model)
     forward = kind.forward
 
     @functools.wraps(forward)
-    def of_column(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        return forward(self, *args, **kwargs).reshape(-1, 1)
+    def of_rows(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
+        returned = forward(self, *args, **kwargs)
+        # In training mode some networks return several.
+        return returned.reshape(-1, n_outputs) if isinstance(returned, Tensor | fx.Proxy) else returned
 
-    model.__class__ = type(kind.__name__, (kind,), {"forward": of_column, "__module__": kind.__module__})
+    model.__class__ = type(kind.__name__, (kind,), {"forward": of_rows, "__module__": kind.__module__})
     return model
 
 

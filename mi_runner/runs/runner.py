@@ -94,11 +94,10 @@ def run(
 
         with journal.stage("data"):
             dataset = load_dataset(config.dataset, seed=config.seed, given=given)
-        record.data = data_of(dataset)
         with journal.stage("model"):
             prepared = prepare(config, dataset, expected, progress=progress, given=given)
         record.versions = {**record.versions, **own_code(config, prepared.built, given)}
-        record.starts, record.given = prepared.starts, given.record(prepared.built)
+        record.starts, record.given, record.data = prepared.starts, given.record(prepared.built), data_of(dataset)
         place = journal.begin()
 
         with journal.stage("model"):

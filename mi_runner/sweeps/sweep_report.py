@@ -17,7 +17,7 @@ from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import PLAN, Plan
 from mi_runner.runs.report import REPORT, rendering, run_report, tables, write_run_report
 from mi_runner.runs.report.images import images
-from mi_runner.sweeps import sweep_tables
+from mi_runner.sweeps import sweep_answer, sweep_tables
 from mi_runner.sweeps.declared import FAILURES, HEADLINE, JOBS, declarations_of_sweep
 from mi_runner.sweeps.sweep_plan import parse_overrides, read_plan
 from mi_runner.sweeps.sweep_tables import Collected, Ended, Row
@@ -91,6 +91,7 @@ def _page(found: Collected) -> str:
         n_failed=len(sweep_tables.failures(jobs)),
         n_jobs=len(jobs),
         searching=plan.searching,
+        said=sweep_answer.read(folder).splitlines(),
         first=_first_tables(found, declared),
         more=_more_tables(found, declared),
         data={"sweep": drawn} if drawn else {},

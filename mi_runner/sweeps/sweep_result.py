@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import Plan, named
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.states import State
-from mi_runner.sweeps import sweep_report, sweep_tables
+from mi_runner.sweeps import network_groups, sweep_answer, sweep_report, sweep_tables
 from mi_runner.sweeps.declared import SWEEP, SWEEP_SUMMARY
 from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.sweeps.sweep_tables import Collected, Ended
@@ -82,12 +83,13 @@ def _write(found: Collected) -> None:
     threads.let_waiting_threads_sleep()
     from mi_runner.sweeps import sweep_comparison  # imports torch
 
-    compared, figures = sweep_comparison.compare(found.jobs)
-    for name, table in compared.items():
+    compared = sweep_comparison.compare(found.jobs)
+    for name, table in compared.tables.items():
         place.write_table(f"sweep_{name}", table)
+    sweep_answer.write(found.folder, "\n".join(compared.answers))
     for name, drawing in _drawn(found).items():
         place.write_figure(name, drawing)
-    for name, drawing in figures.items():
+    for name, drawing in compared.figures.items():
         try:
             place.write_figure(f"sweep_{name}", drawing)
         except OSError:
@@ -102,8 +104,13 @@ def _drawn(found: Collected) -> dict[str, Drawing]:
 
     by_values = [item for item in sweep_tables.metrics_by_values(found.jobs, found.plan.objective) if item[1]]
     drawn: dict[str, Drawing] = {"sweep": partial(sweep_figures.by_value, by_values)} if by_values else {}
-    combination = [key for key in found.plan.swept if key != sweep_tables.REPEATED]
-    measured = [one for one in found.summed if one.measure == sweep_tables.HEADLINE]
+    combination = list(dict.fromkeys(key for one in found.jobs for key in one.combination))
+    short = sweep_tables.short_checkpoints(found.jobs)
+    measured = [
+        replace(one, name=sweep_tables.in_short(one.name, short))
+        for one in found.summed
+        if one.measure == sweep_tables.HEADLINE
+    ]
     common = {key: column for one in found.jobs for key, column in one.common_names.items()}
     by_row = sweep_figures.by_row(measured, [*combination, "code"], common) if measured else None
     return drawn | ({} if by_row is None else {"sweep_rows": by_row})
@@ -123,13 +130,15 @@ def _print_headline(found: Collected) -> None:
     title, shown = sweep_tables.headline(found.jobs, found.summed, found.plan.objective)
     if shown:
         console.table(title, shown)
+    if text := sweep_answer.read(found.folder):
+        console.note(text)
     if (best := best_job(found.plan, found.jobs)) is not None:
         console.page(best)
 
 
 def _say_what_differs(found: Collected) -> None:
-    """Says which seeds have one network, which jobs other code ran, and which jobs the summary leaves out."""
-    for line in sweep_tables.one_network(found.jobs):
+    """Says which networks are one, which jobs other code ran, and which jobs the summary leaves out."""
+    for line in [*sweep_tables.one_network(found.jobs), *network_groups.same_weights(found.jobs)]:
         console.note(line)
     codes: dict[str, list[int]] = {}
     for one in found.jobs:

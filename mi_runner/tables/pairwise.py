@@ -23,6 +23,9 @@ SAME = 1e-9
 
 ROUNDING = 1e-6
 
+FEWEST_UNITS = 6
+"""Of fewer, at least one sign pattern in 16 is as extreme as the observed one, so nothing is told apart."""
+
 LEVEL = 0.05
 """A p-value of at least this doesn't tell two alternatives apart."""
 
@@ -70,7 +73,7 @@ def compare_all(values: Sequence[Sequence[float]]) -> Compared:
     step-down procedure of P. Westfall and S. Young, Resampling-based multiple testing (1993), with the statistic
     |Σd| / √Σd² of a pair's differences d, which orders samples as Student's |t| does. Whichever pair is looked at, also
     the lowest and the next, a false difference is found with a probability of at most 5 % among all pairs.
-    Fewer than six units can't tell anything apart: of their sign patterns one in 16, at least, is as extreme.
+    Fewer than `FEWEST_UNITS` can't tell anything apart.
 
     Args:
         values: of each alternative those of the units, all in the same order; finite.

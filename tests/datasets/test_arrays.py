@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from mi_runner.config.datasets.arrays import ArraysConfig, Target
+from mi_runner.config.datasets.table import TableConfig
 from mi_runner.datasets import Dataset, arrays, channels_last
 from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.machine import hardware
@@ -152,12 +153,12 @@ def as_csv(path: Path, head: str = "", text: bool = False) -> Path:
 
 
 @pytest.mark.parametrize("name", ["data.csv", "it's a table.csv"])
-@pytest.mark.parametrize(("head", "text"), [("", False), ("a,b,c,d,e,f,label", False), ("a,b,c,d,e,f,label", True)])
-def test_a_table_as_text_is_made_a_file_by_the_command_in_the_error(
-    head: str, text: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("text", [False, True])
+def test_a_table_without_names_is_made_a_file_by_the_command_in_the_error(
+    text: bool, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    as_csv(Path(name), head, text)
+    as_csv(Path(name), "", text)
     with pytest.raises(ConfigError, match="a table of text with 7 columns") as caught:
         load(Path(name))
     typed(str(caught.value))
@@ -166,6 +167,38 @@ def test_a_table_as_text_is_made_a_file_by_the_command_in_the_error(
     assert loaded.class_names == (("cat", "dog", "owl") if text else ("0", "1", "2"))
     rows = {tuple(x): y for x, y in zip(loaded.x_train.tolist(), loaded.y_train.tolist(), strict=True)}
     assert all(rows.get(tuple(x), y) == y for x, y in zip(X.tolist(), Y.tolist(), strict=True))
+
+
+@pytest.mark.parametrize("text", [False, True])
+def test_a_table_with_names_is_taken_by_the_options_in_the_error(
+    text: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    as_csv(Path("data.csv"), "a,b,c,d,e,f,label", text)
+    with pytest.raises(ConfigError, match="a table of text with 7 columns") as caught:
+        load(Path("data.csv"))
+    options = re.findall(r"type dataset=table dataset\.path=(\S+) dataset\.target_column=(\S+)$", str(caught.value))
+    assert options == [("data.csv", "label")]
+    loaded = load_dataset(TableConfig(path=options[0][0], target_column=options[0][1]), seed=0)
+    assert loaded.feature_names == tuple("abcdef")
+    assert loaded.class_names == (("cat", "dog", "owl") if text else ("0", "1", "2"))
+
+
+def test_one_array_of_inputs_and_one_of_targets_are_split_by_the_command_in_the_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    np.savez("both.npz", X=X, y=Y)
+    with pytest.raises(ConfigError, match=r"x_train, y_train, x_test, y_test missing; it has X, y\.") as caught:
+        load(Path("both.npz"))
+    typed(str(caught.value))
+    loaded = load(Path("data.npz"))
+    rows = {tuple(x): y for x, y in zip(X.tolist(), Y.tolist(), strict=True)}
+    assert (
+        len(loaded.x_test) == 6
+        and len({*map(tuple, loaded.x_train.tolist()), *map(tuple, loaded.x_test.tolist())}) == 30
+    )
+    assert [rows[tuple(x)] for x in loaded.x_test.tolist()] == loaded.y_test.tolist()
 
 
 def typed(error: str) -> None:
@@ -271,7 +304,7 @@ def test_a_line_says_what_was_taken_for_what(tmp_path: Path, caplog: pytest.LogC
 @pytest.mark.parametrize(
     ("y", "remedy"),
     [
-        (np.where(Y == 0, -1, 1), str),
+        (np.where(Y == 0, -1, Y), str),
         (np.where(Y == 2, 700, Y), str),
         (np.where(Y == 2, 2**63, Y).astype("uint64"), str),
         (Y.astype(object), str),
@@ -309,7 +342,9 @@ def test_inputs_stay_as_they_are(shape: tuple[int, ...], tmp_path: Path) -> None
 def test_what_is_wrong_says_where(tmp_path: Path) -> None:
     x = X.copy()
     x[5, 2] = np.nan
-    with pytest.raises(ConfigError, match="x_train has NaN or infinite values: 1, the first in example 5 at 2. Leave"):
+    with pytest.raises(
+        ConfigError, match=r"x_train \(20, 6\) has NaN or infinite values: 1, the first in example 5 at 2\. Save"
+    ):
         load(save(tmp_path / "data.npz", x=x))
     assert load(save(tmp_path / "data.npz", x=np.nan_to_num(x))).x_train[5, 2] == 0
 

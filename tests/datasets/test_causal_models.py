@@ -159,7 +159,7 @@ def test_a_file_without_one_has_none(loaded: Callable[..., datasets.Dataset]) ->
     [
         ({"mechanism": None}, "mechanism missing; a causal model is variables, variables_train, variables_test, mech"),
         ({"variables": ["p", "p"]}, "name at least one variable, each once"),
-        ({"variables": [1, 2]}, "variables has the dtype int64; it must be text"),
+        ({"variables": [1, 2]}, r"variables \(2,\) has the dtype int64; it must be names"),
         ({"variables": ["p"]}, r"mechanism has the shape \(2, 2\); it must be \(values of p\)"),
         ({"mechanism": [0, 1]}, r"mechanism has the shape \(2,\); it must be \(values of p, values of q\)"),
         ({"mechanism": [[0, 1]]}, "p is 0 to 1 in variables_train; mechanism has labels of 0 to 0"),

@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import io
 import pickle
+import re
 import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -429,46 +430,102 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "NaN in x": (
         {"x_train": np.full((6, 3), np.nan)},
         "class",
-        "x_train has NaN or infinite values: 18, the first in example 0 at 0. Leave such examples out, or save "
-        "numpy.nan_to_num(x_train).",
+        "x_train (6, 3) has NaN or infinite values: 18, the first in example 0 at 0. Save numpy.nan_to_num(x_train); "
+        "or leave such examples out: keep = numpy.isfinite(x_train).reshape(len(x_train), -1).all(1), then save "
+        "x_train[keep] and y_train[keep].",
     ),
     "inf in x": (
         {"x_test": np.full((4, 3), -np.inf)},
         "class",
-        "x_test has NaN or infinite values: 12, the first in example 0 at 0. Leave such examples out, or save "
-        "numpy.nan_to_num(x_test).",
+        "x_test (4, 3) has NaN or infinite values: 12, the first in example 0 at 0. Save numpy.nan_to_num(x_test); or "
+        "leave such examples out: keep = numpy.isfinite(x_test).reshape(len(x_test), -1).all(1), then save "
+        "x_test[keep] and y_test[keep].",
     ),
     "NaN in y": (
         {"y_test": np.array([0, 1, np.nan, 0])},
         "value",
-        "y_test has NaN or infinite values: 1, the first in example 2. Leave such examples out, or save "
-        "numpy.nan_to_num(y_test).",
+        "y_test (4,) has NaN or infinite values: 1, the first in example 2. Save numpy.nan_to_num(y_test); or leave "
+        "such examples out: keep = numpy.isfinite(y_test), then save x_test[keep] and y_test[keep].",
     ),
     "too large in x": (
         {"x_train": np.full((6, 3), 1e300)},
         "class",
-        "x_train has values that are too large for float32.",
+        "x_train (6, 3) has values that are too large for float32, such as 1e+300. Save x_train / 1e+300 and x_test / "
+        "1e+300.",
     ),
     "too large in y": (
         {"y_test": np.array([0.0, 1.0, -4e38, 0.0])},
         "value",
-        "y_test has values that are too large for float32.",
+        "y_test (4,) has values that are too large for float32, such as 4e+38. Save y_train / 4e+38 and "
+        "y_test / 4e+38.",
     ),
     "unequal lengths": (
         {"y_train": np.array([0, 1, 2])},
         "class",
-        "x_train has 6 examples and y_train 3; give equally many.",
+        "x_train (6, 3) has 6 examples and y_train (3,) 3; give equally many. Save x_train.T.",
+    ),
+    "fewer targets": (
+        {"y_train": np.array([0, 1])},
+        "class",
+        "x_train (6, 3) has 6 examples and y_train (2,) 2; give equally many.",
+    ),
+    "feature names that are too few": (
+        {"feature_names": np.array(["a", "b"])},
+        "class",
+        "feature_names has the shape (2,), and an example of x_train (6, 3) has 3 numbers: save a name for each.",
+    ),
+    "feature names that are numbers": (
+        {"feature_names": np.arange(3)},
+        "class",
+        "feature_names (3,) has the dtype int64; it must be names, as text of one axis: save "
+        "feature_names.astype(str).",
+    ),
+    "feature names of two axes": (
+        {"feature_names": np.array([["a", "b", "c"]])},
+        "class",
+        "feature_names (1, 3) has the dtype <U1; it must be names, as text of one axis: save "
+        "feature_names.ravel().astype(str).",
+    ),
+    "a feature's name twice": (
+        {"feature_names": np.array(["a", "b", "a"])},
+        "class",
+        "feature_names has a twice: names must differ.",
+    ),
+    "class names that are too few": (
+        {"class_names": np.array(["ill", "well"])},
+        "class",
+        "class_names has the shape (2,), and y_train (6,) and y_test (4,) have labels of 3 classes, 0 to 2: save a "
+        "name for each.",
+    ),
+    "a class name twice": (
+        {"class_names": np.array(["ill", "well", "ill"])},
+        "class",
+        "class_names (3,) has ill twice: names must differ.",
+    ),
+    "a class without a name": (
+        {"class_names": np.array(["ill", "well", ""])},
+        "class",
+        "class_names has ''; a class's name has printable characters, at least one, and is not 'all'.",
+    ),
+    "a label that class names lack": (
+        {
+            "y_train": np.array(list("abcabc")),
+            "y_test": np.array(list("abca")),
+            "class_names": np.array(["c", "b"]),
+        },
+        "class",
+        "class_names (2,) lacks a, which y_train (6,) or y_test (4,) has: save a name for each.",
     ),
     "complex x": (
         {"x_test": np.ones((4, 3), complex)},
         "class",
-        "x_test has the dtype complex128; it must be real numbers. Save numpy.abs(x_test), or "
+        "x_test (4, 3) has the dtype complex128; it must be real numbers. Save numpy.abs(x_test), or "
         "numpy.concatenate([x_test.real, x_test.imag], 1).",
     ),
     "text x": (
         {"x_test": np.full((4, 3), "a")},
         "class",
-        "x_test has the dtype <U1; it must be real numbers: save x_test.astype(float).",
+        "x_test (4, 3) has the dtype <U1; it must be real numbers: save x_test.astype(float).",
     ),
     "text labels in test": (
         {"y_test": np.array(list("abca"))},
@@ -478,29 +535,31 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "text values": (
         {"y_test": np.array(list("abca"))},
         "value",
-        "y_test holds text: save y_test.astype(float), or use dataset.target=class.",
+        "y_test (4,) holds text: save y_test.astype(float), or use dataset.target=class.",
     ),
     "float labels": (
         {"y_train": np.array([0.0, 1.0, 2.5, 0.0, 1.0, 2.0])},
         "class",
-        "y_train has the dtype float64; store integers, or use dataset.target=value.",
+        "y_train (6,) has the dtype float64 and values such as 2.5, no classes: use dataset.target=value, or save "
+        "y_train.astype(str) for a class of each value.",
     ),
     "negative label": (
         {"y_test": np.array([0, -1, 2, 0])},
         "class",
-        "a label is -1; classes are the integers 0..K−1. "
+        "y_train (6,) and y_test (4,) have the labels -1, 0, 1, 2; classes are the integers 0..K−1. "
         "Save y_train.astype(str) and y_test.astype(str): each value that occurs is a class of its own then.",
     ),
-    "labels from 1": (
-        {"y_train": np.array([1, 2, 3, 1, 2, 3]), "y_test": np.array([1, 2, 3, 2])},
+    "labels from 3": (
+        {"y_train": np.array([3, 8, 3, 8, 3, 8]), "y_test": np.array([3, 8, 3, 8])},
         "class",
-        "the labels begin at 1; classes are the integers 0..K−1. Store y − 1.",
+        "y_train (6,) and y_test (4,) have the labels 3, 8; classes are the integers 0..K−1. "
+        "Save y_train.astype(str) and y_test.astype(str): each value that occurs is a class of its own then.",
     ),
     "label far off": (
         {"y_test": np.array([0, 1, 1_000_000, 0])},
         "class",
-        "a label is 1000000; classes are the integers 0..K−1, without large gaps. "
-        "Save y_train.astype(str) and y_test.astype(str): each value that occurs is a class of its own then.",
+        "y_train (6,) and y_test (4,) have the labels 0, 1, 2, 1000000; classes are the integers 0..K−1, without large "
+        "gaps. Save y_train.astype(str) and y_test.astype(str): each value that occurs is a class of its own then.",
     ),
     "x of one axis": (
         {"x_train": np.ones(6)},
@@ -527,12 +586,18 @@ FAULTS: dict[str, tuple[dict[str, Any], str, str]] = {
     "other features in test": (
         {"x_test": np.ones((4, 2))},
         "class",
-        "an example of x_train has the shape (3,), of x_test (2,); they must be equal.",
+        "an example of x_train (6, 3) has the shape (3,), of x_test (4, 2) (2,); they must be equal.",
+    ),
+    "images in test that are flat": (
+        {"x_train": np.ones((6, 4, 5)), "x_test": np.ones((4, 20))},
+        "class",
+        "an example of x_train (6, 4, 5) has the shape (4, 5), of x_test (4, 20) (20,); they must be equal. Save "
+        "x_test.reshape(len(x_test), 4, 5).",
     ),
     "other outputs in test": (
         {"y_train": np.ones((6, 2)), "y_test": np.ones((4, 3))},
         "value",
-        "an example of y_train has the shape (2,), of y_test (3,); they must be equal.",
+        "an example of y_train (6, 2) has the shape (2,), of y_test (4, 3) (3,); they must be equal.",
     ),
 }
 
@@ -546,10 +611,109 @@ def test_every_fault_of_an_array_is_named(fault: str, tmp_path: Path) -> None:
     assert str(caught.value) == f"dataset.path={path}: {text}"
 
 
-def test_labels_that_began_at_1_are_classes_once_1_is_subtracted(tmp_path: Path) -> None:
-    faulty, _, _ = FAULTS["labels from 1"]
-    loaded = load_arrays(saved(tmp_path, arrays(**{name: y - 1 for name, y in faulty.items()})))
-    assert loaded.class_names == ("0", "1", "2") and loaded.y_test.tolist() == [0, 1, 2, 1]
+MENDED = {
+    "NaN in x": ["numpy.nan_to_num(x_train)"],
+    "NaN in y": ["numpy.nan_to_num(y_test)"],
+    "too large in x": ["x_train / 1e+300", "x_test / 1e+300"],
+    "complex x": ["numpy.abs(x_test)"],
+    "feature names that are numbers": ["feature_names.astype(str)"],
+    "feature names of two axes": ["feature_names.ravel().astype(str)"],
+    "text labels in test": ["y_train.astype(str)"],
+    "float labels": ["y_train.astype(str)", "y_test.astype(str)"],
+    "negative label": ["y_train.astype(str)", "y_test.astype(str)"],
+    "labels from 3": ["y_train.astype(str)", "y_test.astype(str)"],
+    "label far off": ["y_train.astype(str)", "y_test.astype(str)"],
+    "images in test that are flat": ["x_test.reshape(len(x_test), 4, 5)"],
+}
+"""Fault → what its error says to save."""
+
+
+@pytest.mark.parametrize("fault", MENDED)
+def test_what_an_error_says_to_save_mends_it(fault: str, tmp_path: Path) -> None:
+    changed, target, text = FAULTS[fault]
+    content = arrays(**changed)
+    for line in MENDED[fault]:
+        assert line in text or fault == "float labels"
+        (name,) = (name for name in content if re.search(rf"\b{name}\b", line))
+        content[name] = eval(line, {"numpy": np, **content})
+    loaded = load_arrays(saved(tmp_path, content), target)
+    assert loaded.x_train.isfinite().all() and loaded.y_train.isfinite().all()
+
+
+def test_examples_with_nan_are_left_out_by_the_lines_of_the_error(tmp_path: Path) -> None:
+    content = arrays()
+    content["x_train"][2, 1] = np.nan
+    with pytest.raises(ConfigError) as caught:
+        load_arrays(saved(tmp_path, content))
+    (made,) = re.findall(r"keep = (.*), then save x_train\[keep\] and y_train\[keep\]\.$", str(caught.value))
+    keep = eval(made, {"numpy": np, **content})
+    content |= {name: content[name][keep] for name in ("x_train", "y_train")}
+    assert len(load_arrays(saved(tmp_path, content)).x_train) == 5
+
+
+def test_sequences_get_a_name_for_each_feature_at_each_step_by_the_line_of_the_error(tmp_path: Path) -> None:
+    content = arrays(x_train=np.ones((6, 2, 3)), x_test=np.ones((4, 2, 3)), feature_names=np.array(["a", "b", "c"]))
+    with pytest.raises(ConfigError, match=r"x_train \(6, 2, 3\) has 6 numbers: save numpy") as caught:
+        load_arrays(saved(tmp_path, content))
+    (line,) = re.findall(r"save (numpy\.array\(.*\)), a name", str(caught.value))
+    content["feature_names"] = eval(line, {"numpy": np, **content})
+    names = load_arrays(saved(tmp_path, content)).feature_names
+    assert names == ("a 0", "b 0", "c 0", "a 1", "b 1", "c 1")
+
+
+def test_names_of_features_and_classes_are_kept_and_are_no_part_of_the_fingerprint(tmp_path: Path) -> None:
+    bare = load_arrays(saved(tmp_path, arrays()))
+    words = {"feature_names": np.array(["age", "sex", "dose"]), "class_names": np.array(["a", "b", "c", "never"])}
+    named = load_arrays(saved(tmp_path, arrays(**words)))
+    assert (named.feature_names, named.class_names) == (("age", "sex", "dose"), ("a", "b", "c", "never"))
+    assert bare.feature_names is None and [one.name for one in bare.features] == ["0", "1", "2"]
+    assert [(one.name, one.inputs) for one in named.features] == [("age", (0,)), ("sex", (1,)), ("dose", (2,))]
+    assert replace(named, class_names=bare.class_names).fingerprint == bare.fingerprint
+    for other in (named.limited(2), named.flattened(), named.to(torch.device("cpu"))):
+        assert other.feature_names == named.feature_names
+
+
+def test_names_of_images_stay_where_they_are_flattened() -> None:
+    x, y, names = torch.rand(4, 2, 3), torch.tensor([0, 1, 0, 1]), tuple("abcdef")
+    images = Dataset("mine", x, y, x, y, ("0", "1"), feature_names=names)
+    assert images.flattened().feature_names == images.with_channel().feature_names == names
+    with pytest.raises(ValueError, match="feature_names has 5 names, an input has 6 numbers"):
+        replace(images, feature_names=names[:5])
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"), [([1, 2, 3, 1, 2, 3], ("1", "2", "3")), ([-1, 1, 1, -1, 1, -1], ("-1", "1"))]
+)
+@pytest.mark.parametrize("dtype", ["int8", "float32"])
+def test_labels_from_1_and_of_two_signs_are_classes_with_a_line(
+    labels: list[int], names: tuple[str, ...], dtype: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "mi_runner")
+    y = np.array(labels, dtype)
+    loaded = load_arrays(saved(tmp_path, arrays(y_train=y, y_test=y[:4])))
+    assert loaded.class_names == names
+    assert [names[label] for label in loaded.y_train.tolist()] == [str(int(label)) for label in y]
+    assert f"y holds the labels {', '.join(names)}; they are taken as {len(names)} classes" in caplog.text
+    own = load_arrays(saved(tmp_path, arrays(y_train=y, y_test=y[:4], class_names=np.array(list("pqr"))[: len(names)])))
+    assert own.class_names == tuple("pqr")[: len(names)] and torch.equal(own.y_train, loaded.y_train)
+
+
+def test_a_mechanism_has_the_labels_of_y(tmp_path: Path) -> None:
+    values = np.array([[0], [1], [0], [1], [0], [1]])
+    causal = {"variables": np.array(["p"]), "variables_train": values, "variables_test": values[:4]}
+    y = np.where(values[:, 0] == 0, -1, 1)
+    content = arrays(y_train=y, y_test=y[:4], **causal, mechanism=np.array([-1, 1]))
+    model = load_arrays(saved(tmp_path, content)).causal_model
+    assert model is not None and model.mechanism(torch.tensor([[0.0], [1.0]]).double()).tolist() == [0, 1]
+    with pytest.raises(ConfigError, match=r"mechanism \(2,\) has labels that y has not; those of y are -1, 1"):
+        load_arrays(saved(tmp_path, {**content, "mechanism": np.array([0, 1])}))
+
+
+def test_classes_that_are_text_get_the_order_of_their_names(tmp_path: Path) -> None:
+    y = np.array(["low", "high", "low", "mid", "high", "mid"])
+    words = np.array(["low", "mid", "high"])
+    loaded = load_arrays(saved(tmp_path, arrays(y_train=y, y_test=y[:4], class_names=words)))
+    assert loaded.class_names == ("low", "mid", "high") and loaded.y_train.tolist() == [0, 2, 0, 1, 2, 1]
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
@@ -605,7 +769,7 @@ def test_pickled_objects_are_refused_and_not_read(tmp_path: Path) -> None:
     mark = tmp_path / "code ran"
     trap = np.array([Trap(mark)] * 6, object)
     path = saved(tmp_path, arrays(y_train=trap))
-    with pytest.raises(ConfigError, match=r"y_train holds Python objects .*: y_train\.astype\(str\) for names"):
+    with pytest.raises(ConfigError, match=r"y_train \(6,\) holds Python objects .*: y_train\.astype\(str\) for names"):
         load_arrays(path)
     assert not mark.exists()
     with np.load(path, allow_pickle=True) as file:
@@ -734,7 +898,10 @@ def test_a_target_is_binary_if_it_is_one_value_of_0_or_1(targets: Tensor, n_outp
     ("changed", "text"),
     [
         ({"x_train": torch.zeros(3, 6)}, "x_train has 3 examples, y_train has 40; give equally many."),
-        ({"x_test": torch.zeros(40, 6).double()}, "x_test must be float32, not torch.float64."),
+        (
+            {"x_test": torch.zeros(40, 6).double()},
+            "x_test must be float32, or x_train and x_test both int64, not torch.float64.",
+        ),
         (
             {"y_train": torch.zeros(40)},
             "y_train has the dtype torch.float32; it must be int64 with class_names, float32 without.",

@@ -231,7 +231,9 @@ def test_levels_that_are_not_known_are_empty_where_circuits_are_sampled() -> Non
     exact = discover("test")
     summary, truth = (pd.DataFrame(tables["summary"]) for tables in (sampled, exact))
     assert summary["fewest_valid"].isna().all() and summary["cardinal"].isna().all() and truth["cardinal"].notna().all()
-    assert summary["smallest_valid"].notna().all() and summary["n_sizes"].isna().all()  # there is no regret
+    assert (
+        summary["smallest_valid"].notna().all() and summary["regret_mse"].isna().all() and summary["mse"].notna().all()
+    )
     for level in ("quasi", "local", "subset"):
         assert summary[level].tolist() == truth[level].tolist()
     assert pd.DataFrame(sampled["overview"])["cardinal"].isna().all()
@@ -240,7 +242,7 @@ def test_levels_that_are_not_known_are_empty_where_circuits_are_sampled() -> Non
     )
     result = discovery.run(given)
     assert np.isnan(result.metrics["cardinal/greedy/zero"]) and np.isnan(result.metrics["fewest_valid/greedy/mean"])
-    assert "there is has" not in result.answer and "over 11 sizes" in result.answer
+    assert "The smallest valid circuit has" not in result.answer and "over 15 sizes" in result.answer
 
 
 @pytest.mark.parametrize(("limit", "known"), [("MOST_WORK_OF_MINIMALITY", []), ("most", ["quasi", "local"])])

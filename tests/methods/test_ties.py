@@ -22,10 +22,10 @@ from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits import census as census_module
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.edges import Edges, bits_of
-from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.examples import CircuitExamples, fewest_above
 from mi_runner.methods.circuits.measures import CircuitMeasures
 from mi_runner.methods.circuits.minimality import LEVELS, minimality_by_search, validity
-from mi_runner.methods.circuits.search import fewest_correct, search_circuits
+from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.discovery import curves, edge_pruning
 from mi_runner.methods.discovery.find import Task, find
@@ -89,7 +89,7 @@ def test_the_fewest_correct_answers_by_fractions() -> None:
     for n in (1, 3, 7, 50, 100, 300, 2115):
         for hundredths in range(101):
             wanted = next((c for c in range(n + 1) if Fraction(c, n) > Fraction(hundredths, 100)), n + 1)
-            assert fewest_correct(n, float(f"0.{hundredths:02}") if hundredths < 100 else 1.0) == wanted
+            assert fewest_above(n, float(f"0.{hundredths:02}") if hundredths < 100 else 1.0) == wanted
 
 
 # --- minimality at its limits ----------------------------------------------------------------------------------------

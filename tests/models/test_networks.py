@@ -103,7 +103,6 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], str]] = {
         lambda: Then(lambda h: h.flatten(0), 1),
         r"returns \(2,\) .*One output is no 3 classes: give the last layer 3 outputs\.$",
     ),
-    "an image": (lambda: Then(lambda h: h[:, :, None, None]), r"end the network with torch\.nn\.Flatten\(\)"),
     "positions": (lambda: Then(lambda h: torch.stack([h, h], 1)), r"output\[:, -1\], or their mean"),
     "a tuple": (lambda: Then(lambda h: (h, h)), r"returns tuple of several: 0 \(2, 3\), 1 \(2, 3\)\. Say which"),
     "no axis of examples": (lambda: Then(lambda h: h.mean(0)), "The first axis is the examples"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import MISSING as NO_DEFAULT
 from dataclasses import fields
 from importlib import import_module
-from typing import Any
+from typing import Any, get_args, get_type_hints
 
 import pytest
 from omegaconf import MISSING
@@ -15,6 +15,7 @@ from omegaconf import MISSING
 from mi_runner.config.options import Choice
 from mi_runner.config.registry import DATASETS, SCHEMAS
 from mi_runner.config.training_schema import Loss, Optimizer, RegularizerChoice, TrainingConfig
+from mi_runner.datasets.table_files import Reading
 from mi_runner.runs.choices import arguments, training_options
 from mi_runner.training.evaluation import LOSSES
 from mi_runner.training.optimizers import OPTIMIZERS
@@ -23,6 +24,10 @@ from mi_runner.training.regularizers import REGULARIZERS
 
 OTHER_DEFAULTS = {("mnist01", "digits")}
 """Options whose default is not that of the function, because several schemas share it."""
+
+
+KEYWORDS = {"table": Reading}
+"""Schema → the dataclass of the options that its function takes as further keywords."""
 
 
 def plain(value: object) -> object:
@@ -40,14 +45,19 @@ def plain(value: object) -> object:
 def test_a_schema_has_the_arguments_and_defaults_of_its_function(
     schema: type[Choice], function: str, given: set[str]
 ) -> None:
-    parameters = inspect.signature(getattr(import_module(schema.module), function)).parameters  # type: ignore[attr-defined]
+    code = getattr(import_module(schema.module), function)
+    parameters = {name: item.default for name, item in inspect.signature(code).parameters.items()}
+    if schema.name in KEYWORDS:
+        del parameters["how"]
+        assert set(get_args(get_type_hints(code)["how"])[0].__annotations__) == set(vars(KEYWORDS[schema.name]()))
+        parameters |= vars(KEYWORDS[schema.name]())
     assert {item.name for item in fields(schema)} == set(parameters) - given
     for item in fields(schema):
         default = item.default if item.default_factory is NO_DEFAULT else item.default_factory()
         if default is MISSING or (schema.name, item.name) in OTHER_DEFAULTS:
             continue
         value = getattr(default, "name", default)
-        assert plain(parameters[item.name].default) == plain(value), item.name
+        assert plain(parameters[item.name]) == plain(value), item.name
 
 
 def test_the_options_of_training_are_those_of_its_schema() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
+from mi_runner.tables.paired import PairedAnswers
 from mi_runner.tables.pairwise import EXACT_UP_TO, compare_all, compare_population
 
 
@@ -34,6 +35,12 @@ def test_two_alternatives_have_the_exact_p_value_of_scipys_permutation_test(n: i
         vectorized=True,
     )
     assert compare_all(values).p[0][1] == pytest.approx(scipys.pvalue, abs=1e-12)
+
+
+def test_for_two_networks_answers_it_is_mcnemars_exact_test() -> None:
+    """Of 13 examples, 3 that only the first answers correctly and 8 that only the second does."""
+    first, second = [1] * 4 + [0] * 9, [1] + [0] * 3 + [1] * 8 + [0]
+    assert compare_all([first, second]).p[0][1] == pytest.approx(PairedAnswers(1, 3, 8, 1).p)
 
 
 def test_of_many_units_drawn_patterns_give_students_p_value() -> None:

@@ -9,7 +9,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,10 +17,11 @@ from torch import Tensor
 from mi_runner.config.experiments.ablation import AblationConfig, Estimate, Granularity
 from mi_runner.config.experiments.ablation import Method as AskedMethod
 from mi_runner.datasets import Dataset, arrays
+from mi_runner.datasets.distinct import is_every_boolean_input
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, ConfigError, as_options, listed, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
-from mi_runner.experiments.ablation import figures
+from mi_runner.experiments.ablation import answers, figures
 from mi_runner.experiments.ablation.pictures import network_picture
 from mi_runner.experiments.ablation.tables import (
     ABLATING,
@@ -33,16 +33,19 @@ from mi_runner.experiments.ablation.tables import (
     LISTED,
     LISTING,
     METRICS,
+    NAMED,
+    OF_FEATURES,
     OF_TARGETS,
     SCRUBBING,
     SPLITS,
     UNITS,
     edge_rows,
     site_rows,
+    with_features,
+    with_unit_names,
 )
 from mi_runner.experiments.common import drawing, predictions
-from mi_runner.experiments.common.sentences import measured, several
-from mi_runner.experiments.common.tables import PREDICTIONS, of_answers
+from mi_runner.experiments.common.tables import PREDICTIONS, of_answers, of_confusion
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods import ablation_targets, sources
@@ -50,6 +53,7 @@ from mi_runner.methods.ablation import Ablations, Scoring, ablate, ablate_units,
 from mi_runner.methods.contributions import contributions
 from mi_runner.methods.replacements import MOST_UNIT_RUNS, Ablation, Method, Running, Source, draws, draws_of
 from mi_runner.methods.residuals import Choices, ablate_beyond
+from mi_runner.methods.site_parts import NO_PARTS, Parts, SitePart, parts_of_inputs, site_at
 from mi_runner.progress import log
 from mi_runner.tables.declaration import Table
 from mi_runner.tables.names import NONE
@@ -81,7 +85,7 @@ def check(setting: Setting[AblationConfig]) -> None:
         ConfigError: it can't, or hasn't; the text lists its sites and edges. Or an ablation fails; it says which.
     """
     graph, config = setting.graph(), setting.config
-    found = _targets(graph, config)
+    found, parts = _targets(setting, graph)
     if not found:
         able = ", ".join(graph.usable_sites) or "(none)"
         raise ConfigError(f"the network has no inner site to ablate, only {able}: name experiment.targets.")
@@ -90,7 +94,7 @@ def check(setting: Setting[AblationConfig]) -> None:
     source = _source(setting)
     _check_agreement(config, setting.dataset, source)
     if config.granularity is Granularity.unit:
-        n_runs = n_unit_runs(graph, found, methods, config.repeats)
+        n_runs = n_unit_runs(graph, _whole(found, parts), methods, config.repeats)
         if n_runs > MOST_UNIT_RUNS:
             raise ConfigError(
                 f"experiment.granularity=unit asks for {n_runs:,} runs of the test set, more than "
@@ -104,6 +108,7 @@ def check(setting: Setting[AblationConfig]) -> None:
             few,
             found,
             methods,
+            parts=parts,
             source=source if source.x is None else replace(source, x=source.x[:REHEARSED]),
             units=config.granularity is Granularity.unit,
         )
@@ -112,10 +117,9 @@ def check(setting: Setting[AblationConfig]) -> None:
 def metric_names(setting: Setting[AblationConfig]) -> list[str]:
     """Returns the summary's names: `accuracy`, `loss`, and both for each target and method, `accuracy/x/add/zero`."""
     config = setting.config
-    found = _targets(setting.graph(), config)
     if config.list_only:
         return [number.name for number in LISTING.summary]
-    pairs = _pairs(setting.graph(), found, _methods(config))
+    pairs = _pairs(setting.graph(), *_targets(setting, setting.graph()), _methods(config))
     ablated = [f"{figure}/{target}/{method}" for target, method in pairs for figure in FIGURES]
     return [*FIGURES, *ablated]
 
@@ -134,13 +138,13 @@ def run(setting: Setting[AblationConfig]) -> Result:
     rows, shown = ablated.rows, [METRICS.name]
     if len(asked.targets) > MOST_SHOWN:
         rows, shown = _largest(_known(rows), MOST_SHOWN), [LARGEST.name]
-        filled.insert(OF_ALL, LARGEST.filled(rows))
+        filled.insert(OF_ALL, LARGEST.filled(rows, *_where(asked)))
         log.info(
             f"shown are the {MOST_SHOWN} of {len(asked.targets)} targets with the largest drop; metrics.csv has all"
         )
     drawn: dict[str, Drawing] = {"accuracy": partial(figures.accuracy, _with_every_method(_known(rows)))}
     drawn |= drawing.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
-    drawn |= figures.weight_images(graph, dataset)
+    drawn |= figures.weight_pictures(graph, dataset)
     drawn |= figures.entering_images(graph, dataset, config.examples)
     if units:
         drawn["units"] = partial(figures.unit_drops, _known(units))
@@ -151,7 +155,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         figures=drawn,
         pictures={"network": partial(network_picture, site_rows(graph), ablated.rows)},
         shown=[*shown, *(table.name for table in filled if table.name in ALSO_SHOWN)],
-        answer=_answer(_known(ablated.rows)),
+        answer=answers.answer(ablated, _known(ablated.rows), is_population=is_every_boolean_input(dataset.x_test)),
     )
 
 
@@ -160,6 +164,7 @@ class _Asked:
     """The options of a run, as the methods take them."""
 
     targets: list[str]
+    parts: Parts
     methods: list[Method]
     source: Source
     scoring: Scoring
@@ -169,7 +174,7 @@ class _Asked:
 def _asked(setting: Setting[AblationConfig], graph: ModelGraph) -> _Asked:
     config, dataset = setting.config, setting.dataset
     scoring = Scoring(loss_function(setting.training, dataset), dataset.outputs)
-    return _Asked(_targets(graph, config), _methods(config), _source(setting), scoring, config.memory * 1e6)
+    return _Asked(*_targets(setting, graph), _methods(config), _source(setting), scoring, config.memory * 1e6)
 
 
 def _one_by_one(
@@ -180,11 +185,12 @@ def _one_by_one(
     runs = Runs(graph, x, memory=asked.memory / (1 if asked.source.x is None else 2))
     running = Running(asked.memory, runs, setting.progress)
     choices: Choices = {"methods": asked.methods, "scoring": asked.scoring, "running": running}
-    ablated = ablate(graph, x, y, targets=asked.targets, source=asked.source, **choices)
+    ablated = ablate(graph, x, y, targets=asked.targets, parts=asked.parts, source=asked.source, **choices)
+    ablated = replace(ablated, rows=with_features(ablated.rows, asked.parts))
     _say_empty(ablated.rows)
     filled = [
-        METRICS.filled(ablated.rows),
-        OF_TARGETS.filled(ablated.confusion),
+        METRICS.filled(ablated.rows, *_where(asked)),
+        of_confusion(ablated.confusion, setting.dataset.class_names, OF_TARGETS),
         GRAPH.filled(site_rows(graph)),
         of_answers(_predictions(ablated, y, kind=setting.dataset.outputs), setting.dataset.outputs, ANSWERS),
     ]
@@ -194,16 +200,24 @@ def _one_by_one(
         filled += [CONTRIBUTIONS.filled(summands)] if summands else []
     if config.granularity is Granularity.site:
         return ablated, [], filled
-    units = ablate_units(graph, x, y, targets=asked.targets, source=asked.source, **choices)
+    whole = _whole(asked.targets, asked.parts)
+    units = ablate_units(graph, x, y, targets=whole, source=asked.source, **choices)
+    units = with_unit_names(units, graph.inputs[0], setting.dataset.feature_names)
     _say_empty(units)
-    return ablated, units, [*filled, UNITS.filled(units)]
+    named = [] if setting.dataset.feature_names is None else [NAMED]
+    return ablated, units, [*filled, UNITS.filled(units, *named)]
+
+
+def _where(asked: _Asked) -> list[str]:
+    """Returns which columns of metrics.csv there are, of those that only some runs have."""
+    return [OF_FEATURES] if asked.parts else []
 
 
 def _together(setting: Setting[AblationConfig], graph: ModelGraph, asked: _Asked) -> list[Table]:
     """Returns the tables of what sites do beyond an estimate, and of all targets resampled at once."""
     config, x, y = setting.config, setting.dataset.x_test, setting.dataset.y_test
     filled, running = [], Running(asked.memory)
-    inner = [target for target in asked.targets if _is_inner_site(graph, target)]
+    inner = [target for target in asked.targets if target not in asked.parts and _is_inner_site(graph, target)]
     if config.split is not Estimate.none and inner:
         with as_options({"reads": "experiment.split"}):
             choices: Choices = {"methods": asked.methods, "scoring": asked.scoring, "running": running}
@@ -213,7 +227,14 @@ def _together(setting: Setting[AblationConfig], graph: ModelGraph, asked: _Asked
     if config.agree != sources.ANY:
         with as_options(experiment=["agree"]):
             scrubbed = scrub(
-                graph, x, y, targets=asked.targets, source=asked.source, scoring=asked.scoring, running=running
+                graph,
+                x,
+                y,
+                targets=asked.targets,
+                parts=asked.parts,
+                source=asked.source,
+                scoring=asked.scoring,
+                running=running,
             )
         filled.append(SCRUBBING.filled(scrubbed))
     return filled
@@ -222,19 +243,35 @@ def _together(setting: Setting[AblationConfig], graph: ModelGraph, asked: _Asked
 def _summary(graph: ModelGraph, asked: _Asked, rows: Sequence[dict[str, Any]]) -> dict[str, float]:
     """Returns the figures of the intact network, and of each target and method as a mean over repeats."""
     metrics: dict[str, float] = {figure: rows[0][figure] for figure in FIGURES}
-    for target, method in _pairs(graph, asked.targets, asked.methods):
+    for target, method in _pairs(graph, asked.targets, asked.parts, asked.methods):
         of_method = [row for row in rows if (row["target"], row["method"]) == (target, method)]
         for figure in FIGURES:
             metrics[f"{figure}/{target}/{method}"] = sum(row[figure] for row in of_method) / len(of_method)
     return metrics
 
 
-def _targets(graph: ModelGraph, config: AblationConfig) -> list[str]:
-    """Returns the targets that the options name, or those of the graph, which may be none."""
+def _targets(setting: Setting[AblationConfig], graph: ModelGraph) -> tuple[list[str], Parts]:
+    """Returns the targets that the options name, or those of the graph, which may be none; and what features are."""
+    config, dataset = setting.config, setting.dataset
     with as_options(experiment=["targets"]):
-        if config.targets is None and config.depth != "all":
-            return ablation_targets.readable_targets(graph, _depth(config))
-        return ablation_targets.ablation_targets(graph, config.targets)
+        if config.targets is None:
+            if config.depth == "all":
+                return ablation_targets.ablation_targets(graph), NO_PARTS
+            return ablation_targets.readable_targets(graph, _depth(config)), NO_PARTS
+        asked: dict[str, None] = {}
+        parts: dict[str, SitePart] = {}
+        for target in config.targets:
+            found = parts_of_inputs(graph, target, dataset.features, dataset.feature_names or ())
+            parts |= found
+            # A site that has the very name is ablated as a whole, too.
+            asked |= dict.fromkeys([*found, target] if not found or graph.has(target) else found)
+        twice = len(set(config.targets)) < len(config.targets)  # which is refused
+        return ablation_targets.ablation_targets(graph, config.targets if twice else list(asked), parts), parts
+
+
+def _whole(targets: Sequence[str], parts: Parts) -> list[str]:
+    """Returns the targets with the site of a feature in its place, because units are ablated of whole sites."""
+    return list(dict.fromkeys(parts[target].site if target in parts else target for target in targets))
 
 
 def _depth(config: AblationConfig) -> int | None:
@@ -245,10 +282,12 @@ def _depth(config: AblationConfig) -> int | None:
     return int(config.depth)
 
 
-def _pairs(graph: ModelGraph, targets: Sequence[str], methods: Sequence[Method]) -> list[tuple[str, Method]]:
+def _pairs(
+    graph: ModelGraph, targets: Sequence[str], parts: Parts, methods: Sequence[Method]
+) -> list[tuple[str, Method]]:
     """Returns each target with each method that it is ablated by."""
     once = draws(methods, 1)
-    return [(target, method) for target in targets for method, _ in draws_of(graph, target, once)]
+    return [(target, method) for target in targets for method, _ in draws_of(site_at(graph, target, parts), once)]
 
 
 def _is_inner_site(graph: ModelGraph, target: str) -> bool:
@@ -281,21 +320,6 @@ def _by_drop(rows: Sequence[dict[str, Any]]) -> list[str]:
 def _largest(rows: Sequence[dict[str, Any]], most: int) -> list[dict[str, Any]]:
     """Returns the intact network's row and those of the `most` targets with the largest drop, the largest first."""
     return [rows[0], *(row for target in _by_drop(rows)[:most] for row in rows if row["target"] == target)]
-
-
-def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns what ablations cost: the most and the least costly, with mean and range if there are several draws."""
-    by_pair: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in rows[1:]:
-        by_pair.setdefault((row["target"], row["method"]), []).append(row)
-    text = f"The intact network's accuracy is {measured(rows[0], 'accuracy')}."
-    if not by_pair:
-        return text
-    ordered = sorted(by_pair, key=lambda pair: fmean(row["accuracy"] for row in by_pair[pair]))
-    for pair, costs in zip(dict.fromkeys((ordered[0], ordered[-1])), ("most", "least"), strict=False):
-        text += f" Ablating {pair[0]} by {pair[1]} costs {costs}: accuracy is then "
-        text += f"{several(by_pair[pair], 'accuracy', 'draws', among=len(by_pair))}."
-    return text
 
 
 def _predictions(ablated: Ablations, y: Tensor, *, kind: Outputs) -> DataFrame:

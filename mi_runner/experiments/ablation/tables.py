@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mi_runner.experiments.common.tables import ACCURACY, CONFUSION, CONFUSION_FIGURE, PREDICTIONS
 from mi_runner.tables.declaration import (
@@ -25,9 +25,15 @@ from mi_runner.tables.ranges import ANY, DIFFERENCE_OF_SHARES, NOT_NEGATIVE, SHA
 
 if TYPE_CHECKING:
     from mi_runner.graph.model_graph import ModelGraph
+    from mi_runner.methods.site_parts import Parts
 
-TARGET = Key("target", "what is ablated: a site, an edge, a path or a parameter; none: the intact network")
-KIND = Key("kind", "site (also a parameter), edge or path; none: the intact network")
+OF_FEATURES, NAMED = "where features of the input are ablated", "where the numbers of the input have names"
+
+TARGET = Key(
+    "target",
+    "what is ablated: a site, an edge, a path, a parameter, a feature of the input (x[age]); none: the intact network",
+)
+KIND = Key("kind", "site (also a parameter), edge, path or feature; none: the intact network")
 METHOD = Key("method", "what replaces the value: zero, mean or resample; none: nothing")
 REPEAT = Repeat("repeat", "number of the draw of the resampled values, from 1; 1 where nothing is drawn")
 ROLE = CommonName("role", "the target in names that all architectures share, such as hidden_1", of="target")
@@ -52,7 +58,9 @@ MEASURED = (
     Measure("loss_increase", "loss minus the loss of the intact network", LOSS, within=ANY),
 )
 
-METRICS = TableType("metrics", "Accuracy and loss after each ablation", (*OF_ABLATION, *MEASURED))
+FEATURE = Note("feature", "the feature's name; empty: the target is none", only=OF_FEATURES)
+
+METRICS = TableType("metrics", "Accuracy and loss after each ablation", (*OF_ABLATION, FEATURE, *MEASURED))
 
 LARGEST = replace(METRICS, name="largest", caption="The targets with the largest drop in accuracy")
 
@@ -69,7 +77,12 @@ SPLITS = TableType(
 UNITS = TableType(
     "units",
     "Each unit ablated by itself",
-    (*OF_TARGET, Key("unit", "number of the unit in the target's flattened value, from 0"), *MEASURED),
+    (
+        *OF_TARGET,
+        Key("unit", "number of the unit in the target's flattened value, from 0"),
+        Note("unit_name", "the unit's name, of the input; empty of other sites", only=NAMED),
+        *MEASURED,
+    ),
 )
 
 OF_TARGETS = replace(
@@ -171,7 +184,7 @@ ABLATING = Declarations(
             "metrics",
         ),
         CONFUSION_FIGURE,
-        FigureType("weights_*", "Weights as images: blue negative, red positive."),
+        FigureType("weights_*", "Weights as images, or by feature: blue negative, red positive."),
         FigureType("entering", "The value that enters the output layer, as an image."),
         FigureType("units", "The drop in accuracy by each unit's ablation, in descending order.", "units"),
     ),
@@ -199,6 +212,36 @@ def site_rows(graph: ModelGraph) -> list[dict[str, str]]:
         }
         for name, site in (*graph.sites.items(), *graph.module_sites.items())
     ]
+
+
+def with_features(rows: Sequence[dict[str, Any]], parts: Parts) -> list[dict[str, Any]]:
+    """Returns the rows of ablations with the names of features, behind their kinds; as they are where there are none.
+
+    Args:
+        parts: target → the feature that it is.
+    """
+    if not parts:
+        return list(rows)
+    names = {target: part.name for target, part in parts.items()}
+    return [_behind(row, "kind", "feature", names.get(row["target"])) for row in rows]
+
+
+def with_unit_names(rows: Sequence[dict[str, Any]], site: str, names: Sequence[str] | None) -> list[dict[str, Any]]:
+    """Returns the rows of units with their names behind their numbers; as they are where the input has none.
+
+    Args:
+        site: the input, whose units have the names.
+    """
+    if names is None:
+        return list(rows)
+    return [_behind(row, "unit", "unit_name", names[row["unit"]] if row["target"] == site else None) for row in rows]
+
+
+def _behind(row: dict[str, Any], column: str, name: str, value: Any) -> dict[str, Any]:
+    """Returns the row with one more column behind another one."""
+    place = list(row).index(column) + 1
+    items = list(row.items())
+    return dict([*items[:place], (name, value), *items[place:]])
 
 
 def edge_rows(graph: ModelGraph, edges: Iterable[str]) -> list[dict[str, str]]:

@@ -28,6 +28,7 @@ from mi_runner.datasets.outputs import Outputs
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.comparison import compare_networks
+from mi_runner.experiments.circuits.shared import compare_two
 from mi_runner.experiments.circuits.tables import (
     CENSUS,
     CIRCUITS,
@@ -41,10 +42,11 @@ from mi_runner.experiments.circuits.tables import (
     edge_rows,
     judged_columns,
 )
-from mi_runner.experiments.common.circuit_columns import JUDGED
+from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
+from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.sentences import counted, figure, measured
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
@@ -59,7 +61,7 @@ from mi_runner.methods.circuits.minimality import (
     validity,
 )
 from mi_runner.methods.circuits.rounding import refuse_falling
-from mi_runner.methods.circuits.search import CircuitSearch, fewest_correct, judged, search_circuits
+from mi_runner.methods.circuits.search import CircuitSearch, judged, search_circuits
 from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
 from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
@@ -173,7 +175,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     """Returns the counts, the census, the table of circuits, and how valid circuits compare."""
     config = setting.config
     graph = setting.graph()
-    part = find_part(graph, config.last_layers).to(torch.device("cpu"))
+    part = named(find_part(graph, config.last_layers).to(torch.device("cpu")), graph, setting.dataset)
     on = examples_of(setting.dataset, config.judge_on, setting.seed)
     kind = setting.dataset.outputs
     found = recorded(graph, part, on.found, kind)
@@ -181,11 +183,12 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     parts = analysed_parts(kind, part)
     cut = _check_cut(part, judging or found, [output for output, _ in parts])
     outputs = [_of_output(setting, single, found, judging, output, cut[output]) for output, single in parts]
+    where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else [])]
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
     pictures = [output.picture for output in outputs]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
     return Result(
-        _tables(config, outputs, [JUDGED] if judging else [], _description(config, part, on.found.x, kind)),
+        _tables(config, outputs, where, _description(config, graph, part, on.found.x, kind)),
         {name: float(first[name]) for name in metric_names(setting)},
         DECLARED,
         figures={name: drawing for output in outputs for name, drawing in output.figures.items()},
@@ -276,7 +279,7 @@ def _tables(
     filled = [
         METRICS.filled([output.row for output in outputs], *where),
         CENSUS.filled([row for output in outputs for row in output.census]),
-        EDGES.filled([row for output in outputs for row in output.edges]),
+        EDGES.filled([row for output in outputs for row in output.edges], *where),
     ]
     if config.table is not CircuitTable["none"]:
         import pandas as pd
@@ -338,15 +341,19 @@ def _weights(part: Part) -> dict[str, Tensor]:
     }
 
 
-def _description(config: CircuitsConfig, part: Part, x: Tensor, kind: Outputs) -> dict[str, Any]:
+def _description(config: CircuitsConfig, graph: ModelGraph, part: Part, x: Tensor, kind: Outputs) -> dict[str, Any]:
     """Returns what the weights don't say about the analysed layers, for the metadata of circuits.parquet.
 
-    The digest of the examples x that circuits are found on says whether two runs have the same.
+    The digest of the examples x that circuits are found on says whether two runs have the same. `activation` is that of
+    the values that enter the layers, None where no Linear layer gives them.
     """
     digest = hashlib.sha256(x.cpu().contiguous().numpy().tobytes()).hexdigest()
     layers = [{"module": layer.module, "activation": layer.activation, "slope": layer.slope} for layer in part.layers]
     family = {"ablation": config.ablation.name, "inputs": config.inputs.name, "outputs": kind.value}
-    return {"sizes": list(part.sizes), "site": part.site, "layers": layers, "test_examples": digest, **family}
+    chain = longest_part(graph)
+    before = chain.layers[: -len(part.layers)] if chain is not None else ()
+    entering = {"site": part.site, "activation": before[-1].activation if before else None}
+    return {"sizes": list(part.sizes), **entering, "layers": layers, "test_examples": digest, **family}
 
 
 # --- the search ------------------------------------------------------------------------------------------------------
@@ -395,7 +402,7 @@ def _judged(
     """Returns the listed circuits on the examples that they are judged on."""
     config = setting.config
     measures = judged(result, part, examples, ablation=config.ablation.name, progress=setting.progress)
-    return JudgedElsewhere(measures, len(examples), fewest_correct(len(examples), config.accuracy_threshold))
+    return JudgedElsewhere(measures, examples, config.accuracy_threshold)
 
 
 def _levels(
@@ -501,5 +508,6 @@ EXPERIMENT: Experiment[CircuitsConfig] = Experiment(
     run=run,
     cost=cost,
     compare_networks=compare_networks,
+    compare_two=compare_two,
     declared=DECLARED,
 )

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from mi_runner import chance
-from mi_runner.datasets.distinct import first_of_equal
+from mi_runner.datasets.distinct import first_of_equal, is_every_boolean_input
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.examples import CircuitExamples
@@ -60,7 +60,7 @@ class FoundAndJudged:
     @property
     def are_all_inputs(self) -> bool:
         """Whether the examples that circuits are judged on are all inputs there are, so that none is sampled."""
-        return _is_every_boolean_input(self.judged.x)
+        return is_every_boolean_input(self.judged.x)
 
 
 def examples_of(dataset: Dataset, judge_on: JudgeOn, seed: int) -> FoundAndJudged:
@@ -78,7 +78,7 @@ def examples_of(dataset: Dataset, judge_on: JudgeOn, seed: int) -> FoundAndJudge
             train, test, f"found on {len(train):,} training examples, judged on {len(test):,} test ones"
         )
     remedy = "Type experiment.judge_on=train or experiment.judge_on=test."
-    if _is_every_boolean_input(dataset.x_test):
+    if is_every_boolean_input(dataset.x_test):
         raise ConfigError(
             f"experiment.judge_on=half: the {len(test)} test examples are all inputs there are, each once, so half of "
             f"them says nothing of the others. {remedy}"
@@ -183,14 +183,3 @@ def halves(y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     is_first = torch.rand(-(-len(y) // 2), generator=generator) < 0.5
     in_first = torch.stack([is_first, ~is_first], dim=1).reshape(-1)[: len(y)]
     return order[in_first].sort().values, order[~in_first].sort().values
-
-
-def _is_every_boolean_input(x: Tensor) -> bool:
-    """Returns whether these are the 2ⁿ rows of n zeros and ones, each once."""
-    n = x[0].numel()
-    return (
-        n < 64
-        and len(x) == 2**n
-        and bool(((x == 0) | (x == 1)).all())
-        and len(first_of_equal(x.reshape(len(x), -1))[1]) == len(x)
-    )

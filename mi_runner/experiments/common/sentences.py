@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from mi_runner.tables.pairwise import SAME, Compared
+from mi_runner.tables.pairwise import FEWEST_UNITS, LEVEL, SAME, Compared
 
 MOST_NAMED = 5
 """Names in a sentence; of more, the others are counted."""
@@ -91,6 +91,17 @@ def ends(compared: Compared, names: Sequence[str], what: str, shown: Sequence[fl
             f"no two of {counted(len(names), 'method')} are told apart by their {what}, from {figure(shown[low])} "
             f"({names[low]}) to {figure(shown[high])} ({names[high]})"
         )
+    if compared.p[low][high] >= LEVEL:
+        apart = [
+            f"{names[one]} from {names[other]}"
+            for one, row in enumerate(compared.p)
+            for other, p in enumerate(row)
+            if p < LEVEL and compared.means[one] < compared.means[other]
+        ]
+        return (
+            f"the {what} is {figure(shown[low])} ({names[low]}) to {figure(shown[high])} ({names[high]}), "
+            f"and these two tie; told apart are only {listed(apart)}"
+        )
     return (
         f"the lowest {what} is {figure(shown[low])}, {_of(compared, low, names, shown)}. "
         f"The highest is {figure(shown[high])}, {_of(compared, high, names, shown)}"
@@ -124,4 +135,5 @@ def of_the_test(n: int, unit: str, n_compared: int) -> str:
     if n_compared < 2:
         return ""
     corrected = ", corrected for all pairs," if n_compared > 2 else ""
-    return f" What ties is not told apart by a paired test over {counted(n, unit)}{corrected} at 5 %."
+    few = f"; fewer than {FEWEST_UNITS} tell nothing apart" if n < FEWEST_UNITS else ""
+    return f" The test is paired over {counted(n, unit)}{corrected} at 5 %: what it doesn't tell apart ties{few}."

@@ -17,9 +17,9 @@ from mi_runner.experiments import Setting
 from mi_runner.experiments.discovery import figures
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import Edges, bits_of, distinct
-from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.examples import CircuitExamples, fewest_above
 from mi_runner.methods.circuits.minimality import LEVELS, minimality, minimality_by_search
-from mi_runner.methods.circuits.search import fewest_correct, search_circuits
+from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
 from mi_runner.methods.discovery.find import Task
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
@@ -103,7 +103,7 @@ class Judged:
         self.n_examples = len(task.x)
         self.n_finding = len(self.finding.x)
         threshold = config.accuracy_threshold
-        self.least_correct = fewest_correct(self.n_examples, threshold)
+        self.least_correct = fewest_above(self.n_examples, threshold)
         self.space = space_of(setting, task.part)
         self.sizes = _sizes(self.edges.n, self.edges.n + 1 if self.space else config.max_sizes)
         self._of_empty: dict[int, tuple[float, float, float]] = {}
@@ -176,7 +176,7 @@ class Judged:
         found_correct, found_valid = n_correct, is_valid
         if self.is_found_elsewhere:
             found_correct = self.finding_masked.measures(some).n_correct
-            least = fewest_correct(self.n_finding, self.setting.config.accuracy_threshold)
+            least = fewest_above(self.n_finding, self.setting.config.accuracy_threshold)
             found_valid = (found_correct >= least) & some.any(1)
         levels, is_exact = self._levels(some, is_valid)
         return Judgements(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mi_runner.experiments.common.circuit_columns import BITS, JUDGED, LAYER, OUTPUT, SOURCE, TARGET
+from mi_runner.experiments.common.circuit_columns import BITS, END_NAMES, JUDGED, LAYER, OUTPUT, SOURCE, TARGET
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
@@ -33,7 +33,7 @@ METHOD = Key("method", "the method that finds circuits")
 ABLATION = Key("ablation", "what a left-out edge carries: zero, or its mean")
 SIZE = Key("k", "edges that a circuit may have at most", COUNT)
 OF_METHOD = (METHOD, ABLATION, OUTPUT)
-EDGE = (Key("layer", LAYER), Key("source", SOURCE), Key("target", TARGET))
+EDGE = (Key("layer", LAYER), Key("source", SOURCE), Key("target", TARGET), *END_NAMES)
 
 
 ACCURACY = share("accuracy", "examples that the circuit answers correctly, of those that it is judged on")
@@ -289,6 +289,26 @@ OVERVIEW = TableType(
 )
 """Its columns are in the order of the file."""
 
+OVER_NETWORKS = TableType(
+    "methods",
+    "Each method over the networks of all seeds, and which ones a paired test over the networks tells apart",
+    (
+        *OF_METHOD,
+        Note("n_networks", "networks", COUNT),
+        Note("mse", "mean mse of a network's summary, mean over the networks"),
+        Note("regret_mse", "mean regret of a network's summary, mean over the networks; empty where one has none"),
+        Note("percentile", "mean percentile, mean over the networks; empty where one has none", FRACTION),
+        replace(IS_LOWEST, meaning=IS_LOWEST.meaning.replace("mean mse", "mean mse over networks", 1)),
+        replace(IS_HIGHEST, meaning=IS_HIGHEST.meaning.replace("mean mse", "mean mse over networks", 1)),
+        Note(
+            "p_lowest",
+            "p-value of the paired test over networks against the method with the lowest mean mse, corrected for all "
+            "pairs of methods",
+        ),
+        Note("p_highest", "the same against the method with the highest mean mse"),
+    ),
+)
+
 SCORES = TableType(
     "scores",
     "Each edge's score and rank by each method that scores",
@@ -405,5 +425,6 @@ DECLARED = Declarations(
             "scores",
         ),
     ),
+    compared=(OVER_NETWORKS,),
     last=SUMMARY,
 )

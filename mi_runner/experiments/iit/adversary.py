@@ -224,11 +224,12 @@ def answer(rows: Sequence[Row], adversary: Sequence[str]) -> str:
     fresh = [row for row in rows if row["rotation"] == FRESH and row["swapped"] == name]
     cell = [row for row in fresh if all(row[key] == fresh[0][key] for key in names_of(CELL))]
     before, after = ([row for row in cell if row["phase"] == phase] for phase in ("before", "after"))
+    accuracy = [several(of, "iia", "starts") for of in (after, before)]
+    task, task_before = several(after, "task_accuracy", "starts"), figure(before[0]["task_accuracy"])
     return (
         f" After the training against an adversary at {after[0]['trained_site']}, the accuracy of a fresh rotation for "
-        f"{name} is {several(after, 'iia', 'starts')}; before it is {several(before, 'iia', 'starts')}, and the floor "
-        f"is {figure(after[0]['floor'])}. The task accuracy is {several(after, 'task_accuracy', 'starts')}; before it "
-        f"is {figure(before[0]['task_accuracy'])}."
+        f"{name} is {accuracy[0]}; before it is {accuracy[1]}. The label doesn't change on {figure(after[0]['floor'])} "
+        f"of these pairs. The task accuracy is {task}; before it is {task_before}."
     )
 
 

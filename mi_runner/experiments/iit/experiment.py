@@ -18,13 +18,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
 from mi_runner.errors import ArgumentError, ConfigError, as_options, one_line
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
-from mi_runner.experiments.common.sentences import counted, figure, several
 from mi_runner.experiments.common.tables import of_training
-from mi_runner.experiments.iit import adversary, figures
+from mi_runner.experiments.iit import adversary, answers, figures
 from mi_runner.experiments.iit.cells import (
     Cell,
     causal_model_of,
@@ -49,6 +49,7 @@ from mi_runner.experiments.iit.tables import (
     overview_rows,
 )
 from mi_runner.experiments.iit.trials import (
+    RATES,
     Known,
     Predictions,
     Trial,
@@ -185,7 +186,7 @@ def run(setting: Setting[IitConfig]) -> Result:
         of_cells = [row for row in collected.plain if (row["phase"], row["sources"]) == shown]
         collected.figures["iia"] = partial(figures.heat_map, of_cells)
     overview = overview_rows(collected.rows["metrics"], CONTESTED if config.adversary else ())
-    answer = _answer(overview_rows(collected.plain), config.sources.name)
+    answer = answers.answer(overview_rows(collected.plain), collected.correct, config.sources.name)
     if config.adversary:
         answer += adversary.answer(overview, config.adversary)
     declared = AGAINST if config.adversary else ALONE
@@ -234,6 +235,7 @@ class _Collected:
         rows: table → its rows; of `directions` a DataFrame for each rotation.
         plain: rows of metrics without those of an adversary.
         metrics: name of the summary → the value of each start.
+        correct: variables and site → for each start whether each test pair has its counterfactual label afterwards.
     """
 
     rows: dict[str, list[Any]] = field(
@@ -241,6 +243,7 @@ class _Collected:
     )
     plain: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=dict)
+    correct: dict[answers.Cell, list[Tensor]] = field(default_factory=dict)
     figures: dict[str, Drawing] = field(default_factory=dict)
     seconds: float = 0.0
 
@@ -248,6 +251,10 @@ class _Collected:
         """Adds the rows and figures of a trial."""
         trial, outcomes = ended.trial, ended.outcomes
         self.plain += ended.plain
+        cell = trial.cell.columns
+        self.correct.setdefault((cell["variables"], cell["site"]), []).append(
+            outcomes["after", NONE].as_trained.correct
+        )
         self.rows["metrics"] += ended.rows
         self.rows["history"] += trial.history
         self.rows["pairs"] += trial.pair_rows(outcomes["before", NONE], outcomes["after", NONE])
@@ -277,6 +284,7 @@ def _ended(trial: Trial, *, is_first: bool) -> _Ended:
     for control in controls_of(config.controls, graph, cell):
         networks["control", control.name] = trial.control(control, after)
     outcomes = {name: trial.measured(network) for name, network in networks.items()}
+    _warn_of_collapse(trial, outcomes)
     of_networks = {name: trial.rows(*name, network, outcomes[name]) for name, network in networks.items()}
     plain = rows = list(itertools.chain(*of_networks.values()))
     metrics: dict[str, float] = {}
@@ -352,42 +360,13 @@ def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None
         )
 
 
-def _answer(rows: Sequence[Mapping[str, Any]], sources: str) -> str:
-    """Returns the highest IIA of a set at a site, mean over starts, beside that before and of the controls."""
-    of_pairs: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
-    for row in rows:
-        if row["sources"] == sources:
-            of_pairs.setdefault((row["variables"], row["trained_site"]), []).append(row)
-
-    def mean(of: Sequence[Mapping[str, Any]]) -> float:
-        return fmean(row["iia"] for row in of)
-
-    def of_phase(pair: tuple[str, str], phase: str) -> list[Mapping[str, Any]]:
-        return [row for row in of_pairs[pair] if row["phase"] == phase]
-
-    best = max(of_pairs, key=lambda pair: mean(of_phase(pair, "after")))
-    among = f", the highest of {len(of_pairs)} sets of variables at a site," if len(of_pairs) > 1 else ""
-    text = (
-        f"The interchange intervention accuracy of {best[0]} at {best[1]}{among} is "
-        f"{several(of_phase(best, 'after'), 'iia', 'starts', among=len(of_pairs))}; before training it is "
-        f"{several(of_phase(best, 'before'), 'iia', 'starts')}"
-    )
-    controls: dict[str, list[Mapping[str, Any]]] = {}
-    for row in of_phase(best, "control"):
-        controls.setdefault(row["control"], []).append(row)
-    if controls:
-        strongest = max(controls, key=lambda name: mean(controls[name]))
-        text += f"; the highest of {counted(len(controls), 'control')}, {strongest}, has "
-        text += several(controls[strongest], "iia", "starts", among=len(controls))
-    after = of_phase(best, "after")
-    unswapped, floor = (fmean(row[name] for row in after) for name in ("iia_unswapped", "floor"))
-    text += (
-        f". Without a swap it would be {figure(unswapped)}; the label stays the same on {figure(floor)} of the pairs."
-    )
-    for phase, words in (("before", "Before training the"), ("after", "The")):
-        if all(row["commonest"] == 1 for row in of_phase(best, phase)):
-            text += f" {words} network gives every test example the same answer, so this says nothing about variables."
-    return text
+def _warn_of_collapse(trial: Trial, outcomes: Mapping[tuple[str, str], Predictions]) -> None:
+    """Warns of a network that gives one answer after its training by swaps, and gave several before."""
+    if outcomes["before", NONE].commonest < 1 == outcomes["after", NONE].commonest:
+        log.warning(
+            f"{trial.cell.name}: after the training by interchange interventions the network gives every test example "
+            f"the same answer: its IIA says nothing about variables. Type a smaller {RATES[trial.config.train]}."
+        )
 
 
 def _directions(trial: Trial, rotation: Rotation) -> DataFrame:

@@ -67,7 +67,7 @@ SINGLE_SOURCE = (
 
 FLOOR = share(
     "floor",
-    "pairs whose counterfactual label is the base's: iia_unswapped of a network that is always correct",
+    "pairs whose counterfactual label is the base's; iia_unswapped is this only where task_accuracy is 1",
     better=False,
 )
 IIA_UNSWAPPED = share(

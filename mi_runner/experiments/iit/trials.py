@@ -84,11 +84,11 @@ class Interchanged:
         return _share(self.of(subset))
 
     def iia_unswapped(self, subset: str = "all") -> float:
-        """Returns the IIA of this network if it ignored its sources; NaN if the subset is empty."""
+        """Returns the share of pairs that get their counterfactual label without a swap; NaN without pairs."""
         return _share(self.unswapped[self.of_subset(subset)])
 
     def floor(self, subset: str = "all") -> float:
-        """Returns the share of pairs whose label doesn't change: `iia_unswapped` of a network without mistakes."""
+        """Returns the share of pairs whose label doesn't change; NaN if the subset is empty."""
         return _share(~self.changed[self.of_subset(subset)])
 
 

@@ -5,6 +5,7 @@ Letters: B examples, D distinct ones, G groups of them, K outputs.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,13 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits.rounding import rounding_interval
 
+VALID_BY = ("task", "agreement", "relative")
+"""What makes a circuit valid: its accuracy is above the threshold; its agreement with the full network is; its accuracy
+is at least the threshold's share of the full network's."""
+
+EXACT = 1e-9
+"""Shares of whole numbers are exact up to this rounding."""
+
 
 @dataclass(frozen=True)
 class CircuitExamples:
@@ -28,6 +36,7 @@ class CircuitExamples:
             int64 classes.
         full: `(B,)` float32, the full network's outputs; of several outputs that answer a class `(B, K)`.
         kind: what the outputs are. Without one they are logits if the targets are integers, otherwise values.
+        valid_by: what makes a circuit valid, one of `VALID_BY`.
 
     Raises:
         ArgumentError: the lengths differ, or outputs and targets are not of this kind.
@@ -46,6 +55,7 @@ class CircuitExamples:
     target: Tensor
     full: Tensor
     kind: Outputs = None  # type: ignore[assignment]
+    valid_by: str = "task"
 
     def __post_init__(self) -> None:
         if not len(self.x) == len(self.target) == len(self.full):
@@ -53,6 +63,8 @@ class CircuitExamples:
             raise ArgumentError(("x", "target", "full"), None, problem)
         if self.kind is None:
             object.__setattr__(self, "kind", Outputs.values if self.target.is_floating_point() else Outputs.logits)
+        if self.valid_by not in VALID_BY:
+            raise ArgumentError("valid_by", self.valid_by, f"use {', '.join(VALID_BY)}.")
         if self.target.dim() != 1 or self.full.dim() != 1 + self.has_several:
             of_full, of_target = tuple(self.full.shape), tuple(self.target.shape)
             wanted = "(B, K), K at least 2" if self.has_several else "(B,)"
@@ -79,8 +91,31 @@ class CircuitExamples:
         """The full network's answers, `(B,)`."""
         return self.kind.answers(self.full if self.has_several else self.full[:, None])
 
+    @property
+    def goal(self) -> Tensor:
+        """The answers `(B,)` that are right by the rule of validity: the targets, or the full network's."""
+        return self.full_answers if self.valid_by == "agreement" else self.targets
+
+    def fewest_right(self, threshold: float) -> int:
+        """Returns the fewest right answers of a valid circuit; B + 1 if there are never enough.
+
+        Args:
+            threshold: the fraction of right answers is above it; with `relative` it is at least this share of the full
+                network's.
+        """
+        if self.valid_by == "relative":
+            full = int((self.full_answers == self.targets).sum())
+            return math.ceil(threshold * full - EXACT)
+        return fewest_above(len(self), threshold)
+
     def __len__(self) -> int:
         return len(self.x)
+
+
+def fewest_above(n_examples: int, threshold: float) -> int:
+    """Returns the fewest of n examples whose fraction is above the threshold; n + 1 if no fraction is."""
+    numbers = range(n_examples + 1)
+    return next((right for right in numbers if right / n_examples > threshold), n_examples + 1)
 
 
 def check_outputs(part: Part, examples: CircuitExamples) -> None:
@@ -129,8 +164,9 @@ def group_examples(output: Layer, examples: CircuitExamples) -> GroupedExamples:
     first, counts = occurrences[ascending], np.bincount(index)[ascending]
     kinds, group = np.unique(np.column_stack([answers[first], counts]), axis=0, return_inverse=True)
     order = first[np.argsort(group.reshape(-1), kind="stable")]
+    wanted: np.ndarray
     if examples.has_several:
-        wanted: np.ndarray = kinds[:, :2].astype(np.int64)
+        wanted = kinds[:, :2].astype(np.int64)
     else:
         intervals = [[rounding_interval(output, answer, kind) for answer in pair] for pair in kinds[:, :2].tolist()]
         wanted = np.array(intervals, dtype=np.float32).reshape(-1, 4)

@@ -141,13 +141,14 @@ def validity(
 
     Args:
         part: with one output, or with several that answer a class.
-        accuracy_threshold: a circuit is valid if its fraction of correct answers is larger.
+        accuracy_threshold: as for `search_circuits`.
         ablation: what a left-out edge carries, one of `ABLATIONS`.
     """
     check_outputs(part, examples)
     part, means = part.without_softmax, means_of(part, examples.x, ablation)
-    index, occurrences = first_of_equal(torch.column_stack([examples.x, examples.target]))
-    x, target, weights = examples.x[occurrences], examples.target[occurrences], torch.bincount(index)
+    index, occurrences = first_of_equal(torch.column_stack([examples.x, examples.goal]))
+    x, goal, weights = examples.x[occurrences], examples.goal[occurrences], torch.bincount(index)
+    fewest = examples.fewest_right(accuracy_threshold)
     n_at_once = max(1, NUMBERS_AT_ONCE // (len(x) * max(part.sizes)))
 
     def is_valid(kept: np.ndarray) -> np.ndarray:
@@ -155,8 +156,8 @@ def validity(
         for first in range(0, len(kept), n_at_once):
             rows = slice(first, first + n_at_once)
             answers = examples.kind.answers(outputs_of_circuits(part, kept[rows], x, means))
-            n_correct = ((answers == target) * weights).sum(1)
-            valid[rows] = (n_correct.double() / len(examples) > accuracy_threshold).numpy()
+            n_right = ((answers == goal) * weights).sum(1)
+            valid[rows] = (n_right >= fewest).numpy()
         return valid
 
     return is_valid

@@ -6,7 +6,7 @@ Letters: B examples, K circuits.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -32,9 +32,11 @@ class CircuitSearch:
         space: the circuits.
         listed: all circuits if they fit into a table, otherwise the valid ones; a random sample of these if they don't
             fit. Sorted by their bits.
-        counts: `(n_hidden + 1, n_edges + 1, B + 1)` int64: circuits by active neurons, kept edges, correct answers.
+        counts: `(n_hidden + 1, n_edges + 1, B + 1)` int64: circuits by active neurons, kept edges, right answers.
         edge_counts: `(n_edges,)` int64: valid circuits that keep each edge.
-        least_correct: the fewest correct answers of a valid circuit; B + 1 if no circuit can be valid.
+        least_correct: the fewest right answers of a valid circuit; B + 1 if no circuit can be valid.
+        right: `(K,)`, the right answers of each listed circuit. An answer is right if it is correct, or, where the
+            examples say that circuits are valid by agreement, if the full network gives it, too.
     """
 
     space: CircuitSpace
@@ -42,6 +44,7 @@ class CircuitSearch:
     counts: np.ndarray
     edge_counts: np.ndarray
     least_correct: int
+    right: np.ndarray
 
     @property
     def n_circuits(self) -> int:
@@ -83,18 +86,12 @@ class CircuitSearch:
     @property
     def is_valid(self) -> np.ndarray:
         """Whether each listed circuit is valid, `(K,)` bool."""
-        return self.listed.n_correct >= self.least_correct
+        return self.right >= self.least_correct
 
     @property
     def valid(self) -> np.ndarray:
         """The listed circuits that are valid, `(K,)` uint64."""
         return self.listed.circuit[self.is_valid]
-
-
-def fewest_correct(n_examples: int, accuracy_threshold: float) -> int:
-    """Returns the fewest correct examples of a valid circuit; n_examples + 1 if no accuracy is above the threshold."""
-    numbers = range(n_examples + 1)
-    return next((correct for correct in numbers if correct / n_examples > accuracy_threshold), n_examples + 1)
 
 
 def search_circuits(
@@ -120,7 +117,8 @@ def search_circuits(
     Args:
         part: its weights on the CPU; `part.output(0)` is the part of the first output alone.
         examples: their `x` are the activations that enter the part.
-        accuracy_threshold: 0 to 1; a circuit is valid if its fraction of correct answers is larger.
+        accuracy_threshold: 0 to 1; a circuit is valid if its fraction of right answers is larger; where `examples` say
+            that circuits are valid relative to the network, if its accuracy is at least this share of the network's.
         ablation: what a left-out edge carries, one of `ABLATIONS`.
         inputs: the family of circuits, one of `INPUTS`.
         min_node_sparsity: 0 to 1; circuits that leave out a smaller fraction of the hidden neurons are not counted.
@@ -157,7 +155,7 @@ def search_circuits(
     space, device = CircuitSpace(part.sizes, inputs), torch.device(device)
     _check(space, examples, accuracy_threshold, min_node_sparsity)
     check_outputs(part, examples)
-    least_correct = fewest_correct(len(examples), accuracy_threshold)
+    least_correct = examples.fewest_right(accuracy_threshold)
     least_left_out = math.ceil(min_node_sparsity * space.n_hidden - 1e-9)
     if space.count() <= max_table_rows:
         return _in_a_table(part, examples, space, ablation, least_correct, least_left_out, device, progress)
@@ -204,9 +202,11 @@ def _by_census(
 ) -> CircuitSearch:
     """Returns the counts of all circuits by a census, and its sample of valid ones, measured."""
     choices = {"ablation": ablation, "inputs": space.inputs}
-    census, circuits = take_census(part, examples, least_correct, most_listed, salt=salt, progress=progress, **choices)
+    goal = replace(examples, target=examples.goal.to(examples.target))  # what a census counts
+    census, circuits = take_census(part, goal, least_correct, most_listed, salt=salt, progress=progress, **choices)
     listed = measure_some(part, examples, circuits, progress=progress, **choices).sorted()
-    return CircuitSearch(space, listed, census.counts, census.edge_counts, least_correct)
+    right = listed.right(examples.valid_by)
+    return CircuitSearch(space, listed, census.counts, census.edge_counts, least_correct, right)
 
 
 def _in_a_table(
@@ -226,10 +226,11 @@ def _in_a_table(
         batches = measure(part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
     listed = CircuitMeasures.joined(list(batches)).sorted()
     listed = listed.kept(space.n_hidden - space.n_active(listed.circuit) >= least_left_out)
+    right = listed.right(examples.valid_by)
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
-    np.add.at(counts, (space.n_active(listed.circuit), np.bitwise_count(listed.circuit), listed.n_correct), 1)
-    valid = listed.circuit[listed.n_correct >= least_correct]
-    return CircuitSearch(space, listed, counts, space.edge_counts(valid), least_correct)
+    np.add.at(counts, (space.n_active(listed.circuit), np.bitwise_count(listed.circuit), right), 1)
+    edge_counts = space.edge_counts(listed.circuit[right >= least_correct])
+    return CircuitSearch(space, listed, counts, edge_counts, least_correct, right)
 
 
 def judged(

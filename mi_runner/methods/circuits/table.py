@@ -23,18 +23,23 @@ class JudgedElsewhere:
 
     Attributes:
         measures: of the listed circuits, in their order.
-        n_examples: those that they are judged on.
-        least_correct: the fewest correct answers of a valid circuit on these.
+        examples: those that they are judged on.
+        accuracy_threshold: as for `search_circuits`.
     """
 
     measures: CircuitMeasures
-    n_examples: int
-    least_correct: int
+    examples: CircuitExamples
+    accuracy_threshold: float
+
+    @property
+    def n_examples(self) -> int:
+        """How many examples they are judged on."""
+        return len(self.examples)
 
     @property
     def is_valid(self) -> np.ndarray:
         """Whether each listed circuit is valid on these examples, `(K,)` bool."""
-        return self.measures.n_correct >= self.least_correct
+        return self.measures.right(self.examples.valid_by) >= self.examples.fewest_right(self.accuracy_threshold)
 
     def columns(self) -> dict[str, np.ndarray]:
         """Returns the columns of the table, with the 95 % Wilson interval of the accuracy."""
