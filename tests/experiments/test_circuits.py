@@ -574,7 +574,7 @@ def test_the_dense_head_of_a_cnn_and_functions_as_activations() -> None:
     part = find_part(ModelGraph.trace(model, x), 2)
     assert [layer.activation for layer in part.layers] == ["relu", "sigmoid"] and part.site == "flatten"
     graph = ModelGraph.trace(model, x)
-    with pytest.raises(ValueError, match="'flatten' ends the chain of last layers"):
+    with pytest.raises(ValueError, match="'conv3' ends the chain of last layers"):
         find_part(graph, 3)
     longest = longest_part(graph)
     assert longest is not None and longest.sizes == part.sizes
@@ -921,7 +921,7 @@ def test_a_folder_without_a_table_of_circuits(mi_run: Callable[..., Ended], tmp_
 IMAGES = {"mnist": "dataset.limit=60", "mnist01": "dataset.limit=60", "ellipses": "dataset.test_size=60"}
 VECTORS = {"mod_add": "dataset.test_size=60", "arrays": "dataset.path=arrays.npz"}
 NOT_A_CHAIN = {
-    "cnn": "experiment.last_layers=3: 'flatten' ends the chain of last layers",
+    "cnn": "experiment.last_layers=3: 'conv3' ends the chain of last layers",
     "skip": "experiment.last_layers=3: 'add' ends the chain of last layers",
 }
 
