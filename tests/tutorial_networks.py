@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -415,45 +415,69 @@ class Case:
 
     Attributes:
         factory: its class in this module.
-        options: further options of the model, as they are typed.
+        arguments: of the class.
+        output: which of several outputs is the network's.
         defined: the experiments that it goes through.
     """
 
     factory: str
     kind: str = "features"
     target: str = "classes"
-    options: tuple[str, ...] = ()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    output: str | None = None
     defined: frozenset[str] = ALWAYS | CHAIN | OF_CLASSES | CLUSTERED
 
     @property
     def is_value(self) -> bool:
+        """Whether its targets are values."""
         return self.target in ("image", "latent")
+
+    def made(self) -> nn.Module:
+        """Returns the network as torch has it, in evaluation mode."""
+        model: nn.Module = globals()[self.factory](**self.arguments)
+        return model.eval()
+
+    def of(self, returned: Any) -> Tensor:
+        """Returns the one that is meant of what the network returns."""
+        if self.output is None:
+            return returned
+        if isinstance(returned, tuple):
+            return returned[int(self.output)]
+        return returned[self.output] if isinstance(returned, dict) else getattr(returned, self.output)
 
     def typed(self, folder: Path) -> list[str]:
         """Returns the options of data and network, after writing the data."""
         path = folder / f"{self.kind}_{self.target}.npz".replace(" ", "_")
         if not path.exists():
             np.savez(path, **arrays(self.kind, target=self.target))
-        own = ["dataset=arrays", f"dataset.path={path}", "model=external", *self.options]
-        return [*own, f"model.factory={__name__}:{self.factory}", *(["dataset.target=value"] if self.is_value else [])]
+        own = ["dataset=arrays", f"dataset.path={path}", "model=external", f"model.factory={__name__}:{self.factory}"]
+        if self.arguments:
+            given = ", ".join(f"{name}: {value}" for name, value in self.arguments.items())
+            own.append(f"model.arguments={{{given}}}")
+        own += [] if self.output is None else [f"model.output={self.output}"]
+        return [*own, *(["dataset.target=value"] if self.is_value else [])]
 
+
+OF_VALUES = ALWAYS | CHAIN
 
 CASES: Mapping[str, Case] = {
     "mlp": Case("Mlp"),
+    "one logit": Case("Mlp", target="either", arguments={"n": 1}),
+    "squeezed logit": Case("Mlp", target="either", arguments={"n": 1, "ends_with": "squeeze"}),
+    "sigmoid": Case("Mlp", target="either", arguments={"n": 1, "ends_with": "sigmoid"}),
+    "softmax": Case("Mlp", target="either", arguments={"n": 2, "ends_with": "softmax"}),
     "lenet": Case("LeNet", "images"),
     "convnet": Case("ConvNet", "images"),
     "resnet": Case("ResNet", "images"),
     "rnn": Case("Rnn", "sequences"),
-    "text rnn": Case("TextRnn", "tokens", options=("model.output=0",)),
-    "transformer": Case("Transformer", "tokens", options=("model.output=logits",)),
+    "text rnn": Case("TextRnn", "tokens", output="0"),
+    "transformer": Case("Transformer", "tokens", output="logits"),
     "encoder": Case("Encoder", "sequences"),
     "autoencoder": Case("Autoencoder", "small images", "image", defined=ALWAYS),
-    "dense autoencoder": Case("DenseAutoencoder", "small images", "image", defined=ALWAYS | CHAIN),
+    "dense autoencoder": Case("DenseAutoencoder", "small images", "image", defined=OF_VALUES),
     "kan": Case("Kan", defined=ALWAYS | OF_CLASSES),
     "siamese": Case("Siamese", "pairs"),
     "mixer": Case("Mixer", "images"),
-    "vae": Case(
-        "Vae", "small images", "image", ("model.output=0", "model.arguments={draws: in training}"), ALWAYS | CHAIN
-    ),
-    "vae encoder": Case("VaeEncoder", "small images", "latent", ("model.output=mu",), ALWAYS | CHAIN),
+    "vae": Case("Vae", "small images", "image", {"draws": "in training"}, "0", OF_VALUES),
+    "vae encoder": Case("VaeEncoder", "small images", "latent", output="mu", defined=OF_VALUES),
 }
