@@ -222,7 +222,7 @@ def _remedy(shape: tuple[int, ...], n: int, dataset: Dataset) -> str:
     if len(shape) > 2 and shape[-1] == n_outputs:
         return "If the middle axes are positions, return those of one, output[:, -1], or their mean."
     return (
-        f"Give its last layer {n_outputs} outputs; a factory with a parameter n_outputs gets this number."
+        f"Give its last layer {n_outputs} output{'' if n_outputs == 1 else 's'}; a factory with a parameter n_outputs gets this number."
         if len(shape) == 2
         else "Return a row of outputs for each example."
     )

@@ -454,23 +454,28 @@ def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words
         words: which examples circuits are found and judged on; empty where they are the same.
     """
     of_output = f"Of the first of {n_outputs} outputs, " if n_outputs > 1 else ""
-    text = (
-        f"{of_output}{row['n_valid']:,} of {counted(row['n_circuits'], 'circuit')} are valid: their accuracy is above "
-        f"{row['threshold']:g}, that of the whole network is {figure(row['full_accuracy'])}."
-    )
+    whole = f"the accuracy of the whole network is {figure(row['full_accuracy'])}"
+    n_valid, circuits = row["n_valid"], counted(row["n_circuits"], "circuit")
     if result.fewest_edges is None:
-        return text
-    of_edges = f"keeps {result.fewest_edges} of {len(result.edge_counts)} edges"
-    text += f" The sparsest {of_edges}; {counted(result.n_cardinal, 'circuit is', 'circuits are')} as sparse"
+        none = "none" if of_output else "None"
+        return f"{of_output}{none} of {circuits} is valid: no accuracy is above {row['threshold']:g}; {whole}."
+    are = "is valid: its" if n_valid == 1 else "are valid: their"
+    text = f"{of_output}{n_valid:,} of {circuits} {are} accuracy is above {row['threshold']:g}; {whole}."
+    n_edges = len(result.edge_counts)
+    if result.n_cardinal == 1:
+        text += f" The sparsest keeps {result.fewest_edges:,} of {n_edges:,} edges, and no other is as sparse"
+    else:
+        text += f" The {result.n_cardinal:,} sparsest keep {result.fewest_edges:,} of {n_edges:,} edges"
     if not math.isnan(row["mean_jaccard"]):
-        text += f"; two valid circuits share on average {figure(row['mean_jaccard'])} of the edges of either"
+        text += f"; two valid circuits have on average {figure(row['mean_jaccard'])} of their edges in common"
     if words:
-        listed = counted(row["n_listed_valid"], "valid circuit")
         still = round(row["still_valid"] * row["n_listed_valid"])
-        text += f". They are {words}, where {still:,} of {listed} are still valid"
+        listed, are = counted(row["n_listed_valid"], "valid circuit"), "is" if still == 1 else "are"
+        text += f". They are {words}, where {still:,} of {listed} {are} still valid"
         if not math.isnan(row["sparsest_judged_accuracy"]):
+            mean = "accuracy" if result.n_cardinal == 1 else "mean accuracy"
             text += (
-                f" and the accuracy of the sparsest is {measured(row, 'sparsest_judged_accuracy')} instead of "
+                f" and the {mean} of the sparsest is {measured(row, 'sparsest_judged_accuracy')} instead of "
                 f"{figure(row['sparsest_found_accuracy'])}"
             )
     return f"{text}."

@@ -171,12 +171,20 @@ def _answer(row: Mapping[str, Any]) -> str:
     of_counts = [row["n_groundings"], row["n_groundings_low"], row["n_groundings_high"]]
     n, low, high = (f"{value:,}" for value in of_counts)
     groundings = n if low == high else f"about {n} ({low} to {high})"
-    return (
-        f"{row['n_valid']:,} of {sentences.counted(row['n_circuits'], 'circuit')} compute {row['function']}, with "
-        f"{groundings} groundings as logic gates; {row['n_algorithms_aligned']:,} of "
-        f"{sentences.counted(row['n_algorithms'], 'algorithm')} for it align with the network, in "
-        f"{sentences.counted(row['n_alignments'], 'way')}."
-    )
+    words = "grounding as logic gates" if n == "1" else "groundings as logic gates"
+    found = f", with {groundings} {words}" if row["n_valid"] else ""
+    circuits = sentences.counted(row["n_circuits"], "circuit")
+    text = f"{_some(row['n_valid'], 'computes', 'compute', circuits)} {row['function']}{found}"
+    if row["n_algorithms"] is None:
+        return f"{text}; the function is constant, so there are no algorithms for it."
+    algorithms = f"{sentences.counted(row['n_algorithms'], 'algorithm')} for it"
+    text += f"; {_some(row['n_algorithms_aligned'], 'aligns', 'align', algorithms, first='none')} with the network"
+    return f"{text}, in {sentences.counted(row['n_alignments'], 'way')}." if row["n_alignments"] else f"{text}."
+
+
+def _some(n: int, does: str, they_do: str, of: str, *, first: str = "None") -> str:
+    """Returns how many of some things do something: None of 3 circuits computes, 1 of … computes, 2 of … compute."""
+    return f"{n:,} of {of} {does if n == 1 else they_do}" if n else f"{first} of {of} {does}"
 
 
 def _answer_over_seeds(summary: Sequence[Mapping[str, Any]], n_analysed: int) -> str:
