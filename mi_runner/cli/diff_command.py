@@ -64,15 +64,17 @@ def run(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--tolerance {asked.tolerance:g}: must be 0 or more.")
     found = compare([_saved(typed) for typed in asked.folders], tolerance=asked.tolerance)
     if asked.format == "json":
-        sections = [{"title": section.title, "rows": section.rows, "note": section.note} for section in found.sections]
+        sections = [_as_json(section) for section in found.sections]
         console.page(
             json.dumps({"differs": found.differs, "sections": _finite(sections)}, ensure_ascii=False, indent=1)
         )
     elif asked.format == "markdown":
         console.page(markdown(found, MOST_ROWS["markdown"] if not asked.all else None))
     else:
-        for section in found.sections:
+        for section in _shown(found, everything=asked.all):
             _print(section, MOST_ROWS["table"] if not asked.all else None)
+        if text := _details(found, everything=asked.all):
+            console.page(f"({text})\n")
         console.page(_verdict(found))
     return ExitStatus.FAILED if found.differs else ExitStatus.DONE
 
@@ -87,6 +89,23 @@ def _saved(typed: str) -> Saved:
     return saved
 
 
+def _as_json(section: Section) -> dict[str, Any]:
+    answer = {"answer": section.answer} if section.answer else {}
+    return {"title": section.title, **answer, "rows": section.rows, "note": section.note}
+
+
+def _shown(found: Comparison, *, everything: bool) -> list[Section]:
+    return [section for section in found.sections if everything or not section.is_detail]
+
+
+def _details(found: Comparison, *, everything: bool) -> str:
+    """Returns which sections are left out; empty for none."""
+    details = [section.title.partition(":")[0] for section in found.sections if section.is_detail and section.rows]
+    if everything or not details:
+        return ""
+    return f"left out: {', '.join(dict.fromkeys(details))}; --all shows them"
+
+
 def _verdict(found: Comparison) -> str:
     return "the metrics differ" if found.differs else "no metric differs"
 
@@ -99,6 +118,8 @@ def _shortened(section: Section, most: int | None) -> tuple[Sequence[dict[str, A
             as fractions of the largest number of the measure; and the first metric, and the intact network's answers.
     """
     rows = section.rows
+    if most is not None and section.brief is not None:
+        return section.brief, len(rows) - len(section.brief)
     if most is None or len(rows) <= most:
         return rows, 0
     differences = [column for column in rows[0] if " − " in column]
@@ -129,7 +150,9 @@ def _size(value: float | None) -> float:
     return math.inf if value is None or math.isnan(value) else abs(value)
 
 
-def _left_out(number: int) -> str:
+def _left_out(section: Section, number: int) -> str:
+    if section.brief is not None:
+        return f"({number:,} more rows: --all shows them)"
     rows = "1 more row that differs" if number == 1 else f"{number:,} more rows that differ"
     return f"({rows} less: --all shows {'it' if number == 1 else 'them'})"
 
@@ -144,10 +167,12 @@ def _cell(column: str, value: Any) -> Any:
 
 def _print(section: Section, most: int | None) -> None:
     rows, others = _shortened(section, most)
+    if section.answer:
+        console.page(section.answer + "\n")
     if rows:
         shown = [{column: _cell(column, value) for column, value in row.items()} for row in _filled(rows)]
         console.table(section.title, shown, keep=["p"])
-        for line in (_left_out(others) if others else "", f"({section.note})" if section.note else ""):
+        for line in (_left_out(section, others) if others else "", f"({section.note})" if section.note else ""):
             if line:
                 console.page(line)
     else:
@@ -158,9 +183,11 @@ def _print(section: Section, most: int | None) -> None:
 def markdown(found: Comparison, most: int | None = None) -> str:
     """Returns the comparison as Markdown, for a pull request; of each section at most so many rows, None: all."""
     lines = [f"**{_verdict(found)}**"]
-    for section in found.sections:
+    for section in _shown(found, everything=most is None):
         rows, others = _shortened(section, most)
         lines += ["", f"### {section.title}", ""]
+        if section.answer:
+            lines += [section.answer, ""]
         if rows:
             filled = _filled(rows)
             numeric = [all(isinstance(row[column], int | float | None) for row in filled) for column in filled[0]]
@@ -168,11 +195,13 @@ def markdown(found: Comparison, most: int | None = None) -> str:
             lines.append("|" + "|".join("---:" if right else "---" for right in numeric) + "|")
             lines += [_line([_digits(_cell(column, value)) for column, value in row.items()]) for row in filled]
             if others:
-                lines += ["", _left_out(others)]
+                lines += ["", _left_out(section, others)]
             if section.note:
                 lines += ["", section.note]
         else:
             lines.append(section.note or "nothing")
+    if text := _details(found, everything=most is None):
+        lines += ["", f"({text})"]
     return "\n".join(lines)
 
 

@@ -141,13 +141,12 @@ def composed_by_hydra(overrides: Sequence[str], *, with_hydra: bool = False) -> 
 @contextmanager
 def _without_others() -> Iterator[None]:
     """Sets the Hydra of the process aside within the block: that of a program that is itself made with Hydra."""
-    state = GlobalHydra.instance()
-    before = state.hydra
-    state.clear()
+    before = GlobalHydra.instance().hydra
+    GlobalHydra.instance().clear()
     try:
         yield
     finally:
-        state.hydra = before
+        GlobalHydra.instance().hydra = before  # another instance by now
 
 
 def names_a_value(key: str) -> bool:

@@ -18,6 +18,11 @@ from mi_runner.machine import threads
 OnError = Enum("OnError", {"continue": "continue", "stop": "stop"})
 
 
+SEED, CHECKPOINT = "seed", "checkpoint"
+"""Keys that tell networks apart, in a sweep over them."""
+
+Over = Enum("Over", {"seed": "seed", "checkpoint": "checkpoint"})
+
 TAKE_SEEDS = ",".join(schema.name for schema in EXPERIMENTS if schema.takes_seeds)
 """The experiments that take many networks at once."""
 
@@ -64,9 +69,14 @@ class RunConfig:
     skip_invalid: bool = option(MISSING, "leave out a sweep's jobs that can't run, instead of refusing the sweep")
     sweep: str | None = option(MISSING, "a sweep's folder: make its tables again from its jobs' folders")
     objective: str | None = option(MISSING, "the summary metric that hydra/sweeper=optuna makes largest or smallest")
+    over: Over = option(
+        MISSING,
+        "what repeats a setting, so that a sweep's tables have mean and interval over it: seed; checkpoint: the "
+        "checkpoints are networks of one setting, too",
+    )
 
 
-SWEEP_KEYS = ("on_error", "resume", "adopt", "plan", "skip_invalid", "sweep", "objective")
+SWEEP_KEYS = ("on_error", "resume", "adopt", "plan", "skip_invalid", "sweep", "objective", "over")
 """Top-level keys of sweeps; they don't change a run."""
 
 

@@ -32,8 +32,8 @@ def load(
     """Returns the data set of a program's data; what is given is copied.
 
     Args:
-        data: `(x_train, y_train, x_test, y_test)`, or a mapping of these names, which may have the arrays of a causal
-            model, too (`mi_runner.datasets.arrays`). Each is an array, a tensor, a table or column of pandas, or a
+        data: `(x_train, y_train, x_test, y_test)`, or a mapping of these names, which may have the further arrays of a
+            file, too (`mi_runner.datasets.arrays`). Each is an array, a tensor, a table or column of pandas, or a
             list; or all of it is a `Dataset`.
         target: class or value, as in `arrays.load`.
         feature_names: a name for each number of an input; None: the columns of a table, if x_train is one.
@@ -45,12 +45,16 @@ def load(
     if isinstance(data, Dataset):
         return _named(data, feature_names, class_names)
     given = _by_name(data)
+    named = {"feature_names": feature_names, "class_names": class_names}
+    words = {name: given.get(name) if names is None else names for name, names in named.items()}
+    if words["feature_names"] is None:
+        words["feature_names"] = _columns(given["x_train"])
+    given |= {name: np.array(list(map(str, names))) for name, names in words.items() if names is not None}
     try:
         checked = arrays.checked(CALLED, {name: _as_array(name, value) for name, value in given.items()})
-        found = arrays.of_arrays(CALLED, checked, target=target)
+        return arrays.of_arrays(CALLED, checked, target=target)
     except ArgumentError as error:
         raise _as_given(error) from error
-    return _named(found, feature_names or _columns(given["x_train"]), class_names)
 
 
 def _by_name(data: Any) -> dict[str, Any]:
@@ -122,7 +126,7 @@ def _named(dataset: Dataset, feature_names: Sequence[str] | None, class_names: S
     """Returns the data set with these names; None: as they are.
 
     Raises:
-        ArgumentError: there are more or fewer names than classes, or the targets are values.
+        ArgumentError: there are more or fewer names than classes or numbers of an input, or the targets are values.
     """
     if class_names is not None:
         names = tuple(map(str, class_names))

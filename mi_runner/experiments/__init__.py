@@ -137,8 +137,12 @@ class Experiment(Generic[C]):
             model's initial weights and are in `setting.networks` when `run` is called. `epochs=0` gives the untrained
             network.
         cost: returns counts of what `run` will do, for a sweep's plan: `{"circuits": 94591}`; may be empty.
-        compare_networks: returns a comparison of the networks of at least two runs that differ in the seed alone;
-            raises a ConfigError if they can't be compared. For experiments whose schema has `compares_networks`.
+        compare_networks: returns a comparison of the networks of at least two runs that differ in the key alone that
+            is given, `seed` or `checkpoint`, and in nothing else but the model; raises a ConfigError if they can't be
+            compared. `are_sample` says whether the networks are drawn from one setting, as those of several seeds are,
+            so that an interval over networks means something. For experiments whose schema has `compares_networks`.
+        compare_two: returns what the networks of two runs have in common, for `mi-run diff`; raises a ConfigError if
+            that can't be said. Their options may differ.
         declared: the tables, summary numbers and figures that its runs may leave.
     """
 
@@ -147,7 +151,8 @@ class Experiment(Generic[C]):
     run: Callable[[Setting[C]], Result]
     networks: Callable[[Setting[C]], Mapping[str, TrainingOptions]] = no_networks
     cost: Callable[[Setting[C]], Mapping[str, int]] = no_cost
-    compare_networks: Callable[[Sequence[SavedRun]], Comparison] | None = None
+    compare_networks: CompareNetworks | None = None
+    compare_two: Callable[[SavedRun, SavedRun], TwoRuns] | None = None
     declared: Declarations = Declarations()
 
 
@@ -156,7 +161,11 @@ class SavedRun(Protocol):
 
     @property
     def name(self) -> str:
-        """How errors name it."""
+        """How errors name it: job 3."""
+
+    @property
+    def label(self) -> str:
+        """How tables and sentences name its network: 3 for its seed, a.pt for its checkpoint."""
 
     @property
     def seed(self) -> int:
@@ -173,12 +182,20 @@ class SavedRun(Protocol):
         """
 
 
+class CompareNetworks(Protocol):
+    """The type of `Experiment.compare_networks`."""
+
+    def __call__(self, runs: Sequence[SavedRun], *, over: str = "seed", are_sample: bool = True) -> Comparison:
+        """Returns the comparison."""
+
+
 @dataclass(frozen=True)
 class Comparison:
-    """What the networks of several seeds have in common.
+    """What several networks have in common.
 
     Attributes:
         filled: the tables; a sweep writes them as sweep_NAME.csv.
+        notes: what isn't compared, and why.
         figures: name → a function that draws a matplotlib figure, written as sweep_NAME.png.
         answer: what the networks say together, in a sentence or two; empty for none.
     """
@@ -186,6 +203,7 @@ class Comparison:
     filled: Sequence[Table]
     figures: Mapping[str, Drawing] = field(default_factory=dict)
     answer: str = ""
+    notes: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         _check_drawings(self.figures)
@@ -194,6 +212,25 @@ class Comparison:
     def tables(self) -> dict[str, Rows]:
         """The table → its rows."""
         return {table.name: table.rows for table in self.filled}
+
+
+@dataclass(frozen=True)
+class TwoRuns:
+    """What two runs have in common.
+
+    Attributes:
+        answer: in sentences, with the names of the runs.
+        rows: of a table; the runs' names are columns.
+        brief: the rows that are shown where not all are asked for.
+        note: what the columns are.
+        details: title → rows that are shown where all are asked for, and what they are.
+    """
+
+    answer: str
+    rows: Sequence[Row]
+    brief: Sequence[Row]
+    note: str = ""
+    details: Mapping[str, tuple[Sequence[Row], str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

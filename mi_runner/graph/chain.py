@@ -101,6 +101,8 @@ class Part:
     Attributes:
         layers: from the inputs to the outputs.
         site: the site of the network whose value enters the first layer.
+        input_names: of the neurons that enter the first layer, where these are inputs with names; otherwise None.
+        output_names: of the outputs, where they have names, as classes have; otherwise None.
 
     Example:
         >>> import torch
@@ -116,6 +118,8 @@ class Part:
 
     layers: tuple[Layer, ...]
     site: str = "x"
+    input_names: tuple[str, ...] | None = None
+    output_names: tuple[str, ...] | None = None
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -135,7 +139,24 @@ class Part:
             problem = f"a {last.activation} mixes the outputs, so none of them can be analysed alone."
             raise ArgumentError("index", None, problem)
         rows = slice(index, index + 1)
-        return replace(self, layers=(*self.layers[:-1], replace(last, weight=last.weight[rows], bias=last.bias[rows])))
+        layers = (*self.layers[:-1], replace(last, weight=last.weight[rows], bias=last.bias[rows]))
+        return replace(self, layers=layers, output_names=self.output_names and self.output_names[rows])
+
+    @property
+    def has_names(self) -> bool:
+        """Whether the neurons that enter it, or its outputs, have names."""
+        return self.input_names is not None or self.output_names is not None
+
+    def name(self, layer: int, neuron: int) -> str | None:
+        """Returns the name of a neuron, an input or an output; None where it has none.
+
+        Args:
+            layer: of neurons, from 0: the inputs.
+            neuron: its number in the layer, from 0.
+        """
+        if layer == 0 and self.input_names is not None:
+            return self.input_names[neuron]
+        return self.output_names[neuron] if layer == len(self.layers) and self.output_names is not None else None
 
     @property
     def without_softmax(self) -> Part:

@@ -185,7 +185,7 @@ def _reasons(error: Exception, model: nn.Module, dataset: Dataset) -> Iterator[s
         rows = ", ".join(f"{path} has {module.num_embeddings} rows" for path, module in embeddings.items())
         yield (
             f"x has integers from {int(numbers.min())} to {int(numbers.max())}; {rows}, for 0 to one less. Give it "
-            "more rows, or number the tokens anew, as numpy.unique(x, return_inverse=True) does."
+            "more rows, or number the tokens again, as numpy.unique(x, return_inverse=True) does."
         )
     if "indices" in text and ("Long" in text or "Int" in text) and not dataset.has_integers:
         values = dataset.x_train[dataset.x_train != dataset.x_train.round()]

@@ -74,11 +74,11 @@ class LiveNetwork:
 
         Args:
             before_training: whether it is the network before any training: of a module that is analysed as it is, with
-                weights drawn anew by each submodule's `reset_parameters`.
+                weights drawn again by each submodule's `reset_parameters`.
             arguments, flatten, leaves, output: as `external.build`.
 
         Raises:
-            ArgumentError: it can't be copied or called, is no nn.Module, or has weights that can't be drawn anew.
+            ArgumentError: it can't be copied or called, is no nn.Module, or has weights that can't be drawn again.
         """
         options: dict[str, Any] = {"flatten": flatten, "leaves": leaves, "output": output}
         if isinstance(self.given, nn.Module):
@@ -87,7 +87,7 @@ class LiveNetwork:
                 raise ArgumentError("arguments", arguments, problem)
             made = _copied(self.given)
             if before_training and not self.trained:
-                _draw_anew(made)
+                _draw_again(made)
             built = _of_module(self.kind, made, dataset, **options)
             doubts, wrappers = (*self.warnings, *_hooked(self.kind, made)), external.without_wrapper(self.given)[1]
         else:
@@ -171,8 +171,8 @@ def _copied(model: nn.Module) -> nn.Module:
         raise ArgumentError("model", None, problem, remedy) from error
 
 
-def _draw_anew(model: nn.Module) -> None:
-    """Draws the weights of a network anew, as torch's own layers do: by `reset_parameters`, the inner modules first.
+def _draw_again(model: nn.Module) -> None:
+    """Draws the weights of a network again, as torch's own layers do: by `reset_parameters`, the inner modules first.
 
     Raises:
         ArgumentError: a module has parameters and no such method.
@@ -194,7 +194,7 @@ def _draw_anew(model: nn.Module) -> None:
             "model",
             None,
             f"this experiment compares with the network before its training, and the weights of "
-            f"{listed(lacking, MOST_NAMED)} can't be drawn anew:",
+            f"{listed(lacking, MOST_NAMED)} can't be drawn again:",
             "give its class a method reset_parameters(self) that does it, as torch.nn.Linear has, or leave the control "
             "of an untrained network out.",
         )

@@ -15,11 +15,12 @@ from mi_runner.errors import ArgumentError
 
 SIGMOIDS = ("sigmoid", "sigmoid_", "expit", "hardsigmoid")
 SOFTMAXES = ("softmax",)
+CLAMPS = ("clamp", "clip", "clamp_", "clip_")
 
 QUOTIENTS = ("div", "__truediv__", "true_divide", "divide", "reciprocal", "__rtruediv__", "__rdiv__", "mul", "exp")
 """What a sigmoid or a softmax that is written by hand may end with; then the outputs themselves decide."""
 
-SAME_NUMBERS = ("squeeze", "unsqueeze", "view", "reshape", "flatten", "contiguous", "clone", "to", "float")
+SAME_NUMBERS = ("squeeze", "unsqueeze", "unflatten", "view", "reshape", "flatten", "contiguous", "clone", "to", "float")
 """Functions that return the numbers that they get, in another shape."""
 
 LOOKED_AT = 1000
@@ -67,7 +68,7 @@ def last_function(model: Callable[[Tensor], Tensor], x: Tensor) -> str:
 
 
 def kind_of(model: Callable[[Tensor], Tensor], dataset: Dataset, n_outputs: int) -> Outputs:
-    """Returns what the outputs of a network for classes are: probabilities after a sigmoid or softmax, else logits.
+    """Returns what a network's outputs of classes are: probabilities after a sigmoid or softmax, otherwise logits.
 
     Args:
         model: in evaluation mode, returns `(N, n_outputs)`.
@@ -77,23 +78,26 @@ def kind_of(model: Callable[[Tensor], Tensor], dataset: Dataset, n_outputs: int)
     one = n_outputs == 1
     are_probabilities = name in (SIGMOIDS if one else SOFTMAXES)
     if name in QUOTIENTS:
-        with torch.no_grad():
-            outputs = model(dataset.x_train[:LOOKED_AT].clone())
-        are_probabilities = fault_of_probabilities(outputs) is None
+        are_probabilities = _are_in_0_to_1(model, dataset)
     if one:
         return Outputs.probability if are_probabilities else Outputs.logit
     return Outputs.probabilities if are_probabilities else Outputs.logits
 
 
-def is_maybe_a_logit(model: Callable[[Tensor], Tensor], dataset: Dataset) -> bool:
-    """Returns whether one output for a target that is the value 0 or 1 may be a logit: no sigmoid ends the network."""
-    if not dataset.is_binary:
-        return False
+def ends_in_0_to_1(model: Callable[[Tensor], Tensor], dataset: Dataset) -> bool:
+    """Returns whether a network's last function keeps its outputs in 0..1, as a sigmoid does."""
     name = last_function(model, dataset.x_train[:2].clone())
-    if name in SIGMOIDS:
-        return False
+    return name in (*SIGMOIDS, *CLAMPS) or (name in QUOTIENTS and _are_in_0_to_1(model, dataset))
+
+
+def is_maybe_a_logit(model: Callable[[Tensor], Tensor], dataset: Dataset) -> bool:
+    """Returns whether one output for a target that is the value 0 or 1 may be a logit: it isn't always in 0..1."""
+    return dataset.is_binary and not ends_in_0_to_1(model, dataset) and not _are_in_0_to_1(model, dataset)
+
+
+def _are_in_0_to_1(model: Callable[[Tensor], Tensor], dataset: Dataset) -> bool:
     with torch.no_grad():
-        return fault_of_probabilities(model(dataset.x_train[:LOOKED_AT].clone())) is not None
+        return fault_of_probabilities(model(dataset.x_train[:LOOKED_AT].clone())) is None
 
 
 def fault_of_probabilities(outputs: Tensor) -> str | None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mi_runner.experiments.declared import declarations_of
 from mi_runner.runs.report import rendering, run_report, tables
@@ -20,8 +20,10 @@ from mi_runner.sweeps.declared import HEADLINE, declarations_of_sweep
 from mi_runner.tables.declaration import Declarations
 
 if TYPE_CHECKING:
-    from mi_runner.program.saved_run import Run
-    from mi_runner.program.saved_sweep import Sweep
+    from pandas import DataFrame
+
+    from mi_runner.runs.record import RunRecord
+    from mi_runner.sweeps.sweep_tables import Collected
 
 MOST_ROWS = 12
 """Rows of the headline table."""
@@ -35,7 +37,42 @@ HEIGHTS = {"circuits": 720, "methods": 720, "network": 560, "sweep": 620}
 """Interactive picture → the height of its frame in pixels; a reader can make it larger."""
 
 
-def of_run(run: Run) -> str:
+class Shown(Protocol):
+    """What a run and a sweep have in common; see `saved_run.Run` and `saved_sweep.Sweep`."""
+
+    @property
+    def folder(self) -> Path: ...
+    @property
+    def status(self) -> str: ...
+    @property
+    def answer(self) -> str: ...
+
+
+class ShownRun(Shown, Protocol):
+    """A run, as `saved_run.Run` describes it."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def error(self) -> str: ...
+    @property
+    def record(self) -> RunRecord: ...
+    @property
+    def tables(self) -> Mapping[str, DataFrame]: ...
+
+
+class ShownSweep(Shown, Protocol):
+    """A sweep, as `saved_sweep.Sweep` describes it."""
+
+    @property
+    def title(self) -> str: ...
+    @property
+    def collected(self) -> Collected: ...
+    @property
+    def headline(self) -> DataFrame: ...
+
+
+def of_run(run: ShownRun) -> str:
     """Returns the HTML of a run."""
     declared = declarations_of(str(run.record.experiment))
     headline = next(iter(run.tables), None)
@@ -58,7 +95,7 @@ def of_run(run: Run) -> str:
     )
 
 
-def of_sweep(sweep: Sweep) -> str:
+def of_sweep(sweep: ShownSweep) -> str:
     """Returns the HTML of a sweep."""
     found = sweep.collected
     names = list(dict.fromkeys(str(job.state.record.experiment) for job in found.jobs if job.state.has_record))

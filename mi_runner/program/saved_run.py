@@ -63,7 +63,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """`done`, `running`, `failed`, `interrupted` or `killed`; `torn` if run.json can't be read, else `missing`."""
+        """`done`, `running`, `failed`, `interrupted` or `killed`; `torn` if run.json can't be read; `missing`."""
         return self.state.status
 
     @property

@@ -21,13 +21,14 @@ from mi_runner.sweeps.declared import SWEEP, SWEEP_SUMMARY, own_name
 from mi_runner.sweeps.sweep_result import best_job
 from mi_runner.sweeps.sweep_tables import Collected
 from mi_runner.tables.cell_types import CellType, typed
+from mi_runner.tables.intervals import Spread
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from pandas import DataFrame
 
 MOST_ROWS = 6
-"""Rows of the headline that the answer has in words."""
+"""Combinations of swept values that the answer has in words."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +99,10 @@ class Sweep:
 
     @cached_property
     def answer(self) -> str:
-        """The headline in words: how many jobs are done, and of each combination the mean and its 95 % interval."""
+        """How many jobs are done, and the first number of the summary of each combination of swept values.
+
+        It is the mean over the seeds with its 95 % interval, where there are several. Nothing is said of an order.
+        """
         counts = Counter(run.status for run in self.runs)
         n, n_done = len(self.runs), sum(run.state.done for run in self.runs)
         others = ", ".join(f"{count} {status}" for status, count in counts.items() if status != "done")
@@ -107,31 +111,17 @@ class Sweep:
             if n_done == n
             else f"{n_done} of {n} jobs are done{f' ({others})' if others else ''}."
         )
-        rows = self._headline[1]
-        if rows:
-            more = f"; {len(rows) - MOST_ROWS} more rows are in .headline" if len(rows) > MOST_ROWS else ""
-            said += f" {self.title}. " + "; ".join(map(self._in_words, rows[:MOST_ROWS])) + more + "."
+        by_values = [one for one in sweep_tables.metrics_by_values(self.collected.jobs, self.plan.objective) if one[1]]
+        if by_values:
+            name = next(iter(by_values[0][1]))
+            several = any(spread.n > 1 for _, spreads in by_values for spread in spreads.values())
+            what = f"{name}, mean over seeds and its 95 % interval" if several else name
+            values = "; ".join(_in_words(swept, spreads.get(name)) for swept, spreads in by_values[:MOST_ROWS])
+            more = f"; {len(by_values) - MOST_ROWS} more are in .headline" if len(by_values) > MOST_ROWS else ""
+            said += f" {what}: {values}{more}."
         if (best := best_job(self.plan, self.collected.jobs)) is not None:
             said += f" {best[:1].upper()}{best[1:]}."
         return said
-
-    def _in_words(self, row: Mapping[str, Any]) -> str:
-        measures = [name for name in row if f"{name}_low" in row or isinstance(row[name], float)]
-        measures = [name for name in measures if not name.endswith(("_low", "_high"))]
-        aside = {
-            "n",
-            "of each seed",
-            *measures,
-            *(f"{name}{end}" for name in measures for end in ("_low", "_high", "_n")),
-        }
-        named = " ".join(f"{key}={value}" for key, value in row.items() if key not in aside and value not in ("", None))
-        numbers = []
-        for name in measures:
-            low, high = row.get(f"{name}_low"), row.get(f"{name}_high")
-            value = "not defined" if row[name] is None else shown(float(row[name]))
-            interval = f" ({shown(low)} to {shown(high)})" if low is not None and high is not None else ""
-            numbers.append(f"{name} {value}{interval}")
-        return f"{named}: {', '.join(numbers)}" if named else ", ".join(numbers)
 
     @cached_property
     def tables(self) -> Named[DataFrame]:
@@ -187,3 +177,12 @@ class Sweep:
         from mi_runner.program import notebook
 
         return notebook.of_sweep(self)
+
+
+def _in_words(swept: Mapping[str, Any], spread: Spread | None) -> str:
+    """Returns the mean of a combination of swept values, with its interval if there is one."""
+    named = " ".join(f"{key}={value}" for key, value in swept.items())
+    mean = "not defined" if spread is None or spread.mean is None else shown(spread.mean)
+    ends = None if spread is None or spread.low is None or spread.high is None else (spread.low, spread.high)
+    text = mean if ends is None else f"{mean} ({shown(ends[0])} to {shown(ends[1])})"
+    return f"{named}: {text}" if named else text

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
 
+from mi_runner.datasets import Dataset
 from mi_runner.errors import ConfigError, as_options, reason
 from mi_runner.progress import log
 from mi_runner.runs.run_folder import MEMBERS, RECORD, WEIGHTS
 from mi_runner.runs.states import read_state
 from mi_runner.training.weight_names import fitted
-from mi_runner.training.weights import read_content
+from mi_runner.training.weights import metadata, read_content
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,36 @@ def load(named: str, model: nn.Module) -> Checkpoint:
     for warning in found.warnings:
         log.warning(warning)
     return Checkpoint(path, digest, found.state)
+
+
+def other_names(checkpoint: Checkpoint, dataset: Dataset) -> list[str]:
+    """Returns a line for each list of names that a file of weights has otherwise than the data.
+
+    Weights of inputs in another order, or of other classes, fit by their shapes and give wrong figures.
+    """
+    if checkpoint.path.suffix != ".safetensors":
+        return []
+    lines = []
+    for name in ("feature_names", "class_names"):
+        saved, own = metadata(checkpoint.path).get(name), getattr(dataset, name)
+        if saved is None or own is None or (names := _names(saved)) is None or names == list(own):
+            continue
+        place = next(place for place in range(max(len(names), len(own))) if names[place:][:1] != list(own[place:][:1]))
+        of_file, of_data = (str(of[place]) if place < len(of) else "none" for of in (names, own))
+        lines.append(
+            f"checkpoint={checkpoint.path}: its {name} are not those of the data: number {place} is {of_file} in the "
+            f"file, {of_data} in the data"
+        )
+    return lines
+
+
+def _names(text: str) -> list[str] | None:
+    """Returns a list of names that a file has as JSON; None if it is none."""
+    try:
+        names = json.loads(text)
+    except ValueError:
+        return None
+    return names if isinstance(names, list) and all(isinstance(name, str) for name in names) else None
 
 
 def _of_run(folder: Path) -> tuple[Path, str]:

@@ -16,20 +16,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from string import ascii_uppercase
 from typing import TYPE_CHECKING, Any
 
-from mi_runner.errors import ConfigError
-from mi_runner.experiments.common.tables import PREDICTIONS as ANSWERS
+from mi_runner.config.registry import EXPERIMENTS, code_of
+from mi_runner.errors import ArgumentError, ConfigError, one_line
 from mi_runner.experiments.declared import declarations_of
 from mi_runner.machine.reading import Unreadable
+from mi_runner.runs.paired_answers import PREDICTIONS, NotPaired, different_data, same_examples
 from mi_runner.runs.record import CheckpointRecord, GitRecord
 from mi_runner.runs.run_folder import table_file
+from mi_runner.runs.saved_files import RunFiles
 from mi_runner.runs.saved_runs import SEED, Saved, SavedRun, SavedSweep, shown, summed
 from mi_runner.runs.saved_tables import read_frame
-from mi_runner.tables.names import NONE
 from mi_runner.tables.over_seeds import have_twins
 from mi_runner.tables.paired import PairedAnswers, PairedValues, paired_means
 
@@ -38,8 +39,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 
-HEADLINE, PREDICTIONS, EXAMPLE = "metrics", ANSWERS.name, ANSWERS.keys[0]
-"""Tables, and the column of the second that counts the test examples."""
+HEADLINE = "metrics"
 
 SECONDS = "seconds"
 """The name of a time, also in runs of experiments that are not known here."""
@@ -63,11 +63,17 @@ class Section:
         title: what it is about.
         rows: empty if nothing differs.
         note: a sentence for below the table, or instead of it.
+        answer: sentences for above the table.
+        brief: the rows to show where not all are asked for; None: those that matter most.
+        is_detail: whether it is shown only where all rows are asked for, because sentences say what it means.
     """
 
     title: str
     rows: Sequence[Row] = ()
     note: str = ""
+    answer: str = ""
+    brief: Sequence[Row] | None = None
+    is_detail: bool = False
 
 
 @dataclass
@@ -105,6 +111,8 @@ def compare(saved: Sequence[Saved], *, tolerance: float = 0.0) -> Comparison:
         )
     found = Comparison()
     names = dict(zip(ascii_uppercase, saved, strict=False))
+    if text := _different_data({name: one for name, one in names.items() if isinstance(one, SavedRun)}):
+        found.sections.append(Section("data", note=text))
     found.sections.append(
         Section("runs" if runs else "sweeps", [{"": name, "folder": str(one.folder)} for name, one in names.items()])
     )
@@ -124,6 +132,27 @@ def close(a: float | None, b: float | None, tolerance: float) -> bool:
     if a is None or b is None:
         return a is b
     return a == b or abs(a - b) <= tolerance * max(1.0, abs(a), abs(b)) or (math.isnan(a) and math.isnan(b))
+
+
+def _different_data(runs: Mapping[str, SavedRun]) -> str:
+    """Returns a sentence if other runs have other test examples than the first; otherwise nothing."""
+    if not runs:
+        return ""
+    (base, first), *others = runs.items()
+    different = [name for name, run in others if different_data(first, run)]
+    if not different:
+        return ""
+    named = [f"{name} ({_data_of(runs[name])})" for name in (base, *different)]
+    return (
+        f"{' and '.join(named)} have different test examples, so a difference between their numbers may be one of the "
+        "data, and no answers are compared"
+    )
+
+
+def _data_of(run: SavedRun) -> str:
+    """Returns the data of a run as they are typed: the data set, and the file where it has one."""
+    path = run.config.get("dataset.path")
+    return f"dataset={run.record.dataset}" + (f" dataset.path={path}" if path is not None else "")
 
 
 # --- config, code, weights -----------------------------------------------------------------------------------------
@@ -183,12 +212,44 @@ def _compare_runs(found: Comparison, runs: Mapping[str, SavedRun], tolerance: fl
         if metric.partition("/")[0] not in times and not equal:
             rows.append(row)
     equal_metrics = len(first.metrics) - sum(row["metric"] in first.metrics for row in rows)
-    found.sections.append(Section("metrics", rows, f"numbers of the summary that are the same: {equal_metrics}"))
     found.differs |= bool(rows)
+    in_common = {name: _in_common((base, first), (name, run)) for name, run in others}
+    for sections in in_common.values():
+        found.sections += sections
+    is_detail = all(any(section.answer for section in sections) for sections in in_common.values())
+    note = f"numbers of the summary that are the same: {equal_metrics}"
+    found.sections.append(Section("metrics", rows, note, is_detail=is_detail))
     for name, run in others:
         marked = {"run": name} if len(others) > 1 else {}
         found.sections.append(_answers((base, first), (name, run)))
+        details = len(found.sections)
         _compare_tables(found, (base, first), (name, run), marked, tolerance)
+        if is_detail:
+            found.sections[details:] = [replace(section, is_detail=True) for section in found.sections[details:]]
+
+
+def _in_common(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> list[Section]:
+    """Returns what the networks of two runs have in common, where their experiment says it; otherwise nothing."""
+    (base, run), (name, other) = first, second
+    experiments = {one.record.experiment for one in (run, other)}
+    able = [schema for schema in EXPERIMENTS if schema.compares_networks and {schema.name} == experiments]
+    if not able:
+        return []
+    compare_two = code_of(able[0]).EXPERIMENT.compare_two
+    if compare_two is None:
+        return []
+    title = f"{able[0].name}: {name} and {base}"
+    try:
+        files = [RunFiles(one.folder, letter, letter, one.record.seed or 0) for letter, one in (first, second)]
+        found = compare_two(*files)
+    except (ConfigError, ArgumentError, OSError, ValueError, KeyError) as error:  # files of anybody, of any version
+        return [Section(title, note=f"what {base} and {name} have in common isn't known: {one_line(error)}")]
+    details = [
+        Section(f"{detail}: {name} and {base}", rows, note, is_detail=True)
+        for detail, (rows, note) in found.details.items()
+        if rows
+    ]
+    return [Section(title, found.rows, found.note, found.answer, found.brief), *details]
 
 
 def _with_difference(base: str, name: str, before: float | None, after: float | None) -> Row:
@@ -316,28 +377,19 @@ def _changed_rows(joined: _Joined, names: tuple[str, str], tolerance: float, *, 
     return rows, int(any_changed.sum())
 
 
-class _NotPaired(Exception):
-    """Two runs have no answers to compare; the text says why, in a sentence."""
-
-
 def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Section:
     """Returns whether two runs differ in their answers on the same test examples."""
     (base, run), (name, other) = first, second
     title = f"answers: {name} and {base}"
-    keys = [one.record.keys.get(PREDICTIONS) for one in (run, other)]
-    if keys[0] is None or keys[1] is None:
-        without = base if keys[0] is None else name
-        return Section(title, note=f"{without} has no {PREDICTIONS}.parquet, so there is no test of the difference")
-    of_intact = sorted(keys[0]) != sorted(keys[1])
+    for letter, one in (first, second):
+        if PREDICTIONS not in one.record.keys:
+            return Section(title, note=f"{letter} has no {PREDICTIONS}.parquet, so there is no test of the difference")
     try:
-        joined, names = _same_examples(run, other, (keys[0], keys[1]), of_intact=of_intact)
-    except _NotPaired as reason:
+        found = same_examples(run, other)
+    except NotPaired as reason:
         return Section(title, note=str(reason))
-    groups = joined.groupby(names, sort=False, observed=True) if names else [((), joined)]
-    rows = [
-        {**dict(zip(names, values, strict=True)), **_tested_answers((base, name), group)} for values, group in groups
-    ]
-    of_networks = "of the intact networks, " if of_intact else ""
+    rows = [{**names, **_tested_answers((base, name), counts)} for names, counts in found.counted()]
+    of_networks = "of the intact networks, " if found.of_intact else ""
     note = (
         f"accuracy {of_networks}on the same examples; low, high: 95 % interval of the paired difference, by Newcombe's "
         f"method; only {base}, only {name}: examples that only this one answers correctly; p: McNemar's exact test"
@@ -345,44 +397,9 @@ def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Secti
     return Section(title, rows, note)
 
 
-def _same_examples(
-    run: SavedRun, other: SavedRun, keys: tuple[Sequence[str], Sequence[str]], *, of_intact: bool
-) -> tuple[DataFrame, list[str]]:
-    """Returns a row for each answer that both runs gave, with `answer_a` and `answer_b`, and the columns of its name.
-
-    Args:
-        keys: of the predictions of each.
-        of_intact: whether to take the answers of the intact networks alone.
-
-    Raises:
-        _NotPaired: the answers aren't on the same examples, under the same conditions; or can't be read.
-    """
-    names = [key for key in keys[0] if key != EXAMPLE and key in keys[1]]
-    try:
-        frames = [
-            _answers_of(one, [key for key in own if key != EXAMPLE])
-            for one, own in zip((run, other), keys, strict=True)
-        ]
-    except (OSError, ValueError) as error:
-        raise _NotPaired(f"{PREDICTIONS}.parquet can't be read ({' '.join(str(error).split())})") from error
-    if of_intact:
-        frames = [_intact(frames[0], run, other, names), _intact(frames[1], other, run, names)]
-        if any(frame.empty or frame.duplicated([*names, EXAMPLE]).any() for frame in frames):
-            raise _NotPaired("the two experiments answer under different conditions, so there is no test")
-    names += [column for column in frames[0] if column not in (*names, EXAMPLE, "label", "answer")]
-    joined = frames[0].merge(frames[1], on=[*names, EXAMPLE], suffixes=("_a", "_b"), sort=False)
-    examples = [set(frame[EXAMPLE]) for frame in frames]
-    same_data = run.record.dataset == other.record.dataset and examples[0] == examples[1]
-    if not same_data or (joined["label_a"] != joined["label_b"]).any():
-        raise _NotPaired("the runs have different test examples, so there is no test")
-    return joined, names
-
-
-def _tested_answers(names: tuple[str, str], joined: DataFrame) -> Row:
+def _tested_answers(names: tuple[str, str], counts: PairedAnswers) -> Row:
     """Returns the accuracies of two runs on the same examples, with the test of their difference."""
     base, name = names
-    a, b = joined["answer_a"] == joined["label_a"], joined["answer_b"] == joined["label_b"]
-    counts = PairedAnswers(*(int(both.sum()) for both in (a & b, a & ~b, ~a & b, ~a & ~b)))
     before, after = counts.accuracies
     low, high = counts.interval
     return {
@@ -395,23 +412,6 @@ def _tested_answers(names: tuple[str, str], joined: DataFrame) -> Row:
         f"only {name}": counts.second,
         "p": counts.p,
     }
-
-
-def _intact(frame: DataFrame, run: SavedRun, other: SavedRun, names: Sequence[str]) -> DataFrame:
-    """Returns the answers of a run's intact network; of many networks, those of the other run's seed."""
-    columns = [*names, EXAMPLE, "label", "answer"]
-    for column in frame.columns.difference([*columns, *run.record.repeats]):
-        wanted = str(other.record.seed) if column == SEED else NONE
-        frame = frame[frame[column].astype(str) == wanted]
-    return frame[columns]
-
-
-def _answers_of(run: SavedRun, names: Sequence[str]) -> DataFrame:
-    repeats = [column for column in run.record.repeats if column not in names]
-    try:
-        return read_frame(run.folder, PREDICTIONS, [*names, *repeats, EXAMPLE, "label", "answer"])
-    except ValueError:  # no such column: this table has no repeats
-        return read_frame(run.folder, PREDICTIONS, [*names, EXAMPLE, "label", "answer"])
 
 
 # --- over seeds ----------------------------------------------------------------------------------------------------

@@ -83,6 +83,7 @@ class Plan:
         searching: whether the search may still add jobs.
         launcher: the overrides that say where the jobs run; a resumed sweep takes them, if it is given no others.
         folder: where the sweep was begun; relative paths in its options are from there. None where nothing says it.
+        over: what repeats a setting, so that tables have mean and interval over it: seed, or checkpoint besides.
     """
 
     schema_version: int = field(default=SCHEMA_VERSION, kw_only=True)
@@ -98,6 +99,7 @@ class Plan:
     searching: bool = False
     launcher: tuple[str, ...] = ()
     folder: PathName | None = None
+    over: str = "seed"
 
     def write(self, sweep: Path) -> None:
         """Writes sweep.json into the sweep's folder."""

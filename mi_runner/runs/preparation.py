@@ -20,7 +20,7 @@ from mi_runner.experiments import Setting
 from mi_runner.experiments.common.evaluation import check_evaluation
 from mi_runner.models import Built
 from mi_runner.models.batches import outputs_of
-from mi_runner.models.output_kind import is_maybe_a_logit, sentence
+from mi_runner.models.output_kind import ends_in_0_to_1, is_maybe_a_logit, sentence
 from mi_runner.progress import Progress, log
 from mi_runner.runs import checkpoints, expectations, starts
 from mi_runner.runs.checkpoints import Checkpoint
@@ -100,6 +100,8 @@ def prepare(
     options = training_options(config.training)
     built = build_network(config.model, dataset, seed=config.seed, given=given)
     checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
+    for line in checkpoints.other_names(checkpoint, built.dataset) if checkpoint else ():
+        log.warning(line)
     if config.model.outputs is NetworkOutputs.auto:
         has_weights = checkpoint is not None or given.is_analysed_as_it_is
         built = _as_a_logit(built, options, has_weights=has_weights)
@@ -143,12 +145,12 @@ def _as_a_logit(built: Built, options: TrainingOptions, *, has_weights: bool) ->
     their loss: then it is one if more training examples are correct so.
     """
     dataset = built.dataset
-    if not is_maybe_a_logit(built.model, dataset):
+    if not dataset.is_binary or ends_in_0_to_1(built.model, dataset):
         return built
     as_logit = dataset.answered(Outputs.logit)
     if options.loss == "bce":
         why = "training.loss=bce, and no sigmoid ends the network"
-    elif has_weights:
+    elif has_weights and is_maybe_a_logit(built.model, dataset):
         outputs = outputs_of(built.model, dataset.x_train, must_be_finite=False)
         as_value = float(dataset.outputs.correct(outputs, dataset.y_train).double().mean())
         by_sign = float(Outputs.logit.correct(outputs, as_logit.y_train).double().mean())

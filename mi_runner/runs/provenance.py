@@ -17,13 +17,16 @@ from mi_runner.config.composition import config_hash, flattened
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.datasets import Dataset
 from mi_runner.machine import hardware
-from mi_runner.machine.files import code_version
+from mi_runner.machine.files import code_version, tensors_sha256
 from mi_runner.models import Built, external
 from mi_runner.runs import checkout
 from mi_runner.runs.choices import factory_of
 from mi_runner.runs.given import NOTHING, Given
 from mi_runner.runs.packages import versions_of
 from mi_runner.runs.record import SCHEMA_VERSION, ColumnRecord, DataRecord, RunRecord
+
+DIGITS = 16
+"""Hexadecimal digits of a hash of data."""
 
 VERSIONS = ("mi-run", "torch", "torchvision", "numpy", "pandas", "hydra-core")
 
@@ -84,9 +87,10 @@ def own_code(config: RunConfig, built: Built, given: Given = NOTHING) -> dict[st
 
 
 def data_of(dataset: Dataset) -> DataRecord:
-    """Returns the names that a data set has, and how its columns became inputs."""
+    """Returns the names that a data set has, a hash of its test inputs, and how its columns became inputs."""
     columns = tuple(ColumnRecord(**asdict(column)) for column in dataset.columns or ())
-    return DataRecord(dataset.class_names, dataset.feature_names, columns)
+    test_inputs = tensors_sha256({"x_test": dataset.x_test})[:DIGITS]
+    return DataRecord(dataset.class_names, dataset.feature_names, test_inputs, columns)
 
 
 def metadata_of(dataset: Dataset) -> dict[str, str]:

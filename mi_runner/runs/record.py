@@ -95,11 +95,13 @@ class DataRecord:
     Attributes:
         class_names: the classes, in the order of the outputs; None where targets are values.
         feature_names: a name for each number of an input; None where they have none.
+        test_inputs: a hash of the test inputs; runs with an equal one have the same test examples.
         columns: the columns of a table that the inputs were made of; not written where they are of no table.
     """
 
     class_names: tuple[str, ...] | None = None
     feature_names: tuple[str, ...] | None = None
+    test_inputs: Digest | None = None
     columns: tuple[ColumnRecord, ...] = field(default=(), metadata=UNLESS_DEFAULT)
 
 

@@ -8,6 +8,7 @@ from dataclasses import replace
 from mi_runner.experiments.declared import declarations_of
 from mi_runner.tables.declaration import (
     COUNT,
+    FRACTION,
     SECONDS,
     SEED,
     Column,
@@ -66,6 +67,32 @@ FAILURES = TableType(
 HEADLINE = TableType("headline", "", (Note("n", "seeds", COUNT), Note("of each seed", "the values of the seeds")))
 """Besides these it has the swept values, columns that name rows, and measures: means over seeds."""
 
+PAIRS = TableType(
+    "pairs",
+    "The answers of each two networks on the same test examples",
+    (
+        Key("network", "the first network: its checkpoint in short"),
+        Key("other", "the second network"),
+        Note("n", "test examples, and repeats where there are any", COUNT),
+        Note("accuracy", "examples that the first network answers correctly", FRACTION),
+        Note("other_accuracy", "examples that the second network answers correctly", FRACTION),
+        Note(
+            "difference",
+            "accuracy of the second network minus that of the first; the interval is Newcombe's, of paired answers",
+            interval=True,
+        ),
+        Note("only_network", "examples that only the first network answers correctly", COUNT),
+        Note("only_other", "examples that only the second network answers correctly", COUNT),
+        Note("p", "McNemar's exact test: are the two networks equally often correct?"),
+        Note(
+            "p_of_all_pairs",
+            "the same, corrected for all pairs of networks in one condition, by Westfall and Young; empty for two "
+            "networks, and where not all pairs are compared",
+        ),
+    ),
+)
+"""Besides these it has the swept values and the conditions under which the networks answer."""
+
 FIGURES = (
     FigureType("sweep", "Mean of each metric by swept value, with its 95 % interval over seeds.", "sweep"),
     FigureType(
@@ -93,7 +120,10 @@ def declarations_of_sweep(experiments: Iterable[str], swept: Sequence[str] = ())
             _joined(HEADLINE, [*_unlike(swept, named), *numbers, *_over_seeds([*named, *numbers])]),
         ),
         figures=(*FIGURES, *(figure for one in found for figure in one.figures if figure.name.startswith("sweep_"))),
-        compared=tuple(table for one in found for table in one.compared),
+        compared=(
+            _joined(PAIRS, _unlike(swept, [column for one in found for column in _columns(one, "predictions")])),
+            *(table for one in found for table in one.compared),
+        ),
     )
 
 

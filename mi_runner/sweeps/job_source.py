@@ -140,6 +140,7 @@ class Listed:
             objective=self.objective,
             launcher=self.asked.launched_by,
             folder=os.getcwd(),
+            over=old.over if old else self.asked.own.over.name,
         )
 
     def next(self, folder: Path) -> Job | None:
@@ -235,6 +236,7 @@ class Searched:
             search=self.config,
             searching=True,
             folder=os.getcwd(),
+            over=old.over if old else self.asked.own.over.name,
         )
 
     def next(self, folder: Path) -> Job | None:

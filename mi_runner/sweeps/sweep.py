@@ -55,11 +55,13 @@ def run(overrides: Sequence[str], command: str) -> int:
     overrides = [*_launched_by(overrides), *overrides]
     asked = read_command(overrides)
     if asked.own.sweep is not None:
-        others = [override for override in overrides if not override.startswith("sweep=")]
+        others = [override for override in overrides if not override.startswith(("sweep=", "over="))]
         if others:
             raise ConfigError(f"sweep={asked.own.sweep} runs nothing, so it takes no {others[0]}.")
         folder = run_folder.linked(Path(asked.own.sweep).expanduser())
         plan = read_plan(folder)
+        if any(override.startswith("over=") for override in overrides):
+            plan = replace(plan, over=asked.own.over.name)
         with signals.raised(), _logged(folder):
             return finish(plan, folder)
     if asked.own.resume is None:

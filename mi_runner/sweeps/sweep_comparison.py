@@ -1,116 +1,120 @@
-"""A comparison of the networks of a sweep that differ in the seed alone, where their experiment has one."""
+"""A comparison of the networks of a sweep that differ in the seed, or in the checkpoint, where there is one.
+
+Networks of several checkpoints are also compared by their answers, two by two on the same test examples.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from mi_runner.config.registry import EXPERIMENTS, code_of
+from mi_runner.config.run_schema import CHECKPOINT
 from mi_runner.errors import ArgumentError, ConfigError, one_line
-from mi_runner.runs.run_folder import table_file
-from mi_runner.runs.saved_tables import read_frame
-from mi_runner.sweeps.sweep_tables import REPEATED, Ended, Row, same_values
+from mi_runner.runs.paired_answers import NotPaired, SameExamples, paired_answers, same_examples
+from mi_runner.runs.saved_files import RunFiles
+from mi_runner.runs.saved_runs import SavedRun
+from mi_runner.sweeps.declared import PAIRS
+from mi_runner.sweeps.network_groups import NetworkGroup, groups
+from mi_runner.sweeps.sweep_tables import Ended, Row
 from mi_runner.tables import console
-from mi_runner.tables.over_seeds import have_twins
+from mi_runner.tables.declaration import Table
+from mi_runner.tables.pairwise import compare_all
+from mi_runner.tables.row_names import is_frame
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-    from pandas import DataFrame
-    from torch import Tensor
 
-    from mi_runner.experiments import Drawing
+    from mi_runner.experiments import Comparison, Drawing
 
-
-@dataclass(frozen=True)
-class _JobFiles:
-    """The files of a job, as `mi_runner.experiments.SavedRun` describes them."""
-
-    job: Ended
-
-    @property
-    def name(self) -> str:
-        return f"job {self.job.job.number}"
-
-    @property
-    def seed(self) -> int:
-        seed = self.job.state.record.seed
-        if seed is None:
-            raise ConfigError(f"{self.job.folder}: run.json doesn't say the seed")
-        return seed
-
-    def table(self, name: str, columns: Sequence[str] | None = None) -> DataFrame | None:
-        if not table_file(self.job.folder, name).exists():
-            return None
-        return read_frame(self.job.folder, name, columns, as_text=False)
-
-    def tensors(self, name: str) -> Mapping[str, Tensor]:
-        from mi_runner.training.weights import read_weights
-
-        return read_weights(self.job.folder / f"{name}.safetensors")
+MOST_PAIRS = 45
+"""Pairs of networks whose answers are compared; of more networks, each with the first."""
 
 
-def groups(jobs: Sequence[Ended]) -> list[list[Ended]]:
-    """Returns the jobs to compare: done, equal in code and swept values but the seed, at least two of each.
-
-    Only jobs whose experiment compares networks, and whose networks differ.
-    """
-    able = {schema.name for schema in EXPERIMENTS if schema.compares_networks}
-    found: dict[tuple[str, ...], list[Ended]] = {}
-    for job in jobs:
-        if job.state.done and job.state.record.experiment in able:
-            found.setdefault((job.code, *same_values(job.job.swept)), []).append(job)
-    found = {values: group for values, group in found.items() if not have_twins(job.start for job in group)}
-    return [sorted(group, key=lambda job: job.job.number) for group in found.values() if len(group) > 1]
-
-
-@dataclass(frozen=True)
+@dataclass
 class Compared:
-    """What comparisons of all combinations of swept values, but for the seed, found.
+    """What a sweep's networks have in common.
 
     Attributes:
-        tables: name → rows, with the swept values first.
-        figures: by name.
-        answer: of each combination, with its swept values; empty if no comparison has one.
+        tables: the name without `sweep_` → its rows, after the swept values but those that name the network.
+        figures: the name without `sweep_` → a drawing.
+        answers: sentences.
     """
 
-    tables: dict[str, list[Row]]
-    figures: dict[str, Drawing]
-    answer: str
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    figures: dict[str, Drawing] = field(default_factory=dict)
+    answers: list[str] = field(default_factory=list)
 
 
 def compare(jobs: Sequence[Ended]) -> Compared:
-    """Returns the comparisons of networks that differ in the seed alone.
+    """Returns the rows of each comparison's tables, the figures and the sentences.
 
     A group that can't be compared is named in a line on the screen, with the reason.
     """
-    tables: dict[str, list[Row]] = {}
-    figures: dict[str, Drawing] = {}
-    answers = []
-    compared = groups(jobs)
-    several_codes = len({group[0].code for group in compared}) > 1
+    found = Compared()
+    able = {schema.name: schema for schema in EXPERIMENTS if schema.compares_networks}
+    all_groups = groups(jobs)
+    compared = [group for group in all_groups if group.jobs[0].state.record.experiment in able]
+    several_codes = len({group.jobs[0].code for group in all_groups}) > 1
+
+    def combination(group: NetworkGroup) -> dict[str, Any]:
+        return {**group.swept, **({"code": group.jobs[0].code} if several_codes else {})}
+
     for index, group in enumerate(compared):
-        first = group[0]
-        (schema,) = (one for one in EXPERIMENTS if one.name == first.state.record.experiment)
-        compare_networks = code_of(schema).EXPERIMENT.compare_networks
-        try:
-            comparison = compare_networks([_JobFiles(job) for job in group])
-        except Exception as error:  # the tables of the jobs are there, and stay
-            say = console.note if isinstance(error, ConfigError | ArgumentError) else console.error
-            numbers = f"jobs {first.job.number} to {group[-1].job.number}"
-            say(f"the networks of {numbers} are not compared: {one_line(error)}")
+        comparison = _compared(group)
+        if comparison is None:
             continue
-        swept = {key: value for key, value in first.job.swept.items() if key != REPEATED}
-        combination = swept | ({"code": first.code} if several_codes else {})
-        for name, rows in comparison.tables.items():
-            tables.setdefault(name, []).extend({**combination, **row} for row in rows)
-        title = " ".join(f"{key}={value}" for key, value in combination.items())
+        values = combination(group)
+        for table in comparison.filled:
+            found.tables.setdefault(table.name, []).extend({**values, **row} for row in _rows(table))
+        title = " ".join(f"{key}={value}" for key, value in values.items())
         for name, drawing in comparison.figures.items():
-            figures[name if len(compared) == 1 else f"{name}_{index}"] = partial(_titled, drawing, title)
+            found.figures[name if len(compared) == 1 else f"{name}_{index}"] = partial(_titled, drawing, title)
         if comparison.answer:
-            answers.append(f"{title}: {comparison.answer}" if title else comparison.answer)
-    return Compared(tables, figures, "\n".join(answers))
+            found.answers.append(f"{title}: {comparison.answer}" if title else comparison.answer)
+    for group in all_groups:
+        if group.over == CHECKPOINT:
+            rows = [{**combination(group), **row} for row in _paired(group)]
+            found.tables.setdefault(PAIRS.name, []).extend(rows)
+    found.tables = {name: rows for name, rows in found.tables.items() if rows}
+    return found
+
+
+def _compared(group: NetworkGroup) -> Comparison | None:
+    """Returns the comparison of a group's networks by their experiment; None if there is none, and a line says why."""
+    (schema,) = (one for one in EXPERIMENTS if one.name == group.jobs[0].state.record.experiment)
+    compare_networks = code_of(schema).EXPERIMENT.compare_networks
+    numbers = f"jobs {group.jobs[0].job.number} to {group.jobs[-1].job.number}"
+    try:
+        files = [_files_of(job, label) for job, label in zip(group.jobs, group.labels, strict=True)]
+        comparison: Comparison = compare_networks(files, over=group.over, are_sample=group.are_sample)
+    except Exception as error:  # the tables of the jobs are there, and stay
+        say = console.note if isinstance(error, ConfigError | ArgumentError) else console.error
+        say(f"the networks of {numbers} are not compared: {one_line(error)}")
+        return None
+    for note in comparison.notes:
+        console.note(f"the networks of {numbers} are compared in part: {note}")
+    return comparison
+
+
+def _rows(table: Table) -> Sequence[Row]:
+    assert not is_frame(table.rows), "a comparison has few rows"
+    return [dict(row) for row in table.rows]
+
+
+def _files_of(job: Ended, label: str) -> RunFiles:
+    """Returns the files of a job.
+
+    Raises:
+        ConfigError: its run.json doesn't say the seed.
+    """
+    seed = job.state.record.seed
+    if seed is None:
+        raise ConfigError(f"{job.folder}: run.json doesn't say the seed")
+    return RunFiles(job.folder, f"job {job.job.number}", label, seed)
 
 
 def _titled(drawing: Drawing, title: str) -> Figure:
@@ -118,3 +122,70 @@ def _titled(drawing: Drawing, title: str) -> Figure:
     if title:
         figure.suptitle(title, fontsize=9)
     return figure
+
+
+# --- answers, two by two ---------------------------------------------------------------------------------------------
+
+
+def _paired(group: NetworkGroup) -> Iterator[Row]:
+    """Yields a row for each pair of networks and each condition under which they answer the same test examples."""
+    runs = [SavedRun(job.folder, job.state, job.job.swept) for job in group.jobs]
+    places = list(itertools.combinations(range(len(runs)), 2))
+    if len(places) > MOST_PAIRS:
+        places = [(0, other) for other in range(1, len(runs))]
+    pairs: dict[tuple[int, int], SameExamples] = {}
+    for first, second in places:
+        try:
+            pairs[first, second] = same_examples(runs[first], runs[second])
+        except NotPaired as reason:
+            console.note(
+                f"the answers of {group.labels[first]} and {group.labels[second]} are not compared: {one_line(reason)}"
+            )
+    corrected = _corrected(pairs, len(runs)) if len(pairs) == len(places) == len(runs) * (len(runs) - 1) // 2 else {}
+    for (first, second), found in pairs.items():
+        for names, joined in found.groups():
+            counts = paired_answers(joined)
+            before, after = counts.accuracies
+            low, high = counts.interval
+            yield {
+                "network": group.labels[first],
+                "other": group.labels[second],
+                **names,
+                "n": counts.n,
+                "accuracy": before,
+                "other_accuracy": after,
+                "difference": after - before,
+                "difference_low": low,
+                "difference_high": high,
+                "only_network": counts.first,
+                "only_other": counts.second,
+                "p": counts.p,
+                "p_of_all_pairs": corrected.get((first, second, tuple(names.values()))),
+            }
+
+
+def _corrected(
+    pairs: Mapping[tuple[int, int], SameExamples], n_networks: int
+) -> dict[tuple[int, int, tuple[Any, ...]], float]:
+    """Returns the p-value of each pair and condition, corrected for all pairs; of two networks none is needed.
+
+    Args:
+        pairs: of all networks, each two.
+    """
+    if n_networks < 3:
+        return {}
+    correct: dict[tuple[Any, ...], dict[int, Sequence[float]]] = {}
+    for (first, second), found in pairs.items():
+        for names, joined in found.groups():
+            of_networks = correct.setdefault(tuple(names.values()), {})
+            ordered = joined.sort_values("example")
+            for network, side in ((first, "a"), (second, "b")):
+                answers = (ordered[f"answer_{side}"] == ordered[f"label_{side}"]).to_numpy(float)
+                of_networks.setdefault(network, answers)
+    return {
+        (first, second, names): tested.p[first][second]
+        for names, of_networks in correct.items()
+        if len(of_networks) == n_networks and len({len(answers) for answers in of_networks.values()}) == 1
+        for tested in [compare_all([of_networks[network] for network in range(n_networks)])]
+        for first, second in pairs
+    }

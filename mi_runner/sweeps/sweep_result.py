@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,7 +16,7 @@ from mi_runner.runs import run_folder, states
 from mi_runner.runs.plan import Plan, named
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.states import State
-from mi_runner.sweeps import sweep_answer, sweep_report, sweep_tables
+from mi_runner.sweeps import network_groups, sweep_answer, sweep_report, sweep_tables
 from mi_runner.sweeps.declared import HEADLINE, SWEEP, SWEEP_SUMMARY, declarations_of_sweep
 from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.sweeps.sweep_tables import Collected, Ended
@@ -34,7 +35,7 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     """
     found = sweep_tables.collect(plan, folder, known)
     try:
-        _write(found)
+        answers = _write(found)
     except OSError as error:
         console.error(f"can't write the tables into {folder} ({error}): make room, and type mi-run sweep={folder}")
         console.last_line(str(folder))
@@ -45,6 +46,8 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     except OSError as error:
         console.error(f"can't point {folder.parent / run_folder.LATEST} to the newest sweep that is done ({error})")
     _print_headline(found)
+    for answer in answers:
+        console.page(answer)
     _say_what_differs(found)
     failures = sweep_tables.failures(found.jobs)
     if failures:
@@ -67,8 +70,10 @@ def is_done(folder: Path) -> bool:
     return all(states.job_state(folder, job.number).done for job in plan.jobs)
 
 
-def _write(found: Collected) -> None:
+def _write(found: Collected) -> Sequence[str]:
     """Writes the tables of a sweep, those of a comparison of its networks, and then the figures.
+
+    Returns what the comparison says, in sentences.
 
     Raises:
         OSError: the disk is full, or the folder can't be written.
@@ -78,7 +83,7 @@ def _write(found: Collected) -> None:
     if not found.summed:
         with suppress(FileNotFoundError):
             (found.folder / f"{SWEEP_SUMMARY.name}.csv").unlink()
-        return
+        return ()
     place.write_table(SWEEP_SUMMARY.name, sweep_tables.summary_rows(found.summed))
     threads.let_waiting_threads_sleep()
     from mi_runner.sweeps import sweep_comparison  # imports torch
@@ -86,7 +91,7 @@ def _write(found: Collected) -> None:
     compared = sweep_comparison.compare(found.jobs)
     for name, table in compared.tables.items():
         place.write_table(f"sweep_{name}", table)
-    sweep_answer.write(found.folder, compared.answer)
+    sweep_answer.write(found.folder, "\n".join(compared.answers))
     for name, drawing in _drawn(found).items():
         place.write_figure(name, drawing)
     for name, drawing in compared.figures.items():
@@ -96,6 +101,7 @@ def _write(found: Collected) -> None:
             raise
         except Exception as error:  # the tables are there, and stay
             console.error(f"the figure sweep_{name} can't be drawn: {one_line(error)}")
+    return compared.answers
 
 
 def _drawn(found: Collected) -> dict[str, Drawing]:
@@ -104,8 +110,13 @@ def _drawn(found: Collected) -> dict[str, Drawing]:
 
     by_values = [item for item in sweep_tables.metrics_by_values(found.jobs, found.plan.objective) if item[1]]
     drawn: dict[str, Drawing] = {"sweep": partial(sweep_figures.by_value, by_values)} if by_values else {}
-    combination = [key for key in found.plan.swept if key != sweep_tables.REPEATED]
-    measured = [one for one in found.summed if one.measure == sweep_tables.HEADLINE]
+    combination = list(dict.fromkeys(key for one in found.jobs for key in one.combination))
+    short = sweep_tables.short_checkpoints(found.jobs)
+    measured = [
+        replace(one, name=sweep_tables.in_short(one.name, short))
+        for one in found.summed
+        if one.measure == sweep_tables.HEADLINE
+    ]
     common = {key: column for one in found.jobs for key, column in one.common_names.items()}
     by_row = sweep_figures.by_row(measured, [*combination, "code"], common) if measured else None
     return drawn | ({} if by_row is None else {"sweep_rows": by_row})
@@ -139,8 +150,8 @@ def _counts(found: Collected, columns: Iterable[str]) -> list[str]:
 
 
 def _say_what_differs(found: Collected) -> None:
-    """Says which seeds have one network, which jobs other code ran, and which jobs the summary leaves out."""
-    for line in sweep_tables.one_network(found.jobs):
+    """Says which networks are one, which jobs other code ran, and which jobs the summary leaves out."""
+    for line in [*sweep_tables.one_network(found.jobs), *network_groups.same_weights(found.jobs)]:
         console.note(line)
     codes: dict[str, list[int]] = {}
     for one in found.jobs:

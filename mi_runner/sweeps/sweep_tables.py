@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.config.run_schema import CHECKPOINT, SEED
 from mi_runner.machine.reading import Unreadable
 from mi_runner.runs import starts
 from mi_runner.runs.plan import Job, Plan
@@ -17,6 +18,7 @@ from mi_runner.runs.states import State, job_state
 from mi_runner.sweeps.declared import SWEEP, own_name
 from mi_runner.tables.declaration import names_of
 from mi_runner.tables.intervals import FEW, Spread
+from mi_runner.tables.names import short_names
 from mi_runner.tables.over_seeds import Measured, Summed, have_twins, over_seeds
 from mi_runner.tables.ranges import Range
 
@@ -28,8 +30,11 @@ ByValues = list[tuple[Mapping[str, Any], dict[str, Spread]]]
 OF_JOB = names_of(SWEEP.columns)
 """Columns of sweep.csv besides what is swept and what the jobs measured."""
 
-REPEATED = "seed"
+REPEATED = SEED
 """The swept key over which a summary is made."""
+
+OVER = {SEED: (REPEATED,), CHECKPOINT: (REPEATED, CHECKPOINT)}
+"""What `over` names → all swept keys over which a summary is made."""
 
 HEADLINE = "accuracy"
 """The measure that is shown where there are too many to show."""
@@ -46,6 +51,7 @@ class Ended:
         job: as it was planned.
         state: what its folder says.
         folder: its run folder.
+        repeated: the swept keys over which a summary is made.
         edited: the names in `versions` of a user's own code that not all jobs of the sweep ran alike.
         read: the rows of its tables that were read, by name; each is read once.
     """
@@ -53,8 +59,14 @@ class Ended:
     job: Job
     state: State
     folder: Path
+    repeated: tuple[str, ...] = (REPEATED,)
     edited: frozenset[str] = frozenset()
     read: dict[str, list[dict[str, str]]] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def combination(self) -> dict[str, Any]:
+        """The swept values without those that repeat a setting."""
+        return {key: value for key, value in self.job.swept.items() if key not in self.repeated}
 
     @property
     def code(self) -> str:
@@ -126,7 +138,8 @@ class Ended:
 
 def ended(plan: Plan, sweep: Path) -> list[Ended]:
     """Returns what became of every job of a sweep. A job whose tables can't be read is not done."""
-    found = [Ended(job, job_state(sweep, job.number), sweep / str(job.number)) for job in plan.jobs]
+    repeated = OVER.get(plan.over, (REPEATED,))
+    found = [Ended(job, job_state(sweep, job.number), sweep / str(job.number), repeated) for job in plan.jobs]
     own: dict[str, set[str | None]] = {}
     for one in found:
         for name, digest in one.versions.items():
@@ -183,9 +196,14 @@ def collect(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) 
     return Collected(plan, folder, jobs, rows, summary(jobs, rows, plan.swept))
 
 
-def same_values(swept: Mapping[str, Any]) -> tuple[str, ...]:
-    """Returns what tells a combination of swept values from others, without the seed."""
-    return tuple(f"{key}={value}" for key, value in swept.items() if key != REPEATED)
+def short_checkpoints(jobs: Sequence[Ended]) -> dict[str, str]:
+    """Returns for each checkpoint that is swept, as it was typed, a name that is as short as it is clear."""
+    return short_names(str(job.job.swept[CHECKPOINT]) for job in jobs if CHECKPOINT in job.job.swept)
+
+
+def in_short(name: Mapping[str, Any], short: Mapping[str, str]) -> dict[str, Any]:
+    """Returns swept values as they are shown: the checkpoint by its short name."""
+    return {key: short.get(str(value), value) if key == CHECKPOINT else value for key, value in name.items()}
 
 
 # --- sweep.csv -----------------------------------------------------------------------------------------------------
@@ -235,7 +253,8 @@ def summary(jobs: Iterable[Ended], rows: Sequence[Row], swept: Sequence[str]) ->
     }
     numbered = {one.job.number: one for one in jobs}
     several_codes = len({row["code"] for row in rows if row["job"] in told}) > 1
-    combination = [key for key in swept if key != REPEATED] + ["code"] * several_codes
+    repeated = {key for one in numbered.values() for key in one.repeated}
+    combination = [key for key in swept if key not in repeated] + ["code"] * several_codes
     measured = []
     for row in rows:
         if row["job"] in told:
@@ -264,7 +283,8 @@ def summary_rows(summed: Sequence[Summed]) -> list[Row]:
 
 def one_network(jobs: Iterable[Ended]) -> list[str]:
     """Returns a line for the first combination of swept values whose seeds have one network; it counts the others."""
-    found = [(seeds, members[0]) for members in _by_values(jobs) if (seeds := _seeds_of_one_network(members))]
+    of_seeds = _by_values(jobs, (REPEATED,))
+    found = [(seeds, members[0]) for members in of_seeds if (seeds := _seeds_of_one_network(members))]
     if not found:
         return []
     seeds, first = found[0]
@@ -277,12 +297,18 @@ def _seeds_of_one_network(members: Sequence[Ended]) -> list[Any]:
     return starts.shared((one.job.swept.get(REPEATED, one.state.record.seed), one.start) for one in members)
 
 
-def _by_values(jobs: Iterable[Ended]) -> Iterable[list[Ended]]:
-    """Returns the jobs that are done, those with the same swept values but for the seed together."""
+def _by_values(jobs: Iterable[Ended], repeated: Sequence[str] | None = None) -> Iterable[list[Ended]]:
+    """Returns the jobs that are done, those with the same swept values but for those that repeat a setting together.
+
+    Args:
+        repeated: the swept keys that do; None: those of the sweep.
+    """
     groups: dict[tuple[str, ...], list[Ended]] = {}
     for one in jobs:
         if one.state.done:
-            groups.setdefault(same_values(one.job.swept), []).append(one)
+            left_out = one.repeated if repeated is None else repeated
+            values = tuple(f"{key}={value}" for key, value in one.job.swept.items() if key not in left_out)
+            groups.setdefault(values, []).append(one)
     return groups.values()
 
 
@@ -295,6 +321,7 @@ def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
     Plain are those without a part (`accuracy`, not `accuracy/relu/zero`); the objective comes first.
     """
     found: ByValues = []
+    short = short_checkpoints(jobs)
     for members in _by_values(jobs):
         names = {name: None for one in members for name in one.metrics if "/" not in name or name == objective}
         first = [name for name in (objective, HEADLINE) if name in names]
@@ -306,8 +333,7 @@ def metrics_by_values(jobs: Sequence[Ended], objective: str | None) -> ByValues:
         }
         if have_twins(one.start for one in members):
             spreads = {name: spread.without_interval() for name, spread in spreads.items()}
-        swept = {key: value for key, value in members[0].job.swept.items() if key != REPEATED}
-        found.append((swept, spreads))
+        found.append((in_short(members[0].combination, short), spreads))
     return found
 
 
@@ -325,7 +351,8 @@ def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | N
     """
     by_values = metrics_by_values(jobs, objective)
     measures = _compared(jobs)
-    rows: list[Row] = _of_measures(jobs, summed, measures)
+    short = short_checkpoints(jobs)
+    rows: list[Row] = [in_short(row, short) for row in _of_measures(jobs, summed, measures)]
     if objective is None and len(by_values) < len(rows) <= MOST_HEADLINE_ROWS:
         title, most = ", ".join(measures), max(row["n"] for row in rows)
     else:
@@ -336,7 +363,8 @@ def headline(jobs: Sequence[Ended], summed: Sequence[Summed], objective: str | N
             rows.append({**swept, "n": max((spread.n for spread in shown.values()), default=0), **_columns(shown)})
     columns = dict.fromkeys(column for row in rows for column in row if most > 1 or column != "n")
     interval = ", 95 % interval" if any(row[name] is not None for row in rows for name in row if _is_end(name)) else ""
-    title = f"{title}: mean over seeds{interval}" if most > 1 else title
+    over = "checkpoints" if CHECKPOINT in {key for one in jobs for key in one.repeated} else "seeds"
+    title = f"{title}: mean over {over}{interval}" if most > 1 else title
     return title, [{column: row.get(column) for column in columns} for row in rows]
 
 

@@ -16,8 +16,8 @@ from mi_runner.tables.row_names import is_frame
 if TYPE_CHECKING:
     from pandas import DataFrame, Series
 
-CellType: TypeAlias = Literal["integer", "number", "truth value", "text"]
-"""What the cells of a column are."""
+CellType: TypeAlias = Literal["integer", "number", "truth value", "text", "integer or text"]
+"""What the cells of a column are; the last: integers, and texts that are none, as `all`."""
 
 TRUTH = {"True": True, "False": False}
 
@@ -36,16 +36,19 @@ def column_types(table: Table) -> dict[str, CellType]:
 
 def type_of(values: Iterable[Any]) -> CellType | None:
     """Returns what values are, missing ones left out; None if there is none."""
+    values = list(values)
     kinds = {_kind(value) for value in values} - {None}
     if kinds == {"integer", "number"}:
         return "number"
+    if kinds == {"integer", "text"} and not any(isinstance(value, str) and _is_integer(value) for value in values):
+        return "integer or text"
     return (kinds.pop() if len(kinds) == 1 else "text") if kinds else None
 
 
 def _kind(value: Any) -> CellType | None:
     if value is None or value != value:  # NaN
         return None
-    if isinstance(value, bool) or type(value).__name__ == "bool_" or type(value).__module__ == "numpy.bool":
+    if type(value).__name__ in ("bool", "bool_"):  # Python's, or numpy's of either version
         return "truth value"
     return "integer" if isinstance(value, Integral) else "number" if isinstance(value, Real) else "text"
 
@@ -89,7 +92,13 @@ def _value(text: str, kind: CellType) -> Any:
             return int(text)
         except ValueError:
             return _whole(float(text))  # of a column with missing values pandas writes 3.0
+    if kind == "integer or text":
+        return int(text) if _is_integer(text) else text
     return text if kind == "text" else TRUTH[text] if kind == "truth value" else float(text)
+
+
+def _is_integer(text: str) -> bool:
+    return text.removeprefix("-").isdecimal()
 
 
 def _whole(value: float) -> int:
@@ -117,4 +126,4 @@ def _can_be(text: str, kind: CellType) -> bool:
         _value(text, kind)
     except (ValueError, KeyError, OverflowError):
         return False
-    return kind != "integer" or text.lstrip("-").isdecimal()
+    return kind != "integer" or _is_integer(text)

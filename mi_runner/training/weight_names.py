@@ -17,7 +17,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from torch.nn.parameter import UninitializedBuffer, UninitializedParameter
 
 from mi_runner.errors import ArgumentError, listed
 from mi_runner.models.checks import is_expanded
+from mi_runner.training.computed_weights import in_the_form_of
 from mi_runner.training.weights import NotRead, fault, refused, saving
 
 WRAPPERS = frozenset({"_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module"})
@@ -44,6 +45,9 @@ MOST_VALUES = 10_000
 """Levels and values of a file that are looked at."""
 
 MOST_NAMED = 6
+
+WHOLE = ("the tensors of a whole network are taken; none of its code is run",)
+"""What is said of a file that holds a network instead of its state_dict."""
 
 
 @dataclass(frozen=True)
@@ -69,11 +73,13 @@ class _Candidate:
         key: where it stands, `['model']`; empty for the file's own content.
         state: name → tensor.
         beside: the names of its other values.
+        notes: what of it was not taken as it stands.
     """
 
     key: str
     state: Mapping[str, Tensor]
     beside: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def fitted(path: Path, content: Any, wanted: Mapping[str, Tensor]) -> Fitted:
@@ -91,6 +97,7 @@ def fitted(path: Path, content: Any, wanted: Mapping[str, Tensor]) -> Fitted:
     if not candidates:
         raise _nothing(path, content)
     ties = _ties(wanted)
+    candidates = [_in_form(one, wanted) for one in candidates]
     full = [(one, names) for one in candidates if (names := _by_name(path, one, wanted, ties)) is not None]
     full = [one for place, one in enumerate(full) if not any(_same(one[0], other[0]) for other in full[:place])]
     if len(full) > 1:
@@ -107,6 +114,7 @@ def fitted(path: Path, content: Any, wanted: Mapping[str, Tensor]) -> Fitted:
         warnings.append(
             f"{path}: no name is the model's, but the shapes leave one way, so they are taken in order: {pairs}"
         )
+    notes += (f"{path}: {line}" for line in chosen.notes)
     if chosen.key:
         notes.append(f"{path}: the weights are those of the key {chosen.key}")
     _check_left_out(path, chosen, names, wanted)
@@ -150,11 +158,26 @@ def _walked(content: Any) -> Iterator[tuple[str, Any]]:
 
 def _candidates(content: Any) -> Iterator[_Candidate]:
     for key, value in _walked(content):
+        if isinstance(value, NotRead) and (state := value.state):
+            yield _Candidate(key, state, (), WHOLE)
         if isinstance(value, Mapping):
             named = {name: inner for name, inner in value.items() if isinstance(name, str)}
-            tensors = {name: inner for name, inner in named.items() if isinstance(inner, Tensor)}
+            tensors = {name: tensor for name, inner in named.items() if (tensor := _tensor(inner)) is not None}
             if tensors:
                 yield _Candidate(key, tensors, tuple(name for name in named if name not in tensors))
+
+
+def _in_form(one: _Candidate, wanted: Mapping[str, Tensor]) -> _Candidate:
+    """Returns a state_dict with the weights that layers compute in the model's form."""
+    state, lines = in_the_form_of(wanted, one.state)
+    return replace(one, state=state, notes=(*one.notes, *lines))
+
+
+def _tensor(value: Any) -> Tensor | None:
+    """Returns a tensor, or the numbers of a numpy array as one; None for anything else."""
+    if isinstance(value, NotRead):
+        return value.tensor
+    return value if isinstance(value, Tensor) else None
 
 
 def _nothing(path: Path, content: Any) -> ArgumentError:
@@ -245,7 +268,7 @@ def _by_name(
     for own_prefixes in ([""], _prefixes([_plain(name) for name in wanted])):
         found: dict[str, dict[str, str]] = {}
         for own in own_prefixes:
-            for prefix in _prefixes_in_file(given, wanted, own):
+            for prefix in _prefixes_in_file(given, wanted, ties, own):
                 names = _with_prefix(given, wanted, ties, own, prefix)
                 if names is not None:
                     found.setdefault(" ".join(names.values()), names)
@@ -282,9 +305,13 @@ def _prefixes(names: Sequence[str]) -> list[str]:
     return prefixes
 
 
-def _prefixes_in_file(given: Mapping[str, str], wanted: Mapping[str, Tensor], own: str) -> list[str]:
+def _prefixes_in_file(
+    given: Mapping[str, str], wanted: Mapping[str, Tensor], ties: Mapping[str, tuple[str, ...]], own: str
+) -> list[str]:
     """Returns what stands before one of the model's names in the file, nothing first."""
-    names = [_plain(name)[len(own) :] for name in wanted if name.rpartition(".")[2] != COUNTER][:2]
+    needed = [name for name in wanted if name.rpartition(".")[2] != COUNTER]
+    # Of tied weights the file may have any one.
+    names = [_plain(name)[len(own) :] for name in [name for name in needed if name not in ties][:2] or needed]
     if own and not any("." in _plain(name)[len(own) :] for name in wanted):
         return [""]  # a single module, which any other would fit
     found = {name[: -len(end)] for end in names for name in given if name.endswith(end)}

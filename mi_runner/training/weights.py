@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import pickle
 import shlex
 import warnings
@@ -17,8 +18,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
@@ -29,17 +31,35 @@ SAVE = "Save its state_dict: torch.save(model.state_dict(), 'weights.pt')."
 
 
 class NotRead:
-    """Stands for an object of a file that is no tensor and no plain value: nothing of it is imported, run or kept."""
+    """Stands for an object of a file that is no tensor and no plain value: nothing of it is imported or run.
 
-    def __new__(cls, *_: Any, **__: Any) -> NotRead:
+    Attributes:
+        attributes: of a module, its parameters, buffers and submodules; of others none.
+        given: what the file gives to the object's class, of an array of numpy alone.
+    """
+
+    attributes: Mapping[str, Any] = {}
+    given: tuple[Any, ...] = ()
+
+    def __new__(cls, *given: Any, **_: Any) -> NotRead:
         """Returns an empty object, whatever the file gives to the object's own class."""
-        return object.__new__(cls)
+        new = object.__new__(cls)
+        if cls.__module__ == "numpy":
+            new.given = given
+        return new
 
     def __init__(self, *_: Any, **__: Any) -> None:
         pass
 
     def __setstate__(self, state: Any) -> None:
-        pass
+        if type(self).__module__.startswith("numpy") and isinstance(state, tuple):
+            self.given = (*self.given, state)
+        elif isinstance(state, Mapping) and (self._is_of_torchscript or state.keys() >= MODULE):
+            self.attributes = state
+
+    @property
+    def _is_of_torchscript(self) -> bool:
+        return type(self).__module__.split(".")[0] == "__torch__"
 
     def __setitem__(self, key: Any, value: Any) -> None:
         pass
@@ -49,6 +69,58 @@ class NotRead:
 
     def extend(self, values: Any) -> None:
         """Drops values of an object that is a list."""
+
+    @property
+    def state(self) -> dict[str, Tensor]:
+        """The state_dict of a module: the names of its tensors and those of its submodules; empty of other objects."""
+        return self._state(DEEPEST)
+
+    def _state(self, levels: int) -> dict[str, Tensor]:
+        own = self.attributes
+        parts: list[Any] = [own]
+        if not self._is_of_torchscript:
+            hidden, buffers = own.get("_non_persistent_buffers_set"), own.get("_buffers")
+            if isinstance(buffers, Mapping) and isinstance(hidden, set):
+                buffers = {name: value for name, value in buffers.items() if name not in hidden}
+            parts = [own.get("_parameters"), buffers, own.get("_modules")]
+        found: dict[str, Tensor] = {}
+        for name, value in (
+            (name, value) for part in parts if isinstance(part, Mapping) for name, value in part.items()
+        ):
+            if isinstance(value, Tensor):
+                found[name] = value
+            elif isinstance(value, NotRead) and levels:
+                found |= {f"{name}.{inner}": tensor for inner, tensor in value._state(levels - 1).items()}
+        return found
+
+    @property
+    def tensor(self) -> Tensor | None:
+        """The numbers of a numpy array; None of other objects, and of arrays of objects."""
+        if type(self).__name__ != "_reconstruct" or not self.given or len(self.given[-1]) != 5:
+            return None
+        _, shape, kind, by_columns, content = self.given[-1]
+        if not (isinstance(kind, NotRead) and isinstance(content, bytes) and len(kind.given) > 1):
+            return None
+        letter, (_, order, *_) = kind.given[0], kind.given[-1]
+        if letter not in NUMBERS or order not in ("<", ">", "|"):
+            return None
+        numbers = np.frombuffer(
+            content[: len(content) // int(letter[1]) * int(letter[1])], np.dtype(f"{order}{letter}")
+        )
+        if not all(isinstance(n, int) and n >= 0 for n in shape) or numbers.size != math.prod(shape):
+            return None
+        array = numbers.reshape(shape, order="F" if by_columns else "C")
+        return torch.from_numpy(np.array(array, array.dtype.newbyteorder("="), order="C"))
+
+
+DEEPEST = 64
+"""Levels of submodules that are looked at."""
+
+MODULE = frozenset({"_parameters", "_buffers", "_modules"})
+"""What the state of a pickled module has."""
+
+NUMBERS = frozenset({"f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "b1"})
+"""What numpy calls the dtypes that torch has, too."""
 
 
 def read_content(path: Path, content: bytes | None = None) -> Any:
@@ -82,6 +154,12 @@ def read_weights(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
     if not found:
         raise fault(path, "it holds no tensors.")
     return dict(found)
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """Returns the metadata of a safetensors file that can be read, key → text."""
+    with safe_open(path, framework="pt") as file:
+        return dict(file.metadata() or {})
 
 
 def save_weights(state: Mapping[str, Any], path: Path, metadata: Mapping[str, str] | None = None) -> None:
@@ -135,6 +213,8 @@ def _safetensors(path: Path, content: bytes) -> dict[str, Tensor]:
 def _pytorch(path: Path, content: bytes) -> Any:
     if content.startswith(b"PK\x03\x04"):
         _check_archive(path, content)
+        if (plain := _without_code(content)) is not None:
+            return _torchscript(path, plain)
     stand_ins: list[Any] = []
     try:
         return _loaded(content, stand_ins)
@@ -148,7 +228,7 @@ def _pytorch(path: Path, content: bytes) -> Any:
             with suppress(Exception):
                 found = _loaded(content, stand_ins)
                 whole = isinstance(found, NotRead)
-                if not whole:
+                if not whole or found.state:
                     return found
         if not stand_ins and "Unsupported operand" in str(error):  # a byte that begins no instruction of a pickle
             # The text leaves out torch's own, which advises weights_only=False.
@@ -198,6 +278,40 @@ def _stand_in(name: str) -> type[NotRead]:
     return type(own, (NotRead,), {"__module__": module, "__qualname__": own})
 
 
+def _torchscript(path: Path, plain: bytes) -> NotRead:
+    """Returns the module of a TorchScript archive, which `_without_code` gives.
+
+    Raises:
+        ArgumentError: it has no tensors that can be read so.
+    """
+    with suppress(Exception):  # an archive of another version
+        names = torch.serialization.get_unsafe_globals_in_checkpoint(_file(plain))
+        found = _loaded(plain, [_stand_in(name) for name in names])
+        if isinstance(found, NotRead) and found.state:
+            return found
+    read = f"torch.jit.load({str(path)!r}).state_dict()"
+    remedy = f"Take its weights: {saving(read)}, then {{path}}=weights.pt."
+    raise fault(path, "a TorchScript archive whose weights can't be read without its code.", remedy)
+
+
+def _without_code(content: bytes) -> bytes | None:
+    """Returns a TorchScript archive as a file of torch.save, with its tensors and without its code; None for others.
+
+    Its modules are then objects whose classes are those of its code, and of which `NotRead` keeps the tensors.
+    """
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        names = archive.namelist()
+        if not any(name.endswith("/constants.pkl") for name in names):
+            return None
+        kept = io.BytesIO()
+        with zipfile.ZipFile(kept, "w", zipfile.ZIP_STORED) as plain:
+            for name in names:
+                inside = name.partition("/")[2]
+                if inside in ("data.pkl", "version", "byteorder") or inside.startswith("data/"):
+                    plain.writestr(name, archive.read(name))
+    return kept.getvalue()
+
+
 def _check_archive(path: Path, content: bytes) -> None:
     """Checks what torch doesn't: the checksums of the archive, and that its members are what torch.save writes.
 
@@ -212,13 +326,10 @@ def _check_archive(path: Path, content: bytes) -> None:
                 tensors = "{name: torch.as_tensor(array) for name, array in numpy.load('w.npz').items()}"
                 remedy = f"Save tensors: torch.save({tensors}, 'w.pt')."
                 raise fault(path, "an .npz file of arrays.", remedy)
-            if any(name.endswith("/constants.pkl") for name in names):
-                read = f"torch.jit.load({str(path)!r}).state_dict()"
-                remedy = f"Take its weights: {saving(read)}, then {{path}}=weights.pt."
-                raise fault(path, "a TorchScript archive, which holds code besides weights.", remedy)
             if len(set(names)) < len(names):
                 raise fault(path, "damaged: it has two members of one name.")
-            if any(member.compress_type != zipfile.ZIP_STORED for member in members):
+            is_script = any(name.endswith("/constants.pkl") for name in names)  # its code is compressed
+            if not is_script and any(member.compress_type != zipfile.ZIP_STORED for member in members):
                 raise fault(path, "its members are compressed, which torch.save does not do.", SAVE)
             wrong = archive.testzip()
     except (zipfile.BadZipFile, RuntimeError, NotImplementedError, OSError, EOFError, ValueError) as error:

@@ -22,7 +22,7 @@ from mi_runner.config.models.mlp import MlpConfig
 from mi_runner.config.models.skip import SkipConfig
 from mi_runner.config.options import check_ranges
 from mi_runner.config.registry import ENGINES, SCHEMAS, origin_of
-from mi_runner.config.run_schema import SWEEP_KEYS, OnError, RunConfig
+from mi_runner.config.run_schema import SWEEP_KEYS, OnError, Over, RunConfig
 from mi_runner.config.training_schema import TrainingConfig
 from mi_runner.errors import ConfigError
 from mi_runner.machine import threads
@@ -48,7 +48,16 @@ def test_the_default_trains_the_default_model() -> None:
     assert (config.experiment.name, config.dataset.name, config.model.name) == ("train", "mnist", "mlp")
     assert (config.seed, config.device, config.threads, config.checkpoint) == (0, "auto", threads.automatic(), None)
     assert (config.output_dir, config.expect, config.seeds) == ("outputs", None, None)
-    assert [getattr(config, key) for key in SWEEP_KEYS] == [OnError["continue"], None, True, False, False, None, None]
+    assert [getattr(config, key) for key in SWEEP_KEYS] == [
+        OnError["continue"],
+        None,
+        True,
+        False,
+        False,
+        None,
+        None,
+        Over.seed,
+    ]
 
 
 @pytest.mark.parametrize(("group", "schema"), CHOICES, ids=lambda part: getattr(part, "name", part))

@@ -205,9 +205,38 @@ def test_a_pickle_that_would_run_code_is_refused_unrun(save: Callable[[Any, Path
     assert mark.exists()  # so the trap works
 
 
-def test_a_whole_network_is_refused(tmp_path: Path) -> None:
-    path = as_pytorch(network(), tmp_path)
-    text = refused(path, network())
+class Unread(nn.Module):
+    """A network whose class notes that it is made, with a buffer that its state_dict leaves out, and a function."""
+
+    made = 0
+
+    def __init__(self) -> None:
+        super().__init__()
+        type(self).made += 1
+        self.body = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3))
+        self.register_buffer("hidden", torch.zeros(2), persistent=False)
+        self.register_buffer("scale", torch.tensor(2.0))
+        self.activation, self.unused = torch.tanh, None
+
+    def __setstate__(self, state: Any) -> None:
+        raise AssertionError("the network's code is run")
+
+
+@pytest.mark.parametrize("way", ["alone", "beside", "parallel"])
+def test_the_tensors_of_a_whole_network_are_taken_and_its_code_is_not_run(
+    way: str, tmp_path: Path, lines_in_log: list[str]
+) -> None:
+    whole, model = Unread(), Unread()
+    nn.init.normal_(whole.body[1].running_mean)
+    content: Any = {"alone": whole, "beside": {"epoch": 3, "model": whole}, "parallel": nn.DataParallel(whole)}[way]
+    path, made = as_pytorch(content, tmp_path), Unread.made
+    load(str(path), model)
+    assert same(model.state_dict(), whole.state_dict()) and Unread.made == made
+    assert f"{path}: the tensors of a whole network are taken; none of its code is run" in lines_in_log
+
+
+def test_what_is_no_network_is_refused(tmp_path: Path) -> None:
+    text = refused(as_pytorch(argparse.Namespace(weight=torch.zeros(3)), tmp_path), network())
     assert "refused, because it holds more than weights" in text
     assert text.endswith("Type torch.save(model.state_dict(), 'weights.pt') where it was made.")
 
@@ -431,7 +460,10 @@ AMBIGUOUS: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
         "the shapes leave no single way",
     ),
     "a list": (lambda state: list(state.values()), "a list of 9 values, 9 of them tensors without names."),
-    "arrays": (lambda state: {name: tensor.numpy() for name, tensor in state.items()}, "it holds numpy arrays."),
+    "arrays of objects": (
+        lambda state: {name: np.array([None, name]) for name, tensor in state.items()},
+        "it holds numpy arrays.",
+    ),
     "an object": (lambda state: {**state, "up.weight": argparse.Namespace()}, "lacks up.weight (no tensor there)"),
 }  # fmt: skip
 
@@ -458,15 +490,105 @@ def test_further_layers_are_not_left_out(tmp_path: Path) -> None:
     assert "6 tensors, the model has 4; the file has layers.4.weight, layers.4.bias." in refused(path, network())
 
 
-def test_a_torchscript_archive_is_refused_with_what_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    torch.save({}, tmp_path / "script.pt")
-    with zipfile.ZipFile(tmp_path / "script.pt", "a") as archive:
+@pytest.mark.parametrize("how", ["script", "trace"])
+def test_the_tensors_of_a_torchscript_archive_are_taken(how: str, tmp_path: Path, lines_in_log: list[str]) -> None:
+    model, path = squares().eval(), tmp_path / "script.pt"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is deprecated
+        made = torch.jit.script(model) if how == "script" else torch.jit.trace(model, torch.ones(2, 3))
+        made.save(str(path))
+        expected = torch.jit.load(str(path)).state_dict()
+    other = squares(seed=1)
+    load(str(path), other)
+    assert same(other.state_dict(), expected) and any("none of its code is run" in line for line in lines_in_log)
+
+
+def test_a_torchscript_archive_that_can_not_be_read_says_what_to_type(tmp_path: Path) -> None:
+    path = tmp_path / "script.pt"
+    torch.save({}, path)
+    with zipfile.ZipFile(path, "a") as archive:
         archive.writestr("script/constants.pkl", b"")
-    assert refused(tmp_path / "script.pt", squares()).endswith(
-        f'Take its weights: python -c "import torch; torch.save(torch.jit.load({str(tmp_path / "script.pt")!r})'
+    assert refused(path, squares()).endswith(
+        f'Take its weights: python -c "import torch; torch.save(torch.jit.load({str(path)!r})'
         ".state_dict(), 'weights.pt')\", then checkpoint=weights.pt."
     )
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda array: array,
+        lambda array: np.array(array, order="F"),
+        lambda array: array.astype(array.dtype.newbyteorder(">")),
+        lambda array: array.astype("f8") if array.dtype.kind == "f" else array,
+    ],
+    ids=["as they are", "by columns", "big endian", "float64"],
+)
+def test_arrays_of_numpy_are_tensors(change: Callable[[Any], Any], tmp_path: Path) -> None:
+    state, model = squares().state_dict(), squares(seed=1)
+    load(str(as_pytorch({name: change(tensor.numpy()) for name, tensor in state.items()}, tmp_path)), model)
+    assert same(model.state_dict(), state)
+
+
+# --- weights that layers compute ------------------------------------------------------------------------------------
+
+
+def normed(how: str, *layers: nn.Module) -> nn.Sequential:
+    """Layers with a norm of torch's, in its old or new form, with random parts."""
+    norms = {
+        "old weight_norm": nn.utils.weight_norm,
+        "weight_norm": nn.utils.parametrizations.weight_norm,
+        "old spectral_norm": nn.utils.spectral_norm,
+        "spectral_norm": nn.utils.parametrizations.spectral_norm,
+    }
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the old forms are deprecated
+        model = nn.Sequential(*(norms[how](one) if how and list(one.parameters()) else one for one in layers))
+    for parameter in model.parameters():
+        nn.init.normal_(parameter)
+    return model
+
+
+def layers() -> tuple[nn.Module, ...]:
+    return nn.Conv2d(2, 3, 2), nn.Flatten(), nn.Linear(12, 4)
+
+
+@pytest.mark.parametrize("prefix", ["", "module."])
+@pytest.mark.parametrize("kind", ["weight_norm", "spectral_norm"])
+def test_old_names_of_norms_are_taken_as_the_new_ones(
+    kind: str, prefix: str, tmp_path: Path, lines_in_log: list[str]
+) -> None:
+    old, x = normed(f"old {kind}", *layers()), torch.randn(5, 2, 3, 3)
+    new = normed(kind, *layers()).eval()
+    path = as_pytorch({prefix + name: tensor for name, tensor in old.state_dict().items()}, tmp_path)
+    load(str(path), new)
+    old.eval()
+    assert torch.allclose(new(x), old(x), atol=1e-5) and torch.equal(new[2].bias, old[2].bias)
+    assert any(f"the names of {kind} are old" in line for line in lines_in_log)
+
+
+@pytest.mark.parametrize("how", ["old weight_norm", "weight_norm"])
+def test_a_plain_network_gets_the_weights_that_weight_norm_computes(
+    how: str, tmp_path: Path, lines_in_log: list[str]
+) -> None:
+    normal, plain, x = normed(how, *layers()), normed("", *layers()), torch.randn(5, 2, 3, 3)
+    load(str(as_pytorch(normal.state_dict(), tmp_path)), plain)
+    assert torch.allclose(plain(x), normal(x), atol=1e-5)
+    assert any("the network has no weight_norm: its weights are computed" in line for line in lines_in_log)
+
+
+def test_a_plain_network_gets_the_pruned_weights(tmp_path: Path) -> None:
+    from torch.nn.utils import prune
+
+    pruned, plain, x = nn.Sequential(*layers()), nn.Sequential(*layers()), torch.randn(5, 2, 3, 3)
+    prune.random_unstructured(pruned[2], "weight", 0.5)
+    load(str(as_pytorch(pruned.state_dict(), tmp_path)), plain)
+    assert torch.equal(plain(x), pruned(x)) and (plain[2].weight == 0).sum() == 24
+
+
+def test_weights_that_spectral_norm_computes_are_not_guessed(tmp_path: Path) -> None:
+    path = as_pytorch(normed("spectral_norm", *layers()).state_dict(), tmp_path)
+    assert "lacks 0.weight" in refused(path, nn.Sequential(*layers()))
 
 
 # --- tied weights ---------------------------------------------------------------------------------------------------
@@ -506,6 +628,21 @@ def test_both_names_of_tied_weights_get_what_the_file_has(kept: str) -> None:
     state = fitted(FILE, {kept: torch.eye(3)}, Tied().state_dict()).state
     assert state.keys() == {"first.weight", "last.weight"}
     assert all(torch.equal(tensor, torch.eye(3)) for tensor in state.values())
+
+
+@pytest.mark.parametrize("kept", ["first", "middle", "last"])
+def test_of_three_tied_weights_behind_a_prefix_any_one_will_do(kept: str, tmp_path: Path) -> None:
+    def tied() -> nn.Module:
+        layers = {name: nn.Linear(3, 3, bias=False) for name in ("first", "middle", "last")}
+        for layer in layers.values():
+            layer.weight = layers["first"].weight
+        return nn.ModuleDict({**layers, "head": nn.Linear(3, 2)})
+
+    whole, model = tied(), tied()
+    state = {f"module.{name}": t for name, t in whole.state_dict().items() if name.startswith((kept, "head"))}
+    assert len(state) == 3
+    load(str(as_pytorch(state, tmp_path)), model)
+    assert same(model.state_dict(), whole.state_dict())
 
 
 def test_metadata_adds_a_name_and_changes_none(tmp_path: Path) -> None:

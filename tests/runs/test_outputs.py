@@ -141,3 +141,53 @@ def test_each_form_has_the_same_tables(mi_run: Callable[..., Any], inputs: Any, 
     first = tables.pop("logit")
     for table in tables.values():
         pd.testing.assert_frame_equal(table, first, check_exact=False, rtol=1e-4, atol=1e-5)
+
+
+def test_weights_of_a_logit_are_judged_by_its_sign_where_the_target_is_a_number(
+    mi_run: Callable[..., Any], inputs: Any
+) -> None:
+    """Rounding the logit would give another accuracy."""
+    _, y, p = inputs
+    rounded = np.round(np.log(p / (1 - p)))
+    assert abs((rounded == y).mean() - (y == (p > 0.5)).mean()) > 0.1
+    for said in ([], ["model.outputs=logit"]):
+        ended = mi_run("experiment=train", *typed("logit"), "dataset.target=value", *said)
+        assert "the network's outputs are a logit: above 0 the answer is the second class" in ended.err
+        folder = Path(ended.out.splitlines()[-1])
+        metrics = json.loads((folder / "run.json").read_text())["metrics"]
+        assert metrics["accuracy"] == pytest.approx(accuracy_score(y, p > 0.5))
+        assert metrics["loss"] == pytest.approx(log_loss(y, p), rel=1e-5)
+    ended = mi_run("experiment=train", *typed("logit"), "dataset.target=value", "model.outputs=values")
+    metrics = json.loads((Path(ended.out.splitlines()[-1]) / "run.json").read_text())["metrics"]
+    assert metrics["accuracy"] == pytest.approx((rounded == y).mean())
+    assert "type model.outputs=logit" in ended.err  # a doubt, with its numbers
+
+
+def test_one_output_trained_by_bce_is_a_logit(mi_run: Callable[..., Any], inputs: Any) -> None:
+    """Training with it is training with torch's BCE with logits."""
+    own = [word for word in typed("logit") if "checkpoint" not in word]
+    options = ("training.epochs=2", "training.batch_size=80", "training.optimizer=sgd", "training.learning_rate=0.5")
+    losses = {}
+    for target in ("class", "value"):
+        ended = mi_run("experiment=train", *own, f"dataset.target={target}", "training.loss=bce", *options)
+        assert ended.status == 0, ended.err
+        history = pd.read_csv(Path(ended.out.splitlines()[-1]) / "history.csv")
+        losses[target] = history["loss"].tolist()
+    assert losses["class"] == losses["value"] and losses["class"][1] < losses["class"][0]
+    ended = mi_run("experiment=train", *own, "dataset.target=value", *options)
+    assert "a logit" not in ended.err.splitlines()[0]  # mse: a value
+
+
+def test_two_outputs_that_are_said_to_be_one_logit_are_refused(mi_run: Callable[..., Any], inputs: Any) -> None:
+    ended = mi_run("experiment=train", *typed("logits"), "model.outputs=logit")
+    assert ended.status == 2 and "returns (2, 2) for 2 examples; the data set needs (2, 1)" in ended.err
+    assert not Path("outputs").exists()
+
+
+def test_networks_of_many_seeds_have_the_kind_of_the_first(mi_run: Callable[..., Any], inputs: Any) -> None:
+    own = [word for word in typed("squeezed") if "checkpoint" not in word]
+    ended = mi_run("experiment=train", *own, "seeds=2", "training.epochs=1")
+    assert ended.status == 0, ended.err
+    folder = Path(ended.out.splitlines()[-1])
+    rows = pd.read_parquet(folder / "predictions.parquet")
+    assert list(rows)[-1] == "logit" and (rows["answer"] == (rows["logit"] > 0)).all()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Any
+
+from mi_runner.config.options import option
 
 
 class EdgeAblation(Enum):
@@ -10,6 +13,15 @@ class EdgeAblation(Enum):
 
     zero = "zero"
     mean = "mean"
+
+
+class Valid(Enum):
+    """What makes a circuit valid: the task, agreement with the full network, or a share of the network's accuracy."""
+
+    auto = "auto"
+    task = "task"
+    agreement = "agreement"
+    relative = "relative"
 
 
 class JudgeOn(Enum):
@@ -25,3 +37,19 @@ class CircuitInputs(Enum):
 
     all = "all"
     any = "any"
+
+
+def valid_option() -> Any:
+    """Returns the option `valid`."""
+    return option(
+        Valid.auto,
+        "what makes a circuit valid. task: its accuracy is above accuracy_threshold; agreement: the share of examples "
+        "that it answers as the full network is; relative: its accuracy is at least that share of the network's own; "
+        "auto: task where the network itself is valid by it, otherwise agreement",
+    )
+
+
+def threshold_option() -> Any:
+    """Returns the option `accuracy_threshold`."""
+    doc = "a circuit is valid if its accuracy, or its agreement, is above it; with valid=relative the least share"
+    return option(0.99, doc, at_least=0, below=1)

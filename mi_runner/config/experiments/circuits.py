@@ -7,7 +7,14 @@ from enum import Enum
 from typing import ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAblation, JudgeOn
+from mi_runner.config.experiments.circuit_options import (
+    CircuitInputs,
+    EdgeAblation,
+    JudgeOn,
+    Valid,
+    threshold_option,
+    valid_option,
+)
 from mi_runner.config.options import option
 
 
@@ -45,7 +52,8 @@ class CircuitsConfig(ExperimentConfig):
     inputs: CircuitInputs = option(
         CircuitInputs.all, "all: a circuit uses every neuron that enters the layers; any: it may leave some out"
     )
-    accuracy_threshold: float = option(0.99, "a circuit is valid if its accuracy is above it", at_least=0, below=1)
+    valid: Valid = valid_option()
+    accuracy_threshold: float = threshold_option()
     min_node_sparsity: float = option(
         0.0, "count only circuits that leave out at least this fraction of the hidden neurons", at_least=0, below=1
     )

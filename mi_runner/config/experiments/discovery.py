@@ -7,7 +7,7 @@ from enum import Enum
 from typing import ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.experiments.circuit_options import JudgeOn
+from mi_runner.config.experiments.circuit_options import JudgeOn, Valid, threshold_option, valid_option
 from mi_runner.config.options import option, option_of_records
 
 
@@ -51,7 +51,8 @@ class DiscoveryConfig(ExperimentConfig):
         "what methods with an objective keep small: the distance to the full network's output, or the task's loss",
     )
     last_layers: int | None = option(3, "Linear layers at the network's end to analyse; null: all", at_least=1)
-    accuracy_threshold: float = option(0.99, "a circuit is valid if its accuracy is above it", at_least=0, below=1)
+    valid: Valid = valid_option()
+    accuracy_threshold: float = threshold_option()
     judge_on: JudgeOn = option(
         JudgeOn.test,
         "test: circuits are found and judged on the test examples; train: found on the training examples, judged on "

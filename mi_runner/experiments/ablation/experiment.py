@@ -45,7 +45,7 @@ from mi_runner.experiments.ablation.tables import (
     with_unit_names,
 )
 from mi_runner.experiments.common import drawing, predictions
-from mi_runner.experiments.common.tables import PREDICTIONS, of_answers
+from mi_runner.experiments.common.tables import PREDICTIONS, of_answers, of_confusion
 from mi_runner.graph.interventions import Runs
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.methods import ablation_targets, sources
@@ -190,7 +190,7 @@ def _one_by_one(
     _say_empty(ablated.rows)
     filled = [
         METRICS.filled(ablated.rows, *_where(asked)),
-        OF_TARGETS.filled(ablated.confusion),
+        of_confusion(ablated.confusion, setting.dataset.class_names, OF_TARGETS),
         GRAPH.filled(site_rows(graph)),
         of_answers(_predictions(ablated, y, kind=setting.dataset.outputs), setting.dataset.outputs, ANSWERS),
     ]

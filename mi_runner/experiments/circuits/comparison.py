@@ -1,11 +1,14 @@
-"""Do networks of several seeds have the same sparsest valid circuits? Made when a sweep over the seed ends."""
+"""Do several networks have the same valid circuits? Made when a sweep over the seed or the checkpoint ends.
+
+Networks of one architecture are compared by their units, matched to those of the first. What two of them share is in
+rows of its own (`shared`), as `mi-run diff` has it; of networks of other architectures what can be compared.
+"""
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -13,18 +16,11 @@ from mi_runner import chance
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Comparison, Drawing, SavedRun
 from mi_runner.experiments.circuits import figures as circuits_figures
-from mi_runner.experiments.circuits.tables import MATCHING, RECURRENCE
-from mi_runner.graph.chain import Part
-from mi_runner.methods.circuits.cut import saved_part
+from mi_runner.experiments.circuits.networks import Matched, Network, match, read_network
+from mi_runner.experiments.circuits.shared import Pair, edge_names
+from mi_runner.experiments.circuits.tables import MATCHING, MATCHING_OF_CHECKPOINTS, RECURRENCE, SHARED
 from mi_runner.methods.circuits.space import CircuitSpace
-from mi_runner.methods.matching import (
-    Matching,
-    correlations,
-    edges_by_name,
-    match_layers,
-    random_recurrence,
-    recurrence,
-)
+from mi_runner.methods.matching import edges_by_name, random_recurrence, recurrence
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.intervals import wilson_interval
 
@@ -33,100 +29,100 @@ DRAWS = 1_000
 
 PERCENTILES = (2.5, 97.5)
 
+MOST_PAIRS = 10
+"""Pairs of networks that are compared with each other; of more, each network with the first."""
 
-@dataclass(frozen=True)
-class _Network:
-    """A network of the comparison.
-
-    Attributes:
-        part: its analysed layers.
-        layers: `(N, n_l)` float32 for each layer of neurons that edges leave, where circuits are found.
-        sparsest: output → the valid circuits with the fewest edges, `(K,)` uint64; K is 0 if none is valid.
-    """
-
-    run: SavedRun
-    part: Part
-    layers: tuple[Any, ...]
-    sparsest: tuple[np.ndarray, ...]
+MOST_SAID = 3
+"""Pairs that have sentences on the screen."""
 
 
-def compare_networks(runs: Sequence[SavedRun]) -> Comparison:
-    """Returns how often each edge and each sparsest valid circuit recurs over networks, and how units are matched.
+def compare_networks(runs: Sequence[SavedRun], *, over: str = "seed", are_sample: bool = True) -> Comparison:
+    """Returns how often each edge and each sparsest valid circuit recurs over networks, and what pairs share.
 
     Units have the names of the first network's; see `mi_runner/methods/matching.py`. A network has an edge if one of
     its sparsest valid circuits keeps it. Networks without a valid circuit are left out of the counts.
 
     Args:
-        runs: of `experiment=circuits`, with the same options and another seed each.
+        runs: of `experiment=circuits`, with the same options.
+        over: what tells the networks apart: seed or checkpoint.
+        are_sample: whether they are a sample of one setting; otherwise there is no interval over networks.
 
     Raises:
         ConfigError: the networks can't be compared; the text says what to type.
     """
-    described = [_read(run) for run in runs]
-    if len({digest for _, digest in described}) > 1:
+    networks = [read_network(run) for run in runs]
+    if over == "seed" and len({network.examples for network in networks}) > 1:
         raise ConfigError(
             "the test examples differ from seed to seed, so units can't be matched by their activations. "
             "dataset=mnist01 and dataset=arrays have the same test examples for every seed, but not the same halves of "
             "them: type experiment.judge_on=test or experiment.judge_on=train."
         )
-    networks = [network for network, _ in described]
-    first = networks[0]
-    own = tuple(np.arange(size) for size in first.part.sizes)
-    matchings = [own, *((*match_layers(first.layers, other.layers), own[-1]) for other in networks[1:])]
-    fixed = [
-        all(np.array_equal(first.layers[layer], other.layers[layer]) for other in networks)
-        for layer in range(len(first.layers))
-    ] + [True]
+    pairs = _pairs(networks)
+    notes = list(dict.fromkeys(pair.why_not for pair in pairs if pair.why_not))
     rows: list[Row] = []
+    matched_rows: list[Row] = []
     figures: dict[str, Drawing] = {}
-    for output in range(len(first.sparsest)):
-        of_output = list(_rows(networks, matchings, fixed, output))
-        rows += of_output
-        if of_output:
-            figures[f"circuits_{output}"] = partial(circuits_figures.of_networks, of_output)
-    filled = [RECURRENCE.filled(rows), MATCHING.filled(list(_matched(networks, matchings, fixed)))]
-    return Comparison([table for table in filled if len(table.rows)], figures)
+    if not notes:
+        _check_listed(networks)
+        matched = [match(networks[0], network) for network in networks]
+        for output in range(min(len(network.outputs) for network in networks)):
+            of_output = list(_rows(networks, matched, output, are_sample=are_sample))
+            rows += of_output
+            if of_output:
+                figures[f"circuits_{output}"] = partial(circuits_figures.of_networks, of_output)
+        matched_rows = list(_matched(networks, matched, over))
+    matching = MATCHING if over == "seed" else MATCHING_OF_CHECKPOINTS
+    filled = [RECURRENCE.filled(rows), matching.filled(matched_rows), SHARED.filled(list(_shared(pairs)))]
+    answer = "\n".join(pair.sentences() for pair in pairs if not pair.why_not) if len(pairs) <= MOST_SAID else ""
+    return Comparison([table for table in filled if len(table.rows)], figures, answer, notes)
 
 
-def _read(run: SavedRun) -> tuple[_Network, str]:
-    """Returns a network and the digest of the examples that its circuits are found on."""
-    table = run.table("circuits", ["output", "circuit", "n_edges", "valid"])
-    metrics = run.table("metrics")
-    if table is None or metrics is None:
-        raise ConfigError(f"{run.name} has no circuits.parquet. Type experiment.table=auto.")
-    tensors = run.tensors("circuits")
-    part = saved_part(table.attrs, tensors)
-    valid = table[table["valid"]]
-    sparsest = []
-    for output, n_valid in zip(metrics["output"], metrics["n_valid"], strict=True):
-        of_output = valid[valid["output"] == output]
-        if len(of_output) < n_valid:
-            raise ConfigError(
-                f"{run.name} lists {len(of_output):,} of its {n_valid:,} valid circuits, so the sparsest aren't known. "
-                f"Type experiment.max_table_rows={n_valid} or more."
-            )
-        fewest = of_output["n_edges"] == of_output["n_edges"].min()
-        sparsest.append(of_output.loc[fewest, "circuit"].to_numpy(np.uint64))
-    return _Network(run, part, part.activations(tensors["x"]), tuple(sparsest)), table.attrs["test_examples"]
+def _pairs(networks: Sequence[Network]) -> list[Pair]:
+    """Returns the pairs of networks; if there are many, of the first one and each of the others."""
+    pairs = list(itertools.combinations(networks, 2))
+    if len(pairs) > MOST_PAIRS:
+        pairs = [(networks[0], other) for other in networks[1:]]
+    return [Pair.of(first, second) for first, second in pairs]
 
 
-def _rows(
-    networks: Sequence[_Network], matchings: Sequence[Matching], fixed: Sequence[bool], output: int
-) -> Iterator[Row]:
+def _shared(pairs: Sequence[Pair]) -> Iterator[Row]:
+    """Yields what two networks share, for each pair."""
+    for pair in pairs:
+        for row in pair.rows():
+            yield {"network": pair.first.run.label, "other": pair.second.run.label, **row}
+
+
+def _check_listed(networks: Sequence[Network]) -> None:
+    """Checks that the sparsest valid circuits of each network are known.
+
+    Raises:
+        ConfigError: those of a network aren't.
+    """
+    for network in networks:
+        for valid in network.outputs:
+            if not valid.lists_all:
+                raise ConfigError(
+                    f"{network.run.name} lists {len(valid.listed):,} of its {valid.n_valid:,} valid circuits, so the "
+                    f"sparsest aren't known. Type experiment.max_table_rows={valid.n_valid} or more."
+                )
+
+
+def _rows(networks: Sequence[Network], matched: Sequence[Matched], output: int, *, are_sample: bool) -> Iterator[Row]:
     """Yields a row for each edge, for the commonest circuit, and for each circuit that a network has."""
     space = CircuitSpace(networks[0].part.output(output).sizes)
     cut = slice(0, len(space.sizes) - 1)
     having = [
-        (network, (*matching[cut], np.arange(1)))
-        for network, matching in zip(networks, matchings, strict=True)
-        if len(network.sparsest[output])
+        (network, (*found.matching[cut], np.arange(1)))
+        for network, found in zip(networks, matched, strict=True)
+        if network.outputs[output].n_valid
     ]
     if len(having) < 2:
         return
-    kept = [space.edges.rows(network.sparsest[output]) for network, _ in having]
+    kept = [space.edges.rows(network.outputs[output].smallest) for network, _ in having]
     found = recurrence(kept, [matching for _, matching in having])
     order = np.lexsort((found.circuits, np.bitwise_count(found.circuits), -found.counts))
     circuits, counts = found.circuits[order], found.counts[order]
+    fixed = [all(ways) for ways in zip(*(one.fixed for one in matched), strict=True)]
     # The first of these networks keeps its names also where it isn't the one that all are matched to.
     drawn = random_recurrence(
         [kept[0][:, edges_by_name(having[0][1])], *kept[1:]],
@@ -136,10 +132,7 @@ def _rows(
         draws=DRAWS,
         generator=np.random.default_rng(chance.derived_seed(networks[0].run.seed, "random matching", output)),
     )
-    names = [
-        f"{layer}:{source}→{target}"
-        for layer, source, target in zip(*(column.tolist() for column in space.edges.names), strict=True)
-    ]
+    names = edge_names(space)
 
     def row(kind: str, bits: int, count: int, chances: np.ndarray, interval: tuple[float, float] | None) -> Row:
         low, high = np.percentile(chances / len(having), PERCENTILES).tolist()
@@ -160,7 +153,8 @@ def _rows(
         }
 
     for place, count in enumerate(found.edges.tolist()):
-        yield row("edge", 1 << place, count, drawn.edges[:, place], wilson_interval(count, len(having)))
+        interval = wilson_interval(count, len(having)) if are_sample else None
+        yield row("edge", 1 << place, count, drawn.edges[:, place], interval)
     # Wilson's interval is for what was chosen beforehand. Edges are all there are; each of these circuits is here
     # because it is the sparsest of some network, and the commonest also because it is.
     yield row("commonest", int(circuits[0]), int(counts[0]), drawn.largest, None)
@@ -168,19 +162,12 @@ def _rows(
         yield row("circuit", bits, count, drawn.circuits[:, index], None)
 
 
-def _matched(networks: Sequence[_Network], matchings: Sequence[Matching], fixed: Sequence[bool]) -> Iterator[Row]:
+def _matched(networks: Sequence[Network], matched: Sequence[Matched], over: str) -> Iterator[Row]:
     """Yields a row for each matched unit of each network besides the first."""
-    first = networks[0]
-    for network, matching in zip(networks[1:], matchings[1:], strict=True):
-        for layer, (one, other) in enumerate(zip(first.layers, network.layers, strict=True)):
-            if fixed[layer]:
+    for network, found in zip(networks[1:], matched[1:], strict=True):
+        for layer, values in enumerate(found.correlations):
+            if found.fixed[layer]:
                 continue
-            found = correlations(one, other)
-            for unit, matched in enumerate(matching[layer].tolist()):
-                yield {
-                    "seed": network.run.seed,
-                    "layer": layer,
-                    "unit": unit,
-                    "matched_unit": matched,
-                    "correlation": float(found[unit, matched]),
-                }
+            for unit, (match_, value) in enumerate(zip(found.matching[layer].tolist(), values.tolist(), strict=True)):
+                name = network.run.seed if over == "seed" else network.run.label
+                yield {over: name, "layer": layer, "unit": unit, "matched_unit": match_, "correlation": value}

@@ -27,6 +27,7 @@ from mi_runner.errors import ConfigError
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.comparison import compare_networks
+from mi_runner.experiments.circuits.shared import compare_two
 from mi_runner.experiments.circuits.tables import (
     CENSUS,
     CIRCUITS,
@@ -40,10 +41,11 @@ from mi_runner.experiments.circuits.tables import (
     edge_rows,
     judged_columns,
 )
-from mi_runner.experiments.common.circuit_columns import JUDGED
+from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
 from mi_runner.experiments.common.judging import Recorded, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
+from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.sentences import counted, figure, measured
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
@@ -157,17 +159,18 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     """Returns the counts, the census, the table of circuits, and how valid circuits compare."""
     config = setting.config
     graph = setting.graph()
-    part = find_part(graph, config.last_layers).to(torch.device("cpu"))
+    part = named(find_part(graph, config.last_layers).to(torch.device("cpu")), graph, setting.dataset)
     on = examples_of(setting.dataset, config.judge_on, setting.seed)
     found = recorded(graph, part, on.found)
     judging = recorded(graph, part, on.judged) if on.differ else None
     cut = _check_cut(part, judging or found)
     outputs = [_of_output(setting, part, found, judging, index, cut[index]) for index in range(len(cut))]
+    where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else [])]
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
     pictures = [output.picture for output in outputs]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
     return Result(
-        _tables(config, outputs, [JUDGED] if judging else [], _description(config, part, on.found.x)),
+        _tables(config, outputs, where, _description(config, graph, part, on.found.x)),
         {name: float(first[name]) for name in metric_names(setting)},
         DECLARED,
         figures={name: drawing for output in outputs for name, drawing in output.figures.items()},
@@ -257,7 +260,7 @@ def _tables(
     filled = [
         METRICS.filled([output.row for output in outputs], *where),
         CENSUS.filled([row for output in outputs for row in output.census]),
-        EDGES.filled([row for output in outputs for row in output.edges]),
+        EDGES.filled([row for output in outputs for row in output.edges], *where),
     ]
     if config.table is not CircuitTable["none"]:
         import pandas as pd
@@ -321,15 +324,19 @@ def _weights(part: Part) -> dict[str, Tensor]:
     }
 
 
-def _description(config: CircuitsConfig, part: Part, x: Tensor) -> dict[str, Any]:
+def _description(config: CircuitsConfig, graph: ModelGraph, part: Part, x: Tensor) -> dict[str, Any]:
     """Returns what the weights don't say about the analysed layers, for the metadata of circuits.parquet.
 
-    The digest of the examples x that circuits are found on says whether two runs have the same.
+    The digest of the examples x that circuits are found on says whether two runs have the same. `activation` is that of
+    the values that enter the layers, None where no Linear layer gives them.
     """
     digest = hashlib.sha256(x.cpu().contiguous().numpy().tobytes()).hexdigest()
     layers = [{"module": layer.module, "activation": layer.activation, "slope": layer.slope} for layer in part.layers]
     family = {"ablation": config.ablation.name, "inputs": config.inputs.name}
-    return {"sizes": list(part.sizes), "site": part.site, "layers": layers, "test_examples": digest, **family}
+    chain = longest_part(graph)
+    before = chain.layers[: -len(part.layers)] if chain is not None else ()
+    entering = {"site": part.site, "activation": before[-1].activation if before else None}
+    return {"sizes": list(part.sizes), **entering, "layers": layers, "test_examples": digest, **family}
 
 
 # --- the search ------------------------------------------------------------------------------------------------------
@@ -487,5 +494,6 @@ EXPERIMENT: Experiment[CircuitsConfig] = Experiment(
     run=run,
     cost=cost,
     compare_networks=compare_networks,
+    compare_two=compare_two,
     declared=DECLARED,
 )

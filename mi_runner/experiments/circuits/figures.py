@@ -48,7 +48,7 @@ def of_output(
         columns = table[["sparsity", "accuracy"]]
         drawn[f"sparsity_{index}"] = partial(_sparsity, columns, f"{len(table):,} circuits{drawn_from}")
     if n_valid:
-        drawn[f"edges_{index}"] = partial(_edge_heat_map, space, shares, n_valid)
+        drawn[f"edges_{index}"] = partial(_edge_heat_map, part, space, shares, n_valid)
     if len(valid):
         sparsest = valid.nsmallest(MOST_CIRCUITS, ["n_edges", "circuit"])["circuit"].tolist()
         among = f"the sparsest of {len(valid):,} circuits{drawn_from}" if drawn_from else "the sparsest valid circuits"
@@ -67,7 +67,7 @@ def _sparsity(table: DataFrame, title: str) -> Figure:
     return figure
 
 
-def _edge_heat_map(space: CircuitSpace, shares: np.ndarray, n_valid: int) -> Figure:
+def _edge_heat_map(part: Part, space: CircuitSpace, shares: np.ndarray, n_valid: int) -> Figure:
     blocks = space.edges.masks(shares)
     figure = Figure(figsize=(2.4 * len(blocks) + 1.2, 2.8), layout="constrained")
     for index, (axes, block) in enumerate(zip(figure.subplots(1, len(blocks), squeeze=False)[0], blocks, strict=True)):
@@ -78,6 +78,7 @@ def _edge_heat_map(space: CircuitSpace, shares: np.ndarray, n_valid: int) -> Fig
                 colour = "white" if block[to, source] < 0.6 else "black"
                 axes.text(source, to, f"{block[to, source]:.2f}", ha="center", va="center", fontsize=8, color=colour)
         axes.set(xticks=range(n_in), yticks=range(n_out), xlabel="from", title=f"layer {index}")
+        drawing.name_ends(axes, part, index)
         if index == 0:
             axes.set_ylabel("to")
     figure.colorbar(shown, ax=axes, label="fraction of valid circuits")

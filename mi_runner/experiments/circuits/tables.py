@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mi_runner.experiments.common.circuit_columns import (
     BITS,
+    END_NAMES,
     JUDGED,
     JUDGED_ELSEWHERE,
     LAYER,
@@ -19,6 +21,7 @@ from mi_runner.experiments.common.circuit_columns import (
     OUTPUT,
     SOURCE,
     TARGET,
+    end_names,
 )
 from mi_runner.tables.declaration import (
     COUNT,
@@ -176,6 +179,7 @@ EDGES = TableType(
         Key("layer", LAYER),
         Key("source", SOURCE),
         Key("target", TARGET),
+        *END_NAMES,
         Note("weight", "the edge's weight"),
         Measure("n_valid", "valid circuits that keep this edge", COUNT, within=NOT_NEGATIVE),
         Note("share", "valid circuits that keep this edge, of all valid ones; empty without any", FRACTION),
@@ -229,7 +233,38 @@ MATCHING = TableType(
         Key("layer", "number of the layer of neurons, from 0: those that enter the analysed layers"),
         Key("unit", "number of the first network's unit in the layer, from 0"),
         Note("matched_unit", "number of the unit of this network, from 0, that is matched to it"),
-        Note("correlation", "correlation of the two units' activations on the examples, −1 to 1"),
+        Note(
+            "correlation",
+            "correlation of the two units' activations on the examples, −1 to 1; 1 where the layers have the same "
+            "weights",
+        ),
+    ),
+)
+
+MATCHING_OF_CHECKPOINTS = replace(
+    MATCHING, columns=(Key("checkpoint", "the checkpoint of the network, in short"), *MATCHING.columns[1:])
+)
+
+SHARED = TableType(
+    "shared",
+    "What the valid circuits of two networks share, after their units are matched",
+    (
+        Key("network", "the first network: its seed, or its checkpoint in short"),
+        Key("other", "the second network"),
+        OUTPUT,
+        Key(
+            "what", "what is counted, or averaged; an overlap is the edges that both circuits keep, of those of either"
+        ),
+        Note("first", "of the first network"),
+        Note("second", "of the second network"),
+        Note(
+            "both",
+            "in common; an overlap: of one circuit of each network; empty where it isn't known, or is no such number",
+        ),
+        Note("share", "in common, of those of either network", FRACTION),
+        Note("random", "in common if units are matched at random, mean over all matchings or 1,000 random ones"),
+        Note("random_low", "2.5 % of these matchings are below"),
+        Note("random_high", "97.5 % of these matchings are below"),
     ),
 )
 
@@ -256,7 +291,7 @@ DECLARED = Declarations(
             "sweep_circuits",
         ),
     ),
-    compared=(RECURRENCE, MATCHING),
+    compared=(RECURRENCE, MATCHING, MATCHING_OF_CHECKPOINTS, SHARED),
 )
 
 
@@ -310,6 +345,7 @@ def edge_rows(part: Part, index: int, result: CircuitSearch) -> Iterator[dict[st
             "layer": layer,
             "source": source,
             "target": target,
+            **end_names(part, layer, source, target),
             "weight": weight,
             "n_valid": count,
             "share": count / n_valid if n_valid else None,

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from mi_runner.tables.declaration import COUNT, FRACTION, Key, Measure, Note
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
+
+if TYPE_CHECKING:
+    from mi_runner.graph.chain import Part
 
 JUDGED = "where circuits are judged on other examples than those that they are found on"
 
@@ -16,6 +21,26 @@ LAYER = "number of the layer of edges among those that are analysed, from 0"
 SOURCE = "number of the neuron that the edge comes from, from 0"
 
 TARGET = "number of the neuron that the edge goes to, from 0"
+
+NAMED = "where the inputs or the outputs of the analysed layers have names"
+
+END_NAMES = (
+    Note("source_name", "name of the input that the edge comes from; empty: a hidden neuron", only=NAMED),
+    Note("target_name", "name of the class or target that the edge goes to; empty: a hidden neuron", only=NAMED),
+)
+"""What tables of edges have besides the numbers of an edge's ends."""
+
+
+def end_names(part: Part, layer: int, source: int, target: int) -> dict[str, str | None]:
+    """Returns the columns with the names of an edge's ends; none where no neuron has a name.
+
+    Args:
+        layer, source, target: as the tables have them.
+    """
+    if not part.has_names:
+        return {}
+    return {"source_name": part.name(layer, source), "target_name": part.name(layer + 1, target)}
+
 
 OF_CIRCUIT = (
     OUTPUT,

@@ -57,21 +57,37 @@ def output_picture(output: int, part: Part, table: DataFrame, shares: Sequence[f
     sparse = np.lexsort((of["mse"][valid], -of["accuracy"][valid], of["n_nodes"][valid], of["n_edges"][valid]))
     known = list(shares) or _shares(space, of["circuit"][valid])
     weights = space.edges.flat([layer.weight for layer in part.layers]).tolist()
+    edges = list(zip(*(column.tolist() for column in space.edges.names), strict=True))
     return {
         "output": output,
         "sizes": list(space.sizes),
         "n_valid": len(valid),
         "n_circuits": len(of["circuit"]),
-        "edges": edges_data(zip(*(column.tolist() for column in space.edges.names), strict=True), weights, known),
+        "edges": edges_data(edges, weights, known, [ends_of(part, *edge) for edge in edges]),
         "best": [_circuit(of, row) for row in order[first]],
         "sparsest": [_circuit(of, row) for row in valid[sparse[:MOST_SPARSEST]]],
     }
 
 
+Ends = tuple[str | None, str | None]
+"""The names of an edge's ends; None of a neuron without one."""
+
+
+def ends_of(part: Part, layer: int, source: int, target: int) -> Ends:
+    """Returns the names of an edge's ends."""
+    return part.name(layer, source), part.name(layer + 1, target)
+
+
 def edges_data(
-    edges: Iterable[tuple[int, int, int]], weights: Iterable[float], shares: Iterable[float | None]
+    edges: Iterable[tuple[int, int, int]],
+    weights: Iterable[float],
+    shares: Iterable[float | None],
+    ends: Iterable[Ends],
 ) -> list[Data]:
-    """Returns the data of edges: layer, source and target, weight, and the fraction of valid circuits that keep it."""
+    """Returns the data of edges: layer, source and target, weight, and the fraction of valid circuits that keep it.
+
+    An end that has a name has it under `from` or `to`.
+    """
     return [
         {
             "layer": layer,
@@ -79,8 +95,9 @@ def edges_data(
             "target": target,
             "weight": rounded(weight),
             "share": rounded(share),
+            **{side: name for side, name in zip(("from", "to"), names, strict=True) if name is not None},
         }
-        for (layer, source, target), weight, share in zip(edges, weights, shares, strict=True)
+        for (layer, source, target), weight, share, names in zip(edges, weights, shares, ends, strict=True)
     ]
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from matplotlib.axes import Axes
@@ -20,6 +20,9 @@ from torch import Tensor
 from mi_runner.experiments import Drawing
 from mi_runner.tables.declaration import Row
 
+if TYPE_CHECKING:
+    from mi_runner.graph.chain import Part
+
 REFERENCE = "#444444"
 """The colour of the reference that a figure compares with."""
 
@@ -28,6 +31,9 @@ MOST_CELL_TEXTS = 15
 
 MOST_LABELS = 60
 """Largest number of rows or columns of a figure."""
+
+MOST_LETTERS = 24
+"""Letters of a name at an axis."""
 
 MOST_LARGE_PICTURES = 25
 """Up to this many pictures, a mosaic draws them larger."""
@@ -136,6 +142,27 @@ def picture(image: Tensor) -> Tensor:
     if image.shape[0] != 3:
         return image.mean(0)
     return ((image - image.min()) / (image.max() - image.min()).clamp(min=1e-9)).permute(1, 2, 0)
+
+
+def name_ends(axes: Axes, part: Part, layer: int, *, across: bool = True, down: bool = True) -> None:
+    """Writes the names of inputs and outputs at a heat map of a layer's edges `(out, in)`, where they have some.
+
+    Args:
+        layer: of edges, from 0.
+        across, down: whether the neurons that edges come from, and those that they go to, are named.
+    """
+    n_in, n_out = part.sizes[layer], part.sizes[layer + 1]
+    sources = [part.name(layer, neuron) for neuron in range(n_in)]
+    targets = [part.name(layer + 1, neuron) for neuron in range(n_out)]
+    if across and n_in <= MOST_LABELS and all(name is not None for name in sources):
+        axes.set_xticks(range(n_in), [short(str(name)) for name in sources], rotation=90, fontsize=7)
+    if down and n_out <= MOST_LABELS and all(name is not None for name in targets):
+        axes.set_yticks(range(n_out), [short(str(name)) for name in targets], fontsize=7)
+
+
+def short(name: str, most: int = MOST_LETTERS) -> str:
+    """Returns a name of at most so many letters; … stands for what is left out."""
+    return name if len(name) <= most else f"{name[: most - 1]}…"
 
 
 def tidy(axes: Axes) -> None:

@@ -64,10 +64,18 @@ PREDICTIONS = TableType(
     parquet=True,
 )
 
+NAMED_CLASSES = "where classes have names besides their numbers"
+
 CONFUSION = TableType(
     "confusion",
     "How often the network answers a test example of one label with another",
-    (Key("label", LABEL), Key("predicted", PREDICTED), Note("count", "test examples", COUNT)),
+    (
+        Key("label", LABEL),
+        Key("predicted", PREDICTED),
+        Note("label_name", "the name of the label's class", only=NAMED_CLASSES),
+        Note("predicted_name", "the name of the predicted class", only=NAMED_CLASSES),
+        Note("count", "test examples", COUNT),
+    ),
 )
 
 CONFUSION_FIGURE = FigureType("confusion", "Labels and predicted labels of the test examples.", "confusion")
@@ -106,6 +114,26 @@ def where_trained(rows: Sequence[Row]) -> list[str]:
 def of_training(rows: Sequence[Row], of: TableType = HISTORY) -> Table:
     """Returns the table of a training's history."""
     return of.filled(rows, *where_trained(rows))
+
+
+def of_confusion(rows: Sequence[Row], class_names: Sequence[str] | None, of: TableType = CONFUSION) -> Table:
+    """Returns the table of labels and predicted labels, with the names of classes that have more than numbers.
+
+    Args:
+        rows: with label, predicted and count.
+    """
+    if class_names is None or list(class_names) == [str(number) for number in range(len(class_names))]:
+        return of.filled(rows)
+    named = [
+        {
+            **{column: value for column, value in row.items() if column != "count"},
+            "label_name": class_names[row["label"]],
+            "predicted_name": class_names[row["predicted"]],
+            "count": row["count"],
+        }
+        for row in rows
+    ]
+    return of.filled(named, NAMED_CLASSES)
 
 
 def of_answers(rows: Rows, kind: Outputs, of: TableType = PREDICTIONS) -> Table:

@@ -20,7 +20,7 @@ NAMES = ["method", "ablation", "output"]
 MEANS = ("mse", "regret_mse", "percentile")
 
 
-def compare_networks(runs: Sequence[SavedRun]) -> Comparison:
+def compare_networks(runs: Sequence[SavedRun], *, over: str = "seed", are_sample: bool = True) -> Comparison:
     """Returns each method's means over networks, and which methods a paired test over the networks tells apart.
 
     The units of the test are the networks: of each the mean mse over sizes and draws, whose differences are those of
@@ -28,12 +28,16 @@ def compare_networks(runs: Sequence[SavedRun]) -> Comparison:
 
     Args:
         runs: of `experiment=discovery`, with the same options and another seed each.
+        over: the key in which they differ.
+        are_sample: whether the networks are drawn, as by seeds. Only then is there a test.
 
     Raises:
         ConfigError: a run has no table of its methods.
     """
     import pandas as pd
 
+    if not are_sample:
+        return Comparison([], notes=[f"a test over networks needs a sample of them, and {over} names single ones"])
     frames = []
     for run in runs:
         frame = run.table("summary", [*NAMES, *MEANS])

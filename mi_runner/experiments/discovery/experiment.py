@@ -24,9 +24,10 @@ from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
 from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
-from mi_runner.experiments.common.circuit_columns import JUDGED
+from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
 from mi_runner.experiments.common.judging import Recorded, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
+from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.discovery import answers, figures
 from mi_runner.experiments.discovery.comparison import compare_networks
 from mi_runner.experiments.discovery.judgement import Judged, Judgements, space_of
@@ -186,7 +187,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     """Returns what each method finds at each size, beside the best circuits and all circuits."""
     config, dataset = setting.config, setting.dataset
     graph = setting.graph()
-    part = find_part(graph, config.last_layers).to(torch.device("cpu"))
+    part = named(find_part(graph, config.last_layers).to(torch.device("cpu")), graph, setting.dataset)
     on = examples_of(dataset, config.judge_on, setting.seed)
     judging = recorded(graph, part, on.judged)
     finding = recorded(graph, part, on.found) if on.differ else judging
@@ -208,7 +209,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
                 tables[name] += rows
             compared.setdefault((output, ablation), of_methods)
             curves_of[ablation] = judged.curves(tables)
-        drawn |= figures.of_output(output, single.sizes, curves_of)
+        drawn |= figures.of_output(output, single, curves_of)
     tables["overview"] = [{column.name: row[column.name] for column in OVERVIEW.columns} for row in tables["summary"]]
     first = next(iter(_parts(setting, part)))[0]
     summary = {
@@ -219,6 +220,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     }
     n_edges = Edges(_parts(setting, part)[0][1].sizes).n
     where = [*([JUDGED] if on.differ else []), *([FEW_EDGES] if n_edges <= MOST_EDGES else [])]
+    where += [NAMED] if part.has_names else []
     return Result(
         [table.filled(tables[table.name], *where) for table in DECLARED.tables],
         metrics={

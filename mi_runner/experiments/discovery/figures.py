@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
+from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.tables.declaration import Row
 
@@ -41,19 +42,19 @@ class Curves:
     shares: np.ndarray | None
 
 
-def of_output(output: str | int, sizes: Sequence[int], by_ablation: Mapping[str, Curves]) -> dict[str, Drawing]:
+def of_output(output: str | int, part: Part, by_ablation: Mapping[str, Curves]) -> dict[str, Drawing]:
     """Returns the figures of one output by name: accuracy and mse against size, and for each ablation the scores.
 
     Args:
         output: its number, or `all`.
-        sizes: neurons of each analysed layer.
+        part: the analysed layers.
         by_ablation: what is drawn of each ablation.
     """
     drawn: dict[str, Drawing] = {f"curves_{output}": partial(_curves, by_ablation)}
-    edges = Edges(tuple(sizes))
+    edges = Edges(part.sizes)
     for ablation, curves in by_ablation.items():
         if curves.scores and edges.n <= MOST_DRAWN_EDGES:
-            drawn[f"scores_{ablation}_{output}"] = partial(_scores, ablation, edges, curves)
+            drawn[f"scores_{ablation}_{output}"] = partial(_scores, ablation, part, curves)
     return drawn
 
 
@@ -90,7 +91,7 @@ def _curve(axes: Axes, curves: Curves, measure: str) -> None:
     drawing.tidy(axes)
 
 
-def _scores(ablation: str, edges: Edges, curves: Curves) -> Figure:
+def _scores(ablation: str, part: Part, curves: Curves) -> Figure:
     """Draws each edge's score by each method, divided by the method's largest, and its share among valid circuits."""
     by_method: dict[str, list[float]] = {}
     for row in curves.scores:
@@ -98,7 +99,7 @@ def _scores(ablation: str, edges: Edges, curves: Curves) -> Figure:
     columns = {name: np.array(scores) / (np.abs(scores).max() or 1.0) for name, scores in by_method.items()}
     if curves.shares is not None and np.isfinite(curves.shares).all():
         columns["fraction of valid circuits"] = curves.shares
-    n_layers = len(edges.shapes)
+    edges, n_layers = Edges(part.sizes), len(part.layers)
     figure = Figure(figsize=(1.9 * len(columns) + 1, 1.9 * n_layers + 0.4), layout="constrained")
     grid = figure.subplots(n_layers, len(columns), squeeze=False)
     for place, (name, values) in enumerate(columns.items()):
@@ -116,6 +117,7 @@ def _scores(ablation: str, edges: Edges, curves: Curves) -> Figure:
                         colour = "white" if dark else "black"
                         axes.text(source, to, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=colour)
             axes.set(xticks=[], yticks=[])
+            drawing.name_ends(axes, part, layer, across=layer == 0, down=place == 0)
             if layer == 0:
                 axes.set_title(name, fontsize=8)
             if place == 0:

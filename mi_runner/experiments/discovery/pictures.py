@@ -53,10 +53,12 @@ def _part(rows: Sequence[Row], own: Mapping[str, Sequence[Row]]) -> Data:
     scores: dict[str, list[float | None]] = {}
     for row in own["scores"]:
         scores.setdefault(row["method"], []).append(rounded(row["score"]))
+    weights, shares = ([row[name] for row in own["analysed"]] for name in ("weight", "share"))
+    ends = [(row.get("source_name"), row.get("target_name")) for row in own["analysed"]]
     return {
         "sizes": [*sizes, 1 + max(target for at, _, target in edges if at == edges[-1][0])],
         "k": list(dict.fromkeys(row["k"] for row in rows)),
-        "edges": edges_data(edges, *([row[name] for row in own["analysed"]] for name in ("weight", "share"))),
+        "edges": edges_data(edges, weights, shares, ends),
         "lists": lists,
         "best": [name for name in BEST_BY.values() if name in lists],
         "scores": scores,

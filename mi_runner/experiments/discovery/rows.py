@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from mi_runner.experiments.common.circuit_columns import end_names
 from mi_runner.experiments.discovery.judgement import Judged, Judgements
 from mi_runner.experiments.discovery.tables import AREAS, OF_LEVELS
 from mi_runner.methods.circuits.edges import bits_of
@@ -210,6 +211,7 @@ def score_rows(judged: Judged, name: str, scores: np.ndarray) -> Iterator[dict[s
             "layer": layer,
             "source": source,
             "target": target,
+            **end_names(judged.task.part, layer, source, target),
             "score": score,
             "rank": rank,
         }
@@ -230,6 +232,7 @@ def analysed_rows(judged: Judged) -> Iterator[dict[str, Any]]:
             "layer": layer,
             "source": source,
             "target": target,
+            **end_names(judged.task.part, layer, source, target),
             "weight": weight,
             "share": or_none(share),
         }
@@ -249,6 +252,7 @@ def edge_rows(judged: Judged, best: Best) -> Iterator[dict[str, Any]]:
                     "layer": layers[edge],
                     "source": sources[edge],
                     "target": targets[edge],
+                    **end_names(judged.task.part, layers[edge], sources[edge], targets[edge]),
                 }
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mi_runner.experiments.common.circuit_columns import BITS, JUDGED, LAYER, SOURCE, TARGET
+from mi_runner.experiments.common.circuit_columns import BITS, END_NAMES, JUDGED, LAYER, SOURCE, TARGET
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
@@ -34,7 +34,7 @@ ABLATION = Key("ablation", "what a left-out edge carries: zero, or its mean")
 OUTPUT = Key("output", "number of the output that is analysed, from 0; all: outputs that are classes, together")
 SIZE = Key("k", "edges that a circuit may have at most", COUNT)
 OF_METHOD = (METHOD, ABLATION, OUTPUT)
-EDGE = (Key("layer", LAYER), Key("source", SOURCE), Key("target", TARGET))
+EDGE = (Key("layer", LAYER), Key("source", SOURCE), Key("target", TARGET), *END_NAMES)
 
 
 ACCURACY = share("accuracy", "examples that the circuit answers correctly, of those that it is judged on")

@@ -19,11 +19,10 @@ from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiments.probes import ProbeControl, ProbesConfig, Split
-from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.datasets.distinct import row_keys
 from mi_runner.errors import ConfigError, RunFailed, of_option
 from mi_runner.experiments import Experiment, Result, Setting
-from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
+from mi_runner.experiments.common.variable_sets import variable_sets
 from mi_runner.experiments.iit.cells import has_weights
 from mi_runner.experiments.probes import answers, figures
 from mi_runner.experiments.probes.tables import (
@@ -39,6 +38,7 @@ from mi_runner.experiments.probes.tables import (
     overview_rows,
     present,
 )
+from mi_runner.experiments.probes.variables import default_sets, variables_of
 from mi_runner.graph.interventions import MEMORY, Runs, size_of_values
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.methods.probes import Score, Target, classes_of, probe, score, split_folds
@@ -100,15 +100,6 @@ def check(setting: Setting[ProbesConfig]) -> None:
             )
 
 
-def _causal_model(setting: Setting[ProbesConfig]) -> CausalModel:
-    if setting.dataset.causal_model is None:
-        raise ConfigError(
-            f"dataset={setting.dataset.name} has no variables to read, as it is configured: experiment=probes needs a "
-            f"causal model. Those with one: {data_sets_with_variables()}."
-        )
-    return setting.dataset.causal_model
-
-
 def _sites(setting: Setting[ProbesConfig], graph: ModelGraph) -> list[str]:
     """Returns the sites that are read, in the order in which they were typed, or of the network.
 
@@ -137,7 +128,7 @@ def _sites(setting: Setting[ProbesConfig], graph: ModelGraph) -> list[str]:
 
 def _examples(setting: Setting[ProbesConfig]) -> tuple[Tensor, Tensor]:
     """Returns the examples' inputs `(N, *input)` and the values of their variables `(N, V)`."""
-    dataset, variables = setting.dataset, _causal_model(setting)
+    dataset, variables = setting.dataset, variables_of(setting)
     if setting.config.source is Split.train:
         x, values = dataset.x_train, variables.values_train
     else:
@@ -147,8 +138,8 @@ def _examples(setting: Setting[ProbesConfig]) -> tuple[Tensor, Tensor]:
 
 def _targets(setting: Setting[ProbesConfig]) -> dict[str, Target]:
     """Returns what is read: `circularity+color` → the sum of the two."""
-    variables = _causal_model(setting)
-    sets = variable_sets(setting.config.variables, variables, every_set(variables))
+    variables = variables_of(setting)
+    sets = variable_sets(setting.config.variables, variables, default_sets(setting.dataset, variables))
     columns = {"+".join(chosen): [variables.column(name) for name in chosen] for chosen in sets}
     _, values = _examples(setting)
     of_all = torch.cat([variables.values_train, variables.values_test])

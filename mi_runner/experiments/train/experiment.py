@@ -16,7 +16,7 @@ from mi_runner.config.experiments.train import TrainConfig
 from mi_runner.experiments import Experiment, Result, Setting
 from mi_runner.experiments.common import drawing, predictions
 from mi_runner.experiments.common.sentences import between, counted, figure, measured, tied
-from mi_runner.experiments.common.tables import CONFUSION, HISTORY, SPREAD, of_answers, of_training
+from mi_runner.experiments.common.tables import CONFUSION, HISTORY, SPREAD, of_answers, of_confusion, of_training
 from mi_runner.experiments.train import figures
 from mi_runner.experiments.train.tables import DECLARED, METRICS, SEEDS_SUMMARY, SUMMARY, metrics_row
 from mi_runner.models.batches import outputs_of
@@ -64,7 +64,7 @@ def run(setting: Setting[TrainConfig]) -> Result:
         [
             METRICS.filled(rows),
             of_training(setting.history),
-            CONFUSION.filled(counts),
+            of_confusion(counts, dataset.class_names),
             answers,
         ],
         metrics,
@@ -152,7 +152,7 @@ def _run_members(members: Sequence[Setting[TrainConfig]], setting: Setting[Train
             METRICS.of_seeds().filled(rows),
             SEEDS_SUMMARY.filled(summary),
             of_training(history, HISTORY.of_seeds()),
-            CONFUSION.of_seeds().filled(counts),
+            of_confusion(counts, setting.dataset.class_names, CONFUSION.of_seeds()),
         ],
         _over_seeds(metrics, one_network=have_twins(setting.starts.values())),
         DECLARED,

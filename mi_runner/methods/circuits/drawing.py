@@ -12,6 +12,9 @@ from matplotlib.figure import Figure
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.space import CircuitSpace
 
+MOST_LETTERS = 16
+"""Letters of an input's or output's name that are drawn."""
+
 ACROSS = 3
 """Circuits in a row of a picture."""
 
@@ -59,4 +62,8 @@ def _draw(axes: Axes, part: Part, circuit: int) -> None:
     for column, (positions, is_active) in enumerate(zip(height, active, strict=True)):
         face = ["black" if on else "white" for on in is_active]
         axes.scatter([column] * len(positions), positions, s=40, c=face, edgecolors="black", zorder=2)
+    for column, side, place in ((0, "right", -0.12), (len(space.sizes) - 1, "left", len(space.sizes) - 0.88)):
+        for neuron, level in enumerate(height[column]):
+            if (name := part.name(column, neuron)) is not None:
+                axes.text(place, level, name[:MOST_LETTERS], ha=side, va="center", fontsize=5.5)
     axes.set_title(f"{circuit}: {circuit.bit_count()} of {space.n_edges} edges", fontsize=8)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -18,9 +17,6 @@ from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits.rounding import rounding_interval
-
-if TYPE_CHECKING:
-    from mi_runner.methods.circuits.measures import CircuitMeasures
 
 VALID_BY = ("task", "agreement", "relative")
 """What makes a circuit valid: its accuracy is above the threshold; its agreement with the full network is; its accuracy
@@ -101,10 +97,6 @@ class CircuitExamples:
     def goal(self) -> Tensor:
         """The answers `(B,)` that are right by the rule of validity: the targets, or the full network's."""
         return self.full_answers if self.valid_by == "agreement" else self.targets
-
-    def n_right(self, measures: CircuitMeasures) -> np.ndarray:
-        """Returns how many answers of each circuit are right by the rule of validity, `(K,)`."""
-        return measures.n_agreeing if self.valid_by == "agreement" else measures.n_correct
 
     def fewest_right(self, threshold: float) -> int:
         """Returns the fewest right answers of a valid circuit; B + 1 if there are never enough.

@@ -53,6 +53,14 @@ class CircuitMeasures:
         """Returns the measures of the circuits in these rows."""
         return CircuitMeasures(self.circuit[rows], self.n_correct[rows], self.n_agreeing[rows], self.squares[rows])
 
+    def right(self, valid_by: str) -> np.ndarray:
+        """Returns how many answers of each circuit are right by a rule of validity, `(K,)`.
+
+        Args:
+            valid_by: one of `examples.VALID_BY`.
+        """
+        return self.n_agreeing if valid_by == "agreement" else self.n_correct
+
     def sorted(self) -> CircuitMeasures:
         """Returns the measures sorted by the circuits' bits."""
         return self.kept(np.argsort(self.circuit))

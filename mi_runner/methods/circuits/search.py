@@ -205,7 +205,7 @@ def _by_census(
     goal = replace(examples, target=examples.goal.to(examples.target))  # what a census counts
     census, circuits = take_census(part, goal, least_correct, most_listed, salt=salt, progress=progress, **choices)
     listed = measure_some(part, examples, circuits, progress=progress, **choices).sorted()
-    right = examples.n_right(listed)
+    right = listed.right(examples.valid_by)
     return CircuitSearch(space, listed, census.counts, census.edge_counts, least_correct, right)
 
 
@@ -226,7 +226,7 @@ def _in_a_table(
         batches = measure(part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
     listed = CircuitMeasures.joined(list(batches)).sorted()
     listed = listed.kept(space.n_hidden - space.n_active(listed.circuit) >= least_left_out)
-    right = examples.n_right(listed)
+    right = listed.right(examples.valid_by)
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
     np.add.at(counts, (space.n_active(listed.circuit), np.bitwise_count(listed.circuit), right), 1)
     edge_counts = space.edge_counts(listed.circuit[right >= least_correct])

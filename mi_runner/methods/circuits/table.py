@@ -39,7 +39,7 @@ class JudgedElsewhere:
     @property
     def is_valid(self) -> np.ndarray:
         """Whether each listed circuit is valid on these examples, `(K,)` bool."""
-        return self.examples.n_right(self.measures) >= self.examples.fewest_right(self.accuracy_threshold)
+        return self.measures.right(self.examples.valid_by) >= self.examples.fewest_right(self.accuracy_threshold)
 
     def columns(self) -> dict[str, np.ndarray]:
         """Returns the columns of the table, with the 95 % Wilson interval of the accuracy."""

@@ -130,7 +130,7 @@ def _valid(part: Part, examples: CircuitExamples, search: CircuitSearch, sets: n
         return formed
     unique, inverse = np.unique(formed, return_inverse=True)
     measures = measure_some(part, examples, unique).sorted()
-    return formed[(examples.n_right(measures) >= search.least_correct)[inverse]]
+    return formed[(measures.right(examples.valid_by) >= search.least_correct)[inverse]]
 
 
 def estimate_total(strata: Sequence[Stratum], counts: Sequence[Sequence[int]]) -> Total:

@@ -20,7 +20,7 @@ from mi_runner.experiments.declared import declarations_of
 from mi_runner.machine.files import sha256, written_whole
 from mi_runner.machine.reading import Unreadable, files_below, is_own_file, is_own_folder, read_object
 from mi_runner.runs import run_folder, states
-from mi_runner.runs.record import CheckpointRecord, RunRecord
+from mi_runner.runs.record import CheckpointRecord, GivenRecord, RunRecord
 from mi_runner.runs.report import answers, rendering, tables
 from mi_runner.runs.report.images import images
 from mi_runner.runs.run_folder import RunFolder
@@ -42,6 +42,9 @@ SCRIPTS = {
     "network": ("network.js",),
 }
 """Data of an interactive picture → the scripts that draw it."""
+
+IN_PYTHON = "mi_runner.run("
+"""How the command of a run begins that no command line makes again."""
 
 NOT_SHOWN = ("experiment", "dataset", "model", "report", *SWEEP_KEYS)
 """Top-level keys that the config's table leaves out; the first three have their options instead."""
@@ -144,6 +147,7 @@ def run_page(folder: Path, state: State) -> str:
         figures=figures,
         data=data,
         options=_options(SavedRun(folder, state, {}).config, names),
+        in_python=str(record.command).startswith(IN_PYTHON),
         provenance=_provenance(record),
         warnings=_log_lines(folder, tracebacks=state.status != "interrupted"),
         files=_files(folder),
@@ -253,6 +257,7 @@ def _provenance(record: RunRecord) -> list[tuple[str, str]]:
         ("threads", record.threads),
         ("device", record.device),
         ("config", record.config_hash),
+        *_of_program(record.given or GivenRecord()),
         ("weights from", " ".join(filter(None, (checkpoint.from_, checkpoint.path)))),
         ("sha256 of the weights", checkpoint.sha256),
         *((f"sha256 of the weights, seed {one.seed}", one.sha256) for one in checkpoint.members),
@@ -261,6 +266,17 @@ def _provenance(record: RunRecord) -> list[tuple[str, str]]:
         ("seconds by stage", ", ".join(f"{name} {seconds:g}" for name, seconds in record.timings.items())),
     ]
     return [(name, str(value)) for name, value in facts if value not in (None, "")]
+
+
+def _of_program(given: GivenRecord) -> list[tuple[str, Any]]:
+    """Returns what a program gave to a run."""
+    return [
+        ("network of the program", given.model),
+        ("digest of its code", given.code),
+        ("sha256 of its weights", given.weights),
+        ("data of the program", given.data),
+        ("sha256 of the data", given.fingerprint),
+    ]
 
 
 _INTERVAL = re.compile(r"\([−\d][\d.,e+-]* to [−\d][\d.,e+-]*\)")

@@ -1,8 +1,8 @@
 // Circuits in a picture: columns of neurons from the inputs, and the edges between neighbouring columns.
-const LAYERS = { WIDTH: 360, HEIGHT: 240, SPACE: 24, GRIP: 11 };
+const LAYERS = { WIDTH: 360, HEIGHT: 240, SPACE: 24, GRIP: 11, NAMES: 96, LETTERS: 16 };
 
-function edgeName({ layer, source, target }) {
-  return `layer ${layer + 1}: neuron ${source} → neuron ${target}`;
+function edgeName(edge) {
+  return `layer ${edge.layer + 1}: ${edge.from ?? `neuron ${edge.source}`} → ${edge.to ?? `neuron ${edge.target}`}`;
 }
 
 function isKept(bits, edge) {
@@ -12,11 +12,19 @@ function isKept(bits, edge) {
 // style(number, edge): the class of an edge; absent: left out. about(number, edge): what is known about it.
 // at: the edge that the Tab key reaches, kept from picture to picture.
 function layersPicture({ sizes, edges }, label, { style, about, hint, at }) {
-  const { WIDTH, HEIGHT, SPACE, GRIP } = LAYERS;
+  const { WIDTH, HEIGHT, SPACE, GRIP, NAMES } = LAYERS;
   function position(column, neuron) {
     return [SPACE + (column * (WIDTH - 2 * SPACE)) / (sizes.length - 1), ((neuron + 1) * HEIGHT) / (sizes[column] + 1)];
   }
-  const svg = drawn("svg", { viewBox: `0 0 ${WIDTH} ${HEIGHT}`, role: "group", "aria-label": label });
+  // Inputs and outputs may have names, which stand beside the neurons.
+  const named = new Map();
+  for (const edge of edges) {
+    if (edge.from !== undefined) named.set(`${edge.layer} ${edge.source}`, edge.from);
+    if (edge.to !== undefined) named.set(`${edge.layer + 1} ${edge.target}`, edge.to);
+  }
+  const left = edges.some((edge) => edge.from !== undefined) ? NAMES : 0;
+  const right = edges.some((edge) => edge.to !== undefined) ? NAMES : 0;
+  const svg = drawn("svg", { viewBox: `${-left} 0 ${WIDTH + left + right} ${HEIGHT}`, role: "group", "aria-label": label });
   const largest = Math.max(...edges.map((edge) => Math.abs(edge.weight))) || 1;
   const active = new Set();
   const lines = edges.map((edge, number) => {
@@ -39,7 +47,11 @@ function layersPicture({ sizes, edges }, label, { style, about, hint, at }) {
       const [cx, cy] = position(column, neuron);
       const on = active.has(`${column} ${neuron}`);
       svg.append(drawn("circle", { cx, cy, r: 7, class: on ? "neuron active" : "neuron" },
-        drawn("title", {}, `${column === 0 ? "input" : `layer ${column}`}, neuron ${neuron}: ${on ? "active" : "left out"}`)));
+        drawn("title", {}, `${column === 0 ? "input" : `layer ${column}`}, ${named.get(`${column} ${neuron}`) ?? `neuron ${neuron}`}: ${on ? "active" : "left out"}`)));
+      const name = named.get(`${column} ${neuron}`);
+      if (name === undefined) continue;
+      const text = name.length > LAYERS.LETTERS ? `${name.slice(0, LAYERS.LETTERS - 1)}…` : name;
+      svg.append(drawn("text", { x: column === 0 ? cx - 12 : cx + 12, y: cy + 4, "text-anchor": column === 0 ? "end" : "start", class: "box-text" }, text));
     }
   });
   return svg;
