@@ -35,7 +35,7 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     """
     found = sweep_tables.collect(plan, folder, known)
     try:
-        answers = _write(found)
+        _write(found)
     except OSError as error:
         console.error(f"can't write the tables into {folder} ({error}): make room, and type mi-run sweep={folder}")
         console.last_line(str(folder))
@@ -46,8 +46,6 @@ def finish(plan: Plan, folder: Path, known: Mapping[int, State] | None = None) -
     except OSError as error:
         console.error(f"can't point {folder.parent / run_folder.LATEST} to the newest sweep that is done ({error})")
     _print_headline(found)
-    for answer in answers:
-        console.page(answer)
     _say_what_differs(found)
     failures = sweep_tables.failures(found.jobs)
     if failures:
@@ -70,10 +68,8 @@ def is_done(folder: Path) -> bool:
     return all(states.job_state(folder, job.number).done for job in plan.jobs)
 
 
-def _write(found: Collected) -> Sequence[str]:
+def _write(found: Collected) -> None:
     """Writes the tables of a sweep, those of a comparison of its networks, and then the figures.
-
-    Returns what the comparison says, in sentences.
 
     Raises:
         OSError: the disk is full, or the folder can't be written.
@@ -83,7 +79,7 @@ def _write(found: Collected) -> Sequence[str]:
     if not found.summed:
         with suppress(FileNotFoundError):
             (found.folder / f"{SWEEP_SUMMARY.name}.csv").unlink()
-        return ()
+        return
     place.write_table(SWEEP_SUMMARY.name, sweep_tables.summary_rows(found.summed))
     threads.let_waiting_threads_sleep()
     from mi_runner.sweeps import sweep_comparison  # imports torch
@@ -101,7 +97,6 @@ def _write(found: Collected) -> Sequence[str]:
             raise
         except Exception as error:  # the tables are there, and stay
             console.error(f"the figure sweep_{name} can't be drawn: {one_line(error)}")
-    return compared.answers
 
 
 def _drawn(found: Collected) -> dict[str, Drawing]:

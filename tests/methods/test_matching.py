@@ -167,6 +167,10 @@ class InMemory:
     seed: int
     name: str = "job 7"
 
+    @property
+    def label(self) -> str:
+        return str(self.seed)
+
     def table(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame | None:
         if name not in self.result.tables:
             return None
@@ -237,8 +241,9 @@ def test_networks_that_can_not_be_compared() -> None:
     one, copy, _ = networks()
     whole = InMemory(searched(one), 0)
     sample = searched(copy, table=CircuitTable["valid"], max_table_rows=3)
-    with pytest.raises(ConfigError, match="job 7 lists 3 of its .* Type experiment.max_table_rows="):
-        compare_networks([whole, InMemory(sample, 1)])
+    found = compare_networks([whole, InMemory(sample, 1)])
+    assert len(found.notes) == 1 and "job 7 lists 3 of its " in found.notes[0]
+    assert "Type experiment.max_table_rows=" in found.notes[0] and list(found.tables) == ["shared"]
     with pytest.raises(ConfigError, match="job 7 has no circuits.parquet. Type experiment.table=auto"):
         compare_networks([InMemory(searched(copy, table=CircuitTable["none"]), 0), whole])
     elsewhere = searched(copy)

@@ -19,7 +19,7 @@ from mi_runner.experiments.circuits import figures as circuits_figures
 from mi_runner.experiments.circuits.networks import Matched, Network, match, read_network
 from mi_runner.experiments.circuits.shared import Pair, edge_names
 from mi_runner.experiments.circuits.tables import MATCHING, MATCHING_OF_CHECKPOINTS, RECURRENCE, SHARED
-from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.experiments.common.sentences import figure
 from mi_runner.methods.matching import edges_by_name, random_recurrence, recurrence
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.intervals import wilson_interval
@@ -31,9 +31,6 @@ PERCENTILES = (2.5, 97.5)
 
 MOST_PAIRS = 10
 """Pairs of networks that are compared with each other; of more, each network with the first."""
-
-MOST_SAID = 3
-"""Pairs that have sentences on the screen."""
 
 
 def compare_networks(runs: Sequence[SavedRun], *, over: str = "seed", are_sample: bool = True) -> Comparison:
@@ -62,10 +59,10 @@ def compare_networks(runs: Sequence[SavedRun], *, over: str = "seed", are_sample
     rows: list[Row] = []
     matched_rows: list[Row] = []
     figures: dict[str, Drawing] = {}
+    notes += _not_listed(networks)
     if not notes:
-        _check_listed(networks)
         matched = [match(networks[0], network) for network in networks]
-        for output in range(min(len(network.outputs) for network in networks)):
+        for output in networks[0].outputs:
             of_output = list(_rows(networks, matched, output, are_sample=are_sample))
             rows += of_output
             if of_output:
@@ -73,8 +70,24 @@ def compare_networks(runs: Sequence[SavedRun], *, over: str = "seed", are_sample
         matched_rows = list(_matched(networks, matched, over))
     matching = MATCHING if over == "seed" else MATCHING_OF_CHECKPOINTS
     filled = [RECURRENCE.filled(rows), matching.filled(matched_rows), SHARED.filled(list(_shared(pairs)))]
-    answer = "\n".join(pair.sentences() for pair in pairs if not pair.why_not) if len(pairs) <= MOST_SAID else ""
+    if len(pairs) == 1:
+        answer = pairs[0].sentences()
+        notes = [note for note in notes if note != pairs[0].why_not]
+    elif over == "seed":
+        answer = "\n".join(_commonest(row) for row in rows if row["kind"] == "commonest")
+    else:
+        answer = "\n".join(line for pair in pairs for line in pair.in_short())
     return Comparison([table for table in filled if len(table.rows)], figures, answer, notes)
+
+
+def _commonest(row: Row) -> str:
+    """Returns in a sentence how many networks have the commonest of the sparsest valid circuits."""
+    n, ends = row["n_networks"], [figure(row[f"random_share_{end}"] * row["n_networks"]) for end in ("low", "high")]
+    return (
+        f"Output {row['output']}: the commonest of the sparsest valid circuits is in {row['n_with']} of {n} networks; "
+        f"if units are matched at random, in {figure(row['random_share'] * n)} on average, and in {' to '.join(ends)} in "
+        "95 % of matchings."
+    )
 
 
 def _pairs(networks: Sequence[Network]) -> list[Pair]:
@@ -92,27 +105,25 @@ def _shared(pairs: Sequence[Pair]) -> Iterator[Row]:
             yield {"network": pair.first.run.label, "other": pair.second.run.label, **row}
 
 
-def _check_listed(networks: Sequence[Network]) -> None:
-    """Checks that the sparsest valid circuits of each network are known.
-
-    Raises:
-        ConfigError: those of a network aren't.
-    """
-    for network in networks:
-        for valid in network.outputs:
-            if not valid.lists_all:
-                raise ConfigError(
-                    f"{network.run.name} lists {len(valid.listed):,} of its {valid.n_valid:,} valid circuits, so the "
-                    f"sparsest aren't known. Type experiment.max_table_rows={valid.n_valid} or more."
-                )
+def _not_listed(networks: Sequence[Network]) -> list[str]:
+    """Returns a sentence for the first network whose sparsest valid circuits aren't known; empty if all are."""
+    return [
+        f"{network.run.name} lists {len(valid.listed):,} of its {valid.n_valid:,} valid circuits, so the sparsest "
+        f"aren't known. Type experiment.max_table_rows={valid.n_valid} or more."
+        for network in networks
+        for valid in network.outputs.values()
+        if not valid.lists_all
+    ][:1]
 
 
-def _rows(networks: Sequence[Network], matched: Sequence[Matched], output: int, *, are_sample: bool) -> Iterator[Row]:
+def _rows(
+    networks: Sequence[Network], matched: Sequence[Matched], output: int | str, *, are_sample: bool
+) -> Iterator[Row]:
     """Yields a row for each edge, for the commonest circuit, and for each circuit that a network has."""
-    space = CircuitSpace(networks[0].part.output(output).sizes)
+    space = networks[0].outputs[output].space
     cut = slice(0, len(space.sizes) - 1)
     having = [
-        (network, (*found.matching[cut], np.arange(1)))
+        (network, (*found.matching[cut], np.arange(space.sizes[-1])))
         for network, found in zip(networks, matched, strict=True)
         if network.outputs[output].n_valid
     ]

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import SavedRun
 from mi_runner.graph.chain import Part
@@ -20,6 +21,7 @@ from mi_runner.methods.circuits.measures import measure_some
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.matching import ODD, Matching, correlations, match_parts
 from mi_runner.methods.shared_circuits import ValidCircuits
+from mi_runner.tables.names import ALL
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -35,7 +37,7 @@ class Network:
         x: `(N, n_0)` float32, what enters them on the examples that circuits are found on.
         examples: a digest of these examples.
         mirrored_inputs: whether x are values of an odd activation.
-        outputs: the valid circuits of each output.
+        outputs: the valid circuits of each output, or of `all` that answer a class together.
         choices: what decides which circuits are valid besides the network: the threshold and the family's options.
     """
 
@@ -44,7 +46,7 @@ class Network:
     x: Tensor
     examples: str
     mirrored_inputs: bool
-    outputs: tuple[ValidCircuits, ...]
+    outputs: Mapping[int | str, ValidCircuits]
     choices: Mapping[str, str]
 
     def has_weights_of(self, other: Network) -> bool:
@@ -68,6 +70,7 @@ def read_network(run: SavedRun) -> Network:
     tensors, attrs = run.tensors("circuits"), table.attrs
     part, valid = saved_part(attrs, tensors), table[table["valid"]]
     family = {name: str(attrs.get(name, default)) for name, default in (("ablation", "zero"), ("inputs", "all"))}
+    rules = ", ".join(sorted(set(metrics["valid_by"]))) if "valid_by" in metrics else "task"
     thresholds = sorted({float(threshold) for threshold in metrics["threshold"]})
     return Network(
         run,
@@ -75,18 +78,20 @@ def read_network(run: SavedRun) -> Network:
         tensors["x"],
         attrs["test_examples"],
         attrs.get("activation") in ODD,
-        tuple(
-            _of_output(run, part, tensors, family, row, valid, edges)
-            for row in metrics.sort_values("output").to_dict("records")
-        ),
-        {"accuracy_threshold": ", ".join(f"{threshold:g}" for threshold in thresholds), **family},
+        {
+            row["output"] if row["output"] == ALL else int(row["output"]): _of_output(
+                run, part, _examples(tensors, attrs, row), family, row, valid, edges
+            )
+            for row in metrics.to_dict("records")
+        },
+        {"valid": rules, "accuracy_threshold": ", ".join(f"{threshold:g}" for threshold in thresholds), **family},
     )
 
 
 def _of_output(
     run: SavedRun,
     part: Part,
-    tensors: Mapping[str, Tensor],
+    examples: CircuitExamples,
     family: Mapping[str, str],
     row: Mapping[Any, Any],
     valid: DataFrame,
@@ -95,31 +100,27 @@ def _of_output(
     """Returns the valid circuits of an output.
 
     Args:
+        part: with all outputs.
+        examples: of this output.
         row: of metrics.csv.
         valid: the valid circuits of the table of circuits.
         edges: the table of edges.
     """
-    index = int(row["output"])
-    single = part.output(index)
-    listed = np.sort(valid.loc[valid["output"] == index, "circuit"].to_numpy(np.uint64))
+    output = row["output"]
+    single = part if output == ALL else part.output(int(output))
+    listed = np.sort(valid.loc[valid["output"] == output, "circuit"].to_numpy(np.uint64))
     n_valid, sizes, threshold = int(row["n_valid"]), np.bitwise_count(listed), float(row["threshold"])
-    examples = CircuitExamples(
-        tensors["x"],
-        tensors["targets"][:, index],
-        tensors["outputs"][:, index],
-        valid_by=str(row.get("valid_by", "task")),
-    )
     if len(listed) == n_valid:
         fewest = int(sizes.min()) if n_valid else None
         n_smallest = int((sizes == fewest).sum()) if n_valid else 0
     else:
-        fewest, n_smallest = _smallest(run, index, examples.fewest_right(threshold))
+        fewest, n_smallest = _smallest(run, output, examples.fewest_right(threshold))
     overlap = row.get("mean_jaccard")
     return ValidCircuits(
         CircuitSpace(single.sizes, family["inputs"]),
         listed,
         n_valid,
-        edges.loc[edges["output"] == index, "n_valid"].to_numpy(np.int64),
+        edges.loc[edges["output"] == output, "n_valid"].to_numpy(np.int64),
         fewest,
         n_smallest,
         overlap=None if overlap is None or np.isnan(overlap) else float(overlap),
@@ -127,12 +128,30 @@ def _of_output(
     )
 
 
-def _smallest(run: SavedRun, index: int, least: int) -> tuple[int | None, int]:
-    """Returns the fewest edges of a valid circuit and how many have so many, from the census of all circuits."""
+def _examples(tensors: Mapping[str, Tensor], attrs: Mapping[Any, Any], row: Mapping[Any, Any]) -> CircuitExamples:
+    """Returns the examples that the circuits of an output, or of all, are found on.
+
+    Args:
+        row: of metrics.csv.
+    """
+    kind, output = Outputs(attrs.get("outputs", Outputs.values.value)), row["output"]
+    target, full = tensors["targets"], tensors["outputs"]
+    if not kind.are_of_classes:
+        target = target[:, int(output)]
+    full = full if output == ALL else full[:, int(output)]
+    return CircuitExamples(tensors["x"], target, full, kind, str(row.get("valid_by", "task")))
+
+
+def _smallest(run: SavedRun, output: Any, least: int) -> tuple[int | None, int]:
+    """Returns the fewest edges of a valid circuit and how many have so many, from the census of all circuits.
+
+    Args:
+        least: the fewest right answers of a valid circuit.
+    """
     census = run.table("census")
     if census is None:
         raise ConfigError(f"{run.name} has no census.csv, so its smallest valid circuits aren't known. Run it again.")
-    valid = census[(census["output"] == index) & (census["n_correct"] >= least)]
+    valid = census[(census["output"] == output) & (census["n_correct"] >= least)]
     if not len(valid):
         return None, 0
     fewest = int(valid["n_edges"].min())
@@ -144,7 +163,7 @@ def _are_valid(
 ) -> np.ndarray:
     """Returns whether circuits `(K,)` uint64 are valid, `(K,)` bool, by evaluating them."""
     found = measure_some(part, examples, circuits, ablation=family["ablation"], inputs=family["inputs"])
-    valid = np.sort(found.circuit[found.right(examples.valid_by) >= examples.fewest_right(threshold)])
+    valid = found.circuit[found.right(examples.valid_by) >= examples.fewest_right(threshold)]
     return np.isin(circuits, valid)
 
 
@@ -154,9 +173,10 @@ class Matched:
 
     Attributes:
         matching: for each layer of neurons.
-        fixed: for each layer, whether its neurons keep their names by themselves: the data and the outputs.
-        correlations: for each layer that edges leave, of each unit with its match, `(n_l,)`; where names are kept
-            because the weights are the same, but not the examples: ones.
+        fixed: for each layer, whether its neurons have their names by themselves: the data and the outputs; where the
+            layers have the same weights, all.
+        correlations: for each layer that edges leave, of each unit with its match, `(n_l,)`; ones where the layers have
+            the same weights.
     """
 
     matching: Matching
@@ -182,7 +202,7 @@ def match(first: Network, second: Network) -> Matched:
     fixed = (inputs_fixed, *[False] * (len(sizes) - 2), True)
     own = tuple(np.arange(size) for size in sizes)
     if first.has_weights_of(second):
-        return Matched(own, fixed, tuple(np.ones(size) for size in sizes[:-1]))
+        return Matched(own, tuple(True for _ in sizes), tuple(np.ones(size) for size in sizes[:-1]))
     if not same_examples or len(first.x) != len(second.x):
         raise ConfigError(
             f"circuits of {first.run.label} and {second.run.label} are found on different examples, so units can't be "

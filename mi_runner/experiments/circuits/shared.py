@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -19,6 +19,7 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.shared_circuits import Checked, InCommon, SharedCircuits, ValidCircuits, shared_circuits
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.intervals import wilson_interval
+from mi_runner.tables.names import ALL
 
 VALID = "valid circuits"
 OF_ALL = "fraction of all circuits that is valid"
@@ -72,14 +73,14 @@ class Pair:
     @property
     def n_outputs(self) -> int:
         """The outputs that both networks have."""
-        return min(len(self.first.outputs), len(self.second.outputs))
+        return len(self.shared)
 
     @cached_property
-    def shared(self) -> tuple[SharedCircuits | None, ...]:
-        """What the networks share in each output; None where units can't be matched."""
-        return tuple(map(self._shared, range(self.n_outputs)))
+    def shared(self) -> Mapping[int | str, SharedCircuits | None]:
+        """What the networks share in each output that both have; None where units can't be matched."""
+        return {output: self._shared(output) for output in self.first.outputs if output in self.second.outputs}
 
-    def _shared(self, output: int) -> SharedCircuits | None:
+    def _shared(self, output: int | str) -> SharedCircuits | None:
         if self.matched is None:
             return None
         seed = chance.derived_seed(self.first.run.seed, "random matching of two", output)
@@ -88,16 +89,16 @@ class Pair:
         return shared_circuits(
             one,
             other,
-            (*self.matched.matching[cut], np.arange(1)),
+            (*self.matched.matching[cut], np.arange(one.space.sizes[-1])),
             fixed=(*self.matched.fixed[cut], True),
             generator=np.random.default_rng(seed),
         )
 
     def rows(self) -> list[Row]:
         """Returns the rows of every output, without the columns that name the networks."""
-        return [row for output in range(self.n_outputs) for row in self._rows(output)]
+        return [row for output in self.shared for row in self._rows(output)]
 
-    def _rows(self, output: int) -> Iterator[Row]:
+    def _rows(self, output: int | str) -> Iterator[Row]:
         one, other, shared = self.first.outputs[output], self.second.outputs[output], self.shared[output]
 
         def row(what: str, of: Sequence[float | None], common: InCommon | None = None) -> Row:
@@ -140,19 +141,34 @@ class Pair:
             return " ".join([*found, self.why_not])
         found.append(self._of_matching(self.matched))
         if self.n_outputs > MOST_OUTPUTS:
-            known = [shared.valid.both for shared in self.shared if shared is not None]
+            known = [shared.valid.both for shared in self.shared.values() if shared is not None]
             n_with = sum(bool(both) for both in known)
             found.append(
                 f"Of {self.n_outputs} outputs, each analysed by itself, {n_with} have valid circuits in common."
             )
         else:
-            for output, shared in enumerate(self.shared):
+            for output, shared in self.shared.items():
                 assert shared is not None
                 of_output = f"Output {output}: " if self.n_outputs > 1 else ""
                 found.append(
                     of_output + self._of_output(self.first.outputs[output], self.second.outputs[output], shared)
                 )
         return " ".join(found)
+
+    def in_short(self) -> Iterator[str]:
+        """Yields a line for each output: how many valid circuits the networks have in common."""
+        first, second = self._names
+        for output, shared in self.shared.items():
+            if shared is None or shared.valid.both is None:
+                continue
+            of_output = f", output {output}" if self.n_outputs > 1 else ""
+            random = (
+                "" if shared.valid.at_random is None else f", {figure(shared.valid.at_random[0])} if matched at random"
+            )
+            yield (
+                f"{first} and {second}{of_output}: {shared.valid.both:,} of {shared.valid.first:,} and "
+                f"{shared.valid.second:,} valid circuits are valid in both{random}"
+            )
 
     @property
     def _names(self) -> tuple[str, str]:
@@ -166,11 +182,14 @@ class Pair:
                 f"{name} has {', '.join(f'experiment.{key}={choices[key]}' for key in different)}"
                 for name, choices in zip(self._names, (one, other), strict=True)
             ]
-            yield f"{' and '.join(texts)}, so not the same makes a circuit valid."
-        if len(self.first.outputs) != len(self.second.outputs):
-            counts = [len(network.outputs) for network in (self.first, self.second)]
-            first, second = self._names
-            yield f"{first} has {counts[0]} outputs and {second} {counts[1]}; the first {min(counts)} are compared."
+            yield f"{' and '.join(texts)}: a circuit may be valid in one of them for this reason alone."
+        if self.first.outputs.keys() != self.second.outputs.keys():
+            names = [
+                f"{name} analyses {'its outputs together' if ALL in network.outputs else counted(n, 'output')}"
+                for name, network in zip(self._names, (self.first, self.second), strict=True)
+                for n in [len(network.outputs)]
+            ]
+            yield f"{' and '.join(names)}; outputs that both have are compared."
 
     def _of_matching(self, matched: Matched) -> str:
         first, second = self._names
@@ -299,7 +318,7 @@ def _named(row: Row, pair: Pair) -> dict[str, Any]:
 def _note(pair: Pair) -> str:
     if pair.matched is None:
         return "overlap: edges that both circuits keep, of those that one or both keep"
-    n = max((shared.n_matchings for shared in pair.shared if shared is not None), default=0)
+    n = max((shared.n_matchings for shared in pair.shared.values() if shared is not None), default=0)
     random = f"; random: both, if units are matched at random, mean over {n:,} matchings; low, high: 95 % of them"
     return (
         f"both: in common after units are matched; share: of those of either network{random if n else ''}; overlap: "
@@ -311,7 +330,7 @@ def _edge_rows(pair: Pair) -> list[dict[str, Any]]:
     """Returns how often the valid circuits of each network keep each edge; none where edges have no common names."""
     first, second = pair.first.run.label, pair.second.run.label
     rows = []
-    for output, shared in enumerate(pair.shared):
+    for output, shared in pair.shared.items():
         if shared is None:
             continue
         one = pair.first.outputs[output]
