@@ -220,7 +220,9 @@ def _expected(name: str, tables: Callable[[str], Any]) -> list[str]:
         case "explanations":
             row = rows.iloc[0]
             said = f"{row['n_valid']:,.0f} of 9,625 circuits compute XOR, with {row['n_groundings']:,.0f} groundings"
-            return [said, f"{row['n_algorithms_aligned']:,.0f} of {row['n_algorithms']:,.0f} algorithms"]
+            aligned = f"{row['n_algorithms_aligned']:,.0f} of {row['n_algorithms']:,.0f} algorithms"
+            said = said if row["n_valid"] else "None of 9,625 circuits computes XOR; "
+            return [said, aligned if row["n_algorithms_aligned"] else f"none of {row['n_algorithms']:,.0f} algorithms"]
         case "discovery":
             means = tables("metrics").groupby(["ablation", "method", "repeat"])["regret_mse"].mean()
             means = means.groupby(level=[0, 1]).mean()
