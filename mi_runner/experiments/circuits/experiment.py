@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -49,6 +48,7 @@ from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.sentences import counted, figure, measured
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.circuit import pair_shares
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.minimality import (
@@ -224,11 +224,11 @@ def _of_output(
     """
     config, single, examples = setting.config, part.output(index), _examples(found, index)
     log.info(_estimate(CircuitSpace(single.sizes, config.inputs.name), examples, index, config.max_table_rows))
-    began = time.perf_counter()
+    began = clock()
     result = _search(setting, single, examples, index)
-    enumerated = time.perf_counter()
+    enumerated = clock()
     levels = _levels(config, single, examples, index, result)
-    minimal = time.perf_counter()
+    minimal = clock()
     elsewhere = _judged(setting, single, _examples(judging, index), result) if judging else None
     row = _summary(setting, index, result, levels, cut, enumerated - began)
     row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}

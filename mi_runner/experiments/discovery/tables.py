@@ -183,7 +183,13 @@ JACCARD = share(
     "jaccard",
     "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which not all are empty",
 )
-TIME = Measure("seconds", "time that the method took, mean over its draws", SECONDS, within=NOT_NEGATIVE, better="less")
+TIME = Measure(
+    "seconds",
+    "time that the method took, without the compilation of kernels; mean over its draws",
+    SECONDS,
+    within=NOT_NEGATIVE,
+    better="less",
+)
 
 OF_SUMMARY = (
     SMALLEST_VALID,

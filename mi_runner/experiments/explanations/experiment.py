@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -43,6 +42,7 @@ from mi_runner.experiments.explanations.tables import (
 )
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.explanations.boolean import digits_of
@@ -242,7 +242,7 @@ def _explained(
 
 def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tuple[dict[str, Any], Explanations | None]:
     config = setting.config
-    began = time.perf_counter()
+    began = clock()
     n_rows = 2 ** part.sizes[0]
     outputs = part(logic.all_inputs(part.sizes[0]))[:, 0].round().tolist()
     accuracy = sum(value == (table >> row & 1) for row, value in enumerate(outputs)) / n_rows
@@ -277,7 +277,7 @@ def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tup
         "groundings_median": statistics.median_low(counts) if counts else None,
         "groundings_max": max(counts, default=None) if found.is_complete else None,
         **_algorithm_counts(found, is_constant=table in (0, 2**n_rows - 1)),
-        "seconds": time.perf_counter() - began,
+        "seconds": clock() - began,
     }
     return row, found
 
