@@ -99,8 +99,8 @@ METRICS = TableType(
         Note("n_edges", "edges that the circuit keeps", COUNT),
         Note(
             "minimality",
-            "highest level of minimality that is proven: quasi, local, subset or cardinal; empty: none, or not valid; "
-            "unknown: the circuit is too large to say",
+            "highest level of minimality that is proven of the valid circuit: quasi, local, subset or cardinal; none: "
+            "it reaches none; empty: not known, or not valid",
         ),
         Note("valid", "whether the accuracy on the examples that circuits are judged on is above the threshold"),
         Note(
