@@ -9,7 +9,6 @@ Outputs that are values are analysed one by one; those that are classes together
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -47,6 +46,7 @@ from mi_runner.experiments.discovery.rows import (
 )
 from mi_runner.experiments.discovery.tables import CHOSEN, DECLARED, FEW_EDGES, OF_SUMMARY, OVERVIEW
 from mi_runner.graph.chain import Part, find_part, longest_part
+from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.space import MOST_EDGES
@@ -324,7 +324,7 @@ def _method_rows(
 
 
 def _found(setting: Setting[DiscoveryConfig], judged: Judged, method: Method) -> MethodFound:
-    began = time.perf_counter()
+    began = clock()
     repeats = []
     for repeat in range(setting.config.repeats if method.draws else 1):
         draw = chance.generator(setting.seed, method.name, judged.output, repeat)
@@ -335,7 +335,7 @@ def _found(setting: Setting[DiscoveryConfig], judged: Judged, method: Method) ->
                 raise
             raise RunFailed(f"the method {method.name} raises {type(error).__name__}: {error}") from error
         repeats.append(found)
-    return MethodFound(method, repeats, time.perf_counter() - began)
+    return MethodFound(method, repeats, clock() - began)
 
 
 def _stability_rows(

@@ -24,12 +24,10 @@ from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
 from mi_runner.methods.discovery.find import Task
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
 from mi_runner.methods.discovery.sampling import CircuitSampler
+from mi_runner.tables.names import NONE
 
 MOST_WORK_OF_MINIMALITY = 2e9
 """A circuit whose sub-circuits with one edge less take more multiplications has no level of minimality."""
-
-UNKNOWN = "unknown"
-"""The minimality of a valid circuit that is too large to say."""
 
 
 def space_of(setting: Setting[DiscoveryConfig], part: Part) -> CircuitSpace | None:
@@ -46,7 +44,8 @@ class Judgements:
 
     Attributes:
         percentile, low, high: among the circuits of as many edges; NaN where there are no others.
-        level: the highest level of minimality that is proven; `UNKNOWN` where nothing is.
+        level: the highest level of minimality that is proven, `none` of a valid circuit without any; empty where
+            nothing is proven, and of circuits that are not valid.
         is_exact: whether the circuit reaches no higher level.
         found_correct: correct answers on the examples that circuits are found on.
         found_valid: whether the circuit is valid on these.
@@ -234,26 +233,27 @@ class Judged:
     def _levels(self, circuits: np.ndarray, is_valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the highest proven level of minimality of each circuit, and whether it reaches no higher one.
 
-        The level is empty where a circuit is not valid or reaches none, and `UNKNOWN` where nothing is proven. Where
-        circuits are sampled, nobody knows the fewest edges of a valid one.
+        The level is `none` where a valid circuit reaches none, and empty where nothing is proven or it isn't valid.
+        Where circuits are sampled, nobody knows the fewest edges of a valid one.
         """
         levels = np.full(len(circuits), "", dtype=object)
         is_exact = np.ones(len(circuits), dtype=bool)
         if self.every is not None and self.space is not None:
             valid = self.every.measures.circuit[self.is_valid]
             places = minimality(self.space, valid, bits_of(circuits[is_valid]))
-            levels[is_valid] = [LEVELS[place] for place in places.tolist()]
+            levels[is_valid] = [LEVELS[place] or NONE for place in places.tolist()]
             return levels, is_exact
         per_circuit = self.edges.n * self.n_examples
         small = is_valid & (circuits.sum(1) * per_circuit <= MOST_WORK_OF_MINIMALITY)
-        levels[is_valid], is_exact[is_valid] = UNKNOWN, False
+        is_exact[is_valid] = False
         places, is_exact[small] = minimality_by_search(
             self.edges.sizes,
             circuits[small],
             lambda kept: self.masked.measures(kept).right(self.valid_by) >= self.least_right,
             most=max(100, int(MOST_WORK_OF_MINIMALITY / per_circuit)),
         )
-        levels[small] = [LEVELS[place] for place in places.tolist()]
+        proven = zip(places.tolist(), is_exact[small].tolist(), strict=True)
+        levels[small] = [LEVELS[place] or (NONE if exact else "") for place, exact in proven]
         return levels, is_exact
 
     def curves(self, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> figures.Curves:

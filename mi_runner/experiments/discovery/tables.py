@@ -99,8 +99,8 @@ METRICS = TableType(
         Note("n_edges", "edges that the circuit keeps", COUNT),
         Note(
             "minimality",
-            "highest level of minimality that is proven: quasi, local, subset or cardinal; empty: none, or not valid; "
-            "unknown: the circuit is too large to say",
+            "highest level of minimality that is proven of the valid circuit: quasi, local, subset or cardinal; none: "
+            "it reaches none; empty: not known, or not valid",
         ),
         Note(
             "valid",
@@ -187,7 +187,13 @@ JACCARD = share(
     "jaccard",
     "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which not all are empty",
 )
-TIME = Measure("seconds", "time that the method took, mean over its draws", SECONDS, within=NOT_NEGATIVE, better="less")
+TIME = Measure(
+    "seconds",
+    "time that the method took, without the compilation of kernels; mean over its draws",
+    SECONDS,
+    within=NOT_NEGATIVE,
+    better="less",
+)
 
 OF_SUMMARY = (
     SMALLEST_VALID,
