@@ -78,6 +78,26 @@ def test_networks_of_checkpoints_are_compared_as_those_of_seeds(files: Callable[
         assert declared.caption(f"sweep_{name}")
     assert "a.pt and p.pt: " in done.err  # a line for each pair
 
+    # Two of its jobs, by mi-run diff: in words and one table; the numbers are left out.
+    pair = [str(done.folder / job) for job in ("0", "3")]
+    said = files("diff", *pair)
+    text = " ".join(said.out.split())
+    assert f"Of {first:,.0f} valid circuits of A and {first:,.0f} of B, {first:,.0f} are valid in both" in text
+    assert "McNemar's test does not tell the networks apart (p = 1)" in text and "mean_jaccard" not in said.out
+    assert "left out: edges of valid circuits" in text and "--all shows them" in text
+    everything = files("diff", *pair, "--all")
+    assert "edges of valid circuits: B and A" in everything.out and "0:0→0" in everything.out
+    as_json = json.loads(files("diff", *pair, "--format", "json").out)
+    assert as_json["differs"] == bool(said.status) == bool(everything.status)
+    (circuits,) = (section for section in as_json["sections"] if section["title"] == "circuits: B and A")
+    assert circuits["rows"][0]["both"] == first and circuits["answer"] in text
+    markdown = files("diff", *pair, "--format", "markdown").out
+    assert f"### circuits: B and A\n\n{circuits['answer']}\n\n| what | A | B | both |" in markdown
+    itself = files("diff", pair[0], pair[0])
+    assert itself.status == 0 and "The analysed layers of A and B have the same weights." in " ".join(
+        itself.out.split()
+    )
+
 
 def test_pairs_of_networks_are_tested_on_the_same_examples(files: Callable[..., Ended]) -> None:
     """Each row against the answers of both networks, counted here."""
