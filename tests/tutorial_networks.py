@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-N_TRAIN, N_TEST = 48, 32
+N_TRAIN, N_TEST = 32, 24
 FEATURES, TOKENS, POSITIONS, SIDE = 6, 7, 5, 8
 
 
@@ -38,25 +38,30 @@ class Mlp(nn.Module):
 
 
 class LeNet(nn.Module):
-    """Convolutions and pools, then three Linear layers behind `view`."""
+    """Convolutions and pools, then three Linear layers."""
 
-    def __init__(self, n_outputs: int) -> None:
+    def __init__(self, n_outputs: int = 3) -> None:
         super().__init__()
         self.conv1, self.conv2 = nn.Conv2d(1, 3, 3), nn.Conv2d(3, 4, 2)
         self.fc1, self.fc2, self.fc3 = nn.Linear(4, 6), nn.Linear(6, 4), nn.Linear(4, n_outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         x = F.max_pool2d(F.relu(self.conv1(x)), 2)
-        x = F.max_pool2d(F.relu(self.conv2(x)), 2)
-        x = x.view(-1, self.num_flat_features(x))
+        x = self.flat(F.max_pool2d(F.relu(self.conv2(x)), 2))
         return self.fc3(F.relu(self.fc2(F.relu(self.fc1(x)))))
 
-    def num_flat_features(self, x: Tensor) -> int:
-        size = x.size()[1:]
-        n = 1
-        for s in size:
-            n *= s
-        return n
+    def flat(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+
+class LeNetOfSizes(LeNet):
+    """The same, flattened as old tutorials do: by a loop over the sizes."""
+
+    def flat(self, x: Tensor) -> Tensor:
+        num_features = 1
+        for s in x.size()[1:]:
+            num_features *= s
+        return x.view(-1, num_features)
 
 
 class ConvNet(nn.Module):
@@ -400,12 +405,14 @@ class Case:
     Attributes:
         factory: its class in this module.
         options: further options of the model, as they are typed.
+        further: experiments, besides training and ablation, that a network of values goes through.
     """
 
     factory: str
     kind: str = "features"
     target: str = "classes"
     options: tuple[str, ...] = ()
+    further: frozenset[str] = frozenset()
 
     @property
     def is_value(self) -> bool:
@@ -420,6 +427,8 @@ class Case:
         return [*own, f"model.factory={__name__}:{self.factory}", *(["dataset.target=value"] if self.is_value else [])]
 
 
+CHAIN = frozenset({"circuits", "discovery"})
+
 CASES: Mapping[str, Case] = {
     "mlp": Case("Mlp"),
     "lenet": Case("LeNet", "images"),
@@ -430,11 +439,10 @@ CASES: Mapping[str, Case] = {
     "transformer": Case("Transformer", "tokens", options=("model.output=logits",)),
     "encoder": Case("Encoder", "sequences"),
     "autoencoder": Case("Autoencoder", "images", "image"),
-    "dense autoencoder": Case("DenseAutoencoder", "images", "image"),
+    "dense autoencoder": Case("DenseAutoencoder", "images", "image", further=CHAIN),
     "kan": Case("Kan"),
     "siamese": Case("Siamese", "pairs"),
     "mixer": Case("Mixer", "images"),
-    "vae": Case("Vae", "images", "image", ("model.output=0",)),
-    "vae in evaluation": Case("Vae", "images", "image", ("model.output=0", "model.arguments={draws: in training}")),
-    "vae encoder": Case("VaeEncoder", "images", "latent", ("model.output=mu",)),
+    "vae": Case("Vae", "images", "image", ("model.output=0", "model.arguments={draws: in training}"), CHAIN),
+    "vae encoder": Case("VaeEncoder", "images", "latent", ("model.output=mu",), CHAIN),
 }

@@ -46,6 +46,11 @@ class Column:
     categories: tuple[str, ...] | None = None
     filled: float | str | None = None
 
+    @property
+    def names(self) -> list[str]:
+        """A name for each of its numbers: its own, or `colour=red` for each value of a category."""
+        return [self.name] if self.categories is None else [f"{self.name}={value}" for value in self.categories]
+
 
 @dataclass(frozen=True)
 class Feature:

@@ -110,6 +110,7 @@ def load(
         y_test=y_test,
         class_names=("0", "1") if classes else None,
         causal_model=causal_model if len(tables) == 1 else None,
+        feature_names=variable_names(n),
     ).limited(limit)
 
 

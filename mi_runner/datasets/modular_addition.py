@@ -9,6 +9,7 @@ from torch.nn.functional import one_hot
 from mi_runner import chance
 from mi_runner.datasets import Dataset, check_room
 from mi_runner.datasets.causal_models import CausalModel, ModularSum
+from mi_runner.datasets.features import Column
 
 
 def load(
@@ -45,6 +46,11 @@ def load(
 
     x_train, y_train, terms_train = pairs(train_size, "train")
     x_test, y_test, terms_test = pairs(test_size, "test")
+    terms = tuple(map(str, range(modulus)))
+    columns = tuple(
+        Column(name, "category", tuple(range(first, first + modulus)), categories=terms)
+        for name, first in (("a", 0), ("b", modulus))
+    )
     return Dataset(
         name="mod_add",
         x_train=x_train,
@@ -55,4 +61,6 @@ def load(
         causal_model=CausalModel(("a", "b"), terms_train, terms_test, ModularSum(modulus, by_class)),
         label_name="sum",
         caption="{a} + {b} = {sum}",
+        feature_names=tuple(name for column in columns for name in column.names),
+        columns=columns,
     ).limited(limit)

@@ -119,13 +119,14 @@ class _Choices:
 def _rows(path: Path, test_path: str | None, reading: Reading, choices: _Choices) -> tuple[DataFrame, DataFrame | None]:
     """Returns the table, and that of the test rows if they have a file, without the columns that are left out."""
     train = read_table(path, reading)
-    _check_named(train, choices)
     if test_path is None:
+        _check_named(train, train, choices)
         return train.drop(columns=list(choices.leave_out)), None
     try:
         test = read_table(file_path(test_path), reading)
     except ArgumentError as error:
         raise error.renamed({"path": "test_path"}) from error
+    _check_named(train, test, choices)
     train, test = (table.drop(columns=list(choices.leave_out), errors="ignore") for table in (train, test))
     for one, other, name in ((train, test, path.name), (test, train, Path(test_path).name)):
         if more := [column for column in one.columns if column not in other.columns]:
@@ -136,8 +137,8 @@ def _rows(path: Path, test_path: str | None, reading: Reading, choices: _Choices
     return train, test[list(train.columns)]
 
 
-def _check_named(table: DataFrame, choices: _Choices) -> None:
-    """Checks that the table has the columns that options name."""
+def _check_named(table: DataFrame, test: DataFrame, choices: _Choices) -> None:
+    """Checks that the table, or for columns that are left out that of the test rows, has what options name."""
     names, target = list(map(str, table.columns)), choices.target_column
     if not target:
         columns = f"the columns are {listed(names, MOST_SHOWN)}."
@@ -145,16 +146,16 @@ def _check_named(table: DataFrame, choices: _Choices) -> None:
     of_options = {"target_column": (target,), "leave_out": choices.leave_out, "categories": choices.categories}
     for option, asked in of_options.items():
         for name in asked:
-            if name not in names:
+            if name not in names and (option != "leave_out" or name not in test.columns):
                 raise ArgumentError(option, None, f"{{{option}}}: {unknown('column', name, names)}")
         if option != "target_column" and target in asked:
             raise ArgumentError(option, None, f"{{{option}}}: {target} is the target's column, which is no input.")
     if both := [name for name in choices.categories if name in choices.leave_out]:
         problem = f"{{categories}}: {listed(both, MOST_SHOWN)} is in {{leave_out}}, too."
         raise ArgumentError(("categories", "leave_out"), None, problem, "Name a column in one of them.")
-    if len(names) == 1 + len(choices.leave_out):
+    if not {*names} - {target, *choices.leave_out}:
         raise ArgumentError("leave_out", None, "no column is left that could be an input.")
-    _say_counters(table.drop(columns=[target, *choices.leave_out, *choices.categories]))
+    _say_counters(table.drop(columns=[target, *choices.leave_out, *choices.categories], errors="ignore"))
 
 
 def _say_counters(table: DataFrame) -> None:
@@ -184,6 +185,9 @@ def _with_missing(table: DataFrame, names: list[str], choices: _Choices) -> Data
         kept = table.dropna()
         if len(kept) < len(table):
             n = len(table) - len(kept)
+            if not len(kept):
+                problem = f"each of the {len(table)} rows lacks a value."
+                raise ArgumentError(("missing", "leave_out"), choices.missing, problem, "Name columns in {leave_out}.")
             log.warning(f"{n} of {len(table)} rows lack a value and are left out; {len(kept)} stay")
         return kept.reset_index(drop=True)
     target = table[choices.target_column]

@@ -201,14 +201,9 @@ def prepare(train: DataFrame, test: DataFrame, kinds: dict[str, Kind], *, missin
     return Prepared(
         np.concatenate([blocks[name][1] for name in kinds], 1),
         np.concatenate([blocks[name][2] for name in kinds], 1),
-        tuple(name for column in columns for name in _names(column)),
+        tuple(name for column in columns for name in column.names),
         tuple(columns),
     )
-
-
-def _names(column: Column) -> list[str]:
-    """Returns the names of a column's numbers."""
-    return [column.name] if column.categories is None else [f"{column.name}={value}" for value in column.categories]
 
 
 def _is_constant(name: str, values: Series, kind: Kind, missing: str) -> bool:

@@ -306,7 +306,10 @@ def _reason(error: Exception) -> str:
     """Returns in a few words why fx stopped."""
     text = " ".join(str(error).split()) or type(error).__name__
     if "cannot be iterated" in text:
-        return "it loops over a value, or unpacks one (*), whose length is known only when it runs"
+        return (
+            "it loops over a value, or unpacks one (*), whose length is known only when it runs (to flatten, write "
+            "x.flatten(1), which needs no sizes)"
+        )
     if "control flow" in text:
         return "it decides by a value (if, assert, while), which is known only when it runs"
     if "Proxy" in text and ("integer" in text or "must be int" in text or "tuple of ints" in text):

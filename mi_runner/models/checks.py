@@ -210,6 +210,12 @@ def _reasons(error: Exception, model: nn.Module, dataset: Dataset) -> Iterator[s
         )
 
 
+def _may_be_classes(dataset: Dataset, n_outputs: int) -> bool:
+    """Returns whether targets that are values may be classes, of which a network has an output for each."""
+    y = dataset.y_train
+    return y.dim() == 1 and n_outputs > 1 and bool(((y == y.round()) & (y >= 0) & (y < n_outputs)).all())
+
+
 def _remedy(shape: tuple[int, ...], n: int, dataset: Dataset) -> str:
     """Returns what to change so that an output of this shape is `(n, dataset.n_outputs)`."""
     n_outputs = dataset.n_outputs
@@ -221,6 +227,8 @@ def _remedy(shape: tuple[int, ...], n: int, dataset: Dataset) -> str:
         return "It has as many numbers: end the network with torch.nn.Flatten()."
     if len(shape) > 2 and shape[-1] == n_outputs:
         return "If the middle axes are positions, return those of one, output[:, -1], or their mean."
+    if len(shape) == 2 and not dataset.has_classes and _may_be_classes(dataset, shape[1]):
+        return f"If the targets, 0 to {int(dataset.y_train.max())}, are classes, type dataset.target=class."
     return (
         f"Give its last layer {n_outputs} outputs; a factory with a parameter n_outputs gets this number."
         if len(shape) == 2

@@ -157,7 +157,7 @@ def test_means_and_samples_can_come_from_data_of_ones_own(tmp_path: Path) -> Non
     [
         ({"x": np.zeros((3, 5))}, "any", r"x has the shape \(3, 5\); it must be \(M, 6\), as the inputs of arrays"),
         ({"x": np.zeros((0, 6))}, "any", r"x has the shape \(0, 6\)"),
-        ({"x": np.full((3, 6), np.nan)}, "any", "x has NaN or infinite values"),
+        ({"x": np.full((3, 6), np.nan)}, "any", "x \\(3, 6\\) has NaN or infinite values"),
         ({"x": np.full((3, 6), 1e300)}, "any", "x has values that are too large for float32"),
         ({"inputs": np.zeros((3, 6))}, "any", "x missing; it has inputs"),
         ({"x": np.zeros((3, 6)), "y": np.zeros(2, int)}, "any", r"y is int64 \(2,\); it must be the class of each x"),

@@ -596,7 +596,12 @@ def test_padding_is_stated(caplog: pytest.LogCaptureFixture) -> None:
         (MLP([6, 4, 3]), classes(), {"sites": ["layers.7"]}, "^experiment.sites: no site .* 'layers.7'.*Allowed: x"),
         (MLP([6, 4, 3]), classes(), {"sites": ["layers.1", "layers.1"]}, "name at least one site, each once"),
         (MLP([6, 4, 3]), classes(), {"sites": []}, "name at least one site"),
-        (MLP([6, 3]), classes(), {}, "no activation function between its layers: name experiment.sites.*x, layers.0"),
+        (
+            MLP([6, 3]),
+            classes(),
+            {},
+            "no activation function between its layers: name sites .*=\\[x,layers.0\\] or some",
+        ),
         (MLP([6, 4, 1]), values(), {"sites": ["x"], "kernel_size": 2}, ""),
     ],
 )

@@ -406,7 +406,7 @@ def test_options_that_are_mistakes(options: dict[str, Any], text: str) -> None:
 
 def test_data_without_variables_say_which_have_some() -> None:
     given = Setting(ProbesConfig(), TrainingOptions(), nn.Linear(6, 3).eval(), classes())
-    with pytest.raises(ConfigError, match="dataset=arrays has no variables to read.* Those with one: .*ellipses"):
+    with pytest.raises(ConfigError, match="dataset=arrays has no variables to read.* Those with a model: .*ellipses"):
         probes.check(given)
 
 

@@ -49,7 +49,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
     record = ended.record
     assert list(record) == [
         *("schema_version", "status", "experiment", "dataset", "model", "seed", "device"),
-        *("threads", "processor", "instruction_set", "config_hash", "config", "answer", "metrics"),
+        *("threads", "processor", "instruction_set", "config_hash", "config", "data", "answer", "metrics"),
         *(
             "keys",
             "common_names",

@@ -144,7 +144,7 @@ def run(setting: Setting[AblationConfig]) -> Result:
         )
     drawn: dict[str, Drawing] = {"accuracy": partial(figures.accuracy, _with_every_method(_known(rows)))}
     drawn |= drawing.confusion([row for row in ablated.confusion if row["method"] == NONE], dataset.class_names)
-    drawn |= figures.weight_images(graph, dataset)
+    drawn |= figures.weight_pictures(graph, dataset)
     drawn |= figures.entering_images(graph, dataset, config.examples)
     if units:
         drawn["units"] = partial(figures.unit_drops, _known(units))

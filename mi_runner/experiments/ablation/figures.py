@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 from matplotlib.figure import Figure
-from torch import nn
+from torch import Tensor, nn
 
 from mi_runner.datasets import Dataset
 from mi_runner.experiments import Drawing
@@ -81,10 +81,14 @@ def unit_drops(rows: Sequence[Row]) -> Figure:
     return figure
 
 
-def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Drawing]:
-    """Returns pictures of each Linear layer with a weight a pixel: its units' weights (the largest) as images."""
+def weight_pictures(graph: ModelGraph, dataset: Dataset) -> dict[str, Drawing]:
+    """Returns pictures of the weights of Linear layers: as images, or by feature where the input's numbers have names.
+
+    Of images each layer with a weight a pixel is drawn: its units' weights (the largest). Otherwise each that reads the
+    input, with at most `drawing.MOST_LABELS` features, and of the units those of largest norm.
+    """
     if dataset.image_shape is None:
-        return {}
+        return _weights_by_feature(graph, dataset)
     drawn: dict[str, Drawing] = {}
     for name in graph.sites:
         layer = graph.submodule(name)
@@ -99,6 +103,36 @@ def weight_images(graph: ModelGraph, dataset: Dataset) -> dict[str, Drawing]:
         captions, colours = [str(unit) for unit in units], {"cmap": "RdBu_r", "vmin": -limit, "vmax": limit}
         drawn[f"weights_{name}"] = partial(drawing.mosaic, pictures, captions, title, **colours)
     return drawn
+
+
+def _weights_by_feature(graph: ModelGraph, dataset: Dataset) -> dict[str, Drawing]:
+    """Returns pictures of the layers that read the input: a row for each unit, a column for each named number."""
+    names = dataset.feature_names
+    if names is None or len(names) > drawing.MOST_LABELS:
+        return {}
+    drawn: dict[str, Drawing] = {}
+    for edge in graph.uses(graph.inputs[0]):
+        name = edge.rpartition("/")[2]
+        layer = graph.submodule(name) if name in graph.sites else None
+        if isinstance(layer, nn.Linear) and layer.in_features == len(names):
+            weight = layer.weight.detach().cpu()
+            units = weight.norm(dim=1).topk(min(drawing.MOST_LABELS, len(weight))).indices.sort().values.tolist()
+            drawn[f"weights_{name}"] = partial(_weights_of_features, name, weight[units], units, names)
+    return drawn
+
+
+def _weights_of_features(name: str, weight: Tensor, units: Sequence[int], names: Sequence[str]) -> Figure:
+    """Draws weights `(units, features)`: blue negative, red positive."""
+    figure = Figure(figsize=(2.2 + 0.3 * len(names), 1.8 + 0.2 * len(units)), layout="constrained")
+    axes = figure.subplots()
+    largest = float(weight.abs().max()) or 1.0
+    shown = axes.imshow(weight.numpy(), cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
+    axes.set_xticks(range(len(names)), [drawing.short(feature) for feature in names], rotation=90, fontsize=7)
+    axes.set_yticks(range(len(units)), [str(unit) for unit in units], fontsize=7)
+    axes.set_ylabel("unit")
+    axes.set_title(f"{name}.weight", fontsize=9)
+    figure.colorbar(shown, ax=axes, label="weight")
+    return figure
 
 
 @torch.no_grad()

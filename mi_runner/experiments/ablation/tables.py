@@ -184,7 +184,7 @@ ABLATING = Declarations(
             "metrics",
         ),
         CONFUSION_FIGURE,
-        FigureType("weights_*", "Weights as images: blue negative, red positive."),
+        FigureType("weights_*", "Weights as images, or by feature: blue negative, red positive."),
         FigureType("entering", "The value that enters the output layer, as an image."),
         FigureType("units", "The drop in accuracy by each unit's ablation, in descending order.", "units"),
     ),

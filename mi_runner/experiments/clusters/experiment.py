@@ -39,7 +39,9 @@ def check(setting: Setting[ClustersConfig]) -> None:
     """
     config, training, dataset = setting.config, setting.training, setting.dataset
     if not dataset.has_classes:
-        raise ConfigError("experiment=clusters compares classes: use dataset.target=class.")
+        several = f"the targets are {dataset.n_outputs} values each: save the class of each example as y"
+        remedy = "use dataset.target=class" if dataset.n_outputs == 1 else several
+        raise ConfigError(f"experiment=clusters compares classes: {remedy}.")
     wanted = (config.strength, config.layer, config.n_clusters)
     given = (training.regularizer_strength, training.regularizer_layer, training.regularizer_clusters)
     if training.regularizer != "clusterability" or given != wanted:

@@ -261,9 +261,10 @@ def _sites(graph: ModelGraph, config: DecoderConfig) -> list[str]:
     if config.sites is None:
         if found := hidden_sites(graph):
             return found
+        able = [name for name in graph.usable_sites if name not in (*graph.inputs, graph.output)] or graph.usable_sites
         raise ConfigError(
-            "the network has no activation function between its layers: name experiment.sites. Sites that can be "
-            f"read: {', '.join(graph.usable_sites) or '(none)'}."
+            "the network has no activation function between its layers: name sites between them, "
+            f"experiment.sites=[{','.join(able)}] or some of these."
         )
     with of_option("experiment.sites"):
         for name in config.sites:

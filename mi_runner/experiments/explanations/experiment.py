@@ -25,6 +25,7 @@ from mi_runner.errors import ArgumentError, ConfigError, RunFailed
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common import sentences
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
+from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.tables import HISTORY, of_training
 from mi_runner.experiments.explanations import figures
 from mi_runner.experiments.explanations.controls import RANDOM_FUNCTION, UNTRAINED, Control, train_on_random_functions
@@ -70,15 +71,16 @@ def check(setting: Setting[ExplanationsConfig]) -> None:
         ConfigError: they aren't, or it can't; the text says what to type.
     """
     config, dataset = setting.config, setting.dataset
-    if dataset.has_classes:
-        raise ConfigError("experiment=explanations takes values: type dataset.target=value.")
     n = dataset.input_shape[0]
     is_boolean = len(dataset.input_shape) == 1 and n <= logic.MOST_INPUTS
     if not is_boolean or not torch.equal(dataset.x_test.cpu(), logic.all_inputs(n)):
         raise ConfigError(
-            "experiment=explanations takes a test set that is each input of a Boolean function once: type "
-            "dataset=logic dataset.limit=null."
+            "experiment=explanations takes a Boolean function, whose test set is each of its inputs once: type "
+            "dataset=logic dataset.limit=null and a network that takes its inputs, such as model=mlp "
+            "model.hidden_sizes=[3,3]."
         )
+    if dataset.has_classes:
+        raise ConfigError("experiment=explanations takes values: type dataset.target=value.")
     for output, table in enumerate(_tables(dataset)):
         if table in (0, 2**2**n - 1):
             raise ConfigError(f"experiment=explanations: the function of output {output} is constant. Use another.")
@@ -130,7 +132,7 @@ def run(setting: Setting[ExplanationsConfig]) -> Result:
     alignments: list[dict[str, Any]] = []
     frames = []
     pictures: list[Callable[[], Any]] = []
-    part = find_part(setting.graph(), None)
+    part = named(find_part(setting.graph(), None), setting.graph(), setting.dataset)
     drawn: dict[str, Drawing] = {}
     as_text = any(max(found.groundings, default=0) >= 2**63 for found in explained.values())
     for output, found in explained.items():
