@@ -231,25 +231,52 @@ def matchings(
 
 
 def shared_circuits(
-    first: ValidCircuits,
-    second: ValidCircuits,
+    first: ValidCircuits | CircuitSearch,
+    second: ValidCircuits | CircuitSearch,
     matching: Matching,
     *,
-    fixed: Sequence[bool],
+    fixed: Sequence[bool] | None = None,
     draws: int = DRAWS,
     generator: np.random.Generator | None = None,
 ) -> SharedCircuits:
     """Returns what the valid circuits of two networks have in common.
 
     Args:
+        first, second: the valid circuits of each, or the searches that found them.
         matching: for each layer the second network's unit that matches each unit of the first.
-        fixed: for each layer, whether random matchings keep its names: data and outputs.
+        fixed: for each layer, whether random matchings keep its names; None: those of inputs and outputs alone.
         draws: the number of random matchings; if there are fewer, each counts once.
         generator: draws them, and samples of many circuits; None: always the same.
 
     Raises:
         ArgumentError: the networks differ in their sizes.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import circuits
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
+        >>> copy = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
+        >>> with torch.no_grad():
+        ...     for mine, other, units in ((net[0], copy[0], [1, 0]), (net[2], copy[2], [0])):
+        ...         _ = other.bias.copy_(mine.bias[units])
+        ...     _ = copy[0].weight.copy_(net[0].weight[[1, 0]])
+        ...     _ = copy[2].weight.copy_(net[2].weight[:, [1, 0]])
+        >>> x = torch.randn(50, 2)
+        >>> parts = [find_part(ModelGraph.trace(one, x), None) for one in (net, copy)]
+        >>> examples = circuits.CircuitExamples(x, parts[0](x)[:, 0].round().detach(), parts[0](x)[:, 0].detach())
+        >>> searches = [circuits.search(part, examples, accuracy_threshold=0.5) for part in parts]
+        >>> matching = circuits.match(*parts, x, x)
+        >>> matching[1]
+        array([1, 0])
+        >>> shared = circuits.shared(*searches, matching)
+        >>> shared.valid.both == shared.valid.first == shared.valid.second
+        True
     """
+    first, second = (ValidCircuits.of(one) if isinstance(one, CircuitSearch) else one for one in (first, second))
+    if fixed is None:
+        fixed = [True, *[False] * (len(first.space.sizes) - 2), True]
     if first.space.sizes != second.space.sizes:
         layers = ["-".join(map(str, one.space.sizes)) for one in (first, second)]
         problem = f"first has layers of {layers[0]} neurons, second of {layers[1]}:"

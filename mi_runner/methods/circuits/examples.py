@@ -165,7 +165,7 @@ def group_examples(output: Layer, examples: CircuitExamples) -> GroupedExamples:
     kinds, group = np.unique(np.column_stack([answers[first], counts]), axis=0, return_inverse=True)
     order = first[np.argsort(group.reshape(-1), kind="stable")]
     if examples.has_several:
-        wanted = kinds[:, :2].astype(np.int64)
+        wanted: np.ndarray = kinds[:, :2].astype(np.int64)
     else:
         intervals = [[rounding_interval(output, answer, kind) for answer in pair] for pair in kinds[:, :2].tolist()]
         wanted = np.array(intervals, dtype=np.float32).reshape(-1, 4)
