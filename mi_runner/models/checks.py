@@ -230,7 +230,7 @@ def _remedy(shape: tuple[int, ...], n: int, dataset: Dataset) -> str:
     if len(shape) == 2 and not dataset.has_classes and _may_be_classes(dataset, shape[1]):
         return f"If the targets, 0 to {int(dataset.y_train.max())}, are classes, type dataset.target=class."
     return (
-        f"Give its last layer {n_outputs} outputs; a factory with a parameter n_outputs gets this number."
+        f"Give its last layer {n_outputs} output{'' if n_outputs == 1 else 's'}; a factory with a parameter n_outputs gets this number."
         if len(shape) == 2
         else "Return a row of outputs for each example."
     )
