@@ -38,6 +38,9 @@ MOST_COMPARED = 5_000
 MOST_JUDGED = 20_000
 """Circuits that are evaluated in the other network, or renamed by random matchings; of more, a random sample."""
 
+MOST_BITS = 24
+"""Of so many edges all sets have a place in a table, 16 MB."""
+
 PERCENTILES = (2.5, 97.5)
 
 AreValid = Callable[[np.ndarray], np.ndarray]
@@ -364,6 +367,15 @@ def _common(first: ValidCircuits, second: ValidCircuits, named: np.ndarray, back
     return None
 
 
+def _membership(circuits: np.ndarray, n_edges: int) -> AreValid:
+    """Returns a function that says which circuits are among these, by a table of all sets of edges if there are few."""
+    if n_edges > MOST_BITS:
+        return lambda asked: np.isin(asked, circuits)
+    table = np.zeros(1 << n_edges, dtype=bool)
+    table[circuits] = True
+    return lambda asked: table[asked]
+
+
 @dataclass(frozen=True)
 class _AtRandom:
     """Mean and percentiles over n random matchings; None where they aren't known."""
@@ -385,12 +397,14 @@ def _at_random(
     if first.lists_all and second.lists_all:
         looked_for = _sample(second.listed, MOST_JUDGED, generator)
         sets["valid"] = first.listed, looked_for, len(second.listed) / max(1, len(looked_for))
+    own_members = {name: _membership(own, first.space.n_edges) for name, (own, _, _) in sets.items()}
     found: dict[str, list[float]] = {}
     n = 0
     for matching in matchings(first.space.sizes, fixed, draws, generator):
         places = edges_by_name(matching)
-        for name, (own, others, scale) in sets.items():
-            found.setdefault(name, []).append(float(np.isin(renamed(others, places), own).sum()) * scale)
+        for name, (_, others, scale) in sets.items():
+            n_common = own_members[name](renamed(others, places)).sum()
+            found.setdefault(name, []).append(float(n_common) * scale)
         found.setdefault("backbone", []).append(float((first.backbone & second.backbone[places]).sum()))
         found.setdefault("edges", []).append(float(np.minimum(first.shares, second.shares[places]).sum()))
         n += 1
