@@ -1,8 +1,8 @@
 """How many sub-networks of a network's last layers do the same? All of them are counted, the valid ones listed.
 
 `search` takes a part of a graph (`mi_runner.graph.find_part`) and `CircuitExamples`; a `Circuit` is one of them, with
-its outputs, its picture and its file; `load` reads those of a run. `match` pairs the units of two networks, and `shared`
-says what their valid circuits have in common. docs/circuits.md defines what a circuit is.
+its outputs, its picture and its file; `load` reads those of a run. `match` pairs the units of two networks, and
+`shared` says what their valid circuits have in common. docs/circuits.md defines what a circuit is.
 """
 
 from mi_runner.methods.circuits.circuit import Circuit
