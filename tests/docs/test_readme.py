@@ -142,7 +142,14 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         small += ["experiment.samples=3", "experiment.max_sizes=4"]
     if config.experiment.name in ("iit", "das"):
         small += ["experiment.epochs=1"]
-    if any(part.startswith("checkpoint=") for part in arguments):
+    named = next((part.partition("=")[2] for part in arguments if part.startswith("checkpoint=")), "")
+    if "," in named:
+        options = [part for part in arguments if part not in ("-m", f"checkpoint={named}", "skip_invalid=true")]
+        options = [part.partition(",[")[0] for part in options if not part.startswith("over=")]
+        for seed, file in enumerate(named.split(",")):
+            trained = mi_run(*options, *small, f"seed={seed}")
+            torch.save(load_file(trained.record["checkpoint"]["path"]), file)
+    elif named:
         trained = mi_run("experiment=ablation", "dataset.limit=60", "training.epochs=1", "seed=123456")
         assert trained.status == 0
         torch.save(load_file(trained.record["checkpoint"]["path"]), "weights.pt")

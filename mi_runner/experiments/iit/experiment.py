@@ -361,7 +361,7 @@ def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None
 
 
 def _warn_of_collapse(trial: Trial, outcomes: Mapping[tuple[str, str], Predictions]) -> None:
-    """Warns of a network that gives one answer after its training by swaps, and gave several before."""
+    """Logs that a network gives one answer after its training by swaps, and gave several before."""
     if outcomes["before", NONE].commonest < 1 == outcomes["after", NONE].commonest:
         log.warning(
             f"{trial.cell.name}: after the training by interchange interventions the network gives every test example "
