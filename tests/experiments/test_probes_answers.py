@@ -56,8 +56,8 @@ def test_without_the_control_the_highest_score_is_named() -> None:
 
 def test_one_set_at_one_site_has_its_interval() -> None:
     assert said(cell("first", "a", 30, 20)) == (
-        "The accuracy of the probe of a at first is 0.75 (0.1 to 0.9), beside 0.25 of shuffled variables, 0.5 of the raw "
-        "input."
+        "The accuracy of the probe of a at first is 0.75 (0.1 to 0.9), beside 0.25 of shuffled variables, 0.5 of the "
+        "raw input."
     )
     row, by_example = cell("first", "a", 30, None)
     assert answer([{**row, "score": float("nan")}], by_example) == ""

@@ -43,7 +43,7 @@ from mi_runner.experiments.explanations.tables import (
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine.compiled import clock
-from mi_runner.methods.circuits.rounding import rounding_interval
+from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.explanations.boolean import digits_of
 from mi_runner.methods.explanations.explain import Explanations, check_sizes, explain, own_table
@@ -79,15 +79,22 @@ def check(setting: Setting[ExplanationsConfig]) -> None:
             "dataset=logic dataset.limit=null and a network that takes its inputs, such as model=mlp "
             "model.hidden_sizes=[3,3]."
         )
-    if dataset.has_classes:
-        raise ConfigError("experiment=explanations takes values: type dataset.target=value.")
+    kind = dataset.outputs
+    if kind.are_of_classes and not kind.are_of_one:
+        n_classes = len(dataset.class_names or ())
+        one = "model.outputs=logit for a network with one output, or dataset.target=value"
+        raise ConfigError(
+            "experiment=explanations: groundings and algorithms are defined for an output that is true or false by "
+            f"itself, and {n_classes} outputs answer a class together. Type "
+            f"{one if n_classes == 2 else 'experiment=circuits'}."
+        )
     for output, table in enumerate(_tables(dataset)):
         if table in (0, 2**2**n - 1):
             raise ConfigError(f"experiment=explanations: the function of output {output} is constant. Use another.")
     graph = setting.graph()
     try:
         part = find_part(graph, None)
-        rounding_interval(part.layers[-1], 0.0)
+        refuse_falling(part.layers[-1])
         check_sizes(part.output(0).sizes, config.max_depth)
     except ValueError as error:
         if isinstance(error, ArgumentError) and error.argument == "max_depth":
@@ -207,7 +214,7 @@ def _number(value: float | int | None) -> float:
 
 def _tables(dataset: Dataset) -> list[int]:
     """Returns the truth table of each output of the data set."""
-    targets = dataset.y_test.cpu().reshape(len(dataset.y_test), -1).round()
+    targets = dataset.y_test.cpu().double().reshape(len(dataset.y_test), -1).round()
     return [sum(1 << row for row in range(len(targets)) if targets[row, k] == 1) for k in range(targets.shape[1])]
 
 
@@ -230,7 +237,7 @@ def _explained(
     for output, table in enumerate(_tables(dataset or setting.dataset)):
         single = part.output(output)
         try:
-            wanted = own_table(single) if control == UNTRAINED else table
+            wanted = own_table(single, setting.dataset.outputs) if control == UNTRAINED else table
             row, found = _output(setting, single, wanted)
         except ValueError as error:
             raise RunFailed(f"output {output}: {error} Use another seed.") from error
@@ -241,11 +248,11 @@ def _explained(
 
 
 def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tuple[dict[str, Any], Explanations | None]:
-    config = setting.config
+    config, kind = setting.config, setting.dataset.outputs
     began = clock()
     n_rows = 2 ** part.sizes[0]
-    outputs = part(logic.all_inputs(part.sizes[0]))[:, 0].round().tolist()
-    accuracy = sum(value == (table >> row & 1) for row, value in enumerate(outputs)) / n_rows
+    answers = kind.answers(part(logic.all_inputs(part.sizes[0]))).tolist()
+    accuracy = sum(value == (table >> row & 1) for row, value in enumerate(answers)) / n_rows
     converged = accuracy >= config.min_accuracy
     row: dict[str, Any] = {
         "function": logic.name_of(digits_of(table, n_rows)),
@@ -262,6 +269,7 @@ def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tup
         accuracy_threshold=config.accuracy_threshold,
         sample=config.sample,
         seed=chance.derived_seed(setting.seed, "sampled circuits"),
+        kind=kind,
         progress=setting.progress,
     )
     counts = found.groundings
