@@ -164,8 +164,7 @@ def _say_counters(table: DataFrame) -> None:
         values = table[name]
         if values.dtype.kind not in "iu" or len(values) <= MOST_SHOWN or values.isna().any():
             continue
-        first = int(values.min())
-        if sorted(values) == list(range(first, first + len(values))):
+        if values.is_unique and int(values.max()) - int(values.min()) + 1 == len(values):
             log.warning(f"the column {name} numbers the rows: if it is no input, name it in leave_out")
 
 

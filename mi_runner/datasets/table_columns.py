@@ -78,7 +78,7 @@ def kinds_of(table: DataFrame, categories: Sequence[str]) -> dict[str, Kind]:
 
 
 def _kind(name: str, values: Series) -> Kind:
-    from pandas import CategoricalDtype
+    from pandas import CategoricalDtype, StringDtype
     from pandas.api import types
 
     there = values.dropna()
@@ -92,7 +92,7 @@ def _kind(name: str, values: Series) -> Kind:
         return "number"
     if isinstance(values.dtype, CategoricalDtype):
         return "category"
-    if not all(isinstance(value, str) for value in there):
+    if not isinstance(there.dtype, StringDtype) and not all(isinstance(value, str) for value in there):
         what = sorted({type(value).__name__ for value in there} - {"str"})
         if all(isinstance(value, str | int | float) for value in there):
             return _of_texts(name, there.map(str))
@@ -110,18 +110,20 @@ def _of_texts(name: str, values: Series) -> Kind:
     """
     import pandas as pd
 
-    distinct = values.drop_duplicates()
+    counts = values.value_counts(sort=False)
+    distinct = counts.index.to_series()
     if distinct.str.fullmatch(DECIMAL_COMMA).all() and distinct.str.contains(",").any():
         remedy = f"If they are, type {{decimal}}=comma; otherwise {typed('categories', [name])}"
         raise _unfit(name, f"has numbers with commas, such as {distinct.iloc[0]}: decimal commas?", remedy)
-    are_numbers = pd.to_numeric(values, errors="coerce").notna()
-    if are_numbers.all():
+    are_numbers = pd.to_numeric(distinct, errors="coerce").notna()
+    n_numbers, n_texts = int(counts[are_numbers].sum()), int(counts[~are_numbers].sum())
+    if not n_texts:
         remedy = f"Save them as numbers, or take them as categories: {typed('categories', [name])}"
         raise _unfit(name, "has numbers that are saved as text.", remedy)
-    if 2 * are_numbers.sum() >= len(values):
-        texts = list(values[~are_numbers].drop_duplicates())
+    if n_numbers >= n_texts:
+        texts = list(distinct[~are_numbers])
         shown = texts[:MOST_SHOWN]
-        problem = f"has {int(are_numbers.sum())} numbers and {int((~are_numbers).sum())} texts: {listed(texts, 3)}."
+        problem = f"has {n_numbers} numbers and {n_texts} texts: {listed(texts, 3)}."
         remedy = f"If they mean missing values, type {typed('missing_values', shown)}, with {{missing}}=median; "
         raise _unfit(name, problem, f"{remedy}otherwise {typed('categories', [name])}")
     if distinct.str.fullmatch(DATE).all():
@@ -233,7 +235,9 @@ def _values(table: DataFrame, kind: Kind) -> np.ndarray:
 
 def as_texts(values: Series) -> list[str | None]:
     """Returns a column as text without spaces around it: whole numbers without a point, None where a value misses."""
-    return [None if is_missing else as_text(value) for value, is_missing in zip(values, values.isna(), strict=True)]
+    codes, distinct = values.factorize()
+    texts = [as_text(value) for value in distinct]
+    return [None if code < 0 else texts[code] for code in codes.tolist()]
 
 
 def as_text(value: Any) -> str:
