@@ -43,7 +43,7 @@ def load(
         ArgumentError: an array is missing or not as described; the text names the first mistake.
     """
     if isinstance(data, Dataset):
-        return _named(data, feature_names, class_names)
+        return _named(data.to(torch.device("cpu")), feature_names, class_names)  # where networks are built
     given = _by_name(data)
     named = {"feature_names": feature_names, "class_names": class_names}
     words = {name: given.get(name) if names is None else names for name, names in named.items()}

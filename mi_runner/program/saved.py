@@ -59,10 +59,10 @@ def open_sweep(folder: str | os.PathLike[str]) -> Sweep:
         >>> small = ["dataset=mod_add", "dataset.train_size=60", "training.epochs=1", "training.learning_rate=0.1,0.01"]
         >>> folder = tempfile.mkdtemp()
         >>> status = command.main(["-m", *small, f"output_dir={folder}"])  # doctest: +ELLIPSIS
-        summary metrics...
+        accuracy...
         >>> sweep = mi_runner.open_sweep(f"{folder}/sweeps/train/v001")
-        >>> sweep.headline["training.learning_rate"].tolist(), sweep.runs[1].status
-        ([0.1, 0.01], 'done')
+        >>> [run.swept["training.learning_rate"] for run in sweep.runs], list(sweep.tables)
+        ([0.1, 0.01], ['sweep_summary', 'sweep'])
     """
     path = _existing(folder)
     if not os.path.lexists(path / PLAN):

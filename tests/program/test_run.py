@@ -418,7 +418,7 @@ def test_a_mistake_says_what_to_give(name: str, tmp_path: Path, monkeypatch: pyt
 def test_a_control_needs_weights_that_can_be_drawn_anew(tmp_path: Path) -> None:
     options = {"experiment": "decoder", "output_dir": tmp_path}
     with pytest.raises(
-        ConfigError, match="the weights of Lonely can't be drawn anew: give its class a method reset_param"
+        ConfigError, match="the weights of Lonely can't be drawn again: give its class a method reset_param"
     ):
         mi_runner.run(options, model=Lonely(), data=of_bits())
 

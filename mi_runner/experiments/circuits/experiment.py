@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -48,8 +47,10 @@ from mi_runner.experiments.common.judging import Recorded, analysed_parts, examp
 from mi_runner.experiments.common.last_layers import refused
 from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.sentences import counted, figure, measured
+from mi_runner.experiments.common.validity import no_circuit, valid_by, what_holds
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.circuit import pair_shares
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.examples import CircuitExamples
@@ -244,15 +245,19 @@ def _of_output(
         judging: the examples that circuits are judged on; None: those that they are found on.
         cut: how the analysed layers alone compare with the whole network.
     """
-    config, examples = setting.config, found.examples(output)
+    config = setting.config
+    accuracy, threshold = found.accuracy(output), config.accuracy_threshold
+    rule = valid_by(config.valid, accuracy, threshold, output=f"{_what(output)}: ")
+    examples = replace(found.examples(output), valid_by=rule)
     log.info(_estimate(CircuitSpace(part.sizes, config.inputs.name), examples, output, config.max_table_rows))
-    began = time.perf_counter()
+    began = clock()
     result = _search(setting, part, examples, output)
-    enumerated = time.perf_counter()
+    enumerated = clock()
     levels = _levels(config, part, examples, output, result)
-    minimal = time.perf_counter()
-    elsewhere = _judged(setting, part, judging.examples(output), result) if judging else None
-    row = _summary(setting, output, result, levels, cut, enumerated - began)
+    minimal = clock()
+    judged_on = replace(judging.examples(output), valid_by=rule) if judging else None
+    elsewhere = _judged(setting, part, judged_on, result) if judged_on else None
+    row = _summary(setting, output, result, levels, cut, enumerated - began) | {"valid_by": rule}
     row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
     setting.progress.rows("metrics", [row])
     valid_only = config.table is CircuitTable["valid"]
@@ -484,23 +489,29 @@ def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words
         words: which examples circuits are found and judged on; empty where they are the same.
     """
     of_output = f"Of the first of {n_outputs} outputs, " if n_outputs > 1 else ""
-    text = (
-        f"{of_output}{row['n_valid']:,} of {counted(row['n_circuits'], 'circuit')} are valid: their accuracy is above "
-        f"{row['threshold']:g}, that of the whole network is {figure(row['full_accuracy'])}."
-    )
+    whole = f"the accuracy of the whole network is {figure(row['full_accuracy'])}"
+    n_valid, circuits = row["n_valid"], counted(row["n_circuits"], "circuit")
+    rule = row["valid_by"], row["threshold"]
     if result.fewest_edges is None:
-        return text
-    of_edges = f"keeps {result.fewest_edges} of {len(result.edge_counts)} edges"
-    text += f" The sparsest {of_edges}; {counted(result.n_cardinal, 'circuit is', 'circuits are')} as sparse"
+        none = "none" if of_output else "None"
+        return f"{of_output}{none} of {circuits} is valid: {no_circuit(*rule)}; {whole}."
+    are = "is" if n_valid == 1 else "are"
+    text = f"{of_output}{n_valid:,} of {circuits} {are} valid: {what_holds(*rule, n_valid)}; {whole}."
+    n_edges = len(result.edge_counts)
+    if result.n_cardinal == 1:
+        text += f" The sparsest keeps {result.fewest_edges:,} of {n_edges:,} edges, and no other is as sparse"
+    else:
+        text += f" The {result.n_cardinal:,} sparsest keep {result.fewest_edges:,} of {n_edges:,} edges"
     if not math.isnan(row["mean_jaccard"]):
-        text += f"; two valid circuits share on average {figure(row['mean_jaccard'])} of the edges of either"
+        text += f"; two valid circuits have on average {figure(row['mean_jaccard'])} of their edges in common"
     if words:
-        listed = counted(row["n_listed_valid"], "valid circuit")
         still = round(row["still_valid"] * row["n_listed_valid"])
-        text += f". They are {words}, where {still:,} of {listed} are still valid"
+        listed, are = counted(row["n_listed_valid"], "valid circuit"), "is" if still == 1 else "are"
+        text += f". They are {words}, where {still:,} of {listed} {are} still valid"
         if not math.isnan(row["sparsest_judged_accuracy"]):
+            mean = "accuracy" if result.n_cardinal == 1 else "mean accuracy"
             text += (
-                f" and the accuracy of the sparsest is {measured(row, 'sparsest_judged_accuracy')} instead of "
+                f" and the {mean} of the sparsest is {measured(row, 'sparsest_judged_accuracy')} instead of "
                 f"{figure(row['sparsest_found_accuracy'])}"
             )
     return f"{text}."

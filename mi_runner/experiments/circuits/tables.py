@@ -23,6 +23,7 @@ from mi_runner.experiments.common.circuit_columns import (
     TARGET,
     end_names,
 )
+from mi_runner.experiments.common.validity import VALID_BY
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
@@ -122,7 +123,7 @@ OF_MINIMALITY = (
 
 N_CIRCUITS = Note("n_circuits", "well-formed circuits of the analysed layers", COUNT)
 N_CIRCUITS_PARTIAL = Note("n_circuits_partial", "circuits that leave out a hidden neuron", COUNT)
-THRESHOLD = Note("threshold", "a circuit is valid if its accuracy is above it", FRACTION)
+THRESHOLD = Note("threshold", "what a valid circuit is above, or with valid_by=relative at least", FRACTION)
 
 METRICS = TableType(
     "metrics",
@@ -149,10 +150,17 @@ METRICS = TableType(
             within=NOT_NEGATIVE,
             better="less",
         ),
-        Measure("seconds", "time that the search took", SECONDS, within=NOT_NEGATIVE, better="less"),
+        Measure(
+            "seconds",
+            "time that the search took, without the compilation of kernels",
+            SECONDS,
+            within=NOT_NEGATIVE,
+            better="less",
+        ),
         N_CIRCUITS,
         N_CIRCUITS_PARTIAL,
         THRESHOLD,
+        VALID_BY,
         Note("n_found", "examples that circuits are found on", COUNT, only=JUDGED),
         Note("n_judged", "examples that circuits are judged on", COUNT, only=JUDGED),
         Note("n_listed_valid", "valid circuits that are listed, and so judged", COUNT, only=JUDGED),
@@ -166,7 +174,11 @@ CENSUS = TableType(
         OUTPUT,
         Key("n_nodes", "active hidden neurons of the circuits", COUNT),
         Key("n_edges", "edges that the circuits keep", COUNT),
-        Key("n_correct", "examples that the circuits answer correctly", COUNT),
+        Key(
+            "n_correct",
+            "examples that the circuits answer correctly; with valid_by=agreement, as the whole network does",
+            COUNT,
+        ),
         Note("n_circuits", "circuits with these numbers", COUNT),
     ),
 )

@@ -63,7 +63,7 @@ OF_CIRCUIT = (
     ),
     Note("edge_sparsity", "edges that the circuit leaves out", FRACTION),
     Note("sparsity", "hidden neurons and edges that the circuit leaves out", FRACTION),
-    Note("valid", "whether the accuracy is above the threshold"),
+    Note("valid", "whether the circuit is valid, by the rule that valid_by of metrics.csv names"),
 )
 """What the table of a search has of each circuit."""
 
@@ -77,7 +77,7 @@ JUDGED_ELSEWHERE = (
     ),
     Note("judged_agreement", "agreement on the examples that the circuit is judged on", FRACTION, only=JUDGED),
     Note("judged_mse", "mse on the examples that the circuit is judged on", only=JUDGED),
-    Note("judged_valid", "whether the accuracy on the examples it is judged on is above the threshold", only=JUDGED),
+    Note("judged_valid", "whether the circuit is valid on the examples that it is judged on", only=JUDGED),
 )
 """What it has besides of circuits that are judged on other examples."""
 

@@ -9,15 +9,14 @@ Outputs that are values are analysed one by one; those that are classes together
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
@@ -28,6 +27,7 @@ from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
 from mi_runner.experiments.common.named_parts import named
+from mi_runner.experiments.common.validity import valid_by
 from mi_runner.experiments.discovery import answers, figures
 from mi_runner.experiments.discovery.comparison import compare_networks
 from mi_runner.experiments.discovery.judgement import Judged, Judgements, space_of
@@ -46,6 +46,7 @@ from mi_runner.experiments.discovery.rows import (
 )
 from mi_runner.experiments.discovery.tables import CHOSEN, DECLARED, FEW_EDGES, OF_SUMMARY, OVERVIEW
 from mi_runner.graph.chain import Part, find_part, longest_part
+from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.space import MOST_EDGES
@@ -192,10 +193,14 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     compared: dict[tuple[str | int, str], Compared] = {}
     for output, single in analysed_parts(setting.dataset.outputs, part):
         curves_of: dict[str, figures.Curves] = {}
+        accuracy, threshold = finding.accuracy(output), config.accuracy_threshold
+        rule = valid_by(config.valid, accuracy, threshold, output=f"output {output}: ")
+        for_circuits = [replace(each.examples(output), valid_by=rule) for each in (judging, finding)]
         for ablation in _ablations(config):
-            task, full = _task(setting, single, judging, output, ablation)
+            task = _task(setting, single, judging, output, ablation)
             found_on = _task(setting, single, finding, output, ablation) if on.differ else None
-            judged = Judged(setting, output, task, full, found_on)
+            elsewhere = (found_on, for_circuits[1]) if found_on is not None else None
+            judged = Judged(setting, output, task, for_circuits[0], elsewhere)
             log.info(judged.description)
             made, of_methods = _judged_rows(setting, judged, methods, is_population=on.are_all_inputs)
             for name, rows in made.items():
@@ -234,14 +239,12 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     )
 
 
-def _task(
-    setting: Setting[DiscoveryConfig], part: Part, on: Recorded, output: str | int, ablation: str
-) -> tuple[Task, Tensor]:
-    """Returns the task on these examples, and the whole network's outputs of this part."""
+def _task(setting: Setting[DiscoveryConfig], part: Part, on: Recorded, output: str | int, ablation: str) -> Task:
+    """Returns the task on these examples."""
     target = on.targets_of(output)
     target = target.double() if target.is_floating_point() else target
     loss, objective = loss_function(setting.training, setting.dataset), setting.config.objective.name
-    return Task(part, on.entering.double(), target, ablation, objective, loss, on.kind), on.outputs_of(output)
+    return Task(part, on.entering.double(), target, ablation, objective, loss, on.kind)
 
 
 def _judged_rows(
@@ -321,7 +324,7 @@ def _method_rows(
 
 
 def _found(setting: Setting[DiscoveryConfig], judged: Judged, method: Method) -> MethodFound:
-    began = time.perf_counter()
+    began = clock()
     repeats = []
     for repeat in range(setting.config.repeats if method.draws else 1):
         draw = chance.generator(setting.seed, method.name, judged.output, repeat)
@@ -332,7 +335,7 @@ def _found(setting: Setting[DiscoveryConfig], judged: Judged, method: Method) ->
                 raise
             raise RunFailed(f"the method {method.name} raises {type(error).__name__}: {error}") from error
         repeats.append(found)
-    return MethodFound(method, repeats, time.perf_counter() - began)
+    return MethodFound(method, repeats, clock() - began)
 
 
 def _stability_rows(

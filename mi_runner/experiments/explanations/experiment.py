@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -43,6 +42,7 @@ from mi_runner.experiments.explanations.tables import (
 )
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.explanations.boolean import digits_of
@@ -180,12 +180,20 @@ def _answer(row: Mapping[str, Any]) -> str:
     of_counts = [row["n_groundings"], row["n_groundings_low"], row["n_groundings_high"]]
     n, low, high = (f"{value:,}" for value in of_counts)
     groundings = n if low == high else f"about {n} ({low} to {high})"
-    return (
-        f"{row['n_valid']:,} of {sentences.counted(row['n_circuits'], 'circuit')} compute {row['function']}, with "
-        f"{groundings} groundings as logic gates; {row['n_algorithms_aligned']:,} of "
-        f"{sentences.counted(row['n_algorithms'], 'algorithm')} for it align with the network, in "
-        f"{sentences.counted(row['n_alignments'], 'way')}."
-    )
+    words = "grounding as logic gates" if n == "1" else "groundings as logic gates"
+    found = f", with {groundings} {words}" if row["n_valid"] else ""
+    circuits = sentences.counted(row["n_circuits"], "circuit")
+    text = f"{_some(row['n_valid'], 'computes', 'compute', circuits)} {row['function']}{found}"
+    if row["n_algorithms"] is None:
+        return f"{text}; the function is constant, so there are no algorithms for it."
+    algorithms = f"{sentences.counted(row['n_algorithms'], 'algorithm')} for it"
+    text += f"; {_some(row['n_algorithms_aligned'], 'aligns', 'align', algorithms, first='none')} with the network"
+    return f"{text}, in {sentences.counted(row['n_alignments'], 'way')}." if row["n_alignments"] else f"{text}."
+
+
+def _some(n: int, does: str, they_do: str, of: str, *, first: str = "None") -> str:
+    """Returns how many of some things do something: None of 3 circuits computes, 1 of … computes, 2 of … compute."""
+    return f"{n:,} of {of} {does if n == 1 else they_do}" if n else f"{first} of {of} {does}"
 
 
 def _answer_over_seeds(summary: Sequence[Mapping[str, Any]], n_analysed: int) -> str:
@@ -241,7 +249,7 @@ def _explained(
 
 def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tuple[dict[str, Any], Explanations | None]:
     config, kind = setting.config, setting.dataset.outputs
-    began = time.perf_counter()
+    began = clock()
     n_rows = 2 ** part.sizes[0]
     answers = kind.answers(part(logic.all_inputs(part.sizes[0]))).tolist()
     accuracy = sum(value == (table >> row & 1) for row, value in enumerate(answers)) / n_rows
@@ -277,7 +285,7 @@ def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tup
         "groundings_median": statistics.median_low(counts) if counts else None,
         "groundings_max": max(counts, default=None) if found.is_complete else None,
         **_algorithm_counts(found, is_constant=table in (0, 2**n_rows - 1)),
-        "seconds": time.perf_counter() - began,
+        "seconds": clock() - began,
     }
     return row, found
 

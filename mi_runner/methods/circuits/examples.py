@@ -164,9 +164,8 @@ def group_examples(output: Layer, examples: CircuitExamples) -> GroupedExamples:
     first, counts = occurrences[ascending], np.bincount(index)[ascending]
     kinds, group = np.unique(np.column_stack([answers[first], counts]), axis=0, return_inverse=True)
     order = first[np.argsort(group.reshape(-1), kind="stable")]
-    wanted: np.ndarray
     if examples.has_several:
-        wanted = kinds[:, :2].astype(np.int64)
+        wanted: np.ndarray = kinds[:, :2].astype(np.int64)
     else:
         intervals = [[rounding_interval(output, answer, kind) for answer in pair] for pair in kinds[:, :2].tolist()]
         wanted = np.array(intervals, dtype=np.float32).reshape(-1, 4)

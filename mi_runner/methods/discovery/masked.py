@@ -75,6 +75,14 @@ class Measures:
     mse: np.ndarray
     loss: np.ndarray
 
+    def right(self, valid_by: str) -> np.ndarray:
+        """Returns how many answers of each circuit are right by a rule of validity, `(K,)`.
+
+        Args:
+            valid_by: one of `circuits.examples.VALID_BY`.
+        """
+        return self.n_agreeing if valid_by == "agreement" else self.n_correct
+
     def of(self, rows: np.ndarray) -> Measures:
         """Returns the measures of the circuits in these rows."""
         return Measures(self.n_correct[rows], self.n_agreeing[rows], self.mse[rows], self.loss[rows])
