@@ -5,6 +5,8 @@ Ratios are those of CPU seconds; for the tables both do their work on one thread
 than of one with leaky_relu: each circuit computes the output's activation of each example, and a tanh (20 additions and
 multiplications and a division, as vector instructions) takes longer than all else that is done for an example.
 
+The same for outputs that answer a class together.
+
 A table with mean ablation is compared with one with zero ablation, each after the other on one thread.
 
 Last, the whole process of `mi-run experiment=circuits` where the trained model is found.
@@ -19,6 +21,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 
 import numba
 import numpy as np
@@ -48,7 +51,7 @@ def made(
 ) -> tuple[Part, CircuitExamples]:
     """A part with an activation after every layer, and examples in two bunches, as a trained network sees two digits.
 
-    Where fewer are distinct, they are repeated.
+    Where fewer are distinct, they are repeated. Several outputs answer a class together, without an activation.
     """
     draw = torch.Generator().manual_seed(0)
     part = Part(
@@ -57,9 +60,13 @@ def made(
             for n_in, n_out in itertools.pairwise(sizes)
         )
     )
+    if sizes[-1] > 1:
+        part = replace(part, layers=(*part.layers[:-1], replace(part.layers[-1], activation="identity")))
     target = torch.randint(0, 2, (N_EXAMPLES,), generator=draw).float()
     x = 2 * target[:, None] + 0.2 * torch.randn(N_EXAMPLES, sizes[0], generator=draw)
     rows = torch.arange(N_EXAMPLES) % n_distinct
+    if sizes[-1] > 1:
+        return part, CircuitExamples(x[rows], target[rows].long(), part(x[rows]))
     return part, CircuitExamples(x[rows], target[rows], part(x[rows]).squeeze(1))
 
 
@@ -90,8 +97,13 @@ def loop_seconds(part: Part, examples: CircuitExamples, circuits: list[int]) -> 
 
 
 def _tables() -> None:
-    for activation, wanted in (("leaky_relu", 150), ("tanh", 100)):
-        part, examples = made((3, 3, 3, 1), activation)
+    for sizes, activation, wanted in (
+        ((3, 3, 3, 1), "leaky_relu", 150),
+        ((3, 3, 3, 1), "tanh", 100),
+        ((4, 3, 2), "leaky_relu", 100),
+        ((2, 3, 3), "leaky_relu", 100),
+    ):
+        part, examples = made(sizes, activation)
         circuits = np.concatenate([found.circuit for found in measure(part, examples)])  # compiles, too
         some = np.random.default_rng(0).choice(circuits, LOOPED, replace=False).tolist()
 
@@ -104,7 +116,8 @@ def _tables() -> None:
                 ours = took(table).cpu / len(circuits)
             ratios.append(loop_seconds(part, examples, some) / ours)
         print(
-            f"circuits, table of 3-3-3-1, {activation}: {len(circuits) / seconds(table):,.0f} circuits/s on "
+            f"circuits, table of {'-'.join(map(str, sizes))}, {activation}: "
+            f"{len(circuits) / seconds(table):,.0f} circuits/s on "
             f"{numba.get_num_threads()} threads, {1 / ours:,.0f} a CPU second; ratio to the loop {spread(ratios)}; "
             f"wanted at least {wanted}",
             flush=True,
@@ -136,9 +149,9 @@ def _ablations() -> None:
 
 
 def _censuses() -> None:
-    small = made((2, 2, 2, 1))
-    measure_some(*small, take_census(*small, LEAST_CORRECT, LISTED)[1])  # compiles
-    for sizes, n_distinct in (((3, 4, 4, 1), N_EXAMPLES), ((2, 4, 4, 1), 4)):
+    for small in (made((2, 2, 2, 1)), made((2, 2, 2))):
+        measure_some(*small, take_census(*small, LEAST_CORRECT, LISTED)[1])  # compiles
+    for sizes, n_distinct in (((3, 4, 4, 1), N_EXAMPLES), ((2, 4, 4, 1), 4), ((4, 4, 2), N_EXAMPLES)):
         part, examples = made(sizes, n_distinct=n_distinct)
         some = take_census(part, examples, 0, LOOPED)[1].tolist()
         count = CircuitSpace(sizes).count()

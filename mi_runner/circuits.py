@@ -1,13 +1,16 @@
 """How many sub-networks of a network's last layers do the same? All of them are counted, the valid ones listed.
 
 `search` takes a part of a graph (`mi_runner.graph.find_part`) and `CircuitExamples`; a `Circuit` is one of them, with
-its outputs, its picture and its file; `load` reads those of a run. docs/circuits.md defines what a circuit is.
+its outputs, its picture and its file; `load` reads those of a run. `match` pairs the units of two networks, and
+`shared` says what their valid circuits have in common. docs/circuits.md defines what a circuit is.
 """
 
 from mi_runner.methods.circuits.circuit import Circuit
 from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.search import search_circuits as search
+from mi_runner.methods.matching import match_parts as match
+from mi_runner.methods.shared_circuits import shared_circuits as shared
 from mi_runner.runs.saved_circuits import load_circuits as load
 
 __all__ = [
@@ -16,5 +19,7 @@ __all__ = [
     "check_cut",
     "entering_activations",
     "load",
+    "match",
     "search",
+    "shared",
 ]

@@ -60,13 +60,15 @@ NETWORKS = {
 }
 """Case → the network's function in `net`, and its training."""
 
+METHODS = ("experiment.methods=[random,magnitude,eap,greedy]", "experiment.bootstrap=0")
+
 QUESTIONS = {
     "train": ((),),
     "ablation": ((), ("experiment.methods=[zero]", "experiment.granularity=unit")),
     "circuits": (("experiment.last_layers=2",),),
     "discovery": (
-        ("experiment.last_layers=2", "experiment.bootstrap=2", "experiment.repeats=2"),
-        ("experiment.last_layers=2", "experiment.bootstrap=0", "experiment.max_table_rows=10", "experiment.samples=20"),
+        (METHODS[0], "experiment.last_layers=2", "experiment.bootstrap=2", "experiment.repeats=2"),
+        (*METHODS, "experiment.last_layers=2", "experiment.max_table_rows=10", "experiment.samples=20"),
     ),
     "clusters": (("experiment.n_clusters=2", "experiment.controls=2", "experiment.top_k=2"),),
     "decoder": (("experiment.epochs=2",),),
@@ -97,10 +99,18 @@ OF_VARIABLES = {
     "decoder": ((*TRAINED, "experiment.epochs=2", "model.hidden_sizes=[4,4]"),),
 }  # fmt: skip
 
+LEARNED = (
+    *("training.epochs=150", "training.batch_size=16", "training.learning_rate=0.01", "dataset.train_size=64"),
+    *("seed=0", "model.activation=leaky_relu"),
+)
+
 OF_FUNCTIONS = {
-    "explanations": (("training.epochs=400",), ("training.epochs=0", "experiment.min_accuracy=0")),
-    "circuits": (("training.epochs=400",), ("training.epochs=0",)),
-    "discovery": (("training.epochs=400", "experiment.bootstrap=2", "experiment.repeats=2"),),
+    "explanations": (LEARNED, ("training.epochs=0", "experiment.min_accuracy=0")),
+    "circuits": (LEARNED, ("training.epochs=0",)),
+    "discovery": (
+        (*LEARNED, *METHODS),
+        ("training.epochs=0", "experiment.methods=[greedy]", "experiment.bootstrap=0"),
+    ),
 }
 
 
@@ -114,7 +124,11 @@ def write(folder: Path) -> None:
 def commands(folder: Path) -> Iterator[tuple[str, list[str]]]:
     """Yields a name and the overrides of each run."""
     for name, (network, training) in NETWORKS.items():
-        data = ["dataset=arrays", f"dataset.path={folder / name}.npz", *(["dataset.target=value"] * (name == "values"))]
+        data = [
+            "dataset=arrays",
+            f"dataset.path={folder / name}.npz",
+            f"dataset.target={'value' if name == 'values' else 'class'}",
+        ]
         model = ["model=external", f"model.factory=odd_networks_net:{network}"]
         for question, runs in QUESTIONS.items():
             for number, options in enumerate(runs):

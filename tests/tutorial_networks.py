@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 N_TRAIN, N_TEST = 32, 24
-FEATURES, TOKENS, POSITIONS, SIDE = 6, 7, 5, 8
+FEATURES, TOKENS, POSITIONS, SIDE, SMALL = 6, 7, 5, 8, 4
 
 
 class Mlp(nn.Module):
@@ -235,9 +235,11 @@ class DenseAutoencoder(nn.Module):
 
     def __init__(self, hidden: int = 3) -> None:
         super().__init__()
-        n = SIDE * SIDE
+        n = SMALL * SMALL
         self.encoder = nn.Sequential(nn.Flatten(), nn.Linear(n, 8), nn.ReLU(), nn.Linear(8, hidden))
-        self.decoder = nn.Sequential(nn.Linear(hidden, 8), nn.ReLU(), nn.Linear(8, n), nn.Unflatten(1, (1, SIDE, SIDE)))
+        self.decoder = nn.Sequential(
+            nn.Linear(hidden, 8), nn.ReLU(), nn.Linear(8, n), nn.Unflatten(1, (1, SMALL, SMALL))
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         return self.decoder(self.encoder(x))
@@ -328,7 +330,7 @@ class Vae(nn.Module):
 
     def __init__(self, draws: str = "always") -> None:
         super().__init__()
-        n = SIDE * SIDE
+        n = SMALL * SMALL
         self.fc1, self.fc21, self.fc22 = nn.Linear(n, 6), nn.Linear(6, 2), nn.Linear(6, 2)
         self.fc3, self.fc4 = nn.Linear(2, 6), nn.Linear(6, n)
         self.draws = draws
@@ -347,7 +349,7 @@ class Vae(nn.Module):
         return torch.sigmoid(self.fc4(F.relu(self.fc3(z))))
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        mu, logvar = self.encode(x.view(-1, SIDE * SIDE))
+        mu, logvar = self.encode(x.view(-1, SMALL * SMALL))
         return self.decode(self.reparameterize(mu, logvar)), mu, logvar
 
 
@@ -394,8 +396,17 @@ SHAPES = {
     "features": (FEATURES,),
     "images": (1, SIDE, SIDE),
     "pairs": (2, SIDE, SIDE),
+    "small images": (1, SMALL, SMALL),
     "sequences": (POSITIONS, 4),
 }
+
+
+ALWAYS = frozenset({"train", "ablation"})
+CHAIN = frozenset({"circuits", "discovery"})
+"""Experiments that take the chain of Linear layers at a network's end."""
+OF_CLASSES = frozenset({"iit", "das", "decoder", "probes"})
+"""Experiments that every network of classes goes through, if its data have a causal model."""
+CLUSTERED = frozenset({"clusters"})
 
 
 @dataclass(frozen=True)
@@ -404,45 +415,69 @@ class Case:
 
     Attributes:
         factory: its class in this module.
-        options: further options of the model, as they are typed.
-        further: experiments, besides training and ablation, that a network of values goes through.
+        arguments: of the class.
+        output: which of several outputs is the network's.
+        defined: the experiments that it goes through.
     """
 
     factory: str
     kind: str = "features"
     target: str = "classes"
-    options: tuple[str, ...] = ()
-    further: frozenset[str] = frozenset()
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    output: str | None = None
+    defined: frozenset[str] = ALWAYS | CHAIN | OF_CLASSES | CLUSTERED
 
     @property
     def is_value(self) -> bool:
+        """Whether its targets are values."""
         return self.target in ("image", "latent")
+
+    def made(self) -> nn.Module:
+        """Returns the network as torch has it, in evaluation mode."""
+        model: nn.Module = globals()[self.factory](**self.arguments)
+        return model.eval()
+
+    def of(self, returned: Any) -> Tensor:
+        """Returns the one that is meant of what the network returns."""
+        if self.output is None:
+            return returned
+        if isinstance(returned, tuple):
+            return returned[int(self.output)]
+        return returned[self.output] if isinstance(returned, dict) else getattr(returned, self.output)
 
     def typed(self, folder: Path) -> list[str]:
         """Returns the options of data and network, after writing the data."""
-        path = folder / f"{self.kind}_{self.target}.npz"
+        path = folder / f"{self.kind}_{self.target}.npz".replace(" ", "_")
         if not path.exists():
             np.savez(path, **arrays(self.kind, target=self.target))
-        own = ["dataset=arrays", f"dataset.path={path}", "model=external", *self.options]
-        return [*own, f"model.factory={__name__}:{self.factory}", *(["dataset.target=value"] if self.is_value else [])]
+        own = ["dataset=arrays", f"dataset.path={path}", "model=external", f"model.factory={__name__}:{self.factory}"]
+        if self.arguments:
+            given = ", ".join(f"{name}: {value}" for name, value in self.arguments.items())
+            own.append(f"model.arguments={{{given}}}")
+        own += [] if self.output is None else [f"model.output={self.output}"]
+        return [*own, *(["dataset.target=value"] if self.is_value else [])]
 
 
-CHAIN = frozenset({"circuits", "discovery"})
+OF_VALUES = ALWAYS | CHAIN
 
 CASES: Mapping[str, Case] = {
     "mlp": Case("Mlp"),
+    "one logit": Case("Mlp", target="either", arguments={"n": 1}),
+    "squeezed logit": Case("Mlp", target="either", arguments={"n": 1, "ends_with": "squeeze"}),
+    "sigmoid": Case("Mlp", target="either", arguments={"n": 1, "ends_with": "sigmoid"}),
+    "softmax": Case("Mlp", target="either", arguments={"n": 2, "ends_with": "softmax"}),
     "lenet": Case("LeNet", "images"),
     "convnet": Case("ConvNet", "images"),
     "resnet": Case("ResNet", "images"),
     "rnn": Case("Rnn", "sequences"),
-    "text rnn": Case("TextRnn", "tokens", options=("model.output=0",)),
-    "transformer": Case("Transformer", "tokens", options=("model.output=logits",)),
+    "text rnn": Case("TextRnn", "tokens", output="0"),
+    "transformer": Case("Transformer", "tokens", output="logits"),
     "encoder": Case("Encoder", "sequences"),
-    "autoencoder": Case("Autoencoder", "images", "image"),
-    "dense autoencoder": Case("DenseAutoencoder", "images", "image", further=CHAIN),
-    "kan": Case("Kan"),
+    "autoencoder": Case("Autoencoder", "small images", "image", defined=ALWAYS),
+    "dense autoencoder": Case("DenseAutoencoder", "small images", "image", defined=OF_VALUES),
+    "kan": Case("Kan", defined=ALWAYS | OF_CLASSES),
     "siamese": Case("Siamese", "pairs"),
     "mixer": Case("Mixer", "images"),
-    "vae": Case("Vae", "images", "image", ("model.output=0", "model.arguments={draws: in training}"), CHAIN),
-    "vae encoder": Case("VaeEncoder", "images", "latent", ("model.output=mu",), CHAIN),
+    "vae": Case("Vae", "small images", "image", {"draws": "in training"}, "0", OF_VALUES),
+    "vae encoder": Case("VaeEncoder", "small images", "latent", output="mu", defined=OF_VALUES),
 }

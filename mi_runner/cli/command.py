@@ -184,7 +184,7 @@ def _run(config: DictConfig, command: str) -> int:
     with signals.raised():
         outcome = runner.run(run_config, command=command, progress=console.Bars(), timings=timings)
     for table in outcome.tables:
-        console.table(table.title, table.rows)
+        console.table(table.title, table.rows, counts=table.counts)
     for line in outcome.not_met:
         console.error(f"expect: {line}")
     console.last_line(str(outcome.folder))

@@ -162,6 +162,8 @@ def _cell(column: str, value: Any) -> Any:
         return f"{value:.2g}"
     if isinstance(value, float) and 0 < abs(value) < 5e-5:  # four digits behind the point would be 0.0000
         return f"{value:.2e}"
+    if isinstance(value, float) and math.isfinite(value) and abs(value) >= 1e4:
+        return round(value)  # rather than 1.931e+04
     return value
 
 

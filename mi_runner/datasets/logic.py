@@ -121,7 +121,7 @@ def relabelled(dataset: Dataset, tables: Sequence[str]) -> Dataset:
     which, it is that of the nearest one.
 
     Args:
-        dataset: of Boolean functions, with values as targets; its test set is each input once.
+        dataset: of Boolean functions, with values or two classes as targets; its test set is each input once.
         tables: a truth table for each output.
     """
     n = dataset.input_shape[0]
@@ -130,6 +130,7 @@ def relabelled(dataset: Dataset, tables: Sequence[str]) -> Dataset:
     rows = (exact * 2 ** torch.arange(n - 1, -1, -1)).sum(1)
     values = torch.tensor([[float(digit) for digit in table] for table in tables]).T
     y_test = values[:, 0] if len(tables) == 1 else values
+    y_test = y_test.to(dataset.y_test.dtype)
     device = dataset.y_train.device
     return replace(dataset, y_train=y_test[rows].to(device), y_test=y_test.to(device), causal_model=None)
 

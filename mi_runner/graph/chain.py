@@ -17,6 +17,7 @@ from torch.nn import functional
 
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.tables.names import ALL
 
 ACTIVATIONS = ("identity", "relu", "leaky_relu", "tanh", "sigmoid")
 """Elementwise activations; the kernels number them in this order."""
@@ -126,13 +127,15 @@ class Part:
         """Neurons of each layer, inputs first."""
         return (self.layers[0].weight.shape[1], *(layer.weight.shape[0] for layer in self.layers))
 
-    def output(self, index: int) -> Part:
-        """Returns the part that computes output `index` alone, counted from 0.
+    def output(self, index: int | str) -> Part:
+        """Returns the part that computes output `index` alone, counted from 0; of `all` the part itself.
 
         Raises:
             ArgumentError: there is no such output, or the part ends in a softmax, which mixes several outputs.
         """
-        if not 0 <= index < self.sizes[-1]:
+        if index == ALL:
+            return self
+        if isinstance(index, str) or not 0 <= index < self.sizes[-1]:
             raise ArgumentError("index", index, f"the part has {self.sizes[-1]} outputs:", "count from 0.")
         last = self.layers[-1]
         if not last.is_elementwise:

@@ -28,6 +28,7 @@ import llvmlite
 import numba
 import numpy as np
 from filelock import BaseFileLock, FileLock, Timeout
+from numba.core import event
 from numba.core.caching import (
     CompileResultCacheImpl,
     FunctionCache,
@@ -59,6 +60,20 @@ def compiled(**options: Any) -> Callable[[Callable[..., Any]], Any]:
         return dispatcher
 
     return decorate
+
+
+_preparing = event.TimingListener()
+"""How long kernels were compiled, or read from the cache: what holds numba's lock."""
+
+event.register("numba:compiler_lock", _preparing)
+
+
+def clock() -> float:
+    """Returns the seconds of a clock that stands still while kernels are compiled or read from the cache.
+
+    Of two calls the difference is the time of the work itself, whether it is the first of its kind or not.
+    """
+    return time.perf_counter() - (_preparing.duration if _preparing.done else 0.0)
 
 
 def kernels_folder() -> Path:

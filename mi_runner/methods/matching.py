@@ -107,6 +107,17 @@ def match_parts(first: Part, second: Part, x: Tensor, x_second: Tensor, *, mirro
 
     Raises:
         ArgumentError: the parts differ in their sizes, or the examples in number.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import circuits
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), nn.Linear(2, 1))
+        >>> x = torch.randn(20, 3)
+        >>> part = find_part(ModelGraph.trace(net, x), None)
+        >>> circuits.match(part, part, x, x)
+        (array([0, 1, 2]), array([0, 1]), array([0]))
     """
     if first.sizes != second.sizes:
         raise ArgumentError(

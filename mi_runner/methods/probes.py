@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -389,12 +389,15 @@ class Score:
     Attributes:
         low, high: its 95 % interval.
         folds: the score of each fold alone.
+        by_example: `(N,)` float64 on the CPU, whose mean is the score: whether the example is of the predicted class,
+            or 1 − its squared residual over the mean square that the total has.
     """
 
     score: float
     low: float
     high: float
     folds: tuple[float, ...]
+    by_example: Tensor = field(default_factory=lambda: torch.empty(0), compare=False, repr=False)
 
 
 def score(target: Target, predictions: Tensor, folds: Sequence[Tensor]) -> Score:
@@ -421,7 +424,7 @@ def score(target: Target, predictions: Tensor, folds: Sequence[Tensor]) -> Score
         n_correct = int(correct.sum())
         low, high = wilson_interval(n_correct, len(correct))
         each = tuple(float(correct[fold].double().mean()) for fold in folds)
-        return Score(n_correct / len(correct), low, high, each)
+        return Score(n_correct / len(correct), low, high, each, correct.double().cpu())
     y, residual = target.values, (target.values - predictions[:, 0]).square()
     total = torch.empty_like(y)
     for fold in folds:
@@ -429,9 +432,10 @@ def score(target: Target, predictions: Tensor, folds: Sequence[Tensor]) -> Score
     each = tuple(_determination(residual[fold], total[fold]) for fold in folds)
     found = _determination(residual, total)
     if math.isnan(found):
-        return Score(found, math.nan, math.nan, each)
+        return Score(found, math.nan, math.nan, each, torch.full_like(y, math.nan).cpu())
     error = float((residual - (1 - found) * total).std() / total.mean() / math.sqrt(len(y)))
-    return Score(found, found - Z_95 * error, min(1.0, found + Z_95 * error), each)
+    by_example = (1 - residual / total.mean()).cpu()
+    return Score(found, found - Z_95 * error, min(1.0, found + Z_95 * error), each, by_example)
 
 
 def _determination(residual: Tensor, total: Tensor) -> float:

@@ -38,6 +38,9 @@ MOST_COMPARED = 5_000
 MOST_JUDGED = 20_000
 """Circuits that are evaluated in the other network, or renamed by random matchings; of more, a random sample."""
 
+MOST_BITS = 24
+"""Of so many edges all sets have a place in a table, 16 MB."""
+
 PERCENTILES = (2.5, 97.5)
 
 AreValid = Callable[[np.ndarray], np.ndarray]
@@ -231,25 +234,52 @@ def matchings(
 
 
 def shared_circuits(
-    first: ValidCircuits,
-    second: ValidCircuits,
+    first: ValidCircuits | CircuitSearch,
+    second: ValidCircuits | CircuitSearch,
     matching: Matching,
     *,
-    fixed: Sequence[bool],
+    fixed: Sequence[bool] | None = None,
     draws: int = DRAWS,
     generator: np.random.Generator | None = None,
 ) -> SharedCircuits:
     """Returns what the valid circuits of two networks have in common.
 
     Args:
+        first, second: the valid circuits of each, or the searches that found them.
         matching: for each layer the second network's unit that matches each unit of the first.
-        fixed: for each layer, whether random matchings keep its names: data and outputs.
+        fixed: for each layer, whether random matchings keep its names; None: those of inputs and outputs alone.
         draws: the number of random matchings; if there are fewer, each counts once.
         generator: draws them, and samples of many circuits; None: always the same.
 
     Raises:
         ArgumentError: the networks differ in their sizes.
+
+    Example:
+        >>> import torch
+        >>> from torch import nn
+        >>> from mi_runner import circuits
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
+        >>> copy = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
+        >>> with torch.no_grad():
+        ...     for mine, other, units in ((net[0], copy[0], [1, 0]), (net[2], copy[2], [0])):
+        ...         _ = other.bias.copy_(mine.bias[units])
+        ...     _ = copy[0].weight.copy_(net[0].weight[[1, 0]])
+        ...     _ = copy[2].weight.copy_(net[2].weight[:, [1, 0]])
+        >>> x = torch.randn(50, 2)
+        >>> parts = [find_part(ModelGraph.trace(one, x), None) for one in (net, copy)]
+        >>> examples = circuits.CircuitExamples(x, parts[0](x)[:, 0].round().detach(), parts[0](x)[:, 0].detach())
+        >>> searches = [circuits.search(part, examples, accuracy_threshold=0.5) for part in parts]
+        >>> matching = circuits.match(*parts, x, x)
+        >>> matching[1]
+        array([1, 0])
+        >>> shared = circuits.shared(*searches, matching)
+        >>> shared.valid.both == shared.valid.first == shared.valid.second
+        True
     """
+    first, second = (ValidCircuits.of(one) if isinstance(one, CircuitSearch) else one for one in (first, second))
+    if fixed is None:
+        fixed = [True, *[False] * (len(first.space.sizes) - 2), True]
     if first.space.sizes != second.space.sizes:
         layers = ["-".join(map(str, one.space.sizes)) for one in (first, second)]
         problem = f"first has layers of {layers[0]} neurons, second of {layers[1]}:"
@@ -337,6 +367,15 @@ def _common(first: ValidCircuits, second: ValidCircuits, named: np.ndarray, back
     return None
 
 
+def _membership(circuits: np.ndarray, n_edges: int) -> AreValid:
+    """Returns a function that says which circuits are among these, by a table of all sets of edges if there are few."""
+    if n_edges > MOST_BITS:
+        return lambda asked: np.isin(asked, circuits)
+    table = np.zeros(1 << n_edges, dtype=bool)
+    table[circuits] = True
+    return lambda asked: table[asked]
+
+
 @dataclass(frozen=True)
 class _AtRandom:
     """Mean and percentiles over n random matchings; None where they aren't known."""
@@ -358,12 +397,14 @@ def _at_random(
     if first.lists_all and second.lists_all:
         looked_for = _sample(second.listed, MOST_JUDGED, generator)
         sets["valid"] = first.listed, looked_for, len(second.listed) / max(1, len(looked_for))
+    own_members = {name: _membership(own, first.space.n_edges) for name, (own, _, _) in sets.items()}
     found: dict[str, list[float]] = {}
     n = 0
     for matching in matchings(first.space.sizes, fixed, draws, generator):
         places = edges_by_name(matching)
-        for name, (own, others, scale) in sets.items():
-            found.setdefault(name, []).append(float(np.isin(renamed(others, places), own).sum()) * scale)
+        for name, (_, others, scale) in sets.items():
+            n_common = own_members[name](renamed(others, places)).sum()
+            found.setdefault(name, []).append(float(n_common) * scale)
         found.setdefault("backbone", []).append(float((first.backbone & second.backbone[places]).sum()))
         found.setdefault("edges", []).append(float(np.minimum(first.shares, second.shares[places]).sum()))
         n += 1

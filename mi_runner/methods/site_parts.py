@@ -16,7 +16,7 @@ from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.sites import Site
 
 INPUTS = "inputs"
-"""As a target: every feature of the input, each by itself. `inputs:NAME` is one of them, `inputs:PATTERN` several."""
+"""As a target: every feature of the input, each by itself. `inputs.NAME` is one of them, `inputs.PATTERN` several."""
 
 FEATURE = "feature"
 """The kind of such a target, beside site, edge and path."""
@@ -49,38 +49,38 @@ NO_PARTS: Parts = {}
 
 
 def parts_of_inputs(graph: ModelGraph, asked: str, features: Sequence[Feature], names: Sequence[str]) -> Parts:
-    """Returns the features of the input that are asked for, `x[age]` each; none if something else is asked for.
+    """Returns the features of the input that are asked for, `inputs.age` each; none if something else is asked for.
 
     Args:
-        asked: `inputs`, `inputs:NAME`, `inputs:PATTERN`, or the target of a feature, `x[age]`.
+        asked: `inputs`, `inputs.NAME` or `inputs.PATTERN`; `*` is any text, `?` any character.
         features: of the input.
         names: of the input's single numbers, where a feature has several; they are found after the features.
 
     Raises:
-        ArgumentError: no feature has this name, and the text lists them; or the input can't be ablated.
+        ArgumentError: no feature has this name, and the text lists them; the input can't be ablated; or the network has
+            a site of the same name.
     """
-    site = graph.inputs[0]
-    every = {feature.name: feature.inputs for feature in reversed(features)}
-    every = {name: (place,) for place, name in enumerate(names) if name not in every} | every
-    targets = {f"{site}[{name}]": SitePart(site, units, name) for name, units in every.items()}
-    if asked == INPUTS:
-        _check_input(graph, site)
-        return {target: targets[target] for target in (f"{site}[{feature.name}]" for feature in features)}
-    if asked in targets and not graph.has(asked):
-        return {asked: targets[asked]}
-    if not asked.startswith(f"{INPUTS}:"):
+    if asked != INPUTS and (not asked.startswith(f"{INPUTS}.") or graph.has(asked)):
         return {}
-    _check_input(graph, site)
-    wanted = asked.removeprefix(f"{INPUTS}:")
-    of_features = [feature.name for feature in features]
-    if wanted in every:
+    of_features = {feature.name: feature.inputs for feature in features}
+    every = {name: (place,) for place, name in enumerate(names)} | of_features
+    wanted = asked.removeprefix(f"{INPUTS}.")
+    if asked == INPUTS:
+        found = list(of_features)
+    elif wanted in every:
         found = [wanted]
     else:
         found = [name for name in of_features if fnmatchcase(name, wanted)]
         found = found or [name for name in names if fnmatchcase(name, wanted)]
     if not found:
         raise ArgumentError("targets", None, f"{{targets}}: {unknown('feature', wanted, of_features)}")
-    return {f"{site}[{name}]": targets[f"{site}[{name}]"] for name in found}
+    site = graph.inputs[0]
+    _check_input(graph, site)
+    parts = {f"{INPUTS}.{name}": SitePart(site, every[name], name) for name in found}
+    if taken := [target for target in parts if graph.has(target)]:
+        problem = f"{{targets}}: the network has a site named {taken[0]}, as the feature would be:"
+        raise ArgumentError("targets", None, problem, "give one of them another name.")
+    return parts
 
 
 def _check_input(graph: ModelGraph, site: str) -> None:
@@ -112,7 +112,5 @@ def kind_of(graph: ModelGraph, target: str, parts: Parts) -> str:
 
 
 def role_of(graph: ModelGraph, target: str, parts: Parts) -> str:
-    """Returns a target in the names that networks share, `input[age]`."""
-    if target not in parts:
-        return graph.role(target)
-    return f"{graph.role(parts[target].site)}[{parts[target].name}]"
+    """Returns a target in the names that networks share; a feature has its own name in all."""
+    return target if target in parts else graph.role(target)

@@ -229,8 +229,9 @@ def _remedy(shape: tuple[int, ...], n: int, dataset: Dataset) -> str:
         return "If the middle axes are positions, return those of one, output[:, -1], or their mean."
     if len(shape) == 2 and not dataset.has_classes and _may_be_classes(dataset, shape[1]):
         return f"If the targets, 0 to {int(dataset.y_train.max())}, are classes, type dataset.target=class."
+    outputs = f"{n_outputs} output{'' if n_outputs == 1 else 's'}"
     return (
-        f"Give its last layer {n_outputs} outputs; a factory with a parameter n_outputs gets this number."
+        f"Give its last layer {outputs}; a factory with a parameter n_outputs gets this number."
         if len(shape) == 2
         else "Return a row of outputs for each example."
     )

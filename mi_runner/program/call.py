@@ -84,7 +84,7 @@ def _ran(asked: Asked, *, show: bool) -> Outcome:
     outcome = runner.run(asked.config, command=asked.command, progress=progress, given=asked.given, quiet=not show)
     if show:
         for table in outcome.tables:
-            console.table(table.title, table.rows)
+            console.table(table.title, table.rows, counts=table.counts)
         console.last_line(str(outcome.folder))
     for line in outcome.not_met if show else ():
         console.error(f"expect: {line}")

@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any
 from mi_runner.config.registry import EXPERIMENTS, code_of
 from mi_runner.config.run_schema import SWEEP_KEYS
 from mi_runner.errors import ArgumentError, ConfigError, one_line
+from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.experiments.declared import declarations_of
 from mi_runner.machine.reading import Unreadable
 from mi_runner.runs.paired_answers import PREDICTIONS, NotPaired, different_data, same_examples
@@ -32,8 +33,10 @@ from mi_runner.runs.run_folder import table_file
 from mi_runner.runs.saved_files import RunFiles
 from mi_runner.runs.saved_runs import SEED, Saved, SavedRun, SavedSweep, shown, summed
 from mi_runner.runs.saved_tables import read_frame
+from mi_runner.tables.names import NONE
 from mi_runner.tables.over_seeds import have_twins
-from mi_runner.tables.paired import PairedAnswers, PairedValues, paired_means
+from mi_runner.tables.paired import PairedAnswers, PairedValues, holm, paired_means
+from mi_runner.tables.pairwise import LEVEL
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -395,7 +398,36 @@ def _answers(first: tuple[str, SavedRun], second: tuple[str, SavedRun]) -> Secti
         f"accuracy {of_networks}on the same examples; low, high: 95 % interval of the paired difference, by Newcombe's "
         f"method; only {base}, only {name}: examples that only this one answers correctly; p: McNemar's exact test"
     )
-    return Section(title, rows, note)
+    keys = [key for key in found.names if key not in run.record.repeats]
+    answer = _told_apart((base, name), rows, keys) if SEED not in keys else ""
+    return Section(title, rows, note, answer)
+
+
+def _told_apart(names: tuple[str, str], rows: Sequence[Row], keys: Sequence[str]) -> str:
+    """Returns in a sentence or two whether the tests tell two networks apart.
+
+    Args:
+        rows: of the tests: of the intact networks, and under conditions. Of many tests some have a small p by chance,
+            so those under conditions are corrected.
+        keys: the columns that name a condition; of the intact networks all are none.
+    """
+    (base, name), of_intact = names, [row for row in rows if all(str(row[key]) == NONE for key in keys)]
+    if len(of_intact) != 1:
+        return ""
+    intact, others = of_intact[0], [row for row in rows if row is not of_intact[0]]
+    difference = between(intact[f"{name} − {base}"], intact["low"], intact["high"])
+    text = (
+        f"Of {intact['n']:,} test examples {base} answers {figure(intact[base])} correctly and {name} "
+        f"{figure(intact[name])}. The difference is {difference}; McNemar's test "
+        f"{'tells' if intact['p'] < LEVEL else 'does not tell'} the networks apart (p = {intact['p']:.2g})."
+    )
+    if others:
+        n_apart = sum(p < LEVEL for p in holm([row["p"] for row in others]))
+        text += (
+            f" Under {n_apart:,} of {counted(len(others), 'other condition')} it tells them apart, corrected for their "
+            "number by Holm's method."
+        )
+    return text
 
 
 def _tested_answers(names: tuple[str, str], counts: PairedAnswers) -> Row:

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.ablation import means_of
 from mi_runner.methods.circuits.circuit import Circuit
 from mi_runner.methods.circuits.cut import saved_part
+from mi_runner.tables.names import ALL
 from mi_runner.training.weights import read_weights
 
 if TYPE_CHECKING:
@@ -29,9 +31,10 @@ class SavedCircuits:
         part: the analysed last layers, with all outputs.
         x: `(N, n_0)` float32, the activations of the examples that circuits were found on, which enter the part: of the
             test examples, unless `experiment.judge_on` said otherwise.
-        targets: `(N, n_outputs)` float32, rounded.
+        targets: `(N, n_outputs)` float32, rounded; or classes `(N,)` int64.
         outputs: `(N, n_outputs)` float32, the whole network's.
         ablation: what an edge that is left out carries in these circuits: zero or mean.
+        kind: what the outputs are: values, or what answers a class.
     """
 
     table: DataFrame
@@ -40,6 +43,7 @@ class SavedCircuits:
     targets: Tensor
     outputs: Tensor
     ablation: str = "zero"
+    kind: Outputs = Outputs.values
 
     def __len__(self) -> int:
         return len(self.table)
@@ -52,8 +56,9 @@ class SavedCircuits:
         """
         if not 0 <= row < len(self):
             raise IndexError(f"row={row}: the table has the rows 0 to {len(self) - 1}.")
-        output, bits = (int(self.table[column].iloc[row]) for column in ("output", "circuit"))
-        return Circuit(self.part.output(output), bits, output, self._means)
+        output, bits = (self.table[column].iloc[row] for column in ("output", "circuit"))
+        output = output if output == ALL else int(output)
+        return Circuit(self.part.output(output), int(bits), output, self._means)
 
     @cached_property
     def _means(self) -> tuple[Tensor, ...] | None:
@@ -83,4 +88,5 @@ def load_circuits(folder: str | Path) -> SavedCircuits:
     frame, tensors = pd.read_parquet(table), read_weights(weights)
     x, targets, outputs = (tensors[name] for name in ("x", "targets", "outputs"))
     part, ablation = saved_part(frame.attrs, tensors), frame.attrs.get("ablation", "zero")
-    return SavedCircuits(frame, part, x, targets, outputs, ablation)
+    kind = Outputs(frame.attrs.get("outputs", Outputs.values.value))
+    return SavedCircuits(frame, part, x, targets, outputs, ablation, kind)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 from torch import nn
 
@@ -14,15 +15,20 @@ from mi_runner.runs.networks import Weighted
 from mi_runner.runs.record import RunRecord
 from mi_runner.runs.run_folder import RunFolder, is_parquet
 from mi_runner.tables.cell_types import column_types
-from mi_runner.tables.declaration import Row
+from mi_runner.tables.declaration import COUNT, Row
 
 
 @dataclass(frozen=True)
 class Table:
-    """A table to print."""
+    """A table to print.
+
+    Attributes:
+        counts: its columns of counts.
+    """
 
     title: str
     rows: Sequence[Row]
+    counts: frozenset[str] = frozenset()
 
 
 def with_history(result: Result, weighted: Weighted) -> Result:
@@ -88,10 +94,26 @@ def printed(result: Result, title: str) -> list[Table]:
         title: behind the name of each table.
     """
     left_out = {*result.common_names.values()}
+    types = {table.name: table.type for table in result.filled}
+    columns = chain.from_iterable(table.type.all_columns for table in result.filled)
+    counted = {column.name for column in columns if column.unit == COUNT}
     return [
         Table(
             f"{name}: {title}",
-            [{column: value for column, value in row.items() if column not in left_out} for row in result.tables[name]],
+            [
+                {column: value for column, value in _whole(row, counted).items() if column not in left_out}
+                for row in result.tables[name]
+            ],
+            frozenset(column.name for column in types[name].all_columns if column.unit == COUNT),
         )
         for name in result.shown
     ]
+
+
+def _whole(row: Row, counted: Collection[str]) -> Row:
+    """Returns a row of a summary over seeds with whole numbers as integers, if its measure is a count."""
+    if row.get("measure") not in counted:
+        return row
+    return {
+        name: int(value) if isinstance(value, float) and value.is_integer() else value for name, value in row.items()
+    }

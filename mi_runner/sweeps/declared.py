@@ -44,9 +44,9 @@ SWEEP_SUMMARY = TableType(
     (
         Note("code", "the version of the sources, where jobs ran several"),
         Key("measure", "the measure that is summarised"),
-        Note("n", "seeds that have a value", COUNT),
-        Note("mean", "mean over the seeds"),
-        Note("sd", "standard deviation over the seeds; empty for one seed"),
+        Note("n", "seeds, with over=checkpoint checkpoints, that have a value", COUNT),
+        Note("mean", "mean over these"),
+        Note("sd", "standard deviation over these; empty for one"),
         Note("low", "lower end of the 95 % interval of the mean"),
         Note("high", "upper end of the 95 % interval of the mean"),
         Note("min", "smallest value of a seed"),

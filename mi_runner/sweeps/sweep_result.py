@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
@@ -17,10 +17,11 @@ from mi_runner.runs.plan import Plan, named
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.states import State
 from mi_runner.sweeps import network_groups, sweep_answer, sweep_report, sweep_tables
-from mi_runner.sweeps.declared import SWEEP, SWEEP_SUMMARY
+from mi_runner.sweeps.declared import HEADLINE, SWEEP, SWEEP_SUMMARY, declarations_of_sweep
 from mi_runner.sweeps.sweep_plan import read_plan
 from mi_runner.sweeps.sweep_tables import Collected, Ended
 from mi_runner.tables import console
+from mi_runner.tables.declaration import COUNT
 
 if TYPE_CHECKING:
     from mi_runner.experiments import Drawing
@@ -129,11 +130,18 @@ def _print_headline(found: Collected) -> None:
     """Prints the headline, and the best job of a search."""
     title, shown = sweep_tables.headline(found.jobs, found.summed, found.plan.objective)
     if shown:
-        console.table(title, shown)
+        console.table(title, shown, counts=_counts(found, shown[0]))
     if text := sweep_answer.read(found.folder):
         console.note(text)
     if (best := best_job(found.plan, found.jobs)) is not None:
         console.page(best)
+
+
+def _counts(found: Collected, columns: Iterable[str]) -> list[str]:
+    """Returns which columns of the headline are counts."""
+    experiments = dict.fromkeys(str(job.state.record.experiment) for job in found.jobs if job.state.record.experiment)
+    declared = declarations_of_sweep(experiments, found.plan.swept)
+    return [name for name in columns if (column := declared.column(HEADLINE.name, name)) and column.unit == COUNT]
 
 
 def _say_what_differs(found: Collected) -> None:

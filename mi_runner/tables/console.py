@@ -10,7 +10,7 @@ import logging
 import math
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from traceback import format_exception
 from typing import Any
@@ -66,6 +66,7 @@ def table(
     most: int = MOST_ROWS,
     to_stderr: bool = False,
     keep: Sequence[str] = (),
+    counts: Collection[str] = (),
 ) -> None:
     """Prints a table to standard output or standard error; of a long table only the first `most` rows.
 
@@ -75,6 +76,7 @@ def table(
 
     Args:
         keep: columns that are left out last.
+        counts: columns of counts, whose whole numbers have no digits behind the point.
     """
     from rich.console import Console
     from rich.table import Table
@@ -82,7 +84,10 @@ def table(
     title = escaped(title)
     rows = [{escaped(str(column)): value for column, value in row.items()} for row in rows]
     columns = list(rows[0]) if rows else []
-    cells = {column: [escaped(_cell(row[column])) for row in rows[:most]] for column in columns}
+    whole = {escaped(column) for column in counts}
+    cells = {
+        column: [escaped(_cell(row[column], is_count=column in whole)) for row in rows[:most]] for column in columns
+    }
     widths = {column: _width([column, *cells[column]]) for column in columns}
     natural = max(sum(widths.values()) + 3 * len(columns) + 1, _width([title]))
     stream = sys.stderr if to_stderr else sys.stdout
@@ -149,12 +154,15 @@ def _left_out(
     return [column for column in cells if column in left_out]
 
 
-def _cell(value: Any) -> str:
+def _cell(value: Any, *, is_count: bool = False) -> str:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
-    if isinstance(value, float):
-        return f"{value:.4f}" if abs(value) < 1e4 else f"{value:.4g}"
-    return str(value)
+    if not isinstance(value, float):
+        return str(value)
+    if is_count and abs(value) < 1e15:
+        return f"{value:.0f}" if value.is_integer() else f"{value:.4g}"
+    # A number that isn't 0 isn't shown as 0.
+    return f"{value:.4f}" if value == 0 or 1e-3 <= abs(value) < 1e4 else f"{value:.4g}"
 
 
 class Bars(progress.Progress):
@@ -201,8 +209,10 @@ class _PlainBar:
         if now - self.printed < SECONDS_BETWEEN_LINES:
             return
         self.printed = now
-        remaining = (now - self.began) / self.done * (self.total - self.done) if self.done else math.nan
-        line = f"{self.description}: {self.done:,} of {self.total:,}, {remaining:.0f} s left {self.note}".rstrip()
+        left = ""
+        if self.done:
+            left = f", {(now - self.began) / self.done * (self.total - self.done):.0f} s left"
+        line = f"{self.description}: {self.done:,} of {self.total:,}{left} {self.note}".rstrip()
         streams.err(f"{escaped(line)}\n")
 
 

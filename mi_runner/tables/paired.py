@@ -74,6 +74,17 @@ class PairedAnswers:
         return corrected / math.sqrt(margins) if margins else 0.0
 
 
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Returns p-values corrected for their number by the step-down method of S. Holm (1979), in the same order."""
+    order = sorted(range(len(p_values)), key=lambda place: p_values[place])
+    corrected = [1.0] * len(p_values)
+    largest = 0.0
+    for rank, place in enumerate(order):
+        largest = max(largest, min(1.0, (len(p_values) - rank) * p_values[place]))
+        corrected[place] = largest
+    return corrected
+
+
 @dataclass(frozen=True)
 class PairedValues:
     """The differences of a measure between two networks of the same seed, one for each seed.

@@ -168,3 +168,22 @@ def _sign_patterns(n: int, n_pairs: int) -> Iterator[Any]:
         some = min(at_once, left)
         yield 1.0 - 2.0 * draw.integers(0, 2, (some, n), dtype=np.int8)
         left -= some
+
+
+def other_shares(counts: Sequence[tuple[int, int]], place: int) -> list[float]:
+    """Returns for each share the p-value that it is that at `place`, of different examples; its own is 1.
+
+    Of Fisher's exact test, two-sided, times the number of all pairs (Bonferroni), so that the share at `place` may have
+    been chosen because it is the lowest or the highest.
+
+    Args:
+        counts: of each share the number of successes, and of examples.
+    """
+    from scipy.stats import fisher_exact
+
+    n_pairs = len(counts) * (len(counts) - 1) // 2
+    own = [counts[place][0], counts[place][1] - counts[place][0]]
+    return [
+        1.0 if other == place else min(1.0, n_pairs * float(fisher_exact([own, [n_successes, n - n_successes]])[1]))
+        for other, (n_successes, n) in enumerate(counts)
+    ]

@@ -186,6 +186,10 @@ def _log_epoch(rows: Sequence[dict[str, Any]], epochs: int, speed: float) -> Non
 # --- what can be stacked -------------------------------------------------------------------------------------------
 
 
+RECURRENT = (nn.RNNBase, nn.RNNCellBase)
+"""Layers whose steps torch computes for one network at a time."""
+
+
 def check_together(
     networks: Sequence[nn.Module], datasets: Sequence[Dataset], options: TrainingOptions, *, seeds: Sequence[int]
 ) -> None:
@@ -213,6 +217,12 @@ def check_together(
     try:
         equal = _rehearse([networks[i] for i in pair], [datasets[i] for i in pair], options)
     except Exception as error:  # an operation that vmap doesn't support can raise any exception
+        recurrent = [
+            f"{name} ({type(m).__name__})" for name, m in networks[0].named_modules() if isinstance(m, RECURRENT)
+        ]
+        if recurrent:  # torch's words speak of a batching rule
+            problem = f"{', '.join(recurrent)}: recurrent layers can't be trained in a stack."
+            raise ArgumentError("networks", None, problem) from error
         raise ArgumentError("networks", None, f"a step of stacked networks fails ({one_line(error)}).") from error
     if not equal:
         problem = "a step of stacked networks differs from a step of each network alone."

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from mi_runner.runs.comparison import close
-from mi_runner.tables.paired import PairedAnswers, PairedValues
+from mi_runner.tables.paired import PairedAnswers, PairedValues, holm
 from tests.conftest import Ended
 from tests.run_records import write, write_sweep
 
@@ -151,6 +151,31 @@ def test_two_experiments_are_compared_by_their_intact_networks(mi_run: Callable[
     ablated.to_parquet(B / "predictions.parquet", index=False)  # without the intact network
     found = sections(mi_run("diff", str(A), str(B), "--format", "json"))["answers: B and A"]
     assert "different conditions" in found["note"] and not found["rows"]
+
+
+def test_other_data_are_said_first(mi_run: Callable[..., Ended]) -> None:
+    """Labels may be the same: a hash of the test inputs tells."""
+    mi_run("--version")
+    for number, digest in ((1, "aa"), (2, "bb"), (3, "aa")):
+        path = {"dataset.path": f"{digest}.npz"}
+        write_run(A.with_name(f"v00{number}"), [0] * 10, dataset="arrays", data={"test_inputs": digest}, **path)
+    ended = mi_run("diff", str(A), str(B))
+    assert ended.out.startswith(
+        "data: A (dataset=arrays dataset.path=aa.npz) and B (dataset=arrays dataset.path=bb.npz) have"
+    )
+    assert "different test examples" in ended.out and "p: McNemar" not in ended.out
+    same = mi_run("diff", str(A), str(A.with_name("v003")))
+    assert "data:" not in same.out and "p: McNemar" in same.out
+
+
+def test_a_sentence_says_whether_the_tests_tell_networks_apart(mi_run: Callable[..., Ended]) -> None:
+    mi_run("--version")
+    write_run(A, [0] * 20), write_run(B, [0] * 12 + [1] * 8), write_run(A.with_name("v003"), [0] * 18 + [1] * 2)
+    far, near = (" ".join(mi_run("diff", str(A), str(other)).out.split()) for other in (B, A.with_name("v003")))
+    assert "Of 20 test examples A answers 1 correctly and B 0.6. The difference is −0.4 (" in far
+    assert "McNemar's test tells the networks apart (p = 0.0078)" in far  # 2 · (1/2)⁸
+    assert "McNemar's test does not tell the networks apart (p = 0.5)" in near
+    assert holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02]) and holm([]) == []
 
 
 def test_the_rows_that_matter_most_are_shown_and_the_others_are_counted(mi_run: Callable[..., Ended]) -> None:

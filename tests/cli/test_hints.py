@@ -108,7 +108,6 @@ HINTS = [
         f"experiment=circuits {SMALL} experiment.min_node_sparsity=0.5 experiment.max_table_rows=9",
         "experiment.max_table_rows=94591",
     ),
-    (f"experiment=circuits {SMALL} dataset.target=class", "dataset.target=value"),
     # clusters
     (f"experiment=clusters {MOD} model.hidden_sizes=[]", "experiment.n_clusters=2"),
     (f"experiment=clusters {MOD} model.hidden_sizes=[3,3]", "experiment.n_clusters=3"),

@@ -34,9 +34,12 @@ def commands_of(page: str) -> list[str]:
     return [line.partition(" #")[0].strip() for line in lines if line.strip().startswith("mi-run ")] + inline
 
 
+OF_OTHERS = ("plugins.md", "your_own_data.md")
+"""Pages whose commands run in tests/cli/test_plugins.py and tests/docs/test_your_own_data.py."""
+
 COMMANDS = [
     command
-    for page in (README, *(text for name, text in PAGES.items() if name != "plugins.md"))  # tests/cli/test_plugins.py
+    for page in (README, *(text for name, text in PAGES.items() if name not in OF_OTHERS))
     for command in commands_of(page)
 ]
 LIMITED = ["dataset.limit=60", "training.epochs=1"]
@@ -119,6 +122,9 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
     if "mine.npz" in command:
         (program,) = re.findall(r"```python\n(.*?)```", PAGES["ablation.md"], re.DOTALL)
         exec(compile(program, "ablation.md", "exec"), {})
+    if "patients.csv" in command:
+        program = re.findall(r"```python\n(.*?)```", PAGES["your_own_data.md"], re.DOTALL)[0]
+        exec(compile(program, "your_own_data.md", "exec"), {})
     config = composition.compose(
         [part.partition(",")[0] for part in arguments if part.partition("=")[0] in ("experiment", "dataset", "model")]
         + [part for part in arguments if part.startswith(("dataset.path", "model.factory"))]
@@ -136,7 +142,14 @@ def test_every_command_runs_small(command: str, mi_run: Callable[..., Ended]) ->
         small += ["experiment.samples=3", "experiment.max_sizes=4"]
     if config.experiment.name in ("iit", "das"):
         small += ["experiment.epochs=1"]
-    if any(part.startswith("checkpoint=") for part in arguments):
+    named = next((part.partition("=")[2] for part in arguments if part.startswith("checkpoint=")), "")
+    if "," in named:
+        options = [part for part in arguments if part not in ("-m", f"checkpoint={named}", "skip_invalid=true")]
+        options = [part.partition(",[")[0] for part in options if not part.startswith("over=")]
+        for seed, file in enumerate(named.split(",")):
+            trained = mi_run(*options, *small, f"seed={seed}")
+            torch.save(load_file(trained.record["checkpoint"]["path"]), file)
+    elif named:
         trained = mi_run("experiment=ablation", "dataset.limit=60", "training.epochs=1", "seed=123456")
         assert trained.status == 0
         torch.save(load_file(trained.record["checkpoint"]["path"]), "weights.pt")

@@ -139,9 +139,8 @@ def test_the_order_of_bits() -> None:
 @pytest.mark.parametrize(
     ("sizes", "text"),
     [
-        ((3,), "one output"),
+        ((3,), "an output layer"),
         ((3, 0, 1), "positive sizes"),
-        ((3, 2), "one output"),
         ((8, 8, 1), "72 edges, more than 64"),
     ],
 )
@@ -547,7 +546,7 @@ def test_a_search_on_other_inputs_or_several_outputs() -> None:
     part, other = (random_part((n, 2, 1), ["relu"] * 2) for n in (2, 3))
     with pytest.raises(ValueError, match=r"shape \(60, 3\): give at least one row, of the 2 activations"):
         search_circuits(part, examples_of(other), accuracy_threshold=0.5)
-    with pytest.raises(ValueError, match="one output"):
+    with pytest.raises(ValueError, match="a part with 2 outputs, examples of 1. Values are analysed one output at"):
         search_circuits(random_part((2, 2), ["relu"]), examples_of(part), accuracy_threshold=0.5)
 
 
@@ -575,7 +574,7 @@ def test_the_dense_head_of_a_cnn_and_functions_as_activations() -> None:
     part = find_part(ModelGraph.trace(model, x), 2)
     assert [layer.activation for layer in part.layers] == ["relu", "sigmoid"] and part.site == "flatten"
     graph = ModelGraph.trace(model, x)
-    with pytest.raises(ValueError, match="'flatten' ends the chain of last layers"):
+    with pytest.raises(ValueError, match="'conv3' ends the chain of last layers"):
         find_part(graph, 3)
     longest = longest_part(graph)
     assert longest is not None and longest.sizes == part.sizes
@@ -610,7 +609,7 @@ def test_what_is_no_chain() -> None:
         find_part(graph, 2)
     longest = longest_part(graph)
     assert longest is not None and longest.sizes == (3, 1)
-    assert longest_part(ModelGraph.trace(nn.Sequential(nn.Linear(3, 3), nn.Softmax(1)), torch.randn(2, 3))) is None
+    assert longest_part(ModelGraph.trace(nn.Sequential(nn.Linear(3, 3), nn.Softmax(0)), torch.randn(2, 3))) is None
     with pytest.raises(ValueError, match="the network has only 2 Linear layers"):
         find_part(ModelGraph.trace(MLP([3, 2, 1]), torch.randn(2, 3)), 3)
 
@@ -664,8 +663,8 @@ def test_a_circuit_of_the_second_output(tmp_path: Path) -> None:
     assert torch.allclose(other.apply_to(model)(x)[:, 0], other.apply(x), atol=1e-6) and other != circuit
     circuit.save(tmp_path / "circuit.json")
     assert Circuit.load(tmp_path / "circuit.json") == circuit
-    with pytest.raises(ValueError, match="one output"):
-        Circuit(part, bits)
+    with pytest.raises(ValueError, match="not a well-formed circuit of layers of 4-3-2 neurons"):
+        Circuit(part, 1)
 
 
 def test_pairs_and_edge_shares_against_one_by_one() -> None:
@@ -821,8 +820,9 @@ def test_too_many_circuits_or_edges_are_refused_with_the_count() -> None:
         model = MLP(sizes).eval()
         with pytest.raises(ConfigError, match=text):
             circuits.check(Setting(CircuitsConfig(last_layers=3), TrainingOptions(), model, data))
-    with pytest.raises(ConfigError, match=r"type dataset\.target=value"):
-        circuits.check(Setting(CircuitsConfig(), TrainingOptions(), MLP([6, 3]).eval(), classes()))
+    with pytest.raises(ConfigError, match=r"6-3 neurons have 115,465 circuits, which must fit into a table"):
+        config = CircuitsConfig(last_layers=1, max_table_rows=1_000)
+        circuits.check(Setting(config, TrainingOptions(), MLP([6, 3]).eval(), classes()))
 
 
 def test_an_answer_that_falls_is_refused_before_training() -> None:
@@ -846,7 +846,8 @@ def test_the_table_and_the_log_compare_the_cut_with_the_whole_network(caplog: py
     assert f"largest difference of their outputs {row['cut_difference']:.2g}" in caplog.text
 
 
-COMMAND = ("experiment=circuits", "dataset=mod_add", "model.hidden_sizes=[2,2]", "training.epochs=3")
+DATA = ("dataset=mod_add", "dataset.target=value")
+COMMAND = ("experiment=circuits", *DATA, "model.hidden_sizes=[2,2]", "training.epochs=3")
 
 
 def test_the_command(mi_run: Callable[..., Ended]) -> None:
@@ -920,21 +921,23 @@ def test_a_folder_without_a_table_of_circuits(mi_run: Callable[..., Ended], tmp_
 IMAGES = {"mnist": "dataset.limit=60", "mnist01": "dataset.limit=60", "ellipses": "dataset.test_size=60"}
 VECTORS = {"mod_add": "dataset.test_size=60", "arrays": "dataset.path=arrays.npz"}
 NOT_A_CHAIN = {
-    "cnn": "experiment.last_layers=3: 'flatten' ends the chain of last layers",
+    "cnn": "experiment.last_layers=3: 'conv3' ends the chain of last layers",
     "skip": "experiment.last_layers=3: 'add' ends the chain of last layers",
 }
 
 
+@pytest.mark.parametrize("target", ["value", "class"])
 @pytest.mark.parametrize("dataset", [*IMAGES, *VECTORS])
 @pytest.mark.parametrize("model", ["mlp", "skip", "cnn"])
 def test_every_data_set_and_model_runs_or_says_what_to_add(
-    dataset: str, model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    dataset: str, model: str, target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     x = np.linspace(0, 1, 160).reshape(40, 4)
     np.savez("arrays.npz", x_train=x, y_train=x[:, 0].round(), x_test=x, y_test=x[:, 0].round())
-    command = ["experiment=circuits", f"dataset={dataset}", f"model={model}", (IMAGES | VECTORS)[dataset]]
-    if model == "mlp":
+    data = [f"dataset={dataset}", f"dataset.target={target}", (IMAGES | VECTORS)[dataset]]
+    command = ["experiment=circuits", *data, f"model={model}"]
+    if model == "mlp" and not (dataset == "mnist" and target == "class"):
         check(*command)
         return
     with pytest.raises(ConfigError) as caught:
@@ -943,15 +946,17 @@ def test_every_data_set_and_model_runs_or_says_what_to_add(
     if model == "cnn" and dataset in VECTORS:
         assert text.startswith("model=cnn takes images") and text.endswith("Use model=mlp.")
         check(*command, "model=mlp")
-    else:
-        assert text.startswith(NOT_A_CHAIN[model]) and text.endswith(f"Type {NARROW}.")
-        check(*command, *NARROW.split())
+        return
+    hint = text.removesuffix(".").rpartition(" Type ")[2]
+    assert text.startswith(NOT_A_CHAIN.get(model, "experiment.last_layers=3: layers of 3-3-3-10 neurons have 20,355"))
+    assert target == "class" or hint == NARROW
+    check(*command, *hint.split())
 
 
 @pytest.mark.parametrize("model", ["cnn", "skip", "mlp"])
 def test_layers_that_have_a_single_circuit_are_refused(model: str) -> None:
-    data = "dataset=ellipses" if model == "cnn" else "dataset=mod_add"
-    command = ["experiment=circuits", data, "dataset.test_size=60", f"model={model}", "experiment.last_layers=1"]
+    data = ("dataset=ellipses",) if model == "cnn" else DATA
+    command = ["experiment=circuits", *data, "dataset.test_size=60", f"model={model}", "experiment.last_layers=1"]
     with pytest.raises(ConfigError, match="last_layers=1: layers of [34]-1 neurons have one circuit") as caught:
         check(*command)
     hint = "experiment.last_layers=3" if model == "mlp" else NARROW

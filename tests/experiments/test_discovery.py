@@ -547,6 +547,15 @@ def test_a_sweep_over_seeds_summarises_each_method(mi_run: Callable[..., Ended])
     assert row["n"] == 2 and row["mean"] == pytest.approx(np.mean([job["greedy"] for job in jobs]))
     sizes = summary[(summary["method"] == "eap") & (summary["measure"] == "mse")]["k"].dropna()
     assert sorted(sizes) == list(range(11))
+    compared = pd.read_csv(ended.folder / "sweep_methods.csv").set_index("method")
+    assert compared.loc["greedy", "regret_mse"] == pytest.approx(row["mean"]) and compared["n_networks"].tolist() == [
+        2,
+        2,
+    ]
+    assert compared["lowest"].all() and compared["highest"].all()  # two networks tell nothing apart
+    said = (ended.folder / "answer.txt").read_text().strip()
+    assert said.startswith("With zero ablation no two of 2 methods") and "over 2 networks" in said
+    assert said in ended.err and said.replace("'", "&#39;") in (ended.folder / "report.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -123,13 +123,13 @@ def test_a_network_that_did_not_converge_fails_the_run(tmp_path: Path, capsys: p
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (["dataset=mod_add"], "type dataset.target=value"),
+        (["dataset=mod_add"], "dataset=logic"),
         (["dataset=mod_add", "dataset.target=value"], "dataset=logic"),
         (["dataset.limit=2"], "dataset.limit=null"),
         (["dataset.functions=[XOR,MAJORITY,IMP]"], "different numbers of inputs"),
         (["dataset.functions=[0000]"], "0000 is constant"),
         (["dataset.functions=[011]"], "has 3 digits"),
-        (["dataset.target=class"], "type dataset.target=value"),
+        (["dataset.target=class"], "2 outputs answer a class together. Type model.outputs=logit for a network"),
         (["experiment.max_depth=4"], "Use experiment.max_depth=3"),
         (["model.hidden_sizes=[6,6]"], "circuits, more than 20,000,000,000"),
         (["model=skip"], "ends the chain of last layers"),

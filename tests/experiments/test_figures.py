@@ -234,7 +234,7 @@ def test_the_value_that_enters_the_last_layer_as_an_image(drawn_by: DrawnBy) -> 
 
 
 def test_circuits(drawn_by: DrawnBy) -> None:
-    small = ("dataset=mod_add", "model.hidden_sizes=[2,2]", "training.epochs=3")
+    small = ("dataset=mod_add", "dataset.target=value", "model.hidden_sizes=[2,2]", "training.epochs=3")
     ended, drawn = drawn_by("experiment=circuits", *small, "experiment.accuracy_threshold=0.6")
     assert set(drawn) == {"sparsity_0", "edges_0", "sparsest_0"}
     circuits = pd.read_parquet(ended.folder / "circuits.parquet")

@@ -256,7 +256,11 @@ def test_a_search_that_is_cut_short_leaves_levels_empty(
         monkeypatch.setattr(discovery_judgement, "minimality_by_search", lambda *a, most: search(*a, most=0))
     else:
         monkeypatch.setattr(discovery_judgement, limit, 0)
-    summary = pd.DataFrame(discover("test", max_table_rows=10, samples=20)["summary"]).set_index("method")
+    tables = discover("test", max_table_rows=10, samples=20)
+    summary, metrics = pd.DataFrame(tables["summary"]).set_index("method"), pd.DataFrame(tables["metrics"])
+    assert set(metrics[~metrics["valid"]]["minimality"]) <= {""}
+    if not known:  # nothing is searched, so nothing is known
+        assert metrics["valid"].any() and set(metrics["minimality"]) == {""}
     truth = pd.DataFrame(discover("test")["summary"]).set_index("method")
     local = truth.index[(truth["local"] == 1) & (truth["smallest_valid"] > 3)]
     assert len(local)

@@ -173,3 +173,16 @@ def test_processes_write_one_after_the_other(tmp_path: Path, folder: Path) -> No
         assert thread.is_alive() and not list(folder.glob("*.nb?"))
     thread.join(timeout=60)
     assert not thread.is_alive() and len(list(folder.glob("*.nb?"))) == 2
+
+
+def test_the_clock_stands_still_while_code_is_compiled_or_read_from_the_cache(tmp_path: Path) -> None:
+    loaded(tmp_path).double(0.5)  # what numba does once in a process
+    for _ in range(2):  # compiled, and then read
+        module = loaded(tmp_path)
+        began, own = time.perf_counter(), compiled.clock()
+        module.four_times(3)
+        took, counted = time.perf_counter() - began, compiled.clock() - own
+        assert 0 < counted < took / 2
+    own = compiled.clock()
+    time.sleep(0.05)
+    assert compiled.clock() - own >= 0.05  # otherwise it goes on

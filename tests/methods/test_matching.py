@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 
-from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
+from mi_runner.config.experiments.circuits import CircuitTable
 from mi_runner.errors import ConfigError
-from mi_runner.experiments import Result, Setting
-from mi_runner.experiments.circuits import experiment as circuits_experiment
 from mi_runner.experiments.circuits.comparison import compare_networks
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.circuits.edges import Edges, bits_of, rows_of
@@ -30,11 +27,9 @@ from mi_runner.methods.matching import (
     random_recurrence,
     recurrence,
 )
-from mi_runner.models.mlp import MLP
 from mi_runner.sweeps.declared import declarations_of_sweep
-from mi_runner.training.options import TrainingOptions
+from tests.circuit_runs import InMemory, networks, searched
 from tests.conftest import Ended
-from tests.small_data import values
 
 SIZES = (3, 4, 3, 1)
 
@@ -157,55 +152,6 @@ def test_random_matchings_are_permutations_and_leave_data_alone() -> None:
 
 
 # --- the comparison that a sweep ends with ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class InMemory:
-    """A run of the experiment, as a sweep gives it to the comparison."""
-
-    result: Result
-    seed: int
-    name: str = "job 7"
-
-    @property
-    def label(self) -> str:
-        return str(self.seed)
-
-    def table(self, name: str, columns: Sequence[str] | None = None) -> pd.DataFrame | None:
-        if name not in self.result.tables:
-            return None
-        rows = self.result.tables[name]
-        frame = pd.DataFrame(rows)
-        frame.attrs = getattr(rows, "attrs", {})
-        return frame if columns is None else frame[list(columns)]
-
-    def tensors(self, name: str) -> Mapping[str, torch.Tensor]:
-        return self.result.tensors[name]
-
-
-def searched(model: torch.nn.Module, **options: Any) -> Result:
-    """Circuits of a network on the targets that the first of `networks` computes without a mistake."""
-    dataset = values(70)
-    with torch.no_grad():
-        dataset = replace(dataset, y_test=networks()[0](dataset.x_test).round())
-    given = CircuitsConfig(accuracy_threshold=0.95, pairs=False, **options)
-    return circuits_experiment.run(Setting(given, TrainingOptions(), model.eval(), dataset))
-
-
-def networks() -> list[MLP]:
-    """A network, its copy with hidden units in another order, and another network."""
-    torch.manual_seed(8)
-    shape = [6, 3, 2, 2, 1], torch.nn.Tanh
-    one, copy = MLP(*shape), MLP(*shape)
-    orders = [list(range(6)), [2, 0, 1], [1, 0], [1, 0], [0]]
-    linear = [[m for m in model.modules() if isinstance(m, torch.nn.Linear)] for model in (one, copy)]
-    with torch.no_grad():
-        linear[0][-1].weight *= 30  # so that outputs differ when they are rounded
-        for own, other, before, after in zip(*linear, orders, orders[1:], strict=False):
-            other.weight.copy_(own.weight[after][:, before])
-            other.bias.copy_(own.bias[after])
-    torch.manual_seed(4)
-    return [one, copy, MLP(*shape)]
 
 
 def test_a_network_and_its_permuted_copy_have_the_same_circuits() -> None:

@@ -17,6 +17,7 @@ from typing import Any
 
 import pyarrow.parquet as parquet
 import pytest
+from scipy.stats import fisher_exact
 
 from mi_runner.config.registry import EXPERIMENTS
 from mi_runner.experiments.common import circuit_picture, sentences
@@ -175,59 +176,65 @@ def _expected(name: str, tables: Callable[[str], Any]) -> list[str]:
             test = rows[rows["split"] == "test"]
             worst = test.loc[test["accuracy"].idxmin()]
             own = _sure(test[test["class"] == "all"].iloc[0], "accuracy")
-            return [f"accuracy is {own} on 60 test", f"class {worst['class']}, {worst['accuracy']:.4g}. On"]
+            counts = [[round(row["accuracy"] * row["n"]), row["n"]] for row in test[1:].to_dict("records")]
+            p = fisher_exact([[correct, n - correct] for correct, n in counts]).pvalue
+            tie = ", but no other class is told apart from that" if p >= 0.05 else ""
+            return [f"accuracy is {own} on 60 test", f"class {worst['class']}, {worst['accuracy']:.4g}{tie} (Fisher"]
         case "many seeds":
             (row,) = rows.query("split == 'test' and `class` == 'all' and measure == 'accuracy'").to_dict("records")
             ends = [f"{row[name]:.4g}" for name in ("mean", "low", "high", "min", "max")]
             return ["{} ({} to {}); the worst has {}, the best {}.".format(*ends)]
         case "ablation" | "units":
             draws = rows[rows["method"] != "none"].groupby(["target", "method"], sort=False)
-            ordered = draws["accuracy"].mean().sort_values(kind="stable")
-            said = [f"accuracy is {_sure(rows.iloc[0], 'accuracy')}"]
-            for place in (0, -1):
-                of = draws.get_group(ordered.index[place])
-                low, high = of["accuracy"].min(), of["accuracy"].max()
-                mean = f"{ordered.iloc[place]:.4g}, the mean of {len(of)} draws from {low:.4g} to {high:.4g}."
-                # The dearest and the cheapest are chosen by their numbers, so these have no interval.
-                said.append(f"accuracy is then {ordered.iloc[place]:.4g}." if len(of) == 1 else f"is then {mean}")
-            return said
+            # Which are told apart, tests/experiments/test_ablation_answers.py asks.
+            means = draws["accuracy"].mean()
+            ends = [f"{means.min():.4g}", f"{means.max():.4g}", "The test is paired over"]
+            return [f"accuracy is {_sure(rows.iloc[0], 'accuracy')}", *ends]
         case "circuits":
             (row,), circuits = rows.to_dict("records"), tables("circuits")
             fewest = circuits[circuits["valid"]]["n_edges"].min()
             n = (circuits[circuits["valid"]]["n_edges"] == fewest).sum()
-            return [f"{row['n_valid']:,} of {row['n_circuits']:,} circuits", f"keeps {fewest} of 8 edges; {n} circuit"]
+            sparsest = (
+                f"The sparsest keeps {fewest} of 8 edges, and no" if n == 1 else f"The {n} sparsest keep {fewest} of 8"
+            )
+            return [f"{row['n_valid']:,} of {row['n_circuits']:,} circuits", sparsest]
         case "clusters":
             both = [_sure(row, "accuracy") for row in tables("networks").to_dict("records")]
-            return [" and ".join(both), f"{tables('networks')['clusterability'].iloc[0]:.4g}"]
+            return [*both, f"inside clusters is {tables('networks')['clusterability'].iloc[0]:.4g}, and"]
         case "iit" | "das":
             overview = tables("overview").query("sources == 'single'")
             best = overview.loc[overview[overview["phase"] == "after"]["iia"].idxmax()]
             several = len(overview[overview["phase"] == "after"]) > 1
-            iia = f"{best['iia']:.4g}; before" if several else _sure(best, "iia")
-            ends = f"it would be {best['iia_unswapped']:.4g}; the label stays the same on {best['floor']:.4g} of the"
-            return [f"of {best['variables']} at {best['site']}", iia, ends]
+            iia = f"{best['iia']:.4g}" if several else _sure(best, "iia")
+            unswapped = (
+                f"gives the counterfactual label on {best['iia_unswapped']:.4g} of these pairs; the label doesn't"
+            )
+            return [f"{best['variables']} at {best['site']}", iia, unswapped, f"change on {best['floor']:.4g} of them"]
         case "decoder":
             every, answer = rows.query("control == 'none'").iloc[-2:].to_dict("records")
             shuffled, untrained = (
                 rows.query("control == @control and decoded == 'all'").iloc[0] for control in ("shuffled", "untrained")
             )
             controls = f"{_sure(untrained, 'accuracy')} from the untrained network's and {_sure(shuffled, 'accuracy')}"
-            return [_sure(every, "accuracy"), controls, f"answer with accuracy {_sure(answer, 'accuracy')}"]
+            return [_sure(every, "accuracy"), controls, f"answer with an accuracy of {_sure(answer, 'accuracy')}"]
         case "explanations":
             row = rows.iloc[0]
             said = f"{row['n_valid']:,.0f} of 9,625 circuits compute XOR, with {row['n_groundings']:,.0f} groundings"
-            return [said, f"{row['n_algorithms_aligned']:,.0f} of {row['n_algorithms']:,.0f} algorithms"]
+            aligned = f"{row['n_algorithms_aligned']:,.0f} of {row['n_algorithms']:,.0f} algorithms"
+            said = said if row["n_valid"] else "None of 9,625 circuits computes XOR; "
+            return [said, aligned if row["n_algorithms_aligned"] else f"none of {row['n_algorithms']:,.0f} algorithms"]
         case "discovery":
             means = tables("metrics").groupby(["ablation", "method", "repeat"])["regret_mse"].mean()
             means = means.groupby(level=[0, 1]).mean()
             n_sizes = tables("metrics")["k"].nunique()
-            said = [f"With {of} ablation {means[of].idxmin()} " for of in ("zero", "mean")]
-            return [*said, *(f"{means[of].min():.4g}" for of in ("zero", "mean")), f"over {n_sizes} sizes"]
+            said = [f"With {of} ablation " for of in ("zero", "mean")]
+            ends = [f"{end:.4g}" for of in ("zero", "mean") for end in (means[of].min(), means[of].max())]
+            return [*said, *ends, f"over {n_sizes} sizes"]
         case "probes":
             overview = tables("overview")
             best = overview.loc[(overview["score"] - overview["input"]).idxmax()]
-            score = f"is {best['score']:.4g}, beside {best['input']:.4g} from the raw input"
-            return [f"{best['variables']} at {best['site']}", score]
+            of_input = f"{best['input']:.4g} of the raw input"
+            return [f"{best['variables']} at {best['site']}", f"there is {best['score']:.4g}, beside", of_input]
     return []  # a test of the experiment says what its answer has to have
 
 

@@ -532,7 +532,7 @@ def test_a_disk_without_links_ends_no_sweep(mi_run: MiRun, monkeypatch: pytest.M
 
 def test_a_plan_lists_jobs_costs_and_what_can_not_run(mi_run: MiRun) -> None:
     arguments = (
-        *("-m", "experiment=circuits", "dataset=mod_add", "dataset.limit=40", "training.epochs=1", "plan=true"),
+        *("-m", "experiment=circuits", "dataset=mod_add", "dataset.limit=40", "dataset.target=value", "plan=true"),
         *("model.hidden_sizes=[2,2,2],[3,3],[40,40]", "experiment.last_layers=2", "seed=0,1"),
     )
     planned = mi_run(*arguments)

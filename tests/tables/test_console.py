@@ -16,6 +16,15 @@ import pytest
 from mi_runner.tables import console
 
 
+def test_counts_are_whole_and_small_numbers_are_not_zero(capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [{"n": 23.0, "mean": 23.0, "p": 6.716e-06, "z": 0.0}, {"n": 5.5, "mean": 0.001, "p": -0.00042, "z": -0.0}]
+    console.table("title", rows, counts=["n"])
+    cells = [
+        [cell.strip() for cell in line.split("│")[1:-1]] for line in capsys.readouterr().out.splitlines() if "│" in line
+    ]
+    assert cells == [["23", "23.0000", "6.716e-06", "0.0000"], ["5.5", "0.0010", "-0.00042", "-0.0000"]]
+
+
 def test_cells(capsys: pytest.CaptureFixture[str]) -> None:
     console.table("title", [{"a": 1, "b": 0.123456, "c": None, "d": math.nan, "e": "text", "f": 123456.0}])
     out = capsys.readouterr().out
@@ -82,8 +91,9 @@ def test_a_bar_on_a_pipe_is_a_line_now_and_then(
 ) -> None:
     monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 0.0)
     with console.Bars().bar("work", 10) as advance:
+        advance(0)
         advance(4, "note")
-    assert re.fullmatch(r"work: 4 of 10, \d+ s left note\n", capsys.readouterr().err)
+    assert re.fullmatch(r"work: 0 of 10\nwork: 4 of 10, \d+ s left note\n", capsys.readouterr().err)
     monkeypatch.setattr(console, "SECONDS_BETWEEN_LINES", 1e9)
     with console.Bars().bar("work", 10) as advance:
         advance(4, "note")

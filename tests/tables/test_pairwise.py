@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import itertools
+from math import comb
 
 import numpy as np
 import pytest
 from scipy.stats import permutation_test
 
 from mi_runner.tables.paired import PairedAnswers
-from mi_runner.tables.pairwise import EXACT_UP_TO, compare_all, compare_population
+from mi_runner.tables.pairwise import EXACT_UP_TO, compare_all, compare_population, other_shares
 
 
 def test_of_six_units_that_all_agree_one_pattern_in_32_is_as_extreme() -> None:
@@ -115,3 +116,13 @@ def test_units_must_be_the_same() -> None:
         compare_all([[1.0], [1.0, 2.0]])
     with pytest.raises(ValueError, match="the same units, at least one"):
         compare_all([[], []])
+
+
+def test_shares_of_different_examples_have_fishers_p_value_by_hand() -> None:
+    """Of 6 examples 1 success, of 5 all of them: the sums of the tables with these margins that are no likelier."""
+    table = {first: comb(6, first) * comb(5, 6 - first) for first in range(1, 7)}
+    p = sum(ways for ways in table.values() if ways <= table[1]) / comb(11, 6)
+    assert other_shares([(1, 6), (5, 5)], 0) == [1, pytest.approx(p)]
+    # Three shares are three pairs, so that the lowest may be chosen.
+    assert other_shares([(1, 6), (5, 5), (2, 2)], 0)[1] == pytest.approx(3 * p)
+    assert other_shares([(3, 6), (3, 6)], 0) == [1, 1]

@@ -46,7 +46,7 @@ class AblationConfig(ExperimentConfig):
     targets: list[str] | None = option(
         None,
         "sites (relu), edges (x/add), paths (x/first/relu/add), patterns (relu*, linear:*, /regex/); inputs: each "
-        "feature of the input by itself, inputs:age this one; null: by depth",
+        "feature of the input by itself, inputs.age this one; null: by depth",
     )
     methods: list[Method] = option(
         [Method.zero, Method.mean, Method.resample], "what replaces the value: zero, mean, resample"

@@ -31,7 +31,7 @@ OF_FEATURES, NAMED = "where features of the input are ablated", "where the numbe
 
 TARGET = Key(
     "target",
-    "what is ablated: a site, an edge, a path, a parameter, a feature of the input (x[age]); none: the intact network",
+    "what is ablated: a site, an edge, a path, a parameter, or a feature (inputs.age); none: the intact network",
 )
 KIND = Key("kind", "site (also a parameter), edge, path or feature; none: the intact network")
 METHOD = Key("method", "what replaces the value: zero, mean or resample; none: nothing")

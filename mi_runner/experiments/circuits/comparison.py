@@ -85,8 +85,8 @@ def _commonest(row: Row) -> str:
     n, ends = row["n_networks"], [figure(row[f"random_share_{end}"] * row["n_networks"]) for end in ("low", "high")]
     return (
         f"Output {row['output']}: the commonest of the sparsest valid circuits is in {row['n_with']} of {n} networks; "
-        f"if units are matched at random, in {figure(row['random_share'] * n)} on average, and in {' to '.join(ends)} in "
-        "95 % of matchings."
+        f"if units are matched at random, in {figure(row['random_share'] * n)} on average, and in {' to '.join(ends)} "
+        "in 95 % of matchings."
     )
 
 

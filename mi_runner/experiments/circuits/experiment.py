@@ -2,14 +2,13 @@
 
 The last layers of a network are cut off and analysed on the activations that enter them. Every well-formed circuit is
 evaluated on the test set, or on the examples that `judge_on` says. A circuit is valid if its accuracy is above the
-threshold. Each output is analysed by itself.
+threshold. Each output that is a value is analysed by itself; outputs that answer a class are analysed together.
 """
 
 from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -22,8 +21,9 @@ from torch import Tensor
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
+from mi_runner.datasets import Dataset
 from mi_runner.datasets.distinct import first_of_equal
-from mi_runner.errors import ConfigError
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.comparison import compare_networks
@@ -43,13 +43,16 @@ from mi_runner.experiments.circuits.tables import (
 )
 from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
-from mi_runner.experiments.common.judging import Recorded, examples_of, recorded
+from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
 from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.sentences import counted, figure, measured
+from mi_runner.experiments.common.validity import no_circuit, valid_by, what_holds
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
+from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.circuit import pair_shares
+from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.minimality import (
     LEVELS,
@@ -58,12 +61,13 @@ from mi_runner.methods.circuits.minimality import (
     minimality_by_search,
     validity,
 )
-from mi_runner.methods.circuits.rounding import rounding_interval
+from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.search import CircuitSearch, judged, search_circuits
-from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
 from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
 from mi_runner.tables.declaration import Table
+from mi_runner.tables.names import ALL
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -90,32 +94,44 @@ def check(setting: Setting[CircuitsConfig]) -> None:
     Raises:
         ConfigError: they can't, or it is; the text has the number of circuits and what to type.
     """
-    config = setting.config
-    if setting.dataset.has_classes:
-        raise ConfigError(
-            "experiment=circuits rounds outputs to integers, so the targets must be values: type dataset.target=value."
-        )
+    config, kind = setting.config, setting.dataset.outputs
     graph = setting.graph()
-    objection = _objection(graph, config)
+    objection = _objection(graph, config, kind)
     if objection is None:
         examples_of(setting.dataset, config.judge_on, setting.seed)
         return
     why, remedies = objection
     chain = longest_part(graph)
     for n in range(len(chain.layers) if chain else 0, 0, -1):
-        if _objection(graph, replace(config, last_layers=n)) is None:
+        if _objection(graph, replace(config, last_layers=n), kind) is None:
             remedies.append(f"experiment.last_layers={n}")
             break
-    raise refused(config.last_layers, why, remedies)
+    raise refused(config.last_layers, why, remedies or _narrow(setting.dataset))
 
 
-def _objection(graph: ModelGraph, config: CircuitsConfig) -> tuple[str, list[str]] | None:
+def _narrow(dataset: Dataset) -> list[str]:
+    """Returns how to type an MLP whose last layers can be analysed, if its outputs answer a class together.
+
+    There are so many circuits of more than ten outputs that the class must be a number.
+    """
+    kind, n = dataset.outputs, dataset.n_outputs
+    if not kind.are_of_classes or kind.are_of_one:
+        return []
+    for width in (3, 2):
+        sizes = (width, width, width, n)
+        if Edges(sizes).n <= MOST_EDGES and CircuitSpace(sizes).count() <= MOST_CIRCUITS:
+            hidden = f"128,128,{width},{width},{width}"
+            return [f"model=mlp model.hidden_sizes=[{hidden}] experiment.last_layers=3"]
+    return ["dataset.target=value"]
+
+
+def _objection(graph: ModelGraph, config: CircuitsConfig, kind: Outputs) -> tuple[str, list[str]] | None:
     """Returns why the search is refused, and what to type besides other last_layers; None if it is accepted."""
     try:
-        part = find_part(graph, config.last_layers)
-        space = CircuitSpace(part.output(0).sizes, config.inputs.name)
+        _, part = analysed_parts(kind, find_part(graph, config.last_layers))[0]
+        space = CircuitSpace(part.sizes, config.inputs.name)
         if space.n_hidden:
-            rounding_interval(part.layers[-1], 0.0)
+            refuse_falling(part.layers[-1])
     except ValueError as error:
         return str(error), []
     count = space.count()
@@ -125,6 +141,8 @@ def _objection(graph: ModelGraph, config: CircuitsConfig) -> tuple[str, list[str
     if count > MOST_CIRCUITS:
         return f"{have}, more than {MOST_CIRCUITS:,}.", []
     larger = f"experiment.max_table_rows={count}"
+    if not space.n_hidden and count > config.max_table_rows:
+        return f"{have}, which must fit into a table where no layer is hidden.", [larger]
     if config.min_node_sparsity and count > config.max_table_rows:
         return f"experiment.min_node_sparsity works where all circuits fit into a table, but {have}.", [larger]
     if config.table is CircuitTable["all"] and count > config.max_table_rows:
@@ -136,9 +154,8 @@ def _objection(graph: ModelGraph, config: CircuitsConfig) -> tuple[str, list[str
 def cost(setting: Setting[CircuitsConfig]) -> dict[str, int]:
     """Returns the number of circuits of all outputs together."""
     part = find_part(setting.graph(), setting.config.last_layers)
-    n_outputs = setting.dataset.n_outputs
-    space = CircuitSpace(part.output(0).sizes, setting.config.inputs.name)
-    return {"circuits": space.count() * n_outputs}
+    parts = analysed_parts(setting.dataset.outputs, part)
+    return {"circuits": CircuitSpace(parts[0][1].sizes, setting.config.inputs.name).count() * len(parts)}
 
 
 NAMES = ("accuracy", "n_circuits", "n_valid", "n_circuits_partial", "n_valid_partial", "threshold")
@@ -161,16 +178,18 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     graph = setting.graph()
     part = named(find_part(graph, config.last_layers).to(torch.device("cpu")), graph, setting.dataset)
     on = examples_of(setting.dataset, config.judge_on, setting.seed)
-    found = recorded(graph, part, on.found)
-    judging = recorded(graph, part, on.judged) if on.differ else None
-    cut = _check_cut(part, judging or found)
-    outputs = [_of_output(setting, part, found, judging, index, cut[index]) for index in range(len(cut))]
+    kind = setting.dataset.outputs
+    found = recorded(graph, part, on.found, kind)
+    judging = recorded(graph, part, on.judged, kind) if on.differ else None
+    parts = analysed_parts(kind, part)
+    cut = _check_cut(part, judging or found, [output for output, _ in parts])
+    outputs = [_of_output(setting, single, found, judging, output, cut[output]) for output, single in parts]
     where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else [])]
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
     pictures = [output.picture for output in outputs]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
     return Result(
-        _tables(config, outputs, where, _description(config, graph, part, on.found.x)),
+        _tables(config, outputs, where, _description(config, graph, part, on.found.x, kind)),
         {name: float(first[name]) for name in metric_names(setting)},
         DECLARED,
         figures={name: drawing for output in outputs for name, drawing in output.figures.items()},
@@ -186,7 +205,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
 
 @dataclass(frozen=True)
 class _Output:
-    """What is found of one output.
+    """What is found of one output, or of all that answer a class together.
 
     Attributes:
         result: of the search.
@@ -213,37 +232,42 @@ def _of_output(
     part: Part,
     found: Recorded,
     judging: Recorded | None,
-    index: int,
+    output: int | str,
     cut: dict[str, float],
 ) -> _Output:
-    """Returns what is found of the output `index`.
+    """Returns what is found of an output, or of all.
 
     Args:
+        part: with this output only, or with all.
         judging: the examples that circuits are judged on; None: those that they are found on.
         cut: how the analysed layers alone compare with the whole network.
     """
-    config, single, examples = setting.config, part.output(index), _examples(found, index)
-    log.info(_estimate(CircuitSpace(single.sizes, config.inputs.name), examples, index, config.max_table_rows))
-    began = time.perf_counter()
-    result = _search(setting, single, examples, index)
-    enumerated = time.perf_counter()
-    levels = _levels(config, single, examples, index, result)
-    minimal = time.perf_counter()
-    elsewhere = _judged(setting, single, _examples(judging, index), result) if judging else None
-    row = _summary(setting, index, result, levels, cut, enumerated - began)
+    config = setting.config
+    accuracy, threshold = found.accuracy(output), config.accuracy_threshold
+    rule = valid_by(config.valid, accuracy, threshold, output=f"{_what(output)}: ")
+    examples = replace(found.examples(output), valid_by=rule)
+    log.info(_estimate(CircuitSpace(part.sizes, config.inputs.name), examples, output, config.max_table_rows))
+    began = clock()
+    result = _search(setting, part, examples, output)
+    enumerated = clock()
+    levels = _levels(config, part, examples, output, result)
+    minimal = clock()
+    judged_on = replace(judging.examples(output), valid_by=rule) if judging else None
+    elsewhere = _judged(setting, part, judged_on, result) if judged_on else None
+    row = _summary(setting, output, result, levels, cut, enumerated - began) | {"valid_by": rule}
     row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
     setting.progress.rows("metrics", [row])
     valid_only = config.table is CircuitTable["valid"]
-    listed = circuit_table(examples, index, result, levels=levels, valid_only=valid_only, judged=elsewhere)
-    edges, shares = list(edge_rows(single, index, result)), result.edge_counts / max(1, result.n_valid)
+    listed = circuit_table(examples, output, result, levels=levels, valid_only=valid_only, judged=elsewhere)
+    edges, shares = list(edge_rows(part, output, result)), result.edge_counts / max(1, result.n_valid)
     return _Output(
         result,
         row,
-        list(census_rows(index, result.counts)),
+        list(census_rows(output, result.counts)),
         edges,
         listed,
-        figures.of_output(single, result.space, index, shares, result.n_valid, listed),
-        partial(output_picture, index, single, listed, [edge["share"] for edge in edges]),
+        figures.of_output(part, result.space, output, shares, result.n_valid, listed),
+        partial(output_picture, output, part, listed, [edge["share"] for edge in edges]),
         minimal - enumerated,
     )
 
@@ -277,42 +301,40 @@ def _named(space: CircuitSpace) -> str:
     return f"layers of {'-'.join(map(str, space.sizes))} neurons"
 
 
-def _examples(on: Recorded, index: int) -> CircuitExamples:
-    """Returns the examples for one output, their targets rounded as answers are."""
-    return CircuitExamples(on.entering, on.values[:, index].round(), on.outputs[:, index])
-
-
 def _tensors(on: Recorded, prefix: str = "") -> dict[str, Tensor]:
     """Returns the examples under the names of circuits.safetensors."""
-    named = {"x": on.entering, "targets": on.values.round(), "outputs": on.outputs}
+    targets = on.y if on.kind.are_of_classes else on.y.reshape(len(on.y), -1).round()
+    named = {"x": on.entering, "targets": targets, "outputs": on.outputs}
     return {f"{prefix}{name}": tensor for name, tensor in named.items()}
 
 
-def _check_cut(part: Part, examples: Recorded) -> list[dict[str, float]]:
-    """Returns, for each output, how the analysed layers alone compare with the whole network on these examples.
+def _check_cut(part: Part, examples: Recorded, outputs: Sequence[int | str]) -> dict[int | str, dict[str, float]]:
+    """Returns, for each analysed output, how the last layers alone compare with the whole network on these examples.
 
     Raises:
         RunFailed: their outputs differ.
     """
-    outputs, targets, alone = examples.outputs, examples.values.round(), examples.alone(part)
-    columns = zip(
-        (outputs.round() == targets).double().mean(0).tolist(),
-        (alone.round() == targets).double().mean(0).tolist(),
-        (alone - outputs).abs().amax(0).tolist(),
-        strict=True,
-    )
-    rows = [
-        {"full_accuracy": full, "cut_accuracy": accuracy, "cut_difference": difference}
-        for full, accuracy, difference in columns
-    ]
-    for index, row in enumerate(rows):
+    alone = examples.alone(part)
+    difference = (alone - examples.outputs).abs().amax(0)
+    rows = {
+        output: {
+            "full_accuracy": examples.accuracy(output),
+            "cut_accuracy": examples.accuracy(output, alone),
+            "cut_difference": float(difference.max() if output == ALL else difference[int(output)]),
+        }
+        for output in outputs
+    }
+    for output, row in rows.items():
         log.info(
-            "output {}: accuracy of the whole network {full_accuracy:.5f}, of the last {} layers alone "
-            "{cut_accuracy:.5f}; largest difference of their outputs {cut_difference:.2g}".format(
-                index, len(part.layers), **row
-            )
+            "{}: accuracy of the whole network {full_accuracy:.5f}, of the last {} layers alone {cut_accuracy:.5f}; "
+            "largest difference of their outputs {cut_difference:.2g}".format(_what(output), len(part.layers), **row)
         )
     return rows
+
+
+def _what(output: int | str) -> str:
+    """Returns how a line of the log calls an output, or all together."""
+    return "all outputs" if output == ALL else f"output {output}"
 
 
 def _weights(part: Part) -> dict[str, Tensor]:
@@ -324,7 +346,7 @@ def _weights(part: Part) -> dict[str, Tensor]:
     }
 
 
-def _description(config: CircuitsConfig, graph: ModelGraph, part: Part, x: Tensor) -> dict[str, Any]:
+def _description(config: CircuitsConfig, graph: ModelGraph, part: Part, x: Tensor, kind: Outputs) -> dict[str, Any]:
     """Returns what the weights don't say about the analysed layers, for the metadata of circuits.parquet.
 
     The digest of the examples x that circuits are found on says whether two runs have the same. `activation` is that of
@@ -332,7 +354,7 @@ def _description(config: CircuitsConfig, graph: ModelGraph, part: Part, x: Tenso
     """
     digest = hashlib.sha256(x.cpu().contiguous().numpy().tobytes()).hexdigest()
     layers = [{"module": layer.module, "activation": layer.activation, "slope": layer.slope} for layer in part.layers]
-    family = {"ablation": config.ablation.name, "inputs": config.inputs.name}
+    family = {"ablation": config.ablation.name, "inputs": config.inputs.name, "outputs": kind.value}
     chain = longest_part(graph)
     before = chain.layers[: -len(part.layers)] if chain is not None else ()
     entering = {"site": part.site, "activation": before[-1].activation if before else None}
@@ -342,19 +364,21 @@ def _description(config: CircuitsConfig, graph: ModelGraph, part: Part, x: Tenso
 # --- the search ------------------------------------------------------------------------------------------------------
 
 
-def _estimate(space: CircuitSpace, examples: CircuitExamples, index: int, max_rows: int) -> str:
+def _estimate(space: CircuitSpace, examples: CircuitExamples, output: int | str, max_rows: int) -> str:
     count = space.count()
     n_distinct = len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
     kind, seconds = "table", count * n_distinct / NUMBERS_PER_SECOND
     if count > max_rows:
         kind, seconds = "census", count * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
     return (
-        f"output {index}: {kind} of {count:,} circuits of {_named(space)} on {len(examples):,} examples, "
+        f"{_what(output)}: {kind} of {count:,} circuits of {_named(space)} on {len(examples):,} examples, "
         f"about {seconds:,.1f} s and at most {min(count, max_rows) * BYTES_PER_ROW / 1e6:,.0f} MB"
     )
 
 
-def _search(setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamples, index: int) -> CircuitSearch:
+def _search(
+    setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamples, output: int | str
+) -> CircuitSearch:
     config = setting.config
     result = search_circuits(
         part,
@@ -365,13 +389,13 @@ def _search(setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamp
         min_node_sparsity=config.min_node_sparsity,
         max_table_rows=config.max_table_rows,
         most_listed=MOST_COMPARED if config.table is CircuitTable["none"] else None,
-        generator=chance.generator(setting.seed, "listed circuits", index),
+        generator=chance.generator(setting.seed, "listed circuits", output),
         device=setting.dataset.x_test.device,
         progress=setting.progress,
     )
     if len(result.listed) < result.n_valid:
         log.info(
-            f"output {index}: all circuits are counted; {len(result.listed):,} of the {result.n_valid:,} valid ones, "
+            f"{_what(output)}: all circuits are counted; {len(result.listed):,} of the {result.n_valid:,} valid ones, "
             "drawn at random, are measured"
         )
     return result
@@ -387,7 +411,7 @@ def _judged(
 
 
 def _levels(
-    config: CircuitsConfig, part: Part, examples: CircuitExamples, index: int, result: CircuitSearch
+    config: CircuitsConfig, part: Part, examples: CircuitExamples, output: int | str, result: CircuitSearch
 ) -> np.ndarray:
     """Returns the level of each listed valid circuit, `(K,)` int8, places in `LEVELS`; 0 where it is not known."""
     if result.lists_every_valid:
@@ -397,7 +421,7 @@ def _levels(
         return levels
     if len(levels) > MOST_COMPARED:
         log.info(
-            f"output {index}: circuits.parquet has a sample of the valid circuits, so the column minimality is empty. "
+            f"{_what(output)}: circuits.parquet has a sample of the valid circuits, so the column minimality is empty. "
             f"Type experiment.max_table_rows={MOST_COMPARED} to search below each circuit of a smaller sample"
         )
         return levels
@@ -411,7 +435,7 @@ def _levels(
     levels[exact] = found[exact]
     if not exact.all():
         log.info(
-            f"output {index}: the column minimality is empty for {int((~exact).sum()):,} circuits with more than "
+            f"{_what(output)}: the column minimality is empty for {int((~exact).sum()):,} circuits with more than "
             f"{MOST_SEARCHED:,} sub-circuits"
         )
     return levels
@@ -422,7 +446,7 @@ def _levels(
 
 def _summary(
     setting: Setting[CircuitsConfig],
-    index: int,
+    output: int | str,
     result: CircuitSearch,
     levels: np.ndarray,
     cut: dict[str, float],
@@ -433,14 +457,14 @@ def _summary(
     contained = overlap = float("nan")
     if config.pairs:
         if len(result.valid) > MOST_COMPARED:
-            log.info(f"output {index}: {MOST_COMPARED:,} valid circuits, drawn at random, are compared in pairs")
-        draw = chance.generator(setting.seed, "pairs", index)
+            log.info(f"{_what(output)}: {MOST_COMPARED:,} valid circuits, drawn at random, are compared in pairs")
+        draw = chance.generator(setting.seed, "pairs", output)
         contained, overlap = pair_shares(result.valid, most=MOST_COMPARED, generator=draw)
     reached: list[float] = [int((levels >= level).sum()) for level in range(1, len(LEVELS))]
     if not result.lists_every_valid:
         reached = [float("nan")] * (len(LEVELS) - 2) + [result.n_cardinal]
     return {
-        "output": index,
+        "output": output,
         "n_circuits": result.n_circuits,
         "n_valid": result.n_valid,
         "n_circuits_partial": result.n_circuits_partial,
@@ -461,23 +485,29 @@ def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words
         words: which examples circuits are found and judged on; empty where they are the same.
     """
     of_output = f"Of the first of {n_outputs} outputs, " if n_outputs > 1 else ""
-    text = (
-        f"{of_output}{row['n_valid']:,} of {counted(row['n_circuits'], 'circuit')} are valid: their accuracy is above "
-        f"{row['threshold']:g}, that of the whole network is {figure(row['full_accuracy'])}."
-    )
+    whole = f"the accuracy of the whole network is {figure(row['full_accuracy'])}"
+    n_valid, circuits = row["n_valid"], counted(row["n_circuits"], "circuit")
+    rule = row["valid_by"], row["threshold"]
     if result.fewest_edges is None:
-        return text
-    of_edges = f"keeps {result.fewest_edges} of {len(result.edge_counts)} edges"
-    text += f" The sparsest {of_edges}; {counted(result.n_cardinal, 'circuit is', 'circuits are')} as sparse"
+        none = "none" if of_output else "None"
+        return f"{of_output}{none} of {circuits} is valid: {no_circuit(*rule)}; {whole}."
+    are = "is" if n_valid == 1 else "are"
+    text = f"{of_output}{n_valid:,} of {circuits} {are} valid: {what_holds(*rule, n_valid)}; {whole}."
+    n_edges = len(result.edge_counts)
+    if result.n_cardinal == 1:
+        text += f" The sparsest keeps {result.fewest_edges:,} of {n_edges:,} edges, and no other is as sparse"
+    else:
+        text += f" The {result.n_cardinal:,} sparsest keep {result.fewest_edges:,} of {n_edges:,} edges"
     if not math.isnan(row["mean_jaccard"]):
-        text += f"; two valid circuits share on average {figure(row['mean_jaccard'])} of the edges of either"
+        text += f"; two valid circuits have on average {figure(row['mean_jaccard'])} of their edges in common"
     if words:
-        listed = counted(row["n_listed_valid"], "valid circuit")
         still = round(row["still_valid"] * row["n_listed_valid"])
-        text += f". They are {words}, where {still:,} of {listed} are still valid"
+        listed, are = counted(row["n_listed_valid"], "valid circuit"), "is" if still == 1 else "are"
+        text += f". They are {words}, where {still:,} of {listed} {are} still valid"
         if not math.isnan(row["sparsest_judged_accuracy"]):
+            mean = "accuracy" if result.n_cardinal == 1 else "mean accuracy"
             text += (
-                f" and the accuracy of the sparsest is {measured(row, 'sparsest_judged_accuracy')} instead of "
+                f" and the {mean} of the sparsest is {measured(row, 'sparsest_judged_accuracy')} instead of "
                 f"{figure(row['sparsest_found_accuracy'])}"
             )
     return f"{text}."

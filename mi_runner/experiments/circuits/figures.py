@@ -27,16 +27,16 @@ MOST_SHARED = 12
 
 
 def of_output(
-    part: Part, space: CircuitSpace, index: int, shares: np.ndarray, n_valid: int, table: DataFrame
+    part: Part, space: CircuitSpace, output: int | str, shares: np.ndarray, n_valid: int, table: DataFrame
 ) -> dict[str, Drawing]:
     """Returns the figures of one output by name.
 
     They show how often each edge occurs in valid circuits, the sparsest valid circuits, and accuracy against sparsity.
 
     Args:
-        part: with this output only.
+        part: with this output only, or with all.
         space: its circuits.
-        index: the output, counted from 0.
+        output: counted from 0, or `all`.
         shares: `(n_edges,)`, the fraction of valid circuits that keep each edge.
         n_valid: number of valid circuits.
         table: the rows of circuits.parquet for this output.
@@ -46,13 +46,13 @@ def of_output(
     drawn_from = "" if len(valid) == n_valid else f" of {n_valid:,} valid ones, drawn at random"
     if len(table):
         columns = table[["sparsity", "accuracy"]]
-        drawn[f"sparsity_{index}"] = partial(_sparsity, columns, f"{len(table):,} circuits{drawn_from}")
+        drawn[f"sparsity_{output}"] = partial(_sparsity, columns, f"{len(table):,} circuits{drawn_from}")
     if n_valid:
-        drawn[f"edges_{index}"] = partial(_edge_heat_map, part, space, shares, n_valid)
+        drawn[f"edges_{output}"] = partial(_edge_heat_map, part, space, shares, n_valid)
     if len(valid):
         sparsest = valid.nsmallest(MOST_CIRCUITS, ["n_edges", "circuit"])["circuit"].tolist()
         among = f"the sparsest of {len(valid):,} circuits{drawn_from}" if drawn_from else "the sparsest valid circuits"
-        drawn[f"sparsest_{index}"] = partial(draw_circuits, part, sparsest, among)
+        drawn[f"sparsest_{output}"] = partial(draw_circuits, part, sparsest, among)
     return drawn
 
 

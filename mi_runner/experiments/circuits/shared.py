@@ -163,7 +163,7 @@ class Pair:
                 continue
             of_output = f", output {output}" if self.n_outputs > 1 else ""
             random = (
-                "" if shared.valid.at_random is None else f", {figure(shared.valid.at_random[0])} if matched at random"
+                "" if shared.valid.at_random is None else f", {_number(shared.valid.at_random[0])} if matched at random"
             )
             yield (
                 f"{first} and {second}{of_output}: {shared.valid.both:,} of {shared.valid.first:,} and "
@@ -239,8 +239,8 @@ def _in_common(shared: SharedCircuits, first: str, second: str) -> str:
         if shared.valid.at_random is not None:
             mean, low, high = shared.valid.at_random
             text += (
-                f"; if units are matched at random, it is {figure(mean)} on average, and {figure(low)} to "
-                f"{figure(high)} in 95 % of {shared.n_matchings:,} matchings"
+                f"; if units are matched at random, it is {_number(mean)} on average, and {_number(low)} to "
+                f"{_number(high)} in 95 % of {shared.n_matchings:,} matchings"
             )
         return f"{text}."
     why = "the number in common isn't known, because not every valid circuit is listed"
@@ -250,6 +250,11 @@ def _in_common(shared: SharedCircuits, first: str, second: str) -> str:
             share = between(checked.share, *wilson_interval(checked.n_valid, checked.n))
             known.append(f"of {checked.n:,} circuits of {name} the fraction {share} is valid in {other}")
     return f"{why}; {' and '.join(known)}, with 95 % intervals for all." if known else f"{why}."
+
+
+def _number(value: float) -> str:
+    """Returns a mean of counts: a large one to the whole number."""
+    return f"{value:,.0f}" if value >= 1_000 else figure(value)
 
 
 def _named_edges(circuits: ValidCircuits, kept: np.ndarray) -> str:

@@ -23,6 +23,7 @@ from mi_runner.experiments.common.circuit_columns import (
     TARGET,
     end_names,
 )
+from mi_runner.experiments.common.validity import VALID_BY
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
@@ -122,11 +123,11 @@ OF_MINIMALITY = (
 
 N_CIRCUITS = Note("n_circuits", "well-formed circuits of the analysed layers", COUNT)
 N_CIRCUITS_PARTIAL = Note("n_circuits_partial", "circuits that leave out a hidden neuron", COUNT)
-THRESHOLD = Note("threshold", "a circuit is valid if its accuracy is above it", FRACTION)
+THRESHOLD = Note("threshold", "what a valid circuit is above, or with valid_by=relative at least", FRACTION)
 
 METRICS = TableType(
     "metrics",
-    "How many circuits of each output are valid, and how alike these are",
+    "How many circuits of each output, or of all together, are valid, and how alike these are",
     (
         OUTPUT,
         Measure(
@@ -149,10 +150,17 @@ METRICS = TableType(
             within=NOT_NEGATIVE,
             better="less",
         ),
-        Measure("seconds", "time that the search took", SECONDS, within=NOT_NEGATIVE, better="less"),
+        Measure(
+            "seconds",
+            "time that the search took, without the compilation of kernels",
+            SECONDS,
+            within=NOT_NEGATIVE,
+            better="less",
+        ),
         N_CIRCUITS,
         N_CIRCUITS_PARTIAL,
         THRESHOLD,
+        VALID_BY,
         Note("n_found", "examples that circuits are found on", COUNT, only=JUDGED),
         Note("n_judged", "examples that circuits are judged on", COUNT, only=JUDGED),
         Note("n_listed_valid", "valid circuits that are listed, and so judged", COUNT, only=JUDGED),
@@ -166,7 +174,11 @@ CENSUS = TableType(
         OUTPUT,
         Key("n_nodes", "active hidden neurons of the circuits", COUNT),
         Key("n_edges", "edges that the circuits keep", COUNT),
-        Key("n_correct", "examples that the circuits answer correctly", COUNT),
+        Key(
+            "n_correct",
+            "examples that the circuits answer correctly; with valid_by=agreement, as the whole network does",
+            COUNT,
+        ),
         Note("n_circuits", "circuits with these numbers", COUNT),
     ),
 )
@@ -327,21 +339,21 @@ def judged_columns(result: CircuitSearch, n_found: int, elsewhere: JudgedElsewhe
     }
 
 
-def census_rows(index: int, counts: np.ndarray) -> Iterator[dict[str, int]]:
+def census_rows(output: int | str, counts: np.ndarray) -> Iterator[dict[str, Any]]:
     """Yields a row for each number of active neurons, edges and correct examples that circuits have."""
     for nodes, edges, correct in np.argwhere(counts).tolist():
         count = int(counts[nodes, edges, correct])
-        yield {"output": index, "n_nodes": nodes, "n_edges": edges, "n_correct": correct, "n_circuits": count}
+        yield {"output": output, "n_nodes": nodes, "n_edges": edges, "n_correct": correct, "n_circuits": count}
 
 
-def edge_rows(part: Part, index: int, result: CircuitSearch) -> Iterator[dict[str, Any]]:
+def edge_rows(part: Part, output: int | str, result: CircuitSearch) -> Iterator[dict[str, Any]]:
     """Yields each edge of the full circuit, its weight, and the fraction of valid circuits that keep it."""
     edges, n_valid = result.space.edges, result.n_valid
     weights = edges.flat([layer.weight for layer in part.layers])
     columns = (column.tolist() for column in (*edges.names, weights, result.edge_counts))
     for layer, source, target, weight, count in zip(*columns, strict=True):
         yield {
-            "output": index,
+            "output": output,
             "layer": layer,
             "source": source,
             "target": target,

@@ -157,11 +157,17 @@ def _answer(rows: Sequence[Row]) -> str:
     kept = [row["kept_edges"] for row in rows]
     pruned = ""
     if not any(map(math.isnan, kept)):
-        pruned = f" Pruned for a class they keep {figure(kept[0])} and {figure(kept[1])} edges."
+        pruned = (
+            f" Pruned for one class they keep {figure(kept[0])} and {figure(kept[1])} edges, means over the classes."
+        )
+    inside = [row["clusterability"] for row in rows]
+    shares = f"is {figure(inside[0])}, and {figure(inside[1])} in its twin"
+    if any(map(math.isnan, inside)):
+        shares = "is not defined, because all its weights are 0" if all(map(math.isnan, inside)) else shares
     return (
-        f"Trained for clusters, the layer has {figure(clustered['clusterability'])} of its squared weights inside "
-        f"clusters, in its twin {figure(twin['clusterability'])}; the accuracies are "
-        f"{measured(clustered, 'accuracy')} and {measured(twin, 'accuracy')}.{pruned}"
+        f"The share of the layer's squared weights that lies inside clusters {shares}. The accuracy is "
+        f"{measured(clustered, 'accuracy')} of the network that was trained for clusters and "
+        f"{measured(twin, 'accuracy')} of its twin.{pruned}"
     )
 
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 JUDGED = "where circuits are judged on other examples than those that they are found on"
 
-OUTPUT = Key("output", "number of the network's output that is analysed, from 0")
+OUTPUT = Key("output", "number of the output that is analysed, from 0; all: outputs that are classes, together")
 
 BITS = "the kept edges as bits, the first edge of the first layer lowest"
 
@@ -47,13 +47,13 @@ OF_CIRCUIT = (
     Key("circuit", BITS),
     Measure(
         "accuracy",
-        "examples for which the circuit's rounded output is the label, of those that it is found on",
+        "examples for which the circuit's answer is the label, of those that it is found on",
         FRACTION,
         within=SHARE,
         better="more",
     ),
-    Note("agreement", "examples for which the circuit's rounded output equals the full network's", FRACTION),
-    Note("mse", "mean squared difference of the circuit's output to the full network's"),
+    Note("agreement", "examples for which the circuit's answer equals the full network's", FRACTION),
+    Note("mse", "mean squared difference of the circuit's output to the full network's; of several outputs their mean"),
     Note("n_nodes", "active hidden neurons", COUNT),
     Note("n_edges", "edges that the circuit keeps", COUNT),
     Note(
@@ -63,7 +63,7 @@ OF_CIRCUIT = (
     ),
     Note("edge_sparsity", "edges that the circuit leaves out", FRACTION),
     Note("sparsity", "hidden neurons and edges that the circuit leaves out", FRACTION),
-    Note("valid", "whether the accuracy is above the threshold"),
+    Note("valid", "whether the circuit is valid, by the rule that valid_by of metrics.csv names"),
 )
 """What the table of a search has of each circuit."""
 
@@ -77,7 +77,7 @@ JUDGED_ELSEWHERE = (
     ),
     Note("judged_agreement", "agreement on the examples that the circuit is judged on", FRACTION, only=JUDGED),
     Note("judged_mse", "mse on the examples that the circuit is judged on", only=JUDGED),
-    Note("judged_valid", "whether the accuracy on the examples it is judged on is above the threshold", only=JUDGED),
+    Note("judged_valid", "whether the circuit is valid on the examples that it is judged on", only=JUDGED),
 )
 """What it has besides of circuits that are judged on other examples."""
 

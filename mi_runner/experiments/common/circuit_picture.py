@@ -38,12 +38,12 @@ def circuits_picture(outputs: Sequence[Callable[[], Data | None]]) -> Data | Non
     return {"outputs": drawn} if drawn else None
 
 
-def output_picture(output: int, part: Part, table: DataFrame, shares: Sequence[float | None] = ()) -> Data | None:
+def output_picture(output: int | str, part: Part, table: DataFrame, shares: Sequence[float | None] = ()) -> Data | None:
     """Returns the data of an output; None if its circuits have too many edges.
 
     Args:
-        output: its number.
-        part: the analysed layers, with this output only.
+        output: its number, or `all`.
+        part: the analysed layers, with this output only, or with all.
         table: its circuits, as `methods.circuits.table` has them.
         shares: of each edge, in the order of the bits, the valid circuits that keep it; by default those of the table.
     """

@@ -16,10 +16,13 @@ from mi_runner import chance
 from mi_runner.datasets.distinct import first_of_equal, is_every_boolean_input
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.methods.circuits.cut import check_cut, entering_activations
+from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.tables.names import ALL
 
 if TYPE_CHECKING:
     from mi_runner.config.experiments.circuit_options import JudgeOn
     from mi_runner.datasets import Dataset
+    from mi_runner.datasets.outputs import Outputs
     from mi_runner.graph.chain import Part
     from mi_runner.graph.model_graph import ModelGraph
 
@@ -96,16 +99,38 @@ class Recorded:
         entering: `(N, n_0)`, what enters the analysed layers.
         outputs: `(N, n_L)`, the whole network's outputs.
         y: `(N,)` or `(N, n_L)`, the targets.
+        kind: what the outputs are.
     """
 
     entering: Tensor
     outputs: Tensor
     y: Tensor
+    kind: Outputs
 
-    @property
-    def values(self) -> Tensor:
-        """The targets `(N, n_L)` where they are values."""
-        return self.y.reshape(len(self.y), -1)
+    def targets_of(self, output: int | str) -> Tensor:
+        """Returns the targets `(N,)` of an output or of all: values, or classes."""
+        return self.y if self.kind.are_of_classes else self.y.reshape(len(self.y), -1)[:, int(output)]
+
+    def outputs_of(self, output: int | str) -> Tensor:
+        """Returns the whole network's outputs `(N, K)`, K being 1 for one output."""
+        return self.outputs if output == ALL else self.outputs[:, [int(output)]]
+
+    def examples(self, output: int | str) -> CircuitExamples:
+        """Returns the examples for the circuits of an output or of all."""
+        target, full = self.targets_of(output), self.outputs_of(output)
+        target = target if self.kind.are_of_classes else target.round()
+        return CircuitExamples(self.entering, target, full if output == ALL else full[:, 0], self.kind)
+
+    def accuracy(self, output: int | str, outputs: Tensor | None = None) -> float:
+        """Returns the fraction of examples whose answer is their target.
+
+        Args:
+            output: of which output; `all`: of the class that all answer.
+            outputs: `(N, n_L)`, whose answers count; None: the whole network's.
+        """
+        given = self.outputs if outputs is None else outputs
+        given = given if output == ALL else given[:, [int(output)]]
+        return float(self.kind.correct(given, self.targets_of(output)).double().mean())
 
     def alone(self, part: Part) -> Tensor:
         """Returns the outputs `(N, n_L)` of the analysed layers alone.
@@ -119,14 +144,28 @@ class Recorded:
             raise RunFailed(str(error)) from error
 
 
-def recorded(graph: ModelGraph, part: Part, examples: Examples) -> Recorded:
+def analysed_parts(kind: Outputs, part: Part) -> list[tuple[int | str, Part]]:
+    """Returns the analysed parts: of each output alone, by its number, or of `all` that answer a class together.
+
+    Raises:
+        ArgumentError: a softmax mixes outputs that are values, so that none can be analysed alone.
+    """
+    if kind.are_of_classes and not kind.are_of_one:
+        return [(ALL, part)]
+    return [(index, part.output(index)) for index in range(part.sizes[-1])]
+
+
+def recorded(graph: ModelGraph, part: Part, examples: Examples, kind: Outputs) -> Recorded:
     """Returns the examples as the analysed layers see them.
+
+    Args:
+        kind: what the network's outputs are.
 
     Raises:
         RunFailed: a value isn't finite, or a circuit's could be too large for float32.
     """
     entering, outputs = entering_activations(graph, part, examples.x)
-    return Recorded(entering, outputs, examples.y.cpu())
+    return Recorded(entering, outputs, examples.y.cpu(), kind)
 
 
 def halves(y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:

@@ -40,5 +40,5 @@ def _is_input(part: Part, graph: ModelGraph) -> bool:
     if graph.sources(part.site) != graph.inputs[:1]:
         return False
     called = graph.function(part.site)[0]
-    is_module = isinstance(graph.submodule(part.site), nn.Flatten)
+    is_module = isinstance(graph.submodule(part.site), nn.Flatten | nn.Identity)
     return is_module or (called if isinstance(called, str) else getattr(called, "__name__", "")) in FLATTENING

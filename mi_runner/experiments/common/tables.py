@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from mi_runner.datasets.outputs import Outputs
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
@@ -19,16 +19,19 @@ from mi_runner.tables.declaration import (
     TableType,
 )
 
+if TYPE_CHECKING:
+    from mi_runner.datasets.outputs import Outputs
+
 VALUES = "where labels are values"
 
 OF_OUTPUTS = {
-    Outputs.values: VALUES,
-    Outputs.logits: "where labels are classes",
-    Outputs.probabilities: "where the network's outputs are probabilities",
-    Outputs.logit: "where one logit answers two classes",
-    Outputs.probability: "where one probability answers two classes",
+    "values": VALUES,
+    "logits": "where labels are classes",
+    "probabilities": "where the network's outputs are probabilities",
+    "logit": "where one logit answers two classes",
+    "probability": "where one probability answers two classes",
 }
-"""What the outputs are → which runs have their columns."""
+"""What the outputs are, by their name → which runs have their columns. A page of a saved run reads it without torch."""
 
 LABEL = "the label in the data: the number of a class, or a value, rounded"
 
@@ -41,24 +44,24 @@ PREDICTIONS = TableType(
         Key("example", "index of the example in the test set"),
         Note("label", LABEL),
         Note("answer", PREDICTED),
-        Note("logit_*", "the network's output for the class of this number", only=OF_OUTPUTS[Outputs.logits]),
+        Note("logit_*", "the network's output for the class of this number", only=OF_OUTPUTS["logits"]),
         Note("output", "the network's output", only=VALUES),
         Note(
             "logit",
             "the network's output; above 0 the answer is the second class",
-            only=OF_OUTPUTS[Outputs.logit],
+            only=OF_OUTPUTS["logit"],
         ),
         Note(
             "probability_*",
             "the network's output for the class of this number",
             FRACTION,
-            only=OF_OUTPUTS[Outputs.probabilities],
+            only=OF_OUTPUTS["probabilities"],
         ),
         Note(
             "probability",
             "the network's output, the probability of the second class; above ½ it is the answer",
             FRACTION,
-            only=OF_OUTPUTS[Outputs.probability],
+            only=OF_OUTPUTS["probability"],
         ),
     ),
     parquet=True,
@@ -138,7 +141,7 @@ def of_confusion(rows: Sequence[Row], class_names: Sequence[str] | None, of: Tab
 
 def of_answers(rows: Rows, kind: Outputs, of: TableType = PREDICTIONS) -> Table:
     """Returns the table of answers, whose last columns are named after what the network's outputs are."""
-    return of.filled(rows, OF_OUTPUTS[kind])
+    return of.filled(rows, OF_OUTPUTS[kind.name])
 
 
 # --- many seeds ------------------------------------------------------------------------------------------------------

@@ -37,10 +37,20 @@ def valid_by(valid: Valid, accuracy: float, threshold: float, *, output: str = "
     return Valid.agreement.name
 
 
-def sentence(rule: str, threshold: float) -> str:
-    """Returns what holds for valid circuits by a rule, with them as the subject: `their accuracy is above 0.99`."""
+def what_holds(rule: str, threshold: float, n_valid: int) -> str:
+    """Returns what holds for the valid circuits by a rule, with them as the subject: `their accuracy is above 0.99`."""
+    its, answers = ("its", "it answers") if n_valid == 1 else ("their", "they answer")
     return {
-        "task": f"their accuracy is above {threshold:g}",
-        "agreement": f"they answer more than {threshold:g} of the examples as the whole network does",
-        "relative": f"their accuracy is at least {threshold:g} of the whole network's",
+        "task": f"{its} accuracy is above {threshold:g}",
+        "agreement": f"{answers} more than {threshold:g} of the examples as the whole network does",
+        "relative": f"{its} accuracy is at least {threshold:g} of the whole network's",
+    }[rule]
+
+
+def no_circuit(rule: str, threshold: float) -> str:
+    """Returns why no circuit is valid by a rule."""
+    return {
+        "task": f"no accuracy is above {threshold:g}",
+        "agreement": f"none answers more than {threshold:g} of the examples as the whole network does",
+        "relative": f"no accuracy is at least {threshold:g} of the whole network's",
     }[rule]

@@ -289,10 +289,16 @@ def _check_task(graph: ModelGraph, dataset: Dataset, config: DecoderConfig) -> N
         commonest = int(dataset.y_test.unique(return_counts=True)[1].max()) / len(right)
         low, _ = wilson_interval(int(right.sum()), len(right))
         if low <= commonest:
-            raise RunFailed(
-                f"the network has not learned its task: its test accuracy is {accuracy:.4f} (95 % interval from "
-                f"{low:.4f}), and the commonest label alone has {commonest:.4f}. {tries}"
+            numbers = (
+                f"its test accuracy is {accuracy:.4f} (95 % interval from {low:.4f}), and the commonest label alone "
+                f"has {commonest:.4f}"
             )
+            if accuracy > commonest:
+                raise RunFailed(
+                    f"{len(right):,} test examples don't show that the network has learned its task: {numbers}. Give "
+                    f"more test examples. {tries}"
+                )
+            raise RunFailed(f"the network has not learned its task: {numbers}. {tries}")
     elif accuracy < config.min_target_accuracy:
         raise RunFailed(
             f"the network has not learned its task: its test accuracy is {accuracy:.4f}, below "

@@ -23,7 +23,7 @@ from mi_runner.tables.names import ALL, NONE
 INPUT = "input"
 """In the column `by`: the distances of each two inputs, and not of groups of them."""
 
-CONTROLS = {"untrained": "from the untrained network's", "shuffled": "for shuffled labels"}
+CONTROLS = {"untrained": "from the untrained network's", "shuffled": "after training on shuffled labels"}
 """Control → how the answer calls it."""
 
 MOST_GROUPS = 60
@@ -210,7 +210,7 @@ def answer(rows: Sequence[Mapping[str, Any]]) -> str:
     name = "all variables together" if variables["decoded"] == ALL else variables["decoded"]
     controls = [f"{measured(beside[control], 'accuracy')} {words}" for control, words in CONTROLS.items()]
     return (
-        f"From activations of {counted(variables['n'], 'input')} that the decoder was not trained on it reads {name} "
-        f"with accuracy {measured(variables, 'accuracy')}, beside {' and '.join(controls)}; the network's own answer "
-        f"with accuracy {measured(predicted, 'accuracy')}."
+        f"On {counted(variables['n'], 'held-out input')} the decoder reads {name} from the activations with an "
+        f"accuracy of {measured(variables, 'accuracy')}, beside {' and '.join(controls)}. It reads the network's own "
+        f"answer with an accuracy of {measured(predicted, 'accuracy')}."
     )

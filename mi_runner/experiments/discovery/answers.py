@@ -92,6 +92,8 @@ def _of_ablation(rows: Sequence[Mapping[str, Any]], compared: Compared, n_edges:
         text = f"the {what} of {names[0]} over {over} is {figure(shown[0])}"
     else:
         text = sentences.ends(compared, names, f"{what} over {over}", shown)
+    if len(rows) > 1 and compared.tells_none_apart:  # none is better than another, so all are named
+        return f"{text}. {_smallest(rows[: sentences.MOST_NAMED], n_edges, knows_all)}"
     best = rows[compared.lowest]
     if not knows_all and best["percentile"] is not None:
         text += f". Among sampled circuits {best['method']}'s have a mean percentile of {figure(best['percentile'])}"
@@ -111,16 +113,20 @@ def _smallest(rows: Sequence[Mapping[str, Any]], n_edges: int, knows_all: bool) 
     by_size: dict[str, list[str]] = {}
     for row in rows:
         by_size.setdefault(_size(row), []).append(row["method"])
+    without = by_size.pop("", [])
     found = [f"{listed(methods)} {size}" for size, methods in by_size.items()]
+    finds = f"{listed(without)} {'finds' if len(without) == 1 else 'find'} no valid circuit" if without else ""
     if fewest is None:
-        return f"Edges of the smallest valid circuit found, of {n_edges:,}: " + ", ".join(found)
-    return f"The smallest valid circuit has {fewest:,} of {n_edges:,} edges; found: " + ", ".join(found)
+        text = f"Edges of the smallest valid circuit found, of {n_edges:,}: {', '.join(found)}" if found else ""
+        return "; ".join(filter(None, (text, finds)))
+    text = f"The smallest valid circuit has {fewest:,} of {n_edges:,} edges"
+    return "; ".join(filter(None, (text, f"found: {', '.join(found)}" if found else "", finds)))
 
 
 def _size(row: Mapping[str, Any]) -> str:
-    """Returns the edges of a method's smallest valid circuit, and of how many draws that is the mean."""
+    """Returns the edges of a method's smallest valid circuit, and of how many draws that is the mean; empty if none."""
     if row["smallest_valid"] is None:
-        return "none"
+        return ""
     if row["n_draws"] == 1:
         return figure(row["smallest_valid"])
     of = "" if row["n_draws"] == row["n_draws_valid"] else f"{row['n_draws_valid']} of "

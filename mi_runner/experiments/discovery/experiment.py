@@ -9,15 +9,14 @@ Outputs that are values are analysed one by one; those that are classes together
 from __future__ import annotations
 
 import math
-import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
@@ -25,9 +24,10 @@ from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
 from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
-from mi_runner.experiments.common.judging import Recorded, examples_of, recorded
+from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
 from mi_runner.experiments.common.named_parts import named
+from mi_runner.experiments.common.validity import valid_by
 from mi_runner.experiments.discovery import answers, figures
 from mi_runner.experiments.discovery.comparison import compare_networks
 from mi_runner.experiments.discovery.judgement import Judged, Judgements, space_of
@@ -46,8 +46,9 @@ from mi_runner.experiments.discovery.rows import (
 )
 from mi_runner.experiments.discovery.tables import CHOSEN, DECLARED, FEW_EDGES, OF_SUMMARY, OVERVIEW
 from mi_runner.graph.chain import Part, find_part, longest_part
+from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.edges import Edges, distinct
-from mi_runner.methods.circuits.rounding import rounding_interval
+from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.space import MOST_EDGES
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.agreement import rank_correlations
@@ -56,7 +57,6 @@ from mi_runner.methods.discovery.optimum import Best
 from mi_runner.methods.discovery.records import METHODS, Method, all_methods, fault_of, own_method
 from mi_runner.models.external import import_callable
 from mi_runner.progress import log
-from mi_runner.tables.names import ALL
 from mi_runner.tables.pairwise import Compared
 from mi_runner.training.evaluation import loss_function
 
@@ -78,8 +78,9 @@ def check(setting: Setting[DiscoveryConfig]) -> None:
     graph = setting.graph()
     try:
         part = find_part(graph, config.last_layers)
-        if not setting.dataset.has_classes:
-            rounding_interval(part.layers[-1], 0.0)
+        _, single = analysed_parts(setting.dataset.outputs, part)[0]
+        if single.sizes[-1] == 1:
+            refuse_falling(single.layers[-1])
     except ValueError as error:
         chain = longest_part(graph)
         remedies = [f"experiment.last_layers={len(chain.layers)}"] if chain and config.last_layers != 1 else []
@@ -90,7 +91,7 @@ def check(setting: Setting[DiscoveryConfig]) -> None:
 def _check_work(setting: Setting[DiscoveryConfig], part: Part, methods: Sequence[Method]) -> None:
     config = setting.config
     n_examples = len(examples_of(setting.dataset, config.judge_on, setting.seed).found)
-    n_edges = Edges(_parts(setting, part)[0][1].sizes).n
+    n_edges = Edges(analysed_parts(setting.dataset.outputs, part)[0][1].sizes).n
     once = {method.name: method.evaluations(n_edges) for method in methods}
     n_times = {method.name: 1 + config.bootstrap if method.resamples else 1 for method in methods}
     too_many = {name: once[name] * n_times[name] for name in once}
@@ -147,7 +148,7 @@ def _method(name: str, by_name: Mapping[str, Method]) -> Method:
 def cost(setting: Setting[DiscoveryConfig]) -> dict[str, int]:
     """Returns how many circuits are evaluated where all of them are: of all outputs and ablations together."""
     part = find_part(setting.graph(), setting.config.last_layers)
-    spaces = [space_of(setting, single) for _, single in _parts(setting, part)]
+    spaces = [space_of(setting, single) for _, single in analysed_parts(setting.dataset.outputs, part)]
     n_circuits = sum(space.count() for space in spaces if space is not None)
     return {"circuits": n_circuits * len(_ablations(setting.config))} if n_circuits else {}
 
@@ -173,13 +174,6 @@ def _ablations(config: DiscoveryConfig) -> list[str]:
     return ["zero", "mean"] if config.ablation is LeftOut.both else [config.ablation.name]
 
 
-def _parts(setting: Setting[DiscoveryConfig], part: Part) -> list[tuple[str | int, Part]]:
-    """Returns the analysed parts: of each output alone, or of all outputs that are classes together."""
-    if setting.dataset.has_classes:
-        return [(ALL, part)]
-    return [(index, part.output(index)) for index in range(part.sizes[-1])]
-
-
 # --- the run ---------------------------------------------------------------------------------------------------------
 
 
@@ -189,20 +183,24 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     graph = setting.graph()
     part = named(find_part(graph, config.last_layers).to(torch.device("cpu")), graph, setting.dataset)
     on = examples_of(dataset, config.judge_on, setting.seed)
-    judging = recorded(graph, part, on.judged)
-    finding = recorded(graph, part, on.found) if on.differ else judging
+    judging = recorded(graph, part, on.judged, dataset.outputs)
+    finding = recorded(graph, part, on.found, dataset.outputs) if on.differ else judging
     for examples in (judging, finding) if on.differ else (judging,):
         examples.alone(part)  # raises if these are not the whole network's outputs
     methods = _methods(config)
     tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
     drawn: dict[str, Drawing] = {}
     compared: dict[tuple[str | int, str], Compared] = {}
-    for output, single in _parts(setting, part):
+    for output, single in analysed_parts(setting.dataset.outputs, part):
         curves_of: dict[str, figures.Curves] = {}
+        accuracy, threshold = finding.accuracy(output), config.accuracy_threshold
+        rule = valid_by(config.valid, accuracy, threshold, output=f"output {output}: ")
+        for_circuits = [replace(each.examples(output), valid_by=rule) for each in (judging, finding)]
         for ablation in _ablations(config):
-            task, full = _task(setting, single, judging, output, ablation)
+            task = _task(setting, single, judging, output, ablation)
             found_on = _task(setting, single, finding, output, ablation) if on.differ else None
-            judged = Judged(setting, output, task, full, found_on)
+            elsewhere = (found_on, for_circuits[1]) if found_on is not None else None
+            judged = Judged(setting, output, task, for_circuits[0], elsewhere)
             log.info(judged.description)
             made, of_methods = _judged_rows(setting, judged, methods, is_population=on.are_all_inputs)
             for name, rows in made.items():
@@ -211,20 +209,20 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
             curves_of[ablation] = judged.curves(tables)
         drawn |= figures.of_output(output, single, curves_of)
     tables["overview"] = [{column.name: row[column.name] for column in OVERVIEW.columns} for row in tables["summary"]]
-    first = next(iter(_parts(setting, part)))[0]
+    first = next(iter(analysed_parts(setting.dataset.outputs, part)))[0]
     summary = {
         f"{measure}/{row['method']}/{row['ablation']}": math.nan if row[measure] is None else float(row[measure])
         for row in tables["summary"]
         if row["output"] == first
         for measure in _measures(config)
     }
-    n_edges = Edges(_parts(setting, part)[0][1].sizes).n
+    n_edges = Edges(analysed_parts(setting.dataset.outputs, part)[0][1].sizes).n
     where = [*([JUDGED] if on.differ else []), *([FEW_EDGES] if n_edges <= MOST_EDGES else [])]
     where += [NAMED] if part.has_names else []
     return Result(
         [table.filled(tables[table.name], *where) for table in DECLARED.tables],
         metrics={
-            "accuracy": _accuracy(setting, judging),
+            "accuracy": judging.accuracy(first),
             "n_edges": float(n_edges),
             **summary,
         },
@@ -241,22 +239,12 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     )
 
 
-def _task(
-    setting: Setting[DiscoveryConfig], part: Part, on: Recorded, output: str | int, ablation: str
-) -> tuple[Task, Tensor]:
-    """Returns the task on these examples, and the whole network's outputs of this part."""
-    target, full = on.y, on.outputs
-    if isinstance(output, int):
-        target, full = on.values[:, output].double(), on.outputs[:, [output]]
-    loss = loss_function(setting.training, setting.dataset)
-    return Task(part, on.entering.double(), target, ablation, setting.config.objective.name, loss), full
-
-
-def _accuracy(setting: Setting[DiscoveryConfig], judging: Recorded) -> float:
-    """Returns the whole network's accuracy where circuits are judged; where targets are values, the first output's."""
-    outputs, has_classes = judging.outputs, setting.dataset.has_classes
-    correct = outputs.argmax(1) == judging.y if has_classes else outputs[:, 0].round() == judging.values[:, 0]
-    return float(correct.double().mean())
+def _task(setting: Setting[DiscoveryConfig], part: Part, on: Recorded, output: str | int, ablation: str) -> Task:
+    """Returns the task on these examples."""
+    target = on.targets_of(output)
+    target = target.double() if target.is_floating_point() else target
+    loss, objective = loss_function(setting.training, setting.dataset), setting.config.objective.name
+    return Task(part, on.entering.double(), target, ablation, objective, loss, on.kind)
 
 
 def _judged_rows(
@@ -336,7 +324,7 @@ def _method_rows(
 
 
 def _found(setting: Setting[DiscoveryConfig], judged: Judged, method: Method) -> MethodFound:
-    began = time.perf_counter()
+    began = clock()
     repeats = []
     for repeat in range(setting.config.repeats if method.draws else 1):
         draw = chance.generator(setting.seed, method.name, judged.output, repeat)
@@ -347,7 +335,7 @@ def _found(setting: Setting[DiscoveryConfig], judged: Judged, method: Method) ->
                 raise
             raise RunFailed(f"the method {method.name} raises {type(error).__name__}: {error}") from error
         repeats.append(found)
-    return MethodFound(method, repeats, time.perf_counter() - began)
+    return MethodFound(method, repeats, clock() - began)
 
 
 def _stability_rows(

@@ -1,4 +1,4 @@
-"""Circuits of one output with one ablation, judged by all circuits or by circuits drawn uniformly."""
+"""Circuits of one output, or of all that answer a class, with one ablation, judged by all circuits or uniform draws."""
 
 from __future__ import annotations
 
@@ -17,24 +17,22 @@ from mi_runner.experiments import Setting
 from mi_runner.experiments.discovery import figures
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import Edges, bits_of, distinct
-from mi_runner.methods.circuits.examples import CircuitExamples, fewest_above
+from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.minimality import LEVELS, minimality, minimality_by_search
 from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
 from mi_runner.methods.discovery.find import Task
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
 from mi_runner.methods.discovery.sampling import CircuitSampler
+from mi_runner.tables.names import NONE
 
 MOST_WORK_OF_MINIMALITY = 2e9
 """A circuit whose sub-circuits with one edge less take more multiplications has no level of minimality."""
 
-UNKNOWN = "unknown"
-"""The minimality of a valid circuit that is too large to say."""
-
 
 def space_of(setting: Setting[DiscoveryConfig], part: Part) -> CircuitSpace | None:
     """Returns the space of all circuits, if it can be evaluated whole."""
-    if setting.dataset.has_classes or Edges(part.sizes).n > MOST_EDGES:
+    if Edges(part.sizes).n > MOST_EDGES:
         return None
     space = CircuitSpace(part.sizes, "any")
     return space if space.count() <= setting.config.max_table_rows else None
@@ -46,7 +44,8 @@ class Judgements:
 
     Attributes:
         percentile, low, high: among the circuits of as many edges; NaN where there are no others.
-        level: the highest level of minimality that is proven; `UNKNOWN` where nothing is.
+        level: the highest level of minimality that is proven, `none` of a valid circuit without any; empty where
+            nothing is proven, and of circuits that are not valid.
         is_exact: whether the circuit reaches no higher level.
         found_correct: correct answers on the examples that circuits are found on.
         found_valid: whether the circuit is valid on these.
@@ -83,37 +82,38 @@ class Judged:
         setting: Setting[DiscoveryConfig],
         output: str | int,
         task: Task,
-        full: Tensor,
-        finding: tuple[Task, Tensor] | None = None,
+        examples: CircuitExamples,
+        finding: tuple[Task, CircuitExamples] | None = None,
     ) -> None:
         """
         Args:
             task: on the examples that circuits are judged on.
-            full: `(B, n_L)`, the whole network's outputs on these.
+            examples: the same, for circuits; they say what makes a circuit valid.
             finding: the same for the examples that they are found on; None: on those that they are judged on.
         """
         config = setting.config
         self.setting, self.output, self.task = setting, output, task
-        self.masked = task.masked(full=full)
+        self.examples, self.found_examples = examples, examples
+        self.masked = task.masked(full=_outputs(examples))
         self.finding, self.finding_masked = task, self.masked
         if finding is not None:
-            self.finding = finding[0]
-            self.finding_masked = finding[0].masked(full=finding[1])
+            self.finding, self.found_examples = finding
+            self.finding_masked = self.finding.masked(full=_outputs(self.found_examples))
         self.edges: Edges = self.masked.edges
         self.n_examples = len(task.x)
         self.n_finding = len(self.finding.x)
         threshold = config.accuracy_threshold
-        self.least_correct = fewest_above(self.n_examples, threshold)
+        self.valid_by = examples.valid_by
+        self.least_right = examples.fewest_right(threshold)
         self.space = space_of(setting, task.part)
         self.sizes = _sizes(self.edges.n, self.edges.n + 1 if self.space else config.max_sizes)
         self._of_empty: dict[int, tuple[float, float, float]] = {}
         self.every: EveryCircuit | None = None
         self.samples: SampledCircuits | None = None
         if self.space is not None:
-            target = task.target.float().round()
             search = search_circuits(
                 task.part,
-                CircuitExamples(task.x.float(), target, full[:, 0]),
+                examples,
                 accuracy_threshold=threshold,
                 ablation=task.ablation,
                 inputs="any",
@@ -147,7 +147,7 @@ class Judged:
     def is_valid(self) -> np.ndarray:
         """Which of all circuits are valid."""
         assert self.every is not None
-        return self.every.measures.n_correct >= self.least_correct
+        return self.every.measures.right(self.valid_by) >= self.least_right
 
     @cached_property
     def fewest_valid(self) -> int | None:
@@ -171,12 +171,13 @@ class Judged:
         else:
             assert self.samples is not None
             percentiles, low, high = self.samples.percentiles(some, self.masked.objective(some))
-        is_valid = (n_correct >= self.least_correct) & some.any(1)
+        n_right = n_agreeing if self.valid_by == "agreement" else n_correct
+        is_valid = (n_right >= self.least_right) & some.any(1)
         found_correct, found_valid = n_correct, is_valid
         if self.is_found_elsewhere:
-            found_correct = self.finding_masked.measures(some).n_correct
-            least = fewest_above(self.n_finding, self.setting.config.accuracy_threshold)
-            found_valid = (found_correct >= least) & some.any(1)
+            found = self.finding_masked.measures(some)
+            least = self.found_examples.fewest_right(self.setting.config.accuracy_threshold)
+            found_correct, found_valid = found.n_correct, (found.right(self.valid_by) >= least) & some.any(1)
         levels, is_exact = self._levels(some, is_valid)
         return Judgements(
             n_edges=some.sum(1)[index],
@@ -232,26 +233,27 @@ class Judged:
     def _levels(self, circuits: np.ndarray, is_valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Returns the highest proven level of minimality of each circuit, and whether it reaches no higher one.
 
-        The level is empty where a circuit is not valid or reaches none, and `UNKNOWN` where nothing is proven. Where
-        circuits are sampled, nobody knows the fewest edges of a valid one.
+        The level is `none` where a valid circuit reaches none, and empty where nothing is proven or it isn't valid.
+        Where circuits are sampled, nobody knows the fewest edges of a valid one.
         """
         levels = np.full(len(circuits), "", dtype=object)
         is_exact = np.ones(len(circuits), dtype=bool)
         if self.every is not None and self.space is not None:
             valid = self.every.measures.circuit[self.is_valid]
             places = minimality(self.space, valid, bits_of(circuits[is_valid]))
-            levels[is_valid] = [LEVELS[place] for place in places.tolist()]
+            levels[is_valid] = [LEVELS[place] or NONE for place in places.tolist()]
             return levels, is_exact
         per_circuit = self.edges.n * self.n_examples
         small = is_valid & (circuits.sum(1) * per_circuit <= MOST_WORK_OF_MINIMALITY)
-        levels[is_valid], is_exact[is_valid] = UNKNOWN, False
+        is_exact[is_valid] = False
         places, is_exact[small] = minimality_by_search(
             self.edges.sizes,
             circuits[small],
-            lambda kept: self.masked.measures(kept).n_correct >= self.least_correct,
+            lambda kept: self.masked.measures(kept).right(self.valid_by) >= self.least_right,
             most=max(100, int(MOST_WORK_OF_MINIMALITY / per_circuit)),
         )
-        levels[small] = [LEVELS[place] for place in places.tolist()]
+        proven = zip(places.tolist(), is_exact[small].tolist(), strict=True)
+        levels[small] = [LEVELS[place] or (NONE if exact else "") for place, exact in proven]
         return levels, is_exact
 
     def curves(self, tables: Mapping[str, Sequence[Mapping[str, Any]]]) -> figures.Curves:
@@ -266,6 +268,11 @@ class Judged:
 
         shares = None if self.every is None else self.every.shares(self.is_valid)
         return figures.Curves(own("metrics"), own("sizes"), own("scores"), shares)
+
+
+def _outputs(examples: CircuitExamples) -> Tensor:
+    """Returns the whole network's outputs `(B, n_L)`."""
+    return examples.full.reshape(len(examples), -1)
 
 
 def _sizes(n_edges: int, most: int) -> np.ndarray:

@@ -162,6 +162,7 @@ def summary_row(
         "n_draws_valid": len(smallest),
         "n_draws": n_draws,
         "fewest_valid": judged.fewest_valid,
+        "valid_by": judged.valid_by,
         **{name: _mean([area[name] for area in areas if name in area]) for name in AREAS},
         "n_sizes": len(judged.sizes),
         **{name: _mean([row[name] for row in rows]) for name in ("mse", "regret_mse", "regret_accuracy")},

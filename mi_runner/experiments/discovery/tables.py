@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mi_runner.experiments.common.circuit_columns import BITS, END_NAMES, JUDGED, LAYER, SOURCE, TARGET
+from mi_runner.experiments.common.circuit_columns import BITS, END_NAMES, JUDGED, LAYER, OUTPUT, SOURCE, TARGET
+from mi_runner.experiments.common.validity import VALID_BY
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
@@ -31,7 +32,6 @@ FEW_EDGES = "where the analysed layers have at most 64 edges"
 
 METHOD = Key("method", "the method that finds circuits")
 ABLATION = Key("ablation", "what a left-out edge carries: zero, or its mean")
-OUTPUT = Key("output", "number of the output that is analysed, from 0; all: outputs that are classes, together")
 SIZE = Key("k", "edges that a circuit may have at most", COUNT)
 OF_METHOD = (METHOD, ABLATION, OUTPUT)
 EDGE = (Key("layer", LAYER), Key("source", SOURCE), Key("target", TARGET), *END_NAMES)
@@ -99,13 +99,17 @@ METRICS = TableType(
         Note("n_edges", "edges that the circuit keeps", COUNT),
         Note(
             "minimality",
-            "highest level of minimality that is proven: quasi, local, subset or cardinal; empty: none, or not valid; "
-            "unknown: the circuit is too large to say",
+            "highest level of minimality that is proven of the valid circuit: quasi, local, subset or cardinal; none: "
+            "it reaches none; empty: not known, or not valid",
         ),
-        Note("valid", "whether the accuracy on the examples that circuits are judged on is above the threshold"),
+        Note(
+            "valid",
+            "whether the circuit is valid on the examples that circuits are judged on, by the rule that valid_by of "
+            "summary.csv names",
+        ),
         Note(
             "found_valid",
-            "whether the accuracy on the examples that circuits are found on is above the threshold",
+            "whether the circuit is valid on the examples that circuits are found on",
             only=JUDGED,
         ),
         Note("circuit", BITS, only=FEW_EDGES),
@@ -183,7 +187,13 @@ JACCARD = share(
     "jaccard",
     "overlap of pairs of resamples' circuits, mean over the n_sizes_jaccard sizes at which not all are empty",
 )
-TIME = Measure("seconds", "time that the method took, mean over its draws", SECONDS, within=NOT_NEGATIVE, better="less")
+TIME = Measure(
+    "seconds",
+    "time that the method took, without the compilation of kernels; mean over its draws",
+    SECONDS,
+    within=NOT_NEGATIVE,
+    better="less",
+)
 
 OF_SUMMARY = (
     SMALLEST_VALID,
@@ -252,6 +262,7 @@ SUMMARY = TableType(
         *CHOSEN,
         *OF_SUMMARY,
         *OF_TEST,
+        VALID_BY,
         N_DRAWS_VALID,
         N_DRAWS,
         N_SIZES,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -43,7 +42,8 @@ from mi_runner.experiments.explanations.tables import (
 )
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.circuits.rounding import rounding_interval
+from mi_runner.machine.compiled import clock
+from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.explanations.boolean import digits_of
 from mi_runner.methods.explanations.explain import Explanations, check_sizes, explain, own_table
@@ -79,15 +79,22 @@ def check(setting: Setting[ExplanationsConfig]) -> None:
             "dataset=logic dataset.limit=null and a network that takes its inputs, such as model=mlp "
             "model.hidden_sizes=[3,3]."
         )
-    if dataset.has_classes:
-        raise ConfigError("experiment=explanations takes values: type dataset.target=value.")
+    kind = dataset.outputs
+    if kind.are_of_classes and not kind.are_of_one:
+        n_classes = len(dataset.class_names or ())
+        one = "model.outputs=logit for a network with one output, or dataset.target=value"
+        raise ConfigError(
+            "experiment=explanations: groundings and algorithms are defined for an output that is true or false by "
+            f"itself, and {n_classes} outputs answer a class together. Type "
+            f"{one if n_classes == 2 else 'experiment=circuits'}."
+        )
     for output, table in enumerate(_tables(dataset)):
         if table in (0, 2**2**n - 1):
             raise ConfigError(f"experiment=explanations: the function of output {output} is constant. Use another.")
     graph = setting.graph()
     try:
         part = find_part(graph, None)
-        rounding_interval(part.layers[-1], 0.0)
+        refuse_falling(part.layers[-1])
         check_sizes(part.output(0).sizes, config.max_depth)
     except ValueError as error:
         if isinstance(error, ArgumentError) and error.argument == "max_depth":
@@ -173,12 +180,20 @@ def _answer(row: Mapping[str, Any]) -> str:
     of_counts = [row["n_groundings"], row["n_groundings_low"], row["n_groundings_high"]]
     n, low, high = (f"{value:,}" for value in of_counts)
     groundings = n if low == high else f"about {n} ({low} to {high})"
-    return (
-        f"{row['n_valid']:,} of {sentences.counted(row['n_circuits'], 'circuit')} compute {row['function']}, with "
-        f"{groundings} groundings as logic gates; {row['n_algorithms_aligned']:,} of "
-        f"{sentences.counted(row['n_algorithms'], 'algorithm')} for it align with the network, in "
-        f"{sentences.counted(row['n_alignments'], 'way')}."
-    )
+    words = "grounding as logic gates" if n == "1" else "groundings as logic gates"
+    found = f", with {groundings} {words}" if row["n_valid"] else ""
+    circuits = sentences.counted(row["n_circuits"], "circuit")
+    text = f"{_some(row['n_valid'], 'computes', 'compute', circuits)} {row['function']}{found}"
+    if row["n_algorithms"] is None:
+        return f"{text}; the function is constant, so there are no algorithms for it."
+    algorithms = f"{sentences.counted(row['n_algorithms'], 'algorithm')} for it"
+    text += f"; {_some(row['n_algorithms_aligned'], 'aligns', 'align', algorithms, first='none')} with the network"
+    return f"{text}, in {sentences.counted(row['n_alignments'], 'way')}." if row["n_alignments"] else f"{text}."
+
+
+def _some(n: int, does: str, they_do: str, of: str, *, first: str = "None") -> str:
+    """Returns how many of some things do something: None of 3 circuits computes, 1 of … computes, 2 of … compute."""
+    return f"{n:,} of {of} {does if n == 1 else they_do}" if n else f"{first} of {of} {does}"
 
 
 def _answer_over_seeds(summary: Sequence[Mapping[str, Any]], n_analysed: int) -> str:
@@ -199,7 +214,7 @@ def _number(value: float | int | None) -> float:
 
 def _tables(dataset: Dataset) -> list[int]:
     """Returns the truth table of each output of the data set."""
-    targets = dataset.y_test.cpu().reshape(len(dataset.y_test), -1).round()
+    targets = dataset.y_test.cpu().double().reshape(len(dataset.y_test), -1).round()
     return [sum(1 << row for row in range(len(targets)) if targets[row, k] == 1) for k in range(targets.shape[1])]
 
 
@@ -222,7 +237,7 @@ def _explained(
     for output, table in enumerate(_tables(dataset or setting.dataset)):
         single = part.output(output)
         try:
-            wanted = own_table(single) if control == UNTRAINED else table
+            wanted = own_table(single, setting.dataset.outputs) if control == UNTRAINED else table
             row, found = _output(setting, single, wanted)
         except ValueError as error:
             raise RunFailed(f"output {output}: {error} Use another seed.") from error
@@ -233,11 +248,11 @@ def _explained(
 
 
 def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tuple[dict[str, Any], Explanations | None]:
-    config = setting.config
-    began = time.perf_counter()
+    config, kind = setting.config, setting.dataset.outputs
+    began = clock()
     n_rows = 2 ** part.sizes[0]
-    outputs = part(logic.all_inputs(part.sizes[0]))[:, 0].round().tolist()
-    accuracy = sum(value == (table >> row & 1) for row, value in enumerate(outputs)) / n_rows
+    answers = kind.answers(part(logic.all_inputs(part.sizes[0]))).tolist()
+    accuracy = sum(value == (table >> row & 1) for row, value in enumerate(answers)) / n_rows
     converged = accuracy >= config.min_accuracy
     row: dict[str, Any] = {
         "function": logic.name_of(digits_of(table, n_rows)),
@@ -254,6 +269,7 @@ def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tup
         accuracy_threshold=config.accuracy_threshold,
         sample=config.sample,
         seed=chance.derived_seed(setting.seed, "sampled circuits"),
+        kind=kind,
         progress=setting.progress,
     )
     counts = found.groundings
@@ -269,7 +285,7 @@ def _output(setting: Setting[ExplanationsConfig], part: Part, table: int) -> tup
         "groundings_median": statistics.median_low(counts) if counts else None,
         "groundings_max": max(counts, default=None) if found.is_complete else None,
         **_algorithm_counts(found, is_constant=table in (0, 2**n_rows - 1)),
-        "seconds": time.perf_counter() - began,
+        "seconds": clock() - began,
     }
     return row, found
 

@@ -9,15 +9,13 @@ from typing import Any
 from torch import Tensor
 
 from mi_runner.experiments.common.sentences import counted, figure, of_the_test, several, tied
+from mi_runner.experiments.iit.adversary import COLLAPSED
 from mi_runner.tables.pairwise import Compared, compare_all
 
 Row = Mapping[str, Any]
 
 Cell = tuple[str, str]
 """A set of variables, joined by +, and the site of the training."""
-
-ONE_ANSWER = 0.95
-"""From this share of one answer on, a network's swaps say little."""
 
 
 def answer(rows: Sequence[Row], correct: Mapping[Cell, Sequence[Tensor]], sources: str) -> str:
@@ -94,7 +92,7 @@ def _of_one_answer(rows: Sequence[Row]) -> str:
         share = min(row["commonest"] for row in _of_phase(rows, phase))
         if share == 1:
             text += f" {words} network gives every test example the same answer, so this says nothing about variables."
-        elif share >= ONE_ANSWER:
+        elif share >= COLLAPSED:
             text += (
                 f" {words} network gives {figure(share)} of the test examples the same answer, so this says little "
                 "about variables."

@@ -284,7 +284,8 @@ def _ended(trial: Trial, *, is_first: bool) -> _Ended:
     for control in controls_of(config.controls, graph, cell):
         networks["control", control.name] = trial.control(control, after)
     outcomes = {name: trial.measured(network) for name, network in networks.items()}
-    _warn_of_collapse(trial, outcomes)
+    if contest is None:  # it warns of its own
+        _warn_of_collapse(trial, outcomes)
     of_networks = {name: trial.rows(*name, network, outcomes[name]) for name, network in networks.items()}
     plain = rows = list(itertools.chain(*of_networks.values()))
     metrics: dict[str, float] = {}
@@ -361,11 +362,13 @@ def _warn_of_a_network_that_learned_nothing(setting: Setting[IitConfig]) -> None
 
 
 def _warn_of_collapse(trial: Trial, outcomes: Mapping[tuple[str, str], Predictions]) -> None:
-    """Warns of a network that gives one answer after its training by swaps, and gave several before."""
-    if outcomes["before", NONE].commonest < 1 == outcomes["after", NONE].commonest:
+    """Logs that a network gives one answer after its training by swaps, and gave several before."""
+    before, after = (outcomes[phase, NONE].commonest for phase in ("before", "after"))
+    if after >= adversary.COLLAPSED > before:
         log.warning(
-            f"{trial.cell.name}: after the training by interchange interventions the network gives every test example "
-            f"the same answer: its IIA says nothing about variables. Type a smaller {RATES[trial.config.train]}."
+            f"{trial.cell.name}: after the training by interchange interventions the network gives {after:.0%} of the "
+            f"test examples one answer: its IIA says little about variables. Type a smaller "
+            f"{RATES[trial.config.train]}."
         )
 
 

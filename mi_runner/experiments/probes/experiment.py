@@ -22,10 +22,9 @@ from mi_runner.config.experiments.probes import ProbeControl, ProbesConfig, Spli
 from mi_runner.datasets.distinct import row_keys
 from mi_runner.errors import ConfigError, RunFailed, of_option
 from mi_runner.experiments import Experiment, Result, Setting
-from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.experiments.common.variable_sets import variable_sets
 from mi_runner.experiments.iit.cells import has_weights
-from mi_runner.experiments.probes import figures
+from mi_runner.experiments.probes import answers, figures
 from mi_runner.experiments.probes.tables import (
     ACCURACY,
     DECLARED,
@@ -42,7 +41,7 @@ from mi_runner.experiments.probes.tables import (
 from mi_runner.experiments.probes.variables import default_sets, variables_of
 from mi_runner.graph.interventions import MEMORY, Runs, size_of_values
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.methods.probes import Target, classes_of, probe, score, split_folds
+from mi_runner.methods.probes import Score, Target, classes_of, probe, score, split_folds
 from mi_runner.models.batches import outputs_of, refuse_not_finite
 from mi_runner.progress import log
 from mi_runner.tables.names import NONE
@@ -184,12 +183,15 @@ def run(setting: Setting[ProbesConfig]) -> Result:
     _tell_of_repeats(x)
     rows: list[dict[str, Any]] = []
     of_folds: list[dict[str, Any]] = []
+    by_example: dict[tuple[str, str, str], Tensor] = {}
     began = time.perf_counter()
     read = _read(setting)
     with setting.progress.bar("probing", sum(len(sites) for _, sites, _ in read)) as advance:
         for features in _features(read, x):
             site, control = features.site, features.control
-            own, own_folds = _probed(setting, features, targets, folds)
+            own, own_folds, scores = _probed(setting, features, targets, folds)
+            by_site = "" if control == ProbeControl.input.name else site
+            by_example |= {(by_site, *cell): found.by_example for cell, found in scores.items()}
             rows += own
             of_folds += own_folds
             setting.progress.rows("metrics", own)
@@ -207,7 +209,7 @@ def run(setting: Setting[ProbesConfig]) -> Result:
         DECLARED,
         figures={"probes": partial(figures.by_site, rows)},
         shown=("overview",),
-        answer=_answer(overview),
+        answer=answers.answer(overview, by_example),
         timings={"probing": time.perf_counter() - began},
     )
 
@@ -246,8 +248,11 @@ def _features(read: Sequence[tuple[str, list[str], ModelGraph | None]], x: Tenso
 
 def _probed(
     setting: Setting[ProbesConfig], features: Features, targets: Mapping[str, Target], folds: Sequence[Tensor]
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """Returns the rows of all targets from one site's values, those of the shuffled variables, and those of folds."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], dict[tuple[str, str], Score]]:
+    """Returns the rows of all targets from one site's values, those of shuffled variables, of folds, and the scores.
+
+    Scores are by set of variables and control.
+    """
     cells = {(name, features.control): target for name, target in targets.items()}
     if features.control == NONE and ProbeControl.shuffled in setting.config.controls:
         n = len(features.values)
@@ -273,25 +278,7 @@ def _probed(
         for fold, (of_fold, penalty) in enumerate(zip(found.folds, penalties, strict=True)):
             measured = {R2: None, ACCURACY: None, measure_of(target): of_fold}
             of_folds.append({**keys, "fold": fold, **measured, "penalty": penalty, "n": len(folds[fold])})
-    return rows, of_folds
-
-
-def _answer(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Returns the cell that gains most over the raw input, or the highest score if there is no such control."""
-    rows = [row for row in rows if math.isfinite(row["score"])]
-    if not rows:
-        return ""
-    inputs = [row for row in rows if row["input"] is not None and math.isfinite(row["input"])]
-    best = max(inputs or rows, key=lambda row: row["score"] - (row["input"] if inputs else 0))
-    of_controls = [f"{figure(best[name])} {words}" for name, words in BESIDE.items() if best[name] is not None]
-    measure = "R²" if best["measure"] == R2 else "accuracy"
-    why = "gains most over the raw input" if inputs else "is read best"
-    shown = between(best["score"], best["low"], best["high"]) if len(inputs or rows) == 1 else figure(best["score"])
-    beside = f", beside {', '.join(of_controls)}" if of_controls else ""
-    return (
-        f"Of {counted(len(rows), 'set')} of variables at a site, {best['variables']} at {best['site']} {why}: the "
-        f"probe's {measure} is {shown}{beside}."
-    )
+    return rows, of_folds, scores
 
 
 def _tell_of_repeats(x: Tensor) -> None:

@@ -15,7 +15,7 @@ from torch import Tensor
 from mi_runner.config.experiments.train import TrainConfig
 from mi_runner.experiments import Experiment, Result, Setting
 from mi_runner.experiments.common import drawing, predictions
-from mi_runner.experiments.common.sentences import between, counted, figure, measured
+from mi_runner.experiments.common.sentences import between, counted, figure, measured, tied
 from mi_runner.experiments.common.tables import CONFUSION, HISTORY, SPREAD, of_answers, of_confusion, of_training
 from mi_runner.experiments.train import figures
 from mi_runner.experiments.train.tables import DECLARED, METRICS, SEEDS_SUMMARY, SUMMARY, metrics_row
@@ -23,6 +23,7 @@ from mi_runner.models.batches import outputs_of
 from mi_runner.tables.intervals import Spread
 from mi_runner.tables.names import ALL
 from mi_runner.tables.over_seeds import have_twins, seeds_summary
+from mi_runner.tables.pairwise import LEVEL, other_shares
 from mi_runner.training.evaluation import confusion, loss_function, score
 
 NAMES = tuple(number.name for number in SUMMARY)
@@ -103,10 +104,28 @@ def _measured(setting: Setting[TrainConfig]) -> tuple[list[dict[str, Any]], dict
 def _answer(rows: Sequence[Mapping[str, Any]], metrics: Mapping[str, float]) -> str:
     test = [row for row in rows if row["split"] == "test"]
     text = f"The network's accuracy is {measured(test[0], 'accuracy')} on {test[0]['n']:,} test examples"
-    if len(test) > 2:
-        worst = min(test[1:], key=lambda row: row["accuracy"])
-        text += f"; it is lowest on class {worst['class']}, {measured(worst, 'accuracy', among=len(test) - 1)}"
-    return f"{text}. On the training examples it is {figure(metrics['train_accuracy'])}."
+    of_classes = _of_classes(test[1:]) if len(test) > 2 else ""
+    return f"{text}{of_classes}. On the training examples it is {figure(metrics['train_accuracy'])}."
+
+
+def _of_classes(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Returns the classes with the lowest and the highest accuracy, and those that aren't told apart from the lowest.
+
+    Classes have different examples, so the test isn't paired.
+    """
+    accuracies = [row["accuracy"] for row in rows]
+    if min(accuracies) == max(accuracies):
+        return f", and the same on each of {len(rows)} classes"
+    place = accuracies.index(min(accuracies))
+    p = other_shares([(round(row["accuracy"] * row["n"]), row["n"]) for row in rows], place)
+    ties = [row for other, row in enumerate(rows) if other != place and p[other] >= LEVEL]
+    ties.sort(key=lambda row: row["accuracy"])
+    lowest = f"class {rows[place]['class']}, {figure(accuracies[place])}"
+    test = f" (Fisher's exact test{', corrected for all pairs of classes,' if len(rows) > 2 else ''} at 5 %)"
+    if len(ties) == len(rows) - 1:
+        return f"; it is lowest on {lowest}, but no other class is told apart from that{test}"
+    named = [f"{row['class']} ({figure(row['accuracy'])})" for row in ties]
+    return f"; it is lowest on {lowest}{tied(named, 'it')}{test}"
 
 
 # --- many seeds ----------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import json
 import math
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -19,6 +19,7 @@ from mi_runner.machine import files
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.kernels.pairs import compare_pairs
 from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.tables.names import ALL
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -26,20 +27,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Circuit:
-    """A circuit: the kept edges of the part that computes one output.
+    """A circuit: the kept edges of the part that computes one output, or several that answer a class together.
 
     Attributes:
-        part: the analysed part with this output only, `find_part(...).output(output)`. Two circuits are equal if their
-            sizes, kept edges and outputs are; the weights are not compared.
+        part: the analysed part with this output only, `find_part(...).output(output)`, or with several. Two circuits
+            are equal if their sizes, kept edges and outputs are; the weights are not compared.
         bits: the kept edges, as in the column `circuit` of circuits.parquet; `CircuitSpace.offsets` says which bit is
             which edge.
-        output: the output's index in the network.
+        output: the output's index in the network; `all` of a part with several outputs.
         means: of the neurons that edges leave: what edges that are left out carry; None: 0. `part.means(x)` has the
             means of the examples x.
-        space: the well-formed circuits of the part, those that leave inputs out included.
+        space: the well-formed circuits of the part, those that leave inputs and outputs out included.
 
     Raises:
-        ArgumentError: the part has several outputs, or the circuit is not well formed.
+        ArgumentError: the circuit is not well formed.
 
     Example:
         >>> import torch
@@ -63,12 +64,13 @@ class Circuit:
 
     part: Part = field(compare=False, repr=False)
     bits: int
-    output: int = 0
+    output: int | str = 0
     means: tuple[Tensor, ...] | None = field(default=None, compare=False, repr=False)
     space: CircuitSpace = field(init=False)
 
     def __post_init__(self) -> None:
-        derived = {"space": CircuitSpace(self.part.sizes, "any"), "bits": int(self.bits), "output": int(self.output)}
+        output = ALL if self.part.sizes[-1] > 1 else int(self.output)
+        derived = {"space": CircuitSpace(self.part.sizes, "any"), "bits": int(self.bits), "output": output}
         for name, value in derived.items():
             object.__setattr__(self, name, value)  # a row of a table has numpy's integers
         if not self.space.is_well_formed(self.bits):
@@ -100,9 +102,13 @@ class Circuit:
         return (self.bits & other.bits).bit_count() / (self.bits | other.bits).bit_count()
 
     def apply(self, x: Tensor) -> Tensor:
-        """Returns the circuit's outputs `(B,)` for activations `(B, n_0)` that enter the part."""
+        """Returns the circuit's outputs for activations `(B, n_0)` that enter the part.
+
+        They are `(B,)` of one output, and `(B, K)` of several.
+        """
         row = self.space.edges.rows(np.array([self.bits], dtype=np.uint64))
-        return outputs_of_circuits(self.part, row, x, self.means)[0, :, 0]
+        outputs = outputs_of_circuits(self.part, row, x, self.means)[0]
+        return outputs if self.output == ALL else outputs[:, 0]
 
     def apply_to(self, model: nn.Module) -> nn.Module:
         """Returns a copy of the whole network in which the part keeps only this circuit's edges.
@@ -120,8 +126,9 @@ class Circuit:
             for index, (layer, mask) in enumerate(zip(self.part.layers, self.masks, strict=True)):
                 linear = modules.get(layer.module)
                 weight = linear.weight if isinstance(linear, nn.Linear) else torch.empty(0)
-                is_last = layer is self.part.layers[-1]
-                rows = slice(self.output, self.output + 1) if is_last else slice(None)
+                rows = slice(None)
+                if layer is self.part.layers[-1] and isinstance(self.output, int):
+                    rows = slice(self.output, self.output + 1)
                 weight = weight[rows]
                 if tuple(weight.shape) != mask.shape:
                     n_out, n_in = mask.shape
@@ -156,7 +163,12 @@ class Circuit:
             }
             for layer in self.part.layers
         ]
-        content = {"circuit": self.bits, "output": self.output, "site": self.part.site, "layers": layers}
+        content: dict[str, Any] = {
+            "circuit": self.bits,
+            "output": self.output,
+            "site": self.part.site,
+            "layers": layers,
+        }
         if self.means is not None:
             content["means"] = [mean.tolist() for mean in self.means]
         Path(path).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")

@@ -26,7 +26,7 @@ def draw_circuits(part: Part, circuits: Sequence[int], title: str = "") -> Figur
     others white.
 
     Args:
-        part: with one output.
+        part: with the circuits' outputs.
         circuits: the kept edges of each circuit, as bits.
         title: the first line of the figure's title.
     """

@@ -69,10 +69,8 @@ class CircuitExamples:
             of_full, of_target = tuple(self.full.shape), tuple(self.target.shape)
             wanted = "(B, K), K at least 2" if self.has_several else "(B,)"
             problem = f"{self.kind.value} with outputs of shape {of_full} and targets of shape {of_target}:"
-            remedy = (
-                f"give outputs {wanted} and targets (B,). One output that answers two classes has the kind logit or "
-            )
-            raise ArgumentError(("kind", "target", "full"), None, problem, f"{remedy}probability.")
+            remedy = f"give outputs {wanted} and targets (B,); of one output that answers two classes say the kind, "
+            raise ArgumentError(("kind", "target", "full"), None, problem, f"{remedy}logit or probability.")
         n_classes = self.full.shape[1] if self.has_several else 2
         if self.kind.are_of_classes and len(self) and not 0 <= self.target.min() <= self.target.max() < n_classes:
             problem = f"a target is no class: there are {n_classes}."
@@ -166,9 +164,8 @@ def group_examples(output: Layer, examples: CircuitExamples) -> GroupedExamples:
     first, counts = occurrences[ascending], np.bincount(index)[ascending]
     kinds, group = np.unique(np.column_stack([answers[first], counts]), axis=0, return_inverse=True)
     order = first[np.argsort(group.reshape(-1), kind="stable")]
-    wanted: np.ndarray
     if examples.has_several:
-        wanted = kinds[:, :2].astype(np.int64)
+        wanted: np.ndarray = kinds[:, :2].astype(np.int64)
     else:
         intervals = [[rounding_interval(output, answer, kind) for answer in pair] for pair in kinds[:, :2].tolist()]
         wanted = np.array(intervals, dtype=np.float32).reshape(-1, 4)

@@ -111,8 +111,8 @@ def search_circuits(
     """Returns the counts of all well-formed circuits of a part, and a list of circuits.
 
     The part has one output, whose answer is a rounded value or one of two classes, or several, whose answer is the
-    class of the largest. A circuit is valid if its accuracy is above the threshold. Up to `max_table_rows` circuits are all measured and
-    listed. If there are more, a census counts all and lists valid ones.
+    class of the largest. A circuit is valid if its accuracy is above the threshold. Up to `max_table_rows` circuits are
+    all measured and listed. If there are more, a census counts all and lists valid ones.
 
     Args:
         part: its weights on the CPU; `part.output(0)` is the part of the first output alone.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -57,7 +57,7 @@ class JudgedElsewhere:
 
 def circuit_table(
     examples: CircuitExamples,
-    output: int,
+    output: int | str,
     result: CircuitSearch,
     *,
     levels: np.ndarray | None = None,
@@ -68,7 +68,7 @@ def circuit_table(
 
     Args:
         examples: what the circuits were evaluated on.
-        output: the number of the analysed output, for the column of this name.
+        output: the number of the analysed output, or `all` of several together, for the column of this name.
         levels: `(K,)` int8, the levels of the valid circuits in the order of `result.valid`, places in `LEVELS`, for
             the column `minimality`; None: no such column.
         judged: the listed circuits on other examples, for the columns `judged_…`; None: no such columns.
@@ -84,7 +84,7 @@ def circuit_table(
     edges = np.bitwise_count(measures.circuit).astype(np.int32)
     table = pd.DataFrame(
         {
-            "output": np.full(len(measures), output, dtype=np.int32),
+            "output": _repeated(output, len(measures)),
             "circuit": measures.circuit,
             "accuracy": measures.n_correct / len(examples),
             "agreement": measures.n_agreeing / len(examples),
@@ -103,3 +103,12 @@ def circuit_table(
         codes[is_valid] = levels - 1
         table["minimality"] = pd.Categorical.from_codes(codes, categories=list(LEVELS[1:]), ordered=True)
     return table
+
+
+def _repeated(output: int | str, n: int) -> Any:
+    """Returns a column with an output's number or name in each row; of names each is stored once."""
+    import pandas as pd
+
+    if isinstance(output, str):
+        return pd.Categorical.from_codes(np.zeros(n, dtype=np.int8), categories=[output])
+    return np.full(n, output, dtype=np.int32)

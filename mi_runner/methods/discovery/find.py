@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import Edges
@@ -32,6 +33,7 @@ class Task:
         ablation: zero or mean.
         objective: distance or loss: what edge patching, ACDC, greedy and edge pruning keep small.
         loss: the task's; None: `task_loss`.
+        kind: what the outputs are; None: logits for classes, values otherwise.
     """
 
     part: Part
@@ -40,10 +42,12 @@ class Task:
     ablation: str
     objective: str = "distance"
     loss: LossFunction | None = None
+    kind: Outputs | None = None
 
     def masked(self, *, full: Tensor | None = None, counts: Tensor | None = None) -> MaskedPart:
         """Returns the part with masks on these examples; see `MaskedPart`."""
-        return MaskedPart(self.part, self.x, self.target, self.ablation, loss=self.loss, full=full, counts=counts)
+        given = (self.part, self.x, self.target, self.ablation)
+        return MaskedPart(*given, loss=self.loss, full=full, counts=counts, kind=self.kind)
 
 
 @dataclass(frozen=True)

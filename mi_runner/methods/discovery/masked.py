@@ -14,14 +14,15 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional
 
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import ACTIVATIONS, Part, mean_values
 from mi_runner.methods.circuits.ablation import carried, check_ablation
 from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.kernels.distances import distances
+from mi_runner.training.evaluation import loss_of_classes
 
 OBJECTIVES = ("distance", "loss")
 
@@ -35,9 +36,15 @@ LossFunction = Callable[..., Tensor]
 """`loss(outputs, target, reduction)` of outputs `(B, n_L)`: a value per example `(B,)` with "none", or their mean."""
 
 
-def task_loss(target: Tensor) -> LossFunction:
-    """Returns the loss that suits the targets: cross-entropy of classes (integers), the squared error of values."""
-    return squared_error if target.is_floating_point() else functional.cross_entropy
+def task_loss(target: Tensor, kind: Outputs | None = None) -> LossFunction:
+    """Returns the loss that suits the targets: cross-entropy of classes (integers), the squared error of values.
+
+    Args:
+        kind: what the outputs are; None: logits for classes, values otherwise.
+    """
+    if target.is_floating_point():
+        return squared_error
+    return loss_of_classes(kind or Outputs.logits)
 
 
 def squared_error(outputs: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
@@ -68,6 +75,14 @@ class Measures:
     mse: np.ndarray
     loss: np.ndarray
 
+    def right(self, valid_by: str) -> np.ndarray:
+        """Returns how many answers of each circuit are right by a rule of validity, `(K,)`.
+
+        Args:
+            valid_by: one of `circuits.examples.VALID_BY`.
+        """
+        return self.n_agreeing if valid_by == "agreement" else self.n_correct
+
     def of(self, rows: np.ndarray) -> Measures:
         """Returns the measures of the circuits in these rows."""
         return Measures(self.n_correct[rows], self.n_agreeing[rows], self.mse[rows], self.loss[rows])
@@ -95,6 +110,7 @@ class MaskedPart:
         edges: the part's.
         full: `(B, n_L)`, the full network's outputs.
         target: `(B,)` int64 classes, or values `(B,)` or `(B, n_L)`.
+        kind: what the outputs are, and so what an answer is.
         ablation: zero or mean.
 
     Example:
@@ -123,6 +139,7 @@ class MaskedPart:
         loss: LossFunction | None = None,
         full: Tensor | None = None,
         counts: Tensor | None = None,
+        kind: Outputs | None = None,
     ) -> None:
         """
         Args:
@@ -134,6 +151,7 @@ class MaskedPart:
             full: `(B, n_L)`, the full network's outputs; None: those of the part.
             counts: `(R, B)`, how often each example occurs in each of R resamples; None: once, R = 1. Means and
                 `objective` are over these.
+            kind: what the outputs are; None: logits for classes, values otherwise.
 
         Raises:
             ArgumentError: the ablation has another name, or x or the target does not fit.
@@ -142,7 +160,8 @@ class MaskedPart:
         check_ablation(ablation)
         self.part, self.edges, self.ablation = part.to(x), Edges(part.sizes), ablation
         self.target = target.to(x) if target.is_floating_point() else target
-        self.loss = task_loss(target) if loss is None else loss
+        self.kind = (Outputs.values if target.is_floating_point() else Outputs.logits) if kind is None else kind
+        self.loss = task_loss(target, self.kind) if loss is None else loss
         entering = self.part.activations(x)
         if full is None:
             full = self.part.layers[-1](entering[-1]).detach()
@@ -158,7 +177,12 @@ class MaskedPart:
         self.x, self._x = x, x.T.contiguous().T  # in the second the values of a neuron lie together, for products
 
         # Products of large matrices are faster than the kernel, which skips edges that are left out.
-        self._compiled = x.device.type == "cpu" and x.dtype == torch.float64 and self.edges.n <= MOST_COMPILED
+        self._compiled = (
+            x.device.type == "cpu"
+            and x.dtype == torch.float64
+            and self.edges.n <= MOST_COMPILED
+            and part.layers[-1].is_elementwise
+        )
 
     @property
     def n_resamples(self) -> int:
@@ -290,8 +314,8 @@ class MaskedPart:
         return total.cpu().numpy()
 
     def answers(self, outputs: Tensor) -> Tensor:
-        """Returns the answers of outputs `(..., n_L)`: the largest output's class `(...)`, or each output rounded."""
-        return outputs.round() if self.target.is_floating_point() else outputs.argmax(-1)
+        """Returns the answers of outputs `(..., n_L)`: `(...)` of a class or one value, `(..., n_L)` of several."""
+        return self.kind.answers(outputs)
 
     @staticmethod
     def _all_outputs(equal: Tensor) -> Tensor:

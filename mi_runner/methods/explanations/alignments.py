@@ -1,11 +1,11 @@
 """What, then where: which neurons carry the nodes of an algorithm? All alignments, by interchange.
 
 An alignment gives every inner node but the root a non-empty set of hidden neurons of one layer, no neuron twice. It
-holds if for source s and base b the network, run on b with the set's values from its run on s, answers (output above ½)
-what the algorithm answers on b with the node at its value on s: for each node alone, over all ordered pairs s ≠ b. It
-holds jointly if it also does with every node taken from a source of its own at the same time, over all choices of a
-source for each node, the base itself included. A source's value comes from a run without interventions, and a node that
-is set overrides what its descendants say.
+holds if for source s and base b the network, run on b with the set's values from its run on s, answers (output above ½;
+of a logit above 0) what the algorithm answers on b with the node at its value on s: for each node alone, over all
+ordered pairs s ≠ b. It holds jointly if it also does with every node taken from a source of its own at the same time,
+over all choices of a source for each node, the base itself included. A source's value comes from a run without
+interventions, and a node that is set overrides what its descendants say.
 
 Minimal alignments are counted: those of which no other alignment of the same algorithm that holds has a subset at every
 node. An algorithm of one gate has no node to align: its alignment is empty, and holds if the network computes it.
@@ -28,7 +28,7 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import ACTIVATIONS, Part
 from mi_runner.methods.explanations import interchange_kernel
 from mi_runner.methods.explanations.algorithms import Algorithm, Tree, apply_gate, variable_table
-from mi_runner.methods.explanations.boolean import TIE, BooleanNetwork
+from mi_runner.methods.explanations.boolean import BooleanNetwork
 
 PAIRS = ("all", "later")
 """all: every ordered pair of source and base; later: those whose source comes before the base, as published."""
@@ -97,7 +97,8 @@ class Interchange:
         pairs: one of `PAIRS`.
 
     Raises:
-        ValueError: it has more sets, an output is exactly ½, or there is no such choice of pairs.
+        ValueError: it has more sets, an output is exactly at the border of the answers, or there is no such choice of
+            pairs.
     """
 
     def __init__(self, network: BooleanNetwork, pairs: str = "all") -> None:
@@ -130,8 +131,9 @@ class Interchange:
         for chosen in masks.split(1_000):
             mixed = torch.where(chosen[:, None, None, :], values[:, None, :], values[None, :, :])
             outputs = Part(layers[layer:])(mixed)[..., 0].flatten(1)
-            _refuse_ties(outputs)
-            for row in (outputs > TIE).numpy():
+            if bool((outputs == self.network.border).any()):
+                raise _tie(self.network)
+            for row in (outputs > self.network.border).numpy():
                 yield int.from_bytes(np.packbits(row, bitorder="little").tobytes(), "little")
 
     @cached_property
@@ -172,7 +174,7 @@ class Interchange:
         """Returns the minimal alignments of an algorithm that computes the network's answers; none of any other.
 
         Raises:
-            ValueError: an output is exactly ½, or there are too many alignments to test jointly.
+            ValueError: an output is exactly at the border, or there are too many alignments to test jointly.
         """
         is_asked_jointly = self.pairs == "all"
         if algorithm.table != self.table:
@@ -209,15 +211,15 @@ class Interchange:
                 if bits >> neuron & 1:
                     owner[neuron] = node
         tables = np.array(algorithm.node_tables, dtype=np.int64)
-        found = interchange_kernel.holds_jointly(*self._kernel_arguments, owner, tables, *_root(algorithm))
+        border = self.network.border
+        found = interchange_kernel.holds_jointly(*self._kernel_arguments, owner, tables, *_root(algorithm), border)
         if found == interchange_kernel.TIES:
-            raise ValueError("under interchange the network's output is exactly ½.")
+            raise _tie(self.network)
         return bool(found == interchange_kernel.HOLDS)
 
 
-def _refuse_ties(outputs: Tensor) -> None:
-    if bool((outputs == TIE).any()):
-        raise ValueError("under interchange the network's output is exactly ½.")
+def _tie(network: BooleanNetwork) -> ValueError:
+    return ValueError(f"under interchange the network's output is exactly {network.border:g}.")
 
 
 def _is_inside(subset: int, bits: int) -> bool:
@@ -309,9 +311,9 @@ def _agree(network: BooleanNetwork, alignment: Alignment, base: int, sources: di
             if alignment.sets[node].layer == number:
                 neurons = list(alignment.sets[node].neurons)
                 value[neurons] = Part(layers[:number])(x[source])[neurons]
-    if float(value[0]) == TIE:
-        raise ValueError("under interchange the network's output is exactly ½.")
-    return bool(value[0] > TIE) == _answer(alignment.algorithm, base, sources)
+    if float(value[0]) == network.border:
+        raise _tie(network)
+    return bool(value[0] > network.border) == _answer(alignment.algorithm, base, sources)
 
 
 def _answer(algorithm: Algorithm, base: int, sources: dict[int, int]) -> bool:

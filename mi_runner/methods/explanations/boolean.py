@@ -16,15 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.space import CircuitSpace
 
 MOST_INPUTS = 5
 """Inputs of a Boolean function; its truth table is then one 64-bit integer."""
-
-TIE = 0.5
-"""An output of this value is no answer: rounded it would be 0, above it would be 1 only in some."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +31,7 @@ class BooleanNetwork:
 
     Attributes:
         part: the chain, in float64 on the CPU; `BooleanNetwork.of` takes any.
+        kind: what its output is: a value, or a logit or probability that answers two classes.
 
     Raises:
         ValueError: its weights are others, it has more than one output, or too many inputs.
@@ -53,6 +52,7 @@ class BooleanNetwork:
     """
 
     part: Part
+    kind: Outputs = Outputs.values
 
     def __post_init__(self) -> None:
         for weight in (layer.weight for layer in self.part.layers):
@@ -63,18 +63,26 @@ class BooleanNetwork:
         if self.part.sizes[-1] != 1:
             problem = f"the chain has {self.part.sizes[-1]} outputs:"
             raise ArgumentError("part", None, problem, "take one, part.output(number).")
+        if self.kind.are_of_classes and not self.kind.are_of_one:
+            problem = f"the kind {self.kind.value} is of several outputs."
+            raise ArgumentError("kind", None, problem, "One output is a value, a logit or a probability.")
         if not 1 <= self.part.sizes[0] <= MOST_INPUTS:
             problem = f"the chain has {self.part.sizes[0]} inputs; a Boolean function here has 1 to {MOST_INPUTS}."
             raise ArgumentError("part", None, problem)
 
     @staticmethod
-    def of(part: Part) -> BooleanNetwork:
+    def of(part: Part, kind: Outputs = Outputs.values) -> BooleanNetwork:
         """Returns the network of a chain of any dtype and device."""
         layers = tuple(
             replace(layer, weight=layer.weight.detach().cpu().double(), bias=layer.bias.detach().cpu().double())
             for layer in part.layers
         )
-        return BooleanNetwork(replace(part, layers=layers))
+        return BooleanNetwork(replace(part, layers=layers), kind)
+
+    @property
+    def border(self) -> float:
+        """The output above which an answer is 1. An output of this value is no answer: it would be a choice."""
+        return self.kind.border if self.kind.are_of_classes else 0.5
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -96,17 +104,18 @@ class BooleanNetwork:
         return self.part(self.inputs)[:, 0]
 
     def answers(self) -> int:
-        """Returns the truth table of the network's answers: outputs above ½.
+        """Returns the truth table of the network's answers: outputs above the border, ½ or of a logit 0.
 
         Raises:
-            ValueError: an output is exactly ½.
+            ValueError: an output is exactly the border.
         """
         outputs = self.outputs()
-        if bool((outputs == TIE).any()):
+        ties = outputs == self.border
+        if bool(ties.any()):
             raise ValueError(
-                f"the network's output is exactly ½ on input {first_input(outputs == TIE, self.sizes[0])}."
+                f"the network's output is exactly {self.border:g} on input {first_input(ties, self.sizes[0])}."
             )
-        return table_of((outputs > TIE).tolist())
+        return table_of((outputs > self.border).tolist())
 
     def layer_numbers(self) -> list[int]:
         """Returns the layer of each neuron behind the inputs, from 1; `(N,)`."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.search import MOST_ROWS, CircuitSearch, search_circuits
@@ -100,6 +101,7 @@ def explain(
     sample: int = SAMPLE,
     max_table_rows: int = MOST_ROWS,
     seed: int = 0,
+    kind: Outputs = Outputs.values,
     progress: Progress | None = None,
 ) -> Explanations:
     """Counts all explanations of a network's output for a Boolean function.
@@ -115,9 +117,10 @@ def explain(
         sample: with a census: valid circuits in the uniform sample; of each large number of edges a tenth as many.
         max_table_rows: the largest number of circuits that are all listed.
         seed: of the samples.
+        kind: what the output is: a value, or a logit or probability that answers two classes.
 
     Raises:
-        ValueError: an output is exactly ½, or there is too much to count.
+        ValueError: an output is exactly at the border of two answers, or there is too much to count.
 
     Example:
         >>> import torch
@@ -134,11 +137,11 @@ def explain(
         ([1], ['A ∧ B'])
     """
     check_sizes(part.sizes, max_depth)
-    network = BooleanNetwork.of(part)
+    network = BooleanNetwork.of(part, kind)
     network.answers()
     x = network.inputs.float()
-    target = torch.tensor([float(table >> row & 1) for row in range(len(x))])
-    examples = CircuitExamples(x, target, part(x)[:, 0])
+    target = torch.tensor([table >> row & 1 for row in range(len(x))])
+    examples = CircuitExamples(x, target if kind.are_of_classes else target.float(), part(x)[:, 0], kind)
     circuits = search_circuits(
         part,
         examples,
@@ -172,8 +175,8 @@ def _counts(network: BooleanNetwork, table: int, search: CircuitSearch, circuits
     return dict(zip(circuits.tolist(), count_groundings(network, circuits), strict=True))
 
 
-def own_table(part: Part) -> int:
-    """Returns the truth table of a network's rounded outputs, above 0 as 1: the function that it computes itself."""
-    network = BooleanNetwork.of(part)
+def own_table(part: Part, kind: Outputs = Outputs.values) -> int:
+    """Returns the truth table of a network's answers, a value above 0 as 1: the function that it computes itself."""
+    network = BooleanNetwork.of(part, kind)
     network.answers()
-    return table_of([bool(value >= 1) for value in network.outputs().round().tolist()])
+    return table_of([bool(value >= 1) for value in kind.answers(network.outputs()[:, None]).tolist()])

@@ -4,7 +4,8 @@ Each active neuron gets a threshold between two neighbouring values that it has 
 over the inputs: value above the threshold. A neuron of the first hidden layer may have any. A neuron behind it reads
 the tables of the neurons whose edges it keeps, and its own must be a function of these, its local table. Combinations
 of its parents' values that never occur may be completed in every way. With exactly two parents the local table must not
-be XOR or XNOR, the output's neither. The output's values are rounded before.
+be XOR or XNOR, the output's neither. The output's values are rounded before; a logit's or probability's values are its
+answers.
 
 A neuron that has one value on all inputs has no threshold, and a circuit with one in it has no grounding. Where the
 output is in the first layer, it reads the inputs and may have any table.
@@ -115,10 +116,11 @@ def thresholds(network: BooleanNetwork, circuits: np.ndarray) -> Thresholds:
     """Returns the thresholds of all neurons behind the inputs in the circuits `(K,)` uint64.
 
     Raises:
-        ValueError: an output lies exactly between two integers, so that rounding it would be a choice.
+        ValueError: an output lies exactly between two integers, or of a logit or probability at the border of the two
+            classes, so that its answer would be a choice.
     """
     values = values_in_circuits(network, circuits)
-    values[:, -1] = _rounded_output(values[:, -1], circuits)
+    values[:, -1] = _answers(network, values[:, -1], circuits)
     n_rows = values.shape[2]
     ascending = np.sort(values, axis=2)
     is_gap = ascending[:, :, 1:] > ascending[:, :, :-1]
@@ -134,15 +136,16 @@ def thresholds(network: BooleanNetwork, circuits: np.ndarray) -> Thresholds:
     )
 
 
-def _rounded_output(outputs: np.ndarray, circuits: np.ndarray) -> np.ndarray:
-    ties = np.argwhere(outputs - np.floor(outputs) == 0.5)
+def _answers(network: BooleanNetwork, outputs: np.ndarray, circuits: np.ndarray) -> np.ndarray:
+    has_classes = network.kind.are_of_classes
+    ties = np.argwhere(outputs == network.border if has_classes else outputs - np.floor(outputs) == network.border)
     if len(ties):
         circuit, row = ties[0]
         raise ValueError(
             f"the output of circuit {circuits[circuit]} is exactly {outputs[circuit, row]:g} on input number {row}: "
-            "rounding it would be a choice."
+            "its answer would be a choice."
         )
-    return np.round(outputs)
+    return (outputs > network.border).astype(float) if has_classes else np.round(outputs)
 
 
 def _kept(network: BooleanNetwork, circuits: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from mi_runner.machine.compiled import compiled
 
 HOLDS, FAILS, TIES = 1, 0, 2
-"""What a test says; `TIES`: an output was exactly ½ before anything failed."""
+"""What a test says; `TIES`: an output was exactly the border before anything failed."""
 
 IDENTITY, RELU, LEAKY_RELU, TANH, SIGMOID = range(5)
 
@@ -41,6 +41,7 @@ def holds_jointly(
     left: Any,
     right: Any,
     root: Any,
+    border: float,
 ) -> int:
     """Returns whether network and algorithm answer alike on each base, for each choice of a source for each node.
 
@@ -54,6 +55,7 @@ def holds_jointly(
         left, right: of the root's children: the node or −1, and the truth table of a variable.
         root: the truth table of the root's gate over its children, the left one the more significant; and whether the
             answer is its complement.
+        border: the network answers 1 where its output is above it.
     """
     n_layers, n_rows, n_nodes = len(sizes) - 1, len(inputs), len(tables)
     sources = np.zeros(n_nodes, dtype=np.int64)
@@ -75,12 +77,12 @@ def holds_jointly(
                     after[j] = _activate(total + biases[layer, j], kinds[layer], slopes[layer])
                 first += sizes[layer + 1]
                 now, after = after, now
-            if now[0] == 0.5:
+            if now[0] == border:
                 return TIES
             a = left[1] >> base if left[0] < 0 else tables[left[0]] >> sources[left[0]]
             b = right[1] >> base if right[0] < 0 else tables[right[0]] >> sources[right[0]]
             expected = (root[0] >> (2 * (a & 1) + (b & 1)) & 1) ^ root[1]
-            if (now[0] > 0.5) != (expected == 1):
+            if (now[0] > border) != (expected == 1):
                 return FAILS
         node = 0
         while node < n_nodes:

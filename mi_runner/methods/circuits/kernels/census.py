@@ -174,7 +174,7 @@ def shorten(places: Any, most: int) -> tuple[int, int]:
 
 
 def circuits_of(ranks: np.ndarray, salt: np.uint64) -> np.ndarray:
-    """Returns the circuits `(K,)` uint64 at these places `(K,)` uint64 of the random order; the inverse of `rank_of`."""
+    """Returns the circuits `(K,)` uint64 at places `(K,)` uint64 of the random order; the inverse of `rank_of`."""
     z = ranks ^ (ranks >> np.uint64(31)) ^ (ranks >> np.uint64(62))
     z = z * np.uint64(0x319642B2D24D8EC3)  # 0x94D0…·0x3196… = 1 modulo 2⁶⁴
     z = z ^ (z >> np.uint64(27)) ^ (z >> np.uint64(54))

@@ -109,7 +109,7 @@ def _decide(
     behind_low: Any, behind_high: Any, low: Any, high: Any, above: Any, below: Any, sizes: Any, n_others: int,
     all_correct: Any, any_correct: Any, correct: Any, unsure: Any,
 ) -> bool:  # fmt: skip
-    """Counts the correct answers in decided blocks for each choice of the last neuron; returns whether any is undecided.
+    """Counts the correct answers in decided blocks for each choice of the last neuron; returns whether any isn't.
 
     The choices are the inner loop, as in `census`.
 
@@ -138,7 +138,7 @@ def _decide(
 @compiled()
 def _look(
     terms: Any, chosen: Any, masks: Any, output: Any, behind: Any, summed: Any, behind_low: Any, behind_high: Any,
-    low: Any, high: Any, above: Any, below: Any, blocks: Any, targets: Any, variants: Any, flags: Any,
+    low: Any, high: Any, above: Any, below: Any, blocks: Any, sizes: Any, targets: Any, variants: Any, flags: Any,
 ) -> int:  # fmt: skip
     """Returns the number of correct answers in the undecided blocks of the circuit with the chosen choices.
 
@@ -169,7 +169,9 @@ def _look(
             term = terms[last, m if o >> k & 1 else 0][block]
             output_with(sums, term, out_weight[k, last], kind, slope, variants[0, k, block])
         summed[c] = True
-        n_correct += int(n_answered(variants, 0, targets[c], blocks[c], blocks[c + 1], flags))
+        # Equal examples are a block of one row.
+        n_equal = int(sizes[c]) // (blocks[c + 1] - blocks[c])
+        n_correct += n_equal * int(n_answered(variants, 0, targets[c], blocks[c], blocks[c + 1], flags))
     return n_correct
 
 
@@ -265,7 +267,7 @@ def _count(
                             chosen[j] = q
                             correct[q] += _look(
                                 terms, chosen, masks, output, behind, summed, behind_low[j], behind_high[j],
-                                last_low, last_high, above, below, blocks, targets, variants, flags,
+                                last_low, last_high, above, below, blocks, sizes, targets, variants, flags,
                             )  # fmt: skip
                 n_found = 0
                 for q in choices[:n_allowed]:

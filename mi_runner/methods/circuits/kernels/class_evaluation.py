@@ -127,7 +127,7 @@ def _answers(variants: Any, o: int, groups: Any, answers: Any, sizes: Any, flags
     return n_correct, n_agreeing
 
 
-# --- squared differences to the full network's outputs -----------------------------------------------------------------
+# --- squared differences to the full network's outputs ---------------------------------------------------------------
 
 
 @compiled(fastmath=REORDER)
@@ -230,7 +230,7 @@ def _squared_shares(power: Any, totals: Any, full: Any) -> np.float32:
     return squares
 
 
-# --- all circuits, and given ones --------------------------------------------------------------------------------------
+# --- all circuits, and given ones ------------------------------------------------------------------------------------
 
 
 @compiled()
