@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import json
 import os
 import platform
 import socket
@@ -91,12 +90,6 @@ def data_of(dataset: Dataset) -> DataRecord:
     columns = tuple(ColumnRecord(**asdict(column)) for column in dataset.columns or ())
     test_inputs = tensors_sha256({"x_test": dataset.x_test})[:DIGITS]
     return DataRecord(dataset.class_names, dataset.feature_names, test_inputs, columns)
-
-
-def metadata_of(dataset: Dataset) -> dict[str, str]:
-    """Returns the metadata of a file of weights: the names of the network's inputs and classes, as JSON lists."""
-    names = {"feature_names": dataset.feature_names, "class_names": dataset.class_names}
-    return {name: json.dumps(of, ensure_ascii=False) for name, of in names.items() if of is not None}
 
 
 def now() -> str:

@@ -25,9 +25,10 @@ from mi_runner.runs.given import NOTHING, Given
 from mi_runner.runs.journal import Journal, recorded
 from mi_runner.runs.networks import check_trained, say_doubts, with_networks, with_weights
 from mi_runner.runs.preparation import device_of, prepare
-from mi_runner.runs.provenance import data_of, metadata_of, new_record, own_code
+from mi_runner.runs.provenance import data_of, new_record, own_code
 from mi_runner.runs.run_folder import RunFolder
 from mi_runner.runs.writing import Table, model_to_write, note, printed, with_history, write
+from mi_runner.training.weights import names_of
 
 
 @dataclass(frozen=True)
@@ -117,7 +118,7 @@ def run(
 
         result = with_history(result, weighted)
         with journal.stage("write"):
-            write(place, result, model_to_write(result, weighted), metadata_of(setting.dataset))
+            write(place, result, model_to_write(result, weighted), names_of(setting.dataset))
         note(record, result)
         not_met = [line for bound in expected if (line := bound.unmet(result.metrics))]
         record.expect_not_met = tuple(not_met) if expected else None

@@ -209,8 +209,10 @@ class _PlainBar:
         if now - self.printed < SECONDS_BETWEEN_LINES:
             return
         self.printed = now
-        remaining = (now - self.began) / self.done * (self.total - self.done) if self.done else math.nan
-        line = f"{self.description}: {self.done:,} of {self.total:,}, {remaining:.0f} s left {self.note}".rstrip()
+        left = ""
+        if self.done:
+            left = f", {(now - self.began) / self.done * (self.total - self.done):.0f} s left"
+        line = f"{self.description}: {self.done:,} of {self.total:,}{left} {self.note}".rstrip()
         streams.err(f"{escaped(line)}\n")
 
 

@@ -31,7 +31,7 @@ from mi_runner.progress import Progress, log
 from mi_runner.training import loop, stacked
 from mi_runner.training.epochs import History
 from mi_runner.training.options import TrainingOptions
-from mi_runner.training.weights import read_weights, save_weights
+from mi_runner.training.weights import names_of, read_weights, save_weights
 
 WEIGHTS, RECORD, STATE = "model.safetensors", "record.json", "training.pt"
 
@@ -90,6 +90,8 @@ def key(built: Built, training: TrainingOptions, *, seed: int, stack: Sequence[s
         "code": _code_digest(),
         "torch": torch.__version__,
     }
+    if built.dataset.feature_names is not None:  # the stored file has them
+        recipe["feature_names"] = list(built.dataset.feature_names)
     return hashlib.sha256(json.dumps(recipe, sort_keys=True).encode()).hexdigest()
 
 
@@ -197,7 +199,7 @@ def train_keeping(
         folder = folders[len(progressed.history)]
         try:
             if not unwritable:
-                _write_epoch(folder, built.model, progressed)
+                _write_epoch(folder, built, progressed)
         except OSError as error:
             unwritable = True
             say_unusable(error)
@@ -231,21 +233,21 @@ def _latest(folders: Sequence[Path], network: nn.Module) -> loop.Progressed | No
     return None
 
 
-def _write_epoch(folder: Path, network: nn.Module, progressed: loop.Progressed) -> None:
+def _write_epoch(folder: Path, built: Built, progressed: loop.Progressed) -> None:
     private.make_folder(folder)
     with written_whole(folder / STATE, private=True) as beside:
         torch.save({"optimizer": progressed.optimizer, "generators": dict(progressed.generators)}, beside)
-    _write(folder, network, progressed.history)
+    _write(folder, built, progressed.history)
 
 
-def _write(folder: Path, network: nn.Module, history: Sequence[Mapping[str, Any]]) -> str:
+def _write(folder: Path, built: Built, history: Sequence[Mapping[str, Any]]) -> str:
     """Stores the weights and their history; returns the sha256 of the weights' file."""
     private.make_folder(folder)
     with written_whole(folder / WEIGHTS, private=True) as beside:
-        save_weights(network.state_dict(), beside)
+        save_weights(built.model.state_dict(), beside, names_of(built.dataset))
     digest = sha256(folder / WEIGHTS)
     with written_whole(folder / RECORD, private=True) as beside:  # last: a model without a record doesn't count
-        tensors = tensors_sha256(network.state_dict())
+        tensors = tensors_sha256(built.model.state_dict())
         beside.write_text(json.dumps({"sha256": digest, "tensors": tensors, "history": list(history)}))
     return digest
 
@@ -269,7 +271,7 @@ def _obtain_together(
     try:
         with _locked(folders[0]):
             # Another process may have trained them while this one waited.
-            return list(_load(folders, networks)) or _save(folders, networks, train())
+            return list(_load(folders, networks)) or _save(folders, builts, train())
     except _Unwritable as error:
         say_unusable(error)
         return [_not_stored(history) for history in train()]
@@ -354,17 +356,17 @@ def _read(folder: Path, network: nn.Module, *, is_shared: bool = False) -> tuple
 
 
 def _save(
-    folders: Sequence[Path], networks: Sequence[nn.Module], histories: Sequence[History | FloatingPointError]
+    folders: Sequence[Path], builts: Sequence[Built], histories: Sequence[History | FloatingPointError]
 ) -> list[Stored | FloatingPointError]:
     """Stores the trained models, except those that failed; if the disk is full, one warning says so."""
     kept: list[Stored | FloatingPointError] = []
     unwritable: OSError | None = None
-    for folder, network, history in zip(folders, networks, histories, strict=True):
+    for folder, built, history in zip(folders, builts, histories, strict=True):
         if isinstance(history, FloatingPointError) or unwritable:
             kept.append(_not_stored(history))
             continue
         try:
-            digest = _write(folder, network, history)
+            digest = _write(folder, built, history)
             kept.append(Stored(folder / WEIGHTS, digest, history, True))
         except OSError as error:
             unwritable = error

@@ -25,6 +25,7 @@ from safetensors.torch import load as from_bytes
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
+from mi_runner.datasets import Dataset
 from mi_runner.errors import ArgumentError, one_line
 
 SAVE = "Save its state_dict: torch.save(model.state_dict(), 'weights.pt')."
@@ -154,6 +155,12 @@ def read_weights(path: Path, content: bytes | None = None) -> dict[str, Tensor]:
     if not found:
         raise fault(path, "it holds no tensors.")
     return dict(found)
+
+
+def names_of(dataset: Dataset) -> dict[str, str]:
+    """Returns the metadata of a file of weights: the names of the network's inputs and classes, as JSON lists."""
+    names = {"feature_names": dataset.feature_names, "class_names": dataset.class_names}
+    return {name: json.dumps(of, ensure_ascii=False) for name, of in names.items() if of is not None}
 
 
 def metadata(path: Path) -> dict[str, str]:

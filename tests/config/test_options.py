@@ -22,7 +22,7 @@ from mi_runner.progress import Progress
 from mi_runner.runs import expectations, preparation
 from mi_runner.runs.choices import load_dataset
 from mi_runner.sweeps import sweep_plan
-from tests.commands import of_name, small_options
+from tests.commands import of_name, small_options, write_data
 
 HUGE = (
     "2147483648",
@@ -95,7 +95,7 @@ def test_the_numbers_of_engines(engine: type[Any]) -> None:
 def small_data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     x = np.linspace(0, 1, 160).reshape(40, 4)
-    np.savez("data.npz", x_train=x, y_train=np.arange(40) % 2, x_test=x, y_test=np.arange(40) % 2)
+    write_data(x, np.arange(40) % 2)
 
 
 @pytest.mark.parametrize(("choice", "key", "item"), NUMBERS, ids=[f"{choice}:{key}" for choice, key, _ in NUMBERS])

@@ -50,7 +50,7 @@ from mi_runner.runs import expectations, preparation
 from mi_runner.runs.choices import load_dataset
 from mi_runner.training.clusterability import contiguous, shuffled
 from mi_runner.training.options import TrainingOptions
-from tests.commands import small_options
+from tests.commands import small_options, write_data
 from tests.conftest import REPOSITORY, Ended
 from tests.small_data import classes, values
 
@@ -690,7 +690,7 @@ def test_each_data_set_and_network_runs_at_its_defaults_or_names_what_to_add(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     x, y = np.random.default_rng(0).normal(size=(40, 7)), np.arange(40) % 3
-    np.savez("data.npz", x_train=x, y_train=y, x_test=x, y_test=y)
+    write_data(x, y)
     command = ["experiment=clusters", f"dataset={dataset}", f"model={model}", *small_options(dataset)]
 
     def check(*overrides: str) -> None:

@@ -36,7 +36,7 @@ from mi_runner.progress import log
 from mi_runner.runs.choices import build_network, load_dataset, training_options
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.training.options import TrainingOptions
-from tests.commands import of_name
+from tests.commands import OF_TABLES, of_name, write_data
 from tests.conftest import REPOSITORY, Ended
 from tests.iit_settings import METRICS_COLUMNS, of, setting, units
 from tests.interchanges import ANGLE, Xor, bits
@@ -760,6 +760,10 @@ def test_every_data_set_and_model_runs_at_its_defaults_or_says_what_to_add(
     choices = {"dataset": dataset, "model": model}
     if dataset.startswith("mnist"):
         choices["dataset.limit"] = "100"
+    if dataset == "table":
+        monkeypatch.chdir(tmp_path)
+        write_data(np.eye(8), [0, 1] * 4)
+        choices |= dict(option.split("=") for option in OF_TABLES)
     if of_name("dataset", dataset).causal_model is None:
         with pytest.raises(ConfigError, match=re.escape(data_sets_with_variables())):
             check_of(choices | {"model": "mlp"})

@@ -38,7 +38,7 @@ from mi_runner.training import stacked as stacked_training
 from mi_runner.training.options import TrainingOptions
 from mi_runner.training.stacked import check_together, train_together
 from tests.commands import TINY as RUNNER_TINY
-from tests.commands import required
+from tests.commands import required, write_data
 from tests.conftest import Ended
 from tests.networks import OPTIMIZERS, Counting, WithDropout
 from tests.small_data import classes, values
@@ -696,7 +696,7 @@ def test_a_data_set_is_drawn_from_the_seed_where_it_says_so(
     monkeypatch.chdir(tmp_path)
     import numpy as np
 
-    np.savez("data.npz", x_train=np.eye(4), y_train=[0, 1, 0, 1], x_test=np.eye(4), y_test=[0, 1, 0, 1])
+    write_data(np.tile(np.eye(4), (3, 1)), [0, 1, 0, 1] * 3)
     needed = [f"dataset={schema.name}", "dataset.limit=30", *required("dataset", schema)]
     config = composition.compose(needed).dataset
     first, second = (load_dataset(config, seed=seed) for seed in (0, 1))

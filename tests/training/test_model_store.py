@@ -399,7 +399,7 @@ def test_a_store_that_can_not_be_made_trains_and_warns(
 def test_a_disk_that_is_full_after_training_does_not_train_twice(
     monkeypatch: pytest.MonkeyPatch, store: Path, warnings_in_log: list[str]
 ) -> None:
-    def full(state: Any, path: Path) -> None:
+    def full(state: Any, path: Path, names: Any) -> None:
         path.write_bytes(b"half of it")
         raise OSError(errno.ENOSPC, "No space left on device")
 
