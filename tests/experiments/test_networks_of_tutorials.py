@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import Ended
 from tests.tutorial_networks import CASES, Case, arrays
+from tests.tutorial_networks import __name__ as NETWORKS
 
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "train": (),
@@ -70,6 +71,7 @@ def followed(run: Callable[..., Ended], arguments: list[str]) -> Ended:
         kept = [argument for argument in arguments if not argument.startswith(names)]
         arguments = [*kept, *(f"{name}={value}" for name, value in new.items())]
     assert ended.status == 0 or not Path("outputs").exists()
+    assert not re.search(r"RuntimeError|TypeError|aten::|Tensor\b", ended.err), ended.err  # torch's own words
     return ended
 
 
@@ -122,6 +124,16 @@ def test_the_accuracy_is_that_of_torch_alone(name: str, mi_run: Callable[..., En
     assert ended.status == 0, ended.err
     expected = accuracy_by_torch(case, ended.folder / "model.safetensors")
     assert ended.record["metrics"]["accuracy"] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize(
+    "model", [["model=mlp", "model.hidden_sizes=[3,3]"], ["model=external", f"model.factory={NETWORKS}:OfAnyInputs"]]
+)
+def test_what_explanations_say_to_type_works(model: list[str], mi_run: Callable[..., Ended]) -> None:
+    own = ("training.epochs=1", "report=false", "experiment.min_accuracy=0", "experiment.max_depth=1")
+    ended = mi_run("experiment=explanations", "dataset=logic", "dataset.limit=null", *model, *own)
+    assert ended.status == 0, ended.err
+    check_tables(ended.folder)
 
 
 def test_a_loop_over_sizes_says_what_needs_none(mi_run: Callable[..., Ended], tmp_path: Path) -> None:
