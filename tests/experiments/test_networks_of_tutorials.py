@@ -126,6 +126,18 @@ def test_the_accuracy_is_that_of_torch_alone(name: str, mi_run: Callable[..., En
     assert ended.record["metrics"]["accuracy"] == pytest.approx(expected, abs=1e-12)
 
 
+def test_a_logit_for_a_value_trained_by_bce_answers_by_its_sign(mi_run: Callable[..., Ended], tmp_path: Path) -> None:
+    case = CASES["one logit"]
+    own = ("dataset.target=value", "training.loss=bce", "training.epochs=3", "report=false")
+    ended = mi_run("experiment=train", *case.typed(tmp_path), *own)
+    assert ended.status == 0, ended.err
+    assert "are a logit: above 0 the answer is the second class" in ended.err
+    expected = accuracy_by_torch(case, ended.folder / "model.safetensors")
+    assert ended.record["metrics"]["accuracy"] == pytest.approx(expected, abs=1e-12)
+    plain = mi_run("experiment=train", *case.typed(tmp_path), *own[2:])  # classes and cross-entropy: the same training
+    assert plain.record["metrics"] == pytest.approx(ended.record["metrics"])
+
+
 @pytest.mark.parametrize(
     "model", [["model=mlp", "model.hidden_sizes=[3,3]"], ["model=external", f"model.factory={NETWORKS}:OfAnyInputs"]]
 )
