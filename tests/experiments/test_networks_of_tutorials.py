@@ -126,6 +126,17 @@ def test_the_accuracy_is_that_of_torch_alone(name: str, mi_run: Callable[..., En
     assert ended.record["metrics"]["accuracy"] == pytest.approx(expected, abs=1e-12)
 
 
+@pytest.mark.parametrize("experiment", ["train", "circuits", "discovery", "iit", "decoder", "probes"])
+def test_a_squeezed_logit_has_the_numbers_of_one_that_is_not(
+    experiment: str, mi_run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    own = (f"experiment={experiment}", "training.epochs=1", "report=false", *EXPERIMENTS[experiment])
+    runs = [mi_run(*own, *CASES[name].typed(tmp_path)) for name in ("one logit", "squeezed logit")]
+    assert [run.status for run in runs] == [0, 0], runs[1].err
+    metrics = [{k: v for k, v in run.record["metrics"].items() if "second" not in k} for run in runs]
+    assert metrics[0] == pytest.approx(metrics[1], nan_ok=True) and metrics[0]
+
+
 def test_a_logit_for_a_value_trained_by_bce_answers_by_its_sign(mi_run: Callable[..., Ended], tmp_path: Path) -> None:
     case = CASES["one logit"]
     own = ("dataset.target=value", "training.loss=bce", "training.epochs=3", "report=false")
