@@ -9,7 +9,7 @@ import pytest
 
 from mi_runner.runs.report import REPORT
 from tests.browser import Browser, chromium, missing
-from tests.pages import SMALL, hostile_folder, pictures
+from tests.pages import SMALL, commanded, hostile_folder, pictures
 
 Runs = Mapping[str, Path]
 
@@ -133,7 +133,8 @@ def test_edges_say_what_they_are_at_the_pointer_and_at_the_keyboard(runs: Runs, 
     for number, edge in enumerate(drawn["edges"]):
         focused, label = browser.run(FOCUSED)
         assert (focused, label) == (str(number), browser.run(HINT))
-        begin = f"layer {edge['layer'] + 1}: neuron {edge['source']} → neuron {edge['target']}, weight "
+        source, target = edge.get("from", f"neuron {edge['source']}"), edge.get("to", f"neuron {edge['target']}")
+        begin = f"layer {edge['layer'] + 1}: {source} → {target}, weight "
         assert label.startswith(begin) and f"{100 * edge['share']:.1f} % of the valid circuits keep it" in label
         assert float(label.removeprefix(begin).split(";")[0]) == pytest.approx(edge["weight"], rel=1e-3)
         keys.send_keys(Keys.ARROW_RIGHT).perform()
@@ -154,6 +155,27 @@ def test_edges_say_what_they_are_at_the_pointer_and_at_the_keyboard(runs: Runs, 
     costs = pictures(runs["ablation"])["network"]["costs"]
     assert len(seen) == 10 and {"x", "last", "relu/add"} <= seen and costs.keys() <= seen
     assert browser.said() == []
+
+
+def test_inputs_and_outputs_have_their_names_beside_them(tmp_path: Path, browser: Browser) -> None:
+    rows = "".join(f"{n % 5},{n % 3},{n % 2}\n" for n in range(40))
+    (tmp_path / "t.csv").write_text(f"age,a dose with a very long name,well\n{rows}")
+    options = (
+        "dataset=table",
+        f"dataset.path={tmp_path / 't.csv'}",
+        "dataset.target_column=well",
+        "dataset.target=value",
+    )
+    small = ("model.hidden_sizes=[2]", "experiment.last_layers=2", "training.epochs=1")
+    folder = commanded(tmp_path / "out", "experiment=circuits", *options, *small)
+    browser.open(folder / REPORT)
+    written = browser.run("return [...document.querySelectorAll('#circuits svg text')].map((text) => text.textContent)")
+    assert written[:3] == ["age", "a dose with a v…", "well"] and len(written) == 9
+    assert browser.run("return document.querySelector('[data-edge=\"1\"]').ariaLabel").startswith(
+        "layer 1: a dose with a very long name → neuron 0, weight "
+    )
+    fits = "return [...document.querySelectorAll('#circuits svg text')].every((text) => text.getBBox().x >= -96)"
+    assert browser.run(fits) and browser.said() == []
 
 
 def test_the_slider_steps_through_the_sizes_of_two_methods(runs: Runs, browser: Browser) -> None:

@@ -51,7 +51,7 @@ function layersPicture({ sizes, edges }, label, { style, about, hint, at }) {
       const name = named.get(`${column} ${neuron}`);
       if (name === undefined) continue;
       const text = name.length > LAYERS.LETTERS ? `${name.slice(0, LAYERS.LETTERS - 1)}…` : name;
-      svg.append(drawn("text", { x: column === 0 ? cx - 12 : cx + 12, y: cy + 4, "text-anchor": column === 0 ? "end" : "start", class: "box-text" }, text));
+      svg.append(drawn("text", { x: column === 0 ? cx - 12 : cx + 12, y: cy + 4, "text-anchor": column === 0 ? "end" : "start" }, text));
     }
   });
   return svg;
