@@ -14,7 +14,7 @@ import torch
 from mi_runner.datasets import Dataset, arrays
 from mi_runner.datasets.arrays import CAUSAL_NAMES, NAMES, WORDS
 from mi_runner.datasets.npz_files import Array
-from mi_runner.errors import ArgumentError, one_line, unknown
+from mi_runner.errors import ArgumentError, listed, one_line, unknown
 
 CALLED = Path("data")
 """What errors and lines name in place of a file."""
@@ -45,6 +45,7 @@ def load(
     if isinstance(data, Dataset):
         return _named(data.to(torch.device("cpu")), feature_names, class_names)  # where networks are built
     given = _by_name(data)
+    _check_tables(given["x_train"], given["x_test"])
     named = {"feature_names": feature_names, "class_names": class_names}
     words = {name: given.get(name) if names is None else names for name, names in named.items()}
     if words["feature_names"] is None:
@@ -116,10 +117,37 @@ def _of_objects(name: str, array: Array) -> Array:
     return array.astype(float)
 
 
+def _check_tables(x_train: Any, x_test: Any) -> None:
+    """Checks that tables of pandas have numbers, and the same columns in the same order.
+
+    Raises:
+        ArgumentError: a column holds something else, or the columns differ; the text names them.
+    """
+    columns = _columns(x_train), _columns(x_test)
+    if None not in columns and columns[0] != columns[1]:
+        remedy = "give x_test[x_train.columns]." if set(columns[0] or ()) <= set(columns[1] or ()) else "give the same."
+        raise ArgumentError("data", None, "{data}: the columns of x_train and x_test differ, or their order:", remedy)
+    for name, x in (("x_train", x_train), ("x_test", x_test)):
+        dtypes = () if _columns(x) is None else x.dtypes
+        others = [str(column) for column, of in zip(_columns(x) or (), dtypes, strict=True) if of.kind not in "biuf"]
+        if others:
+            raise ArgumentError(
+                "data",
+                None,
+                f"{{data}}: the columns {listed(others, MOST_NAMED)} of {name} hold no numbers:",
+                "give pandas.get_dummies of training and test rows together, or type dataset=table dataset.path=FILE, "
+                "which takes categories.",
+            )
+
+
+MOST_NAMED = 5
+"""Columns that an error names."""
+
+
 def _columns(x: Any) -> tuple[str, ...] | None:
     """Returns the names of a table's columns; None where x is no table of pandas."""
-    columns = getattr(x, "columns", None)
-    return None if columns is None else tuple(map(str, columns))
+    is_table = type(x).__module__.partition(".")[0] == "pandas" and hasattr(x, "columns")
+    return tuple(map(str, x.columns)) if is_table else None
 
 
 def _named(dataset: Dataset, feature_names: Sequence[str] | None, class_names: Sequence[str] | None) -> Dataset:

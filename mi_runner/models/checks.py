@@ -17,7 +17,7 @@ from torch.nn.parameter import is_lazy
 from mi_runner.datasets import Dataset, channels_last
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError, one_line
-from mi_runner.models.one_output import taken, ways
+from mi_runner.models.one_output import NAMED, taken, ways
 
 OLD_NORMS = {"WeightNorm": "weight_norm", "SpectralNorm": "spectral_norm"}
 """The class of a hook that writes a weight before each forward pass → the parametrization that replaces it."""
@@ -123,7 +123,9 @@ def check_output(model: nn.Module, output: Any, dataset: Dataset, outputs: Outpu
             shapes = ", ".join(f"{name} {shape}" for name, shape in parts.items())
             fitting = next((name for name, shape in parts.items() if shape == wanted), next(iter(parts)))
             problem = f"{name} returns {type(output).__name__} of several: {shapes}."
-            remedy = f"Say which is the network's output: {{output}}={fitting}."
+            outer = getattr(type(model), NAMED, None)
+            which = fitting if outer is None else f"{outer}.{fitting}"
+            remedy = f"Say which is the network's output: {{output}}={which}."
             raise ArgumentError(("model", "output"), None, problem, remedy)
         problem = f"{name} returns {type(output).__name__} for {n} examples; the data set needs {wanted}."
         raise ArgumentError("model", None, problem, "Return one tensor.")

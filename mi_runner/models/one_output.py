@@ -10,6 +10,9 @@ from torch import Tensor, fx, nn
 
 from mi_runner.errors import ArgumentError, unknown
 
+NAMED = "output_that_is_named"
+"""The attribute of a network's class that has the name of its output."""
+
 
 def with_one_output(model: nn.Module, output: str) -> nn.Module:
     """Returns the network, whose forward now returns one of its outputs.
@@ -17,7 +20,8 @@ def with_one_output(model: nn.Module, output: str) -> nn.Module:
     A tensor is returned as it is: some networks return several outputs in training mode alone.
 
     Args:
-        output: a key of a dict, a position in a tuple or list, or the name of an attribute.
+        output: a key of a dict, a position in a tuple or list, or the name of an attribute; of an output inside of
+            another both, `hidden_states.0`.
 
     Raises:
         ArgumentError: by the call, where there is no such output; the text lists them.
@@ -29,14 +33,14 @@ def with_one_output(model: nn.Module, output: str) -> nn.Module:
     def of_one(self: nn.Module, *args: Any, **kwargs: Any) -> Any:
         returned = forward(self, *args, **kwargs)
         if isinstance(returned, fx.Proxy):  # of a submodule that is one site
-            return taken(returned, type(self).taken_in_evaluation)  # type: ignore[attr-defined]
+            return _taken_in_turn(returned, type(self).taken_in_evaluation)  # type: ignore[attr-defined]
         found = _found(returned, output)
         if not self.training:
             type(self).taken_in_evaluation = found  # type: ignore[attr-defined]
-        return taken(returned, found)
+        return _taken_in_turn(returned, found)
 
     # A class of its own, because a copy of the network, and torch.fx, take forward from there.
-    own = {"forward": of_one, "__module__": kind.__module__, "taken_in_evaluation": None}
+    own = {"forward": of_one, "__module__": kind.__module__, "taken_in_evaluation": (), NAMED: output}
     model.__class__ = type(kind.__name__, (kind,), own)
     return model
 
@@ -56,18 +60,28 @@ def with_rows(model: nn.Module, n_outputs: int) -> nn.Module:
     return model
 
 
-def _found(returned: Any, output: str) -> tuple[str, Any] | None:
-    """Returns how an output is taken: by which key, position or attribute; None where there is only one.
+def _found(returned: Any, output: str) -> tuple[tuple[str, Any], ...]:
+    """Returns how an output is taken: by which keys, positions or attributes in turn; none where there is only one.
 
     Raises:
         ArgumentError: there is none of this name.
     """
     if isinstance(returned, Tensor):
-        return None
+        return ()
     found = ways(returned)
-    if output not in found:
+    if output in found:
+        return (found[output],)
+    first, dot, rest = output.partition(".")
+    if not dot or first not in found:
         raise ArgumentError("output", output, unknown("output", output, found))
-    return found[output]
+    inside = taken(returned, found[first])
+    return found[first], *_found(inside, rest)
+
+
+def _taken_in_turn(returned: Any, steps: tuple[tuple[str, Any], ...]) -> Any:
+    for step in steps:
+        returned = taken(returned, step)
+    return returned
 
 
 def ways(returned: Any) -> dict[str, tuple[str, Any]]:
@@ -80,9 +94,7 @@ def ways(returned: Any) -> dict[str, tuple[str, Any]]:
     return {name: ("attribute", name) for name in getattr(returned, "__dict__", {}) if not name.startswith("_")}
 
 
-def taken(returned: Any, way: tuple[str, Any] | None) -> Any:
-    """Returns one of several outputs; all that is returned where there is only one."""
-    if way is None:
-        return returned
+def taken(returned: Any, way: tuple[str, Any]) -> Any:
+    """Returns one of several outputs."""
     how, name = way
     return returned[name] if how == "item" else getattr(returned, name)

@@ -443,11 +443,18 @@ def _differing(path: Path, nearest: _Candidate, wanted: Mapping[str, Tensor]) ->
         )
     missing = sorted(set(wanted) - set(matching))
     extra = sorted(set(nearest.state) - set(matching.values()))
+    renames = _by_shapes({name: nearest.state[name] for name in extra}, {name: wanted[name] for name in missing})
     missing = [f"{name} (no tensor there)" if name in nearest.beside else name for name in missing]
     differences = [f"{verb} {', '.join(names[:3])}" for verb, names in (("lacks", missing), ("has", extra)) if names]
+    remedy = ""
+    if matching and renames:
+        name, given = next(iter(renames.items()))
+        others = f", and so the other {len(renames) - 1}" if len(renames) > 1 else ""
+        remedy = f"If {given} is {name}, save it under that name: state[{name!r}] = state.pop({given!r}){others}."
     return fault(
         path,
         f"{len(nearest.state)} tensors{where}, the model has {len(wanted)}; the file {', '.join(differences)}.",
+        remedy,
     )
 
 

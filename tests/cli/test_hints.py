@@ -90,8 +90,8 @@ HINTS = [
     # the search of circuits
     (f"experiment=circuits {SMALL} model=skip", NARROW),
     (f"experiment=circuits {SMALL} model=skip experiment.last_layers=1", NARROW),
-    (f"experiment=circuits {MOD} model=skip", NARROW),
-    (f"experiment=circuits {MOD} model=skip experiment.last_layers=1", NARROW),
+    (f"experiment=circuits {MOD} model=skip", "experiment.last_layers=1"),
+    (f"experiment=circuits {MOD} dataset.target=value model=skip experiment.last_layers=1", NARROW),
     (f"experiment=circuits {SMALL} model=cnn", NARROW),
     (f"experiment=circuits {SMALL} model=cnn experiment.last_layers=1", NARROW),
     (f"experiment=circuits {SMALL} model=cnn experiment.last_layers=2", NARROW),

@@ -73,6 +73,42 @@ def test_one_of_several_outputs(form: str, output: str) -> None:
     assert list(graph.sites) == ["x", "a", "relu", "b"] and torch.equal(graph(X), expected)
 
 
+class Nested(Several):
+    """Returns logits, and hidden values inside of what it returns."""
+
+    def forward(self, x: Tensor) -> Any:
+        hidden = self.a(x).relu()
+        return {
+            "logits": self.b(hidden),
+            "states": (x, Named(x, self.b(hidden.tanh()))),
+            "states.2": self.b(hidden) + 1,
+        }
+
+
+@pytest.mark.parametrize(
+    ("output", "of"),
+    [
+        ("states.1.logits", lambda net, hidden: net.b(hidden.tanh())),
+        ("states.2", lambda net, hidden: net.b(hidden) + 1),  # a key with a dot is a key
+    ],
+)
+def test_an_output_inside_of_another(output: str, of: Any) -> None:
+    plain = Nested("nested").eval()
+    expected = of(plain, plain.a(X).relu())
+    model = with_one_output(Nested("nested").eval(), output)
+    assert torch.equal(model(X), expected) and torch.equal(ModelGraph.trace(model, X)(X), expected)
+
+
+def test_what_is_named_and_has_several_says_how_to_go_on() -> None:
+    for named, typed in (("states", "states.0"), ("states.1", "states.1.logits")):
+        with pytest.raises(ArgumentError, match=rf"of several: .*: output={typed}\.$"):
+            given = with_one_output(Nested("nested").eval(), named)
+            data = classes()
+            check_output(given, given(data.x_train[:2]), data)
+    with pytest.raises(ArgumentError, match=r"no output is named '4'.* Allowed: 0, 1\.$"):
+        with_one_output(Nested("nested").eval(), "states.4")(X)
+
+
 class Wraps(nn.Module):
     def __init__(self) -> None:
         super().__init__()

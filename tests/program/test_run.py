@@ -361,6 +361,25 @@ MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "lengths": ({"data": (X, Y[:3], TEST, LABELS)}, r"data: x_train \(60, 5\) has 60 examples and y_train \(3,\) 3"),
     "values": ({"data": (X, Y + 0.5, TEST, LABELS + 0.5)}, "use dataset.target=value, or give y_train.astype"),
     "ragged": ({"data": ([[1], [1, 2]], Y, TEST, LABELS)}, "data: x_train is list, no array"),
+    "columns in another order": (
+        {"data": (pd.DataFrame(X), Y, pd.DataFrame(TEST)[[1, 0, 2, 3, 4]], LABELS)},
+        r"the columns of x_train and x_test differ, or their order: give x_test\[x_train.columns\]",
+    ),
+    "other columns": (
+        {"data": (pd.DataFrame(X), Y, pd.DataFrame(TEST[:, :4]), LABELS)},
+        "the columns of x_train and x_test differ, or their order: give the same",
+    ),
+    "columns of text": (
+        {
+            "data": (
+                pd.DataFrame({"a": X[:, 0], "colour": ["red"] * 60}),
+                Y,
+                pd.DataFrame({"a": TEST[:, 0], "colour": ["red"] * 40}),
+                LABELS,
+            )
+        },
+        "the columns colour of x_train hold no numbers: give pandas.get_dummies.*dataset=table",
+    ),
     "objects": ({"data": (np.array([[None]] * 60), Y, TEST, LABELS)}, "x_train has values of the type NoneType"),
     "names": ({"data": GOOD, "class_names": ["a"]}, "labels of 2 classes, 0 to 1: give a name for each"),
     "a text for names": ({"data": GOOD, "class_names": "ab"}, "class_names='ab': give a list of names"),
@@ -421,6 +440,21 @@ def test_a_control_needs_weights_that_can_be_drawn_anew(tmp_path: Path) -> None:
         ConfigError, match="the weights of Lonely can't be drawn again: give its class a method reset_param"
     ):
         mi_runner.run(options, model=Lonely(), data=of_bits())
+
+
+def test_controls_begin_with_the_weights_that_a_factory_draws(mi_run: MiRun, tmp_path: Path, monkeypatch: Any) -> None:
+    """The control is the network before its training: of live weights, the weights that `reset_parameters` draws."""
+    make = own_class(tmp_path, monkeypatch, "own_net_controlled", 2)
+    data = of_bits()
+    network = trained(make, data)
+    np.savez("data.npz", **data)
+    torch.save(network.state_dict(), "weights.pt")
+    files = ("dataset=arrays", "dataset.path=data.npz", "model=external", "model.factory=own_net_controlled:Net")
+    ended = mi_run("experiment=probes", *files, "checkpoint=weights.pt")
+    assert ended.status == 0, ended.err
+    live = mi_runner.run("experiment=probes", model=network, data=data)
+    assert tables(ended.folder) == tables(live.folder)
+    assert "untrained" in set(live.tables["metrics"]["control"])
 
 
 def of_bits() -> dict[str, Any]:

@@ -530,6 +530,18 @@ def test_arrays_of_numpy_are_tensors(change: Callable[[Any], Any], tmp_path: Pat
     assert same(model.state_dict(), state)
 
 
+def test_a_layer_of_another_name_says_how_it_is_renamed(tmp_path: Path) -> None:
+    state, model = squares().state_dict(), squares(seed=1)
+    other = {name.replace("down", "fc"): tensor for name, tensor in state.items()}
+    text = refused(as_pytorch(other, tmp_path), model)
+    assert "the file lacks down.bias, down.weight, has fc.bias, fc.weight. If fc.bias is down.bias, " in text
+    assert text.endswith("state['down.bias'] = state.pop('fc.bias'), and so the other 1.")
+    for name in ("bias", "weight"):
+        other[f"down.{name}"] = other.pop(f"fc.{name}")
+    load(str(as_pytorch(other, tmp_path)), model)
+    assert same(model.state_dict(), state)
+
+
 # --- weights that layers compute ------------------------------------------------------------------------------------
 
 

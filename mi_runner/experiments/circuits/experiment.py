@@ -84,6 +84,9 @@ NUMBERS_PER_SECOND = 1e9
 SECONDS_PER_COUNTED, SECONDS_PER_LOOK = 5e-9, 1e-11
 """Seconds for a circuit of a census on two cores, and for each distinct example of it, for the estimate."""
 
+LONGER_COUNTED = 20
+"""How much longer the same takes for outputs that answer a class together, whose blocks of examples are seldom sure."""
+
 BYTES_PER_ROW = 120
 """Memory for a row of the table of circuits, while the table is built."""
 
@@ -367,9 +370,10 @@ def _description(config: CircuitsConfig, graph: ModelGraph, part: Part, x: Tenso
 def _estimate(space: CircuitSpace, examples: CircuitExamples, output: int | str, max_rows: int) -> str:
     count = space.count()
     n_distinct = len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
-    kind, seconds = "table", count * n_distinct / NUMBERS_PER_SECOND
+    kind, seconds = "table", count * n_distinct * max(1, space.sizes[-1] - 1) / NUMBERS_PER_SECOND
     if count > max_rows:
         kind, seconds = "census", count * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
+        seconds *= LONGER_COUNTED if examples.has_several else 1
     return (
         f"{_what(output)}: {kind} of {count:,} circuits of {_named(space)} on {len(examples):,} examples, "
         f"about {seconds:,.1f} s and at most {min(count, max_rows) * BYTES_PER_ROW / 1e6:,.0f} MB"
