@@ -93,7 +93,16 @@ FLAGS = {
 AFTER = {"--cfg": ("job", "hydra", "all"), "--help": ("all",), "--completion": tuple(SCRIPTS)}
 """Flag → the words that may follow it."""
 
-TAKES_FOLDER = ("checkpoint", "output_dir", "resume", "sweep", "dataset.path", "dataset.root", "--config-dir")
+TAKES_FOLDER = (
+    "checkpoint",
+    "output_dir",
+    "resume",
+    "sweep",
+    "dataset.path",
+    "dataset.test_path",
+    "dataset.root",
+    "--config-dir",
+)
 """Keys and flags whose values are folders or files."""
 
 NAMED_VALUES = {"device": ("auto", "cpu", "cuda")}

@@ -114,7 +114,7 @@ def _place_of(plan: Plan, folder: Path, asked: Command) -> str | None:
 
 def _of_a_place(plan: Plan) -> bool:
     """Returns whether options of a sweep mean something else in another folder."""
-    return bool({CODE, "dataset.path", "checkpoint", hydra_keys.SEARCHPATH} & _keys(plan))
+    return bool({CODE, "dataset.path", "dataset.test_path", "checkpoint", hydra_keys.SEARCHPATH} & _keys(plan))
 
 
 def _keys(plan: Plan) -> set[str]:
