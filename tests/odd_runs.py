@@ -105,6 +105,7 @@ LEARNED = (
 )
 
 OF_FUNCTIONS = {
+    "train": ((*LEARNED, "seeds=2"), ("training.epochs=0", "seeds=2")),
     "explanations": (LEARNED, ("training.epochs=0", "experiment.min_accuracy=0")),
     "circuits": (LEARNED, ("training.epochs=0",)),
     "discovery": (

@@ -165,12 +165,19 @@ def _say_what_differs(found: Collected) -> None:
 
 
 def best_job(plan: Plan, jobs: Sequence[Ended]) -> str | None:
-    """Returns the best job of a search in words; None where there is no search, or no job has its objective."""
+    """Returns the job with the best objective of a search in words; None without a search or an objective."""
     able = [one for one in jobs if plan.objective in one.metrics]
     if able and plan.search is not None and plan.objective is not None:
         objective, better = plan.objective, max if plan.search.direction is Direction.maximize else min
         best = better(able, key=lambda one: one.metrics[objective])
-        return f"best: job {best.job.number}, {named(best.job.swept)}: {objective} {best.metrics[objective]:.6g}"
+        value, n = best.metrics[objective], len(able)
+        equal = [one.job.number for one in able if one is not best and one.metrics[objective] == value]
+        text = f"best: job {best.job.number}, {named(best.job.swept)}: {objective} {value:.6g}"
+        if n == 1:
+            return text
+        which = "highest" if better is max else "lowest"
+        also = f"; job{'s' if len(equal) > 1 else ''} {_ranges(equal)} {'have' if len(equal) > 1 else 'has'} the same"
+        return f"{text}, the {which} of {n} jobs, chosen by its number without a test{also if equal else ''}"
     return None
 
 

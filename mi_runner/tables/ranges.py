@@ -23,7 +23,8 @@ class Range:
     def __str__(self) -> str:
         if self.low is None:
             return "any number"
-        return f"at least {self.low:g}" if self.high is None else f"{self.low:g} to {self.high:g}"
+        text = f"at least {self.low:g}" if self.high is None else f"{self.low:g} to {self.high:g}"
+        return text.replace("-", "−")
 
     def __contains__(self, value: float) -> bool:
         return (self.low is None or value >= self.low) and (self.high is None or value <= self.high)

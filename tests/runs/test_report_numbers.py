@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from mi_runner.experiments.common import sentences
-from mi_runner.runs.report import answers
+from mi_runner.runs.report import answers, run_report, tables
 from mi_runner.runs.report.run_report import duration
 from mi_runner.runs.report.tables import Content
-from mi_runner.tables.declaration import Declarations
+from mi_runner.tables.declaration import COUNT, Declarations, Key, Measure, Note, TableType
 
 Row = dict[str, Any]
 
@@ -113,3 +113,30 @@ def test_numbers_of_a_sentence() -> None:
     assert sentences.several(draws, "accuracy", "draws") == "0.375, the mean of 3 draws from 0.25 to 0.5"
     assert sentences.several(draws[:1], "accuracy", "draws", among=1) == "0.25 (0.8 to 0.95)"
     assert sentences.several(draws[:1], "accuracy", "draws", among=4) == "0.25"
+
+
+def test_counts_have_no_digits_behind_the_point_also_in_rows_of_a_summary() -> None:
+    edges = Measure("edges", "kept edges", COUNT)
+    type_of = TableType("sums", "Sums", (Key("measure", "the measure"), Note("mean", "mean"), edges))
+    shown = tables.table(
+        "sums",
+        content(
+            {"measure": "edges", "mean": "23.0", "edges": "7.0"}, {"measure": "loss", "mean": "23.0", "edges": "6.5"}
+        ),
+        Declarations(tables=(type_of,)),
+    )
+    assert [[cell.text for cell in row] for row in shown.rows] == [["edges", "23", "7"], ["loss", "23.0000", "6.5000"]]
+
+
+@pytest.mark.parametrize(
+    ("text", "has"),
+    [
+        ("The accuracy is 0.9 (0.8 to 0.95).", True),
+        ("R² is −0.1 (−0.2 to −1.5e-05).", True),
+        ("about 1,000 (900 to 1,100) groundings", True),
+        ("b (0.11) and c (0.12) tie with it, the mean of 3 draws from 0.1 to 0.2", False),
+        ("from 0.1 (a) to 0.2 (b)", False),
+    ],
+)
+def test_only_an_interval_in_brackets_is_called_one(text: str, has: bool) -> None:
+    assert bool(run_report.HAS_INTERVAL.search(text)) is has

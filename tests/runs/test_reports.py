@@ -183,7 +183,7 @@ def _expected(name: str, tables: Callable[[str], Any]) -> list[str]:
         case "many seeds":
             (row,) = rows.query("split == 'test' and `class` == 'all' and measure == 'accuracy'").to_dict("records")
             ends = [f"{row[name]:.4g}" for name in ("mean", "low", "high", "min", "max")]
-            return ["{} ({} to {}); the worst has {}, the best {}.".format(*ends)]
+            return ["{} ({} to {}); they range from {} to {}.".format(*ends)]
         case "ablation" | "units":
             draws = rows[rows["method"] != "none"].groupby(["target", "method"], sort=False)
             # Which are told apart, tests/experiments/test_ablation_answers.py asks.

@@ -1086,6 +1086,7 @@ def test_a_search_finds_the_best_and_goes_on(mi_run: MiRun) -> None:
         assert isinstance(job.swept["training.epochs"], int) and 1e-6 <= job.swept["training.learning_rate"] <= 1e-1
     losses = [json.loads((done.folder / str(n) / "run.json").read_text())["metrics"]["train_loss"] for n in range(4)]
     assert f"best: job {losses.index(min(losses))}," in done.out
+    assert f"{min(losses):.6g}, the lowest of {len(losses)} jobs, chosen by its number without a test" in done.out
     assert not plan.searching and latest() == "v001"
     again = mi_run(*arguments, "hydra.sweeper.n_trials=4")
     assert [job.swept for job in read_plan(again.folder).jobs] == [job.swept for job in plan.jobs]

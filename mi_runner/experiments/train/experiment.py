@@ -184,10 +184,10 @@ def _over_seeds(metrics: Sequence[dict[str, float]], *, one_network: bool) -> di
 
 def _answer_over_seeds(summary: Sequence[Mapping[str, Any]]) -> str:
     (row,) = (row for row in summary if (row["split"], row["class"], row["measure"]) == ("test", ALL, "accuracy"))
-    return (
-        f"The mean accuracy of {counted(row['n'], 'network')} is {between(row['mean'], row['low'], row['high'])}; "
-        f"the worst has {figure(row['min'])}, the best {figure(row['max'])}."
-    )
+    text = f"The mean accuracy of {counted(row['n'], 'network')} is {between(row['mean'], row['low'], row['high'])}"
+    if row["min"] == row["max"]:
+        return f"{text}; all have the same." if row["n"] > 1 else f"{text}."
+    return f"{text}; they range from {figure(row['min'])} to {figure(row['max'])}."
 
 
 EXPERIMENT: Experiment[TrainConfig] = Experiment(check=check, metric_names=metric_names, run=run, declared=DECLARED)

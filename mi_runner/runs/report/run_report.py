@@ -134,7 +134,7 @@ def run_page(folder: Path, state: State) -> str:
         state=state,
         record=record,
         facts=_facts(state),
-        has_intervals=bool(_INTERVAL.search(record.answer or "")),
+        has_intervals=bool(HAS_INTERVAL.search(record.answer or "")),
         answers=answers.answers(
             record.metrics,
             schema.headline if schema else "",
@@ -279,7 +279,7 @@ def _of_program(given: GivenRecord) -> list[tuple[str, Any]]:
     ]
 
 
-_INTERVAL = re.compile(r"\([−\d][\d.,e+-]* to [−\d][\d.,e+-]*\)")
+HAS_INTERVAL = re.compile(r"\([−\d][\d.,e+-]* to [−\d][\d.,e+-]*\)")
 """An interval in the sentence of an answer."""
 
 _LOG_LINE = re.compile(r"\d{4}-\d\d-\d\d [\d:,]+ (\w+) ")

@@ -6,7 +6,7 @@ import csv
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,9 @@ MOST_ROWS = 300
 
 MOST_OTHER_ROWS = 100
 """Rows that a page has of each other table."""
+
+MEASURE_OF_ROW = "measure"
+"""The column of a summary over seeds that says what its row is of."""
 
 MOST_COLUMNS = 60
 """Columns that a page has of a table."""
@@ -156,9 +159,12 @@ def table(name: str, content: Content, declared: Declarations, file: str = "", *
         values = [row.get(column, "") for row in content.rows]
         numeric = any(values) and all(value == "" or number(value) is not None for value in values)
         headings.append(Heading(column, declared.column(name, column), numeric))
+    counted = _counted(declared)
     rows = [
         [
-            _cell(row.get(heading.name, ""), counts=heading.column.unit == COUNT)
+            _cell(
+                row.get(heading.name, ""), counts=heading.column.unit == COUNT or row.get(MEASURE_OF_ROW, "") in counted
+            )
             if heading.column is not None
             else Cell(row.get(heading.name, ""))  # an option's value, as it was typed
             for heading in headings
@@ -167,6 +173,12 @@ def table(name: str, content: Content, declared: Declarations, file: str = "", *
     ]
     about = declared.caption(name) if meaning is None else meaning
     return Table(name, about, file, headings, rows, content.n_rows, len(content.columns))
+
+
+def _counted(declared: Declarations) -> frozenset[str]:
+    """Returns the measures that are counts; a summary over seeds has rows of them."""
+    columns = chain(*(table.columns for table in declared.tables), declared.summary)
+    return frozenset(column.name for column in columns if column.unit == COUNT)
 
 
 def of_rows(name: str, rows: Sequence[Mapping[str, Any]], declared: Declarations, *, meaning: str) -> Table:
