@@ -49,6 +49,17 @@ class OfAnyInputs(nn.Module):
         return self.layers(x)
 
 
+class Twice(nn.Module):
+    """One Linear layer that is called twice, with a sine between."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc(self.fc(x[:, :3]).sin())
+
+
 class LeNet(nn.Module):
     """Convolutions and pools, then three Linear layers."""
 
@@ -140,6 +151,30 @@ class Rnn(nn.Module):
         c0 = torch.zeros(self.num_layers, x.size(0), self.hidden_size).to(x.device)
         out, _ = self.lstm(x, (h0, c0))
         return self.fc(out[:, -1, :])
+
+
+class OwnRnn(nn.Module):
+    """A recurrent network of Linear layers, in a loop over the steps, as it is written from scratch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.i2h, self.h2o = nn.Linear(4 + 5, 5), nn.Linear(5, 3)
+
+    def steps(self, x: Tensor) -> Any:
+        return range(POSITIONS)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = torch.zeros(x.size(0), 5)
+        for t in self.steps(x):
+            hidden = torch.tanh(self.i2h(torch.cat((x[:, t], hidden), 1)))
+        return self.h2o(hidden)
+
+
+class OwnRnnOfSizes(OwnRnn):
+    """The same, with the number of steps asked of the input."""
+
+    def steps(self, x: Tensor) -> Any:
+        return range(x.size(1))
 
 
 class TextRnn(nn.Module):
@@ -482,6 +517,7 @@ CASES: Mapping[str, Case] = {
     "convnet": Case("ConvNet", "images"),
     "resnet": Case("ResNet", "images"),
     "rnn": Case("Rnn", "sequences"),
+    "own rnn": Case("OwnRnn", "sequences"),
     "text rnn": Case("TextRnn", "tokens", output="0"),
     "transformer": Case("Transformer", "tokens", output="logits"),
     "encoder": Case("Encoder", "sequences"),

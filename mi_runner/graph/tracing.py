@@ -33,6 +33,8 @@ NO_GRAD = "no_grad"
 MAKERS = ("arange", "empty", "eye", "full", "linspace", "ones", "rand", "randint", "randn", "tensor", "zeros")
 """Functions of torch that make a tensor from sizes, which fx doesn't record by itself."""
 
+NEEDS_SIZE = "it needs a size as a number, which is known only when it runs"
+
 MOST_LEAVES = 100
 """Submodules that are tried as one site each, to name in an error those that make a network traceable."""
 
@@ -307,13 +309,15 @@ def _reason(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     if "cannot be iterated" in text:
         return (
-            "it loops over a value, or unpacks one (*), whose length is known only when it runs (to flatten, write "
-            "x.flatten(1), which needs no sizes)"
+            "it loops over a value, or unpacks one (*), whose length is known only when it runs (over an axis, write "
+            "its length, for t in range(5): x[:, t]; to flatten, write x.flatten(1), which needs no sizes)"
         )
     if "control flow" in text:
         return "it decides by a value (if, assert, while), which is known only when it runs"
     if "Proxy" in text and ("integer" in text or "must be int" in text or "tuple of ints" in text):
-        return "it needs a size as a number, which is known only when it runs"
+        return f"{NEEDS_SIZE} (write the number, as in range(5))"
+    if "slice indices must be" in text:
+        return f"{NEEDS_SIZE} (write the number, or leave the slice out where it takes all)"
     if text.startswith("Proxy("):
         return "it looks up a size, which is known only when it runs"
     if "argument of type" in text and "function" in text:

@@ -283,7 +283,7 @@ def test_interpretability_by_hand() -> None:
 
 
 def test_arguments_that_do_not_fit_are_named() -> None:
-    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softmax(1))
+    net = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3), nn.Softplus())
     x, labels = torch.randn(10, 6), torch.zeros(10, dtype=torch.int64)
     graph = ModelGraph.trace(net, x[:2])
     partition = contiguous(8, 6, 2)
@@ -408,7 +408,7 @@ def test_the_regularizer_is_the_experiments_own(mi_run: Callable[..., Ended]) ->
 
 
 def test_a_network_that_ends_otherwise_is_refused() -> None:
-    model = nn.Sequential(nn.Linear(6, 3), nn.Softmax(1))
+    model = nn.Sequential(nn.Linear(6, 3), nn.Softplus())
     with pytest.raises(ConfigError, match=r"ends in Linear layers, .* use model=mlp"):
         clusters.check(setting(model, n_clusters=2))
 

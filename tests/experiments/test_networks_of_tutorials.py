@@ -159,13 +159,28 @@ def test_what_explanations_say_to_type_works(model: list[str], mi_run: Callable[
     check_tables(ended.folder)
 
 
-def test_a_loop_over_sizes_says_what_needs_none(mi_run: Callable[..., Ended], tmp_path: Path) -> None:
-    case = Case("LeNetOfSizes", "images")
+@pytest.mark.parametrize(
+    ("factory", "kind", "said"),
+    [  # `LeNet` and `OwnRnn` do what is said
+        ("LeNetOfSizes", "images", "to flatten, write x.flatten(1), which needs no sizes"),
+        ("OwnRnnOfSizes", "sequences", "it needs a size as a number, .* (write the number, as in range(5))"),
+    ],
+)
+def test_a_loop_over_sizes_says_what_needs_none(
+    factory: str, kind: str, said: str, mi_run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    case = Case(factory, kind)
     own = (*case.typed(tmp_path), "training.epochs=1", "report=false")
     assert mi_run("experiment=train", *own).status == 0
     ended = mi_run("experiment=ablation", *own)
-    assert ended.status == 2 and "to flatten, write x.flatten(1), which needs no sizes" in ended.err
-    # `LeNet` does what is said.
+    assert ended.status == 2 and all(part in ended.err for part in said.split(".*")), ended.err
+
+
+def test_a_layer_that_is_called_twice_has_no_clusters_of_its_own(mi_run: Callable[..., Ended], tmp_path: Path) -> None:
+    own = (*Case("Twice").typed(tmp_path), "training.epochs=1", "report=false")
+    ended = mi_run("experiment=clusters", "experiment.n_clusters=2", *own)
+    assert ended.status == 2 and "those of its chain, fc_1, are called several times" in ended.err, ended.err
+    assert mi_run("experiment=ablation", "experiment.methods=[mean]", *own).status == 0
 
 
 STACKS = {

@@ -66,7 +66,13 @@ def _check_layer(setting: Setting[ClustersConfig], chain: list[str]) -> None:
         name, layer = linear_layer(setting.model, config.layer)
     if name not in chain:
         # The middle of the chain, as null means the middle of the network.
-        use = chain[(len(chain) - 1) // 2]
+        used_once = [path for path in chain if path in dict(setting.model.named_modules())]  # later calls have numbers
+        if not used_once:
+            raise ConfigError(
+                "experiment=clusters needs a network that ends in Linear layers of their own: those of its chain, "
+                f"{', '.join(chain)}, are called several times."
+            )
+        use = used_once[(len(used_once) - 1) // 2]
         _, used = linear_layer(setting.model, use)
         fewest = min(used.in_features, used.out_features)
         more = f" experiment.n_clusters={fewest}" if 2 <= fewest < config.n_clusters else ""
