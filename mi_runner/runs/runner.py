@@ -92,7 +92,6 @@ def run(
             import_choices(config)
         device = device_of(config.device)
         record.device = str(device)
-
         with journal.stage("data"):
             dataset = load_dataset(config.dataset, seed=config.seed, given=given)
         with journal.stage("model"):

@@ -49,7 +49,7 @@ def test_the_folder_of_a_run_that_is_done(mi_run: MiRun) -> None:
     record = ended.record
     assert list(record) == [
         *("schema_version", "status", "experiment", "dataset", "model", "seed", "device"),
-        *("threads", "processor", "instruction_set", "config_hash", "config", "data", "answer", "metrics"),
+        *("threads", "processor", "instruction_set", "config_hash", "config", "data", "outputs", "answer", "metrics"),
         *(
             "keys",
             "common_names",
@@ -266,7 +266,7 @@ def test_a_mistake_in_a_folder_that_was_given_is_in_its_record(tmp_path: Path) -
 
 
 def test_a_crash_whose_text_is_a_sentence_has_one_full_stop(mi_run: MiRun, monkeypatch: pytest.MonkeyPatch) -> None:
-    def broken(config: object, seed: int) -> None:
+    def broken(config: object, **options: object) -> None:
         raise ValueError("Give a list.")
 
     monkeypatch.setattr(runner, "load_dataset", broken)
@@ -276,7 +276,7 @@ def test_a_crash_whose_text_is_a_sentence_has_one_full_stop(mi_run: MiRun, monke
 def test_a_crash_while_the_data_are_loaded_leaves_the_log_and_the_traceback(
     mi_run: MiRun, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(config: object, seed: int) -> None:
+    def broken(config: object, **options: object) -> None:
         log.warning("the file is odd")
         raise ZeroDivisionError("oh")
 
@@ -294,7 +294,7 @@ def test_a_crash_while_the_data_are_loaded_leaves_the_log_and_the_traceback(
 def test_an_interruption_while_the_data_are_loaded_leaves_nothing(
     error: BaseException, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(config: object, seed: int) -> None:
+    def interrupted(config: object, **options: object) -> None:
         raise error
 
     monkeypatch.setattr(runner, "load_dataset", interrupted)
