@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 import torch
 
+from mi_runner.config.experiments.circuit_options import Valid
 from mi_runner.config.experiments.circuits import CircuitsConfig
 from mi_runner.experiments import Result, Setting
 from mi_runner.experiments.circuits import experiment as circuits_experiment
@@ -46,7 +47,7 @@ def searched(model: torch.nn.Module, **options: Any) -> Result:
     dataset = values(70)
     with torch.no_grad():
         dataset = replace(dataset, y_test=networks()[0](dataset.x_test).round())
-    given = CircuitsConfig(accuracy_threshold=0.95, pairs=False, **options)
+    given = CircuitsConfig(accuracy_threshold=0.95, valid=Valid["task"], pairs=False, **options)
     return circuits_experiment.run(Setting(given, TrainingOptions(), model.eval(), dataset))
 
 

@@ -37,6 +37,18 @@ class Mlp(nn.Module):
         return out.softmax(-1) if self.ends_with == "softmax" else out
 
 
+class OfAnyInputs(nn.Module):
+    """An MLP of three units in each hidden layer, for whatever data."""
+
+    def __init__(self, input_shape: tuple[int, ...], n_outputs: int) -> None:
+        super().__init__()
+        (n,) = input_shape
+        self.layers = nn.Sequential(nn.Linear(n, 3), nn.ReLU(), nn.Linear(3, 3), nn.ReLU(), nn.Linear(3, n_outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.layers(x)
+
+
 class LeNet(nn.Module):
     """Convolutions and pools, then three Linear layers."""
 

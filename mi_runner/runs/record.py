@@ -158,6 +158,7 @@ class RunRecord:
         config_hash: sha256 of the config; equal for equal configs.
         config: the whole resolved config, key → value.
         data: the names of classes and inputs, and how the columns of a table became inputs.
+        outputs: what the network's outputs are, a name of `mi_runner.datasets.outputs.Outputs`.
         answer: a sentence; None where the experiment says none.
         metrics: the summary, name → number; None for one that is not finite.
         keys: table → the columns that name its rows.
@@ -198,6 +199,7 @@ class RunRecord:
     config_hash: str | None = None
     config: Mapping[str, Any] | None = None
     data: DataRecord | None = None
+    outputs: str | None = None
     answer: str | None = None
     metrics: Mapping[str, float | None] = field(default_factory=dict)
     keys: Mapping[TableName, tuple[str, ...]] = field(default_factory=dict)

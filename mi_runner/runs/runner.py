@@ -99,6 +99,7 @@ def run(
             prepared = prepare(config, dataset, expected, progress=progress, given=given)
         record.versions = {**record.versions, **own_code(config, prepared.built, given)}
         record.starts, record.given, record.data = prepared.starts, given.record(prepared.built), data_of(dataset)
+        record.outputs = prepared.built.dataset.outputs.name
         place = journal.begin()
 
         with journal.stage("model"):

@@ -238,7 +238,7 @@ def check(model: nn.Module, dataset: Dataset, options: TrainingOptions, *, sigmo
     if options.epochs:
         _check_output_in_training(model, dataset)
         merges_last(model, dataset.x_train, len(dataset.x_train), options.batch_size)
-    if options.loss == "bce":
+    if options.loss == "bce" and not dataset.outputs.are_of_classes:  # of a logit it is cross-entropy
         outputs = outputs_of(model, dataset.x_train[:CHECKED])
         if not bool(((outputs >= 0) & (outputs <= 1)).all()):
             remedy = f"end the network with a sigmoid ({sigmoid}), or use {{loss}}=mse."

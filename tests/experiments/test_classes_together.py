@@ -229,7 +229,7 @@ def test_discovery_of_classes_is_judged_by_the_optimum(judge_on: JudgeOn) -> Non
                 assert row["percentile"] == pytest.approx((smaller + (equal - 1) / 2) / (len(others) - 1))
             if judge_on is JudgeOn.test and row["valid"]:
                 level = mine["minimality"]
-                assert row["minimality"] == ("" if pd.isna(level) else level)
+                assert row["minimality"] == ("none" if pd.isna(level) else level)
     sizes = pd.DataFrame(result.tables["sizes"])
     assert sizes.groupby("ablation")["n_circuits"].sum().tolist() == [97_335] * 2
     assert len(result.tables["edges"]) and {"accuracy", "n_edges"} <= set(result.metrics)

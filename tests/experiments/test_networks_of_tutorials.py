@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from tests.conftest import Ended
 from tests.tutorial_networks import CASES, Case, arrays
+from tests.tutorial_networks import __name__ as NETWORKS
 
 EXPERIMENTS: dict[str, tuple[str, ...]] = {
     "train": (),
@@ -70,6 +71,7 @@ def followed(run: Callable[..., Ended], arguments: list[str]) -> Ended:
         kept = [argument for argument in arguments if not argument.startswith(names)]
         arguments = [*kept, *(f"{name}={value}" for name, value in new.items())]
     assert ended.status == 0 or not Path("outputs").exists()
+    assert not re.search(r"RuntimeError|TypeError|aten::|Tensor\b", ended.err), ended.err  # torch's own words
     return ended
 
 
@@ -122,6 +124,39 @@ def test_the_accuracy_is_that_of_torch_alone(name: str, mi_run: Callable[..., En
     assert ended.status == 0, ended.err
     expected = accuracy_by_torch(case, ended.folder / "model.safetensors")
     assert ended.record["metrics"]["accuracy"] == pytest.approx(expected, abs=1e-12)
+
+
+@pytest.mark.parametrize("experiment", ["train", "circuits", "discovery", "iit", "decoder", "probes"])
+def test_a_squeezed_logit_has_the_numbers_of_one_that_is_not(
+    experiment: str, mi_run: Callable[..., Ended], tmp_path: Path
+) -> None:
+    own = (f"experiment={experiment}", "training.epochs=1", "report=false", *EXPERIMENTS[experiment])
+    runs = [mi_run(*own, *CASES[name].typed(tmp_path)) for name in ("one logit", "squeezed logit")]
+    assert [run.status for run in runs] == [0, 0], runs[1].err
+    metrics = [{k: v for k, v in run.record["metrics"].items() if "second" not in k} for run in runs]
+    assert metrics[0] == pytest.approx(metrics[1], nan_ok=True) and metrics[0]
+
+
+def test_a_logit_for_a_value_trained_by_bce_answers_by_its_sign(mi_run: Callable[..., Ended], tmp_path: Path) -> None:
+    case = CASES["one logit"]
+    own = ("dataset.target=value", "training.loss=bce", "training.epochs=3", "report=false")
+    ended = mi_run("experiment=train", *case.typed(tmp_path), *own)
+    assert ended.status == 0, ended.err
+    assert "are a logit: above 0 the answer is the second class" in ended.err
+    expected = accuracy_by_torch(case, ended.folder / "model.safetensors")
+    assert ended.record["metrics"]["accuracy"] == pytest.approx(expected, abs=1e-12)
+    plain = mi_run("experiment=train", *case.typed(tmp_path), *own[2:])  # classes and cross-entropy: the same training
+    assert plain.record["metrics"] == pytest.approx(ended.record["metrics"])
+
+
+@pytest.mark.parametrize(
+    "model", [["model=mlp", "model.hidden_sizes=[3,3]"], ["model=external", f"model.factory={NETWORKS}:OfAnyInputs"]]
+)
+def test_what_explanations_say_to_type_works(model: list[str], mi_run: Callable[..., Ended]) -> None:
+    own = ("training.epochs=1", "report=false", "experiment.min_accuracy=0", "experiment.max_depth=1")
+    ended = mi_run("experiment=explanations", "dataset=logic", "dataset.limit=null", *model, *own)
+    assert ended.status == 0, ended.err
+    check_tables(ended.folder)
 
 
 def test_a_loop_over_sizes_says_what_needs_none(mi_run: Callable[..., Ended], tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mi_runner.experiments.circuits.shared import compare_two
 from mi_runner.models.mlp import MLP
 from mi_runner.training.options import TrainingOptions
 from tests.circuit_runs import InMemory, networks, searched
-from tests.small_data import values
+from tests.small_data import classes, values
 
 ANY, MEAN = CircuitInputs["any"], EdgeAblation["mean"]
 
@@ -160,3 +160,33 @@ def test_networks_of_checkpoints_have_no_interval_unless_they_are_a_sample() -> 
     assert len(three.answer.splitlines()) == 3
     seeds = compare_networks([InMemory(one, 0), InMemory(copy, 1), InMemory(one, 2)])
     assert seeds.answer.startswith("Output 0: the commonest of the sparsest valid circuits is in 3 of 3 networks; ")
+
+
+def test_outputs_that_answer_a_class_are_compared_together() -> None:
+    """A network of three classes and its copy with permuted hidden units; a sample of the copy's circuits."""
+    torch.manual_seed(3)
+    models = [MLP([6, 3, 2, 3], torch.nn.Tanh).eval() for _ in range(2)]
+    linear = [[m for m in model.modules() if isinstance(m, torch.nn.Linear)] for model in models]
+    orders = [list(range(6)), [1, 2, 0], [1, 0], [0, 1, 2]]
+    dataset = classes(70)
+    with torch.no_grad():
+        for own, other, before, after in zip(*linear, orders, orders[1:], strict=False):
+            own.weight.mul_(3)
+            other.weight.copy_(own.weight[after][:, before])
+            other.bias.copy_(own.bias[after])
+        dataset = replace(dataset, y_test=models[0](dataset.x_test).argmax(1))
+
+    def run(model: MLP, **options: Any) -> Result:
+        given = CircuitsConfig(accuracy_threshold=0.7, last_layers=2, inputs=ANY, pairs=False, **options)
+        return circuits_experiment.run(Setting(given, TrainingOptions(), model, dataset))
+
+    one, copy = map(run, models)
+    n = one.metrics["n_valid"]
+    found = two(one, copy)
+    row = of(found, shared.VALID)
+    assert (row["A"], row["B"], row["both"]) == (n, n, n) and n > 10
+    assert f"Of {n:,.0f} valid circuits of A and {n:,.0f} of B, {n:,.0f} are valid in both" in found.answer
+    ((edges, _),) = found.details.values()
+    assert len(edges) == 3 * 2 + 2 * 3
+    sample = run(models[1], max_table_rows=7)
+    assert len(sample.tables["circuits"]) == 7 and of(two(one, sample), shared.VALID)["both"] == n

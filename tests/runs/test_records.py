@@ -269,7 +269,7 @@ def test_what_is_wrong_is_said_with_what_is_allowed(made: Path, tmp_path: Path) 
 def test_every_field_that_a_run_writes_has_a_type(made: Path) -> None:
     """A field without one would be read unchecked."""
     typed = [item.name for item in fields(RunRecord)]
-    assert [*json.loads(Path("a/run.json").read_text()), "expect_not_met"] == typed
+    assert [*json.loads(Path("a/run.json").read_text()), "expect_not_met", "given"] == typed
     assert list(json.loads(Path("s/sweep.json").read_text())) == [item.name for item in fields(Plan)]
 
 

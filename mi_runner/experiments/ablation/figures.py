@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from mi_runner.datasets import Dataset
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
+from mi_runner.graph.chain import Layer, Part
 from mi_runner.graph.interventions import read_sites
 from mi_runner.graph.model_graph import ModelGraph, evaluating
 from mi_runner.tables.declaration import Row
@@ -127,7 +128,8 @@ def _weights_of_features(name: str, weight: Tensor, units: Sequence[int], names:
     axes = figure.subplots()
     largest = float(weight.abs().max()) or 1.0
     shown = axes.imshow(weight.numpy(), cmap="RdBu_r", vmin=-largest, vmax=largest, aspect="auto")
-    axes.set_xticks(range(len(names)), [drawing.short(feature) for feature in names], rotation=90, fontsize=7)
+    layer = Layer(weight, torch.zeros(len(weight)), module=name)
+    drawing.name_ends(axes, Part((layer,), input_names=tuple(names)), 0)
     axes.set_yticks(range(len(units)), [str(unit) for unit in units], fontsize=7)
     axes.set_ylabel("unit")
     axes.set_title(f"{name}.weight", fontsize=9)
