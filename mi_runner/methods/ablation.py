@@ -64,6 +64,7 @@ class Scoring:
     Example:
         >>> import torch
         >>> from mi_runner.ablation import Scoring
+        >>> from mi_runner.datasets import Outputs
         >>> scoring = Scoring(torch.nn.functional.l1_loss, kind=Outputs.values)
     """
 
