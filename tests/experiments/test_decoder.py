@@ -687,7 +687,8 @@ def test_the_published_network_learns_its_task(seed: int) -> None:
 def test_a_network_that_has_not_learned_its_task_ends_the_run(mi_run: Callable[..., Ended]) -> None:
     ended = mi_run("experiment=decoder", *SMALL, "training.epochs=0")
     assert ended.status == 1
-    assert "has not learned its task: its test accuracy is 0." in ended.err
+    # A little above the commonest label, so that the examples don't show it; below it, it has not learned.
+    assert "test examples don't show that the network has learned its task: its test accuracy is 0." in ended.err
     assert "and the commonest label alone has 0.5" in ended.err and "Train it longer (training.epochs)" in ended.err
     ended = mi_run("experiment=decoder", *SMALL, "training.epochs=0", "experiment.min_target_accuracy=0.99")
     assert ended.status == 1 and "below experiment.min_target_accuracy=0.99. Train it longer" in ended.err

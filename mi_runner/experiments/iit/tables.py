@@ -240,7 +240,7 @@ AGAINST = Declarations(
         FigureType(
             "adversary",
             "Interchange intervention accuracy of the chosen and the adversary's variables in each network, with 95 % "
-            "intervals; black: the floor; dotted: without a swap.",
+            "intervals; black: the share of pairs whose label doesn't change (floor); dotted: without a swap.",
             "metrics",
         ),
     ),
