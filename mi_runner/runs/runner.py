@@ -90,8 +90,7 @@ def run(
         with journal.stage("import"):
             experiment = experiment_of(config.experiment)
             import_choices(config)
-        device = device_of(config.device)
-        record.device = str(device)
+        record.device = str(device := device_of(config.device))
         with journal.stage("data"):
             dataset = load_dataset(config.dataset, seed=config.seed, given=given)
         with journal.stage("model"):
@@ -115,7 +114,6 @@ def run(
             record.answer = result.answer
             log.info(result.answer)
         record.timings = {**record.timings, **result.timings}
-
         result = with_history(result, weighted)
         with journal.stage("write"):
             write(place, result, model_to_write(result, weighted), names_of(setting.dataset))
