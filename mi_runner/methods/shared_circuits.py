@@ -259,21 +259,11 @@ def shared_circuits(
         >>> from torch import nn
         >>> from mi_runner import circuits
         >>> from mi_runner.graph import ModelGraph, find_part
-        >>> net = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
-        >>> copy = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1))
-        >>> with torch.no_grad():
-        ...     for mine, other, units in ((net[0], copy[0], [1, 0]), (net[2], copy[2], [0])):
-        ...         _ = other.bias.copy_(mine.bias[units])
-        ...     _ = copy[0].weight.copy_(net[0].weight[[1, 0]])
-        ...     _ = copy[2].weight.copy_(net[2].weight[:, [1, 0]])
-        >>> x = torch.randn(50, 2)
-        >>> parts = [find_part(ModelGraph.trace(one, x), None) for one in (net, copy)]
-        >>> examples = circuits.CircuitExamples(x, parts[0](x)[:, 0].round().detach(), parts[0](x)[:, 0].detach())
-        >>> searches = [circuits.search(part, examples, accuracy_threshold=0.5) for part in parts]
-        >>> matching = circuits.match(*parts, x, x)
-        >>> matching[1]
-        array([1, 0])
-        >>> shared = circuits.shared(*searches, matching)
+        >>> net, x = nn.Sequential(nn.Linear(2, 2), nn.Tanh(), nn.Linear(2, 1)), torch.randn(50, 2)
+        >>> part = find_part(ModelGraph.trace(net, x), None)
+        >>> examples = circuits.CircuitExamples(x, part(x)[:, 0].round(), part(x)[:, 0])
+        >>> found = circuits.search(part, examples, accuracy_threshold=0.5)
+        >>> shared = circuits.shared(found, found, circuits.match(part, part, x, x))
         >>> shared.valid.both == shared.valid.first == shared.valid.second
         True
     """
