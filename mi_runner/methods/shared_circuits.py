@@ -233,6 +233,14 @@ def matchings(
     yield from itertools.product(*of_layers)
 
 
+def _check_sizes(first: ValidCircuits, second: ValidCircuits) -> None:
+    if first.space.sizes != second.space.sizes:
+        layers = ["-".join(map(str, one.space.sizes)) for one in (first, second)]
+        problem = f"first has layers of {layers[0]} neurons, second of {layers[1]}:"
+        remedy = "units of layers of different sizes can't be matched one to one."
+        raise ArgumentError(("first", "second"), None, problem, remedy)
+
+
 def shared_circuits(
     first: ValidCircuits | CircuitSearch,
     second: ValidCircuits | CircuitSearch,
@@ -270,11 +278,7 @@ def shared_circuits(
     first, second = (ValidCircuits.of(one) if isinstance(one, CircuitSearch) else one for one in (first, second))
     if fixed is None:
         fixed = [True, *[False] * (len(first.space.sizes) - 2), True]
-    if first.space.sizes != second.space.sizes:
-        layers = ["-".join(map(str, one.space.sizes)) for one in (first, second)]
-        problem = f"first has layers of {layers[0]} neurons, second of {layers[1]}:"
-        remedy = "units of layers of different sizes can't be matched one to one."
-        raise ArgumentError(("first", "second"), None, problem, remedy)
+    _check_sizes(first, second)
     generator = generator or np.random.default_rng(0)
     places = edges_by_name(matching)
     back = np.argsort(places)
