@@ -81,15 +81,18 @@ class Outputs(Enum):
     def class_logits(self, outputs: Tensor) -> Tensor:
         """Returns the logits `(..., C)` of outputs `(..., K)` of classes; their softmax is the probabilities.
 
-        A probability below the smallest normal number of its dtype counts as that, so that its logarithm is finite.
+        A probability below the smallest normal number of its dtype counts as that, so that its logarithm is finite. Of
+        one probability the other is known up to the resolution of numbers near 1, and counts as at least half of that:
+        3·10⁻⁸ for float32, where a sigmoid's input is 17.
         """
+        info = torch.finfo(outputs.dtype)
         if self is Outputs.logits:
             return outputs
         if self is Outputs.logit:
             return torch.cat([torch.zeros_like(outputs), outputs], -1)
         if self is Outputs.probability:
-            outputs = torch.cat([1 - outputs, outputs], -1)
-        return outputs.clamp_min(torch.finfo(outputs.dtype).tiny).log()
+            outputs = torch.cat([(1 - outputs).clamp_min(info.eps / 4), outputs], -1)
+        return outputs.clamp_min(info.tiny).log()
 
     def column_names(self, n_outputs: int) -> list[str]:
         """Returns what tables call the outputs: `logit_0`, `logit_1`, … for logits, `logit` for one."""

@@ -83,7 +83,7 @@ def load(
     if test is None:
         rows = _split(targets[0], test_share, split_seed, class_names, name)
         both, targets = [both[0].iloc[part] for part in rows], [targets[0][part] for part in rows]
-    _say_unlearnable(targets, class_names)
+    _say_unlearnable([rows[:limit] for rows in targets], class_names)
     prepared = prepare(both[0], both[1], kinds, missing=missing, standardize=reading.standardize)
     x_train, x_test = (_float32(x, prepared.names) for x in (prepared.x_train, prepared.x_test))
     try:

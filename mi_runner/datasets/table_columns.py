@@ -306,7 +306,7 @@ def _categories(train: np.ndarray, test: np.ndarray, names: Sequence[str], missi
         train, test = imputer.transform(train), imputer.transform(test)
         filled = [str(value) if lacks else None for value, lacks in zip(imputer.statistics_, is_missing, strict=True)]
     encoder = OneHotEncoder(handle_unknown="ignore", sparse_output=False, dtype=np.float64).fit(train)
-    of_train, of_test = encoder.transform(train), np.zeros((len(test), 0))
+    of_train = encoder.transform(train)
     known = [set(values.tolist()) for values in encoder.categories_]
     for name, values, column in zip(names, known, test.T, strict=True):
         if unknown := [value for value in column.tolist() if value not in values]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -13,15 +13,26 @@ from mi_runner.datasets import Dataset
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 
-SIGMOIDS = ("sigmoid", "sigmoid_", "expit", "hardsigmoid")
-SOFTMAXES = ("softmax",)
-CLAMPS = ("clamp", "clip", "clamp_", "clip_")
+IN_0_TO_1 = ("sigmoid", "sigmoid_", "expit", "special_expit", "hardsigmoid", "softmax", "softmax_", "special_softmax")
+"""Functions whose values lie in 0..1."""
 
-QUOTIENTS = ("div", "__truediv__", "true_divide", "divide", "reciprocal", "__rtruediv__", "__rdiv__", "mul", "exp")
-"""What a sigmoid or a softmax that is written by hand may end with; then the outputs themselves decide."""
+KEEPING = (
+    *("__get__", "__getitem__", "select", "index_select", "narrow", "gather", "take", "chunk", "split", "cat", "stack"),
+    *("squeeze", "unsqueeze", "view", "view_as", "reshape", "flatten", "unflatten", "ravel", "transpose", "t"),
+    *("permute", "contiguous", "clone", "to", "float", "double", "expand", "dropout", "mean", "clamp", "clip"),
+    *("__rsub__", "rsub"),
+)
+"""Functions whose values lie in 0..1 if those of the tensors that they get do; `rsub` is 1 minus them."""
 
-SAME_NUMBERS = ("squeeze", "unsqueeze", "unflatten", "view", "reshape", "flatten", "contiguous", "clone", "to", "float")
-"""Functions that return the numbers that they get, in another shape."""
+CLAMPS = ("clamp", "clip")
+
+QUOTIENTS = ("div", "__truediv__", "true_divide", "divide")
+RECIPROCALS = ("reciprocal", "__rtruediv__", "__rdiv__")
+EXPONENTIALS = ("exp", "exp_", "exp2")
+"""A sigmoid or softmax that is written by hand is a quotient with an exponential below the line."""
+
+MOST_STEPS = 12
+"""Functions behind each other that are looked through."""
 
 LOOKED_AT = 1000
 """Training examples whose outputs are looked at where the last function doesn't say what they are."""
@@ -30,41 +41,70 @@ SUMS_TO_ONE = 1e-4
 """Largest distance from 1 of the sum of probabilities."""
 
 
-class _LastFunction(TorchFunctionMode):
-    """Keeps which function made each tensor, and from which one."""
+class _Functions(TorchFunctionMode):
+    """Keeps which function made each tensor, and from which tensors."""
 
     def __init__(self) -> None:
         super().__init__()
-        self._made: dict[int, tuple[str, Tensor, Any]] = {}
+        self._made: dict[int, tuple[str, tuple[Tensor, ...], Any]] = {}
 
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         made = func(*args, **(kwargs or {}))
-        if isinstance(made, Tensor):
-            self._made[id(made)] = getattr(func, "__name__", ""), made, args[0] if args else None
+        name, sources = getattr(func, "__name__", ""), tuple(_tensors(args))
+        if name.rstrip("_") in CLAMPS and _clamps_to_0_to_1(args, kwargs or {}):
+            name = IN_0_TO_1[0]
+        for tensor in _tensors(made if isinstance(made, tuple | list) else (made,)):
+            in_place = any(tensor is source for source in sources)
+            if not (in_place and name.rstrip("_") in KEEPING):
+                self._made[id(tensor)] = name, sources, tensor  # the tensor is kept, so that its id stays its own
         return made
 
-    def of(self, output: Tensor) -> str:
-        """Returns the name of the function that made the numbers of a tensor; empty where none did."""
-        name = ""
-        while id(output) in self._made:
-            name, _, source = self._made[id(output)]
-            if name not in SAME_NUMBERS or not isinstance(source, Tensor):
-                break
-            output = source
-        return name
+    def are_in_0_to_1(self, tensor: Tensor, steps: int = MOST_STEPS) -> bool:
+        """Returns whether a tensor's values lie in 0..1 whatever the weights are."""
+        name, sources, _ = self._made.get(id(tensor), ("", (), None))
+        if name in IN_0_TO_1:
+            return True
+        if not steps or not sources:
+            return False
+        if name in QUOTIENTS:
+            return len(sources) > 1 and self._has_exponential(sources[1], steps)
+        if name in RECIPROCALS:
+            return self._has_exponential(sources[0], steps)
+        return name in KEEPING and all(self.are_in_0_to_1(source, steps - 1) for source in sources)
+
+    def _has_exponential(self, tensor: Tensor, steps: int) -> bool:
+        name, sources, _ = self._made.get(id(tensor), ("", (), None))
+        return name in EXPONENTIALS or (steps > 0 and any(self._has_exponential(one, steps - 1) for one in sources))
+
+
+def _clamps_to_0_to_1(args: Sequence[Any], kwargs: Mapping[str, Any]) -> bool:
+    """Returns whether the arguments of a clamp are numbers of which the least is 0 or more, the largest 1 or less."""
+    low, high = (
+        kwargs.get(name, args[place] if len(args) > place else None) for place, name in ((1, "min"), (2, "max"))
+    )
+    return isinstance(low, int | float) and isinstance(high, int | float) and low >= 0 and high <= 1
+
+
+def _tensors(values: Any) -> Iterator[Tensor]:
+    """Yields the tensors among values and in lists of them."""
+    for value in values:
+        if isinstance(value, Tensor):
+            yield value
+        elif isinstance(value, tuple | list):
+            yield from _tensors(value)
 
 
 @torch.no_grad()
-def last_function(model: Callable[[Tensor], Tensor], x: Tensor) -> str:
-    """Returns the name of the last of torch's functions that computes a network's outputs, such as `sigmoid`.
+def ends_in_0_to_1(model: Callable[[Tensor], Tensor], dataset: Dataset) -> bool:
+    """Returns whether a network's last functions keep its outputs in 0..1, as a sigmoid does, whatever its weights are.
 
-    What only changes a shape doesn't count.
+    What only takes some of the values, or changes their shape, doesn't count.
     """
-    with _LastFunction() as functions:
-        output = model(x)
-    return functions.of(output)
+    with _Functions() as functions:
+        output = model(dataset.x_train[:2].clone())
+    return functions.are_in_0_to_1(output)
 
 
 def kind_of(model: Callable[[Tensor], Tensor], dataset: Dataset, n_outputs: int) -> Outputs:
@@ -74,20 +114,11 @@ def kind_of(model: Callable[[Tensor], Tensor], dataset: Dataset, n_outputs: int)
         model: in evaluation mode, returns `(N, n_outputs)`.
         n_outputs: 1 for two classes, or the number of classes.
     """
-    name = last_function(model, dataset.x_train[:2].clone())
-    one = n_outputs == 1
-    are_probabilities = name in (SIGMOIDS if one else SOFTMAXES)
-    if name in QUOTIENTS:
-        are_probabilities = _are_in_0_to_1(model, dataset)
-    if one:
-        return Outputs.probability if are_probabilities else Outputs.logit
-    return Outputs.probabilities if are_probabilities else Outputs.logits
-
-
-def ends_in_0_to_1(model: Callable[[Tensor], Tensor], dataset: Dataset) -> bool:
-    """Returns whether a network's last function keeps its outputs in 0..1, as a sigmoid does."""
-    name = last_function(model, dataset.x_train[:2].clone())
-    return name in (*SIGMOIDS, *CLAMPS) or (name in QUOTIENTS and _are_in_0_to_1(model, dataset))
+    are_bounded = ends_in_0_to_1(model, dataset)
+    if n_outputs == 1:
+        return Outputs.probability if are_bounded else Outputs.logit
+    # Sigmoids of each class don't sum to 1, and are judged by the largest as logits are.
+    return Outputs.probabilities if are_bounded and _are_in_0_to_1(model, dataset) else Outputs.logits
 
 
 def is_maybe_a_logit(model: Callable[[Tensor], Tensor], dataset: Dataset) -> bool:

@@ -38,10 +38,12 @@ def doubts(
     Raises:
         RunFailed: an output isn't finite.
     """
-    is_logits = dataset.outputs is Outputs.logits
-    if not (is_logits or dataset.is_binary):
+    is_logits, is_logit = dataset.outputs is Outputs.logits, dataset.outputs is Outputs.logit
+    if not (is_logits or is_logit or dataset.is_binary):
         return []
     outputs = outputs_of(model, dataset.x_test[:LOOKED_AT])
+    if is_logit:
+        return _of_one_probability(outputs)
     if is_logits:
         return _of_probabilities(outputs, options)
     return _of_a_logit(outputs[:, 0], dataset.y_test[:LOOKED_AT])
@@ -57,6 +59,17 @@ def _of_probabilities(outputs: Tensor, options: TrainingOptions) -> list[str]:
     return [
         "the network's outputs are probabilities (each row sums to 1), and cross_entropy takes logits: its loss is too "
         "large, and it trains slowly. Leave the softmax at its end out, or type model.outputs=probabilities."
+    ]
+
+
+def _of_one_probability(outputs: Tensor) -> list[str]:
+    if not bool(((outputs >= 0) & (outputs <= 1)).all()):
+        return []
+    low, high = float(outputs.min()), float(outputs.max())
+    return [
+        f"the network's one output is taken for a logit, whose border is 0, and goes from {low:.3g} to {high:.3g} on "
+        f"{len(outputs)} test examples, so every answer is the second class. If it is a probability, type "
+        "model.outputs=probabilities."
     ]
 
 

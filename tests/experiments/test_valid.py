@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,8 @@ import pytest
 import torch
 from torch import nn
 
+from mi_runner.experiments.circuits.comparison import _different_rules
+from mi_runner.experiments.circuits.networks import Network
 from mi_runner.methods.circuits.edges import Edges, bits_of
 
 SIZES = (3, 2, 1)
@@ -98,6 +101,13 @@ def test_discovery_has_the_fewest_edges_by_each_rule(run: Callable[..., Any], ru
     summary = pd.read_csv(folder / "summary.csv")
     assert (summary["fewest_valid"] == fewest).all() and (summary["valid_by"] == rule).all()
     assert (summary["smallest_valid"] >= fewest).all() and summary["smallest_valid"].notna().all()
+
+
+def test_networks_whose_circuits_are_valid_by_different_rules_get_a_line() -> None:
+    of = {rule: cast(Network, SimpleNamespace(choices={"valid": rule})) for rule in ("task", "agreement")}
+    assert _different_rules([of["task"]] * 3) == []
+    (line,) = _different_rules([of["task"], of["agreement"], of["task"]])
+    assert "valid by task in 2 networks, by agreement in 1 network, so means" in line
 
 
 def test_a_perfect_network_is_judged_by_the_task(mi_run: Callable[..., Any]) -> None:

@@ -13,7 +13,9 @@ from mi_runner.datasets import Dataset
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
 from mi_runner.models import Built, build
-from mi_runner.models.output_kind import is_maybe_a_logit, last_function
+from mi_runner.models.output_kind import ends_in_0_to_1, is_maybe_a_logit, kind_of
+from mi_runner.training.doubts import doubts
+from mi_runner.training.options import TrainingOptions
 from tests.small_data import classes, values
 
 
@@ -39,6 +41,21 @@ ENDS: dict[str, tuple[int, Callable[[Tensor], Tensor], Outputs]] = {
     "a squeezed sigmoid": (1, lambda z: z.sigmoid().squeeze(1), Outputs.probability),
     "a squeezed logit": (1, lambda z: z.flatten(0), Outputs.logit),
     "a sigmoid by hand": (1, lambda z: 1 / (1 + (-z).exp()), Outputs.probability),
+    "a column of sigmoids": (2, lambda z: z.sigmoid()[:, 1:], Outputs.probability),
+    "a column, squeezed": (2, lambda z: z.sigmoid()[:, 1], Outputs.probability),
+    "a selected column": (2, lambda z: z.sigmoid().select(1, 1), Outputs.probability),
+    "a column of a softmax": (2, lambda z: z.softmax(1)[:, 1:], Outputs.probability),
+    "a clamped sigmoid": (1, lambda z: z.sigmoid().clamp(1e-6, 1 - 1e-6), Outputs.probability),
+    "clamped": (1, lambda z: (z + 0.5).clamp(0, 1), Outputs.probability),
+    "one minus a sigmoid": (1, lambda z: 1 - z.neg().sigmoid(), Outputs.probability),
+    "expit": (1, torch.special.expit, Outputs.probability),
+    "squeezed in place": (1, lambda z: z.sigmoid().squeeze_(1), Outputs.probability),
+    "a mean of sigmoids": (2, lambda z: z.sigmoid().mean(1, keepdim=True), Outputs.probability),
+    "a transposed sigmoid": (1, lambda z: z.sigmoid().T.ravel(), Outputs.probability),
+    "both classes of a sigmoid": (1, lambda z: torch.cat([1 - z.sigmoid(), z.sigmoid()], 1), Outputs.probabilities),
+    "a softmax in float64": (2, lambda z: z.double().softmax(1).float(), Outputs.probabilities),
+    "half": (1, lambda z: z / 2, Outputs.logit),
+    "an exponential": (1, torch.exp, Outputs.logit),
     "two sigmoids": (2, torch.sigmoid, Outputs.logits),
     "softmax": (2, lambda z: torch.softmax(z, 1), Outputs.probabilities),
     "its module, of two": (2, nn.Softmax(-1), Outputs.probabilities),
@@ -57,14 +74,14 @@ def test_the_last_function_says_what_outputs_of_two_classes_are(end: str) -> Non
     n_outputs, function, kind = ENDS[end]
     data = classes(n_classes=2)
     found = built(n_outputs, function, data)
-    assert found.dataset.outputs is kind and found.dataset.n_outputs == n_outputs
+    assert found.dataset.outputs is kind
     outputs = found.model(data.x_test)
-    assert outputs.shape == (40, n_outputs)
-    logits = found.dataset.outputs.class_logits(outputs)
+    assert outputs.shape == (40, 1 if kind.are_of_one else 2) and outputs.shape[1] == found.dataset.n_outputs
+    assert torch.equal(kind.answers(outputs), kind.class_logits(outputs).argmax(1))
     z = found.model.layer(data.x_test)  # type: ignore[operator]
-    if "by hand" in end or ("sigmoid" in end and n_outputs == 1):
+    if "by hand" in end or (n_outputs == 1 and end not in ("clamped", "an exponential")):
         answers = z.argmax(1) if n_outputs == 2 else (z[:, 0] > 0).long()
-        assert torch.equal(kind.answers(outputs), answers) and torch.equal(logits.argmax(1), answers)
+        assert torch.equal(kind.answers(outputs), answers)
     assert bool(found.notes) == (kind is not Outputs.logits)  # a line says what is taken, where it isn't the usual
 
 
@@ -126,7 +143,23 @@ def test_outputs_that_are_not_what_is_said(case: str) -> None:
         make()
 
 
-def test_the_last_function_is_that_of_the_numbers() -> None:
-    net = nn.Sequential(nn.Linear(6, 4), nn.Softmax(1), nn.Unflatten(1, (2, 2)), nn.Flatten())
-    assert last_function(net, torch.zeros(2, 6)) == "softmax"
-    assert last_function(nn.Identity(), torch.zeros(2, 6)) == ""
+@pytest.mark.parametrize("seed", range(20))
+def test_weights_do_not_decide_what_outputs_are(seed: int) -> None:
+    """Outputs before training may lie in 0..1 by chance, or all be ½."""
+    torch.manual_seed(seed)
+    net = nn.Sequential(nn.Linear(6, 4), nn.ReLU(), nn.Linear(4, 1))
+    if seed == 0:
+        nn.init.zeros_(net[2].weight)
+        nn.init.constant_(net[2].bias, 1.0)
+    net.append(Ends(1, lambda z: z))
+    net[3].layer = nn.Identity()
+    net[3].end = lambda z: z / 2
+    data = classes(n_classes=2)
+    assert not ends_in_0_to_1(net, data) and kind_of(net, data, 1) is Outputs.logit
+
+
+def test_a_logit_whose_outputs_look_like_probabilities_is_doubted() -> None:
+    data = classes(n_classes=2).answered(Outputs.logit)
+    (doubt,) = doubts(Ends(1, lambda z: 0.5 + 0.5 * torch.tanh(z)), data, TrainingOptions())
+    assert "every answer is the second class" in doubt and doubt.endswith("type model.outputs=probabilities.")
+    assert doubts(Ends(1, lambda z: 9 * z), data, TrainingOptions()) == []

@@ -14,6 +14,9 @@ import torch
 from sklearn.metrics import accuracy_score, confusion_matrix, log_loss
 from torch import nn
 
+from mi_runner.datasets.outputs import Outputs
+from mi_runner.training.evaluation import loss_of_classes
+
 NET = """
 from torch import nn
 
@@ -191,3 +194,15 @@ def test_networks_of_many_seeds_have_the_kind_of_the_first(mi_run: Callable[...,
     folder = Path(ended.out.splitlines()[-1])
     rows = pd.read_parquet(folder / "predictions.parquet")
     assert list(rows)[-1] == "logit" and (rows["answer"] == (rows["logit"] > 0)).all()
+
+
+def test_one_probability_that_saturates_has_a_finite_loss() -> None:
+    """Half the resolution of float32 below 1 is what is known of the other class."""
+    z = torch.tensor([[2.0], [18.0], [60.0]])
+    targets = torch.tensor([0, 0, 0])
+    losses = [
+        loss_of_classes(kind)(out, targets, reduction="none").tolist()
+        for kind, out in ((Outputs.logit, z), (Outputs.probability, z.sigmoid()))
+    ]
+    assert losses[0] == pytest.approx([2.126928, 18.0, 60.0])
+    assert losses[1] == pytest.approx([2.126928, 17.3287, 17.3287], rel=1e-4)

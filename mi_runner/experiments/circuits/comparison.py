@@ -7,6 +7,7 @@ rows of its own (`shared`), as `mi-run diff` has it; of networks of other archit
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from functools import partial
 
@@ -19,7 +20,7 @@ from mi_runner.experiments.circuits import figures as circuits_figures
 from mi_runner.experiments.circuits.networks import Matched, Network, match, read_network
 from mi_runner.experiments.circuits.shared import Pair, edge_names
 from mi_runner.experiments.circuits.tables import MATCHING, MATCHING_OF_CHECKPOINTS, RECURRENCE, SHARED
-from mi_runner.experiments.common.sentences import figure
+from mi_runner.experiments.common.sentences import counted, figure
 from mi_runner.methods.matching import edges_by_name, random_recurrence, recurrence
 from mi_runner.tables.declaration import Row
 from mi_runner.tables.intervals import wilson_interval
@@ -54,7 +55,7 @@ def compare_networks(runs: Sequence[SavedRun], *, over: str = "seed", are_sample
             "dataset=mnist01 and dataset=arrays have the same test examples for every seed, but not the same halves of "
             "them: type experiment.judge_on=test or experiment.judge_on=train."
         )
-    pairs = _pairs(networks)
+    pairs, rules = _pairs(networks), _different_rules(networks)
     notes = list(dict.fromkeys(pair.why_not for pair in pairs if pair.why_not))
     rows: list[Row] = []
     matched_rows: list[Row] = []
@@ -77,7 +78,19 @@ def compare_networks(runs: Sequence[SavedRun], *, over: str = "seed", are_sample
         answer = "\n".join(_commonest(row) for row in rows if row["kind"] == "commonest")
     else:
         answer = "\n".join(line for pair in pairs for line in pair.in_short())
-    return Comparison([table for table in filled if len(table.rows)], figures, answer, notes)
+    return Comparison([table for table in filled if len(table.rows)], figures, answer, [*rules, *notes])
+
+
+def _different_rules(networks: Sequence[Network]) -> list[str]:
+    """Returns a sentence that says that circuits are valid by other rules in some networks; empty if they aren't."""
+    counts = Counter(network.choices["valid"] for network in networks)
+    if len(counts) == 1:
+        return []
+    by = ", ".join(f"by {rule} in {counted(n, 'network')}" for rule, n in counts.most_common())
+    return [
+        f"circuits are valid {by}, so means of their numbers mix different things. Type experiment.valid=agreement or "
+        "experiment.valid=task"
+    ]
 
 
 def _commonest(row: Row) -> str:

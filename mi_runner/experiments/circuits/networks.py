@@ -84,7 +84,12 @@ def read_network(run: SavedRun) -> Network:
             )
             for row in metrics.to_dict("records")
         },
-        {"valid": rules, "accuracy_threshold": ", ".join(f"{threshold:g}" for threshold in thresholds), **family},
+        {
+            "valid": rules,
+            "accuracy_threshold": ", ".join(f"{threshold:g}" for threshold in thresholds),
+            **family,
+            "outputs": str(attrs.get("outputs", "values")),
+        },
     )
 
 

@@ -179,7 +179,7 @@ class Pair:
         different = [key for key in one if one[key] != other[key]]
         if different:
             texts = [
-                f"{name} has {', '.join(f'experiment.{key}={choices[key]}' for key in different)}"
+                f"{name} has {', '.join(f'{_typed(key)}={choices[key]}' for key in different)}"
                 for name, choices in zip(self._names, (one, other), strict=True)
             ]
             yield f"{' and '.join(texts)}: a circuit may be valid in one of them for this reason alone."
@@ -343,3 +343,8 @@ def _edge_rows(pair: Pair) -> list[dict[str, Any]]:
         named = {"output": output} if pair.n_outputs > 1 else {}
         rows += [{**named, "edge": name, first: a, second: b, f"{second} − {first}": b - a} for name, a, b in columns]
     return rows
+
+
+def _typed(key: str) -> str:
+    """Returns how an option that decides which circuits are valid is typed."""
+    return "model.outputs" if key == "outputs" else f"experiment.{key}"

@@ -101,11 +101,11 @@ class CircuitExamples:
 
         Args:
             threshold: the fraction of right answers is above it; with `relative` it is at least this share of the full
-                network's.
+                network's, and above 0.
         """
         if self.valid_by == "relative":
             full = int((self.full_answers == self.targets).sum())
-            return math.ceil(threshold * full - EXACT)
+            return max(1, math.ceil(threshold * full - EXACT))
         return fewest_above(len(self), threshold)
 
     def __len__(self) -> int:
