@@ -22,9 +22,6 @@ class Net(torch.nn.Module):
         self.inner, self.outer = torch.nn.Linear(input_shape[0], 3), torch.nn.Linear(3, n_outputs)
     def forward(self, x):
         return self.outer(torch.relu(self.inner(x)))
-class Single(torch.nn.Linear):
-    def __init__(self):
-        super().__init__(4, 1)
 class Normed(torch.nn.Sequential):
     def __init__(self):
         super().__init__(torch.nn.Linear(4, 3), torch.nn.BatchNorm1d(3), torch.nn.Linear(3, 2))
@@ -119,13 +116,10 @@ HINTS = [
     (f"{MOD} dataset.target=value training.loss=cross_entropy", "training.loss=mse"),
     (f"experiment=circuits {SMALL} training.loss=cross_entropy", "training.loss=mse"),
     (f"{MOD} dataset.modulus=5 dataset.target=value training.loss=bce", "training.loss=mse"),
-    (f"{MOD} dataset.target=value training.loss=bce", "training.loss=mse"),
-    (f"{MOD} dataset.target=value training.loss=bce", "model.output_activation=sigmoid"),
     (f"{MOD} training.momentum=0.9", "training.optimizer=sgd"),
     # data and networks
     ("dataset=arrays dataset.path=floats.npz", "dataset.target=value"),
     ("dataset=arrays dataset.target=value dataset.path=words.npz", "dataset.target=class"),
-    (f"{OWN}=hinted:Single", "dataset.target=value"),
     (f"{OWN}=hinted:Normed training.batch_size=1", "training.batch_size=2"),
     (f"{MOD} experiment=iit {EXTERNAL}=hinted:Normed experiment.batch_size=1", "experiment.batch_size=2"),
     (f"{MOD} model=cnn", "model=mlp"),
@@ -165,7 +159,7 @@ NAMES = [
     ),
     (
         f"experiment=decoder {MOD} model.hidden_sizes=[]",
-        "name experiment.sites. Sites that can be read: x, layers.0",
+        "experiment.sites=[x,layers.0] or some of these",
         "experiment.sites=[layers.0]",
     ),
     (
@@ -278,7 +272,7 @@ def test_a_hint_on_a_key_is_a_key() -> None:
         with pytest.raises(ConfigError) as caught:
             composition.compose([given])
         assert "Did you mean" not in str(caught.value) and "Allowed here: ." not in str(caught.value)
-    with pytest.raises(ConfigError, match="Allowed here: .none: model=skip has no options"):
+    with pytest.raises(ConfigError, match=r"Allowed here: model\.outputs\.$"):
         composition.compose(["model=skip", "model.width=3"])
 
 

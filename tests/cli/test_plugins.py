@@ -175,6 +175,7 @@ def test_a_network_is_trained_again_once_its_code_is_edited(
 def test_workers_have_the_choices(launcher: str, with_plugin: Callable[..., Ended], tmp_path: Path) -> None:
     methods = ("experiment=discovery", "experiment.methods=[paths]", "experiment.accuracy_threshold=0.4")
     small = ("dataset=rings", *SMALL[:2], "training.epochs=0", "experiment.bootstrap=0", "report=false")
+    small += ("experiment.max_table_rows=1",)  # each worker would compile the kernels of all circuits
     swept = with_plugin("-m", *methods, *small, "seed=0,1", launcher, "hydra.launcher.n_jobs=2")
     assert swept.status == 0, swept.err
     assert "paths" in (tmp_path / swept.folder / "sweep.csv").read_text()

@@ -7,6 +7,7 @@ from matplotlib.collections import PolyCollection
 
 from mi_runner.experiments.discovery import figures as discovery_figures
 from tests.drawn import near, words
+from tests.small_parts import random_part
 
 
 def test_curves_of_methods_and_of_all_circuits() -> None:
@@ -26,7 +27,8 @@ def test_curves_of_methods_and_of_all_circuits() -> None:
         ]
         return discovery_figures.Curves(metrics, sizes, [], None)
 
-    figure = discovery_figures.of_output(0, (1, 1), {"zero": curves(0.0), "mean": curves(0.2)})["curves_0"]()
+    by_ablation = {"zero": curves(0.0), "mean": curves(0.2)}
+    figure = discovery_figures.of_output(0, random_part((1, 1), ["identity"]), by_ablation)["curves_0"]()
     assert words(figure) == [
         ("", "accuracy", "zero ablation"), ("", "", "mean ablation"), ("kept edges", "mse", ""), ("kept edges", "", ""),
     ]  # fmt: skip
@@ -52,7 +54,8 @@ def test_scores_of_methods_beside_the_share_of_valid_circuits() -> None:
         for score in of
     ]
     curves = discovery_figures.Curves([], [], scores, np.array([0.1, 0.2, 0.3]))
-    figure = discovery_figures.of_output(0, (2, 1, 1), {"zero": curves})["scores_zero_0"]()
+    part = random_part((2, 1, 1), ["relu", "identity"])
+    figure = discovery_figures.of_output(0, part, {"zero": curves})["scores_zero_0"]()
     names = ["eap", "random", "fraction of valid circuits"]
     assert words(figure)[:6] == [
         ("", "layer 0\nto", names[0]), ("", "", names[1]), ("", "", names[2]),

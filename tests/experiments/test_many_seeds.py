@@ -564,11 +564,11 @@ def test_a_store_that_can_not_be_made_trains_and_warns(tmp_path: Path, store: Pa
 def test_a_disk_that_is_full_does_not_train_twice(monkeypatch: pytest.MonkeyPatch, warnings_in_log: list[str]) -> None:
     save, saved = model_store.save_weights, []
 
-    def full(state: Any, path: Path) -> None:
+    def full(state: Any, path: Path, *names: Any, **more: Any) -> None:
         saved.append(path)
         if len(saved) > 1:
             raise OSError(errno.ENOSPC, "No space left on device")
-        save(state, path)
+        save(state, path, *names, **more)
 
     monkeypatch.setattr(model_store, "save_weights", full)
     trainer = Trainer(range(3))
@@ -680,7 +680,9 @@ def test_data_that_all_share_are_loaded_once(mi_run: MiRun, monkeypatch: pytest.
     loaded, load = [], runner.load_dataset
     for stage in (runner, preparation):
         monkeypatch.setattr(
-            stage, "load_dataset", lambda config, seed: (loaded.append(seed), load(config, seed=seed))[1]
+            stage,
+            "load_dataset",
+            lambda config, seed, **given: (loaded.append(seed), load(config, seed=seed, **given))[1],
         )
     small = ("dataset=mnist01", "dataset.limit=60", "training.epochs=1")
     many = mi_run("experiment=train", *small, "seeds=3")

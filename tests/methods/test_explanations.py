@@ -67,7 +67,7 @@ def test_a_neuron_of_one_value_leaves_its_circuit_without_groundings() -> None:
 
 def test_an_output_of_exactly_a_half_is_an_error() -> None:
     half = BooleanNetwork.of(chain(([[1.0, 0.0], [0.0, 1.0]], [0.0, 0.0]), ([[0.5, 1.0]], [0.0])))
-    with pytest.raises(ValueError, match="output is exactly ½ on input 10"):
+    with pytest.raises(ValueError, match="output is exactly 0.5 on input 10"):
         half.answers()
     with pytest.raises(ValueError, match=r"exactly 0\.5 on input number 2"):
         groundings.count_groundings(half, np.array([half.space.full], dtype=np.uint64))
@@ -371,7 +371,7 @@ def test_an_output_of_exactly_a_half_under_interchange_is_an_error() -> None:
     """Neurons A ∧ ¬B and ¬A ∧ B, a quarter each: ½ only where both are 1, which no input but an interchange does."""
     network = BooleanNetwork.of(chain(([[1.0, -1.0], [-1.0, 1.0]], [0.0, 0.0]), ([[0.25, 0.25]], [0.0])))
     assert network.answers() == 0
-    with pytest.raises(ValueError, match="under interchange the network's output is exactly ½"):
+    with pytest.raises(ValueError, match="under interchange the network's output is exactly 0.5"):
         Interchange(network)
 
 

@@ -388,13 +388,14 @@ def test_a_circuit_with_as_much_work_as_the_limit_has_a_level(monkeypatch: pytes
     part, x, y = with_ties()
     task = Task(part, x, y, "zero")
     judged = object.__new__(discovery_judgement.Judged)
-    judged.masked, judged.edges, judged.n_examples, judged.least_correct = task.masked(), Edges(part.sizes), 9, 1
+    judged.masked, judged.edges, judged.n_examples, judged.least_right = task.masked(), Edges(part.sizes), 9, 1
+    judged.valid_by = "task"
     judged.every = judged.space = None
     full = judged.edges.full
     for more, is_known in ((0, True), (-1, False)):
         monkeypatch.setattr(discovery_judgement, "MOST_WORK_OF_MINIMALITY", 10 * 10 * 9 + more)
         levels, _ = judged._levels(full, np.array([True]))
-        assert (levels[0] != discovery_judgement.UNKNOWN) == is_known
+        assert (levels[0] != "") == is_known
 
 
 # --- groundings ------------------------------------------------------------------------------------------------------
