@@ -39,3 +39,12 @@ def is_file(path: Path) -> bool:
         return path.is_file()
     except (OSError, ValueError) as error:  # a name that no file can have
         raise fault(path, f"no file has such a name ({error}).") from error
+
+
+def is_number(text: str) -> bool:
+    """Returns whether a text in a file is a number."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from mi_runner.datasets.files import fault, is_file
+from mi_runner.datasets.files import fault, is_file, is_number
 from mi_runner.errors import ArgumentError, listed
 from mi_runner.machine import hardware
 
@@ -229,16 +229,16 @@ def _as_table(path: Path, head: bytes) -> str:
     first, last = rows[0], rows[-1]
     if len(last) < 2 or len(first) != len(last):
         return ""
-    if not any(map(_is_number, first)):
+    if not any(map(is_number, first)):
         column = first[-1].strip()
         of_target = column if re.fullmatch(r"[A-Za-z_][\w.-]*", column) else shlex.quote(json.dumps(column))
         return (
             f"it is a table of text with {len(last)} columns, not .npz. If {column} is the target, type dataset=table "
             f"{{path}}={path} dataset.target_column={of_target}"
         )
-    if not all(map(_is_number, last[:-1])):
+    if not all(map(is_number, last[:-1])):
         return ""
-    as_text = not _is_number(last[-1])
+    as_text = not is_number(last[-1])
     kind, x = (", dtype=str", "t[{}, :-1].astype(float)") if as_text else ("", "t[{}, :-1]")
     program = (
         f"import numpy as np; t = np.loadtxt({_text(path)}, delimiter={json.dumps(dialect.delimiter)}"
@@ -251,14 +251,6 @@ def _as_table(path: Path, head: bytes) -> str:
         "dataset=table. Or, if the last column is the label, this makes a file whose test set is a fifth of the rows: "
         f"{_python(program)}"
     )
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _text(path: Path) -> str:

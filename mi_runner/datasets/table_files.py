@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
-from mi_runner.datasets.files import fault, is_file
+from mi_runner.datasets.files import fault, is_file, is_number
 from mi_runner.errors import ArgumentError, listed, one_line
 from mi_runner.machine import hardware
 
@@ -223,7 +223,7 @@ def _first_line(path: Path, separator: str, encoding: str) -> list[str]:
 def _header(path: Path, separator: str, encoding: str) -> list[str]:
     """Returns the names of the columns of a text file."""
     names = _first_line(path, separator, encoding)
-    if all(_is_number(name) for name in names if name.strip()):
+    if all(is_number(name) for name in names if name.strip()):
         problem = f"its first line has numbers ({listed(names, 5)}), no names of columns:"
         raise fault(path, problem, "write a line with the names above.")
     return _names(path, names)
@@ -258,11 +258,3 @@ def _without_row_numbers(path: Path, table: DataFrame) -> DataFrame:
     if values not in ([*range(n)], [*range(1, n + 1)]):
         raise fault(path, "the first column has no name, and doesn't number the rows:", "give it one.")
     return table.iloc[:, 1:]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True

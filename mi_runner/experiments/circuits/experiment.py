@@ -248,14 +248,14 @@ def _of_output(
     config = setting.config
     accuracy, threshold = found.accuracy(output), config.accuracy_threshold
     rule = valid_by(config.valid, accuracy, threshold, output=f"{_what(output)}: ")
-    examples = replace(found.examples(output), valid_by=rule)
+    examples = found.examples(output, rule)
     log.info(_estimate(CircuitSpace(part.sizes, config.inputs.name), examples, output, config.max_table_rows))
     began = clock()
     result = _search(setting, part, examples, output)
     enumerated = clock()
     levels = _levels(config, part, examples, output, result)
     minimal = clock()
-    judged_on = replace(judging.examples(output), valid_by=rule) if judging else None
+    judged_on = judging.examples(output, rule) if judging else None
     elsewhere = _judged(setting, part, judged_on, result) if judged_on else None
     row = _summary(setting, output, result, levels, cut, enumerated - began) | {"valid_by": rule}
     row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}

@@ -14,6 +14,7 @@ from torch import Tensor
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import SavedRun
+from mi_runner.experiments.common.judging import Recorded
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.cut import saved_part
 from mi_runner.methods.circuits.examples import CircuitExamples
@@ -69,6 +70,7 @@ def read_network(run: SavedRun) -> Network:
         raise ConfigError(f"{run.name} has no circuits.parquet. Type experiment.table=auto.")
     tensors, attrs = run.tensors("circuits"), table.attrs
     part, valid = saved_part(attrs, tensors), table[table["valid"]]
+    on = _recorded(tensors, attrs)
     family = {name: str(attrs.get(name, default)) for name, default in (("ablation", "zero"), ("inputs", "all"))}
     rules = ", ".join(sorted(set(metrics["valid_by"]))) if "valid_by" in metrics else "task"
     thresholds = sorted({float(threshold) for threshold in metrics["threshold"]})
@@ -80,7 +82,13 @@ def read_network(run: SavedRun) -> Network:
         attrs.get("activation") in ODD,
         {
             row["output"] if row["output"] == ALL else int(row["output"]): _of_output(
-                run, part, _examples(tensors, attrs, row), family, row, valid, edges
+                run,
+                part,
+                on.examples(row["output"], str(row.get("valid_by", "task"))),
+                family,
+                row,
+                valid,
+                edges,
             )
             for row in metrics.to_dict("records")
         },
@@ -133,18 +141,10 @@ def _of_output(
     )
 
 
-def _examples(tensors: Mapping[str, Tensor], attrs: Mapping[Any, Any], row: Mapping[Any, Any]) -> CircuitExamples:
-    """Returns the examples that the circuits of an output, or of all, are found on.
-
-    Args:
-        row: of metrics.csv.
-    """
-    kind, output = Outputs(attrs.get("outputs", Outputs.values.value)), row["output"]
-    target, full = tensors["targets"], tensors["outputs"]
-    if not kind.are_of_classes:
-        target = target[:, int(output)]
-    full = full if output == ALL else full[:, int(output)]
-    return CircuitExamples(tensors["x"], target, full, kind, str(row.get("valid_by", "task")))
+def _recorded(tensors: Mapping[str, Tensor], attrs: Mapping[Any, Any]) -> Recorded:
+    """Returns the examples that the circuits of a run are found on."""
+    kind = Outputs(attrs.get("outputs", Outputs.values.value))
+    return Recorded(tensors["x"], tensors["outputs"], tensors["targets"], kind)
 
 
 def _smallest(run: SavedRun, output: Any, least: int) -> tuple[int | None, int]:

@@ -6,7 +6,7 @@ A circuit looks too good on the examples on which it was found or chosen, becaus
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -115,11 +115,16 @@ class Recorded:
         """Returns the whole network's outputs `(N, K)`, K being 1 for one output."""
         return self.outputs if output == ALL else self.outputs[:, [int(output)]]
 
-    def examples(self, output: int | str) -> CircuitExamples:
-        """Returns the examples for the circuits of an output or of all."""
+    def examples(self, output: int | str, valid_by: str = "task") -> CircuitExamples:
+        """Returns the examples for the circuits of an output or of all.
+
+        Args:
+            output: its number, or `all`.
+            valid_by: what makes a circuit valid, as for `CircuitExamples`.
+        """
         target, full = self.targets_of(output), self.outputs_of(output)
         target = target if self.kind.are_of_classes else target.round()
-        return CircuitExamples(self.entering, target, full if output == ALL else full[:, 0], self.kind)
+        return CircuitExamples(self.entering, target, full if output == ALL else full[:, 0], self.kind, valid_by)
 
     def accuracy(self, output: int | str, outputs: Tensor | None = None) -> float:
         """Returns the fraction of examples whose answer is their target.
@@ -128,9 +133,8 @@ class Recorded:
             output: of which output; `all`: of the class that all answer.
             outputs: `(N, n_L)`, whose answers count; None: the whole network's.
         """
-        given = self.outputs if outputs is None else outputs
-        given = given if output == ALL else given[:, [int(output)]]
-        return float(self.kind.correct(given, self.targets_of(output)).double().mean())
+        given = self if outputs is None else replace(self, outputs=outputs)
+        return float(self.kind.correct(given.outputs_of(output), self.targets_of(output)).double().mean())
 
     def alone(self, part: Part) -> Tensor:
         """Returns the outputs `(N, n_L)` of the analysed layers alone.

@@ -11,7 +11,6 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -195,7 +194,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         curves_of: dict[str, figures.Curves] = {}
         accuracy, threshold = finding.accuracy(output), config.accuracy_threshold
         rule = valid_by(config.valid, accuracy, threshold, output=f"output {output}: ")
-        for_circuits = [replace(each.examples(output), valid_by=rule) for each in (judging, finding)]
+        for_circuits = [each.examples(output, rule) for each in (judging, finding)]
         for ablation in _ablations(config):
             task = _task(setting, single, judging, output, ablation)
             found_on = _task(setting, single, finding, output, ablation) if on.differ else None
