@@ -4,7 +4,7 @@
 defines them.
 """
 
-from mi_runner.methods.explanations.algorithms import Algorithm, algorithms
+from mi_runner.datasets.algorithms import Algorithm, algorithms
 from mi_runner.methods.explanations.alignments import Alignment, alignment_holds
 from mi_runner.methods.explanations.boolean import BooleanNetwork
 from mi_runner.methods.explanations.explain import explain

@@ -21,6 +21,7 @@ def option(
     at_most: float | None = None,
     below: float | None = None,
     text: bool = False,
+    formula: bool = False,
 ) -> Any:
     """Returns a dataclass field with its meaning (one line) and its range; a list's range holds for each element.
 
@@ -28,8 +29,11 @@ def option(
 
     Args:
         text: of a field of any type, whether its values, and those of its lists, are text.
+        formula: whether its text has signs such as ~ ( & that Hydra's grammar has other meanings for.
     """
     metadata = {"doc": doc, "at_least": at_least, "above": above, "at_most": at_most, "below": below, "text": text}
+    if formula:
+        metadata["formula"] = True
     if isinstance(default, list | dict):
         return field(default_factory=lambda: type(default)(default), metadata=metadata)
     return field(default=default, metadata=metadata)

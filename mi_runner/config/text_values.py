@@ -81,6 +81,18 @@ def _takes_numbers(item: Field[Any]) -> bool:
     return not _takes_text(item) and re.search(r"\b(int|float|bool|Any)\b", str(item.type)) is not None
 
 
+@cache
+def formula_keys() -> frozenset[str]:
+    """Returns the keys of options whose text has signs that Hydra's grammar has other meanings for."""
+    return frozenset(
+        f"{group}.{item.name}"
+        for group, choices in SCHEMAS.items()
+        for schema in choices
+        for item in fields(schema)
+        if item.metadata.get("formula")
+    )
+
+
 def with_quotes(overrides: Sequence[str]) -> list[str]:
     """Returns overrides with quotes around words of text options that Hydra would not read as text."""
     return [_with_quotes(override) for override in overrides]
@@ -88,6 +100,11 @@ def with_quotes(overrides: Sequence[str]) -> list[str]:
 
 def _with_quotes(override: str) -> str:
     key, equals, value = override.partition("=")
+    if key.lstrip("+") in formula_keys() and not re.search("['\"]", value):
+        try:
+            OverridesParser.create().parse_override(override)
+        except Exception:  # each of several formulas is one text
+            return f"{key}=" + ",".join(f"'{formula.strip()}'" for formula in value.split(","))
     if not equals or key.lstrip("+") not in text_keys() or not _TO_QUOTE.search(value):
         return override
     try:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from mi_runner.datasets import Dataset
     from mi_runner.graph.model_graph import ModelGraph
+    from mi_runner.models.truth import Truth
     from mi_runner.training.options import TrainingOptions
 
 Drawing: TypeAlias = "Callable[[], Figure]"
@@ -67,6 +68,7 @@ class Setting(Generic[C]):
         networks: the networks that the experiment's `networks` names; empty in `check`.
         members: with `seeds=32` a setting per seed, this one first; otherwise empty.
         progress: long work reports to it.
+        truth: what is known about a network whose weights are planted; otherwise None.
     """
 
     config: C
@@ -81,6 +83,7 @@ class Setting(Generic[C]):
     networks: Mapping[str, TrainedNetwork] = field(default_factory=dict)
     members: tuple[Setting[C], ...] = ()
     progress: Progress = field(default_factory=Progress)
+    truth: Truth | None = None
 
     @property
     def starts(self) -> dict[int, str]:

@@ -21,6 +21,7 @@ from mi_runner.errors import ArgumentError, unknown
 from mi_runner.machine import hardware
 from mi_runner.models import adapted, checks, output_kind
 from mi_runner.models.one_output import with_rows
+from mi_runner.models.truth import Truth
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {
     "relu": nn.ReLU,
@@ -44,6 +45,7 @@ class Built:
         identified: returns the same with `source`, `code` and `warnings`, after the first forward pass, which may
             import modules; None where there is nothing to add.
         stored: whether the model store may keep and give its trained weights.
+        truth: what is known about a network whose weights are planted, so that nothing is trained; otherwise None.
     """
 
     model: nn.Module
@@ -55,6 +57,7 @@ class Built:
     warnings: tuple[str, ...] = ()
     identified: Callable[[Built], Built] | None = None
     stored: bool = True
+    truth: Truth | None = None
 
     def to(self, device: torch.device) -> Built:
         """Returns the network and the data set on a device."""

@@ -31,6 +31,10 @@ from mi_runner.training.doubts import doubts
 from mi_runner.training.model_store import Stored
 
 
+PLANTED = "planted"
+"""Where the weights are from that `model=planted` has."""
+
+
 @dataclass(frozen=True)
 class Weighted:
     """The setting of a run whose networks have their weights.
@@ -56,9 +60,14 @@ class Weighted:
         return self.checkpoint.from_ == "program"
 
     @property
+    def is_planted(self) -> bool:
+        """Whether the weights are compiled from a formula, so that nothing is trained."""
+        return self.checkpoint.from_ == PLANTED
+
+    @property
     def stop_epochs(self) -> dict[str, int | None] | None:
         """Seed → the epoch in which `stop_loss` ended the training; None where it may end none."""
-        if self.setting.training.stop_loss is None or self.of_checkpoint or self.of_program:
+        if self.setting.training.stop_loss is None or self.of_checkpoint or self.of_program or self.is_planted:
             return None
         each = self.setting.members or (self.setting,)
         return {str(member.seed): training.stop_epoch(member.history) for member in each}
@@ -67,7 +76,7 @@ class Weighted:
 def with_weights(prepared: Prepared, config: RunConfig, device: torch.device, given: Given = NOTHING) -> Weighted:
     """Returns the setting on its device with its network's weights.
 
-    They are those of a checkpoint, of a program's network, of the model store, or of a training now.
+    They are those of a checkpoint, of a program's network, planted, of the model store, or of a training now.
 
     Raises:
         RunFailed: a training diverged.
@@ -82,12 +91,32 @@ def with_weights(prepared: Prepared, config: RunConfig, device: torch.device, gi
         log.info(f"{type(model).__name__} is analysed with the weights that it has; nothing is trained")
         origin = CheckpointRecord("program", sha256=tensors_sha256(model.state_dict()))
         return Weighted(replace(setting, model=model, dataset=dataset), origin)
+    if built.truth is not None:
+        log.info("the weights are planted; nothing is trained")
+        return _planted(setting, built, device)
     if setting.members:
         return _members_with_weights(setting, built, config)
     (stored,) = _obtain([built], setting, seeds=[config.seed])
     origin = CheckpointRecord(_source(stored), _path(stored), stored.sha256)
     weighted = replace(setting, model=model, dataset=dataset, history=stored.history)
     return Weighted(weighted, origin, stored.trained_now)
+
+
+def _planted(setting: Setting[Any], built: Built, device: torch.device) -> Weighted:
+    """Returns the setting with planted networks, on the device."""
+    members = tuple(
+        replace(member, model=member.model.to(device), dataset=member.dataset.to(device)) for member in setting.members
+    )
+    each = members or (setting,)
+    origin = CheckpointRecord(
+        PLANTED,
+        sha256=None if members else tensors_sha256(built.model.state_dict()),
+        members=tuple(
+            MemberRecord(member.seed, PLANTED, sha256=tensors_sha256(member.model.state_dict())) for member in members
+        ),
+    )
+    first = replace(each[0], model=built.model, dataset=built.dataset)
+    return Weighted(replace(first, members=members), origin)
 
 
 def _members_with_weights(setting: Setting[Any], built: Built, config: RunConfig) -> Weighted:
@@ -137,7 +166,7 @@ def check_trained(weighted: Weighted) -> None:
         RunFailed: a network's outputs are not finite, or not those of each example alone.
     """
     setting = weighted.setting
-    if (weighted.of_checkpoint or weighted.of_program) and setting.dataset.x_train.device.type == "cpu":
+    if (weighted.of_checkpoint or weighted.of_program or weighted.is_planted) and setting.dataset.x_train.device.type == "cpu":
         return
     for member in setting.members or (setting,):
         try:
@@ -149,7 +178,7 @@ def check_trained(weighted: Weighted) -> None:
 
 def say_doubts(setting: Setting[Any], config: RunConfig) -> None:
     """Logs what makes it doubtful that the model's training did what it should; nothing where nothing is trained."""
-    if config.experiment.trains:
+    if config.experiment.trains and setting.truth is None:
         for doubt in doubts(setting.model, setting.dataset, setting.training):
             log.warning(doubt)
 

@@ -102,7 +102,7 @@ def prepare(
     checkpoint = None if config.checkpoint is None else checkpoints.load(config.checkpoint, built.model)
     for line in checkpoints.other_names(checkpoint, built.dataset) if checkpoint else ():
         log.warning(line)
-    if config.model.outputs is NetworkOutputs.auto:
+    if config.model.outputs is NetworkOutputs.auto and built.truth is None:
         has_weights = checkpoint is not None or given.is_analysed_as_it_is
         built = _as_a_logit(built, options, has_weights=has_weights)
     for note in built.notes:
@@ -118,6 +118,7 @@ def prepare(
         leaves=built.leaves,
         source=built.source,
         progress=progress,
+        truth=built.truth,
     )
     if config.seeds is not None:
         setting = replace(setting, members=_members(setting, config, dataset, given))
@@ -168,6 +169,13 @@ def sigmoid(config: RunConfig) -> str:
     return "model.output_activation=sigmoid" if "output_activation" in arguments(config.model) else "torch.nn.Sigmoid()"
 
 
+def _of_member(setting: Setting[Any], built: Built, seed: int) -> Setting[Any]:
+    """Returns the setting of another seed's network."""
+    return replace(
+        setting, model=built.model, dataset=built.dataset, seed=seed, source=built.source, truth=built.truth
+    )
+
+
 def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, given: Given) -> tuple[Setting[Any], ...]:
     """Returns a setting for each of the seeds `config.seed`, `config.seed` + 1, …, with the network that it has alone.
 
@@ -179,7 +187,7 @@ def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, given: 
     for seed in range(config.seed + 1, config.seed + n_seeds):
         own = load_dataset(config.dataset, seed=seed) if config.dataset.drawn else dataset
         built = build_network(config.model, own, seed=seed, outputs=setting.dataset.outputs, given=given)
-        members.append(replace(setting, model=built.model, dataset=built.dataset, seed=seed, source=built.source))
+        members.append(_of_member(setting, built, seed))
     with as_options(model=arguments(config.model), training=arguments(config.training)):
         for member in members:
             training.check(member.model, member.dataset, setting.training)

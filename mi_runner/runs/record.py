@@ -38,7 +38,7 @@ class MemberRecord:
 
     Attributes:
         seed: the network's.
-        from_: `training` or `model store`.
+        from_: `training`, `model store` or `planted`.
         path: of the file in the model store; None where there is none.
         sha256: of that file.
     """
@@ -54,7 +54,8 @@ class CheckpointRecord:
     """Where the weights of a run are from.
 
     Attributes:
-        from_: `checkpoint`, `training`, `model store`, or `program` for a network that a program gave.
+        from_: `checkpoint`, `training`, `model store`, `planted` for weights that are compiled from a formula, or
+            `program` for a network that a program gave.
         path: of the file; None for weights that are in no file, or in several.
         sha256: of that file; for a program's network of its tensors.
         members: of a run of many networks, each one's; not written for one network.

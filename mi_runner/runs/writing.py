@@ -41,9 +41,10 @@ def with_history(result: Result, weighted: Weighted) -> Result:
 def model_to_write(result: Result, weighted: Weighted) -> nn.Module | None:
     """Returns the network whose weights the folder keeps; None if a file that the command names has them, or none is.
 
-    That is the experiment's, or the one that this run trained or a program gave.
+    That is the experiment's, or the one that this run trained or planted, or a program gave.
     """
-    model = result.model or (weighted.setting.model if weighted.trained_now or weighted.of_program else None)
+    is_new = weighted.trained_now or weighted.of_program or weighted.is_planted
+    model = result.model or (weighted.setting.model if is_new else None)
     return None if weighted.of_checkpoint and model is weighted.setting.model else model
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.methods.explanations import alignments, groundings, sampling
-from mi_runner.methods.explanations.algorithms import (
+from mi_runner.datasets.algorithms import (
     Algorithm,
     algorithms,
     apply_gate,
