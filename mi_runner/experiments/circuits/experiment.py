@@ -37,11 +37,14 @@ from mi_runner.experiments.circuits.tables import (
     OF_JUDGED,
     OF_MINIMALITY,
     OF_PAIRS,
+    OF_TRUTH,
     census_rows,
     edge_rows,
     judged_columns,
+    n_equally_valid,
+    with_truth_columns,
 )
-from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
+from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED, PLANTED
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
@@ -54,6 +57,7 @@ from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.circuit import pair_shares
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.family import count_family, nonzero_edges, search_family
 from mi_runner.methods.circuits.minimality import (
     LEVELS,
     MOST_SEARCHED,
@@ -74,6 +78,9 @@ if TYPE_CHECKING:
 
 MOST_CIRCUITS = 2 * 10**10
 """Largest space of circuits that is searched."""
+
+MOST_ROWS_TYPED = 1_000_000_000
+"""The most that experiment.max_table_rows can be."""
 
 MOST_COMPARED = 5_000
 """Valid circuits that are compared with each other; if there are more, a random sample of this size."""
@@ -97,16 +104,16 @@ def check(setting: Setting[CircuitsConfig]) -> None:
     Raises:
         ConfigError: they can't, or it is; the text has the number of circuits and what to type.
     """
-    config, kind = setting.config, setting.dataset.outputs
+    config, kind, is_planted = setting.config, setting.dataset.outputs, setting.truth is not None
     graph = setting.graph()
-    objection = _objection(graph, config, kind)
+    objection = _objection(graph, config, kind, is_planted)
     if objection is None:
         examples_of(setting.dataset, config.judge_on, setting.seed)
         return
     why, remedies = objection
     chain = longest_part(graph)
     for n in range(len(chain.layers) if chain else 0, 0, -1):
-        if _objection(graph, replace(config, last_layers=n), kind) is None:
+        if _objection(graph, replace(config, last_layers=n), kind, is_planted) is None:
             remedies.append(f"experiment.last_layers={n}")
             break
     raise refused(config.last_layers, why, remedies or _narrow(setting.dataset))
@@ -128,17 +135,28 @@ def _narrow(dataset: Dataset) -> list[str]:
     return ["dataset.target=value"]
 
 
-def _objection(graph: ModelGraph, config: CircuitsConfig, kind: Outputs) -> tuple[str, list[str]] | None:
+def n_circuits(part: Part, inputs: str, is_planted: bool) -> int:
+    """Returns the number of circuits of a part; of planted weights those that keep edges of non-zero weight alone."""
+    space = CircuitSpace(part.sizes, inputs)
+    return count_family(space, nonzero_edges(part)) if is_planted else space.count()
+
+
+def _objection(
+    graph: ModelGraph, config: CircuitsConfig, kind: Outputs, is_planted: bool
+) -> tuple[str, list[str]] | None:
     """Returns why the search is refused, and what to type besides other last_layers; None if it is accepted."""
     try:
         _, part = analysed_parts(kind, find_part(graph, config.last_layers))[0]
         space = CircuitSpace(part.sizes, config.inputs.name)
         if space.n_hidden:
             refuse_falling(part.layers[-1])
+        count = n_circuits(part, config.inputs.name, is_planted)
     except ValueError as error:
         return str(error), []
-    count = space.count()
-    if count == 1:
+    if is_planted and count > config.max_table_rows:
+        have = f"{_named(space)} have {count:,} circuits of edges whose weight is not 0, which must fit into a table"
+        return f"{have}.", [f"experiment.max_table_rows={count}"] if count <= MOST_ROWS_TYPED else []
+    if count == 1 and not is_planted:
         return f"{_named(space)} have one circuit, the full one, so there is nothing to compare.", []
     have = f"{_named(space)} have {count:,} circuits"
     if count > MOST_CIRCUITS:
@@ -158,7 +176,8 @@ def cost(setting: Setting[CircuitsConfig]) -> dict[str, int]:
     """Returns the number of circuits of all outputs together."""
     part = find_part(setting.graph(), setting.config.last_layers)
     parts = analysed_parts(setting.dataset.outputs, part)
-    return {"circuits": CircuitSpace(parts[0][1].sizes, setting.config.inputs.name).count() * len(parts)}
+    count = n_circuits(parts[0][1], setting.config.inputs.name, setting.truth is not None)
+    return {"circuits": count * len(parts)}
 
 
 NAMES = ("accuracy", "n_circuits", "n_valid", "n_circuits_partial", "n_valid_partial", "threshold")
@@ -172,7 +191,8 @@ def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
     listed (`n_cardinal` is always known).
     """
     judged_elsewhere = OF_JUDGED if setting.config.judge_on is not JudgeOn.test else ()
-    return [*NAMES, *(number.name for number in (*OF_MINIMALITY, *OF_PAIRS, *judged_elsewhere))]
+    of_truth = OF_TRUTH if setting.truth is not None else ()
+    return [*NAMES, *(number.name for number in (*OF_MINIMALITY, *OF_PAIRS, *judged_elsewhere, *of_truth))]
 
 
 def run(setting: Setting[CircuitsConfig]) -> Result:
@@ -187,7 +207,7 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     parts = analysed_parts(kind, part)
     cut = _check_cut(part, judging or found, [output for output, _ in parts])
     outputs = [_of_output(setting, single, found, judging, output, cut[output]) for output, single in parts]
-    where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else [])]
+    where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else []), *([PLANTED] if setting.truth else [])]
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
     pictures = [output.picture for output in outputs]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
@@ -248,20 +268,25 @@ def _of_output(
     config = setting.config
     accuracy, threshold = found.accuracy(output), config.accuracy_threshold
     rule = valid_by(config.valid, accuracy, threshold, output=f"{_what(output)}: ")
-    examples = found.examples(output, rule)
-    log.info(_estimate(CircuitSpace(part.sizes, config.inputs.name), examples, output, config.max_table_rows))
+    examples = _by_side_of_half(setting, found.examples(output, rule))
+    space, n = CircuitSpace(part.sizes, config.inputs.name), n_circuits(part, config.inputs.name, bool(setting.truth))
+    log.info(_estimate(space, n, examples, output, config.max_table_rows))
     began = clock()
     result = _search(setting, part, examples, output)
     enumerated = clock()
     levels = _levels(config, part, examples, output, result)
     minimal = clock()
-    judged_on = judging.examples(output, rule) if judging else None
+    judged_on = _by_side_of_half(setting, judging.examples(output, rule)) if judging else None
     elsewhere = _judged(setting, part, judged_on, result) if judged_on else None
     row = _summary(setting, output, result, levels, cut, enumerated - began) | {"valid_by": rule}
     row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
+    truth = _truth(setting, part)
+    row |= {} if truth is None else {"n_equally_valid": n_equally_valid(result, truth)}
     setting.progress.rows("metrics", [row])
     valid_only = config.table is CircuitTable["valid"]
     listed = circuit_table(examples, output, result, levels=levels, valid_only=valid_only, judged=elsewhere)
+    if truth is not None:
+        listed = with_truth_columns(listed, truth)
     edges, shares = list(edge_rows(part, output, result)), result.edge_counts / max(1, result.n_valid)
     return _Output(
         result,
@@ -367,8 +392,23 @@ def _description(config: CircuitsConfig, graph: ModelGraph, part: Part, x: Tenso
 # --- the search ------------------------------------------------------------------------------------------------------
 
 
-def _estimate(space: CircuitSpace, examples: CircuitExamples, output: int | str, max_rows: int) -> str:
-    count = space.count()
+def _truth(setting: Setting[CircuitsConfig], part: Part) -> int | None:
+    """Returns the planted circuit of a part, as bits; None of a network whose truth isn't known."""
+    if setting.truth is None:
+        return None
+    return CircuitSpace(part.sizes, "any").circuit(setting.truth.planted[-len(part.layers) :])
+
+
+def _by_side_of_half(setting: Setting[CircuitsConfig], examples: CircuitExamples) -> CircuitExamples:
+    """Returns examples whose answers are the sides of ½ where weights are planted: a formula answers 0 or 1."""
+    if setting.truth is None or examples.kind.are_of_classes:
+        return examples
+    return replace(examples, kind=Outputs.probability, target=examples.target.long())
+
+
+def _estimate(
+    space: CircuitSpace, count: int, examples: CircuitExamples, output: int | str, max_rows: int
+) -> str:
     n_distinct = len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
     kind, seconds = "table", count * n_distinct * max(1, space.sizes[-1] - 1) / NUMBERS_PER_SECOND
     if count > max_rows:
@@ -384,6 +424,18 @@ def _search(
     setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamples, output: int | str
 ) -> CircuitSearch:
     config = setting.config
+    if setting.truth is not None:
+        return search_family(
+            part,
+            examples,
+            nonzero_edges(part),
+            accuracy_threshold=config.accuracy_threshold,
+            ablation=config.ablation.name,
+            inputs=config.inputs.name,
+            min_node_sparsity=config.min_node_sparsity,
+            max_table_rows=config.max_table_rows,
+            progress=setting.progress,
+        )
     result = search_circuits(
         part,
         examples,

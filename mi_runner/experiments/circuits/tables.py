@@ -19,6 +19,7 @@ from mi_runner.experiments.common.circuit_columns import (
     N_VALID_PARTIAL,
     OF_CIRCUIT,
     OUTPUT,
+    PLANTED,
     SOURCE,
     TARGET,
     end_names,
@@ -40,6 +41,8 @@ from mi_runner.tables.intervals import wilson_interval
 from mi_runner.tables.ranges import NOT_NEGATIVE, SHARE
 
 if TYPE_CHECKING:
+    from pandas import DataFrame
+
     from mi_runner.graph.chain import Part
     from mi_runner.methods.circuits.search import CircuitSearch
     from mi_runner.methods.circuits.table import JudgedElsewhere
@@ -121,6 +124,16 @@ OF_MINIMALITY = (
     Measure("n_cardinal", "valid circuits with the fewest edges of all", COUNT, within=NOT_NEGATIVE),
 )
 
+OF_TRUTH = (
+    Measure(
+        "n_equally_valid",
+        "valid circuits with no more edges than the planted one, itself included; 1 where the truth is unique",
+        COUNT,
+        only=PLANTED,
+        within=NOT_NEGATIVE,
+    ),
+)
+
 N_CIRCUITS = Note("n_circuits", "well-formed circuits of the analysed layers", COUNT)
 N_CIRCUITS_PARTIAL = Note("n_circuits_partial", "circuits that leave out a hidden neuron", COUNT)
 THRESHOLD = Note("threshold", "what a valid circuit is above, or with valid_by=relative at least", FRACTION)
@@ -144,6 +157,7 @@ METRICS = TableType(
         N_VALID,
         N_VALID_PARTIAL,
         *OF_MINIMALITY,
+        *OF_TRUTH,
         Measure(
             "cut_difference",
             "largest difference of the outputs of the analysed layers alone and of the whole network",
@@ -209,6 +223,8 @@ CIRCUITS = TableType(
             "none, or not searched",
         ),
         *JUDGED_ELSEWHERE,
+        Note("contains_truth", "whether the circuit keeps every edge of the planted one", only=PLANTED),
+        Note("is_truth", "whether it is the planted circuit", only=PLANTED),
     ),
     parquet=True,
 )
@@ -292,6 +308,7 @@ DECLARED = Declarations(
         *OF_MINIMALITY,
         *OF_PAIRS,
         *OF_JUDGED,
+        *OF_TRUTH,
     ),
     figures=(
         FigureType("edges_*", "The fraction of the valid circuits that keep each edge.", "edges"),
@@ -337,6 +354,23 @@ def judged_columns(result: CircuitSearch, n_found: int, elsewhere: JudgedElsewhe
         "sparsest_judged_accuracy_high": interval[1],
         "sparsest_still_valid": mean(elsewhere.is_valid, is_sparsest),
     }
+
+
+def n_equally_valid(result: CircuitSearch, truth: int) -> int:
+    """Returns how many valid circuits have no more edges than the planted one.
+
+    Args:
+        result: all circuits are listed.
+        truth: the planted circuit as bits.
+    """
+    return int((np.bitwise_count(result.valid) <= truth.bit_count()).sum())
+
+
+def with_truth_columns(listed: DataFrame, truth: int) -> DataFrame:
+    """Returns a table of circuits with how each compares with the planted one, `truth` as bits."""
+    circuits = listed["circuit"].to_numpy()
+    is_truth = circuits == np.uint64(truth)
+    return listed.assign(contains_truth=np.uint64(truth) & ~circuits == 0, is_truth=is_truth)
 
 
 def census_rows(output: int | str, counts: np.ndarray) -> Iterator[dict[str, Any]]:

@@ -22,6 +22,8 @@ SOURCE = "number of the neuron that the edge comes from, from 0"
 
 TARGET = "number of the neuron that the edge goes to, from 0"
 
+PLANTED = "where the truth about the network is known"
+
 NAMED = "where the inputs or the outputs of the analysed layers have names"
 
 END_NAMES = (

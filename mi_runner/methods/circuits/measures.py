@@ -165,6 +165,23 @@ def measure_one(part: Part, examples: CircuitExamples, circuit: int, *, ablation
     return _by_tensors(part, examples, circuits, means_of(part, examples.x, ablation))
 
 
+def measure_by_tensors(
+    part: Part,
+    examples: CircuitExamples,
+    circuits: np.ndarray,
+    *,
+    ablation: str = "zero",
+    progress: Progress | None = None,
+) -> Iterator[CircuitMeasures]:
+    """Yields, in batches, the measures of circuits `(K,)` uint64 in their order, by passes with masked weights."""
+    means = means_of(part, examples.x, ablation)
+    n_at_once = max(1, NUMBERS_AT_ONCE // (len(examples) * max(part.sizes) + Edges(part.sizes).n))
+    with (progress or Progress()).bar("circuits", len(circuits)) as advance:
+        for first in range(0, max(1, len(circuits)), n_at_once):
+            yield _by_tensors(part, examples, circuits[first : first + n_at_once], means)
+            advance(len(circuits[first : first + n_at_once]))
+
+
 def _by_tensors(part: Part, examples: CircuitExamples, circuits: np.ndarray, means: Means | None) -> CircuitMeasures:
     """Returns the measures of circuits `(K,)` uint64, by forward passes with masked weights."""
     rows = Edges(part.sizes).rows(circuits)

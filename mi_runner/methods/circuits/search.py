@@ -16,7 +16,7 @@ from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.census import take_census
 from mi_runner.methods.circuits.device_measures import measure_on
 from mi_runner.methods.circuits.examples import CircuitExamples, check_outputs
-from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_some
+from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_by_tensors, measure_some
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.progress import Progress
 
@@ -37,6 +37,7 @@ class CircuitSearch:
         least_correct: the fewest right answers of a valid circuit; B + 1 if no circuit can be valid.
         right: `(K,)`, the right answers of each listed circuit. An answer is right if it is correct, or, where the
             examples say that circuits are valid by agreement, if the full network gives it, too.
+        of_family: whether the circuits keep only some edges, as `family.search_family` lists them; all are listed.
     """
 
     space: CircuitSpace
@@ -45,6 +46,7 @@ class CircuitSearch:
     edge_counts: np.ndarray
     least_correct: int
     right: np.ndarray
+    of_family: bool = False
 
     @property
     def n_circuits(self) -> int:
@@ -156,9 +158,9 @@ def search_circuits(
     _check(space, examples, accuracy_threshold, min_node_sparsity)
     check_outputs(part, examples)
     least_correct = examples.fewest_right(accuracy_threshold)
-    least_left_out = math.ceil(min_node_sparsity * space.n_hidden - 1e-9)
     if space.count() <= max_table_rows:
-        return _in_a_table(part, examples, space, ablation, least_correct, least_left_out, device, progress)
+        measured = _measured(part, examples, space, ablation, device, progress)
+        return in_a_table(measured, examples, space, least_correct, min_node_sparsity)
     if not space.n_hidden:
         problem = f"a part without hidden layers has {space.count():,} circuits, more than {max_table_rows:,}, and a "
         raise ArgumentError(
@@ -167,7 +169,7 @@ def search_circuits(
             f"{problem}census takes a hidden layer.",
             f"Type {space.count()} or analyse more layers.",
         )
-    if least_left_out:
+    if _least_left_out(space, min_node_sparsity):
         raise ArgumentError(
             ("min_node_sparsity", "max_table_rows"),
             min_node_sparsity,
@@ -209,22 +211,43 @@ def _by_census(
     return CircuitSearch(space, listed, census.counts, census.edge_counts, least_correct, right)
 
 
-def _in_a_table(
+def _measured(
     part: Part,
     examples: CircuitExamples,
     space: CircuitSpace,
     ablation: str,
-    least_correct: int,
-    least_left_out: int,
     device: torch.device,
     progress: Progress | None,
-) -> CircuitSearch:
-    """Returns all circuits that leave out at least so many hidden neurons, measured and counted."""
+) -> CircuitMeasures:
+    """Returns the measures of all circuits."""
     if device.type == "cuda" and space.n_hidden and not examples.has_several:
         batches = measure_on(device, part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
     else:
         batches = measure(part, examples, ablation=ablation, inputs=space.inputs, progress=progress)
-    listed = CircuitMeasures.joined(list(batches)).sorted()
+    return CircuitMeasures.joined(list(batches))
+
+
+def _least_left_out(space: CircuitSpace, min_node_sparsity: float) -> int:
+    """Returns how many hidden neurons a circuit leaves out, at least."""
+    return math.ceil(min_node_sparsity * space.n_hidden - 1e-9)
+
+
+def in_a_table(
+    measured: CircuitMeasures,
+    examples: CircuitExamples,
+    space: CircuitSpace,
+    least_correct: int,
+    min_node_sparsity: float = 0.0,
+) -> CircuitSearch:
+    """Returns measured circuits that leave out enough hidden neurons, sorted and counted.
+
+    Args:
+        measured: all circuits that are looked at.
+        least_correct: the fewest right answers of a valid circuit.
+        min_node_sparsity: as for `search_circuits`.
+    """
+    least_left_out = _least_left_out(space, min_node_sparsity)
+    listed = measured.sorted()
     listed = listed.kept(space.n_hidden - space.n_active(listed.circuit) >= least_left_out)
     right = listed.right(examples.valid_by)
     counts = np.zeros((space.n_hidden + 1, space.n_edges + 1, len(examples) + 1), dtype=np.int64)
@@ -249,6 +272,9 @@ def judged(
         ablation: what a left-out edge carries, one of `ABLATIONS`.
     """
     space, circuits = result.space, result.listed.circuit
+    if result.of_family:
+        batches = list(measure_by_tensors(part, examples, circuits, ablation=ablation, progress=progress))
+        return CircuitMeasures.joined(batches)
     if len(circuits) == space.count():
         batches = list(measure(part, examples, ablation=ablation, inputs=space.inputs, progress=progress))
         return CircuitMeasures.joined(batches).sorted()
