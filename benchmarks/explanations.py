@@ -14,9 +14,9 @@ import torch
 
 from benchmarks.timing import seconds, took
 from mi_runner.config import composition
+from mi_runner.datasets.algorithms import algorithms
 from mi_runner.graph.chain import Part, find_part
 from mi_runner.graph.model_graph import ModelGraph
-from mi_runner.datasets.algorithms import algorithms
 from mi_runner.methods.explanations.alignments import Interchange
 from mi_runner.methods.explanations.explain import explain
 from mi_runner.methods.explanations.groundings import count_groundings, list_groundings

@@ -7,10 +7,10 @@ from importlib import import_module
 from importlib.util import find_spec
 
 from mi_runner.config.registry import EXPERIMENTS, code_of, said_of
-from mi_runner.experiments.common.tables import HISTORY, PREDICTIONS
+from mi_runner.experiments.common.tables import HISTORY, PREDICTIONS, TRUTH
 from mi_runner.tables.declaration import Declarations
 
-ADDED = (HISTORY, HISTORY.of_seeds(), PREDICTIONS, PREDICTIONS.of_seeds())
+ADDED = (HISTORY, HISTORY.of_seeds(), PREDICTIONS, PREDICTIONS.of_seeds(), TRUTH, TRUTH.of_seeds())
 """The tables that the runner adds to those of an experiment."""
 
 

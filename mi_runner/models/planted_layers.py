@@ -131,7 +131,9 @@ def _check(formula: Formula, options: Options) -> None:
     n_hidden = max(1, height(formula.root.tree))
     if options.distractor_kind == "cancelling" and options.distractors % 2:
         problem = "cancelling distractors come in pairs:"
-        raise ArgumentError("distractors", options.distractors, problem, f"type {{distractors}}={options.distractors + 1}.")
+        raise ArgumentError(
+            "distractors", options.distractors, problem, f"type {{distractors}}={options.distractors + 1}."
+        )
     if options.rotation is not None and not 1 <= options.rotation <= n_hidden:
         layers = "one hidden layer" if n_hidden == 1 else f"{n_hidden} hidden layers"
         problem = f"the formula has {layers}:"
@@ -254,7 +256,10 @@ def _shuffled(layers: list[list[Unit]], seed: int) -> list[list[Unit]]:
         places = np.argsort(orders[number + 1]) if number + 1 < len(layers) else np.zeros(1, dtype=int)
         moved = [layer[place] for place in order]
         shuffled.append(
-            [unit if unit.leads is None else replace(unit, leads=(int(places[unit.leads[0]]), unit.leads[1])) for unit in moved]
+            [
+                unit if unit.leads is None else replace(unit, leads=(int(places[unit.leads[0]]), unit.leads[1]))
+                for unit in moved
+            ]
         )
     return shuffled
 

@@ -30,7 +30,6 @@ from mi_runner.training import stacked as stacked_training
 from mi_runner.training.doubts import doubts
 from mi_runner.training.model_store import Stored
 
-
 PLANTED = "planted"
 """Where the weights are from that `model=planted` has."""
 
@@ -166,7 +165,9 @@ def check_trained(weighted: Weighted) -> None:
         RunFailed: a network's outputs are not finite, or not those of each example alone.
     """
     setting = weighted.setting
-    if (weighted.of_checkpoint or weighted.of_program or weighted.is_planted) and setting.dataset.x_train.device.type == "cpu":
+    if (
+        weighted.of_checkpoint or weighted.of_program or weighted.is_planted
+    ) and setting.dataset.x_train.device.type == "cpu":
         return
     for member in setting.members or (setting,):
         try:

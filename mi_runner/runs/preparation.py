@@ -171,9 +171,7 @@ def sigmoid(config: RunConfig) -> str:
 
 def _of_member(setting: Setting[Any], built: Built, seed: int) -> Setting[Any]:
     """Returns the setting of another seed's network."""
-    return replace(
-        setting, model=built.model, dataset=built.dataset, seed=seed, source=built.source, truth=built.truth
-    )
+    return replace(setting, model=built.model, dataset=built.dataset, seed=seed, source=built.source, truth=built.truth)
 
 
 def _members(setting: Setting[Any], config: RunConfig, dataset: Dataset, given: Given) -> tuple[Setting[Any], ...]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from mi_runner.config.run_schema import RunConfig
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common.predictions import with_predictions
+from mi_runner.experiments.common.truth import with_truth
 from mi_runner.machine import cache, memory, threads
 from mi_runner.progress import Progress, log
 from mi_runner.runs import expectations, run_folder
@@ -109,7 +110,7 @@ def run(
         record.stop_epoch = weighted.stop_epochs
 
         with journal.stage("experiment"):
-            result = with_predictions(experiment.run(setting), setting)
+            result = with_truth(with_predictions(experiment.run(setting), setting), setting)
         if result.answer:
             record.answer = result.answer
             log.info(result.answer)

@@ -12,8 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mi_runner.graph.chain import Layer, Part
-from mi_runner.methods.explanations import alignments, groundings, sampling
 from mi_runner.datasets.algorithms import (
     Algorithm,
     algorithms,
@@ -23,6 +21,8 @@ from mi_runner.datasets.algorithms import (
     depth_of,
     inner_nodes,
 )
+from mi_runner.graph.chain import Layer, Part
+from mi_runner.methods.explanations import alignments, groundings, sampling
 from mi_runner.methods.explanations.alignments import Alignment, Interchange, NeuronSet
 from mi_runner.methods.explanations.boolean import BooleanNetwork, digits_of
 from mi_runner.methods.explanations.explain import explain, own_table

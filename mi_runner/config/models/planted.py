@@ -32,15 +32,22 @@ class PlantedConfig(ModelConfig):
         formula=True,
     )
     distractors: int = option(
-        0, "neurons of each hidden layer that the formula doesn't need; cancelling ones come in pairs", at_least=0, at_most=1_000
+        0,
+        "neurons of each hidden layer that the formula doesn't need; cancelling ones come in pairs",
+        at_least=0,
+        at_most=1_000,
     )
     distractor_kind: DistractorKind = option(
         DistractorKind.cancelling,
         "ignored: no weight leads on; cancelling: twins that read alike, with weights +c and -c to one neuron",
     )
     cancelling_weight: float = option(1.0, "the c of cancelling distractors", above=0)
-    copies: int = option(1, "neurons that each planted one becomes, with equal parts of its weights", at_least=1, at_most=100)
-    noise: float = option(0.0, "standard deviation of what is added to biases and to weights that are not 0", at_least=0)
+    copies: int = option(
+        1, "neurons that each planted one becomes, with equal parts of its weights", at_least=1, at_most=100
+    )
+    noise: float = option(
+        0.0, "standard deviation of what is added to biases and to weights that are not 0", at_least=0
+    )
     rotation: int | None = option(
         None, "hidden layer behind which a Linear layer turns all values at random, from 1; null: none", at_least=1
     )

@@ -207,7 +207,11 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     parts = analysed_parts(kind, part)
     cut = _check_cut(part, judging or found, [output for output, _ in parts])
     outputs = [_of_output(setting, single, found, judging, output, cut[output]) for output, single in parts]
-    where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else []), *([PLANTED] if setting.truth else [])]
+    where = [
+        *([JUDGED] if judging else []),
+        *([NAMED] if part.has_names else []),
+        *([PLANTED] if setting.truth else []),
+    ]
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
     pictures = [output.picture for output in outputs]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
@@ -406,9 +410,7 @@ def _by_side_of_half(setting: Setting[CircuitsConfig], examples: CircuitExamples
     return replace(examples, kind=Outputs.probability, target=examples.target.long())
 
 
-def _estimate(
-    space: CircuitSpace, count: int, examples: CircuitExamples, output: int | str, max_rows: int
-) -> str:
+def _estimate(space: CircuitSpace, count: int, examples: CircuitExamples, output: int | str, max_rows: int) -> str:
     n_distinct = len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
     kind, seconds = "table", count * n_distinct * max(1, space.sizes[-1] - 1) / NUMBERS_PER_SECOND
     if count > max_rows:

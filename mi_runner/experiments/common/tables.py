@@ -83,6 +83,25 @@ CONFUSION = TableType(
 
 CONFUSION_FIGURE = FigureType("confusion", "Labels and predicted labels of the test examples.", "confusion")
 
+TRUTH = TableType(
+    "truth",
+    "The edges of the planted circuit, and which nodes of the formula their ends carry",
+    (
+        Key("layer", "number of the Linear layer, from 0"),
+        Key("source", "number of the neuron that the edge comes from, from 0"),
+        Key("target", "number of the neuron that the edge goes to, from 0"),
+        Note("weight", "the edge's weight"),
+        Note("source_node", "the node that the source carries, as a formula; empty behind a rotation"),
+        Note("node", "the node that the target carries, as a formula; of the output the whole formula"),
+        Note(
+            "gate",
+            "what the target is: and, nimp (a ∧ ¬b), converse_nimp (¬a ∧ b), nor, carrier of a value, rotated or output",
+        ),
+        Note("copy", "number of the target's copy, from 0"),
+        Note("is_inert", "whether the target's node is constant, or can't change the answer"),
+    ),
+)
+
 REGULARIZED, STOPPED = "where training has a regularizer", "where training.stop_loss is given"
 
 MEASURED = {

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from mi_runner.datasets import logic
+from mi_runner.datasets.algorithms import CONVERSE_NIMP, NIMP, OR, Tree
 from mi_runner.experiments import Drawing
 from mi_runner.experiments.common import drawing
-from mi_runner.datasets.algorithms import CONVERSE_NIMP, NIMP, OR, Tree
 from mi_runner.methods.explanations.alignments import Alignment
 from mi_runner.methods.explanations.boolean import digits_of
 from mi_runner.methods.explanations.explain import Explanations

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mi_runner.datasets import logic
+from mi_runner.datasets.algorithms import formula
 from mi_runner.experiments.explanations import figures
 from mi_runner.methods.circuits.table import circuit_table
-from mi_runner.datasets.algorithms import formula
 from mi_runner.methods.explanations.explain import Explanations
 from mi_runner.methods.explanations.groundings import list_groundings
 from mi_runner.progress import log

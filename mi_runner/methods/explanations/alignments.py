@@ -24,10 +24,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mi_runner.datasets.algorithms import Algorithm, Tree, apply_gate, variable_table
 from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import ACTIVATIONS, Part
 from mi_runner.methods.explanations import interchange_kernel
-from mi_runner.datasets.algorithms import Algorithm, Tree, apply_gate, variable_table
 from mi_runner.methods.explanations.boolean import BooleanNetwork
 
 PAIRS = ("all", "later")

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from mi_runner.datasets.algorithms import Algorithm, algorithms, check_size
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.search import MOST_ROWS, CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.explanations import sampling
-from mi_runner.datasets.algorithms import Algorithm, algorithms, check_size
 from mi_runner.methods.explanations.alignments import Alignments, Interchange
 from mi_runner.methods.explanations.boolean import BooleanNetwork, table_of
 from mi_runner.methods.explanations.groundings import count_groundings
