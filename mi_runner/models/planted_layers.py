@@ -236,10 +236,10 @@ def _drawn(found: Sequence[Unit], above: int, options: Options, draw: np.random.
         above: planted neurons of the next layer, or 1 for the output.
     """
     if options.distractor_kind == "ignored":
-        return [found[draw.integers(len(found))] for _ in range(options.distractors)]
+        return [found[int(draw.integers(len(found)))] for _ in range(options.distractors)]
     drawn = []
     for _ in range(options.distractors // 2):
-        unit, target = found[draw.integers(len(found))], int(draw.integers(above))
+        unit, target = found[int(draw.integers(len(found)))], int(draw.integers(above))
         twins = (replace(unit, leads=(target, sign * options.cancelling_weight)) for sign in (1, -1))
         drawn += [replace(twin, copy=copy) for copy, twin in enumerate(twins)]
     return drawn

@@ -114,7 +114,7 @@ class Truth:
 
     @property
     def circuit(self) -> int | None:
-        """The planted circuit as one integer, in which edge e of `edges`' order is bit e; None of more than 64 edges."""
+        """The planted circuit as one integer, in which edge e of the network is bit e; None of more than 64 edges."""
         return bits_of(self.planted)
 
     def neuron(self, site: int, place: int) -> Neuron:

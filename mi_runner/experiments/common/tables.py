@@ -95,7 +95,7 @@ TRUTH = TableType(
         Note("node", "the node that the target carries, as a formula; of the output the whole formula"),
         Note(
             "gate",
-            "what the target is: and, nimp (a ∧ ¬b), converse_nimp (¬a ∧ b), nor, carrier of a value, rotated or output",
+            "what the target is: and, nimp (a ∧ ¬b), converse_nimp (¬a ∧ b), nor, a value's carrier, rotated, output",
         ),
         Note("copy", "number of the target's copy, from 0"),
         Note("is_inert", "whether the target's node is constant, or can't change the answer"),
