@@ -137,3 +137,22 @@ def test_a_site_that_looks_like_a_number(mi_run: Any) -> None:
     rows = (ended.folder / "metrics.csv").read_text().splitlines()
     assert [row.split(",")[0] for row in rows[1:]] == ["none", "0.10", "0.1"]
     assert ended.record["config"]["experiment.targets"] == ["0.10", "0.1"]
+
+
+@pytest.mark.parametrize(
+    ("typed", "read"),
+    [
+        ("model.formula=(A & ~B) | (~A & B)", "(A & ~B) | (~A & B)"),
+        ("model.formula=~A", "~A"),
+        ("model.formula=A|B", "A|B"),
+        ("model.formula='A ^ B'", "A ^ B"),
+        ("model.formula=null", None),
+    ],
+)
+def test_a_formula_needs_no_quotes_besides_the_shells(typed: str, read: str | None) -> None:
+    config = composition.compose(["model=planted", "dataset=logic", typed])
+    assert config.model.formula == read  # type: ignore[attr-defined]
+
+
+def test_each_of_several_formulas_is_one_text() -> None:
+    assert with_quotes(["model.formula=A & B, ~A"]) == ["model.formula='A & B','~A'"]
