@@ -19,7 +19,7 @@ import torch
 
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
-from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
+from mi_runner.config.experiments.discovery import DiscoveryConfig
 from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
@@ -149,7 +149,7 @@ def cost(setting: Setting[DiscoveryConfig]) -> dict[str, int]:
     part = find_part(setting.graph(), setting.config.last_layers)
     spaces = [space_of(setting, single) for _, single in analysed_parts(setting.dataset.outputs, part)]
     n_circuits = sum(space.count() for space in spaces if space is not None)
-    return {"circuits": n_circuits * len(_ablations(setting.config))} if n_circuits else {}
+    return {"circuits": n_circuits * len(setting.config.ablation.ablations)} if n_circuits else {}
 
 
 def metric_names(setting: Setting[DiscoveryConfig]) -> list[str]:
@@ -157,7 +157,7 @@ def metric_names(setting: Setting[DiscoveryConfig]) -> list[str]:
     names = [
         f"{measure}/{method}/{ablation}"
         for method in setting.config.methods
-        for ablation in _ablations(setting.config)
+        for ablation in setting.config.ablation.ablations
         for measure in _measures(setting.config)
     ]
     return ["accuracy", "n_edges", *names]
@@ -167,10 +167,6 @@ def _measures(config: DiscoveryConfig) -> list[str]:
     """Returns the measures of summary.csv that the summary has, too."""
     chosen = CHOSEN if config.judge_on is not JudgeOn.test else ()
     return [measure.name for measure in (*OF_SUMMARY, *chosen)]
-
-
-def _ablations(config: DiscoveryConfig) -> list[str]:
-    return ["zero", "mean"] if config.ablation is LeftOut.both else [config.ablation.name]
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------
@@ -195,7 +191,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         accuracy, threshold = finding.accuracy(output), config.accuracy_threshold
         rule = valid_by(config.valid, accuracy, threshold, output=f"output {output}: ")
         for_circuits = [each.examples(output, rule) for each in (judging, finding)]
-        for ablation in _ablations(config):
+        for ablation in config.ablation.ablations:
             task = _task(setting, single, judging, output, ablation)
             found_on = _task(setting, single, finding, output, ablation) if on.differ else None
             elsewhere = (found_on, for_circuits[1]) if found_on is not None else None
@@ -231,7 +227,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         shown=("overview",),
         answer=answers.answer(
             tables["summary"],
-            {ablation: compared[first, ablation] for ablation in _ablations(config)},
+            {ablation: compared[first, ablation] for ablation in config.ablation.ablations},
             n_edges,
             on.words,
         ),
