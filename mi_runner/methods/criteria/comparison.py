@@ -80,7 +80,7 @@ def _taus(values: Mapping[str, np.ndarray], n: int) -> dict[Pair, list[float]]:
     if not len(next(iter(values.values()))):
         return {pair: [math.nan] * n for pair in pairs}
     ranked = {name: ranks_of(of) for name, of in values.items()}
-    orders, ranks = (np.concatenate([of[k].T for of in ranked.values()]) for k in (0, 1))
+    orders, ranks = (np.ascontiguousarray(np.concatenate([of[k].T for of in ranked.values()])) for k in (0, 1))
     starts = dict(zip(values, np.cumsum([0, *(of.shape[1] for of in values.values())]), strict=False))
     rows = {name: starts[name] + np.arange(n) * (of.shape[1] > 1) for name, of in values.items()}
     first, second = (np.concatenate([rows[pair[k]] for pair in pairs]) for k in (0, 1))
