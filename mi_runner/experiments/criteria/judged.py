@@ -99,6 +99,7 @@ class Judged:
         chance: circuits of as many edges, drawn at random; None: no control, or no valid circuit.
         untrained: valid circuits of the untrained network; None: no control.
         truth: the circuit that is known as the truth, judged alone; None: none is known, or it isn't valid.
+        controlled: whether controls are asked for.
     """
 
     output: int | str
@@ -110,6 +111,7 @@ class Judged:
     chance: Population | None = None
     untrained: Population | None = None
     truth: Criteria | None = None
+    controlled: bool = True
 
     @property
     def keys(self) -> dict[str, int | str]:
@@ -187,7 +189,18 @@ def judge_output(
         )
         if measured.right(rule)[0] >= search.least_correct:
             known = _judged(setting, task, circuits, criteria)
-    return Judged(output, ablation, network.part.output(output), search, rule, valid, by_chance, control, known)
+    return Judged(
+        output,
+        ablation,
+        network.part.output(output),
+        search,
+        rule,
+        valid,
+        by_chance,
+        control,
+        known,
+        config.controls,
+    )
 
 
 def _searched(

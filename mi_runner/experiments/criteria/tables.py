@@ -29,12 +29,15 @@ TOLD = "where a τ is given an interval, experiment.resamples"
 
 ALL_CRITERIA = "all criteria but parsimony"
 
+ALL_TOGETHER = "all"
+"""The row of all criteria but parsimony: its numbers are those of the smallest of them."""
+
 ABLATION = Key("ablation", "what a left-out edge carries: zero or mean")
 
 CRITERION = Key(
     "criterion",
-    "what circuits are compared by; noise_0.1: with noise of 0.1 standard deviations; all: all criteria together, but "
-    "parsimony",
+    "what circuits are compared by; noise_0.1: with noise of 0.1 standard deviations; all: the smallest of all but "
+    "parsimony, so that a circuit survives it that survives each",
 )
 
 CIRCUIT = Key("circuit", BITS)
@@ -84,8 +87,7 @@ IN_CRITERION = (
     ),
     Measure(
         "n_best",
-        "valid circuits with the largest value; of all: those that no other beats, the front; empty where not all are "
-        "judged",
+        "valid circuits with the largest value; empty where not all are judged",
         COUNT,
         within=NOT_NEGATIVE,
     ),

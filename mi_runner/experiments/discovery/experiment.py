@@ -20,12 +20,13 @@ import torch
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.discovery import DiscoveryConfig
-from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
+from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
 from mi_runner.experiments.common.named_parts import named
+from mi_runner.experiments.common.named_records import chosen_records
 from mi_runner.experiments.common.validity import valid_by
 from mi_runner.experiments.discovery import answers, figures
 from mi_runner.experiments.discovery.comparison import compare_networks
@@ -54,7 +55,6 @@ from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.find import Resampled, Task, find
 from mi_runner.methods.discovery.optimum import Best
 from mi_runner.methods.discovery.records import METHODS, Method, all_methods, fault_of, own_method
-from mi_runner.models.external import import_callable
 from mi_runner.progress import log
 from mi_runner.tables.pairwise import Compared
 from mi_runner.training.evaluation import loss_function
@@ -115,33 +115,7 @@ def _methods(config: DiscoveryConfig) -> list[Method]:
     Raises:
         ConfigError: no method has this name, one comes twice, or its code can't be imported.
     """
-    by_name = {method.name: method for method in all_methods()}
-    if not config.methods:
-        raise ConfigError(f"experiment.methods=[]: name at least one of {', '.join(by_name)}.")
-    for name in config.methods:
-        if config.methods.count(name) > 1:
-            raise ConfigError(f"experiment.methods has {name} twice. Name it once.")
-    return [_method(name, by_name) for name in config.methods]
-
-
-def _method(name: str, by_name: Mapping[str, Method]) -> Method:
-    if ":" in name:
-        with as_options(experiment=["methods"]):
-            own = own_method(name, import_callable("methods", name))
-        log.warning(f"experiment.methods: the code of {name} is run")
-        return own
-    if fault := fault_of(name):
-        raise ConfigError(f"experiment.methods has {name}: {fault}")
-    if name not in by_name:
-        words = unknown("method", name, list(by_name))
-        raise ConfigError(f"experiment.methods has {name}: {words} Your own: package.module:callable.")
-    try:
-        by_name[name].load()  # now, not in the time that the method takes
-    except Exception as error:
-        raise ConfigError(
-            f"experiment.methods has {name}: its code can't be imported ({type(error).__name__}: {error})."
-        ) from error
-    return by_name[name]
+    return chosen_records("methods", config.methods, all_methods(), kind="method", fault_of=fault_of, own=own_method)
 
 
 def cost(setting: Setting[DiscoveryConfig]) -> dict[str, int]:
