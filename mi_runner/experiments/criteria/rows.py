@@ -207,7 +207,8 @@ def step_rows(judged: Judged) -> Iterator[Row]:
             "share": count / len(judged.valid.circuits),
         }
         if judged.controlled:
-            row |= {control: None if counts is None else _share(counts[place]) for control, counts in steps.items()}
+            shares = {name: None if of is None else _share(of[place]) for name, of in steps.items()}
+            row |= shares
         yield row
 
 
