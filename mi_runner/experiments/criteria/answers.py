@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from mi_runner.experiments.common.sentences import MOST_NAMED, between, counted, figure, listed, measured
 from mi_runner.experiments.common.validity import no_circuit
 from mi_runner.experiments.criteria.judged import Judged
-from mi_runner.methods.criteria.comparison import AgainstChance
+from mi_runner.experiments.criteria.tables import ALL_TOGETHER
+from mi_runner.methods.criteria.comparison import SAME, AgainstChance
 
 Row = Mapping[str, Any]
 

@@ -81,8 +81,7 @@ def _steps(rows: Sequence[Row], n_circuits: int) -> Figure:
         if not all(math.isnan(share) for share in shares):
             axes.plot(range(len(rows)), shares, style, color=colour, markersize=4, label=words)
     for place, row in enumerate(rows):
-        at = {"xytext": (0, 5), "textcoords": "offset points", "ha": "center", "fontsize": 7}
-        axes.annotate(f"{row['n_survivors']:,}", (place, row["share"]), **at)
+        axes.text(place, row["share"] + 0.02, f"{row['n_survivors']:,}", ha="center", va="bottom", fontsize=7)
     names = [("" if place == 0 else "+ ") + row["criterion"] for place, row in enumerate(rows)]
     axes.set_xticks(range(len(rows)), names, rotation=45, ha="right", fontsize=8)
     axes.set(ylim=(-0.03, 1.1), ylabel="share that survives")

@@ -199,7 +199,7 @@ def step_rows(judged: Judged) -> Iterator[Row]:
         for name, population in populations.items()
     }
     for place, (name, count) in enumerate(judged.valid.survivors.cumulative.items()):
-        row = {
+        row: Row = {
             **judged.keys,
             "step": place + 1,
             "criterion": name,
@@ -207,8 +207,7 @@ def step_rows(judged: Judged) -> Iterator[Row]:
             "share": count / len(judged.valid.circuits),
         }
         if judged.controlled:
-            shares = {name: None if of is None else _share(of[place]) for name, of in steps.items()}
-            row |= shares
+            row |= {control: None if of is None else _share(of[place]) for control, of in steps.items()}
         yield row
 
 
