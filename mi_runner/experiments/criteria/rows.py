@@ -25,6 +25,7 @@ from mi_runner.methods.criteria.comparison import (
     tau_matrix,
 )
 from mi_runner.tables.intervals import wilson_interval
+from mi_runner.tables.names import ALL
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -271,8 +272,8 @@ def best_rows(judged: Judged, table: DataFrame) -> Iterator[Row]:
             continue
         keys = {**judged.keys, "criterion": name}
         means = best[["n_edges", "n_nodes", *numbers]].astype(float).mean()
-        mean: Row = {"circuit": None, "n_edges": None, "n_nodes": None, **means.to_dict()}
-        yield {**keys, "place": "all", **_plain(mean), "n_best": len(best)}
+        mean: Row = {"circuit": ALL, **means.to_dict()}
+        yield {**keys, "place": ALL, **_plain(mean), "n_best": len(best)}
         for place, row in enumerate(best.head(MOST_LISTED)[["circuit", *means.index]].to_dict("records"), 1):
             of_row = _plain(row) | {"survives": float(row["survives"])}
             yield {**keys, "place": place, **of_row, "n_best": len(best)}

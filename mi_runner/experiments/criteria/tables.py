@@ -237,7 +237,7 @@ BEST = TableType(
             "1 to 10: a circuit with the criterion's largest value, the fewest edges first; all: the mean over all "
             "that have it",
         ),
-        Note("circuit", BITS),
+        Note("circuit", f"{BITS}; all: the mean"),
         N_EDGES,
         N_NODES,
         Note("n_best", "judged circuits with the criterion's largest value", COUNT),
