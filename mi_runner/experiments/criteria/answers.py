@@ -68,8 +68,10 @@ def _survivors(case: Answered) -> str:
         text = f"{n:,} of {counted(valid.n_all, 'valid circuit')} {'survives' if n == 1 else 'survive'} {reach}"
     if row.get("chance") is None:
         return text
-    share = between(row["chance"], row["chance_low"], row["chance_high"])
-    return f"{text}; of {row['n_chance']:,} circuits of as many edges, drawn at random, the share is {share}"
+    share = "" if valid.is_sample else f", the share {figure(row['share'])}"
+    by_chance = between(row["chance"], row["chance_low"], row["chance_high"])
+    apart = "" if row["tells"] == "yes" else ", and the test at 5 % doesn't tell these shares apart"
+    return f"{text}{share}; of circuits of as many edges, drawn at random, it is {by_chance}{apart}"
 
 
 def _are(n: int) -> str:
@@ -83,14 +85,22 @@ def _chance(case: Answered) -> str:
     if not tested:
         return ""
     if not silent:
-        return f"Valid circuits survive {'each' if len(tested) > 1 else 'it'} more often than those (tested at 5 %)."
-    verb = "says" if len(silent) == 1 else "say"
-    return f"Those survive {listed(silent)} as often (tested at 5 %), so {verb} nothing: {listed(silent)}."
+        each = "each" if len(tested) > 1 else "it"
+        return f"Valid circuits survive {each} more often than circuits drawn at random do (tested at 5 %)."
+    one = len(silent) == 1
+    says, them = ("says", "it") if one else ("say", "them")
+    return (
+        f"{listed(silent)} {says} nothing: the test at 5 % doesn't show that valid circuits survive {them} more often "
+        "than circuits drawn at random do."
+    )
 
 
 def _front(case: Answered) -> str:
     n = len(case.rows["front"])
-    return f"{n:,} of the valid circuits {_are(n)} beaten by no other." if n else ""
+    if not n or case.judged.valid.n_all == 1:
+        return ""
+    them = "is one of them" if n == 1 else f"are {n:,} of them"
+    return f"On the front {them}: no other is as good in all criteria and better in one."
 
 
 # --- pairs -----------------------------------------------------------------------------------------------------------
@@ -107,11 +117,11 @@ def _pairs(rows: Sequence[Row], *, intervals: bool) -> str:
     texts = []
     for end, word in ((most, "most"), (least, "least")):
         ties = [row for row in known if row is not end and not _apart(*_ordered(row, end), intervals=intervals)]
-        text = f"{_named(end)} agree {word}: τ is {_tau(end)}"
+        text = f"The pair that agrees {word} is {_named(end)}, with τ {_tau(end)}"
         if ties and len(ties) <= MOST_NAMED:
-            text += f"; {listed([_named(row) for row in ties])} {'ties' if len(ties) == 1 else 'tie'} with them"
+            text += f"; {listed([_named(row) for row in ties])} {'ties' if len(ties) == 1 else 'tie'} with it"
         elif ties:
-            text += f"; {len(ties)} more pairs tie with them"
+            text += f"; {len(ties)} more pairs tie with it"
         texts.append(text)
     return f"{texts[0]}. {texts[1]}."
 
@@ -128,7 +138,7 @@ def _apart(lower: Row, higher: Row, *, intervals: bool) -> bool:
 
 
 def _named(row: Row) -> str:
-    return f"{row['criterion']} and {row['other']}"
+    return f"{row['criterion']}–{row['other']}"
 
 
 def _tau(row: Row) -> str:

@@ -242,7 +242,8 @@ def _tell(config: CriteriaConfig, network: Network, criteria: Sequence[Criterion
     """Logs what criteria are computed on, and which of those asked for aren't."""
     n = counted(len(network.test.entering), "test example")
     others = "" if network.shift is None else f" and {counted(len(network.shift), 'other input')}"
-    log.info(f"{counted(len(criteria), 'criterion', 'criteria')} on {n}{others}")
+    columns = [column for record in criteria for column in record.columns(config.noise)]
+    log.info(f"{counted(len(columns), 'criterion', 'criteria')} on {n}{others}: {', '.join(columns)}")
     names = [record.name for record in criteria]
     if missing := [name for name in config.criteria if name not in names]:
         log.info(

@@ -59,7 +59,7 @@ def _matrix(rows: Sequence[Row], column: str, lowest: float, cmap: str, label: s
     axes.set_xticks(range(len(names)), names, rotation=90, fontsize=8)
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.set_title(f"{_of(rows)}\ngrey: none", fontsize=9)
-    figure.colorbar(shown, ax=axes, label=label)
+    figure.colorbar(shown, ax=axes, shrink=0.8).set_label(label, fontsize=8)
     return figure
 
 
@@ -80,13 +80,15 @@ def _steps(rows: Sequence[Row], n_circuits: int) -> Figure:
         shares = [math.nan if row.get(column) is None else row[column] for row in rows]
         if not all(math.isnan(share) for share in shares):
             axes.plot(range(len(rows)), shares, style, color=colour, markersize=4, label=words)
+    lowest = min([row[column] for row in rows for column in POPULATIONS if row.get(column)], default=1.0)
+    axes.set_yscale("symlog", linthresh=10 ** math.floor(math.log10(lowest)))  # few of many are seen, and none is 0
     for place, row in enumerate(rows):
-        axes.text(place, row["share"] + 0.02, f"{row['n_survivors']:,}", ha="center", va="bottom", fontsize=7)
+        axes.text(place, 1.2 * row["share"], f"{row['n_survivors']:,}", ha="center", va="bottom", fontsize=7)
     names = [("" if place == 0 else "+ ") + row["criterion"] for place, row in enumerate(rows)]
     axes.set_xticks(range(len(rows)), names, rotation=45, ha="right", fontsize=8)
-    axes.set(ylim=(-0.03, 1.1), ylabel="share that survives")
+    axes.set(ylim=(0, 2.5), ylabel="share that survives")
     axes.set_title(f"{_of(rows)}: survivors of {n_circuits:,} valid circuits", fontsize=9)
-    axes.legend(frameon=False, fontsize=7)
+    figure.legend(*axes.get_legend_handles_labels(), frameon=False, fontsize=7, loc="outside lower center", ncols=2)
     drawing.tidy(axes)
     return figure
 

@@ -27,12 +27,18 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.criteria.comparison import Survivors, survivors
 from mi_runner.methods.criteria.judge import Criteria, judge
 from mi_runner.methods.criteria.records import Criterion
-from mi_runner.methods.criteria.task import Task
+from mi_runner.methods.criteria.task import NOISY, Task
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.progress import log
 
 MOST_ROUNDS = 200
 """Draws for each size, of a family that is too large to list, until enough are of the family."""
+
+MOST_RESAMPLED = 1_000
+"""Circuits whose criteria are computed on each resample of the examples; of more a random sample."""
+
+JUDGED_PER_SECOND, RESAMPLED_PER_SECOND = 4e8, 2e9
+"""Circuits times examples that criteria run on, and the same times resamples, per second, for the estimate."""
 
 NETWORK, UNTRAINED = "trained", "untrained"
 """The network itself, and the control of its architecture."""
@@ -168,6 +174,8 @@ def judge_output(
     config = setting.config
     search = _searched(setting, network, output, ablation, rule)
     task = _task(setting, network, search, output, ablation)
+    n_chance = config.control_circuits if config.controls else 0
+    log.info(_estimate(task, search, criteria, config.max_circuits, n_chance, config.resamples))
     valid = _valid(setting, task, search, criteria, (network.name, output, ablation), config.max_circuits)
     by_chance = None
     if config.controls and valid.n_all:
@@ -245,6 +253,22 @@ def _task(
         every_input=network.every_input,
         seed=chance.derived_seed(setting.seed, "criteria", output),
     )
+
+
+def _estimate(
+    task: Task, search: CircuitSearch, criteria: Sequence[Criterion], most: int, n_chance: int, resamples: int
+) -> str:
+    """Returns how many circuits are judged, and about how long it takes."""
+    n_judged = min(search.n_valid, most)
+    n_noisy = -(-NOISY // len(task.x)) * len(task.x) * len(task.noise)
+    n_pairs = min(task.pairs, len(task.x) ** 2)
+    runs = {"noise": n_noisy, "shift": 0 if task.shift is None else len(task.shift)}
+    runs |= {"sufficiency": n_pairs, "necessity": n_pairs, "interchange": n_pairs * max(1, search.space.n_hidden)}
+    each = sum(runs.get(record.name, len(task.x)) for record in criteria)
+    n_resampled = 0 if task.every_input else resamples * min(n_judged, MOST_RESAMPLED)
+    seconds = each * ((n_judged + n_chance) / JUDGED_PER_SECOND + n_resampled / RESAMPLED_PER_SECOND)
+    of = "" if n_judged == search.n_valid else f" of {search.n_valid:,}"
+    return f"{n_judged:,}{of} valid circuits and {n_chance:,} drawn at random are judged, about {seconds:,.0f} s"
 
 
 def _valid(

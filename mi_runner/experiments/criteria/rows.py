@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mi_runner.experiments.criteria.judged import Judged, Population
+from mi_runner.experiments.criteria.judged import MOST_RESAMPLED, Judged, Population
 from mi_runner.experiments.criteria.tables import ALL_TOGETHER
 from mi_runner.methods.criteria.comparison import (
     SAME,
@@ -32,9 +32,6 @@ if TYPE_CHECKING:
 
 MOST_LISTED = 10
 """Best circuits of a criterion in best.csv."""
-
-MOST_RESAMPLED = 1_000
-"""Circuits whose criteria are computed on each resample; of more a random sample."""
 
 Row = dict[str, Any]
 
