@@ -109,7 +109,7 @@ def test_the_matrix_has_each_pair_once() -> None:
 # --- intervals of tau ------------------------------------------------------------------------------------------------
 
 
-def test_the_interval_is_that_of_the_resamples_moved_to_all_circuits() -> None:
+def test_the_interval_is_the_spread_of_the_resamples_around_tau_of_all_circuits() -> None:
     draw = np.random.default_rng(0)
     resampled = {"a": draw.integers(0, 5, (20, 41)) / 5, "b": draw.integers(0, 5, (20, 41)) / 5}
     resampled["c"] = draw.integers(0, 5, (20, 1)) / 5
@@ -121,14 +121,14 @@ def test_the_interval_is_that_of_the_resamples_moved_to_all_circuits() -> None:
         for one, other in itertools.combinations("abc", 2):
             columns = (np.broadcast_to(resampled[name], (20, 41)).T for name in (one, other))
             taus = [kendalltau(*both).statistic for both in zip(*columns, strict=True)]
-            expected = np.quantile(taus, (0.025, 0.975)) + shift
+            expected = whole[one, other] + np.quantile(taus, (0.025, 0.975)) - np.median(taus)
             assert found[one, other] == pytest.approx(tuple(expected), abs=1e-12)
 
 
 def test_ends_of_an_interval_stay_in_their_range() -> None:
-    resampled = {"a": of(0, 1)[:, None], "b": of(0, 1)[:, None]}
-    found = tau_intervals(resampled, {"a": of(0, 1), "b": of(1, 0)}, {("a", "b"): 0.9})
-    assert found == {("a", "b"): (1.0, 1.0)}
+    resampled = {"a": np.tile(of(0, 1)[:, None], 9), "b": np.stack([of(0, 1)] * 5 + [of(1, 0)] * 4, axis=1)}
+    found = tau_intervals(resampled, {"a": of(0, 1), "b": of(0, 1)}, {("a", "b"): 0.9})
+    assert found == {("a", "b"): pytest.approx((-1.0, 0.9))}  # from 0.9 − 2, at the median
 
 
 @pytest.mark.parametrize(("n_constant", "is_there"), [(2, True), (3, False)])
