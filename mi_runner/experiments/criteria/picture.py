@@ -51,6 +51,7 @@ def _part(judged: Judged, table: DataFrame) -> Data:
         "n_valid": judged.valid.n_all,
         "threshold": judged.valid.threshold,
         "edges": edges_data(edges, weights, shares, [ends_of(part, *edge) for edge in edges]),
+        "names": judged.criteria,
         "counted": list(judged.counted),
         "circuits": {
             "bits": [str(bits) for bits in circuits.tolist()],  # as texts: JavaScript's numbers have 53 bits

@@ -44,10 +44,11 @@
   }
 
   function criteriaTable(row) {
-    const head = element("tr", {}, ...["criterion", "value", `at least ${part.threshold}`].map((name) => element("th", { scope: "col" }, name)));
-    const lines = Object.entries(part.criteria).map(([name, values]) =>
+    const head = element("tr", {}, element("th", { scope: "col" }, "criterion"), element("th", { scope: "col", class: "number" }, "value"),
+      element("th", { scope: "col" }, `at least ${part.threshold}`));
+    const lines = part.names.map((name) => [name, part.criteria[name][row]]).map(([name, value]) =>
       element("tr", { "data-criterion": name }, element("th", { scope: "row" }, name),
-        element("td", { class: "number" }, shown(values[row])), element("td", {}, survival(name, values[row]))));
+        element("td", { class: "number" }, shown(value)), element("td", {}, survival(name, value))));
     return element("table", {}, element("thead", {}, head), element("tbody", {}, ...lines));
   }
 
@@ -92,9 +93,8 @@
   }
 
   function build() {
-    const names = Object.keys(part.criteria);
     sorting.replaceChildren(element("option", { value: SPARSEST }, SPARSEST),
-      ...names.map((name) => element("option", { value: name }, `largest ${name} first`)));
+      ...part.names.map((name) => element("option", { value: name }, `largest ${name} first`)));
     begin();
   }
 
