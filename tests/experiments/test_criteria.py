@@ -325,12 +325,18 @@ def test_no_circuit_is_valid() -> None:
 
 
 def test_one_circuit_is_valid() -> None:
-    """The threshold is just below the full circuit's accuracy, 1, and nothing else answers all examples."""
-    result = run(accuracy_threshold=0.999, ablation=LeftOut.zero)
-    if result.metrics["n_valid/zero"] == 1:
-        assert "of 1 valid circuit survives" in result.answer
-    given = [row for row in result.tables["pairs"] if row["tau"] is not None]
-    assert result.metrics["n_valid/zero"] > 1 or not given
+    """The sum of two bits takes both edges."""
+    model = MLP([2, 1]).eval()
+    with torch.no_grad():
+        linear(model)[0].weight.fill_(1.0)
+        linear(model)[0].bias.zero_()
+    bits = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    data = Dataset("sums", bits, bits.sum(1), bits, bits.sum(1), None)
+    result = run(model, data, last_layers=1, inputs=CircuitInputs.any, ablation=LeftOut.zero, controls=False)
+    assert result.metrics["n_valid/zero"] == result.metrics["n_surviving/zero"] == result.metrics["n_front/zero"] == 1
+    assert result.answer == "With zero ablation 1 of 1 valid circuit survives all 7 criteria (at least 0.9)."
+    assert [row["tau"] for row in result.tables["pairs"]] == [None] * len(result.tables["pairs"])
+    assert frames(result)["circuits"]["circuit"].tolist() == [3]
 
 
 def test_several_outputs_are_judged_one_by_one() -> None:
