@@ -9,8 +9,9 @@ from typing import Any
 from mi_runner.experiments.common.sentences import MOST_NAMED, between, counted, figure, listed, measured
 from mi_runner.experiments.common.validity import no_circuit
 from mi_runner.experiments.criteria.judged import Judged
+from mi_runner.experiments.criteria.rows import Against
 from mi_runner.experiments.criteria.tables import ALL_TOGETHER
-from mi_runner.methods.criteria.comparison import SAME, AgainstChance
+from mi_runner.methods.criteria.comparison import SAME
 
 Row = Mapping[str, Any]
 
@@ -21,12 +22,12 @@ class Answered:
 
     Attributes:
         rows: of its tables.
-        against: criterion → how its valid circuits compare with chance; empty without that control.
+        against: control → how each criterion compares with it.
     """
 
     judged: Judged
     rows: Mapping[str, Sequence[Row]]
-    against: Mapping[str, AgainstChance | None]
+    against: Mapping[str, Against]
 
 
 def answer(
@@ -47,7 +48,7 @@ def answer(
         if not case.judged.valid.n_all:
             texts.append(f"{begin}no circuit is valid: {no_circuit(case.judged.valid_by, accuracy_threshold)}.")
             continue
-        texts += [f"{begin}{_survivors(case)}.", _chance(case), _front(case)]
+        texts += [f"{begin}{_survivors(case)}.", _controls(case), _front(case)]
         texts.append(_pairs(case.rows["pairs"], intervals=intervals))
         texts.append(_truth(case) if truth else "")
     return " ".join(filter(None, texts))
@@ -78,21 +79,29 @@ def _are(n: int) -> str:
     return "is" if n == 1 else "are"
 
 
-def _chance(case: Answered) -> str:
-    """Returns which criteria say nothing, because chance circuits survive them as often."""
-    tested = {name: case.against[name] for name in case.judged.counted if case.against.get(name) is not None}
-    silent = [name for name, against in tested.items() if against is not None and not against.says_something]
+def _controls(case: Answered) -> str:
+    """Returns which criteria say nothing, because circuits drawn at random survive them as often, or untrained ones."""
+    silent, tested = _silent(case, "chance")
     if not tested:
         return ""
     if not silent:
         each = "each" if len(tested) > 1 else "it"
-        return f"Valid circuits survive {each} more often than circuits drawn at random do (tested at 5 %)."
-    one = len(silent) == 1
-    says, them = ("says", "it") if one else ("say", "them")
-    return (
-        f"{listed(silent)} {says} nothing: the test at 5 % doesn't show that valid circuits survive {them} more often "
-        "than circuits drawn at random do."
-    )
+        text = f"Valid circuits survive {each} more often than circuits drawn at random do (tested at 5 %)."
+    else:
+        says, them = ("says", "it") if len(silent) == 1 else ("say", "them")
+        text = (
+            f"{listed(silent)} {says} nothing: the test at 5 % doesn't show that valid circuits survive {them} more "
+            "often than circuits drawn at random do."
+        )
+    alike, _ = _silent(case, "untrained")
+    return f"{text} Valid circuits of the untrained network survive {listed(alike)} as often." if alike else text
+
+
+def _silent(case: Answered, control: str) -> tuple[list[str], list[str]]:
+    """Returns which criteria the test doesn't tell from a control, and those that are tested."""
+    against = {name: case.against[control].get(name) for name in case.judged.counted}
+    tested = [name for name, found in against.items() if found is not None]
+    return [name for name, found in against.items() if found is not None and not found.says_something], tested
 
 
 def _front(case: Answered) -> str:

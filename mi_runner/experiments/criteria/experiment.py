@@ -36,6 +36,7 @@ from mi_runner.experiments.criteria import answers, figures
 from mi_runner.experiments.criteria.judged import NETWORK, UNTRAINED, Judged, Network, judge_output
 from mi_runner.experiments.criteria.picture import criteria_picture
 from mi_runner.experiments.criteria.rows import (
+    Against,
     best_rows,
     circuit_table,
     front_of,
@@ -67,7 +68,6 @@ from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.cut import entering_activations
 from mi_runner.methods.circuits.space import CircuitSpace
-from mi_runner.methods.criteria.comparison import AgainstChance
 from mi_runner.methods.criteria.records import Criterion, all_criteria, fault_of, own_criterion
 from mi_runner.progress import log
 from mi_runner.tables.declaration import Table
@@ -173,14 +173,14 @@ class _Case:
     Attributes:
         rows: of the tables, but for circuits.
         table: the rows of circuits.parquet.
-        against: criterion → how the valid circuits compare with chance.
+        against: control → how each criterion compares with it.
         in_front: which circuits no other beats; None: not known.
     """
 
     judged: Judged
     rows: Mapping[str, list[dict[str, Any]]]
     table: DataFrame
-    against: Mapping[str, AgainstChance | None]
+    against: Mapping[str, Against]
     in_front: np.ndarray | None
 
 

@@ -61,15 +61,22 @@ def survive(judged: Judged, population: Population | None) -> dict[str, tuple[in
 # --- metrics ---------------------------------------------------------------------------------------------------------
 
 
-def metrics_rows(judged: Judged, *, has_truth: bool) -> tuple[list[Row], dict[str, AgainstChance | None]]:
-    """Returns a row for each criterion, one for all together, and how each compares with chance.
+Against = Mapping[str, AgainstChance | None]
+"""Criterion → how the valid circuits that survive it compare with the circuits of a control."""
+
+
+def metrics_rows(judged: Judged, *, has_truth: bool) -> tuple[list[Row], dict[str, Against]]:
+    """Returns a row for each criterion, one for all together, and for each control how each compares with it.
 
     Args:
         has_truth: whether a circuit is known as the truth, of any output.
     """
     valid, found = judged.valid, judged.valid.survivors
     own, by_chance, untrained = (survive(judged, one) for one in (valid, judged.chance, judged.untrained))
-    against = passes_more_often(own, by_chance, is_sample=valid.is_sample) if judged.chance is not None else {}
+    compared: dict[str, Against] = {
+        name: passes_more_often(own, of_control, is_sample=valid.is_sample)
+        for name, of_control in (("chance", by_chance), ("untrained", untrained))
+    }
     rows = []
     for name, values in with_all(judged, valid).items():
         n_pass = own[name]
@@ -84,14 +91,14 @@ def metrics_rows(judged: Judged, *, has_truth: bool) -> tuple[list[Row], dict[st
         if valid.is_sample:
             row |= _interval("share", n_pass)
         if judged.controlled:
-            row |= _control_columns(against.get(name), by_chance.get(name), untrained.get(name))
+            row |= _control_columns(compared["chance"][name], by_chance.get(name), untrained.get(name))
         if has_truth:
             row |= _truth_columns(judged, name)
         row |= {"n_valid": valid.n_all, "n_judged": len(valid.circuits)}
         if judged.controlled:
             row |= {"n_chance": _n(judged.chance), "n_untrained": _n(judged.untrained)}
         rows.append({**row, "threshold": valid.threshold, "valid_by": judged.valid_by})
-    return rows, against
+    return rows, compared
 
 
 def _spread(values: np.ndarray) -> Row:
