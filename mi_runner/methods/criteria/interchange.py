@@ -39,11 +39,12 @@ def interchange(task: Task, circuits: np.ndarray) -> Scores:
 
         return share(partial(_alike, task, kept[some], wanted), weight_of, len(some), len(base))
 
+    given, asked = _given(task, slice(None)), wanted_of(task, wanted)
     order, values = similar(task, kept), np.empty(len(kept))
     for start in range(0, len(kept), AT_ONCE_HERE):
         chunk = order[start : start + AT_ONCE_HERE]
         runs, circuit = _runs(task, kept[chunk])
-        found = ask(kernel.COUNTS, runs, _given(task, slice(None)), wanted_of(task, wanted))
+        found = ask(kernel.COUNTS, runs, given, asked)
         n_runs = np.bincount(circuit, minlength=len(chunk))
         values[chunk] = np.bincount(circuit, found, minlength=len(chunk)) / (n_runs * len(base))
     return Scores(values, again)

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor
 
 from mi_runner.methods.criteria import kernel
-from mi_runner.methods.criteria.bounds import bounds_of
-from mi_runner.methods.criteria.states import CARRIED, States
+from mi_runner.methods.criteria.bounds import bounds_of, is_compared_after
+from mi_runner.methods.criteria.states import CARRIED, States, activations_of
 from mi_runner.methods.criteria.task import Task
 
 AT_ONCE = 4096
@@ -23,6 +23,10 @@ AT_ONCE = 4096
 
 NUMBERS = 4_000_000
 """Hits or squares that are stored at once, circuits times rows."""
+
+
+Wanted = tuple[int, float, np.ndarray, np.ndarray]
+"""What outputs are compared with, as `kernel.ask` takes it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +107,9 @@ def squares(task: Task, kept: np.ndarray, weights: np.ndarray | None = None) -> 
     """
     rows = clean(task)
     full, n = task.part(task.x).T.numpy(), len(rows)
-    given, compared = _given(rows), (padded(full, 0.0), padded(np.ones((1, n)), 0.0))
+    kinds, slopes = activations_of(task.part)
+    given = _given(rows)
+    compared = (int(kinds[-1]), float(slopes[-1]), padded(full, 0.0), padded(np.ones((1, n)), 0.0))
     weighted = None if weights is None else weights.astype(float)
 
     def squared(some: np.ndarray) -> np.ndarray:
@@ -152,7 +158,7 @@ def plain_runs(task: Task, kept: np.ndarray, rows: Rows) -> Runs:
     return Runs(states, sources, np.zeros(len(kept), dtype=np.int64))
 
 
-def ask(what: int, runs: Runs, given: np.ndarray, wanted: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+def ask(what: int, runs: Runs, given: np.ndarray, wanted: Wanted) -> np.ndarray:
     """Returns what is asked of runs: counts or sums of squares `(M,)`, or hits or squares of each row `(M, B)`.
 
     Args:
@@ -173,7 +179,7 @@ def ask(what: int, runs: Runs, given: np.ndarray, wanted: tuple[np.ndarray, np.n
         given,
         states,
         state_terms,
-        runs.states.activations,
+        activations_of(runs.states.part),
         (bases, first, runs.questions),
         run_terms,
         wanted,
@@ -195,14 +201,18 @@ def _given(rows: Rows) -> np.ndarray:
     return padded(torch.cat([rows.x, *left_out], 1).T.numpy(), 0.0)
 
 
-def _wanted(task: Task, rows: Rows) -> tuple[np.ndarray, np.ndarray]:
+def _wanted(task: Task, rows: Rows) -> Wanted:
     return wanted_of(task, rows.wanted[None])
 
 
-def wanted_of(task: Task, answers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def wanted_of(task: Task, answers: np.ndarray) -> Wanted:
     """Returns the wanted answers `(A, B)` as `kernel.ask` takes them; no output is what rows of the padding want."""
+    kind, slope = 0, 0.0
+    if is_compared_after(task.part.layers[-1], task.kind):
+        kinds, slopes = activations_of(task.part)
+        kind, slope = int(kinds[-1]), float(slopes[-1])
     low, high = bounds_of(task.part.layers[-1], task.kind, answers)
-    return padded(low, np.inf), padded(high, -np.inf)
+    return kind, slope, padded(low, np.inf), padded(high, -np.inf)
 
 
 def resampled(

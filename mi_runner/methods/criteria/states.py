@@ -78,14 +78,6 @@ class States:
         layers = np.concatenate([np.empty(0, np.int64), *self._layers])
         return (bases, _first(n_terms), layers), (refs, weights)
 
-    @property
-    def activations(self) -> tuple[np.ndarray, np.ndarray]:
-        """The number of each layer's activation and its slope, as `kernel.ask` takes them."""
-        numbers = (*ACTIVATIONS, *OVER_OUTPUTS)
-        kinds = np.array([numbers.index(layer.activation) for layer in self.part.layers])
-        slopes = [float(layer.slope) if layer.activation == "leaky_relu" else 0.0 for layer in self.part.layers]
-        return kinds, np.array(slopes)
-
     def _sums(
         self, layer: int, sources: np.ndarray, neuron: int | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -101,6 +93,14 @@ class States:
         bases = bias + np.where(is_term, 0.0, weight * self.carried[layer]).sum(-1)
         weights = np.broadcast_to(weight, sources.shape)[is_term]
         return bases.reshape(-1), is_term.sum(-1).reshape(-1), sources[is_term].astype(np.int32), weights
+
+
+def activations_of(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Returns the number of each layer's activation and its slope, as `kernel.ask` takes them."""
+    numbers = (*ACTIVATIONS, *OVER_OUTPUTS)
+    kinds = np.array([numbers.index(layer.activation) for layer in part.layers], dtype=np.int64)
+    slopes = [float(layer.slope) if layer.activation == "leaky_relu" else 0.0 for layer in part.layers]
+    return kinds, np.array(slopes)
 
 
 def _first(n_terms: np.ndarray) -> np.ndarray:
