@@ -107,9 +107,7 @@ def minimal_members(circuits: np.ndarray | Sequence[int]) -> np.ndarray:
     return words[~kernels.search_valid(words, words, np.searchsorted(sizes, sizes))]
 
 
-def packing(
-    circuits: np.ndarray | Sequence[int], seconds: float = SECONDS, *, are_minimal: bool = False
-) -> Packing:
+def packing(circuits: np.ndarray | Sequence[int], seconds: float = SECONDS, *, are_minimal: bool = False) -> Packing:
     """Returns the most circuits of which no two share an edge: their number, or its interval, and such circuits.
 
     Args:
@@ -145,9 +143,7 @@ def packing(
     return Packing(len(found), max(len(found), high), tuple(sorted(found)))
 
 
-def blocking(
-    circuits: np.ndarray | Sequence[int], seconds: float = SECONDS, *, are_minimal: bool = False
-) -> Blocking:
+def blocking(circuits: np.ndarray | Sequence[int], seconds: float = SECONDS, *, are_minimal: bool = False) -> Blocking:
     """Returns the fewest edges of which each circuit keeps at least one: their number, or its interval, and such edges.
 
     Args:
