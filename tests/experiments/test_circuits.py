@@ -40,9 +40,9 @@ from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.kernels.activations import activate
 from mi_runner.methods.circuits.kernels.census import circuits_of
-from mi_runner.methods.circuits.overlaps import overlaps
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_one, measure_some
 from mi_runner.methods.circuits.minimality import LEVELS, minimality
+from mi_runner.methods.circuits.overlaps import overlaps
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.circuits.space import INPUTS, CircuitSpace, full_matrices

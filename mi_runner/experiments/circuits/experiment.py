@@ -28,7 +28,7 @@ from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.comparison import compare_networks
 from mi_runner.experiments.circuits.shared import compare_two
-from mi_runner.experiments.circuits.sharing import Compared, Sharing, compare, shared_columns, sharing
+from mi_runner.experiments.circuits.sharing import MOST_COMPARED, Compared, Sharing, compare, shared_columns, sharing
 from mi_runner.experiments.circuits.tables import (
     CENSUS,
     CIRCUITS,
@@ -302,8 +302,7 @@ def _pairs(
     compared = compare(result, _what(output), chance.generator(setting.seed, "pairs", output))
     if not shares:
         return compared, None
-    choices = {"seed": setting.seed, "seconds": config.shared_seconds}
-    found = sharing(result, levels, compared, output, **choices)
+    found = sharing(result, levels, compared, output, seed=setting.seed, seconds=config.shared_seconds)
     return compared if config.pairs else None, found
 
 
@@ -441,7 +440,7 @@ def _search(
         inputs=config.inputs.name,
         min_node_sparsity=config.min_node_sparsity,
         max_table_rows=config.max_table_rows,
-        most_listed=MOST_LEVELLED if config.table is CircuitTable["none"] else None,
+        most_listed=MOST_COMPARED if config.table is CircuitTable["none"] else None,
         generator=chance.generator(setting.seed, "listed circuits", output),
         device=setting.dataset.x_test.device,
         progress=setting.progress,
@@ -547,7 +546,8 @@ def _answer(row: Mapping[str, Any], n_outputs: int, first: _Output, words: str) 
         text += f" The sparsest keeps {result.fewest_edges:,} of {n_edges:,} edges, and no other is as sparse"
     else:
         text += f" The {result.n_cardinal:,} sparsest keep {result.fewest_edges:,} of {n_edges:,} edges"
-    if not math.isnan(row["mean_jaccard"]):
+    has_overlap = first.sharing is not None and first.sharing.row["overlap"] is not None  # it has a sentence of its own
+    if not math.isnan(row["mean_jaccard"]) and not has_overlap:
         text += f"; two valid circuits have on average {figure(row['mean_jaccard'])} of their edges in common"
     if words:
         still = round(row["still_valid"] * row["n_listed_valid"])

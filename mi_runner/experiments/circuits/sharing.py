@@ -8,7 +8,7 @@ Letters: E edges, K circuits.
 
 from __future__ import annotations
 
-import math
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,7 +109,6 @@ class Sharing:
         row: of shared.csv.
         valid: overlaps of the valid circuits.
         minimal: overlaps of the subset-minimal ones; None where these aren't known.
-        n_named: edges that have a name in the answer's sentence.
     """
 
     row: dict[str, Any]
@@ -237,7 +236,7 @@ def smallest_cut(space: CircuitSpace) -> int:
     the first output.
     """
     ends = [*space.offsets, space.n_edges]
-    cuts = [range(begin, end) for begin, end in zip(ends[:-1], ends[1:], strict=True)]
+    cuts = [range(begin, end) for begin, end in itertools.pairwise(ends)]
     if space.inputs == "all":
         cuts += [range(0, ends[1], space.sizes[0]), range(ends[-2], ends[-2] + space.sizes[-2])]
     return sum(1 << edge for edge in min(cuts, key=len))
@@ -303,27 +302,30 @@ def _number(row: dict[str, Any], name: str) -> str:
 
 
 def _of_overlap(row: dict[str, Any]) -> str:
-    parts = [_beside_chance(row, "overlap", "of two valid circuits")]
+    if row["overlap"] is None:
+        return ""
+    own = between(row["overlap"], row["overlap_low"], row["overlap_high"])
+    text = f" Two valid circuits overlap by {own} on average"
+    beside = _beside(row, "overlap")
+    if beside:
+        text += (
+            f", {beside[0]} the {beside[1]} of random circuits of the same sizes ({beside[2]} in 95 % of random sets)"
+        )
     if (row["n_minimal"] or 0) > 1 and row["n_minimal"] < row["n_valid"]:
-        parts.append(_beside_chance(row, "overlap_minimal", f"of two of the {row['n_minimal']:,} subset-minimal ones"))
-    return f" The mean overlap {', and '.join(parts)}." if all(parts) else ""
+        text += f"; two of the {row['n_minimal']:,} subset-minimal ones by {figure(row['overlap_minimal'])}"
+        if beside := _beside(row, "overlap_minimal"):
+            text += f", {beside[0]} {beside[1]} ({beside[2]})"
+    return f"{text}."
 
 
-def _beside_chance(row: dict[str, Any], name: str, of: str) -> str:
+def _beside(row: dict[str, Any], name: str) -> tuple[str, str, str] | None:
+    """Returns where a mean overlap stands to that of chance, that of chance, and its interval; None if not known."""
     value, expected = row[name], row[f"{name}_chance"]
     low, high = row[f"{name}_chance_low"], row[f"{name}_chance_high"]
-    if value is None:
-        return ""
-    own = between(value, row.get(f"{name}_low"), row.get(f"{name}_high"))
-    if expected is None or low is None or high is None or math.isnan(expected):
-        return f"{of} is {own}"
-    where = "above" if value > high else "below" if value < low else "within"
-    beyond = f"{where} that" if where != "within" else "within that"
-    return f"{of} is {own}, {beyond} of random circuits of the same sizes: {figure(expected)}, {_ends(low, high)}"
-
-
-def _ends(low: float, high: float) -> str:
-    return f"{figure(low)} to {figure(high)} in 95 % of random families"
+    if expected is None:
+        return None
+    where = "above" if value > high else "below" if value < low else "not told apart from"
+    return where, figure(expected), f"{figure(low)} to {figure(high)}"
 
 
 def shared_columns(found: Sharing | None, names: Sequence[str]) -> dict[str, Any]:

@@ -4,9 +4,9 @@
 - *packing number*: the most circuits of which no two share an edge.
 - *blocking number*: the fewest edges such that each circuit keeps at least one of them.
 
-No packing is larger than a blocking set, because each of its circuits takes another edge of the set. The blocking number
-is 1 exactly if there is a backbone. All three are the same for the subset-minimal circuits alone, those that contain no
-other one. The two numbers are integer programs; where the time limit stops the search they are intervals.
+No packing is larger than a blocking set, because each of its circuits takes another edge of the set. The blocking
+number is 1 exactly if there is a backbone. All three are the same for the subset-minimal circuits alone, those that
+contain no other one. The two numbers are integer programs; where the time limit stops the search they are intervals.
 
 Letters: K circuits, E edges.
 """

@@ -16,14 +16,16 @@ from numba.extending import intrinsic
 from mi_runner.machine.compiled import compiled
 
 
-@intrinsic
-def n_bits(typing_context: Any, word: Any) -> Any:
+def _n_bits(typing_context: Any, word: Any) -> Any:
     """Returns the number of ones of a 64-bit word, by the processor's own instruction where it has one."""
 
     def generate(context: Any, builder: ir.IRBuilder, signature: Any, arguments: Any) -> Any:
         return builder.ctpop(arguments[0])
 
     return types.uint64(types.uint64), generate
+
+
+n_bits: Any = intrinsic(_n_bits)
 
 
 @compiled(parallel=True)
