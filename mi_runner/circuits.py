@@ -2,8 +2,8 @@
 
 `search` takes a part of a graph (`mi_runner.graph.find_part`) and `CircuitExamples`; a `Circuit` is one of them, with
 its outputs, its picture and its file; `load` reads those of a run. `match` pairs the units of two networks, and
-`shared` says what their valid circuits have in common. `backbone`, `packing`, `blocking` and `overlap` say what circuits
-of one network share. docs/circuits.md defines what a circuit is.
+`shared` says what their valid circuits have in common. `backbone`, `packing`, `blocking` and `overlap` say what
+circuits of one network share. docs/circuits.md defines what a circuit is.
 """
 
 from mi_runner.methods.circuits.circuit import Circuit

@@ -28,7 +28,7 @@ from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.comparison import compare_networks
 from mi_runner.experiments.circuits.shared import compare_two
-from mi_runner.experiments.circuits.sharing import MOST_COMPARED, Compared, Sharing, compare, shared_columns, sharing
+from mi_runner.experiments.circuits.sharing import MOST_COMPARED, Compared, Sharing, compare, sharing
 from mi_runner.experiments.circuits.tables import (
     CENSUS,
     CIRCUITS,
@@ -193,6 +193,9 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     cut = _check_cut(part, judging or found, [output for output, _ in parts])
     outputs = [_of_output(setting, single, found, judging, output, cut[output]) for output, single in parts]
     shares = any(output.sharing for output in outputs)
+    if shares:
+        unknown = dict.fromkeys(number.name for number in OF_SHARED)
+        outputs = [replace(output, row=unknown | output.row) for output in outputs]
     where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else []), *([SHARING] if shares else [])]
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
     pictures = [output.picture for output in outputs]
@@ -271,7 +274,7 @@ def _of_output(
     compared, found_shared = _pairs(setting, output, result, levels)
     paired = clock()
     row = _summary(setting, output, result, levels, cut, enumerated - began, compared) | {"valid_by": rule}
-    row |= shared_columns(found_shared, [number.name for number in OF_SHARED])
+    row |= {} if found_shared is None else found_shared.numbers
     row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
     setting.progress.rows("metrics", [row])
     valid_only = config.table is CircuitTable["valid"]

@@ -9,7 +9,6 @@ Letters: E edges, K circuits.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,6 +17,7 @@ import torch
 
 from mi_runner import chance
 from mi_runner.experiments.circuits.shared import MOST_EDGES_NAMED, edge_names
+from mi_runner.experiments.circuits.tables import OF_SHARED
 from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.methods.chance_overlap import ChanceOverlap, chance_overlap
 from mi_runner.methods.circuits.minimality import LEVELS
@@ -114,6 +114,11 @@ class Sharing:
     row: dict[str, Any]
     valid: Overlapping
     minimal: Overlapping | None
+
+    @property
+    def numbers(self) -> dict[str, Any]:
+        """The columns of metrics.csv."""
+        return {number.name: self.row[number.name] for number in OF_SHARED}
 
     @property
     def bins(self) -> list[dict[str, Any]]:
@@ -326,8 +331,3 @@ def _beside(row: dict[str, Any], name: str) -> tuple[str, str, str] | None:
         return None
     where = "above" if value > high else "below" if value < low else "not told apart from"
     return where, figure(expected), f"{figure(low)} to {figure(high)}"
-
-
-def shared_columns(found: Sharing | None, names: Sequence[str]) -> dict[str, Any]:
-    """Returns the columns of metrics.csv that say what the valid circuits share; empty where that isn't computed."""
-    return {name: None if found is None else found.row[name] for name in names}

@@ -36,7 +36,7 @@ class PairCounts:
         >>> from mi_runner import circuits
         >>> found = circuits.overlaps([0b0011, 0b0111, 0b1100])
         >>> found.n_pairs, found.mean
-        (3, 0.3055555555555556)
+        (3, 0.3055555555555555)
         >>> found.histogram(2).tolist()
         [2, 1]
     """
