@@ -7,7 +7,8 @@ circuits of the family; they may coincide. The mean over all pairs is exact for 
 The interval is that of chance itself: in 95 % of families of as many circuits, of the same numbers of edges, the mean
 overlap lies in it. Families of more than 500 circuits are too large to be drawn so often. For these the drawn families
 have 500, evenly spaced among the circuits sorted by their numbers of edges, and the spread is multiplied by √(500/K): a
-mean over pairs varies as one over √K, or less.
+mean over pairs varies as one over √K, or less, so the interval may be somewhat too wide. Where the mean is that of drawn families, each pair of numbers of edges
+has its own share in it, and the interval also has the error of the draws.
 
 Letters: K circuits, E edges, F families of n circuits.
 """
@@ -38,9 +39,6 @@ MOST_MEMBERS = 500
 MOST_REFUSED = 1_000_000
 """So many circuits of one number of edges are drawn in vain, because they leave an input or an output out."""
 
-COMPARED_FAMILIES = 20
-"""Drawn families whose pairs give the distribution where it isn't known exactly."""
-
 PERCENTILES = (2.5, 97.5)
 
 
@@ -51,7 +49,7 @@ class ChanceOverlap:
     Attributes:
         mean: over all pairs, 0 to 1.
         low, high: 95 % of families of as many circuits have a mean overlap between these.
-        pairs: the distribution: expected numbers of pairs, or those of drawn families.
+        pairs: the distribution, as expected numbers of pairs; those of drawn families where it isn't exact.
         is_exact: whether mean and distribution are exact.
     """
 
@@ -78,7 +76,7 @@ def chance_overlap(space: CircuitSpace, sizes: np.ndarray, seed: int) -> ChanceO
     is_exact = space.n_edges <= MOST_EDGES
     random = np.random.default_rng(seed)
     n_families = FAMILIES if is_exact else FEWER_FAMILIES
-    of_families = _sizes_of_families(np.asarray(sizes), n_families, random)
+    of_families = np.tile(_sizes_of_family(np.asarray(sizes)), (n_families, 1))
     families = _drawn_exactly(space, of_families, random) if is_exact else _sampled(space, of_families, seed)
     if families is None:
         return None
@@ -86,25 +84,21 @@ def chance_overlap(space: CircuitSpace, sizes: np.ndarray, seed: int) -> ChanceO
     pairs = random_distribution(space, sizes)
     error = 0.0
     if pairs is None:
-        pairs, error = _of_some(families), Z_95 * float(means.std()) / math.sqrt(len(means))
-        mean = float(means.mean())
-    else:
-        assert pairs.mean is not None
-        mean = pairs.mean
+        pairs, error = _of_drawn(families, sizes), Z_95 * float(means.std()) / math.sqrt(len(means))
+    mean = pairs.mean
+    assert mean is not None
     narrower = math.sqrt(min(1.0, families.shape[1] / n))
     below, above = (float(end) * narrower for end in np.percentile(means, PERCENTILES) - means.mean())
     low, high = mean - math.hypot(below, error), mean + math.hypot(above, error)
     return ChanceOverlap(mean, max(0.0, low), min(1.0, high), pairs, is_exact)
 
 
-def _sizes_of_families(sizes: np.ndarray, n_families: int, random: np.random.Generator) -> np.ndarray:
-    """Returns the numbers of edges of each family's circuits, `(F, n)`."""
-    n = int(sizes.sum())
-    cumulated = np.cumsum(sizes)
-    if n <= MOST_MEMBERS:
-        return np.tile(np.searchsorted(cumulated, np.arange(n), side="right"), (n_families, 1))
-    places = (random.random((n_families, 1)) + np.arange(MOST_MEMBERS)) * (n / MOST_MEMBERS)
-    return np.searchsorted(cumulated, places.astype(np.int64), side="right")
+def _sizes_of_family(sizes: np.ndarray) -> np.ndarray:
+    """Returns the numbers of edges of a family's circuits, `(n,)`: the same in all, so that they add no spread."""
+    total = int(sizes.sum())
+    n = min(total, MOST_MEMBERS)
+    places = ((np.arange(n) + 0.5) * (total / n)).astype(np.int64)
+    return np.searchsorted(np.cumsum(sizes), places, side="right")
 
 
 def _drawn_exactly(space: CircuitSpace, of_families: np.ndarray, random: np.random.Generator) -> np.ndarray:
@@ -149,8 +143,14 @@ def _of_family(space: CircuitSpace, sampler: CircuitSampler, size: int, n: int) 
     return np.concatenate(found)[:n]
 
 
-def _of_some(families: np.ndarray) -> PairCounts:
-    """Returns the pairs within each of some drawn families, together."""
-    counted = [overlaps(family) for family in families[:COMPARED_FAMILIES]]
+def _of_drawn(families: np.ndarray, sizes: np.ndarray) -> PairCounts:
+    """Returns the pairs within each drawn family; each pair of numbers of edges weighs as in the circuits asked for."""
+    counted = [overlaps(family) for family in families]
     columns = ([getattr(one, name) for one in counted] for name in ("first", "second", "common", "n"))
-    return PairCounts(*(np.concatenate(column) for column in columns))
+    first, second, common, n = (np.concatenate(column) for column in columns)
+    drawn = np.zeros((len(sizes), len(sizes)))
+    np.add.at(drawn, (first, second), n)
+    wanted = np.outer(sizes, sizes) - np.diag(
+        sizes * (sizes + 1.0) / 2
+    )  # one of each unordered pair, as first > second
+    return PairCounts(first, second, common, n * (wanted / np.maximum(1, drawn))[first, second])
