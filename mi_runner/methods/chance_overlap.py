@@ -7,8 +7,8 @@ circuits of the family; they may coincide. The mean over all pairs is exact for 
 The interval is that of chance itself: in 95 % of families of as many circuits, of the same numbers of edges, the mean
 overlap lies in it. Families of more than 500 circuits are too large to be drawn so often. For these the drawn families
 have 500, evenly spaced among the circuits sorted by their numbers of edges, and the spread is multiplied by √(500/K): a
-mean over pairs varies as one over √K, or less, so the interval may be somewhat too wide. Where the mean is that of drawn families, each pair of numbers of edges
-has its own share in it, and the interval also has the error of the draws.
+mean over pairs varies as one over √K, or less, so the interval may be somewhat too wide. Where the mean is that of
+drawn families, each pair of numbers of edges has its own share in it, and the interval also has the draws' error.
 
 Letters: K circuits, E edges, F families of n circuits.
 """
