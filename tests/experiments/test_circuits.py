@@ -25,6 +25,7 @@ from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
 from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.experiments import Setting
 from mi_runner.experiments.circuits import experiment as circuits
+from mi_runner.experiments.circuits.tables import OF_SHARED
 from mi_runner.experiments.common.last_layers import NARROW
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
@@ -770,6 +771,7 @@ def test_what_is_kept_of_the_table() -> None:
     assert limited.tables["census"] == whole.tables["census"]
     assert limited.tables["edges"] == whole.tables["edges"]
     drop = ("pairs_contained", "mean_jaccard", "seconds", "n_quasi", "n_local", "n_subset")
+    drop += tuple(number.name for number in OF_SHARED)
     rows = [{k: v for k, v in result.tables["metrics"][0].items() if k not in drop} for result in (whole, limited)]
     assert rows[0] == rows[1]
 

@@ -169,16 +169,22 @@ def sharing(
         of_sizes = np.bincount(np.bitwise_count(minimal), minlength=space.n_edges + 1)
         of_minimal = Overlapping(overlaps(minimal), by_chance("minimal", of_sizes))
     kept_by_all = _kept_by_all(result)
+    packed, blocked = _packing_and_blocking(result, minimal, kept_by_all, seconds)
     row: dict[str, Any] = {
         "output": output,
         "n_valid": result.n_valid,
         "n_minimal": None if minimal is None else len(minimal),
         "n_backbone": kept_by_all.bit_count() if result.n_valid else None,
-        **_numbers(result, minimal, kept_by_all, seconds),
+        "packing_low": packed and packed.low,
+        "packing_high": packed and packed.high,
+        "blocking_low": blocked and blocked.low,
+        "blocking_high": blocked and blocked.high,
         **_overlap_columns("overlap", of_valid, compared.interval),
         **_overlap_columns("overlap_minimal", of_minimal),
+        "backbone_edges": _named(space, kept_by_all) if result.n_valid else None,
+        "packing_circuits": packed and " ".join(map(str, packed.circuits)),
+        "blocking_edges": blocked and _named(space, blocked.edges),
     }
-    row["backbone_edges"] = _named(space, kept_by_all) if result.n_valid else None
     return Sharing(row, of_valid, of_minimal)
 
 
@@ -188,22 +194,10 @@ def _kept_by_all(result: CircuitSearch) -> int:
     return sum(1 << int(place) for place in places)
 
 
-def _numbers(result: CircuitSearch, minimal: np.ndarray | None, kept_by_all: int, seconds: float) -> dict[str, Any]:
-    """Returns packing and blocking number, each with its two ends and what shows it; nothing without valid circuits."""
-    packed, blocked = _packing_and_blocking(result, minimal, kept_by_all, seconds)
-    return {
-        "packing_low": None if packed is None else packed.low,
-        "packing_high": None if packed is None else packed.high,
-        "blocking_low": None if blocked is None else blocked.low,
-        "blocking_high": None if blocked is None else blocked.high,
-        "packing_circuits": None if packed is None else " ".join(map(str, packed.circuits)),
-        "blocking_edges": None if blocked is None else _named(result.space, blocked.edges),
-    }
-
-
 def _packing_and_blocking(
     result: CircuitSearch, minimal: np.ndarray | None, kept_by_all: int, seconds: float
 ) -> tuple[Packing | None, Blocking | None]:
+    """Returns packing and blocking number, or their intervals; None without valid circuits."""
     if not result.n_valid:
         return None, None
     if kept_by_all:
