@@ -93,6 +93,7 @@ def test_the_tables_of_classes_agree_with_each_other_and_with_the_network(ablati
         "sparsity_all",
         "edges_all",
         "sparsest_all",
+        "overlaps_all",
     }
     picture = result.pictures["circuits"]()
     assert picture["outputs"][0]["output"] == "all" and picture["outputs"][0]["sizes"] == [4, 3, 2]

@@ -26,6 +26,7 @@ from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.comparison import compare_networks
 from mi_runner.experiments.circuits.shared import compare_two
+from mi_runner.experiments.circuits.sharing import MOST_COMPARED, Compared, Sharing, compare, sharing
 from mi_runner.experiments.circuits.tables import (
     CENSUS,
     CIRCUITS,
@@ -35,6 +36,10 @@ from mi_runner.experiments.circuits.tables import (
     OF_JUDGED,
     OF_MINIMALITY,
     OF_PAIRS,
+    OF_SHARED,
+    OVERLAPS,
+    SHARED,
+    SHARING,
     census_rows,
     edge_rows,
     judged_columns,
@@ -50,7 +55,6 @@ from mi_runner.experiments.common.validity import no_circuit, valid_by, what_hol
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine.compiled import clock
-from mi_runner.methods.circuits.circuit import pair_shares
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.minimality import (
     LEVELS,
@@ -69,8 +73,8 @@ from mi_runner.tables.names import ALL
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-MOST_COMPARED = 5_000
-"""Valid circuits that are compared with each other; if there are more, a random sample of this size."""
+MOST_LEVELLED = 5_000
+"""Valid circuits of a sample below each of which sub-circuits are searched; of more none has a level of minimality."""
 
 
 def check(setting: Setting[CircuitsConfig]) -> None:
@@ -118,10 +122,11 @@ def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
     """Returns the names of the summary.
 
     Those of pairs are NaN if there are fewer than two valid circuits, those of minimality if not every valid circuit is
-    listed (`n_cardinal` is always known).
+    listed (`n_cardinal` is always known), and so is what valid circuits share, unless it is asked for.
     """
     judged_elsewhere = OF_JUDGED if setting.config.judge_on is not JudgeOn.test else ()
-    return [*NAMES, *(number.name for number in (*OF_MINIMALITY, *OF_PAIRS, *judged_elsewhere))]
+    shared = () if setting.config.shared is False else OF_SHARED
+    return [*NAMES, *(number.name for number in (*OF_MINIMALITY, *OF_PAIRS, *shared, *judged_elsewhere))]
 
 
 def run(setting: Setting[CircuitsConfig]) -> Result:
@@ -136,21 +141,26 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     parts = analysed_parts(kind, part)
     cut = _check_cut(part, judging or found, [output for output, _ in parts])
     outputs = [_of_output(setting, single, found, judging, output, cut[output]) for output, single in parts]
-    where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else [])]
+    shares = any(output.sharing for output in outputs)
+    if shares:
+        unknown = dict.fromkeys(number.name for number in OF_SHARED)
+        outputs = [replace(output, row=unknown | output.row) for output in outputs]
+    where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else []), *([SHARING] if shares else [])]
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
     pictures = [output.picture for output in outputs]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
     return Result(
         _tables(config, outputs, where, _description(config, graph, part, on.found.x, kind)),
-        {name: float(first[name]) for name in metric_names(setting)},
+        {name: _number(first.get(name)) for name in metric_names(setting)},
         DECLARED,
         figures={name: drawing for output in outputs for name, drawing in output.figures.items()},
         pictures={} if config.table is CircuitTable["none"] else {"circuits": partial(circuits_picture, pictures)},
-        answer=_answer(first, len(outputs), outputs[0].result, on.words if on.differ else ""),
+        answer=_answer(first, len(outputs), outputs[0], on.words if on.differ else ""),
         tensors={"circuits": tensors},
         timings={
             "enumerate": sum(output.row["seconds"] for output in outputs),
             "minimality": sum(output.minimal_seconds for output in outputs),
+            "pairs": sum(output.pair_seconds for output in outputs),
         },
     )
 
@@ -167,6 +177,8 @@ class _Output:
         figures: by name.
         picture: the data of the interactive one.
         minimal_seconds: how long the levels of minimality took.
+        pair_seconds: how long the pairs took, and what valid circuits share.
+        sharing: what the valid circuits share; None where it isn't computed.
     """
 
     result: CircuitSearch
@@ -177,6 +189,8 @@ class _Output:
     figures: dict[str, Drawing]
     picture: Callable[[], Any]
     minimal_seconds: float
+    pair_seconds: float
+    sharing: Sharing | None
 
 
 def _of_output(
@@ -206,7 +220,10 @@ def _of_output(
     minimal = clock()
     judged_on = judging.examples(output, rule) if judging else None
     elsewhere = _judged(setting, part, judged_on, result) if judged_on else None
-    row = _summary(setting, output, result, levels, cut, enumerated - began) | {"valid_by": rule}
+    compared, found_shared = _pairs(setting, output, result, levels)
+    paired = clock()
+    row = _summary(setting, output, result, levels, cut, enumerated - began, compared) | {"valid_by": rule}
+    row |= {} if found_shared is None else found_shared.numbers
     row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
     setting.progress.rows("metrics", [row])
     valid_only = config.table is CircuitTable["valid"]
@@ -218,10 +235,39 @@ def _of_output(
         list(census_rows(output, result.counts)),
         edges,
         listed,
-        figures.of_output(part, result.space, output, shares, result.n_valid, listed),
+        figures.of_output(part, result.space, output, shares, result.n_valid, listed) | _of_overlaps(found_shared),
         partial(output_picture, output, part, listed, [edge["share"] for edge in edges]),
         minimal - enumerated,
+        paired - minimal,
+        found_shared,
     )
+
+
+def _pairs(
+    setting: Setting[CircuitsConfig], output: int | str, result: CircuitSearch, levels: np.ndarray
+) -> tuple[Compared | None, Sharing | None]:
+    """Returns the valid circuits in pairs, and what they share; None for what the options leave out."""
+    config = setting.config
+    shares = result.lists_every_valid if config.shared is None else config.shared
+    if not config.pairs and not shares:
+        return None, None
+    compared = compare(result, what(output), chance.generator(setting.seed, "pairs", output))
+    if not shares:
+        return compared, None
+    found = sharing(result, levels, compared, output, seed=setting.seed, seconds=config.shared_seconds)
+    return compared if config.pairs else None, found
+
+
+def _of_overlaps(found: Sharing | None) -> dict[str, Drawing]:
+    """Returns the figure of overlaps by its name; none without pairs."""
+    if found is None or not found.bins:
+        return {}
+    return {f"overlaps_{found.row['output']}": partial(figures.overlaps, found.bins)}
+
+
+def _number(value: float | None) -> float:
+    """Returns a number of the summary; NaN where it isn't known."""
+    return math.nan if value is None else float(value)
 
 
 def _tables(
@@ -238,6 +284,11 @@ def _tables(
         CENSUS.filled([row for output in outputs for row in output.census]),
         EDGES.filled([row for output in outputs for row in output.edges], *where),
     ]
+    shared = [output.sharing for output in outputs if output.sharing is not None]
+    if shared:
+        filled.append(SHARED.filled([found.row for found in shared]))
+    if bins := [row for found in shared for row in found.bins]:
+        filled.append(OVERLAPS.filled(bins))
     if config.table is not CircuitTable["none"]:
         import pandas as pd
 
@@ -350,10 +401,10 @@ def _levels(
     levels = np.zeros(len(result.valid), dtype=np.int8)
     if config.table is CircuitTable["none"]:
         return levels
-    if len(levels) > MOST_COMPARED:
+    if len(levels) > MOST_LEVELLED:
         log.info(
             f"{what(output)}: circuits.parquet has a sample of the valid circuits, so the column minimality is empty. "
-            f"Type experiment.max_table_rows={MOST_COMPARED} to search below each circuit of a smaller sample"
+            f"Type experiment.max_table_rows={MOST_LEVELLED} to search below each circuit of a smaller sample"
         )
         return levels
     found, exact = minimality_by_search(
@@ -382,15 +433,10 @@ def _summary(
     levels: np.ndarray,
     cut: dict[str, float],
     seconds: float,
+    compared: Compared | None,
 ) -> dict[str, Any]:
     """Returns the row of an output in metrics.csv."""
     config = setting.config
-    contained = overlap = float("nan")
-    if config.pairs:
-        if len(result.valid) > MOST_COMPARED:
-            log.info(f"{what(output)}: {MOST_COMPARED:,} valid circuits, drawn at random, are compared in pairs")
-        draw = chance.generator(setting.seed, "pairs", output)
-        contained, overlap = pair_shares(result.valid, most=MOST_COMPARED, generator=draw)
     reached: list[float] = [int((levels >= level).sum()) for level in range(1, len(LEVELS))]
     if not result.lists_every_valid:
         reached = [float("nan")] * (len(LEVELS) - 2) + [result.n_cardinal]
@@ -403,18 +449,19 @@ def _summary(
         **dict(zip((number.name for number in OF_MINIMALITY), reached, strict=True)),
         **cut,
         "threshold": config.accuracy_threshold,
-        "pairs_contained": contained,
-        "mean_jaccard": overlap,
+        "pairs_contained": _number(None if compared is None else compared.pairs.contained),
+        "mean_jaccard": _number(None if compared is None else compared.pairs.mean),
         "seconds": seconds,
     }
 
 
-def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words: str) -> str:
+def _answer(row: Mapping[str, Any], n_outputs: int, first: _Output, words: str) -> str:
     """Returns how many circuits are valid, of the first output, and how small they can be.
 
     Args:
         words: which examples circuits are found and judged on; empty where they are the same.
     """
+    result = first.result
     of_output = f"Of the first of {n_outputs} outputs, " if n_outputs > 1 else ""
     whole = f"the accuracy of the whole network is {figure(row['full_accuracy'])}"
     n_valid, circuits = row["n_valid"], counted(row["n_circuits"], "circuit")
@@ -429,7 +476,8 @@ def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words
         text += f" The sparsest keeps {result.fewest_edges:,} of {n_edges:,} edges, and no other is as sparse"
     else:
         text += f" The {result.n_cardinal:,} sparsest keep {result.fewest_edges:,} of {n_edges:,} edges"
-    if not math.isnan(row["mean_jaccard"]):
+    has_overlap = first.sharing is not None and first.sharing.row["overlap"] is not None  # it has a sentence of its own
+    if not math.isnan(row["mean_jaccard"]) and not has_overlap:
         text += f"; two valid circuits have on average {figure(row['mean_jaccard'])} of their edges in common"
     if words:
         still = round(row["still_valid"] * row["n_listed_valid"])
@@ -441,7 +489,7 @@ def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words
                 f" and the {mean} of the sparsest is {measured(row, 'sparsest_judged_accuracy')} instead of "
                 f"{figure(row['sparsest_found_accuracy'])}"
             )
-    return f"{text}."
+    return f"{text}.{first.sharing.sentence if first.sharing else ''}"
 
 
 EXPERIMENT: Experiment[CircuitsConfig] = Experiment(
