@@ -102,10 +102,10 @@ class Task:
     @cached_property
     def answers(self) -> np.ndarray:
         """The full network's answers on the test examples, `(N,)`."""
-        return self.answered(self.part(self.x))
+        return self.answered(self.part.without_softmax(self.x))
 
     def answered(self, outputs: Tensor) -> np.ndarray:
-        """Returns the answers `(…)` of outputs `(…, n_L)`."""
+        """Returns the answers `(…)` of outputs `(…, n_L)`; where a softmax ends the part, of outputs before it."""
         return np.asarray(self.kind.answers(outputs).numpy())
 
     @cached_property
