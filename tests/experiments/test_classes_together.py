@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 import mi_runner
-from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAblation, JudgeOn
+from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAblation, JudgeOn, LeftOut
 from mi_runner.config.experiments.circuits import CircuitsConfig
-from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
+from mi_runner.config.experiments.discovery import DiscoveryConfig
 from mi_runner.config.experiments.explanations import ExplanationsConfig
 from mi_runner.datasets import Dataset, logic
 from mi_runner.datasets.outputs import Outputs

@@ -7,14 +7,8 @@ from enum import Enum
 from typing import ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.experiments.circuit_options import JudgeOn, Valid, threshold_option, valid_option
+from mi_runner.config.experiments.circuit_options import JudgeOn, LeftOut, Valid, threshold_option, valid_option
 from mi_runner.config.options import option, option_of_records
-
-
-class LeftOut(Enum):
-    zero = "zero"
-    mean = "mean"
-    both = "both"
 
 
 class DiscoveryObjective(Enum):

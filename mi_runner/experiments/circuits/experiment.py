@@ -21,8 +21,6 @@ from torch import Tensor
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
-from mi_runner.datasets import Dataset
-from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.circuits import figures
@@ -43,8 +41,9 @@ from mi_runner.experiments.circuits.tables import (
 )
 from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
+from mi_runner.experiments.common.circuit_search import estimate, named_space, what
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
-from mi_runner.experiments.common.last_layers import refused
+from mi_runner.experiments.common.last_layers import Objection, check_last_layers, objection
 from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.sentences import counted, figure, measured
 from mi_runner.experiments.common.validity import no_circuit, valid_by, what_holds
@@ -52,7 +51,6 @@ from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.circuit import pair_shares
-from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.minimality import (
     LEVELS,
@@ -61,9 +59,8 @@ from mi_runner.methods.circuits.minimality import (
     minimality_by_search,
     validity,
 )
-from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.search import CircuitSearch, judged, search_circuits
-from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
+from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
 from mi_runner.tables.declaration import Table
@@ -72,23 +69,8 @@ from mi_runner.tables.names import ALL
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-MOST_CIRCUITS = 2 * 10**10
-"""Largest space of circuits that is searched."""
-
 MOST_COMPARED = 5_000
 """Valid circuits that are compared with each other; if there are more, a random sample of this size."""
-
-NUMBERS_PER_SECOND = 1e9
-"""Circuits times examples per second of a table, for the estimate: about half the speed of two cores."""
-
-SECONDS_PER_COUNTED, SECONDS_PER_LOOK = 5e-9, 1e-11
-"""Seconds for a circuit of a census on two cores, and for each distinct example of it, for the estimate."""
-
-LONGER_COUNTED = 20
-"""How much longer the same takes for outputs that answer a class together, whose blocks of examples are seldom sure."""
-
-BYTES_PER_ROW = 120
-"""Memory for a row of the table of circuits, while the table is built."""
 
 
 def check(setting: Setting[CircuitsConfig]) -> None:
@@ -97,59 +79,26 @@ def check(setting: Setting[CircuitsConfig]) -> None:
     Raises:
         ConfigError: they can't, or it is; the text has the number of circuits and what to type.
     """
-    config, kind = setting.config, setting.dataset.outputs
-    graph = setting.graph()
-    objection = _objection(graph, config, kind)
-    if objection is None:
-        examples_of(setting.dataset, config.judge_on, setting.seed)
-        return
-    why, remedies = objection
-    chain = longest_part(graph)
-    for n in range(len(chain.layers) if chain else 0, 0, -1):
-        if _objection(graph, replace(config, last_layers=n), kind) is None:
-            remedies.append(f"experiment.last_layers={n}")
-            break
-    raise refused(config.last_layers, why, remedies or _narrow(setting.dataset))
+    config, graph, kind = setting.config, setting.graph(), setting.dataset.outputs
+    check_last_layers(
+        graph, setting.dataset, config.last_layers, lambda n: _objection(graph, replace(config, last_layers=n), kind)
+    )
+    examples_of(setting.dataset, config.judge_on, setting.seed)
 
 
-def _narrow(dataset: Dataset) -> list[str]:
-    """Returns how to type an MLP whose last layers can be analysed, if its outputs answer a class together.
-
-    There are so many circuits of more than ten outputs that the class must be a number.
-    """
-    kind, n = dataset.outputs, dataset.n_outputs
-    if not kind.are_of_classes or kind.are_of_one:
-        return []
-    for width in (3, 2):
-        sizes = (width, width, width, n)
-        if Edges(sizes).n <= MOST_EDGES and CircuitSpace(sizes).count() <= MOST_CIRCUITS:
-            hidden = f"128,128,{width},{width},{width}"
-            return [f"model=mlp model.hidden_sizes=[{hidden}] experiment.last_layers=3"]
-    return ["dataset.target=value"]
-
-
-def _objection(graph: ModelGraph, config: CircuitsConfig, kind: Outputs) -> tuple[str, list[str]] | None:
+def _objection(graph: ModelGraph, config: CircuitsConfig, kind: Outputs) -> Objection | None:
     """Returns why the search is refused, and what to type besides other last_layers; None if it is accepted."""
-    try:
-        _, part = analysed_parts(kind, find_part(graph, config.last_layers))[0]
-        space = CircuitSpace(part.sizes, config.inputs.name)
-        if space.n_hidden:
-            refuse_falling(part.layers[-1])
-    except ValueError as error:
-        return str(error), []
+    most = config.max_table_rows
+    if (found := objection(graph, kind, config.last_layers, config.inputs.name, most)) is not None:
+        return found
+    _, part = analysed_parts(kind, find_part(graph, config.last_layers))[0]
+    space = CircuitSpace(part.sizes, config.inputs.name)
     count = space.count()
-    if count == 1:
-        return f"{_named(space)} have one circuit, the full one, so there is nothing to compare.", []
-    have = f"{_named(space)} have {count:,} circuits"
-    if count > MOST_CIRCUITS:
-        return f"{have}, more than {MOST_CIRCUITS:,}.", []
-    larger = f"experiment.max_table_rows={count}"
-    if not space.n_hidden and count > config.max_table_rows:
-        return f"{have}, which must fit into a table where no layer is hidden.", [larger]
-    if config.min_node_sparsity and count > config.max_table_rows:
+    have, larger = f"{named_space(space)} have {count:,} circuits", f"experiment.max_table_rows={count}"
+    if config.min_node_sparsity and count > most:
         return f"experiment.min_node_sparsity works where all circuits fit into a table, but {have}.", [larger]
-    if config.table is CircuitTable["all"] and count > config.max_table_rows:
-        limit = f"experiment.max_table_rows={config.max_table_rows}"
+    if config.table is CircuitTable["all"] and count > most:
+        limit = f"experiment.max_table_rows={most}"
         return f"experiment.table=all: {have}, more than {limit}.", ["experiment.table=auto", larger]
     return None
 
@@ -247,9 +196,9 @@ def _of_output(
     """
     config = setting.config
     accuracy, threshold = found.accuracy(output), config.accuracy_threshold
-    rule = valid_by(config.valid, accuracy, threshold, output=f"{_what(output)}: ")
+    rule = valid_by(config.valid, accuracy, threshold, output=f"{what(output)}: ")
     examples = found.examples(output, rule)
-    log.info(_estimate(CircuitSpace(part.sizes, config.inputs.name), examples, output, config.max_table_rows))
+    log.info(estimate(CircuitSpace(part.sizes, config.inputs.name), examples, output, config.max_table_rows))
     began = clock()
     result = _search(setting, part, examples, output)
     enumerated = clock()
@@ -300,10 +249,6 @@ def _tables(
     return filled
 
 
-def _named(space: CircuitSpace) -> str:
-    return f"layers of {'-'.join(map(str, space.sizes))} neurons"
-
-
 def _tensors(on: Recorded, prefix: str = "") -> dict[str, Tensor]:
     """Returns the examples under the names of circuits.safetensors."""
     targets = on.y if on.kind.are_of_classes else on.y.reshape(len(on.y), -1).round()
@@ -330,14 +275,9 @@ def _check_cut(part: Part, examples: Recorded, outputs: Sequence[int | str]) -> 
     for output, row in rows.items():
         log.info(
             "{}: accuracy of the whole network {full_accuracy:.5f}, of the last {} layers alone {cut_accuracy:.5f}; "
-            "largest difference of their outputs {cut_difference:.2g}".format(_what(output), len(part.layers), **row)
+            "largest difference of their outputs {cut_difference:.2g}".format(what(output), len(part.layers), **row)
         )
     return rows
-
-
-def _what(output: int | str) -> str:
-    """Returns how a line of the log calls an output, or all together."""
-    return "all outputs" if output == ALL else f"output {output}"
 
 
 def _weights(part: Part) -> dict[str, Tensor]:
@@ -367,19 +307,6 @@ def _description(config: CircuitsConfig, graph: ModelGraph, part: Part, x: Tenso
 # --- the search ------------------------------------------------------------------------------------------------------
 
 
-def _estimate(space: CircuitSpace, examples: CircuitExamples, output: int | str, max_rows: int) -> str:
-    count = space.count()
-    n_distinct = len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
-    kind, seconds = "table", count * n_distinct * max(1, space.sizes[-1] - 1) / NUMBERS_PER_SECOND
-    if count > max_rows:
-        kind, seconds = "census", count * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
-        seconds *= LONGER_COUNTED if examples.has_several else 1
-    return (
-        f"{_what(output)}: {kind} of {count:,} circuits of {_named(space)} on {len(examples):,} examples, "
-        f"about {seconds:,.1f} s and at most {min(count, max_rows) * BYTES_PER_ROW / 1e6:,.0f} MB"
-    )
-
-
 def _search(
     setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamples, output: int | str
 ) -> CircuitSearch:
@@ -399,7 +326,7 @@ def _search(
     )
     if len(result.listed) < result.n_valid:
         log.info(
-            f"{_what(output)}: all circuits are counted; {len(result.listed):,} of the {result.n_valid:,} valid ones, "
+            f"{what(output)}: all circuits are counted; {len(result.listed):,} of the {result.n_valid:,} valid ones, "
             "drawn at random, are measured"
         )
     return result
@@ -425,7 +352,7 @@ def _levels(
         return levels
     if len(levels) > MOST_COMPARED:
         log.info(
-            f"{_what(output)}: circuits.parquet has a sample of the valid circuits, so the column minimality is empty. "
+            f"{what(output)}: circuits.parquet has a sample of the valid circuits, so the column minimality is empty. "
             f"Type experiment.max_table_rows={MOST_COMPARED} to search below each circuit of a smaller sample"
         )
         return levels
@@ -439,7 +366,7 @@ def _levels(
     levels[exact] = found[exact]
     if not exact.all():
         log.info(
-            f"{_what(output)}: the column minimality is empty for {int((~exact).sum()):,} circuits with more than "
+            f"{what(output)}: the column minimality is empty for {int((~exact).sum()):,} circuits with more than "
             f"{MOST_SEARCHED:,} sub-circuits"
         )
     return levels
@@ -461,7 +388,7 @@ def _summary(
     contained = overlap = float("nan")
     if config.pairs:
         if len(result.valid) > MOST_COMPARED:
-            log.info(f"{_what(output)}: {MOST_COMPARED:,} valid circuits, drawn at random, are compared in pairs")
+            log.info(f"{what(output)}: {MOST_COMPARED:,} valid circuits, drawn at random, are compared in pairs")
         draw = chance.generator(setting.seed, "pairs", output)
         contained, overlap = pair_shares(result.valid, most=MOST_COMPARED, generator=draw)
     reached: list[float] = [int((levels >= level).sum()) for level in range(1, len(LEVELS))]

@@ -20,13 +20,14 @@ from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
-from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
-from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
+from mi_runner.config.experiments.discovery import DiscoveryConfig
+from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
 from mi_runner.experiments.common.named_parts import named
+from mi_runner.experiments.common.named_records import chosen_records
 from mi_runner.experiments.common.validity import valid_by
 from mi_runner.experiments.discovery import answers, criteria, figures
 from mi_runner.experiments.discovery.comparison import compare_networks
@@ -66,7 +67,6 @@ from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.find import Resampled, Task, find
 from mi_runner.methods.discovery.optimum import Best
 from mi_runner.methods.discovery.records import METHODS, Method, all_methods, fault_of, own_method
-from mi_runner.models.external import import_callable
 from mi_runner.progress import log
 from mi_runner.tables.pairwise import Compared
 from mi_runner.training.evaluation import loss_function
@@ -132,33 +132,7 @@ def _methods(config: DiscoveryConfig) -> list[Method]:
     Raises:
         ConfigError: no method has this name, one comes twice, or its code can't be imported.
     """
-    by_name = {method.name: method for method in all_methods()}
-    if not config.methods:
-        raise ConfigError(f"experiment.methods=[]: name at least one of {', '.join(by_name)}.")
-    for name in config.methods:
-        if config.methods.count(name) > 1:
-            raise ConfigError(f"experiment.methods has {name} twice. Name it once.")
-    return [_method(name, by_name) for name in config.methods]
-
-
-def _method(name: str, by_name: Mapping[str, Method]) -> Method:
-    if ":" in name:
-        with as_options(experiment=["methods"]):
-            own = own_method(name, import_callable("methods", name))
-        log.warning(f"experiment.methods: the code of {name} is run")
-        return own
-    if fault := fault_of(name):
-        raise ConfigError(f"experiment.methods has {name}: {fault}")
-    if name not in by_name:
-        words = unknown("method", name, list(by_name))
-        raise ConfigError(f"experiment.methods has {name}: {words} Your own: package.module:callable.")
-    try:
-        by_name[name].load()  # now, not in the time that the method takes
-    except Exception as error:
-        raise ConfigError(
-            f"experiment.methods has {name}: its code can't be imported ({type(error).__name__}: {error})."
-        ) from error
-    return by_name[name]
+    return chosen_records("methods", config.methods, all_methods(), kind="method", fault_of=fault_of, own=own_method)
 
 
 def cost(setting: Setting[DiscoveryConfig]) -> dict[str, int]:
@@ -166,7 +140,7 @@ def cost(setting: Setting[DiscoveryConfig]) -> dict[str, int]:
     part = find_part(setting.graph(), setting.config.last_layers)
     spaces = [space_of(setting, single) for _, single in analysed_parts(setting.dataset.outputs, part)]
     n_circuits = sum(space.count() for space in spaces if space is not None)
-    return {"circuits": n_circuits * len(_ablations(setting.config))} if n_circuits else {}
+    return {"circuits": n_circuits * len(setting.config.ablation.ablations)} if n_circuits else {}
 
 
 def metric_names(setting: Setting[DiscoveryConfig]) -> list[str]:
@@ -174,7 +148,7 @@ def metric_names(setting: Setting[DiscoveryConfig]) -> list[str]:
     names = [
         f"{measure}/{method}/{ablation}"
         for method in setting.config.methods
-        for ablation in _ablations(setting.config)
+        for ablation in setting.config.ablation.ablations
         for measure in _measures(setting.config)
     ]
     return ["accuracy", "n_edges", *names]
@@ -184,10 +158,6 @@ def _measures(config: DiscoveryConfig) -> list[str]:
     """Returns the measures of summary.csv that the summary has, too."""
     chosen = CHOSEN if config.judge_on is not JudgeOn.test else ()
     return [measure.name for measure in (*OF_SUMMARY, *chosen)]
-
-
-def _ablations(config: DiscoveryConfig) -> list[str]:
-    return ["zero", "mean"] if config.ablation is LeftOut.both else [config.ablation.name]
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------
@@ -213,7 +183,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         accuracy, threshold = finding.accuracy(output), config.accuracy_threshold
         rule = valid_by(config.valid, accuracy, threshold, output=f"output {output}: ")
         for_circuits = [each.examples(output, rule) for each in (judging, finding)]
-        for ablation in _ablations(config):
+        for ablation in config.ablation.ablations:
             task = _task(setting, single, judging, output, ablation)
             found_on = _task(setting, single, finding, output, ablation) if on.differ else None
             elsewhere = (found_on, for_circuits[1]) if found_on is not None else None
@@ -251,7 +221,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         shown=("overview",),
         answer=answers.answer(
             tables["summary"],
-            {ablation: compared[first, ablation] for ablation in _ablations(config)},
+            {ablation: compared[first, ablation] for ablation in config.ablation.ablations},
             n_edges,
             on.words,
         )

@@ -168,3 +168,13 @@ def criterion_of(name: str) -> Criterion:
         remedy = f"Use one of {', '.join(by_name)}, or give a Criterion."
         raise ArgumentError("name", None, f"no criterion is named '{name}'.", remedy)
     return by_name[name]
+
+
+def fault_of(name: str) -> str:
+    """Returns why a criterion that an installed package adds can't be used; empty if none of this name is unusable."""
+    return next((fault.text for fault in faults() if fault.what == f"the criterion {name}"), "")
+
+
+def own_criterion(name: str, function: Callable[..., Any]) -> Criterion:
+    """Returns the record of a criterion of one's own, a function `(task, circuits) → scores`."""
+    return Criterion(name, "a criterion of your own", function)
