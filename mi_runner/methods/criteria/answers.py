@@ -33,7 +33,7 @@ def noise(task: Task, circuits: np.ndarray, sigma: float) -> Scores:
     kept, rows = task.edges.rows(circuits), _on(task, task.x[example] + sigma * draws)
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
-        return resampled(task, kept[some], rows, lambda block: weights.examples[example[block]])
+        return resampled(task, kept[some], rows, lambda block: weights.examples[block], copies=len(rows) // len(task.x))
 
     return Scores(counts(task, kept, rows) / len(rows), again)
 

@@ -1,18 +1,23 @@
 """Do a circuit and the full network answer alike when a hidden neuron takes its value from another example?
 
-Each of them takes the neuron's value in its own run on the source. Letters: E edges, K circuits, P pairs (b, s) of a
-base and a source, u hidden neurons.
+Each of them takes the neuron's value in its own run on the source. Letters: E edges, K circuits, H hidden neurons u,
+P pairs (b, s) of a base and a source, M runs; n_l neurons of a layer.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import torch
 
-from mi_runner.methods.criteria.runs import Rows, blocks, share, values_of
+from mi_runner.methods.criteria import kernel
+from mi_runner.methods.criteria.runs import AT_ONCE, NUMBERS, Runs, ask, padded, share, similar, wanted_of
+from mi_runner.methods.criteria.states import CARRIED, States
 from mi_runner.methods.criteria.task import Scores, Task, Weights
+
+AT_ONCE_HERE = AT_ONCE // 4
+"""Circuits whose states are found together: each has two runs and one more for each neuron."""
 
 
 def interchange(task: Task, circuits: np.ndarray) -> Scores:
@@ -24,50 +29,85 @@ def interchange(task: Task, circuits: np.ndarray) -> Scores:
     """
     kept = task.edges.rows(circuits)
     base, source = task.any_pairs
+    if not len(base) or len(task.part.layers) == 1:
+        return Scores(np.full(len(circuits), np.nan))
+    wanted = _answers(task)
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
         def weight_of(block: slice) -> np.ndarray:
             return weights.examples[base[block]] * weights.examples[source[block]]
 
-        found = share(lambda block: _alike(task, kept[some], block), weight_of, len(some), len(base))
-        return np.where(_active(task, kept[some]).any(1)[:, None], found, np.nan)
+        return share(partial(_alike, task, kept[some], wanted), weight_of, len(some), len(base))
 
-    values = np.full(len(kept), np.nan)
-    if len(base):
-        for block in blocks(len(kept), len(base)):
-            values[block] = _alike(task, kept[block], slice(None)).mean(1)
-    return Scores(values, again if len(base) else None)
-
-
-def _neurons(task: Task) -> Iterator[tuple[int, int]]:
-    """Yields the layer, from 1, and the number of each hidden neuron."""
-    for layer, size in enumerate(task.part.sizes[1:-1], 1):
-        for neuron in range(size):
-            yield layer, neuron
+    order, values = similar(task, kept), np.empty(len(kept))
+    for start in range(0, len(kept), AT_ONCE_HERE):
+        chunk = order[start : start + AT_ONCE_HERE]
+        runs, circuit = _runs(task, kept[chunk])
+        found = ask(kernel.COUNTS, runs, _given(task, slice(None)), wanted_of(task, wanted))
+        n_runs = np.bincount(circuit, minlength=len(chunk))
+        values[chunk] = np.bincount(circuit, found, minlength=len(chunk)) / (n_runs * len(base))
+    return Scores(values, again)
 
 
-def _active(task: Task, kept: np.ndarray) -> np.ndarray:
-    """Returns which hidden neurons have an edge that each circuit `(K, E)` keeps, `(K, H)` bool."""
+def _alike(task: Task, kept: np.ndarray, wanted: np.ndarray, pairs: slice) -> np.ndarray:
+    """Returns the share of the neurons of each circuit with equal answers, in each of some pairs, `(K, P)`.
+
+    Args:
+        wanted: `(H, P)`, the full network's answers in all pairs.
+    """
+    given, asked, n_pairs = _given(task, pairs), wanted_of(task, wanted[:, pairs]), wanted[:, pairs].shape[1]
+    alike = np.empty((len(kept), n_pairs))
+    at_once = max(1, NUMBERS // (n_pairs * len(wanted)))
+    for start in range(0, len(kept), at_once):
+        chunk = slice(start, start + at_once)
+        runs, circuit = _runs(task, kept[chunk])
+        found = ask(kernel.HITS, runs, given, asked)[:, :n_pairs]
+        order = np.argsort(circuit, kind="stable")
+        n_runs = np.bincount(circuit)
+        alike[chunk] = np.add.reduceat(found[order], np.cumsum(n_runs) - n_runs) / n_runs[:, None]
+    return alike
+
+
+def _given(task: Task, pairs: slice) -> np.ndarray:
+    """Returns the inputs of base and source of some pairs, `(2 · n_0, P)`, padded."""
+    base, source = (indices[pairs] for indices in task.any_pairs)
+    return padded(torch.cat([task.x[base], task.x[source]], 1).T.numpy(), 0.0)
+
+
+def _runs(task: Task, kept: np.ndarray) -> tuple[Runs, np.ndarray]:
+    """Returns a run for each circuit `(K, E)` and each neuron of it, and the circuit of each run `(M,)`.
+
+    All runs go through the layers together: first one on the base and one on the source for each circuit; behind each
+    layer one more for each of its neurons that is active, as on the base up to there, but for the neuron's state.
+    """
+    part, n, n_inputs = task.part, len(kept), task.part.sizes[0]
     masks = task.edges.masks(kept)
-    return np.concatenate(
-        [into.any(2) | out.any(1) for into, out in zip(masks, masks[1:], strict=False)] or [np.zeros((len(kept), 0))],
-        axis=1,
-    ).astype(bool)
+    states = States(part, tuple(values.numpy() for values in task.means), 2 * n_inputs)
+    circuit = np.tile(np.arange(n), 2)
+    refs = np.repeat(np.arange(2 * n_inputs).reshape(2, 1, -1), n, axis=1).reshape(2 * n, -1)
+    questions, n_before = np.full(2 * n, -1), 0
+    for layer, mask in enumerate(masks[:-1]):
+        refs = states.of_layer(layer, np.where(mask[circuit], refs[:, None], CARRIED))
+        active, neuron = np.nonzero(mask.any(2))
+        on_base = refs[active]
+        on_base[np.arange(len(active)), neuron] = refs[n + active, neuron]
+        refs, circuit = np.concatenate([refs, on_base]), np.concatenate([circuit, active])
+        questions = np.concatenate([questions, n_before + neuron])
+        n_before += mask.shape[1]
+    refs, circuit, questions = refs[2 * n :], circuit[2 * n :], questions[2 * n :]
+    return Runs(states, np.where(masks[-1][circuit], refs[:, None], CARRIED), questions), circuit
 
 
 @torch.no_grad()
-def _alike(task: Task, kept: np.ndarray, pairs: slice) -> np.ndarray:
-    """Returns the share of the neurons of each circuit with equal answers, in each of some pairs, `(K, P)`."""
-    base, source = (indices[pairs] for indices in task.any_pairs)
-    on_base, on_source = (Rows(task.x[index], np.empty(0), task.means) for index in (base, source))
-    circuits, full = torch.from_numpy(kept), torch.from_numpy(task.edges.full)
-    active = _active(task, kept)
-    own, of_full = values_of(task, circuits, on_source), values_of(task, full, on_source)
-    alike = np.zeros((len(kept), len(base)))
-    for index, (layer, neuron) in enumerate(_neurons(task)):
-        (some,) = np.nonzero(active[:, index])
-        by_circuit = values_of(task, circuits[some], on_base, (layer, neuron, own[layer][some, :, neuron]))[-1]
-        by_full = values_of(task, full, on_base, (layer, neuron, of_full[layer][:, :, neuron]))[-1]
-        alike[some] += task.answered(by_circuit) == task.answered(by_full)
-    with np.errstate(invalid="ignore"):
-        return np.asarray(alike / active.sum(1)[:, None])
+def _answers(task: Task) -> np.ndarray:
+    """Returns the full network's answers with each hidden neuron in turn set to its value on the source, `(H, P)`."""
+    base, source = task.any_pairs
+    part, answers = task.part.without_softmax, []
+    for layer, values in enumerate(part.activations(task.x)[1:], 1):
+        for neuron in range(values.shape[1]):
+            x = values[base]
+            x[:, neuron] = values[source, neuron]
+            for behind in part.layers[layer:]:
+                x = behind(x)
+            answers.append(task.answered(x))
+    return np.stack(answers)
