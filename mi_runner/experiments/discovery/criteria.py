@@ -91,12 +91,14 @@ def of_smallest(
 def by_regret(metrics: Sequence[Mapping[str, Any]], n_edges: int) -> Iterator[dict[str, Any]]:
     """Yields for each criterion how it goes with the regret, over the different valid circuits that methods found.
 
-    The full circuit is left out. Regrets are not known where circuits are sampled.
+    A circuit's regret is that at the smallest size at which a method stands with it: its own number of edges. The full
+    circuit is left out. Regrets are not known where circuits are sampled.
 
     Args:
         metrics: rows of metrics.csv, of one output and ablation.
     """
-    found = {row["circuit"]: row for row in metrics if row["valid"] and row["n_edges"] < n_edges}.values()
+    valid = [row for row in metrics if row["valid"] and row["n_edges"] < n_edges]
+    found = {row["circuit"]: row for row in sorted(valid, key=lambda row: -row["k"])}.values()  # at its smallest k
     for name in (AGREEMENT, *NAMES):
         rows = [row for row in found if row[name] is not None and row["regret_mse"] is not None]
         values, regrets = ([row[column] for row in rows] for column in (name, "regret_mse"))
@@ -135,7 +137,8 @@ def _of_ablation(rows: Sequence[Mapping[str, Any]]) -> str:
     n_of = {name: sum(_passes(row) for row in own if row["criterion"] == name) for name in (AGREEMENT, *NAMES[:-1])}
     fewest = min(n_of.values())
     stops = listed([name for name, n in n_of.items() if n == fewest])
-    return f"{each} {who} pass every criterion at {PASSES:g}; those of {fewest} of {len(methods)} pass {stops}"
+    text = f"{each} {who} pass every criterion at {PASSES:g}"
+    return f"{text}; those of {fewest or 'none'} of {len(methods)} pass {stops}" if fewest < len(methods) else text
 
 
 def _passes(row: Mapping[str, Any]) -> bool:

@@ -21,6 +21,7 @@ from torch import Tensor
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.discovery import DiscoveryConfig
+from mi_runner.datasets.shift import shifted_inputs
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
@@ -231,7 +232,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
 
 def _shift(setting: Setting[DiscoveryConfig], graph: ModelGraph, part: Part) -> Tensor | None:
     """Returns the data set's other inputs as they enter the analysed layers; None without, or without criteria."""
-    shifted = setting.dataset.shifted(setting.seed) if setting.config.criteria else None
+    shifted = shifted_inputs(setting.dataset, seed=setting.seed) if setting.config.criteria else None
     return None if shifted is None else entering_activations(graph, part, shifted)[0].double()
 
 
