@@ -22,6 +22,7 @@ from mi_runner.experiments.common.sentences import between, counted, figure
 from mi_runner.methods.chance_overlap import ChanceOverlap, chance_overlap
 from mi_runner.methods.circuits.minimality import LEVELS
 from mi_runner.methods.circuits.overlaps import PAIRS_PER_SECOND, PairCounts, overlaps
+from mi_runner.methods.circuits.random_overlap import MOST_EDGES
 from mi_runner.methods.circuits.search import CircuitSearch
 from mi_runner.methods.circuits.sharing import Blocking, Packing, blocking, packing
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -160,6 +161,9 @@ def sharing(
     minimal = valid[levels >= LEVELS.index("subset")] if result.lists_every_valid else None
     sizes = result.counts[:, :, result.least_correct :].sum((0, 2))
 
+    if space.n_edges > MOST_EDGES:
+        log.info(f"overlaps of chance: {space.n_edges} edges are too many to count all pairs, so random sets are drawn")
+
     def by_chance(which: str, of_sizes: np.ndarray) -> ChanceOverlap | None:
         return chance_overlap(space, of_sizes, chance.derived_seed(seed, "chance overlap", which, output))
 
@@ -203,6 +207,8 @@ def _packing_and_blocking(
     if kept_by_all:
         witness = tuple(map(int, (result.valid if minimal is None else minimal)[:1]))
         return Packing(1, 1, witness), Blocking(1, 1, kept_by_all & -kept_by_all)
+    n = result.valid.size if minimal is None else len(minimal)
+    log.info(f"packing and blocking of {counted(n, 'circuit')}: no edge is in all; at most {seconds:g} s for each")
     if minimal is not None:
         packed = packing(minimal, seconds, are_minimal=True)
         blocked = blocking(minimal, seconds, are_minimal=True)

@@ -14,6 +14,7 @@ Letters: K circuits, E edges.
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,6 +29,9 @@ SECONDS = 60.0
 
 MOST_BITS = 26
 """Of so many edges all sets are bits of an array, 8 MB, which says fast which circuits contain others."""
+
+MOST_SIMPLIFIED = 2_000
+"""Circuits of an integer program that the solver simplifies first; of more that would take longer than the limit."""
 
 ROUNDING = 1e-6
 """How far a solver's bound may be off: a bound within this of a whole number is that number."""
@@ -131,9 +135,12 @@ def packing(circuits: np.ndarray | Sequence[int], seconds: float = SECONDS, *, a
         return Packing(1, 1, (int(words[0]),))
     found = _greedy_packing(words)
     high = min(_n_kept(words) // int(np.bitwise_count(words).min()), _greedy_blocking(words).bit_count())
-    if len(found) < high:
-        keeps = _keeps(words)
-        solved, bound = _solved(-np.ones(len(words)), keeps.T, at_most=1, seconds=seconds)
+    end = time.monotonic() + seconds
+    for whole in (False, True):  # the linear program takes little time, and its bound is often enough
+        if len(found) >= high:
+            break
+        left = max(0.0, end - time.monotonic())
+        solved, bound = _solved(-np.ones(len(words)), _keeps(words).T, at_most=1, seconds=left, whole=whole)
         if solved is not None:
             chosen = tuple(int(word) for word in words[solved])
             if len(chosen) > len(found) and _are_disjoint(chosen):
@@ -168,9 +175,13 @@ def blocking(circuits: np.ndarray | Sequence[int], seconds: float = SECONDS, *, 
         return Blocking(1, 1, common & -common)
     found = _greedy_blocking(words)
     low = max(2, len(_greedy_packing(words)))  # without a backbone no edge is in all circuits
-    if low < found.bit_count():
+    end = time.monotonic() + seconds
+    for whole in (False, True):
+        if low >= found.bit_count():
+            break
         keeps = _keeps(words)
-        solved, bound = _solved(np.ones(keeps.shape[1]), keeps, at_least=1, seconds=seconds)
+        left = max(0.0, end - time.monotonic())
+        solved, bound = _solved(np.ones(keeps.shape[1]), keeps, at_least=1, seconds=left, whole=whole)
         if solved is not None:
             chosen = sum(1 << int(edge) for edge in np.flatnonzero(solved))
             if chosen.bit_count() < found.bit_count() and bool((words & np.uint64(chosen)).all()):
@@ -240,7 +251,13 @@ def _greedy_blocking(words: np.ndarray) -> int:
 
 
 def _solved(
-    cost: np.ndarray, rows: np.ndarray, *, seconds: float, at_least: float = -np.inf, at_most: float = np.inf
+    cost: np.ndarray,
+    rows: np.ndarray,
+    *,
+    seconds: float,
+    whole: bool,
+    at_least: float = -np.inf,
+    at_most: float = np.inf,
 ) -> tuple[np.ndarray | None, float | None]:
     """Returns the chosen columns `(n,)` bool with the least cost, and a lower bound of the cost; None where unknown.
 
@@ -248,17 +265,21 @@ def _solved(
         cost: `(n,)` of each column.
         rows: `(m, n)`; the sum of the chosen columns is between `at_least` and `at_most` in every row.
         seconds: the longest time.
+        whole: False: parts of a column may be chosen; there is only a bound.
     """
     from scipy.optimize import Bounds, LinearConstraint, milp
     from scipy.sparse import csr_array
 
     found: Any = milp(
         cost,
-        integrality=np.ones(len(cost)),
+        integrality=np.full(len(cost), int(whole)),
         bounds=Bounds(0, 1),
         constraints=LinearConstraint(csr_array(rows), at_least, at_most),
-        options={"time_limit": float(seconds)},
+        # The solver doesn't look at the clock while it simplifies a large program.
+        options={"time_limit": float(seconds), "presolve": not whole or max(rows.shape) <= MOST_SIMPLIFIED},
     )
+    if not whole:
+        return None, float(found.fun) if found.status == 0 else None
     bound = found.get("mip_dual_bound")
     if bound is None or not math.isfinite(bound):
         bound = None
