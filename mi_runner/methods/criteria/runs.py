@@ -1,4 +1,4 @@
-"""Which answers do many circuits give on the same rows? Chunks of circuits, whose values are shared, through the kernel.
+"""Which answers do many circuits give on the same rows? Chunks of circuits that share values go through the kernel.
 
 Letters: B rows, E edges, K circuits, M runs, R resamples, sizes n_0 (inputs), …, n_L (outputs).
 """
@@ -147,7 +147,8 @@ def plain_runs(task: Task, kept: np.ndarray, rows: Rows) -> Runs:
     carried = zeros if rows.has_own else tuple(values.numpy() for values in rows.left_out)
     states = States(task.part, carried, sizes[0] + n_given)
     refs = np.broadcast_to(np.arange(sizes[0]), (len(kept), sizes[0]))
-    left_out, first = CARRIED, sizes[0]
+    left_out: int | np.ndarray = CARRIED
+    first = sizes[0]
     masks = task.edges.masks(kept)
     for layer, mask in enumerate(masks):
         if rows.has_own:  # after x, the given values are those of the left-out edges' sources, layer by layer
