@@ -107,14 +107,18 @@ def criteria(
 
     Example:
         >>> import torch
+        >>> from torch import nn
         >>> from mi_runner.circuits import criteria
-        >>> from mi_runner.graph import Layer, Part
-        >>> hidden = Layer(torch.tensor([[1.0, 1.0], [1.0, 1.0]]), torch.tensor([0.0, -1.0]), "relu")
-        >>> xor = Part((hidden, Layer(torch.tensor([[1.0, -2.0]]), torch.zeros(1))))
+        >>> from mi_runner.graph import ModelGraph, find_part
+        >>> net = nn.Sequential(nn.Linear(2, 2), nn.ReLU(), nn.Linear(2, 1))
+        >>> weights = [[1, 1], [1, 1]], [0, -1], [[1, -2]], [0]
+        >>> for parameter, values in zip(net.parameters(), weights):
+        ...     parameter.data = torch.tensor(values).float()
+        >>> part = find_part(ModelGraph.trace(net, torch.zeros(1, 2)), None)
         >>> x = torch.tensor([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
-        >>> xor(x).squeeze(1)
+        >>> part(x).squeeze(1)  # exclusive or
         tensor([0., 1., 1., 0.])
-        >>> found = criteria(xor, x, [0b111111, 0b010011], names=["agreement", "sufficiency", "parsimony"])
+        >>> found = criteria(part, x, [0b111111, 0b010011], names=["agreement", "sufficiency", "parsimony"])
         >>> found.values["agreement"]  # the full circuit, and that of the first hidden neuron alone
         array([1.  , 0.75])
         >>> found.values["parsimony"].round(2)
