@@ -343,7 +343,7 @@ def test_sufficiency_and_necessity_are_interventions_on_the_edges_of_the_whole_n
         ]
         outputs = run_with(graph, tuple(one[base] for one in inputs), interventions)
         wanted = task.answers[source if name == "necessity" else base]
-        assert share == pytest.approx((outputs.round().squeeze(1).numpy() == wanted).mean())
+        assert share == pytest.approx((outputs.detach().round().squeeze(1).numpy() == wanted).mean())
 
 
 # --- identities ------------------------------------------------------------------------------------------------------
