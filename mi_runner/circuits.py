@@ -2,13 +2,15 @@
 
 `search` takes a part of a graph (`mi_runner.graph.find_part`) and `CircuitExamples`; a `Circuit` is one of them, with
 its outputs, its picture and its file; `load` reads those of a run. `match` pairs the units of two networks, and
-`shared` says what their valid circuits have in common. docs/circuits.md defines what a circuit is.
+`shared` says what their valid circuits have in common. `criteria` says what further tests say of
+circuits. docs/circuits.md defines what a circuit is.
 """
 
 from mi_runner.methods.circuits.circuit import Circuit
 from mi_runner.methods.circuits.cut import check_cut, entering_activations
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.search import search_circuits as search
+from mi_runner.methods.criteria.judge import criteria
 from mi_runner.methods.matching import match_parts as match
 from mi_runner.methods.shared_circuits import shared_circuits as shared
 from mi_runner.runs.saved_circuits import load_circuits as load
@@ -17,6 +19,7 @@ __all__ = [
     "Circuit",
     "CircuitExamples",
     "check_cut",
+    "criteria",
     "entering_activations",
     "load",
     "match",

@@ -1,11 +1,11 @@
 """The answers of many circuits on the same rows, compiled: each value that circuits share is computed once.
 
-Rows are done in blocks that stay in the processor's caches. Of a block, first the values of all states are computed (see
-`states`), each from a number and some values before it; then, for each run, its outputs, and what is asked of them.
+Rows are done in blocks that stay in the processor's caches. Of a block, first the values of all states are computed
+(see `states`), each from a number and some values before it; then, for each run, its outputs, and what is asked of it.
 
-A sum is that number, then one term after the other in the order of the sources. So circuits whose terms are equal have
-equal outputs, bit for bit, and which of them a block begins with decides nothing. Blocks are padded with rows that count
-nowhere, because loops of a constant length compile to vector instructions without remainders.
+A sum is that number, then one term after the other in the order of the sources. So circuits whose terms are equal
+have equal outputs, bit for bit. Blocks are padded with rows that count nowhere, because loops of a constant length
+compile to vector instructions without remainders.
 
 Letters: B rows, a multiple of `BLOCK`; G given values, S states, T their terms; M runs, n_L outputs, A questions.
 """
@@ -25,7 +25,7 @@ BLOCK = 128
 """Rows whose values are computed at once."""
 
 COUNTS, HITS, SQUARES, ROW_SQUARES = range(4)
-"""What is asked: in how many rows the answer is the wanted one, in which ones; the squared difference, and of each row."""
+"""What is asked: in how many rows the answer is the wanted one, in which ones; the squared difference, also by row."""
 
 
 @compiled(fastmath={"contract"})
@@ -50,7 +50,9 @@ def _last_three(refs: Any, weights: Any, start: int, end: int) -> tuple[int, int
     n = end - start
     first = max(start, end - 3)
     w0, w1, w2 = 0.0, 0.0, 0.0
-    s0, s1, s2 = 0, 0, 0
+    s0: Any = 0
+    s1: Any = 0
+    s2: Any = 0
     if n > 0:
         s0, w0 = np.int64(refs[first]), weights[first]
     if n > 1:
@@ -81,7 +83,7 @@ def _n_hits(
         sums: `(1, BLOCK)`, overwritten.
     """
     first, s0, s1, s2, w0, w1, w2 = _last_three(refs, weights, start, end)
-    count = 0  # whole numbers are added up in vector registers though no sum of others may be reordered
+    count: Any = 0  # whole numbers are added up in vector registers though no sum of others may be reordered
     if first == start:
         for b in range(BLOCK):
             z = base + w0 * values[s0, b] + w1 * values[s1, b] + w2 * values[s2, b]
@@ -223,7 +225,7 @@ def _mark(outputs: Any, low: Any, high: Any, q: int, row: int) -> int:
     """Replaces `outputs[0]` by 1 where the answer is the wanted one, and by 0 elsewhere; returns in how many rows."""
     if outputs.shape[0] > 1:
         _largest(outputs)
-    count = 0
+    count: Any = 0
     for b in range(BLOCK):
         is_hit = (outputs[0, b] >= low[q, row + b]) & (outputs[0, b] <= high[q, row + b])
         outputs[0, b] = np.float64(is_hit)
@@ -296,7 +298,7 @@ def ask(
                     total = np.float64(_mark(outputs, low, high, q, row))
                 else:
                     total = _difference(outputs, kind, low, high, row)
-                if what == COUNTS or what == SQUARES:
+                if what in (COUNTS, SQUARES):
                     by_block[block, run] = total
                 else:
                     for b in range(BLOCK):

@@ -19,6 +19,9 @@ MOST = 5_000_000
 MOST_RESAMPLED = 200_000
 """Circuits of the largest family whose losses are computed on each resample."""
 
+AT_ONCE = 256
+"""Resamples whose losses are stored at once."""
+
 EQUAL = 1e-12
 """Losses that differ by less than this share of the largest of their size are equal: the sums of one circuit may be
 added in another order than those of another, and float64 has 16 digits."""
@@ -50,7 +53,9 @@ def rank(task: Task, circuits: np.ndarray) -> Scores:
         return found
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:
-        return ranked(some, weights.examples)
+        n = weights.examples.shape[1]
+        parts = [weights.examples[:, start : start + AT_ONCE] for start in range(0, n, AT_ONCE)]
+        return np.concatenate([ranked(some, part) for part in parts], axis=1)
 
     values = ranked(np.arange(len(circuits)), None)[:, 0]
     return Scores(values, again if len(family) <= MOST_RESAMPLED else None)

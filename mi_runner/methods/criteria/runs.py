@@ -1,4 +1,4 @@
-"""Which answers do many circuits give on the same rows? Chunks of circuits, whose values are shared, through the kernel.
+"""Which answers do many circuits give on the same rows? Chunks of circuits that share values go through the kernel.
 
 Letters: B rows, E edges, K circuits, M runs, R resamples, sizes n_0 (inputs), …, n_L (outputs).
 """
@@ -147,7 +147,8 @@ def plain_runs(task: Task, kept: np.ndarray, rows: Rows) -> Runs:
     carried = zeros if rows.has_own else tuple(values.numpy() for values in rows.left_out)
     states = States(task.part, carried, sizes[0] + n_given)
     refs = np.broadcast_to(np.arange(sizes[0]), (len(kept), sizes[0]))
-    left_out, first = CARRIED, sizes[0]
+    left_out: int | np.ndarray = CARRIED
+    first = sizes[0]
     masks = task.edges.masks(kept)
     for layer, mask in enumerate(masks):
         if rows.has_own:  # after x, the given values are those of the left-out edges' sources, layer by layer
@@ -235,25 +236,25 @@ def resampled(
     n = len(rows) // copies
 
     def hit(block: slice) -> np.ndarray:
-        examples = np.arange(n)[block]
-        found = [hits(task, kept, rows.of(copy * n + examples)) for copy in range(copies)]
-        return np.asarray(sum(found[1:], found[0]) / copies)
+        places = (np.arange(copies)[:, None] * n + np.arange(n)[block]).reshape(-1)
+        return hits(task, kept, rows.of(places)).reshape(len(kept), copies, -1).mean(1)
 
-    return share(hit, weight_of, len(kept), n)
+    return share(hit, weight_of, len(kept) * copies, n)
 
 
 def share(
-    hits_in: Callable[[slice], np.ndarray], weight_of: Callable[[slice], np.ndarray], n_circuits: int, n_rows: int
+    hits_in: Callable[[slice], np.ndarray], weight_of: Callable[[slice], np.ndarray], width: int, n_rows: int
 ) -> np.ndarray:
     """Returns the weighted share of hits of each circuit, `(K, R)`; NaN where all weights of a resample are 0.
 
     Args:
         hits_in: the hits `(K, …)` in some rows, in 0..1.
         weight_of: the weights `(…, R)` of some rows.
+        width: hits of a row.
     """
     above: np.ndarray | float = 0.0
     below: np.ndarray | float = 0.0
-    for block in blocks(n_rows, n_circuits):
+    for block in blocks(n_rows, width):
         weights = weight_of(block).astype(float)
         above = above + hits_in(block) @ weights
         below = below + weights.sum(0)

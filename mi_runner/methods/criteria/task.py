@@ -1,4 +1,4 @@
-"""What a criterion sees: a part of a network in float64, the test examples that enter it, and what left-out edges carry.
+"""What does a criterion see? A part in float64, the test examples that enter it, and what left-out edges carry.
 
 Letters: E edges, K circuits, N test examples, S examples of other data, P pairs, R resamples, sizes n_0 (inputs), …,
 n_L (outputs).
