@@ -26,6 +26,7 @@ from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.criteria.comparison import Survivors, survivors
 from mi_runner.methods.criteria.judge import Criteria, judge
+from mi_runner.methods.criteria.rank import MOST_RESAMPLED as MOST_RANKED
 from mi_runner.methods.criteria.records import Criterion
 from mi_runner.methods.criteria.task import NOISY, Task
 from mi_runner.methods.discovery.sampling import CircuitSampler
@@ -39,6 +40,9 @@ MOST_RESAMPLED = 1_000
 
 JUDGED_PER_SECOND, RESAMPLED_PER_SECOND = 4e8, 2e9
 """Circuits times examples that criteria run on, and the same times resamples, per second, for the estimate."""
+
+RANKED_PER_SECOND = 1e10
+"""Circuits of the family times examples times resamples for the rank, per second, for the estimate."""
 
 NETWORK, UNTRAINED = "trained", "untrained"
 """The network itself, and the control of its architecture."""
@@ -266,7 +270,10 @@ def _estimate(
     runs |= {"sufficiency": n_pairs, "necessity": n_pairs, "interchange": n_pairs * max(1, search.space.n_hidden)}
     each = sum(runs.get(record.name, len(task.x)) for record in criteria)
     n_resampled = 0 if task.every_input else resamples * min(n_judged, MOST_RESAMPLED)
-    seconds = each * ((n_judged + n_chance) / JUDGED_PER_SECOND + n_resampled / RESAMPLED_PER_SECOND)
+    seconds = each * ((n_judged + 2 * n_chance) / JUDGED_PER_SECOND + n_resampled / RESAMPLED_PER_SECOND)
+    if task.family is not None and any(record.name == "rank" for record in criteria):
+        again = resamples if n_resampled and len(task.family) <= MOST_RANKED else 0
+        seconds += len(task.family) * len(task.x) * (1 / JUDGED_PER_SECOND + again / RANKED_PER_SECOND)
     of = "" if n_judged == search.n_valid else f" of {search.n_valid:,}"
     return f"{n_judged:,}{of} valid circuits and {n_chance:,} drawn at random are judged, about {seconds:,.0f} s"
 
