@@ -449,8 +449,8 @@ BY_REGRET = TableType(
         Note("n_passing", "of these reach 0.99 in the criterion", COUNT),
         Note(
             "tau",
-            "Kendall's τ-b of the criterion and the negative regret at the circuit's own number of edges, −1 to 1; above "
-            "0: circuits near the optimum do better in the criterion, too",
+            "Kendall's τ-b of the criterion and the negative regret at the circuit's own number of edges, −1 to 1; "
+            "above 0: circuits near the optimum do better in the criterion, too",
         ),
     ),
 )

@@ -89,7 +89,7 @@ def _taus(values: Mapping[str, np.ndarray], n: int) -> dict[Pair, list[float]]:
 
 
 def tau_intervals(
-    resampled: Mapping[str, np.ndarray], exact: Mapping[str, np.ndarray], whole: Mapping[Pair, float | None]
+    resampled: Mapping[str, np.ndarray], whole: Mapping[Pair, float | None]
 ) -> dict[Pair, tuple[float, float] | None]:
     """Returns a 95 % interval of τ-b of each pair of criteria, by a bootstrap over the examples.
 
@@ -98,22 +98,20 @@ def tau_intervals(
     resample adds chance of its own to each value, which pulls τ-b towards 0: in a simulation of 200 circuits that err
     on up to 1 % of 2,115 examples, each on its own, τ-b was 0.31 and that of resamples 0.18 to 0.30. For the same
     reason τ-b of few examples is nearer to 0 than that of very many. Ends stay in −1..1.
-    None if τ-b is None over all circuits, over the sample, or in more than half of the resamples; others don't count.
+    None if τ-b is None over all circuits, or in more than half of the resamples; others don't count.
 
     Args:
         resampled: name → `(K', R)`, the criterion of some circuits on each resample of the examples; `(K', 1)` if it
             is the same in all.
-        exact: name → `(K',)`, the criterion of the same circuits on the examples themselves.
         whole: τ-b over all circuits, as `tau_matrix` returns it.
     """
     n = max((of.shape[1] for of in resampled.values()), default=1)
-    of_sample = tau_matrix({name: exact[name] for name in resampled})
-    return {pair: _interval(np.array(taus), of_sample[pair], whole[pair]) for pair, taus in _taus(resampled, n).items()}
+    return {pair: _interval(np.array(taus), whole[pair]) for pair, taus in _taus(resampled, n).items()}
 
 
-def _interval(taus: np.ndarray, of_sample: float | None, of_all: float | None) -> tuple[float, float] | None:
+def _interval(taus: np.ndarray, of_all: float | None) -> tuple[float, float] | None:
     there = taus[~np.isnan(taus)]
-    if of_sample is None or of_all is None or 2 * len(there) < len(taus) or not len(there):
+    if of_all is None or 2 * len(there) < len(taus) or not len(there):
         return None
     low, middle, high = np.quantile(there, (0.025, 0.5, 0.975))
     low, high = np.clip((of_all + low - middle, of_all + high - middle), -1.0, 1.0)
