@@ -1,8 +1,8 @@
 """Writes what pages have from elsewhere.
 
-The README has the question of each experiment's page, docs/discovery.md the methods, docs/plugins.md the package that a
-test installs, docs/columns.md what the tables declare. `python docs/lists.py` writes them; tests compare them with what
-stands there.
+The README has the question of each experiment's page, docs/discovery.md the methods, docs/criteria.md the criteria,
+docs/plugins.md the package that a test installs, docs/columns.md what the tables declare. `python docs/lists.py` writes
+them; tests compare them with what stands there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 from runpy import run_path
 
 from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.methods.criteria.records import CRITERIA
 from mi_runner.methods.discovery.records import METHODS, Method
 
 DOCS = Path(__file__).parent
@@ -26,6 +27,8 @@ LANGUAGES = {".toml": "toml", ".py": "python", ".yaml": "yaml"}
 METHODS_BEGIN = "| method | what it does | passes over the examples | paper |\n|---|---|---|---|\n"
 PUBLISHED = 21, 2115
 """Edges and examples of the published setting, for which docs/discovery.md counts passes."""
+
+CRITERIA_BEGIN = "| criterion | what it measures |\n|---|---|\n"
 
 BEGIN = "| question | command | page |\n|---|---|---|\n"
 """What stands before the rows of the experiments."""
@@ -82,6 +85,13 @@ def discovery(text: str) -> str:
     return before + begin + "".join(map(_method_row, METHODS)) + after[after.index("\n\n") + 1 :]
 
 
+def criteria(text: str) -> str:
+    """Returns the page on criteria with those of today."""
+    before, begin, after = text.partition(CRITERIA_BEGIN)
+    rows = "".join(f"| `{criterion.name}` | {criterion.sentence} |\n" for criterion in CRITERIA)
+    return before + begin + rows + after[after.index("\n\n") + 1 :]
+
+
 def _method_row(method: Method) -> str:
     at_most = "at most " if method.searches is not None and method.evaluations(PUBLISHED[0]) else ""
     passes = method.n_passes(*PUBLISHED)
@@ -98,6 +108,7 @@ def columns(text: str) -> str:
 PAGES = {
     README: readme,
     DOCS / "columns.md": columns,
+    DOCS / "criteria.md": criteria,
     DOCS / "discovery.md": discovery,
     DOCS / "plugins.md": plugins,
 }

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import math
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -22,6 +24,9 @@ from mi_runner.errors import ArgumentError
 from mi_runner.machine import hardware
 from mi_runner.machine.files import tensors_sha256
 from mi_runner.tables.names import ALL
+
+if TYPE_CHECKING:
+    from mi_runner.datasets.table_files import Reading
 
 LARGEST_INTEGER = 2**24
 """Up to here float32 holds every integer."""
@@ -46,6 +51,10 @@ class Dataset:
         feature_names: a name for each number of an input, in the order of the flattened input; None if they have none.
             Names change no figure, so they are no part of the fingerprint.
         columns: the columns of a table that the numbers were made of; None if they are of no table.
+        reading: how the file of a table was read, so that further rows are read alike; None if they are of no file.
+        shifted: seed → other inputs of the same kind, which the network was not made for, `(S, *shape)` float32 with
+            the numbers of an input in their order; they are read or drawn when they are asked for. None: there are
+            none. `mi_runner.datasets.shift` returns them as the network takes them.
 
     Example:
         >>> import torch
@@ -69,6 +78,8 @@ class Dataset:
     answered_by: Outputs | None = None
     feature_names: tuple[str, ...] | None = None
     columns: tuple[Column, ...] | None = None
+    reading: Reading | None = field(default=None, repr=False)
+    shifted: Callable[[int], Tensor] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if self.class_names is not None and len({*self.class_names, "", ALL}) < len(self.class_names) + 2:

@@ -74,16 +74,7 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
         file = file_path(path)
         arrays = _read(file, ("x",), ("y",))
         x = arrays["x"]
-        shapes = [shape for shape in dict.fromkeys((dataset.input_shape, dataset.image_shape)) if shape]
-        shapes += [(math.prod(dataset.input_shape),), *(shape[1:] for shape in shapes if shape[:-2] == (1,))]
-        if x.shape[1:] not in shapes or not len(x):
-            wanted = " or ".join(f"(M, {', '.join(map(str, shape))})" for shape in dict.fromkeys(shapes))
-            raise fault(file, f"x has the shape {x.shape}; it must be {wanted}, as the inputs of {dataset.name}.")
-        with np.errstate(over="ignore"):
-            examples = torch.from_numpy(x.astype(np.float32, order="C")).reshape(-1, *dataset.input_shape)
-        if not examples.isfinite().all():
-            raise fault(file, "x has values that are too large for float32.")
-        examples = _as_inputs(file, examples, dataset)
+        examples = as_inputs(file, "x", x, dataset)
         if "y" not in arrays:
             return examples, None
         y, names = arrays["y"], dataset.class_names
@@ -96,14 +87,27 @@ def load_examples(path: str, dataset: Dataset, *, argument: str = "path") -> tup
         raise error.renamed({"path": argument}) from error
 
 
-def _as_inputs(file: Path, examples: Tensor, dataset: Dataset) -> Tensor:
-    """Returns examples, float32, in the dtype of the data set's inputs.
+def as_inputs(file: Path, name: str, x: Array, dataset: Dataset) -> Tensor:
+    """Returns the numbers of a file, `(M, *input_shape)` in the dtype of the data set's inputs.
+
+    Args:
+        name: of the array, for errors.
+        x: finite numbers: inputs in the shape of the data set's, flattened, or as the images that they were.
 
     Raises:
-        ArgumentError: the inputs are integers, and the examples are not.
+        ArgumentError: there is none, they have another shape, are too large, or are no integers where inputs are.
     """
+    shapes = [shape for shape in dict.fromkeys((dataset.input_shape, dataset.image_shape)) if shape]
+    shapes += [(math.prod(dataset.input_shape),), *(shape[1:] for shape in shapes if shape[:-2] == (1,))]
+    if x.shape[1:] not in shapes or not len(x):
+        wanted = " or ".join(f"(M, {', '.join(map(str, shape))})" for shape in dict.fromkeys(shapes))
+        raise fault(file, f"{name} has the shape {x.shape}; it must be {wanted}, as the inputs of {dataset.name}.")
+    with np.errstate(over="ignore"):
+        examples = torch.from_numpy(x.astype(np.float32, order="C")).reshape(-1, *dataset.input_shape)
+    if not examples.isfinite().all():
+        raise fault(file, f"{name} has values that are too large for float32.")
     if not dataset.x_train.is_floating_point() and not torch.equal(examples, examples.round()):
-        raise fault(file, f"x has numbers that are no integers; the inputs of {dataset.name} are integers.")
+        raise fault(file, f"{name} has numbers that are no integers; the inputs of {dataset.name} are integers.")
     return examples.to(dataset.x_train.dtype)
 
 

@@ -13,6 +13,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -24,6 +25,8 @@ from mi_runner.datasets.causal_models import CausalModel, LabelTable
 from mi_runner.errors import ArgumentError
 
 LEAST_INPUTS, MOST_INPUTS = 2, 5
+
+N_SHIFTED = 1_000
 
 NAMED = {
     "AND": lambda bits: all(bits),
@@ -111,7 +114,13 @@ def load(
         class_names=("0", "1") if classes else None,
         causal_model=causal_model if len(tables) == 1 else None,
         feature_names=variable_names(n),
+        shifted=partial(shifted, n),
     ).limited(limit)
+
+
+def shifted(n: int, seed: int) -> Tensor:
+    """Returns `N_SHIFTED` points uniform in [−½, 3/2]ⁿ, `(N_SHIFTED, n)`: between the exact inputs, and beside them."""
+    return 2 * torch.rand(N_SHIFTED, n, generator=chance.generator(seed, "logic", "shift")) - 0.5
 
 
 def relabelled(dataset: Dataset, tables: Sequence[str]) -> Dataset:

@@ -12,7 +12,7 @@ import hashlib
 import struct
 import zlib
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from pathlib import Path
 
@@ -107,7 +107,23 @@ def load(
         class_names=tuple(str(digit) for digit in kept) if by_class else None,
         causal_model=parity_and_half(tuple(kept), *labels, classes=by_class),
         label_name="digit",
+        shifted=partial(_other_digits, tuple(kept), normalization, folder, download) if len(kept) < 10 else None,
     )
+
+
+def _other_digits(digits: tuple[int, ...], normalization: str, root: Path | None, download: bool, seed: int) -> Tensor:
+    """Returns all test images of the digits that were not kept, `(S, 1, 28, 28)`, in the original order.
+
+    A limit of the examples doesn't shorten them.
+
+    Args:
+        digits: the kept ones.
+        normalization, root, download: as in `load`, which has downloaded what is to be downloaded.
+        seed: has no effect, because the images are fixed.
+    """
+    *_, images, labels = _read(root or cache_folder(), download=False) if download else _packaged(root)
+    others = [digit for digit in range(10) if digit not in digits]
+    return _tensors(images, labels, others, None, normalization, by_class=True)[0]
 
 
 def _tensors(

@@ -97,6 +97,7 @@ def load(
             label_name=name,
             feature_names=prepared.names,
             columns=prepared.columns,
+            reading=reading,
         ).limited(limit)
     except ArgumentError as error:
         raise fault(path, str(error), "Give columns and categories other names.") from error

@@ -10,7 +10,7 @@ import re
 import warnings
 import zipfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypedDict
 
@@ -72,6 +72,51 @@ def read_table(path: Path, reading: Reading) -> DataFrame:
         ArgumentError: the file is missing, no table, or damaged, or a column has no name or that of another; the text
             says what it is and what to type.
     """
+    table = _parquet(path) if _is_parquet(path) else _text(path, reading)
+    if not len(table):
+        raise fault(path, f"it has a header ({listed(list(table.columns), MOST_SHOWN)}) and no rows.")
+    return table
+
+
+def read_rows(path: Path, reading: Reading) -> tuple[DataFrame, bool]:
+    """Returns the table of a file, and whether its columns have names; otherwise they are numbered, from 1.
+
+    A text file may have a single column.
+
+    Raises:
+        ArgumentError: as of `read_table`, but a first line of numbers is a row.
+    """
+    if _is_parquet(path):
+        return read_table(path, reading), True
+    import pandas as pd
+
+    encoding = _encoding(reading)
+    separator = _best_separator(path, encoding)[0] if reading.separator == "auto" else reading.separator
+    separator = _one_of("separator", separator, SEPARATORS)
+    decimal = _one_of("decimal", reading.decimal, DECIMALS)
+    if not all(map(is_number, filter(str.strip, _first_line(path, separator, encoding)))) or decimal == separator:
+        return read_table(path, replace(reading, separator=separator)), True
+    with _readable(path, encoding):
+        table = pd.read_csv(
+            path,
+            sep=separator,
+            decimal=decimal,
+            encoding=encoding,
+            header=None,
+            skipinitialspace=True,
+            na_values=list(reading.missing_values),
+            low_memory=False,
+        )
+    table.columns = [str(place + 1) for place in range(table.shape[1])]
+    return table, False
+
+
+def _is_parquet(path: Path) -> bool:
+    """Returns whether a file is Parquet; otherwise it may be text.
+
+    Raises:
+        ArgumentError: it is missing, empty, too large for the memory, or of a kind that people mistake for a table.
+    """
     if not is_file(path):
         raise fault(path, "it is a folder; name the file in it." if path.is_dir() else "no such file.")
     try:
@@ -84,13 +129,9 @@ def read_table(path: Path, reading: Reading) -> DataFrame:
     if lacking := hardware.lacking_memory(ROOM * path.stat().st_size):
         raise fault(path, f"the table takes {lacking}.", "Save fewer rows or columns.")
     if head.startswith(b"PAR1"):
-        table = _parquet(path)
-    else:
-        _refuse_other_kinds(path, head)
-        table = _text(path, reading)
-    if not len(table):
-        raise fault(path, f"it has a header ({listed(list(table.columns), MOST_SHOWN)}) and no rows.")
-    return table
+        return True
+    _refuse_other_kinds(path, head)
+    return False
 
 
 def _refuse_other_kinds(path: Path, head: bytes) -> None:
@@ -133,7 +174,7 @@ def _text(path: Path, reading: Reading) -> DataFrame:
     """Returns the table of a text file."""
     import pandas as pd
 
-    encoding = "utf-8-sig" if reading.encoding.lower() in ("utf-8", "utf8") else reading.encoding
+    encoding = _encoding(reading)
     decimal = _one_of("decimal", reading.decimal, DECIMALS)
     separator = _separator(path, reading.separator, encoding)
     names = _header(path, separator, encoding)
@@ -157,6 +198,11 @@ def _text(path: Path, reading: Reading) -> DataFrame:
             low_memory=False,
         )
     return _without_row_numbers(path, table)
+
+
+def _encoding(reading: Reading) -> str:
+    """Returns the encoding as Python's reader takes it: UTF-8 may begin with a mark."""
+    return "utf-8-sig" if reading.encoding.lower() in ("utf-8", "utf8") else reading.encoding
 
 
 class _readable:
@@ -195,12 +241,18 @@ def _separator(path: Path, named: str, encoding: str) -> str:
     """Returns what stands between columns: what is named, or what gives the header most columns."""
     if named != "auto":
         return _one_of("separator", named, SEPARATORS)
-    found = {mark: len(_first_line(path, mark, encoding)) for mark in list(SEPARATORS.values())[:3]}
-    best = max(found, key=found.__getitem__)
-    if found[best] == 1:
+    best, n_columns = _best_separator(path, encoding)
+    if n_columns == 1:
         problem = "its first line has one column between commas, semicolons or tabs; a table has at least two."
         raise fault(path, problem, "Type {separator}=bar or another one.", others=["separator"])
     return best
+
+
+def _best_separator(path: Path, encoding: str) -> tuple[str, int]:
+    """Returns what gives the first line most columns, and their number."""
+    found = {mark: len(_first_line(path, mark, encoding)) for mark in list(SEPARATORS.values())[:3]}
+    best = max(found, key=found.__getitem__)
+    return best, found[best]
 
 
 def _one_of(option: str, given: str, words: dict[str, str]) -> str:

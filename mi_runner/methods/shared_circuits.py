@@ -24,6 +24,7 @@ import numpy as np
 
 from mi_runner.errors import ArgumentError
 from mi_runner.methods.circuits.circuit import pair_shares
+from mi_runner.methods.circuits.overlaps import overlaps
 from mi_runner.methods.circuits.random_overlap import mean_overlap
 from mi_runner.methods.circuits.search import CircuitSearch
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -32,7 +33,7 @@ from mi_runner.methods.matching import Matching, edges_by_name, random_matching
 DRAWS = 1_000
 """Random matchings; if there are no more than so many, each counts once."""
 
-MOST_COMPARED = 5_000
+MOST_COMPARED = 100_000
 """Circuits of a network whose overlaps are computed; of more, a random sample."""
 
 MOST_JUDGED = 20_000
@@ -430,10 +431,4 @@ def _overlaps(
 
 def _between(first: np.ndarray, second: np.ndarray, generator: np.random.Generator) -> float | None:
     """Returns the mean overlap of a circuit of the first and one of the second, both `(K,)` uint64 in one naming."""
-    if not len(first) or not len(second):
-        return None
-    one, other = (_sample(circuits, MOST_COMPARED, generator) for circuits in (first, second))
-    total = 0.0
-    for circuit in one:
-        total += float((np.bitwise_count(circuit & other) / np.bitwise_count(circuit | other)).sum())
-    return total / (len(one) * len(other))
+    return overlaps(*(_sample(circuits, MOST_COMPARED, generator) for circuits in (first, second))).mean

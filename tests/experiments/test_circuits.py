@@ -25,6 +25,7 @@ from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
 from mi_runner.errors import ArgumentError, ConfigError
 from mi_runner.experiments import Setting
 from mi_runner.experiments.circuits import experiment as circuits
+from mi_runner.experiments.circuits.tables import OF_SHARED
 from mi_runner.experiments.common.last_layers import NARROW
 from mi_runner.graph.chain import ACTIVATIONS, Layer, Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
@@ -40,9 +41,9 @@ from mi_runner.methods.circuits.evaluator import outputs_of_circuits
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.kernels.activations import activate
 from mi_runner.methods.circuits.kernels.census import circuits_of
-from mi_runner.methods.circuits.kernels.pairs import compare_pairs
 from mi_runner.methods.circuits.measures import CircuitMeasures, measure, measure_one, measure_some
 from mi_runner.methods.circuits.minimality import LEVELS, minimality
+from mi_runner.methods.circuits.overlaps import overlaps
 from mi_runner.methods.circuits.rounding import rounding_interval
 from mi_runner.methods.circuits.search import search_circuits
 from mi_runner.methods.circuits.space import INPUTS, CircuitSpace, full_matrices
@@ -670,10 +671,11 @@ def test_a_circuit_of_the_second_output(tmp_path: Path) -> None:
 def test_pairs_and_edge_shares_against_one_by_one() -> None:
     space, part = CircuitSpace((2, 2, 2, 1)), random_part((2, 2, 2, 1), ["relu"] * 3)
     found = [Circuit(part, c) for c in range(2**space.n_edges) if space.is_well_formed(c)]
-    n_contained, overlap = compare_pairs(np.array([circuit.bits for circuit in found], dtype=np.uint64))
+    compared = overlaps(np.array([circuit.bits for circuit in found], dtype=np.uint64))
     pairs = list(itertools.combinations(found, 2))
-    assert n_contained == sum(a.contains(b) or b.contains(a) for a, b in pairs)
-    assert overlap == pytest.approx(sum(a.jaccard(b) for a, b in pairs))
+    assert compared.n_pairs == len(pairs)
+    assert compared.contained == pytest.approx(np.mean([a.contains(b) or b.contains(a) for a, b in pairs]))
+    assert compared.mean == pytest.approx(np.mean([a.jaccard(b) for a, b in pairs]))
     counts = space.edge_counts(np.array([circuit.bits for circuit in found], dtype=np.uint64))
     assert counts[0] == sum(circuit.masks[0][0, 0] for circuit in found)
     assert space.edge_counts(np.array([], dtype=np.uint64)).tolist() == [0] * space.n_edges
@@ -769,6 +771,7 @@ def test_what_is_kept_of_the_table() -> None:
     assert limited.tables["census"] == whole.tables["census"]
     assert limited.tables["edges"] == whole.tables["edges"]
     drop = ("pairs_contained", "mean_jaccard", "seconds", "n_quasi", "n_local", "n_subset")
+    drop += tuple(number.name for number in OF_SHARED)
     rows = [{k: v for k, v in result.tables["metrics"][0].items() if k not in drop} for result in (whole, limited)]
     assert rows[0] == rows[1]
 

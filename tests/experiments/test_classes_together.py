@@ -13,9 +13,9 @@ import torch
 from torch import nn
 
 import mi_runner
-from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAblation, JudgeOn
+from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAblation, JudgeOn, LeftOut
 from mi_runner.config.experiments.circuits import CircuitsConfig
-from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
+from mi_runner.config.experiments.discovery import DiscoveryConfig
 from mi_runner.config.experiments.explanations import ExplanationsConfig
 from mi_runner.datasets import Dataset, logic
 from mi_runner.datasets.outputs import Outputs
@@ -93,6 +93,7 @@ def test_the_tables_of_classes_agree_with_each_other_and_with_the_network(ablati
         "sparsity_all",
         "edges_all",
         "sparsest_all",
+        "overlaps_all",
     }
     picture = result.pictures["circuits"]()
     assert picture["outputs"][0]["output"] == "all" and picture["outputs"][0]["sizes"] == [4, 3, 2]

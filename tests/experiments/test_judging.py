@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from mi_runner import chance
-from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAblation, JudgeOn
+from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAblation, JudgeOn, LeftOut
 from mi_runner.config.experiments.circuits import CircuitsConfig
-from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
+from mi_runner.config.experiments.discovery import DiscoveryConfig
 from mi_runner.datasets import Dataset, logic
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Setting

@@ -115,7 +115,7 @@ def test_a_sample_as_large_as_the_limit_has_levels(more: int, is_known: bool, mo
     torch.manual_seed(3)
     model = MLP([6, 4, 2, 2, 1], torch.nn.LeakyReLU, torch.nn.LeakyReLU())
     config = CircuitsConfig(accuracy_threshold=0.5, max_table_rows=30)
-    monkeypatch.setattr(circuits, "MOST_COMPARED", 30 + more)
+    monkeypatch.setattr(circuits, "MOST_LEVELLED", 30 + more)
     table = circuits.run(Setting(config, TrainingOptions(), model.eval(), values(70))).tables["circuits"]
     assert len(table) == 30 and bool(table["minimality"].notna().any()) == is_known
 

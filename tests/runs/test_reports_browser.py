@@ -44,6 +44,7 @@ def test_a_page_opens_without_a_request_or_error_and_fits_a_narrow_screen(
     expected = {
         "discovery": "methods",
         "circuits": "circuits",
+        "criteria": "criteria",
         "explanations": "circuits",
         "ablation": "network",
         "units": "network",
@@ -257,3 +258,37 @@ def test_text_of_users_does_not_run(hostile: Path, browser: Browser) -> None:
     assert browser.run("return [typeof hacked, document.images.length]") == ["undefined", 0]
     assert browser.run("return document.querySelectorAll('[data-site]').length") == 1
     assert browser.said() == [] and set(browser.requested()) == {(hostile / REPORT).as_uri()}
+
+
+def test_a_circuit_is_picked_by_a_criterion_or_by_its_bits(runs: Runs, browser: Browser) -> None:
+    part = pictures(runs["criteria"])["criteria"]["parts"][0]
+    browser.open(runs["criteria"] / REPORT)
+    said = "return document.querySelector('[data-about=circuit]').textContent"
+    choose = "const one = document.querySelector(arguments[0]); one.value = arguments[1];"
+    choose += "one.dispatchEvent(new Event('change'));"
+    values = "return [...document.querySelectorAll('#criteria tbody tr')]"
+    values += ".map((row) => [...row.cells].map((cell) => cell.textContent))"
+    bits, edges = part["circuits"]["bits"], part["circuits"]["edges"]
+    sparsest = min(range(len(bits)), key=lambda row: (edges[row], row))
+    assert browser.run(said).startswith(f"circuit {bits[sparsest]}: {edges[sparsest]} of {len(part['edges'])} edges, ")
+    for name in part["names"]:
+        browser.run(choose, "#criteria-order", name)
+        found = [value if value is not None else -1 for value in part["criteria"][name]]
+        best = min(range(len(bits)), key=lambda row: (-found[row], edges[row], row))
+        assert browser.run(said).startswith(f"circuit {bits[best]}: ")
+        rows = browser.run(values)
+        assert [row[0] for row in rows] == part["names"]
+        for (criterion, value, word), own in zip(rows, part["names"], strict=True):
+            number = part["criteria"][own][best]
+            assert value == "unknown" if number is None else float(value) == pytest.approx(number, rel=1e-3)
+            if own in part["counted"] and number is not None:
+                assert word == ("survives" if number >= part["threshold"] else "does not survive"), criterion
+    browser.run(choose, "#criteria-bits", bits[-1])
+    assert browser.run(said).startswith(f"circuit {bits[-1]}: ")
+    kept = "return document.querySelectorAll('#criteria line.edge:not(.absent)').length"
+    assert browser.run(kept) == int(bits[-1]).bit_count()
+    browser.run(choose, "#criteria-bits", "0")
+    status = "return document.querySelector('#criteria [role=status]').textContent"
+    assert browser.run(status) == "circuit 0 is not on this page; circuits.parquet has all"
+    browser.run(choose, "[data-part]", "1")
+    assert browser.run(status) == "" and browser.run(said).startswith("circuit ") and browser.said() == []

@@ -15,6 +15,19 @@ class EdgeAblation(Enum):
     mean = "mean"
 
 
+class LeftOut(Enum):
+    """The same, or each of the two by itself."""
+
+    zero = "zero"
+    mean = "mean"
+    both = "both"
+
+    @property
+    def ablations(self) -> list[str]:
+        """The ablations that are shown."""
+        return ["zero", "mean"] if self is LeftOut.both else [self.name]
+
+
 class Valid(Enum):
     """What makes a circuit valid: the task, agreement with the full network, or a share of the network's accuracy."""
 

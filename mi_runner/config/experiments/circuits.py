@@ -69,6 +69,14 @@ class CircuitsConfig(ExperimentConfig):
         at_most=1_000_000_000,
     )
     pairs: bool = option(True, "compare valid circuits with each other (if they are many, a random sample)")
+    shared: bool | None = option(
+        None,
+        "what the valid circuits share: edges that all keep, circuits without a common edge, overlaps beside chance; "
+        "null: where every valid circuit is listed",
+    )
+    shared_seconds: float = option(
+        60.0, "longest time for each integer program of it; after it the result is an interval", at_least=0
+    )
     judge_on: JudgeOn = option(
         JudgeOn.test,
         "test: circuits are found and judged on the test examples; train: found on the training examples, judged on "

@@ -7,14 +7,8 @@ from enum import Enum
 from typing import ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.experiments.circuit_options import JudgeOn, Valid, threshold_option, valid_option
+from mi_runner.config.experiments.circuit_options import JudgeOn, LeftOut, Valid, threshold_option, valid_option
 from mi_runner.config.options import option, option_of_records
-
-
-class LeftOut(Enum):
-    zero = "zero"
-    mean = "mean"
-    both = "both"
 
 
 class DiscoveryObjective(Enum):
@@ -70,5 +64,8 @@ class DiscoveryConfig(ExperimentConfig):
     )
     samples: int = option(
         200, "circuits of a size that are drawn where not all are evaluated", at_least=1, at_most=1_000_000
+    )
+    criteria: bool = option(
+        False, "also judge each method's circuits by the criteria of experiment=criteria; at most 64 edges"
     )
     max_sizes: int = option(60, "sizes at which methods are judged, if there are more", at_least=3, at_most=100_000)

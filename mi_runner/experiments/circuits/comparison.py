@@ -19,7 +19,7 @@ from mi_runner.experiments import Comparison, Drawing, SavedRun
 from mi_runner.experiments.circuits import figures as circuits_figures
 from mi_runner.experiments.circuits.networks import Matched, Network, match, read_network
 from mi_runner.experiments.circuits.shared import Pair, edge_names
-from mi_runner.experiments.circuits.tables import MATCHING, MATCHING_OF_CHECKPOINTS, RECURRENCE, SHARED
+from mi_runner.experiments.circuits.tables import MATCHING, MATCHING_OF_CHECKPOINTS, RECURRENCE, SHARED_BY_TWO
 from mi_runner.experiments.common.sentences import counted, figure
 from mi_runner.methods.matching import edges_by_name, random_recurrence, recurrence
 from mi_runner.tables.declaration import Row
@@ -70,7 +70,7 @@ def compare_networks(runs: Sequence[SavedRun], *, over: str = "seed", are_sample
                 figures[f"circuits_{output}"] = partial(circuits_figures.of_networks, of_output)
         matched_rows = list(_matched(networks, matched, over))
     matching = MATCHING if over == "seed" else MATCHING_OF_CHECKPOINTS
-    filled = [RECURRENCE.filled(rows), matching.filled(matched_rows), SHARED.filled(list(_shared(pairs)))]
+    filled = [RECURRENCE.filled(rows), matching.filled(matched_rows), SHARED_BY_TWO.filled(list(_shared(pairs)))]
     if len(pairs) == 1:
         answer = pairs[0].sentences()
         notes = [note for note in notes if note != pairs[0].why_not]

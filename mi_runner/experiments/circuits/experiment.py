@@ -21,13 +21,12 @@ from torch import Tensor
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.circuits import CircuitsConfig, CircuitTable
-from mi_runner.datasets import Dataset
-from mi_runner.datasets.distinct import first_of_equal
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.circuits import figures
 from mi_runner.experiments.circuits.comparison import compare_networks
 from mi_runner.experiments.circuits.shared import compare_two
+from mi_runner.experiments.circuits.sharing import MOST_COMPARED, Compared, Sharing, compare, sharing
 from mi_runner.experiments.circuits.tables import (
     CENSUS,
     CIRCUITS,
@@ -37,7 +36,11 @@ from mi_runner.experiments.circuits.tables import (
     OF_JUDGED,
     OF_MINIMALITY,
     OF_PAIRS,
+    OF_SHARED,
     OF_TRUTH,
+    OVERLAPS,
+    SHARED,
+    SHARING,
     census_rows,
     edge_rows,
     judged_columns,
@@ -46,18 +49,17 @@ from mi_runner.experiments.circuits.tables import (
 )
 from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED, PLANTED
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
+from mi_runner.experiments.common.circuit_search import estimate, n_circuits, named_space, what
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
-from mi_runner.experiments.common.last_layers import refused
+from mi_runner.experiments.common.last_layers import Objection, check_last_layers, objection
 from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.sentences import counted, figure, measured
 from mi_runner.experiments.common.validity import no_circuit, valid_by, what_holds
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine.compiled import clock
-from mi_runner.methods.circuits.circuit import pair_shares
-from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.circuits.examples import CircuitExamples
-from mi_runner.methods.circuits.family import count_family, nonzero_edges, search_family
+from mi_runner.methods.circuits.family import nonzero_edges, search_family
 from mi_runner.methods.circuits.minimality import (
     LEVELS,
     MOST_SEARCHED,
@@ -65,9 +67,8 @@ from mi_runner.methods.circuits.minimality import (
     minimality_by_search,
     validity,
 )
-from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.search import CircuitSearch, judged, search_circuits
-from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
+from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.circuits.table import JudgedElsewhere, circuit_table
 from mi_runner.progress import log
 from mi_runner.tables.declaration import Table
@@ -76,26 +77,8 @@ from mi_runner.tables.names import ALL
 if TYPE_CHECKING:
     from pandas import DataFrame
 
-MOST_CIRCUITS = 2 * 10**10
-"""Largest space of circuits that is searched."""
-
-MOST_ROWS_TYPED = 1_000_000_000
-"""The most that experiment.max_table_rows can be."""
-
-MOST_COMPARED = 5_000
-"""Valid circuits that are compared with each other; if there are more, a random sample of this size."""
-
-NUMBERS_PER_SECOND = 1e9
-"""Circuits times examples per second of a table, for the estimate: about half the speed of two cores."""
-
-SECONDS_PER_COUNTED, SECONDS_PER_LOOK = 5e-9, 1e-11
-"""Seconds for a circuit of a census on two cores, and for each distinct example of it, for the estimate."""
-
-LONGER_COUNTED = 20
-"""How much longer the same takes for outputs that answer a class together, whose blocks of examples are seldom sure."""
-
-BYTES_PER_ROW = 120
-"""Memory for a row of the table of circuits, while the table is built."""
+MOST_LEVELLED = 5_000
+"""Valid circuits of a sample below each of which sub-circuits are searched; of more none has a level of minimality."""
 
 
 def check(setting: Setting[CircuitsConfig]) -> None:
@@ -104,70 +87,28 @@ def check(setting: Setting[CircuitsConfig]) -> None:
     Raises:
         ConfigError: they can't, or it is; the text has the number of circuits and what to type.
     """
-    config, kind, is_planted = setting.config, setting.dataset.outputs, setting.truth is not None
-    graph = setting.graph()
-    objection = _objection(graph, config, kind, is_planted)
-    if objection is None:
-        examples_of(setting.dataset, config.judge_on, setting.seed)
-        return
-    why, remedies = objection
-    chain = longest_part(graph)
-    for n in range(len(chain.layers) if chain else 0, 0, -1):
-        if _objection(graph, replace(config, last_layers=n), kind, is_planted) is None:
-            remedies.append(f"experiment.last_layers={n}")
-            break
-    raise refused(config.last_layers, why, remedies or _narrow(setting.dataset))
+    config, graph, is_planted = setting.config, setting.graph(), setting.truth is not None
+
+    def refused(last_layers: int | None) -> Objection | None:
+        return _objection(graph, replace(config, last_layers=last_layers), setting.dataset.outputs, is_planted)
+
+    check_last_layers(graph, setting.dataset, config.last_layers, refused)
+    examples_of(setting.dataset, config.judge_on, setting.seed)
 
 
-def _narrow(dataset: Dataset) -> list[str]:
-    """Returns how to type an MLP whose last layers can be analysed, if its outputs answer a class together.
-
-    There are so many circuits of more than ten outputs that the class must be a number.
-    """
-    kind, n = dataset.outputs, dataset.n_outputs
-    if not kind.are_of_classes or kind.are_of_one:
-        return []
-    for width in (3, 2):
-        sizes = (width, width, width, n)
-        if Edges(sizes).n <= MOST_EDGES and CircuitSpace(sizes).count() <= MOST_CIRCUITS:
-            hidden = f"128,128,{width},{width},{width}"
-            return [f"model=mlp model.hidden_sizes=[{hidden}] experiment.last_layers=3"]
-    return ["dataset.target=value"]
-
-
-def n_circuits(part: Part, inputs: str, is_planted: bool) -> int:
-    """Returns the number of circuits of a part; of planted weights those that keep edges of non-zero weight alone."""
-    space = CircuitSpace(part.sizes, inputs)
-    return count_family(space, nonzero_edges(part)) if is_planted else space.count()
-
-
-def _objection(
-    graph: ModelGraph, config: CircuitsConfig, kind: Outputs, is_planted: bool
-) -> tuple[str, list[str]] | None:
+def _objection(graph: ModelGraph, config: CircuitsConfig, kind: Outputs, is_planted: bool) -> Objection | None:
     """Returns why the search is refused, and what to type besides other last_layers; None if it is accepted."""
-    try:
-        _, part = analysed_parts(kind, find_part(graph, config.last_layers))[0]
-        space = CircuitSpace(part.sizes, config.inputs.name)
-        if space.n_hidden:
-            refuse_falling(part.layers[-1])
-        count = n_circuits(part, config.inputs.name, is_planted)
-    except ValueError as error:
-        return str(error), []
-    if is_planted and count > config.max_table_rows:
-        have = f"{_named(space)} have {count:,} circuits of edges whose weight is not 0, which must fit into a table"
-        return f"{have}.", [f"experiment.max_table_rows={count}"] if count <= MOST_ROWS_TYPED else []
-    if count == 1 and not is_planted:
-        return f"{_named(space)} have one circuit, the full one, so there is nothing to compare.", []
-    have = f"{_named(space)} have {count:,} circuits"
-    if count > MOST_CIRCUITS:
-        return f"{have}, more than {MOST_CIRCUITS:,}.", []
+    most, inputs = config.max_table_rows, config.inputs.name
+    if (found := objection(graph, kind, config.last_layers, inputs, most, is_planted=is_planted)) is not None:
+        return found
+    _, part = analysed_parts(kind, find_part(graph, config.last_layers))[0]
+    count = n_circuits(part, inputs, is_planted)
+    have = f"{named_space(CircuitSpace(part.sizes, inputs))} have {count:,} circuits"
     larger = f"experiment.max_table_rows={count}"
-    if not space.n_hidden and count > config.max_table_rows:
-        return f"{have}, which must fit into a table where no layer is hidden.", [larger]
-    if config.min_node_sparsity and count > config.max_table_rows:
+    if config.min_node_sparsity and count > most:
         return f"experiment.min_node_sparsity works where all circuits fit into a table, but {have}.", [larger]
-    if config.table is CircuitTable["all"] and count > config.max_table_rows:
-        limit = f"experiment.max_table_rows={config.max_table_rows}"
+    if config.table is CircuitTable["all"] and count > most:
+        limit = f"experiment.max_table_rows={most}"
         return f"experiment.table=all: {have}, more than {limit}.", ["experiment.table=auto", larger]
     return None
 
@@ -188,11 +129,12 @@ def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
     """Returns the names of the summary.
 
     Those of pairs are NaN if there are fewer than two valid circuits, those of minimality if not every valid circuit is
-    listed (`n_cardinal` is always known).
+    listed (`n_cardinal` is always known), and so is what valid circuits share, unless it is asked for.
     """
     judged_elsewhere = OF_JUDGED if setting.config.judge_on is not JudgeOn.test else ()
+    shared = () if setting.config.shared is False else OF_SHARED
     of_truth = OF_TRUTH if setting.truth is not None else ()
-    return [*NAMES, *(number.name for number in (*OF_MINIMALITY, *OF_PAIRS, *judged_elsewhere, *of_truth))]
+    return [*NAMES, *(number.name for number in (*OF_MINIMALITY, *OF_PAIRS, *shared, *judged_elsewhere, *of_truth))]
 
 
 def run(setting: Setting[CircuitsConfig]) -> Result:
@@ -207,25 +149,27 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     parts = analysed_parts(kind, part)
     cut = _check_cut(part, judging or found, [output for output, _ in parts])
     outputs = [_of_output(setting, single, found, judging, output, cut[output]) for output, single in parts]
-    where = [
-        *([JUDGED] if judging else []),
-        *([NAMED] if part.has_names else []),
-        *([PLANTED] if setting.truth else []),
-    ]
+    shares = any(output.sharing for output in outputs)
+    if shares:
+        unknown = dict.fromkeys(number.name for number in OF_SHARED)
+        outputs = [replace(output, row=unknown | output.row) for output in outputs]
+    where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else []), *([SHARING] if shares else [])]
+    where += [PLANTED] if setting.truth else []
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
     pictures = [output.picture for output in outputs]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
     return Result(
         _tables(config, outputs, where, _description(config, graph, part, on.found.x, kind)),
-        {name: float(first[name]) for name in metric_names(setting)},
+        {name: _number(first.get(name)) for name in metric_names(setting)},
         DECLARED,
         figures={name: drawing for output in outputs for name, drawing in output.figures.items()},
         pictures={} if config.table is CircuitTable["none"] else {"circuits": partial(circuits_picture, pictures)},
-        answer=_answer(first, len(outputs), outputs[0].result, on.words if on.differ else ""),
+        answer=_answer(first, len(outputs), outputs[0], on.words if on.differ else ""),
         tensors={"circuits": tensors},
         timings={
             "enumerate": sum(output.row["seconds"] for output in outputs),
             "minimality": sum(output.minimal_seconds for output in outputs),
+            "pairs": sum(output.pair_seconds for output in outputs),
         },
     )
 
@@ -242,6 +186,8 @@ class _Output:
         figures: by name.
         picture: the data of the interactive one.
         minimal_seconds: how long the levels of minimality took.
+        pair_seconds: how long the pairs took, and what valid circuits share.
+        sharing: what the valid circuits share; None where it isn't computed.
     """
 
     result: CircuitSearch
@@ -252,6 +198,8 @@ class _Output:
     figures: dict[str, Drawing]
     picture: Callable[[], Any]
     minimal_seconds: float
+    pair_seconds: float
+    sharing: Sharing | None
 
 
 def _of_output(
@@ -271,10 +219,10 @@ def _of_output(
     """
     config = setting.config
     accuracy, threshold = found.accuracy(output), config.accuracy_threshold
-    rule = valid_by(config.valid, accuracy, threshold, output=f"{_what(output)}: ")
+    rule = valid_by(config.valid, accuracy, threshold, output=f"{what(output)}: ")
     examples = _by_side_of_half(setting, found.examples(output, rule))
     space, n = CircuitSpace(part.sizes, config.inputs.name), n_circuits(part, config.inputs.name, bool(setting.truth))
-    log.info(_estimate(space, n, examples, output, config.max_table_rows))
+    log.info(estimate(space, examples, output, config.max_table_rows, n))
     began = clock()
     result = _search(setting, part, examples, output)
     enumerated = clock()
@@ -282,7 +230,10 @@ def _of_output(
     minimal = clock()
     judged_on = _by_side_of_half(setting, judging.examples(output, rule)) if judging else None
     elsewhere = _judged(setting, part, judged_on, result) if judged_on else None
-    row = _summary(setting, output, result, levels, cut, enumerated - began) | {"valid_by": rule}
+    compared, found_shared = _pairs(setting, output, result, levels)
+    paired = clock()
+    row = _summary(setting, output, result, levels, cut, enumerated - began, compared) | {"valid_by": rule}
+    row |= {} if found_shared is None else found_shared.numbers
     row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
     truth = _truth(setting, part)
     row |= {} if truth is None else {"n_equally_valid": n_equally_valid(result, truth)}
@@ -298,10 +249,39 @@ def _of_output(
         list(census_rows(output, result.counts)),
         edges,
         listed,
-        figures.of_output(part, result.space, output, shares, result.n_valid, listed),
+        figures.of_output(part, result.space, output, shares, result.n_valid, listed) | _of_overlaps(found_shared),
         partial(output_picture, output, part, listed, [edge["share"] for edge in edges]),
         minimal - enumerated,
+        paired - minimal,
+        found_shared,
     )
+
+
+def _pairs(
+    setting: Setting[CircuitsConfig], output: int | str, result: CircuitSearch, levels: np.ndarray
+) -> tuple[Compared | None, Sharing | None]:
+    """Returns the valid circuits in pairs, and what they share; None for what the options leave out."""
+    config = setting.config
+    shares = result.lists_every_valid if config.shared is None else config.shared
+    if not config.pairs and not shares:
+        return None, None
+    compared = compare(result, what(output), chance.generator(setting.seed, "pairs", output))
+    if not shares:
+        return compared, None
+    found = sharing(result, levels, compared, output, seed=setting.seed, seconds=config.shared_seconds)
+    return compared if config.pairs else None, found
+
+
+def _of_overlaps(found: Sharing | None) -> dict[str, Drawing]:
+    """Returns the figure of overlaps by its name; none without pairs."""
+    if found is None or not found.bins:
+        return {}
+    return {f"overlaps_{found.row['output']}": partial(figures.overlaps, found.bins)}
+
+
+def _number(value: float | None) -> float:
+    """Returns a number of the summary; NaN where it isn't known."""
+    return math.nan if value is None else float(value)
 
 
 def _tables(
@@ -318,6 +298,11 @@ def _tables(
         CENSUS.filled([row for output in outputs for row in output.census]),
         EDGES.filled([row for output in outputs for row in output.edges], *where),
     ]
+    shared = [output.sharing for output in outputs if output.sharing is not None]
+    if shared:
+        filled.append(SHARED.filled([found.row for found in shared]))
+    if bins := [row for found in shared for row in found.bins]:
+        filled.append(OVERLAPS.filled(bins))
     if config.table is not CircuitTable["none"]:
         import pandas as pd
 
@@ -327,10 +312,6 @@ def _tables(
         listed.attrs = dict(description)  # in the Parquet file, and so read back
         filled.append(CIRCUITS.filled(listed, *where))
     return filled
-
-
-def _named(space: CircuitSpace) -> str:
-    return f"layers of {'-'.join(map(str, space.sizes))} neurons"
 
 
 def _tensors(on: Recorded, prefix: str = "") -> dict[str, Tensor]:
@@ -359,14 +340,9 @@ def _check_cut(part: Part, examples: Recorded, outputs: Sequence[int | str]) -> 
     for output, row in rows.items():
         log.info(
             "{}: accuracy of the whole network {full_accuracy:.5f}, of the last {} layers alone {cut_accuracy:.5f}; "
-            "largest difference of their outputs {cut_difference:.2g}".format(_what(output), len(part.layers), **row)
+            "largest difference of their outputs {cut_difference:.2g}".format(what(output), len(part.layers), **row)
         )
     return rows
-
-
-def _what(output: int | str) -> str:
-    """Returns how a line of the log calls an output, or all together."""
-    return "all outputs" if output == ALL else f"output {output}"
 
 
 def _weights(part: Part) -> dict[str, Tensor]:
@@ -410,18 +386,6 @@ def _by_side_of_half(setting: Setting[CircuitsConfig], examples: CircuitExamples
     return replace(examples, kind=Outputs.probability, target=examples.target.long())
 
 
-def _estimate(space: CircuitSpace, count: int, examples: CircuitExamples, output: int | str, max_rows: int) -> str:
-    n_distinct = len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
-    kind, seconds = "table", count * n_distinct * max(1, space.sizes[-1] - 1) / NUMBERS_PER_SECOND
-    if count > max_rows:
-        kind, seconds = "census", count * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
-        seconds *= LONGER_COUNTED if examples.has_several else 1
-    return (
-        f"{_what(output)}: {kind} of {count:,} circuits of {_named(space)} on {len(examples):,} examples, "
-        f"about {seconds:,.1f} s and at most {min(count, max_rows) * BYTES_PER_ROW / 1e6:,.0f} MB"
-    )
-
-
 def _search(
     setting: Setting[CircuitsConfig], part: Part, examples: CircuitExamples, output: int | str
 ) -> CircuitSearch:
@@ -453,7 +417,7 @@ def _search(
     )
     if len(result.listed) < result.n_valid:
         log.info(
-            f"{_what(output)}: all circuits are counted; {len(result.listed):,} of the {result.n_valid:,} valid ones, "
+            f"{what(output)}: all circuits are counted; {len(result.listed):,} of the {result.n_valid:,} valid ones, "
             "drawn at random, are measured"
         )
     return result
@@ -477,10 +441,10 @@ def _levels(
     levels = np.zeros(len(result.valid), dtype=np.int8)
     if config.table is CircuitTable["none"]:
         return levels
-    if len(levels) > MOST_COMPARED:
+    if len(levels) > MOST_LEVELLED:
         log.info(
-            f"{_what(output)}: circuits.parquet has a sample of the valid circuits, so the column minimality is empty. "
-            f"Type experiment.max_table_rows={MOST_COMPARED} to search below each circuit of a smaller sample"
+            f"{what(output)}: circuits.parquet has a sample of the valid circuits, so the column minimality is empty. "
+            f"Type experiment.max_table_rows={MOST_LEVELLED} to search below each circuit of a smaller sample"
         )
         return levels
     found, exact = minimality_by_search(
@@ -493,7 +457,7 @@ def _levels(
     levels[exact] = found[exact]
     if not exact.all():
         log.info(
-            f"{_what(output)}: the column minimality is empty for {int((~exact).sum()):,} circuits with more than "
+            f"{what(output)}: the column minimality is empty for {int((~exact).sum()):,} circuits with more than "
             f"{MOST_SEARCHED:,} sub-circuits"
         )
     return levels
@@ -509,15 +473,10 @@ def _summary(
     levels: np.ndarray,
     cut: dict[str, float],
     seconds: float,
+    compared: Compared | None,
 ) -> dict[str, Any]:
     """Returns the row of an output in metrics.csv."""
     config = setting.config
-    contained = overlap = float("nan")
-    if config.pairs:
-        if len(result.valid) > MOST_COMPARED:
-            log.info(f"{_what(output)}: {MOST_COMPARED:,} valid circuits, drawn at random, are compared in pairs")
-        draw = chance.generator(setting.seed, "pairs", output)
-        contained, overlap = pair_shares(result.valid, most=MOST_COMPARED, generator=draw)
     reached: list[float] = [int((levels >= level).sum()) for level in range(1, len(LEVELS))]
     if not result.lists_every_valid:
         reached = [float("nan")] * (len(LEVELS) - 2) + [result.n_cardinal]
@@ -530,18 +489,19 @@ def _summary(
         **dict(zip((number.name for number in OF_MINIMALITY), reached, strict=True)),
         **cut,
         "threshold": config.accuracy_threshold,
-        "pairs_contained": contained,
-        "mean_jaccard": overlap,
+        "pairs_contained": _number(None if compared is None else compared.pairs.contained),
+        "mean_jaccard": _number(None if compared is None else compared.pairs.mean),
         "seconds": seconds,
     }
 
 
-def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words: str) -> str:
+def _answer(row: Mapping[str, Any], n_outputs: int, first: _Output, words: str) -> str:
     """Returns how many circuits are valid, of the first output, and how small they can be.
 
     Args:
         words: which examples circuits are found and judged on; empty where they are the same.
     """
+    result = first.result
     of_output = f"Of the first of {n_outputs} outputs, " if n_outputs > 1 else ""
     whole = f"the accuracy of the whole network is {figure(row['full_accuracy'])}"
     n_valid, circuits = row["n_valid"], counted(row["n_circuits"], "circuit")
@@ -556,7 +516,8 @@ def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words
         text += f" The sparsest keeps {result.fewest_edges:,} of {n_edges:,} edges, and no other is as sparse"
     else:
         text += f" The {result.n_cardinal:,} sparsest keep {result.fewest_edges:,} of {n_edges:,} edges"
-    if not math.isnan(row["mean_jaccard"]):
+    has_overlap = first.sharing is not None and first.sharing.row["overlap"] is not None  # it has a sentence of its own
+    if not math.isnan(row["mean_jaccard"]) and not has_overlap:
         text += f"; two valid circuits have on average {figure(row['mean_jaccard'])} of their edges in common"
     if words:
         still = round(row["still_valid"] * row["n_listed_valid"])
@@ -568,7 +529,7 @@ def _answer(row: Mapping[str, Any], n_outputs: int, result: CircuitSearch, words
                 f" and the {mean} of the sparsest is {measured(row, 'sparsest_judged_accuracy')} instead of "
                 f"{figure(row['sparsest_found_accuracy'])}"
             )
-    return f"{text}."
+    return f"{text}.{first.sharing.sentence if first.sharing else ''}"
 
 
 EXPERIMENT: Experiment[CircuitsConfig] = Experiment(

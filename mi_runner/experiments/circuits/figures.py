@@ -56,6 +56,31 @@ def of_output(
     return drawn
 
 
+def overlaps(rows: Sequence[Row]) -> Figure:
+    """Returns the distribution of overlaps of each set of circuits, with that of random circuits of the same sizes.
+
+    Args:
+        rows: of overlaps.csv, of one output.
+    """
+    of_sets = {name: [row for row in rows if row["which"] == name] for name in ("valid", "minimal")}
+    of_sets = {name: found for name, found in of_sets.items() if found}
+    figure = Figure(figsize=(1 + 4 * len(of_sets), 3.2), layout="constrained")
+    for axes, (name, bins) in zip(figure.subplots(1, len(of_sets), squeeze=False)[0], of_sets.items(), strict=True):
+        edges = [*(row["overlap_from"] for row in bins), bins[-1]["overlap_to"]]
+        axes.stairs([row["share"] for row in bins], edges, fill=True, color="C0", alpha=0.6, label="found")
+        if bins[0]["share_chance"] is not None:
+            chance = [row["share_chance"] for row in bins]
+            axes.stairs(
+                chance, edges, color=drawing.REFERENCE, linewidth=1.5, label="random circuits of the same sizes"
+            )
+        title = "valid circuits" if name == "valid" else "subset-minimal valid circuits"
+        axes.set(xlim=(0, 1), xlabel="overlap of two circuits (Jaccard)", ylabel="fraction of pairs")
+        axes.set_title(title, fontsize=9)
+        axes.legend(frameon=False, fontsize=7)
+        drawing.tidy(axes)
+    return figure
+
+
 def _sparsity(table: DataFrame, title: str) -> Figure:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes = figure.subplots()

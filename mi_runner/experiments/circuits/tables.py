@@ -134,6 +134,73 @@ OF_TRUTH = (
     ),
 )
 
+SHARING = "where what the valid circuits share is computed"
+
+OF_SHARED = (
+    Measure("n_backbone", "edges that all valid circuits keep", COUNT, only=SHARING, within=NOT_NEGATIVE),
+    Measure(
+        "packing_low",
+        "packing number, at least: the most valid circuits of which no two share an edge",
+        COUNT,
+        only=SHARING,
+        within=NOT_NEGATIVE,
+    ),
+    Measure(
+        "packing_high",
+        "packing number, at most; the same as packing_low where it is known",
+        COUNT,
+        only=SHARING,
+        within=NOT_NEGATIVE,
+    ),
+    Measure(
+        "blocking_low",
+        "blocking number, at least: the fewest edges of which each valid circuit keeps one",
+        COUNT,
+        only=SHARING,
+        within=NOT_NEGATIVE,
+    ),
+    Measure(
+        "blocking_high",
+        "blocking number, at most; the same as blocking_low where it is known",
+        COUNT,
+        only=SHARING,
+        within=NOT_NEGATIVE,
+    ),
+    Measure(
+        "overlap",
+        "mean over unordered pairs of valid circuits of their overlap: edges that both keep, of those of either",
+        FRACTION,
+        only=SHARING,
+        within=SHARE,
+    ),
+    Measure(
+        "overlap_chance",
+        "the same of random circuits of the same two numbers of edges, drawn from all well-formed ones; the interval "
+        "has 95 % of random families of as many circuits",
+        FRACTION,
+        only=SHARING,
+        within=SHARE,
+    ),
+    Measure(
+        "overlap_minimal",
+        "mean overlap of the subset-minimal valid circuits; empty where not every valid circuit is listed",
+        FRACTION,
+        only=SHARING,
+        within=SHARE,
+    ),
+    Measure(
+        "overlap_minimal_chance",
+        "the same of random circuits of the same two numbers of edges; the interval as that of overlap_chance",
+        FRACTION,
+        only=SHARING,
+        within=SHARE,
+    ),
+)
+"""What the valid circuits of one network share; in metrics.csv, so that sweeps sum it up."""
+
+WITH_INTERVALS = ("overlap", "overlap_chance", "overlap_minimal_chance")
+"""Of these, in shared.csv: that of `overlap` where valid circuits are sampled."""
+
 N_CIRCUITS = Note("n_circuits", "well-formed circuits of the analysed layers", COUNT)
 N_CIRCUITS_PARTIAL = Note("n_circuits_partial", "circuits that leave out a hidden neuron", COUNT)
 THRESHOLD = Note("threshold", "what a valid circuit is above, or with valid_by=relative at least", FRACTION)
@@ -158,6 +225,7 @@ METRICS = TableType(
         N_VALID_PARTIAL,
         *OF_MINIMALITY,
         *OF_TRUTH,
+        *OF_SHARED,
         Measure(
             "cut_difference",
             "largest difference of the outputs of the analysed layers alone and of the whole network",
@@ -229,6 +297,39 @@ CIRCUITS = TableType(
     parquet=True,
 )
 
+SHARED = TableType(
+    "shared",
+    "What the valid circuits of each output, or of all together, share",
+    (
+        OUTPUT,
+        replace(N_VALID, only=""),
+        Measure(
+            "n_minimal",
+            "subset-minimal valid circuits; empty where not every valid circuit is listed",
+            COUNT,
+            within=NOT_NEGATIVE,
+        ),
+        *(replace(column, only="", interval=column.name in WITH_INTERVALS) for column in OF_SHARED),
+        Note("backbone_edges", "the edges that all valid circuits keep, layer:source→target"),
+        Note("packing_circuits", f"packing_low valid circuits of which no two share an edge: {BITS}"),
+        Note("blocking_edges", "blocking_high edges of which each valid circuit keeps one, layer:source→target"),
+    ),
+)
+
+OVERLAPS = TableType(
+    "overlaps",
+    "How many pairs of circuits overlap so much, beside chance",
+    (
+        OUTPUT,
+        Key("which", "the circuits that are compared: valid, or minimal (the subset-minimal valid ones)"),
+        Key("overlap_from", "the bin has overlaps from this one", FRACTION),
+        Note("overlap_to", "the bin has overlaps below this one; the last bin has 1, too", FRACTION),
+        Note("n_pairs", "unordered pairs of the compared circuits with such an overlap", COUNT),
+        Note("share", "the same, of all their pairs", FRACTION),
+        Note("share_chance", "the same of random circuits of the same two numbers of edges", FRACTION),
+    ),
+)
+
 RECURRENCE = TableType(
     "circuits",
     "How often edges and the sparsest valid circuits recur over networks",
@@ -273,7 +374,7 @@ MATCHING_OF_CHECKPOINTS = replace(
     MATCHING, columns=(Key("checkpoint", "the checkpoint of the network, in short"), *MATCHING.columns[1:])
 )
 
-SHARED = TableType(
+SHARED_BY_TWO = TableType(
     "shared",
     "What the valid circuits of two networks share, after their units are matched",
     (
@@ -297,7 +398,7 @@ SHARED = TableType(
 )
 
 DECLARED = Declarations(
-    tables=(METRICS, CENSUS, EDGES, CIRCUITS),
+    tables=(METRICS, CENSUS, EDGES, SHARED, OVERLAPS, CIRCUITS),
     summary=(
         Measure("accuracy", "the same as full_accuracy of the first output", FRACTION, within=SHARE, better="more"),
         N_CIRCUITS,
@@ -307,6 +408,7 @@ DECLARED = Declarations(
         THRESHOLD,
         *OF_MINIMALITY,
         *OF_PAIRS,
+        *OF_SHARED,
         *OF_JUDGED,
         *OF_TRUTH,
     ),
@@ -315,12 +417,17 @@ DECLARED = Declarations(
         FigureType("sparsest_*", "The sparsest valid circuits.", "circuits"),
         FigureType("sparsity_*", "Accuracy of circuits by how much they leave out.", "circuits"),
         FigureType(
+            "overlaps_*",
+            "Overlaps of all pairs of valid circuits, and of the subset-minimal ones, beside chance.",
+            "overlaps",
+        ),
+        FigureType(
             "sweep_circuits_*",
             "How often edges and the sparsest valid circuits recur over networks, beside random matchings.",
             "sweep_circuits",
         ),
     ),
-    compared=(RECURRENCE, MATCHING, MATCHING_OF_CHECKPOINTS, SHARED),
+    compared=(RECURRENCE, MATCHING, MATCHING_OF_CHECKPOINTS, SHARED_BY_TWO),
 )
 
 

@@ -16,18 +16,21 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
-from mi_runner.config.experiments.discovery import DiscoveryConfig, LeftOut
-from mi_runner.errors import ConfigError, RunFailed, as_options, unknown
+from mi_runner.config.experiments.discovery import DiscoveryConfig
+from mi_runner.datasets.shift import shifted_inputs
+from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
 from mi_runner.experiments.common.last_layers import refused
 from mi_runner.experiments.common.named_parts import named
+from mi_runner.experiments.common.named_records import chosen_records
 from mi_runner.experiments.common.validity import valid_by
-from mi_runner.experiments.discovery import answers, figures
+from mi_runner.experiments.discovery import answers, criteria, figures
 from mi_runner.experiments.discovery.comparison import compare_networks
 from mi_runner.experiments.discovery.judgement import Judged, Judgements, space_of
 from mi_runner.experiments.discovery.pictures import methods_picture
@@ -43,9 +46,20 @@ from mi_runner.experiments.discovery.rows import (
     sizes_of_all,
     summary_row,
 )
-from mi_runner.experiments.discovery.tables import CHOSEN, DECLARED, FEW_EDGES, OF_SUMMARY, OVERVIEW
+from mi_runner.experiments.discovery.tables import (
+    BY_REGRET,
+    CHOSEN,
+    CRITERIA_TOO,
+    DECLARED,
+    FEW_EDGES,
+    OF_SMALLEST,
+    OF_SUMMARY,
+    OVERVIEW,
+)
 from mi_runner.graph.chain import Part, find_part, longest_part
+from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine.compiled import clock
+from mi_runner.methods.circuits.cut import entering_activations
 from mi_runner.methods.circuits.edges import Edges, distinct
 from mi_runner.methods.circuits.rounding import refuse_falling
 from mi_runner.methods.circuits.space import MOST_EDGES
@@ -54,7 +68,6 @@ from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.find import Resampled, Task, find
 from mi_runner.methods.discovery.optimum import Best
 from mi_runner.methods.discovery.records import METHODS, Method, all_methods, fault_of, own_method
-from mi_runner.models.external import import_callable
 from mi_runner.progress import log
 from mi_runner.tables.pairwise import Compared
 from mi_runner.training.evaluation import loss_function
@@ -91,6 +104,11 @@ def _check_work(setting: Setting[DiscoveryConfig], part: Part, methods: Sequence
     config = setting.config
     n_examples = len(examples_of(setting.dataset, config.judge_on, setting.seed).found)
     n_edges = Edges(analysed_parts(setting.dataset.outputs, part)[0][1].sizes).n
+    if config.criteria and n_edges > MOST_EDGES:
+        raise ConfigError(
+            f"experiment.criteria=true: the analysed layers have {n_edges:,} edges, more than {MOST_EDGES}. Type "
+            "experiment.criteria=false or a smaller experiment.last_layers."
+        )
     once = {method.name: method.evaluations(n_edges) for method in methods}
     n_times = {method.name: 1 + config.bootstrap if method.resamples else 1 for method in methods}
     too_many = {name: once[name] * n_times[name] for name in once}
@@ -115,33 +133,7 @@ def _methods(config: DiscoveryConfig) -> list[Method]:
     Raises:
         ConfigError: no method has this name, one comes twice, or its code can't be imported.
     """
-    by_name = {method.name: method for method in all_methods()}
-    if not config.methods:
-        raise ConfigError(f"experiment.methods=[]: name at least one of {', '.join(by_name)}.")
-    for name in config.methods:
-        if config.methods.count(name) > 1:
-            raise ConfigError(f"experiment.methods has {name} twice. Name it once.")
-    return [_method(name, by_name) for name in config.methods]
-
-
-def _method(name: str, by_name: Mapping[str, Method]) -> Method:
-    if ":" in name:
-        with as_options(experiment=["methods"]):
-            own = own_method(name, import_callable("methods", name))
-        log.warning(f"experiment.methods: the code of {name} is run")
-        return own
-    if fault := fault_of(name):
-        raise ConfigError(f"experiment.methods has {name}: {fault}")
-    if name not in by_name:
-        words = unknown("method", name, list(by_name))
-        raise ConfigError(f"experiment.methods has {name}: {words} Your own: package.module:callable.")
-    try:
-        by_name[name].load()  # now, not in the time that the method takes
-    except Exception as error:
-        raise ConfigError(
-            f"experiment.methods has {name}: its code can't be imported ({type(error).__name__}: {error})."
-        ) from error
-    return by_name[name]
+    return chosen_records("methods", config.methods, all_methods(), kind="method", fault_of=fault_of, own=own_method)
 
 
 def cost(setting: Setting[DiscoveryConfig]) -> dict[str, int]:
@@ -149,7 +141,7 @@ def cost(setting: Setting[DiscoveryConfig]) -> dict[str, int]:
     part = find_part(setting.graph(), setting.config.last_layers)
     spaces = [space_of(setting, single) for _, single in analysed_parts(setting.dataset.outputs, part)]
     n_circuits = sum(space.count() for space in spaces if space is not None)
-    return {"circuits": n_circuits * len(_ablations(setting.config))} if n_circuits else {}
+    return {"circuits": n_circuits * len(setting.config.ablation.ablations)} if n_circuits else {}
 
 
 def metric_names(setting: Setting[DiscoveryConfig]) -> list[str]:
@@ -157,7 +149,7 @@ def metric_names(setting: Setting[DiscoveryConfig]) -> list[str]:
     names = [
         f"{measure}/{method}/{ablation}"
         for method in setting.config.methods
-        for ablation in _ablations(setting.config)
+        for ablation in setting.config.ablation.ablations
         for measure in _measures(setting.config)
     ]
     return ["accuracy", "n_edges", *names]
@@ -167,10 +159,6 @@ def _measures(config: DiscoveryConfig) -> list[str]:
     """Returns the measures of summary.csv that the summary has, too."""
     chosen = CHOSEN if config.judge_on is not JudgeOn.test else ()
     return [measure.name for measure in (*OF_SUMMARY, *chosen)]
-
-
-def _ablations(config: DiscoveryConfig) -> list[str]:
-    return ["zero", "mean"] if config.ablation is LeftOut.both else [config.ablation.name]
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------
@@ -187,6 +175,7 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     for examples in (judging, finding) if on.differ else (judging,):
         examples.alone(part)  # raises if these are not the whole network's outputs
     methods = _methods(config)
+    shift = _shift(setting, graph, part)
     tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
     drawn: dict[str, Drawing] = {}
     compared: dict[tuple[str | int, str], Compared] = {}
@@ -195,13 +184,13 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         accuracy, threshold = finding.accuracy(output), config.accuracy_threshold
         rule = valid_by(config.valid, accuracy, threshold, output=f"output {output}: ")
         for_circuits = [each.examples(output, rule) for each in (judging, finding)]
-        for ablation in _ablations(config):
+        for ablation in config.ablation.ablations:
             task = _task(setting, single, judging, output, ablation)
             found_on = _task(setting, single, finding, output, ablation) if on.differ else None
             elsewhere = (found_on, for_circuits[1]) if found_on is not None else None
             judged = Judged(setting, output, task, for_circuits[0], elsewhere)
             log.info(judged.description)
-            made, of_methods = _judged_rows(setting, judged, methods, is_population=on.are_all_inputs)
+            made, of_methods = _judged_rows(setting, judged, methods, shift, is_population=on.are_all_inputs)
             for name, rows in made.items():
                 tables[name] += rows
             compared.setdefault((output, ablation), of_methods)
@@ -218,8 +207,10 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
     n_edges = Edges(analysed_parts(setting.dataset.outputs, part)[0][1].sizes).n
     where = [*([JUDGED] if on.differ else []), *([FEW_EDGES] if n_edges <= MOST_EDGES else [])]
     where += [NAMED] if part.has_names else []
+    where += [CRITERIA_TOO] if config.criteria else []
+    of_criteria = () if config.criteria else (OF_SMALLEST, BY_REGRET)
     return Result(
-        [table.filled(tables[table.name], *where) for table in DECLARED.tables],
+        [table.filled(tables[table.name], *where) for table in DECLARED.tables if table not in of_criteria],
         metrics={
             "accuracy": judging.accuracy(first),
             "n_edges": float(n_edges),
@@ -231,11 +222,18 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         shown=("overview",),
         answer=answers.answer(
             tables["summary"],
-            {ablation: compared[first, ablation] for ablation in _ablations(config)},
+            {ablation: compared[first, ablation] for ablation in config.ablation.ablations},
             n_edges,
             on.words,
-        ),
+        )
+        + criteria.sentences([row for row in tables["criteria"] if row["output"] == first]),
     )
+
+
+def _shift(setting: Setting[DiscoveryConfig], graph: ModelGraph, part: Part) -> Tensor | None:
+    """Returns the data set's other inputs as they enter the analysed layers; None without, or without criteria."""
+    shifted = shifted_inputs(setting.dataset, seed=setting.seed) if setting.config.criteria else None
+    return None if shifted is None else entering_activations(graph, part, shifted)[0].double()
 
 
 def _task(setting: Setting[DiscoveryConfig], part: Part, on: Recorded, output: str | int, ablation: str) -> Task:
@@ -247,11 +245,17 @@ def _task(setting: Setting[DiscoveryConfig], part: Part, on: Recorded, output: s
 
 
 def _judged_rows(
-    setting: Setting[DiscoveryConfig], judged: Judged, methods: Sequence[Method], *, is_population: bool
+    setting: Setting[DiscoveryConfig],
+    judged: Judged,
+    methods: Sequence[Method],
+    shift: Tensor | None,
+    *,
+    is_population: bool,
 ) -> tuple[dict[str, list[dict[str, Any]]], Compared]:
     """Returns the rows of all tables for one output and ablation, and how methods compare.
 
     Args:
+        shift: `(S, n_0)`, other data as they enter the analysed layers.
         is_population: whether the judged examples are all inputs there are.
     """
     by_method = []
@@ -265,6 +269,12 @@ def _judged_rows(
     best = None if judged.every is None else judged.every.best(judged.masked, circuits[distinct(circuits)[0]])
     stable = _stability_rows(setting, judged, by_method) if setting.config.bootstrap > 1 else []
     tables = {**_method_rows(judged, by_method, rows_of, best, stable), "stability": stable}
+    if setting.config.criteria:
+        found = criteria.criteria_columns(judged, circuits, shift, every_input=is_population, progress=setting.progress)
+        for row, columns in zip(tables["metrics"], found, strict=True):
+            row |= columns
+        tables["criteria"] = list(criteria.of_smallest(by_method, tables["metrics"]))
+        tables["criteria_by_regret"] = list(criteria.by_regret(tables["metrics"], edges.n))
     setting.progress.rows("metrics", tables["metrics"])
     compared = answers.compared_methods(judged, by_method, tables["metrics"], is_population=is_population)
     for row, tested in zip(tables["summary"], answers.tested_columns(compared), strict=True):

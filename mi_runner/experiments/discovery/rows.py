@@ -153,7 +153,7 @@ def summary_row(
         compared_sizes: those at which every method has a percentile.
     """
     n_draws = len(method.repeats)
-    smallest = _smallest(rows, n_draws, "valid")
+    smallest = smallest_valid(rows, n_draws, "valid")
     row = {
         "method": method.name,
         "ablation": judged.task.ablation,
@@ -176,7 +176,7 @@ def summary_row(
         "seconds": method.seconds / n_draws,
     }
     if judged.is_found_elsewhere:
-        chosen = [rows[place] for place in _smallest(rows, n_draws, "found_valid")]
+        chosen = [rows[place] for place in smallest_valid(rows, n_draws, "found_valid")]
         row |= {
             "chosen_edges": _mean([each["n_edges"] for each in chosen]),
             "chosen_found_accuracy": _mean([each["found_accuracy"] for each in chosen]),
@@ -187,7 +187,7 @@ def summary_row(
     return row
 
 
-def _smallest(rows: Sequence[Mapping[str, Any]], n_draws: int, valid: str) -> list[int]:
+def smallest_valid(rows: Sequence[Mapping[str, Any]], n_draws: int, valid: str) -> list[int]:
     """Returns the place of the row with the smallest valid circuit of each draw that has one.
 
     Args:

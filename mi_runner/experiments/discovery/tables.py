@@ -6,6 +6,7 @@ from dataclasses import replace
 
 from mi_runner.experiments.common.circuit_columns import BITS, END_NAMES, JUDGED, LAYER, OUTPUT, SOURCE, TARGET
 from mi_runner.experiments.common.validity import VALID_BY
+from mi_runner.methods.criteria.records import CRITERIA
 from mi_runner.tables.declaration import (
     COUNT,
     FRACTION,
@@ -29,6 +30,8 @@ AREAS = ("cpr", "best_cpr", "cmd", "best_cmd")
 OF_LEVELS = ("quasi", "local", "subset", "cardinal")
 
 FEW_EDGES = "where the analysed layers have at most 64 edges"
+
+CRITERIA_TOO = "where experiment.criteria=true"
 
 METHOD = Key("method", "the method that finds circuits")
 ABLATION = Key("ablation", "what a left-out edge carries: zero, or its mean")
@@ -67,6 +70,14 @@ N_FORWARD = Measure(
     within=NOT_NEGATIVE,
     better="less",
 )
+
+OF_CRITERIA = {
+    column: f"{criterion.sentence}; empty of the empty circuit, or where nothing can be said"
+    for criterion in CRITERIA
+    if criterion.name != "agreement"
+    for column in criterion.columns()
+}
+"""Criterion → what its column of metrics.csv means. The agreement stands there anyway."""
 
 METRICS = TableType(
     "metrics",
@@ -113,6 +124,7 @@ METRICS = TableType(
             only=JUDGED,
         ),
         Note("circuit", BITS, only=FEW_EDGES),
+        *(share(name, meaning, only=CRITERIA_TOO) for name, meaning in OF_CRITERIA.items()),
     ),
 )
 
@@ -412,8 +424,42 @@ STABILITY = TableType(
     ),
 )
 
+CRITERION = Key("criterion", "name of the criterion, as in experiment=criteria; noise_0.1: noise of this size")
+
+OF_SMALLEST = TableType(
+    "criteria",
+    "The criteria of each method's smallest valid circuit",
+    (
+        *OF_METHOD,
+        CRITERION,
+        share("value", "criterion of the smallest valid circuit of a draw, 1 the best; mean over n_draws_valid"),
+        Note("n_passing", "draws whose smallest valid circuit reaches 0.99 in the criterion", COUNT),
+        N_DRAWS_VALID,
+    ),
+)
+
+BY_REGRET = TableType(
+    "criteria_by_regret",
+    "How criteria go with the regret, over the different valid circuits that methods found, the full one left out",
+    (
+        ABLATION,
+        OUTPUT,
+        CRITERION,
+        Note("n_circuits", "valid circuits with a regret and this criterion", COUNT),
+        Note("n_passing", "of these reach 0.99 in the criterion", COUNT),
+        Note(
+            "tau",
+            "Kendall's τ-b of the criterion and the negative regret at the circuit's own number of edges, −1 to 1; "
+            "above 0: circuits near the optimum do better in the criterion, too",
+        ),
+    ),
+)
+
 DECLARED = Declarations(
-    tables=(METRICS, SUMMARY, STABILITY, SCORES, ANALYSED, CORRELATIONS, EDGES, SIZES, OVERVIEW),
+    tables=(
+        *(METRICS, SUMMARY, STABILITY, SCORES, ANALYSED, CORRELATIONS, EDGES, SIZES, OVERVIEW),
+        *(OF_SMALLEST, BY_REGRET),
+    ),
     summary=(
         share(
             "accuracy",

@@ -17,7 +17,7 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Layer, Part
 from mi_runner.machine import files
 from mi_runner.methods.circuits.evaluator import outputs_of_circuits
-from mi_runner.methods.circuits.kernels.pairs import compare_pairs
+from mi_runner.methods.circuits.overlaps import overlaps
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.tables.names import ALL
 
@@ -209,6 +209,7 @@ def pair_shares(
         circuits = circuits[torch.randperm(len(circuits), generator=generator)[:most].sort().values.numpy()]
     if len(circuits) < 2:
         return math.nan, math.nan
-    n_contained, overlaps = compare_pairs(circuits)
-    n_pairs = len(circuits) * (len(circuits) - 1) / 2
-    return n_contained / n_pairs, overlaps / n_pairs
+    found = overlaps(circuits)
+    assert found.contained is not None
+    assert found.mean is not None
+    return found.contained, found.mean

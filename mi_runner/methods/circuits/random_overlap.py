@@ -13,16 +13,62 @@ Letters: E edges, K sizes that circuits have.
 
 from __future__ import annotations
 
-import itertools
+from dataclasses import dataclass
 from functools import lru_cache
 from math import comb
 
 import numpy as np
 
+from mi_runner.methods.circuits.kernels.pairs import add_supersets, sum_products
+from mi_runner.methods.circuits.overlaps import SLOTS, PairCounts
 from mi_runner.methods.circuits.space import CircuitSpace
 
 MOST_EDGES = 21
-"""Of more, the 2^E sets of edges take too much time and memory; 21 take 3 s and 0.5 GB."""
+"""Of more, the 2^E sets of edges take too much time and memory; 21 take 0.4 s and 0.2 GB."""
+
+
+@dataclass(frozen=True, eq=False)
+class RandomPairs:
+    """All ordered pairs of circuits of a family, by their numbers of edges and of common edges, as shares.
+
+    Attributes:
+        sizes: `(K,)` int64, the numbers of edges that circuits have.
+        shares: `(K, K, E + 1)` float64: of the pairs with these two numbers of edges, those with so many common ones.
+        numbers: `(K,)` circuits of each number of edges.
+    """
+
+    sizes: np.ndarray
+    shares: np.ndarray
+    numbers: np.ndarray
+
+
+@lru_cache(maxsize=4)
+def random_pairs(space: CircuitSpace) -> RandomPairs | None:
+    """Returns how many edges two random circuits have in common; None if there are more than `MOST_EDGES` edges."""
+    if space.n_edges > MOST_EDGES:
+        return None
+    circuits = well_formed(space)
+    sizes, place = np.unique(np.bitwise_count(circuits), return_inverse=True)
+    containing = np.zeros((1 << space.n_edges, len(sizes)), dtype=np.int32)
+    containing[circuits, place] = 1
+    add_supersets(containing)
+    numbers = containing[0].astype(object)  # every circuit contains the empty set
+    # float64 has these sums exactly, because they stay below 2^53: at most C(21, k)² · C(k, k/2) for k edges.
+    moments = sum_products(containing, space.n_edges, SLOTS).astype(np.int64).astype(object)
+    of_pairs = numbers[:, None] * numbers[None]
+    shares = np.zeros((len(sizes), len(sizes), space.n_edges + 1))
+    for common in range(space.n_edges + 1):
+        pairs = sum((-1) ** (s - common) * comb(s, common) * moments[s] for s in range(common, space.n_edges + 1))
+        shares[:, :, common] = (pairs / of_pairs).astype(float)
+    return RandomPairs(sizes.astype(np.int64), shares, numbers.astype(np.int64))
+
+
+@lru_cache(maxsize=4)
+def well_formed(space: CircuitSpace) -> np.ndarray:
+    """Returns all circuits of a family of at most `MOST_EDGES` edges, uint64, those with fewer edges first."""
+    sets = np.arange(1 << space.n_edges, dtype=np.uint64)
+    circuits = sets[space.are_well_formed(sets)]
+    return circuits[np.argsort(np.bitwise_count(circuits), kind="stable")]
 
 
 @lru_cache(maxsize=4)
@@ -31,45 +77,34 @@ def expected_overlaps(space: CircuitSpace) -> np.ndarray | None:
 
     NaN where there is no circuit of so many edges. None if the family has more than `MOST_EDGES` edges.
     """
-    if space.n_edges > MOST_EDGES:
+    random = random_pairs(space)
+    if random is None:
         return None
-    sets = np.arange(1 << space.n_edges, dtype=np.uint64)
-    circuits = sets[space.are_well_formed(sets)]
-    sizes, place = np.unique(np.bitwise_count(circuits), return_inverse=True)
-    containing = np.zeros((len(sizes), len(sets)), dtype=np.int32)
-    containing[place, circuits] = 1
-    for edge in range(space.n_edges):
-        halves = containing.reshape(len(sizes), -1, 2, 1 << edge)
-        halves[:, :, 0] += halves[:, :, 1]
-    numbers = containing[:, 0].astype(object)  # every circuit contains the empty set
-    pairs = _pairs_by_intersection(containing, np.bitwise_count(sets), space.n_edges)
-    mean = np.zeros((len(sizes), len(sizes)), dtype=object)
-    unions = sizes[:, None].astype(int) + sizes[None].astype(int)
-    for shared in range(1, space.n_edges + 1):
-        mean = mean + pairs[shared] * (shared / np.maximum(1, unions - shared))
+    common = np.arange(space.n_edges + 1)
+    # No more edges are in common than one of the circuits has; the union of others doesn't matter.
+    unions = np.maximum(1, random.sizes[:, None, None] + random.sizes[None, :, None] - common)
     found = np.full((space.n_edges + 1, space.n_edges + 1), np.nan)
-    found[np.ix_(sizes, sizes)] = (mean / (numbers[:, None] * numbers[None])).astype(float)
+    found[np.ix_(random.sizes, random.sizes)] = (random.shares * (common / unions)).sum(2)
     return found
 
 
-def _pairs_by_intersection(containing: np.ndarray, n_in_set: np.ndarray, n_edges: int) -> list[np.ndarray]:
-    """Returns the pairs of circuits that share so many edges, 0 to E, each `(K, K)` of whole numbers by their sizes.
+def random_distribution(space: CircuitSpace, sizes: np.ndarray) -> PairCounts | None:
+    """Returns the expected pairs of random circuits, one for each unordered pair of circuits of these sizes; exact.
 
     Args:
-        containing: `(K, 2^E)` int32, circuits of each size that contain a set. float64 has the sums of products
-            exactly, because they stay below 2^53: at most C(21, k)² · C(k, k/2) for circuits of k edges.
-        n_in_set: `(2^E,)` the edges of each set.
+        sizes: `(E + 1,)`, the circuits of each number of edges.
+
+    Returns None if there is no pair, or the family has more than `MOST_EDGES` edges.
     """
-    order = np.argsort(n_in_set, kind="stable")
-    ends = np.searchsorted(n_in_set[order], np.arange(n_edges + 2))
-    moments = []
-    for begin, end in itertools.pairwise(ends):
-        of_sets = containing[:, order[begin:end]].astype(np.float64)
-        moments.append((of_sets @ of_sets.T).astype(np.int64).astype(object))
-    return [
-        sum((-1) ** (s - shared) * comb(s, shared) * moments[s] for s in range(shared, n_edges + 1))
-        for shared in range(n_edges + 1)
-    ]
+    random = random_pairs(space)
+    if random is None or sizes.sum() < 2:
+        return None
+    of_size = np.asarray(sizes)[random.sizes].astype(float)
+    weights = np.tril(np.outer(of_size, of_size), -1) + np.diag(of_size * (of_size - 1) / 2)
+    expected = weights[:, :, None] * random.shares
+    first, second, common = np.nonzero(expected)
+    n = expected[first, second, common]
+    return PairCounts(random.sizes[first], random.sizes[second], common.astype(np.int64), n)
 
 
 def mean_overlap(space: CircuitSpace, first: np.ndarray, second: np.ndarray | None = None) -> float | None:

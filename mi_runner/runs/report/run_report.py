@@ -38,6 +38,7 @@ MOST_FILES = 300
 
 SCRIPTS = {
     "circuits": ("layers.js", "circuits.js"),
+    "criteria": ("layers.js", "criteria.js"),
     "methods": ("layers.js", "methods.js"),
     "network": ("network.js",),
 }

@@ -1,0 +1,68 @@
+"""The words and the estimate of a search of circuits, for the log."""
+
+from __future__ import annotations
+
+import torch
+
+from mi_runner.datasets.distinct import first_of_equal
+from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.family import count_family, nonzero_edges
+from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.tables.names import ALL
+
+MOST_CIRCUITS = 2 * 10**10
+"""Largest space of circuits that is searched."""
+
+NUMBERS_PER_SECOND = 1e9
+"""Circuits times examples per second of a table, for the estimate: about half the speed of two cores."""
+
+SECONDS_PER_COUNTED, SECONDS_PER_LOOK = 5e-9, 1e-11
+"""Seconds for a circuit of a census on two cores, and for each distinct example of it, for the estimate."""
+
+LONGER_COUNTED = 20
+"""How much longer the same takes for outputs that answer a class together, whose blocks of examples are seldom sure."""
+
+BYTES_PER_ROW = 120
+"""Memory for a row of the table of circuits, while the table is built."""
+
+
+def named_space(space: CircuitSpace) -> str:
+    """Returns how a sentence calls the layers of a space."""
+    return f"layers of {'-'.join(map(str, space.sizes))} neurons"
+
+
+def what(output: int | str) -> str:
+    """Returns how a line of the log calls an output, or all together."""
+    return "all outputs" if output == ALL else f"output {output}"
+
+
+def n_circuits(part: Part, inputs: str, is_planted: bool) -> int:
+    """Returns the number of circuits of a part; of planted weights those that keep edges of non-zero weight alone.
+
+    Raises:
+        ArgumentError: so many edges of non-zero weight lead into a neuron that their sets can't be listed.
+    """
+    space = CircuitSpace(part.sizes, inputs)
+    return count_family(space, nonzero_edges(part)) if is_planted else space.count()
+
+
+def estimate(
+    space: CircuitSpace, examples: CircuitExamples, output: int | str, max_rows: int, count: int | None = None
+) -> str:
+    """Returns what a search will do, and about how long it takes.
+
+    Args:
+        max_rows: the most circuits that are all listed.
+        count: how many circuits are searched; None: all of the space.
+    """
+    count = space.count() if count is None else count
+    n_distinct = len(first_of_equal(torch.column_stack([examples.x, examples.target]))[1])
+    kind, seconds = "table", count * n_distinct * max(1, space.sizes[-1] - 1) / NUMBERS_PER_SECOND
+    if count > max_rows:
+        kind, seconds = "census", count * (SECONDS_PER_COUNTED + SECONDS_PER_LOOK * n_distinct)
+        seconds *= LONGER_COUNTED if examples.has_several else 1
+    return (
+        f"{what(output)}: {kind} of {count:,} circuits of {named_space(space)} on {len(examples):,} examples, "
+        f"about {seconds:,.1f} s and at most {min(count, max_rows) * BYTES_PER_ROW / 1e6:,.0f} MB"
+    )

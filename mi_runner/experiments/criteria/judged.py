@@ -1,0 +1,349 @@
+"""The valid circuits of one output with one ablation, circuits drawn at random, and what criteria say of both.
+
+Letters: K circuits, M circuits of the family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mi_runner import chance
+from mi_runner.config.experiments.criteria import CriteriaConfig
+from mi_runner.errors import RunFailed
+from mi_runner.experiments import Setting
+from mi_runner.experiments.common.circuit_search import estimate
+from mi_runner.experiments.common.judging import Recorded
+from mi_runner.graph.chain import Part
+from mi_runner.methods.circuits.edges import bits_of
+from mi_runner.methods.circuits.measures import measure_some
+from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
+from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.criteria.comparison import Survivors, survivors
+from mi_runner.methods.criteria.judge import Criteria, judge
+from mi_runner.methods.criteria.rank import MOST_RESAMPLED as MOST_RANKED
+from mi_runner.methods.criteria.records import Criterion
+from mi_runner.methods.criteria.task import NOISY, Task
+from mi_runner.methods.discovery.sampling import CircuitSampler
+from mi_runner.progress import log
+
+MOST_ROUNDS = 200
+"""Draws for each size, of a family that is too large to list, until enough are of the family."""
+
+MOST_RESAMPLED = 1_000
+"""Circuits whose criteria are computed on each resample of the examples; of more a random sample."""
+
+JUDGED_PER_SECOND, RESAMPLED_PER_SECOND = 4e8, 2e9
+"""Circuits times examples that criteria run on, and the same times resamples, per second, for the estimate."""
+
+RANKED_PER_SECOND = 1e10
+"""Circuits of the family times examples times resamples for the rank, per second, for the estimate."""
+
+NETWORK, UNTRAINED = "trained", "untrained"
+"""The network itself, and the control of its architecture."""
+
+
+@dataclass(frozen=True, eq=False)
+class Population:
+    """Circuits and what criteria say of them.
+
+    Attributes:
+        criteria: of the circuits that are judged.
+        threshold: what a circuit must reach to survive a criterion.
+        n_all: how many there are, judged or not.
+    """
+
+    criteria: Criteria
+    threshold: float
+    n_all: int
+
+    @property
+    def circuits(self) -> np.ndarray:
+        """Those that are judged, `(K,)` uint64."""
+        return self.criteria.circuits
+
+    @property
+    def is_sample(self) -> bool:
+        """Whether not all are judged."""
+        return len(self.circuits) < self.n_all
+
+    @cached_property
+    def values(self) -> dict[str, np.ndarray]:
+        """Criterion → its numbers `(K,)`."""
+        return self.criteria.values
+
+    @cached_property
+    def survivors(self) -> Survivors:
+        """How many survive criteria."""
+        return survivors(self.values, self.threshold)
+
+    def surviving(self, criterion: str) -> tuple[int, int] | None:
+        """Returns how many survive a criterion, and of how many; None where it is empty, or there is no circuit."""
+        n = self.survivors.alone.get(criterion)
+        return None if n is None or not len(self.circuits) else (n, len(self.circuits))
+
+    def surviving_steps(self, criteria: Sequence[str]) -> list[tuple[int, int] | None]:
+        """Returns how many survive the first of these criteria, the first two, and so on; None from an empty one on."""
+        found: list[tuple[int, int] | None] = []
+        for place, name in enumerate(criteria):
+            has_all = self.surviving(name) is not None and (not found or found[-1] is not None)
+            counts = survivors({one: self.values[one] for one in criteria[: place + 1]}, self.threshold)
+            found.append((counts.of_all or 0, len(self.circuits)) if has_all else None)
+        return found
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The valid circuits of one output, or of all that answer a class together, with one ablation.
+
+    Attributes:
+        part: the analysed layers, with this output only, or with all.
+        search: the circuits that were found.
+        valid_by: the rule by which they are valid.
+        valid: the valid circuits.
+        chance: circuits of as many edges, drawn at random; None: no control, or no valid circuit.
+        untrained: valid circuits of the untrained network; None: no control.
+        truth: the circuit that is known as the truth, judged alone; None: none is known, or it isn't valid.
+        controlled: whether controls are asked for.
+    """
+
+    output: int | str
+    ablation: str
+    part: Part
+    search: CircuitSearch
+    valid_by: str
+    valid: Population
+    chance: Population | None = None
+    untrained: Population | None = None
+    truth: Criteria | None = None
+    controlled: bool = True
+
+    @property
+    def keys(self) -> dict[str, int | str]:
+        """The columns that name its rows."""
+        return {"ablation": self.ablation, "output": self.output}
+
+    @property
+    def criteria(self) -> list[str]:
+        """The names of the criteria, in their order."""
+        return list(self.valid.values)
+
+    @property
+    def counted(self) -> tuple[str, ...]:
+        """The criteria that a circuit must survive to survive all: those that aren't empty, without parsimony."""
+        return self.valid.survivors.counted
+
+
+@dataclass(frozen=True, eq=False)
+class Network:
+    """A network whose circuits are judged.
+
+    Attributes:
+        name: `trained` or `untrained`.
+        part: the analysed layers of all outputs, float32 on the CPU.
+        test: the test examples as they see them.
+        shift: `(S, n_0)`, other data as they enter the layers; None: there are none.
+        every_input: whether the test examples are all Boolean inputs, each once.
+    """
+
+    name: str
+    part: Part
+    test: Recorded
+    shift: Tensor | None
+    every_input: bool
+
+
+def judge_output(
+    setting: Setting[CriteriaConfig],
+    network: Network,
+    untrained: Network | None,
+    criteria: Sequence[Criterion],
+    output: int | str,
+    ablation: str,
+    rule: str,
+    truth: int | None = None,
+) -> Judged:
+    """Returns the valid circuits of an output with an ablation, their criteria, and the controls.
+
+    Args:
+        untrained: the control; None: no controls.
+        rule: by which circuits of the network are valid. Those of the control are by agreement.
+        truth: the circuit that is known as the truth; None: none is known.
+    """
+    config = setting.config
+    search = _searched(setting, network, output, ablation, rule)
+    task = _task(setting, network, search, output, ablation)
+    n_chance = config.control_circuits if config.controls else 0
+    log.info(_estimate(task, search, criteria, config.max_circuits, n_chance, config.resamples))
+    valid = _valid(setting, task, search, criteria, (network.name, output, ablation), config.max_circuits)
+    by_chance = None
+    if config.controls and valid.n_all:
+        draw = chance.generator(setting.seed, "criteria", "chance circuits", output, ablation)
+        circuits = chance_circuits(search, config.control_circuits, draw)
+        by_chance = Population(_judged(setting, task, circuits, criteria), config.threshold, len(circuits))
+    control = None
+    if untrained is not None:
+        found = _searched(setting, untrained, output, ablation, "agreement")
+        most = min(config.control_circuits, config.max_circuits)
+        own = _task(setting, untrained, found, output, ablation)
+        control = _valid(setting, own, found, criteria, (untrained.name, output, ablation), most)
+    known = None
+    if truth is not None:
+        circuits = np.array([truth], dtype=np.uint64)
+        examples = network.test.examples(output, rule)
+        measured = measure_some(
+            network.part.output(output), examples, circuits, ablation=ablation, inputs=config.inputs.name
+        )
+        if measured.right(rule)[0] >= search.least_correct:
+            known = _judged(setting, task, circuits, criteria)
+    return Judged(
+        output,
+        ablation,
+        network.part.output(output),
+        search,
+        rule,
+        valid,
+        by_chance,
+        control,
+        known,
+        config.controls,
+    )
+
+
+def _searched(
+    setting: Setting[CriteriaConfig], network: Network, output: int | str, ablation: str, rule: str
+) -> CircuitSearch:
+    """Returns the circuits of an output: all, or where they are too many a random sample of the valid ones."""
+    config = setting.config
+    examples = network.test.examples(output, rule)
+    space = CircuitSpace(network.part.output(output).sizes, config.inputs.name)
+    of = "" if network.name == NETWORK else f", {network.name} network"
+    log.info(f"{ablation} ablation{of}, {estimate(space, examples, output, config.max_table_rows)}")
+    return search_circuits(
+        network.part.output(output),
+        examples,
+        accuracy_threshold=config.accuracy_threshold,
+        ablation=ablation,
+        inputs=config.inputs.name,
+        max_table_rows=config.max_table_rows,
+        most_listed=config.max_circuits,
+        generator=chance.generator(setting.seed, "criteria", "listed circuits", network.name, output, ablation),
+        device=setting.dataset.x_test.device,
+        progress=setting.progress,
+    )
+
+
+def _task(
+    setting: Setting[CriteriaConfig], network: Network, search: CircuitSearch, output: int | str, ablation: str
+) -> Task:
+    """Returns what criteria see of an output."""
+    config, double = setting.config, torch.zeros((), dtype=torch.float64)
+    lists_all = len(search.listed) == search.space.count()
+    return Task(
+        network.part.output(output).to(double),
+        network.test.entering.to(double),
+        network.test.kind,
+        ablation,
+        config.inputs.name,
+        config.pairs,
+        tuple(config.noise),
+        shift=None if network.shift is None else network.shift.to(double),
+        family=search.listed.circuit if lists_all else None,
+        every_input=network.every_input,
+        seed=chance.derived_seed(setting.seed, "criteria", output),
+    )
+
+
+def _estimate(
+    task: Task, search: CircuitSearch, criteria: Sequence[Criterion], most: int, n_chance: int, resamples: int
+) -> str:
+    """Returns how many circuits are judged, and about how long it takes."""
+    n_judged = min(search.n_valid, most)
+    n_noisy = -(-NOISY // len(task.x)) * len(task.x) * len(task.noise)
+    n_pairs = min(task.pairs, len(task.x) ** 2)
+    runs = {"noise": n_noisy, "shift": 0 if task.shift is None else len(task.shift)}
+    runs |= {"sufficiency": n_pairs, "necessity": n_pairs, "interchange": n_pairs * max(1, search.space.n_hidden)}
+    each = sum(runs.get(record.name, len(task.x)) for record in criteria)
+    n_resampled = 0 if task.every_input else resamples * min(n_judged, MOST_RESAMPLED)
+    seconds = each * ((n_judged + 2 * n_chance) / JUDGED_PER_SECOND + n_resampled / RESAMPLED_PER_SECOND)
+    if task.family is not None and any(record.name == "rank" for record in criteria):
+        again = resamples if n_resampled and len(task.family) <= MOST_RANKED else 0
+        seconds += len(task.family) * len(task.x) * (1 / JUDGED_PER_SECOND + again / RANKED_PER_SECOND)
+    of = "" if n_judged == search.n_valid else f" of {search.n_valid:,}"
+    return f"{n_judged:,}{of} valid circuits and {n_chance:,} drawn at random are judged, about {seconds:,.0f} s"
+
+
+def _valid(
+    setting: Setting[CriteriaConfig],
+    task: Task,
+    search: CircuitSearch,
+    criteria: Sequence[Criterion],
+    where: tuple[str, int | str, str],
+    most: int,
+) -> Population:
+    """Returns the valid circuits of a search, at most so many, with their criteria.
+
+    Args:
+        where: network, output and ablation, for the draw.
+    """
+    circuits = search.valid
+    if len(circuits) > most:
+        draw = chance.generator(setting.seed, "criteria", "judged circuits", *where)
+        circuits = circuits[torch.randperm(len(circuits), generator=draw)[:most].sort().values.numpy()]
+    return Population(_judged(setting, task, circuits, criteria), setting.config.threshold, search.n_valid)
+
+
+def _judged(
+    setting: Setting[CriteriaConfig], task: Task, circuits: np.ndarray, criteria: Sequence[Criterion]
+) -> Criteria:
+    """Returns what criteria say of circuits.
+
+    Raises:
+        RunFailed: a criterion of one's own gives another number of values, or a value outside of 0..1.
+    """
+    found = judge(task, circuits, names=criteria, progress=setting.progress)
+    for name, values in found.values.items():
+        if values.shape != circuits.shape or (values < 0).any() or (values > 1).any():
+            raise RunFailed(
+                f"the criterion {name} must give each of {len(circuits):,} circuits a number from 0 to 1, or NaN."
+            )
+    return found
+
+
+def chance_circuits(search: CircuitSearch, n: int, generator: torch.Generator) -> np.ndarray:
+    """Returns n circuits `(n,)` uint64 of as many edges as valid ones, drawn uniformly from all of the family.
+
+    The number of edges is that of a valid circuit drawn at random. Fewer where a family that is too large to list has
+    few circuits of a size.
+
+    Args:
+        search: with at least one valid circuit.
+    """
+    of_size = search.counts[:, :, search.least_correct :].sum((0, 2)).astype(float)
+    random = np.random.default_rng(int(torch.randint(2**62, (), generator=generator)))
+    sizes = random.choice(len(of_size), size=n, p=of_size / of_size.sum())
+    if len(search.listed) == search.n_circuits:
+        circuits = search.listed.circuit[np.argsort(np.bitwise_count(search.listed.circuit), kind="stable")]
+        ends = np.searchsorted(np.bitwise_count(circuits), np.arange(len(of_size) + 1))
+        places = ends[sizes] + (random.random(n) * (ends[sizes + 1] - ends[sizes])).astype(np.int64)
+        return np.asarray(circuits[places])
+    sampler = CircuitSampler(search.space.sizes, generator)
+    wanted = np.bincount(sizes)
+    drawn = [_of_size(sampler, search.space, size, int(wanted[size])) for size in np.flatnonzero(wanted).tolist()]
+    return np.concatenate(drawn)
+
+
+def _of_size(sampler: CircuitSampler, space: CircuitSpace, size: int, n: int) -> np.ndarray:
+    """Returns n circuits of so many edges; fewer where `MOST_ROUNDS` draws give fewer of the family."""
+    found = np.empty(0, dtype=np.uint64)
+    for _ in range(MOST_ROUNDS):
+        drawn = bits_of(sampler.draw(size, n))
+        found = np.concatenate([found, drawn[space.are_well_formed(drawn)]])
+        if len(found) >= n:
+            break
+    return found[:n]

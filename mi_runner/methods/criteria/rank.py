@@ -1,0 +1,78 @@
+"""Which share of the circuits with as many edges are further from the full network's outputs?
+
+Letters: M circuits of the family, K circuits, R resamples.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.criteria.family import every_circuit
+from mi_runner.methods.criteria.runs import squares
+from mi_runner.methods.criteria.task import Scores, Task, Weights
+from mi_runner.methods.discovery.curves import percentile
+
+MOST = 5_000_000
+"""Circuits of the largest family that is enumerated."""
+
+MOST_RESAMPLED = 200_000
+"""Circuits of the largest family whose losses are computed on each resample."""
+
+AT_ONCE = 256
+"""Resamples whose losses are stored at once."""
+
+EQUAL = 1e-12
+"""Losses that differ by less than this share of the largest of their size are equal: the sums of one circuit may be
+added in another order than those of another, and float64 has 16 digits."""
+
+
+def rank(task: Task, circuits: np.ndarray) -> Scores:
+    """Returns 1 − percentile of the loss of each circuit `(K,)` among the family's circuits with as many edges.
+
+    The loss is the mean squared difference to the full network's outputs; circuits need not be valid. It is 1 where no
+    other circuit has as many edges, and NaN for a circuit outside the family, and where the family is too large.
+    """
+    space = CircuitSpace(task.part.sizes, task.inputs)
+    if task.family is None and space.count() > MOST:
+        return Scores(np.full(len(circuits), np.nan))
+    family = np.sort(every_circuit(space) if task.family is None else task.family)
+    of_size = np.bitwise_count(circuits)
+
+    def ranked(some: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
+        found = np.full((len(some), 1 if weights is None else weights.shape[1]), np.nan)
+        for size in np.unique(of_size[some]):
+            (rows,) = np.nonzero(of_size[some] == size)
+            others = family[np.bitwise_count(family) == size]
+            place = np.searchsorted(others, circuits[some[rows]])
+            inside = others[np.minimum(place, len(others) - 1)] == circuits[some[rows]] if len(others) else []
+            rows, place = rows[inside], place[inside]
+            if len(rows):
+                losses = squares(task, task.edges.rows(others), weights).reshape(len(others), -1)
+                found[rows] = _ranks(losses, place)
+        return found
+
+    def again(some: np.ndarray, weights: Weights) -> np.ndarray:
+        n = weights.examples.shape[1]
+        parts = [weights.examples[:, start : start + AT_ONCE] for start in range(0, n, AT_ONCE)]
+        return np.concatenate([ranked(some, part) for part in parts], axis=1)
+
+    values = ranked(np.arange(len(circuits)), None)[:, 0]
+    return Scores(values, again if len(family) <= MOST_RESAMPLED else None)
+
+
+def _ranks(losses: np.ndarray, place: np.ndarray) -> np.ndarray:
+    """Returns 1 − percentile of some circuits, `(K, R)`.
+
+    Args:
+        losses: `(M, R)`, of all circuits of one size.
+        place: `(K,)`, the circuits' rows.
+    """
+    found = np.empty((len(place), losses.shape[1]))
+    for column, loss in enumerate(losses.T):
+        ordered, own = np.sort(loss), loss[place]
+        tolerance = EQUAL * ordered[-1]
+        smaller = np.searchsorted(ordered, own - tolerance)
+        beyond = np.searchsorted(ordered, own + tolerance, side="right")
+        found[:, column] = 1 - np.nan_to_num(percentile(smaller, beyond - smaller - 1, np.array(len(loss))), nan=0.0)
+    return found
