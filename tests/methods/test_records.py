@@ -13,7 +13,7 @@ import torch
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.find import Resampled, Task, find
-from mi_runner.methods.discovery.records import METHODS, Method, all_methods, method_of, own_method
+from mi_runner.methods.discovery.records import METHODS, TAKES, Method, all_methods, method_of, own_method
 from tests.conftest import REPOSITORY
 from tests.masked_parts import examples, random_part
 
@@ -28,7 +28,7 @@ def of_name(method: Method) -> str:
 @pytest.mark.parametrize("method", METHODS, ids=of_name)
 def test_a_record_says_what_its_function_takes_and_costs(method: Method) -> None:
     parameters = inspect.signature(method.load()).parameters
-    assert set(method.takes) == {"objective", "loss", "generator"} & set(parameters)
+    assert set(method.takes) == set(TAKES) & set(parameters)
     part = random_part((3, 2, 1))
     x, y = examples(part)
     edges, sizes = Edges(part.sizes), np.arange(9)

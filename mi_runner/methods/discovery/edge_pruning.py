@@ -44,6 +44,7 @@ def edge_pruning(
     penalties: tuple[float, ...] = PENALTIES,
     steps: int = STEPS,
     generator: torch.Generator | None = None,
+    start: np.ndarray | None = None,
 ) -> np.ndarray:
     """Returns the circuit of each penalty, `(P, E)` bool, closed: the edges whose gate is above ½ after training.
 
@@ -53,6 +54,7 @@ def edge_pruning(
             circuit.
         steps: of Adam.
         generator: draws gates and batches; None: torch's own.
+        start: `(1, E)` bool, closed: the edges that have a gate; None: every edge.
 
     Example:
         >>> import torch
@@ -68,10 +70,11 @@ def edge_pruning(
         (2, 8)
     """
     edges = Edges(part.sizes)
+    start = edges.full if start is None else start
     at_once = max(1, GATED_AT_ONCE // edges.n)
-    groups = [penalties[start : start + at_once] for start in range(0, len(penalties), at_once)]
-    found = [_trained(part, x, target, ablation, objective, loss, group, steps, generator) for group in groups]
-    return edges.closed(np.concatenate(found) > 0)
+    groups = [penalties[first : first + at_once] for first in range(0, len(penalties), at_once)]
+    found = [_trained(part, x, target, ablation, objective, loss, group, steps, generator, start) for group in groups]
+    return edges.closed((np.concatenate(found) > 0) & start)
 
 
 def search(masked: MaskedPart, *, objective: str = "distance", generator: torch.Generator | None = None) -> Search:
@@ -84,6 +87,7 @@ def search(masked: MaskedPart, *, objective: str = "distance", generator: torch.
         objective=objective,
         loss=masked.loss,
         generator=generator,
+        start=masked.start,
     )
     return Search([circuits], np.array([n_passes(len(masked.x))]))
 
@@ -103,6 +107,7 @@ def _trained(
     penalties: tuple[float, ...],
     steps: int,
     generator: torch.Generator | None,
+    start: np.ndarray,
 ) -> np.ndarray:
     """Returns log α of each gate, `(P, E)`."""
     part, loss, edges = part.to(x), loss or task_loss(target), Edges(part.sizes)
@@ -113,14 +118,15 @@ def _trained(
         empty = outputs_of_circuits(part, closed_gates, x, means)
         scale = _objective(empty, full, target, loss, objective).item()
     weight = torch.tensor(penalties, dtype=x.dtype, device=x.device) * scale
+    gated = torch.from_numpy(start[0]).to(x.device)
     log_alpha = torch.full((len(penalties), edges.n), START, dtype=x.dtype, device=x.device, requires_grad=True)
     optimizer = torch.optim.Adam([log_alpha], lr=LEARNING_RATE)
     for _ in range(steps):
         rows = torch.randint(len(x), (min(BATCH, len(x)),), generator=generator).to(x.device)
         u = torch.rand(log_alpha.shape, generator=generator, dtype=x.dtype).clamp(1e-6, 1 - 1e-6).to(x.device)
-        gates = _stretched(torch.sigmoid((u.logit() + log_alpha) / BETA))
+        gates = _stretched(torch.sigmoid((u.logit() + log_alpha) / BETA)) * gated
         outputs = outputs_of_circuits(part, gates, x[rows], means)
-        open_share = torch.sigmoid(log_alpha - BETA * math.log(-LOW / HIGH)).mean(1)
+        open_share = torch.sigmoid(log_alpha - BETA * math.log(-LOW / HIGH))[:, gated].mean(1)
         each = _objective(outputs, full[rows], target[rows], loss, objective)
         optimizer.zero_grad()
         (each + weight * open_share).sum().backward()

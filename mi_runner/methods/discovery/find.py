@@ -17,7 +17,7 @@ from mi_runner.errors import ArgumentError
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import Edges
 from mi_runner.methods.discovery.masked import LossFunction, MaskedPart
-from mi_runner.methods.discovery.rankings import carried_forward, ranked_circuits
+from mi_runner.methods.discovery.rankings import carried_forward, in_family, ranked_circuits
 from mi_runner.methods.discovery.records import METHODS, Method, method_of
 from mi_runner.methods.discovery.search import Search
 
@@ -34,6 +34,7 @@ class Task:
         objective: distance or loss: what edge patching, ACDC, greedy and edge pruning keep small.
         loss: the task's; None: `task_loss`.
         kind: what the outputs are; None: logits for classes, values otherwise.
+        family: `(E,)` bool, the edges that circuits may keep, which are all whose weight isn't 0; None: every edge.
     """
 
     part: Part
@@ -43,11 +44,12 @@ class Task:
     objective: str = "distance"
     loss: LossFunction | None = None
     kind: Outputs | None = None
+    family: np.ndarray | None = None
 
     def masked(self, *, full: Tensor | None = None, counts: Tensor | None = None) -> MaskedPart:
         """Returns the part with masks on these examples; see `MaskedPart`."""
         given = (self.part, self.x, self.target, self.ablation)
-        return MaskedPart(*given, loss=self.loss, full=full, counts=counts, kind=self.kind)
+        return MaskedPart(*given, loss=self.loss, full=full, counts=counts, kind=self.kind, family=self.family)
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,13 @@ class Found:
         circuits: `(S, E)`, the circuit that it stands with at each size.
         scores: `(E,)` of a method that scores; otherwise None.
         n_forward: forward passes over the examples; None: not known.
+        every: `(M, E)`, all circuits of a method that searches; of one that scores `circuits`.
     """
 
     circuits: np.ndarray
     scores: np.ndarray | None
     n_forward: int | None
+    every: np.ndarray
 
 
 def find(
@@ -89,12 +93,14 @@ def find(
     if method.scores is not None:
         given = method.load()(task.part, task.x, task.target, task.ablation, **taken)
         flat, n_forward = edges.flat(given), method.n_passes(edges.n, len(task.x))
-        return Found(ranked_circuits(edges, flat[None], sizes)[0], flat, n_forward)
+        ranked = ranked_circuits(edges, in_family(flat, task.family)[None], sizes)[0]
+        return Found(ranked, flat, n_forward, ranked)
     masked = task.masked() if masked is None else masked
     search: Search = method.load()(masked, **taken)
     _check_closed(method, edges, search)
     circuits, n_forward = search.circuits[0], int(search.n_forward[0])
-    return Found(carried_forward(circuits, masked.objective(circuits, task.objective), sizes), None, n_forward)
+    carried = carried_forward(circuits, masked.objective(circuits, task.objective), sizes)
+    return Found(carried, None, n_forward, circuits)
 
 
 def _check_closed(method: Method, edges: Edges, search: Search) -> None:
@@ -111,7 +117,7 @@ def _check_closed(method: Method, edges: Edges, search: Search) -> None:
 
 def _taken(method: Method, task: Task, generator: torch.Generator | None) -> dict[str, Any]:
     """Returns the keyword arguments that a method takes besides the part and its examples."""
-    available = {"objective": task.objective, "loss": task.loss, "generator": generator}
+    available = {"objective": task.objective, "loss": task.loss, "generator": generator, "family": task.family}
     return {name: available[name] for name in method.takes}
 
 
@@ -143,7 +149,8 @@ class Resampled:
             given = [
                 method.load()(task.part, task.x[rows], task.target[rows], task.ablation, **taken) for rows in self.rows
             ]
-            return ranked_circuits(edges, np.stack([edges.flat(each) for each in given]), sizes)
+            scores = in_family(np.stack([edges.flat(each) for each in given]), task.family)
+            return ranked_circuits(edges, scores, sizes)
         search: Search = method.load()(masked, **taken)
         _check_closed(method, edges, search)
         lengths = [len(circuits) for circuits in search.circuits]

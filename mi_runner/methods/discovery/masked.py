@@ -14,6 +14,7 @@ from functools import cached_property
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import binary_cross_entropy_with_logits
 
 from mi_runner.datasets.outputs import Outputs
 from mi_runner.errors import ArgumentError
@@ -51,6 +52,14 @@ def squared_error(outputs: Tensor, target: Tensor, reduction: str = "mean") -> T
     """Returns the squared error of outputs `(B, n_L)` for targets `(B,)` or `(B, n_L)`, the mean over the outputs."""
     errors = (outputs - target.reshape(outputs.shape)).square().mean(1)
     return errors.mean() if reduction == "mean" else errors
+
+
+def loss_of_sides(outputs: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    """Returns the cross-entropy of the side of ½ on which outputs `(B, 1)` are; output − ½ is the logit of target 1.
+
+    Where weights are planted the outputs are the targets, so the squared error has no gradient; this loss has one.
+    """
+    return binary_cross_entropy_with_logits(outputs[:, 0] - 0.5, target.to(outputs), reduction=reduction)
 
 
 def loss_per_example(loss: LossFunction, outputs: Tensor, target: Tensor) -> Tensor:
@@ -101,6 +110,11 @@ def check_examples(part: Part, x: Tensor, target: Tensor) -> None:
         raise ArgumentError("target", None, f"{len(x)} examples, {len(target)} targets: give one for each.")
 
 
+def start_of(family: np.ndarray | None, edges: Edges) -> np.ndarray:
+    """Returns the largest circuit, `(1, E)` bool, of edges that circuits may keep, `(E,)` bool; None: every edge."""
+    return edges.full if family is None else edges.closed(family[None])
+
+
 class MaskedPart:
     """A part on fixed examples, with any circuits of it.
 
@@ -109,6 +123,7 @@ class MaskedPart:
         x: `(B, n_0)`, the activations that enter it.
         edges: the part's.
         full: `(B, n_L)`, the full network's outputs.
+        start: `(1, E)` bool, the circuit that answers as the full network: every edge, or those of a family, closed.
         target: `(B,)` int64 classes, or values `(B,)` or `(B, n_L)`.
         kind: what the outputs are, and so what an answer is.
         ablation: zero or mean.
@@ -140,6 +155,7 @@ class MaskedPart:
         full: Tensor | None = None,
         counts: Tensor | None = None,
         kind: Outputs | None = None,
+        family: np.ndarray | None = None,
     ) -> None:
         """
         Args:
@@ -152,6 +168,7 @@ class MaskedPart:
             counts: `(R, B)`, how often each example occurs in each of R resamples; None: once, R = 1. Means and
                 `objective` are over these.
             kind: what the outputs are; None: logits for classes, values otherwise.
+            family: `(E,)` bool, the edges that circuits may keep, which are all whose weight isn't 0; None: every edge.
 
         Raises:
             ArgumentError: the ablation has another name, or x or the target does not fit.
@@ -159,6 +176,7 @@ class MaskedPart:
         check_examples(part, x, target)
         check_ablation(ablation)
         self.part, self.edges, self.ablation = part.to(x), Edges(part.sizes), ablation
+        self.start = start_of(family, self.edges)
         self.target = target.to(x) if target.is_floating_point() else target
         self.kind = (Outputs.values if target.is_floating_point() else Outputs.logits) if kind is None else kind
         self.loss = task_loss(target, self.kind) if loss is None else loss
@@ -201,7 +219,14 @@ class MaskedPart:
         if self._means is not None:
             at = 0 if resamples is None else torch.from_numpy(resamples).to(self._x.device)
             means = [values[at] for values in self._means]
-        return outputs_of_circuits(self.part, circuits, self._x, means, full=self.full)
+        outputs = outputs_of_circuits(self.part, circuits, self._x, means, full=self.full)
+        if not (are_full := self._are_full(circuits)).any():
+            return outputs
+        return torch.where(torch.from_numpy(are_full).to(outputs.device)[:, None, None], self.full, outputs)
+
+    def _are_full(self, circuits: np.ndarray) -> np.ndarray:
+        """Returns which circuits keep all that the family has, `(K,)`: their outputs are the full network's."""
+        return np.asarray((circuits == self.start).all(1))
 
     def _per_example(self, outputs: Tensor, objective: str) -> Tensor:
         """Returns the objective of each example, `(K, B)`, of outputs `(K, B, n_L)`."""
@@ -273,7 +298,7 @@ class MaskedPart:
         first, index = distinct(circuits, rows)
         some = circuits[first]
         found = distances(some, rows[first], *self._arrays)
-        return np.where(some.all(1), 0.0, found)[index]
+        return np.where(self._are_full(some), 0.0, found)[index]
 
     @torch.no_grad()
     def measures(self, circuits: np.ndarray) -> Measures:

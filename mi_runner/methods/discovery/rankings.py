@@ -25,6 +25,11 @@ def ranks(scores: np.ndarray) -> np.ndarray:
     return places
 
 
+def in_family(scores: np.ndarray, family: np.ndarray | None) -> np.ndarray:
+    """Returns scores `(..., E)` that rank the edges that circuits may keep, `(E,)` bool, first; None: every edge."""
+    return scores if family is None else np.where(family, scores, -np.inf)
+
+
 def ranked_circuits(edges: Edges, scores: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Returns for each size k the circuit `(R, S, E)` of a ranking that has the most edges not above k.
 
@@ -33,7 +38,7 @@ def ranked_circuits(edges: Edges, scores: np.ndarray, sizes: np.ndarray) -> np.n
 
     Args:
         scores: `(R, E)`.
-        sizes: `(S,)`.
+        sizes: `(S,)`; of a family from 0 to the number of its edges, closed.
     """
     places = ranks(scores)
     found = np.empty((len(scores), len(sizes), edges.n), dtype=bool)

@@ -18,7 +18,7 @@ from typing import Any
 from mi_runner.errors import ArgumentError
 from mi_runner.machine.installed import EntryPoint, Fault, Unusable, added
 
-TAKES = ("objective", "loss", "generator")
+TAKES = ("objective", "loss", "generator", "family")
 """What a method may take besides its part and examples."""
 
 Passes = Callable[[int, int], int]
@@ -151,7 +151,7 @@ METHODS = (
         name="edge_patching",
         sentence="edges ranked by the objective with this edge alone left out",
         scores=f"{_SCORES}:edge_patching",
-        takes=("objective", "loss"),
+        takes=("objective", "loss", "family"),
         passes=_one_for_each_edge,
         evaluations=lambda n_edges: n_edges,
         is_default=True,

@@ -59,11 +59,13 @@ def edge_patching(
     *,
     objective: str = "distance",
     loss: LossFunction | None = None,
+    family: np.ndarray | None = None,
 ) -> list[Tensor]:
     """Returns the objective of the circuit that lacks this edge alone, after closing.
 
     Args:
         objective: distance, the mean squared difference to the full network's output, or loss, the task's.
+        family: `(E,)` bool, the edges that circuits may keep; None: every edge.
 
     Example:
         >>> import torch
@@ -78,13 +80,13 @@ def edge_patching(
         >>> [tuple(scores.shape) for scores in edge_patching(part, x, y, "zero")]
         [(2, 3), (1, 2)]
     """
-    masked = MaskedPart(part, x, target, ablation, loss=loss)
+    masked = MaskedPart(part, x, target, ablation, loss=loss, family=family)
     edges = masked.edges
     step = max(1, 50_000_000 // edges.n)  # a table of all circuits without one edge may be too large
     scores = np.empty(edges.n)
     for start in range(0, edges.n, step):
         without = np.arange(start, min(start + step, edges.n))
-        circuits = np.repeat(edges.full, len(without), axis=0)
+        circuits = np.repeat(masked.start, len(without), axis=0)
         circuits[np.arange(len(without)), without] = False
         scores[without] = masked.objective(edges.closed(circuits), objective)
     return edges.masks(torch.from_numpy(scores))

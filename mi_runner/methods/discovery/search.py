@@ -56,10 +56,10 @@ def acdc(masked: MaskedPart, *, objective: str = "distance", thresholds: np.ndar
     """
     edges, n_resamples = masked.edges, masked.n_resamples
     every = np.arange(n_resamples)
-    states = np.ones((n_resamples, len(thresholds), edges.n), dtype=bool)
+    states = np.tile(masked.start, (n_resamples, len(thresholds), 1))
     empty, full = (
         masked.objective(np.repeat(circuit, n_resamples, axis=0), objective, every)
-        for circuit in (edges.empty, edges.full)
+        for circuit in (edges.empty, masked.start)
     )
     present = np.repeat(full[:, None], len(thresholds), axis=1)
     allowed = empty[:, None] * thresholds
@@ -102,8 +102,8 @@ def greedy(masked: MaskedPart, *, objective: str = "distance") -> Search:
         [8, 0]
     """
     edges, n_resamples = masked.edges, masked.n_resamples
-    states = np.repeat(edges.full, n_resamples, axis=0)
-    paths = [[edges.full[0]] for _ in range(n_resamples)]
+    states = np.repeat(masked.start, n_resamples, axis=0)
+    paths = [[masked.start[0]] for _ in range(n_resamples)]
     n_forward = np.ones(n_resamples, dtype=np.int64)
     while states.any():
         resample, edge = np.nonzero(states)
