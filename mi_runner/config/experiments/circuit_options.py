@@ -62,6 +62,15 @@ def valid_option() -> Any:
     )
 
 
+def truth_option() -> Any:
+    """Returns the option `truth`."""
+    return option(
+        None,
+        "a CSV file with the edges (layer, source, target) of the circuit that is known as the truth; null: the "
+        "planted one of model=planted",
+    )
+
+
 def threshold_option() -> Any:
     """Returns the option `accuracy_threshold`."""
     doc = "a circuit is valid if its accuracy, or its agreement, is above it; with valid=relative the least share"

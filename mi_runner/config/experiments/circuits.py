@@ -13,6 +13,7 @@ from mi_runner.config.experiments.circuit_options import (
     JudgeOn,
     Valid,
     threshold_option,
+    truth_option,
     valid_option,
 )
 from mi_runner.config.options import option
@@ -82,3 +83,4 @@ class CircuitsConfig(ExperimentConfig):
         "test: circuits are found and judged on the test examples; train: found on the training examples, judged on "
         "the test ones; half: found on half of the test examples, judged on the others",
     )
+    truth: str | None = truth_option()

@@ -11,6 +11,7 @@ from mi_runner.config.experiments.circuit_options import (
     LeftOut,
     Valid,
     threshold_option,
+    truth_option,
     valid_option,
 )
 from mi_runner.config.options import option, option_of_records
@@ -72,6 +73,4 @@ class CriteriaConfig(ExperimentConfig):
     control_circuits: int = option(
         2_000, "circuits that are drawn at random, and most of the untrained network's", at_least=1, at_most=10_000_000
     )
-    truth: str | None = option(
-        None, "a CSV file with the edges (layer, source, target) of the circuit that is known as the truth"
-    )
+    truth: str | None = truth_option()

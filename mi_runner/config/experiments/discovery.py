@@ -7,7 +7,14 @@ from enum import Enum
 from typing import ClassVar
 
 from mi_runner.config.experiments import ExperimentConfig
-from mi_runner.config.experiments.circuit_options import JudgeOn, LeftOut, Valid, threshold_option, valid_option
+from mi_runner.config.experiments.circuit_options import (
+    JudgeOn,
+    LeftOut,
+    Valid,
+    threshold_option,
+    truth_option,
+    valid_option,
+)
 from mi_runner.config.options import option, option_of_records
 
 
@@ -68,4 +75,5 @@ class DiscoveryConfig(ExperimentConfig):
     criteria: bool = option(
         False, "also judge each method's circuits by the criteria of experiment=criteria; at most 64 edges"
     )
+    truth: str | None = truth_option()
     max_sizes: int = option(60, "sizes at which methods are judged, if there are more", at_least=3, at_most=100_000)

@@ -51,6 +51,7 @@ from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED, PLANTED
 from mi_runner.experiments.common.circuit_picture import circuits_picture, output_picture
 from mi_runner.experiments.common.circuit_search import estimate, n_circuits, named_space, what
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
+from mi_runner.experiments.common.known_truth import by_side_of_half, known_truth
 from mi_runner.experiments.common.last_layers import Objection, check_last_layers, objection
 from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.sentences import counted, figure, measured
@@ -58,6 +59,7 @@ from mi_runner.experiments.common.validity import no_circuit, valid_by, what_hol
 from mi_runner.graph.chain import Part, find_part, longest_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine.compiled import clock
+from mi_runner.methods.circuits.edges import bits_of
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.family import nonzero_edges, search_family
 from mi_runner.methods.circuits.minimality import (
@@ -93,7 +95,19 @@ def check(setting: Setting[CircuitsConfig]) -> None:
         return _objection(graph, replace(config, last_layers=last_layers), setting.dataset.outputs, is_planted)
 
     check_last_layers(graph, setting.dataset, config.last_layers, refused)
+    _known(setting, find_part(graph, config.last_layers))
     examples_of(setting.dataset, config.judge_on, setting.seed)
+
+
+def _known(setting: Setting[CircuitsConfig], part: Part) -> dict[int | str, int]:
+    """Returns the circuit that is known as the truth, as bits, of each output that has one.
+
+    Raises:
+        ConfigError: the user's file has something else.
+    """
+    config, parts = setting.config, analysed_parts(setting.dataset.outputs, part)
+    known = known_truth(config.truth, setting.truth, parts, config.inputs.name)
+    return {output: int(bits_of(circuit[None])[0]) for output, circuit in known.items()}
 
 
 def _objection(graph: ModelGraph, config: CircuitsConfig, kind: Outputs, is_planted: bool) -> Objection | None:
@@ -133,7 +147,7 @@ def metric_names(setting: Setting[CircuitsConfig]) -> list[str]:
     """
     judged_elsewhere = OF_JUDGED if setting.config.judge_on is not JudgeOn.test else ()
     shared = () if setting.config.shared is False else OF_SHARED
-    of_truth = OF_TRUTH if setting.truth is not None else ()
+    of_truth = OF_TRUTH if setting.truth is not None or setting.config.truth is not None else ()
     return [*NAMES, *(number.name for number in (*OF_MINIMALITY, *OF_PAIRS, *shared, *judged_elsewhere, *of_truth))]
 
 
@@ -148,13 +162,14 @@ def run(setting: Setting[CircuitsConfig]) -> Result:
     judging = recorded(graph, part, on.judged, kind) if on.differ else None
     parts = analysed_parts(kind, part)
     cut = _check_cut(part, judging or found, [output for output, _ in parts])
-    outputs = [_of_output(setting, single, found, judging, output, cut[output]) for output, single in parts]
+    truth = _known(setting, part)
+    outputs = [_of_output(setting, single, found, judging, output, cut[output], truth) for output, single in parts]
     shares = any(output.sharing for output in outputs)
     if shares:
         unknown = dict.fromkeys(number.name for number in OF_SHARED)
         outputs = [replace(output, row=unknown | output.row) for output in outputs]
     where = [*([JUDGED] if judging else []), *([NAMED] if part.has_names else []), *([SHARING] if shares else [])]
-    where += [PLANTED] if setting.truth else []
+    where += [PLANTED] if truth else []
     first = {**outputs[0].row, "accuracy": outputs[0].row["full_accuracy"]}
     pictures = [output.picture for output in outputs]
     tensors = {**_weights(part), **_tensors(found), **(_tensors(judging, "judged_") if judging else {})}
@@ -209,6 +224,7 @@ def _of_output(
     judging: Recorded | None,
     output: int | str,
     cut: dict[str, float],
+    truths: Mapping[int | str, int],
 ) -> _Output:
     """Returns what is found of an output, or of all.
 
@@ -216,31 +232,32 @@ def _of_output(
         part: with this output only, or with all.
         judging: the examples that circuits are judged on; None: those that they are found on.
         cut: how the analysed layers alone compare with the whole network.
+        truths: the circuits that are known as the truth, of all outputs.
     """
-    config = setting.config
+    config, is_planted = setting.config, setting.truth is not None
     accuracy, threshold = found.accuracy(output), config.accuracy_threshold
     rule = valid_by(config.valid, accuracy, threshold, output=f"{what(output)}: ")
-    examples = _by_side_of_half(setting, found.examples(output, rule))
-    space, n = CircuitSpace(part.sizes, config.inputs.name), n_circuits(part, config.inputs.name, bool(setting.truth))
+    examples = by_side_of_half(found.examples(output, rule), is_planted)
+    space, n = CircuitSpace(part.sizes, config.inputs.name), n_circuits(part, config.inputs.name, is_planted)
     log.info(estimate(space, examples, output, config.max_table_rows, n))
     began = clock()
     result = _search(setting, part, examples, output)
     enumerated = clock()
     levels = _levels(config, part, examples, output, result)
     minimal = clock()
-    judged_on = _by_side_of_half(setting, judging.examples(output, rule)) if judging else None
+    judged_on = by_side_of_half(judging.examples(output, rule), is_planted) if judging else None
     elsewhere = _judged(setting, part, judged_on, result) if judged_on else None
     compared, found_shared = _pairs(setting, output, result, levels)
     paired = clock()
     row = _summary(setting, output, result, levels, cut, enumerated - began, compared) | {"valid_by": rule}
     row |= {} if found_shared is None else found_shared.numbers
     row |= judged_columns(result, len(examples), elsewhere) if elsewhere else {}
-    truth = _truth(setting, part)
-    row |= {} if truth is None else {"n_equally_valid": n_equally_valid(result, truth)}
+    truth = truths.get(output)
+    row |= {"n_equally_valid": n_equally_valid(result, truth)} if truths else {}
     setting.progress.rows("metrics", [row])
     valid_only = config.table is CircuitTable["valid"]
     listed = circuit_table(examples, output, result, levels=levels, valid_only=valid_only, judged=elsewhere)
-    if truth is not None:
+    if truths:
         listed = with_truth_columns(listed, truth)
     edges, shares = list(edge_rows(part, output, result)), result.edge_counts / max(1, result.n_valid)
     return _Output(
@@ -370,20 +387,6 @@ def _description(config: CircuitsConfig, graph: ModelGraph, part: Part, x: Tenso
 
 
 # --- the search ------------------------------------------------------------------------------------------------------
-
-
-def _truth(setting: Setting[CircuitsConfig], part: Part) -> int | None:
-    """Returns the planted circuit of a part, as bits; None of a network whose truth isn't known."""
-    if setting.truth is None:
-        return None
-    return CircuitSpace(part.sizes, "any").circuit(setting.truth.planted[-len(part.layers) :])
-
-
-def _by_side_of_half(setting: Setting[CircuitsConfig], examples: CircuitExamples) -> CircuitExamples:
-    """Returns examples whose answers are the sides of ½ where weights are planted: a formula answers 0 or 1."""
-    if setting.truth is None or examples.kind.are_of_classes:
-        return examples
-    return replace(examples, kind=Outputs.probability, target=examples.target.long())
 
 
 def _search(

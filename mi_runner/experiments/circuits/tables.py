@@ -127,7 +127,7 @@ OF_MINIMALITY = (
 OF_TRUTH = (
     Measure(
         "n_equally_valid",
-        "valid circuits with no more edges than the planted one, itself included; 1 where the truth is unique",
+        "valid circuits with no more edges than the true one, itself included; 1 where the truth is unique",
         COUNT,
         only=PLANTED,
         within=NOT_NEGATIVE,
@@ -291,8 +291,8 @@ CIRCUITS = TableType(
             "none, or not searched",
         ),
         *JUDGED_ELSEWHERE,
-        Note("contains_truth", "whether the circuit keeps every edge of the planted one", only=PLANTED),
-        Note("is_truth", "whether it is the planted circuit", only=PLANTED),
+        Note("contains_truth", "whether the circuit keeps every edge of the true one", only=PLANTED),
+        Note("is_truth", "whether it is the true circuit", only=PLANTED),
     ),
     parquet=True,
 )
@@ -463,18 +463,19 @@ def judged_columns(result: CircuitSearch, n_found: int, elsewhere: JudgedElsewhe
     }
 
 
-def n_equally_valid(result: CircuitSearch, truth: int) -> int:
-    """Returns how many valid circuits have no more edges than the planted one.
+def n_equally_valid(result: CircuitSearch, truth: int | None) -> int | None:
+    """Returns how many valid circuits have no more edges than the true one, listed or not.
 
     Args:
-        result: all circuits are listed.
-        truth: the planted circuit as bits.
+        truth: the circuit that is known as the truth, as bits; None: none is known.
     """
-    return int((np.bitwise_count(result.valid) <= truth.bit_count()).sum())
+    return None if truth is None else int(result.counts[:, : truth.bit_count() + 1, result.least_correct :].sum())
 
 
-def with_truth_columns(listed: DataFrame, truth: int) -> DataFrame:
-    """Returns a table of circuits with how each compares with the planted one, `truth` as bits."""
+def with_truth_columns(listed: DataFrame, truth: int | None) -> DataFrame:
+    """Returns a table of circuits with how each compares with the true one, `truth` as bits; None: empty columns."""
+    if truth is None:
+        return listed.assign(contains_truth=None, is_truth=None)
     circuits = listed["circuit"].to_numpy()
     is_truth = circuits == np.uint64(truth)
     return listed.assign(contains_truth=np.uint64(truth) & ~circuits == 0, is_truth=is_truth)

@@ -160,7 +160,7 @@ def _tau(row: Row) -> str:
 def _truth(case: Answered) -> str:
     """Returns whether a criterion picks the truth alone, and the places of the truth."""
     if case.judged.truth is None:
-        return "The circuit of experiment.truth is not valid, so it has no place among the valid ones."
+        return "The true circuit is not valid, so it has no place among the valid ones."
     rows = [row for row in case.rows["metrics"] if row["truth"] is not None and row["criterion"] != ALL_TOGETHER]
     if not rows:
         return "The truth is the only valid circuit."

@@ -25,8 +25,9 @@ from mi_runner.datasets.distinct import is_every_boolean_input
 from mi_runner.datasets.shift import read_shift, shifted_inputs
 from mi_runner.errors import ConfigError, as_options
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
-from mi_runner.experiments.common.circuit_search import what
+from mi_runner.experiments.common.circuit_search import n_circuits, what
 from mi_runner.experiments.common.judging import Examples, analysed_parts, recorded
+from mi_runner.experiments.common.known_truth import known_truth
 from mi_runner.experiments.common.last_layers import check_last_layers, objection
 from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.named_records import chosen_records
@@ -62,12 +63,11 @@ from mi_runner.experiments.criteria.tables import (
     TOLD,
     TRUE,
 )
-from mi_runner.experiments.criteria.truth import read_truth
 from mi_runner.graph.chain import find_part
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.machine.compiled import clock
 from mi_runner.methods.circuits.cut import entering_activations
-from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.circuits.edges import bits_of
 from mi_runner.methods.criteria.records import Criterion, all_criteria, fault_of, own_criterion
 from mi_runner.progress import log
 from mi_runner.tables.declaration import Table
@@ -97,11 +97,13 @@ def check(setting: Setting[CriteriaConfig]) -> None:
         graph,
         setting.dataset,
         config.last_layers,
-        lambda n: objection(graph, kind, n, config.inputs.name, config.max_table_rows),
+        lambda n: objection(
+            graph, kind, n, config.inputs.name, config.max_table_rows, is_planted=setting.truth is not None
+        ),
     )
     _criteria(config, has_shift=_shift(setting) is not None)
-    if config.truth is not None:
-        read_truth(config.truth, analysed_parts(kind, find_part(graph, config.last_layers)), config.inputs.name)
+    parts = analysed_parts(kind, find_part(graph, config.last_layers))
+    known_truth(config.truth, setting.truth, parts, config.inputs.name)
 
 
 def _criteria(config: CriteriaConfig, *, has_shift: bool) -> list[Criterion]:
@@ -145,16 +147,20 @@ def _shift(setting: Setting[CriteriaConfig]) -> Tensor | None:
 
 
 def networks(setting: Setting[CriteriaConfig]) -> dict[str, TrainingOptions]:
-    """Returns the network before its training, if controls are asked for."""
-    return {UNTRAINED: replace(setting.training, epochs=0)} if setting.config.controls else {}
+    """Returns the network before its training, if controls are asked for; planted weights have none."""
+    return {UNTRAINED: replace(setting.training, epochs=0)} if _has_untrained(setting) else {}
+
+
+def _has_untrained(setting: Setting[CriteriaConfig]) -> bool:
+    return setting.config.controls and setting.truth is None
 
 
 def cost(setting: Setting[CriteriaConfig]) -> dict[str, int]:
     """Returns the number of circuits that are evaluated: of all outputs, ablations, and networks together."""
     config = setting.config
     parts = analysed_parts(setting.dataset.outputs, find_part(setting.graph(), config.last_layers))
-    n_circuits = CircuitSpace(parts[0][1].sizes, config.inputs.name).count()
-    return {"circuits": n_circuits * len(parts) * len(config.ablation.ablations) * (1 + config.controls)}
+    count = n_circuits(parts[0][1], config.inputs.name, setting.truth is not None)
+    return {"circuits": count * len(parts) * len(config.ablation.ablations) * (1 + _has_untrained(setting))}
 
 
 def metric_names(setting: Setting[CriteriaConfig]) -> list[str]:
@@ -191,11 +197,12 @@ def run(setting: Setting[CriteriaConfig]) -> Result:
     criteria = _criteria(config, has_shift=shift is not None)
     network = _network(setting, setting.graph(), NETWORK, shift)
     untrained = None
-    if config.controls:
+    if _has_untrained(setting):
         graph = setting.graph(setting.networks[UNTRAINED].model)
         untrained = _network(setting, graph, UNTRAINED, shift)
     parts = analysed_parts(dataset.outputs, network.part)
-    truth = {} if config.truth is None else read_truth(config.truth, parts, config.inputs.name)
+    known = known_truth(config.truth, setting.truth, parts, config.inputs.name)
+    truth = {output: int(bits_of(circuit[None])[0]) for output, circuit in known.items()}
     _tell(config, network, criteria)
     cases = []
     began = clock()
@@ -204,10 +211,10 @@ def run(setting: Setting[CriteriaConfig]) -> Result:
         rule = valid_by(config.valid, accuracy, config.accuracy_threshold, output=f"{what(output)}: ")
         for ablation in config.ablation.ablations:
             judged = judge_output(setting, network, untrained, criteria, output, ablation, rule, truth.get(output))
-            cases.append(_case(setting, judged, network))
+            cases.append(_case(setting, judged, network, has_truth=bool(truth)))
     first = parts[0][0]
     return Result(
-        _tables(config, cases, network),
+        _tables(config, cases, network, has_truth=bool(truth)),
         _summary(network, [case for case in cases if case.judged.output == first]),
         DECLARED,
         figures={name: drawing for case in cases for name, drawing in _figures(case).items()},
@@ -217,7 +224,7 @@ def run(setting: Setting[CriteriaConfig]) -> Result:
             [answers.Answered(case.judged, case.rows, case.against) for case in cases if case.judged.output == first],
             len(parts),
             config.accuracy_threshold,
-            truth=config.truth is not None,
+            truth=bool(truth),
             intervals=_has_intervals(config, network),
         ),
         timings={"criteria": clock() - began},
@@ -235,7 +242,8 @@ def _network(setting: Setting[CriteriaConfig], graph: ModelGraph, name: str, shi
     test = recorded(graph, part, Examples(dataset.x_test, dataset.y_test), dataset.outputs)
     test.alone(part)
     entering = None if shift is None else entering_activations(graph, part, shift)[0]
-    return Network(name, part, test, entering, is_every_boolean_input(dataset.x_test))
+    is_planted = setting.truth is not None
+    return Network(name, part, test, entering, is_every_boolean_input(dataset.x_test), is_planted)
 
 
 def _tell(config: CriteriaConfig, network: Network, criteria: Sequence[Criterion]) -> None:
@@ -257,10 +265,10 @@ def _has_intervals(config: CriteriaConfig, network: Network) -> bool:
     return config.resamples > 0 and not network.every_input
 
 
-def _case(setting: Setting[CriteriaConfig], judged: Judged, network: Network) -> _Case:
+def _case(setting: Setting[CriteriaConfig], judged: Judged, network: Network, *, has_truth: bool) -> _Case:
     """Returns the rows of an output with an ablation."""
     config, where = setting.config, (judged.output, judged.ablation)
-    metrics, against = metrics_rows(judged, has_truth=config.truth is not None)
+    metrics, against = metrics_rows(judged, has_truth=has_truth)
     setting.progress.rows("metrics", metrics)
     in_front = front_of(judged)
     table = circuit_table(judged, in_front)
@@ -280,11 +288,11 @@ def _case(setting: Setting[CriteriaConfig], judged: Judged, network: Network) ->
     return _Case(judged, rows, table, against, in_front)
 
 
-def _tables(config: CriteriaConfig, cases: Sequence[_Case], network: Network) -> list[Table]:
+def _tables(config: CriteriaConfig, cases: Sequence[_Case], network: Network, *, has_truth: bool) -> list[Table]:
     """Returns the tables, filled."""
     import pandas as pd
 
-    where = [*([CONTROLLED] if config.controls else []), *([TRUE] if config.truth is not None else [])]
+    where = [*([CONTROLLED] if config.controls else []), *([TRUE] if has_truth else [])]
     where += [SAMPLED] if any(case.judged.valid.is_sample for case in cases) else []
     where += [TOLD] if _has_intervals(config, network) else []
     rows: dict[str, list[dict[str, Any]]] = defaultdict(list)

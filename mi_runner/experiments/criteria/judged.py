@@ -17,10 +17,13 @@ from mi_runner import chance
 from mi_runner.config.experiments.criteria import CriteriaConfig
 from mi_runner.errors import RunFailed
 from mi_runner.experiments import Setting
-from mi_runner.experiments.common.circuit_search import estimate
+from mi_runner.experiments.common.circuit_search import estimate, n_circuits
 from mi_runner.experiments.common.judging import Recorded
+from mi_runner.experiments.common.known_truth import by_side_of_half
 from mi_runner.graph.chain import Part
 from mi_runner.methods.circuits.edges import bits_of
+from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.family import nonzero_edges, search_family
 from mi_runner.methods.circuits.measures import measure_some
 from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import CircuitSpace
@@ -149,6 +152,8 @@ class Network:
         test: the test examples as they see them.
         shift: `(S, n_0)`, other data as they enter the layers; None: there are none.
         every_input: whether the test examples are all Boolean inputs, each once.
+        is_planted: whether its weights are planted: circuits keep edges of non-zero weight alone, and are judged by the
+            side of ½.
     """
 
     name: str
@@ -156,6 +161,11 @@ class Network:
     test: Recorded
     shift: Tensor | None
     every_input: bool
+    is_planted: bool = False
+
+    def examples(self, output: int | str, rule: str) -> CircuitExamples:
+        """Returns the test examples for the circuits of an output, valid by a rule."""
+        return by_side_of_half(self.test.examples(output, rule), self.is_planted)
 
 
 def judge_output(
@@ -195,11 +205,14 @@ def judge_output(
     known = None
     if truth is not None:
         circuits = np.array([truth], dtype=np.uint64)
-        examples = network.test.examples(output, rule)
         measured = measure_some(
-            network.part.output(output), examples, circuits, ablation=ablation, inputs=config.inputs.name
+            network.part.output(output),
+            network.examples(output, rule),
+            circuits,
+            ablation=ablation,
+            inputs=config.inputs.name,
         )
-        if measured.right(rule)[0] >= search.least_correct:
+        if search.space.is_well_formed(truth) and measured.right(rule)[0] >= search.least_correct:
             known = _judged(setting, task, circuits, criteria)
     return Judged(
         output,
@@ -219,13 +232,25 @@ def _searched(
     setting: Setting[CriteriaConfig], network: Network, output: int | str, ablation: str, rule: str
 ) -> CircuitSearch:
     """Returns the circuits of an output: all, or where they are too many a random sample of the valid ones."""
-    config = setting.config
-    examples = network.test.examples(output, rule)
-    space = CircuitSpace(network.part.output(output).sizes, config.inputs.name)
+    config, part = setting.config, network.part.output(output)
+    examples = network.examples(output, rule)
+    space = CircuitSpace(part.sizes, config.inputs.name)
+    n = n_circuits(part, config.inputs.name, network.is_planted)
     of = "" if network.name == NETWORK else f", {network.name} network"
-    log.info(f"{ablation} ablation{of}, {estimate(space, examples, output, config.max_table_rows)}")
+    log.info(f"{ablation} ablation{of}, {estimate(space, examples, output, config.max_table_rows, n)}")
+    if network.is_planted:
+        return search_family(
+            part,
+            examples,
+            nonzero_edges(part),
+            accuracy_threshold=config.accuracy_threshold,
+            ablation=ablation,
+            inputs=config.inputs.name,
+            max_table_rows=config.max_table_rows,
+            progress=setting.progress,
+        )
     return search_circuits(
-        network.part.output(output),
+        part,
         examples,
         accuracy_threshold=config.accuracy_threshold,
         ablation=ablation,
@@ -243,17 +268,22 @@ def _task(
 ) -> Task:
     """Returns what criteria see of an output."""
     config, double = setting.config, torch.zeros((), dtype=torch.float64)
-    lists_all = len(search.listed) == search.space.count()
+    lists_all, part = len(search.listed) == search.n_circuits, network.part.output(output)
+    allowed = None
+    if network.is_planted:
+        edges = search.space.edges
+        allowed = edges.closed(edges.rows(np.array([nonzero_edges(part)], dtype=np.uint64)))[0]
     return Task(
-        network.part.output(output).to(double),
+        part.to(double),
         network.test.entering.to(double),
-        network.test.kind,
+        network.examples(output, "task").kind,
         ablation,
         config.inputs.name,
         config.pairs,
         tuple(config.noise),
         shift=None if network.shift is None else network.shift.to(double),
         family=search.listed.circuit if lists_all else None,
+        allowed=allowed,
         every_input=network.every_input,
         seed=chance.derived_seed(setting.seed, "criteria", output),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mi_runner.experiments.common.circuit_columns import BITS, N_VALID, OUTPUT
+from mi_runner.experiments.common.circuit_columns import BITS, N_VALID, OUTPUT, PLANTED
 from mi_runner.experiments.common.validity import VALID_BY
 from mi_runner.tables.declaration import (
     COUNT,
@@ -21,7 +21,8 @@ from mi_runner.tables.ranges import DIFFERENCE_OF_SHARES, NOT_NEGATIVE, SHARE
 
 CONTROLLED = "where experiment.controls is true"
 
-TRUE = "where experiment.truth names a circuit"
+TRUE = PLANTED
+"""Columns of the truth."""
 
 SAMPLED = "where not all valid circuits are judged"
 

@@ -83,6 +83,30 @@ def answer(summary: Sequence[Mapping[str, Any]], compared: Mapping[str, Compared
     return " ".join(texts) + "".join(more)
 
 
+def of_truth(summary: Sequence[Mapping[str, Any]], truth: np.ndarray | None) -> str:
+    """Returns which methods find the circuit that is known as the truth, and how their scores tell its edges.
+
+    Args:
+        summary: rows of the table, of one output.
+        truth: the circuit; None: none is known, and nothing is said.
+    """
+    if truth is None:
+        return ""
+    texts = []
+    for ablation in dict.fromkeys(row["ablation"] for row in summary):
+        rows = [row for row in summary if row["ablation"] == ablation]
+        always = [row["method"] for row in rows if row["truth_found"] == 1]
+        some = [row for row in rows if 0 < row["truth_found"] < 1]
+        parts = [f"{row['method']} in {figure(row['truth_found'])} of its draws" for row in some]
+        who = listed([*always, *parts]) if always or some else "no method"
+        find = "find" if len(always) + len(some) > 1 else "finds"
+        text = f" With {ablation} ablation {who} {find} the true circuit of {counted(int(truth.sum()), 'edge')}"
+        areas = [f"{row['method']} {figure(row['roc_auc'])}" for row in rows if row["roc_auc"] is not None]
+        text += f"; areas under the ROC of its edges: {', '.join(areas)}" if areas else ""
+        texts.append(f"{text}.")
+    return "".join(texts)
+
+
 def _of_ablation(rows: Sequence[Mapping[str, Any]], compared: Compared, n_edges: int) -> str:
     knows_all = rows[0]["regret_mse"] is not None
     measure, what = ("regret_mse", "mean regret") if knows_all else ("mse", "mean mse to the full network")

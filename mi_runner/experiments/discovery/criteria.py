@@ -50,6 +50,7 @@ def criteria_columns(
         "any",
         shift=shift,
         family=None if judged.every is None else judged.every.measures.circuit,
+        allowed=judged.masked.start[0],
         every_input=every_input,
         seed=judged.setting.seed,
     )

@@ -21,18 +21,21 @@ from torch import Tensor
 from mi_runner import chance
 from mi_runner.config.experiments.circuit_options import JudgeOn
 from mi_runner.config.experiments.discovery import DiscoveryConfig
+from mi_runner.datasets.outputs import Outputs
 from mi_runner.datasets.shift import shifted_inputs
 from mi_runner.errors import ConfigError, RunFailed
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
-from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED
+from mi_runner.experiments.common.circuit_columns import JUDGED, NAMED, PLANTED
+from mi_runner.experiments.common.circuit_search import n_circuits
 from mi_runner.experiments.common.judging import Recorded, analysed_parts, examples_of, recorded
-from mi_runner.experiments.common.last_layers import refused
+from mi_runner.experiments.common.known_truth import by_side_of_half, known_truth
+from mi_runner.experiments.common.last_layers import check_last_layers, objection, refused
 from mi_runner.experiments.common.named_parts import named
 from mi_runner.experiments.common.named_records import chosen_records
 from mi_runner.experiments.common.validity import valid_by
 from mi_runner.experiments.discovery import answers, criteria, figures
 from mi_runner.experiments.discovery.comparison import compare_networks
-from mi_runner.experiments.discovery.judgement import Judged, Judgements, space_of
+from mi_runner.experiments.discovery.judgement import Judged, Judgements, family_of, space_of
 from mi_runner.experiments.discovery.pictures import methods_picture
 from mi_runner.experiments.discovery.rows import (
     MethodFound,
@@ -52,6 +55,7 @@ from mi_runner.experiments.discovery.tables import (
     CRITERIA_TOO,
     DECLARED,
     FEW_EDGES,
+    OF_DETECTION,
     OF_SMALLEST,
     OF_SUMMARY,
     OVERVIEW,
@@ -66,6 +70,7 @@ from mi_runner.methods.circuits.space import MOST_EDGES
 from mi_runner.methods.discovery import stability
 from mi_runner.methods.discovery.agreement import rank_correlations
 from mi_runner.methods.discovery.find import Resampled, Task, find
+from mi_runner.methods.discovery.masked import loss_of_sides, start_of
 from mi_runner.methods.discovery.optimum import Best
 from mi_runner.methods.discovery.records import METHODS, Method, all_methods, fault_of, own_method
 from mi_runner.progress import log
@@ -97,6 +102,16 @@ def check(setting: Setting[DiscoveryConfig]) -> None:
         chain = longest_part(graph)
         remedies = [f"experiment.last_layers={len(chain.layers)}"] if chain and config.last_layers != 1 else []
         raise refused(config.last_layers, str(error), remedies) from error
+    parts = analysed_parts(setting.dataset.outputs, part)
+    if setting.truth is not None:
+        inputs, most, kind = "any", config.max_table_rows, setting.dataset.outputs
+        check_last_layers(
+            graph,
+            setting.dataset,
+            config.last_layers,
+            lambda n: objection(graph, kind, n, inputs, most, is_planted=True),
+        )
+    known_truth(config.truth, setting.truth, parts, "any")
     _check_work(setting, part, methods)
 
 
@@ -139,9 +154,11 @@ def _methods(config: DiscoveryConfig) -> list[Method]:
 def cost(setting: Setting[DiscoveryConfig]) -> dict[str, int]:
     """Returns how many circuits are evaluated where all of them are: of all outputs and ablations together."""
     part = find_part(setting.graph(), setting.config.last_layers)
-    spaces = [space_of(setting, single) for _, single in analysed_parts(setting.dataset.outputs, part)]
-    n_circuits = sum(space.count() for space in spaces if space is not None)
-    return {"circuits": n_circuits * len(setting.config.ablation.ablations)} if n_circuits else {}
+    parts = [single for _, single in analysed_parts(setting.dataset.outputs, part)]
+    spaces = [space_of(setting, single) for single in parts]
+    is_planted = setting.truth is not None
+    count = sum(n_circuits(single, "any", is_planted) for single, space in zip(parts, spaces, strict=True) if space)
+    return {"circuits": count * len(setting.config.ablation.ablations)} if count else {}
 
 
 def metric_names(setting: Setting[DiscoveryConfig]) -> list[str]:
@@ -150,15 +167,20 @@ def metric_names(setting: Setting[DiscoveryConfig]) -> list[str]:
         f"{measure}/{method}/{ablation}"
         for method in setting.config.methods
         for ablation in setting.config.ablation.ablations
-        for measure in _measures(setting.config)
+        for measure in _measures(setting)
     ]
     return ["accuracy", "n_edges", *names]
 
 
-def _measures(config: DiscoveryConfig) -> list[str]:
+def _measures(setting: Setting[DiscoveryConfig]) -> list[str]:
     """Returns the measures of summary.csv that the summary has, too."""
-    chosen = CHOSEN if config.judge_on is not JudgeOn.test else ()
-    return [measure.name for measure in (*OF_SUMMARY, *chosen)]
+    chosen = CHOSEN if setting.config.judge_on is not JudgeOn.test else ()
+    detected = OF_DETECTION if _knows_truth(setting) else ()
+    return [measure.name for measure in (*OF_SUMMARY, *chosen, *detected)]
+
+
+def _knows_truth(setting: Setting[DiscoveryConfig]) -> bool:
+    return setting.truth is not None or setting.config.truth is not None
 
 
 # --- the run ---------------------------------------------------------------------------------------------------------
@@ -176,19 +198,22 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         examples.alone(part)  # raises if these are not the whole network's outputs
     methods = _methods(config)
     shift = _shift(setting, graph, part)
+    parts = analysed_parts(dataset.outputs, part)
+    truth = known_truth(config.truth, setting.truth, parts, "any")
     tables: dict[str, list[dict[str, Any]]] = defaultdict(list)
     drawn: dict[str, Drawing] = {}
     compared: dict[tuple[str | int, str], Compared] = {}
-    for output, single in analysed_parts(setting.dataset.outputs, part):
+    for output, single in parts:
         curves_of: dict[str, figures.Curves] = {}
         accuracy, threshold = finding.accuracy(output), config.accuracy_threshold
         rule = valid_by(config.valid, accuracy, threshold, output=f"output {output}: ")
-        for_circuits = [each.examples(output, rule) for each in (judging, finding)]
+        sides = partial(by_side_of_half, is_planted=setting.truth is not None)
+        for_circuits = [sides(each.examples(output, rule)) for each in (judging, finding)]
         for ablation in config.ablation.ablations:
             task = _task(setting, single, judging, output, ablation)
             found_on = _task(setting, single, finding, output, ablation) if on.differ else None
             elsewhere = (found_on, for_circuits[1]) if found_on is not None else None
-            judged = Judged(setting, output, task, for_circuits[0], elsewhere)
+            judged = Judged(setting, output, task, for_circuits[0], elsewhere, truth.get(output))
             log.info(judged.description)
             made, of_methods = _judged_rows(setting, judged, methods, shift, is_population=on.are_all_inputs)
             for name, rows in made.items():
@@ -197,16 +222,18 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
             curves_of[ablation] = judged.curves(tables)
         drawn |= figures.of_output(output, single, curves_of)
     tables["overview"] = [{column.name: row[column.name] for column in OVERVIEW.columns} for row in tables["summary"]]
-    first = next(iter(analysed_parts(setting.dataset.outputs, part)))[0]
+    first = parts[0][0]
     summary = {
         f"{measure}/{row['method']}/{row['ablation']}": math.nan if row[measure] is None else float(row[measure])
         for row in tables["summary"]
         if row["output"] == first
-        for measure in _measures(config)
+        for measure in _measures(setting)
+        if measure in row
     }
-    n_edges = Edges(analysed_parts(setting.dataset.outputs, part)[0][1].sizes).n
+    n_edges = Edges(parts[0][1].sizes).n
     where = [*([JUDGED] if on.differ else []), *([FEW_EDGES] if n_edges <= MOST_EDGES else [])]
     where += [NAMED] if part.has_names else []
+    where += [PLANTED] if _knows_truth(setting) else []
     where += [CRITERIA_TOO] if config.criteria else []
     of_criteria = () if config.criteria else (OF_SMALLEST, BY_REGRET)
     return Result(
@@ -223,9 +250,10 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         answer=answers.answer(
             tables["summary"],
             {ablation: compared[first, ablation] for ablation in config.ablation.ablations},
-            n_edges,
+            int(start_of(family_of(setting, parts[0][1]), Edges(parts[0][1].sizes)).sum()),
             on.words,
         )
+        + answers.of_truth([row for row in tables["summary"] if row["output"] == first], truth.get(first))
         + criteria.sentences([row for row in tables["criteria"] if row["output"] == first]),
     )
 
@@ -241,7 +269,10 @@ def _task(setting: Setting[DiscoveryConfig], part: Part, on: Recorded, output: s
     target = on.targets_of(output)
     target = target.double() if target.is_floating_point() else target
     loss, objective = loss_function(setting.training, setting.dataset), setting.config.objective.name
-    return Task(part, on.entering.double(), target, ablation, objective, loss, on.kind)
+    if setting.truth is None or on.kind.are_of_classes:
+        return Task(part, on.entering.double(), target, ablation, objective, loss, on.kind)
+    sides, family = target.round().long(), family_of(setting, part)
+    return Task(part, on.entering.double(), sides, ablation, objective, loss_of_sides, Outputs.probability, family)
 
 
 def _judged_rows(
@@ -265,7 +296,7 @@ def _judged_rows(
             advance(1, each.name)
     circuits = np.concatenate([found.circuits for method in by_method for found in method.repeats])
     edges = judged.edges
-    rows_of = judged.judge(np.concatenate([circuits, edges.empty, edges.full]))
+    rows_of = judged.judge(np.concatenate([circuits, edges.empty, judged.masked.start]))
     best = None if judged.every is None else judged.every.best(judged.masked, circuits[distinct(circuits)[0]])
     stable = _stability_rows(setting, judged, by_method) if setting.config.bootstrap > 1 else []
     tables = {**_method_rows(judged, by_method, rows_of, best, stable), "stability": stable}
@@ -274,7 +305,7 @@ def _judged_rows(
         for row, columns in zip(tables["metrics"], found, strict=True):
             row |= columns
         tables["criteria"] = list(criteria.of_smallest(by_method, tables["metrics"]))
-        tables["criteria_by_regret"] = list(criteria.by_regret(tables["metrics"], edges.n))
+        tables["criteria_by_regret"] = list(criteria.by_regret(tables["metrics"], judged.n_edges))
     setting.progress.rows("metrics", tables["metrics"])
     compared = answers.compared_methods(judged, by_method, tables["metrics"], is_population=is_population)
     for row, tested in zip(tables["summary"], answers.tested_columns(compared), strict=True):

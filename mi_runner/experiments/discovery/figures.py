@@ -93,26 +93,29 @@ def _curve(axes: Axes, curves: Curves, measure: str) -> None:
 
 def _scores(ablation: str, part: Part, curves: Curves) -> Figure:
     """Draws each edge's score by each method, divided by the method's largest, and its share among valid circuits."""
-    by_method: dict[str, list[float]] = {}
+    edges, n_layers = Edges(part.sizes), len(part.layers)
+    places = {end: place for place, end in enumerate(zip(*(of.tolist() for of in edges.names), strict=True))}
+    columns: dict[str, np.ndarray] = {}
     for row in curves.scores:
-        by_method.setdefault(row["method"], []).append(row["score"])
-    columns = {name: np.array(scores) / (np.abs(scores).max() or 1.0) for name, scores in by_method.items()}
+        scores = columns.setdefault(row["method"], np.full(edges.n, np.nan))  # an edge of weight 0 may have none
+        scores[places[row["layer"], row["source"], row["target"]]] = row["score"]
+    columns = {name: scores / (np.nanmax(np.abs(scores)) or 1.0) for name, scores in columns.items()}
     if curves.shares is not None and np.isfinite(curves.shares).all():
         columns["fraction of valid circuits"] = curves.shares
-    edges, n_layers = Edges(part.sizes), len(part.layers)
     figure = Figure(figsize=(1.9 * len(columns) + 1, 1.9 * n_layers + 0.4), layout="constrained")
     grid = figure.subplots(n_layers, len(columns), squeeze=False)
     for place, (name, values) in enumerate(columns.items()):
         for layer, block in enumerate(edges.masks(values)):
             axes, (n_out, n_in) = grid[layer, place], block.shape
-            signed = values.min() < 0
+            signed = bool(np.nanmin(values) < 0)
             shown = axes.imshow(
                 block, cmap="RdBu_r" if signed else "magma", vmin=-1 if signed else 0, vmax=1, aspect="auto"
             )
             if max(n_out, n_in) <= 6:
                 for to in range(n_out):
                     for source in range(n_in):
-                        value = block[to, source]
+                        if np.isnan(value := block[to, source]):
+                            continue
                         dark = value < 0.6 and not signed
                         colour = "white" if dark else "black"
                         axes.text(source, to, f"{value:.2f}", ha="center", va="center", fontsize=6.5, color=colour)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -14,12 +14,14 @@ from torch import Tensor
 from mi_runner import chance
 from mi_runner.config.experiments.discovery import DiscoveryConfig
 from mi_runner.experiments import Setting
+from mi_runner.experiments.common.circuit_search import n_circuits
 from mi_runner.experiments.discovery import figures
 from mi_runner.graph.chain import Part
-from mi_runner.methods.circuits.edges import Edges, bits_of, distinct
+from mi_runner.methods.circuits.edges import Edges, bits_of, distinct, rows_of
 from mi_runner.methods.circuits.examples import CircuitExamples
+from mi_runner.methods.circuits.family import search_family
 from mi_runner.methods.circuits.minimality import LEVELS, minimality, minimality_by_search
-from mi_runner.methods.circuits.search import search_circuits
+from mi_runner.methods.circuits.search import CircuitSearch, search_circuits
 from mi_runner.methods.circuits.space import MOST_EDGES, CircuitSpace
 from mi_runner.methods.discovery.find import Task
 from mi_runner.methods.discovery.optimum import EveryCircuit, SampledCircuits
@@ -31,11 +33,19 @@ MOST_WORK_OF_MINIMALITY = 2e9
 
 
 def space_of(setting: Setting[DiscoveryConfig], part: Part) -> CircuitSpace | None:
-    """Returns the space of all circuits, if it can be evaluated whole."""
+    """Returns the space of all circuits, if it can be evaluated whole; where weights are planted it always is."""
     if Edges(part.sizes).n > MOST_EDGES:
         return None
-    space = CircuitSpace(part.sizes, "any")
-    return space if space.count() <= setting.config.max_table_rows else None
+    is_planted = setting.truth is not None
+    fits = n_circuits(part, "any", is_planted) <= setting.config.max_table_rows
+    return CircuitSpace(part.sizes, "any") if fits else None
+
+
+def family_of(setting: Setting[DiscoveryConfig], part: Part) -> np.ndarray | None:
+    """Returns the edges that circuits may keep, `(E,)` bool: those of non-zero weight where weights are planted."""
+    if setting.truth is None:
+        return None
+    return rows_of([layer.weight.cpu().numpy()[None] != 0 for layer in part.layers])[0]
 
 
 @dataclass(frozen=True)
@@ -75,6 +85,9 @@ class Judged:
             these are the same examples.
         every, samples: all circuits judged, or samples of each size; the other is None.
         sizes: the numbers of edges k at which methods are compared.
+        truth: `(E,)` bool, the circuit that is known as the truth; None: none is known.
+        in_family: `(E,)` bool, the edges that circuits may keep.
+        n_edges: how many edges the largest circuit keeps.
     """
 
     def __init__(
@@ -84,12 +97,14 @@ class Judged:
         task: Task,
         examples: CircuitExamples,
         finding: tuple[Task, CircuitExamples] | None = None,
+        truth: np.ndarray | None = None,
     ) -> None:
         """
         Args:
             task: on the examples that circuits are judged on.
             examples: the same, for circuits; they say what makes a circuit valid.
             finding: the same for the examples that they are found on; None: on those that they are judged on.
+            truth: `(E,)` bool, the circuit that is known as the truth; None: none is known.
         """
         config = setting.config
         self.setting, self.output, self.task = setting, output, task
@@ -106,32 +121,44 @@ class Judged:
         self.valid_by = examples.valid_by
         self.least_right = examples.fewest_right(threshold)
         self.space = space_of(setting, task.part)
-        self.sizes = _sizes(self.edges.n, self.edges.n + 1 if self.space else config.max_sizes)
+        self.truth, self.n_edges = truth, int(self.masked.start.sum())
+        self.in_family = np.ones(self.edges.n, dtype=bool) if task.family is None else task.family
+        self.sizes = _sizes(self.n_edges, self.n_edges + 1 if self.space else config.max_sizes)
+        if truth is not None:
+            self.sizes = np.union1d(self.sizes, [truth.sum()])
         self._of_empty: dict[int, tuple[float, float, float]] = {}
         self.every: EveryCircuit | None = None
         self.samples: SampledCircuits | None = None
         if self.space is not None:
-            search = search_circuits(
-                task.part,
-                examples,
-                accuracy_threshold=threshold,
-                ablation=task.ablation,
-                inputs="any",
-                max_table_rows=config.max_table_rows,
-                progress=setting.progress,
-            )
-            self.every = EveryCircuit(self.space, search.listed)
+            self.every = EveryCircuit(self.space, self._search().listed)
         else:
             sampler = CircuitSampler(
                 task.part.sizes, chance.generator(setting.seed, "sampled circuits", output, task.ablation)
             )
             self.samples = SampledCircuits(self.masked, sampler.draw, config.samples)
 
+    def _search(self) -> CircuitSearch:
+        """Returns all circuits, measured."""
+        config, task = self.setting.config, self.task
+        search = search_circuits
+        if task.family is not None:
+            search = partial(search_family, family=int(bits_of(task.family[None])[0]))
+        return search(
+            task.part,
+            self.examples,
+            accuracy_threshold=config.accuracy_threshold,
+            ablation=task.ablation,
+            inputs="any",
+            max_table_rows=config.max_table_rows,
+            progress=self.setting.progress,
+        )
+
     @property
     def description(self) -> str:
         """What is compared, for the log."""
         sizes = "-".join(map(str, self.task.part.sizes))
-        among = f"all {self.space.count():,}" if self.space else f"{self.setting.config.samples:,} of each size, drawn"
+        drawn = f"{self.setting.config.samples:,} of each size, drawn"
+        among = f"all {len(self.every.n_edges):,}" if self.every else drawn
         found = f", found on {self.n_finding:,} others" if self.is_found_elsewhere else ""
         return (
             f"output {self.output}, {self.task.ablation} ablation: circuits of layers of {sizes} neurons, {among}, "
@@ -202,7 +229,7 @@ class Judged:
         Below no circuit has so many edges, and the full circuit is the only one of its size.
         """
         fewest = len(self.task.part.layers)
-        return frozenset(k for k in self.sizes.tolist() if fewest <= k < self.edges.n)
+        return frozenset(k for k in self.sizes.tolist() if fewest <= k < self.n_edges)
 
     def percentile_at(self, k: int, rows: Judgements, place: int) -> tuple[float, float, float]:
         """Returns the percentile of the circuit that a method stands with at size k, and the ends of its interval.

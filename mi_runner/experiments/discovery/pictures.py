@@ -51,8 +51,10 @@ def _part(rows: Sequence[Row], own: Mapping[str, Sequence[Row]]) -> Data:
     sizes = [1 + max(source for at, source, _ in edges if at == layer) for layer in range(1 + edges[-1][0])]
     lists = _of_methods(rows) | _of_best(rows, own["edges"], edges)
     scores: dict[str, list[float | None]] = {}
+    places = {edge: place for place, edge in enumerate(edges)}
     for row in own["scores"]:
-        scores.setdefault(row["method"], []).append(rounded(row["score"]))
+        of_method = scores.setdefault(row["method"], [None] * len(edges))
+        of_method[places[row["layer"], row["source"], row["target"]]] = rounded(row["score"])
     weights, shares = ([row[name] for row in own["analysed"]] for name in ("weight", "share"))
     ends = [(row.get("source_name"), row.get("target_name")) for row in own["analysed"]]
     return {

@@ -16,10 +16,10 @@ from mi_runner.experiments.discovery.tables import AREAS, OF_LEVELS
 from mi_runner.methods.circuits.edges import bits_of
 from mi_runner.methods.circuits.minimality import LEVELS
 from mi_runner.methods.circuits.space import MOST_EDGES
-from mi_runner.methods.discovery import curves
+from mi_runner.methods.discovery import curves, detection
 from mi_runner.methods.discovery.find import Found
 from mi_runner.methods.discovery.optimum import Best
-from mi_runner.methods.discovery.rankings import ranks
+from mi_runner.methods.discovery.rankings import in_family, ranks
 from mi_runner.methods.discovery.records import Method
 from mi_runner.tables.intervals import wilson_interval
 
@@ -98,7 +98,7 @@ def areas_of(judged: Judged, rows: Judgements, places: slice, best: Best | None)
         return {f"{prefix}cpr": curves.cpr(by_mse, sizes), f"{prefix}cmd": curves.cmd(by_accuracy, sizes)}
 
     found = areas(rows.mse[places], rows.n_correct[places] / n)
-    return found if best is None else found | areas(best.mse, best.accuracy, "best_")
+    return found if best is None else found | areas(best.mse[sizes], best.accuracy[sizes], "best_")
 
 
 def _mean(values: Iterator[Any] | Sequence[Any]) -> float | None:
@@ -175,6 +175,8 @@ def summary_row(
         "n_forward": _mean([found.n_forward for found in method.repeats]),
         "seconds": method.seconds / n_draws,
     }
+    if judged.truth is not None:
+        row |= _detection(judged, judged.truth, method.repeats)
     if judged.is_found_elsewhere:
         chosen = [rows[place] for place in smallest_valid(rows, n_draws, "found_valid")]
         row |= {
@@ -185,6 +187,19 @@ def summary_row(
             "n_draws_chosen": len(chosen),
         }
     return row
+
+
+def _detection(judged: Judged, truth: np.ndarray, repeats: Sequence[Found]) -> dict[str, float | None]:
+    """Returns how well a method finds the circuit that is known as the truth, mean over its draws."""
+    (place,) = np.flatnonzero(judged.sizes == truth.sum())
+    both = [detection.precision_and_recall(found.circuits[place], truth) for found in repeats]
+    scores = [found.scores[judged.in_family] for found in repeats if found.scores is not None]
+    return {
+        "roc_auc": _mean([detection.roc_auc(each, truth[judged.in_family]) for each in scores]),
+        "precision": _mean([precision for precision, _ in both]),
+        "recall": _mean([recall for _, recall in both]),
+        "truth_found": _mean([detection.is_found(found.every, truth) for found in repeats]),
+    }
 
 
 def smallest_valid(rows: Sequence[Mapping[str, Any]], n_draws: int, valid: str) -> list[int]:
@@ -202,9 +217,11 @@ def smallest_valid(rows: Sequence[Mapping[str, Any]], n_draws: int, valid: str) 
 
 
 def score_rows(judged: Judged, name: str, scores: np.ndarray) -> Iterator[dict[str, Any]]:
+    """Yields the score and the rank of each edge that circuits may keep."""
     layers, sources, targets = judged.edges.names
-    columns = (layers.tolist(), sources.tolist(), targets.tolist(), scores.tolist(), (ranks(scores) + 1).tolist())
-    for layer, source, target, score, rank in zip(*columns, strict=True):
+    places = ranks(in_family(scores, judged.in_family)) + 1
+    columns = (layers, sources, targets, scores, places)
+    for layer, source, target, score, rank in zip(*(of[judged.in_family].tolist() for of in columns), strict=True):
         yield {
             "method": name,
             "ablation": judged.task.ablation,

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from mi_runner.experiments.common.circuit_columns import BITS, END_NAMES, JUDGED, LAYER, OUTPUT, SOURCE, TARGET
+from mi_runner.experiments.common.circuit_columns import (
+    BITS,
+    END_NAMES,
+    JUDGED,
+    LAYER,
+    OUTPUT,
+    PLANTED,
+    SOURCE,
+    TARGET,
+)
 from mi_runner.experiments.common.validity import VALID_BY
 from mi_runner.methods.criteria.records import CRITERIA
 from mi_runner.tables.declaration import (
@@ -254,6 +263,24 @@ OF_SUMMARY = (
 )
 """The measures of the table `summary`, which the summary of run.json has, too."""
 
+OF_DETECTION = (
+    share(
+        "roc_auc",
+        "area under the ROC of the method's scores, edges of the true circuit against the others that circuits may "
+        "keep; empty where there are no others, and of methods without scores",
+        only=PLANTED,
+    ),
+    share(
+        "precision",
+        "edges of the true circuit among those of the circuit that the method stands with at as many edges; empty "
+        "where it found none of that size or smaller",
+        only=PLANTED,
+    ),
+    share("recall", "edges of the true circuit that the same circuit keeps", only=PLANTED),
+    share("truth_found", "draws in which the true circuit is among the circuits that the method found", only=PLANTED),
+)
+"""How well a method finds the circuit that is known as the truth; mean over its draws."""
+
 N_DRAWS_VALID = Note(
     "n_draws_valid", "draws in which the method found a valid circuit; smallest_valid is a mean over these", COUNT
 )
@@ -273,6 +300,7 @@ SUMMARY = TableType(
         *OF_METHOD,
         *CHOSEN,
         *OF_SUMMARY,
+        *OF_DETECTION,
         *OF_TEST,
         VALID_BY,
         N_DRAWS_VALID,
@@ -468,6 +496,7 @@ DECLARED = Declarations(
         ),
         Note("n_edges", "edges of the analysed layers", COUNT),
         *OF_SUMMARY,
+        *OF_DETECTION,
         *CHOSEN,
     ),
     figures=(

@@ -64,7 +64,7 @@ def complement(task: Task, circuits: np.ndarray) -> Scores:
     1 − max(0, (q − p)/(1 − p)), and 1 where p = 1.
     """
     rows = clean(task)
-    left = bits_of(task.edges.closed(~task.edges.rows(circuits)))
+    left = bits_of(task.edges.closed(task.largest & ~task.edges.rows(circuits)))
     distinct, place = np.unique(left, return_inverse=True)  # many circuits leave the same out
     kept = task.edges.rows(distinct)
     _, answer = np.unique(task.answers, return_inverse=True)
@@ -88,4 +88,4 @@ def _beyond(q: np.ndarray, p: np.ndarray) -> np.ndarray:
 
 def parsimony(task: Task, circuits: np.ndarray) -> Scores:
     """Returns the share of the edges that each circuit `(K,)` leaves out."""
-    return Scores(1 - np.bitwise_count(circuits) / task.edges.n)
+    return Scores(1 - np.bitwise_count(circuits) / task.largest.sum())

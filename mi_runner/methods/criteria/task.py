@@ -73,6 +73,7 @@ class Task:
         noise: standard deviations of noise.
         shift: `(S, n_0)` float64, other data as they enter the part; None: there are none.
         family: `(M,)` uint64, every well-formed circuit of the family; None: they are enumerated where they are few.
+        allowed: `(E,)` bool, closed: the edges that circuits of the family may keep; None: every edge.
         every_input: whether the test examples are all Boolean inputs, so that none is sampled; None: x says it.
         seed: every random draw derives from it.
     """
@@ -86,6 +87,7 @@ class Task:
     noise: tuple[float, ...] = NOISE
     shift: Tensor | None = None
     family: np.ndarray | None = field(default=None, repr=False)
+    allowed: np.ndarray | None = field(default=None, repr=False)
     every_input: bool | None = None
     seed: int = 0
 
@@ -93,6 +95,11 @@ class Task:
     def edges(self) -> Edges:
         """The edges of the part and their order."""
         return Edges(self.part.sizes)
+
+    @property
+    def largest(self) -> np.ndarray:
+        """The largest circuit of the family, `(1, E)` bool."""
+        return self.edges.full if self.allowed is None else self.allowed[None]
 
     @cached_property
     def means(self) -> tuple[Tensor, ...]:
