@@ -4,9 +4,9 @@ The network is made, not trained: random weights on 2,115 random examples in two
 data. 30,000 circuits drawn from its 94,591 stand for the valid ones. The loop takes a circuit's masks and does each
 criterion with plain products of matrices, all examples at once, as one writes it first; it has the rank of a circuit
 from the losses of the family, each computed once, and is timed on a few dozen circuits, a circuit's share of the family
-included. It is on one thread, because two are no faster for so few numbers. The first ratio is that of seconds, ours on
-all threads; the second that of CPU seconds, both on one. With tanh less is wanted: the C library's tanh in float64 takes
-longer than all else that is done for a row, and compiles to no vector instructions.
+included. It is on one thread, because two are no faster for so few numbers. The first ratio is that of seconds, ours
+on all threads; the second that of CPU seconds, both on one. With tanh less is wanted: the C library's tanh in float64
+takes longer than all else that is done for a row, and compiles to no vector instructions.
 """
 
 from __future__ import annotations
