@@ -79,7 +79,8 @@ def run() -> None:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
+    """Compute with one thread within the block."""
     before = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
@@ -92,7 +93,7 @@ def _one_thread() -> Iterator[None]:
 @torch.no_grad()
 def loop_seconds(part: Part, examples: CircuitExamples, circuits: list[int]) -> float:
     """CPU seconds of the loop for a circuit, on one thread: for so few numbers it is no slower than two."""
-    with _one_thread():
+    with one_thread():
         return took(lambda: [measure_one(part, examples, circuit) for circuit in circuits]).cpu / len(circuits)
 
 
@@ -112,7 +113,7 @@ def _tables() -> None:
 
         ratios = []
         for _ in range(5):
-            with _one_thread():
+            with one_thread():
                 ours = took(table).cpu / len(circuits)
             ratios.append(loop_seconds(part, examples, some) / ours)
         print(
@@ -131,7 +132,7 @@ def _ablations() -> None:
         def table(ablation: str) -> float:
             return took(lambda: list(measure(part, examples, ablation=ablation, inputs=inputs))).cpu  # noqa: B023
 
-        with _one_thread():
+        with one_thread():
             table("zero")  # compiles
             ratios = [table("mean") / table("zero") for _ in range(7)]
             began = took(lambda: list(measure(part, examples, inputs=inputs))).cpu  # noqa: B023

@@ -28,7 +28,8 @@ from mi_runner.config.text_values import with_quotes, yaml_text_kept
 from mi_runner.errors import ConfigError, ExitStatus, RunFailed, Terminated, exit_status, one_line
 from mi_runner.machine import signals, streams, threads
 from mi_runner.machine.imports import lasting_imports
-from mi_runner.methods.discovery import records
+from mi_runner.methods.criteria import records as criteria
+from mi_runner.methods.discovery import records as methods
 from mi_runner.tables import console
 
 COMMANDS = {
@@ -88,7 +89,7 @@ def _command(arguments: list[str]) -> int:
         console.page(f"mi-run {__version__}")
         return _printed(ExitStatus.DONE)
     parsed = get_args_parser().parse_intermixed_args(arguments)
-    for fault in (*registry.PLUGINS.faults, *records.faults()):
+    for fault in (*registry.PLUGINS.faults, *methods.faults(), *criteria.faults()):
         if fault.what not in parsed.overrides:  # then it is an error
             console.note(f"mi-run: warning: {fault.text}")
     overrides: list[str] = parsed.overrides

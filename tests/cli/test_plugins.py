@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
+import torch
 
 from mi_runner.config import explanations, plugins, registry
 from mi_runner.config.datasets import DatasetConfig
@@ -28,9 +29,12 @@ from mi_runner.experiments import declared
 from mi_runner.experiments.discovery import experiment as discovery
 from mi_runner.machine import installed
 from mi_runner.machine.installed import EntryPoint
+from mi_runner.methods.criteria import judge
+from mi_runner.methods.criteria import records as criteria_records
 from mi_runner.methods.discovery import records
 from mi_runner.runs import choices
 from tests.conftest import REPOSITORY, Ended
+from tests.masked_parts import random_part
 
 PACKAGE = REPOSITORY / "tests/plugin_package"
 PAGE = (REPOSITORY / "docs/plugins.md").read_text(encoding="utf-8")
@@ -68,11 +72,11 @@ def test_entry_points_are_those_that_importlib_finds(site: Path, monkeypatch: py
     found = installed.entry_points.__wrapped__()
     by_importlib = {
         (point.group, point.name, point.value, point.dist.name, point.dist.version)
-        for group in (*plugins.GROUPS.values(), "methods")
+        for group in (*plugins.GROUPS.values(), "methods", "criteria")
         for point in importlib.metadata.entry_points(group=f"mi_runner.{group}")
     }
     mine = {(f"mi_runner.{one.group}", one.name, one.value, one.package, one.version) for one in found}
-    assert mine == by_importlib and len(mine) >= 4
+    assert mine == by_importlib and len(mine) >= 5
 
 
 def test_entry_points_of_texts_as_tools_write_them(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,7 +356,7 @@ def test_a_broken_package_is_a_line_and_an_error_where_it_is_typed(
     (described / "METADATA").write_text("Name: broken\nVersion: 1.0\n")
     (described / "entry_points.txt").write_text(
         "[mi_runner.experiments]\nbroken = broken_one:Config\nablation = broken_one:Other\n"
-        "[mi_runner.methods]\nmagnitude = broken_one:Method\n"
+        "[mi_runner.methods]\nmagnitude = broken_one:Method\n[mi_runner.criteria]\nlight = broken_one:Light\n"
     )
     environment = {"PYTHONPATH": str(tmp_path / "site")}
     why = "broken_one:Config of broken 1.0 can't be imported (ModuleNotFoundError: No module named 'broken_one')"
@@ -363,6 +367,7 @@ def test_a_broken_package_is_a_line_and_an_error_where_it_is_typed(
         "pip uninstall broken.",
         "mi-run: warning: the method magnitude: mi-run has it, and broken 1.0 has another of this name. Rename that, "
         "or pip uninstall broken.",
+        f"mi-run: warning: the criterion light: {why.replace('Config', 'Light')}. Repair it, or pip uninstall broken.",
     ]
     chosen = command("experiment=broken", **environment)
     assert chosen.status == 2 and f"mi-run: error: experiment=broken: {why}" in chosen.err
@@ -400,6 +405,26 @@ def test_methods_that_can_not_be_used(tmp_path: Path, monkeypatch: pytest.Monkey
     with pytest.raises(ConfigError, match="experiment.methods has gone: the method gone: .* can't be imported"):
         discovery._methods(DiscoveryConfig(methods=["gone"]))
     assert [method.name for method in discovery._methods(DiscoveryConfig(methods=["magnitude"]))] == ["magnitude"]
+
+
+def test_criteria_of_packages(site: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "found_criteria.py").write_text("text = 'rank'\n")
+    for folder in (tmp_path, site):
+        monkeypatch.syspath_prepend(folder)
+    unusable = tuple(point(name, "found_criteria:text", group="criteria") for name in ("text", "rank"))
+    points = (*installed.entry_points.__wrapped__(), *unusable)
+    monkeypatch.setattr(installed, "entry_points", lambda: points)
+    monkeypatch.setattr(criteria_records, "_added", criteria_records._added.__wrapped__)
+    (lightness,) = criteria_records.all_criteria()[len(criteria_records.CRITERIA) :]
+    assert (lightness.name, lightness.is_default) == ("lightness", False)
+    assert lightness.origin is not None and lightness.origin.origin == "mi-rings 0.3.0"
+    assert [fault.what for fault in criteria_records.faults()] == ["the criterion text", "the criterion rank"]
+    assert "found_criteria:text of nets 1.5 is no Criterion with name=" in criteria_records.faults()[0].text
+    assert "mi-run has it, and nets 1.5 has another of this name" in criteria_records.faults()[1].text
+    part = random_part((2, 1), "identity")
+    found = judge.criteria(part, torch.zeros(2, 2), [0b01, 0b11], names=["lightness"]).values["lightness"]
+    weights = part.layers[0].weight.abs()[0]
+    assert found == pytest.approx([(weights[1] / weights.sum()).item(), 0.0])
 
 
 def test_code_that_can_not_be_imported_is_a_line_for_runs_and_reports(

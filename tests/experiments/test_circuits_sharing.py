@@ -20,7 +20,7 @@ from mi_runner.config.experiments.circuits import CircuitsConfig
 from mi_runner.experiments import Result, Setting
 from mi_runner.experiments.circuits import experiment as circuits
 from mi_runner.experiments.circuits import sharing
-from mi_runner.experiments.circuits.sharing import smallest_cut
+from mi_runner.experiments.circuits.sharing import Sharing, smallest_cut
 from mi_runner.methods.circuits.space import INPUTS, CircuitSpace
 from mi_runner.models.mlp import MLP
 from mi_runner.training.options import TrainingOptions
@@ -176,3 +176,21 @@ def test_a_run_and_a_sweep_over_seeds_by_the_command_line(tmp_path: Path, capsys
     summary = pd.read_csv(sweep / "sweep_summary.csv")
     assert {*NUMBERS, "overlap", "overlap_chance"} <= set(summary["measure"])
     assert "what" in pd.read_csv(sweep / "sweep_shared.csv")  # of two networks
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "words"),
+    [
+        (None, None, "above the 0.5 of random circuits"),
+        (0.55, 0.65, "above the 0.5 of random circuits"),
+        (0.45, 0.75, "not told apart from the 0.5 of random circuits"),
+    ],
+)
+def test_a_sampled_overlap_is_above_chance_only_if_the_intervals_are_apart(
+    low: float | None, high: float | None, words: str
+) -> None:
+    row = {"n_valid": 9, "n_minimal": None, "n_backbone": 1, "backbone_edges": "0:0→1"}
+    overlap = {"overlap": 0.6, "overlap_low": low, "overlap_high": high}
+    chance = {"overlap_chance": 0.5, "overlap_chance_low": 0.49, "overlap_chance_high": 0.51}
+    of_no_pairs: Any = None
+    assert words in Sharing({**row, **overlap, **chance}, of_no_pairs, None).sentence

@@ -487,7 +487,11 @@ def test_a_criterion_of_ones_own(mi_run: Callable[..., Ended], tmp_path: Path) -
     table = pd.read_parquet(ended.folder / "circuits.parquet")
     assert np.allclose(table["mine:few"], 1 / table["n_edges"])
     ended = mi_run(*small, "experiment.criteria=[mine:wrong]")
-    assert ended.status != 0 and "the criterion mine:wrong must give each of" in ended.err
+    assert (
+        ended.status != 0
+        and "mi-run: error: experiment.criteria with mine:wrong: the criterion mine:wrong gives a number outside"
+        in ended.err
+    )
 
 
 def criteria_small() -> list[str]:
@@ -498,7 +502,7 @@ def test_numbers_outside_of_0_to_1_are_refused() -> None:
     record = criteria.own_criterion("large", lambda task, circuits: np.full(len(circuits), 1.5))
     setting = setting_of()
     made = criteria._network(setting, setting.graph(), "trained", None)
-    with pytest.raises(RunFailed, match="the criterion large must give each"):
+    with pytest.raises(RunFailed, match="the criterion large gives a number outside 0 to 1"):
         judge_output(setting, made, None, [record], 0, "zero", "task")
 
 

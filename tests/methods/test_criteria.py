@@ -601,5 +601,8 @@ def test_what_does_not_fit_is_said(changed: dict, text: str) -> None:
 
 
 def test_the_kernel_s_blocks_are_whole() -> None:
-    assert runs.padded(np.ones((2, 3)), 0.0).shape == (2, kernel.BLOCK)
-    assert runs.padded(np.ones((2, kernel.BLOCK)), 0.0).shape == (2, kernel.BLOCK)
+    values = np.arange(2.0 * (kernel.BLOCK + 1)).reshape(2, -1)
+    found = runs.in_blocks(values, -1.0)
+    assert found.shape == (2, 2, kernel.BLOCK) and (found[0] == values[:, : kernel.BLOCK]).all()
+    assert (found[1, :, 0] == values[:, -1]).all() and (found[1, :, 1:] == -1).all()
+    assert runs.in_blocks(np.ones((2, kernel.BLOCK)), 0.0).shape == (1, 2, kernel.BLOCK)

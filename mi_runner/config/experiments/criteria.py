@@ -24,6 +24,7 @@ class CriteriaConfig(ExperimentConfig):
     name: ClassVar[str] = "criteria"
     place: ClassVar[int] = 35
     module: ClassVar[str] = "mi_runner.experiments.criteria.experiment"
+    compares_networks: ClassVar[bool] = True
     headline: ClassVar[str] = "surviving"
     compared: ClassVar[tuple[str, ...]] = ("share", "chance")
     small: ClassVar[tuple[str, ...]] = (

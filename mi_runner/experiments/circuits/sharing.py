@@ -331,5 +331,7 @@ def _beside(row: dict[str, Any], name: str) -> tuple[str, str, str] | None:
     low, high = row[f"{name}_chance_low"], row[f"{name}_chance_high"]
     if expected is None:
         return None
-    where = "above" if value > high else "below" if value < low else "not told apart from"
+    own_low, own_high = (row.get(f"{name}_{end}") for end in ("low", "high"))
+    least, most = (value if end is None else end for end in (own_low, own_high))
+    where = "above" if least > high else "below" if most < low else "not told apart from"
     return where, figure(expected), f"{figure(low)} to {figure(high)}"

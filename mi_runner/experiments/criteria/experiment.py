@@ -34,6 +34,7 @@ from mi_runner.experiments.common.named_records import chosen_records
 from mi_runner.experiments.common.sentences import counted
 from mi_runner.experiments.common.validity import valid_by
 from mi_runner.experiments.criteria import answers, figures
+from mi_runner.experiments.criteria.comparison import compare_networks
 from mi_runner.experiments.criteria.judged import NETWORK, UNTRAINED, Judged, Network, judge_output
 from mi_runner.experiments.criteria.picture import criteria_picture
 from mi_runner.experiments.criteria.rows import (
@@ -337,5 +338,11 @@ def _figures(case: _Case) -> dict[str, Drawing]:
 
 
 EXPERIMENT: Experiment[CriteriaConfig] = Experiment(
-    check=check, metric_names=metric_names, run=run, networks=networks, cost=cost, declared=DECLARED
+    check=check,
+    metric_names=metric_names,
+    run=run,
+    networks=networks,
+    cost=cost,
+    compare_networks=compare_networks,
+    declared=DECLARED,
 )

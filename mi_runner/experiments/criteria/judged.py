@@ -15,7 +15,7 @@ from torch import Tensor
 
 from mi_runner import chance
 from mi_runner.config.experiments.criteria import CriteriaConfig
-from mi_runner.errors import RunFailed
+from mi_runner.errors import ArgumentError, RunFailed
 from mi_runner.experiments import Setting
 from mi_runner.experiments.common.circuit_search import estimate, n_circuits
 from mi_runner.experiments.common.judging import Recorded
@@ -30,7 +30,7 @@ from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.criteria.comparison import Survivors, survivors
 from mi_runner.methods.criteria.judge import Criteria, judge
 from mi_runner.methods.criteria.rank import MOST_RESAMPLED as MOST_RANKED
-from mi_runner.methods.criteria.records import Criterion
+from mi_runner.methods.criteria.records import CRITERIA, Criterion
 from mi_runner.methods.criteria.task import NOISY, Task
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.progress import log
@@ -334,15 +334,17 @@ def _judged(
     """Returns what criteria say of circuits.
 
     Raises:
-        RunFailed: a criterion of one's own gives another number of values, or a value outside of 0..1.
+        RunFailed: a criterion that isn't the package's raises an error, gives another number of values, or one outside
+            of 0..1.
     """
-    found = judge(task, circuits, names=criteria, progress=setting.progress)
-    for name, values in found.values.items():
-        if values.shape != circuits.shape or (values < 0).any() or (values > 1).any():
-            raise RunFailed(
-                f"the criterion {name} must give each of {len(circuits):,} circuits a number from 0 to 1, or NaN."
-            )
-    return found
+    try:
+        return judge(task, circuits, names=criteria, progress=setting.progress)
+    except Exception as error:
+        others = [record.name for record in criteria if record not in CRITERIA]
+        if not others:
+            raise
+        cause = f"{error}" if isinstance(error, ArgumentError) else f"{type(error).__name__}: {error}"
+        raise RunFailed(f"experiment.criteria with {', '.join(others)}: {cause}") from error
 
 
 def chance_circuits(search: CircuitSearch, n: int, generator: torch.Generator) -> np.ndarray:

@@ -175,8 +175,13 @@ PAIRS = TableType(
             "Kendall's τ-b of the two over the valid circuits that are judged, −1 to 1; empty where one is constant",
             within=DIFFERENCE_OF_SHARES,
         ),
-        Note("tau_low", "2.5 % of the resamples of the examples have a τ below", only=TOLD),
-        Note("tau_high", "97.5 % of the resamples of the examples have a τ below", only=TOLD),
+        Note(
+            "tau_low",
+            "lower end of a 95 % interval: τ less the distance of the 2.5 % quantile from the median over resamples of "
+            "the examples",
+            only=TOLD,
+        ),
+        Note("tau_high", "upper end: the same with the 97.5 % quantile, added", only=TOLD),
     ),
 )
 
@@ -258,6 +263,40 @@ OF_SUMMARY: tuple[Column, ...] = (
 )
 """Numbers of the summary for each ablation, of the first output."""
 
+OVER_NETWORKS = TableType(
+    "survivors",
+    "How many circuits of each network are valid, and survive all criteria, over the networks",
+    (
+        ABLATION,
+        OUTPUT,
+        Note("n_networks", "networks that have a valid circuit; the others are left out", COUNT),
+        *(
+            Note(f"{name}_{end}", f"{words}: the {end} of a network", COUNT)
+            for name, words in (
+                ("n_valid", "valid circuits"),
+                ("n_surviving", f"valid circuits that survive {ALL_CRITERIA}"),
+            )
+            for end in ("least", "median", "most")
+        ),
+        Note("n_one", "networks in which one circuit alone survives all criteria: the full circuit does", COUNT),
+        Note("n_none", "networks in which no circuit survives all criteria", COUNT),
+    ),
+)
+
+TAU_OVER_NETWORKS = TableType(
+    "tau",
+    "Do two criteria agree, over the networks?",
+    (
+        ABLATION,
+        OUTPUT,
+        CRITERION,
+        Key("other", "the criterion that it is compared with"),
+        Note("n_networks", "networks with a τ: neither criterion is constant", COUNT),
+        Note("tau", "mean over these of Kendall's τ-b over the valid circuits", interval=True),
+        Note("n_above", "networks with a τ above 0", COUNT),
+    ),
+)
+
 DECLARED = Declarations(
     tables=(METRICS, OVERVIEW, PAIRS, STEPS, CIRCUITS, FRONT, BEST),
     summary=(
@@ -272,8 +311,10 @@ DECLARED = Declarations(
             "random, and valid ones of the untrained network.",
             "steps",
         ),
+        FigureType("sweep_tau_*", "Kendall's τ-b of each two criteria, mean over the networks.", "sweep_tau"),
         FigureType(
             "overlap_*", "Of the circuits that survive one or both of two criteria, those that survive both.", "pairs"
         ),
     ),
+    compared=(OVER_NETWORKS, TAU_OVER_NETWORKS),
 )

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
+from mi_runner import chance
 from mi_runner.experiments.common.sentences import counted, listed
 from mi_runner.experiments.discovery.judgement import Judged
 from mi_runner.experiments.discovery.rows import MethodFound, smallest_valid
@@ -52,7 +53,7 @@ def criteria_columns(
         family=None if judged.every is None else judged.every.measures.circuit,
         allowed=judged.masked.start[0],
         every_input=every_input,
-        seed=judged.setting.seed,
+        seed=chance.derived_seed(judged.setting.seed, "criteria", judged.output),  # as experiment=criteria draws
     )
     first, index = distinct(circuits)
     some = circuits[first]

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from mi_runner.methods.criteria import kernel
-from mi_runner.methods.criteria.runs import AT_ONCE, NUMBERS, Runs, ask, padded, share, similar, wanted_of
+from mi_runner.methods.criteria.runs import AT_ONCE, NUMBERS, Runs, ask, in_blocks, share, similar, wanted_of
 from mi_runner.methods.criteria.states import CARRIED, States
 from mi_runner.methods.criteria.task import Scores, Task, Weights
 
@@ -70,9 +70,9 @@ def _alike(task: Task, kept: np.ndarray, wanted: np.ndarray, pairs: slice) -> np
 
 
 def _given(task: Task, pairs: slice) -> np.ndarray:
-    """Returns the inputs of base and source of some pairs, `(2 · n_0, P)`, padded."""
+    """Returns the inputs of base and source of some pairs, `(2 · n_0, P)`, in blocks."""
     base, source = (indices[pairs] for indices in task.any_pairs)
-    return padded(torch.cat([task.x[base], task.x[source]], 1).T.numpy(), 0.0)
+    return in_blocks(torch.cat([task.x[base], task.x[source]], 1).T.numpy(), 0.0)
 
 
 def _runs(task: Task, kept: np.ndarray) -> tuple[Runs, np.ndarray]:

@@ -122,7 +122,7 @@ def criteria(
         >>> found.values["agreement"]  # the full circuit, and that of the first hidden neuron alone
         array([1.  , 0.75])
         >>> found.values["parsimony"].round(2)
-        array([0.  , 0.5 ])
+        array([0. , 0.5])
     """
     part, x = part.to(_DOUBLE), _checked_examples("x", x, part)
     check_ablation(ablation)

@@ -37,19 +37,20 @@ def rank(task: Task, circuits: np.ndarray) -> Scores:
     if task.family is None and space.count() > MOST:
         return Scores(np.full(len(circuits), np.nan))
     family = np.sort(every_circuit(space) if task.family is None else task.family)
-    of_size = np.bitwise_count(circuits)
+    sizes, of_size = np.bitwise_count(family), np.bitwise_count(circuits)
+    is_compared = np.isin(sizes, of_size)
+    losses = np.full((len(family), 1), np.nan)
+    losses[is_compared, 0] = squares(task, task.edges.rows(family[is_compared]))  # at once, as they share most values
 
     def ranked(some: np.ndarray, weights: np.ndarray | None) -> np.ndarray:
         found = np.full((len(some), 1 if weights is None else weights.shape[1]), np.nan)
         for size in np.unique(of_size[some]):
-            (rows,) = np.nonzero(of_size[some] == size)
-            others = family[np.bitwise_count(family) == size]
-            place = np.searchsorted(others, circuits[some[rows]])
-            inside = others[np.minimum(place, len(others) - 1)] == circuits[some[rows]] if len(others) else []
-            rows, place = rows[inside], place[inside]
-            if len(rows):
-                losses = squares(task, task.edges.rows(others), weights).reshape(len(others), -1)
-                found[rows] = _ranks(losses, place)
+            (rows,), (same,) = np.nonzero(of_size[some] == size), np.nonzero(sizes == size)
+            if len(same):
+                place = np.minimum(np.searchsorted(family[same], circuits[some[rows]]), len(same) - 1)
+                inside = family[same][place] == circuits[some[rows]]
+                of_same = losses[same] if weights is None else squares(task, task.edges.rows(family[same]), weights)
+                found[rows[inside]] = _ranks(of_same, place[inside])
         return found
 
     def again(some: np.ndarray, weights: Weights) -> np.ndarray:

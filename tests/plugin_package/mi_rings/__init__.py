@@ -1,1 +1,1 @@
-"""Rings: a data set, a network, an experiment and a method for mi-run."""
+"""Rings: a data set, a network, an experiment, a method and a criterion for mi-run."""
