@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Comparison, SavedRun
-from mi_runner.experiments.common.sentences import counted, figure, listed
+from mi_runner.experiments.common.sentences import counted, listed
 from mi_runner.experiments.criteria import figures
 from mi_runner.experiments.criteria.tables import ALL_TOGETHER, OVER_NETWORKS, TAU_OVER_NETWORKS
 from mi_runner.methods.criteria.records import PARSIMONY
@@ -138,7 +138,8 @@ def _sentence(row: Row, taus: Sequence[Row]) -> str:
 
 def _between(row: Row, name: str) -> str:
     least, middle, most = (row[f"{name}_{end}"] for end in ("least", "median", "most"))
-    return f"{least:,.0f} to {most:,.0f} (median {figure(middle)})" if least < most else f"{least:,.0f}"
+    half = f"{middle:,.0f}" if middle == round(middle) else f"{middle:,.1f}"
+    return f"{least:,.0f} to {most:,.0f} (median {half})" if least < most else f"{least:,.0f}"
 
 
 def _pair(row: Row) -> str:
