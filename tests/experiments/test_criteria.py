@@ -339,6 +339,15 @@ def test_one_circuit_is_valid() -> None:
     assert frames(result)["circuits"]["circuit"].tolist() == [3]
 
 
+def test_with_parsimony_alone_there_is_nothing_to_survive() -> None:
+    result = run(criteria=["parsimony"], ablation=LeftOut.zero)
+    found = frames(result)
+    for name in ("circuits", "front", "best"):
+        assert len(found[name]) and found[name]["survives"].isna().all()
+    assert " valid; no criterion but parsimony was computed. " in result.answer
+    assert set(result.pictures["criteria"]()["parts"][0]["circuits"]["survives"]) == {None}
+
+
 def test_several_outputs_are_judged_one_by_one() -> None:
     model = network(n_outputs=2)
     result = run(model, data_of(model), ablation=LeftOut.mean)

@@ -12,6 +12,7 @@ from mi_runner.experiments.criteria.judged import Judged
 from mi_runner.experiments.criteria.rows import Against
 from mi_runner.experiments.criteria.tables import ALL_TOGETHER
 from mi_runner.methods.criteria.comparison import SAME
+from mi_runner.methods.criteria.records import PARSIMONY
 
 Row = Mapping[str, Any]
 
@@ -58,7 +59,8 @@ def _survivors(case: Answered) -> str:
     judged, valid = case.judged, case.judged.valid
     (row,) = (row for row in case.rows["metrics"] if row["criterion"] == ALL_TOGETHER)
     if not judged.counted:
-        return f"{counted(valid.n_all, 'circuit')} {_are(valid.n_all)} valid, and no criterion says anything of them"
+        but = " but parsimony" if PARSIMONY in judged.criteria else ""
+        return f"{counted(valid.n_all, 'circuit')} {_are(valid.n_all)} valid; no criterion{but} was computed"
     criteria = f"all {len(judged.counted)} criteria" if len(judged.counted) > 1 else judged.counted[0]
     reach = f"{criteria} (at least {valid.threshold:g})"
     if valid.is_sample:

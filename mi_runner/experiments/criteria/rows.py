@@ -278,7 +278,7 @@ def best_rows(judged: Judged, table: DataFrame) -> Iterator[Row]:
         mean: Row = {"circuit": ALL, **means.to_dict()}
         yield {**keys, "place": ALL, **_plain(mean), "n_best": len(best)}
         for place, row in enumerate(best.head(MOST_LISTED)[["circuit", *means.index]].to_dict("records"), 1):
-            of_row = _plain(row) | {"survives": float(row["survives"])}
+            of_row = _plain(row) | {"survives": None if row["survives"] is None else float(row["survives"])}
             yield {**keys, "place": place, **of_row, "n_best": len(best)}
 
 

@@ -46,7 +46,9 @@ N_EDGES = Note("n_edges", "edges that the circuit keeps", COUNT)
 
 N_NODES = Note("n_nodes", "active hidden neurons", COUNT)
 
-SURVIVES = Note("survives", f"whether the circuit reaches the threshold in {ALL_CRITERIA}")
+SURVIVES = Note(
+    "survives", f"whether the circuit reaches the threshold in {ALL_CRITERIA}; empty where none of these is computed"
+)
 
 VALUES = Note("*", "the criterion of this name for the circuit, 1 the best; empty where nothing can be said", FRACTION)
 
@@ -252,7 +254,7 @@ BEST = TableType(
         N_NODES,
         Note("n_best", "judged circuits with the criterion's largest value", COUNT),
         VALUES,
-        Note("survives", f"whether the circuit reaches the threshold in {ALL_CRITERIA}; of all the share", FRACTION),
+        Note("survives", f"{SURVIVES.meaning}; of all the share", FRACTION),
     ),
 )
 

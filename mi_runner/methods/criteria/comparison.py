@@ -141,7 +141,7 @@ class Survivors:
         without: criterion of `counted` → the circuits that reach all the others: more than `of_all` if it alone
             removes circuits. None where there are no others.
         cumulative: criterion of `counted` → the circuits that reach it and all before it.
-        are_survivors: `(K,)`, which circuits reach all of `counted`.
+        are_survivors: `(K,)`, which circuits reach all of `counted`; None where there is none of these.
     """
 
     threshold: float
@@ -154,7 +154,7 @@ class Survivors:
     with_all: dict[str, int | None]
     without: dict[str, int | None]
     cumulative: dict[str, int]
-    are_survivors: np.ndarray
+    are_survivors: np.ndarray | None
 
 
 def survivors(
@@ -202,7 +202,7 @@ def survivors(
         with_all={name: int((passed[name] & in_all).sum()) if name in passed else None for name in values},
         without={name: int((n_reached - passed[name] == others).sum()) if others else None for name in counted},
         cumulative=cumulative,
-        are_survivors=in_all,
+        are_survivors=in_all if counted else None,
     )
 
 
