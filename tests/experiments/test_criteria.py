@@ -426,6 +426,19 @@ def test_the_full_circuit_is_picked_alone_by_no_criterion_or_named(tmp_path: Pat
     assert ("The truth is picked alone by" in result.answer) == bool(picks)
 
 
+def test_a_sample_picks_no_truth(result: Result, tmp_path: Path) -> None:
+    """The sparsest circuit, which parsimony may pick: a circuit that isn't judged may be as sparse."""
+    table = frames(result)["circuits"].sort_values(["n_edges", "circuit"])
+    options = {"truth": truth_file(tmp_path, int(table["circuit"].iloc[0])), "ablation": LeftOut.zero}
+    options |= {"criteria": ["agreement", "parsimony"], "resamples": 0, "controls": False}
+    for most in (1, 4, len(table) - 1):
+        found = run(max_circuits=most, **options)
+        for row in found.tables["metrics"]:
+            assert row["n_judged"] < row["n_valid"] and row["truth"] is None and row["picks_truth"] in (False, None)
+        assert "The place of the truth is not known, as not all valid circuits are judged" in found.answer
+        assert "picked alone by" not in found.answer and "only valid circuit" not in found.answer
+
+
 def test_a_truth_that_is_not_valid_has_no_place(result: Result, tmp_path: Path) -> None:
     valid = set(frames(result)["circuits"]["circuit"].tolist())
     space = CircuitSpace(SPACE.sizes)

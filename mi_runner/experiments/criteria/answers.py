@@ -163,9 +163,16 @@ def _truth(case: Answered) -> str:
     """Returns whether a criterion picks the truth alone, and the places of the truth."""
     if case.judged.truth is None:
         return "The circuit of experiment.truth is not valid, so it has no place among the valid ones."
-    rows = [row for row in case.rows["metrics"] if row["truth"] is not None and row["criterion"] != ALL_TOGETHER]
-    if not rows:
+    if case.judged.valid.n_all == 1:
         return "The truth is the only valid circuit."
+    of_each = [row for row in case.rows["metrics"] if row["criterion"] != ALL_TOGETHER]
+    rows = [row for row in of_each if row["truth"] is not None]
+    if not rows and case.judged.valid.is_sample:
+        text = "The place of the truth is not known, as not all valid circuits are judged"
+        equalled = [row["criterion"] for row in of_each if row["picks_truth"] is False]
+        return f"{text}; a judged one is as good in {listed(equalled)}." if equalled else f"{text}."
+    if not rows:
+        return ""
     picking = [row["criterion"] for row in rows if row["picks_truth"]]
     if picking:
         return f"The truth is picked alone by {listed(picking)}."

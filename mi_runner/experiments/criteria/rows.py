@@ -134,17 +134,21 @@ def _control_columns(
 
 
 def _truth_columns(judged: Judged, criterion: str) -> Row:
-    """Returns the place of the truth in a criterion among the valid circuits, and whether it picks the truth alone."""
+    """Returns the place of the truth in a criterion among the valid circuits, and whether it picks the truth alone.
+
+    Where a sample of the valid circuits is judged, both are empty. But a judged circuit that is as good as the truth shows
+    that it isn't picked alone.
+    """
     if judged.truth is None:
         return {"truth": None, "picks_truth": None}
     own = judged.truth.values
     value = smallest(own, judged.counted)[0] if criterion == ALL_TOGETHER else own[criterion][0]
     others = with_all(judged, judged.valid)[criterion][judged.valid.circuits != judged.truth.circuits[0]]
     values = np.append(others, value)
-    return {
-        "truth": place_of(values, len(others)),
-        "picks_truth": is_picked_alone(values, len(others)),
-    }
+    picks = is_picked_alone(values, len(others))
+    if len(values) < judged.valid.n_all:
+        return {"truth": None, "picks_truth": False if picks is False else None}
+    return {"truth": place_of(values, len(others)), "picks_truth": picks}
 
 
 def are_best(values: np.ndarray) -> np.ndarray:

@@ -114,12 +114,18 @@ TELLS = Note(
 
 PLACE = share(
     "truth",
-    "valid circuits that are better than the truth, and half of those equal to it, of all others: 0 the best place",
+    "valid circuits that are better than the truth, and half of those equal to it, of all others: 0 the best place; "
+    "empty where not all are judged",
     better=False,
     only=TRUE,
 )
 
-PICKS = Note("picks_truth", "whether the criterion picks the truth alone: no valid circuit is as good", only=TRUE)
+PICKS = Note(
+    "picks_truth",
+    "whether the criterion picks the truth alone: no valid circuit is as good; empty where not all are judged and none of "
+    "those is as good",
+    only=TRUE,
+)
 
 METRICS = TableType(
     "metrics",
