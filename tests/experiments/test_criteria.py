@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -27,6 +28,7 @@ from mi_runner.experiments.criteria import answers, picture
 from mi_runner.experiments.criteria import experiment as criteria
 from mi_runner.experiments.criteria.judged import chance_circuits, judge_output
 from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.criteria.comparison import passes_more_often
 from mi_runner.models.mlp import MLP
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.training.options import TrainingOptions
@@ -544,6 +546,32 @@ def test_a_command_and_a_sweep_over_seeds(mi_run: Callable[..., Ended]) -> None:
 def pair(name: str, tau: float | None, low: float | None = None, high: float | None = None) -> dict[str, Any]:
     one, other = name.split("-")
     return {"criterion": one, "other": other, "tau": tau, "tau_low": low, "tau_high": high}
+
+
+def controls(
+    by_chance: dict[str, tuple[int, int]], untrained: dict[str, tuple[int, int]] | None = None, n_all: int = 100
+) -> str:
+    """Returns what is said of 100 judged circuits, of which 50 survive each criterion, beside controls."""
+    passed: dict[str, tuple[int, int] | None] = {name: (50, 100) for name in by_chance}
+    is_sample = n_all > 100
+    valid = SimpleNamespace(is_sample=is_sample, n_all=n_all)
+    against = {
+        "chance": passes_more_often(passed, by_chance, is_sample=is_sample),
+        "untrained": passes_more_often(passed, untrained or {}, is_sample=is_sample),
+    }
+    control = SimpleNamespace(is_sample=False)
+    judged = SimpleNamespace(counted=tuple(by_chance), valid=valid, untrained=control)
+    return answers._controls(answers.Answered(judged, {}, against))  # type: ignore[arg-type]
+
+
+def test_a_criterion_says_nothing_only_where_chance_survives_it_as_often() -> None:
+    assert controls({"a": (50, 100), "b": (60, 100), "c": (48, 100), "d": (10, 100)}) == (
+        "a and b say nothing: circuits drawn at random survive them at least as often. c is not told from chance: the "
+        "test at 5 % doesn't show that valid circuits survive it more often than circuits drawn at random do."
+    )
+    assert controls({"a": (10, 100)}) == (
+        "Valid circuits survive it more often than circuits drawn at random do (tested at 5 %)."
+    )
 
 
 def test_pairs_that_intervals_do_not_tell_apart_tie() -> None:

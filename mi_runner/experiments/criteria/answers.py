@@ -11,7 +11,7 @@ from mi_runner.experiments.common.validity import no_circuit
 from mi_runner.experiments.criteria.judged import Judged
 from mi_runner.experiments.criteria.rows import Against
 from mi_runner.experiments.criteria.tables import ALL_TOGETHER
-from mi_runner.methods.criteria.comparison import SAME
+from mi_runner.methods.criteria.comparison import SAME, AgainstChance
 from mi_runner.methods.criteria.records import PARSIMONY
 
 Row = Mapping[str, Any]
@@ -73,7 +73,7 @@ def _survivors(case: Answered) -> str:
         return text
     share = "" if valid.is_sample else f", the share {figure(row['share'])}"
     by_chance = between(row["chance"], row["chance_low"], row["chance_high"])
-    apart = "" if row["tells"] == "yes" else ", and the test at 5 % doesn't tell these shares apart"
+    apart = "" if row["tells"] == "yes" else ", and the test at 5 % doesn't show that this is less"
     return f"{text}{share}; of circuits of as many edges, drawn at random, it is {by_chance}{apart}"
 
 
@@ -82,28 +82,38 @@ def _are(n: int) -> str:
 
 
 def _controls(case: Answered) -> str:
-    """Returns which criteria say nothing, because circuits drawn at random survive them as often, or untrained ones."""
-    silent, tested = _silent(case, "chance")
+    """Returns which criteria say nothing, as circuits drawn at random or untrained ones survive them as often.
+
+    A criterion that chance circuits survive less often, but not so that the test shows it, may say something all the same.
+    """
+    untold, tested = _untold(case, "chance")
     if not tested:
         return ""
-    if not silent:
-        each = "each" if len(tested) > 1 else "it"
-        text = f"Valid circuits survive {each} more often than circuits drawn at random do (tested at 5 %)."
-    else:
+    silent = [name for name, found in untold.items() if found.chance_share >= found.share - SAME]
+    open_ones = [name for name in untold if name not in silent]
+    texts = []
+    if silent:
         says, them = ("says", "it") if len(silent) == 1 else ("say", "them")
-        text = (
-            f"{listed(silent)} {says} nothing: the test at 5 % doesn't show that valid circuits survive {them} more "
-            "often than circuits drawn at random do."
+        texts.append(f"{listed(silent)} {says} nothing: circuits drawn at random survive {them} at least as often.")
+    if open_ones:
+        are, them = ("is", "it") if len(open_ones) == 1 else ("are", "them")
+        texts.append(
+            f"{listed(open_ones)} {are} not told from chance: the test at 5 % doesn't show that valid circuits survive "
+            f"{them} more often than circuits drawn at random do."
         )
-    alike, _ = _silent(case, "untrained")
-    return f"{text} Valid circuits of the untrained network survive {listed(alike)} as often." if alike else text
+    if not untold:
+        each = "each" if len(tested) > 1 else "it"
+        texts.append(f"Valid circuits survive {each} more often than circuits drawn at random do (tested at 5 %).")
+    alike, _ = _untold(case, "untrained")
+    texts += [f"Valid circuits of the untrained network survive {listed(list(alike))} as often."] if alike else []
+    return " ".join(texts)
 
 
-def _silent(case: Answered, control: str) -> tuple[list[str], list[str]]:
-    """Returns which criteria the test doesn't tell from a control, and those that are tested."""
+def _untold(case: Answered, control: str) -> tuple[dict[str, AgainstChance], list[str]]:
+    """Returns the criteria that the test doesn't tell from a control, and those that are tested."""
     against = {name: case.against[control].get(name) for name in case.judged.counted}
-    tested = [name for name, found in against.items() if found is not None]
-    return [name for name, found in against.items() if found is not None and not found.says_something], tested
+    tested = {name: found for name, found in against.items() if found is not None}
+    return {name: found for name, found in tested.items() if not found.says_something}, list(tested)
 
 
 def _front(case: Answered) -> str:

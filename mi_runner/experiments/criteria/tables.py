@@ -107,8 +107,8 @@ UNTRAINED = _untrained("the criterion")
 
 TELLS = Note(
     "tells",
-    "yes: valid circuits survive more often than chance circuits, tested at 5 %; no: the criterion says nothing about "
-    "them",
+    "yes: valid circuits survive more often than chance circuits, tested at 5 %; no: the test doesn't show it, as chance "
+    "circuits survive as often or too few are drawn",
     only=CONTROLLED,
 )
 

@@ -278,7 +278,7 @@ class AgainstChance:
 
     @property
     def says_something(self) -> bool:
-        """Whether valid circuits pass more often than chance circuits do."""
+        """Whether the test shows that valid circuits pass more often than chance circuits do."""
         return self.p < LEVEL
 
 
@@ -295,7 +295,7 @@ def passes_more_often(
     probability that so few of so many draws pass, or fewer, if the probability is that share (binomial, one-sided).
     If the valid circuits are a sample themselves, it is that of Fisher's exact test, one-sided.
     p-values are corrected for the number of criteria by Holm's method. A criterion that chance passes as often as valid
-    circuits do says nothing about them.
+    circuits do says nothing about them; one with a large p-value may also be one with too few draws.
 
     Args:
         passed: criterion → how many valid circuits pass, and of how many; None or of 0: it is null.
