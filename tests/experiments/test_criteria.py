@@ -574,6 +574,18 @@ def test_a_criterion_says_nothing_only_where_chance_survives_it_as_often() -> No
     )
 
 
+def test_untrained_shares_that_are_exact_are_compared_without_a_test() -> None:
+    """Two of five is less than half, although no test on so few would show it."""
+    drawn = {"a": (10, 100), "b": (10, 100), "c": (10, 100)}
+    untrained = {"a": (2, 5), "b": (2, 4), "c": (3, 5)}
+    text = controls(drawn, untrained)
+    assert text.endswith(". Valid circuits of the untrained network survive b as often, and c more often.")
+    assert controls(drawn, {"a": (2, 5)}).endswith("(tested at 5 %).")
+    assert controls(drawn, untrained, n_all=500).endswith(
+        " The test at 5 % doesn't show that valid circuits of the untrained network survive a, b and c less often."
+    )
+
+
 def test_pairs_that_intervals_do_not_tell_apart_tie() -> None:
     rows = [pair("a-b", 0.9, 0.8, 0.95), pair("a-c", 0.85, 0.75, 0.9), pair("b-c", 0.1, 0.0, 0.2), pair("a-d", None)]
     said = answers._pairs(rows, intervals=True)

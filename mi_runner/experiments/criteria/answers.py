@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -104,9 +104,29 @@ def _controls(case: Answered) -> str:
     if not untold:
         each = "each" if len(tested) > 1 else "it"
         texts.append(f"Valid circuits survive {each} more often than circuits drawn at random do (tested at 5 %).")
-    alike, _ = _untold(case, "untrained")
-    texts += [f"Valid circuits of the untrained network survive {listed(list(alike))} as often."] if alike else []
-    return " ".join(texts)
+    return " ".join([*texts, *_untrained(case)])
+
+
+def _untrained(case: Answered) -> Iterator[str]:
+    """Yields which criteria valid circuits of the untrained network survive as often.
+
+    Where all of both networks are judged, their shares are exact, and so are compared without a test.
+    """
+    valid, untrained = case.judged.valid, case.judged.untrained
+    whose = "valid circuits of the untrained network"
+    if valid.is_sample or untrained is None or untrained.is_sample:
+        untold, _ = _untold(case, "untrained")
+        if untold:
+            yield f"The test at 5 % doesn't show that {whose} survive {listed(list(untold))} less often."
+        return
+    compared = {name: case.against["untrained"].get(name) for name in case.judged.counted}
+    shares = {name: found.chance_share - found.share for name, found in compared.items() if found is not None}
+    equal = [name for name, more in shares.items() if abs(more) <= SAME]
+    above = [name for name, more in shares.items() if more > SAME]
+    found = [f"{listed(equal)} as often"] if equal else []
+    found += [f"{listed(above)} more often"] if above else []
+    if found:
+        yield f"{whose.capitalize()} survive {', and '.join(found)}."
 
 
 def _untold(case: Answered, control: str) -> tuple[dict[str, AgainstChance], list[str]]:
