@@ -287,6 +287,11 @@ def test_without_controls_their_columns_are_missing() -> None:
     assert "drawn at random" not in result.answer
 
 
+def test_without_intervals_no_pair_of_sampled_examples_is_named() -> None:
+    answer = run(resamples=0, controls=False, criteria=["agreement", "rank", "parsimony"]).answer
+    assert "has no interval, so none of them is named" in answer and "The pair that agrees" not in answer
+
+
 def test_a_run_is_the_same_again(result: Result) -> None:
     again = run()
     for name, rows in result.tables.items():
@@ -397,6 +402,9 @@ def test_all_boolean_inputs_are_no_sample_so_that_taus_have_no_interval() -> Non
         data = replace(data, y_test=model(data.x_test).round()[:, 0])
     result = run(model, data, inputs=CircuitInputs.any)
     assert "tau_low" not in pd.DataFrame(result.tables["pairs"]).columns
+    assert "has no interval, so" not in result.answer
+    sample = run(model, data, inputs=CircuitInputs.any, max_circuits=3)
+    assert "The pair that agrees" not in sample.answer
     assert "shift" in {row["criterion"] for row in result.tables["metrics"]}
 
 
@@ -599,6 +607,9 @@ def test_pairs_that_intervals_do_not_tell_apart_tie() -> None:
     assert answers._pairs([pair("a-d", None)], intervals=True) == ""
     exact = [pair("a-b", 0.5), pair("a-c", 0.5), pair("b-c", -0.5)]
     assert answers._pairs(exact, intervals=False) == (
+        "τ of the pairs of criteria has no interval, so none of them is named as that of the highest or lowest."
+    )
+    assert answers._pairs(exact, intervals=False, exact=True) == (
         "The pair that agrees most is a–b, with τ 0.5; a–c ties with it. The pair that agrees least is b–c, with τ "
         "−0.5."
     )

@@ -32,7 +32,13 @@ class Answered:
 
 
 def answer(
-    cases: Sequence[Answered], n_outputs: int, accuracy_threshold: float, *, truth: bool, intervals: bool
+    cases: Sequence[Answered],
+    n_outputs: int,
+    accuracy_threshold: float,
+    *,
+    truth: bool,
+    intervals: bool,
+    every_input: bool = False,
 ) -> str:
     """Returns the answer for the first output, with each ablation.
 
@@ -41,7 +47,9 @@ def answer(
         n_outputs: how many are analysed.
         accuracy_threshold: as it is typed.
         truth: whether a circuit is known as the truth.
-        intervals: whether τ has intervals; without them its order is that of the numbers.
+        intervals: whether τ has intervals.
+        every_input: whether the examples are all inputs. If also all valid circuits are judged, τ is exact, and its
+            order is that of the numbers.
     """
     texts = [f"This is the first of {n_outputs} outputs."] if n_outputs > 1 else []
     for case in cases:
@@ -50,7 +58,9 @@ def answer(
             texts.append(f"{begin}no circuit is valid: {no_circuit(case.judged.valid_by, accuracy_threshold)}.")
             continue
         texts += [f"{begin}{_survivors(case)}.", _controls(case), _front(case)]
-        texts.append(_pairs(case.rows["pairs"], intervals=intervals))
+        texts.append(
+            _pairs(case.rows["pairs"], intervals=intervals, exact=every_input and not case.judged.valid.is_sample)
+        )
         texts.append(_truth(case) if truth else "")
     return " ".join(filter(None, texts))
 
@@ -147,11 +157,17 @@ def _front(case: Answered) -> str:
 # --- pairs -----------------------------------------------------------------------------------------------------------
 
 
-def _pairs(rows: Sequence[Row], *, intervals: bool) -> str:
-    """Returns which criteria agree most and least by τ; those whose intervals overlap tie."""
+def _pairs(rows: Sequence[Row], *, intervals: bool, exact: bool = False) -> str:
+    """Returns which criteria agree most and least by τ; those whose intervals overlap tie.
+
+    Args:
+        exact: whether neither examples nor circuits are a sample.
+    """
     known = [row for row in rows if row["tau"] is not None and (not intervals or row["tau_low"] is not None)]
     if len(known) < 2:
         return f"τ of {_named(known[0])} is {_tau(known[0])}." if known else ""
+    if not intervals and not exact:
+        return "τ of the pairs of criteria has no interval, so none of them is named as that of the highest or lowest."
     most, least = max(known, key=lambda row: row["tau"]), min(known, key=lambda row: row["tau"])
     if not _apart(least, most, intervals=intervals):
         return f"No two of {len(known)} pairs of criteria are told apart by τ."
