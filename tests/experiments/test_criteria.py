@@ -21,15 +21,18 @@ from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAbla
 from mi_runner.config.experiments.circuits import CircuitsConfig
 from mi_runner.config.experiments.criteria import CriteriaConfig
 from mi_runner.datasets import Dataset, Outputs, logic
-from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.errors import ArgumentError, ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, TrainedNetwork
 from mi_runner.experiments.circuits import experiment as circuits
 from mi_runner.experiments.criteria import answers, picture
 from mi_runner.experiments.criteria import experiment as criteria
 from mi_runner.experiments.criteria.judged import chance_circuits, judge_output
+from mi_runner.experiments.criteria.rows import metrics_rows
 from mi_runner.methods.circuits.space import CircuitSpace
 from mi_runner.methods.criteria.comparison import passes_more_often
+from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.models.mlp import MLP
+from mi_runner.progress import log
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.training.options import TrainingOptions
 from tests.conftest import Ended
@@ -232,7 +235,8 @@ def test_a_page_of_many_circuits_has_some_of_all_sizes(result: Result, monkeypat
 def test_chance_circuits_have_the_sizes_of_valid_ones_and_are_of_the_family() -> None:
     setting = setting_of()
     searched = judged_of(setting).search
-    drawn = chance_circuits(searched, 4_000, chance.generator(0, "test"))
+    drawn, not_drawn = chance_circuits(searched, 4_000, chance.generator(0, "test"))
+    assert not not_drawn
     assert len(drawn) == 4_000 and SPACE.are_well_formed(drawn).all()
     sizes = np.bincount(np.bitwise_count(searched.valid), minlength=SPACE.n_edges + 1) / len(searched.valid)
     shares = np.bincount(np.bitwise_count(drawn), minlength=SPACE.n_edges + 1) / len(drawn)
@@ -255,8 +259,52 @@ def test_of_a_family_that_is_too_large_to_list_chance_circuits_are_drawn_too(inp
     setting = setting_of(max_table_rows=20, max_circuits=25, inputs=CircuitInputs[inputs])
     searched = judged_of(setting).search
     assert len(searched.listed) < searched.n_circuits
-    drawn = chance_circuits(searched, 200, chance.generator(0, "test"))
-    assert len(drawn) > 150 and CircuitSpace(SPACE.sizes, inputs).are_well_formed(drawn).all()
+    drawn, not_drawn = chance_circuits(searched, 200, chance.generator(0, "test"))
+    assert len(drawn) == 200 and not not_drawn
+    assert CircuitSpace(SPACE.sizes, inputs).are_well_formed(drawn).all()
+
+
+def test_few_chance_circuits_of_a_size_are_drawn_from_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each draw asks for many circuits, as most of the sparse ones leave an input out."""
+    asked, draw = [], CircuitSampler.draw
+
+    def noted(self: CircuitSampler, k: int, n: int) -> np.ndarray:
+        asked.append(n)
+        return draw(self, k, n)
+
+    monkeypatch.setattr(CircuitSampler, "draw", noted)
+    searched = judged_of(setting_of(max_table_rows=20, max_circuits=25)).search
+    asked.clear()
+    assert len(chance_circuits(searched, 30, chance.generator(0, "test"))[0]) == 30
+    assert asked and min(asked) >= 1_000
+
+
+def test_sizes_without_chance_circuits_are_named_and_not_compared(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    draw = CircuitSampler.draw
+
+    def dense(self: CircuitSampler, k: int, n: int) -> np.ndarray:
+        if k <= 8:
+            raise ArgumentError("k", k, "there seems to be no circuit of so many edges.")
+        return draw(self, k, n)
+
+    monkeypatch.setattr(CircuitSampler, "draw", dense)
+    setting = setting_of(max_table_rows=20, max_circuits=2_000, control_circuits=300)
+    monkeypatch.setattr(log, "propagate", True)  # a run in another test turns it off
+    with caplog.at_level("INFO", logger=log.name):
+        judged = judged_of(setting)
+    assert judged.not_drawn and max(judged.not_drawn) <= 8 and (np.bitwise_count(judged.chance.circuits) > 8).all()
+    assert f"{300 - len(judged.chance.circuits)} chance circuits of {judged.not_drawn[0]}" in caplog.text
+    remaining = ~np.isin(np.bitwise_count(judged.valid.circuits), judged.not_drawn)
+    assert 0 < remaining.sum() < len(remaining)
+    _, compared = metrics_rows(judged, has_truth=False)
+    reached = judged.valid.values["parsimony"][remaining] >= 0.9 - 1e-12
+    found = compared["chance"]["parsimony"]
+    assert found is not None and found.share == reached.mean()
+    agreeing = compared["chance"]["agreement"]
+    assert agreeing is not None
+    assert agreeing.share == (judged.valid.values["agreement"][remaining] >= 0.9 - 1e-12).mean()
 
 
 def test_controls_are_counted_beside_the_valid_circuits(result: Result) -> None:

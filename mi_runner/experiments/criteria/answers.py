@@ -84,7 +84,8 @@ def _survivors(case: Answered) -> str:
     share = "" if valid.is_sample else f", the share {figure(row['share'])}"
     by_chance = between(row["chance"], row["chance_low"], row["chance_high"])
     apart = "" if row["tells"] == "yes" else ", and the test at 5 % doesn't show that this is less"
-    return f"{text}{share}; of circuits of as many edges, drawn at random, it is {by_chance}{apart}"
+    but = f", but none of {listed([f'{size}' for size in judged.not_drawn])}" if judged.not_drawn else ""
+    return f"{text}{share}; of circuits of as many edges{but}, drawn at random, it is {by_chance}{apart}"
 
 
 def _are(n: int) -> str:

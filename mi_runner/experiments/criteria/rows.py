@@ -47,14 +47,22 @@ def with_all(judged: Judged, population: Population) -> dict[str, np.ndarray]:
     return {**population.values, ALL_TOGETHER: smallest(population.values, judged.counted)}
 
 
-def survive(judged: Judged, population: Population | None) -> dict[str, tuple[int, int] | None]:
-    """Returns how many circuits of a population survive each criterion, and all, and of how many; None: empty."""
+def survive(
+    judged: Judged, population: Population | None, *, but_of: Sequence[int] = ()
+) -> dict[str, tuple[int, int] | None]:
+    """Returns how many circuits of a population survive each criterion, and all, and of how many; None: empty.
+
+    Args:
+        but_of: numbers of edges whose circuits are left out.
+    """
     if population is None:
         return {}
     found: dict[str, tuple[int, int] | None] = {}
+    stays = ~np.isin(np.bitwise_count(population.circuits), but_of)
     for name, values in with_all(judged, population).items():
-        is_empty = not len(values) or bool(np.isnan(values).all())
-        found[name] = None if is_empty else (int((values >= population.threshold - SAME).sum()), len(values))
+        is_empty = not stays.any() or bool(np.isnan(values).all())
+        survives = values >= population.threshold - SAME
+        found[name] = None if is_empty else (int(survives[stays].sum()), int(stays.sum()))
     return found
 
 
@@ -74,8 +82,11 @@ def metrics_rows(judged: Judged, *, has_truth: bool) -> tuple[list[Row], dict[st
     valid, found = judged.valid, judged.valid.survivors
     own, by_chance, untrained = (survive(judged, one) for one in (valid, judged.chance, judged.untrained))
     compared: dict[str, Against] = {
-        name: passes_more_often(own, of_control, is_sample=valid.is_sample)
-        for name, of_control in (("chance", by_chance), ("untrained", untrained))
+        name: passes_more_often(compared_with, of_control, is_sample=valid.is_sample)
+        for name, compared_with, of_control in (
+            ("chance", survive(judged, valid, but_of=judged.not_drawn), by_chance),
+            ("untrained", own, untrained),
+        )
     }
     rows = []
     for name, values in with_all(judged, valid).items():
