@@ -368,7 +368,9 @@ def test_a_census_lists_a_sample() -> None:
     assert not len(found["front"])
 
 
-def test_no_circuit_is_valid() -> None:
+def test_no_circuit_is_valid(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(log, "propagate", True)  # a run in another test turns it off
+    caplog.set_level("INFO", logger=log.name)
     data = data_of(network())
     wrong = replace(data, y_test=data.y_test + 5)
     result = run(None, wrong, valid=Valid.task)
@@ -377,6 +379,7 @@ def test_no_circuit_is_valid() -> None:
     metrics = frames(result)["metrics"]
     assert metrics["n_survivors"].isna().all() and (metrics["n_valid"] == 0).all()
     assert result.metrics["n_valid/zero"] == 0
+    assert "zero ablation: no circuit is valid, so none is judged" in caplog.text and "at random" not in caplog.text
 
 
 def test_one_circuit_is_valid() -> None:

@@ -85,8 +85,8 @@ def test_survivors_of_a_sample_are_not_counted_as_those_of_all() -> None:
     assert (row["n_networks"], row["n_whole"], row["n_valid_most"]) == (5, 3, 500)
     assert (row["n_surviving_least"], row["n_surviving_most"], row["n_one"], row["n_none"]) == (1, 5, 1, 0)
     assert found.answer.startswith(
-        "With zero ablation 5 networks have 10 to 500 (median 30) valid circuits; in the 3 of them whose valid circuits "
-        "are all judged 1 to 5 (median 3) survive all criteria; in 1 of these it is one circuit."
+        "With zero ablation 5 networks have 10 to 500 (median 30) valid circuits; in the 3 of them whose valid "
+        "circuits are all judged 1 to 5 (median 3) survive all criteria; in 1 of these it is one circuit."
     )
     assert found.notes[1].startswith("of 2 of 6 networks a sample of the valid circuits was judged with zero ablation")
     found = compare_networks([run(4, 500, 1, n_judged=20)])

@@ -95,7 +95,7 @@ def _are(n: int) -> str:
 def _controls(case: Answered) -> str:
     """Returns which criteria say nothing, as circuits drawn at random or untrained ones survive them as often.
 
-    A criterion that chance circuits survive less often, but not so that the test shows it, may say something all the same.
+    A criterion that chance circuits survive less often, but not so that the test shows it, may say something.
     """
     untold, tested = _untold(case, "chance")
     if not tested:

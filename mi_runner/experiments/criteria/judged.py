@@ -178,7 +178,10 @@ def judge_output(
     search = _searched(setting, network, output, ablation, rule)
     task = _task(setting, network, search, output, ablation)
     n_chance = config.control_circuits if config.controls else 0
-    log.info(_estimate(task, search, criteria, config.max_circuits, n_chance, config.resamples))
+    if search.n_valid:
+        log.info(_estimate(task, search, criteria, config.max_circuits, n_chance, config.resamples))
+    else:
+        log.info(f"{ablation} ablation: no circuit is valid, so none is judged")
     valid = _valid(setting, task, search, criteria, (network.name, output, ablation), config.max_circuits)
     by_chance, not_drawn = None, ()
     if config.controls and valid.n_all:
@@ -221,8 +224,8 @@ def judge_output(
 def _not_drawn(ablation: str, sizes: Sequence[int], n_missing: int) -> str:
     """Returns which chance circuits are missing."""
     return (
-        f"{ablation} ablation: {n_missing:,} chance circuits of {', '.join(map(str, sizes))} edges are missing, as almost "
-        "none that is drawn has all inputs and outputs; chance is compared with the valid circuits of other sizes"
+        f"{ablation} ablation: {n_missing:,} chance circuits of {', '.join(map(str, sizes))} edges are missing, as "
+        "almost none that is drawn has all inputs and outputs; chance is compared with the valid circuits of other sizes"
     )
 
 
@@ -331,8 +334,8 @@ def _judged(
 def chance_circuits(search: CircuitSearch, n: int, generator: torch.Generator) -> tuple[np.ndarray, tuple[int, ...]]:
     """Returns n circuits `(n,)` uint64 of as many edges as valid ones, drawn uniformly from all of the family.
 
-    The number of edges is that of a valid circuit drawn at random. Of a family that is too large to list, a size of which
-    too few circuits are found has none; these sizes are returned too.
+    The number of edges is that of a valid circuit drawn at random. Of a family that is too large to list, a size of
+    which too few circuits are found has none; these sizes are returned too.
 
     Args:
         search: with at least one valid circuit.

@@ -147,8 +147,8 @@ def _control_columns(
 def _truth_columns(judged: Judged, criterion: str) -> Row:
     """Returns the place of the truth in a criterion among the valid circuits, and whether it picks the truth alone.
 
-    Where a sample of the valid circuits is judged, both are empty. But a judged circuit that is as good as the truth shows
-    that it isn't picked alone.
+    Where a sample of the valid circuits is judged, both are empty. But a judged circuit that is as good as the truth
+    shows that it isn't picked alone.
     """
     if judged.truth is None:
         return {"truth": None, "picks_truth": None}

@@ -107,8 +107,8 @@ UNTRAINED = _untrained("the criterion")
 
 TELLS = Note(
     "tells",
-    "yes: valid circuits survive more often than chance circuits, tested at 5 %; no: the test doesn't show it, as chance "
-    "circuits survive as often or too few are drawn",
+    "yes: valid circuits survive more often than chance circuits, tested at 5 %; no: the test doesn't show it, as "
+    "chance circuits survive as often or too few are drawn",
     only=CONTROLLED,
 )
 
@@ -122,8 +122,8 @@ PLACE = share(
 
 PICKS = Note(
     "picks_truth",
-    "whether the criterion picks the truth alone: no valid circuit is as good; empty where not all are judged and none of "
-    "those is as good",
+    "whether the criterion picks the truth alone: no valid circuit is as good; empty where not all are judged and none "
+    "of those is as good",
     only=TRUE,
 )
 
