@@ -220,6 +220,7 @@ def run(setting: Setting[CriteriaConfig]) -> Result:
             config.accuracy_threshold,
             truth=config.truth is not None,
             intervals=_has_intervals(config, network),
+            every_input=network.every_input,
         ),
         timings={"criteria": clock() - began},
     )
