@@ -26,7 +26,7 @@ def main(folder: Path) -> None:
     print("\n| ablation | networks | valid circuits | survive all | one alone |\n|---|---|---|---|---|")
     for row in survivors.to_dict("records"):
         ends = [
-            "{:,.0f} to {:,.0f} (median {:,.4g})".format(*(row[f"{name}_{end}"] for end in ("least", "most", "median")))
+            "{:,.0f} to {:,.0f} (median {:,.0f})".format(*(row[f"{name}_{end}"] for end in ("least", "most", "median")))
             for name in ("n_valid", "n_surviving")
         ]
         print(f"| {row['ablation']} | {row['n_networks']} | {ends[0]} | {ends[1]} | {row['n_one']} |")

@@ -116,17 +116,18 @@ def _sampled(space: CircuitSpace, of_families: np.ndarray, seed: int) -> np.ndar
     families = np.empty(of_families.shape, dtype=np.uint64)
     for size in np.unique(of_families).tolist():
         of_size = of_families == size
-        found = _of_family(space, sampler, size, int(of_size.sum()))
+        found = of_family(space, sampler, size, int(of_size.sum()))
         if found is None:
             return None
         families[of_size] = found
     return families
 
 
-def _of_family(space: CircuitSpace, sampler: CircuitSampler, size: int, n: int) -> np.ndarray | None:
+def of_family(space: CircuitSpace, sampler: CircuitSampler, size: int, n: int) -> np.ndarray | None:
     """Returns n circuits of the family `(n,)` uint64, drawn uniformly among those with so many edges.
 
-    The sampler's circuits may leave inputs and outputs out. Those that the family lacks are dropped.
+    The sampler's circuits may leave inputs and outputs out. Those that the family lacks are dropped. None where
+    too few of many draws are left.
     """
     found: list[np.ndarray] = []
     n_found, n_refused = 0, 0

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,14 +21,18 @@ from mi_runner.config.experiments.circuit_options import CircuitInputs, EdgeAbla
 from mi_runner.config.experiments.circuits import CircuitsConfig
 from mi_runner.config.experiments.criteria import CriteriaConfig
 from mi_runner.datasets import Dataset, Outputs, logic
-from mi_runner.errors import ConfigError, RunFailed
+from mi_runner.errors import ArgumentError, ConfigError, RunFailed
 from mi_runner.experiments import Result, Setting, TrainedNetwork
 from mi_runner.experiments.circuits import experiment as circuits
 from mi_runner.experiments.criteria import answers, picture
 from mi_runner.experiments.criteria import experiment as criteria
 from mi_runner.experiments.criteria.judged import chance_circuits, judge_output
+from mi_runner.experiments.criteria.rows import metrics_rows
 from mi_runner.methods.circuits.space import CircuitSpace
+from mi_runner.methods.criteria.comparison import passes_more_often
+from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.models.mlp import MLP
+from mi_runner.progress import log
 from mi_runner.tables.intervals import wilson_interval
 from mi_runner.training.options import TrainingOptions
 from tests.conftest import Ended
@@ -230,7 +235,8 @@ def test_a_page_of_many_circuits_has_some_of_all_sizes(result: Result, monkeypat
 def test_chance_circuits_have_the_sizes_of_valid_ones_and_are_of_the_family() -> None:
     setting = setting_of()
     searched = judged_of(setting).search
-    drawn = chance_circuits(searched, 4_000, chance.generator(0, "test"))
+    drawn, not_drawn = chance_circuits(searched, 4_000, chance.generator(0, "test"))
+    assert not not_drawn
     assert len(drawn) == 4_000 and SPACE.are_well_formed(drawn).all()
     sizes = np.bincount(np.bitwise_count(searched.valid), minlength=SPACE.n_edges + 1) / len(searched.valid)
     shares = np.bincount(np.bitwise_count(drawn), minlength=SPACE.n_edges + 1) / len(drawn)
@@ -253,8 +259,52 @@ def test_of_a_family_that_is_too_large_to_list_chance_circuits_are_drawn_too(inp
     setting = setting_of(max_table_rows=20, max_circuits=25, inputs=CircuitInputs[inputs])
     searched = judged_of(setting).search
     assert len(searched.listed) < searched.n_circuits
-    drawn = chance_circuits(searched, 200, chance.generator(0, "test"))
-    assert len(drawn) > 150 and CircuitSpace(SPACE.sizes, inputs).are_well_formed(drawn).all()
+    drawn, not_drawn = chance_circuits(searched, 200, chance.generator(0, "test"))
+    assert len(drawn) == 200 and not not_drawn
+    assert CircuitSpace(SPACE.sizes, inputs).are_well_formed(drawn).all()
+
+
+def test_few_chance_circuits_of_a_size_are_drawn_from_many(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each draw asks for many circuits, as most of the sparse ones leave an input out."""
+    asked, draw = [], CircuitSampler.draw
+
+    def noted(self: CircuitSampler, k: int, n: int) -> np.ndarray:
+        asked.append(n)
+        return draw(self, k, n)
+
+    monkeypatch.setattr(CircuitSampler, "draw", noted)
+    searched = judged_of(setting_of(max_table_rows=20, max_circuits=25)).search
+    asked.clear()
+    assert len(chance_circuits(searched, 30, chance.generator(0, "test"))[0]) == 30
+    assert asked and min(asked) >= 1_000
+
+
+def test_sizes_without_chance_circuits_are_named_and_not_compared(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    draw = CircuitSampler.draw
+
+    def dense(self: CircuitSampler, k: int, n: int) -> np.ndarray:
+        if k <= 8:
+            raise ArgumentError("k", k, "there seems to be no circuit of so many edges.")
+        return draw(self, k, n)
+
+    monkeypatch.setattr(CircuitSampler, "draw", dense)
+    setting = setting_of(max_table_rows=20, max_circuits=2_000, control_circuits=300)
+    monkeypatch.setattr(log, "propagate", True)  # a run in another test turns it off
+    with caplog.at_level("INFO", logger=log.name):
+        judged = judged_of(setting)
+    assert judged.not_drawn and max(judged.not_drawn) <= 8 and (np.bitwise_count(judged.chance.circuits) > 8).all()
+    assert f"{300 - len(judged.chance.circuits)} chance circuits of {judged.not_drawn[0]}" in caplog.text
+    remaining = ~np.isin(np.bitwise_count(judged.valid.circuits), judged.not_drawn)
+    assert 0 < remaining.sum() < len(remaining)
+    _, compared = metrics_rows(judged, has_truth=False)
+    reached = judged.valid.values["parsimony"][remaining] >= 0.9 - 1e-12
+    found = compared["chance"]["parsimony"]
+    assert found is not None and found.share == reached.mean()
+    agreeing = compared["chance"]["agreement"]
+    assert agreeing is not None
+    assert agreeing.share == (judged.valid.values["agreement"][remaining] >= 0.9 - 1e-12).mean()
 
 
 def test_controls_are_counted_beside_the_valid_circuits(result: Result) -> None:
@@ -285,6 +335,11 @@ def test_without_controls_their_columns_are_missing() -> None:
     assert "drawn at random" not in result.answer
 
 
+def test_without_intervals_no_pair_of_sampled_examples_is_named() -> None:
+    answer = run(resamples=0, controls=False, criteria=["agreement", "rank", "parsimony"]).answer
+    assert "has no interval, so none of them is named" in answer and "The pair that agrees" not in answer
+
+
 def test_a_run_is_the_same_again(result: Result) -> None:
     again = run()
     for name, rows in result.tables.items():
@@ -313,7 +368,9 @@ def test_a_census_lists_a_sample() -> None:
     assert not len(found["front"])
 
 
-def test_no_circuit_is_valid() -> None:
+def test_no_circuit_is_valid(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+    monkeypatch.setattr(log, "propagate", True)  # a run in another test turns it off
+    caplog.set_level("INFO", logger=log.name)
     data = data_of(network())
     wrong = replace(data, y_test=data.y_test + 5)
     result = run(None, wrong, valid=Valid.task)
@@ -322,6 +379,7 @@ def test_no_circuit_is_valid() -> None:
     metrics = frames(result)["metrics"]
     assert metrics["n_survivors"].isna().all() and (metrics["n_valid"] == 0).all()
     assert result.metrics["n_valid/zero"] == 0
+    assert "zero ablation: no circuit is valid, so none is judged" in caplog.text and "at random" not in caplog.text
 
 
 def test_one_circuit_is_valid() -> None:
@@ -337,6 +395,15 @@ def test_one_circuit_is_valid() -> None:
     assert result.answer == "With zero ablation 1 of 1 valid circuit survives all 7 criteria (at least 0.9)."
     assert [row["tau"] for row in result.tables["pairs"]] == [None] * len(result.tables["pairs"])
     assert frames(result)["circuits"]["circuit"].tolist() == [3]
+
+
+def test_with_parsimony_alone_there_is_nothing_to_survive() -> None:
+    result = run(criteria=["parsimony"], ablation=LeftOut.zero)
+    found = frames(result)
+    for name in ("circuits", "front", "best"):
+        assert len(found[name]) and found[name]["survives"].isna().all()
+    assert " valid; no criterion but parsimony was computed. " in result.answer
+    assert set(result.pictures["criteria"]()["parts"][0]["circuits"]["survives"]) == {None}
 
 
 def test_several_outputs_are_judged_one_by_one() -> None:
@@ -386,6 +453,9 @@ def test_all_boolean_inputs_are_no_sample_so_that_taus_have_no_interval() -> Non
         data = replace(data, y_test=model(data.x_test).round()[:, 0])
     result = run(model, data, inputs=CircuitInputs.any)
     assert "tau_low" not in pd.DataFrame(result.tables["pairs"]).columns
+    assert "has no interval, so" not in result.answer
+    sample = run(model, data, inputs=CircuitInputs.any, max_circuits=3)
+    assert "The pair that agrees" not in sample.answer
     assert "shift" in {row["criterion"] for row in result.tables["metrics"]}
 
 
@@ -415,6 +485,19 @@ def test_the_full_circuit_is_picked_alone_by_no_criterion_or_named(tmp_path: Pat
     assert "truth" in result.answer
     picks = [row["criterion"] for row in result.tables["overview"] if row["picks_truth"] and row["criterion"] != "all"]
     assert ("The truth is picked alone by" in result.answer) == bool(picks)
+
+
+def test_a_sample_picks_no_truth(result: Result, tmp_path: Path) -> None:
+    """The sparsest circuit, which parsimony may pick: a circuit that isn't judged may be as sparse."""
+    table = frames(result)["circuits"].sort_values(["n_edges", "circuit"])
+    options = {"truth": truth_file(tmp_path, int(table["circuit"].iloc[0])), "ablation": LeftOut.zero}
+    options |= {"criteria": ["agreement", "parsimony"], "resamples": 0, "controls": False}
+    for most in (1, 4, len(table) - 1):
+        found = run(max_circuits=most, **options)
+        for row in found.tables["metrics"]:
+            assert row["n_judged"] < row["n_valid"] and row["truth"] is None and row["picks_truth"] in (False, None)
+        assert "The place of the truth is not known, as not all valid circuits are judged" in found.answer
+        assert "picked alone by" not in found.answer and "only valid circuit" not in found.answer
 
 
 def test_a_truth_that_is_not_valid_has_no_place(result: Result, tmp_path: Path) -> None:
@@ -524,6 +607,44 @@ def pair(name: str, tau: float | None, low: float | None = None, high: float | N
     return {"criterion": one, "other": other, "tau": tau, "tau_low": low, "tau_high": high}
 
 
+def controls(
+    by_chance: dict[str, tuple[int, int]], untrained: dict[str, tuple[int, int]] | None = None, n_all: int = 100
+) -> str:
+    """Returns what is said of 100 judged circuits, of which 50 survive each criterion, beside controls."""
+    passed: dict[str, tuple[int, int] | None] = {name: (50, 100) for name in by_chance}
+    is_sample = n_all > 100
+    valid = SimpleNamespace(is_sample=is_sample, n_all=n_all)
+    against = {
+        "chance": passes_more_often(passed, by_chance, is_sample=is_sample),
+        "untrained": passes_more_often(passed, untrained or {}, is_sample=is_sample),
+    }
+    control = SimpleNamespace(is_sample=False)
+    judged = SimpleNamespace(counted=tuple(by_chance), valid=valid, untrained=control)
+    return answers._controls(answers.Answered(judged, {}, against))  # type: ignore[arg-type]
+
+
+def test_a_criterion_says_nothing_only_where_chance_survives_it_as_often() -> None:
+    assert controls({"a": (50, 100), "b": (60, 100), "c": (48, 100), "d": (10, 100)}) == (
+        "a and b say nothing: circuits drawn at random survive them at least as often. c is not told from chance: the "
+        "test at 5 % doesn't show that valid circuits survive it more often than circuits drawn at random do."
+    )
+    assert controls({"a": (10, 100)}) == (
+        "Valid circuits survive it more often than circuits drawn at random do (tested at 5 %)."
+    )
+
+
+def test_untrained_shares_that_are_exact_are_compared_without_a_test() -> None:
+    """Two of five is less than half, although no test on so few would show it."""
+    drawn = {"a": (10, 100), "b": (10, 100), "c": (10, 100)}
+    untrained = {"a": (2, 5), "b": (2, 4), "c": (3, 5)}
+    text = controls(drawn, untrained)
+    assert text.endswith(". Valid circuits of the untrained network survive b as often, and c more often.")
+    assert controls(drawn, {"a": (2, 5)}).endswith("(tested at 5 %).")
+    assert controls(drawn, untrained, n_all=500).endswith(
+        " The test at 5 % doesn't show that valid circuits of the untrained network survive a, b and c less often."
+    )
+
+
 def test_pairs_that_intervals_do_not_tell_apart_tie() -> None:
     rows = [pair("a-b", 0.9, 0.8, 0.95), pair("a-c", 0.85, 0.75, 0.9), pair("b-c", 0.1, 0.0, 0.2), pair("a-d", None)]
     said = answers._pairs(rows, intervals=True)
@@ -537,6 +658,9 @@ def test_pairs_that_intervals_do_not_tell_apart_tie() -> None:
     assert answers._pairs([pair("a-d", None)], intervals=True) == ""
     exact = [pair("a-b", 0.5), pair("a-c", 0.5), pair("b-c", -0.5)]
     assert answers._pairs(exact, intervals=False) == (
+        "τ of the pairs of criteria has no interval, so none of them is named as that of the highest or lowest."
+    )
+    assert answers._pairs(exact, intervals=False, exact=True) == (
         "The pair that agrees most is a–b, with τ 0.5; a–c ties with it. The pair that agrees least is b–c, with τ "
         "−0.5."
     )

@@ -39,9 +39,16 @@ class Saved:
         return {}
 
 
-def run(seed: int, n_valid: int, n_surviving: int | None, taus: Sequence[float | None] = ()) -> Saved:
+def run(
+    seed: int,
+    n_valid: int,
+    n_surviving: int | None,
+    taus: Sequence[float | None] = (),
+    n_judged: int | None = None,
+) -> Saved:
     """Returns a run whose pairs are agreement–shift, agreement–rank and rank–parsimony."""
-    row = {"ablation": "zero", "output": 0, "n_valid": n_valid, "n_survivors": n_surviving}
+    judged = n_valid if n_judged is None else n_judged
+    row = {"ablation": "zero", "output": 0, "n_valid": n_valid, "n_judged": judged, "n_survivors": n_surviving}
     metrics = pd.DataFrame([{**row, "criterion": "agreement"}, {**row, "criterion": "all"}])
     pairs = [("agreement", "shift"), ("agreement", "rank"), ("rank", "parsimony")]
     rows = [
@@ -65,10 +72,26 @@ def test_networks_without_a_valid_circuit_are_left_out_with_a_note() -> None:
     assert row == {
         **{"ablation": "zero", "output": 0, "n_networks": 3},
         **{"n_valid_least": 10, "n_valid_median": 20, "n_valid_most": 30},
-        **{"n_surviving_least": 1, "n_surviving_median": 3, "n_surviving_most": 5},
+        **{"n_whole": 3, "n_surviving_least": 1, "n_surviving_median": 3, "n_surviving_most": 5},
         **{"n_one": 1, "n_none": 0},
     }
     assert found.notes == ["1 of 4 networks has no valid circuit with zero ablation"]
+
+
+def test_survivors_of_a_sample_are_not_counted_as_those_of_all() -> None:
+    """20 of 500 were judged: one or none of these survives, which says nothing of the other 480."""
+    found = compare_networks([*RUNS, run(4, 500, 1, n_judged=20), run(5, 400, 0, n_judged=20)])
+    (row,) = found.tables["survivors"]
+    assert (row["n_networks"], row["n_whole"], row["n_valid_most"]) == (5, 3, 500)
+    assert (row["n_surviving_least"], row["n_surviving_most"], row["n_one"], row["n_none"]) == (1, 5, 1, 0)
+    assert found.answer.startswith(
+        "With zero ablation 5 networks have 10 to 500 (median 30) valid circuits; in the 3 of them whose valid "
+        "circuits are all judged 1 to 5 (median 3) survive all criteria; in 1 of these it is one circuit."
+    )
+    assert found.notes[1].startswith("of 2 of 6 networks a sample of the valid circuits was judged with zero ablation")
+    found = compare_networks([run(4, 500, 1, n_judged=20)])
+    assert (found.tables["survivors"][0]["n_surviving_most"], found.tables["survivors"][0]["n_one"]) == (None, None)
+    assert "surviv" not in found.answer
 
 
 def test_the_mean_of_tau_is_over_the_networks_that_have_one() -> None:

@@ -160,6 +160,7 @@ def test_survivors_are_those_of_a_loop_over_circuits(values: dict[str, np.ndarra
         assert found.pairs[one, other] == len(both)
         assert found.overlaps[one, other] == (len(both) / len(either) if either else None)
     in_all = every.intersection(*(sets[name] for name in counted))
+    assert found.are_survivors is not None
     assert (found.of_all, set(np.flatnonzero(found.are_survivors))) == (len(in_all), in_all)
     assert found.with_all == {name: len(in_all & passed) for name, passed in sets.items()}
     for step, name in enumerate(counted):
@@ -177,8 +178,9 @@ def test_a_criterion_that_is_null_for_all_is_no_part_of_all() -> None:
 
 
 def test_there_are_no_survivors_of_all_without_a_criterion_that_counts() -> None:
-    assert survivors({"parsimony": of(1, 0.5)}, 0.99).of_all is None
-    assert survivors({"shift": of(NULL)}, 0.99).of_all is None
+    for values in ({"parsimony": of(1, 0.5)}, {"shift": of(NULL)}):
+        found = survivors(values, 0.99)
+        assert found.of_all is found.are_survivors is None
 
 
 def test_criteria_are_added_in_the_order_asked_for() -> None:

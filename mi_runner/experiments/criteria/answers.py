@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,8 @@ from mi_runner.experiments.common.validity import no_circuit
 from mi_runner.experiments.criteria.judged import Judged
 from mi_runner.experiments.criteria.rows import Against
 from mi_runner.experiments.criteria.tables import ALL_TOGETHER
-from mi_runner.methods.criteria.comparison import SAME
+from mi_runner.methods.criteria.comparison import SAME, AgainstChance
+from mi_runner.methods.criteria.records import PARSIMONY
 
 Row = Mapping[str, Any]
 
@@ -31,7 +32,13 @@ class Answered:
 
 
 def answer(
-    cases: Sequence[Answered], n_outputs: int, accuracy_threshold: float, *, truth: bool, intervals: bool
+    cases: Sequence[Answered],
+    n_outputs: int,
+    accuracy_threshold: float,
+    *,
+    truth: bool,
+    intervals: bool,
+    every_input: bool = False,
 ) -> str:
     """Returns the answer for the first output, with each ablation.
 
@@ -40,7 +47,9 @@ def answer(
         n_outputs: how many are analysed.
         accuracy_threshold: as it is typed.
         truth: whether a circuit is known as the truth.
-        intervals: whether τ has intervals; without them its order is that of the numbers.
+        intervals: whether τ has intervals.
+        every_input: whether the examples are all inputs. If also all valid circuits are judged, τ is exact, and its
+            order is that of the numbers.
     """
     texts = [f"This is the first of {n_outputs} outputs."] if n_outputs > 1 else []
     for case in cases:
@@ -49,7 +58,9 @@ def answer(
             texts.append(f"{begin}no circuit is valid: {no_circuit(case.judged.valid_by, accuracy_threshold)}.")
             continue
         texts += [f"{begin}{_survivors(case)}.", _controls(case), _front(case)]
-        texts.append(_pairs(case.rows["pairs"], intervals=intervals))
+        texts.append(
+            _pairs(case.rows["pairs"], intervals=intervals, exact=every_input and not case.judged.valid.is_sample)
+        )
         texts.append(_truth(case) if truth else "")
     return " ".join(filter(None, texts))
 
@@ -58,7 +69,8 @@ def _survivors(case: Answered) -> str:
     judged, valid = case.judged, case.judged.valid
     (row,) = (row for row in case.rows["metrics"] if row["criterion"] == ALL_TOGETHER)
     if not judged.counted:
-        return f"{counted(valid.n_all, 'circuit')} {_are(valid.n_all)} valid, and no criterion says anything of them"
+        but = " but parsimony" if PARSIMONY in judged.criteria else ""
+        return f"{counted(valid.n_all, 'circuit')} {_are(valid.n_all)} valid; no criterion{but} was computed"
     criteria = f"all {len(judged.counted)} criteria" if len(judged.counted) > 1 else judged.counted[0]
     reach = f"{criteria} (at least {valid.threshold:g})"
     if valid.is_sample:
@@ -71,8 +83,9 @@ def _survivors(case: Answered) -> str:
         return text
     share = "" if valid.is_sample else f", the share {figure(row['share'])}"
     by_chance = between(row["chance"], row["chance_low"], row["chance_high"])
-    apart = "" if row["tells"] == "yes" else ", and the test at 5 % doesn't tell these shares apart"
-    return f"{text}{share}; of circuits of as many edges, drawn at random, it is {by_chance}{apart}"
+    apart = "" if row["tells"] == "yes" else ", and the test at 5 % doesn't show that this is less"
+    but = f", but none of {listed([f'{size}' for size in judged.not_drawn])}" if judged.not_drawn else ""
+    return f"{text}{share}; of circuits of as many edges{but}, drawn at random, it is {by_chance}{apart}"
 
 
 def _are(n: int) -> str:
@@ -80,28 +93,58 @@ def _are(n: int) -> str:
 
 
 def _controls(case: Answered) -> str:
-    """Returns which criteria say nothing, because circuits drawn at random survive them as often, or untrained ones."""
-    silent, tested = _silent(case, "chance")
+    """Returns which criteria say nothing, as circuits drawn at random or untrained ones survive them as often.
+
+    A criterion that chance circuits survive less often, but not so that the test shows it, may say something.
+    """
+    untold, tested = _untold(case, "chance")
     if not tested:
         return ""
-    if not silent:
-        each = "each" if len(tested) > 1 else "it"
-        text = f"Valid circuits survive {each} more often than circuits drawn at random do (tested at 5 %)."
-    else:
+    silent = [name for name, found in untold.items() if found.chance_share >= found.share - SAME]
+    open_ones = [name for name in untold if name not in silent]
+    texts = []
+    if silent:
         says, them = ("says", "it") if len(silent) == 1 else ("say", "them")
-        text = (
-            f"{listed(silent)} {says} nothing: the test at 5 % doesn't show that valid circuits survive {them} more "
-            "often than circuits drawn at random do."
+        texts.append(f"{listed(silent)} {says} nothing: circuits drawn at random survive {them} at least as often.")
+    if open_ones:
+        are, them = ("is", "it") if len(open_ones) == 1 else ("are", "them")
+        texts.append(
+            f"{listed(open_ones)} {are} not told from chance: the test at 5 % doesn't show that valid circuits survive "
+            f"{them} more often than circuits drawn at random do."
         )
-    alike, _ = _silent(case, "untrained")
-    return f"{text} Valid circuits of the untrained network survive {listed(alike)} as often." if alike else text
+    if not untold:
+        each = "each" if len(tested) > 1 else "it"
+        texts.append(f"Valid circuits survive {each} more often than circuits drawn at random do (tested at 5 %).")
+    return " ".join([*texts, *_untrained(case)])
 
 
-def _silent(case: Answered, control: str) -> tuple[list[str], list[str]]:
-    """Returns which criteria the test doesn't tell from a control, and those that are tested."""
+def _untrained(case: Answered) -> Iterator[str]:
+    """Yields which criteria valid circuits of the untrained network survive as often.
+
+    Where all of both networks are judged, their shares are exact, and so are compared without a test.
+    """
+    valid, untrained = case.judged.valid, case.judged.untrained
+    whose = "valid circuits of the untrained network"
+    if valid.is_sample or untrained is None or untrained.is_sample:
+        untold, _ = _untold(case, "untrained")
+        if untold:
+            yield f"The test at 5 % doesn't show that {whose} survive {listed(list(untold))} less often."
+        return
+    compared = {name: case.against["untrained"].get(name) for name in case.judged.counted}
+    shares = {name: found.chance_share - found.share for name, found in compared.items() if found is not None}
+    equal = [name for name, more in shares.items() if abs(more) <= SAME]
+    above = [name for name, more in shares.items() if more > SAME]
+    found = [f"{listed(equal)} as often"] if equal else []
+    found += [f"{listed(above)} more often"] if above else []
+    if found:
+        yield f"{whose.capitalize()} survive {', and '.join(found)}."
+
+
+def _untold(case: Answered, control: str) -> tuple[dict[str, AgainstChance], list[str]]:
+    """Returns the criteria that the test doesn't tell from a control, and those that are tested."""
     against = {name: case.against[control].get(name) for name in case.judged.counted}
-    tested = [name for name, found in against.items() if found is not None]
-    return [name for name, found in against.items() if found is not None and not found.says_something], tested
+    tested = {name: found for name, found in against.items() if found is not None}
+    return {name: found for name, found in tested.items() if not found.says_something}, list(tested)
 
 
 def _front(case: Answered) -> str:
@@ -115,11 +158,17 @@ def _front(case: Answered) -> str:
 # --- pairs -----------------------------------------------------------------------------------------------------------
 
 
-def _pairs(rows: Sequence[Row], *, intervals: bool) -> str:
-    """Returns which criteria agree most and least by τ; those whose intervals overlap tie."""
+def _pairs(rows: Sequence[Row], *, intervals: bool, exact: bool = False) -> str:
+    """Returns which criteria agree most and least by τ; those whose intervals overlap tie.
+
+    Args:
+        exact: whether neither examples nor circuits are a sample.
+    """
     known = [row for row in rows if row["tau"] is not None and (not intervals or row["tau_low"] is not None)]
     if len(known) < 2:
         return f"τ of {_named(known[0])} is {_tau(known[0])}." if known else ""
+    if not intervals and not exact:
+        return "τ of the pairs of criteria has no interval, so none of them is named as that of the highest or lowest."
     most, least = max(known, key=lambda row: row["tau"]), min(known, key=lambda row: row["tau"])
     if not _apart(least, most, intervals=intervals):
         return f"No two of {len(known)} pairs of criteria are told apart by τ."
@@ -161,9 +210,16 @@ def _truth(case: Answered) -> str:
     """Returns whether a criterion picks the truth alone, and the places of the truth."""
     if case.judged.truth is None:
         return "The true circuit is not valid, so it has no place among the valid ones."
-    rows = [row for row in case.rows["metrics"] if row["truth"] is not None and row["criterion"] != ALL_TOGETHER]
-    if not rows:
+    if case.judged.valid.n_all == 1:
         return "The truth is the only valid circuit."
+    of_each = [row for row in case.rows["metrics"] if row["criterion"] != ALL_TOGETHER]
+    rows = [row for row in of_each if row["truth"] is not None]
+    if not rows and case.judged.valid.is_sample:
+        text = "The place of the truth is not known, as not all valid circuits are judged"
+        equalled = [row["criterion"] for row in of_each if row["picks_truth"] is False]
+        return f"{text}; a judged one is as good in {listed(equalled)}." if equalled else f"{text}."
+    if not rows:
+        return ""
     picking = [row["criterion"] for row in rows if row["picks_truth"]]
     if picking:
         return f"The truth is picked alone by {listed(picking)}."

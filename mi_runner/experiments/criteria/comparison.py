@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mi_runner.errors import ConfigError
 from mi_runner.experiments import Comparison, SavedRun
-from mi_runner.experiments.common.sentences import counted, figure, listed
+from mi_runner.experiments.common.sentences import counted, listed
 from mi_runner.experiments.criteria import figures
 from mi_runner.experiments.criteria.tables import ALL_TOGETHER, OVER_NETWORKS, TAU_OVER_NETWORKS
 from mi_runner.methods.criteria.records import PARSIMONY
@@ -30,7 +30,8 @@ second."""
 def compare_networks(runs: Sequence[SavedRun], *, over: str = "seed", are_sample: bool = True) -> Comparison:
     """Returns how many circuits of each network survive all criteria, and the mean τ of each two criteria.
 
-    Networks without a valid circuit are left out of the means; a note says how many they are.
+    Networks without a valid circuit are left out of the means, and those of which a sample of the valid circuits was
+    judged out of how many survive; notes say how many they are.
 
     Args:
         runs: of `experiment=criteria`, with the same options.
@@ -44,7 +45,7 @@ def compare_networks(runs: Sequence[SavedRun], *, over: str = "seed", are_sample
 
     metrics, pairs = [], []
     for run in runs:
-        of_run = run.table("metrics", [*OF_CASE, "criterion", "n_valid", "n_survivors"])
+        of_run = run.table("metrics", [*OF_CASE, "criterion", "n_valid", "n_judged", "n_survivors"])
         if of_run is None:
             raise ConfigError(f"{run.name} has no metrics.csv. Run it again.")
         metrics.append(of_run[of_run["criterion"] == ALL_TOGETHER])
@@ -71,12 +72,14 @@ def _counts(rows: DataFrame) -> Iterator[dict[str, Any]]:
     """
     for (ablation, output), group in rows.groupby(OF_CASE, sort=False):
         there = group[group["n_valid"] > 0]
-        known = there.dropna(subset="n_survivors")
+        whole = there[there["n_judged"] >= there["n_valid"]]
+        known = whole.dropna(subset="n_survivors")
         yield {
             "ablation": ablation,
             "output": output,
             "n_networks": len(there),
             **_range("n_valid", there["n_valid"].tolist()),
+            "n_whole": len(whole),
             **_range("n_surviving", known["n_survivors"].tolist()),
             "n_one": int((known["n_survivors"] == 1).sum()) if len(known) else None,
             "n_none": int((known["n_survivors"] == 0).sum()) if len(known) else None,
@@ -107,11 +110,17 @@ def _taus(rows: DataFrame, *, are_sample: bool) -> Iterator[dict[str, Any]]:
 
 
 def _without(rows: Sequence[Row], n_runs: int) -> Iterator[str]:
-    """Yields how many networks have no valid circuit, for each ablation in which some haven't."""
+    """Yields how many networks have no valid circuit, or only a sample judged, for each ablation with such networks."""
     for row in rows:
         if n := n_runs - row["n_networks"]:
             have = "has" if n == 1 else "have"
             yield f"{n} of {counted(n_runs, 'network')} {have} no valid circuit with {row['ablation']} ablation"
+        if n := row["n_networks"] - row["n_whole"]:
+            yield (
+                f"of {n} of {counted(n_runs, 'network')} a sample of the valid circuits was judged with "
+                f"{row['ablation']} ablation, so how many of all survive is not known; experiment.max_circuits is the "
+                "most that are judged"
+            )
 
 
 def _sentence(row: Row, taus: Sequence[Row]) -> str:
@@ -122,8 +131,16 @@ def _sentence(row: Row, taus: Sequence[Row]) -> str:
         f"{_between(row, 'n_valid')} valid circuits"
     )
     if row["n_surviving_median"] is not None:
-        text += f", of which {_between(row, 'n_surviving')} survive all criteria"
-        text += f"; in {row['n_one']} of the networks it is one circuit" if row["n_one"] else ""
+        whole, them = row["n_whole"], "the networks"
+        if whole == n:
+            text += f", of which {_between(row, 'n_surviving')} survive all criteria"
+        else:
+            them = "these"
+            text += (
+                f"; in the {whole} of them whose valid circuits are all judged {_between(row, 'n_surviving')} survive"
+            )
+            text += " all criteria"
+        text += f"; in {row['n_one']} of {them} it is one circuit" if row["n_one"] else ""
     text += "."
     of_case = [tau for tau in taus if all(tau[key] == row[key] for key in OF_CASE) and tau["other"] != PARSIMONY]
     own = [tau for tau in of_case if _is_number(tau["tau_low"])]
@@ -138,7 +155,8 @@ def _sentence(row: Row, taus: Sequence[Row]) -> str:
 
 def _between(row: Row, name: str) -> str:
     least, middle, most = (row[f"{name}_{end}"] for end in ("least", "median", "most"))
-    return f"{least:,.0f} to {most:,.0f} (median {figure(middle)})" if least < most else f"{least:,.0f}"
+    half = f"{middle:,.0f}" if middle == round(middle) else f"{middle:,.1f}"
+    return f"{least:,.0f} to {most:,.0f} (median {half})" if least < most else f"{least:,.0f}"
 
 
 def _pair(row: Row) -> str:

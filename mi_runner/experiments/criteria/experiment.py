@@ -227,6 +227,7 @@ def run(setting: Setting[CriteriaConfig]) -> Result:
             config.accuracy_threshold,
             truth=bool(truth),
             intervals=_has_intervals(config, network),
+            every_input=network.every_input,
         ),
         timings={"criteria": clock() - began},
     )

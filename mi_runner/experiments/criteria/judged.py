@@ -21,7 +21,7 @@ from mi_runner.experiments.common.circuit_search import estimate, n_circuits
 from mi_runner.experiments.common.judging import Recorded
 from mi_runner.experiments.common.known_truth import by_side_of_half
 from mi_runner.graph.chain import Part
-from mi_runner.methods.circuits.edges import bits_of
+from mi_runner.methods.chance_overlap import of_family
 from mi_runner.methods.circuits.examples import CircuitExamples
 from mi_runner.methods.circuits.family import nonzero_edges, search_family
 from mi_runner.methods.circuits.measures import measure_some
@@ -34,9 +34,6 @@ from mi_runner.methods.criteria.records import CRITERIA, Criterion
 from mi_runner.methods.criteria.task import NOISY, Task
 from mi_runner.methods.discovery.sampling import CircuitSampler
 from mi_runner.progress import log
-
-MOST_ROUNDS = 200
-"""Draws for each size, of a family that is too large to list, until enough are of the family."""
 
 MOST_RESAMPLED = 1_000
 """Circuits whose criteria are computed on each resample of the examples; of more a random sample."""
@@ -109,7 +106,8 @@ class Judged:
         search: the circuits that were found.
         valid_by: the rule by which they are valid.
         valid: the valid circuits.
-        chance: circuits of as many edges, drawn at random; None: no control, or no valid circuit.
+        chance: circuits of as many edges, drawn at random; None: no control, no valid circuit, or none drawn.
+        not_drawn: numbers of edges of which no chance circuits could be drawn.
         untrained: valid circuits of the untrained network; None: no control.
         truth: the circuit that is known as the truth, judged alone; None: none is known, or it isn't valid.
         controlled: whether controls are asked for.
@@ -125,6 +123,7 @@ class Judged:
     untrained: Population | None = None
     truth: Criteria | None = None
     controlled: bool = True
+    not_drawn: tuple[int, ...] = ()
 
     @property
     def keys(self) -> dict[str, int | str]:
@@ -189,13 +188,19 @@ def judge_output(
     search = _searched(setting, network, output, ablation, rule)
     task = _task(setting, network, search, output, ablation)
     n_chance = config.control_circuits if config.controls else 0
-    log.info(_estimate(task, search, criteria, config.max_circuits, n_chance, config.resamples))
+    if search.n_valid:
+        log.info(_estimate(task, search, criteria, config.max_circuits, n_chance, config.resamples))
+    else:
+        log.info(f"{ablation} ablation: no circuit is valid, so none is judged")
     valid = _valid(setting, task, search, criteria, (network.name, output, ablation), config.max_circuits)
-    by_chance = None
+    by_chance, not_drawn = None, ()
     if config.controls and valid.n_all:
         draw = chance.generator(setting.seed, "criteria", "chance circuits", output, ablation)
-        circuits = chance_circuits(search, config.control_circuits, draw)
-        by_chance = Population(_judged(setting, task, circuits, criteria), config.threshold, len(circuits))
+        circuits, not_drawn = chance_circuits(search, config.control_circuits, draw)
+        if not_drawn:
+            log.info(_not_drawn(ablation, not_drawn, config.control_circuits - len(circuits)))
+        if len(circuits):
+            by_chance = Population(_judged(setting, task, circuits, criteria), config.threshold, len(circuits))
     control = None
     if untrained is not None:
         found = _searched(setting, untrained, output, ablation, "agreement")
@@ -225,6 +230,15 @@ def judge_output(
         control,
         known,
         config.controls,
+        not_drawn,
+    )
+
+
+def _not_drawn(ablation: str, sizes: Sequence[int], n_missing: int) -> str:
+    """Returns which chance circuits are missing."""
+    return (
+        f"{ablation} ablation: {n_missing:,} chance circuits of {', '.join(map(str, sizes))} edges are missing, as "
+        "almost none that is drawn has all inputs and outputs; chance is compared with the valid circuits of other sizes"
     )
 
 
@@ -347,11 +361,11 @@ def _judged(
         raise RunFailed(f"experiment.criteria with {', '.join(others)}: {cause}") from error
 
 
-def chance_circuits(search: CircuitSearch, n: int, generator: torch.Generator) -> np.ndarray:
+def chance_circuits(search: CircuitSearch, n: int, generator: torch.Generator) -> tuple[np.ndarray, tuple[int, ...]]:
     """Returns n circuits `(n,)` uint64 of as many edges as valid ones, drawn uniformly from all of the family.
 
-    The number of edges is that of a valid circuit drawn at random. Fewer where a family that is too large to list has
-    few circuits of a size.
+    The number of edges is that of a valid circuit drawn at random. Of a family that is too large to list, a size of
+    which too few circuits are found has none; these sizes are returned too.
 
     Args:
         search: with at least one valid circuit.
@@ -363,19 +377,12 @@ def chance_circuits(search: CircuitSearch, n: int, generator: torch.Generator) -
         circuits = search.listed.circuit[np.argsort(np.bitwise_count(search.listed.circuit), kind="stable")]
         ends = np.searchsorted(np.bitwise_count(circuits), np.arange(len(of_size) + 1))
         places = ends[sizes] + (random.random(n) * (ends[sizes + 1] - ends[sizes])).astype(np.int64)
-        return np.asarray(circuits[places])
+        return np.asarray(circuits[places]), ()
     sampler = CircuitSampler(search.space.sizes, generator)
     wanted = np.bincount(sizes)
-    drawn = [_of_size(sampler, search.space, size, int(wanted[size])) for size in np.flatnonzero(wanted).tolist()]
-    return np.concatenate(drawn)
-
-
-def _of_size(sampler: CircuitSampler, space: CircuitSpace, size: int, n: int) -> np.ndarray:
-    """Returns n circuits of so many edges; fewer where `MOST_ROUNDS` draws give fewer of the family."""
-    found = np.empty(0, dtype=np.uint64)
-    for _ in range(MOST_ROUNDS):
-        drawn = bits_of(sampler.draw(size, n))
-        found = np.concatenate([found, drawn[space.are_well_formed(drawn)]])
-        if len(found) >= n:
-            break
-    return found[:n]
+    drawn = {
+        size: of_family(search.space, sampler, size, int(wanted[size])) for size in np.flatnonzero(wanted).tolist()
+    }
+    found = [circuits for circuits in drawn.values() if circuits is not None]
+    not_drawn = tuple(size for size, circuits in drawn.items() if circuits is None)
+    return np.concatenate([np.empty(0, dtype=np.uint64), *found]), not_drawn

@@ -43,7 +43,6 @@ def _part(judged: Judged, table: DataFrame) -> Data:
     edges = list(zip(*(column.tolist() for column in space.edges.names), strict=True))
     weights = space.edges.flat([layer.weight for layer in part.layers]).tolist()
     shares = (space.edge_counts(judged.valid.circuits) / len(judged.valid.circuits)).tolist()
-    front = table["front"].to_numpy()[rows]
     return {
         "output": str(judged.output),
         "ablation": judged.ablation,
@@ -57,13 +56,18 @@ def _part(judged: Judged, table: DataFrame) -> Data:
             "bits": [str(bits) for bits in circuits.tolist()],  # as texts: JavaScript's numbers have 53 bits
             "edges": np.bitwise_count(circuits).tolist(),
             "nodes": space.n_active(circuits).tolist(),
-            "survives": table["survives"].to_numpy()[rows].astype(int).tolist(),
-            "front": [None if known is None else int(known) for known in front.tolist()],
+            "survives": _known(table["survives"].to_numpy()[rows]),
+            "front": _known(table["front"].to_numpy()[rows]),
         },
         "criteria": {
             name: [rounded(value) for value in values[rows].tolist()] for name, values in judged.valid.values.items()
         },
     }
+
+
+def _known(values: np.ndarray) -> list[int | None]:
+    """Returns 1 for yes, 0 for no and None for what isn't known."""
+    return [None if known is None else int(known) for known in values.tolist()]
 
 
 def shown_rows(judged: Judged, table: DataFrame) -> np.ndarray:

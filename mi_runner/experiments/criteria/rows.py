@@ -47,14 +47,22 @@ def with_all(judged: Judged, population: Population) -> dict[str, np.ndarray]:
     return {**population.values, ALL_TOGETHER: smallest(population.values, judged.counted)}
 
 
-def survive(judged: Judged, population: Population | None) -> dict[str, tuple[int, int] | None]:
-    """Returns how many circuits of a population survive each criterion, and all, and of how many; None: empty."""
+def survive(
+    judged: Judged, population: Population | None, *, but_of: Sequence[int] = ()
+) -> dict[str, tuple[int, int] | None]:
+    """Returns how many circuits of a population survive each criterion, and all, and of how many; None: empty.
+
+    Args:
+        but_of: numbers of edges whose circuits are left out.
+    """
     if population is None:
         return {}
     found: dict[str, tuple[int, int] | None] = {}
+    stays = ~np.isin(np.bitwise_count(population.circuits), but_of)
     for name, values in with_all(judged, population).items():
-        is_empty = not len(values) or bool(np.isnan(values).all())
-        found[name] = None if is_empty else (int((values >= population.threshold - SAME).sum()), len(values))
+        is_empty = not stays.any() or bool(np.isnan(values).all())
+        survives = values >= population.threshold - SAME
+        found[name] = None if is_empty else (int(survives[stays].sum()), int(stays.sum()))
     return found
 
 
@@ -74,8 +82,11 @@ def metrics_rows(judged: Judged, *, has_truth: bool) -> tuple[list[Row], dict[st
     valid, found = judged.valid, judged.valid.survivors
     own, by_chance, untrained = (survive(judged, one) for one in (valid, judged.chance, judged.untrained))
     compared: dict[str, Against] = {
-        name: passes_more_often(own, of_control, is_sample=valid.is_sample)
-        for name, of_control in (("chance", by_chance), ("untrained", untrained))
+        name: passes_more_often(compared_with, of_control, is_sample=valid.is_sample)
+        for name, compared_with, of_control in (
+            ("chance", survive(judged, valid, but_of=judged.not_drawn), by_chance),
+            ("untrained", own, untrained),
+        )
     }
     rows = []
     for name, values in with_all(judged, valid).items():
@@ -134,17 +145,21 @@ def _control_columns(
 
 
 def _truth_columns(judged: Judged, criterion: str) -> Row:
-    """Returns the place of the truth in a criterion among the valid circuits, and whether it picks the truth alone."""
+    """Returns the place of the truth in a criterion among the valid circuits, and whether it picks the truth alone.
+
+    Where a sample of the valid circuits is judged, both are empty. But a judged circuit that is as good as the truth
+    shows that it isn't picked alone.
+    """
     if judged.truth is None:
         return {"truth": None, "picks_truth": None}
     own = judged.truth.values
     value = smallest(own, judged.counted)[0] if criterion == ALL_TOGETHER else own[criterion][0]
     others = with_all(judged, judged.valid)[criterion][judged.valid.circuits != judged.truth.circuits[0]]
     values = np.append(others, value)
-    return {
-        "truth": place_of(values, len(others)),
-        "picks_truth": is_picked_alone(values, len(others)),
-    }
+    picks = is_picked_alone(values, len(others))
+    if len(values) < judged.valid.n_all:
+        return {"truth": None, "picks_truth": False if picks is False else None}
+    return {"truth": place_of(values, len(others)), "picks_truth": picks}
 
 
 def are_best(values: np.ndarray) -> np.ndarray:
@@ -278,7 +293,7 @@ def best_rows(judged: Judged, table: DataFrame) -> Iterator[Row]:
         mean: Row = {"circuit": ALL, **means.to_dict()}
         yield {**keys, "place": ALL, **_plain(mean), "n_best": len(best)}
         for place, row in enumerate(best.head(MOST_LISTED)[["circuit", *means.index]].to_dict("records"), 1):
-            of_row = _plain(row) | {"survives": float(row["survives"])}
+            of_row = _plain(row) | {"survives": None if row["survives"] is None else float(row["survives"])}
             yield {**keys, "place": place, **of_row, "n_best": len(best)}
 
 

@@ -47,11 +47,13 @@ N_EDGES = Note("n_edges", "edges that the circuit keeps", COUNT)
 
 N_NODES = Note("n_nodes", "active hidden neurons", COUNT)
 
-SURVIVES = Note("survives", f"whether the circuit reaches the threshold in {ALL_CRITERIA}")
+SURVIVES = Note(
+    "survives", f"whether the circuit reaches the threshold in {ALL_CRITERIA}; empty where none of these is computed"
+)
 
 VALUES = Note("*", "the criterion of this name for the circuit, 1 the best; empty where nothing can be said", FRACTION)
 
-SHARE_OF_VALID = share("share", "valid circuits that survive the criterion", better=False)
+SHARE_OF_VALID = share("share", "valid circuits, of those judged, that survive the criterion", better=False)
 
 
 def _chance(of: str) -> Measure:
@@ -70,19 +72,24 @@ IN_CRITERION = (
     Measure("mean", "mean of the criterion over the valid circuits that are judged", FRACTION, within=SHARE),
     Measure("least", "its smallest value", FRACTION, within=SHARE),
     Measure("greatest", "its largest value", FRACTION, within=SHARE),
-    Measure("n_survivors", "valid circuits that reach the threshold in the criterion", COUNT, within=NOT_NEGATIVE),
+    Measure(
+        "n_survivors",
+        "valid circuits, of those judged, that reach the threshold in the criterion",
+        COUNT,
+        within=NOT_NEGATIVE,
+    ),
     SHARE_OF_VALID,
     *ends_of(SHARE_OF_VALID, only=SAMPLED),
     Measure(
         "n_with_all",
-        f"valid circuits that reach the threshold in the criterion and in {ALL_CRITERIA}",
+        f"valid circuits, of those judged, that reach the threshold in the criterion and in {ALL_CRITERIA}",
         COUNT,
         within=NOT_NEGATIVE,
     ),
     Measure(
         "n_others",
-        f"valid circuits that reach it in {ALL_CRITERIA} and this one; more than n_with_all if this one alone removes "
-        "circuits; empty for parsimony",
+        f"valid circuits, of those judged, that reach it in {ALL_CRITERIA} and this one; more than n_with_all if this "
+        "one alone removes circuits; empty for parsimony",
         COUNT,
         within=NOT_NEGATIVE,
     ),
@@ -101,19 +108,25 @@ UNTRAINED = _untrained("the criterion")
 
 TELLS = Note(
     "tells",
-    "yes: valid circuits survive more often than chance circuits, tested at 5 %; no: the criterion says nothing about "
-    "them",
+    "yes: valid circuits survive more often than chance circuits, tested at 5 %; no: the test doesn't show it, as "
+    "chance circuits survive as often or too few are drawn",
     only=CONTROLLED,
 )
 
 PLACE = share(
     "truth",
-    "valid circuits that are better than the truth, and half of those equal to it, of all others: 0 the best place",
+    "valid circuits that are better than the truth, and half of those equal to it, of all others: 0 the best place; "
+    "empty where not all are judged",
     better=False,
     only=TRUE,
 )
 
-PICKS = Note("picks_truth", "whether the criterion picks the truth alone: no valid circuit is as good", only=TRUE)
+PICKS = Note(
+    "picks_truth",
+    "whether the criterion picks the truth alone: no valid circuit is as good; empty where not all are judged and none "
+    "of those is as good",
+    only=TRUE,
+)
 
 METRICS = TableType(
     "metrics",
@@ -164,10 +177,10 @@ PAIRS = TableType(
         OUTPUT,
         CRITERION,
         Key("other", "the criterion that it is compared with"),
-        Measure("n_both", "valid circuits that survive both", COUNT, within=NOT_NEGATIVE),
+        Measure("n_both", "valid circuits, of those judged, that survive both", COUNT, within=NOT_NEGATIVE),
         share(
             "overlap",
-            "valid circuits that survive both, of those that survive one or both; empty without any",
+            "valid circuits that survive both, of those judged that survive one or both; empty without any",
             better=False,
         ),
         Measure(
@@ -193,7 +206,7 @@ STEPS = TableType(
         OUTPUT,
         Key("step", "how many criteria a circuit must survive: this one and those of the rows before", COUNT),
         Note("criterion", "the criterion that is added"),
-        Measure("n_survivors", "valid circuits that survive these", COUNT, within=NOT_NEGATIVE),
+        Measure("n_survivors", "valid circuits, of those judged, that survive these", COUNT, within=NOT_NEGATIVE),
         share("share", "the same, of all that are judged", better=False),
         _chance("these"),
         _untrained("these"),
@@ -248,7 +261,7 @@ BEST = TableType(
         N_NODES,
         Note("n_best", "judged circuits with the criterion's largest value", COUNT),
         VALUES,
-        Note("survives", f"whether the circuit reaches the threshold in {ALL_CRITERIA}; of all the share", FRACTION),
+        Note("survives", f"{SURVIVES.meaning}; of all the share", FRACTION),
     ),
 )
 
@@ -263,6 +276,13 @@ OF_SUMMARY: tuple[Column, ...] = (
 )
 """Numbers of the summary for each ablation, of the first output."""
 
+
+def _ends(name: str, words: str) -> tuple[Note, ...]:
+    return tuple(
+        Note(f"{name}_{end}", f"{words}: the {end} of a network", COUNT) for end in ("least", "median", "most")
+    )
+
+
 OVER_NETWORKS = TableType(
     "survivors",
     "How many circuits of each network are valid, and survive all criteria, over the networks",
@@ -270,16 +290,11 @@ OVER_NETWORKS = TableType(
         ABLATION,
         OUTPUT,
         Note("n_networks", "networks that have a valid circuit; the others are left out", COUNT),
-        *(
-            Note(f"{name}_{end}", f"{words}: the {end} of a network", COUNT)
-            for name, words in (
-                ("n_valid", "valid circuits"),
-                ("n_surviving", f"valid circuits that survive {ALL_CRITERIA}"),
-            )
-            for end in ("least", "median", "most")
-        ),
-        Note("n_one", "networks in which one circuit alone survives all criteria: the full circuit does", COUNT),
-        Note("n_none", "networks in which no circuit survives all criteria", COUNT),
+        *_ends("n_valid", "valid circuits"),
+        Note("n_whole", "networks whose valid circuits are all judged; of the others a sample is", COUNT),
+        *_ends("n_surviving", f"valid circuits of a network of n_whole that survive {ALL_CRITERIA}"),
+        Note("n_one", "networks of n_whole in which one circuit alone survives all criteria", COUNT),
+        Note("n_none", "networks of n_whole in which no circuit survives all criteria", COUNT),
     ),
 )
 

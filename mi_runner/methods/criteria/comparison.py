@@ -141,7 +141,7 @@ class Survivors:
         without: criterion of `counted` → the circuits that reach all the others: more than `of_all` if it alone
             removes circuits. None where there are no others.
         cumulative: criterion of `counted` → the circuits that reach it and all before it.
-        are_survivors: `(K,)`, which circuits reach all of `counted`.
+        are_survivors: `(K,)`, which circuits reach all of `counted`; None where there is none of these.
     """
 
     threshold: float
@@ -154,7 +154,7 @@ class Survivors:
     with_all: dict[str, int | None]
     without: dict[str, int | None]
     cumulative: dict[str, int]
-    are_survivors: np.ndarray
+    are_survivors: np.ndarray | None
 
 
 def survivors(
@@ -202,7 +202,7 @@ def survivors(
         with_all={name: int((passed[name] & in_all).sum()) if name in passed else None for name in values},
         without={name: int((n_reached - passed[name] == others).sum()) if others else None for name in counted},
         cumulative=cumulative,
-        are_survivors=in_all,
+        are_survivors=in_all if counted else None,
     )
 
 
@@ -278,7 +278,7 @@ class AgainstChance:
 
     @property
     def says_something(self) -> bool:
-        """Whether valid circuits pass more often than chance circuits do."""
+        """Whether the test shows that valid circuits pass more often than chance circuits do."""
         return self.p < LEVEL
 
 
@@ -295,7 +295,7 @@ def passes_more_often(
     probability that so few of so many draws pass, or fewer, if the probability is that share (binomial, one-sided).
     If the valid circuits are a sample themselves, it is that of Fisher's exact test, one-sided.
     p-values are corrected for the number of criteria by Holm's method. A criterion that chance passes as often as valid
-    circuits do says nothing about them.
+    circuits do says nothing about them; one with a large p-value may also be one with too few draws.
 
     Args:
         passed: criterion → how many valid circuits pass, and of how many; None or of 0: it is null.

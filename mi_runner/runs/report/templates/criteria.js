@@ -28,9 +28,9 @@
 
   function words(row) {
     const { circuits, edges } = part;
-    const all = circuits.survives[row] ? "survives all criteria" : "doesn't survive all criteria";
+    const all = circuits.survives[row] === null ? "" : circuits.survives[row] ? ", survives all criteria" : ", doesn't survive all criteria";
     const front = circuits.front[row] === null ? "" : circuits.front[row] ? ", beaten by no other" : ", beaten by another";
-    return `circuit ${circuits.bits[row]}: ${circuits.edges[row]} of ${edges.length} edges, ${circuits.nodes[row]} active hidden neurons, ${all}${front}`;
+    return `circuit ${circuits.bits[row]}: ${circuits.edges[row]} of ${edges.length} edges, ${circuits.nodes[row]} active hidden neurons${all}${front}`;
   }
 
   function about(number, edge) {
