@@ -193,7 +193,8 @@ def judge_output(
     else:
         log.info(f"{ablation} ablation: no circuit is valid, so none is judged")
     valid = _valid(setting, task, search, criteria, (network.name, output, ablation), config.max_circuits)
-    by_chance, not_drawn = None, ()
+    by_chance: Population | None = None
+    not_drawn: tuple[int, ...] = ()
     if config.controls and valid.n_all:
         draw = chance.generator(setting.seed, "criteria", "chance circuits", output, ablation)
         circuits, not_drawn = chance_circuits(search, config.control_circuits, draw)
@@ -238,7 +239,7 @@ def _not_drawn(ablation: str, sizes: Sequence[int], n_missing: int) -> str:
     """Returns which chance circuits are missing."""
     return (
         f"{ablation} ablation: {n_missing:,} chance circuits of {', '.join(map(str, sizes))} edges are missing, as "
-        "almost none that is drawn has all inputs and outputs; chance is compared with the valid circuits of other sizes"
+        "almost none that is drawn has all inputs and outputs; chance is compared with valid circuits of other sizes"
     )
 
 
