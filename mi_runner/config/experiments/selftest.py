@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 from typing import ClassVar
@@ -37,6 +38,7 @@ class SelftestConfig(ExperimentConfig):
     module: ClassVar[str] = "mi_runner.experiments.selftest.experiment"
     headline: ClassVar[str] = "held"
     compared: ClassVar[tuple[str, ...]] = ("ok",)
+    expects: ClassVar[Mapping[str, str]] = {"n_failed": "==0"}
     small: ClassVar[tuple[str, ...]] = ("experiment.only=[ablation,contributions,intervals]",)
 
     only: list[Group] = option(

@@ -182,7 +182,9 @@ ABLATION = (
     Check("intact", "largest difference of the network's outputs to those by hand", intact),
     Check("zero", "the same where a site is 0", zero_site),
     Check("edge", "the same where one edge carries 0", edge),
-    Check("skip_edge", "the same where the skip connection alone carries 0: the other use reads what it read", skip_edge),
+    Check(
+        "skip_edge", "the same where the skip connection alone carries 0: the other use reads what it read", skip_edge
+    ),
     Check("path", "the same where one of two paths carries 0", path),
     Check("swapped_unit", "the same where one unit comes from another example", swapped_unit),
     Check("mean", "loss where a site is its mean, by hand", mean_loss),

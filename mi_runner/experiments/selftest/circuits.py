@@ -37,7 +37,11 @@ SIZES = (2, 2, 2, 1)
 def _drawn() -> tuple[Part, Tensor, Tensor]:
     """Returns a chain with random weights, all its inputs, and targets: its own rounded outputs."""
     part, x = drawn_part(SIZES, seed=2), inputs_of(2)
-    return part, x, torch.tensor([float(round(run_circuit(part, full_circuit(part), one, None)[-1][0])) for one in x.tolist()])
+    return (
+        part,
+        x,
+        torch.tensor([float(round(run_circuit(part, full_circuit(part), one, None)[-1][0])) for one in x.tolist()]),
+    )
 
 
 def _examples(part: Part, x: Tensor, y: Tensor) -> CircuitExamples:
@@ -115,7 +119,7 @@ def minimal() -> Compared:
 
 
 def of_planted(what: str) -> Compared:
-    """Compares the circuits of a planted XOR with neurons that lead nowhere: their number, or the smallest valid one."""
+    """Compares the circuits of a planted XOR with neurons leading nowhere: their number, or the smallest valid one."""
     part, truth, x, y = planted(distractors=2, distractor_kind="ignored")
     family = bits_of(truth.family)
     assert family is not None and truth.circuit is not None
@@ -128,7 +132,6 @@ def of_planted(what: str) -> Compared:
 
 def census_counts(ablation: str) -> Compared:
     """Compares the counts by active neurons, edges and right answers of a census with those of the list."""
-    part, x, y = _drawn()
     expected = _searched(ablation)
     found = _searched(ablation, rows=1)
     return Compared(0.0, float(np.abs(expected.counts - found.counts).sum()))
@@ -150,15 +153,29 @@ def census_edges() -> Compared:
 CIRCUITS = (
     Check("count_2331", "circuits of layers 2-3-3-1, published", partial(counted, (2, 3, 3, 1), 9_625)),
     Check("count_3441", "circuits of layers 3-4-4-1, published", partial(counted, (3, 4, 4, 1), 113_011_935)),
-    Check("listed", "well-formed circuits of 2-2-2-1, by brute force: all listed, none besides", partial(listed, "all")),
+    Check(
+        "listed", "well-formed circuits of 2-2-2-1, by brute force: all listed, none besides", partial(listed, "all")
+    ),
     Check("listed_any", "the same where a circuit may leave inputs out", partial(listed, "any")),
-    Check("valid_zero", "valid circuits with zero ablation, by brute force: all found, none besides", partial(valid, "zero")),
+    Check(
+        "valid_zero",
+        "valid circuits with zero ablation, by brute force: all found, none besides",
+        partial(valid, "zero"),
+    ),
     Check("valid_mean", "the same with mean ablation", partial(valid, "mean")),
     Check("mse_zero", "largest difference of a circuit's mse to that by plain loops", partial(outputs_of_all, "zero")),
     Check("mse_mean", "the same with mean ablation", partial(outputs_of_all, "mean")),
     Check("minimal", "valid circuits without a valid sub-circuit, by comparing all pairs", minimal),
-    Check("planted_number", "circuits of a planted XOR that keep edges of non-zero weight alone, published", partial(of_planted, "number")),
-    Check("planted", "the smallest valid circuit of a planted XOR, as bits: the planted one", partial(of_planted, "smallest")),
+    Check(
+        "planted_number",
+        "circuits of a planted XOR that keep edges of non-zero weight alone, published",
+        partial(of_planted, "number"),
+    ),
+    Check(
+        "planted",
+        "the smallest valid circuit of a planted XOR, as bits: the planted one",
+        partial(of_planted, "smallest"),
+    ),
 )
 
 CENSUS = (
@@ -166,5 +183,9 @@ CENSUS = (
     Check("counts_mean", "the same with mean ablation", partial(census_counts, "mean")),
     Check("valid_zero", "valid circuits that the census counts, by brute force", partial(census_valid, "zero")),
     Check("valid_mean", "the same with mean ablation", partial(census_valid, "mean")),
-    Check("edges", "how often valid circuits keep each edge (sum of counts times 1, 2, 3, …), by brute force", census_edges),
+    Check(
+        "edges",
+        "how often valid circuits keep each edge (sum of counts times 1, 2, 3, …), by brute force",
+        census_edges,
+    ),
 )

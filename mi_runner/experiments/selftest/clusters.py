@@ -80,7 +80,7 @@ def top_classes() -> Compared:
     labels = [0, 0, 1, 2, 3]
     expected = 0.0
     for unit in range(2):
-        best = sorted(range(len(x)), key=lambda example: -float(x[example, unit]))[:3]  # noqa: B023
+        best = sorted(range(len(x)), key=lambda example: -float(x[example, unit]))[:3]
         expected += (1 - len({labels[example] for example in best}) / 4) / 2
     top = top_examples(ModelGraph.trace(net, x[:2]), x, ["1"], 3)["1"]
     return Compared(expected, interpretability(torch.tensor(labels)[top], 4), 1e-9)

@@ -62,7 +62,9 @@ def random_area() -> Compared:
     """Compares the mean area of 400 random rankings with chance."""
     part, x, y, family, truth = _planted()
     draw = torch.Generator().manual_seed(0)
-    areas = [roc_auc(_flat(scores.random(part, x, y, "zero", generator=draw))[family], truth[family]) for _ in range(400)]
+    areas = [
+        roc_auc(_flat(scores.random(part, x, y, "zero", generator=draw))[family], truth[family]) for _ in range(400)
+    ]
     return Compared(0.5, float(np.mean(areas)), 0.04)
 
 
@@ -163,7 +165,11 @@ def sampled() -> Compared:
 PLACE = "planted edges in the circuit of as many edges, less the others in it"
 
 DISCOVERY = (
-    Check("patching_zero", "area under the ROC of edge patching where edges besides the planted lead nowhere", partial(area, edge_patching, "zero")),
+    Check(
+        "patching_zero",
+        "area under the ROC of edge patching where edges besides the planted lead nowhere",
+        partial(area, edge_patching, "zero"),
+    ),
     Check("patching_mean", "the same with mean ablation", partial(area, edge_patching, "mean")),
     Check("random", "mean area of 400 random rankings: chance", random_area),
     Check("area", "an area under the ROC with ties, by counting pairs", area_by_pairs),
@@ -171,11 +177,19 @@ DISCOVERY = (
     Check("greedy", f"greedy: {PLACE}", partial(stands_with, _greedy)),
     Check("acdc", f"ACDC: {PLACE}", partial(stands_with, _acdc)),
     Check("edge_pruning", f"edge pruning: {PLACE}", partial(stands_with, _pruned)),
-    Check("patching_linear_zero", "largest difference of edge patching of a linear layer to a closed form", partial(patched, "zero")),
+    Check(
+        "patching_linear_zero",
+        "largest difference of edge patching of a linear layer to a closed form",
+        partial(patched, "zero"),
+    ),
     Check("patching_linear_mean", "the same with mean ablation", partial(patched, "mean")),
     Check("eap_zero", "largest difference of EAP of a linear layer to a closed form", partial(attribution, eap, 1.0)),
     Check("eap_mean", "the same with mean ablation", partial(attribution, eap, 1.0, "mean")),
-    Check("eap_ig", "largest difference of EAP-IG, steps 0.1 to 1, of a linear layer to a closed form", partial(attribution, eap_ig, 0.55)),
+    Check(
+        "eap_ig",
+        "largest difference of EAP-IG, steps 0.1 to 1, of a linear layer to a closed form",
+        partial(attribution, eap_ig, 0.55),
+    ),
     Check("cpr", "area under a straight line", straight_line),
     Check("sampled", "largest difference of a circuit's share of 20,000 draws to equal shares", sampled),
 )

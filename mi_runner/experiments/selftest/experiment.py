@@ -1,7 +1,7 @@
 """Can this installation be trusted? Every method on a planted or hand-computed network, in a minute.
 
 The checks make their own networks; the run's network is not looked at. A run of which a check fails has its tables,
-and ends with status 3, because its YAML expects that none fails.
+and ends with status 3, because its schema expects that none fails.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ def check(setting: Setting[SelftestConfig]) -> None:
     """
     if not _chosen(setting):
         raise ConfigError(
-            "experiment.only=[devices] compares a device with the CPU, and this run is on the CPU. Type device=cuda, or "
-            "leave experiment.only out."
+            "experiment.only=[devices] compares a device with the CPU, and this run is on the CPU. Type device=cuda, "
+            "or leave experiment.only out."
         )
 
 
@@ -75,7 +75,7 @@ def row_of(group: str, one: Check) -> dict[str, Any]:
         expected, found, tolerance = float(compared.expected), float(compared.found), float(compared.tolerance)
         holds = compared.holds
     except Exception as raised:
-        error = f"{type(raised).__name__}: {one_line(raised)}"
+        error = one_line(raised)
         log.info("".join(traceback.format_exception(raised)))
     return {
         "group": group,

@@ -62,7 +62,9 @@ def _without_ties() -> Part:
     """Returns the first random chain of which no circuit has an output halfway between two integers."""
     for seed in itertools.count():
         part = drawn_part(SIZES, seed)
-        outputs = [run_circuit(part, bits, x, None)[-1][0] for bits in circuits_of(SIZES) for x in inputs_of(2).tolist()]
+        outputs = [
+            run_circuit(part, bits, x, None)[-1][0] for bits in circuits_of(SIZES) for x in inputs_of(2).tolist()
+        ]
         if all(output % 1 != 0.5 for output in outputs) and len({round(output) for output in outputs}) > 3:
             return part
     raise AssertionError
@@ -80,7 +82,9 @@ def _n_groundings(part: Part, bits: int) -> int:
     return _extended(runs, parents, 1, before)
 
 
-def _extended(runs: list[list[list[float]]], parents: list[list[list[int]]], layer: int, before: list[tuple[int, ...]]) -> int:
+def _extended(
+    runs: list[list[list[float]]], parents: list[list[list[int]]], layer: int, before: list[tuple[int, ...]]
+) -> int:
     """Returns the groundings of a layer's neurons and those above, where the layer before has these truth tables."""
     if layer > len(parents):
         return 1
@@ -117,7 +121,9 @@ def _n_local(table: tuple[int, ...], read: list[tuple[int, ...]], *, is_first: b
     for local in itertools.product((0, 1), repeat=len(combinations)):
         gives = dict(zip(combinations, local, strict=True))
         is_xor = len(read) == 2 and local in ((0, 1, 1, 0), (1, 0, 0, 1))
-        count += not is_xor and all(gives[row] == value for row, value in zip(zip(*read, strict=True), table, strict=True))
+        count += not is_xor and all(
+            gives[row] == value for row, value in zip(zip(*read, strict=True), table, strict=True)
+        )
     return count
 
 
@@ -168,7 +174,7 @@ def _agrees(
 ) -> bool:
     """Returns whether network and algorithm answer alike on a base with some nodes from their sources."""
     x = inputs_of(2).tolist()
-    values = {}
+    values: dict[tuple[int, int], float] = {}
     for node, source in sources.items():
         run = run_circuit(part, full_circuit(part), x[source], None)
         values |= {(layer, neuron): run[layer][neuron] for layer, neuron in sets[node]}
@@ -219,6 +225,14 @@ EXPLANATIONS = (
     Check("or", "algorithms for OR, published", partial(of_function, OR, 805)),
     Check("nimp", "algorithms for A and not B, published", partial(of_function, NIMP, 805)),
     Check("groundings", "groundings of all circuits of 2-2-2-1, by trying every threshold and local table", groundings),
-    Check("alignments", "minimal alignments of a planted XOR, by trying all sets of neurons", partial(alignments, joint=False)),
-    Check("joint", "minimal joint alignments of a planted XOR, by trying all sets of neurons", partial(alignments, joint=True)),
+    Check(
+        "alignments",
+        "minimal alignments of a planted XOR, by trying all sets of neurons",
+        partial(alignments, joint=False),
+    ),
+    Check(
+        "joint",
+        "minimal joint alignments of a planted XOR, by trying all sets of neurons",
+        partial(alignments, joint=True),
+    ),
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
-import socket
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from mi_runner.experiments.selftest.records import Check, Compared
 from mi_runner.machine import cache
 from mi_runner.machine.files import sha256, written_whole
 from mi_runner.models import Built
+from mi_runner.progress import log
 from mi_runner.training import model_store
 from mi_runner.training.options import TrainingOptions
 
@@ -65,12 +65,15 @@ def digest() -> Compared:
 def _own_store() -> Iterator[Path]:
     """Lets the model store lie in a folder of its own within the block."""
     before = {name: os.environ.get(name) for name in (cache.VARIABLE, cache.SHARED)}
+    said = log.disabled
     folder = Path(tempfile.mkdtemp(prefix="mi-run-selftest-"))
     try:
         os.environ[cache.VARIABLE] = str(folder)
         os.environ.pop(cache.SHARED, None)
+        log.disabled = True  # its lines on trainings and damage would be taken for those of the user's own store
         yield folder
     finally:
+        log.disabled = said
         for name, value in before.items():
             os.environ.pop(name, None)
             if value is not None:
@@ -102,7 +105,9 @@ def store(damage: str) -> Compared:
 
 
 FOLDERS = (
-    Check("killed_write", "a file keeps its content where a write over it ends in the middle (1: it does)", killed_write),
+    Check(
+        "killed_write", "a file keeps its content where a write over it ends in the middle (1: it does)", killed_write
+    ),
     Check("finished_write", "a write leaves the file and nothing besides (1: so it is)", finished_write),
     Check("digest", "a file's digest is that of its bytes (1: it is)", digest),
     Check("store", "trainings of a network that is asked for three times", partial(store, "none")),

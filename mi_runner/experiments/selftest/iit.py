@@ -108,11 +108,11 @@ def swapped(unit: int) -> Compared:
     values = data.causal_model.values_test
     pairs = [(base, source) for base, source in itertools.product(range(4), repeat=2) if base != source]
     n_right = 0
-    for base, source in pairs:
-        (a, b), (a_source, b_source) = values[base].tolist(), values[source].tolist()
+    for one, other in pairs:
+        (a, b), (a_source, b_source) = values[one].tolist(), values[other].tolist()
         answer = a_source != b if unit == 0 else a != b_source
         n_right += answer == (a_source != b)
-    base, sources = torch.tensor([base for base, _ in pairs]), torch.tensor([[source] for _, source in pairs])
+    base, sources = torch.tensor([one for one, _ in pairs]), torch.tensor([[other] for _, other in pairs])
     labels = data.causal_model.counterfactual(values[base], {"a": values[sources[:, 0]]})
     aligned = Aligned(net, ModelGraph.trace(net, data.x_test[:2]), "1", Units((2,), [torch.tensor([unit])]))
     right, _ = counterfactual_correct(aligned, data, Pairs(base, sources, labels, labels != data.y_test[base]))
@@ -161,5 +161,9 @@ IIT = (
     Check("other_unit", "interchange accuracy at another unit, by hand", other_unit),
     Check("projected", "largest difference of a swap along a direction to plain loops", projected),
     Check("direction", "cosine of the trained and the planted direction", direction),
-    Check("not_carried", "error of the trained direction where the network doesn't carry the variable: as without a swap", not_carried),
+    Check(
+        "not_carried",
+        "error of the trained direction where the network doesn't carry the variable: as without a swap",
+        not_carried,
+    ),
 )

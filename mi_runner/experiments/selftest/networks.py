@@ -53,9 +53,7 @@ def set_weights(linear: nn.Linear, weight: Matrix, bias: Sequence[float] | None 
 
 def affine(weight: Matrix, bias: Sequence[float], x: Sequence[float]) -> list[float]:
     """Returns a Linear layer's output for one example, in plain Python."""
-    return [
-        sum(w * value for w, value in zip(row, x, strict=True)) + b for row, b in zip(weight, bias, strict=True)
-    ]
+    return [sum(w * value for w, value in zip(row, x, strict=True)) + b for row, b in zip(weight, bias, strict=True)]
 
 
 def planted(formula: str = XOR, n: int = 2, **options: object) -> tuple[Part, Truth, Tensor, Tensor]:
@@ -128,7 +126,9 @@ def circuits_of(sizes: Sequence[int], inputs: str = "all") -> Iterator[int]:
             yield bits
 
 
-def run_circuit(part: Part, bits: int, x: Sequence[float], means: Sequence[Sequence[float]] | None) -> list[list[float]]:
+def run_circuit(
+    part: Part, bits: int, x: Sequence[float], means: Sequence[Sequence[float]] | None
+) -> list[list[float]]:
     """Returns the values of all layers for one example `(n,)`, inputs first, where a circuit's edges alone are kept.
 
     Args:

@@ -17,7 +17,9 @@ N, UNITS = 400, 8
 def _scored(features: Tensor, target: Target) -> float:
     draw = torch.Generator().manual_seed(0)
     folds = split_folds(N, 4, generator=draw)
-    return score(target, probe(features, {"code": target.columns}, folds, generator=draw).predictions["code"], folds).score
+    return score(
+        target, probe(features, {"code": target.columns}, folds, generator=draw).predictions["code"], folds
+    ).score
 
 
 def _drawn() -> tuple[Tensor, Tensor]:
