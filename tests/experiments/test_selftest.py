@@ -428,6 +428,12 @@ BREAKS: list[tuple[str, str, Break, str]] = [
     ("files are written in place", f"{SELF}.folders:written_whole", in_place, "folders/killed_write"),
     ("a file is left over", f"{SELF}.folders:written_whole", untidy, "folders/finished_write"),
     (
+        "a killed run is called done",
+        f"{SELF}.folders:_statuses",
+        after(lambda statuses: ["done" if status == "killed" else status for status in statuses]),
+        "folders/killed_run",
+    ),
+    (
         "another digest",
         f"{SELF}.folders:sha256",
         instead(lambda path: hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest()),

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -61,6 +65,33 @@ def digest() -> Compared:
         return Compared(1, int(sha256(folder / "a") == hashlib.sha256(b"abc").hexdigest()))
 
 
+def killed_run() -> Compared:
+    """Compares the runs that `mi-run ls` calls done with those that are: one of three.
+
+    One is done, one was killed while its record says that it runs, and one was killed while it wrote its record.
+    """
+    running = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    record = {"schema_version": 1, "host": socket.gethostname(), "pid": running.pid}
+    texts = [json.dumps({**record, "status": status}) for status in ("done", "running", "running")]
+    texts[2] = texts[2][:-9]
+    with _folder() as folder:
+        for version, text in enumerate(texts, start=1):
+            place = folder / f"train/logic-mlp/v{version:03d}"
+            place.mkdir(parents=True)
+            (place / "run.json").write_text(text)
+        running.kill()
+        running.wait()
+        found = _statuses(folder)
+    return Compared(1, found.count("done") if len(found) == len(texts) else -1)
+
+
+def _statuses(folder: Path) -> list[str]:
+    """Returns the states of the runs below a folder, as the command lists them."""
+    asked = ["ls", str(folder), "--columns", "path,status", "--format", "json"]
+    listed = subprocess.run([sys.executable, "-m", "mi_runner", *asked], capture_output=True, text=True, check=True)
+    return [row["status"] for row in json.loads(listed.stdout)]
+
+
 @contextmanager
 def _own_store() -> Iterator[Path]:
     """Lets the model store lie in a folder of its own within the block."""
@@ -109,6 +140,9 @@ FOLDERS = (
         "killed_write", "a file keeps its content where a write over it ends in the middle (1: it does)", killed_write
     ),
     Check("finished_write", "a write leaves the file and nothing besides (1: so it is)", finished_write),
+    Check(
+        "killed_run", "runs that mi-run ls calls done, of one done, one killed, and one with a torn record", killed_run
+    ),
     Check("digest", "a file's digest is that of its bytes (1: it is)", digest),
     Check("store", "trainings of a network that is asked for three times", partial(store, "none")),
     Check("store_cut", "the same where its file is cut before the third time", partial(store, "cut")),
