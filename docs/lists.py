@@ -1,8 +1,8 @@
 """Writes what pages have from elsewhere.
 
 The README has the question of each experiment's page, docs/discovery.md the methods, docs/criteria.md the criteria,
-docs/plugins.md the package that a test installs, docs/columns.md what the tables declare. `python docs/lists.py` writes
-them; tests compare them with what stands there.
+docs/plugins.md the package that a test installs, docs/trust.md the checks of the self-test, docs/columns.md what the
+tables declare. `python docs/lists.py` writes them; tests compare them with what stands there.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from pathlib import Path
 from runpy import run_path
 
 from mi_runner.config.registry import EXPERIMENTS
+from mi_runner.experiments.selftest.checks import CHECKS
+from mi_runner.experiments.selftest.devices import DEVICES
 from mi_runner.methods.criteria.records import CRITERIA
 from mi_runner.methods.discovery.records import METHODS, Method
 
@@ -33,6 +35,10 @@ CRITERIA_BEGIN = "| criterion | what it measures |\n|---|---|\n"
 BEGIN = "| question | command | page |\n|---|---|---|\n"
 """What stands before the rows of the experiments."""
 
+CHECKS_BEGIN = "| check | what is compared | expected | found | tolerance |\n|---|---|---|---|---|\n"
+CHECK_ROW = re.compile(r"^\| `([^`]*)` \| [^|\n]* \|(.*)$", re.MULTILINE)
+"""A row of that table: the check, and what a run found."""
+
 ROW = re.compile(r"\| [^|]* \| `mi-run [^|`]*experiment=[^|]* \| [^|]* \|\n")
 
 
@@ -41,9 +47,12 @@ def questions() -> Iterator[str]:
     pages = {path.stem: path.read_text(encoding="utf-8") for path in sorted(DOCS.glob("*.md"))}
     begun = {name: re.match(r"# [^:\n]*: (.*\?)\n\n```\n(mi-run .*)\n", page) for name, page in pages.items()}
     found = {name: begin.groups() for name, begin in begun.items() if begin}
+    of_others = {command: name for name, (_, command) in found.items()}
     for experiment in (schema.name for schema in EXPERIMENTS):
-        if experiment in found:
-            yield _row(found[experiment][0], f"mi-run experiment={experiment}", experiment)
+        own = f"mi-run experiment={experiment}"
+        page = experiment if experiment in found else of_others.get(own, "")
+        if page:
+            yield _row(found[page][0], own, page)
         for name, (question, command) in found.items():
             if command.startswith(f"mi-run experiment={experiment} experiment."):
                 yield _row(question, command, name)
@@ -99,6 +108,24 @@ def _method_row(method: Method) -> str:
     return f"| `{method.name}` | {method.sentence} | {shown} | {method.paper} |\n"
 
 
+def trust(text: str) -> str:
+    """Returns the page on the self-test with the checks of today; what a run found stays as the page has it."""
+    before, begin, after = text.partition(CHECKS_BEGIN)
+    measured = dict(CHECK_ROW.findall(after))
+    rows = []
+    for group, name, sentence in _checks():
+        found = measured.get(f"{group}/{name}", " | | |")
+        rows.append(f"| `{group}/{name}` | {sentence} |{found}\n")
+    return before + begin + "".join(rows) + after[after.index("\n\n") + 1 :]
+
+
+def _checks() -> Iterator[tuple[str, str, str]]:
+    """Yields group, name and sentence of each check; "the same" refers to the row before."""
+    for group, checks in {**CHECKS, "devices": DEVICES}.items():
+        for one in checks:
+            yield group, one.name, one.sentence
+
+
 def columns(text: str) -> str:
     """Returns the page of columns of today."""
     page: str = run_path(str(DOCS / "columns.py"))["page"]()
@@ -111,6 +138,7 @@ PAGES = {
     DOCS / "criteria.md": criteria,
     DOCS / "discovery.md": discovery,
     DOCS / "plugins.md": plugins,
+    DOCS / "trust.md": trust,
 }
 """Page → the function that writes its lists."""
 

@@ -104,7 +104,7 @@ def test_code_and_longer_words_are_no_phrases(name: str, text: str) -> None:
 
 
 VERBS = (
-    *("Adds", "Asks", "Begins", "Builds", "Calls", "Checks", "Closes", "Computes", "Copies"),
+    *("Adds", "Asks", "Begins", "Builds", "Calls", "Checks", "Closes", "Compares", "Computes", "Copies"),
     *("Counts", "Cuts", "Delays", "Does", "Draws", "Drops", "Ends", "Fills", "Forgets"),
     *("Frees", "Gives", "Imports", "Keeps", "Lets", "Links", "Loads", "Logs", "Makes"),
     *("Marks", "Merges", "Moves", "Notes", "Prints", "Puts", "Raises", "Reads"),

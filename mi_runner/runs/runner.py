@@ -76,7 +76,7 @@ def run(
         RunFailed: the run began but could not finish.
     """
     assert isinstance(config.threads, int), "auto is a number once the config is typed"
-    expected = expectations.parse(config.expect)
+    expected = [*expectations.parse(config.experiment.expects), *expectations.parse(config.expect)]
     cache.check()
     memory.keep_freed()
     progress = progress or Progress()

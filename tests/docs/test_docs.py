@@ -98,9 +98,13 @@ def test_the_readme_has_at_most_200_lines() -> None:
     assert len((REPOSITORY / "README.md").read_text(encoding="utf-8").splitlines()) <= 200
 
 
+PAGE_OF = {"selftest": "trust"}
+"""Experiments whose page has another name."""
+
+
 def test_every_experiment_has_a_page_that_begins_with_its_question_and_command() -> None:
     for name in (schema.name for schema in SCHEMAS["experiment"]):
-        page = (REPOSITORY / "docs" / f"{name}.md").read_text(encoding="utf-8")
+        page = (REPOSITORY / "docs" / f"{PAGE_OF.get(name, name)}.md").read_text(encoding="utf-8")
         title, command = re.match(r"# (.*)\n\n```\n(.*)\n", page).groups()
         assert title.endswith("?") and command.startswith("mi-run") and f"experiment={name}" in command
 
@@ -112,12 +116,18 @@ def test_lists_are_those_of_the_code() -> None:
         assert written(text) == text, f"{page.name}: type python docs/lists.py"
     text = (REPOSITORY / "docs/discovery.md").read_text(encoding="utf-8")
     assert lists.discovery(text.replace("| `greedy` |", "| `gready` |")) == text
+    text = (REPOSITORY / "docs/trust.md").read_text(encoding="utf-8")
+    assert lists.trust(text.replace("where a site is 0 |", "where it is 1 |")) == text
+    assert "| `devices/eap` | largest difference of the scores of EAP | | | |\n" in text
+    without = re.findall(r"^\| `(?!devices/)[^|]*\|[^|]*\| *\|", text, re.MULTILINE)
+    assert not without, f"type what a run found: {without}"
 
 
 def test_the_readme_has_the_question_of_every_experiments_page() -> None:
     lists, readme = program("lists"), (REPOSITORY / "README.md").read_text(encoding="utf-8")
     for name in (schema.name for schema in SCHEMAS["experiment"]):
-        assert f"? | `mi-run experiment={name}` | [{name}](docs/{name}.md) |" in readme
+        page = PAGE_OF.get(name, name)
+        assert f"? | `mi-run experiment={name}` | [{page}](docs/{page}.md) |" in readme
     assert "experiment.adversary=[area]` | [adversary](docs/adversary.md) |" in readme and "`mi-run ls`" in readme
     fewer = readme.replace("| `mi-run experiment=das` |", "| `mi-run experiment=das seed=1` |")
     assert lists.readme(fewer) == readme != fewer

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -20,6 +21,8 @@ class ExperimentConfig(Choice):
     """The summary metric that a search maximises."""
     compared: ClassVar[tuple[str, ...]] = ("accuracy",)
     """The measures that the printed table of a sweep has: of the jobs' table `summary`, where they have one."""
+    expects: ClassVar[Mapping[str, str]] = {}
+    """Bounds on summary metrics that each run must meet, besides those of `expect`; exit status 3 if one is not met."""
 
     @property
     def trains(self) -> bool:
