@@ -101,7 +101,7 @@ def _table(dataset: Dataset) -> str:
     if not is_boolean or x.shape[1] > len(VARIABLES):
         raise ArgumentError("dataset", None, f"{what} such as dataset=logic has.")
     if dataset.class_names is not None:
-        raise ArgumentError("dataset", None, f"{what} as a value:", "type dataset.target=value.")
+        raise ArgumentError("dataset", None, f"{what} as a value:", "Use dataset.target=value.")
     if y.dim() > 1:
         raise ArgumentError("dataset", None, f"{what} not {y.shape[1]}:", "type dataset.functions=[XOR].")
     rows = (x.long() * 2 ** torch.arange(x.shape[1] - 1, -1, -1)).sum(1).tolist()

@@ -223,26 +223,16 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         drawn |= figures.of_output(output, single, curves_of)
     tables["overview"] = [{column.name: row[column.name] for column in OVERVIEW.columns} for row in tables["summary"]]
     first = parts[0][0]
-    summary = {
-        f"{measure}/{row['method']}/{row['ablation']}": math.nan if row[measure] is None else float(row[measure])
-        for row in tables["summary"]
-        if row["output"] == first
-        for measure in _measures(setting)
-        if measure in row
-    }
-    n_edges = Edges(parts[0][1].sizes).n
-    where = [*([JUDGED] if on.differ else []), *([FEW_EDGES] if n_edges <= MOST_EDGES else [])]
+    of_first = [row for row in tables["summary"] if row["output"] == first]
+    edges = Edges(parts[0][1].sizes)
+    where = [*([JUDGED] if on.differ else []), *([FEW_EDGES] if edges.n <= MOST_EDGES else [])]
     where += [NAMED] if part.has_names else []
     where += [PLANTED] if _knows_truth(setting) else []
     where += [CRITERIA_TOO] if config.criteria else []
     of_criteria = () if config.criteria else (OF_SMALLEST, BY_REGRET)
     return Result(
         [table.filled(tables[table.name], *where) for table in DECLARED.tables if table not in of_criteria],
-        metrics={
-            "accuracy": judging.accuracy(first),
-            "n_edges": float(n_edges),
-            **summary,
-        },
+        metrics={"accuracy": judging.accuracy(first), "n_edges": float(edges.n), **_summary(setting, of_first)},
         declared=DECLARED,
         figures=drawn,
         pictures={"methods": partial(methods_picture, tables)},
@@ -250,12 +240,22 @@ def run(setting: Setting[DiscoveryConfig]) -> Result:
         answer=answers.answer(
             tables["summary"],
             {ablation: compared[first, ablation] for ablation in config.ablation.ablations},
-            int(start_of(family_of(setting, parts[0][1]), Edges(parts[0][1].sizes)).sum()),
+            int(start_of(family_of(setting, parts[0][1]), edges).sum()),
             on.words,
         )
-        + answers.of_truth([row for row in tables["summary"] if row["output"] == first], truth.get(first))
+        + answers.of_truth(of_first, truth.get(first))
         + criteria.sentences([row for row in tables["criteria"] if row["output"] == first]),
     )
+
+
+def _summary(setting: Setting[DiscoveryConfig], rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Returns the numbers of the summary of each method and ablation, from rows of summary.csv."""
+    return {
+        f"{measure}/{row['method']}/{row['ablation']}": math.nan if row[measure] is None else float(row[measure])
+        for row in rows
+        for measure in _measures(setting)
+        if measure in row
+    }
 
 
 def _shift(setting: Setting[DiscoveryConfig], graph: ModelGraph, part: Part) -> Tensor | None:
