@@ -254,7 +254,7 @@ def test_what_does_not_fit_is_refused(formula: str | None, options: dict[str, An
     ("loaded", "problem"),
     [
         ({"functions": ["XOR", "AND"]}, r"not 2: type dataset.functions=\[XOR\]"),
-        ({"target": "class"}, "type dataset.target=value"),
+        ({"target": "class"}, "Use dataset.target=value"),
         ({"limit": 2}, "type dataset=logic dataset.limit=null"),
     ],
 )
