@@ -16,6 +16,7 @@ from mi_runner.methods.interchange import (
     train_by_interchange,
 )
 from mi_runner.methods.interchange_options import RotationTraining
+from mi_runner.methods.strictness import SparePlaces, effects, spare_places
 
 __all__ = [
     "Adversaries",
@@ -25,10 +26,13 @@ __all__ = [
     "InterchangeTraining",
     "Rotation",
     "RotationTraining",
+    "SparePlaces",
     "Units",
     "counterfactual_correct",
     "draw_pairs",
+    "effects",
     "fresh_rotation",
     "relabelled",
+    "spare_places",
     "train_by_interchange",
 ]

@@ -24,13 +24,14 @@ from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, 
 from mi_runner.errors import ArgumentError, ConfigError, as_options, one_line
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
 from mi_runner.experiments.common.tables import of_training
-from mi_runner.experiments.iit import adversary, answers, figures
+from mi_runner.experiments.iit import adversary, answers, figures, strict
 from mi_runner.experiments.iit.cells import (
     Cell,
     causal_model_of,
     cells,
     check_adversary,
     check_options,
+    check_strictness,
     controls_of,
     controls_without_room,
 )
@@ -41,10 +42,12 @@ from mi_runner.experiments.iit.tables import (
     CONTESTED,
     DECLARED,
     DIRECTIONS,
+    EFFECTS,
     MULTI,
     ORDINARY_TRAINING,
     PAIRS,
     ROTATION,
+    STRICT,
     TRAINED,
     overview_rows,
 )
@@ -106,6 +109,7 @@ def _rehearse(setting: Setting[IitConfig], graph: ModelGraph, cell: Cell) -> Non
     config, dataset = setting.config, setting.dataset
     x, y = dataset.x_train[:REHEARSED], dataset.y_train[:REHEARSED]
     aligned = aligned_at_start(setting, setting.model, graph, cell)
+    check_strictness(config, aligned)
     base = torch.arange(len(x), device=x.device)
     sources = base.flip(0)[:, None].expand(-1, len(cell.places))
     network, rotation = trained_parameters(aligned, how_to_train(setting).what)
@@ -157,6 +161,7 @@ def metric_names(setting: Setting[IitConfig]) -> list[str]:
     return [
         *names, *(f"{figure}_before" for figure in names), *controls, *of_cells,
         *(of_adversary if setting.config.adversary else []),
+        *(strict.summary_names(cell.name for cell in all_cells) if setting.config.strictness else []),
     ]  # fmt: skip
 
 
@@ -189,6 +194,8 @@ def run(setting: Setting[IitConfig]) -> Result:
     answer = answers.answer(overview_rows(collected.plain), collected.correct, config.sources.name)
     if config.adversary:
         answer += adversary.answer(overview, config.adversary)
+    if config.strictness:
+        answer += strict.answer(collected.metrics, all_cells[0].target)
     declared = AGAINST if config.adversary else ALONE
     keeps = len(all_cells) == config.starts == 1 and config.train is not Trained.rotation
     return Result(
@@ -213,6 +220,7 @@ class _Ended:
         outcomes: phase and control → the predictions of this network.
         plain: rows of metrics without those of an adversary.
         rows: of metrics.
+        effects: of units; none where the training isn't strict.
         metrics: the trial's part of the summary.
         seconds: that the training took.
     """
@@ -223,6 +231,7 @@ class _Ended:
     outcomes: Mapping[tuple[str, str], Predictions]
     plain: Sequence[dict[str, Any]]
     rows: Sequence[dict[str, Any]]
+    effects: Sequence[dict[str, Any]]
     metrics: Mapping[str, float]
     seconds: float
 
@@ -239,7 +248,7 @@ class _Collected:
     """
 
     rows: dict[str, list[Any]] = field(
-        default_factory=lambda: {"metrics": [], "history": [], "pairs": [], "directions": []}
+        default_factory=lambda: {"metrics": [], "history": [], "pairs": [], "effects": [], "directions": []}
     )
     plain: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, list[float]] = field(default_factory=dict)
@@ -258,6 +267,7 @@ class _Collected:
         self.rows["metrics"] += ended.rows
         self.rows["history"] += trial.history
         self.rows["pairs"] += trial.pair_rows(outcomes["before", NONE], outcomes["after", NONE])
+        self.rows["effects"] += ended.effects
         if isinstance(ended.after.alignment, Rotation):
             self.rows["directions"].append(_directions(trial, ended.after.alignment))
         for name, value in ended.metrics.items():
@@ -294,7 +304,11 @@ def _ended(trial: Trial, *, is_first: bool) -> _Ended:
         rows = contest.rows(of_networks, verdict)
         metrics |= contest.summary(verdict, first=is_first)
     metrics |= _summary(cell, outcomes, is_first=is_first)
-    return _Ended(trial, after, contest, outcomes, plain, rows, metrics, seconds)
+    effects = []
+    if config.strictness:
+        effects = strict.rows_of(trial, networks["before", NONE], after)
+        metrics |= strict.summary(trial, effects, first=is_first)
+    return _Ended(trial, after, contest, outcomes, plain, rows, effects, metrics, seconds)
 
 
 def _summary(cell: Cell, outcomes: Mapping[tuple[str, str], Predictions], *, is_first: bool) -> dict[str, float]:
@@ -336,13 +350,14 @@ def _filled(
         ROTATION: config.alignment is AlignmentKind.rotation,
         MULTI: config.sources is Sources.multi,
         ADVERSARY: bool(config.adversary),
+        STRICT: config.strictness > 0,
     }
     where = [name for name, is_asked in asked.items() if is_asked]
     places = dict.fromkeys("+".join(place) for cell in all_cells for place in cell.places)
     filled = [
         (table.for_names(places) if table is PAIRS else table).filled(rows[table.name], *where)
         for table in declared.tables
-        if table not in (DIRECTIONS, ORDINARY_TRAINING)
+        if table not in (DIRECTIONS, ORDINARY_TRAINING, *(() if config.strictness else (EFFECTS,)))
     ]
     if rows["directions"]:
         import pandas as pd
