@@ -19,6 +19,7 @@ from mi_runner.datasets.causal_models import CausalModel
 from mi_runner.errors import ArgumentError, ConfigError, of_option
 from mi_runner.experiments import Setting
 from mi_runner.experiments.common.variable_sets import data_sets_with_variables, every_set, variable_sets
+from mi_runner.experiments.iit.planted import FormulaModel, formula_model
 from mi_runner.graph.model_graph import ModelGraph
 from mi_runner.graph.sites import Site
 from mi_runner.methods.alignment import units_at
@@ -79,6 +80,9 @@ def cells(setting: Setting[IitConfig], graph: ModelGraph, causal_model: CausalMo
     placed = list(config.places) if config.places is not None else None
     # With all variables the counterfactual label is the source's own.
     default = [causal_model.variables[:-1] or causal_model.variables]
+    if isinstance(causal_model, FormulaModel):
+        inner = causal_model.variables[causal_model.formula.n :]
+        default = [(name,) for name in inner or causal_model.variables]
     given = placed if config.variables is None else config.variables
     if given == ALL and ALL not in causal_model.variables:
         given, default = None, every_set(causal_model)
@@ -221,7 +225,7 @@ def causal_model_of(setting: Setting[IitConfig]) -> CausalModel:
                 f"{len(y)} examples, the first of them number {first}: {labels[first].item()} for "
                 f"{y[first].item()}. Correct the variables or the mechanism."
             )
-    return dataset.causal_model
+    return dataset.causal_model if setting.truth is None else formula_model(setting.truth.formula, dataset.causal_model)
 
 
 def check_options(config: IitConfig) -> None:
@@ -426,6 +430,12 @@ def _check_offsets(cell: Cell, offsets: Sequence[int], size: int) -> None:
 
 
 # --- controls ----------------------------------------------------------------------------------------------------
+
+
+def asked_controls(setting: Setting[IitConfig]) -> list[Control]:
+    """Returns the controls of `experiment.controls`; planted weights were never untrained."""
+    is_planted = setting.truth is not None
+    return [one for one in setting.config.controls if not (is_planted and one is Control.untrained)]
 
 
 def controls_of(asked: Sequence[Control], graph: ModelGraph, cell: Cell) -> list[Control]:

@@ -23,10 +23,12 @@ from torch import Tensor
 from mi_runner.config.experiments.iit import AlignmentKind, Control, IitConfig, Sources, Trained
 from mi_runner.errors import ArgumentError, ConfigError, as_options, one_line
 from mi_runner.experiments import Drawing, Experiment, Result, Setting
+from mi_runner.experiments.common.circuit_columns import PLANTED
 from mi_runner.experiments.common.tables import of_training
 from mi_runner.experiments.iit import adversary, answers, figures, strict
 from mi_runner.experiments.iit.cells import (
     Cell,
+    asked_controls,
     causal_model_of,
     cells,
     check_adversary,
@@ -35,6 +37,7 @@ from mi_runner.experiments.iit.cells import (
     controls_of,
     controls_without_room,
 )
+from mi_runner.experiments.iit.planted import described
 from mi_runner.experiments.iit.tables import (
     ADVERSARY,
     AGAINST,
@@ -155,7 +158,7 @@ def metric_names(setting: Setting[IitConfig]) -> list[str]:
     """
     graph, names = setting.graph(), summary_names(setting.config)
     all_cells = cells(setting, graph, causal_model_of(setting))
-    controls = [f"iia/{control.name}" for control in controls_of(setting.config.controls, graph, all_cells[0])]
+    controls = [f"iia/{control.name}" for control in controls_of(asked_controls(setting), graph, all_cells[0])]
     of_cells = [f"{figure}/{cell.name}" for cell in all_cells for figure in names]
     of_adversary = adversary.summary_names(setting.config, [cell.name for cell in all_cells])
     return [
@@ -167,7 +170,7 @@ def metric_names(setting: Setting[IitConfig]) -> list[str]:
 
 def networks(setting: Setting[IitConfig]) -> dict[str, TrainingOptions]:
     """Returns the network before its training, if that control is asked for."""
-    if Control.untrained not in setting.config.controls:
+    if Control.untrained not in asked_controls(setting):
         return {}
     return {Control.untrained.name: replace(setting.training, epochs=0)}
 
@@ -178,6 +181,8 @@ def run(setting: Setting[IitConfig]) -> Result:
     all_cells = cells(setting, graph, causal_model)
     unseen, known = unseen_examples(setting), Known(KeptSites(memory=config.memory * 1e6))
     _warn_of_a_network_that_learned_nothing(setting)
+    if setting.truth is not None:
+        log.info(f"variables of the formula: {described(setting.truth.formula)}")
     collected = _Collected()
     for cell, start in itertools.product(all_cells, range(1, config.starts + 1)):
         trial = Trial(setting, graph, cell, causal_model, unseen, start, known)
@@ -281,7 +286,7 @@ def _ended(trial: Trial, *, is_first: bool) -> _Ended:
     Args:
         is_first: whether the summary has the cell's figures under plain names, too.
     """
-    config, graph, cell = trial.config, trial.graph, trial.cell
+    config, graph, cell, asked = trial.config, trial.graph, trial.cell, asked_controls(trial.setting)
     contest = adversary.Contest(trial) if config.adversary else None
     if contest is not None:
         trial.opponent = contest.opponent
@@ -289,9 +294,9 @@ def _ended(trial: Trial, *, is_first: bool) -> _Ended:
     after = trial.train(NONE, trial.start())
     seconds = time.perf_counter() - began
     networks = {("before", NONE): trial.start(), ("after", NONE): after}
-    for control, reason in controls_without_room(config.controls, graph, cell).items() if trial.number == 1 else ():
+    for control, reason in controls_without_room(asked, graph, cell).items() if trial.number == 1 else ():
         log.info(f"{cell.name}: the control {control.name} is left out, because {reason}")
-    for control in controls_of(config.controls, graph, cell):
+    for control in controls_of(asked, graph, cell):
         networks["control", control.name] = trial.control(control, after)
     outcomes = {name: trial.measured(network) for name, network in networks.items()}
     if contest is None:  # it warns of its own
@@ -351,6 +356,7 @@ def _filled(
         MULTI: config.sources is Sources.multi,
         ADVERSARY: bool(config.adversary),
         STRICT: config.strictness > 0,
+        PLANTED: setting.truth is not None,
     }
     where = [name for name, is_asked in asked.items() if is_asked]
     places = dict.fromkeys("+".join(place) for cell in all_cells for place in cell.places)

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from mi_runner.experiments.common.circuit_columns import PLANTED
 from mi_runner.experiments.common.tables import HISTORY as TRAINING
 from mi_runner.tables.declaration import (
     COUNT,
@@ -21,6 +22,7 @@ from mi_runner.tables.declaration import (
     TableType,
     share,
 )
+from mi_runner.tables.ranges import Range
 
 SUBSETS = ("all", "changed", "unchanged")
 
@@ -80,6 +82,17 @@ COMMONEST = share(
     better=False,
 )
 
+ANGLE = Measure(
+    "angle",
+    "largest principal angle between the swapped directions and those along which the variables were planted; empty "
+    "where the site carries no such variable",
+    "degrees",
+    PLANTED,
+    within=Range(0, 90),
+    better="less",
+)
+ANGLE_RANDOM = Measure("angle_random", "mean angle of as many random directions", "degrees", PLANTED, Range(0, 90))
+
 METRICS = TableType(
     "metrics",
     "Interchange intervention accuracy before and after the training, and of controls",
@@ -101,6 +114,8 @@ METRICS = TableType(
         Note("task_high", "upper end of the 95 % interval of task_accuracy", FRACTION),
         Note("size", "units or directions of a place", COUNT),
         Note("n_pairs", "pairs of the subset", COUNT),
+        ANGLE,
+        ANGLE_RANDOM,
     ),
 )
 
@@ -121,6 +136,8 @@ OVERVIEW = TableType(
         IIA_UNCHANGED,
         TASK_ACCURACY,
         COMMONEST,
+        ANGLE,
+        ANGLE_RANDOM,
     ),
 )
 
@@ -303,5 +320,7 @@ def overview_rows(rows: Sequence[Mapping[str, Any]], keys: Sequence[Column] = ()
         measures = ("iia", "iia_low", "iia_high", "floor", "iia_unswapped")
         apart = {"iia_changed": changed["iia"], "iia_unchanged": unchanged["iia"]}
         of_pairs = {name: of_all[name] for name in (*names, *measures)}
-        overview.append({**of_pairs, **apart, **{name: of_all[name] for name in ("task_accuracy", "commonest")}})
+        of_truth = {name: of_all[name] for name in (ANGLE.name, ANGLE_RANDOM.name) if name in of_all}
+        of_network = {name: of_all[name] for name in ("task_accuracy", "commonest")}
+        overview.append({**of_pairs, **apart, **of_network, **of_truth})
     return overview

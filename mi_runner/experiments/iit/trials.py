@@ -21,6 +21,7 @@ from mi_runner.errors import RunFailed
 from mi_runner.experiments import Drawing, Setting
 from mi_runner.experiments.iit import figures as iit_figures
 from mi_runner.experiments.iit.cells import Cell, free_units, other_site, strict_sites
+from mi_runner.experiments.iit.planted import angles
 from mi_runner.experiments.iit.tables import CELL, OF_NETWORK, SINGLE_SOURCE, SUBSETS
 from mi_runner.graph.interventions import KeptSites
 from mi_runner.graph.model_graph import ModelGraph
@@ -302,6 +303,8 @@ class Trial:
         alignment = AlignmentKind.rotation if isinstance(network.alignment, Rotation) else AlignmentKind.units
         task = int(outcome.task.sum())
         task_low, task_high = wilson_interval(task, len(outcome.task))
+        truth = self.setting.truth
+        of_truth = {} if truth is None else angles(truth, network, self.cell.places)
         rows = []
         for (kind, interchanged), subset in itertools.product(outcome.interchanged.items(), SUBSETS):
             right = interchanged.of(subset)
@@ -327,6 +330,7 @@ class Trial:
                     "task_high": task_high,
                     "commonest": outcome.commonest,
                     "n_pairs": len(right),
+                    **of_truth,
                 }
             )
         return rows
